@@ -1,0 +1,60 @@
+//! Time and randomness, as parameters.
+//!
+//! Everything that depends on the time of day takes a [`Clock`], so that a test can stand at any instant; the
+//! operating system's clock is read in [`SystemClock`] and its randomness in [`random`], and nowhere else.
+
+use jiff::Timestamp;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// The present instant (UTC).
+    fn now(&self) -> Timestamp;
+}
+
+/// The operating system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// Days since 1970-01-01 (UTC), the unit of first-seen days and daily quotas.
+pub fn day_of(now: Timestamp) -> u32 {
+    u32::try_from(now.as_second().max(0) / 86_400).unwrap_or(u32::MAX)
+}
+
+/// `N` bytes from the operating system's generator.
+///
+/// # Panics
+/// When the operating system has no randomness to give: nothing in cloison may go on without.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system's random generator failed");
+    bytes
+}
+
+/// A clock for tests that stands still until it is set.
+#[derive(Debug)]
+pub struct FixedClock(std::sync::atomic::AtomicI64);
+
+impl FixedClock {
+    /// A clock that shows `now` (whole seconds).
+    pub fn at(now: Timestamp) -> Self {
+        Self(std::sync::atomic::AtomicI64::new(now.as_second()))
+    }
+
+    /// Moves the hands to `now`.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.as_second(), std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Clock for FixedClock {
+    fn now(&self) -> Timestamp {
+        let second = self.0.load(std::sync::atomic::Ordering::SeqCst);
+        Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}

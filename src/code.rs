@@ -1,0 +1,151 @@
+//! The closed list of outward codes.
+//!
+//! A code is a promise: clients branch on it, so it never changes its meaning and never carries data. Each room maps its
+//! own errors to these; `http::problem` gives them a status and a title, and nothing else does.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A stable outward code: of a refused request, or of one refused item in an accepted one.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            /// Every code there is.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// The spelling that clients see.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$name => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // --- the request as such
+    /// The body is not the JSON that the operation takes.
+    MalformedBody = "malformed-body",
+    /// The content type is neither `application/json` nor, where the operation takes it, `text/plain`.
+    UnsupportedMediaType = "unsupported-media-type",
+    /// More bytes or items than a request may have.
+    TooLarge = "too-large",
+    /// A batch without an item.
+    EmptyBatch = "empty-batch",
+    /// A query parameter is unknown or has no such value.
+    BadParameter = "bad-parameter",
+    /// No such path or method for this caller.
+    NotFound = "not-found",
+    /// The path exists, the method does not.
+    MethodNotAllowed = "method-not-allowed",
+
+    // --- who asks
+    /// The certificate's key is not in the register.
+    UnknownClient = "unknown-client",
+    /// The caller is known and may not do this.
+    Forbidden = "forbidden",
+    /// No such sector, or none that this caller may know of.
+    UnknownSector = "unknown-sector",
+    /// The sector takes no such scheme.
+    UnknownScheme = "unknown-scheme",
+    /// The purpose is not declared for this sector and client, or missing where the granularity needs it.
+    UnknownPurpose = "unknown-purpose",
+    /// The organisation's quota of items is used up; `Retry-After` says when to come back.
+    QuotaExceeded = "quota-exceeded",
+    /// The named epoch or period is closed, not yet open, or unknown.
+    DomainClosed = "domain-closed",
+    /// The sector is not reversible: it stores no mapping and has nothing to release.
+    Irreversible = "irreversible",
+
+    // --- one identifier
+    /// Nothing but separators, or nothing at all.
+    IdentifierEmpty = "identifier-empty",
+    /// Longer than any scheme allows.
+    IdentifierTooLong = "identifier-too-long",
+    /// The line is not UTF-8.
+    IdentifierNotUtf8 = "identifier-not-utf8",
+    /// A control character.
+    IdentifierControl = "identifier-control-character",
+    /// The canonical form does not match the scheme's pattern.
+    IdentifierPattern = "identifier-pattern",
+    /// The check digit is wrong.
+    IdentifierCheckDigit = "identifier-check-digit",
+
+    // --- one pseudonym
+    /// Not the one canonical spelling of a pseudonym in this sector's text form.
+    PseudonymMalformed = "pseudonym-malformed",
+    /// The checksum does not match: a typing error.
+    PseudonymChecksum = "pseudonym-checksum",
+    /// The tag is another sector's.
+    PseudonymOtherSector = "pseudonym-other-sector",
+    /// The sector has no such epoch.
+    PseudonymUnknownEpoch = "pseudonym-unknown-epoch",
+    /// The vault holds no mapping for this pseudonym.
+    NoMapping = "no-mapping",
+    /// A mapping or its segment did not open or does not belong where it lay.
+    MappingInvalid = "mapping-invalid",
+
+    // --- orders
+    /// Not a JWS of the strict form that orders have.
+    OrderMalformed = "order-malformed",
+    /// A signature does not verify, or its signer is not one of the authority's approvers.
+    OrderSignature = "order-signature",
+    /// Fewer signatures than the quorum, or all from one body.
+    OrderQuorum = "order-quorum",
+    /// The order is for another deployment.
+    OrderAudience = "order-audience",
+    /// The order is of an authority that is unknown, or not competent for the sector, or not this node's.
+    OrderAuthority = "order-authority",
+    /// The order is not valid yet.
+    OrderNotYetValid = "order-not-yet-valid",
+    /// The order is no longer valid.
+    OrderExpired = "order-expired",
+    /// Another payload was seen under this order id.
+    OrderConflict = "order-conflict",
+    /// The order breaks a rule of the register (legal basis, length, limit).
+    OrderRule = "order-rule",
+    /// The officer's request does not verify, is stale, or asks for something else than it was sent with.
+    RequestInvalid = "request-invalid",
+    /// The sector or pseudonym is not in the order.
+    OutOfScope = "out-of-scope",
+    /// The order's limit would be exceeded.
+    LimitReached = "limit-reached",
+    /// Vault and node hold different registers.
+    RegisterMismatch = "register-mismatch",
+
+    // --- the other side and ourselves
+    /// Too much work is waiting; `Retry-After` says when to come back.
+    Overloaded = "overloaded",
+    /// No entry can be logged, so nothing is done.
+    AuditUnavailable = "audit-unavailable",
+    /// The other entity (vault or node) does not answer, or not rightly.
+    PeerUnavailable = "peer-unavailable",
+    /// The clock is behind what was already seen.
+    ClockBehind = "clock-behind",
+    /// A fault of ours. The log says more, without naming anybody.
+    Internal = "internal",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl serde::Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Code::ALL
+            .iter()
+            .copied()
+            .find(|code| code.as_str() == text)
+            .ok_or_else(|| serde::de::Error::custom("not a code"))
+    }
+}

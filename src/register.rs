@@ -1,0 +1,305 @@
+//! The register: the declared facts about sectors, clients, authorities and schemes. The law as configuration.
+//!
+//! A [`Register`] value exists only after the whole file was validated and its signatures were checked; every other room
+//! may therefore rely on it: names resolve, trees have no cycle, keys belong to one person.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::identifier::Scheme;
+
+/// An id of an organisation, purpose, scheme, authority or person: `[a-z0-9-]{1,64}`. Compared and hashed as text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Id(Arc<str>);
+
+impl Id {
+    /// Reads an id, or refuses anything outside `[a-z0-9-]{1,64}`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let ok = (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        ok.then(|| Self(text.into()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Id::parse(&text).ok_or_else(|| serde::de::Error::custom("an id is 1 to 64 of a-z, 0-9 and '-'"))
+    }
+}
+
+/// SHA-256 of a certificate's SubjectPublicKeyInfo (DER): what the register knows a TLS peer by.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpkiDigest(pub [u8; 32]);
+
+impl fmt::Debug for SpkiDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+/// The whole register, valid.
+#[derive(Debug)]
+pub struct Register {
+    /// The deployment's id; an order's `aud`.
+    pub deployment: Id,
+    /// Only increases.
+    pub version: u64,
+    /// SHA-256 of the register file's bytes: what vault and node compare.
+    pub digest: [u8; 32],
+    /// Controllers (art. 1 of law 09-08) whose systems are clients.
+    pub organisations: BTreeMap<Id, Organisation>,
+    /// Declared purposes: code → title.
+    pub purposes: BTreeMap<Id, String>,
+    /// Identifier schemes.
+    pub schemes: BTreeMap<Id, Arc<Scheme>>,
+    /// Sectors by name.
+    pub sectors: BTreeMap<String, Arc<Sector>>,
+    /// Sector systems by certificate key.
+    pub clients: BTreeMap<SpkiDigest, Arc<Client>>,
+    /// Bodies that may re-identify.
+    pub authorities: BTreeMap<Id, Arc<Authority>>,
+    /// Operations teams' certificates: certificate key → id.
+    pub operators: BTreeMap<SpkiDigest, Id>,
+}
+
+impl Register {
+    /// The sector of that name.
+    pub fn sector(&self, name: &str) -> Option<&Arc<Sector>> {
+        self.sectors.get(name)
+    }
+}
+
+/// An organisation: a controller, with the quota that all its certificates share.
+#[derive(Debug, Clone)]
+pub struct Organisation {
+    /// Stable id; the `controller` granularity value.
+    pub id: Id,
+    /// Display name.
+    pub name: String,
+    /// What it may ask for.
+    pub quota: Quota,
+}
+
+/// How many items an organisation may send, over all its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Items a second (a bucket that holds ten seconds' worth).
+    pub items_per_second: u64,
+    /// Items a day (UTC).
+    pub items_per_day: u64,
+}
+
+/// A node of the sector tree.
+#[derive(Debug, Clone)]
+pub struct Sector {
+    /// Stable identity; what keys derive from.
+    pub uuid: Uuid,
+    /// Dotted name, e.g. `health.chu-rabat`; may change.
+    pub name: String,
+    /// Human-readable part of the bech32m form: `[a-z]{2,12}`.
+    pub tag: String,
+    /// UUIDs from the top-level sector down to this one (never empty; the last is `uuid`).
+    pub path: Vec<Uuid>,
+    /// What separates domains inside the sector.
+    pub granularity: Granularity,
+    /// How its pseudonyms are written.
+    pub text_form: TextForm,
+    /// Whether mappings are stored at all.
+    pub reversible: bool,
+    /// Schemes that the sector accepts.
+    pub schemes: Vec<Id>,
+    /// Purposes declared for the sector.
+    pub purposes: Vec<Id>,
+    /// Competent authorities; any one of them suffices. Empty only where `reversible` is false.
+    pub authorities: Vec<Id>,
+    /// Days during which an advanced epoch's predecessor is still answered (`?previous=true`) and accepted.
+    pub epoch_overlap_days: u32,
+    /// Days during which the previous period may still be named.
+    pub period_grace_days: u32,
+    /// Years that mappings are kept.
+    pub retention_years: u32,
+    /// What art. 27 of decree 2-09-165 asks a request for authorisation to state.
+    pub declaration: Declaration,
+}
+
+/// What of a request separates domains inside one sector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Granularity {
+    /// Each client organisation gets its own pseudonyms.
+    pub controller: bool,
+    /// Each declared purpose gets its own pseudonyms.
+    pub purpose: bool,
+    /// Each year or month gets its own pseudonyms.
+    pub period: Option<PeriodLength>,
+}
+
+/// Length of a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeriodLength {
+    /// `2026`
+    Year,
+    /// `2026-11`
+    Month,
+}
+
+/// How a sector's pseudonyms are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TextForm {
+    /// BIP 350 with the sector's tag and the epoch modulo 32.
+    #[default]
+    Bech32m,
+    /// RFC 9562 version 8.
+    Uuid,
+    /// 32 lower-case hexadecimal digits.
+    Hex,
+}
+
+/// What a request for authorisation states (decree 2-09-165, art. 27) and what became of it (art. 28).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Declaration {
+    /// The controller responsible, with its address.
+    pub controller: String,
+    /// What the processing is for.
+    pub purpose: String,
+    /// Categories of persons concerned.
+    pub persons: String,
+    /// Categories of data that the sector attaches to its pseudonyms.
+    pub data: String,
+    /// Recipients.
+    #[serde(default)]
+    pub recipients: Vec<String>,
+    /// Transfers abroad (art. 46 to 50), as States (ISO 3166 alpha-3).
+    #[serde(default)]
+    pub transfers: Vec<String>,
+    /// The day the request was received, `YYYY-MM-DD`.
+    pub received: jiff::civil::Date,
+    /// The day to which the examination was extended.
+    #[serde(default)]
+    pub extended: Option<jiff::civil::Date>,
+    /// The day it was decided.
+    pub decided: jiff::civil::Date,
+    /// Explicitly, or by silence.
+    pub decision: Decision,
+}
+
+/// How an authorisation was decided (art. 28).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// By a written decision.
+    Explicit,
+    /// By the end of the time limit.
+    Tacit,
+}
+
+/// A sector system.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Stable id, for the audit log.
+    pub id: Id,
+    /// Its controller.
+    pub organisation: Id,
+    /// Sectors, exactly; never their children.
+    pub sectors: Vec<String>,
+    /// What it may do.
+    pub operations: Vec<Operation>,
+    /// Purposes that it may name.
+    pub purposes: Vec<Id>,
+}
+
+/// What a client may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// Ask for pseudonyms.
+    Tokenize,
+}
+
+/// A body that may re-identify.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    /// Stable id.
+    pub id: Id,
+    /// Display name.
+    pub name: String,
+    /// Public keys to which segments are sealed; the last one is the current one.
+    pub keys: Vec<AuthorityKey>,
+    /// Its node's certificate key.
+    pub node: SpkiDigest,
+    /// How many approvers must sign (at least two).
+    pub quorum: usize,
+    /// The quorum for force majeure, if it has its own (at least two).
+    pub force_majeure_quorum: Option<usize>,
+    /// The most pseudonyms that a statutory order may allow without listing them; `None`: it must list them.
+    pub statutory_limit: Option<u64>,
+    /// The longest validity of an order, in hours.
+    pub max_hours: u32,
+    /// Who signs its orders.
+    pub approvers: BTreeMap<Id, Approver>,
+    /// Who executes them.
+    pub officers: BTreeMap<Id, Officer>,
+}
+
+/// A public key of an authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorityKey {
+    /// Stable id; bound into every segment.
+    pub id: Id,
+    /// 1: X25519. (2, X-Wing, is not taken yet.)
+    pub suite: u8,
+    /// The HPKE public key: 32 bytes for suite 1.
+    pub public: Vec<u8>,
+}
+
+/// A person who signs orders.
+#[derive(Debug, Clone)]
+pub struct Approver {
+    /// Stable id; the `kid` of the signature.
+    pub id: Id,
+    /// Display name.
+    pub name: String,
+    /// The body that the person belongs to.
+    pub body: Id,
+    /// Ed25519.
+    pub key: ed25519_dalek::VerifyingKey,
+}
+
+/// A person who executes orders.
+#[derive(Debug, Clone)]
+pub struct Officer {
+    /// Stable id; the `kid` of the signature on a request.
+    pub id: Id,
+    /// Display name.
+    pub name: String,
+    /// Ed25519.
+    pub key: ed25519_dalek::VerifyingKey,
+    /// The certificate key with which the officer reaches the node.
+    pub certificate: SpkiDigest,
+}
