@@ -5,8 +5,10 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`code`], [`clock`] | the closed list of outward codes; time and randomness as parameters |
+//! | [`jws`] | strict JWS General JSON: one payload, many signatures |
 #![warn(missing_docs)]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 pub mod clock;
 pub mod code;
+pub mod jws;
