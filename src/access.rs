@@ -1,0 +1,128 @@
+//! The authoriser: who may do what. Use cases take a permit, and only this room makes one.
+
+use std::sync::Arc;
+
+use crate::code::Code;
+use crate::identifier::Scheme;
+use crate::register::{Authority, Client, Id, Officer, Operation, Register, SpkiDigest};
+use crate::vault::{SectorState, Vault};
+
+/// Who stands at the other end, as the log names them.
+pub fn actor(register: &Register, peer: SpkiDigest) -> String {
+    if let Some(client) = register.clients.get(&peer) {
+        return client.id.to_string();
+    }
+    if let Some(operator) = register.operators.get(&peer) {
+        return operator.to_string();
+    }
+    for authority in register.authorities.values() {
+        if authority.node == peer {
+            return authority.id.to_string();
+        }
+        if let Some(officer) = authority.officers.values().find(|officer| officer.certificate == peer) {
+            return officer.id.to_string();
+        }
+    }
+    "unknown".to_owned()
+}
+
+/// Leave to ask for pseudonyms in one sector, with one scheme, for one purpose.
+pub struct TokenizePermit {
+    pub(crate) client: Arc<Client>,
+    pub(crate) sector: Arc<SectorState>,
+    pub(crate) scheme: Arc<Scheme>,
+    pub(crate) purpose: Option<Id>,
+}
+
+/// Authorises a tokenization.
+///
+/// A client that lacks the sector gets the same answer as for a sector that does not exist.
+///
+/// # Errors
+/// [`Code::UnknownClient`], [`Code::Forbidden`], [`Code::UnknownSector`], [`Code::UnknownScheme`],
+/// [`Code::UnknownPurpose`].
+pub fn tokenize(
+    vault: &Vault,
+    peer: SpkiDigest,
+    sector: &str,
+    scheme: &str,
+    purpose: Option<&str>,
+) -> Result<TokenizePermit, Code> {
+    let register = vault.register();
+    let client = register.clients.get(&peer).ok_or(Code::UnknownClient)?;
+    if !client.operations.contains(&Operation::Tokenize) {
+        return Err(Code::Forbidden);
+    }
+    let state = vault
+        .sector(sector)
+        .filter(|_| client.sectors.iter().any(|name| name == sector))
+        .ok_or(Code::UnknownSector)?;
+    let scheme = state
+        .sector
+        .schemes
+        .iter()
+        .find(|id| id.as_str() == scheme)
+        .and_then(|id| register.schemes.get(id))
+        .ok_or(Code::UnknownScheme)?;
+    let purpose = match purpose {
+        None => None,
+        Some(text) => {
+            let declared = state.sector.purposes.iter().find(|id| id.as_str() == text);
+            Some(declared.filter(|id| client.purposes.contains(id)).cloned().ok_or(Code::UnknownPurpose)?)
+        }
+    };
+    Ok(TokenizePermit { client: client.clone(), sector: state.clone(), scheme: scheme.clone(), purpose })
+}
+
+/// Leave to run the vault: epochs.
+pub struct OperatorPermit {
+    pub(crate) operator: Id,
+}
+
+/// Authorises an operator.
+///
+/// # Errors
+/// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for anybody else.
+pub fn operator(register: &Register, peer: SpkiDigest) -> Result<OperatorPermit, Code> {
+    match register.operators.get(&peer) {
+        Some(operator) => Ok(OperatorPermit { operator: operator.clone() }),
+        None => Err(stranger(register, peer)),
+    }
+}
+
+/// Leave, for an authority's node, to ask the vault for a release.
+pub struct NodePermit {
+    pub(crate) authority: Arc<Authority>,
+}
+
+/// Authorises an authority's node.
+///
+/// # Errors
+/// As [`operator`].
+pub fn node(register: &Register, peer: SpkiDigest) -> Result<NodePermit, Code> {
+    match register.authorities.values().find(|authority| authority.node == peer) {
+        Some(authority) => Ok(NodePermit { authority: authority.clone() }),
+        None => Err(stranger(register, peer)),
+    }
+}
+
+/// Leave, for an officer, to ask his authority's node.
+pub struct OfficerPermit {
+    pub(crate) officer: Id,
+}
+
+/// Authorises an officer of `authority`.
+///
+/// # Errors
+/// As [`operator`].
+pub fn officer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<OfficerPermit, Code> {
+    let officers = register.authorities.get(authority).into_iter().flat_map(|authority| authority.officers.values());
+    match officers.into_iter().find(|officer: &&Officer| officer.certificate == peer) {
+        Some(officer) => Ok(OfficerPermit { officer: officer.id.clone() }),
+        None => Err(stranger(register, peer)),
+    }
+}
+
+fn stranger(register: &Register, peer: SpkiDigest) -> Code {
+    if actor(register, peer) == "unknown" { Code::UnknownClient } else { Code::Forbidden }
+}

@@ -1,0 +1,234 @@
+//! Audit entries: who asked what, in which sector and domain, with what outcome. Never an identifier, a UTI, a key, or an
+//! unkeyed digest of one.
+//!
+//! An entry is canonical JSON (sorted keys, no spaces, integers only). Entries are numbered from 0 without gaps, in the
+//! order in which they became durable, each in the same commit as the effect it describes. The Merkle tree over them, its
+//! checkpoints and their verification belong here; until they exist, a receipt carries the entry's RFC 6962 leaf hash.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::code::Code;
+use crate::register::Id;
+
+/// One audit entry.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    /// When the request arrived, RFC 3339 with milliseconds, UTC.
+    pub time: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl Entry {
+    /// An entry of that moment.
+    pub fn new(now: Timestamp, event: Event) -> Self {
+        Self { time: format!("{now:.3}"), event }
+    }
+
+    /// Canonical JSON (RFC 8785 for the strings and integers that entries have).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // `Value` keeps its members sorted.
+        let value = serde_json::to_value(self).expect("an entry is plain data");
+        serde_json::to_vec(&value).expect("a value is plain data")
+    }
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The process began to serve.
+    Start {
+        /// `vault` or `node`.
+        entity: &'static str,
+        /// Version of the program.
+        program: &'static str,
+        /// Version of the register in force.
+        register_version: u64,
+        /// SHA-256 of the register in force, hex.
+        register_digest: String,
+    },
+    /// A batch, or the single-item requests of one client within one commit.
+    Tokenize(Tokenized),
+    /// Requests that were refused as a whole.
+    Refuse {
+        /// Client, operator, authority or officer id; `unknown` for a certificate that the register does not know.
+        actor: String,
+        /// What was asked for, e.g. `tokenize`.
+        operation: &'static str,
+        /// Why it was refused.
+        code: Code,
+        /// How many requests within one second.
+        count: u64,
+    },
+    /// A sector's epoch was advanced.
+    EpochAdvance {
+        /// Who did it.
+        operator: Id,
+        /// Sector name.
+        sector: String,
+        /// The new epoch.
+        epoch: u32,
+        /// The version of the sector secret that it derives from.
+        secret_version: u32,
+        /// Whether no other epoch uses that version.
+        own_secret: bool,
+    },
+    /// The vault released sealed mappings to an authority's node.
+    Release(Reidentified),
+    /// The authority node opened mappings for an officer.
+    Reveal(Reidentified),
+}
+
+/// What a tokenization entry says.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tokenized {
+    /// Client id.
+    pub client: Id,
+    /// Its organisation.
+    pub organisation: Id,
+    /// Sector name.
+    pub sector: String,
+    /// The domain, as the answer gives it.
+    pub domain: Domain,
+    /// The previous epoch, where its pseudonyms were asked for too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<u32>,
+    /// Scheme id.
+    pub scheme: Id,
+    /// Purpose code, where one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Id>,
+    /// How many requests this entry stands for.
+    pub requests: u64,
+    /// Identifiers accepted.
+    pub accepted: u64,
+    /// Identifiers rejected.
+    pub rejected: u64,
+    /// HMAC-SHA256 under the entry's erasable salt over the pseudonyms answered, in order, hex.
+    pub digest: String,
+}
+
+/// What an entry about re-identification says.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reidentified {
+    /// Authority id.
+    pub authority: Id,
+    /// Officer id.
+    pub officer: Id,
+    /// Order id.
+    pub order: String,
+    /// SHA-256 of the order's payload, hex.
+    pub order_digest: String,
+    /// Request id.
+    pub request: String,
+    /// Case reference.
+    pub case: String,
+    /// Sector name.
+    pub sector: String,
+    /// Pseudonyms asked for.
+    pub items: u64,
+    /// Mappings handed out (vault) or received (node).
+    pub mappings: u64,
+    /// Merkle root over the items' tags, hex.
+    pub tags: String,
+    /// On the node: number and leaf hash of the vault's entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vault_entry: Option<LogPosition>,
+}
+
+/// A place in a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogPosition {
+    /// The entry's number, from 0.
+    pub index: u64,
+    /// The entry's leaf hash (RFC 6962, section 2.1), hex.
+    pub leaf: String,
+}
+
+/// A domain, as answers and entries give it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Domain {
+    /// Organisation id, where the sector separates controllers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub controller: Option<String>,
+    /// Purpose code, where it separates purposes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub purpose: Option<String>,
+    /// `2026` or `2026-11`, where it separates periods.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub period: Option<String>,
+    /// The sector's epoch.
+    pub epoch: u32,
+}
+
+/// Proof that an entry is durable. Only the writer makes one; what may happen only after an entry takes it by value.
+#[derive(Debug)]
+pub struct AuditReceipt {
+    position: LogPosition,
+}
+
+impl AuditReceipt {
+    pub(crate) fn new(index: u64, entry: &[u8]) -> Self {
+        Self { position: LogPosition { index, leaf: data_encoding::HEXLOWER.encode(&leaf_hash(entry)) } }
+    }
+
+    /// Where the entry stands.
+    pub fn position(&self) -> &LogPosition {
+        &self.position
+    }
+}
+
+/// RFC 6962, section 2.1: `SHA-256(0x00 ‖ entry)`.
+pub fn leaf_hash(entry: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update([0]).chain_update(entry).finalize().into()
+}
+
+/// RFC 6962, section 2.1: the Merkle tree hash over leaves already hashed.
+pub fn tree_hash(leaves: &[[u8; 32]]) -> [u8; 32] {
+    match leaves {
+        [] => Sha256::digest([]).into(),
+        [leaf] => *leaf,
+        _ => {
+            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+            Sha256::new().chain_update([1]).chain_update(tree_hash(left)).chain_update(tree_hash(right)).finalize().into()
+        }
+    }
+}
+
+/// The Merkle root over per-item tags: each tag is a leaf.
+pub fn tags_root(tags: &[[u8; 16]]) -> String {
+    let leaves: Vec<_> = tags.iter().map(|tag| leaf_hash(tag)).collect();
+    data_encoding::HEXLOWER.encode(&tree_hash(&leaves))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Known answers of RFC 6962's reference implementation (the empty tree, one empty leaf, two leaves).
+    #[test]
+    fn tree_hashes() {
+        let hex = |h: [u8; 32]| data_encoding::HEXLOWER.encode(&h);
+        assert_eq!(hex(tree_hash(&[])), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        let a = leaf_hash(b"");
+        assert_eq!(hex(tree_hash(&[a])), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
+        let b = leaf_hash(&[0]);
+        assert_eq!(hex(tree_hash(&[a, b])), "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125");
+    }
+
+    #[test]
+    fn entries_are_canonical() {
+        let event = Event::Refuse { actor: "unknown".into(), operation: "tokenize", code: Code::UnknownClient, count: 2 };
+        let entry = Entry::new(Timestamp::from_second(1_800_000_000).unwrap(), event);
+        assert_eq!(
+            String::from_utf8(entry.to_bytes()).unwrap(),
+            r#"{"actor":"unknown","code":"unknown-client","count":2,"event":"refuse","operation":"tokenize","time":"2027-01-15T08:00:00.000Z"}"#
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! The audit entries of one commit: numbered, merged where the design says so, and written.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use sha2::Sha256;
+
+use super::Logged;
+use crate::audit::{Domain, Entry, Event, Tokenized};
+use crate::code::Code;
+use crate::pseudonym::Pseudonym;
+use crate::register::Id;
+use crate::store::{Batch, Store};
+
+/// Entries of one commit in the making.
+pub(super) struct GroupLog {
+    first: u64,
+    drafts: Vec<Draft>,
+    /// Entries that single-item requests share.
+    shared: HashMap<Shared, usize>,
+}
+
+/// What single-item requests must have in common to share an entry.
+type Shared = (Id, String, Domain, Option<u32>, Id, Option<Id>);
+
+enum Draft {
+    Entry(Entry, Vec<[u8; 16]>),
+    Tokenized { time: Timestamp, entry: Box<Tokenized>, digest: BatchDigest },
+}
+
+/// HMAC-SHA256 over the pseudonyms answered, under a salt that lies apart and can be erased.
+struct BatchDigest {
+    salt: [u8; 16],
+    mac: Hmac<Sha256>,
+}
+
+impl BatchDigest {
+    fn new() -> Self {
+        let salt: [u8; 16] = crate::clock::random();
+        Self { salt, mac: Hmac::new_from_slice(&salt).expect("HMAC takes a key of any length") }
+    }
+
+    fn add(&mut self, answered: &[Pseudonym]) {
+        answered.iter().for_each(|p| self.mac.update(p.as_bytes()));
+    }
+}
+
+impl GroupLog {
+    /// A log that goes on at entry `first`.
+    pub(super) fn new(first: u64) -> Self {
+        Self { first, drafts: vec![], shared: HashMap::new() }
+    }
+
+    /// Finds a place for what a job has to say; `None` where it was only counted.
+    pub(super) fn place(&mut self, log: Logged, refusals: &mut Refusals) -> Option<u64> {
+        let place = match log {
+            Logged::Entry(entry, tags) => self.push(Draft::Entry(entry, tags)),
+            Logged::Tokenized { time, entry, answered } => self.tokenized(time, entry, &answered),
+            Logged::Refused { time, actor, operation, code } => refusals.count(time, (actor, operation, code), self)?,
+        };
+        Some(self.first + place as u64)
+    }
+
+    fn tokenized(&mut self, time: Timestamp, entry: Box<Tokenized>, answered: &[Pseudonym]) -> usize {
+        let single = entry.accepted + entry.rejected == 1;
+        let key = single.then(|| shared_key(&entry));
+        if let Some(place) = key.as_ref().and_then(|key| self.shared.get(key).copied())
+            && let Draft::Tokenized { entry: shared, digest, .. } = &mut self.drafts[place]
+        {
+            shared.requests += entry.requests;
+            shared.accepted += entry.accepted;
+            shared.rejected += entry.rejected;
+            digest.add(answered);
+            return place;
+        }
+        let mut digest = BatchDigest::new();
+        digest.add(answered);
+        let place = self.push(Draft::Tokenized { time, entry, digest });
+        if let Some(key) = key {
+            self.shared.insert(key, place);
+        }
+        place
+    }
+
+    fn push(&mut self, draft: Draft) -> usize {
+        self.drafts.push(draft);
+        self.drafts.len() - 1
+    }
+
+    /// Puts all entries into the batch; their bytes in order.
+    pub(super) fn write(self, store: &Store, batch: &mut Batch) -> Vec<Vec<u8>> {
+        let mut index = self.first;
+        let mut entries = Vec::with_capacity(self.drafts.len());
+        for draft in self.drafts {
+            let (entry, salt, tags) = match draft {
+                Draft::Entry(entry, tags) => (entry, None, tags),
+                Draft::Tokenized { time, mut entry, digest } => {
+                    entry.digest = data_encoding::HEXLOWER.encode(&digest.mac.finalize().into_bytes());
+                    (Entry::new(time, Event::Tokenize(*entry)), Some(digest.salt), vec![])
+                }
+            };
+            let bytes = entry.to_bytes();
+            store.put_audit(batch, index, &bytes, salt.as_ref(), &tags);
+            entries.push(bytes);
+            index += 1;
+        }
+        entries
+    }
+}
+
+fn shared_key(entry: &Tokenized) -> Shared {
+    let (client, sector, domain) = (entry.client.clone(), entry.sector.clone(), entry.domain.clone());
+    (client, sector, domain, entry.previous, entry.scheme.clone(), entry.purpose.clone())
+}
+
+/// Refusals by actor, operation and code: one entry a second with a count, so that nobody floods the log.
+#[derive(Default)]
+pub(super) struct Refusals(BTreeMap<Refusal, Counted>);
+
+type Refusal = (String, &'static str, Code);
+
+/// The second that was last written down, and how many refusals came since.
+struct Counted {
+    second: i64,
+    unwritten: u64,
+}
+
+impl Refusals {
+    /// The first refusal of a second is an entry at once; what follows in that second is counted.
+    fn count(&mut self, time: Timestamp, refusal: Refusal, log: &mut GroupLog) -> Option<usize> {
+        let second = time.as_second();
+        let counted = self.0.entry(refusal.clone()).or_insert(Counted { second: i64::MIN, unwritten: 0 });
+        counted.unwritten += 1;
+        if counted.second == second {
+            return None;
+        }
+        counted.second = second;
+        Some(log.push(draft(time, refusal, std::mem::take(&mut counted.unwritten))))
+    }
+
+    /// Writes down what was only counted, once its second is over (or at the end), and forgets who has been quiet.
+    pub(super) fn flush(&mut self, now: Timestamp, last: bool, log: &mut GroupLog) {
+        self.0.retain(|refusal, counted| {
+            if !last && counted.second >= now.as_second() {
+                return true;
+            }
+            if counted.unwritten > 0 {
+                log.push(draft(now, refusal.clone(), counted.unwritten));
+            }
+            false
+        });
+    }
+}
+
+fn draft(time: Timestamp, (actor, operation, code): Refusal, count: u64) -> Draft {
+    Draft::Entry(Entry::new(time, Event::Refuse { actor, operation, code, count }), vec![])
+}

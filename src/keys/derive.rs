@@ -1,0 +1,278 @@
+//! The derivations, each with its label.
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use uuid::Uuid;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::{AuditSecret, AuthoritySecret, IdentitySecret, KEY_LEN, Key, SectorSecret, StoreSecret, lp};
+use crate::pseudonym::Pseudonym;
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// HKDF-Extract (RFC 5869, section 2.2) with a label as the salt.
+fn extract(label: &str, ikm: &Key) -> Key {
+    let (mut prk, _) = Hkdf::<Sha256>::extract(Some(label.as_bytes()), ikm.expose());
+    let key = Key::init(|k| k.copy_from_slice(&prk));
+    prk.zeroize();
+    key
+}
+
+/// HKDF-Expand (RFC 5869, section 2.3) to 32 bytes.
+fn expand(prk: &Key, info: &[u8]) -> Key {
+    let hkdf = Hkdf::<Sha256>::from_prk(prk.expose()).expect("32 bytes are a PRK of SHA-256");
+    Key::init(|k| hkdf.expand(info, k).expect("32 bytes are within HKDF's limit"))
+}
+
+/// `info` = label ‖ LP(field)…
+fn info(label: &str, fields: &[&[u8]]) -> Vec<u8> {
+    let mut info = label.as_bytes().to_vec();
+    fields.iter().for_each(|field| lp(&mut info, field));
+    info
+}
+
+fn keyed(key: &Key) -> HmacSha256 {
+    HmacSha256::new_from_slice(key.expose()).expect("HMAC takes a key of any length")
+}
+
+// --- identity ---------------------------------------------------------------------------------------------------------
+
+/// The unique technical identifier of a person: 32 bytes that never leave the vault, are never logged and never stored.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Uti([u8; 32]);
+
+impl Uti {
+    /// The bytes, for the conformance kit and nothing else.
+    pub(crate) fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Canonical values of one scheme whose UTIs are wanted: one arena and where each value ends in it.
+#[derive(Debug, Clone, Copy)]
+pub struct UtiBatch<'a> {
+    /// The scheme's id.
+    pub scheme: &'a str,
+    /// The canonical values, one after the other.
+    pub values: &'a [u8],
+    /// End of each value in `values`.
+    pub ends: &'a [u32],
+}
+
+/// Where UTIs come from: the one seam at which the identity secret may move under a second administrator.
+pub trait UtiSource: Send + Sync {
+    /// Appends the UTI of each value of the batch to `utis`, in order.
+    fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>);
+
+    /// The person-handle key of a sector.
+    fn person_key(&self, sector: Uuid) -> PersonKey;
+}
+
+/// The identity secret's keys, in this process.
+pub struct IdentityKeys {
+    prk: Key,
+    uti: HmacSha256,
+}
+
+impl IdentityKeys {
+    /// `PRK_id` and `K_uti`.
+    pub fn new(secret: &IdentitySecret) -> Self {
+        let prk = extract("cloison/v1/extract/identity", &secret.0);
+        let uti = keyed(&expand(&prk, b"cloison/v1/uti"));
+        Self { prk, uti }
+    }
+
+    /// `PRK_id`, for the conformance kit.
+    pub(crate) fn prk(&self) -> &Key {
+        &self.prk
+    }
+
+    /// `K_uti`, for the conformance kit.
+    pub(crate) fn uti_key(&self) -> Key {
+        expand(&self.prk, b"cloison/v1/uti")
+    }
+}
+
+impl UtiSource for IdentityKeys {
+    fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>) {
+        // LP(scheme) is the same for the whole batch: it is absorbed once.
+        let mut prefix = self.uti.clone();
+        let mut scheme = Vec::with_capacity(2 + batch.scheme.len());
+        lp(&mut scheme, batch.scheme.as_bytes());
+        prefix.update(&scheme);
+
+        utis.reserve(batch.ends.len());
+        let mut start = 0;
+        for &end in batch.ends {
+            let value = &batch.values[start..end as usize];
+            start = end as usize;
+            let mut mac = prefix.clone();
+            mac.update(&(value.len() as u16).to_be_bytes());
+            mac.update(value);
+            utis.push(Uti(mac.finalize().into_bytes().into()));
+        }
+    }
+
+    fn person_key(&self, sector: Uuid) -> PersonKey {
+        PersonKey(keyed(&expand(&self.prk, &info("cloison/v1/person", &[sector.as_bytes()]))))
+    }
+}
+
+/// Derives person handles of one sector.
+pub struct PersonKey(HmacSha256);
+
+impl PersonKey {
+    /// `H`: 16 bytes that stay inside; oppositions, freezes and tombstones are keyed by them.
+    pub fn handle(&self, uti: &Uti) -> [u8; 16] {
+        let tag: [u8; 32] = self.0.clone().chain_update(uti.0).finalize().into_bytes().into();
+        tag[..16].try_into().expect("half of 32")
+    }
+}
+
+// --- the sector tree --------------------------------------------------------------------------------------------------
+
+/// `PRK_sec` of one version of the sector secret.
+pub struct SectorRootKey(Key);
+
+impl SectorRootKey {
+    /// `PRK_sec`.
+    pub fn new(secret: &SectorSecret) -> Self {
+        Self(extract("cloison/v1/extract/sector", &secret.0))
+    }
+
+    /// `K(root)`.
+    pub fn root(&self) -> SectorTreeKey {
+        SectorTreeKey(expand(&self.0, b"cloison/v1/sector-root"))
+    }
+
+    /// `K(path)`, for a path of sector UUIDs from the top-level sector down.
+    pub fn sector(&self, path: &[Uuid]) -> SectorTreeKey {
+        path.iter().fold(self.root(), |key, uuid| key.child(*uuid))
+    }
+
+    /// `PRK_sec`, for the conformance kit.
+    pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
+        self.0.expose()
+    }
+}
+
+/// `K(p)`: the key of one node of the sector tree.
+pub struct SectorTreeKey(Key);
+
+impl SectorTreeKey {
+    /// `K(p.c)`: the key of the child with that UUID.
+    pub fn child(&self, uuid: Uuid) -> SectorTreeKey {
+        SectorTreeKey(expand(&self.0, &info("cloison/v1/sector-child", &[uuid.as_bytes()])))
+    }
+
+    /// `K_domain`.
+    pub fn domain(&self, epoch: u32, scope: &DomainScope) -> DomainKey {
+        let mut label = b"cloison/v1/domain".to_vec();
+        label.extend_from_slice(&epoch.to_be_bytes());
+        lp(&mut label, scope.controller.as_bytes());
+        lp(&mut label, scope.purpose.as_bytes());
+        lp(&mut label, scope.period.as_bytes());
+        let key = expand(&self.0, &label);
+        DomainKey { mac: keyed(&key), key }
+    }
+
+    /// `K(path)`, for the conformance kit.
+    pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
+        self.0.expose()
+    }
+}
+
+/// The granularity values of a domain; an absent one is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub struct DomainScope {
+    /// Organisation id, where the sector's granularity has `controller`.
+    pub controller: String,
+    /// Purpose code, where it has `purpose`.
+    pub purpose: String,
+    /// `2026` or `2026-11`, where it has a `period`.
+    pub period: String,
+}
+
+/// `K_domain`: turns UTIs into the pseudonyms of one domain.
+pub struct DomainKey {
+    mac: HmacSha256,
+    key: Key,
+}
+
+impl DomainKey {
+    /// `PRF = HMAC-SHA256(K_domain, UTI)`.
+    pub fn prf(&self, uti: &Uti) -> Prf {
+        Prf(self.mac.clone().chain_update(uti.0).finalize().into_bytes().into())
+    }
+
+    /// `K_domain`, for the conformance kit.
+    pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
+        self.key.expose()
+    }
+}
+
+/// The 32 bytes of the PRF: a secret until a part of it is made public by name.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Prf([u8; 32]);
+
+impl Prf {
+    /// The public pseudonym: the first 16 bytes.
+    ///
+    /// Safe to publish because HMAC-SHA256 under a secret key is a pseudo-random function: 16 of its bytes tell nothing of
+    /// the UTI, of the key, of the other 16 bytes, or of the pseudonym in any other domain.
+    pub fn to_pseudonym(&self) -> Pseudonym {
+        Pseudonym::from_bytes(self.0[..16].try_into().expect("half of 32"))
+    }
+
+    /// `PRF[16..24]`: the person's part of the nonce under which the mapping is sealed.
+    pub fn nonce_part(&self) -> [u8; 8] {
+        self.0[16..24].try_into().expect("8 of 32")
+    }
+}
+
+// --- store, audit, authority, segments --------------------------------------------------------------------------------
+
+/// `K_store`: the key of the outer envelope, one version.
+pub struct StoreKey(Key);
+
+impl StoreKey {
+    /// `K_store = HKDF-Expand(HKDF-Extract("cloison/v1/extract/store", store_secret), "cloison/v1/store", 32)`.
+    pub fn new(secret: &StoreSecret) -> Self {
+        Self(expand(&extract("cloison/v1/extract/store", &secret.0), b"cloison/v1/store"))
+    }
+
+    pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
+        self.0.expose()
+    }
+}
+
+/// `K_audit`: tags pseudonyms so that "who resolved this person" has an answer.
+pub struct AuditKey(HmacSha256);
+
+impl AuditKey {
+    /// `K_audit = HKDF-Expand(HKDF-Extract("cloison/v1/extract/audit", audit_secret), "cloison/v1/audit-tag", 32)`.
+    pub fn new(secret: &AuditSecret) -> Self {
+        Self(keyed(&expand(&extract("cloison/v1/extract/audit", &secret.0), b"cloison/v1/audit-tag")))
+    }
+
+    /// `HMAC-SHA256(K_audit, LP(sector UUID) ‖ LP(P))[0..16]`.
+    pub fn tag(&self, sector: Uuid, pseudonym: &Pseudonym) -> [u8; 16] {
+        let mut message = Vec::with_capacity(36);
+        lp(&mut message, sector.as_bytes());
+        lp(&mut message, pseudonym.as_bytes());
+        let tag: [u8; 32] = self.0.clone().chain_update(&message).finalize().into_bytes().into();
+        tag[..16].try_into().expect("half of 32")
+    }
+}
+
+/// The input keying material of an authority's HPKE key pair (RFC 9180, section 7.1.3):
+/// `HKDF-Expand(HKDF-Extract("cloison/v1/extract/authority", scalar), "cloison/v1/authority-key" ‖ LP(key id), 32)`.
+pub fn authority_key_material(secret: &AuthoritySecret, key_id: &str) -> Key {
+    expand(&extract("cloison/v1/extract/authority", &secret.0), &info("cloison/v1/authority-key", &[key_id.as_bytes()]))
+}
+
+/// The commitment of a segment to its DEK: ChaCha20-Poly1305 alone would let one record open under two keys.
+pub fn segment_commitment(dek: &Key) -> [u8; 32] {
+    *expand(dek, b"cloison/v1/segment-commitment").expose()
+}

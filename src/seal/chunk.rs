@@ -1,0 +1,182 @@
+//! Chunks: the outer envelope around the mappings of one batch in one domain.
+//!
+//! ```text
+//! plaintext = format(1) ‖ segment id(16) ‖ LP(controller) ‖ LP(purpose) ‖ LP(period) ‖ count(u32be) ‖ record…
+//! row       = format(1) ‖ store key version(u32be) ‖ nonce(24, random) ‖ XChaCha20-Poly1305(K_store, nonce, plaintext, aad = row key)
+//! ```
+//!
+//! Records are sorted by pseudonym, so that the row does not tell in which order a list was sent.
+
+use std::collections::BTreeMap;
+
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{Tag, XChaCha20Poly1305};
+
+use super::mapping::{RecordView, Records};
+use super::segment::SegmentId;
+use super::{Reader, SealError};
+use crate::keys::{DomainScope, StoreKey, lp};
+use crate::pseudonym::Pseudonym;
+
+const FORMAT: u8 = 1;
+const HEAD: usize = 1 + 4 + 24;
+const TAG: usize = 16;
+
+/// Most records in one chunk: small enough that finding one mapping costs microseconds, large enough that a row costs
+/// nothing per mapping.
+pub const MAX_RECORDS: usize = 256;
+
+/// Wraps and unwraps chunks under the versions of the storage key.
+pub struct ChunkCipher {
+    current: u32,
+    keys: BTreeMap<u32, XChaCha20Poly1305>,
+}
+
+impl ChunkCipher {
+    /// A cipher over all versions that are here; the highest one wraps.
+    ///
+    /// # Panics
+    /// When there is no version at all; configuration is refused before that.
+    pub fn new(keys: impl IntoIterator<Item = (u32, StoreKey)>) -> Self {
+        let keys: BTreeMap<_, _> =
+            keys.into_iter().map(|(v, key)| (v, XChaCha20Poly1305::new(key.expose().into()))).collect();
+        let current = *keys.last_key_value().expect("at least one store key version").0;
+        Self { current, keys }
+    }
+
+    /// Wraps a chunk for the row `row_key`. `plain` is the chunk's plaintext behind [`HEAD`] bytes of room; the row is made
+    /// in place.
+    pub fn wrap(&self, row_key: &[u8], mut plain: ChunkBuilder) -> Vec<u8> {
+        plain.finish();
+        let mut row = plain.bytes;
+        let nonce: [u8; 24] = crate::clock::random();
+        row[0] = FORMAT;
+        row[1..5].copy_from_slice(&self.current.to_be_bytes());
+        row[5..HEAD].copy_from_slice(&nonce);
+        let tag = self.keys[&self.current]
+            .encrypt_inout_detached(&nonce.into(), row_key, (&mut row[HEAD..]).into())
+            .expect("a chunk is far below the cipher's limit");
+        row.extend_from_slice(&tag);
+        row
+    }
+
+    /// Unwraps the row that lay under `row_key`.
+    ///
+    /// # Errors
+    /// [`SealError`]: format, an absent key version, or a row that does not open there.
+    pub fn unwrap(&self, row_key: &[u8], row: Vec<u8>) -> Result<Chunk, SealError> {
+        let mut plain = row;
+        let mut r = Reader(&plain);
+        if r.u8()? != FORMAT {
+            return Err(SealError::Format);
+        }
+        let version = r.u32()?;
+        let nonce: [u8; 24] = r.array()?;
+        let key = self.keys.get(&version).ok_or(SealError::KeyVersion(version))?;
+        let end = plain.len().checked_sub(TAG).filter(|end| *end >= HEAD).ok_or(SealError::Format)?;
+        let tag = Tag::try_from(&plain[end..]).map_err(|_| SealError::Format)?;
+        plain.truncate(end);
+        key.decrypt_inout_detached(&nonce.into(), row_key, (&mut plain[HEAD..]).into(), &tag)
+            .map_err(|_| SealError::Open)?;
+        Chunk::read(plain)
+    }
+}
+
+/// A chunk's plaintext in the making.
+pub struct ChunkBuilder {
+    bytes: Vec<u8>,
+    count_at: usize,
+    count: u32,
+}
+
+impl ChunkBuilder {
+    /// An empty chunk of one segment and domain, with room for `records` bytes of records.
+    pub fn new(segment: &SegmentId, scope: &DomainScope, records: usize) -> Self {
+        let mut bytes = Vec::with_capacity(HEAD + 200 + records + TAG);
+        bytes.resize(HEAD, 0);
+        bytes.push(FORMAT);
+        bytes.extend_from_slice(segment);
+        lp(&mut bytes, scope.controller.as_bytes());
+        lp(&mut bytes, scope.purpose.as_bytes());
+        lp(&mut bytes, scope.period.as_bytes());
+        let count_at = bytes.len();
+        bytes.extend_from_slice(&[0; 4]);
+        Self { bytes, count_at, count: 0 }
+    }
+
+    /// Appends records; the caller brings them sorted by pseudonym.
+    pub fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.count += 1;
+    }
+
+    fn finish(&mut self) {
+        self.bytes[self.count_at..][..4].copy_from_slice(&self.count.to_be_bytes());
+    }
+}
+
+/// A chunk, unwrapped: inner envelopes still closed.
+pub struct Chunk {
+    plain: Vec<u8>,
+    segment: SegmentId,
+    scope: DomainScope,
+    records_at: usize,
+    count: u32,
+}
+
+impl Chunk {
+    fn read(plain: Vec<u8>) -> Result<Self, SealError> {
+        let mut r = Reader(&plain[HEAD..]);
+        if r.u8()? != FORMAT {
+            return Err(SealError::Format);
+        }
+        let segment = r.array()?;
+        let scope = DomainScope {
+            controller: r.text()?.to_owned(),
+            purpose: r.text()?.to_owned(),
+            period: r.text()?.to_owned(),
+        };
+        let count = r.u32()?;
+        let records_at = plain.len() - r.0.len();
+        Ok(Self { plain, segment, scope, records_at, count })
+    }
+
+    /// The segment under which its mappings are sealed.
+    pub fn segment(&self) -> &SegmentId {
+        &self.segment
+    }
+
+    /// The granularity values of its domain.
+    pub fn scope(&self) -> &DomainScope {
+        &self.scope
+    }
+
+    /// Its records, in order.
+    pub fn records(&self) -> impl Iterator<Item = Result<RecordView<'_>, SealError>> {
+        let mut r = Reader(&self.plain[self.records_at..]);
+        (0..self.count).map(move |_| RecordView::read(&mut r))
+    }
+
+    /// The record of one pseudonym.
+    ///
+    /// # Errors
+    /// [`SealError::Format`] for a chunk whose records do not parse.
+    pub fn find(&self, pseudonym: &Pseudonym) -> Result<Option<RecordView<'_>>, SealError> {
+        for record in self.records() {
+            let record = record?;
+            if record.pseudonym == *pseudonym {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Sorts the records of a batch by pseudonym and hands them out in runs of at most [`MAX_RECORDS`].
+pub fn runs(records: &Records) -> impl Iterator<Item = Vec<super::mapping::RecordRef>> {
+    records.entries().chunks(MAX_RECORDS).map(|run| {
+        let mut run = run.to_vec();
+        run.sort_unstable_by_key(|entry| entry.pseudonym);
+        run
+    })
+}

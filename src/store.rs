@@ -1,0 +1,438 @@
+//! The only room that knows RocksDB. It sees sealed bytes and never a key.
+//!
+//! Durability is chosen in one place, [`Store::commit`]: no return before fsync. An error that a write or an fsync itself
+//! returns poisons the store: what the disk holds is then unknown, and going on would acknowledge what may be lost.
+
+mod columns;
+pub mod index;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, ReadOptions,
+    WriteBatch, WriteOptions,
+};
+use uuid::Uuid;
+
+pub use columns::{ChunkKey, EpochRow};
+use columns::Column;
+
+/// The format of everything in the store.
+const FORMAT: u32 = 1;
+
+/// What went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// RocksDB says so.
+    #[error("the store at {path} failed: {source}")]
+    Engine {
+        /// Where the store lies.
+        path: PathBuf,
+        /// RocksDB's words.
+        source: rocksdb::Error,
+    },
+    /// Another process has it.
+    #[error("the store at {0} is in use by another process; stop that one first")]
+    InUse(PathBuf),
+    /// Made by another version of cloison.
+    #[error("the store at {path} has format {found}, this cloison reads format {FORMAT}")]
+    Format {
+        /// Where the store lies.
+        path: PathBuf,
+        /// The format it has.
+        found: u32,
+    },
+    /// Another deployment's, or another entity's.
+    #[error("the store at {path} belongs to {found}, not to {wanted}")]
+    Foreign {
+        /// Where the store lies.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        wanted: String,
+    },
+    /// A row that is not what was written.
+    #[error("a row of column {0} is not what cloison writes; restore the store from a backup")]
+    Corrupt(&'static str),
+    /// An earlier write failed; nothing more is written.
+    #[error("an earlier write failed; the store takes no more until restart")]
+    Poisoned,
+}
+
+/// A RocksDB with typed columns.
+pub struct Store {
+    db: DB,
+    path: PathBuf,
+    poisoned: AtomicBool,
+}
+
+/// Rows that will be written together or not at all.
+#[derive(Default)]
+pub struct Batch {
+    rows: WriteBatch,
+}
+
+impl Batch {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+impl Store {
+    /// Opens the store of `owner` (deployment and entity, such as `demo/vault`), or makes it where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`]: in use, of another format, another owner's, or RocksDB cannot open it.
+    pub fn open(path: &Path, owner: &str) -> Result<Self, StoreError> {
+        let failed = |source: rocksdb::Error| {
+            if source.to_string().contains("lock") {
+                StoreError::InUse(path.to_owned())
+            } else {
+                StoreError::Engine { path: path.to_owned(), source }
+            }
+        };
+        let columns = Column::ALL.iter().map(|c| ColumnFamilyDescriptor::new(c.name(), column_options(*c)));
+        let db = DB::open_cf_descriptors(&database_options(), path, columns).map_err(failed)?;
+        let store = Self { db, path: path.to_owned(), poisoned: AtomicBool::new(false) };
+        store.claim(owner)?;
+        Ok(store)
+    }
+
+    /// Checks format and owner, or writes them into a new store.
+    fn claim(&self, owner: &str) -> Result<(), StoreError> {
+        let Some(format) = self.get(Column::Meta, b"format")? else {
+            let mut batch = Batch::default();
+            self.put(&mut batch, Column::Meta, b"format", &FORMAT.to_be_bytes());
+            self.put(&mut batch, Column::Meta, b"owner", owner.as_bytes());
+            return self.commit(batch);
+        };
+        let found = u32::from_be_bytes(fixed(Column::Meta, &format)?);
+        if found != FORMAT {
+            return Err(StoreError::Format { path: self.path.clone(), found });
+        }
+        let found = self.get(Column::Meta, b"owner")?.unwrap_or_default();
+        if found != owner.as_bytes() {
+            let found = String::from_utf8_lossy(&found).into_owned();
+            return Err(StoreError::Foreign { path: self.path.clone(), found, wanted: owner.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Writes the rows, durably: returns after fsync.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] once, and [`StoreError::Poisoned`] ever after.
+    pub fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(StoreError::Poisoned);
+        }
+        let mut durable = WriteOptions::default();
+        durable.set_sync(true);
+        self.db.write_opt(&batch.rows, &durable).map_err(|source| {
+            self.poisoned.store(true, Ordering::Release);
+            self.engine(source)
+        })
+    }
+
+    /// Whether a write failed: the process must end.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    // --- chunks and segments ------------------------------------------------------------------------------------------
+
+    /// Adds a sealed chunk.
+    pub fn put_chunk(&self, batch: &mut Batch, key: ChunkKey, row: &[u8]) {
+        self.put(batch, Column::Chunk, &key.to_bytes(), row);
+    }
+
+    /// A sealed chunk.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn chunk(&self, key: ChunkKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(Column::Chunk, &key.to_bytes())
+    }
+
+    /// Goes through all chunks in key order, without filling the cache.
+    ///
+    /// # Errors
+    /// The first error of RocksDB or of `each`.
+    pub fn each_chunk<E: From<StoreError>>(
+        &self,
+        mut each: impl FnMut(ChunkKey, Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        options.set_readahead_size(4 << 20);
+        for row in self.db.iterator_cf_opt(self.column(Column::Chunk), options, IteratorMode::Start) {
+            let (key, value) = row.map_err(|source| self.engine(source))?;
+            let key = ChunkKey::from_bytes(&key).ok_or(StoreError::Corrupt("chunk"))?;
+            each(key, value.into_vec())?;
+        }
+        Ok(())
+    }
+
+    /// Adds a segment record.
+    pub fn put_segment(&self, batch: &mut Batch, id: &[u8; 16], record: &[u8]) {
+        self.put(batch, Column::Segment, id, record);
+    }
+
+    /// A segment record.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn segment(&self, id: &[u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(Column::Segment, id)
+    }
+
+    // --- audit --------------------------------------------------------------------------------------------------------
+
+    /// Adds an audit entry with its prunable companions.
+    pub fn put_audit(&self, batch: &mut Batch, index: u64, entry: &[u8], salt: Option<&[u8; 16]>, tags: &[[u8; 16]]) {
+        self.put(batch, Column::Audit, &index.to_be_bytes(), entry);
+        if let Some(salt) = salt {
+            self.put(batch, Column::AuditSalt, &index.to_be_bytes(), salt);
+        }
+        for (place, tag) in tags.iter().enumerate() {
+            let key = [&index.to_be_bytes()[..], &(place as u32).to_be_bytes()[..]].concat();
+            self.put(batch, Column::AuditTag, &key, tag);
+        }
+    }
+
+    /// Index and bytes of the last audit entry.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn last_audit(&self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        let mut rows = self.db.iterator_cf(self.column(Column::Audit), IteratorMode::End);
+        let Some(row) = rows.next() else { return Ok(None) };
+        let (key, entry) = row.map_err(|source| self.engine(source))?;
+        Ok(Some((u64::from_be_bytes(fixed(Column::Audit, &key)?), entry.into_vec())))
+    }
+
+    /// Audit entries from `from` on, at most `count`.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn audit_from(&self, from: u64, count: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let start = from.to_be_bytes();
+        self.db
+            .iterator_cf(self.column(Column::Audit), IteratorMode::From(&start, Direction::Forward))
+            .take(count)
+            .map(|row| {
+                let (key, entry) = row.map_err(|source| self.engine(source))?;
+                Ok((u64::from_be_bytes(fixed(Column::Audit, &key)?), entry.into_vec()))
+            })
+            .collect()
+    }
+
+    // --- state: what must not roll back -------------------------------------------------------------------------------
+
+    /// Numbers of the sectors that were ever used.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn sector_numbers(&self) -> Result<Vec<(Uuid, u32)>, StoreError> {
+        self.rows(Column::Sector, &[])?
+            .into_iter()
+            .map(|(key, value)| {
+                let uuid = Uuid::from_bytes(fixed(Column::Sector, &key)?);
+                Ok((uuid, u32::from_be_bytes(fixed(Column::Sector, &value)?)))
+            })
+            .collect()
+    }
+
+    /// Gives a sector its number.
+    pub fn put_sector_number(&self, batch: &mut Batch, sector: Uuid, number: u32) {
+        self.put(batch, Column::Sector, sector.as_bytes(), &number.to_be_bytes());
+    }
+
+    /// The epochs of a sector, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn epochs(&self, sector: Uuid) -> Result<Vec<EpochRow>, StoreError> {
+        self.rows(Column::Epoch, sector.as_bytes())?
+            .into_iter()
+            .map(|(key, value)| {
+                let epoch = u32::from_be_bytes(fixed(Column::Epoch, key.get(16..).unwrap_or_default())?);
+                EpochRow::from_bytes(epoch, &value).ok_or(StoreError::Corrupt(Column::Epoch.name()))
+            })
+            .collect()
+    }
+
+    /// Adds an epoch.
+    pub fn put_epoch(&self, batch: &mut Batch, sector: Uuid, row: EpochRow) {
+        let key = [&sector.as_bytes()[..], &row.epoch.to_be_bytes()[..]].concat();
+        self.put(batch, Column::Epoch, &key, &row.to_bytes());
+    }
+
+    /// The digest under which a fact was frozen.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn frozen(&self, fact: &str) -> Result<Option<[u8; 32]>, StoreError> {
+        self.get(Column::Frozen, fact.as_bytes())?.map(|value| fixed(Column::Frozen, &value)).transpose()
+    }
+
+    /// Freezes a fact.
+    pub fn put_frozen(&self, batch: &mut Batch, fact: &str, digest: &[u8; 32]) {
+        self.put(batch, Column::Frozen, fact.as_bytes(), digest);
+    }
+
+    /// The payload digest first seen under an order id.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn order_digest(&self, order: Uuid) -> Result<Option<[u8; 32]>, StoreError> {
+        self.get(Column::Order, order.as_bytes())?.map(|value| fixed(Column::Order, &value)).transpose()
+    }
+
+    /// Pins the payload of an order.
+    pub fn put_order_digest(&self, batch: &mut Batch, order: Uuid, digest: &[u8; 32]) {
+        self.put(batch, Column::Order, order.as_bytes(), digest);
+    }
+
+    /// Tags of the pseudonyms that were asked for under an order.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn order_pairs(&self, order: Uuid) -> Result<Vec<[u8; 16]>, StoreError> {
+        self.rows(Column::OrderPair, order.as_bytes())?
+            .into_iter()
+            .map(|(key, _)| fixed(Column::OrderPair, key.get(16..).unwrap_or_default()))
+            .collect()
+    }
+
+    /// Notes that a pseudonym was asked for under an order.
+    pub fn put_order_pair(&self, batch: &mut Batch, order: Uuid, tag: &[u8; 16]) {
+        let key = [&order.as_bytes()[..], &tag[..]].concat();
+        self.put(batch, Column::OrderPair, &key, &[]);
+    }
+
+    /// Items that an organisation sent on a day.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn quota_used(&self, organisation: &str, day: u32) -> Result<u64, StoreError> {
+        match self.get(Column::Quota, &quota_key(organisation, day))? {
+            Some(value) => Ok(u64::from_be_bytes(fixed(Column::Quota, &value)?)),
+            None => Ok(0),
+        }
+    }
+
+    /// Notes the items that an organisation sent on a day.
+    pub fn put_quota_used(&self, batch: &mut Batch, organisation: &str, day: u32, items: u64) {
+        self.put(batch, Column::Quota, &quota_key(organisation, day), &items.to_be_bytes());
+    }
+
+    /// The register that was last accepted: version and digest.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn register(&self) -> Result<Option<(u64, [u8; 32])>, StoreError> {
+        let Some(value) = self.get(Column::Meta, b"register")? else { return Ok(None) };
+        let value: [u8; 40] = fixed(Column::Meta, &value)?;
+        let (version, digest) = value.split_at(8);
+        Ok(Some((u64::from_be_bytes(fixed(Column::Meta, version)?), fixed(Column::Meta, digest)?)))
+    }
+
+    /// Notes the register that is now in force.
+    pub fn put_register(&self, batch: &mut Batch, version: u64, digest: &[u8; 32]) {
+        self.put(batch, Column::Meta, b"register", &[&version.to_be_bytes()[..], &digest[..]].concat());
+    }
+
+    /// The latest time that was ever acted on (Unix milliseconds).
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn clock_mark(&self) -> Result<i64, StoreError> {
+        match self.get(Column::Meta, b"clock")? {
+            Some(value) => Ok(i64::from_be_bytes(fixed(Column::Meta, &value)?)),
+            None => Ok(0),
+        }
+    }
+
+    /// Notes the time of a commit (Unix milliseconds).
+    pub fn put_clock_mark(&self, batch: &mut Batch, now: i64) {
+        self.put(batch, Column::Meta, b"clock", &now.to_be_bytes());
+    }
+
+    // --- RocksDB ------------------------------------------------------------------------------------------------------
+
+    fn column(&self, column: Column) -> &ColumnFamily {
+        self.db.cf_handle(column.name()).expect("every column is opened with the store")
+    }
+
+    fn put(&self, batch: &mut Batch, column: Column, key: &[u8], value: &[u8]) {
+        batch.rows.put_cf(self.column(column), key, value);
+    }
+
+    fn get(&self, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.get_cf(self.column(column), key).map_err(|source| self.engine(source))
+    }
+
+    /// All rows whose key begins with `prefix`. For columns with few rows a prefix.
+    fn rows(&self, column: Column, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let mut rows = Vec::new();
+        for row in self.db.iterator_cf(self.column(column), IteratorMode::From(prefix, Direction::Forward)) {
+            let (key, value) = row.map_err(|source| self.engine(source))?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            rows.push((key.into_vec(), value.into_vec()));
+        }
+        Ok(rows)
+    }
+
+    fn engine(&self, source: rocksdb::Error) -> StoreError {
+        StoreError::Engine { path: self.path.clone(), source }
+    }
+}
+
+fn quota_key(organisation: &str, day: u32) -> Vec<u8> {
+    [organisation.as_bytes(), &[0], &day.to_be_bytes()].concat()
+}
+
+fn fixed<const N: usize>(column: Column, bytes: &[u8]) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::Corrupt(column.name()))
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_compression_type(DBCompressionType::None);
+    // A torn last record is what a crash leaves; anything else that does not read back is a loss and must be heard.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_max_total_wal_size(512 << 20);
+    options.set_keep_log_file_num(4);
+    options.increase_parallelism(2);
+    options.set_bytes_per_sync(4 << 20);
+    options.set_wal_bytes_per_sync(1 << 20);
+    options
+}
+
+fn column_options(column: Column) -> Options {
+    let mut options = Options::default();
+    options.set_compression_type(DBCompressionType::None);
+    match column {
+        Column::Chunk => {
+            // Chunks are written once and read rarely: their bytes go to blob files at the first flush, and compaction
+            // moves only keys.
+            options.set_write_buffer_size(64 << 20);
+            options.set_enable_blob_files(true);
+            options.set_min_blob_size(512);
+            options.set_blob_file_size(256 << 20);
+            options.set_blob_compression_type(DBCompressionType::None);
+            options.set_enable_blob_gc(true);
+        }
+        Column::Audit | Column::AuditSalt | Column::AuditTag => options.set_write_buffer_size(16 << 20),
+        _ => options.set_write_buffer_size(4 << 20),
+    }
+    options
+}

@@ -1,0 +1,135 @@
+//! The columns and the shape of their keys and values.
+//!
+//! Values that change their meaning change the store's format version and get a migration file of their own.
+
+/// One column family. `State` columns are those that must not roll back at a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
+    /// sector number ‖ epoch ‖ sequence (u32be, u32be, u64be) → sealed chunk
+    Chunk,
+    /// segment id (16) → segment record
+    Segment,
+    /// audit entry index (u64be) → entry (canonical JSON)
+    Audit,
+    /// audit entry index (u64be) → salt (16); prunable
+    AuditSalt,
+    /// audit entry index (u64be) ‖ place (u32be) → tag (16); prunable
+    AuditTag,
+    /// state: sector UUID (16) → sector number (u32be)
+    Sector,
+    /// state: sector UUID (16) ‖ epoch (u32be) → [`super::EpochRow`]
+    Epoch,
+    /// state: name of a frozen fact → digest (32)
+    Frozen,
+    /// state: order id (16) → payload digest (32)
+    Order,
+    /// state: order id (16) ‖ tag of a pseudonym asked for (16) → nothing
+    OrderPair,
+    /// state: organisation id ‖ day (u32be) → items (u64be)
+    Quota,
+    /// state: single values by name
+    Meta,
+}
+
+impl Column {
+    pub(super) const ALL: [Column; 12] = [
+        Column::Chunk,
+        Column::Segment,
+        Column::Audit,
+        Column::AuditSalt,
+        Column::AuditTag,
+        Column::Sector,
+        Column::Epoch,
+        Column::Frozen,
+        Column::Order,
+        Column::OrderPair,
+        Column::Quota,
+        Column::Meta,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Column::Chunk => "chunk",
+            Column::Segment => "segment",
+            Column::Audit => "audit",
+            Column::AuditSalt => "audit-salt",
+            Column::AuditTag => "audit-tag",
+            Column::Sector => "state-sector",
+            Column::Epoch => "state-epoch",
+            Column::Frozen => "state-frozen",
+            Column::Order => "state-order",
+            Column::OrderPair => "state-order-pair",
+            Column::Quota => "state-quota",
+            Column::Meta => "state-meta",
+        }
+    }
+}
+
+/// Where a chunk lies: sorted so that a sector's epoch is one range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChunkKey {
+    /// The sector's number in this store.
+    pub sector: u32,
+    /// The sector's epoch.
+    pub epoch: u32,
+    /// Counts up within sector and epoch, from 1.
+    pub sequence: u32,
+}
+
+impl ChunkKey {
+    /// The row's key, 16 bytes.
+    pub fn to_bytes(self) -> [u8; 16] {
+        let mut key = [0; 16];
+        key[..4].copy_from_slice(&self.sector.to_be_bytes());
+        key[4..8].copy_from_slice(&self.epoch.to_be_bytes());
+        key[8..].copy_from_slice(&u64::from(self.sequence).to_be_bytes());
+        key
+    }
+
+    pub(super) fn from_bytes(key: &[u8]) -> Option<Self> {
+        let key: &[u8; 16] = key.try_into().ok()?;
+        let sequence = u64::from_be_bytes(key[8..].try_into().ok()?);
+        Some(Self {
+            sector: u32::from_be_bytes(key[..4].try_into().ok()?),
+            epoch: u32::from_be_bytes(key[4..8].try_into().ok()?),
+            sequence: u32::try_from(sequence).ok()?,
+        })
+    }
+}
+
+/// One epoch of one sector. Written once, never changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochRow {
+    /// The epoch's number, from 1.
+    pub epoch: u32,
+    /// The version of the sector secret that it derives from.
+    pub secret_version: u32,
+    /// Whether no other epoch may name that version.
+    pub own_secret: bool,
+    /// When it was opened (Unix seconds).
+    pub opened_at: i64,
+    /// What only a new epoch may change (granularity, text form, reversible), as the vault encodes it.
+    pub terms: [u8; 4],
+}
+
+impl EpochRow {
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let mut value = vec![1, u8::from(self.own_secret)];
+        value.extend_from_slice(&self.secret_version.to_be_bytes());
+        value.extend_from_slice(&self.opened_at.to_be_bytes());
+        value.extend_from_slice(&self.terms);
+        value
+    }
+
+    pub(super) fn from_bytes(epoch: u32, value: &[u8]) -> Option<Self> {
+        let value: &[u8; 18] = value.try_into().ok()?;
+        (value[0] == 1).then_some(())?;
+        Some(Self {
+            epoch,
+            own_secret: value[1] == 1,
+            secret_version: u32::from_be_bytes(value[2..6].try_into().ok()?),
+            opened_at: i64::from_be_bytes(value[6..14].try_into().ok()?),
+            terms: value[14..].try_into().ok()?,
+        })
+    }
+}

@@ -1,0 +1,270 @@
+//! The batch path: identifiers in, pseudonyms out, new mappings sealed and stored.
+//!
+//! [`prepare`] does all the computing and leaves a [`Job`] for the writer; the answer may go out once that job is durable.
+
+mod domain;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::access::TokenizePermit;
+use crate::audit::{Domain, Tokenized};
+use crate::clock::day_of;
+use crate::code::Code;
+use crate::commit::{Job, Logged, NewMappings};
+use crate::keys::{Prf, Uti, UtiBatch};
+use crate::pseudonym::{Pseudonym, TextWriter};
+use crate::register::Id;
+use crate::seal::mapping::{Location, Records, Sealer};
+use crate::vault::{Epoch, SectorState, Vault};
+pub use domain::DomainRequest;
+use domain::Scoped;
+
+/// Most identifiers in one request.
+pub const MAX_ITEMS: usize = 100_000;
+/// Items whose index slots are fetched ahead before the first of them is looked at.
+const AHEAD: usize = 64;
+
+/// What a client asks, beside the identifiers.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// Epoch and period, where the client names them.
+    pub domain: DomainRequest,
+    /// Whether the previous epoch's pseudonyms are wanted too.
+    pub previous: bool,
+}
+
+/// Why a batch was refused as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The outward code.
+    pub code: Code,
+    /// Seconds after which it may be tried again.
+    pub retry_after: Option<u64>,
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self { code, retry_after: None }
+    }
+}
+
+/// The pseudonyms of a batch. To be shown only when the job that came with it is durable.
+pub struct Answer {
+    /// Sector name.
+    pub sector: String,
+    /// The domain answered in.
+    pub domain: Domain,
+    /// Pseudonyms of the accepted identifiers, in order.
+    pub pseudonyms: Vec<Pseudonym>,
+    /// How the sector writes them.
+    pub writer: TextWriter,
+    /// The previous epoch's, where they were asked for and its overlap lasts.
+    pub previous: Option<PreviousAnswer>,
+    /// Rejected identifiers: place in the request, and why. In order.
+    pub errors: Vec<(u32, Code)>,
+}
+
+/// The previous epoch's pseudonyms of the same identifiers.
+pub struct PreviousAnswer {
+    /// The domain.
+    pub domain: Domain,
+    /// Pseudonyms, in the order of the accepted identifiers.
+    pub pseudonyms: Vec<Pseudonym>,
+    /// How that epoch writes them.
+    pub writer: TextWriter,
+}
+
+impl Answer {
+    /// Goes through the items of the request in order: the place among the accepted ones, or why it was rejected.
+    pub fn each(&self, mut accepted: impl FnMut(usize), mut rejected: impl FnMut(Code)) {
+        let mut errors = self.errors.iter().peekable();
+        let mut place = 0;
+        for item in 0..(self.pseudonyms.len() + self.errors.len()) {
+            match errors.next_if(|(at, _)| *at as usize == item) {
+                Some((_, code)) => rejected(*code),
+                None => {
+                    accepted(place);
+                    place += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Derives the pseudonyms of a batch and seals what the vault does not hold yet.
+///
+/// # Errors
+/// A [`Refusal`] of the whole: an empty batch or too large a one, a closed domain, a missing purpose, a used-up quota.
+/// Nothing was changed then.
+pub fn prepare<'a>(
+    vault: &Vault,
+    permit: &TokenizePermit,
+    wish: &Wish,
+    items: impl ExactSizeIterator<Item = Result<&'a str, Code>>,
+) -> Result<(Answer, Job), Refusal> {
+    let now = vault.now();
+    let state = &permit.sector;
+    if items.len() == 0 {
+        return Err(Code::EmptyBatch.into());
+    }
+    if items.len() > MAX_ITEMS {
+        return Err(Code::TooLarge.into());
+    }
+    let scoped = domain::open(state, permit, &wish.domain, now)?;
+    let previous = domain::previous(state, permit, wish, &scoped, now)?;
+    let count = vault
+        .quotas()
+        .take(&permit.client.organisation, items.len() as u64, now)
+        .map_err(|exceeded| Refusal { code: Code::QuotaExceeded, retry_after: Some(exceeded.retry_after) })?;
+
+    let batch = Canonical::read(permit, items);
+    let mut utis = Vec::new();
+    vault.utis().derive(batch.utis(permit), &mut utis);
+
+    let mut mappings = Vec::new();
+    let pseudonyms = derive(vault, state, permit, &scoped, &utis, &batch, now, &mut mappings)?;
+    let previous = match &previous {
+        None => None,
+        Some(scoped) => Some(PreviousAnswer {
+            pseudonyms: derive(vault, state, permit, scoped, &utis, &batch, now, &mut mappings)?,
+            domain: scoped.domain(),
+            writer: writer(state, &scoped.epoch),
+        }),
+    };
+    let answer = Answer {
+        sector: state.sector.name.clone(),
+        domain: scoped.domain(),
+        pseudonyms,
+        writer: writer(state, &scoped.epoch),
+        previous,
+        errors: batch.errors,
+    };
+    let log = logged(permit, &answer, now);
+    Ok((answer, Job { mappings, changes: vec![], count: Some(count), log }))
+}
+
+fn writer(state: &SectorState, epoch: &Epoch) -> TextWriter {
+    TextWriter::new(epoch.terms.text_form, &state.sector.tag, epoch.row.epoch)
+}
+
+/// The canonical values of a batch in one arena.
+struct Canonical {
+    values: zeroize::Zeroizing<Vec<u8>>,
+    ends: Vec<u32>,
+    errors: Vec<(u32, Code)>,
+}
+
+impl Canonical {
+    fn read<'a>(permit: &TokenizePermit, items: impl ExactSizeIterator<Item = Result<&'a str, Code>>) -> Self {
+        let n = items.len();
+        let mut batch = Self {
+            // Never grows: a reallocation would leave identifiers behind in freed memory.
+            values: Vec::with_capacity(n * crate::identifier::MAX_CANONICAL).into(),
+            ends: Vec::with_capacity(n),
+            errors: Vec::new(),
+        };
+        for (place, item) in items.enumerate() {
+            match item.and_then(|raw| permit.scheme.canonical(raw, &mut batch.values)) {
+                Ok(()) => batch.ends.push(batch.values.len() as u32),
+                Err(code) => batch.errors.push((place as u32, code)),
+            }
+        }
+        batch
+    }
+
+    fn utis<'b>(&'b self, permit: &'b TokenizePermit) -> UtiBatch<'b> {
+        UtiBatch { scheme: permit.scheme.id().as_str(), values: &self.values, ends: &self.ends }
+    }
+
+    fn value(&self, place: usize) -> &[u8] {
+        let start = if place == 0 { 0 } else { self.ends[place - 1] as usize };
+        &self.values[start..self.ends[place] as usize]
+    }
+}
+
+/// Derives the pseudonyms in one domain; mappings that are not stored yet are sealed and added to `mappings`.
+#[allow(clippy::too_many_arguments)]
+fn derive(
+    vault: &Vault,
+    state: &SectorState,
+    permit: &TokenizePermit,
+    scoped: &Scoped,
+    utis: &[Uti],
+    batch: &Canonical,
+    now: Timestamp,
+    mappings: &mut Vec<NewMappings>,
+) -> Result<Vec<Pseudonym>, Refusal> {
+    let epoch = &scoped.epoch;
+    let sector_key = epoch.key.as_ref().ok_or(Code::DomainClosed)?;
+    let key = sector_key.domain(epoch.row.epoch, &scoped.scope);
+    let form = epoch.terms.text_form;
+    let mut pseudonyms = Vec::with_capacity(utis.len());
+    if !epoch.terms.reversible {
+        pseudonyms.extend(utis.iter().map(|uti| key.prf(uti).to_pseudonym().fixed_for(form)));
+        return Ok(pseudonyms);
+    }
+
+    let partition = (state.number, epoch.row.epoch);
+    let index = vault.index().partition(partition);
+    let mut unknown: Vec<(usize, Prf)> = Vec::new();
+    let mut ahead: Vec<Prf> = Vec::with_capacity(AHEAD);
+    for (block, utis) in utis.chunks(AHEAD).enumerate() {
+        ahead.extend(utis.iter().map(|uti| key.prf(uti)));
+        let first = block * AHEAD;
+        pseudonyms.extend(ahead.iter().map(|prf| prf.to_pseudonym().fixed_for(form)));
+        let view = index.read();
+        let found = &pseudonyms[first..];
+        found.iter().for_each(|pseudonym| view.prefetch(pseudonym.as_bytes()));
+        for (place, prf) in ahead.drain(..).enumerate() {
+            if !view.contains(found[place].as_bytes()) {
+                unknown.push((first + place, prf));
+            }
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(pseudonyms);
+    }
+
+    let mut segment =
+        state.segment(vault.register(), vault.segment_signer(), now).map_err(|_| Code::Internal)?;
+    let location = Location::new(state.sector.uuid, epoch.row.epoch, &scoped.scope);
+    let scheme = permit.scheme.id().as_str();
+    if segment.remaining() < unknown.len() as u64 {
+        segment = state.fresh_segment(vault.register(), vault.segment_signer(), now).map_err(|_| Code::Internal)?;
+    }
+    let mut sealer = Sealer::new(&segment, location, scheme, day_of(now), unknown.len()).ok_or(Code::Internal)?;
+    let mut records = Records::with_capacity(unknown.len(), batch.values.len() / utis.len().max(1) + scheme.len());
+    for (place, prf) in &unknown {
+        sealer.seal(pseudonyms[*place], prf, batch.value(*place), &mut records);
+    }
+    mappings.push(NewMappings { partition, scope: Arc::new(scoped.scope.clone()), segment: segment.clone(), records });
+    Ok(pseudonyms)
+}
+
+fn logged(permit: &TokenizePermit, answer: &Answer, now: Timestamp) -> Logged {
+    let mut answered = answer.pseudonyms.clone();
+    if let Some(previous) = &answer.previous {
+        answered.extend_from_slice(&previous.pseudonyms);
+    }
+    let entry = Tokenized {
+        client: permit.client.id.clone(),
+        organisation: permit.client.organisation.clone(),
+        sector: answer.sector.clone(),
+        domain: answer.domain.clone(),
+        previous: answer.previous.as_ref().map(|previous| previous.domain.epoch),
+        scheme: permit.scheme.id().clone(),
+        purpose: permit.purpose.clone(),
+        requests: 1,
+        accepted: answer.pseudonyms.len() as u64,
+        rejected: answer.errors.len() as u64,
+        digest: String::new(),
+    };
+    Logged::Tokenized { time: now, entry: Box::new(entry), answered }
+}
+
+/// The purpose code, or nothing.
+pub(crate) fn text(id: Option<&Id>) -> String {
+    id.map_or_else(String::new, ToString::to_string)
+}

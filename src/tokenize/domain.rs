@@ -1,0 +1,166 @@
+//! Which domain a batch is answered in.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{Wish, text};
+use crate::access::TokenizePermit;
+use crate::audit::Domain;
+use crate::code::Code;
+use crate::keys::DomainScope;
+use crate::register::PeriodLength;
+use crate::vault::{Epoch, SectorState};
+
+/// Epoch and period, where a client names them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DomainRequest {
+    /// The epoch.
+    pub epoch: Option<u32>,
+    /// The period, `2026` or `2026-11`.
+    pub period: Option<String>,
+}
+
+/// A domain that is open: epoch and granularity values.
+pub(super) struct Scoped {
+    pub(super) epoch: Arc<Epoch>,
+    pub(super) scope: DomainScope,
+}
+
+impl Scoped {
+    /// The domain as answers and entries give it.
+    pub(super) fn domain(&self) -> Domain {
+        let named = |text: &String| (!text.is_empty()).then(|| text.clone());
+        Domain {
+            controller: named(&self.scope.controller),
+            purpose: named(&self.scope.purpose),
+            period: named(&self.scope.period),
+            epoch: self.epoch.row.epoch,
+        }
+    }
+}
+
+/// The domain that the request is answered in.
+///
+/// # Errors
+/// [`Code::DomainClosed`] for an epoch or period that is not open; [`Code::UnknownPurpose`] where the sector separates
+/// purposes and none was named.
+pub(super) fn open(
+    state: &SectorState,
+    permit: &TokenizePermit,
+    wish: &DomainRequest,
+    now: Timestamp,
+) -> Result<Scoped, Code> {
+    let current = state.current();
+    let epoch = match wish.epoch {
+        None => current,
+        Some(named) if named == current.row.epoch => current,
+        Some(named) => state.previous(now).filter(|epoch| epoch.row.epoch == named).ok_or(Code::DomainClosed)?,
+    };
+    let scope = scope(state, permit, &epoch, wish.period.as_deref(), now)?;
+    Ok(Scoped { epoch, scope })
+}
+
+/// The previous epoch's domain, where the client wants its pseudonyms too and its overlap lasts.
+pub(super) fn previous(
+    state: &SectorState,
+    permit: &TokenizePermit,
+    wish: &Wish,
+    current: &Scoped,
+    now: Timestamp,
+) -> Result<Option<Scoped>, Code> {
+    if !wish.previous {
+        return Ok(None);
+    }
+    let Some(epoch) = state.previous(now).filter(|epoch| epoch.row.epoch != current.epoch.row.epoch) else {
+        return Ok(None);
+    };
+    let scope = scope(state, permit, &epoch, wish.domain.period.as_deref(), now)?;
+    Ok(Some(Scoped { epoch, scope }))
+}
+
+fn scope(
+    state: &SectorState,
+    permit: &TokenizePermit,
+    epoch: &Epoch,
+    named_period: Option<&str>,
+    now: Timestamp,
+) -> Result<DomainScope, Code> {
+    let granularity = epoch.terms.granularity;
+    if granularity.purpose && permit.purpose.is_none() {
+        return Err(Code::UnknownPurpose);
+    }
+    let period = match (granularity.period, named_period) {
+        (None, None) => String::new(),
+        (None, Some(_)) => return Err(Code::DomainClosed),
+        (Some(length), None) => period_of(length, now),
+        (Some(length), Some(named)) => open_period(length, named, state.sector.period_grace_days, now)?,
+    };
+    Ok(DomainScope {
+        controller: if granularity.controller { permit.client.organisation.to_string() } else { String::new() },
+        purpose: if granularity.purpose { text(permit.purpose.as_ref()) } else { String::new() },
+        period,
+    })
+}
+
+/// The period that contains `now`, in UTC.
+fn period_of(length: PeriodLength, now: Timestamp) -> String {
+    let date = now.to_zoned(TimeZone::UTC).date();
+    match length {
+        PeriodLength::Year => format!("{:04}", date.year()),
+        PeriodLength::Month => format!("{:04}-{:02}", date.year(), date.month()),
+    }
+}
+
+/// A named period that is open: the present one, or the one before it while its grace lasts.
+fn open_period(length: PeriodLength, named: &str, grace_days: u32, now: Timestamp) -> Result<String, Code> {
+    let present = period_of(length, now);
+    if named == present {
+        return Ok(present);
+    }
+    let date = now.to_zoned(TimeZone::UTC).date();
+    let first = match length {
+        PeriodLength::Year => date.first_of_year(),
+        PeriodLength::Month => date.first_of_month(),
+    };
+    let days_in = u32::from((date - first).get_days().unsigned_abs() as u16);
+    let before = first
+        .yesterday()
+        .ok()
+        .and_then(|day| day.to_zoned(TimeZone::UTC).ok())
+        .map(|zoned| period_of(length, zoned.timestamp()));
+    if days_in < grace_days && before.as_deref() == Some(named) {
+        return Ok(named.to_owned());
+    }
+    Err(Code::DomainClosed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn periods() {
+        assert_eq!(period_of(PeriodLength::Year, at("2026-12-31T23:59:59Z")), "2026");
+        assert_eq!(period_of(PeriodLength::Month, at("2026-03-01T00:00:00Z")), "2026-03");
+    }
+
+    #[test]
+    fn only_the_previous_period_stays_open_and_only_for_its_grace() {
+        let open = |named, now| open_period(PeriodLength::Month, named, 5, at(now));
+        assert_eq!(open("2026-11", "2026-11-22T00:00:00Z").unwrap(), "2026-11");
+        assert_eq!(open("2026-10", "2026-11-05T23:59:59Z").unwrap(), "2026-10");
+        assert_eq!(open("2026-10", "2026-11-06T00:00:00Z"), Err(Code::DomainClosed));
+        assert_eq!(open("2026-09", "2026-11-01T00:00:00Z"), Err(Code::DomainClosed));
+        assert_eq!(open("2026-12", "2026-11-30T23:59:59Z"), Err(Code::DomainClosed));
+        assert_eq!(open("2025-12", "2026-01-01T00:00:00Z").unwrap(), "2025-12");
+        assert_eq!(open("2026-1", "2026-02-01T00:00:00Z"), Err(Code::DomainClosed));
+        assert_eq!(open_period(PeriodLength::Year, "2025", 31, at("2026-01-31T12:00:00Z")).unwrap(), "2025");
+        assert_eq!(open_period(PeriodLength::Year, "2025", 31, at("2026-02-01T00:00:00Z")), Err(Code::DomainClosed));
+    }
+}

@@ -1,0 +1,305 @@
+//! The vault's state: register, keys, store, index and writer, put together at start.
+//!
+//! Use cases ([`crate::tokenize`], [`crate::epoch`], [`crate::reidentify`]) take a `&Vault`; no HTTP here.
+
+mod quota;
+mod sector;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+use ed25519_dalek::SigningKey;
+
+use crate::audit::Event;
+use crate::clock::Clock;
+use crate::code::Code;
+use crate::commit::Committer;
+use crate::keys::shelf::SecretShelf;
+use crate::keys::{AuditKey, AuditSecret, IdentityKeys, IdentitySecret, SectorRootKey, StoreKey, StoreSecret, UtiSource};
+use crate::register::{FrozenFact, Register};
+use crate::seal::chunk::ChunkCipher;
+use crate::store::index::{Index, PartitionId};
+use crate::store::{Batch, Store, StoreError};
+pub use quota::Quotas;
+pub(crate) use sector as epochs;
+pub use sector::{Epoch, SectorState, Terms};
+
+/// Everything secret that the vault starts with.
+pub struct VaultSecrets {
+    /// Root of UTIs.
+    pub identity: IdentitySecret,
+    /// Root of audit tags.
+    pub audit: AuditSecret,
+    /// Versions of the storage secret.
+    pub store: Vec<(u32, StoreSecret)>,
+    /// Versions of the sector secret, and where new ones are made.
+    pub sector: Box<dyn SecretShelf>,
+    /// Signs segments; authority nodes pin its public half.
+    pub segment: SigningKey,
+}
+
+/// Why the vault does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store does not open, or is not ours.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The register is older than one that was in force.
+    #[error("register version {found} is older than version {seen}, which was in force; take the newer one")]
+    RegisterOlder {
+        /// Version of the file.
+        found: u64,
+        /// Version in force before.
+        seen: u64,
+    },
+    /// Another register of the same version was in force.
+    #[error("another register of version {0} was in force; a change needs a higher version")]
+    RegisterChanged(u64),
+    /// The register changes what is frozen at first use.
+    #[error("the register changes what is frozen since its first use: {0}; undo that change")]
+    Frozen(String),
+    /// The register changes what only a new epoch may change.
+    #[error(
+        "the register changes granularity, text form or reversibility of sector {0}, which needs a new epoch; \
+         start once with --advance {0}"
+    )]
+    TermsChanged(String),
+    /// A secret version that an epoch derives from is not here.
+    #[error("sector secret version {version}, from which epoch {epoch} of {sector} derives, is not here")]
+    SecretMissing {
+        /// Sector name.
+        sector: String,
+        /// Its epoch.
+        epoch: u32,
+        /// The absent version.
+        version: u32,
+    },
+    /// Secrets cannot be read or made.
+    #[error("sector secrets: {0}")]
+    Shelf(String),
+    /// A chunk does not open: wrong storage secret, or a damaged store.
+    #[error("chunk {sequence} of sector number {sector}, epoch {epoch} does not open: {source}; is this the right store secret?")]
+    Chunk {
+        /// Sector number.
+        sector: u32,
+        /// Epoch.
+        epoch: u32,
+        /// Sequence.
+        sequence: u32,
+        /// Why.
+        source: crate::seal::SealError,
+    },
+    /// Nothing can be logged.
+    #[error("the audit log takes no entry ({0}); a vault does not start without one")]
+    Audit(Code),
+}
+
+/// Called with each step of a long start: what, how many so far.
+pub type Progress<'a> = &'a dyn Fn(&'static str, u64);
+
+/// The vault, serving.
+pub struct Vault {
+    register: Arc<Register>,
+    store: Arc<Store>,
+    index: Arc<Index>,
+    cipher: Arc<ChunkCipher>,
+    committer: Committer,
+    clock: Arc<dyn Clock>,
+    identity: Box<dyn UtiSource>,
+    audit_key: AuditKey,
+    segment_signer: SigningKey,
+    shelf: Box<dyn SecretShelf>,
+    roots: RwLock<HashMap<u32, SectorRootKey>>,
+    sectors: HashMap<String, Arc<SectorState>>,
+    quotas: Quotas,
+    /// One release at a time: counting against an order's limit and the commit of the release are one step.
+    pub(crate) releases: std::sync::Mutex<()>,
+    /// One epoch change at a time.
+    pub(crate) epoch_changes: std::sync::Mutex<()>,
+}
+
+impl Vault {
+    /// Opens the store, checks the register against what was in force, rebuilds the index, starts the writer and logs the
+    /// start. `advance` names sectors that get a new epoch because the register changed their terms.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was changed in the store then, but for a store made anew.
+    pub fn open(
+        path: &Path,
+        register: Register,
+        secrets: VaultSecrets,
+        advance: &[String],
+        clock: Arc<dyn Clock>,
+        progress: Progress<'_>,
+        poisoned: Box<dyn FnOnce(&StoreError) + Send>,
+    ) -> Result<Self, StartError> {
+        let store = Arc::new(Store::open(path, &format!("{}/vault", register.deployment))?);
+        let mut batch = Batch::default();
+        accept_register(&store, &register, &mut batch)?;
+
+        let roots: HashMap<u32, SectorRootKey> = secrets
+            .sector
+            .load()
+            .map_err(|e| StartError::Shelf(e.to_string()))?
+            .iter()
+            .map(|(version, secret)| (*version, SectorRootKey::new(secret)))
+            .collect();
+        let sectors = sector::load_all(&store, &register, &roots, advance, clock.now(), &mut batch)?;
+        if !batch.is_empty() {
+            store.commit(batch)?;
+        }
+
+        let store_keys = secrets.store.iter().map(|(version, secret)| (*version, StoreKey::new(secret)));
+        let cipher = Arc::new(ChunkCipher::new(store_keys));
+        let index = Arc::new(Index::default());
+        let sequences = rebuild(&store, &cipher, &index, progress)?;
+        let quotas = Quotas::load(&register, &store, clock.now())?;
+        let committer = Committer::start(
+            store.clone(),
+            index.clone(),
+            Some(cipher.clone()),
+            sequences,
+            clock.clone(),
+            poisoned,
+        )?;
+        let start = Event::Start {
+            entity: "vault",
+            program: env!("CARGO_PKG_VERSION"),
+            register_version: register.version,
+            register_digest: data_encoding::HEXLOWER.encode(&register.digest),
+        };
+        committer.log(clock.now(), start).and_then(crate::commit::Pending::wait).map_err(StartError::Audit)?;
+
+        Ok(Self {
+            register: Arc::new(register),
+            store,
+            index,
+            cipher,
+            committer,
+            clock,
+            identity: Box::new(IdentityKeys::new(&secrets.identity)),
+            audit_key: AuditKey::new(&secrets.audit),
+            segment_signer: secrets.segment,
+            shelf: secrets.sector,
+            roots: RwLock::new(roots),
+            sectors,
+            quotas,
+            releases: std::sync::Mutex::default(),
+            epoch_changes: std::sync::Mutex::default(),
+        })
+    }
+
+    /// The register in force.
+    pub fn register(&self) -> &Arc<Register> {
+        &self.register
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The index of stored mappings.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The writer.
+    pub fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    /// The time.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+
+    /// What is kept of a sector at run time.
+    pub fn sector(&self, name: &str) -> Option<&Arc<SectorState>> {
+        self.sectors.get(name)
+    }
+
+    /// Quotas of the organisations.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    pub(crate) fn utis(&self) -> &dyn UtiSource {
+        &*self.identity
+    }
+
+    pub(crate) fn cipher(&self) -> &ChunkCipher {
+        &self.cipher
+    }
+
+    pub(crate) fn audit_key(&self) -> &AuditKey {
+        &self.audit_key
+    }
+
+    pub(crate) fn segment_signer(&self) -> &SigningKey {
+        &self.segment_signer
+    }
+
+    pub(crate) fn shelf(&self) -> &dyn SecretShelf {
+        &*self.shelf
+    }
+
+    pub(crate) fn roots(&self) -> &RwLock<HashMap<u32, SectorRootKey>> {
+        &self.roots
+    }
+
+    /// Wipes data keys of segments whose time is over, also where no request comes to replace them.
+    pub fn sweep(&self) {
+        self.sectors.values().for_each(|sector| sector.sweep(self.now()));
+    }
+}
+
+/// Checks the register against the one that was in force and against every frozen fact; notes what is new.
+pub(crate) fn accept_register(store: &Store, register: &Register, batch: &mut Batch) -> Result<(), StartError> {
+    match store.register()? {
+        Some((seen, _)) if register.version < seen => {
+            return Err(StartError::RegisterOlder { found: register.version, seen });
+        }
+        Some((seen, digest)) if register.version == seen && digest != register.digest => {
+            return Err(StartError::RegisterChanged(seen));
+        }
+        Some((seen, _)) if register.version == seen => {}
+        _ => store.put_register(batch, register.version, &register.digest),
+    }
+    for FrozenFact { key, digest } in register.frozen_facts() {
+        match store.frozen(&key)? {
+            Some(frozen) if frozen != digest => return Err(StartError::Frozen(key)),
+            Some(_) => {}
+            None => store.put_frozen(batch, &key, &digest),
+        }
+    }
+    Ok(())
+}
+
+/// Rebuilds the index from the chunks; the next sequence of each partition comes back.
+fn rebuild(
+    store: &Store,
+    cipher: &ChunkCipher,
+    index: &Index,
+    progress: Progress<'_>,
+) -> Result<HashMap<PartitionId, u32>, StartError> {
+    let mut next = HashMap::new();
+    let mut mappings = 0;
+    store.each_chunk(|key, row| {
+        let bad = |source| StartError::Chunk { sector: key.sector, epoch: key.epoch, sequence: key.sequence, source };
+        let chunk = cipher.unwrap(&key.to_bytes(), row).map_err(bad)?;
+        let pseudonyms =
+            chunk.records().map(|r| r.map(|r| *r.pseudonym.as_bytes())).collect::<Result<Vec<_>, _>>().map_err(bad)?;
+        index.partition((key.sector, key.epoch)).insert_all(|insert| {
+            for pseudonym in &pseudonyms {
+                insert(pseudonym, key.sequence);
+            }
+        });
+        next.insert((key.sector, key.epoch), key.sequence + 1);
+        mappings += pseudonyms.len() as u64;
+        progress("mappings", mappings);
+        Ok(())
+    })?;
+    Ok(next)
+}

@@ -1,0 +1,156 @@
+//! Quotas in items a second and a day, for an organisation over all its certificates. Identifier spaces are small: an
+//! unthrottled client could enumerate its sector.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+
+use crate::clock::day_of;
+use crate::commit::DayCount;
+use crate::register::{Id, Quota, Register};
+use crate::store::{Store, StoreError};
+
+/// How many seconds' worth of items a bucket holds.
+const BURST_SECONDS: u64 = 10;
+
+/// The counts of all organisations.
+pub struct Quotas(BTreeMap<Id, Mutex<Bucket>>);
+
+struct Bucket {
+    quota: Quota,
+    /// Items that may be sent now, in thousandths; below zero after a request larger than the bucket.
+    level: i64,
+    /// When `level` was brought up to date (Unix milliseconds).
+    filled_at: i64,
+    today: Arc<DayCount>,
+}
+
+/// The quota is used up; try again after so many seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Whole seconds, at least one.
+    pub retry_after: u64,
+}
+
+impl Quotas {
+    /// Full buckets, and today's counts from the store.
+    pub(super) fn load(register: &Register, store: &Store, now: Timestamp) -> Result<Self, StoreError> {
+        let day = day_of(now);
+        let buckets = register.organisations.values().map(|organisation| {
+            let items = store.quota_used(organisation.id.as_str(), day)?;
+            let bucket = Bucket {
+                quota: organisation.quota,
+                level: capacity(organisation.quota),
+                filled_at: now.as_millisecond(),
+                today: day_count(&organisation.id, day, items),
+            };
+            Ok((organisation.id.clone(), Mutex::new(bucket)))
+        });
+        Ok(Self(buckets.collect::<Result<_, StoreError>>()?))
+    }
+
+    /// Takes `items` out of the organisation's quota; the day's count comes back, to be written with the request.
+    ///
+    /// # Errors
+    /// [`Exceeded`], and nothing is taken then.
+    pub fn take(&self, organisation: &Id, items: u64, now: Timestamp) -> Result<Arc<DayCount>, Exceeded> {
+        let Some(bucket) = self.0.get(organisation) else { return Err(Exceeded { retry_after: 86_400 }) };
+        let mut bucket = bucket.lock().expect("no panic under this lock");
+        bucket.refill(now);
+        let day = day_of(now);
+        if day > bucket.today.day {
+            bucket.today = day_count(organisation, day, 0);
+        }
+        let used = bucket.today.items.load(Ordering::Relaxed);
+        if used.saturating_add(items) > bucket.quota.items_per_day {
+            let tomorrow = (i64::from(bucket.today.day) + 1) * 86_400;
+            return Err(Exceeded { retry_after: (tomorrow - now.as_second()).max(1) as u64 });
+        }
+        let price = thousandths(items);
+        // A request larger than the whole bucket passes when the bucket is full, and leaves it in debt.
+        let needed = price.min(capacity(bucket.quota));
+        if bucket.level < needed {
+            let missing = needed.saturating_sub(bucket.level);
+            let a_second = thousandths(bucket.quota.items_per_second).max(1);
+            return Err(Exceeded { retry_after: (missing / a_second + 1) as u64 });
+        }
+        bucket.level = bucket.level.saturating_sub(price);
+        bucket.today.items.fetch_add(items, Ordering::Relaxed);
+        Ok(bucket.today.clone())
+    }
+}
+
+impl Bucket {
+    fn refill(&mut self, now: Timestamp) {
+        let now = now.as_millisecond();
+        let elapsed = (now - self.filled_at).max(0);
+        // Milliseconds times items a second are thousandths of items.
+        let gained = elapsed.saturating_mul(thousandths(self.quota.items_per_second) / 1_000);
+        self.level = self.level.saturating_add(gained).min(capacity(self.quota));
+        self.filled_at = now;
+    }
+}
+
+/// What a full bucket holds, in thousandths of an item.
+fn capacity(quota: Quota) -> i64 {
+    thousandths(quota.items_per_second.saturating_mul(BURST_SECONDS))
+}
+
+fn thousandths(items: u64) -> i64 {
+    i64::try_from(items.saturating_mul(1_000)).unwrap_or(i64::MAX)
+}
+
+fn day_count(organisation: &Id, day: u32, items: u64) -> Arc<DayCount> {
+    Arc::new(DayCount { organisation: organisation.to_string(), day, items: AtomicU64::new(items) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quotas(items_per_second: u64, items_per_day: u64) -> (Quotas, Id) {
+        let id = Id::parse("cnss").unwrap();
+        let quota = Quota { items_per_second, items_per_day };
+        let bucket =
+            Bucket { quota, level: capacity(quota), filled_at: 0, today: day_count(&id, 0, 0) };
+        (Quotas([(id.clone(), Mutex::new(bucket))].into()), id)
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_bucket_empties_and_fills() {
+        let (quotas, id) = quotas(10, 1_000);
+        assert!(quotas.take(&id, 100, at(0)).is_ok());
+        assert_eq!(quotas.take(&id, 20, at(0)).unwrap_err(), Exceeded { retry_after: 3 });
+        assert!(quotas.take(&id, 20, at(2)).is_ok());
+        assert!(quotas.take(&id, 1, at(2)).is_err());
+    }
+
+    #[test]
+    fn a_request_larger_than_the_bucket_leaves_a_debt() {
+        let (quotas, id) = quotas(10, 10_000);
+        assert!(quotas.take(&id, 1_000, at(0)).is_ok());
+        assert!(quotas.take(&id, 1, at(89)).is_err(), "1 000 items are 100 seconds' worth");
+        assert!(quotas.take(&id, 1, at(91)).is_ok());
+    }
+
+    #[test]
+    fn a_day_has_an_end() {
+        let (quotas, id) = quotas(1_000, 150);
+        assert!(quotas.take(&id, 150, at(0)).is_ok());
+        assert_eq!(quotas.take(&id, 1, at(86_399)).unwrap_err(), Exceeded { retry_after: 1 });
+        assert_eq!(quotas.take(&id, 1, at(86_400)).unwrap().items.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn refused_items_are_not_counted() {
+        let (quotas, id) = quotas(1, 100);
+        assert!(quotas.take(&id, 101, at(0)).is_err());
+        assert_eq!(quotas.take(&id, 1, at(0)).unwrap().items.load(Ordering::Relaxed), 1);
+    }
+}

@@ -1,0 +1,251 @@
+//! A sector at run time: its number, its epochs, and the segment that is open.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+use ed25519_dalek::SigningKey;
+use jiff::{SignedDuration, Timestamp};
+
+use super::StartError;
+use crate::keys::{SectorRootKey, SectorTreeKey};
+use crate::register::{Granularity, PeriodLength, Register, Sector, TextForm};
+use crate::seal::SealError;
+use crate::seal::segment::OpenSegment;
+use crate::store::{Batch, EpochRow, Store, StoreError};
+
+/// What only a new epoch may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// What separates domains.
+    pub granularity: Granularity,
+    /// How pseudonyms are written.
+    pub text_form: TextForm,
+    /// Whether mappings are stored.
+    pub reversible: bool,
+}
+
+impl Terms {
+    /// The terms that the register states.
+    pub fn of(sector: &Sector) -> Self {
+        Self { granularity: sector.granularity, text_form: sector.text_form, reversible: sector.reversible }
+    }
+
+    fn to_bytes(self) -> [u8; 4] {
+        let period = match self.granularity.period {
+            None => 0,
+            Some(PeriodLength::Year) => 1,
+            Some(PeriodLength::Month) => 2,
+        };
+        let form = match self.text_form {
+            TextForm::Bech32m => 0,
+            TextForm::Uuid => 1,
+            TextForm::Hex => 2,
+        };
+        let separate = u8::from(self.granularity.controller) | u8::from(self.granularity.purpose) << 1;
+        [separate, period, form, u8::from(self.reversible)]
+    }
+
+    fn from_bytes(bytes: [u8; 4]) -> Option<Self> {
+        let period = match bytes[1] {
+            0 => None,
+            1 => Some(PeriodLength::Year),
+            2 => Some(PeriodLength::Month),
+            _ => return None,
+        };
+        let text_form = match bytes[2] {
+            0 => TextForm::Bech32m,
+            1 => TextForm::Uuid,
+            2 => TextForm::Hex,
+            _ => return None,
+        };
+        let granularity = Granularity { controller: bytes[0] & 1 != 0, purpose: bytes[0] & 2 != 0, period };
+        Some(Self { granularity, text_form, reversible: bytes[3] == 1 })
+    }
+}
+
+/// One epoch of a sector.
+pub struct Epoch {
+    /// As stored.
+    pub row: EpochRow,
+    /// Its terms.
+    pub terms: Terms,
+    /// The sector's key under the epoch's secret version; `None` where that version was destroyed.
+    pub key: Option<SectorTreeKey>,
+}
+
+/// A sector at run time.
+pub struct SectorState {
+    /// What the register says.
+    pub sector: Arc<Sector>,
+    /// Its number in this store.
+    pub number: u32,
+    epochs: RwLock<Arc<Vec<Arc<Epoch>>>>,
+    segment: Mutex<Option<Arc<OpenSegment>>>,
+}
+
+impl SectorState {
+    /// All epochs, oldest first; never empty.
+    pub fn epochs(&self) -> Arc<Vec<Arc<Epoch>>> {
+        self.epochs.read().expect("no panic under this lock").clone()
+    }
+
+    /// The epoch that new answers carry.
+    pub fn current(&self) -> Arc<Epoch> {
+        self.epochs().last().expect("a sector has an epoch").clone()
+    }
+
+    /// The previous epoch, while its overlap lasts.
+    pub fn previous(&self, now: Timestamp) -> Option<Arc<Epoch>> {
+        let epochs = self.epochs();
+        let [.., previous, current] = epochs.as_slice() else { return None };
+        let since = now.as_second() - current.row.opened_at;
+        (since < i64::from(self.sector.epoch_overlap_days) * 86_400).then(|| previous.clone())
+    }
+
+    /// When the overlap with the previous epoch ends.
+    pub fn overlap_ends(&self) -> Option<Timestamp> {
+        let epochs = self.epochs();
+        let [.., _, current] = epochs.as_slice() else { return None };
+        let opened = Timestamp::from_second(current.row.opened_at).ok()?;
+        opened.checked_add(SignedDuration::from_hours(i64::from(self.sector.epoch_overlap_days) * 24)).ok()
+    }
+
+    /// Makes an epoch the current one; it is durable already.
+    pub(crate) fn advance(&self, epoch: Epoch) {
+        let mut epochs = self.epochs.write().expect("no panic under this lock");
+        let mut next = epochs.as_ref().clone();
+        next.push(Arc::new(epoch));
+        *epochs = Arc::new(next);
+    }
+
+    /// The segment to seal under now; a new one where the last is over.
+    pub(crate) fn segment(
+        &self,
+        register: &Register,
+        signer: &SigningKey,
+        now: Timestamp,
+    ) -> Result<Arc<OpenSegment>, SealError> {
+        let mut current = self.segment.lock().expect("no panic under this lock");
+        if let Some(segment) = current.as_ref().filter(|segment| !segment.is_over(now)) {
+            return Ok(segment.clone());
+        }
+        let segment = self.open_segment(register, signer, now)?;
+        *current = Some(segment.clone());
+        Ok(segment)
+    }
+
+    /// A segment of its own, for a batch that the present one has no counters left for.
+    pub(crate) fn fresh_segment(
+        &self,
+        register: &Register,
+        signer: &SigningKey,
+        now: Timestamp,
+    ) -> Result<Arc<OpenSegment>, SealError> {
+        let segment = self.open_segment(register, signer, now)?;
+        *self.segment.lock().expect("no panic under this lock") = Some(segment.clone());
+        Ok(segment)
+    }
+
+    fn open_segment(
+        &self,
+        register: &Register,
+        signer: &SigningKey,
+        now: Timestamp,
+    ) -> Result<Arc<OpenSegment>, SealError> {
+        let authorities = self.sector.authorities.iter();
+        let keys: Vec<_> = authorities.filter_map(|id| register.authorities.get(id)?.keys.last()).collect();
+        Ok(Arc::new(OpenSegment::create(self.sector.uuid, &keys, signer, now)?))
+    }
+
+    pub(super) fn sweep(&self, now: Timestamp) {
+        let mut current = self.segment.lock().expect("no panic under this lock");
+        if current.as_ref().is_some_and(|segment| segment.is_over(now)) {
+            *current = None;
+        }
+    }
+}
+
+/// The run-time state of every sector of the register. What a new sector needs in the store goes into `batch`.
+pub(super) fn load_all(
+    store: &Store,
+    register: &Register,
+    roots: &HashMap<u32, SectorRootKey>,
+    advance: &[String],
+    now: Timestamp,
+    batch: &mut Batch,
+) -> Result<HashMap<String, Arc<SectorState>>, StartError> {
+    let numbers: HashMap<_, _> = store.sector_numbers()?.into_iter().collect();
+    let mut next_number = numbers.values().max().map_or(0, |n| n + 1);
+    let mut sectors = HashMap::new();
+    for sector in register.sectors.values() {
+        let number = numbers.get(&sector.uuid).copied().unwrap_or_else(|| {
+            store.put_sector_number(batch, sector.uuid, next_number);
+            next_number += 1;
+            next_number - 1
+        });
+        let mut rows = store.epochs(sector.uuid)?;
+        let terms = Terms::of(sector);
+        match rows.last() {
+            Some(row) if row.terms == terms.to_bytes() => {}
+            Some(_) if !advance.contains(&sector.name) => {
+                return Err(StartError::TermsChanged(sector.name.clone()));
+            }
+            last => {
+                let row = next_row(last, shared_version(roots.keys().copied(), &rows), false, terms, now);
+                store.put_epoch(batch, sector.uuid, row);
+                rows.push(row);
+            }
+        }
+        let epochs = rows.into_iter().map(|row| load(sector, row, roots).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let current = epochs.last().expect("the first epoch was just made");
+        if current.key.is_none() {
+            return Err(StartError::SecretMissing {
+                sector: sector.name.clone(),
+                epoch: current.row.epoch,
+                version: current.row.secret_version,
+            });
+        }
+        let state = SectorState {
+            sector: sector.clone(),
+            number,
+            epochs: RwLock::new(Arc::new(epochs)),
+            segment: Mutex::default(),
+        };
+        sectors.insert(sector.name.clone(), Arc::new(state));
+    }
+    Ok(sectors)
+}
+
+/// The row of the epoch that follows `last`.
+pub(crate) fn next_row(
+    last: Option<&EpochRow>,
+    secret_version: u32,
+    own_secret: bool,
+    terms: Terms,
+    now: Timestamp,
+) -> EpochRow {
+    EpochRow {
+        epoch: last.map_or(1, |row| row.epoch + 1),
+        secret_version,
+        own_secret,
+        opened_at: now.as_second(),
+        terms: terms.to_bytes(),
+    }
+}
+
+/// The version that epochs without a secret of their own share: the one the sector's last such epoch used, else the first
+/// one there is.
+pub(crate) fn shared_version(versions: impl Iterator<Item = u32>, rows: &[EpochRow]) -> u32 {
+    let last_shared = rows.iter().rev().find(|row| !row.own_secret).map(|row| row.secret_version);
+    last_shared.unwrap_or_else(|| versions.min().unwrap_or(1))
+}
+
+/// An epoch with its key.
+pub(crate) fn load(
+    sector: &Sector,
+    row: EpochRow,
+    roots: &HashMap<u32, SectorRootKey>,
+) -> Result<Epoch, StoreError> {
+    let terms = Terms::from_bytes(row.terms).ok_or(StoreError::Corrupt("state-epoch"))?;
+    Ok(Epoch { row, terms, key: roots.get(&row.secret_version).map(|root| root.sector(&sector.path)) })
+}
