@@ -5,8 +5,11 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`code`], [`clock`] | the closed list of outward codes; time and randomness as parameters |
+//! | [`identifier`], [`register`] | schemes and canonical forms; the declared facts, validated and signed |
 #![warn(missing_docs)]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 pub mod clock;
 pub mod code;
+pub mod identifier;
+pub mod register;
