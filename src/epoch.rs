@@ -8,7 +8,7 @@ use crate::audit::{Entry, Event};
 use crate::code::Code;
 use crate::commit::{Job, Logged};
 use crate::keys::SectorRootKey;
-use crate::vault::{SectorState, Terms, Vault, epochs};
+use crate::vault::{SectorState, Terms, Vault, sector as epochs};
 
 /// One epoch, as operators see it.
 #[derive(Debug, Clone, Serialize, serde::Deserialize, utoipa::ToSchema)]

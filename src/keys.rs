@@ -10,8 +10,8 @@
 //! store_secret[version] ── K_store         audit_secret ── K_audit         authority scalar ── HPKE key pair
 //! ```
 
-pub mod file;
 mod derive;
+pub mod shelf;
 
 use secrecy::{ExposeSecret, SecretBox};
 use zeroize::Zeroize;

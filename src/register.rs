@@ -5,16 +5,71 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::identifier::Scheme;
 
+mod authority;
+mod build;
+mod file;
+mod frozen;
+mod read;
+mod unique;
+mod validate;
+mod value;
+
+pub use frozen::FrozenFact;
+
+/// A fault of a register: where it is, what it is and what to write instead. Ordered by line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// The line in the file (from 1).
+    pub line: usize,
+    /// What is wrong.
+    pub what: String,
+    /// What to write instead.
+    pub instead: String,
+}
+
+impl Fault {
+    /// The fault as people read it, with the file's name in front.
+    pub fn in_file(&self, file: &Path) -> impl fmt::Display {
+        format!("{}:{}: {}\n    write instead: {}", file.display(), self.line, self.what, self.instead)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}\n    write instead: {}", self.line, self.what, self.instead)
+    }
+}
+
+/// Reads and validates a register file's text as a whole. Says nothing about who signed it.
+///
+/// # Errors
+/// Every fault that it has, in the order of the file. A text that is not TOML is judged no further than its syntax.
+pub fn parse(text: &str) -> Result<Register, Vec<Fault>> {
+    let mut faults = read::Faults::new(text);
+    let Some(file) = file::read(text, &mut faults) else { return Err(faults.into_sorted()) };
+    let schemes = validate::check(&file, &mut faults);
+    let faults = faults.into_sorted();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let digest = Sha256::digest(text.as_bytes()).into();
+    build::build(file, schemes, digest).ok_or_else(|| {
+        let what = "the register could not be put together, and cloison does not know why".to_owned();
+        vec![Fault { line: 1, what, instead: "a report of this fault to cloison's makers".into() }]
+    })
+}
+
 /// An id of an organisation, purpose, scheme, authority or person: `[a-z0-9-]{1,64}`. Compared and hashed as text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(Arc<str>);
 
 impl Id {
@@ -40,6 +95,12 @@ impl fmt::Debug for Id {
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -83,6 +144,8 @@ pub struct Register {
     pub authorities: BTreeMap<Id, Arc<Authority>>,
     /// Operations teams' certificates: certificate key → id.
     pub operators: BTreeMap<SpkiDigest, Id>,
+    /// What may not change once it was used.
+    frozen: Vec<FrozenFact>,
 }
 
 impl Register {
@@ -240,6 +303,15 @@ pub struct Client {
 pub enum Operation {
     /// Ask for pseudonyms.
     Tokenize,
+}
+
+impl Operation {
+    /// The spelling in the register.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Operation::Tokenize => "tokenize",
+        }
+    }
 }
 
 /// A body that may re-identify.

@@ -131,7 +131,7 @@ impl Store {
         }
         let mut durable = WriteOptions::default();
         durable.set_sync(true);
-        self.db.write_opt(&batch.rows, &durable).map_err(|source| {
+        self.db.write_opt(batch.rows, &durable).map_err(|source| {
             self.poisoned.store(true, Ordering::Release);
             self.engine(source)
         })

@@ -3,7 +3,7 @@
 //! Use cases ([`crate::tokenize`], [`crate::epoch`], [`crate::reidentify`]) take a `&Vault`; no HTTP here.
 
 mod quota;
-mod sector;
+pub(crate) mod sector;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,7 +22,6 @@ use crate::seal::chunk::ChunkCipher;
 use crate::store::index::{Index, PartitionId};
 use crate::store::{Batch, Store, StoreError};
 pub use quota::Quotas;
-pub(crate) use sector as epochs;
 pub use sector::{Epoch, SectorState, Terms};
 
 /// Everything secret that the vault starts with.
@@ -267,7 +266,7 @@ pub(crate) fn accept_register(store: &Store, register: &Register, batch: &mut Ba
         Some((seen, _)) if register.version == seen => {}
         _ => store.put_register(batch, register.version, &register.digest),
     }
-    for FrozenFact { key, digest } in register.frozen_facts() {
+    for FrozenFact { key, digest, .. } in register.frozen_facts() {
         match store.frozen(&key)? {
             Some(frozen) if frozen != digest => return Err(StartError::Frozen(key)),
             Some(_) => {}
@@ -286,7 +285,7 @@ fn rebuild(
 ) -> Result<HashMap<PartitionId, u32>, StartError> {
     let mut next = HashMap::new();
     let mut mappings = 0;
-    store.each_chunk(|key, row| {
+    store.each_chunk::<StartError>(|key, row| {
         let bad = |source| StartError::Chunk { sector: key.sector, epoch: key.epoch, sequence: key.sequence, source };
         let chunk = cipher.unwrap(&key.to_bytes(), row).map_err(bad)?;
         let pseudonyms =

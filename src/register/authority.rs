@@ -1,0 +1,63 @@
+//! What an authority must be so that its orders mean something: enough people, of two bodies, and somebody to act.
+
+use std::collections::BTreeSet;
+
+use super::file::{AuthorityEntry, RegisterFile};
+use super::read::{At, Faults};
+use super::unique::Unique;
+use super::validate::within;
+
+/// The fewest approvers that may carry an order, whatever the register says (design §6).
+const LEAST_QUORUM: u64 = 2;
+
+/// The longest validity that an authority may be given: a leap year, in hours.
+const MOST_HOURS: u64 = 366 * 24;
+
+pub(super) fn check(file: &RegisterFile, faults: &mut Faults) {
+    let mut ids = Unique::new("authority id");
+    // A segment names the key and not the authority, so both must be one over all authorities.
+    let (mut key_ids, mut keys) = (Unique::new("authority key id"), Unique::new("authority key"));
+    for authority in &file.authorities {
+        ids.note(&authority.id, "an authority", faults);
+        for key in &authority.keys {
+            key_ids.note(&key.id, "an authority", faults);
+            keys.note(&key.public.as_ref().map(|key| At { line: key.line, value: key.0 }), "an authority", faults);
+            within(&key.suite, 1, 1, "the `suite` of an authority's key", faults);
+        }
+        one(authority, faults);
+    }
+}
+
+fn one(authority: &AuthorityEntry, faults: &mut Faults) {
+    let called = authority.id.as_ref().map_or("an authority".into(), |id| format!("authority `{}`", id.value));
+    for (missing, header, fields) in [
+        (authority.keys.is_empty(), "key", "id, suite and public"),
+        (authority.approvers.is_empty(), "approver", "id, name, body and key"),
+        (authority.officers.is_empty(), "officer", "id, name, key and certificate"),
+    ] {
+        if missing {
+            let instead = format!("[[authority.{header}]] with {fields}");
+            faults.push(authority.line, format!("{called} has no {header}"), instead);
+        }
+    }
+    let approvers = authority.approvers.len() as u64;
+    let bodies: BTreeSet<_> =
+        authority.approvers.iter().filter_map(|approver| Some(&approver.body.as_ref()?.value)).collect();
+    let all_known = authority.approvers.iter().all(|approver| approver.body.is_some());
+    if approvers > 0 && all_known && bodies.len() < 2 {
+        let what = format!("all approvers of {called} are of one body");
+        faults.push(authority.line, what, "approvers of at least two bodies");
+    }
+    for (name, quorum) in [("quorum", &authority.quorum), ("force-majeure-quorum", &authority.force_majeure_quorum)] {
+        let Some(quorum) = quorum else { continue };
+        if quorum.value < LEAST_QUORUM {
+            let what = format!("{called}: `{name}` is {}, and nobody may approve alone", quorum.value);
+            faults.push(quorum.line, what, format!("{name} = {LEAST_QUORUM}, or more"));
+        } else if approvers > 0 && quorum.value > approvers {
+            let what = format!("{called}: `{name}` is {}, and there are {approvers} approvers", quorum.value);
+            faults.push(quorum.line, what, format!("{name} = {approvers}, or fewer; or more approvers"));
+        }
+    }
+    within(&authority.max_hours, 1, MOST_HOURS, &format!("{called}: `max-hours`"), faults);
+    within(&authority.statutory_limit, 1, u64::MAX, &format!("{called}: `statutory-limit`"), faults);
+}

@@ -1,0 +1,309 @@
+//! What a register file says, entry by entry: its fields, each with its line. Nothing here compares two entries; that is
+//! [`super::validate`]'s work. A field that could not be read is `None`, and its fault is already noted.
+
+use ed25519_dalek::VerifyingKey;
+use jiff::civil::Date;
+use toml::de::DeTable;
+use uuid::Uuid;
+
+use super::read::{At, Faults, Field, Table};
+use super::value::{Raw, SectorName, State, Tag, Text, X25519Key};
+use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
+use crate::identifier::CheckDigit;
+
+pub(super) type Found<T> = Option<At<T>>;
+
+pub(super) struct RegisterFile {
+    pub(super) deployment: Found<Id>,
+    pub(super) version: Found<u64>,
+    pub(super) organisations: Vec<OrganisationEntry>,
+    pub(super) purposes: Vec<PurposeEntry>,
+    pub(super) schemes: Vec<SchemeEntry>,
+    pub(super) sectors: Vec<SectorEntry>,
+    pub(super) clients: Vec<ClientEntry>,
+    pub(super) operators: Vec<OperatorEntry>,
+    pub(super) authorities: Vec<AuthorityEntry>,
+}
+
+pub(super) struct OrganisationEntry {
+    pub(super) id: Found<Id>,
+    pub(super) name: Found<Text>,
+    pub(super) items_per_second: Found<u64>,
+    pub(super) items_per_day: Found<u64>,
+}
+
+pub(super) struct PurposeEntry {
+    pub(super) id: Found<Id>,
+    pub(super) title: Found<Text>,
+}
+
+pub(super) struct SchemeEntry {
+    pub(super) id: Found<Id>,
+    pub(super) pattern: Found<Raw>,
+    pub(super) separators: Found<Raw>,
+    pub(super) check: Found<CheckDigit>,
+}
+
+pub(super) struct SectorEntry {
+    pub(super) line: usize,
+    pub(super) uuid: Found<Uuid>,
+    pub(super) name: Found<SectorName>,
+    pub(super) tag: Found<Tag>,
+    pub(super) parent: Found<SectorName>,
+    pub(super) by_controller: Found<bool>,
+    pub(super) by_purpose: Found<bool>,
+    pub(super) period: Found<PeriodLength>,
+    pub(super) text_form: Found<TextForm>,
+    pub(super) reversible: Found<bool>,
+    pub(super) schemes: Vec<At<Id>>,
+    pub(super) purposes: Vec<At<Id>>,
+    pub(super) authorities: Vec<At<Id>>,
+    pub(super) epoch_overlap_days: Found<u64>,
+    pub(super) period_grace_days: Found<u64>,
+    pub(super) retention_years: Found<u64>,
+    pub(super) declaration: Option<DeclarationEntry>,
+}
+
+pub(super) struct DeclarationEntry {
+    pub(super) controller: Found<Text>,
+    pub(super) purpose: Found<Text>,
+    pub(super) persons: Found<Text>,
+    pub(super) data: Found<Text>,
+    pub(super) recipients: Vec<At<Text>>,
+    pub(super) transfers: Vec<At<State>>,
+    pub(super) received: Found<Date>,
+    pub(super) extended: Found<Date>,
+    pub(super) decided: Found<Date>,
+    pub(super) decision: Found<Decision>,
+}
+
+pub(super) struct ClientEntry {
+    pub(super) line: usize,
+    pub(super) id: Found<Id>,
+    pub(super) organisation: Found<Id>,
+    pub(super) certificate: Found<SpkiDigest>,
+    pub(super) sectors: Vec<At<SectorName>>,
+    pub(super) operations: Vec<At<Operation>>,
+    pub(super) purposes: Vec<At<Id>>,
+}
+
+pub(super) struct OperatorEntry {
+    pub(super) id: Found<Id>,
+    pub(super) certificate: Found<SpkiDigest>,
+}
+
+pub(super) struct AuthorityEntry {
+    pub(super) line: usize,
+    pub(super) id: Found<Id>,
+    pub(super) name: Found<Text>,
+    pub(super) node: Found<SpkiDigest>,
+    pub(super) quorum: Found<u64>,
+    pub(super) force_majeure_quorum: Found<u64>,
+    pub(super) statutory_limit: Found<u64>,
+    pub(super) max_hours: Found<u64>,
+    pub(super) keys: Vec<KeyEntry>,
+    pub(super) approvers: Vec<ApproverEntry>,
+    pub(super) officers: Vec<OfficerEntry>,
+}
+
+pub(super) struct KeyEntry {
+    pub(super) id: Found<Id>,
+    pub(super) suite: Found<u64>,
+    pub(super) public: Found<X25519Key>,
+}
+
+pub(super) struct ApproverEntry {
+    pub(super) id: Found<Id>,
+    pub(super) name: Found<Text>,
+    pub(super) body: Found<Id>,
+    pub(super) key: Found<VerifyingKey>,
+}
+
+pub(super) struct OfficerEntry {
+    pub(super) id: Found<Id>,
+    pub(super) name: Found<Text>,
+    pub(super) key: Found<VerifyingKey>,
+    pub(super) certificate: Found<SpkiDigest>,
+}
+
+/// Reads the file; wrong values, missing and unknown fields go to `faults`, and so does every syntax error, with which the
+/// rest could only be guessed at (`None`).
+pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let line = error.span().map_or(1, |span| faults.line(&span));
+        faults.push(line, format!("not TOML: {}", error.message().replace('\n', " ")), "what TOML takes here");
+    }
+    if faults.count() > 0 {
+        return None;
+    }
+    let mut table = Table::new("", 1, document.get_ref());
+    let file = RegisterFile {
+        deployment: table.required("deployment", faults),
+        version: table.required("version", faults),
+        organisations: each(&mut table, "organisation", "id", faults, organisation),
+        purposes: each(&mut table, "purpose", "id", faults, |table, faults| PurposeEntry {
+            id: table.required("id", faults),
+            title: table.required("title", faults),
+        }),
+        schemes: each(&mut table, "scheme", "id", faults, |table, faults| SchemeEntry {
+            id: table.required("id", faults),
+            pattern: table.required("pattern", faults),
+            separators: table.or("separators", Raw(String::new()), faults),
+            check: table.or("check", CheckDigit::None, faults),
+        }),
+        sectors: each(&mut table, "sector", "name", faults, sector),
+        clients: each(&mut table, "client", "id", faults, |table, faults| ClientEntry {
+            line: table.line,
+            id: table.required("id", faults),
+            organisation: table.required("organisation", faults),
+            certificate: table.required("certificate", faults),
+            sectors: needed_list(table, "sectors", faults),
+            operations: needed_list(table, "operations", faults),
+            purposes: table.list("purposes", faults),
+        }),
+        operators: each(&mut table, "operator", "id", faults, |table, faults| OperatorEntry {
+            id: table.required("id", faults),
+            certificate: table.required("certificate", faults),
+        }),
+        authorities: each(&mut table, "authority", "id", faults, authority),
+    };
+    table.finish(faults);
+    Some(file)
+}
+
+/// Reads each `[[name]]` and closes it.
+fn each<'t, 'i, E>(
+    table: &mut Table<'t, 'i>,
+    name: &'static str,
+    key: &str,
+    faults: &mut Faults,
+    read: impl Fn(&mut Table<'t, 'i>, &mut Faults) -> E,
+) -> Vec<E> {
+    let mut entries = Vec::new();
+    for mut inner in table.tables(name, key, faults) {
+        entries.push(read(&mut inner, faults));
+        inner.finish(faults);
+    }
+    entries
+}
+
+/// A list that may not be absent or empty.
+fn needed_list<T: Field>(table: &mut Table<'_, '_>, name: &'static str, faults: &mut Faults) -> Vec<At<T>> {
+    let before = faults.count();
+    let list = table.list(name, faults);
+    if list.is_empty() && faults.count() == before {
+        let what = format!("{} has no `{name}`", table.called());
+        faults.push(table.line, what, format!("{name} = [{}]", T::EXAMPLE));
+    }
+    list
+}
+
+fn organisation(table: &mut Table<'_, '_>, faults: &mut Faults) -> OrganisationEntry {
+    let (id, name) = (table.required("id", faults), table.required("name", faults));
+    let (mut items_per_second, mut items_per_day) = (None, None);
+    if !table.has("quota") {
+        table.missing("quota", "{ items-per-second = 1000, items-per-day = 1000000 }", faults);
+    }
+    if let Some(mut quota) = table.table("quota", faults) {
+        items_per_second = quota.required("items-per-second", faults);
+        items_per_day = quota.required("items-per-day", faults);
+        quota.finish(faults);
+    }
+    OrganisationEntry { id, name, items_per_second, items_per_day }
+}
+
+fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
+    let no = At { line: table.line, value: false };
+    let (mut by_controller, mut by_purpose, mut period) = (Some(no.clone()), Some(no), None);
+    if let Some(mut granularity) = table.table("granularity", faults) {
+        by_controller = granularity.or("controller", false, faults);
+        by_purpose = granularity.or("purpose", false, faults);
+        period = granularity.optional("period", faults);
+        granularity.finish(faults);
+    }
+    let reversible = table.required("reversible", faults);
+    // Without mappings there is nothing to keep, and nothing to say about how long.
+    let kept = reversible.as_ref().is_none_or(|reversible: &At<bool>| reversible.value);
+    let entry = SectorEntry {
+        line: table.line,
+        uuid: table.required("uuid", faults),
+        name: table.required("name", faults),
+        tag: table.required("tag", faults),
+        parent: table.optional("parent", faults),
+        by_controller,
+        by_purpose,
+        period,
+        text_form: table.or("text-form", TextForm::Bech32m, faults),
+        reversible,
+        schemes: needed_list(table, "schemes", faults),
+        purposes: table.list("purposes", faults),
+        authorities: table.list("authorities", faults),
+        epoch_overlap_days: table.or("epoch-overlap-days", 0, faults),
+        period_grace_days: table.or("period-grace-days", 0, faults),
+        retention_years: match kept {
+            true => table.required("retention-years", faults),
+            false => table.or("retention-years", 0, faults),
+        },
+        declaration: None,
+    };
+    if !table.has("declaration") {
+        let what = format!("{} has no declaration (decree 2-09-165, art. 27)", table.called());
+        faults.push(
+            table.line,
+            what,
+            "[sector.declaration] with controller, purpose, persons, data, received, decided, decision",
+        );
+    }
+    let declaration = table.table("declaration", faults).map(|mut inner| {
+        let entry = declaration(&mut inner, faults);
+        inner.finish(faults);
+        entry
+    });
+    SectorEntry { declaration, ..entry }
+}
+
+fn declaration(table: &mut Table<'_, '_>, faults: &mut Faults) -> DeclarationEntry {
+    DeclarationEntry {
+        controller: table.required("controller", faults),
+        purpose: table.required("purpose", faults),
+        persons: table.required("persons", faults),
+        data: table.required("data", faults),
+        recipients: table.list("recipients", faults),
+        transfers: table.list("transfers", faults),
+        received: table.required("received", faults),
+        extended: table.optional("extended", faults),
+        decided: table.required("decided", faults),
+        decision: table.required("decision", faults),
+    }
+}
+
+fn authority(table: &mut Table<'_, '_>, faults: &mut Faults) -> AuthorityEntry {
+    AuthorityEntry {
+        line: table.line,
+        id: table.required("id", faults),
+        name: table.required("name", faults),
+        node: table.required("node", faults),
+        quorum: table.required("quorum", faults),
+        force_majeure_quorum: table.optional("force-majeure-quorum", faults),
+        statutory_limit: table.optional("statutory-limit", faults),
+        max_hours: table.required("max-hours", faults),
+        keys: each(table, "key", "id", faults, |table, faults| KeyEntry {
+            id: table.required("id", faults),
+            suite: table.required("suite", faults),
+            public: table.required("public", faults),
+        }),
+        approvers: each(table, "approver", "id", faults, |table, faults| ApproverEntry {
+            id: table.required("id", faults),
+            name: table.required("name", faults),
+            body: table.required("body", faults),
+            key: table.required("key", faults),
+        }),
+        officers: each(table, "officer", "id", faults, |table, faults| OfficerEntry {
+            id: table.required("id", faults),
+            name: table.required("name", faults),
+            key: table.required("key", faults),
+            certificate: table.required("certificate", faults),
+        }),
+    }
+}

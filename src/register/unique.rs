@@ -1,0 +1,75 @@
+//! Two questions about names: is it taken already, and is it there at all?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Id;
+use super::file::Found;
+use super::read::{At, Faults};
+
+/// Values that may occur once.
+pub(super) struct Unique<K> {
+    what: &'static str,
+    first: BTreeMap<K, (usize, String)>,
+}
+
+impl<K: Ord + Clone> Unique<K> {
+    /// `what` is how faults call the value: "sector uuid".
+    pub(super) fn new(what: &'static str) -> Self {
+        Unique { what, first: BTreeMap::new() }
+    }
+
+    /// Takes note of a value of `owner` ("an approver"); a fault if it has an owner already. The value itself is not
+    /// repeated: lines say enough, and for keys they say more.
+    pub(super) fn note(&mut self, found: &Found<K>, owner: &str, faults: &mut Faults) {
+        let Some(found) = found else { return };
+        match self.first.get(&found.value) {
+            None => {
+                self.first.insert(found.value.clone(), (found.line, owner.into()));
+            }
+            Some((line, first)) => {
+                let whose =
+                    if first == owner { format!("twice for {owner}") } else { format!("for {owner} and for {first}") };
+                let what = format!("the same {} {whose} (first on line {line})", self.what);
+                faults.push(found.line, what, format!("another {}, or nothing", self.what));
+            }
+        }
+    }
+}
+
+/// Ids that can be referred to.
+pub(super) struct References {
+    what: &'static str,
+    ids: BTreeSet<Id>,
+}
+
+impl References {
+    /// The ids of all entries of a kind: "organisation".
+    pub(super) fn to<'f>(what: &'static str, ids: impl Iterator<Item = &'f Found<Id>>) -> Self {
+        References { what, ids: ids.flatten().map(|id| id.value.clone()).collect() }
+    }
+
+    pub(super) fn has(&self, id: &Id) -> bool {
+        self.ids.contains(id)
+    }
+
+    /// A fault if nothing has that id.
+    pub(super) fn check(&self, id: &At<Id>, called: &str, faults: &mut Faults) {
+        if !self.ids.contains(&id.value) {
+            let known: Vec<&str> = self.ids.iter().map(Id::as_str).collect();
+            let instead = match known.is_empty() {
+                true => format!("a [[{}]] entry with that id", self.what),
+                false => format!("one of: {}; or a [[{}]] entry with that id", known.join(", "), self.what),
+            };
+            faults.push(id.line, format!("{called} names the unknown {} `{}`", self.what, id.value), instead);
+        }
+    }
+
+    /// The same for a list, in which nothing may stand twice.
+    pub(super) fn check_list(&self, list: &[At<Id>], called: &str, faults: &mut Faults) {
+        let mut unique = Unique::new(self.what);
+        for id in list {
+            unique.note(&Some(id.clone()), called, faults);
+            self.check(id, called, faults);
+        }
+    }
+}

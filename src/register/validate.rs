@@ -1,0 +1,278 @@
+//! The register as a whole: what no single entry shows. Names are unique and resolve, the sectors are a tree, a key belongs
+//! to one person and a certificate to one system, and an order can reach its quorum, but never through one body alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::file::{Found, RegisterFile, SectorEntry};
+use super::read::{At, Faults, shown};
+use super::unique::{References, Unique};
+use super::{Id, PeriodLength, authority};
+use crate::identifier::{Scheme, SchemeRules};
+
+/// Notes every fault between entries, and compiles the schemes (which is how their rules are judged).
+pub(super) fn check(file: &RegisterFile, faults: &mut Faults) -> BTreeMap<Id, Arc<Scheme>> {
+    within(&file.version, 1, i64::MAX as u64, "`version`", faults);
+    organisations(file, faults);
+    let mut purposes = Unique::new("purpose id");
+    for purpose in &file.purposes {
+        purposes.note(&purpose.id, "a purpose", faults);
+    }
+    let schemes = schemes(file, faults);
+    sectors(file, faults);
+    clients(file, faults);
+    authority::check(file, faults);
+    systems_and_persons(file, faults);
+    schemes
+}
+
+/// A number that must lie between two bounds, both included.
+pub(super) fn within(number: &Found<u64>, least: u64, most: u64, what: &str, faults: &mut Faults) {
+    let Some(number) = number else { return };
+    if !(least..=most).contains(&number.value) {
+        let instead = if number.value < least { format!("at least {least}") } else { format!("at most {most}") };
+        faults.push(number.line, format!("{what} is {}", number.value), instead);
+    }
+}
+
+/// The bounds of a quota: nobody needs more, and ten times as much still counts without overflow.
+const MOST_ITEMS: u64 = 1_000_000_000_000;
+
+fn organisations(file: &RegisterFile, faults: &mut Faults) {
+    let mut ids = Unique::new("organisation id");
+    for organisation in &file.organisations {
+        ids.note(&organisation.id, "an organisation", faults);
+        within(&organisation.items_per_second, 1, MOST_ITEMS, "the quota `items-per-second`", faults);
+        within(&organisation.items_per_day, 1, MOST_ITEMS, "the quota `items-per-day`", faults);
+    }
+}
+
+fn schemes(file: &RegisterFile, faults: &mut Faults) -> BTreeMap<Id, Arc<Scheme>> {
+    let mut ids = Unique::new("scheme id");
+    let mut schemes = BTreeMap::new();
+    for entry in &file.schemes {
+        ids.note(&entry.id, "a scheme", faults);
+        let (Some(id), Some(pattern)) = (&entry.id, &entry.pattern) else { continue };
+        let (Some(separators), Some(check)) = (&entry.separators, &entry.check) else { continue };
+        let rules = SchemeRules {
+            id: id.value.clone(),
+            pattern: pattern.0.clone(),
+            separators: separators.0.clone(),
+            check: check.value,
+        };
+        match Scheme::new(rules) {
+            Ok(scheme) => {
+                schemes.insert(id.value.clone(), Arc::new(scheme));
+            }
+            Err(what) => {
+                let (line, instead) = match what.starts_with("the separator") {
+                    true => (separators.line, "separators = \" -\", each a space or ASCII punctuation, each once"),
+                    false => (pattern.line, "pattern = '[A-Z]{1,2}[0-9]{1,7}', for what is left without separators"),
+                };
+                faults.push(line, format!("scheme `{}`: {what}", id.value), instead);
+            }
+        }
+    }
+    schemes
+}
+
+fn sectors(file: &RegisterFile, faults: &mut Faults) {
+    let (mut uuids, mut names, mut tags) =
+        (Unique::new("sector uuid"), Unique::new("sector name"), Unique::new("sector tag"));
+    let known_schemes = References::to("scheme", file.schemes.iter().map(|entry| &entry.id));
+    let known_purposes = References::to("purpose", file.purposes.iter().map(|entry| &entry.id));
+    let known_authorities = References::to("authority", file.authorities.iter().map(|entry| &entry.id));
+    for sector in &file.sectors {
+        let called = called(sector);
+        uuids.note(&sector.uuid, &called, faults);
+        names.note(&sector.name.as_ref().map(|name| At { line: name.line, value: name.0.clone() }), &called, faults);
+        tags.note(&sector.tag.as_ref().map(|tag| At { line: tag.line, value: tag.0.clone() }), &called, faults);
+        known_schemes.check_list(&sector.schemes, &called, faults);
+        known_purposes.check_list(&sector.purposes, &called, faults);
+        known_authorities.check_list(&sector.authorities, &called, faults);
+        if is(&sector.reversible) && sector.authorities.is_empty() {
+            let what = format!("{called} is reversible and names no authority, so nobody could lawfully go back");
+            faults.push(sector.line, what, "authorities = [\"…\"], or reversible = false");
+        }
+        if is(&sector.by_purpose) && sector.purposes.is_empty() {
+            let what = format!("{called} has the granularity `purpose` and declares no purpose");
+            faults.push(sector.line, what, "purposes = [\"…\"]");
+        }
+        within(&sector.epoch_overlap_days, 0, 3650, &format!("{called}: `epoch-overlap-days`"), faults);
+        let least = u64::from(is(&sector.reversible));
+        within(&sector.retention_years, least, 100, &format!("{called}: `retention-years`"), faults);
+        periods(sector, &called, faults);
+        dates(sector, &called, faults);
+    }
+    tree(file, faults);
+}
+
+fn is(found: &Found<bool>) -> bool {
+    found.as_ref().is_some_and(|found| found.value)
+}
+
+fn called(sector: &SectorEntry) -> String {
+    sector.name.as_ref().map_or("a sector".into(), |name| format!("sector `{}`", name.0))
+}
+
+fn periods(sector: &SectorEntry, called: &str, faults: &mut Faults) {
+    let Some(grace) = &sector.period_grace_days else { return };
+    let most = match sector.period.as_ref().map(|period| period.value) {
+        Some(PeriodLength::Month) => 28,
+        Some(PeriodLength::Year) => 365,
+        None if grace.value > 0 => {
+            let what = format!("{called} has `period-grace-days` and no `period` in its granularity");
+            return faults.push(grace.line, what, "granularity = { period = \"month\" }, or no grace");
+        }
+        None => return,
+    };
+    within(&sector.period_grace_days, 0, most, &format!("{called}: `period-grace-days`"), faults);
+}
+
+fn dates(sector: &SectorEntry, called: &str, faults: &mut Faults) {
+    let Some(declaration) = &sector.declaration else { return };
+    let Some(received) = &declaration.received else { return };
+    for (name, date) in [("extended", &declaration.extended), ("decided", &declaration.decided)] {
+        if let Some(date) = date
+            && date.value < received.value
+        {
+            let what = format!("{called}: `{name}` is before `received`");
+            faults.push(date.line, what, format!("{name} = a day from {} on", received.value));
+        }
+    }
+}
+
+/// Parents exist, children are named after them, and nobody is his own ancestor.
+fn tree(file: &RegisterFile, faults: &mut Faults) {
+    let mut parents: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    for sector in &file.sectors {
+        if let Some(name) = &sector.name {
+            parents.entry(&name.0).or_insert(sector.parent.as_ref().map(|parent| parent.0.as_str()));
+        }
+    }
+    let mut in_a_cycle = BTreeSet::new();
+    for sector in &file.sectors {
+        let Some(name) = &sector.name else { continue };
+        let Some(parent) = &sector.parent else {
+            if let Some((parent, _)) = name.0.rsplit_once('.') {
+                let what = format!("sector `{}` has a dot in its name and no parent", name.0);
+                faults.push(name.line, what, format!("parent = \"{parent}\", or a name without a dot"));
+            }
+            continue;
+        };
+        if !parents.contains_key(parent.0.as_str()) {
+            let known: Vec<&str> = parents.keys().copied().collect();
+            let what = format!("sector `{}` has the unknown parent `{}`", name.0, parent.0);
+            faults.push(parent.line, what, format!("a sector of this file: {}", known.join(", ")));
+            continue;
+        }
+        let cycle = cycle_through(&name.0, &parents);
+        if !cycle.is_empty() {
+            if in_a_cycle.insert(name.0.as_str())
+                && cycle.iter().all(|other| *other == name.0 || !in_a_cycle.contains(other))
+            {
+                let what = format!("sectors form a cycle: `{}` → `{}`", cycle.join("` → `"), name.0);
+                faults.push(parent.line, what, "no parent for the topmost of them");
+            }
+            continue;
+        }
+        let label = name.0.strip_prefix(parent.0.as_str()).and_then(|rest| rest.strip_prefix('.'));
+        if label.is_none_or(|label| label.contains('.')) {
+            let own = name.0.rsplit('.').next().unwrap_or(&name.0);
+            let what = format!("sector `{}` is not named after its parent `{}`", name.0, parent.0);
+            faults.push(name.line, what, format!("name = \"{}.{own}\", or another parent", parent.0));
+        }
+    }
+}
+
+/// The sectors from `start` upwards until `start` again; empty when that does not happen.
+fn cycle_through<'f>(start: &'f str, parents: &BTreeMap<&'f str, Option<&'f str>>) -> Vec<&'f str> {
+    let mut way = vec![start];
+    let mut at = start;
+    while let Some(Some(parent)) = parents.get(at) {
+        if *parent == start {
+            return way;
+        }
+        if way.contains(parent) {
+            break; // a cycle further up, which its own members report
+        }
+        way.push(parent);
+        at = parent;
+    }
+    Vec::new()
+}
+
+fn clients(file: &RegisterFile, faults: &mut Faults) {
+    let organisations = References::to("organisation", file.organisations.iter().map(|entry| &entry.id));
+    let purposes = References::to("purpose", file.purposes.iter().map(|entry| &entry.id));
+    let sectors: BTreeMap<&str, &SectorEntry> =
+        file.sectors.iter().filter_map(|sector| Some((sector.name.as_ref()?.0.as_str(), sector))).collect();
+    for client in &file.clients {
+        let called = client.id.as_ref().map_or("a client".into(), |id| format!("client `{}`", id.value));
+        if let Some(organisation) = &client.organisation {
+            organisations.check(organisation, &called, faults);
+        }
+        purposes.check_list(&client.purposes, &called, faults);
+        let mut operations = Unique::new("operation");
+        for operation in &client.operations {
+            operations.note(&Some(At { line: operation.line, value: operation.value.as_str() }), &called, faults);
+        }
+        let mut listed = Unique::new("sector");
+        let mut usable = BTreeSet::new();
+        for name in &client.sectors {
+            listed.note(&Some(At { line: name.line, value: name.0.as_str() }), &called, faults);
+            let Some(sector) = sectors.get(name.0.as_str()) else {
+                let known: Vec<&str> = sectors.keys().copied().collect();
+                let what = format!("{called} names the unknown sector `{}`", shown(&name.0));
+                faults.push(name.line, what, format!("one of: {}", known.join(", ")));
+                continue;
+            };
+            usable.extend(sector.purposes.iter().map(|purpose| &purpose.value));
+            let named = |purpose: &At<Id>| client.purposes.iter().any(|own| own.value == purpose.value);
+            if is(&sector.by_purpose) && !sector.purposes.is_empty() && !sector.purposes.iter().any(named) {
+                let what =
+                    format!("{called} has no purpose of sector `{}`, which has the granularity `purpose`", name.0);
+                faults.push(client.line, what, format!("purposes = [\"{}\"]", sector.purposes[0].value));
+            }
+        }
+        for purpose in &client.purposes {
+            if purposes.has(&purpose.value) && !usable.contains(&purpose.value) {
+                let what = format!("{called} has the purpose `{}`, which none of its sectors declares", purpose.value);
+                faults.push(purpose.line, what, "a purpose of one of its sectors, or nothing");
+            }
+        }
+    }
+}
+
+/// Who acts is one: ids (the audit log names people by them), certificates and keys, over all kinds of actors.
+fn systems_and_persons(file: &RegisterFile, faults: &mut Faults) {
+    let (mut ids, mut certificates, mut keys) = (Unique::new("id"), Unique::new("certificate"), Unique::new("key"));
+    for client in &file.clients {
+        ids.note(&client.id, "a client", faults);
+        certificates.note(&client.certificate, "a client", faults);
+    }
+    for operator in &file.operators {
+        ids.note(&operator.id, "an operator", faults);
+        certificates.note(&operator.certificate, "an operator", faults);
+    }
+    for authority in &file.authorities {
+        certificates.note(&authority.node, "an authority's node", faults);
+        for approver in &authority.approvers {
+            ids.note(&approver.id, "an approver", faults);
+            keys.note(
+                &approver.key.as_ref().map(|key| At { line: key.line, value: key.to_bytes() }),
+                "an approver",
+                faults,
+            );
+        }
+        for officer in &authority.officers {
+            ids.note(&officer.id, "an officer", faults);
+            keys.note(
+                &officer.key.as_ref().map(|key| At { line: key.line, value: key.to_bytes() }),
+                "an officer",
+                faults,
+            );
+            certificates.note(&officer.certificate, "an officer", faults);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The values that stand in a register, each with the one spelling that is taken.
+
+use ed25519_dalek::VerifyingKey;
+use jiff::civil::Date;
+use toml::de::DeValue;
+use uuid::Uuid;
+
+use super::read::{Field, wrong_type};
+use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
+use crate::identifier::CheckDigit;
+
+fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
+    value.as_str().ok_or_else(|| wrong_type(value, "a text in quotes"))
+}
+
+/// A text for people: a title, a name, an address.
+#[derive(Debug, Clone)]
+pub(super) struct Text(pub(super) String);
+
+impl Field for Text {
+    const EXAMPLE: &'static str = "\"…\", up to 500 characters";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match text(value)? {
+            text if text.trim().is_empty() => Err("is empty".into()),
+            text if text.trim() != text => Err("begins or ends with a space".into()),
+            text if text.chars().count() > 500 => Err("is longer than 500 characters".into()),
+            text if text.chars().any(char::is_control) => Err("has a control character or a line break".into()),
+            text => Ok(Text(text.into())),
+        }
+    }
+}
+
+/// Any text at all, judged later (patterns, separators).
+#[derive(Debug, Clone)]
+pub(super) struct Raw(pub(super) String);
+
+impl Field for Raw {
+    const EXAMPLE: &'static str = "'…'";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        text(value).map(|text| Raw(text.into()))
+    }
+}
+
+impl Field for Id {
+    const EXAMPLE: &'static str = "an id of a-z, 0-9 and -, in quotes, up to 64 characters";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        Id::parse(text(value)?).ok_or_else(|| "is not an id: 1 to 64 of a-z, 0-9 and -".into())
+    }
+}
+
+/// A sector's name: ids with dots between them, at most 253 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SectorName(pub(super) String);
+
+impl Field for SectorName {
+    const EXAMPLE: &'static str = "ids with dots between them, as in \"health.chu-rabat\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let name = text(value)?;
+        match name.len() <= 253 && name.split('.').all(|label| Id::parse(label).is_some()) {
+            true => Ok(SectorName(name.into())),
+            false => Err("is not a sector's name: ids of a-z, 0-9 and - with dots between them".into()),
+        }
+    }
+}
+
+/// A sector's tag, `[a-z]{2,12}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tag(pub(super) String);
+
+impl Field for Tag {
+    const EXAMPLE: &'static str = "2 to 12 letters a to z, in quotes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let tag = text(value)?;
+        match (2..=12).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            true => Ok(Tag(tag.into())),
+            false => Err("is not a tag: 2 to 12 letters a to z".into()),
+        }
+    }
+}
+
+impl Field for Uuid {
+    const EXAMPLE: &'static str = "a new random UUID in quotes, as `uuidgen -r` prints";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let text = text(value)?;
+        let uuid = Uuid::try_parse(text).ok().filter(|uuid| uuid.hyphenated().to_string() == text);
+        match uuid {
+            None => Err("is not a UUID in lower case with hyphens".into()),
+            Some(uuid) if uuid.is_nil() || uuid.is_max() => Err("is a reserved UUID that identifies nothing".into()),
+            Some(uuid) => Ok(uuid),
+        }
+    }
+}
+
+impl Field for Date {
+    const EXAMPLE: &'static str = "a day as 2026-01-31";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let written = match value {
+            DeValue::Datetime(date) if date.time.is_none() && date.offset.is_none() => date.to_string(),
+            other => text(other).map_err(|_| wrong_type(other, "a day without a time"))?.to_owned(),
+        };
+        match written.parse::<Date>() {
+            Ok(date) if date.to_string() == written => Ok(date),
+            _ => Err("is not a day of the calendar".into()),
+        }
+    }
+}
+
+/// A State, ISO 3166-1 alpha-3.
+#[derive(Debug, Clone)]
+pub(super) struct State(pub(super) String);
+
+impl Field for State {
+    const EXAMPLE: &'static str = "\"FRA\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let state = text(value)?;
+        match state.len() == 3 && state.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            true => Ok(State(state.into())),
+            false => Err("is not a State of three capital letters (ISO 3166-1 alpha-3)".into()),
+        }
+    }
+}
+
+fn hex(value: &DeValue<'_>) -> Result<[u8; 32], String> {
+    let bytes = data_encoding::HEXLOWER.decode(text(value)?.as_bytes());
+    bytes
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| "is not 64 hexadecimal digits in lower case".into())
+}
+
+impl Field for SpkiDigest {
+    const EXAMPLE: &'static str =
+        "the SHA-256 of the certificate's public key (SPKI, DER) as 64 hexadecimal digits, in quotes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match hex(value)? {
+            digest if digest == [0; 32] => Err("is all zeroes and no certificate's".into()),
+            digest => Ok(SpkiDigest(digest)),
+        }
+    }
+}
+
+impl Field for VerifyingKey {
+    const EXAMPLE: &'static str = "an Ed25519 public key as 64 hexadecimal digits, in quotes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        read_ed25519(&hex(value)?)
+    }
+}
+
+/// An Ed25519 public key (RFC 8032) that only its owner can sign for: on the curve, in its one encoding, not of small
+/// order (with such a key, signatures exist that fit many messages).
+pub(super) fn read_ed25519(bytes: &[u8; 32]) -> Result<VerifyingKey, String> {
+    match VerifyingKey::from_bytes(bytes) {
+        Err(_) => Err("is not a point of Ed25519".into()),
+        Ok(key) if key.is_weak() => Err("is a weak Ed25519 key (of small order)".into()),
+        Ok(key) if key.to_edwards().compress().as_bytes() != bytes => {
+            Err("is not the canonical encoding of a key".into())
+        }
+        Ok(key) => Ok(key),
+    }
+}
+
+/// An X25519 public key (RFC 7748) that contributes something: not of small order, in its one encoding.
+#[derive(Debug, Clone)]
+pub(super) struct X25519Key(pub(super) [u8; 32]);
+
+impl Field for X25519Key {
+    const EXAMPLE: &'static str = "the authority's X25519 public key as 64 hexadecimal digits, in quotes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let public = hex(value)?;
+        // The prime is 2^255 - 19; in little-endian, what is not below it has 31 high bytes of 7fff…ff (or the top bit).
+        let top_bit = public[31] & 0x80 != 0;
+        let beyond_prime = public[31] == 0x7f && public[1..31].iter().all(|byte| *byte == 0xff) && public[0] >= 0xed;
+        // Any clamped scalar is a multiple of the cofactor and takes a point of small order to zero.
+        match x25519_dalek::x25519([0x55; 32], public) == [0; 32] {
+            true => Err("is a weak X25519 key (of small order)".into()),
+            false if top_bit || beyond_prime => Err("is not the canonical encoding of a key".into()),
+            false => Ok(X25519Key(public)),
+        }
+    }
+}
+
+macro_rules! one_of {
+    ($type:ty, $($text:literal => $value:expr),+) => {
+        impl Field for $type {
+            const EXAMPLE: &'static str = concat!("one of:", $(" \"", $text, "\""),+);
+
+            fn read(value: &DeValue<'_>) -> Result<Self, String> {
+                match text(value)? {
+                    $($text => Ok($value),)+
+                    _ => Err(concat!("is none of:", $(" \"", $text, "\""),+).into()),
+                }
+            }
+        }
+    };
+}
+
+one_of!(TextForm, "bech32m" => TextForm::Bech32m, "uuid" => TextForm::Uuid, "hex" => TextForm::Hex);
+one_of!(PeriodLength, "year" => PeriodLength::Year, "month" => PeriodLength::Month);
+one_of!(Operation, "tokenize" => Operation::Tokenize);
+one_of!(Decision, "explicit" => Decision::Explicit, "tacit" => Decision::Tacit);
+one_of!(CheckDigit, "none" => CheckDigit::None, "luhn" => CheckDigit::Luhn, "verhoeff" => CheckDigit::Verhoeff,
+    "damm" => CheckDigit::Damm, "iso7064-11-10" => CheckDigit::Iso7064Mod11_10);
