@@ -271,12 +271,18 @@ impl Store {
         self.put(batch, Column::Epoch, &key, &row.to_bytes());
     }
 
-    /// The digest under which a fact was frozen.
+    /// Every frozen fact with its digest.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn frozen(&self, fact: &str) -> Result<Option<[u8; 32]>, StoreError> {
-        self.get(Column::Frozen, fact.as_bytes())?.map(|value| fixed(Column::Frozen, &value)).transpose()
+    pub fn all_frozen(&self) -> Result<Vec<(String, [u8; 32])>, StoreError> {
+        self.rows(Column::Frozen, &[])?
+            .into_iter()
+            .map(|(key, value)| {
+                let key = String::from_utf8(key).map_err(|_| StoreError::Corrupt(Column::Frozen.name()))?;
+                Ok((key, fixed(Column::Frozen, &value)?))
+            })
+            .collect()
     }
 
     /// Freezes a fact.

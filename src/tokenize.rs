@@ -142,7 +142,8 @@ pub fn prepare<'a>(
         errors: batch.errors,
     };
     let log = logged(permit, &answer, now);
-    Ok((answer, Job { mappings, changes: vec![], count: Some(count), log }))
+    let changes = vault.frozen().first_use(vault.register(), permit);
+    Ok((answer, Job { mappings, changes, count: Some(count), log }))
 }
 
 fn writer(state: &SectorState, epoch: &Epoch) -> TextWriter {

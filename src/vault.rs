@@ -2,6 +2,7 @@
 //!
 //! Use cases ([`crate::tokenize`], [`crate::epoch`], [`crate::reidentify`]) take a `&Vault`; no HTTP here.
 
+mod frozen;
 mod quota;
 pub(crate) mod sector;
 
@@ -17,10 +18,11 @@ use crate::code::Code;
 use crate::commit::Committer;
 use crate::keys::shelf::SecretShelf;
 use crate::keys::{AuditKey, AuditSecret, IdentityKeys, IdentitySecret, SectorRootKey, StoreKey, StoreSecret, UtiSource};
-use crate::register::{FrozenFact, Register};
+use crate::register::{Fault, Id, Register};
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::{Index, PartitionId};
 use crate::store::{Batch, Store, StoreError};
+use frozen::Frozen;
 pub use quota::Quotas;
 pub use sector::{Epoch, SectorState, Terms};
 
@@ -55,9 +57,9 @@ pub enum StartError {
     /// Another register of the same version was in force.
     #[error("another register of version {0} was in force; a change needs a higher version")]
     RegisterChanged(u64),
-    /// The register changes what is frozen at first use.
-    #[error("the register changes what is frozen since its first use: {0}; undo that change")]
-    Frozen(String),
+    /// The register changes what is frozen since its first use.
+    #[error("the register changes what is frozen since its first use:{}", list(.0))]
+    Frozen(Vec<Fault>),
     /// The register changes what only a new epoch may change.
     #[error(
         "the register changes granularity, text form or reversibility of sector {0}, which needs a new epoch; \
@@ -89,6 +91,12 @@ pub enum StartError {
         /// Why.
         source: crate::seal::SealError,
     },
+    /// The register does not know the authority that this node is configured for.
+    #[error("the register knows no authority {0}")]
+    UnknownAuthority(Id),
+    /// An authority's private key does not fit the register.
+    #[error("the private key {0} is not one that the register states for this authority")]
+    AuthorityKey(String),
     /// Nothing can be logged.
     #[error("the audit log takes no entry ({0}); a vault does not start without one")]
     Audit(Code),
@@ -111,6 +119,7 @@ pub struct Vault {
     shelf: Box<dyn SecretShelf>,
     roots: RwLock<HashMap<u32, SectorRootKey>>,
     sectors: HashMap<String, Arc<SectorState>>,
+    frozen: Frozen,
     quotas: Quotas,
     /// One release at a time: counting against an order's limit and the commit of the release are one step.
     pub(crate) releases: std::sync::Mutex<()>,
@@ -183,6 +192,7 @@ impl Vault {
             shelf: secrets.sector,
             roots: RwLock::new(roots),
             sectors,
+            frozen: Frozen::default(),
             quotas,
             releases: std::sync::Mutex::default(),
             epoch_changes: std::sync::Mutex::default(),
@@ -222,6 +232,10 @@ impl Vault {
     /// Quotas of the organisations.
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
+    }
+
+    pub(crate) fn frozen(&self) -> &Frozen {
+        &self.frozen
     }
 
     pub(crate) fn utis(&self) -> &dyn UtiSource {
@@ -266,14 +280,13 @@ pub(crate) fn accept_register(store: &Store, register: &Register, batch: &mut Ba
         Some((seen, _)) if register.version == seen => {}
         _ => store.put_register(batch, register.version, &register.digest),
     }
-    for FrozenFact { key, digest, .. } in register.frozen_facts() {
-        match store.frozen(&key)? {
-            Some(frozen) if frozen != digest => return Err(StartError::Frozen(key)),
-            Some(_) => {}
-            None => store.put_frozen(batch, &key, &digest),
-        }
-    }
-    Ok(())
+    let used = store.all_frozen()?;
+    let changed = register.changed_facts(used.iter().map(|(key, digest)| (key.as_str(), digest)));
+    if changed.is_empty() { Ok(()) } else { Err(StartError::Frozen(changed)) }
+}
+
+fn list(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("\n  {fault}")).collect()
 }
 
 /// Rebuilds the index from the chunks; the next sequence of each partition comes back.

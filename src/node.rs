@@ -1,0 +1,130 @@
+//! The authority node's state: its register copy, its keys, its store and its log.
+//!
+//! It holds no pseudonymisation secret and no storage key.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use ed25519_dalek::VerifyingKey;
+
+use crate::audit::Event;
+use crate::clock::Clock;
+use crate::commit::{Committer, Pending};
+use crate::keys::{AuditKey, AuditSecret};
+use crate::register::{Authority, Id, Register};
+use crate::seal::segment::AuthorityPrivateKey;
+use crate::store::index::Index;
+use crate::store::{Batch, Store, StoreError};
+use crate::vault::{StartError, accept_register};
+
+/// Everything that the node starts with, beside its store.
+pub struct NodeParts {
+    /// The register copy.
+    pub register: Register,
+    /// Which authority this node is.
+    pub authority: Id,
+    /// The authority's private keys.
+    pub keys: Vec<AuthorityPrivateKey>,
+    /// The vault's segment keys, pinned.
+    pub segment_keys: Vec<VerifyingKey>,
+    /// Root of audit tags.
+    pub audit: AuditSecret,
+}
+
+/// The authority node, serving.
+pub struct Node {
+    register: Arc<Register>,
+    authority: Arc<Authority>,
+    keys: Vec<AuthorityPrivateKey>,
+    segment_keys: Vec<VerifyingKey>,
+    audit_key: AuditKey,
+    store: Arc<Store>,
+    committer: Committer,
+    clock: Arc<dyn Clock>,
+}
+
+impl Node {
+    /// Opens the node's store, checks register and keys, starts the writer and logs the start.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open(
+        path: &Path,
+        parts: NodeParts,
+        clock: Arc<dyn Clock>,
+        poisoned: Box<dyn FnOnce(&StoreError) + Send>,
+    ) -> Result<Self, StartError> {
+        let NodeParts { register, authority, keys, segment_keys, audit } = parts;
+        let authority =
+            register.authorities.get(&authority).cloned().ok_or(StartError::UnknownAuthority(authority))?;
+        for key in &keys {
+            let stated = authority.keys.iter().find(|stated| stated.id.as_str() == key.id());
+            if stated.is_none_or(|stated| stated.public != key.public()) {
+                return Err(StartError::AuthorityKey(key.id().to_owned()));
+            }
+        }
+        let store = Arc::new(Store::open(path, &format!("{}/node/{}", register.deployment, authority.id))?);
+        let mut batch = Batch::default();
+        accept_register(&store, &register, &mut batch)?;
+        if !batch.is_empty() {
+            store.commit(batch)?;
+        }
+        let index = Arc::new(Index::default());
+        let committer = Committer::start(store.clone(), index, None, HashMap::new(), clock.clone(), poisoned)?;
+        let start = Event::Start {
+            entity: "node",
+            program: env!("CARGO_PKG_VERSION"),
+            register_version: register.version,
+            register_digest: data_encoding::HEXLOWER.encode(&register.digest),
+        };
+        committer.log(clock.now(), start).and_then(Pending::wait).map_err(StartError::Audit)?;
+        Ok(Self {
+            register: Arc::new(register),
+            authority,
+            keys,
+            segment_keys,
+            audit_key: AuditKey::new(&audit),
+            store,
+            committer,
+            clock,
+        })
+    }
+
+    /// The register copy.
+    pub fn register(&self) -> &Arc<Register> {
+        &self.register
+    }
+
+    /// Whose node it is.
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// The node's store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The node's writer.
+    pub fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    /// The time.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn keys(&self) -> &[AuthorityPrivateKey] {
+        &self.keys
+    }
+
+    pub(crate) fn segment_keys(&self) -> &[VerifyingKey] {
+        &self.segment_keys
+    }
+
+    pub(crate) fn audit_key(&self) -> &AuditKey {
+        &self.audit_key
+    }
+}

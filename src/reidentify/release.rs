@@ -1,0 +1,187 @@
+//! The vault's side: check, count, log, hand out.
+
+use std::collections::{BTreeMap, HashSet};
+
+use data_encoding::BASE64URL_NOPAD;
+
+use super::{Asked, Checked, Release, ReleaseRequest, Released, hex, internal};
+use crate::access::NodePermit;
+use crate::audit::{Domain, Entry, Event, Reidentified, tags_root};
+use crate::code::Code;
+use crate::commit::{Change, Job, Logged};
+use crate::order::Refusal;
+use crate::pseudonym::{Parsed, Pseudonym};
+use crate::seal::segment::SegmentId;
+use crate::store::ChunkKey;
+use crate::vault::{SectorState, Vault};
+
+/// Releases the sealed mappings that a node asks for under an order.
+///
+/// # Errors
+/// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
+pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Result<Release, Refusal> {
+    let register = vault.register();
+    if asked.register != hex(&register.digest) {
+        return Err(Refusal::new(Code::RegisterMismatch, "vault and node hold different registers; bring them together"));
+    }
+    let asked = &asked.asked;
+    let now = vault.now();
+    // From reading the count to committing it, nobody else releases.
+    let _one_at_a_time = vault.releases.lock().expect("no panic under this lock");
+    let mark = vault.committer().clock_mark();
+    let checked = super::check(asked, register, &permit.authority.id, vault.store(), mark, now)?;
+    let state = vault.sector(&checked.sector.name).ok_or_else(|| internal("a sector of the register has no state"))?;
+
+    let counted = count(vault, &checked, asked)?;
+    let found = find(vault, state, &counted.items).map_err(internal)?;
+    let mappings = found.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count();
+    let entry = entry(&checked, permit, asked, mappings as u64, &counted.tags);
+    let (order, digest) = (checked.order.id(), *checked.order.digest());
+    let new_pairs = counted.new_pairs;
+    let change: Change = Box::new(move |store, batch| {
+        store.put_order_digest(batch, order, &digest);
+        new_pairs.iter().for_each(|tag| store.put_order_pair(batch, order, tag));
+    });
+    let job = Job {
+        mappings: vec![],
+        changes: vec![change],
+        count: None,
+        log: Logged::Entry(Entry::new(now, Event::Release(entry)), counted.tags),
+    };
+    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is released");
+    let receipt = vault.committer().submit(job).and_then(crate::commit::Pending::wait).map_err(unavailable)?;
+    Ok(Release {
+        register: hex(&register.digest),
+        entry: receipt.position().clone(),
+        items: found.items,
+        segments: found.segments,
+    })
+}
+
+/// The items after scope and limit, and what must be counted for them.
+struct Counted {
+    items: Vec<Result<Parsed, Code>>,
+    tags: Vec<[u8; 16]>,
+    new_pairs: Vec<[u8; 16]>,
+}
+
+/// Counts distinct (order, pseudonym) pairs, whatever the answer will be; asking again is not counted again.
+fn count(vault: &Vault, checked: &Checked, asked: &Asked) -> Result<Counted, Refusal> {
+    let order = &checked.order;
+    let mut seen: HashSet<[u8; 16]> = vault.store().order_pairs(order.id()).map_err(internal)?.into_iter().collect();
+    let mut counted = Counted { items: vec![], tags: vec![], new_pairs: vec![] };
+    for text in &asked.pseudonyms {
+        let item = order.admit(&asked.sector, text).and_then(|parsed| {
+            let tag = vault.audit_key().tag(checked.sector.uuid, &parsed.pseudonym);
+            counted.tags.push(tag);
+            if !seen.contains(&tag) {
+                if seen.len() as u64 >= order.limit() {
+                    return Err(Code::LimitReached);
+                }
+                seen.insert(tag);
+                counted.new_pairs.push(tag);
+            }
+            Ok(parsed)
+        });
+        counted.items.push(item);
+    }
+    Ok(counted)
+}
+
+struct Found {
+    items: Vec<Released>,
+    segments: Vec<String>,
+}
+
+/// Finds the records; each chunk is unwrapped once.
+fn find(vault: &Vault, state: &SectorState, asked: &[Result<Parsed, Code>]) -> Result<Found, crate::vault::StartError> {
+    let mut items: Vec<Released> = Vec::with_capacity(asked.len());
+    let mut chunks: BTreeMap<ChunkKey, Vec<(usize, Pseudonym)>> = BTreeMap::new();
+    for (place, item) in asked.iter().enumerate() {
+        let code = match item.and_then(|parsed| locate(vault, state, &parsed).map(|key| (key, parsed.pseudonym))) {
+            Ok((key, pseudonym)) => {
+                chunks.entry(key).or_default().push((place, pseudonym));
+                Code::NoMapping
+            }
+            Err(code) => code,
+        };
+        items.push(Released::Refused { code });
+    }
+
+    let mut segments: BTreeMap<SegmentId, usize> = BTreeMap::new();
+    let mut records = Vec::new();
+    for (key, wanted) in chunks {
+        // The index names a chunk just before its commit: one that is not there yet holds nothing that was answered.
+        let Some(row) = vault.store().chunk(key)? else { continue };
+        let bad = |source| crate::vault::StartError::Chunk {
+            sector: key.sector,
+            epoch: key.epoch,
+            sequence: key.sequence,
+            source,
+        };
+        let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(bad)?;
+        let next = segments.len();
+        let segment = *segments.entry(*chunk.segment()).or_insert(next);
+        if segment == records.len() {
+            records.push(vault.store().segment(chunk.segment())?.unwrap_or_default());
+        }
+        let domain = domain(&chunk, key.epoch);
+        for (place, pseudonym) in wanted {
+            if let Some(record) = chunk.find(&pseudonym).map_err(bad)? {
+                let record = BASE64URL_NOPAD.encode(&record.to_bytes());
+                items[place] = Released::Mapping { record, domain: domain.clone(), segment };
+            }
+        }
+    }
+    Ok(Found { items, segments: records.iter().map(|record| BASE64URL_NOPAD.encode(record)).collect() })
+}
+
+/// The chunk that holds a pseudonym's mapping.
+fn locate(vault: &Vault, state: &SectorState, parsed: &Parsed) -> Result<ChunkKey, Code> {
+    let mut known = false;
+    // The newest epoch first: that is where most questions are about.
+    for epoch in state.epochs().iter().rev().map(|epoch| epoch.row.epoch) {
+        if parsed.epoch_mod_32.is_some_and(|named| u32::from(named) != epoch % 32) {
+            continue;
+        }
+        known = true;
+        let found = vault.index().partition((state.number, epoch)).read().get(parsed.pseudonym.as_bytes());
+        if let Some(sequence) = found {
+            return Ok(ChunkKey { sector: state.number, epoch, sequence });
+        }
+    }
+    Err(if known { Code::NoMapping } else { Code::PseudonymUnknownEpoch })
+}
+
+fn domain(chunk: &crate::seal::chunk::Chunk, epoch: u32) -> Domain {
+    let named = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let scope = chunk.scope();
+    Domain {
+        controller: named(&scope.controller),
+        purpose: named(&scope.purpose),
+        period: named(&scope.period),
+        epoch,
+    }
+}
+
+fn entry(
+    checked: &Checked,
+    permit: &NodePermit,
+    asked: &Asked,
+    mappings: u64,
+    tags: &[[u8; 16]],
+) -> Reidentified {
+    Reidentified {
+        authority: permit.authority.id.clone(),
+        officer: checked.request.officer().clone(),
+        order: checked.order.id().to_string(),
+        order_digest: hex(checked.order.digest()),
+        request: checked.request.id().to_string(),
+        case: checked.order.case().to_owned(),
+        sector: asked.sector.clone(),
+        items: asked.pseudonyms.len() as u64,
+        mappings,
+        tags: tags_root(tags),
+        vault_entry: None,
+    }
+}

@@ -1,0 +1,218 @@
+//! The authority node's side: check, ask the vault, log, open.
+
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{Asked, Checked, Release, ReleaseRequest, Released, hex, internal};
+use crate::access::OfficerPermit;
+use crate::audit::{AuditReceipt, Entry, Event, Reidentified, tags_root};
+use crate::code::Code;
+use crate::commit::{Change, Job, Logged, Pending};
+use crate::keys::DomainScope;
+use crate::node::Node;
+use crate::order::{ActiveOrder, Refusal};
+use crate::register::Sector;
+use crate::seal::mapping::{Location, Mapping, RecordView};
+use crate::seal::segment::OpenedSegment;
+
+/// The way to the vault.
+pub trait VaultLink: Send + Sync {
+    /// Asks for a release.
+    ///
+    /// # Errors
+    /// The vault's refusal, or [`Code::PeerUnavailable`].
+    fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal>;
+}
+
+/// What an officer gets.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Revealed {
+    /// Order id.
+    pub order: String,
+    /// Sector name.
+    pub sector: String,
+    /// The node's entry about it.
+    pub entry: u64,
+    /// One for each pseudonym asked for, in order.
+    pub items: Vec<Item>,
+}
+
+/// One answer: who, or why not.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum Item {
+    /// The identifier behind the pseudonym.
+    Identifier {
+        /// The pseudonym as it was asked for.
+        pseudonym: String,
+        /// Scheme id.
+        scheme: String,
+        /// Canonical value.
+        #[schema(value_type = String)]
+        value: Wiped,
+        /// The day the identifier was first seen in this domain, `YYYY-MM-DD`.
+        first_seen: String,
+    },
+    /// Nothing, and why.
+    Refused {
+        /// The pseudonym as it was asked for.
+        pseudonym: String,
+        /// The item's code.
+        #[schema(value_type = String)]
+        code: Code,
+    },
+}
+
+impl std::fmt::Debug for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Item::Identifier { .. } => "Identifier(…)",
+            Item::Refused { .. } => "Refused(…)",
+        })
+    }
+}
+
+/// An identifier's value: wiped on drop, never printed.
+pub struct Wiped(pub Zeroizing<String>);
+
+impl Serialize for Wiped {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Wiped {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Wiped(Zeroizing::new(text)))
+    }
+}
+
+/// Executes an officer's request: checks, asks the vault, logs, opens.
+///
+/// # Errors
+/// A [`Refusal`] of the whole; nothing was opened then.
+pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn VaultLink) -> Result<Revealed, Refusal> {
+    let now = node.now();
+    let register = node.register();
+    let mark = node.committer().clock_mark();
+    let Checked { order, request, sector } =
+        super::check(asked, register, &node.authority().id, node.store(), mark, now)?;
+    if request.officer() != &permit.officer {
+        return Err(Refusal::new(Code::RequestInvalid, "the request is signed by another officer than the one who asks"));
+    }
+    let request_to_vault = ReleaseRequest { register: hex(&register.digest), asked: asked.clone() };
+    let release = vault.release(&request_to_vault)?;
+    if release.register != request_to_vault.register {
+        return Err(Refusal::new(Code::RegisterMismatch, "the vault holds another register"));
+    }
+    if release.items.len() != asked.pseudonyms.len() {
+        return Err(Refusal::new(Code::PeerUnavailable, "the vault's answer does not fit the question"));
+    }
+
+    let tags: Vec<_> = asked
+        .pseudonyms
+        .iter()
+        .filter_map(|text| order.admit(&asked.sector, text).ok())
+        .map(|parsed| node.audit_key().tag(sector.uuid, &parsed.pseudonym))
+        .collect();
+    let entry = Reidentified {
+        authority: node.authority().id.clone(),
+        officer: request.officer().clone(),
+        order: order.id().to_string(),
+        order_digest: hex(order.digest()),
+        request: request.id().to_string(),
+        case: order.case().to_owned(),
+        sector: asked.sector.clone(),
+        items: asked.pseudonyms.len() as u64,
+        mappings: release.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count() as u64,
+        tags: tags_root(&tags),
+        vault_entry: Some(release.entry.clone()),
+    };
+    let (id, digest) = (order.id(), *order.digest());
+    let change: Change = Box::new(move |store, batch| store.put_order_digest(batch, id, &digest));
+    let log = Logged::Entry(Entry::new(now, Event::Reveal(entry)), tags);
+    let job = Job { mappings: vec![], changes: vec![change], count: None, log };
+    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is opened");
+    let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    reveal(node, order, receipt, asked, &sector, &release)
+}
+
+/// Opens what the vault released. Takes the order and the receipt by value: without a valid order and a durable entry this
+/// cannot be called, and with one of each only once.
+fn reveal(
+    node: &Node,
+    order: ActiveOrder,
+    receipt: AuditReceipt,
+    asked: &Asked,
+    sector: &Sector,
+    release: &Release,
+) -> Result<Revealed, Refusal> {
+    let segments: Vec<_> = release.segments.iter().map(|text| open_segment(node, sector, text)).collect();
+    let items = asked
+        .pseudonyms
+        .iter()
+        .zip(&release.items)
+        .map(|(text, item)| match open(&order, sector, &segments, text, item) {
+            Ok(mapping) => Item::Identifier {
+                pseudonym: text.clone(),
+                scheme: mapping.scheme.clone(),
+                first_seen: day(mapping.first_seen),
+                value: Wiped(mapping.value),
+            },
+            Err(code) => Item::Refused { pseudonym: text.clone(), code },
+        })
+        .collect();
+    Ok(Revealed {
+        order: order.id().to_string(),
+        sector: sector.name.clone(),
+        entry: receipt.position().index,
+        items,
+    })
+}
+
+/// A segment that is signed by a pinned key, committed, sealed to this authority, and this sector's.
+fn open_segment(node: &Node, sector: &Sector, text: &str) -> Option<OpenedSegment> {
+    let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+    let opened = node.keys().iter().find_map(|key| OpenedSegment::open(&record, key, node.segment_keys()).ok());
+    if opened.is_none() {
+        tracing::warn!("a released segment did not open");
+    }
+    opened.filter(|segment| segment.sector() == sector.uuid)
+}
+
+fn open(
+    order: &ActiveOrder,
+    sector: &Sector,
+    segments: &[Option<OpenedSegment>],
+    text: &str,
+    item: &Released,
+) -> Result<Mapping, Code> {
+    let parsed = order.admit(&sector.name, text)?;
+    let (record, domain, segment) = match item {
+        Released::Mapping { record, domain, segment } => (record, domain, *segment),
+        Released::Refused { code } => return Err(*code),
+    };
+    let segment = segments.get(segment).and_then(Option::as_ref).ok_or(Code::MappingInvalid)?;
+    let bytes = BASE64URL_NOPAD.decode(record.as_bytes()).map_err(|_| Code::MappingInvalid)?;
+    let record = RecordView::parse(&bytes).map_err(|_| Code::MappingInvalid)?;
+    let epoch_fits = parsed.epoch_mod_32.is_none_or(|named| u32::from(named) == domain.epoch % 32);
+    if record.pseudonym != parsed.pseudonym || !epoch_fits {
+        return Err(Code::MappingInvalid);
+    }
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let scope = DomainScope {
+        controller: text(&domain.controller),
+        purpose: text(&domain.purpose),
+        period: text(&domain.period),
+    };
+    record.open(segment, Location::new(sector.uuid, domain.epoch, &scope)).map_err(|_| Code::MappingInvalid)
+}
+
+fn day(days: u32) -> String {
+    let second = i64::from(days) * 86_400;
+    match jiff::Timestamp::from_second(second) {
+        Ok(time) => time.strftime("%F").to_string(),
+        Err(error) => internal(error).to_string(),
+    }
+}
