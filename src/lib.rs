@@ -11,7 +11,7 @@
 //! | [`store`] | the only room that knows RocksDB; sees sealed bytes, never a key |
 //! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
-//! | [`tokenize`], [`epoch`] | use cases: plain, synchronous |
+//! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
 #![warn(missing_docs)]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
@@ -24,6 +24,7 @@ pub mod epoch;
 pub mod identifier;
 pub mod jws;
 pub mod keys;
+pub mod order;
 pub mod pseudonym;
 pub mod register;
 pub mod seal;
