@@ -1,0 +1,204 @@
+//! Orders: the signed permission to re-identify (design §6; the format for other implementers is in `docs/orders.md`).
+//!
+//! An order is a JSON [`Payload`] signed as JWS by k of n approvers of one authority, from at least two distinct bodies. An
+//! [`ActiveOrder`] exists only because [`check`] made it: everything that text, register and time can tell was found in
+//! order. Revealing takes one by value, so that an unauthorised reveal does not compile:
+//!
+//! ```compile_fail,E0451
+//! # use cloison::order::ActiveOrder;
+//! let order = ActiveOrder { digest: [0; 32], ..todo!() }; // private fields: only `check` makes one
+//! ```
+//! ```compile_fail,E0599
+//! # fn f(order: cloison::order::ActiveOrder) {
+//! let again = order.clone(); // one check, one use
+//! # }
+//! ```
+//!
+//! What needs a store is not decided here: which payload was first seen under an id, what was counted against a limit,
+//! and what was revoked.
+
+mod check;
+mod payload;
+mod request;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::code::Code;
+use crate::jws;
+use crate::pseudonym::{self, Parsed, Pseudonym};
+use crate::register::{Id, Sector};
+
+pub use check::{Finding, check, examine};
+pub use payload::{Basis, Payload, Scope, Security};
+pub use request::{FRESH_SECONDS, NewRequest, OfficerRequest, REQUEST_TYP, check_request, list_digest, sign_request};
+
+/// The `typ` of an order's signatures.
+pub const ORDER_TYP: &str = "cloison-order+json";
+/// The longest validity of an order under force majeure, in hours.
+pub const FORCE_MAJEURE_HOURS: u32 = 72;
+/// The least number of signatures and of bodies, whatever the register says.
+pub const LEAST_SIGNATURES: usize = 2;
+
+/// Why an order or a request is refused: a stable code, and a sentence that names neither person nor pseudonym.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Refusal {
+    code: Code,
+    why: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// A refusal with `code`; `why` is a short sentence safe to show and to log.
+    pub fn new(code: Code, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, why: why.into() }
+    }
+
+    /// The stable outward code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What is wrong.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}
+
+/// The pseudonyms that an order lists, by sector, as parsed values.
+type Listed = BTreeMap<String, HashSet<(Pseudonym, Option<u8>)>>;
+
+fn key(parsed: &Parsed) -> (Pseudonym, Option<u8>) {
+    (parsed.pseudonym, parsed.epoch_mod_32)
+}
+
+/// An order that was checked against a register and the time: permission for one request.
+///
+/// Neither `Clone` nor constructible outside this room. It is active for the instant of its check, so make one for each
+/// request and consume it there.
+#[must_use]
+pub struct ActiveOrder {
+    payload: Payload,
+    digest: [u8; 32],
+    signers: Vec<Id>,
+    sectors: BTreeMap<String, Arc<Sector>>,
+    /// What is listed, parsed; for an order that lists nothing, empty.
+    listed: Listed,
+}
+
+impl ActiveOrder {
+    /// The order's id.
+    pub fn id(&self) -> Uuid {
+        self.payload.id
+    }
+
+    /// SHA-256 of the payload, 32 bytes: what a store pins under the id.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The authority whose order it is. Whether it is *this* node's, or that of the node that asks, is the caller's check.
+    pub fn authority(&self) -> &Id {
+        &self.payload.authority
+    }
+
+    /// The approvers who signed, all verified, in the order of their signatures.
+    pub fn signers(&self) -> &[Id] {
+        &self.signers
+    }
+
+    /// The legal ground.
+    pub fn basis(&self) -> &Basis {
+        &self.payload.basis
+    }
+
+    /// Whether its use must be reviewed afterwards, as force majeure must.
+    pub fn opens_review(&self) -> bool {
+        matches!(self.payload.basis, Basis::ForceMajeure { .. })
+    }
+
+    /// The case reference.
+    pub fn case(&self) -> &str {
+        &self.payload.case
+    }
+
+    /// What for.
+    pub fn purpose(&self) -> &Id {
+        &self.payload.purpose
+    }
+
+    /// The sectors that it names, each known to the register and reversible.
+    pub fn sectors(&self) -> impl Iterator<Item = &Arc<Sector>> {
+        self.sectors.values()
+    }
+
+    /// The sector of that name, if the order names it.
+    ///
+    /// # Errors
+    /// [`Code::OutOfScope`] when it does not.
+    pub fn sector(&self, name: &str) -> Result<&Arc<Sector>, Refusal> {
+        self.sectors.get(name).ok_or_else(|| Refusal::new(Code::OutOfScope, "the order does not name this sector"))
+    }
+
+    /// Who may execute it.
+    pub fn officers(&self) -> &[Id] {
+        &self.payload.officers
+    }
+
+    /// How many distinct pseudonyms may be asked for under it, in all its sectors together. For an order that lists them
+    /// this is the length of its lists.
+    pub fn limit(&self) -> u64 {
+        match &self.payload.scope {
+            Scope::AtMost(limit) => *limit,
+            Scope::Listed(lists) => lists.values().map(|list| list.len() as u64).sum(),
+        }
+    }
+
+    /// The first second at which it is valid, and the first at which it no longer is.
+    pub fn validity(&self) -> (Timestamp, Timestamp) {
+        (self.payload.not_before, self.payload.not_after)
+    }
+
+    /// Reads a pseudonym of one of its sectors and says whether the order opens it. Compared as parsed values, not as
+    /// text.
+    ///
+    /// # Errors
+    /// The item's code: [`Code::OutOfScope`] for another sector or a pseudonym that is not listed, or that of
+    /// [`pseudonym::parse`].
+    pub fn admit(&self, sector: &str, text: &str) -> Result<Parsed, Code> {
+        let facts = self.sectors.get(sector).ok_or(Code::OutOfScope)?;
+        let parsed = pseudonym::parse(facts.text_form, &facts.tag, text)?;
+        match &self.payload.scope {
+            Scope::AtMost(_) => Ok(parsed),
+            Scope::Listed(_) if self.listed.get(sector).is_some_and(|list| list.contains(&key(&parsed))) => Ok(parsed),
+            Scope::Listed(_) => Err(Code::OutOfScope),
+        }
+    }
+
+    /// Whether the order opens this pseudonym of this sector.
+    pub fn allows(&self, sector: &str, text: &str) -> bool {
+        self.admit(sector, text).is_ok()
+    }
+}
+
+impl fmt::Debug for ActiveOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActiveOrder")
+            .field("id", &self.id())
+            .field("authority", self.authority())
+            .finish_non_exhaustive()
+    }
+}
+
+/// SHA-256 of the payload of an order that nobody checked yet, 32 bytes: what an officer's request quotes.
+///
+/// # Errors
+/// [`Code::OrderMalformed`] when the text is not of the strict form.
+pub fn digest_of(text: &str) -> Result<[u8; 32], Refusal> {
+    Ok(jws::parse(text, ORDER_TYP)?.digest())
+}

@@ -1,0 +1,251 @@
+//! Checking an order: one step a rule, in a fixed order, so that a refused order always has the same code.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::payload::{Basis, Payload, Scope};
+use super::{ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, Listed, ORDER_TYP, Refusal, key};
+use crate::code::Code;
+use crate::jws::{self, Unverified};
+use crate::pseudonym;
+use crate::register::{Approver, Authority, Register, Sector};
+
+/// What a step looks at.
+struct Facts<'a> {
+    jws: Unverified,
+    payload: Payload,
+    register: &'a Register,
+    authority: &'a Authority,
+    now: Timestamp,
+}
+
+type Step = fn(&Facts<'_>) -> Result<(), Refusal>;
+
+/// The steps after form, deployment and authority, by the names that `cloison order check` prints.
+const STEPS: [(&str, Step); 7] = [
+    ("signatures", signatures),
+    ("quorum", quorum),
+    ("validity", validity),
+    ("limit", limit),
+    ("sectors", sectors),
+    ("officers", officers),
+    ("time", time),
+];
+
+/// Checks everything about an order that needs no store: form, deployment, authority, signatures, quorum, the register's
+/// rules, the time and the pseudonyms listed.
+///
+/// # Errors
+/// The first rule that it breaks, in this order: [`Code::OrderMalformed`], [`Code::OrderAudience`],
+/// [`Code::OrderAuthority`], [`Code::OrderSignature`], [`Code::OrderQuorum`], [`Code::OrderRule`],
+/// [`Code::UnknownSector`] or [`Code::Irreversible`] or [`Code::OrderAuthority`] (of a sector),
+/// [`Code::OrderNotYetValid`], [`Code::OrderExpired`], and the code of a listed pseudonym that is none.
+pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<ActiveOrder, Refusal> {
+    let (jws, payload) = read(text)?;
+    deployment(&payload, register)?;
+    let authority = authority(&payload, register)?;
+    let facts = Facts { jws, payload, register, authority, now };
+    for (_, step) in STEPS {
+        step(&facts)?;
+    }
+    activate(facts)
+}
+
+/// The result of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The step's name.
+    pub name: &'static str,
+    /// What came of it; `None`: not reached, for an earlier one failed that it rests on.
+    pub result: Option<Result<(), Refusal>>,
+}
+
+/// Makes every check of [`check`] and reports each, for people who want to know all that is wrong. Permits nothing.
+pub fn examine(text: &str, register: &Register, now: Timestamp) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = ["form", "deployment", "authority"]
+        .into_iter()
+        .chain(STEPS.into_iter().map(|(name, _)| name))
+        .chain(["pseudonyms"])
+        .map(|name| Finding { name, result: None })
+        .collect();
+    let mut note = |name, result| {
+        let finding = findings.iter_mut().find(|finding| finding.name == name);
+        finding.expect("a step has a name").result = Some(result);
+    };
+    let (jws, payload) = match read(text) {
+        Ok(read) => read,
+        Err(refusal) => {
+            note("form", Err(refusal));
+            return findings;
+        }
+    };
+    note("form", Ok(()));
+    note("deployment", deployment(&payload, register));
+    match authority(&payload, register) {
+        Err(refusal) => note("authority", Err(refusal)),
+        Ok(authority) => {
+            note("authority", Ok(()));
+            let facts = Facts { jws, payload, register, authority, now };
+            for (name, step) in STEPS {
+                note(name, step(&facts));
+            }
+            note("pseudonyms", resolve(&facts).map(|_| ()));
+        }
+    }
+    findings
+}
+
+fn rule(why: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::new(Code::OrderRule, why)
+}
+
+fn read(text: &str) -> Result<(Unverified, Payload), Refusal> {
+    let jws = jws::parse(text, ORDER_TYP)?;
+    let payload = Payload::read(jws.payload())?;
+    Ok((jws, payload))
+}
+
+fn deployment(payload: &Payload, register: &Register) -> Result<(), Refusal> {
+    if payload.aud == register.deployment {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::OrderAudience, "the order is for another deployment"))
+}
+
+fn authority<'a>(payload: &Payload, register: &'a Register) -> Result<&'a Authority, Refusal> {
+    let authority = register.authorities.get(&payload.authority);
+    authority.map(Arc::as_ref).ok_or_else(|| Refusal::new(Code::OrderAuthority, "the register knows no such authority"))
+}
+
+/// The approver behind a signature, when it verifies.
+fn verified<'a>(facts: &Facts<'a>, kid: &str) -> Option<&'a Approver> {
+    let approver = facts.authority.approvers.values().find(|approver| approver.id.as_str() == kid)?;
+    facts.jws.verify(kid, &approver.key).then_some(approver)
+}
+
+/// One bad signature spoils the order, even where the others would do: whoever added it meant something by it.
+fn signatures(facts: &Facts<'_>) -> Result<(), Refusal> {
+    if facts.jws.signers().all(|kid| verified(facts, kid).is_some()) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::OrderSignature,
+        "a signature does not verify, or its signer is no approver of the authority",
+    ))
+}
+
+fn quorum(facts: &Facts<'_>) -> Result<(), Refusal> {
+    let approvers: Vec<_> = facts.jws.signers().filter_map(|kid| verified(facts, kid)).collect();
+    // `kid`s are distinct by form and the register gives each person a key; a person is counted by the key all the same.
+    let persons: BTreeSet<_> = approvers.iter().map(|approver| approver.key.to_bytes()).collect();
+    let bodies: BTreeSet<_> = approvers.iter().map(|approver| &approver.body).collect();
+    let wanted = match facts.payload.basis {
+        Basis::ForceMajeure { .. } => facts.authority.force_majeure_quorum.unwrap_or(facts.authority.quorum),
+        Basis::Judicial | Basis::Statutory { .. } => facts.authority.quorum,
+    }
+    .max(LEAST_SIGNATURES);
+    if persons.len() < wanted {
+        let why = format!("{} of {wanted} signatures are there", persons.len());
+        return Err(Refusal::new(Code::OrderQuorum, why));
+    }
+    if bodies.len() < LEAST_SIGNATURES {
+        return Err(Refusal::new(Code::OrderQuorum, "all signers are of one body; there must be two"));
+    }
+    Ok(())
+}
+
+fn validity(facts: &Facts<'_>) -> Result<(), Refusal> {
+    let most = match facts.payload.basis {
+        Basis::ForceMajeure { .. } => facts.authority.max_hours.min(FORCE_MAJEURE_HOURS),
+        Basis::Judicial | Basis::Statutory { .. } => facts.authority.max_hours,
+    };
+    let length = facts.payload.not_after.duration_since(facts.payload.not_before);
+    if length > SignedDuration::from_hours(i64::from(most)) {
+        return Err(rule(format!("the order is valid for longer than {most} hours")));
+    }
+    Ok(())
+}
+
+fn limit(facts: &Facts<'_>) -> Result<(), Refusal> {
+    match (&facts.payload.scope, &facts.payload.basis, facts.authority.statutory_limit) {
+        (Scope::Listed(_), _, _) => Ok(()),
+        (Scope::AtMost(_), Basis::Statutory { .. }, None) => {
+            Err(rule("the register does not allow this authority an order that lists no pseudonyms"))
+        }
+        (Scope::AtMost(limit), Basis::Statutory { .. }, Some(most)) if *limit <= most => Ok(()),
+        (Scope::AtMost(_), Basis::Statutory { .. }, Some(most)) => {
+            Err(rule(format!("the register allows this authority a limit of {most} at most")))
+        }
+        (Scope::AtMost(_), Basis::Judicial | Basis::ForceMajeure { .. }, _) => {
+            Err(rule("only a statutory order may have a limit in place of the list of pseudonyms"))
+        }
+    }
+}
+
+fn sectors(facts: &Facts<'_>) -> Result<(), Refusal> {
+    named(facts).map(|_| ())
+}
+
+fn named(facts: &Facts<'_>) -> Result<BTreeMap<String, Arc<Sector>>, Refusal> {
+    let mut sectors = BTreeMap::new();
+    for name in &facts.payload.sectors {
+        let unknown = || Refusal::new(Code::UnknownSector, "the register knows no sector of such a name");
+        let sector = facts.register.sector(name).ok_or_else(unknown)?;
+        if !sector.reversible {
+            return Err(Refusal::new(Code::Irreversible, format!("sector {name} stores no mapping")));
+        }
+        if !sector.authorities.contains(&facts.authority.id) {
+            let why = format!("the authority is not competent for sector {name}");
+            return Err(Refusal::new(Code::OrderAuthority, why));
+        }
+        sectors.insert(name.clone(), Arc::clone(sector));
+    }
+    Ok(sectors)
+}
+
+fn officers(facts: &Facts<'_>) -> Result<(), Refusal> {
+    if facts.payload.officers.iter().all(|officer| facts.authority.officers.contains_key(officer)) {
+        return Ok(());
+    }
+    Err(rule("an officer named is none of the authority's"))
+}
+
+fn time(facts: &Facts<'_>) -> Result<(), Refusal> {
+    let (from, to) = (facts.payload.not_before, facts.payload.not_after);
+    if facts.now < from {
+        return Err(Refusal::new(Code::OrderNotYetValid, format!("the order is valid from {from} on")));
+    }
+    if facts.now >= to {
+        return Err(Refusal::new(Code::OrderExpired, format!("the order was valid until {to}")));
+    }
+    Ok(())
+}
+
+/// The order's sectors and the pseudonyms that it lists, parsed.
+fn resolve(facts: &Facts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Listed), Refusal> {
+    let sectors = named(facts)?;
+    let mut listed = Listed::new();
+    if let Scope::Listed(lists) = &facts.payload.scope {
+        for (name, list) in lists {
+            // `Payload` is well formed: each list belongs to a sector that the order names.
+            let sector = &sectors[name];
+            let mut parsed = HashSet::with_capacity(list.len());
+            for (index, text) in list.iter().enumerate() {
+                let fault =
+                    |code| Refusal::new(code, format!("entry {index} listed for sector {name} is no pseudonym of it"));
+                parsed.insert(key(&pseudonym::parse(sector.text_form, &sector.tag, text).map_err(fault)?));
+            }
+            listed.insert(name.clone(), parsed);
+        }
+    }
+    Ok((sectors, listed))
+}
+
+fn activate(facts: Facts<'_>) -> Result<ActiveOrder, Refusal> {
+    let (sectors, listed) = resolve(&facts)?;
+    let signers =
+        facts.jws.signers().filter_map(|kid| verified(&facts, kid)).map(|approver| approver.id.clone()).collect();
+    Ok(ActiveOrder { digest: facts.jws.digest(), payload: facts.payload, signers, sectors, listed })
+}

@@ -1,0 +1,343 @@
+//! What an order says: its payload, member by member. `docs/orders.md` states the same for other implementers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Refusal;
+use crate::code::Code;
+use crate::jws::{JwsError, Members};
+use crate::register::Id;
+
+/// The payload of an order. As a value it is well formed; whether the register allows it is for [`super::check`] to say.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Payload {
+    /// The deployment's id.
+    pub aud: Id,
+    /// The order's own id, random: UUID version 4.
+    pub id: Uuid,
+    /// The authority whose approvers sign.
+    pub authority: Id,
+    /// On what legal ground.
+    pub basis: Basis,
+    /// The case reference: `[A-Z0-9/.-]{1,40}`.
+    pub case: String,
+    /// What for: a code, so that it can be logged without naming anybody.
+    pub purpose: Id,
+    /// Names of the sectors, exactly as written and never their descendants; at least one, each once.
+    pub sectors: Vec<String>,
+    /// Which pseudonyms.
+    #[serde(flatten)]
+    pub scope: Scope,
+    /// Valid from this second on …
+    pub not_before: Timestamp,
+    /// … and until before this one.
+    pub not_after: Timestamp,
+    /// Who may execute it; at least one, each once.
+    pub officers: Vec<Id>,
+}
+
+/// The legal ground of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Basis {
+    /// A court's decision.
+    Judicial,
+    /// A law that names the authority.
+    Statutory {
+        /// Which law and article: 1 to 120 letters, digits, spaces and ``,.;:()/'’°º-``.
+        article: String,
+    },
+    /// Force majeure relating to security.
+    ForceMajeure {
+        /// Inside or outside the State.
+        security: Security,
+    },
+}
+
+/// Of which side of the State's security force majeure speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Security {
+    /// Inside the State.
+    Internal,
+    /// Outside the State.
+    External,
+}
+
+/// Which pseudonyms an order opens.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub enum Scope {
+    /// Exactly these: sector → pseudonyms in the sector's text form.
+    #[serde(rename = "pseudonyms")]
+    Listed(BTreeMap<String, Vec<String>>),
+    /// Any of its sectors, but at most so many.
+    #[serde(rename = "limit")]
+    AtMost(u64),
+}
+
+impl fmt::Debug for Scope {
+    /// Counts only: a pseudonym has no place in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::Listed(lists) => write!(f, "Listed({} in all)", lists.values().map(Vec::len).sum::<usize>()),
+            Scope::AtMost(limit) => write!(f, "AtMost({limit})"),
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload").field("id", &self.id).field("authority", &self.authority).finish_non_exhaustive()
+    }
+}
+
+impl Payload {
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// [`Code::OrderMalformed`], saying which member is wrong, never what stands in it.
+    pub fn read(bytes: &[u8]) -> Result<Self, Refusal> {
+        let mut members = Members::parse(bytes)?;
+        let payload = Payload {
+            aud: id(members.text("aud")?, "`aud` is no id")?,
+            id: uuid(&members.text("id")?).ok_or_else(|| malformed("`id` is not a UUID in lower case with hyphens"))?,
+            authority: id(members.text("authority")?, "`authority` is no id")?,
+            basis: Basis::read(members.object("basis")?)?,
+            case: members.text("case")?,
+            purpose: id(members.text("purpose")?, "`purpose` is no id")?,
+            sectors: members.texts("sectors")?,
+            scope: Scope::read(&mut members)?,
+            not_before: time(&members.text("not_before")?)
+                .ok_or_else(|| malformed("`not_before` is not written like 2026-11-22T09:00:00Z"))?,
+            not_after: time(&members.text("not_after")?)
+                .ok_or_else(|| malformed("`not_after` is not written like 2026-11-22T09:00:00Z"))?,
+            officers: members
+                .texts("officers")?
+                .into_iter()
+                .map(|o| id(o, "an officer is no id"))
+                .collect::<Result<_, _>>()?,
+        };
+        members.end()?;
+        payload.well_formed()?;
+        Ok(payload)
+    }
+
+    /// The payload as compact JSON, its members in the order of this struct.
+    ///
+    /// # Errors
+    /// [`Code::OrderMalformed`] when it is not well formed: what we write, we can read.
+    pub fn write(&self) -> Result<Vec<u8>, Refusal> {
+        self.well_formed()?;
+        serde_json::to_vec(self).map_err(|_| malformed("the payload cannot be written as JSON"))
+    }
+
+    /// The rules that need no register and no type expresses.
+    fn well_formed(&self) -> Result<(), Refusal> {
+        let reference = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"/.-".contains(&b);
+        if !(1..=40).contains(&self.case.len()) || !self.case.bytes().all(reference) {
+            return Err(malformed("`case` is not 1 to 40 of A-Z, 0-9, '/', '.' and '-'"));
+        }
+        if let Basis::Statutory { article } = &self.basis {
+            let plain = |c: char| c.is_alphanumeric() || " ,.;:()/'’°º-".contains(c);
+            if !(1..=120).contains(&article.chars().count()) || !article.chars().all(plain) || article.trim() != article
+            {
+                return Err(malformed("`article` is not 1 to 120 letters, digits, spaces and ,.;:()/'’°º-"));
+            }
+        }
+        if self.id.get_version_num() != 4 || self.id.get_variant() != uuid::Variant::RFC4122 {
+            return Err(malformed("`id` is not a random UUID (version 4)"));
+        }
+        // Written as a whole second, or it would not read back.
+        for (time, fault) in
+            [(self.not_before, "`not_before` has a fraction"), (self.not_after, "`not_after` has a fraction")]
+        {
+            if time.subsec_nanosecond() != 0 {
+                return Err(malformed(fault));
+            }
+        }
+        if self.not_before >= self.not_after {
+            return Err(malformed("`not_before` is not before `not_after`"));
+        }
+        if self.sectors.is_empty() || repeats(&self.sectors) {
+            return Err(malformed("`sectors` is empty or names one twice"));
+        }
+        if self.officers.is_empty() || repeats(&self.officers) {
+            return Err(malformed("`officers` is empty or names one twice"));
+        }
+        match &self.scope {
+            Scope::AtMost(0) => Err(malformed("`limit` is 0")),
+            Scope::AtMost(_) => Ok(()),
+            // Every sector has its list and every list its sector: nobody signs for more or less than is written.
+            Scope::Listed(lists) if lists.len() != self.sectors.len() => {
+                Err(malformed("`pseudonyms` has not one list for each of `sectors`"))
+            }
+            Scope::Listed(lists) if !self.sectors.iter().all(|sector| lists.contains_key(sector)) => {
+                Err(malformed("`pseudonyms` has not one list for each of `sectors`"))
+            }
+            Scope::Listed(lists) if lists.values().any(|list| list.is_empty() || repeats(list)) => {
+                Err(malformed("a list in `pseudonyms` is empty or names one twice"))
+            }
+            Scope::Listed(_) => Ok(()),
+        }
+    }
+}
+
+impl Basis {
+    fn read(mut members: Members) -> Result<Self, Refusal> {
+        let basis = match members.text("kind")?.as_str() {
+            "judicial" => Basis::Judicial,
+            "statutory" => Basis::Statutory { article: members.text("article")? },
+            "force-majeure" => Basis::ForceMajeure { security: security(&members.text("security")?)? },
+            _ => return Err(malformed("`kind` is none of judicial, statutory, force-majeure")),
+        };
+        members.end()?;
+        Ok(basis)
+    }
+
+    /// The spelling of `kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Basis::Judicial => "judicial",
+            Basis::Statutory { .. } => "statutory",
+            Basis::ForceMajeure { .. } => "force-majeure",
+        }
+    }
+}
+
+fn security(text: &str) -> Result<Security, Refusal> {
+    match text {
+        "internal" => Ok(Security::Internal),
+        "external" => Ok(Security::External),
+        _ => Err(malformed("`security` is neither internal nor external")),
+    }
+}
+
+impl Scope {
+    fn read(members: &mut Members) -> Result<Self, Refusal> {
+        match (members.maybe_object("pseudonyms")?, members.maybe_number("limit")?) {
+            (Some(lists), None) => Ok(Scope::Listed(lists.into_texts_by_name("pseudonyms")?)),
+            (None, Some(limit)) => Ok(Scope::AtMost(limit)),
+            _ => Err(malformed("there must be either `pseudonyms` or `limit`")),
+        }
+    }
+}
+
+impl From<JwsError> for Refusal {
+    fn from(error: JwsError) -> Self {
+        Refusal::new(Code::OrderMalformed, error.to_string())
+    }
+}
+
+fn malformed(why: &'static str) -> Refusal {
+    Refusal::new(Code::OrderMalformed, why)
+}
+
+fn id(text: String, fault: &'static str) -> Result<Id, Refusal> {
+    Id::parse(&text).ok_or_else(|| malformed(fault))
+}
+
+/// A UUID in its one canonical spelling (RFC 9562 §4, lower case).
+pub(super) fn uuid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|uuid| uuid.hyphenated().to_string() == text)
+}
+
+/// A whole second in UTC in its one canonical spelling (RFC 3339, `Z`).
+pub(super) fn time(text: &str) -> Option<Timestamp> {
+    let time: Timestamp = text.parse().ok()?;
+    (time.to_string() == text && time.subsec_nanosecond() == 0).then_some(time)
+}
+
+fn repeats<T: Ord>(items: &[T]) -> bool {
+    let mut seen = std::collections::BTreeSet::new();
+    !items.iter().all(|item| seen.insert(item))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"aud":"demo","id":"7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d","authority":"court","basis":{"kind":"judicial"},"case":"RABAT/2026-17.A","purpose":"investigation","sectors":["health"],"pseudonyms":{"health":["p1","p2"]},"not_before":"2026-11-22T09:00:00Z","not_after":"2026-11-23T09:00:00Z","officers":["karim"]}"#;
+
+    #[test]
+    fn what_is_written_reads_back_and_the_other_way_round() {
+        for (from, to) in [
+            ("", ""),
+            (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":5"#),
+            (r#"{"kind":"judicial"}"#, r#"{"kind":"statutory","article":"Loi n° 43-05, art. 19"}"#),
+            (r#"{"kind":"judicial"}"#, r#"{"kind":"force-majeure","security":"external"}"#),
+        ] {
+            let text = GOOD.replace(from, to);
+            let text = if from.is_empty() { GOOD.to_owned() } else { text };
+            let payload = Payload::read(text.as_bytes()).unwrap_or_else(|e| panic!("{e}: {text}"));
+            assert_eq!(String::from_utf8(payload.write().unwrap()).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn every_departure_is_refused_without_quoting_it() {
+        for (from, to) in [
+            (r#""aud":"demo""#, r#""aud":"Demo""#),
+            (r#""aud":"demo","#, ""),
+            (r#""aud":"demo""#, r#""aud":["demo"]"#),
+            (r#""aud":"demo""#, r#""aud":"demo","aud":"demo""#),
+            (r#""aud":"demo""#, r#""aud":"demo","sante1":1"#),
+            ("7f4df9b1", "7F4DF9B1"),
+            ("-4fb6-", "-1fb6-"),
+            ("-9a4e-", "-ca4e-"),
+            ("7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d", "7f4df9b177f54fb69a4e0f2a8a5b6c3d"),
+            ("7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d", "urn:uuid:7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d"),
+            (r#"{"kind":"judicial"}"#, r#"{"kind":"judicial","article":"1"}"#),
+            (r#"{"kind":"judicial"}"#, r#"{"kind":"continuity"}"#),
+            (r#"{"kind":"judicial"}"#, r#"{"kind":"statutory"}"#),
+            (r#"{"kind":"judicial"}"#, r#"{"kind":"statutory","article":" 1"}"#),
+            (r#"{"kind":"judicial"}"#, "{\"kind\":\"statutory\",\"article\":\"a\u{202e}b\"}"),
+            (r#"{"kind":"judicial"}"#, r#"{"kind":"force-majeure"}"#),
+            (r#"{"kind":"judicial"}"#, r#"{"kind":"force-majeure","security":"both"}"#),
+            (r#"{"kind":"judicial"}"#, r#"["judicial"]"#),
+            (r#"{"kind":"judicial"}"#, r#""judicial""#),
+            ("RABAT/2026-17.A", "Rabat"),
+            ("RABAT/2026-17.A", ""),
+            ("RABAT/2026-17.A", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+            (r#"["health"]"#, r#"["health","health"]"#),
+            (r#"["health"]"#, "[]"),
+            (r#"["health"]"#, r#""health""#),
+            (r#"["health"]"#, r#"["health","tax"]"#),
+            (r#"["health"]"#, r#"["tax"]"#),
+            (r#"["p1","p2"]"#, r#"["p1","p1"]"#),
+            (r#"["p1","p2"]"#, "[]"),
+            (r#"["p1","p2"]"#, "[1]"),
+            (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""pseudonyms":{"health":["p1","p2"]},"limit":3"#),
+            (r#""pseudonyms":{"health":["p1","p2"]},"#, ""),
+            (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""pseudonyms":["p1"]"#),
+            (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":0"#),
+            (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":"3""#),
+            (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":1.5"#),
+            (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":null"#),
+            ("2026-11-22T09:00:00Z", "2026-11-22T10:00:00+01:00"),
+            ("2026-11-22T09:00:00Z", "2026-11-22T09:00:00.5Z"),
+            ("2026-11-22T09:00:00Z", "2026-11-22t09:00:00z"),
+            ("2026-11-22T09:00:00Z", "2026-11-22"),
+            ("2026-11-22T09:00:00Z", "2026-11-23T09:00:00Z"),
+            ("2026-11-22T09:00:00Z", "2026-12-22T09:00:00Z"),
+            (r#"["karim"]"#, "[]"),
+            (r#"["karim"]"#, r#"["karim","karim"]"#),
+            (r#"["karim"]"#, r#"["Karim"]"#),
+        ] {
+            assert!(GOOD.contains(from), "{from}");
+            let text = GOOD.replacen(from, to, 1);
+            let refusal = Payload::read(text.as_bytes()).expect_err(&text);
+            assert_eq!(refusal.code(), Code::OrderMalformed, "{text}");
+            assert!(!refusal.to_string().contains("sante1"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn neither_payload_nor_scope_prints_a_pseudonym() {
+        let payload = Payload::read(GOOD.as_bytes()).unwrap();
+        assert!(!format!("{payload:?} {:?}", payload.scope).contains("p1"));
+    }
+}
