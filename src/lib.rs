@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`code`], [`clock`] | the closed list of outward codes; time and randomness as parameters |
 //! | [`identifier`], [`register`] | schemes and canonical forms; the declared facts, validated and signed |
+//! | [`jws`] | strict JWS General JSON: one payload, many signatures |
 #![warn(missing_docs)]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
@@ -13,3 +14,4 @@ pub mod clock;
 pub mod code;
 pub mod identifier;
 pub mod register;
+pub mod jws;
