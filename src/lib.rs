@@ -13,5 +13,5 @@
 pub mod clock;
 pub mod code;
 pub mod identifier;
-pub mod register;
 pub mod jws;
+pub mod register;

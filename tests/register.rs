@@ -10,7 +10,8 @@ fn faults(text: &str) -> Vec<Fault> {
 
 #[test]
 fn the_example_is_good() {
-    let register = register::parse(GOOD).unwrap_or_else(|faults| panic!("{}", faults.iter().map(|f| f.to_string() + "\n").collect::<String>()));
+    let register = register::parse(GOOD)
+        .unwrap_or_else(|faults| panic!("{}", faults.iter().map(|f| f.to_string() + "\n").collect::<String>()));
     println!("{register:#?}");
     let _ = faults;
 }
