@@ -8,8 +8,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::identifier::Scheme;
@@ -19,11 +19,13 @@ mod build;
 mod file;
 mod frozen;
 mod read;
+pub mod sign;
 mod unique;
 mod validate;
 mod value;
 
 pub use frozen::FrozenFact;
+pub use sign::{OpenError, PinnedKey, Pins, SignatureFault, open};
 
 /// A fault of a register: where it is, what it is and what to write instead. Ordered by line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,19 +51,24 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Reads and validates a register file's text as a whole. Says nothing about who signed it.
+/// Reads and validates a register file's text as a whole. Says nothing about who signed it: see [`open`].
 ///
 /// # Errors
 /// Every fault that it has, in the order of the file. A text that is not TOML is judged no further than its syntax.
 pub fn parse(text: &str) -> Result<Register, Vec<Fault>> {
+    parse_beside(text, std::iter::empty())
+}
+
+/// The same beside keys that are somebody's already: nobody holds a register key and signs orders or requests with it.
+fn parse_beside(text: &str, taken: impl Iterator<Item = VerifyingKey>) -> Result<Register, Vec<Fault>> {
     let mut faults = read::Faults::new(text);
     let Some(file) = file::read(text, &mut faults) else { return Err(faults.into_sorted()) };
-    let schemes = validate::check(&file, &mut faults);
+    let schemes = validate::check(&file, taken, &mut faults);
     let faults = faults.into_sorted();
     if !faults.is_empty() {
         return Err(faults);
     }
-    let digest = Sha256::digest(text.as_bytes()).into();
+    let digest = sign::digest_of(text.as_bytes());
     build::build(file, schemes, digest).ok_or_else(|| {
         let what = "the register could not be put together, and cloison does not know why".to_owned();
         vec![Fault { line: 1, what, instead: "a report of this fault to cloison's makers".into() }]
@@ -360,7 +367,7 @@ pub struct Approver {
     /// The body that the person belongs to.
     pub body: Id,
     /// Ed25519.
-    pub key: ed25519_dalek::VerifyingKey,
+    pub key: VerifyingKey,
 }
 
 /// A person who executes orders.
@@ -371,7 +378,7 @@ pub struct Officer {
     /// Display name.
     pub name: String,
     /// Ed25519.
-    pub key: ed25519_dalek::VerifyingKey,
+    pub key: VerifyingKey,
     /// The certificate key with which the officer reaches the node.
     pub certificate: SpkiDigest,
 }

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn published_examples() {
-        // Luhn: ISO/IEC 7812; Verhoeff: 236 → 3; Damm: 572 → 4; MOD 11,10: 0794 → 5 and 002006671120041 → 4 (the standard).
+        // From ISO/IEC 7812 and its Wikipedia article; Verhoeff 1969; Damm 2004; the example of ISO/IEC 7064.
         for (check, value) in [
             (CheckDigit::Luhn, "79927398713"),
             (CheckDigit::Luhn, "4539578763621486"),

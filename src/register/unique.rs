@@ -9,7 +9,7 @@ use super::read::{At, Faults};
 /// Values that may occur once.
 pub(super) struct Unique<K> {
     what: &'static str,
-    first: BTreeMap<K, (usize, String)>,
+    first: BTreeMap<K, (Option<usize>, String)>,
 }
 
 impl<K: Ord + Clone> Unique<K> {
@@ -18,18 +18,24 @@ impl<K: Ord + Clone> Unique<K> {
         Unique { what, first: BTreeMap::new() }
     }
 
+    /// A value that has an owner outside of the file.
+    pub(super) fn take(&mut self, value: K, owner: &str) {
+        self.first.insert(value, (None, owner.into()));
+    }
+
     /// Takes note of a value of `owner` ("an approver"); a fault if it has an owner already. The value itself is not
     /// repeated: lines say enough, and for keys they say more.
     pub(super) fn note(&mut self, found: &Found<K>, owner: &str, faults: &mut Faults) {
         let Some(found) = found else { return };
         match self.first.get(&found.value) {
             None => {
-                self.first.insert(found.value.clone(), (found.line, owner.into()));
+                self.first.insert(found.value.clone(), (Some(found.line), owner.into()));
             }
             Some((line, first)) => {
                 let whose =
                     if first == owner { format!("twice for {owner}") } else { format!("for {owner} and for {first}") };
-                let what = format!("the same {} {whose} (first on line {line})", self.what);
+                let place = line.map_or("in the configuration".into(), |line| format!("on line {line}"));
+                let what = format!("the same {} {whose} (first {place})", self.what);
                 faults.push(found.line, what, format!("another {}, or nothing", self.what));
             }
         }

@@ -4,14 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ed25519_dalek::VerifyingKey;
+
 use super::file::{Found, RegisterFile, SectorEntry};
 use super::read::{At, Faults, shown};
 use super::unique::{References, Unique};
 use super::{Id, PeriodLength, authority};
 use crate::identifier::{Scheme, SchemeRules};
 
-/// Notes every fault between entries, and compiles the schemes (which is how their rules are judged).
-pub(super) fn check(file: &RegisterFile, faults: &mut Faults) -> BTreeMap<Id, Arc<Scheme>> {
+/// Notes every fault between entries, and compiles the schemes (which is how their rules are judged). `taken` are keys
+/// that already belong to holders of register keys.
+pub(super) fn check(
+    file: &RegisterFile,
+    taken: impl Iterator<Item = VerifyingKey>,
+    faults: &mut Faults,
+) -> BTreeMap<Id, Arc<Scheme>> {
     within(&file.version, 1, i64::MAX as u64, "`version`", faults);
     organisations(file, faults);
     let mut purposes = Unique::new("purpose id");
@@ -22,7 +29,7 @@ pub(super) fn check(file: &RegisterFile, faults: &mut Faults) -> BTreeMap<Id, Ar
     sectors(file, faults);
     clients(file, faults);
     authority::check(file, faults);
-    systems_and_persons(file, faults);
+    systems_and_persons(file, taken, faults);
     schemes
 }
 
@@ -245,8 +252,11 @@ fn clients(file: &RegisterFile, faults: &mut Faults) {
 }
 
 /// Who acts is one: ids (the audit log names people by them), certificates and keys, over all kinds of actors.
-fn systems_and_persons(file: &RegisterFile, faults: &mut Faults) {
+fn systems_and_persons(file: &RegisterFile, taken: impl Iterator<Item = VerifyingKey>, faults: &mut Faults) {
     let (mut ids, mut certificates, mut keys) = (Unique::new("id"), Unique::new("certificate"), Unique::new("key"));
+    for key in taken {
+        keys.take(key.to_bytes(), "a holder of a register key");
+    }
     for client in &file.clients {
         ids.note(&client.id, "a client", faults);
         certificates.note(&client.certificate, "a client", faults);

@@ -1,0 +1,282 @@
+//! The register's signatures: k of n register keys, at least one of them the commission's (design §8).
+//!
+//! `register.jws` is a JWS of type `cloison-register+json` whose payload names deployment, version and SHA-256 of the
+//! register file's bytes. Who may sign is pinned in each side's own configuration, never in the register itself. Whether the
+//! version went back or a frozen fact changed, only a store can tell: see [`Register::changed_facts`].
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use sha2::{Digest, Sha256};
+
+use super::{Fault, Id, Register};
+use crate::jws::{self, JwsError, Members};
+
+/// The `typ` of the register's signatures.
+pub const TYP: &str = "cloison-register+json";
+
+/// The most bytes that a register file may have.
+pub const MAX_FILE: u64 = 4 << 20;
+
+/// What is known about a register beforehand, from hand to hand.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    /// The deployment that the register must be for.
+    pub deployment: Id,
+    /// The register keys.
+    pub keys: Vec<PinnedKey>,
+    /// How many of them must have signed.
+    pub quorum: usize,
+    /// The body without whose signature no register is valid.
+    pub commission: Id,
+}
+
+/// A register key.
+#[derive(Debug, Clone)]
+pub struct PinnedKey {
+    /// The `kid` of its signatures.
+    pub id: Id,
+    /// The body that holds it.
+    pub body: Id,
+    /// Ed25519.
+    pub key: VerifyingKey,
+}
+
+/// What the signatures say about a register file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// The deployment's id.
+    pub deployment: Id,
+    /// The register's version.
+    pub version: u64,
+    /// SHA-256 of the register file's bytes.
+    pub digest: [u8; 32],
+}
+
+impl Statement {
+    fn of(register: &Register) -> Self {
+        Statement { deployment: register.deployment.clone(), version: register.version, digest: register.digest }
+    }
+
+    /// The payload: `{"aud":deployment,"version":n,"sha256":hex}`, without white space.
+    pub fn payload(&self) -> Vec<u8> {
+        let (aud, sha256) = (&self.deployment, HEXLOWER.encode(&self.digest));
+        format!(r#"{{"aud":"{aud}","version":{},"sha256":"{sha256}"}}"#, self.version).into_bytes()
+    }
+
+    fn parse(payload: &[u8]) -> Result<Self, SignatureFault> {
+        let mut members = Members::parse(payload)?;
+        let (aud, version, sha256) = (members.text("aud")?, members.number("version")?, members.text("sha256")?);
+        members.end()?;
+        let digest = HEXLOWER.decode(sha256.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+        match (Id::parse(&aud), digest) {
+            (Some(deployment), Some(digest)) => Ok(Statement { deployment, version, digest }),
+            _ => Err(SignatureFault::Payload),
+        }
+    }
+}
+
+/// Why a register's signatures do not make it valid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureFault {
+    /// Nobody signed.
+    #[error("the register is not signed; `cloison register sign` does that")]
+    Unsigned,
+    /// Not a JWS of the strict form.
+    #[error("not a register's signatures: {0}")]
+    Malformed(#[from] JwsError),
+    /// A JWS, but over something else than a register.
+    #[error("the payload is not a register's: an id as `aud`, a version, a SHA-256")]
+    Payload,
+    /// Signed for another deployment.
+    #[error("the register is foreign: it was signed for the deployment `{signed_for}`, and this is `{here}`")]
+    Foreign {
+        /// What the payload says.
+        signed_for: Id,
+        /// What is pinned.
+        here: Id,
+    },
+    /// The signatures are over another text.
+    #[error("the register file is not the one that was signed (version {signed_version}); was it changed afterwards?")]
+    OtherText {
+        /// The version of the text that was signed.
+        signed_version: u64,
+    },
+    /// The payload contradicts the text, though its digest is right.
+    #[error("deployment or version in the signed payload are not those in the register file")]
+    Contradiction,
+    /// A signature of a pinned key does not verify.
+    #[error("the signature by `{0}` is forged or damaged")]
+    Forged(Id),
+    /// Not enough register keys signed.
+    #[error("signed by {have} register keys of the {need} that must sign; missing could be: {missing}")]
+    Quorum {
+        /// How many signed.
+        have: usize,
+        /// How many must.
+        need: usize,
+        /// The pinned keys that did not, by id.
+        missing: String,
+    },
+    /// The commission did not sign.
+    #[error("no register key of `{0}` signed, and without the commission no register is valid")]
+    NoCommission(Id),
+}
+
+/// Why a register cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file cannot be read, or is not text of a sensible size.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The signatures do not make it valid.
+    #[error("{}: {fault}", path.display())]
+    Signatures {
+        /// The file with the signatures.
+        path: PathBuf,
+        /// Why.
+        fault: SignatureFault,
+    },
+    /// The register is signed and has faults, or cannot be signed for that reason.
+    #[error("{}", Listed(path, faults))]
+    Faults {
+        /// The register file.
+        path: PathBuf,
+        /// All of them, in the order of the file.
+        faults: Vec<Fault>,
+    },
+}
+
+struct Listed<'a>(&'a Path, &'a [Fault]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fault in self.1 {
+            writeln!(f, "{}", fault.in_file(self.0))?;
+        }
+        let plural = if self.1.len() == 1 { "fault" } else { "faults" };
+        write!(f, "{}: {} {plural}", self.0.display(), self.1.len())
+    }
+}
+
+/// Reads a register and its signatures, verifies these against the pins and only then reads what the register says.
+///
+/// # Errors
+/// [`OpenError`]: unreadable, unsigned, foreign, changed after signing, below the quorum, without the commission, or faulty.
+pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, OpenError> {
+    let text = read_text(file)?;
+    let of_signatures = |fault| OpenError::Signatures { path: signatures.into(), fault };
+    let jws = match read_text(signatures) {
+        Err(OpenError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(of_signatures(SignatureFault::Unsigned));
+        }
+        other => other?,
+    };
+    let statement = verify(text.as_bytes(), &jws, pins).map_err(of_signatures)?;
+    let faulty = |faults| OpenError::Faults { path: file.into(), faults };
+    let register = super::parse_beside(&text, pins.keys.iter().map(|pinned| pinned.key)).map_err(faulty)?;
+    match Statement::of(&register) == statement {
+        true => Ok(register),
+        false => Err(of_signatures(SignatureFault::Contradiction)),
+    }
+}
+
+/// Verifies signatures over a register file's bytes and says what they state.
+///
+/// Signatures by keys that are not pinned count for nothing and harm nothing, so that a new register key can sign before
+/// everybody has pinned it.
+///
+/// # Errors
+/// [`SignatureFault`].
+pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<Statement, SignatureFault> {
+    let signed = jws::parse(signatures, TYP)?;
+    if signed.signers().next().is_none() {
+        return Err(SignatureFault::Unsigned);
+    }
+    let mut keys = BTreeSet::new();
+    let mut commission = false;
+    let mut missing = Vec::new();
+    for pinned in &pins.keys {
+        if !signed.signers().any(|kid| kid == pinned.id.as_str()) {
+            missing.push(pinned.id.as_str());
+            continue;
+        }
+        if !signed.verify(pinned.id.as_str(), &pinned.key) {
+            return Err(SignatureFault::Forged(pinned.id.clone()));
+        }
+        keys.insert(pinned.key.to_bytes());
+        commission |= pinned.body == pins.commission;
+    }
+    let (have, need) = (keys.len(), pins.quorum.max(1));
+    if have < need {
+        return Err(SignatureFault::Quorum { have, need, missing: missing.join(", ") });
+    }
+    if !commission {
+        return Err(SignatureFault::NoCommission(pins.commission.clone()));
+    }
+    let statement = Statement::parse(signed.payload())?;
+    if statement.deployment != pins.deployment {
+        return Err(SignatureFault::Foreign { signed_for: statement.deployment, here: pins.deployment.clone() });
+    }
+    if statement.digest != digest_of(text) {
+        return Err(SignatureFault::OtherText { signed_version: statement.version });
+    }
+    Ok(statement)
+}
+
+/// Signs a register that has no fault. Signatures over the same text are kept and the new one joins them; signatures over
+/// another text (an earlier version) are replaced.
+///
+/// # Errors
+/// The faults of the register, or why the signatures at hand cannot be added to.
+pub fn sign(text: &str, signatures: Option<&str>, kid: &Id, key: &SigningKey) -> Result<String, SignError> {
+    let register = super::parse(text).map_err(SignError::Faults)?;
+    let payload = Statement::of(&register).payload();
+    let draft = match signatures {
+        Some(signatures) if jws::parse(signatures, TYP)?.payload() == payload => signatures.to_owned(),
+        _ => jws::draft(&payload),
+    };
+    Ok(jws::add_signature(&draft, TYP, kid.as_str(), key)?)
+}
+
+/// Why a register was not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// It has faults; all of them, in the order of the file.
+    #[error("a register with faults is not signed")]
+    Faults(Vec<Fault>),
+    /// The signatures at hand are not a JWS, or the key's id signed already.
+    #[error("the signatures at hand: {0}")]
+    Jws(#[from] JwsError),
+}
+
+/// SHA-256 of a register file's bytes.
+pub fn digest_of(text: &[u8]) -> [u8; 32] {
+    Sha256::digest(text).into()
+}
+
+/// Reads a text file of at most [`MAX_FILE`] bytes.
+///
+/// # Errors
+/// [`OpenError::Read`] when it cannot be read, is longer, or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, OpenError> {
+    let fault = |source| OpenError::Read { path: path.into(), source };
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
+    match read {
+        Err(source) => Err(fault(source)),
+        Ok(bytes) if bytes as u64 > MAX_FILE => {
+            Err(fault(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 4 MiB")))
+        }
+        Ok(_) => Ok(text),
+    }
+}
