@@ -12,11 +12,13 @@
 //! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`tokenize`], [`epoch`] | use cases: plain, synchronous |
+//! | [`cli`] | the command line |
 #![warn(missing_docs)]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 pub mod access;
 pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod code;
 pub mod commit;
