@@ -11,6 +11,7 @@
 //! ```
 
 mod derive;
+pub mod example;
 pub mod shelf;
 
 use secrecy::{ExposeSecret, SecretBox};

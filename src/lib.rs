@@ -13,11 +13,13 @@
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
 //! | [`tokenize`], [`epoch`], [`order`], [`reidentify`] | use cases: plain, synchronous |
+//! | [`cli`] | the command line |
 #![warn(missing_docs)]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 pub mod access;
 pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod code;
 pub mod commit;

@@ -1,0 +1,159 @@
+//! The command line: reads what was asked, calls one room, prints what came of it.
+//!
+//! Every command lives in its own file with `Args` (or `Command`, where it has subcommands) and one function `run`. All of
+//! them fail with the one [`Error`], which always says what to do next. Results go to standard output, everything else
+//! to standard error, so that any command can stand in a pipe.
+//!
+//! Exit codes: 0 done; 1 refused or failed; 2 the command line itself is wrong; 3 done, but some items were rejected.
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod init;
+
+/// A pseudonym of its own for every sector, and a way back only under a signed order.
+#[derive(Parser)]
+#[command(
+    name = "cloison",
+    version,
+    propagate_version = true,
+    max_term_width = 110,
+    after_long_help = "See it work:           cloison demo\n\
+                       Start a deployment:    cloison init DIR\n\
+                       Exit codes: 0 done; 1 refused or failed; 2 wrong command line; 3 done, some items rejected"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Init(init::Args),
+}
+
+/// Reads the command line, runs it and says what went wrong. Called by `main` and by nothing else.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Init(args) => init::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+/// Why a command failed, and what to do about it.
+#[derive(Debug)]
+pub struct Error {
+    message: String,
+    hint: String,
+    exit: u8,
+}
+
+impl Error {
+    /// A failure (exit code 1): what is wrong, without an identifier or a secret, and what to do next.
+    pub fn new(message: impl Display, hint: impl Display) -> Self {
+        Self { message: message.to_string(), hint: hint.to_string(), exit: 1 }
+    }
+
+    /// The same for a wrong command line (exit code 2).
+    pub fn usage(message: impl Display, hint: impl Display) -> Self {
+        Self { exit: 2, ..Self::new(message, hint) }
+    }
+
+    /// The work is done, but some items were rejected (exit code 3).
+    pub fn rejected(message: impl Display, hint: impl Display) -> Self {
+        Self { exit: 3, ..Self::new(message, hint) }
+    }
+
+    /// Whoever read our output has gone (`… | head`): nothing to say, and nobody to say it to.
+    fn unheard() -> Self {
+        Self { message: String::new(), hint: String::new(), exit: 1 }
+    }
+
+    /// A file that could not be read or written, named, with a hint that fits the reason.
+    pub fn file(path: &std::path::Path, error: &io::Error) -> Self {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound => "check the path",
+            io::ErrorKind::PermissionDenied => "run the command as the user who owns it, or choose another path",
+            io::ErrorKind::AlreadyExists => "nothing is overwritten: choose another path, or move it away first",
+            io::ErrorKind::StorageFull => "make room on the disk and try again",
+            _ => "check the path and the disk",
+        };
+        Self::new(format_args!("{}: {error}", path.display()), hint)
+    }
+
+    /// What is wrong.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn report(&self) -> ExitCode {
+        if !self.message.is_empty() {
+            // Standard error may be closed, too; then the exit code has to do.
+            let _ = writeln!(io::stderr(), "error: {}\n hint: {}", self.message, self.hint);
+        }
+        ExitCode::from(self.exit)
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.message)
+    }
+}
+
+/// Writes a result to standard output, with a line end. Commands use this and not `println!`, which panics when the
+/// reader has gone.
+///
+/// # Errors
+/// When standard output takes no more.
+pub fn print(text: impl Display) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| output_error(&error))
+}
+
+/// Writes a result to standard output as indented JSON.
+///
+/// # Errors
+/// When standard output takes no more.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| {
+        Error::new(format_args!("the result is no JSON: {error}"), "report this as a fault of cloison")
+    })?;
+    print(text)
+}
+
+/// What a failed write to standard output means.
+pub fn output_error(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Error::unheard(),
+        _ => Error::new(format_args!("standard output: {error}"), "check where the output goes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_command_is_explained() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        fn explained(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            command.get_subcommands().for_each(explained);
+            for argument in command.get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version")) {
+                assert!(argument.get_help().is_some(), "{} {} has no help", command.get_name(), argument.get_id());
+            }
+        }
+        command.build();
+        command.get_subcommands().filter(|c| c.get_name() != "help").for_each(explained);
+    }
+}

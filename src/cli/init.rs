@@ -1,0 +1,403 @@
+//! `cloison init`: a working deployment in a new folder.
+//!
+//! Everything is made on one machine, because something has to be signed before anything can start; who must hold which
+//! file from then on is printed at the end and is the point of the exercise.
+
+mod certificates;
+mod example;
+mod keys;
+mod layout;
+pub mod register_text;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use self::certificates::{Ca, Use};
+use self::keys::{Chest, digest_hex, public_hex};
+use self::layout::Folder;
+use self::register_text::{APPROVERS, AUTHORITY, AUTHORITY_KEY, Facts, OFFICER, OPERATOR, Publics};
+use crate::cli::{Error, print, print_json};
+use crate::clock::{Clock as _, SystemClock};
+use crate::keys::{AuthoritySecret, IdentitySecret, SectorSecret};
+use crate::register::Id;
+use crate::seal::segment::AuthorityPrivateKey;
+
+/// The body whose signature no register goes without.
+const COMMISSION: &str = "cndp";
+/// The `typ` of the register's signatures.
+const REGISTER_TYP: &str = "cloison-register+json";
+
+/// Start a deployment: configuration, register, keys and certificates in a new folder
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison init ./pilot\n  \
+    cloison init /etc/cloison --deployment ma-prod --vault-host vault.example.ma --authority-host node.example.ma\n\n\
+    Nothing is overwritten. The folder holds everything; who must hold which key is printed at the end.")]
+pub struct Args {
+    /// The folder to fill; it must not exist yet, or be empty
+    dir: PathBuf,
+    /// The deployment's id: orders and registers of another deployment are refused
+    #[arg(long, value_name = "ID", default_value = "cloison", value_parser = id)]
+    deployment: String,
+    /// A name or address under which sector systems reach the vault (repeatable); without one it listens on loopback
+    #[arg(long, value_name = "HOST")]
+    vault_host: Vec<String>,
+    /// A name or address under which officers reach the authority node (repeatable); without one it listens on loopback
+    #[arg(long, value_name = "HOST")]
+    authority_host: Vec<String>,
+    /// How many years the certificates last
+    #[arg(long, value_name = "YEARS", default_value_t = 2, value_parser = clap::value_parser!(i16).range(1..=20))]
+    years: i16,
+    /// Print what was made as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write `keys-example/`: the demo's register, a signed order and a list of all fingerprints
+    #[arg(long, hide = true)]
+    example: bool,
+}
+
+fn id(text: &str) -> Result<String, String> {
+    Id::parse(text).map(|id| id.to_string()).ok_or_else(|| "an id is 1 to 64 of a-z, 0-9 and '-'".to_owned())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the folder is not empty or cannot be written; nothing is left behind then.
+pub fn run(args: Args) -> Result<(), Error> {
+    let plan = Plan {
+        deployment: args.deployment,
+        facts: if args.example { &register_text::DEMO } else { &register_text::START },
+        vault: Place::new(args.vault_host, [7443, 7444, 7445]),
+        node: Place::new(args.authority_host, [7542, 7543, 7545]),
+        years: args.years,
+        example: args.example,
+    };
+    let made = make(&args.dir, &plan)?;
+    if args.json { print_json(&made) } else { print(made.report(&args.dir)) }
+}
+
+/// What a deployment is to be.
+pub struct Plan {
+    /// Its id.
+    pub deployment: String,
+    /// What its register declares.
+    pub facts: &'static Facts,
+    /// Where the vault listens.
+    pub vault: Place,
+    /// Where the authority node listens.
+    pub node: Place,
+    /// How many years the certificates last.
+    pub years: i16,
+    /// Whether these are the keys that everybody has.
+    pub example: bool,
+}
+
+/// Where one of the two programs listens.
+pub struct Place {
+    hosts: Vec<String>,
+    listen: IpAddr,
+    data: u16,
+    control: u16,
+    health: u16,
+}
+
+impl Place {
+    /// Reached under `hosts` (none: loopback only), with the ports of the data, control and health listeners.
+    pub fn new(hosts: Vec<String>, [data, control, health]: [u16; 3]) -> Self {
+        let listen = if hosts.is_empty() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        Self { hosts, listen: listen.into(), data, control, health }
+    }
+
+    /// The names and addresses in the certificate.
+    fn names(&self) -> Vec<String> {
+        self.hosts.iter().cloned().chain(["localhost", "127.0.0.1", "::1"].map(str::to_owned)).collect()
+    }
+
+    fn url(&self, port: u16) -> String {
+        match self.hosts.first() {
+            Some(host) if host.contains(':') => format!("https://[{host}]:{port}"),
+            Some(host) => format!("https://{host}:{port}"),
+            None => format!("https://127.0.0.1:{port}"),
+        }
+    }
+
+    fn data(&self) -> SocketAddr {
+        (self.listen, self.data).into()
+    }
+
+    fn control(&self) -> SocketAddr {
+        (self.listen, self.control).into()
+    }
+
+    /// Health has no authentication, so it stays on loopback.
+    fn health(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.health).into()
+    }
+}
+
+/// What was made; nothing in it is secret.
+#[derive(Debug, serde::Serialize)]
+pub struct Made {
+    /// The deployment's id.
+    pub deployment: String,
+    /// Where the sector systems reach the vault.
+    pub vault_url: String,
+    /// Where officers reach the authority node.
+    pub node_url: String,
+    /// Client files, by path inside the folder.
+    pub clients: Vec<String>,
+    /// Secret files, by path inside the folder.
+    pub secrets: Vec<String>,
+    /// The last day of the certificates.
+    pub certificates_until: Date,
+}
+
+/// Fills `dir` by the plan.
+///
+/// # Errors
+/// When `dir` is neither absent nor empty, or something cannot be written; nothing is left behind then.
+pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
+    let folder = Folder::create(dir)?;
+    let mut chest = Chest::new(&folder);
+    let today = SystemClock.now().to_zoned(TimeZone::UTC).date();
+
+    // --- roots and keys
+    let identity = IdentitySecret(chest.secret("secrets/vault/identity.secret", "identity")?);
+    let sector = SectorSecret(chest.secret("secrets/vault/sector/1.secret", "sector")?);
+    chest.secret("secrets/vault/store/1.secret", "store")?;
+    chest.secret("secrets/vault/audit.secret", "audit")?;
+    chest.secret("secrets/authority/audit.secret", "audit")?;
+    let scalar = chest.secret(&format!("secrets/authority/{AUTHORITY_KEY}.secret"), "authority")?;
+    let authority_key = AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY);
+    let segment = chest.signing_key("secrets/vault/segment.pem")?;
+    let register_keys = [("operations", "operations"), ("commission", COMMISSION)]
+        .map(|(id, body)| Ok((id, body, chest.signing_key(&format!("secrets/register/{id}.pem"))?)));
+    let register_keys = register_keys.into_iter().collect::<Result<Vec<_>, Error>>()?;
+    let mut person = |id: &str| chest.signing_key(&format!("secrets/people/{id}.pem"));
+    let approvers = APPROVERS.iter().map(|approver| person(approver.id)).collect::<Result<Vec<_>, Error>>()?;
+    let officer = person(OFFICER)?;
+
+    // --- certificates
+    let ca = Ca::new(&plan.deployment, today, plan.years)?;
+    chest.ca(&ca)?;
+    chest.leaf("vault", &ca.issue("vault", &plan.vault.names(), Use::Server)?)?;
+    let node = chest.leaf("node", &ca.issue("node", &plan.node.names(), Use::Both)?)?;
+    let mut client = |id: &str, url: String| {
+        let spki = chest.leaf(id, &ca.issue(id, &[], Use::Client)?)?;
+        folder.public(&format!("clients/{id}.toml"), &client_file(id, &url))?;
+        Ok::<_, Error>(spki)
+    };
+    let facts = plan.facts.clients.iter();
+    let clients = facts.map(|c| client(c.id, plan.vault.url(plan.vault.data))).collect::<Result<Vec<_>, Error>>()?;
+    let operator = client(OPERATOR, plan.vault.url(plan.vault.control))?;
+    let officer_certificate = client(OFFICER, plan.node.url(plan.node.control))?;
+
+    // --- the register, signed by both keys
+    let register = register_text::write(
+        plan.facts,
+        &Publics {
+            deployment: &plan.deployment,
+            note: if plan.example { example::NOTE } else { "" },
+            today: today.to_string(),
+            clients,
+            operator,
+            node,
+            officer_certificate,
+            officer_key: public_hex(&officer),
+            approvers: approvers.iter().map(public_hex).collect(),
+            authority_key: HEXLOWER.encode(authority_key.public()),
+        },
+    );
+    // What we write must be what we accept.
+    let parsed = crate::register::parse(&register).map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Error::new(format_args!("the register: {}", faults.join("\n")), "report this as a fault of cloison")
+    })?;
+    folder.public("register.toml", &register)?;
+    let payload = serde_json::json!({ "aud": plan.deployment, "version": 1, "sha256": digest_hex(&register) });
+    let mut signatures = crate::jws::draft(payload.to_string().as_bytes());
+    for (id, _, key) in &register_keys {
+        signatures = crate::jws::add_signature(&signatures, REGISTER_TYP, id, key)
+            .map_err(|error| Error::new(format_args!("the register: {error}"), "report this as a fault of cloison"))?;
+    }
+    folder.public("register.jws", &signatures)?;
+
+    // --- configuration, last: without it nothing starts
+    for path in ["orders", "input", "data/vault", "data/node"] {
+        folder.folder(path)?;
+    }
+    let pins: String = register_keys
+        .iter()
+        .map(|(id, body, key)| {
+            format!("\n[[register.key]]\nid = {id:?}\nbody = {body:?}\npublic = {:?}\n", public_hex(key))
+        })
+        .collect();
+    folder.public("vault.toml", &vault_file(plan, &pins))?;
+    folder.public("node.toml", &node_file(plan, &pins, &public_hex(&segment)))?;
+
+    let fingerprints = chest.fingerprints;
+    if plan.example {
+        let roots = example::Roots { identity, sector, approvers: &approvers };
+        example::finish(&folder, &parsed, &roots, midnight(today)?, &fingerprints)?;
+    }
+    folder.finish()?;
+    Ok(Made {
+        deployment: plan.deployment.clone(),
+        vault_url: plan.vault.url(plan.vault.data),
+        node_url: plan.node.url(plan.node.control),
+        clients: plan
+            .facts
+            .clients
+            .iter()
+            .map(|client| client.id)
+            .chain([OPERATOR, OFFICER])
+            .map(|id| format!("clients/{id}.toml"))
+            .collect(),
+        secrets: fingerprints.into_iter().map(|(_, path)| path).collect(),
+        certificates_until: ca.until,
+    })
+}
+
+fn client_file(id: &str, url: &str) -> String {
+    format!(
+        "# Paths are relative to this file.\n\
+         url = {url:?}\n\
+         ca = \"../tls/ca.pem\"\n\
+         certificate = \"../tls/{id}.pem\"\n\
+         key = \"../secrets/tls/{id}.key\"\n"
+    )
+}
+
+fn vault_file(plan: &Plan, pins: &str) -> String {
+    format!(
+        r#"# The vault: `cloison serve --config vault.toml`. Paths are relative to this file.
+deployment = {deployment:?}
+
+[data]                          # sector systems
+listen = "{data}"
+
+[control]                       # authority nodes, operations
+listen = "{control}"
+
+[health]                        # no TLS, so loopback only
+listen = "{health}"
+
+[tls]
+certificate = "tls/vault.pem"
+key = "secrets/tls/vault.key"
+client-ca = "tls/ca.pem"
+
+[store]
+path = "data/vault"
+
+[secrets]                       # each 0600; keep copies apart from copies of the store
+identity = "secrets/vault/identity.secret"
+audit = "secrets/vault/audit.secret"
+segment = "secrets/vault/segment.pem"
+sector = "secrets/vault/sector" # one file for each version: 1.secret, 2.secret, …
+store = "secrets/vault/store"
+
+[register]                      # believed only when `quorum` of these keys signed it, the commission's among them
+file = "register.toml"
+signatures = "register.jws"
+quorum = 2
+commission = {COMMISSION:?}
+{pins}"#,
+        deployment = plan.deployment,
+        data = plan.vault.data(),
+        control = plan.vault.control(),
+        health = plan.vault.health(),
+    )
+}
+
+fn node_file(plan: &Plan, pins: &str, segment: &str) -> String {
+    format!(
+        r#"# The authority node: `cloison authority serve --config node.toml`. Paths are relative to this file.
+deployment = {deployment:?}
+authority = {AUTHORITY:?}
+
+[control]                       # officers
+listen = "{control}"
+
+[health]                        # no TLS, so loopback only
+listen = "{health}"
+
+[tls]
+certificate = "tls/node.pem"
+key = "secrets/tls/node.key"
+client-ca = "tls/ca.pem"
+
+[store]
+path = "data/node"
+
+[secrets]
+audit = "secrets/authority/audit.secret"
+
+[vault]                         # where releases come from
+url = {vault:?}
+ca = "tls/ca.pem"
+certificate = "tls/node.pem"
+key = "secrets/tls/node.key"
+
+[[key]]                         # opens what was sealed to it
+id = {AUTHORITY_KEY:?}
+file = "secrets/authority/{AUTHORITY_KEY}.secret"
+
+[[segment-key]]                 # the vault's signature on every segment
+public = {segment:?}
+
+[register]                      # the authority's own copy and its own pins
+file = "register.toml"
+signatures = "register.jws"
+quorum = 2
+commission = {COMMISSION:?}
+{pins}"#,
+        deployment = plan.deployment,
+        control = plan.node.control(),
+        health = plan.node.health(),
+        vault = plan.vault.url(plan.vault.control),
+    )
+}
+
+impl Made {
+    fn report(&self, dir: &Path) -> String {
+        let dir = dir.display();
+        let Self { deployment, certificates_until, .. } = self;
+        format!(
+            "Deployment {deployment:?} is ready in {dir}: {secrets} secrets, {clients} clients, certificates until \
+             {certificates_until}.\n\
+             \n\
+             Who must hold what; nobody holds two rows, and {dir} as a whole should soon exist nowhere:\n\
+             \n  \
+             the vault               vault.toml register.* tls/ca.pem tls/vault.pem secrets/tls/vault.key secrets/vault/\n  \
+             {0:<23} its backup: secrets/vault/, under another administrator than the store's backup\n  \
+             the authority node      node.toml register.* tls/ca.pem tls/node.pem secrets/tls/node.key secrets/authority/\n  \
+             the commission          secrets/register/commission.pem\n  \
+             operations              secrets/register/operations.pem, secrets/tls/ca.key (offline), operator's client file\n  \
+             each approver, officer  their own secrets/people/*.pem\n  \
+             each sector system      its own clients/*.toml tls/*.pem secrets/tls/*.key\n\
+             \n\
+             Next:\n  \
+             cloison serve --config {dir}/vault.toml\n  \
+             cloison authority serve --config {dir}/node.toml\n  \
+             printf 'AB123456\\n' | cloison client tokenize --client {dir}/clients/cnss-health.toml \
+             --sector health --scheme cnie --purpose billing\n  \
+             edit {dir}/register.toml, then: cloison check {dir}/register.toml; cloison register sign --help",
+            "",
+            secrets = self.secrets.len(),
+            clients = self.clients.len(),
+        )
+    }
+}
+
+/// The day on which a placeholder order becomes valid.
+fn midnight(day: Date) -> Result<Timestamp, Error> {
+    let zoned = day.to_zoned(TimeZone::UTC);
+    zoned.map(|zoned| zoned.timestamp()).map_err(|error| Error::new(error, "set the clock of this machine"))
+}

@@ -1,0 +1,364 @@
+//! The text of a first `register.toml`: what is declared, as data, and one writer.
+
+use std::fmt::Write as _;
+
+use data_encoding::HEXLOWER;
+use uuid::Uuid;
+
+/// What a deployment starts with.
+pub struct Facts {
+    /// Controllers.
+    pub organisations: &'static [Organisation],
+    /// Code and title of each purpose.
+    pub purposes: &'static [(&'static str, &'static str)],
+    /// Identifier schemes.
+    pub schemes: &'static [Scheme],
+    /// Sectors, parents first.
+    pub sectors: &'static [Sector],
+    /// Sector systems.
+    pub clients: &'static [Client],
+}
+
+/// A controller: id, name, items a second, items a day.
+pub struct Organisation {
+    /// Stable id.
+    pub id: &'static str,
+    /// Display name.
+    pub name: &'static str,
+    /// Quota.
+    pub items_per_second: u64,
+    /// Quota.
+    pub items_per_day: u64,
+}
+
+/// The rules of a scheme.
+pub struct Scheme {
+    /// Stable id.
+    pub id: &'static str,
+    /// What the canonical form matches.
+    pub pattern: &'static str,
+    /// Characters that are left out.
+    pub separators: &'static str,
+    /// What the scheme is, for the reader.
+    pub comment: &'static str,
+}
+
+/// A sector and what was declared of it.
+pub struct Sector {
+    /// Dotted name.
+    pub name: &'static str,
+    /// Human-readable part of its pseudonyms.
+    pub tag: &'static str,
+    /// Inline table.
+    pub granularity: &'static str,
+    /// `bech32m`, `uuid` or `hex`.
+    pub text_form: &'static str,
+    /// Whether mappings are kept.
+    pub reversible: bool,
+    /// Accepted schemes.
+    pub schemes: &'static [&'static str],
+    /// Declared purposes.
+    pub purposes: &'static [&'static str],
+    /// Years that mappings are kept.
+    pub retention_years: u32,
+    /// The controller responsible, with its address.
+    pub controller: &'static str,
+    /// What the processing is for.
+    pub purpose: &'static str,
+    /// Persons concerned.
+    pub persons: &'static str,
+    /// Data that the sector attaches to its pseudonyms.
+    pub data: &'static str,
+}
+
+/// A sector system.
+pub struct Client {
+    /// Stable id; names its certificate, key and client file.
+    pub id: &'static str,
+    /// Its controller.
+    pub organisation: &'static str,
+    /// Its sectors.
+    pub sectors: &'static [&'static str],
+    /// Purposes that it may name.
+    pub purposes: &'static [&'static str],
+}
+
+/// A person who signs orders: id, name, body.
+pub struct Approver {
+    /// Stable id.
+    pub id: &'static str,
+    /// Display name.
+    pub name: &'static str,
+    /// The body that the person belongs to.
+    pub body: &'static str,
+}
+
+/// The authority that every first register has.
+pub const AUTHORITY: &str = "court";
+/// The id of its first key.
+pub const AUTHORITY_KEY: &str = "court-2026";
+/// Its approvers: two bodies, so that two signatures can come from different ones.
+pub const APPROVERS: &[Approver] = &[
+    Approver { id: "judge-1", name: "First investigating judge", body: "court-of-rabat" },
+    Approver { id: "judge-2", name: "Second investigating judge", body: "court-of-rabat" },
+    Approver { id: "prosecutor-1", name: "Deputy public prosecutor", body: "public-prosecutor" },
+];
+/// Its officer.
+pub const OFFICER: &str = "officer";
+/// The operations team.
+pub const OPERATOR: &str = "operator";
+
+const CNIE: Scheme = Scheme {
+    id: "cnie",
+    pattern: "[A-Z]{1,2}[0-9]{1,7}",
+    separators: " -",
+    comment: "National identity card: one or two letters and one to seven digits, kept as printed.",
+};
+const IDCS: Scheme = Scheme {
+    id: "idcs",
+    pattern: "[0-9]{10}",
+    separators: " -",
+    comment: "Digital civil and social identifier: ten digits; the check digit's algorithm is not published.",
+};
+const PASSPORT: Scheme = Scheme {
+    id: "passport",
+    pattern: "[A-Z]{3}[A-Z0-9]{5,12}",
+    separators: " -",
+    comment: "ISO 3166 alpha-3 code of the issuing State, then the number.",
+};
+
+const HEALTH: Sector = Sector {
+    name: "health",
+    tag: "sante",
+    granularity: "{}",
+    text_form: "bech32m",
+    reversible: true,
+    schemes: &["cnie", "idcs", "passport"],
+    purposes: &["billing"],
+    retention_years: 10,
+    controller: "Caisse nationale de sécurité sociale, Casablanca",
+    purpose: "Reimbursement of care",
+    persons: "Insured persons and their dependants",
+    data: "Acts, prescriptions, amounts",
+};
+const CNSS: Organisation = Organisation {
+    id: "cnss",
+    name: "Caisse nationale de sécurité sociale",
+    items_per_second: 20_000,
+    items_per_day: 20_000_000,
+};
+/// So much that nothing waits for it: a demo measures the vault and not the quota.
+const AMPLE: (u64, u64) = (10_000_000, 100_000_000_000);
+const CNSS_HEALTH: Client =
+    Client { id: "cnss-health", organisation: "cnss", sectors: &["health"], purposes: &["billing"] };
+
+/// The least that works: one sector with one client. What `init` writes.
+pub static START: Facts = Facts {
+    organisations: &[CNSS],
+    purposes: &[("billing", "Settlement of claims")],
+    schemes: &[CNIE, IDCS, PASSPORT],
+    sectors: &[HEALTH],
+    clients: &[CNSS_HEALTH],
+};
+
+/// Three sectors that share people, and a study that cannot go back. What `demo` and `keys-example/` have.
+pub static DEMO: Facts = Facts {
+    organisations: &[
+        Organisation { items_per_second: AMPLE.0, items_per_day: AMPLE.1, ..CNSS },
+        Organisation {
+            id: "dgi",
+            name: "Direction générale des impôts",
+            items_per_second: AMPLE.0,
+            items_per_day: AMPLE.1,
+        },
+        Organisation {
+            id: "rsu",
+            name: "Agence nationale des registres",
+            items_per_second: AMPLE.0,
+            items_per_day: AMPLE.1,
+        },
+        Organisation {
+            id: "chu-rabat",
+            name: "Centre hospitalier universitaire Ibn Sina, Rabat",
+            items_per_second: 20_000,
+            items_per_day: 2_000_000,
+        },
+    ],
+    purposes: &[
+        ("billing", "Settlement of claims"),
+        ("assessment", "Assessment of income tax"),
+        ("aid", "Direct social aid"),
+        ("care", "Care in hospital"),
+        ("research", "Cohort study 42, coded data"),
+    ],
+    schemes: &[CNIE, IDCS, PASSPORT],
+    sectors: &[
+        HEALTH,
+        Sector {
+            name: "health.chu-rabat",
+            tag: "chur",
+            granularity: "{}",
+            text_form: "bech32m",
+            reversible: true,
+            schemes: &["cnie", "passport"],
+            purposes: &["care"],
+            retention_years: 20,
+            controller: "Centre hospitalier universitaire Ibn Sina, Rabat",
+            purpose: "Care in hospital",
+            persons: "Patients",
+            data: "Stays, diagnoses, acts",
+        },
+        Sector {
+            name: "health.chu-rabat.study-42",
+            tag: "etude",
+            granularity: "{ purpose = true }",
+            text_form: "hex",
+            reversible: false,
+            schemes: &["cnie", "passport"],
+            purposes: &["research"],
+            retention_years: 5,
+            controller: "Centre hospitalier universitaire Ibn Sina, Rabat",
+            purpose: "Cohort study on diabetes",
+            persons: "Patients who consented",
+            data: "Diagnoses, laboratory values",
+        },
+        Sector {
+            name: "tax",
+            tag: "impot",
+            granularity: "{ controller = true }",
+            text_form: "bech32m",
+            reversible: true,
+            schemes: &["cnie", "idcs"],
+            purposes: &["assessment"],
+            retention_years: 10,
+            controller: "Direction générale des impôts, Rabat",
+            purpose: "Assessment of income tax",
+            persons: "Taxpayers",
+            data: "Declared and withheld amounts",
+        },
+        Sector {
+            name: "social",
+            tag: "social",
+            granularity: "{ purpose = true }",
+            text_form: "uuid",
+            reversible: true,
+            schemes: &["cnie", "idcs"],
+            purposes: &["aid"],
+            retention_years: 5,
+            controller: "Agence nationale des registres, Rabat",
+            purpose: "Direct social aid",
+            persons: "Households that applied",
+            data: "Score, entitlements, payments",
+        },
+    ],
+    clients: &[
+        CNSS_HEALTH,
+        Client { id: "dgi-tax", organisation: "dgi", sectors: &["tax"], purposes: &["assessment"] },
+        Client { id: "rsu-social", organisation: "rsu", sectors: &["social"], purposes: &["aid"] },
+        Client {
+            id: "chu-study",
+            organisation: "chu-rabat",
+            sectors: &["health.chu-rabat", "health.chu-rabat.study-42"],
+            purposes: &["care", "research"],
+        },
+    ],
+};
+
+/// The public halves of what `init` made, for the register.
+pub struct Publics<'a> {
+    /// The deployment's id.
+    pub deployment: &'a str,
+    /// A comment for the head of the file.
+    pub note: &'a str,
+    /// Today, `YYYY-MM-DD`: the date of the placeholders.
+    pub today: String,
+    /// Certificate keys of the clients, in the order of [`Facts::clients`].
+    pub clients: Vec<[u8; 32]>,
+    /// The operator's certificate key.
+    pub operator: [u8; 32],
+    /// The authority node's certificate key.
+    pub node: [u8; 32],
+    /// The officer's certificate key.
+    pub officer_certificate: [u8; 32],
+    /// The officer's signing key, hex.
+    pub officer_key: String,
+    /// The approvers' signing keys, hex, in the order of [`APPROVERS`].
+    pub approvers: Vec<String>,
+    /// The authority's HPKE public key, hex.
+    pub authority_key: String,
+}
+
+/// Writes `register.toml`. UUIDs of the sectors are drawn here.
+pub fn write(facts: &Facts, publics: &Publics<'_>) -> String {
+    let mut out = String::new();
+    let hex = |bytes: &[u8; 32]| HEXLOWER.encode(bytes);
+    // Writing to a String cannot fail.
+    macro_rules! line { ($($arg:tt)*) => { let _ = writeln!(out, $($arg)*); } }
+
+    line!("# The register: what is declared, and so what the vault allows. Signed in register.jws: after any change");
+    line!(
+        "#     raise `version`, `cloison check register.toml`, and have it signed again (`cloison register sign --help`)."
+    );
+    line!("{}", publics.note);
+    line!("deployment = {:?}", publics.deployment);
+    line!("version = 1");
+    line!("\n# --- controllers; the quota is for all clients of one together");
+    for organisation in facts.organisations {
+        line!("\n[[organisation]]");
+        line!("id = {:?}", organisation.id);
+        line!("name = {:?}", organisation.name);
+        let (second, day) = (organisation.items_per_second, organisation.items_per_day);
+        line!("quota = {{ items-per-second = {second}, items-per-day = {day} }}");
+    }
+    line!("\n# --- declared purposes");
+    for (id, title) in facts.purposes {
+        line!("\n[[purpose]]\nid = {id:?}\ntitle = {title:?}");
+    }
+    line!("\n# --- identifier schemes; frozen at first use");
+    for scheme in facts.schemes {
+        line!("\n# {}", scheme.comment);
+        line!("[[scheme]]\nid = {:?}\npattern = {:?}", scheme.id, scheme.pattern);
+        line!("separators = {:?}\ncheck = \"none\"", scheme.separators);
+    }
+    line!("\n# --- sectors; uuid, parent and tag are frozen at first use");
+    for sector in facts.sectors {
+        line!("\n[[sector]]\nuuid = \"{}\"\nname = {:?}\ntag = {:?}", version4(), sector.name, sector.tag);
+        if let Some((parent, _)) = sector.name.rsplit_once('.') {
+            line!("parent = {parent:?}");
+        }
+        line!("granularity = {}\ntext-form = {:?}", sector.granularity, sector.text_form);
+        line!("reversible = {}\nschemes = {:?}", sector.reversible, sector.schemes);
+        line!("purposes = {:?}", sector.purposes);
+        let authorities: &[&str] = if sector.reversible { &[AUTHORITY] } else { &[] };
+        line!("authorities = {authorities:?}\nepoch-overlap-days = 30");
+        line!("retention-years = {}", sector.retention_years);
+        line!("\n# Decree 2-09-165, art. 27 and 28: replace by what was declared and decided.");
+        line!("[sector.declaration]\ncontroller = {:?}\npurpose = {:?}", sector.controller, sector.purpose);
+        line!("persons = {:?}\ndata = {:?}", sector.persons, sector.data);
+        line!("received = \"{0}\"\ndecided = \"{0}\"\ndecision = \"explicit\"", publics.today);
+    }
+    line!("\n# --- sector systems, by SHA-256 of their certificate's public key");
+    for (client, certificate) in facts.clients.iter().zip(&publics.clients) {
+        line!("\n[[client]]\nid = {:?}\norganisation = {:?}", client.id, client.organisation);
+        line!("certificate = \"{}\"\nsectors = {:?}", hex(certificate), client.sectors);
+        line!("operations = [\"tokenize\"]\npurposes = {:?}", client.purposes);
+    }
+    line!("\n[[operator]]\nid = {OPERATOR:?}\ncertificate = \"{}\"", hex(&publics.operator));
+    line!("\n# --- who may re-identify: two signatures at least, from two bodies");
+    line!("\n[[authority]]\nid = {AUTHORITY:?}\nname = \"Court of first instance, Rabat\"");
+    line!("node = \"{}\"\nquorum = 2\nforce-majeure-quorum = 2", hex(&publics.node));
+    line!("statutory-limit = 100\nmax-hours = 720");
+    line!("\n[[authority.key]]\nid = {AUTHORITY_KEY:?}\nsuite = 1\npublic = {:?}", publics.authority_key);
+    for (approver, key) in APPROVERS.iter().zip(&publics.approvers) {
+        line!("\n[[authority.approver]]\nid = {:?}\nname = {:?}", approver.id, approver.name);
+        line!("body = {:?}\nkey = {key:?}", approver.body);
+    }
+    line!("\n[[authority.officer]]\nid = {OFFICER:?}\nname = \"Officer of the court\"");
+    line!("key = {:?}\ncertificate = \"{}\"", publics.officer_key, hex(&publics.officer_certificate));
+    out
+}
+
+/// 16 random bytes as a version 4 UUID (RFC 9562, §5.4).
+pub fn version4() -> Uuid {
+    uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid()
+}
