@@ -52,6 +52,12 @@ impl Key {
     }
 }
 
+impl From<SecretBox<[u8; KEY_LEN]>> for Key {
+    fn from(bytes: SecretBox<[u8; KEY_LEN]>) -> Self {
+        Self(bytes)
+    }
+}
+
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Key(…)")

@@ -78,14 +78,14 @@ pub struct PreviousAnswer {
 
 impl Answer {
     /// Goes through the items of the request in order: the place among the accepted ones, or why it was rejected.
-    pub fn each(&self, mut accepted: impl FnMut(usize), mut rejected: impl FnMut(Code)) {
+    pub fn each(&self, mut item: impl FnMut(Result<usize, Code>)) {
         let mut errors = self.errors.iter().peekable();
         let mut place = 0;
-        for item in 0..(self.pseudonyms.len() + self.errors.len()) {
-            match errors.next_if(|(at, _)| *at as usize == item) {
-                Some((_, code)) => rejected(*code),
+        for at in 0..(self.pseudonyms.len() + self.errors.len()) {
+            match errors.next_if(|(error_at, _)| *error_at as usize == at) {
+                Some((_, code)) => item(Err(*code)),
                 None => {
-                    accepted(place);
+                    item(Ok(place));
                     place += 1;
                 }
             }

@@ -1,0 +1,213 @@
+//! The data listener: sector systems ask for pseudonyms.
+//!
+//! `POST /v1/sectors/{sector}/pseudonyms`, in JSON or as text, one identifier a line. Admission is bounded in bytes under
+//! way, before a body is read; beyond it the answer is 503 at once.
+
+mod json;
+mod text;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::Response;
+use axum::http::header::CONTENT_LENGTH;
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+use super::body::{self, Content};
+use super::{Peer, Problem, openapi};
+use crate::access;
+use crate::code::Code;
+use crate::commit::{Job, Logged};
+use crate::metrics::{Counter, Registry};
+use crate::tokenize::{Answer, Refusal};
+use crate::vault::Vault;
+
+/// Most bytes of a request's body.
+pub const MAX_BODY: usize = 16 << 20;
+/// Bodies larger than this are worked on outside the threads that serve connections.
+const INLINE: usize = 8 << 10;
+/// Admission is counted in units of so many bytes.
+const UNIT: usize = 4 << 10;
+
+/// The data listener's state.
+pub struct DataDoor {
+    vault: Arc<Vault>,
+    /// Body bytes that may be under way.
+    admission: Semaphore,
+    /// Batches that may be worked on at once.
+    workers: Semaphore,
+    accepted: Arc<Counter>,
+    rejected: Arc<Counter>,
+    refused: Arc<Counter>,
+}
+
+impl DataDoor {
+    /// A door that lets at most `bytes` of bodies in at a time.
+    pub fn new(vault: Arc<Vault>, registry: &Registry, bytes: usize) -> Arc<Self> {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        Arc::new(Self {
+            vault,
+            admission: Semaphore::new(bytes / UNIT),
+            workers: Semaphore::new(workers),
+            accepted: registry.counter("cloison_identifiers_accepted_total", "Identifiers answered", None),
+            rejected: registry.counter("cloison_identifiers_rejected_total", "Identifiers rejected", None),
+            refused: registry.counter("cloison_batches_refused_total", "Tokenization requests refused", None),
+        })
+    }
+}
+
+/// The data listener's router.
+pub fn router(door: Arc<DataDoor>) -> Router {
+    Router::new()
+        .route("/v1/sectors/{sector}/pseudonyms", post(tokenize))
+        .with_state(door)
+        .route("/openapi.json", get(openapi::vault))
+}
+
+/// Pseudonyms for a batch of identifiers.
+///
+/// Order is kept; a bad identifier is `null` and an entry of `errors`, and never fails its neighbours. The answer comes
+/// when everything that it says is durable.
+#[utoipa::path(
+    post,
+    path = "/v1/sectors/{sector}/pseudonyms",
+    params(
+        ("sector" = String, Path, description = "Sector name"),
+        ("scheme" = Option<String>, Query, description = "text/plain only: the identifiers' scheme"),
+        ("purpose" = Option<String>, Query, description = "text/plain only: the purpose's code"),
+        ("epoch" = Option<u32>, Query, description = "text/plain only: the epoch to answer in"),
+        ("period" = Option<String>, Query, description = "text/plain only: the period to answer in"),
+        ("previous" = Option<bool>, Query, description = "Also the previous epoch's pseudonyms, while its overlap lasts"),
+    ),
+    request_body(
+        content(
+            (json::Batch = "application/json"),
+            (String = "text/plain", example = "AB123456\nBE9876\n"),
+        ),
+    ),
+    responses(
+        (status = 200, body = json::Pseudonyms),
+        (status = "4XX", body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = "5XX", body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn tokenize(
+    State(door): State<Arc<DataDoor>>,
+    Path(sector): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let peer = *request.extensions().get::<Peer>().ok_or(Code::Internal)?;
+    match answer(&door, peer, &sector, request).await {
+        Ok(response) => Ok(response),
+        Err(problem) => Err(door.refuse(peer, problem).await),
+    }
+}
+
+async fn answer(door: &Arc<DataDoor>, peer: Peer, sector: &str, request: Request) -> Result<Response<Body>, Problem> {
+    if door.vault.is_short_of_space() {
+        return Err(Problem::new(Code::AuditUnavailable).retry_after(30));
+    }
+    // A stranger's body is not even read.
+    if !door.vault.register().clients.contains_key(&peer.spki) {
+        return Err(Code::UnknownClient.into());
+    }
+    let content = body::content(request.headers())?;
+    let overloaded = || Problem::new(Code::Overloaded).retry_after(1);
+    let _admitted = door.admission.try_acquire_many(units(&request)).map_err(|_| overloaded())?;
+    let (parts, body) = request.into_parts();
+    let bytes = body::read(body, MAX_BODY).await?;
+
+    if bytes.len() <= INLINE {
+        let (answer, job) = prepare(&door.vault, peer, sector, &parts.uri, content, &bytes)?;
+        durable(door, answer, job, content).await
+    } else {
+        let _working = door.workers.acquire().await.map_err(|_| overloaded())?;
+        let (vault, sector) = (door.vault.clone(), sector.to_owned());
+        let prepared = tokio::task::spawn_blocking(move || {
+            prepare(&vault, peer, &sector, &parts.uri, content, &bytes)
+        });
+        let (answer, job) = prepared.await.map_err(|_| Problem::new(Code::Internal))??;
+        durable(door, answer, job, content).await
+    }
+}
+
+fn prepare(
+    vault: &Vault,
+    peer: Peer,
+    sector: &str,
+    uri: &axum::http::Uri,
+    content: Content,
+    bytes: &Bytes,
+) -> Result<(Answer, Job), Problem> {
+    match content {
+        Content::Json => json::prepare(vault, peer, sector, uri, bytes),
+        Content::Text => text::prepare(vault, peer, sector, uri, bytes),
+    }
+}
+
+/// Waits for the writer, and only then writes the answer.
+async fn durable(door: &DataDoor, answer: Answer, job: Job, content: Content) -> Result<Response<Body>, Problem> {
+    let busy = |code| Problem::new(code).retry_after(1);
+    door.vault.committer().submit(job).map_err(busy)?.durable().await.map_err(busy)?;
+    door.accepted.add(answer.pseudonyms.len() as u64);
+    door.rejected.add(answer.errors.len() as u64);
+    Ok(match content {
+        Content::Json => body::reply("application/json", json::write(&answer)),
+        Content::Text => body::reply("text/plain; charset=utf-8", text::write(&answer)),
+    })
+}
+
+impl DataDoor {
+    /// Logs a refusal before it is answered.
+    async fn refuse(&self, peer: Peer, problem: Problem) -> Problem {
+        self.refused.one();
+        super::control::note(&self.vault, peer, "tokenize", problem).await
+    }
+}
+
+fn units(request: &Request) -> u32 {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    // Without a length, room for the largest is taken.
+    (announced.unwrap_or(MAX_BODY).min(MAX_BODY) / UNIT + 1) as u32
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let problem = Problem::new(refusal.code);
+        let problem = match refusal.code {
+            Code::TooLarge => {
+                problem.detail(format!("at most {} identifiers a request", crate::tokenize::MAX_ITEMS))
+            }
+            _ => problem,
+        };
+        match refusal.retry_after {
+            Some(seconds) => problem.retry_after(u32::try_from(seconds).unwrap_or(u32::MAX)),
+            None => problem,
+        }
+    }
+}
+
+/// The refusal of a request whose permit was not given.
+fn permit<'a>(
+    vault: &Vault,
+    peer: Peer,
+    sector: &str,
+    scheme: &str,
+    purpose: Option<&'a str>,
+) -> Result<access::TokenizePermit, Problem> {
+    access::tokenize(vault, peer.spki, sector, scheme, purpose).map_err(Problem::new)
+}
+
+/// What a refusal looks like in the log.
+pub(super) fn refused(vault: &Vault, peer: Peer, operation: &'static str, code: Code) -> Job {
+    let actor = access::actor(vault.register(), peer.spki);
+    Job {
+        mappings: vec![],
+        changes: vec![],
+        count: None,
+        log: Logged::Refused { time: vault.now(), actor, operation, code },
+    }
+}

@@ -1,0 +1,197 @@
+//! A batch as JSON. Strings are borrowed from the body; the answer is written straight into its buffer.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use axum::http::Uri;
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::super::{Peer, Problem, body};
+use crate::audit::Domain;
+use crate::code::Code;
+use crate::commit::Job;
+use crate::pseudonym::{Pseudonym, TextWriter};
+use crate::tokenize::{self, Answer, DomainRequest, Wish};
+use crate::vault::Vault;
+
+/// A batch of identifiers of one scheme.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Batch<'a> {
+    /// Scheme id.
+    #[serde(borrow)]
+    #[schema(value_type = String, example = "cnie")]
+    scheme: Text<'a>,
+    /// At most 100 000 identifiers.
+    #[serde(borrow)]
+    #[schema(value_type = Vec<String>, example = json!(["AB123456", "be9876"]))]
+    identifiers: Vec<Text<'a>>,
+    /// Purpose code.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>, example = "billing")]
+    purpose: Option<Text<'a>>,
+    /// The domain to answer in; absent: the present one.
+    #[serde(default)]
+    domain: Option<Named>,
+}
+
+/// Epoch and period, where a client names them.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Named {
+    /// The epoch.
+    #[serde(default)]
+    epoch: Option<u32>,
+    /// `2026` or `2026-11`.
+    #[serde(default)]
+    period: Option<String>,
+}
+
+/// The answer to a batch.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct Pseudonyms {
+    /// Sector name.
+    sector: String,
+    /// The domain answered in.
+    domain: Domain,
+    /// How many identifiers were accepted.
+    accepted: u64,
+    /// How many were rejected.
+    rejected: u64,
+    /// In the order of the request; `null` for a rejected identifier.
+    pseudonyms: Vec<Option<String>>,
+    /// The previous epoch's, with `?previous=true` and while its overlap lasts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<Previous>,
+    /// One for each rejected identifier.
+    errors: Vec<ItemError>,
+}
+
+/// The previous epoch's pseudonyms.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct Previous {
+    /// Its domain.
+    domain: Domain,
+    /// In the order of the request.
+    pseudonyms: Vec<Option<String>>,
+}
+
+/// Why an identifier was rejected.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct ItemError {
+    /// Place in the request, from 0.
+    index: u32,
+    /// The item's code.
+    #[schema(value_type = String, example = "identifier-pattern")]
+    code: Code,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    #[serde(default)]
+    previous: bool,
+}
+
+/// A string that lies in the body where it has no escapes. (`Cow` alone is always copied within a `Vec`.)
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrow;
+        impl<'de> Visitor<'de> for Borrow {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Borrow)
+    }
+}
+
+pub(super) fn prepare(
+    vault: &Vault,
+    peer: Peer,
+    sector: &str,
+    uri: &Uri,
+    bytes: &[u8],
+) -> Result<(Answer, Job), Problem> {
+    let query: Query = body::query(uri)?;
+    let batch: Batch<'_> = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
+    let permit = super::permit(vault, peer, sector, &batch.scheme.0, batch.purpose.as_ref().map(|p| &*p.0))?;
+    let domain = batch.domain.map_or_else(DomainRequest::default, |named| DomainRequest {
+        epoch: named.epoch,
+        period: named.period,
+    });
+    let wish = Wish { domain, previous: query.previous };
+    Ok(tokenize::prepare(vault, &permit, &wish, batch.identifiers.iter().map(|text| Ok(&*text.0)))?)
+}
+
+/// Says where the body is malformed, not what stands there: serde_json's own words may quote an identifier.
+fn malformed(error: &serde_json::Error) -> Problem {
+    let wanted = r#"the body is {"scheme":…,"identifiers":[…],"purpose"?:…,"domain"?:{"epoch"?:…,"period"?:…}}"#;
+    let place = format!("{wanted}; see line {}, column {}", error.line(), error.column());
+    Problem::new(Code::MalformedBody).detail(place)
+}
+
+/// Writes an answer: the members of [`Pseudonyms`], without going through it.
+pub(super) fn write(answer: &Answer) -> Vec<u8> {
+    let items = answer.pseudonyms.len() + answer.errors.len();
+    let lists = 1 + usize::from(answer.previous.is_some());
+    let mut out = Vec::with_capacity(256 + lists * items * (TextWriter::MAX_LEN + 3) + answer.errors.len() * 64);
+    out.extend_from_slice(b"{\"sector\":");
+    value(&mut out, &answer.sector);
+    out.extend_from_slice(b",\"domain\":");
+    value(&mut out, &answer.domain);
+    out.extend_from_slice(
+        format!(",\"accepted\":{},\"rejected\":{},\"pseudonyms\":[", answer.pseudonyms.len(), answer.errors.len())
+            .as_bytes(),
+    );
+    list(&mut out, answer, &answer.pseudonyms, &answer.writer);
+    out.push(b']');
+    if let Some(previous) = &answer.previous {
+        out.extend_from_slice(b",\"previous\":{\"domain\":");
+        value(&mut out, &previous.domain);
+        out.extend_from_slice(b",\"pseudonyms\":[");
+        list(&mut out, answer, &previous.pseudonyms, &previous.writer);
+        out.extend_from_slice(b"]}");
+    }
+    out.extend_from_slice(b",\"errors\":");
+    let errors: Vec<_> = answer.errors.iter().map(|(index, code)| ItemError { index: *index, code: *code }).collect();
+    value(&mut out, &errors);
+    out.push(b'}');
+    out
+}
+
+fn value(out: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(out, value).expect("plain data into memory");
+}
+
+fn list(out: &mut Vec<u8>, answer: &Answer, pseudonyms: &[Pseudonym], writer: &TextWriter) {
+    let mut quoted = |out: &mut Vec<u8>, pseudonym| {
+        out.push(b'"');
+        writer.write(pseudonym, out);
+        out.extend_from_slice(b"\",");
+    };
+    if answer.errors.is_empty() {
+        pseudonyms.iter().for_each(|pseudonym| quoted(out, pseudonym));
+    } else {
+        answer.each(|item| match item {
+            Ok(place) => quoted(out, &pseudonyms[place]),
+            Err(_) => out.extend_from_slice(b"null,"),
+        });
+    }
+    if out.last() == Some(&b',') {
+        out.pop();
+    }
+}

@@ -1,0 +1,88 @@
+//! A batch as text: one identifier a line in, one pseudonym a line out, `!code` for a bad one.
+
+use axum::http::Uri;
+use serde::Deserialize;
+
+use super::super::{Peer, Problem, body};
+use crate::code::Code;
+use crate::commit::Job;
+use crate::pseudonym::TextWriter;
+use crate::tokenize::{self, Answer, DomainRequest, Wish};
+use crate::vault::Vault;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    scheme: String,
+    #[serde(default)]
+    purpose: Option<String>,
+    #[serde(default)]
+    epoch: Option<u32>,
+    #[serde(default)]
+    period: Option<String>,
+    #[serde(default)]
+    previous: bool,
+}
+
+pub(super) fn prepare(
+    vault: &Vault,
+    peer: Peer,
+    sector: &str,
+    uri: &Uri,
+    bytes: &[u8],
+) -> Result<(Answer, Job), Problem> {
+    let query: Query = body::query(uri)?;
+    let permit = super::permit(vault, peer, sector, &query.scheme, query.purpose.as_deref())?;
+    let domain = DomainRequest { epoch: query.epoch, period: query.period };
+    let wish = Wish { domain, previous: query.previous };
+    let lines = lines(bytes);
+    let items = lines.iter().map(|line| std::str::from_utf8(line).map_err(|_| Code::IdentifierNotUtf8));
+    Ok(tokenize::prepare(vault, &permit, &wish, items)?)
+}
+
+/// The lines of a body: LF or CR LF ends one; the last one may lack its end.
+fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    if bytes.is_empty() {
+        return vec![];
+    }
+    bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect()
+}
+
+/// Writes an answer. With previous pseudonyms a line has two columns, present and previous, with a tab between them.
+pub(super) fn write(answer: &Answer) -> Vec<u8> {
+    let items = answer.pseudonyms.len() + answer.errors.len();
+    let columns = 1 + usize::from(answer.previous.is_some());
+    let mut out = Vec::with_capacity(columns * items * (TextWriter::MAX_LEN + 1) + answer.errors.len() * 32);
+    answer.each(|item| {
+        match item {
+            Ok(place) => {
+                answer.writer.write(&answer.pseudonyms[place], &mut out);
+                if let Some(previous) = &answer.previous {
+                    out.push(b'\t');
+                    previous.writer.write(&previous.pseudonyms[place], &mut out);
+                }
+            }
+            Err(code) => {
+                out.push(b'!');
+                out.extend_from_slice(code.as_str().as_bytes());
+            }
+        }
+        out.push(b'\n');
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_where_people_expect() {
+        assert_eq!(lines(b""), Vec::<&[u8]>::new());
+        assert_eq!(lines(b"a\nb"), [b"a", b"b"]);
+        assert_eq!(lines(b"a\r\nb\r\n"), [b"a", b"b"]);
+        assert_eq!(lines(b"a\n\nb\n"), [&b"a"[..], b"", b"b"]);
+        assert_eq!(lines(b"\n"), Vec::<&[u8]>::new());
+    }
+}

@@ -1,0 +1,39 @@
+//! OpenAPI 3.1 at `/openapi.json`, generated from the handlers' own types.
+
+use std::sync::LazyLock;
+
+use axum::body::Body;
+use axum::http::Response;
+use utoipa::OpenApi;
+
+use super::{body, control, data, node};
+
+/// The vault's operations, on the data and control listeners.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "cloison vault", description = "Sector pseudonyms, epochs, releases. TLS 1.3 with client certificates."),
+    paths(data::tokenize, control::list_epochs, control::advance_epoch, control::release_mappings)
+)]
+struct VaultApi;
+
+/// The authority node's operations.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "cloison authority node", description = "Re-identification under a signed order. TLS 1.3 with client certificates."),
+    paths(node::reidentify)
+)]
+struct NodeApi;
+
+pub(super) async fn vault() -> Response<Body> {
+    static TEXT: LazyLock<String> = LazyLock::new(|| text(VaultApi::openapi()));
+    body::reply("application/json", TEXT.as_str())
+}
+
+pub(super) async fn node() -> Response<Body> {
+    static TEXT: LazyLock<String> = LazyLock::new(|| text(NodeApi::openapi()));
+    body::reply("application/json", TEXT.as_str())
+}
+
+fn text(api: utoipa::openapi::OpenApi) -> String {
+    api.to_json().expect("the description is plain data")
+}
