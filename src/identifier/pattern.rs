@@ -41,9 +41,13 @@ impl Pattern {
                     .determinize_size_limit(Some(4 * SIZE_LIMIT)),
             )
             .build(pattern)
-            .map_err(|error| match error.is_size_limit_exceeded() {
-                true => "the pattern is too large".to_owned(),
-                false => format!("the pattern is not a regular expression that can be used: {}", first_line(&error)),
+            .map_err(|error| {
+                let cause = first_line(&error);
+                // The builder says so itself only of the table; of the automaton before it, the text does.
+                match error.is_size_limit_exceeded() || cause.contains("exceeded limit") {
+                    true => "the pattern is too large".to_owned(),
+                    false => format!("the pattern is not a regular expression that can be used: {cause}"),
+                }
             })?;
         let start = table
             .start_state(&start::Config::new().anchored(Anchored::Yes))

@@ -194,7 +194,8 @@ fn needed_list<T: Field>(table: &mut Table<'_, '_>, name: &'static str, faults: 
     let list = table.list(name, faults);
     if list.is_empty() && faults.count() == before {
         let what = format!("{} has no `{name}`", table.called());
-        faults.push(table.line, what, format!("{name} = [{}]", T::EXAMPLE));
+        let line = table.line_of(name, faults);
+        faults.push(line, what, format!("{name} = [{}]", T::EXAMPLE));
     }
     list
 }
@@ -216,10 +217,12 @@ fn organisation(table: &mut Table<'_, '_>, faults: &mut Faults) -> OrganisationE
 fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
     let no = At { line: table.line, value: false };
     let (mut by_controller, mut by_purpose, mut period) = (Some(no.clone()), Some(no), None);
+    let mut period_known = true;
     if let Some(mut granularity) = table.table("granularity", faults) {
         by_controller = granularity.or("controller", false, faults);
         by_purpose = granularity.or("purpose", false, faults);
         period = granularity.optional("period", faults);
+        period_known = period.is_some() || !granularity.has("period");
         granularity.finish(faults);
     }
     let reversible = table.required("reversible", faults);
@@ -240,7 +243,8 @@ fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
         purposes: table.list("purposes", faults),
         authorities: table.list("authorities", faults),
         epoch_overlap_days: table.or("epoch-overlap-days", 0, faults),
-        period_grace_days: table.or("period-grace-days", 0, faults),
+        // Without knowing the period there is no judging its grace.
+        period_grace_days: table.or("period-grace-days", 0, faults).filter(|_| period_known),
         retention_years: match kept {
             true => table.required("retention-years", faults),
             false => table.or("retention-years", 0, faults),

@@ -67,9 +67,10 @@ pub(super) fn facts(file: &RegisterFile, schemes: &BTreeMap<Id, Arc<Scheme>>) ->
         facts.push(FrozenFact::new(format!("purpose/{}", id.value), &[], id.line));
     }
     for entry in &file.schemes {
-        let rules = schemes.get(&entry.id.as_ref()?.value)?.rules();
+        let id = entry.id.as_ref()?;
+        let rules = schemes.get(&id.value)?.rules();
         let values = [rules.pattern.as_bytes(), rules.separators.as_bytes(), rules.check.as_str().as_bytes()];
-        facts.push(FrozenFact::new(format!("scheme/{}", rules.id), &values, entry.pattern.as_ref()?.line));
+        facts.push(FrozenFact::new(format!("scheme/{}", rules.id), &values, id.line));
     }
     Some(facts)
 }

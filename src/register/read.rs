@@ -123,6 +123,11 @@ impl<'t, 'i> Table<'t, 'i> {
         self.fields.contains_key(name)
     }
 
+    /// The line of the field, or of the table that lacks it.
+    pub(super) fn line_of(&self, name: &str, faults: &Faults) -> usize {
+        self.fields.get(name).map_or(self.line, |value| faults.line(&value.span()))
+    }
+
     fn get(&mut self, name: &'static str, faults: &Faults) -> Option<(usize, &'t DeValue<'i>)> {
         self.known.insert(name);
         self.fields.get(name).map(|value| (faults.line(&value.span()), value.get_ref()))

@@ -226,9 +226,11 @@ fn clients(file: &RegisterFile, faults: &mut Faults) {
         }
         let mut listed = Unique::new("sector");
         let mut usable = BTreeSet::new();
+        let mut all_known = !client.sectors.is_empty(); // else the fault is there already
         for name in &client.sectors {
             listed.note(&Some(At { line: name.line, value: name.0.as_str() }), &called, faults);
             let Some(sector) = sectors.get(name.0.as_str()) else {
+                all_known = false;
                 let known: Vec<&str> = sectors.keys().copied().collect();
                 let what = format!("{called} names the unknown sector `{}`", shown(&name.0));
                 faults.push(name.line, what, format!("one of: {}", known.join(", ")));
@@ -243,7 +245,7 @@ fn clients(file: &RegisterFile, faults: &mut Faults) {
             }
         }
         for purpose in &client.purposes {
-            if purposes.has(&purpose.value) && !usable.contains(&purpose.value) {
+            if all_known && purposes.has(&purpose.value) && !usable.contains(&purpose.value) {
                 let what = format!("{called} has the purpose `{}`, which none of its sectors declares", purpose.value);
                 faults.push(purpose.line, what, "a purpose of one of its sectors, or nothing");
             }
