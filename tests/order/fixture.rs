@@ -1,0 +1,80 @@
+//! The register of `tests/vectors/order-register.toml`, and orders made under it.
+
+use std::sync::Arc;
+
+use cloison::jws;
+use cloison::order::{ActiveOrder, Basis, ORDER_TYP, Payload, Scope, check};
+use cloison::pseudonym::{Pseudonym, TextWriter};
+use cloison::register::{self, Authority, Id, Register, TextForm};
+use ed25519_dalek::SigningKey;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+/// The path of one of `tests/vectors/`.
+pub fn vector(name: &str) -> String {
+    format!("{}/tests/vectors/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+pub fn id(text: &str) -> Id {
+    Id::parse(text).expect(text)
+}
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().expect(text)
+}
+
+/// The instant at which the orders of the vectors are judged.
+pub fn now() -> Timestamp {
+    at("2026-11-22T12:00:00Z")
+}
+
+/// The private key of a person in the vectors.
+pub fn key(person: &str) -> SigningKey {
+    SigningKey::from_bytes(&Sha256::digest(format!("cloison order vectors: {person}")).into())
+}
+
+pub fn register() -> Register {
+    let text = std::fs::read_to_string(vector("order-register.toml")).unwrap();
+    register::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+/// The register with its court bent.
+pub fn register_with(change: impl FnOnce(&mut Authority)) -> Register {
+    let mut register = register();
+    let court = Arc::make_mut(register.authorities.get_mut(&id("court")).unwrap());
+    change(court);
+    register
+}
+
+/// A pseudonym of `health`, all of whose bytes are `n`.
+pub fn pseudonym(n: u8) -> String {
+    TextWriter::new(TextForm::Bech32m, "sante", 3).text(&Pseudonym::from_bytes([n; 16]))
+}
+
+/// A judicial order over the pseudonyms 1 and 2 of `health`, for the officer driss.
+pub fn payload() -> Payload {
+    Payload {
+        aud: id("vectors"),
+        id: "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d".parse().unwrap(),
+        authority: id("court"),
+        basis: Basis::Judicial,
+        case: "RABAT/2026-17.A".into(),
+        purpose: id("investigation"),
+        sectors: vec!["health".into()],
+        scope: Scope::Listed([("health".into(), vec![pseudonym(1), pseudonym(2)])].into()),
+        not_before: at("2026-11-22T09:00:00Z"),
+        not_after: at("2026-11-25T09:00:00Z"),
+        officers: vec![id("driss")],
+    }
+}
+
+/// An order, signed by each of `signers` with their own keys.
+pub fn signed(payload: &Payload, signers: &[&str]) -> String {
+    signers.iter().fold(jws::draft(&payload.write().unwrap()), |text, signer| {
+        jws::add_signature(&text, ORDER_TYP, signer, &key(signer)).unwrap()
+    })
+}
+
+pub fn active(payload: &Payload) -> ActiveOrder {
+    check(&signed(payload, &["amina", "brahim", "chadia"]), &register(), now()).unwrap()
+}
