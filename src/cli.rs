@@ -107,6 +107,20 @@ impl Display for Error {
     }
 }
 
+/// Reads a text file of at most 2 MiB.
+///
+/// # Errors
+/// When it cannot be read, is longer, or is not UTF-8.
+pub fn read_text(path: &std::path::Path) -> Result<String, Error> {
+    use std::io::Read as _;
+    const MOST: u64 = 2 << 20;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| Error::file(path, &error))?;
+    file.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| Error::file(path, &error))?;
+    let text = String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= MOST);
+    text.ok_or_else(|| Error::new(format_args!("{}: no text of at most 2 MiB", path.display()), "check the path"))
+}
+
 /// Writes a result to standard output, with a line end. Commands use this and not `println!`, which panics when the
 /// reader has gone.
 ///
