@@ -12,7 +12,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod client;
+pub mod demo;
+pub mod epoch;
 pub mod init;
+pub mod reidentify;
+mod remote;
 
 /// A pseudonym of its own for every sector, and a way back only under a signed order.
 #[derive(Parser)]
@@ -32,13 +37,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Init(init::Args),
+    #[command(subcommand)]
+    Client(client::Command),
+    Reidentify(reidentify::Args),
+    #[command(subcommand)]
+    Epoch(epoch::Command),
 }
 
 /// Reads the command line, runs it and says what went wrong. Called by `main` and by nothing else.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(args),
         Command::Init(args) => init::run(args),
+        Command::Client(command) => client::run(command),
+        Command::Reidentify(args) => reidentify::run(args),
+        Command::Epoch(command) => epoch::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

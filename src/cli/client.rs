@@ -11,12 +11,10 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use self::batches::{Batch, Batches};
 use super::remote::{self, ClientFile};
 use super::{Error, output_error};
-use crate::client::{Answer, Client};
+use crate::client::{self, Client, ClientError};
 
 /// How long one batch may wait for a busy vault or a lost connection before the command gives up.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How long to wait when the vault does not say.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Do what a sector system does
 #[derive(clap::Subcommand)]
@@ -91,10 +89,12 @@ impl Tokenize {
 
 /// The request's path and query. Names that are none are left to the vault to refuse, but must not become other paths.
 pub(super) fn path(sector: &str, scheme: &str, purpose: Option<&str>, previous: bool) -> String {
-    let mut path = format!("/v1/sectors/{}/pseudonyms?scheme={}", remote::escape(sector), remote::escape(scheme));
+    // A part's encoding leaves no character that means something in a query, either.
+    let value = |text: &str| client::path(&[text])[1..].to_owned();
+    let mut path = client::path(&["v1", "sectors", sector, "pseudonyms"]);
+    path += &format!("?scheme={}", value(scheme));
     if let Some(purpose) = purpose {
-        path += "&purpose=";
-        path += &remote::escape(purpose);
+        path += &format!("&purpose={}", value(purpose));
     }
     if previous {
         path += "&previous=true";
@@ -137,10 +137,10 @@ pub(super) fn stream(
     bar: &ProgressBar,
 ) -> Result<Totals, Error> {
     let started = Instant::now();
-    let mut totals = Totals::default();
+    let (mut totals, mut answers) = (Totals::default(), Vec::new());
     for batch in Batches::read_ahead(input, batch) {
         let batch = batch.map_err(|error| Error::new(format_args!("standard input: {error}"), "check the input"))?;
-        let answers = target.send(&batch, totals.items)?;
+        target.send(&batch, totals.items, &mut answers)?;
         let lines = answers.iter().filter(|byte| **byte == b'\n').count();
         if lines != batch.lines {
             return Err(stopped(totals.items, "the vault answered another number of lines than it was sent"));
@@ -157,23 +157,16 @@ pub(super) fn stream(
 
 impl Target<'_> {
     /// Sends one batch until it is answered. Sending it twice is harmless: the same line gives the same pseudonym.
-    fn send(&self, batch: &Batch, done: u64) -> Result<Vec<u8>, Error> {
+    fn send(&self, batch: &Batch, done: u64, answers: &mut Vec<u8>) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let (pause, reason) = match self.client.post(&self.path, "text/plain", &batch.bytes) {
-                Ok(Answer { status: 200, body, .. }) => return Ok(body),
-                Ok(answer) if matches!(answer.status, 429 | 503) => {
-                    (answer.retry_after.unwrap_or(PAUSE), remote::refused(&answer))
-                }
-                Ok(answer) => return Err(after(done, remote::refused(&answer))),
-                // A vault that was never reached is more likely a wrong address than a passing fault.
-                Err(error) if done == 0 => return Err(remote::unreachable(&error)),
-                Err(error) => (PAUSE, remote::unreachable(&error)),
-            };
-            if Instant::now() + pause > deadline {
-                return Err(after(done, reason));
+            let Err(error) = self.client.post(&self.path, "text/plain", &batch.bytes, answers) else { return Ok(()) };
+            // A vault that was never reached is more likely a wrong address than a passing fault.
+            let hopeless = done == 0 && matches!(error, ClientError::Connection { .. });
+            match error.retry_after() {
+                Some(pause) if !hopeless && Instant::now() + pause < deadline => std::thread::sleep(pause),
+                _ => return Err(after(done, remote::failed(&error))),
             }
-            std::thread::sleep(pause);
         }
     }
 }

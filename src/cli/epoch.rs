@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::remote::{self, ClientFile};
 use super::{Error, print, print_json};
-use crate::client::Client;
+use crate::client::{self, Client};
 
 /// See or advance the epochs of a sector
 #[derive(clap::Subcommand)]
@@ -83,18 +83,17 @@ pub fn run(command: Command) -> Result<(), Error> {
 
 /// Asks the vault for a sector's epochs.
 pub(super) fn list(client: &Client, sector: &str) -> Result<Epochs, Error> {
-    remote::read(&client.get(&path(sector)).map_err(|error| remote::unreachable(&error))?)
+    client.get_json(&path(sector)).map_err(|error| remote::failed(&error))
 }
 
 /// Has the vault begin a new epoch.
 pub(super) fn advance(client: &Client, sector: &str, own_secret: bool) -> Result<Epochs, Error> {
-    let body = serde_json::json!({ "own_secret": own_secret }).to_string();
-    let answer = client.post(&path(sector), "application/json", body.as_bytes());
-    remote::read(&answer.map_err(|error| remote::unreachable(&error))?)
+    let wish = serde_json::json!({ "own_secret": own_secret });
+    client.post_json(&path(sector), &wish).map_err(|error| remote::failed(&error))
 }
 
 fn path(sector: &str) -> String {
-    format!("/v1/sectors/{}/epochs", remote::escape(sector))
+    client::path(&["v1", "sectors", sector, "epochs"])
 }
 
 impl Epochs {

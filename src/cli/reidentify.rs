@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::remote::{self, ClientFile};
 use super::{Error, print, print_json};
-use crate::client::{Answer, Client};
+use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::keys::file::read_signing_key;
@@ -96,7 +96,7 @@ pub fn run(args: Args) -> Result<(), Error> {
     let pseudonyms = if args.pseudonyms.is_empty() { from_input()? } else { args.pseudonyms };
     let client = args.client.open()?;
     let asking = Asking { order: &order, officer: &officer, key: &key, sector: &sector, pseudonyms: &pseudonyms };
-    let opened: Opened = remote::read(&ask(&client, &asking)?)?;
+    let opened = ask(&client, &asking)?.map_err(|error| remote::failed(&error))?;
     if args.json {
         print_json(&opened)?;
     } else {
@@ -111,8 +111,8 @@ pub fn run(args: Args) -> Result<(), Error> {
     }
 }
 
-/// Signs the request and sends it with the order to the authority node.
-pub(super) fn ask(client: &Client, asking: &Asking<'_>) -> Result<Answer, Error> {
+/// Signs the request and sends it with the order to the authority node. The inner result is what came of the sending.
+pub(super) fn ask(client: &Client, asking: &Asking<'_>) -> Result<Result<Opened, ClientError>, Error> {
     let unusable = |refusal: order::Refusal| Error::new(refusal, "`cloison order check` says what is wrong with an order");
     let deployment = payload(asking.order)?.aud;
     let request = NewRequest {
@@ -130,8 +130,7 @@ pub(super) fn ask(client: &Client, asking: &Asking<'_>) -> Result<Answer, Error>
         "sector": asking.sector,
         "pseudonyms": asking.pseudonyms,
     });
-    let answer = client.post("/v1/reidentifications", "application/json", body.to_string().as_bytes());
-    answer.map_err(|error| remote::unreachable(&error))
+    Ok(client.post_json("/v1/reidentifications", &body))
 }
 
 /// What an order says, before anybody checked it.

@@ -1,13 +1,11 @@
 //! What all commands share that talk to a vault or an authority node.
 
-use std::path::PathBuf;
-
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
 
 use super::Error;
-use crate::client::{Answer, Client, ClientError};
+use crate::client::{Client, ClientError};
 use crate::code::Code;
+use crate::config::ClientConfig;
 
 /// The argument that says where to go, and as whom.
 #[derive(clap::Args)]
@@ -28,63 +26,25 @@ impl ClientFile {
 }
 
 /// The same for a path that is no argument.
-pub fn open(file: &std::path::Path) -> Result<Client, Error> {
-    Client::open(file).map_err(|error| Error::new(error, "`cloison init` writes such files to clients/; keys are 0600"))
-}
-
-/// RFC 9457, as far as we show it.
-#[derive(Deserialize)]
-struct Problem {
-    code: Code,
-    title: Option<String>,
-    detail: Option<String>,
-}
-
-/// The code of a refusal, when it has one of ours.
-pub fn code_of(answer: &Answer) -> Option<Code> {
-    serde_json::from_slice::<Problem>(&answer.body).ok().map(|problem| problem.code)
-}
-
-/// What a refusal means to the person at the keyboard.
-pub fn refused(answer: &Answer) -> Error {
-    match serde_json::from_slice::<Problem>(&answer.body) {
-        Ok(Problem { code, title, detail }) => {
-            let why = detail.or(title).unwrap_or_default();
-            Error::new(format_args!("refused: {code}: {why}"), advice(code))
-        }
-        Err(_) => Error::new(
-            format_args!("the server answered with HTTP status {} and no reason", answer.status),
-            "check that `url` in the client file leads to a cloison listener of the right kind",
-        ),
-    }
-}
-
-/// Reads a successful answer.
 ///
 /// # Errors
-/// When it is a refusal, or not the JSON that the operation answers with.
-pub fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Error> {
-    if answer.status != 200 {
-        return Err(refused(answer));
-    }
-    serde_json::from_slice(&answer.body).map_err(|_| {
-        Error::new("the answer is not what this version understands", "use the same version of cloison on both sides")
-    })
+/// When the file, or one that it names, cannot be read or is not what it should be.
+pub fn open(file: &Path) -> Result<Client, Error> {
+    const HINT: &str = "`cloison init` writes such files to clients/; private keys have mode 0600";
+    let config = ClientConfig::load(file).map_err(|error| Error::new(error, HINT))?;
+    Client::new(&config).map_err(|error| Error::new(error, HINT))
 }
 
-/// No answer at all.
-pub fn unreachable(error: &ClientError) -> Error {
-    Error::new(error, "check `url` and `ca` in the client file, and that the server runs and is ready")
-}
-
-/// Percent-encoding (RFC 3986 §2.1) of everything that is not unreserved.
-pub fn escape(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            byte => format!("%{byte:02X}"),
-        })
-        .collect()
+/// What a failed request means to the person at the keyboard.
+pub fn failed(error: &ClientError) -> Error {
+    let hint = match error {
+        ClientError::Setup(_) => "check the certificates and the key that the client file names",
+        ClientError::Connection { .. } => "check `url` and `ca` in the client file, and that the server runs and is ready",
+        ClientError::Answer { .. } => "check that `url` in the client file leads to a cloison listener of the right kind",
+        ClientError::Request => "report this as a fault of cloison",
+        ClientError::Problem(problem) => problem.known().map_or("use the same version on both sides", advice),
+    };
+    Error::new(error, hint)
 }
 
 /// What to do next.
