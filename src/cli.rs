@@ -12,7 +12,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod client;
+pub mod demo;
+pub mod epoch;
 pub mod init;
+pub mod reidentify;
+mod remote;
 
 /// A pseudonym of its own for every sector, and a way back only under a signed order.
 #[derive(Parser)]
@@ -32,13 +37,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Init(init::Args),
+    #[command(subcommand)]
+    Client(client::Command),
+    Reidentify(reidentify::Args),
+    #[command(subcommand)]
+    Epoch(epoch::Command),
 }
 
 /// Reads the command line, runs it and says what went wrong. Called by `main` and by nothing else.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(args),
         Command::Init(args) => init::run(args),
+        Command::Client(command) => client::run(command),
+        Command::Reidentify(args) => reidentify::run(args),
+        Command::Epoch(command) => epoch::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -105,6 +120,20 @@ impl Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.message)
     }
+}
+
+/// Reads a text file of at most 2 MiB.
+///
+/// # Errors
+/// When it cannot be read, is longer, or is not UTF-8.
+pub fn read_text(path: &std::path::Path) -> Result<String, Error> {
+    use std::io::Read as _;
+    const MOST: u64 = 2 << 20;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| Error::file(path, &error))?;
+    file.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| Error::file(path, &error))?;
+    let text = String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= MOST);
+    text.ok_or_else(|| Error::new(format_args!("{}: no text of at most 2 MiB", path.display()), "check the path"))
 }
 
 /// Writes a result to standard output, with a line end. Commands use this and not `println!`, which panics when the

@@ -18,19 +18,18 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use self::certificates::{Ca, Use};
-use self::keys::{Chest, digest_hex, public_hex};
+use self::keys::{Chest, public_hex};
 use self::layout::Folder;
 use self::register_text::{APPROVERS, AUTHORITY, AUTHORITY_KEY, Facts, OFFICER, OPERATOR, Publics};
 use crate::cli::{Error, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::{AuthoritySecret, IdentitySecret, SectorSecret};
 use crate::register::Id;
+use crate::register::sign::{SignError, sign};
 use crate::seal::segment::AuthorityPrivateKey;
 
 /// The body whose signature no register goes without.
 const COMMISSION: &str = "cndp";
-/// The `typ` of the register's signatures.
-const REGISTER_TYP: &str = "cloison-register+json";
 
 /// Start a deployment: configuration, register, keys and certificates in a new folder
 #[derive(clap::Args)]
@@ -214,19 +213,17 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
             authority_key: HEXLOWER.encode(authority_key.public()),
         },
     );
-    // What we write must be what we accept.
-    let parsed = crate::register::parse(&register).map_err(|faults| {
-        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        Error::new(format_args!("the register: {}", faults.join("\n")), "report this as a fault of cloison")
-    })?;
     folder.public("register.toml", &register)?;
-    let payload = serde_json::json!({ "aud": plan.deployment, "version": 1, "sha256": digest_hex(&register) });
-    let mut signatures = crate::jws::draft(payload.to_string().as_bytes());
+    let mut signatures = None;
     for (id, _, key) in &register_keys {
-        signatures = crate::jws::add_signature(&signatures, REGISTER_TYP, id, key)
-            .map_err(|error| Error::new(format_args!("the register: {error}"), "report this as a fault of cloison"))?;
+        // Signing reads the register first: what we write must be what we accept.
+        let kid = Id::parse(id).ok_or_else(|| fault(&"a register key's id is none"))?;
+        signatures = Some(sign(&register, signatures.as_deref(), &kid, key).map_err(|error| match error {
+            SignError::Faults(faults) => fault(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+            SignError::Jws(error) => fault(&error),
+        })?);
     }
-    folder.public("register.jws", &signatures)?;
+    folder.public("register.jws", &signatures.unwrap_or_default())?;
 
     // --- configuration, last: without it nothing starts
     for path in ["orders", "input", "data/vault", "data/node"] {
@@ -244,7 +241,7 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     let fingerprints = chest.fingerprints;
     if plan.example {
         let roots = example::Roots { identity, sector, approvers: &approvers };
-        example::finish(&folder, &parsed, &roots, midnight(today)?, &fingerprints)?;
+        example::finish(&folder, &register, &roots, midnight(today)?, &fingerprints)?;
     }
     folder.finish()?;
     Ok(Made {
@@ -262,6 +259,10 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
         secrets: fingerprints.into_iter().map(|(_, path)| path).collect(),
         certificates_until: ca.until,
     })
+}
+
+fn fault(what: &dyn std::fmt::Display) -> Error {
+    Error::new(format_args!("the new register: {what}"), "report this as a fault of cloison")
 }
 
 fn client_file(id: &str, url: &str) -> String {

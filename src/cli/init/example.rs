@@ -56,12 +56,13 @@ pub struct Roots<'a> {
 /// Writes the order, the warning and the list.
 pub fn finish(
     folder: &Folder,
-    register: &Register,
+    register: &str,
     roots: &Roots<'_>,
     today: Timestamp,
     fingerprints: &[([u8; 32], String)],
 ) -> Result<(), Error> {
-    folder.public("orders/example.jws", &order(register, roots, today)?)?;
+    let register = crate::register::parse(register).map_err(|_| fault(&"the register has faults"))?;
+    folder.public("orders/example.jws", &order(&register, roots, today)?)?;
     folder.public("README.md", README)?;
     let mut list = String::new();
     for (fingerprint, path) in fingerprints {
@@ -72,9 +73,6 @@ pub fn finish(
 
 /// An order for one pseudonym of the first epoch, signed by the first and the last approver, who are of two bodies.
 fn order(register: &Register, roots: &Roots<'_>, today: Timestamp) -> Result<String, Error> {
-    let fault = |what: &dyn std::fmt::Display| {
-        Error::new(format_args!("the example order: {what}"), "report this as a fault of cloison")
-    };
     let id = |text: &str| Id::parse(text).ok_or_else(|| fault(&"an id is none"));
     let order = Payload {
         aud: register.deployment.clone(),
@@ -96,6 +94,10 @@ fn order(register: &Register, roots: &Roots<'_>, today: Timestamp) -> Result<Str
             .map_err(|error| fault(&error))?;
     }
     Ok(text)
+}
+
+fn fault(what: &dyn std::fmt::Display) -> Error {
+    Error::new(format_args!("the example order: {what}"), "report this as a fault of cloison")
 }
 
 /// The card's pseudonym in the sector's first epoch (the sector has no granularity).

@@ -4,7 +4,6 @@ use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{EncodePrivateKey as _, KeypairBytes};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::certificates::{Ca, Leaf};
@@ -71,9 +70,4 @@ impl<'a> Chest<'a> {
 /// An Ed25519 public key as the register and the configuration write it.
 pub fn public_hex(key: &SigningKey) -> String {
     HEXLOWER.encode(key.verifying_key().as_bytes())
-}
-
-/// SHA-256 of a register file, as its signature quotes it.
-pub fn digest_hex(text: &str) -> String {
-    HEXLOWER.encode(&Sha256::digest(text))
 }

@@ -1,0 +1,158 @@
+//! Lines of any input, in batches, read ahead by a thread of its own in bounded memory.
+
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::sync::mpsc;
+
+/// No identifier is this long, so that a longer line may be cut here: it is rejected in either case.
+const MAX_LINE: usize = 4 * 1024;
+/// A batch is closed at this size even when it has fewer lines: the vault takes 16 MiB.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Some lines of the input.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// How many.
+    pub(super) lines: usize,
+    /// The lines, each with its line end.
+    pub(super) bytes: Vec<u8>,
+    /// Bytes of the input that they took.
+    pub(super) taken: u64,
+}
+
+/// Reads batches off an input.
+pub(super) struct Batches<R> {
+    input: BufReader<R>,
+    lines: usize,
+    begun: bool,
+}
+
+impl<R: Read> Batches<R> {
+    fn new(input: R, lines: usize) -> Self {
+        Self { input: BufReader::with_capacity(1 << 20, input), lines, begun: false }
+    }
+
+    /// Batches of `lines` lines; the next ones are read while the caller works on one.
+    pub(super) fn read_ahead(input: R, lines: usize) -> impl Iterator<Item = io::Result<Batch>>
+    where
+        R: Send + 'static,
+    {
+        let (sender, receiver) = mpsc::sync_channel(2);
+        std::thread::spawn(move || {
+            for batch in Batches::new(input, lines) {
+                let last = batch.is_err();
+                if sender.send(batch).is_err() || last {
+                    return;
+                }
+            }
+        });
+        receiver.into_iter()
+    }
+
+    /// Appends the next line to `batch`; false at the end of the input.
+    fn line(&mut self, batch: &mut Batch) -> io::Result<bool> {
+        let start = batch.bytes.len();
+        let mut any = false;
+        loop {
+            let chunk = match self.input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                chunk => chunk?,
+            };
+            if chunk.is_empty() {
+                break;
+            }
+            any = true;
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let text = &chunk[..end.unwrap_or(chunk.len())];
+            let room = MAX_LINE.saturating_sub(batch.bytes.len() - start);
+            batch.bytes.extend_from_slice(&text[..text.len().min(room)]);
+            let taken = end.map_or(chunk.len(), |end| end + 1);
+            self.input.consume(taken);
+            batch.taken += taken as u64;
+            if end.is_some() {
+                break;
+            }
+        }
+        if !any {
+            return Ok(false);
+        }
+        if !std::mem::replace(&mut self.begun, true) && batch.bytes.starts_with(b"\xef\xbb\xbf") {
+            // Spreadsheets write a byte order mark; it is no part of the first identifier.
+            batch.bytes.drain(..3);
+        }
+        if batch.bytes.len() > start && batch.bytes.last() == Some(&b'\r') {
+            batch.bytes.pop();
+        }
+        batch.bytes.push(b'\n');
+        batch.lines += 1;
+        Ok(true)
+    }
+}
+
+impl<R: Read> Iterator for Batches<R> {
+    type Item = io::Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut batch = Batch::default();
+        while batch.lines < self.lines && batch.bytes.len() < MAX_BYTES {
+            match self.line(&mut batch) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        (batch.lines > 0).then_some(Ok(batch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(input: &[u8], lines: usize) -> Vec<String> {
+        Batches::new(input, lines).map(|batch| String::from_utf8(batch.unwrap().bytes).unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_stay_in_order_and_none_is_lost() {
+        assert_eq!(texts(b"a\nb\nc\nd\ne", 2), ["a\nb\n", "c\nd\n", "e\n"]);
+        assert_eq!(texts(b"a\n\nb\n", 10), ["a\n\nb\n"]);
+        assert_eq!(texts(b"", 10), [""; 0]);
+        assert_eq!(texts(b"\n", 10), ["\n"]);
+    }
+
+    #[test]
+    fn foreign_line_ends_and_marks_are_no_part_of_an_identifier() {
+        assert_eq!(texts(b"\xef\xbb\xbfa\r\nb\r\n\r\n", 10), ["a\nb\n\n"]);
+    }
+
+    #[test]
+    fn a_line_without_end_takes_bounded_memory_and_one_place() {
+        let mut input = vec![b'x'; 3_000_000];
+        input.extend_from_slice(b"\nb\n");
+        let batches: Vec<_> = Batches::new(&input[..], 10).map(Result::unwrap).collect();
+        assert_eq!((batches.len(), batches[0].lines), (1, 2));
+        assert_eq!(batches[0].bytes.len(), MAX_LINE + 1 + 2);
+        assert_eq!(batches[0].taken, input.len() as u64);
+    }
+
+    #[test]
+    fn a_batch_is_closed_before_it_is_too_large() {
+        let input = vec![b'x'; 100].into_iter().chain([b'\n']).cycle().take(101 * 200_000).collect::<Vec<_>>();
+        let batches: Vec<_> = Batches::new(&input[..], 1_000_000).map(Result::unwrap).collect();
+        assert!(batches.iter().all(|batch| batch.bytes.len() < MAX_BYTES + MAX_LINE + 2));
+        assert_eq!(batches.iter().map(|batch| batch.lines).sum::<usize>(), 200_000);
+    }
+
+    #[test]
+    fn a_broken_input_is_told_once() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("gone"))
+            }
+        }
+        let all: Vec<_> = Batches::read_ahead(Broken, 2).collect();
+        assert_eq!(all.len(), 1);
+        assert!(all[0].is_err());
+    }
+}

@@ -1,0 +1,168 @@
+//! `cloison reidentify`: an officer executes an order.
+
+use std::io::BufRead as _;
+use std::path::PathBuf;
+
+use ed25519_dalek::SigningKey;
+use serde::{Deserialize, Serialize};
+
+use super::remote::{self, ClientFile};
+use super::{Error, print, print_json};
+use crate::client::{Client, ClientError};
+use crate::clock::{Clock as _, SystemClock};
+use crate::code::Code;
+use crate::keys::file::read_signing_key;
+use crate::order::{self, NewRequest, Payload};
+use crate::register::Id;
+
+/// Ask, as an officer, who is behind pseudonyms, under a signed order
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison reidentify --order orders/17.jws --key secrets/people/officer.pem --client clients/officer.toml sante1p…\n  \
+    cloison reidentify --order orders/17.jws --key officer.pem --sector health < pseudonyms.txt > persons.tsv\n\n\
+    Prints one line an item: pseudonym, scheme and value, or `!` and a code. The vault and the authority node each check \
+    the order and write to their logs before anything is opened. Exit codes: 0 all found; 3 some were not; 1 refused.")]
+pub struct Args {
+    /// The order, signed
+    #[arg(long, value_name = "FILE")]
+    order: PathBuf,
+    /// The officer's own private key (PKCS#8 PEM, mode 0600), to sign this request
+    #[arg(long, value_name = "FILE", env = "CLOISON_OFFICER_KEY")]
+    key: PathBuf,
+    /// The officer's id, where the order names several
+    #[arg(long, value_name = "ID")]
+    officer: Option<String>,
+    /// The sector, where the order names several
+    #[arg(long)]
+    sector: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+    /// The pseudonyms; none: read from standard input, one a line
+    pseudonyms: Vec<String>,
+}
+
+/// What the authority node answers.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Opened {
+    order: String,
+    sector: String,
+    entry: u64,
+    pub(super) items: Vec<Item>,
+}
+
+/// One of the pseudonyms asked for: an identifier or a code.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Item {
+    pub(super) pseudonym: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scheme: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<Code>,
+}
+
+/// Who asks, with what.
+pub(super) struct Asking<'a> {
+    pub(super) order: &'a str,
+    pub(super) officer: &'a Id,
+    pub(super) key: &'a SigningKey,
+    pub(super) sector: &'a str,
+    pub(super) pseudonyms: &'a [String],
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the order cannot be used or the node refuses; with exit code 3 when some items were not found.
+pub fn run(args: Args) -> Result<(), Error> {
+    let order = super::read_text(&args.order)?;
+    let payload = payload(&order)?;
+    let officer = match args.officer {
+        Some(officer) => Id::parse(&officer).ok_or_else(|| Error::usage("--officer is no id", "as the order spells it"))?,
+        None => only(&payload.officers, "officers", "--officer")?.clone(),
+    };
+    let sector = match args.sector {
+        Some(sector) => sector,
+        None => only(&payload.sectors, "sectors", "--sector")?.clone(),
+    };
+    let key = read_signing_key(&args.key)
+        .map_err(|error| Error::new(error, "the officer's own key is needed to sign the request"))?;
+    let pseudonyms = if args.pseudonyms.is_empty() { from_input()? } else { args.pseudonyms };
+    let client = args.client.open()?;
+    let asking = Asking { order: &order, officer: &officer, key: &key, sector: &sector, pseudonyms: &pseudonyms };
+    let opened = ask(&client, &asking)?.map_err(|error| remote::failed(&error))?;
+    if args.json {
+        print_json(&opened)?;
+    } else {
+        opened.items.iter().try_for_each(|item| print(item.line()))?;
+    }
+    match opened.items.iter().filter(|item| item.value.is_none()).count() {
+        0 => Ok(()),
+        missing => Err(Error::rejected(
+            format_args!("{missing} of {} pseudonyms were not resolved", opened.items.len()),
+            "the code on the line says why: no-mapping, out-of-scope, limit-reached, …",
+        )),
+    }
+}
+
+/// Signs the request and sends it with the order to the authority node. The inner result is what came of the sending.
+pub(super) fn ask(client: &Client, asking: &Asking<'_>) -> Result<Result<Opened, ClientError>, Error> {
+    let unusable = |refusal: order::Refusal| Error::new(refusal, "`cloison order check` says what is wrong with an order");
+    let deployment = payload(asking.order)?.aud;
+    let request = NewRequest {
+        deployment: &deployment,
+        order: &order::digest_of(asking.order).map_err(unusable)?,
+        id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+        sector: asking.sector,
+        list: &order::list_digest(asking.pseudonyms).map_err(unusable)?,
+        time: SystemClock.now(),
+    };
+    let request = order::sign_request(&request, asking.officer, asking.key).map_err(unusable)?;
+    let body = serde_json::json!({
+        "order": asking.order,
+        "request": request,
+        "sector": asking.sector,
+        "pseudonyms": asking.pseudonyms,
+    });
+    Ok(client.post_json("/v1/reidentifications", &body))
+}
+
+/// What an order says, before anybody checked it.
+fn payload(order: &str) -> Result<Payload, Error> {
+    let read = || Payload::read(crate::jws::parse(order, order::ORDER_TYP)?.payload());
+    read().map_err(|refusal: order::Refusal| {
+        Error::new(format_args!("this is no order: {refusal}"), "`cloison order new` makes one, `order sign` signs it")
+    })
+}
+
+fn only<'a, T>(all: &'a [T], what: &str, option: &str) -> Result<&'a T, Error> {
+    match all {
+        [one] => Ok(one),
+        _ => Err(Error::usage(format_args!("the order names several {what}"), format_args!("say which with {option}"))),
+    }
+}
+
+fn from_input() -> Result<Vec<String>, Error> {
+    let lines = std::io::stdin().lock().lines().map(|line| line.map(|line| line.trim().to_owned()));
+    let lines: Result<Vec<_>, _> = lines.filter(|line| !matches!(line, Ok(line) if line.is_empty())).collect();
+    let lines = lines.map_err(|error| Error::new(format_args!("standard input: {error}"), "one pseudonym a line"))?;
+    if lines.is_empty() {
+        return Err(Error::usage("there is no pseudonym to ask for", "name them, or write them to standard input"));
+    }
+    Ok(lines)
+}
+
+impl Item {
+    fn line(&self) -> String {
+        match (&self.scheme, &self.value, self.code) {
+            (Some(scheme), Some(value), _) => format!("{}\t{scheme}\t{value}", self.pseudonym),
+            (_, _, code) => format!("{}\t!{}", self.pseudonym, code.unwrap_or(Code::Internal)),
+        }
+    }
+}

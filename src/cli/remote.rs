@@ -1,0 +1,81 @@
+//! What all commands share that talk to a vault or an authority node.
+
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use crate::client::{Client, ClientError};
+use crate::code::Code;
+use crate::config::ClientConfig;
+
+/// The argument that says where to go, and as whom.
+#[derive(clap::Args)]
+pub struct ClientFile {
+    /// The client file: the server's address, and the certificate and key to go there with
+    #[arg(long = "client", value_name = "FILE", env = "CLOISON_CLIENT")]
+    file: PathBuf,
+}
+
+impl ClientFile {
+    /// Reads the file and what it names.
+    ///
+    /// # Errors
+    /// When one of them cannot be read or is not what it should be.
+    pub fn open(&self) -> Result<Client, Error> {
+        open(&self.file)
+    }
+}
+
+/// The same for a path that is no argument.
+///
+/// # Errors
+/// When the file, or one that it names, cannot be read or is not what it should be.
+pub fn open(file: &Path) -> Result<Client, Error> {
+    const HINT: &str = "`cloison init` writes such files to clients/; private keys have mode 0600";
+    let config = ClientConfig::load(file).map_err(|error| Error::new(error, HINT))?;
+    Client::new(&config).map_err(|error| Error::new(error, HINT))
+}
+
+/// What a failed request means to the person at the keyboard.
+pub fn failed(error: &ClientError) -> Error {
+    let hint = match error {
+        ClientError::Setup(_) => "check the certificates and the key that the client file names",
+        ClientError::Connection { .. } => "check `url` and `ca` in the client file, and that the server runs and is ready",
+        ClientError::Answer { .. } => "check that `url` in the client file leads to a cloison listener of the right kind",
+        ClientError::Request => "report this as a fault of cloison",
+        ClientError::Problem(problem) => problem.known().map_or("use the same version on both sides", advice),
+    };
+    Error::new(error, hint)
+}
+
+/// What to do next.
+fn advice(code: Code) -> &'static str {
+    match code {
+        Code::UnknownClient => "the register knows no client with this certificate: have it entered, or use the right file",
+        Code::Forbidden | Code::UnknownSector | Code::NotFound => {
+            "check the sector's spelling and that the register gives it to this client; `cloison register show`"
+        }
+        Code::UnknownScheme => "use a scheme that the register lists for the sector; `cloison register show`",
+        Code::UnknownPurpose => "name a purpose with --purpose that the register lists for the sector and this client",
+        Code::QuotaExceeded | Code::Overloaded | Code::AuditUnavailable => "try again a little later",
+        Code::TooLarge => "send less at once: a smaller --batch",
+        Code::DomainClosed => "the named epoch or period is over: leave it out to use the present one",
+        Code::Irreversible => "this sector keeps no mappings, so there is nothing to go back to",
+        Code::OrderQuorum => "have it signed by another approver, of another body: `cloison order sign`",
+        Code::OrderNotYetValid => "wait until the order is valid; `cloison order show` says when",
+        Code::OrderExpired => "ask for a new order: `cloison order new`",
+        Code::OrderMalformed
+        | Code::OrderSignature
+        | Code::OrderAudience
+        | Code::OrderAuthority
+        | Code::OrderConflict
+        | Code::OrderRule => "`cloison order check` names every rule that the order breaks",
+        Code::RequestInvalid => "check the officer's key and this machine's clock",
+        Code::OutOfScope => "the order does not cover this: `cloison order show`",
+        Code::LimitReached => "the order allows no more pseudonyms: a new order is needed",
+        Code::RegisterMismatch => "vault and node hold different registers: give both the same signed one",
+        Code::PeerUnavailable => "the other side (vault or node) does not answer: see its log and /readyz",
+        Code::ClockBehind => "set the server's clock",
+        Code::Internal => "see the server's log",
+        _ => "see `--help` for what the command takes",
+    }
+}
