@@ -137,6 +137,23 @@ impl Store {
         })
     }
 
+    /// Bytes free on the store's disk, for this user.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn free_bytes(&self) -> std::io::Result<u64> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let path = std::ffi::CString::new(self.path.as_os_str().as_bytes())?;
+        let mut facts = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+        // SAFETY: `path` ends with a zero byte and `facts` has room for what statvfs writes.
+        if unsafe { libc::statvfs(path.as_ptr(), facts.as_mut_ptr()) } != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // SAFETY: statvfs succeeded, so it wrote all of it.
+        let facts = unsafe { facts.assume_init() };
+        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+    }
+
     /// Whether a write failed: the process must end.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)

@@ -102,6 +102,9 @@ pub enum StartError {
     Audit(Code),
 }
 
+/// Free bytes below which batches are refused, so that what was let in, and the log, still find room.
+const SPACE_RESERVE: u64 = 256 << 20;
+
 /// Called with each step of a long start: what, how many so far.
 pub type Progress<'a> = &'a dyn Fn(&'static str, u64);
 
@@ -120,6 +123,7 @@ pub struct Vault {
     roots: RwLock<HashMap<u32, SectorRootKey>>,
     sectors: HashMap<String, Arc<SectorState>>,
     frozen: Frozen,
+    short_of_space: std::sync::atomic::AtomicBool,
     quotas: Quotas,
     /// One release at a time: counting against an order's limit and the commit of the release are one step.
     pub(crate) releases: std::sync::Mutex<()>,
@@ -193,6 +197,7 @@ impl Vault {
             roots: RwLock::new(roots),
             sectors,
             frozen: Frozen::default(),
+            short_of_space: std::sync::atomic::AtomicBool::new(false),
             quotas,
             releases: std::sync::Mutex::default(),
             epoch_changes: std::sync::Mutex::default(),
@@ -260,6 +265,22 @@ impl Vault {
 
     pub(crate) fn roots(&self) -> &RwLock<HashMap<u32, SectorRootKey>> {
         &self.roots
+    }
+
+    /// Whether the disk has less room than the reserve that the log and running commits need.
+    pub fn is_short_of_space(&self) -> bool {
+        self.short_of_space.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Looks at the disk's free space and notes whether the reserve is touched. To be called every second or so.
+    pub fn watch_space(&self) {
+        let short = self.store.free_bytes().is_ok_and(|free| free < SPACE_RESERVE);
+        if short != self.short_of_space.swap(short, std::sync::atomic::Ordering::Relaxed) {
+            match short {
+                true => tracing::error!("less than {} MiB free: batches are refused", SPACE_RESERVE >> 20),
+                false => tracing::info!("there is room on the disk again: batches are served"),
+            }
+        }
     }
 
     /// Wipes data keys of segments whose time is over, also where no request comes to replace them.

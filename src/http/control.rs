@@ -61,9 +61,8 @@ pub struct Epochs {
 pub(super) async fn list_epochs(
     State(vault): State<Arc<Vault>>,
     Path(sector): Path<String>,
-    request: Request,
+    peer: Peer,
 ) -> Result<Response<Body>, Problem> {
-    let peer = *request.extensions().get::<Peer>().ok_or(Code::Internal)?;
     let listed = access::operator(vault.register(), peer.spki)
         .and_then(|permit| epoch::list(&vault, &permit, &sector))
         .map_err(Problem::new);
@@ -88,9 +87,9 @@ pub(super) async fn list_epochs(
 pub(super) async fn advance_epoch(
     State(vault): State<Arc<Vault>>,
     Path(sector): Path<String>,
+    peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let peer = *request.extensions().get::<Peer>().ok_or(Code::Internal)?;
     let advanced = async {
         let permit = access::operator(vault.register(), peer.spki)?;
         let advance: Advance = read_json(request).await?;
@@ -116,9 +115,9 @@ pub(super) async fn advance_epoch(
 )]
 pub(super) async fn release_mappings(
     State(vault): State<Arc<Vault>>,
+    peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let peer = *request.extensions().get::<Peer>().ok_or(Code::Internal)?;
     let released = async {
         let permit = access::node(vault.register(), peer.spki)?;
         let asked: ReleaseRequest = read_json(request).await?;

@@ -97,9 +97,9 @@ pub fn router(door: Arc<DataDoor>) -> Router {
 pub(super) async fn tokenize(
     State(door): State<Arc<DataDoor>>,
     Path(sector): Path<String>,
+    peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let peer = *request.extensions().get::<Peer>().ok_or(Code::Internal)?;
     match answer(&door, peer, &sector, request).await {
         Ok(response) => Ok(response),
         Err(problem) => Err(door.refuse(peer, problem).await),

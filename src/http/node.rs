@@ -48,9 +48,9 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
 )]
 pub(super) async fn reidentify(
     State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let peer = *request.extensions().get::<Peer>().ok_or(Code::Internal)?;
     let revealed = async {
         let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki)?;
         let asked: Asked = read_json(request).await?;
@@ -82,7 +82,7 @@ async fn note(node: &Node, peer: Peer, problem: Problem) -> Problem {
 impl VaultLink for Client {
     fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal> {
         self.post_json("/v1/releases", request).map_err(|error| match (&error, error.code()) {
-            (ClientError::Refused(_), Some(code)) => {
+            (ClientError::Problem(_), Some(code)) => {
                 Refusal::new(code, format!("the vault refuses: {}", title(&error)))
             }
             _ => {
@@ -95,7 +95,7 @@ impl VaultLink for Client {
 
 fn title(error: &ClientError) -> String {
     match error {
-        ClientError::Refused(problem) => problem.detail.clone().unwrap_or_else(|| problem.title.clone()),
+        ClientError::Problem(problem) => problem.detail.clone().unwrap_or_else(|| problem.title.clone()),
         other => other.to_string(),
     }
 }

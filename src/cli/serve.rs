@@ -1,0 +1,299 @@
+//! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Error;
+use crate::client::Client;
+use crate::clock::SystemClock;
+use crate::config::{LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
+use crate::http::data::DataDoor;
+use crate::http::node::NodeDoor;
+use crate::http::{self, Limits, Listener, Readiness, control, data, health, tls};
+use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
+use crate::keys::file::{SecretKind, read_secret, read_signing_key};
+use crate::keys::shelf::{SecretFolder, SecretShelf as _, read_versions};
+use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
+use crate::metrics::Registry;
+use crate::node::{Node, NodeParts};
+use crate::register::{Id, Pins, PinnedKey, Register};
+use crate::seal::segment::AuthorityPrivateKey;
+use crate::store::StoreError;
+use crate::vault::{Vault, VaultSecrets};
+
+/// Bytes of request bodies that may be under way at once.
+const BODIES: usize = 128 << 20;
+
+/// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The vault's configuration (`vault.toml`).
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Open a new epoch for this sector, because the register changed its granularity, text form or reversibility.
+    #[arg(long, value_name = "SECTOR")]
+    advance: Vec<String>,
+    /// Take the published keys of keys-example/: for trying things out, never for a person's data.
+    #[arg(long)]
+    allow_example_keys: bool,
+}
+
+/// The authority's own process.
+#[derive(clap::Subcommand)]
+pub enum Authority {
+    /// Run the authority node: opens mappings that the vault releases under an order.
+    Serve(NodeArgs),
+}
+
+/// Run the authority node.
+#[derive(clap::Args)]
+pub struct NodeArgs {
+    /// The node's configuration (`node.toml`).
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Take the published keys of keys-example/: for trying things out, never for a person's data.
+    #[arg(long)]
+    allow_example_keys: bool,
+}
+
+/// Runs the vault until it is told to stop.
+///
+/// # Errors
+/// When configuration, keys, register or store are not in order, or a port is taken.
+pub fn run(args: Args) -> Result<(), Error> {
+    prepare_process();
+    let config = VaultConfig::load(&args.config).map_err(|e| Error::new(e, "correct the file and start again"))?;
+    let register = open_register(&config.register, &config.deployment)?;
+    let secrets = read_vault_secrets(&config)?;
+    refuse_example_keys(&config.tls, &vault_fingerprints(&secrets)?, args.allow_example_keys)?;
+    runtime()?.block_on(serve_vault(config, register, secrets, args.advance))
+}
+
+async fn serve_vault(
+    config: VaultConfig,
+    register: Register,
+    secrets: VaultSecrets,
+    advance: Vec<String>,
+) -> Result<(), Error> {
+    let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
+    let health = health_listener(config.health, &readiness, &registry)?;
+    let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
+    let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
+
+    // Health answers while the index is rebuilt; the doors open when it is complete.
+    let store = config.store.clone();
+    let shown = readiness.clone();
+    let open = tokio::task::spawn_blocking(move || {
+        let progress = move |what: &'static str, count: u64| {
+            if count % 100_000 < 256 {
+                shown.set("starting", format!("rebuilding the index: {count} {what}"));
+            }
+        };
+        Vault::open(&store, register, secrets, &advance, Arc::new(SystemClock), &progress, Box::new(poisoned))
+    });
+    let serving_health = tokio::spawn({
+        let (readiness, registry) = (readiness.clone(), registry.clone());
+        async move { http::serve(vec![], Some(health), &readiness, &registry, std::future::pending()).await }
+    });
+    let vault = open
+        .await
+        .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
+        .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
+    let vault = Arc::new(vault);
+    let door = DataDoor::new(vault.clone(), &registry, BODIES);
+    let listeners = vec![
+        bind("data", config.data, &tls, data::router(door), &config.limits)?,
+        bind("control", config.control, &tls, control::router(vault.clone()), &config.limits)?,
+    ];
+    tracing::info!(
+        data = %config.data,
+        control = %config.control,
+        health = %config.health,
+        mappings = vault.index().len(),
+        "the vault serves"
+    );
+    readiness.clear("starting");
+    let housekeeping = tokio::spawn(keep_house(vault.clone(), readiness.clone(), registry.clone()));
+    http::serve(listeners, None, &readiness, &registry, shutdown).await;
+    housekeeping.abort();
+    serving_health.abort();
+    tracing::info!("the vault has stopped");
+    Ok(())
+}
+
+/// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
+async fn keep_house(vault: Arc<Vault>, readiness: Arc<Readiness>, registry: Arc<Registry>) {
+    let mappings = registry.gauge("cloison_mappings", "Mappings that the index knows", None);
+    let index_bytes = registry.gauge("cloison_index_bytes", "Memory of the index", None);
+    loop {
+        vault.watch_space();
+        match vault.is_short_of_space() {
+            true => readiness.set("space", "the disk is nearly full: batches are refused"),
+            false => readiness.clear("space"),
+        }
+        vault.sweep();
+        mappings.set(vault.index().len() as i64);
+        index_bytes.set(vault.index().bytes() as i64);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Runs the authority node until it is told to stop.
+///
+/// # Errors
+/// When configuration, keys, register or store are not in order, or a port is taken.
+pub fn run_authority(command: Authority) -> Result<(), Error> {
+    let Authority::Serve(args) = command;
+    prepare_process();
+    let config = NodeConfig::load(&args.config).map_err(|e| Error::new(e, "correct the file and start again"))?;
+    let register = open_register(&config.register, &config.deployment)?;
+    let hint = "check [[key]] and [secrets] in the configuration";
+    let mut fingerprints = Vec::new();
+    let mut keys = Vec::new();
+    for entry in &config.keys {
+        let secret = AuthoritySecret(read_secret(&entry.file, SecretKind::Authority).map_err(|e| Error::new(e, hint))?);
+        fingerprints.push(fingerprint(secret.0.expose()));
+        keys.push(AuthorityPrivateKey::derive(&secret, entry.id.as_str()));
+    }
+    let audit = AuditSecret(read_secret(&config.audit, SecretKind::Audit).map_err(|e| Error::new(e, hint))?);
+    fingerprints.push(fingerprint(audit.0.expose()));
+    refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
+    let segment_keys = config.segment_keys.clone();
+    let parts = NodeParts { register, authority: config.authority.clone(), keys, segment_keys, audit };
+    runtime()?.block_on(serve_node(config, parts))
+}
+
+async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
+    let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
+    let health = health_listener(config.health, &readiness, &registry)?;
+    let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
+    let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
+    let vault = Client::new(&config.vault).map_err(|e| Error::new(e, "check [vault] in the configuration"))?;
+    let node = Node::open(&config.store, parts, Arc::new(SystemClock), Box::new(poisoned))
+        .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
+    let door = Arc::new(NodeDoor { node: Arc::new(node), vault: Arc::new(vault) });
+    let listeners = vec![bind("control", config.control, &tls, http::node::router(door), &config.limits)?];
+    tracing::info!(
+        control = %config.control,
+        health = %config.health,
+        authority = %config.authority,
+        "the authority node serves"
+    );
+    readiness.clear("starting");
+    http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
+    tracing::info!("the authority node has stopped");
+    Ok(())
+}
+
+/// A write failed: what the disk holds is unknown, so nothing more may be acknowledged by this process.
+fn poisoned(error: &StoreError) {
+    tracing::error!(%error, "a write failed; stopping, because nothing more could be acknowledged");
+    std::process::exit(70);
+}
+
+/// Logging to standard error, and no core dumps: they would hold every secret.
+fn prepare_process() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CLOISON_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls take plain values; `none` outlives the call.
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(error, "check the limits on threads and memory"))
+}
+
+fn bind(
+    name: &'static str,
+    address: std::net::SocketAddr,
+    tls: &Arc<rustls::ServerConfig>,
+    router: axum::Router,
+    limits: &LimitConfig,
+) -> Result<Listener, Error> {
+    let limits = Limits { connections: limits.connections, drain: limits.drain, ..Limits::default() };
+    Listener::bind(name, address, Some(tls.clone()), router, limits).map_err(|error| unbound(name, address, &error))
+}
+
+fn health_listener(
+    address: std::net::SocketAddr,
+    readiness: &Arc<Readiness>,
+    registry: &Arc<Registry>,
+) -> Result<Listener, Error> {
+    let router = health::router(readiness.clone(), registry.clone());
+    Listener::bind("health", address, None, router, Limits::default())
+        .map_err(|error| unbound("health", address, &error))
+}
+
+fn unbound(name: &str, address: std::net::SocketAddr, error: &std::io::Error) -> Error {
+    Error::new(
+        format_args!("the {name} listener cannot have {address}: {error}"),
+        "stop what listens there, or choose another address in the configuration",
+    )
+}
+
+/// Reads the register, checks its signatures against the pinned keys, validates it whole.
+pub(super) fn open_register(files: &RegisterFiles, deployment: &Id) -> Result<Register, Error> {
+    let keys = files.keys.iter().map(|key| PinnedKey { id: key.id.clone(), body: key.body.clone(), key: key.public });
+    let pins = Pins {
+        deployment: deployment.clone(),
+        keys: keys.collect(),
+        quorum: files.quorum,
+        commission: files.commission.clone(),
+    };
+    crate::register::open(&files.file, &files.signatures, &pins)
+        .map_err(|e| Error::new(e, "a register needs its signatures: see `cloison register sign --help`"))
+}
+
+pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<VaultSecrets, Error> {
+    let read = || {
+        let files = &config.secrets;
+        let store = read_versions(&files.store, SecretKind::Store)?;
+        Ok(VaultSecrets {
+            identity: IdentitySecret(read_secret(&files.identity, SecretKind::Identity)?),
+            audit: AuditSecret(read_secret(&files.audit, SecretKind::Audit)?),
+            store: store.into_iter().map(|(version, key)| (version, StoreSecret(key))).collect(),
+            sector: Box::new(SecretFolder(files.sector.clone())),
+            segment: read_signing_key(&files.segment)?,
+        })
+    };
+    read().map_err(|e: crate::keys::file::FileError| Error::new(e, "check [secrets] in the configuration"))
+}
+
+fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, Error> {
+    let sector = secrets.sector.load().map_err(|e| Error::new(e, "check [secrets] in the configuration"))?;
+    let mut fingerprints = vec![
+        fingerprint(secrets.identity.0.expose()),
+        fingerprint(secrets.audit.0.expose()),
+        fingerprint(secrets.segment.as_bytes()),
+    ];
+    fingerprints.extend(secrets.store.iter().map(|(_, secret)| fingerprint(secret.0.expose())));
+    fingerprints.extend(sector.iter().map(|(_, secret)| fingerprint(secret.0.expose())));
+    Ok(fingerprints)
+}
+
+/// Keys that everybody has protect nobody.
+fn refuse_example_keys(tls: &TlsFiles, fingerprints: &[[u8; 32]], allowed: bool) -> Result<(), Error> {
+    let hint = "check [tls] in the configuration";
+    let certificate = tls::spki_digest_of_file(&tls.certificate).map_err(|e| Error::new(e, hint))?;
+    let found = fingerprints.iter().any(is_example) || is_example(&fingerprint_of_spki(&certificate.0));
+    match (found, allowed) {
+        (false, _) => Ok(()),
+        (true, true) => {
+            tracing::warn!("running on the published keys of keys-example: for trying things out only");
+            Ok(())
+        }
+        (true, false) => Err(Error::new(
+            "these are the published keys of keys-example/, which everybody has",
+            "make keys of your own with `cloison init DIR`; to try things out, add --allow-example-keys",
+        )),
+    }
+}
