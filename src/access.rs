@@ -53,10 +53,8 @@ pub fn tokenize(
     if !client.operations.contains(&Operation::Tokenize) {
         return Err(Code::Forbidden);
     }
-    let state = vault
-        .sector(sector)
-        .filter(|_| client.sectors.iter().any(|name| name == sector))
-        .ok_or(Code::UnknownSector)?;
+    let state =
+        vault.sector(sector).filter(|_| client.sectors.iter().any(|name| name == sector)).ok_or(Code::UnknownSector)?;
     let scheme = state
         .sector
         .schemes

@@ -196,7 +196,12 @@ pub fn tree_hash(leaves: &[[u8; 32]]) -> [u8; 32] {
         [leaf] => *leaf,
         _ => {
             let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-            Sha256::new().chain_update([1]).chain_update(tree_hash(left)).chain_update(tree_hash(right)).finalize().into()
+            Sha256::new()
+                .chain_update([1])
+                .chain_update(tree_hash(left))
+                .chain_update(tree_hash(right))
+                .finalize()
+                .into()
         }
     }
 }
@@ -224,7 +229,8 @@ mod tests {
 
     #[test]
     fn entries_are_canonical() {
-        let event = Event::Refuse { actor: "unknown".into(), operation: "tokenize", code: Code::UnknownClient, count: 2 };
+        let event =
+            Event::Refuse { actor: "unknown".into(), operation: "tokenize", code: Code::UnknownClient, count: 2 };
         let entry = Entry::new(Timestamp::from_second(1_800_000_000).unwrap(), event);
         assert_eq!(
             String::from_utf8(entry.to_bytes()).unwrap(),

@@ -18,6 +18,8 @@ pub mod epoch;
 pub mod init;
 pub mod reidentify;
 mod remote;
+pub mod serve;
+pub mod spec;
 
 /// A pseudonym of its own for every sector, and a way back only under a signed order.
 #[derive(Parser)]
@@ -39,6 +41,10 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Init(init::Args),
+    Serve(serve::Args),
+    /// The authority's own process.
+    #[command(subcommand)]
+    Authority(serve::Authority),
     #[command(subcommand)]
     Client(client::Command),
     Reidentify(reidentify::Args),
@@ -51,6 +57,8 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
         Command::Init(args) => init::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Authority(command) => serve::run_authority(command),
         Command::Client(command) => client::run(command),
         Command::Reidentify(args) => reidentify::run(args),
         Command::Epoch(command) => epoch::run(command),

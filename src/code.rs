@@ -31,6 +31,8 @@ codes! {
     UnsupportedMediaType = "unsupported-media-type",
     /// More bytes or items than a request may have.
     TooLarge = "too-large",
+    /// The body did not arrive in time.
+    RequestTimeout = "request-timeout",
     /// A batch without an item.
     EmptyBatch = "empty-batch",
     /// A query parameter is unknown or has no such value.

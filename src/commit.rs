@@ -197,7 +197,12 @@ impl Committer {
     /// # Errors
     /// As [`Committer::submit`].
     pub fn log(&self, time: Timestamp, event: Event) -> Result<Pending, Code> {
-        self.submit(Job { mappings: vec![], changes: vec![], count: None, log: Logged::Entry(Entry::new(time, event), vec![]) })
+        self.submit(Job {
+            mappings: vec![],
+            changes: vec![],
+            count: None,
+            log: Logged::Entry(Entry::new(time, event), vec![]),
+        })
     }
 
     /// The latest time that was ever acted on (Unix milliseconds).
@@ -290,8 +295,7 @@ impl Writer {
         segments.iter().for_each(|segment| segment.mark_stored());
         for (reply, place) in replies.into_iter().zip(places) {
             // A caller that went away needs no answer; its effect stays, and is logged.
-            let receipt =
-                place.map(|index| AuditReceipt::new(index, &entries[(index - self.next_entry) as usize]));
+            let receipt = place.map(|index| AuditReceipt::new(index, &entries[(index - self.next_entry) as usize]));
             drop(reply.send(receipt));
         }
         self.next_entry += entries.len() as u64;
@@ -343,7 +347,14 @@ impl Writer {
         runs
     }
 
-    fn put_run(&self, batch: &mut Batch, key: ChunkKey, id: &SegmentId, scope: &DomainScope, mut run: Vec<Claimed<'_>>) {
+    fn put_run(
+        &self,
+        batch: &mut Batch,
+        key: ChunkKey,
+        id: &SegmentId,
+        scope: &DomainScope,
+        mut run: Vec<Claimed<'_>>,
+    ) {
         run.sort_unstable_by_key(|(entry, _)| entry.pseudonym);
         let size = run.iter().map(|(entry, records)| records.get(entry).len()).sum();
         let mut chunk = ChunkBuilder::new(id, scope, size);

@@ -11,6 +11,7 @@
 //! ```
 
 mod derive;
+pub mod file;
 pub mod example;
 pub mod shelf;
 

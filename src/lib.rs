@@ -13,6 +13,8 @@
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
 //! | [`tokenize`], [`epoch`], [`order`], [`reidentify`] | use cases: plain, synchronous |
+//! | [`config`], [`metrics`] | configuration files; counters |
+//! | [`http`], [`client`] | the doors, and the client that knocks at them |
 //! | [`cli`] | the command line |
 #![warn(missing_docs)]
 #![forbid(unsafe_op_in_unsafe_fn)]
@@ -20,13 +22,17 @@
 pub mod access;
 pub mod audit;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod code;
 pub mod commit;
+pub mod config;
 pub mod epoch;
+pub mod http;
 pub mod identifier;
 pub mod jws;
 pub mod keys;
+pub mod metrics;
 pub mod node;
 pub mod order;
 pub mod pseudonym;

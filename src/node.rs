@@ -56,8 +56,7 @@ impl Node {
         poisoned: Box<dyn FnOnce(&StoreError) + Send>,
     ) -> Result<Self, StartError> {
         let NodeParts { register, authority, keys, segment_keys, audit } = parts;
-        let authority =
-            register.authorities.get(&authority).cloned().ok_or(StartError::UnknownAuthority(authority))?;
+        let authority = register.authorities.get(&authority).cloned().ok_or(StartError::UnknownAuthority(authority))?;
         for key in &keys {
             let stated = authority.keys.iter().find(|stated| stated.id.as_str() == key.id());
             if stated.is_none_or(|stated| stated.public != key.public()) {

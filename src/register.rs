@@ -18,7 +18,7 @@ mod authority;
 mod build;
 mod file;
 mod frozen;
-mod read;
+pub(crate) mod read;
 pub mod sign;
 mod unique;
 mod validate;

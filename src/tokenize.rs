@@ -228,8 +228,7 @@ fn derive(
         return Ok(pseudonyms);
     }
 
-    let mut segment =
-        state.segment(vault.register(), vault.segment_signer(), now).map_err(|_| Code::Internal)?;
+    let mut segment = state.segment(vault.register(), vault.segment_signer(), now).map_err(|_| Code::Internal)?;
     let location = Location::new(state.sector.uuid, epoch.row.epoch, &scoped.scope);
     let scheme = permit.scheme.id().as_str();
     if segment.remaining() < unknown.len() as u64 {

@@ -17,7 +17,9 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::commit::Committer;
 use crate::keys::shelf::SecretShelf;
-use crate::keys::{AuditKey, AuditSecret, IdentityKeys, IdentitySecret, SectorRootKey, StoreKey, StoreSecret, UtiSource};
+use crate::keys::{
+    AuditKey, AuditSecret, IdentityKeys, IdentitySecret, SectorRootKey, StoreKey, StoreSecret, UtiSource,
+};
 use crate::register::{Fault, Id, Register};
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::{Index, PartitionId};
@@ -80,7 +82,9 @@ pub enum StartError {
     #[error("sector secrets: {0}")]
     Shelf(String),
     /// A chunk does not open: wrong storage secret, or a damaged store.
-    #[error("chunk {sequence} of sector number {sector}, epoch {epoch} does not open: {source}; is this the right store secret?")]
+    #[error(
+        "chunk {sequence} of sector number {sector}, epoch {epoch} does not open: {source}; is this the right store secret?"
+    )]
     Chunk {
         /// Sector number.
         sector: u32,
@@ -167,14 +171,8 @@ impl Vault {
         let index = Arc::new(Index::default());
         let sequences = rebuild(&store, &cipher, &index, progress)?;
         let quotas = Quotas::load(&register, &store, clock.now())?;
-        let committer = Committer::start(
-            store.clone(),
-            index.clone(),
-            Some(cipher.clone()),
-            sequences,
-            clock.clone(),
-            poisoned,
-        )?;
+        let committer =
+            Committer::start(store.clone(), index.clone(), Some(cipher.clone()), sequences, clock.clone(), poisoned)?;
         let start = Event::Start {
             entity: "vault",
             program: env!("CARGO_PKG_VERSION"),

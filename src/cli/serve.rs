@@ -13,11 +13,11 @@ use crate::http::node::NodeDoor;
 use crate::http::{self, Limits, Listener, Readiness, control, data, health, tls};
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
 use crate::keys::file::{SecretKind, read_secret, read_signing_key};
-use crate::keys::shelf::{SecretFolder, SecretShelf as _, read_versions};
+use crate::keys::shelf::{SecretFolder, read_versions};
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::Registry;
 use crate::node::{Node, NodeParts};
-use crate::register::{Id, Pins, PinnedKey, Register};
+use crate::register::Register;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
 use crate::vault::{Vault, VaultSecrets};
@@ -64,7 +64,7 @@ pub struct NodeArgs {
 pub fn run(args: Args) -> Result<(), Error> {
     prepare_process();
     let config = VaultConfig::load(&args.config).map_err(|e| Error::new(e, "correct the file and start again"))?;
-    let register = open_register(&config.register, &config.deployment)?;
+    let register = open_register(&config.register)?;
     let secrets = read_vault_secrets(&config)?;
     refuse_example_keys(&config.tls, &vault_fingerprints(&secrets)?, args.allow_example_keys)?;
     runtime()?.block_on(serve_vault(config, register, secrets, args.advance))
@@ -147,7 +147,7 @@ pub fn run_authority(command: Authority) -> Result<(), Error> {
     let Authority::Serve(args) = command;
     prepare_process();
     let config = NodeConfig::load(&args.config).map_err(|e| Error::new(e, "correct the file and start again"))?;
-    let register = open_register(&config.register, &config.deployment)?;
+    let register = open_register(&config.register)?;
     let hint = "check [[key]] and [secrets] in the configuration";
     let mut fingerprints = Vec::new();
     let mut keys = Vec::new();
@@ -241,15 +241,8 @@ fn unbound(name: &str, address: std::net::SocketAddr, error: &std::io::Error) ->
 }
 
 /// Reads the register, checks its signatures against the pinned keys, validates it whole.
-pub(super) fn open_register(files: &RegisterFiles, deployment: &Id) -> Result<Register, Error> {
-    let keys = files.keys.iter().map(|key| PinnedKey { id: key.id.clone(), body: key.body.clone(), key: key.public });
-    let pins = Pins {
-        deployment: deployment.clone(),
-        keys: keys.collect(),
-        quorum: files.quorum,
-        commission: files.commission.clone(),
-    };
-    crate::register::open(&files.file, &files.signatures, &pins)
+pub(super) fn open_register(files: &RegisterFiles) -> Result<Register, Error> {
+    crate::register::sign::open(&files.file, &files.signatures, &files.pins)
         .map_err(|e| Error::new(e, "a register needs its signatures: see `cloison register sign --help`"))
 }
 

@@ -10,9 +10,9 @@ use super::Fault;
 
 /// A value and the line on which it stands (from 1).
 #[derive(Debug, Clone)]
-pub(super) struct At<T> {
-    pub(super) line: usize,
-    pub(super) value: T,
+pub(crate) struct At<T> {
+    pub(crate) line: usize,
+    pub(crate) value: T,
 }
 
 impl<T> Deref for At<T> {
@@ -24,31 +24,31 @@ impl<T> Deref for At<T> {
 }
 
 /// What goes wrong while reading, and where lines begin.
-pub(super) struct Faults {
+pub(crate) struct Faults {
     line_starts: Vec<usize>,
     found: Vec<Fault>,
 }
 
 impl Faults {
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(place, _)| place + 1);
         Faults { line_starts: std::iter::once(0).chain(after_breaks).collect(), found: Vec::new() }
     }
 
-    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+    pub(crate) fn line(&self, span: &Range<usize>) -> usize {
         self.line_starts.partition_point(|start| *start <= span.start).max(1)
     }
 
-    pub(super) fn push(&mut self, line: usize, what: impl Into<String>, instead: impl Into<String>) {
+    pub(crate) fn push(&mut self, line: usize, what: impl Into<String>, instead: impl Into<String>) {
         self.found.push(Fault { line, what: what.into(), instead: instead.into() });
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.found.len()
     }
 
     /// All of them, in the order of the file.
-    pub(super) fn into_sorted(mut self) -> Vec<Fault> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Fault> {
         self.found.sort();
         self.found.dedup();
         self.found
@@ -56,7 +56,7 @@ impl Faults {
 }
 
 /// Something that a TOML value can be read as.
-pub(super) trait Field: Sized {
+pub(crate) trait Field: Sized {
     /// What to write instead of a wrong or missing one, after `field = `.
     const EXAMPLE: &'static str;
 
@@ -85,7 +85,7 @@ impl Field for u64 {
 }
 
 /// "is a table, not a text".
-pub(super) fn wrong_type(value: &DeValue<'_>, wanted: &str) -> String {
+pub(crate) fn wrong_type(value: &DeValue<'_>, wanted: &str) -> String {
     let found = match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a number",
@@ -99,27 +99,27 @@ pub(super) fn wrong_type(value: &DeValue<'_>, wanted: &str) -> String {
 }
 
 /// A table being read: hands out its fields by name and remembers which were asked for.
-pub(super) struct Table<'t, 'i> {
+pub(crate) struct Table<'t, 'i> {
     /// How a fault calls it: ``sector `health` ``.
     called: String,
     /// The line of its header.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     fields: &'t DeTable<'i>,
     known: BTreeSet<&'static str>,
 }
 
 impl<'t, 'i> Table<'t, 'i> {
-    pub(super) fn new(called: impl Into<String>, line: usize, fields: &'t DeTable<'i>) -> Self {
+    pub(crate) fn new(called: impl Into<String>, line: usize, fields: &'t DeTable<'i>) -> Self {
         Table { called: called.into(), line, fields, known: BTreeSet::new() }
     }
 
     /// How faults call this table.
-    pub(super) fn called(&self) -> &str {
+    pub(crate) fn called(&self) -> &str {
         &self.called
     }
 
     /// Whether the field is there, right or wrong.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }
 
@@ -134,7 +134,7 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A field that must be there.
-    pub(super) fn required<T: Field>(&mut self, name: &'static str, faults: &mut Faults) -> Option<At<T>> {
+    pub(crate) fn required<T: Field>(&mut self, name: &'static str, faults: &mut Faults) -> Option<At<T>> {
         if !self.fields.contains_key(name) {
             self.missing(name, T::EXAMPLE, faults);
         }
@@ -142,7 +142,7 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A field that may be there.
-    pub(super) fn optional<T: Field>(&mut self, name: &'static str, faults: &mut Faults) -> Option<At<T>> {
+    pub(crate) fn optional<T: Field>(&mut self, name: &'static str, faults: &mut Faults) -> Option<At<T>> {
         let (line, value) = self.get(name, faults)?;
         match T::read(value) {
             Ok(value) => Some(At { line, value }),
@@ -154,7 +154,7 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A field that may be there and stands for `default` when it is not.
-    pub(super) fn or<T: Field>(&mut self, name: &'static str, default: T, faults: &mut Faults) -> Option<At<T>> {
+    pub(crate) fn or<T: Field>(&mut self, name: &'static str, default: T, faults: &mut Faults) -> Option<At<T>> {
         match self.fields.contains_key(name) {
             true => self.optional(name, faults),
             false => {
@@ -165,7 +165,7 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A list; absent is empty. Each wrong element is a fault of its own.
-    pub(super) fn list<T: Field>(&mut self, name: &'static str, faults: &mut Faults) -> Vec<At<T>> {
+    pub(crate) fn list<T: Field>(&mut self, name: &'static str, faults: &mut Faults) -> Vec<At<T>> {
         let Some((line, value)) = self.get(name, faults) else { return Vec::new() };
         let instead = || format!("{name} = [{}, …]", T::EXAMPLE);
         let Some(elements) = value.as_array() else {
@@ -186,7 +186,7 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A table inside this one.
-    pub(super) fn table(&mut self, name: &'static str, faults: &mut Faults) -> Option<Table<'t, 'i>> {
+    pub(crate) fn table(&mut self, name: &'static str, faults: &mut Faults) -> Option<Table<'t, 'i>> {
         let (line, value) = self.get(name, faults)?;
         let called = format!("{}: `{name}`", self.called);
         match value.as_table() {
@@ -199,7 +199,7 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// The tables of `[[name]]`, each called by its `key` (its id or name) where it has one; absent is none.
-    pub(super) fn tables(&mut self, name: &'static str, key: &str, faults: &mut Faults) -> Vec<Table<'t, 'i>> {
+    pub(crate) fn tables(&mut self, name: &'static str, key: &str, faults: &mut Faults) -> Vec<Table<'t, 'i>> {
         let Some((line, value)) = self.get(name, faults) else { return Vec::new() };
         let within = if self.called.is_empty() { String::new() } else { format!("{}: ", self.called) };
         let mut wrong = |line, value: &DeValue<'_>| {
@@ -225,13 +225,13 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A fault: the field is not there.
-    pub(super) fn missing(&self, name: &str, example: &str, faults: &mut Faults) {
-        let called = if self.called.is_empty() { "the register" } else { &self.called };
+    pub(crate) fn missing(&self, name: &str, example: &str, faults: &mut Faults) {
+        let called = if self.called.is_empty() { "the file" } else { &self.called };
         faults.push(self.line, format!("{called} has no `{name}`"), format!("{name} = {example}"));
     }
 
     /// Every field that nobody asked for is a fault.
-    pub(super) fn finish(self, faults: &mut Faults) {
+    pub(crate) fn finish(self, faults: &mut Faults) {
         for name in self.fields.keys() {
             if self.known.contains(name.get_ref().as_ref()) {
                 continue;
@@ -252,7 +252,7 @@ impl<'t, 'i> Table<'t, 'i> {
 }
 
 /// A text from the file, short and printable, for a fault.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()
 }
 

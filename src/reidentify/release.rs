@@ -22,7 +22,10 @@ use crate::vault::{SectorState, Vault};
 pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Result<Release, Refusal> {
     let register = vault.register();
     if asked.register != hex(&register.digest) {
-        return Err(Refusal::new(Code::RegisterMismatch, "vault and node hold different registers; bring them together"));
+        return Err(Refusal::new(
+            Code::RegisterMismatch,
+            "vault and node hold different registers; bring them together",
+        ));
     }
     let asked = &asked.asked;
     let now = vault.now();
@@ -156,21 +159,10 @@ fn locate(vault: &Vault, state: &SectorState, parsed: &Parsed) -> Result<ChunkKe
 fn domain(chunk: &crate::seal::chunk::Chunk, epoch: u32) -> Domain {
     let named = |text: &String| (!text.is_empty()).then(|| text.clone());
     let scope = chunk.scope();
-    Domain {
-        controller: named(&scope.controller),
-        purpose: named(&scope.purpose),
-        period: named(&scope.period),
-        epoch,
-    }
+    Domain { controller: named(&scope.controller), purpose: named(&scope.purpose), period: named(&scope.period), epoch }
 }
 
-fn entry(
-    checked: &Checked,
-    permit: &NodePermit,
-    asked: &Asked,
-    mappings: u64,
-    tags: &[[u8; 16]],
-) -> Reidentified {
+fn entry(checked: &Checked, permit: &NodePermit, asked: &Asked, mappings: u64, tags: &[[u8; 16]]) -> Reidentified {
     Reidentified {
         authority: permit.authority.id.clone(),
         officer: checked.request.officer().clone(),

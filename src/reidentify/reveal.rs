@@ -99,7 +99,10 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     let Checked { order, request, sector } =
         super::check(asked, register, &node.authority().id, node.store(), mark, now)?;
     if request.officer() != &permit.officer {
-        return Err(Refusal::new(Code::RequestInvalid, "the request is signed by another officer than the one who asks"));
+        return Err(Refusal::new(
+            Code::RequestInvalid,
+            "the request is signed by another officer than the one who asks",
+        ));
     }
     let request_to_vault = ReleaseRequest { register: hex(&register.digest), asked: asked.clone() };
     let release = vault.release(&request_to_vault)?;
@@ -163,12 +166,7 @@ fn reveal(
             Err(code) => Item::Refused { pseudonym: text.clone(), code },
         })
         .collect();
-    Ok(Revealed {
-        order: order.id().to_string(),
-        sector: sector.name.clone(),
-        entry: receipt.position().index,
-        items,
-    })
+    Ok(Revealed { order: order.id().to_string(), sector: sector.name.clone(), entry: receipt.position().index, items })
 }
 
 /// A segment that is signed by a pinned key, committed, sealed to this authority, and this sector's.

@@ -85,7 +85,14 @@ impl OpenSegment {
         let signature = signer.sign(&[SIGNATURE_LABEL, &record].concat());
         record.extend_from_slice(&signature.to_bytes());
 
-        Ok(Self { id, opened_at: now, dek: cipher(&dek), used: AtomicU64::new(0), record, stored: AtomicBool::new(false) })
+        Ok(Self {
+            id,
+            opened_at: now,
+            dek: cipher(&dek),
+            used: AtomicU64::new(0),
+            record,
+            stored: AtomicBool::new(false),
+        })
     }
 
     /// The segment's id.
@@ -242,8 +249,7 @@ fn hpke_seal(to: &AuthorityKey, info: &[u8], dek: &Key, aad: &[u8]) -> Result<(V
     if to.suite != SUITE_X25519 {
         return Err(SealError::PublicKey);
     }
-    let public =
-        <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&to.public).map_err(|_| SealError::PublicKey)?;
+    let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&to.public).map_err(|_| SealError::PublicKey)?;
     let (enc, ct) = hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeS::Base,
         &public,

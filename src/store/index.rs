@@ -69,7 +69,12 @@ impl Partition {
     }
 
     fn len(&self) -> u64 {
-        self.0.read().expect("no panic under this lock").iter().map(|t| t.used as u64 + u64::from(t.zero.is_some())).sum()
+        self.0
+            .read()
+            .expect("no panic under this lock")
+            .iter()
+            .map(|t| t.used as u64 + u64::from(t.zero.is_some()))
+            .sum()
     }
 
     fn bytes(&self) -> u64 {

@@ -19,12 +19,8 @@ impl Frozen {
     /// What must be written with this use, when it is the first since the start. Writing a fact again is harmless.
     pub(crate) fn first_use(&self, register: &Register, permit: &TokenizePermit) -> Vec<Change> {
         let sector = &permit.sector.sector;
-        let used = (
-            sector.uuid,
-            permit.scheme.id().clone(),
-            permit.client.organisation.clone(),
-            permit.purpose.clone(),
-        );
+        let used =
+            (sector.uuid, permit.scheme.id().clone(), permit.client.organisation.clone(), permit.purpose.clone());
         if self.0.read().expect("no panic under this lock").contains(&used) {
             return vec![];
         }

@@ -113,8 +113,7 @@ mod tests {
     fn quotas(items_per_second: u64, items_per_day: u64) -> (Quotas, Id) {
         let id = Id::parse("cnss").unwrap();
         let quota = Quota { items_per_second, items_per_day };
-        let bucket =
-            Bucket { quota, level: capacity(quota), filled_at: 0, today: day_count(&id, 0, 0) };
+        let bucket = Bucket { quota, level: capacity(quota), filled_at: 0, today: day_count(&id, 0, 0) };
         (Quotas([(id.clone(), Mutex::new(bucket))].into()), id)
     }
 

@@ -196,7 +196,8 @@ pub(super) fn load_all(
                 rows.push(row);
             }
         }
-        let epochs = rows.into_iter().map(|row| load(sector, row, roots).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let epochs =
+            rows.into_iter().map(|row| load(sector, row, roots).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
         let current = epochs.last().expect("the first epoch was just made");
         if current.key.is_none() {
             return Err(StartError::SecretMissing {
@@ -241,11 +242,7 @@ pub(crate) fn shared_version(versions: impl Iterator<Item = u32>, rows: &[EpochR
 }
 
 /// An epoch with its key.
-pub(crate) fn load(
-    sector: &Sector,
-    row: EpochRow,
-    roots: &HashMap<u32, SectorRootKey>,
-) -> Result<Epoch, StoreError> {
+pub(crate) fn load(sector: &Sector, row: EpochRow, roots: &HashMap<u32, SectorRootKey>) -> Result<Epoch, StoreError> {
     let terms = Terms::from_bytes(row.terms).ok_or(StoreError::Corrupt("state-epoch"))?;
     Ok(Epoch { row, terms, key: roots.get(&row.secret_version).map(|root| root.sector(&sector.path)) })
 }

@@ -178,7 +178,7 @@ fn value(out: &mut Vec<u8>, value: &impl Serialize) {
 }
 
 fn list(out: &mut Vec<u8>, answer: &Answer, pseudonyms: &[Pseudonym], writer: &TextWriter) {
-    let mut quoted = |out: &mut Vec<u8>, pseudonym| {
+    let quoted = |out: &mut Vec<u8>, pseudonym| {
         out.push(b'"');
         writer.write(pseudonym, out);
         out.extend_from_slice(b"\",");

@@ -1,0 +1,497 @@
+//! Configuration files of the vault, the authority node and their clients.
+//!
+//! TOML. A field that nobody knows is a fault, and all faults are reported at once, each with its line and what to write
+//! instead. Paths are seen from the folder of the file. What is *law* (sectors, clients, authorities) stands in the signed
+//! register and not here; here stand addresses, files and the keys by which the register is known.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ed25519_dalek::VerifyingKey;
+use toml::de::DeTable;
+
+use crate::keys::file::{self, FileError};
+use crate::register::read::{At, Faults, Field, Table};
+use crate::register::{Fault, Id, PinnedKey, Pins};
+
+mod value;
+
+use value::{Address, Base, Count, Loopback, Place};
+
+/// The most bytes that a configuration file may have.
+const MAX_FILE: usize = 1024 * 1024;
+
+/// `vault.toml`: what `cloison serve` runs on.
+#[derive(Debug, Clone)]
+pub struct VaultConfig {
+    /// The deployment's id; register and orders must carry the same.
+    pub deployment: Id,
+    /// Listener for sector systems.
+    pub data: SocketAddr,
+    /// Listener for authorities, auditors and operations.
+    pub control: SocketAddr,
+    /// Listener for health and metrics, without TLS, on loopback.
+    pub health: SocketAddr,
+    /// The server's certificate, its key and who may sign clients'.
+    pub tls: TlsFiles,
+    /// The store's folder.
+    pub store: PathBuf,
+    /// Where the vault's secrets lie.
+    pub secrets: SecretFiles,
+    /// The register and how it is known to be genuine.
+    pub register: RegisterFiles,
+    /// What the doors take.
+    pub limits: LimitConfig,
+}
+
+/// `node.toml`: what `cloison authority serve` runs on.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The deployment's id; register and orders must carry the same.
+    pub deployment: Id,
+    /// The authority that this node belongs to.
+    pub authority: Id,
+    /// Listener for officers.
+    pub control: SocketAddr,
+    /// Listener for health and metrics, without TLS, on loopback.
+    pub health: SocketAddr,
+    /// The server's certificate, its key and who may sign officers'.
+    pub tls: TlsFiles,
+    /// The node's own store: its audit log, orders seen.
+    pub store: PathBuf,
+    /// The secret behind the tags in the audit log.
+    pub audit: PathBuf,
+    /// The authority's private keys.
+    pub keys: Vec<AuthorityKeyFile>,
+    /// Keys with which the vault signs segments: pinned here, from hand to hand.
+    pub segment_keys: Vec<VerifyingKey>,
+    /// The register and how it is known to be genuine.
+    pub register: RegisterFiles,
+    /// How the node reaches the vault.
+    pub vault: ClientConfig,
+    /// What the doors take.
+    pub limits: LimitConfig,
+}
+
+/// How to reach a server: `clients/*.toml`, and `[vault]` in `node.toml`.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// `https://host:port`, without a slash at the end.
+    pub url: String,
+    /// Certificates (PEM) of the one authority whose servers are believed; the system's are not.
+    pub ca: PathBuf,
+    /// The client's certificate chain (PEM).
+    pub certificate: PathBuf,
+    /// Its private key (PEM), 0600.
+    pub key: PathBuf,
+}
+
+/// `[tls]` of a server.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The server's certificate chain (PEM).
+    pub certificate: PathBuf,
+    /// Its private key (PEM), 0600.
+    pub key: PathBuf,
+    /// Certificates (PEM) that clients' must descend from.
+    pub client_ca: PathBuf,
+}
+
+/// `[secrets]` of the vault.
+#[derive(Debug, Clone)]
+pub struct SecretFiles {
+    /// `identity_secret`.
+    pub identity: PathBuf,
+    /// `audit_secret`.
+    pub audit: PathBuf,
+    /// The Ed25519 key that signs segments (PKCS#8 PEM).
+    pub segment: PathBuf,
+    /// Folder of sector secrets: `<version>.secret`.
+    pub sector: PathBuf,
+    /// Folder of storage secrets: `<version>.secret`.
+    pub store: PathBuf,
+}
+
+/// `[register]`: the register's files and the keys pinned for it.
+#[derive(Debug, Clone)]
+pub struct RegisterFiles {
+    /// `register.toml`
+    pub file: PathBuf,
+    /// `register.jws`
+    pub signatures: PathBuf,
+    /// The deployment, and by whose signatures a register is known to be genuine.
+    pub pins: Pins,
+}
+
+/// `[[key]]` of a node: a private key of its authority.
+#[derive(Debug, Clone)]
+pub struct AuthorityKeyFile {
+    /// The key's id in the register.
+    pub id: Id,
+    /// A secret file of kind `authority`.
+    pub file: PathBuf,
+}
+
+/// `[limits]`, all optional.
+#[derive(Debug, Clone)]
+pub struct LimitConfig {
+    /// Connections that a listener holds at once; one more is closed as it comes. Default 1024.
+    pub connections: usize,
+    /// How long requests under way may still take after SIGTERM. Default 20 seconds.
+    pub drain: Duration,
+}
+
+/// Why a configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is not right, here and there: never empty, in the order of the file.
+    #[error("{}", Faulty(file, faults))]
+    Faults {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        faults: Vec<Fault>,
+    },
+}
+
+/// `FILE:LINE: what`, and below it what to write instead.
+struct Faulty<'a>(&'a Path, &'a [Fault]);
+
+impl fmt::Display for Faulty<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.1.iter().enumerate() {
+            let break_before = if index == 0 { "" } else { "\n" };
+            write!(
+                f,
+                "{break_before}{}:{}: {}\n    write instead: {}",
+                self.0.display(),
+                fault.line,
+                fault.what,
+                fault.instead
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl VaultConfig {
+    /// Reads `vault.toml`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        load(path, Self::parse)
+    }
+
+    /// Reads the text of a `vault.toml` that lies in `folder`; every fault, not the first.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
+        parse(text, "the vault's configuration", |root, faults| {
+            let deployment: Option<At<Id>> = root.required("deployment", faults);
+            let data = listener::<Address>(root, "data", faults).map(|at| (at.line, at.value.0));
+            let control = listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
+            let health = listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
+            distinct_addresses(&[data, control, health], faults);
+            let tls = tls_files(root, folder, faults);
+            let store = section(root, "store", faults, |table, faults| table.required::<Place>("path", faults));
+            let secrets = section(root, "secrets", faults, |table, faults| {
+                let identity = table.required::<Place>("identity", faults);
+                let audit = table.required::<Place>("audit", faults);
+                let segment = table.required::<Place>("segment", faults);
+                let sector = table.required::<Place>("sector", faults);
+                let store = table.required::<Place>("store", faults);
+                Some(SecretFiles {
+                    identity: identity?.within(folder),
+                    audit: audit?.within(folder),
+                    segment: segment?.within(folder),
+                    sector: sector?.within(folder),
+                    store: store?.within(folder),
+                })
+            });
+            let register = register_files(root, deployment.as_deref(), folder, faults);
+            let limits = limits(root, faults);
+            Some(VaultConfig {
+                deployment: deployment?.value,
+                data: data?.1,
+                control: control?.1,
+                health: health?.1,
+                tls: tls?,
+                store: store?.within(folder),
+                secrets: secrets?,
+                register: register?,
+                limits: limits?,
+            })
+        })
+    }
+}
+
+impl NodeConfig {
+    /// Reads `node.toml`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        load(path, Self::parse)
+    }
+
+    /// Reads the text of a `node.toml` that lies in `folder`; every fault, not the first.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
+        parse(text, "the node's configuration", |root, faults| {
+            let deployment: Option<At<Id>> = root.required("deployment", faults);
+            let authority = root.required("authority", faults);
+            let control = listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
+            let health = listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
+            distinct_addresses(&[control, health], faults);
+            let tls = tls_files(root, folder, faults);
+            let store = section(root, "store", faults, |table, faults| table.required::<Place>("path", faults));
+            let audit = section(root, "secrets", faults, |table, faults| table.required::<Place>("audit", faults));
+            let keys = authority_keys(root, folder, faults);
+            let segment_keys = segment_keys(root, faults);
+            let register = register_files(root, deployment.as_deref(), folder, faults);
+            let vault = section(root, "vault", faults, |table, faults| client(table, folder, faults));
+            let limits = limits(root, faults);
+            Some(NodeConfig {
+                deployment: deployment?.value,
+                authority: authority?.value,
+                control: control?.1,
+                health: health?.1,
+                tls: tls?,
+                store: store?.within(folder),
+                audit: audit?.within(folder),
+                keys,
+                segment_keys,
+                register: register?,
+                vault: vault?,
+                limits: limits?,
+            })
+        })
+    }
+}
+
+impl ClientConfig {
+    /// Reads a client's file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        load(path, Self::parse)
+    }
+
+    /// Reads the text of a client's file that lies in `folder`; every fault, not the first.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
+        parse(text, "the client's configuration", |root, faults| client(root, folder, faults))
+    }
+}
+
+fn load<T>(path: &Path, parse: impl FnOnce(&str, &Path) -> Result<T, Vec<Fault>>) -> Result<T, ConfigError> {
+    let bytes = file::read_public(path, MAX_FILE)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let parsed = match str::from_utf8(&bytes) {
+        Ok(text) => parse(text, folder),
+        Err(error) => {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            Err(vec![Fault { line, what: "is not UTF-8".into(), instead: "the same text, saved as UTF-8".into() }])
+        }
+    };
+    parsed.map_err(|faults| ConfigError::Faults { file: path.to_owned(), faults })
+}
+
+/// Parses TOML and lets `take` read the root; a value comes out only if there was no fault.
+fn parse<T>(
+    text: &str,
+    called: &str,
+    take: impl FnOnce(&mut Table<'_, '_>, &mut Faults) -> Option<T>,
+) -> Result<T, Vec<Fault>> {
+    let mut faults = Faults::new(text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let line = faults.line(&error.span().unwrap_or(0..0));
+        faults.push(line, format!("is not TOML: {}", error.message()), "a line `name = value` or `[section]`");
+    }
+    if !errors.is_empty() {
+        // What could be made out of a broken file would only raise faults that are none.
+        return Err(faults.into_sorted());
+    }
+    let mut root = Table::new(called, 1, document.get_ref());
+    let taken = take(&mut root, &mut faults);
+    root.finish(&mut faults);
+    match taken {
+        Some(value) if faults.count() == 0 => Ok(value),
+        _ => Err(faults.into_sorted()),
+    }
+}
+
+/// A section that must be there.
+fn section<T>(
+    root: &mut Table<'_, '_>,
+    name: &'static str,
+    faults: &mut Faults,
+    take: impl FnOnce(&mut Table<'_, '_>, &mut Faults) -> Option<T>,
+) -> Option<T> {
+    if !root.has(name) {
+        let line = root.line;
+        faults.push(
+            line,
+            format!("{} has no section `{name}`", root.called()),
+            format!("[{name}] and its fields below"),
+        );
+    }
+    let mut table = root.table(name, faults)?;
+    let taken = take(&mut table, faults);
+    table.finish(faults);
+    taken
+}
+
+fn listener<T: Field>(root: &mut Table<'_, '_>, name: &'static str, faults: &mut Faults) -> Option<At<T>> {
+    section(root, name, faults, |table, faults| table.required("listen", faults))
+}
+
+fn distinct_addresses(addresses: &[Option<(usize, SocketAddr)>], faults: &mut Faults) {
+    let mut seen: Vec<SocketAddr> = Vec::new();
+    for (line, address) in addresses.iter().flatten() {
+        // Port 0 is "any free one" and therefore never taken.
+        if address.port() != 0 && seen.contains(address) {
+            faults.push(*line, "`listen` is the address of another listener", "an address of its own");
+        }
+        seen.push(*address);
+    }
+}
+
+fn tls_files(root: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<TlsFiles> {
+    section(root, "tls", faults, |table, faults| {
+        let certificate = table.required::<Place>("certificate", faults);
+        let key = table.required::<Place>("key", faults);
+        let client_ca = table.required::<Place>("client-ca", faults);
+        Some(TlsFiles {
+            certificate: certificate?.within(folder),
+            key: key?.within(folder),
+            client_ca: client_ca?.within(folder),
+        })
+    })
+}
+
+fn client(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<ClientConfig> {
+    let url = table.required::<Base>("url", faults);
+    let ca = table.required::<Place>("ca", faults);
+    let certificate = table.required::<Place>("certificate", faults);
+    let key = table.required::<Place>("key", faults);
+    Some(ClientConfig {
+        url: url?.value.0,
+        ca: ca?.within(folder),
+        certificate: certificate?.within(folder),
+        key: key?.within(folder),
+    })
+}
+
+fn limits(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<LimitConfig> {
+    let (mut connections, mut drain) = (Some(1024), Some(20));
+    if root.has("limits") {
+        let mut table = root.table("limits", faults)?;
+        connections = table.or("connections", Count(1024), faults).map(|at| at.value.0);
+        drain = table.or("drain-seconds", Count(20), faults).map(|at| at.value.0 as u64);
+        table.finish(faults);
+    } else {
+        root.optional::<bool>("limits", faults); // makes the name a known one
+    }
+    Some(LimitConfig { connections: connections?, drain: Duration::from_secs(drain?) })
+}
+
+fn authority_keys(root: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Vec<AuthorityKeyFile> {
+    let mut keys: Vec<AuthorityKeyFile> = Vec::new();
+    let tables = root.tables("key", "id", faults);
+    if tables.is_empty() {
+        faults.push(root.line, "the node has no key of its authority", "[[key]] with id and file");
+    }
+    for mut table in tables {
+        let id = table.required::<Id>("id", faults);
+        let file = table.required::<Place>("file", faults);
+        table.finish(faults);
+        let (Some(id), Some(file)) = (id, file) else { continue };
+        if keys.iter().any(|key| key.id == id.value) {
+            faults.push(id.line, format!("a second key has the id `{}`", id.value), "an id of its own");
+        }
+        keys.push(AuthorityKeyFile { id: id.value, file: file.within(folder) });
+    }
+    keys
+}
+
+fn segment_keys(root: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<VerifyingKey> {
+    let tables = root.tables("segment-key", "public", faults);
+    if tables.is_empty() {
+        faults.push(
+            root.line,
+            "the node knows no key that signs segments",
+            "[[segment-key]] with the vault's public key",
+        );
+    }
+    let mut keys = Vec::new();
+    for mut table in tables {
+        keys.extend(table.required::<VerifyingKey>("public", faults).map(|at| at.value));
+        table.finish(faults);
+    }
+    keys
+}
+
+fn register_files(
+    root: &mut Table<'_, '_>,
+    deployment: Option<&Id>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Option<RegisterFiles> {
+    section(root, "register", faults, |table, faults| {
+        let file = table.required::<Place>("file", faults);
+        let signatures = table.required::<Place>("signatures", faults);
+        let quorum = table.required::<Count>("quorum", faults);
+        let commission = table.required::<Id>("commission", faults);
+        let keys = register_keys(table, faults);
+        if let (Some(quorum), Some(commission)) = (&quorum, &commission) {
+            check_pins(quorum, commission, &keys, faults);
+        }
+        Some(RegisterFiles {
+            file: file?.within(folder),
+            signatures: signatures?.within(folder),
+            pins: Pins {
+                deployment: deployment?.clone(),
+                quorum: quorum?.value.0,
+                commission: commission?.value,
+                keys,
+            },
+        })
+    })
+}
+
+fn register_keys(table: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<PinnedKey> {
+    let mut keys: Vec<PinnedKey> = Vec::new();
+    for mut entry in table.tables("key", "id", faults) {
+        let id = entry.required::<Id>("id", faults);
+        let body = entry.required::<Id>("body", faults);
+        let public = entry.required::<VerifyingKey>("public", faults);
+        entry.finish(faults);
+        let (Some(id), Some(body), Some(public)) = (id, body, public) else { continue };
+        if keys.iter().any(|key| key.id == id.value) {
+            faults.push(id.line, format!("a second register key has the id `{}`", id.value), "an id of its own");
+        }
+        if keys.iter().any(|key| key.key == public.value) {
+            faults.push(public.line, "two register keys are one and the same", "the key of another holder");
+        }
+        keys.push(PinnedKey { id: id.value, body: body.value, key: public.value });
+    }
+    keys
+}
+
+/// No single holder may sign a register alone, and none goes past the commission.
+fn check_pins(quorum: &At<Count>, commission: &At<Id>, keys: &[PinnedKey], faults: &mut Faults) {
+    if !(2..=keys.len()).contains(&quorum.0) {
+        let most = keys.len().max(2);
+        faults.push(
+            quorum.line,
+            "`quorum` is not from 2 to the number of register keys",
+            format!("quorum = 2 (up to {most})"),
+        );
+    }
+    if !keys.iter().any(|key| key.body == commission.value) {
+        let what = format!("no register key is of the body `{}`", commission.value);
+        faults.push(commission.line, what, "the `body` of one of the [[register.key]]");
+    }
+    if !keys.is_empty() && keys.iter().all(|key| key.body == keys[0].body) {
+        faults.push(commission.line, "all register keys are of one body", "a [[register.key]] of a second body");
+    }
+}
+
+#[cfg(test)]
+mod tests;

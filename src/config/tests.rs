@@ -1,0 +1,167 @@
+use super::*;
+
+const OPERATIONS: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+const COMMISSION: &str = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+
+fn vault() -> String {
+    format!(
+        r#"deployment = "demo"
+
+[data]
+listen = "127.0.0.1:8443"
+[control]
+listen = "127.0.0.1:8444"
+[health]
+listen = "127.0.0.1:8445"
+
+[tls]
+certificate = "tls/vault.pem"
+key = "secrets/tls/vault.key"
+client-ca = "/etc/cloison/ca.pem"
+
+[store]
+path = "./data/vault"
+
+[secrets]
+identity = "secrets/vault/identity.secret"
+audit = "secrets/vault/audit.secret"
+segment = "secrets/vault/segment.pem"
+sector = "secrets/vault/sector"
+store = "secrets/vault/store"
+
+[register]
+file = "register.toml"
+signatures = "register.jws"
+quorum = 2
+commission = "cndp"
+
+[[register.key]]
+id = "operations"
+body = "operations"
+public = "{OPERATIONS}"
+[[register.key]]
+id = "commission"
+body = "cndp"
+public = "{COMMISSION}"
+"#
+    )
+}
+
+fn node() -> String {
+    let vault = vault();
+    let (_, register) = vault.split_once("[register]").unwrap();
+    format!(
+        r#"deployment = "demo"
+authority = "court"
+[control]
+listen = "127.0.0.1:8543"
+[health]
+listen = "[::1]:8545"
+[tls]
+certificate = "tls/node.pem"
+key = "secrets/tls/node.key"
+client-ca = "tls/ca.pem"
+[store]
+path = "data/node"
+[secrets]
+audit = "secrets/authority/audit.secret"
+[[key]]
+id = "court-2026"
+file = "secrets/authority/court-2026.secret"
+[[segment-key]]
+public = "{OPERATIONS}"
+[vault]
+url = "https://127.0.0.1:8444"
+ca = "tls/ca.pem"
+certificate = "tls/node.pem"
+key = "secrets/tls/node.key"
+[register]{register}"#
+    )
+}
+
+fn faults(text: &str) -> Vec<Fault> {
+    VaultConfig::parse(text, Path::new("/etc/x")).unwrap_err()
+}
+
+#[test]
+fn a_vault_is_read_with_paths_from_its_folder() {
+    let config = VaultConfig::parse(&vault(), Path::new("/etc/x")).unwrap();
+    assert_eq!(config.deployment.as_str(), "demo");
+    assert_eq!(config.data, "127.0.0.1:8443".parse().unwrap());
+    assert_eq!(config.tls.key, Path::new("/etc/x/secrets/tls/vault.key"));
+    assert_eq!(config.tls.client_ca, Path::new("/etc/cloison/ca.pem"));
+    assert_eq!(config.store, Path::new("/etc/x/data/vault"));
+    assert_eq!((config.register.pins.quorum, config.register.pins.keys.len()), (2, 2));
+    assert_eq!(config.limits.connections, 1024);
+    let relative = VaultConfig::parse(&vault(), Path::new("")).unwrap();
+    assert_eq!(relative.store, Path::new("data/vault"));
+    let limited = VaultConfig::parse(&format!("{}[limits]\nconnections = 7\n", vault()), Path::new("")).unwrap();
+    assert_eq!((limited.limits.connections, limited.limits.drain), (7, Duration::from_secs(20)));
+}
+
+#[test]
+fn a_node_and_a_client_are_read() {
+    let config = NodeConfig::parse(&node(), Path::new("/n")).unwrap();
+    assert_eq!(config.authority.as_str(), "court");
+    assert_eq!(config.keys[0].file, Path::new("/n/secrets/authority/court-2026.secret"));
+    assert_eq!(config.segment_keys.len(), 1);
+    assert_eq!(config.vault.url, "https://127.0.0.1:8444");
+    let text = "url = \"https://vault.example/\"\nca = \"ca.pem\"\ncertificate = \"c.pem\"\nkey = \"c.key\"\n";
+    let client = ClientConfig::parse(text, Path::new("clients")).unwrap();
+    assert_eq!((client.url.as_str(), client.key.as_path()), ("https://vault.example", Path::new("clients/c.key")));
+}
+
+#[test]
+fn every_fault_is_reported_with_its_line() {
+    let text = vault()
+        .replace("127.0.0.1:8445", "0.0.0.0:8445")
+        .replace("quorum = 2", "quorum = 1")
+        .replace("client-ca", "client_ca")
+        .replace("path = \"./data/vault\"", "path = 3");
+    let found: Vec<(usize, String)> = faults(&text).into_iter().map(|fault| (fault.line, fault.what)).collect();
+    let lines: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [8, 10, 13, 16, 28], "{found:?}");
+    let unknown = faults(&text).into_iter().find(|fault| fault.line == 13).unwrap();
+    assert!(unknown.what.contains("`client_ca`"), "{unknown:?}");
+    assert!(unknown.instead.contains("client-ca"), "{unknown:?}");
+}
+
+#[test]
+fn what_must_not_be() {
+    let both = |from: &str, to: &str| {
+        let text = vault();
+        assert!(text.contains(from), "{from}");
+        faults(&text.replacen(from, to, 1))
+    };
+    assert!(both("8444", "8443")[0].what.contains("another listener"));
+    assert!(both("\"cndp\"\n\n", "\"nobody\"\n\n")[0].what.contains("`nobody`"));
+    assert!(both(COMMISSION, OPERATIONS)[0].what.contains("one and the same"));
+    assert!(both("body = \"operations\"", "body = \"cndp\"")[0].what.contains("one body"));
+    assert!(both("id = \"commission\"", "id = \"operations\"")[0].what.contains("second register key"));
+    assert!(both(COMMISSION, &COMMISSION.to_uppercase())[0].what.contains("lower case"));
+    assert!(both(COMMISSION, &format!("01{}", "00".repeat(31)))[0].what.contains("not an Ed25519"));
+    assert!(both("deployment = \"demo\"", "deployment = \"De mo\"")[0].what.contains("not an id"));
+    assert!(both("[store]\npath = \"./data/vault\"\n", "")[0].what.contains("no section `store`"));
+    assert!(both("listen = \"127.0.0.1:8443\"", "listen = \"localhost\"")[0].what.contains("IP address"));
+    assert_eq!(both("[store]", "[store")[0].line, 15);
+    let missing = VaultConfig::parse("", Path::new("")).unwrap_err();
+    assert_eq!(missing.len(), 8, "{missing:?}");
+    assert!(NodeConfig::parse(&node().replace("[[key]]", "[[keys]]"), Path::new("")).is_err());
+    for url in ["http://x", "https://", "https://x/y", "https://u@x", "https://x?y", "x", "https://x y"] {
+        let text = format!("url = \"{url}\"\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n");
+        assert_eq!(ClientConfig::parse(&text, Path::new("")).unwrap_err()[0].line, 1, "{url}");
+    }
+}
+
+#[test]
+fn the_error_names_file_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault.toml");
+    std::fs::write(&path, vault().replace("[store]\n", "[store]\nsync = true\n")).unwrap();
+    let shown = VaultConfig::load(&path).unwrap_err().to_string();
+    assert!(shown.starts_with(&format!("{}:16: ", path.display())), "{shown}");
+    assert!(shown.contains("\n    write instead: "), "{shown}");
+    std::fs::write(&path, b"deployment = \"demo\"\n# \xff\n").unwrap();
+    assert!(VaultConfig::load(&path).unwrap_err().to_string().contains("vault.toml:2: is not UTF-8"));
+    assert!(matches!(VaultConfig::load(&folder.path().join("none.toml")), Err(ConfigError::File(_))));
+}

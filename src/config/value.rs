@@ -1,0 +1,93 @@
+//! The values that stand in a configuration, each with the one spelling that is taken.
+
+use std::net::SocketAddr;
+use std::path::{Component, PathBuf};
+
+use toml::de::DeValue;
+
+use crate::register::read::{Field, wrong_type};
+
+fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
+    value.as_str().ok_or_else(|| wrong_type(value, "a text in quotes"))
+}
+
+/// Where a listener binds.
+pub(super) struct Address(pub(super) SocketAddr);
+
+impl Field for Address {
+    const EXAMPLE: &'static str = "\"127.0.0.1:8443\", an IP address and a port";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        text(value)?.parse().map(Address).map_err(|_| "is not an IP address with a port".into())
+    }
+}
+
+/// The same, where nothing but this machine may reach it.
+pub(super) struct Loopback(pub(super) SocketAddr);
+
+impl Field for Loopback {
+    const EXAMPLE: &'static str = "\"127.0.0.1:9443\", on loopback: this listener knows no certificates";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match Address::read(value)?.0 {
+            address if address.ip().is_loopback() => Ok(Loopback(address)),
+            _ => Err("is not a loopback address".into()),
+        }
+    }
+}
+
+/// A file or folder, as written.
+pub(super) struct Place(pub(super) PathBuf);
+
+impl Field for Place {
+    const EXAMPLE: &'static str = "a path in quotes, from the folder of this file on";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let path = text(value)?;
+        match path.is_empty() || path.chars().any(char::is_control) {
+            true => Err("is not a path".into()),
+            false => Ok(Place(PathBuf::from(path))),
+        }
+    }
+}
+
+impl Place {
+    /// The path, seen from `folder`; an absolute one stays as it is.
+    pub(super) fn within(&self, folder: &std::path::Path) -> PathBuf {
+        folder.join(&self.0).components().filter(|part| *part != Component::CurDir).collect()
+    }
+}
+
+/// `https://host` or `https://host:port`, and nothing after it.
+pub(super) struct Base(pub(super) String);
+
+impl Field for Base {
+    const EXAMPLE: &'static str = "\"https://vault.example:8443\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let url = text(value)?;
+        let base = url.strip_suffix('/').unwrap_or(url);
+        let whole = base.parse::<axum::http::Uri>().ok();
+        let authority = whole.as_ref().filter(|uri| uri.scheme_str() == Some("https")).and_then(|uri| uri.authority());
+        match authority {
+            Some(authority) if base == format!("https://{authority}") && !authority.as_str().contains('@') => {
+                Ok(Base(base.into()))
+            }
+            _ => Err("is not https:// with a host, perhaps a port, and nothing else".into()),
+        }
+    }
+}
+
+/// A count from 1 to a million.
+pub(super) struct Count(pub(super) usize);
+
+impl Field for Count {
+    const EXAMPLE: &'static str = "a number from 1 to 1000000";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match u64::read(value)? {
+            number @ 1..=1_000_000 => Ok(Count(number as usize)),
+            _ => Err("is not a number from 1 to 1000000".into()),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The health listener: `/healthz`, `/readyz`, `/metrics`. Without certificates, therefore on loopback only and without
+//! anything about persons or clients.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode};
+use axum::routing::get;
+use serde::Serialize;
+
+use super::{Problem, body, problem};
+use crate::metrics::Registry;
+
+/// Why the process should not be sent requests at present; ready when there is no reason.
+#[derive(Debug)]
+pub struct Readiness(Mutex<BTreeMap<&'static str, String>>);
+
+impl Readiness {
+    /// Not ready, because it is starting; `clear("starting")` when that is over.
+    pub fn starting() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(BTreeMap::from([("starting", "not serving yet".to_owned())]))))
+    }
+
+    /// Sets a reason not to be ready, in place of an earlier one about the same thing.
+    pub fn set(&self, about: &'static str, why: impl Into<String>) {
+        self.reasons().insert(about, why.into());
+    }
+
+    /// Takes a reason away.
+    pub fn clear(&self, about: &'static str) {
+        self.reasons().remove(about);
+    }
+
+    /// Whether there is no reason left.
+    pub fn is_ready(&self) -> bool {
+        self.reasons().is_empty()
+    }
+
+    fn reasons(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The answer of `/readyz`.
+#[derive(Debug, Serialize)]
+struct Report {
+    ready: bool,
+    /// What about → why not.
+    reasons: BTreeMap<&'static str, String>,
+}
+
+/// The router of the health listener.
+pub fn router(readiness: Arc<Readiness>, metrics: Arc<Registry>) -> Router {
+    let router = Router::new()
+        .route("/healthz", get(async || body::reply("text/plain; charset=utf-8", "ok\n")))
+        .route("/readyz", get(readyz).with_state(readiness))
+        .route("/metrics", get(render).with_state(metrics));
+    problem::with_fallbacks(router)
+}
+
+async fn readyz(State(readiness): State<Arc<Readiness>>) -> Result<Response<Body>, Problem> {
+    let reasons = readiness.reasons().clone();
+    let ready = reasons.is_empty();
+    let mut response = body::json(&Report { ready, reasons })?;
+    if !ready {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    Ok(response)
+}
+
+async fn render(State(metrics): State<Arc<Registry>>) -> Response<Body> {
+    body::reply("text/plain; version=0.0.4; charset=utf-8", metrics.render())
+}

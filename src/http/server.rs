@@ -1,0 +1,155 @@
+//! Listeners, from binding to the last answer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use super::connection::Door;
+use super::{Limits, Readiness, problem};
+use crate::metrics::Registry;
+
+/// Connections that the kernel keeps for us until we accept them.
+const BACKLOG: u32 = 1024;
+
+/// A bound socket and what stands behind it.
+pub struct Listener {
+    name: &'static str,
+    socket: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    limits: Limits,
+}
+
+impl Listener {
+    /// Binds. `name` is for the metrics. Without `tls` there is no [`super::Peer`]: for the health listener only.
+    ///
+    /// # Errors
+    /// What the operating system says, for example that the address is in use.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn bind(
+        name: &'static str,
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        router: Router,
+        limits: Limits,
+    ) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // So that a restart need not wait for the old connections' last minutes.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let socket = socket.listen(BACKLOG)?;
+        Ok(Self { name, socket, tls, router: problem::with_fallbacks(router), limits })
+    }
+
+    /// The address it is bound to, with the port that port 0 became.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+/// Serves until `shutdown` is done and the requests under way are answered (or the listeners' `drain` is over).
+///
+/// `health` is served to the very end, and says "draining" meanwhile. Returns how many connections had to be cut.
+pub async fn serve(
+    listeners: Vec<Listener>,
+    health: Option<Listener>,
+    readiness: &Readiness,
+    registry: &Registry,
+    shutdown: impl Future<Output = ()>,
+) -> usize {
+    let (drain, draining) = watch::channel(false);
+    let (end_health, health_ending) = watch::channel(false);
+    let (alive, mut all_gone) = mpsc::channel::<()>(1);
+    // Connections close themselves when their time is over; a little more, and they are no longer waited for.
+    let patience =
+        listeners.iter().map(|listener| listener.limits.drain).max().unwrap_or_default() + Duration::from_secs(2);
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        accepting.push(tokio::spawn(accept(listener, registry, draining.clone(), alive.clone())));
+    }
+    let health = health.map(|listener| {
+        let (nobody_waits, _) = mpsc::channel(1);
+        tokio::spawn(accept(listener, registry, health_ending, nobody_waits))
+    });
+
+    shutdown.await;
+    readiness.set("draining", "shutting down");
+    drain.send_replace(true);
+    for task in accepting {
+        let _ = task.await;
+    }
+    let left = alive.downgrade();
+    drop(alive);
+    let _ = timeout(patience, all_gone.recv()).await;
+    end_health.send_replace(true);
+    if let Some(task) = health {
+        let _ = task.await;
+    }
+    left.strong_count()
+}
+
+/// Accepts until told to stop, and then stops listening.
+fn accept(
+    listener: Listener,
+    registry: &Registry,
+    mut draining: watch::Receiver<bool>,
+    alive: mpsc::Sender<()>,
+) -> impl Future<Output = ()> + Send + use<> {
+    let Listener { name, socket, tls, router, limits } = listener;
+    let door = Door::new(name, router, tls, limits, registry, draining.clone());
+    async move {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = draining.wait_for(|draining| *draining) => return,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => door.admit(stream, alive.clone()),
+                Err(error) if of_the_connection(&error) => {}
+                Err(error) => {
+                    // Out of file descriptors or memory: what is open may end and give some back.
+                    tracing::warn!(listener = name, %error, "cannot accept");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Errors of `accept` that are about one connection that went away, and not about us.
+fn of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted)
+}
+
+/// Is done when the process is told to end: SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the operating system does not let us listen for signals.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn terminated() -> io::Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,154 @@
+//! TLS 1.3 with certificates on both sides.
+//!
+//! One crypto provider (aws-lc-rs), handed to rustls explicitly and cut down to the suites of TLS 1.3, so that no process
+//! default and no feature of another crate can widen it; the hybrid X25519MLKEM768 is preferred. No session resumption and
+//! no early data: a certificate is checked for each connection, and nothing can be replayed.
+//!
+//! A peer is known by the SHA-256 of its public key (SubjectPublicKeyInfo), which is what the register lists. That its
+//! certificate comes from the right authority, and is in date, is checked before; what it may do, after.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::version::TLS13;
+use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::config::TlsFiles;
+use crate::keys::file::{self, FileError};
+use crate::register::SpkiDigest;
+
+/// The most bytes that a file of certificates may have.
+const MAX_CERTIFICATES: usize = 256 * 1024;
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file could not be read, or should not be.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is not PEM of the kind wanted.
+    #[error("{}: has no {wanted} in PEM that can be used", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// "certificate" or "private key".
+        wanted: &'static str,
+    },
+    /// rustls does not take it, for example a key that is not the certificate's.
+    #[error("{}: {error}", path.display())]
+    Rustls {
+        /// The certificate's file.
+        path: PathBuf,
+        /// What rustls says.
+        error: rustls::Error,
+    },
+}
+
+/// The one provider: aws-lc-rs, TLS 1.3 only.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    let make = || {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites.retain(|suite| suite.version().version == ProtocolVersion::TLSv1_3);
+        Arc::new(provider)
+    };
+    PROVIDER.get_or_init(make).clone()
+}
+
+/// What a listener needs: its certificate, and that clients show one.
+///
+/// # Errors
+/// A file that is missing, unreadable, not private enough (the key) or not what it should be.
+pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    let identity = Identity::read(&files.certificate, &files.key)?;
+    let roots = Arc::new(read_roots(&files.client_ca)?);
+    let wrong = |path: &Path| {
+        let path = path.to_owned();
+        move |error| TlsError::Rustls { path, error }
+    };
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
+        .build()
+        .map_err(|error| wrong(&files.client_ca)(rustls::Error::General(error.to_string())))?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(wrong(&files.certificate))?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain, identity.key)
+        .map_err(wrong(&files.certificate))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// A certificate chain and its private key.
+pub struct Identity {
+    /// The peer's own certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key, which belongs to the first certificate.
+    pub key: PrivateKeyDer<'static>,
+    /// The key as it stood in its file.
+    pub pem: Zeroizing<Vec<u8>>,
+}
+
+impl Identity {
+    /// Reads both files and makes sure that they belong together.
+    ///
+    /// # Errors
+    /// A file that is missing, unreadable, not private enough (the key) or not what it should be.
+    pub fn read(certificate: &Path, key_file: &Path) -> Result<Self, TlsError> {
+        let chain = read_certificates(certificate)?;
+        let pem = file::read_private(key_file)?;
+        let key = PrivateKeyDer::from_pem_slice(&pem)
+            .map_err(|_| TlsError::Pem { path: key_file.to_owned(), wanted: "private key" })?;
+        CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider())
+            .map_err(|error| TlsError::Rustls { path: certificate.to_owned(), error })?;
+        Ok(Self { chain, key, pem })
+    }
+}
+
+/// The certificates of a PEM file; at least one.
+///
+/// # Errors
+/// A file that is missing, unreadable, or without a certificate.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = file::read_public(path, MAX_CERTIFICATES)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err(TlsError::Pem { path: path.to_owned(), wanted: "certificate" }),
+    }
+}
+
+fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates(path)? {
+        roots.add(certificate).map_err(|error| TlsError::Rustls { path: path.to_owned(), error })?;
+    }
+    Ok(roots)
+}
+
+/// SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 5280 §4.1, DER): what the register calls `certificate`.
+///
+/// # Errors
+/// What is not a certificate of X.509.
+pub fn spki_digest(certificate: &CertificateDer<'_>) -> Result<SpkiDigest, rustls::Error> {
+    let info = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
+    Ok(SpkiDigest(Sha256::digest(info.as_ref()).into()))
+}
+
+/// The same, of the first certificate in a PEM file.
+///
+/// # Errors
+/// A file that is missing, unreadable, or without a certificate.
+pub fn spki_digest_of_file(path: &Path) -> Result<SpkiDigest, TlsError> {
+    let chain = read_certificates(path)?;
+    spki_digest(&chain[0]).map_err(|error| TlsError::Rustls { path: path.to_owned(), error })
+}

@@ -1,0 +1,394 @@
+//! Secret and key files.
+//!
+//! A private file is taken only if nobody but the running user could have read or written it: a plain file (no link, no
+//! device), owned by that user, without any permission for group or others. The check is made on the opened file, not on
+//! its name, so that what was checked is what is read. Writing never replaces anything: a new file, 0600, on disk (`fsync`
+//! of file and folder) before it counts.
+//!
+//! Three forms: a secret of 32 bytes in one line that says what it is for ([`read_secret`]), an Ed25519 private key as
+//! PKCS#8 PEM (RFC 8410, as OpenSSL writes it; [`read_signing_key`]), and whatever TLS needs ([`read_private`]).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::{KEY_LEN, Key};
+
+/// The most bytes that a secret or private key file may have.
+pub const MAX_PRIVATE: usize = 64 * 1024;
+
+/// Why a file was not read or not written. Shows the path and never a byte of the content.
+#[derive(Debug, Error)]
+#[error("{}: {fault}", path.display())]
+pub struct FileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub fault: FileFault,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, Error)]
+pub enum FileFault {
+    /// The operating system said no.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A symbolic link, folder, pipe or device.
+    #[error("is not a plain file (a link does not count)")]
+    NotPlain,
+    /// Group or others have some permission.
+    #[error("has mode {0:04o} and must have 0600: chmod 600")]
+    Mode(u32),
+    /// It belongs to another user than the one that runs the program.
+    #[error("is owned by user {owner} and must be owned by user {user}, who runs this")]
+    Owner {
+        /// The user id that owns the file.
+        owner: u32,
+        /// The user id that runs the program.
+        user: u32,
+    },
+    /// More bytes than such a file has.
+    #[error("is longer than {0} bytes")]
+    TooLong(usize),
+    /// Not the one form that such a file has.
+    #[error("is not {0}")]
+    Form(&'static str),
+    /// A secret of another kind.
+    #[error("holds a secret of kind `{found}`, wanted is `{wanted}`")]
+    Kind {
+        /// What the file holds.
+        found: SecretKind,
+        /// What was asked for.
+        wanted: SecretKind,
+    },
+    /// Never overwritten.
+    #[error("exists already, and is not overwritten")]
+    Exists,
+}
+
+/// What a secret is for. It stands in the file, so that two files cannot be mixed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretKind {
+    /// The vault's `identity_secret`; never rotates.
+    Identity,
+    /// One version of the vault's `sector_secret`.
+    Sector,
+    /// One version of the secret behind the vault's storage key.
+    Store,
+    /// The `audit_secret` of a vault or a node.
+    Audit,
+    /// The scalar behind an authority's private key.
+    Authority,
+}
+
+impl SecretKind {
+    const ALL: [SecretKind; 5] = [Self::Identity, Self::Sector, Self::Store, Self::Audit, Self::Authority];
+
+    /// As written in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Sector => "sector",
+            Self::Store => "store",
+            Self::Audit => "audit",
+            Self::Authority => "authority",
+        }
+    }
+}
+
+impl std::fmt::Display for SecretKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Reads a secret file: one line, `cloison-secret-1:<kind>:<64 lower-case hexadecimal digits>`.
+pub fn read_secret(path: &Path, kind: SecretKind) -> Result<Key, FileError> {
+    let text = read_private(path)?;
+    parse_secret(&text, kind).map_err(at(path))
+}
+
+fn parse_secret(text: &[u8], wanted: SecretKind) -> Result<Key, FileFault> {
+    const FORM: FileFault = FileFault::Form("a line `cloison-secret-1:<kind>:<64 hexadecimal digits>`");
+    let line = text.strip_suffix(b"\n").ok_or(FORM)?.strip_prefix(b"cloison-secret-1:").ok_or(FORM)?;
+    let colon = line.iter().position(|byte| *byte == b':').ok_or(FORM)?;
+    let (kind, digits) = (&line[..colon], &line[colon + 1..]);
+    let found = SecretKind::ALL.into_iter().find(|known| known.as_str().as_bytes() == kind).ok_or(FORM)?;
+    if found != wanted {
+        return Err(FileFault::Kind { found, wanted });
+    }
+    if digits.len() != 64 {
+        return Err(FORM);
+    }
+    let mut readable = true;
+    let secret = Key::init(|bytes| readable = HEXLOWER.decode_mut(digits, bytes).is_ok());
+    match readable && secret.expose() != &[0; KEY_LEN] {
+        true => Ok(secret),
+        false => Err(FORM),
+    }
+}
+
+/// Writes a new secret file.
+pub fn write_secret(path: &Path, kind: SecretKind, secret: &Key) -> Result<(), FileError> {
+    let mut line = Zeroizing::new(Vec::with_capacity(128));
+    line.extend_from_slice(b"cloison-secret-1:");
+    line.extend_from_slice(kind.as_str().as_bytes());
+    line.push(b':');
+    let start = line.len();
+    line.resize(start + 64, 0);
+    HEXLOWER.encode_mut(secret.expose(), &mut line[start..]);
+    line.push(b'\n');
+    write_private(path, &line)
+}
+
+/// Reads an Ed25519 private key: PKCS#8 PEM (RFC 8410), as `openssl genpkey -algorithm ed25519` writes it.
+pub fn read_signing_key(path: &Path) -> Result<SigningKey, FileError> {
+    const FORM: FileFault = FileFault::Form("an Ed25519 private key in PKCS#8 PEM");
+    let pem = read_private(path)?;
+    let text = std::str::from_utf8(&pem).map_err(|_| at(path)(FORM))?;
+    SigningKey::from_pkcs8_pem(text).map_err(|_| at(path)(FORM))
+}
+
+/// Writes a new Ed25519 private key file. The public key is left out (version 1 of PKCS#8): not every OpenSSL takes it.
+pub fn write_signing_key(path: &Path, key: &SigningKey) -> Result<(), FileError> {
+    let pair = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
+    let pem = pair.to_pkcs8_pem(LineEnding::LF).map_err(|_| at(path)(FileFault::Form("a key that can be encoded")))?;
+    write_private(path, pem.as_bytes())
+}
+
+/// An Ed25519 public key as the register and configurations write it: 64 lower-case hexadecimal digits.
+pub fn public_key_text(key: &VerifyingKey) -> String {
+    HEXLOWER.encode(key.as_bytes())
+}
+
+/// Reads a private file whole (at most [`MAX_PRIVATE`] bytes), after the checks that this module describes.
+pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let read = || {
+        let mut file = open_plain(path)?;
+        let facts = file.metadata()?;
+        // SAFETY: geteuid has no preconditions and cannot fail.
+        let user = unsafe { libc::geteuid() };
+        if facts.uid() != user {
+            return Err(FileFault::Owner { owner: facts.uid(), user });
+        }
+        if facts.mode() & 0o077 != 0 {
+            return Err(FileFault::Mode(facts.mode() & 0o7777));
+        }
+        // One allocation for all of it: growing would leave copies behind that nobody wipes.
+        let mut bytes = Zeroizing::new(vec![0; MAX_PRIVATE + 1]);
+        let length = read_up_to(&mut file, &mut bytes)?;
+        bytes.truncate(length);
+        Ok(bytes)
+    };
+    read().map_err(at(path))
+}
+
+/// Reads a file that is no secret (a certificate, the register, an order) whole, at most `limit` bytes.
+pub fn read_public(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    let read = || {
+        // A public file may well be a link (`current.pem`); it is the content that gets checked.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(FileFault::NotPlain);
+        }
+        let mut bytes = Vec::new();
+        file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > limit { Err(FileFault::TooLong(limit)) } else { Ok(bytes) }
+    };
+    read().map_err(at(path))
+}
+
+/// Writes a new private file: mode 0600, never over an existing one, durable on return. Nothing is left after an error.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_new(path, bytes, 0o600).map_err(at(path))
+}
+
+/// Writes a new public file: mode 0644, never over an existing one, durable on return. Nothing is left after an error.
+pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_new(path, bytes, 0o644).map_err(at(path))
+}
+
+fn at(path: &Path) -> impl FnOnce(FileFault) -> FileError {
+    move |fault| FileError { path: path.to_owned(), fault }
+}
+
+/// Opens without following a link at the end and without waiting on a pipe.
+fn open_plain(path: &Path) -> Result<File, FileFault> {
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(FileFault::NotPlain),
+        opened => opened?,
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(FileFault::NotPlain) }
+}
+
+/// Fills `buffer` from the file; it is one byte longer than what is allowed.
+fn read_up_to(file: &mut File, buffer: &mut [u8]) -> Result<usize, FileFault> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..]) {
+            Ok(0) => return Ok(length),
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(FileFault::TooLong(buffer.len() - 1))
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
+    let mut file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(FileFault::Exists),
+        opened => opened?,
+    };
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_folder(path));
+    if let Err(error) = written {
+        // Ours, made a moment ago; a half-written key is worse than none.
+        let _ = std::fs::remove_file(path);
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+/// Makes the new name itself durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn a_secret_comes_back() {
+        let folder = folder();
+        let path = folder.path().join("identity.secret");
+        write_secret(&path, SecretKind::Identity, &Key::take(&mut [0xa7; 32])).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("cloison-secret-1:identity:{}\n", "a7".repeat(32)));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(read_secret(&path, SecretKind::Identity).unwrap().expose(), &[0xa7; 32]);
+        let other = read_secret(&path, SecretKind::Store).unwrap_err();
+        assert!(matches!(other.fault, FileFault::Kind { found: SecretKind::Identity, wanted: SecretKind::Store }));
+        assert!(!other.to_string().contains("a7a7"));
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let folder = folder();
+        let path = folder.path().join("x");
+        write_private(&path, b"first").unwrap();
+        assert!(matches!(write_private(&path, b"second").unwrap_err().fault, FileFault::Exists));
+        assert!(matches!(write_public(&path, b"second").unwrap_err().fault, FileFault::Exists));
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        // Not even through a link that points nowhere yet.
+        symlink(folder.path().join("elsewhere"), folder.path().join("link")).unwrap();
+        assert!(write_private(&folder.path().join("link"), b"x").is_err());
+        assert!(!folder.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn what_others_could_read_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("s");
+        write_secret(&path, SecretKind::Audit, &Key::take(&mut [1; 32])).unwrap();
+        for mode in [0o640, 0o604, 0o610, 0o601, 0o620, 0o666] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert!(matches!(read_private(&path).unwrap_err().fault, FileFault::Mode(found) if found == mode));
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+        read_private(&path).unwrap();
+    }
+
+    #[test]
+    fn another_users_file_is_refused() {
+        // SAFETY: no preconditions.
+        if unsafe { libc::geteuid() } != 0 {
+            return; // only root can give a file away
+        }
+        let folder = folder();
+        let path = folder.path().join("s");
+        write_private(&path, b"x").unwrap();
+        std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+        assert!(matches!(read_private(&path).unwrap_err().fault, FileFault::Owner { owner: 12345, .. }));
+    }
+
+    #[test]
+    fn links_folders_pipes_and_giants_are_refused() {
+        let folder = folder();
+        let path = folder.path().join("s");
+        write_private(&path, &[b'x'; MAX_PRIVATE]).unwrap();
+        read_private(&path).unwrap();
+        symlink(&path, folder.path().join("link")).unwrap();
+        assert!(matches!(read_private(&folder.path().join("link")).unwrap_err().fault, FileFault::NotPlain));
+        assert!(matches!(read_private(folder.path()).unwrap_err().fault, FileFault::NotPlain));
+        let pipe = folder.path().join("pipe");
+        let name = std::ffi::CString::new(pipe.to_str().unwrap()).unwrap();
+        // SAFETY: `name` is a valid C string that outlives the call.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        assert!(matches!(read_private(&pipe).unwrap_err().fault, FileFault::NotPlain));
+        assert!(matches!(read_public(&pipe, 10).unwrap_err().fault, FileFault::NotPlain));
+        let giant = folder.path().join("giant");
+        write_private(&giant, &[b'x'; MAX_PRIVATE + 1]).unwrap();
+        assert!(matches!(read_private(&giant).unwrap_err().fault, FileFault::TooLong(MAX_PRIVATE)));
+        assert!(matches!(read_public(&giant, 9).unwrap_err().fault, FileFault::TooLong(9)));
+    }
+
+    #[test]
+    fn a_secret_has_one_spelling() {
+        let good = format!("cloison-secret-1:audit:{}\n", "0a".repeat(32));
+        parse_secret(good.as_bytes(), SecretKind::Audit).unwrap();
+        let bad = [
+            good.trim_end().to_owned(),
+            good.replace('\n', "\r\n"),
+            format!("{good}\n"),
+            format!(" {good}"),
+            good.replace("0a", "0A"),
+            good.replacen("0a", "", 1),
+            good.replacen("0a", "0a0a", 1),
+            good.replace("-1:", "-2:"),
+            good.replace(":audit:", ":Audit:"),
+            good.replace(":audit:", ":other:"),
+            good.replace("0a", "00"),
+            String::new(),
+        ];
+        for text in bad {
+            let refused = parse_secret(text.as_bytes(), SecretKind::Audit);
+            assert!(matches!(refused, Err(FileFault::Form(_))), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_signing_key_comes_back_and_is_version_1() {
+        let folder = folder();
+        let path = folder.path().join("key.pem");
+        let key = SigningKey::from_bytes(&[9; 32]);
+        write_signing_key(&path, &key).unwrap();
+        assert_eq!(read_signing_key(&path).unwrap().to_bytes(), key.to_bytes());
+        // RFC 8410, section 7: 48 bytes, thus 64 characters, when the public key is absent.
+        let pem = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = pem.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!((lines[0], lines[1].len()), ("-----BEGIN PRIVATE KEY-----", 64));
+        let wrong = folder.path().join("wrong.pem");
+        write_private(&wrong, b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
+        assert!(matches!(read_signing_key(&wrong).unwrap_err().fault, FileFault::Form(_)));
+    }
+}

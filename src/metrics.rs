@@ -1,0 +1,230 @@
+//! Counters and gauges, and their text for Prometheus (exposition format 0.0.4).
+//!
+//! A metric is an atomic that its owner holds; the [`Registry`] only knows how to print it. Names begin with `cloison_`.
+//! A label says which listener, operation or code, never who or which sector system: metrics are read without a
+//! certificate.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn one(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// One more, until the guard is dropped.
+    pub fn hold(self: &Arc<Self>) -> Held {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Held(Arc::clone(self))
+    }
+
+    /// The present value.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What [`Gauge::hold`] counts.
+#[derive(Debug)]
+pub struct Held(Arc<Gauge>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Upper bounds of a histogram's buckets, in microseconds.
+const BOUNDS: [u64; 14] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 10_000_000];
+
+/// How long something took, in buckets from 0.1 ms to 10 s.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// One for each of `BOUNDS`, and one for all beyond.
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    microseconds: AtomicU64,
+}
+
+impl Histogram {
+    /// Counts one.
+    pub fn observe(&self, took: Duration) {
+        let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.iter().position(|bound| microseconds <= *bound).unwrap_or(BOUNDS.len());
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.microseconds.fetch_add(microseconds, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+enum Metric {
+    Counter(Arc<Counter>),
+    Gauge(Arc<Gauge>),
+    Histogram(Arc<Histogram>),
+}
+
+impl Metric {
+    fn kind(&self) -> &'static str {
+        match self {
+            Metric::Counter(_) => "counter",
+            Metric::Gauge(_) => "gauge",
+            Metric::Histogram(_) => "histogram",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: &'static str,
+    help: &'static str,
+    /// `key="value"`, or empty.
+    label: String,
+    metric: Metric,
+}
+
+/// All metrics of a process.
+#[derive(Debug, Default)]
+pub struct Registry(Mutex<Vec<Entry>>);
+
+impl Registry {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A new counter. `name` ends in `_total`; metrics of one name differ in their label.
+    pub fn counter(&self, name: &'static str, help: &'static str, label: Option<(&str, &str)>) -> Arc<Counter> {
+        let counter = Arc::new(Counter::default());
+        self.push(name, help, label, Metric::Counter(Arc::clone(&counter)));
+        counter
+    }
+
+    /// A new gauge.
+    pub fn gauge(&self, name: &'static str, help: &'static str, label: Option<(&str, &str)>) -> Arc<Gauge> {
+        let gauge = Arc::new(Gauge::default());
+        self.push(name, help, label, Metric::Gauge(Arc::clone(&gauge)));
+        gauge
+    }
+
+    /// A new histogram. `name` ends in `_seconds`.
+    pub fn histogram(&self, name: &'static str, help: &'static str, label: Option<(&str, &str)>) -> Arc<Histogram> {
+        let histogram = Arc::new(Histogram::default());
+        self.push(name, help, label, Metric::Histogram(Arc::clone(&histogram)));
+        histogram
+    }
+
+    fn push(&self, name: &'static str, help: &'static str, label: Option<(&str, &str)>, metric: Metric) {
+        debug_assert!(name.starts_with("cloison_"));
+        let label = label.map(|(key, value)| format!("{key}=\"{value}\"")).unwrap_or_default();
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Metrics of one name stand together, as the format asks.
+        let place = entries.iter().rposition(|entry| entry.name == name).map_or(entries.len(), |last| last + 1);
+        entries.insert(place, Entry { name, help, label, metric });
+    }
+
+    /// The text that Prometheus reads.
+    pub fn render(&self) -> String {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = String::with_capacity(entries.len() * 96);
+        let mut before = "";
+        for entry in entries.iter() {
+            if entry.name != before {
+                let _ = writeln!(out, "# HELP {0} {1}\n# TYPE {0} {2}", entry.name, entry.help, entry.metric.kind());
+                before = entry.name;
+            }
+            match &entry.metric {
+                Metric::Counter(counter) => sample(&mut out, entry.name, "", &[&entry.label], counter.get()),
+                Metric::Gauge(gauge) => sample(&mut out, entry.name, "", &[&entry.label], gauge.get()),
+                Metric::Histogram(histogram) => render_histogram(&mut out, entry, histogram),
+            }
+        }
+        out
+    }
+}
+
+fn render_histogram(out: &mut String, entry: &Entry, histogram: &Histogram) {
+    let mut so_far = 0;
+    for (index, bucket) in histogram.buckets.iter().enumerate() {
+        so_far += bucket.load(Ordering::Relaxed);
+        let bound = BOUNDS.get(index).map_or("+Inf".into(), |bound| (*bound as f64 / 1e6).to_string());
+        sample(out, entry.name, "_bucket", &[&entry.label, &format!("le=\"{bound}\"")], so_far);
+    }
+    let seconds = histogram.microseconds.load(Ordering::Relaxed) as f64 / 1e6;
+    sample(out, entry.name, "_sum", &[&entry.label], seconds);
+    sample(out, entry.name, "_count", &[&entry.label], so_far);
+}
+
+fn sample(out: &mut String, name: &str, suffix: &str, labels: &[&str], value: impl std::fmt::Display) {
+    let labels: Vec<&str> = labels.iter().copied().filter(|label| !label.is_empty()).collect();
+    let _ = match labels.is_empty() {
+        true => writeln!(out, "{name}{suffix} {value}"),
+        false => writeln!(out, "{name}{suffix}{{{}}} {value}", labels.join(",")),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_prometheus() {
+        let registry = Registry::new();
+        let data = registry.counter("cloison_connections_total", "Connections.", Some(("listener", "data")));
+        let depth = registry.gauge("cloison_waiting", "Requests that wait.", None);
+        registry.counter("cloison_connections_total", "Connections.", Some(("listener", "control")));
+        data.add(3);
+        let held = depth.hold();
+        assert_eq!(
+            registry.render(),
+            "# HELP cloison_connections_total Connections.\n# TYPE cloison_connections_total counter\n\
+             cloison_connections_total{listener=\"data\"} 3\ncloison_connections_total{listener=\"control\"} 0\n\
+             # HELP cloison_waiting Requests that wait.\n# TYPE cloison_waiting gauge\ncloison_waiting 1\n"
+        );
+        drop(held);
+        assert_eq!(depth.get(), 0);
+    }
+
+    #[test]
+    fn a_histogram_counts_upwards() {
+        let registry = Registry::new();
+        let took = registry.histogram("cloison_request_seconds", "Time.", Some(("operation", "tokenize")));
+        for milliseconds in [1, 1, 30, 60_000] {
+            took.observe(Duration::from_millis(milliseconds));
+        }
+        let text = registry.render();
+        assert!(text.contains("cloison_request_seconds_bucket{operation=\"tokenize\",le=\"0.0005\"} 0\n"), "{text}");
+        assert!(text.contains("cloison_request_seconds_bucket{operation=\"tokenize\",le=\"0.001\"} 2\n"), "{text}");
+        assert!(text.contains("cloison_request_seconds_bucket{operation=\"tokenize\",le=\"10\"} 3\n"), "{text}");
+        assert!(text.contains("cloison_request_seconds_bucket{operation=\"tokenize\",le=\"+Inf\"} 4\n"), "{text}");
+        assert!(text.contains("cloison_request_seconds_sum{operation=\"tokenize\"} 60.032\n"), "{text}");
+        assert!(text.contains("cloison_request_seconds_count{operation=\"tokenize\"} 4\n"), "{text}");
+    }
+}
