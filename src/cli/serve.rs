@@ -170,7 +170,11 @@ async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
     let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
     let vault = Client::new(&config.vault).map_err(|e| Error::new(e, "check [vault] in the configuration"))?;
-    let node = Node::open(&config.store, parts, Arc::new(SystemClock), Box::new(poisoned))
+    let store = config.store.clone();
+    let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(poisoned));
+    let node = tokio::task::spawn_blocking(open)
+        .await
+        .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let door = Arc::new(NodeDoor { node: Arc::new(node), vault: Arc::new(vault) });
     let listeners = vec![bind("control", config.control, &tls, http::node::router(door), &config.limits)?];
