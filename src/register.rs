@@ -59,6 +59,14 @@ pub fn parse(text: &str) -> Result<Register, Vec<Fault>> {
     parse_beside(text, std::iter::empty())
 }
 
+/// Reads an Ed25519 public key as registers and configurations write it: 64 hexadecimal digits in lower case.
+///
+/// # Errors
+/// What is wrong ("is not …"): the digits, or a key that more than its owner could sign for.
+pub fn public_key(text: &str) -> Result<VerifyingKey, String> {
+    value::read_ed25519(&value::hex(text)?)
+}
+
 /// The same beside keys that are somebody's already: nobody holds a register key and signs orders or requests with it.
 fn parse_beside(text: &str, taken: impl Iterator<Item = VerifyingKey>) -> Result<Register, Vec<Fault>> {
     let mut faults = read::Faults::new(text);

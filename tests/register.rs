@@ -156,7 +156,7 @@ fn unknown_and_missing_fields_and_wrong_types() {
     one(&text, line(&text, "year = true", "year"), "unknown field `year`", "controller, period, purpose");
 
     let text = with("deployment = \"demo\"\n", "");
-    one(&text, 1, "the register has no `deployment`", "deployment = ");
+    one(&text, 1, "has no `deployment`", "deployment = ");
     let text = with("tag = \"sante\"\n", "");
     one(&text, line(&text, "name = \"health\"", "name") - 2, "sector `health` has no `tag`", "letters a to z");
     let text = with("retention-years = 1\n", "");

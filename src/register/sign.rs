@@ -58,7 +58,8 @@ pub struct Statement {
 }
 
 impl Statement {
-    fn of(register: &Register) -> Self {
+    /// What signers of this register would state.
+    pub fn of(register: &Register) -> Self {
         Statement { deployment: register.deployment.clone(), version: register.version, digest: register.digest }
     }
 

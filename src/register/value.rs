@@ -128,8 +128,9 @@ impl Field for State {
     }
 }
 
-fn hex(value: &DeValue<'_>) -> Result<[u8; 32], String> {
-    let bytes = data_encoding::HEXLOWER.decode(text(value)?.as_bytes());
+/// 32 bytes, as 64 hexadecimal digits in lower case.
+pub(super) fn hex(digits: &str) -> Result<[u8; 32], String> {
+    let bytes = data_encoding::HEXLOWER.decode(digits.as_bytes());
     bytes
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
@@ -141,7 +142,7 @@ impl Field for SpkiDigest {
         "the SHA-256 of the certificate's public key (SPKI, DER) as 64 hexadecimal digits, in quotes";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        match hex(value)? {
+        match hex(text(value)?)? {
             digest if digest == [0; 32] => Err("is all zeroes and no certificate's".into()),
             digest => Ok(SpkiDigest(digest)),
         }
@@ -152,7 +153,7 @@ impl Field for VerifyingKey {
     const EXAMPLE: &'static str = "an Ed25519 public key as 64 hexadecimal digits, in quotes";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        read_ed25519(&hex(value)?)
+        read_ed25519(&hex(text(value)?)?)
     }
 }
 
@@ -177,7 +178,7 @@ impl Field for X25519Key {
     const EXAMPLE: &'static str = "the authority's X25519 public key as 64 hexadecimal digits, in quotes";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let public = hex(value)?;
+        let public = hex(text(value)?)?;
         // The prime is 2^255 - 19; in little-endian, what is not below it has 31 high bytes of 7fff…ff (or the top bit).
         let top_bit = public[31] & 0x80 != 0;
         let beyond_prime = public[31] == 0x7f && public[1..31].iter().all(|byte| *byte == 0xff) && public[0] >= 0xed;

@@ -1,0 +1,156 @@
+//! `cloison check`: is this register, is this configuration right? The same questions that `serve` asks at its start, and
+//! every fault at once, each with file, line and what to write instead.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::{Error, print};
+use crate::config::{ClientConfig, ConfigError, NodeConfig, RegisterFiles, VaultConfig};
+use crate::register::{self, Fault, OpenError, Register};
+
+/// Check registers and configurations: every fault with file, line and what to write instead
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison check register.toml\n  \
+    cloison check vault.toml node.toml clients/*.toml\n\n\
+    A vault's or node's configuration is checked together with the register that it names and that register's \
+    signatures. A register by itself is checked without its signatures: `cloison register verify` does that.\n\
+    Exit code 1 if anything has a fault.")]
+pub struct Args {
+    /// Registers, and configurations of vaults, nodes and clients; which is which shows in the file
+    #[arg(value_name = "FILE", required_unless_present = "config")]
+    files: Vec<PathBuf>,
+    /// The same, spelled as for `serve`
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+}
+
+/// Runs the command: a line for each good file on standard output, faults on standard error.
+///
+/// # Errors
+/// When any file has a fault or cannot be read.
+pub fn run(args: Args) -> Result<(), Error> {
+    let mut bad = 0;
+    for file in args.files.iter().chain(&args.config) {
+        match one(file) {
+            Ok(good) => print(format_args!("{}: {good}", file.display()))?,
+            Err(text) => {
+                bad += 1;
+                complain(&text);
+            }
+        }
+    }
+    match bad {
+        0 => Ok(()),
+        1 => Err(Error::new("a file has faults", "correct what is listed above and check again")),
+        _ => Err(Error::new(format_args!("{bad} files have faults"), "correct what is listed above and check again")),
+    }
+}
+
+/// Writes to standard error, which may be closed: the exit code then has to do.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// What a file is, by what stands in it.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Register,
+    Vault,
+    Node,
+    Client,
+}
+
+fn kind_of(text: &str) -> Kind {
+    // A broken file is still somebody's, and its own reader says what is broken.
+    let (table, _) = DeTable::parse_recoverable(text);
+    let table = table.get_ref();
+    let is_text = |name: &str| table.get(name).is_some_and(|value| value.get_ref().is_str());
+    let has_table = |name: &str| table.get(name).is_some_and(|value| value.get_ref().is_table());
+    if is_text("url") {
+        Kind::Client
+    } else if is_text("authority") || has_table("vault") {
+        Kind::Node
+    } else if has_table("secrets") || has_table("tls") || has_table("register") {
+        Kind::Vault
+    } else {
+        Kind::Register
+    }
+}
+
+/// Whether a configuration is a node's, and not a vault's.
+pub(super) fn is_node(text: &str) -> bool {
+    kind_of(text) == Kind::Node
+}
+
+/// What a good file is, in a few words; or all its faults, in many.
+fn one(file: &Path) -> Result<String, String> {
+    let text = register::sign::read_text(file).map_err(|error| error.to_string())?;
+    let of_config = |error: ConfigError| error.to_string();
+    match kind_of(&text) {
+        Kind::Register => {
+            let register = register::parse(&text).map_err(|faults| listed(file, &faults))?;
+            Ok(format!("a register without a fault: {}", summary(&register)))
+        }
+        Kind::Vault => signed(&VaultConfig::load(file).map_err(of_config)?.register),
+        Kind::Node => {
+            let config = NodeConfig::load(file).map_err(of_config)?;
+            match open(&config.register)?.authorities.contains_key(&config.authority) {
+                true => signed(&config.register),
+                false => Err(format!("{}: the register knows no authority `{}`", file.display(), config.authority)),
+            }
+        }
+        Kind::Client => ClientConfig::load(file).map(|_| "a client's configuration without a fault".into()).map_err(of_config),
+    }
+}
+
+fn open(files: &RegisterFiles) -> Result<Register, String> {
+    register::open(&files.file, &files.signatures, &files.pins).map_err(|error: OpenError| error.to_string())
+}
+
+fn signed(files: &RegisterFiles) -> Result<String, String> {
+    let register = open(files)?;
+    Ok(format!("a configuration without a fault, with a signed register: {}", summary(&register)))
+}
+
+/// Every fault on lines of its own, as editors and people read them.
+pub(super) fn listed(file: &Path, faults: &[Fault]) -> String {
+    let lines: Vec<String> = faults.iter().map(|fault| fault.in_file(file).to_string()).collect();
+    lines.join("\n")
+}
+
+/// A register in a few words.
+pub(super) fn summary(register: &Register) -> String {
+    let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+    format!(
+        "deployment `{}`, version {}, {}, {}, {}",
+        register.deployment,
+        register.version,
+        count(register.sectors.len(), "sector", "sectors"),
+        count(register.clients.len(), "client", "clients"),
+        count(register.authorities.len(), "authority", "authorities"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_apart_even_when_broken() {
+        for (text, kind) in [
+            (include_str!("../../tests/data/register.toml"), Kind::Register),
+            ("", Kind::Register),
+            ("deployment = \"demo\"\n[[authority]]\nid = \"court\"\n", Kind::Register),
+            ("deployment = \"demo\"\n[data]\nlisten = \"…\"\n[secrets]\nidentity = \"…\"\n[register]\n", Kind::Vault),
+            ("deployment = \"demo\"\n[tls]\nkey = \n", Kind::Vault),
+            ("deployment = \"demo\"\nauthority = \"court\"\n[tls]\n", Kind::Node),
+            ("[vault]\nurl = \"https://localhost\"\n", Kind::Node),
+            ("url = \"https://localhost\"\n", Kind::Client),
+        ] {
+            assert_eq!(kind_of(text), kind, "{text}");
+        }
+    }
+}

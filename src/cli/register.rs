@@ -1,0 +1,244 @@
+//! `cloison register`: sign the register, verify it with one's own copy, show what it says.
+
+mod show;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+
+use super::check::{listed, summary};
+use super::{Error, print, print_json};
+use crate::config::{ConfigError, NodeConfig, VaultConfig};
+use crate::jws;
+use crate::keys::file::read_signing_key;
+use crate::register::sign::{self, SignError, TYP};
+use crate::register::{self, Id, OpenError, PinnedKey, Pins};
+
+/// Sign, verify or show the register
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Add a signature to a register that has no fault
+    #[command(after_long_help = "Example:\n  \
+        cloison register sign register.toml --as operations --key secrets/register/operations.pem\n\n\
+        Each holder of a register key runs this in turn, on the same register.toml, and hands on register.jws. \
+        Signatures over another text, such as the version before, are dropped.")]
+    Sign(Sign),
+    /// Verify the signatures: by the keys that a configuration pins, or by keys that you name
+    #[command(after_long_help = "Examples:\n  \
+        cloison register verify --config vault.toml\n  \
+        cloison register verify register.toml --deployment cloison --commission cndp --quorum 2 \\\n      \
+        --pin operations:vault-agency:HEX --pin commission:cndp:HEX")]
+    Verify(Verify),
+    /// Show what the register says (not who signed it)
+    #[command(after_long_help = "Examples:\n  cloison register show register.toml\n  cloison register show --json | jq .sectors")]
+    Show(Show),
+}
+
+/// What `sign` takes.
+#[derive(clap::Args)]
+pub struct Sign {
+    #[command(flatten)]
+    files: Files,
+    /// The id of the register key, as the configurations pin it
+    #[arg(long = "as", value_name = "ID", value_parser = id)]
+    kid: Id,
+    /// The private register key: Ed25519, PKCS#8 PEM, readable by you alone
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+}
+
+/// What `verify` takes.
+#[derive(clap::Args)]
+pub struct Verify {
+    #[command(flatten)]
+    files: Files,
+    /// Configuration of a vault or a node: its pinned keys count, and its register is meant unless one is named
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pins", "deployment", "commission", "quorum"])]
+    config: Option<PathBuf>,
+    /// A register key: its id, the body that holds it, and the Ed25519 public key as 64 hexadecimal digits (repeatable)
+    #[arg(long = "pin", value_name = "ID:BODY:HEX", value_parser = pin, required_unless_present = "config")]
+    pins: Vec<PinnedKey>,
+    /// The deployment that the register must be for
+    #[arg(long, value_name = "ID", value_parser = id, required_unless_present = "config")]
+    deployment: Option<Id>,
+    /// The body without whose signature none is valid
+    #[arg(long, value_name = "BODY", value_parser = id, required_unless_present = "config")]
+    commission: Option<Id>,
+    /// How many register keys must have signed
+    #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=32))]
+    quorum: u8,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `show` takes.
+#[derive(clap::Args)]
+pub struct Show {
+    /// The register
+    #[arg(value_name = "FILE", default_value = "register.toml")]
+    file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A register and the file with its signatures.
+#[derive(clap::Args)]
+pub struct Files {
+    /// The register [default: register.toml]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Its signatures [default: the same path, ending in .jws]
+    #[arg(long, value_name = "FILE")]
+    signatures: Option<PathBuf>,
+}
+
+impl Files {
+    fn register(&self) -> PathBuf {
+        self.file.clone().unwrap_or_else(|| "register.toml".into())
+    }
+
+    fn signatures(&self) -> PathBuf {
+        self.signatures.clone().unwrap_or_else(|| self.register().with_extension("jws"))
+    }
+}
+
+fn id(text: &str) -> Result<Id, String> {
+    Id::parse(text).ok_or_else(|| "an id is 1 to 64 of a-z, 0-9 and '-'".to_owned())
+}
+
+fn pin(text: &str) -> Result<PinnedKey, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let [kid, body, key] = parts[..] else { return Err("ID:BODY:HEX, as in operations:vault-agency:5c12…".into()) };
+    Ok(PinnedKey { id: id(kid)?, body: id(body)?, key: register::public_key(key).map_err(|fault| format!("the key {fault}"))? })
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the register has a fault or is not validly signed, or a file cannot be read or written.
+pub fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Sign(args) => sign(&args),
+        Command::Verify(args) => verify(&args),
+        Command::Show(args) => {
+            let register = register::parse(&read(&args.file)?).map_err(|faults| faulty(&args.file, &faults))?;
+            if args.json { print_json(&show::json(&register)) } else { print(show::text(&register)) }
+        }
+    }
+}
+
+fn sign(args: &Sign) -> Result<(), Error> {
+    let (file, signatures) = (args.files.register(), args.files.signatures());
+    let text = read(&file)?;
+    let before = match fs::exists(&signatures) {
+        Ok(true) => Some(read(&signatures)?),
+        Ok(false) => None,
+        Err(error) => return Err(Error::file(&signatures, &error)),
+    };
+    let key = read_signing_key(&args.key)
+        .map_err(|error| Error::new(error, "name the private register key: PKCS#8 PEM, mode 0600, owned by you"))?;
+    let signed = sign::sign(&text, before.as_deref(), &args.kid, &key).map_err(|error| match error {
+        SignError::Faults(faults) => faulty(&file, &faults),
+        SignError::Jws(jws::JwsError::DuplicateSigner) => Error::new(
+            format_args!("{}: `{}` has signed this register already", signatures.display(), args.kid),
+            "nothing is left to do, or name another key with --as and --key",
+        ),
+        SignError::Jws(error) => Error::new(
+            format_args!("{}: {error}", signatures.display()),
+            "move the file away to begin anew, or name another with --signatures",
+        ),
+    })?;
+    replace(&signatures, &signed).map_err(|error| Error::file(&signatures, &error))?;
+    let now = signers(&signed);
+    let dropped: Vec<String> = before.map(|text| signers(&text)).unwrap_or_default();
+    let dropped: Vec<&str> = dropped.iter().map(String::as_str).filter(|kid| !now.iter().any(|now| now == kid)).collect();
+    if !dropped.is_empty() {
+        let _ = writeln!(io::stderr(), "dropped: signatures over another text by {}", dropped.join(", "));
+    }
+    print(format_args!("{}: signed by {}", signatures.display(), now.join(", ")))
+}
+
+fn signers(text: &str) -> Vec<String> {
+    jws::parse(text, TYP).map(|jws| jws.signers().map(str::to_owned).collect()).unwrap_or_default()
+}
+
+/// A file is the old one or the new one at any instant, never half of either.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut file = fs::File::create(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+fn verify(args: &Verify) -> Result<(), Error> {
+    let (file, signatures, pins) = match &args.config {
+        Some(config) => {
+            let files = pinned_by(config)?;
+            let file = args.files.file.clone().unwrap_or(files.file);
+            let named = args.files.signatures.clone().or_else(|| args.files.file.is_some().then(|| file.with_extension("jws")));
+            (file, named.unwrap_or(files.signatures), files.pins)
+        }
+        None => {
+            let (Some(deployment), Some(commission)) = (args.deployment.clone(), args.commission.clone()) else {
+                return Err(Error::usage("no --config, and no --deployment and --commission", "name either"));
+            };
+            let pins = Pins { deployment, keys: args.pins.clone(), quorum: args.quorum.into(), commission };
+            (args.files.register(), args.files.signatures(), pins)
+        }
+    };
+    let register = register::open(&file, &signatures, &pins).map_err(|error| match error {
+        OpenError::Faults { faults, .. } => faulty(&file, &faults),
+        OpenError::Read { .. } => Error::new(error, "check the path"),
+        OpenError::Signatures { .. } => {
+            Error::new(error, "have register.toml, as it is now, signed by those who must: cloison register sign --help")
+        }
+    })?;
+    let signed_by: Vec<&PinnedKey> = {
+        let kids = signers(&read(&signatures)?);
+        pins.keys.iter().filter(|pinned| kids.iter().any(|kid| kid == pinned.id.as_str())).collect()
+    };
+    if args.json {
+        return print_json(&serde_json::json!({
+            "deployment": register.deployment,
+            "version": register.version,
+            "sha256": HEXLOWER.encode(&register.digest),
+            "signed_by": signed_by.iter().map(|pinned| serde_json::json!({"id": pinned.id, "body": pinned.body})).collect::<Vec<_>>(),
+        }));
+    }
+    let who: Vec<String> = signed_by.iter().map(|pinned| format!("{} ({})", pinned.id, pinned.body)).collect();
+    print(format_args!(
+        "{}: valid: {}\nsigned by {}\nsha256 {}",
+        file.display(),
+        summary(&register),
+        who.join(", "),
+        HEXLOWER.encode(&register.digest)
+    ))
+}
+
+/// The `[register]` section of a vault's or a node's configuration.
+fn pinned_by(config: &Path) -> Result<crate::config::RegisterFiles, Error> {
+    let wrong = |error: ConfigError| Error::new(error, "cloison check says it all: cloison check --help");
+    match super::check::is_node(&read(config)?) {
+        true => NodeConfig::load(config).map(|config| config.register).map_err(wrong),
+        false => VaultConfig::load(config).map(|config| config.register).map_err(wrong),
+    }
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    sign::read_text(path).map_err(|error| match error {
+        OpenError::Read { path, source } => Error::file(&path, &source),
+        other => Error::new(other, "check the path"),
+    })
+}
+
+fn faulty(file: &Path, faults: &[register::Fault]) -> Error {
+    let _ = writeln!(io::stderr(), "{}", listed(file, faults));
+    Error::new(format_args!("{}: the register has faults", file.display()), "correct what is listed above")
+}

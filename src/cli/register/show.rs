@@ -1,0 +1,189 @@
+//! What a register says: for people, and as JSON.
+
+use std::fmt::Write as _;
+
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+
+use crate::register::{Authority, Client, Granularity, Id, PeriodLength, Register, Sector, SpkiDigest, TextForm};
+
+/// One JSON object; members as the register's own fields are called.
+pub(super) fn json(register: &Register) -> Value {
+    json!({
+        "deployment": register.deployment,
+        "version": register.version,
+        "sha256": HEXLOWER.encode(&register.digest),
+        "organisations": register.organisations.values().map(|organisation| json!({
+            "id": organisation.id,
+            "name": organisation.name,
+            "quota": {
+                "items-per-second": organisation.quota.items_per_second,
+                "items-per-day": organisation.quota.items_per_day,
+            },
+        })).collect::<Vec<_>>(),
+        "purposes": register.purposes.iter().map(|(id, title)| json!({"id": id, "title": title})).collect::<Vec<_>>(),
+        "schemes": register.schemes.values().map(|scheme| {
+            let rules = scheme.rules();
+            json!({"id": rules.id, "pattern": rules.pattern, "separators": rules.separators, "check": rules.check})
+        }).collect::<Vec<_>>(),
+        "sectors": register.sectors.values().map(|sector| json!({
+            "uuid": sector.uuid,
+            "name": sector.name,
+            "tag": sector.tag,
+            "path": sector.path,
+            "granularity": sector.granularity,
+            "text-form": sector.text_form,
+            "reversible": sector.reversible,
+            "schemes": sector.schemes,
+            "purposes": sector.purposes,
+            "authorities": sector.authorities,
+            "epoch-overlap-days": sector.epoch_overlap_days,
+            "period-grace-days": sector.period_grace_days,
+            "retention-years": sector.retention_years,
+            "declaration": sector.declaration,
+        })).collect::<Vec<_>>(),
+        "clients": register.clients.iter().map(|(certificate, client)| json!({
+            "id": client.id,
+            "organisation": client.organisation,
+            "certificate": hex(certificate),
+            "sectors": client.sectors,
+            "operations": client.operations,
+            "purposes": client.purposes,
+        })).collect::<Vec<_>>(),
+        "operators": register.operators.iter()
+            .map(|(certificate, id)| json!({"id": id, "certificate": hex(certificate)})).collect::<Vec<_>>(),
+        "authorities": register.authorities.values().map(|authority| self::authority(authority)).collect::<Vec<_>>(),
+    })
+}
+
+fn authority(authority: &Authority) -> Value {
+    json!({
+        "id": authority.id,
+        "name": authority.name,
+        "node": hex(&authority.node),
+        "quorum": authority.quorum,
+        "force-majeure-quorum": authority.force_majeure_quorum,
+        "statutory-limit": authority.statutory_limit,
+        "max-hours": authority.max_hours,
+        "keys": authority.keys.iter().map(|key| json!({
+            "id": key.id, "suite": key.suite, "public": HEXLOWER.encode(&key.public),
+        })).collect::<Vec<_>>(),
+        "approvers": authority.approvers.values().map(|approver| json!({
+            "id": approver.id, "name": approver.name, "body": approver.body,
+            "key": HEXLOWER.encode(approver.key.as_bytes()),
+        })).collect::<Vec<_>>(),
+        "officers": authority.officers.values().map(|officer| json!({
+            "id": officer.id, "name": officer.name, "key": HEXLOWER.encode(officer.key.as_bytes()),
+            "certificate": hex(&officer.certificate),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn hex(digest: &SpkiDigest) -> String {
+    HEXLOWER.encode(&digest.0)
+}
+
+/// A page to read; certificates and keys are left to the file and to JSON.
+pub(super) fn text(register: &Register) -> String {
+    let mut page = format!("deployment {}, version {}\nsha256 {}\n", register.deployment, register.version, HEXLOWER.encode(&register.digest));
+    page.push_str("\nSectors\n");
+    for sector in register.sectors.values() {
+        one_sector(&mut page, sector);
+    }
+    page.push_str("\nSchemes\n");
+    for scheme in register.schemes.values() {
+        let rules = scheme.rules();
+        line(&mut page, 2, &format!("{}: {}, without {:?}, check digit {}", rules.id, rules.pattern, rules.separators, rules.check.as_str()));
+    }
+    page.push_str("\nOrganisations and their clients\n");
+    for organisation in register.organisations.values() {
+        let quota = organisation.quota;
+        line(&mut page, 2, &format!(
+            "{}: {}; {} items a second, {} a day",
+            organisation.id, organisation.name, quota.items_per_second, quota.items_per_day
+        ));
+        let mut clients: Vec<&Client> = register.clients.values().map(AsRef::as_ref).collect();
+        clients.retain(|client| client.organisation == organisation.id);
+        clients.sort_by(|one, other| one.id.cmp(&other.id));
+        for client in clients {
+            let operations: Vec<&str> = client.operations.iter().map(|operation| operation.as_str()).collect();
+            let purposes = list("; purposes ", &client.purposes);
+            line(&mut page, 4, &format!("{}: {} in {}{purposes}", client.id, operations.join(", "), client.sectors.join(", ")));
+        }
+    }
+    page.push_str("\nAuthorities\n");
+    for authority in register.authorities.values() {
+        one_authority(&mut page, authority);
+    }
+    page.push_str("\nOperators\n");
+    for id in register.operators.values() {
+        line(&mut page, 2, id.as_str());
+    }
+    page.truncate(page.trim_end().len());
+    page
+}
+
+fn line(page: &mut String, indent: usize, text: &str) {
+    let _ = writeln!(page, "{:indent$}{text}", ""); // writing to a String cannot fail
+}
+
+fn list(before: &str, ids: &[Id]) -> String {
+    match ids {
+        [] => String::new(),
+        ids => format!("{before}{}", ids.iter().map(Id::as_str).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn one_sector(page: &mut String, sector: &Sector) {
+    let form = match sector.text_form {
+        TextForm::Bech32m => "bech32m",
+        TextForm::Uuid => "uuid",
+        TextForm::Hex => "hex",
+    };
+    let indent = 2 * sector.path.len(); // the names sort so that a child follows its parent
+    line(page, indent, &format!("{}: tag {}, {form}, {}, uuid {}", sector.name, sector.tag, granularity(sector.granularity), sector.uuid));
+    let back = match sector.reversible {
+        true => format!("reversible by {}, kept {} years", list("", &sector.authorities), sector.retention_years),
+        false => "irreversible: no mapping is stored".into(),
+    };
+    line(page, indent + 4, &format!("{back}; schemes {}{}", list("", &sector.schemes), list("; purposes ", &sector.purposes)));
+    let declaration = &sector.declaration;
+    line(page, indent + 4, &format!("declared by {}: {}", declaration.controller, declaration.purpose));
+}
+
+fn granularity(granularity: Granularity) -> String {
+    let mut parts = Vec::new();
+    if granularity.controller {
+        parts.push("controller");
+    }
+    if granularity.purpose {
+        parts.push("purpose");
+    }
+    match granularity.period {
+        Some(PeriodLength::Year) => parts.push("year"),
+        Some(PeriodLength::Month) => parts.push("month"),
+        None => {}
+    }
+    if parts.is_empty() { "one pseudonym a person".into() } else { format!("one a person and {}", parts.join(", ")) }
+}
+
+fn one_authority(page: &mut String, authority: &Authority) {
+    line(page, 2, &format!(
+        "{}: {}; {} of {} approvers, at most {} hours",
+        authority.id, authority.name, authority.quorum, authority.approvers.len(), authority.max_hours
+    ));
+    if let Some(quorum) = authority.force_majeure_quorum {
+        line(page, 6, &format!("force majeure: {quorum} approvers"));
+    }
+    if let Some(limit) = authority.statutory_limit {
+        line(page, 6, &format!("statutory orders may leave open which pseudonyms: at most {limit}"));
+    }
+    let keys: Vec<&str> = authority.keys.iter().map(|key| key.id.as_str()).collect();
+    line(page, 6, &format!("keys: {}", keys.join(", ")));
+    for approver in authority.approvers.values() {
+        line(page, 6, &format!("approver {}: {}, of {}", approver.id, approver.name, approver.body));
+    }
+    for officer in authority.officers.values() {
+        line(page, 6, &format!("officer {}: {}", officer.id, officer.name));
+    }
+}
