@@ -16,6 +16,7 @@ pub mod client;
 pub mod demo;
 pub mod epoch;
 pub mod init;
+pub mod order;
 pub mod reidentify;
 mod remote;
 pub mod serve;
@@ -47,6 +48,8 @@ enum Command {
     Authority(serve::Authority),
     #[command(subcommand)]
     Client(client::Command),
+    #[command(subcommand)]
+    Order(order::Command),
     Reidentify(reidentify::Args),
     #[command(subcommand)]
     Epoch(epoch::Command),
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Authority(command) => serve::run_authority(command),
         Command::Client(command) => client::run(command),
+        Command::Order(command) => order::run(command),
         Command::Reidentify(args) => reidentify::run(args),
         Command::Epoch(command) => epoch::run(command),
     };

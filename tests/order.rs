@@ -5,12 +5,27 @@ mod fixture;
 #[path = "order/request.rs"]
 mod request;
 
+use std::sync::Arc;
+
 use cloison::code::Code;
-use cloison::order::{Basis, Scope, Security, check, examine};
+use cloison::order::{ActiveOrder, Basis, Payload, Scope, Security, check, examine};
+use cloison::register::{Authority, Register};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use fixture::{active, at, id, key, now, payload, pseudonym, register, register_with, signed, vector};
+use fixture::{at, id, key, now, payload, pseudonym, register, signed, vector};
+
+/// The register with its court bent.
+fn register_with(change: impl FnOnce(&mut Authority)) -> Register {
+    let mut register = register();
+    let court = Arc::make_mut(register.authorities.get_mut(&id("court")).unwrap());
+    change(court);
+    register
+}
+
+fn active(payload: &Payload) -> ActiveOrder {
+    check(&signed(payload, &["amina", "brahim", "chadia"]), &register(), now()).unwrap()
+}
 
 #[derive(Deserialize)]
 struct Vectors {
@@ -43,7 +58,8 @@ fn orders_that_must_pass() {
     let Vectors { now, orders } = vectors("order-must-pass.json");
     assert!(orders.len() >= 14);
     for Vector { name, jws, .. } in orders {
-        let order = check(&jws, &register(), now).unwrap_or_else(|refusal| panic!("{name}: {}: {refusal}", refusal.code()));
+        let order =
+            check(&jws, &register(), now).unwrap_or_else(|refusal| panic!("{name}: {}: {refusal}", refusal.code()));
         assert_eq!(order.case(), "RABAT/2026-17.A", "{name}");
         assert_eq!(first_finding(&jws, now), None, "{name}");
     }
@@ -92,7 +108,7 @@ fn an_order_opens_what_it_lists_and_nothing_else() {
 #[test]
 fn a_statutory_order_with_a_limit_opens_any_pseudonym_of_its_sectors() {
     let basis = Basis::Statutory { article: "Loi n° 43-05, art. 19".into() };
-    let order = active(&cloison::order::Payload { basis, scope: Scope::AtMost(7), ..payload() });
+    let order = active(&Payload { basis, scope: Scope::AtMost(7), ..payload() });
     assert!(order.allows("health", &pseudonym(200)));
     assert_eq!(order.admit("tax", &pseudonym(1)).unwrap_err(), Code::OutOfScope);
     assert_eq!(order.limit(), 7);
@@ -120,7 +136,7 @@ fn the_floor_is_two_persons_of_two_bodies_whatever_the_register_says() {
 #[test]
 fn force_majeure_has_its_own_quorum_and_72_hours_and_opens_a_review() {
     let basis = Basis::ForceMajeure { security: Security::External };
-    let urgent = cloison::order::Payload { basis, ..payload() };
+    let urgent = Payload { basis, ..payload() };
     assert!(active(&urgent).opens_review());
     let two = signed(&urgent, &["amina", "chadia"]);
     assert_eq!(check(&two, &register(), now()).unwrap_err().code(), Code::OrderQuorum);
@@ -153,7 +169,7 @@ fn the_digest_is_that_of_the_payload_whoever_signed() {
     let order = check(&two, &register(), now()).unwrap();
     assert_eq!(order.digest(), active(&payload()).digest());
     assert_eq!(*order.digest(), cloison::order::digest_of(&two).unwrap());
-    let other = cloison::order::Payload { case: "B".into(), ..payload() };
+    let other = Payload { case: "B".into(), ..payload() };
     assert_ne!(order.digest(), active(&other).digest());
 }
 

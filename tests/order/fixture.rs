@@ -1,11 +1,9 @@
 //! The register of `tests/vectors/order-register.toml`, and orders made under it.
 
-use std::sync::Arc;
-
 use cloison::jws;
-use cloison::order::{ActiveOrder, Basis, ORDER_TYP, Payload, Scope, check};
+use cloison::order::{Basis, ORDER_TYP, Payload, Scope};
 use cloison::pseudonym::{Pseudonym, TextWriter};
-use cloison::register::{self, Authority, Id, Register, TextForm};
+use cloison::register::{self, Id, Register, TextForm};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -38,14 +36,6 @@ pub fn register() -> Register {
     register::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"))
 }
 
-/// The register with its court bent.
-pub fn register_with(change: impl FnOnce(&mut Authority)) -> Register {
-    let mut register = register();
-    let court = Arc::make_mut(register.authorities.get_mut(&id("court")).unwrap());
-    change(court);
-    register
-}
-
 /// A pseudonym of `health`, all of whose bytes are `n`.
 pub fn pseudonym(n: u8) -> String {
     TextWriter::new(TextForm::Bech32m, "sante", 3).text(&Pseudonym::from_bytes([n; 16]))
@@ -73,8 +63,4 @@ pub fn signed(payload: &Payload, signers: &[&str]) -> String {
     signers.iter().fold(jws::draft(&payload.write().unwrap()), |text, signer| {
         jws::add_signature(&text, ORDER_TYP, signer, &key(signer)).unwrap()
     })
-}
-
-pub fn active(payload: &Payload) -> ActiveOrder {
-    check(&signed(payload, &["amina", "brahim", "chadia"]), &register(), now()).unwrap()
 }

@@ -7,7 +7,8 @@ use cloison::order::{
 };
 use jiff::ToSpan;
 
-use crate::fixture::{active, at, id, key, now, payload, pseudonym, register};
+use crate::active;
+use crate::fixture::{at, id, key, now, payload, pseudonym, register};
 
 fn list() -> Vec<String> {
     vec![pseudonym(2), pseudonym(1)]

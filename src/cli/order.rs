@@ -1,0 +1,248 @@
+//! `cloison order`: make, sign, check and read orders. None of it talks to a vault or a node.
+
+mod new;
+mod show;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Error, print, print_json, read_text};
+use crate::clock::{Clock as _, SystemClock};
+use crate::code::Code;
+use crate::jws;
+use crate::keys::file::{read_signing_key, write_private};
+use crate::order::{Finding, ORDER_TYP, Payload, Refusal, examine};
+use crate::register::{self, Id, Register};
+
+/// Make, sign, check and read orders
+#[derive(clap::Subcommand)]
+pub enum Command {
+    New(new::Args),
+    Sign(Sign),
+    Check(Check),
+    Show(show::Args),
+}
+
+/// Add an approver's signature to an order file
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    cloison order sign --key secrets/people/judge.pem --kid judge --register register.toml orders/17.jws\n\n\
+    Prints what is signed, and replaces the file by one with the signature added; until then it stays as it was. \
+    With --register it signs nothing that the register forbids, nor with a key that is not the approver's.")]
+pub struct Sign {
+    /// The approver's own private key: Ed25519, PKCS#8 PEM, mode 0600
+    #[arg(long, value_name = "FILE", env = "CLOISON_APPROVER_KEY")]
+    key: PathBuf,
+    /// The approver's id in the register
+    #[arg(long, value_name = "ID")]
+    kid: String,
+    /// The register, to check the order and the key against before signing
+    #[arg(long, value_name = "FILE")]
+    register: Option<PathBuf>,
+    /// The order
+    #[arg(value_name = "ORDERFILE")]
+    order: PathBuf,
+}
+
+/// Check an order against a register and the time, and say every rule that it breaks
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    cloison order check orders/17.jws --register register.toml\n\n\
+    Makes every check that text, register and time allow. What only vault and node can tell is not checked: which \
+    payload they first saw under the order's id, what was used of its limit, and whether it was revoked. The register's \
+    own signatures are `cloison register verify`'s work.\n\n\
+    Exit codes: 0 valid; 1 refused.")]
+pub struct Check {
+    /// The order
+    #[arg(value_name = "ORDERFILE")]
+    order: PathBuf,
+    /// The register
+    #[arg(long, value_name = "FILE")]
+    register: PathBuf,
+    /// Judge it at another time than now, e.g. 2026-11-22T09:00:00Z
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As the command's help says.
+pub fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::New(args) => new::run(args),
+        Command::Sign(args) => sign(&args),
+        Command::Check(args) => check(&args),
+        Command::Show(args) => show::run(&args),
+    }
+}
+
+// --- sign -------------------------------------------------------------------------------------------------------------
+
+fn sign(args: &Sign) -> Result<(), Error> {
+    let text = read_text(&args.order)?;
+    let payload = payload(&args.order, &text)?;
+    let key = read_signing_key(&args.key).map_err(|error| Error::new(error, "the approver's own key is needed"))?;
+    if let Some(file) = &args.register {
+        let register = read_register(file)?;
+        allowed(&text, &register)?;
+        let approver = register.authorities.get(&payload.authority).zip(Id::parse(&args.kid));
+        let approver = approver.and_then(|(authority, kid)| authority.approvers.get(&kid));
+        match approver {
+            Some(approver) if approver.key == key.verifying_key() => {}
+            Some(_) => return Err(Error::new("the key is not the approver's", "check --key and --kid")),
+            None => {
+                let what = format!("the register knows no such approver of authority {}", payload.authority);
+                return Err(Error::new(what, "check --kid; `cloison register show` lists the approvers"));
+            }
+        }
+    }
+    let signed = jws::add_signature(&text, ORDER_TYP, &args.kid, &key).map_err(|error| {
+        let hint = match error {
+            jws::JwsError::DuplicateSigner => "this approver has signed already: another one must",
+            _ => "--kid is the approver's id, as the register spells it",
+        };
+        Error::new(format_args!("{}: {error}", args.order.display()), hint)
+    })?;
+    replace(&args.order, format!("{signed}\n").as_bytes())?;
+    print(show::text(&signed, &payload)?)?;
+    print(format_args!("Signed by {}: {}", args.kid, args.order.display()))
+}
+
+/// Refuses an order that the register forbids however many sign it: the steps that need signatures or the time aside.
+fn allowed(text: &str, register: &Register) -> Result<(), Error> {
+    let later = |code| matches!(code, Code::OrderQuorum | Code::OrderNotYetValid);
+    let broken = examine(text, register, SystemClock.now()).into_iter().find_map(|finding| match finding.result {
+        Some(Err(refusal)) if !later(refusal.code()) => Some((finding.name, refusal)),
+        _ => None,
+    });
+    match broken {
+        None => Ok(()),
+        Some((name, refusal)) => {
+            let what = format!("the register forbids this order: {name}: {}: {refusal}", refusal.code());
+            Err(Error::new(what, "`cloison order check` lists every rule that an order breaks"))
+        }
+    }
+}
+
+/// Puts a file's new content in its place at once: who reads it sees the old one or the new one, also after a crash.
+fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::file(path, &error);
+    let path = fs::canonicalize(path).map_err(failed)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}.new", u64::from_be_bytes(crate::clock::random())));
+    let beside = path.with_file_name(name);
+    write_private(&beside, content).map_err(|error| Error::new(error, "the order's folder must be writable"))?;
+    let put = || {
+        fs::set_permissions(&beside, fs::metadata(&path)?.permissions())?;
+        fs::rename(&beside, &path)?;
+        fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    };
+    put().map_err(|error| {
+        // Ours, made a moment ago; it is gone if the rename came through.
+        let _ = fs::remove_file(&beside);
+        Error::file(&path, &error)
+    })
+}
+
+// --- check ------------------------------------------------------------------------------------------------------------
+
+#[derive(Serialize)]
+struct Report {
+    valid: bool,
+    /// SHA-256 of the payload, where there is one.
+    digest: Option<String>,
+    checks: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    name: &'static str,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<Code>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+fn check(args: &Check) -> Result<(), Error> {
+    let text = read_text(&args.order)?;
+    let register = read_register(&args.register)?;
+    let findings = examine(&text, &register, args.at.unwrap_or_else(|| SystemClock.now()));
+    let report = Report {
+        valid: findings.iter().all(|finding| finding.result == Some(Ok(()))),
+        digest: crate::order::digest_of(&text).ok().map(|digest| data_encoding::HEXLOWER.encode(&digest)),
+        checks: findings.into_iter().map(line).collect(),
+    };
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print(report.text().trim_end())?;
+    }
+    match report.checks.iter().find_map(|line| line.code) {
+        None if report.valid => Ok(()),
+        Some(Code::OrderQuorum) => Err(Error::new(
+            format_args!("{}: not valid", args.order.display()),
+            "have it signed by another approver, of another body: `cloison order sign`",
+        )),
+        _ => Err(Error::new(
+            format_args!("{}: not valid", args.order.display()),
+            "an order cannot be changed: `cloison order new` makes another one",
+        )),
+    }
+}
+
+fn line(finding: Finding) -> Line {
+    let (result, refusal) = match finding.result {
+        Some(Ok(())) => ("passed", None),
+        Some(Err(refusal)) => ("refused", Some(refusal)),
+        None => ("not-reached", None),
+    };
+    let code = refusal.as_ref().map(Refusal::code);
+    Line { name: finding.name, result, code, why: refusal.map(|refusal| refusal.why().to_owned()) }
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let mut out = String::new();
+        for line in &self.checks {
+            // Writing to a String cannot fail.
+            let _ = match (line.result, line.code, &line.why) {
+                ("passed", ..) => writeln!(out, "  ok       {}", line.name),
+                (_, Some(code), Some(why)) => writeln!(out, "  REFUSED  {:<12} {code}: {why}", line.name),
+                _ => writeln!(out, "  -        {:<12} not reached", line.name),
+            };
+        }
+        match self.valid {
+            true => out.push_str(
+                "The order is valid under this register now. Vault and node also look at what they have stored.",
+            ),
+            false => out.push_str("The order is NOT valid."),
+        }
+        out
+    }
+}
+
+// --- shared -----------------------------------------------------------------------------------------------------------
+
+/// What an order says. Proves nothing about who signed it.
+fn payload(path: &Path, text: &str) -> Result<Payload, Error> {
+    let read = || Payload::read(jws::parse(text, ORDER_TYP)?.payload());
+    read().map_err(|refusal: Refusal| {
+        Error::new(format_args!("{}: this is no order: {refusal}", path.display()), "`cloison order new` makes one")
+    })
+}
+
+fn read_register(path: &Path) -> Result<Register, Error> {
+    register::parse(&read_text(path)?).map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(|fault| fault.in_file(path).to_string()).collect();
+        Error::new(faults.join("\n"), "orders are checked against a register without faults")
+    })
+}

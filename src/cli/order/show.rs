@@ -1,0 +1,130 @@
+//! `cloison order show`: what an order says, to people.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::payload;
+use crate::cli::{Error, print, print_json, read_text};
+use crate::jws;
+use crate::order::{Basis, ORDER_TYP, Payload, Scope, Security};
+
+/// Print what an order says, verifying nothing
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison order show orders/17.jws\n\n\
+    This only reads the file: neither signatures nor rules are checked, and anybody could have written it. \
+    `cloison order check` checks it.")]
+pub struct Args {
+    /// The order
+    #[arg(value_name = "ORDERFILE")]
+    order: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    /// Always false: a reader of this JSON must not take it for more than it is.
+    verified: bool,
+    digest: String,
+    claimed_signers: Vec<String>,
+    payload: &'a Payload,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the file cannot be read or holds no order.
+pub fn run(args: &Args) -> Result<(), Error> {
+    let order = read_text(&args.order)?;
+    let payload = payload(&args.order, &order)?;
+    if args.json { print_json(&shown(&order, &payload)?) } else { print(text(&order, &payload)?.trim_end()) }
+}
+
+fn shown<'a>(order: &str, payload: &'a Payload) -> Result<Shown<'a>, Error> {
+    let jws = jws::parse(order, ORDER_TYP).map_err(|error| Error::new(error, "`cloison order new` makes an order"))?;
+    Ok(Shown {
+        verified: false,
+        digest: data_encoding::HEXLOWER.encode(&jws.digest()),
+        claimed_signers: jws.signers().map(str::to_owned).collect(),
+        payload,
+    })
+}
+
+/// The order as people read it, one fact a line.
+pub(super) fn text(order: &str, payload: &Payload) -> Result<String, Error> {
+    let shown = shown(order, payload)?;
+    let length = payload.not_after.duration_since(payload.not_before);
+    let basis = match &payload.basis {
+        Basis::Statutory { article } => format!("statutory: {article}"),
+        Basis::ForceMajeure { security: Security::Internal } => "force majeure, security inside the State".into(),
+        Basis::ForceMajeure { security: Security::External } => "force majeure, security outside the State".into(),
+        Basis::Judicial => "judicial".into(),
+    };
+    let signers = match shown.claimed_signers.as_slice() {
+        [] => "nobody".to_owned(),
+        signers => signers.join(", "),
+    };
+    let officers: Vec<&str> = payload.officers.iter().map(|officer| officer.as_str()).collect();
+    let sectors: Vec<String> = payload.sectors.iter().map(|sector| plain(sector)).collect();
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let mut fact = |name: &str, value: &str| drop(writeln!(out, "  {name:<12} {value}"));
+    fact("order", &payload.id.to_string());
+    fact("deployment", payload.aud.as_str());
+    fact("authority", payload.authority.as_str());
+    fact("legal basis", &basis);
+    fact("case", &payload.case);
+    fact("purpose", payload.purpose.as_str());
+    fact("sectors", &sectors.join(", "));
+    match &payload.scope {
+        Scope::AtMost(limit) => fact("pseudonyms", &format!("any of these sectors, {limit} at most")),
+        Scope::Listed(lists) => {
+            let all: usize = lists.values().map(Vec::len).sum();
+            fact("pseudonyms", &format!("these {all} and no other:"));
+            for (sector, list) in lists {
+                list.iter().for_each(|pseudonym| fact("", &format!("{}: {}", plain(sector), plain(pseudonym))));
+            }
+        }
+    }
+    fact(
+        "valid",
+        &format!("from {} until before {}, {}", payload.not_before, payload.not_after, hours(length.as_secs())),
+    );
+    fact("officers", &officers.join(", "));
+    fact("digest", &shown.digest);
+    fact("claims to be signed by", &signers);
+    out.push_str("Nothing of this is verified here: `cloison order check` does that.\n");
+    Ok(out)
+}
+
+fn hours(seconds: i64) -> String {
+    match seconds % 3600 {
+        0 => format!("{} hours", seconds / 3600),
+        _ => format!("{} hours {} minutes {} seconds", seconds / 3600, seconds / 60 % 60, seconds % 60),
+    }
+}
+
+/// Sector names and pseudonyms were not checked and may be any text: nothing of it may move the reader's cursor or
+/// turn the line round.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '\u{fffd}' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_name_cannot_paint_on_the_terminal() {
+        assert_eq!(plain("he\u{1b}[2Jalth\u{202e}\n"), "he\u{fffd}[2Jalth\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn lengths_are_exact() {
+        assert_eq!(hours(72 * 3600), "72 hours");
+        assert_eq!(hours(3661), "1 hours 1 minutes 1 seconds");
+    }
+}
