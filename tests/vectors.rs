@@ -166,6 +166,63 @@ fn different_inputs_never_meet() {
     assert_eq!(outputs.len(), all);
 }
 
+// --- the specification ------------------------------------------------------------------------------------------------
+
+#[test]
+fn the_examples_of_the_specification_are_the_first_vectors() {
+    let page = std::fs::read_to_string(root().join("docs/spec.md")).unwrap();
+    let page: String = page.split_whitespace().collect(); // long values are spread over lines
+    let (derivation, sealing) = (file("derivation.json"), file("sealing.json"));
+    let mut values = Vec::new();
+    let first = |list: &Value| list[0].clone();
+    leaves(&first(&derivation["vectors"]), &mut values);
+    leaves(&sealing["authorities"]["court"], &mut values);
+    leaves(&first(&sealing["segments"]), &mut values);
+    leaves(&first(&sealing["store_secrets"]), &mut values);
+    leaves(&first(&sealing["chunks"]), &mut values);
+    leaves(&sealing["audit"]["audit_secret"], &mut values);
+    leaves(&first(&sealing["audit"]["tags"]), &mut values);
+    let mapping = first(&sealing["mappings"]);
+    assert_eq!(mapping["input"], derivation["vectors"][0]["input"]);
+    leaves(&mapping["prf"], &mut values);
+    leaves(&mapping["location"], &mut values);
+    leaves(&sealing["segment_signing_key"], &mut values);
+    leaves(&sealing["pinned"], &mut values);
+    values.push("0004636e6965000841423132333435360000512b".into());
+    assert!(values.len() > 40);
+    for value in values.iter().filter(|value| value.len() > 12) {
+        let value: String = value.split_whitespace().collect();
+        assert!(page.contains(&value) || VECTOR_NAMES.contains(&value.as_str()), "docs/spec.md does not have {value}");
+    }
+}
+
+/// Names of vectors, which are no values.
+const VECTOR_NAMES: [&str; 2] = ["asinthespecification", "oneauthority"];
+
+fn leaves(value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::String(text) => out.push(text.clone()),
+        Value::Array(array) => array.iter().for_each(|value| leaves(value, out)),
+        Value::Object(object) => object.values().for_each(|value| leaves(value, out)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_label_of_the_code_is_in_the_specification() {
+    let page = std::fs::read_to_string(root().join("docs/spec.md")).unwrap();
+    let (_, listed) = page.split_once("## 10. Every label").unwrap();
+    let mut found = 0;
+    for room in ["src/keys/derive.rs", "src/seal/segment.rs", "src/seal/mapping.rs", "src/seal/chunk.rs"] {
+        let code = std::fs::read_to_string(root().join(room)).unwrap();
+        for label in code.split('"').filter(|text| text.starts_with("cloison/v1/")) {
+            assert!(listed.contains(&format!("`{label}`")), "{room}: {label}");
+            found += 1;
+        }
+    }
+    assert!(found >= 15, "only {found} labels found");
+}
+
 // --- text forms and canonical form ------------------------------------------------------------------------------------
 
 #[test]

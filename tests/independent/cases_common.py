@@ -5,7 +5,7 @@ import uuid
 
 
 def fixed(name, length=32):
-    return hashlib.shake_256(b"cloison test vectors: " + name.encode()).digest(length)
+    return hashlib.shake_256(b"cloison test vectors, " + name.encode()).digest(length)
 
 
 def sector(name):
