@@ -53,6 +53,8 @@ enum Command {
     Reidentify(reidentify::Args),
     #[command(subcommand)]
     Epoch(epoch::Command),
+    #[command(subcommand)]
+    Spec(spec::Command),
 }
 
 /// Reads the command line, runs it and says what went wrong. Called by `main` and by nothing else.
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Order(command) => order::run(command),
         Command::Reidentify(args) => reidentify::run(args),
         Command::Epoch(command) => epoch::run(command),
+        Command::Spec(command) => spec::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

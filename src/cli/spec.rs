@@ -20,7 +20,7 @@ use crate::register::{Id, TextForm};
 /// Most bytes on standard input.
 const MAX_INPUT: u64 = 16 << 20;
 
-/// What of the specification to run.
+/// Check another implementation of docs/spec.md against this one
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Derive a pseudonym from made-up secrets and print every value on the way, JSON in and JSON out
@@ -40,13 +40,16 @@ pub enum Command {
 pub fn run(command: Command) -> Result<(), Error> {
     let Command::Derive = command;
     let mut input = Vec::new();
-    io::stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut input).map_err(|error| {
-        Error::new(format_args!("standard input: {error}"), "check where the input comes from")
-    })?;
+    io::stdin()
+        .lock()
+        .take(MAX_INPUT + 1)
+        .read_to_end(&mut input)
+        .map_err(|error| Error::new(format_args!("standard input: {error}"), "check where the input comes from"))?;
     if input.len() as u64 > MAX_INPUT {
         return Err(Error::usage("more than 16 MiB on standard input", "send it in parts"));
     }
-    let lines = derive(&input).map_err(|fault| Error::usage(fault, "see `cloison spec derive --help` for the input"))?;
+    let lines =
+        derive(&input).map_err(|fault| Error::usage(fault, "see `cloison spec derive --help` for the input"))?;
     let mut out = io::stdout().lock();
     out.write_all(lines.as_bytes()).and_then(|()| out.flush()).map_err(|error| super::output_error(&error))
 }
@@ -133,8 +136,7 @@ impl Input {
 
         let identity = IdentityKeys::new(&IdentitySecret(secret("identity_secret", &self.identity_secret)?));
         let mut utis = Vec::new();
-        let batch =
-            UtiBatch { scheme: &self.scheme, values: self.value.as_bytes(), ends: &[self.value.len() as u32] };
+        let batch = UtiBatch { scheme: &self.scheme, values: self.value.as_bytes(), ends: &[self.value.len() as u32] };
         identity.derive(batch, &mut utis);
         let uti = &utis[0];
 
