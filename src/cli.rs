@@ -50,6 +50,9 @@ enum Command {
     Reidentify(reidentify::Args),
     #[command(subcommand)]
     Epoch(epoch::Command),
+    /// Check an implementation of the specification
+    #[command(subcommand)]
+    Spec(spec::Command),
 }
 
 /// Reads the command line, runs it and says what went wrong. Called by `main` and by nothing else.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Client(command) => client::run(command),
         Command::Reidentify(args) => reidentify::run(args),
         Command::Epoch(command) => epoch::run(command),
+        Command::Spec(command) => spec::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
