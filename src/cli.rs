@@ -53,6 +53,7 @@ enum Command {
     Reidentify(reidentify::Args),
     #[command(subcommand)]
     Epoch(epoch::Command),
+    /// Check an implementation of the specification
     #[command(subcommand)]
     Spec(spec::Command),
 }

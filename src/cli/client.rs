@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Do what a sector system does
 #[derive(clap::Subcommand)]
 pub enum Command {
+    /// Identifiers in, pseudonyms out.
     Tokenize(Tokenize),
 }
 

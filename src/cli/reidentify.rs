@@ -84,7 +84,9 @@ pub fn run(args: Args) -> Result<(), Error> {
     let order = super::read_text(&args.order)?;
     let payload = payload(&order)?;
     let officer = match args.officer {
-        Some(officer) => Id::parse(&officer).ok_or_else(|| Error::usage("--officer is no id", "as the order spells it"))?,
+        Some(officer) => {
+            Id::parse(&officer).ok_or_else(|| Error::usage("--officer is no id", "as the order spells it"))?
+        }
         None => only(&payload.officers, "officers", "--officer")?.clone(),
     };
     let sector = match args.sector {
@@ -113,7 +115,8 @@ pub fn run(args: Args) -> Result<(), Error> {
 
 /// Signs the request and sends it with the order to the authority node. The inner result is what came of the sending.
 pub(super) fn ask(client: &Client, asking: &Asking<'_>) -> Result<Result<Opened, ClientError>, Error> {
-    let unusable = |refusal: order::Refusal| Error::new(refusal, "`cloison order check` says what is wrong with an order");
+    let unusable =
+        |refusal: order::Refusal| Error::new(refusal, "`cloison order check` says what is wrong with an order");
     let deployment = payload(asking.order)?.aud;
     let request = NewRequest {
         deployment: &deployment,

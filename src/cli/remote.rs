@@ -39,8 +39,12 @@ pub fn open(file: &Path) -> Result<Client, Error> {
 pub fn failed(error: &ClientError) -> Error {
     let hint = match error {
         ClientError::Setup(_) => "check the certificates and the key that the client file names",
-        ClientError::Connection { .. } => "check `url` and `ca` in the client file, and that the server runs and is ready",
-        ClientError::Answer { .. } => "check that `url` in the client file leads to a cloison listener of the right kind",
+        ClientError::Connection { .. } => {
+            "check `url` and `ca` in the client file, and that the server runs and is ready"
+        }
+        ClientError::Answer { .. } => {
+            "check that `url` in the client file leads to a cloison listener of the right kind"
+        }
         ClientError::Request => "report this as a fault of cloison",
         ClientError::Problem(problem) => problem.known().map_or("use the same version on both sides", advice),
     };
@@ -50,7 +54,9 @@ pub fn failed(error: &ClientError) -> Error {
 /// What to do next.
 fn advice(code: Code) -> &'static str {
     match code {
-        Code::UnknownClient => "the register knows no client with this certificate: have it entered, or use the right file",
+        Code::UnknownClient => {
+            "the register knows no client with this certificate: have it entered, or use the right file"
+        }
         Code::Forbidden | Code::UnknownSector | Code::NotFound => {
             "check the sector's spelling and that the register gives it to this client; `cloison register show`"
         }

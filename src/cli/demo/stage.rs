@@ -54,8 +54,9 @@ impl Stage {
         let log = self.folder.join(format!("logs/{name}.log"));
         let output = File::create(&log).map_err(|error| Error::file(&log, &error))?;
         let errors = output.try_clone().map_err(|error| Error::file(&log, &error))?;
-        let program = std::env::current_exe()
-            .map_err(|error| Error::new(format_args!("this program's own path: {error}"), "start it by its full path"))?;
+        let program = std::env::current_exe().map_err(|error| {
+            Error::new(format_args!("this program's own path: {error}"), "start it by its full path")
+        })?;
         let child = Command::new(&program)
             .args(arguments)
             .stdin(Stdio::null())
@@ -67,10 +68,16 @@ impl Stage {
         let started = Instant::now();
         while !ready(health) {
             if self.has_ended(name) {
-                return Err(Error::new(format_args!("the {name} ended at once{}", tail(&log)), "run it by hand to see why"));
+                return Err(Error::new(
+                    format_args!("the {name} ended at once{}", tail(&log)),
+                    "run it by hand to see why",
+                ));
             }
             if started.elapsed() > PATIENCE {
-                return Err(Error::new(format_args!("the {name} is not ready{}", tail(&log)), "is the machine very busy?"));
+                return Err(Error::new(
+                    format_args!("the {name} is not ready{}", tail(&log)),
+                    "is the machine very busy?",
+                ));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -151,7 +158,8 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
             (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
         listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
     };
-    let ports = open().map_err(|error| Error::new(format_args!("no port on loopback: {error}"), "close some programs"))?;
+    let ports =
+        open().map_err(|error| Error::new(format_args!("no port on loopback: {error}"), "close some programs"))?;
     ports.try_into().map_err(|_| Error::new("no port on loopback", "close some programs"))
 }
 

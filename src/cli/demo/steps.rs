@@ -61,9 +61,13 @@ impl Demo {
         let cards_path = folder.join("input/cards.txt");
         fs::write(&cards_path, cards::lines(persons)).map_err(|error| Error::file(&cards_path, &error))?;
         let text = crate::cli::read_text(&folder.join("register.toml"))?;
-        let register = crate::register::parse(&text).map_err(|_| wrong("the register that was just made has faults"))?;
+        let register =
+            crate::register::parse(&text).map_err(|_| wrong("the register that was just made has faults"))?;
         let demo = Self { stage, persons, quiet, register };
-        demo.say(format_args!("Keys      {} secrets, a register signed by two keys, certificates", made.secrets.len()))?;
+        demo.say(format_args!(
+            "Keys      {} secrets, a register signed by two keys, certificates",
+            made.secrets.len()
+        ))?;
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         demo.start("vault", &["serve"], "vault.toml", at(health))?;
         demo.start("authority", &["authority", "serve"], "node.toml", at(node_health))?;
@@ -73,7 +77,8 @@ impl Demo {
 
     fn start(&self, name: &'static str, command: &[&str], config: &str, health: SocketAddr) -> Result<(), Error> {
         let config = self.path(config);
-        let config = config.to_str().ok_or_else(|| Error::usage("the folder's name is not UTF-8", "choose another one"))?;
+        let config =
+            config.to_str().ok_or_else(|| Error::usage("the folder's name is not UTF-8", "choose another one"))?;
         self.stage.start(name, &[command, &["--config", config]].concat(), health)
     }
 
@@ -138,7 +143,8 @@ impl Demo {
         let length = fs::metadata(self.path("input/cards.txt")).map_or(0, |metadata| metadata.len());
         for (sector, name, purpose) in SECTORS {
             let bar = client::progress(Some(length));
-            let bar = if suffix.is_empty() { bar.with_prefix(sector) } else { bar.with_prefix(format!("{sector} again")) };
+            let bar =
+                if suffix.is_empty() { bar.with_prefix(sector) } else { bar.with_prefix(format!("{sector} again")) };
             let output = self.path(&format!("output/{sector}{suffix}.txt"));
             let target = (self.client(name)?, client::path(sector, SCHEME, Some(purpose), false));
             let totals = self.send(&target, &self.path("input/cards.txt"), &output, &bar)?;
@@ -203,7 +209,9 @@ impl Demo {
     fn repeated(&self) -> Result<bool, Error> {
         for (sector, ..) in SECTORS {
             let read = |path: PathBuf| fs::read(&path).map_err(|error| Error::file(&path, &error));
-            if read(self.path(&format!("output/{sector}.txt")))? != read(self.path(&format!("output/{sector}.again.txt")))? {
+            if read(self.path(&format!("output/{sector}.txt")))?
+                != read(self.path(&format!("output/{sector}.again.txt")))?
+            {
                 return Ok(false);
             }
         }
@@ -227,13 +235,16 @@ impl Demo {
             self.order("order-one-signature", asked, now, now + 24.hours(), &[0])?,
             self.order("order-expired", asked, now - 48.hours(), now - 24.hours(), &[0, 2])?,
         ];
-        attempts.iter().map(|order| match self.ask(order, asked)? {
-            Ok(_) => Err(wrong("an order was executed that must be refused")),
-            Err(error) => match error.code() {
-                Some(code) => Ok(code.as_str().to_owned()),
-                None => Err(remote::failed(&error)),
-            },
-        }).collect()
+        attempts
+            .iter()
+            .map(|order| match self.ask(order, asked)? {
+                Ok(_) => Err(wrong("an order was executed that must be refused")),
+                Err(error) => match error.code() {
+                    Some(code) => Ok(code.as_str().to_owned()),
+                    None => Err(remote::failed(&error)),
+                },
+            })
+            .collect()
     }
 
     /// An order for these pseudonyms, signed by those of the approvers.
