@@ -12,11 +12,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod check;
 pub mod client;
 pub mod demo;
 pub mod epoch;
 pub mod init;
 pub mod order;
+pub mod register;
 pub mod reidentify;
 mod remote;
 pub mod serve;
@@ -42,6 +44,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Init(init::Args),
+    Check(check::Args),
     Serve(serve::Args),
     /// The authority's own process.
     #[command(subcommand)]
@@ -56,6 +59,8 @@ enum Command {
     /// Check an implementation of the specification
     #[command(subcommand)]
     Spec(spec::Command),
+    #[command(subcommand)]
+    Register(register::Command),
 }
 
 /// Reads the command line, runs it and says what went wrong. Called by `main` and by nothing else.
@@ -63,6 +68,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
         Command::Init(args) => init::run(args),
+        Command::Check(args) => check::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Authority(command) => serve::run_authority(command),
         Command::Client(command) => client::run(command),
@@ -70,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Reidentify(args) => reidentify::run(args),
         Command::Epoch(command) => epoch::run(command),
         Command::Spec(command) => spec::run(command),
+        Command::Register(command) => register::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

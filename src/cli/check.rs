@@ -102,12 +102,23 @@ fn one(file: &Path) -> Result<String, String> {
                 false => Err(format!("{}: the register knows no authority `{}`", file.display(), config.authority)),
             }
         }
-        Kind::Client => ClientConfig::load(file).map(|_| "a client's configuration without a fault".into()).map_err(of_config),
+        Kind::Client => {
+            ClientConfig::load(file).map(|_| "a client's configuration without a fault".into()).map_err(of_config)
+        }
     }
 }
 
+/// Opens the register; where its signatures do not hold, its text is judged all the same, for whoever is editing it.
 fn open(files: &RegisterFiles) -> Result<Register, String> {
-    register::open(&files.file, &files.signatures, &files.pins).map_err(|error: OpenError| error.to_string())
+    register::open(&files.file, &files.signatures, &files.pins).map_err(|error| match &error {
+        OpenError::Signatures { .. } => {
+            let faults =
+                register::sign::read_text(&files.file).map(|text| register::parse(&text).err().unwrap_or_default());
+            let lines = faults.map(|faults| listed(&files.file, &faults)).unwrap_or_default();
+            [lines, error.to_string()].join("\n").trim_start().to_owned()
+        }
+        _ => error.to_string(),
+    })
 }
 
 fn signed(files: &RegisterFiles) -> Result<String, String> {

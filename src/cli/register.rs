@@ -32,7 +32,9 @@ pub enum Command {
         --pin operations:vault-agency:HEX --pin commission:cndp:HEX")]
     Verify(Verify),
     /// Show what the register says (not who signed it)
-    #[command(after_long_help = "Examples:\n  cloison register show register.toml\n  cloison register show --json | jq .sectors")]
+    #[command(
+        after_long_help = "Examples:\n  cloison register show register.toml\n  cloison register show --json | jq .sectors"
+    )]
     Show(Show),
 }
 
@@ -113,7 +115,11 @@ fn id(text: &str) -> Result<Id, String> {
 fn pin(text: &str) -> Result<PinnedKey, String> {
     let parts: Vec<&str> = text.split(':').collect();
     let [kid, body, key] = parts[..] else { return Err("ID:BODY:HEX, as in operations:vault-agency:5c12…".into()) };
-    Ok(PinnedKey { id: id(kid)?, body: id(body)?, key: register::public_key(key).map_err(|fault| format!("the key {fault}"))? })
+    Ok(PinnedKey {
+        id: id(kid)?,
+        body: id(body)?,
+        key: register::public_key(key).map_err(|fault| format!("the key {fault}"))?,
+    })
 }
 
 /// Runs the command.
@@ -153,13 +159,14 @@ fn sign(args: &Sign) -> Result<(), Error> {
         ),
     })?;
     replace(&signatures, &signed).map_err(|error| Error::file(&signatures, &error))?;
-    let now = signers(&signed);
-    let dropped: Vec<String> = before.map(|text| signers(&text)).unwrap_or_default();
-    let dropped: Vec<&str> = dropped.iter().map(String::as_str).filter(|kid| !now.iter().any(|now| now == kid)).collect();
-    if !dropped.is_empty() {
-        let _ = writeln!(io::stderr(), "dropped: signatures over another text by {}", dropped.join(", "));
+    if let Some(before) = before.filter(|before| payload(before) != payload(&signed)) {
+        let _ = writeln!(io::stderr(), "dropped: signatures over another text by {}", signers(&before).join(", "));
     }
-    print(format_args!("{}: signed by {}", signatures.display(), now.join(", ")))
+    print(format_args!("{}: signed by {}", signatures.display(), signers(&signed).join(", ")))
+}
+
+fn payload(text: &str) -> Option<Vec<u8>> {
+    jws::parse(text, TYP).ok().map(|jws| jws.payload().to_vec())
 }
 
 fn signers(text: &str) -> Vec<String> {
@@ -182,7 +189,8 @@ fn verify(args: &Verify) -> Result<(), Error> {
         Some(config) => {
             let files = pinned_by(config)?;
             let file = args.files.file.clone().unwrap_or(files.file);
-            let named = args.files.signatures.clone().or_else(|| args.files.file.is_some().then(|| file.with_extension("jws")));
+            let named =
+                args.files.signatures.clone().or_else(|| args.files.file.is_some().then(|| file.with_extension("jws")));
             (file, named.unwrap_or(files.signatures), files.pins)
         }
         None => {
@@ -196,9 +204,10 @@ fn verify(args: &Verify) -> Result<(), Error> {
     let register = register::open(&file, &signatures, &pins).map_err(|error| match error {
         OpenError::Faults { faults, .. } => faulty(&file, &faults),
         OpenError::Read { .. } => Error::new(error, "check the path"),
-        OpenError::Signatures { .. } => {
-            Error::new(error, "have register.toml, as it is now, signed by those who must: cloison register sign --help")
-        }
+        OpenError::Signatures { .. } => Error::new(
+            error,
+            "have register.toml, as it is now, signed by those who must: cloison register sign --help",
+        ),
     })?;
     let signed_by: Vec<&PinnedKey> = {
         let kids = signers(&read(&signatures)?);

@@ -85,7 +85,12 @@ fn hex(digest: &SpkiDigest) -> String {
 
 /// A page to read; certificates and keys are left to the file and to JSON.
 pub(super) fn text(register: &Register) -> String {
-    let mut page = format!("deployment {}, version {}\nsha256 {}\n", register.deployment, register.version, HEXLOWER.encode(&register.digest));
+    let mut page = format!(
+        "deployment {}, version {}\nsha256 {}\n",
+        register.deployment,
+        register.version,
+        HEXLOWER.encode(&register.digest)
+    );
     page.push_str("\nSectors\n");
     for sector in register.sectors.values() {
         one_sector(&mut page, sector);
@@ -93,22 +98,40 @@ pub(super) fn text(register: &Register) -> String {
     page.push_str("\nSchemes\n");
     for scheme in register.schemes.values() {
         let rules = scheme.rules();
-        line(&mut page, 2, &format!("{}: {}, without {:?}, check digit {}", rules.id, rules.pattern, rules.separators, rules.check.as_str()));
+        line(
+            &mut page,
+            2,
+            &format!(
+                "{}: {}, without {:?}, check digit {}",
+                rules.id,
+                rules.pattern,
+                rules.separators,
+                rules.check.as_str()
+            ),
+        );
     }
     page.push_str("\nOrganisations and their clients\n");
     for organisation in register.organisations.values() {
         let quota = organisation.quota;
-        line(&mut page, 2, &format!(
-            "{}: {}; {} items a second, {} a day",
-            organisation.id, organisation.name, quota.items_per_second, quota.items_per_day
-        ));
+        line(
+            &mut page,
+            2,
+            &format!(
+                "{}: {}; {} items a second, {} a day",
+                organisation.id, organisation.name, quota.items_per_second, quota.items_per_day
+            ),
+        );
         let mut clients: Vec<&Client> = register.clients.values().map(AsRef::as_ref).collect();
         clients.retain(|client| client.organisation == organisation.id);
         clients.sort_by(|one, other| one.id.cmp(&other.id));
         for client in clients {
             let operations: Vec<&str> = client.operations.iter().map(|operation| operation.as_str()).collect();
             let purposes = list("; purposes ", &client.purposes);
-            line(&mut page, 4, &format!("{}: {} in {}{purposes}", client.id, operations.join(", "), client.sectors.join(", ")));
+            line(
+                &mut page,
+                4,
+                &format!("{}: {} in {}{purposes}", client.id, operations.join(", "), client.sectors.join(", ")),
+            );
         }
     }
     page.push_str("\nAuthorities\n");
@@ -141,12 +164,26 @@ fn one_sector(page: &mut String, sector: &Sector) {
         TextForm::Hex => "hex",
     };
     let indent = 2 * sector.path.len(); // the names sort so that a child follows its parent
-    line(page, indent, &format!("{}: tag {}, {form}, {}, uuid {}", sector.name, sector.tag, granularity(sector.granularity), sector.uuid));
+    line(
+        page,
+        indent,
+        &format!(
+            "{}: tag {}, {form}, {}, uuid {}",
+            sector.name,
+            sector.tag,
+            granularity(sector.granularity),
+            sector.uuid
+        ),
+    );
     let back = match sector.reversible {
         true => format!("reversible by {}, kept {} years", list("", &sector.authorities), sector.retention_years),
         false => "irreversible: no mapping is stored".into(),
     };
-    line(page, indent + 4, &format!("{back}; schemes {}{}", list("", &sector.schemes), list("; purposes ", &sector.purposes)));
+    line(
+        page,
+        indent + 4,
+        &format!("{back}; schemes {}{}", list("", &sector.schemes), list("; purposes ", &sector.purposes)),
+    );
     let declaration = &sector.declaration;
     line(page, indent + 4, &format!("declared by {}: {}", declaration.controller, declaration.purpose));
 }
@@ -168,10 +205,18 @@ fn granularity(granularity: Granularity) -> String {
 }
 
 fn one_authority(page: &mut String, authority: &Authority) {
-    line(page, 2, &format!(
-        "{}: {}; {} of {} approvers, at most {} hours",
-        authority.id, authority.name, authority.quorum, authority.approvers.len(), authority.max_hours
-    ));
+    line(
+        page,
+        2,
+        &format!(
+            "{}: {}; {} of {} approvers, at most {} hours",
+            authority.id,
+            authority.name,
+            authority.quorum,
+            authority.approvers.len(),
+            authority.max_hours
+        ),
+    );
     if let Some(quorum) = authority.force_majeure_quorum {
         line(page, 6, &format!("force majeure: {quorum} approvers"));
     }
