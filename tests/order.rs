@@ -242,3 +242,16 @@ proptest! {
         }
     }
 }
+
+/// The page for other implementers shows a real order, and its digest.
+#[test]
+fn the_example_in_the_documentation_is_valid() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/orders.md")).unwrap();
+    let text = page.lines().find(|line| line.starts_with(r#"{"payload":"ey"#)).expect("an example");
+    let order = check(text, &register(), now()).unwrap();
+    assert!(page.contains(&data_encoding::HEXLOWER.encode(order.digest())));
+    let payload = page.split("```json\n").find(|block| block.starts_with(r#"{"aud""#)).expect("its payload");
+    let payload: String = payload.split("```").next().unwrap().lines().map(str::trim).collect();
+    assert_eq!(cloison::order::Payload::read(payload.as_bytes()).unwrap().write().unwrap(), payload.as_bytes());
+    assert_eq!(cloison::jws::parse(text, cloison::order::ORDER_TYP).unwrap().payload(), payload.as_bytes());
+}

@@ -21,13 +21,17 @@ use crate::register::{self, Id, Register};
 /// Make, sign, check and read orders
 #[derive(clap::Subcommand)]
 pub enum Command {
-    New(new::Args),
+    /// Write an unsigned order, for approvers to sign
+    New(Box<new::Args>),
+    /// Add an approver's signature to an order file
     Sign(Sign),
+    /// Check an order against a register and the time, and say every rule that it breaks
     Check(Check),
+    /// Print what an order says, verifying nothing
     Show(show::Args),
 }
 
-/// Add an approver's signature to an order file
+/// What `order sign` takes.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison order sign --key secrets/people/judge.pem --kid judge --register register.toml orders/17.jws\n\n\
@@ -48,7 +52,7 @@ pub struct Sign {
     order: PathBuf,
 }
 
-/// Check an order against a register and the time, and say every rule that it breaks
+/// What `order check` takes.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison order check orders/17.jws --register register.toml\n\n\
@@ -77,7 +81,7 @@ pub struct Check {
 /// As the command's help says.
 pub fn run(command: Command) -> Result<(), Error> {
     match command {
-        Command::New(args) => new::run(args),
+        Command::New(args) => new::run(&args),
         Command::Sign(args) => sign(&args),
         Command::Check(args) => check(&args),
         Command::Show(args) => show::run(&args),

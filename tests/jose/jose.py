@@ -7,6 +7,7 @@
 import base64
 import json
 import sys
+import warnings
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws
@@ -14,6 +15,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 
+# Both spellings are meant to be tried, also the older one.
+warnings.filterwarnings("ignore", message="EdDSA is deprecated")
 REGISTRY = JWSRegistry(algorithms=["EdDSA", "Ed25519"], strict_check_header=True)
 
 

@@ -5,7 +5,7 @@ use cloison::order::{Basis, ORDER_TYP, Payload, Scope};
 use cloison::pseudonym::{Pseudonym, TextWriter};
 use cloison::register::{self, Id, Register, TextForm};
 use ed25519_dalek::SigningKey;
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan as _};
 use sha2::{Digest, Sha256};
 
 /// The path of one of `tests/vectors/`.
@@ -52,7 +52,7 @@ pub fn payload() -> Payload {
         purpose: id("investigation"),
         sectors: vec!["health".into()],
         scope: Scope::Listed([("health".into(), vec![pseudonym(1), pseudonym(2)])].into()),
-        not_before: at("2026-11-22T09:00:00Z"),
+        not_before: now() - 3.hours(),
         not_after: at("2026-11-25T09:00:00Z"),
         officers: vec![id("driss")],
     }

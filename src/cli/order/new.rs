@@ -15,7 +15,7 @@ use crate::keys::file::write_private;
 use crate::order::{Basis, Payload, Scope, Security};
 use crate::register::{Id, Register};
 
-/// Write an unsigned order, for approvers to sign
+/// What `order new` takes.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison order new --register register.toml --authority court --judicial --case RABAT/2026-17 \\\n    \
@@ -93,9 +93,9 @@ struct BasisArgs {
 ///
 /// # Errors
 /// When a value is not what an order takes, the register forbids the order, or the file exists.
-pub fn run(args: Args) -> Result<(), Error> {
+pub fn run(args: &Args) -> Result<(), Error> {
     let register = args.register.as_deref().map(read_register).transpose()?;
-    let payload = payload(&args, register.as_ref())?;
+    let payload = payload(args, register.as_ref())?;
     let bytes = payload.write().map_err(|refusal| Error::usage(refusal, "`cloison order new --help` has examples"))?;
     let text = jws::draft(&bytes);
     if let Some(register) = &register {

@@ -10,7 +10,7 @@ use crate::cli::{Error, print, print_json, read_text};
 use crate::jws;
 use crate::order::{Basis, ORDER_TYP, Payload, Scope, Security};
 
-/// Print what an order says, verifying nothing
+/// What `order show` takes.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  cloison order show orders/17.jws\n\n\
     This only reads the file: neither signatures nor rules are checked, and anybody could have written it. \
@@ -64,14 +64,15 @@ pub(super) fn text(order: &str, payload: &Payload) -> Result<String, Error> {
         Basis::Judicial => "judicial".into(),
     };
     let signers = match shown.claimed_signers.as_slice() {
-        [] => "nobody".to_owned(),
-        signers => signers.join(", "),
+        [] => "nobody yet".to_owned(),
+        signers => format!("{}, as the file claims", signers.join(", ")),
     };
     let officers: Vec<&str> = payload.officers.iter().map(|officer| officer.as_str()).collect();
     let sectors: Vec<String> = payload.sectors.iter().map(|sector| plain(sector)).collect();
     let mut out = String::new();
-    // Writing to a String cannot fail.
-    let mut fact = |name: &str, value: &str| drop(writeln!(out, "  {name:<12} {value}"));
+    let mut fact = |name: &str, value: &str| {
+        let _ = writeln!(out, "  {name:<12} {value}"); // writing to a String cannot fail
+    };
     fact("order", &payload.id.to_string());
     fact("deployment", payload.aud.as_str());
     fact("authority", payload.authority.as_str());
@@ -95,7 +96,7 @@ pub(super) fn text(order: &str, payload: &Payload) -> Result<String, Error> {
     );
     fact("officers", &officers.join(", "));
     fact("digest", &shown.digest);
-    fact("claims to be signed by", &signers);
+    fact("signed by", &signers);
     out.push_str("Nothing of this is verified here: `cloison order check` does that.\n");
     Ok(out)
 }

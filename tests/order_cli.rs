@@ -1,0 +1,316 @@
+//! `cloison order`, as approvers and clerks use it: files in a folder, the real program.
+
+#[path = "order/fixture.rs"]
+mod fixture;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use cloison::keys::file::write_signing_key;
+use cloison::order::check;
+use serde_json::Value;
+
+use fixture::{id, key, payload, pseudonym, register, signed, vector};
+
+/// A folder with the keys of some people.
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for person in ["amina", "brahim", "chadia"] {
+            write_signing_key(&folder.path().join(format!("{person}.pem")), &key(person)).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_cloison"))
+            .current_dir(self.0.path())
+            .env_remove("CLOISON_APPROVER_KEY")
+            .arg("order")
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command that must fail with this exit code, and says what it said on standard error.
+    #[track_caller]
+    fn fails(&self, exit: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("hint") || exit == 2, "{said}");
+        said
+    }
+
+    fn files(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.0.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.ends_with(".pem"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn sign(&self, person: &str, order: &str) -> String {
+        self.succeeds(&["sign", "--key", &format!("{person}.pem"), "--kid", person, order])
+    }
+}
+
+/// The arguments of a judicial order under the vectors' register, valid now.
+fn judicial<'a>(register: &'a str, pseudonym: &'a str, out: &'a str) -> Vec<&'a str> {
+    vec![
+        "new",
+        "--register",
+        register,
+        "--authority",
+        "court",
+        "--judicial",
+        "--case",
+        "RABAT/2026-17",
+        "--purpose",
+        "investigation",
+        "--sector",
+        "health",
+        "--pseudonym",
+        pseudonym,
+        "--officer",
+        "driss",
+        "--out",
+        out,
+    ]
+}
+
+#[test]
+fn an_order_is_made_signed_by_two_and_found_valid() {
+    let desk = Desk::new();
+    let (register_file, p) = (vector("order-register.toml"), pseudonym(1));
+    desk.succeeds(&judicial(&register_file, &p, "order.jws"));
+    assert_eq!(fs::metadata(desk.path("order.jws")).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let said = desk.fails(1, &["check", "order.jws", "--register", &register_file]);
+    assert!(said.contains("order sign"), "{said}");
+
+    fs::set_permissions(desk.path("order.jws"), fs::Permissions::from_mode(0o640)).unwrap();
+    let seen = desk.sign("amina", "order.jws");
+    assert!(seen.contains(&p) && seen.contains("RABAT/2026-17") && seen.contains("driss"), "not shown: {seen}");
+    desk.fails(1, &["check", "order.jws", "--register", &register_file]);
+    desk.succeeds(&["sign", "--key", "chadia.pem", "--kid", "chadia", "--register", &register_file, "order.jws"]);
+    assert_eq!(fs::metadata(desk.path("order.jws")).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(desk.files(), ["order.jws"], "signing left something behind");
+
+    let said = desk.succeeds(&["check", "order.jws", "--register", &register_file]);
+    assert!(said.contains("is valid"), "{said}");
+    let text = fs::read_to_string(desk.path("order.jws")).unwrap();
+    let order = check(&text, &register(), jiff::Timestamp::now()).unwrap();
+    assert!(order.allows("health", &p));
+    assert_eq!(order.signers(), [id("amina"), id("chadia")]);
+}
+
+#[test]
+fn check_reports_every_step_and_its_json_says_the_same() {
+    let desk = Desk::new();
+    let register_file = vector("order-register.toml");
+    let bad = cloison::order::Payload { officers: vec![id("hind")], ..payload() };
+    fs::write(desk.path("order.jws"), signed(&bad, &["amina"])).unwrap();
+    let arguments = ["check", "order.jws", "--register", &register_file, "--at", "2026-11-30T00:00:00Z", "--json"];
+    let output = desk.run(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["valid"], false);
+    let of = |name: &str| {
+        let checks = report["checks"].as_array().unwrap();
+        let line = checks.iter().find(|line| line["name"] == name).expect(name);
+        (line["result"].as_str().unwrap().to_owned(), line["code"].as_str().unwrap_or("").to_owned())
+    };
+    let result = |result: &str, code: &str| (result.to_owned(), code.to_owned());
+    assert_eq!(of("form"), result("passed", ""));
+    assert_eq!(of("signatures"), result("passed", ""));
+    assert_eq!(of("quorum"), result("refused", "order-quorum"));
+    assert_eq!(of("officers"), result("refused", "order-rule"));
+    assert_eq!(of("time"), result("refused", "order-expired"));
+    assert_eq!(of("pseudonyms"), result("passed", ""));
+
+    fs::write(desk.path("order.jws"), "no order").unwrap();
+    let output = desk.run(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["checks"][0]["code"], "order-malformed");
+    assert_eq!(report["checks"][1]["result"], "not-reached");
+}
+
+#[test]
+fn nothing_is_overwritten_and_nothing_forbidden_is_written() {
+    let desk = Desk::new();
+    let (register_file, p) = (vector("order-register.toml"), pseudonym(1));
+    desk.succeeds(&judicial(&register_file, &p, "order.jws"));
+    let before = fs::read(desk.path("order.jws")).unwrap();
+    desk.fails(1, &judicial(&register_file, &p, "order.jws"));
+    assert_eq!(fs::read(desk.path("order.jws")).unwrap(), before);
+
+    let with = |from: &str, to: &[&'static str]| -> Vec<String> {
+        let arguments = judicial(&register_file, &p, "bad.jws");
+        let at = arguments.iter().position(|argument| *argument == from).unwrap();
+        let mut arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string()).collect();
+        arguments.splice(at..=at, to.iter().map(|argument| argument.to_string()));
+        arguments
+    };
+    for (exit, arguments) in [
+        (1, with("health", &["bank"])),
+        (1, with("health", &["study"])),
+        (1, with("driss", &["hind"])),
+        (1, with("court", &["ministry"])),
+        (1, with("--judicial", &["--judicial", "--hours", "241"])),
+        (1, with("--judicial", &["--force-majeure", "internal", "--hours", "73"])),
+        (2, with("RABAT/2026-17", &["Rabat 17"])),
+        (2, with("--judicial", &["--judicial", "--statutory", "art. 1"])),
+        (2, with("--judicial", &[])),
+        (2, with("--judicial", &["--judicial", "--limit", "3"])),
+        (2, with("health", &["health", "--sector", "tax"])),
+        (2, with("--judicial", &["--judicial", "--not-after", "2020-01-01T00:00:00Z"])),
+    ] {
+        desk.fails(exit, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let mut wrong = p.clone();
+    wrong.pop();
+    let said = desk.fails(1, &judicial(&register_file, &wrong, "bad.jws"));
+    assert!(!said.contains("sante1"), "{said}");
+    assert_eq!(desk.files(), ["order.jws"]);
+}
+
+#[test]
+fn orders_of_every_kind_can_be_made() {
+    let desk = Desk::new();
+    fs::write(desk.path("list"), format!("{}\n\n{}\n", pseudonym(1), pseudonym(2))).unwrap();
+    let register_file = vector("order-register.toml");
+    let common = [
+        "--register",
+        &register_file,
+        "--authority",
+        "court",
+        "--case",
+        "A-1",
+        "--purpose",
+        "p",
+        "--officer",
+        "driss",
+        "--officer",
+        "elham",
+    ];
+    let make = |out: &str, more: &[&str]| -> Value {
+        desk.succeeds(&[&["new"], &common[..], more, &["--out", out]].concat());
+        desk.sign("brahim", out);
+        serde_json::from_str(&desk.succeeds(&["show", "--json", out])).unwrap()
+    };
+    let statutory =
+        make("a", &["--statutory", "Loi n° 43-05, art. 19", "--limit", "9", "--sector", "health", "--sector", "tax"]);
+    assert_eq!(statutory["verified"], false);
+    assert_eq!(statutory["claimed_signers"], serde_json::json!(["brahim"]));
+    assert_eq!(statutory["payload"]["limit"], 9);
+    assert_eq!(statutory["payload"]["basis"]["article"], "Loi n° 43-05, art. 19");
+
+    let uuid = "0f9c2f5e-5d3a-8b21-9c4d-1f2e3d4c5b6a";
+    let tax = format!("tax:{uuid}");
+    let two = make(
+        "b",
+        &[
+            "--force-majeure",
+            "external",
+            "--sector",
+            "health",
+            "--sector",
+            "tax",
+            "--list",
+            "health:list",
+            "--pseudonym",
+            &tax,
+            "--hours",
+            "72",
+        ],
+    );
+    assert_eq!(
+        two["payload"]["pseudonyms"],
+        serde_json::json!({"health": [pseudonym(1), pseudonym(2)], "tax": [uuid]})
+    );
+    assert_eq!(two["payload"]["basis"], serde_json::json!({"kind": "force-majeure", "security": "external"}));
+
+    let times = ["--not-before", "2026-11-22T10:00:00.7+01:00", "--not-after", "2026-11-23T00:00:00Z"];
+    let dated = make(
+        "c",
+        &[
+            &["--judicial", "--sector", "health", "--list", "list", "--id", "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d"],
+            &times[..],
+        ]
+        .concat(),
+    );
+    assert_eq!(dated["payload"]["not_before"], "2026-11-22T09:00:00Z");
+    assert_eq!(dated["payload"]["id"], "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d");
+    assert_eq!(dated["payload"]["officers"], serde_json::json!(["driss", "elham"]));
+
+    let said = desk.succeeds(&["show", "c"]);
+    assert!(said.contains("Nothing of this is verified") && said.contains("15 hours"), "{said}");
+}
+
+#[test]
+fn who_signs_must_be_who_he_says_and_signs_once() {
+    let desk = Desk::new();
+    let register_file = vector("order-register.toml");
+    desk.succeeds(&judicial(&register_file, &pseudonym(1), "order.jws"));
+    desk.sign("amina", "order.jws");
+    let text = fs::read_to_string(desk.path("order.jws")).unwrap();
+    for (key, kid, more, reason) in [
+        ("amina.pem", "amina", &[][..], "two signatures by one"),
+        ("amina.pem", "Amina", &[], "`kid` is not"),
+        ("absent.pem", "brahim", &[], "absent.pem"),
+        ("amina.pem", "chadia", &["--register", &register_file], "not the approver's"),
+        ("amina.pem", "driss", &["--register", &register_file], "no such approver"),
+        ("amina.pem", "fatima", &["--register", &register_file], "no such approver"),
+    ] {
+        let said = desk.fails(1, &[&["sign", "order.jws", "--key", key, "--kid", kid], more].concat());
+        assert!(said.contains(reason), "{reason}: {said}");
+    }
+    // A key that others could have read is not used.
+    fs::set_permissions(desk.path("brahim.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    let said = desk.fails(1, &["sign", "--key", "brahim.pem", "--kid", "brahim", "order.jws"]);
+    assert!(said.contains("0600"), "{said}");
+    assert_eq!(fs::read_to_string(desk.path("order.jws")).unwrap(), text);
+    assert_eq!(desk.files(), ["order.jws"]);
+    // Nor is anything added to an order that somebody has forged a signature on.
+    let forged = cloison::jws::add_signature(&text, cloison::order::ORDER_TYP, "brahim", &key("chadia")).unwrap();
+    fs::write(desk.path("order.jws"), &forged).unwrap();
+    let arguments = ["sign", "--key", "chadia.pem", "--kid", "chadia", "--register", &register_file, "order.jws"];
+    let said = desk.fails(1, &arguments);
+    assert!(said.contains("order-signature"), "{said}");
+    assert_eq!(fs::read_to_string(desk.path("order.jws")).unwrap(), forged);
+}
+
+#[test]
+fn what_is_no_order_is_said_in_a_line() {
+    let desk = Desk::new();
+    fs::write(desk.path("order.jws"), "{}").unwrap();
+    for arguments in [
+        &["show", "order.jws"][..],
+        &["show", "absent.jws"],
+        &["sign", "--key", "amina.pem", "--kid", "amina", "order.jws"],
+        &["check", "order.jws", "--register", "absent.toml"],
+        &["check", "order.jws", "--register", "order.jws"],
+    ] {
+        let said = desk.fails(1, arguments);
+        assert!(said.contains("order.jws") || said.contains("absent."), "{said}");
+    }
+}
