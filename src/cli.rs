@@ -17,6 +17,7 @@ pub mod client;
 pub mod demo;
 pub mod epoch;
 pub mod init;
+mod log;
 pub mod order;
 pub mod register;
 pub mod reidentify;

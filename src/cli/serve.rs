@@ -198,9 +198,7 @@ fn poisoned(error: &StoreError) {
 
 /// Logging to standard error, and no core dumps: they would hold every secret.
 fn prepare_process() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CLOISON_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    super::log::start();
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls take plain values; `none` outlives the call.
     unsafe {

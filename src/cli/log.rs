@@ -1,0 +1,30 @@
+//! A server's log: lines on standard error, as much as `CLOISON_LOG` asks for.
+//!
+//! `CLOISON_LOG` rules over our own lines and over nobody else's. At `trace` the HTTP client's library prints what goes over
+//! the wire, pseudonyms included, so of libraries only warnings and errors are let through, whatever is asked for.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Begins to log. Called once, by a process that serves.
+pub fn start() {
+    let wanted = EnvFilter::builder()
+        .with_env_var("CLOISON_LOG")
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_filter(wanted.and(filter_fn(may_be_logged)));
+    // It fails where a log was begun already, which then goes on.
+    let _ = tracing_subscriber::registry().with(lines).try_init();
+}
+
+/// Our own lines, and what libraries say that is a warning or worse.
+fn may_be_logged(line: &Metadata<'_>) -> bool {
+    line.target().split("::").next() == Some("cloison") || *line.level() <= Level::WARN
+}
