@@ -142,7 +142,9 @@ pub fn prepare<'a>(
         errors: batch.errors,
     };
     let log = logged(permit, &answer, now);
-    let changes = vault.frozen().first_use(vault.register(), permit);
+    let (scheme, organisation) = (permit.scheme.id(), &permit.client.organisation);
+    let changes =
+        vault.frozen().first_use(vault.register(), &state.sector, scheme, organisation, permit.purpose.as_ref());
     Ok((answer, Job { mappings, changes, count: Some(count), log }))
 }
 
