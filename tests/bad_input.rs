@@ -1,22 +1,26 @@
-//! What is refused, how, and that nothing is left of it.
+//! Everything that somebody can send, and must not get anywhere with: each refusal has its status and its stable code
+//! (RFC 9457), tells nothing about a person, is in the audit log, and leaves nothing half done. And, beside it, the right
+//! form of the same, so that a refusal is known to be for its reason.
+//!
+//! Real processes, real TLS, the real store; what is left is read from the stores when the processes have ended.
 
 mod common;
 
-use common::{QUORUM, Side, World};
-
-#[test]
-fn the_whole_way_works() {
-    let mut world = World::new();
-    let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB123456", "BE9876"]);
-    let order = world.sign(&world.order("health", &pseudonyms), QUORUM);
-    let answer = world.reidentify(&order, "health", &pseudonyms).ok();
-    assert_eq!(answer["items"][0]["value"], "AB123456");
-    assert_eq!(answer["items"][1]["value"], "BE9876");
-    world.kill(Side::Vault);
-    world.start(Side::Vault, &[]);
-    world.restart();
-    world.stop();
-    assert_eq!(world.mappings(), 2);
-    assert!(world.entries(Side::Vault).iter().any(|entry| entry["event"] == "release"));
-    assert!(world.entries(Side::Node).iter().any(|entry| entry["event"] == "reveal"));
-}
+#[path = "bad_input/batches.rs"]
+mod batches;
+#[path = "bad_input/domains.rs"]
+mod domains;
+#[path = "bad_input/items.rs"]
+mod items;
+#[path = "bad_input/openapi.rs"]
+mod openapi;
+#[path = "bad_input/orders.rs"]
+mod orders;
+#[path = "bad_input/pseudonyms.rs"]
+mod pseudonyms;
+#[path = "bad_input/quotas.rs"]
+mod quotas;
+#[path = "bad_input/registers.rs"]
+mod registers;
+#[path = "bad_input/watch.rs"]
+mod watch;
