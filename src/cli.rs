@@ -41,13 +41,14 @@ struct Cli {
     command: Command,
 }
 
+/// In the order in which somebody new would meet them.
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
     Init(init::Args),
     Check(check::Args),
     Serve(serve::Args),
-    /// The authority's own process.
+    /// The authority's own process
     #[command(subcommand)]
     Authority(serve::Authority),
     #[command(subcommand)]
@@ -57,11 +58,11 @@ enum Command {
     Reidentify(reidentify::Args),
     #[command(subcommand)]
     Epoch(epoch::Command),
+    #[command(subcommand)]
+    Register(register::Command),
     /// Check an implementation of the specification
     #[command(subcommand)]
     Spec(spec::Command),
-    #[command(subcommand)]
-    Register(register::Command),
 }
 
 /// Reads the command line, runs it and says what went wrong. Called by `main` and by nothing else.
