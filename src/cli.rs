@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod bench;
 pub mod check;
 pub mod client;
 pub mod demo;
@@ -44,6 +45,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Bench(Box<bench::Args>),
+    #[command(hide = true)]
+    Load(Box<bench::LoadArgs>),
     Init(init::Args),
     Check(check::Args),
     Serve(serve::Args),
@@ -68,6 +72,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
+        Command::Bench(args) => bench::run(*args),
+        Command::Load(args) => bench::run_load(*args),
         Command::Init(args) => init::run(args),
         Command::Check(args) => check::run(args),
         Command::Serve(args) => serve::run(args),
