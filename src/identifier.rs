@@ -16,7 +16,7 @@ pub use check_digit::CheckDigit;
 use pattern::{Pattern, Walk};
 
 use crate::code::Code;
-use crate::register::Id;
+use crate::id::Id;
 
 /// The most bytes (UTF-8) of an identifier as a client presents it.
 pub const MAX_RAW: usize = 128;

@@ -12,6 +12,7 @@
 
 mod derive;
 pub mod file;
+mod mac;
 pub mod example;
 pub mod shelf;
 

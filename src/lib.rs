@@ -1,19 +1,20 @@
 //! cloison: a hardened vault for sector identifiers.
 //!
-//! Rooms, from the bottom up; a room imports only from rooms above it in this list (`tests/house.rs` checks it):
+//! Rooms, from the bottom up. A room knows only rooms that stand before it in this table (`tests/house.rs` checks it), and
+//! [`store`] of those only [`code`] and [`clock`]:
 //!
 //! | room | what it holds |
 //! |---|---|
-//! | [`code`], [`clock`] | the closed list of outward codes; time and randomness as parameters |
-//! | [`jws`] | strict JWS General JSON: one payload, many signatures |
-//! | [`identifier`], [`register`], [`pseudonym`] | what the domain is: types that cannot be wrong |
+//! | [`code`], [`clock`], [`metrics`] | the closed list of outward codes; time and randomness as parameters; counters |
+//! | [`id`], [`jws`] | the names by which things refer to one another; strict JWS: one payload, many signatures |
+//! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
 //! | [`store`] | the only room that knows RocksDB; sees sealed bytes, never a key |
 //! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
 //! | [`tokenize`], [`epoch`], [`order`], [`reidentify`] | use cases: plain, synchronous |
-//! | [`config`], [`metrics`] | configuration files; counters |
+//! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
 //! | [`cli`] | the command line |
 #![warn(missing_docs)]
@@ -29,6 +30,7 @@ pub mod commit;
 pub mod config;
 pub mod epoch;
 pub mod http;
+pub mod id;
 pub mod identifier;
 pub mod jws;
 pub mod keys;

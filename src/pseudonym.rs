@@ -16,8 +16,22 @@ mod bech32m;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::code::Code;
-use crate::register::TextForm;
+
+/// How a sector's pseudonyms are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TextForm {
+    /// BIP 350 with the sector's tag and the epoch modulo 32.
+    #[default]
+    Bech32m,
+    /// RFC 9562 version 8.
+    Uuid,
+    /// 32 lower-case hexadecimal digits.
+    Hex,
+}
 
 /// What a person is called in one domain: 16 bytes, public to that domain's sector and meaningless to any other.
 ///

@@ -24,6 +24,8 @@ mod unique;
 mod validate;
 mod value;
 
+pub use crate::id::Id;
+pub use crate::pseudonym::TextForm;
 pub use frozen::FrozenFact;
 pub use sign::{OpenError, PinnedKey, Pins, SignatureFault, open};
 
@@ -81,49 +83,6 @@ fn parse_beside(text: &str, taken: impl Iterator<Item = VerifyingKey>) -> Result
         let what = "the register could not be put together, and cloison does not know why".to_owned();
         vec![Fault { line: 1, what, instead: "a report of this fault to cloison's makers".into() }]
     })
-}
-
-/// An id of an organisation, purpose, scheme, authority or person: `[a-z0-9-]{1,64}`. Compared and hashed as text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(Arc<str>);
-
-impl Id {
-    /// Reads an id, or refuses anything outside `[a-z0-9-]{1,64}`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let ok = (1..=64).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        ok.then(|| Self(text.into()))
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Serialize for Id {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Id::parse(&text).ok_or_else(|| serde::de::Error::custom("an id is 1 to 64 of a-z, 0-9 and '-'"))
-    }
 }
 
 /// SHA-256 of a certificate's SubjectPublicKeyInfo (DER): what the register knows a TLS peer by.
@@ -243,19 +202,6 @@ pub enum PeriodLength {
     Year,
     /// `2026-11`
     Month,
-}
-
-/// How a sector's pseudonyms are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TextForm {
-    /// BIP 350 with the sector's tag and the epoch modulo 32.
-    #[default]
-    Bech32m,
-    /// RFC 9562 version 8.
-    Uuid,
-    /// 32 lower-case hexadecimal digits.
-    Hex,
 }
 
 /// What a request for authorisation states (decree 2-09-165, art. 27) and what became of it (art. 28).

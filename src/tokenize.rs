@@ -142,7 +142,9 @@ pub fn prepare<'a>(
         errors: batch.errors,
     };
     let log = logged(permit, &answer, now);
-    let changes = vault.frozen().first_use(vault.register(), permit);
+    let (scheme, organisation) = (permit.scheme.id(), &permit.client.organisation);
+    let changes =
+        vault.frozen().first_use(vault.register(), &state.sector, scheme, organisation, permit.purpose.as_ref());
     Ok((answer, Job { mappings, changes, count: Some(count), log }))
 }
 
@@ -202,21 +204,24 @@ fn derive(
     let key = sector_key.domain(epoch.row.epoch, &scoped.scope);
     let form = epoch.terms.text_form;
     let mut pseudonyms = Vec::with_capacity(utis.len());
+    let mut ahead: Vec<Prf> = Vec::with_capacity(AHEAD);
     if !epoch.terms.reversible {
-        pseudonyms.extend(utis.iter().map(|uti| key.prf(uti).to_pseudonym().fixed_for(form)));
+        for utis in utis.chunks(AHEAD) {
+            key.prfs(utis, &mut ahead);
+            pseudonyms.extend(ahead.drain(..).map(|prf| prf.to_pseudonym().fixed_for(form)));
+        }
         return Ok(pseudonyms);
     }
 
     let partition = (state.number, epoch.row.epoch);
     let index = vault.index().partition(partition);
     let mut unknown: Vec<(usize, Prf)> = Vec::new();
-    let mut ahead: Vec<Prf> = Vec::with_capacity(AHEAD);
     for (block, utis) in utis.chunks(AHEAD).enumerate() {
-        ahead.extend(utis.iter().map(|uti| key.prf(uti)));
         let first = block * AHEAD;
+        key.prfs(utis, &mut ahead);
         pseudonyms.extend(ahead.iter().map(|prf| prf.to_pseudonym().fixed_for(form)));
-        let view = index.read();
         let found = &pseudonyms[first..];
+        let view = index.read();
         found.iter().for_each(|pseudonym| view.prefetch(pseudonym.as_bytes()));
         for (place, prf) in ahead.drain(..).enumerate() {
             if !view.contains(found[place].as_bytes()) {

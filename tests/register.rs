@@ -561,3 +561,17 @@ proptest! {
         let _ = register::parse(&text);
     }
 }
+
+/// `docs/register.md` names every field that stands in the example.
+#[test]
+fn every_field_is_documented() {
+    let page = include_str!("../docs/register.md");
+    for line in GOOD.lines().filter(|line| !line.starts_with('#')) {
+        let name = match line.split_once(" = ") {
+            Some((field, _)) => format!("`{field}`"),
+            None if line.starts_with('[') => format!("`{line}`"),
+            None => continue,
+        };
+        assert!(page.contains(&name), "{name} is not in docs/register.md");
+    }
+}

@@ -112,6 +112,12 @@ fn too_few_or_not_the_commission() {
     let jws = sign::sign(GOOD, Some(&jws), &id("operations"), &key("commission")).unwrap();
     let fault = sign::verify(GOOD.as_bytes(), &jws, &twice).unwrap_err();
     assert!(matches!(fault, SignatureFault::Quorum { have: 1, need: 2, .. }), "{fault}");
+    // Two of the commission's own do not make two bodies.
+    let mut commission_only = pins();
+    commission_only.keys[1].body = id("cndp");
+    let jws = signed(GOOD, &["commission", "standby"]);
+    let fault = sign::verify(GOOD.as_bytes(), &jws, &commission_only).unwrap_err();
+    assert_eq!(fault, SignatureFault::OneBody(id("cndp")));
     // With a stranger beside them, two good ones are still two good ones.
     assert!(sign::verify(GOOD.as_bytes(), &signed(GOOD, &["stranger", "commission", "operations"]), &pins()).is_ok());
 }

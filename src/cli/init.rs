@@ -44,10 +44,10 @@ pub struct Args {
     #[arg(long, value_name = "ID", default_value = "cloison", value_parser = id)]
     deployment: String,
     /// A name or address under which sector systems reach the vault (repeatable); without one it listens on loopback
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = host)]
     vault_host: Vec<String>,
     /// A name or address under which officers reach the authority node (repeatable); without one it listens on loopback
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = host)]
     authority_host: Vec<String>,
     /// How many years the certificates last
     #[arg(long, value_name = "YEARS", default_value_t = 2, value_parser = clap::value_parser!(i16).range(1..=20))]
@@ -62,6 +62,14 @@ pub struct Args {
 
 fn id(text: &str) -> Result<String, String> {
     Id::parse(text).map(|id| id.to_string()).ok_or_else(|| "an id is 1 to 64 of a-z, 0-9 and '-'".to_owned())
+}
+
+/// A name that clients can dial and a certificate can carry.
+fn host(text: &str) -> Result<String, String> {
+    match rustls::pki_types::ServerName::try_from(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("a host is a DNS name as vault.example.org, or an address as 192.0.2.7".to_owned()),
+    }
 }
 
 /// Runs the command.

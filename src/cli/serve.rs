@@ -196,12 +196,13 @@ fn poisoned(error: &StoreError) {
     std::process::exit(70);
 }
 
-/// Logging to standard error, and no core dumps: they would hold every secret.
+/// Logging to standard error, files for the owner alone, and no core dumps: they would hold every secret.
 fn prepare_process() {
     super::log::start();
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls take plain values; `none` outlives the call.
+    // SAFETY: the calls take plain values; `none` outlives its call.
     unsafe {
+        libc::umask(0o077);
         libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
     }

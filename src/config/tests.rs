@@ -139,7 +139,7 @@ fn what_must_not_be() {
     assert!(both("body = \"operations\"", "body = \"cndp\"")[0].what.contains("one body"));
     assert!(both("id = \"commission\"", "id = \"operations\"")[0].what.contains("second register key"));
     assert!(both(COMMISSION, &COMMISSION.to_uppercase())[0].what.contains("lower case"));
-    assert!(both(COMMISSION, &format!("01{}", "00".repeat(31)))[0].what.contains("not an Ed25519"));
+    assert!(both(COMMISSION, &format!("01{}", "00".repeat(31)))[0].what.contains("weak Ed25519 key"));
     assert!(both("deployment = \"demo\"", "deployment = \"De mo\"")[0].what.contains("not an id"));
     assert!(both("[store]\npath = \"./data/vault\"\n", "")[0].what.contains("no section `store`"));
     assert!(both("listen = \"127.0.0.1:8443\"", "listen = \"localhost\"")[0].what.contains("IP address"));

@@ -25,7 +25,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
@@ -66,7 +66,8 @@ pub struct Limits {
     pub handshakes: usize,
     /// Time for a handshake.
     pub handshake: Duration,
-    /// Time until the next request's head is there, also its time to be idle.
+    /// Time for which a connection may have nothing to do: after one to two of these it is asked to close, and what has
+    /// not sent a whole head by then is cut.
     pub idle: Duration,
     /// Time for which an answer may lie unread.
     pub stall: Duration,
@@ -151,11 +152,29 @@ pub(super) struct Door {
     draining: watch::Receiver<bool>,
 }
 
+/// How a connection came to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// By itself, or when it was asked to.
+    Closed,
+    /// In the middle of something.
+    Cut,
+}
+
 /// What one connection is doing, seen from its watchdog.
 #[derive(Default)]
 struct Activity {
     under_way: AtomicU32,
     begun: AtomicU64,
+    /// Bytes sent: an answer may take its time to be read.
+    written: Arc<AtomicU64>,
+}
+
+impl Activity {
+    /// How much has happened so far. What keeps an idle connection open (pings of HTTP/2) is too little to count.
+    fn progress(&self) -> (u64, u64) {
+        (self.begun.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed) / 4096)
+    }
 }
 
 impl Door {
@@ -179,8 +198,9 @@ impl Door {
         })
     }
 
-    /// Takes in an accepted socket, or closes it at once. `alive` is held for as long as the connection lives.
-    pub(super) fn admit<T: Send + 'static>(self: &Arc<Self>, stream: TcpStream, alive: T) {
+    /// Takes in an accepted socket, or closes it at once. `alive` is held for as long as the connection lives, and told
+    /// if it had to be cut at the end.
+    pub(super) fn admit(self: &Arc<Self>, stream: TcpStream, alive: mpsc::UnboundedSender<()>) {
         let free = if self.tls.is_some() { &self.handshakes } else { &self.slots };
         let permit = match Arc::clone(free).try_acquire_owned() {
             Ok(permit) if self.slots.available_permits() > 0 || self.tls.is_none() => permit,
@@ -191,68 +211,87 @@ impl Door {
         let _ = stream.set_nodelay(true);
         let door = Arc::clone(self);
         tokio::spawn(async move {
-            let stream = Stalling::new(stream, door.limits.stall);
-            match &door.tls {
-                Some(config) => door.secure(stream, config, permit).await,
-                None => door.converse_http1(TokioIo::new(stream), None).await,
+            let written = Arc::default();
+            let stream = Stalling::new(stream, door.limits.stall, Arc::clone(&written));
+            let ended = match &door.tls {
+                Some(config) => door.secure(stream, config, permit, written).await,
+                None => {
+                    let _slot = permit;
+                    door.converse_http1(TokioIo::new(stream), None, written).await
+                }
+            };
+            if ended == Ended::Cut && *door.draining.borrow() {
+                let _ = alive.send(());
             }
-            drop(alive);
         });
     }
 
     /// The handshake, and what follows it.
-    async fn secure(self: &Arc<Self>, stream: Stalling, config: &Arc<ServerConfig>, handshake: OwnedSemaphorePermit) {
+    async fn secure(
+        self: &Arc<Self>,
+        stream: Stalling,
+        config: &Arc<ServerConfig>,
+        handshake: OwnedSemaphorePermit,
+        written: Arc<AtomicU64>,
+    ) -> Ended {
         let accepting = TlsAcceptor::from(Arc::clone(config)).accept(stream);
         let mut draining = self.draining.clone();
         let accepted = tokio::select! {
             accepted = timeout(self.limits.handshake, accepting) => accepted,
-            _ = draining.wait_for(|draining| *draining) => return,
+            _ = draining.wait_for(|draining| *draining) => return Ended::Closed,
         };
         drop(handshake);
         let stream = match accepted {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "handshake failed");
-                return self.counts.failed_handshakes.one();
+                self.counts.failed_handshakes.one();
+                return Ended::Closed;
             }
-            Err(_) => return self.counts.failed_handshakes.one(),
+            Err(_) => {
+                self.counts.failed_handshakes.one();
+                return Ended::Closed;
+            }
         };
         let session = stream.get_ref().1;
         let certificate = session.peer_certificates().and_then(|chain| chain.first());
         let Some(spki) = certificate.and_then(|certificate| tls::spki_digest(certificate).ok()) else {
-            return self.counts.failed_handshakes.one();
+            self.counts.failed_handshakes.one();
+            return Ended::Closed;
         };
         let http2 = session.alpn_protocol() == Some(b"h2");
         let (Ok(_slot), Some(_of_peer)) = (self.slots.try_acquire(), self.count_peer(spki)) else {
-            return self.counts.refused.one();
+            self.counts.refused.one();
+            return Ended::Closed;
         };
         let peer = Some(Peer { spki });
         match http2 {
-            true => self.converse_http2(TokioIo::new(stream), peer).await,
-            false => self.converse_http1(TokioIo::new(stream), peer).await,
+            true => self.converse_http2(TokioIo::new(stream), peer, written).await,
+            false => self.converse_http1(TokioIo::new(stream), peer, written).await,
         }
     }
 
-    async fn converse_http1<I>(self: &Arc<Self>, io: I, peer: Option<Peer>)
+    async fn converse_http1<I>(self: &Arc<Self>, io: I, peer: Option<Peer>, written: Arc<AtomicU64>) -> Ended
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
-        let activity = Arc::new(Activity::default());
+        let activity = Arc::new(Activity { written, ..Activity::default() });
         let (door, seen) = (Arc::clone(self), Arc::clone(&activity));
         let service = service_fn(move |request| answer(&door, &seen, peer, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.idle)
+            // Also runs while nothing is sent at all; the watchdog is a little earlier, and politer.
+            .header_read_timeout(2 * self.limits.idle + Duration::from_millis(200))
             .max_header_size(MAX_HEAD)
             .serve_connection(io, service);
-        self.drive(connection, &activity).await;
+        self.drive(connection, &activity).await
     }
 
-    async fn converse_http2<I>(self: &Arc<Self>, io: I, peer: Option<Peer>)
+    async fn converse_http2<I>(self: &Arc<Self>, io: I, peer: Option<Peer>, written: Arc<AtomicU64>) -> Ended
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
-        let activity = Arc::new(Activity::default());
+        let activity = Arc::new(Activity { written, ..Activity::default() });
         let (door, seen) = (Arc::clone(self), Arc::clone(&activity));
         let service = service_fn(move |request| answer(&door, &seen, peer, request));
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -264,35 +303,38 @@ impl Door {
             .keep_alive_interval(self.limits.idle)
             .keep_alive_timeout(self.limits.stall)
             .serve_connection(io, service);
-        self.drive(connection, &activity).await;
+        self.drive(connection, &activity).await
     }
 
     /// Runs a connection to its end: its own, that of its time, or ours.
-    async fn drive<C: GracefulConnection>(&self, connection: C, activity: &Activity) {
+    async fn drive<C: GracefulConnection>(&self, connection: C, activity: &Activity) -> Ended {
         let _open = self.counts.open.hold();
         let mut connection = pin!(connection);
         let mut draining = self.draining.clone();
         let born = Instant::now();
         let mut watchdog = interval_at(born + self.limits.idle, self.limits.idle);
         watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut begun_before = 0;
+        let mut before = activity.progress();
         loop {
             tokio::select! {
                 biased;
-                _ = connection.as_mut() => return,
+                _ = connection.as_mut() => return Ended::Closed,
                 _ = draining.wait_for(|draining| *draining) => break,
                 _ = watchdog.tick() => {
-                    let begun = activity.begun.load(Ordering::Relaxed);
-                    let idle = begun == begun_before && activity.under_way.load(Ordering::Relaxed) == 0;
+                    let now = activity.progress();
+                    let idle = now == before && activity.under_way.load(Ordering::Relaxed) == 0;
                     if idle || born.elapsed() >= self.limits.age {
                         break;
                     }
-                    begun_before = begun;
+                    before = now;
                 }
             }
         }
         connection.as_mut().graceful_shutdown();
-        let _ = timeout(self.limits.drain, connection).await;
+        match timeout(self.limits.drain, connection).await {
+            Ok(_) => Ended::Closed,
+            Err(_) => Ended::Cut,
+        }
     }
 
     /// One more connection of this key, if it may have one; until the guard is dropped.

@@ -11,13 +11,11 @@ use axum::routing::{get, post};
 use super::control::{blocking, read_json};
 use super::{Peer, Problem, body, openapi};
 use crate::access;
-use crate::client::{Client, ClientError};
 use crate::code::Code;
 use crate::commit::{Job, Logged};
 use crate::node::Node;
-use crate::order::Refusal;
+use crate::reidentify::Asked;
 use crate::reidentify::reveal::{self, Revealed, VaultLink};
-use crate::reidentify::{Asked, Release, ReleaseRequest};
 
 /// The node's listener's state.
 pub struct NodeDoor {
@@ -76,26 +74,5 @@ async fn note(node: &Node, peer: Peer, problem: Problem) -> Problem {
             Err(code) => code.into(),
         },
         Err(code) => Problem::new(code).retry_after(1),
-    }
-}
-
-impl VaultLink for Client {
-    fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal> {
-        self.post_json("/v1/releases", request).map_err(|error| match (&error, error.code()) {
-            (ClientError::Problem(_), Some(code)) => {
-                Refusal::new(code, format!("the vault refuses: {}", title(&error)))
-            }
-            _ => {
-                tracing::warn!(%error, "the vault does not answer rightly");
-                Refusal::new(Code::PeerUnavailable, "the vault does not answer, or not rightly; try again later")
-            }
-        })
-    }
-}
-
-fn title(error: &ClientError) -> String {
-    match error {
-        ClientError::Problem(problem) => problem.detail.clone().unwrap_or_else(|| problem.title.clone()),
-        other => other.to_string(),
     }
 }

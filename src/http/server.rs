@@ -72,7 +72,7 @@ pub async fn serve(
 ) -> usize {
     let (drain, draining) = watch::channel(false);
     let (end_health, health_ending) = watch::channel(false);
-    let (alive, mut all_gone) = mpsc::channel::<()>(1);
+    let (alive, mut cuts) = mpsc::unbounded_channel::<()>();
     // Connections close themselves when their time is over; a little more, and they are no longer waited for.
     let patience =
         listeners.iter().map(|listener| listener.limits.drain).max().unwrap_or_default() + Duration::from_secs(2);
@@ -81,7 +81,7 @@ pub async fn serve(
         accepting.push(tokio::spawn(accept(listener, registry, draining.clone(), alive.clone())));
     }
     let health = health.map(|listener| {
-        let (nobody_waits, _) = mpsc::channel(1);
+        let (nobody_waits, _) = mpsc::unbounded_channel();
         tokio::spawn(accept(listener, registry, health_ending, nobody_waits))
     });
 
@@ -93,12 +93,18 @@ pub async fn serve(
     }
     let left = alive.downgrade();
     drop(alive);
-    let _ = timeout(patience, all_gone.recv()).await;
+    let mut cut = 0;
+    let all_gone = async {
+        while cuts.recv().await.is_some() {
+            cut += 1;
+        }
+    };
+    let _ = timeout(patience, all_gone).await;
     end_health.send_replace(true);
     if let Some(task) = health {
         let _ = task.await;
     }
-    left.strong_count()
+    cut + left.strong_count()
 }
 
 /// Accepts until told to stop, and then stops listening.
@@ -106,7 +112,7 @@ fn accept(
     listener: Listener,
     registry: &Registry,
     mut draining: watch::Receiver<bool>,
-    alive: mpsc::Sender<()>,
+    alive: mpsc::UnboundedSender<()>,
 ) -> impl Future<Output = ()> + Send + use<> {
     let Listener { name, socket, tls, router, limits } = listener;
     let door = Door::new(name, router, tls, limits, registry, draining.clone());

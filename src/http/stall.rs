@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,11 +17,19 @@ pub(super) struct Stalling {
     stream: TcpStream,
     patience: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Bytes written so far, for those who watch from outside.
+    written: Arc<AtomicU64>,
 }
 
 impl Stalling {
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, deadline: None }
+    pub(super) fn new(stream: TcpStream, patience: Duration, written: Arc<AtomicU64>) -> Self {
+        Self { stream, patience, deadline: None, written }
+    }
+
+    fn count(&self, polled: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = polled {
+            self.written.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
     }
 
     /// Passes on what the stream said, and watches how long it has been saying "not now".
@@ -44,6 +54,7 @@ impl AsyncRead for Stalling {
 impl AsyncWrite for Stalling {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.count(&polled);
         self.watch(polled, cx)
     }
 
@@ -53,6 +64,7 @@ impl AsyncWrite for Stalling {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.count(&polled);
         self.watch(polled, cx)
     }
 

@@ -6,6 +6,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::mac::{Scratch, ShortMac};
 use super::{AuditSecret, AuthoritySecret, IdentitySecret, KEY_LEN, Key, SectorSecret, StoreSecret, lp};
 use crate::pseudonym::Pseudonym;
 
@@ -72,14 +73,61 @@ pub trait UtiSource: Send + Sync {
 /// The identity secret's keys, in this process.
 pub struct IdentityKeys {
     prk: Key,
-    uti: HmacSha256,
+    uti: ShortMac,
 }
 
 impl IdentityKeys {
     /// `PRK_id` and `K_uti`.
     pub fn new(secret: &IdentitySecret) -> Self {
         let prk = extract("cloison/v1/extract/identity", &secret.0);
-        let uti = keyed(&expand(&prk, b"cloison/v1/uti"));
+        let uti = ShortMac::new(&expand(&prk, b"cloison/v1/uti"));
+        Self { prk, uti }
+    }
+
+    /// `PRK_id`, for the conformance kit.
+    pub(crate) fn prk(&self) -> &Key {
+        &self.prk
+    }
+
+    /// `K_uti`, for the conformance kit.
+    pub(crate) fn uti_key(&self) -> Key {
+        expand(&self.prk, b"cloison/v1/uti")
+    }
+}
+
+impl UtiSource for IdentityKeys {
+    fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>) {
+        // LP(scheme) is the same for the whole batch; behind it comes LP(value), whose length has two bytes.
+        let mut head = Vec::with_capacity(4 + batch.scheme.len());
+        lp(&mut head, batch.scheme.as_bytes());
+        let length_at = head.len();
+        head.extend_from_slice(&[0; 2]);
+
+        utis.reserve(batch.ends.len());
+        let mut scratch = Scratch::new();
+        let mut start = 0;
+        for &end in batch.ends {
+            let value = &batch.values[start..end as usize];
+            start = end as usize;
+            head[length_at..].copy_from_slice(&(value.len() as u16).to_be_bytes());
+            utis.push(Uti(self.uti.mac([&head, value], &mut scratch)));
+        }
+    }
+
+    fn person_key(&self, sector: Uuid) -> PersonKey;
+}
+
+/// The identity secret's keys, in this process.
+pub struct IdentityKeys {
+    prk: Key,
+    uti: ShortMac,
+}
+
+impl IdentityKeys {
+    /// `PRK_id` and `K_uti`.
+    pub fn new(secret: &IdentitySecret) -> Self {
+        let prk = extract("cloison/v1/extract/identity", &secret.0);
+        let uti = ShortMac::new(&expand(&prk, b"cloison/v1/uti"));
         Self { prk, uti }
     }
 
@@ -174,7 +222,7 @@ impl SectorTreeKey {
         lp(&mut label, scope.purpose.as_bytes());
         lp(&mut label, scope.period.as_bytes());
         let key = expand(&self.0, &label);
-        DomainKey { mac: keyed(&key), key }
+        DomainKey { mac: ShortMac::new(&key), key }
     }
 
     /// `K(path)`, for the conformance kit.
@@ -196,14 +244,22 @@ pub struct DomainScope {
 
 /// `K_domain`: turns UTIs into the pseudonyms of one domain.
 pub struct DomainKey {
-    mac: HmacSha256,
+    mac: ShortMac,
     key: Key,
 }
 
 impl DomainKey {
     /// `PRF = HMAC-SHA256(K_domain, UTI)`.
     pub fn prf(&self, uti: &Uti) -> Prf {
-        Prf(self.mac.clone().chain_update(uti.0).finalize().into_bytes().into())
+        let mut prfs = Vec::with_capacity(1);
+        self.prfs(std::slice::from_ref(uti), &mut prfs);
+        prfs.pop().expect("one for one")
+    }
+
+    /// The PRF of each UTI, appended in order.
+    pub fn prfs(&self, utis: &[Uti], prfs: &mut Vec<Prf>) {
+        let mut scratch = Scratch::new();
+        prfs.extend(utis.iter().map(|uti| Prf(self.mac.mac([&uti.0, &[]], &mut scratch))));
     }
 
     /// `K_domain`, for the conformance kit.

@@ -1,4 +1,4 @@
-//! The register's signatures: k of n register keys, at least one of them the commission's (design §8).
+//! The register's signatures: k of n register keys from two bodies at least, one of them the commission (design §8).
 //!
 //! `register.jws` is a JWS of type `cloison-register+json` whose payload names deployment, version and SHA-256 of the
 //! register file's bytes. Who may sign is pinned in each side's own configuration, never in the register itself. Whether the
@@ -126,6 +126,9 @@ pub enum SignatureFault {
     /// The commission did not sign.
     #[error("no register key of `{0}` signed, and without the commission no register is valid")]
     NoCommission(Id),
+    /// All who signed hold their keys for the commission.
+    #[error("only register keys of `{0}` signed, and a register needs those of two bodies")]
+    OneBody(Id),
 }
 
 /// Why a register cannot be opened.
@@ -203,8 +206,7 @@ pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<Statement, S
     if signed.signers().next().is_none() {
         return Err(SignatureFault::Unsigned);
     }
-    let mut keys = BTreeSet::new();
-    let mut commission = false;
+    let (mut keys, mut bodies) = (BTreeSet::new(), BTreeSet::new());
     let mut missing = Vec::new();
     for pinned in &pins.keys {
         if !signed.signers().any(|kid| kid == pinned.id.as_str()) {
@@ -215,14 +217,17 @@ pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<Statement, S
             return Err(SignatureFault::Forged(pinned.id.clone()));
         }
         keys.insert(pinned.key.to_bytes());
-        commission |= pinned.body == pins.commission;
+        bodies.insert(&pinned.body);
     }
     let (have, need) = (keys.len(), pins.quorum.max(1));
     if have < need {
         return Err(SignatureFault::Quorum { have, need, missing: missing.join(", ") });
     }
-    if !commission {
+    if !bodies.contains(&pins.commission) {
         return Err(SignatureFault::NoCommission(pins.commission.clone()));
+    }
+    if bodies.len() < 2 {
+        return Err(SignatureFault::OneBody(pins.commission.clone()));
     }
     let statement = Statement::parse(signed.payload())?;
     if statement.deployment != pins.deployment {

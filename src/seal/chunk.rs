@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Tag, XChaCha20Poly1305};
 
-use super::mapping::{RecordView, Records};
+use super::mapping::RecordView;
 use super::segment::SegmentId;
 use super::{Reader, SealError};
 use crate::keys::{DomainScope, StoreKey, lp};
@@ -170,13 +170,4 @@ impl Chunk {
         }
         Ok(None)
     }
-}
-
-/// Sorts the records of a batch by pseudonym and hands them out in runs of at most [`MAX_RECORDS`].
-pub fn runs(records: &Records) -> impl Iterator<Item = Vec<super::mapping::RecordRef>> {
-    records.entries().chunks(MAX_RECORDS).map(|run| {
-        let mut run = run.to_vec();
-        run.sort_unstable_by_key(|entry| entry.pseudonym);
-        run
-    })
 }

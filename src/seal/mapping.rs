@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The nonce never repeats under one DEK: the counter counts within the segment, and where a resumed machine image counts
-//! again, it does so for other persons, whose PRF differs, or for the same person, whose plaintext is the same.
+//! again, it does so for other persons, whose PRF differs, or for the same person on the same day (no segment outlives its
+//! day), whose plaintext is the same.
 
 use aws_lc_rs::aead::{Aad, Nonce};
 use uuid::Uuid;

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use zeroize::Zeroize;
 
 use super::{Reader, SealError};
+use crate::clock::day_of;
 use crate::keys::{AuthoritySecret, Key, authority_key_material, lp, segment_commitment};
 use crate::register::AuthorityKey;
 
@@ -35,9 +36,7 @@ pub const SUITE_X25519: u8 = 1;
 pub const MAX_MAPPINGS: u64 = 1 << 32;
 /// A segment with traffic lives this long, in seconds.
 const BUSY_LIFE: i64 = 3_600;
-/// A segment of a quiet sector lives this long, in seconds.
-const QUIET_LIFE: i64 = 86_400;
-/// Fewer mappings than this in the first hour make a sector quiet.
+/// Fewer mappings than this in the first hour make a sector quiet: its segment then lives until the day ends.
 const QUIET_MAPPINGS: u64 = 4_096;
 
 /// Identifies a segment.
@@ -132,7 +131,10 @@ impl OpenSegment {
     pub fn is_over(&self, now: Timestamp) -> bool {
         let age = now.as_second() - self.opened_at.as_second();
         let used = self.used.load(Ordering::Relaxed);
-        used >= MAX_MAPPINGS || age >= QUIET_LIFE || age < 0 || (age >= BUSY_LIFE && used >= QUIET_MAPPINGS)
+        // No segment outlives its day (UTC): the first-seen day is sealed with a mapping, and a resumed machine image that
+        // repeats a nonce must repeat the whole plaintext.
+        let same_day = day_of(now) == day_of(self.opened_at);
+        used >= MAX_MAPPINGS || !same_day || age < 0 || (age >= BUSY_LIFE && used >= QUIET_MAPPINGS)
     }
 
     pub(super) fn dek(&self) -> &aead::LessSafeKey {

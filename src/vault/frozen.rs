@@ -5,9 +5,8 @@ use std::sync::{Arc, RwLock};
 
 use uuid::Uuid;
 
-use crate::access::TokenizePermit;
 use crate::commit::Change;
-use crate::register::{Id, Register};
+use crate::register::{Id, Register, Sector};
 
 /// Combinations whose facts are frozen in the store.
 #[derive(Default)]
@@ -16,15 +15,21 @@ pub(crate) struct Frozen(Arc<RwLock<HashSet<Used>>>);
 type Used = (Uuid, Id, Id, Option<Id>);
 
 impl Frozen {
-    /// What must be written with this use, when it is the first since the start. Writing a fact again is harmless.
-    pub(crate) fn first_use(&self, register: &Register, permit: &TokenizePermit) -> Vec<Change> {
-        let sector = &permit.sector.sector;
-        let used =
-            (sector.uuid, permit.scheme.id().clone(), permit.client.organisation.clone(), permit.purpose.clone());
+    /// What must be written when `sector` takes identifiers of `scheme` from `organisation` for `purpose`, where that is its
+    /// first time since the start. Writing a fact again is harmless.
+    pub(crate) fn first_use(
+        &self,
+        register: &Register,
+        sector: &Sector,
+        scheme: &Id,
+        organisation: &Id,
+        purpose: Option<&Id>,
+    ) -> Vec<Change> {
+        let used = (sector.uuid, scheme.clone(), organisation.clone(), purpose.cloned());
         if self.0.read().expect("no panic under this lock").contains(&used) {
             return vec![];
         }
-        let keys = register.facts_used_by(sector, &used.1, &used.2, used.3.as_ref());
+        let keys = register.facts_used_by(sector, scheme, organisation, purpose);
         let facts: Vec<_> = register.frozen_facts().into_iter().filter(|fact| keys.contains(&fact.key)).collect();
         let known = self.0.clone();
         vec![Box::new(move |store, batch| {

@@ -71,7 +71,7 @@ fn a_request_is_for_one_order_sector_and_list() {
     refused(&request(&order, "driss", "driss", |r| r.id = uuid::Uuid::nil()), &order);
 
     let good = request(&order, "driss", "driss", |_| ());
-    for wrong in [vec![], vec![pseudonym(2)], vec![pseudonym(1), pseudonym(2)], vec![list(), list()].concat()] {
+    for wrong in [vec![], vec![pseudonym(2)], vec![pseudonym(1), pseudonym(2)], [list(), list()].concat()] {
         assert_eq!(judge(&good, &order, &wrong).unwrap_err().code(), Code::RequestInvalid);
     }
     let elsewhere = request(&order, "driss", "driss", |r| r.sector = "tax");

@@ -1,0 +1,28 @@
+//! The authority node's way to the vault.
+
+use super::{Client, ClientError};
+use crate::code::Code;
+use crate::order::Refusal;
+use crate::reidentify::reveal::VaultLink;
+use crate::reidentify::{Release, ReleaseRequest};
+
+impl VaultLink for Client {
+    fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal> {
+        self.post_json("/v1/releases", request).map_err(|error| match (&error, error.code()) {
+            (ClientError::Problem(_), Some(code)) => {
+                Refusal::new(code, format!("the vault refuses: {}", title(&error)))
+            }
+            _ => {
+                tracing::warn!(%error, "the vault does not answer rightly");
+                Refusal::new(Code::PeerUnavailable, "the vault does not answer, or not rightly; try again later")
+            }
+        })
+    }
+}
+
+fn title(error: &ClientError) -> String {
+    match error {
+        ClientError::Problem(problem) => problem.detail.clone().unwrap_or_else(|| problem.title.clone()),
+        other => other.to_string(),
+    }
+}

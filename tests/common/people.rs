@@ -1,0 +1,97 @@
+//! What approvers and officers do: orders, signatures, requests.
+
+use std::collections::BTreeMap;
+
+use cloison::jws;
+use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
+use ed25519_dalek::SigningKey;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{DEPLOYMENT, Door, Reply, World, id};
+
+/// A random UUID (version 4).
+pub fn uuid4() -> Uuid {
+    uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid()
+}
+
+/// Now, in whole seconds, which is what orders are written in.
+pub fn now() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap()
+}
+
+impl World {
+    /// A judicial order for just these pseudonyms of one sector, valid since a minute ago and for a day.
+    pub fn order(&self, sector: &str, pseudonyms: &[String]) -> Payload {
+        Payload {
+            aud: id(DEPLOYMENT),
+            id: uuid4(),
+            authority: id("court"),
+            basis: Basis::Judicial,
+            case: "RABAT/2026/1".to_owned(),
+            purpose: id("investigation"),
+            sectors: vec![sector.to_owned()],
+            scope: Scope::Listed(BTreeMap::from([(sector.to_owned(), pseudonyms.to_vec())])),
+            not_before: now() - SignedDuration::from_mins(1),
+            not_after: now() + SignedDuration::from_hours(24),
+            officers: vec![id("officer")],
+        }
+    }
+
+    /// The order, signed by those approvers with their own keys.
+    pub fn sign(&self, order: &Payload, approvers: &[&str]) -> String {
+        let keys: Vec<_> = approvers.iter().map(|approver| (*approver, self.key(approver))).collect();
+        sign_with(order, &keys)
+    }
+
+    /// A request for these pseudonyms by the officer, now.
+    pub fn request(&self, order: &str, sector: &str, pseudonyms: &[String]) -> String {
+        self.request_by("officer", &self.key("officer"), order, sector, pseudonyms, Timestamp::now())
+    }
+
+    /// A request with everything chosen.
+    pub fn request_by(
+        &self,
+        officer: &str,
+        key: &SigningKey,
+        order: &str,
+        sector: &str,
+        pseudonyms: &[String],
+        time: Timestamp,
+    ) -> String {
+        let request = NewRequest {
+            deployment: &id(DEPLOYMENT),
+            order: &order::digest_of(order).unwrap(),
+            id: uuid4(),
+            sector,
+            list: &order::list_digest(pseudonyms).unwrap(),
+            time,
+        };
+        order::sign_request(&request, &id(officer), key).unwrap()
+    }
+
+    /// What the officer sends to the node, with a request of his own over it.
+    pub fn reidentify(&self, order: &str, sector: &str, pseudonyms: &[String]) -> Reply {
+        self.reidentify_with(order, &self.request(order, sector, pseudonyms), sector, pseudonyms)
+    }
+
+    /// The same with another request.
+    pub fn reidentify_with(&self, order: &str, request: &str, sector: &str, pseudonyms: &[String]) -> Reply {
+        let body = json!({"order": order, "request": request, "sector": sector, "pseudonyms": pseudonyms});
+        self.post_json("officer", Door::Officers, "/v1/reidentifications", &body)
+    }
+
+    /// What a node (or whoever has its certificate) asks of the vault, past the node's own checks.
+    pub fn release_with(&self, order: &str, request: &str, sector: &str, pseudonyms: &[String]) -> Reply {
+        let digest = data_encoding::HEXLOWER.encode(&self.register().digest);
+        let asked = json!({"order": order, "request": request, "sector": sector, "pseudonyms": pseudonyms});
+        self.post_json("node", Door::Control, "/v1/releases", &json!({"register": digest, "asked": asked}))
+    }
+}
+
+/// The order, signed by whoever, with whatever keys.
+pub fn sign_with(order: &Payload, signers: &[(&str, SigningKey)]) -> String {
+    let draft = jws::draft(&order.write().unwrap());
+    signers.iter().fold(draft, |text, (kid, key)| jws::add_signature(&text, ORDER_TYP, kid, key).unwrap())
+}

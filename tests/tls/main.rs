@@ -1,0 +1,8 @@
+//! The listeners and the client, over real TLS on loopback.
+
+mod certificates;
+mod hostile;
+mod pki;
+mod requests;
+mod serving;
+mod shutdown;

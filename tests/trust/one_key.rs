@@ -1,0 +1,219 @@
+//! Stolen: one key of one person, whoever it is. An order needs several from two bodies, and so does the register.
+
+use cloison::cli::init::register_text::OPERATOR;
+use cloison::register::sign::sign;
+use ed25519_dalek::SigningKey;
+use serde_json::json;
+
+use super::common::{Door, Side, World, batch_path, id, sign_with, swap};
+use super::node::{names_nobody, tells_nothing};
+use super::story::{PEOPLE, Story};
+
+/// Each approver in turn, with an officer who does all that he is told.
+#[test]
+fn one_approver_makes_no_order() {
+    let story = Story::told();
+    let Story { world, health, canaries, .. } = &story;
+    let wanted = world.order("health", &health[1..]);
+    let thief = SigningKey::from_bytes(&[7; 32]);
+    for approver in ["judge-1", "judge-2", "prosecutor-1"] {
+        let key = || world.key(approver);
+        let others = ["judge-1", "judge-2", "prosecutor-1"].into_iter().filter(|other| *other != approver);
+        let mut attempts = vec![
+            ("alone", world.sign(&wanted, &[approver]), "order-quorum"),
+            (
+                "beside the officer",
+                sign_with(&wanted, &[(approver, key()), ("officer", world.key("officer"))]),
+                "order-signature",
+            ),
+            (
+                "beside an invented person",
+                sign_with(&wanted, &[(approver, key()), ("judge-3", thief.clone())]),
+                "order-signature",
+            ),
+        ];
+        for other in others {
+            attempts.push((
+                "twice, as two persons",
+                sign_with(&wanted, &[(approver, key()), (other, key())]),
+                "order-signature",
+            ));
+            let forged = sign_with(&wanted, &[(approver, key()), (other, thief.clone())]);
+            attempts.push(("beside a forged signature", forged, "order-signature"));
+        }
+        for (what, order, code) in attempts {
+            let what = format!("{approver} {what}");
+            let request = world.request(&order, "health", &health[1..]);
+            for reply in [
+                world.reidentify_with(&order, &request, "health", &health[1..]),
+                world.release_with(&order, &request, "health", &health[1..]),
+            ] {
+                assert_eq!(reply.code(), code, "{what}");
+                tells_nothing(&reply, canaries, &what);
+            }
+        }
+    }
+    // Not even two persons suffice, if they are of one body.
+    let one_body = world.sign(&wanted, &["judge-1", "judge-2"]);
+    assert_eq!(world.reidentify(&one_body, "health", &health[1..]).code(), "order-quorum");
+}
+
+/// The officer's key and certificate, and an order that was once given for somebody else.
+#[test]
+fn an_officer_without_an_order_learns_nothing() {
+    let story = Story::told();
+    let Story { world, health: [first, second], order, canaries } = &story;
+    let second = std::slice::from_ref(second);
+    let wanted = world.order("health", second);
+    let key = || world.key("officer");
+    for (kids, code) in [
+        (vec![], "order-quorum"),
+        (vec!["officer"], "order-signature"),
+        (vec!["judge-1", "prosecutor-1"], "order-signature"),
+    ] {
+        let signers: Vec<_> = kids.iter().map(|kid| (*kid, key())).collect();
+        let reply = world.reidentify(&sign_with(&wanted, &signers), "health", second);
+        assert_eq!(reply.code(), code, "signed as {kids:?}");
+        tells_nothing(&reply, canaries, "an order of his own");
+    }
+    // A pseudonym that the order does not list is refused beside one that it does.
+    let answer = world.reidentify(order, "health", &[first.clone(), second[0].clone()]).ok();
+    assert_eq!(answer["items"][0]["value"], PEOPLE[0].2);
+    assert_eq!(answer["items"][1]["code"], "out-of-scope");
+
+    // At the vault he is nobody: it hands records to nodes only.
+    let digest = data_encoding::HEXLOWER.encode(&world.register().digest);
+    let asked = json!({"order": order, "request": world.request(order, "health", std::slice::from_ref(first)),
+        "sector": "health", "pseudonyms": [first]});
+    let body = json!({"register": digest, "asked": asked});
+    let reply = world.post_json("officer", Door::Control, "/v1/releases", &body);
+    assert_eq!(reply.code(), "forbidden");
+    tells_nothing(&reply, canaries, "the officer at the vault");
+    let batch = json!({"scheme": "cnie", "identifiers": [PEOPLE[0].2], "purpose": "billing"});
+    assert_eq!(world.post_json("officer", Door::Data, &batch_path("health"), &batch).code(), "unknown-client");
+}
+
+#[test]
+fn an_operator_reads_nobody() {
+    let story = Story::told();
+    let Story { world, health, order, canaries } = &story;
+    let digest = data_encoding::HEXLOWER.encode(&world.register().digest);
+    let request = world.request(order, "health", &health[..1]);
+    let asked = json!({"order": order, "request": request, "sector": "health", "pseudonyms": &health[..1]});
+    let batch = json!({"scheme": "cnie", "identifiers": [PEOPLE[0].2], "purpose": "billing"});
+    for (door, path, body, code) in [
+        (Door::Control, "/v1/releases", json!({"register": digest, "asked": asked}), "forbidden"),
+        (Door::Officers, "/v1/reidentifications", asked.clone(), "forbidden"),
+        (Door::Data, "/v1/sectors/health/pseudonyms", batch, "unknown-client"),
+    ] {
+        let reply = world.post_json(OPERATOR, door, path, &body);
+        assert_eq!(reply.code(), code, "{path}");
+        tells_nothing(&reply, canaries, path);
+    }
+    // What he may do shows him numbers and dates.
+    let reply = world.get(OPERATOR, Door::Control, "/v1/sectors/health/epochs");
+    assert_eq!(reply.status, 200);
+    names_nobody(&reply, canaries, "the list of epochs");
+    let health = super::common::plain_get(world.health(Side::Vault), "/metrics");
+    canaries.assert_absent("the metrics", format!("{health:?}").as_bytes(), &[]);
+}
+
+/// A sector system's key is worth its own sector, within its quota: not another, and no way back.
+#[test]
+fn a_sector_system_stays_in_its_sector() {
+    let story = Story::told();
+    let Story { world, health, order, canaries } = &story;
+    let batch = json!({"scheme": "cnie", "identifiers": [PEOPLE[0].2], "purpose": "assessment"});
+    for other in ["tax", "social", "health.chu-rabat", "health.chu-rabat.study-42", "nowhere"] {
+        let reply = world.post_json("cnss-health", Door::Data, &batch_path(other), &batch);
+        assert_eq!(reply.code(), "unknown-sector", "{other}: as if it did not exist");
+        tells_nothing(&reply, canaries, other);
+    }
+    let request = world.request(order, "health", &health[..1]);
+    let asked = json!({"order": order, "request": request, "sector": "health", "pseudonyms": &health[..1]});
+    for (door, path, body) in [
+        (Door::Officers, "/v1/reidentifications", asked.clone()),
+        (Door::Control, "/v1/releases", json!({"register": "", "asked": asked})),
+        (Door::Control, "/v1/sectors/health/epochs", json!({"own_secret": false})),
+    ] {
+        assert_eq!(world.post_json("cnss-health", door, path, &body).code(), "forbidden", "{path}");
+    }
+}
+
+/// Whoever holds one register key can write what he likes, and neither side believes it.
+#[test]
+fn one_register_key_changes_no_register() {
+    let mut world = World::asleep();
+    let good = world.read("register.toml");
+    let thief = SigningKey::from_bytes(&[7; 32]);
+    // He makes himself an approver twice over, in place of people of two bodies.
+    let mine =
+        |seed: u8| data_encoding::HEXLOWER.encode(SigningKey::from_bytes(&[seed; 32]).verifying_key().as_bytes());
+    let of = |person: &str| data_encoding::HEXLOWER.encode(world.key(person).verifying_key().as_bytes());
+    let bad = swap(&swap(&good, &of("judge-1"), &mine(7)), &of("prosecutor-1"), &mine(8));
+    let bad = swap(&bad, "\nversion = 1\n", "\nversion = 2\n");
+
+    for (own, other) in [("operations", "commission"), ("commission", "operations")] {
+        let key = world.register_key(own);
+        let alone = sign(&bad, None, &id(own), &key).unwrap();
+        let twice = sign(&bad, Some(&alone), &id(other), &key).unwrap();
+        let beside_a_stranger = sign(&bad, Some(&alone), &id("stranger"), &thief).unwrap();
+        let forged = sign(&bad, Some(&alone), &id(other), &thief).unwrap();
+        let genuine_of_another_text = world_signatures(&mut world, &good);
+        for (what, signatures) in [
+            ("alone", alone),
+            ("twice", twice),
+            ("beside a stranger", beside_a_stranger),
+            ("beside a forged one", forged),
+            ("not at all, under the old signatures", genuine_of_another_text),
+            ("not at all", String::new()),
+        ] {
+            world.write("register.toml", &bad);
+            world.write("register.jws", &signatures);
+            for side in [Side::Vault, Side::Node] {
+                let failed = world.try_start(side, &[]).expect_err(what);
+                assert_eq!(failed.code, Some(1), "{own} {what}: {}", failed.said);
+                assert!(failed.said.contains("sign"), "{own} {what}: {}", failed.said);
+            }
+        }
+    }
+    // The true register still opens, so it was the signatures.
+    world.write_register(&good, &["operations", "commission"]);
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+}
+
+fn world_signatures(world: &mut World, text: &str) -> String {
+    world.write_register(text, &["operations", "commission"]);
+    world.read("register.jws")
+}
+
+/// The certificate authority's key makes certificates, and the register knows none of them.
+#[test]
+fn the_certificate_authoritys_key_opens_no_door() {
+    use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
+    let world = World::new();
+    // Its certificate as `init` makes it, as far as an issuer needs it: name and key.
+    let mut ca = CertificateParams::default();
+    ca.distinguished_name = DistinguishedName::new();
+    ca.distinguished_name.push(DnType::CommonName, "cloison test CA");
+    let issuer = Issuer::new(ca, KeyPair::from_pem(&world.read("secrets/tls/ca.key")).unwrap());
+    let own = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::default();
+    leaf.distinguished_name = DistinguishedName::new();
+    leaf.distinguished_name.push(DnType::CommonName, "cnss-health");
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    world.write("tls/thief.pem", &leaf.signed_by(&own, &issuer).unwrap().pem());
+    world.write("secrets/tls/thief.key", &own.serialize_pem());
+
+    let batch = json!({"scheme": "cnie", "identifiers": [PEOPLE[0].2], "purpose": "billing"});
+    for (door, path, body) in [
+        (Door::Data, "/v1/sectors/health/pseudonyms", batch),
+        (Door::Control, "/v1/sectors/health/epochs", json!({"own_secret": false})),
+        (Door::Control, "/v1/releases", json!({})),
+        (Door::Officers, "/v1/reidentifications", json!({})),
+    ] {
+        let reply = world.post_json("thief", door, path, &body);
+        assert_eq!((reply.status, reply.code().as_str()), (401, "unknown-client"), "{path}");
+    }
+}
