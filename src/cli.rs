@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod bench;
 pub mod check;
 pub mod client;
 pub mod demo;
@@ -41,13 +42,17 @@ struct Cli {
     command: Command,
 }
 
+/// In the order in which somebody new would meet them.
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Bench(Box<bench::Args>),
+    #[command(hide = true)]
+    Load(Box<bench::LoadArgs>),
     Init(init::Args),
     Check(check::Args),
     Serve(serve::Args),
-    /// The authority's own process.
+    /// The authority's own process
     #[command(subcommand)]
     Authority(serve::Authority),
     #[command(subcommand)]
@@ -57,17 +62,19 @@ enum Command {
     Reidentify(reidentify::Args),
     #[command(subcommand)]
     Epoch(epoch::Command),
+    #[command(subcommand)]
+    Register(register::Command),
     /// Check an implementation of the specification
     #[command(subcommand)]
     Spec(spec::Command),
-    #[command(subcommand)]
-    Register(register::Command),
 }
 
 /// Reads the command line, runs it and says what went wrong. Called by `main` and by nothing else.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
+        Command::Bench(args) => bench::run(*args),
+        Command::Load(args) => bench::run_load(*args),
         Command::Init(args) => init::run(args),
         Command::Check(args) => check::run(args),
         Command::Serve(args) => serve::run(args),

@@ -1,7 +1,7 @@
 //! `cloison demo`: the main job on one command, with real processes, real TLS and real files, on loopback.
 
 mod cards;
-mod stage;
+pub(super) mod stage;
 mod steps;
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 //! file from then on is printed at the end and is the point of the exercise.
 
 mod certificates;
+mod configuration;
 mod example;
 mod keys;
 mod layout;
@@ -18,11 +19,12 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use self::certificates::{Ca, Use};
-use self::keys::{Chest, public_hex};
+use self::keys::Chest;
 use self::layout::Folder;
 use self::register_text::{APPROVERS, AUTHORITY, AUTHORITY_KEY, Facts, OFFICER, OPERATOR, Publics};
 use crate::cli::{Error, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
+use crate::keys::file::{SecretKind, public_key_text};
 use crate::keys::{AuthoritySecret, IdentitySecret, SectorSecret};
 use crate::register::Id;
 use crate::register::sign::{SignError, sign};
@@ -175,12 +177,12 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     let today = SystemClock.now().to_zoned(TimeZone::UTC).date();
 
     // --- roots and keys
-    let identity = IdentitySecret(chest.secret("secrets/vault/identity.secret", "identity")?);
-    let sector = SectorSecret(chest.secret("secrets/vault/sector/1.secret", "sector")?);
-    chest.secret("secrets/vault/store/1.secret", "store")?;
-    chest.secret("secrets/vault/audit.secret", "audit")?;
-    chest.secret("secrets/authority/audit.secret", "audit")?;
-    let scalar = chest.secret(&format!("secrets/authority/{AUTHORITY_KEY}.secret"), "authority")?;
+    let identity = IdentitySecret(chest.secret("secrets/vault/identity.secret", SecretKind::Identity)?);
+    let sector = SectorSecret(chest.secret("secrets/vault/sector/1.secret", SecretKind::Sector)?);
+    chest.secret("secrets/vault/store/1.secret", SecretKind::Store)?;
+    chest.secret("secrets/vault/audit.secret", SecretKind::Audit)?;
+    chest.secret("secrets/authority/audit.secret", SecretKind::Audit)?;
+    let scalar = chest.secret(&format!("secrets/authority/{AUTHORITY_KEY}.secret"), SecretKind::Authority)?;
     let authority_key = AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY);
     let segment = chest.signing_key("secrets/vault/segment.pem")?;
     let register_keys = [("operations", "operations"), ("commission", COMMISSION)]
@@ -197,7 +199,7 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     let node = chest.leaf("node", &ca.issue("node", &plan.node.names(), Use::Both)?)?;
     let mut client = |id: &str, url: String| {
         let spki = chest.leaf(id, &ca.issue(id, &[], Use::Client)?)?;
-        folder.public(&format!("clients/{id}.toml"), &client_file(id, &url))?;
+        folder.public(&format!("clients/{id}.toml"), &configuration::client(id, &url))?;
         Ok::<_, Error>(spki)
     };
     let facts = plan.facts.clients.iter();
@@ -216,8 +218,8 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
             operator,
             node,
             officer_certificate,
-            officer_key: public_hex(&officer),
-            approvers: approvers.iter().map(public_hex).collect(),
+            officer_key: public_key_text(&officer.verifying_key()),
+            approvers: approvers.iter().map(|key| public_key_text(&key.verifying_key())).collect(),
             authority_key: HEXLOWER.encode(authority_key.public()),
         },
     );
@@ -240,11 +242,14 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     let pins: String = register_keys
         .iter()
         .map(|(id, body, key)| {
-            format!("\n[[register.key]]\nid = {id:?}\nbody = {body:?}\npublic = {:?}\n", public_hex(key))
+            format!(
+                "\n[[register.key]]\nid = {id:?}\nbody = {body:?}\npublic = {:?}\n",
+                public_key_text(&key.verifying_key())
+            )
         })
         .collect();
-    folder.public("vault.toml", &vault_file(plan, &pins))?;
-    folder.public("node.toml", &node_file(plan, &pins, &public_hex(&segment)))?;
+    folder.public("vault.toml", &configuration::vault(plan, &pins))?;
+    folder.public("node.toml", &configuration::node(plan, &pins, &public_key_text(&segment.verifying_key())))?;
 
     let fingerprints = chest.fingerprints;
     if plan.example {
@@ -273,107 +278,6 @@ fn fault(what: &dyn std::fmt::Display) -> Error {
     Error::new(format_args!("the new register: {what}"), "report this as a fault of cloison")
 }
 
-fn client_file(id: &str, url: &str) -> String {
-    format!(
-        "# Paths are relative to this file.\n\
-         url = {url:?}\n\
-         ca = \"../tls/ca.pem\"\n\
-         certificate = \"../tls/{id}.pem\"\n\
-         key = \"../secrets/tls/{id}.key\"\n"
-    )
-}
-
-fn vault_file(plan: &Plan, pins: &str) -> String {
-    format!(
-        r#"# The vault: `cloison serve --config vault.toml`. Paths are relative to this file.
-deployment = {deployment:?}
-
-[data]                          # sector systems
-listen = "{data}"
-
-[control]                       # authority nodes, operations
-listen = "{control}"
-
-[health]                        # no TLS, so loopback only
-listen = "{health}"
-
-[tls]
-certificate = "tls/vault.pem"
-key = "secrets/tls/vault.key"
-client-ca = "tls/ca.pem"
-
-[store]
-path = "data/vault"
-
-[secrets]                       # each 0600; keep copies apart from copies of the store
-identity = "secrets/vault/identity.secret"
-audit = "secrets/vault/audit.secret"
-segment = "secrets/vault/segment.pem"
-sector = "secrets/vault/sector" # one file for each version: 1.secret, 2.secret, …
-store = "secrets/vault/store"
-
-[register]                      # believed only when `quorum` of these keys signed it, the commission's among them
-file = "register.toml"
-signatures = "register.jws"
-quorum = 2
-commission = {COMMISSION:?}
-{pins}"#,
-        deployment = plan.deployment,
-        data = plan.vault.data(),
-        control = plan.vault.control(),
-        health = plan.vault.health(),
-    )
-}
-
-fn node_file(plan: &Plan, pins: &str, segment: &str) -> String {
-    format!(
-        r#"# The authority node: `cloison authority serve --config node.toml`. Paths are relative to this file.
-deployment = {deployment:?}
-authority = {AUTHORITY:?}
-
-[control]                       # officers
-listen = "{control}"
-
-[health]                        # no TLS, so loopback only
-listen = "{health}"
-
-[tls]
-certificate = "tls/node.pem"
-key = "secrets/tls/node.key"
-client-ca = "tls/ca.pem"
-
-[store]
-path = "data/node"
-
-[secrets]
-audit = "secrets/authority/audit.secret"
-
-[vault]                         # where releases come from
-url = {vault:?}
-ca = "tls/ca.pem"
-certificate = "tls/node.pem"
-key = "secrets/tls/node.key"
-
-[[key]]                         # opens what was sealed to it
-id = {AUTHORITY_KEY:?}
-file = "secrets/authority/{AUTHORITY_KEY}.secret"
-
-[[segment-key]]                 # the vault's signature on every segment
-public = {segment:?}
-
-[register]                      # the authority's own copy and its own pins
-file = "register.toml"
-signatures = "register.jws"
-quorum = 2
-commission = {COMMISSION:?}
-{pins}"#,
-        deployment = plan.deployment,
-        control = plan.node.control(),
-        health = plan.node.health(),
-        vault = plan.vault.url(plan.vault.control),
-    )
-}
-
 impl Made {
     fn report(&self, dir: &Path) -> String {
         let dir = dir.display();
@@ -397,7 +301,8 @@ impl Made {
              cloison authority serve --config {dir}/node.toml\n  \
              printf 'AB123456\\n' | cloison client tokenize --client {dir}/clients/cnss-health.toml \
              --sector health --scheme cnie --purpose billing\n  \
-             edit {dir}/register.toml, then: cloison check {dir}/register.toml; cloison register sign --help",
+             edit {dir}/register.toml, then: cloison check {dir}/register.toml\n  \
+             and have it signed by both keys: cloison register sign --help",
             "",
             secrets = self.secrets.len(),
             clients = self.clients.len(),

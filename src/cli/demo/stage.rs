@@ -34,7 +34,7 @@ impl Stage {
             Some(folder) => (folder, None),
             None => {
                 let name = data_encoding::HEXLOWER.encode(&crate::clock::random::<8>());
-                let folder = std::env::temp_dir().join(format!("cloison-demo-{name}"));
+                let folder = std::env::temp_dir().join(format!("cloison-{name}"));
                 (folder.clone(), Some(folder))
             }
         };
@@ -49,8 +49,8 @@ impl Stage {
     }
 
     /// Starts this very program with `arguments`, writing to `logs/<name>.log`, and waits until it says on its health
-    /// listener that it is ready.
-    pub fn start(&self, name: &'static str, arguments: &[&str], health: SocketAddr) -> Result<(), Error> {
+    /// listener that it is ready. The process's id comes back.
+    pub fn start(&self, name: &'static str, arguments: &[&str], health: SocketAddr) -> Result<u32, Error> {
         let log = self.folder.join(format!("logs/{name}.log"));
         let output = File::create(&log).map_err(|error| Error::file(&log, &error))?;
         let errors = output.try_clone().map_err(|error| Error::file(&log, &error))?;
@@ -64,6 +64,7 @@ impl Stage {
             .stderr(errors)
             .spawn()
             .map_err(|error| Error::file(&program, &error))?;
+        let id = child.id();
         lock(&self.props).processes.push((name, child));
         let started = Instant::now();
         while !ready(health) {
@@ -81,7 +82,7 @@ impl Stage {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
+        Ok(id)
     }
 
     fn has_ended(&self, name: &str) -> bool {

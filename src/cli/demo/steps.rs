@@ -79,7 +79,7 @@ impl Demo {
         let config = self.path(config);
         let config =
             config.to_str().ok_or_else(|| Error::usage("the folder's name is not UTF-8", "choose another one"))?;
-        self.stage.start(name, &[command, &["--config", config]].concat(), health)
+        self.stage.start(name, &[command, &["--config", config]].concat(), health).map(|_| ())
     }
 
     /// Everything after the start.

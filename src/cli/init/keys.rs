@@ -1,16 +1,13 @@
 //! Fresh secrets and key pairs, and the files that hold them.
 
-use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
-use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{EncodePrivateKey as _, KeypairBytes};
-use zeroize::Zeroizing;
 
 use super::certificates::{Ca, Leaf};
-use super::layout::Folder;
+use super::layout::{Folder, unwritten};
 use crate::cli::Error;
 use crate::keys::Key;
 use crate::keys::example::{fingerprint, fingerprint_of_spki};
+use crate::keys::file::{SecretKind, write_secret, write_signing_key};
 
 /// Everything secret that one deployment has, written as it is made. What is kept here is public.
 pub struct Chest<'a> {
@@ -25,25 +22,19 @@ impl<'a> Chest<'a> {
         Self { folder, fingerprints: Vec::new() }
     }
 
-    /// Writes a fresh 32-byte secret of that kind (`identity`, `sector`, `store`, `audit`, `authority`) and returns it.
-    pub fn secret(&mut self, path: &str, kind: &str) -> Result<Key, Error> {
+    /// Writes a fresh 32-byte secret and returns it.
+    pub fn secret(&mut self, path: &str, kind: SecretKind) -> Result<Key, Error> {
         let secret = Key::random();
-        let digits = Zeroizing::new(HEXLOWER.encode(secret.expose()));
-        let line = Zeroizing::new(format!("cloison-secret-1:{kind}:{}\n", digits.as_str()));
-        self.folder.secret(path, &line)?;
+        write_secret(&self.folder.place(path)?, kind, &secret).map_err(|error| unwritten(&error))?;
         self.fingerprints.push((fingerprint(secret.expose()), path.to_owned()));
         Ok(secret)
     }
 
-    /// Writes a fresh Ed25519 key as PKCS#8 PEM and returns it.
+    /// Writes a fresh Ed25519 key and returns it.
     pub fn signing_key(&mut self, path: &str) -> Result<SigningKey, Error> {
         let seed = Key::random();
         let key = SigningKey::from_bytes(seed.expose());
-        // Without the public half (RFC 5208, not RFC 5958), which OpenSSL before 3.5 does not read.
-        let pem = KeypairBytes { secret_key: *seed.expose(), public_key: None }
-            .to_pkcs8_pem(LineEnding::LF)
-            .map_err(|_| Error::new("a key could not be written as PEM", "report this as a fault of cloison"))?;
-        self.folder.secret(path, &pem)?;
+        write_signing_key(&self.folder.place(path)?, &key).map_err(|error| unwritten(&error))?;
         self.fingerprints.push((fingerprint(seed.expose()), path.to_owned()));
         Ok(key)
     }
@@ -65,9 +56,4 @@ impl<'a> Chest<'a> {
         self.fingerprints.push((fingerprint_of_spki(&spki), "secrets/tls/ca.key".to_owned()));
         Ok(())
     }
-}
-
-/// An Ed25519 public key as the register and the configuration write it.
-pub fn public_hex(key: &SigningKey) -> String {
-    HEXLOWER.encode(key.verifying_key().as_bytes())
 }

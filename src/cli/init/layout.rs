@@ -1,12 +1,13 @@
 //! A folder that is filled once: nothing in it is ever overwritten, secrets are private from their first byte, and a
 //! failure leaves nothing behind.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Error;
+use crate::keys::file::{FileError, write_private, write_public};
 
 /// The folder of one deployment while it is being written. Dropped before [`Folder::finish`], it is emptied again.
 pub struct Folder {
@@ -41,12 +42,20 @@ impl Folder {
 
     /// Writes a file that anyone who can enter the folder may read.
     pub fn public(&self, path: &str, text: &str) -> Result<(), Error> {
-        self.write(path, text.as_bytes(), 0o644)
+        write_public(&self.place(path)?, text.as_bytes()).map_err(|error| unwritten(&error))
     }
 
     /// Writes a file that only its owner may read (0600).
     pub fn secret(&self, path: &str, text: &str) -> Result<(), Error> {
-        self.write(path, text.as_bytes(), 0o600)
+        write_private(&self.place(path)?, text.as_bytes()).map_err(|error| unwritten(&error))
+    }
+
+    /// Where a new file goes; the folders above it exist afterwards.
+    pub fn place(&self, path: &str) -> Result<PathBuf, Error> {
+        if let Some((above, _)) = path.rsplit_once('/') {
+            self.folder(above)?;
+        }
+        Ok(self.root.join(path))
     }
 
     /// Makes a folder (0700) and those above it.
@@ -55,7 +64,7 @@ impl Folder {
         DirBuilder::new().mode(0o700).recursive(true).create(&path).map_err(|error| Error::file(&path, &error))
     }
 
-    /// Makes every name durable (the files' contents are already) and keeps the folder.
+    /// Makes the folders' names durable (the files are already) and keeps the folder.
     pub fn finish(mut self) -> Result<(), Error> {
         sync_folders(&self.root).map_err(|error| Error::file(&self.root, &error))?;
         if self.ours {
@@ -64,20 +73,6 @@ impl Folder {
         }
         self.finished = true;
         Ok(())
-    }
-
-    fn write(&self, path: &str, bytes: &[u8], mode: u32) -> Result<(), Error> {
-        if let Some((above, _)) = path.rsplit_once('/') {
-            self.folder(above)?;
-        }
-        let path = self.root.join(path);
-        // `create_new`: an existing file, or a link that somebody planted, is an error and not a target.
-        let write = || {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        };
-        write().map_err(|error| Error::file(&path, &error))
     }
 }
 
@@ -95,6 +90,11 @@ impl Drop for Folder {
             }
         }
     }
+}
+
+/// A file could not be written.
+pub fn unwritten(error: &FileError) -> Error {
+    Error::new(error, "check the path and the disk; nothing is left behind")
 }
 
 fn sync_folders(folder: &Path) -> io::Result<()> {

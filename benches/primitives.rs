@@ -1,0 +1,206 @@
+//! What one identifier costs on its way, step by step. `cargo bench --bench primitives`
+#![allow(missing_docs)]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use cloison::keys::{
+    AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret, Key, Prf, SectorRootKey, SectorSecret, StoreKey,
+    StoreSecret, Uti, UtiBatch, UtiSource,
+};
+use cloison::pseudonym::{Pseudonym, TextWriter};
+use cloison::register::{AuthorityKey, Id, TextForm};
+use cloison::seal::chunk::{ChunkBuilder, ChunkCipher, MAX_RECORDS};
+use cloison::seal::mapping::{Location, Records, Sealer};
+use cloison::seal::segment::{AuthorityPrivateKey, OpenSegment};
+use cloison::store::index::Index;
+use cloison::store::{Batch, ChunkKey, Store};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use uuid::Uuid;
+
+const BATCH: usize = 10_000;
+const SECTOR: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001);
+
+/// Passport numbers of 11 characters, one after the other, and where each ends.
+fn values() -> (Vec<u8>, Vec<u32>) {
+    let values: String = (0..BATCH).map(|n| format!("MAR{:08}", n * 38_201 % 100_000_000)).collect();
+    (values.into_bytes(), (1..=BATCH as u32).map(|n| n * 11).collect())
+}
+
+fn derived() -> Vec<Prf> {
+    let (values, ends) = values();
+    let identity = IdentityKeys::new(&IdentitySecret(Key::take(&mut [1; 32])));
+    let mut utis = Vec::new();
+    identity.derive(UtiBatch { scheme: "passport", values: &values, ends: &ends }, &mut utis);
+    let domain = SectorRootKey::new(&SectorSecret(Key::take(&mut [2; 32]))).sector(&[SECTOR]);
+    let domain = domain.domain(1, &DomainScope::default());
+    let mut prfs = Vec::new();
+    domain.prfs(&utis, &mut prfs);
+    prfs
+}
+
+fn derive(c: &mut Criterion) {
+    let mut group = c.benchmark_group("derive 10 000");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let (values, ends) = values();
+    let identity = IdentityKeys::new(&IdentitySecret(Key::take(&mut [1; 32])));
+    let mut utis: Vec<Uti> = Vec::with_capacity(BATCH);
+    group.bench_function("UTIs", |b| {
+        b.iter(|| {
+            utis.clear();
+            identity.derive(UtiBatch { scheme: "passport", values: black_box(&values), ends: &ends }, &mut utis);
+        });
+    });
+    let domain = SectorRootKey::new(&SectorSecret(Key::take(&mut [2; 32]))).sector(&[SECTOR]);
+    let domain = domain.domain(1, &DomainScope::default());
+    let (mut prfs, mut pseudonyms): (Vec<Prf>, Vec<Pseudonym>) = (Vec::new(), Vec::new());
+    group.bench_function("pseudonyms from UTIs", |b| {
+        b.iter(|| {
+            prfs.clear();
+            pseudonyms.clear();
+            domain.prfs(black_box(&utis), &mut prfs);
+            pseudonyms.extend(prfs.iter().map(Prf::to_pseudonym));
+        });
+    });
+    group.finish();
+}
+
+fn segment() -> OpenSegment {
+    let private = AuthorityPrivateKey::derive(&AuthoritySecret(Key::take(&mut [6; 32])), "court-1");
+    let public = private.public().to_vec();
+    let authority = AuthorityKey { id: Id::parse("court-1").expect("an id"), suite: 1, public };
+    let signer = ed25519_dalek::SigningKey::from_bytes(&[5; 32]);
+    OpenSegment::create(SECTOR, &[&authority], &signer, jiff::Timestamp::UNIX_EPOCH).expect("a segment")
+}
+
+fn sealed(segment: &OpenSegment, prfs: &[Prf]) -> Records {
+    let location = Location::new(SECTOR, 1, &DomainScope::default());
+    let mut records = Records::with_capacity(prfs.len(), 11);
+    let mut sealer = Sealer::new(segment, location, "passport", 20_000, prfs.len()).expect("counters enough");
+    prfs.iter().for_each(|prf| sealer.seal(prf.to_pseudonym(), prf, b"MAR00000001", &mut records));
+    records
+}
+
+fn chunk(segment: &OpenSegment, records: &Records) -> ChunkBuilder {
+    let entries = &records.entries()[..MAX_RECORDS];
+    let size = entries.iter().map(|entry| records.get(entry).len()).sum();
+    let mut chunk = ChunkBuilder::new(segment.id(), &DomainScope::default(), size);
+    entries.iter().for_each(|entry| chunk.push(records.get(entry)));
+    chunk
+}
+
+fn cipher() -> ChunkCipher {
+    ChunkCipher::new([(1, StoreKey::new(&StoreSecret(Key::take(&mut [4; 32]))))])
+}
+
+fn seal(c: &mut Criterion) {
+    let (prfs, segment, cipher) = (derived(), segment(), cipher());
+    c.bench_function("open a segment for one authority (HPKE, signature)", |b| b.iter(self::segment));
+
+    let mut group = c.benchmark_group("seal 10 000");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function("inner envelope", |b| b.iter(|| sealed(&segment, black_box(&prfs))));
+    group.finish();
+
+    let mut group = c.benchmark_group("chunk");
+    group.throughput(Throughput::Elements(MAX_RECORDS as u64));
+    let (key, records) = (ChunkKey { sector: 1, epoch: 1, sequence: 1 }.to_bytes(), sealed(&segment, &prfs));
+    group.bench_function("wrap", |b| {
+        b.iter_batched(|| chunk(&segment, &records), |plain| cipher.wrap(&key, plain), BatchSize::SmallInput);
+    });
+    let row = cipher.wrap(&key, chunk(&segment, &records));
+    group.bench_function("unwrap", |b| {
+        b.iter_batched(|| row.clone(), |row| cipher.unwrap(&key, row).expect("the same key"), BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+fn text(c: &mut Criterion) {
+    let mut group = c.benchmark_group("text of 10 000");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let pseudonyms: Vec<_> = derived().iter().map(|prf| prf.to_pseudonym().with_uuid_bits()).collect();
+    let mut out = Vec::with_capacity(BATCH * TextWriter::MAX_LEN);
+    for (name, form) in [("bech32m", TextForm::Bech32m), ("uuid", TextForm::Uuid), ("hex", TextForm::Hex)] {
+        let writer = TextWriter::new(form, "sante", 1);
+        group.bench_function(format!("write {name}"), |b| {
+            b.iter(|| {
+                out.clear();
+                black_box(&pseudonyms).iter().for_each(|pseudonym| writer.write(pseudonym, &mut out));
+            });
+        });
+        let texts: Vec<_> = pseudonyms.iter().map(|pseudonym| writer.text(pseudonym)).collect();
+        group.bench_function(format!("parse {name}"), |b| {
+            b.iter(|| texts.iter().all(|text| cloison::pseudonym::parse(form, "sante", black_box(text)).is_ok()));
+        });
+    }
+    group.finish();
+}
+
+/// Numbers that look like pseudonyms; the same `seed`, the same numbers.
+fn random(seed: u64, count: usize) -> Vec<[u8; 16]> {
+    // splitmix64
+    let mut state = seed;
+    let mut next = move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    (0..count).map(|_| (u128::from(next()) << 64 | u128::from(next())).to_be_bytes()).collect()
+}
+
+fn index(c: &mut Criterion) {
+    const MAPPINGS: usize = 4_000_000;
+    let index = Index::default();
+    let partition = index.partition((1, 1));
+    let all = random(1, MAPPINGS);
+    partition.insert_all(|insert| all.iter().for_each(|pseudonym| assert!(insert(pseudonym, 1))));
+    let mut group = c.benchmark_group("index of 4 000 000, look up 10 000");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let mut at = 0;
+    let absent = random(2, BATCH);
+    group.bench_function("known", |b| {
+        b.iter(|| {
+            // Others each time, or they would all lie in the cache.
+            at = (at + 618_033) % (MAPPINGS - BATCH);
+            let view = partition.read();
+            let wanted = &all[at..at + BATCH];
+            wanted.iter().for_each(|pseudonym| view.prefetch(pseudonym));
+            assert!(wanted.iter().all(|pseudonym| view.contains(pseudonym)));
+        });
+    });
+    group.bench_function("absent", |b| {
+        b.iter(|| {
+            let view = partition.read();
+            absent.iter().for_each(|pseudonym| view.prefetch(pseudonym));
+            assert!(!absent.iter().any(|pseudonym| view.contains(black_box(pseudonym))));
+        });
+    });
+    group.finish();
+}
+
+fn store(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = Store::open(&folder.path().join("store"), "bench/vault").expect("a store");
+    let (prfs, segment, cipher) = (derived(), segment(), cipher());
+    let records = sealed(&segment, &prfs);
+    let row = cipher.wrap(&[0; 16], chunk(&segment, &records));
+    let mut group = c.benchmark_group("store 10 000 mappings");
+    group.throughput(Throughput::Elements(BATCH as u64)).sample_size(20).measurement_time(Duration::from_secs(5));
+    let mut sequence = 0;
+    group.bench_function("chunk rows, durable", |b| {
+        b.iter(|| {
+            let mut batch = Batch::default();
+            for _ in 0..BATCH.div_ceil(MAX_RECORDS) {
+                sequence += 1;
+                store.put_chunk(&mut batch, ChunkKey { sector: 1, epoch: 1, sequence }, &row);
+            }
+            store.commit(batch).expect("a disk with room");
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, derive, seal, text, index, store);
+criterion_main!(benches);

@@ -1,0 +1,108 @@
+//! The texts of the configuration files.
+
+use super::register_text::{AUTHORITY, AUTHORITY_KEY};
+use super::{COMMISSION, Plan};
+
+/// `clients/<id>.toml`.
+pub fn client(id: &str, url: &str) -> String {
+    format!(
+        "# Paths are relative to this file.\n\
+         url = {url:?}\n\
+         ca = \"../tls/ca.pem\"\n\
+         certificate = \"../tls/{id}.pem\"\n\
+         key = \"../secrets/tls/{id}.key\"\n"
+    )
+}
+
+/// `vault.toml`; `pins` are the register keys.
+pub fn vault(plan: &Plan, pins: &str) -> String {
+    format!(
+        r#"# The vault: `cloison serve --config vault.toml`. Paths are relative to this file.
+deployment = {deployment:?}
+
+[data]                          # sector systems
+listen = "{data}"
+
+[control]                       # authority nodes, operations
+listen = "{control}"
+
+[health]                        # no TLS, so loopback only
+listen = "{health}"
+
+[tls]
+certificate = "tls/vault.pem"
+key = "secrets/tls/vault.key"
+client-ca = "tls/ca.pem"
+
+[store]
+path = "data/vault"
+
+[secrets]                       # each 0600; keep copies apart from copies of the store
+identity = "secrets/vault/identity.secret"
+audit = "secrets/vault/audit.secret"
+segment = "secrets/vault/segment.pem"
+sector = "secrets/vault/sector" # one file for each version: 1.secret, 2.secret, …
+store = "secrets/vault/store"
+
+[register]                      # believed only when `quorum` of these keys signed it, the commission's among them
+file = "register.toml"
+signatures = "register.jws"
+quorum = 2
+commission = {COMMISSION:?}
+{pins}"#,
+        deployment = plan.deployment,
+        data = plan.vault.data(),
+        control = plan.vault.control(),
+        health = plan.vault.health(),
+    )
+}
+
+/// `node.toml`; `segment` is the public key that the node pins.
+pub fn node(plan: &Plan, pins: &str, segment: &str) -> String {
+    format!(
+        r#"# The authority node: `cloison authority serve --config node.toml`. Paths are relative to this file.
+deployment = {deployment:?}
+authority = {AUTHORITY:?}
+
+[control]                       # officers
+listen = "{control}"
+
+[health]                        # no TLS, so loopback only
+listen = "{health}"
+
+[tls]
+certificate = "tls/node.pem"
+key = "secrets/tls/node.key"
+client-ca = "tls/ca.pem"
+
+[store]
+path = "data/node"
+
+[secrets]
+audit = "secrets/authority/audit.secret"
+
+[vault]                         # where releases come from
+url = {vault:?}
+ca = "tls/ca.pem"
+certificate = "tls/node.pem"
+key = "secrets/tls/node.key"
+
+[[key]]                         # opens what was sealed to it
+id = {AUTHORITY_KEY:?}
+file = "secrets/authority/{AUTHORITY_KEY}.secret"
+
+[[segment-key]]                 # the vault's signature on every segment
+public = {segment:?}
+
+[register]                      # the authority's own copy and its own pins
+file = "register.toml"
+signatures = "register.jws"
+quorum = 2
+commission = {COMMISSION:?}
+{pins}"#,
+        deployment = plan.deployment,
+        control = plan.node.control(),
+        health = plan.node.health(),
+        vault = plan.vault.url(plan.vault.control),
+    )
+}
