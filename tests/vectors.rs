@@ -16,7 +16,7 @@ use cloison::keys::{
 use cloison::pseudonym::{Parsed, Pseudonym, TextWriter, parse};
 use cloison::register::{AuthorityKey, Id, TextForm};
 use cloison::seal::SealError;
-use cloison::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher, runs};
+use cloison::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher, MAX_RECORDS};
 use cloison::seal::mapping::{Location, Mapping, RecordView, Records, Sealer};
 use cloison::seal::segment::{AuthorityPrivateKey, OpenSegment, OpenedSegment};
 use cloison::store::ChunkKey;
@@ -539,7 +539,9 @@ fn seal_and_let_open(form_name: &str) {
             let pseudonym = HEXLOWER.encode(pseudonym.as_bytes());
             expected.push(json!({"pseudonym": pseudonym, "scheme": scheme, "value": value, "first_seen": 20_779}));
         }
-        for (run, sequence) in runs(&records).zip(sequence..) {
+        for (run, sequence) in records.entries().chunks(MAX_RECORDS).zip(sequence..) {
+            let mut run = run.to_vec();
+            run.sort_unstable_by_key(|entry| entry.pseudonym);
             let mut chunk = ChunkBuilder::new(segment.id(), &scope, 1 << 16);
             run.iter().for_each(|entry| chunk.push(records.get(entry)));
             let place = ChunkKey { sector: 1, epoch, sequence }.to_bytes();

@@ -21,7 +21,7 @@ use jiff::tz::TimeZone;
 use self::certificates::{Ca, Use};
 use self::keys::Chest;
 use self::layout::Folder;
-use self::register_text::{APPROVERS, AUTHORITY, AUTHORITY_KEY, Facts, OFFICER, OPERATOR, Publics};
+use self::register_text::{APPROVERS, AUTHORITY_KEY, Facts, OFFICER, OPERATOR, Publics};
 use crate::cli::{Error, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::{SecretKind, public_key_text};

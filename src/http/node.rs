@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use super::control::{blocking, read_json};
 use super::{Peer, Problem, body, openapi};
 use crate::access;
-use crate::code::Code;
+
 use crate::commit::{Job, Logged};
 use crate::node::Node;
 use crate::reidentify::Asked;

@@ -114,54 +114,6 @@ impl UtiSource for IdentityKeys {
         }
     }
 
-    fn person_key(&self, sector: Uuid) -> PersonKey;
-}
-
-/// The identity secret's keys, in this process.
-pub struct IdentityKeys {
-    prk: Key,
-    uti: ShortMac,
-}
-
-impl IdentityKeys {
-    /// `PRK_id` and `K_uti`.
-    pub fn new(secret: &IdentitySecret) -> Self {
-        let prk = extract("cloison/v1/extract/identity", &secret.0);
-        let uti = ShortMac::new(&expand(&prk, b"cloison/v1/uti"));
-        Self { prk, uti }
-    }
-
-    /// `PRK_id`, for the conformance kit.
-    pub(crate) fn prk(&self) -> &Key {
-        &self.prk
-    }
-
-    /// `K_uti`, for the conformance kit.
-    pub(crate) fn uti_key(&self) -> Key {
-        expand(&self.prk, b"cloison/v1/uti")
-    }
-}
-
-impl UtiSource for IdentityKeys {
-    fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>) {
-        // LP(scheme) is the same for the whole batch: it is absorbed once.
-        let mut prefix = self.uti.clone();
-        let mut scheme = Vec::with_capacity(2 + batch.scheme.len());
-        lp(&mut scheme, batch.scheme.as_bytes());
-        prefix.update(&scheme);
-
-        utis.reserve(batch.ends.len());
-        let mut start = 0;
-        for &end in batch.ends {
-            let value = &batch.values[start..end as usize];
-            start = end as usize;
-            let mut mac = prefix.clone();
-            mac.update(&(value.len() as u16).to_be_bytes());
-            mac.update(value);
-            utis.push(Uti(mac.finalize().into_bytes().into()));
-        }
-    }
-
     fn person_key(&self, sector: Uuid) -> PersonKey {
         PersonKey(keyed(&expand(&self.prk, &info("cloison/v1/person", &[sector.as_bytes()]))))
     }

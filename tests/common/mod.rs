@@ -39,6 +39,7 @@ use ed25519_dalek::SigningKey;
 use process::Process;
 use serde_json::{Value, json};
 
+#[allow(unused_imports)] // not every test binary needs all of them
 pub use people::{now, sign_with, uuid4};
 pub use process::{Failed, get as plain_get};
 pub use wire::{Reply, Stream, request};
