@@ -26,6 +26,14 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     "unknown".to_owned()
 }
 
+/// The sector system behind a key.
+///
+/// # Errors
+/// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for anybody else.
+pub fn client(register: &Register, peer: SpkiDigest) -> Result<&Arc<Client>, Code> {
+    register.clients.get(&peer).ok_or_else(|| stranger(register, peer))
+}
+
 /// Leave to ask for pseudonyms in one sector, with one scheme, for one purpose.
 pub struct TokenizePermit {
     pub(crate) client: Arc<Client>,
@@ -49,7 +57,7 @@ pub fn tokenize(
     purpose: Option<&str>,
 ) -> Result<TokenizePermit, Code> {
     let register = vault.register();
-    let client = register.clients.get(&peer).ok_or(Code::UnknownClient)?;
+    let client = client(register, peer)?;
     if !client.operations.contains(&Operation::Tokenize) {
         return Err(Code::Forbidden);
     }

@@ -50,6 +50,9 @@ pub enum Event {
         register_version: u64,
         /// SHA-256 of the register in force, hex.
         register_digest: String,
+        /// Epochs that this start opened: the first ones of new sectors, and those that a changed register needed.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        opened: Vec<Opened>,
     },
     /// A batch, or the single-item requests of one client within one commit.
     Tokenize(Tokenized),
@@ -81,6 +84,17 @@ pub enum Event {
     Release(Reidentified),
     /// The authority node opened mappings for an officer.
     Reveal(Reidentified),
+}
+
+/// An epoch that a start opened.
+#[derive(Debug, Clone, Serialize)]
+pub struct Opened {
+    /// Sector name.
+    pub sector: String,
+    /// The epoch.
+    pub epoch: u32,
+    /// The version of the sector secret that it derives from.
+    pub secret_version: u32,
 }
 
 /// What a tokenization entry says.

@@ -205,6 +205,20 @@ impl Committer {
         })
     }
 
+    /// Queues the entry of a start, to be written together with what the start changes. Nothing may be queued before it.
+    ///
+    /// # Errors
+    /// As [`Committer::submit`].
+    pub fn begin(&self, changes: Batch, time: Timestamp, start: Event) -> Result<Pending, Code> {
+        self.submit(Job {
+            mappings: vec![],
+            // The first job of all finds the group's batch empty.
+            changes: vec![Box::new(move |_, batch| *batch = changes)],
+            count: None,
+            log: Logged::Entry(Entry::new(time, start), vec![]),
+        })
+    }
+
     /// The latest time that was ever acted on (Unix milliseconds).
     pub fn clock_mark(&self) -> i64 {
         self.clock_mark.load(Ordering::Relaxed) as i64

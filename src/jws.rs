@@ -10,6 +10,7 @@
 //! [`Unverified::verify`] said yes for enough of its signers.
 
 mod members;
+mod object;
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 pub use members::{Json, Members};
+pub use object::{maybe_object, object, read_object};
 
 /// The longest text that is read, in bytes.
 pub const MAX_TEXT: usize = 1 << 20;

@@ -66,9 +66,6 @@ impl Node {
         let store = Arc::new(Store::open(path, &format!("{}/node/{}", register.deployment, authority.id))?);
         let mut batch = Batch::default();
         accept_register(&store, &register, &mut batch)?;
-        if !batch.is_empty() {
-            store.commit(batch)?;
-        }
         let index = Arc::new(Index::default());
         let committer = Committer::start(store.clone(), index, None, HashMap::new(), clock.clone(), poisoned)?;
         let start = Event::Start {
@@ -76,8 +73,9 @@ impl Node {
             program: env!("CARGO_PKG_VERSION"),
             register_version: register.version,
             register_digest: data_encoding::HEXLOWER.encode(&register.digest),
+            opened: vec![],
         };
-        committer.log(clock.now(), start).and_then(Pending::wait).map_err(StartError::Audit)?;
+        committer.begin(batch, clock.now(), start).and_then(Pending::wait).map_err(StartError::Audit)?;
         Ok(Self {
             register: Arc::new(register),
             authority,

@@ -45,6 +45,7 @@ pub struct ReleaseRequest {
     /// SHA-256 of the node's register, hex.
     pub register: String,
     /// What the officer asked.
+    #[serde(deserialize_with = "crate::jws::object")]
     pub asked: Asked,
 }
 

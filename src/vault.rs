@@ -68,6 +68,9 @@ pub enum StartError {
          start once with --advance {0}"
     )]
     TermsChanged(String),
+    /// A sector that is to have a new epoch is not in the register.
+    #[error("the register knows no sector {0} to advance")]
+    UnknownSector(String),
     /// A secret version that an epoch derives from is not here.
     #[error("sector secret version {version}, from which epoch {epoch} of {sector} derives, is not here")]
     SecretMissing {
@@ -161,10 +164,10 @@ impl Vault {
             .iter()
             .map(|(version, secret)| (*version, SectorRootKey::new(secret)))
             .collect();
-        let sectors = sector::load_all(&store, &register, &roots, advance, clock.now(), &mut batch)?;
-        if !batch.is_empty() {
-            store.commit(batch)?;
+        if let Some(unknown) = advance.iter().find(|name| register.sector(name).is_none()) {
+            return Err(StartError::UnknownSector(unknown.clone()));
         }
+        let (sectors, opened) = sector::load_all(&store, &register, &roots, advance, clock.now(), &mut batch)?;
 
         let store_keys = secrets.store.iter().map(|(version, secret)| (*version, StoreKey::new(secret)));
         let cipher = Arc::new(ChunkCipher::new(store_keys));
@@ -178,8 +181,10 @@ impl Vault {
             program: env!("CARGO_PKG_VERSION"),
             register_version: register.version,
             register_digest: data_encoding::HEXLOWER.encode(&register.digest),
+            opened,
         };
-        committer.log(clock.now(), start).and_then(crate::commit::Pending::wait).map_err(StartError::Audit)?;
+        // Only now: a start that failed on any of the above has put no register in force and opened no epoch.
+        committer.begin(batch, clock.now(), start).and_then(crate::commit::Pending::wait).map_err(StartError::Audit)?;
 
         Ok(Self {
             register: Arc::new(register),

@@ -17,7 +17,7 @@ use crate::keys::shelf::{SecretFolder, read_versions};
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::Registry;
 use crate::node::{Node, NodeParts};
-use crate::register::Register;
+use crate::register::{OpenError, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
 use crate::vault::{Vault, VaultSecrets};
@@ -245,8 +245,14 @@ fn unbound(name: &str, address: std::net::SocketAddr, error: &std::io::Error) ->
 
 /// Reads the register, checks its signatures against the pinned keys, validates it whole.
 pub(super) fn open_register(files: &RegisterFiles) -> Result<Register, Error> {
-    crate::register::sign::open(&files.file, &files.signatures, &files.pins)
-        .map_err(|e| Error::new(e, "a register needs its signatures: see `cloison register sign --help`"))
+    crate::register::sign::open(&files.file, &files.signatures, &files.pins).map_err(|error| {
+        let hint = match &error {
+            OpenError::Read { .. } => "check [register] in the configuration",
+            OpenError::Signatures { .. } => "a register needs its signatures: see `cloison register sign --help`",
+            OpenError::Faults { .. } => "correct the register (`cloison check`) and have it signed again",
+        };
+        Error::new(error, hint)
+    })
 }
 
 pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<VaultSecrets, Error> {

@@ -1,13 +1,15 @@
 //! Reading what a request carries, within bounds of size and time, and answering.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::Query;
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderValue};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request, Response, Uri};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use serde::de::DeserializeOwned;
@@ -119,6 +121,19 @@ async fn next_data(body: &mut Body) -> Result<Option<Bytes>, Problem> {
 /// [`Code::BadParameter`]
 pub fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     Query::<T>::try_from_uri(uri).map(|query| query.0).map_err(|_| Problem::new(Code::BadParameter))
+}
+
+/// A sector's name as the path gives it. What is not UTF-8 is a name that no sector has: it is for the handler to refuse,
+/// in its own form and on the record.
+pub struct SectorName(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for SectorName {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Self(name.map_or_else(|_| String::new(), |path| path.0)))
+    }
 }
 
 /// An answer of status 200.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
-use super::body::{self, Content};
+use super::body::{self, Content, SectorName};
 use super::{Peer, Problem, data, openapi};
 use crate::access;
 use crate::code::Code;
@@ -54,13 +54,16 @@ pub struct Epochs {
     path = "/v1/sectors/{sector}/epochs",
     params(("sector" = String, Path, description = "Sector name")),
     responses(
-        (status = 200, body = Epochs),
-        (status = "4XX", body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = 200, description = "The epochs, oldest first", body = Epochs),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
     ),
 )]
 pub(super) async fn list_epochs(
     State(vault): State<Arc<Vault>>,
-    Path(sector): Path<String>,
+    SectorName(sector): SectorName,
     peer: Peer,
 ) -> Result<Response<Body>, Problem> {
     let listed = access::operator(vault.register(), peer.spki)
@@ -79,14 +82,20 @@ pub(super) async fn list_epochs(
     params(("sector" = String, Path, description = "Sector name")),
     request_body = Advance,
     responses(
-        (status = 200, body = Epochs),
-        (status = "4XX", body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
-        (status = "5XX", body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = 200, description = "The epochs, oldest first", body = Epochs),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
     ),
 )]
 pub(super) async fn advance_epoch(
     State(vault): State<Arc<Vault>>,
-    Path(sector): Path<String>,
+    SectorName(sector): SectorName,
     peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
@@ -108,9 +117,15 @@ pub(super) async fn advance_epoch(
     path = "/v1/releases",
     request_body = ReleaseRequest,
     responses(
-        (status = 200, body = Release),
-        (status = "4XX", body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
-        (status = "5XX", body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = 200, description = "Sealed mappings and their segments", body = Release),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
     ),
 )]
 pub(super) async fn release_mappings(
@@ -136,7 +151,7 @@ pub(super) async fn read_json<T: serde::de::DeserializeOwned>(request: Request) 
         return Err(Code::UnsupportedMediaType.into());
     }
     let bytes = body::read(request.into_body(), MAX_BODY).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    crate::jws::read_object(&bytes).map_err(|error| {
         let place = format!("see line {}, column {}", error.line(), error.column());
         Problem::new(Code::MalformedBody).detail(place)
     })

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::Response;
 use axum::http::header::CONTENT_LENGTH;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
-use super::body::{self, Content};
+use super::body::{self, Content, SectorName};
 use super::{Peer, Problem, openapi};
 use crate::access;
 use crate::code::Code;
@@ -89,14 +89,20 @@ pub fn router(door: Arc<DataDoor>) -> Router {
         ),
     ),
     responses(
-        (status = 200, body = json::Pseudonyms),
-        (status = "4XX", body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
-        (status = "5XX", body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = 200, description = "The pseudonyms, in the order of the request", body = json::Pseudonyms),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
     ),
 )]
 pub(super) async fn tokenize(
     State(door): State<Arc<DataDoor>>,
-    Path(sector): Path<String>,
+    SectorName(sector): SectorName,
     peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
@@ -111,9 +117,7 @@ async fn answer(door: &Arc<DataDoor>, peer: Peer, sector: &str, request: Request
         return Err(Problem::new(Code::AuditUnavailable).retry_after(30));
     }
     // A stranger's body is not even read.
-    if !door.vault.register().clients.contains_key(&peer.spki) {
-        return Err(Code::UnknownClient.into());
-    }
+    access::client(door.vault.register(), peer.spki)?;
     let content = body::content(request.headers())?;
     let overloaded = || Problem::new(Code::Overloaded).retry_after(1);
     let _admitted = door.admission.try_acquire_many(units(&request)).map_err(|_| overloaded())?;

@@ -39,9 +39,15 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
     path = "/v1/reidentifications",
     request_body = Asked,
     responses(
-        (status = 200, body = Revealed),
-        (status = "4XX", body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
-        (status = "5XX", body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = 200, description = "An identifier or a code for each pseudonym", body = Revealed),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
     ),
 )]
 pub(super) async fn reidentify(

@@ -56,7 +56,10 @@ pub(super) fn open(
     let epoch = match wish.epoch {
         None => current,
         Some(named) if named == current.row.epoch => current,
-        Some(named) => state.previous(now).filter(|epoch| epoch.row.epoch == named).ok_or(Code::DomainClosed)?,
+        Some(named) => {
+            let open = |epoch: &Arc<Epoch>| epoch.row.epoch == named && epoch.key.is_some();
+            state.previous(now).filter(open).ok_or(Code::DomainClosed)?
+        }
     };
     let scope = scope(state, permit, &epoch, wish.period.as_deref(), now)?;
     Ok(Scoped { epoch, scope })
@@ -73,9 +76,9 @@ pub(super) fn previous(
     if !wish.previous {
         return Ok(None);
     }
-    let Some(epoch) = state.previous(now).filter(|epoch| epoch.row.epoch != current.epoch.row.epoch) else {
-        return Ok(None);
-    };
+    // A destroyed epoch has no pseudonyms any more; that is no reason to refuse the present one's.
+    let wanted = |epoch: &Arc<Epoch>| epoch.row.epoch != current.epoch.row.epoch && epoch.key.is_some();
+    let Some(epoch) = state.previous(now).filter(wanted) else { return Ok(None) };
     let scope = scope(state, permit, &epoch, wish.domain.period.as_deref(), now)?;
     Ok(Some(Scoped { epoch, scope }))
 }

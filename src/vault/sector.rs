@@ -7,6 +7,7 @@ use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 
 use super::StartError;
+use crate::audit::Opened;
 use crate::keys::{SectorRootKey, SectorTreeKey};
 use crate::register::{Granularity, PeriodLength, Register, Sector, TextForm};
 use crate::seal::SealError;
@@ -165,7 +166,8 @@ impl SectorState {
     }
 }
 
-/// The run-time state of every sector of the register. What a new sector needs in the store goes into `batch`.
+/// The run-time state of every sector of the register, and the epochs that had to be opened. What the store needs for them
+/// goes into `batch`.
 pub(super) fn load_all(
     store: &Store,
     register: &Register,
@@ -173,10 +175,11 @@ pub(super) fn load_all(
     advance: &[String],
     now: Timestamp,
     batch: &mut Batch,
-) -> Result<HashMap<String, Arc<SectorState>>, StartError> {
+) -> Result<(HashMap<String, Arc<SectorState>>, Vec<Opened>), StartError> {
     let numbers: HashMap<_, _> = store.sector_numbers()?.into_iter().collect();
     let mut next_number = numbers.values().max().map_or(0, |n| n + 1);
     let mut sectors = HashMap::new();
+    let mut opened = vec![];
     for sector in register.sectors.values() {
         let number = numbers.get(&sector.uuid).copied().unwrap_or_else(|| {
             store.put_sector_number(batch, sector.uuid, next_number);
@@ -193,6 +196,8 @@ pub(super) fn load_all(
             last => {
                 let row = next_row(last, shared_version(roots.keys().copied(), &rows), false, terms, now);
                 store.put_epoch(batch, sector.uuid, row);
+                let (epoch, secret_version) = (row.epoch, row.secret_version);
+                opened.push(Opened { sector: sector.name.clone(), epoch, secret_version });
                 rows.push(row);
             }
         }
@@ -214,7 +219,7 @@ pub(super) fn load_all(
         };
         sectors.insert(sector.name.clone(), Arc::new(state));
     }
-    Ok(sectors)
+    Ok((sectors, opened))
 }
 
 /// The row of the epoch that follows `last`.

@@ -374,9 +374,12 @@ fn that_break_off() {
             batch_path("health")
         );
         let answer = watch.connect(Some("cnss-health"), Door::Data).exchange(bytes.as_bytes());
-        if let Ok(reply) = answer {
-            assert_eq!(reply.status, 400, "{lines}");
-            assert!(!reply.text().contains(&name));
+        let Ok(reply) = answer else { continue };
+        assert_eq!(reply.status, 400, "{lines}");
+        assert!(!reply.text().contains(&name));
+        if reply.header("content-type").is_some() {
+            // It got as far as the handler, as an empty body.
+            watch.refused((Side::Vault, "cnss-health", "tokenize"), &reply, 400, "malformed-body");
         }
     }
     let endless = [request("POST", &batch_path("health"), &[], b""), b"x-fill: QZ7700017\r\n".repeat(4_000)].concat();

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::fmt;
 
 use axum::http::Uri;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::super::{Peer, Problem, body};
 use crate::audit::Domain;
 use crate::code::Code;
 use crate::commit::Job;
+use crate::jws;
 use crate::pseudonym::{Pseudonym, TextWriter};
 use crate::tokenize::{self, Answer, DomainRequest, Wish};
 use crate::vault::Vault;
@@ -26,13 +27,13 @@ pub(in crate::http) struct Batch<'a> {
     /// At most 100 000 identifiers.
     #[serde(borrow)]
     #[schema(value_type = Vec<String>, example = json!(["AB123456", "be9876"]))]
-    identifiers: Vec<Text<'a>>,
+    identifiers: Texts<'a>,
     /// Purpose code.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, example = "billing")]
     purpose: Option<Text<'a>>,
     /// The domain to answer in; absent: the present one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "jws::maybe_object")]
     domain: Option<Named>,
 }
 
@@ -119,6 +120,36 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
+/// As many strings as a request may have, and one more: the rest is read over, so that memory does not follow whoever sends
+/// a body full of empty ones.
+struct Texts<'a>(Vec<Text<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Texts<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded;
+        impl<'de> Visitor<'de> for Bounded {
+            type Value = Texts<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of strings")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                    if texts.len() > tokenize::MAX_ITEMS {
+                        while list.next_element::<Text<'de>>()?.is_some() {}
+                        break;
+                    }
+                }
+                Ok(Texts(texts))
+            }
+        }
+        deserializer.deserialize_seq(Bounded)
+    }
+}
+
 pub(super) fn prepare(
     vault: &Vault,
     peer: Peer,
@@ -127,14 +158,14 @@ pub(super) fn prepare(
     bytes: &[u8],
 ) -> Result<(Answer, Job), Problem> {
     let query: Query = body::query(uri)?;
-    let batch: Batch<'_> = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
+    let batch: Batch<'_> = jws::read_object(bytes).map_err(|error| malformed(&error))?;
     let permit = super::permit(vault, peer, sector, &batch.scheme.0, batch.purpose.as_ref().map(|p| &*p.0))?;
     let domain = batch.domain.map_or_else(DomainRequest::default, |named| DomainRequest {
         epoch: named.epoch,
         period: named.period,
     });
     let wish = Wish { domain, previous: query.previous };
-    Ok(tokenize::prepare(vault, &permit, &wish, batch.identifiers.iter().map(|text| Ok(&*text.0)))?)
+    Ok(tokenize::prepare(vault, &permit, &wish, batch.identifiers.0.iter().map(|text| Ok(&*text.0)))?)
 }
 
 /// Says where the body is malformed, not what stands there: serde_json's own words may quote an identifier.

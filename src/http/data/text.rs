@@ -46,7 +46,9 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     if bytes.is_empty() {
         return vec![];
     }
-    bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect()
+    let lines = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    // One too many is refused as well as all of them, and takes a hundredth of the memory.
+    lines.take(tokenize::MAX_ITEMS + 1).collect()
 }
 
 /// Writes an answer. With previous pseudonyms a line has two columns, present and previous, with a tab between them.

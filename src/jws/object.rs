@@ -1,0 +1,116 @@
+//! Structs from JSON objects and from nothing else.
+//!
+//! `serde`'s derived readers also take an array for a struct, whose members are then told by their place: a second spelling
+//! of every request, which no description mentions and no reader expects.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+
+/// Reads a whole text that is one JSON object.
+///
+/// # Errors
+/// `serde_json`'s, which may quote the text: show its place and not its words.
+pub fn read_object<'t, T: Deserialize<'t>>(text: &'t [u8]) -> Result<T, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = object(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// Reads a struct from an object: for `deserialize_with`.
+///
+/// # Errors
+/// The deserializer's, also for what is no object.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_map(Object(PhantomData))
+}
+
+/// Reads a struct from an object, or nothing from `null`: for `deserialize_with`.
+///
+/// # Errors
+/// As [`object`].
+pub fn maybe_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    deserializer.deserialize_option(Maybe(PhantomData))
+}
+
+struct Object<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members))
+    }
+}
+
+struct Maybe<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Maybe<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or null")
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_none<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        object(deserializer).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer<'a> {
+        name: &'a str,
+        #[serde(default, deserialize_with = "maybe_object")]
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Inner {
+        n: u8,
+    }
+
+    #[test]
+    fn an_object_is_an_object_at_every_depth() {
+        let read = |text: &'static str| read_object::<Outer<'_>>(text.as_bytes());
+        assert_eq!(read(r#"{"name":"a","inner":{"n":1}}"#).unwrap(), Outer { name: "a", inner: Some(Inner { n: 1 }) });
+        assert_eq!(read(r#" {"name":"a","inner":null} "#).unwrap(), Outer { name: "a", inner: None });
+        assert_eq!(read(r#"{"name":"a"}"#).unwrap(), Outer { name: "a", inner: None });
+        for wrong in [
+            r#"["a",null]"#,
+            r#"{"name":"a","inner":[1]}"#,
+            r#"{"name":"a","name":"a"}"#,
+            r#"{"name":"a","other":1}"#,
+            r#"{"name":"a"}{}"#,
+            r#""a""#,
+            "null",
+            "",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        // The place is that of the fault.
+        let error = read("{\"name\":\"a\",\n\"other\":1}").unwrap_err();
+        assert_eq!((error.line(), error.column()), (2, 7));
+    }
+}

@@ -1,0 +1,217 @@
+//! The same on the command line: one clear line about what is wrong, one about what to do, an exit code, and no word about
+//! a person.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Output;
+
+use cloison::order::Payload;
+use jiff::SignedDuration;
+
+use crate::common::{QUORUM, Side, World, id, now, swap};
+use crate::watch::{Left, Watch, mentions};
+
+/// What a command that failed said, if it failed as it should: exit code, an error, a hint, no result, no secret.
+#[track_caller]
+fn failed(output: &Output, exit: i32, why: &str, secrets: &[String]) {
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(exit), "{said}");
+    assert!(said.contains(why), "{why:?} is not in: {said}");
+    assert!(said.lines().any(|line| line.starts_with("error: ")), "{said}");
+    assert!(said.lines().any(|line| line.trim_start().starts_with("hint: ")), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    assert_eq!(String::from_utf8(output.stdout.clone()).unwrap(), "");
+    for secret in secrets {
+        assert!(mentions(&said, secret).is_none(), "{said}");
+    }
+}
+
+#[test]
+fn sector_systems_and_operators() {
+    let mut watch = Watch::new(World::new());
+    let secrets = ["QC770001".to_owned(), "QC770002".to_owned()];
+    watch.secrets(&secrets);
+    let input = b"QC770001\nQC770002\n";
+    let tokenize = |watch: &Watch, client: &str, sector: &str, scheme: &str, more: &[&str]| {
+        let client = format!("clients/{client}.toml");
+        let arguments = ["client", "tokenize", "--client", &client, "--sector", sector, "--scheme", scheme];
+        watch.cloison_with(&[&arguments[..], more].concat(), input)
+    };
+    let vault = |actor: &'static str| (Side::Vault, actor, "tokenize");
+    for (client, sector, scheme, more, code) in [
+        ("cnss-health", "nowhere", "cnie", &[][..], "unknown-sector"),
+        ("cnss-health", "tax", "cnie", &[], "unknown-sector"),
+        ("cnss-health", "../../health", "cnie", &[], "unknown-sector"),
+        ("cnss-health", "health", "nonsense", &[], "unknown-scheme"),
+        ("cnss-health", "health", "cnie&purpose=billing", &[], "unknown-scheme"),
+        ("cnss-health", "health", "cnie", &["--purpose", "nonsense"], "unknown-purpose"),
+        ("rsu-social", "social", "cnie", &[], "unknown-purpose"),
+    ] {
+        failed(&tokenize(&watch, client, sector, scheme, more), 1, code, &secrets);
+        let (side, actor, operation) = vault(client);
+        watch.entry(side, actor, operation, code);
+    }
+    let epoch = |watch: &Watch, sector: &str| {
+        watch.cloison(&["epoch", "advance", "--client", "clients/operator.toml", "--sector", sector])
+    };
+    failed(&epoch(&watch, "nowhere"), 1, "unknown-sector", &secrets);
+    watch.entry(Side::Vault, "operator", "epoch-advance", "unknown-sector");
+
+    // What fails before anything is sent.
+    failed(&tokenize(&watch, "nobody", "health", "cnie", &[]), 1, "clients/nobody.toml", &secrets);
+    let key = watch.path("secrets/tls/cnss-health.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    failed(&tokenize(&watch, "cnss-health", "health", "cnie", &[]), 1, "has mode 0640 and must have 0600", &secrets);
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    watch.replace("clients/cnss-health.toml", "url = ", "nonsense = 1\nurl = ");
+    failed(&tokenize(&watch, "cnss-health", "health", "cnie", &[]), 1, "clients/cnss-health.toml:", &secrets);
+    watch.finish(Left::default());
+}
+
+#[test]
+fn officers() {
+    let mut watch = Watch::new(World::new());
+    let cards = ["QC660001", "QC660002"];
+    let pseudonyms = watch.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards);
+    watch.secrets(cards);
+    watch.secrets(&pseudonyms);
+    let secrets: Vec<String> = cards.iter().map(|card| (*card).to_owned()).chain(pseudonyms.iter().cloned()).collect();
+    let reidentify = |watch: &Watch, order: &str, more: &[&str]| {
+        watch.write("orders/tried.jws", order);
+        let arguments = ["reidentify", "--order", "orders/tried.jws", "--client", "clients/officer.toml"];
+        watch.cloison(&[&arguments[..], more, &[&pseudonyms[0]]].concat())
+    };
+    let own = ["--key", "secrets/people/officer.pem"];
+    let right = watch.order("health", &pseudonyms[..1]);
+    let hour = SignedDuration::from_hours(1);
+    let expired =
+        Payload { not_before: now() - hour * 2, not_after: now() - hour, ..watch.order("health", &pseudonyms) };
+    let elsewhere = Payload { aud: id("elsewhere"), ..watch.order("health", &pseudonyms) };
+    for (payload, signers, code) in [
+        (&right, &["judge-1"][..], "order-quorum"),
+        (&right, &["judge-1", "judge-2"], "order-quorum"),
+        (&expired, QUORUM, "order-expired"),
+        (&elsewhere, QUORUM, "order-audience"),
+    ] {
+        let order = watch.sign(payload, signers);
+        failed(&reidentify(&watch, &order, &own), 1, code, &secrets);
+        watch.entry(Side::Node, "officer", "reidentify", code);
+    }
+    // Another person's key in the officer's name.
+    let order = watch.sign(&right, QUORUM);
+    failed(&reidentify(&watch, &order, &["--key", "secrets/people/judge-1.pem"]), 1, "request-invalid", &secrets);
+    watch.entry(Side::Node, "officer", "reidentify", "request-invalid");
+    failed(&reidentify(&watch, &order, &[&own[..], &["--sector", "tax"]].concat()), 1, "out-of-scope", &secrets);
+    watch.entry(Side::Node, "officer", "reidentify", "out-of-scope");
+
+    // What fails before anything is sent.
+    failed(&reidentify(&watch, &order, &["--key", "secrets/people/nobody.pem"]), 1, "nobody.pem", &secrets);
+    for nonsense in ["", "nonsense", &pseudonyms[0], "{}"] {
+        failed(&reidentify(&watch, nonsense, &own), 1, "this is no order", &secrets);
+    }
+    let mut two = watch.order("health", &pseudonyms);
+    two.officers.push(id("other"));
+    failed(&reidentify(&watch, &watch.sign(&two, QUORUM), &own), 2, "several officers", &secrets);
+
+    // An item that is not in the order, beside one that is.
+    watch.write("orders/tried.jws", &order);
+    let output = watch.cloison(
+        &[
+            &["reidentify", "--order", "orders/tried.jws", "--client", "clients/officer.toml"][..],
+            &own,
+            &[&pseudonyms[0], &pseudonyms[1]],
+        ]
+        .concat(),
+    );
+    assert_eq!(output.status.code(), Some(3));
+    let wanted = format!("{}\tcnie\tQC660001\n{}\t!out-of-scope\n", pseudonyms[0], pseudonyms[1]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), wanted);
+    let orders = [(right.id, 1)];
+    watch.finish(Left {
+        mappings: 2,
+        quota: &[("cnss", 2)],
+        orders: &orders,
+        unused: &[expired.id, elsewhere.id, two.id],
+    });
+}
+
+#[test]
+fn servers() {
+    let mut world = World::asleep();
+    let refuse = |world: &mut World, side: Side, why: &str| {
+        let failed = world.try_start(side, &[]).expect_err("it must not start");
+        assert_eq!(failed.code, Some(1), "{failed}");
+        assert!(failed.said.contains(why), "{why:?} is not in: {failed}");
+        assert!(failed.said.contains("hint: ") && !failed.said.contains("panicked"), "{failed}");
+    };
+    // A configuration with a field that nobody knows, without one that is needed, of another deployment.
+    let configs = [("vault.toml", Side::Vault), ("node.toml", Side::Node)];
+    for (config, side) in configs {
+        let right = world.read(config);
+        for (faulty, why) in [
+            (right.clone() + "\n[nonsense]\n", "nonsense"),
+            (swap(&right, "[store]\n", "[store]\nnonsense = 1\n"), "nonsense"),
+            (swap(&right, "deployment = \"test\"", ""), "deployment"),
+            (swap(&right, "quorum = 2", "quorum = 3"), "quorum"),
+            (
+                swap(&right, "commission = \"cndp\"", "commission = \"nobody\""),
+                "no register key is of the body `nobody`",
+            ),
+            (swap(&right, "[health]", "[health"), config),
+            (swap(&right, "register.jws", "nothing.jws"), "the register is not signed"),
+            (swap(&right, "deployment = \"test\"", "deployment = \"prod\""), "the register is foreign"),
+        ] {
+            world.write(config, &faulty);
+            refuse(&mut world, side, why);
+        }
+        world.write(config, &right);
+    }
+    // Secrets that others can read, are of another kind, damaged, or missing.
+    for (file, side) in [
+        ("secrets/vault/identity.secret", Side::Vault),
+        ("secrets/vault/sector/1.secret", Side::Vault),
+        ("secrets/vault/store/1.secret", Side::Vault),
+        ("secrets/vault/segment.pem", Side::Vault),
+        ("secrets/tls/vault.key", Side::Vault),
+        ("secrets/authority/court-2026.secret", Side::Node),
+        ("secrets/authority/audit.secret", Side::Node),
+        ("secrets/tls/node.key", Side::Node),
+    ] {
+        let path = world.path(file);
+        let right = world.read(file);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        refuse(&mut world, side, "has mode 0644 and must have 0600");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        world.write(file, &right[..right.len() / 2]);
+        let failed = world.try_start(side, &[]).expect_err("it must not start");
+        assert!(!failed.said.contains(&right[20..40]), "a secret is shown: {failed}");
+        std::fs::remove_file(&path).unwrap();
+        refuse(&mut world, side, "");
+        cloison::keys::file::write_private(&path, right.as_bytes()).unwrap();
+    }
+    let (identity, audit) = (world.read("secrets/vault/identity.secret"), world.read("secrets/vault/audit.secret"));
+    world.write("secrets/vault/identity.secret", &audit);
+    refuse(&mut world, Side::Vault, "holds a secret of kind `audit`");
+    world.write("secrets/vault/identity.secret", &identity);
+    // Another authority's key.
+    let other = World::asleep();
+    let key = world.read("secrets/authority/court-2026.secret");
+    world.write("secrets/authority/court-2026.secret", &other.read("secrets/authority/court-2026.secret"));
+    refuse(&mut world, Side::Node, "is not one that the register states");
+    world.write("secrets/authority/court-2026.secret", &key);
+
+    // All of it put right again, both serve; and a second process on the same store does not.
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    let output = world.cloison(&["serve", "--config", "vault.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let pseudonyms = world.tokenize("cnss-health", "health", "cnie", None, &["QC550001"]);
+    world.stop();
+
+    // The store of another deployment, or opened with another storage secret.
+    let store = world.read("secrets/vault/store/1.secret");
+    world.write("secrets/vault/store/1.secret", &other.read("secrets/vault/store/1.secret"));
+    refuse(&mut world, Side::Vault, "is this the right store secret?");
+    world.write("secrets/vault/store/1.secret", &store);
+    world.start(Side::Vault, &[]);
+    assert_eq!(world.tokenize("cnss-health", "health", "cnie", None, &["QC550001"]), pseudonyms);
+}
