@@ -13,7 +13,7 @@ mod log;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,6 +35,9 @@ use log::{GroupLog, Refusals};
 
 /// Jobs that may wait before callers are turned away.
 const QUEUE: usize = 4_096;
+/// Pseudonyms and records that may wait in them: bounds their memory to some 100 MB, whoever sends, and also where a
+/// caller goes away and leaves its job behind.
+const QUEUE_WEIGHT: usize = 1 << 20;
 /// Jobs merged into one commit at most.
 const GROUP: usize = 1_024;
 /// Records merged into one commit at most: bounds the memory of a group.
@@ -95,6 +98,22 @@ pub struct Job {
     pub log: Logged,
 }
 
+impl Job {
+    fn records(&self) -> usize {
+        self.mappings.iter().map(|new| new.records.len()).sum()
+    }
+
+    /// What it counts against [`QUEUE_WEIGHT`].
+    fn weight(&self) -> usize {
+        let logged = match &self.log {
+            Logged::Tokenized { answered, .. } => answered.len(),
+            // Few and small; and an authority must not wait for batches.
+            Logged::Entry(..) | Logged::Refused { .. } => 0,
+        };
+        self.records() + logged
+    }
+}
+
 /// Items that an organisation sent today, counted in memory when a request is let in and written down with its commit.
 #[derive(Debug)]
 pub struct DayCount {
@@ -140,6 +159,7 @@ pub struct Committer {
     sender: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
     clock_mark: Arc<AtomicU64>,
+    waiting: Arc<AtomicUsize>,
 }
 
 type Message = (Job, oneshot::Sender<Option<AuditReceipt>>);
@@ -160,6 +180,7 @@ impl Committer {
     ) -> Result<Self, StoreError> {
         let (sender, receiver) = sync_channel(QUEUE);
         let clock_mark = Arc::new(AtomicU64::new(store.clock_mark()?.max(0) as u64));
+        let waiting = Arc::new(AtomicUsize::new(0));
         let next_entry = store.last_audit()?.map_or(0, |(index, _)| index + 1);
         let mut writer = Writer {
             store,
@@ -170,13 +191,19 @@ impl Committer {
             refusals: Refusals::default(),
             clock,
             clock_mark: clock_mark.clone(),
+            waiting: waiting.clone(),
             poisoned: Some(poisoned),
         };
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || writer.run(&receiver))
             .expect("the operating system starts a thread");
-        Ok(Self { sender: Some(sender), thread: Some(thread), clock_mark })
+        Ok(Self { sender: Some(sender), thread: Some(thread), clock_mark, waiting })
+    }
+
+    /// Whether so much waits that a batch would be turned away: worth knowing before work is put into it.
+    pub fn is_full(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= QUEUE_WEIGHT
     }
 
     /// Queues a job.
@@ -184,12 +211,21 @@ impl Committer {
     /// # Errors
     /// [`Code::Overloaded`] when too many wait; [`Code::AuditUnavailable`] when the writer has stopped.
     pub fn submit(&self, job: Job) -> Result<Pending, Code> {
-        let (reply, pending) = oneshot::channel();
-        match self.sender.as_ref().expect("there until drop").try_send((job, reply)) {
-            Ok(()) => Ok(Pending(pending)),
-            Err(TrySendError::Full(_)) => Err(Code::Overloaded),
-            Err(TrySendError::Disconnected(_)) => Err(Code::AuditUnavailable),
+        let weight = job.weight();
+        // A job that is heavier than all that may wait passes when there is room at all.
+        if self.waiting.fetch_add(weight, Ordering::Relaxed) >= QUEUE_WEIGHT && weight > 0 {
+            self.waiting.fetch_sub(weight, Ordering::Relaxed);
+            return Err(Code::Overloaded);
         }
+        let (reply, pending) = oneshot::channel();
+        self.sender.as_ref().expect("there until drop").try_send((job, reply)).map_err(|error| {
+            self.waiting.fetch_sub(weight, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => Code::Overloaded,
+                TrySendError::Disconnected(_) => Code::AuditUnavailable,
+            }
+        })?;
+        Ok(Pending(pending))
     }
 
     /// Queues an entry of its own.
@@ -245,14 +281,25 @@ struct Writer {
     refusals: Refusals,
     clock: Arc<dyn Clock>,
     clock_mark: Arc<AtomicU64>,
+    /// Weight of the jobs that wait.
+    waiting: Arc<AtomicUsize>,
     poisoned: Option<Box<dyn FnOnce(&StoreError) + Send>>,
+}
+
+impl Drop for Writer {
+    /// A writer that a fault of ours ended must not leave a process behind that looks alive and answers nobody.
+    fn drop(&mut self) {
+        if let Some(poisoned) = self.poisoned.take_if(|_| std::thread::panicking()) {
+            poisoned(&StoreError::WriterEnded);
+        }
+    }
 }
 
 impl Writer {
     fn run(&mut self, receiver: &Receiver<Message>) {
         loop {
             let group = match receiver.recv_timeout(TICK) {
-                Ok(first) => gather(first, receiver),
+                Ok(first) => self.gather(first, receiver),
                 Err(RecvTimeoutError::Timeout) => vec![],
                 Err(RecvTimeoutError::Disconnected) => {
                     self.commit(vec![], true);
@@ -263,6 +310,20 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    /// Takes what waits behind the first message, within the bounds of a group.
+    fn gather(&self, first: Message, receiver: &Receiver<Message>) -> Vec<Message> {
+        let (mut records, mut weight) = (first.0.records(), first.0.weight());
+        let mut group = vec![first];
+        while group.len() < GROUP && records < GROUP_RECORDS {
+            let Ok(next) = receiver.try_recv() else { break };
+            records += next.0.records();
+            weight += next.0.weight();
+            group.push(next);
+        }
+        self.waiting.fetch_sub(weight, Ordering::Relaxed);
+        group
     }
 
     /// Writes a group; whether the writer may go on.
@@ -339,6 +400,8 @@ impl Writer {
     /// Enters the group's mappings into the index; what was not there yet comes back in runs, one for each chunk.
     fn claim<'a>(&mut self, partition: PartitionId, group: &[&'a NewMappings]) -> Vec<(u32, Vec<Claimed<'a>>)> {
         let next = self.sequences.entry(partition).or_insert(1);
+        // Wrapping around would overwrite the first chunks.
+        let after = |sequence: u32| sequence.checked_add(1).expect("an epoch of a sector has fewer than 2^32 chunks");
         let mut runs = vec![];
         let mut run = vec![];
         self.index.partition(partition).insert_all(|insert| {
@@ -348,7 +411,7 @@ impl Writer {
                         run.push((*entry, &new.records));
                         if run.len() == MAX_RECORDS {
                             runs.push((*next, std::mem::take(&mut run)));
-                            *next += 1;
+                            *next = after(*next);
                         }
                     }
                 }
@@ -356,7 +419,7 @@ impl Writer {
         });
         if !run.is_empty() {
             runs.push((*next, run));
-            *next += 1;
+            *next = after(*next);
         }
         runs
     }
@@ -379,16 +442,3 @@ impl Writer {
 }
 
 type Claimed<'a> = (RecordRef, &'a Records);
-
-/// Takes what waits behind the first message, within the bounds of a group.
-fn gather(first: Message, receiver: &Receiver<Message>) -> Vec<Message> {
-    let records = |(job, _): &Message| job.mappings.iter().map(|m| m.records.len()).sum::<usize>();
-    let mut total = records(&first);
-    let mut group = vec![first];
-    while group.len() < GROUP && total < GROUP_RECORDS {
-        let Ok(next) = receiver.try_recv() else { break };
-        total += records(&next);
-        group.push(next);
-    }
-    group
-}

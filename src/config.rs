@@ -18,7 +18,7 @@ use crate::register::{Fault, Id, PinnedKey, Pins};
 
 mod value;
 
-use value::{Address, Base, Count, Loopback, Place};
+use value::{Address, Base, Bodies, Count, Loopback, Place};
 
 /// The most bytes that a configuration file may have.
 const MAX_FILE: usize = 1024 * 1024;
@@ -36,8 +36,14 @@ pub struct VaultConfig {
     pub health: SocketAddr,
     /// The server's certificate, its key and who may sign clients'.
     pub tls: TlsFiles,
+    /// Bytes of batches that may be under way at once; beyond them callers are sent away for a second. At least 17 MiB: one
+    /// batch of the largest size (16 MiB) and what counting adds. Default 128 MiB.
+    pub bodies: usize,
     /// The store's folder.
     pub store: PathBuf,
+    /// Free bytes on the store's disk below which batches are refused, so that what was let in, and the log, still find
+    /// room. Default 256 MiB.
+    pub reserve: u64,
     /// Where the vault's secrets lie.
     pub secrets: SecretFiles,
     /// The register and how it is known to be genuine.
@@ -189,12 +195,21 @@ impl VaultConfig {
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
         parse(text, "the vault's configuration", |root, faults| {
             let deployment: Option<At<Id>> = root.required("deployment", faults);
-            let data = listener::<Address>(root, "data", faults).map(|at| (at.line, at.value.0));
+            let data = section(root, "data", faults, |table, faults| {
+                let listen = table.required::<Address>("listen", faults);
+                let bodies = table.or("bodies-mib", Bodies(128), faults);
+                Some((listen?, bodies?.value.0 << 20))
+            });
+            let (data, bodies) = (data.as_ref().map(|(at, _)| (at.line, at.value.0)), data.as_ref().map(|(_, n)| *n));
             let control = listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
             let health = listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
             distinct_addresses(&[data, control, health], faults);
             let tls = tls_files(root, folder, faults);
-            let store = section(root, "store", faults, |table, faults| table.required::<Place>("path", faults));
+            let store = section(root, "store", faults, |table, faults| {
+                let path = table.required::<Place>("path", faults);
+                let reserve = table.or("reserve-mib", Count(256), faults);
+                Some((path?, (reserve?.value.0 as u64) << 20))
+            });
             let secrets = section(root, "secrets", faults, |table, faults| {
                 let identity = table.required::<Place>("identity", faults);
                 let audit = table.required::<Place>("audit", faults);
@@ -217,7 +232,9 @@ impl VaultConfig {
                 control: control?.1,
                 health: health?.1,
                 tls: tls?,
-                store: store?.within(folder),
+                bodies: bodies?,
+                reserve: store.as_ref()?.1,
+                store: store?.0.within(folder),
                 secrets: secrets?,
                 register: register?,
                 limits: limits?,

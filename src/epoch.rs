@@ -46,24 +46,23 @@ pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, own_secret:
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
     let now = vault.now();
     let rows: Vec<_> = state.epochs().iter().map(|epoch| epoch.row).collect();
+    let used = vault.store().all_epochs().map_err(internal)?;
     let version = if own_secret {
-        let (version, secret) = vault.shelf().create().map_err(|error| {
-            tracing::error!(%error, "a new sector secret could not be stored");
-            Code::Internal
-        })?;
+        let highest = used.iter().map(|row| row.secret_version).max().unwrap_or(0);
+        let (version, secret) = vault.shelf().create(highest).map_err(internal)?;
         vault.roots().write().expect("no panic under this lock").insert(version, SectorRootKey::new(&secret));
         version
     } else {
         let roots = vault.roots().read().expect("no panic under this lock");
-        epochs::shared_version(roots.keys().copied(), &rows)
+        epochs::shared_version(&roots, &rows, &used)
     };
     let row = epochs::next_row(rows.last(), version, own_secret, Terms::of(&state.sector), now);
     let epoch = {
         let roots = vault.roots().read().expect("no panic under this lock");
-        epochs::load(&state.sector, row, &roots).map_err(|_| Code::Internal)?
+        epochs::load(&state.sector, row, &roots).map_err(internal)?
     };
     if epoch.key.is_none() {
-        return Err(Code::Internal);
+        return Err(internal(format_args!("no sector secret is here for it to derive from; try --own-secret")));
     }
 
     let event = Event::EpochAdvance {
@@ -83,6 +82,11 @@ pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, own_secret:
     vault.committer().submit(job)?.wait()?;
     state.advance(epoch);
     Ok(views(state, now))
+}
+
+fn internal(error: impl std::fmt::Display) -> Code {
+    tracing::error!(%error, "an epoch could not be advanced");
+    Code::Internal
 }
 
 fn views(state: &SectorState, now: Timestamp) -> Vec<EpochView> {

@@ -5,13 +5,14 @@
 
 mod columns;
 pub mod index;
+mod wal;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options,
-    ReadOptions, WriteBatch, WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode,
+    Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use uuid::Uuid;
 
@@ -53,12 +54,29 @@ pub enum StoreError {
         /// Whose it should be.
         wanted: String,
     },
+    /// It has columns that this version does not know.
+    #[error("the store at {path} has columns that this cloison does not know ({}): a later version made it", found.join(", "))]
+    Columns {
+        /// Where the store lies.
+        path: PathBuf,
+        /// The unknown columns.
+        found: Vec<String>,
+    },
+    /// Data files, but no file that says which of them count.
+    #[error("the store at {0} has data files but no CURRENT file; restore it from a backup")]
+    Headless(PathBuf),
+    /// The header of a record that is whole was damaged.
+    #[error("the write-ahead log {0} is damaged; restore the store from a backup")]
+    Log(PathBuf),
     /// A row that is not what was written.
     #[error("a row of column {0} is not what cloison writes; restore the store from a backup")]
     Corrupt(&'static str),
     /// An earlier write failed; nothing more is written.
     #[error("an earlier write failed; the store takes no more until restart")]
     Poisoned,
+    /// The thread that writes met a fault of ours.
+    #[error("the writer met a fault of ours and has ended; what it said stands above")]
+    WriterEnded,
 }
 
 /// A RocksDB with typed columns.
@@ -85,14 +103,12 @@ impl Store {
     /// Opens the store of `owner` (deployment and entity, such as `demo/vault`), or makes it where there is none.
     ///
     /// # Errors
-    /// [`StoreError`]: in use, of another format, another owner's, or RocksDB cannot open it.
+    /// [`StoreError`]: in use, of another format, another owner's, damaged, or RocksDB cannot open it.
     pub fn open(path: &Path, owner: &str) -> Result<Self, StoreError> {
-        let failed = |source: rocksdb::Error| {
-            if source.to_string().contains("lock") {
-                StoreError::InUse(path.to_owned())
-            } else {
-                StoreError::Engine { path: path.to_owned(), source }
-            }
+        look_before_opening(path, owner)?;
+        let failed = |source: rocksdb::Error| match is_locked(&source) {
+            true => StoreError::InUse(path.to_owned()),
+            false => StoreError::Engine { path: path.to_owned(), source },
         };
         let columns = Column::ALL.iter().map(|c| ColumnFamilyDescriptor::new(c.name(), column_options(*c)));
         let db = DB::open_cf_descriptors(&database_options(), path, columns).map_err(failed)?;
@@ -104,6 +120,10 @@ impl Store {
     /// Checks format and owner, or writes them into a new store.
     fn claim(&self, owner: &str) -> Result<(), StoreError> {
         let Some(format) = self.get(Column::Meta, b"format")? else {
+            // The first row after these two is a log entry: with one of those, this is no new store but a damaged one.
+            if self.last_audit()?.is_some() {
+                return Err(StoreError::Corrupt(Column::Meta.name()));
+            }
             let mut batch = Batch::default();
             self.put(&mut batch, Column::Meta, b"format", &FORMAT.to_be_bytes());
             self.put(&mut batch, Column::Meta, b"owner", owner.as_bytes());
@@ -273,7 +293,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn epochs(&self, sector: Uuid) -> Result<Vec<EpochRow>, StoreError> {
-        self.rows(Column::Epoch, sector.as_bytes())?
+        self.epochs_under(sector.as_bytes())
+    }
+
+    /// The epochs of all sectors, also of those that the register no longer has.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn all_epochs(&self) -> Result<Vec<EpochRow>, StoreError> {
+        self.epochs_under(&[])
+    }
+
+    fn epochs_under(&self, prefix: &[u8]) -> Result<Vec<EpochRow>, StoreError> {
+        self.rows(Column::Epoch, prefix)?
             .into_iter()
             .map(|(key, value)| {
                 let epoch = u32::from_be_bytes(fixed(Column::Epoch, key.get(16..).unwrap_or_default())?);
@@ -425,6 +457,54 @@ fn fixed<const N: usize>(column: Column, bytes: &[u8]) -> Result<[u8; N], StoreE
     bytes.try_into().map_err(|_| StoreError::Corrupt(column.name()))
 }
 
+/// Looks at a folder before RocksDB may write in it: it would add our columns to any database, and where the file that
+/// names the present state is lost, begin a new database and clear the old one's files away.
+fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
+    let engine = |source| StoreError::Engine { path: path.to_owned(), source };
+    let files = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let ends = |file: &Path, ends: &[&str]| file.extension().is_some_and(|end| ends.iter().any(|known| end == *known));
+    if !path.join("CURRENT").exists() {
+        // `.log` are RocksDB's write-ahead logs; what it makes before CURRENT has none of these endings.
+        return match files.into_iter().any(|file| ends(&file, &["sst", "blob", "log"])) {
+            true => Err(StoreError::Headless(path.to_owned())),
+            false => Ok(()),
+        };
+    }
+    for log in files.filter(|file| ends(file, &["log"])) {
+        // A log that cannot be read, RocksDB will say.
+        if wal::has_damaged_tail(&log).unwrap_or(false) {
+            return Err(StoreError::Log(log));
+        }
+    }
+    let mut found = DB::list_cf(&Options::default(), path).map_err(engine)?;
+    found.retain(|name| Column::ALL.iter().all(|column| column.name() != name) && name != DEFAULT);
+    if !found.is_empty() {
+        return Err(StoreError::Columns { path: path.to_owned(), found });
+    }
+    // Ours is empty: every row of ours lies in a column of ours.
+    let db = DB::open_cf_for_read_only(&Options::default(), path, [DEFAULT], false).map_err(engine)?;
+    match db.iterator(IteratorMode::Start).next() {
+        None => Ok(()),
+        Some(_) => Err(StoreError::Foreign {
+            path: path.to_owned(),
+            found: "another program".to_owned(),
+            wanted: owner.to_owned(),
+        }),
+    }
+}
+
+/// The column that every RocksDB has.
+const DEFAULT: &str = "default";
+
+/// Whether a database did not open because it is open. RocksDB has one kind for all errors of input and output, so that
+/// only its words tell.
+fn is_locked(error: &rocksdb::Error) -> bool {
+    let words = error.to_string();
+    error.kind() == ErrorKind::IOError
+        && (words.contains("While lock file") && words.ends_with("Resource temporarily unavailable")
+            || words.contains("lock hold by current process"))
+}
+
 fn database_options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
@@ -432,6 +512,8 @@ fn database_options() -> Options {
     options.set_compression_type(DBCompressionType::None);
     // A torn last record is what a crash leaves; anything else that does not read back is a loss and must be heard.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // The tail of the last write-ahead log, that is: an older one that is shorter than it was, or gone, is a loss.
+    options.set_track_and_verify_wals_in_manifest(true);
     options.set_max_total_wal_size(512 << 20);
     options.set_keep_log_file_num(4);
     options.increase_parallelism(2);

@@ -235,11 +235,15 @@ fn derive(
 
     let mut segment = state.segment(vault.register(), vault.segment_signer(), now).map_err(|_| Code::Internal)?;
     let location = Location::new(state.sector.uuid, epoch.row.epoch, &scoped.scope);
-    let scheme = permit.scheme.id().as_str();
-    if segment.remaining() < unknown.len() as u64 {
-        segment = state.fresh_segment(vault.register(), vault.segment_signer(), now).map_err(|_| Code::Internal)?;
-    }
-    let mut sealer = Sealer::new(&segment, location, scheme, day_of(now), unknown.len()).ok_or(Code::Internal)?;
+    let (scheme, day) = (permit.scheme.id().as_str(), day_of(now));
+    let mut sealer = match Sealer::new(&segment, location.clone(), scheme, day, unknown.len()) {
+        Some(sealer) => sealer,
+        // No counters left for so many, or others took them a moment ago: a segment of our own has.
+        None => {
+            segment = state.fresh_segment(vault.register(), vault.segment_signer(), now).map_err(|_| Code::Internal)?;
+            Sealer::new(&segment, location, scheme, day, unknown.len()).ok_or(Code::Internal)?
+        }
+    };
     let mut records = Records::with_capacity(unknown.len(), batch.values.len() / utis.len().max(1) + scheme.len());
     for (place, prf) in &unknown {
         sealer.seal(pseudonyms[*place], prf, batch.value(*place), &mut records);

@@ -109,9 +109,6 @@ pub enum StartError {
     Audit(Code),
 }
 
-/// Free bytes below which batches are refused, so that what was let in, and the log, still find room.
-const SPACE_RESERVE: u64 = 256 << 20;
-
 /// Called with each step of a long start: what, how many so far.
 pub type Progress<'a> = &'a dyn Fn(&'static str, u64);
 
@@ -270,17 +267,17 @@ impl Vault {
         &self.roots
     }
 
-    /// Whether the disk has less room than the reserve that the log and running commits need.
+    /// Whether the disk has less room than the reserve that what was let in, and the log, need.
     pub fn is_short_of_space(&self) -> bool {
         self.short_of_space.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Looks at the disk's free space and notes whether the reserve is touched. To be called every second or so.
-    pub fn watch_space(&self) {
-        let short = self.store.free_bytes().is_ok_and(|free| free < SPACE_RESERVE);
+    /// Looks at the disk's free space and notes whether the `reserve` (bytes) is touched. To be called every second or so.
+    pub fn watch_space(&self, reserve: u64) {
+        let short = self.store.free_bytes().is_ok_and(|free| free < reserve);
         if short != self.short_of_space.swap(short, std::sync::atomic::Ordering::Relaxed) {
             match short {
-                true => tracing::error!("less than {} MiB free: batches are refused", SPACE_RESERVE >> 20),
+                true => tracing::error!("less than {} MiB free: batches are refused", reserve >> 20),
                 false => tracing::info!("there is room on the disk again: batches are served"),
             }
         }
@@ -332,7 +329,8 @@ fn rebuild(
                 insert(pseudonym, key.sequence);
             }
         });
-        next.insert((key.sector, key.epoch), key.sequence + 1);
+        let after = key.sequence.checked_add(1).ok_or(StoreError::Corrupt("chunk"))?;
+        next.insert((key.sector, key.epoch), after);
         mappings += pseudonyms.len() as u64;
         progress("mappings", mappings);
         Ok(())

@@ -22,9 +22,6 @@ use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
 use crate::vault::{Vault, VaultSecrets};
 
-/// Bytes of request bodies that may be under way at once.
-const BODIES: usize = 128 << 20;
-
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
 #[derive(clap::Args)]
 pub struct Args {
@@ -101,7 +98,7 @@ async fn serve_vault(
         .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let vault = Arc::new(vault);
-    let door = DataDoor::new(vault.clone(), &registry, BODIES);
+    let door = DataDoor::new(vault.clone(), &registry, config.bodies);
     let listeners = vec![
         bind("data", config.data, &tls, data::router(door), &config.limits)?,
         bind("control", config.control, &tls, control::router(vault.clone()), &config.limits)?,
@@ -114,7 +111,7 @@ async fn serve_vault(
         "the vault serves"
     );
     readiness.clear("starting");
-    let housekeeping = tokio::spawn(keep_house(vault.clone(), readiness.clone(), registry.clone()));
+    let housekeeping = tokio::spawn(keep_house(vault.clone(), config.reserve, readiness.clone(), registry.clone()));
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     housekeeping.abort();
     serving_health.abort();
@@ -123,11 +120,11 @@ async fn serve_vault(
 }
 
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
-async fn keep_house(vault: Arc<Vault>, readiness: Arc<Readiness>, registry: Arc<Registry>) {
+async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
     let mappings = registry.gauge("cloison_mappings", "Mappings that the index knows", None);
     let index_bytes = registry.gauge("cloison_index_bytes", "Memory of the index", None);
     loop {
-        vault.watch_space();
+        vault.watch_space(reserve);
         match vault.is_short_of_space() {
             true => readiness.set("space", "the disk is nearly full: batches are refused"),
             false => readiness.clear("space"),
@@ -196,7 +193,8 @@ fn poisoned(error: &StoreError) {
     std::process::exit(70);
 }
 
-/// Logging to standard error, files for the owner alone, and no core dumps: they would hold every secret.
+/// Logging to standard error, files for the owner alone, and no core dumps: they would hold every secret. A file-size limit
+/// is to fail the write, which is then reported, and not to end the process without a word.
 fn prepare_process() {
     super::log::start();
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -205,6 +203,7 @@ fn prepare_process() {
         libc::umask(0o077);
         libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
 }
 

@@ -91,3 +91,17 @@ impl Field for Count {
         }
     }
 }
+
+/// Mebibytes of batches under way: room for one of the largest size (16 MiB) at least.
+pub(super) struct Bodies(pub(super) usize);
+
+impl Field for Bodies {
+    const EXAMPLE: &'static str = "a number from 17 to 65536";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match u64::read(value)? {
+            number @ 17..=65_536 => Ok(Bodies(number as usize)),
+            _ => Err("is not a number from 17 to 65536".into()),
+        }
+    }
+}

@@ -120,6 +120,10 @@ async fn answer(door: &Arc<DataDoor>, peer: Peer, sector: &str, request: Request
     access::client(door.vault.register(), peer.spki)?;
     let content = body::content(request.headers())?;
     let overloaded = || Problem::new(Code::Overloaded).retry_after(1);
+    // Before any work, and before the quota: what waits for the writer is bounded too.
+    if door.vault.committer().is_full() {
+        return Err(overloaded());
+    }
     let _admitted = door.admission.try_acquire_many(units(&request)).map_err(|_| overloaded())?;
     let (parts, body) = request.into_parts();
     let bytes = body::read(body, MAX_BODY).await?;
@@ -130,9 +134,7 @@ async fn answer(door: &Arc<DataDoor>, peer: Peer, sector: &str, request: Request
     } else {
         let _working = door.workers.acquire().await.map_err(|_| overloaded())?;
         let (vault, sector) = (door.vault.clone(), sector.to_owned());
-        let prepared = tokio::task::spawn_blocking(move || {
-            prepare(&vault, peer, &sector, &parts.uri, content, &bytes)
-        });
+        let prepared = tokio::task::spawn_blocking(move || prepare(&vault, peer, &sector, &parts.uri, content, &bytes));
         let (answer, job) = prepared.await.map_err(|_| Problem::new(Code::Internal))??;
         durable(door, answer, job, content).await
     }
@@ -182,9 +184,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let problem = Problem::new(refusal.code);
         let problem = match refusal.code {
-            Code::TooLarge => {
-                problem.detail(format!("at most {} identifiers a request", crate::tokenize::MAX_ITEMS))
-            }
+            Code::TooLarge => problem.detail(format!("at most {} identifiers a request", crate::tokenize::MAX_ITEMS)),
             _ => problem,
         };
         match refusal.retry_after {

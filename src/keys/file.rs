@@ -243,18 +243,25 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> Result<usize, FileFault> {
     Err(FileFault::TooLong(buffer.len() - 1))
 }
 
+/// Gives the file its name only when all of it is on disk: a kill half-way leaves a hidden file that nobody reads, and not
+/// half a key that the next start stumbles over.
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
-    let mut file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
+    let name = path.file_name().ok_or(FileFault::NotPlain)?.to_string_lossy();
+    let hidden = path.with_file_name(format!(".{name}.{}", HEXLOWER.encode(&crate::clock::random::<8>())));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&hidden)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    // A link, unlike a new name, never replaces anything.
+    let named = written.and_then(|()| std::fs::hard_link(&hidden, path));
+    let _ = std::fs::remove_file(&hidden);
+    match named {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(FileFault::Exists),
-        opened => opened?,
-    };
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_folder(path));
-    if let Err(error) = written {
-        // Ours, made a moment ago; a half-written key is worse than none.
-        let _ = std::fs::remove_file(path);
-        return Err(error.into());
+        named => named?,
     }
-    Ok(())
+    sync_folder(path).map_err(|error| {
+        // Ours, made a moment ago: what is not sure to stay must not be used.
+        let _ = std::fs::remove_file(path);
+        error.into()
+    })
 }
 
 /// Makes the new name itself durable.

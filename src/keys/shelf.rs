@@ -13,11 +13,12 @@ pub trait SecretShelf: Send + Sync {
     /// When one cannot be read.
     fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError>;
 
-    /// Makes a new random version, durable before it is returned, with a number above all that are here.
+    /// Makes a new random version, durable before it is returned, with a number above all that are here and above `used`,
+    /// the highest that was ever used: the number of a destroyed version never comes back.
     ///
     /// # Errors
     /// When it cannot be stored.
-    fn create(&self) -> Result<(u32, SectorSecret), FileError>;
+    fn create(&self, used: u32) -> Result<(u32, SectorSecret), FileError>;
 }
 
 /// A folder of sector secrets.
@@ -28,8 +29,8 @@ impl SecretShelf for SecretFolder {
         Ok(read_versions(&self.0, SecretKind::Sector)?.into_iter().map(|(v, key)| (v, SectorSecret(key))).collect())
     }
 
-    fn create(&self) -> Result<(u32, SectorSecret), FileError> {
-        let next = versions(&self.0)?.into_iter().max().map_or(1, |(version, _)| version + 1);
+    fn create(&self, used: u32) -> Result<(u32, SectorSecret), FileError> {
+        let next = versions(&self.0)?.into_iter().map(|(version, _)| version).fold(used, u32::max) + 1;
         let secret = Key::random();
         write_secret(&self.0.join(format!("{next}.secret")), SecretKind::Sector, &secret)?;
         Ok((next, SectorSecret(secret)))

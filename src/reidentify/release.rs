@@ -28,9 +28,10 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
         ));
     }
     let asked = &asked.asked;
-    let now = vault.now();
     // From reading the count to committing it, nobody else releases.
     let _one_at_a_time = vault.releases.lock().expect("no panic under this lock");
+    // Only now: an order may end while one waits.
+    let now = vault.now();
     let mark = vault.committer().clock_mark();
     let checked = super::check(asked, register, &permit.authority.id, vault.store(), mark, now)?;
     let state = vault.sector(&checked.sector.name).ok_or_else(|| internal("a sector of the register has no state"))?;

@@ -114,11 +114,6 @@ impl OpenSegment {
         self.stored.store(true, Ordering::Release);
     }
 
-    /// Mappings that may still be sealed under it.
-    pub fn remaining(&self) -> u64 {
-        MAX_MAPPINGS.saturating_sub(self.used.load(Ordering::Relaxed))
-    }
-
     /// Reserves `count` nonce counters; `None` when the segment has not that many left.
     pub fn reserve(&self, count: usize) -> Option<u32> {
         let count = count as u64;

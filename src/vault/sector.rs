@@ -1,6 +1,6 @@
 //! A sector at run time: its number, its epochs, and the segment that is open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock};
 
 use ed25519_dalek::SigningKey;
@@ -120,7 +120,10 @@ impl SectorState {
     }
 
     /// The segment to seal under now; a new one where the last is over.
-    pub(crate) fn segment(
+    ///
+    /// # Errors
+    /// [`SealError::PublicKey`] when an authority's key is not one of its suite.
+    pub fn segment(
         &self,
         register: &Register,
         signer: &SigningKey,
@@ -177,6 +180,7 @@ pub(super) fn load_all(
     batch: &mut Batch,
 ) -> Result<(HashMap<String, Arc<SectorState>>, Vec<Opened>), StartError> {
     let numbers: HashMap<_, _> = store.sector_numbers()?.into_iter().collect();
+    let used = store.all_epochs()?;
     let mut next_number = numbers.values().max().map_or(0, |n| n + 1);
     let mut sectors = HashMap::new();
     let mut opened = vec![];
@@ -194,7 +198,7 @@ pub(super) fn load_all(
                 return Err(StartError::TermsChanged(sector.name.clone()));
             }
             last => {
-                let row = next_row(last, shared_version(roots.keys().copied(), &rows), false, terms, now);
+                let row = next_row(last, shared_version(roots, &rows, &used), false, terms, now);
                 store.put_epoch(batch, sector.uuid, row);
                 let (epoch, secret_version) = (row.epoch, row.secret_version);
                 opened.push(Opened { sector: sector.name.clone(), epoch, secret_version });
@@ -239,11 +243,16 @@ pub(crate) fn next_row(
     }
 }
 
-/// The version that epochs without a secret of their own share: the one the sector's last such epoch used, else the first
-/// one there is.
-pub(crate) fn shared_version(versions: impl Iterator<Item = u32>, rows: &[EpochRow]) -> u32 {
-    let last_shared = rows.iter().rev().find(|row| !row.own_secret).map(|row| row.secret_version);
-    last_shared.unwrap_or_else(|| versions.min().unwrap_or(1))
+/// The version that epochs without a secret of their own share: the last that such an epoch of the sector used, if it is
+/// still here, else the first here that is no epoch's own. `used` are the epochs of all sectors.
+pub(crate) fn shared_version(here: &HashMap<u32, SectorRootKey>, rows: &[EpochRow], used: &[EpochRow]) -> u32 {
+    let shared = rows.iter().rev().filter(|row| !row.own_secret).map(|row| row.secret_version);
+    let own: HashSet<u32> = used.iter().filter(|row| row.own_secret).map(|row| row.secret_version).collect();
+    shared
+        .filter(|version| here.contains_key(version))
+        .chain(here.keys().copied().filter(|version| !own.contains(version)).min())
+        .next()
+        .unwrap_or(1)
 }
 
 /// An epoch with its key.

@@ -275,6 +275,11 @@ impl World {
         self.start(Side::Node, &[]);
     }
 
+    /// Waits until it has ended of its own accord.
+    pub fn ended(&mut self, side: Side) -> std::process::ExitStatus {
+        self.slot(side).take().expect("it runs").wait()
+    }
+
     pub fn is_running(&mut self, side: Side) -> bool {
         self.slot(side).as_mut().is_some_and(Process::is_running)
     }
@@ -282,6 +287,11 @@ impl World {
     /// The process id, where it runs.
     pub fn pid(&mut self, side: Side) -> Option<u32> {
         self.slot(side).as_ref().map(Process::id)
+    }
+
+    /// The vault's process id.
+    pub fn vault_pid(&self) -> u32 {
+        self.vault.as_ref().expect("it runs").id()
     }
 
     fn slot(&mut self, side: Side) -> &mut Option<Process> {

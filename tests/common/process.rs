@@ -60,18 +60,23 @@ impl Process {
         matches!(self.child().try_wait(), Ok(None))
     }
 
-    /// Asks it to end and waits until it has.
-    pub fn stop(mut self) -> ExitStatus {
-        signal(self.id(), libc::SIGTERM);
-        let asked = Instant::now();
+    /// Waits until it has ended of its own accord.
+    pub fn wait(mut self) -> ExitStatus {
+        let since = Instant::now();
         loop {
             if let Some(status) = self.child().try_wait().unwrap() {
                 self.0 = None;
                 return status;
             }
-            assert!(asked.elapsed() < PATIENCE, "it does not end");
+            assert!(since.elapsed() < PATIENCE, "it does not end");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Asks it to end and waits until it has.
+    pub fn stop(self) -> ExitStatus {
+        signal(self.id(), libc::SIGTERM);
+        self.wait()
     }
 
     /// Ends it without asking.

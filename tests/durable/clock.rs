@@ -1,0 +1,155 @@
+//! A clock that was set back, and counts of orders.
+
+use std::sync::Barrier;
+
+use cloison::clock::Clock;
+use cloison::code::Code;
+use cloison::reidentify::Released;
+use cloison::vault::Vault;
+use jiff::SignedDuration;
+
+use super::world::{
+    CALLERS, Link, World, asked, card, dawn, id, order_at_most, order_for, release_of, reveal, tokenize,
+};
+use cloison::access;
+use cloison::cli::init::register_text::{AUTHORITY, OFFICER};
+use cloison::reidentify::reveal;
+
+fn texts(vault: &Vault, n: u32) -> Vec<String> {
+    let items: Vec<_> = (0..n).map(card).collect();
+    let answer = tokenize(vault, CALLERS[0], &items).unwrap();
+    answer.pseudonyms.iter().map(|pseudonym| answer.writer.text(pseudonym)).collect()
+}
+
+/// Two minutes are tolerated; a moment more and nothing is released, also after a restart, until the clock is right again.
+#[test]
+fn a_clock_behind_its_mark_releases_nothing() {
+    let world = World::new();
+    let mut vault = world.open();
+    let texts = texts(&vault, 1);
+    let order = order_for(dawn() - SignedDuration::from_hours(1), "health", &texts);
+    let ask = |vault: &Vault| release_of(vault, &asked(world.clock.now(), &order, "health", &texts));
+    assert!(ask(&vault).is_ok());
+    world.clock.set(dawn() - SignedDuration::from_secs(120));
+    assert!(ask(&vault).is_ok(), "two minutes are within what clocks do");
+    world.clock.set(dawn() - SignedDuration::from_secs(121));
+    let entries = vault.store().last_audit().unwrap().unwrap().0;
+    assert_eq!(ask(&vault).unwrap_err().code(), Code::ClockBehind);
+    assert_eq!(vault.store().last_audit().unwrap().unwrap().0, entries, "nothing was counted or released");
+    // What happens meanwhile does not drag the mark back, nor does a restart forget it.
+    tokenize(&vault, CALLERS[0], &[card(9)]).unwrap();
+    assert_eq!(ask(&vault).unwrap_err().code(), Code::ClockBehind);
+    drop(vault);
+    vault = world.open();
+    assert_eq!(ask(&vault).unwrap_err().code(), Code::ClockBehind);
+    world.clock.set(dawn());
+    assert!(ask(&vault).is_ok());
+}
+
+/// The node keeps a mark of its own and asks nobody while its clock is behind.
+#[test]
+fn a_node_behind_its_mark_opens_nothing() {
+    let world = World::new();
+    let vault = world.open();
+    let mut node = world.node();
+    let texts = texts(&vault, 1);
+    reveal(&vault, &node, "health", &texts);
+    let order = order_for(dawn() - SignedDuration::from_hours(1), "health", &texts);
+    for _ in 0..2 {
+        world.clock.set(dawn() - SignedDuration::from_secs(121));
+        let officer = vault.register().authorities[&id(AUTHORITY)].officers[&id(OFFICER)].certificate;
+        let permit = access::officer(node.register(), &id(AUTHORITY), officer).unwrap();
+        let question = asked(world.clock.now(), &order, "health", &texts);
+        let refused = reveal::ask(&node, &permit, &question, &Link(&vault)).unwrap_err();
+        assert_eq!(refused.code(), Code::ClockBehind);
+        drop(node);
+        node = world.node();
+    }
+}
+
+/// While the clock is back, batches are still answered, with the same pseudonyms, and open afterwards.
+#[test]
+fn batches_do_not_mind_a_clock_set_back() {
+    let world = World::new();
+    let vault = world.open();
+    let node = world.node();
+    let before = texts(&vault, 3);
+    world.clock.set(dawn() - SignedDuration::from_hours(30));
+    let after = texts(&vault, 6);
+    assert_eq!(after[..3], before[..]);
+    world.clock.set(dawn());
+    assert_eq!(texts(&vault, 6), after);
+    assert_eq!(reveal(&vault, &node, "health", &after).len(), 6);
+}
+
+/// Many requests at once under one order for ten: ten pseudonyms are released, whoever comes first, and after a restart
+/// the count is what it was.
+#[test]
+fn counts_are_exact_when_many_ask_at_once() {
+    const LIMIT: u64 = 10;
+    let world = World::new();
+    let vault = world.open();
+    let texts = texts(&vault, 24);
+    let order = order_at_most(dawn(), "health", LIMIT);
+    let barrier = Barrier::new(6);
+    let mut released: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..6)
+            .map(|thread| {
+                let (vault, texts, order, barrier) = (&vault, &texts, &order, &barrier);
+                scope.spawn(move || {
+                    // Windows of eight that overlap with their neighbours'.
+                    let window: Vec<_> = (0..8).map(|n| texts[(thread * 4 + n) % 24].clone()).collect();
+                    let question = asked(dawn(), order, "health", &window);
+                    barrier.wait();
+                    let items = release_of(vault, &question).unwrap().items;
+                    let mappings = items.iter().zip(&window).filter(|(item, _)| match item {
+                        Released::Mapping { .. } => true,
+                        Released::Refused { code } => {
+                            assert_eq!(*code, Code::LimitReached);
+                            false
+                        }
+                    });
+                    mappings.map(|(_, text)| text.clone()).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    released.sort();
+    released.dedup();
+    assert_eq!(released.len() as u64, LIMIT, "distinct pseudonyms under the order");
+
+    drop(vault);
+    let vault = world.open();
+    let again = release_of(&vault, &asked(dawn(), &order, "health", &texts)).unwrap().items;
+    for (item, text) in again.iter().zip(&texts) {
+        let given = matches!(item, Released::Mapping { .. });
+        assert_eq!(given, released.contains(text), "what was counted stays open, what was not stays closed");
+    }
+}
+
+/// What is asked for counts, whatever the answer: unknown pseudonyms use an order up too.
+#[test]
+fn unknown_pseudonyms_count() {
+    let world = World::new();
+    let vault = world.open();
+    let known = texts(&vault, 2);
+    let order = order_at_most(dawn(), "health", 2);
+    let writer = cloison::pseudonym::TextWriter::new(cloison::register::TextForm::Bech32m, "sante", 1);
+    let unknown = writer.text(&cloison::pseudonym::Pseudonym::from_bytes([7; 16]));
+    let ask = |texts: &[String]| -> Vec<Option<Code>> {
+        let items = release_of(&vault, &asked(dawn(), &order, "health", texts)).unwrap().items;
+        items
+            .iter()
+            .map(|item| match item {
+                Released::Mapping { .. } => None,
+                Released::Refused { code } => Some(*code),
+            })
+            .collect()
+    };
+    assert_eq!(ask(&[unknown.clone(), known[0].clone()]), [Some(Code::NoMapping), None]);
+    assert_eq!(
+        ask(&[known[1].clone(), known[0].clone(), unknown]),
+        [Some(Code::LimitReached), None, Some(Code::NoMapping)]
+    );
+}

@@ -1,0 +1,258 @@
+//! The raw bytes of every column, read with RocksDB itself and compared with `format.txt`: a change of any of them needs a
+//! new format version and a migration. Secrets and clock are fixed; what is random by nature is masked there, and taken
+//! apart here by nothing of the vault's own code but the primitives.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload as Sealed};
+use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
+use cloison::access;
+use cloison::clock::FixedClock;
+use cloison::jws;
+use cloison::keys::file::FileError;
+use cloison::keys::shelf::SecretShelf;
+use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, Key, SectorSecret, StoreSecret};
+use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
+use cloison::register::{self, Register, SpkiDigest};
+use cloison::reidentify::release::release;
+use cloison::reidentify::{Asked, ReleaseRequest};
+use cloison::seal::segment::AuthorityPrivateKey;
+use cloison::tokenize;
+use cloison::vault::{Vault, VaultSecrets};
+use data_encoding::HEXLOWER;
+use ed25519_dalek::{Signature, SigningKey};
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use jiff::Timestamp;
+use rocksdb::{DB, IteratorMode, Options};
+use sha2::{Digest, Sha256};
+
+use super::world::id;
+
+fn secret(byte: u8) -> Key {
+    Key::take(&mut [byte; 32])
+}
+
+/// The sector secrets of this test: the first is there, more are counted up.
+struct Shelf;
+
+impl SecretShelf for Shelf {
+    fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
+        Ok(vec![(1, SectorSecret(secret(3)))])
+    }
+
+    fn create(&self, used: u32) -> Result<(u32, SectorSecret), FileError> {
+        Ok((used + 1, SectorSecret(secret(4))))
+    }
+}
+
+fn now() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+fn person(name: &str) -> SigningKey {
+    SigningKey::from_bytes(&Sha256::digest(format!("cloison order vectors: {name}")).into())
+}
+
+fn fixed_register() -> Register {
+    let public = AuthorityPrivateKey::derive(&AuthoritySecret(secret(6)), "court-2026").public().to_vec();
+    let text = include_str!("register.toml").replace("@AUTHORITY@", &HEXLOWER.encode(&public));
+    register::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+/// A store with at least one row in every column: what the vault writes when it does each thing once.
+fn write(path: &Path) -> Vec<u8> {
+    let secrets = VaultSecrets {
+        identity: IdentitySecret(secret(1)),
+        audit: AuditSecret(secret(2)),
+        store: vec![(1, StoreSecret(secret(5)))],
+        sector: Box::new(Shelf),
+        segment: SigningKey::from_bytes(&[7; 32]),
+    };
+    let clock = Arc::new(FixedClock::at(now()));
+    let open = Vault::open(path, fixed_register(), secrets, &[], clock, &|_, _| {}, Box::new(|_| {}));
+    let vault = open.unwrap();
+
+    let permit = access::tokenize(&vault, SpkiDigest([0x11; 32]), "health", "cnie", Some("billing")).unwrap();
+    let items = ["BE9876", "ab-123456", "?"].map(Ok);
+    let (answer, job) = tokenize::prepare(&vault, &permit, &Default::default(), items.into_iter()).unwrap();
+    vault.committer().submit(job).unwrap().wait().unwrap();
+    let texts: Vec<_> = answer.pseudonyms.iter().map(|pseudonym| answer.writer.text(pseudonym)).collect();
+
+    let payload = Payload {
+        aud: id("format"),
+        id: "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d".parse().unwrap(),
+        authority: id("court"),
+        basis: Basis::Judicial,
+        case: "RABAT/2026/1".into(),
+        purpose: id("investigation"),
+        sectors: vec!["health".into()],
+        scope: Scope::Listed([("health".into(), texts.clone())].into()),
+        not_before: now(),
+        not_after: now() + jiff::SignedDuration::from_hours(1),
+        officers: vec![id("driss")],
+    };
+    let order = ["amina", "chadia"].iter().fold(jws::draft(&payload.write().unwrap()), |text, approver| {
+        jws::add_signature(&text, ORDER_TYP, approver, &person(approver)).unwrap()
+    });
+    let request = NewRequest {
+        deployment: &id("format"),
+        order: &order::digest_of(&order).unwrap(),
+        id: "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11".parse().unwrap(),
+        sector: "health",
+        list: &order::list_digest(&texts).unwrap(),
+        time: now(),
+    };
+    let request = order::sign_request(&request, &id("driss"), &person("driss")).unwrap();
+    let asked = Asked { order, request, sector: "health".into(), pseudonyms: texts };
+    let node = access::node(vault.register(), vault.register().authorities[&id("court")].node).unwrap();
+    let question = ReleaseRequest { register: HEXLOWER.encode(&vault.register().digest), asked };
+    release(&vault, &node, &question).unwrap();
+
+    let operator = access::operator(vault.register(), SpkiDigest([0x22; 32])).unwrap();
+    cloison::epoch::advance(&vault, &operator, "health", true).unwrap();
+    answer.pseudonyms.iter().flat_map(|pseudonym| *pseudonym.as_bytes()).collect()
+}
+
+type Row = (String, Vec<u8>, Vec<u8>);
+
+fn rows(path: &Path) -> Vec<Row> {
+    let columns = DB::list_cf(&Options::default(), path).unwrap();
+    let db = DB::open_cf(&Options::default(), path, &columns).unwrap();
+    let mut rows = vec![];
+    for column in columns {
+        for row in db.iterator_cf(db.cf_handle(&column).unwrap(), IteratorMode::Start) {
+            let (key, value) = row.unwrap();
+            rows.push((column.clone(), key.into_vec(), value.into_vec()));
+        }
+    }
+    rows
+}
+
+/// Text as text, everything else in hex.
+fn shown(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() || c == ' ') => text.to_owned(),
+        _ => HEXLOWER.encode(bytes),
+    }
+}
+
+fn mask(text: &str, random: &[u8]) -> String {
+    text.replace(&HEXLOWER.encode(random), &format!("<{} random>", random.len()))
+}
+
+#[test]
+fn every_column_byte_for_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let answered = write(&path);
+    let rows = rows(&path);
+    let one = |column: &str| {
+        let mut of = rows.iter().filter(|row| row.0 == column);
+        let row = of.next().unwrap_or_else(|| panic!("a row in {column}"));
+        assert!(of.next().is_none(), "one row in {column}");
+        row
+    };
+
+    // What is random, taken apart.
+    let segment = one("segment");
+    check_segment(&segment.1, &segment.2);
+    let chunk = one("chunk");
+    let plain = open_chunk(&chunk.1, &chunk.2);
+    check_chunk(&plain, &segment.1, &answered);
+    let salt = one("audit-salt");
+    assert_eq!(salt.2.len(), 16);
+    let mut digest = Hmac::<Sha256>::new_from_slice(&salt.2).unwrap();
+    digest.update(&answered);
+    let digest = digest.finalize().into_bytes();
+
+    let mut text = String::from("# column key value; `tests/durable/format.rs` says what this is.\n");
+    for (column, key, value) in &rows {
+        let value = match column.as_str() {
+            "segment" | "chunk" => format!("<{} bytes>", value.len()),
+            _ => shown(value),
+        };
+        let line = format!("{column} {} {value}", shown(key));
+        let line = line.replace(concat!("\"program\":\"", env!("CARGO_PKG_VERSION")), "\"program\":\"<version>");
+        let line = [&segment.1[..], &salt.2, &digest].iter().fold(line, |line, random| mask(&line, random));
+        writeln!(text, "{line}").unwrap();
+    }
+    let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/durable/format.txt");
+    if std::env::var_os("CLOISON_PIN_FORMAT").is_some() {
+        std::fs::write(&pinned, &text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&pinned).unwrap();
+    for (found, expected) in text.lines().zip(expected.lines()) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(text.lines().count(), expected.lines().count());
+    // No column without a row: a new one has to be pinned too.
+    let columns = DB::list_cf(&Options::default(), &path).unwrap();
+    for column in columns.iter().filter(|column| *column != "default") {
+        assert!(rows.iter().any(|row| row.0 == *column), "column {column} has no row here");
+    }
+}
+
+/// Reads off the front.
+fn take<'a>(bytes: &mut &'a [u8], n: usize) -> &'a [u8] {
+    let (head, tail) = bytes.split_at(n);
+    *bytes = tail;
+    head
+}
+
+fn field<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
+    let len = u16::from_be_bytes(take(bytes, 2).try_into().unwrap());
+    take(bytes, len.into())
+}
+
+/// format ‖ id ‖ sector ‖ opened-at ‖ commitment ‖ 1 ‖ suite ‖ LP(key id) ‖ LP(enc) ‖ LP(ct) ‖ signature
+fn check_segment(key: &[u8], record: &[u8]) {
+    let mut r = record;
+    assert_eq!(take(&mut r, 1), [1]);
+    assert_eq!(take(&mut r, 16), key);
+    assert_eq!(take(&mut r, 16), HEXLOWER.decode(b"62484e22a6a54de1ba25cb1b7c55c4b8").unwrap());
+    assert_eq!(take(&mut r, 8), now().as_second().to_be_bytes());
+    take(&mut r, 32);
+    assert_eq!(take(&mut r, 2), [1, 1], "one recipient, suite 1");
+    assert_eq!(field(&mut r), b"court-2026");
+    assert_eq!(field(&mut r).len(), 32, "an X25519 point");
+    assert_eq!(field(&mut r).len(), 48, "a data key and its tag");
+    assert_eq!(r.len(), 64);
+    let signed = [b"cloison/v1/segment-signature", &record[..record.len() - 64]].concat();
+    let signature = Signature::from_bytes(r.try_into().unwrap());
+    SigningKey::from_bytes(&[7; 32]).verifying_key().verify_strict(&signed, &signature).unwrap();
+}
+
+/// format ‖ version ‖ nonce(24) ‖ XChaCha20-Poly1305(K_store, nonce, plaintext, aad = row key)
+fn open_chunk(key: &[u8], row: &[u8]) -> Vec<u8> {
+    let mut k_store = [0; 32];
+    let (prk, _) = Hkdf::<Sha256>::extract(Some(b"cloison/v1/extract/store"), &[5; 32]);
+    Hkdf::<Sha256>::from_prk(&prk).unwrap().expand(b"cloison/v1/store", &mut k_store).unwrap();
+    let mut r = row;
+    assert_eq!(take(&mut r, 5), [1, 0, 0, 0, 1], "format 1, store key version 1");
+    let nonce = XNonce::try_from(take(&mut r, 24)).unwrap();
+    let cipher = XChaCha20Poly1305::new(&CipherKey::from(k_store));
+    cipher.decrypt(&nonce, Sealed { msg: r, aad: key }).unwrap()
+}
+
+/// format ‖ segment id ‖ LP(controller) ‖ LP(purpose) ‖ LP(period) ‖ count ‖ [P ‖ nonce ‖ LP(ciphertext)]…
+fn check_chunk(plain: &[u8], segment: &[u8], answered: &[u8]) {
+    let mut r = plain;
+    assert_eq!(take(&mut r, 1), [1]);
+    assert_eq!(take(&mut r, 16), segment);
+    assert_eq!([field(&mut r), field(&mut r), field(&mut r)], [&b"cnss"[..], b"billing", b"2026-11"]);
+    assert_eq!(take(&mut r, 4), [0, 0, 0, 2]);
+    let mut wanted: Vec<&[u8]> = answered.chunks(16).collect();
+    // Place in the request → counter in the nonce; the length tells which of the two identifiers it is.
+    let places: Vec<_> = wanted.iter().zip([(0u32, 6), (1, 8)]).map(|(p, place)| (p.to_vec(), place)).collect();
+    wanted.sort_unstable();
+    for pseudonym in wanted {
+        assert_eq!(take(&mut r, 16), pseudonym);
+        let (counter, len) = places.iter().find(|(p, _)| p == pseudonym).unwrap().1;
+        assert_eq!(take(&mut r, 12)[8..], counter.to_be_bytes());
+        assert_eq!(field(&mut r).len(), 2 + 4 + 2 + len + 4 + 16, "LP(scheme), LP(value), day, tag");
+    }
+    assert!(r.is_empty());
+}

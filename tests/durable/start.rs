@@ -1,0 +1,262 @@
+//! What a vault refuses to start on, and what a start that fails leaves behind.
+
+use std::fs;
+use std::path::Path;
+
+use cloison::clock::FixedClock;
+use cloison::keys::{Key, StoreSecret};
+use cloison::reidentify::reveal::Item;
+use cloison::store::{Store, StoreError};
+use cloison::tokenize::Wish;
+use cloison::vault::{StartError, Vault};
+use rocksdb::{DB, Options};
+use std::sync::Arc;
+
+use super::world::{CALLERS, World, advance, card, copy, dawn, register, reveal, tokenize, tokenize_with};
+
+fn columns(path: &Path) -> Vec<String> {
+    DB::list_cf(&Options::default(), path).unwrap()
+}
+
+fn raw(path: &Path) -> DB {
+    DB::open_cf(&Options::default(), path, columns(path)).unwrap()
+}
+
+#[test]
+fn a_store_has_one_owner_and_one_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = Store::open(&path, "durable/vault").unwrap();
+    assert!(matches!(Store::open(&path, "durable/vault"), Err(StoreError::InUse(_))));
+    drop(store);
+    for other in ["other/vault", "durable/node/court"] {
+        match Store::open(&path, other) {
+            Err(StoreError::Foreign { found, wanted, .. }) => {
+                assert_eq!((found.as_str(), wanted.as_str()), ("durable/vault", other));
+            }
+            _ => panic!("a foreign store was opened"),
+        }
+    }
+    Store::open(&path, "durable/vault").unwrap();
+}
+
+#[test]
+fn another_format_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    drop(Store::open(&path, "durable/vault").unwrap());
+    for format in [0u32, 2, u32::MAX] {
+        let db = raw(&path);
+        db.put_cf(db.cf_handle("state-meta").unwrap(), b"format", format.to_be_bytes()).unwrap();
+        drop(db);
+        match Store::open(&path, "durable/vault") {
+            Err(StoreError::Format { found, .. }) => assert_eq!(found, format),
+            _ => panic!("another format was opened"),
+        }
+        let db = raw(&path);
+        let found = db.get_cf(db.cf_handle("state-meta").unwrap(), b"format").unwrap().unwrap();
+        assert_eq!(found, format.to_be_bytes());
+    }
+}
+
+/// A later version may have columns that this one does not know.
+#[test]
+fn unknown_columns_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    drop(Store::open(&path, "durable/vault").unwrap());
+    let mut db = raw(&path);
+    db.create_cf("state-links", &Options::default()).unwrap();
+    drop(db);
+    match Store::open(&path, "durable/vault") {
+        Err(StoreError::Columns { found, .. }) => assert_eq!(found, ["state-links"]),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("a store with unknown columns was opened"),
+    }
+}
+
+/// Somebody else's database is not made ours because it has no owner written in it.
+#[test]
+fn a_database_of_another_program_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    let db = DB::open(&options, &path).unwrap();
+    db.put(b"theirs", b"1").unwrap();
+    drop(db);
+    assert!(matches!(Store::open(&path, "durable/vault"), Err(StoreError::Foreign { .. })));
+    assert_eq!(columns(&path), ["default"], "and nothing was added to it");
+}
+
+/// A kill during the very first start leaves some of the columns: the next start goes on from there.
+#[test]
+fn a_half_made_store_is_completed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    drop(DB::open_cf(&options, &path, ["default", "chunk", "segment"]).unwrap());
+    drop(Store::open(&path, "durable/vault").unwrap());
+    Store::open(&path, "durable/vault").unwrap();
+}
+
+/// A store that has lost what says whose it is, but not the rest, is not taken for a new one.
+#[test]
+fn a_store_without_its_owner_is_damaged() {
+    let world = World::new();
+    drop(world.open());
+    let db = raw(&world.store());
+    for key in [&b"format"[..], b"owner"] {
+        db.delete_cf(db.cf_handle("state-meta").unwrap(), key).unwrap();
+    }
+    drop(db);
+    assert!(matches!(Store::open(&world.store(), "durable/vault"), Err(StoreError::Corrupt("state-meta"))));
+}
+
+/// "In use" is said of nothing but a store in use.
+#[test]
+fn a_damaged_block_is_not_called_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a-locked-block");
+    drop(Store::open(&path, "durable/vault").unwrap());
+    fs::write(path.join("CURRENT"), "MANIFEST-999999\n").unwrap();
+    match Store::open(&path, "durable/vault") {
+        Err(StoreError::Engine { .. }) => {}
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("opened"),
+    }
+}
+
+/// A start that fails late (here: with another storage secret) has changed nothing: neither the register in force nor
+/// numbers nor epochs.
+#[test]
+fn a_failed_start_changes_nothing() {
+    let world = World::new();
+    let vault = world.open();
+    tokenize(&vault, CALLERS[0], &[card(1)]).unwrap();
+    drop(vault);
+    let before = everything(&world.store());
+    let mut secrets = world.secrets();
+    secrets.store = vec![(1, StoreSecret(Key::take(&mut [7; 32])))];
+    let mut newer = register();
+    newer.version += 1;
+    let clock = Arc::new(FixedClock::at(dawn()));
+    let failed = Vault::open(&world.store(), newer, secrets, &[], clock, &|_, _| {}, Box::new(|_| {}));
+    assert!(matches!(failed, Err(StartError::Chunk { .. })));
+    assert!(before == everything(&world.store()), "nothing was changed in the store");
+    // In particular the register that was in force may still be started with.
+    world.open();
+}
+
+fn everything(path: &Path) -> Vec<(String, Vec<u8>, Vec<u8>)> {
+    let db = raw(path);
+    let mut rows = vec![];
+    for column in columns(path) {
+        for row in db.iterator_cf(db.cf_handle(&column).unwrap(), rocksdb::IteratorMode::Start) {
+            let (key, value) = row.unwrap();
+            rows.push((column.clone(), key.into_vec(), value.into_vec()));
+        }
+    }
+    rows
+}
+
+/// Of an epoch with a secret of its own nothing is left once that secret is destroyed; and no later secret takes its number,
+/// or the old epoch would come back with another key, and two epochs would share what is destroyed together.
+#[test]
+fn the_number_of_a_destroyed_secret_is_never_used_again() {
+    let world = World::new();
+    let vault = world.open();
+    tokenize(&vault, CALLERS[0], &[card(1)]).unwrap();
+    let own = advance(&vault, "health", true).last().unwrap().secret_version;
+    tokenize(&vault, CALLERS[0], &[card(1)]).unwrap();
+    let shared = advance(&vault, "health", false).last().unwrap().secret_version;
+    assert_ne!(own, shared);
+    drop(vault);
+    fs::remove_file(world.home.path().join(format!("sector/{own}.secret"))).unwrap();
+
+    let vault = world.open();
+    assert!(vault.sector("health").unwrap().epochs()[1].key.is_none(), "the epoch is gone");
+    let next = advance(&vault, "tax", true).last().unwrap().secret_version;
+    assert_ne!(next, own);
+    drop(vault);
+    let vault = world.open();
+    assert!(vault.sector("health").unwrap().epochs()[1].key.is_none(), "and stays gone");
+}
+
+/// Whose previous epoch was destroyed still gets the present one's pseudonyms, also where it asks for both.
+#[test]
+fn a_destroyed_epoch_is_no_longer_answered_beside_the_next() {
+    let world = World::new();
+    let vault = world.open();
+    let own = advance(&vault, "health", true).last().unwrap().secret_version;
+    advance(&vault, "health", false);
+    let both = Wish { previous: true, ..Wish::default() };
+    assert!(tokenize_with(&vault, CALLERS[0], &both, &[card(1)]).unwrap().previous.is_some());
+    drop(vault);
+    fs::remove_file(world.home.path().join(format!("sector/{own}.secret"))).unwrap();
+    let vault = world.open();
+    let answer = tokenize_with(&vault, CALLERS[0], &both, &[card(1)]).unwrap();
+    assert!(answer.previous.is_none());
+    assert_eq!(answer.domain.epoch, 3);
+}
+
+/// A segment has counters for 2³² mappings: a batch that finds too few left gets a segment that has enough, and both open.
+#[test]
+fn a_segment_without_counters_is_replaced() {
+    let world = World::new();
+    let vault = world.open();
+    let node = world.node();
+    let mut answer = tokenize(&vault, CALLERS[0], &[card(1)]).unwrap();
+    let signer = world.secrets().segment;
+    let present = || vault.sector("health").unwrap().segment(vault.register(), &signer, dawn()).unwrap();
+    let first = present();
+    first.reserve((1 << 32) - 5).unwrap();
+    answer.pseudonyms.extend(tokenize(&vault, CALLERS[0], &[card(2), card(3)]).unwrap().pseudonyms);
+    assert_eq!(present().id(), first.id(), "two fit");
+    answer.pseudonyms.extend(tokenize(&vault, CALLERS[0], &[card(4), card(5), card(6)]).unwrap().pseudonyms);
+    assert_ne!(present().id(), first.id(), "three more do not");
+    let texts: Vec<_> = answer.pseudonyms.iter().map(|pseudonym| answer.writer.text(pseudonym)).collect();
+    for (item, person) in reveal(&vault, &node, "health", &texts).iter().zip(1..) {
+        let Item::Identifier { value, .. } = item else { panic!("{item:?}") };
+        assert_eq!(*value.0, card(person));
+    }
+}
+
+/// A sector secret that a kill left half written does not stand in the way of the next start.
+#[test]
+fn a_half_written_secret_is_not_in_the_way() {
+    let world = World::new();
+    drop(world.open());
+    let shelf = world.home.path().join("sector");
+    let complete = fs::read(shelf.join("1.secret")).unwrap();
+    // What `write_private` has on disk before it gives the file its name.
+    let vault = world.open();
+    advance(&vault, "health", true);
+    drop(vault);
+    let names: Vec<_> =
+        fs::read_dir(&shelf).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), 2, "nothing but the two versions is left: {names:?}");
+    fs::write(shelf.join(".3.secret.new"), &complete[..20]).unwrap();
+    let vault = world.open();
+    assert_eq!(advance(&vault, "health", true).last().unwrap().secret_version, 3);
+    drop(vault);
+    world.open();
+}
+
+/// Two copies of one store answer alike: a restored copy repeats the same pseudonyms.
+#[test]
+fn a_copy_answers_the_same() {
+    let world = World::new();
+    let vault = world.open();
+    let items: Vec<_> = (0..600).map(card).collect();
+    let before = tokenize(&vault, CALLERS[0], &items).unwrap().pseudonyms;
+    drop(vault);
+    let twin = World::new();
+    copy(&world.store(), &twin.store());
+    let vault = twin.open();
+    assert_eq!(vault.index().len(), 600);
+    assert_eq!(tokenize(&vault, CALLERS[0], &items).unwrap().pseudonyms, before);
+    assert_eq!(vault.index().len(), 600);
+}

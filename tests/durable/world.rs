@@ -1,0 +1,371 @@
+//! A deployment on disk, and a vault and a node in this process that run on it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use cloison::access::{self, TokenizePermit};
+use cloison::cli::init::register_text::{
+    APPROVERS, AUTHORITY, AUTHORITY_KEY, Client, Facts, OFFICER, OPERATOR, Organisation, Scheme, Sector,
+};
+use cloison::cli::init::{Place, Plan, make};
+use cloison::clock::{Clock, FixedClock};
+use cloison::code::Code;
+use cloison::config::{NodeConfig, VaultConfig};
+use cloison::epoch::{self, EpochView};
+use cloison::jws;
+use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
+use cloison::keys::shelf::{SecretFolder, read_versions};
+use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreKey, StoreSecret};
+use cloison::node::{Node, NodeParts};
+use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
+use cloison::register::{self, Id, Register, SpkiDigest};
+use cloison::reidentify::release::release;
+use cloison::reidentify::reveal::{self, Item, VaultLink};
+use cloison::reidentify::{Asked, Release, ReleaseRequest};
+use cloison::seal::chunk::ChunkCipher;
+use cloison::seal::segment::AuthorityPrivateKey;
+use cloison::store::StoreError;
+use cloison::tokenize::{self, Answer, Wish};
+use cloison::vault::{StartError, Vault, VaultSecrets};
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+
+const AMPLE: (u64, u64) = (1_000_000_000, 1_000_000_000_000);
+
+const fn organisation(id: &'static str) -> Organisation {
+    Organisation { id, name: id, items_per_second: AMPLE.0, items_per_day: AMPLE.1 }
+}
+
+const fn sector(
+    name: &'static str,
+    tag: &'static str,
+    granularity: &'static str,
+    text_form: &'static str,
+    purposes: &'static [&'static str],
+) -> Sector {
+    Sector {
+        name,
+        tag,
+        granularity,
+        text_form,
+        reversible: true,
+        schemes: &["cnie", "idcs"],
+        purposes,
+        retention_years: 10,
+        controller: "A controller, Rabat",
+        purpose: "A purpose",
+        persons: "Persons",
+        data: "Data",
+    }
+}
+
+/// Each granularity and each text form once, and a sector that stores nothing.
+pub static FACTS: Facts = Facts {
+    organisations: &[
+        organisation("cnss"),
+        organisation("clinic"),
+        organisation("dgi"),
+        organisation("commune"),
+        organisation("rsu"),
+        organisation("school"),
+        organisation("lab"),
+    ],
+    purposes: &[("billing", "B"), ("assessment", "A"), ("aid", "D"), ("control", "C"), ("research", "R")],
+    schemes: &[
+        Scheme { id: "cnie", pattern: "[A-Z]{1,2}[0-9]{1,7}", separators: " -", comment: "Card" },
+        Scheme { id: "idcs", pattern: "[0-9]{10}", separators: " -", comment: "Number" },
+    ],
+    sectors: &[
+        sector("health", "sante", "{}", "bech32m", &["billing"]),
+        sector("tax", "impot", "{ controller = true }", "bech32m", &["assessment"]),
+        sector("social", "social", "{ purpose = true }", "uuid", &["aid", "control"]),
+        sector("school", "ecole", "{ period = \"month\" }", "hex", &["aid"]),
+        Sector {
+            reversible: false,
+            ..sector("study", "etude", "{ controller = true, purpose = true, period = \"year\" }", "hex", &["research"])
+        },
+    ],
+    clients: &[
+        Client { id: "cnss-health", organisation: "cnss", sectors: &["health"], purposes: &["billing"] },
+        Client { id: "clinic-health", organisation: "clinic", sectors: &["health"], purposes: &["billing"] },
+        Client { id: "dgi-tax", organisation: "dgi", sectors: &["tax"], purposes: &["assessment"] },
+        Client { id: "commune-tax", organisation: "commune", sectors: &["tax"], purposes: &["assessment"] },
+        Client { id: "rsu-social", organisation: "rsu", sectors: &["social"], purposes: &["aid", "control"] },
+        Client { id: "school", organisation: "school", sectors: &["school"], purposes: &["aid"] },
+        Client { id: "lab-study", organisation: "lab", sectors: &["study"], purposes: &["research"] },
+    ],
+};
+
+/// Who sends a batch, where to, what for.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    pub client: &'static str,
+    pub sector: &'static str,
+    pub purpose: &'static str,
+}
+
+/// Every way to ask that the register allows.
+pub const CALLERS: [Caller; 8] = [
+    Caller { client: "cnss-health", sector: "health", purpose: "billing" },
+    Caller { client: "clinic-health", sector: "health", purpose: "billing" },
+    Caller { client: "dgi-tax", sector: "tax", purpose: "assessment" },
+    Caller { client: "commune-tax", sector: "tax", purpose: "assessment" },
+    Caller { client: "rsu-social", sector: "social", purpose: "aid" },
+    Caller { client: "rsu-social", sector: "social", purpose: "control" },
+    Caller { client: "school", sector: "school", purpose: "aid" },
+    Caller { client: "lab-study", sector: "study", purpose: "research" },
+];
+
+/// The instant at which every world begins.
+pub fn dawn() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+/// Configuration, keys and register, as `init` makes them. Made once; nothing in it changes.
+pub fn deployment() -> &'static Path {
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = Plan {
+            deployment: "durable".into(),
+            facts: &FACTS,
+            vault: Place::new(vec![], [7443, 7444, 7445]),
+            node: Place::new(vec![], [7542, 7543, 7545]),
+            years: 1,
+            example: false,
+        };
+        make(&folder.path().join("home"), &plan).unwrap();
+        folder
+    });
+    // A static is never dropped; whoever ends last removes it.
+    static CLEAR: OnceLock<()> = OnceLock::new();
+    CLEAR.get_or_init(|| {
+        extern "C" fn clear() {
+            let _ = fs::remove_dir_all(deployment().parent().unwrap());
+        }
+        // SAFETY: `clear` needs nothing that is gone when the process ends.
+        unsafe { libc::atexit(clear) };
+    });
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    HOME.get_or_init(|| made.path().join("home"))
+}
+
+/// A store, a shelf of sector secrets and a clock of their own, on the keys of the one deployment.
+pub struct World {
+    pub home: TempDir,
+    pub clock: Arc<FixedClock>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        copy(&deployment().join("secrets/vault/sector"), &home.path().join("sector"));
+        Self { home, clock: Arc::new(FixedClock::at(dawn())) }
+    }
+
+    /// The vault's store.
+    pub fn store(&self) -> PathBuf {
+        self.home.path().join("vault")
+    }
+
+    pub fn secrets(&self) -> VaultSecrets {
+        let files = VaultConfig::load(&deployment().join("vault.toml")).unwrap().secrets;
+        VaultSecrets {
+            identity: IdentitySecret(read_secret(&files.identity, SecretKind::Identity).unwrap()),
+            audit: AuditSecret(read_secret(&files.audit, SecretKind::Audit).unwrap()),
+            store: read_versions(&files.store, SecretKind::Store)
+                .unwrap()
+                .into_iter()
+                .map(|(version, key)| (version, StoreSecret(key)))
+                .collect(),
+            sector: Box::new(SecretFolder(self.home.path().join("sector"))),
+            segment: read_signing_key(&files.segment).unwrap(),
+        }
+    }
+
+    pub fn open(&self) -> Vault {
+        self.try_open().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub fn try_open(&self) -> Result<Vault, StartError> {
+        self.open_with(register(), Box::new(|error| panic!("{error}")))
+    }
+
+    pub fn open_with(
+        &self,
+        register: Register,
+        poisoned: Box<dyn FnOnce(&StoreError) + Send>,
+    ) -> Result<Vault, StartError> {
+        Vault::open(&self.store(), register, self.secrets(), &[], self.clock.clone(), &|_, _| {}, poisoned)
+    }
+
+    pub fn node(&self) -> Node {
+        let config = NodeConfig::load(&deployment().join("node.toml")).unwrap();
+        let scalar = read_secret(&config.keys[0].file, SecretKind::Authority).unwrap();
+        let parts = NodeParts {
+            register: register(),
+            authority: id(AUTHORITY),
+            keys: vec![AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY)],
+            segment_keys: config.segment_keys,
+            audit: AuditSecret(read_secret(&config.audit, SecretKind::Audit).unwrap()),
+        };
+        Node::open(
+            &self.home.path().join("node"),
+            parts,
+            self.clock.clone(),
+            Box::new(|error| panic!("{error}")),
+        )
+        .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The vault's outer cipher, to look into its chunks from outside.
+    pub fn cipher(&self) -> ChunkCipher {
+        ChunkCipher::new(self.secrets().store.iter().map(|(version, secret)| (*version, StoreKey::new(secret))))
+    }
+
+    /// Moves the clock on.
+    pub fn later(&self, time: SignedDuration) {
+        self.clock.set(self.clock.now().checked_add(time).unwrap());
+    }
+}
+
+pub fn id(text: &str) -> Id {
+    Id::parse(text).unwrap()
+}
+
+/// The register, verified as at every start.
+pub fn register() -> Register {
+    let files = VaultConfig::load(&deployment().join("vault.toml")).unwrap().register;
+    register::open(&files.file, &files.signatures, &files.pins).unwrap()
+}
+
+pub fn client_key(register: &Register, client: &str) -> SpkiDigest {
+    *register.clients.iter().find(|(_, known)| known.id.as_str() == client).unwrap().0
+}
+
+pub fn permit(vault: &Vault, caller: Caller, scheme: &str) -> TokenizePermit {
+    let peer = client_key(vault.register(), caller.client);
+    access::tokenize(vault, peer, caller.sector, scheme, Some(caller.purpose)).unwrap()
+}
+
+/// One batch, to the end: the answer comes when it is durable.
+pub fn tokenize(vault: &Vault, caller: Caller, items: &[String]) -> Result<Answer, Code> {
+    tokenize_with(vault, caller, &Wish::default(), items)
+}
+
+pub fn tokenize_with(vault: &Vault, caller: Caller, wish: &Wish, items: &[String]) -> Result<Answer, Code> {
+    let permit = permit(vault, caller, "cnie");
+    let items: Vec<_> = items.iter().map(|item| Ok(item.as_str())).collect();
+    let (answer, job) = tokenize::prepare(vault, &permit, wish, items.into_iter()).map_err(|refusal| refusal.code)?;
+    vault.committer().submit(job)?.wait()?;
+    Ok(answer)
+}
+
+pub fn advance(vault: &Vault, sector: &str, own_secret: bool) -> Vec<EpochView> {
+    let operators = &vault.register().operators;
+    let peer = *operators.iter().find(|(_, id)| id.as_str() == OPERATOR).unwrap().0;
+    let permit = access::operator(vault.register(), peer).unwrap();
+    epoch::advance(vault, &permit, sector, own_secret).unwrap()
+}
+
+/// An order of the court over `scope`, signed by a judge and a prosecutor, valid for a day from now.
+pub fn order(now: Timestamp, sector: &str, scope: Scope, basis: Basis) -> String {
+    let payload = Payload {
+        aud: id("durable"),
+        id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        authority: id(AUTHORITY),
+        basis,
+        case: "RABAT/2026/1".into(),
+        purpose: id("investigation"),
+        sectors: vec![sector.into()],
+        scope,
+        not_before: now,
+        not_after: now + SignedDuration::from_hours(24),
+        officers: vec![id(OFFICER)],
+    };
+    [APPROVERS[0].id, APPROVERS[2].id].iter().fold(jws::draft(&payload.write().unwrap()), |text, approver| {
+        jws::add_signature(&text, ORDER_TYP, approver, &person(approver)).unwrap()
+    })
+}
+
+/// An order that lists exactly these.
+pub fn order_for(now: Timestamp, sector: &str, pseudonyms: &[String]) -> String {
+    order(now, sector, Scope::Listed([(sector.to_owned(), pseudonyms.to_vec())].into()), Basis::Judicial)
+}
+
+/// An order for any `limit` pseudonyms of the sector.
+pub fn order_at_most(now: Timestamp, sector: &str, limit: u64) -> String {
+    order(now, sector, Scope::AtMost(limit), Basis::Statutory { article: "Loi 43-05, art. 19".into() })
+}
+
+fn person(id: &str) -> ed25519_dalek::SigningKey {
+    read_signing_key(&deployment().join(format!("secrets/people/{id}.pem"))).unwrap()
+}
+
+/// What the officer sends: the order, and a fresh signed request for these pseudonyms.
+pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -> Asked {
+    let request = NewRequest {
+        deployment: &id("durable"),
+        order: &order::digest_of(order).unwrap(),
+        id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        sector,
+        list: &order::list_digest(pseudonyms).unwrap(),
+        time: now,
+    };
+    Asked {
+        order: order.to_owned(),
+        request: order::sign_request(&request, &id(OFFICER), &person(OFFICER)).unwrap(),
+        sector: sector.into(),
+        pseudonyms: pseudonyms.to_vec(),
+    }
+}
+
+/// Asks the vault as the authority's node does.
+pub fn release_of(vault: &Vault, asked: &Asked) -> Result<Release, order::Refusal> {
+    let node = vault.register().authorities[&id(AUTHORITY)].node;
+    let permit = access::node(vault.register(), node).unwrap();
+    let digest = data_encoding::HEXLOWER.encode(&vault.register().digest);
+    release(vault, &permit, &ReleaseRequest { register: digest, asked: asked.clone() })
+}
+
+/// The way from the node to the vault, without the wire.
+pub struct Link<'a>(pub &'a Vault);
+
+impl VaultLink for Link<'_> {
+    fn release(&self, request: &ReleaseRequest) -> Result<Release, order::Refusal> {
+        release_of(self.0, &request.asked)
+    }
+}
+
+/// Opens pseudonyms by the whole road: order, node, vault, node.
+pub fn reveal(vault: &Vault, node: &Node, sector: &str, pseudonyms: &[String]) -> Vec<Item> {
+    let now = vault.now();
+    let asked = asked(now, &order_for(now, sector, pseudonyms), sector, pseudonyms);
+    let officer = vault.register().authorities[&id(AUTHORITY)].officers[&id(OFFICER)].certificate;
+    let permit = access::officer(node.register(), &id(AUTHORITY), officer).unwrap();
+    reveal::ask(node, &permit, &asked, &Link(vault)).unwrap().items
+}
+
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Whether the longer form was asked for.
+pub fn long() -> bool {
+    std::env::var_os("CLOISON_TEST_LONG").is_some_and(|value| value == "1")
+}
+
+/// Person number `n`: a card number.
+pub fn card(n: u32) -> String {
+    format!("AB{n:06}")
+}
