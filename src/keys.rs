@@ -11,17 +11,17 @@
 //! ```
 
 mod derive;
+pub mod example;
 pub mod file;
 mod mac;
-pub mod example;
 pub mod shelf;
 
 use secrecy::{ExposeSecret, SecretBox};
 use zeroize::Zeroize;
 
 pub use derive::{
-    AuditKey, DomainKey, DomainScope, IdentityKeys, PersonKey, Prf, SectorRootKey, SectorTreeKey, StoreKey, Uti, UtiBatch,
-    UtiSource, authority_key_material, segment_commitment,
+    AuditKey, DomainKey, DomainScope, IdentityKeys, PersonKey, Prf, SectorRootKey, SectorTreeKey, StoreKey, Uti,
+    UtiBatch, UtiSource, authority_key_material, segment_commitment,
 };
 
 /// Length of every root secret and derived key, in bytes.

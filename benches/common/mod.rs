@@ -29,7 +29,7 @@ impl SecretShelf for Memory {
         Ok(vec![(1, SectorSecret(Key::take(&mut [2; 32])))])
     }
 
-    fn create(&self) -> Result<(u32, SectorSecret), FileError> {
+    fn create(&self, _above: u32) -> Result<(u32, SectorSecret), FileError> {
         unreachable!("no bench advances an epoch")
     }
 }

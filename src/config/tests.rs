@@ -98,7 +98,8 @@ fn a_vault_is_read_with_paths_from_its_folder() {
     let limited = VaultConfig::parse(&format!("{}[limits]\nconnections = 7\n", vault()), Path::new("")).unwrap();
     assert_eq!((limited.limits.connections, limited.limits.drain), (7, Duration::from_secs(20)));
     assert_eq!((config.bodies, config.reserve), (128 << 20, 256 << 20));
-    let roomy = vault().replace("[store]\n", "[store]\nreserve-mib = 1000\n").replace("[data]\n", "[data]\nbodies-mib = 17\n");
+    let roomy =
+        vault().replace("[store]\n", "[store]\nreserve-mib = 1000\n").replace("[data]\n", "[data]\nbodies-mib = 17\n");
     let roomy = VaultConfig::parse(&roomy, Path::new("")).unwrap();
     assert_eq!((roomy.bodies, roomy.reserve), (17 << 20, 1000 << 20));
     let cramped = faults(&vault().replace("[data]\n", "[data]\nbodies-mib = 16\n"));

@@ -11,7 +11,10 @@ use super::{body, control, data, node};
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "cloison vault", description = "Sector pseudonyms, epochs, releases. TLS 1.3 with client certificates."),
+    info(
+        title = "cloison vault",
+        description = "Sector pseudonyms, epochs, releases. TLS 1.3 with client certificates."
+    ),
     paths(data::tokenize, control::list_epochs, control::advance_epoch, control::release_mappings)
 )]
 struct VaultApi;
@@ -19,7 +22,10 @@ struct VaultApi;
 /// The authority node's operations.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "cloison authority node", description = "Re-identification under a signed order. TLS 1.3 with client certificates."),
+    info(
+        title = "cloison authority node",
+        description = "Re-identification under a signed order. TLS 1.3 with client certificates."
+    ),
     paths(node::reidentify)
 )]
 struct NodeApi;

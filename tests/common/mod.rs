@@ -39,9 +39,12 @@ use ed25519_dalek::SigningKey;
 use process::Process;
 use serde_json::{Value, json};
 
-#[allow(unused_imports)] // not every test binary needs all of them
+// Not every test binary needs all of them.
+#[allow(unused_imports)]
 pub use people::{now, sign_with, uuid4};
+#[allow(unused_imports)]
 pub use process::{Failed, get as plain_get};
+#[allow(unused_imports)]
 pub use wire::{Reply, Stream, request};
 
 /// The deployment's id.

@@ -48,6 +48,7 @@ impl Acknowledged {
 pub struct Load {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    #[allow(dead_code)] // how often it was turned away: for a look at it by hand
     pub overloaded: Arc<AtomicU64>,
 }
 

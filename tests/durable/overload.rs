@@ -87,7 +87,9 @@ fn what_waits_for_the_writer_is_bounded() {
     );
     let hold = Job {
         mappings: vec![],
-        changes: vec![Box::new(move |_, _| drop(held.recv()))],
+        changes: vec![Box::new(move |_, _| {
+            let _ = held.recv();
+        })],
         count: None,
         log: Logged::Entry(entry, vec![]),
     };

@@ -210,13 +210,8 @@ impl World {
             segment_keys: config.segment_keys,
             audit: AuditSecret(read_secret(&config.audit, SecretKind::Audit).unwrap()),
         };
-        Node::open(
-            &self.home.path().join("node"),
-            parts,
-            self.clock.clone(),
-            Box::new(|error| panic!("{error}")),
-        )
-        .unwrap_or_else(|error| panic!("{error}"))
+        Node::open(&self.home.path().join("node"), parts, self.clock.clone(), Box::new(|error| panic!("{error}")))
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The vault's outer cipher, to look into its chunks from outside.

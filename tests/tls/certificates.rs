@@ -18,7 +18,10 @@ fn assert_refused(server: &Server, config: ClientConfig) {
     let before = server.metric("cloison_handshakes_failed_total{listener=\"data\"}");
     let mut stream = server.connect(config);
     let refused = exchange(&mut stream, REQUEST).unwrap_err();
-    assert!(refused.to_string().contains("alert") || refused.kind() == std::io::ErrorKind::ConnectionReset, "{refused}");
+    assert!(
+        refused.to_string().contains("alert") || refused.kind() == std::io::ErrorKind::ConnectionReset,
+        "{refused}"
+    );
     let failed = || server.metric("cloison_handshakes_failed_total{listener=\"data\"}");
     eventually("counted", || failed() == before + 1);
     server.assert_alive();
@@ -108,7 +111,10 @@ fn a_client_believes_servers_of_its_authority_and_name_only() {
     let mut config = server.pki.client_config("client", server.url());
     config.ca = other.path("ca.pem");
     let refused = Client::new(&config).unwrap().get("/peer", &mut vec![]).unwrap_err();
-    assert!(matches!(&refused, ClientError::Connection { why, .. } if why.contains("invalid peer certificate")), "{refused}");
+    assert!(
+        matches!(&refused, ClientError::Connection { why, .. } if why.contains("invalid peer certificate")),
+        "{refused}"
+    );
     let named = server.pki.client_config("client", server.url().replace("127.0.0.1", "localhost"));
     Client::new(&named).unwrap().get("/peer", &mut vec![]).unwrap();
     let elsewhere = Pki::new();

@@ -129,7 +129,9 @@ fn garbage_and_giants_are_refused() {
     for request in &bad {
         let mut stream = server.settled("client");
         match exchange(&mut stream, request) {
-            Ok((status, _)) => assert!((400..=499).contains(&status), "{status}: {}", &request[..40.min(request.len())]),
+            Ok((status, _)) => {
+                assert!((400..=499).contains(&status), "{status}: {}", &request[..40.min(request.len())])
+            }
             Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{request:?}"),
         }
     }

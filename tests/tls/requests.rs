@@ -105,7 +105,8 @@ fn what_is_too_large_is_told_so() {
     stream.write_all(b"0\r\n\r\n").unwrap();
     assert_eq!(read_answer(&mut stream).unwrap().0, 413);
     // Who waits for leave to send is told without sending anything.
-    let head = format!("POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n", 20 * LIMIT);
+    let head =
+        format!("POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n", 20 * LIMIT);
     assert_eq!(exchange(&mut server.settled("client"), &head).unwrap().0, 413);
 }
 
@@ -148,7 +149,8 @@ fn http2_is_spoken_too() {
         let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
         let (mut sender, connection) = handshake.await.unwrap();
         let connection = tokio::spawn(connection);
-        let ask = |path| hyper::Request::get(format!("https://localhost{path}")).body(axum::body::Body::empty()).unwrap();
+        let ask =
+            |path| hyper::Request::get(format!("https://localhost{path}")).body(axum::body::Body::empty()).unwrap();
         let answer = sender.send_request(ask("/peer")).await.unwrap();
         assert_eq!((answer.version(), answer.status().as_u16()), (hyper::Version::HTTP_2, 200));
         assert_eq!(answer.headers()["cache-control"], "no-store");

@@ -74,7 +74,8 @@ impl Server {
         let thread = std::thread::spawn({
             let (registry, readiness) = (Arc::clone(&registry), Arc::clone(&readiness));
             move || {
-                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+                let runtime =
+                    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
                 runtime.block_on(async {
                     let any = "127.0.0.1:0".parse().unwrap();
                     let data = Listener::bind("data", any, Some(tls), router(), limits).unwrap();

@@ -160,10 +160,9 @@ pub(super) fn prepare(
     let query: Query = body::query(uri)?;
     let batch: Batch<'_> = jws::read_object(bytes).map_err(|error| malformed(&error))?;
     let permit = super::permit(vault, peer, sector, &batch.scheme.0, batch.purpose.as_ref().map(|p| &*p.0))?;
-    let domain = batch.domain.map_or_else(DomainRequest::default, |named| DomainRequest {
-        epoch: named.epoch,
-        period: named.period,
-    });
+    let domain = batch
+        .domain
+        .map_or_else(DomainRequest::default, |named| DomainRequest { epoch: named.epoch, period: named.period });
     let wish = Wish { domain, previous: query.previous };
     Ok(tokenize::prepare(vault, &permit, &wish, batch.identifiers.0.iter().map(|text| Ok(&*text.0)))?)
 }
