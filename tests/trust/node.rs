@@ -80,7 +80,7 @@ fn a_stolen_node_asks_in_vain_for_what_no_officer_asked() {
     // The other doors of the vault are not for it.
     let batch = json!({"scheme": "cnie", "identifiers": [PEOPLE[0].2], "purpose": "billing"});
     let reply = world.post_json("node", Door::Data, &batch_path("health"), &batch);
-    assert_eq!(reply.code(), "unknown-client");
+    assert_eq!(reply.code(), "forbidden");
     let reply = world.post_json("node", Door::Control, "/v1/sectors/health/epochs", &json!({"own_secret": true}));
     assert_eq!(reply.code(), "forbidden");
 
