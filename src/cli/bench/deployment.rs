@@ -35,7 +35,7 @@ static FACTS: Facts = Facts {
         id: "bench",
         name: "Measurement",
         items_per_second: 1_000_000_000,
-        items_per_day: 100_000_000_000_000,
+        items_per_day: 1_000_000_000_000,
     }],
     purposes: &[],
     schemes: &[Scheme {
@@ -66,4 +66,15 @@ pub fn make(folder: &Path) -> Result<SocketAddr, Error> {
     let logs = folder.join("logs");
     std::fs::create_dir(&logs).map_err(|error| Error::file(&logs, &error))?;
     Ok((Ipv4Addr::LOCALHOST, health).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vault_takes_the_register() {
+        let folder = tempfile::tempdir().unwrap();
+        make(&folder.path().join("bench")).unwrap();
+    }
 }
