@@ -199,7 +199,14 @@ impl Running {
         let mut before = Duration::ZERO;
         // Handshakes are over when the clock starts.
         let begin = || {
-            before = process::cpu_when_idle(self.id)?;
+            before = match args.beside {
+                None => process::cpu_when_idle(self.id)?,
+                Some(_) => {
+                    // Never idle then; until the load beside runs evenly.
+                    std::thread::sleep(Duration::from_millis(300));
+                    process::cpu(self.id)?
+                }
+            };
             Ok(())
         };
         let sent = match args.beside {
@@ -237,12 +244,7 @@ impl Running {
         let other = Load { dialect, first: 0, batch, items: u64::MAX / 2, cycle: persons, connections: 1, rate: None };
         std::thread::scope(|scope| {
             let beside = scope.spawn(|| other.run_until(&self.reversible, || Ok(()), &stop));
-            let sent = load.run(target, || {
-                // Never idle here, so `begin` would wait in vain.
-                let _ = begin;
-                std::thread::sleep(Duration::from_millis(300));
-                Ok(())
-            });
+            let sent = load.run(target, begin);
             stop.store(true, Ordering::Relaxed);
             beside.join().expect("no load panics")?;
             sent
