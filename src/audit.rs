@@ -55,7 +55,7 @@ pub enum Event {
         opened: Vec<Opened>,
     },
     /// A batch, or the single-item requests of one client within one commit.
-    Tokenize(Tokenized),
+    Tokenize(Box<Tokenized>),
     /// Requests that were refused as a whole.
     Refuse {
         /// Client, operator, authority or officer id; `unknown` for a certificate that the register does not know.
@@ -81,9 +81,9 @@ pub enum Event {
         own_secret: bool,
     },
     /// The vault released sealed mappings to an authority's node.
-    Release(Reidentified),
+    Release(Box<Reidentified>),
     /// The authority node opened mappings for an officer.
-    Reveal(Reidentified),
+    Reveal(Box<Reidentified>),
 }
 
 /// An epoch that a start opened.

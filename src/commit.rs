@@ -86,6 +86,9 @@ pub enum Logged {
 /// A state change that belongs to a job.
 pub type Change = Box<dyn FnOnce(&Store, &mut Batch) + Send>;
 
+/// Called once when a write failed: the process must end.
+pub type Poisoned = Box<dyn FnOnce(&StoreError) + Send>;
+
 /// What one request wants written.
 pub struct Job {
     /// Mappings to store.
@@ -176,7 +179,7 @@ impl Committer {
         cipher: Option<Arc<ChunkCipher>>,
         sequences: HashMap<PartitionId, u32>,
         clock: Arc<dyn Clock>,
-        poisoned: Box<dyn FnOnce(&StoreError) + Send>,
+        poisoned: Poisoned,
     ) -> Result<Self, StoreError> {
         let (sender, receiver) = sync_channel(QUEUE);
         let clock_mark = Arc::new(AtomicU64::new(store.clock_mark()?.max(0) as u64));
@@ -283,7 +286,7 @@ struct Writer {
     clock_mark: Arc<AtomicU64>,
     /// Weight of the jobs that wait.
     waiting: Arc<AtomicUsize>,
-    poisoned: Option<Box<dyn FnOnce(&StoreError) + Send>>,
+    poisoned: Option<Poisoned>,
 }
 
 impl Drop for Writer {

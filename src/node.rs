@@ -15,7 +15,7 @@ use crate::keys::{AuditKey, AuditSecret};
 use crate::register::{Authority, Id, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::index::Index;
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Batch, Store};
 use crate::vault::{StartError, accept_register};
 
 /// Everything that the node starts with, beside its store.
@@ -53,7 +53,7 @@ impl Node {
         path: &Path,
         parts: NodeParts,
         clock: Arc<dyn Clock>,
-        poisoned: Box<dyn FnOnce(&StoreError) + Send>,
+        poisoned: crate::commit::Poisoned,
     ) -> Result<Self, StartError> {
         let NodeParts { register, authority, keys, segment_keys, audit } = parts;
         let authority = register.authorities.get(&authority).cloned().ok_or(StartError::UnknownAuthority(authority))?;

@@ -1,7 +1,7 @@
 //! Orders: the signed permission to re-identify (design §6; the format for other implementers is in `docs/orders.md`).
 //!
 //! An order is a JSON [`Payload`] signed as JWS by k of n approvers of one authority, from at least two distinct bodies. An
-//! [`ActiveOrder`] exists only because [`check`] made it: everything that text, register and time can tell was found in
+//! [`ActiveOrder`] exists only because [`check()`] made it: everything that text, register and time can tell was found in
 //! order. Revealing takes one by value, so that an unauthorised reveal does not compile:
 //!
 //! ```compile_fail,E0451

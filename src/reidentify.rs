@@ -1,11 +1,11 @@
 //! Re-identification under a signed order: the vault releases sealed mappings, the authority node opens them.
 //!
-//! Both sides make the same checks ([`check`]), each from its own register, its own store and its own clock; neither
+//! Both sides make the same checks (`check`), each from its own register, its own store and its own clock; neither
 //! trusts the other for any of them.
 //!
 //! 1. [`reveal::ask`] (node): checks, then asks the vault.
 //! 2. [`release::release`] (vault): checks again, counts, logs durably, and only then hands out records with their segments.
-//! 3. [`reveal::reveal`] (node): takes the order and the receipt of the node's own entry by value, opens, answers.
+//! 3. `reveal::reveal` (node): takes the order and the receipt of the node's own entry by value, opens, answers.
 
 pub mod release;
 pub mod reveal;

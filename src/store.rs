@@ -432,7 +432,7 @@ impl Store {
     }
 
     /// All rows whose key begins with `prefix`. For columns with few rows a prefix.
-    fn rows(&self, column: Column, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn rows(&self, column: Column, prefix: &[u8]) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
         for row in self.db.iterator_cf(self.column(column), IteratorMode::From(prefix, Direction::Forward)) {
             let (key, value) = row.map_err(|source| self.engine(source))?;
@@ -448,6 +448,9 @@ impl Store {
         StoreError::Engine { path: self.path.clone(), source }
     }
 }
+
+/// Key and value.
+type Row = (Vec<u8>, Vec<u8>);
 
 fn quota_key(organisation: &str, day: u32) -> Vec<u8> {
     [organisation.as_bytes(), &[0], &day.to_be_bytes()].concat()

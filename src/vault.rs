@@ -148,7 +148,7 @@ impl Vault {
         advance: &[String],
         clock: Arc<dyn Clock>,
         progress: Progress<'_>,
-        poisoned: Box<dyn FnOnce(&StoreError) + Send>,
+        poisoned: crate::commit::Poisoned,
     ) -> Result<Self, StartError> {
         let store = Arc::new(Store::open(path, &format!("{}/vault", register.deployment))?);
         let mut batch = Batch::default();

@@ -90,20 +90,18 @@ impl GroupLog {
 
     /// Puts all entries into the batch; their bytes in order.
     pub(super) fn write(self, store: &Store, batch: &mut Batch) -> Vec<Vec<u8>> {
-        let mut index = self.first;
         let mut entries = Vec::with_capacity(self.drafts.len());
-        for draft in self.drafts {
+        for (index, draft) in (self.first..).zip(self.drafts) {
             let (entry, salt, tags) = match draft {
                 Draft::Entry(entry, tags) => (entry, None, tags),
                 Draft::Tokenized { time, mut entry, digest } => {
                     entry.digest = data_encoding::HEXLOWER.encode(&digest.mac.finalize().into_bytes());
-                    (Entry::new(time, Event::Tokenize(*entry)), Some(digest.salt), vec![])
+                    (Entry::new(time, Event::Tokenize(entry)), Some(digest.salt), vec![])
                 }
             };
             let bytes = entry.to_bytes();
             store.put_audit(batch, index, &bytes, salt.as_ref(), &tags);
             entries.push(bytes);
-            index += 1;
         }
         entries
     }

@@ -194,13 +194,13 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// The refusal of a request whose permit was not given.
-fn permit<'a>(
+/// The permit for a batch, or the refusal.
+fn permit(
     vault: &Vault,
     peer: Peer,
     sector: &str,
     scheme: &str,
-    purpose: Option<&'a str>,
+    purpose: Option<&str>,
 ) -> Result<access::TokenizePermit, Problem> {
     access::tokenize(vault, peer.spki, sector, scheme, purpose).map_err(Problem::new)
 }

@@ -12,7 +12,7 @@ use crate::code::Code;
 use crate::jws::{JwsError, Members};
 use crate::register::Id;
 
-/// The payload of an order. As a value it is well formed; whether the register allows it is for [`super::check`] to say.
+/// The payload of an order. As a value it is well formed; whether the register allows it is for [`super::check()`] to say.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Payload {
     /// The deployment's id.

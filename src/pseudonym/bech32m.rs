@@ -4,7 +4,7 @@
 //! tag ‖ "1" ‖ epoch mod 32 (1 character) ‖ pseudonym (26 characters: 128 bits, two zero bits) ‖ checksum (6 characters)
 //! ```
 //!
-//! The checksum is the remainder of a division over GF(2)[x], so it is linear: the checksum of a text is that of the text
+//! The checksum is the remainder of a division over GF(2)\[x\], so it is linear: the checksum of a text is that of the text
 //! with an all-zero pseudonym, xored with one constant for each bit that is set. Both the constants, one table per byte
 //! position, and the characters, one table for each ten bits, are computed at compile time; writing is 32 look-ups.
 //! Reading goes through the `bech32` crate instead, so that the two check each other.

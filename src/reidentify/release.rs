@@ -50,7 +50,7 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
         mappings: vec![],
         changes: vec![change],
         count: None,
-        log: Logged::Entry(Entry::new(now, Event::Release(entry)), counted.tags),
+        log: Logged::Entry(Entry::new(now, Event::Release(Box::new(entry))), counted.tags),
     };
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is released");
     let receipt = vault.committer().submit(job).and_then(crate::commit::Pending::wait).map_err(unavailable)?;

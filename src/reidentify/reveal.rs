@@ -134,7 +134,7 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     };
     let (id, digest) = (order.id(), *order.digest());
     let change: Change = Box::new(move |store, batch| store.put_order_digest(batch, id, &digest));
-    let log = Logged::Entry(Entry::new(now, Event::Reveal(entry)), tags);
+    let log = Logged::Entry(Entry::new(now, Event::Reveal(Box::new(entry))), tags);
     let job = Job { mappings: vec![], changes: vec![change], count: None, log };
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is opened");
     let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;

@@ -44,7 +44,7 @@ impl ChunkCipher {
         Self { current, keys }
     }
 
-    /// Wraps a chunk for the row `row_key`. `plain` is the chunk's plaintext behind [`HEAD`] bytes of room; the row is made
+    /// Wraps a chunk for the row `row_key`. `plain` is the chunk's plaintext behind `HEAD` bytes of room; the row is made
     /// in place.
     pub fn wrap(&self, row_key: &[u8], mut plain: ChunkBuilder) -> Vec<u8> {
         plain.finish();

@@ -54,7 +54,7 @@ impl Quotas {
     /// Takes `items` out of the organisation's quota; the day's count comes back, to be written with the request.
     ///
     /// # Errors
-    /// [`Exceeded`], and nothing is taken then.
+    /// `Exceeded`, and nothing is taken then.
     pub fn take(&self, organisation: &Id, items: u64, now: Timestamp) -> Result<Arc<DayCount>, Exceeded> {
         let Some(bucket) = self.0.get(organisation) else { return Err(Exceeded { retry_after: 86_400 }) };
         let mut bucket = bucket.lock().expect("no panic under this lock");

@@ -169,6 +169,9 @@ impl SectorState {
     }
 }
 
+/// Sectors at run time, by name.
+pub(super) type Sectors = HashMap<String, Arc<SectorState>>;
+
 /// The run-time state of every sector of the register, and the epochs that had to be opened. What the store needs for them
 /// goes into `batch`.
 pub(super) fn load_all(
@@ -178,7 +181,7 @@ pub(super) fn load_all(
     advance: &[String],
     now: Timestamp,
     batch: &mut Batch,
-) -> Result<(HashMap<String, Arc<SectorState>>, Vec<Opened>), StartError> {
+) -> Result<(Sectors, Vec<Opened>), StartError> {
     let numbers: HashMap<_, _> = store.sector_numbers()?.into_iter().collect();
     let used = store.all_epochs()?;
     let mut next_number = numbers.values().max().map_or(0, |n| n + 1);

@@ -264,8 +264,7 @@ fn that_change_what_is_frozen() {
                 let at = text.find("\n[[client]]\nid = \"cnss-health\"").unwrap();
                 let end = at + 1 + text[at + 1..].find("\n[[client]]").unwrap();
                 let text = text[..at].to_owned() + &text[end..];
-                let text = text.replace("parent = \"health\"\n", "").replace("\"health.chu-rabat", "\"chu-rabat");
-                text
+                text.replace("parent = \"health\"\n", "").replace("\"health.chu-rabat", "\"chu-rabat")
             }),
             true,
         ),

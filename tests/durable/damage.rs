@@ -86,7 +86,7 @@ fn holds_nothing(file: &Path) -> bool {
 }
 
 fn newest_log(path: &Path) -> PathBuf {
-    files(path).into_iter().filter(|file| file.extension().is_some_and(|end| end == "log")).next_back().unwrap()
+    files(path).into_iter().rfind(|file| file.extension().is_some_and(|end| end == "log")).unwrap()
 }
 
 /// One flipped byte anywhere: refused, an error when it is read, or it did not matter.

@@ -56,6 +56,7 @@ fn a_stolen_node_asks_in_vain_for_what_no_officer_asked() {
     (over.not_before, over.not_after) =
         (now() - SignedDuration::from_hours(48), now() - SignedDuration::from_hours(24));
     let over = world.sign(&over, QUORUM);
+    #[allow(clippy::type_complexity)] // a table: what, order, request, sector, pseudonyms, code
     let attempts: [(&str, &str, &str, &str, &[String], &str); 13] = [
         ("no request at all", order, "", "health", first, "request-invalid"),
         ("the order for a request", order, order, "health", first, "request-invalid"),
