@@ -47,9 +47,9 @@ def cpu_when_idle(root, patience=300):
     """The same once nothing is left to do: compaction, vacuum, garbage."""
     deadline, before, quiet = time.monotonic() + patience, cpu(root), 0
     while quiet < 4:
-        time.sleep(0.15)
+        time.sleep(0.1)
         now = cpu(root)
-        quiet = quiet + 1 if now - before < 0.003 else 0
+        quiet = quiet + 1 if now - before < 0.002 else 0
         before = now
         if time.monotonic() > deadline:
             raise SystemExit(f"process {root} is still at work after {patience} seconds")
