@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Do what a sector system does
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Identifiers in, pseudonyms out.
+    /// Turn a file of identifiers, one a line, into pseudonyms, one a line
     Tokenize(Tokenize),
 }
 
@@ -124,8 +124,11 @@ impl Totals {
     }
 
     fn summary(&self) -> String {
-        let (items, rejected) = (HumanCount(self.items), HumanCount(self.rejected));
-        format!("{items} identifiers, {rejected} rejected, {} a second", HumanCount(self.rate() as u64))
+        let rejected = match self.rejected {
+            0 => String::new(),
+            rejected => format!(", {} rejected", HumanCount(rejected)),
+        };
+        format!("{} identifiers{rejected}, {} a second", HumanCount(self.items), HumanCount(self.rate() as u64))
     }
 }
 
@@ -190,8 +193,8 @@ fn stopped(done: u64, why: &str) -> Error {
 /// A bar on standard error over `length` bytes, or a counter where the length is not known; nothing unless it is a terminal.
 pub(super) fn progress(length: Option<u64>) -> ProgressBar {
     let (bar, template) = match length {
-        Some(length) => (ProgressBar::new(length), "{bar:40} {percent:>3} %  {msg}  {eta} left"),
-        None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
+        Some(length) => (ProgressBar::new(length), "{prefix}{bar:24} {percent:>3} %  {wide_msg}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {wide_msg}"),
     };
     bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
     bar

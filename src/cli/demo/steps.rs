@@ -143,8 +143,8 @@ impl Demo {
         let length = fs::metadata(self.path("input/cards.txt")).map_or(0, |metadata| metadata.len());
         for (sector, name, purpose) in SECTORS {
             let bar = client::progress(Some(length));
-            let bar =
-                if suffix.is_empty() { bar.with_prefix(sector) } else { bar.with_prefix(format!("{sector} again")) };
+            let again = if suffix.is_empty() { "" } else { "again" };
+            let bar = bar.with_prefix(format!("{sector:<7}{again:<6}"));
             let output = self.path(&format!("output/{sector}{suffix}.txt"));
             let target = (self.client(name)?, client::path(sector, SCHEME, Some(purpose), false));
             let totals = self.send(&target, &self.path("input/cards.txt"), &output, &bar)?;
