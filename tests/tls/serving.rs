@@ -118,11 +118,19 @@ impl Server {
         self.thread.take().unwrap().join().unwrap()
     }
 
-    /// The value of a metric, labels included in its name.
+    /// The value of a metric, labels included in its name. It may have to be waited for: the listener makes its metrics in
+    /// the thread that serves.
     pub fn metric(&self, name: &str) -> u64 {
-        let text = self.registry.render();
-        let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
-        line.unwrap_or_else(|| panic!("no {name} in\n{text}")).rsplit_once(' ').unwrap().1.parse().unwrap()
+        let since = std::time::Instant::now();
+        loop {
+            let text = self.registry.render();
+            let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+            match line {
+                Some(line) => return line.rsplit_once(' ').unwrap().1.parse().unwrap(),
+                None => assert!(since.elapsed().as_secs() < 10, "no {name} in\n{text}"),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     /// What a client's rustls is set up with, by hand.
