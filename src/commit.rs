@@ -11,7 +11,7 @@
 
 mod log;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -26,10 +26,9 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::keys::DomainScope;
 use crate::pseudonym::Pseudonym;
-use crate::seal::chunk::{ChunkBuilder, ChunkCipher, MAX_RECORDS};
-use crate::seal::mapping::{RecordRef, Records};
+use crate::seal::chunk::{ChunkBuilder, ChunkCipher, MAX_RECORDS, RecordRef};
 use crate::seal::segment::{OpenSegment, SegmentId};
-use crate::store::index::{Index, PartitionId};
+use crate::store::index::{AHEAD, Index, Insertions, PartitionId};
 use crate::store::{Batch, ChunkKey, Store, StoreError};
 use log::{GroupLog, Refusals};
 
@@ -45,7 +44,7 @@ const GROUP_RECORDS: usize = 200_000;
 /// How often refusals that were only counted are written down.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Sealed mappings of one batch in one domain.
+/// Sealed mappings of one batch in one domain, sorted within each chunk.
 pub struct NewMappings {
     /// Sector number and epoch.
     pub partition: PartitionId,
@@ -53,8 +52,8 @@ pub struct NewMappings {
     pub scope: Arc<DomainScope>,
     /// The segment they are sealed under.
     pub segment: Arc<OpenSegment>,
-    /// The records.
-    pub records: Records,
+    /// The records: chunks that are full, and a last one that need not be.
+    pub chunks: Vec<ChunkBuilder>,
 }
 
 /// The audit entry of a job.
@@ -103,7 +102,7 @@ pub struct Job {
 
 impl Job {
     fn records(&self) -> usize {
-        self.mappings.iter().map(|new| new.records.len()).sum()
+        self.mappings.iter().flat_map(|new| &new.chunks).map(|chunk| chunk.records().len()).sum()
     }
 
     /// What it counts against [`QUEUE_WEIGHT`].
@@ -349,7 +348,7 @@ impl Writer {
             let items = count.items.load(Ordering::Relaxed);
             self.store.put_quota_used(&mut batch, &count.organisation, count.day, items);
         }
-        self.pack(&mut batch, &mappings, &mut segments);
+        self.pack(&mut batch, mappings, &mut segments);
         let now = self.clock.now();
         let mut log = GroupLog::new(self.next_entry);
         self.refusals.flush(now, last, &mut log);
@@ -380,68 +379,99 @@ impl Writer {
         true
     }
 
-    /// Packs new mappings into chunks, each of one partition, segment and scope.
-    fn pack(&mut self, batch: &mut Batch, mappings: &[NewMappings], segments: &mut Vec<Arc<OpenSegment>>) {
-        let mut groups: BTreeMap<(PartitionId, &SegmentId, &DomainScope), Vec<&NewMappings>> = BTreeMap::new();
+    /// Stores what of the new mappings is not stored yet. Full chunks stay as they come; what came in smaller ones is put
+    /// together, by partition, segment and scope.
+    fn pack(&mut self, batch: &mut Batch, mappings: Vec<NewMappings>, segments: &mut Vec<Arc<OpenSegment>>) {
+        let mut groups: BTreeMap<(PartitionId, SegmentId, Arc<DomainScope>), Group> = BTreeMap::new();
         for new in mappings {
-            groups.entry((new.partition, new.segment.id(), &new.scope)).or_default().push(new);
+            let group = groups.entry((new.partition, *new.segment.id(), new.scope)).or_insert_with(|| Group {
+                segment: new.segment,
+                full: vec![],
+                small: vec![],
+            });
+            for chunk in new.chunks {
+                if chunk.records().len() == MAX_RECORDS { &mut group.full } else { &mut group.small }.push(chunk);
+            }
         }
-        let mut written: HashSet<SegmentId> = HashSet::new();
         for ((partition, id, scope), group) in groups {
-            let runs = self.claim(partition, &group);
-            let segment = &group[0].segment;
-            if !runs.is_empty() && !segment.is_stored() && written.insert(*id) {
-                self.store.put_segment(batch, id, segment.record());
-                segments.push(segment.clone());
+            let chunks = self.claim(partition, &id, &scope, group.full, &group.small);
+            if !chunks.is_empty() && !group.segment.is_stored() {
+                self.store.put_segment(batch, &id, group.segment.record());
+                segments.push(group.segment);
             }
-            for (sequence, run) in runs {
-                self.put_run(batch, ChunkKey { sector: partition.0, epoch: partition.1, sequence }, id, scope, run);
+            let cipher = self.cipher.as_ref().expect("mappings come only where a chunk cipher is");
+            for (sequence, chunk) in chunks {
+                let key = ChunkKey { sector: partition.0, epoch: partition.1, sequence };
+                self.store.put_chunk(batch, key, &cipher.wrap(&key.to_bytes(), chunk));
             }
         }
     }
 
-    /// Enters the group's mappings into the index; what was not there yet comes back in runs, one for each chunk.
-    fn claim<'a>(&mut self, partition: PartitionId, group: &[&'a NewMappings]) -> Vec<(u32, Vec<Claimed<'a>>)> {
-        let next = self.sequences.entry(partition).or_insert(1);
-        // Wrapping around would overwrite the first chunks.
-        let after = |sequence: u32| sequence.checked_add(1).expect("an epoch of a sector has fewer than 2^32 chunks");
-        let mut runs = vec![];
-        let mut run = vec![];
-        self.index.partition(partition).insert_all(|insert| {
-            for new in group {
-                for entry in new.records.entries() {
-                    if insert(entry.pseudonym.as_bytes(), *next) {
-                        run.push((*entry, &new.records));
-                        if run.len() == MAX_RECORDS {
-                            runs.push((*next, std::mem::take(&mut run)));
-                            *next = after(*next);
-                        }
-                    }
-                }
-            }
-        });
-        if !run.is_empty() {
-            runs.push((*next, run));
-            *next = after(*next);
-        }
-        runs
-    }
-
-    fn put_run(
-        &self,
-        batch: &mut Batch,
-        key: ChunkKey,
+    /// Enters mappings into the index; those that were not there yet come back in chunks, each with its sequence.
+    fn claim(
+        &mut self,
+        partition: PartitionId,
         id: &SegmentId,
         scope: &DomainScope,
-        mut run: Vec<Claimed<'_>>,
-    ) {
-        run.sort_unstable_by_key(|(entry, _)| entry.pseudonym);
-        let size = run.iter().map(|(entry, records)| records.get(entry).len()).sum();
-        let mut chunk = ChunkBuilder::new(id, scope, size);
-        run.iter().for_each(|(entry, records)| chunk.push(records.get(entry)));
-        let cipher = self.cipher.as_ref().expect("mappings come only where a chunk cipher is");
-        self.store.put_chunk(batch, key, &cipher.wrap(&key.to_bytes(), chunk));
+        full: Vec<ChunkBuilder>,
+        small: &[ChunkBuilder],
+    ) -> Vec<(u32, ChunkBuilder)> {
+        let next = self.sequences.entry(partition).or_insert(1);
+        let partition = self.index.partition(partition);
+        let mut index = partition.write();
+        let mut chunks = Vec::with_capacity(full.len() + small.len());
+        let mut finish = |chunk, next: &mut u32| {
+            chunks.push((*next, chunk));
+            // Wrapping around would overwrite the first chunks.
+            *next = next.checked_add(1).expect("an epoch of a sector has fewer than 2^32 chunks");
+        };
+        for mut chunk in full {
+            let mut new = [false; MAX_RECORDS];
+            enter(&mut index, chunk.records(), *next, |place| new[place] = true);
+            let mut new = new.iter();
+            chunk.retain(|_| *new.next().expect("no chunk has more records"));
+            if !chunk.records().is_empty() {
+                finish(chunk, next);
+            }
+        }
+        let mut run = Vec::with_capacity(MAX_RECORDS);
+        for chunk in small {
+            if run.len() + chunk.records().len() > MAX_RECORDS {
+                finish(put_together(id, scope, std::mem::take(&mut run)), next);
+            }
+            enter(&mut index, chunk.records(), *next, |place| run.push((chunk, chunk.records()[place])));
+        }
+        if !run.is_empty() {
+            finish(put_together(id, scope, run), next);
+        }
+        chunks
     }
 }
 
-type Claimed<'a> = (RecordRef, &'a Records);
+/// What one group of jobs stores in one partition, segment and scope.
+struct Group {
+    segment: Arc<OpenSegment>,
+    full: Vec<ChunkBuilder>,
+    small: Vec<ChunkBuilder>,
+}
+
+/// Enters records under a chunk's sequence, and says the places of those that were not there yet.
+fn enter(index: &mut Insertions<'_>, records: &[RecordRef], sequence: u32, mut new: impl FnMut(usize)) {
+    for (place, record) in records.iter().enumerate() {
+        if let Some(coming) = records.get(place + AHEAD) {
+            index.prefetch(coming.pseudonym.as_bytes());
+        }
+        if index.insert(record.pseudonym.as_bytes(), sequence) {
+            new(place);
+        }
+    }
+}
+
+/// One chunk of records that lie in several.
+fn put_together(id: &SegmentId, scope: &DomainScope, mut run: Vec<(&ChunkBuilder, RecordRef)>) -> ChunkBuilder {
+    run.sort_unstable_by_key(|(_, record)| record.pseudonym);
+    let bytes = run.iter().map(|(chunk, record)| chunk.record(record).len()).sum();
+    let mut together = ChunkBuilder::new(id, scope, run.len(), bytes);
+    run.iter().for_each(|(chunk, record)| together.push(record.pseudonym, chunk.record(record)));
+    together
+}

@@ -22,7 +22,7 @@ use crate::keys::{
 };
 use crate::register::{Fault, Id, Register};
 use crate::seal::chunk::ChunkCipher;
-use crate::store::index::{Index, PartitionId};
+use crate::store::index::{AHEAD, Index, PartitionId};
 use crate::store::{Batch, Store, StoreError};
 use frozen::Frozen;
 pub use quota::Quotas;
@@ -324,11 +324,14 @@ fn rebuild(
         let chunk = cipher.unwrap(&key.to_bytes(), row).map_err(bad)?;
         let pseudonyms =
             chunk.records().map(|r| r.map(|r| *r.pseudonym.as_bytes())).collect::<Result<Vec<_>, _>>().map_err(bad)?;
-        index.partition((key.sector, key.epoch)).insert_all(|insert| {
-            for pseudonym in &pseudonyms {
-                insert(pseudonym, key.sequence);
+        let partition = index.partition((key.sector, key.epoch));
+        let mut entries = partition.write();
+        for (place, pseudonym) in pseudonyms.iter().enumerate() {
+            if let Some(coming) = pseudonyms.get(place + AHEAD) {
+                entries.prefetch(coming);
             }
-        });
+            entries.insert(pseudonym, key.sequence);
+        }
         let after = key.sequence.checked_add(1).ok_or(StoreError::Corrupt("chunk"))?;
         next.insert((key.sector, key.epoch), after);
         mappings += pseudonyms.len() as u64;

@@ -6,7 +6,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::mac::{Scratch, ShortMac};
+use super::mac::ShortMac;
 use super::{AuditSecret, AuthoritySecret, IdentitySecret, KEY_LEN, Key, SectorSecret, StoreSecret, lp};
 use crate::pseudonym::Pseudonym;
 
@@ -98,20 +98,17 @@ impl IdentityKeys {
 impl UtiSource for IdentityKeys {
     fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>) {
         // LP(scheme) is the same for the whole batch; behind it comes LP(value), whose length has two bytes.
-        let mut head = Vec::with_capacity(4 + batch.scheme.len());
-        lp(&mut head, batch.scheme.as_bytes());
-        let length_at = head.len();
-        head.extend_from_slice(&[0; 2]);
-
+        let mut scheme = Vec::with_capacity(2 + batch.scheme.len());
+        lp(&mut scheme, batch.scheme.as_bytes());
         utis.reserve(batch.ends.len());
-        let mut scratch = Scratch::new();
+        let mut macs = self.uti.batch(Uti);
         let mut start = 0;
         for &end in batch.ends {
             let value = &batch.values[start..end as usize];
             start = end as usize;
-            head[length_at..].copy_from_slice(&(value.len() as u16).to_be_bytes());
-            utis.push(Uti(self.uti.mac([&head, value], &mut scratch)));
+            macs.push([&scheme, &(value.len() as u16).to_be_bytes(), value], utis);
         }
+        macs.finish(utis);
     }
 
     fn person_key(&self, sector: Uuid) -> PersonKey {
@@ -210,8 +207,9 @@ impl DomainKey {
 
     /// The PRF of each UTI, appended in order.
     pub fn prfs(&self, utis: &[Uti], prfs: &mut Vec<Prf>) {
-        let mut scratch = Scratch::new();
-        prfs.extend(utis.iter().map(|uti| Prf(self.mac.mac([&uti.0, &[]], &mut scratch))));
+        let mut macs = self.mac.batch(Prf);
+        utis.iter().for_each(|uti| macs.push([&uti.0, &[], &[]], prfs));
+        macs.finish(prfs);
     }
 
     /// `K_domain`, for the conformance kit.
@@ -234,8 +232,19 @@ impl Prf {
     }
 
     /// `PRF[16..24]`: the person's part of the nonce under which the mapping is sealed.
-    pub fn nonce_part(&self) -> [u8; 8] {
-        self.0[16..24].try_into().expect("8 of 32")
+    pub fn nonce_part(&self) -> NoncePart {
+        NoncePart(self.0[16..24].try_into().expect("8 of 32"))
+    }
+}
+
+/// Eight bytes of a PRF, for nothing but the nonce of a mapping, which is stored beside its ciphertext.
+#[derive(Clone, Copy)]
+pub struct NoncePart([u8; 8]);
+
+impl NoncePart {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
     }
 }
 
