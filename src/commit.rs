@@ -25,11 +25,11 @@ use crate::audit::{AuditReceipt, Entry, Event, Tokenized};
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::keys::DomainScope;
-use crate::pseudonym::Pseudonym;
 use crate::seal::chunk::{ChunkBuilder, ChunkCipher, MAX_RECORDS, RecordRef};
 use crate::seal::segment::{OpenSegment, SegmentId};
 use crate::store::index::{AHEAD, Index, Insertions, PartitionId};
 use crate::store::{Batch, ChunkKey, Store, StoreError};
+pub use log::Answered;
 use log::{GroupLog, Refusals};
 
 /// Jobs that may wait before callers are turned away.
@@ -66,8 +66,8 @@ pub enum Logged {
         time: Timestamp,
         /// What the entry says.
         entry: Box<Tokenized>,
-        /// The pseudonyms answered.
-        answered: Vec<Pseudonym>,
+        /// What was answered.
+        answered: Answered,
     },
     /// A refusal; those of one actor with one code are counted by the second.
     Refused {

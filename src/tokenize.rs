@@ -12,7 +12,7 @@ use crate::access::TokenizePermit;
 use crate::audit::{Domain, Tokenized};
 use crate::clock::day_of;
 use crate::code::Code;
-use crate::commit::{Job, Logged, NewMappings};
+use crate::commit::{Answered, Job, Logged, NewMappings};
 use crate::keys::{NoncePart, Prf, Uti, UtiBatch};
 use crate::pseudonym::{Pseudonym, TextWriter};
 use crate::register::Id;
@@ -297,7 +297,8 @@ fn logged(permit: &TokenizePermit, answer: &Answer, now: Timestamp) -> Logged {
         rejected: answer.errors.len() as u64,
         digest: String::new(),
     };
-    Logged::Tokenized { time: now, entry: Box::new(entry), answered }
+    let items = answer.pseudonyms.len() + answer.errors.len();
+    Logged::Tokenized { time: now, entry: Box::new(entry), answered: Answered::new(items, answered) }
 }
 
 /// The purpose code, or nothing.
