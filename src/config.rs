@@ -16,9 +16,10 @@ use crate::keys::file::{self, FileError};
 use crate::register::read::{At, Faults, Field, Table};
 use crate::register::{Fault, Id, PinnedKey, Pins};
 
+mod memory;
 mod value;
 
-use value::{Address, Base, Bodies, Count, Loopback, Place};
+use value::{Address, Base, Bodies, Count, Loopback, Mebibytes, Place};
 
 /// The most bytes that a configuration file may have.
 const MAX_FILE: usize = 1024 * 1024;
@@ -44,6 +45,8 @@ pub struct VaultConfig {
     /// Free bytes on the store's disk below which batches are refused, so that what was let in, and the log, still find
     /// room. Default 256 MiB.
     pub reserve: u64,
+    /// Bytes of memory for the index of mappings: what is more lies on the disk. Default: half of what this process may have.
+    pub index_memory: u64,
     /// Where the vault's secrets lie.
     pub secrets: SecretFiles,
     /// The register and how it is known to be genuine.
@@ -210,6 +213,7 @@ impl VaultConfig {
                 let reserve = table.or("reserve-mib", Count(256), faults);
                 Some((path?, (reserve?.value.0 as u64) << 20))
             });
+            let index_memory = index(root, faults);
             let secrets = section(root, "secrets", faults, |table, faults| {
                 let identity = table.required::<Place>("identity", faults);
                 let audit = table.required::<Place>("audit", faults);
@@ -235,6 +239,7 @@ impl VaultConfig {
                 bodies: bodies?,
                 reserve: store.as_ref()?.1,
                 store: store?.0.within(folder),
+                index_memory: index_memory?,
                 secrets: secrets?,
                 register: register?,
                 limits: limits?,
@@ -393,6 +398,17 @@ fn client(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Opti
         certificate: certificate?.within(folder),
         key: key?.within(folder),
     })
+}
+
+fn index(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<u64> {
+    if !root.has("index") {
+        root.optional::<bool>("index", faults); // makes the name a known one
+        return Some(memory::half());
+    }
+    let mut table = root.table("index", faults)?;
+    let memory = table.optional::<Mebibytes>("memory-mib", faults);
+    table.finish(faults);
+    Some(memory.map_or_else(memory::half, |at| at.value.0 << 20))
 }
 
 fn limits(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<LimitConfig> {

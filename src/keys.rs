@@ -20,8 +20,8 @@ use secrecy::{ExposeSecret, SecretBox};
 use zeroize::Zeroize;
 
 pub use derive::{
-    AuditKey, DomainKey, DomainScope, IdentityKeys, NoncePart, PersonKey, Prf, SectorRootKey, SectorTreeKey, StoreKey,
-    Uti, UtiBatch, UtiSource, authority_key_material, segment_commitment,
+    AuditKey, DomainKey, DomainScope, IdentityKeys, IndexKey, NoncePart, PersonKey, Prf, SectorRootKey, SectorTreeKey,
+    StoreKey, Uti, UtiBatch, UtiSource, authority_key_material, segment_commitment,
 };
 
 /// Length of every root secret and derived key, in bytes.

@@ -2,7 +2,6 @@
 //!
 //! It holds no pseudonymisation secret and no storage key.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use ed25519_dalek::VerifyingKey;
 
 use crate::audit::Event;
 use crate::clock::Clock;
+use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, Pending};
 use crate::keys::{AuditKey, AuditSecret};
 use crate::register::{Authority, Id, Register};
@@ -67,7 +67,7 @@ impl Node {
         let mut batch = Batch::default();
         accept_register(&store, &register, &mut batch)?;
         let index = Arc::new(Index::default());
-        let committer = Committer::start(store.clone(), index, None, HashMap::new(), clock.clone(), poisoned)?;
+        let committer = Committer::start(store.clone(), index, None, SmallChunks::default(), clock.clone(), poisoned)?;
         let start = Event::Start {
             entity: "node",
             program: env!("CARGO_PKG_VERSION"),

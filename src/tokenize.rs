@@ -217,6 +217,7 @@ fn derive(
 
     let partition = (state.number, epoch.row.epoch);
     let index = vault.index().partition(partition);
+    let generation = index.generation();
     let mut unknown: Vec<Unknown> = Vec::new();
     // Each block's slots are fetched while the next block is hashed.
     let mut fetched: Vec<Prf> = Vec::with_capacity(AHEAD);
@@ -230,6 +231,12 @@ fn derive(
         std::mem::swap(&mut ahead, &mut fetched);
     }
     keep_unknown(&index.read(), &pseudonyms, &mut fetched, &mut unknown);
+    if index.has_below() && !unknown.is_empty() {
+        let misses: Vec<_> = unknown.iter().map(|unknown| *unknown.pseudonym.as_bytes()).collect();
+        let below = index.below(vault.store(), &misses).map_err(internal)?;
+        let mut below = below.into_iter();
+        unknown.retain(|_| below.next().flatten().is_none());
+    }
     if unknown.is_empty() {
         return Ok(pseudonyms);
     }
@@ -256,8 +263,14 @@ fn derive(
         }
         chunks.push(chunk);
     }
-    mappings.push(NewMappings { partition, scope: Arc::new(scoped.scope.clone()), segment: segment.clone(), chunks });
+    let (scope, segment) = (Arc::new(scoped.scope.clone()), segment.clone());
+    mappings.push(NewMappings { partition, scope, segment, chunks, generation });
     Ok(pseudonyms)
+}
+
+fn internal(error: impl std::fmt::Display) -> Code {
+    tracing::error!(%error, "the index on the disk could not be read");
+    Code::Internal
 }
 
 /// A person whose mapping is not stored yet.

@@ -94,7 +94,10 @@ fn one(file: &Path) -> Result<String, String> {
             let register = register::parse(&text).map_err(|faults| listed(file, &faults))?;
             Ok(format!("a register without a fault: {}", summary(&register)))
         }
-        Kind::Vault => signed(&VaultConfig::load(file).map_err(of_config)?.register),
+        Kind::Vault => {
+            let config = VaultConfig::load(file).map_err(of_config)?;
+            Ok(format!("{}; {} MiB for the index", signed(&config.register)?, config.index_memory >> 20))
+        }
         Kind::Node => {
             let config = NodeConfig::load(file).map_err(of_config)?;
             match open(&config.register)?.authorities.contains_key(&config.authority) {

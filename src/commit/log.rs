@@ -87,6 +87,7 @@ impl GroupLog {
     /// Finds a place for what a job has to say; `None` where it was only counted.
     pub(super) fn place(&mut self, log: Logged, refusals: &mut Refusals) -> Option<u64> {
         let place = match log {
+            Logged::Nothing => return None,
             Logged::Entry(entry, tags) => self.push(Draft::Entry(entry, tags)),
             Logged::Tokenized { time, entry, answered } => self.tokenized(time, entry, answered),
             Logged::Refused { time, actor, operation, code } => refusals.count(time, (actor, operation, code), self)?,

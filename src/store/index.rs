@@ -4,8 +4,16 @@
 //! 256 open-addressing tables; a slot's home is monotone in the pseudonym, so that growing a table is one sequential sweep
 //! by a quarter and never doubles the whole.
 
-use std::collections::HashMap;
+mod below;
+mod bound;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::{Store, StoreError};
+use below::Below;
+pub use below::Veil;
+use bound::Bound;
 
 /// Which partition: sector number and epoch.
 pub type PartitionId = (u32, u32);
@@ -22,18 +30,64 @@ const EMPTY: [u8; 16] = [0; 16];
 pub const AHEAD: usize = 16;
 
 /// All partitions.
-#[derive(Default)]
 pub struct Index {
     partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
+    veil: Option<Arc<dyn Veil>>,
+    bound: Bound,
+}
+
+/// Without a bound.
+impl Default for Index {
+    fn default() -> Self {
+        Self { partitions: RwLock::default(), veil: None, bound: Bound::new(u64::MAX) }
+    }
 }
 
 impl Index {
+    /// An index whose tables take `bytes`: what is more goes to the store, behind the `veil`. It knows what lies there
+    /// already; what lies there under another key is forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not say what lies there.
+    pub fn open(store: &Store, veil: Arc<dyn Veil>, bytes: u64) -> Result<Self, StoreError> {
+        let index = Self { partitions: RwLock::default(), veil: Some(veil.clone()), bound: Bound::new(bytes) };
+        let mut partitions: BTreeMap<PartitionId, Vec<_>> = BTreeMap::new();
+        for (id, place, under, mark) in store.marks()? {
+            partitions.entry(id).or_default().push((under, place, mark));
+        }
+        for (id, marks) in partitions {
+            let made = below::made(&*veil, id);
+            if marks.iter().any(|(under, ..)| under.version == made.version && under.check != made.check) {
+                return Err(StoreError::Veil(made.version));
+            }
+            match marks.iter().all(|(under, ..)| *under == made) {
+                true => {
+                    let marks: Vec<_> = marks.into_iter().map(|(_, place, mark)| (place, mark)).collect();
+                    index.partition(id).1.load(&marks);
+                }
+                false => store.forget_moved(id)?,
+            }
+        }
+        Ok(index)
+    }
+
     /// The partition of a sector's epoch; made when it is not there yet.
     pub fn partition(&self, id: PartitionId) -> Arc<Partition> {
         if let Some(found) = self.partitions.read().expect("no panic under this lock").get(&id) {
             return found.clone();
         }
-        self.partitions.write().expect("no panic under this lock").entry(id).or_default().clone()
+        self.partitions
+            .write()
+            .expect("no panic under this lock")
+            .entry(id)
+            .or_insert_with(|| Arc::new(Partition::new(id, self.veil.clone())))
+            .clone()
+    }
+
+    /// All partitions there are.
+    pub fn partitions(&self) -> Vec<(PartitionId, Arc<Partition>)> {
+        let partitions = self.partitions.read().expect("no panic under this lock");
+        partitions.iter().map(|(id, partition)| (*id, partition.clone())).collect()
     }
 
     /// Mappings that the index knows, over all partitions.
@@ -46,14 +100,19 @@ impl Index {
         self.len() == 0
     }
 
+    /// How many of them lie in the store and not in memory.
+    pub fn moved(&self) -> u64 {
+        self.partitions.read().expect("no panic under this lock").values().map(|p| p.1.moved()).sum()
+    }
+
     /// Bytes that its tables take.
     pub fn bytes(&self) -> u64 {
         self.partitions.read().expect("no panic under this lock").values().map(|p| p.bytes()).sum()
     }
 }
 
-/// The index of one sector's epoch.
-pub struct Partition(RwLock<Tables>);
+/// The index of one sector's epoch: tables, and what lies below them.
+pub struct Partition(RwLock<Tables>, Below);
 
 /// One table for each first byte.
 struct Tables {
@@ -81,12 +140,16 @@ impl Tables {
 
 impl Default for Partition {
     fn default() -> Self {
-        let tables = (0..256).map(|_| Table::default()).collect();
-        Self(RwLock::new(Tables { tables, used: vec![0; 256] }))
+        Self::new((0, 0), None)
     }
 }
 
 impl Partition {
+    fn new(id: PartitionId, veil: Option<Arc<dyn Veil>>) -> Self {
+        let tables = (0..256).map(|_| Table::default()).collect();
+        Self(RwLock::new(Tables { tables, used: vec![0; 256] }), Below::new(id, veil))
+    }
+
     /// A view for many look-ups under one lock.
     pub fn read(&self) -> View<'_> {
         View(self.0.read().expect("no panic under this lock"))
@@ -98,13 +161,14 @@ impl Partition {
     }
 
     fn len(&self) -> u64 {
-        self.0.read().expect("no panic under this lock").used.iter().map(|used| *used as u64).sum()
+        // Both at once: entries move between them.
+        let tables = self.0.read().expect("no panic under this lock");
+        tables.used.iter().map(|used| *used as u64).sum::<u64>() + self.1.len()
     }
 
     fn bytes(&self) -> u64 {
-        let slots: usize =
-            self.0.read().expect("no panic under this lock").tables.iter().map(|t| t.keys.capacity()).sum();
-        slots as u64 * 20
+        let tables = self.0.read().expect("no panic under this lock");
+        tables.tables.iter().map(Table::bytes).sum::<u64>() + self.1.frozen_bytes()
     }
 }
 
@@ -112,12 +176,12 @@ impl Partition {
 pub struct View<'a>(RwLockReadGuard<'a, Tables>);
 
 impl View<'_> {
-    /// The chunk that holds the pseudonym's mapping.
+    /// The chunk that holds the pseudonym's mapping, where the tables have it; see [`Partition::locate`].
     pub fn get(&self, pseudonym: &[u8; 16]) -> Option<u32> {
         self.0.of(pseudonym).get(pseudonym)
     }
 
-    /// Whether the pseudonym's mapping is stored.
+    /// Whether the tables have the pseudonym; see [`Partition::has_below`].
     pub fn contains(&self, pseudonym: &[u8; 16]) -> bool {
         self.0.of(pseudonym).contains(pseudonym)
     }
