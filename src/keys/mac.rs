@@ -10,6 +10,7 @@ use sha2::block_api::compress256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::Key;
+use super::locked::Locked;
 
 /// The longest message that fits one block beside the padding (FIPS 180-4, section 5.1.1), in bytes.
 pub(super) const SHORT: usize = 64 - 1 - 8;
@@ -18,18 +19,13 @@ pub(super) const SHORT: usize = 64 - 1 - 8;
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
-/// A key, ready for many short messages.
-pub(super) struct ShortMac {
+/// A key, ready for many short messages; its states lie in locked memory.
+pub(super) struct ShortMac(Locked<States>);
+
+struct States {
     inner: [u32; 8],
     outer: [u32; 8],
     long: Hmac<Sha256>,
-}
-
-impl Drop for ShortMac {
-    fn drop(&mut self) {
-        self.inner.zeroize();
-        self.outer.zeroize();
-    }
 }
 
 /// The block that messages are laid into; wiped on drop.
@@ -53,7 +49,7 @@ impl ShortMac {
             state
         };
         let long = Hmac::new_from_slice(key.expose()).expect("HMAC takes a key of any length");
-        Self { inner: state(0x36), outer: state(0x5c), long }
+        Self(Locked::new(States { inner: state(0x36), outer: state(0x5c), long }))
     }
 
     /// HMAC-SHA256 of `parts`, one after the other.
@@ -61,16 +57,16 @@ impl ShortMac {
     pub(super) fn mac(&self, parts: [&[u8]; 2], scratch: &mut Scratch) -> [u8; 32] {
         let len = parts[0].len() + parts[1].len();
         if len > SHORT {
-            return self.long.clone().chain_update(parts[0]).chain_update(parts[1]).finalize().into_bytes().into();
+            return self.0.long.clone().chain_update(parts[0]).chain_update(parts[1]).finalize().into_bytes().into();
         }
         let block = &mut scratch.0;
         block[..parts[0].len()].copy_from_slice(parts[0]);
         block[parts[0].len()..len].copy_from_slice(parts[1]);
-        let mut state = finish(self.inner, block, len);
+        let mut state = finish(self.0.inner, block, len);
         for (bytes, word) in block.chunks_exact_mut(4).zip(&state) {
             bytes.copy_from_slice(&word.to_be_bytes());
         }
-        state = finish(self.outer, block, 32);
+        state = finish(self.0.outer, block, 32);
         let mut tag = [0; 32];
         for (bytes, word) in tag.chunks_exact_mut(4).zip(&state) {
             bytes.copy_from_slice(&word.to_be_bytes());

@@ -78,11 +78,13 @@ pub struct Setup {
     pub log: &'static str,
     /// Whether both programs are started.
     pub start: bool,
+    /// How many of how many custodians unseal the authority's key; `None`: it is a file.
+    pub custodians: Option<(usize, usize)>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { register: Box::new(|text| text), log: "trace", start: true }
+        Self { register: Box::new(|text| text), log: "trace", start: true, custodians: None }
     }
 }
 
@@ -128,6 +130,7 @@ impl World {
             node: Place::new(Vec::new(), [node_data, officers, node_health]),
             years: 1,
             example: false,
+            custodians: setup.custodians,
         };
         make(&dir, &plan).unwrap();
         fs::create_dir(dir.join("logs")).unwrap();
