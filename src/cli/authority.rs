@@ -10,9 +10,13 @@ use crate::unseal::Status;
 /// The authority's own process, and its key
 #[derive(clap::Subcommand)]
 pub enum Command {
+    /// Run the authority node: opens mappings that the vault releases under an order
     Serve(serve::NodeArgs),
+    /// Make a private key for the authority, split between custodians: it exists in their shares and nowhere else
     Keygen(keygen::Args),
+    /// Bring a custodian's share to the node; with the last one needed, the node opens
     Unseal(shares::Unseal),
+    /// Prove that shares make the key that the register states, and unseal nothing
     Drill(shares::Drill),
     /// The panic button: the node wipes its keys, at once
     #[command(after_long_help = "Example:\n  cloison authority seal --client clients/officer.toml\n\n\

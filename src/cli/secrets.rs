@@ -18,11 +18,17 @@ use crate::seal::segment::AuthorityPrivateKey;
 /// Root secrets: make them, move them between kinds of custody, split and recover them
 #[derive(clap::Subcommand)]
 pub enum Command {
+    /// Make a secret where there is none
     New(New),
+    /// Copy a secret into another custody, and read it back from there
     Move(Move),
+    /// Make the AES key in a token that wraps secrets, never to leave it
     TokenKey(TokenKey),
+    /// Split the vault's root secrets between custodians, as their last backup
     Split(shares::Split),
+    /// Prove that shares recover the vault's root secrets, and write nothing
     Drill(shares::Drill),
+    /// Recover secrets from shares, into a new folder
     Recover(shares::Recover),
 }
 
