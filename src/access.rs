@@ -142,7 +142,8 @@ pub struct CustodianPermit {
 /// # Errors
 /// As [`operator`].
 pub fn custodian(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<CustodianPermit, Code> {
-    let custodians = register.authorities.get(authority).into_iter().flat_map(|authority| authority.custodians.values());
+    let custodians =
+        register.authorities.get(authority).into_iter().flat_map(|authority| authority.custodians.values());
     match custodians.into_iter().find(|custodian| custodian.certificate == peer) {
         Some(custodian) => Ok(CustodianPermit { custodian: custodian.id.clone() }),
         None => Err(stranger(register, peer)),

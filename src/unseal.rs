@@ -88,9 +88,8 @@ pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpo
         let drawers = node.safe().drawers();
         let mut pinned = drawers.keys.iter().enumerate().filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
         let found = pinned.find(|(_, set, _)| set.digest() == *share.set());
-        let (place, set, drawer) = found.ok_or_else(|| {
-            Refusal::new(Code::ShareForeign, "the share is of no set that this node waits for")
-        })?;
+        let (place, set, drawer) =
+            found.ok_or_else(|| Refusal::new(Code::ShareForeign, "the share is of no set that this node waits for"))?;
         (place, set.clone(), drawer.key.is_some(), drawers.sealings)
     };
     if share.custodian() != &permit.custodian {

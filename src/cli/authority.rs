@@ -74,6 +74,8 @@ fn show(args: &Plain, status: &Status) -> Result<(), Error> {
         text += &format!("\n{:<24} {state:<9} {shares:<8} {custodians}", key.id);
     }
     let Status { idle_seconds, forget_seconds, .. } = status;
-    text += &format!("\nKeys in shares are sealed after {idle_seconds} s without use, shares forgotten after {forget_seconds} s.");
+    text += &format!(
+        "\nKeys in shares are sealed after {idle_seconds} s without use, shares forgotten after {forget_seconds} s."
+    );
     print(text)
 }

@@ -55,7 +55,9 @@ fn custodian(text: &str) -> Result<(Id, Option<String>), String> {
     let (id, recipient) = text.split_once('=').map_or((text, None), |(id, recipient)| (id, Some(recipient)));
     let id = Id::parse(id).ok_or("a custodian's id is 1 to 64 of a-z, 0-9 and '-'")?;
     match recipient {
-        Some(recipient) if Lock::recipient(recipient).is_none() => Err("behind `=` stands an age recipient, age1…".into()),
+        Some(recipient) if Lock::recipient(recipient).is_none() => {
+            Err("behind `=` stands an age recipient, age1…".into())
+        }
         recipient => Ok((id, recipient.map(str::to_owned))),
     }
 }
@@ -138,7 +140,10 @@ fn new_passphrase(source: &Source, custodian: &Id) -> Result<SecretString, Error
     let first = source.read(&format!("Passphrase of {custodian}'s share")).map_err(unread)?;
     if first.expose_secret().chars().count() < SHORTEST {
         let what = format!("the passphrase of {custodian}'s share has fewer than {SHORTEST} characters");
-        return Err(Error::new(what, "take five random words or more; whoever has the file can try as many as he likes"));
+        return Err(Error::new(
+            what,
+            "take five random words or more; whoever has the file can try as many as he likes",
+        ));
     }
     if *source == Source::Terminal {
         let second = source.read("The same again").map_err(unread)?;
@@ -188,7 +193,10 @@ impl Opening {
             all.extend(read);
         }
         match all.is_empty() {
-            true => Err(Error::usage("the share is encrypted to an age recipient", "name the identity with --identity FILE")),
+            true => Err(Error::usage(
+                "the share is encrypted to an age recipient",
+                "name the identity with --identity FILE",
+            )),
             false => Ok(Opener::Identities(all)),
         }
     }

@@ -15,10 +15,12 @@ use crate::keys::memory;
 
 /// Look at how well this machine and what runs on it keep their secrets
 #[derive(clap::Args)]
-#[command(after_long_help = "Examples:\n  cloison doctor\n  cloison doctor --config vault.toml --config node.toml --json\n\n\
+#[command(
+    after_long_help = "Examples:\n  cloison doctor\n  cloison doctor --config vault.toml --config node.toml --json\n\n\
     Levels of memory protection: 0, keys may be swapped or dumped; 1, keys may not; 2, nothing of the process may. With \
     --config the process that runs on it is asked for the level that it reached, over its health listener.\n\
-    Exit code 1 if anything is bad.")]
+    Exit code 1 if anything is bad."
+)]
 pub struct Args {
     /// The configuration of a vault or node that lies here (repeatable)
     #[arg(long, value_name = "FILE")]
@@ -165,7 +167,9 @@ fn of_config(path: &Path, findings: &mut Vec<Finding>) -> Result<(), Error> {
             let says = "runs at level 0: keys may be swapped or dumped; see its unit's LimitMEMLOCK".into();
             Finding { what, state: State::Bad, says }
         }
-        Some(level) => Finding { what, state: State::Good, says: format!("runs at level {level} of memory protection") },
+        Some(level) => {
+            Finding { what, state: State::Good, says: format!("runs at level {level} of memory protection") }
+        }
         None => Finding { what, state: State::Poor, says: format!("does not answer on {health}") },
     });
     Ok(())

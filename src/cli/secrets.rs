@@ -156,7 +156,10 @@ fn new(args: &New) -> Result<(), Error> {
     match (args.kind, &args.id) {
         (SecretKind::Authority, Some(id)) => {
             let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), id);
-            print(format_args!("{at}: a new authority secret; as {id} its public key is {}", HEXLOWER.encode(key.public())))
+            print(format_args!(
+                "{at}: a new authority secret; as {id} its public key is {}",
+                HEXLOWER.encode(key.public())
+            ))
         }
         (SecretKind::Segment, _) => {
             let public = public_key_text(&SigningKey::from_bytes(secret.expose()).verifying_key());
@@ -180,8 +183,13 @@ fn move_secret(args: &Move) -> Result<(), Error> {
     keyring.write(&args.to, args.kind, &secret).map_err(unmoved)?;
     let back = keyring.read(&args.to, args.kind).map_err(unmoved)?;
     if back.expose() != secret.expose() {
-        return Err(Error::new("what was read back is not what was written", "do not use it: the token or disk is broken"));
+        return Err(Error::new(
+            "what was read back is not what was written",
+            "do not use it: the token or disk is broken",
+        ));
     }
     let (from, to, custody) = (args.from.at.display(), args.to.at.display(), args.to.custody.as_str());
-    print(format_args!("{to}: the secret is here now, in custody `{custody}`, and was read back.\n{from} is as it was."))
+    print(format_args!(
+        "{to}: the secret is here now, in custody `{custody}`, and was read back.\n{from} is as it was."
+    ))
 }

@@ -7,9 +7,7 @@ use std::time::Duration;
 use super::Error;
 use crate::client::Client;
 use crate::clock::SystemClock;
-use crate::config::{
-    AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig,
-};
+use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
 use crate::http::data::DataDoor;
 use crate::http::node::NodeDoor;
 use crate::http::{self, Limits, Listener, Readiness, control, data, health, tls};

@@ -49,7 +49,11 @@ impl Places {
     /// Remembers what it takes to open a deposit.
     pub(super) fn note(&mut self, deposit: &Deposit, line: usize, faults: &mut Faults) {
         if is_no_credential(deposit) {
-            faults.push(line, "is not the name of a credential", "letters, digits, `-`, `_` and `.`, as in LoadCredential=");
+            faults.push(
+                line,
+                "is not the name of a credential",
+                "letters, digits, `-`, `_` and `.`, as in LoadCredential=",
+            );
         }
         self.used.push(deposit.custody);
     }

@@ -178,7 +178,8 @@ impl Field for Source {
     const EXAMPLE: &'static str = "\"terminal\", \"fd:3\", \"file:PATH\" or \"credential:NAME\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        Source::parse(text(value)?).ok_or_else(|| "is no source of a passphrase (and never the passphrase itself)".into())
+        Source::parse(text(value)?)
+            .ok_or_else(|| "is no source of a passphrase (and never the passphrase itself)".into())
     }
 }
 

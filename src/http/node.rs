@@ -167,10 +167,16 @@ pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Res
     body::json(&blocking(move || Ok(crate::unseal::status(&door.node, &permit))).await?)
 }
 
+/// What sealing takes: nothing, and whatever is sent is not looked at.
+#[derive(Debug, Clone, Copy, utoipa::ToSchema)]
+#[allow(dead_code)]
+pub struct SealNow {}
+
 /// Seals the node: every key is wiped, at once.
 #[utoipa::path(
     post,
     path = "/v1/seal",
+    request_body = SealNow,
     responses(
         (status = 200, description = "The node is sealed", body = Status),
         (

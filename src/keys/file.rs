@@ -91,7 +91,9 @@ pub enum FileFault {
     #[error("does not open with this token's key, or was changed")]
     Unopened,
     /// The process was not started by systemd, or has no credentials.
-    #[error("is a credential, and there is no $CREDENTIALS_DIRECTORY: systemd sets it for services with LoadCredential=")]
+    #[error(
+        "is a credential, and there is no $CREDENTIALS_DIRECTORY: systemd sets it for services with LoadCredential="
+    )]
     NoCredentials,
     /// A credential is made by `systemd-creds`.
     #[error("is a credential, which cloison reads and does not write: systemd-creds makes them")]

@@ -52,12 +52,7 @@ pub fn protection() -> Protection {
     let (undumpable, known) = unsafe {
         (libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) == 0, libc::getrlimit(libc::RLIMIT_CORE, &raw mut core) == 0)
     };
-    Protection {
-        keys_locked: locked::probe(),
-        process_locked: false,
-        undumpable,
-        no_core: known && core.rlim_cur == 0,
-    }
+    Protection { keys_locked: locked::probe(), process_locked: false, undumpable, no_core: known && core.rlim_cur == 0 }
 }
 
 /// How many bytes this process may lock; `None`: any number.

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::file::{AuthorityEntry, DeclarationEntry, Found, RegisterFile, SectorEntry};
 use super::frozen;
 use super::{
-    Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer, Organisation, Quota, Register,
-    Sector,
+    Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer, Organisation, Quota,
+    Register, Sector,
 };
 use crate::identifier::Scheme;
 

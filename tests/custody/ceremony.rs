@@ -40,7 +40,10 @@ fn three_of_five_open_the_node_and_fewer_do_not() {
     let sealed = world.reidentify(&order, "health", &pseudonyms);
     assert_eq!((sealed.status, sealed.code().as_str()), (503, "sealed"));
     let ready = plain_get(world.health(Side::Node), "/readyz").unwrap();
-    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("\"sealed\"") && ready.contains("court-2026"), "{ready}");
+    assert!(
+        ready.starts_with("HTTP/1.1 503") && ready.contains("\"sealed\"") && ready.contains("court-2026"),
+        "{ready}"
+    );
 
     let status = done(&world.cloison(&["authority", "status", "--client", "clients/custodian-4.toml"]));
     assert!(status.contains("court-2026") && status.contains("sealed") && status.contains("0 of 3"), "{status}");
@@ -148,8 +151,10 @@ fn wrong_foreign_and_tampered_shares_change_nothing() {
         assert_eq!(world.post_json(client, Door::Officers, "/v1/shares", &own).code(), code);
         assert_eq!(world.post_json(client, Door::Officers, "/v1/drills", &own).code(), code);
     }
-    for client in ["operator", "vault", "cnss-health"] {
-        assert!(["forbidden", "unknown-client"].contains(&world.get(client, Door::Officers, "/v1/seal").code().as_str()));
+    for client in ["operator", "node", "cnss-health"] {
+        assert!(
+            ["forbidden", "unknown-client"].contains(&world.get(client, Door::Officers, "/v1/seal").code().as_str())
+        );
         assert!(world.post_json(client, Door::Officers, "/v1/seal", &json!({})).status >= 400);
     }
     assert_eq!(shares_of(&world), 1);
@@ -204,8 +209,7 @@ fn shares_are_forgotten_when_the_others_do_not_come() {
     let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB123456"]);
     reveals(&world, &pseudonyms);
     world.stop();
-    let forgotten: Vec<_> =
-        world.entries(Side::Node).into_iter().filter(|entry| entry["action"] == "forget").collect();
+    let forgotten: Vec<_> = world.entries(Side::Node).into_iter().filter(|entry| entry["action"] == "forget").collect();
     assert!(!forgotten.is_empty() && forgotten.iter().all(|entry| entry["actor"] == "court"), "{forgotten:?}");
 }
 

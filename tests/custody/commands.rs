@@ -38,7 +38,11 @@ fn a_key_from_keygen_serves_after_register_and_node_name_it() {
     let public = made["public"].as_str().unwrap().to_owned();
     world.edit_register(|text| {
         let key = format!("\n[[authority.key]]\nid = \"court-2027\"\nsuite = 1\npublic = \"{public}\"\n");
-        swap(&text, "\n[[authority.approver]]\nid = \"judge-1\"", &format!("{key}\n[[authority.approver]]\nid = \"judge-1\""))
+        swap(
+            &text,
+            "\n[[authority.approver]]\nid = \"judge-1\"",
+            &format!("{key}\n[[authority.approver]]\nid = \"judge-1\""),
+        )
     });
     let key = "\n[[key]]\nid = \"court-2027\"\ncustody = \"shares\"\nfile = \"made/court-2027.set\"\n";
     world.write("node.toml", &swap(&world.read("node.toml"), "\n[[segment-key]]", &format!("{key}\n[[segment-key]]")));
@@ -46,7 +50,8 @@ fn a_key_from_keygen_serves_after_register_and_node_name_it() {
     world.start(Side::Node, &[]);
     for name in &names[..2] {
         for verb in ["drill", "unseal"] {
-            let (client, share, key) = (format!("clients/{name}.toml"), format!("made/{name}.share"), format!("{name}.key"));
+            let (client, share, key) =
+                (format!("clients/{name}.toml"), format!("made/{name}.share"), format!("{name}.key"));
             let arguments = ["authority", verb, "--client", &client, "--share", &share, "--identity", &key];
             let said = done(&world.cloison(&arguments));
             assert!(said.starts_with("court-2027: "), "{said}");
@@ -54,7 +59,9 @@ fn a_key_from_keygen_serves_after_register_and_node_name_it() {
     }
     crate::kinds::use_both(&world);
     let status = done(&world.cloison(&["authority", "status", "--client", "clients/officer.toml"]));
-    let state = |id: &str| status.lines().find(|line| line.starts_with(id)).unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    let state = |id: &str| {
+        status.lines().find(|line| line.starts_with(id)).unwrap().split_whitespace().nth(1).unwrap().to_owned()
+    };
     assert_eq!((state("court-2026"), state("court-2027")), ("sealed".to_owned(), "open".to_owned()));
 }
 
@@ -125,7 +132,8 @@ fn shares_that_cannot_be_are_refused_and_nothing_is_left() {
         refused(&world.cloison(&[&base[..], more].concat()), why);
         assert!(!world.path("never").exists(), "{more:?}");
     }
-    let usage = world.cloison(&["authority", "keygen", "--id", "x", "--threshold", "2", "--custodian", "amina=ssh-ed25519"]);
+    let usage =
+        world.cloison(&["authority", "keygen", "--id", "x", "--threshold", "2", "--custodian", "amina=ssh-ed25519"]);
     assert_eq!(usage.status.code(), Some(2));
     // A secret is never overwritten, and credentials are systemd's.
     refused(&world.cloison(&["secrets", "new", "identity", "file:secrets/vault/identity.secret"]), "exists already");

@@ -32,7 +32,9 @@ pub fn convert(world: &World, custody: &str, secrets: &str, more: &str) {
         // A table in place of each path; folders lose their file names.
         for (kind, old) in all {
             let (old, new) = match *kind {
-                "sector" | "store" => (format!("secrets/vault/{kind}"), moved(custody, &format!("secrets/vault/{kind}"))),
+                "sector" | "store" => {
+                    (format!("secrets/vault/{kind}"), moved(custody, &format!("secrets/vault/{kind}")))
+                }
                 _ => ((*old).to_owned(), moved(custody, old)),
             };
             let new = match *kind {
@@ -87,9 +89,9 @@ fn refuses(world: &mut World, side: Side, why: &str) {
 #[test]
 fn secrets_encrypted_to_a_passphrase() {
     let mut world = World::asleep();
-    cloison::keys::file::write_private(&world.path("passphrase"), b"correct horse battery staple\n").unwrap();
+    cloison::keys::file::write_private(&world.path("words"), b"correct horse battery staple\n").unwrap();
     same_after(&mut world, |world| {
-        convert(world, "passphrase", "passphrase = \"file:passphrase\"\n", "");
+        convert(world, "passphrase", "passphrase = \"file:words\"\n", "");
     });
     // A new version of the sector secret comes in the same custody.
     world.advance("health", true);
@@ -102,15 +104,15 @@ fn secrets_encrypted_to_a_passphrase() {
         let text = world.read(&moved("passphrase", path));
         assert!(text.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n"), "{path}");
     }
-    fs::write(world.path("passphrase"), "wrong horse battery staple\n").unwrap();
+    fs::write(world.path("words"), "wrong horse battery staple\n").unwrap();
     refuses(&mut world, Side::Vault, "does not open with this passphrase");
     refuses(&mut world, Side::Node, "does not open with this passphrase");
-    fs::write(world.path("passphrase"), "\n").unwrap();
+    fs::write(world.path("words"), "\n").unwrap();
     refuses(&mut world, Side::Vault, "it is empty");
-    fs::write(world.path("passphrase"), "correct horse battery staple\n").unwrap();
-    fs::set_permissions(world.path("passphrase"), Permissions::from_mode(0o640)).unwrap();
+    fs::write(world.path("words"), "correct horse battery staple\n").unwrap();
+    fs::set_permissions(world.path("words"), Permissions::from_mode(0o640)).unwrap();
     refuses(&mut world, Side::Vault, "has mode 0640 and must have 0600");
-    fs::set_permissions(world.path("passphrase"), Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(world.path("words"), Permissions::from_mode(0o600)).unwrap();
     // Two files exchanged: each says what it is for.
     let identity = "passphrase/vault/identity.secret";
     world.write(identity, &world.read("passphrase/vault/audit.secret"));
@@ -147,7 +149,12 @@ fn credentials_of_systemd() {
         world.env.push(("CREDENTIALS_DIRECTORY".into(), folder.display().to_string()));
     });
     // Credentials are systemd's to make.
-    let reply = world.post_json("operator", Door::Control, "/v1/sectors/health/epochs", &serde_json::json!({"own_secret": true}));
+    let reply = world.post_json(
+        "operator",
+        Door::Control,
+        "/v1/sectors/health/epochs",
+        &serde_json::json!({"own_secret": true}),
+    );
     assert_eq!(reply.status, 500);
     use_both(&world);
     world.stop();
@@ -209,12 +216,16 @@ fn a_passphrase_over_a_descriptor() {
     world.write("passphrases", &format!("{words}\nanother of at least twelve\n"));
     let output = std::process::Command::new("sh").arg("-c").arg(&script).current_dir(world.path("")).output().unwrap();
     let said = done(&output);
-    assert!(said.contains("split into 2 shares, 2 of which") && said.contains("authority court-2027 recovered"), "{said}");
+    assert!(
+        said.contains("split into 2 shares, 2 of which") && said.contains("authority court-2027 recovered"),
+        "{said}"
+    );
     // Too short, and missing.
     for (lines, why) in [("short\nshort\n", "fewer than 12 characters"), (&format!("{words}\n"), "it is empty")] {
         world.write("passphrases", lines);
         let script = script.replace("--out made", "--out never");
-        let output = std::process::Command::new("sh").arg("-c").arg(&script).current_dir(world.path("")).output().unwrap();
+        let output =
+            std::process::Command::new("sh").arg("-c").arg(&script).current_dir(world.path("")).output().unwrap();
         refused(&output, why);
         assert!(!Path::exists(&world.path("never")), "nothing is left behind");
     }

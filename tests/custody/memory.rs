@@ -51,8 +51,11 @@ fn a_vault_keeps_its_keys_out_of_swap_and_dumps() {
     world.stop();
     let text = String::from_utf8_lossy(&world.cloison(&["doctor", "--config", "vault.toml"]).stdout).into_owned();
     assert!(text.contains("does not answer on 127.0.0.1:"), "{text}");
-    fs::set_permissions(world.path("secrets/vault/identity.secret"), std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .unwrap();
+    fs::set_permissions(
+        world.path("secrets/vault/identity.secret"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    )
+    .unwrap();
     let bad = world.cloison(&["doctor", "--config", "vault.toml"]);
     assert_eq!(bad.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&bad.stdout).contains("has mode 0644 and must have 0600"));

@@ -19,7 +19,11 @@ fn the_panic_button_seals_at_once_and_shares_brought_before_are_gone() {
     unseal(&world);
     assert_eq!(reveal(&world, &pseudonyms).status, 200);
     let said: Value = serde_json::from_str(&done(&world.cloison(&[
-        "authority", "seal", "--client", "clients/officer.toml", "--json",
+        "authority",
+        "seal",
+        "--client",
+        "clients/officer.toml",
+        "--json",
     ])))
     .unwrap();
     assert_eq!((&said["sealed"], &said["keys"][0]["sealed"]), (&Value::Bool(true), &Value::Bool(true)));

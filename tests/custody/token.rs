@@ -10,7 +10,8 @@ use crate::{done, refused};
 
 /// Debian's place for SoftHSM2's library; `ops/prepare tests` installs it.
 fn module() -> PathBuf {
-    let places = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so", "/usr/lib/pkcs11/libsofthsm2.so"];
+    let places =
+        ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so", "/usr/lib/pkcs11/libsofthsm2.so"];
     let found = places.iter().map(PathBuf::from).find(|place| place.exists());
     found.expect("SoftHSM2 is not here: run the tests with ops/test, which installs it or says how")
 }
@@ -43,7 +44,8 @@ fn serves_with_secrets_in_a_token(mechanism: &str) {
         let vault = world.read("vault.toml");
         world.write("vault.toml", &(vault.clone() + &section));
         // Without its key the token wraps nothing.
-        let early = ["secrets", "move", "audit", "file:secrets/vault/audit.secret", "token:x", "--config", "vault.toml"];
+        let early =
+            ["secrets", "move", "audit", "file:secrets/vault/audit.secret", "token:x", "--config", "vault.toml"];
         refused(&world.cloison(&early), "has no AES key with the label `wrap-2026`");
         assert!(!world.path("x").exists());
         done(&world.cloison(&["secrets", "token-key", "--config", "vault.toml"]));

@@ -94,7 +94,10 @@ pub fn drill(args: &Drill) -> Result<(), Error> {
 
 fn at_node(args: &Drill, client: &std::path::Path) -> Result<(), Error> {
     let [share] = args.share.as_slice() else {
-        return Err(Error::usage("a custodian brings one share, his own", "name one --share, or try all with --config"));
+        return Err(Error::usage(
+            "a custodian brings one share, his own",
+            "name one --share, or try all with --config",
+        ));
     };
     let file = args.opening.open(std::slice::from_ref(share))?.remove(0);
     let client = remote::open(client)?;
@@ -124,10 +127,12 @@ fn here(args: &Drill, config: &std::path::Path) -> Result<(), Error> {
             }
         }
     }
-    let foreign = || Error::new(ShareError::Foreign, "bring the shares of a key that node.toml names, all of one splitting");
+    let foreign =
+        || Error::new(ShareError::Foreign, "bring the shares of a key that node.toml names, all of one splitting");
     let (id, set) = pinned.ok_or_else(foreign)?;
     let shares: Vec<_> = files.iter().map(|file| &file.share).collect();
-    let mut secrets = set.recover(&shares).map_err(|error| Error::new(error, "bring a share for each of as many custodians"))?;
+    let mut secrets =
+        set.recover(&shares).map_err(|error| Error::new(error, "bring a share for each of as many custodians"))?;
     let made = secrets.pop().filter(|_| set.secrets[0].kind == SecretKind::Authority).map(AuthoritySecret);
     let made = made.map(|scalar| AuthorityPrivateKey::derive(&scalar, id.as_str())).ok_or_else(foreign)?;
     let stated = register.authorities.get(&config.authority).into_iter().flat_map(|authority| &authority.keys);
@@ -138,6 +143,9 @@ fn here(args: &Drill, config: &std::path::Path) -> Result<(), Error> {
     let custodians: Vec<_> = shares.iter().map(|share| share.custodian().to_string()).collect();
     match args.json {
         true => print_json(&json!({"key": id, "done": true, "threshold": set.threshold, "custodians": custodians})),
-        false => print(format_args!("{id}: proved; the shares of {} make the key that the register states", custodians.join(", "))),
+        false => print(format_args!(
+            "{id}: proved; the shares of {} make the key that the register states",
+            custodians.join(", ")
+        )),
     }
 }

@@ -80,11 +80,7 @@ fn roots(config: &Path) -> Result<Vec<Root>, Error> {
         let mut roots = vec![
             (SecretKind::Identity, String::new(), keyring.read(&places.identity, SecretKind::Identity)?),
             (SecretKind::Audit, String::new(), keyring.read(&places.audit, SecretKind::Audit)?),
-            (
-                SecretKind::Segment,
-                String::new(),
-                Key::take(&mut keyring.read_signing_key(&places.segment)?.to_bytes()),
-            ),
+            (SecretKind::Segment, String::new(), Key::take(&mut keyring.read_signing_key(&places.segment)?.to_bytes())),
         ];
         for (kind, place) in [(SecretKind::Sector, &places.sector), (SecretKind::Store, &places.store)] {
             let versions = keyring.read_versions(place, kind)?;
@@ -107,8 +103,7 @@ fn called(kind: SecretKind, name: &str) -> String {
 pub fn split_secrets(args: &Split) -> Result<(), Error> {
     let roots = roots(&args.config)?;
     let (set, mut files) = args.custodians.split("vault", |custodians, threshold| {
-        let secrets: Vec<_> =
-            roots.iter().map(|(kind, name, key)| (*kind, name.clone(), Vec::new(), key)).collect();
+        let secrets: Vec<_> = roots.iter().map(|(kind, name, key)| (*kind, name.clone(), Vec::new(), key)).collect();
         let unsplit = |error| Error::usage(error, "choose --threshold and custodians anew");
         let (set, shares) = crate::keys::shares::split(&secrets, custodians, threshold).map_err(unsplit)?;
         let last: Vec<_> = shares[shares.len() - threshold..].iter().collect();
@@ -163,9 +158,9 @@ pub fn drill(args: &Drill) -> Result<(), Error> {
     let mut rows = Vec::new();
     let mut differs = Vec::new();
     for (Shared { kind, name, .. }, key) in set.secrets.iter().zip(&keys) {
-        let own = present.as_ref().map(|roots| {
-            roots.iter().find(|root| root.0 == *kind && root.1 == *name).map(|root| same(&root.2, key))
-        });
+        let own = present
+            .as_ref()
+            .map(|roots| roots.iter().find(|root| root.0 == *kind && root.1 == *name).map(|root| same(&root.2, key)));
         let called = called(*kind, name);
         let state = match own {
             None => "recovered",
@@ -186,7 +181,9 @@ pub fn drill(args: &Drill) -> Result<(), Error> {
             let rows: Vec<_> = rows.iter().map(|(secret, state)| json!({"secret": secret, "state": state})).collect();
             print_json(&json!({"secrets": rows, "missing": missing, "threshold": set.threshold}))?;
         }
-        false => print(rows.iter().map(|(secret, state)| format!("{secret:<12} {state}")).collect::<Vec<_>>().join("\n"))?,
+        false => {
+            print(rows.iter().map(|(secret, state)| format!("{secret:<12} {state}")).collect::<Vec<_>>().join("\n"))?
+        }
     }
     let hint = "split the vault's secrets again: `cloison secrets split`";
     if !differs.is_empty() {

@@ -121,7 +121,8 @@ mod tests {
         assert_eq!(Source::parse("fd:3"), Some(Source::Descriptor(3)));
         assert_eq!(Source::parse("file:a/b").unwrap().within(Path::new("/c")), Source::File("/c/a/b".into()));
         assert_eq!(Source::parse("credential:pin"), Some(Source::Credential("pin".into())));
-        let bad = ["", "tty", "fd:", "fd:03", "fd:+3", "fd:-1", "fd:x", "file:", "credential:", "credential:../x", "env:X"];
+        let bad =
+            ["", "tty", "fd:", "fd:03", "fd:+3", "fd:-1", "fd:x", "file:", "credential:", "credential:../x", "env:X"];
         for text in bad {
             assert_eq!(Source::parse(text), None, "{text}");
         }

@@ -295,4 +295,3 @@ fn unopened(error: Pkcs11Error) -> FileFault {
         _ => FileFault::Unopened,
     }
 }
-

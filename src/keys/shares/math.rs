@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use k256::elliptic_curve::group::GroupEncoding as _;
 use k256::elliptic_curve::PrimeField as _;
+use k256::elliptic_curve::group::GroupEncoding as _;
 use k256::hash2curve::GroupDigest as _;
 use k256::{ProjectivePoint, Scalar, Secp256k1};
 use vsss_rs::{
-    IdentifierPrimeField, PedersenResult as _, PedersenVerifierSet as _, PrimeFieldShare, ReadableShareSet as _, Share as _,
-    ShareVerifierGroup, VecPedersenVerifierSet,
+    IdentifierPrimeField, PedersenResult as _, PedersenVerifierSet as _, PrimeFieldShare, ReadableShareSet as _,
+    Share as _, ShareVerifierGroup, VecPedersenVerifierSet,
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -61,7 +61,8 @@ pub fn split(
         // The generators stand before the commitments.
         let commitments = split.pedersen_verifier_set()[2..].iter().map(|point| bytes_of(&point.0)).collect();
         set.secrets.push(Shared { kind: *kind, name: name.clone(), public: public.clone(), commitments });
-        for (own, (secret, blinder)) in values.iter_mut().zip(split.secret_shares().iter().zip(split.blinder_shares())) {
+        for (own, (secret, blinder)) in values.iter_mut().zip(split.secret_shares().iter().zip(split.blinder_shares()))
+        {
             own.push((key(&secret.value().0), key(&blinder.value().0)));
         }
     }

@@ -54,8 +54,8 @@ fn any_three_of_five_recover_and_two_do_not() {
 /// Another way to the same: Lagrange's formula in plain `k256`, from the values as they are written.
 #[test]
 fn lagrange_agrees() {
-    use k256::elliptic_curve::PrimeField as _;
     use k256::Scalar;
+    use k256::elliptic_curve::PrimeField as _;
     let (one, _, _, shares) = splitting(3);
     let read = |key: &Key| Scalar::from_repr((*key.expose()).into()).unwrap();
     let chosen = [&shares[1], &shares[2], &shares[4]];
