@@ -2,6 +2,8 @@
 //!
 //! It holds no pseudonymisation secret and no storage key.
 
+pub mod safe;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,12 +13,25 @@ use crate::audit::Event;
 use crate::clock::Clock;
 use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, Pending};
+use crate::keys::file::SecretKind;
+use crate::keys::shares::ShareSet;
 use crate::keys::{AuditKey, AuditSecret};
 use crate::register::{Authority, Id, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::index::Index;
 use crate::store::{Batch, Store};
 use crate::vault::{StartError, accept_register};
+use safe::{Safe, SealTimes};
+
+/// The id and the public key that a pinned set is of.
+fn pinned((id, set): &(Id, ShareSet)) -> (&str, &[u8]) {
+    // A set of anything but one authority's key has no public key that a register states.
+    let public: &[u8] = match set.secrets.as_slice() {
+        [one] if one.kind == SecretKind::Authority && one.name == id.as_str() => &one.public,
+        _ => &[],
+    };
+    (id.as_str(), public)
+}
 
 /// Everything that the node starts with, beside its store.
 pub struct NodeParts {
@@ -24,8 +39,12 @@ pub struct NodeParts {
     pub register: Register,
     /// Which authority this node is.
     pub authority: Id,
-    /// The authority's private keys.
+    /// The authority's private keys that were in this machine's own custody.
     pub keys: Vec<AuthorityPrivateKey>,
+    /// Those that are in shares: their ids in the register, and the pinned sets. They start sealed.
+    pub shared: Vec<(Id, ShareSet)>,
+    /// When shares are forgotten and keys in shares sealed again.
+    pub times: SealTimes,
     /// The vault's segment keys, pinned.
     pub segment_keys: Vec<VerifyingKey>,
     /// Root of audit tags.
@@ -36,7 +55,7 @@ pub struct NodeParts {
 pub struct Node {
     register: Arc<Register>,
     authority: Arc<Authority>,
-    keys: Vec<AuthorityPrivateKey>,
+    safe: Safe,
     segment_keys: Vec<VerifyingKey>,
     audit_key: AuditKey,
     store: Arc<Store>,
@@ -55,12 +74,18 @@ impl Node {
         clock: Arc<dyn Clock>,
         poisoned: crate::commit::Poisoned,
     ) -> Result<Self, StartError> {
-        let NodeParts { register, authority, keys, segment_keys, audit } = parts;
+        let NodeParts { register, authority, keys, shared, times, segment_keys, audit } = parts;
         let authority = register.authorities.get(&authority).cloned().ok_or(StartError::UnknownAuthority(authority))?;
-        for key in &keys {
-            let stated = authority.keys.iter().find(|stated| stated.id.as_str() == key.id());
-            if stated.is_none_or(|stated| stated.public != key.public()) {
-                return Err(StartError::AuthorityKey(key.id().to_owned()));
+        for (id, public) in keys.iter().map(|key| (key.id(), key.public())).chain(shared.iter().map(pinned)) {
+            let stated = authority.keys.iter().find(|stated| stated.id.as_str() == id);
+            if stated.is_none_or(|stated| stated.public != public) {
+                return Err(StartError::AuthorityKey(id.to_owned()));
+            }
+        }
+        for (id, set) in &shared {
+            let able = set.custodians.iter().filter(|id| authority.custodians.contains_key(*id)).count();
+            if able < set.threshold {
+                return Err(StartError::Custodians { key: id.to_string(), able, threshold: set.threshold });
             }
         }
         let store = Arc::new(Store::open(path, &format!("{}/node/{}", register.deployment, authority.id))?);
@@ -79,7 +104,7 @@ impl Node {
         Ok(Self {
             register: Arc::new(register),
             authority,
-            keys,
+            safe: Safe::new(keys, shared, times),
             segment_keys,
             audit_key: AuditKey::new(&audit),
             store,
@@ -113,8 +138,9 @@ impl Node {
         self.clock.now()
     }
 
-    pub(crate) fn keys(&self) -> &[AuthorityPrivateKey] {
-        &self.keys
+    /// The node's keys, as far as it holds them.
+    pub fn safe(&self) -> &Safe {
+        &self.safe
     }
 
     pub(crate) fn segment_keys(&self) -> &[VerifyingKey] {

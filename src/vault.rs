@@ -110,6 +110,16 @@ pub enum StartError {
     /// An authority's private key does not fit the register.
     #[error("the private key {0} is not one that the register states for this authority")]
     AuthorityKey(String),
+    /// Not enough of a key's custodians are in the register to unseal it.
+    #[error("{able} custodians of the key {key} are in the register, and it takes {threshold} of them")]
+    Custodians {
+        /// The key's id.
+        key: String,
+        /// How many of the set's custodians the register knows.
+        able: usize,
+        /// How many shares it takes.
+        threshold: usize,
+    },
     /// Nothing can be logged.
     #[error("the audit log takes no entry ({0}); a vault does not start without one")]
     Audit(Code),

@@ -1,19 +1,21 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Error;
 use crate::client::Client;
 use crate::clock::SystemClock;
-use crate::config::{LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
+use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
 use crate::http::data::DataDoor;
 use crate::http::node::NodeDoor;
 use crate::http::{self, Limits, Listener, Readiness, control, data, health, tls};
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
-use crate::keys::file::{SecretKind, read_secret, read_signing_key};
-use crate::keys::shelf::{SecretFolder, read_versions};
+use crate::keys::file::{FileError, SecretKind, read_public};
+use crate::keys::memory::{self, Protection};
+use crate::keys::shares::ShareSet;
+use crate::keys::shelf::SectorShelf;
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::Registry;
 use crate::node::{Node, NodeParts};
@@ -36,14 +38,7 @@ pub struct Args {
     allow_example_keys: bool,
 }
 
-/// The authority's own process.
-#[derive(clap::Subcommand)]
-pub enum Authority {
-    /// Run the authority node: opens mappings that the vault releases under an order.
-    Serve(NodeArgs),
-}
-
-/// Run the authority node.
+/// Run the authority node: opens mappings that the vault releases under an order.
 #[derive(clap::Args)]
 pub struct NodeArgs {
     /// The node's configuration (`node.toml`).
@@ -59,12 +54,12 @@ pub struct NodeArgs {
 /// # Errors
 /// When configuration, keys, register or store are not in order, or a port is taken.
 pub fn run(args: Args) -> Result<(), Error> {
-    prepare_process();
+    let protection = prepare_process(false);
     let config = VaultConfig::load(&args.config).map_err(|e| Error::new(e, "correct the file and start again"))?;
     let register = open_register(&config.register)?;
-    let secrets = read_vault_secrets(&config)?;
-    refuse_example_keys(&config.tls, &vault_fingerprints(&secrets)?, args.allow_example_keys)?;
-    runtime()?.block_on(serve_vault(config, register, secrets, args.advance))
+    let (secrets, fingerprints) = read_vault_secrets(&config)?;
+    refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
+    runtime()?.block_on(serve_vault(config, register, secrets, args.advance, protection))
 }
 
 async fn serve_vault(
@@ -72,8 +67,10 @@ async fn serve_vault(
     register: Register,
     secrets: VaultSecrets,
     advance: Vec<String>,
+    protection: Protection,
 ) -> Result<(), Error> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
+    show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
     let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
@@ -149,29 +146,57 @@ async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, 
 ///
 /// # Errors
 /// When configuration, keys, register or store are not in order, or a port is taken.
-pub fn run_authority(command: Authority) -> Result<(), Error> {
-    let Authority::Serve(args) = command;
-    prepare_process();
+pub fn run_node(args: NodeArgs) -> Result<(), Error> {
+    let protection = prepare_process(true);
     let config = NodeConfig::load(&args.config).map_err(|e| Error::new(e, "correct the file and start again"))?;
     let register = open_register(&config.register)?;
-    let hint = "check [[key]] and [secrets] in the configuration";
-    let mut fingerprints = Vec::new();
-    let mut keys = Vec::new();
-    for entry in &config.keys {
-        let secret = AuthoritySecret(read_secret(&entry.file, SecretKind::Authority).map_err(|e| Error::new(e, hint))?);
-        fingerprints.push(fingerprint(secret.0.expose()));
-        keys.push(AuthorityPrivateKey::derive(&secret, entry.id.as_str()));
-    }
-    let audit = AuditSecret(read_secret(&config.audit, SecretKind::Audit).map_err(|e| Error::new(e, hint))?);
-    fingerprints.push(fingerprint(audit.0.expose()));
+    let (parts, fingerprints) = node_parts(&config, register)?;
     refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
-    let segment_keys = config.segment_keys.clone();
-    let parts = NodeParts { register, authority: config.authority.clone(), keys, segment_keys, audit };
-    runtime()?.block_on(serve_node(config, parts))
+    runtime()?.block_on(serve_node(config, parts, protection))
 }
 
-async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
+/// Reads what a node holds, and the fingerprints of its secrets.
+fn node_parts(config: &NodeConfig, register: Register) -> Result<(NodeParts, Vec<[u8; 32]>), Error> {
+    let keyring = config.openers.keyring();
+    let unread = |e: FileError| Error::new(e, "check [[key]] and [secrets] in the configuration");
+    let (mut fingerprints, mut keys, mut shared) = (vec![], vec![], vec![]);
+    for AuthorityKeyPlace { id, place } in &config.keys {
+        match place {
+            KeyPlace::Shares(file) => shared.push((id.clone(), read_set(file)?)),
+            KeyPlace::Own(deposit) => {
+                let secret = AuthoritySecret(keyring.read(deposit, SecretKind::Authority).map_err(unread)?);
+                fingerprints.push(fingerprint(secret.0.expose()));
+                keys.push(AuthorityPrivateKey::derive(&secret, id.as_str()));
+            }
+        }
+    }
+    let audit = AuditSecret(keyring.read(&config.audit, SecretKind::Audit).map_err(unread)?);
+    fingerprints.push(fingerprint(audit.0.expose()));
+    let parts = NodeParts {
+        register,
+        authority: config.authority.clone(),
+        keys,
+        shared,
+        times: config.seal,
+        segment_keys: config.segment_keys.clone(),
+        audit,
+    };
+    Ok((parts, fingerprints))
+}
+
+/// Reads a set of shares.
+///
+/// # Errors
+/// When it cannot be read or is none.
+pub(super) fn read_set(file: &Path) -> Result<ShareSet, Error> {
+    let hint = "`cloison authority keygen` and `cloison secrets split` write such files: *.set";
+    let text = read_public(file, 1 << 20).map_err(|e| Error::new(e, hint))?;
+    ShareSet::from_json(&text).map_err(|e| Error::new(format_args!("{}: {e}", file.display()), hint))
+}
+
+async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection) -> Result<(), Error> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
+    show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
     let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
@@ -182,7 +207,8 @@ async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
         .await
         .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
-    let door = Arc::new(NodeDoor { node: Arc::new(node), vault: Arc::new(vault) });
+    let node = Arc::new(node);
+    let door = Arc::new(NodeDoor { node: node.clone(), vault: Arc::new(vault) });
     let listeners = vec![bind("control", config.control, &tls, http::node::router(door), &config.limits)?];
     tracing::info!(
         control = %config.control,
@@ -190,10 +216,35 @@ async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
         authority = %config.authority,
         "the authority node serves"
     );
+    say_sealed(&node, &readiness);
     readiness.clear("starting");
+    let watch = tokio::spawn(watch_seal(node, readiness.clone(), registry.clone()));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
+    watch.abort();
     tracing::info!("the authority node has stopped");
     Ok(())
+}
+
+/// Keeps the times of the node's keys, and says to the world whether it is sealed.
+async fn watch_seal(node: Arc<Node>, readiness: Arc<Readiness>, registry: Arc<Registry>) {
+    let sealed = registry.gauge("cloison_sealed_keys", "Keys of the authority that this node does not hold", None);
+    loop {
+        let times = node.clone();
+        // It may wait for an entry to become durable.
+        let _ = tokio::task::spawn_blocking(move || crate::unseal::keep_time(&times)).await;
+        sealed.set(say_sealed(&node, &readiness) as i64);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// `/readyz` names the keys that are sealed; how many they are.
+fn say_sealed(node: &Node, readiness: &Readiness) -> usize {
+    let sealed = node.safe().sealed();
+    match sealed.is_empty() {
+        true => readiness.clear("sealed"),
+        false => readiness.set("sealed", format!("keys that their custodians have to unseal: {}", sealed.join(", "))),
+    }
+    sealed.len()
 }
 
 /// A write failed: what the disk holds is unknown, so nothing more may be acknowledged by this process.
@@ -202,17 +253,22 @@ fn poisoned(error: &StoreError) {
     std::process::exit(70);
 }
 
-/// Logging to standard error, files for the owner alone, and no core dumps: they would hold every secret. A file-size limit
-/// is to fail the write, which is then reported, and not to end the process without a word.
-fn prepare_process() {
+/// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size limit is to fail the write,
+/// which is then reported, and not to end the process without a word.
+fn prepare_process(whole: bool) -> Protection {
     super::log::start();
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the calls take plain values; `none` outlives its call.
-    unsafe {
-        libc::umask(0o077);
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
-        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
-        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    // SAFETY: takes plain values.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    memory::protect(whole)
+}
+
+/// Says in the log and on `/metrics` how well the process's memory is protected.
+fn show(protection: &Protection, registry: &Registry) {
+    let help = "0: keys may be swapped or dumped; 1: keys may not; 2: nothing of the process may";
+    registry.gauge("cloison_memory_protection", help, None).set(protection.level().into());
+    match protection.level() {
+        0 => tracing::warn!(?protection, "keys may be swapped or dumped: `cloison doctor` says what to change"),
+        level => tracing::info!(level, "keys are kept out of swap and dumps"),
     }
 }
 
@@ -263,23 +319,27 @@ pub(super) fn open_register(files: &RegisterFiles) -> Result<Register, Error> {
     })
 }
 
-pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<VaultSecrets, Error> {
+/// Reads the vault's secrets, and the fingerprints of all of them.
+pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, Vec<[u8; 32]>), Error> {
     let read = || {
-        let files = &config.secrets;
-        let store = read_versions(&files.store, SecretKind::Store)?;
-        Ok(VaultSecrets {
-            identity: IdentitySecret(read_secret(&files.identity, SecretKind::Identity)?),
-            audit: AuditSecret(read_secret(&files.audit, SecretKind::Audit)?),
+        let (places, keyring) = (&config.secrets, Arc::new(config.openers.keyring()));
+        let sector = SectorShelf::new(places.sector.clone(), keyring.clone());
+        let store = keyring.read_versions(&places.store, SecretKind::Store)?;
+        let secrets = VaultSecrets {
+            identity: IdentitySecret(keyring.read(&places.identity, SecretKind::Identity)?),
+            audit: AuditSecret(keyring.read(&places.audit, SecretKind::Audit)?),
+            segment: keyring.read_signing_key(&places.segment)?,
             store: store.into_iter().map(|(version, key)| (version, StoreSecret(key))).collect(),
-            sector: Box::new(SecretFolder(files.sector.clone())),
-            segment: read_signing_key(&files.segment)?,
-        })
+            sector: Box::new(sector),
+        };
+        let fingerprints = vault_fingerprints(&secrets)?;
+        Ok((secrets, fingerprints))
     };
-    read().map_err(|e: crate::keys::file::FileError| Error::new(e, "check [secrets] in the configuration"))
+    read().map_err(|e: FileError| Error::new(e, "check [secrets] in the configuration"))
 }
 
-fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, Error> {
-    let sector = secrets.sector.load().map_err(|e| Error::new(e, "check [secrets] in the configuration"))?;
+fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError> {
+    let sector = secrets.sector.load()?;
     let mut fingerprints = vec![
         fingerprint(secrets.identity.0.expose()),
         fingerprint(secrets.audit.0.expose()),

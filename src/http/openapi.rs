@@ -24,9 +24,9 @@ struct VaultApi;
 #[openapi(
     info(
         title = "cloison authority node",
-        description = "Re-identification under a signed order. TLS 1.3 with client certificates."
+        description = "Re-identification under a signed order; custody of the key. TLS 1.3 with client certificates."
     ),
-    paths(node::reidentify)
+    paths(node::reidentify, node::unseal, node::drill, node::status, node::seal)
 )]
 struct NodeApi;
 

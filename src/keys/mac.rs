@@ -10,6 +10,7 @@ use sha2::block_api::compress256;
 use zeroize::Zeroize;
 
 use super::Key;
+use super::locked::Locked;
 
 /// The longest message that fits one block beside the padding (FIPS 180-4, section 5.1.1), in bytes.
 pub(super) const SHORT: usize = 64 - 1 - 8;
@@ -21,18 +22,13 @@ const GROUP: usize = 8;
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
-/// A key, ready for many short messages.
-pub(super) struct ShortMac {
+/// A key, ready for many short messages; its states lie in locked memory.
+pub(super) struct ShortMac(Locked<States>);
+
+struct States {
     inner: [u32; 8],
     outer: [u32; 8],
     long: Hmac<Sha256>,
-}
-
-impl Drop for ShortMac {
-    fn drop(&mut self) {
-        self.inner.zeroize();
-        self.outer.zeroize();
-    }
 }
 
 impl ShortMac {
@@ -46,7 +42,7 @@ impl ShortMac {
             state
         };
         let long = Hmac::new_from_slice(key.expose()).expect("HMAC takes a key of any length");
-        Self { inner: state(0x36), outer: state(0x5c), long }
+        Self(Locked::new(States { inner: state(0x36), outer: state(0x5c), long }))
     }
 
     /// Many messages under this key; `wrap` makes the tag's own type.
@@ -81,7 +77,7 @@ impl<W> MacBatch<'_, W> {
         let len = parts.iter().map(|part| part.len()).sum();
         if len > SHORT {
             self.finish(tags);
-            let mac = parts.iter().fold(self.key.long.clone(), |mac, part| mac.chain_update(part));
+            let mac = parts.iter().fold(self.key.0.long.clone(), |mac, part| mac.chain_update(part));
             tags.push((self.wrap)(mac.finalize().into_bytes().into()));
             return;
         }
@@ -104,7 +100,7 @@ impl<W> MacBatch<'_, W> {
         W: Fn([u8; 32]) -> T,
     {
         let blocks = &mut self.blocks[..self.filled];
-        let mut states = [self.key.inner; GROUP];
+        let mut states = [self.key.0.inner; GROUP];
         for (block, state) in blocks.iter_mut().zip(&mut states) {
             compress256(state, std::slice::from_ref(block));
         }
@@ -112,7 +108,7 @@ impl<W> MacBatch<'_, W> {
             block[..32].copy_from_slice(&to_bytes(state));
             pad(block, 32);
         }
-        states = [self.key.outer; GROUP];
+        states = [self.key.0.outer; GROUP];
         for (block, state) in blocks.iter().zip(&mut states) {
             compress256(state, std::slice::from_ref(block));
         }

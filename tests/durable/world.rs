@@ -15,7 +15,7 @@ use cloison::config::{NodeConfig, VaultConfig};
 use cloison::epoch::{self, EpochView};
 use cloison::jws;
 use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
-use cloison::keys::shelf::{SecretFolder, read_versions};
+use cloison::keys::shelf::{SectorShelf, read_versions};
 use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreKey, StoreSecret};
 use cloison::node::{Node, NodeParts};
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
@@ -179,15 +179,15 @@ impl World {
     pub fn secrets(&self) -> VaultSecrets {
         let files = VaultConfig::load(&deployment().join("vault.toml")).unwrap().secrets;
         VaultSecrets {
-            identity: IdentitySecret(read_secret(&files.identity, SecretKind::Identity).unwrap()),
-            audit: AuditSecret(read_secret(&files.audit, SecretKind::Audit).unwrap()),
-            store: read_versions(&files.store, SecretKind::Store)
+            identity: IdentitySecret(read_secret(&files.identity.at, SecretKind::Identity).unwrap()),
+            audit: AuditSecret(read_secret(&files.audit.at, SecretKind::Audit).unwrap()),
+            store: read_versions(&files.store.at, SecretKind::Store)
                 .unwrap()
                 .into_iter()
                 .map(|(version, key)| (version, StoreSecret(key)))
                 .collect(),
-            sector: Box::new(SecretFolder(self.home.path().join("sector"))),
-            segment: read_signing_key(&files.segment).unwrap(),
+            sector: Box::new(SectorShelf::folder(self.home.path().join("sector"))),
+            segment: read_signing_key(&files.segment.at).unwrap(),
         }
     }
 
@@ -210,13 +210,16 @@ impl World {
 
     pub fn node(&self) -> Node {
         let config = NodeConfig::load(&deployment().join("node.toml")).unwrap();
-        let scalar = read_secret(&config.keys[0].file, SecretKind::Authority).unwrap();
+        let cloison::config::KeyPlace::Own(deposit) = &config.keys[0].place else { panic!("the key is a file") };
+        let scalar = read_secret(&deposit.at, SecretKind::Authority).unwrap();
         let parts = NodeParts {
             register: register(),
             authority: id(AUTHORITY),
             keys: vec![AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY)],
+            shared: vec![],
+            times: Default::default(),
             segment_keys: config.segment_keys,
-            audit: AuditSecret(read_secret(&config.audit, SecretKind::Audit).unwrap()),
+            audit: AuditSecret(read_secret(&config.audit.at, SecretKind::Audit).unwrap()),
         };
         Node::open(&self.home.path().join("node"), parts, self.clock.clone(), Box::new(|error| panic!("{error}")))
             .unwrap_or_else(|error| panic!("{error}"))

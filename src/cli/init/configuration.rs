@@ -92,7 +92,7 @@ key = "secrets/tls/node.key"
 
 [[key]]                         # opens what was sealed to it
 id = {AUTHORITY_KEY:?}
-file = "secrets/authority/{AUTHORITY_KEY}.secret"
+{key}
 
 [[segment-key]]                 # the vault's signature on every segment
 public = {segment:?}
@@ -107,5 +107,10 @@ commission = {COMMISSION:?}
         control = plan.node.control(),
         health = plan.node.health(),
         vault = plan.vault.url(plan.vault.control),
+        key = match plan.custodians {
+            None => format!("file = \"secrets/authority/{AUTHORITY_KEY}.secret\""),
+            Some(_) =>
+                format!("custody = \"shares\"              # its custodians unseal it\nfile = \"{AUTHORITY_KEY}.set\""),
+        },
     )
 }
