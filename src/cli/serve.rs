@@ -17,7 +17,9 @@ use crate::keys::shelf::{SecretFolder, read_versions};
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::Registry;
 use crate::node::{Node, NodeParts};
+use crate::order::book::Book;
 use crate::register::{OpenError, Register};
+use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
 use crate::vault::{Vault, VaultSecrets};
@@ -123,6 +125,9 @@ async fn serve_vault(
 async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
     let mappings = registry.gauge("cloison_mappings", "Mappings that the index knows", None);
     let index_bytes = registry.gauge("cloison_index_bytes", "Memory of the index", None);
+    let released = registry.counter("cloison_released_pseudonyms_total", "Pseudonyms asked for under orders", None);
+    let alarms = registry.counter("cloison_release_alarms_total", "Unusual rates of releases that were noticed", None);
+    let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
     loop {
         vault.watch_space(reserve);
         match vault.is_short_of_space() {
@@ -132,6 +137,12 @@ async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, 
         vault.sweep();
         mappings.set(vault.index().len() as i64);
         index_bytes.set(vault.index().bytes() as i64);
+        let (asked, noticed) = vault.release_counts();
+        released.add(asked - released.get());
+        alarms.add(noticed - alarms.get());
+        if let Ok(due) = Book::from(&*vault).reviews_due() {
+            reviews.set(due as i64);
+        }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -174,6 +185,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
         .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let door = Arc::new(NodeDoor { node: Arc::new(node), vault: Arc::new(vault) });
+    let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
     let listeners = vec![bind("control", config.control, &tls, http::node::router(door), &config.limits)?];
     tracing::info!(
         control = %config.control,
@@ -183,9 +195,26 @@ async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
     );
     readiness.clear("starting");
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
+    keeping_in_step.abort();
     tracing::info!("the authority node has stopped");
     Ok(())
 }
+
+/// Brings vault and node in step at the start, and soon after a link that was lost is back. Nothing depends on it: a release
+/// checks for itself. But so a revocation that came to one side reaches the other also when nobody asks for anything.
+async fn keep_in_step(door: Arc<NodeDoor>) {
+    loop {
+        let door = door.clone();
+        let stepped = tokio::task::spawn_blocking(move || step::get_in_step(&door.node, &*door.vault)).await;
+        if let Ok(Err(refusal)) = stepped {
+            tracing::debug!(code = %refusal.code(), "vault and node are not in step");
+        }
+        tokio::time::sleep(IN_STEP_EVERY).await;
+    }
+}
+
+/// How often the node asks the vault for acts upon orders, and brings its own.
+const IN_STEP_EVERY: Duration = Duration::from_secs(5);
 
 /// A write failed: what the disk holds is unknown, so nothing more may be acknowledged by this process.
 fn poisoned(error: &StoreError) {

@@ -14,6 +14,7 @@ use cloison::jws;
 use cloison::keys::file::FileError;
 use cloison::keys::shelf::SecretShelf;
 use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, Key, SectorSecret, StoreSecret};
+use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use cloison::register::{self, Register, SpkiDigest};
 use cloison::reidentify::release::release;
@@ -106,9 +107,10 @@ fn write(path: &Path) -> Vec<u8> {
         time: now(),
     };
     let request = order::sign_request(&request, &id("driss"), &person("driss")).unwrap();
-    let asked = Asked { order, request, sector: "health".into(), pseudonyms: texts };
+    let asked = Asked { order, request, sector: "health".into(), pseudonyms: texts, to: None };
     let node = access::node(vault.register(), vault.register().authorities[&id("court")].node).unwrap();
-    let question = ReleaseRequest { register: HEXLOWER.encode(&vault.register().digest), asked };
+    let acts = Book::from(&vault).digest(&id("court")).unwrap();
+    let question = ReleaseRequest { register: HEXLOWER.encode(&vault.register().digest), acts, asked };
     release(&vault, &node, &question).unwrap();
 
     let operator = access::operator(vault.register(), SpkiDigest([0x22; 32])).unwrap();
