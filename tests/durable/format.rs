@@ -14,6 +14,7 @@ use cloison::jws;
 use cloison::keys::file::FileError;
 use cloison::keys::shelf::SecretShelf;
 use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, Key, SectorSecret, StoreSecret};
+use cloison::order::act::{ActPayload, Kind, draft_act, sign_act};
 use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use cloison::register::{self, Register, SpkiDigest};
@@ -115,6 +116,19 @@ fn write(path: &Path) -> Vec<u8> {
 
     let operator = access::operator(vault.register(), SpkiDigest([0x22; 32])).unwrap();
     cloison::epoch::advance(&vault, &operator, "health", true).unwrap();
+
+    let suspend = ActPayload {
+        aud: id("format"),
+        act: Kind::Suspend,
+        authority: id("court"),
+        order: "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d".parse().unwrap(),
+        reason: id("appeal"),
+        time: now(),
+        lifts: vec![],
+    };
+    let suspend = sign_act(&draft_act(&suspend).unwrap(), "amina", &person("amina")).unwrap();
+    let bearer = access::bearer(vault.register(), SpkiDigest([0x22; 32])).unwrap();
+    Book::from(&vault).lodge(&suspend, &bearer).unwrap();
     answer.pseudonyms.iter().flat_map(|pseudonym| *pseudonym.as_bytes()).collect()
 }
 

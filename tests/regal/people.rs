@@ -57,6 +57,11 @@ pub fn at_vault(world: &World, order: &Payload) -> Option<Value> {
     find(&world.get("operator", Door::Control, "/v1/orders").ok(), order)
 }
 
+/// All orders that the vault knows.
+pub fn at_vault_all(world: &World) -> Vec<Value> {
+    world.get("operator", Door::Control, "/v1/orders").ok()["orders"].as_array().unwrap().clone()
+}
+
 /// The order as the node lists it for an officer.
 pub fn at_node(world: &World, order: &Payload) -> Option<Value> {
     find(&world.get("officer", Door::Officers, "/v1/orders").ok(), order)
