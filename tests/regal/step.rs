@@ -111,11 +111,11 @@ fn revoked_while_the_answer_is_on_its_way() {
     // A connection stands.
     let warm = world.sign(&world.order("health", &asked), QUORUM);
     world.reidentify(&warm, "health", &asked).ok();
+    let revoke = act(&world, &payload, Kind::Revoke, &["judge-1"]);
     wire.hold_answers(true);
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| world.reidentify(&order, "health", &asked));
         soon("the vault has released", || at_vault(&world, &payload).is_some_and(|view| view["life"]["used"] == 1));
-        let revoke = act(&world, &payload, Kind::Revoke, &["judge-1"]);
         let revoking = scope.spawn(|| to_node(&world, &revoke));
         soon("the node has the act", || at_node(&world, &payload).is_some_and(|view| view["state"] == "revoked"));
         wire.hold_answers(false);
