@@ -150,7 +150,9 @@ pub fn bearer(register: &Register, peer: SpkiDigest) -> Result<BearerPermit, Cod
     let own = node(register, peer).map(|permit| permit.authority.id.clone());
     match own {
         Ok(authority) => Ok(BearerPermit { bearer: authority.to_string(), authority: Some(authority) }),
-        Err(_) => operator(register, peer).map(|permit| BearerPermit { bearer: permit.operator.to_string(), authority: None }),
+        Err(_) => {
+            operator(register, peer).map(|permit| BearerPermit { bearer: permit.operator.to_string(), authority: None })
+        }
     }
 }
 

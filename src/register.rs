@@ -195,7 +195,9 @@ impl Sector {
         let present = pseudonym::parse(self.text_form, &self.tag, text);
         let former = || self.former_text_forms.iter().map(|form| pseudonym::parse(*form, &self.tag, text));
         match present {
-            Err(Code::PseudonymMalformed) => former().find(|read| *read != Err(Code::PseudonymMalformed)).unwrap_or(present),
+            Err(Code::PseudonymMalformed) => {
+                former().find(|read| *read != Err(Code::PseudonymMalformed)).unwrap_or(present)
+            }
             read => read,
         }
     }

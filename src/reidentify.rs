@@ -51,7 +51,10 @@ pub struct Asked {
 impl std::fmt::Debug for Asked {
     /// Counts only: neither a pseudonym nor an order that may list some belongs in a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asked").field("sector", &self.sector).field("items", &self.pseudonyms.len()).finish_non_exhaustive()
+        f.debug_struct("Asked")
+            .field("sector", &self.sector)
+            .field("items", &self.pseudonyms.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -192,7 +195,8 @@ const REMEMBERED: i64 = 3_600;
 /// What both sides write down with an answer: the payload under the order's id, its life, and the request.
 pub(crate) fn notes(checked: &Checked, book: &Book<'_>, used: u64) -> Result<Change, Refusal> {
     let (order, digest) = (checked.order.id(), *checked.order.digest());
-    let life = Life::after_use(book.life(order)?, &checked.order, checked.request.officer(), book.now(), used).to_bytes();
+    let life =
+        Life::after_use(book.life(order)?, &checked.order, checked.request.officer(), book.now(), used).to_bytes();
     let (request, time) = (checked.request.id(), checked.request.time().as_second());
     let forget = book.now().as_second() - REMEMBERED;
     Ok(Box::new(move |store, batch| {

@@ -16,7 +16,9 @@ const MAX_SEALED: usize = 64 << 20;
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Make a key: the file stays with the officer, its public half goes into the register as `sealing-key`
-    #[command(after_long_help = "Example:\n  cloison delivery keygen officer.age\n\n`age-keygen -o officer.age` does the same.")]
+    #[command(
+        after_long_help = "Example:\n  cloison delivery keygen officer.age\n\n`age-keygen -o officer.age` does the same."
+    )]
     Keygen(Keygen),
     /// Open a sealed answer; what it holds goes to standard output
     #[command(after_long_help = "Example:\n  cloison delivery open --key officer.age answers.age\n\n\
@@ -65,13 +67,16 @@ fn keygen(args: &Keygen) -> Result<(), Error> {
         .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
     match args.json {
         true => print_json(&serde_json::json!({"file": args.out, "sealing-key": public})),
-        false => print(format_args!("{public}\nPrivate key in {}; the line above is for the register.", args.out.display())),
+        false => {
+            print(format_args!("{public}\nPrivate key in {}; the line above is for the register.", args.out.display()))
+        }
     }
 }
 
 fn open(args: &Open) -> Result<(), Error> {
     let key = read_private(&args.key).map_err(|error| Error::new(error, "the officer's own key is needed"))?;
-    let not_a_key = || Error::new(format_args!("{}: holds no age key", args.key.display()), "`cloison delivery keygen` makes one");
+    let not_a_key =
+        || Error::new(format_args!("{}: holds no age key", args.key.display()), "`cloison delivery keygen` makes one");
     let text = std::str::from_utf8(&key).map_err(|_| not_a_key())?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let keys: Vec<age::x25519::Identity> = lines.map(str::parse).collect::<Result<_, _>>().map_err(|_| not_a_key())?;

@@ -32,6 +32,19 @@ pub struct Lodge {
 pub struct Orders {
     /// Those with a review to close first, then the latest used.
     pub orders: Vec<OrderView>,
+    /// How many older ones were left out.
+    pub more: usize,
+}
+
+/// The most orders in one answer.
+const MOST_LISTED: usize = 10_000;
+
+impl Orders {
+    fn of(mut orders: Vec<OrderView>) -> Self {
+        let more = orders.len().saturating_sub(MOST_LISTED);
+        orders.truncate(MOST_LISTED);
+        Self { orders, more }
+    }
 }
 
 /// The routes of the vault's control listener.
@@ -66,7 +79,7 @@ pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -
         blocking(move || Book::from(&*vault).list(permit.authority.as_ref()).map_err(Problem::from)).await
     };
     match listed.await {
-        Ok(orders) => body::json(&Orders { orders }),
+        Ok(orders) => body::json(&Orders::of(orders)),
         Err(problem) => Err(note_at_vault(&vault, peer, "order-list", problem).await),
     }
 }
@@ -158,7 +171,7 @@ pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) 
         blocking(move || Book::from(&*node).list(permit.authority.as_ref()).map_err(Problem::from)).await
     };
     match listed.await {
-        Ok(orders) => body::json(&Orders { orders }),
+        Ok(orders) => body::json(&Orders::of(orders)),
         Err(problem) => Err(note_at_node(&door.node, peer, "order-list", problem).await),
     }
 }

@@ -283,7 +283,8 @@ mod tests {
         let (judge, other_judge) = (signer("judge-1", "court"), signer("judge-2", "court"));
         let (prosecutor, inspector) = (signer("prosecutor", "prosecution"), signer("inspector", "inspection"));
         let ordered = [judge.clone(), prosecutor.clone()];
-        let closes = |reviewers: &[&Signer]| may_close(&reviewers.iter().copied().cloned().collect::<Vec<_>>(), &ordered);
+        let closes =
+            |reviewers: &[&Signer]| may_close(&reviewers.iter().copied().cloned().collect::<Vec<_>>(), &ordered);
         assert!(!closes(&[]));
         assert!(!closes(&[&judge]));
         assert!(!closes(&[&judge, &prosecutor]), "those who ordered");

@@ -66,7 +66,8 @@ fn threshold(usual: u64, limit: u64) -> u64 {
 impl Rate {
     /// What the release's commit writes.
     pub(super) fn change(&self) -> Change {
-        let (authority, hour, items, old) = (self.authority.clone(), self.hour, self.before + self.items, self.old.clone());
+        let (authority, hour, items, old) =
+            (self.authority.clone(), self.hour, self.before + self.items, self.old.clone());
         Box::new(move |store, batch| store.put_released(batch, authority.as_str(), hour, items, &old))
     }
 

@@ -81,7 +81,8 @@ impl Store {
         }
         let start = authority.len() + 1;
         let rows = self.rows(Column::OrderAct, &prefix)?.into_iter().map(|(key, value)| {
-            let (order, digest) = key[start..].split_at_checked(16).ok_or(StoreError::Corrupt(Column::OrderAct.name()))?;
+            let (order, digest) =
+                key[start..].split_at_checked(16).ok_or(StoreError::Corrupt(Column::OrderAct.name()))?;
             let order = Uuid::from_bytes(fixed(Column::OrderAct, order)?);
             Ok(ActRow { order, digest: fixed(Column::OrderAct, digest)?, value })
         });

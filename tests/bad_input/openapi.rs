@@ -220,7 +220,8 @@ fn the_description_is_valid_and_true() {
         lifts: vec![],
     };
     let act = cloison::order::act::draft_act(&act).unwrap();
-    let act = serde_json::json!({"act": cloison::order::act::sign_act(&act, "judge-1", &world.key("judge-1")).unwrap()});
+    let act =
+        serde_json::json!({"act": cloison::order::act::sign_act(&act, "judge-1", &world.key("judge-1")).unwrap()});
     check(&officers, "/v1/acts", "post", "200", &world.post_json("officer", Door::Officers, "/v1/acts", &act).ok());
     check(&data, "/v1/acts", "post", "200", &world.post_json("operator", Door::Control, "/v1/acts", &act).ok());
     check(&data, "/v1/acts", "post", "4XX", &world.post_json("officer", Door::Control, "/v1/acts", &act).json());

@@ -18,8 +18,17 @@ fn a_sealed_answer_opens_with_the_officers_key_alone() {
         let list = world.read("list.txt");
         world.cloison_with(
             &[
-                "reidentify", "--order", "order.jws", "--key", "secrets/people/officer.pem", "--client",
-                "clients/officer.toml", "--to", "officer-key", "--out", out,
+                "reidentify",
+                "--order",
+                "order.jws",
+                "--key",
+                "secrets/people/officer.pem",
+                "--client",
+                "clients/officer.toml",
+                "--to",
+                "officer-key",
+                "--out",
+                out,
             ],
             list.as_bytes(),
         )
@@ -49,9 +58,12 @@ fn a_sealed_answer_opens_with_the_officers_key_alone() {
     assert!(sealed.starts_with("-----BEGIN AGE ENCRYPTED FILE-----"));
     let output = world.cloison(&["delivery", "open", "--key", "officer.age", "answers.age"]);
     let opened: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(opened["items"][7], json!({
-        "pseudonym": asked[7], "scheme": "cnie", "value": "AB000007", "first_seen": opened["items"][7]["first_seen"],
-    }));
+    assert_eq!(
+        opened["items"][7],
+        json!({
+            "pseudonym": asked[7], "scheme": "cnie", "value": "AB000007", "first_seen": opened["items"][7]["first_seen"],
+        })
+    );
     // Never over an existing file, and with no other key.
     assert_eq!(ask(&world, "answers.age").status.code(), Some(1));
     world.cloison(&["delivery", "keygen", "other.age"]);

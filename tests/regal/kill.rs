@@ -66,7 +66,7 @@ fn the_node_before_its_question_reaches_the_vault() {
     let (mut world, wire, payload, order, asked) = scene();
     wire.waited();
     wire.hold_questions(true);
-    killed(&mut world, &order, &asked[..2], |_| soon("a question waits", || wire.waited() > 2_000), Side::Node);
+    killed(&mut world, &order, &asked[..2], |_| soon("a question waits", || wire.waited() > 0), Side::Node);
     wire.cut(true);
     wire.hold_questions(false);
     wire.cut(false);
@@ -80,7 +80,7 @@ fn the_vault_before_the_question_reaches_it() {
     let (mut world, wire, payload, order, asked) = scene();
     wire.waited();
     wire.hold_questions(true);
-    killed(&mut world, &order, &asked[..2], |_| soon("a question waits", || wire.waited() > 2_000), Side::Vault);
+    killed(&mut world, &order, &asked[..2], |_| soon("a question waits", || wire.waited() > 0), Side::Vault);
     wire.hold_questions(false);
     world.start(Side::Vault, &[]);
     assert_eq!(used(at_vault(&world, &payload)), None);

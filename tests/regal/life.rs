@@ -33,7 +33,11 @@ fn a_thousand_of_two_epochs_then_revoked() {
     assert_eq!((&lodged["both"], &lodged["order"]["state"]), (&json!(true), &json!("revoked")));
     assert_eq!(world.reidentify(&order, "health", &asked).code(), "order-revoked");
     let request = world.request(&order, "health", &asked);
-    assert_eq!(world.release_with(&order, &request, "health", &asked).code(), "out-of-step", "a thief's node is behind");
+    assert_eq!(
+        world.release_with(&order, &request, "health", &asked).code(),
+        "out-of-step",
+        "a thief's node is behind"
+    );
     let view = at_vault(&world, &payload).unwrap();
     assert_eq!(view["acts"][0]["by"], json!([{"id": "judge-2", "body": "court-of-rabat"}]));
     world.restart();
@@ -175,7 +179,14 @@ fn on_the_command_line() {
         run(&[&["order", "revoke", "--register", "register.toml"], &judge[..], &operator, &["--json", &id]].concat());
     assert!(code == 0 && said.contains("\"state\": \"revoked\""), "{said}");
     let (code, said) = run(&[
-        "reidentify", "--order", "orders/17.jws", "--key", "secrets/people/officer.pem", officer[0], officer[1], &asked[0],
+        "reidentify",
+        "--order",
+        "orders/17.jws",
+        "--key",
+        "secrets/people/officer.pem",
+        officer[0],
+        officer[1],
+        &asked[0],
     ]);
     assert!(code == 1 && said.contains("order-revoked") && said.contains("hint"), "{said}");
 }

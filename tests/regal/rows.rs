@@ -14,17 +14,25 @@ fn two_segments() -> (World, Vec<String>, Vec<(ChunkKey, Vec<u8>)>, Vec<[u8; 16]
     asked.extend(world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB000001"]));
     let order = world.sign(&world.order("health", &asked), QUORUM);
     let release = world.release_with(&order, &world.request(&order, "health", &asked), "health", &asked).ok();
-    let segments: Vec<[u8; 16]> = release["segments"].as_array().unwrap().iter().map(|record| {
-        let record = data_encoding::BASE64URL_NOPAD.decode(record.as_str().unwrap().as_bytes()).unwrap();
-        record[1..17].try_into().unwrap()
-    }).collect();
+    let segments: Vec<[u8; 16]> = release["segments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| {
+            let record = data_encoding::BASE64URL_NOPAD.decode(record.as_str().unwrap().as_bytes()).unwrap();
+            record[1..17].try_into().unwrap()
+        })
+        .collect();
     assert_eq!(segments.len(), 2);
     world.end(Side::Vault);
     let mut chunks = vec![];
-    world.store(Side::Vault).each_chunk::<StoreError>(|key, row| {
-        chunks.push((key, row));
-        Ok(())
-    }).unwrap();
+    world
+        .store(Side::Vault)
+        .each_chunk::<StoreError>(|key, row| {
+            chunks.push((key, row));
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(chunks.len(), 2);
     (world, asked, chunks, segments)
 }

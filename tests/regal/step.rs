@@ -3,8 +3,8 @@
 
 use cloison::order::act::Kind;
 
-use super::common::Side;
 use super::common::QUORUM;
+use super::common::Side;
 use super::people::{act, at_node, at_vault, persons, soon, to_node, to_vault};
 use super::proxy::Wire;
 
@@ -94,7 +94,11 @@ fn both_had_something_to_say() {
     for (n, order) in orders.iter().enumerate() {
         let signed = world.sign(order, QUORUM);
         let code = if n < 5 { "order-suspended" } else { "order-revoked" };
-        assert_eq!(world.reidentify(&signed, "health", &asked).code(), code, "{n}: what one side has taken stays in force");
+        assert_eq!(
+            world.reidentify(&signed, "health", &asked).code(),
+            code,
+            "{n}: what one side has taken stays in force"
+        );
     }
     // Also after a restart of both.
     world.restart();

@@ -54,7 +54,14 @@ struct Sides {
 ///
 /// # Errors
 /// When a process cannot be started, or a pseudonym does not open.
-pub(super) fn run(stage: &Stage, health: SocketAddr, items: u64, segments: u64, rounds: u16, json: bool) -> Result<(), Error> {
+pub(super) fn run(
+    stage: &Stage,
+    health: SocketAddr,
+    items: u64,
+    segments: u64,
+    rounds: u16,
+    json: bool,
+) -> Result<(), Error> {
     let folder = stage.folder();
     let pseudonyms = store(stage, health, items, segments)?;
     let vault = start_vault(stage, health)?;

@@ -146,7 +146,8 @@ fn run(
         order,
         reason: Id::parse(&args.reason)
             .ok_or_else(|| Error::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as case-closed"))?,
-        time: Timestamp::from_second(SystemClock.now().as_second()).map_err(|error| Error::new(error, "set the clock"))?,
+        time: Timestamp::from_second(SystemClock.now().as_second())
+            .map_err(|error| Error::new(error, "set the clock"))?,
         lifts: lifts(order, client.as_ref())?,
     };
     let key = read_signing_key(&args.key).map_err(|error| Error::new(error, "the approver's own key is needed"))?;
@@ -219,8 +220,11 @@ pub(super) fn sign(held: Held, path: &Path, kid: &str, key: &ed25519_dalek::Sign
 
 /// What an act says, to people.
 fn text(payload: &ActPayload) -> String {
-    let lifts: String =
-        payload.lifts.iter().map(|digest| format!("  lifts        {}\n", data_encoding::HEXLOWER.encode(digest))).collect();
+    let lifts: String = payload
+        .lifts
+        .iter()
+        .map(|digest| format!("  lifts        {}\n", data_encoding::HEXLOWER.encode(digest)))
+        .collect();
     format!(
         "  act          {}\n  order        {}\n  authority    {}\n  reason       {}\n  time         {}\n{lifts}",
         payload.act.as_str(),

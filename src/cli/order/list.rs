@@ -46,7 +46,14 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         orders.extend(drafts.into_iter().filter(|draft| !seen.contains(&draft.id)));
     }
     orders.retain(|order| !args.review_due || order.review_due);
-    if args.json { print_json(&Orders { orders }) } else { print(text(&orders).trim_end()) }
+    if args.json {
+        return print_json(&Orders { orders, more: known.more });
+    }
+    print(text(&orders).trim_end())?;
+    match known.more {
+        0 => Ok(()),
+        more => print(format_args!("{more} older orders are not shown.")),
+    }
 }
 
 /// The order files of a folder, as orders that nobody has used.
@@ -89,9 +96,14 @@ pub(super) fn text(orders: &[OrderView]) -> String {
                 life.not_before,
                 life.not_after
             );
-            let signers: Vec<_> = life.signers.iter().map(|signer| format!("{} ({})", signer.id, signer.body)).collect();
+            let signers: Vec<_> =
+                life.signers.iter().map(|signer| format!("{} ({})", signer.id, signer.body)).collect();
             let _ = writeln!(out, "  signed by {}", signers.join(", "));
-            let _ = writeln!(out, "  first used {:.0} by {}, last {:.0} by {}", life.first.time, life.first.officer, life.last.time, life.last.officer);
+            let _ = writeln!(
+                out,
+                "  first used {:.0} by {}, last {:.0} by {}",
+                life.first.time, life.first.officer, life.last.time, life.last.officer
+            );
             if let Some(time) = life.exhausted {
                 let _ = writeln!(out, "  exhausted {time:.0}");
             }
@@ -100,7 +112,15 @@ pub(super) fn text(orders: &[OrderView]) -> String {
         }
         for done in &order.acts {
             let by: Vec<_> = done.by.iter().map(|signer| format!("{} ({})", signer.id, signer.body)).collect();
-            let _ = writeln!(out, "  {} {:.0} by {}: {}  {}", done.act.as_str(), done.received, by.join(", "), done.reason, done.digest);
+            let _ = writeln!(
+                out,
+                "  {} {:.0} by {}: {}  {}",
+                done.act.as_str(),
+                done.received,
+                by.join(", "),
+                done.reason,
+                done.digest
+            );
         }
         if order.review_due {
             let opened = order.life.as_ref().and_then(|life| life.review);
