@@ -9,7 +9,7 @@
 //! | `revoke` | any one approver of the order's authority | ends the order, for good |
 //! | `suspend` | any one approver | stops it until every suspension is lifted |
 //! | `resume` | a quorum of the authority, as for an order that is not force majeure | lifts the suspensions that it names |
-//! | `close-review` | see [`Act::may_close`] | closes the review that force majeure opened |
+//! | `close-review` | see [`may_close`] | closes the review that force majeure opened |
 //!
 //! One person may stop, because a stop that was wrong costs time and one that did not come costs a person's identity. Only a
 //! quorum may let go on, because that is what an order is.

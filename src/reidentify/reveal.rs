@@ -30,7 +30,7 @@ pub trait VaultLink: Send + Sync {
     ///
     /// # Errors
     /// As [`VaultLink::release`].
-    fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, Refusal>;
+    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal>;
 }
 
 /// What an officer gets.

@@ -347,7 +347,7 @@ impl VaultLink for Link<'_> {
         release_of(self.0, &request.asked)
     }
 
-    fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, order::Refusal> {
+    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, order::Refusal> {
         let node = self.0.register().authorities[&id(AUTHORITY)].node;
         step::exchange(self.0, &access::node(self.0.register(), node).unwrap(), exchange)
     }
