@@ -522,8 +522,6 @@ fn vault_and_node_with_different_registers() {
     let order = court.watch.sign(&payload, QUORUM);
     let reply = court.watch.reidentify(&order, "health", &court.pseudonyms.clone());
     court.watch.refused(NODE, &reply, 409, "register-mismatch");
-    // So is the node's asking, now and then, for acts upon orders.
-    court.watch.perhaps(Side::Vault, "court", "exchange", "register-mismatch");
     court.watch.entry(VAULT.0, VAULT.1, VAULT.2, "register-mismatch");
 
     // The vault follows, and all is well.
