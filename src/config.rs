@@ -20,10 +20,11 @@ use crate::register::read::{At, Faults, Field, Table};
 use crate::register::{Fault, Id, PinnedKey, Pins};
 
 mod custody;
+mod memory;
 mod value;
 
 use custody::{Places, openers, seal_times};
-use value::{Address, Base, Bodies, Count, KeyCustody, Loopback, Place};
+use value::{Address, Base, Bodies, Count, KeyCustody, Loopback, Mebibytes, Place};
 
 /// The most bytes that a configuration file may have.
 const MAX_FILE: usize = 1024 * 1024;
@@ -49,6 +50,8 @@ pub struct VaultConfig {
     /// Free bytes on the store's disk below which batches are refused, so that what was let in, and the log, still find
     /// room. Default 256 MiB.
     pub reserve: u64,
+    /// Bytes of memory for the index of mappings: what is more lies on the disk. Default: half of what this process may have.
+    pub index_memory: u64,
     /// Where the vault's secrets lie.
     pub secrets: SecretPlaces,
     /// What opens those that are more than a file.
@@ -246,6 +249,7 @@ impl VaultConfig {
                 let reserve = table.or("reserve-mib", Count(256), faults);
                 Some((path?, (reserve?.value.0 as u64) << 20))
             });
+            let index_memory = index(root, faults);
             let secrets = section(root, "secrets", faults, |table, faults| {
                 let mut places = Places::read(table, folder, faults)?;
                 let identity = places.required("identity", table, faults);
@@ -274,6 +278,7 @@ impl VaultConfig {
                 bodies: bodies?,
                 reserve: store.as_ref()?.1,
                 store: store?.0.within(folder),
+                index_memory: index_memory?,
                 secrets: secrets?.0,
                 openers: openers?,
                 register: register?,
@@ -441,6 +446,17 @@ fn client(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Opti
         certificate: certificate?.within(folder),
         key: key?.within(folder),
     })
+}
+
+fn index(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<u64> {
+    if !root.has("index") {
+        root.optional::<bool>("index", faults); // makes the name a known one
+        return Some(memory::half());
+    }
+    let mut table = root.table("index", faults)?;
+    let memory = table.optional::<Mebibytes>("memory-mib", faults);
+    table.finish(faults);
+    Some(memory.map_or_else(memory::half, |at| at.value.0 << 20))
 }
 
 fn limits(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<LimitConfig> {

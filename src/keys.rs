@@ -25,8 +25,8 @@ use zeroize::Zeroize;
 use locked::Locked;
 
 pub use derive::{
-    AuditKey, DomainKey, DomainScope, IdentityKeys, PersonKey, Prf, SectorRootKey, SectorTreeKey, StoreKey, Uti,
-    UtiBatch, UtiSource, authority_key_material, segment_commitment,
+    AuditKey, DomainKey, DomainScope, IdentityKeys, IndexKey, NoncePart, PersonKey, Prf, SectorRootKey, SectorTreeKey,
+    StoreKey, Uti, UtiBatch, UtiSource, authority_key_material, segment_commitment,
 };
 
 /// Length of every root secret and derived key, in bytes.

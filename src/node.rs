@@ -4,7 +4,6 @@
 
 pub mod safe;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use ed25519_dalek::VerifyingKey;
 
 use crate::audit::Event;
 use crate::clock::Clock;
+use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, Pending};
 use crate::keys::file::SecretKind;
 use crate::keys::shares::ShareSet;
@@ -92,7 +92,7 @@ impl Node {
         let mut batch = Batch::default();
         accept_register(&store, &register, &mut batch)?;
         let index = Arc::new(Index::default());
-        let committer = Committer::start(store.clone(), index, None, HashMap::new(), clock.clone(), poisoned)?;
+        let committer = Committer::start(store.clone(), index, None, SmallChunks::default(), clock.clone(), poisoned)?;
         let start = Event::Start {
             entity: "node",
             program: env!("CARGO_PKG_VERSION"),

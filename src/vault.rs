@@ -3,11 +3,14 @@
 //! Use cases ([`crate::tokenize`], [`crate::epoch`], [`crate::reidentify`]) take a `&Vault`; no HTTP here.
 
 mod frozen;
+mod keeper;
 mod quota;
+mod rebuild;
 pub(crate) mod sector;
+mod veil;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use ed25519_dalek::SigningKey;
@@ -18,15 +21,18 @@ use crate::code::Code;
 use crate::commit::Committer;
 use crate::keys::shelf::SecretShelf;
 use crate::keys::{
-    AuditKey, AuditSecret, IdentityKeys, IdentitySecret, SectorRootKey, StoreKey, StoreSecret, UtiSource,
+    AuditKey, AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret, UtiSource,
 };
 use crate::register::{Fault, Id, Register};
 use crate::seal::chunk::ChunkCipher;
-use crate::store::index::{Index, PartitionId};
+use crate::store::index::Index;
 use crate::store::{Batch, Store, StoreError};
 use frozen::Frozen;
+pub use keeper::Kept;
+use keeper::{Keeper, Parts};
 pub use quota::Quotas;
 pub use sector::{Epoch, SectorState, Terms};
+use veil::IndexVeil;
 
 /// Everything secret that the vault starts with.
 pub struct VaultSecrets {
@@ -119,8 +125,36 @@ pub enum StartError {
     Audit(Code),
 }
 
-/// Called with each step of a long start: what, how many so far.
-pub type Progress<'a> = &'a dyn Fn(&'static str, u64);
+/// Called now and then during a long start: how far it is, in words.
+pub type Progress<'a> = &'a dyn Fn(String);
+
+/// Where the vault's store lies, and what it may take of the machine.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The store's folder.
+    pub store: PathBuf,
+    /// Bytes of memory for the index: three quarters for the tables, one for what is read of the index on the disk.
+    pub index_memory: u64,
+}
+
+impl Home {
+    /// A store whose index takes what it needs.
+    pub fn unbounded(store: &Path) -> Self {
+        Self { store: store.to_owned(), index_memory: u64::MAX }
+    }
+
+    /// Bytes for the tables.
+    fn tables(&self) -> u64 {
+        self.index_memory - self.index_memory / 4
+    }
+
+    /// Bytes for blocks and filters of the index on the disk.
+    fn cache(&self) -> usize {
+        // Where nothing is ever moved nothing is read.
+        let unbounded = self.index_memory == u64::MAX;
+        if unbounded { 1 << 20 } else { usize::try_from(self.index_memory / 4).unwrap_or(usize::MAX) }
+    }
+}
 
 /// The vault, serving.
 pub struct Vault {
@@ -128,7 +162,9 @@ pub struct Vault {
     store: Arc<Store>,
     index: Arc<Index>,
     cipher: Arc<ChunkCipher>,
-    committer: Committer,
+    /// Before the writer, which it must not outlive.
+    keeper: Keeper,
+    committer: Arc<Committer>,
     clock: Arc<dyn Clock>,
     identity: Box<dyn UtiSource>,
     audit_key: AuditKey,
@@ -152,7 +188,7 @@ impl Vault {
     /// # Errors
     /// [`StartError`]; nothing was changed in the store then, but for a store made anew.
     pub fn open(
-        path: &Path,
+        home: &Home,
         register: Register,
         secrets: VaultSecrets,
         advance: &[String],
@@ -160,7 +196,7 @@ impl Vault {
         progress: Progress<'_>,
         poisoned: crate::commit::Poisoned,
     ) -> Result<Self, StartError> {
-        let store = Arc::new(Store::open(path, &format!("{}/vault", register.deployment))?);
+        let store = Arc::new(Store::open_with(&home.store, &format!("{}/vault", register.deployment), home.cache())?);
         let mut batch = Batch::default();
         accept_register(&store, &register, &mut batch)?;
 
@@ -176,13 +212,16 @@ impl Vault {
         }
         let (sectors, opened) = sector::load_all(&store, &register, &roots, advance, clock.now(), &mut batch)?;
 
+        let veil = secrets.store.iter().max_by_key(|(version, _)| *version);
+        let veil = veil.map(|(version, secret)| IndexVeil { version: *version, key: IndexKey::new(secret) });
         let store_keys = secrets.store.iter().map(|(version, secret)| (*version, StoreKey::new(secret)));
         let cipher = Arc::new(ChunkCipher::new(store_keys));
-        let index = Arc::new(Index::default());
-        let sequences = rebuild(&store, &cipher, &index, progress)?;
+        let veil = Arc::new(veil.expect("at least one version of the storage secret"));
+        let index = Arc::new(Index::open(&store, veil, home.tables())?);
+        let small = rebuild::rebuild(&store, &cipher, &index, progress)?;
         let quotas = Quotas::load(&register, &store, clock.now())?;
         let committer =
-            Committer::start(store.clone(), index.clone(), Some(cipher.clone()), sequences, clock.clone(), poisoned)?;
+            Committer::start(store.clone(), index.clone(), Some(cipher.clone()), small, clock.clone(), poisoned)?;
         let start = Event::Start {
             entity: "vault",
             program: env!("CARGO_PKG_VERSION"),
@@ -193,11 +232,19 @@ impl Vault {
         // Only now: a start that failed on any of the above has put no register in force and opened no epoch.
         committer.begin(batch, clock.now(), start).and_then(crate::commit::Pending::wait).map_err(StartError::Audit)?;
 
+        let committer = Arc::new(committer);
+        let keeper = Keeper::start(Parts {
+            store: store.clone(),
+            index: index.clone(),
+            cipher: cipher.clone(),
+            committer: committer.clone(),
+        });
         Ok(Self {
             register: Arc::new(register),
             store,
             index,
             cipher,
+            keeper,
             committer,
             clock,
             identity: Box::new(IdentityKeys::new(&secrets.identity)),
@@ -227,6 +274,11 @@ impl Vault {
     /// The index of stored mappings.
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// What was done in the background since the start.
+    pub fn kept(&self) -> &Kept {
+        self.keeper.kept()
     }
 
     /// The writer.
@@ -318,32 +370,4 @@ pub(crate) fn accept_register(store: &Store, register: &Register, batch: &mut Ba
 
 fn list(faults: &[Fault]) -> String {
     faults.iter().map(|fault| format!("\n  {fault}")).collect()
-}
-
-/// Rebuilds the index from the chunks; the next sequence of each partition comes back.
-fn rebuild(
-    store: &Store,
-    cipher: &ChunkCipher,
-    index: &Index,
-    progress: Progress<'_>,
-) -> Result<HashMap<PartitionId, u32>, StartError> {
-    let mut next = HashMap::new();
-    let mut mappings = 0;
-    store.each_chunk::<StartError>(|key, row| {
-        let bad = |source| StartError::Chunk { sector: key.sector, epoch: key.epoch, sequence: key.sequence, source };
-        let chunk = cipher.unwrap(&key.to_bytes(), row).map_err(bad)?;
-        let pseudonyms =
-            chunk.records().map(|r| r.map(|r| *r.pseudonym.as_bytes())).collect::<Result<Vec<_>, _>>().map_err(bad)?;
-        index.partition((key.sector, key.epoch)).insert_all(|insert| {
-            for pseudonym in &pseudonyms {
-                insert(pseudonym, key.sequence);
-            }
-        });
-        let after = key.sequence.checked_add(1).ok_or(StoreError::Corrupt("chunk"))?;
-        next.insert((key.sector, key.epoch), after);
-        mappings += pseudonyms.len() as u64;
-        progress("mappings", mappings);
-        Ok(())
-    })?;
-    Ok(next)
 }

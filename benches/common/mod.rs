@@ -10,7 +10,7 @@ use cloison::keys::shelf::SecretShelf;
 use cloison::keys::{AuditSecret, IdentitySecret, Key, SectorSecret, StoreSecret};
 use cloison::register::{self, SpkiDigest};
 use cloison::tokenize::{self, Answer, Wish};
-use cloison::vault::{Vault, VaultSecrets};
+use cloison::vault::{Home, Vault, VaultSecrets};
 
 /// The sector with mappings, and the one without.
 pub const REVERSIBLE: &str = "health";
@@ -46,12 +46,12 @@ impl Bench {
             segment: ed25519_dalek::SigningKey::from_bytes(&[5; 32]),
         };
         let vault = Vault::open(
-            &folder.path().join("store"),
+            &Home::unbounded(&folder.path().join("store")),
             register,
             secrets,
             &[],
             Arc::new(SystemClock),
-            &|_, _| {},
+            &|_| {},
             Box::new(|error| panic!("{error}")),
         )
         .expect("a vault");

@@ -100,7 +100,7 @@ fn one(file: &Path) -> Result<String, String> {
         Kind::Vault => {
             let config = VaultConfig::load(file).map_err(of_config)?;
             private(&config.secret_deposits(), &[&config.tls.key])?;
-            signed(&config.register)
+            Ok(format!("{}; {} MiB for the index", signed(&config.register)?, config.index_memory >> 20))
         }
         Kind::Node => {
             let config = NodeConfig::load(file).map_err(of_config)?;

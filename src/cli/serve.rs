@@ -22,7 +22,7 @@ use crate::node::{Node, NodeParts};
 use crate::register::{OpenError, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
-use crate::vault::{Vault, VaultSecrets};
+use crate::vault::{Home, Vault, VaultSecrets};
 
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
 #[derive(clap::Args)]
@@ -76,15 +76,11 @@ async fn serve_vault(
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
 
     // Health answers while the index is rebuilt; the doors open when it is complete.
-    let store = config.store.clone();
+    let home = Home { store: config.store.clone(), index_memory: config.index_memory };
     let shown = readiness.clone();
     let open = tokio::task::spawn_blocking(move || {
-        let progress = move |what: &'static str, count: u64| {
-            if count % 100_000 < 256 {
-                shown.set("starting", format!("rebuilding the index: {count} {what}"));
-            }
-        };
-        Vault::open(&store, register, secrets, &advance, Arc::new(SystemClock), &progress, Box::new(poisoned))
+        let progress = move |words: String| shown.set("starting", words);
+        Vault::open(&home, register, secrets, &advance, Arc::new(SystemClock), &progress, Box::new(poisoned))
     });
     let serving_health = tokio::spawn({
         let (readiness, registry) = (readiness.clone(), registry.clone());
@@ -120,6 +116,14 @@ async fn serve_vault(
 async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
     let mappings = registry.gauge("cloison_mappings", "Mappings that the index knows", None);
     let index_bytes = registry.gauge("cloison_index_bytes", "Memory of the index", None);
+    let bound = registry.gauge("cloison_index_bound_bytes", "Memory that the index may take before entries move", None);
+    let moved =
+        registry.gauge("cloison_mappings_moved", "Mappings whose index entry is on the disk, not in memory", None);
+    let disk = registry.gauge("cloison_index_disk_bytes", "Index entries on the disk", None);
+    let cache = registry.gauge("cloison_index_cache_bytes", "Memory of what was read of the index on the disk", None);
+    let small = registry.gauge("cloison_chunks_small", "Chunks that are to be merged with others", None);
+    let merged = registry.gauge("cloison_chunks_merged", "Chunks that were merged into others since the start", None);
+    bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
     loop {
         vault.watch_space(reserve);
         match vault.is_short_of_space() {
@@ -129,6 +133,11 @@ async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, 
         vault.sweep();
         mappings.set(vault.index().len() as i64);
         index_bytes.set(vault.index().bytes() as i64);
+        moved.set(vault.index().moved() as i64);
+        disk.set(vault.store().moved_bytes() as i64);
+        cache.set(vault.store().cache_bytes() as i64);
+        small.set(vault.committer().small().len() as i64);
+        merged.set(vault.kept().merged.load(std::sync::atomic::Ordering::Relaxed) as i64);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -205,3 +205,17 @@ impl Field for token::Mechanism {
         token::Mechanism::parse(text(value)?).ok_or_else(|| "is no mechanism".into())
     }
 }
+
+/// Mebibytes of memory, up to 64 TiB.
+pub(super) struct Mebibytes(pub(super) u64);
+
+impl Field for Mebibytes {
+    const EXAMPLE: &'static str = "a number from 1 to 67108864";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match u64::read(value)? {
+            number @ 1..=67_108_864 => Ok(Mebibytes(number)),
+            _ => Err("is not a number from 1 to 67108864".into()),
+        }
+    }
+}

@@ -27,7 +27,7 @@ use cloison::seal::chunk::ChunkCipher;
 use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::store::StoreError;
 use cloison::tokenize::{self, Answer, Wish};
-use cloison::vault::{StartError, Vault, VaultSecrets};
+use cloison::vault::{Home, StartError, Vault, VaultSecrets};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
@@ -155,13 +155,20 @@ pub fn deployment() -> &'static Path {
 pub struct World {
     pub home: TempDir,
     pub clock: Arc<FixedClock>,
+    /// Bytes of memory for the index.
+    pub memory: u64,
 }
 
 impl World {
     pub fn new() -> Self {
+        Self::bounded(u64::MAX)
+    }
+
+    /// With so much memory for the index.
+    pub fn bounded(memory: u64) -> Self {
         let home = tempfile::tempdir().unwrap();
         copy(&deployment().join("secrets/vault/sector"), &home.path().join("sector"));
-        Self { home, clock: Arc::new(FixedClock::at(dawn())) }
+        Self { home, clock: Arc::new(FixedClock::at(dawn())), memory }
     }
 
     /// The vault's store.
@@ -197,7 +204,8 @@ impl World {
         register: Register,
         poisoned: Box<dyn FnOnce(&StoreError) + Send>,
     ) -> Result<Vault, StartError> {
-        Vault::open(&self.store(), register, self.secrets(), &[], self.clock.clone(), &|_, _| {}, poisoned)
+        let home = Home { store: self.store(), index_memory: self.memory };
+        Vault::open(&home, register, self.secrets(), &[], self.clock.clone(), &|_| {}, poisoned)
     }
 
     pub fn node(&self) -> Node {

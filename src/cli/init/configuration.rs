@@ -37,6 +37,9 @@ client-ca = "tls/ca.pem"
 [store]
 path = "data/vault"
 
+# [index]                       # memory for the index of mappings; without this, half of what there is
+# memory-mib = 4096
+
 [secrets]                       # each 0600; keep copies apart from copies of the store
 identity = "secrets/vault/identity.secret"
 audit = "secrets/vault/audit.secret"
