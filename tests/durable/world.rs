@@ -134,6 +134,7 @@ pub fn deployment() -> &'static Path {
             node: Place::new(vec![], [7542, 7543, 7545]),
             years: 1,
             example: false,
+            custodians: None,
         };
         make(&folder.path().join("home"), &plan).unwrap();
         folder
