@@ -451,21 +451,19 @@ impl Writer {
                 segment: new.segment,
                 full: vec![],
                 small: vec![],
-                moved: HashSet::new(),
+                generation: new.generation,
             });
-            let partition = self.index.partition(new.partition);
-            if partition.generation() != new.generation {
-                group.moved.extend(moved_meanwhile(&self.store, &partition, &new.chunks)?);
-            }
+            group.generation = group.generation.min(new.generation);
             for chunk in new.chunks {
                 if chunk.records().len() == MAX_RECORDS { &mut group.full } else { &mut group.small }.push(chunk);
             }
         }
         for ((partition, id, scope), group) in groups {
-            let chunks = claim(&self.index.partition(partition), &id, &scope, group.full, &group.small, &group.moved);
-            if !chunks.is_empty() && !group.segment.is_stored() {
-                self.store.put_segment(batch, &id, group.segment.record());
-                segments.push(group.segment);
+            let segment = group.segment.clone();
+            let chunks = claim(&self.store, &self.index.partition(partition), &id, &scope, group)?;
+            if !chunks.is_empty() && !segment.is_stored() {
+                self.store.put_segment(batch, &id, segment.record());
+                segments.push(segment);
             }
             let cipher = self.cipher.as_ref().expect("mappings come only where a chunk cipher is");
             for (sequence, chunk) in chunks {
@@ -483,29 +481,36 @@ impl Writer {
     }
 }
 
-/// Pseudonyms that came to the store after they had been looked up in vain, and have left the index's tables since.
-fn moved_meanwhile(
-    store: &Store,
-    partition: &Partition,
-    chunks: &[ChunkBuilder],
-) -> Result<HashSet<[u8; 16]>, StoreError> {
-    let all: Vec<_> =
-        chunks.iter().flat_map(ChunkBuilder::records).map(|record| *record.pseudonym.as_bytes()).collect();
+/// Pseudonyms of the group that are stored, and whose entries have left the index's tables.
+fn moved_meanwhile(store: &Store, partition: &Partition, group: &Group) -> Result<HashSet<[u8; 16]>, StoreError> {
+    let chunks = group.full.iter().chain(&group.small);
+    let all: Vec<_> = chunks.flat_map(ChunkBuilder::records).map(|record| *record.pseudonym.as_bytes()).collect();
     let found = partition.below(store, &all)?;
     Ok(all.into_iter().zip(found).filter_map(|(pseudonym, chunk)| chunk.map(|_| pseudonym)).collect())
 }
 
-/// Enters mappings into the index; those that were not there yet, and were not `moved` out of it either, come back in chunks, each with its sequence.
+/// Enters mappings into the index; those that were not there yet come back in chunks, each with its sequence.
 fn claim(
+    store: &Store,
     partition: &Partition,
     id: &SegmentId,
     scope: &DomainScope,
-    full: Vec<ChunkBuilder>,
-    small: &[ChunkBuilder],
-    moved: &HashSet<[u8; 16]>,
-) -> Vec<(u32, ChunkBuilder)> {
+    group: Group,
+) -> Result<Vec<(u32, ChunkBuilder)>, StoreError> {
+    // What was looked up in vain may have come to the tables and left them since. While they are locked nothing leaves them.
+    let (mut moved, mut generation) = (HashSet::new(), group.generation);
+    let mut index = loop {
+        let index = partition.write();
+        let present = partition.generation();
+        if present == generation {
+            break index;
+        }
+        drop(index);
+        (moved, generation) = (moved_meanwhile(store, partition, &group)?, present);
+    };
+    let Group { full, small, .. } = group;
+    let (small, moved) = (&small[..], &moved);
     let next = &mut partition.sequence();
-    let mut index = partition.write();
     let mut chunks = Vec::with_capacity(full.len() + small.len());
     let mut finish = |chunk, next: &mut u32| {
         chunks.push((*next, chunk));
@@ -532,7 +537,7 @@ fn claim(
         finish(put_together(id, scope, run), next);
     }
     partition.set_sequence(*next);
-    chunks
+    Ok(chunks)
 }
 
 /// What one group of jobs stores in one partition, segment and scope.
@@ -540,8 +545,8 @@ struct Group {
     segment: Arc<OpenSegment>,
     full: Vec<ChunkBuilder>,
     small: Vec<ChunkBuilder>,
-    /// Pseudonyms that are not in the index's tables, and stored all the same.
-    moved: HashSet<[u8; 16]>,
+    /// The index's generation before the first of them was looked up in vain.
+    generation: u64,
 }
 
 /// Enters records under a chunk's sequence, and says the places of those that were not there yet.

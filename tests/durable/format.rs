@@ -263,12 +263,12 @@ fn check_chunk(plain: &[u8], segment: &[u8], answered: &[u8]) {
     assert_eq!([field(&mut r), field(&mut r), field(&mut r)], [&b"cnss"[..], b"billing", b"2026-11"]);
     assert_eq!(take(&mut r, 4), [0, 0, 0, 2]);
     let mut wanted: Vec<&[u8]> = answered.chunks(16).collect();
-    // Place in the request → counter in the nonce; the length tells which of the two identifiers it is.
-    let places: Vec<_> = wanted.iter().zip([(0u32, 6), (1, 8)]).map(|(p, place)| (p.to_vec(), place)).collect();
+    // The length tells which of the two identifiers it is; counters go up in the order of the records, not of the request.
+    let lengths: Vec<_> = wanted.iter().zip([6, 8]).map(|(p, len)| (p.to_vec(), len)).collect();
     wanted.sort_unstable();
-    for pseudonym in wanted {
+    for (counter, pseudonym) in (0u32..).zip(wanted) {
         assert_eq!(take(&mut r, 16), pseudonym);
-        let (counter, len) = places.iter().find(|(p, _)| p == pseudonym).unwrap().1;
+        let len = lengths.iter().find(|(p, _)| p == pseudonym).unwrap().1;
         assert_eq!(take(&mut r, 12)[8..], counter.to_be_bytes());
         assert_eq!(field(&mut r).len(), 2 + 4 + 2 + len + 4 + 16, "LP(scheme), LP(value), day, tag");
     }
