@@ -15,6 +15,9 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     if let Some(operator) = register.operators.get(&peer) {
         return operator.to_string();
     }
+    if let Some(auditor) = register.auditors.get(&peer) {
+        return auditor.to_string();
+    }
     for authority in register.authorities.values() {
         if authority.node == peer {
             return authority.id.to_string();
@@ -92,6 +95,29 @@ pub struct OperatorPermit {
 pub fn operator(register: &Register, peer: SpkiDigest) -> Result<OperatorPermit, Code> {
     match register.operators.get(&peer) {
         Some(operator) => Ok(OperatorPermit { operator: operator.clone() }),
+        None => Err(stranger(register, peer)),
+    }
+}
+
+/// Leave to read the log.
+pub struct AuditorPermit {
+    pub(crate) auditor: Id,
+}
+
+impl AuditorPermit {
+    /// Who reads.
+    pub fn auditor(&self) -> &Id {
+        &self.auditor
+    }
+}
+
+/// Authorises an auditor.
+///
+/// # Errors
+/// As [`operator`].
+pub fn auditor(register: &Register, peer: SpkiDigest) -> Result<AuditorPermit, Code> {
+    match register.auditors.get(&peer) {
+        Some(auditor) => Ok(AuditorPermit { auditor: auditor.clone() }),
         None => Err(stranger(register, peer)),
     }
 }

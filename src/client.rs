@@ -3,6 +3,7 @@
 //! It believes servers of one certificate authority only, shows its own certificate, keeps connections open, follows no
 //! redirect and knows no proxy. Refusals come back as a [`ProblemReply`].
 
+mod audit;
 mod vault;
 
 use std::fmt;

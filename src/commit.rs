@@ -21,6 +21,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use crate::audit::log::Appender;
 use crate::audit::{AuditReceipt, Entry, Event, Tokenized};
 use crate::clock::Clock;
 use crate::code::Code;
@@ -168,13 +169,14 @@ pub struct Committer {
 type Message = (Job, oneshot::Sender<Option<AuditReceipt>>);
 
 impl Committer {
-    /// Starts the writer over a store. `cipher` wraps chunks; an entity without mappings has none. `poisoned` is called
-    /// once when a write fails: the process must end.
+    /// Starts the writer over a store and its log. `cipher` wraps chunks; an entity without mappings has none. `poisoned` is
+    /// called once when a write fails: the process must end.
     ///
     /// # Errors
     /// [`StoreError`] when the log's end cannot be read.
     pub fn start(
         store: Arc<Store>,
+        log: Appender,
         index: Arc<Index>,
         cipher: Option<Arc<ChunkCipher>>,
         sequences: HashMap<PartitionId, u32>,
@@ -184,13 +186,12 @@ impl Committer {
         let (sender, receiver) = sync_channel(QUEUE);
         let clock_mark = Arc::new(AtomicU64::new(store.clock_mark()?.max(0) as u64));
         let waiting = Arc::new(AtomicUsize::new(0));
-        let next_entry = store.last_audit()?.map_or(0, |(index, _)| index + 1);
         let mut writer = Writer {
             store,
             index,
             cipher,
             sequences,
-            next_entry,
+            log,
             refusals: Refusals::default(),
             clock,
             clock_mark: clock_mark.clone(),
@@ -280,7 +281,7 @@ struct Writer {
     cipher: Option<Arc<ChunkCipher>>,
     /// Next chunk sequence of each partition.
     sequences: HashMap<PartitionId, u32>,
-    next_entry: u64,
+    log: Appender,
     refusals: Refusals,
     clock: Arc<dyn Clock>,
     clock_mark: Arc<AtomicU64>,
@@ -351,33 +352,56 @@ impl Writer {
         }
         self.pack(&mut batch, &mappings, &mut segments);
         let now = self.clock.now();
-        let mut log = GroupLog::new(self.next_entry);
+        let mut log = GroupLog::new(self.log.next());
+        if let Some(first) = self.log.turn(now) {
+            log.begin(now, first);
+        }
         self.refusals.flush(now, last, &mut log);
         let places: Vec<_> = logs.into_iter().map(|entry| log.place(entry, &mut self.refusals)).collect();
+        let first = log.first();
         let entries = log.write(&self.store, &mut batch);
+        let receipts = self.log.append(&entries, &mut batch);
         if entries.is_empty() && batch.is_empty() {
             // Refusals that were only counted: nothing to write now.
             replies.into_iter().for_each(|reply| drop(reply.send(None)));
-            return true;
+            return !last || self.close();
         }
 
         let mark = self.clock_mark.load(Ordering::Relaxed).max(now.as_millisecond().max(0) as u64);
         self.store.put_clock_mark(&mut batch, mark as i64);
-        if let Err(error) = self.store.commit(batch) {
-            if let Some(poisoned) = self.poisoned.take() {
-                poisoned(&error);
-            }
+        if !self.write(batch) {
             return false;
         }
+        self.log.durable();
         self.clock_mark.store(mark, Ordering::Relaxed);
         segments.iter().for_each(|segment| segment.mark_stored());
         for (reply, place) in replies.into_iter().zip(places) {
             // A caller that went away needs no answer; its effect stays, and is logged.
-            let receipt = place.map(|index| AuditReceipt::new(index, &entries[(index - self.next_entry) as usize]));
+            let receipt = place.map(|number| receipts[(number - first) as usize].shared());
             drop(reply.send(receipt));
         }
-        self.next_entry += entries.len() as u64;
-        true
+        !last || self.close()
+    }
+
+    /// Writes rows durably, or says that the process must end.
+    fn write(&mut self, batch: Batch) -> bool {
+        let written = match self.log.is_forked() {
+            true => Err(StoreError::Forked),
+            false => self.store.commit(batch),
+        };
+        let Err(error) = written else { return true };
+        if let Some(poisoned) = self.poisoned.take() {
+            poisoned(&error);
+        }
+        false
+    }
+
+    /// The last thing that is written: the checkpoint over all that was.
+    fn close(&mut self) -> bool {
+        self.log.end();
+        let mut batch = Batch::default();
+        self.log.append(&[], &mut batch);
+        batch.is_empty() || self.write(batch)
     }
 
     /// Packs new mappings into chunks, each of one partition, segment and scope.

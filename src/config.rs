@@ -16,8 +16,10 @@ use crate::keys::file::{self, FileError};
 use crate::register::read::{At, Faults, Field, Table};
 use crate::register::{Fault, Id, PinnedKey, Pins};
 
+mod audit;
 mod value;
 
+pub use audit::LogConfig;
 use value::{Address, Base, Bodies, Count, Loopback, Place};
 
 /// The most bytes that a configuration file may have.
@@ -44,6 +46,8 @@ pub struct VaultConfig {
     /// Free bytes on the store's disk below which batches are refused, so that what was let in, and the log, still find
     /// room. Default 256 MiB.
     pub reserve: u64,
+    /// `[audit]`: who watches the log.
+    pub log: LogConfig,
     /// Where the vault's secrets lie.
     pub secrets: SecretFiles,
     /// The register and how it is known to be genuine.
@@ -69,6 +73,10 @@ pub struct NodeConfig {
     pub store: PathBuf,
     /// The secret behind the tags in the audit log.
     pub audit: PathBuf,
+    /// The Ed25519 key that signs the checkpoints of the audit log (PKCS#8 PEM).
+    pub checkpoint: PathBuf,
+    /// `[audit]`: who watches the log.
+    pub log: LogConfig,
     /// The authority's private keys.
     pub keys: Vec<AuthorityKeyFile>,
     /// Keys with which the vault signs segments: pinned here, from hand to hand.
@@ -114,6 +122,8 @@ pub struct SecretFiles {
     pub audit: PathBuf,
     /// The Ed25519 key that signs segments (PKCS#8 PEM).
     pub segment: PathBuf,
+    /// The Ed25519 key that signs the checkpoints of the audit log (PKCS#8 PEM).
+    pub checkpoint: PathBuf,
     /// Folder of sector secrets: `<version>.secret`.
     pub sector: PathBuf,
     /// Folder of storage secrets: `<version>.secret`.
@@ -214,16 +224,19 @@ impl VaultConfig {
                 let identity = table.required::<Place>("identity", faults);
                 let audit = table.required::<Place>("audit", faults);
                 let segment = table.required::<Place>("segment", faults);
+                let checkpoint = table.required::<Place>("checkpoint", faults);
                 let sector = table.required::<Place>("sector", faults);
                 let store = table.required::<Place>("store", faults);
                 Some(SecretFiles {
                     identity: identity?.within(folder),
                     audit: audit?.within(folder),
                     segment: segment?.within(folder),
+                    checkpoint: checkpoint?.within(folder),
                     sector: sector?.within(folder),
                     store: store?.within(folder),
                 })
             });
+            let log = audit::read(root, folder, faults);
             let register = register_files(root, deployment.as_deref(), folder, faults);
             let limits = limits(root, faults);
             Some(VaultConfig {
@@ -235,6 +248,7 @@ impl VaultConfig {
                 bodies: bodies?,
                 reserve: store.as_ref()?.1,
                 store: store?.0.within(folder),
+                log: log?,
                 secrets: secrets?,
                 register: register?,
                 limits: limits?,
@@ -259,7 +273,11 @@ impl NodeConfig {
             distinct_addresses(&[control, health], faults);
             let tls = tls_files(root, folder, faults);
             let store = section(root, "store", faults, |table, faults| table.required::<Place>("path", faults));
-            let audit = section(root, "secrets", faults, |table, faults| table.required::<Place>("audit", faults));
+            let secrets = section(root, "secrets", faults, |table, faults| {
+                let audit = table.required::<Place>("audit", faults);
+                Some((audit?, table.required::<Place>("checkpoint", faults)?))
+            });
+            let log = audit::read(root, folder, faults);
             let keys = authority_keys(root, folder, faults);
             let segment_keys = segment_keys(root, faults);
             let register = register_files(root, deployment.as_deref(), folder, faults);
@@ -272,7 +290,9 @@ impl NodeConfig {
                 health: health?.1,
                 tls: tls?,
                 store: store?.within(folder),
-                audit: audit?.within(folder),
+                audit: secrets.as_ref()?.0.within(folder),
+                checkpoint: secrets?.1.within(folder),
+                log: log?,
                 keys,
                 segment_keys,
                 register: register?,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ed25519_dalek::VerifyingKey;
 
 use crate::audit::Event;
+use crate::audit::log::{Log, LogParts};
 use crate::clock::Clock;
 use crate::commit::{Committer, Pending};
 use crate::keys::{AuditKey, AuditSecret};
@@ -16,7 +17,7 @@ use crate::register::{Authority, Id, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::index::Index;
 use crate::store::{Batch, Store};
-use crate::vault::{StartError, accept_register};
+use crate::vault::{StartError, accept_register, first_checkpoint};
 
 /// Everything that the node starts with, beside its store.
 pub struct NodeParts {
@@ -30,6 +31,8 @@ pub struct NodeParts {
     pub segment_keys: Vec<VerifyingKey>,
     /// Root of audit tags.
     pub audit: AuditSecret,
+    /// Signs the log's checkpoints, and where the last one is kept.
+    pub log: LogParts,
 }
 
 /// The authority node, serving.
@@ -40,6 +43,7 @@ pub struct Node {
     segment_keys: Vec<VerifyingKey>,
     audit_key: AuditKey,
     store: Arc<Store>,
+    log: Arc<Log>,
     committer: Committer,
     clock: Arc<dyn Clock>,
 }
@@ -55,7 +59,7 @@ impl Node {
         clock: Arc<dyn Clock>,
         poisoned: crate::commit::Poisoned,
     ) -> Result<Self, StartError> {
-        let NodeParts { register, authority, keys, segment_keys, audit } = parts;
+        let NodeParts { register, authority, keys, segment_keys, audit, log } = parts;
         let authority = register.authorities.get(&authority).cloned().ok_or(StartError::UnknownAuthority(authority))?;
         for key in &keys {
             let stated = authority.keys.iter().find(|stated| stated.id.as_str() == key.id());
@@ -63,11 +67,17 @@ impl Node {
                 return Err(StartError::AuthorityKey(key.id().to_owned()));
             }
         }
-        let store = Arc::new(Store::open(path, &format!("{}/node/{}", register.deployment, authority.id))?);
+        if authority.checkpoint_key.is_some_and(|stated| stated != log.key.verifying_key()) {
+            return Err(StartError::CheckpointKey);
+        }
+        let owner = format!("{}/node/{}", register.deployment, authority.id);
+        let store = Arc::new(Store::open(path, &owner)?);
         let mut batch = Batch::default();
         accept_register(&store, &register, &mut batch)?;
         let index = Arc::new(Index::default());
-        let committer = Committer::start(store.clone(), index, None, HashMap::new(), clock.clone(), poisoned)?;
+        let (log, appender) = Log::open(store.clone(), &owner, log, clock.now())?;
+        let committer =
+            Committer::start(store.clone(), appender, index, None, HashMap::new(), clock.clone(), poisoned)?;
         let start = Event::Start {
             entity: "node",
             program: env!("CARGO_PKG_VERSION"),
@@ -75,7 +85,8 @@ impl Node {
             register_digest: data_encoding::HEXLOWER.encode(&register.digest),
             opened: vec![],
         };
-        committer.begin(batch, clock.now(), start).and_then(Pending::wait).map_err(StartError::Audit)?;
+        let begun = committer.begin(batch, clock.now(), start).and_then(Pending::wait).map_err(StartError::Audit)?;
+        first_checkpoint(&log, &begun)?;
         Ok(Self {
             register: Arc::new(register),
             authority,
@@ -83,6 +94,7 @@ impl Node {
             segment_keys,
             audit_key: AuditKey::new(&audit),
             store,
+            log,
             committer,
             clock,
         })
@@ -101,6 +113,11 @@ impl Node {
     /// The node's store.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
     }
 
     /// The node's writer.

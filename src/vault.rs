@@ -13,6 +13,7 @@ use std::sync::{Arc, RwLock};
 use ed25519_dalek::SigningKey;
 
 use crate::audit::Event;
+use crate::audit::log::{Log, LogError, LogParts};
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::commit::Committer;
@@ -40,6 +41,8 @@ pub struct VaultSecrets {
     pub sector: Box<dyn SecretShelf>,
     /// Signs segments; authority nodes pin its public half.
     pub segment: SigningKey,
+    /// Signs the log's checkpoints, and where the last one is kept.
+    pub log: LogParts,
 }
 
 /// Why the vault does not start.
@@ -104,6 +107,12 @@ pub enum StartError {
     /// An authority's private key does not fit the register.
     #[error("the private key {0} is not one that the register states for this authority")]
     AuthorityKey(String),
+    /// The log cannot be gone on with.
+    #[error(transparent)]
+    Log(LogError),
+    /// The register states another key for the log's checkpoints.
+    #[error("the key that signs checkpoints (`[secrets] checkpoint`) is not the one that the register states")]
+    CheckpointKey,
     /// Nothing can be logged.
     #[error("the audit log takes no entry ({0}); a vault does not start without one")]
     Audit(Code),
@@ -116,6 +125,7 @@ pub type Progress<'a> = &'a dyn Fn(&'static str, u64);
 pub struct Vault {
     register: Arc<Register>,
     store: Arc<Store>,
+    log: Arc<Log>,
     index: Arc<Index>,
     cipher: Arc<ChunkCipher>,
     committer: Committer,
@@ -150,7 +160,11 @@ impl Vault {
         progress: Progress<'_>,
         poisoned: crate::commit::Poisoned,
     ) -> Result<Self, StartError> {
-        let store = Arc::new(Store::open(path, &format!("{}/vault", register.deployment))?);
+        let owner = format!("{}/vault", register.deployment);
+        let store = Arc::new(Store::open(path, &owner)?);
+        if register.vault_checkpoint_key.is_some_and(|stated| stated != secrets.log.key.verifying_key()) {
+            return Err(StartError::CheckpointKey);
+        }
         let mut batch = Batch::default();
         accept_register(&store, &register, &mut batch)?;
 
@@ -171,8 +185,9 @@ impl Vault {
         let index = Arc::new(Index::default());
         let sequences = rebuild(&store, &cipher, &index, progress)?;
         let quotas = Quotas::load(&register, &store, clock.now())?;
-        let committer =
-            Committer::start(store.clone(), index.clone(), Some(cipher.clone()), sequences, clock.clone(), poisoned)?;
+        let (log, appender) = Log::open(store.clone(), &owner, secrets.log, clock.now())?;
+        let (wrap, ours) = (Some(cipher.clone()), index.clone());
+        let committer = Committer::start(store.clone(), appender, ours, wrap, sequences, clock.clone(), poisoned)?;
         let start = Event::Start {
             entity: "vault",
             program: env!("CARGO_PKG_VERSION"),
@@ -181,11 +196,13 @@ impl Vault {
             opened,
         };
         // Only now: a start that failed on any of the above has put no register in force and opened no epoch.
-        committer.begin(batch, clock.now(), start).and_then(crate::commit::Pending::wait).map_err(StartError::Audit)?;
+        let begun = committer.begin(batch, clock.now(), start).and_then(crate::commit::Pending::wait);
+        first_checkpoint(&log, &begun.map_err(StartError::Audit)?)?;
 
         Ok(Self {
             register: Arc::new(register),
             store,
+            log,
             index,
             cipher,
             committer,
@@ -212,6 +229,11 @@ impl Vault {
     /// The store.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
     }
 
     /// The index of stored mappings.
@@ -287,6 +309,27 @@ impl Vault {
     pub fn sweep(&self) {
         self.sectors.values().for_each(|sector| sector.sweep(self.now()));
     }
+}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Store(error) => Self::Store(error),
+            error => Self::Log(error),
+        }
+    }
+}
+
+/// How long a start waits for the checkpoint over its entry.
+const FIRST_CHECKPOINT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Nobody is served before a checkpoint covers the entry of the start.
+pub(crate) fn first_checkpoint(log: &Log, start: &crate::audit::AuditReceipt) -> Result<(), StartError> {
+    if log.covering(start, FIRST_CHECKPOINT).is_none() {
+        tracing::error!(why = log.trouble(), "no checkpoint covers the start");
+        return Err(StartError::Audit(Code::AuditUnavailable));
+    }
+    Ok(())
 }
 
 /// Checks the register against the one that was in force and against every frozen fact; notes what is new.

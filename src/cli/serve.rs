@@ -4,10 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ed25519_dalek::SigningKey;
+
 use super::Error;
 use crate::client::Client;
+use crate::audit::log::LogParts;
+use crate::audit::second::SecondPlace;
 use crate::clock::SystemClock;
-use crate::config::{LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
+use crate::config::{LimitConfig, LogConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
 use crate::http::data::DataDoor;
 use crate::http::node::NodeDoor;
 use crate::http::{self, Limits, Listener, Readiness, control, data, health, tls};
@@ -155,9 +159,12 @@ pub fn run_authority(command: Authority) -> Result<(), Error> {
     }
     let audit = AuditSecret(read_secret(&config.audit, SecretKind::Audit).map_err(|e| Error::new(e, hint))?);
     fingerprints.push(fingerprint(audit.0.expose()));
+    let checkpoint = read_signing_key(&config.checkpoint).map_err(|e| Error::new(e, hint))?;
+    fingerprints.push(fingerprint(checkpoint.as_bytes()));
     refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
     let segment_keys = config.segment_keys.clone();
-    let parts = NodeParts { register, authority: config.authority.clone(), keys, segment_keys, audit };
+    let log = log_parts(checkpoint, &config.log);
+    let parts = NodeParts { register, authority: config.authority.clone(), keys, segment_keys, audit, log };
     runtime()?.block_on(serve_node(config, parts))
 }
 
@@ -264,9 +271,14 @@ pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<VaultSecrets, E
             store: store.into_iter().map(|(version, key)| (version, StoreSecret(key))).collect(),
             sector: Box::new(SecretFolder(files.sector.clone())),
             segment: read_signing_key(&files.segment)?,
+            log: log_parts(read_signing_key(&files.checkpoint)?, &config.log),
         })
     };
     read().map_err(|e: crate::keys::file::FileError| Error::new(e, "check [secrets] in the configuration"))
+}
+
+fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
+    LogParts { second: config.second.clone().map(SecondPlace::new), ..LogParts::new(key) }
 }
 
 fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, Error> {
@@ -275,6 +287,7 @@ fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, Error> {
         fingerprint(secrets.identity.0.expose()),
         fingerprint(secrets.audit.0.expose()),
         fingerprint(secrets.segment.as_bytes()),
+        fingerprint(secrets.log.key.as_bytes()),
     ];
     fingerprints.extend(secrets.store.iter().map(|(_, secret)| fingerprint(secret.0.expose())));
     fingerprints.extend(sector.iter().map(|(_, secret)| fingerprint(secret.0.expose())));

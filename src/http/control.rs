@@ -1,4 +1,4 @@
-//! The vault's control listener: operations advance epochs, authorities' nodes ask for releases.
+//! The vault's control listener: operations advance epochs, authorities' nodes ask for releases, auditors read the log.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, Content, SectorName};
-use super::{Peer, Problem, data, openapi};
+use super::{Peer, Problem, audit, data, openapi};
 use crate::access;
 use crate::code::Code;
 use crate::epoch::{self, EpochView};
@@ -26,8 +26,9 @@ pub fn router(vault: Arc<Vault>) -> Router {
     Router::new()
         .route("/v1/sectors/{sector}/epochs", get(list_epochs).post(advance_epoch))
         .route("/v1/releases", post(release_mappings))
-        .with_state(vault)
+        .with_state(vault.clone())
         .route("/openapi.json", get(openapi::vault))
+        .merge(audit::router(vault))
 }
 
 /// How to advance an epoch.

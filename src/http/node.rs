@@ -1,4 +1,4 @@
-//! The authority node's control listener: officers re-identify.
+//! The authority node's control listener: officers re-identify, auditors read the log.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::http::Response;
 use axum::routing::{get, post};
 
 use super::control::{blocking, read_json};
-use super::{Peer, Problem, body, openapi};
+use super::{Peer, Problem, audit, body, openapi};
 use crate::access;
 
 use crate::commit::{Job, Logged};
@@ -27,10 +27,12 @@ pub struct NodeDoor {
 
 /// The node's control listener's router.
 pub fn router(door: Arc<NodeDoor>) -> Router {
+    let node = door.node.clone();
     Router::new()
         .route("/v1/reidentifications", post(reidentify))
         .with_state(door)
         .route("/openapi.json", get(openapi::node))
+        .merge(audit::router(node))
 }
 
 /// Who is behind these pseudonyms, under an order.

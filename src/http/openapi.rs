@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::{body, control, data, node};
+use super::{audit, body, control, data, node};
 
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
@@ -15,7 +15,17 @@ use super::{body, control, data, node};
         title = "cloison vault",
         description = "Sector pseudonyms, epochs, releases. TLS 1.3 with client certificates."
     ),
-    paths(data::tokenize, control::list_epochs, control::advance_epoch, control::release_mappings)
+    paths(
+        data::tokenize,
+        control::list_epochs,
+        control::advance_epoch,
+        control::release_mappings,
+        audit::checkpoint,
+        audit::tile,
+        audit::resource,
+        audit::shards,
+        audit::entries
+    )
 )]
 struct VaultApi;
 
@@ -26,7 +36,14 @@ struct VaultApi;
         title = "cloison authority node",
         description = "Re-identification under a signed order. TLS 1.3 with client certificates."
     ),
-    paths(node::reidentify)
+    paths(
+        node::reidentify,
+        audit::checkpoint,
+        audit::tile,
+        audit::resource,
+        audit::shards,
+        audit::entries
+    )
 )]
 struct NodeApi;
 

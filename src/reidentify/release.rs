@@ -56,7 +56,7 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     let receipt = vault.committer().submit(job).and_then(crate::commit::Pending::wait).map_err(unavailable)?;
     Ok(Release {
         register: hex(&register.digest),
-        entry: receipt.position().clone(),
+        entry: receipt.position(),
         items: found.items,
         segments: found.segments,
     })

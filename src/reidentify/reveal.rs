@@ -166,7 +166,7 @@ fn reveal(
             Err(code) => Item::Refused { pseudonym: text.clone(), code },
         })
         .collect();
-    Ok(Revealed { order: order.id().to_string(), sector: sector.name.clone(), entry: receipt.position().index, items })
+    Ok(Revealed { order: order.id().to_string(), sector: sector.name.clone(), entry: receipt.index(), items })
 }
 
 /// A segment that is signed by a pinned key, committed, sealed to this authority, and this sector's.

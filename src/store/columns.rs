@@ -15,6 +15,12 @@ pub(super) enum Column {
     AuditSalt,
     /// audit entry index (u64be) ‖ place (u32be) → tag (16); prunable
     AuditTag,
+    /// shard (year, part: u16be each) → the tree over its entries: [`super::TreeRow`]
+    AuditTree,
+    /// shard (4) ‖ level (u8) ‖ number (u64be) → a full tile of that tree (256 hashes)
+    AuditTile,
+    /// shard (4) → the last checkpoint of that tree (signed note)
+    AuditCheckpoint,
     /// state: sector UUID (16) → sector number (u32be)
     Sector,
     /// state: sector UUID (16) ‖ epoch (u32be) → [`super::EpochRow`]
@@ -32,12 +38,15 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) const ALL: [Column; 12] = [
+    pub(super) const ALL: [Column; 15] = [
         Column::Chunk,
         Column::Segment,
         Column::Audit,
         Column::AuditSalt,
         Column::AuditTag,
+        Column::AuditTree,
+        Column::AuditTile,
+        Column::AuditCheckpoint,
         Column::Sector,
         Column::Epoch,
         Column::Frozen,
@@ -54,6 +63,9 @@ impl Column {
             Column::Audit => "audit",
             Column::AuditSalt => "audit-salt",
             Column::AuditTag => "audit-tag",
+            Column::AuditTree => "audit-tree",
+            Column::AuditTile => "audit-tile",
+            Column::AuditCheckpoint => "audit-checkpoint",
             Column::Sector => "state-sector",
             Column::Epoch => "state-epoch",
             Column::Frozen => "state-frozen",

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload as Sealed};
 use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
 use cloison::access;
+use cloison::audit::log::LogParts;
 use cloison::clock::FixedClock;
 use cloison::jws;
 use cloison::keys::file::FileError;
@@ -70,6 +71,7 @@ fn write(path: &Path) -> Vec<u8> {
         store: vec![(1, StoreSecret(secret(5)))],
         sector: Box::new(Shelf),
         segment: SigningKey::from_bytes(&[7; 32]),
+        log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
     };
     let clock = Arc::new(FixedClock::at(now()));
     let open = Vault::open(path, fixed_register(), secrets, &[], clock, &|_, _| {}, Box::new(|_| {}));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use cloison::access::{self, TokenizePermit};
+use cloison::audit::log::LogParts;
 use cloison::cli::init::register_text::{
     APPROVERS, AUTHORITY, AUTHORITY_KEY, Client, Facts, OFFICER, OPERATOR, Organisation, Scheme, Sector,
 };
@@ -181,6 +182,7 @@ impl World {
                 .collect(),
             sector: Box::new(SecretFolder(self.home.path().join("sector"))),
             segment: read_signing_key(&files.segment).unwrap(),
+            log: LogParts::new(read_signing_key(&files.checkpoint).unwrap()),
         }
     }
 
@@ -209,6 +211,7 @@ impl World {
             keys: vec![AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY)],
             segment_keys: config.segment_keys,
             audit: AuditSecret(read_secret(&config.audit, SecretKind::Audit).unwrap()),
+            log: LogParts::new(read_signing_key(&config.checkpoint).unwrap()),
         };
         Node::open(&self.home.path().join("node"), parts, self.clock.clone(), Box::new(|error| panic!("{error}")))
             .unwrap_or_else(|error| panic!("{error}"))
