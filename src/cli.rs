@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod bench;
 pub mod check;
 pub mod client;
@@ -64,6 +65,8 @@ enum Command {
     Epoch(epoch::Command),
     #[command(subcommand)]
     Register(register::Command),
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Check an implementation of the specification
     #[command(subcommand)]
     Spec(spec::Command),
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Epoch(command) => epoch::run(command),
         Command::Spec(command) => spec::run(command),
         Command::Register(command) => register::run(command),
+        Command::Audit(command) => audit::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -99,10 +99,30 @@ mod tests {
             assert_eq!(resource.to_string(), path);
         }
         for path in [
-            "", "/checkpoint", "checkpoint/", "tile", "tile/0", "tile/0/", "tile/0/0", "tile/0/0000", "tile/00/000",
-            "tile/8/000", "tile/-1/000", "tile/0/x000/001", "tile/0/001/002", "tile/0/x001", "tile/0/x001/x002",
-            "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/01", "tile/0/000.p/", "tile/0/000.p/+1", "tile/0/+00",
-            "tile/entries/../000", "tile/0/x999/x999/x999/x999/x999/x999/x999/x999/999", "tile/entries/000/",
+            "",
+            "/checkpoint",
+            "checkpoint/",
+            "tile",
+            "tile/0",
+            "tile/0/",
+            "tile/0/0",
+            "tile/0/0000",
+            "tile/00/000",
+            "tile/8/000",
+            "tile/-1/000",
+            "tile/0/x000/001",
+            "tile/0/001/002",
+            "tile/0/x001",
+            "tile/0/x001/x002",
+            "tile/0/000.p/0",
+            "tile/0/000.p/256",
+            "tile/0/000.p/01",
+            "tile/0/000.p/",
+            "tile/0/000.p/+1",
+            "tile/0/+00",
+            "tile/entries/../000",
+            "tile/0/x999/x999/x999/x999/x999/x999/x999/x999/999",
+            "tile/entries/000/",
         ] {
             assert_eq!(Resource::parse(path), None, "{path}");
         }

@@ -79,7 +79,9 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>, SourceError> {
 pub fn read_or_full(source: &dyn Source, shard: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError> {
     let full = match resource {
         Resource::Tile(id, width) if usize::from(width) < TILE_WIDTH => Resource::Tile(id, TILE_WIDTH as u16),
-        Resource::Entries(index, width) if usize::from(width) < TILE_WIDTH => Resource::Entries(index, TILE_WIDTH as u16),
+        Resource::Entries(index, width) if usize::from(width) < TILE_WIDTH => {
+            Resource::Entries(index, TILE_WIDTH as u16)
+        }
         _ => return source.read(shard, resource),
     };
     if let Some(found) = source.read(shard, resource)? {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 
 use super::Error;
-use crate::client::Client;
 use crate::audit::log::LogParts;
 use crate::audit::second::SecondPlace;
+use crate::client::Client;
 use crate::clock::SystemClock;
 use crate::config::{LimitConfig, LogConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
 use crate::http::data::DataDoor;

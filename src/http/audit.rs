@@ -251,12 +251,8 @@ fn find(log: &Log, search: Search) -> Result<FoundEntries, Problem> {
     let published = shard(log, search.shard.as_deref()).ok_or_else(|| wrong("shard"))?;
     let shelf = Shelf::new(log.store(), &published.tree, published.checkpoint.size);
     let start = search.start.unwrap_or(0);
-    let mut found = FoundEntries {
-        log: published.checkpoint.origin.clone(),
-        size: shelf.size(),
-        entries: vec![],
-        next: None,
-    };
+    let mut found =
+        FoundEntries { log: published.checkpoint.origin.clone(), size: shelf.size(), entries: vec![], next: None };
     let end = start.saturating_add(SCAN).min(shelf.size());
     let mut next = start;
     let scanned = shelf.each::<Stop>(start, SCAN, |index, entry| {

@@ -36,14 +36,7 @@ struct VaultApi;
         title = "cloison authority node",
         description = "Re-identification under a signed order. TLS 1.3 with client certificates."
     ),
-    paths(
-        node::reidentify,
-        audit::checkpoint,
-        audit::tile,
-        audit::resource,
-        audit::shards,
-        audit::entries
-    )
+    paths(node::reidentify, audit::checkpoint, audit::tile, audit::resource, audit::shards, audit::entries)
 )]
 struct NodeApi;
 

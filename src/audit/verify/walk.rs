@@ -69,7 +69,13 @@ impl<'w, 'p> Walk<'w, 'p> {
         for (id, width) in tree::edge_tiles(self.head.size).collect::<Vec<_>>().into_iter().rev() {
             let hashes = &edge[usize::from(id.level)];
             match id.level.checked_sub(1) {
-                None => self.entries(id.index, width, Some(&hashes[..]).filter(|hashes| !hashes.is_empty()), is_rooted, None)?,
+                None => self.entries(
+                    id.index,
+                    width,
+                    Some(&hashes[..]).filter(|hashes| !hashes.is_empty()),
+                    is_rooted,
+                    None,
+                )?,
                 Some(level) => {
                     for place in 0..u64::from(width) {
                         let below = TileId { level, index: id.index * TILE_WIDTH as u64 + place };
@@ -94,7 +100,10 @@ impl<'w, 'p> Walk<'w, 'p> {
             return self.entries(id.index, TILE_WIDTH as u16, tile.as_deref(), is_believed, expected);
         };
         if expected.is_some() && tile.is_some() && !is_believed {
-            self.find(tile_name(id), "is not the tile of this tree: its hashes do not give the hash that its parent has");
+            self.find(
+                tile_name(id),
+                "is not the tile of this tree: its hashes do not give the hash that its parent has",
+            );
         }
         for place in 0..TILE_WIDTH {
             let below = TileId { level, index: id.index * TILE_WIDTH as u64 + place as u64 };
@@ -135,12 +144,17 @@ impl<'w, 'p> Walk<'w, 'p> {
             }
             _ if expected.is_some() => {
                 let last = first + u64::from(width) - 1;
-                let what = format!("neither the entries nor their tile are those of this tree (entries {first} to {last})");
+                let what =
+                    format!("neither the entries nor their tile are those of this tree (entries {first} to {last})");
                 self.find(resource.to_string(), what);
             }
             _ if leaves.len() != usize::from(width) => self.find(
                 resource.to_string(),
-                format!("has {} entries where {width} belong: entries from {} on", leaves.len(), first + leaves.len() as u64),
+                format!(
+                    "has {} entries where {width} belong: entries from {} on",
+                    leaves.len(),
+                    first + leaves.len() as u64
+                ),
             ),
             _ => {}
         }
@@ -216,7 +230,10 @@ impl<'w, 'p> Walk<'w, 'p> {
                     self.log.latest = Some(common.time.into_owned());
                 }
             }
-            _ => self.find(format!("entry {index}"), "is logged and yet is no entry: not canonical JSON with time and event"),
+            _ => self.find(
+                format!("entry {index}"),
+                "is logged and yet is no entry: not canonical JSON with time and event",
+            ),
         }
     }
 
@@ -272,7 +289,8 @@ impl<'w, 'p> Walk<'w, 'p> {
         let mut tiles_differ = false;
         for (id, width) in tree::edge_tiles(self.head.size) {
             let (ours, theirs) = (self.tree.edge(id.level).to_vec(), &edge[usize::from(id.level)]);
-            let Some(place) = (0..ours.len().max(theirs.len())).find(|place| ours.get(*place) != theirs.get(*place)) else {
+            let Some(place) = (0..ours.len().max(theirs.len())).find(|place| ours.get(*place) != theirs.get(*place))
+            else {
                 continue;
             };
             tiles_differ = true;
