@@ -193,9 +193,15 @@ pub struct Reidentified {
     pub mappings: u64,
     /// Merkle root over the items' tags, hex.
     pub tags: String,
-    /// On the node: number and leaf hash of the vault's entry.
+    /// On the node: log, number and leaf hash of the vault's entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vault_entry: Option<LogPosition>,
+    /// On the node: the proof that this entry is in the vault's log, hashes in hex.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vault_path: Vec<String>,
+    /// On the node: the vault's checkpoint that the proof leads to, signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vault_checkpoint: Option<String>,
 }
 
 /// A place in a log.

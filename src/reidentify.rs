@@ -58,6 +58,8 @@ pub struct Release {
     /// Where the vault's entry about this release stands in its log.
     #[schema(value_type = Object)]
     pub entry: LogPosition,
+    /// That entry, with the proof that it is in the vault's log (C2SP `tlog-proof`).
+    pub proof: String,
     /// One for each pseudonym asked for, in order.
     pub items: Vec<Released>,
     /// The segment records that the items name, base64url.

@@ -47,6 +47,19 @@ pub trait Source {
     /// [`SourceError`]
     fn read(&self, shard: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError>;
 
+    /// A tile or bundle that begins with this one and is wider, where this one is gone: partial ones need not be kept once
+    /// there is the full one.
+    ///
+    /// # Errors
+    /// [`SourceError`]
+    fn read_wider(&self, shard: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError> {
+        match resource {
+            Resource::Checkpoint => Ok(None),
+            Resource::Tile(id, _) => self.read(shard, Resource::Tile(id, TILE_WIDTH as u16)),
+            Resource::Entries(index, _) => self.read(shard, Resource::Entries(index, TILE_WIDTH as u16)),
+        }
+    }
+
     /// How many entries there are, where that is known without the checkpoint.
     ///
     /// # Errors
@@ -72,22 +85,15 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>, SourceError> {
     }
 }
 
-/// A tile or bundle of that width; where a partial one is gone because it has become full, the full one's beginning.
+/// A tile or bundle of that width; where a partial one is gone, the beginning of a wider one.
 ///
 /// # Errors
 /// [`SourceError`]
-pub fn read_or_full(source: &dyn Source, shard: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError> {
-    let full = match resource {
-        Resource::Tile(id, width) if usize::from(width) < TILE_WIDTH => Resource::Tile(id, TILE_WIDTH as u16),
-        Resource::Entries(index, width) if usize::from(width) < TILE_WIDTH => {
-            Resource::Entries(index, TILE_WIDTH as u16)
-        }
-        _ => return source.read(shard, resource),
-    };
+pub fn read_or_wider(source: &dyn Source, shard: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError> {
     if let Some(found) = source.read(shard, resource)? {
         return Ok(Some(found));
     }
-    let Some(mut found) = source.read(shard, full)? else { return Ok(None) };
+    let Some(mut found) = source.read_wider(shard, resource)? else { return Ok(None) };
     let length = match resource {
         Resource::Tile(_, width) => usize::from(width) * 32,
         Resource::Entries(_, width) => {
@@ -139,6 +145,24 @@ impl Source for Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(SourceError::File(path, error)),
         }
+    }
+
+    fn read_wider(&self, shard: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError> {
+        let least = match resource {
+            Resource::Checkpoint => return Ok(None),
+            Resource::Tile(_, width) | Resource::Entries(_, width) => width,
+        };
+        let of = |width: u16| match resource {
+            Resource::Tile(id, _) => Resource::Tile(id, width),
+            Resource::Entries(index, _) => Resource::Entries(index, width),
+            Resource::Checkpoint => Resource::Checkpoint,
+        };
+        for width in least + 1..=TILE_WIDTH as u16 {
+            if let Some(found) = self.read(shard, of(width))? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -225,7 +249,7 @@ impl Tiles for SourceTiles<'_> {
             return Ok(tile.clone());
         }
         let resource = Resource::Tile(id, tree::width(id, self.size));
-        let bytes = read_or_full(self.source, self.shard, resource)?;
+        let bytes = read_or_wider(self.source, self.shard, resource)?;
         let hashes = bytes.and_then(|bytes| tree::tile_hashes(&bytes)).filter(|hashes| hashes.len() >= count);
         let hashes = Rc::new(hashes.ok_or_else(|| SourceError::Tile(resource.to_string()))?);
         self.read.insert(id, hashes.clone());

@@ -3,6 +3,7 @@
 mod copy;
 mod export;
 mod prove;
+mod resume;
 mod show;
 mod verify;
 
@@ -13,7 +14,7 @@ use crate::audit::checkpoint::Checkpoint;
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::path::Resource;
 use crate::audit::search::{Filter, instant};
-use crate::audit::source::{self, Source, SourceError, read_or_full, split_bundle};
+use crate::audit::source::{self, Source, SourceError, read_or_wider, split_bundle};
 use crate::audit::tree::{TILE_WIDTH, TileId, width};
 use crate::audit::verify::Trusted;
 use crate::register;
@@ -31,6 +32,8 @@ pub enum Command {
     Export(export::Args),
     /// Write a proof that an entry is in the log, or check one
     Prove(prove::Args),
+    /// Let a log go on after its store was restored from a backup
+    Resume(resume::Args),
 }
 
 /// Runs the command.
@@ -44,6 +47,7 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Show(args) => show::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Prove(args) => prove::run(&args),
+        Command::Resume(args) => resume::run(&args),
     }
 }
 
@@ -189,7 +193,7 @@ impl FilterArgs {
             let size = head(source, &shard)?.size;
             for index in 0..size.div_ceil(TILE_WIDTH as u64) {
                 let width = width(TileId { level: 0, index }, size);
-                let bundle = read_or_full(source, &shard, Resource::Entries(index, width));
+                let bundle = read_or_wider(source, &shard, Resource::Entries(index, width));
                 let bundle = bundle.map_err(|error| unreadable(&error))?;
                 let entries = bundle
                     .as_deref()

@@ -80,6 +80,9 @@ fn advice(code: Code) -> &'static str {
         Code::LimitReached => "the order allows no more pseudonyms: a new order is needed",
         Code::RegisterMismatch => "vault and node hold different registers: give both the same signed one",
         Code::PeerUnavailable => "the other side (vault or node) does not answer: see its log and /readyz",
+        Code::ProofInvalid => {
+            "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"
+        }
         Code::ClockBehind => "set the server's clock",
         Code::Internal => "see the server's log",
         _ => "see `--help` for what the command takes",

@@ -133,6 +133,10 @@ async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, 
             true => readiness.set("space", "the disk is nearly full: batches are refused"),
             false => readiness.clear("space"),
         }
+        match vault.log().trouble() {
+            Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
+            None => readiness.clear("audit"),
+        }
         vault.sweep();
         mappings.set(vault.index().len() as i64);
         index_bytes.set(vault.index().bytes() as i64);

@@ -6,7 +6,10 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::{Asked, Checked, Release, ReleaseRequest, Released, hex, internal};
 use crate::access::NodePermit;
-use crate::audit::{Domain, Entry, Event, Reidentified, tags_root};
+use crate::audit::proof::inclusion;
+use crate::audit::proof_file::ProofFile;
+use crate::audit::shelf::Shelf;
+use crate::audit::{AuditReceipt, Domain, Entry, Event, Reidentified, tags_root};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged};
 use crate::order::Refusal;
@@ -54,12 +57,27 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     };
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is released");
     let receipt = vault.committer().submit(job).and_then(crate::commit::Pending::wait).map_err(unavailable)?;
+    let proof = prove(vault, &receipt)?;
     Ok(Release {
         register: hex(&register.digest),
         entry: receipt.position(),
+        proof,
         items: found.items,
         segments: found.segments,
     })
+}
+
+/// How long a release waits for the checkpoint over its entry.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The proof that the entry of a release is in the log: nothing is handed out without.
+fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Refusal> {
+    let unavailable = || Refusal::new(Code::AuditUnavailable, "no checkpoint covers the entry, so nothing is released");
+    let published = vault.log().covering(receipt, PATIENCE).ok_or_else(unavailable)?;
+    let mut shelf = Shelf::new(vault.store(), &published.tree, published.checkpoint.size);
+    let entry = shelf.entry(receipt.index()).map_err(internal)?.ok_or_else(unavailable)?;
+    let path = inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(internal)?;
+    Ok(ProofFile { entry, index: receipt.index(), path, checkpoint: published.note.clone() }.text())
 }
 
 /// The items after scope and limit, and what must be counted for them.
@@ -176,5 +194,7 @@ fn entry(checked: &Checked, permit: &NodePermit, asked: &Asked, mappings: u64, t
         mappings,
         tags: tags_root(tags),
         vault_entry: None,
+        vault_path: vec![],
+        vault_checkpoint: None,
     }
 }

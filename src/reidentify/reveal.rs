@@ -6,13 +6,15 @@ use zeroize::Zeroizing;
 
 use super::{Asked, Checked, Release, ReleaseRequest, Released, hex, internal};
 use crate::access::OfficerPermit;
-use crate::audit::{AuditReceipt, Entry, Event, Reidentified, tags_root};
+use crate::audit::checkpoint::owner_and_shard;
+use crate::audit::proof_file::ProofFile;
+use crate::audit::{AuditReceipt, Entry, Event, LogPosition, Reidentified, leaf_hash, tags_root};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::keys::DomainScope;
 use crate::node::Node;
-use crate::order::{ActiveOrder, Refusal};
-use crate::register::Sector;
+use crate::order::{ActiveOrder, OfficerRequest, Refusal};
+use crate::register::{Register, Sector};
 use crate::seal::mapping::{Location, Mapping, RecordView};
 use crate::seal::segment::OpenedSegment;
 
@@ -113,6 +115,8 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
         return Err(Refusal::new(Code::PeerUnavailable, "the vault's answer does not fit the question"));
     }
 
+    let proof = check_proof(register, &order, &request, &release)?;
+
     let tags: Vec<_> = asked
         .pseudonyms
         .iter()
@@ -131,6 +135,8 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
         mappings: release.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count() as u64,
         tags: tags_root(&tags),
         vault_entry: Some(release.entry.clone()),
+        vault_path: proof.path.iter().map(|hash| hex(hash)).collect(),
+        vault_checkpoint: Some(proof.checkpoint),
     };
     let (id, digest) = (order.id(), *order.digest());
     let change: Change = Box::new(move |store, batch| store.put_order_digest(batch, id, &digest));
@@ -139,6 +145,37 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is opened");
     let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
     reveal(node, order, receipt, asked, &sector, &release)
+}
+
+/// Nothing is opened that the vault has not provably logged: the entry about this very request, under a checkpoint by the
+/// key that the register states.
+fn check_proof(
+    register: &Register,
+    order: &ActiveOrder,
+    request: &OfficerRequest,
+    release: &Release,
+) -> Result<ProofFile, Refusal> {
+    let refused = |why: String| Refusal::new(Code::ProofInvalid, format!("the vault's proof of its log entry: {why}"));
+    let key = register.vault_checkpoint_key;
+    let key = key.ok_or_else(|| refused("the register states no key of the vault's log".into()))?;
+    let proof = ProofFile::parse(&release.proof).map_err(|error| refused(error.to_string()))?;
+    let (checkpoint, _) = proof.check(&key).map_err(|error| refused(error.to_string()))?;
+    let owner = format!("{}/vault", register.deployment);
+    let is_vaults = owner_and_shard(&checkpoint.origin).is_some_and(|(found, _)| found == owner);
+    let position = LogPosition { log: checkpoint.origin, index: proof.index, leaf: hex(&leaf_hash(&proof.entry)) };
+    if !is_vaults || position != release.entry {
+        return Err(refused("it is of another entry".into()));
+    }
+    let entry: serde_json::Value = serde_json::from_slice(&proof.entry).unwrap_or_default();
+    let says = |member: &str, wanted: &str| entry[member].as_str() == Some(wanted);
+    match says("event", "release")
+        && says("order", &order.id().to_string())
+        && says("order_digest", &hex(order.digest()))
+        && says("request", &request.id().to_string())
+    {
+        true => Ok(proof),
+        false => Err(refused("the entry is about something else".into())),
+    }
 }
 
 /// Opens what the vault released. Takes the order and the receipt by value: without a valid order and a durable entry this

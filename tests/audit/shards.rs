@@ -204,7 +204,7 @@ fn a_restored_store_notices_and_goes_on_only_when_told() {
     // It does not either with 350 other entries.
     let other = folder.path().join("other");
     copy(&backup, &other);
-    open(&other, time, None, false).unwrap().write(50);
+    open(&other, "2026-11-22T13:00:00Z", None, false).unwrap().write(50);
     let Err(refused) = open(&other, time, Some(&second), false) else { panic!("it opened") };
     assert!(refused.to_string().contains("others in their place"), "{refused}");
 

@@ -8,7 +8,7 @@ use super::report::{Finding, LogReport};
 use super::{Progress, shown};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::path::Resource;
-use crate::audit::source::{Source, SourceError, read_or_full, split_bundle};
+use crate::audit::source::{Source, SourceError, read_or_wider, split_bundle};
 use crate::audit::tree::{self, Hash, TILE_WIDTH, TileId, Tree, leaf_hash, tree_hash};
 
 /// Findings that are listed one by one.
@@ -55,11 +55,9 @@ impl<'w, 'p> Walk<'w, 'p> {
 
     pub(super) fn run(&mut self) -> Result<(), SourceError> {
         let mut edge = vec![vec![]; tree::LEVELS.into()];
-        let mut read = vec![];
         for (id, width) in tree::edge_tiles(self.head.size) {
             if let Some(hashes) = self.tile(id, width)? {
                 edge[usize::from(id.level)] = hashes;
-                read.push((id, width));
             }
         }
         let top = Tree::from_edge(self.head.size, edge.clone());
@@ -123,7 +121,7 @@ impl<'w, 'p> Walk<'w, 'p> {
     ) -> Result<(), SourceError> {
         let resource = Resource::Entries(index, width);
         let first = index * TILE_WIDTH as u64;
-        let bundle = read_or_full(self.source, self.shard, resource)?;
+        let bundle = read_or_wider(self.source, self.shard, resource)?;
         let entries = bundle.as_deref().and_then(split_bundle);
         let Some(entries) = entries else {
             let last = first + u64::from(width) - 1;
@@ -279,7 +277,8 @@ impl<'w, 'p> Walk<'w, 'p> {
         }
         if self.tree.size() == self.head.size && self.tree.root() == self.head.root {
             for (id, width) in tree::edge_tiles(self.head.size) {
-                if self.tree.edge(id.level) != edge[usize::from(id.level)] {
+                let theirs = &edge[usize::from(id.level)];
+                if !theirs.is_empty() && self.tree.edge(id.level) != theirs {
                     let name = Resource::Tile(id, width).to_string();
                     self.find(name, "is not the tile of this tree; the entries below it are the logged ones");
                 }
@@ -315,7 +314,7 @@ impl<'w, 'p> Walk<'w, 'p> {
     /// A tile's hashes; where it is missing or damaged, that is found.
     fn tile(&mut self, id: TileId, width: u16) -> Result<Option<Vec<Hash>>, SourceError> {
         let resource = Resource::Tile(id, width);
-        let Some(bytes) = read_or_full(self.source, self.shard, resource)? else {
+        let Some(bytes) = read_or_wider(self.source, self.shard, resource)? else {
             self.find(resource.to_string(), "is missing");
             return Ok(None);
         };

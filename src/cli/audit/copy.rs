@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{LogArgs, head, unreadable};
 use crate::audit::path::Resource;
-use crate::audit::source::{Source, SourceError, read_or_full};
+use crate::audit::source::{Source, SourceError, read_or_wider};
 use crate::audit::tree::{LEVELS, TILE_WIDTH, TileId, width};
 use crate::cli::{Error, client, print, print_json};
 
@@ -87,7 +87,7 @@ fn resource(source: &dyn Source, shard: &str, to: &Path, resource: Resource) -> 
     if path.exists() {
         return Ok(());
     }
-    let bytes = read_or_full(source, shard, resource).map_err(|error| unreadable(&error))?;
+    let bytes = read_or_wider(source, shard, resource).map_err(|error| unreadable(&error))?;
     let bytes = bytes.ok_or_else(|| unreadable(&SourceError::Tile(resource.to_string())))?;
     let folder = path.parent().unwrap_or(to);
     let half = path.with_extension("half");

@@ -9,7 +9,7 @@ use crate::audit::checkpoint::Checkpoint;
 use crate::audit::path::Resource;
 use crate::audit::proof::{inclusion, is_included};
 use crate::audit::proof_file::ProofFile;
-use crate::audit::source::{Source, SourceError, SourceTiles, read_or_full, split_bundle};
+use crate::audit::source::{Source, SourceError, SourceTiles, read_or_wider, split_bundle};
 use crate::audit::tree::{TILE_WIDTH, TileId, leaf_hash, width};
 use crate::audit::verify::Wanted;
 use crate::cli::{Error, print, print_json, read_text};
@@ -95,7 +95,7 @@ fn make(source: &dyn Source, shard: &str, index: u64) -> Result<ProofFile, Error
     }
     let bundle = index / TILE_WIDTH as u64;
     let resource = Resource::Entries(bundle, width(TileId { level: 0, index: bundle }, head.size));
-    let bytes = read_or_full(source, shard, resource).map_err(|error| unreadable(&error))?;
+    let bytes = read_or_wider(source, shard, resource).map_err(|error| unreadable(&error))?;
     let place = (index % TILE_WIDTH as u64) as usize;
     let entry =
         bytes.as_deref().and_then(split_bundle).and_then(|entries| entries.get(place).map(|entry| entry.to_vec()));
