@@ -122,6 +122,14 @@ pub fn auditor(register: &Register, peer: SpkiDigest) -> Result<AuditorPermit, C
     }
 }
 
+/// Authorises whoever may read a log: an auditor, or an authority's node, which watches it.
+///
+/// # Errors
+/// As [`operator`].
+pub fn reader(register: &Register, peer: SpkiDigest) -> Result<(), Code> {
+    auditor(register, peer).map(|_| ()).or_else(|code| node(register, peer).map(|_| ()).map_err(|_| code))
+}
+
 /// Leave, for an authority's node, to ask the vault for a release.
 pub struct NodePermit {
     pub(crate) authority: Arc<Authority>,

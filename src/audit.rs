@@ -13,6 +13,7 @@
 //! | [`log`], [`second`] | writing: entries into the tree, trees under checkpoints, checkpoints into a second place |
 //! | [`shelf`], [`source`] | reading: from a store, from a copied folder |
 //! | [`verify`], [`proof_file`] | checking a whole log, and one entry with a proof file |
+//! | [`witness`], [`cosign`] | cosigning others' logs, and having ours cosigned |
 //! | [`search`] | finding entries for people |
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::register::Id;
 use crate::store::Shard;
 
 pub mod checkpoint;
+pub mod cosign;
 pub mod log;
 pub mod note;
 pub mod path;
@@ -37,6 +39,7 @@ pub mod shelf;
 pub mod source;
 pub mod tree;
 pub mod verify;
+pub mod witness;
 
 pub use tree::{leaf_hash, tree_hash};
 

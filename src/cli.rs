@@ -26,6 +26,7 @@ pub mod reidentify;
 mod remote;
 pub mod serve;
 pub mod spec;
+pub mod witness;
 
 /// A pseudonym of its own for every sector, and a way back only under a signed order.
 #[derive(Parser)]
@@ -67,6 +68,8 @@ enum Command {
     Register(register::Command),
     #[command(subcommand)]
     Audit(audit::Command),
+    #[command(subcommand)]
+    Witness(witness::Command),
     /// Check an implementation of the specification
     #[command(subcommand)]
     Spec(spec::Command),
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Spec(command) => spec::run(command),
         Command::Register(command) => register::run(command),
         Command::Audit(command) => audit::run(command),
+        Command::Witness(command) => witness::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,9 +18,11 @@ use crate::register::{Fault, Id, PinnedKey, Pins};
 
 mod audit;
 mod value;
+mod witness;
 
-pub use audit::LogConfig;
+pub use audit::{LogConfig, WatcherConfig};
 use value::{Address, Base, Bodies, Count, Loopback, Place};
+pub use witness::{WatchedLog, WitnessConfig};
 
 /// The most bytes that a configuration file may have.
 const MAX_FILE: usize = 1024 * 1024;

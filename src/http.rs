@@ -11,6 +11,7 @@ pub mod audit;
 pub mod body;
 pub mod connection;
 pub mod control;
+pub mod cosign;
 pub mod data;
 pub mod health;
 pub mod node;
@@ -19,6 +20,7 @@ pub mod problem;
 pub mod server;
 mod stall;
 pub mod tls;
+pub mod witness;
 
 pub use connection::{Limits, Peer};
 pub use health::Readiness;

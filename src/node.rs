@@ -4,11 +4,12 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ed25519_dalek::VerifyingKey;
 
 use crate::audit::Event;
+use crate::audit::cosign::Cosigners;
 use crate::audit::log::{Log, LogParts};
 use crate::clock::Clock;
 use crate::commit::{Committer, Pending};
@@ -44,6 +45,7 @@ pub struct Node {
     audit_key: AuditKey,
     store: Arc<Store>,
     log: Arc<Log>,
+    cosigners: OnceLock<Arc<Cosigners>>,
     committer: Committer,
     clock: Arc<dyn Clock>,
 }
@@ -95,6 +97,7 @@ impl Node {
             audit_key: AuditKey::new(&audit),
             store,
             log,
+            cosigners: OnceLock::new(),
             committer,
             clock,
         })
@@ -118,6 +121,16 @@ impl Node {
     /// The log.
     pub fn log(&self) -> &Arc<Log> {
         &self.log
+    }
+
+    /// From now on the other side must have cosigned this log of late before anything is released.
+    pub fn watch(&self, cosigners: Arc<Cosigners>) {
+        let _ = self.cosigners.set(cosigners);
+    }
+
+    /// Those who cosign this log, once there are any.
+    pub fn cosigners(&self) -> Option<&Arc<Cosigners>> {
+        self.cosigners.get()
     }
 
     /// The node's writer.

@@ -8,11 +8,12 @@ pub(crate) mod sector;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use ed25519_dalek::SigningKey;
 
 use crate::audit::Event;
+use crate::audit::cosign::Cosigners;
 use crate::audit::log::{Log, LogError, LogParts};
 use crate::clock::Clock;
 use crate::code::Code;
@@ -126,6 +127,7 @@ pub struct Vault {
     register: Arc<Register>,
     store: Arc<Store>,
     log: Arc<Log>,
+    cosigners: OnceLock<Arc<Cosigners>>,
     index: Arc<Index>,
     cipher: Arc<ChunkCipher>,
     committer: Committer,
@@ -203,6 +205,7 @@ impl Vault {
             register: Arc::new(register),
             store,
             log,
+            cosigners: OnceLock::new(),
             index,
             cipher,
             committer,
@@ -234,6 +237,16 @@ impl Vault {
     /// The log.
     pub fn log(&self) -> &Arc<Log> {
         &self.log
+    }
+
+    /// From now on the other side must have cosigned this log of late before anything is released.
+    pub fn watch(&self, cosigners: Arc<Cosigners>) {
+        let _ = self.cosigners.set(cosigners);
+    }
+
+    /// Those who cosign this log, once there are any.
+    pub fn cosigners(&self) -> Option<&Arc<Cosigners>> {
+        self.cosigners.get()
     }
 
     /// The index of stored mappings.

@@ -31,6 +31,11 @@ pub fn origin(owner: &str, shard: Shard) -> String {
     format!("cloison/{owner}/{shard}")
 }
 
+/// The name under which an owner cosigns the other side's checkpoints (with the key of its own ones; what is signed differs).
+pub fn cosigner_name(owner: &str) -> String {
+    format!("cloison/{owner}")
+}
+
 /// The owner and the shard in an origin of ours.
 pub fn owner_and_shard(origin: &str) -> Option<(&str, Shard)> {
     let (owner, shard) = origin.strip_prefix("cloison/")?.rsplit_once('/')?;

@@ -99,6 +99,10 @@ struct State {
     heads: Vec<TreeRow>,
     /// By shard: the last checkpoint.
     published: BTreeMap<Shard, Arc<Published>>,
+    /// By shard: the last checkpoint that somebody cosigned.
+    cosigned: BTreeMap<Shard, Arc<Published>>,
+    /// Whether the cosigned one is shown where the last one is not cosigned yet.
+    prefer_cosigned: bool,
     /// Checkpoints that the store does not have yet.
     unstored: BTreeMap<Shard, Arc<Published>>,
     /// What the second place has.
@@ -238,23 +242,57 @@ impl Log {
         self.state().forked
     }
 
-    /// Adds signature lines (each with its line end) below a checkpoint, if it is still the last one of its shard.
-    pub fn add_lines(&self, checkpoint: &Checkpoint, lines: &str) -> bool {
+    /// The checkpoint of a shard (of the present one unless named) that is shown to others: the last one, or the last cosigned
+    /// one where cosignatures are required.
+    pub fn shown(&self, shard: Option<Shard>) -> Option<Arc<Published>> {
+        let state = self.state();
+        let last = match shard {
+            Some(shard) => state.published.get(&shard)?,
+            None => state.published.last_key_value()?.1,
+        };
+        let cosigned = state.cosigned.get(&last.tree.shard).filter(|_| state.prefer_cosigned);
+        Some(cosigned.unwrap_or(last).clone())
+    }
+
+    /// Shows cosigned checkpoints rather than newer ones without a cosignature.
+    pub fn prefer_cosigned(&self) {
+        self.state().prefer_cosigned = true;
+    }
+
+    /// A checkpoint that is said to be ours, as we publish it; `None` where it is not, or is beyond the last one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn restate(&self, checkpoint: &Checkpoint) -> Result<Option<Published>, StoreError> {
+        let shard = checkpoint::owner_and_shard(&checkpoint.origin).filter(|(owner, _)| *owner == self.owner);
+        let Some(last) = shard.and_then(|(_, shard)| self.published(shard)) else { return Ok(None) };
+        if checkpoint.size > last.checkpoint.size {
+            return Ok(None);
+        }
+        let root = Shelf::new(&self.store, &last.tree, checkpoint.size).tree()?.root();
+        let tree = TreeRow { size: checkpoint.size, root, ..last.tree };
+        let ours = Published { checkpoint: checkpoint.clone(), tree, note: checkpoint.sign(&self.key) };
+        Ok((root == checkpoint.root).then_some(ours))
+    }
+
+    /// Adds signature lines (each with its line end) below a checkpoint that was published.
+    pub fn add_lines(&self, published: &Published, lines: &str) {
         let mut state = self.state();
-        let shard = checkpoint::owner_and_shard(&checkpoint.origin).map(|(_, shard)| shard);
-        let Some(published) = shard.and_then(|shard| state.published.get(&shard)) else { return false };
-        if published.checkpoint != *checkpoint {
-            return false;
+        let shard = published.tree.shard;
+        let known = match state.cosigned.get(&shard) {
+            Some(known) if known.checkpoint == published.checkpoint => Published::clone(known),
+            // A slow witness; others have cosigned a newer one since.
+            Some(known) if known.checkpoint.size > published.checkpoint.size => return,
+            _ => published.clone(),
+        };
+        let added = Published { note: with_lines(&known.note, lines), ..known };
+        let added = Arc::new(added);
+        if state.published.get(&shard).is_some_and(|last| last.checkpoint == added.checkpoint) {
+            state.published.insert(shard, added.clone());
+            state.unstored.insert(shard, added.clone());
         }
-        let mut cosigned = Published::clone(published);
-        for line in lines.split_inclusive('\n').filter(|line| !published.note.contains(*line)) {
-            cosigned.note.push_str(line);
-        }
-        let cosigned = Arc::new(cosigned);
-        state.unstored.insert(cosigned.tree.shard, cosigned.clone());
-        state.published.insert(cosigned.tree.shard, cosigned);
+        state.cosigned.insert(shard, added);
         self.news.notify_all();
-        true
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -325,6 +363,18 @@ impl Log {
         kept.append(&mut state.heads);
         state.heads = kept;
     }
+}
+
+/// A note with more signature lines, of which it keeps the latest by each name: what was cosigned again and again would grow
+/// without end.
+fn with_lines(note: &str, lines: &str) -> String {
+    let name = |line: &str| line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let added: Vec<String> = lines.lines().map(name).collect();
+    let (text, signatures) = note.rsplit_once("\n\n").unwrap_or((note, ""));
+    // The log's own line comes first and stays, whoever else has its name.
+    let kept = signatures.split_inclusive('\n').enumerate();
+    let kept = kept.filter(|(place, line)| *place == 0 || !added.contains(&name(line))).map(|(_, line)| line);
+    format!("{text}\n\n{}{lines}", kept.collect::<String>())
 }
 
 /// A shard's checkpoint as the store has it.

@@ -245,7 +245,7 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     folder.public("register.jws", &signatures.unwrap_or_default())?;
 
     // --- configuration, last: without it nothing starts
-    for path in ["orders", "input", "data/vault", "data/node", "second"] {
+    for path in ["orders", "input", "data/vault", "data/node"] {
         folder.folder(path)?;
     }
     let pins: String = register_keys

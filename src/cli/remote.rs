@@ -83,6 +83,9 @@ fn advice(code: Code) -> &'static str {
         Code::ProofInvalid => {
             "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"
         }
+        Code::CosignatureMissing => {
+            "the node cosigns the vault's log and the vault the node's: see both logs and /readyz"
+        }
         Code::ClockBehind => "set the server's clock",
         Code::Internal => "see the server's log",
         _ => "see `--help` for what the command takes",

@@ -1,17 +1,25 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 
 use super::Error;
-use crate::audit::log::LogParts;
+use crate::audit::checkpoint::cosigner_name;
+use crate::audit::cosign::{Asking, Cosigners, Quorum, Watcher};
+use crate::audit::log::{Log, LogParts};
+use crate::audit::note::{Kind, Verifier};
 use crate::audit::second::SecondPlace;
-use crate::client::Client;
+use crate::audit::verify::Trusted;
+use crate::audit::witness::Witness;
+use crate::client::peer::Peer;
+use crate::client::{Client, Timeouts};
 use crate::clock::SystemClock;
-use crate::config::{LimitConfig, LogConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
+use crate::config::{LimitConfig, LogConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig, WatcherConfig};
+use crate::http::cosign::{self, Watching};
 use crate::http::data::DataDoor;
 use crate::http::node::NodeDoor;
 use crate::http::{self, Limits, Listener, Readiness, control, data, health, tls};
@@ -102,10 +110,17 @@ async fn serve_vault(
         .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let vault = Arc::new(vault);
+    let (watching, _asking) = watch_vault(&vault, &config)?;
     let door = DataDoor::new(vault.clone(), &registry, config.bodies);
     let listeners = vec![
         bind("data", config.data, &tls, data::router(door), &config.limits)?,
-        bind("control", config.control, &tls, control::router(vault.clone()), &config.limits)?,
+        bind(
+            "control",
+            config.control,
+            &tls,
+            control::router(vault.clone()).merge(cosign::router(watching.clone())),
+            &config.limits,
+        )?,
     ];
     tracing::info!(
         data = %config.data,
@@ -115,7 +130,7 @@ async fn serve_vault(
         "the vault serves"
     );
     readiness.clear("starting");
-    let housekeeping = tokio::spawn(keep_house(vault.clone(), config.reserve, readiness.clone(), registry.clone()));
+    let housekeeping = tokio::spawn(keep_house(watching, config.reserve, readiness.clone(), registry.clone()));
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     housekeeping.abort();
     serving_health.abort();
@@ -124,7 +139,8 @@ async fn serve_vault(
 }
 
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
-async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
+async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
+    let vault = &watching.vault;
     let mappings = registry.gauge("cloison_mappings", "Mappings that the index knows", None);
     let index_bytes = registry.gauge("cloison_index_bytes", "Memory of the index", None);
     loop {
@@ -133,16 +149,113 @@ async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, 
             true => readiness.set("space", "the disk is nearly full: batches are refused"),
             false => readiness.clear("space"),
         }
-        match vault.log().trouble() {
-            Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
-            None => readiness.clear("audit"),
-        }
+        say_of_log(vault.log(), &watching.cosigners, &readiness);
         vault.sweep();
         mappings.set(vault.index().len() as i64);
         index_bytes.set(vault.index().bytes() as i64);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
+
+/// What keeps the log from being published or believed.
+fn say_of_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
+    match log.trouble() {
+        Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
+        None => readiness.clear("audit"),
+    }
+    match cosigners.lack() {
+        Some(why) => readiness.set("witnesses", why),
+        None => readiness.clear("witnesses"),
+    }
+}
+
+/// How long who watches may let us wait.
+const WATCHING: Timeouts = Timeouts { connect: Duration::from_secs(5), step: Duration::from_secs(10) };
+
+/// The witnesses that a configuration names.
+fn watchers(config: &LogConfig) -> Result<Vec<Watcher>, Error> {
+    let watcher = |witness: &WatcherConfig| {
+        let client = Client::with_timeouts(&witness.client, WATCHING)
+            .map_err(|error| Error::new(error, "check [[audit.witness]] in the configuration"))?;
+        let verifier = Verifier::new(witness.name.as_str(), Kind::Cosigner, witness.public);
+        Ok(Watcher { verifier, ask: Some(Box::new(client)), counts: true })
+    };
+    config.witnesses.iter().map(watcher).collect()
+}
+
+fn cosigners(watchers: Vec<Watcher>, log: &Arc<Log>, config: &LogConfig) -> Result<(Arc<Cosigners>, Asking), Error> {
+    let quorum = Quorum { required: config.required, within: config.within };
+    if quorum.required > 0 {
+        log.prefer_cosigned();
+    }
+    let cosigners = Cosigners::new(watchers, quorum, Arc::new(SystemClock));
+    let asking = cosigners.start(log.clone()).map_err(|error| Error::new(error, "check the limits on threads"))?;
+    Ok((cosigners, asking))
+}
+
+/// A witness of the other side's log that remembers beside our own store.
+fn witness_of(
+    owner: &str,
+    key: SigningKey,
+    logs: Vec<Trusted>,
+    config: &LogConfig,
+    store: &Path,
+) -> Result<Witness, Error> {
+    let folder = config.cosigned.clone().unwrap_or_else(|| store.with_extension("cosigned"));
+    let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder);
+    made.map_err(|error| Error::file(&folder, &error))?;
+    Ok(Witness::new(cosigner_name(owner), key, logs, folder))
+}
+
+/// Vault and nodes watch each other, and witnesses watch the vault.
+fn watch_vault(vault: &Arc<Vault>, config: &VaultConfig) -> Result<(Arc<Watching>, Asking), Error> {
+    let deployment = &vault.register().deployment;
+    let mut all = watchers(&config.log)?;
+    let mut logs = vec![];
+    for authority in vault.register().authorities.values() {
+        let Some(key) = authority.checkpoint_key else { continue };
+        let owner = format!("{deployment}/node/{}", authority.id);
+        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
+        all.push(Watcher { verifier, ask: None, counts: false });
+        logs.push(Trusted::Owner(owner, key));
+    }
+    let key = read_signing_key(&config.secrets.checkpoint).map_err(|e| Error::new(e, "check [secrets]"))?;
+    let witness = witness_of(vault.log().owner(), key, logs, &config.log, &config.store)?;
+    let (cosigners, asking) = cosigners(all, vault.log(), &config.log)?;
+    vault.watch(cosigners.clone());
+    Ok((Arc::new(Watching { vault: vault.clone(), witness: Arc::new(witness), cosigners }), asking))
+}
+
+/// The node's side of the same: it dials, for both.
+fn watch_node(node: &Arc<Node>, config: &NodeConfig) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), Error> {
+    let hint = "check [vault] in the configuration";
+    let client = || Client::with_timeouts(&config.vault, WATCHING).map_err(|e| Error::new(e, hint));
+    let owner = format!("{}/vault", node.register().deployment);
+    let mut all = watchers(&config.log)?;
+    let mut logs = vec![];
+    if let Some(key) = node.register().vault_checkpoint_key {
+        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
+        all.push(Watcher { verifier, ask: Some(Box::new(client()?)), counts: false });
+        logs.push(Trusted::Owner(owner, key));
+    }
+    let key = read_signing_key(&config.checkpoint).map_err(|e| Error::new(e, "check [secrets]"))?;
+    let witness = witness_of(node.log().owner(), key, logs, &config.log, &config.store)?;
+    let (cosigners, asking) = cosigners(all, node.log(), &config.log)?;
+    node.watch(cosigners.clone());
+    Ok((
+        Arc::new(Peer::new(
+            Client::new(&config.vault).map_err(|e| Error::new(e, hint))?,
+            client()?,
+            witness,
+            Arc::new(SystemClock),
+        )),
+        cosigners,
+        asking,
+    ))
+}
+
+/// How often the node watches the vault's log without being asked for anything.
+const WATCH: Duration = Duration::from_secs(60);
 
 /// Runs the authority node until it is told to stop.
 ///
@@ -177,14 +290,15 @@ async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
     let health = health_listener(config.health, &readiness, &registry)?;
     let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
-    let vault = Client::new(&config.vault).map_err(|e| Error::new(e, "check [vault] in the configuration"))?;
     let store = config.store.clone();
     let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(poisoned));
     let node = tokio::task::spawn_blocking(open)
         .await
         .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
-    let door = Arc::new(NodeDoor { node: Arc::new(node), vault: Arc::new(vault) });
+    let node = Arc::new(node);
+    let (peer, cosigners, _asking) = watch_node(&node, &config)?;
+    let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone() });
     let listeners = vec![bind("control", config.control, &tls, http::node::router(door), &config.limits)?];
     tracing::info!(
         control = %config.control,
@@ -193,7 +307,26 @@ async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
         "the authority node serves"
     );
     readiness.clear("starting");
+    let watching = tokio::spawn(async move {
+        loop {
+            let peer = peer.clone();
+            let exchanged = tokio::task::spawn_blocking(move || peer.exchange()).await;
+            if let Ok(Err(why)) = exchanged {
+                tracing::warn!(%why, "the vault's log was not watched");
+            }
+            tokio::time::sleep(WATCH).await;
+        }
+    });
+    let shown = readiness.clone();
+    let housekeeping = tokio::spawn(async move {
+        loop {
+            say_of_log(node.log(), &cosigners, &shown);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
+    watching.abort();
+    housekeeping.abort();
     tracing::info!("the authority node has stopped");
     Ok(())
 }
@@ -206,7 +339,7 @@ fn poisoned(error: &StoreError) {
 
 /// Logging to standard error, files for the owner alone, and no core dumps: they would hold every secret. A file-size limit
 /// is to fail the write, which is then reported, and not to end the process without a word.
-fn prepare_process() {
+pub(super) fn prepare_process() {
     super::log::start();
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the calls take plain values; `none` outlives its call.
@@ -218,14 +351,14 @@ fn prepare_process() {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::new(error, "check the limits on threads and memory"))
 }
 
-fn bind(
+pub(super) fn bind(
     name: &'static str,
     address: std::net::SocketAddr,
     tls: &Arc<rustls::ServerConfig>,
@@ -236,7 +369,7 @@ fn bind(
     Listener::bind(name, address, Some(tls.clone()), router, limits).map_err(|error| unbound(name, address, &error))
 }
 
-fn health_listener(
+pub(super) fn health_listener(
     address: std::net::SocketAddr,
     readiness: &Arc<Readiness>,
     registry: &Arc<Registry>,

@@ -304,8 +304,8 @@ async fn serve(entity: Entity, peer: Peer, named: Option<String>, path: String) 
 
 fn shard(log: &Log, named: Option<&str>) -> Option<Arc<Published>> {
     match named {
-        None => log.latest(),
-        Some(name) => log.published(Shard::parse(name)?),
+        None => log.shown(None),
+        Some(name) => log.shown(Some(Shard::parse(name)?)),
     }
 }
 
@@ -316,7 +316,7 @@ fn internal(error: &StoreError) -> Problem {
 
 /// Only auditors; others are refused, and that is logged.
 async fn admit(entity: &Entity, peer: Peer) -> Result<(), Problem> {
-    let Err(code) = access::auditor(entity.register(), peer.spki) else { return Ok(()) };
+    let Err(code) = access::reader(entity.register(), peer.spki) else { return Ok(()) };
     let actor = access::actor(entity.register(), peer.spki);
     let log = Logged::Refused { time: entity.now(), actor, operation: "audit", code };
     match entity.committer().submit(Job { mappings: vec![], changes: vec![], count: None, log }) {

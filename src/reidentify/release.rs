@@ -6,6 +6,7 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::{Asked, Checked, Release, ReleaseRequest, Released, hex, internal};
 use crate::access::NodePermit;
+use crate::audit::checkpoint::cosigner_name;
 use crate::audit::proof::inclusion;
 use crate::audit::proof_file::ProofFile;
 use crate::audit::shelf::Shelf;
@@ -39,6 +40,8 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     let checked = super::check(asked, register, &permit.authority.id, vault.store(), mark, now)?;
     let state = vault.sector(&checked.sector.name).ok_or_else(|| internal("a sector of the register has no state"))?;
 
+    check_watched(vault, permit)?;
+
     let counted = count(vault, &checked, asked)?;
     let found = find(vault, state, &counted.items).map_err(internal)?;
     let mappings = found.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count();
@@ -65,6 +68,21 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
         items: found.items,
         segments: found.segments,
     })
+}
+
+/// Nothing is released to a node that does not watch this log.
+fn check_watched(vault: &Vault, permit: &NodePermit) -> Result<(), Refusal> {
+    let Some(cosigners) = vault.cosigners().filter(|_| permit.authority.checkpoint_key.is_some()) else {
+        return Ok(());
+    };
+    let name = cosigner_name(&format!("{}/node/{}", vault.register().deployment, permit.authority.id));
+    match cosigners.is_watched_by(&name, std::time::Duration::ZERO) {
+        true => Ok(()),
+        false => {
+            let why = "the node has not cosigned the vault's log within five minutes, so nothing is released";
+            Err(Refusal::new(Code::CosignatureMissing, why))
+        }
+    }
 }
 
 /// How long a release waits for the checkpoint over its entry.

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{Asked, Checked, Release, ReleaseRequest, Released, hex, internal};
 use crate::access::OfficerPermit;
-use crate::audit::checkpoint::owner_and_shard;
+use crate::audit::checkpoint::{cosigner_name, owner_and_shard};
 use crate::audit::proof_file::ProofFile;
 use crate::audit::{AuditReceipt, Entry, Event, LogPosition, Reidentified, leaf_hash, tags_root};
 use crate::code::Code;
@@ -116,6 +116,7 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     }
 
     let proof = check_proof(register, &order, &request, &release)?;
+    check_watched(node)?;
 
     let tags: Vec<_> = asked
         .pseudonyms
@@ -145,6 +146,22 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is opened");
     let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
     reveal(node, order, receipt, asked, &sector, &release)
+}
+
+/// How long a request waits for the vault's cosignature where there is none of late.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Nothing is opened while nobody watches this log.
+fn check_watched(node: &Node) -> Result<(), Refusal> {
+    let Some(cosigners) = node.cosigners() else { return Ok(()) };
+    let name = cosigner_name(&format!("{}/vault", node.register().deployment));
+    match cosigners.is_watched_by(&name, PATIENCE) {
+        true => Ok(()),
+        false => {
+            let why = "the vault has not cosigned the node's log within five minutes, so nothing is opened";
+            Err(Refusal::new(Code::CosignatureMissing, why))
+        }
+    }
 }
 
 /// Nothing is opened that the vault has not provably logged: the entry about this very request, under a checkpoint by the

@@ -29,6 +29,8 @@ fn fails(output: &Output, why: &str) {
 }
 
 const LIVE: [&str; 4] = ["--client", "clients/auditor.toml", "--register", "register.toml"];
+/// A key of nobody here.
+const OTHER_KEY: &str = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
 const NODE: [&str; 4] = ["--client", "clients/auditor-node.toml", "--register", "register.toml"];
 
 fn audit(world: &World, arguments: &[&str]) -> Output {
@@ -69,7 +71,7 @@ fn a_log_from_the_first_entry_to_a_proof() {
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     ok(&audit(&world, &["copy", "--client", "clients/auditor.toml", "--to", "copy"]));
     ok(&audit(&world, &["verify", "copy", "--register", "register.toml"]));
-    fails(&audit(&world, &["verify", "copy", "--key", &"3d".repeat(32)]), "");
+    fails(&audit(&world, &["verify", "copy", "--key", OTHER_KEY]), "");
     let shard = fs::read_dir(world.path("copy")).unwrap().next().unwrap().unwrap().file_name().into_string().unwrap();
     let bundle = world.path(&format!("copy/{shard}/tile/entries/000"));
     let mut bytes = fs::read(&bundle).unwrap();
@@ -113,7 +115,7 @@ fn a_log_from_the_first_entry_to_a_proof() {
         json(&audit(&world, &["verify", "data/vault", "--register", "register.toml", "--json", "--seen", "seen"]));
     assert!(report["logs"][0]["uncovered"].is_null(), "the last checkpoint covers everything: {report}");
     ok(&audit(&world, &["verify", "data/node", "--register", "register.toml"]));
-    fails(&audit(&world, &["verify", "data/node", "--key", &"3d".repeat(32)]), "");
+    fails(&audit(&world, &["verify", "data/node", "--key", OTHER_KEY]), "");
     fails(&audit(&world, &["verify", "orders", "--register", "register.toml"]), "holds no log");
     fails(&audit(&world, &[&["verify"], &LIVE[..]].concat()), "cannot reach");
 }

@@ -46,7 +46,7 @@ sector = "secrets/vault/sector" # one file for each version: 1.secret, 2.secret,
 store = "secrets/vault/store"
 
 [audit]                         # the last checkpoint, kept beside the store: put it on another disk or machine
-second = "second/vault.checkpoint"
+second = "data/vault.checkpoint"
 
 [register]                      # believed only when `quorum` of these keys signed it, the commission's among them
 file = "register.toml"
@@ -87,7 +87,7 @@ audit = "secrets/authority/audit.secret"
 checkpoint = "secrets/authority/checkpoint.pem"
 
 [audit]                         # the last checkpoint, kept beside the store: put it on another disk or machine
-second = "second/node.checkpoint"
+second = "data/node.checkpoint"
 
 [vault]                         # where releases come from
 url = {vault:?}
