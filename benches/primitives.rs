@@ -11,7 +11,7 @@ use cloison::keys::{
 use cloison::pseudonym::{Pseudonym, TextWriter};
 use cloison::register::{AuthorityKey, Id, TextForm};
 use cloison::seal::chunk::{ChunkBuilder, ChunkCipher, MAX_RECORDS};
-use cloison::seal::mapping::{Location, Records, Sealer};
+use cloison::seal::mapping::{Location, Sealer};
 use cloison::seal::segment::{AuthorityPrivateKey, OpenSegment};
 use cloison::store::index::Index;
 use cloison::store::{Batch, ChunkKey, Store};
@@ -73,20 +73,23 @@ fn segment() -> OpenSegment {
     OpenSegment::create(SECTOR, &[&authority], &signer, jiff::Timestamp::UNIX_EPOCH).expect("a segment")
 }
 
-fn sealed(segment: &OpenSegment, prfs: &[Prf]) -> Records {
-    let location = Location::new(SECTOR, 1, &DomainScope::default());
-    let mut records = Records::with_capacity(prfs.len(), 11);
-    let mut sealer = Sealer::new(segment, location, "passport", 20_000, prfs.len()).expect("counters enough");
-    prfs.iter().for_each(|prf| sealer.seal(prf.to_pseudonym(), prf, b"MAR00000001", &mut records));
-    records
+/// A chunk of the first persons.
+fn chunk(segment: &OpenSegment, prfs: &[Prf]) -> ChunkBuilder {
+    sealed(segment, &prfs[..MAX_RECORDS]).pop().expect("one chunk")
 }
 
-fn chunk(segment: &OpenSegment, records: &Records) -> ChunkBuilder {
-    let entries = &records.entries()[..MAX_RECORDS];
-    let size = entries.iter().map(|entry| records.get(entry).len()).sum();
-    let mut chunk = ChunkBuilder::new(segment.id(), &DomainScope::default(), size);
-    entries.iter().for_each(|entry| chunk.push(records.get(entry)));
-    chunk
+/// Chunks of all of them, in no order: sorting is not what is measured.
+fn sealed(segment: &OpenSegment, prfs: &[Prf]) -> Vec<ChunkBuilder> {
+    let (scope, value) = (DomainScope::default(), b"MAR00000001");
+    let location = Location::new(SECTOR, 1, &scope);
+    let mut sealer = Sealer::new(segment, location, "passport", 20_000, prfs.len()).expect("counters enough");
+    let size = sealer.record_size(value.len());
+    let chunks = prfs.chunks(MAX_RECORDS).map(|run| {
+        let mut chunk = ChunkBuilder::new(segment.id(), &scope, run.len(), run.len() * size);
+        run.iter().for_each(|prf| sealer.seal(prf.to_pseudonym(), prf.nonce_part(), value, &mut chunk));
+        chunk
+    });
+    chunks.collect()
 }
 
 fn cipher() -> ChunkCipher {
@@ -104,11 +107,11 @@ fn seal(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("chunk");
     group.throughput(Throughput::Elements(MAX_RECORDS as u64));
-    let (key, records) = (ChunkKey { sector: 1, epoch: 1, sequence: 1 }.to_bytes(), sealed(&segment, &prfs));
+    let key = ChunkKey { sector: 1, epoch: 1, sequence: 1 }.to_bytes();
     group.bench_function("wrap", |b| {
-        b.iter_batched(|| chunk(&segment, &records), |plain| cipher.wrap(&key, plain), BatchSize::SmallInput);
+        b.iter_batched(|| chunk(&segment, &prfs), |plain| cipher.wrap(&key, plain), BatchSize::SmallInput);
     });
-    let row = cipher.wrap(&key, chunk(&segment, &records));
+    let row = cipher.wrap(&key, chunk(&segment, &prfs));
     group.bench_function("unwrap", |b| {
         b.iter_batched(|| row.clone(), |row| cipher.unwrap(&key, row).expect("the same key"), BatchSize::SmallInput);
     });
@@ -155,7 +158,9 @@ fn index(c: &mut Criterion) {
     let index = Index::default();
     let partition = index.partition((1, 1));
     let all = random(1, MAPPINGS);
-    partition.insert_all(|insert| all.iter().for_each(|pseudonym| assert!(insert(pseudonym, 1))));
+    let mut entries = partition.write();
+    all.iter().for_each(|pseudonym| assert!(entries.insert(pseudonym, 1)));
+    drop(entries);
     let mut group = c.benchmark_group("index of 4 000 000, look up 10 000");
     group.throughput(Throughput::Elements(BATCH as u64));
     let mut at = 0;
@@ -184,8 +189,7 @@ fn store(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = Store::open(&folder.path().join("store"), "bench/vault").expect("a store");
     let (prfs, segment, cipher) = (derived(), segment(), cipher());
-    let records = sealed(&segment, &prfs);
-    let row = cipher.wrap(&[0; 16], chunk(&segment, &records));
+    let row = cipher.wrap(&[0; 16], chunk(&segment, &prfs));
     let mut group = c.benchmark_group("store 10 000 mappings");
     group.throughput(Throughput::Elements(BATCH as u64)).sample_size(20).measurement_time(Duration::from_secs(5));
     let mut sequence = 0;

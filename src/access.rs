@@ -25,6 +25,9 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
         if let Some(officer) = authority.officers.values().find(|officer| officer.certificate == peer) {
             return officer.id.to_string();
         }
+        if let Some(custodian) = authority.custodians.values().find(|custodian| custodian.certificate == peer) {
+            return custodian.id.to_string();
+        }
     }
     "unknown".to_owned()
 }
@@ -161,6 +164,39 @@ pub fn officer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<
         Some(officer) => Ok(OfficerPermit { officer: officer.id.clone() }),
         None => Err(stranger(register, peer)),
     }
+}
+
+/// Leave, for a custodian, to bring his share to his authority's node.
+pub struct CustodianPermit {
+    pub(crate) custodian: Id,
+}
+
+/// Authorises a custodian of `authority`.
+///
+/// # Errors
+/// As [`operator`].
+pub fn custodian(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<CustodianPermit, Code> {
+    let custodians =
+        register.authorities.get(authority).into_iter().flat_map(|authority| authority.custodians.values());
+    match custodians.into_iter().find(|custodian| custodian.certificate == peer) {
+        Some(custodian) => Ok(CustodianPermit { custodian: custodian.id.clone() }),
+        None => Err(stranger(register, peer)),
+    }
+}
+
+/// Leave to see whether an authority's node is sealed, and to seal it. Whoever is near when something is wrong should have it:
+/// any custodian and any officer. Sealing takes nothing from anybody that the custodians cannot give back.
+pub struct SealPermit {
+    pub(crate) actor: Id,
+}
+
+/// Authorises a custodian or an officer of `authority`.
+///
+/// # Errors
+/// As [`operator`].
+pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<SealPermit, Code> {
+    let permit = custodian(register, authority, peer).map(|permit| SealPermit { actor: permit.custodian });
+    permit.or_else(|_| officer(register, authority, peer).map(|permit| SealPermit { actor: permit.officer }))
 }
 
 fn stranger(register: &Register, peer: SpkiDigest) -> Code {

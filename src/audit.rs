@@ -131,6 +131,48 @@ pub enum Event {
     Release(Box<Reidentified>),
     /// The authority node opened mappings for an officer.
     Reveal(Box<Reidentified>),
+    /// Something happened to a private key of the authority's node.
+    Custody(Custody),
+}
+
+/// What an entry about an authority's private key says. Never a share, nor anything computed from one.
+#[derive(Debug, Clone, Serialize)]
+pub struct Custody {
+    /// Custodian or officer; the authority's id where the node did it itself.
+    pub actor: Id,
+    /// What was done.
+    pub action: CustodyAction,
+    /// The key's id; absent where all keys were meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// How many shares the node held after it, for a share; how many it had taken, for what came of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<u64>,
+    /// How many it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<u64>,
+}
+
+/// What was done to an authority's private key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CustodyAction {
+    /// A custodian's share was taken, towards unsealing.
+    Share,
+    /// The last share was taken: from now on the node opens with this key.
+    Unseal,
+    /// The shares taken did not make the key that the register states; they were forgotten.
+    Mismatch,
+    /// A share was taken for a drill.
+    DrillShare,
+    /// The shares of a drill made the key that the register states; it was forgotten at once.
+    Drill,
+    /// Shares taken were forgotten, because the others did not come in time.
+    Forget,
+    /// The node wiped its keys, because somebody said so.
+    Seal,
+    /// The node wiped its keys, because nobody had used them for long.
+    SealIdle,
 }
 
 /// An epoch that a start opened.

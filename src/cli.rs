@@ -13,10 +13,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod audit;
+pub mod authority;
 pub mod bench;
 pub mod check;
 pub mod client;
+mod custodians;
 pub mod demo;
+pub mod doctor;
 pub mod epoch;
 pub mod init;
 mod log;
@@ -24,6 +27,7 @@ pub mod order;
 pub mod register;
 pub mod reidentify;
 mod remote;
+pub mod secrets;
 pub mod serve;
 pub mod spec;
 pub mod witness;
@@ -54,9 +58,8 @@ enum Command {
     Init(init::Args),
     Check(check::Args),
     Serve(serve::Args),
-    /// The authority's own process
     #[command(subcommand)]
-    Authority(serve::Authority),
+    Authority(authority::Command),
     #[command(subcommand)]
     Client(client::Command),
     #[command(subcommand)]
@@ -67,9 +70,12 @@ enum Command {
     #[command(subcommand)]
     Register(register::Command),
     #[command(subcommand)]
+    Secrets(secrets::Command),
+    #[command(subcommand)]
     Audit(audit::Command),
     #[command(subcommand)]
     Witness(witness::Command),
+    Doctor(doctor::Args),
     /// Check an implementation of the specification
     #[command(subcommand)]
     Spec(spec::Command),
@@ -84,15 +90,17 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(args),
         Command::Check(args) => check::run(args),
         Command::Serve(args) => serve::run(args),
-        Command::Authority(command) => serve::run_authority(command),
+        Command::Authority(command) => authority::run(command),
         Command::Client(command) => client::run(command),
         Command::Order(command) => order::run(command),
         Command::Reidentify(args) => reidentify::run(args),
         Command::Epoch(command) => epoch::run(command),
         Command::Spec(command) => spec::run(command),
         Command::Register(command) => register::run(command),
+        Command::Secrets(command) => secrets::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Witness(command) => witness::run(command),
+        Command::Doctor(args) => doctor::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -36,6 +36,14 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// The operating system's generator, for libraries that draw for themselves.
+///
+/// # Panics
+/// As [`random`].
+pub fn dice() -> impl rand_core::CryptoRng {
+    rand_core::UnwrapErr(getrandom::SysRng)
+}
+
 /// A clock for tests that stands still until it is set.
 #[derive(Debug)]
 pub struct FixedClock(std::sync::atomic::AtomicI64);

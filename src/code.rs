@@ -116,6 +116,14 @@ codes! {
     /// Vault and node hold different registers.
     RegisterMismatch = "register-mismatch",
 
+    // --- custody
+    /// The node is sealed: it holds no key and opens nothing.
+    Sealed = "sealed",
+    /// The share is none, is not its bringer's, or does not fit the commitments of its set.
+    ShareInvalid = "share-invalid",
+    /// The share is of another set: of another key, or of an earlier or later splitting.
+    ShareForeign = "share-foreign",
+
     // --- the other side and ourselves
     /// Too much work is waiting; `Retry-After` says when to come back.
     Overloaded = "overloaded",

@@ -10,11 +10,13 @@
 //! answered ever after.
 
 mod log;
+mod rounds;
+pub mod small;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,13 +28,14 @@ use crate::audit::{AuditReceipt, Entry, Event, Tokenized};
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::keys::DomainScope;
-use crate::pseudonym::Pseudonym;
-use crate::seal::chunk::{ChunkBuilder, ChunkCipher, MAX_RECORDS};
-use crate::seal::mapping::{RecordRef, Records};
+use crate::seal::chunk::{ChunkBuilder, ChunkCipher, MAX_RECORDS, RecordRef};
 use crate::seal::segment::{OpenSegment, SegmentId};
-use crate::store::index::{Index, PartitionId};
+use crate::store::index::{AHEAD, Index, Insertions, Partition, PartitionId};
 use crate::store::{Batch, ChunkKey, Store, StoreError};
+pub use log::Answered;
 use log::{GroupLog, Refusals};
+use rounds::Rounds;
+use small::{Kind, Small, SmallChunks};
 
 /// Jobs that may wait before callers are turned away.
 const QUEUE: usize = 4_096;
@@ -46,7 +49,7 @@ const GROUP_RECORDS: usize = 200_000;
 /// How often refusals that were only counted are written down.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Sealed mappings of one batch in one domain.
+/// Sealed mappings of one batch in one domain, sorted within each chunk.
 pub struct NewMappings {
     /// Sector number and epoch.
     pub partition: PartitionId,
@@ -54,8 +57,10 @@ pub struct NewMappings {
     pub scope: Arc<DomainScope>,
     /// The segment they are sealed under.
     pub segment: Arc<OpenSegment>,
-    /// The records.
-    pub records: Records,
+    /// The records: chunks that are full, and a last one that need not be.
+    pub chunks: Vec<ChunkBuilder>,
+    /// The index's generation before they were looked up in vain.
+    pub generation: u64,
 }
 
 /// The audit entry of a job.
@@ -68,9 +73,11 @@ pub enum Logged {
         time: Timestamp,
         /// What the entry says.
         entry: Box<Tokenized>,
-        /// The pseudonyms answered.
-        answered: Vec<Pseudonym>,
+        /// What was answered.
+        answered: Answered,
     },
+    /// Nothing: what the vault does for itself, which changes nothing for anybody.
+    Nothing,
     /// A refusal; those of one actor with one code are counted by the second.
     Refused {
         /// When the request arrived.
@@ -104,7 +111,7 @@ pub struct Job {
 
 impl Job {
     fn records(&self) -> usize {
-        self.mappings.iter().map(|new| new.records.len()).sum()
+        self.mappings.iter().flat_map(|new| &new.chunks).map(|chunk| chunk.records().len()).sum()
     }
 
     /// What it counts against [`QUEUE_WEIGHT`].
@@ -112,7 +119,7 @@ impl Job {
         let logged = match &self.log {
             Logged::Tokenized { answered, .. } => answered.len(),
             // Few and small; and an authority must not wait for batches.
-            Logged::Entry(..) | Logged::Refused { .. } => 0,
+            Logged::Entry(..) | Logged::Nothing | Logged::Refused { .. } => 0,
         };
         self.records() + logged
     }
@@ -141,6 +148,12 @@ impl Pending {
         self.0.blocking_recv().ok().flatten().ok_or(Code::AuditUnavailable)
     }
 
+    /// Blocks until the writer is done with a job that has no entry; whether what it changes is durable.
+    #[must_use]
+    pub fn done(self) -> bool {
+        self.0.blocking_recv().is_ok()
+    }
+
     /// Waits until a refusal is written down or counted, without blocking the thread.
     ///
     /// # Errors
@@ -164,13 +177,16 @@ pub struct Committer {
     thread: Option<JoinHandle<()>>,
     clock_mark: Arc<AtomicU64>,
     waiting: Arc<AtomicUsize>,
+    rounds: Arc<Rounds>,
+    small: Arc<SmallChunks>,
+    poisoned: Arc<Mutex<Option<Poisoned>>>,
 }
 
 type Message = (Job, oneshot::Sender<Option<AuditReceipt>>);
 
 impl Committer {
-    /// Starts the writer over a store and its log. `cipher` wraps chunks; an entity without mappings has none. `poisoned` is
-    /// called once when a write fails: the process must end.
+    /// Starts the writer over a store and its log. `cipher` wraps chunks; an entity without mappings has none. `poisoned` is called
+    /// once when a write fails: the process must end. `small` are the small chunks that are there already.
     ///
     /// # Errors
     /// [`StoreError`] when the log's end cannot be read.
@@ -179,30 +195,51 @@ impl Committer {
         log: Appender,
         index: Arc<Index>,
         cipher: Option<Arc<ChunkCipher>>,
-        sequences: HashMap<PartitionId, u32>,
+        small: SmallChunks,
         clock: Arc<dyn Clock>,
         poisoned: Poisoned,
     ) -> Result<Self, StoreError> {
         let (sender, receiver) = sync_channel(QUEUE);
         let clock_mark = Arc::new(AtomicU64::new(store.clock_mark()?.max(0) as u64));
         let waiting = Arc::new(AtomicUsize::new(0));
+        let (rounds, small) = (Arc::new(Rounds::default()), Arc::new(small));
+        let poisoned = Arc::new(Mutex::new(Some(poisoned)));
         let mut writer = Writer {
             store,
             index,
             cipher,
-            sequences,
+            fresh: vec![],
+            inserted: 0,
             log,
             refusals: Refusals::default(),
             clock,
             clock_mark: clock_mark.clone(),
             waiting: waiting.clone(),
-            poisoned: Some(poisoned),
+            rounds: rounds.clone(),
+            small: small.clone(),
+            poisoned: poisoned.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || writer.run(&receiver))
             .expect("the operating system starts a thread");
-        Ok(Self { sender: Some(sender), thread: Some(thread), clock_mark, waiting })
+        Ok(Self { sender: Some(sender), thread: Some(thread), clock_mark, waiting, rounds, small, poisoned })
+    }
+
+    /// Waits until every commit that has begun is over; whether they all became durable. What a look-up in the index found
+    /// before it is then in the store.
+    pub fn settled(&self) -> bool {
+        self.rounds.settled()
+    }
+
+    /// The small chunks there are.
+    pub fn small(&self) -> &SmallChunks {
+        &self.small
+    }
+
+    /// Says that a write failed that was not the writer's.
+    pub fn poison(&self, error: &StoreError) {
+        report(&self.poisoned, error);
     }
 
     /// Whether so much waits that a batch would be turned away: worth knowing before work is put into it.
@@ -275,26 +312,38 @@ impl Drop for Committer {
     }
 }
 
+fn report(poisoned: &Mutex<Option<Poisoned>>, error: &StoreError) {
+    let handler = poisoned.lock().ok().and_then(|mut handler| handler.take());
+    if let Some(handler) = handler {
+        handler(error);
+    }
+}
+
 struct Writer {
     store: Arc<Store>,
     index: Arc<Index>,
     cipher: Option<Arc<ChunkCipher>>,
-    /// Next chunk sequence of each partition.
-    sequences: HashMap<PartitionId, u32>,
+    /// Chunks of the commit under way.
+    fresh: Vec<(Kind, Small)>,
+    /// Entries that came into the index since the bound was last looked at.
+    inserted: u64,
     log: Appender,
     refusals: Refusals,
     clock: Arc<dyn Clock>,
     clock_mark: Arc<AtomicU64>,
     /// Weight of the jobs that wait.
     waiting: Arc<AtomicUsize>,
-    poisoned: Option<Poisoned>,
+    rounds: Arc<Rounds>,
+    small: Arc<SmallChunks>,
+    poisoned: Arc<Mutex<Option<Poisoned>>>,
 }
 
 impl Drop for Writer {
     /// A writer that a fault of ours ended must not leave a process behind that looks alive and answers nobody.
     fn drop(&mut self) {
-        if let Some(poisoned) = self.poisoned.take_if(|_| std::thread::panicking()) {
-            poisoned(&StoreError::WriterEnded);
+        self.rounds.close();
+        if std::thread::panicking() {
+            report(&self.poisoned, &StoreError::WriterEnded);
         }
     }
 }
@@ -306,12 +355,21 @@ impl Writer {
                 Ok(first) => self.gather(first, receiver),
                 Err(RecvTimeoutError::Timeout) => vec![],
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.commit(vec![], true);
+                    if let Err(error) = self.commit(vec![], true).and_then(|()| self.close()) {
+                        report(&self.poisoned, &error);
+                    }
                     return;
                 }
             };
-            if !self.commit(group, false) {
+            if let Err(error) = self.commit(group, false) {
+                // Before anybody hears of it, so that nobody takes this commit for one that is over.
+                self.rounds.close();
+                report(&self.poisoned, &error);
                 return;
+            }
+            if self.inserted > self.index.stride() {
+                self.inserted = 0;
+                self.index.hold_back();
             }
         }
     }
@@ -330,8 +388,9 @@ impl Writer {
         group
     }
 
-    /// Writes a group; whether the writer may go on.
-    fn commit(&mut self, group: Vec<Message>, last: bool) -> bool {
+    /// Writes a group. After an error the writer may not go on.
+    fn commit(&mut self, group: Vec<Message>, last: bool) -> Result<(), StoreError> {
+        self.rounds.begin();
         let mut batch = Batch::default();
         let mut segments: Vec<Arc<OpenSegment>> = vec![];
         let (jobs, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
@@ -350,7 +409,7 @@ impl Writer {
             let items = count.items.load(Ordering::Relaxed);
             self.store.put_quota_used(&mut batch, &count.organisation, count.day, items);
         }
-        self.pack(&mut batch, &mappings, &mut segments);
+        self.pack(&mut batch, mappings, &mut segments)?;
         let now = self.clock.now();
         let mut log = GroupLog::new(self.log.next());
         if let Some(first) = self.log.turn(now) {
@@ -364,15 +423,16 @@ impl Writer {
         if entries.is_empty() && batch.is_empty() {
             // Refusals that were only counted: nothing to write now.
             replies.into_iter().for_each(|reply| drop(reply.send(None)));
-            return !last || self.close();
+            self.rounds.end();
+            return Ok(());
         }
 
         let mark = self.clock_mark.load(Ordering::Relaxed).max(now.as_millisecond().max(0) as u64);
         self.store.put_clock_mark(&mut batch, mark as i64);
-        if !self.write(batch) {
-            return false;
-        }
+        self.write(batch)?;
         self.log.durable();
+        self.rounds.end();
+        self.fresh.drain(..).for_each(|(kind, small)| self.small.add(&kind, small));
         self.clock_mark.store(mark, Ordering::Relaxed);
         segments.iter().for_each(|segment| segment.mark_stored());
         for (reply, place) in replies.into_iter().zip(places) {
@@ -380,92 +440,157 @@ impl Writer {
             let receipt = place.map(|number| receipts[(number - first) as usize].shared());
             drop(reply.send(receipt));
         }
-        !last || self.close()
+        Ok(())
     }
 
-    /// Writes rows durably, or says that the process must end.
-    fn write(&mut self, batch: Batch) -> bool {
-        let written = match self.log.is_forked() {
+    /// Writes rows durably, as long as nobody else extends this log.
+    fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        match self.log.is_forked() {
             true => Err(StoreError::Forked),
             false => self.store.commit(batch),
-        };
-        let Err(error) = written else { return true };
-        if let Some(poisoned) = self.poisoned.take() {
-            poisoned(&error);
         }
-        false
     }
 
     /// The last thing that is written: the checkpoint over all that was.
-    fn close(&mut self) -> bool {
+    fn close(&mut self) -> Result<(), StoreError> {
         self.log.end();
         let mut batch = Batch::default();
         self.log.append(&[], &mut batch);
-        batch.is_empty() || self.write(batch)
+        if batch.is_empty() { Ok(()) } else { self.write(batch) }
     }
 
-    /// Packs new mappings into chunks, each of one partition, segment and scope.
-    fn pack(&mut self, batch: &mut Batch, mappings: &[NewMappings], segments: &mut Vec<Arc<OpenSegment>>) {
-        let mut groups: BTreeMap<(PartitionId, &SegmentId, &DomainScope), Vec<&NewMappings>> = BTreeMap::new();
-        for new in mappings {
-            groups.entry((new.partition, new.segment.id(), &new.scope)).or_default().push(new);
-        }
-        let mut written: HashSet<SegmentId> = HashSet::new();
-        for ((partition, id, scope), group) in groups {
-            let runs = self.claim(partition, &group);
-            let segment = &group[0].segment;
-            if !runs.is_empty() && !segment.is_stored() && written.insert(*id) {
-                self.store.put_segment(batch, id, segment.record());
-                segments.push(segment.clone());
-            }
-            for (sequence, run) in runs {
-                self.put_run(batch, ChunkKey { sector: partition.0, epoch: partition.1, sequence }, id, scope, run);
-            }
-        }
-    }
-
-    /// Enters the group's mappings into the index; what was not there yet comes back in runs, one for each chunk.
-    fn claim<'a>(&mut self, partition: PartitionId, group: &[&'a NewMappings]) -> Vec<(u32, Vec<Claimed<'a>>)> {
-        let next = self.sequences.entry(partition).or_insert(1);
-        // Wrapping around would overwrite the first chunks.
-        let after = |sequence: u32| sequence.checked_add(1).expect("an epoch of a sector has fewer than 2^32 chunks");
-        let mut runs = vec![];
-        let mut run = vec![];
-        self.index.partition(partition).insert_all(|insert| {
-            for new in group {
-                for entry in new.records.entries() {
-                    if insert(entry.pseudonym.as_bytes(), *next) {
-                        run.push((*entry, &new.records));
-                        if run.len() == MAX_RECORDS {
-                            runs.push((*next, std::mem::take(&mut run)));
-                            *next = after(*next);
-                        }
-                    }
-                }
-            }
-        });
-        if !run.is_empty() {
-            runs.push((*next, run));
-            *next = after(*next);
-        }
-        runs
-    }
-
-    fn put_run(
-        &self,
+    /// Stores what of the new mappings is not stored yet. Full chunks stay as they come; what came in smaller ones is put
+    /// together, by partition, segment and scope.
+    fn pack(
+        &mut self,
         batch: &mut Batch,
-        key: ChunkKey,
-        id: &SegmentId,
-        scope: &DomainScope,
-        mut run: Vec<Claimed<'_>>,
-    ) {
-        run.sort_unstable_by_key(|(entry, _)| entry.pseudonym);
-        let size = run.iter().map(|(entry, records)| records.get(entry).len()).sum();
-        let mut chunk = ChunkBuilder::new(id, scope, size);
-        run.iter().for_each(|(entry, records)| chunk.push(records.get(entry)));
-        let cipher = self.cipher.as_ref().expect("mappings come only where a chunk cipher is");
-        self.store.put_chunk(batch, key, &cipher.wrap(&key.to_bytes(), chunk));
+        mappings: Vec<NewMappings>,
+        segments: &mut Vec<Arc<OpenSegment>>,
+    ) -> Result<(), StoreError> {
+        let mut groups: BTreeMap<(PartitionId, SegmentId, Arc<DomainScope>), Group> = BTreeMap::new();
+        for new in mappings {
+            let group = groups.entry((new.partition, *new.segment.id(), new.scope)).or_insert_with(|| Group {
+                segment: new.segment,
+                full: vec![],
+                small: vec![],
+                moved: HashSet::new(),
+            });
+            let partition = self.index.partition(new.partition);
+            if partition.generation() != new.generation {
+                group.moved.extend(moved_meanwhile(&self.store, &partition, &new.chunks)?);
+            }
+            for chunk in new.chunks {
+                if chunk.records().len() == MAX_RECORDS { &mut group.full } else { &mut group.small }.push(chunk);
+            }
+        }
+        for ((partition, id, scope), group) in groups {
+            let chunks = claim(&self.index.partition(partition), &id, &scope, group.full, &group.small, &group.moved);
+            if !chunks.is_empty() && !group.segment.is_stored() {
+                self.store.put_segment(batch, &id, group.segment.record());
+                segments.push(group.segment);
+            }
+            let cipher = self.cipher.as_ref().expect("mappings come only where a chunk cipher is");
+            for (sequence, chunk) in chunks {
+                let key = ChunkKey { sector: partition.0, epoch: partition.1, sequence };
+                let records = chunk.records().len();
+                self.inserted += records as u64;
+                if records < small::SMALL {
+                    let kind = Kind { partition, segment: id, scope: (*scope).clone() };
+                    self.fresh.push((kind, Small { sequence, records: records as u32 }));
+                }
+                self.store.put_chunk(batch, key, &cipher.wrap(&key.to_bytes(), chunk));
+            }
+        }
+        Ok(())
     }
 }
 
-type Claimed<'a> = (RecordRef, &'a Records);
+/// Pseudonyms that came to the store after they had been looked up in vain, and have left the index's tables since.
+fn moved_meanwhile(
+    store: &Store,
+    partition: &Partition,
+    chunks: &[ChunkBuilder],
+) -> Result<HashSet<[u8; 16]>, StoreError> {
+    let all: Vec<_> =
+        chunks.iter().flat_map(ChunkBuilder::records).map(|record| *record.pseudonym.as_bytes()).collect();
+    let found = partition.below(store, &all)?;
+    Ok(all.into_iter().zip(found).filter_map(|(pseudonym, chunk)| chunk.map(|_| pseudonym)).collect())
+}
+
+/// Enters mappings into the index; those that were not there yet, and were not `moved` out of it either, come back in chunks, each with its sequence.
+fn claim(
+    partition: &Partition,
+    id: &SegmentId,
+    scope: &DomainScope,
+    full: Vec<ChunkBuilder>,
+    small: &[ChunkBuilder],
+    moved: &HashSet<[u8; 16]>,
+) -> Vec<(u32, ChunkBuilder)> {
+    let next = &mut partition.sequence();
+    let mut index = partition.write();
+    let mut chunks = Vec::with_capacity(full.len() + small.len());
+    let mut finish = |chunk, next: &mut u32| {
+        chunks.push((*next, chunk));
+        // Wrapping around would overwrite the first chunks.
+        *next = next.checked_add(1).expect("an epoch of a sector has fewer than 2^32 chunks");
+    };
+    for mut chunk in full {
+        let mut new = [false; MAX_RECORDS];
+        enter(&mut index, chunk.records(), moved, *next, |place| new[place] = true);
+        let mut new = new.iter();
+        chunk.retain(|_| *new.next().expect("no chunk has more records"));
+        if !chunk.records().is_empty() {
+            finish(chunk, next);
+        }
+    }
+    let mut run = Vec::with_capacity(MAX_RECORDS);
+    for chunk in small {
+        if run.len() + chunk.records().len() > MAX_RECORDS {
+            finish(put_together(id, scope, std::mem::take(&mut run)), next);
+        }
+        enter(&mut index, chunk.records(), moved, *next, |place| run.push((chunk, chunk.records()[place])));
+    }
+    if !run.is_empty() {
+        finish(put_together(id, scope, run), next);
+    }
+    partition.set_sequence(*next);
+    chunks
+}
+
+/// What one group of jobs stores in one partition, segment and scope.
+struct Group {
+    segment: Arc<OpenSegment>,
+    full: Vec<ChunkBuilder>,
+    small: Vec<ChunkBuilder>,
+    /// Pseudonyms that are not in the index's tables, and stored all the same.
+    moved: HashSet<[u8; 16]>,
+}
+
+/// Enters records under a chunk's sequence, and says the places of those that were not there yet.
+fn enter(
+    index: &mut Insertions<'_>,
+    records: &[RecordRef],
+    moved: &HashSet<[u8; 16]>,
+    sequence: u32,
+    mut new: impl FnMut(usize),
+) {
+    for (place, record) in records.iter().enumerate() {
+        if let Some(coming) = records.get(place + AHEAD) {
+            index.prefetch(coming.pseudonym.as_bytes());
+        }
+        let pseudonym = record.pseudonym.as_bytes();
+        let is_moved = !moved.is_empty() && moved.contains(pseudonym);
+        if !is_moved && index.insert(pseudonym, sequence) {
+            new(place);
+        }
+    }
+}
+
+/// One chunk of records that lie in several.
+fn put_together(id: &SegmentId, scope: &DomainScope, mut run: Vec<(&ChunkBuilder, RecordRef)>) -> ChunkBuilder {
+    run.sort_unstable_by_key(|(_, record)| record.pseudonym);
+    let bytes = run.iter().map(|(chunk, record)| chunk.record(record).len()).sum();
+    let mut together = ChunkBuilder::new(id, scope, run.len(), bytes);
+    run.iter().for_each(|(chunk, record)| together.push(record.pseudonym, chunk.record(record)));
+    together
+}

@@ -12,16 +12,22 @@ use std::time::Duration;
 use ed25519_dalek::VerifyingKey;
 use toml::de::DeTable;
 
+use crate::keys::custody::token::TokenConfig;
+use crate::keys::custody::{Custody, Deposit, Keyring, Source};
 use crate::keys::file::{self, FileError};
+use crate::node::safe::SealTimes;
 use crate::register::read::{At, Faults, Field, Table};
 use crate::register::{Fault, Id, PinnedKey, Pins};
 
 mod audit;
+mod custody;
+mod memory;
 mod value;
 mod witness;
 
 pub use audit::{LogConfig, WatcherConfig};
-use value::{Address, Base, Bodies, Count, Loopback, Place};
+use custody::{Places, openers, seal_times};
+use value::{Address, Base, Bodies, Count, KeyCustody, Loopback, Mebibytes, Place};
 pub use witness::{WatchedLog, WitnessConfig};
 
 /// The most bytes that a configuration file may have.
@@ -48,10 +54,14 @@ pub struct VaultConfig {
     /// Free bytes on the store's disk below which batches are refused, so that what was let in, and the log, still find
     /// room. Default 256 MiB.
     pub reserve: u64,
+    /// Bytes of memory for the index of mappings: what is more lies on the disk. Default: half of what this process may have.
+    pub index_memory: u64,
     /// `[audit]`: who watches the log.
     pub log: LogConfig,
     /// Where the vault's secrets lie.
-    pub secrets: SecretFiles,
+    pub secrets: SecretPlaces,
+    /// What opens those that are more than a file.
+    pub openers: Openers,
     /// The register and how it is known to be genuine.
     pub register: RegisterFiles,
     /// What the doors take.
@@ -74,13 +84,17 @@ pub struct NodeConfig {
     /// The node's own store: its audit log, orders seen.
     pub store: PathBuf,
     /// The secret behind the tags in the audit log.
-    pub audit: PathBuf,
-    /// The Ed25519 key that signs the checkpoints of the audit log (PKCS#8 PEM).
-    pub checkpoint: PathBuf,
+    pub audit: Deposit,
+    /// The Ed25519 key that signs the checkpoints of the audit log.
+    pub checkpoint: Deposit,
     /// `[audit]`: who watches the log.
     pub log: LogConfig,
     /// The authority's private keys.
-    pub keys: Vec<AuthorityKeyFile>,
+    pub keys: Vec<AuthorityKeyPlace>,
+    /// What opens secrets that are more than a file.
+    pub openers: Openers,
+    /// When shares are forgotten and keys in shares sealed again.
+    pub seal: SealTimes,
     /// Keys with which the vault signs segments: pinned here, from hand to hand.
     pub segment_keys: Vec<VerifyingKey>,
     /// The register and how it is known to be genuine.
@@ -115,21 +129,37 @@ pub struct TlsFiles {
     pub client_ca: PathBuf,
 }
 
-/// `[secrets]` of the vault.
+/// `[secrets]` of the vault: where each lies, and in which custody.
 #[derive(Debug, Clone)]
-pub struct SecretFiles {
+pub struct SecretPlaces {
     /// `identity_secret`.
-    pub identity: PathBuf,
+    pub identity: Deposit,
     /// `audit_secret`.
-    pub audit: PathBuf,
-    /// The Ed25519 key that signs segments (PKCS#8 PEM).
-    pub segment: PathBuf,
-    /// The Ed25519 key that signs the checkpoints of the audit log (PKCS#8 PEM).
-    pub checkpoint: PathBuf,
-    /// Folder of sector secrets: `<version>.secret`.
-    pub sector: PathBuf,
-    /// Folder of storage secrets: `<version>.secret`.
-    pub store: PathBuf,
+    pub audit: Deposit,
+    /// The Ed25519 key that signs segments.
+    pub segment: Deposit,
+    /// The Ed25519 key that signs the checkpoints of the audit log.
+    pub checkpoint: Deposit,
+    /// Sector secrets: a folder with `<version>.secret`, or credentials `<name>-<version>`.
+    pub sector: Deposit,
+    /// Storage secrets, alike.
+    pub store: Deposit,
+}
+
+/// `passphrase` of `[secrets]`, and `[token]`: what opens secrets that are more than a file.
+#[derive(Debug, Clone, Default)]
+pub struct Openers {
+    /// Where the passphrase comes from.
+    pub passphrase: Option<Source>,
+    /// The token.
+    pub token: Option<TokenConfig>,
+}
+
+impl Openers {
+    /// A keyring of them.
+    pub fn keyring(&self) -> Keyring {
+        Keyring::new(self.passphrase.clone(), self.token.clone())
+    }
 }
 
 /// `[register]`: the register's files and the keys pinned for it.
@@ -145,11 +175,20 @@ pub struct RegisterFiles {
 
 /// `[[key]]` of a node: a private key of its authority.
 #[derive(Debug, Clone)]
-pub struct AuthorityKeyFile {
+pub struct AuthorityKeyPlace {
     /// The key's id in the register.
     pub id: Id,
-    /// A secret file of kind `authority`.
-    pub file: PathBuf,
+    /// Where it lies.
+    pub place: KeyPlace,
+}
+
+/// Where an authority's private key lies.
+#[derive(Debug, Clone)]
+pub enum KeyPlace {
+    /// The node reads it at its start: a secret of kind `authority`.
+    Own(Deposit),
+    /// Its custodians bring it in shares; here is the set that these are checked against.
+    Shares(PathBuf),
 }
 
 /// `[limits]`, all optional.
@@ -222,22 +261,26 @@ impl VaultConfig {
                 let reserve = table.or("reserve-mib", Count(256), faults);
                 Some((path?, (reserve?.value.0 as u64) << 20))
             });
+            let index_memory = index(root, faults);
             let secrets = section(root, "secrets", faults, |table, faults| {
-                let identity = table.required::<Place>("identity", faults);
-                let audit = table.required::<Place>("audit", faults);
-                let segment = table.required::<Place>("segment", faults);
-                let checkpoint = table.required::<Place>("checkpoint", faults);
-                let sector = table.required::<Place>("sector", faults);
-                let store = table.required::<Place>("store", faults);
-                Some(SecretFiles {
-                    identity: identity?.within(folder),
-                    audit: audit?.within(folder),
-                    segment: segment?.within(folder),
-                    checkpoint: checkpoint?.within(folder),
-                    sector: sector?.within(folder),
-                    store: store?.within(folder),
-                })
+                let mut places = Places::read(table, folder, faults)?;
+                let identity = places.required("identity", table, faults);
+                let audit = places.required("audit", table, faults);
+                let segment = places.required("segment", table, faults);
+                let checkpoint = places.required("checkpoint", table, faults);
+                let sector = places.required("sector", table, faults);
+                let store = places.required("store", table, faults);
+                let secrets = SecretPlaces {
+                    identity: identity?,
+                    audit: audit?,
+                    segment: segment?,
+                    checkpoint: checkpoint?,
+                    sector: sector?,
+                    store: store?,
+                };
+                Some((secrets, places))
             });
+            let openers = openers(root, folder, secrets.as_ref().map(|(_, places)| places), faults);
             let log = audit::read(root, folder, faults);
             let register = register_files(root, deployment.as_deref(), folder, faults);
             let limits = limits(root, faults);
@@ -250,8 +293,10 @@ impl VaultConfig {
                 bodies: bodies?,
                 reserve: store.as_ref()?.1,
                 store: store?.0.within(folder),
+                index_memory: index_memory?,
                 log: log?,
-                secrets: secrets?,
+                secrets: secrets?.0,
+                openers: openers?,
                 register: register?,
                 limits: limits?,
             })
@@ -276,11 +321,16 @@ impl NodeConfig {
             let tls = tls_files(root, folder, faults);
             let store = section(root, "store", faults, |table, faults| table.required::<Place>("path", faults));
             let secrets = section(root, "secrets", faults, |table, faults| {
-                let audit = table.required::<Place>("audit", faults);
-                Some((audit?, table.required::<Place>("checkpoint", faults)?))
+                let mut places = Places::read(table, folder, faults)?;
+                let audit = places.required("audit", table, faults);
+                let checkpoint = places.required("checkpoint", table, faults);
+                Some(((audit?, checkpoint?), places))
             });
+            let (own, mut places) = secrets.unzip();
             let log = audit::read(root, folder, faults);
-            let keys = authority_keys(root, folder, faults);
+            let keys = authority_keys(root, folder, places.as_mut(), faults);
+            let openers = openers(root, folder, places.as_ref(), faults);
+            let seal = seal_times(root, faults);
             let segment_keys = segment_keys(root, faults);
             let register = register_files(root, deployment.as_deref(), folder, faults);
             let vault = section(root, "vault", faults, |table, faults| client(table, folder, faults));
@@ -292,10 +342,12 @@ impl NodeConfig {
                 health: health?.1,
                 tls: tls?,
                 store: store?.within(folder),
-                audit: secrets.as_ref()?.0.within(folder),
-                checkpoint: secrets?.1.within(folder),
+                audit: own.clone()?.0,
+                checkpoint: own?.1,
                 log: log?,
                 keys,
+                openers: openers?,
+                seal: seal?,
                 segment_keys,
                 register: register?,
                 vault: vault?,
@@ -417,6 +469,17 @@ fn client(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Opti
     })
 }
 
+fn index(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<u64> {
+    if !root.has("index") {
+        root.optional::<bool>("index", faults); // makes the name a known one
+        return Some(memory::half());
+    }
+    let mut table = root.table("index", faults)?;
+    let memory = table.optional::<Mebibytes>("memory-mib", faults);
+    table.finish(faults);
+    Some(memory.map_or_else(memory::half, |at| at.value.0 << 20))
+}
+
 fn limits(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<LimitConfig> {
     let (mut connections, mut drain) = (Some(1024), Some(20));
     if root.has("limits") {
@@ -430,8 +493,13 @@ fn limits(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<LimitConfig> 
     Some(LimitConfig { connections: connections?, drain: Duration::from_secs(drain?) })
 }
 
-fn authority_keys(root: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Vec<AuthorityKeyFile> {
-    let mut keys: Vec<AuthorityKeyFile> = Vec::new();
+fn authority_keys(
+    root: &mut Table<'_, '_>,
+    folder: &Path,
+    mut places: Option<&mut Places>,
+    faults: &mut Faults,
+) -> Vec<AuthorityKeyPlace> {
+    let mut keys: Vec<AuthorityKeyPlace> = Vec::new();
     let tables = root.tables("key", "id", faults);
     if tables.is_empty() {
         faults.push(root.line, "the node has no key of its authority", "[[key]] with id and file");
@@ -439,12 +507,23 @@ fn authority_keys(root: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) 
     for mut table in tables {
         let id = table.required::<Id>("id", faults);
         let file = table.required::<Place>("file", faults);
+        let custody = table.or("custody", KeyCustody::Own(Custody::File), faults);
         table.finish(faults);
-        let (Some(id), Some(file)) = (id, file) else { continue };
+        let (Some(id), Some(file), Some(custody)) = (id, file, custody) else { continue };
         if keys.iter().any(|key| key.id == id.value) {
             faults.push(id.line, format!("a second key has the id `{}`", id.value), "an id of its own");
         }
-        keys.push(AuthorityKeyFile { id: id.value, file: file.within(folder) });
+        let place = match custody.value {
+            KeyCustody::Shares => KeyPlace::Shares(file.within(folder)),
+            KeyCustody::Own(custody) => {
+                let deposit = value::deposit(&file, custody, folder);
+                if let Some(places) = places.as_deref_mut() {
+                    places.note(&deposit, file.line, faults);
+                }
+                KeyPlace::Own(deposit)
+            }
+        };
+        keys.push(AuthorityKeyPlace { id: id.value, place });
     }
     keys
 }

@@ -10,30 +10,35 @@
 //! store_secret[version] ── K_store         audit_secret ── K_audit         authority scalar ── HPKE key pair
 //! ```
 
+pub mod custody;
 mod derive;
 pub mod example;
 pub mod file;
+pub mod locked;
 mod mac;
+pub mod memory;
+pub mod shares;
 pub mod shelf;
 
-use secrecy::{ExposeSecret, SecretBox};
 use zeroize::Zeroize;
 
+use locked::Locked;
+
 pub use derive::{
-    AuditKey, DomainKey, DomainScope, IdentityKeys, PersonKey, Prf, SectorRootKey, SectorTreeKey, StoreKey, Uti,
-    UtiBatch, UtiSource, authority_key_material, segment_commitment,
+    AuditKey, DomainKey, DomainScope, IdentityKeys, IndexKey, NoncePart, PersonKey, Prf, SectorRootKey, SectorTreeKey,
+    StoreKey, Uti, UtiBatch, UtiSource, authority_key_material, segment_commitment,
 };
 
 /// Length of every root secret and derived key, in bytes.
 pub const KEY_LEN: usize = 32;
 
-/// 32 secret bytes: wiped on drop, never printed, never cloned.
-pub struct Key(SecretBox<[u8; KEY_LEN]>);
+/// 32 secret bytes in locked memory: wiped on drop, never printed, never cloned.
+pub struct Key(Locked<[u8; KEY_LEN]>);
 
 impl Key {
     /// A key whose bytes `fill` writes in place, so that no copy is left behind.
     pub fn init(fill: impl FnOnce(&mut [u8; KEY_LEN])) -> Self {
-        Self(SecretBox::init_with_mut(fill))
+        Self(Locked::init(fill))
     }
 
     /// Takes the bytes over and wipes the argument.
@@ -50,13 +55,7 @@ impl Key {
 
     /// The bytes, for the one computation that needs them.
     pub fn expose(&self) -> &[u8; KEY_LEN] {
-        self.0.expose_secret()
-    }
-}
-
-impl From<SecretBox<[u8; KEY_LEN]>> for Key {
-    fn from(bytes: SecretBox<[u8; KEY_LEN]>) -> Self {
-        Self(bytes)
+        &self.0
     }
 }
 

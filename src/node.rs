@@ -2,7 +2,8 @@
 //!
 //! It holds no pseudonymisation secret and no storage key.
 
-use std::collections::HashMap;
+pub mod safe;
+
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -12,13 +13,27 @@ use crate::audit::Event;
 use crate::audit::cosign::Cosigners;
 use crate::audit::log::{Log, LogParts};
 use crate::clock::Clock;
+use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, Pending};
+use crate::keys::file::SecretKind;
+use crate::keys::shares::ShareSet;
 use crate::keys::{AuditKey, AuditSecret};
 use crate::register::{Authority, Id, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::index::Index;
 use crate::store::{Batch, Store};
 use crate::vault::{StartError, accept_register, first_checkpoint};
+use safe::{Safe, SealTimes};
+
+/// The id and the public key that a pinned set is of.
+fn pinned((id, set): &(Id, ShareSet)) -> (&str, &[u8]) {
+    // A set of anything but one authority's key has no public key that a register states.
+    let public: &[u8] = match set.secrets.as_slice() {
+        [one] if one.kind == SecretKind::Authority && one.name == id.as_str() => &one.public,
+        _ => &[],
+    };
+    (id.as_str(), public)
+}
 
 /// Everything that the node starts with, beside its store.
 pub struct NodeParts {
@@ -26,8 +41,12 @@ pub struct NodeParts {
     pub register: Register,
     /// Which authority this node is.
     pub authority: Id,
-    /// The authority's private keys.
+    /// The authority's private keys that were in this machine's own custody.
     pub keys: Vec<AuthorityPrivateKey>,
+    /// Those that are in shares: their ids in the register, and the pinned sets. They start sealed.
+    pub shared: Vec<(Id, ShareSet)>,
+    /// When shares are forgotten and keys in shares sealed again.
+    pub times: SealTimes,
     /// The vault's segment keys, pinned.
     pub segment_keys: Vec<VerifyingKey>,
     /// Root of audit tags.
@@ -40,7 +59,7 @@ pub struct NodeParts {
 pub struct Node {
     register: Arc<Register>,
     authority: Arc<Authority>,
-    keys: Vec<AuthorityPrivateKey>,
+    safe: Safe,
     segment_keys: Vec<VerifyingKey>,
     audit_key: AuditKey,
     store: Arc<Store>,
@@ -61,12 +80,18 @@ impl Node {
         clock: Arc<dyn Clock>,
         poisoned: crate::commit::Poisoned,
     ) -> Result<Self, StartError> {
-        let NodeParts { register, authority, keys, segment_keys, audit, log } = parts;
+        let NodeParts { register, authority, keys, shared, times, segment_keys, audit, log } = parts;
         let authority = register.authorities.get(&authority).cloned().ok_or(StartError::UnknownAuthority(authority))?;
-        for key in &keys {
-            let stated = authority.keys.iter().find(|stated| stated.id.as_str() == key.id());
-            if stated.is_none_or(|stated| stated.public != key.public()) {
-                return Err(StartError::AuthorityKey(key.id().to_owned()));
+        for (id, public) in keys.iter().map(|key| (key.id(), key.public())).chain(shared.iter().map(pinned)) {
+            let stated = authority.keys.iter().find(|stated| stated.id.as_str() == id);
+            if stated.is_none_or(|stated| stated.public != public) {
+                return Err(StartError::AuthorityKey(id.to_owned()));
+            }
+        }
+        for (id, set) in &shared {
+            let able = set.custodians.iter().filter(|id| authority.custodians.contains_key(*id)).count();
+            if able < set.threshold {
+                return Err(StartError::Custodians { key: id.to_string(), able, threshold: set.threshold });
             }
         }
         if authority.checkpoint_key.is_some_and(|stated| stated != log.key.verifying_key()) {
@@ -78,8 +103,8 @@ impl Node {
         accept_register(&store, &register, &mut batch)?;
         let index = Arc::new(Index::default());
         let (log, appender) = Log::open(store.clone(), &owner, log, clock.now())?;
-        let committer =
-            Committer::start(store.clone(), appender, index, None, HashMap::new(), clock.clone(), poisoned)?;
+        let small = SmallChunks::default();
+        let committer = Committer::start(store.clone(), appender, index, None, small, clock.clone(), poisoned)?;
         let start = Event::Start {
             entity: "node",
             program: env!("CARGO_PKG_VERSION"),
@@ -92,7 +117,7 @@ impl Node {
         Ok(Self {
             register: Arc::new(register),
             authority,
-            keys,
+            safe: Safe::new(keys, shared, times),
             segment_keys,
             audit_key: AuditKey::new(&audit),
             store,
@@ -123,7 +148,7 @@ impl Node {
         &self.log
     }
 
-    /// From now on the other side must have cosigned this log of late before anything is released.
+    /// From now on the vault must have cosigned this log of late before anything is opened.
     pub fn watch(&self, cosigners: Arc<Cosigners>) {
         let _ = self.cosigners.set(cosigners);
     }
@@ -143,8 +168,9 @@ impl Node {
         self.clock.now()
     }
 
-    pub(crate) fn keys(&self) -> &[AuthorityPrivateKey] {
-        &self.keys
+    /// The node's keys, as far as it holds them.
+    pub fn safe(&self) -> &Safe {
+        &self.safe
     }
 
     pub(crate) fn segment_keys(&self) -> &[VerifyingKey] {

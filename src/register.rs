@@ -306,6 +306,8 @@ pub struct Authority {
     pub approvers: BTreeMap<Id, Approver>,
     /// Who executes them.
     pub officers: BTreeMap<Id, Officer>,
+    /// Who holds shares of its private keys, where these are split.
+    pub custodians: BTreeMap<Id, Custodian>,
 }
 
 /// A public key of an authority.
@@ -330,6 +332,17 @@ pub struct Approver {
     pub body: Id,
     /// Ed25519.
     pub key: VerifyingKey,
+}
+
+/// A person who holds a share of an authority's private key and brings it to the node.
+#[derive(Debug, Clone)]
+pub struct Custodian {
+    /// Stable id; stands in the share.
+    pub id: Id,
+    /// Display name.
+    pub name: String,
+    /// The certificate key with which the custodian reaches the node.
+    pub certificate: SpkiDigest,
 }
 
 /// A person who executes orders.

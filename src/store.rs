@@ -6,14 +6,15 @@
 mod audit;
 mod columns;
 pub mod index;
+mod moved;
 mod wal;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode,
-    Options, ReadOptions, WriteBatch, WriteOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind,
+    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use uuid::Uuid;
 
@@ -76,6 +77,11 @@ pub enum StoreError {
     /// A row that is not what was written.
     #[error("a row of column {0} is not what cloison writes; restore the store from a backup")]
     Corrupt(&'static str),
+    /// The index on the disk was made with another key.
+    #[error(
+        "the index on the disk was made under another storage secret of version {0}; is this the right store secret?"
+    )]
+    Veil(u32),
     /// An earlier write failed; nothing more is written.
     #[error("an earlier write failed; the store takes no more until restart")]
     Poisoned,
@@ -85,12 +91,17 @@ pub enum StoreError {
     /// The thread that writes met a fault of ours.
     #[error("the writer met a fault of ours and has ended; what it said stands above")]
     WriterEnded,
+    /// The thread that keeps the index within its bound met a fault of ours.
+    #[error("the keeper of the index met a fault of ours and has ended; what it said stands above")]
+    KeeperEnded,
 }
 
 /// A RocksDB with typed columns.
 pub struct Store {
     db: DB,
     path: PathBuf,
+    /// Of the column `index`, bounded; all others have RocksDB's own.
+    cache: Cache,
     poisoned: AtomicBool,
 }
 
@@ -113,14 +124,23 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: in use, of another format, another owner's, damaged, or RocksDB cannot open it.
     pub fn open(path: &Path, owner: &str) -> Result<Self, StoreError> {
+        Self::open_with(path, owner, 1 << 20)
+    }
+
+    /// The same, with so many bytes of memory for blocks and filters of the index that lies on the disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(path: &Path, owner: &str, cache: usize) -> Result<Self, StoreError> {
         look_before_opening(path, owner)?;
         let failed = |source: rocksdb::Error| match is_locked(&source) {
             true => StoreError::InUse(path.to_owned()),
             false => StoreError::Engine { path: path.to_owned(), source },
         };
-        let columns = Column::ALL.iter().map(|c| ColumnFamilyDescriptor::new(c.name(), column_options(*c)));
+        let cache = Cache::new_lru_cache(cache);
+        let columns = Column::ALL.iter().map(|c| ColumnFamilyDescriptor::new(c.name(), column_options(*c, &cache)));
         let db = DB::open_cf_descriptors(&database_options(), path, columns).map_err(failed)?;
-        let store = Self { db, path: path.to_owned(), poisoned: AtomicBool::new(false) };
+        let store = Self { db, path: path.to_owned(), cache, poisoned: AtomicBool::new(false) };
         store.claim(owner)?;
         Ok(store)
     }
@@ -202,23 +222,53 @@ impl Store {
         self.get(Column::Chunk, &key.to_bytes())
     }
 
+    /// Takes a chunk away.
+    pub fn delete_chunk(&self, batch: &mut Batch, key: ChunkKey) {
+        batch.rows.delete_cf(self.column(Column::Chunk), key.to_bytes());
+    }
+
     /// Goes through all chunks in key order, without filling the cache.
     ///
     /// # Errors
     /// The first error of RocksDB or of `each`.
     pub fn each_chunk<E: From<StoreError>>(
         &self,
+        each: impl FnMut(ChunkKey, Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each_chunk_but(|_| None, each)
+    }
+
+    /// The same without those that `skip` leads past: where it names a later key, the chunks before that are not read.
+    ///
+    /// # Errors
+    /// The first error of RocksDB or of `each`.
+    pub fn each_chunk_but<E: From<StoreError>>(
+        &self,
+        skip: impl Fn(ChunkKey) -> Option<ChunkKey>,
         mut each: impl FnMut(ChunkKey, Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
         options.set_readahead_size(4 << 20);
-        for row in self.db.iterator_cf_opt(self.column(Column::Chunk), options, IteratorMode::Start) {
-            let (key, value) = row.map_err(|source| self.engine(source))?;
-            let key = ChunkKey::from_bytes(&key).ok_or(StoreError::Corrupt("chunk"))?;
-            each(key, value.into_vec())?;
+        let mut rows = self.db.raw_iterator_cf_opt(self.column(Column::Chunk), options);
+        rows.seek_to_first();
+        while let Some((key, value)) = rows.item() {
+            let key = ChunkKey::from_bytes(key).ok_or(StoreError::Corrupt("chunk"))?;
+            match skip(key).filter(|later| *later > key) {
+                Some(later) => rows.seek(later.to_bytes()),
+                None => {
+                    each(key, value.to_vec())?;
+                    rows.next();
+                }
+            }
         }
-        Ok(())
+        Ok(rows.status().map_err(|source| self.engine(source))?)
+    }
+
+    /// About how many chunks there are.
+    pub fn estimated_chunks(&self) -> u64 {
+        let property = rocksdb::properties::ESTIMATE_NUM_KEYS;
+        self.db.property_int_value_cf(self.column(Column::Chunk), property).ok().flatten().unwrap_or(0)
     }
 
     /// Adds a segment record.
@@ -452,7 +502,12 @@ fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
         return Err(StoreError::Columns { path: path.to_owned(), found });
     }
     // Ours is empty: every row of ours lies in a column of ours.
-    let db = DB::open_cf_for_read_only(&Options::default(), path, [DEFAULT], false).map_err(engine)?;
+    // With the options it is opened with for good: RocksDB 11 ends the process by a null pointer where it is to open a
+    // database read-only whose manifest tracks write-ahead logs, and is not told to track them.
+    let mut options = database_options();
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
+    let db = DB::open_cf_for_read_only(&options, path, [DEFAULT], false).map_err(engine)?;
     match db.iterator(IteratorMode::Start).next() {
         None => Ok(()),
         Some(_) => Err(StoreError::Foreign {
@@ -492,7 +547,7 @@ fn database_options() -> Options {
     options
 }
 
-fn column_options(column: Column) -> Options {
+fn column_options(column: Column, cache: &Cache) -> Options {
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::None);
     match column {
@@ -506,6 +561,7 @@ fn column_options(column: Column) -> Options {
             options.set_blob_compression_type(DBCompressionType::None);
             options.set_enable_blob_gc(true);
         }
+        Column::Index => moved::set_options(&mut options, cache),
         Column::Audit | Column::AuditSalt | Column::AuditTag | Column::AuditTile => {
             options.set_write_buffer_size(16 << 20);
         }

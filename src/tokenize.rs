@@ -12,11 +12,13 @@ use crate::access::TokenizePermit;
 use crate::audit::{Domain, Tokenized};
 use crate::clock::day_of;
 use crate::code::Code;
-use crate::commit::{Job, Logged, NewMappings};
-use crate::keys::{Prf, Uti, UtiBatch};
+use crate::commit::{Answered, Job, Logged, NewMappings};
+use crate::keys::{NoncePart, Prf, Uti, UtiBatch};
 use crate::pseudonym::{Pseudonym, TextWriter};
 use crate::register::Id;
-use crate::seal::mapping::{Location, Records, Sealer};
+use crate::seal::chunk::{ChunkBuilder, MAX_RECORDS};
+use crate::seal::mapping::{Location, Sealer};
+use crate::store::index::View;
 use crate::vault::{Epoch, SectorState, Vault};
 pub use domain::DomainRequest;
 use domain::Scoped;
@@ -215,19 +217,25 @@ fn derive(
 
     let partition = (state.number, epoch.row.epoch);
     let index = vault.index().partition(partition);
-    let mut unknown: Vec<(usize, Prf)> = Vec::new();
-    for (block, utis) in utis.chunks(AHEAD).enumerate() {
-        let first = block * AHEAD;
+    let generation = index.generation();
+    let mut unknown: Vec<Unknown> = Vec::new();
+    // Each block's slots are fetched while the next block is hashed.
+    let mut fetched: Vec<Prf> = Vec::with_capacity(AHEAD);
+    for utis in utis.chunks(AHEAD) {
+        let first = pseudonyms.len();
         key.prfs(utis, &mut ahead);
         pseudonyms.extend(ahead.iter().map(|prf| prf.to_pseudonym().fixed_for(form)));
-        let found = &pseudonyms[first..];
         let view = index.read();
-        found.iter().for_each(|pseudonym| view.prefetch(pseudonym.as_bytes()));
-        for (place, prf) in ahead.drain(..).enumerate() {
-            if !view.contains(found[place].as_bytes()) {
-                unknown.push((first + place, prf));
-            }
-        }
+        pseudonyms[first..].iter().for_each(|pseudonym| view.prefetch(pseudonym.as_bytes()));
+        keep_unknown(&view, &pseudonyms[..first], &mut fetched, &mut unknown);
+        std::mem::swap(&mut ahead, &mut fetched);
+    }
+    keep_unknown(&index.read(), &pseudonyms, &mut fetched, &mut unknown);
+    if index.has_below() && !unknown.is_empty() {
+        let misses: Vec<_> = unknown.iter().map(|unknown| *unknown.pseudonym.as_bytes()).collect();
+        let below = index.below(vault.store(), &misses).map_err(internal)?;
+        let mut below = below.into_iter();
+        unknown.retain(|_| below.next().flatten().is_none());
     }
     if unknown.is_empty() {
         return Ok(pseudonyms);
@@ -244,12 +252,44 @@ fn derive(
             Sealer::new(&segment, location, scheme, day, unknown.len()).ok_or(Code::Internal)?
         }
     };
-    let mut records = Records::with_capacity(unknown.len(), batch.values.len() / utis.len().max(1) + scheme.len());
-    for (place, prf) in &unknown {
-        sealer.seal(pseudonyms[*place], prf, batch.value(*place), &mut records);
+    let size = sealer.record_size(batch.values.len() / utis.len());
+    let mut chunks = Vec::with_capacity(unknown.len().div_ceil(MAX_RECORDS));
+    for run in unknown.chunks_mut(MAX_RECORDS) {
+        // Sorted before they are sealed: neither the row nor its nonces tell in which order a list was sent.
+        run.sort_unstable_by_key(|unknown| u128::from_be_bytes(*unknown.pseudonym.as_bytes()));
+        let mut chunk = ChunkBuilder::new(segment.id(), &scoped.scope, run.len(), run.len() * size);
+        for unknown in run {
+            sealer.seal(unknown.pseudonym, unknown.nonce, batch.value(unknown.place as usize), &mut chunk);
+        }
+        chunks.push(chunk);
     }
-    mappings.push(NewMappings { partition, scope: Arc::new(scoped.scope.clone()), segment: segment.clone(), records });
+    let (scope, segment) = (Arc::new(scoped.scope.clone()), segment.clone());
+    mappings.push(NewMappings { partition, scope, segment, chunks, generation });
     Ok(pseudonyms)
+}
+
+fn internal(error: impl std::fmt::Display) -> Code {
+    tracing::error!(%error, "the index on the disk could not be read");
+    Code::Internal
+}
+
+/// A person whose mapping is not stored yet.
+struct Unknown {
+    pseudonym: Pseudonym,
+    nonce: NoncePart,
+    /// Place among the accepted identifiers.
+    place: u32,
+}
+
+/// Takes note of those of the last pseudonyms, whose PRF outputs are `prfs`, that are not stored yet.
+fn keep_unknown(view: &View<'_>, pseudonyms: &[Pseudonym], prfs: &mut Vec<Prf>, unknown: &mut Vec<Unknown>) {
+    let first = pseudonyms.len() - prfs.len();
+    for (place, prf) in (first..).zip(prfs.drain(..)) {
+        let pseudonym = pseudonyms[place];
+        if !view.contains(pseudonym.as_bytes()) {
+            unknown.push(Unknown { pseudonym, nonce: prf.nonce_part(), place: place as u32 });
+        }
+    }
 }
 
 fn logged(permit: &TokenizePermit, answer: &Answer, now: Timestamp) -> Logged {
@@ -270,7 +310,8 @@ fn logged(permit: &TokenizePermit, answer: &Answer, now: Timestamp) -> Logged {
         rejected: answer.errors.len() as u64,
         digest: String::new(),
     };
-    Logged::Tokenized { time: now, entry: Box::new(entry), answered }
+    let items = answer.pseudonyms.len() + answer.errors.len();
+    Logged::Tokenized { time: now, entry: Box::new(entry), answered: Answered::new(items, answered) }
 }
 
 /// The purpose code, or nothing.

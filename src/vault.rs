@@ -3,11 +3,14 @@
 //! Use cases ([`crate::tokenize`], [`crate::epoch`], [`crate::reidentify`]) take a `&Vault`; no HTTP here.
 
 mod frozen;
+mod keeper;
 mod quota;
+mod rebuild;
 pub(crate) mod sector;
+mod veil;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use ed25519_dalek::SigningKey;
@@ -20,15 +23,18 @@ use crate::code::Code;
 use crate::commit::Committer;
 use crate::keys::shelf::SecretShelf;
 use crate::keys::{
-    AuditKey, AuditSecret, IdentityKeys, IdentitySecret, SectorRootKey, StoreKey, StoreSecret, UtiSource,
+    AuditKey, AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret, UtiSource,
 };
 use crate::register::{Fault, Id, Register};
 use crate::seal::chunk::ChunkCipher;
-use crate::store::index::{Index, PartitionId};
+use crate::store::index::Index;
 use crate::store::{Batch, Store, StoreError};
 use frozen::Frozen;
+pub use keeper::Kept;
+use keeper::{Keeper, Parts};
 pub use quota::Quotas;
 pub use sector::{Epoch, SectorState, Terms};
+use veil::IndexVeil;
 
 /// Everything secret that the vault starts with.
 pub struct VaultSecrets {
@@ -108,6 +114,16 @@ pub enum StartError {
     /// An authority's private key does not fit the register.
     #[error("the private key {0} is not one that the register states for this authority")]
     AuthorityKey(String),
+    /// Not enough of a key's custodians are in the register to unseal it.
+    #[error("{able} custodians of the key {key} are in the register, and it takes {threshold} of them")]
+    Custodians {
+        /// The key's id.
+        key: String,
+        /// How many of the set's custodians the register knows.
+        able: usize,
+        /// How many shares it takes.
+        threshold: usize,
+    },
     /// The log cannot be gone on with.
     #[error(transparent)]
     Log(LogError),
@@ -119,8 +135,36 @@ pub enum StartError {
     Audit(Code),
 }
 
-/// Called with each step of a long start: what, how many so far.
-pub type Progress<'a> = &'a dyn Fn(&'static str, u64);
+/// Called now and then during a long start: how far it is, in words.
+pub type Progress<'a> = &'a dyn Fn(String);
+
+/// Where the vault's store lies, and what it may take of the machine.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The store's folder.
+    pub store: PathBuf,
+    /// Bytes of memory for the index: three quarters for the tables, one for what is read of the index on the disk.
+    pub index_memory: u64,
+}
+
+impl Home {
+    /// A store whose index takes what it needs.
+    pub fn unbounded(store: &Path) -> Self {
+        Self { store: store.to_owned(), index_memory: u64::MAX }
+    }
+
+    /// Bytes for the tables.
+    fn tables(&self) -> u64 {
+        self.index_memory - self.index_memory / 4
+    }
+
+    /// Bytes for blocks and filters of the index on the disk.
+    fn cache(&self) -> usize {
+        // Where nothing is ever moved nothing is read.
+        let unbounded = self.index_memory == u64::MAX;
+        if unbounded { 1 << 20 } else { usize::try_from(self.index_memory / 4).unwrap_or(usize::MAX) }
+    }
+}
 
 /// The vault, serving.
 pub struct Vault {
@@ -130,7 +174,9 @@ pub struct Vault {
     cosigners: OnceLock<Arc<Cosigners>>,
     index: Arc<Index>,
     cipher: Arc<ChunkCipher>,
-    committer: Committer,
+    /// Before the writer, which it must not outlive.
+    keeper: Keeper,
+    committer: Arc<Committer>,
     clock: Arc<dyn Clock>,
     identity: Box<dyn UtiSource>,
     audit_key: AuditKey,
@@ -154,7 +200,7 @@ impl Vault {
     /// # Errors
     /// [`StartError`]; nothing was changed in the store then, but for a store made anew.
     pub fn open(
-        path: &Path,
+        home: &Home,
         register: Register,
         secrets: VaultSecrets,
         advance: &[String],
@@ -163,7 +209,7 @@ impl Vault {
         poisoned: crate::commit::Poisoned,
     ) -> Result<Self, StartError> {
         let owner = format!("{}/vault", register.deployment);
-        let store = Arc::new(Store::open(path, &owner)?);
+        let store = Arc::new(Store::open_with(&home.store, &owner, home.cache())?);
         if register.vault_checkpoint_key.is_some_and(|stated| stated != secrets.log.key.verifying_key()) {
             return Err(StartError::CheckpointKey);
         }
@@ -182,14 +228,17 @@ impl Vault {
         }
         let (sectors, opened) = sector::load_all(&store, &register, &roots, advance, clock.now(), &mut batch)?;
 
+        let veil = secrets.store.iter().max_by_key(|(version, _)| *version);
+        let veil = veil.map(|(version, secret)| IndexVeil { version: *version, key: IndexKey::new(secret) });
         let store_keys = secrets.store.iter().map(|(version, secret)| (*version, StoreKey::new(secret)));
         let cipher = Arc::new(ChunkCipher::new(store_keys));
-        let index = Arc::new(Index::default());
-        let sequences = rebuild(&store, &cipher, &index, progress)?;
+        let veil = Arc::new(veil.expect("at least one version of the storage secret"));
+        let index = Arc::new(Index::open(&store, veil, home.tables())?);
+        let small = rebuild::rebuild(&store, &cipher, &index, progress)?;
         let quotas = Quotas::load(&register, &store, clock.now())?;
         let (log, appender) = Log::open(store.clone(), &owner, secrets.log, clock.now())?;
         let (wrap, ours) = (Some(cipher.clone()), index.clone());
-        let committer = Committer::start(store.clone(), appender, ours, wrap, sequences, clock.clone(), poisoned)?;
+        let committer = Committer::start(store.clone(), appender, ours, wrap, small, clock.clone(), poisoned)?;
         let start = Event::Start {
             entity: "vault",
             program: env!("CARGO_PKG_VERSION"),
@@ -201,6 +250,13 @@ impl Vault {
         let begun = committer.begin(batch, clock.now(), start).and_then(crate::commit::Pending::wait);
         first_checkpoint(&log, &begun.map_err(StartError::Audit)?)?;
 
+        let committer = Arc::new(committer);
+        let keeper = Keeper::start(Parts {
+            store: store.clone(),
+            index: index.clone(),
+            cipher: cipher.clone(),
+            committer: committer.clone(),
+        });
         Ok(Self {
             register: Arc::new(register),
             store,
@@ -208,6 +264,7 @@ impl Vault {
             cosigners: OnceLock::new(),
             index,
             cipher,
+            keeper,
             committer,
             clock,
             identity: Box::new(IdentityKeys::new(&secrets.identity)),
@@ -252,6 +309,11 @@ impl Vault {
     /// The index of stored mappings.
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// What was done in the background since the start.
+    pub fn kept(&self) -> &Kept {
+        self.keeper.kept()
     }
 
     /// The writer.
@@ -364,32 +426,4 @@ pub(crate) fn accept_register(store: &Store, register: &Register, batch: &mut Ba
 
 fn list(faults: &[Fault]) -> String {
     faults.iter().map(|fault| format!("\n  {fault}")).collect()
-}
-
-/// Rebuilds the index from the chunks; the next sequence of each partition comes back.
-fn rebuild(
-    store: &Store,
-    cipher: &ChunkCipher,
-    index: &Index,
-    progress: Progress<'_>,
-) -> Result<HashMap<PartitionId, u32>, StartError> {
-    let mut next = HashMap::new();
-    let mut mappings = 0;
-    store.each_chunk::<StartError>(|key, row| {
-        let bad = |source| StartError::Chunk { sector: key.sector, epoch: key.epoch, sequence: key.sequence, source };
-        let chunk = cipher.unwrap(&key.to_bytes(), row).map_err(bad)?;
-        let pseudonyms =
-            chunk.records().map(|r| r.map(|r| *r.pseudonym.as_bytes())).collect::<Result<Vec<_>, _>>().map_err(bad)?;
-        index.partition((key.sector, key.epoch)).insert_all(|insert| {
-            for pseudonym in &pseudonyms {
-                insert(pseudonym, key.sequence);
-            }
-        });
-        let after = key.sequence.checked_add(1).ok_or(StoreError::Corrupt("chunk"))?;
-        next.insert((key.sector, key.epoch), after);
-        mappings += pseudonyms.len() as u64;
-        progress("mappings", mappings);
-        Ok(())
-    })?;
-    Ok(next)
 }

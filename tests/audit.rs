@@ -14,3 +14,5 @@ mod large;
 mod live;
 #[path = "audit/shards.rs"]
 mod shards;
+#[path = "audit/witnesses.rs"]
+mod witnesses;

@@ -6,6 +6,7 @@
 mod common;
 
 mod durable {
+    pub mod bound;
     pub mod clock;
     pub mod concurrent;
     pub mod damage;
@@ -13,6 +14,7 @@ mod durable {
     pub mod format;
     pub mod kill;
     pub mod load;
+    pub mod merge;
     pub mod model;
     pub mod overload;
     pub mod start;

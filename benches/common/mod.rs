@@ -10,7 +10,7 @@ use cloison::keys::shelf::SecretShelf;
 use cloison::keys::{AuditSecret, IdentitySecret, Key, SectorSecret, StoreSecret};
 use cloison::register::{self, SpkiDigest};
 use cloison::tokenize::{self, Answer, Wish};
-use cloison::vault::{Vault, VaultSecrets};
+use cloison::vault::{Home, Vault, VaultSecrets};
 
 /// The sector with mappings, and the one without.
 pub const REVERSIBLE: &str = "health";
@@ -47,12 +47,12 @@ impl Bench {
             log: cloison::audit::log::LogParts::new(ed25519_dalek::SigningKey::from_bytes(&[6; 32])),
         };
         let vault = Vault::open(
-            &folder.path().join("store"),
+            &Home::unbounded(&folder.path().join("store")),
             register,
             secrets,
             &[],
             Arc::new(SystemClock),
-            &|_, _| {},
+            &|_| {},
             Box::new(|error| panic!("{error}")),
         )
         .expect("a vault");

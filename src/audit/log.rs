@@ -5,6 +5,7 @@
 //! checkpoint is signed only over entries that are durable, and is published only after the second place has it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use super::checkpoint::{self, Checkpoint};
 use super::second::{SecondError, SecondPlace};
 use super::shelf::Shelf;
 use super::tree::{Hash, Tree, leaf_hash, tile_bytes};
+use super::verify::Trusted;
+use super::witness::Witness;
 use super::{AuditReceipt, Event, resume};
 use crate::store::{Batch, Shard, Store, StoreError, TreeRow};
 
@@ -189,6 +192,13 @@ impl Log {
     /// The public half of the key that signs.
     pub fn key(&self) -> VerifyingKey {
         self.key.verifying_key()
+    }
+
+    /// A witness of others' logs that signs with this log's key, under its owner's name. (What a cosigner signs begins with
+    /// another line than what a log signs.)
+    pub fn witness(&self, logs: Vec<Trusted>, folder: PathBuf) -> Witness {
+        let key = SigningKey::from_bytes(&self.key.to_bytes());
+        Witness::new(checkpoint::cosigner_name(&self.owner), key, logs, folder)
     }
 
     /// Whose log it is.

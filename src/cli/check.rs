@@ -1,6 +1,7 @@
 //! `cloison check`: is this register, is this configuration right? The same questions that `serve` asks at its start, and
 //! every fault at once, each with file, line and what to write instead.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,8 @@ use toml::de::DeTable;
 
 use super::{Error, print};
 use crate::config::{ClientConfig, ConfigError, NodeConfig, RegisterFiles, VaultConfig};
+use crate::keys::custody::{Custody, Deposit, Keyring};
+use crate::keys::file::look_at_private;
 use crate::register::{self, Fault, OpenError, Register};
 
 /// Check registers and configurations: every fault with file, line and what to write instead
@@ -94,9 +97,14 @@ fn one(file: &Path) -> Result<String, String> {
             let register = register::parse(&text).map_err(|faults| listed(file, &faults))?;
             Ok(format!("a register without a fault: {}", summary(&register)))
         }
-        Kind::Vault => signed(&VaultConfig::load(file).map_err(of_config)?.register),
+        Kind::Vault => {
+            let config = VaultConfig::load(file).map_err(of_config)?;
+            private(&config.secret_deposits(), &[&config.tls.key])?;
+            Ok(format!("{}; {} MiB for the index", signed(&config.register)?, config.index_memory >> 20))
+        }
         Kind::Node => {
             let config = NodeConfig::load(file).map_err(of_config)?;
+            private(&config.secret_deposits(), &[&config.tls.key, &config.vault.key])?;
             match open(&config.register)?.authorities.contains_key(&config.authority) {
                 true => signed(&config.register),
                 false => Err(format!("{}: the register knows no authority `{}`", file.display(), config.authority)),
@@ -106,6 +114,45 @@ fn one(file: &Path) -> Result<String, String> {
             ClientConfig::load(file).map(|_| "a client's configuration without a fault".into()).map_err(of_config)
         }
     }
+}
+
+/// Refuses secret files that others could have read or written, that are somebody else's, or that are not there.
+fn private(deposits: &[(Deposit, bool)], keys: &[&PathBuf]) -> Result<(), String> {
+    let (_, faults) = secret_files(deposits, keys);
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+}
+
+/// Looks at secret files as `serve` would, without reading them: how many there are in each custody, and what is wrong.
+/// Credentials are systemd's to keep; here nothing is known of them but their number.
+pub(super) fn secret_files(
+    deposits: &[(Deposit, bool)],
+    keys: &[&PathBuf],
+) -> (BTreeMap<&'static str, usize>, Vec<String>) {
+    let (mut good, mut faults) = (BTreeMap::new(), Vec::new());
+    let keyring = Keyring::default();
+    let mut look = |deposit: &Deposit| {
+        let looked = match deposit.custody {
+            Custody::Credential => Ok(()),
+            _ => look_at_private(&deposit.at),
+        };
+        match looked {
+            Ok(()) => *good.entry(deposit.custody.as_str()).or_default() += 1,
+            Err(fault) => faults.push(fault.to_string()),
+        }
+    };
+    let mut unread = Vec::new();
+    for (deposit, is_folder) in deposits {
+        match *is_folder && deposit.custody != Custody::Credential {
+            false => look(deposit),
+            true => match keyring.versions(deposit) {
+                Ok(versions) => versions.into_iter().for_each(|version| look(&deposit.version(version))),
+                Err(fault) => unread.push(fault.to_string()),
+            },
+        }
+    }
+    keys.iter().for_each(|key| look(&Deposit::file(key.as_path())));
+    faults.extend(unread);
+    (good, faults)
 }
 
 /// Opens the register; where its signatures do not hold, its text is judged all the same, for whoever is editing it.

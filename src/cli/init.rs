@@ -7,8 +7,9 @@ mod certificates;
 mod configuration;
 mod example;
 mod keys;
-mod layout;
+pub(super) mod layout;
 pub mod register_text;
+mod shares;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -51,6 +52,12 @@ pub struct Args {
     /// A name or address under which officers reach the authority node (repeatable); without one it listens on loopback
     #[arg(long, value_name = "HOST", value_parser = host)]
     authority_host: Vec<String>,
+    /// Split the authority's key between so many custodians; without it the key is a file at the authority node
+    #[arg(long, value_name = "COUNT", requires = "threshold", value_parser = clap::value_parser!(u8).range(2..=32))]
+    custodians: Option<u8>,
+    /// How many custodians together unseal the authority node
+    #[arg(long, value_name = "COUNT", requires = "custodians", value_parser = clap::value_parser!(u8).range(2..=32))]
+    threshold: Option<u8>,
     /// How many years the certificates last
     #[arg(long, value_name = "YEARS", default_value_t = 2, value_parser = clap::value_parser!(i16).range(1..=20))]
     years: i16,
@@ -86,6 +93,7 @@ pub fn run(args: Args) -> Result<(), Error> {
         node: Place::new(args.authority_host, [7542, 7543, 7545]),
         years: args.years,
         example: args.example,
+        custodians: args.threshold.zip(args.custodians).map(|(threshold, count)| (threshold.into(), count.into())),
     };
     let made = make(&args.dir, &plan)?;
     if args.json { print_json(&made) } else { print(made.report(&args.dir)) }
@@ -105,6 +113,8 @@ pub struct Plan {
     pub years: i16,
     /// Whether these are the keys that everybody has.
     pub example: bool,
+    /// How many of how many custodians unseal the authority's key; `None`: it is a file.
+    pub custodians: Option<(usize, usize)>,
 }
 
 /// Where one of the two programs listens.
@@ -165,6 +175,8 @@ pub struct Made {
     pub secrets: Vec<String>,
     /// The last day of the certificates.
     pub certificates_until: Date,
+    /// How many custodians hold shares of the authority's key; none where it is a file.
+    pub custodians: usize,
 }
 
 /// Fills `dir` by the plan.
@@ -182,8 +194,13 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     chest.secret("secrets/vault/store/1.secret", SecretKind::Store)?;
     chest.secret("secrets/vault/audit.secret", SecretKind::Audit)?;
     chest.secret("secrets/authority/audit.secret", SecretKind::Audit)?;
-    let scalar = chest.secret(&format!("secrets/authority/{AUTHORITY_KEY}.secret"), SecretKind::Authority)?;
-    let authority_key = AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY);
+    let (authority_key, custodians) = match plan.custodians {
+        None => {
+            let scalar = chest.secret(&format!("secrets/authority/{AUTHORITY_KEY}.secret"), SecretKind::Authority)?;
+            (AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY), vec![])
+        }
+        Some((threshold, count)) => shares::make(&folder, threshold, count)?,
+    };
     let segment = chest.signing_key("secrets/vault/segment.pem")?;
     let vault_checkpoint = chest.signing_key("secrets/vault/checkpoint.pem")?;
     let node_checkpoint = chest.signing_key("secrets/authority/checkpoint.pem")?;
@@ -212,6 +229,8 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     // The same certificate at the other log.
     let of_node = configuration::client(AUDITOR, &plan.node.url(plan.node.control));
     folder.public(&format!("clients/{AUDITOR}-node.toml"), &of_node)?;
+    let custodian = |id: &Id| Ok((id.to_string(), client(id.as_str(), plan.node.url(plan.node.control))?));
+    let custodians = custodians.iter().map(custodian).collect::<Result<Vec<_>, Error>>()?;
 
     // --- the register, signed by both keys
     let register = register_text::write(
@@ -230,6 +249,7 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
             officer_key: public_key_text(&officer.verifying_key()),
             approvers: approvers.iter().map(|key| public_key_text(&key.verifying_key())).collect(),
             authority_key: HEXLOWER.encode(authority_key.public()),
+            custodians,
         },
     );
     folder.public("register.toml", &register)?;
@@ -281,6 +301,7 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
             .collect(),
         secrets: fingerprints.into_iter().map(|(_, path)| path).collect(),
         certificates_until: ca.until,
+        custodians: plan.custodians.map_or(0, |(_, count)| count),
     })
 }
 
@@ -303,7 +324,7 @@ impl Made {
              the authority node      node.toml register.* tls/ca.pem tls/node.pem secrets/tls/node.key secrets/authority/\n  \
              the commission          secrets/register/commission.pem clients/auditor*.toml tls/ca.pem tls/auditor.pem secrets/tls/auditor.key\n  \
              operations              secrets/register/operations.pem, secrets/tls/ca.key (offline), operator's client file\n  \
-             each approver, officer  their own secrets/people/*.pem\n  \
+             each approver, officer  their own secrets/people/*.pem\n  {custodians}\
              each sector system      its own clients/*.toml tls/*.pem secrets/tls/*.key\n\
              \n\
              Next:\n  \
@@ -314,6 +335,12 @@ impl Made {
              edit {dir}/register.toml, then: cloison check {dir}/register.toml\n  \
              and have it signed by both keys: cloison register sign --help",
             "",
+            custodians = match self.custodians {
+                0 => "",
+                _ => {
+                    "each custodian          their own secrets/custodians/* clients/*.toml tls/*.pem secrets/tls/*.key\n  "
+                }
+            },
             secrets = self.secrets.len(),
             clients = self.clients.len(),
         )

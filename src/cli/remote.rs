@@ -79,6 +79,9 @@ fn advice(code: Code) -> &'static str {
         Code::OutOfScope => "the order does not cover this: `cloison order show`",
         Code::LimitReached => "the order allows no more pseudonyms: a new order is needed",
         Code::RegisterMismatch => "vault and node hold different registers: give both the same signed one",
+        Code::Sealed => "the custodians unseal it: `cloison authority unseal`",
+        Code::ShareInvalid => "bring the share file that was made for you, over your own client file; is it damaged?",
+        Code::ShareForeign => "bring the share of the key that the node waits for: `cloison authority status` names it",
         Code::PeerUnavailable => "the other side (vault or node) does not answer: see its log and /readyz",
         Code::ProofInvalid => {
             "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"

@@ -1,38 +1,30 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
-use std::os::unix::fs::DirBuilderExt as _;
+mod watch;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
-
 use super::Error;
-use crate::audit::checkpoint::cosigner_name;
-use crate::audit::cosign::{Asking, Cosigners, Quorum, Watcher};
-use crate::audit::log::{Log, LogParts};
-use crate::audit::note::{Kind, Verifier};
-use crate::audit::second::SecondPlace;
-use crate::audit::verify::Trusted;
-use crate::audit::witness::Witness;
-use crate::client::peer::Peer;
-use crate::client::{Client, Timeouts};
 use crate::clock::SystemClock;
-use crate::config::{LimitConfig, LogConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig, WatcherConfig};
+use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
 use crate::http::cosign::{self, Watching};
 use crate::http::data::DataDoor;
 use crate::http::node::NodeDoor;
 use crate::http::{self, Limits, Listener, Readiness, control, data, health, tls};
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
-use crate::keys::file::{SecretKind, read_secret, read_signing_key};
-use crate::keys::shelf::{SecretFolder, read_versions};
+use crate::keys::file::{FileError, SecretKind, read_public};
+use crate::keys::memory::{self, Protection};
+use crate::keys::shares::ShareSet;
+use crate::keys::shelf::SectorShelf;
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::Registry;
 use crate::node::{Node, NodeParts};
 use crate::register::{OpenError, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
-use crate::vault::{Vault, VaultSecrets};
+use crate::vault::{Home, Vault, VaultSecrets};
 
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
 #[derive(clap::Args)]
@@ -48,14 +40,7 @@ pub struct Args {
     allow_example_keys: bool,
 }
 
-/// The authority's own process.
-#[derive(clap::Subcommand)]
-pub enum Authority {
-    /// Run the authority node: opens mappings that the vault releases under an order.
-    Serve(NodeArgs),
-}
-
-/// Run the authority node.
+/// Run the authority node: opens mappings that the vault releases under an order.
 #[derive(clap::Args)]
 pub struct NodeArgs {
     /// The node's configuration (`node.toml`).
@@ -71,12 +56,12 @@ pub struct NodeArgs {
 /// # Errors
 /// When configuration, keys, register or store are not in order, or a port is taken.
 pub fn run(args: Args) -> Result<(), Error> {
-    prepare_process();
+    let protection = prepare_process(false);
     let config = VaultConfig::load(&args.config).map_err(|e| Error::new(e, "correct the file and start again"))?;
     let register = open_register(&config.register)?;
-    let secrets = read_vault_secrets(&config)?;
-    refuse_example_keys(&config.tls, &vault_fingerprints(&secrets)?, args.allow_example_keys)?;
-    runtime()?.block_on(serve_vault(config, register, secrets, args.advance))
+    let (secrets, fingerprints) = read_vault_secrets(&config)?;
+    refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
+    runtime()?.block_on(serve_vault(config, register, secrets, args.advance, protection))
 }
 
 async fn serve_vault(
@@ -84,22 +69,20 @@ async fn serve_vault(
     register: Register,
     secrets: VaultSecrets,
     advance: Vec<String>,
+    protection: Protection,
 ) -> Result<(), Error> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
+    show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
     let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
 
     // Health answers while the index is rebuilt; the doors open when it is complete.
-    let store = config.store.clone();
+    let home = Home { store: config.store.clone(), index_memory: config.index_memory };
     let shown = readiness.clone();
     let open = tokio::task::spawn_blocking(move || {
-        let progress = move |what: &'static str, count: u64| {
-            if count % 100_000 < 256 {
-                shown.set("starting", format!("rebuilding the index: {count} {what}"));
-            }
-        };
-        Vault::open(&store, register, secrets, &advance, Arc::new(SystemClock), &progress, Box::new(poisoned))
+        let progress = move |words: String| shown.set("starting", words);
+        Vault::open(&home, register, secrets, &advance, Arc::new(SystemClock), &progress, Box::new(poisoned))
     });
     let serving_health = tokio::spawn({
         let (readiness, registry) = (readiness.clone(), registry.clone());
@@ -110,17 +93,12 @@ async fn serve_vault(
         .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let vault = Arc::new(vault);
-    let (watching, _asking) = watch_vault(&vault, &config)?;
+    let (watching, _asking) = watch::vault(&vault, &config)?;
+    let control = control::router(vault.clone()).merge(cosign::router(watching.clone()));
     let door = DataDoor::new(vault.clone(), &registry, config.bodies);
     let listeners = vec![
         bind("data", config.data, &tls, data::router(door), &config.limits)?,
-        bind(
-            "control",
-            config.control,
-            &tls,
-            control::router(vault.clone()).merge(cosign::router(watching.clone())),
-            &config.limits,
-        )?,
+        bind("control", config.control, &tls, control, &config.limits)?,
     ];
     tracing::info!(
         data = %config.data,
@@ -143,150 +121,91 @@ async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readin
     let vault = &watching.vault;
     let mappings = registry.gauge("cloison_mappings", "Mappings that the index knows", None);
     let index_bytes = registry.gauge("cloison_index_bytes", "Memory of the index", None);
+    let bound = registry.gauge("cloison_index_bound_bytes", "Memory that the index may take before entries move", None);
+    let moved =
+        registry.gauge("cloison_mappings_moved", "Mappings whose index entry is on the disk, not in memory", None);
+    let disk = registry.gauge("cloison_index_disk_bytes", "Index entries on the disk", None);
+    let cache = registry.gauge("cloison_index_cache_bytes", "Memory of what was read of the index on the disk", None);
+    let small = registry.gauge("cloison_chunks_small", "Chunks that are to be merged with others", None);
+    let merged = registry.gauge("cloison_chunks_merged", "Chunks that were merged into others since the start", None);
+    bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
     loop {
         vault.watch_space(reserve);
         match vault.is_short_of_space() {
             true => readiness.set("space", "the disk is nearly full: batches are refused"),
             false => readiness.clear("space"),
         }
-        say_of_log(vault.log(), &watching.cosigners, &readiness);
+        watch::say(vault.log(), &watching.cosigners, &readiness);
         vault.sweep();
         mappings.set(vault.index().len() as i64);
         index_bytes.set(vault.index().bytes() as i64);
+        moved.set(vault.index().moved() as i64);
+        disk.set(vault.store().moved_bytes() as i64);
+        cache.set(vault.store().cache_bytes() as i64);
+        small.set(vault.committer().small().len() as i64);
+        merged.set(vault.kept().merged.load(std::sync::atomic::Ordering::Relaxed) as i64);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
-
-/// What keeps the log from being published or believed.
-fn say_of_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
-    match log.trouble() {
-        Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
-        None => readiness.clear("audit"),
-    }
-    match cosigners.lack() {
-        Some(why) => readiness.set("witnesses", why),
-        None => readiness.clear("witnesses"),
-    }
-}
-
-/// How long who watches may let us wait.
-const WATCHING: Timeouts = Timeouts { connect: Duration::from_secs(5), step: Duration::from_secs(10) };
-
-/// The witnesses that a configuration names.
-fn watchers(config: &LogConfig) -> Result<Vec<Watcher>, Error> {
-    let watcher = |witness: &WatcherConfig| {
-        let client = Client::with_timeouts(&witness.client, WATCHING)
-            .map_err(|error| Error::new(error, "check [[audit.witness]] in the configuration"))?;
-        let verifier = Verifier::new(witness.name.as_str(), Kind::Cosigner, witness.public);
-        Ok(Watcher { verifier, ask: Some(Box::new(client)), counts: true })
-    };
-    config.witnesses.iter().map(watcher).collect()
-}
-
-fn cosigners(watchers: Vec<Watcher>, log: &Arc<Log>, config: &LogConfig) -> Result<(Arc<Cosigners>, Asking), Error> {
-    let quorum = Quorum { required: config.required, within: config.within };
-    if quorum.required > 0 {
-        log.prefer_cosigned();
-    }
-    let cosigners = Cosigners::new(watchers, quorum, Arc::new(SystemClock));
-    let asking = cosigners.start(log.clone()).map_err(|error| Error::new(error, "check the limits on threads"))?;
-    Ok((cosigners, asking))
-}
-
-/// A witness of the other side's log that remembers beside our own store.
-fn witness_of(
-    owner: &str,
-    key: SigningKey,
-    logs: Vec<Trusted>,
-    config: &LogConfig,
-    store: &Path,
-) -> Result<Witness, Error> {
-    let folder = config.cosigned.clone().unwrap_or_else(|| store.with_extension("cosigned"));
-    let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder);
-    made.map_err(|error| Error::file(&folder, &error))?;
-    Ok(Witness::new(cosigner_name(owner), key, logs, folder))
-}
-
-/// Vault and nodes watch each other, and witnesses watch the vault.
-fn watch_vault(vault: &Arc<Vault>, config: &VaultConfig) -> Result<(Arc<Watching>, Asking), Error> {
-    let deployment = &vault.register().deployment;
-    let mut all = watchers(&config.log)?;
-    let mut logs = vec![];
-    for authority in vault.register().authorities.values() {
-        let Some(key) = authority.checkpoint_key else { continue };
-        let owner = format!("{deployment}/node/{}", authority.id);
-        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
-        all.push(Watcher { verifier, ask: None, counts: false });
-        logs.push(Trusted::Owner(owner, key));
-    }
-    let key = read_signing_key(&config.secrets.checkpoint).map_err(|e| Error::new(e, "check [secrets]"))?;
-    let witness = witness_of(vault.log().owner(), key, logs, &config.log, &config.store)?;
-    let (cosigners, asking) = cosigners(all, vault.log(), &config.log)?;
-    vault.watch(cosigners.clone());
-    Ok((Arc::new(Watching { vault: vault.clone(), witness: Arc::new(witness), cosigners }), asking))
-}
-
-/// The node's side of the same: it dials, for both.
-fn watch_node(node: &Arc<Node>, config: &NodeConfig) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), Error> {
-    let hint = "check [vault] in the configuration";
-    let client = || Client::with_timeouts(&config.vault, WATCHING).map_err(|e| Error::new(e, hint));
-    let owner = format!("{}/vault", node.register().deployment);
-    let mut all = watchers(&config.log)?;
-    let mut logs = vec![];
-    if let Some(key) = node.register().vault_checkpoint_key {
-        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
-        all.push(Watcher { verifier, ask: Some(Box::new(client()?)), counts: false });
-        logs.push(Trusted::Owner(owner, key));
-    }
-    let key = read_signing_key(&config.checkpoint).map_err(|e| Error::new(e, "check [secrets]"))?;
-    let witness = witness_of(node.log().owner(), key, logs, &config.log, &config.store)?;
-    let (cosigners, asking) = cosigners(all, node.log(), &config.log)?;
-    node.watch(cosigners.clone());
-    Ok((
-        Arc::new(Peer::new(
-            Client::new(&config.vault).map_err(|e| Error::new(e, hint))?,
-            client()?,
-            witness,
-            Arc::new(SystemClock),
-        )),
-        cosigners,
-        asking,
-    ))
-}
-
-/// How often the node watches the vault's log without being asked for anything.
-const WATCH: Duration = Duration::from_secs(60);
 
 /// Runs the authority node until it is told to stop.
 ///
 /// # Errors
 /// When configuration, keys, register or store are not in order, or a port is taken.
-pub fn run_authority(command: Authority) -> Result<(), Error> {
-    let Authority::Serve(args) = command;
-    prepare_process();
+pub fn run_node(args: NodeArgs) -> Result<(), Error> {
+    let protection = prepare_process(true);
     let config = NodeConfig::load(&args.config).map_err(|e| Error::new(e, "correct the file and start again"))?;
     let register = open_register(&config.register)?;
-    let hint = "check [[key]] and [secrets] in the configuration";
-    let mut fingerprints = Vec::new();
-    let mut keys = Vec::new();
-    for entry in &config.keys {
-        let secret = AuthoritySecret(read_secret(&entry.file, SecretKind::Authority).map_err(|e| Error::new(e, hint))?);
-        fingerprints.push(fingerprint(secret.0.expose()));
-        keys.push(AuthorityPrivateKey::derive(&secret, entry.id.as_str()));
-    }
-    let audit = AuditSecret(read_secret(&config.audit, SecretKind::Audit).map_err(|e| Error::new(e, hint))?);
-    fingerprints.push(fingerprint(audit.0.expose()));
-    let checkpoint = read_signing_key(&config.checkpoint).map_err(|e| Error::new(e, hint))?;
-    fingerprints.push(fingerprint(checkpoint.as_bytes()));
+    let (parts, fingerprints) = node_parts(&config, register)?;
     refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
-    let segment_keys = config.segment_keys.clone();
-    let log = log_parts(checkpoint, &config.log);
-    let parts = NodeParts { register, authority: config.authority.clone(), keys, segment_keys, audit, log };
-    runtime()?.block_on(serve_node(config, parts))
+    runtime()?.block_on(serve_node(config, parts, protection))
 }
 
-async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
+/// Reads what a node holds, and the fingerprints of its secrets.
+fn node_parts(config: &NodeConfig, register: Register) -> Result<(NodeParts, Vec<[u8; 32]>), Error> {
+    let keyring = config.openers.keyring();
+    let unread = |e: FileError| Error::new(e, "check [[key]] and [secrets] in the configuration");
+    let (mut fingerprints, mut keys, mut shared) = (vec![], vec![], vec![]);
+    for AuthorityKeyPlace { id, place } in &config.keys {
+        match place {
+            KeyPlace::Shares(file) => shared.push((id.clone(), read_set(file)?)),
+            KeyPlace::Own(deposit) => {
+                let secret = AuthoritySecret(keyring.read(deposit, SecretKind::Authority).map_err(unread)?);
+                fingerprints.push(fingerprint(secret.0.expose()));
+                keys.push(AuthorityPrivateKey::derive(&secret, id.as_str()));
+            }
+        }
+    }
+    let audit = AuditSecret(keyring.read(&config.audit, SecretKind::Audit).map_err(unread)?);
+    fingerprints.push(fingerprint(audit.0.expose()));
+    let checkpoint = keyring.read_signing_key(&config.checkpoint).map_err(unread)?;
+    fingerprints.push(fingerprint(checkpoint.as_bytes()));
+    let parts = NodeParts {
+        register,
+        authority: config.authority.clone(),
+        keys,
+        shared,
+        times: config.seal,
+        segment_keys: config.segment_keys.clone(),
+        audit,
+        log: watch::log_parts(checkpoint, &config.log),
+    };
+    Ok((parts, fingerprints))
+}
+
+/// Reads a set of shares.
+///
+/// # Errors
+/// When it cannot be read or is none.
+pub(super) fn read_set(file: &Path) -> Result<ShareSet, Error> {
+    let hint = "`cloison authority keygen` and `cloison secrets split` write such files: *.set";
+    let text = read_public(file, 1 << 20).map_err(|e| Error::new(e, hint))?;
+    ShareSet::from_json(&text).map_err(|e| Error::new(format_args!("{}: {e}", file.display()), hint))
+}
+
+async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection) -> Result<(), Error> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
+    show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
     let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
@@ -297,7 +216,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
         .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let node = Arc::new(node);
-    let (peer, cosigners, _asking) = watch_node(&node, &config)?;
+    let (peer, cosigners, _asking) = watch::node(&node, &config)?;
     let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone() });
     let listeners = vec![bind("control", config.control, &tls, http::node::router(door), &config.limits)?];
     tracing::info!(
@@ -306,29 +225,37 @@ async fn serve_node(config: NodeConfig, parts: NodeParts) -> Result<(), Error> {
         authority = %config.authority,
         "the authority node serves"
     );
+    say_sealed(&node, &readiness);
     readiness.clear("starting");
-    let watching = tokio::spawn(async move {
-        loop {
-            let peer = peer.clone();
-            let exchanged = tokio::task::spawn_blocking(move || peer.exchange()).await;
-            if let Ok(Err(why)) = exchanged {
-                tracing::warn!(%why, "the vault's log was not watched");
-            }
-            tokio::time::sleep(WATCH).await;
-        }
-    });
-    let shown = readiness.clone();
-    let housekeeping = tokio::spawn(async move {
-        loop {
-            say_of_log(node.log(), &cosigners, &shown);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    });
+    let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
+    let kept = tokio::spawn(watch::keep(node, peer, cosigners, readiness.clone()));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
-    watching.abort();
-    housekeeping.abort();
+    watch.abort();
+    kept.abort();
     tracing::info!("the authority node has stopped");
     Ok(())
+}
+
+/// Keeps the times of the node's keys, and says to the world whether it is sealed.
+async fn watch_seal(node: Arc<Node>, readiness: Arc<Readiness>, registry: Arc<Registry>) {
+    let sealed = registry.gauge("cloison_sealed_keys", "Keys of the authority that this node does not hold", None);
+    loop {
+        let times = node.clone();
+        // It may wait for an entry to become durable.
+        let _ = tokio::task::spawn_blocking(move || crate::unseal::keep_time(&times)).await;
+        sealed.set(say_sealed(&node, &readiness) as i64);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// `/readyz` names the keys that are sealed; how many they are.
+fn say_sealed(node: &Node, readiness: &Readiness) -> usize {
+    let sealed = node.safe().sealed();
+    match sealed.is_empty() {
+        true => readiness.clear("sealed"),
+        false => readiness.set("sealed", format!("keys that their custodians have to unseal: {}", sealed.join(", "))),
+    }
+    sealed.len()
 }
 
 /// A write failed: what the disk holds is unknown, so nothing more may be acknowledged by this process.
@@ -337,17 +264,22 @@ fn poisoned(error: &StoreError) {
     std::process::exit(70);
 }
 
-/// Logging to standard error, files for the owner alone, and no core dumps: they would hold every secret. A file-size limit
-/// is to fail the write, which is then reported, and not to end the process without a word.
-pub(super) fn prepare_process() {
+/// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size limit is to fail the write,
+/// which is then reported, and not to end the process without a word.
+pub(super) fn prepare_process(whole: bool) -> Protection {
     super::log::start();
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the calls take plain values; `none` outlives its call.
-    unsafe {
-        libc::umask(0o077);
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
-        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
-        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    // SAFETY: takes plain values.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    memory::protect(whole)
+}
+
+/// Says in the log and on `/metrics` how well the process's memory is protected.
+fn show(protection: &Protection, registry: &Registry) {
+    let help = "0: keys may be swapped or dumped; 1: keys may not; 2: nothing of the process may";
+    registry.gauge("cloison_memory_protection", help, None).set(protection.level().into());
+    match protection.level() {
+        0 => tracing::warn!(?protection, "keys may be swapped or dumped: `cloison doctor` says what to change"),
+        level => tracing::info!(level, "keys are kept out of swap and dumps"),
     }
 }
 
@@ -398,28 +330,28 @@ pub(super) fn open_register(files: &RegisterFiles) -> Result<Register, Error> {
     })
 }
 
-pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<VaultSecrets, Error> {
+/// Reads the vault's secrets, and the fingerprints of all of them.
+pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, Vec<[u8; 32]>), Error> {
     let read = || {
-        let files = &config.secrets;
-        let store = read_versions(&files.store, SecretKind::Store)?;
-        Ok(VaultSecrets {
-            identity: IdentitySecret(read_secret(&files.identity, SecretKind::Identity)?),
-            audit: AuditSecret(read_secret(&files.audit, SecretKind::Audit)?),
+        let (places, keyring) = (&config.secrets, Arc::new(config.openers.keyring()));
+        let sector = SectorShelf::new(places.sector.clone(), keyring.clone());
+        let store = keyring.read_versions(&places.store, SecretKind::Store)?;
+        let secrets = VaultSecrets {
+            identity: IdentitySecret(keyring.read(&places.identity, SecretKind::Identity)?),
+            audit: AuditSecret(keyring.read(&places.audit, SecretKind::Audit)?),
+            segment: keyring.read_signing_key(&places.segment)?,
             store: store.into_iter().map(|(version, key)| (version, StoreSecret(key))).collect(),
-            sector: Box::new(SecretFolder(files.sector.clone())),
-            segment: read_signing_key(&files.segment)?,
-            log: log_parts(read_signing_key(&files.checkpoint)?, &config.log),
-        })
+            sector: Box::new(sector),
+            log: watch::log_parts(keyring.read_signing_key(&places.checkpoint)?, &config.log),
+        };
+        let fingerprints = vault_fingerprints(&secrets)?;
+        Ok((secrets, fingerprints))
     };
-    read().map_err(|e: crate::keys::file::FileError| Error::new(e, "check [secrets] in the configuration"))
+    read().map_err(|e: FileError| Error::new(e, "check [secrets] in the configuration"))
 }
 
-fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
-    LogParts { second: config.second.clone().map(SecondPlace::new), ..LogParts::new(key) }
-}
-
-fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, Error> {
-    let sector = secrets.sector.load().map_err(|e| Error::new(e, "check [secrets] in the configuration"))?;
+fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError> {
+    let sector = secrets.sector.load()?;
     let mut fingerprints = vec![
         fingerprint(secrets.identity.0.expose()),
         fingerprint(secrets.audit.0.expose()),

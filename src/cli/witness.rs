@@ -70,7 +70,7 @@ fn load(path: &std::path::Path) -> Result<WitnessConfig, Error> {
 }
 
 fn serve(path: &std::path::Path) -> Result<(), Error> {
-    prepare_process();
+    prepare_process(true);
     let config = load(path)?;
     let key =
         read_signing_key(&config.key).map_err(|error| Error::new(error, "check [secrets] in the configuration"))?;

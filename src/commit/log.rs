@@ -26,7 +26,7 @@ type Shared = (Id, String, Domain, Option<u32>, Id, Option<Id>);
 
 enum Draft {
     Entry(Entry, Vec<[u8; 16]>),
-    Tokenized { time: Timestamp, entry: Box<Tokenized>, digest: BatchDigest },
+    Tokenized { time: Timestamp, entry: Box<Tokenized>, digest: Box<BatchDigest> },
 }
 
 /// HMAC-SHA256 over the pseudonyms answered, under a salt that lies apart and can be erased.
@@ -36,13 +36,45 @@ struct BatchDigest {
 }
 
 impl BatchDigest {
-    fn new() -> Self {
+    fn of(answered: &[Pseudonym]) -> Self {
         let salt: [u8; 16] = crate::clock::random();
-        Self { salt, mac: Hmac::new_from_slice(&salt).expect("HMAC takes a key of any length") }
+        let mut digest = Self { salt, mac: Hmac::new_from_slice(&salt).expect("HMAC takes a key of any length") };
+        digest.add(answered);
+        digest
     }
 
     fn add(&mut self, answered: &[Pseudonym]) {
         answered.iter().for_each(|p| self.mac.update(p.as_bytes()));
+    }
+}
+
+/// The pseudonyms that a request was answered with, as far as its entry needs them.
+pub struct Answered {
+    count: usize,
+    kept: Kept,
+}
+
+enum Kept {
+    /// Of one item: its entry may be shared with others.
+    Pseudonyms(Vec<Pseudonym>),
+    /// Of many: already digested, by the thread that had them, so that the writer need not.
+    Digest(Box<BatchDigest>),
+}
+
+impl Answered {
+    /// What a request of `items` items was answered with.
+    pub fn new(items: usize, pseudonyms: Vec<Pseudonym>) -> Self {
+        let count = pseudonyms.len();
+        let kept = match items {
+            1 => Kept::Pseudonyms(pseudonyms),
+            _ => Kept::Digest(Box::new(BatchDigest::of(&pseudonyms))),
+        };
+        Self { count, kept }
+    }
+
+    /// How many pseudonyms there were.
+    pub(super) fn len(&self) -> usize {
+        self.count
     }
 }
 
@@ -65,31 +97,32 @@ impl GroupLog {
     /// Finds a place for what a job has to say; `None` where it was only counted.
     pub(super) fn place(&mut self, log: Logged, refusals: &mut Refusals) -> Option<u64> {
         let place = match log {
+            Logged::Nothing => return None,
             Logged::Entry(entry, tags) => self.push(Draft::Entry(entry, tags)),
-            Logged::Tokenized { time, entry, answered } => self.tokenized(time, entry, &answered),
+            Logged::Tokenized { time, entry, answered } => self.tokenized(time, entry, answered),
             Logged::Refused { time, actor, operation, code } => refusals.count(time, (actor, operation, code), self)?,
         };
         Some(self.first + place as u64)
     }
 
-    fn tokenized(&mut self, time: Timestamp, entry: Box<Tokenized>, answered: &[Pseudonym]) -> usize {
-        let single = entry.accepted + entry.rejected == 1;
-        let key = single.then(|| shared_key(&entry));
-        if let Some(place) = key.as_ref().and_then(|key| self.shared.get(key).copied())
+    fn tokenized(&mut self, time: Timestamp, entry: Box<Tokenized>, answered: Answered) -> usize {
+        let answered = match answered.kept {
+            Kept::Digest(digest) => return self.push(Draft::Tokenized { time, entry, digest }),
+            Kept::Pseudonyms(answered) => answered,
+        };
+        let key = shared_key(&entry);
+        if let Some(place) = self.shared.get(&key).copied()
             && let Draft::Tokenized { entry: shared, digest, .. } = &mut self.drafts[place]
         {
             shared.requests += entry.requests;
             shared.accepted += entry.accepted;
             shared.rejected += entry.rejected;
-            digest.add(answered);
+            digest.add(&answered);
             return place;
         }
-        let mut digest = BatchDigest::new();
-        digest.add(answered);
+        let digest = Box::new(BatchDigest::of(&answered));
         let place = self.push(Draft::Tokenized { time, entry, digest });
-        if let Some(key) = key {
-            self.shared.insert(key, place);
-        }
+        self.shared.insert(key, place);
         place
     }
 

@@ -116,7 +116,9 @@ fn a_vault_is_read_with_paths_from_its_folder() {
 fn a_node_and_a_client_are_read() {
     let config = NodeConfig::parse(&node(), Path::new("/n")).unwrap();
     assert_eq!(config.authority.as_str(), "court");
-    assert_eq!(config.keys[0].file, Path::new("/n/secrets/authority/court-2026.secret"));
+    let KeyPlace::Own(deposit) = &config.keys[0].place else { panic!("a file") };
+    assert_eq!(deposit, &Deposit::file("/n/secrets/authority/court-2026.secret"));
+    assert_eq!((config.seal.idle.as_secs(), config.seal.forget.as_secs()), (3600, 600));
     assert_eq!(config.segment_keys.len(), 1);
     assert_eq!(config.vault.url, "https://127.0.0.1:8444");
     let text = "url = \"https://vault.example/\"\nca = \"ca.pem\"\ncertificate = \"c.pem\"\nkey = \"c.key\"\n";
@@ -177,4 +179,50 @@ fn the_error_names_file_and_line() {
     std::fs::write(&path, b"deployment = \"demo\"\n# \xff\n").unwrap();
     assert!(VaultConfig::load(&path).unwrap_err().to_string().contains("vault.toml:2: is not UTF-8"));
     assert!(matches!(VaultConfig::load(&folder.path().join("none.toml")), Err(ConfigError::File(_))));
+}
+
+#[test]
+fn secrets_lie_in_the_custody_that_is_stated() {
+    let all = vault().replace("[secrets]\n", "[secrets]\ncustody = \"credential\"\n").replace(
+        "identity = \"secrets/vault/identity.secret\"",
+        "identity = { custody = \"token\", at = \"identity.wrapped\" }",
+    );
+    let named = all.replace("\"secrets/vault/", "\"");
+    let token = "[token]\nmodule = \"/lib/hsm.so\"\nlabel = \"vault\"\nkey = \"wrap\"\npin = \"file:pin\"\n";
+    let config = VaultConfig::parse(&format!("{named}{token}"), Path::new("/v")).unwrap();
+    let deposit = |custody, at: &str| Deposit { custody, at: at.into() };
+    assert_eq!(config.secrets.identity, deposit(Custody::Token, "/v/identity.wrapped"));
+    assert_eq!(config.secrets.audit, deposit(Custody::Credential, "audit.secret"));
+    assert_eq!(config.secrets.sector, deposit(Custody::Credential, "sector"));
+    let read = config.openers.token.unwrap();
+    assert_eq!((read.label.as_str(), read.pin), ("vault", Some(Source::File("/v/pin".into()))));
+    assert_eq!(read.mechanism.as_str(), "aes-gcm");
+
+    let what = |text: &str| faults(text).into_iter().map(|fault| fault.what).collect::<Vec<_>>().join("\n");
+    assert!(what(&named).contains("there is no section [token]"));
+    assert!(what(&format!("{all}{token}")).contains("is not the name of a credential"));
+    let passphrase = vault().replace("[secrets]\n", "[secrets]\ncustody = \"passphrase\"\n");
+    assert!(what(&passphrase).contains("nothing says where that comes from"));
+    for (source, right) in [("terminal", true), ("fd:3", true), ("correct horse battery", false), ("env:X", false)] {
+        let text = passphrase.replace("[secrets]\n", &format!("[secrets]\npassphrase = \"{source}\"\n"));
+        assert_eq!(VaultConfig::parse(&text, Path::new("")).is_ok(), right, "{source}");
+    }
+    for wrong in ["custody = \"cupboard\"", "custody = \"shares\""] {
+        assert!(what(&vault().replace("[secrets]\n", &format!("[secrets]\n{wrong}\n"))).contains("is no custody"));
+    }
+    let pin = format!("{named}{}", token.replace("file:pin", "1234"));
+    assert!(what(&pin).contains("is no source of a passphrase"));
+}
+
+#[test]
+fn a_key_in_shares_names_its_set_and_its_times() {
+    let text = node().replace(
+        "file = \"secrets/authority/court-2026.secret\"",
+        "custody = \"shares\"\nfile = \"court-2026.set\"\n[seal]\nidle-seconds = 5\nforget-seconds = 7",
+    );
+    let config = NodeConfig::parse(&text, Path::new("/n")).unwrap();
+    assert!(matches!(&config.keys[0].place, KeyPlace::Shares(path) if path == Path::new("/n/court-2026.set")));
+    assert_eq!((config.seal.idle.as_secs(), config.seal.forget.as_secs()), (5, 7));
+    let zero = NodeConfig::parse(&text.replace("= 5", "= 0"), Path::new("/n")).unwrap_err();
+    assert!(zero[0].what.contains("from 1 to 1000000"), "{zero:?}");
 }

@@ -5,6 +5,7 @@ use std::path::{Component, PathBuf};
 
 use toml::de::DeValue;
 
+use crate::keys::custody::{Custody, Deposit, Source, is_credential_name, token};
 use crate::register::read::{Field, wrong_type};
 
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
@@ -103,5 +104,117 @@ impl Field for Bodies {
             number @ 17..=65_536 => Ok(Bodies(number as usize)),
             _ => Err("is not a number from 17 to 65536".into()),
         }
+    }
+}
+
+/// Mebibytes of memory, up to 64 TiB.
+pub(super) struct Mebibytes(pub(super) u64);
+
+impl Field for Mebibytes {
+    const EXAMPLE: &'static str = "a number from 1 to 67108864";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match u64::read(value)? {
+            number @ 1..=67_108_864 => Ok(Mebibytes(number)),
+            _ => Err("is not a number from 1 to 67108864".into()),
+        }
+    }
+}
+/// Where a secret lies: a text, in the custody of its section, or a table that states its own.
+pub(super) struct Lodged {
+    custody: Option<Custody>,
+    at: Place,
+}
+
+impl Field for Lodged {
+    const EXAMPLE: &'static str = "a path in quotes, or { custody = \"token\", at = \"…\" }";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let Some(table) = value.as_table() else { return Ok(Self { custody: None, at: Place::read(value)? }) };
+        if table.keys().any(|name| !matches!(name.get_ref().as_ref(), "custody" | "at")) {
+            return Err("has something beside `custody` and `at`".into());
+        }
+        let custody = table.get("custody").map(|value| Custody::read(value.get_ref())).transpose()?;
+        let at = table.get("at").ok_or("has no `at`")?;
+        Ok(Self { custody, at: Place::read(at.get_ref())? })
+    }
+}
+
+impl Lodged {
+    /// The deposit, its path seen from `folder`.
+    pub(super) fn within(self, folder: &std::path::Path, custody: Custody) -> Deposit {
+        deposit(&self.at, self.custody.unwrap_or(custody), folder)
+    }
+}
+
+/// A deposit with that path, or credential's name.
+pub(super) fn deposit(at: &Place, custody: Custody, folder: &std::path::Path) -> Deposit {
+    match custody {
+        Custody::Credential => Deposit { custody, at: at.0.clone() },
+        _ => Deposit { custody, at: at.within(folder) },
+    }
+}
+
+/// What a credential would be called by a path, if it is no name.
+pub(super) fn is_no_credential(deposit: &Deposit) -> bool {
+    deposit.custody == Custody::Credential && !deposit.at.to_str().is_some_and(is_credential_name)
+}
+
+impl Field for Custody {
+    const EXAMPLE: &'static str = "\"file\", \"passphrase\", \"credential\" or \"token\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        Custody::parse(text(value)?).ok_or_else(|| "is no custody".into())
+    }
+}
+
+/// The custody of an authority's key: the others, or shares.
+pub(super) enum KeyCustody {
+    /// The node has it.
+    Own(Custody),
+    /// Its custodians do.
+    Shares,
+}
+
+impl Field for KeyCustody {
+    const EXAMPLE: &'static str = "\"shares\", \"file\", \"passphrase\", \"credential\" or \"token\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match text(value)? {
+            "shares" => Ok(Self::Shares),
+            _ => Custody::read(value).map(Self::Own),
+        }
+    }
+}
+
+impl Field for Source {
+    const EXAMPLE: &'static str = "\"terminal\", \"fd:3\", \"file:PATH\" or \"credential:NAME\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        Source::parse(text(value)?)
+            .ok_or_else(|| "is no source of a passphrase (and never the passphrase itself)".into())
+    }
+}
+
+/// The label of a token, or of a key in it.
+pub(super) struct Label(pub(super) String);
+
+impl Field for Label {
+    const EXAMPLE: &'static str = "a label in quotes, of at most 32 characters";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let label = text(value)?;
+        match (1..=32).contains(&label.len()) && !label.chars().any(char::is_control) {
+            true => Ok(Label(label.to_owned())),
+            false => Err("is not a label".into()),
+        }
+    }
+}
+
+impl Field for token::Mechanism {
+    const EXAMPLE: &'static str = "\"aes-gcm\" or \"aes-key-wrap\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        token::Mechanism::parse(text(value)?).ok_or_else(|| "is no mechanism".into())
     }
 }

@@ -1,4 +1,4 @@
-//! The authority node's control listener: officers re-identify, auditors read the log.
+//! The authority node's control listener: officers re-identify, custodians unseal, auditors read the log.
 
 use std::sync::Arc;
 
@@ -11,11 +11,14 @@ use axum::routing::{get, post};
 use super::control::{blocking, read_json};
 use super::{Peer, Problem, audit, body, openapi};
 use crate::access;
-
+use crate::code::Code;
 use crate::commit::{Job, Logged};
+use crate::keys::shares::{Share, ShareText};
 use crate::node::Node;
+use crate::node::safe::Purpose;
 use crate::reidentify::Asked;
 use crate::reidentify::reveal::{self, Revealed, VaultLink};
+use crate::unseal::{Progress, Status};
 
 /// The node's listener's state.
 pub struct NodeDoor {
@@ -30,6 +33,9 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
     let node = door.node.clone();
     Router::new()
         .route("/v1/reidentifications", post(reidentify))
+        .route("/v1/seal", get(status).post(seal))
+        .route("/v1/shares", post(unseal))
+        .route("/v1/drills", post(drill))
         .with_state(door)
         .route("/openapi.json", get(openapi::node))
         .merge(audit::router(node))
@@ -65,15 +71,143 @@ pub(super) async fn reidentify(
     };
     match revealed.await {
         Ok(revealed) => body::json(&revealed),
-        Err(problem) => Err(note(&door.node, peer, problem).await),
+        Err(problem) => Err(note(&door.node, peer, "reidentify", problem).await),
     }
 }
 
-async fn note(node: &Node, peer: Peer, problem: Problem) -> Problem {
+/// Takes a custodian's share towards unsealing.
+#[utoipa::path(
+    post,
+    path = "/v1/shares",
+    request_body = ShareText,
+    responses(
+        (status = 200, description = "The share was taken; how many there are now", body = Progress),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn unseal(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    bring(&door, peer, request, Purpose::Unseal).await
+}
+
+/// Takes a custodian's share for a drill, which proves that shares make the key and opens nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/drills",
+    request_body = ShareText,
+    responses(
+        (status = 200, description = "The share was taken; how many there are now", body = Progress),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn drill(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    bring(&door, peer, request, Purpose::Drill).await
+}
+
+async fn bring(
+    door: &Arc<NodeDoor>,
+    peer: Peer,
+    request: Request,
+    purpose: Purpose,
+) -> Result<Response<Body>, Problem> {
+    let brought = async {
+        let permit = access::custodian(door.node.register(), &door.node.authority().id, peer.spki)?;
+        let text: ShareText = read_json(request).await?;
+        let share = Share::try_from(text).map_err(|_| Problem::new(Code::ShareInvalid))?;
+        let door = door.clone();
+        blocking(move || crate::unseal::bring(&door.node, &permit, share, purpose).map_err(Problem::from)).await
+    };
+    match brought.await {
+        Ok(progress) => body::json(&progress),
+        Err(problem) => {
+            let operation = if purpose == Purpose::Drill { "drill" } else { "unseal" };
+            Err(note(&door.node, peer, operation, problem).await)
+        }
+    }
+}
+
+/// Whether the node is sealed, and how many shares were brought.
+#[utoipa::path(
+    get,
+    path = "/v1/seal",
+    responses(
+        (status = 200, description = "How it stands with each key", body = Status),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Result<Response<Body>, Problem> {
+    let permit = match access::sealer(door.node.register(), &door.node.authority().id, peer.spki) {
+        Ok(permit) => permit,
+        Err(code) => return Err(note(&door.node, peer, "seal-status", code.into()).await),
+    };
+    // A ceremony may be held while an entry becomes durable.
+    let door = door.clone();
+    body::json(&blocking(move || Ok(crate::unseal::status(&door.node, &permit))).await?)
+}
+
+/// What sealing takes: nothing, and whatever is sent is not looked at.
+#[derive(Debug, Clone, Copy, utoipa::ToSchema)]
+#[allow(dead_code)]
+pub struct SealNow {}
+
+/// Seals the node: every key is wiped, at once.
+#[utoipa::path(
+    post,
+    path = "/v1/seal",
+    request_body = SealNow,
+    responses(
+        (status = 200, description = "The node is sealed", body = Status),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Sealed, but that could not be logged",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Result<Response<Body>, Problem> {
+    let sealed = async {
+        let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki)?;
+        let door = door.clone();
+        blocking(move || crate::unseal::seal(&door.node, &permit).map_err(Problem::from)).await
+    };
+    match sealed.await {
+        Ok(status) => body::json(&status),
+        Err(problem) => Err(note(&door.node, peer, "seal", problem).await),
+    }
+}
+
+async fn note(node: &Node, peer: Peer, operation: &'static str, problem: Problem) -> Problem {
     let log = Logged::Refused {
         time: node.now(),
         actor: access::actor(node.register(), peer.spki),
-        operation: "reidentify",
+        operation,
         code: problem.code(),
     };
     match node.committer().submit(Job { mappings: vec![], changes: vec![], count: None, log }) {

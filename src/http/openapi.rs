@@ -34,9 +34,20 @@ struct VaultApi;
 #[openapi(
     info(
         title = "cloison authority node",
-        description = "Re-identification under a signed order. TLS 1.3 with client certificates."
+        description = "Re-identification under a signed order; custody of the key. TLS 1.3 with client certificates."
     ),
-    paths(node::reidentify, audit::checkpoint, audit::tile, audit::resource, audit::shards, audit::entries)
+    paths(
+        node::reidentify,
+        node::unseal,
+        node::drill,
+        node::status,
+        node::seal,
+        audit::checkpoint,
+        audit::tile,
+        audit::resource,
+        audit::shards,
+        audit::entries
+    )
 )]
 struct NodeApi;
 

@@ -158,6 +158,10 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::LimitReached => (S::FORBIDDEN, "The order's limit is reached"),
         Code::RegisterMismatch => (S::CONFLICT, "Vault and node hold different registers"),
 
+        Code::Sealed => (S::SERVICE_UNAVAILABLE, "The node is sealed and opens nothing"),
+        Code::ShareInvalid => (S::FORBIDDEN, "The share is not the one that was made for this custodian"),
+        Code::ShareForeign => (S::CONFLICT, "The share is of another set"),
+
         Code::Overloaded => (S::SERVICE_UNAVAILABLE, "Too much work is waiting"),
         Code::AuditUnavailable => (S::SERVICE_UNAVAILABLE, "Nothing can be logged now, so nothing is done"),
         Code::PeerUnavailable => (S::BAD_GATEWAY, "The other entity does not answer rightly"),

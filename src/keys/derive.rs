@@ -6,7 +6,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::mac::{Scratch, ShortMac};
+use super::mac::ShortMac;
 use super::{AuditSecret, AuthoritySecret, IdentitySecret, KEY_LEN, Key, SectorSecret, StoreSecret, lp};
 use crate::pseudonym::Pseudonym;
 
@@ -98,20 +98,17 @@ impl IdentityKeys {
 impl UtiSource for IdentityKeys {
     fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>) {
         // LP(scheme) is the same for the whole batch; behind it comes LP(value), whose length has two bytes.
-        let mut head = Vec::with_capacity(4 + batch.scheme.len());
-        lp(&mut head, batch.scheme.as_bytes());
-        let length_at = head.len();
-        head.extend_from_slice(&[0; 2]);
-
+        let mut scheme = Vec::with_capacity(2 + batch.scheme.len());
+        lp(&mut scheme, batch.scheme.as_bytes());
         utis.reserve(batch.ends.len());
-        let mut scratch = Scratch::new();
+        let mut macs = self.uti.batch(Uti);
         let mut start = 0;
         for &end in batch.ends {
             let value = &batch.values[start..end as usize];
             start = end as usize;
-            head[length_at..].copy_from_slice(&(value.len() as u16).to_be_bytes());
-            utis.push(Uti(self.uti.mac([&head, value], &mut scratch)));
+            macs.push([&scheme, &(value.len() as u16).to_be_bytes(), value], utis);
         }
+        macs.finish(utis);
     }
 
     fn person_key(&self, sector: Uuid) -> PersonKey {
@@ -210,8 +207,9 @@ impl DomainKey {
 
     /// The PRF of each UTI, appended in order.
     pub fn prfs(&self, utis: &[Uti], prfs: &mut Vec<Prf>) {
-        let mut scratch = Scratch::new();
-        prfs.extend(utis.iter().map(|uti| Prf(self.mac.mac([&uti.0, &[]], &mut scratch))));
+        let mut macs = self.mac.batch(Prf);
+        utis.iter().for_each(|uti| macs.push([&uti.0, &[], &[]], prfs));
+        macs.finish(prfs);
     }
 
     /// `K_domain`, for the conformance kit.
@@ -234,8 +232,19 @@ impl Prf {
     }
 
     /// `PRF[16..24]`: the person's part of the nonce under which the mapping is sealed.
-    pub fn nonce_part(&self) -> [u8; 8] {
-        self.0[16..24].try_into().expect("8 of 32")
+    pub fn nonce_part(&self) -> NoncePart {
+        NoncePart(self.0[16..24].try_into().expect("8 of 32"))
+    }
+}
+
+/// Eight bytes of a PRF, for nothing but the nonce of a mapping, which is stored beside its ciphertext.
+#[derive(Clone, Copy)]
+pub struct NoncePart([u8; 8]);
+
+impl NoncePart {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
     }
 }
 
@@ -252,6 +261,54 @@ impl StoreKey {
 
     pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
         self.0.expose()
+    }
+}
+
+/// `K_index` and `K_place`, of one version of the storage secret: they hide pseudonyms in the index that lies on the disk,
+/// of which a thief is to learn nothing.
+pub struct IndexKey {
+    tag: ShortMac,
+    place: ShortMac,
+}
+
+impl IndexKey {
+    /// `K_index = HKDF-Expand(PRK_store, "cloison/v1/index", 32)`, `K_place = HKDF-Expand(PRK_store, "cloison/v1/index-place", 32)`.
+    pub fn new(secret: &StoreSecret) -> Self {
+        let prk = extract("cloison/v1/extract/store", &secret.0);
+        let mac = |label: &[u8]| ShortMac::new(&expand(&prk, label));
+        Self { tag: mac(b"cloison/v1/index"), place: mac(b"cloison/v1/index-place") }
+    }
+
+    /// `HMAC-SHA256(K_index, u32be(sector number) ‖ u32be(epoch) ‖ P)[0..16]` of each pseudonym, in order.
+    pub fn tags<'a>(
+        &self,
+        sector: u32,
+        epoch: u32,
+        pseudonyms: impl Iterator<Item = &'a [u8; 16]>,
+        mut each: impl FnMut([u8; 16]),
+    ) {
+        let (mut macs, mut tags) = (self.tag.batch(|tag| tag), Vec::<[u8; 32]>::new());
+        let mut hand_out = |tags: &mut Vec<[u8; 32]>| {
+            tags.drain(..).for_each(|tag| each(tag[..16].try_into().expect("half of 32")));
+        };
+        for pseudonym in pseudonyms {
+            macs.push([&sector.to_be_bytes(), &epoch.to_be_bytes(), pseudonym], &mut tags);
+            hand_out(&mut tags);
+        }
+        macs.finish(&mut tags);
+        hand_out(&mut tags);
+    }
+
+    /// A permutation of 0 to 255: the order of `HMAC-SHA256(K_place, u32be(sector number) ‖ u32be(epoch) ‖ u8(n))`.
+    pub fn places(&self, sector: u32, epoch: u32) -> [u8; 256] {
+        let (mut macs, mut tags) = (self.place.batch(|tag| tag), Vec::<[u8; 32]>::with_capacity(256));
+        (0..=255u8).for_each(|n| macs.push([&sector.to_be_bytes(), &epoch.to_be_bytes(), &[n]], &mut tags));
+        macs.finish(&mut tags);
+        let mut order: Vec<u8> = (0..=255).collect();
+        order.sort_unstable_by_key(|n| tags[usize::from(*n)]);
+        let mut places = [0; 256];
+        (0..=255u8).zip(order).for_each(|(place, n)| places[usize::from(n)] = place);
+        places
     }
 }
 
@@ -283,4 +340,33 @@ pub fn authority_key_material(secret: &AuthoritySecret, key_id: &str) -> Key {
 /// The commitment of a segment to its DEK: ChaCha20-Poly1305 alone would let one record open under two keys.
 pub fn segment_commitment(dek: &Key) -> [u8; 32] {
     *expand(dek, b"cloison/v1/segment-commitment").expose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of docs/spec.md §7, computed with Python's `hmac`.
+    #[test]
+    fn the_index_on_the_disk_is_that_of_the_specification() {
+        let bytes = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
+        let secret = bytes("d9d18135db7b409b39643741cf4dc1f9f745b88928abc2f46bd0789beaa182fe");
+        let key = IndexKey::new(&StoreSecret(Key::init(|k| k.copy_from_slice(&secret))));
+        let pseudonym: [u8; 16] = bytes("806bdfc6a1fab8a2f5297cd8811c1027").try_into().unwrap();
+        let mut tags = vec![];
+        key.tags(1, 3, [pseudonym, [0; 16]].iter(), |tag| tags.push(tag));
+        assert_eq!(tags[0].to_vec(), bytes("2bdff1d62d6555d5784933d9ed5686f2"));
+        assert_eq!(tags[1][..8].to_vec(), bytes("1716f729021aea25"));
+        let places = key.places(1, 3);
+        assert_eq!((places[0x80], places[181], places[194]), (0x2e, 0, 1));
+        let mut all = places.to_vec();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..=255), "a permutation");
+        // Many at once are the same as one at a time.
+        let many: Vec<[u8; 16]> = (0..=255).map(|n| [n; 16]).collect();
+        let (mut together, mut alone) = (vec![], vec![]);
+        key.tags(7, 9, many.iter(), |tag| together.push(tag));
+        many.iter().for_each(|one| key.tags(7, 9, std::iter::once(one), |tag| alone.push(tag)));
+        assert_eq!(together, alone);
+    }
 }

@@ -72,10 +72,36 @@ pub enum FileFault {
     /// Never overwritten.
     #[error("exists already, and is not overwritten")]
     Exists,
+    /// An age file that another passphrase opens, or none.
+    #[error("does not open with this passphrase")]
+    Passphrase,
+    /// An age file that was encrypted to somebody else.
+    #[error("does not open with this identity: it is encrypted to somebody else")]
+    Identity,
+    /// Nobody said where the passphrase comes from.
+    #[error("needs a passphrase, and nothing says where it comes from")]
+    NoPassphrase,
+    /// Nobody said which token.
+    #[error("needs a token, and there is no section [token]")]
+    NoToken,
+    /// The token, or its library, said no.
+    #[error("the token: {0}")]
+    Token(String),
+    /// A wrapped secret that this token's key does not open, or not as one of this kind.
+    #[error("does not open with this token's key, or was changed")]
+    Unopened,
+    /// The process was not started by systemd, or has no credentials.
+    #[error(
+        "is a credential, and there is no $CREDENTIALS_DIRECTORY: systemd sets it for services with LoadCredential="
+    )]
+    NoCredentials,
+    /// A credential is made by `systemd-creds`.
+    #[error("is a credential, which cloison reads and does not write: systemd-creds makes them")]
+    ReadOnly,
 }
 
 /// What a secret is for. It stands in the file, so that two files cannot be mixed up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecretKind {
     /// The vault's `identity_secret`; never rotates.
     Identity,
@@ -87,10 +113,19 @@ pub enum SecretKind {
     Audit,
     /// The scalar behind an authority's private key.
     Authority,
+    /// The seed of the Ed25519 key that signs segments (RFC 8032, section 5.1.5).
+    Segment,
 }
 
 impl SecretKind {
-    const ALL: [SecretKind; 5] = [Self::Identity, Self::Sector, Self::Store, Self::Audit, Self::Authority];
+    /// All of them.
+    pub const ALL: [SecretKind; 6] =
+        [Self::Identity, Self::Sector, Self::Store, Self::Audit, Self::Authority, Self::Segment];
+
+    /// The one that is written so.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
 
     /// As written in the file.
     pub const fn as_str(self) -> &'static str {
@@ -100,6 +135,7 @@ impl SecretKind {
             Self::Store => "store",
             Self::Audit => "audit",
             Self::Authority => "authority",
+            Self::Segment => "segment",
         }
     }
 }
@@ -116,12 +152,12 @@ pub fn read_secret(path: &Path, kind: SecretKind) -> Result<Key, FileError> {
     parse_secret(&text, kind).map_err(at(path))
 }
 
-fn parse_secret(text: &[u8], wanted: SecretKind) -> Result<Key, FileFault> {
+pub(super) fn parse_secret(text: &[u8], wanted: SecretKind) -> Result<Key, FileFault> {
     const FORM: FileFault = FileFault::Form("a line `cloison-secret-1:<kind>:<64 hexadecimal digits>`");
     let line = text.strip_suffix(b"\n").ok_or(FORM)?.strip_prefix(b"cloison-secret-1:").ok_or(FORM)?;
     let colon = line.iter().position(|byte| *byte == b':').ok_or(FORM)?;
     let (kind, digits) = (&line[..colon], &line[colon + 1..]);
-    let found = SecretKind::ALL.into_iter().find(|known| known.as_str().as_bytes() == kind).ok_or(FORM)?;
+    let found = str::from_utf8(kind).ok().and_then(SecretKind::parse).ok_or(FORM)?;
     if found != wanted {
         return Err(FileFault::Kind { found, wanted });
     }
@@ -138,6 +174,11 @@ fn parse_secret(text: &[u8], wanted: SecretKind) -> Result<Key, FileFault> {
 
 /// Writes a new secret file.
 pub fn write_secret(path: &Path, kind: SecretKind, secret: &Key) -> Result<(), FileError> {
+    write_private(path, &secret_line(kind, secret))
+}
+
+/// A secret's one line.
+pub(super) fn secret_line(kind: SecretKind, secret: &Key) -> Zeroizing<Vec<u8>> {
     let mut line = Zeroizing::new(Vec::with_capacity(128));
     line.extend_from_slice(b"cloison-secret-1:");
     line.extend_from_slice(kind.as_str().as_bytes());
@@ -146,7 +187,7 @@ pub fn write_secret(path: &Path, kind: SecretKind, secret: &Key) -> Result<(), F
     line.resize(start + 64, 0);
     HEXLOWER.encode_mut(secret.expose(), &mut line[start..]);
     line.push(b'\n');
-    write_private(path, &line)
+    line
 }
 
 /// Reads an Ed25519 private key: PKCS#8 PEM (RFC 8410), as `openssl genpkey -algorithm ed25519` writes it.
@@ -182,13 +223,37 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
         if facts.mode() & 0o077 != 0 {
             return Err(FileFault::Mode(facts.mode() & 0o7777));
         }
-        // One allocation for all of it: growing would leave copies behind that nobody wipes.
-        let mut bytes = Zeroizing::new(vec![0; MAX_PRIVATE + 1]);
-        let length = read_up_to(&mut file, &mut bytes)?;
-        bytes.truncate(length);
-        Ok(bytes)
+        read_whole(&mut file)
     };
     read().map_err(at(path))
+}
+
+/// Looks at a private file as [`read_private`] would, without reading it. root may look at what is somebody else's.
+///
+/// # Errors
+/// What [`read_private`] would refuse it for.
+pub fn look_at_private(path: &Path) -> Result<(), FileError> {
+    let look = || {
+        let facts = std::fs::symlink_metadata(path)?;
+        // SAFETY: geteuid has no preconditions and cannot fail.
+        let user = unsafe { libc::geteuid() };
+        match () {
+            () if !facts.is_file() => Err(FileFault::NotPlain),
+            () if facts.uid() != user && user != 0 => Err(FileFault::Owner { owner: facts.uid(), user }),
+            () if facts.mode() & 0o077 != 0 => Err(FileFault::Mode(facts.mode() & 0o7777)),
+            () => Ok(()),
+        }
+    };
+    look().map_err(at(path))
+}
+
+/// Reads an opened file whole, at most [`MAX_PRIVATE`] bytes.
+pub(super) fn read_whole(file: &mut File) -> Result<Zeroizing<Vec<u8>>, FileFault> {
+    // One allocation for all of it: growing would leave copies behind that nobody wipes.
+    let mut bytes = Zeroizing::new(vec![0; MAX_PRIVATE + 1]);
+    let length = read_up_to(file, &mut bytes)?;
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 /// Reads a file that is no secret (a certificate, the register, an order) whole, at most `limit` bytes.
@@ -216,12 +281,12 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_new(path, bytes, 0o644).map_err(at(path))
 }
 
-fn at(path: &Path) -> impl FnOnce(FileFault) -> FileError {
+pub(super) fn at(path: &Path) -> impl FnOnce(FileFault) -> FileError {
     move |fault| FileError { path: path.to_owned(), fault }
 }
 
 /// Opens without following a link at the end and without waiting on a pipe.
-fn open_plain(path: &Path) -> Result<File, FileFault> {
+pub(super) fn open_plain(path: &Path) -> Result<File, FileFault> {
     let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(FileFault::NotPlain),
         opened => opened?,

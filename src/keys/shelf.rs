@@ -1,8 +1,10 @@
-//! Where the versions of a root secret lie: a folder with one file for each, `1.secret`, `2.secret`, …
+//! Where the versions of a root secret lie: a folder with one file for each, `1.secret`, `2.secret`, …, in any custody.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::file::{FileError, FileFault, SecretKind, read_secret, write_secret};
+use super::custody::{Deposit, Keyring};
+use super::file::{FileError, SecretKind};
 use super::{Key, SectorSecret};
 
 /// Versions of the sector secret: all that are here, and a place for new ones.
@@ -21,47 +23,42 @@ pub trait SecretShelf: Send + Sync {
     fn create(&self, used: u32) -> Result<(u32, SectorSecret), FileError>;
 }
 
-/// A folder of sector secrets.
-pub struct SecretFolder(pub PathBuf);
+/// Sector secrets in custody.
+pub struct SectorShelf {
+    deposit: Deposit,
+    keyring: Arc<Keyring>,
+}
 
-impl SecretShelf for SecretFolder {
+impl SectorShelf {
+    /// The versions in that deposit.
+    pub fn new(deposit: Deposit, keyring: Arc<Keyring>) -> Self {
+        Self { deposit, keyring }
+    }
+
+    /// A folder of plain files.
+    pub fn folder(path: impl Into<PathBuf>) -> Self {
+        Self::new(Deposit::file(path), Arc::default())
+    }
+}
+
+impl SecretShelf for SectorShelf {
     fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
-        Ok(read_versions(&self.0, SecretKind::Sector)?.into_iter().map(|(v, key)| (v, SectorSecret(key))).collect())
+        let found = self.keyring.read_versions(&self.deposit, SecretKind::Sector)?;
+        Ok(found.into_iter().map(|(version, key)| (version, SectorSecret(key))).collect())
     }
 
     fn create(&self, used: u32) -> Result<(u32, SectorSecret), FileError> {
-        let next = versions(&self.0)?.into_iter().map(|(version, _)| version).fold(used, u32::max) + 1;
+        let next = self.keyring.versions(&self.deposit)?.into_iter().fold(used, u32::max) + 1;
         let secret = Key::random();
-        write_secret(&self.0.join(format!("{next}.secret")), SecretKind::Sector, &secret)?;
+        self.keyring.write(&self.deposit.version(next), SecretKind::Sector, &secret)?;
         Ok((next, SectorSecret(secret)))
     }
 }
 
-/// All versions of a secret in a folder, by number; never none.
+/// All versions of a secret in a folder of plain files, by number; never none.
 ///
 /// # Errors
 /// When the folder or a file cannot be read, or there is no version.
 pub fn read_versions(folder: &Path, kind: SecretKind) -> Result<Vec<(u32, Key)>, FileError> {
-    let found = versions(folder)?;
-    if found.is_empty() {
-        let fault = FileFault::Form("a folder with at least one version, `1.secret`");
-        return Err(FileError { path: folder.to_owned(), fault });
-    }
-    found.into_iter().map(|(version, path)| Ok((version, read_secret(&path, kind)?))).collect()
-}
-
-fn versions(folder: &Path) -> Result<Vec<(u32, PathBuf)>, FileError> {
-    let at = |error: std::io::Error| FileError { path: folder.to_owned(), fault: error.into() };
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(at)? {
-        let path = entry.map_err(at)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let version = name.strip_suffix(".secret").and_then(|number| number.parse::<u32>().ok());
-        // `01.secret` would be a second spelling of version 1.
-        if let Some(version) = version.filter(|version| *version > 0 && name == format!("{version}.secret")) {
-            found.push((version, path));
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
+    Keyring::default().read_versions(&Deposit::file(folder), kind)
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::file::{AuthorityEntry, DeclarationEntry, Found, RegisterFile, SectorEntry};
 use super::frozen;
 use super::{
-    Approver, Authority, AuthorityKey, Client, Declaration, Granularity, Id, Officer, Organisation, Quota, Register,
-    Sector,
+    Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer, Organisation, Quota,
+    Register, Sector,
 };
 use crate::identifier::Scheme;
 
@@ -153,6 +153,7 @@ fn authority(entry: AuthorityEntry) -> Option<Authority> {
         max_hours: small(entry.max_hours)?,
         approvers: BTreeMap::new(),
         officers: BTreeMap::new(),
+        custodians: BTreeMap::new(),
     };
     for key in entry.keys {
         let (suite, public) = (u8::try_from(the(key.suite)?).ok()?, the(key.public)?.0.to_vec());
@@ -167,6 +168,10 @@ fn authority(entry: AuthorityEntry) -> Option<Authority> {
         let (id, name) = (the(person.id)?, the(person.name)?.0);
         let (key, certificate) = (the(person.key)?, the(person.certificate)?);
         authority.officers.insert(id.clone(), Officer { id, name, key, certificate });
+    }
+    for person in entry.custodians {
+        let (id, name, certificate) = (the(person.id)?, the(person.name)?.0, the(person.certificate)?);
+        authority.custodians.insert(id.clone(), Custodian { id, name, certificate });
     }
     Some(authority)
 }

@@ -118,6 +118,13 @@ pub(super) struct AuthorityEntry {
     pub(super) keys: Vec<KeyEntry>,
     pub(super) approvers: Vec<ApproverEntry>,
     pub(super) officers: Vec<OfficerEntry>,
+    pub(super) custodians: Vec<CustodianEntry>,
+}
+
+pub(super) struct CustodianEntry {
+    pub(super) id: Found<Id>,
+    pub(super) name: Found<Text>,
+    pub(super) certificate: Found<SpkiDigest>,
 }
 
 pub(super) struct KeyEntry {
@@ -335,6 +342,11 @@ fn authority(table: &mut Table<'_, '_>, faults: &mut Faults) -> AuthorityEntry {
             id: table.required("id", faults),
             name: table.required("name", faults),
             key: table.required("key", faults),
+            certificate: table.required("certificate", faults),
+        }),
+        custodians: each(table, "custodian", "id", faults, |table, faults| CustodianEntry {
+            id: table.required("id", faults),
+            name: table.required("name", faults),
             certificate: table.required("certificate", faults),
         }),
     }

@@ -293,5 +293,9 @@ fn systems_and_persons(file: &RegisterFile, taken: impl Iterator<Item = Verifyin
             key(&officer.key, "an officer", faults);
             certificates.note(&officer.certificate, "an officer", faults);
         }
+        for custodian in &authority.custodians {
+            ids.note(&custodian.id, "a custodian", faults);
+            certificates.note(&custodian.certificate, "a custodian", faults);
+        }
     }
 }

@@ -14,10 +14,13 @@ use crate::audit::{AuditReceipt, Domain, Entry, Event, Reidentified, tags_root};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged};
 use crate::order::Refusal;
-use crate::pseudonym::{Parsed, Pseudonym};
+use crate::pseudonym::Parsed;
 use crate::seal::segment::SegmentId;
-use crate::store::ChunkKey;
+use crate::store::{ChunkKey, StoreError};
 use crate::vault::{SectorState, Vault};
+
+/// How often a chunk that is not there is looked for again.
+const MOST_LOOKS: usize = 16;
 
 /// Releases the sealed mappings that a node asks for under an order.
 ///
@@ -135,24 +138,52 @@ struct Found {
 
 /// Finds the records; each chunk is unwrapped once.
 fn find(vault: &Vault, state: &SectorState, asked: &[Result<Parsed, Code>]) -> Result<Found, crate::vault::StartError> {
-    let mut items: Vec<Released> = Vec::with_capacity(asked.len());
-    let mut chunks: BTreeMap<ChunkKey, Vec<(usize, Pseudonym)>> = BTreeMap::new();
+    let mut found = Found { items: Vec::with_capacity(asked.len()), segments: Vec::new() };
+    let mut wanted: Vec<(usize, Parsed)> = Vec::new();
     for (place, item) in asked.iter().enumerate() {
-        let code = match item.and_then(|parsed| locate(vault, state, &parsed).map(|key| (key, parsed.pseudonym))) {
-            Ok((key, pseudonym)) => {
-                chunks.entry(key).or_default().push((place, pseudonym));
+        let code = match item {
+            Ok(parsed) => {
+                wanted.push((place, *parsed));
                 Code::NoMapping
             }
-            Err(code) => code,
+            Err(code) => *code,
         };
-        items.push(Released::Refused { code });
+        found.items.push(Released::Refused { code });
     }
+    let mut segments = BTreeMap::new();
+    let mut missing = hand_out(vault, state, wanted, &mut segments, &mut found)?;
+    // The index names a chunk just before its commit, and one that was merged away a moment ago is named no more: either way
+    // the commit under way tells. What is not there after it holds nothing that was answered, unless it was merged once more.
+    for _ in 0..MOST_LOOKS {
+        if missing.is_empty() || !vault.committer().settled() {
+            break;
+        }
+        missing = hand_out(vault, state, missing, &mut segments, &mut found)?;
+    }
+    Ok(found)
+}
 
-    let mut segments: BTreeMap<SegmentId, usize> = BTreeMap::new();
-    let mut records = Vec::new();
+/// Hands out what is found; what the index knows and the store does not have comes back.
+fn hand_out(
+    vault: &Vault,
+    state: &SectorState,
+    wanted: Vec<(usize, Parsed)>,
+    segments: &mut BTreeMap<SegmentId, usize>,
+    found: &mut Found,
+) -> Result<Vec<(usize, Parsed)>, crate::vault::StartError> {
+    let mut missing = Vec::new();
+    let mut chunks: BTreeMap<ChunkKey, Vec<(usize, Parsed)>> = BTreeMap::new();
+    for (place, parsed) in wanted {
+        match locate(vault, state, &parsed)? {
+            Ok(key) => chunks.entry(key).or_default().push((place, parsed)),
+            Err(code) => found.items[place] = Released::Refused { code },
+        }
+    }
     for (key, wanted) in chunks {
-        // The index names a chunk just before its commit: one that is not there yet holds nothing that was answered.
-        let Some(row) = vault.store().chunk(key)? else { continue };
+        let Some(row) = vault.store().chunk(key)? else {
+            missing.extend(wanted);
+            continue;
+        };
         let bad = |source| crate::vault::StartError::Chunk {
             sector: key.sector,
             epoch: key.epoch,
@@ -162,22 +193,23 @@ fn find(vault: &Vault, state: &SectorState, asked: &[Result<Parsed, Code>]) -> R
         let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(bad)?;
         let next = segments.len();
         let segment = *segments.entry(*chunk.segment()).or_insert(next);
-        if segment == records.len() {
-            records.push(vault.store().segment(chunk.segment())?.unwrap_or_default());
+        if segment == found.segments.len() {
+            let record = vault.store().segment(chunk.segment())?.unwrap_or_default();
+            found.segments.push(BASE64URL_NOPAD.encode(&record));
         }
         let domain = domain(&chunk, key.epoch);
-        for (place, pseudonym) in wanted {
-            if let Some(record) = chunk.find(&pseudonym).map_err(bad)? {
+        for (place, parsed) in wanted {
+            if let Some(record) = chunk.find(&parsed.pseudonym).map_err(bad)? {
                 let record = BASE64URL_NOPAD.encode(&record.to_bytes());
-                items[place] = Released::Mapping { record, domain: domain.clone(), segment };
+                found.items[place] = Released::Mapping { record, domain: domain.clone(), segment };
             }
         }
     }
-    Ok(Found { items, segments: records.iter().map(|record| BASE64URL_NOPAD.encode(record)).collect() })
+    Ok(missing)
 }
 
 /// The chunk that holds a pseudonym's mapping.
-fn locate(vault: &Vault, state: &SectorState, parsed: &Parsed) -> Result<ChunkKey, Code> {
+fn locate(vault: &Vault, state: &SectorState, parsed: &Parsed) -> Result<Result<ChunkKey, Code>, StoreError> {
     let mut known = false;
     // The newest epoch first: that is where most questions are about.
     for epoch in state.epochs().iter().rev().map(|epoch| epoch.row.epoch) {
@@ -185,12 +217,12 @@ fn locate(vault: &Vault, state: &SectorState, parsed: &Parsed) -> Result<ChunkKe
             continue;
         }
         known = true;
-        let found = vault.index().partition((state.number, epoch)).read().get(parsed.pseudonym.as_bytes());
-        if let Some(sequence) = found {
-            return Ok(ChunkKey { sector: state.number, epoch, sequence });
+        let partition = vault.index().partition((state.number, epoch));
+        if let Some(sequence) = partition.locate(vault.store(), parsed.pseudonym.as_bytes())? {
+            return Ok(Ok(ChunkKey { sector: state.number, epoch, sequence }));
         }
     }
-    Err(if known { Code::NoMapping } else { Code::PseudonymUnknownEpoch })
+    Ok(Err(if known { Code::NoMapping } else { Code::PseudonymUnknownEpoch }))
 }
 
 fn domain(chunk: &crate::seal::chunk::Chunk, epoch: u32) -> Domain {

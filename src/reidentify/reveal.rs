@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::order::{ActiveOrder, OfficerRequest, Refusal};
 use crate::register::{Register, Sector};
 use crate::seal::mapping::{Location, Mapping, RecordView};
-use crate::seal::segment::OpenedSegment;
+use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 
 /// The way to the vault.
 pub trait VaultLink: Send + Sync {
@@ -97,6 +97,10 @@ impl<'de> Deserialize<'de> for Wiped {
 pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn VaultLink) -> Result<Revealed, Refusal> {
     let now = node.now();
     let register = node.register();
+    // Before the vault is asked: what it counts is not to be spent on a node that opens nothing.
+    if node.safe().is_sealed() {
+        return Err(sealed());
+    }
     let mark = node.committer().clock_mark();
     let Checked { order, request, sector } =
         super::check(asked, register, &node.authority().id, node.store(), mark, now)?;
@@ -205,7 +209,12 @@ fn reveal(
     sector: &Sector,
     release: &Release,
 ) -> Result<Revealed, Refusal> {
-    let segments: Vec<_> = release.segments.iter().map(|text| open_segment(node, sector, text)).collect();
+    let segments: Option<Vec<_>> = node.safe().open(node.now(), |keys| {
+        // Somebody may have sealed while the vault was asked.
+        let open = |text: &String| open_segment(node, keys, sector, text);
+        (!keys.is_empty()).then(|| release.segments.iter().map(open).collect())
+    });
+    let segments = segments.ok_or_else(sealed)?;
     let items = asked
         .pseudonyms
         .iter()
@@ -223,10 +232,14 @@ fn reveal(
     Ok(Revealed { order: order.id().to_string(), sector: sector.name.clone(), entry: receipt.index(), items })
 }
 
+fn sealed() -> Refusal {
+    Refusal::new(Code::Sealed, "the node is sealed: its custodians have to unseal it")
+}
+
 /// A segment that is signed by a pinned key, committed, sealed to this authority, and this sector's.
-fn open_segment(node: &Node, sector: &Sector, text: &str) -> Option<OpenedSegment> {
+fn open_segment(node: &Node, keys: &[&AuthorityPrivateKey], sector: &Sector, text: &str) -> Option<OpenedSegment> {
     let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
-    let opened = node.keys().iter().find_map(|key| OpenedSegment::open(&record, key, node.segment_keys()).ok());
+    let opened = keys.iter().find_map(|key| OpenedSegment::open(&record, key, node.segment_keys()).ok());
     if opened.is_none() {
         tracing::warn!("a released segment did not open");
     }

@@ -46,9 +46,9 @@ impl ChunkCipher {
 
     /// Wraps a chunk for the row `row_key`. `plain` is the chunk's plaintext behind `HEAD` bytes of room; the row is made
     /// in place.
-    pub fn wrap(&self, row_key: &[u8], mut plain: ChunkBuilder) -> Vec<u8> {
-        plain.finish();
+    pub fn wrap(&self, row_key: &[u8], plain: ChunkBuilder) -> Vec<u8> {
         let mut row = plain.bytes;
+        row[plain.records_at - 4..plain.records_at].copy_from_slice(&(plain.records.len() as u32).to_be_bytes());
         let nonce: [u8; 24] = crate::clock::random();
         row[0] = FORMAT;
         row[1..5].copy_from_slice(&self.current.to_be_bytes());
@@ -82,36 +82,77 @@ impl ChunkCipher {
     }
 }
 
-/// A chunk's plaintext in the making.
+/// A chunk's plaintext in the making, behind room for the head of its row.
 pub struct ChunkBuilder {
     bytes: Vec<u8>,
-    count_at: usize,
-    count: u32,
+    records_at: usize,
+    records: Vec<RecordRef>,
+}
+
+/// One record of a [`ChunkBuilder`].
+#[derive(Debug, Clone, Copy)]
+pub struct RecordRef {
+    /// Whose mapping it is.
+    pub pseudonym: Pseudonym,
+    offset: u32,
+    len: u16,
 }
 
 impl ChunkBuilder {
-    /// An empty chunk of one segment and domain, with room for `records` bytes of records.
-    pub fn new(segment: &SegmentId, scope: &DomainScope, records: usize) -> Self {
-        let mut bytes = Vec::with_capacity(HEAD + 200 + records + TAG);
-        bytes.resize(HEAD, 0);
-        bytes.push(FORMAT);
-        bytes.extend_from_slice(segment);
-        lp(&mut bytes, scope.controller.as_bytes());
-        lp(&mut bytes, scope.purpose.as_bytes());
-        lp(&mut bytes, scope.period.as_bytes());
-        let count_at = bytes.len();
-        bytes.extend_from_slice(&[0; 4]);
-        Self { bytes, count_at, count: 0 }
+    /// An empty chunk of one segment and domain, with room for `records` records of so many bytes in all.
+    pub fn new(segment: &SegmentId, scope: &DomainScope, records: usize, bytes: usize) -> Self {
+        let head = HEAD + 1 + segment.len() + 6 + scope.controller.len() + scope.purpose.len() + scope.period.len() + 4;
+        let mut plain = Vec::with_capacity(head + bytes + TAG);
+        plain.resize(HEAD, 0);
+        plain.push(FORMAT);
+        plain.extend_from_slice(segment);
+        lp(&mut plain, scope.controller.as_bytes());
+        lp(&mut plain, scope.purpose.as_bytes());
+        lp(&mut plain, scope.period.as_bytes());
+        plain.extend_from_slice(&[0; 4]);
+        Self { records_at: plain.len(), bytes: plain, records: Vec::with_capacity(records) }
     }
 
-    /// Appends records; the caller brings them sorted by pseudonym.
-    pub fn push(&mut self, record: &[u8]) {
-        self.bytes.extend_from_slice(record);
-        self.count += 1;
+    /// Appends the record that `write` appends to the bytes; the caller brings records sorted by pseudonym.
+    pub(super) fn append(&mut self, pseudonym: Pseudonym, write: impl FnOnce(&mut Vec<u8>)) {
+        let offset = self.bytes.len();
+        write(&mut self.bytes);
+        let len = (self.bytes.len() - offset) as u16;
+        self.records.push(RecordRef { pseudonym, offset: offset as u32, len });
     }
 
-    fn finish(&mut self) {
-        self.bytes[self.count_at..][..4].copy_from_slice(&self.count.to_be_bytes());
+    /// Appends a record of another chunk.
+    pub fn push(&mut self, pseudonym: Pseudonym, record: &[u8]) {
+        self.append(pseudonym, |bytes| bytes.extend_from_slice(record));
+    }
+
+    /// Its records, in order.
+    pub fn records(&self) -> &[RecordRef] {
+        &self.records
+    }
+
+    /// The bytes of one of its records.
+    pub fn record(&self, record: &RecordRef) -> &[u8] {
+        &self.bytes[record.offset as usize..][..record.len.into()]
+    }
+
+    /// Leaves out the records that `keep` does not keep; it is asked in order.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Pseudonym) -> bool) {
+        let mut end = self.records_at;
+        let bytes = &mut self.bytes;
+        self.records.retain_mut(|record| {
+            if !keep(&record.pseudonym) {
+                return false;
+            }
+            let (start, len) = (record.offset as usize, usize::from(record.len));
+            if start != end {
+                bytes.copy_within(start..start + len, end);
+                record.offset = end as u32;
+            }
+            end += len;
+            true
+        });
+        bytes.truncate(end);
     }
 }
 

@@ -15,9 +15,10 @@ use aws_lc_rs::aead::{Aad, Nonce};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::chunk::ChunkBuilder;
 use super::segment::{OpenSegment, OpenedSegment};
 use super::{Reader, SealError};
-use crate::keys::{DomainScope, Prf, lp};
+use crate::keys::{DomainScope, NoncePart, lp};
 use crate::pseudonym::Pseudonym;
 
 /// Bytes of a record before its length-prefixed ciphertext.
@@ -50,49 +51,6 @@ impl Location {
     }
 }
 
-/// Records of one batch, one after the other, not yet in any order.
-#[derive(Debug, Default)]
-pub struct Records {
-    bytes: Vec<u8>,
-    entries: Vec<RecordRef>,
-}
-
-/// One record within [`Records`].
-#[derive(Debug, Clone, Copy)]
-pub struct RecordRef {
-    /// Whose mapping it is.
-    pub pseudonym: Pseudonym,
-    offset: u32,
-    len: u16,
-}
-
-impl Records {
-    /// Room for `n` records of about `value_len` bytes of identifier.
-    pub fn with_capacity(n: usize, value_len: usize) -> Self {
-        Self { bytes: Vec::with_capacity(n * (HEAD + 2 + 24 + value_len + TAG)), entries: Vec::with_capacity(n) }
-    }
-
-    /// The records there are.
-    pub fn entries(&self) -> &[RecordRef] {
-        &self.entries
-    }
-
-    /// How many records there are.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// The stored bytes of one record.
-    pub fn get(&self, entry: &RecordRef) -> &[u8] {
-        &self.bytes[entry.offset as usize..][..entry.len.into()]
-    }
-}
-
 /// Seals the mappings of one batch under one segment.
 pub struct Sealer<'a> {
     segment: &'a OpenSegment,
@@ -112,39 +70,39 @@ impl<'a> Sealer<'a> {
         Some(Self { segment, location, scheme: prefix, day: day.to_be_bytes(), counter, left: count })
     }
 
-    /// Seals one mapping and appends its record.
+    /// Bytes of a record whose canonical value has `value` bytes.
+    pub fn record_size(&self, value: usize) -> usize {
+        HEAD + 2 + self.scheme.len() + 2 + value + 4 + TAG
+    }
+
+    /// Seals one mapping and appends its record to a chunk.
     ///
     /// # Panics
     /// When more mappings are sealed than were reserved: the nonce would repeat.
-    pub fn seal(&mut self, pseudonym: Pseudonym, prf: &Prf, value: &[u8], records: &mut Records) {
+    pub fn seal(&mut self, pseudonym: Pseudonym, part: NoncePart, value: &[u8], chunk: &mut ChunkBuilder) {
         self.left = self.left.checked_sub(1).expect("no more mappings than were reserved");
         let mut nonce = [0; 12];
-        nonce[..8].copy_from_slice(&prf.nonce_part());
+        nonce[..8].copy_from_slice(part.as_bytes());
         nonce[8..].copy_from_slice(&self.counter.to_be_bytes());
         self.counter = self.counter.wrapping_add(1);
 
-        let offset = records.bytes.len();
-        let out = &mut records.bytes;
-        out.extend_from_slice(pseudonym.as_bytes());
-        out.extend_from_slice(&nonce);
-        let plain_len = self.scheme.len() + 2 + value.len() + 4;
-        out.extend_from_slice(&((plain_len + TAG) as u16).to_be_bytes());
-        let plain = out.len();
-        out.extend_from_slice(&self.scheme);
-        lp(out, value);
-        out.extend_from_slice(&self.day);
-        let tag = self
-            .segment
-            .dek()
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(self.location.of(&pseudonym)),
-                &mut out[plain..],
-            )
-            .expect("a short message seals");
-        out.extend_from_slice(tag.as_ref());
-        let len = (out.len() - offset) as u16;
-        records.entries.push(RecordRef { pseudonym, offset: offset as u32, len });
+        let (segment, scheme, day) = (self.segment, &self.scheme, &self.day);
+        let location = self.location.of(&pseudonym);
+        chunk.append(pseudonym, |out| {
+            out.extend_from_slice(pseudonym.as_bytes());
+            out.extend_from_slice(&nonce);
+            let plain_len = scheme.len() + 2 + value.len() + 4;
+            out.extend_from_slice(&((plain_len + TAG) as u16).to_be_bytes());
+            let plain = out.len();
+            out.extend_from_slice(scheme);
+            lp(out, value);
+            out.extend_from_slice(day);
+            let tag = segment
+                .dek()
+                .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(location), &mut out[plain..])
+                .expect("a short message seals");
+            out.extend_from_slice(tag.as_ref());
+        });
     }
 }
 

@@ -24,6 +24,7 @@ use zeroize::Zeroize;
 
 use super::{Reader, SealError};
 use crate::clock::day_of;
+use crate::keys::locked::Locked;
 use crate::keys::{AuthoritySecret, Key, authority_key_material, lp, segment_commitment};
 use crate::register::AuthorityKey;
 
@@ -140,7 +141,8 @@ impl OpenSegment {
 /// An authority's private key, ready to open segments.
 pub struct AuthorityPrivateKey {
     id: String,
-    secret: <X25519HkdfSha256 as Kem>::PrivateKey,
+    /// In locked memory; wipes itself.
+    secret: Locked<<X25519HkdfSha256 as Kem>::PrivateKey>,
     public: Vec<u8>,
 }
 
@@ -148,7 +150,7 @@ impl AuthorityPrivateKey {
     /// Derives the key pair (RFC 9180, section 7.1.3) from the authority's scalar and the key's id.
     pub fn derive(secret: &AuthoritySecret, key_id: &str) -> Self {
         let (secret, public) = X25519HkdfSha256::derive_keypair(authority_key_material(secret, key_id).expose());
-        Self { id: key_id.to_owned(), secret, public: public.to_bytes().to_vec() }
+        Self { id: key_id.to_owned(), secret: Locked::new(secret), public: public.to_bytes().to_vec() }
     }
 
     /// The key's id, as the register has it.

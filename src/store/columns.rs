@@ -7,6 +7,13 @@
 pub(super) enum Column {
     /// sector number ‖ epoch ‖ sequence (u32be, u32be, u64be) → sealed chunk
     Chunk,
+    /// sector number ‖ epoch ‖ place (u32be, u32be, u8) ‖ tag (16) → sequence of the chunk (u32be): index entries that the
+    /// memory had no room for; made anew from the chunks where it is lost
+    Index,
+    /// sector number ‖ epoch ‖ place → version of the key that made place and tags (u32be) ‖ check of that key (8) ‖
+    /// sequence (u32be) ‖ entries (u64be): of the chunks below that sequence, all entries of that place lie in `Index`, and so
+    /// many they are
+    IndexMark,
     /// segment id (16) → segment record
     Segment,
     /// audit entry index (u64be) → entry (canonical JSON)
@@ -38,8 +45,10 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) const ALL: [Column; 15] = [
+    pub(super) const ALL: [Column; 17] = [
         Column::Chunk,
+        Column::Index,
+        Column::IndexMark,
         Column::Segment,
         Column::Audit,
         Column::AuditSalt,
@@ -59,6 +68,8 @@ impl Column {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Column::Chunk => "chunk",
+            Column::Index => "index",
+            Column::IndexMark => "index-mark",
             Column::Segment => "segment",
             Column::Audit => "audit",
             Column::AuditSalt => "audit-salt",

@@ -4,8 +4,16 @@
 //! 256 open-addressing tables; a slot's home is monotone in the pseudonym, so that growing a table is one sequential sweep
 //! by a quarter and never doubles the whole.
 
-use std::collections::HashMap;
-use std::sync::{Arc, RwLock, RwLockReadGuard};
+mod below;
+mod bound;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::{Store, StoreError};
+use below::Below;
+pub use below::Veil;
+use bound::Bound;
 
 /// Which partition: sector number and epoch.
 pub type PartitionId = (u32, u32);
@@ -13,22 +21,73 @@ pub type PartitionId = (u32, u32);
 /// Slots a table starts with.
 const INITIAL: usize = 16;
 /// Grow beyond this fill (in 1/100).
-const MAX_FILL: usize = 80;
+const MAX_FILL: usize = 75;
+/// Most slots behind the last home.
+const MOST_ROOM: usize = 64;
 const EMPTY: [u8; 16] = [0; 16];
 
+/// So many insertions ahead a slot is worth fetching: far enough to hide the memory's latency, near enough to stay cached.
+pub const AHEAD: usize = 16;
+
 /// All partitions.
-#[derive(Default)]
 pub struct Index {
     partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
+    veil: Option<Arc<dyn Veil>>,
+    bound: Bound,
+}
+
+/// Without a bound.
+impl Default for Index {
+    fn default() -> Self {
+        Self { partitions: RwLock::default(), veil: None, bound: Bound::new(u64::MAX) }
+    }
 }
 
 impl Index {
+    /// An index whose tables take `bytes`: what is more goes to the store, behind the `veil`. It knows what lies there
+    /// already; what lies there under another key is forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not say what lies there.
+    pub fn open(store: &Store, veil: Arc<dyn Veil>, bytes: u64) -> Result<Self, StoreError> {
+        let index = Self { partitions: RwLock::default(), veil: Some(veil.clone()), bound: Bound::new(bytes) };
+        let mut partitions: BTreeMap<PartitionId, Vec<_>> = BTreeMap::new();
+        for (id, place, under, mark) in store.marks()? {
+            partitions.entry(id).or_default().push((under, place, mark));
+        }
+        for (id, marks) in partitions {
+            let made = below::made(&*veil, id);
+            if marks.iter().any(|(under, ..)| under.version == made.version && under.check != made.check) {
+                return Err(StoreError::Veil(made.version));
+            }
+            match marks.iter().all(|(under, ..)| *under == made) {
+                true => {
+                    let marks: Vec<_> = marks.into_iter().map(|(_, place, mark)| (place, mark)).collect();
+                    index.partition(id).1.load(&marks);
+                }
+                false => store.forget_moved(id)?,
+            }
+        }
+        Ok(index)
+    }
+
     /// The partition of a sector's epoch; made when it is not there yet.
     pub fn partition(&self, id: PartitionId) -> Arc<Partition> {
         if let Some(found) = self.partitions.read().expect("no panic under this lock").get(&id) {
             return found.clone();
         }
-        self.partitions.write().expect("no panic under this lock").entry(id).or_default().clone()
+        self.partitions
+            .write()
+            .expect("no panic under this lock")
+            .entry(id)
+            .or_insert_with(|| Arc::new(Partition::new(id, self.veil.clone())))
+            .clone()
+    }
+
+    /// All partitions there are.
+    pub fn partitions(&self) -> Vec<(PartitionId, Arc<Partition>)> {
+        let partitions = self.partitions.read().expect("no panic under this lock");
+        partitions.iter().map(|(id, partition)| (*id, partition.clone())).collect()
     }
 
     /// Mappings that the index knows, over all partitions.
@@ -41,129 +100,191 @@ impl Index {
         self.len() == 0
     }
 
+    /// How many of them lie in the store and not in memory.
+    pub fn moved(&self) -> u64 {
+        self.partitions.read().expect("no panic under this lock").values().map(|p| p.1.moved()).sum()
+    }
+
     /// Bytes that its tables take.
     pub fn bytes(&self) -> u64 {
         self.partitions.read().expect("no panic under this lock").values().map(|p| p.bytes()).sum()
     }
 }
 
-/// The index of one sector's epoch.
-pub struct Partition(RwLock<Vec<Table>>);
+/// The index of one sector's epoch: tables, and what lies below them.
+pub struct Partition(RwLock<Tables>, Below);
+
+/// One table for each first byte.
+struct Tables {
+    tables: Vec<Table>,
+    /// Entries of each. Apart, because each insertion changes it: look-ups on other cores would wait for the cache line.
+    used: Vec<usize>,
+}
+
+impl Tables {
+    #[inline]
+    fn of(&self, pseudonym: &[u8; 16]) -> &Table {
+        &self.tables[pseudonym[0] as usize]
+    }
+
+    fn insert(&mut self, pseudonym: &[u8; 16], chunk: u32) -> bool {
+        let (table, used) = (&mut self.tables[pseudonym[0] as usize], &mut self.used[pseudonym[0] as usize]);
+        if (*used + 1) * 100 > table.homes * MAX_FILL {
+            table.grow();
+        }
+        let new = table.insert(pseudonym, chunk);
+        *used += usize::from(new);
+        new
+    }
+}
 
 impl Default for Partition {
     fn default() -> Self {
-        Self(RwLock::new((0..256).map(|_| Table::default()).collect()))
+        Self::new((0, 0), None)
     }
 }
 
 impl Partition {
+    fn new(id: PartitionId, veil: Option<Arc<dyn Veil>>) -> Self {
+        let tables = (0..256).map(|_| Table::default()).collect();
+        Self(RwLock::new(Tables { tables, used: vec![0; 256] }), Below::new(id, veil))
+    }
+
     /// A view for many look-ups under one lock.
     pub fn read(&self) -> View<'_> {
         View(self.0.read().expect("no panic under this lock"))
     }
 
-    /// Inserts what `pairs` hands out, in order, and tells each time whether the pseudonym was new.
-    pub fn insert_all<'a>(&self, mut each: impl FnMut(&mut dyn FnMut(&'a [u8; 16], u32) -> bool)) {
-        let mut tables = self.0.write().expect("no panic under this lock");
-        each(&mut |pseudonym, chunk| tables[pseudonym[0] as usize].insert(pseudonym, chunk));
+    /// A view for many insertions under one lock.
+    pub fn write(&self) -> Insertions<'_> {
+        Insertions(self.0.write().expect("no panic under this lock"))
     }
 
     fn len(&self) -> u64 {
-        self.0
-            .read()
-            .expect("no panic under this lock")
-            .iter()
-            .map(|t| t.used as u64 + u64::from(t.zero.is_some()))
-            .sum()
+        // Both at once: entries move between them.
+        let tables = self.0.read().expect("no panic under this lock");
+        tables.used.iter().map(|used| *used as u64).sum::<u64>() + self.1.len()
     }
 
     fn bytes(&self) -> u64 {
-        let slots: usize = self.0.read().expect("no panic under this lock").iter().map(|t| t.keys.capacity()).sum();
-        slots as u64 * 20
+        let tables = self.0.read().expect("no panic under this lock");
+        tables.tables.iter().map(Table::bytes).sum::<u64>() + self.1.frozen_bytes()
     }
 }
 
 /// A read-locked partition.
-pub struct View<'a>(RwLockReadGuard<'a, Vec<Table>>);
+pub struct View<'a>(RwLockReadGuard<'a, Tables>);
 
 impl View<'_> {
-    /// The chunk that holds the pseudonym's mapping.
+    /// The chunk that holds the pseudonym's mapping, where the tables have it; see [`Partition::locate`].
     pub fn get(&self, pseudonym: &[u8; 16]) -> Option<u32> {
-        self.0[pseudonym[0] as usize].get(pseudonym)
+        self.0.of(pseudonym).get(pseudonym)
     }
 
-    /// Whether the pseudonym's mapping is stored.
+    /// Whether the tables have the pseudonym; see [`Partition::has_below`].
     pub fn contains(&self, pseudonym: &[u8; 16]) -> bool {
-        self.0[pseudonym[0] as usize].position(pseudonym).is_some()
+        self.0.of(pseudonym).contains(pseudonym)
     }
 
     /// Starts fetching the pseudonym's slot into the cache, so that a later look-up need not wait for memory.
     #[inline]
     pub fn prefetch(&self, pseudonym: &[u8; 16]) {
-        self.0[pseudonym[0] as usize].prefetch(pseudonym);
+        self.0.of(pseudonym).prefetch(pseudonym);
     }
 }
 
-/// Open addressing with linear probing. Keys and values apart: the everyday question needs only the keys.
+/// A write-locked partition.
+pub struct Insertions<'a>(RwLockWriteGuard<'a, Tables>);
+
+impl Insertions<'_> {
+    /// Enters a pseudonym unless it is there; whether it was entered.
+    pub fn insert(&mut self, pseudonym: &[u8; 16], chunk: u32) -> bool {
+        self.0.insert(pseudonym, chunk)
+    }
+
+    /// Starts fetching the slot that an insertion will need; see [`AHEAD`].
+    #[inline]
+    pub fn prefetch(&self, pseudonym: &[u8; 16]) {
+        self.0.of(pseudonym).prefetch_to_insert(pseudonym);
+    }
+}
+
+/// Open addressing with linear probing, kept sorted: homes are monotone in the pseudonym, so that all keys stand in order and
+/// a look-up ends at the first key that is not smaller. Nothing wraps around: behind the last home there is room for what it
+/// pushes out. Keys and values apart: the everyday question needs only the keys.
 #[derive(Default)]
 struct Table {
     keys: Vec<[u8; 16]>,
     values: Vec<u32>,
-    used: usize,
+    /// Slots that are somebody's home.
+    homes: usize,
     /// The value of the all-zero pseudonym, which as a key means an empty slot.
     zero: Option<u32>,
 }
 
 impl Table {
-    /// Home slot: monotone in bytes 1..9 (byte 0 chose the table), so that a sweep in slot order meets keys in nearly
-    /// sorted order.
+    /// A table with so many homes and nothing in it.
+    fn with_homes(homes: usize) -> Self {
+        let slots = homes + (homes / 4).min(MOST_ROOM);
+        Self { keys: vec![EMPTY; slots], values: vec![0; slots], homes, zero: None }
+    }
+
+    /// Home slot: monotone in bytes 1..9 (byte 0 chose the table).
     #[inline]
     fn home(&self, key: &[u8; 16]) -> usize {
         let hash = u64::from_be_bytes(key[1..9].try_into().expect("8 of 16"));
-        ((u128::from(hash) * self.keys.len() as u128) >> 64) as usize
+        ((u128::from(hash) * self.homes as u128) >> 64) as usize
     }
 
     #[inline]
     fn prefetch(&self, key: &[u8; 16]) {
-        #[cfg(target_arch = "x86_64")]
-        if !self.keys.is_empty() {
-            let slot = &raw const self.keys[self.home(key)];
-            // SAFETY: a prefetch reads nothing architecturally; the address is that of an element that exists.
-            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(slot.cast()) };
+        if self.homes > 0 {
+            prefetch(&raw const self.keys[self.home(key)]);
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = key;
     }
 
-    /// Slot of a key that is there (never of the zero key; see `get`).
     #[inline]
-    fn position(&self, key: &[u8; 16]) -> Option<usize> {
-        if *key == EMPTY {
-            return self.zero.map(|_| usize::MAX);
+    fn prefetch_to_insert(&self, key: &[u8; 16]) {
+        if self.homes > 0 {
+            let home = self.home(key);
+            let keys = &raw const self.keys[home];
+            prefetch_to_write(keys);
+            // What stands behind it is moved, up to the next free slot.
+            prefetch_to_write(keys.wrapping_add(4));
+            prefetch_to_write(&raw const self.values[home]);
         }
-        if self.keys.is_empty() {
-            return None;
-        }
+    }
+
+    /// The slot of a key (never of the zero key; see `get`), or where it would have to stand.
+    #[inline]
+    fn search(&self, key: &[u8; 16]) -> Result<usize, usize> {
+        let wanted = number(key);
         let mut slot = self.home(key);
-        loop {
-            let found = &self.keys[slot];
-            if found == key {
-                return Some(slot);
+        for found in &self.keys[slot..] {
+            let found = number(found);
+            if found == wanted {
+                return Ok(slot);
             }
-            if *found == EMPTY {
-                return None;
+            if found > wanted || found == 0 {
+                break;
             }
             slot += 1;
-            if slot == self.keys.len() {
-                slot = 0;
-            }
+        }
+        Err(slot)
+    }
+
+    #[inline]
+    fn contains(&self, key: &[u8; 16]) -> bool {
+        match *key == EMPTY {
+            true => self.zero.is_some(),
+            false => self.search(key).is_ok(),
         }
     }
 
     fn get(&self, key: &[u8; 16]) -> Option<u32> {
-        match self.position(key)? {
-            usize::MAX => self.zero,
-            slot => Some(self.values[slot]),
+        match *key == EMPTY {
+            true => self.zero,
+            false => self.search(key).ok().map(|slot| self.values[slot]),
         }
     }
 
@@ -172,48 +293,73 @@ impl Table {
         if *key == EMPTY {
             return self.zero.is_none() && self.zero.replace(value).is_none();
         }
-        if (self.used + 1) * 100 > self.keys.len() * MAX_FILL {
+        loop {
+            let Err(slot) = self.search(key) else { return false };
+            if let Some(free) = self.keys[slot..].iter().position(|found| *found == EMPTY) {
+                self.keys.copy_within(slot..slot + free, slot + 1);
+                self.values.copy_within(slot..slot + free, slot + 1);
+                self.keys[slot] = *key;
+                self.values[slot] = value;
+                return true;
+            }
+            // No room behind the last homes.
             self.grow();
         }
-        let mut slot = self.home(key);
-        loop {
-            let found = &self.keys[slot];
-            if found == key {
-                return false;
-            }
-            if *found == EMPTY {
-                break;
-            }
-            slot += 1;
-            if slot == self.keys.len() {
-                slot = 0;
-            }
-        }
-        self.keys[slot] = *key;
-        self.values[slot] = value;
-        self.used += 1;
-        true
     }
 
     fn grow(&mut self) {
-        let capacity = (self.keys.len() + self.keys.len() / 4).max(INITIAL);
-        let old = std::mem::take(self);
-        self.zero = old.zero;
-        self.keys = vec![EMPTY; capacity];
-        self.values = vec![0; capacity];
-        for (key, value) in old.keys.iter().zip(&old.values).filter(|(key, _)| **key != EMPTY) {
-            let mut slot = self.home(key);
-            while self.keys[slot] != EMPTY {
-                slot += 1;
-                if slot == capacity {
-                    slot = 0;
-                }
+        let mut homes = self.homes;
+        loop {
+            homes = (homes + homes / 4).max(INITIAL);
+            if let Some(grown) = self.spread_over(homes) {
+                *self = grown;
+                return;
             }
-            self.keys[slot] = *key;
-            self.values[slot] = *value;
         }
-        self.used = old.used;
     }
+
+    /// The same entries in a table with more homes; `None` when the room behind the last ones does not do.
+    fn spread_over(&self, homes: usize) -> Option<Self> {
+        let mut grown = Self { zero: self.zero, ..Self::with_homes(homes) };
+        let mut free = 0;
+        for (key, value) in self.keys.iter().zip(&self.values).filter(|(key, _)| **key != EMPTY) {
+            let slot = grown.home(key).max(free);
+            *grown.keys.get_mut(slot)? = *key;
+            grown.values[slot] = *value;
+            free = slot + 1;
+        }
+        Some(grown)
+    }
+}
+
+/// A key as a number: in the same order as its bytes.
+#[inline]
+fn number(key: &[u8; 16]) -> u128 {
+    u128::from_be_bytes(*key)
+}
+
+/// Starts fetching the cache line of `slot`.
+#[inline]
+fn prefetch<T>(slot: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing architecturally, and faults on no address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(slot.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = slot;
+}
+
+/// The same, and takes the line from other cores.
+#[inline]
+fn prefetch_to_write<T>(slot: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(slot.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = slot;
 }
 
 #[cfg(test)]
@@ -223,9 +369,7 @@ mod tests {
     use std::collections::HashMap;
 
     fn insert(partition: &Partition, key: [u8; 16], value: u32) -> bool {
-        let mut new = false;
-        partition.insert_all(|insert| new = insert(&key, value));
-        new
+        partition.write().insert(&key, value)
     }
 
     proptest! {

@@ -1,6 +1,5 @@
 //! The log as it is written: year after year, over restarts, from a store of an older version, and after a restore.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -14,6 +13,7 @@ use cloison::audit::verify::{self, Report, Trusted, Wanted};
 use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
 use cloison::commit::Committer;
+use cloison::commit::small::SmallChunks;
 use cloison::store::index::Index;
 use cloison::store::{Batch, Shard, Store};
 use jiff::Timestamp;
@@ -54,7 +54,7 @@ fn open_with(
         appender,
         Arc::new(Index::default()),
         None,
-        HashMap::new(),
+        SmallChunks::default(),
         clock.clone(),
         Box::new(move |error| match poisoned.lock().unwrap().take() {
             Some(sender) => sender.send(error.to_string()).unwrap(),

@@ -171,7 +171,7 @@ fn the_description_is_valid_and_true() {
     valid(&officers);
     let paths = |api: &Value| api["paths"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(paths(&data), ["/v1/releases", "/v1/sectors/{sector}/epochs", "/v1/sectors/{sector}/pseudonyms"]);
-    assert_eq!(paths(&officers), ["/v1/reidentifications"]);
+    assert_eq!(paths(&officers), ["/v1/drills", "/v1/reidentifications", "/v1/seal", "/v1/shares"]);
 
     let check = |api: &Value, path: &str, method: &str, status: &str, answer: &Value| {
         let content = &api["paths"][path][method]["responses"][status]["content"];

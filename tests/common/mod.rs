@@ -78,11 +78,13 @@ pub struct Setup {
     pub log: &'static str,
     /// Whether both programs are started.
     pub start: bool,
+    /// How many of how many custodians unseal the authority's key; `None`: it is a file.
+    pub custodians: Option<(usize, usize)>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { register: Box::new(|text| text), log: "trace", start: true }
+        Self { register: Box::new(|text| text), log: "trace", start: true, custodians: None }
     }
 }
 
@@ -99,6 +101,8 @@ pub struct World {
     officers: u16,
     node_health: u16,
     log: &'static str,
+    /// What every process finds in its environment beside what this one has.
+    pub env: Vec<(String, String)>,
 }
 
 impl World {
@@ -128,6 +132,7 @@ impl World {
             node: Place::new(Vec::new(), [node_data, officers, node_health]),
             years: 1,
             example: false,
+            custodians: setup.custodians,
         };
         make(&dir, &plan).unwrap();
         fs::create_dir(dir.join("logs")).unwrap();
@@ -142,6 +147,7 @@ impl World {
             officers,
             node_health,
             log: setup.log,
+            env: vec![],
         };
         let made = world.read("register.toml");
         let wanted = (setup.register)(made.clone());
@@ -246,7 +252,7 @@ impl World {
             Side::Vault => command.arg("serve"),
             Side::Node => command.args(["authority", "serve"]),
         };
-        command.arg("--config").arg(config).args(more).env("CLOISON_LOG", self.log);
+        command.arg("--config").arg(config).args(more).env("CLOISON_LOG", self.log).envs(self.env.iter().cloned());
         let process = Process::start(command, &self.log_file(side), (Ipv4Addr::LOCALHOST, health).into())?;
         *self.slot(side) = Some(process);
         Ok(())
@@ -316,6 +322,7 @@ impl World {
             .args(arguments)
             .current_dir(&self.dir)
             .env_remove("CLOISON_LOG")
+            .envs(self.env.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

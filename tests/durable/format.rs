@@ -23,7 +23,7 @@ use cloison::reidentify::release::release;
 use cloison::reidentify::{Asked, ReleaseRequest};
 use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::tokenize;
-use cloison::vault::{Vault, VaultSecrets};
+use cloison::vault::{Home, Vault, VaultSecrets};
 use data_encoding::HEXLOWER;
 use ed25519_dalek::{Signature, SigningKey};
 use hkdf::Hkdf;
@@ -75,8 +75,10 @@ fn write(path: &Path) -> Vec<u8> {
         segment: SigningKey::from_bytes(&[7; 32]),
         log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
     };
+    // No memory for the index: what it has goes to the disk at once.
+    let home = Home { store: path.to_owned(), index_memory: 0 };
     let clock = Arc::new(FixedClock::at(now()));
-    let open = Vault::open(path, fixed_register(), secrets, &[], clock, &|_, _| {}, Box::new(|_| {}));
+    let open = Vault::open(&home, fixed_register(), secrets, &[], clock, &|_| {}, Box::new(|_| {}));
     let vault = open.unwrap();
 
     let permit = access::tokenize(&vault, SpkiDigest([0x11; 32]), "health", "cnie", Some("billing")).unwrap();

@@ -19,7 +19,20 @@ fn moment(most: u64) -> Duration {
 
 #[test]
 fn killed_under_load() {
-    let mut world = quiet();
+    killed_in(quiet());
+}
+
+/// The same with so little memory that the index moves to the disk all the time.
+#[test]
+fn killed_under_load_with_little_memory() {
+    let mut world = World::with(Setup { log: "info", start: false, ..Setup::default() });
+    world.replace("vault.toml", "\n[secrets]", "\n[index]\nmemory-mib = 1\n\n[secrets]");
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    killed_in(world);
+}
+
+fn killed_in(mut world: World) {
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
     let rounds = if long() { 60 } else { 4 };
     for round in 0..rounds {

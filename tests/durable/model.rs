@@ -40,6 +40,8 @@ struct Request {
     previous: bool,
 }
 
+/// Bytes for the index: all in memory, nothing in memory, and little.
+const MEMORY: [u64; 3] = [u64::MAX, 0, 16 << 10];
 /// Stands for an identifier that no scheme takes.
 const NOBODY: u32 = u32::MAX;
 
@@ -220,8 +222,8 @@ fn check_store(world: &World, model: &Model) {
     assert_eq!((accepted, rejected), (model.accepted, model.rejected));
 }
 
-fn history(steps: &[Step]) {
-    let world = World::new();
+fn history(steps: &[Step], memory: u64) {
+    let world = World::bounded(memory);
     let mut model = Model { starts: 1, ..Model::default() };
     let mut vault = world.open();
     let node = world.node();
@@ -279,7 +281,7 @@ fn history(steps: &[Step]) {
 #[test]
 fn one_history_by_hand() {
     let request = |caller, persons: &[u32]| Request { caller, persons: persons.to_vec(), spelling: 0, previous: true };
-    history(&[
+    let steps = [
         Step::Together(vec![request(0, &[1, 1, 2]), request(1, &[2, 1]), request(0, &[1]), request(0, &[1])]),
         Step::Restart,
         Step::Together(vec![request(0, &[1, 3]), request(2, &[1]), request(3, &[1])]),
@@ -292,12 +294,14 @@ fn one_history_by_hand() {
         Step::Together(vec![request(0, &[5]), request(6, &[5, NOBODY])]),
         Step::Later(31 * 24 * 60),
         Step::Together(vec![request(0, &[1, 4]), request(6, &[5])]),
-    ]);
+    ];
+    MEMORY.into_iter().for_each(|memory| history(&steps, memory));
 }
 
 #[test]
 fn random_histories() {
     let cases = if long() { 400 } else { 24 };
     let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
-    proptest!(config, |(steps in prop::collection::vec(step(), 1..24))| history(&steps));
+    let memory = prop::sample::select(MEMORY.to_vec());
+    proptest!(config, |(steps in prop::collection::vec(step(), 1..24), memory in memory)| history(&steps, memory));
 }

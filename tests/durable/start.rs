@@ -8,7 +8,7 @@ use cloison::keys::{Key, StoreSecret};
 use cloison::reidentify::reveal::Item;
 use cloison::store::{Store, StoreError};
 use cloison::tokenize::Wish;
-use cloison::vault::{StartError, Vault};
+use cloison::vault::{Home, StartError, Vault};
 use rocksdb::{DB, Options};
 use std::sync::Arc;
 
@@ -143,7 +143,7 @@ fn a_failed_start_changes_nothing() {
     let mut newer = register();
     newer.version += 1;
     let clock = Arc::new(FixedClock::at(dawn()));
-    let failed = Vault::open(&world.store(), newer, secrets, &[], clock, &|_, _| {}, Box::new(|_| {}));
+    let failed = Vault::open(&Home::unbounded(&world.store()), newer, secrets, &[], clock, &|_| {}, Box::new(|_| {}));
     assert!(matches!(failed, Err(StartError::Chunk { .. })));
     assert!(before == everything(&world.store()), "nothing was changed in the store");
     // In particular the register that was in force may still be started with.
@@ -259,4 +259,22 @@ fn a_copy_answers_the_same() {
     assert_eq!(vault.index().len(), 600);
     assert_eq!(tokenize(&vault, CALLERS[0], &items).unwrap().pseudonyms, before);
     assert_eq!(vault.index().len(), 600);
+}
+
+/// A store whose write-ahead log was changed for a new one while the old one is still needed: what a vault of any size leaves
+/// behind. RocksDB once ended the process over it.
+#[test]
+fn after_the_log_has_turned_over() {
+    let world = World::new();
+    let vault = world.open();
+    // More than the chunks' write buffer (64 MiB).
+    for first in (0..1_200_000u32).step_by(100_000) {
+        let items: Vec<_> = (first..first + 100_000).map(card).collect();
+        tokenize(&vault, CALLERS[0], &items).unwrap();
+    }
+    drop(vault);
+    let logs = fs::read_dir(world.store()).unwrap().flatten();
+    let logs = logs.filter(|entry| entry.path().extension().is_some_and(|end| end == "log")).count();
+    assert!(logs > 1, "{logs} write-ahead logs");
+    assert_eq!(world.open().index().len(), 1_200_000);
 }

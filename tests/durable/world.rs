@@ -16,7 +16,7 @@ use cloison::config::{NodeConfig, VaultConfig};
 use cloison::epoch::{self, EpochView};
 use cloison::jws;
 use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
-use cloison::keys::shelf::{SecretFolder, read_versions};
+use cloison::keys::shelf::{SectorShelf, read_versions};
 use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreKey, StoreSecret};
 use cloison::node::{Node, NodeParts};
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
@@ -28,7 +28,7 @@ use cloison::seal::chunk::ChunkCipher;
 use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::store::StoreError;
 use cloison::tokenize::{self, Answer, Wish};
-use cloison::vault::{StartError, Vault, VaultSecrets};
+use cloison::vault::{Home, StartError, Vault, VaultSecrets};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
@@ -156,13 +156,20 @@ pub fn deployment() -> &'static Path {
 pub struct World {
     pub home: TempDir,
     pub clock: Arc<FixedClock>,
+    /// Bytes of memory for the index.
+    pub memory: u64,
 }
 
 impl World {
     pub fn new() -> Self {
+        Self::bounded(u64::MAX)
+    }
+
+    /// With so much memory for the index.
+    pub fn bounded(memory: u64) -> Self {
         let home = tempfile::tempdir().unwrap();
         copy(&deployment().join("secrets/vault/sector"), &home.path().join("sector"));
-        Self { home, clock: Arc::new(FixedClock::at(dawn())) }
+        Self { home, clock: Arc::new(FixedClock::at(dawn())), memory }
     }
 
     /// The vault's store.
@@ -173,16 +180,16 @@ impl World {
     pub fn secrets(&self) -> VaultSecrets {
         let files = VaultConfig::load(&deployment().join("vault.toml")).unwrap().secrets;
         VaultSecrets {
-            identity: IdentitySecret(read_secret(&files.identity, SecretKind::Identity).unwrap()),
-            audit: AuditSecret(read_secret(&files.audit, SecretKind::Audit).unwrap()),
-            store: read_versions(&files.store, SecretKind::Store)
+            identity: IdentitySecret(read_secret(&files.identity.at, SecretKind::Identity).unwrap()),
+            audit: AuditSecret(read_secret(&files.audit.at, SecretKind::Audit).unwrap()),
+            store: read_versions(&files.store.at, SecretKind::Store)
                 .unwrap()
                 .into_iter()
                 .map(|(version, key)| (version, StoreSecret(key)))
                 .collect(),
-            sector: Box::new(SecretFolder(self.home.path().join("sector"))),
-            segment: read_signing_key(&files.segment).unwrap(),
-            log: LogParts::new(read_signing_key(&files.checkpoint).unwrap()),
+            sector: Box::new(SectorShelf::folder(self.home.path().join("sector"))),
+            segment: read_signing_key(&files.segment.at).unwrap(),
+            log: LogParts::new(read_signing_key(&files.checkpoint.at).unwrap()),
         }
     }
 
@@ -199,19 +206,23 @@ impl World {
         register: Register,
         poisoned: Box<dyn FnOnce(&StoreError) + Send>,
     ) -> Result<Vault, StartError> {
-        Vault::open(&self.store(), register, self.secrets(), &[], self.clock.clone(), &|_, _| {}, poisoned)
+        let home = Home { store: self.store(), index_memory: self.memory };
+        Vault::open(&home, register, self.secrets(), &[], self.clock.clone(), &|_| {}, poisoned)
     }
 
     pub fn node(&self) -> Node {
         let config = NodeConfig::load(&deployment().join("node.toml")).unwrap();
-        let scalar = read_secret(&config.keys[0].file, SecretKind::Authority).unwrap();
+        let cloison::config::KeyPlace::Own(deposit) = &config.keys[0].place else { panic!("the key is a file") };
+        let scalar = read_secret(&deposit.at, SecretKind::Authority).unwrap();
         let parts = NodeParts {
             register: register(),
             authority: id(AUTHORITY),
             keys: vec![AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY)],
+            shared: vec![],
+            times: Default::default(),
             segment_keys: config.segment_keys,
-            audit: AuditSecret(read_secret(&config.audit, SecretKind::Audit).unwrap()),
-            log: LogParts::new(read_signing_key(&config.checkpoint).unwrap()),
+            audit: AuditSecret(read_secret(&config.audit.at, SecretKind::Audit).unwrap()),
+            log: LogParts::new(read_signing_key(&config.checkpoint.at).unwrap()),
         };
         Node::open(&self.home.path().join("node"), parts, self.clock.clone(), Box::new(|error| panic!("{error}")))
             .unwrap_or_else(|error| panic!("{error}"))

@@ -1,6 +1,5 @@
 //! `cloison audit resume`: after a restore that lost entries.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +11,9 @@ use crate::audit::second::SecondPlace;
 use crate::cli::{Error, check, print, print_json, read_text};
 use crate::clock::{Clock as _, SystemClock};
 use crate::commit::Committer;
+use crate::commit::small::SmallChunks;
 use crate::config::{NodeConfig, VaultConfig};
-use crate::keys::file::read_signing_key;
+use crate::keys::custody::{Deposit, Keyring};
 use crate::store::Store;
 use crate::store::index::Index;
 
@@ -42,7 +42,8 @@ pub struct Args {
 struct Place {
     store: PathBuf,
     owner: String,
-    key: PathBuf,
+    key: Deposit,
+    keyring: Keyring,
     second: Option<PathBuf>,
 }
 
@@ -62,7 +63,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     let store = Arc::new(Store::open(&place.store, &place.owner).map_err(|error| failed(&error))?);
     let open = |resume| {
-        let key = read_signing_key(&place.key).map_err(|error| failed(&error))?;
+        let key = place.keyring.read_signing_key(&place.key).map_err(|error| failed(&error))?;
         let parts = LogParts { second: Some(SecondPlace::new(second.clone())), resume, ..LogParts::new(key) };
         Ok(Log::open(store.clone(), &place.owner, parts, SystemClock.now()))
     };
@@ -81,7 +82,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let clock = Arc::new(SystemClock);
     let poisoned = Box::new(|error: &crate::store::StoreError| tracing::error!(%error, "the entry cannot be written"));
     let index = Arc::new(Index::default());
-    let writer = Committer::start(store.clone(), appender, index, None, HashMap::new(), clock, poisoned);
+    let writer = Committer::start(store.clone(), appender, index, None, SmallChunks::default(), clock, poisoned);
     // The writer has the entry to write before anything else.
     let writer = writer.map_err(|error| failed(&error))?;
     let started = Instant::now();
@@ -113,12 +114,14 @@ fn place(args: &Args) -> Result<Place, Error> {
         true => {
             let config = NodeConfig::load(&args.config).map_err(|error| Error::new(error, hint))?;
             let owner = format!("{}/node/{}", config.deployment, config.authority);
-            Ok(Place { store: config.store, owner, key: config.checkpoint, second: config.log.second })
+            let keyring = config.openers.keyring();
+            Ok(Place { store: config.store, owner, key: config.checkpoint, keyring, second: config.log.second })
         }
         false => {
             let config = VaultConfig::load(&args.config).map_err(|error| Error::new(error, hint))?;
             let owner = format!("{}/vault", config.deployment);
-            Ok(Place { store: config.store, owner, key: config.secrets.checkpoint, second: config.log.second })
+            let keyring = config.openers.keyring();
+            Ok(Place { store: config.store, owner, key: config.secrets.checkpoint, keyring, second: config.log.second })
         }
     }
 }

@@ -61,6 +61,7 @@ pub fn make(folder: &Path) -> Result<SocketAddr, Error> {
         node: Place::new(Vec::new(), [node_data, node_control, node_health]),
         years: 1,
         example: false,
+        custodians: None,
     };
     crate::cli::init::make(folder, &plan)?;
     let logs = folder.join("logs");

@@ -51,6 +51,7 @@ impl Demo {
             node: Place::new(Vec::new(), [node_data, node_control, node_health]),
             years: 1,
             example: false,
+            custodians: None,
         };
         let made = make(stage.folder(), &plan)?;
         let folder = stage.folder();

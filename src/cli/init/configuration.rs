@@ -37,6 +37,9 @@ client-ca = "tls/ca.pem"
 [store]
 path = "data/vault"
 
+# [index]                       # memory for the index of mappings; without this, half of what there is
+# memory-mib = 4096
+
 [secrets]                       # each 0600; keep copies apart from copies of the store
 identity = "secrets/vault/identity.secret"
 audit = "secrets/vault/audit.secret"
@@ -97,7 +100,7 @@ key = "secrets/tls/node.key"
 
 [[key]]                         # opens what was sealed to it
 id = {AUTHORITY_KEY:?}
-file = "secrets/authority/{AUTHORITY_KEY}.secret"
+{key}
 
 [[segment-key]]                 # the vault's signature on every segment
 public = {segment:?}
@@ -112,5 +115,10 @@ commission = {COMMISSION:?}
         control = plan.node.control(),
         health = plan.node.health(),
         vault = plan.vault.url(plan.vault.control),
+        key = match plan.custodians {
+            None => format!("file = \"secrets/authority/{AUTHORITY_KEY}.secret\""),
+            Some(_) =>
+                format!("custody = \"shares\"              # its custodians unseal it\nfile = \"{AUTHORITY_KEY}.set\""),
+        },
     )
 }

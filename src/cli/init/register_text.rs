@@ -294,6 +294,8 @@ pub struct Publics<'a> {
     pub approvers: Vec<String>,
     /// The authority's HPKE public key, hex.
     pub authority_key: String,
+    /// Ids and certificate keys of those who hold shares of it.
+    pub custodians: Vec<(String, [u8; 32])>,
 }
 
 /// Writes `register.toml`. UUIDs of the sectors are drawn here.
@@ -367,6 +369,10 @@ pub fn write(facts: &Facts, publics: &Publics<'_>) -> String {
     }
     line!("\n[[authority.officer]]\nid = {OFFICER:?}\nname = \"Officer of the court\"");
     line!("key = {:?}\ncertificate = \"{}\"", publics.officer_key, hex(&publics.officer_certificate));
+    for (id, certificate) in &publics.custodians {
+        line!("\n[[authority.custodian]]\nid = {id:?}\nname = \"Holder of a share, to be named\"");
+        line!("certificate = \"{}\"", hex(certificate));
+    }
     out
 }
 

@@ -82,6 +82,9 @@ fn authority(authority: &Authority) -> Value {
             "id": officer.id, "name": officer.name, "key": HEXLOWER.encode(officer.key.as_bytes()),
             "certificate": hex(&officer.certificate),
         })).collect::<Vec<_>>(),
+        "custodians": authority.custodians.values().map(|custodian| json!({
+            "id": custodian.id, "name": custodian.name, "certificate": hex(&custodian.certificate),
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -245,5 +248,8 @@ fn one_authority(page: &mut String, authority: &Authority) {
     }
     for officer in authority.officers.values() {
         line(page, 6, &format!("officer {}: {}", officer.id, officer.name));
+    }
+    for custodian in authority.custodians.values() {
+        line(page, 6, &format!("custodian {}: {}", custodian.id, custodian.name));
     }
 }

@@ -1,0 +1,81 @@
+//! `cloison authority`: the authority's own process, its key, and the shares of its custodians.
+
+mod keygen;
+mod shares;
+
+use super::{Error, print, print_json, serve};
+use crate::cli::remote::{self, ClientFile};
+use crate::unseal::Status;
+
+/// The authority's own process, and its key
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Run the authority node: opens mappings that the vault releases under an order
+    Serve(serve::NodeArgs),
+    /// Make a private key for the authority, split between custodians: it exists in their shares and nowhere else
+    Keygen(keygen::Args),
+    /// Bring a custodian's share to the node; with the last one needed, the node opens
+    Unseal(shares::Unseal),
+    /// Prove that shares make the key that the register states, and unseal nothing
+    Drill(shares::Drill),
+    /// The panic button: the node wipes its keys, at once
+    #[command(after_long_help = "Example:\n  cloison authority seal --client clients/officer.toml\n\n\
+        Any custodian and any officer may. What runs is finished first (milliseconds); after it nothing opens until \
+        enough custodians have brought their shares again. A key that is not in shares comes back by a restart.")]
+    Seal(Plain),
+    /// Whether the node is sealed, and how many shares were brought
+    #[command(after_long_help = "Example:\n  cloison authority status --client clients/custodian-1.toml")]
+    Status(Plain),
+}
+
+/// Where to ask, and how to show it.
+#[derive(clap::Args)]
+pub struct Plain {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever keeps it from being done.
+pub fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Serve(args) => serve::run_node(args),
+        Command::Keygen(args) => keygen::run(&args),
+        Command::Unseal(args) => shares::unseal(&args),
+        Command::Drill(args) => shares::drill(&args),
+        Command::Seal(args) => {
+            let sealed = args.client.open()?.post_json("/v1/seal", &serde_json::json!({}));
+            show(&args, &sealed.map_err(|error| remote::failed(&error))?)
+        }
+        Command::Status(args) => {
+            let status = args.client.open()?.get_json("/v1/seal");
+            show(&args, &status.map_err(|error| remote::failed(&error))?)
+        }
+    }
+}
+
+fn show(args: &Plain, status: &Status) -> Result<(), Error> {
+    if args.json {
+        return print_json(status);
+    }
+    let mut text = format!("{:<24} {:<9} {:<8} CUSTODIANS", "KEY", "STATE", "SHARES");
+    for key in &status.keys {
+        let state = if key.sealed { "sealed" } else { "open" };
+        let shares = match (key.shares, key.threshold) {
+            (Some(shares), Some(threshold)) => format!("{shares} of {threshold}"),
+            _ => "-".to_owned(),
+        };
+        let custodians = if key.custodians.is_empty() { "-".to_owned() } else { key.custodians.join(", ") };
+        text += &format!("\n{:<24} {state:<9} {shares:<8} {custodians}", key.id);
+    }
+    let Status { idle_seconds, forget_seconds, .. } = status;
+    text += &format!(
+        "\nKeys in shares are sealed after {idle_seconds} s without use, shares forgotten after {forget_seconds} s."
+    );
+    print(text)
+}

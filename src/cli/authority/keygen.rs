@@ -1,0 +1,107 @@
+//! `cloison authority keygen`: a key that exists in its custodians' shares and nowhere else.
+
+use std::path::PathBuf;
+
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+
+use crate::cli::custodians::Custodians;
+use crate::cli::{Error, print, print_json};
+use crate::keys::file::SecretKind;
+use crate::keys::shares::split;
+use crate::keys::{AuthoritySecret, Key, memory};
+use crate::register::Id;
+use crate::seal::segment::AuthorityPrivateKey;
+
+/// Make a private key for the authority, split between custodians: it exists in their shares and nowhere else
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison authority keygen --id court-2027 --threshold 3 --shares 5 --out court-2027\n  \
+    cloison authority keygen --id court-2027 --threshold 2 --custodian amina=age1… --custodian brahim=age1… \
+    --custodian driss --out court-2027\n\n\
+    Best on a machine without a network, by all custodians together. Each takes his own file and nobody takes two. The set \
+    (*.set) is public: it lies at the node, which checks each share against it.")]
+pub struct Args {
+    /// The new key's id in the register
+    #[arg(long, value_name = "ID", value_parser = id)]
+    id: Id,
+    #[command(flatten)]
+    custodians: Custodians,
+    /// Print what was made as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn id(text: &str) -> Result<Id, String> {
+    Id::parse(text).ok_or_else(|| "an id is 1 to 64 of a-z, 0-9 and '-'".to_owned())
+}
+
+/// What was made; nothing in it is secret.
+#[derive(Serialize)]
+struct Made {
+    id: Id,
+    public: String,
+    set: PathBuf,
+    digest: String,
+    threshold: usize,
+    shares: Vec<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there can be no such shares, a passphrase is missing, or the folder is not new.
+pub fn run(args: &Args) -> Result<(), Error> {
+    memory::protect(true);
+    let made = make(args)?;
+    if args.json {
+        return print_json(&made);
+    }
+    let Made { id, public, set, digest, threshold, shares } = &made;
+    print(format_args!(
+        "The key {id} is split into {count} shares, {threshold} of which recover it; it exists nowhere else.\n\
+         \n\
+         Shares, each to its custodian alone:\n  {files}\n\
+         \n\
+         In the register, signed anew, the key and its custodians' certificates:\n\
+         \x20 [[authority.key]]\n  id = \"{id}\"\n  suite = 1\n  public = \"{public}\"\n\
+         \x20 [[authority.custodian]]                  # one for each custodian\n  id = \"…\"\n  name = \"…\"\n  certificate = \"…\"\n\
+         \n\
+         In node.toml, with {set} at the node (its digest: {digest}):\n\
+         \x20 [[key]]\n  id = \"{id}\"\n  custody = \"shares\"\n  file = \"{id}.set\"\n\
+         \n\
+         Next: cloison authority drill, with {threshold} shares, before anything is sealed to this key.",
+        count = shares.len(),
+        set = set.display(),
+        files = shares.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join("\n  "),
+    ))
+}
+
+fn make(args: &Args) -> Result<Made, Error> {
+    let scalar = AuthoritySecret(Key::random());
+    let public = AuthorityPrivateKey::derive(&scalar, args.id.as_str()).public().to_vec();
+    let (set, mut files) = args.custodians.split(args.id.as_str(), |custodians, threshold| {
+        let secrets = [(SecretKind::Authority, args.id.to_string(), public.clone(), &scalar.0)];
+        let (set, shares) = split(&secrets, custodians, threshold).map_err(unsplit)?;
+        // Before anybody relies on them: any `threshold` of the shares make this key; the last ones are as good as others.
+        let last: Vec<_> = shares[shares.len() - threshold..].iter().collect();
+        let recovered = set.recover(&last).map_err(unsplit)?.pop().map(AuthoritySecret);
+        match recovered.map(|scalar| AuthorityPrivateKey::derive(&scalar, args.id.as_str())) {
+            Some(key) if key.public() == public => Ok((set, shares)),
+            _ => Err(Error::new("the new shares do not recover the key", "report this as a fault of cloison")),
+        }
+    })?;
+    let shares = files.split_off(1);
+    Ok(Made {
+        id: args.id.clone(),
+        public: HEXLOWER.encode(&public),
+        set: files.remove(0),
+        digest: HEXLOWER.encode(&set.digest()),
+        threshold: set.threshold,
+        shares,
+    })
+}
+
+fn unsplit(error: crate::keys::shares::ShareError) -> Error {
+    Error::usage(error, "choose --threshold and custodians anew")
+}

@@ -1,0 +1,151 @@
+//! `cloison authority unseal` and `drill`: a custodian brings his share to the node; or all of them try theirs by themselves.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::custodians::Opening;
+use crate::cli::remote::{self, ClientFile};
+use crate::cli::serve::{open_register, read_set};
+use crate::cli::{Error, print, print_json};
+use crate::config::{KeyPlace, NodeConfig};
+use crate::keys::file::SecretKind;
+use crate::keys::shares::{ShareError, ShareText};
+use crate::keys::{AuthoritySecret, memory};
+use crate::seal::segment::AuthorityPrivateKey;
+use crate::unseal::Progress;
+
+/// Bring a custodian's share to the node; with the last one needed, the node opens
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison authority unseal --client clients/custodian-2.toml --share custodian-2.share\n  \
+    cloison authority unseal --client clients/custodian-2.toml --share custodian-2.share --identity custodian-2.key\n\n\
+    Each custodian from his own machine, over his own certificate, in any order. The share is decrypted here, and only the \
+    node sees it. A share brought twice counts once; shares are forgotten when the others do not come in time.")]
+pub struct Unseal {
+    /// The custodian's share file
+    #[arg(long, value_name = "FILE")]
+    share: PathBuf,
+    #[command(flatten)]
+    opening: Opening,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// Prove that shares make the key that the register states, and unseal nothing
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison authority drill --client clients/custodian-2.toml --share custodian-2.share\n  \
+    cloison authority drill --config node.toml --share a.share --share b.share --share c.share\n\n\
+    With --client a custodian brings his share to the node, as for unsealing; when enough have come the node makes the key, \
+    compares its public half, forgets it and stays as it was. With --config all shares are tried on this machine: it \
+    should be one that never had a network. Practise every half year: a share that nobody can open is no share.")]
+pub struct Drill {
+    /// A share file; with --config as many as it takes (repeatable)
+    #[arg(long, value_name = "FILE", required = true)]
+    share: Vec<PathBuf>,
+    #[command(flatten)]
+    opening: Opening,
+    /// The client file of the custodian who brings his share to the node
+    #[arg(long, value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
+    client: Option<PathBuf>,
+    /// The node's configuration, to try shares against on this machine
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Brings a share.
+///
+/// # Errors
+/// When the share does not open, or the node refuses it.
+pub fn unseal(args: &Unseal) -> Result<(), Error> {
+    memory::protect(true);
+    let file = args.opening.open(std::slice::from_ref(&args.share))?.remove(0);
+    let progress: Progress =
+        args.client.open()?.post_json("/v1/shares", &ShareText::from(file.share)).map_err(|e| remote::failed(&e))?;
+    if args.json {
+        return print_json(&progress);
+    }
+    let Progress { key, shares, threshold, done } = progress;
+    match done {
+        true => print(format_args!("{key}: the node is unsealed")),
+        false => print(format_args!("{key}: the node has {shares} of {threshold} shares")),
+    }
+}
+
+/// Tries shares.
+///
+/// # Errors
+/// When a share does not open or is refused, or the shares do not make the key.
+pub fn drill(args: &Drill) -> Result<(), Error> {
+    memory::protect(true);
+    match (&args.client, &args.config) {
+        (Some(client), _) => at_node(args, client),
+        (None, Some(config)) => here(args, config),
+        (None, None) => Err(Error::usage("nothing says where to try the shares", "add --client or --config")),
+    }
+}
+
+fn at_node(args: &Drill, client: &std::path::Path) -> Result<(), Error> {
+    let [share] = args.share.as_slice() else {
+        return Err(Error::usage(
+            "a custodian brings one share, his own",
+            "name one --share, or try all with --config",
+        ));
+    };
+    let file = args.opening.open(std::slice::from_ref(share))?.remove(0);
+    let client = remote::open(client)?;
+    let progress: Progress =
+        client.post_json("/v1/drills", &ShareText::from(file.share)).map_err(|e| remote::failed(&e))?;
+    if args.json {
+        return print_json(&progress);
+    }
+    let Progress { key, shares, threshold, done } = progress;
+    match done {
+        true => print(format_args!("{key}: proved; {threshold} shares make the key that the register states")),
+        false => print(format_args!("{key}: the drill has {shares} of {threshold} shares")),
+    }
+}
+
+fn here(args: &Drill, config: &std::path::Path) -> Result<(), Error> {
+    let config = NodeConfig::load(config).map_err(|e| Error::new(e, "correct the file"))?;
+    let register = open_register(&config.register)?;
+    let files = args.opening.open(&args.share)?;
+    let digest = *files[0].share.set();
+    let mut pinned = None;
+    for entry in &config.keys {
+        if let KeyPlace::Shares(path) = &entry.place {
+            let set = read_set(path)?;
+            if set.digest() == digest {
+                pinned = Some((entry.id.clone(), set));
+            }
+        }
+    }
+    let foreign =
+        || Error::new(ShareError::Foreign, "bring the shares of a key that node.toml names, all of one splitting");
+    let (id, set) = pinned.ok_or_else(foreign)?;
+    let shares: Vec<_> = files.iter().map(|file| &file.share).collect();
+    let mut secrets =
+        set.recover(&shares).map_err(|error| Error::new(error, "bring a share for each of as many custodians"))?;
+    let made = secrets.pop().filter(|_| set.secrets[0].kind == SecretKind::Authority).map(AuthoritySecret);
+    let made = made.map(|scalar| AuthorityPrivateKey::derive(&scalar, id.as_str())).ok_or_else(foreign)?;
+    let stated = register.authorities.get(&config.authority).into_iter().flat_map(|authority| &authority.keys);
+    if !stated.into_iter().any(|key| key.id == id && key.public == made.public()) {
+        let what = format!("the shares make another key than the register states for {id}");
+        return Err(Error::new(what, "seal nothing to it: the register or the set is wrong"));
+    }
+    let custodians: Vec<_> = shares.iter().map(|share| share.custodian().to_string()).collect();
+    match args.json {
+        true => print_json(&json!({"key": id, "done": true, "threshold": set.threshold, "custodians": custodians})),
+        false => print(format_args!(
+            "{id}: proved; the shares of {} make the key that the register states",
+            custodians.join(", ")
+        )),
+    }
+}

@@ -1,0 +1,203 @@
+//! What the commands share that make or take custodians' shares.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::Error;
+use super::init::layout::Folder;
+use crate::keys::custody::Source;
+use crate::keys::custody::passphrase::{self, LEAST_WORK, Lock, MOST_WORK, Opener};
+use crate::keys::file::{FileError, FileFault, read_private, read_public};
+use crate::keys::shares::{Share, ShareFile, ShareSet};
+use crate::register::Id;
+
+/// The shortest passphrase that a new share is guarded with, in characters.
+const SHORTEST: usize = 12;
+/// The most bytes of a share file.
+const MAX_FILE: usize = 256 * 1024;
+
+/// Who gets shares, and where these go.
+#[derive(clap::Args)]
+pub struct Custodians {
+    /// How many shares recover what is split
+    #[arg(long, value_name = "COUNT")]
+    threshold: usize,
+    /// How many shares there are; without --custodian they are called custodian-1, custodian-2, …
+    #[arg(long, value_name = "COUNT")]
+    shares: Option<usize>,
+    /// A custodian by id, whose share a passphrase opens, or by id and age recipient (repeatable, in the order of the shares)
+    #[arg(long, value_name = "ID[=age1…]", value_parser = custodian)]
+    custodian: Vec<(Id, Option<String>)>,
+    /// Where the passphrases of the shares come from, one after the other: terminal or fd:N
+    #[arg(long, value_name = "SOURCE", default_value = "terminal", value_parser = source)]
+    passphrase: Source,
+    /// How much work guards a passphrase: scrypt's N = 2^WORK (15 to 22); without it, about a second on this machine
+    #[arg(long, value_name = "WORK", value_parser = clap::value_parser!(u8).range(LEAST_WORK as i64..=MOST_WORK as i64))]
+    work: Option<u8>,
+    /// The new folder for the set and one share file a custodian
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// What opens share files.
+#[derive(clap::Args)]
+pub struct Opening {
+    /// An age identity file that opens the share (repeatable); without one a passphrase does
+    #[arg(long, value_name = "FILE")]
+    identity: Vec<PathBuf>,
+    /// Where passphrases of shares come from, one after the other: terminal, fd:N, file:PATH or credential:NAME
+    #[arg(long, value_name = "SOURCE", default_value = "terminal", value_parser = source)]
+    passphrase: Source,
+}
+
+fn custodian(text: &str) -> Result<(Id, Option<String>), String> {
+    let (id, recipient) = text.split_once('=').map_or((text, None), |(id, recipient)| (id, Some(recipient)));
+    let id = Id::parse(id).ok_or("a custodian's id is 1 to 64 of a-z, 0-9 and '-'")?;
+    match recipient {
+        Some(recipient) if Lock::recipient(recipient).is_none() => {
+            Err("behind `=` stands an age recipient, age1…".into())
+        }
+        recipient => Ok((id, recipient.map(str::to_owned))),
+    }
+}
+
+/// Reads a source of passphrases from the command line.
+pub fn source(text: &str) -> Result<Source, String> {
+    Source::parse(text)
+        .ok_or_else(|| "terminal, fd:NUMBER, file:PATH or credential:NAME; never the passphrase itself".to_owned())
+}
+
+impl Custodians {
+    /// The custodians in the order of their shares.
+    ///
+    /// # Errors
+    /// When nobody is named, or --shares counts others than --custodian names.
+    fn all(&self) -> Result<Vec<(Id, Option<String>)>, Error> {
+        let hint = "name each with --custodian, or say how many with --shares";
+        match (self.shares, self.custodian.len()) {
+            (None, 0) => Err(Error::usage("nobody is to hold a share", hint)),
+            (Some(count), 0) => {
+                let id = |number| Id::parse(&format!("custodian-{number}")).map(|id| (id, None));
+                Ok((1..=count.min(1000)).filter_map(id).collect())
+            }
+            (Some(count), named) if count != named => {
+                Err(Error::usage(format_args!("--shares says {count}, and {named} custodians are named"), hint))
+            }
+            _ => Ok(self.custodian.clone()),
+        }
+    }
+
+    /// Splits, asks for passphrases, writes the set to `<name>.set` and each share to `<custodian>.share`; the set comes back,
+    /// with the files' paths. Nothing is left behind after a failure.
+    pub fn split(
+        &self,
+        name: &str,
+        split: impl FnOnce(&[Id], usize) -> Result<(ShareSet, Vec<Share>), Error>,
+    ) -> Result<(ShareSet, Vec<PathBuf>), Error> {
+        let all = self.all()?;
+        let ids: Vec<Id> = all.iter().map(|(id, _)| id.clone()).collect();
+        let (set, shares) = split(&ids, self.threshold)?;
+        let alike = all.iter().filter(|(_, recipient)| recipient.is_none()).count() > 1;
+        if alike && matches!(self.passphrase, Source::File(_) | Source::Credential(_)) {
+            return Err(Error::usage(
+                "one file or credential holds one passphrase, and each custodian needs one of his own",
+                "use --passphrase terminal, or fd:N with a line for each",
+            ));
+        }
+        // All passphrases before the first file: whoever gives up half-way leaves nothing.
+        let mut locks = Vec::new();
+        for (id, recipient) in &all {
+            locks.push(match recipient.as_deref().and_then(Lock::recipient) {
+                Some(lock) => lock,
+                None => Lock::Passphrase { passphrase: new_passphrase(&self.passphrase, id)?, work: self.work },
+            });
+        }
+        let folder = Folder::create(&self.out)?;
+        let mut files = vec![self.out.join(format!("{name}.set"))];
+        folder.public(&format!("{name}.set"), &(set.to_json() + "\n"))?;
+        for (share, lock) in shares.into_iter().zip(locks) {
+            let file = format!("{}.share", share.custodian());
+            let age = seal_share(set.clone(), share, lock)?;
+            folder.secret(&file, &age)?;
+            files.push(self.out.join(file));
+        }
+        folder.finish()?;
+        Ok((set, files))
+    }
+}
+
+/// A share file's text.
+pub fn seal_share(set: ShareSet, share: Share, lock: Lock) -> Result<String, Error> {
+    let sealed = passphrase::encrypt(&ShareFile { set, share }.into_json(), lock);
+    let sealed = sealed.ok().and_then(|age| String::from_utf8(age).ok());
+    sealed.ok_or_else(|| Error::new("a share could not be encrypted", "report this as a fault of cloison"))
+}
+
+/// A passphrase for a new share: asked for twice where somebody types it.
+fn new_passphrase(source: &Source, custodian: &Id) -> Result<SecretString, Error> {
+    let unread = |error: FileError| Error::new(error, "a passphrase comes from the terminal, or a line of fd:N");
+    let first = source.read(&format!("Passphrase of {custodian}'s share")).map_err(unread)?;
+    if first.expose_secret().chars().count() < SHORTEST {
+        let what = format!("the passphrase of {custodian}'s share has fewer than {SHORTEST} characters");
+        return Err(Error::new(
+            what,
+            "take five random words or more; whoever has the file can try as many as he likes",
+        ));
+    }
+    if *source == Source::Terminal {
+        let second = source.read("The same again").map_err(unread)?;
+        if first.expose_secret() != second.expose_secret() {
+            return Err(Error::new("the two passphrases differ", "begin again; nothing was written"));
+        }
+    }
+    Ok(first)
+}
+
+impl Opening {
+    /// Decrypts share files and checks each share against its own set.
+    ///
+    /// # Errors
+    /// When one cannot be read, does not open, or is no good share; it is named.
+    pub fn open(&self, files: &[PathBuf]) -> Result<Vec<ShareFile>, Error> {
+        files.iter().map(|file| self.open_one(file)).collect()
+    }
+
+    fn open_one(&self, path: &Path) -> Result<ShareFile, Error> {
+        let hint = "a share opens with its custodian's passphrase, or with --identity FILE";
+        let at = |fault: FileFault| Error::new(FileError { path: path.to_owned(), fault }, hint);
+        // What lies in the file is encrypted, and may well come on a stick that knows no modes.
+        let age = read_public(path, MAX_FILE).map_err(|error| Error::new(error, "check the path"))?;
+        let opener = match passphrase::wants_passphrase(&age).map_err(at)? {
+            true => {
+                let asked = self.passphrase.read(&format!("Passphrase of {}", path.display()));
+                Opener::Passphrase(asked.map_err(|error| Error::new(error, hint))?)
+            }
+            false => self.identities()?,
+        };
+        let plain = passphrase::decrypt(&age, &opener).map_err(at)?;
+        ShareFile::from_json(&plain).map_err(|error| {
+            Error::new(format_args!("{}: {error}", path.display()), "get the share from its custodian's own copy")
+        })
+    }
+
+    fn identities(&self) -> Result<Opener, Error> {
+        let mut all = Vec::new();
+        for path in &self.identity {
+            let text = read_private(path).map_err(|error| Error::new(error, "an identity file has mode 0600"))?;
+            let read = str::from_utf8(&text).ok().and_then(Opener::identities);
+            let Some(Opener::Identities(read)) = read else {
+                let what = format!("{}: is no age identity file", path.display());
+                return Err(Error::new(what, "it has a line AGE-SECRET-KEY-1…, as age-keygen writes it"));
+            };
+            all.extend(read);
+        }
+        match all.is_empty() {
+            true => Err(Error::usage(
+                "the share is encrypted to an age recipient",
+                "name the identity with --identity FILE",
+            )),
+            false => Ok(Opener::Identities(all)),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! `cloison secrets`: root secrets made, moved between kinds of custody, split between custodians, tried and recovered.
+
+mod shares;
+
+use std::path::PathBuf;
+
+use data_encoding::HEXLOWER;
+use ed25519_dalek::SigningKey;
+use toml::de::DeTable;
+
+use super::{Error, print};
+use crate::config::{NodeConfig, Openers, VaultConfig};
+use crate::keys::custody::{Custody, Deposit, Keyring, is_credential_name};
+use crate::keys::file::{SecretKind, public_key_text};
+use crate::keys::{AuthoritySecret, Key, memory};
+use crate::seal::segment::AuthorityPrivateKey;
+
+/// Root secrets: make them, move them between kinds of custody, split and recover them
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Make a secret where there is none
+    New(New),
+    /// Copy a secret into another custody, and read it back from there
+    Move(Move),
+    /// Make the AES key in a token that wraps secrets, never to leave it
+    TokenKey(TokenKey),
+    /// Split the vault's root secrets between custodians, as their last backup
+    Split(shares::Split),
+    /// Prove that shares recover the vault's root secrets, and write nothing
+    Drill(shares::Drill),
+    /// Recover secrets from shares, into a new folder
+    Recover(shares::Recover),
+}
+
+/// Make a secret where there is none
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison secrets new audit file:audit.secret\n  \
+    cloison secrets new authority token:court-2027.secret --id court-2027 --config node.toml\n\n\
+    Kinds: identity, sector, store, audit, authority, segment. A place is file:PATH, passphrase:PATH or token:PATH; \
+    --config says where the passphrase comes from and which token it is. Nothing is overwritten.")]
+pub struct New {
+    /// What the secret is for
+    #[arg(value_parser = kind)]
+    kind: SecretKind,
+    /// Where it goes
+    #[arg(value_name = "CUSTODY:PATH", value_parser = deposit)]
+    to: Deposit,
+    /// Of an authority's secret: its id in the register, to print the public key with
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    #[command(flatten)]
+    openers: OpenersFile,
+}
+
+/// Copy a secret into another custody, and read it back from there
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison secrets move identity file:secrets/vault/identity.secret token:secrets/vault/identity.wrapped --config vault.toml\n  \
+    cloison secrets move audit credential:audit file:audit.secret\n\n\
+    The old place is left as it is: change the configuration, start, and destroy the old one when the vault serves.")]
+pub struct Move {
+    /// What the secret is for
+    #[arg(value_parser = kind)]
+    kind: SecretKind,
+    /// Where it is
+    #[arg(value_name = "CUSTODY:PATH", value_parser = deposit)]
+    from: Deposit,
+    /// Where it goes
+    #[arg(value_name = "CUSTODY:PATH", value_parser = deposit)]
+    to: Deposit,
+    #[command(flatten)]
+    openers: OpenersFile,
+}
+
+/// Make the AES key in a token that wraps secrets, never to leave it
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison secrets token-key --config vault.toml\n\n\
+    The section [token] names the library, the token and the key. Back the token up by its maker's means before anything \
+    depends on it: what it wrapped opens with this key alone.")]
+pub struct TokenKey {
+    #[command(flatten)]
+    openers: OpenersFile,
+}
+
+/// Whose passphrase and token are used.
+#[derive(clap::Args)]
+pub struct OpenersFile {
+    /// A vault's or node's configuration, for its token and for where its passphrase comes from
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How much work guards a passphrase: scrypt's N = 2^WORK (15 to 22); without it, about a second on this machine
+    #[arg(long, value_name = "WORK", value_parser = clap::value_parser!(u8).range(15..=22))]
+    work: Option<u8>,
+}
+
+impl OpenersFile {
+    fn keyring(&self) -> Result<Keyring, Error> {
+        let openers = self.config.as_deref().map(openers).transpose()?.unwrap_or_default();
+        Ok(openers.keyring().with_work(self.work))
+    }
+}
+
+/// What a vault's or node's configuration says of passphrase and token. Its other faults do not matter here.
+fn openers(path: &std::path::Path) -> Result<Openers, Error> {
+    let text = super::read_text(path)?;
+    let hint = "correct the file: `cloison check`";
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let is_node = table.get_ref().contains_key("authority");
+    match is_node {
+        true => NodeConfig::load(path).map(|config| config.openers),
+        false => VaultConfig::load(path).map(|config| config.openers),
+    }
+    .map_err(|error| Error::new(error, hint))
+}
+
+fn kind(text: &str) -> Result<SecretKind, String> {
+    let known: Vec<_> = SecretKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    SecretKind::parse(text).ok_or_else(|| format!("one of {}", known.join(", ")))
+}
+
+fn deposit(text: &str) -> Result<Deposit, String> {
+    let (custody, at) = text.split_once(':').ok_or("a custody, `:`, and a path")?;
+    let custody = Custody::parse(custody).ok_or("the custody is file, passphrase, credential or token")?;
+    match custody == Custody::Credential && !is_credential_name(at) || at.is_empty() {
+        true => Err("behind the custody stands a path, or a credential's name".into()),
+        false => Ok(Deposit { custody, at: at.into() }),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever keeps it from being done.
+pub fn run(command: Command) -> Result<(), Error> {
+    memory::protect(true);
+    match command {
+        Command::New(args) => new(&args),
+        Command::Move(args) => move_secret(&args),
+        Command::TokenKey(args) => {
+            let made = args.openers.keyring()?.make_token_key();
+            made.map_err(|error| Error::new(error, "check [token] in the configuration given with --config"))?;
+            print("The token has a wrapping key now.")
+        }
+        Command::Split(args) => shares::split_secrets(&args),
+        Command::Drill(args) => shares::drill(&args),
+        Command::Recover(args) => shares::recover(&args),
+    }
+}
+
+fn new(args: &New) -> Result<(), Error> {
+    let secret = Key::random();
+    let written = args.openers.keyring()?.write(&args.to, args.kind, &secret);
+    written.map_err(|error| Error::new(error, "choose another place; --config says which token and passphrase"))?;
+    let at = args.to.at.display();
+    match (args.kind, &args.id) {
+        (SecretKind::Authority, Some(id)) => {
+            let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), id);
+            print(format_args!(
+                "{at}: a new authority secret; as {id} its public key is {}",
+                HEXLOWER.encode(key.public())
+            ))
+        }
+        (SecretKind::Segment, _) => {
+            let public = public_key_text(&SigningKey::from_bytes(secret.expose()).verifying_key());
+            print(format_args!("{at}: a new segment key; its public key is {public}"))
+        }
+        (kind, _) => print(format_args!("{at}: a new secret of kind {kind}")),
+    }
+}
+
+fn move_secret(args: &Move) -> Result<(), Error> {
+    let keyring = args.openers.keyring()?;
+    let hint = "--config says which token, and where the passphrase comes from";
+    let unmoved = |error: crate::keys::file::FileError| Error::new(error, hint);
+    let secret = match args.kind {
+        SecretKind::Segment => {
+            let key = keyring.read_signing_key(&args.from).map_err(unmoved)?;
+            Key::take(&mut key.to_bytes())
+        }
+        kind => keyring.read(&args.from, kind).map_err(unmoved)?,
+    };
+    keyring.write(&args.to, args.kind, &secret).map_err(unmoved)?;
+    let back = keyring.read(&args.to, args.kind).map_err(unmoved)?;
+    if back.expose() != secret.expose() {
+        return Err(Error::new(
+            "what was read back is not what was written",
+            "do not use it: the token or disk is broken",
+        ));
+    }
+    let (from, to, custody) = (args.from.at.display(), args.to.at.display(), args.to.custody.as_str());
+    print(format_args!(
+        "{to}: the secret is here now, in custody `{custody}`, and was read back.\n{from} is as it was."
+    ))
+}

@@ -1,0 +1,218 @@
+//! The vault's root secrets in shares: split, tried, recovered.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use subtle::ConstantTimeEq as _;
+
+use crate::cli::custodians::{Custodians, Opening};
+use crate::cli::init::layout::Folder;
+use crate::cli::{Error, print, print_json};
+use crate::config::VaultConfig;
+use crate::keys::Key;
+use crate::keys::file::{FileError, SecretKind, write_secret};
+use crate::keys::shares::{ShareFile, ShareSet, Shared};
+
+/// Split the vault's root secrets between custodians, as their last backup
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison secrets split --config vault.toml --threshold 3 --shares 5 --out shares-2026-11\n  \
+    cloison secrets split --config vault.toml --threshold 2 --custodian amina=age1… --custodian brahim=age1… \
+    --custodian driss --out shares-2026-11\n\n\
+    Each custodian's file holds his share of every secret: identity, audit, segment, and all versions of sector and store. \
+    After `epoch advance --own-secret` split again: older shares lack the new version.")]
+pub struct Split {
+    /// The vault's configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    custodians: Custodians,
+    /// Print what was made as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prove that shares recover the vault's root secrets, and write nothing
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison secrets drill --share a.share --share b.share --share c.share\n  \
+    cloison secrets drill --config vault.toml --share a.share --share b.share --share c.share\n\n\
+    With --config the secrets that the shares recover are compared with those that the vault runs on.")]
+pub struct Drill {
+    /// A share file, as many as it takes (repeatable)
+    #[arg(long, value_name = "FILE", required = true)]
+    share: Vec<PathBuf>,
+    #[command(flatten)]
+    opening: Opening,
+    /// The vault's configuration, to compare with
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Recover secrets from shares, into a new folder
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    cloison secrets recover --share a.share --share b.share --share c.share --out recovered\n\n\
+    The folder gets plain files (0600), laid out as `cloison init` does: identity.secret, sector/1.secret, … Bring them into \
+    the vault's custody with `cloison secrets move`, and destroy the folder.")]
+pub struct Recover {
+    /// A share file, as many as it takes (repeatable)
+    #[arg(long, value_name = "FILE", required = true)]
+    share: Vec<PathBuf>,
+    #[command(flatten)]
+    opening: Opening,
+    /// The new folder
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// A root secret: what it is for, its version where it has any, and itself.
+type Root = (SecretKind, String, Key);
+
+/// All root secrets of a vault, in a fixed order.
+fn roots(config: &Path) -> Result<Vec<Root>, Error> {
+    let config = VaultConfig::load(config).map_err(|error| Error::new(error, "correct the file"))?;
+    let (places, keyring) = (&config.secrets, config.openers.keyring());
+    let read = || {
+        let mut roots = vec![
+            (SecretKind::Identity, String::new(), keyring.read(&places.identity, SecretKind::Identity)?),
+            (SecretKind::Audit, String::new(), keyring.read(&places.audit, SecretKind::Audit)?),
+            (SecretKind::Segment, String::new(), Key::take(&mut keyring.read_signing_key(&places.segment)?.to_bytes())),
+        ];
+        for (kind, place) in [(SecretKind::Sector, &places.sector), (SecretKind::Store, &places.store)] {
+            let versions = keyring.read_versions(place, kind)?;
+            roots.extend(versions.into_iter().map(|(version, key)| (kind, version.to_string(), key)));
+        }
+        Ok(roots)
+    };
+    read().map_err(|error: FileError| Error::new(error, "check [secrets] in the configuration"))
+}
+
+/// What a secret is called: `identity`, `sector 1`.
+fn called(kind: SecretKind, name: &str) -> String {
+    if name.is_empty() { kind.to_string() } else { format!("{kind} {name}") }
+}
+
+/// Splits the root secrets.
+///
+/// # Errors
+/// When one cannot be read, or the shares cannot be made or written.
+pub fn split_secrets(args: &Split) -> Result<(), Error> {
+    let roots = roots(&args.config)?;
+    let (set, mut files) = args.custodians.split("vault", |custodians, threshold| {
+        let secrets: Vec<_> = roots.iter().map(|(kind, name, key)| (*kind, name.clone(), Vec::new(), key)).collect();
+        let unsplit = |error| Error::usage(error, "choose --threshold and custodians anew");
+        let (set, shares) = crate::keys::shares::split(&secrets, custodians, threshold).map_err(unsplit)?;
+        let last: Vec<_> = shares[shares.len() - threshold..].iter().collect();
+        let recovered = set.recover(&last).map_err(unsplit)?;
+        match recovered.iter().zip(&roots).all(|(found, (_, _, key))| same(found, key)) {
+            true => Ok((set, shares)),
+            false => Err(Error::new("the new shares do not recover the secrets", "report this as a fault of cloison")),
+        }
+    })?;
+    let shares = files.split_off(1);
+    let names: Vec<_> = set.secrets.iter().map(|shared| called(shared.kind, &shared.name)).collect();
+    if args.json {
+        let digest = data_encoding::HEXLOWER.encode(&set.digest());
+        let (secrets, threshold) = (names, set.threshold);
+        return print_json(&json!({"secrets": secrets, "threshold": threshold, "digest": digest, "shares": shares}));
+    }
+    print(format_args!(
+        "{} are split into {} shares, {} of which recover them all.\n\n\
+         Shares, each to its custodian alone:\n  {}\n\n\
+         Next: cloison secrets drill --config {}, with {} shares.",
+        names.join(", "),
+        shares.len(),
+        set.threshold,
+        shares.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join("\n  "),
+        args.config.display(),
+        set.threshold,
+    ))
+}
+
+fn same(one: &Key, other: &Key) -> bool {
+    one.expose().ct_eq(other.expose()).into()
+}
+
+/// Opens shares and recovers what was split.
+fn recovered(opening: &Opening, files: &[PathBuf]) -> Result<(ShareSet, Vec<Key>), Error> {
+    let files: Vec<ShareFile> = opening.open(files)?;
+    let set = files[0].set.clone();
+    let shares: Vec<_> = files.iter().map(|file| &file.share).collect();
+    let keys = set.recover(&shares).map_err(|error| {
+        Error::new(error, "bring shares of one splitting, one for each of as many custodians as it takes")
+    })?;
+    Ok((set, keys))
+}
+
+/// Tries shares.
+///
+/// # Errors
+/// When one does not open or is wrong, or they recover something else than the vault runs on.
+pub fn drill(args: &Drill) -> Result<(), Error> {
+    let (set, keys) = recovered(&args.opening, &args.share)?;
+    let present = args.config.as_deref().map(roots).transpose()?;
+    let mut rows = Vec::new();
+    let mut differs = Vec::new();
+    for (Shared { kind, name, .. }, key) in set.secrets.iter().zip(&keys) {
+        let own = present
+            .as_ref()
+            .map(|roots| roots.iter().find(|root| root.0 == *kind && root.1 == *name).map(|root| same(&root.2, key)));
+        let called = called(*kind, name);
+        let state = match own {
+            None => "recovered",
+            Some(Some(true)) => "recovered; the vault runs on it",
+            Some(Some(false)) => "recovered; the vault runs on ANOTHER one",
+            Some(None) => "recovered; the vault has none",
+        };
+        if matches!(own, Some(Some(false))) {
+            differs.push(called.clone());
+        }
+        rows.push((called, state));
+    }
+    let held = |root: &&Root| set.secrets.iter().any(|shared| shared.kind == root.0 && shared.name == root.1);
+    let missing: Vec<_> =
+        present.iter().flatten().filter(|root| !held(root)).map(|root| called(root.0, &root.1)).collect();
+    match args.json {
+        true => {
+            let rows: Vec<_> = rows.iter().map(|(secret, state)| json!({"secret": secret, "state": state})).collect();
+            print_json(&json!({"secrets": rows, "missing": missing, "threshold": set.threshold}))?;
+        }
+        false => {
+            print(rows.iter().map(|(secret, state)| format!("{secret:<12} {state}")).collect::<Vec<_>>().join("\n"))?
+        }
+    }
+    let hint = "split the vault's secrets again: `cloison secrets split`";
+    if !differs.is_empty() {
+        return Err(Error::new(format_args!("these shares are of other secrets: {}", differs.join(", ")), hint));
+    }
+    if !missing.is_empty() {
+        return Err(Error::new(format_args!("no shares were made of {}", missing.join(", ")), hint));
+    }
+    Ok(())
+}
+
+/// Recovers secrets into a new folder.
+///
+/// # Errors
+/// When a share does not open or is wrong, or the folder is not new.
+pub fn recover(args: &Recover) -> Result<(), Error> {
+    let (set, keys) = recovered(&args.opening, &args.share)?;
+    let folder = Folder::create(&args.out)?;
+    let mut paths = Vec::new();
+    for (shared, key) in set.secrets.iter().zip(&keys) {
+        let path = match (shared.kind, shared.name.as_str()) {
+            (kind, "") => format!("{kind}.secret"),
+            (SecretKind::Authority, id) => format!("{id}.secret"),
+            (kind, version) => format!("{kind}/{version}.secret"),
+        };
+        write_secret(&folder.place(&path)?, shared.kind, key)
+            .map_err(|error| Error::new(error, "check the path and the disk; nothing is left behind"))?;
+        paths.push(path);
+    }
+    folder.finish()?;
+    print(format_args!("{}: recovered {}", args.out.display(), paths.join(", ")))
+}

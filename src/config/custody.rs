@@ -1,0 +1,142 @@
+//! `[secrets]`, `[token]` and `[seal]`: where secrets lie, what opens them, and when a node forgets its own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::value::{Count, Label, Lodged, Place, is_no_credential};
+use super::{KeyPlace, NodeConfig, Openers, SecretPlaces, VaultConfig, section};
+use crate::keys::custody::token::{Mechanism, TokenConfig};
+use crate::keys::custody::{Custody, Deposit, Source};
+use crate::node::safe::SealTimes;
+use crate::register::read::{Faults, Table};
+
+/// The secrets of a configuration: what they have in common, and which kinds of custody are among them.
+pub(super) struct Places {
+    line: usize,
+    folder: PathBuf,
+    custody: Custody,
+    passphrase: Option<Source>,
+    used: Vec<Custody>,
+}
+
+impl Places {
+    /// What `[secrets]` says of all of them.
+    pub(super) fn read(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<Self> {
+        let custody = table.or("custody", Custody::File, faults);
+        let passphrase: Option<Source> = table.optional("passphrase", faults).map(|at| at.value);
+        Some(Self {
+            line: table.line,
+            folder: folder.to_owned(),
+            custody: custody?.value,
+            passphrase: passphrase.map(|source| source.within(folder)),
+            used: vec![],
+        })
+    }
+
+    /// One that must be there.
+    pub(super) fn required(
+        &mut self,
+        name: &'static str,
+        table: &mut Table<'_, '_>,
+        faults: &mut Faults,
+    ) -> Option<Deposit> {
+        let lodged = table.required::<Lodged>(name, faults)?;
+        let deposit = lodged.value.within(&self.folder, self.custody);
+        self.note(&deposit, lodged.line, faults);
+        Some(deposit)
+    }
+
+    /// Remembers what it takes to open a deposit.
+    pub(super) fn note(&mut self, deposit: &Deposit, line: usize, faults: &mut Faults) {
+        if is_no_credential(deposit) {
+            faults.push(
+                line,
+                "is not the name of a credential",
+                "letters, digits, `-`, `_` and `.`, as in LoadCredential=",
+            );
+        }
+        self.used.push(deposit.custody);
+    }
+}
+
+/// `passphrase` and `[token]`, each there exactly if something needs it.
+pub(super) fn openers(
+    root: &mut Table<'_, '_>,
+    folder: &Path,
+    places: Option<&Places>,
+    faults: &mut Faults,
+) -> Option<Openers> {
+    let token = match root.has("token") {
+        true => Some(section(root, "token", faults, |table, faults| token(table, folder, faults))),
+        false => {
+            root.optional::<bool>("token", faults); // makes the name a known one
+            None
+        }
+    };
+    let places = places?;
+    let needs = |custody| places.used.contains(&custody);
+    if needs(Custody::Passphrase) && places.passphrase.is_none() {
+        let what = "a secret is encrypted to a passphrase, and nothing says where that comes from";
+        faults.push(places.line, what, "passphrase = \"terminal\", \"fd:3\", \"file:PATH\" or \"credential:NAME\"");
+    }
+    if needs(Custody::Token) && token.is_none() {
+        let what = "a secret is wrapped by a token, and there is no section [token]";
+        faults.push(places.line, what, "[token] with module, label, key and pin");
+    }
+    // A section that is there and is faulty makes none of the openers.
+    let token = match token {
+        Some(read) => Some(read?),
+        None => None,
+    };
+    Some(Openers { passphrase: places.passphrase.clone(), token })
+}
+
+fn token(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<TokenConfig> {
+    let module = table.required::<Place>("module", faults);
+    let label = table.required::<Label>("label", faults);
+    let key = table.required::<Label>("key", faults);
+    let pin = table.optional::<Source>("pin", faults);
+    let mechanism = table.or("mechanism", Mechanism::default(), faults);
+    Some(TokenConfig {
+        module: module?.within(folder),
+        label: label?.value.0,
+        key: key?.value.0,
+        pin: pin.map(|pin| pin.value.within(folder)),
+        mechanism: mechanism?.value,
+    })
+}
+
+impl VaultConfig {
+    /// Every secret that the vault reads; sector and store are folders of them.
+    pub fn secret_deposits(&self) -> Vec<(Deposit, bool)> {
+        let SecretPlaces { identity, audit, segment, sector, store } = &self.secrets;
+        let single = [identity, audit, segment].map(|deposit| (deposit.clone(), false));
+        single.into_iter().chain([sector, store].map(|deposit| (deposit.clone(), true))).collect()
+    }
+}
+
+impl NodeConfig {
+    /// Every secret that the node reads.
+    pub fn secret_deposits(&self) -> Vec<(Deposit, bool)> {
+        let own = self.keys.iter().filter_map(|key| match &key.place {
+            KeyPlace::Own(deposit) => Some((deposit.clone(), false)),
+            KeyPlace::Shares(_) => None,
+        });
+        std::iter::once((self.audit.clone(), false)).chain(own).collect()
+    }
+}
+
+/// `[seal]` of a node, optional.
+pub(super) fn seal_times(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<SealTimes> {
+    let usual = SealTimes::default();
+    if !root.has("seal") {
+        root.optional::<bool>("seal", faults); // makes the name a known one
+        return Some(usual);
+    }
+    section(root, "seal", faults, |table, faults| {
+        let idle = table.or("idle-seconds", Count(usual.idle.as_secs() as usize), faults);
+        let forget = table.or("forget-seconds", Count(usual.forget.as_secs() as usize), faults);
+        let seconds = |count: Count| Duration::from_secs(count.0 as u64);
+        Some(SealTimes { idle: seconds(idle?.value), forget: seconds(forget?.value) })
+    })
+}

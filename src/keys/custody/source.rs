@@ -1,0 +1,158 @@
+//! Where a passphrase or a PIN comes from: the terminal, an open file descriptor, a private file or a systemd credential.
+//! Never the command line and never the environment, which other processes can read and shells remember.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::mem::ManuallyDrop;
+use std::os::fd::{FromRawFd as _, RawFd};
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::credential;
+use crate::keys::file::{FileError, FileFault, at, read_private};
+
+/// The longest passphrase, in bytes.
+const MAX_PASSPHRASE: usize = 1024;
+
+/// Where a passphrase comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Typed at the terminal, not shown.
+    Terminal,
+    /// A line from a file descriptor that the caller opened.
+    Descriptor(RawFd),
+    /// The first line of a private file.
+    File(PathBuf),
+    /// The first line of a credential that systemd hands to the service.
+    Credential(String),
+}
+
+impl Source {
+    /// `terminal`, `fd:3`, `file:PATH` or `credential:NAME`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            None => (text == "terminal").then_some(Self::Terminal),
+            Some(("fd", number)) => {
+                // Standard input is 0 and may well be the one; a sign or a leading zero would be a second spelling.
+                let fd: u16 = number.parse().ok().filter(|fd: &u16| fd.to_string() == number)?;
+                Some(Self::Descriptor(fd.into()))
+            }
+            Some(("file", path)) => (!path.is_empty()).then(|| Self::File(path.into())),
+            Some(("credential", name)) => credential::is_name(name).then(|| Self::Credential(name.to_owned())),
+            Some(_) => None,
+        }
+    }
+
+    /// The same, with a file's path seen from `folder`.
+    pub fn within(self, folder: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(folder.join(path)),
+            other => other,
+        }
+    }
+
+    /// Reads the passphrase; `what` is asked for at a terminal ("Passphrase of …"). A line end is taken off.
+    ///
+    /// # Errors
+    /// When there is none, or it is empty, too long or no UTF-8; the error names the source and never a byte of it.
+    pub fn read(&self, what: &str) -> Result<SecretString, FileError> {
+        let place = PathBuf::from(self.to_string());
+        let line = match self {
+            Self::Terminal => {
+                let typed = rpassword::prompt_password(format!("{what}: ")).map(Zeroizing::new);
+                typed.map_err(|error| at(&place)(error.into()))?
+            }
+            Self::Descriptor(fd) => text(read_line(*fd).map_err(|error| at(&place)(error.into()))?, &place)?,
+            Self::File(path) => text(read_private(path)?, &place)?,
+            Self::Credential(name) => text(credential::read(name)?, &place)?,
+        };
+        let line = line.lines().next().unwrap_or_default();
+        match line.len() {
+            0 => Err(at(&place)(FileFault::Form("a passphrase: it is empty"))),
+            1..=MAX_PASSPHRASE => Ok(SecretString::from(line)),
+            _ => Err(at(&place)(FileFault::TooLong(MAX_PASSPHRASE))),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Terminal => f.write_str("the terminal"),
+            Self::Descriptor(fd) => write!(f, "file descriptor {fd}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Credential(name) => write!(f, "credential {name}"),
+        }
+    }
+}
+
+fn text(bytes: Zeroizing<Vec<u8>>, place: &Path) -> Result<Zeroizing<String>, FileError> {
+    let text = str::from_utf8(&bytes).map_err(|_| at(place)(FileFault::Form("UTF-8")))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// One line, byte by byte: what follows may be the next passphrase, for the next question.
+fn read_line(fd: RawFd) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    // SAFETY: the descriptor is the caller's, named by himself; we neither keep nor close it. One that is not open fails.
+    let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE + 2));
+    let mut byte = Zeroizing::new([0]);
+    while line.len() <= MAX_PASSPHRASE && file.read(&mut *byte)? == 1 && byte[0] != b'\n' {
+        line.push(byte[0]);
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
+
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn a_source_has_one_spelling() {
+        assert_eq!(Source::parse("terminal"), Some(Source::Terminal));
+        assert_eq!(Source::parse("fd:3"), Some(Source::Descriptor(3)));
+        assert_eq!(Source::parse("file:a/b").unwrap().within(Path::new("/c")), Source::File("/c/a/b".into()));
+        assert_eq!(Source::parse("credential:pin"), Some(Source::Credential("pin".into())));
+        let bad =
+            ["", "tty", "fd:", "fd:03", "fd:+3", "fd:-1", "fd:x", "file:", "credential:", "credential:../x", "env:X"];
+        for text in bad {
+            assert_eq!(Source::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn passphrases_come_line_by_line_from_a_descriptor() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all("first one\nsecond\n\nlast".as_bytes()).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        let source = Source::Descriptor(file.as_raw_fd());
+        assert_eq!(source.read("x").unwrap().expose_secret(), "first one");
+        assert_eq!(source.read("x").unwrap().expose_secret(), "second");
+        assert!(source.read("x").is_err(), "empty");
+        assert_eq!(source.read("x").unwrap().expose_secret(), "last");
+        assert!(source.read("x").is_err(), "at its end");
+        assert!(Source::Descriptor(65_000).read("x").is_err(), "not open");
+    }
+
+    #[test]
+    fn a_passphrase_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passphrase");
+        std::fs::write(&path, "correct horse\n").unwrap();
+        let source = Source::File(path.clone());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let refused = source.read("x").unwrap_err();
+        assert!(refused.to_string().contains("must have 0600") && !refused.to_string().contains("horse"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(source.read("x").unwrap().expose_secret(), "correct horse");
+    }
+}

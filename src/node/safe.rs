@@ -1,0 +1,179 @@
+//! The node's keys: sealed, being unsealed, open.
+//!
+//! A key in shares is not here until its custodians have brought enough of them; a key in another custody was here from the
+//! start. Either is gone when somebody seals. Who opens with a key holds the safe for as long as that takes, so that once
+//! sealing has returned no key is anywhere. What this room only keeps, [`crate::unseal`] decides and logs.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::keys::shares::{Share, ShareSet};
+use crate::register::Id;
+use crate::seal::segment::AuthorityPrivateKey;
+
+/// When shares are forgotten and keys in shares sealed again.
+#[derive(Debug, Clone, Copy)]
+pub struct SealTimes {
+    /// A key in shares that was not used for so long is sealed.
+    pub idle: Duration,
+    /// Shares are forgotten when the last of those needed has not come so long after the first.
+    pub forget: Duration,
+}
+
+impl Default for SealTimes {
+    /// An hour; ten minutes.
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(3_600), forget: Duration::from_secs(600) }
+    }
+}
+
+/// The keys of a node.
+pub struct Safe {
+    times: SealTimes,
+    drawers: RwLock<Drawers>,
+    ceremony: Mutex<Ceremony>,
+    used: Mutex<Since>,
+}
+
+/// All keys, and how often they were sealed.
+pub(crate) struct Drawers {
+    pub(crate) keys: Vec<Drawer>,
+    /// Goes up with each sealing: who began to unseal before one must not end after it.
+    pub(crate) sealings: u64,
+}
+
+/// A key's place.
+pub(crate) struct Drawer {
+    /// The key's id in the register.
+    pub(crate) id: String,
+    /// The key, if it is unsealed.
+    pub(crate) key: Option<AuthorityPrivateKey>,
+    /// Its pinned set, if it is in shares.
+    pub(crate) set: Option<ShareSet>,
+}
+
+/// What a share is brought for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// To open the node.
+    Unseal,
+    /// To prove that the shares make the key, and no more.
+    Drill,
+}
+
+/// Shares brought so far, for each purpose and key (by its place among the drawers).
+pub(crate) type Ceremony = BTreeMap<(Purpose, usize), Gathering>;
+
+/// Shares of one key.
+pub(crate) struct Gathering {
+    /// Each was checked against the key's set; no two are the same custodian's.
+    pub(crate) shares: Vec<Share>,
+    /// When the first came.
+    pub(crate) since: Since,
+}
+
+/// A moment, by two clocks: the one that stands still while the machine sleeps, and the one that can be set back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Since {
+    steady: Instant,
+    wall: Timestamp,
+}
+
+impl Since {
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self { steady: Instant::now(), wall: now }
+    }
+
+    /// How long ago, by whichever clock says more.
+    pub(crate) fn elapsed(&self, now: Timestamp) -> Duration {
+        let wall = Duration::try_from(now.duration_since(self.wall)).unwrap_or_default();
+        self.steady.elapsed().max(wall)
+    }
+}
+
+impl Safe {
+    /// A safe with keys in it, and with places for those in shares.
+    pub fn new(keys: Vec<AuthorityPrivateKey>, shared: Vec<(Id, ShareSet)>, times: SealTimes) -> Self {
+        let here = keys.into_iter().map(|key| Drawer { id: key.id().to_owned(), key: Some(key), set: None });
+        let away = shared.into_iter().map(|(id, set)| Drawer { id: id.to_string(), key: None, set: Some(set) });
+        let keys = here.chain(away).collect();
+        Self {
+            times,
+            drawers: RwLock::new(Drawers { keys, sealings: 0 }),
+            ceremony: Mutex::default(),
+            used: Mutex::new(Since::at(Timestamp::UNIX_EPOCH)),
+        }
+    }
+
+    /// When keys are sealed and shares forgotten.
+    pub fn times(&self) -> SealTimes {
+        self.times
+    }
+
+    /// Whether not one key is open.
+    pub fn is_sealed(&self) -> bool {
+        self.drawers().keys.iter().all(|drawer| drawer.key.is_none())
+    }
+
+    /// The ids of the keys that are sealed.
+    pub fn sealed(&self) -> Vec<String> {
+        self.drawers().keys.iter().filter(|drawer| drawer.key.is_none()).map(|drawer| drawer.id.clone()).collect()
+    }
+
+    /// Lends the keys that are open. Nobody can seal while they are lent, so this is no place to wait for anything.
+    pub(crate) fn open<T>(&self, now: Timestamp, work: impl FnOnce(&[&AuthorityPrivateKey]) -> T) -> T {
+        let drawers = self.drawers();
+        let keys: Vec<_> = drawers.keys.iter().filter_map(|drawer| drawer.key.as_ref()).collect();
+        if !keys.is_empty() {
+            self.touch(now);
+        }
+        work(&keys)
+    }
+
+    /// Wipes every key, or only those in shares, and all shares brought so far; whether there was any key.
+    pub(crate) fn seal(&self, only_shared: bool) -> bool {
+        let had = {
+            let mut drawers = self.drawers.write().unwrap_or_else(PoisonError::into_inner);
+            drawers.sealings += 1;
+            let mut wiped = false;
+            for drawer in drawers.keys.iter_mut().filter(|drawer| !only_shared || drawer.set.is_some()) {
+                wiped |= drawer.key.take().is_some();
+            }
+            wiped
+        };
+        // After the keys: a ceremony may be held for as long as an entry takes to become durable.
+        self.ceremony().clear();
+        had
+    }
+
+    /// Puts a key in its drawer, unless somebody sealed since `sealings` were counted; whether it is in.
+    pub(crate) fn put(&self, place: usize, key: AuthorityPrivateKey, sealings: u64, now: Timestamp) -> bool {
+        let mut drawers = self.drawers.write().unwrap_or_else(PoisonError::into_inner);
+        if drawers.sealings != sealings {
+            return false;
+        }
+        drawers.keys[place].key = Some(key);
+        self.touch(now);
+        true
+    }
+
+    /// How long no key was used.
+    pub(crate) fn idle(&self, now: Timestamp) -> Duration {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed(now)
+    }
+
+    pub(crate) fn drawers(&self) -> RwLockReadGuard<'_, Drawers> {
+        self.drawers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn ceremony(&self) -> MutexGuard<'_, Ceremony> {
+        self.ceremony.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self, now: Timestamp) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Since::at(now);
+    }
+}

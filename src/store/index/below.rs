@@ -1,0 +1,373 @@
+//! Below the tables: entries that the memory has no room for.
+//!
+//! A table that has to go is *frozen* first (an empty one takes its place, and it is still looked into), then written to
+//! the store's column `index`, then marked there, then dropped. An entry so moves from the tables to the frozen ones to the
+//! column, and is there before it leaves where it was: whoever looks in that order finds it. A crash at any step leaves
+//! entries in the column that no mark counts; they are read from their chunks again, and what is in the tables rules.
+//!
+//! Only a merge of chunks goes the other way: it gives entries a new chunk, and takes them out of the column and into the
+//! tables. Who found nothing looks again when that happened meanwhile.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+
+use super::{EMPTY, Partition, PartitionId, Table, Tables};
+use crate::store::moved::{self, Made, Mark, MovedKey};
+use crate::store::{Batch, Store, StoreError};
+
+/// Hides pseudonyms before they go to the disk. The store has no key; this is lent to it.
+pub trait Veil: Send + Sync {
+    /// The version of the key: what was written under another is made anew.
+    fn version(&self) -> u32;
+
+    /// Where a partition's entries lie, by the first byte of the pseudonym: a permutation.
+    fn places(&self, partition: PartitionId) -> [u8; 256];
+
+    /// What stands for each pseudonym, in order.
+    fn tags(&self, partition: PartitionId, pseudonyms: &mut dyn Iterator<Item = &[u8; 16]>) -> Vec<[u8; 16]>;
+}
+
+/// What a partition has beside its tables.
+pub(super) struct Below {
+    id: PartitionId,
+    veil: Option<Arc<dyn Veil>>,
+    /// The next chunk's sequence.
+    sequence: AtomicU32,
+    /// Whether anything was ever moved: until then nobody need look.
+    used: AtomicBool,
+    /// How often tables were frozen.
+    freezes: AtomicU64,
+    /// How often entries went back into the tables.
+    returns: AtomicU64,
+    /// Locked only by itself or while the tables are locked.
+    state: RwLock<State>,
+}
+
+/// A table on its way.
+#[derive(Clone)]
+struct Frozen {
+    /// First byte of its pseudonyms.
+    first: u8,
+    table: Arc<Table>,
+    entries: u64,
+}
+
+#[derive(Default)]
+struct State {
+    frozen: Vec<Frozen>,
+    /// By first byte; made when first needed.
+    places: Option<Box<[u8; 256]>>,
+    /// By first byte; empty when there is none.
+    marks: Vec<Mark>,
+    /// The place whose turn it is.
+    cursor: u8,
+}
+
+impl Below {
+    pub(super) fn new(id: PartitionId, veil: Option<Arc<dyn Veil>>) -> Self {
+        Self {
+            id,
+            veil,
+            sequence: AtomicU32::new(1),
+            used: AtomicBool::new(false),
+            freezes: AtomicU64::new(0),
+            returns: AtomicU64::new(0),
+            state: RwLock::default(),
+        }
+    }
+
+    fn state(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().expect("no panic under this lock")
+    }
+
+    fn state_mut(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+        self.state.write().expect("no panic under this lock")
+    }
+
+    fn veil(&self) -> &dyn Veil {
+        &**self.veil.as_ref().expect("nothing is moved without a veil")
+    }
+
+    /// The key that this partition's rows are made under.
+    fn made(&self) -> Made {
+        made(self.veil(), self.id)
+    }
+
+    /// Entries in frozen tables and in the column.
+    pub(super) fn len(&self) -> u64 {
+        let state = self.state();
+        state.frozen.iter().map(|frozen| frozen.entries).sum::<u64>() + state.moved()
+    }
+
+    /// Entries in the column.
+    pub(super) fn moved(&self) -> u64 {
+        self.state().moved()
+    }
+
+    pub(super) fn frozen_bytes(&self) -> u64 {
+        self.state().frozen.iter().map(|frozen| frozen.table.bytes()).sum()
+    }
+
+    /// Takes over what the store says of the partition.
+    pub(super) fn load(&self, marks: &[(u8, Mark)]) {
+        let places = self.veil().places(self.id);
+        let mut state = self.state_mut();
+        let mut by_place = [Mark::default(); 256];
+        marks.iter().for_each(|(place, mark)| by_place[usize::from(*place)] = *mark);
+        state.marks = places.iter().map(|place| by_place[usize::from(*place)]).collect();
+        // Where it went on before.
+        state.cursor = (0..=255u8).min_by_key(|place| by_place[usize::from(*place)].below).unwrap_or(0);
+        state.places = Some(Box::new(places));
+        self.used.store(true, Ordering::Release);
+    }
+}
+
+/// What a veil makes of nothing tells it from every other.
+pub(super) fn made(veil: &dyn Veil, id: PartitionId) -> Made {
+    let tag = veil.tags(id, &mut [[0; 16]].iter())[0];
+    Made { version: veil.version(), check: tag[..8].try_into().expect("8 of 16") }
+}
+
+impl State {
+    fn moved(&self) -> u64 {
+        self.marks.iter().map(|mark| mark.entries).sum()
+    }
+
+    fn mark(&self, first: u8) -> Mark {
+        self.marks.get(usize::from(first)).copied().unwrap_or_default()
+    }
+}
+
+impl Partition {
+    /// Whether entries may lie below the tables: then a pseudonym that these do not have has to be looked for there, too.
+    #[inline]
+    pub fn has_below(&self) -> bool {
+        self.1.used.load(Ordering::Acquire)
+    }
+
+    /// Changes when entries leave the tables. A look-up that found nothing holds for what comes to the tables later only as
+    /// long as this is the same.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.1.freezes.load(Ordering::Acquire)
+    }
+
+    /// The chunks of pseudonyms that the tables do not have, where they lie below.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the column does not read.
+    pub fn below(&self, store: &Store, pseudonyms: &[[u8; 16]]) -> Result<Vec<Option<u32>>, StoreError> {
+        let mut found = vec![None; pseudonyms.len()];
+        if !self.has_below() {
+            return Ok(found);
+        }
+        let mut wanted: Vec<(u8, usize)> = Vec::new();
+        {
+            let state = self.1.state();
+            let mut frozen = [None; 256];
+            state.frozen.iter().for_each(|one| frozen[usize::from(one.first)] = Some(&one.table));
+            for (at, pseudonym) in pseudonyms.iter().enumerate() {
+                found[at] = frozen[usize::from(pseudonym[0])].and_then(|table| table.get(pseudonym));
+                if found[at].is_none() && state.mark(pseudonym[0]).entries > 0 {
+                    let places = state.places.as_ref().expect("there is a mark");
+                    wanted.push((places[usize::from(pseudonym[0])], at));
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        let tags = self.1.veil().tags(self.1.id, &mut wanted.iter().map(|(_, at)| &pseudonyms[*at]));
+        let key = |((place, at), tag): (&(u8, usize), &[u8; 16])| (moved::key(self.1.id, *place, tag), *at);
+        let mut keys: Vec<(MovedKey, usize)> = wanted.iter().zip(&tags).map(key).collect();
+        keys.sort_unstable();
+        let (keys, places): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
+        for (at, chunk) in places.into_iter().zip(store.moved(&keys)?) {
+            found[at] = chunk;
+        }
+        Ok(found)
+    }
+
+    /// The chunk of a pseudonym, wherever its entry lies.
+    ///
+    /// # Errors
+    /// As [`Partition::below`].
+    pub fn locate(&self, store: &Store, pseudonym: &[u8; 16]) -> Result<Option<u32>, StoreError> {
+        loop {
+            let returns = self.1.returns.load(Ordering::Acquire);
+            let mut found = self.read().get(pseudonym);
+            if found.is_none() {
+                found = self.below(store, std::slice::from_ref(pseudonym))?[0];
+            }
+            if found.is_some() || self.1.returns.load(Ordering::Acquire) == returns {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The next chunk's sequence. Only the writer takes one, by [`Partition::set_sequence`].
+    pub fn sequence(&self) -> u32 {
+        self.1.sequence.load(Ordering::Relaxed)
+    }
+
+    /// Sets the next chunk's sequence.
+    pub fn set_sequence(&self, next: u32) {
+        self.1.sequence.store(next, Ordering::Relaxed);
+    }
+
+    /// By first byte: entries of chunks below this sequence need not be in the tables.
+    pub fn moved_below(&self) -> [u32; 256] {
+        let state = self.1.state();
+        std::array::from_fn(|first| state.mark(first as u8).below)
+    }
+
+    /// Freezes tables, in turn, until they make `bytes`; whether there are any.
+    pub(super) fn freeze(&self, bytes: u64) -> bool {
+        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut state = self.1.state_mut();
+        let veil = || Box::new(self.1.veil().places(self.1.id));
+        let mut at_place = [0; 256];
+        (0..=255u8).zip(state.places.get_or_insert_with(veil).iter()).for_each(|(first, place)| {
+            at_place[usize::from(*place)] = first;
+        });
+        let mut frozen: u64 = state.frozen.iter().map(|frozen| frozen.table.bytes()).sum();
+        for _ in 0..256 {
+            if frozen >= bytes && !state.frozen.is_empty() {
+                break;
+            }
+            let first = at_place[usize::from(state.cursor)];
+            state.cursor = state.cursor.wrapping_add(1);
+            let entries = std::mem::take(&mut tables.used[usize::from(first)]) as u64;
+            if entries > 0 {
+                let table = std::mem::take(&mut tables.tables[usize::from(first)]);
+                frozen += table.bytes();
+                state.frozen.push(Frozen { first, table: Arc::new(table), entries });
+            }
+        }
+        self.1.used.store(true, Ordering::Release);
+        self.1.freezes.fetch_add(1, Ordering::AcqRel);
+        !state.frozen.is_empty()
+    }
+
+    /// Writes frozen tables to the column and drops them; how many entries. All that is in them must be durable.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub(super) fn move_frozen(&self, store: &Store) -> Result<u64, StoreError> {
+        let (mut frozen, places, mut marks) = {
+            let state = self.1.state();
+            let marks: Vec<Mark> = (0..=255u8).map(|first| state.mark(first)).collect();
+            let Some(places) = state.places.clone() else { return Ok(0) };
+            (state.frozen.clone(), places, marks)
+        };
+        if frozen.is_empty() {
+            return Ok(0);
+        }
+        frozen.sort_unstable_by_key(|frozen| places[usize::from(frozen.first)]);
+        store.take_in(frozen.iter().flat_map(|one| self.rows(places[usize::from(one.first)], &one.table)))?;
+        let mut batch = Batch::default();
+        let (mut moved, made) = (0, self.1.made());
+        for Frozen { first, table, entries } in &frozen {
+            let mark = &mut marks[usize::from(*first)];
+            // Each sequence is taken within one write lock: whatever comes later has a later one.
+            mark.below = mark.below.max(table.latest().saturating_add(1));
+            mark.entries += entries;
+            moved += entries;
+            store.put_mark(&mut batch, self.1.id, places[usize::from(*first)], made, *mark);
+        }
+        store.commit(batch)?;
+        let mut state = self.1.state_mut();
+        state.marks = marks;
+        state.frozen.clear();
+        Ok(moved)
+    }
+
+    /// A table's rows, sorted.
+    fn rows(&self, place: u8, table: &Table) -> Vec<(MovedKey, u32)> {
+        let tags = self.1.veil().tags(self.1.id, &mut table.entries().map(|(pseudonym, _)| pseudonym));
+        let values = table.entries().map(|(_, chunk)| chunk);
+        let mut rows: Vec<_> = tags.iter().map(|tag| moved::key(self.1.id, place, tag)).zip(values).collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    /// Gives pseudonyms that lie in chunks of `old` (sorted) a new chunk, whose sequence comes back; `None` when one of them
+    /// does not lie there any more, and nothing has changed then. For the writer, as part of its commit.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the column does not read.
+    pub fn give_chunk(
+        &self,
+        store: &Store,
+        batch: &mut Batch,
+        pseudonyms: &[[u8; 16]],
+        old: &[u32],
+    ) -> Result<Option<u32>, StoreError> {
+        let is_old = |chunk: &Option<u32>| chunk.is_some_and(|chunk| old.binary_search(&chunk).is_ok());
+        let moved: Vec<[u8; 16]> = {
+            let tables = self.read();
+            let (in_tables, moved): (Vec<_>, Vec<_>) = pseudonyms.iter().partition(|p| tables.contains(p));
+            if !in_tables.into_iter().all(|pseudonym| is_old(&tables.get(pseudonym))) {
+                return Ok(None);
+            }
+            moved.into_iter().copied().collect()
+        };
+        if !moved.is_empty() && !self.below(store, &moved)?.iter().all(is_old) {
+            return Ok(None);
+        }
+        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut state = self.1.state_mut();
+        if !moved.is_empty() && !state.frozen.is_empty() {
+            return Ok(None);
+        }
+        let sequence = self.sequence();
+        self.set_sequence(sequence.checked_add(1).expect("an epoch of a sector has fewer than 2^32 chunks"));
+        pseudonyms.iter().for_each(|pseudonym| tables.set(pseudonym, sequence));
+        if !moved.is_empty() {
+            let (tags, made) = (self.1.veil().tags(self.1.id, &mut moved.iter()), self.1.made());
+            for (pseudonym, tag) in moved.iter().zip(tags) {
+                let place = state.places.as_ref().expect("something was moved")[usize::from(pseudonym[0])];
+                store.delete_moved(batch, &moved::key(self.1.id, place, &tag));
+                let mark = &mut state.marks[usize::from(pseudonym[0])];
+                mark.entries -= 1;
+                store.put_mark(batch, self.1.id, place, made, *mark);
+            }
+            self.1.returns.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(Some(sequence))
+    }
+}
+
+impl Tables {
+    /// Inserts or replaces.
+    fn set(&mut self, pseudonym: &[u8; 16], chunk: u32) {
+        if !self.insert(pseudonym, chunk) {
+            self.tables[usize::from(pseudonym[0])].replace(pseudonym, chunk);
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn bytes(&self) -> u64 {
+        self.keys.capacity() as u64 * 20
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (&[u8; 16], u32)> {
+        let slots = self.keys.iter().zip(self.values.iter().copied()).filter(|(key, _)| **key != EMPTY);
+        slots.chain(self.zero.map(|chunk| (&EMPTY, chunk)))
+    }
+
+    /// The latest chunk that it names.
+    fn latest(&self) -> u32 {
+        self.entries().map(|(_, chunk)| chunk).max().unwrap_or(0)
+    }
+
+    /// Gives a key that is there another value.
+    fn replace(&mut self, key: &[u8; 16], chunk: u32) {
+        if *key == EMPTY {
+            self.zero = Some(chunk);
+        } else if let Ok(slot) = self.search(key) {
+            self.values[slot] = chunk;
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The bound on the memory of the tables, and who keeps it.
+//!
+//! One thread, the keeper, moves tables to the store when they are over the bound. The writer hears of it: where entries come
+//! faster than they can be moved it waits, so that the memory stays bounded and what is too much is turned away at the door.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use super::{Index, Partition, PartitionId};
+use crate::store::{Store, StoreError};
+
+/// Most bytes of tables that are moved at once: they are in memory a second time while they are sorted.
+const STEP: u64 = 32 << 20;
+/// Fewer are not worth a file.
+const LEAST: u64 = 64 << 10;
+
+/// Bytes, and who waits for whom.
+pub(super) struct Bound {
+    /// Bytes that all tables may take.
+    bytes: u64,
+    /// Whether the keeper is there to move tables.
+    kept: AtomicBool,
+    lock: Mutex<()>,
+    /// For the keeper: it is over.
+    over: Condvar,
+    /// For the writer: it is over no more.
+    under: Condvar,
+}
+
+impl Bound {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self {
+            bytes,
+            kept: AtomicBool::new(false),
+            lock: Mutex::default(),
+            over: Condvar::new(),
+            under: Condvar::new(),
+        }
+    }
+}
+
+impl Index {
+    /// Bytes that the tables may take.
+    pub fn bound(&self) -> u64 {
+        self.bound.bytes
+    }
+
+    /// Whether they take more.
+    pub fn is_over(&self) -> bool {
+        self.bytes() > self.bound.bytes
+    }
+
+    /// Says whether somebody is there who moves tables; without, nobody waits for it.
+    pub fn set_kept(&self, kept: bool) {
+        self.bound.kept.store(kept, Ordering::Release);
+        self.bound.under.notify_all();
+    }
+
+    /// For the keeper: sleeps until it is over the bound, woken, or `longest` has passed.
+    pub fn wait_until_over(&self, longest: Duration) {
+        let lock = self.bound.lock.lock().expect("no panic under this lock");
+        drop(self.bound.over.wait_timeout_while(lock, longest, |()| false));
+    }
+
+    /// Wakes the keeper.
+    pub fn wake_keeper(&self) {
+        self.bound.over.notify_all();
+    }
+
+    /// How many entries may come until it is worth looking again.
+    pub fn stride(&self) -> u64 {
+        self.bound.bytes / 64 / 32
+    }
+
+    /// For the writer, between two commits: waits while the tables are far over the bound and are being moved.
+    pub fn hold_back(&self) {
+        let most = self.bound.bytes.saturating_add(self.bound.bytes / 16);
+        if !self.is_over() {
+            return;
+        }
+        self.wake_keeper();
+        while self.bytes() > most && self.bound.kept.load(Ordering::Acquire) {
+            let lock = self.bound.lock.lock().expect("no panic under this lock");
+            drop(self.bound.under.wait_timeout(lock, Duration::from_millis(2)));
+        }
+    }
+
+    /// Moves tables to the store until they are a little under the bound: of older epochs first, then of the largest
+    /// partition. `settled` waits until what is in the tables is durable, and says whether it ever will be. How many
+    /// entries were moved.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn relieve(&self, store: &Store, settled: impl Fn() -> bool) -> Result<u64, StoreError> {
+        let least = self.bound.bytes - self.bound.bytes / 16;
+        let step = (self.bound.bytes / 32).clamp(LEAST, STEP);
+        let mut moved = 0;
+        while self.bytes() > least {
+            let Some(partition) = self.next_to_move() else { break };
+            if !partition.freeze(step) || !settled() {
+                break;
+            }
+            moved += partition.move_frozen(store)?;
+            self.bound.under.notify_all();
+        }
+        Ok(moved)
+    }
+
+    fn next_to_move(&self) -> Option<Arc<Partition>> {
+        let partitions = self.partitions.read().expect("no panic under this lock");
+        let is_older = |id: &PartitionId| partitions.keys().any(|other| other.0 == id.0 && other.1 > id.1);
+        let all = partitions.iter().filter(|(_, partition)| partition.bytes() > 0);
+        all.max_by_key(|(id, partition)| (is_older(id), partition.bytes())).map(|(_, partition)| partition.clone())
+    }
+}

@@ -1,0 +1,239 @@
+//! Unsealing and sealing an authority's node: custodians bring shares, one at a time; whoever is near can seal.
+//!
+//! Who may bring a share: a custodian that the register names, over his own certificate, and only the share that was made
+//! for him. So a share file with its passphrase is not enough, nor is a certificate; and the log names who came. A share is
+//! checked against the pinned set as it comes: one that does not fit leaves what was brought before as it was. What the node
+//! says is how many it has, to custodians and officers only.
+//!
+//! Each share is in the log before it is counted, and an unsealing before the key is in the safe. Sealing is the other way
+//! round: the key is gone at once, and the log hears of it when it can.
+
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::access::{CustodianPermit, SealPermit};
+use crate::audit::{Custody, CustodyAction, Event};
+use crate::code::Code;
+use crate::commit::Pending;
+use crate::keys::AuthoritySecret;
+use crate::keys::shares::{Share, ShareError, ShareSet};
+use crate::node::Node;
+use crate::node::safe::{Gathering, Purpose, Since};
+use crate::order::Refusal;
+use crate::register::Id;
+use crate::seal::segment::AuthorityPrivateKey;
+
+/// What came of a share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// The key that it is a share of.
+    pub key: String,
+    /// How many shares the node holds towards the key now; none once it is reached.
+    pub shares: usize,
+    /// How many it takes.
+    pub threshold: usize,
+    /// Whether the threshold is reached: the key is unsealed, or the drill has proved it.
+    pub done: bool,
+}
+
+/// How it stands with a node's keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// Whether no key is open.
+    pub sealed: bool,
+    /// Each key.
+    pub keys: Vec<KeyStatus>,
+    /// After how many seconds without use keys in shares are sealed.
+    pub idle_seconds: u64,
+    /// After how many seconds shares are forgotten whose others have not come.
+    pub forget_seconds: u64,
+}
+
+/// How it stands with one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyStatus {
+    /// The key's id in the register.
+    pub id: String,
+    /// Whether the node opens nothing with it.
+    pub sealed: bool,
+    /// The digest of its set, hex, if it is in shares; absent where the node has it in a custody of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// Who holds its shares, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub custodians: Vec<String>,
+    /// How many shares it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<usize>,
+    /// How many were brought so far towards unsealing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<usize>,
+}
+
+/// Takes a custodian's share.
+///
+/// Bringing a share again, or one of a key that is open already, changes nothing and is answered as if it were the first.
+///
+/// # Errors
+/// A [`Refusal`]: not his share, of no set that is pinned here, does not fit, or nothing can be logged.
+pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpose) -> Result<Progress, Refusal> {
+    let now = node.now();
+    // One at a time: what the log says of the count is what it was.
+    let mut ceremony = node.safe().ceremony();
+    let (place, set, open, sealings) = {
+        let drawers = node.safe().drawers();
+        let mut pinned = drawers.keys.iter().enumerate().filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
+        let found = pinned.find(|(_, set, _)| set.digest() == *share.set());
+        let (place, set, drawer) =
+            found.ok_or_else(|| Refusal::new(Code::ShareForeign, "the share is of no set that this node waits for"))?;
+        (place, set.clone(), drawer.key.is_some(), drawers.sealings)
+    };
+    if share.custodian() != &permit.custodian {
+        return Err(Refusal::new(Code::ShareInvalid, "the share is another custodian's than the one who brings it"));
+    }
+    set.check(&share).map_err(refused)?;
+    let key = set.secrets.first().map(|shared| shared.name.clone()).unwrap_or_default();
+    let progress = |shares, done| Progress { key: key.clone(), shares, threshold: set.threshold, done };
+    if open && purpose == Purpose::Unseal {
+        return Ok(progress(0, true));
+    }
+
+    let gathering = ceremony.entry((purpose, place));
+    let gathering = gathering.or_insert_with(|| Gathering { shares: vec![], since: Since::at(now) });
+    if gathering.shares.iter().any(|before| before.index() == share.index()) {
+        return Ok(progress(gathering.shares.len(), false));
+    }
+    let entry = |action, shares: usize| Custody {
+        actor: permit.custodian.clone(),
+        action,
+        key: Some(key.clone()),
+        shares: Some(shares as u64),
+        threshold: Some(set.threshold as u64),
+    };
+    let (taken, reached) = match purpose {
+        Purpose::Unseal => (CustodyAction::Share, CustodyAction::Unseal),
+        Purpose::Drill => (CustodyAction::DrillShare, CustodyAction::Drill),
+    };
+    let count = gathering.shares.len() + 1;
+    log(node, now, entry(taken, count))?;
+    gathering.shares.push(share);
+    if count < set.threshold {
+        return Ok(progress(count, false));
+    }
+
+    // Whatever comes of them, the shares are not needed again.
+    let shares = ceremony.remove(&(purpose, place)).map(|gathering| gathering.shares).unwrap_or_default();
+    let Some(private) = recover(&set, &shares, &key) else {
+        log(node, now, entry(CustodyAction::Mismatch, count))?;
+        return Err(Refusal::new(Code::ShareInvalid, "the shares do not make the key that the register states"));
+    };
+    drop(shares);
+    log(node, now, entry(reached, count))?;
+    if purpose == Purpose::Unseal && !node.safe().put(place, private, sealings, now) {
+        return Err(Refusal::new(Code::Sealed, "somebody sealed the node in the meantime"));
+    }
+    Ok(progress(0, true))
+}
+
+/// The private key that the shares make, if it is the one that the set, and so the register, states.
+fn recover(set: &ShareSet, shares: &[Share], id: &str) -> Option<AuthorityPrivateKey> {
+    let scalar = AuthoritySecret(set.recover(&shares.iter().collect::<Vec<_>>()).ok()?.pop()?);
+    let key = AuthorityPrivateKey::derive(&scalar, id);
+    (key.public() == set.secrets.first()?.public).then_some(key)
+}
+
+fn refused(error: ShareError) -> Refusal {
+    match error {
+        ShareError::Foreign => Refusal::new(Code::ShareForeign, "the share is of no set that this node waits for"),
+        error => Refusal::new(Code::ShareInvalid, error.to_string()),
+    }
+}
+
+/// The panic button: wipes every key and every share brought so far, whatever their custody. Keys that were not in shares come
+/// back by a restart only.
+///
+/// # Errors
+/// Where it could not be logged; the node is sealed all the same.
+pub fn seal(node: &Node, permit: &SealPermit) -> Result<Status, Refusal> {
+    node.safe().seal(false);
+    tracing::warn!("the node is sealed: it was told to");
+    log(node, node.now(), of_all(permit.actor.clone(), CustodyAction::Seal))?;
+    Ok(status(node, permit))
+}
+
+/// How it stands with the node's keys.
+pub fn status(node: &Node, _permit: &SealPermit) -> Status {
+    let brought: Vec<_> = {
+        let ceremony = node.safe().ceremony();
+        let count = |place| ceremony.get(&(Purpose::Unseal, place)).map_or(0, |gathering| gathering.shares.len());
+        (0..node.safe().drawers().keys.len()).map(count).collect()
+    };
+    let drawers = node.safe().drawers();
+    let key = |(drawer, brought): (&crate::node::safe::Drawer, usize)| {
+        let set = drawer.set.as_ref();
+        KeyStatus {
+            id: drawer.id.clone(),
+            sealed: drawer.key.is_none(),
+            set: set.map(|set| HEXLOWER.encode(&set.digest())),
+            custodians: set.iter().flat_map(|set| &set.custodians).map(Id::to_string).collect(),
+            threshold: set.map(|set| set.threshold),
+            shares: set.map(|_| brought),
+        }
+    };
+    let times = node.safe().times();
+    Status {
+        sealed: drawers.keys.iter().all(|drawer| drawer.key.is_none()),
+        keys: drawers.keys.iter().zip(brought).map(key).collect(),
+        idle_seconds: times.idle.as_secs(),
+        forget_seconds: times.forget.as_secs(),
+    }
+}
+
+/// Forgets shares whose others have not come in time, and seals keys in shares that nobody used for long. To be called every
+/// second or more often.
+pub fn keep_time(node: &Node) {
+    let (now, times) = (node.now(), node.safe().times());
+    let forgotten: Vec<_> = {
+        let mut ceremony = node.safe().ceremony();
+        let late = |gathering: &Gathering| gathering.since.elapsed(now) >= times.forget;
+        let places: Vec<_> = ceremony.iter().filter(|(_, gathering)| late(gathering)).map(|(at, _)| *at).collect();
+        places.into_iter().filter_map(|at| Some((at.1, ceremony.remove(&at)?.shares.len()))).collect()
+    };
+    for (place, count) in forgotten {
+        tracing::info!("shares were forgotten: the others did not come in time");
+        let (key, threshold) = {
+            let drawers = node.safe().drawers();
+            let drawer = &drawers.keys[place];
+            (drawer.id.clone(), drawer.set.as_ref().map(|set| set.threshold as u64))
+        };
+        let mut entry = of_all(node.authority().id.clone(), CustodyAction::Forget);
+        (entry.key, entry.shares, entry.threshold) = (Some(key), Some(count as u64), threshold);
+        unheard(log(node, now, entry));
+    }
+    let open = node.safe().drawers().keys.iter().any(|drawer| drawer.set.is_some() && drawer.key.is_some());
+    if open && node.safe().idle(now) >= times.idle && node.safe().seal(true) {
+        tracing::info!("the node is sealed: nobody used its keys for long");
+        unheard(log(node, now, of_all(node.authority().id.clone(), CustodyAction::SealIdle)));
+    }
+}
+
+fn of_all(actor: Id, action: CustodyAction) -> Custody {
+    Custody { actor, action, key: None, shares: None, threshold: None }
+}
+
+/// Writes an entry and waits until it is durable.
+fn log(node: &Node, now: Timestamp, entry: Custody) -> Result<(), Refusal> {
+    let unavailable = |code| Refusal::new(code, "the audit log takes no entry");
+    node.committer().log(now, Event::Custody(entry)).and_then(Pending::wait).map(drop).map_err(unavailable)
+}
+
+/// What a log that takes no entry means where nobody waits for an answer: it has poisoned the store, and says so itself.
+fn unheard(logged: Result<(), Refusal>) {
+    if let Err(refusal) = logged {
+        tracing::error!(code = %refusal.code(), "an entry about the node's keys was not written");
+    }
+}

@@ -1,0 +1,123 @@
+//! The keeper: a thread that keeps the index within its bound and merges small chunks, beside the requests.
+//!
+//! It is the only one that freezes and moves tables, and while it merges it moves nothing: so a merge never meets an entry
+//! that is on its way.
+
+mod merge;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::commit::Committer;
+use crate::seal::chunk::ChunkCipher;
+use crate::store::Store;
+use crate::store::index::Index;
+
+/// How often it looks whether there is something to do.
+const LOOK: Duration = Duration::from_millis(100);
+/// After a merge it rests so many times as long as that took: a merge takes a tenth of a processor at most.
+const REST: u32 = 9;
+/// Longest rest.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// What it works on.
+pub(super) struct Parts {
+    pub(super) store: Arc<Store>,
+    pub(super) index: Arc<Index>,
+    pub(super) cipher: Arc<ChunkCipher>,
+    pub(super) committer: Arc<Committer>,
+}
+
+/// What it has done since the start.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Index entries moved from memory to the store.
+    pub moved: AtomicU64,
+    /// Chunks that were merged into others.
+    pub merged: AtomicU64,
+}
+
+/// The thread; ended when this is dropped.
+pub(super) struct Keeper {
+    index: Arc<Index>,
+    stop: Arc<AtomicBool>,
+    kept: Arc<Kept>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(super) fn start(parts: Parts) -> Self {
+        let (index, stop, kept) = (parts.index.clone(), Arc::new(AtomicBool::new(false)), Arc::new(Kept::default()));
+        index.set_kept(true);
+        let work = Work { parts, stop: stop.clone(), kept: kept.clone() };
+        let thread = std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn(move || work.run())
+            .expect("the operating system starts a thread");
+        Self { index, stop, kept, thread: Some(thread) }
+    }
+
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.index.wake_keeper();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    parts: Parts,
+    stop: Arc<AtomicBool>,
+    kept: Arc<Kept>,
+}
+
+/// Nobody waits for a keeper that is gone, whatever ended it.
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.parts.index.set_kept(false);
+        if std::thread::panicking() {
+            self.parts.committer.poison(&crate::store::StoreError::KeeperEnded);
+        }
+    }
+}
+
+impl Work {
+    fn stops(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn run(&self) {
+        let Parts { store, index, committer, .. } = &self.parts;
+        let mut rest = LOOK;
+        while !self.stops() {
+            index.wait_until_over(rest);
+            rest = LOOK;
+            if index.is_over() {
+                match index.relieve(store, || !self.stops() && committer.settled()) {
+                    Ok(moved) => drop(self.kept.moved.fetch_add(moved, Ordering::Relaxed)),
+                    Err(error) => return committer.poison(&error),
+                }
+            }
+            let Some((kind, chunks)) = committer.small().take().filter(|_| !self.stops()) else { continue };
+            let begun = Instant::now();
+            // The writer must not wait for room now: it is what the merge waits for.
+            index.set_kept(false);
+            let merged = merge::merge(&self.parts, &kind, &chunks);
+            index.set_kept(true);
+            match merged {
+                Ok(merged) => drop(self.kept.merged.fetch_add(merged, Ordering::Relaxed)),
+                Err(error) => tracing::error!(%error, "small chunks could not be merged; they stay as they are"),
+            }
+            rest = (begun.elapsed() * REST).min(LONGEST);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What the store sees of pseudonyms in the index that it keeps: tags under a key of the vault's.
+
+use crate::keys::IndexKey;
+use crate::store::index::{PartitionId, Veil};
+
+/// The key of one version of the storage secret.
+pub(super) struct IndexVeil {
+    pub(super) version: u32,
+    pub(super) key: IndexKey,
+}
+
+impl Veil for IndexVeil {
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn places(&self, (sector, epoch): PartitionId) -> [u8; 256] {
+        self.key.places(sector, epoch)
+    }
+
+    fn tags(&self, (sector, epoch): PartitionId, pseudonyms: &mut dyn Iterator<Item = &[u8; 16]>) -> Vec<[u8; 16]> {
+        let mut tags = Vec::with_capacity(pseudonyms.size_hint().0);
+        self.key.tags(sector, epoch, pseudonyms, |tag| tags.push(tag));
+        tags
+    }
+}
