@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use rocksdb::{ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, ReadOptions};
+use rocksdb::{Cache, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, ReadOptions};
 
 use super::columns::Column;
 use super::{Batch, Store, StoreError, column_options, fixed};
@@ -207,9 +207,10 @@ impl Store {
             return Err(StoreError::Treeless(path.to_owned()));
         }
         let columns = Column::ALL.iter().filter(|column| found.iter().any(|name| name == column.name()));
-        let columns = columns.map(|column| ColumnFamilyDescriptor::new(column.name(), column_options(*column)));
+        let cache = Cache::new_lru_cache(1 << 20);
+        let columns = columns.map(|column| ColumnFamilyDescriptor::new(column.name(), column_options(*column, &cache)));
         let db = DB::open_cf_descriptors_read_only(&Options::default(), path, columns, false).map_err(engine)?;
-        Ok(Self { db, path: path.to_owned(), poisoned: AtomicBool::new(true) })
+        Ok(Self { db, path: path.to_owned(), cache, poisoned: AtomicBool::new(true) })
     }
 
     /// Whose store it is: deployment and entity, such as `demo/vault`.
