@@ -67,6 +67,8 @@ pub struct Node {
     cosigners: OnceLock<Arc<Cosigners>>,
     committer: Committer,
     clock: Arc<dyn Clock>,
+    /// One at a time: from reading what was seen and done upon an order to the commit of a reveal or an act.
+    pub(crate) reveals: std::sync::Mutex<()>,
 }
 
 impl Node {
@@ -125,6 +127,7 @@ impl Node {
             cosigners: OnceLock::new(),
             committer,
             clock,
+            reveals: std::sync::Mutex::default(),
         })
     }
 

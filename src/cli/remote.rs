@@ -82,6 +82,14 @@ fn advice(code: Code) -> &'static str {
         Code::Sealed => "the custodians unseal it: `cloison authority unseal`",
         Code::ShareInvalid => "bring the share file that was made for you, over your own client file; is it damaged?",
         Code::ShareForeign => "bring the share of the key that the node waits for: `cloison authority status` names it",
+        Code::OrderRevoked => "its authority has revoked it, for good: `cloison order list` says who and when",
+        Code::OrderSuspended => "its authority has suspended it: `cloison order list` says who and when",
+        Code::UnknownOrder => "check the id: `cloison order list` has the orders that were seen there",
+        Code::ActInvalid => "`cloison order revoke --help` and its neighbours say who may sign what",
+        Code::RequestReplayed => "ask again: each request is answered once",
+        Code::ReleaseRate => "come back when the hour is over, or have the authority's rate in the register raised",
+        Code::OutOfStep => "vault and node could not exchange their acts: see the log of both",
+        Code::NoDeliveryKey => "have a `sealing-key` (age1…) entered for the officer in the register",
         Code::PeerUnavailable => "the other side (vault or node) does not answer: see its log and /readyz",
         Code::ProofInvalid => {
             "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::order::Refusal;
 use crate::reidentify::reveal::VaultLink;
+use crate::reidentify::step::{Exchange, Exchanged};
 use crate::reidentify::{Release, ReleaseRequest};
 
 /// How old an exchange may be before the next release makes another one.
@@ -42,7 +43,7 @@ impl Peer {
     ///
     /// # Errors
     /// [`Code::ProofInvalid`] where the log did not only grow; [`Code::PeerUnavailable`].
-    pub fn exchange(&self) -> Result<(), Refusal> {
+    pub fn watch(&self) -> Result<(), Refusal> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let away =
             |what: &str| Refusal::new(Code::PeerUnavailable, format!("the vault's log cannot be watched: {what}"));
@@ -91,15 +92,19 @@ impl Peer {
 impl VaultLink for Peer {
     fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal> {
         if !self.is_fresh() {
-            self.exchange()?;
+            self.watch()?;
         }
         match self.client.release(request) {
             // The vault may have been started anew, and forgotten when it was cosigned.
             Err(refusal) if refusal.code() == Code::CosignatureMissing => {
-                self.exchange()?;
+                self.watch()?;
                 self.client.release(request)
             }
             released => released,
         }
+    }
+
+    fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
+        self.client.exchange(exchange)
     }
 }

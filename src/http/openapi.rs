@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::{audit, body, control, data, node};
+use super::{acts, audit, body, control, data, node};
 
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
@@ -20,6 +20,9 @@ use super::{audit, body, control, data, node};
         control::list_epochs,
         control::advance_epoch,
         control::release_mappings,
+        acts::list_at_vault,
+        acts::lodge_at_vault,
+        acts::exchange,
         audit::checkpoint,
         audit::tile,
         audit::resource,
@@ -42,6 +45,8 @@ struct VaultApi;
         node::drill,
         node::status,
         node::seal,
+        acts::list_at_node,
+        acts::lodge_at_node,
         audit::checkpoint,
         audit::tile,
         audit::resource,

@@ -117,7 +117,7 @@ pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, cosigners: Arc<Cosign
     let watching = async {
         loop {
             let peer = peer.clone();
-            let exchanged = tokio::task::spawn_blocking(move || peer.exchange()).await;
+            let exchanged = tokio::task::spawn_blocking(move || peer.watch()).await;
             if let Ok(Err(why)) = exchanged {
                 tracing::warn!(%why, "the vault's log was not watched");
             }
