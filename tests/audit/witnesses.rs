@@ -82,7 +82,8 @@ fn a_witness_cosigns_growth_and_nothing_else() {
 fn a_submission_has_one_form() {
     let good = submission(&Log::new(300), 256);
     assert_eq!(Submission::parse(good.text().as_bytes()), Some(good.clone()));
-    for (from, to) in [("old 256", "old 0256"), ("old ", "old"), ("\n\n", "\n"), ("old 256\n", "old 256\nnot base64\n")] {
+    for (from, to) in [("old 256", "old 0256"), ("old ", "old"), ("\n\n", "\n"), ("old 256\n", "old 256\nnot base64\n")]
+    {
         let text = good.text().replacen(from, to, 1);
         let parsed = Submission::parse(text.as_bytes());
         assert!(parsed.is_none() || parsed.unwrap().note != good.note, "{from:?} → {to:?}");
@@ -227,7 +228,11 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
         ),
     );
     // A server's certificate is for serving only: to dial out the vault takes a client's.
-    world.replace("vault.toml", "certificate = \"tls/vault.pem\"\nkey = \"secrets/tls/vault.key\"\n\n[audit]", "certificate = \"tls/node.pem\"\nkey = \"secrets/tls/node.key\"\n\n[audit]");
+    world.replace(
+        "vault.toml",
+        "certificate = \"tls/vault.pem\"\nkey = \"secrets/tls/vault.key\"\n\n[audit]",
+        "certificate = \"tls/node.pem\"\nkey = \"secrets/tls/node.key\"\n\n[audit]",
+    );
     let serve = || {
         let log = fs::File::options().create(true).append(true).open(world.path("logs/witness.log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_cloison"))

@@ -270,7 +270,8 @@ fn tiles_byte_for_byte() {
         log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
     };
     let clock = Arc::new(FixedClock::at(now()));
-    let vault = Vault::open(&Home::unbounded(&path), fixed_register(), secrets, &[], clock, &|_| {}, Box::new(|_| {})).unwrap();
+    let vault =
+        Vault::open(&Home::unbounded(&path), fixed_register(), secrets, &[], clock, &|_| {}, Box::new(|_| {})).unwrap();
     for n in 0..256 {
         let event = Event::Refuse { actor: n.to_string(), operation: "tokenize", code: Code::Forbidden, count: 1 };
         vault.committer().log(now(), event).unwrap().wait().unwrap();
