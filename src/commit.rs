@@ -23,6 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use crate::audit::log::Appender;
 use crate::audit::{AuditReceipt, Entry, Event, Tokenized};
 use crate::clock::Clock;
 use crate::code::Code;
@@ -184,13 +185,14 @@ pub struct Committer {
 type Message = (Job, oneshot::Sender<Option<AuditReceipt>>);
 
 impl Committer {
-    /// Starts the writer over a store. `cipher` wraps chunks; an entity without mappings has none. `poisoned` is called
+    /// Starts the writer over a store and its log. `cipher` wraps chunks; an entity without mappings has none. `poisoned` is called
     /// once when a write fails: the process must end. `small` are the small chunks that are there already.
     ///
     /// # Errors
     /// [`StoreError`] when the log's end cannot be read.
     pub fn start(
         store: Arc<Store>,
+        log: Appender,
         index: Arc<Index>,
         cipher: Option<Arc<ChunkCipher>>,
         small: SmallChunks,
@@ -202,14 +204,13 @@ impl Committer {
         let waiting = Arc::new(AtomicUsize::new(0));
         let (rounds, small) = (Arc::new(Rounds::default()), Arc::new(small));
         let poisoned = Arc::new(Mutex::new(Some(poisoned)));
-        let next_entry = store.last_audit()?.map_or(0, |(index, _)| index + 1);
         let mut writer = Writer {
             store,
             index,
             cipher,
             fresh: vec![],
             inserted: 0,
-            next_entry,
+            log,
             refusals: Refusals::default(),
             clock,
             clock_mark: clock_mark.clone(),
@@ -326,7 +327,7 @@ struct Writer {
     fresh: Vec<(Kind, Small)>,
     /// Entries that came into the index since the bound was last looked at.
     inserted: u64,
-    next_entry: u64,
+    log: Appender,
     refusals: Refusals,
     clock: Arc<dyn Clock>,
     clock_mark: Arc<AtomicU64>,
@@ -354,7 +355,7 @@ impl Writer {
                 Ok(first) => self.gather(first, receiver),
                 Err(RecvTimeoutError::Timeout) => vec![],
                 Err(RecvTimeoutError::Disconnected) => {
-                    if let Err(error) = self.commit(vec![], true) {
+                    if let Err(error) = self.commit(vec![], true).and_then(|()| self.close()) {
                         report(&self.poisoned, &error);
                     }
                     return;
@@ -410,10 +411,15 @@ impl Writer {
         }
         self.pack(&mut batch, mappings, &mut segments)?;
         let now = self.clock.now();
-        let mut log = GroupLog::new(self.next_entry);
+        let mut log = GroupLog::new(self.log.next());
+        if let Some(first) = self.log.turn(now) {
+            log.begin(now, first);
+        }
         self.refusals.flush(now, last, &mut log);
         let places: Vec<_> = logs.into_iter().map(|entry| log.place(entry, &mut self.refusals)).collect();
+        let first = log.first();
         let entries = log.write(&self.store, &mut batch);
+        let receipts = self.log.append(&entries, &mut batch);
         if entries.is_empty() && batch.is_empty() {
             // Refusals that were only counted: nothing to write now.
             replies.into_iter().for_each(|reply| drop(reply.send(None)));
@@ -423,18 +429,34 @@ impl Writer {
 
         let mark = self.clock_mark.load(Ordering::Relaxed).max(now.as_millisecond().max(0) as u64);
         self.store.put_clock_mark(&mut batch, mark as i64);
-        self.store.commit(batch)?;
+        self.write(batch)?;
+        self.log.durable();
         self.rounds.end();
         self.fresh.drain(..).for_each(|(kind, small)| self.small.add(&kind, small));
         self.clock_mark.store(mark, Ordering::Relaxed);
         segments.iter().for_each(|segment| segment.mark_stored());
         for (reply, place) in replies.into_iter().zip(places) {
             // A caller that went away needs no answer; its effect stays, and is logged.
-            let receipt = place.map(|index| AuditReceipt::new(index, &entries[(index - self.next_entry) as usize]));
+            let receipt = place.map(|number| receipts[(number - first) as usize].shared());
             drop(reply.send(receipt));
         }
-        self.next_entry += entries.len() as u64;
         Ok(())
+    }
+
+    /// Writes rows durably, as long as nobody else extends this log.
+    fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        match self.log.is_forked() {
+            true => Err(StoreError::Forked),
+            false => self.store.commit(batch),
+        }
+    }
+
+    /// The last thing that is written: the checkpoint over all that was.
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.log.end();
+        let mut batch = Batch::default();
+        self.log.append(&[], &mut batch);
+        if batch.is_empty() { Ok(()) } else { self.write(batch) }
     }
 
     /// Stores what of the new mappings is not stored yet. Full chunks stay as they come; what came in smaller ones is put
