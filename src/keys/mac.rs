@@ -22,7 +22,7 @@ const GROUP: usize = 8;
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
-/// A key, ready for many short messages; its states lie in locked memory.
+/// A key, ready for many short messages; its states lie in locked memory, which wipes them.
 pub(super) struct ShortMac(Locked<States>);
 
 struct States {
