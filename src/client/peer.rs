@@ -104,7 +104,7 @@ impl VaultLink for Peer {
         }
     }
 
-    fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
-        self.client.exchange(exchange)
+    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
+        self.client.exchange_acts(exchange)
     }
 }
