@@ -155,7 +155,7 @@ async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readin
         alarms.add(noticed - alarms.get());
         // It goes through all orders there ever were.
         if beats.is_multiple_of(60)
-            && let Ok(due) = Book::from(&*vault).reviews_due()
+            && let Ok(due) = Book::from(&**vault).reviews_due()
         {
             reviews.set(due as i64);
         }
