@@ -168,3 +168,35 @@ pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<S
 fn stranger(register: &Register, peer: SpkiDigest) -> Code {
     if actor(register, peer) == "unknown" { Code::UnknownClient } else { Code::Forbidden }
 }
+
+/// Leave to bring an act upon an order, and to see the orders that a side knows. Who brings an act does not matter for what it
+/// does: that follows from its signatures.
+pub struct BearerPermit {
+    /// Who brings it, as the log names them.
+    pub(crate) bearer: String,
+    /// Whose orders: one authority's, or all.
+    pub(crate) authority: Option<Id>,
+}
+
+/// Authorises an operator (for every authority) or an authority's node (for its own), at the vault.
+///
+/// # Errors
+/// As [`operator`].
+pub fn bearer(register: &Register, peer: SpkiDigest) -> Result<BearerPermit, Code> {
+    let own = node(register, peer).map(|permit| permit.authority.id.clone());
+    match own {
+        Ok(authority) => Ok(BearerPermit { bearer: authority.to_string(), authority: Some(authority) }),
+        Err(_) => {
+            operator(register, peer).map(|permit| BearerPermit { bearer: permit.operator.to_string(), authority: None })
+        }
+    }
+}
+
+/// Authorises an officer of `authority`, at its node.
+///
+/// # Errors
+/// As [`operator`].
+pub fn officer_bearer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<BearerPermit, Code> {
+    let permit = officer(register, authority, peer)?;
+    Ok(BearerPermit { bearer: permit.officer.to_string(), authority: Some(authority.clone()) })
+}

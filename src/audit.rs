@@ -86,6 +86,21 @@ pub enum Event {
     Reveal(Box<Reidentified>),
     /// Something happened to a private key of the authority's node.
     Custody(Custody),
+    /// An act upon an order came in: a revocation, a suspension, its lifting, the closing of a review.
+    OrderAct(Box<OrderAct>),
+    /// An authority asks for far more than it used to, or for half of what it may.
+    ReleaseAlarm {
+        /// Authority id.
+        authority: Id,
+        /// The hour, RFC 3339.
+        hour: String,
+        /// Pseudonyms asked for in that hour so far.
+        items: u64,
+        /// What made it an alarm: so many were reached.
+        threshold: u64,
+        /// What the register allows in an hour.
+        limit: u64,
+    },
 }
 
 /// What an entry about an authority's private key says. Never a share, nor anything computed from one.
@@ -194,6 +209,27 @@ pub struct Reidentified {
     /// On the node: number and leaf hash of the vault's entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vault_entry: Option<LogPosition>,
+}
+
+/// What an entry about an act upon an order says.
+#[derive(Debug, Clone, Serialize)]
+pub struct OrderAct {
+    /// The order's authority.
+    pub authority: Id,
+    /// Order id.
+    pub order: String,
+    /// `revoke`, `suspend`, `resume` or `close-review`.
+    pub act: &'static str,
+    /// Why, as a code.
+    pub reason: Id,
+    /// The approvers who signed.
+    pub signers: Vec<Id>,
+    /// SHA-256 of the act's payload, hex.
+    pub digest: String,
+    /// Who brought it: an operator, an officer, the other side.
+    pub bearer: String,
+    /// Whether the register bears it out. If not, it is only kept, so that both sides hold the same.
+    pub effective: bool,
 }
 
 /// A place in a log.

@@ -17,6 +17,7 @@ pub mod bench;
 pub mod check;
 pub mod client;
 mod custodians;
+pub mod delivery;
 pub mod demo;
 pub mod doctor;
 pub mod epoch;
@@ -64,6 +65,8 @@ enum Command {
     Order(order::Command),
     Reidentify(reidentify::Args),
     #[command(subcommand)]
+    Delivery(delivery::Command),
+    #[command(subcommand)]
     Epoch(epoch::Command),
     #[command(subcommand)]
     Register(register::Command),
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Client(command) => client::run(command),
         Command::Order(command) => order::run(command),
         Command::Reidentify(args) => reidentify::run(args),
+        Command::Delivery(command) => delivery::run(command),
         Command::Epoch(command) => epoch::run(command),
         Command::Spec(command) => spec::run(command),
         Command::Register(command) => register::run(command),

@@ -115,6 +115,22 @@ codes! {
     LimitReached = "limit-reached",
     /// Vault and node hold different registers.
     RegisterMismatch = "register-mismatch",
+    /// The order was revoked.
+    OrderRevoked = "order-revoked",
+    /// The order is suspended.
+    OrderSuspended = "order-suspended",
+    /// No order of that id was seen here.
+    UnknownOrder = "unknown-order",
+    /// Not a signed act upon an order, or not one that its signers may do.
+    ActInvalid = "act-invalid",
+    /// The officer's request was answered already: a new one has to be signed.
+    RequestReplayed = "request-replayed",
+    /// The authority has asked for as many pseudonyms as it may within the hour; `Retry-After` says when to come back.
+    ReleaseRate = "release-rate",
+    /// Vault and node do not yet have each other's acts upon orders.
+    OutOfStep = "out-of-step",
+    /// The register has no key to which an answer to this officer could be sealed.
+    NoDeliveryKey = "no-delivery-key",
 
     // --- custody
     /// The node is sealed: it holds no key and opens nothing.

@@ -7,6 +7,7 @@
 //! What a hostile client can do is bounded before it is known who it is: handshakes at once and their time, connections
 //! in all and by key, the size of a head, the time for a head and a body, the time that an answer may lie unread.
 
+pub mod acts;
 pub mod body;
 pub mod connection;
 pub mod control;

@@ -61,6 +61,8 @@ pub struct Node {
     store: Arc<Store>,
     committer: Committer,
     clock: Arc<dyn Clock>,
+    /// One at a time: from reading what was seen and done upon an order to the commit of a reveal or an act.
+    pub(crate) reveals: std::sync::Mutex<()>,
 }
 
 impl Node {
@@ -110,6 +112,7 @@ impl Node {
             store,
             committer,
             clock,
+            reveals: std::sync::Mutex::default(),
         })
     }
 

@@ -14,10 +14,13 @@
 //! # }
 //! ```
 //!
-//! What needs a store is not decided here: which payload was first seen under an id, what was counted against a limit,
-//! and what was revoked.
+//! What needs a store stands apart: an order's life ([`life`]), the acts upon it ([`act`]: revoke, suspend, resume, close its
+//! review), and the book that each side keeps of both ([`book`]).
 
+pub mod act;
+pub mod book;
 mod check;
+pub mod life;
 mod payload;
 mod request;
 
@@ -27,12 +30,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::code::Code;
 use crate::jws;
-use crate::pseudonym::{self, Parsed, Pseudonym};
-use crate::register::{Id, Sector};
+use crate::pseudonym::{Parsed, Pseudonym};
+use crate::register::{Approver, Id, Sector, TextForm};
 
 pub use check::{Finding, check, examine};
 pub use payload::{Basis, Payload, Scope, Security};
@@ -51,12 +55,23 @@ pub const LEAST_SIGNATURES: usize = 2;
 pub struct Refusal {
     code: Code,
     why: Cow<'static, str>,
+    retry_after: Option<u32>,
 }
 
 impl Refusal {
     /// A refusal with `code`; `why` is a short sentence safe to show and to log.
     pub fn new(code: Code, why: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, why: why.into() }
+        Self { code, why: why.into(), retry_after: None }
+    }
+
+    /// The same, saying after how many seconds to come back.
+    pub fn come_back_in(self, seconds: u32) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// After how many seconds to come back, where that helps.
+    pub fn retry_after(&self) -> Option<u32> {
+        self.retry_after
     }
 
     /// The stable outward code.
@@ -71,10 +86,31 @@ impl Refusal {
 }
 
 /// The pseudonyms that an order lists, by sector, as parsed values.
-type Listed = BTreeMap<String, HashSet<(Pseudonym, Option<u8>)>>;
+type Listed = BTreeMap<String, HashSet<ListedKey>>;
 
-fn key(parsed: &Parsed) -> (Pseudonym, Option<u8>) {
-    (parsed.pseudonym, parsed.epoch_mod_32)
+/// What makes a listed pseudonym the same as one asked for: also the form, for forms belong to epochs.
+type ListedKey = (Pseudonym, TextForm, Option<u8>);
+
+fn key(parsed: &Parsed) -> ListedKey {
+    (parsed.pseudonym, parsed.form, parsed.epoch_mod_32)
+}
+
+/// A person who signed, and the body that the person belonged to then.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signer {
+    /// The approver's id.
+    #[schema(value_type = String)]
+    pub id: Id,
+    /// The approver's body.
+    #[schema(value_type = String)]
+    pub body: Id,
+}
+
+impl Signer {
+    fn of(approver: &Approver) -> Self {
+        Self { id: approver.id.clone(), body: approver.body.clone() }
+    }
 }
 
 /// An order that was checked against a register and the time: permission for one request.
@@ -85,7 +121,7 @@ fn key(parsed: &Parsed) -> (Pseudonym, Option<u8>) {
 pub struct ActiveOrder {
     payload: Payload,
     digest: [u8; 32],
-    signers: Vec<Id>,
+    signers: Vec<Signer>,
     sectors: BTreeMap<String, Arc<Sector>>,
     /// What is listed, parsed; for an order that lists nothing, empty.
     listed: Listed,
@@ -108,7 +144,12 @@ impl ActiveOrder {
     }
 
     /// The approvers who signed, all verified, in the order of their signatures.
-    pub fn signers(&self) -> &[Id] {
+    pub fn signers(&self) -> Vec<Id> {
+        self.signers.iter().map(|signer| signer.id.clone()).collect()
+    }
+
+    /// The same with the bodies that they are of.
+    pub fn signed_by(&self) -> &[Signer] {
         &self.signers
     }
 
@@ -164,15 +205,15 @@ impl ActiveOrder {
         (self.payload.not_before, self.payload.not_after)
     }
 
-    /// Reads a pseudonym of one of its sectors and says whether the order opens it. Compared as parsed values, not as
-    /// text.
+    /// Reads a pseudonym of one of its sectors, in the sector's text form or one that it had in an earlier epoch, and says
+    /// whether the order opens it. Compared as parsed values, not as text.
     ///
     /// # Errors
     /// The item's code: [`Code::OutOfScope`] for another sector or a pseudonym that is not listed, or that of
     /// [`pseudonym::parse`].
     pub fn admit(&self, sector: &str, text: &str) -> Result<Parsed, Code> {
         let facts = self.sectors.get(sector).ok_or(Code::OutOfScope)?;
-        let parsed = pseudonym::parse(facts.text_form, &facts.tag, text)?;
+        let parsed = facts.parse_pseudonym(text)?;
         match &self.payload.scope {
             Scope::AtMost(_) => Ok(parsed),
             Scope::Listed(_) if self.listed.get(sector).is_some_and(|list| list.contains(&key(&parsed))) => Ok(parsed),

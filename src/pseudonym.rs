@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::code::Code;
 
 /// How a sector's pseudonyms are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TextForm {
     /// BIP 350 with the sector's tag and the epoch modulo 32.
@@ -31,6 +31,17 @@ pub enum TextForm {
     Uuid,
     /// 32 lower-case hexadecimal digits.
     Hex,
+}
+
+impl TextForm {
+    /// The spelling in the register.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TextForm::Bech32m => "bech32m",
+            TextForm::Uuid => "uuid",
+            TextForm::Hex => "hex",
+        }
+    }
 }
 
 /// What a person is called in one domain: 16 bytes, public to that domain's sector and meaningless to any other.
@@ -159,6 +170,8 @@ impl TextWriter {
 pub struct Parsed {
     /// The pseudonym.
     pub pseudonym: Pseudonym,
+    /// The form that it was written in.
+    pub form: TextForm,
     /// The epoch modulo 32, where the form shows it (`bech32m`).
     pub epoch_mod_32: Option<u8>,
 }
@@ -173,8 +186,8 @@ pub struct Parsed {
 pub fn parse(form: TextForm, tag: &str, text: &str) -> Result<Parsed, Code> {
     match form {
         TextForm::Bech32m => bech32m::parse(tag, text),
-        TextForm::Uuid => parse_uuid(text).map(|pseudonym| Parsed { pseudonym, epoch_mod_32: None }),
-        TextForm::Hex => parse_hex(text).map(|pseudonym| Parsed { pseudonym, epoch_mod_32: None }),
+        TextForm::Uuid => parse_uuid(text).map(|pseudonym| Parsed { pseudonym, form, epoch_mod_32: None }),
+        TextForm::Hex => parse_hex(text).map(|pseudonym| Parsed { pseudonym, form, epoch_mod_32: None }),
     }
 }
 

@@ -12,7 +12,9 @@ use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::code::Code;
 use crate::identifier::Scheme;
+use crate::pseudonym::{self, Parsed};
 
 mod authority;
 mod build;
@@ -164,6 +166,8 @@ pub struct Sector {
     pub granularity: Granularity,
     /// How its pseudonyms are written.
     pub text_form: TextForm,
+    /// How they were written in earlier epochs, where that was otherwise: orders may still name them so.
+    pub former_text_forms: Vec<TextForm>,
     /// Whether mappings are stored at all.
     pub reversible: bool,
     /// Schemes that the sector accepts.
@@ -180,6 +184,23 @@ pub struct Sector {
     pub retention_years: u32,
     /// What art. 27 of decree 2-09-165 asks a request for authorisation to state.
     pub declaration: Declaration,
+}
+
+impl Sector {
+    /// Reads a pseudonym of any epoch: in the present text form, or in one of the former ones. No text is of two forms.
+    ///
+    /// # Errors
+    /// Those of [`pseudonym::parse`] in the present form, or in the one former form that the text has the shape of.
+    pub fn parse_pseudonym(&self, text: &str) -> Result<Parsed, Code> {
+        let present = pseudonym::parse(self.text_form, &self.tag, text);
+        let former = || self.former_text_forms.iter().map(|form| pseudonym::parse(*form, &self.tag, text));
+        match present {
+            Err(Code::PseudonymMalformed) => {
+                former().find(|read| *read != Err(Code::PseudonymMalformed)).unwrap_or(present)
+            }
+            read => read,
+        }
+    }
 }
 
 /// What of a request separates domains inside one sector.
@@ -294,6 +315,8 @@ pub struct Authority {
     pub statutory_limit: Option<u64>,
     /// The longest validity of an order, in hours.
     pub max_hours: u32,
+    /// The most pseudonyms that may be asked for in an hour (UTC), under all its orders together.
+    pub releases_per_hour: u64,
     /// Who signs its orders.
     pub approvers: BTreeMap<Id, Approver>,
     /// Who executes them.
@@ -348,4 +371,6 @@ pub struct Officer {
     pub key: VerifyingKey,
     /// The certificate key with which the officer reaches the node.
     pub certificate: SpkiDigest,
+    /// To whom answers are sealed, if the officer has such a key: an age X25519 recipient (`age1…`).
+    pub sealing_key: Option<String>,
 }

@@ -6,18 +6,25 @@
 //! 1. [`reveal::ask`] (node): checks, then asks the vault.
 //! 2. [`release::release`] (vault): checks again, counts, logs durably, and only then hands out records with their segments.
 //! 3. `reveal::reveal` (node): takes the order and the receipt of the node's own entry by value, opens, answers.
+//!
+//! Before anything is released, both sides hold the same acts upon orders: [`step`]. An answer may come sealed to the
+//! officer's own key: [`deliver`].
 
+pub mod deliver;
+mod rate;
 pub mod release;
 pub mod reveal;
+pub mod step;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Domain, LogPosition};
 use crate::code::Code;
+use crate::commit::Change;
+use crate::order::book::Book;
+use crate::order::life::Life;
 use crate::order::{self, ActiveOrder, OfficerRequest, Refusal};
-use crate::register::{Id, Register, Sector};
-use crate::store::Store;
+use crate::register::{Id, Sector};
 
 /// Most pseudonyms in one request.
 pub const MAX_ITEMS: usize = 10_000;
@@ -25,7 +32,7 @@ pub const MAX_ITEMS: usize = 10_000;
 pub const CLOCK_TOLERANCE: i64 = 120;
 
 /// What an officer asks of the node: the order, his signed request, and the list it is about.
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
     /// The order: JWS General JSON, as text.
@@ -34,8 +41,29 @@ pub struct Asked {
     pub request: String,
     /// Sector name.
     pub sector: String,
-    /// Pseudonyms in the sector's text form.
+    /// Pseudonyms in the sector's text form, or in one that it had in an earlier epoch.
     pub pseudonyms: Vec<String>,
+    /// How the answer is to come; absent: in clear, over this connection.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<Delivery>,
+}
+
+impl std::fmt::Debug for Asked {
+    /// Counts only: neither a pseudonym nor an order that may list some belongs in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asked")
+            .field("sector", &self.sector)
+            .field("items", &self.pseudonyms.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How an answer comes other than in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// As an age file, sealed to the key that the register has for the officer who signed the request.
+    OfficerKey,
 }
 
 /// What the node asks of the vault.
@@ -44,13 +72,15 @@ pub struct Asked {
 pub struct ReleaseRequest {
     /// SHA-256 of the node's register, hex.
     pub register: String,
+    /// The digest of all acts upon the authority's orders that the node holds ([`Book::digest`]).
+    pub acts: String,
     /// What the officer asked.
     #[serde(deserialize_with = "crate::jws::object")]
     pub asked: Asked,
 }
 
 /// What the vault hands out: inner envelopes still closed.
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
     /// SHA-256 of the vault's register, hex.
@@ -58,14 +88,23 @@ pub struct Release {
     /// Where the vault's entry about this release stands in its log.
     #[schema(value_type = Object)]
     pub entry: LogPosition,
+    /// How many pseudonyms were asked for under the order by now: the vault's count, which binds.
+    pub used: u64,
     /// One for each pseudonym asked for, in order.
     pub items: Vec<Released>,
     /// The segment records that the items name, base64url.
     pub segments: Vec<String>,
 }
 
+impl std::fmt::Debug for Release {
+    /// Counts only: records begin with their pseudonym.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Release").field("entry", &self.entry).field("items", &self.items.len()).finish_non_exhaustive()
+    }
+}
+
 /// One item of a release.
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum Released {
     /// A mapping, still sealed.
@@ -85,6 +124,15 @@ pub enum Released {
     },
 }
 
+impl std::fmt::Debug for Released {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Released::Mapping { .. } => f.write_str("Mapping(…)"),
+            Released::Refused { code } => write!(f, "Refused({code})"),
+        }
+    }
+}
+
 /// An order and a request that passed every check of one side.
 pub(crate) struct Checked {
     pub(crate) order: ActiveOrder,
@@ -96,14 +144,8 @@ pub(crate) struct Checked {
 ///
 /// # Errors
 /// A [`Refusal`] with the code that says which.
-pub(crate) fn check(
-    asked: &Asked,
-    register: &Register,
-    authority: &Id,
-    store: &Store,
-    clock_mark: i64,
-    now: Timestamp,
-) -> Result<Checked, Refusal> {
+pub(crate) fn check(asked: &Asked, authority: &Id, book: &Book<'_>, clock_mark: i64) -> Result<Checked, Refusal> {
+    let (register, now) = (book.register(), book.now());
     if now.as_millisecond() + CLOCK_TOLERANCE * 1_000 < clock_mark {
         return Err(Refusal::new(Code::ClockBehind, "the clock is behind what was already seen; set it right"));
     }
@@ -118,13 +160,53 @@ pub(crate) fn check(
     if order.authority() != authority {
         return Err(Refusal::new(Code::OrderAuthority, "the order is another authority's"));
     }
-    let pinned = store.order_digest(order.id()).map_err(internal)?;
+    let sector = order.sector(&asked.sector)?.clone();
+    let request = order::check_request(&asked.request, &order, register, &asked.sector, &asked.pseudonyms, now)?;
+    let checked = Checked { order, request, sector };
+    seen(&checked, book)?;
+    Ok(checked)
+}
+
+/// Those of the checks that look at what was seen and done before. They hold only while nobody else reveals or releases:
+/// whoever acts on them makes them (again) under [`Book::alone`].
+///
+/// # Errors
+/// [`Code::OrderConflict`], [`Code::OrderRevoked`], [`Code::OrderSuspended`], [`Code::RequestReplayed`]; [`Code::OrderExpired`]
+/// when the order ended meanwhile.
+pub(crate) fn seen(checked: &Checked, book: &Book<'_>) -> Result<(), Refusal> {
+    let Checked { order, request, .. } = checked;
+    let pinned = book.store().order_digest(order.id()).map_err(internal)?;
     if pinned.is_some_and(|digest| digest != *order.digest()) {
         return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this order's id"));
     }
-    let sector = order.sector(&asked.sector)?.clone();
-    let request = order::check_request(&asked.request, &order, register, &asked.sector, &asked.pseudonyms, now)?;
-    Ok(Checked { order, request, sector })
+    book.stands(order.authority(), order.id())?;
+    if book.now() >= order.validity().1 {
+        return Err(Refusal::new(Code::OrderExpired, "the order ended while it was being executed"));
+    }
+    if book.store().request_seen(request.time().as_second(), request.id()).map_err(internal)? {
+        return Err(Refusal::new(Code::RequestReplayed, "the request was answered already; sign another one"));
+    }
+    Ok(())
+}
+
+/// How long an answered request is remembered, in seconds: far beyond the time for which it is fresh.
+const REMEMBERED: i64 = 3_600;
+
+/// What both sides write down with an answer: the payload under the order's id, its life, and the request.
+pub(crate) fn notes(checked: &Checked, book: &Book<'_>, used: u64) -> Result<Change, Refusal> {
+    let (order, digest) = (checked.order.id(), *checked.order.digest());
+    let life =
+        Life::after_use(book.life(order)?, &checked.order, checked.request.officer(), book.now(), used).to_bytes();
+    let (request, time) = (checked.request.id(), checked.request.time().as_second());
+    let forget = book.now().as_second() - REMEMBERED;
+    Ok(Box::new(move |store, batch| {
+        store.put_order_digest(batch, order, &digest);
+        store.put_order_life(batch, order, &life);
+        if let Err(error) = store.put_request(batch, time, request, forget) {
+            // The write of this very batch will meet the same fault, and poison the store.
+            tracing::error!(%error, "old requests cannot be read");
+        }
+    }))
 }
 
 fn internal(error: impl std::fmt::Display) -> Refusal {

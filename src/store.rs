@@ -6,6 +6,7 @@
 mod columns;
 pub mod index;
 mod moved;
+mod orders;
 mod wal;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use columns::Column;
 pub use columns::{ChunkKey, EpochRow};
+pub use orders::ActRow;
 
 /// The format of everything in the store.
 const FORMAT: u32 = 1;
@@ -389,36 +391,6 @@ impl Store {
         self.put(batch, Column::Frozen, fact.as_bytes(), digest);
     }
 
-    /// The payload digest first seen under an order id.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn order_digest(&self, order: Uuid) -> Result<Option<[u8; 32]>, StoreError> {
-        self.get(Column::Order, order.as_bytes())?.map(|value| fixed(Column::Order, &value)).transpose()
-    }
-
-    /// Pins the payload of an order.
-    pub fn put_order_digest(&self, batch: &mut Batch, order: Uuid, digest: &[u8; 32]) {
-        self.put(batch, Column::Order, order.as_bytes(), digest);
-    }
-
-    /// Tags of the pseudonyms that were asked for under an order.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn order_pairs(&self, order: Uuid) -> Result<Vec<[u8; 16]>, StoreError> {
-        self.rows(Column::OrderPair, order.as_bytes())?
-            .into_iter()
-            .map(|(key, _)| fixed(Column::OrderPair, key.get(16..).unwrap_or_default()))
-            .collect()
-    }
-
-    /// Notes that a pseudonym was asked for under an order.
-    pub fn put_order_pair(&self, batch: &mut Batch, order: Uuid, tag: &[u8; 16]) {
-        let key = [&order.as_bytes()[..], &tag[..]].concat();
-        self.put(batch, Column::OrderPair, &key, &[]);
-    }
-
     /// Items that an organisation sent on a day.
     ///
     /// # Errors
@@ -492,6 +464,19 @@ impl Store {
             rows.push((key.into_vec(), value.into_vec()));
         }
         Ok(rows)
+    }
+
+    /// The keys before `end`, at most `most` of them.
+    fn rows_until(&self, column: Column, end: &[u8], most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut keys = Vec::new();
+        for row in self.db.iterator_cf(self.column(column), IteratorMode::Start).take(most) {
+            let (key, _) = row.map_err(|source| self.engine(source))?;
+            if &key[..] >= end {
+                break;
+            }
+            keys.push(key.into_vec());
+        }
+        Ok(keys)
     }
 
     fn engine(&self, source: rocksdb::Error) -> StoreError {

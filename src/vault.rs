@@ -74,6 +74,16 @@ pub enum StartError {
          start once with --advance {0}"
     )]
     TermsChanged(String),
+    /// The register forgets a text form that an epoch still has.
+    #[error(
+        "an epoch of sector {sector} has the text form {form}, which the register does not name;          add former-text-forms = [\"{form}\"] to it, so that orders can still name pseudonyms of that epoch"
+    )]
+    FormerTextForm {
+        /// Sector name.
+        sector: String,
+        /// The form.
+        form: &'static str,
+    },
     /// A sector that is to have a new epoch is not in the register.
     #[error("the register knows no sector {0} to advance")]
     UnknownSector(String),
@@ -177,6 +187,10 @@ pub struct Vault {
     quotas: Quotas,
     /// One release at a time: counting against an order's limit and the commit of the release are one step.
     pub(crate) releases: std::sync::Mutex<()>,
+    /// Unusual rates of release that were noticed since the start.
+    pub(crate) release_alarms: std::sync::atomic::AtomicU64,
+    /// Pseudonyms that were asked for under orders since the start.
+    pub(crate) released: std::sync::atomic::AtomicU64,
     /// One epoch change at a time.
     pub(crate) epoch_changes: std::sync::Mutex<()>,
 }
@@ -257,6 +271,8 @@ impl Vault {
             short_of_space: std::sync::atomic::AtomicBool::new(false),
             quotas,
             releases: std::sync::Mutex::default(),
+            release_alarms: std::sync::atomic::AtomicU64::new(0),
+            released: std::sync::atomic::AtomicU64::new(0),
             epoch_changes: std::sync::Mutex::default(),
         })
     }
@@ -299,6 +315,12 @@ impl Vault {
     /// Quotas of the organisations.
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
+    }
+
+    /// What was released since the start: pseudonyms asked for under orders, and alarms about unusual rates of it.
+    pub fn release_counts(&self) -> (u64, u64) {
+        use std::sync::atomic::Ordering::Relaxed;
+        (self.released.load(Relaxed), self.release_alarms.load(Relaxed))
     }
 
     pub(crate) fn frozen(&self) -> &Frozen {

@@ -237,7 +237,7 @@ fn text_forms_agree() {
             let theirs = text(&vector[name]);
             assert_eq!(TextWriter::new(form, tag, epoch).text(&p), theirs);
             let epoch_mod_32 = (name == "bech32m").then_some((epoch % 32) as u8);
-            assert_eq!(parse(form, tag, theirs), Ok(Parsed { pseudonym: p, epoch_mod_32 }));
+            assert_eq!(parse(form, tag, theirs), Ok(Parsed { pseudonym: p, form, epoch_mod_32 }));
         }
     }
 }

@@ -4,6 +4,7 @@ mod body;
 mod deployment;
 mod load;
 mod process;
+mod reidentify;
 mod wire;
 
 use std::net::SocketAddr;
@@ -30,7 +31,8 @@ const PRELOAD_BATCH: u64 = 10_000;
     cloison bench --known --persons 10000000 --rounds 5\n  \
     cloison bench --new --preload 10000000 --persons 1000000\n  \
     cloison bench --known --batch 1 --items 100000               one identifier a request\n  \
-    cloison bench --known --batch 1 --rate 2000 --items 20000 --beside 10000\n\n\
+    cloison bench --known --batch 1 --rate 2000 --items 20000 --beside 10000\n  \
+    cloison bench --reidentify 10000 --segments 100 --rounds 5   an officer's request, vault and node together\n\n\
     The vault is a process of its own with fresh keys, mutual TLS, and its log and its store as always: durable before it \
     answers. Its folder is made under TMPDIR (else /tmp), which should be on the kind of disk that is to be measured, and \
     is removed at the end. CPU time is that of the vault's process alone, by the operating system's count, with the \
@@ -62,6 +64,12 @@ pub struct Args {
     /// Measure so many times; the figures are medians then
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
+    /// Measure re-identification instead: so many pseudonyms in one request, vault and node together
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "10000", conflicts_with_all = ["known", "new", "irreversible", "rate", "beside"], value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    reidentify: Option<u64>,
+    /// With --reidentify: in how many segments they lie
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    segments: u64,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
@@ -129,6 +137,11 @@ pub fn run(args: Args) -> Result<(), Error> {
     }
     let stage = Stage::new(None)?;
     let health = deployment::make(stage.folder())?;
+    if let Some(items) = args.reidentify {
+        // What the register allows an authority in an hour bounds the rounds, the first one that is not measured included.
+        let rounds = args.rounds.min(9);
+        return reidentify::run(&stage, health, items, args.segments.min(items), rounds, args.json);
+    }
     let vault = Running::start(&stage, health)?;
     let outcome = vault.measure(&args)?;
     drop(stage);

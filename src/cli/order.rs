@@ -1,10 +1,12 @@
-//! `cloison order`: make, sign, check and read orders. None of it talks to a vault or a node.
+//! `cloison order`: make, sign, check and read orders (none of which talks to a vault or a node), and act upon them.
 
+mod act;
+mod file;
+mod list;
 mod new;
 mod show;
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -14,21 +16,51 @@ use super::{Error, print, print_json, read_text};
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::jws;
-use crate::keys::file::{read_signing_key, write_private};
+use crate::keys::file::read_signing_key;
 use crate::order::{Finding, ORDER_TYP, Payload, Refusal, examine};
 use crate::register::{self, Id, Register};
 
-/// Make, sign, check and read orders
+/// Make, sign, check and read orders; stop them, and see where they stand
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Write an unsigned order, for approvers to sign
     New(Box<new::Args>),
-    /// Add an approver's signature to an order file
+    /// Add an approver's signature to the file of an order, or of an act upon one
     Sign(Sign),
     /// Check an order against a register and the time, and say every rule that it breaks
     Check(Check),
     /// Print what an order says, verifying nothing
     Show(show::Args),
+    /// List the orders that the vault or the authority node knows, and where they stand
+    List(list::Args),
+    /// End an order for good; any one of its authority's approvers may
+    #[command(after_long_help = "Examples:\n  \
+        cloison order revoke --key secrets/people/judge.pem --kid judge --reason case-closed \\\n    \
+        --client clients/officer.toml orders/17.jws\n  \
+        cloison order revoke --key judge.pem --kid judge --reason key-lost --register register.toml \\\n    \
+        --out revoke.jws 97483811-47ac-4cfb-9d79-2e01cc0fb1e3\n\n\
+        Whoever has the signed file may bring it, to either side or to both: `cloison order lodge`. To be sure against a node \
+        that is no longer trusted, have an operator bring it to the vault.")]
+    Revoke(act::Act),
+    /// Stop an order until that is lifted; any one of its authority's approvers may
+    #[command(after_long_help = "Example:\n  \
+        cloison order suspend --key secrets/people/judge.pem --kid judge --reason appeal --client clients/officer.toml orders/17.jws")]
+    Suspend(act::Act),
+    /// Lift suspensions; that takes a quorum, as an order does
+    #[command(after_long_help = "Example:\n  \
+        cloison order resume --key judge.pem --kid judge --reason appeal-rejected --lift DIGEST --out resume.jws orders/17.jws\n  \
+        cloison order sign --key prosecutor.pem --kid prosecutor resume.jws\n  \
+        cloison order lodge resume.jws --client clients/officer.toml\n\n\
+        It lifts the suspensions that it names and no later one. `cloison order list` shows their digests.")]
+    Resume(act::Resume),
+    /// Close the review that the use of an order under force majeure opened
+    #[command(after_long_help = "Example:\n  \
+        cloison order review --close --key inspector.pem --kid inspector --reason lawful --client clients/officer.toml orders/17.jws\n\n\
+        A review is closed when the order is over, by an approver of a body that did not sign it; or, where the authority has \
+        no such body, by two bodies with at least one person who did not sign it (--out, then `cloison order sign`, `lodge`).")]
+    Review(act::Review),
+    /// Bring a signed act to the authority node (as an officer) or to the vault (as an operator)
+    Lodge(act::Bring),
 }
 
 /// What `order sign` takes.
@@ -85,18 +117,29 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Sign(args) => sign(&args),
         Command::Check(args) => check(&args),
         Command::Show(args) => show::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Revoke(args) => act::revoke(&args),
+        Command::Suspend(args) => act::suspend(&args),
+        Command::Resume(args) => act::resume(&args),
+        Command::Review(args) => act::review(&args),
+        Command::Lodge(args) => act::lodge(&args),
     }
 }
 
 // --- sign -------------------------------------------------------------------------------------------------------------
 
 fn sign(args: &Sign) -> Result<(), Error> {
-    let text = read_text(&args.order)?;
-    let payload = payload(&args.order, &text)?;
+    // From reading to replacing it nobody else signs: two who sign at once sign one after the other.
+    let held = file::Held::open(&args.order)?;
     let key = read_signing_key(&args.key).map_err(|error| Error::new(error, "the approver's own key is needed"))?;
+    if act::is_act(held.text()) {
+        return act::sign(held, &args.order, &args.kid, &key);
+    }
+    let text = held.text();
+    let payload = payload(&args.order, text)?;
     if let Some(file) = &args.register {
         let register = read_register(file)?;
-        allowed(&text, &register)?;
+        allowed(text, &register)?;
         let approver = register.authorities.get(&payload.authority).zip(Id::parse(&args.kid));
         let approver = approver.and_then(|(authority, kid)| authority.approvers.get(&kid));
         match approver {
@@ -108,14 +151,14 @@ fn sign(args: &Sign) -> Result<(), Error> {
             }
         }
     }
-    let signed = jws::add_signature(&text, ORDER_TYP, &args.kid, &key).map_err(|error| {
+    let signed = jws::add_signature(text, ORDER_TYP, &args.kid, &key).map_err(|error| {
         let hint = match error {
             jws::JwsError::DuplicateSigner => "this approver has signed already: another one must",
             _ => "--kid is the approver's id, as the register spells it",
         };
         Error::new(format_args!("{}: {error}", args.order.display()), hint)
     })?;
-    replace(&args.order, format!("{signed}\n").as_bytes())?;
+    held.replace(format!("{signed}\n").as_bytes())?;
     print(show::text(&signed, &payload)?)?;
     print(format_args!("Signed by {}: {}", args.kid, args.order.display()))
 }
@@ -134,26 +177,6 @@ fn allowed(text: &str, register: &Register) -> Result<(), Error> {
             Err(Error::new(what, "`cloison order check` lists every rule that an order breaks"))
         }
     }
-}
-
-/// Puts a file's new content in its place at once: who reads it sees the old one or the new one, also after a crash.
-fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let failed = |error: std::io::Error| Error::file(path, &error);
-    let path = fs::canonicalize(path).map_err(failed)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{:016x}.new", u64::from_be_bytes(crate::clock::random())));
-    let beside = path.with_file_name(name);
-    write_private(&beside, content).map_err(|error| Error::new(error, "the order's folder must be writable"))?;
-    let put = || {
-        fs::set_permissions(&beside, fs::metadata(&path)?.permissions())?;
-        fs::rename(&beside, &path)?;
-        fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-    };
-    put().map_err(|error| {
-        // Ours, made a moment ago; it is gone if the rename came through.
-        let _ = fs::remove_file(&beside);
-        Error::file(&path, &error)
-    })
 }
 
 // --- check ------------------------------------------------------------------------------------------------------------

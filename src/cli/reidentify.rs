@@ -11,15 +11,17 @@ use super::{Error, print, print_json};
 use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
-use crate::keys::file::read_signing_key;
+use crate::keys::file::{read_signing_key, write_private};
 use crate::order::{self, NewRequest, Payload};
 use crate::register::Id;
+use crate::reidentify::deliver::Sealed;
 
 /// Ask, as an officer, who is behind pseudonyms, under a signed order
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison reidentify --order orders/17.jws --key secrets/people/officer.pem --client clients/officer.toml sante1p…\n  \
-    cloison reidentify --order orders/17.jws --key officer.pem --sector health < pseudonyms.txt > persons.tsv\n\n\
+    cloison reidentify --order orders/17.jws --key officer.pem --sector health < pseudonyms.txt > persons.tsv\n  \
+    cloison reidentify --order orders/17.jws --key officer.pem --to officer-key --out answers.age < pseudonyms.txt\n\n\
     Prints one line an item: pseudonym, scheme and value, or `!` and a code. The vault and the authority node each check \
     the order and write to their logs before anything is opened. Exit codes: 0 all found; 3 some were not; 1 refused.")]
 pub struct Args {
@@ -35,6 +37,12 @@ pub struct Args {
     /// The sector, where the order names several
     #[arg(long)]
     sector: Option<String>,
+    /// How the answer comes: sealed to the key that the register has for the officer; needs --out
+    #[arg(long, value_name = "TO", value_enum, requires = "out")]
+    to: Option<To>,
+    /// Where the sealed answer goes; an existing file is never overwritten
+    #[arg(long, value_name = "FILE", requires = "to")]
+    out: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -42,6 +50,13 @@ pub struct Args {
     client: ClientFile,
     /// The pseudonyms; none: read from standard input, one a line
     pseudonyms: Vec<String>,
+}
+
+/// To whom an answer is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum To {
+    /// The officer's `sealing-key` in the register
+    OfficerKey,
 }
 
 /// What the authority node answers.
@@ -98,6 +113,9 @@ pub fn run(args: Args) -> Result<(), Error> {
     let pseudonyms = if args.pseudonyms.is_empty() { from_input()? } else { args.pseudonyms };
     let client = args.client.open()?;
     let asking = Asking { order: &order, officer: &officer, key: &key, sector: &sector, pseudonyms: &pseudonyms };
+    if let (Some(To::OfficerKey), Some(out)) = (args.to, &args.out) {
+        return sealed(&client, &asking, out, args.json);
+    }
     let opened = ask(&client, &asking)?.map_err(|error| remote::failed(&error))?;
     if args.json {
         print_json(&opened)?;
@@ -113,8 +131,47 @@ pub fn run(args: Args) -> Result<(), Error> {
     }
 }
 
+/// Asks for a sealed answer and puts it into a file.
+fn sealed(client: &Client, asking: &Asking<'_>, out: &std::path::Path, json: bool) -> Result<(), Error> {
+    // Before anything is asked, and counted: whether there is a place for the answer.
+    let taken = |error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists");
+    if out.exists() {
+        return Err(taken(format!("{}: the file exists", out.display())));
+    }
+    let mut body = request(asking)?;
+    body["to"] = "officer-key".into();
+    let answer: Sealed = client.post_json(PATH, &body).map_err(|error| remote::failed(&error))?;
+    write_private(out, answer.sealed.as_bytes()).map_err(|error| taken(error.to_string()))?;
+    let (items, found) = (answer.items, answer.found);
+    match json {
+        true => print_json(&serde_json::json!({
+            "order": answer.order, "sector": answer.sector, "entry": answer.entry, "items": items, "found": found,
+            "file": out,
+        }))?,
+        false => print(format_args!(
+            "{found} of {items} pseudonyms resolved; sealed to the officer's key in {}: `cloison delivery open`",
+            out.display()
+        ))?,
+    }
+    match items - found.min(items) {
+        0 => Ok(()),
+        missing => Err(Error::rejected(
+            format_args!("{missing} of {items} pseudonyms were not resolved"),
+            "the codes are in the sealed answer",
+        )),
+    }
+}
+
+/// Where re-identifications are asked for.
+const PATH: &str = "/v1/reidentifications";
+
 /// Signs the request and sends it with the order to the authority node. The inner result is what came of the sending.
 pub(super) fn ask(client: &Client, asking: &Asking<'_>) -> Result<Result<Opened, ClientError>, Error> {
+    Ok(client.post_json(PATH, &request(asking)?))
+}
+
+/// What is sent: the order, and a signed request under it.
+fn request(asking: &Asking<'_>) -> Result<serde_json::Value, Error> {
     let unusable =
         |refusal: order::Refusal| Error::new(refusal, "`cloison order check` says what is wrong with an order");
     let deployment = payload(asking.order)?.aud;
@@ -127,13 +184,12 @@ pub(super) fn ask(client: &Client, asking: &Asking<'_>) -> Result<Result<Opened,
         time: SystemClock.now(),
     };
     let request = order::sign_request(&request, asking.officer, asking.key).map_err(unusable)?;
-    let body = serde_json::json!({
+    Ok(serde_json::json!({
         "order": asking.order,
         "request": request,
         "sector": asking.sector,
         "pseudonyms": asking.pseudonyms,
-    });
-    Ok(client.post_json("/v1/reidentifications", &body))
+    }))
 }
 
 /// What an order says, before anybody checked it.

@@ -19,7 +19,9 @@ use crate::keys::shelf::SectorShelf;
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::Registry;
 use crate::node::{Node, NodeParts};
+use crate::order::book::Book;
 use crate::register::{OpenError, Register};
+use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
 use crate::vault::{Home, Vault, VaultSecrets};
@@ -124,6 +126,10 @@ async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, 
     let small = registry.gauge("cloison_chunks_small", "Chunks that are to be merged with others", None);
     let merged = registry.gauge("cloison_chunks_merged", "Chunks that were merged into others since the start", None);
     bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
+    let released = registry.counter("cloison_released_pseudonyms_total", "Pseudonyms asked for under orders", None);
+    let alarms = registry.counter("cloison_release_alarms_total", "Unusual rates of releases that were noticed", None);
+    let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
+    let mut beats = 0_u64;
     loop {
         vault.watch_space(reserve);
         match vault.is_short_of_space() {
@@ -138,6 +144,16 @@ async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, 
         cache.set(vault.store().cache_bytes() as i64);
         small.set(vault.committer().small().len() as i64);
         merged.set(vault.kept().merged.load(std::sync::atomic::Ordering::Relaxed) as i64);
+        let (asked, noticed) = vault.release_counts();
+        released.add(asked - released.get());
+        alarms.add(noticed - alarms.get());
+        // It goes through all orders there ever were.
+        if beats.is_multiple_of(60)
+            && let Ok(due) = Book::from(&*vault).reviews_due()
+        {
+            reviews.set(due as i64);
+        }
+        beats += 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -209,6 +225,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let node = Arc::new(node);
     let door = Arc::new(NodeDoor { node: node.clone(), vault: Arc::new(vault) });
+    let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
     let listeners = vec![bind("control", config.control, &tls, http::node::router(door), &config.limits)?];
     tracing::info!(
         control = %config.control,
@@ -221,6 +238,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     let watch = tokio::spawn(watch_seal(node, readiness.clone(), registry.clone()));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     watch.abort();
+    keeping_in_step.abort();
     tracing::info!("the authority node has stopped");
     Ok(())
 }
@@ -246,6 +264,22 @@ fn say_sealed(node: &Node, readiness: &Readiness) -> usize {
     }
     sealed.len()
 }
+
+/// Brings vault and node in step at the start, and soon after a link that was lost is back. Nothing depends on it: a release
+/// checks for itself. But so a revocation that came to one side reaches the other also when nobody asks for anything.
+async fn keep_in_step(door: Arc<NodeDoor>) {
+    loop {
+        let door = door.clone();
+        let stepped = tokio::task::spawn_blocking(move || step::get_in_step(&door.node, &*door.vault)).await;
+        if let Ok(Err(refusal)) = stepped {
+            tracing::debug!(code = %refusal.code(), "vault and node are not in step");
+        }
+        tokio::time::sleep(IN_STEP_EVERY).await;
+    }
+}
+
+/// How often the node asks the vault for acts upon orders, and brings its own.
+const IN_STEP_EVERY: Duration = Duration::from_secs(5);
 
 /// A write failed: what the disk holds is unknown, so nothing more may be acknowledged by this process.
 fn poisoned(error: &StoreError) {

@@ -4,19 +4,29 @@ use super::{Client, ClientError};
 use crate::code::Code;
 use crate::order::Refusal;
 use crate::reidentify::reveal::VaultLink;
+use crate::reidentify::step::{Exchange, Exchanged};
 use crate::reidentify::{Release, ReleaseRequest};
 
 impl VaultLink for Client {
     fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal> {
-        self.post_json("/v1/releases", request).map_err(|error| match (&error, error.code()) {
-            (ClientError::Problem(_), Some(code)) => {
-                Refusal::new(code, format!("the vault refuses: {}", title(&error)))
-            }
-            _ => {
-                tracing::warn!(%error, "the vault does not answer rightly");
-                Refusal::new(Code::PeerUnavailable, "the vault does not answer, or not rightly; try again later")
-            }
-        })
+        self.post_json("/v1/releases", request).map_err(|error| refusal(&error))
+    }
+
+    fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
+        self.post_json("/v1/acts/exchange", exchange).map_err(|error| refusal(&error))
+    }
+}
+
+fn refusal(error: &ClientError) -> Refusal {
+    match (error, error.code()) {
+        (ClientError::Problem(problem), Some(code)) => {
+            let refusal = Refusal::new(code, format!("the vault refuses: {}", title(error)));
+            problem.retry_after.map_or(refusal.clone(), |seconds| refusal.come_back_in(seconds))
+        }
+        _ => {
+            tracing::warn!(%error, "the vault does not answer rightly");
+            Refusal::new(Code::PeerUnavailable, "the vault does not answer, or not rightly; try again later")
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, Content, SectorName};
-use super::{Peer, Problem, data, openapi};
+use super::{Peer, Problem, acts, data, openapi};
 use crate::access;
 use crate::code::Code;
 use crate::epoch::{self, EpochView};
@@ -26,6 +26,7 @@ pub fn router(vault: Arc<Vault>) -> Router {
     Router::new()
         .route("/v1/sectors/{sector}/epochs", get(list_epochs).post(advance_epoch))
         .route("/v1/releases", post(release_mappings))
+        .merge(acts::vault_routes())
         .with_state(vault)
         .route("/openapi.json", get(openapi::vault))
 }
@@ -182,6 +183,10 @@ pub(super) async fn note(vault: &Vault, peer: Peer, operation: &'static str, pro
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Problem::new(refusal.code()).detail(refusal.why().to_owned())
+        let problem = Problem::new(refusal.code()).detail(refusal.why().to_owned());
+        match refusal.retry_after() {
+            Some(seconds) => problem.retry_after(seconds),
+            None => problem,
+        }
     }
 }

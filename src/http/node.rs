@@ -9,15 +9,16 @@ use axum::http::Response;
 use axum::routing::{get, post};
 
 use super::control::{blocking, read_json};
-use super::{Peer, Problem, body, openapi};
+use super::{Peer, Problem, acts, body, openapi};
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Job, Logged};
 use crate::keys::shares::{Share, ShareText};
 use crate::node::Node;
 use crate::node::safe::Purpose;
-use crate::reidentify::Asked;
+use crate::reidentify::deliver::{self, Sealed};
 use crate::reidentify::reveal::{self, Revealed, VaultLink};
+use crate::reidentify::{Asked, Delivery};
 use crate::unseal::{Progress, Status};
 
 /// The node's listener's state.
@@ -35,8 +36,18 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
         .route("/v1/seal", get(status).post(seal))
         .route("/v1/shares", post(unseal))
         .route("/v1/drills", post(drill))
+        .merge(acts::node_routes())
         .with_state(door)
         .route("/openapi.json", get(openapi::node))
+}
+
+/// What the node answers, for the description.
+#[derive(utoipa::ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // only described
+enum Answer {
+    Clear(Revealed),
+    Sealed(Sealed),
 }
 
 /// Who is behind these pseudonyms, under an order.
@@ -45,7 +56,10 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
     path = "/v1/reidentifications",
     request_body = Asked,
     responses(
-        (status = 200, description = "An identifier or a code for each pseudonym", body = Revealed),
+        (
+            status = 200, description = "An identifier or a code for each pseudonym; with `to` the same, sealed",
+            body = inline(Answer),
+        ),
         (
             status = "4XX", description = "Refused; `code` says why",
             body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
@@ -65,10 +79,14 @@ pub(super) async fn reidentify(
         let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki)?;
         let asked: Asked = read_json(request).await?;
         let door = door.clone();
-        blocking(move || reveal::ask(&door.node, &permit, &asked, &*door.vault).map_err(Problem::from)).await
+        let answer = move || match asked.to {
+            None => body::json(&reveal::ask(&door.node, &permit, &asked, &*door.vault)?),
+            Some(Delivery::OfficerKey) => body::json(&deliver::ask_sealed(&door.node, &permit, &asked, &*door.vault)?),
+        };
+        blocking(answer).await
     };
     match revealed.await {
-        Ok(revealed) => body::json(&revealed),
+        Ok(answer) => Ok(answer),
         Err(problem) => Err(note(&door.node, peer, "reidentify", problem).await),
     }
 }
@@ -201,7 +219,8 @@ pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Resul
     }
 }
 
-async fn note(node: &Node, peer: Peer, operation: &'static str, problem: Problem) -> Problem {
+/// Logs a refusal before it is answered; where it cannot be logged, that is the answer.
+pub(super) async fn note(node: &Node, peer: Peer, operation: &'static str, problem: Problem) -> Problem {
     let log = Logged::Refused {
         time: node.now(),
         actor: access::actor(node.register(), peer.spki),

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::{body, control, data, node};
+use super::{acts, body, control, data, node};
 
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
@@ -15,7 +15,15 @@ use super::{body, control, data, node};
         title = "cloison vault",
         description = "Sector pseudonyms, epochs, releases. TLS 1.3 with client certificates."
     ),
-    paths(data::tokenize, control::list_epochs, control::advance_epoch, control::release_mappings)
+    paths(
+        data::tokenize,
+        control::list_epochs,
+        control::advance_epoch,
+        control::release_mappings,
+        acts::list_at_vault,
+        acts::lodge_at_vault,
+        acts::exchange
+    )
 )]
 struct VaultApi;
 
@@ -26,7 +34,15 @@ struct VaultApi;
         title = "cloison authority node",
         description = "Re-identification under a signed order; custody of the key. TLS 1.3 with client certificates."
     ),
-    paths(node::reidentify, node::unseal, node::drill, node::status, node::seal)
+    paths(
+        node::reidentify,
+        node::unseal,
+        node::drill,
+        node::status,
+        node::seal,
+        acts::list_at_node,
+        acts::lodge_at_node
+    )
 )]
 struct NodeApi;
 

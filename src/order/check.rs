@@ -6,10 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::payload::{Basis, Payload, Scope};
-use super::{ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, Listed, ORDER_TYP, Refusal, key};
+use super::{ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, Listed, ORDER_TYP, Refusal, Signer, key};
 use crate::code::Code;
 use crate::jws::{self, Unverified};
-use crate::pseudonym;
 use crate::register::{Approver, Authority, Register, Sector};
 
 /// What a step looks at.
@@ -144,13 +143,17 @@ fn quorum(facts: &Facts<'_>) -> Result<(), Refusal> {
     let wanted = match facts.payload.basis {
         Basis::ForceMajeure { .. } => facts.authority.force_majeure_quorum.unwrap_or(facts.authority.quorum),
         Basis::Judicial | Basis::Statutory { .. } => facts.authority.quorum,
+    };
+    enough(persons.len(), bodies.len(), wanted)
+}
+
+/// A quorum: `wanted` persons (never fewer than two) of two bodies.
+pub(super) fn enough(persons: usize, bodies: usize, wanted: usize) -> Result<(), Refusal> {
+    let wanted = wanted.max(LEAST_SIGNATURES);
+    if persons < wanted {
+        return Err(Refusal::new(Code::OrderQuorum, format!("{persons} of {wanted} signatures are there")));
     }
-    .max(LEAST_SIGNATURES);
-    if persons.len() < wanted {
-        let why = format!("{} of {wanted} signatures are there", persons.len());
-        return Err(Refusal::new(Code::OrderQuorum, why));
-    }
-    if bodies.len() < LEAST_SIGNATURES {
+    if bodies < LEAST_SIGNATURES {
         return Err(Refusal::new(Code::OrderQuorum, "all signers are of one body; there must be two"));
     }
     Ok(())
@@ -235,7 +238,7 @@ fn resolve(facts: &Facts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Listed),
             for (index, text) in list.iter().enumerate() {
                 let fault =
                     |code| Refusal::new(code, format!("entry {index} listed for sector {name} is no pseudonym of it"));
-                parsed.insert(key(&pseudonym::parse(sector.text_form, &sector.tag, text).map_err(fault)?));
+                parsed.insert(key(&sector.parse_pseudonym(text).map_err(fault)?));
             }
             listed.insert(name.clone(), parsed);
         }
@@ -245,7 +248,6 @@ fn resolve(facts: &Facts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Listed),
 
 fn activate(facts: Facts<'_>) -> Result<ActiveOrder, Refusal> {
     let (sectors, listed) = resolve(&facts)?;
-    let signers =
-        facts.jws.signers().filter_map(|kid| verified(&facts, kid)).map(|approver| approver.id.clone()).collect();
+    let signers = facts.jws.signers().filter_map(|kid| verified(&facts, kid)).map(Signer::of).collect();
     Ok(ActiveOrder { digest: facts.jws.digest(), payload: facts.payload, signers, sectors, listed })
 }

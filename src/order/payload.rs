@@ -68,6 +68,16 @@ pub enum Security {
     External,
 }
 
+impl Security {
+    /// The spelling in the payload.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Security::Internal => "internal",
+            Security::External => "external",
+        }
+    }
+}
+
 /// Which pseudonyms an order opens.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub enum Scope {

@@ -12,7 +12,7 @@
 use bech32::Bech32m;
 use bech32::primitives::decode::CheckedHrpstring;
 
-use super::{Parsed, Pseudonym};
+use super::{Parsed, Pseudonym, TextForm};
 use crate::code::Code;
 
 /// Letters of the longest tag.
@@ -153,7 +153,7 @@ pub(super) fn parse(tag: &str, text: &str) -> Result<Parsed, Code> {
     }
     // 25 characters hold 125 bits, the last one three more and the padding.
     let bits = upper.iter().fold(0u128, |bits, &value| bits << 5 | u128::from(value)) << 3 | u128::from(last >> 2);
-    Ok(Parsed { pseudonym: Pseudonym(bits.to_be_bytes()), epoch_mod_32: Some(epoch) })
+    Ok(Parsed { pseudonym: Pseudonym(bits.to_be_bytes()), form: TextForm::Bech32m, epoch_mod_32: Some(epoch) })
 }
 
 #[cfg(test)]

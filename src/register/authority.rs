@@ -13,6 +13,9 @@ const LEAST_QUORUM: u64 = 2;
 /// The longest validity that an authority may be given: a leap year, in hours.
 const MOST_HOURS: u64 = 366 * 24;
 
+/// The most pseudonyms that an authority may be allowed to ask for in an hour: beyond it a limit is none.
+const MOST_RELEASES: u64 = 100_000_000;
+
 pub(super) fn check(file: &RegisterFile, faults: &mut Faults) {
     let mut ids = Unique::new("authority id");
     // A segment names the key and not the authority, so both must be one over all authorities.
@@ -59,5 +62,6 @@ fn one(authority: &AuthorityEntry, faults: &mut Faults) {
         }
     }
     within(&authority.max_hours, 1, MOST_HOURS, &format!("{called}: `max-hours`"), faults);
+    within(&authority.releases_per_hour, 1, MOST_RELEASES, &format!("{called}: `releases-per-hour`"), faults);
     within(&authority.statutory_limit, 1, u64::MAX, &format!("{called}: `statutory-limit`"), faults);
 }

@@ -101,6 +101,7 @@ fn sector(entry: SectorEntry, paths: &BTreeMap<String, Vec<Uuid>>) -> Option<Sec
             period: the(entry.period),
         },
         text_form: the(entry.text_form)?,
+        former_text_forms: entry.former_text_forms.into_iter().map(|form| form.value).collect(),
         reversible: the(entry.reversible)?,
         schemes: entry.schemes.into_iter().map(|id| id.value).collect(),
         purposes: entry.purposes.into_iter().map(|id| id.value).collect(),
@@ -141,6 +142,7 @@ fn authority(entry: AuthorityEntry) -> Option<Authority> {
         force_majeure_quorum: the(entry.force_majeure_quorum).and_then(|quorum| usize::try_from(quorum).ok()),
         statutory_limit: the(entry.statutory_limit),
         max_hours: small(entry.max_hours)?,
+        releases_per_hour: the(entry.releases_per_hour)?,
         approvers: BTreeMap::new(),
         officers: BTreeMap::new(),
         custodians: BTreeMap::new(),
@@ -157,7 +159,8 @@ fn authority(entry: AuthorityEntry) -> Option<Authority> {
     for person in entry.officers {
         let (id, name) = (the(person.id)?, the(person.name)?.0);
         let (key, certificate) = (the(person.key)?, the(person.certificate)?);
-        authority.officers.insert(id.clone(), Officer { id, name, key, certificate });
+        let sealing_key = the(person.sealing_key).map(|key| key.0);
+        authority.officers.insert(id.clone(), Officer { id, name, key, certificate, sealing_key });
     }
     for person in entry.custodians {
         let (id, name, certificate) = (the(person.id)?, the(person.name)?.0, the(person.certificate)?);

@@ -7,11 +7,15 @@ use toml::de::DeTable;
 use uuid::Uuid;
 
 use super::read::{At, Faults, Field, Table};
-use super::value::{Raw, SectorName, State, Tag, Text, X25519Key};
+use super::value::{AgeRecipient, Raw, SectorName, State, Tag, Text, X25519Key};
 use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
 use crate::identifier::CheckDigit;
 
 pub(super) type Found<T> = Option<At<T>>;
+
+/// Pseudonyms that an authority may ask for in an hour, where the register does not say: more than a court needs, and weeks
+/// of asking away from a country.
+const RELEASES_PER_HOUR: u64 = 100_000;
 
 pub(super) struct RegisterFile {
     pub(super) deployment: Found<Id>,
@@ -54,6 +58,7 @@ pub(super) struct SectorEntry {
     pub(super) by_purpose: Found<bool>,
     pub(super) period: Found<PeriodLength>,
     pub(super) text_form: Found<TextForm>,
+    pub(super) former_text_forms: Vec<At<TextForm>>,
     pub(super) reversible: Found<bool>,
     pub(super) schemes: Vec<At<Id>>,
     pub(super) purposes: Vec<At<Id>>,
@@ -101,6 +106,7 @@ pub(super) struct AuthorityEntry {
     pub(super) force_majeure_quorum: Found<u64>,
     pub(super) statutory_limit: Found<u64>,
     pub(super) max_hours: Found<u64>,
+    pub(super) releases_per_hour: Found<u64>,
     pub(super) keys: Vec<KeyEntry>,
     pub(super) approvers: Vec<ApproverEntry>,
     pub(super) officers: Vec<OfficerEntry>,
@@ -131,6 +137,7 @@ pub(super) struct OfficerEntry {
     pub(super) name: Found<Text>,
     pub(super) key: Found<VerifyingKey>,
     pub(super) certificate: Found<SpkiDigest>,
+    pub(super) sealing_key: Found<AgeRecipient>,
 }
 
 /// Reads the file; wrong values, missing and unknown fields go to `faults`, and so does every syntax error, with which the
@@ -245,6 +252,7 @@ fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
         by_purpose,
         period,
         text_form: table.or("text-form", TextForm::Bech32m, faults),
+        former_text_forms: table.list("former-text-forms", faults),
         reversible,
         schemes: needed_list(table, "schemes", faults),
         purposes: table.list("purposes", faults),
@@ -299,6 +307,7 @@ fn authority(table: &mut Table<'_, '_>, faults: &mut Faults) -> AuthorityEntry {
         force_majeure_quorum: table.optional("force-majeure-quorum", faults),
         statutory_limit: table.optional("statutory-limit", faults),
         max_hours: table.required("max-hours", faults),
+        releases_per_hour: table.or("releases-per-hour", RELEASES_PER_HOUR, faults),
         keys: each(table, "key", "id", faults, |table, faults| KeyEntry {
             id: table.required("id", faults),
             suite: table.required("suite", faults),
@@ -315,6 +324,7 @@ fn authority(table: &mut Table<'_, '_>, faults: &mut Faults) -> AuthorityEntry {
             name: table.required("name", faults),
             key: table.required("key", faults),
             certificate: table.required("certificate", faults),
+            sealing_key: table.optional("sealing-key", faults),
         }),
         custodians: each(table, "custodian", "id", faults, |table, faults| CustodianEntry {
             id: table.required("id", faults),

@@ -105,6 +105,14 @@ fn sectors(file: &RegisterFile, faults: &mut Faults) {
             let what = format!("{called} has the granularity `purpose` and declares no purpose");
             faults.push(sector.line, what, "purposes = [\"…\"]");
         }
+        let mut forms = Unique::new("text form");
+        for form in &sector.former_text_forms {
+            forms.note(&Some(At { line: form.line, value: form.value as u8 }), &called, faults);
+            if sector.text_form.as_ref().is_some_and(|present| present.value == form.value) {
+                let what = format!("{called} has its present text form among the former ones");
+                faults.push(form.line, what, "former-text-forms = [the forms that earlier epochs had, and no other]");
+            }
+        }
         within(&sector.epoch_overlap_days, 0, 3650, &format!("{called}: `epoch-overlap-days`"), faults);
         let least = u64::from(is(&sector.reversible));
         within(&sector.retention_years, least, 100, &format!("{called}: `retention-years`"), faults);

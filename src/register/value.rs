@@ -191,6 +191,22 @@ impl Field for X25519Key {
     }
 }
 
+/// An X25519 recipient of age (`age1…`, bech32, lower case): what answers to an officer are sealed to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct AgeRecipient(pub(super) String);
+
+impl Field for AgeRecipient {
+    const EXAMPLE: &'static str = "an age recipient in quotes, \"age1…\", as `age-keygen` prints";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let text = text(value)?;
+        match text.parse::<age::x25519::Recipient>() {
+            Ok(recipient) if recipient.to_string() == text => Ok(AgeRecipient(text.into())),
+            _ => Err("is not an X25519 recipient of age".into()),
+        }
+    }
+}
+
 macro_rules! one_of {
     ($type:ty, $($text:literal => $value:expr),+) => {
         impl Field for $type {

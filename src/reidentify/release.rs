@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::{Asked, Checked, Release, ReleaseRequest, Released, hex, internal};
+use super::{Asked, Checked, Release, ReleaseRequest, Released, hex, internal, rate};
 use crate::access::NodePermit;
 use crate::audit::{Domain, Entry, Event, Reidentified, tags_root};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged};
 use crate::order::Refusal;
+use crate::order::book::Book;
 use crate::pseudonym::Parsed;
 use crate::seal::segment::SegmentId;
 use crate::store::{ChunkKey, StoreError};
@@ -30,36 +31,46 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
             "vault and node hold different registers; bring them together",
         ));
     }
-    let asked = &asked.asked;
-    // From reading the count to committing it, nobody else releases.
-    let _one_at_a_time = vault.releases.lock().expect("no panic under this lock");
+    let (acts, asked) = (&asked.acts, &asked.asked);
+    // From reading the count to committing it, nobody else releases, and no act comes in between.
+    let _alone = Book::from(vault).alone();
     // Only now: an order may end while one waits.
-    let now = vault.now();
-    let mark = vault.committer().clock_mark();
-    let checked = super::check(asked, register, &permit.authority.id, vault.store(), mark, now)?;
+    let book = Book::from(vault);
+    let now = book.now();
+    let authority = &permit.authority;
+    if *acts != book.digest(&authority.id)? {
+        return Err(Refusal::new(Code::OutOfStep, "vault and node do not hold the same acts upon orders yet"));
+    }
+    let checked = super::check(asked, &authority.id, &book, vault.committer().clock_mark())?;
+    let rate = rate::take(vault.store(), authority, asked.pseudonyms.len() as u64, now)?;
     let state = vault.sector(&checked.sector.name).ok_or_else(|| internal("a sector of the register has no state"))?;
 
     let counted = count(vault, &checked, asked)?;
     let found = find(vault, state, &counted.items).map_err(internal)?;
     let mappings = found.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count();
     let entry = entry(&checked, permit, asked, mappings as u64, &counted.tags);
-    let (order, digest) = (checked.order.id(), *checked.order.digest());
-    let new_pairs = counted.new_pairs;
-    let change: Change = Box::new(move |store, batch| {
-        store.put_order_digest(batch, order, &digest);
+    let order = checked.order.id();
+    let (used, new_pairs) = (counted.used, counted.new_pairs);
+    let pairs: Change = Box::new(move |store, batch| {
         new_pairs.iter().for_each(|tag| store.put_order_pair(batch, order, tag));
     });
     let job = Job {
         mappings: vec![],
-        changes: vec![change],
+        changes: vec![super::notes(&checked, &book, used)?, pairs, rate.change()],
         count: None,
         log: Logged::Entry(Entry::new(now, Event::Release(Box::new(entry))), counted.tags),
     };
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is released");
     let receipt = vault.committer().submit(job).and_then(crate::commit::Pending::wait).map_err(unavailable)?;
+    if let Some(alarm) = rate.alarm(now) {
+        vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        vault.committer().log(now, alarm).and_then(crate::commit::Pending::wait).map_err(unavailable)?;
+    }
+    vault.released.fetch_add(asked.pseudonyms.len() as u64, std::sync::atomic::Ordering::Relaxed);
     Ok(Release {
         register: hex(&register.digest),
         entry: receipt.position().clone(),
+        used,
         items: found.items,
         segments: found.segments,
     })
@@ -70,13 +81,15 @@ struct Counted {
     items: Vec<Result<Parsed, Code>>,
     tags: Vec<[u8; 16]>,
     new_pairs: Vec<[u8; 16]>,
+    /// Distinct pairs of the order by now.
+    used: u64,
 }
 
 /// Counts distinct (order, pseudonym) pairs, whatever the answer will be; asking again is not counted again.
 fn count(vault: &Vault, checked: &Checked, asked: &Asked) -> Result<Counted, Refusal> {
     let order = &checked.order;
     let mut seen: HashSet<[u8; 16]> = vault.store().order_pairs(order.id()).map_err(internal)?.into_iter().collect();
-    let mut counted = Counted { items: vec![], tags: vec![], new_pairs: vec![] };
+    let mut counted = Counted { items: vec![], tags: vec![], new_pairs: vec![], used: 0 };
     for text in &asked.pseudonyms {
         let item = order.admit(&asked.sector, text).and_then(|parsed| {
             let tag = vault.audit_key().tag(checked.sector.uuid, &parsed.pseudonym);
@@ -92,6 +105,7 @@ fn count(vault: &Vault, checked: &Checked, asked: &Asked) -> Result<Counted, Ref
         });
         counted.items.push(item);
     }
+    counted.used = seen.len() as u64;
     Ok(counted)
 }
 
@@ -176,7 +190,12 @@ fn hand_out(
 fn locate(vault: &Vault, state: &SectorState, parsed: &Parsed) -> Result<Result<ChunkKey, Code>, StoreError> {
     let mut known = false;
     // The newest epoch first: that is where most questions are about.
-    for epoch in state.epochs().iter().rev().map(|epoch| epoch.row.epoch) {
+    let epochs = state.epochs();
+    if epochs.iter().all(|epoch| epoch.terms.text_form != parsed.form) {
+        return Err(Code::PseudonymMalformed);
+    }
+    // A form belongs to the epochs that had it.
+    for epoch in epochs.iter().rev().filter(|epoch| epoch.terms.text_form == parsed.form).map(|epoch| epoch.row.epoch) {
         if parsed.epoch_mod_32.is_some_and(|named| u32::from(named) != epoch % 32) {
             continue;
         }

@@ -4,13 +4,15 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Asked, Checked, Release, ReleaseRequest, Released, hex, internal};
+use super::step::{self, Exchange, Exchanged};
+use super::{Asked, Checked, Release, ReleaseRequest, Released, deliver, hex, internal};
 use crate::access::OfficerPermit;
 use crate::audit::{AuditReceipt, Entry, Event, Reidentified, tags_root};
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::{Job, Logged, Pending};
 use crate::keys::DomainScope;
 use crate::node::Node;
+use crate::order::book::Book;
 use crate::order::{ActiveOrder, Refusal};
 use crate::register::Sector;
 use crate::seal::mapping::{Location, Mapping, RecordView};
@@ -23,6 +25,12 @@ pub trait VaultLink: Send + Sync {
     /// # Errors
     /// The vault's refusal, or [`Code::PeerUnavailable`].
     fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal>;
+
+    /// Exchanges acts upon orders.
+    ///
+    /// # Errors
+    /// As [`VaultLink::release`].
+    fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, Refusal>;
 }
 
 /// What an officer gets.
@@ -93,23 +101,35 @@ impl<'de> Deserialize<'de> for Wiped {
 /// # Errors
 /// A [`Refusal`] of the whole; nothing was opened then.
 pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn VaultLink) -> Result<Revealed, Refusal> {
-    let now = node.now();
     let register = node.register();
     // Before the vault is asked: what it counts is not to be spent on a node that opens nothing.
     if node.safe().is_sealed() {
         return Err(sealed());
     }
     let mark = node.committer().clock_mark();
-    let Checked { order, request, sector } =
-        super::check(asked, register, &node.authority().id, node.store(), mark, now)?;
-    if request.officer() != &permit.officer {
+    let checked = super::check(asked, &node.authority().id, &Book::from(node), mark)?;
+    if checked.request.officer() != &permit.officer {
         return Err(Refusal::new(
             Code::RequestInvalid,
             "the request is signed by another officer than the one who asks",
         ));
     }
-    let request_to_vault = ReleaseRequest { register: hex(&register.digest), asked: asked.clone() };
-    let release = vault.release(&request_to_vault)?;
+    if asked.to.is_some() {
+        deliver::key(node, &permit.officer)?;
+    }
+    let mut request_to_vault = ReleaseRequest {
+        register: hex(&register.digest),
+        acts: Book::from(node).digest(&node.authority().id)?,
+        asked: Asked { to: None, ..asked.clone() },
+    };
+    let release = match vault.release(&request_to_vault) {
+        Err(refusal) if refusal.code() == Code::OutOfStep => {
+            step::get_in_step(node, vault)?;
+            request_to_vault.acts = Book::from(node).digest(&node.authority().id)?;
+            vault.release(&request_to_vault)?
+        }
+        released => released?,
+    };
     if release.register != request_to_vault.register {
         return Err(Refusal::new(Code::RegisterMismatch, "the vault holds another register"));
     }
@@ -117,6 +137,12 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
         return Err(Refusal::new(Code::PeerUnavailable, "the vault's answer does not fit the question"));
     }
 
+    // From here to the commit nobody else reveals and no act is taken: what came meanwhile counts.
+    let alone = Book::from(node).alone();
+    let book = Book::from(node);
+    super::seen(&checked, &book)?;
+    let notes = super::notes(&checked, &book, release.used)?;
+    let Checked { order, request, sector } = checked;
     let tags: Vec<_> = asked
         .pseudonyms
         .iter()
@@ -136,12 +162,11 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
         tags: tags_root(&tags),
         vault_entry: Some(release.entry.clone()),
     };
-    let (id, digest) = (order.id(), *order.digest());
-    let change: Change = Box::new(move |store, batch| store.put_order_digest(batch, id, &digest));
-    let log = Logged::Entry(Entry::new(now, Event::Reveal(Box::new(entry))), tags);
-    let job = Job { mappings: vec![], changes: vec![change], count: None, log };
+    let log = Logged::Entry(Entry::new(book.now(), Event::Reveal(Box::new(entry))), tags);
+    let job = Job { mappings: vec![], changes: vec![notes], count: None, log };
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is opened");
     let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    drop(alone);
     reveal(node, order, receipt, asked, &sector, &release)
 }
 

@@ -32,6 +32,14 @@ pub(super) enum Column {
     Order,
     /// state: order id (16) ‖ tag of a pseudonym asked for (16) → nothing
     OrderPair,
+    /// state: order id (16) → the order's life so far (canonical JSON)
+    OrderLife,
+    /// state: authority id ‖ 0 ‖ order id (16) ‖ SHA-256 of an act's payload (32) → the act (JSON)
+    OrderAct,
+    /// state: time of an officer's request (i64be, Unix seconds) ‖ its id (16) → nothing; prunable when long over
+    Request,
+    /// state: authority id ‖ 0 ‖ hour since 1970 (u32be) → pseudonyms asked for (u64be)
+    ReleaseRate,
     /// state: organisation id ‖ day (u32be) → items (u64be)
     Quota,
     /// state: single values by name
@@ -39,7 +47,7 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) const ALL: [Column; 14] = [
+    pub(super) const ALL: [Column; 18] = [
         Column::Chunk,
         Column::Index,
         Column::IndexMark,
@@ -52,6 +60,10 @@ impl Column {
         Column::Frozen,
         Column::Order,
         Column::OrderPair,
+        Column::OrderLife,
+        Column::OrderAct,
+        Column::Request,
+        Column::ReleaseRate,
         Column::Quota,
         Column::Meta,
     ];
@@ -70,6 +82,10 @@ impl Column {
             Column::Frozen => "state-frozen",
             Column::Order => "state-order",
             Column::OrderPair => "state-order-pair",
+            Column::OrderLife => "state-order-life",
+            Column::OrderAct => "state-order-act",
+            Column::Request => "state-request",
+            Column::ReleaseRate => "state-release-rate",
             Column::Quota => "state-quota",
             Column::Meta => "state-meta",
         }

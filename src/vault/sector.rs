@@ -210,6 +210,12 @@ pub(super) fn load_all(
         }
         let epochs =
             rows.into_iter().map(|row| load(sector, row, roots).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        // The node has only the register to know the forms by: what it cannot parse, no order can name.
+        let told = |form: TextForm| form == sector.text_form || sector.former_text_forms.contains(&form);
+        if let Some(epoch) = epochs.iter().find(|epoch| epoch.terms.reversible && !told(epoch.terms.text_form)) {
+            let form = epoch.terms.text_form.as_str();
+            return Err(StartError::FormerTextForm { sector: sector.name.clone(), form });
+        }
         let current = epochs.last().expect("the first epoch was just made");
         if current.key.is_none() {
             return Err(StartError::SecretMissing {

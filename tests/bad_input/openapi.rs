@@ -170,8 +170,19 @@ fn the_description_is_valid_and_true() {
     valid(&data);
     valid(&officers);
     let paths = |api: &Value| api["paths"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(paths(&data), ["/v1/releases", "/v1/sectors/{sector}/epochs", "/v1/sectors/{sector}/pseudonyms"]);
-    assert_eq!(paths(&officers), ["/v1/drills", "/v1/reidentifications", "/v1/seal", "/v1/shares"]);
+    let wanted = [
+        "/v1/acts",
+        "/v1/acts/exchange",
+        "/v1/orders",
+        "/v1/releases",
+        "/v1/sectors/{sector}/epochs",
+        "/v1/sectors/{sector}/pseudonyms",
+    ];
+    assert_eq!(paths(&data), wanted);
+    assert_eq!(
+        paths(&officers),
+        ["/v1/acts", "/v1/drills", "/v1/orders", "/v1/reidentifications", "/v1/seal", "/v1/shares"]
+    );
 
     let check = |api: &Value, path: &str, method: &str, status: &str, answer: &Value| {
         let content = &api["paths"][path][method]["responses"][status]["content"];
@@ -198,4 +209,27 @@ fn the_description_is_valid_and_true() {
     check(&data, "/v1/releases", "post", "200", &world.release_with(&order, &request, "health", &list).ok());
     check(&officers, ask, "post", "200", &world.reidentify(&order, "health", &list).ok());
     check(&officers, ask, "post", "4XX", &world.reidentify_with(&order, "", "health", &list).json());
+    // Acts upon that order, and what the sides know of it.
+    check(&data, "/v1/orders", "get", "200", &world.get("operator", Door::Control, "/v1/orders").ok());
+    check(&officers, "/v1/orders", "get", "200", &world.get("officer", Door::Officers, "/v1/orders").ok());
+    let payload = world.order("health", &list[..1]);
+    let act = cloison::order::act::ActPayload {
+        aud: payload.aud,
+        act: cloison::order::act::Kind::Revoke,
+        authority: payload.authority,
+        order: payload.id,
+        reason: crate::common::id("test"),
+        time: crate::common::now(),
+        lifts: vec![],
+    };
+    let act = cloison::order::act::draft_act(&act).unwrap();
+    let act =
+        serde_json::json!({"act": cloison::order::act::sign_act(&act, "judge-1", &world.key("judge-1")).unwrap()});
+    check(&officers, "/v1/acts", "post", "200", &world.post_json("officer", Door::Officers, "/v1/acts", &act).ok());
+    check(&data, "/v1/acts", "post", "200", &world.post_json("operator", Door::Control, "/v1/acts", &act).ok());
+    check(&data, "/v1/acts", "post", "4XX", &world.post_json("officer", Door::Control, "/v1/acts", &act).json());
+    let digest = data_encoding::HEXLOWER.encode(&world.register().digest);
+    let exchange = serde_json::json!({"register": digest, "known": [], "acts": []});
+    let path = "/v1/acts/exchange";
+    check(&data, path, "post", "200", &world.post_json("node", Door::Control, path, &exchange).ok());
 }

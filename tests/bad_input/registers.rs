@@ -330,6 +330,13 @@ fn that_change_terms_need_a_new_epoch() {
 
     // With it, the sector has a second epoch on the new terms, and only that sector.
     world.edit_register(|text| in_sector(&text, "health", "text-form = \"bech32m\"", "text-form = \"uuid\""));
+    // But not without a word about the form that the first epoch keeps: the node has only the register to know it by.
+    let failed = world.try_start(Side::Vault, &["--advance", "health"]).expect_err("it must not start");
+    assert!(failed.said.contains("add former-text-forms = [\"bech32m\"]"), "{failed}");
+    assert_eq!(state(&world), before);
+    world.edit_register(|text| {
+        in_sector(&text, "health", "text-form = \"uuid\"", "text-form = \"uuid\"\nformer-text-forms = [\"bech32m\"]")
+    });
     world.start(Side::Vault, &["--advance", "health"]);
     world.start(Side::Node, &[]);
     let new = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["QG770001"]);
@@ -344,6 +351,23 @@ fn that_change_terms_need_a_new_epoch() {
     let answer = world.post_json("cnss-health", crate::common::Door::Data, &path, &body).ok();
     assert_eq!(answer["previous"]["pseudonyms"][0], old[0]);
     assert_eq!(answer["pseudonyms"][0], new[0]);
+    // Under one order, pseudonyms of both epochs open, each in the form of its own.
+    let both = [old[0].clone(), new[0].clone()];
+    let order = world.sign(&world.order("health", &both), crate::common::QUORUM);
+    let opened = world.reidentify(&order, "health", &both).ok();
+    assert_eq!((&opened["items"][0]["value"], &opened["items"][1]["value"]), (&"QG770001".into(), &"QG770001".into()));
+    // The new pseudonym in the old form is none: that epoch has no such pseudonym; and a third form is no form of the sector.
+    let hex = new[0].replace('-', "");
+    let lookalike = cloison::pseudonym::parse(cloison::register::TextForm::Uuid, "sante", &new[0]).unwrap();
+    let lookalike = cloison::pseudonym::TextWriter::new(cloison::register::TextForm::Bech32m, "sante", 1)
+        .text(&lookalike.pseudonym);
+    let mut open = world.order("health", &[]);
+    open.basis = cloison::order::Basis::Statutory { article: "Law 47-06, art. 214".to_owned() };
+    open.scope = cloison::order::Scope::AtMost(9);
+    let open = world.sign(&open, crate::common::QUORUM);
+    let answer = world.reidentify(&open, "health", &[lookalike, hex]).ok();
+    assert_eq!(answer["items"][0]["code"], "no-mapping");
+    assert_eq!(answer["items"][1]["code"], "pseudonym-malformed");
     world.stop();
     // It opened one epoch and not one at each start.
     world.start(Side::Vault, &["--advance", "health"]);

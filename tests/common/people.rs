@@ -11,6 +11,9 @@ use uuid::Uuid;
 
 use super::{DEPLOYMENT, Door, Reply, World, id};
 
+/// The digest of no acts at all: what a node holds upon whose authority's orders nobody acted.
+pub const NO_ACTS: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 /// A random UUID (version 4).
 pub fn uuid4() -> Uuid {
     uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid()
@@ -86,7 +89,8 @@ impl World {
     pub fn release_with(&self, order: &str, request: &str, sector: &str, pseudonyms: &[String]) -> Reply {
         let digest = data_encoding::HEXLOWER.encode(&self.register().digest);
         let asked = json!({"order": order, "request": request, "sector": sector, "pseudonyms": pseudonyms});
-        self.post_json("node", Door::Control, "/v1/releases", &json!({"register": digest, "asked": asked}))
+        let asked = json!({"register": digest, "acts": NO_ACTS, "asked": asked});
+        self.post_json("node", Door::Control, "/v1/releases", &asked)
     }
 }
 

@@ -14,6 +14,8 @@ use cloison::jws;
 use cloison::keys::file::FileError;
 use cloison::keys::shelf::SecretShelf;
 use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, Key, SectorSecret, StoreSecret};
+use cloison::order::act::{ActPayload, Kind, draft_act, sign_act};
+use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use cloison::register::{self, Register, SpkiDigest};
 use cloison::reidentify::release::release;
@@ -108,13 +110,27 @@ fn write(path: &Path) -> Vec<u8> {
         time: now(),
     };
     let request = order::sign_request(&request, &id("driss"), &person("driss")).unwrap();
-    let asked = Asked { order, request, sector: "health".into(), pseudonyms: texts };
+    let asked = Asked { order, request, sector: "health".into(), pseudonyms: texts, to: None };
     let node = access::node(vault.register(), vault.register().authorities[&id("court")].node).unwrap();
-    let question = ReleaseRequest { register: HEXLOWER.encode(&vault.register().digest), asked };
+    let acts = Book::from(&vault).digest(&id("court")).unwrap();
+    let question = ReleaseRequest { register: HEXLOWER.encode(&vault.register().digest), acts, asked };
     release(&vault, &node, &question).unwrap();
 
     let operator = access::operator(vault.register(), SpkiDigest([0x22; 32])).unwrap();
     cloison::epoch::advance(&vault, &operator, "health", true).unwrap();
+
+    let suspend = ActPayload {
+        aud: id("format"),
+        act: Kind::Suspend,
+        authority: id("court"),
+        order: "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d".parse().unwrap(),
+        reason: id("appeal"),
+        time: now(),
+        lifts: vec![],
+    };
+    let suspend = sign_act(&draft_act(&suspend).unwrap(), "amina", &person("amina")).unwrap();
+    let bearer = access::bearer(vault.register(), SpkiDigest([0x22; 32])).unwrap();
+    Book::from(&vault).lodge(&suspend, &bearer).unwrap();
     answer.pseudonyms.iter().flat_map(|pseudonym| *pseudonym.as_bytes()).collect()
 }
 

@@ -18,10 +18,12 @@ use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
 use cloison::keys::shelf::{SectorShelf, read_versions};
 use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreKey, StoreSecret};
 use cloison::node::{Node, NodeParts};
+use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use cloison::register::{self, Id, Register, SpkiDigest};
 use cloison::reidentify::release::release;
 use cloison::reidentify::reveal::{self, Item, VaultLink};
+use cloison::reidentify::step::{self, Exchange, Exchanged};
 use cloison::reidentify::{Asked, Release, ReleaseRequest};
 use cloison::seal::chunk::ChunkCipher;
 use cloison::seal::segment::AuthorityPrivateKey;
@@ -325,6 +327,7 @@ pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -
         request: order::sign_request(&request, &id(OFFICER), &person(OFFICER)).unwrap(),
         sector: sector.into(),
         pseudonyms: pseudonyms.to_vec(),
+        to: None,
     }
 }
 
@@ -333,7 +336,8 @@ pub fn release_of(vault: &Vault, asked: &Asked) -> Result<Release, order::Refusa
     let node = vault.register().authorities[&id(AUTHORITY)].node;
     let permit = access::node(vault.register(), node).unwrap();
     let digest = data_encoding::HEXLOWER.encode(&vault.register().digest);
-    release(vault, &permit, &ReleaseRequest { register: digest, asked: asked.clone() })
+    let acts = Book::from(vault).digest(&id(AUTHORITY))?;
+    release(vault, &permit, &ReleaseRequest { register: digest, acts, asked: asked.clone() })
 }
 
 /// The way from the node to the vault, without the wire.
@@ -342,6 +346,11 @@ pub struct Link<'a>(pub &'a Vault);
 impl VaultLink for Link<'_> {
     fn release(&self, request: &ReleaseRequest) -> Result<Release, order::Refusal> {
         release_of(self.0, &request.asked)
+    }
+
+    fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, order::Refusal> {
+        let node = self.0.register().authorities[&id(AUTHORITY)].node;
+        step::exchange(self.0, &access::node(self.0.register(), node).unwrap(), exchange)
     }
 }
 

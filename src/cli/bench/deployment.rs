@@ -12,6 +12,8 @@ use crate::cli::init::{Place, Plan};
 pub const REVERSIBLE: &str = "health";
 /// The sector that keeps none.
 pub const IRREVERSIBLE: &str = "study";
+/// The deployment's id.
+pub const DEPLOYMENT: &str = "bench";
 /// The client of both.
 pub const CLIENT: &str = "bench";
 
@@ -55,7 +57,7 @@ static FACTS: Facts = Facts {
 pub fn make(folder: &Path) -> Result<SocketAddr, Error> {
     let [data, control, health, node_data, node_control, node_health] = free_ports()?;
     let plan = Plan {
-        deployment: "bench".to_owned(),
+        deployment: DEPLOYMENT.to_owned(),
         facts: &FACTS,
         vault: Place::new(Vec::new(), [data, control, health]),
         node: Place::new(Vec::new(), [node_data, node_control, node_health]),

@@ -85,6 +85,14 @@ impl Stage {
         Ok(id)
     }
 
+    /// Asks a process to end, and waits until it has.
+    pub fn stop(&self, name: &str) {
+        let mut props = lock(&self.props);
+        let (ending, others) = std::mem::take(&mut props.processes).into_iter().partition(|(n, _)| *n == name);
+        props.processes = others;
+        Props { processes: ending, remove: None }.clear();
+    }
+
     fn has_ended(&self, name: &str) -> bool {
         lock(&self.props).processes.iter_mut().any(|(n, child)| *n == name && !matches!(child.try_wait(), Ok(None)))
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
-use crate::register::{Authority, Client, Granularity, Id, PeriodLength, Register, Sector, SpkiDigest, TextForm};
+use crate::register::{Authority, Client, Granularity, Id, PeriodLength, Register, Sector, SpkiDigest};
 
 /// One JSON object; members as the register's own fields are called.
 pub(super) fn json(register: &Register) -> Value {
@@ -33,6 +33,7 @@ pub(super) fn json(register: &Register) -> Value {
             "path": sector.path,
             "granularity": sector.granularity,
             "text-form": sector.text_form,
+            "former-text-forms": sector.former_text_forms,
             "reversible": sector.reversible,
             "schemes": sector.schemes,
             "purposes": sector.purposes,
@@ -65,6 +66,7 @@ fn authority(authority: &Authority) -> Value {
         "force-majeure-quorum": authority.force_majeure_quorum,
         "statutory-limit": authority.statutory_limit,
         "max-hours": authority.max_hours,
+        "releases-per-hour": authority.releases_per_hour,
         "keys": authority.keys.iter().map(|key| json!({
             "id": key.id, "suite": key.suite, "public": HEXLOWER.encode(&key.public),
         })).collect::<Vec<_>>(),
@@ -74,7 +76,7 @@ fn authority(authority: &Authority) -> Value {
         })).collect::<Vec<_>>(),
         "officers": authority.officers.values().map(|officer| json!({
             "id": officer.id, "name": officer.name, "key": HEXLOWER.encode(officer.key.as_bytes()),
-            "certificate": hex(&officer.certificate),
+            "certificate": hex(&officer.certificate), "sealing-key": officer.sealing_key,
         })).collect::<Vec<_>>(),
         "custodians": authority.custodians.values().map(|custodian| json!({
             "id": custodian.id, "name": custodian.name, "certificate": hex(&custodian.certificate),
@@ -161,11 +163,7 @@ fn list(before: &str, ids: &[Id]) -> String {
 }
 
 fn one_sector(page: &mut String, sector: &Sector) {
-    let form = match sector.text_form {
-        TextForm::Bech32m => "bech32m",
-        TextForm::Uuid => "uuid",
-        TextForm::Hex => "hex",
-    };
+    let form = sector.text_form.as_str();
     let indent = 2 * sector.path.len(); // the names sort so that a child follows its parent
     line(
         page,
@@ -212,12 +210,13 @@ fn one_authority(page: &mut String, authority: &Authority) {
         page,
         2,
         &format!(
-            "{}: {}; {} of {} approvers, at most {} hours",
+            "{}: {}; {} of {} approvers, at most {} hours, at most {} pseudonyms an hour",
             authority.id,
             authority.name,
             authority.quorum,
             authority.approvers.len(),
-            authority.max_hours
+            authority.max_hours,
+            authority.releases_per_hour
         ),
     );
     if let Some(quorum) = authority.force_majeure_quorum {

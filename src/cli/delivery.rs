@@ -1,0 +1,100 @@
+//! `cloison delivery`: an officer's key for sealed answers, and opening them. The files are age's (age-encryption.org), so any
+//! age tool does the same.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use age::secrecy::ExposeSecret as _;
+
+use super::{Error, output_error, print, print_json};
+use crate::keys::file::{read_private, read_public, write_private};
+
+/// The most bytes of a sealed answer.
+const MAX_SEALED: usize = 64 << 20;
+
+/// Make an officer's key for sealed answers, and open these
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Make a key: the file stays with the officer, its public half goes into the register as `sealing-key`
+    #[command(
+        after_long_help = "Example:\n  cloison delivery keygen officer.age\n\n`age-keygen -o officer.age` does the same."
+    )]
+    Keygen(Keygen),
+    /// Open a sealed answer; what it holds goes to standard output
+    #[command(after_long_help = "Example:\n  cloison delivery open --key officer.age answers.age\n\n\
+        `age --decrypt -i officer.age answers.age` does the same.")]
+    Open(Open),
+}
+
+/// What `delivery keygen` takes.
+#[derive(clap::Args)]
+pub struct Keygen {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Where to write the private key (mode 0600); an existing file is never overwritten
+    #[arg(value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// What `delivery open` takes.
+#[derive(clap::Args)]
+pub struct Open {
+    /// The officer's private key, as `delivery keygen` or `age-keygen` made it; mode 0600
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The sealed answer
+    #[arg(value_name = "FILE")]
+    sealed: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When a file cannot be read or written, or the answer does not open with the key.
+pub fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Keygen(args) => keygen(&args),
+        Command::Open(args) => open(&args),
+    }
+}
+
+fn keygen(args: &Keygen) -> Result<(), Error> {
+    let identity = age::x25519::Identity::generate();
+    let public = identity.to_public().to_string();
+    let text = zeroize::Zeroizing::new(format!("# public key: {public}\n{}\n", identity.to_string().expose_secret()));
+    write_private(&args.out, text.as_bytes())
+        .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+    match args.json {
+        true => print_json(&serde_json::json!({"file": args.out, "sealing-key": public})),
+        false => {
+            print(format_args!("{public}\nPrivate key in {}; the line above is for the register.", args.out.display()))
+        }
+    }
+}
+
+fn open(args: &Open) -> Result<(), Error> {
+    let key = read_private(&args.key).map_err(|error| Error::new(error, "the officer's own key is needed"))?;
+    let not_a_key =
+        || Error::new(format_args!("{}: holds no age key", args.key.display()), "`cloison delivery keygen` makes one");
+    let text = std::str::from_utf8(&key).map_err(|_| not_a_key())?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let keys: Vec<age::x25519::Identity> = lines.map(str::parse).collect::<Result<_, _>>().map_err(|_| not_a_key())?;
+    let sealed = read_public(&args.sealed, MAX_SEALED).map_err(|error| Error::new(error, "check the path"))?;
+    let foreign = |error: &dyn std::fmt::Display| {
+        Error::new(format_args!("{}: {error}", args.sealed.display()), "is it whole, and sealed to this key?")
+    };
+    let decryptor =
+        age::Decryptor::new_buffered(age::armor::ArmoredReader::new(&sealed[..])).map_err(|error| foreign(&error))?;
+    let identities = keys.iter().map(|key| key as &dyn age::Identity);
+    let mut plain = decryptor.decrypt(identities).map_err(|error| foreign(&error))?;
+    let mut out = std::io::stdout().lock();
+    let mut piece = zeroize::Zeroizing::new([0; 8192]);
+    loop {
+        match plain.read(&mut piece[..]) {
+            Ok(0) => return Ok(()),
+            Ok(n) => std::io::Write::write_all(&mut out, &piece[..n]).map_err(|error| output_error(&error))?,
+            Err(error) => return Err(foreign(&error)),
+        }
+    }
+}

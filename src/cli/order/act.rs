@@ -1,0 +1,236 @@
+//! `cloison order revoke`, `suspend`, `resume`, `review`, `lodge`: acts upon orders, signed by approvers and brought to the
+//! vault or the authority node.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::file::Held;
+use super::{list, payload};
+use crate::cli::remote::{self, failed};
+use crate::cli::{Error, print, print_json, read_text};
+use crate::client::Client;
+use crate::clock::{Clock as _, SystemClock};
+use crate::http::acts::{Lodge, Orders};
+use crate::keys::file::{read_signing_key, write_private};
+use crate::order::Refusal;
+use crate::order::act::{ActPayload, Kind, draft_act, read_act, sign_act};
+use crate::order::life::suspensions;
+use crate::register::Id;
+use crate::reidentify::step::Lodged;
+
+/// What `order revoke` and `order suspend` take, and in part `resume` and `review`.
+#[derive(clap::Args)]
+pub struct Act {
+    /// The approver's own private key: Ed25519, PKCS#8 PEM, mode 0600
+    #[arg(long, value_name = "FILE", env = "CLOISON_APPROVER_KEY")]
+    key: PathBuf,
+    /// The approver's id in the register
+    #[arg(long, value_name = "ID")]
+    kid: String,
+    /// Why, as a code of a-z, 0-9 and '-' that names nobody
+    #[arg(long, value_name = "CODE")]
+    reason: String,
+    /// The register, where the order's file is not at hand: gives the deployment's id
+    #[arg(long, value_name = "FILE")]
+    register: Option<PathBuf>,
+    /// The order's authority, where its file is not at hand [default: the register's, where it has only one]
+    #[arg(long, value_name = "ID")]
+    authority: Option<String>,
+    /// Write the signed act to this file, for others to sign or to bring; an existing file is never overwritten
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Bring it at once, as the client of this file: an officer's leads to the authority node, an operator's to the vault
+    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
+    client: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// The order: its file, or its id
+    #[arg(value_name = "ORDER")]
+    order: String,
+}
+
+/// What `order resume` takes.
+#[derive(clap::Args)]
+pub struct Resume {
+    #[command(flatten)]
+    act: Act,
+    /// The digest of a suspension to lift; may be given several times [default: with --client, all that are in force there]
+    #[arg(long = "lift", value_name = "DIGEST")]
+    lifts: Vec<String>,
+}
+
+/// What `order review` takes.
+#[derive(clap::Args)]
+pub struct Review {
+    /// Close the review
+    #[arg(long, required = true)]
+    close: bool,
+    #[command(flatten)]
+    act: Act,
+}
+
+/// What `order lodge` takes.
+#[derive(clap::Args)]
+pub struct Bring {
+    /// The act, signed
+    #[arg(value_name = "ACTFILE")]
+    act: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: remote::ClientFile,
+}
+
+/// `order revoke`
+pub(super) fn revoke(args: &Act) -> Result<(), Error> {
+    run(args, Kind::Revoke, |_, _| Ok(vec![]))
+}
+
+/// `order suspend`
+pub(super) fn suspend(args: &Act) -> Result<(), Error> {
+    run(args, Kind::Suspend, |_, _| Ok(vec![]))
+}
+
+/// `order review --close`
+pub(super) fn review(args: &Review) -> Result<(), Error> {
+    debug_assert!(args.close, "clap requires it");
+    run(&args.act, Kind::CloseReview, |_, _| Ok(vec![]))
+}
+
+/// `order resume`
+pub(super) fn resume(args: &Resume) -> Result<(), Error> {
+    run(&args.act, Kind::Resume, |order, client| {
+        let digest = |text: &String| data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok();
+        let digests = |texts: &[String]| texts.iter().map(digest).collect::<Option<Vec<[u8; 32]>>>();
+        let wrong = || Error::usage("--lift is no digest", "64 hexadecimal digits, as `cloison order list` shows them");
+        match (args.lifts.as_slice(), client) {
+            ([], None) => Err(Error::usage("which suspension is lifted?", "name it with --lift, or give --client")),
+            ([], Some(client)) => {
+                let known: Orders = client.get_json("/v1/orders").map_err(|error| failed(&error))?;
+                let view = known.orders.iter().find(|view| view.id == order);
+                let found: Vec<String> =
+                    view.iter().flat_map(|view| suspensions(&view.acts)).map(|done| done.digest.clone()).collect();
+                match found.as_slice() {
+                    [] => Err(Error::new("no suspension of this order is in force there", "see `cloison order list`")),
+                    found => digests(found).ok_or_else(wrong),
+                }
+            }
+            (texts, _) => digests(texts).ok_or_else(wrong),
+        }
+    })
+}
+
+/// `order lodge`
+pub(super) fn lodge(args: &Bring) -> Result<(), Error> {
+    bring(&args.client.open()?, &read_text(&args.act)?, args.json)
+}
+
+fn run(
+    args: &Act,
+    kind: Kind,
+    lifts: impl FnOnce(Uuid, Option<&Client>) -> Result<Vec<[u8; 32]>, Error>,
+) -> Result<(), Error> {
+    if args.out.is_none() && args.client.is_none() {
+        return Err(Error::usage("where does the act go?", "give --out FILE, or --client FILE to bring it at once"));
+    }
+    let client = args.client.as_deref().map(remote::open).transpose()?;
+    let (aud, authority, order) = whose(args)?;
+    let payload = ActPayload {
+        aud,
+        act: kind,
+        authority,
+        order,
+        reason: Id::parse(&args.reason)
+            .ok_or_else(|| Error::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as case-closed"))?,
+        time: Timestamp::from_second(SystemClock.now().as_second())
+            .map_err(|error| Error::new(error, "set the clock"))?,
+        lifts: lifts(order, client.as_ref())?,
+    };
+    let key = read_signing_key(&args.key).map_err(|error| Error::new(error, "the approver's own key is needed"))?;
+    let signed = draft_act(&payload).and_then(|draft| sign_act(&draft, &args.kid, &key)).map_err(unusable)?;
+    if let Some(out) = &args.out {
+        write_private(out, format!("{signed}\n").as_bytes())
+            .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+    }
+    match client {
+        Some(client) => bring(&client, &signed, args.json),
+        None => print(format_args!(
+            "{}Signed by {}. It is in force when somebody has brought it: `cloison order lodge`",
+            text(&payload),
+            args.kid
+        )),
+    }
+}
+
+/// Deployment, authority and id of the order.
+fn whose(args: &Act) -> Result<(Id, Id, Uuid), Error> {
+    if let Ok(id) = Uuid::try_parse(&args.order) {
+        let Some(file) = &args.register else {
+            return Err(Error::usage("of which deployment is the order?", "give its file, or --register"));
+        };
+        let register = super::read_register(file)?;
+        let authority = match (&args.authority, register.authorities.keys().collect::<Vec<_>>().as_slice()) {
+            (Some(id), _) => Id::parse(id).ok_or_else(|| Error::usage("--authority is no id", "as in the register"))?,
+            (None, [only]) => (*only).clone(),
+            (None, _) => return Err(Error::usage("which authority's order is it?", "give --authority")),
+        };
+        return Ok((register.deployment, authority, id));
+    }
+    let path = Path::new(&args.order);
+    let order = payload(path, &read_text(path)?)?;
+    Ok((order.aud, order.authority, order.id))
+}
+
+fn unusable(refusal: Refusal) -> Error {
+    Error::new(refusal, "`cloison order revoke --help` and its neighbours have examples")
+}
+
+/// Brings an act to where the client leads, and says what came of it.
+fn bring(client: &Client, act: &str, json: bool) -> Result<(), Error> {
+    let lodged: Lodged =
+        client.post_json("/v1/acts", &Lodge { act: act.to_owned() }).map_err(|error| failed(&error))?;
+    if json {
+        print_json(&lodged)?;
+    } else {
+        print(list::text(std::slice::from_ref(&lodged.order)).trim_end())?;
+        print(match lodged.both {
+            true => "Vault and node both have it.",
+            false => "This side has it; the other takes it before anything more is released.",
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether a file holds an act and no order.
+pub(super) fn is_act(text: &str) -> bool {
+    read_act(text).is_ok()
+}
+
+/// Adds a signature to an act's file.
+pub(super) fn sign(held: Held, path: &Path, kid: &str, key: &ed25519_dalek::SigningKey) -> Result<(), Error> {
+    let (payload, _) = read_act(held.text()).map_err(unusable)?;
+    let signed = sign_act(held.text(), kid, key).map_err(unusable)?;
+    held.replace(format!("{signed}\n").as_bytes())?;
+    print(format_args!("{}Signed by {kid}: {}", text(&payload), path.display()))
+}
+
+/// What an act says, to people.
+fn text(payload: &ActPayload) -> String {
+    let lifts: String = payload
+        .lifts
+        .iter()
+        .map(|digest| format!("  lifts        {}\n", data_encoding::HEXLOWER.encode(digest)))
+        .collect();
+    format!(
+        "  act          {}\n  order        {}\n  authority    {}\n  reason       {}\n  time         {}\n{lifts}",
+        payload.act.as_str(),
+        payload.order,
+        payload.authority,
+        payload.reason,
+        payload.time
+    )
+}

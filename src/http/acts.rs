@@ -1,0 +1,212 @@
+//! Acts upon orders, and the list of orders: at the vault's control listener and at the authority node's.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::Response;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+
+use super::control::{blocking, note as note_at_vault, read_json};
+use super::node::{NodeDoor, note as note_at_node};
+use super::{Peer, Problem, body};
+use crate::access;
+use crate::order::book::Book;
+use crate::order::life::OrderView;
+use crate::reidentify::step::{self, Exchange, Exchanged, Lodged};
+use crate::vault::Vault;
+
+/// An act upon an order that somebody brings.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lodge {
+    /// The act: JWS General JSON, as text.
+    pub act: String,
+}
+
+/// The orders that a side knows.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Orders {
+    /// Those with a review to close first, then the latest used.
+    pub orders: Vec<OrderView>,
+    /// How many older ones were left out.
+    pub more: usize,
+}
+
+/// The most orders in one answer.
+const MOST_LISTED: usize = 10_000;
+
+impl Orders {
+    fn of(mut orders: Vec<OrderView>) -> Self {
+        let more = orders.len().saturating_sub(MOST_LISTED);
+        orders.truncate(MOST_LISTED);
+        Self { orders, more }
+    }
+}
+
+/// The routes of the vault's control listener.
+pub(super) fn vault_routes() -> Router<Arc<Vault>> {
+    Router::new()
+        .route("/v1/orders", get(list_at_vault))
+        .route("/v1/acts", post(lodge_at_vault))
+        .route("/v1/acts/exchange", post(exchange))
+}
+
+/// The routes of the node's control listener.
+pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
+    Router::new().route("/v1/orders", get(list_at_node)).route("/v1/acts", post(lodge_at_node))
+}
+
+/// The orders that the vault knows: an authority's node sees its own, an operator all.
+#[utoipa::path(
+    get,
+    path = "/v1/orders",
+    responses(
+        (status = 200, description = "Orders, what is known of them and what was done upon them", body = Orders),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -> Result<Response<Body>, Problem> {
+    let listed = async {
+        let permit = access::bearer(vault.register(), peer.spki)?;
+        let vault = vault.clone();
+        blocking(move || Book::from(&*vault).list(permit.authority.as_ref()).map_err(Problem::from)).await
+    };
+    match listed.await {
+        Ok(orders) => body::json(&Orders::of(orders)),
+        Err(problem) => Err(note_at_vault(&vault, peer, "order-list", problem).await),
+    }
+}
+
+/// Takes an act upon an order, brought by an operator or by the authority's node.
+#[utoipa::path(
+    post,
+    path = "/v1/acts",
+    request_body = Lodge,
+    responses(
+        (status = 200, description = "In force; how the order stands now", body = Lodged),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn lodge_at_vault(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let lodged = async {
+        let permit = access::bearer(vault.register(), peer.spki)?;
+        let lodge: Lodge = read_json(request).await?;
+        let vault = vault.clone();
+        blocking(move || step::lodge_at_vault(&vault, &permit, &lodge.act).map_err(Problem::from)).await
+    };
+    match lodged.await {
+        Ok(lodged) => body::json(&lodged),
+        Err(problem) => Err(note_at_vault(&vault, peer, "order-act", problem).await),
+    }
+}
+
+/// Brings vault and node in step: each gets the acts upon the authority's orders that it lacks.
+#[utoipa::path(
+    post,
+    path = "/v1/acts/exchange",
+    request_body = Exchange,
+    responses(
+        (status = 200, description = "What the node lacks, and what the vault lacks", body = Exchanged),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn exchange(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let exchanged = async {
+        let permit = access::node(vault.register(), peer.spki)?;
+        let asked: Exchange = read_json(request).await?;
+        let vault = vault.clone();
+        blocking(move || step::exchange(&vault, &permit, &asked).map_err(Problem::from)).await
+    };
+    match exchanged.await {
+        Ok(exchanged) => body::json(&exchanged),
+        Err(problem) => Err(note_at_vault(&vault, peer, "exchange", problem).await),
+    }
+}
+
+/// The orders that the node knows.
+#[utoipa::path(
+    get,
+    path = "/v1/orders",
+    responses(
+        (status = 200, description = "Orders, what is known of them and what was done upon them", body = Orders),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Result<Response<Body>, Problem> {
+    let listed = async {
+        let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki)?;
+        let node = door.node.clone();
+        blocking(move || Book::from(&*node).list(permit.authority.as_ref()).map_err(Problem::from)).await
+    };
+    match listed.await {
+        Ok(orders) => body::json(&Orders::of(orders)),
+        Err(problem) => Err(note_at_node(&door.node, peer, "order-list", problem).await),
+    }
+}
+
+/// Takes an act upon an order, brought by an officer, and brings it to the vault.
+#[utoipa::path(
+    post,
+    path = "/v1/acts",
+    request_body = Lodge,
+    responses(
+        (status = 200, description = "In force here; `both` says whether the vault has it too", body = Lodged),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn lodge_at_node(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let lodged = async {
+        let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki)?;
+        let lodge: Lodge = read_json(request).await?;
+        let door = door.clone();
+        let take = move || step::lodge_at_node(&door.node, &permit, &lodge.act, &*door.vault).map_err(Problem::from);
+        blocking(take).await
+    };
+    match lodged.await {
+        Ok(lodged) => body::json(&lodged),
+        Err(problem) => Err(note_at_node(&door.node, peer, "order-act", problem).await),
+    }
+}

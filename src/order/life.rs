@@ -1,0 +1,255 @@
+//! The life of an order, as vault and node each store it: what is known of it, and the state that follows from that, from the
+//! acts upon it and from the time.
+//!
+//! ```text
+//! drafted ──▶ active ──▶ exhausted ──▶ expired
+//!               │  ▲         │
+//!               ▼  │         ▼
+//!            suspended ──▶ revoked (from anywhere, for good)
+//! ```
+//!
+//! `drafted` is an order file that nobody has used yet: only the command line knows it. A side knows an order from the first
+//! request under it that it answered, or from the first act upon it. Nothing here holds a pseudonym.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::act::{Kind, may_close};
+use super::{ActiveOrder, Basis, Scope, Signer};
+use crate::code::Code;
+use crate::register::Id;
+
+/// Where an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// A file that no side has seen in use.
+    Drafted,
+    /// May be used (or may be once its time has come).
+    Active,
+    /// Stopped until every suspension is lifted.
+    Suspended,
+    /// Every pseudonym that it allows was asked for; those may be asked for again.
+    Exhausted,
+    /// Its time is over.
+    Expired,
+    /// Ended by its authority.
+    Revoked,
+}
+
+impl State {
+    /// The spelling in JSON and on the terminal.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Drafted => "drafted",
+            State::Active => "active",
+            State::Suspended => "suspended",
+            State::Exhausted => "exhausted",
+            State::Expired => "expired",
+            State::Revoked => "revoked",
+        }
+    }
+}
+
+/// When an order was used, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Use {
+    /// When.
+    #[schema(value_type = String)]
+    pub time: Timestamp,
+    /// The officer.
+    #[schema(value_type = String)]
+    pub officer: Id,
+}
+
+/// What a side stores of an order that was used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Life {
+    /// Whose it is.
+    #[schema(value_type = String)]
+    pub authority: Id,
+    /// `judicial`, `statutory` or `force-majeure`.
+    pub basis: String,
+    /// The article (statutory), or the side of the State's security (force majeure).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub basis_detail: Option<String>,
+    /// Case reference.
+    pub case: String,
+    /// Purpose code.
+    #[schema(value_type = String)]
+    pub purpose: Id,
+    /// Sector names.
+    pub sectors: Vec<String>,
+    /// Whether it lists its pseudonyms.
+    pub listed: bool,
+    /// How many pseudonyms it allows.
+    pub limit: u64,
+    /// How many of them were asked for.
+    pub used: u64,
+    /// Valid from …
+    #[schema(value_type = String)]
+    pub not_before: Timestamp,
+    /// … until before.
+    #[schema(value_type = String)]
+    pub not_after: Timestamp,
+    /// Who may execute it.
+    #[schema(value_type = Vec<String>)]
+    pub officers: Vec<Id>,
+    /// Who signed it, as it was first used.
+    pub signers: Vec<Signer>,
+    /// Its first use.
+    pub first: Use,
+    /// Its last use so far.
+    pub last: Use,
+    /// When the last pseudonym that it allows was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<String>)]
+    pub exhausted: Option<Timestamp>,
+    /// When its use opened a review, as force majeure does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<String>)]
+    pub review: Option<Timestamp>,
+}
+
+impl Life {
+    /// The life of an order after another use; `before` is what was stored, `used` how many pseudonyms were asked for by now.
+    pub fn after_use(before: Option<Self>, order: &ActiveOrder, officer: &Id, now: Timestamp, used: u64) -> Self {
+        let use_now = Use { time: now, officer: officer.clone() };
+        let mut life = before.unwrap_or_else(|| Self::new(order, use_now.clone()));
+        life.last = use_now;
+        life.used = used;
+        if used >= life.limit && life.exhausted.is_none() {
+            life.exhausted = Some(now);
+        }
+        life
+    }
+
+    fn new(order: &ActiveOrder, first: Use) -> Self {
+        let payload = &order.payload;
+        let basis_detail = match &payload.basis {
+            Basis::Judicial => None,
+            Basis::Statutory { article } => Some(article.clone()),
+            Basis::ForceMajeure { security } => Some(security.as_str().to_owned()),
+        };
+        Life {
+            authority: payload.authority.clone(),
+            basis: payload.basis.kind().to_owned(),
+            basis_detail,
+            case: payload.case.clone(),
+            purpose: payload.purpose.clone(),
+            sectors: payload.sectors.clone(),
+            listed: matches!(payload.scope, Scope::Listed(_)),
+            limit: order.limit(),
+            used: 0,
+            not_before: payload.not_before,
+            not_after: payload.not_after,
+            officers: payload.officers.clone(),
+            signers: order.signers.clone(),
+            review: order.opens_review().then_some(first.time),
+            last: first.clone(),
+            first,
+            exhausted: None,
+        }
+    }
+
+    /// Canonical JSON.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // `Value` keeps its members sorted.
+        let value = serde_json::to_value(self).expect("a life is plain data");
+        serde_json::to_vec(&value).expect("a value is plain data")
+    }
+
+    /// Reads what [`Life::to_bytes`] wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+/// An act upon an order as it is stored and shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Done {
+    /// What was done.
+    pub act: Kind,
+    /// Why, as a code.
+    #[schema(value_type = String)]
+    pub reason: Id,
+    /// Who signed.
+    pub by: Vec<Signer>,
+    /// When it was written, as its signers say.
+    #[schema(value_type = String)]
+    pub time: Timestamp,
+    /// When this side got it.
+    #[schema(value_type = String)]
+    pub received: Timestamp,
+    /// SHA-256 of its payload, hex: what a `resume` names.
+    pub digest: String,
+    /// Of `resume`: the suspensions that it lifts.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub lifts: Vec<String>,
+}
+
+/// An order as `cloison order list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderView {
+    /// The order's id.
+    #[schema(value_type = String)]
+    pub id: Uuid,
+    /// Its authority.
+    #[schema(value_type = String)]
+    pub authority: Id,
+    /// Where it stands now.
+    pub state: State,
+    /// Whether its use has to be reviewed and was not.
+    pub review_due: bool,
+    /// What is known from its use; absent where there were only acts upon it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub life: Option<Life>,
+    /// What was done upon it, oldest first as it was received.
+    pub acts: Vec<Done>,
+}
+
+impl OrderView {
+    /// Puts together what is known of an order.
+    pub fn new(id: Uuid, authority: Id, life: Option<Life>, mut acts: Vec<Done>, now: Timestamp) -> Self {
+        acts.sort_by(|one, other| (one.received, &one.digest).cmp(&(other.received, &other.digest)));
+        let state = state(life.as_ref(), &acts, now);
+        let review_due = life.as_ref().is_some_and(|life| life.review.is_some() && !is_reviewed(life, &acts));
+        Self { id, authority, state, review_due, life, acts }
+    }
+}
+
+/// Whether the acts stop an order: the code of the refusal.
+pub fn stopped(acts: &[Done]) -> Option<Code> {
+    if acts.iter().any(|done| done.act == Kind::Revoke) {
+        return Some(Code::OrderRevoked);
+    }
+    (!suspensions(acts).is_empty()).then_some(Code::OrderSuspended)
+}
+
+/// The suspensions that nothing has lifted.
+pub fn suspensions(acts: &[Done]) -> Vec<&Done> {
+    let lifted: BTreeSet<&String> = acts.iter().flat_map(|done| &done.lifts).collect();
+    acts.iter().filter(|done| done.act == Kind::Suspend && !lifted.contains(&done.digest)).collect()
+}
+
+/// Whether the review of an order was closed by those who may.
+pub fn is_reviewed(life: &Life, acts: &[Done]) -> bool {
+    acts.iter().any(|done| done.act == Kind::CloseReview && may_close(&done.by, &life.signers))
+}
+
+fn state(life: Option<&Life>, acts: &[Done], now: Timestamp) -> State {
+    match (stopped(acts), life) {
+        (Some(Code::OrderRevoked), _) => State::Revoked,
+        (_, Some(life)) if now >= life.not_after => State::Expired,
+        (Some(_), _) => State::Suspended,
+        (None, Some(life)) if life.used >= life.limit => State::Exhausted,
+        (None, _) => State::Active,
+    }
+}

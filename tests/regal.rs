@@ -1,0 +1,25 @@
+//! The regal side with real processes: the life of an order, the attacks of docs/threat-model.md, kills at every step,
+//! delivery, rates.
+
+mod common;
+
+#[path = "regal/attacks.rs"]
+mod attacks;
+#[path = "regal/delivery.rs"]
+mod delivery;
+#[path = "regal/kill.rs"]
+mod kill;
+#[path = "regal/life.rs"]
+mod life;
+#[path = "regal/people.rs"]
+mod people;
+#[path = "regal/proxy.rs"]
+mod proxy;
+#[path = "regal/rate.rs"]
+mod rate;
+#[path = "regal/review.rs"]
+mod review;
+#[path = "regal/rows.rs"]
+mod rows;
+#[path = "regal/step.rs"]
+mod step;

@@ -1,0 +1,103 @@
+//! A wire between node and vault that a test can hold: bytes pass, or wait, in either direction.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::common::{Door, Setup, Side, World};
+
+/// The wire.
+pub struct Wire {
+    hold_questions: Arc<AtomicBool>,
+    hold_answers: Arc<AtomicBool>,
+    cut: Arc<AtomicBool>,
+    waiting: Arc<AtomicU64>,
+}
+
+impl Wire {
+    /// A world whose node reaches the vault through a wire; both run.
+    pub fn world() -> (World, Wire) {
+        let mut world = World::with(Setup { log: "info", start: false, ..Setup::default() });
+        let vault = world.address(Door::Control);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        world.replace("node.toml", &format!(":{}", vault.port()), &format!(":{port}"));
+        let wire = Wire {
+            hold_questions: Arc::default(),
+            hold_answers: Arc::default(),
+            cut: Arc::default(),
+            waiting: Arc::default(),
+        };
+        wire.run(listener, vault);
+        world.start(Side::Vault, &[]);
+        world.start(Side::Node, &[]);
+        (world, wire)
+    }
+
+    fn run(&self, listener: TcpListener, vault: SocketAddr) {
+        let (questions, answers) = (self.hold_questions.clone(), self.hold_answers.clone());
+        let (cut, waiting) = (self.cut.clone(), self.waiting.clone());
+        std::thread::spawn(move || {
+            for node in listener.incoming().flatten() {
+                let Ok(vault) = TcpStream::connect(vault) else { continue };
+                if cut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let pair = (node.try_clone().unwrap(), vault.try_clone().unwrap());
+                pump(node, vault, questions.clone(), cut.clone(), waiting.clone());
+                pump(pair.1, pair.0, answers.clone(), cut.clone(), waiting.clone());
+            }
+        });
+    }
+
+    pub fn hold_questions(&self, hold: bool) {
+        self.hold_questions.store(hold, Ordering::SeqCst);
+    }
+
+    pub fn hold_answers(&self, hold: bool) {
+        self.hold_answers.store(hold, Ordering::SeqCst);
+    }
+
+    /// Cuts the wire, or mends it.
+    pub fn cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::SeqCst);
+    }
+
+    /// Bytes that wait or waited to be let through since this was last asked.
+    pub fn waited(&self) -> u64 {
+        self.waiting.swap(0, Ordering::SeqCst)
+    }
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, hold: Arc<AtomicBool>, cut: Arc<AtomicBool>, waiting: Arc<AtomicU64>) {
+    std::thread::spawn(move || {
+        let mut bytes = vec![0; 65_536];
+        from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        loop {
+            if cut.load(Ordering::SeqCst) {
+                break;
+            }
+            let n = match from.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                    continue;
+                }
+                Err(_) => break,
+            };
+            if hold.load(Ordering::SeqCst) {
+                waiting.fetch_add(n as u64, Ordering::SeqCst);
+            }
+            while hold.load(Ordering::SeqCst) && !cut.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if to.write_all(&bytes[..n]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(std::net::Shutdown::Both);
+        let _ = from.shutdown(std::net::Shutdown::Both);
+    });
+}
