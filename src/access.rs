@@ -15,6 +15,9 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     if let Some(operator) = register.operators.get(&peer) {
         return operator.to_string();
     }
+    if let Some(auditor) = register.auditors.get(&peer) {
+        return auditor.to_string();
+    }
     for authority in register.authorities.values() {
         if authority.node == peer {
             return authority.id.to_string();
@@ -97,6 +100,37 @@ pub fn operator(register: &Register, peer: SpkiDigest) -> Result<OperatorPermit,
         Some(operator) => Ok(OperatorPermit { operator: operator.clone() }),
         None => Err(stranger(register, peer)),
     }
+}
+
+/// Leave to read the log.
+pub struct AuditorPermit {
+    pub(crate) auditor: Id,
+}
+
+impl AuditorPermit {
+    /// Who reads.
+    pub fn auditor(&self) -> &Id {
+        &self.auditor
+    }
+}
+
+/// Authorises an auditor.
+///
+/// # Errors
+/// As [`operator`].
+pub fn auditor(register: &Register, peer: SpkiDigest) -> Result<AuditorPermit, Code> {
+    match register.auditors.get(&peer) {
+        Some(auditor) => Ok(AuditorPermit { auditor: auditor.clone() }),
+        None => Err(stranger(register, peer)),
+    }
+}
+
+/// Authorises whoever may read a log: an auditor, or an authority's node, which watches it.
+///
+/// # Errors
+/// As [`operator`].
+pub fn reader(register: &Register, peer: SpkiDigest) -> Result<(), Code> {
+    auditor(register, peer).map(|_| ()).or_else(|code| node(register, peer).map(|_| ()).map_err(|_| code))
 }
 
 /// Leave, for an authority's node, to ask the vault for a release.

@@ -2,15 +2,46 @@
 //! unkeyed digest of one.
 //!
 //! An entry is canonical JSON (sorted keys, no spaces, integers only). Entries are numbered from 0 without gaps, in the
-//! order in which they became durable, each in the same commit as the effect it describes. The Merkle tree over them, its
-//! checkpoints and their verification belong here; until they exist, a receipt carries the entry's RFC 6962 leaf hash.
+//! order in which they became durable, each in the same commit as the effect it describes.
+//!
+//! Over the entries of each year stands a Merkle tree (RFC 6962), served and copied as C2SP `tlog-tiles`:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`tree`], [`proof`], [`path`] | the tree's right edge, tiles, proofs, the names of its resources |
+//! | [`note`], [`checkpoint`] | signed notes, and the heads of a log as such |
+//! | [`log`], [`second`] | writing: entries into the tree, trees under checkpoints, checkpoints into a second place |
+//! | [`shelf`], [`source`] | reading: from a store, from a copied folder |
+//! | [`verify`], [`proof_file`] | checking a whole log, and one entry with a proof file |
+//! | [`witness`], [`cosign`] | cosigning others' logs, and having ours cosigned |
+//! | [`search`] | finding entries for people |
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::code::Code;
 use crate::register::Id;
+use crate::store::Shard;
+
+pub mod checkpoint;
+pub mod cosign;
+pub mod log;
+pub mod note;
+pub mod path;
+pub mod proof;
+pub mod proof_file;
+mod resume;
+pub mod search;
+pub mod second;
+pub mod shelf;
+pub mod source;
+pub mod tree;
+pub mod verify;
+pub mod witness;
+
+pub use tree::{leaf_hash, tree_hash};
 
 /// One audit entry.
 #[derive(Debug, Clone, Serialize)]
@@ -53,6 +84,22 @@ pub enum Event {
         /// Epochs that this start opened: the first ones of new sectors, and those that a changed register needed.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         opened: Vec<Opened>,
+    },
+    /// The first entry of a shard that follows another one.
+    Continue {
+        /// The last checkpoint of the shard before, signed.
+        checkpoint: String,
+    },
+    /// The first entry of a shard with which the log goes on after a restore that lost entries.
+    Resume {
+        /// The last checkpoint that was published before, signed: it covers entries that are lost.
+        lost: String,
+        /// The shard that the restored store ended with.
+        kept: String,
+        /// How many entries of it there are.
+        kept_entries: u64,
+        /// The Merkle root over them, hex.
+        kept_root: String,
     },
     /// A batch, or the single-item requests of one client within one commit.
     Tokenize(Box<Tokenized>),
@@ -206,9 +253,15 @@ pub struct Reidentified {
     pub mappings: u64,
     /// Merkle root over the items' tags, hex.
     pub tags: String,
-    /// On the node: number and leaf hash of the vault's entry.
+    /// On the node: log, number and leaf hash of the vault's entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vault_entry: Option<LogPosition>,
+    /// On the node: the proof that this entry is in the vault's log, hashes in hex.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vault_path: Vec<String>,
+    /// On the node: the vault's checkpoint that the proof leads to, signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vault_checkpoint: Option<String>,
 }
 
 /// What an entry about an act upon an order says.
@@ -236,7 +289,9 @@ pub struct OrderAct {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogPosition {
-    /// The entry's number, from 0.
+    /// The log: the origin of its checkpoints.
+    pub log: String,
+    /// The entry's number in it, from 0.
     pub index: u64,
     /// The entry's leaf hash (RFC 6962, section 2.1), hex.
     pub leaf: String,
@@ -262,39 +317,30 @@ pub struct Domain {
 /// Proof that an entry is durable. Only the writer makes one; what may happen only after an entry takes it by value.
 #[derive(Debug)]
 pub struct AuditReceipt {
-    position: LogPosition,
+    origin: Arc<str>,
+    shard: Shard,
+    index: u64,
+    leaf: tree::Hash,
 }
 
 impl AuditReceipt {
-    pub(crate) fn new(index: u64, entry: &[u8]) -> Self {
-        Self { position: LogPosition { index, leaf: data_encoding::HEXLOWER.encode(&leaf_hash(entry)) } }
-    }
-
     /// Where the entry stands.
-    pub fn position(&self) -> &LogPosition {
-        &self.position
-    }
-}
-
-/// RFC 6962, section 2.1: `SHA-256(0x00 ‖ entry)`.
-pub fn leaf_hash(entry: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update([0]).chain_update(entry).finalize().into()
-}
-
-/// RFC 6962, section 2.1: the Merkle tree hash over leaves already hashed.
-pub fn tree_hash(leaves: &[[u8; 32]]) -> [u8; 32] {
-    match leaves {
-        [] => Sha256::digest([]).into(),
-        [leaf] => *leaf,
-        _ => {
-            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-            Sha256::new()
-                .chain_update([1])
-                .chain_update(tree_hash(left))
-                .chain_update(tree_hash(right))
-                .finalize()
-                .into()
+    pub fn position(&self) -> LogPosition {
+        LogPosition {
+            log: self.origin.to_string(),
+            index: self.index,
+            leaf: data_encoding::HEXLOWER.encode(&self.leaf),
         }
+    }
+
+    /// The entry's number in its log, from 0.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The receipt of another request with the same entry.
+    pub(crate) fn shared(&self) -> Self {
+        Self { origin: self.origin.clone(), ..*self }
     }
 }
 
@@ -307,17 +353,6 @@ pub fn tags_root(tags: &[[u8; 16]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Known answers of RFC 6962's reference implementation (the empty tree, one empty leaf, two leaves).
-    #[test]
-    fn tree_hashes() {
-        let hex = |h: [u8; 32]| data_encoding::HEXLOWER.encode(&h);
-        assert_eq!(hex(tree_hash(&[])), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-        let a = leaf_hash(b"");
-        assert_eq!(hex(tree_hash(&[a])), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
-        let b = leaf_hash(&[0]);
-        assert_eq!(hex(tree_hash(&[a, b])), "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125");
-    }
 
     #[test]
     fn entries_are_canonical() {

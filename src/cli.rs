@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod authority;
 pub mod bench;
 pub mod check;
@@ -30,6 +31,7 @@ mod remote;
 pub mod secrets;
 pub mod serve;
 pub mod spec;
+pub mod witness;
 
 /// A pseudonym of its own for every sector, and a way back only under a signed order.
 #[derive(Parser)]
@@ -72,6 +74,10 @@ enum Command {
     Register(register::Command),
     #[command(subcommand)]
     Secrets(secrets::Command),
+    #[command(subcommand)]
+    Audit(audit::Command),
+    #[command(subcommand)]
+    Witness(witness::Command),
     Doctor(doctor::Args),
     /// Check an implementation of the specification
     #[command(subcommand)]
@@ -96,6 +102,8 @@ pub fn main() -> ExitCode {
         Command::Spec(command) => spec::run(command),
         Command::Register(command) => register::run(command),
         Command::Secrets(command) => secrets::run(command),
+        Command::Audit(command) => audit::run(command),
+        Command::Witness(command) => witness::run(command),
         Command::Doctor(args) => doctor::run(args),
     };
     match outcome {

@@ -3,7 +3,10 @@
 //! It believes servers of one certificate authority only, shows its own certificate, keeps connections open, follows no
 //! redirect and knows no proxy. Refusals come back as a [`ProblemReply`].
 
+mod audit;
+pub mod peer;
 mod vault;
+mod witness;
 
 use std::fmt;
 use std::io::Read as _;
@@ -196,6 +199,25 @@ impl Client {
     pub fn post(&self, path: &str, content_type: &str, body: &[u8], reply: &mut Vec<u8>) -> Result<(), ClientError> {
         let request = self.agent.post(format!("{}{path}", self.base)).content_type(content_type);
         self.finish(request.send(body), reply)
+    }
+
+    /// [`Client::post`], whatever the status of the answer is.
+    ///
+    /// # Errors
+    /// [`ClientError::Connection`]
+    pub fn post_any(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+        reply: &mut Vec<u8>,
+    ) -> Result<u16, ClientError> {
+        let sent = self.agent.post(format!("{}{path}", self.base)).content_type(content_type).send(body);
+        let mut response = sent.map_err(|error| self.broken(error))?;
+        reply.clear();
+        let mut reader = response.body_mut().with_config().limit(MAX_REPLY).reader();
+        reader.read_to_end(reply).map_err(|error| self.broken(error.into()))?;
+        Ok(response.status().as_u16())
     }
 
     /// Asks for what is there; the answer's body replaces what is in `reply`.

@@ -147,6 +147,10 @@ codes! {
     AuditUnavailable = "audit-unavailable",
     /// The other entity (vault or node) does not answer, or not rightly.
     PeerUnavailable = "peer-unavailable",
+    /// The vault's proof that it logged the release does not hold, or its log is not the one that was seen before.
+    ProofInvalid = "proof-invalid",
+    /// The other entity has not cosigned this log within five minutes, so nothing is released.
+    CosignatureMissing = "cosignature-missing",
     /// The clock is behind what was already seen.
     ClockBehind = "clock-behind",
     /// A fault of ours. The log says more, without naming anybody.

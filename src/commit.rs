@@ -23,6 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use crate::audit::log::Appender;
 use crate::audit::{AuditReceipt, Entry, Event, Tokenized};
 use crate::clock::Clock;
 use crate::code::Code;
@@ -184,13 +185,14 @@ pub struct Committer {
 type Message = (Job, oneshot::Sender<Option<AuditReceipt>>);
 
 impl Committer {
-    /// Starts the writer over a store. `cipher` wraps chunks; an entity without mappings has none. `poisoned` is called
+    /// Starts the writer over a store and its log. `cipher` wraps chunks; an entity without mappings has none. `poisoned` is called
     /// once when a write fails: the process must end. `small` are the small chunks that are there already.
     ///
     /// # Errors
     /// [`StoreError`] when the log's end cannot be read.
     pub fn start(
         store: Arc<Store>,
+        log: Appender,
         index: Arc<Index>,
         cipher: Option<Arc<ChunkCipher>>,
         small: SmallChunks,
@@ -202,14 +204,13 @@ impl Committer {
         let waiting = Arc::new(AtomicUsize::new(0));
         let (rounds, small) = (Arc::new(Rounds::default()), Arc::new(small));
         let poisoned = Arc::new(Mutex::new(Some(poisoned)));
-        let next_entry = store.last_audit()?.map_or(0, |(index, _)| index + 1);
         let mut writer = Writer {
             store,
             index,
             cipher,
             fresh: vec![],
             inserted: 0,
-            next_entry,
+            log,
             refusals: Refusals::default(),
             clock,
             clock_mark: clock_mark.clone(),
@@ -326,7 +327,7 @@ struct Writer {
     fresh: Vec<(Kind, Small)>,
     /// Entries that came into the index since the bound was last looked at.
     inserted: u64,
-    next_entry: u64,
+    log: Appender,
     refusals: Refusals,
     clock: Arc<dyn Clock>,
     clock_mark: Arc<AtomicU64>,
@@ -354,7 +355,7 @@ impl Writer {
                 Ok(first) => self.gather(first, receiver),
                 Err(RecvTimeoutError::Timeout) => vec![],
                 Err(RecvTimeoutError::Disconnected) => {
-                    if let Err(error) = self.commit(vec![], true) {
+                    if let Err(error) = self.commit(vec![], true).and_then(|()| self.close()) {
                         report(&self.poisoned, &error);
                     }
                     return;
@@ -410,10 +411,15 @@ impl Writer {
         }
         self.pack(&mut batch, mappings, &mut segments)?;
         let now = self.clock.now();
-        let mut log = GroupLog::new(self.next_entry);
+        let mut log = GroupLog::new(self.log.next());
+        if let Some(first) = self.log.turn(now) {
+            log.begin(now, first);
+        }
         self.refusals.flush(now, last, &mut log);
         let places: Vec<_> = logs.into_iter().map(|entry| log.place(entry, &mut self.refusals)).collect();
+        let first = log.first();
         let entries = log.write(&self.store, &mut batch);
+        let receipts = self.log.append(&entries, &mut batch);
         if entries.is_empty() && batch.is_empty() {
             // Refusals that were only counted: nothing to write now.
             replies.into_iter().for_each(|reply| drop(reply.send(None)));
@@ -423,18 +429,34 @@ impl Writer {
 
         let mark = self.clock_mark.load(Ordering::Relaxed).max(now.as_millisecond().max(0) as u64);
         self.store.put_clock_mark(&mut batch, mark as i64);
-        self.store.commit(batch)?;
+        self.write(batch)?;
+        self.log.durable();
         self.rounds.end();
         self.fresh.drain(..).for_each(|(kind, small)| self.small.add(&kind, small));
         self.clock_mark.store(mark, Ordering::Relaxed);
         segments.iter().for_each(|segment| segment.mark_stored());
         for (reply, place) in replies.into_iter().zip(places) {
             // A caller that went away needs no answer; its effect stays, and is logged.
-            let receipt = place.map(|index| AuditReceipt::new(index, &entries[(index - self.next_entry) as usize]));
+            let receipt = place.map(|number| receipts[(number - first) as usize].shared());
             drop(reply.send(receipt));
         }
-        self.next_entry += entries.len() as u64;
         Ok(())
+    }
+
+    /// Writes rows durably, as long as nobody else extends this log.
+    fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        match self.log.is_forked() {
+            true => Err(StoreError::Forked),
+            false => self.store.commit(batch),
+        }
+    }
+
+    /// The last thing that is written: the checkpoint over all that was.
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.log.end();
+        let mut batch = Batch::default();
+        self.log.append(&[], &mut batch);
+        if batch.is_empty() { Ok(()) } else { self.write(batch) }
     }
 
     /// Stores what of the new mappings is not stored yet. Full chunks stay as they come; what came in smaller ones is put
@@ -451,21 +473,19 @@ impl Writer {
                 segment: new.segment,
                 full: vec![],
                 small: vec![],
-                moved: HashSet::new(),
+                generation: new.generation,
             });
-            let partition = self.index.partition(new.partition);
-            if partition.generation() != new.generation {
-                group.moved.extend(moved_meanwhile(&self.store, &partition, &new.chunks)?);
-            }
+            group.generation = group.generation.min(new.generation);
             for chunk in new.chunks {
                 if chunk.records().len() == MAX_RECORDS { &mut group.full } else { &mut group.small }.push(chunk);
             }
         }
         for ((partition, id, scope), group) in groups {
-            let chunks = claim(&self.index.partition(partition), &id, &scope, group.full, &group.small, &group.moved);
-            if !chunks.is_empty() && !group.segment.is_stored() {
-                self.store.put_segment(batch, &id, group.segment.record());
-                segments.push(group.segment);
+            let segment = group.segment.clone();
+            let chunks = claim(&self.store, &self.index.partition(partition), &id, &scope, group)?;
+            if !chunks.is_empty() && !segment.is_stored() {
+                self.store.put_segment(batch, &id, segment.record());
+                segments.push(segment);
             }
             let cipher = self.cipher.as_ref().expect("mappings come only where a chunk cipher is");
             for (sequence, chunk) in chunks {
@@ -483,29 +503,36 @@ impl Writer {
     }
 }
 
-/// Pseudonyms that came to the store after they had been looked up in vain, and have left the index's tables since.
-fn moved_meanwhile(
-    store: &Store,
-    partition: &Partition,
-    chunks: &[ChunkBuilder],
-) -> Result<HashSet<[u8; 16]>, StoreError> {
-    let all: Vec<_> =
-        chunks.iter().flat_map(ChunkBuilder::records).map(|record| *record.pseudonym.as_bytes()).collect();
+/// Pseudonyms of the group that are stored, and whose entries have left the index's tables.
+fn moved_meanwhile(store: &Store, partition: &Partition, group: &Group) -> Result<HashSet<[u8; 16]>, StoreError> {
+    let chunks = group.full.iter().chain(&group.small);
+    let all: Vec<_> = chunks.flat_map(ChunkBuilder::records).map(|record| *record.pseudonym.as_bytes()).collect();
     let found = partition.below(store, &all)?;
     Ok(all.into_iter().zip(found).filter_map(|(pseudonym, chunk)| chunk.map(|_| pseudonym)).collect())
 }
 
-/// Enters mappings into the index; those that were not there yet, and were not `moved` out of it either, come back in chunks, each with its sequence.
+/// Enters mappings into the index; those that were not there yet come back in chunks, each with its sequence.
 fn claim(
+    store: &Store,
     partition: &Partition,
     id: &SegmentId,
     scope: &DomainScope,
-    full: Vec<ChunkBuilder>,
-    small: &[ChunkBuilder],
-    moved: &HashSet<[u8; 16]>,
-) -> Vec<(u32, ChunkBuilder)> {
+    group: Group,
+) -> Result<Vec<(u32, ChunkBuilder)>, StoreError> {
+    // What was looked up in vain may have come to the tables and left them since. While they are locked nothing leaves them.
+    let (mut moved, mut generation) = (HashSet::new(), group.generation);
+    let mut index = loop {
+        let index = partition.write();
+        let present = partition.generation();
+        if present == generation {
+            break index;
+        }
+        drop(index);
+        (moved, generation) = (moved_meanwhile(store, partition, &group)?, present);
+    };
+    let Group { full, small, .. } = group;
+    let (small, moved) = (&small[..], &moved);
     let next = &mut partition.sequence();
-    let mut index = partition.write();
     let mut chunks = Vec::with_capacity(full.len() + small.len());
     let mut finish = |chunk, next: &mut u32| {
         chunks.push((*next, chunk));
@@ -532,7 +559,7 @@ fn claim(
         finish(put_together(id, scope, run), next);
     }
     partition.set_sequence(*next);
-    chunks
+    Ok(chunks)
 }
 
 /// What one group of jobs stores in one partition, segment and scope.
@@ -540,8 +567,8 @@ struct Group {
     segment: Arc<OpenSegment>,
     full: Vec<ChunkBuilder>,
     small: Vec<ChunkBuilder>,
-    /// Pseudonyms that are not in the index's tables, and stored all the same.
-    moved: HashSet<[u8; 16]>,
+    /// The index's generation before the first of them was looked up in vain.
+    generation: u64,
 }
 
 /// Enters records under a chunk's sequence, and says the places of those that were not there yet.

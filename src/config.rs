@@ -19,12 +19,16 @@ use crate::node::safe::SealTimes;
 use crate::register::read::{At, Faults, Field, Table};
 use crate::register::{Fault, Id, PinnedKey, Pins};
 
+mod audit;
 mod custody;
 mod memory;
 mod value;
+mod witness;
 
+pub use audit::{LogConfig, WatcherConfig};
 use custody::{Places, openers, seal_times};
 use value::{Address, Base, Bodies, Count, KeyCustody, Loopback, Mebibytes, Place};
+pub use witness::{WatchedLog, WitnessConfig};
 
 /// The most bytes that a configuration file may have.
 const MAX_FILE: usize = 1024 * 1024;
@@ -52,6 +56,8 @@ pub struct VaultConfig {
     pub reserve: u64,
     /// Bytes of memory for the index of mappings: what is more lies on the disk. Default: half of what this process may have.
     pub index_memory: u64,
+    /// `[audit]`: who watches the log.
+    pub log: LogConfig,
     /// Where the vault's secrets lie.
     pub secrets: SecretPlaces,
     /// What opens those that are more than a file.
@@ -79,6 +85,10 @@ pub struct NodeConfig {
     pub store: PathBuf,
     /// The secret behind the tags in the audit log.
     pub audit: Deposit,
+    /// The Ed25519 key that signs the checkpoints of the audit log.
+    pub checkpoint: Deposit,
+    /// `[audit]`: who watches the log.
+    pub log: LogConfig,
     /// The authority's private keys.
     pub keys: Vec<AuthorityKeyPlace>,
     /// What opens secrets that are more than a file.
@@ -128,6 +138,8 @@ pub struct SecretPlaces {
     pub audit: Deposit,
     /// The Ed25519 key that signs segments.
     pub segment: Deposit,
+    /// The Ed25519 key that signs the checkpoints of the audit log.
+    pub checkpoint: Deposit,
     /// Sector secrets: a folder with `<version>.secret`, or credentials `<name>-<version>`.
     pub sector: Deposit,
     /// Storage secrets, alike.
@@ -255,18 +267,21 @@ impl VaultConfig {
                 let identity = places.required("identity", table, faults);
                 let audit = places.required("audit", table, faults);
                 let segment = places.required("segment", table, faults);
+                let checkpoint = places.required("checkpoint", table, faults);
                 let sector = places.required("sector", table, faults);
                 let store = places.required("store", table, faults);
                 let secrets = SecretPlaces {
                     identity: identity?,
                     audit: audit?,
                     segment: segment?,
+                    checkpoint: checkpoint?,
                     sector: sector?,
                     store: store?,
                 };
                 Some((secrets, places))
             });
             let openers = openers(root, folder, secrets.as_ref().map(|(_, places)| places), faults);
+            let log = audit::read(root, folder, faults);
             let register = register_files(root, deployment.as_deref(), folder, faults);
             let limits = limits(root, faults);
             Some(VaultConfig {
@@ -279,6 +294,7 @@ impl VaultConfig {
                 reserve: store.as_ref()?.1,
                 store: store?.0.within(folder),
                 index_memory: index_memory?,
+                log: log?,
                 secrets: secrets?.0,
                 openers: openers?,
                 register: register?,
@@ -306,9 +322,12 @@ impl NodeConfig {
             let store = section(root, "store", faults, |table, faults| table.required::<Place>("path", faults));
             let secrets = section(root, "secrets", faults, |table, faults| {
                 let mut places = Places::read(table, folder, faults)?;
-                Some((places.required("audit", table, faults)?, places))
+                let audit = places.required("audit", table, faults);
+                let checkpoint = places.required("checkpoint", table, faults);
+                Some(((audit?, checkpoint?), places))
             });
-            let (audit, mut places) = secrets.unzip();
+            let (own, mut places) = secrets.unzip();
+            let log = audit::read(root, folder, faults);
             let keys = authority_keys(root, folder, places.as_mut(), faults);
             let openers = openers(root, folder, places.as_ref(), faults);
             let seal = seal_times(root, faults);
@@ -323,7 +342,9 @@ impl NodeConfig {
                 health: health?.1,
                 tls: tls?,
                 store: store?.within(folder),
-                audit: audit?,
+                audit: own.clone()?.0,
+                checkpoint: own?.1,
+                log: log?,
                 keys,
                 openers: openers?,
                 seal: seal?,

@@ -8,9 +8,11 @@
 //! in all and by key, the size of a head, the time for a head and a body, the time that an answer may lie unread.
 
 pub mod acts;
+pub mod audit;
 pub mod body;
 pub mod connection;
 pub mod control;
+pub mod cosign;
 pub mod data;
 pub mod health;
 pub mod node;
@@ -19,6 +21,7 @@ pub mod problem;
 pub mod server;
 mod stall;
 pub mod tls;
+pub mod witness;
 
 pub use connection::{Limits, Peer};
 pub use health::Readiness;

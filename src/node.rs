@@ -5,11 +5,13 @@
 pub mod safe;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ed25519_dalek::VerifyingKey;
 
 use crate::audit::Event;
+use crate::audit::cosign::Cosigners;
+use crate::audit::log::{Log, LogParts};
 use crate::clock::Clock;
 use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, Pending};
@@ -20,7 +22,7 @@ use crate::register::{Authority, Id, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::index::Index;
 use crate::store::{Batch, Store};
-use crate::vault::{StartError, accept_register};
+use crate::vault::{StartError, accept_register, first_checkpoint};
 use safe::{Safe, SealTimes};
 
 /// The id and the public key that a pinned set is of.
@@ -49,6 +51,8 @@ pub struct NodeParts {
     pub segment_keys: Vec<VerifyingKey>,
     /// Root of audit tags.
     pub audit: AuditSecret,
+    /// Signs the log's checkpoints, and where the last one is kept.
+    pub log: LogParts,
 }
 
 /// The authority node, serving.
@@ -59,6 +63,8 @@ pub struct Node {
     segment_keys: Vec<VerifyingKey>,
     audit_key: AuditKey,
     store: Arc<Store>,
+    log: Arc<Log>,
+    cosigners: OnceLock<Arc<Cosigners>>,
     committer: Committer,
     clock: Arc<dyn Clock>,
     /// One at a time: from reading what was seen and done upon an order to the commit of a reveal or an act.
@@ -76,7 +82,7 @@ impl Node {
         clock: Arc<dyn Clock>,
         poisoned: crate::commit::Poisoned,
     ) -> Result<Self, StartError> {
-        let NodeParts { register, authority, keys, shared, times, segment_keys, audit } = parts;
+        let NodeParts { register, authority, keys, shared, times, segment_keys, audit, log } = parts;
         let authority = register.authorities.get(&authority).cloned().ok_or(StartError::UnknownAuthority(authority))?;
         for (id, public) in keys.iter().map(|key| (key.id(), key.public())).chain(shared.iter().map(pinned)) {
             let stated = authority.keys.iter().find(|stated| stated.id.as_str() == id);
@@ -90,11 +96,17 @@ impl Node {
                 return Err(StartError::Custodians { key: id.to_string(), able, threshold: set.threshold });
             }
         }
-        let store = Arc::new(Store::open(path, &format!("{}/node/{}", register.deployment, authority.id))?);
+        if authority.checkpoint_key.is_some_and(|stated| stated != log.key.verifying_key()) {
+            return Err(StartError::CheckpointKey);
+        }
+        let owner = format!("{}/node/{}", register.deployment, authority.id);
+        let store = Arc::new(Store::open(path, &owner)?);
         let mut batch = Batch::default();
         accept_register(&store, &register, &mut batch)?;
         let index = Arc::new(Index::default());
-        let committer = Committer::start(store.clone(), index, None, SmallChunks::default(), clock.clone(), poisoned)?;
+        let (log, appender) = Log::open(store.clone(), &owner, log, clock.now())?;
+        let small = SmallChunks::default();
+        let committer = Committer::start(store.clone(), appender, index, None, small, clock.clone(), poisoned)?;
         let start = Event::Start {
             entity: "node",
             program: env!("CARGO_PKG_VERSION"),
@@ -102,7 +114,8 @@ impl Node {
             register_digest: data_encoding::HEXLOWER.encode(&register.digest),
             opened: vec![],
         };
-        committer.begin(batch, clock.now(), start).and_then(Pending::wait).map_err(StartError::Audit)?;
+        let begun = committer.begin(batch, clock.now(), start).and_then(Pending::wait).map_err(StartError::Audit)?;
+        first_checkpoint(&log, &begun)?;
         Ok(Self {
             register: Arc::new(register),
             authority,
@@ -110,6 +123,8 @@ impl Node {
             segment_keys,
             audit_key: AuditKey::new(&audit),
             store,
+            log,
+            cosigners: OnceLock::new(),
             committer,
             clock,
             reveals: std::sync::Mutex::default(),
@@ -129,6 +144,21 @@ impl Node {
     /// The node's store.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// From now on the vault must have cosigned this log of late before anything is opened.
+    pub fn watch(&self, cosigners: Arc<Cosigners>) {
+        let _ = self.cosigners.set(cosigners);
+    }
+
+    /// Those who cosign this log, once there are any.
+    pub fn cosigners(&self) -> Option<&Arc<Cosigners>> {
+        self.cosigners.get()
     }
 
     /// The node's writer.

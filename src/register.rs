@@ -120,6 +120,12 @@ pub struct Register {
     pub authorities: BTreeMap<Id, Arc<Authority>>,
     /// Operations teams' certificates: certificate key → id.
     pub operators: BTreeMap<SpkiDigest, Id>,
+    /// Those who may read the logs: certificate key → id.
+    pub auditors: BTreeMap<SpkiDigest, Id>,
+    /// Those who watch the logs and cosign their checkpoints: id → Ed25519 key.
+    pub witnesses: BTreeMap<Id, VerifyingKey>,
+    /// The key (Ed25519) that signs the checkpoints of the vault's log.
+    pub vault_checkpoint_key: Option<VerifyingKey>,
     /// What may not change once it was used.
     frozen: Vec<FrozenFact>,
 }
@@ -307,6 +313,8 @@ pub struct Authority {
     pub keys: Vec<AuthorityKey>,
     /// Its node's certificate key.
     pub node: SpkiDigest,
+    /// The key (Ed25519) that signs the checkpoints of its node's log.
+    pub checkpoint_key: Option<VerifyingKey>,
     /// How many approvers must sign (at least two).
     pub quorum: usize,
     /// The quorum for force majeure, if it has its own (at least two).

@@ -88,6 +88,8 @@ pub struct Release {
     /// Where the vault's entry about this release stands in its log.
     #[schema(value_type = Object)]
     pub entry: LogPosition,
+    /// That entry, with the proof that it is in the vault's log (C2SP `tlog-proof`).
+    pub proof: String,
     /// How many pseudonyms were asked for under the order by now: the vault's count, which binds.
     pub used: u64,
     /// One for each pseudonym asked for, in order.

@@ -3,6 +3,7 @@
 //! Durability is chosen in one place, [`Store::commit`]: no return before fsync. An error that a write or an fsync itself
 //! returns poisons the store: what the disk holds is then unknown, and going on would acknowledge what may be lost.
 
+mod audit;
 mod columns;
 pub mod index;
 mod moved;
@@ -18,6 +19,7 @@ use rocksdb::{
 };
 use uuid::Uuid;
 
+pub use audit::{Shard, TreeRow};
 use columns::Column;
 pub use columns::{ChunkKey, EpochRow};
 pub use orders::ActRow;
@@ -71,6 +73,9 @@ pub enum StoreError {
     /// The header of a record that is whole was damaged.
     #[error("the write-ahead log {0} is damaged; restore the store from a backup")]
     Log(PathBuf),
+    /// Its log has no tree yet.
+    #[error("the store at {0} has no tree over its log: an earlier version wrote it, and the next start makes one")]
+    Treeless(PathBuf),
     /// A row that is not what was written.
     #[error("a row of column {0} is not what cloison writes; restore the store from a backup")]
     Corrupt(&'static str),
@@ -82,6 +87,9 @@ pub enum StoreError {
     /// An earlier write failed; nothing more is written.
     #[error("an earlier write failed; the store takes no more until restart")]
     Poisoned,
+    /// Another process extends the same log.
+    #[error("the second place of the last checkpoint was changed by another process: the log would fork")]
+    Forked,
     /// The thread that writes met a fault of ours.
     #[error("the writer met a fault of ours and has ended; what it said stands above")]
     WriterEnded,
@@ -276,47 +284,6 @@ impl Store {
     /// [`StoreError::Engine`].
     pub fn segment(&self, id: &[u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
         self.get(Column::Segment, id)
-    }
-
-    // --- audit --------------------------------------------------------------------------------------------------------
-
-    /// Adds an audit entry with its prunable companions.
-    pub fn put_audit(&self, batch: &mut Batch, index: u64, entry: &[u8], salt: Option<&[u8; 16]>, tags: &[[u8; 16]]) {
-        self.put(batch, Column::Audit, &index.to_be_bytes(), entry);
-        if let Some(salt) = salt {
-            self.put(batch, Column::AuditSalt, &index.to_be_bytes(), salt);
-        }
-        for (place, tag) in tags.iter().enumerate() {
-            let key = [&index.to_be_bytes()[..], &(place as u32).to_be_bytes()[..]].concat();
-            self.put(batch, Column::AuditTag, &key, tag);
-        }
-    }
-
-    /// Index and bytes of the last audit entry.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn last_audit(&self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-        let mut rows = self.db.iterator_cf(self.column(Column::Audit), IteratorMode::End);
-        let Some(row) = rows.next() else { return Ok(None) };
-        let (key, entry) = row.map_err(|source| self.engine(source))?;
-        Ok(Some((u64::from_be_bytes(fixed(Column::Audit, &key)?), entry.into_vec())))
-    }
-
-    /// Audit entries from `from` on, at most `count`.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn audit_from(&self, from: u64, count: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        let start = from.to_be_bytes();
-        self.db
-            .iterator_cf(self.column(Column::Audit), IteratorMode::From(&start, Direction::Forward))
-            .take(count)
-            .map(|row| {
-                let (key, entry) = row.map_err(|source| self.engine(source))?;
-                Ok((u64::from_be_bytes(fixed(Column::Audit, &key)?), entry.into_vec()))
-            })
-            .collect()
     }
 
     // --- state: what must not roll back -------------------------------------------------------------------------------
@@ -580,7 +547,9 @@ fn column_options(column: Column, cache: &Cache) -> Options {
             options.set_enable_blob_gc(true);
         }
         Column::Index => moved::set_options(&mut options, cache),
-        Column::Audit | Column::AuditSalt | Column::AuditTag => options.set_write_buffer_size(16 << 20),
+        Column::Audit | Column::AuditSalt | Column::AuditTag | Column::AuditTile => {
+            options.set_write_buffer_size(16 << 20);
+        }
         _ => options.set_write_buffer_size(4 << 20),
     }
     options

@@ -11,11 +11,13 @@ mod veil;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use ed25519_dalek::SigningKey;
 
 use crate::audit::Event;
+use crate::audit::cosign::Cosigners;
+use crate::audit::log::{Log, LogError, LogParts};
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::commit::Committer;
@@ -46,6 +48,8 @@ pub struct VaultSecrets {
     pub sector: Box<dyn SecretShelf>,
     /// Signs segments; authority nodes pin its public half.
     pub segment: SigningKey,
+    /// Signs the log's checkpoints, and where the last one is kept.
+    pub log: LogParts,
 }
 
 /// Why the vault does not start.
@@ -130,6 +134,12 @@ pub enum StartError {
         /// How many shares it takes.
         threshold: usize,
     },
+    /// The log cannot be gone on with.
+    #[error(transparent)]
+    Log(LogError),
+    /// The register states another key for the log's checkpoints.
+    #[error("the key that signs checkpoints (`[secrets] checkpoint`) is not the one that the register states")]
+    CheckpointKey,
     /// Nothing can be logged.
     #[error("the audit log takes no entry ({0}); a vault does not start without one")]
     Audit(Code),
@@ -170,6 +180,8 @@ impl Home {
 pub struct Vault {
     register: Arc<Register>,
     store: Arc<Store>,
+    log: Arc<Log>,
+    cosigners: OnceLock<Arc<Cosigners>>,
     index: Arc<Index>,
     cipher: Arc<ChunkCipher>,
     /// Before the writer, which it must not outlive.
@@ -210,7 +222,11 @@ impl Vault {
         progress: Progress<'_>,
         poisoned: crate::commit::Poisoned,
     ) -> Result<Self, StartError> {
-        let store = Arc::new(Store::open_with(&home.store, &format!("{}/vault", register.deployment), home.cache())?);
+        let owner = format!("{}/vault", register.deployment);
+        let store = Arc::new(Store::open_with(&home.store, &owner, home.cache())?);
+        if register.vault_checkpoint_key.is_some_and(|stated| stated != secrets.log.key.verifying_key()) {
+            return Err(StartError::CheckpointKey);
+        }
         let mut batch = Batch::default();
         accept_register(&store, &register, &mut batch)?;
 
@@ -234,8 +250,9 @@ impl Vault {
         let index = Arc::new(Index::open(&store, veil, home.tables())?);
         let small = rebuild::rebuild(&store, &cipher, &index, progress)?;
         let quotas = Quotas::load(&register, &store, clock.now())?;
-        let committer =
-            Committer::start(store.clone(), index.clone(), Some(cipher.clone()), small, clock.clone(), poisoned)?;
+        let (log, appender) = Log::open(store.clone(), &owner, secrets.log, clock.now())?;
+        let (wrap, ours) = (Some(cipher.clone()), index.clone());
+        let committer = Committer::start(store.clone(), appender, ours, wrap, small, clock.clone(), poisoned)?;
         let start = Event::Start {
             entity: "vault",
             program: env!("CARGO_PKG_VERSION"),
@@ -244,7 +261,8 @@ impl Vault {
             opened,
         };
         // Only now: a start that failed on any of the above has put no register in force and opened no epoch.
-        committer.begin(batch, clock.now(), start).and_then(crate::commit::Pending::wait).map_err(StartError::Audit)?;
+        let begun = committer.begin(batch, clock.now(), start).and_then(crate::commit::Pending::wait);
+        first_checkpoint(&log, &begun.map_err(StartError::Audit)?)?;
 
         let committer = Arc::new(committer);
         let keeper = Keeper::start(Parts {
@@ -256,6 +274,8 @@ impl Vault {
         Ok(Self {
             register: Arc::new(register),
             store,
+            log,
+            cosigners: OnceLock::new(),
             index,
             cipher,
             keeper,
@@ -285,6 +305,21 @@ impl Vault {
     /// The store.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// From now on the other side must have cosigned this log of late before anything is released.
+    pub fn watch(&self, cosigners: Arc<Cosigners>) {
+        let _ = self.cosigners.set(cosigners);
+    }
+
+    /// Those who cosign this log, once there are any.
+    pub fn cosigners(&self) -> Option<&Arc<Cosigners>> {
+        self.cosigners.get()
     }
 
     /// The index of stored mappings.
@@ -371,6 +406,27 @@ impl Vault {
     pub fn sweep(&self) {
         self.sectors.values().for_each(|sector| sector.sweep(self.now()));
     }
+}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Store(error) => Self::Store(error),
+            error => Self::Log(error),
+        }
+    }
+}
+
+/// How long a start waits for the checkpoint over its entry.
+const FIRST_CHECKPOINT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Nobody is served before a checkpoint covers the entry of the start.
+pub(crate) fn first_checkpoint(log: &Log, start: &crate::audit::AuditReceipt) -> Result<(), StartError> {
+    if log.covering(start, FIRST_CHECKPOINT).is_none() {
+        tracing::error!(why = log.trouble(), "no checkpoint covers the start");
+        return Err(StartError::Audit(Code::AuditUnavailable));
+    }
+    Ok(())
 }
 
 /// Checks the register against the one that was in force and against every frozen fact; notes what is new.

@@ -343,6 +343,11 @@ fn sectors() {
     changed("text-form = \"uuid\"", "period-grace-days = 1\ntext-form = \"uuid\"", "no `period`", "month");
     changed("period = \"month\"", "period = \"week\"", "none of: \"year\" \"month\"", "month");
     changed("text-form = \"hex\"", "text-form = \"base64\"", "none of: \"bech32m\"", "hex");
+    let forms = |list: &str| format!("former-text-forms = {list}\ntext-form = \"hex\"");
+    changed("text-form = \"hex\"", &forms("[\"hex\"]"), "present text form among the former", "former-text-forms");
+    changed("text-form = \"hex\"", &forms("[\"uuid\", \"uuid\"]"), "the same text form twice", "another text form");
+    let known = register::parse(&with("text-form = \"hex\"", &forms("[\"uuid\", \"bech32m\"]"))).unwrap();
+    assert!(known.sectors.values().any(|sector| sector.former_text_forms == [TextForm::Uuid, TextForm::Bech32m]));
     changed("retention-years = 1\n", "retention-years = 0\n", "`retention-years` is 0", "at least 1");
     changed("retention-years = 1\n", "retention-years = 101\n", "`retention-years` is 101", "at most 100");
 }
@@ -384,6 +389,13 @@ fn authorities_and_persons() {
     changed("force-majeure-quorum = 2", "force-majeure-quorum = 9", "`force-majeure-quorum` is 9", "= 3");
     changed("statutory-limit = 50", "statutory-limit = 0", "`statutory-limit` is 0", "at least 1");
     changed("max-hours = 168", "max-hours = 0", "`max-hours` is 0", "at least 1");
+    changed("max-hours = 168", "releases-per-hour = 0\nmax-hours = 168", "`releases-per-hour` is 0", "at least 1");
+    let officer = "id = \"officer-daoudi\"";
+    let sealing = |key: &str| format!("sealing-key = \"{key}\"\n{officer}");
+    changed(officer, &sealing("age1qqqq"), "is not an X25519 recipient of age", "age-keygen");
+    let key = age::x25519::Identity::generate().to_public().to_string();
+    changed(officer, &sealing(&key.to_uppercase()), "is not an X25519 recipient of age", "age-keygen");
+    assert!(register::parse(&with(officer, &sealing(&key))).is_ok());
     changed("max-hours = 168", "max-hours = 8785", "`max-hours` is 8785", "at most 8784");
     let text = with("body = \"cndp\"", "body = \"anrf\"");
     let at = line(&text, "id = \"anrf\"", "id") - 1;

@@ -44,6 +44,7 @@ impl Bench {
             store: vec![(1, StoreSecret(Key::take(&mut [4; 32])))],
             sector: Box::new(Memory),
             segment: ed25519_dalek::SigningKey::from_bytes(&[5; 32]),
+            log: cloison::audit::log::LogParts::new(ed25519_dalek::SigningKey::from_bytes(&[6; 32])),
         };
         let vault = Vault::open(
             &Home::unbounded(&folder.path().join("store")),

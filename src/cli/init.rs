@@ -22,7 +22,7 @@ use jiff::tz::TimeZone;
 use self::certificates::{Ca, Use};
 use self::keys::Chest;
 use self::layout::Folder;
-use self::register_text::{APPROVERS, AUTHORITY_KEY, Facts, OFFICER, OPERATOR, Publics};
+use self::register_text::{APPROVERS, AUDITOR, AUTHORITY_KEY, Facts, OFFICER, OPERATOR, Publics};
 use crate::cli::{Error, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::{SecretKind, public_key_text};
@@ -202,6 +202,8 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
         Some((threshold, count)) => shares::make(&folder, threshold, count)?,
     };
     let segment = chest.signing_key("secrets/vault/segment.pem")?;
+    let vault_checkpoint = chest.signing_key("secrets/vault/checkpoint.pem")?;
+    let node_checkpoint = chest.signing_key("secrets/authority/checkpoint.pem")?;
     let register_keys = [("operations", "operations"), ("commission", COMMISSION)]
         .map(|(id, body)| Ok((id, body, chest.signing_key(&format!("secrets/register/{id}.pem"))?)));
     let register_keys = register_keys.into_iter().collect::<Result<Vec<_>, Error>>()?;
@@ -223,6 +225,10 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     let clients = facts.map(|c| client(c.id, plan.vault.url(plan.vault.data))).collect::<Result<Vec<_>, Error>>()?;
     let operator = client(OPERATOR, plan.vault.url(plan.vault.control))?;
     let officer_certificate = client(OFFICER, plan.node.url(plan.node.control))?;
+    let auditor = client(AUDITOR, plan.vault.url(plan.vault.control))?;
+    // The same certificate at the other log.
+    let of_node = configuration::client(AUDITOR, &plan.node.url(plan.node.control));
+    folder.public(&format!("clients/{AUDITOR}-node.toml"), &of_node)?;
     let custodian = |id: &Id| Ok((id.to_string(), client(id.as_str(), plan.node.url(plan.node.control))?));
     let custodians = custodians.iter().map(custodian).collect::<Result<Vec<_>, Error>>()?;
 
@@ -235,6 +241,9 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
             today: today.to_string(),
             clients,
             operator,
+            auditor,
+            vault_checkpoint: public_key_text(&vault_checkpoint.verifying_key()),
+            node_checkpoint: public_key_text(&node_checkpoint.verifying_key()),
             node,
             officer_certificate,
             officer_key: public_key_text(&officer.verifying_key()),
@@ -286,8 +295,9 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
             .clients
             .iter()
             .map(|client| client.id)
-            .chain([OPERATOR, OFFICER])
+            .chain([OPERATOR, OFFICER, AUDITOR])
             .map(|id| format!("clients/{id}.toml"))
+            .chain([format!("clients/{AUDITOR}-node.toml")])
             .collect(),
         secrets: fingerprints.into_iter().map(|(_, path)| path).collect(),
         certificates_until: ca.until,
@@ -312,7 +322,7 @@ impl Made {
              the vault               vault.toml register.* tls/ca.pem tls/vault.pem secrets/tls/vault.key secrets/vault/\n  \
              {0:<23} its backup: secrets/vault/, under another administrator than the store's backup\n  \
              the authority node      node.toml register.* tls/ca.pem tls/node.pem secrets/tls/node.key secrets/authority/\n  \
-             the commission          secrets/register/commission.pem\n  \
+             the commission          secrets/register/commission.pem clients/auditor*.toml tls/ca.pem tls/auditor.pem secrets/tls/auditor.key\n  \
              operations              secrets/register/operations.pem, secrets/tls/ca.key (offline), operator's client file\n  \
              each approver, officer  their own secrets/people/*.pem\n  {custodians}\
              each sector system      its own clients/*.toml tls/*.pem secrets/tls/*.key\n\

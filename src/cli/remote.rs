@@ -91,6 +91,12 @@ fn advice(code: Code) -> &'static str {
         Code::OutOfStep => "vault and node could not exchange their acts: see the log of both",
         Code::NoDeliveryKey => "have a `sealing-key` (age1…) entered for the officer in the register",
         Code::PeerUnavailable => "the other side (vault or node) does not answer: see its log and /readyz",
+        Code::ProofInvalid => {
+            "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"
+        }
+        Code::CosignatureMissing => {
+            "the node cosigns the vault's log and the vault the node's: see both logs and /readyz"
+        }
         Code::ClockBehind => "set the server's clock",
         Code::Internal => "see the server's log",
         _ => "see `--help` for what the command takes",

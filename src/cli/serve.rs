@@ -1,13 +1,15 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
+mod watch;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Error;
-use crate::client::Client;
 use crate::clock::SystemClock;
 use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
+use crate::http::cosign::{self, Watching};
 use crate::http::data::DataDoor;
 use crate::http::node::NodeDoor;
 use crate::http::{self, Limits, Listener, Readiness, control, data, health, tls};
@@ -93,10 +95,12 @@ async fn serve_vault(
         .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let vault = Arc::new(vault);
+    let (watching, _asking) = watch::vault(&vault, &config)?;
+    let control = control::router(vault.clone()).merge(cosign::router(watching.clone()));
     let door = DataDoor::new(vault.clone(), &registry, config.bodies);
     let listeners = vec![
         bind("data", config.data, &tls, data::router(door), &config.limits)?,
-        bind("control", config.control, &tls, control::router(vault.clone()), &config.limits)?,
+        bind("control", config.control, &tls, control, &config.limits)?,
     ];
     tracing::info!(
         data = %config.data,
@@ -106,7 +110,7 @@ async fn serve_vault(
         "the vault serves"
     );
     readiness.clear("starting");
-    let housekeeping = tokio::spawn(keep_house(vault.clone(), config.reserve, readiness.clone(), registry.clone()));
+    let housekeeping = tokio::spawn(keep_house(watching, config.reserve, readiness.clone(), registry.clone()));
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     housekeeping.abort();
     serving_health.abort();
@@ -115,7 +119,8 @@ async fn serve_vault(
 }
 
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
-async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
+async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
+    let vault = &watching.vault;
     let mappings = registry.gauge("cloison_mappings", "Mappings that the index knows", None);
     let index_bytes = registry.gauge("cloison_index_bytes", "Memory of the index", None);
     let bound = registry.gauge("cloison_index_bound_bytes", "Memory that the index may take before entries move", None);
@@ -136,6 +141,7 @@ async fn keep_house(vault: Arc<Vault>, reserve: u64, readiness: Arc<Readiness>, 
             true => readiness.set("space", "the disk is nearly full: batches are refused"),
             false => readiness.clear("space"),
         }
+        watch::say(vault.log(), &watching.cosigners, &readiness);
         vault.sweep();
         mappings.set(vault.index().len() as i64);
         index_bytes.set(vault.index().bytes() as i64);
@@ -188,6 +194,8 @@ fn node_parts(config: &NodeConfig, register: Register) -> Result<(NodeParts, Vec
     }
     let audit = AuditSecret(keyring.read(&config.audit, SecretKind::Audit).map_err(unread)?);
     fingerprints.push(fingerprint(audit.0.expose()));
+    let checkpoint = keyring.read_signing_key(&config.checkpoint).map_err(unread)?;
+    fingerprints.push(fingerprint(checkpoint.as_bytes()));
     let parts = NodeParts {
         register,
         authority: config.authority.clone(),
@@ -196,6 +204,7 @@ fn node_parts(config: &NodeConfig, register: Register) -> Result<(NodeParts, Vec
         times: config.seal,
         segment_keys: config.segment_keys.clone(),
         audit,
+        log: watch::log_parts(checkpoint, &config.log),
     };
     Ok((parts, fingerprints))
 }
@@ -216,7 +225,6 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     let health = health_listener(config.health, &readiness, &registry)?;
     let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
-    let vault = Client::new(&config.vault).map_err(|e| Error::new(e, "check [vault] in the configuration"))?;
     let store = config.store.clone();
     let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(poisoned));
     let node = tokio::task::spawn_blocking(open)
@@ -224,7 +232,8 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
         .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let node = Arc::new(node);
-    let door = Arc::new(NodeDoor { node: node.clone(), vault: Arc::new(vault) });
+    let (peer, cosigners, _asking) = watch::node(&node, &config)?;
+    let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone() });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
     let listeners = vec![bind("control", config.control, &tls, http::node::router(door), &config.limits)?];
     tracing::info!(
@@ -235,9 +244,11 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     );
     say_sealed(&node, &readiness);
     readiness.clear("starting");
-    let watch = tokio::spawn(watch_seal(node, readiness.clone(), registry.clone()));
+    let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
+    let kept = tokio::spawn(watch::keep(node, peer, cosigners, readiness.clone()));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     watch.abort();
+    kept.abort();
     keeping_in_step.abort();
     tracing::info!("the authority node has stopped");
     Ok(())
@@ -289,7 +300,7 @@ fn poisoned(error: &StoreError) {
 
 /// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size limit is to fail the write,
 /// which is then reported, and not to end the process without a word.
-fn prepare_process(whole: bool) -> Protection {
+pub(super) fn prepare_process(whole: bool) -> Protection {
     super::log::start();
     // SAFETY: takes plain values.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
@@ -306,14 +317,14 @@ fn show(protection: &Protection, registry: &Registry) {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::new(error, "check the limits on threads and memory"))
 }
 
-fn bind(
+pub(super) fn bind(
     name: &'static str,
     address: std::net::SocketAddr,
     tls: &Arc<rustls::ServerConfig>,
@@ -324,7 +335,7 @@ fn bind(
     Listener::bind(name, address, Some(tls.clone()), router, limits).map_err(|error| unbound(name, address, &error))
 }
 
-fn health_listener(
+pub(super) fn health_listener(
     address: std::net::SocketAddr,
     readiness: &Arc<Readiness>,
     registry: &Arc<Registry>,
@@ -365,6 +376,7 @@ pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, 
             segment: keyring.read_signing_key(&places.segment)?,
             store: store.into_iter().map(|(version, key)| (version, StoreSecret(key))).collect(),
             sector: Box::new(sector),
+            log: watch::log_parts(keyring.read_signing_key(&places.checkpoint)?, &config.log),
         };
         let fingerprints = vault_fingerprints(&secrets)?;
         Ok((secrets, fingerprints))
@@ -378,6 +390,7 @@ fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError
         fingerprint(secrets.identity.0.expose()),
         fingerprint(secrets.audit.0.expose()),
         fingerprint(secrets.segment.as_bytes()),
+        fingerprint(secrets.log.key.as_bytes()),
     ];
     fingerprints.extend(secrets.store.iter().map(|(_, secret)| fingerprint(secret.0.expose())));
     fingerprints.extend(sector.iter().map(|(_, secret)| fingerprint(secret.0.expose())));

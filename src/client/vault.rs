@@ -12,7 +12,7 @@ impl VaultLink for Client {
         self.post_json("/v1/releases", request).map_err(|error| refusal(&error))
     }
 
-    fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
+    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
         self.post_json("/v1/acts/exchange", exchange).map_err(|error| refusal(&error))
     }
 }

@@ -84,6 +84,16 @@ impl GroupLog {
         Self { first, drafts: vec![], shared: HashMap::new() }
     }
 
+    /// The number of its first entry.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// What a shard begins with, before anything else.
+    pub(super) fn begin(&mut self, time: Timestamp, event: Event) {
+        self.push(Draft::Entry(Entry::new(time, event), vec![]));
+    }
+
     /// Finds a place for what a job has to say; `None` where it was only counted.
     pub(super) fn place(&mut self, log: Logged, refusals: &mut Refusals) -> Option<u64> {
         let place = match log {

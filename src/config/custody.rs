@@ -109,8 +109,8 @@ fn token(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Optio
 impl VaultConfig {
     /// Every secret that the vault reads; sector and store are folders of them.
     pub fn secret_deposits(&self) -> Vec<(Deposit, bool)> {
-        let SecretPlaces { identity, audit, segment, sector, store } = &self.secrets;
-        let single = [identity, audit, segment].map(|deposit| (deposit.clone(), false));
+        let SecretPlaces { identity, audit, segment, checkpoint, sector, store } = &self.secrets;
+        let single = [identity, audit, segment, checkpoint].map(|deposit| (deposit.clone(), false));
         single.into_iter().chain([sector, store].map(|deposit| (deposit.clone(), true))).collect()
     }
 }
@@ -122,7 +122,7 @@ impl NodeConfig {
             KeyPlace::Own(deposit) => Some((deposit.clone(), false)),
             KeyPlace::Shares(_) => None,
         });
-        std::iter::once((self.audit.clone(), false)).chain(own).collect()
+        [&self.audit, &self.checkpoint].map(|deposit| (deposit.clone(), false)).into_iter().chain(own).collect()
     }
 }
 

@@ -26,6 +26,7 @@ path = "./data/vault"
 identity = "secrets/vault/identity.secret"
 audit = "secrets/vault/audit.secret"
 segment = "secrets/vault/segment.pem"
+checkpoint = "secrets/vault/checkpoint.pem"
 sector = "secrets/vault/sector"
 store = "secrets/vault/store"
 
@@ -65,6 +66,7 @@ client-ca = "tls/ca.pem"
 path = "data/node"
 [secrets]
 audit = "secrets/authority/audit.secret"
+checkpoint = "secrets/authority/checkpoint.pem"
 [[key]]
 id = "court-2026"
 file = "secrets/authority/court-2026.secret"
@@ -98,6 +100,10 @@ fn a_vault_is_read_with_paths_from_its_folder() {
     let limited = VaultConfig::parse(&format!("{}[limits]\nconnections = 7\n", vault()), Path::new("")).unwrap();
     assert_eq!((limited.limits.connections, limited.limits.drain), (7, Duration::from_secs(20)));
     assert_eq!((config.bodies, config.reserve), (128 << 20, 256 << 20));
+    assert_eq!(config.log.second, None);
+    let watched = format!("{}[audit]\nsecond = \"elsewhere/checkpoint\"\n", vault());
+    let watched = VaultConfig::parse(&watched, Path::new("/etc/x")).unwrap();
+    assert_eq!(watched.log.second.unwrap(), Path::new("/etc/x/elsewhere/checkpoint"));
     let roomy =
         vault().replace("[store]\n", "[store]\nreserve-mib = 1000\n").replace("[data]\n", "[data]\nbodies-mib = 17\n");
     let roomy = VaultConfig::parse(&roomy, Path::new("")).unwrap();
@@ -129,7 +135,7 @@ fn every_fault_is_reported_with_its_line() {
         .replace("path = \"./data/vault\"", "path = 3");
     let found: Vec<(usize, String)> = faults(&text).into_iter().map(|fault| (fault.line, fault.what)).collect();
     let lines: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
-    assert_eq!(lines, [8, 10, 13, 16, 28], "{found:?}");
+    assert_eq!(lines, [8, 10, 13, 16, 29], "{found:?}");
     let unknown = faults(&text).into_iter().find(|fault| fault.line == 13).unwrap();
     assert!(unknown.what.contains("`client_ca`"), "{unknown:?}");
     assert!(unknown.instead.contains("client-ca"), "{unknown:?}");

@@ -107,19 +107,6 @@ impl Field for Bodies {
     }
 }
 
-/// Mebibytes of memory, up to 64 TiB.
-pub(super) struct Mebibytes(pub(super) u64);
-
-impl Field for Mebibytes {
-    const EXAMPLE: &'static str = "a number from 1 to 67108864";
-
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        match u64::read(value)? {
-            number @ 1..=67_108_864 => Ok(Mebibytes(number)),
-            _ => Err("is not a number from 1 to 67108864".into()),
-        }
-    }
-}
 /// Where a secret lies: a text, in the custody of its section, or a table that states its own.
 pub(super) struct Lodged {
     custody: Option<Custody>,
@@ -216,5 +203,19 @@ impl Field for token::Mechanism {
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         token::Mechanism::parse(text(value)?).ok_or_else(|| "is no mechanism".into())
+    }
+}
+
+/// Mebibytes of memory, up to 64 TiB.
+pub(super) struct Mebibytes(pub(super) u64);
+
+impl Field for Mebibytes {
+    const EXAMPLE: &'static str = "a number from 1 to 67108864";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match u64::read(value)? {
+            number @ 1..=67_108_864 => Ok(Mebibytes(number)),
+            _ => Err("is not a number from 1 to 67108864".into()),
+        }
     }
 }

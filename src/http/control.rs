@@ -1,4 +1,4 @@
-//! The vault's control listener: operations advance epochs, authorities' nodes ask for releases.
+//! The vault's control listener: operations advance epochs, authorities' nodes ask for releases, auditors read the log.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, Content, SectorName};
-use super::{Peer, Problem, acts, data, openapi};
+use super::{Peer, Problem, acts, audit, data, openapi};
 use crate::access;
 use crate::code::Code;
 use crate::epoch::{self, EpochView};
@@ -27,8 +27,9 @@ pub fn router(vault: Arc<Vault>) -> Router {
         .route("/v1/sectors/{sector}/epochs", get(list_epochs).post(advance_epoch))
         .route("/v1/releases", post(release_mappings))
         .merge(acts::vault_routes())
-        .with_state(vault)
+        .with_state(vault.clone())
         .route("/openapi.json", get(openapi::vault))
+        .merge(audit::router(vault))
 }
 
 /// How to advance an epoch.

@@ -1,4 +1,4 @@
-//! The authority node's control listener: officers re-identify, custodians unseal.
+//! The authority node's control listener: officers re-identify, custodians unseal, auditors read the log.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::http::Response;
 use axum::routing::{get, post};
 
 use super::control::{blocking, read_json};
-use super::{Peer, Problem, acts, body, openapi};
+use super::{Peer, Problem, acts, audit, body, openapi};
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Job, Logged};
@@ -31,6 +31,7 @@ pub struct NodeDoor {
 
 /// The node's control listener's router.
 pub fn router(door: Arc<NodeDoor>) -> Router {
+    let node = door.node.clone();
     Router::new()
         .route("/v1/reidentifications", post(reidentify))
         .route("/v1/seal", get(status).post(seal))
@@ -39,6 +40,7 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
         .merge(acts::node_routes())
         .with_state(door)
         .route("/openapi.json", get(openapi::node))
+        .merge(audit::router(node))
 }
 
 /// What the node answers, for the description.

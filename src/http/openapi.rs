@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::{acts, body, control, data, node};
+use super::{acts, audit, body, control, data, node};
 
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
@@ -22,7 +22,12 @@ use super::{acts, body, control, data, node};
         control::release_mappings,
         acts::list_at_vault,
         acts::lodge_at_vault,
-        acts::exchange
+        acts::exchange,
+        audit::checkpoint,
+        audit::tile,
+        audit::resource,
+        audit::shards,
+        audit::entries
     )
 )]
 struct VaultApi;
@@ -41,7 +46,12 @@ struct VaultApi;
         node::status,
         node::seal,
         acts::list_at_node,
-        acts::lodge_at_node
+        acts::lodge_at_node,
+        audit::checkpoint,
+        audit::tile,
+        audit::resource,
+        audit::shards,
+        audit::entries
     )
 )]
 struct NodeApi;

@@ -173,6 +173,8 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::Overloaded => (S::SERVICE_UNAVAILABLE, "Too much work is waiting"),
         Code::AuditUnavailable => (S::SERVICE_UNAVAILABLE, "Nothing can be logged now, so nothing is done"),
         Code::PeerUnavailable => (S::BAD_GATEWAY, "The other entity does not answer rightly"),
+        Code::ProofInvalid => (S::BAD_GATEWAY, "The other entity does not prove that it logged this"),
+        Code::CosignatureMissing => (S::SERVICE_UNAVAILABLE, "The other entity has not cosigned the log of late"),
         Code::ClockBehind => (S::SERVICE_UNAVAILABLE, "The clock is behind what was already seen"),
         Code::Internal => (S::INTERNAL_SERVER_ERROR, "A fault of ours"),
     }

@@ -9,7 +9,7 @@
 //! | `revoke` | any one approver of the order's authority | ends the order, for good |
 //! | `suspend` | any one approver | stops it until every suspension is lifted |
 //! | `resume` | a quorum of the authority, as for an order that is not force majeure | lifts the suspensions that it names |
-//! | `close-review` | see [`Act::may_close`] | closes the review that force majeure opened |
+//! | `close-review` | see [`may_close`] | closes the review that force majeure opened |
 //!
 //! One person may stop, because a stop that was wrong costs time and one that did not come costs a person's identity. Only a
 //! quorum may let go on, because that is what an order is.
@@ -30,6 +30,10 @@ use crate::register::{Id, Register};
 
 /// The `typ` of an act's signatures.
 pub const ACT_TYP: &str = "cloison-act+json";
+
+/// The longest act, in bytes: room for every signature there may be and many suspensions. Sides keep acts for good, also
+/// those that a stolen node makes up.
+pub const MAX_ACT: usize = 16 << 10;
 
 /// What an act does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -152,6 +156,14 @@ impl ActPayload {
     }
 }
 
+/// Reads the envelope of an act, at most [`MAX_ACT`] bytes of it.
+fn parse(text: &str) -> Result<jws::Unverified, Refusal> {
+    if text.len() > MAX_ACT {
+        return Err(invalid("an act has at most 16 KiB"));
+    }
+    jws::parse(text, ACT_TYP).map_err(unreadable)
+}
+
 /// An act without a signature, to be signed with [`sign_act`].
 ///
 /// # Errors
@@ -184,7 +196,7 @@ pub struct Act {
 /// # Errors
 /// [`Code::ActInvalid`] when it is not of the strict form.
 pub fn read_act(text: &str) -> Result<(ActPayload, [u8; 32]), Refusal> {
-    let jws = jws::parse(text, ACT_TYP).map_err(unreadable)?;
+    let jws = parse(text)?;
     Ok((ActPayload::read(jws.payload())?, jws.digest()))
 }
 
@@ -194,7 +206,7 @@ pub fn read_act(text: &str) -> Result<(ActPayload, [u8; 32]), Refusal> {
 /// [`Code::ActInvalid`]: form, deployment, authority, a signature that is not an approver's or does not verify;
 /// [`Code::OrderQuorum`]: too few signatures for what it does.
 pub fn check_act(text: &str, register: &Register) -> Result<Act, Refusal> {
-    let jws = jws::parse(text, ACT_TYP).map_err(unreadable)?;
+    let jws = parse(text)?;
     let payload = ActPayload::read(jws.payload())?;
     if payload.aud != register.deployment {
         return Err(invalid("the act is for another deployment"));

@@ -28,6 +28,9 @@ pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, dige
         clients: BTreeMap::new(),
         authorities: BTreeMap::new(),
         operators: BTreeMap::new(),
+        auditors: BTreeMap::new(),
+        witnesses: BTreeMap::new(),
+        vault_checkpoint_key: file.vault.and_then(|vault| the(vault.checkpoint_key)),
         frozen,
     };
     for entry in file.organisations {
@@ -54,6 +57,12 @@ pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, dige
     }
     for entry in file.operators {
         register.operators.insert(the(entry.certificate)?, the(entry.id)?);
+    }
+    for entry in file.auditors {
+        register.auditors.insert(the(entry.certificate)?, the(entry.id)?);
+    }
+    for entry in file.witnesses {
+        register.witnesses.insert(the(entry.id)?, the(entry.key)?);
     }
     for entry in file.authorities {
         let authority = authority(entry)?;
@@ -138,6 +147,7 @@ fn authority(entry: AuthorityEntry) -> Option<Authority> {
         name: the(entry.name)?.0,
         keys: Vec::new(),
         node: the(entry.node)?,
+        checkpoint_key: the(entry.checkpoint_key),
         quorum: usize::try_from(the(entry.quorum)?).ok()?,
         force_majeure_quorum: the(entry.force_majeure_quorum).and_then(|quorum| usize::try_from(quorum).ok()),
         statutory_limit: the(entry.statutory_limit),

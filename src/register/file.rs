@@ -26,6 +26,9 @@ pub(super) struct RegisterFile {
     pub(super) sectors: Vec<SectorEntry>,
     pub(super) clients: Vec<ClientEntry>,
     pub(super) operators: Vec<OperatorEntry>,
+    pub(super) auditors: Vec<OperatorEntry>,
+    pub(super) witnesses: Vec<WitnessEntry>,
+    pub(super) vault: Option<VaultEntry>,
     pub(super) authorities: Vec<AuthorityEntry>,
 }
 
@@ -92,9 +95,19 @@ pub(super) struct ClientEntry {
     pub(super) purposes: Vec<At<Id>>,
 }
 
+/// An operator or an auditor.
 pub(super) struct OperatorEntry {
     pub(super) id: Found<Id>,
     pub(super) certificate: Found<SpkiDigest>,
+}
+
+pub(super) struct WitnessEntry {
+    pub(super) id: Found<Id>,
+    pub(super) key: Found<VerifyingKey>,
+}
+
+pub(super) struct VaultEntry {
+    pub(super) checkpoint_key: Found<VerifyingKey>,
 }
 
 pub(super) struct AuthorityEntry {
@@ -102,6 +115,7 @@ pub(super) struct AuthorityEntry {
     pub(super) id: Found<Id>,
     pub(super) name: Found<Text>,
     pub(super) node: Found<SpkiDigest>,
+    pub(super) checkpoint_key: Found<VerifyingKey>,
     pub(super) quorum: Found<u64>,
     pub(super) force_majeure_quorum: Found<u64>,
     pub(super) statutory_limit: Found<u64>,
@@ -179,6 +193,19 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
         operators: each(&mut table, "operator", "id", faults, |table, faults| OperatorEntry {
             id: table.required("id", faults),
             certificate: table.required("certificate", faults),
+        }),
+        auditors: each(&mut table, "auditor", "id", faults, |table, faults| OperatorEntry {
+            id: table.required("id", faults),
+            certificate: table.required("certificate", faults),
+        }),
+        witnesses: each(&mut table, "witness", "id", faults, |table, faults| WitnessEntry {
+            id: table.required("id", faults),
+            key: table.required("key", faults),
+        }),
+        vault: table.table("vault", faults).map(|mut vault| {
+            let entry = VaultEntry { checkpoint_key: vault.required("checkpoint-key", faults) };
+            vault.finish(faults);
+            entry
         }),
         authorities: each(&mut table, "authority", "id", faults, authority),
     };
@@ -303,6 +330,7 @@ fn authority(table: &mut Table<'_, '_>, faults: &mut Faults) -> AuthorityEntry {
         id: table.required("id", faults),
         name: table.required("name", faults),
         node: table.required("node", faults),
+        checkpoint_key: table.optional("checkpoint-key", faults),
         quorum: table.required("quorum", faults),
         force_majeure_quorum: table.optional("force-majeure-quorum", faults),
         statutory_limit: table.optional("statutory-limit", faults),

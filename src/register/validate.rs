@@ -275,23 +275,30 @@ fn systems_and_persons(file: &RegisterFile, taken: impl Iterator<Item = Verifyin
         ids.note(&operator.id, "an operator", faults);
         certificates.note(&operator.certificate, "an operator", faults);
     }
+    for auditor in &file.auditors {
+        ids.note(&auditor.id, "an auditor", faults);
+        certificates.note(&auditor.certificate, "an auditor", faults);
+    }
+    let mut key = |found: &Found<VerifyingKey>, owner: &str, faults: &mut Faults| {
+        keys.note(&found.as_ref().map(|key| At { line: key.line, value: key.to_bytes() }), owner, faults);
+    };
+    for witness in &file.witnesses {
+        ids.note(&witness.id, "a witness", faults);
+        key(&witness.key, "a witness", faults);
+    }
+    if let Some(vault) = &file.vault {
+        key(&vault.checkpoint_key, "the vault's log", faults);
+    }
     for authority in &file.authorities {
         certificates.note(&authority.node, "an authority's node", faults);
+        key(&authority.checkpoint_key, "an authority's log", faults);
         for approver in &authority.approvers {
             ids.note(&approver.id, "an approver", faults);
-            keys.note(
-                &approver.key.as_ref().map(|key| At { line: key.line, value: key.to_bytes() }),
-                "an approver",
-                faults,
-            );
+            key(&approver.key, "an approver", faults);
         }
         for officer in &authority.officers {
             ids.note(&officer.id, "an officer", faults);
-            keys.note(
-                &officer.key.as_ref().map(|key| At { line: key.line, value: key.to_bytes() }),
-                "an officer",
-                faults,
-            );
+            key(&officer.key, "an officer", faults);
             certificates.note(&officer.certificate, "an officer", faults);
         }
         for custodian in &authority.custodians {

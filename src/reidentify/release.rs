@@ -6,7 +6,11 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::{Asked, Checked, Release, ReleaseRequest, Released, hex, internal, rate};
 use crate::access::NodePermit;
-use crate::audit::{Domain, Entry, Event, Reidentified, tags_root};
+use crate::audit::checkpoint::cosigner_name;
+use crate::audit::proof::inclusion;
+use crate::audit::proof_file::ProofFile;
+use crate::audit::shelf::Shelf;
+use crate::audit::{AuditReceipt, Domain, Entry, Event, Reidentified, tags_root};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged};
 use crate::order::Refusal;
@@ -31,6 +35,7 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
             "vault and node hold different registers; bring them together",
         ));
     }
+    check_watched(vault, permit)?;
     let (acts, asked) = (&asked.acts, &asked.asked);
     // From reading the count to committing it, nobody else releases, and no act comes in between.
     let _alone = Book::from(vault).alone();
@@ -66,14 +71,44 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
         vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         vault.committer().log(now, alarm).and_then(crate::commit::Pending::wait).map_err(unavailable)?;
     }
+    let proof = prove(vault, &receipt)?;
     vault.released.fetch_add(asked.pseudonyms.len() as u64, std::sync::atomic::Ordering::Relaxed);
     Ok(Release {
         register: hex(&register.digest),
-        entry: receipt.position().clone(),
+        entry: receipt.position(),
+        proof,
         used,
         items: found.items,
         segments: found.segments,
     })
+}
+
+/// Nothing is released to a node that does not watch this log.
+fn check_watched(vault: &Vault, permit: &NodePermit) -> Result<(), Refusal> {
+    let Some(cosigners) = vault.cosigners().filter(|_| permit.authority.checkpoint_key.is_some()) else {
+        return Ok(());
+    };
+    let name = cosigner_name(&format!("{}/node/{}", vault.register().deployment, permit.authority.id));
+    match cosigners.is_watched_by(&name, std::time::Duration::ZERO) {
+        true => Ok(()),
+        false => {
+            let why = "the node has not cosigned the vault's log within five minutes, so nothing is released";
+            Err(Refusal::new(Code::CosignatureMissing, why))
+        }
+    }
+}
+
+/// How long a release waits for the checkpoint over its entry.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The proof that the entry of a release is in the log: nothing is handed out without.
+fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Refusal> {
+    let unavailable = || Refusal::new(Code::AuditUnavailable, "no checkpoint covers the entry, so nothing is released");
+    let published = vault.log().covering(receipt, PATIENCE).ok_or_else(unavailable)?;
+    let mut shelf = Shelf::new(vault.store(), &published.tree, published.checkpoint.size);
+    let entry = shelf.entry(receipt.index()).map_err(internal)?.ok_or_else(unavailable)?;
+    let path = inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(internal)?;
+    Ok(ProofFile { entry, index: receipt.index(), path, checkpoint: published.note.clone() }.text())
 }
 
 /// The items after scope and limit, and what must be counted for them.
@@ -227,5 +262,7 @@ fn entry(checked: &Checked, permit: &NodePermit, asked: &Asked, mappings: u64, t
         mappings,
         tags: tags_root(tags),
         vault_entry: None,
+        vault_path: vec![],
+        vault_checkpoint: None,
     }
 }

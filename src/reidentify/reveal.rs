@@ -7,14 +7,16 @@ use zeroize::Zeroizing;
 use super::step::{self, Exchange, Exchanged};
 use super::{Asked, Checked, Release, ReleaseRequest, Released, deliver, hex, internal};
 use crate::access::OfficerPermit;
-use crate::audit::{AuditReceipt, Entry, Event, Reidentified, tags_root};
+use crate::audit::checkpoint::{cosigner_name, owner_and_shard};
+use crate::audit::proof_file::ProofFile;
+use crate::audit::{AuditReceipt, Entry, Event, LogPosition, Reidentified, leaf_hash, tags_root};
 use crate::code::Code;
 use crate::commit::{Job, Logged, Pending};
 use crate::keys::DomainScope;
 use crate::node::Node;
 use crate::order::book::Book;
-use crate::order::{ActiveOrder, Refusal};
-use crate::register::Sector;
+use crate::order::{ActiveOrder, OfficerRequest, Refusal};
+use crate::register::{Register, Sector};
 use crate::seal::mapping::{Location, Mapping, RecordView};
 use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 
@@ -30,7 +32,7 @@ pub trait VaultLink: Send + Sync {
     ///
     /// # Errors
     /// As [`VaultLink::release`].
-    fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, Refusal>;
+    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal>;
 }
 
 /// What an officer gets.
@@ -106,6 +108,7 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     if node.safe().is_sealed() {
         return Err(sealed());
     }
+    check_watched(node)?;
     let mark = node.committer().clock_mark();
     let checked = super::check(asked, &node.authority().id, &Book::from(node), mark)?;
     if checked.request.officer() != &permit.officer {
@@ -137,6 +140,8 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
         return Err(Refusal::new(Code::PeerUnavailable, "the vault's answer does not fit the question"));
     }
 
+    let proof = check_proof(register, &checked.order, &checked.request, &release)?;
+
     // From here to the commit nobody else reveals and no act is taken: what came meanwhile counts.
     let alone = Book::from(node).alone();
     let book = Book::from(node);
@@ -161,6 +166,8 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
         mappings: release.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count() as u64,
         tags: tags_root(&tags),
         vault_entry: Some(release.entry.clone()),
+        vault_path: proof.path.iter().map(|hash| hex(hash)).collect(),
+        vault_checkpoint: Some(proof.checkpoint),
     };
     let log = Logged::Entry(Entry::new(book.now(), Event::Reveal(Box::new(entry))), tags);
     let job = Job { mappings: vec![], changes: vec![notes], count: None, log };
@@ -168,6 +175,53 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
     drop(alone);
     reveal(node, order, receipt, asked, &sector, &release)
+}
+
+/// How long a request waits for the vault's cosignature where there is none of late.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Nothing is opened while nobody watches this log.
+fn check_watched(node: &Node) -> Result<(), Refusal> {
+    let Some(cosigners) = node.cosigners() else { return Ok(()) };
+    let name = cosigner_name(&format!("{}/vault", node.register().deployment));
+    match cosigners.is_watched_by(&name, PATIENCE) {
+        true => Ok(()),
+        false => {
+            let why = "the vault has not cosigned the node's log within five minutes, so nothing is opened";
+            Err(Refusal::new(Code::CosignatureMissing, why))
+        }
+    }
+}
+
+/// Nothing is opened that the vault has not provably logged: the entry about this very request, under a checkpoint by the
+/// key that the register states.
+fn check_proof(
+    register: &Register,
+    order: &ActiveOrder,
+    request: &OfficerRequest,
+    release: &Release,
+) -> Result<ProofFile, Refusal> {
+    let refused = |why: String| Refusal::new(Code::ProofInvalid, format!("the vault's proof of its log entry: {why}"));
+    let key = register.vault_checkpoint_key;
+    let key = key.ok_or_else(|| refused("the register states no key of the vault's log".into()))?;
+    let proof = ProofFile::parse(&release.proof).map_err(|error| refused(error.to_string()))?;
+    let (checkpoint, _) = proof.check(&key).map_err(|error| refused(error.to_string()))?;
+    let owner = format!("{}/vault", register.deployment);
+    let is_vaults = owner_and_shard(&checkpoint.origin).is_some_and(|(found, _)| found == owner);
+    let position = LogPosition { log: checkpoint.origin, index: proof.index, leaf: hex(&leaf_hash(&proof.entry)) };
+    if !is_vaults || position != release.entry {
+        return Err(refused("it is of another entry".into()));
+    }
+    let entry: serde_json::Value = serde_json::from_slice(&proof.entry).unwrap_or_default();
+    let says = |member: &str, wanted: &str| entry[member].as_str() == Some(wanted);
+    match says("event", "release")
+        && says("order", &order.id().to_string())
+        && says("order_digest", &hex(order.digest()))
+        && says("request", &request.id().to_string())
+    {
+        true => Ok(proof),
+        false => Err(refused("the entry is about something else".into())),
+    }
 }
 
 /// Opens what the vault released. Takes the order and the receipt by value: without a valid order and a durable entry this
@@ -200,7 +254,7 @@ fn reveal(
             Err(code) => Item::Refused { pseudonym: text.clone(), code },
         })
         .collect();
-    Ok(Revealed { order: order.id().to_string(), sector: sector.name.clone(), entry: receipt.position().index, items })
+    Ok(Revealed { order: order.id().to_string(), sector: sector.name.clone(), entry: receipt.index(), items })
 }
 
 fn sealed() -> Refusal {

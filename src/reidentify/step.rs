@@ -68,7 +68,7 @@ pub fn get_in_step(node: &Node, vault: &dyn VaultLink) -> Result<(), Refusal> {
     let mut bring = vec![];
     for _ in 0..ROUNDS {
         let known = Book::from(node).known(authority)?;
-        let got = vault.exchange(&Exchange { register: register.clone(), known: known.clone(), acts: bring })?;
+        let got = vault.exchange_acts(&Exchange { register: register.clone(), known: known.clone(), acts: bring })?;
         if got.acts.is_empty() && got.lacks.is_empty() {
             return Ok(());
         }

@@ -22,6 +22,12 @@ pub(super) enum Column {
     AuditSalt,
     /// audit entry index (u64be) ‖ place (u32be) → tag (16); prunable
     AuditTag,
+    /// shard (year, part: u16be each) → the tree over its entries: [`super::TreeRow`]
+    AuditTree,
+    /// shard (4) ‖ level (u8) ‖ number (u64be) → a full tile of that tree (256 hashes)
+    AuditTile,
+    /// shard (4) → the last checkpoint of that tree (signed note)
+    AuditCheckpoint,
     /// state: sector UUID (16) → sector number (u32be)
     Sector,
     /// state: sector UUID (16) ‖ epoch (u32be) → [`super::EpochRow`]
@@ -47,7 +53,7 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) const ALL: [Column; 18] = [
+    pub(super) const ALL: [Column; 21] = [
         Column::Chunk,
         Column::Index,
         Column::IndexMark,
@@ -55,6 +61,9 @@ impl Column {
         Column::Audit,
         Column::AuditSalt,
         Column::AuditTag,
+        Column::AuditTree,
+        Column::AuditTile,
+        Column::AuditCheckpoint,
         Column::Sector,
         Column::Epoch,
         Column::Frozen,
@@ -77,6 +86,9 @@ impl Column {
             Column::Audit => "audit",
             Column::AuditSalt => "audit-salt",
             Column::AuditTag => "audit-tag",
+            Column::AuditTree => "audit-tree",
+            Column::AuditTile => "audit-tile",
+            Column::AuditCheckpoint => "audit-checkpoint",
             Column::Sector => "state-sector",
             Column::Epoch => "state-epoch",
             Column::Frozen => "state-frozen",

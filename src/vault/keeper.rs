@@ -99,7 +99,7 @@ impl Work {
         let Parts { store, index, committer, .. } = &self.parts;
         let mut rest = LOOK;
         while !self.stops() {
-            index.wait_until_over(rest);
+            index.sleep_keeper(rest);
             rest = LOOK;
             if index.is_over() {
                 match index.relieve(store, || !self.stops() && committer.settled()) {

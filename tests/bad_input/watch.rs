@@ -142,6 +142,8 @@ impl Watch {
                 *found.entry((name(side), text("actor"), text("operation"), text("code"))).or_default() += count;
             }
         }
+        // What the node asks of its own accord, now and then, is refused as often as it asks.
+        found.retain(|(_, _, operation, _), _| operation != "exchange");
         for refusal in &self.perhaps {
             if found.get(refusal) == Some(&(self.refused.get(refusal).unwrap_or(&0) + 1)) {
                 let count = found.remove(refusal).unwrap() - 1;

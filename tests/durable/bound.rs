@@ -114,7 +114,7 @@ fn older_epochs_go_first() {
     let number = vault.sector("health").unwrap().number;
     let first = store(&vault, 0..8_000);
     advance(&vault, "health", false);
-    let second = store(&vault, 0..8_000);
+    let second = store(&vault, 0..4_000);
     wait_for_room(&vault);
     let moved = |epoch| vault.index().partition((number, epoch)).has_below();
     assert!(moved(1) && !moved(2));

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload as Sealed};
 use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
 use cloison::access;
+use cloison::audit::Event;
+use cloison::audit::log::LogParts;
 use cloison::clock::FixedClock;
+use cloison::code::Code;
 use cloison::jws;
 use cloison::keys::file::FileError;
 use cloison::keys::shelf::SecretShelf;
@@ -72,6 +75,7 @@ fn write(path: &Path) -> Vec<u8> {
         store: vec![(1, StoreSecret(secret(5)))],
         sector: Box::new(Shelf),
         segment: SigningKey::from_bytes(&[7; 32]),
+        log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
     };
     // No memory for the index: what it has goes to the disk at once.
     let home = Home { store: path.to_owned(), index_memory: 0 };
@@ -186,10 +190,13 @@ fn every_column_byte_for_byte() {
     digest.update(&answered);
     let digest = digest.finalize().into_bytes();
 
+    check_tree(&one("audit-tree").2, &one("audit-checkpoint").2, &rows);
+
     let mut text = String::from("# column key value; `tests/durable/format.rs` says what this is.\n");
     for (column, key, value) in &rows {
         let value = match column.as_str() {
-            "segment" | "chunk" => format!("<{} bytes>", value.len()),
+            // The tree's root and the signature over it follow from what is random.
+            "segment" | "chunk" | "audit-tree" | "audit-checkpoint" => format!("<{} bytes>", value.len()),
             _ => shown(value),
         };
         let line = format!("{column} {} {value}", shown(key));
@@ -208,8 +215,89 @@ fn every_column_byte_for_byte() {
     assert_eq!(text.lines().count(), expected.lines().count());
     // No column without a row: a new one has to be pinned too.
     let columns = DB::list_cf(&Options::default(), &path).unwrap();
-    for column in columns.iter().filter(|column| *column != "default") {
+    // Full tiles come with the 256th entry: `tiles_byte_for_byte`.
+    for column in columns.iter().filter(|column| !["default", "audit-tile"].contains(&column.as_str())) {
         assert!(rows.iter().any(|row| row.0 == *column), "column {column} has no row here");
+    }
+}
+
+/// format ‖ first entry ‖ size ‖ root, and the note over it.
+fn check_tree(tree: &[u8], note: &[u8], rows: &[Row]) {
+    let leaves: Vec<[u8; 32]> = rows
+        .iter()
+        .filter(|row| row.0 == "audit")
+        .map(|row| Sha256::new().chain_update([0]).chain_update(&row.2).finalize().into())
+        .collect();
+    let mut r = tree;
+    assert_eq!(take(&mut r, 1), [1]);
+    assert_eq!(take(&mut r, 8), 0u64.to_be_bytes());
+    assert_eq!(take(&mut r, 8), (leaves.len() as u64).to_be_bytes());
+    fn root(leaves: &[[u8; 32]]) -> [u8; 32] {
+        let [leaf] = leaves else {
+            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+            return Sha256::new()
+                .chain_update([1])
+                .chain_update(root(left))
+                .chain_update(root(right))
+                .finalize()
+                .into();
+        };
+        *leaf
+    }
+    assert_eq!(r, root(&leaves));
+    let text = format!("cloison/format/vault/2026\n{}\n{}\n", leaves.len(), data_encoding::BASE64.encode(r));
+    let note = std::str::from_utf8(note).unwrap().strip_prefix(&text).unwrap();
+    let line = note.strip_prefix("\n— cloison/format/vault/2026 ").unwrap().strip_suffix('\n').unwrap();
+    let signature = data_encoding::BASE64.decode(line.as_bytes()).unwrap();
+    let signature = Signature::from_bytes(signature[4..].try_into().unwrap());
+    SigningKey::from_bytes(&[8; 32]).verifying_key().verify_strict(text.as_bytes(), &signature).unwrap();
+}
+
+/// shard(year, part) ‖ level ‖ number → 256 leaf hashes
+#[test]
+fn tiles_byte_for_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    write(&path);
+    let rows_before = rows(&path);
+    assert!(rows_before.iter().all(|row| row.0 != "audit-tile"));
+    let secrets = VaultSecrets {
+        identity: IdentitySecret(secret(1)),
+        audit: AuditSecret(secret(2)),
+        store: vec![(1, StoreSecret(secret(5)))],
+        sector: Box::new(BothVersions),
+        segment: SigningKey::from_bytes(&[7; 32]),
+        log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
+    };
+    let clock = Arc::new(FixedClock::at(now()));
+    let vault =
+        Vault::open(&Home::unbounded(&path), fixed_register(), secrets, &[], clock, &|_| {}, Box::new(|_| {})).unwrap();
+    for n in 0..256 {
+        let event = Event::Refuse { actor: n.to_string(), operation: "tokenize", code: Code::Forbidden, count: 1 };
+        vault.committer().log(now(), event).unwrap().wait().unwrap();
+    }
+    drop(vault);
+    let rows = rows(&path);
+    let tiles: Vec<_> = rows.iter().filter(|row| row.0 == "audit-tile").collect();
+    assert_eq!(tiles.len(), 1);
+    assert_eq!(tiles[0].1, [&2026u16.to_be_bytes()[..], &[0, 0], &[0], &[0; 8]].concat());
+    let leaves = rows.iter().filter(|row| row.0 == "audit").take(256);
+    let leaves: Vec<u8> = leaves
+        .flat_map(|row| <[u8; 32]>::from(Sha256::new().chain_update([0]).chain_update(&row.2).finalize()))
+        .collect();
+    assert_eq!(tiles[0].2, leaves);
+}
+
+/// After an epoch with a secret of its own there are two.
+struct BothVersions;
+
+impl SecretShelf for BothVersions {
+    fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
+        Ok(vec![(1, SectorSecret(secret(3))), (2, SectorSecret(secret(4)))])
+    }
+
+    fn create(&self, _: u32) -> Result<(u32, SectorSecret), FileError> {
+        unreachable!("no epoch is opened")
     }
 }
 
@@ -263,12 +351,12 @@ fn check_chunk(plain: &[u8], segment: &[u8], answered: &[u8]) {
     assert_eq!([field(&mut r), field(&mut r), field(&mut r)], [&b"cnss"[..], b"billing", b"2026-11"]);
     assert_eq!(take(&mut r, 4), [0, 0, 0, 2]);
     let mut wanted: Vec<&[u8]> = answered.chunks(16).collect();
-    // Place in the request → counter in the nonce; the length tells which of the two identifiers it is.
-    let places: Vec<_> = wanted.iter().zip([(0u32, 6), (1, 8)]).map(|(p, place)| (p.to_vec(), place)).collect();
+    // The length tells which of the two identifiers it is; counters go up in the order of the records, not of the request.
+    let lengths: Vec<_> = wanted.iter().zip([6, 8]).map(|(p, len)| (p.to_vec(), len)).collect();
     wanted.sort_unstable();
-    for pseudonym in wanted {
+    for (counter, pseudonym) in (0u32..).zip(wanted) {
         assert_eq!(take(&mut r, 16), pseudonym);
-        let (counter, len) = places.iter().find(|(p, _)| p == pseudonym).unwrap().1;
+        let len = lengths.iter().find(|(p, _)| p == pseudonym).unwrap().1;
         assert_eq!(take(&mut r, 12)[8..], counter.to_be_bytes());
         assert_eq!(field(&mut r).len(), 2 + 4 + 2 + len + 4 + 16, "LP(scheme), LP(value), day, tag");
     }

@@ -164,3 +164,26 @@ fn a_release_meets_a_merge() {
         assert!(vault.kept().merged.load(Ordering::Relaxed) > 30 && asked.into_inner() > 3);
     }
 }
+
+/// With nothing to do the vault does nothing: the threads in the background sleep.
+#[test]
+fn an_idle_vault_is_idle() {
+    let world = World::new();
+    let vault = world.open();
+    one_by_one(&vault, 40);
+    wait(&vault);
+    // Hundredths of a second that the idlest keeper took: those of other tests may be at work beside it.
+    let cpu = || {
+        let keepers = std::fs::read_dir("/proc/self/task").unwrap().flatten().filter_map(|task| {
+            let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+            let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
+            let times = stat.rsplit(')').next()?.split(' ').skip(12).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+            (name.trim() == "keeper").then(|| times.sum::<u64>())
+        });
+        keepers.min()
+    };
+    let before = cpu().expect("there is a keeper");
+    std::thread::sleep(Duration::from_secs(1));
+    let after = cpu().expect("there is a keeper");
+    assert!(after.saturating_sub(before) < 10, "{before} before, {after} after a second of rest");
+}

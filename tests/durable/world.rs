@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use cloison::access::{self, TokenizePermit};
+use cloison::audit::log::LogParts;
 use cloison::cli::init::register_text::{
     APPROVERS, AUTHORITY, AUTHORITY_KEY, Client, Facts, OFFICER, OPERATOR, Organisation, Scheme, Sector,
 };
@@ -191,6 +192,7 @@ impl World {
                 .collect(),
             sector: Box::new(SectorShelf::folder(self.home.path().join("sector"))),
             segment: read_signing_key(&files.segment.at).unwrap(),
+            log: LogParts::new(read_signing_key(&files.checkpoint.at).unwrap()),
         }
     }
 
@@ -223,6 +225,7 @@ impl World {
             times: Default::default(),
             segment_keys: config.segment_keys,
             audit: AuditSecret(read_secret(&config.audit.at, SecretKind::Audit).unwrap()),
+            log: LogParts::new(read_signing_key(&config.checkpoint.at).unwrap()),
         };
         Node::open(&self.home.path().join("node"), parts, self.clock.clone(), Box::new(|error| panic!("{error}")))
             .unwrap_or_else(|error| panic!("{error}"))
@@ -348,7 +351,7 @@ impl VaultLink for Link<'_> {
         release_of(self.0, &request.asked)
     }
 
-    fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, order::Refusal> {
+    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, order::Refusal> {
         let node = self.0.register().authorities[&id(AUTHORITY)].node;
         step::exchange(self.0, &access::node(self.0.register(), node).unwrap(), exchange)
     }

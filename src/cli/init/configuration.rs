@@ -44,8 +44,12 @@ path = "data/vault"
 identity = "secrets/vault/identity.secret"
 audit = "secrets/vault/audit.secret"
 segment = "secrets/vault/segment.pem"
+checkpoint = "secrets/vault/checkpoint.pem"
 sector = "secrets/vault/sector" # one file for each version: 1.secret, 2.secret, …
 store = "secrets/vault/store"
+
+[audit]                         # the last checkpoint, kept beside the store: put it on another disk or machine
+second = "data/vault.checkpoint"
 
 [register]                      # believed only when `quorum` of these keys signed it, the commission's among them
 file = "register.toml"
@@ -83,6 +87,10 @@ path = "data/node"
 
 [secrets]
 audit = "secrets/authority/audit.secret"
+checkpoint = "secrets/authority/checkpoint.pem"
+
+[audit]                         # the last checkpoint, kept beside the store: put it on another disk or machine
+second = "data/node.checkpoint"
 
 [vault]                         # where releases come from
 url = {vault:?}

@@ -107,6 +107,8 @@ pub const APPROVERS: &[Approver] = &[
 pub const OFFICER: &str = "officer";
 /// The operations team.
 pub const OPERATOR: &str = "operator";
+/// Who reads the logs.
+pub const AUDITOR: &str = "auditor";
 
 const CNIE: Scheme = Scheme {
     id: "cnie",
@@ -276,6 +278,12 @@ pub struct Publics<'a> {
     pub clients: Vec<[u8; 32]>,
     /// The operator's certificate key.
     pub operator: [u8; 32],
+    /// The auditor's certificate key.
+    pub auditor: [u8; 32],
+    /// The key of the vault's checkpoints, hex.
+    pub vault_checkpoint: String,
+    /// The key of the node's checkpoints, hex.
+    pub node_checkpoint: String,
     /// The authority node's certificate key.
     pub node: [u8; 32],
     /// The officer's certificate key.
@@ -346,9 +354,13 @@ pub fn write(facts: &Facts, publics: &Publics<'_>) -> String {
         line!("operations = [\"tokenize\"]\npurposes = {:?}", client.purposes);
     }
     line!("\n[[operator]]\nid = {OPERATOR:?}\ncertificate = \"{}\"", hex(&publics.operator));
+    line!("\n# --- who watches: may read the logs, and the keys by which their checkpoints are believed");
+    line!("\n[[auditor]]\nid = {AUDITOR:?}\ncertificate = \"{}\"", hex(&publics.auditor));
+    line!("\n[vault]\ncheckpoint-key = {:?}", publics.vault_checkpoint);
     line!("\n# --- who may re-identify: two signatures at least, from two bodies");
     line!("\n[[authority]]\nid = {AUTHORITY:?}\nname = \"Court of first instance, Rabat\"");
-    line!("node = \"{}\"\nquorum = 2\nforce-majeure-quorum = 2", hex(&publics.node));
+    line!("node = \"{}\"\ncheckpoint-key = {:?}", hex(&publics.node), publics.node_checkpoint);
+    line!("quorum = 2\nforce-majeure-quorum = 2");
     line!("statutory-limit = 100\nmax-hours = 720");
     line!("\n[[authority.key]]\nid = {AUTHORITY_KEY:?}\nsuite = 1\npublic = {:?}", publics.authority_key);
     for (approver, key) in APPROVERS.iter().zip(&publics.approvers) {

@@ -86,7 +86,7 @@ pub(super) fn text(orders: &[OrderView]) -> String {
         let _ = write!(out, "{}  {:<9}  {}", order.id, order.state.as_str(), order.authority);
         if let Some(life) = &order.life {
             let detail = life.basis_detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-            let _ = write!(out, "  {}  {}{detail}\n", life.case, life.basis);
+            let _ = writeln!(out, "  {}  {}{detail}", life.case, life.basis);
             let _ = writeln!(
                 out,
                 "  {} of {} pseudonyms in {}; valid {} to {}",

@@ -53,6 +53,11 @@ pub(super) fn json(register: &Register) -> Value {
         })).collect::<Vec<_>>(),
         "operators": register.operators.iter()
             .map(|(certificate, id)| json!({"id": id, "certificate": hex(certificate)})).collect::<Vec<_>>(),
+        "auditors": register.auditors.iter()
+            .map(|(certificate, id)| json!({"id": id, "certificate": hex(certificate)})).collect::<Vec<_>>(),
+        "witnesses": register.witnesses.iter()
+            .map(|(id, key)| json!({"id": id, "key": HEXLOWER.encode(key.as_bytes())})).collect::<Vec<_>>(),
+        "vault-checkpoint-key": register.vault_checkpoint_key.map(|key| HEXLOWER.encode(key.as_bytes())),
         "authorities": register.authorities.values().map(|authority| self::authority(authority)).collect::<Vec<_>>(),
     })
 }
@@ -62,6 +67,7 @@ fn authority(authority: &Authority) -> Value {
         "id": authority.id,
         "name": authority.name,
         "node": hex(&authority.node),
+        "checkpoint-key": authority.checkpoint_key.map(|key| HEXLOWER.encode(key.as_bytes())),
         "quorum": authority.quorum,
         "force-majeure-quorum": authority.force_majeure_quorum,
         "statutory-limit": authority.statutory_limit,
@@ -146,6 +152,15 @@ pub(super) fn text(register: &Register) -> String {
     page.push_str("\nOperators\n");
     for id in register.operators.values() {
         line(&mut page, 2, id.as_str());
+    }
+    for (title, ids) in [
+        ("Auditors", register.auditors.values().collect::<Vec<_>>()),
+        ("Witnesses", register.witnesses.keys().collect()),
+    ] {
+        if !ids.is_empty() {
+            let _ = writeln!(page, "\n{title}");
+            ids.iter().for_each(|id| line(&mut page, 2, id.as_str()));
+        }
     }
     page.truncate(page.trim_end().len());
     page

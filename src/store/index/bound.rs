@@ -21,7 +21,8 @@ pub(super) struct Bound {
     bytes: u64,
     /// Whether the keeper is there to move tables.
     kept: AtomicBool,
-    lock: Mutex<()>,
+    /// Whether the keeper was woken since it last fell asleep.
+    woken: Mutex<bool>,
     /// For the keeper: it is over.
     over: Condvar,
     /// For the writer: it is over no more.
@@ -33,7 +34,7 @@ impl Bound {
         Self {
             bytes,
             kept: AtomicBool::new(false),
-            lock: Mutex::default(),
+            woken: Mutex::default(),
             over: Condvar::new(),
             under: Condvar::new(),
         }
@@ -57,14 +58,16 @@ impl Index {
         self.bound.under.notify_all();
     }
 
-    /// For the keeper: sleeps until it is over the bound, woken, or `longest` has passed.
-    pub fn wait_until_over(&self, longest: Duration) {
-        let lock = self.bound.lock.lock().expect("no panic under this lock");
-        drop(self.bound.over.wait_timeout_while(lock, longest, |()| false));
+    /// For the keeper: sleeps until it is woken or `longest` has passed.
+    pub fn sleep_keeper(&self, longest: Duration) {
+        let woken = self.bound.woken.lock().expect("no panic under this lock");
+        let slept = self.bound.over.wait_timeout_while(woken, longest, |woken| !*woken);
+        *slept.expect("no panic under this lock").0 = false;
     }
 
-    /// Wakes the keeper.
+    /// Wakes the keeper, also where it falls asleep only a moment later.
     pub fn wake_keeper(&self) {
+        *self.bound.woken.lock().expect("no panic under this lock") = true;
         self.bound.over.notify_all();
     }
 
@@ -81,7 +84,7 @@ impl Index {
         }
         self.wake_keeper();
         while self.bytes() > most && self.bound.kept.load(Ordering::Acquire) {
-            let lock = self.bound.lock.lock().expect("no panic under this lock");
+            let lock = self.bound.woken.lock().expect("no panic under this lock");
             drop(self.bound.under.wait_timeout(lock, Duration::from_millis(2)));
         }
     }

@@ -1,0 +1,546 @@
+//! The log that is being written: a tree for each shard, which the writer extends in the commits of the entries themselves,
+//! and the checkpoints over it, which a thread of its own signs.
+//!
+//! A shard is a year's entries; it ends with the year, and the first entry of the next one holds its last checkpoint. A
+//! checkpoint is signed only over entries that are durable, and is published only after the second place has it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use jiff::Timestamp;
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+
+use super::checkpoint::{self, Checkpoint};
+use super::second::{SecondError, SecondPlace};
+use super::shelf::Shelf;
+use super::tree::{Hash, Tree, leaf_hash, tile_bytes};
+use super::verify::Trusted;
+use super::witness::Witness;
+use super::{AuditReceipt, Event, resume};
+use crate::store::{Batch, Shard, Store, StoreError, TreeRow};
+
+/// How often a checkpoint is signed while there are new entries.
+pub const EVERY: Duration = Duration::from_millis(500);
+/// Full tiles written at once while the tree of an older store is made.
+const REBUILD_TILES: usize = 512;
+
+/// What a log needs beside its store.
+pub struct LogParts {
+    /// Signs the checkpoints.
+    pub key: SigningKey,
+    /// Where the last checkpoint is kept beside the store.
+    pub second: Option<SecondPlace>,
+    /// Whether a store that is behind the second place may go on, in a shard of its own.
+    pub resume: bool,
+}
+
+impl LogParts {
+    /// A log that signs with `key` and has no second place.
+    pub fn new(key: SigningKey) -> Self {
+        Self { key, second: None, resume: false }
+    }
+}
+
+/// Why a log cannot be gone on with.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The second place.
+    #[error(transparent)]
+    Second(#[from] SecondError),
+    /// The second place has a checkpoint that this store's log does not lead to.
+    #[error(
+        "the log in this store is not the one that was published: the checkpoint kept at {place} covers {published} entries \
+         of {origin}, and {found}. A store that was restored from a backup must not go on as if nothing had happened"
+    )]
+    Behind {
+        /// Where the checkpoint is kept.
+        place: String,
+        /// Its log.
+        origin: String,
+        /// Entries that it covers.
+        published: u64,
+        /// What this store has instead.
+        found: String,
+    },
+}
+
+/// A checkpoint that anybody may see, and the tree that it is over.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// What it says.
+    pub checkpoint: Checkpoint,
+    /// The tree: shard, first entry, size, root.
+    pub tree: TreeRow,
+    /// The signed note, with the cosignatures that came until now.
+    pub note: String,
+}
+
+/// A log, as everybody but its writer sees it.
+pub struct Log {
+    store: Arc<Store>,
+    owner: String,
+    key: SigningKey,
+    second: Option<SecondPlace>,
+    state: Mutex<State>,
+    /// For the thread that signs: something is to be done.
+    work: Condvar,
+    /// For those who wait for a checkpoint.
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Durable trees that no checkpoint covers yet, at most one a shard, older shards first.
+    heads: Vec<TreeRow>,
+    /// By shard: the last checkpoint.
+    published: BTreeMap<Shard, Arc<Published>>,
+    /// By shard: the last checkpoint that somebody cosigned.
+    cosigned: BTreeMap<Shard, Arc<Published>>,
+    /// Whether the cosigned one is shown where the last one is not cosigned yet.
+    prefer_cosigned: bool,
+    /// Checkpoints that the store does not have yet.
+    unstored: BTreeMap<Shard, Arc<Published>>,
+    /// What the second place has.
+    second: Option<Vec<u8>>,
+    /// Somebody waits for a checkpoint.
+    wanted: bool,
+    ending: bool,
+    trouble: Option<String>,
+    forked: bool,
+}
+
+impl Log {
+    /// Opens the log in `store`, of `owner` (such as `demo/vault`), and starts the thread that signs. A store that older
+    /// versions wrote gets its tree now.
+    ///
+    /// # Errors
+    /// [`LogError`]
+    pub fn open(
+        store: Arc<Store>,
+        owner: &str,
+        parts: LogParts,
+        now: Timestamp,
+    ) -> Result<(Arc<Self>, Appender), LogError> {
+        let trees = store.trees()?;
+        let next = store.last_audit()?.map_or(0, |(number, _)| number + 1);
+        let (row, tree) = match trees.last() {
+            Some(row) => {
+                let tree = Shelf::new(&store, row, row.size).tree()?;
+                if tree.root() != row.root || row.first + row.size != next {
+                    return Err(StoreError::Corrupt("audit-tree").into());
+                }
+                (*row, tree)
+            }
+            None => {
+                // What was written in other years by older versions stays together in one shard.
+                let marked = Timestamp::from_millisecond(store.clock_mark()?).unwrap_or(Timestamp::UNIX_EPOCH);
+                let shard = Shard::of(year_of(if next > 0 { marked } else { now }));
+                let tree = rebuild(&store, shard)?;
+                (TreeRow { shard, first: 0, size: tree.size(), root: tree.root() }, tree)
+            }
+        };
+        let mut state = State::default();
+        for tree in trees {
+            if let Some(published) = stored(&store, tree)? {
+                state.published.insert(tree.shard, Arc::new(published));
+            }
+        }
+        let mut place = None;
+        if let Some(second) = &parts.second {
+            state.second = second.load()?;
+            place = resume::compare(&store, owner, &parts.key.verifying_key(), second, state.second.as_deref())?;
+            if let Some(lost) = place.take_if(|_| !parts.resume) {
+                return Err(lost.refusal(second));
+            }
+        }
+        let LogParts { key, second, .. } = parts;
+        let (work, news) = (Condvar::new(), Condvar::new());
+        let log = Arc::new(Self { store, owner: owner.to_owned(), key, second, state: Mutex::new(state), work, news });
+        let publisher = {
+            let log = log.clone();
+            std::thread::Builder::new().name("checkpoints".into()).spawn(move || log.publish_until_the_end())
+        };
+        let publisher = publisher.map_err(SecondError::Thread)?;
+        let mut appender = Appender {
+            origin: checkpoint::origin(owner, row.shard).into(),
+            log: log.clone(),
+            shard: row.shard,
+            first: row.first,
+            tree,
+            ends: end_of(row.shard.year),
+            head: row,
+            opening: None,
+            publisher: Some(publisher),
+        };
+        if let Some(lost) = place {
+            let (kept, root) = (appender.tree.size(), appender.tree.root());
+            let last = lost.shard.max(row.shard);
+            appender.go_on(Shard { part: last.part + 1, ..last });
+            appender.opening = Some(lost.event(row.shard, kept, root));
+        }
+        Ok((log, appender))
+    }
+
+    /// The public half of the key that signs.
+    pub fn key(&self) -> VerifyingKey {
+        self.key.verifying_key()
+    }
+
+    /// A witness of others' logs that signs with this log's key, under its owner's name. (What a cosigner signs begins with
+    /// another line than what a log signs.)
+    pub fn witness(&self, logs: Vec<Trusted>, folder: PathBuf) -> Witness {
+        let key = SigningKey::from_bytes(&self.key.to_bytes());
+        Witness::new(checkpoint::cosigner_name(&self.owner), key, logs, folder)
+    }
+
+    /// Whose log it is.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// The store that it lies in.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The last checkpoint of a shard.
+    pub fn published(&self, shard: Shard) -> Option<Arc<Published>> {
+        self.state().published.get(&shard).cloned()
+    }
+
+    /// The last checkpoint of all.
+    pub fn latest(&self) -> Option<Arc<Published>> {
+        self.state().published.last_key_value().map(|(_, published)| published.clone())
+    }
+
+    /// The last checkpoint of each shard, the first shard first.
+    pub fn shards(&self) -> Vec<Arc<Published>> {
+        self.state().published.values().cloned().collect()
+    }
+
+    /// Waits for a checkpoint that covers an entry.
+    pub fn covering(&self, receipt: &AuditReceipt, patience: Duration) -> Option<Arc<Published>> {
+        let end = Instant::now() + patience;
+        let mut state = self.state();
+        loop {
+            let found = state.published.get(&receipt.shard).filter(|p| p.checkpoint.size > receipt.index);
+            if let Some(published) = found {
+                return Some(published.clone());
+            }
+            let left = end.checked_duration_since(Instant::now())?;
+            state.wanted = true;
+            self.work.notify_one();
+            state = self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Why no checkpoint can be published at present.
+    pub fn trouble(&self) -> Option<String> {
+        self.state().trouble.clone()
+    }
+
+    /// Whether the second place was found to hold what this log never put there.
+    pub fn is_forked(&self) -> bool {
+        self.state().forked
+    }
+
+    /// The checkpoint of a shard (of the present one unless named) that is shown to others: the last one, or the last cosigned
+    /// one where cosignatures are required.
+    pub fn shown(&self, shard: Option<Shard>) -> Option<Arc<Published>> {
+        let state = self.state();
+        let last = match shard {
+            Some(shard) => state.published.get(&shard)?,
+            None => state.published.last_key_value()?.1,
+        };
+        let cosigned = state.cosigned.get(&last.tree.shard).filter(|_| state.prefer_cosigned);
+        Some(cosigned.unwrap_or(last).clone())
+    }
+
+    /// Shows cosigned checkpoints rather than newer ones without a cosignature.
+    pub fn prefer_cosigned(&self) {
+        self.state().prefer_cosigned = true;
+    }
+
+    /// A checkpoint that is said to be ours, as we publish it; `None` where it is not, or is beyond the last one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn restate(&self, checkpoint: &Checkpoint) -> Result<Option<Published>, StoreError> {
+        let shard = checkpoint::owner_and_shard(&checkpoint.origin).filter(|(owner, _)| *owner == self.owner);
+        let Some(last) = shard.and_then(|(_, shard)| self.published(shard)) else { return Ok(None) };
+        if checkpoint.size > last.checkpoint.size {
+            return Ok(None);
+        }
+        let root = Shelf::new(&self.store, &last.tree, checkpoint.size).tree()?.root();
+        let tree = TreeRow { size: checkpoint.size, root, ..last.tree };
+        let ours = Published { checkpoint: checkpoint.clone(), tree, note: checkpoint.sign(&self.key) };
+        Ok((root == checkpoint.root).then_some(ours))
+    }
+
+    /// Adds signature lines (each with its line end) below a checkpoint that was published.
+    pub fn add_lines(&self, published: &Published, lines: &str) {
+        let mut state = self.state();
+        let shard = published.tree.shard;
+        let known = match state.cosigned.get(&shard) {
+            Some(known) if known.checkpoint == published.checkpoint => Published::clone(known),
+            // A slow witness; others have cosigned a newer one since.
+            Some(known) if known.checkpoint.size > published.checkpoint.size => return,
+            _ => published.clone(),
+        };
+        let added = Published { note: with_lines(&known.note, lines), ..known };
+        let added = Arc::new(added);
+        if state.published.get(&shard).is_some_and(|last| last.checkpoint == added.checkpoint) {
+            state.published.insert(shard, added.clone());
+            state.unstored.insert(shard, added.clone());
+        }
+        state.cosigned.insert(shard, added);
+        self.news.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread that signs.
+    fn publish_until_the_end(&self) {
+        let mut last: Option<Instant> = None;
+        loop {
+            let (heads, ending) = {
+                let mut state = self.state();
+                while !state.ending {
+                    let due = state.wanted || last.is_none_or(|last| last.elapsed() >= EVERY);
+                    if due && !state.heads.is_empty() {
+                        break;
+                    }
+                    state = self.work.wait_timeout(state, EVERY).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                state.wanted = false;
+                (std::mem::take(&mut state.heads), state.ending)
+            };
+            last = Some(Instant::now());
+            for (place, head) in heads.iter().enumerate() {
+                if let Err(error) = self.publish(*head) {
+                    self.put_off(&heads[place..], &error);
+                    break;
+                }
+            }
+            if ending {
+                return;
+            }
+        }
+    }
+
+    fn publish(&self, tree: TreeRow) -> Result<(), SecondError> {
+        // The same head again would only lose its cosignatures.
+        if self.published(tree.shard).is_some_and(|published| published.checkpoint.size >= tree.size) {
+            return Ok(());
+        }
+        let origin = checkpoint::origin(&self.owner, tree.shard);
+        let checkpoint = Checkpoint { origin, size: tree.size, root: tree.root };
+        let note = checkpoint.sign(&self.key);
+        if let Some(second) = &self.second {
+            let old = self.state().second.clone();
+            second.swap(old.as_deref(), note.as_bytes())?;
+        }
+        let published = Arc::new(Published { checkpoint, tree, note });
+        let mut state = self.state();
+        state.second = Some(published.note.clone().into_bytes());
+        state.trouble = None;
+        state.unstored.insert(tree.shard, published.clone());
+        state.published.insert(tree.shard, published);
+        self.news.notify_all();
+        Ok(())
+    }
+
+    /// Keeps what could not be published for the next time.
+    fn put_off(&self, heads: &[TreeRow], error: &SecondError) {
+        let mut state = self.state();
+        state.forked |= matches!(error, SecondError::Changed(_));
+        if state.trouble.is_none() {
+            tracing::error!(%error, "no checkpoint can be published");
+        }
+        state.trouble = Some(error.to_string());
+        let mut kept = heads.to_vec();
+        kept.retain(|head| state.heads.iter().all(|newer| newer.shard != head.shard));
+        kept.append(&mut state.heads);
+        state.heads = kept;
+    }
+}
+
+/// A note with more signature lines, of which it keeps the latest by each name: what was cosigned again and again would grow
+/// without end.
+fn with_lines(note: &str, lines: &str) -> String {
+    let name = |line: &str| line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let added: Vec<String> = lines.lines().map(name).collect();
+    let (text, signatures) = note.rsplit_once("\n\n").unwrap_or((note, ""));
+    // The log's own line comes first and stays, whoever else has its name.
+    let kept = signatures.split_inclusive('\n').enumerate();
+    let kept = kept.filter(|(place, line)| *place == 0 || !added.contains(&name(line))).map(|(_, line)| line);
+    format!("{text}\n\n{}{lines}", kept.collect::<String>())
+}
+
+/// A shard's checkpoint as the store has it.
+fn stored(store: &Store, tree: TreeRow) -> Result<Option<Published>, StoreError> {
+    let Some(note) = store.checkpoint(tree.shard)? else { return Ok(None) };
+    let corrupt = || StoreError::Corrupt("audit-checkpoint");
+    let checkpoint = Checkpoint::read(&note).map_err(|_| corrupt())?.0;
+    if checkpoint.size > tree.size {
+        return Err(corrupt());
+    }
+    let tree = TreeRow { size: checkpoint.size, root: checkpoint.root, ..tree };
+    Ok(Some(Published { checkpoint, tree, note: String::from_utf8(note).map_err(|_| corrupt())? }))
+}
+
+/// Makes the tree of a log that was written without one.
+fn rebuild(store: &Store, shard: Shard) -> Result<Tree, StoreError> {
+    let (mut tree, mut batch, mut tiles) = (Tree::default(), Batch::default(), 0);
+    store.each_audit::<StoreError>(0, usize::MAX, |number, entry| {
+        if number != tree.size() {
+            return Err(StoreError::Corrupt("audit"));
+        }
+        tree.push(leaf_hash(entry), |id, hashes| {
+            store.put_tile(&mut batch, shard, id.level, id.index, &tile_bytes(hashes));
+            tiles += 1;
+        });
+        if tiles >= REBUILD_TILES {
+            tiles = 0;
+            store.commit(std::mem::take(&mut batch))?;
+        }
+        Ok(())
+    })?;
+    if tree.size() > 0 {
+        // The row that says that there is a tree comes last.
+        store.put_tree(&mut batch, TreeRow { shard, first: 0, size: tree.size(), root: tree.root() });
+        store.commit(batch)?;
+        tracing::info!(entries = tree.size(), "made the tree over the audit log");
+    }
+    Ok(tree)
+}
+
+fn year_of(time: Timestamp) -> u16 {
+    u16::try_from(time.to_zoned(TimeZone::UTC).year()).unwrap_or(0)
+}
+
+/// The first instant after a year.
+fn end_of(year: u16) -> Timestamp {
+    let next = i16::try_from(year).map_or(i16::MAX, |year| year.saturating_add(1));
+    // Past the calendar's end there is no year to turn to.
+    if next > 9_999 {
+        return Timestamp::MAX;
+    }
+    date(next, 1, 1).to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+}
+
+/// The writer's side of a log: it alone appends.
+pub struct Appender {
+    log: Arc<Log>,
+    shard: Shard,
+    origin: Arc<str>,
+    /// The number of the shard's first entry in the store.
+    first: u64,
+    tree: Tree,
+    ends: Timestamp,
+    /// The tree after the last commit.
+    head: TreeRow,
+    /// What a shard has to begin with.
+    opening: Option<Event>,
+    publisher: Option<JoinHandle<()>>,
+}
+
+impl Appender {
+    /// The number that the next entry gets in the store.
+    pub fn next(&self) -> u64 {
+        self.first + self.tree.size()
+    }
+
+    /// Ends the shard where its year is over; what the next one begins with, before anything else.
+    pub fn turn(&mut self, now: Timestamp) -> Option<Event> {
+        if now >= self.ends {
+            // A shard without an entry has no checkpoint to hand on, and cannot be told from one that never was.
+            let closed = (self.tree.size() > 0).then(|| {
+                // It may not be published yet, and after a kill nobody else would see to it.
+                self.durable();
+                let TreeRow { size, root, .. } = self.head;
+                Checkpoint { origin: self.origin.to_string(), size, root }.sign(&self.log.key)
+            });
+            self.go_on(Shard::of(year_of(now)));
+            self.opening = self.opening.take().or(closed.map(|checkpoint| Event::Continue { checkpoint }));
+        }
+        self.opening.take()
+    }
+
+    fn go_on(&mut self, shard: Shard) {
+        self.first += self.tree.size();
+        self.tree = Tree::default();
+        self.shard = shard;
+        self.origin = checkpoint::origin(&self.log.owner, shard).into();
+        self.ends = end_of(shard.year);
+        self.head = self.row();
+    }
+
+    /// Puts what entries do to the tree into their own batch, and checkpoints that the store lacks; where each entry
+    /// stands.
+    pub fn append(&mut self, entries: &[Vec<u8>], batch: &mut Batch) -> Vec<AuditReceipt> {
+        let store = &self.log.store;
+        for (shard, published) in std::mem::take(&mut self.log.state().unstored) {
+            store.put_checkpoint(batch, shard, published.note.as_bytes());
+        }
+        let mut receipts = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let leaf: Hash = leaf_hash(entry);
+            let index = self.tree.size();
+            receipts.push(AuditReceipt { origin: self.origin.clone(), shard: self.shard, index, leaf });
+            self.tree.push(leaf, |id, hashes| {
+                store.put_tile(batch, self.shard, id.level, id.index, &tile_bytes(hashes));
+            });
+        }
+        if !entries.is_empty() {
+            self.head = self.row();
+            store.put_tree(batch, self.head);
+        }
+        receipts
+    }
+
+    /// The commit is durable: checkpoints may cover it.
+    pub fn durable(&self) {
+        let head = self.head;
+        let mut state = self.log.state();
+        match state.heads.last_mut() {
+            Some(last) if last.shard == head.shard => *last = head,
+            _ if head.size > 0 => state.heads.push(head),
+            _ => {}
+        }
+    }
+
+    /// Whether the log was found to have been extended elsewhere.
+    pub fn is_forked(&self) -> bool {
+        self.log.is_forked()
+    }
+
+    /// Signs what is durable and ends the thread that signs. What is to be stored then, [`Appender::append`] puts into a
+    /// batch.
+    pub fn end(&mut self) {
+        let Some(publisher) = self.publisher.take() else { return };
+        self.log.state().ending = true;
+        self.log.work.notify_one();
+        let _ = publisher.join();
+    }
+
+    fn row(&self) -> TreeRow {
+        TreeRow { shard: self.shard, first: self.first, size: self.tree.size(), root: self.tree.root() }
+    }
+}
+
+impl Drop for Appender {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

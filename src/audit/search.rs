@@ -1,0 +1,106 @@
+//! Finding entries for people: by time, actor, sector, order and event.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// What an entry must have; what is absent does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Not before.
+    pub from: Option<Timestamp>,
+    /// Before.
+    pub to: Option<Timestamp>,
+    /// Id of a client, operator, officer, authority or organisation.
+    pub actor: Option<String>,
+    /// Sector name.
+    pub sector: Option<String>,
+    /// Order id.
+    pub order: Option<String>,
+    /// What happened, such as `release`.
+    pub event: Option<String>,
+}
+
+/// The members that are looked at.
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    actor: Option<Cow<'a, str>>,
+    client: Option<Cow<'a, str>>,
+    operator: Option<Cow<'a, str>>,
+    officer: Option<Cow<'a, str>>,
+    authority: Option<Cow<'a, str>>,
+    organisation: Option<Cow<'a, str>>,
+    sector: Option<Cow<'a, str>>,
+    order: Option<Cow<'a, str>>,
+}
+
+impl Filter {
+    /// Whether an entry is one of those looked for. What is no entry is none.
+    pub fn matches(&self, entry: &[u8]) -> bool {
+        let Ok(found) = serde_json::from_slice::<Members<'_>>(entry) else { return false };
+        let is = |wanted: &Option<String>, found: &Option<Cow<'_, str>>| {
+            wanted.as_ref().is_none_or(|wanted| found.as_deref() == Some(wanted))
+        };
+        let by = |actor: &String| {
+            [&found.actor, &found.client, &found.operator, &found.officer, &found.authority, &found.organisation]
+                .iter()
+                .any(|name| name.as_deref() == Some(actor))
+        };
+        is(&self.sector, &found.sector)
+            && is(&self.order, &found.order)
+            && self.event.as_ref().is_none_or(|event| *event == found.event)
+            && self.actor.as_ref().is_none_or(by)
+            && self.in_time(&found.time)
+    }
+
+    fn in_time(&self, time: &str) -> bool {
+        if self.from.is_none() && self.to.is_none() {
+            return true;
+        }
+        let Ok(time) = time.parse::<Timestamp>() else { return false };
+        self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
+    }
+}
+
+/// Reads an instant (RFC 3339) or the beginning of a day (`2026-11-22`, UTC).
+pub fn instant(text: &str) -> Option<Timestamp> {
+    let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    match text.len() {
+        10 => day().map(|day| day.timestamp()),
+        _ => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_member_counts() {
+        let entry = br#"{"client":"cnss-health","event":"tokenize","organisation":"cnss","sector":"health","time":"2026-11-22T10:00:00.000Z"}"#;
+        let text = |text: &str| Some(text.to_owned());
+        let yes = [
+            Filter::default(),
+            Filter { actor: text("cnss-health"), ..Filter::default() },
+            Filter { actor: text("cnss"), sector: text("health"), event: text("tokenize"), ..Filter::default() },
+            Filter { from: instant("2026-11-22"), to: instant("2026-11-23"), ..Filter::default() },
+            Filter { from: instant("2026-11-22T10:00:00Z"), ..Filter::default() },
+        ];
+        let no = [
+            Filter { actor: text("health"), ..Filter::default() },
+            Filter { sector: text("health.x"), ..Filter::default() },
+            Filter { order: text("x"), ..Filter::default() },
+            Filter { to: instant("2026-11-22T10:00:00Z"), ..Filter::default() },
+            Filter { from: instant("2026-11-23"), ..Filter::default() },
+        ];
+        assert!(yes.iter().all(|filter| filter.matches(entry)));
+        assert!(no.iter().all(|filter| !filter.matches(entry)));
+        assert!(!Filter::default().matches(b"{}"));
+        assert_eq!(instant("2026-11-22").unwrap().to_string(), "2026-11-22T00:00:00Z");
+        assert_eq!(instant("yesterday"), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! The second place of the last checkpoint: a file on another disk than the store's. It is changed by compare-and-swap before
+//! a checkpoint is published, so that two writers of one log, or a store from a backup, are noticed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Why the second place did not take or give a checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum SecondError {
+    /// It cannot be read or written.
+    #[error("the second place of the last checkpoint, {0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// Somebody else changed it.
+    #[error(
+        "the second place of the last checkpoint, {0}, does not hold what this log last put there: another process extends \
+         the same log"
+    )]
+    Changed(PathBuf),
+    /// No thread.
+    #[error("no thread to sign checkpoints in: {0}")]
+    Thread(io::Error),
+}
+
+/// A file that holds one checkpoint.
+#[derive(Debug, Clone)]
+pub struct SecondPlace {
+    path: PathBuf,
+}
+
+impl SecondPlace {
+    /// At that path; its folder must exist.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is there.
+    ///
+    /// # Errors
+    /// [`SecondError::Io`]
+    pub fn load(&self) -> Result<Option<Vec<u8>>, SecondError> {
+        match fs::read(&self.path) {
+            Ok(note) => Ok(Some(note)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.io(error)),
+        }
+    }
+
+    /// Puts `new` there if `old` is what is there; durable on return.
+    ///
+    /// # Errors
+    /// [`SecondError::Changed`] where something else is there, [`SecondError::Io`].
+    pub fn swap(&self, old: Option<&[u8]>, new: &[u8]) -> Result<(), SecondError> {
+        let name = |end: &str| {
+            let mut name = self.path.file_name().unwrap_or_default().to_owned();
+            name.push(end);
+            self.path.with_file_name(name)
+        };
+        // The lock is on a file of its own: the checkpoint's is replaced.
+        let options = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).to_owned();
+        let lock = options().open(name(".lock")).map_err(|error| self.io(error))?;
+        // SAFETY: the descriptor is open for as long as `lock` lives.
+        if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) } != 0 {
+            return Err(self.io(io::Error::last_os_error()));
+        }
+        if self.load()?.as_deref() != old {
+            return Err(SecondError::Changed(self.path.clone()));
+        }
+        let write = || {
+            let new_name = name(".new");
+            let mut file = options().truncate(true).open(&new_name)?;
+            file.write_all(new)?;
+            file.sync_all()?;
+            fs::rename(&new_name, &self.path)?;
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        write().map_err(|error| self.io(error))
+    }
+
+    fn io(&self, error: io::Error) -> SecondError {
+        SecondError::Io(self.path.clone(), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_knows_what_is_there_may_change_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = SecondPlace::new(folder.path().join("checkpoint"));
+        assert_eq!(place.load().unwrap(), None);
+        place.swap(None, b"one").unwrap();
+        place.swap(Some(b"one"), b"two").unwrap();
+        assert!(matches!(place.swap(Some(b"one"), b"three"), Err(SecondError::Changed(_))));
+        assert!(matches!(place.swap(None, b"three"), Err(SecondError::Changed(_))));
+        assert_eq!(place.load().unwrap().unwrap(), b"two");
+        let nowhere = SecondPlace::new(folder.path().join("no/such/folder"));
+        assert!(matches!(nowhere.swap(None, b"x"), Err(SecondError::Io(..))));
+    }
+}

@@ -1,0 +1,101 @@
+//! What came of a check.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Where: an entry, a tile, the checkpoint.
+    pub place: String,
+    /// What is wrong there.
+    pub what: String,
+}
+
+impl Finding {
+    pub(super) fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { place: place.into(), what: what.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// A cosignature that verifies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cosigned {
+    /// Who cosigned.
+    pub name: String,
+    /// When (Unix seconds).
+    pub time: u64,
+}
+
+/// What came of one log, that is of one shard.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LogReport {
+    /// Its origin, or where it lies if its checkpoint is not believed.
+    pub origin: String,
+    /// Entries that the checkpoint covers.
+    pub size: u64,
+    /// The root that the checkpoint states, base64.
+    pub root: String,
+    /// Entries that were read and are the logged ones.
+    pub checked: u64,
+    /// How many of each event.
+    pub events: BTreeMap<String, u64>,
+    /// Earliest time in an entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earliest: Option<String>,
+    /// Latest time in an entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest: Option<String>,
+    /// Cosignatures that verify.
+    pub cosigned: Vec<Cosigned>,
+    /// Sizes of checkpoints kept from before that this log contains.
+    pub contains: Vec<u64>,
+    /// The log whose last checkpoint its first entry holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
+    /// Whether it begins after a restore that lost entries.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
+    /// Entries at the end of a store that no checkpoint covers yet.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub uncovered: u64,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+    /// Whether there was more that is wrong than is listed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub more_findings: bool,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What came of a source.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Its logs, oldest first.
+    pub logs: Vec<LogReport>,
+    /// What is wrong beyond a single log.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether nothing at all is wrong.
+    pub fn is_good(&self) -> bool {
+        !self.logs.is_empty() && self.all_findings().next().is_none()
+    }
+
+    /// Everything that is wrong, each with its log.
+    pub fn all_findings(&self) -> impl Iterator<Item = (&str, &Finding)> {
+        let of_logs = self.logs.iter().flat_map(|log| log.findings.iter().map(|found| (log.origin.as_str(), found)));
+        of_logs.chain(self.findings.iter().map(|found| ("", found)))
+    }
+}

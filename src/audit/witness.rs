@@ -1,0 +1,162 @@
+//! The witness (C2SP `tlog-witness`, `tlog-cosignature`): it cosigns a log's checkpoint after it has seen that the log only
+//! grew since the last one, and remembers it before it answers. Vault and node are each other's witnesses by the same rules.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use data_encoding::{BASE64, HEXLOWER};
+use ed25519_dalek::SigningKey;
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::checkpoint::{Checkpoint, CheckpointError};
+use super::note::{Kind, Verifier, cosign};
+use super::proof::is_consistent;
+use super::second::{SecondError, SecondPlace};
+use super::tree::{Hash, empty_root};
+use super::verify::{Trusted, Wanted};
+
+/// The most lines of a consistency proof.
+pub const MAX_PROOF: usize = 63;
+
+/// What is submitted: a checkpoint, and the proof that it continues the one of `old` entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// The size of the last checkpoint that the witness cosigned.
+    pub old: u64,
+    /// RFC 6962, section 2.1.2; empty from size 0 on or to the same size.
+    pub proof: Vec<Hash>,
+    /// The checkpoint, a signed note.
+    pub note: String,
+}
+
+impl Submission {
+    /// The body of the request.
+    pub fn text(&self) -> String {
+        let mut text = format!("old {}\n", self.old);
+        for hash in &self.proof {
+            let _ = writeln!(text, "{}", BASE64.encode(hash));
+        }
+        text + "\n" + &self.note
+    }
+
+    /// Reads the body of a request.
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let (head, note) = std::str::from_utf8(body).ok()?.split_once("\n\n")?;
+        let mut lines = head.split('\n');
+        let number = lines.next()?.strip_prefix("old ")?;
+        let old: u64 = number.parse().ok()?;
+        let proof = lines.map(|line| BASE64.decode(line.as_bytes()).ok()?.try_into().ok());
+        let proof = proof.collect::<Option<Vec<Hash>>>()?;
+        (old.to_string() == number && proof.len() <= MAX_PROOF).then(|| Self { old, proof, note: note.to_owned() })
+    }
+}
+
+/// Why a checkpoint is not cosigned.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Not the form, or the old size is the larger one (400).
+    #[error("this is no submission of a checkpoint")]
+    Malformed,
+    /// A log that this witness does not watch (404).
+    #[error("this witness does not watch the log {0}")]
+    UnknownLog(String),
+    /// Not signed by that log (403).
+    #[error(transparent)]
+    Unsigned(CheckpointError),
+    /// The witness remembers another size (409).
+    #[error("the last cosigned checkpoint of this log covers {0} entries")]
+    Stale(u64),
+    /// The log did not only grow (422).
+    #[error("the checkpoint over {new} entries does not continue the one over {old}: the log was rewritten or forked")]
+    Inconsistent {
+        /// Entries under the checkpoint that was cosigned before.
+        old: u64,
+        /// Entries under the new one.
+        new: u64,
+    },
+    /// It cannot be remembered (500).
+    #[error(transparent)]
+    State(#[from] SecondError),
+}
+
+/// Somebody who cosigns.
+pub struct Witness {
+    name: String,
+    key: SigningKey,
+    logs: Wanted,
+    /// A file for each log, with its last cosigned checkpoint.
+    folder: PathBuf,
+    /// One submission at a time: comparing and remembering are one step.
+    busy: Mutex<()>,
+}
+
+impl Witness {
+    /// A witness that signs as `name`, watches the logs that `logs` are the keys of, and remembers in `folder`, which exists.
+    pub fn new(name: impl Into<String>, key: SigningKey, logs: Vec<Trusted>, folder: PathBuf) -> Self {
+        let logs = Wanted { keys: logs, ..Wanted::default() };
+        Self { name: name.into(), key, logs, folder, busy: Mutex::new(()) }
+    }
+
+    /// The key by which others know its cosignatures.
+    pub fn verifier(&self) -> Verifier {
+        Verifier::new(self.name.as_str(), Kind::Cosigner, self.key.verifying_key())
+    }
+
+    /// Checks a submission and cosigns it; the signature lines.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing was cosigned or remembered then.
+    pub fn add_checkpoint(&self, submission: &Submission, now: Timestamp) -> Result<String, Refused> {
+        let (claimed, _) = Checkpoint::read(submission.note.as_bytes()).map_err(|_| Refused::Malformed)?;
+        let key = self.logs.key(&claimed.origin).ok_or_else(|| Refused::UnknownLog(claimed.origin.clone()))?;
+        let opened = Checkpoint::open(submission.note.as_bytes(), &key);
+        let (new, note) = opened.map_err(Refused::Unsigned)?;
+        if submission.old > new.size {
+            return Err(Refused::Malformed);
+        }
+        let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.place(&new.origin);
+        let remembered = place.load()?;
+        let before = remembered.as_deref().and_then(|note| Checkpoint::read(note).ok());
+        let before = before.map_or((0, empty_root()), |(checkpoint, _)| (checkpoint.size, checkpoint.root));
+        if before.0 != submission.old {
+            return Err(Refused::Stale(before.0));
+        }
+        let empty_is_empty = new.size > 0 || new.root == empty_root();
+        if !empty_is_empty || !is_consistent(before, (new.size, new.root), &submission.proof) {
+            return Err(Refused::Inconsistent { old: before.0, new: new.size });
+        }
+        let time = u64::try_from(now.as_second()).unwrap_or(0);
+        let line = cosign(&self.name, &self.key, note.text(), time);
+        // Only what was verified is kept beside our own signature.
+        let log_line = note.line_of(&new.verifier(key)).map_err(|error| Refused::Unsigned(error.into()))?;
+        let kept = format!("{}\n{}\n{line}", note.text(), log_line.unwrap_or_default());
+        place.swap(remembered.as_deref(), kept.as_bytes())?;
+        Ok(line)
+    }
+
+    /// How many entries the last cosigned checkpoint of a log covers; 0 where there is none.
+    ///
+    /// # Errors
+    /// [`SecondError`]
+    pub fn size(&self, origin: &str) -> Result<u64, SecondError> {
+        let note = self.place(origin).load()?;
+        Ok(note.as_deref().and_then(|note| Checkpoint::read(note).ok()).map_or(0, |(checkpoint, _)| checkpoint.size))
+    }
+
+    /// The last cosigned checkpoint of the log whose origin has that SHA-256 (hex).
+    ///
+    /// # Errors
+    /// [`SecondError`]
+    pub fn last(&self, origin_hash: &str) -> Result<Option<Vec<u8>>, SecondError> {
+        let is_hash =
+            origin_hash.len() == 64 && origin_hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if is_hash { SecondPlace::new(self.folder.join(origin_hash)).load() } else { Ok(None) }
+    }
+
+    fn place(&self, origin: &str) -> SecondPlace {
+        SecondPlace::new(self.folder.join(HEXLOWER.encode(&Sha256::digest(origin))))
+    }
+}

@@ -1,0 +1,246 @@
+//! `cloison audit`: what an auditor does with a log, wherever it lies.
+
+mod copy;
+mod export;
+mod prove;
+mod resume;
+mod show;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+use super::{Error, read_text, remote};
+use crate::audit::checkpoint::Checkpoint;
+use crate::audit::note::{Kind, Verifier};
+use crate::audit::path::Resource;
+use crate::audit::search::{Filter, instant};
+use crate::audit::source::{self, Source, SourceError, read_or_wider, split_bundle};
+use crate::audit::tree::{TILE_WIDTH, TileId, width};
+use crate::audit::verify::Trusted;
+use crate::register;
+
+/// Verify, read and prove audit logs
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Check a whole log: signatures, tree, every entry, and that it contains what was seen before
+    Verify(verify::Args),
+    /// Copy a log into a folder, to be verified and kept there
+    Copy(copy::Args),
+    /// Show entries to people, a line each
+    Show(show::Args),
+    /// Export entries for programs: JSON lines or CSV
+    Export(export::Args),
+    /// Write a proof that an entry is in the log, or check one
+    Prove(prove::Args),
+    /// Let a log go on after its store was restored from a backup
+    Resume(resume::Args),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the log cannot be read, or is not as it should be.
+pub fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Verify(args) => verify::run(&args),
+        Command::Copy(args) => copy::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Prove(args) => prove::run(&args),
+        Command::Resume(args) => resume::run(&args),
+    }
+}
+
+/// Which log.
+#[derive(clap::Args)]
+pub struct LogArgs {
+    /// A folder: a copied log, or a store (a backup, or the one in use); without it `--client` says where the log is served
+    #[arg(value_name = "LOG")]
+    log: Option<PathBuf>,
+    /// The auditor's client file: the control listener that serves the log, and the certificate and key to go there with
+    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
+    client: Option<PathBuf>,
+}
+
+impl LogArgs {
+    /// The log, opened.
+    ///
+    /// # Errors
+    /// When there is none, or none was named.
+    pub fn open(&self) -> Result<Box<dyn Source>, Error> {
+        match (&self.log, &self.client) {
+            (Some(path), _) => source::open(path).map_err(|error| unreadable(&error)),
+            (None, Some(file)) => Ok(Box::new(remote::open(file)?)),
+            (None, None) => Err(Error::usage("no log is named", "name a folder, or a server with --client FILE")),
+        }
+    }
+}
+
+/// By which keys a log is believed.
+#[derive(clap::Args)]
+pub struct KeyArgs {
+    /// A public key of a log's checkpoints: 64 hexadecimal digits, or a verifier key (`name+id+key`); repeatable
+    #[arg(long, value_name = "KEY", value_parser = trusted)]
+    key: Vec<Trusted>,
+    /// The register, as the auditor got it, which states the keys of all logs
+    #[arg(long, value_name = "FILE")]
+    register: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    /// The keys.
+    ///
+    /// # Errors
+    /// When there is none, or the register cannot be read or states none.
+    pub fn keys(&self) -> Result<Vec<Trusted>, Error> {
+        let mut keys = self.key.clone();
+        if let Some(file) = &self.register {
+            let of_register = of_register(file)?;
+            if of_register.is_empty() {
+                let what = format_args!("{} states no key of a log", file.display()).to_string();
+                return Err(Error::new(
+                    what,
+                    "name the key with --key; `[vault] checkpoint-key` in the register states it",
+                ));
+            }
+            keys.extend(of_register);
+        }
+        match keys.is_empty() {
+            true => Err(Error::usage(
+                "no key is named by which the log could be believed",
+                "name the register with --register FILE, or the log's public key with --key",
+            )),
+            false => Ok(keys),
+        }
+    }
+}
+
+fn trusted(text: &str) -> Result<Trusted, String> {
+    if text.contains('+') {
+        let key = Verifier::parse(text).map_err(|error| error.to_string())?;
+        return match key.kind() {
+            Kind::Log => Ok(Trusted::Log(key)),
+            Kind::Cosigner => Err("this is the key of a cosigner and not of a log: --witness".into()),
+        };
+    }
+    register::public_key(text).map(Trusted::Any).map_err(|what| format!("the key {what}"))
+}
+
+/// The keys that a register states. Who relies on a copy has had its signatures checked: `cloison register verify`.
+fn of_register(file: &Path) -> Result<Vec<Trusted>, Error> {
+    let text = read_text(file)?;
+    let register = register::parse(&text).map_err(|faults| {
+        Error::new(super::check::listed(file, &faults), "take the register that is in force, whole")
+    })?;
+    let deployment = &register.deployment;
+    let vault = register.vault_checkpoint_key.map(|key| Trusted::Owner(format!("{deployment}/vault"), key));
+    let nodes = register.authorities.values().filter_map(|authority| {
+        Some(Trusted::Owner(format!("{deployment}/node/{}", authority.id), authority.checkpoint_key?))
+    });
+    Ok(vault.into_iter().chain(nodes).collect())
+}
+
+/// Which entries.
+#[derive(clap::Args)]
+pub struct FilterArgs {
+    /// Not before this day (2026-11-22) or instant (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    from: Option<jiff::Timestamp>,
+    /// Before this day or instant
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to: Option<jiff::Timestamp>,
+    /// Of this client, operator, officer, authority or organisation
+    #[arg(long, value_name = "ID")]
+    actor: Option<String>,
+    /// In this sector
+    #[arg(long)]
+    sector: Option<String>,
+    /// Under this order
+    #[arg(long, value_name = "ID")]
+    order: Option<String>,
+    /// Of this kind, such as `release`
+    #[arg(long)]
+    event: Option<String>,
+    /// In this shard, such as 2026; all of them unless named
+    #[arg(long)]
+    shard: Option<String>,
+}
+
+fn time(text: &str) -> Result<jiff::Timestamp, String> {
+    instant(text).ok_or_else(|| "a day as 2026-11-22, or an instant as 2026-11-22T10:00:00Z".to_owned())
+}
+
+/// An entry, where it stands.
+struct Found<'e> {
+    /// The shard, as its source calls it.
+    shard: &'e str,
+    index: u64,
+    entry: &'e [u8],
+}
+
+impl FilterArgs {
+    /// Goes through the entries that match. Nothing is verified: `audit verify` does that.
+    fn each(&self, source: &dyn Source, mut each: impl FnMut(Found<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        let filter = Filter {
+            from: self.from,
+            to: self.to,
+            actor: self.actor.clone(),
+            sector: self.sector.clone(),
+            order: self.order.clone(),
+            event: self.event.clone(),
+        };
+        for shard in shards(source, self.shard.as_deref())? {
+            let size = head(source, &shard)?.size;
+            for index in 0..size.div_ceil(TILE_WIDTH as u64) {
+                let width = width(TileId { level: 0, index }, size);
+                let bundle = read_or_wider(source, &shard, Resource::Entries(index, width));
+                let bundle = bundle.map_err(|error| unreadable(&error))?;
+                let entries = bundle
+                    .as_deref()
+                    .and_then(split_bundle)
+                    .ok_or_else(|| unreadable(&SourceError::Tile(Resource::Entries(index, width).to_string())))?;
+                for (index, entry) in (index * TILE_WIDTH as u64..).zip(entries) {
+                    if filter.matches(entry) {
+                        each(Found { shard: &shard, index, entry })?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The shards of a source, or the one that was named.
+fn shards(source: &dyn Source, named: Option<&str>) -> Result<Vec<String>, Error> {
+    let shards = source.shards().map_err(|error| unreadable(&error))?;
+    match named {
+        None => Ok(shards),
+        Some(name) if shards.iter().any(|shard| shard == name) => Ok(vec![name.to_owned()]),
+        Some(name) => {
+            Err(Error::new(format_args!("there is no shard {name}"), format_args!("one of: {}", shards.join(", "))))
+        }
+    }
+}
+
+/// What a shard's checkpoint says, believed by nobody yet.
+fn head(source: &dyn Source, shard: &str) -> Result<Checkpoint, Error> {
+    let note = source.read(shard, Resource::Checkpoint).map_err(|error| unreadable(&error))?;
+    let note =
+        note.ok_or_else(|| Error::new("the log has no checkpoint", "`cloison audit verify` says what else it lacks"))?;
+    let checkpoint = Checkpoint::read(&note).map_err(|error| {
+        Error::new(format_args!("the checkpoint: {error}"), "`cloison audit verify` says what else is wrong")
+    })?;
+    Ok(checkpoint.0)
+}
+
+/// A log that cannot be read.
+fn unreadable(error: &SourceError) -> Error {
+    let hint = match error {
+        SourceError::File(..) => "check the path and its permissions",
+        SourceError::Store(_) => "name the folder that `[store] path` names, or a copy of it",
+        SourceError::Server(_) => "check the client file, that the server runs, and that the register has this auditor",
+        SourceError::NoLog(_) => "name a folder that `cloison audit copy` made, or a store",
+        SourceError::Tile(_) => "`cloison audit verify` says what else is wrong",
+    };
+    Error::new(error, hint)
+}

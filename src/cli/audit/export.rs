@@ -1,0 +1,149 @@
+//! `cloison audit export`.
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::{FilterArgs, Found, LogArgs};
+use crate::cli::{Error, output_error};
+
+/// Export entries for programs: JSON lines or CSV
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison audit export ./copy > entries.jsonl\n  \
+    cloison audit export --client clients/auditor.toml --format csv --event release --output releases.csv\n\n\
+    A JSON line has `shard`, `index` and `entry`; the entry is byte for byte the one that was logged. The CSV (RFC 4180) has \
+    the members that most questions are about, and the whole entry in its last column.")]
+pub struct Args {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// In which form
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    format: Format,
+    /// The file to write, which must not exist; standard output without it
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// JSON lines, as all commands understand it
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+}
+
+/// In which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// One JSON object a line
+    Jsonl,
+    /// Comma-separated values with a head line
+    Csv,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the log cannot be read or the output takes no more.
+pub fn run(args: &Args) -> Result<(), Error> {
+    let source = args.log.open()?;
+    match &args.output {
+        None => write(args, &*source, &mut BufWriter::new(io::stdout().lock()), output_error),
+        Some(path) => {
+            let failed = |error: &io::Error| Error::file(path, error);
+            let file = std::fs::File::create_new(path).map_err(|error| failed(&error))?;
+            write(args, &*source, &mut BufWriter::new(file), failed)
+        }
+    }
+}
+
+fn write(
+    args: &Args,
+    source: &dyn crate::audit::source::Source,
+    output: &mut impl Write,
+    failed: impl Fn(&io::Error) -> Error,
+) -> Result<(), Error> {
+    if args.format == Format::Csv {
+        writeln!(output, "{}\r", COLUMNS.join(",")).map_err(|error| failed(&error))?;
+    }
+    args.filter.each(source, |found| {
+        let line = match args.format {
+            Format::Jsonl => jsonl(&found),
+            Format::Csv => csv(&found),
+        };
+        output.write_all(&line).map_err(|error| failed(&error))
+    })?;
+    output.flush().map_err(|error| failed(&error))
+}
+
+fn jsonl(found: &Found<'_>) -> Vec<u8> {
+    let head = format!("{{\"shard\":\"{}\",\"index\":{},\"entry\":", found.shard, found.index);
+    [head.as_bytes(), found.entry, b"}\n"].concat()
+}
+
+/// The columns; those between the third and the last are members of entries.
+const COLUMNS: [&str; 22] = [
+    "shard",
+    "index",
+    "time",
+    "event",
+    "client",
+    "organisation",
+    "operator",
+    "officer",
+    "authority",
+    "actor",
+    "operation",
+    "sector",
+    "scheme",
+    "purpose",
+    "order",
+    "case",
+    "code",
+    "count",
+    "requests",
+    "accepted",
+    "rejected",
+    "entry",
+];
+
+fn csv(found: &Found<'_>) -> Vec<u8> {
+    let entry: Value = serde_json::from_slice(found.entry).unwrap_or_default();
+    let mut line = vec![field(found.shard), found.index.to_string()];
+    for name in &COLUMNS[2..COLUMNS.len() - 1] {
+        line.push(match &entry[name] {
+            Value::Null => String::new(),
+            Value::String(text) => field(text),
+            value => field(&value.to_string()),
+        });
+    }
+    line.push(field(&String::from_utf8_lossy(found.entry)));
+    format!("{}\r\n", line.join(",")).into_bytes()
+}
+
+/// A field of RFC 4180. What a spreadsheet would take for a formula gets a quotation mark that says it is text.
+fn field(text: &str) -> String {
+    let text = match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => format!("'{text}"),
+        false => text.to_owned(),
+    };
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_both_forms() {
+        let entry = br#"{"case":"-1,2","client":"a","event":"tokenize","time":"t"}"#;
+        let found = Found { shard: "2026", index: 7, entry };
+        let line = String::from_utf8(jsonl(&found)).unwrap();
+        assert!(line.starts_with(r#"{"shard":"2026","index":7,"entry":{"case""#) && line.ends_with("}}\n"));
+        let line = String::from_utf8(csv(&found)).unwrap();
+        assert!(line.starts_with("2026,7,t,tokenize,a,,,,,,,,,,,\"'-1,2\","), "{line}");
+        assert!(line.ends_with("\"{\"\"case\"\":\"\"-1,2\"\",\"\"client\"\":\"\"a\"\",\"\"event\"\":\"\"tokenize\"\",\"\"time\"\":\"\"t\"\"}\"\r\n"));
+    }
+}

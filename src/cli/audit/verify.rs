@@ -1,0 +1,158 @@
+//! `cloison audit verify`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use indicatif::HumanCount;
+use jiff::Timestamp;
+
+use super::{KeyArgs, LogArgs, unreadable};
+use crate::audit::note::{Kind, Verifier};
+use crate::audit::verify::{self, LogReport, Report, Wanted};
+use crate::cli::{Error, client, print, print_json};
+
+/// Check a whole log: signatures, tree, every entry, and that it contains what was seen before
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison audit verify --client clients/auditor.toml --register register.toml\n  \
+    cloison audit verify ./copy --register register.toml --seen last-month.checkpoint\n  \
+    cloison audit verify /backup/vault --key 3d4017c3…\n\n\
+    Keep the checkpoint of each check (`--keep FILE`) and name it with `--seen` at the next one: whoever rewrites the log, \
+    even with its key, cannot make it contain what you saw. Exit codes: 0 all is well; 1 something is not, or nothing could \
+    be read.")]
+pub struct Args {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    /// A checkpoint kept from before; the log must contain it (repeatable)
+    #[arg(long, value_name = "FILE")]
+    seen: Vec<PathBuf>,
+    /// Write the last checkpoint here when all is well, to be kept for the next time
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
+    /// The verifier key of a witness or of the other side (`name+id+key`), whose cosignatures count; repeatable
+    #[arg(long, value_name = "KEY", value_parser = cosigner)]
+    witness: Vec<Verifier>,
+    /// How many of the witnesses must have cosigned the last checkpoint
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    require: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn cosigner(text: &str) -> Result<Verifier, String> {
+    let key = Verifier::parse(text).map_err(|error| error.to_string())?;
+    match key.kind() {
+        Kind::Cosigner => Ok(key),
+        Kind::Log => Err("this is the key of a log and not of a cosigner: --key".into()),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the log cannot be read, or anything is wrong with it.
+pub fn run(args: &Args) -> Result<(), Error> {
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|error| Error::file(path, &error));
+    let wanted = Wanted {
+        keys: args.keys.keys()?,
+        cosigners: args.witness.clone(),
+        required: args.require,
+        seen: args.seen.iter().map(read).collect::<Result<_, _>>()?,
+    };
+    let source = args.log.open()?;
+    let started = Instant::now();
+    let bar = client::progress(Some(0));
+    let mut shown = |log: &str, done: u64, all: u64| {
+        bar.set_length(all);
+        bar.set_position(done);
+        bar.set_message(format!("{} entries of {log}", HumanCount(done)));
+    };
+    let report = verify::all(&*source, &wanted, &mut shown);
+    bar.finish_and_clear();
+    let report = report.map_err(|error| unreadable(&error))?;
+    match args.json {
+        true => print_json(
+            &serde_json::json!({"good": report.is_good(), "logs": report.logs, "findings": report.findings}),
+        )?,
+        false => print(text(&report, started.elapsed()))?,
+    }
+    match (report.is_good(), &args.keep) {
+        (true, None) => Ok(()),
+        (true, Some(path)) => keep(&*source, path),
+        (false, _) => Err(fault(&report)),
+    }
+}
+
+fn keep(source: &dyn crate::audit::source::Source, path: &PathBuf) -> Result<(), Error> {
+    let last = source.shards().map_err(|error| unreadable(&error))?.pop().unwrap_or_default();
+    let note = source.read(&last, crate::audit::path::Resource::Checkpoint).map_err(|error| unreadable(&error))?;
+    std::fs::write(path, note.unwrap_or_default()).map_err(|error| Error::file(path, &error))
+}
+
+fn fault(report: &Report) -> Error {
+    let count = report.all_findings().count();
+    let what = match report.logs.is_empty() {
+        true => "there is no log here".to_owned(),
+        false if count == 1 => "the log is not as it should be: one finding".to_owned(),
+        false => format!("the log is not as it should be: {count} findings"),
+    };
+    Error::new(
+        what,
+        "keep this copy and every checkpoint you have, and compare with the other side's and the witnesses'",
+    )
+}
+
+fn text(report: &Report, took: Duration) -> String {
+    let mut lines: Vec<String> = vec![];
+    for log in &report.logs {
+        lines.push(one(log));
+    }
+    for (origin, finding) in report.all_findings() {
+        let within = if origin.is_empty() { String::new() } else { format!("{origin}: ") };
+        lines.push(format!("WRONG  {within}{finding}"));
+    }
+    if report.logs.iter().any(|log| log.more_findings) {
+        lines.push("WRONG  and more of the kind".to_owned());
+    }
+    if report.is_good() {
+        let entries: u64 = report.logs.iter().map(|log| log.checked).sum();
+        lines.push(format!(
+            "good: {} entries, every one of them under a signed checkpoint, in {:.1} s",
+            HumanCount(entries),
+            took.as_secs_f64()
+        ));
+    }
+    lines.join("\n")
+}
+
+fn one(log: &LogReport) -> String {
+    let mut text = format!("{}\n  {} entries, root {}", log.origin, HumanCount(log.size), log.root);
+    if let (Some(from), Some(to)) = (&log.earliest, &log.latest) {
+        text += &format!("\n  from {from} to {to}");
+    }
+    let events: Vec<String> =
+        log.events.iter().map(|(event, count)| format!("{event} {}", HumanCount(*count))).collect();
+    if !events.is_empty() {
+        text += &format!("\n  {}", events.join(", "));
+    }
+    for cosigned in &log.cosigned {
+        let time = Timestamp::from_second(cosigned.time.try_into().unwrap_or(0)).unwrap_or(Timestamp::UNIX_EPOCH);
+        text += &format!("\n  cosigned by {} at {time}", cosigned.name);
+    }
+    for size in &log.contains {
+        text += &format!("\n  contains the checkpoint over {} entries that was seen before", HumanCount(*size));
+    }
+    if let Some(before) = &log.continues {
+        text += &format!("\n  continues {before}");
+    }
+    if log.resumed {
+        text += "\n  begins after a restore that lost entries: see entry 0";
+    }
+    if log.uncovered > 0 {
+        text += &format!("\n  {} more entries at its end that no checkpoint covers yet", log.uncovered);
+    }
+    text
+}

@@ -1,0 +1,134 @@
+//! Who watches whose log while the servers run: witnesses ours, vault and node each other's.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+
+use super::Error;
+use crate::audit::checkpoint::cosigner_name;
+use crate::audit::cosign::{Asking, Cosigners, Quorum, Watcher};
+use crate::audit::log::{Log, LogParts};
+use crate::audit::note::{Kind, Verifier};
+use crate::audit::second::SecondPlace;
+use crate::audit::verify::Trusted;
+use crate::audit::witness::Witness;
+use crate::client::peer::Peer;
+use crate::client::{Client, Timeouts};
+use crate::clock::SystemClock;
+use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
+use crate::http::Readiness;
+use crate::http::cosign::Watching;
+use crate::node::Node;
+use crate::vault::Vault;
+
+/// How long who watches may let us wait.
+const PATIENCE: Timeouts = Timeouts { connect: Duration::from_secs(5), step: Duration::from_secs(10) };
+/// How often the node watches the vault's log without being asked for anything.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// What a log is opened with.
+pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
+    LogParts { second: config.second.clone().map(SecondPlace::new), ..LogParts::new(key) }
+}
+
+/// Says on `/readyz` what keeps the log from being published or believed.
+pub(super) fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
+    match log.trouble() {
+        Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
+        None => readiness.clear("audit"),
+    }
+    match cosigners.lack() {
+        Some(why) => readiness.set("witnesses", why),
+        None => readiness.clear("witnesses"),
+    }
+}
+
+/// The witnesses that a configuration names.
+fn watchers(config: &LogConfig) -> Result<Vec<Watcher>, Error> {
+    let watcher = |witness: &WatcherConfig| {
+        let client = Client::with_timeouts(&witness.client, PATIENCE)
+            .map_err(|error| Error::new(error, "check [[audit.witness]] in the configuration"))?;
+        let verifier = Verifier::new(witness.name.as_str(), Kind::Cosigner, witness.public);
+        Ok(Watcher { verifier, ask: Some(Box::new(client)), counts: true })
+    };
+    config.witnesses.iter().map(watcher).collect()
+}
+
+fn cosigners(watchers: Vec<Watcher>, log: &Arc<Log>, config: &LogConfig) -> Result<(Arc<Cosigners>, Asking), Error> {
+    let quorum = Quorum { required: config.required, within: config.within };
+    if quorum.required > 0 {
+        log.prefer_cosigned();
+    }
+    let cosigners = Cosigners::new(watchers, quorum, Arc::new(SystemClock));
+    let asking = cosigners.start(log.clone()).map_err(|error| Error::new(error, "check the limits on threads"))?;
+    Ok((cosigners, asking))
+}
+
+/// A witness of the other side's log that remembers beside our own store.
+fn witness(log: &Log, logs: Vec<Trusted>, config: &LogConfig, store: &Path) -> Result<Witness, Error> {
+    let folder = config.cosigned.clone().unwrap_or_else(|| store.with_extension("cosigned"));
+    let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder);
+    made.map_err(|error| Error::file(&folder, &error))?;
+    Ok(log.witness(logs, folder))
+}
+
+/// Nodes and witnesses watch the vault; the vault watches the nodes.
+pub(super) fn vault(vault: &Arc<Vault>, config: &VaultConfig) -> Result<(Arc<Watching>, Asking), Error> {
+    let deployment = &vault.register().deployment;
+    let mut all = watchers(&config.log)?;
+    let mut logs = vec![];
+    for authority in vault.register().authorities.values() {
+        let Some(key) = authority.checkpoint_key else { continue };
+        let owner = format!("{deployment}/node/{}", authority.id);
+        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
+        all.push(Watcher { verifier, ask: None, counts: false });
+        logs.push(Trusted::Owner(owner, key));
+    }
+    let witness = witness(vault.log(), logs, &config.log, &config.store)?;
+    let (cosigners, asking) = cosigners(all, vault.log(), &config.log)?;
+    vault.watch(cosigners.clone());
+    Ok((Arc::new(Watching { vault: vault.clone(), witness: Arc::new(witness), cosigners }), asking))
+}
+
+/// The node's side of the same: it dials, for both.
+pub(super) fn node(node: &Arc<Node>, config: &NodeConfig) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), Error> {
+    let failed = |error| Error::new(error, "check [vault] in the configuration");
+    let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
+    let owner = format!("{}/vault", node.register().deployment);
+    let mut all = watchers(&config.log)?;
+    let mut logs = vec![];
+    if let Some(key) = node.register().vault_checkpoint_key {
+        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
+        all.push(Watcher { verifier, ask: Some(Box::new(watching()?)), counts: false });
+        logs.push(Trusted::Owner(owner, key));
+    }
+    let witness = witness(node.log(), logs, &config.log, &config.store)?;
+    let (cosigners, asking) = cosigners(all, node.log(), &config.log)?;
+    node.watch(cosigners.clone());
+    let releases = Client::new(&config.vault).map_err(failed)?;
+    Ok((Arc::new(Peer::new(releases, watching()?, witness, Arc::new(SystemClock))), cosigners, asking))
+}
+
+/// The node watches the vault's log, and says how it stands with its own.
+pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, cosigners: Arc<Cosigners>, readiness: Arc<Readiness>) {
+    let watching = async {
+        loop {
+            let peer = peer.clone();
+            let exchanged = tokio::task::spawn_blocking(move || peer.watch()).await;
+            if let Ok(Err(why)) = exchanged {
+                tracing::warn!(%why, "the vault's log was not watched");
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    };
+    let saying = async {
+        loop {
+            say(node.log(), &cosigners, &readiness);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::join!(watching, saying);
+}

@@ -1,0 +1,110 @@
+//! The authority node's way to the vault: releases, and before them the exchange of cosignatures.
+//!
+//! The node dials, the vault never does. It fetches the vault's checkpoint, checks that the log only grew since the last
+//! one, cosigns it and brings the cosignature; its own checkpoints it submits like any log (`audit::cosign`).
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Client;
+use crate::audit::checkpoint::Checkpoint;
+use crate::audit::path::Resource;
+use crate::audit::proof::consistency;
+use crate::audit::source::{Source as _, SourceTiles};
+use crate::audit::witness::{Refused, Submission, Witness};
+use crate::clock::Clock;
+use crate::code::Code;
+use crate::order::Refusal;
+use crate::reidentify::reveal::VaultLink;
+use crate::reidentify::step::{Exchange, Exchanged};
+use crate::reidentify::{Release, ReleaseRequest};
+
+/// How old an exchange may be before the next release makes another one.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// The vault, watched by the node.
+pub struct Peer {
+    /// For releases, which may take their time.
+    client: Client,
+    /// For watching, which must not hold anything up.
+    watching: Client,
+    witness: Witness,
+    clock: Arc<dyn Clock>,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Peer {
+    /// The vault at the other end of both clients; `witness` cosigns its checkpoints.
+    pub fn new(client: Client, watching: Client, witness: Witness, clock: Arc<dyn Clock>) -> Self {
+        Self { client, watching, witness, clock, last: Mutex::default() }
+    }
+
+    /// Fetches the vault's last checkpoint, checks it against the one before, cosigns it, and brings the cosignature.
+    ///
+    /// # Errors
+    /// [`Code::ProofInvalid`] where the log did not only grow; [`Code::PeerUnavailable`].
+    pub fn watch(&self) -> Result<(), Refusal> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let away =
+            |what: &str| Refusal::new(Code::PeerUnavailable, format!("the vault's log cannot be watched: {what}"));
+        let shards = self.watching.shards().map_err(|error| away(&error.to_string()))?;
+        // The last two: a shard may have ended since.
+        for shard in &shards[shards.len().saturating_sub(2)..] {
+            self.one(shard, &away)?;
+        }
+        *last = Some(Instant::now());
+        Ok(())
+    }
+
+    fn one(&self, shard: &str, away: &dyn Fn(&str) -> Refusal) -> Result<(), Refusal> {
+        let note = self.watching.read(shard, Resource::Checkpoint).map_err(|error| away(&error.to_string()))?;
+        let note = note.and_then(|note| String::from_utf8(note).ok()).ok_or_else(|| away("it has no checkpoint"))?;
+        let (claimed, _) = Checkpoint::read(note.as_bytes()).map_err(|error| away(&error.to_string()))?;
+        let old = self.witness.size(&claimed.origin).map_err(|error| away(&error.to_string()))?;
+        if old > claimed.size {
+            let why = format!("the vault's log had {old} entries of {} and now has {}", claimed.origin, claimed.size);
+            tracing::error!(why, "the vault's log was rewritten or truncated");
+            return Err(Refusal::new(Code::ProofInvalid, why));
+        }
+        let mut tiles = SourceTiles::new(&self.watching, shard, claimed.size);
+        let proof = consistency(&mut tiles, old, claimed.size).map_err(|error| away(&error.to_string()))?;
+        let lines = match self.witness.add_checkpoint(&Submission { old, proof, note }, self.clock.now()) {
+            Ok(lines) => lines,
+            Err(error @ (Refused::Inconsistent { .. } | Refused::Unsigned(_))) => {
+                tracing::error!(%error, "the vault's log is not the one that was seen before");
+                return Err(Refusal::new(Code::ProofInvalid, error.to_string()));
+            }
+            Err(error) => return Err(away(&error.to_string())),
+        };
+        let body = format!("{}\n{lines}", claimed.text());
+        let mut reply = Vec::new();
+        let posted =
+            self.watching.post("/v1/audit/cosignatures", "text/plain; charset=utf-8", body.as_bytes(), &mut reply);
+        posted.map_err(|error| away(&error.to_string()))
+    }
+
+    fn is_fresh(&self) -> bool {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < FRESH)
+    }
+}
+
+impl VaultLink for Peer {
+    fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal> {
+        if !self.is_fresh() {
+            self.watch()?;
+        }
+        match self.client.release(request) {
+            // The vault may have been started anew, and forgotten when it was cosigned.
+            Err(refusal) if refusal.code() == Code::CosignatureMissing => {
+                self.watch()?;
+                self.client.release(request)
+            }
+            released => released,
+        }
+    }
+
+    fn exchange(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
+        self.client.exchange(exchange)
+    }
+}

@@ -1,0 +1,80 @@
+//! `[audit]`: who watches over the log beside the store. All of it is optional, the log itself is not.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ed25519_dalek::VerifyingKey;
+
+use super::value::{Count, Place};
+use super::witness::Name;
+use super::{ClientConfig, client};
+use crate::register::read::{Faults, Table};
+
+/// `[audit]` of a vault or a node.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// A file on another disk than the store's that always holds the last checkpoint.
+    pub second: Option<PathBuf>,
+    /// Folder in which the last cosigned checkpoints of the other side's log are remembered; beside the store unless named.
+    pub cosigned: Option<PathBuf>,
+    /// How many of the witnesses must have cosigned of late. Default 0.
+    pub required: usize,
+    /// How late that may be. Default 60 seconds.
+    pub within: Duration,
+    /// Those who are asked to cosign.
+    pub witnesses: Vec<WatcherConfig>,
+}
+
+/// `[[audit.witness]]`
+#[derive(Debug, Clone)]
+pub struct WatcherConfig {
+    /// The name in its cosignatures.
+    pub name: String,
+    /// Its key.
+    pub public: VerifyingKey,
+    /// How it is reached.
+    pub client: ClientConfig,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { second: None, cosigned: None, required: 0, within: Duration::from_secs(60), witnesses: vec![] }
+    }
+}
+
+/// Reads the section; absent is all defaults.
+pub(super) fn read(root: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<LogConfig> {
+    if !root.has("audit") {
+        root.optional::<bool>("audit", faults); // makes the name a known one
+        return Some(LogConfig::default());
+    }
+    let mut table = root.table("audit", faults)?;
+    let second = table.optional::<Place>("second", faults);
+    let cosigned = table.optional::<Place>("cosigned", faults);
+    let required = table.optional::<Count>("required", faults);
+    let within = table.or("within-seconds", Count(60), faults);
+    let mut witnesses: Vec<WatcherConfig> = vec![];
+    for mut entry in table.tables("witness", "name", faults) {
+        let name = entry.required::<Name>("name", faults);
+        let public = entry.required::<VerifyingKey>("public", faults);
+        let client = client(&mut entry, folder, faults);
+        entry.finish(faults);
+        let (Some(name), Some(public), Some(client)) = (name, public, client) else { continue };
+        if witnesses.iter().any(|known| known.name == name.value.0 || known.public == public.value) {
+            faults.push(name.line, "a second witness has that name or that key", "a name and a key of its own");
+        }
+        witnesses.push(WatcherConfig { name: name.value.0, public: public.value, client });
+    }
+    if let Some(required) = required.as_ref().filter(|required| required.value.0 > witnesses.len()) {
+        let what = format!("`required` is {}, and there are {} witnesses", required.value.0, witnesses.len());
+        faults.push(required.line, what, "[[audit.witness]] for each, or fewer");
+    }
+    table.finish(faults);
+    Some(LogConfig {
+        second: second.map(|place| place.within(folder)),
+        cosigned: cosigned.map(|place| place.within(folder)),
+        required: required.map_or(0, |required| required.value.0),
+        within: Duration::from_secs(within?.value.0 as u64),
+        witnesses,
+    })
+}

@@ -1,0 +1,114 @@
+//! `witness.toml`: what `cloison witness serve` runs on.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::VerifyingKey;
+use toml::de::DeValue;
+
+use super::value::{Address, Loopback, Place};
+use super::{
+    ConfigError, LimitConfig, TlsFiles, distinct_addresses, limits, listener, load, parse, section, tls_files,
+};
+use crate::register::Fault;
+use crate::register::read::{Faults, Field, Table, wrong_type};
+
+/// The witness of other people's logs.
+#[derive(Debug, Clone)]
+pub struct WitnessConfig {
+    /// The name in its cosignatures: its id in the register.
+    pub name: String,
+    /// Listener for logs.
+    pub control: SocketAddr,
+    /// Listener for health and metrics, without TLS, on loopback.
+    pub health: SocketAddr,
+    /// The server's certificate, its key and who may sign clients'.
+    pub tls: TlsFiles,
+    /// Folder of what it remembers: the last cosigned checkpoint of each log. It must not be lost.
+    pub state: PathBuf,
+    /// The Ed25519 key that cosigns (PKCS#8 PEM).
+    pub key: PathBuf,
+    /// The logs that it watches.
+    pub logs: Vec<WatchedLog>,
+    /// What the doors take.
+    pub limits: LimitConfig,
+}
+
+/// `[[log]]` of a witness.
+#[derive(Debug, Clone)]
+pub struct WatchedLog {
+    /// Whose log: `<deployment>/vault` or `<deployment>/node/<authority>`, in every year.
+    pub owner: String,
+    /// The key that signs its checkpoints.
+    pub public: VerifyingKey,
+}
+
+/// The name of a cosigner or the owner of a log: a schemeless URL without spaces and plus signs.
+pub(super) struct Name(pub(super) String);
+
+impl Field for Name {
+    const EXAMPLE: &'static str = "\"cndp\", without spaces and plus signs";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let text = value.as_str().ok_or_else(|| wrong_type(value, "a text in quotes"))?;
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
+        match (1..=255).contains(&text.len()) && plain {
+            true => Ok(Name(text.into())),
+            false => Err("is not a name".into()),
+        }
+    }
+}
+
+impl WitnessConfig {
+    /// Reads `witness.toml`.
+    ///
+    /// # Errors
+    /// [`ConfigError`]
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        load(path, Self::parse)
+    }
+
+    /// Reads the text of a `witness.toml` that lies in `folder`; every fault, not the first.
+    ///
+    /// # Errors
+    /// The faults, in the order of the file.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
+        parse(text, "the witness's configuration", |root, faults| {
+            let name = root.required::<Name>("name", faults);
+            let control = listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
+            let health = listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
+            distinct_addresses(&[control, health], faults);
+            let tls = tls_files(root, folder, faults);
+            let state = section(root, "state", faults, |table, faults| table.required::<Place>("path", faults));
+            let key = section(root, "secrets", faults, |table, faults| table.required::<Place>("key", faults));
+            let logs = logs(root, faults);
+            let limits = limits(root, faults);
+            Some(WitnessConfig {
+                name: name?.value.0,
+                control: control?.1,
+                health: health?.1,
+                tls: tls?,
+                state: state?.within(folder),
+                key: key?.within(folder),
+                logs,
+                limits: limits?,
+            })
+        })
+    }
+}
+
+fn logs(root: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<WatchedLog> {
+    let tables = root.tables("log", "owner", faults);
+    if tables.is_empty() {
+        faults.push(root.line, "the witness watches no log", "[[log]] with owner and public");
+    }
+    let mut logs = Vec::new();
+    for mut table in tables {
+        let owner = table.required::<Name>("owner", faults);
+        let public = table.required::<VerifyingKey>("public", faults);
+        table.finish(faults);
+        let (Some(owner), Some(public)) = (owner, public) else { continue };
+        logs.push(WatchedLog { owner: owner.value.0, public: public.value });
+    }
+    logs
+}

@@ -1,0 +1,69 @@
+//! A witness's door (C2SP `tlog-witness`): `POST /add-checkpoint`, `GET /<origin hash>/checkpoint`. The submission proves
+//! itself by the log's signature; who brings it does not matter.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Response, StatusCode};
+use axum::routing::{get, post};
+
+use super::control::blocking;
+use super::{Problem, body};
+use crate::audit::note::MAX_NOTE;
+use crate::audit::witness::{Refused, Submission, Witness};
+use crate::clock::{Clock as _, SystemClock};
+use crate::code::Code;
+
+/// Most bytes of a submission: a note and 63 hashes in base64.
+pub(super) const MAX_BODY: usize = MAX_NOTE + 4 * 1024;
+
+/// The routes.
+pub fn router(witness: Arc<Witness>) -> Router {
+    Router::new()
+        .route("/add-checkpoint", post(add_checkpoint))
+        .route("/{origin}/checkpoint", get(last))
+        .with_state(witness)
+}
+
+async fn add_checkpoint(State(witness): State<Arc<Witness>>, request: Request) -> Result<Response<Body>, Problem> {
+    let bytes = body::read(request.into_body(), MAX_BODY).await?;
+    submit(witness, bytes.to_vec()).await
+}
+
+/// Checks, cosigns, answers as the specification says.
+pub(super) async fn submit(witness: Arc<Witness>, bytes: Vec<u8>) -> Result<Response<Body>, Problem> {
+    let work = move || {
+        let submission = Submission::parse(&bytes).ok_or(Refused::Malformed);
+        Ok(submission.and_then(|submission| witness.add_checkpoint(&submission, SystemClock.now())))
+    };
+    let refused = match blocking(work).await? {
+        Ok(lines) => return Ok(body::reply("text/plain; charset=utf-8", lines)),
+        Err(refused) => refused,
+    };
+    match &refused {
+        Refused::State(_) | Refused::Inconsistent { .. } => tracing::error!(%refused, "a checkpoint is not cosigned"),
+        _ => tracing::warn!(%refused, "a checkpoint is not cosigned"),
+    }
+    let (status, text) = match &refused {
+        Refused::Malformed => (StatusCode::BAD_REQUEST, refused.to_string()),
+        Refused::UnknownLog(_) => (StatusCode::NOT_FOUND, refused.to_string()),
+        Refused::Unsigned(_) => (StatusCode::FORBIDDEN, refused.to_string()),
+        Refused::Stale(size) => (StatusCode::CONFLICT, size.to_string()),
+        Refused::Inconsistent { .. } => (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()),
+        Refused::State(_) => return Err(Code::Internal.into()),
+    };
+    let mut response = body::reply("text/plain; charset=utf-8", text + "\n");
+    *response.status_mut() = status;
+    if status == StatusCode::CONFLICT {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/x.tlog.size"));
+    }
+    Ok(response)
+}
+
+async fn last(State(witness): State<Arc<Witness>>, Path(origin): Path<String>) -> Result<Response<Body>, Problem> {
+    let note = blocking(move || witness.last(&origin).map_err(|_| Problem::new(Code::Internal))).await?;
+    Ok(body::reply("text/plain; charset=utf-8", note.ok_or(Code::NotFound)?))
+}

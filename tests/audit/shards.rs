@@ -1,0 +1,267 @@
+//! The log as it is written: year after year, over restarts, from a store of an older version, and after a restore.
+
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cloison::audit::Event;
+use cloison::audit::log::{Log, LogError, LogParts};
+use cloison::audit::second::SecondPlace;
+use cloison::audit::source::StoreCopy;
+use cloison::audit::verify::{self, Report, Trusted, Wanted};
+use cloison::clock::{Clock, FixedClock};
+use cloison::code::Code;
+use cloison::commit::Committer;
+use cloison::commit::small::SmallChunks;
+use cloison::store::index::Index;
+use cloison::store::{Batch, Shard, Store};
+use jiff::Timestamp;
+
+use super::forge::{entries, findings, key};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Writing {
+    log: Arc<Log>,
+    committer: Committer,
+    clock: Arc<FixedClock>,
+}
+
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
+fn open(store: &Path, time: &str, second: Option<&Path>, resume: bool) -> Result<Writing, LogError> {
+    open_with(store, time, second, resume, None)
+}
+
+fn open_with(
+    store: &Path,
+    time: &str,
+    second: Option<&Path>,
+    resume: bool,
+    poisoned: Option<Sender<String>>,
+) -> Result<Writing, LogError> {
+    let store = Arc::new(Store::open(store, "test/vault")?);
+    let clock = Arc::new(FixedClock::at(at(time)));
+    let second = second.map(|path| SecondPlace::new(path.to_owned()));
+    let parts = LogParts { second, resume, ..LogParts::new(key()) };
+    let (log, appender) = Log::open(store.clone(), "test/vault", parts, clock.now())?;
+    let poisoned = Mutex::new(poisoned);
+    let committer = Committer::start(
+        store,
+        appender,
+        Arc::new(Index::default()),
+        None,
+        SmallChunks::default(),
+        clock.clone(),
+        Box::new(move |error| match poisoned.lock().unwrap().take() {
+            Some(sender) => sender.send(error.to_string()).unwrap(),
+            None => panic!("{error}"),
+        }),
+    )?;
+    Ok(Writing { log, committer, clock })
+}
+
+impl Writing {
+    fn write(&self, count: u64) -> Shard {
+        let mut last = None;
+        for n in 0..count {
+            let event =
+                Event::Refuse { actor: format!("client-{n}"), operation: "tokenize", code: Code::Forbidden, count: 1 };
+            last = Some(self.committer.log(self.clock.now(), event).unwrap().wait().unwrap());
+        }
+        let published = self.log.covering(&last.unwrap(), PATIENCE).expect("a checkpoint");
+        published.tree.shard
+    }
+}
+
+fn check(store: &Path) -> Report {
+    let source = StoreCopy::open(store).unwrap();
+    let wanted = Wanted { keys: vec![Trusted::Owner("test/vault".into(), key().verifying_key())], ..Wanted::default() };
+    verify::all(&source, &wanted, &mut |_, _, _| {}).unwrap()
+}
+
+#[track_caller]
+fn good(store: &Path) -> Report {
+    let report = check(store);
+    assert!(report.is_good(), "{:#?}", findings(&report));
+    report
+}
+
+#[test]
+fn a_log_goes_on_over_restarts_and_is_whole_at_every_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let mut size = 0;
+    for count in [1, 3, 250, 2, 1, 300, 1] {
+        let writing = open(&store, "2026-11-22T12:00:00Z", None, false).unwrap();
+        writing.write(count);
+        size += count;
+        // The store that is being written can be checked beside its writer, up to the checkpoint that it holds.
+        assert!(check(&store).logs.len() == 1);
+        drop(writing);
+        let report = good(&store);
+        assert_eq!((report.logs[0].size, report.logs[0].checked, report.logs[0].uncovered), (size, size, 0));
+        assert_eq!(report.logs[0].origin, "cloison/test/vault/2026");
+    }
+}
+
+#[test]
+fn a_year_ends_and_the_next_one_begins_with_its_last_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let writing = open(&store, "2026-12-31T23:59:59Z", None, false).unwrap();
+    assert_eq!(writing.write(300), Shard::of(2026));
+    writing.clock.set(at("2027-01-01T00:00:00Z"));
+    assert_eq!(writing.write(10), Shard::of(2027));
+    // A clock that is set back does not bring a year back.
+    writing.clock.set(at("2026-12-31T23:59:59Z"));
+    assert_eq!(writing.write(1), Shard::of(2027));
+    assert_eq!(writing.log.published(Shard::of(2026)).unwrap().checkpoint.size, 300);
+    drop(writing);
+    // Years without an entry have no shard; a year may end while nothing runs.
+    let writing = open(&store, "2030-06-01T00:00:00Z", None, false).unwrap();
+    assert_eq!(writing.write(5), Shard::of(2030));
+    drop(writing);
+    let report = good(&store);
+    let logs: Vec<_> = report.logs.iter().map(|log| (&*log.origin, log.size, log.continues.as_deref())).collect();
+    assert_eq!(
+        logs,
+        [
+            ("cloison/test/vault/2026", 300, None),
+            ("cloison/test/vault/2027", 12, Some("cloison/test/vault/2026")),
+            ("cloison/test/vault/2030", 6, Some("cloison/test/vault/2027")),
+        ]
+    );
+    assert_eq!(report.logs[1].events["continue"], 1);
+}
+
+#[test]
+fn a_store_without_a_tree_gets_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = Store::open(&path, "test/vault").unwrap();
+    let mut batch = Batch::default();
+    for (n, entry) in entries(700).iter().enumerate() {
+        store.put_audit(&mut batch, n as u64, entry, None, &[]);
+    }
+    store.put_clock_mark(&mut batch, at("2026-11-22T12:00:00Z").as_millisecond());
+    store.commit(batch).unwrap();
+    drop(store);
+    // It becomes the tree of the year in which it was written last.
+    let writing = open(&path, "2027-02-01T00:00:00Z", None, false).unwrap();
+    assert_eq!(writing.write(3), Shard::of(2027));
+    drop(writing);
+    let report = good(&path);
+    let sizes: Vec<_> = report.logs.iter().map(|log| log.size).collect();
+    assert_eq!(sizes, [700, 4]);
+}
+
+#[test]
+fn a_damaged_tree_is_refused_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    open(&path, "2026-11-22T12:00:00Z", None, false).unwrap().write(300);
+    let store = Store::open(&path, "test/vault").unwrap();
+    let mut batch = Batch::default();
+    store.put_audit(&mut batch, 290, b"{}", None, &[]);
+    store.commit(batch).unwrap();
+    drop(store);
+    let Err(refused) = open(&path, "2026-11-22T12:00:00Z", None, false) else { panic!("it opened") };
+    assert!(refused.to_string().contains("a row of column audit-tree is not what cloison writes"), "{refused}");
+    // And a check says which entry it is about.
+    let found = findings(&check(&path));
+    assert!(found.iter().any(|f| f.contains("checkpoint: was signed over other entries")), "{found:#?}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in from.read_dir().unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_restored_store_notices_and_goes_on_only_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, second, backup) =
+        (folder.path().join("store"), folder.path().join("second"), folder.path().join("backup"));
+    let time = "2026-11-22T12:00:00Z";
+    open(&store, time, Some(&second), false).unwrap().write(300);
+    copy(&store, &backup);
+    open(&store, time, Some(&second), false).unwrap().write(50);
+    let published = String::from_utf8(std::fs::read(&second).unwrap()).unwrap();
+    assert!(published.starts_with("cloison/test/vault/2026\n350\n"), "{published}");
+
+    // The newest store goes on; the backup does not.
+    open(&store, time, Some(&second), false).unwrap();
+    let Err(refused) = open(&backup, time, Some(&second), false) else { panic!("it opened") };
+    let why = refused.to_string();
+    assert!(why.contains("covers 350 entries of cloison/test/vault/2026, and this store has only 300"), "{why}");
+    // It does not either with 350 other entries.
+    let other = folder.path().join("other");
+    copy(&backup, &other);
+    open(&other, "2026-11-22T13:00:00Z", None, false).unwrap().write(50);
+    let Err(refused) = open(&other, time, Some(&second), false) else { panic!("it opened") };
+    assert!(refused.to_string().contains("others in their place"), "{refused}");
+
+    let writing = open(&backup, time, Some(&second), true).unwrap();
+    assert_eq!(writing.write(5), Shard { year: 2026, part: 1 });
+    drop(writing);
+    // Told once is enough.
+    let writing = open(&backup, time, Some(&second), false).unwrap();
+    assert_eq!(writing.write(5), Shard { year: 2026, part: 1 });
+    drop(writing);
+    let report = good(&backup);
+    assert_eq!((report.logs[0].size, report.logs[1].size, report.logs[1].resumed), (300, 11, true));
+    let rows = Store::open(&backup, "test/vault").unwrap().audit_from(300, 1).unwrap();
+    let entry: serde_json::Value = serde_json::from_slice(&rows[0].1).unwrap();
+    assert_eq!((entry["event"].as_str(), entry["kept"].as_str()), (Some("resume"), Some("2026")));
+    assert_eq!((entry["kept_entries"].as_u64(), entry["lost"].as_str()), (Some(300), Some(&*published)));
+}
+
+#[test]
+fn two_writers_of_one_log_are_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two, second) = (folder.path().join("one"), folder.path().join("two"), folder.path().join("second"));
+    let time = "2026-11-22T12:00:00Z";
+    open(&one, time, Some(&second), false).unwrap().write(10);
+    copy(&one, &two);
+    let (sender, receiver) = channel();
+    let first = open_with(&one, time, Some(&second), false, Some(sender)).unwrap();
+    first.write(1);
+    let last = std::fs::read(&second).unwrap();
+    // A clone that is one entry behind is stopped at its start; one that began before runs into the other's checkpoint.
+    assert!(open(&two, time, Some(&second), false).is_err());
+    SecondPlace::new(second).swap(Some(&last), b"another writer's").unwrap();
+    let event = || Event::Refuse { actor: "x".into(), operation: "tokenize", code: Code::Forbidden, count: 1 };
+    let receipt = first.committer.log(first.clock.now(), event()).unwrap().wait().unwrap();
+    assert!(first.log.covering(&receipt, Duration::from_secs(2)).is_none());
+    assert!(first.log.trouble().unwrap().contains("another process extends the same log"));
+    assert!(first.committer.log(first.clock.now(), event()).unwrap().wait().is_err());
+    let why = receiver.recv_timeout(PATIENCE).unwrap();
+    assert!(why.contains("the log would fork"), "{why}");
+}
+
+#[test]
+fn an_unwritable_second_place_holds_checkpoints_back_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, place) = (folder.path().join("store"), folder.path().join("elsewhere"));
+    std::fs::create_dir(&place).unwrap();
+    let second = place.join("checkpoint");
+    let writing = open(&store, "2026-11-22T12:00:00Z", Some(&second), false).unwrap();
+    writing.write(2);
+    std::fs::rename(&place, folder.path().join("gone")).unwrap();
+    let event = Event::Refuse { actor: "x".into(), operation: "tokenize", code: Code::Forbidden, count: 1 };
+    let receipt = writing.committer.log(writing.clock.now(), event).unwrap().wait().unwrap();
+    assert!(writing.log.covering(&receipt, Duration::from_millis(1_500)).is_none());
+    assert!(writing.log.trouble().is_some());
+    std::fs::rename(folder.path().join("gone"), &place).unwrap();
+    assert_eq!(writing.log.covering(&receipt, PATIENCE).unwrap().checkpoint.size, 3);
+    assert_eq!(writing.log.trouble(), None);
+    drop(writing);
+    good(&store);
+}

@@ -1,0 +1,262 @@
+//! Who watches whom: a witness that is shown growth, forks and old checkpoints; vault and node; cosignatures that are required.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cloison::audit::checkpoint::Checkpoint;
+use cloison::audit::note::Note;
+use cloison::audit::proof::consistency;
+use cloison::audit::source::{Folder, SourceTiles};
+use cloison::audit::verify::Trusted;
+use cloison::audit::witness::{Refused, Submission, Witness};
+use ed25519_dalek::SigningKey;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::common::{Door, QUORUM, Side, World, plain_get};
+use super::forge::{Log, ORIGIN, entries, entry, key, write};
+
+fn now() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+fn witness(folder: &Path) -> Witness {
+    let logs = vec![Trusted::Owner("test/vault".into(), key().verifying_key())];
+    Witness::new("cndp", SigningKey::from_bytes(&[9; 32]), logs, folder.to_owned())
+}
+
+/// What a log submits that believes the witness to know `old` entries of it.
+fn submission(log: &Log, old: u64) -> Submission {
+    let folder = Folder(log.path().to_owned());
+    let proof = consistency(&mut SourceTiles::new(&folder, "", log.size), old, log.size).unwrap();
+    Submission { old, proof, note: String::from_utf8(log.checkpoint()).unwrap() }
+}
+
+#[test]
+fn a_witness_cosigns_growth_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = witness(folder.path());
+    let small = Log::new(300);
+    let lines = ours.add_checkpoint(&submission(&small, 0), now()).unwrap();
+    let note = String::from_utf8(small.checkpoint()).unwrap() + &lines;
+    let time = Note::parse(note.as_bytes()).unwrap().time_of(&ours.verifier()).unwrap();
+    assert_eq!(time, Some(now().as_second() as u64));
+
+    // The same again, growth, and growth after a restart of the witness.
+    ours.add_checkpoint(&submission(&small, 300), now()).unwrap();
+    let large = Log::new(700);
+    assert!(matches!(ours.add_checkpoint(&submission(&large, 0), now()), Err(Refused::Stale(300))));
+    ours.add_checkpoint(&submission(&large, 300), now()).unwrap();
+    let ours = witness(folder.path());
+    assert_eq!(ours.size(ORIGIN).unwrap(), 700);
+    let larger = Log::new(66_000);
+    ours.add_checkpoint(&submission(&larger, 700), now()).unwrap();
+
+    // Old checkpoints, forks, forgeries.
+    assert!(matches!(ours.add_checkpoint(&submission(&large, 300), now()), Err(Refused::Stale(66_000))));
+    let mut other = entries(66_500);
+    other[10] = entry(1_000_000);
+    let fork = Log::of(&other);
+    assert!(matches!(
+        ours.add_checkpoint(&submission(&fork, 66_000), now()),
+        Err(Refused::Inconsistent { old: 66_000, new: 66_500 })
+    ));
+    let grown = Log::new(66_500);
+    let mut spoilt = submission(&grown, 66_000);
+    spoilt.proof[1][0] ^= 1;
+    assert!(matches!(ours.add_checkpoint(&spoilt, now()), Err(Refused::Inconsistent { .. })));
+    let mut forged = submission(&grown, 66_000);
+    forged.note = forged.note.replace("\n66500\n", "\n66501\n");
+    assert!(matches!(ours.add_checkpoint(&forged, now()), Err(Refused::Unsigned(_))));
+    write(small.path(), "cloison/other/vault/2026", &key(), &entries(300));
+    assert!(matches!(ours.add_checkpoint(&submission(&small, 0), now()), Err(Refused::UnknownLog(_))));
+    let backwards = Submission { old: 66_501, ..submission(&grown, 66_000) };
+    assert!(matches!(ours.add_checkpoint(&backwards, now()), Err(Refused::Malformed)));
+    assert_eq!(ours.size(ORIGIN).unwrap(), 66_000, "nothing of that was remembered");
+    ours.add_checkpoint(&submission(&grown, 66_000), now()).unwrap();
+}
+
+#[test]
+fn a_submission_has_one_form() {
+    let good = submission(&Log::new(300), 256);
+    assert_eq!(Submission::parse(good.text().as_bytes()), Some(good.clone()));
+    for (from, to) in [("old 256", "old 0256"), ("old ", "old"), ("\n\n", "\n"), ("old 256\n", "old 256\nnot base64\n")]
+    {
+        let text = good.text().replacen(from, to, 1);
+        let parsed = Submission::parse(text.as_bytes());
+        assert!(parsed.is_none() || parsed.unwrap().note != good.note, "{from:?} → {to:?}");
+    }
+}
+
+/// The note at a listener's `/checkpoint`.
+fn shown(world: &World, door: Door) -> String {
+    String::from_utf8(world.get("auditor", door, "/checkpoint").body).unwrap()
+}
+
+#[track_caller]
+fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn vault_and_node_cosign_each_other_and_nothing_is_released_without() {
+    let mut world = World::new();
+    eventually("the node cosigns the vault", || shown(&world, Door::Control).contains("— cloison/test/node/court "));
+    eventually("the vault cosigns the node", || shown(&world, Door::Officers).contains("— cloison/test/vault "));
+    let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let order = world.sign(&world.order("health", &pseudonyms), QUORUM);
+    world.reidentify(&order, "health", &pseudonyms).ok();
+
+    // A vault that nobody watches yet releases nothing; the node's own request makes up for it.
+    world.end(Side::Node);
+    world.end(Side::Vault);
+    world.start(Side::Vault, &[]);
+    let request = world.request(&order, "health", &pseudonyms);
+    let refused = world.release_with(&order, &request, "health", &pseudonyms);
+    assert_eq!((refused.status, refused.code().as_str()), (503, "cosignature-missing"));
+    world.start(Side::Node, &[]);
+    world.end(Side::Vault);
+    world.start(Side::Vault, &[]);
+    world.reidentify(&order, "health", &pseudonyms).ok();
+
+    // The node's entry holds the proof.
+    world.stop();
+    let entries = world.entries(Side::Node);
+    let reveal = entries.iter().rfind(|entry| entry["event"] == "reveal").unwrap();
+    let checkpoint = reveal["vault_checkpoint"].as_str().unwrap();
+    let (head, _) = Checkpoint::read(checkpoint.as_bytes()).unwrap();
+    assert!(head.origin.starts_with("cloison/test/vault/") && reveal["vault_path"].is_array());
+    assert_eq!(reveal["vault_entry"]["log"], head.origin);
+    assert_eq!(world.refusals(Side::Vault, "court", "release", "cosignature-missing"), 2);
+}
+
+#[test]
+fn a_vault_that_lost_entries_is_noticed_by_the_node() {
+    let mut world = World::new();
+    eventually("the node cosigns the vault", || shown(&world, Door::Control).contains("— cloison/test/node/court "));
+    world.stop();
+    let (store, backup) = (world.path("data/vault"), world.path("backup"));
+    copy(&store, &backup);
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let order = world.sign(&world.order("health", &pseudonyms), QUORUM);
+    world.reidentify(&order, "health", &pseudonyms).ok();
+    world.end(Side::Vault);
+
+    // Restored, it refuses to start; its second place forgotten, it starts, and the node refuses.
+    fs::remove_dir_all(&store).unwrap();
+    copy(&backup, &store);
+    let failed = world.try_start(Side::Vault, &[]).unwrap_err();
+    assert!(failed.to_string().contains("is not the one that was published"), "{failed}");
+    let second = world.path("data/vault.checkpoint");
+    let remembered = fs::read(&second).unwrap();
+    fs::remove_file(&second).unwrap();
+    world.start(Side::Vault, &[]);
+    let again = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    assert_eq!(again, pseudonyms);
+    let refused = world.reidentify(&order, "health", &pseudonyms);
+    assert_eq!((refused.status, refused.code().as_str()), (502, "proof-invalid"), "{}", refused.text());
+    world.end(Side::Vault);
+
+    // Told so, it goes on in a shard of its own, and everybody knows.
+    fs::remove_dir_all(&store).unwrap();
+    copy(&backup, &store);
+    fs::write(&second, remembered).unwrap();
+    let resumed = world.cloison(&["audit", "resume", "--after-restore", "--config", "vault.toml"]);
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    world.start(Side::Vault, &[]);
+    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    assert!(shown(&world, Door::Control).lines().next().unwrap().ends_with("-1"));
+    let again = world.cloison(&["audit", "resume", "--after-restore", "--config", "vault.toml"]);
+    assert!(!again.status.success());
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in from.read_dir().unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// A witness process; ended by its id.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
+    let mut world = World::asleep();
+    let key = SigningKey::from_bytes(&[9; 32]);
+    cloison::keys::file::write_signing_key(&world.path("secrets/witness.pem"), &key).unwrap();
+    let (listen, health) = (free_port(), free_port());
+    let public = |key: &ed25519_dalek::VerifyingKey| cloison::keys::file::public_key_text(key);
+    let log = world.register().vault_checkpoint_key.unwrap();
+    world.write(
+        "witness.toml",
+        &format!(
+            "name = \"cndp\"\n[control]\nlisten = \"127.0.0.1:{listen}\"\n[health]\nlisten = \"127.0.0.1:{health}\"\n\
+             [tls]\ncertificate = \"tls/node.pem\"\nkey = \"secrets/tls/node.key\"\nclient-ca = \"tls/ca.pem\"\n\
+             [state]\npath = \"data/witness\"\n[secrets]\nkey = \"secrets/witness.pem\"\n\
+             [[log]]\nowner = \"test/vault\"\npublic = \"{}\"\n",
+            public(&log)
+        ),
+    );
+    world.replace(
+        "vault.toml",
+        "[audit]",
+        &format!(
+            "[[audit.witness]]\nname = \"cndp\"\npublic = \"{}\"\nurl = \"https://127.0.0.1:{listen}\"\nca = \"tls/ca.pem\"\n\
+             certificate = \"tls/vault.pem\"\nkey = \"secrets/tls/vault.key\"\n\n[audit]\nrequired = 1\nwithin-seconds = 5",
+            public(&key.verifying_key())
+        ),
+    );
+    // A server's certificate is for serving only: to dial out the vault takes a client's.
+    world.replace(
+        "vault.toml",
+        "certificate = \"tls/vault.pem\"\nkey = \"secrets/tls/vault.key\"\n\n[audit]",
+        "certificate = \"tls/node.pem\"\nkey = \"secrets/tls/node.key\"\n\n[audit]",
+    );
+    let serve = || {
+        let log = fs::File::options().create(true).append(true).open(world.path("logs/witness.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_cloison"))
+            .args(["witness", "serve", "--config"])
+            .arg(world.path("witness.toml"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        Running(child.unwrap())
+    };
+    let witness = serve();
+    world.start(Side::Vault, &[]);
+    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    eventually("the witness cosigns", || shown(&world, Door::Control).contains("— cndp "));
+    let verifier = String::from_utf8(world.cloison(&["witness", "key", "--config", "witness.toml"]).stdout).unwrap();
+    let verify = ["audit", "verify", "--client", "clients/auditor.toml", "--register", "register.toml", "--json"];
+    let with = ["--witness", verifier.trim(), "--require", "1"];
+    let report = world.cloison(&[&verify[..], &with[..]].concat());
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!((&report["good"], &report["logs"][0]["cosigned"][0]["name"]), (&true.into(), &"cndp".into()));
+
+    let ready = || plain_get(world.health(Side::Vault), "/readyz").unwrap_or_default();
+    drop(witness);
+    eventually("the vault says what it lacks", || ready().contains("0 of 1 required cosignatures within 5 s"));
+    let _witness = serve();
+    eventually("the vault is ready again", || ready().contains("\"ready\":true"));
+}
