@@ -243,6 +243,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
         "the authority node serves"
     );
     say_sealed(&node, &readiness);
+    watch::first(peer.clone()).await;
     readiness.clear("starting");
     let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
     let kept = tokio::spawn(watch::keep(node, peer, cosigners, readiness.clone()));

@@ -108,7 +108,6 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     if node.safe().is_sealed() {
         return Err(sealed());
     }
-    check_watched(node)?;
     let mark = node.committer().clock_mark();
     let checked = super::check(asked, &node.authority().id, &Book::from(node), mark)?;
     if checked.request.officer() != &permit.officer {
@@ -141,6 +140,8 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     }
 
     let proof = check_proof(register, &checked.order, &checked.request, &release)?;
+    // Only now: where the vault cannot be reached, that is the answer.
+    check_watched(node)?;
 
     // From here to the commit nobody else reveals and no act is taken: what came meanwhile counts.
     let alone = Book::from(node).alone();

@@ -29,6 +29,9 @@ const PATIENCE: Timeouts = Timeouts { connect: Duration::from_secs(5), step: Dur
 /// How often the node watches the vault's log without being asked for anything.
 const EVERY: Duration = Duration::from_secs(60);
 
+/// And how soon again where it could not.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// What a log is opened with.
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
     LogParts { second: config.second.clone().map(SecondPlace::new), ..LogParts::new(key) }
@@ -112,16 +115,27 @@ pub(super) fn node(node: &Arc<Node>, config: &NodeConfig) -> Result<(Arc<Peer>, 
     Ok((Arc::new(Peer::new(releases, watching()?, witness, Arc::new(SystemClock))), cosigners, asking))
 }
 
+/// Whoever finds the node ready may count on the vault's log being watched, if the vault is there.
+pub(super) async fn first(peer: Arc<Peer>) {
+    if let Ok(Err(why)) = tokio::task::spawn_blocking(move || peer.watch()).await {
+        tracing::info!(%why, "the vault's log is not watched yet");
+    }
+}
+
 /// The node watches the vault's log, and says how it stands with its own.
 pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, cosigners: Arc<Cosigners>, readiness: Arc<Readiness>) {
     let watching = async {
         loop {
             let peer = peer.clone();
-            let exchanged = tokio::task::spawn_blocking(move || peer.watch()).await;
-            if let Ok(Err(why)) = exchanged {
-                tracing::warn!(%why, "the vault's log was not watched");
-            }
-            tokio::time::sleep(EVERY).await;
+            let watched = tokio::task::spawn_blocking(move || peer.watch()).await;
+            let pause = match watched {
+                Ok(Err(why)) => {
+                    tracing::warn!(%why, "the vault's log was not watched");
+                    AGAIN
+                }
+                _ => EVERY,
+            };
+            tokio::time::sleep(pause).await;
         }
     };
     let saying = async {
