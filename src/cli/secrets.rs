@@ -37,7 +37,7 @@ pub enum Command {
 #[command(after_long_help = "Examples:\n  \
     cloison secrets new audit file:audit.secret\n  \
     cloison secrets new authority token:court-2027.secret --id court-2027 --config node.toml\n\n\
-    Kinds: identity, sector, store, audit, authority, segment. A place is file:PATH, passphrase:PATH or token:PATH; \
+    Kinds: identity, sector, store, audit, authority, segment, checkpoint. A place is file:PATH, passphrase:PATH or token:PATH; \
     --config says where the passphrase comes from and which token it is. Nothing is overwritten.")]
 pub struct New {
     /// What the secret is for
@@ -161,9 +161,9 @@ fn new(args: &New) -> Result<(), Error> {
                 HEXLOWER.encode(key.public())
             ))
         }
-        (SecretKind::Segment, _) => {
+        (kind @ (SecretKind::Segment | SecretKind::Checkpoint), _) => {
             let public = public_key_text(&SigningKey::from_bytes(secret.expose()).verifying_key());
-            print(format_args!("{at}: a new segment key; its public key is {public}"))
+            print(format_args!("{at}: a new {kind} key; its public key is {public}"))
         }
         (kind, _) => print(format_args!("{at}: a new secret of kind {kind}")),
     }
@@ -174,8 +174,8 @@ fn move_secret(args: &Move) -> Result<(), Error> {
     let hint = "--config says which token, and where the passphrase comes from";
     let unmoved = |error: crate::keys::file::FileError| Error::new(error, hint);
     let secret = match args.kind {
-        SecretKind::Segment => {
-            let key = keyring.read_signing_key(&args.from).map_err(unmoved)?;
+        kind @ (SecretKind::Segment | SecretKind::Checkpoint) => {
+            let key = keyring.read_signing_key(&args.from, kind).map_err(unmoved)?;
             Key::take(&mut key.to_bytes())
         }
         kind => keyring.read(&args.from, kind).map_err(unmoved)?,

@@ -194,7 +194,7 @@ fn node_parts(config: &NodeConfig, register: Register) -> Result<(NodeParts, Vec
     }
     let audit = AuditSecret(keyring.read(&config.audit, SecretKind::Audit).map_err(unread)?);
     fingerprints.push(fingerprint(audit.0.expose()));
-    let checkpoint = keyring.read_signing_key(&config.checkpoint).map_err(unread)?;
+    let checkpoint = keyring.read_signing_key(&config.checkpoint, SecretKind::Checkpoint).map_err(unread)?;
     fingerprints.push(fingerprint(checkpoint.as_bytes()));
     let parts = NodeParts {
         register,
@@ -374,10 +374,10 @@ pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, 
         let secrets = VaultSecrets {
             identity: IdentitySecret(keyring.read(&places.identity, SecretKind::Identity)?),
             audit: AuditSecret(keyring.read(&places.audit, SecretKind::Audit)?),
-            segment: keyring.read_signing_key(&places.segment)?,
+            segment: keyring.read_signing_key(&places.segment, SecretKind::Segment)?,
             store: store.into_iter().map(|(version, key)| (version, StoreSecret(key))).collect(),
             sector: Box::new(sector),
-            log: watch::log_parts(keyring.read_signing_key(&places.checkpoint)?, &config.log),
+            log: watch::log_parts(keyring.read_signing_key(&places.checkpoint, SecretKind::Checkpoint)?, &config.log),
         };
         let fingerprints = vault_fingerprints(&secrets)?;
         Ok((secrets, fingerprints))

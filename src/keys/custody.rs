@@ -128,11 +128,11 @@ impl Keyring {
         }
     }
 
-    /// Reads the vault's segment key, which outside a token may also be PKCS#8 PEM (RFC 8410).
+    /// Reads an Ed25519 key of that kind, which outside a token may also be PKCS#8 PEM (RFC 8410).
     ///
     /// # Errors
     /// As [`Keyring::read`].
-    pub fn read_signing_key(&self, deposit: &Deposit) -> Result<SigningKey, FileError> {
+    pub fn read_signing_key(&self, deposit: &Deposit, kind: SecretKind) -> Result<SigningKey, FileError> {
         if deposit.custody != Custody::Token {
             let plain = self.plain(deposit)?;
             if !plain.starts_with(b"cloison-secret-1:") {
@@ -141,7 +141,7 @@ impl Keyring {
                 return key.ok_or_else(|| at(&deposit.at)(form));
             }
         }
-        Ok(SigningKey::from_bytes(self.read(deposit, SecretKind::Segment)?.expose()))
+        Ok(SigningKey::from_bytes(self.read(deposit, kind)?.expose()))
     }
 
     /// Writes a secret where there is none yet.

@@ -115,12 +115,14 @@ pub enum SecretKind {
     Authority,
     /// The seed of the Ed25519 key that signs segments (RFC 8032, section 5.1.5).
     Segment,
+    /// The seed of the Ed25519 key that signs the checkpoints of a log.
+    Checkpoint,
 }
 
 impl SecretKind {
     /// All of them.
-    pub const ALL: [SecretKind; 6] =
-        [Self::Identity, Self::Sector, Self::Store, Self::Audit, Self::Authority, Self::Segment];
+    pub const ALL: [SecretKind; 7] =
+        [Self::Identity, Self::Sector, Self::Store, Self::Audit, Self::Authority, Self::Segment, Self::Checkpoint];
 
     /// The one that is written so.
     pub fn parse(text: &str) -> Option<Self> {
@@ -136,6 +138,7 @@ impl SecretKind {
             Self::Audit => "audit",
             Self::Authority => "authority",
             Self::Segment => "segment",
+            Self::Checkpoint => "checkpoint",
         }
     }
 }

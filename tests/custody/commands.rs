@@ -76,7 +76,10 @@ fn the_vaults_root_secrets_in_shares() {
     let more = custodians(&world, &names);
     let split = ["secrets", "split", "--config", "vault.toml", "--threshold", "3", "--out", "shares"];
     let said = done(&world.cloison(&with(&split, &more)));
-    assert!(said.contains("identity, audit, segment, sector 1, sector 2, store 1 are split into 4 shares"), "{said}");
+    assert!(
+        said.contains("identity, audit, segment, checkpoint, sector 1, sector 2, store 1 are split into 4 shares"),
+        "{said}"
+    );
     let try_shares = |world: &World, verb: &[&str], who: &[&str]| {
         let mut arguments: Vec<String> = ["secrets"].iter().chain(verb).map(|text| (*text).to_owned()).collect();
         for name in who {
@@ -86,9 +89,9 @@ fn the_vaults_root_secrets_in_shares() {
         world.cloison(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let said = done(&try_shares(&world, &["drill"], &["driss", "amina", "brahim"]));
-    assert_eq!(said.lines().filter(|line| line.ends_with(" recovered")).count(), 6, "{said}");
+    assert_eq!(said.lines().filter(|line| line.ends_with(" recovered")).count(), 7, "{said}");
     let said = done(&try_shares(&world, &["drill", "--config", "vault.toml"], &["driss", "amina", "chaimae"]));
-    assert_eq!(said.matches("recovered; the vault runs on it").count(), 6, "{said}");
+    assert_eq!(said.matches("recovered; the vault runs on it").count(), 7, "{said}");
     refused(&try_shares(&world, &["drill"], &["driss", "amina"]), "2 shares are given and 3 are needed");
     let none = try_shares(&world, &["recover", "--out", "never"], &["driss", "amina"]);
     refused(&none, "2 shares are given and 3 are needed");
@@ -102,6 +105,7 @@ fn the_vaults_root_secrets_in_shares() {
     assert_eq!(world.read("recovered/identity.secret"), kept[0]);
     assert_eq!(world.read("recovered/audit.secret"), kept[1]);
     let text = world.read("vault.toml").replace("secrets/vault/segment.pem", "recovered/segment.secret");
+    let text = text.replace("secrets/vault/checkpoint.pem", "recovered/checkpoint.secret");
     world.write("vault.toml", &text.replace("\"secrets/vault/", "\"recovered/"));
     world.start(Side::Vault, &[]);
     assert_eq!(world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB123456"]), before);

@@ -8,10 +8,11 @@ use crate::common::{Door, QUORUM, Side, World, swap};
 use crate::{done, refused};
 
 /// The vault's root secrets: kind, file, and the line of vault.toml up to the path.
-const VAULT: [(&str, &str); 5] = [
+const VAULT: [(&str, &str); 6] = [
     ("identity", "secrets/vault/identity.secret"),
     ("audit", "secrets/vault/audit.secret"),
     ("segment", "secrets/vault/segment.pem"),
+    ("checkpoint", "secrets/vault/checkpoint.pem"),
     ("sector", "secrets/vault/sector/1.secret"),
     ("store", "secrets/vault/store/1.secret"),
 ];
@@ -136,6 +137,7 @@ fn credentials_of_systemd() {
             ("secrets/vault/identity.secret", "identity.secret"),
             ("secrets/vault/audit.secret", "audit.secret"),
             ("secrets/vault/segment.pem", "segment.pem"),
+            ("secrets/vault/checkpoint.pem", "checkpoint.pem"),
             ("secrets/vault/sector/1.secret", "sector-1"),
             ("secrets/vault/store/1.secret", "store-1"),
             ("secrets/authority/court-2026.secret", "court-2026.secret"),

@@ -14,6 +14,7 @@ use crate::commit::Committer;
 use crate::commit::small::SmallChunks;
 use crate::config::{NodeConfig, VaultConfig};
 use crate::keys::custody::{Deposit, Keyring};
+use crate::keys::file::SecretKind;
 use crate::store::Store;
 use crate::store::index::Index;
 
@@ -63,7 +64,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     let store = Arc::new(Store::open(&place.store, &place.owner).map_err(|error| failed(&error))?);
     let open = |resume| {
-        let key = place.keyring.read_signing_key(&place.key).map_err(|error| failed(&error))?;
+        let key = place.keyring.read_signing_key(&place.key, SecretKind::Checkpoint).map_err(|error| failed(&error))?;
         let parts = LogParts { second: Some(SecondPlace::new(second.clone())), resume, ..LogParts::new(key) };
         Ok(Log::open(store.clone(), &place.owner, parts, SystemClock.now()))
     };

@@ -19,7 +19,7 @@ use crate::keys::shares::{ShareFile, ShareSet, Shared};
     cloison secrets split --config vault.toml --threshold 3 --shares 5 --out shares-2026-11\n  \
     cloison secrets split --config vault.toml --threshold 2 --custodian amina=age1… --custodian brahim=age1… \
     --custodian driss --out shares-2026-11\n\n\
-    Each custodian's file holds his share of every secret: identity, audit, segment, and all versions of sector and store. \
+    Each custodian's file holds his share of every secret: identity, audit, segment, checkpoint, and all versions of sector and store. \
     After `epoch advance --own-secret` split again: older shares lack the new version.")]
 pub struct Split {
     /// The vault's configuration
@@ -80,8 +80,11 @@ fn roots(config: &Path) -> Result<Vec<Root>, Error> {
         let mut roots = vec![
             (SecretKind::Identity, String::new(), keyring.read(&places.identity, SecretKind::Identity)?),
             (SecretKind::Audit, String::new(), keyring.read(&places.audit, SecretKind::Audit)?),
-            (SecretKind::Segment, String::new(), Key::take(&mut keyring.read_signing_key(&places.segment)?.to_bytes())),
         ];
+        for (kind, place) in [(SecretKind::Segment, &places.segment), (SecretKind::Checkpoint, &places.checkpoint)] {
+            let mut seed = keyring.read_signing_key(place, kind)?.to_bytes();
+            roots.push((kind, String::new(), Key::take(&mut seed)));
+        }
         for (kind, place) in [(SecretKind::Sector, &places.sector), (SecretKind::Store, &places.store)] {
             let versions = keyring.read_versions(place, kind)?;
             roots.extend(versions.into_iter().map(|(version, key)| (kind, version.to_string(), key)));
