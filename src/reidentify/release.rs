@@ -227,7 +227,7 @@ fn locate(vault: &Vault, state: &SectorState, parsed: &Parsed) -> Result<Result<
     // The newest epoch first: that is where most questions are about.
     let epochs = state.epochs();
     if epochs.iter().all(|epoch| epoch.terms.text_form != parsed.form) {
-        return Err(Code::PseudonymMalformed);
+        return Ok(Err(Code::PseudonymMalformed));
     }
     // A form belongs to the epochs that had it.
     for epoch in epochs.iter().rev().filter(|epoch| epoch.terms.text_form == parsed.form).map(|epoch| epoch.row.epoch) {
