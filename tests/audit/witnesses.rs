@@ -233,11 +233,12 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
         "certificate = \"tls/vault.pem\"\nkey = \"secrets/tls/vault.key\"\n\n[audit]",
         "certificate = \"tls/node.pem\"\nkey = \"secrets/tls/node.key\"\n\n[audit]",
     );
+    let (log, config) = (world.path("logs/witness.log"), world.path("witness.toml"));
     let serve = || {
-        let log = fs::File::options().create(true).append(true).open(world.path("logs/witness.log")).unwrap();
+        let log = fs::File::options().create(true).append(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_cloison"))
             .args(["witness", "serve", "--config"])
-            .arg(world.path("witness.toml"))
+            .arg(&config)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn();
