@@ -203,6 +203,9 @@ fn a_limit_under_parallel_requests() {
     payload.basis = Basis::Statutory { article: "Law 47-06, art. 214".to_owned() };
     payload.scope = Scope::AtMost(LIMIT as u64);
     let order = world.sign(&payload, QUORUM);
+    // The vault releases to nobody before its log was watched.
+    let warm = world.sign(&world.order("health", &asked[..1]), QUORUM);
+    world.reidentify(&warm, "health", &asked[..1]).ok();
     let barrier = Barrier::new(10);
     let released: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
         let (world, asked, order, barrier) = (&world, &asked, &order, &barrier);
