@@ -73,31 +73,29 @@ impl Wire {
 
 fn pump(mut from: TcpStream, mut to: TcpStream, hold: Arc<AtomicBool>, cut: Arc<AtomicBool>, waiting: Arc<AtomicU64>) {
     std::thread::spawn(move || {
-        let mut bytes = vec![0; 65_536];
-        from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        loop {
-            if cut.load(Ordering::SeqCst) {
-                break;
-            }
-            let n = match from.read(&mut bytes) {
-                Ok(0) => break,
-                Ok(n) => n,
+        let mut piece = vec![0; 65_536];
+        // What waits is kept here and not in the socket: there it would be lost when its sender is killed.
+        let (mut kept, mut ended) = (Vec::new(), false);
+        from.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        while !cut.load(Ordering::SeqCst) && !(ended && kept.is_empty()) {
+            match from.read(&mut piece) {
+                _ if ended => std::thread::sleep(Duration::from_millis(5)),
+                Ok(0) => ended = true,
+                Ok(n) => kept.extend_from_slice(&piece[..n]),
                 Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
-                    continue;
                 }
-                Err(_) => break,
-            };
+                Err(_) => ended = true,
+            }
             if hold.load(Ordering::SeqCst) {
-                waiting.fetch_add(n as u64, Ordering::SeqCst);
-            }
-            while hold.load(Ordering::SeqCst) && !cut.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            if to.write_all(&bytes[..n]).is_err() {
+                waiting.fetch_max(kept.len() as u64, Ordering::SeqCst);
+            } else if to.write_all(&kept).is_err() {
                 break;
+            } else {
+                kept.clear();
             }
         }
-        let _ = to.shutdown(std::net::Shutdown::Both);
-        let _ = from.shutdown(std::net::Shutdown::Both);
+        // Each direction ends by itself: what is held in the other one may still arrive.
+        let _ = to.shutdown(std::net::Shutdown::Write);
+        let _ = from.shutdown(std::net::Shutdown::Read);
     });
 }
