@@ -150,8 +150,8 @@ fn unknown_and_missing_fields_and_wrong_types() {
         let unknown = to.lines().find(|line| line.starts_with("text_form") || line.starts_with("role")).unwrap();
         one(&text, line(&text, unknown, unknown), what, instead);
     }
-    let text = format!("{GOOD}\n[[auditor]]\nid = \"auditor\"\n");
-    one(&text, line(&text, "[[auditor]]", "auditor"), "unknown field `auditor`", "authority");
+    let text = format!("{GOOD}\n[[inspector]]\nid = \"inspector\"\n");
+    one(&text, line(&text, "[[inspector]]", "inspector"), "unknown field `inspector`", "authority");
     let text = with("granularity = { controller = true }", "granularity = { controller = true, year = true }");
     one(&text, line(&text, "year = true", "year"), "unknown field `year`", "controller, period, purpose");
 

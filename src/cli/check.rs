@@ -72,8 +72,11 @@ fn kind_of(text: &str) -> Kind {
     let table = table.get_ref();
     let is_text = |name: &str| table.get(name).is_some_and(|value| value.get_ref().is_str());
     let has_table = |name: &str| table.get(name).is_some_and(|value| value.get_ref().is_table());
+    let has_list = |name: &str| table.get(name).is_some_and(|value| value.get_ref().is_array());
     if is_text("url") {
         Kind::Client
+    } else if has_list("sector") || has_list("organisation") {
+        Kind::Register
     } else if is_text("authority") || has_table("vault") {
         Kind::Node
     } else if has_table("secrets") || has_table("tls") || has_table("register") {

@@ -143,7 +143,8 @@ impl Watch {
             }
         }
         // What the node asks of its own accord, now and then, is refused as often as it asks.
-        found.retain(|(_, _, operation, _), _| operation != "exchange");
+        // So is its first release after the vault was started anew, which has it cosign the vault's log.
+        found.retain(|(_, _, operation, code), _| operation != "exchange" && code != "cosignature-missing");
         for refusal in &self.perhaps {
             if found.get(refusal) == Some(&(self.refused.get(refusal).unwrap_or(&0) + 1)) {
                 let count = found.remove(refusal).unwrap() - 1;

@@ -59,7 +59,7 @@ impl Canaries {
             body.iter().take(2.min(body.len())).for_each(|line| self.add(Kind::Secret, line.as_bytes().to_vec()));
             let der = BASE64.decode(body.concat().as_bytes()).unwrap();
             // PKCS#8: the private key is an OCTET STRING of 32 bytes.
-            let at = der.windows(2).rposition(|two| two == [0x04, 0x20]).unwrap() + 2;
+            let at = der.windows(2).position(|two| two == [0x04, 0x20]).unwrap() + 2;
             self.bytes(Kind::Secret, &der[at..at + 32]);
         }
     }
