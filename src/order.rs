@@ -210,7 +210,7 @@ impl ActiveOrder {
     ///
     /// # Errors
     /// The item's code: [`Code::OutOfScope`] for another sector or a pseudonym that is not listed, or that of
-    /// [`pseudonym::parse`].
+    /// [`crate::pseudonym::parse`].
     pub fn admit(&self, sector: &str, text: &str) -> Result<Parsed, Code> {
         let facts = self.sectors.get(sector).ok_or(Code::OutOfScope)?;
         let parsed = facts.parse_pseudonym(text)?;

@@ -173,7 +173,7 @@ impl<'a> Book<'a> {
             })
             .collect();
         let latest = |view: &OrderView| view.life.as_ref().map(|life| life.last.time);
-        views.sort_by(|one, other| (other.review_due, latest(other)).cmp(&(one.review_due, latest(one))));
+        views.sort_by_key(|view| std::cmp::Reverse((view.review_due, latest(view))));
         Ok(views)
     }
 

@@ -65,7 +65,7 @@ fn our_tree(size: u64) -> Tree {
     let edge = (0..tree::LEVELS).map(|level| {
         let at_level = size >> (8 * u32::from(level));
         let id = TileId { level, index: at_level / 256 };
-        if at_level % 256 == 0 { vec![] } else { Leaves(size).tile(id, 0).unwrap().to_vec() }
+        if at_level.is_multiple_of(256) { vec![] } else { Leaves(size).tile(id, 0).unwrap().to_vec() }
     });
     Tree::from_edge(size, edge.collect()).unwrap()
 }

@@ -259,9 +259,7 @@ fn cosignatures_that_are_required() {
         "checkpoint",
         "is cosigned by 1 of the 2 known cosigners, and 2 are required",
     );
-    // A cosignature over another text, or at another time.
-    let forged = cosigned.replace(&text, &text.replace("\n10\n", "\n10\n"));
-    assert_eq!(forged, cosigned);
+    // A cosignature over another text.
     let elsewhere = format!("{}{}", log_note(&log), cosign("cndp", &witness, "other\n", 1_800_000_000));
     fs::write(log.file("checkpoint"), elsewhere).unwrap();
     let found = findings(&log.verify_with(&wanted));

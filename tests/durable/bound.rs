@@ -43,7 +43,11 @@ fn wait_for_room(vault: &Vault) {
 
 fn chunks(vault: &Vault) -> usize {
     let mut chunks = 0;
-    vault.store().each_chunk::<StoreError>(|_, _| Ok(chunks += 1)).unwrap();
+    let count = |_, _| {
+        chunks += 1;
+        Ok(())
+    };
+    vault.store().each_chunk::<StoreError>(count).unwrap();
     chunks
 }
 

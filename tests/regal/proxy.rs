@@ -77,7 +77,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, hold: Arc<AtomicBool>, cut: Arc<
         // What waits is kept here and not in the socket: there it would be lost when its sender is killed.
         let (mut kept, mut ended) = (Vec::new(), false);
         from.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
-        while !cut.load(Ordering::SeqCst) && !(ended && kept.is_empty()) {
+        while !(cut.load(Ordering::SeqCst) || ended && kept.is_empty()) {
             match from.read(&mut piece) {
                 _ if ended => std::thread::sleep(Duration::from_millis(5)),
                 Ok(0) => ended = true,

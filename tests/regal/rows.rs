@@ -5,8 +5,11 @@ use cloison::store::{Batch, ChunkKey, Store, StoreError};
 use super::common::{QUORUM, Side, World};
 use super::people::{codes, quiet};
 
+/// Chunks, sealed, by their keys.
+type Rows = Vec<(ChunkKey, Vec<u8>)>;
+
 /// Two batches in two segments (a vault forgets its data keys at a restart), and their chunks and segments.
-fn two_segments() -> (World, Vec<String>, Vec<(ChunkKey, Vec<u8>)>, Vec<[u8; 16]>) {
+fn two_segments() -> (World, Vec<String>, Rows, Vec<[u8; 16]>) {
     let mut world = quiet();
     let mut asked = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB000000"]);
     world.end(Side::Vault);

@@ -134,11 +134,9 @@ impl<'w, 'p> Walk<'w, 'p> {
         match tile {
             Some(tile) if is_believed => self.compare(resource, first, &leaves, tile),
             // Entries and tile against what is above both.
-            _ if expected.is_some_and(|expected| tree_hash(&leaves) == *expected) => {
-                if tile.is_some() {
-                    let id = TileId { level: 0, index };
-                    self.find(tile_name(id), "is not the tile of this tree; the entries below it are the logged ones");
-                }
+            _ if expected.is_some_and(|expected| tree_hash(&leaves) == *expected) && tile.is_some() => {
+                let id = TileId { level: 0, index };
+                self.find(tile_name(id), "is not the tile of this tree; the entries below it are the logged ones");
             }
             _ if expected.is_some() => {
                 let last = first + u64::from(width) - 1;
@@ -237,7 +235,7 @@ impl<'w, 'p> Walk<'w, 'p> {
 
     fn push(&mut self, leaf: Hash) {
         self.tree.push(leaf, |_, _| {});
-        if self.tree.size() % STEP == 0 {
+        if self.tree.size().is_multiple_of(STEP) {
             (self.progress)(&self.head.origin, self.tree.size(), self.head.size);
         }
         self.compare_kept();

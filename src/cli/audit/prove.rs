@@ -1,6 +1,6 @@
 //! `cloison audit prove`: one entry, provable to whoever has the log's key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -112,7 +112,7 @@ fn make(source: &dyn Source, shard: &str, index: u64) -> Result<ProofFile, Error
     Ok(ProofFile { entry, index, path, checkpoint })
 }
 
-fn check(args: &Args, file: &PathBuf) -> Result<(), Error> {
+fn check(args: &Args, file: &Path) -> Result<(), Error> {
     let wanted = Wanted { keys: args.keys.keys()?, ..Wanted::default() };
     let hint = "it proves nothing: ask for another one, from the log itself";
     let failed = |error: &dyn std::fmt::Display| Error::new(format_args!("{}: {error}", file.display()), hint);
