@@ -9,25 +9,28 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ed25519_dalek::VerifyingKey;
 use toml::de::DeTable;
 
 use crate::keys::custody::token::TokenConfig;
-use crate::keys::custody::{Custody, Deposit, Keyring, Source};
+use crate::keys::custody::{Deposit, Keyring, Source};
 use crate::keys::file::{self, FileError};
-use crate::node::safe::SealTimes;
 use crate::register::read::{At, Faults, Field, Table};
-use crate::register::{Fault, Id, PinnedKey, Pins};
+use crate::register::{Fault, Id};
 
 mod audit;
 mod custody;
 mod memory;
+mod node;
+mod register;
 mod value;
 mod witness;
 
 pub use audit::{LogConfig, WatcherConfig};
-use custody::{Places, openers, seal_times};
-use value::{Address, Base, Bodies, Count, KeyCustody, Loopback, Mebibytes, Place};
+use custody::{Places, openers};
+pub use node::{AuthorityKeyPlace, KeyPlace, NodeConfig};
+pub use register::RegisterFiles;
+use register::register_files;
+use value::{Address, Base, Bodies, Count, Loopback, Mebibytes, Place};
 pub use witness::{WatchedLog, WitnessConfig};
 
 /// The most bytes that a configuration file may have.
@@ -64,43 +67,6 @@ pub struct VaultConfig {
     pub openers: Openers,
     /// The register and how it is known to be genuine.
     pub register: RegisterFiles,
-    /// What the doors take.
-    pub limits: LimitConfig,
-}
-
-/// `node.toml`: what `cloison authority serve` runs on.
-#[derive(Debug, Clone)]
-pub struct NodeConfig {
-    /// The deployment's id; register and orders must carry the same.
-    pub deployment: Id,
-    /// The authority that this node belongs to.
-    pub authority: Id,
-    /// Listener for officers.
-    pub control: SocketAddr,
-    /// Listener for health and metrics, without TLS, on loopback.
-    pub health: SocketAddr,
-    /// The server's certificate, its key and who may sign officers'.
-    pub tls: TlsFiles,
-    /// The node's own store: its audit log, orders seen.
-    pub store: PathBuf,
-    /// The secret behind the tags in the audit log.
-    pub audit: Deposit,
-    /// The Ed25519 key that signs the checkpoints of the audit log.
-    pub checkpoint: Deposit,
-    /// `[audit]`: who watches the log.
-    pub log: LogConfig,
-    /// The authority's private keys.
-    pub keys: Vec<AuthorityKeyPlace>,
-    /// What opens secrets that are more than a file.
-    pub openers: Openers,
-    /// When shares are forgotten and keys in shares sealed again.
-    pub seal: SealTimes,
-    /// Keys with which the vault signs segments: pinned here, from hand to hand.
-    pub segment_keys: Vec<VerifyingKey>,
-    /// The register and how it is known to be genuine.
-    pub register: RegisterFiles,
-    /// How the node reaches the vault.
-    pub vault: ClientConfig,
     /// What the doors take.
     pub limits: LimitConfig,
 }
@@ -160,35 +126,6 @@ impl Openers {
     pub fn keyring(&self) -> Keyring {
         Keyring::new(self.passphrase.clone(), self.token.clone())
     }
-}
-
-/// `[register]`: the register's files and the keys pinned for it.
-#[derive(Debug, Clone)]
-pub struct RegisterFiles {
-    /// `register.toml`
-    pub file: PathBuf,
-    /// `register.jws`
-    pub signatures: PathBuf,
-    /// The deployment, and by whose signatures a register is known to be genuine.
-    pub pins: Pins,
-}
-
-/// `[[key]]` of a node: a private key of its authority.
-#[derive(Debug, Clone)]
-pub struct AuthorityKeyPlace {
-    /// The key's id in the register.
-    pub id: Id,
-    /// Where it lies.
-    pub place: KeyPlace,
-}
-
-/// Where an authority's private key lies.
-#[derive(Debug, Clone)]
-pub enum KeyPlace {
-    /// The node reads it at its start: a secret of kind `authority`.
-    Own(Deposit),
-    /// Its custodians bring it in shares; here is the set that these are checked against.
-    Shares(PathBuf),
 }
 
 /// `[limits]`, all optional.
@@ -298,59 +235,6 @@ impl VaultConfig {
                 secrets: secrets?.0,
                 openers: openers?,
                 register: register?,
-                limits: limits?,
-            })
-        })
-    }
-}
-
-impl NodeConfig {
-    /// Reads `node.toml`.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        load(path, Self::parse)
-    }
-
-    /// Reads the text of a `node.toml` that lies in `folder`; every fault, not the first.
-    pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
-        parse(text, "the node's configuration", |root, faults| {
-            let deployment: Option<At<Id>> = root.required("deployment", faults);
-            let authority = root.required("authority", faults);
-            let control = listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
-            let health = listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
-            distinct_addresses(&[control, health], faults);
-            let tls = tls_files(root, folder, faults);
-            let store = section(root, "store", faults, |table, faults| table.required::<Place>("path", faults));
-            let secrets = section(root, "secrets", faults, |table, faults| {
-                let mut places = Places::read(table, folder, faults)?;
-                let audit = places.required("audit", table, faults);
-                let checkpoint = places.required("checkpoint", table, faults);
-                Some(((audit?, checkpoint?), places))
-            });
-            let (own, mut places) = secrets.unzip();
-            let log = audit::read(root, folder, faults);
-            let keys = authority_keys(root, folder, places.as_mut(), faults);
-            let openers = openers(root, folder, places.as_ref(), faults);
-            let seal = seal_times(root, faults);
-            let segment_keys = segment_keys(root, faults);
-            let register = register_files(root, deployment.as_deref(), folder, faults);
-            let vault = section(root, "vault", faults, |table, faults| client(table, folder, faults));
-            let limits = limits(root, faults);
-            Some(NodeConfig {
-                deployment: deployment?.value,
-                authority: authority?.value,
-                control: control?.1,
-                health: health?.1,
-                tls: tls?,
-                store: store?.within(folder),
-                audit: own.clone()?.0,
-                checkpoint: own?.1,
-                log: log?,
-                keys,
-                openers: openers?,
-                seal: seal?,
-                segment_keys,
-                register: register?,
-                vault: vault?,
                 limits: limits?,
             })
         })
@@ -491,126 +375,6 @@ fn limits(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<LimitConfig> 
         root.optional::<bool>("limits", faults); // makes the name a known one
     }
     Some(LimitConfig { connections: connections?, drain: Duration::from_secs(drain?) })
-}
-
-fn authority_keys(
-    root: &mut Table<'_, '_>,
-    folder: &Path,
-    mut places: Option<&mut Places>,
-    faults: &mut Faults,
-) -> Vec<AuthorityKeyPlace> {
-    let mut keys: Vec<AuthorityKeyPlace> = Vec::new();
-    let tables = root.tables("key", "id", faults);
-    if tables.is_empty() {
-        faults.push(root.line, "the node has no key of its authority", "[[key]] with id and file");
-    }
-    for mut table in tables {
-        let id = table.required::<Id>("id", faults);
-        let file = table.required::<Place>("file", faults);
-        let custody = table.or("custody", KeyCustody::Own(Custody::File), faults);
-        table.finish(faults);
-        let (Some(id), Some(file), Some(custody)) = (id, file, custody) else { continue };
-        if keys.iter().any(|key| key.id == id.value) {
-            faults.push(id.line, format!("a second key has the id `{}`", id.value), "an id of its own");
-        }
-        let place = match custody.value {
-            KeyCustody::Shares => KeyPlace::Shares(file.within(folder)),
-            KeyCustody::Own(custody) => {
-                let deposit = value::deposit(&file, custody, folder);
-                if let Some(places) = places.as_deref_mut() {
-                    places.note(&deposit, file.line, faults);
-                }
-                KeyPlace::Own(deposit)
-            }
-        };
-        keys.push(AuthorityKeyPlace { id: id.value, place });
-    }
-    keys
-}
-
-fn segment_keys(root: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<VerifyingKey> {
-    let tables = root.tables("segment-key", "public", faults);
-    if tables.is_empty() {
-        faults.push(
-            root.line,
-            "the node knows no key that signs segments",
-            "[[segment-key]] with the vault's public key",
-        );
-    }
-    let mut keys = Vec::new();
-    for mut table in tables {
-        keys.extend(table.required::<VerifyingKey>("public", faults).map(|at| at.value));
-        table.finish(faults);
-    }
-    keys
-}
-
-fn register_files(
-    root: &mut Table<'_, '_>,
-    deployment: Option<&Id>,
-    folder: &Path,
-    faults: &mut Faults,
-) -> Option<RegisterFiles> {
-    section(root, "register", faults, |table, faults| {
-        let file = table.required::<Place>("file", faults);
-        let signatures = table.required::<Place>("signatures", faults);
-        let quorum = table.required::<Count>("quorum", faults);
-        let commission = table.required::<Id>("commission", faults);
-        let before = faults.count();
-        let keys = register_keys(table, faults);
-        // With a key that could not be read, counting keys would only raise faults that are none.
-        if let (Some(quorum), Some(commission), true) = (&quorum, &commission, faults.count() == before) {
-            check_pins(quorum, commission, &keys, faults);
-        }
-        Some(RegisterFiles {
-            file: file?.within(folder),
-            signatures: signatures?.within(folder),
-            pins: Pins {
-                deployment: deployment?.clone(),
-                quorum: quorum?.value.0,
-                commission: commission?.value,
-                keys,
-            },
-        })
-    })
-}
-
-fn register_keys(table: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<PinnedKey> {
-    let mut keys: Vec<PinnedKey> = Vec::new();
-    for mut entry in table.tables("key", "id", faults) {
-        let id = entry.required::<Id>("id", faults);
-        let body = entry.required::<Id>("body", faults);
-        let public = entry.required::<VerifyingKey>("public", faults);
-        entry.finish(faults);
-        let (Some(id), Some(body), Some(public)) = (id, body, public) else { continue };
-        if keys.iter().any(|key| key.id == id.value) {
-            faults.push(id.line, format!("a second register key has the id `{}`", id.value), "an id of its own");
-        }
-        if keys.iter().any(|key| key.key == public.value) {
-            faults.push(public.line, "two register keys are one and the same", "the key of another holder");
-        }
-        keys.push(PinnedKey { id: id.value, body: body.value, key: public.value });
-    }
-    keys
-}
-
-/// No single holder may sign a register alone, and none goes past the commission.
-fn check_pins(quorum: &At<Count>, commission: &At<Id>, keys: &[PinnedKey], faults: &mut Faults) {
-    if !(2..=keys.len()).contains(&quorum.0) {
-        let most = keys.len().max(2);
-        faults.push(
-            quorum.line,
-            "`quorum` is not from 2 to the number of register keys",
-            format!("quorum = 2 (up to {most})"),
-        );
-    }
-    if !keys.iter().any(|key| key.body == commission.value) {
-        let what = format!("no register key is of the body `{}`", commission.value);
-        faults.push(commission.line, what, "the `body` of one of the [[register.key]]");
-    }
-    if !keys.is_empty() && keys.iter().all(|key| key.body == keys[0].body) {
-        faults.push(commission.line, "all register keys are of one body", "a [[register.key]] of a second body");
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,155 @@
+//! New mappings of one group of jobs on their way into chunks: what is stored already is left out, by the index, which they
+//! enter here.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::small::{self, Kind, Small};
+use super::{NewMappings, Writer};
+use crate::keys::DomainScope;
+use crate::seal::chunk::{ChunkBuilder, MAX_RECORDS, RecordRef};
+use crate::seal::segment::{OpenSegment, SegmentId};
+use crate::store::index::{AHEAD, Insertions, Partition, PartitionId};
+use crate::store::{Batch, ChunkKey, Store, StoreError};
+
+impl Writer {
+    /// Stores what of the new mappings is not stored yet. Full chunks stay as they come; what came in smaller ones is put
+    /// together, by partition, segment and scope.
+    pub(super) fn pack(
+        &mut self,
+        batch: &mut Batch,
+        mappings: Vec<NewMappings>,
+        segments: &mut Vec<Arc<OpenSegment>>,
+    ) -> Result<(), StoreError> {
+        let mut groups: BTreeMap<(PartitionId, SegmentId, Arc<DomainScope>), Group> = BTreeMap::new();
+        for new in mappings {
+            let group = groups.entry((new.partition, *new.segment.id(), new.scope)).or_insert_with(|| Group {
+                segment: new.segment,
+                full: vec![],
+                small: vec![],
+                generation: new.generation,
+            });
+            group.generation = group.generation.min(new.generation);
+            for chunk in new.chunks {
+                if chunk.records().len() == MAX_RECORDS { &mut group.full } else { &mut group.small }.push(chunk);
+            }
+        }
+        for ((partition, id, scope), group) in groups {
+            let segment = group.segment.clone();
+            let chunks = claim(&self.store, &self.index.partition(partition), &id, &scope, group)?;
+            if !chunks.is_empty() && !segment.is_stored() {
+                self.store.put_segment(batch, &id, segment.record());
+                segments.push(segment);
+            }
+            let cipher = self.cipher.as_ref().expect("mappings come only where a chunk cipher is");
+            for (sequence, chunk) in chunks {
+                let key = ChunkKey { sector: partition.0, epoch: partition.1, sequence };
+                let records = chunk.records().len();
+                self.inserted += records as u64;
+                if records < small::SMALL {
+                    let kind = Kind { partition, segment: id, scope: (*scope).clone() };
+                    self.fresh.push((kind, Small { sequence, records: records as u32 }));
+                }
+                self.store.put_chunk(batch, key, &cipher.wrap(&key.to_bytes(), chunk));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Pseudonyms of the group that are stored, and whose entries have left the index's tables.
+fn moved_meanwhile(store: &Store, partition: &Partition, group: &Group) -> Result<HashSet<[u8; 16]>, StoreError> {
+    let chunks = group.full.iter().chain(&group.small);
+    let all: Vec<_> = chunks.flat_map(ChunkBuilder::records).map(|record| *record.pseudonym.as_bytes()).collect();
+    let found = partition.below(store, &all)?;
+    Ok(all.into_iter().zip(found).filter_map(|(pseudonym, chunk)| chunk.map(|_| pseudonym)).collect())
+}
+
+/// Enters mappings into the index; those that were not there yet come back in chunks, each with its sequence.
+fn claim(
+    store: &Store,
+    partition: &Partition,
+    id: &SegmentId,
+    scope: &DomainScope,
+    group: Group,
+) -> Result<Vec<(u32, ChunkBuilder)>, StoreError> {
+    // What was looked up in vain may have come to the tables and left them since. While they are locked nothing leaves them.
+    let (mut moved, mut generation) = (HashSet::new(), group.generation);
+    let mut index = loop {
+        let index = partition.write();
+        let present = partition.generation();
+        if present == generation {
+            break index;
+        }
+        drop(index);
+        (moved, generation) = (moved_meanwhile(store, partition, &group)?, present);
+    };
+    let Group { full, small, .. } = group;
+    let (small, moved) = (&small[..], &moved);
+    let next = &mut partition.sequence();
+    let mut chunks = Vec::with_capacity(full.len() + small.len());
+    let mut finish = |chunk, next: &mut u32| {
+        chunks.push((*next, chunk));
+        // Wrapping around would overwrite the first chunks.
+        *next = next.checked_add(1).expect("an epoch of a sector has fewer than 2^32 chunks");
+    };
+    for mut chunk in full {
+        let mut new = [false; MAX_RECORDS];
+        enter(&mut index, chunk.records(), moved, *next, |place| new[place] = true);
+        let mut new = new.iter();
+        chunk.retain(|_| *new.next().expect("no chunk has more records"));
+        if !chunk.records().is_empty() {
+            finish(chunk, next);
+        }
+    }
+    let mut run = Vec::with_capacity(MAX_RECORDS);
+    for chunk in small {
+        if run.len() + chunk.records().len() > MAX_RECORDS {
+            finish(put_together(id, scope, std::mem::take(&mut run)), next);
+        }
+        enter(&mut index, chunk.records(), moved, *next, |place| run.push((chunk, chunk.records()[place])));
+    }
+    if !run.is_empty() {
+        finish(put_together(id, scope, run), next);
+    }
+    partition.set_sequence(*next);
+    Ok(chunks)
+}
+
+/// What one group of jobs stores in one partition, segment and scope.
+struct Group {
+    segment: Arc<OpenSegment>,
+    full: Vec<ChunkBuilder>,
+    small: Vec<ChunkBuilder>,
+    /// The index's generation before the first of them was looked up in vain.
+    generation: u64,
+}
+
+/// Enters records under a chunk's sequence, and says the places of those that were not there yet.
+fn enter(
+    index: &mut Insertions<'_>,
+    records: &[RecordRef],
+    moved: &HashSet<[u8; 16]>,
+    sequence: u32,
+    mut new: impl FnMut(usize),
+) {
+    for (place, record) in records.iter().enumerate() {
+        if let Some(coming) = records.get(place + AHEAD) {
+            index.prefetch(coming.pseudonym.as_bytes());
+        }
+        let pseudonym = record.pseudonym.as_bytes();
+        let is_moved = !moved.is_empty() && moved.contains(pseudonym);
+        if !is_moved && index.insert(pseudonym, sequence) {
+            new(place);
+        }
+    }
+}
+
+/// One chunk of records that lie in several.
+fn put_together(id: &SegmentId, scope: &DomainScope, mut run: Vec<(&ChunkBuilder, RecordRef)>) -> ChunkBuilder {
+    run.sort_unstable_by_key(|(_, record)| record.pseudonym);
+    let bytes = run.iter().map(|(chunk, record)| chunk.record(record).len()).sum();
+    let mut together = ChunkBuilder::new(id, scope, run.len(), bytes);
+    run.iter().for_each(|(chunk, record)| together.push(record.pseudonym, chunk.record(record)));
+    together
+}

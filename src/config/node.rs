@@ -1,0 +1,178 @@
+//! `node.toml`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::VerifyingKey;
+
+use super::custody::{Places, openers, seal_times};
+use super::register::{RegisterFiles, register_files};
+use super::value::{self, Address, KeyCustody, Loopback, Place};
+use super::{
+    ClientConfig, ConfigError, LimitConfig, LogConfig, Openers, TlsFiles, audit, client, distinct_addresses, limits,
+    listener, load, parse, section, tls_files,
+};
+use crate::keys::custody::{Custody, Deposit};
+use crate::node::safe::SealTimes;
+use crate::register::read::{At, Faults, Table};
+use crate::register::{Fault, Id};
+
+/// `node.toml`: what `cloison authority serve` runs on.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The deployment's id; register and orders must carry the same.
+    pub deployment: Id,
+    /// The authority that this node belongs to.
+    pub authority: Id,
+    /// Listener for officers.
+    pub control: SocketAddr,
+    /// Listener for health and metrics, without TLS, on loopback.
+    pub health: SocketAddr,
+    /// The server's certificate, its key and who may sign officers'.
+    pub tls: TlsFiles,
+    /// The node's own store: its audit log, orders seen.
+    pub store: PathBuf,
+    /// The secret behind the tags in the audit log.
+    pub audit: Deposit,
+    /// The Ed25519 key that signs the checkpoints of the audit log.
+    pub checkpoint: Deposit,
+    /// `[audit]`: who watches the log.
+    pub log: LogConfig,
+    /// The authority's private keys.
+    pub keys: Vec<AuthorityKeyPlace>,
+    /// What opens secrets that are more than a file.
+    pub openers: Openers,
+    /// When shares are forgotten and keys in shares sealed again.
+    pub seal: SealTimes,
+    /// Keys with which the vault signs segments: pinned here, from hand to hand.
+    pub segment_keys: Vec<VerifyingKey>,
+    /// The register and how it is known to be genuine.
+    pub register: RegisterFiles,
+    /// How the node reaches the vault.
+    pub vault: ClientConfig,
+    /// What the doors take.
+    pub limits: LimitConfig,
+}
+
+/// `[[key]]` of a node: a private key of its authority.
+#[derive(Debug, Clone)]
+pub struct AuthorityKeyPlace {
+    /// The key's id in the register.
+    pub id: Id,
+    /// Where it lies.
+    pub place: KeyPlace,
+}
+
+/// Where an authority's private key lies.
+#[derive(Debug, Clone)]
+pub enum KeyPlace {
+    /// The node reads it at its start: a secret of kind `authority`.
+    Own(Deposit),
+    /// Its custodians bring it in shares; here is the set that these are checked against.
+    Shares(PathBuf),
+}
+
+impl NodeConfig {
+    /// Reads `node.toml`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        load(path, Self::parse)
+    }
+
+    /// Reads the text of a `node.toml` that lies in `folder`; every fault, not the first.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
+        parse(text, "the node's configuration", |root, faults| {
+            let deployment: Option<At<Id>> = root.required("deployment", faults);
+            let authority = root.required("authority", faults);
+            let control = listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
+            let health = listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
+            distinct_addresses(&[control, health], faults);
+            let tls = tls_files(root, folder, faults);
+            let store = section(root, "store", faults, |table, faults| table.required::<Place>("path", faults));
+            let secrets = section(root, "secrets", faults, |table, faults| {
+                let mut places = Places::read(table, folder, faults)?;
+                let audit = places.required("audit", table, faults);
+                let checkpoint = places.required("checkpoint", table, faults);
+                Some(((audit?, checkpoint?), places))
+            });
+            let (own, mut places) = secrets.unzip();
+            let log = audit::read(root, folder, faults);
+            let keys = authority_keys(root, folder, places.as_mut(), faults);
+            let openers = openers(root, folder, places.as_ref(), faults);
+            let seal = seal_times(root, faults);
+            let segment_keys = segment_keys(root, faults);
+            let register = register_files(root, deployment.as_deref(), folder, faults);
+            let vault = section(root, "vault", faults, |table, faults| client(table, folder, faults));
+            let limits = limits(root, faults);
+            Some(NodeConfig {
+                deployment: deployment?.value,
+                authority: authority?.value,
+                control: control?.1,
+                health: health?.1,
+                tls: tls?,
+                store: store?.within(folder),
+                audit: own.clone()?.0,
+                checkpoint: own?.1,
+                log: log?,
+                keys,
+                openers: openers?,
+                seal: seal?,
+                segment_keys,
+                register: register?,
+                vault: vault?,
+                limits: limits?,
+            })
+        })
+    }
+}
+
+fn authority_keys(
+    root: &mut Table<'_, '_>,
+    folder: &Path,
+    mut places: Option<&mut Places>,
+    faults: &mut Faults,
+) -> Vec<AuthorityKeyPlace> {
+    let mut keys: Vec<AuthorityKeyPlace> = Vec::new();
+    let tables = root.tables("key", "id", faults);
+    if tables.is_empty() {
+        faults.push(root.line, "the node has no key of its authority", "[[key]] with id and file");
+    }
+    for mut table in tables {
+        let id = table.required::<Id>("id", faults);
+        let file = table.required::<Place>("file", faults);
+        let custody = table.or("custody", KeyCustody::Own(Custody::File), faults);
+        table.finish(faults);
+        let (Some(id), Some(file), Some(custody)) = (id, file, custody) else { continue };
+        if keys.iter().any(|key| key.id == id.value) {
+            faults.push(id.line, format!("a second key has the id `{}`", id.value), "an id of its own");
+        }
+        let place = match custody.value {
+            KeyCustody::Shares => KeyPlace::Shares(file.within(folder)),
+            KeyCustody::Own(custody) => {
+                let deposit = value::deposit(&file, custody, folder);
+                if let Some(places) = places.as_deref_mut() {
+                    places.note(&deposit, file.line, faults);
+                }
+                KeyPlace::Own(deposit)
+            }
+        };
+        keys.push(AuthorityKeyPlace { id: id.value, place });
+    }
+    keys
+}
+
+fn segment_keys(root: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<VerifyingKey> {
+    let tables = root.tables("segment-key", "public", faults);
+    if tables.is_empty() {
+        faults.push(
+            root.line,
+            "the node knows no key that signs segments",
+            "[[segment-key]] with the vault's public key",
+        );
+    }
+    let mut keys = Vec::new();
+    for mut table in tables {
+        keys.extend(table.required::<VerifyingKey>("public", faults).map(|at| at.value));
+        table.finish(faults);
+    }
+    keys
+}
