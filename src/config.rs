@@ -306,10 +306,21 @@ fn section<T>(
             format!("[{name}] and its fields below"),
         );
     }
-    let mut table = root.table(name, faults)?;
+    optional_section(root, name, faults, take)?
+}
+
+/// A section that may be there: nothing inside when it is not, nothing at all when it is faulty.
+fn optional_section<T>(
+    root: &mut Table<'_, '_>,
+    name: &'static str,
+    faults: &mut Faults,
+    take: impl FnOnce(&mut Table<'_, '_>, &mut Faults) -> Option<T>,
+) -> Option<Option<T>> {
+    let there = root.has(name);
+    let Some(mut table) = root.table(name, faults) else { return (!there).then_some(None) };
     let taken = take(&mut table, faults);
     table.finish(faults);
-    taken
+    taken.map(Some)
 }
 
 fn listener<T: Field>(root: &mut Table<'_, '_>, name: &'static str, faults: &mut Faults) -> Option<At<T>> {
@@ -354,27 +365,20 @@ fn client(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Opti
 }
 
 fn index(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<u64> {
-    if !root.has("index") {
-        root.optional::<bool>("index", faults); // makes the name a known one
-        return Some(memory::half());
-    }
-    let mut table = root.table("index", faults)?;
-    let memory = table.optional::<Mebibytes>("memory-mib", faults);
-    table.finish(faults);
-    Some(memory.map_or_else(memory::half, |at| at.value.0 << 20))
+    let memory = optional_section(root, "index", faults, |table, faults| {
+        Some(table.optional::<Mebibytes>("memory-mib", faults).map(|at| at.value.0 << 20))
+    })?;
+    Some(memory.flatten().unwrap_or_else(memory::half))
 }
 
 fn limits(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<LimitConfig> {
-    let (mut connections, mut drain) = (Some(1024), Some(20));
-    if root.has("limits") {
-        let mut table = root.table("limits", faults)?;
-        connections = table.or("connections", Count(1024), faults).map(|at| at.value.0);
-        drain = table.or("drain-seconds", Count(20), faults).map(|at| at.value.0 as u64);
-        table.finish(faults);
-    } else {
-        root.optional::<bool>("limits", faults); // makes the name a known one
-    }
-    Some(LimitConfig { connections: connections?, drain: Duration::from_secs(drain?) })
+    let usual = LimitConfig { connections: 1024, drain: Duration::from_secs(20) };
+    let limits = optional_section(root, "limits", faults, |table, faults| {
+        let connections = table.or("connections", Count(usual.connections), faults);
+        let drain = table.or("drain-seconds", Count(usual.drain.as_secs() as usize), faults);
+        Some(LimitConfig { connections: connections?.value.0, drain: Duration::from_secs(drain?.value.0 as u64) })
+    })?;
+    Some(limits.unwrap_or(usual))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use ed25519_dalek::VerifyingKey;
 
 use super::value::{Count, Place};
 use super::witness::Name;
-use super::{ClientConfig, client};
+use super::{ClientConfig, client, optional_section};
 use crate::register::read::{Faults, Table};
 
 /// `[audit]` of a vault or a node.
@@ -44,11 +44,11 @@ impl Default for LogConfig {
 
 /// Reads the section; absent is all defaults.
 pub(super) fn read(root: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<LogConfig> {
-    if !root.has("audit") {
-        root.optional::<bool>("audit", faults); // makes the name a known one
-        return Some(LogConfig::default());
-    }
-    let mut table = root.table("audit", faults)?;
+    let log = optional_section(root, "audit", faults, |table, faults| log(table, folder, faults))?;
+    Some(log.unwrap_or_default())
+}
+
+fn log(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<LogConfig> {
     let second = table.optional::<Place>("second", faults);
     let cosigned = table.optional::<Place>("cosigned", faults);
     let required = table.optional::<Count>("required", faults);
@@ -69,7 +69,6 @@ pub(super) fn read(root: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults)
         let what = format!("`required` is {}, and there are {} witnesses", required.value.0, witnesses.len());
         faults.push(required.line, what, "[[audit.witness]] for each, or fewer");
     }
-    table.finish(faults);
     Some(LogConfig {
         second: second.map(|place| place.within(folder)),
         cosigned: cosigned.map(|place| place.within(folder)),

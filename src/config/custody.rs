@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::value::{Count, Label, Lodged, Place, is_no_credential};
-use super::{KeyPlace, NodeConfig, Openers, SecretPlaces, VaultConfig, section};
+use super::{KeyPlace, NodeConfig, Openers, SecretPlaces, VaultConfig, optional_section};
 use crate::keys::custody::token::{Mechanism, TokenConfig};
 use crate::keys::custody::{Custody, Deposit, Source};
 use crate::node::safe::SealTimes;
@@ -66,29 +66,18 @@ pub(super) fn openers(
     places: Option<&Places>,
     faults: &mut Faults,
 ) -> Option<Openers> {
-    let token = match root.has("token") {
-        true => Some(section(root, "token", faults, |table, faults| token(table, folder, faults))),
-        false => {
-            root.optional::<bool>("token", faults); // makes the name a known one
-            None
-        }
-    };
+    let token = optional_section(root, "token", faults, |table, faults| token(table, folder, faults));
     let places = places?;
     let needs = |custody| places.used.contains(&custody);
     if needs(Custody::Passphrase) && places.passphrase.is_none() {
         let what = "a secret is encrypted to a passphrase, and nothing says where that comes from";
         faults.push(places.line, what, "passphrase = \"terminal\", \"fd:3\", \"file:PATH\" or \"credential:NAME\"");
     }
-    if needs(Custody::Token) && token.is_none() {
+    if needs(Custody::Token) && matches!(token, Some(None)) {
         let what = "a secret is wrapped by a token, and there is no section [token]";
         faults.push(places.line, what, "[token] with module, label, key and pin");
     }
-    // A section that is there and is faulty makes none of the openers.
-    let token = match token {
-        Some(read) => Some(read?),
-        None => None,
-    };
-    Some(Openers { passphrase: places.passphrase.clone(), token })
+    Some(Openers { passphrase: places.passphrase.clone(), token: token? })
 }
 
 fn token(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<TokenConfig> {
@@ -129,14 +118,11 @@ impl NodeConfig {
 /// `[seal]` of a node, optional.
 pub(super) fn seal_times(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<SealTimes> {
     let usual = SealTimes::default();
-    if !root.has("seal") {
-        root.optional::<bool>("seal", faults); // makes the name a known one
-        return Some(usual);
-    }
-    section(root, "seal", faults, |table, faults| {
+    let times = optional_section(root, "seal", faults, |table, faults| {
         let idle = table.or("idle-seconds", Count(usual.idle.as_secs() as usize), faults);
         let forget = table.or("forget-seconds", Count(usual.forget.as_secs() as usize), faults);
         let seconds = |count: Count| Duration::from_secs(count.0 as u64);
         Some(SealTimes { idle: seconds(idle?.value), forget: seconds(forget?.value) })
-    })
+    })?;
+    Some(times.unwrap_or(usual))
 }
