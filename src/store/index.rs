@@ -18,8 +18,8 @@ use bound::Bound;
 /// Which partition: sector number and epoch.
 pub type PartitionId = (u32, u32);
 
-/// Slots a table starts with.
-const INITIAL: usize = 16;
+/// Homes that the smallest table starts with, and the biggest by a quarter more: see [`first_homes`].
+const INITIAL: usize = 64;
 /// Grow beyond this fill (in 1/100).
 const MAX_FILL: usize = 75;
 /// Most slots behind the last home.
@@ -130,12 +130,18 @@ impl Tables {
     fn insert(&mut self, pseudonym: &[u8; 16], chunk: u32) -> bool {
         let (table, used) = (&mut self.tables[pseudonym[0] as usize], &mut self.used[pseudonym[0] as usize]);
         if (*used + 1) * 100 > table.homes * MAX_FILL {
-            table.grow();
+            table.grow(pseudonym[0]);
         }
         let new = table.insert(pseudonym, chunk);
         *used += usize::from(new);
         new
     }
+}
+
+/// Homes that the table of a first byte starts with. Keys are spread evenly, so tables of one size would all be full at the same time, and one
+/// batch would pay for the growth of the whole; from different beginnings they grow one after the other.
+fn first_homes(first: u8) -> usize {
+    INITIAL + INITIAL / 4 * usize::from(first) / 256
 }
 
 impl Default for Partition {
@@ -303,14 +309,15 @@ impl Table {
                 return true;
             }
             // No room behind the last homes.
-            self.grow();
+            self.grow(key[0]);
         }
     }
 
-    fn grow(&mut self) {
+    /// Makes room in the table of the keys with this first byte.
+    fn grow(&mut self, first: u8) {
         let mut homes = self.homes;
         loop {
-            homes = (homes + homes / 4).max(INITIAL);
+            homes = if homes == 0 { first_homes(first) } else { homes + homes / 4 };
             if let Some(grown) = self.spread_over(homes) {
                 *self = grown;
                 return;
