@@ -545,6 +545,7 @@ fn column_options(column: Column, cache: &Cache) -> Options {
             options.set_blob_file_size(256 << 20);
             options.set_blob_compression_type(DBCompressionType::None);
             options.set_enable_blob_gc(true);
+            options.set_blob_gc_age_cutoff(0.0);
         }
         Column::Index => moved::set_options(&mut options, cache),
         Column::Audit | Column::AuditSalt | Column::AuditTag | Column::AuditTile => {
