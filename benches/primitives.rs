@@ -31,7 +31,7 @@ fn derived() -> Vec<Prf> {
     let (values, ends) = values();
     let identity = IdentityKeys::new(&IdentitySecret(Key::take(&mut [1; 32])));
     let mut utis = Vec::new();
-    identity.derive(UtiBatch { scheme: "passport", values: &values, ends: &ends }, &mut utis);
+    identity.derive(UtiBatch { scheme: "passport", values: &values, start: 0, ends: &ends }, &mut utis);
     let domain = SectorRootKey::new(&SectorSecret(Key::take(&mut [2; 32]))).sector(&[SECTOR]);
     let domain = domain.domain(1, &DomainScope::default());
     let mut prfs = Vec::new();
@@ -48,7 +48,8 @@ fn derive(c: &mut Criterion) {
     group.bench_function("UTIs", |b| {
         b.iter(|| {
             utis.clear();
-            identity.derive(UtiBatch { scheme: "passport", values: black_box(&values), ends: &ends }, &mut utis);
+            identity
+                .derive(UtiBatch { scheme: "passport", values: black_box(&values), start: 0, ends: &ends }, &mut utis);
         });
     });
     let domain = SectorRootKey::new(&SectorSecret(Key::take(&mut [2; 32]))).sector(&[SECTOR]);

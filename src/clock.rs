@@ -44,6 +44,12 @@ pub fn dice() -> impl rand_core::CryptoRng {
     rand_core::UnwrapErr(getrandom::SysRng)
 }
 
+/// Between two steps of a long computation: lets another thread run that waits for this core. A system without preemption
+/// would do so at its next tick, milliseconds later.
+pub fn give_way() {
+    std::thread::yield_now();
+}
+
 /// A clock for tests that stands still until it is set.
 #[derive(Debug)]
 pub struct FixedClock(std::sync::atomic::AtomicI64);

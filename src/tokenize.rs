@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::access::TokenizePermit;
 use crate::audit::{Domain, Tokenized};
-use crate::clock::day_of;
+use crate::clock::{day_of, give_way};
 use crate::code::Code;
 use crate::commit::{Answered, Job, Logged, NewMappings};
 use crate::keys::{NoncePart, Prf, Uti, UtiBatch};
@@ -27,6 +27,8 @@ use domain::Scoped;
 pub const MAX_ITEMS: usize = 100_000;
 /// Items whose index slots are fetched ahead before the first of them is looked at.
 const AHEAD: usize = 64;
+/// Identifiers after which a long batch lets others run: about a tenth of a millisecond.
+const STRIDE: usize = 8 * AHEAD;
 
 /// What a client asks, beside the identifiers.
 #[derive(Debug, Clone, Default)]
@@ -123,7 +125,10 @@ pub fn prepare<'a>(
 
     let batch = Canonical::read(permit, items);
     let mut utis = Vec::new();
-    vault.utis().derive(batch.utis(permit), &mut utis);
+    for part in batch.parts(permit) {
+        vault.utis().derive(part, &mut utis);
+        pace(utis.len());
+    }
 
     let mut mappings = Vec::new();
     let pseudonyms = derive(vault, state, permit, &scoped, &utis, &batch, now, &mut mappings)?;
@@ -175,17 +180,30 @@ impl Canonical {
                 Ok(()) => batch.ends.push(batch.values.len() as u32),
                 Err(code) => batch.errors.push((place as u32, code)),
             }
+            pace(place + 1);
         }
         batch
     }
 
-    fn utis<'b>(&'b self, permit: &'b TokenizePermit) -> UtiBatch<'b> {
-        UtiBatch { scheme: permit.scheme.id().as_str(), values: &self.values, ends: &self.ends }
+    fn parts<'b>(&'b self, permit: &'b TokenizePermit) -> impl Iterator<Item = UtiBatch<'b>> {
+        let scheme = permit.scheme.id().as_str();
+        let parts = self.ends.chunks(STRIDE).enumerate();
+        parts.map(move |(part, ends)| UtiBatch { scheme, values: &self.values, start: self.start(part * STRIDE), ends })
     }
 
     fn value(&self, place: usize) -> &[u8] {
-        let start = if place == 0 { 0 } else { self.ends[place - 1] as usize };
-        &self.values[start..self.ends[place] as usize]
+        &self.values[self.start(place)..self.ends[place] as usize]
+    }
+
+    fn start(&self, place: usize) -> usize {
+        if place == 0 { 0 } else { self.ends[place - 1] as usize }
+    }
+}
+
+/// Lets others run when so many identifiers make another stride.
+fn pace(done: usize) {
+    if done.is_multiple_of(STRIDE) {
+        give_way();
     }
 }
 
@@ -211,6 +229,7 @@ fn derive(
         for utis in utis.chunks(AHEAD) {
             key.prfs(utis, &mut ahead);
             pseudonyms.extend(ahead.drain(..).map(|prf| prf.to_pseudonym().fixed_for(form)));
+            pace(pseudonyms.len());
         }
         return Ok(pseudonyms);
     }
@@ -228,7 +247,9 @@ fn derive(
         let view = index.read();
         pseudonyms[first..].iter().for_each(|pseudonym| view.prefetch(pseudonym.as_bytes()));
         keep_unknown(&view, &pseudonyms[..first], &mut fetched, &mut unknown);
+        drop(view);
         std::mem::swap(&mut ahead, &mut fetched);
+        pace(pseudonyms.len());
     }
     keep_unknown(&index.read(), &pseudonyms, &mut fetched, &mut unknown);
     if index.has_below() && !unknown.is_empty() {
@@ -262,6 +283,7 @@ fn derive(
             sealer.seal(unknown.pseudonym, unknown.nonce, batch.value(unknown.place as usize), &mut chunk);
         }
         chunks.push(chunk);
+        give_way();
     }
     let (scope, segment) = (Arc::new(scoped.scope.clone()), segment.clone());
     mappings.push(NewMappings { partition, scope, segment, chunks, generation });

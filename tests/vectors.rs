@@ -376,7 +376,7 @@ fn derived(input: &Value, form: TextForm) -> (Pseudonym, [u8; 8]) {
     let identity = IdentityKeys::new(&IdentitySecret(key(&input["identity_secret"])));
     let (scheme, value) = (text(&input["scheme"]), text(&input["value"]));
     let mut utis = Vec::new();
-    identity.derive(UtiBatch { scheme, values: value.as_bytes(), ends: &[value.len() as u32] }, &mut utis);
+    identity.derive(UtiBatch { scheme, values: value.as_bytes(), start: 0, ends: &[value.len() as u32] }, &mut utis);
     let path: Vec<Uuid> = each(&input["path"]).map(|sector| Uuid::parse_str(text(sector)).unwrap()).collect();
     let tree = SectorRootKey::new(&SectorSecret(key(&input["sector_secret"]))).sector(&path);
     let prf = tree.domain(number(&input["epoch"]), &scope(input)).prf(&utis[0]);
@@ -527,7 +527,7 @@ fn seal_and_let_open(form_name: &str) {
         let values: Vec<String> = (0..count).map(|n| format!("AB{n:06}")).collect();
         let ends: Vec<u32> = (1..=values.len() as u32).map(|n| n * 8).collect();
         let mut utis = Vec::new();
-        identity.derive(UtiBatch { scheme, values: values.concat().as_bytes(), ends: &ends }, &mut utis);
+        identity.derive(UtiBatch { scheme, values: values.concat().as_bytes(), start: 0, ends: &ends }, &mut utis);
         let domain = tree.domain(epoch, &scope);
         let mut sealer =
             Sealer::new(segment, Location::new(sector, epoch, &scope), scheme, 20_779, values.len()).unwrap();

@@ -136,7 +136,12 @@ impl Input {
 
         let identity = IdentityKeys::new(&IdentitySecret(secret("identity_secret", &self.identity_secret)?));
         let mut utis = Vec::new();
-        let batch = UtiBatch { scheme: &self.scheme, values: self.value.as_bytes(), ends: &[self.value.len() as u32] };
+        let batch = UtiBatch {
+            scheme: &self.scheme,
+            values: self.value.as_bytes(),
+            start: 0,
+            ends: &[self.value.len() as u32],
+        };
         identity.derive(batch, &mut utis);
         let uti = &utis[0];
 

@@ -57,6 +57,8 @@ pub struct UtiBatch<'a> {
     pub scheme: &'a str,
     /// The canonical values, one after the other.
     pub values: &'a [u8],
+    /// Where the first of them begins.
+    pub start: usize,
     /// End of each value in `values`.
     pub ends: &'a [u32],
 }
@@ -102,7 +104,7 @@ impl UtiSource for IdentityKeys {
         lp(&mut scheme, batch.scheme.as_bytes());
         utis.reserve(batch.ends.len());
         let mut macs = self.uti.batch(Uti);
-        let mut start = 0;
+        let mut start = batch.start;
         for &end in batch.ends {
             let value = &batch.values[start..end as usize];
             start = end as usize;

@@ -104,7 +104,7 @@ fn fault(what: &dyn std::fmt::Display) -> Error {
 fn pseudonym(register: &Register, roots: &Roots<'_>) -> String {
     let sector = &register.sectors[SECTOR];
     let mut utis = Vec::new();
-    let batch = UtiBatch { scheme: CARD.0, values: CARD.1, ends: &[CARD.1.len() as u32] };
+    let batch = UtiBatch { scheme: CARD.0, values: CARD.1, start: 0, ends: &[CARD.1.len() as u32] };
     IdentityKeys::new(&roots.identity).derive(batch, &mut utis);
     let key = SectorRootKey::new(&roots.sector).sector(&sector.path).domain(1, &DomainScope::default());
     TextWriter::new(sector.text_form, &sector.tag, 1).text(&key.prf(&utis[0]).to_pseudonym())
