@@ -8,6 +8,7 @@ mod columns;
 pub mod index;
 mod moved;
 mod orders;
+mod reclaim;
 mod wal;
 
 use std::path::{Path, PathBuf};
@@ -105,6 +106,8 @@ pub struct Store {
     /// Of the column `index`, bounded; all others have RocksDB's own.
     cache: Cache,
     poisoned: AtomicBool,
+    /// Whether compactions move chunks at present; see [`Store::reclaim`].
+    moves_chunks: AtomicBool,
 }
 
 /// Rows that will be written together or not at all.
@@ -142,7 +145,13 @@ impl Store {
         let cache = Cache::new_lru_cache(cache);
         let columns = Column::ALL.iter().map(|c| ColumnFamilyDescriptor::new(c.name(), column_options(*c, &cache)));
         let db = DB::open_cf_descriptors(&database_options(), path, columns).map_err(failed)?;
-        let store = Self { db, path: path.to_owned(), cache, poisoned: AtomicBool::new(false) };
+        let store = Self {
+            db,
+            path: path.to_owned(),
+            cache,
+            poisoned: AtomicBool::new(false),
+            moves_chunks: AtomicBool::new(false),
+        };
         store.claim(owner)?;
         Ok(store)
     }
@@ -545,7 +554,9 @@ fn column_options(column: Column, cache: &Cache) -> Options {
             options.set_blob_file_size(256 << 20);
             options.set_blob_compression_type(DBCompressionType::None);
             options.set_enable_blob_gc(true);
+            // Only while `reclaim` says so.
             options.set_blob_gc_age_cutoff(0.0);
+            options.set_blob_gc_force_threshold(0.1);
         }
         Column::Index => moved::set_options(&mut options, cache),
         Column::Audit | Column::AuditSalt | Column::AuditTag | Column::AuditTile => {

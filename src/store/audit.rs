@@ -210,7 +210,13 @@ impl Store {
         let cache = Cache::new_lru_cache(1 << 20);
         let columns = columns.map(|column| ColumnFamilyDescriptor::new(column.name(), column_options(*column, &cache)));
         let db = DB::open_cf_descriptors_read_only(&Options::default(), path, columns, false).map_err(engine)?;
-        Ok(Self { db, path: path.to_owned(), cache, poisoned: AtomicBool::new(true) })
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+            cache,
+            poisoned: AtomicBool::new(true),
+            moves_chunks: AtomicBool::new(false),
+        })
     }
 
     /// Whose store it is: deployment and entity, such as `demo/vault`.

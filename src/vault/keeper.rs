@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const REST: u32 = 9;
 /// Longest rest.
 const LONGEST: Duration = Duration::from_secs(1);
+/// How often it looks what of the disk could be taken back.
+const RECLAIM: Duration = Duration::from_secs(10);
 
 /// What it works on.
 pub(super) struct Parts {
@@ -97,7 +99,7 @@ impl Work {
 
     fn run(&self) {
         let Parts { store, index, committer, .. } = &self.parts;
-        let mut rest = LOOK;
+        let (mut rest, mut reclaimed) = (LOOK, Instant::now());
         while !self.stops() {
             index.sleep_keeper(rest);
             rest = LOOK;
@@ -105,6 +107,12 @@ impl Work {
                 match index.relieve(store, || !self.stops() && committer.settled()) {
                     Ok(moved) => drop(self.kept.moved.fetch_add(moved, Ordering::Relaxed)),
                     Err(error) => return committer.poison(&error),
+                }
+            }
+            if reclaimed.elapsed() > RECLAIM {
+                reclaimed = Instant::now();
+                if let Err(error) = store.reclaim() {
+                    tracing::error!(%error, "the disk of chunks that are gone could not be taken back");
                 }
             }
             let Some((kind, chunks)) = committer.small().take().filter(|_| !self.stops()) else { continue };

@@ -1,0 +1,108 @@
+//! Taking back the disk that chunks held which are gone: merged into others, erased, or of a retired epoch.
+//!
+//! RocksDB can do it in any compaction, by moving what is alive out of the oldest blob files, whether or not there is anything
+//! to take back. For rows that are written once and kept that is a quarter of the store, written again and again. So it is
+//! told to only while enough is gone.
+
+use std::sync::atomic::Ordering;
+
+use super::columns::Column;
+use super::{Store, StoreError};
+
+/// Compactions begin to move chunks when so much of the blob files is gone, in percent,
+const BEGIN: u64 = 25;
+/// and stop when no more than that is.
+const END: u64 = 10;
+/// Below so many bytes it is not worth it.
+const WORTH: u64 = 64 << 20;
+
+impl Store {
+    /// Lets compactions move chunks out of blob files while enough in them is gone; whether they do now. To be called now and then.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`]
+    pub fn reclaim(&self) -> Result<bool, StoreError> {
+        self.reclaim_beyond(WORTH)
+    }
+
+    fn reclaim_beyond(&self, worth: u64) -> Result<bool, StoreError> {
+        let (all, gone) =
+            (self.blob_bytes("rocksdb.live-blob-file-size")?, self.blob_bytes("rocksdb.live-blob-file-garbage-size")?);
+        let moves = self.moves_chunks.load(Ordering::Relaxed);
+        let enough = if moves { END } else { BEGIN };
+        let wanted = gone >= worth && gone > all / 100 * enough;
+        if wanted != moves {
+            self.move_chunks(wanted)?;
+            tracing::info!(
+                mib = all >> 20,
+                gone_mib = gone >> 20,
+                begins = wanted,
+                "reclaims the disk of chunks that are gone"
+            );
+        }
+        Ok(wanted)
+    }
+
+    /// Whether compactions move all chunks that they meet, or none.
+    pub(super) fn move_chunks(&self, on: bool) -> Result<(), StoreError> {
+        let cutoff = [("blob_garbage_collection_age_cutoff", if on { "1.0" } else { "0.0" })];
+        self.db.set_options_cf(self.column(Column::Chunk), &cutoff).map_err(|source| self.engine(source))?;
+        self.moves_chunks.store(on, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn blob_bytes(&self, property: &str) -> Result<u64, StoreError> {
+        let found = self.db.property_int_value_cf(self.column(Column::Chunk), property);
+        Ok(found.map_err(|source| self.engine(source))?.unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::{Batch, ChunkKey, Store};
+    use super::*;
+
+    fn chunk(sequence: u32) -> ChunkKey {
+        ChunkKey { sector: 1, epoch: 1, sequence }
+    }
+
+    #[test]
+    fn the_disk_of_what_is_gone_comes_back_and_what_is_alive_is_left_alone() {
+        const SIZE: usize = 64 << 10;
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "test/vault").unwrap();
+        let flush = || store.db.flush_cf(store.column(Column::Chunk)).unwrap();
+        let on_disk = || store.blob_bytes("rocksdb.total-blob-file-size").unwrap();
+        let row = |sequence: u32| vec![sequence as u8; SIZE];
+        for round in 0..8 {
+            let mut batch = Batch::default();
+            (0..16).for_each(|n| store.put_chunk(&mut batch, chunk(round * 16 + n), &row(round * 16 + n)));
+            store.commit(batch).unwrap();
+            flush();
+        }
+        let full = on_disk();
+        assert!(!store.reclaim_beyond(1).unwrap());
+        store.db.compact_range_cf(store.column(Column::Chunk), None::<&[u8]>, None::<&[u8]>);
+        assert_eq!(on_disk(), full, "all is alive, and nothing was moved");
+
+        let mut batch = Batch::default();
+        (0..128).filter(|n| n % 8 != 0).for_each(|n| store.delete_chunk(&mut batch, chunk(n)));
+        store.commit(batch).unwrap();
+        flush();
+        store.db.compact_range_cf(store.column(Column::Chunk), None::<&[u8]>, None::<&[u8]>);
+        assert_eq!(on_disk(), full);
+        // RocksDB's own threads do the rest.
+        let begun = Instant::now();
+        while store.reclaim_beyond(1).unwrap() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{} of {full} bytes", on_disk());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(on_disk() < full / 4, "{} of {full}", on_disk());
+        for n in 0..128 {
+            let found = store.chunk(chunk(n)).unwrap();
+            assert_eq!(found, (n % 8 == 0).then(|| row(n)), "chunk {n}");
+        }
+    }
+}
