@@ -18,8 +18,8 @@ use bound::Bound;
 /// Which partition: sector number and epoch.
 pub type PartitionId = (u32, u32);
 
-/// Homes that the smallest table starts with, and the biggest by a quarter more: see [`first_homes`].
-const INITIAL: usize = 64;
+/// Homes that a table starts with.
+const INITIAL: usize = 16;
 /// Grow beyond this fill (in 1/100).
 const MAX_FILL: usize = 75;
 /// Most slots behind the last home.
@@ -136,12 +136,6 @@ impl Tables {
         *used += usize::from(new);
         new
     }
-}
-
-/// Homes that the table of a first byte starts with. Keys are spread evenly, so tables of one size would all be full at the same time, and one
-/// batch would pay for the growth of the whole; from different beginnings they grow one after the other.
-fn first_homes(first: u8) -> usize {
-    INITIAL + INITIAL / 4 * usize::from(first) / 256
 }
 
 impl Default for Partition {
@@ -313,11 +307,12 @@ impl Table {
         }
     }
 
-    /// Makes room in the table of the keys with this first byte.
+    /// Makes room in the table of the keys with this first byte: a quarter more, or a little more or less. Keys are spread evenly,
+    /// so tables that grow alike would all be full at the same time, and one batch would pay for the growth of the whole.
     fn grow(&mut self, first: u8) {
         let mut homes = self.homes;
         loop {
-            homes = if homes == 0 { first_homes(first) } else { homes + homes / 4 };
+            homes = (homes + homes * (51 + usize::from(first) / 10) / 256).max(INITIAL);
             if let Some(grown) = self.spread_over(homes) {
                 *self = grown;
                 return;
