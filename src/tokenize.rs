@@ -21,7 +21,7 @@ use crate::seal::mapping::{Location, Sealer};
 use crate::store::index::View;
 use crate::vault::{Epoch, SectorState, Vault};
 pub use domain::DomainRequest;
-use domain::Scoped;
+pub(crate) use domain::Scoped;
 
 /// Most identifiers in one request.
 pub const MAX_ITEMS: usize = 100_000;
@@ -123,14 +123,14 @@ pub fn prepare<'a>(
 
     let batch = Canonical::read(permit, items);
     let mut utis = Vec::new();
-    vault.utis().derive(batch.utis(permit), &mut utis);
+    vault.utis().derive(batch.utis(permit.scheme.id()), &mut utis);
 
     let mut mappings = Vec::new();
-    let pseudonyms = derive(vault, state, permit, &scoped, &utis, &batch, now, &mut mappings)?;
+    let pseudonyms = derive(vault, state, permit.scheme.id(), &scoped, &utis, &batch, now, &mut mappings)?;
     let previous = match &previous {
         None => None,
         Some(scoped) => Some(PreviousAnswer {
-            pseudonyms: derive(vault, state, permit, scoped, &utis, &batch, now, &mut mappings)?,
+            pseudonyms: derive(vault, state, permit.scheme.id(), scoped, &utis, &batch, now, &mut mappings)?,
             domain: scoped.domain(),
             writer: writer(state, &scoped.epoch),
         }),
@@ -150,12 +150,12 @@ pub fn prepare<'a>(
     Ok((answer, Job { mappings, changes, count: Some(count), log }))
 }
 
-fn writer(state: &SectorState, epoch: &Epoch) -> TextWriter {
+pub(crate) fn writer(state: &SectorState, epoch: &Epoch) -> TextWriter {
     TextWriter::new(epoch.terms.text_form, &state.sector.tag, epoch.row.epoch)
 }
 
 /// The canonical values of a batch in one arena.
-struct Canonical {
+pub(crate) struct Canonical {
     values: zeroize::Zeroizing<Vec<u8>>,
     ends: Vec<u32>,
     errors: Vec<(u32, Code)>,
@@ -179,8 +179,23 @@ impl Canonical {
         batch
     }
 
-    fn utis<'b>(&'b self, permit: &'b TokenizePermit) -> UtiBatch<'b> {
-        UtiBatch { scheme: permit.scheme.id().as_str(), values: &self.values, ends: &self.ends }
+    /// Values that are canonical already, because the vault sealed them as such.
+    pub(crate) fn of<'a>(values: impl ExactSizeIterator<Item = &'a str>) -> Self {
+        let n = values.len();
+        let mut batch = Self {
+            values: Vec::with_capacity(n * crate::identifier::MAX_CANONICAL).into(),
+            ends: Vec::with_capacity(n),
+            errors: vec![],
+        };
+        for value in values {
+            batch.values.extend_from_slice(value.as_bytes());
+            batch.ends.push(batch.values.len() as u32);
+        }
+        batch
+    }
+
+    pub(crate) fn utis<'b>(&'b self, scheme: &'b Id) -> UtiBatch<'b> {
+        UtiBatch { scheme: scheme.as_str(), values: &self.values, ends: &self.ends }
     }
 
     fn value(&self, place: usize) -> &[u8] {
@@ -191,10 +206,10 @@ impl Canonical {
 
 /// Derives the pseudonyms in one domain; mappings that are not stored yet are sealed and added to `mappings`.
 #[allow(clippy::too_many_arguments)]
-fn derive(
+pub(crate) fn derive(
     vault: &Vault,
     state: &SectorState,
-    permit: &TokenizePermit,
+    scheme: &Id,
     scoped: &Scoped,
     utis: &[Uti],
     batch: &Canonical,
@@ -243,7 +258,7 @@ fn derive(
 
     let mut segment = state.segment(vault.register(), vault.segment_signer(), now).map_err(|_| Code::Internal)?;
     let location = Location::new(state.sector.uuid, epoch.row.epoch, &scoped.scope);
-    let (scheme, day) = (permit.scheme.id().as_str(), day_of(now));
+    let (scheme, day) = (scheme.as_str(), day_of(now));
     let mut sealer = match Sealer::new(&segment, location.clone(), scheme, day, unknown.len()) {
         Some(sealer) => sealer,
         // No counters left for so many, or others took them a moment ago: a segment of our own has.

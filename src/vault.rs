@@ -249,6 +249,12 @@ impl Vault {
         let veil = Arc::new(veil.expect("at least one version of the storage secret"));
         let index = Arc::new(Index::open(&store, veil, home.tables())?);
         let small = rebuild::rebuild(&store, &cipher, &index, progress)?;
+        // What somebody goes through in its order is not merged.
+        for row in store.migrations()? {
+            if let Some(state) = sectors.values().find(|state| state.sector.uuid == row.sector) {
+                index.partition((state.number, row.from)).hold();
+            }
+        }
         let quotas = Quotas::load(&register, &store, clock.now())?;
         let (log, appender) = Log::open(store.clone(), &owner, secrets.log, clock.now())?;
         let (wrap, ours) = (Some(cipher.clone()), index.clone());

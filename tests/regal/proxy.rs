@@ -19,7 +19,12 @@ pub struct Wire {
 impl Wire {
     /// A world whose node reaches the vault through a wire; both run.
     pub fn world() -> (World, Wire) {
-        let mut world = World::with(Setup { log: "info", start: false, ..Setup::default() });
+        Self::world_with(Setup { log: "info", ..Setup::default() })
+    }
+
+    /// The same, where the world begins otherwise.
+    pub fn world_with(setup: Setup) -> (World, Wire) {
+        let mut world = World::with(Setup { start: false, ..setup });
         let vault = world.address(Door::Control);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
