@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::remote::{self, ClientFile};
 use super::reidentify::{Asking, only, payload, signed_request};
+use super::remote::{self, ClientFile};
 use super::{Error, print, print_json};
 use crate::client::Client;
 use crate::keys::file::read_signing_key;
@@ -69,7 +69,10 @@ pub fn run(args: Args) -> Result<(), Error> {
     let order = super::read_text(&args.order)?;
     let payload = payload(&order)?;
     if !matches!(payload.basis, Basis::Continuity(_)) {
-        return Err(Error::usage("this is no order for continuity", "`cloison order new --continuity FROM:TO` makes one"));
+        return Err(Error::usage(
+            "this is no order for continuity",
+            "`cloison order new --continuity FROM:TO` makes one",
+        ));
     }
     let officer = match args.officer {
         Some(officer) => {
@@ -166,7 +169,8 @@ impl Summary {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
-    let style = ProgressStyle::with_template("{bar:24} {percent:>3} %  {human_pos} of {human_len} mappings, {eta} left");
+    let style =
+        ProgressStyle::with_template("{bar:24} {percent:>3} %  {human_pos} of {human_len} mappings, {eta} left");
     bar.set_style(style.expect("the template is a constant"));
     bar
 }

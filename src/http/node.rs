@@ -85,7 +85,9 @@ pub(super) async fn reidentify(
         let door = door.clone();
         let answer = move || match asked.to {
             None => body::json(&reveal::ask(&door.node, &permit, &asked, door.vault.as_vault())?),
-            Some(Delivery::OfficerKey) => body::json(&deliver::ask_sealed(&door.node, &permit, &asked, door.vault.as_vault())?),
+            Some(Delivery::OfficerKey) => {
+                body::json(&deliver::ask_sealed(&door.node, &permit, &asked, door.vault.as_vault())?)
+            }
         };
         blocking(answer).await
     };

@@ -33,18 +33,17 @@ pub(super) fn recipients(
     sector: &str,
     scope: &DomainScope,
 ) -> Result<Vec<(Id, [u8; 32])>, Refusal> {
-    let may = |separated: &str, own: &mut dyn Iterator<Item = &Id>| {
-        separated.is_empty() || own.any(|own| own.as_str() == separated)
-    };
+    let may = |separated: &str, own: &[Id]| separated.is_empty() || own.iter().any(|own| own.as_str() == separated);
     let clients = register.clients.values().filter(|client| {
         client.operations.contains(&Operation::Migrate)
             && client.sectors.iter().any(|own| own == sector)
-            && may(&scope.controller, &mut std::iter::once(&client.organisation))
-            && may(&scope.purpose, &mut client.purposes.iter())
+            && may(&scope.controller, std::slice::from_ref(&client.organisation))
+            && may(&scope.purpose, &client.purposes)
     });
     let found: Vec<_> = clients.filter_map(|client| Some((client.id.clone(), client.migration_key?))).collect();
     if found.is_empty() {
-        let named = |what: &str, value: &str| if value.is_empty() { String::new() } else { format!(", {what} {value}") };
+        let named =
+            |what: &str, value: &str| if value.is_empty() { String::new() } else { format!(", {what} {value}") };
         let why = format!(
             "the register has no client with `migrate` and a `migration-key` for sector {sector}{}{}",
             named("controller", &scope.controller),

@@ -38,7 +38,8 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
     let book = Book::from(vault);
     let (now, authority) = (book.now(), &permit.authority.id);
     check_clock(&book, vault.committer().clock_mark())?;
-    let unknown = || Refusal::new(Code::UnknownOrder, "no migration is under way under such an order of this authority");
+    let unknown =
+        || Refusal::new(Code::UnknownOrder, "no migration is under way under such an order of this authority");
     let life = book.life(handed.order)?.filter(|life| life.authority == *authority).ok_or_else(unknown)?;
     let mut progress = vault.store().migration(handed.order).map_err(internal)?.ok_or_else(unknown)?;
     // What came since the page was handed out counts.

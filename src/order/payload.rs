@@ -396,7 +396,11 @@ mod tests {
             (r#"["health"]"#, r#"["health","tax"]"#),
         ] {
             assert!(good.contains(from), "{from}");
-            assert_eq!(Payload::read(good.replace(from, to).as_bytes()).unwrap_err().code(), Code::OrderMalformed, "{to}");
+            assert_eq!(
+                Payload::read(good.replace(from, to).as_bytes()).unwrap_err().code(),
+                Code::OrderMalformed,
+                "{to}"
+            );
         }
     }
 

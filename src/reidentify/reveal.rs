@@ -274,7 +274,12 @@ pub(crate) fn sealed() -> Refusal {
 }
 
 /// A segment that is signed by a pinned key, committed, sealed to this authority, and this sector's.
-pub(crate) fn open_segment(node: &Node, keys: &[&AuthorityPrivateKey], sector: &Sector, text: &str) -> Option<OpenedSegment> {
+pub(crate) fn open_segment(
+    node: &Node,
+    keys: &[&AuthorityPrivateKey],
+    sector: &Sector,
+    text: &str,
+) -> Option<OpenedSegment> {
     let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
     let opened = keys.iter().find_map(|key| OpenedSegment::open(&record, key, node.segment_keys()).ok());
     if opened.is_none() {

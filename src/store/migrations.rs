@@ -155,7 +155,8 @@ impl Store {
         // Of one order, or of all.
         let prefix = &start[..client.len() + 1 + if from.is_some() { 16 } else { 0 }];
         let mut found = vec![];
-        let rows = self.db.iterator_cf(self.column(Column::MigrationPairs), IteratorMode::From(&start, Direction::Forward));
+        let rows =
+            self.db.iterator_cf(self.column(Column::MigrationPairs), IteratorMode::From(&start, Direction::Forward));
         for row in rows.take(most) {
             let (key, sealed) = row.map_err(|source| self.engine(source))?;
             if !key.starts_with(prefix) {

@@ -225,7 +225,8 @@ pub(super) fn load_all(
         let epochs =
             rows.into_iter().map(|row| load(sector, row, roots).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
         for epoch in &epochs {
-            if let Some((.., time)) = retired.iter().find(|(uuid, n, _)| (*uuid, *n) == (sector.uuid, epoch.row.epoch)) {
+            if let Some((.., time)) = retired.iter().find(|(uuid, n, _)| (*uuid, *n) == (sector.uuid, epoch.row.epoch))
+            {
                 let _ = epoch.retired.set(*time);
             }
         }

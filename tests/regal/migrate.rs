@@ -89,7 +89,13 @@ fn waiting(world: &World) -> u64 {
 /// Runs `cloison migrate` for the order in `migration.jws`.
 fn run(world: &World) -> (i32, String) {
     let output = world.cloison(&[
-        "migrate", "--order", "migration.jws", "--key", "secrets/people/officer.pem", "--client", "clients/officer.toml",
+        "migrate",
+        "--order",
+        "migration.jws",
+        "--key",
+        "secrets/people/officer.pem",
+        "--client",
+        "clients/officer.toml",
         "--json",
     ]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -99,7 +105,16 @@ fn run(world: &World) -> (i32, String) {
 /// Fetches all pairs on the command line.
 fn fetch(world: &World, out: &str) -> BTreeMap<String, String> {
     let output = world.cloison(&[
-        "client", "migration", "fetch", "--sector", "health", "--key", "health.migration", "--out", out, "--client",
+        "client",
+        "migration",
+        "fetch",
+        "--sector",
+        "health",
+        "--key",
+        "health.migration",
+        "--out",
+        out,
+        "--client",
         "clients/cnss-health.toml",
     ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -153,7 +168,14 @@ fn a_sector_follows_its_epoch_and_nobody_is_shown_an_identifier() {
     assert!(!contains(&sealed, b"sante1"));
     write_secret(&world.path("other.migration"), SecretKind::Migration, &Key::random()).unwrap();
     let output = world.cloison(&[
-        "client", "migration", "fetch", "--sector", "health", "--key", "other.migration", "--client",
+        "client",
+        "migration",
+        "fetch",
+        "--sector",
+        "health",
+        "--key",
+        "other.migration",
+        "--client",
         "clients/cnss-health.toml",
     ]);
     assert!(output.status.code() == Some(1) && output.stdout.is_empty());
@@ -287,9 +309,16 @@ fn only_a_quorum_for_continuity_migrates_and_only_what_it_says() {
     let wide = order(&world, 100);
     let signed = world.sign(&wide, QUORUM);
     let request = world.request(&signed, "health", &[]);
-    let send = || world.post_json("officer", Door::Officers, "/v1/migrations", &json!({
-        "order": signed, "request": request, "sector": "health",
-    }));
+    let send = || {
+        world.post_json(
+            "officer",
+            Door::Officers,
+            "/v1/migrations",
+            &json!({
+                "order": signed, "request": request, "sector": "health",
+            }),
+        )
+    };
     assert_eq!(send().ok()["progress"]["migrated"], 8, "another order goes through all again");
     assert_eq!(send().code(), "request-replayed");
     // Revoked, it stops, on both sides.
@@ -332,7 +361,10 @@ fn the_vault_believes_no_identifier() {
     assert_eq!(hand_back(&world, &payload, &other, 1, &right).code(), "request-invalid");
     assert_eq!(hand_back(&world, &payload, &id, 2, &right).code(), "request-invalid");
     // One guess, and the page is closed: also to the right answer.
-    assert_eq!(hand_back(&world, &payload, &id, 1, &json!([card("AB000000"), card("AB000007")])).code(), "mapping-invalid");
+    assert_eq!(
+        hand_back(&world, &payload, &id, 1, &json!([card("AB000000"), card("AB000007")])).code(),
+        "mapping-invalid"
+    );
     for identifiers in [json!([card("AB000000"), card("AB000001")]), json!([card("AB000001"), card("AB000000")])] {
         assert_eq!(hand_back(&world, &payload, &id, 1, &identifiers).code(), "request-invalid");
     }
@@ -349,7 +381,9 @@ fn pairs_go_to_the_controller_whose_they_are() {
     let also = |text: String| swap(&text, "sectors = [\"social\"]", "sectors = [\"social\", \"tax\"]");
     let may = |text: &str, purpose: &str, public: &str| {
         let from = format!("operations = [\"tokenize\"]\npurposes = [\"{purpose}\"]");
-        let to = format!("operations = [\"tokenize\", \"migrate\"]\npurposes = [\"{purpose}\"]\nmigration-key = \"{public}\"");
+        let to = format!(
+            "operations = [\"tokenize\", \"migrate\"]\npurposes = [\"{purpose}\"]\nmigration-key = \"{public}\""
+        );
         swap(text, &from, &to)
     };
     let mut world = world_with(move |text| may(&also(text), "assessment", &dgi_public));
@@ -552,7 +586,10 @@ fn an_epoch_is_retired_when_its_sector_says_so() {
     let output = world.cloison(&[&args[..], &["--dry-run"]].concat());
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("700 mappings would go"), "{said}");
-    assert!(codes(&world.reidentify(&judicial, "health", &old[..3]).ok()).iter().all(Option::is_none), "nothing was done");
+    assert!(
+        codes(&world.reidentify(&judicial, "health", &old[..3]).ok()).iter().all(Option::is_none),
+        "nothing was done"
+    );
 
     let output = world.cloison(&args);
     let said = String::from_utf8(output.stdout).unwrap();
@@ -566,7 +603,10 @@ fn an_epoch_is_retired_when_its_sector_says_so() {
         let of_now = world.sign(&world.order("health", &new), QUORUM);
         assert!(codes(&world.reidentify(&of_now, "health", &new).ok()).iter().all(Option::is_none));
         let epochs = world.get("operator", Door::Control, "/v1/sectors/health/epochs").ok();
-        assert_eq!((&epochs["epochs"][0]["state"], &epochs["epochs"][1]["state"]), (&json!("retired"), &json!("current")));
+        assert_eq!(
+            (&epochs["epochs"][0]["state"], &epochs["epochs"][1]["state"]),
+            (&json!("retired"), &json!("current"))
+        );
     };
     gone(&world);
     world.kill(Side::Vault);

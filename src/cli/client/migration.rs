@@ -153,7 +153,8 @@ fn table(listed: &Migrations) -> String {
     let mut table = format!("{:<36} {:<12} {:>6} {:>12}", "ORDER", "EPOCHS", "PAGES", "PAIRS");
     for one in &listed.migrations {
         let epochs = format!("{} to {}", one.from, one.to);
-        table += &format!("\n{:<36} {epochs:<12} {:>6} {:>12}", one.order, one.pages, HumanCount(one.pairs).to_string());
+        table +=
+            &format!("\n{:<36} {epochs:<12} {:>6} {:>12}", one.order, one.pages, HumanCount(one.pairs).to_string());
     }
     table
 }
@@ -216,7 +217,10 @@ fn one(
             };
             let (head, lines) = opened.filter(is_it).ok_or_else(|| {
                 let what = format!("page {} of order {order} does not open", page.page);
-                Error::new(what, "is it the key whose public half the register has? Nothing of this page was taken away")
+                Error::new(
+                    what,
+                    "is it the key whose public half the register has? Nothing of this page was taken away",
+                )
             })?;
             output.write(&lines)?;
             fetched.pages += 1;
@@ -278,7 +282,9 @@ pub fn retire_epoch(args: &RetireEpoch) -> Result<(), Error> {
     }
     let mappings = HumanCount(retired.mappings);
     match retired.retired {
-        true => print(format_args!("Epoch {} of {} is retired: {mappings} mappings are gone.", args.epoch, args.sector)),
+        true => {
+            print(format_args!("Epoch {} of {} is retired: {mappings} mappings are gone.", args.epoch, args.sector))
+        }
         false => print(format_args!(
             "Epoch {} of {}: {mappings} mappings would go, for good. Nothing was done.",
             args.epoch, args.sector
