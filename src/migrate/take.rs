@@ -85,6 +85,7 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
     let unavailable = |code| Refusal::new(code, "the new mappings could not be stored; ask again").come_back_in(1);
     let job = Job { mappings: made.mappings, changes, count: None, log };
     vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    vault.migrated.fetch_add(migrated, std::sync::atomic::Ordering::Relaxed);
     told(vault, &way, &progress, migrated, skipped)
 }
 
