@@ -229,7 +229,7 @@ impl Way {
     /// more, or the last one up to `until`, only its first records count.
     fn read(&self, vault: &Vault, next: u32, until: Option<u32>, most: usize) -> Result<Slice, Refusal> {
         let (sector, epoch) = self.id();
-        let mut slice = Slice { chunks: vec![], items: 0, until: next };
+        let mut slice = Slice { chunks: vec![], items: 0, until: next, is_cut: false };
         let each = |key: ChunkKey, row: Vec<u8>| -> Result<bool, StartError> {
             if until.is_some_and(|until| key.sequence >= until) || slice.items == most {
                 return Ok(false);
@@ -242,6 +242,7 @@ impl Way {
             }
             let count = chunk.count().min(room);
             slice.items += count;
+            slice.is_cut = count < chunk.count();
             slice.until = key.sequence.saturating_add(1);
             slice.chunks.push((chunk, count));
             Ok(true)
@@ -257,4 +258,6 @@ struct Slice {
     items: usize,
     /// The sequence behind the last chunk.
     until: u32,
+    /// Whether not all records of the last chunk belong to it: the order allows no more.
+    is_cut: bool,
 }

@@ -9,14 +9,14 @@ use serde::Serialize;
 use super::reidentify::{Asking, only, payload, signed_request};
 use super::remote::{self, ClientFile};
 use super::{Error, print, print_json};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::keys::file::read_signing_key;
 use crate::migrate::Migrated;
 use crate::order::Basis;
 use crate::register::Id;
 
 /// How long the command waits for a side that does not answer before it gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Migrate, as an officer, a sector's pseudonyms from one epoch to the next, under a signed order
 #[derive(clap::Args)]
@@ -113,8 +113,8 @@ fn all(client: &Client, asking: &Asking<'_>, bar: &ProgressBar) -> Result<Summar
         let page: Migrated = match client.post_json("/v1/migrations", &body) {
             Ok(page) => page,
             Err(error) => match error.retry_after() {
-                // Asking again is harmless. What was never reached is more likely a wrong address than a passing fault.
-                Some(pause) if summary.pages > 0 && Instant::now() + pause < deadline => {
+                // Asking again is harmless. A node that was never reached is more likely a wrong address than a passing fault.
+                Some(pause) if !hopeless(&summary, &error) && Instant::now() + pause < deadline => {
                     std::thread::sleep(pause);
                     continue;
                 }
@@ -128,6 +128,10 @@ fn all(client: &Client, asking: &Asking<'_>, bar: &ProgressBar) -> Result<Summar
             return Ok(summary);
         }
     }
+}
+
+fn hopeless(summary: &Summary, error: &ClientError) -> bool {
+    summary.pages == 0 && matches!(error, ClientError::Connection { .. })
 }
 
 fn stopped(summary: &Summary, error: Error) -> Error {

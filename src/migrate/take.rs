@@ -66,7 +66,8 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
     let migrated = made.count;
     let skipped = slice.items as u64 - migrated;
     progress.open = None;
-    progress.next = open.until;
+    // What the order no longer allows is left where it is, and is what is left.
+    progress.next = open.until - u32::from(slice.is_cut);
     progress.migrated += migrated;
     progress.skipped += skipped;
     let event = Event::Migrate {

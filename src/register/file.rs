@@ -96,6 +96,8 @@ pub(super) struct ClientEntry {
     pub(super) operations: Vec<At<Operation>>,
     pub(super) purposes: Vec<At<Id>>,
     pub(super) migration_key: Found<MigrationKey>,
+    /// Whether there is one at all, readable or not.
+    pub(super) has_migration_key: bool,
 }
 
 /// An operator or an auditor.
@@ -194,6 +196,7 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
             sectors: needed_list(table, "sectors", faults),
             operations: needed_list(table, "operations", faults),
             purposes: table.list("purposes", faults),
+            has_migration_key: table.has("migration-key"),
             migration_key: table.optional("migration-key", faults),
         }),
         operators: each(&mut table, "operator", "id", faults, |table, faults| OperatorEntry {

@@ -266,7 +266,7 @@ fn clients(file: &RegisterFile, faults: &mut Faults) {
 fn migration(client: &ClientEntry, called: &str, faults: &mut Faults) {
     let may = client.operations.iter().find(|operation| operation.value == Operation::Migrate);
     match (may, &client.migration_key) {
-        (Some(may), None) => {
+        (Some(may), None) if !client.has_migration_key => {
             let what = format!("{called} may `migrate` and has no `migration-key`");
             faults.push(may.line, what, "migration-key = \"…\", as `cloison client keygen` prints it");
         }
