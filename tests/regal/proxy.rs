@@ -93,6 +93,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, hold: Arc<AtomicBool>, cut: Arc<
             }
             if hold.load(Ordering::SeqCst) {
                 waiting.fetch_max(kept.len() as u64, Ordering::SeqCst);
+            } else if cut.load(Ordering::SeqCst) {
+                // Cut while it was held: let go afterwards, nothing of it passes.
+                break;
             } else if to.write_all(&kept).is_err() {
                 break;
             } else {
