@@ -86,6 +86,26 @@ pub fn tokenize(
     Ok(TokenizePermit { client: client.clone(), sector: state.clone(), scheme: scheme.clone(), purpose })
 }
 
+/// Leave, for a sector system, to do something in one of its sectors beside asking for pseudonyms.
+pub struct SectorPermit {
+    pub(crate) client: Arc<Client>,
+    pub(crate) sector: Arc<SectorState>,
+}
+
+/// Authorises an operation of a sector system in a sector.
+///
+/// # Errors
+/// [`Code::UnknownClient`], [`Code::Forbidden`], [`Code::UnknownSector`], as [`tokenize`].
+pub fn in_sector(vault: &Vault, peer: SpkiDigest, sector: &str, operation: Operation) -> Result<SectorPermit, Code> {
+    let client = client(vault.register(), peer)?;
+    if !client.operations.contains(&operation) {
+        return Err(Code::Forbidden);
+    }
+    let own = |_: &&Arc<SectorState>| client.sectors.iter().any(|name| name == sector);
+    let state = vault.sector(sector).filter(own).ok_or(Code::UnknownSector)?;
+    Ok(SectorPermit { client: client.clone(), sector: state.clone() })
+}
+
 /// Leave to run the vault: epochs.
 pub struct OperatorPermit {
     pub(crate) operator: Id,

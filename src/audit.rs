@@ -131,6 +131,57 @@ pub enum Event {
     Release(Box<Reidentified>),
     /// The authority node opened mappings for an officer.
     Reveal(Box<Reidentified>),
+    /// The vault handed a page of an epoch's mappings, still sealed, to an authority's node, under an order for continuity.
+    MigrationRelease(Box<MigrationPage>),
+    /// The authority node opened such a page, for the vault alone.
+    MigrationReveal(Box<MigrationPage>),
+    /// The vault derived the new pseudonyms of such a page, stored their mappings and sealed the pairs to the sector.
+    Migrate {
+        /// Authority id.
+        authority: Id,
+        /// Order id.
+        order: String,
+        /// The request under which the page was handed out.
+        request: String,
+        /// Sector name.
+        sector: String,
+        /// The epoch that is left.
+        from: u32,
+        /// The epoch that is gone to.
+        to: u32,
+        /// The page.
+        page: u32,
+        /// Pairs that were made.
+        migrated: u64,
+        /// Mappings that the node could not open.
+        skipped: u64,
+    },
+    /// A sector system fetched pairs, or said that it has them.
+    MigrationPairs {
+        /// Client id.
+        client: Id,
+        /// Sector name.
+        sector: String,
+        /// Order id.
+        order: String,
+        /// `fetch` or `acknowledge`.
+        action: &'static str,
+        /// How many pages.
+        pages: u64,
+        /// How many pairs.
+        pairs: u64,
+    },
+    /// A sector retired an epoch: its mappings are gone.
+    EpochRetire {
+        /// Client id.
+        client: Id,
+        /// Sector name.
+        sector: String,
+        /// The epoch.
+        epoch: u32,
+        /// How many mappings it had.
+        mappings: u64,
+    },
     /// Something happened to a private key of the authority's node.
     Custody(Custody),
     /// An act upon an order came in: a revocation, a suspension, its lifting, the closing of a review.
@@ -139,6 +190,9 @@ pub enum Event {
     ReleaseAlarm {
         /// Authority id.
         authority: Id,
+        /// `migrations` where mappings handed out for continuity were counted; absent for pseudonyms asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        of: Option<&'static str>,
         /// The hour, RFC 3339.
         hour: String,
         /// Pseudonyms asked for in that hour so far.
@@ -253,6 +307,42 @@ pub struct Reidentified {
     pub mappings: u64,
     /// Merkle root over the items' tags, hex.
     pub tags: String,
+    /// On the node: log, number and leaf hash of the vault's entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vault_entry: Option<LogPosition>,
+    /// On the node: the proof that this entry is in the vault's log, hashes in hex.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vault_path: Vec<String>,
+    /// On the node: the vault's checkpoint that the proof leads to, signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vault_checkpoint: Option<String>,
+}
+
+/// What an entry about a page of a migration says. Counts only: nobody was shown anything.
+#[derive(Debug, Clone, Serialize)]
+pub struct MigrationPage {
+    /// Authority id.
+    pub authority: Id,
+    /// Officer id.
+    pub officer: Id,
+    /// Order id.
+    pub order: String,
+    /// SHA-256 of the order's payload, hex.
+    pub order_digest: String,
+    /// Request id.
+    pub request: String,
+    /// Case reference.
+    pub case: String,
+    /// Sector name.
+    pub sector: String,
+    /// The epoch that is left.
+    pub from: u32,
+    /// The epoch that is gone to.
+    pub to: u32,
+    /// The page, from 1.
+    pub page: u32,
+    /// Mappings in it.
+    pub items: u64,
     /// On the node: log, number and leaf hash of the vault's entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vault_entry: Option<LogPosition>,

@@ -24,6 +24,7 @@ pub mod doctor;
 pub mod epoch;
 pub mod init;
 mod log;
+pub mod migrate;
 pub mod order;
 pub mod register;
 pub mod reidentify;
@@ -66,6 +67,7 @@ enum Command {
     #[command(subcommand)]
     Order(order::Command),
     Reidentify(reidentify::Args),
+    Migrate(migrate::Args),
     #[command(subcommand)]
     Delivery(delivery::Command),
     #[command(subcommand)]
@@ -97,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Client(command) => client::run(command),
         Command::Order(command) => order::run(command),
         Command::Reidentify(args) => reidentify::run(args),
+        Command::Migrate(args) => migrate::run(args),
         Command::Delivery(command) => delivery::run(command),
         Command::Epoch(command) => epoch::run(command),
         Command::Spec(command) => spec::run(command),

@@ -59,6 +59,10 @@ codes! {
     DomainClosed = "domain-closed",
     /// The sector is not reversible: it stores no mapping and has nothing to release.
     Irreversible = "irreversible",
+    /// The epoch is the current one, or its overlap lasts: it cannot be retired.
+    EpochOpen = "epoch-open",
+    /// The epoch was retired by its sector: its mappings are gone.
+    EpochRetired = "epoch-retired",
 
     // --- one identifier
     /// Nothing but separators, or nothing at all.
@@ -131,6 +135,8 @@ codes! {
     OutOfStep = "out-of-step",
     /// The register has no key to which an answer to this officer could be sealed.
     NoDeliveryKey = "no-delivery-key",
+    /// The register has no sector system with a key to which the pairs of a migration could be sealed.
+    NoMigrationKey = "no-migration-key",
 
     // --- custody
     /// The node is sealed: it holds no key and opens nothing.

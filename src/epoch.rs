@@ -1,5 +1,7 @@
 //! Epochs: advancing a sector's epoch changes that sector's pseudonyms and nothing else.
 
+pub mod retire;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -15,7 +17,7 @@ use crate::vault::{SectorState, Terms, Vault, sector as epochs};
 pub struct EpochView {
     /// Its number.
     pub epoch: u32,
-    /// `current`, `overlap` (the previous one, still answered) or `closed`.
+    /// `current`, `overlap` (the previous one, still answered), `closed` or `retired` (its mappings are gone).
     pub state: String,
     /// When it was opened, RFC 3339.
     pub opened_at: String,
@@ -101,6 +103,7 @@ fn views(state: &SectorState, now: Timestamp) -> Vec<EpochView> {
             state: match epoch.row.epoch {
                 n if n == current => "current",
                 n if Some(n) == previous => "overlap",
+                _ if epoch.is_retired() => "retired",
                 _ => "closed",
             }
             .to_owned(),

@@ -15,6 +15,7 @@ pub mod control;
 pub mod cosign;
 pub mod data;
 pub mod health;
+pub mod migrations;
 pub mod node;
 mod openapi;
 pub mod problem;

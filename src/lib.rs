@@ -13,7 +13,7 @@
 //! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
-//! | [`tokenize`], [`epoch`], [`order`], [`reidentify`], [`unseal`] | use cases: plain, synchronous |
+//! | [`tokenize`], [`epoch`], [`order`], [`reidentify`], [`migrate`], [`unseal`] | use cases: plain, synchronous |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
 //! | [`cli`] | the command line |
@@ -35,6 +35,7 @@ pub mod identifier;
 pub mod jws;
 pub mod keys;
 pub mod metrics;
+pub mod migrate;
 pub mod node;
 pub mod order;
 pub mod pseudonym;

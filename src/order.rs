@@ -39,7 +39,7 @@ use crate::pseudonym::{Parsed, Pseudonym};
 use crate::register::{Approver, Id, Sector, TextForm};
 
 pub use check::{Finding, check, examine};
-pub use payload::{Basis, Payload, Scope, Security};
+pub use payload::{Basis, Continuity, Payload, Scope, Security};
 pub use request::{FRESH_SECONDS, NewRequest, OfficerRequest, REQUEST_TYP, check_request, list_digest, sign_request};
 
 /// The `typ` of an order's signatures.
@@ -163,6 +163,14 @@ impl ActiveOrder {
         matches!(self.payload.basis, Basis::ForceMajeure { .. })
     }
 
+    /// From which epoch to which it migrates; nothing for an order that re-identifies.
+    pub fn continuity(&self) -> Option<Continuity> {
+        match self.payload.basis {
+            Basis::Continuity(epochs) => Some(epochs),
+            Basis::Judicial | Basis::Statutory { .. } | Basis::ForceMajeure { .. } => None,
+        }
+    }
+
     /// The case reference.
     pub fn case(&self) -> &str {
         &self.payload.case
@@ -214,6 +222,10 @@ impl ActiveOrder {
     pub fn admit(&self, sector: &str, text: &str) -> Result<Parsed, Code> {
         let facts = self.sectors.get(sector).ok_or(Code::OutOfScope)?;
         let parsed = facts.parse_pseudonym(text)?;
+        if self.continuity().is_some() {
+            // It goes over an epoch and opens nobody by name.
+            return Err(Code::OutOfScope);
+        }
         match &self.payload.scope {
             Scope::AtMost(_) => Ok(parsed),
             Scope::Listed(_) if self.listed.get(sector).is_some_and(|list| list.contains(&key(&parsed))) => Ok(parsed),

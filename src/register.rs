@@ -283,14 +283,20 @@ pub struct Client {
     pub operations: Vec<Operation>,
     /// Purposes that it may name.
     pub purposes: Vec<Id>,
+    /// The X25519 public key (HPKE, 32 bytes) to which pairs of a migration are sealed for it; there where it may `migrate`.
+    pub migration_key: Option<[u8; 32]>,
 }
 
 /// What a client may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Operation {
     /// Ask for pseudonyms.
     Tokenize,
+    /// Fetch the pairs (old pseudonym, new one) of a migration.
+    Migrate,
+    /// Retire a closed epoch of its sectors.
+    RetireEpoch,
 }
 
 impl Operation {
@@ -298,6 +304,8 @@ impl Operation {
     pub const fn as_str(self) -> &'static str {
         match self {
             Operation::Tokenize => "tokenize",
+            Operation::Migrate => "migrate",
+            Operation::RetireEpoch => "retire-epoch",
         }
     }
 }
@@ -319,12 +327,16 @@ pub struct Authority {
     pub quorum: usize,
     /// The quorum for force majeure, if it has its own (at least two).
     pub force_majeure_quorum: Option<usize>,
+    /// The quorum for continuity (at least two); `None`: the authority may not order a migration.
+    pub continuity_quorum: Option<usize>,
     /// The most pseudonyms that a statutory order may allow without listing them; `None`: it must list them.
     pub statutory_limit: Option<u64>,
     /// The longest validity of an order, in hours.
     pub max_hours: u32,
     /// The most pseudonyms that may be asked for in an hour (UTC), under all its orders together.
     pub releases_per_hour: u64,
+    /// The most mappings that may be migrated in an hour (UTC), under all its orders together.
+    pub migrations_per_hour: u64,
     /// Who signs its orders.
     pub approvers: BTreeMap<Id, Approver>,
     /// Who executes them.

@@ -11,7 +11,7 @@
 //! officer's own key: [`deliver`].
 
 pub mod deliver;
-mod rate;
+pub(crate) mod rate;
 pub mod release;
 pub mod reveal;
 pub mod step;
@@ -147,10 +147,6 @@ pub(crate) struct Checked {
 /// # Errors
 /// A [`Refusal`] with the code that says which.
 pub(crate) fn check(asked: &Asked, authority: &Id, book: &Book<'_>, clock_mark: i64) -> Result<Checked, Refusal> {
-    let (register, now) = (book.register(), book.now());
-    if now.as_millisecond() + CLOCK_TOLERANCE * 1_000 < clock_mark {
-        return Err(Refusal::new(Code::ClockBehind, "the clock is behind what was already seen; set it right"));
-    }
     match asked.pseudonyms.len() {
         0 => return Err(Refusal::new(Code::EmptyBatch, "the request names no pseudonym")),
         n if n > MAX_ITEMS => {
@@ -158,15 +154,49 @@ pub(crate) fn check(asked: &Asked, authority: &Id, book: &Book<'_>, clock_mark: 
         }
         _ => {}
     }
-    let order = order::check(&asked.order, register, now)?;
+    let (order, request) = (&asked.order, &asked.request);
+    let checked = check_order(order, request, &asked.sector, &asked.pseudonyms, authority, book, clock_mark)?;
+    match checked.order.continuity() {
+        None => Ok(checked),
+        Some(_) => Err(Refusal::new(Code::OrderRule, "an order for continuity migrates, and re-identifies nobody")),
+    }
+}
+
+/// Those of the checks that are the same whatever the order is for.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_order(
+    order: &str,
+    request: &str,
+    sector: &str,
+    pseudonyms: &[String],
+    authority: &Id,
+    book: &Book<'_>,
+    clock_mark: i64,
+) -> Result<Checked, Refusal> {
+    let (register, now) = (book.register(), book.now());
+    check_clock(book, clock_mark)?;
+    let order = order::check(order, register, now)?;
     if order.authority() != authority {
         return Err(Refusal::new(Code::OrderAuthority, "the order is another authority's"));
     }
-    let sector = order.sector(&asked.sector)?.clone();
-    let request = order::check_request(&asked.request, &order, register, &asked.sector, &asked.pseudonyms, now)?;
-    let checked = Checked { order, request, sector };
+    let facts = order.sector(sector)?.clone();
+    let request = order::check_request(request, &order, register, sector, pseudonyms, now)?;
+    let checked = Checked { order, request, sector: facts };
     seen(&checked, book)?;
     Ok(checked)
+}
+
+/// Refuses to act by a clock that stands behind what was already seen.
+///
+/// # Errors
+/// [`Code::ClockBehind`].
+pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusal> {
+    match book.now().as_millisecond() + CLOCK_TOLERANCE * 1_000 < clock_mark {
+        true => Err(Refusal::new(Code::ClockBehind, "the clock is behind what was already seen; set it right")),
+        false => Ok(()),
+    }
 }
 
 /// Those of the checks that look at what was seen and done before. They hold only while nobody else reveals or releases:
@@ -211,11 +241,11 @@ pub(crate) fn notes(checked: &Checked, book: &Book<'_>, used: u64) -> Result<Cha
     }))
 }
 
-fn internal(error: impl std::fmt::Display) -> Refusal {
+pub(crate) fn internal(error: impl std::fmt::Display) -> Refusal {
     tracing::error!(%error, "re-identification failed");
     Refusal::new(Code::Internal, "a fault of ours; the log says more")
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }

@@ -6,6 +6,7 @@
 mod audit;
 mod columns;
 pub mod index;
+mod migrations;
 mod moved;
 mod orders;
 mod reclaim;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 pub use audit::{Shard, TreeRow};
 use columns::Column;
 pub use columns::{ChunkKey, EpochRow};
+pub use migrations::{MigrationRow, OpenPage, PairsRow};
 pub use orders::ActRow;
 
 /// The format of everything in the store.

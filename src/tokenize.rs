@@ -21,7 +21,7 @@ use crate::seal::mapping::{Location, Sealer};
 use crate::store::index::View;
 use crate::vault::{Epoch, SectorState, Vault};
 pub use domain::DomainRequest;
-use domain::Scoped;
+pub(crate) use domain::Scoped;
 
 /// Most identifiers in one request.
 pub const MAX_ITEMS: usize = 100_000;
@@ -124,18 +124,14 @@ pub fn prepare<'a>(
         .map_err(|exceeded| Refusal { code: Code::QuotaExceeded, retry_after: Some(exceeded.retry_after) })?;
 
     let batch = Canonical::read(permit, items);
-    let mut utis = Vec::new();
-    for part in batch.parts(permit) {
-        vault.utis().derive(part, &mut utis);
-        pace(utis.len());
-    }
+    let utis = batch.utis(vault, permit.scheme.id());
 
     let mut mappings = Vec::new();
-    let pseudonyms = derive(vault, state, permit, &scoped, &utis, &batch, now, &mut mappings)?;
+    let pseudonyms = derive(vault, state, permit.scheme.id(), &scoped, &utis, &batch, now, &mut mappings)?;
     let previous = match &previous {
         None => None,
         Some(scoped) => Some(PreviousAnswer {
-            pseudonyms: derive(vault, state, permit, scoped, &utis, &batch, now, &mut mappings)?,
+            pseudonyms: derive(vault, state, permit.scheme.id(), scoped, &utis, &batch, now, &mut mappings)?,
             domain: scoped.domain(),
             writer: writer(state, &scoped.epoch),
         }),
@@ -155,12 +151,12 @@ pub fn prepare<'a>(
     Ok((answer, Job { mappings, changes, count: Some(count), log }))
 }
 
-fn writer(state: &SectorState, epoch: &Epoch) -> TextWriter {
+pub(crate) fn writer(state: &SectorState, epoch: &Epoch) -> TextWriter {
     TextWriter::new(epoch.terms.text_form, &state.sector.tag, epoch.row.epoch)
 }
 
 /// The canonical values of a batch in one arena.
-struct Canonical {
+pub(crate) struct Canonical {
     values: zeroize::Zeroizing<Vec<u8>>,
     ends: Vec<u32>,
     errors: Vec<(u32, Code)>,
@@ -185,10 +181,30 @@ impl Canonical {
         batch
     }
 
-    fn parts<'b>(&'b self, permit: &'b TokenizePermit) -> impl Iterator<Item = UtiBatch<'b>> {
-        let scheme = permit.scheme.id().as_str();
-        let parts = self.ends.chunks(STRIDE).enumerate();
-        parts.map(move |(part, ends)| UtiBatch { scheme, values: &self.values, start: self.start(part * STRIDE), ends })
+    /// Values that are canonical already, because the vault sealed them as such.
+    pub(crate) fn of<'a>(values: impl ExactSizeIterator<Item = &'a str>) -> Self {
+        let n = values.len();
+        let mut batch = Self {
+            values: Vec::with_capacity(n * crate::identifier::MAX_CANONICAL).into(),
+            ends: Vec::with_capacity(n),
+            errors: vec![],
+        };
+        for value in values {
+            batch.values.extend_from_slice(value.as_bytes());
+            batch.ends.push(batch.values.len() as u32);
+        }
+        batch
+    }
+
+    /// Their UTIs, in order.
+    pub(crate) fn utis(&self, vault: &Vault, scheme: &Id) -> Vec<Uti> {
+        let mut utis = Vec::with_capacity(self.ends.len());
+        for ends in self.ends.chunks(STRIDE) {
+            let start = self.start(utis.len());
+            vault.utis().derive(UtiBatch { scheme: scheme.as_str(), values: &self.values, start, ends }, &mut utis);
+            pace(utis.len());
+        }
+        utis
     }
 
     fn value(&self, place: usize) -> &[u8] {
@@ -209,10 +225,10 @@ fn pace(done: usize) {
 
 /// Derives the pseudonyms in one domain; mappings that are not stored yet are sealed and added to `mappings`.
 #[allow(clippy::too_many_arguments)]
-fn derive(
+pub(crate) fn derive(
     vault: &Vault,
     state: &SectorState,
-    permit: &TokenizePermit,
+    scheme: &Id,
     scoped: &Scoped,
     utis: &[Uti],
     batch: &Canonical,
@@ -264,7 +280,7 @@ fn derive(
 
     let mut segment = state.segment(vault.register(), vault.segment_signer(), now).map_err(|_| Code::Internal)?;
     let location = Location::new(state.sector.uuid, epoch.row.epoch, &scoped.scope);
-    let (scheme, day) = (permit.scheme.id().as_str(), day_of(now));
+    let (scheme, day) = (scheme.as_str(), day_of(now));
     let mut sealer = match Sealer::new(&segment, location.clone(), scheme, day, unknown.len()) {
         Some(sealer) => sealer,
         // No counters left for so many, or others took them a moment ago: a segment of our own has.

@@ -203,6 +203,8 @@ pub struct Vault {
     pub(crate) release_alarms: std::sync::atomic::AtomicU64,
     /// Pseudonyms that were asked for under orders since the start.
     pub(crate) released: std::sync::atomic::AtomicU64,
+    /// Pairs of old and new pseudonyms made since the start.
+    pub(crate) migrated: std::sync::atomic::AtomicU64,
     /// One epoch change at a time.
     pub(crate) epoch_changes: std::sync::Mutex<()>,
 }
@@ -249,6 +251,12 @@ impl Vault {
         let veil = Arc::new(veil.expect("at least one version of the storage secret"));
         let index = Arc::new(Index::open(&store, veil, home.tables())?);
         let small = rebuild::rebuild(&store, &cipher, &index, progress)?;
+        // What somebody goes through in its order is not merged.
+        for row in store.migrations()? {
+            if let Some(state) = sectors.values().find(|state| state.sector.uuid == row.sector) {
+                index.partition((state.number, row.from)).hold();
+            }
+        }
         let quotas = Quotas::load(&register, &store, clock.now())?;
         let (log, appender) = Log::open(store.clone(), &owner, secrets.log, clock.now())?;
         let (wrap, ours) = (Some(cipher.clone()), index.clone());
@@ -293,6 +301,7 @@ impl Vault {
             releases: std::sync::Mutex::default(),
             release_alarms: std::sync::atomic::AtomicU64::new(0),
             released: std::sync::atomic::AtomicU64::new(0),
+            migrated: std::sync::atomic::AtomicU64::new(0),
             epoch_changes: std::sync::Mutex::default(),
         })
     }
@@ -356,6 +365,11 @@ impl Vault {
     pub fn release_counts(&self) -> (u64, u64) {
         use std::sync::atomic::Ordering::Relaxed;
         (self.released.load(Relaxed), self.release_alarms.load(Relaxed))
+    }
+
+    /// Pairs of old and new pseudonyms made since the start.
+    pub fn migrated(&self) -> u64 {
+        self.migrated.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     pub(crate) fn frozen(&self) -> &Frozen {

@@ -1,5 +1,5 @@
 //! The regal side with real processes: the life of an order, the attacks of docs/threat-model.md, kills at every step,
-//! delivery, rates.
+//! delivery, rates, migrations.
 
 mod common;
 
@@ -11,6 +11,8 @@ mod delivery;
 mod kill;
 #[path = "regal/life.rs"]
 mod life;
+#[path = "regal/migrate.rs"]
+mod migrate;
 #[path = "regal/people.rs"]
 mod people;
 #[path = "regal/proxy.rs"]

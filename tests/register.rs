@@ -1,7 +1,7 @@
 //! The register: what a good one says, and what is said about every bad one.
 
 use cloison::identifier::CheckDigit;
-use cloison::register::{self, Fault, Id, PeriodLength, TextForm};
+use cloison::register::{self, Fault, Id, Operation, PeriodLength, TextForm};
 use proptest::prelude::*;
 
 const GOOD: &str = include_str!("data/register.toml");
@@ -79,11 +79,14 @@ fn the_example_says_what_it_says() {
     assert_eq!((cnie.separators.as_str(), cnie.check), (" -.", CheckDigit::None));
     let client = register.clients.values().find(|client| client.id == id("cnss-health")).unwrap();
     assert_eq!((&client.organisation, client.sectors.as_slice()), (&id("cnss"), ["health".to_owned()].as_slice()));
+    assert_eq!(client.operations, [Operation::Tokenize, Operation::Migrate, Operation::RetireEpoch]);
+    assert!(client.migration_key.is_some());
     assert_eq!(register.organisations[&id("cnss")].quota.items_per_second, 20_000);
     assert_eq!(register.operators.len(), 2);
 
     let court = &register.authorities[&id("court")];
     assert_eq!((court.quorum, court.force_majeure_quorum, court.statutory_limit), (2, Some(2), None));
+    assert_eq!((court.continuity_quorum, court.migrations_per_hour), (Some(3), 10_000_000));
     assert_eq!((court.approvers.len(), court.officers.len()), (3, 2));
     let anrf = &register.authorities[&id("anrf")];
     assert_eq!((anrf.statutory_limit, anrf.max_hours), (Some(50), 168));
@@ -177,6 +180,14 @@ fn unknown_and_missing_fields_and_wrong_types() {
         "is none of: \"tokenize\"",
         "tokenize",
     );
+    let tax = "operations = [\"tokenize\"]\npurposes = [\"assessment\"]";
+    let may = "operations = [\"migrate\"]\npurposes = [\"assessment\"]";
+    changed(tax, may, "may `migrate` and has no `migration-key`", "client keygen");
+    let good = "f8d61becdf0973b1b1f8b965ab0d791cf02acf0b5c471d7e0e552f63c74a0e3b";
+    let key = |key: &str| format!("migration-key = \"{key}\"\n{tax}");
+    changed(&format!("migration-key = \"{good}\""), "migration-key = \"7\"", "is not 64 hexadecimal digits", "keygen");
+    let text = with(tax, &key(&good.replace("f8", "0b")));
+    one(&text, line(&text, "id = \"dgi-tax\"", "migration-key"), "may not `migrate`", "or no key");
     let text = format!("operator = 7\n{}", GOOD.replace("[[operator]]", "[[client]]"));
     assert!(
         faults(&text).iter().any(|fault| fault.line == 1 && fault.what.contains("`operator` is a number, not a table"))
@@ -387,6 +398,9 @@ fn authorities_and_persons() {
     }
     changed("force-majeure-quorum = 2", "force-majeure-quorum = 1", "`force-majeure-quorum` is 1", "= 2");
     changed("force-majeure-quorum = 2", "force-majeure-quorum = 9", "`force-majeure-quorum` is 9", "= 3");
+    changed("continuity-quorum = 3", "continuity-quorum = 1", "`continuity-quorum` is 1", "= 2");
+    changed("continuity-quorum = 3", "continuity-quorum = 4", "`continuity-quorum` is 4", "= 3");
+    changed("max-hours = 168", "migrations-per-hour = 0\nmax-hours = 168", "`migrations-per-hour` is 0", "at least 1");
     changed("statutory-limit = 50", "statutory-limit = 0", "`statutory-limit` is 0", "at least 1");
     changed("max-hours = 168", "max-hours = 0", "`max-hours` is 0", "at least 1");
     changed("max-hours = 168", "releases-per-hour = 0\nmax-hours = 168", "`releases-per-hour` is 0", "at least 1");

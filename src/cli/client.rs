@@ -1,6 +1,7 @@
 //! `cloison client`: what a sector system does, from a shell.
 
 mod batches;
+mod migration;
 
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -21,6 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub enum Command {
     /// Turn a file of identifiers, one a line, into pseudonyms, one a line
     Tokenize(Tokenize),
+    /// Make the key to which pairs of a migration are sealed
+    Keygen(migration::Keygen),
+    /// Fetch the pairs (old pseudonym, new one) of a migration
+    #[command(subcommand)]
+    Migration(migration::Command),
+    /// Say that the sector needs a closed epoch no more: its mappings go, for good
+    RetireEpoch(migration::RetireEpoch),
 }
 
 /// Turn a file of identifiers, one a line, into pseudonyms, one a line
@@ -58,7 +66,15 @@ pub struct Tokenize {
 /// # Errors
 /// As the command's help says.
 pub fn run(command: Command) -> Result<(), Error> {
-    let Command::Tokenize(args) = command;
+    match command {
+        Command::Tokenize(args) => tokenize(&args),
+        Command::Keygen(args) => migration::keygen(&args),
+        Command::Migration(command) => migration::run(&command),
+        Command::RetireEpoch(args) => migration::retire_epoch(&args),
+    }
+}
+
+fn tokenize(args: &Tokenize) -> Result<(), Error> {
     let client = args.client.open()?;
     let bar = progress(input_length());
     let target = Target { client: &client, path: args.path() };

@@ -172,6 +172,17 @@ pub(super) fn ask(client: &Client, asking: &Asking<'_>) -> Result<Result<Opened,
 
 /// What is sent: the order, and a signed request under it.
 fn request(asking: &Asking<'_>) -> Result<serde_json::Value, Error> {
+    let request = signed_request(asking)?;
+    Ok(serde_json::json!({
+        "order": asking.order,
+        "request": request,
+        "sector": asking.sector,
+        "pseudonyms": asking.pseudonyms,
+    }))
+}
+
+/// The officer's request, signed now.
+pub(super) fn signed_request(asking: &Asking<'_>) -> Result<String, Error> {
     let unusable =
         |refusal: order::Refusal| Error::new(refusal, "`cloison order check` says what is wrong with an order");
     let deployment = payload(asking.order)?.aud;
@@ -183,24 +194,18 @@ fn request(asking: &Asking<'_>) -> Result<serde_json::Value, Error> {
         list: &order::list_digest(asking.pseudonyms).map_err(unusable)?,
         time: SystemClock.now(),
     };
-    let request = order::sign_request(&request, asking.officer, asking.key).map_err(unusable)?;
-    Ok(serde_json::json!({
-        "order": asking.order,
-        "request": request,
-        "sector": asking.sector,
-        "pseudonyms": asking.pseudonyms,
-    }))
+    order::sign_request(&request, asking.officer, asking.key).map_err(unusable)
 }
 
 /// What an order says, before anybody checked it.
-fn payload(order: &str) -> Result<Payload, Error> {
+pub(super) fn payload(order: &str) -> Result<Payload, Error> {
     let read = || Payload::read(crate::jws::parse(order, order::ORDER_TYP)?.payload());
     read().map_err(|refusal: order::Refusal| {
         Error::new(format_args!("this is no order: {refusal}"), "`cloison order new` makes one, `order sign` signs it")
     })
 }
 
-fn only<'a, T>(all: &'a [T], what: &str, option: &str) -> Result<&'a T, Error> {
+pub(super) fn only<'a, T>(all: &'a [T], what: &str, option: &str) -> Result<&'a T, Error> {
     match all {
         [one] => Ok(one),
         _ => Err(Error::usage(format_args!("the order names several {what}"), format_args!("say which with {option}"))),

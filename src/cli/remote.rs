@@ -89,6 +89,11 @@ fn advice(code: Code) -> &'static str {
         Code::RequestReplayed => "ask again: each request is answered once",
         Code::ReleaseRate => "come back when the hour is over, or have the authority's rate in the register raised",
         Code::OutOfStep => "vault and node could not exchange their acts: see the log of both",
+        Code::NoMigrationKey => {
+            "have `migrate` and a `migration-key` (`cloison client keygen`) entered for a client of the sector"
+        }
+        Code::EpochOpen => "advance the epoch first and wait until its overlap is over: `cloison epoch list`",
+        Code::EpochRetired => "its sector has retired it: there is nothing left to go back to",
         Code::NoDeliveryKey => "have a `sealing-key` (age1…) entered for the officer in the register",
         Code::PeerUnavailable => "the other side (vault or node) does not answer: see its log and /readyz",
         Code::ProofInvalid => {

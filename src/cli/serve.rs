@@ -133,6 +133,7 @@ async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readin
     bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
     let released = registry.counter("cloison_released_pseudonyms_total", "Pseudonyms asked for under orders", None);
     let alarms = registry.counter("cloison_release_alarms_total", "Unusual rates of releases that were noticed", None);
+    let migrated = registry.counter("cloison_migrated_mappings_total", "Mappings migrated to a later epoch", None);
     let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
     let mut beats = 0_u64;
     loop {
@@ -153,6 +154,7 @@ async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readin
         let (asked, noticed) = vault.release_counts();
         released.add(asked - released.get());
         alarms.add(noticed - alarms.get());
+        migrated.add(vault.migrated() - migrated.get());
         // It goes through all orders there ever were.
         if beats.is_multiple_of(60)
             && let Ok(due) = Book::from(&**vault).reviews_due()

@@ -14,6 +14,7 @@ use crate::audit::source::{Source as _, SourceTiles};
 use crate::audit::witness::{Refused, Submission, Witness};
 use crate::clock::Clock;
 use crate::code::Code;
+use crate::migrate::{Handed, MigrationLink, Page, PageRequest, Taken};
 use crate::order::Refusal;
 use crate::reidentify::reveal::VaultLink;
 use crate::reidentify::step::{Exchange, Exchanged};
@@ -89,19 +90,40 @@ impl Peer {
     }
 }
 
-impl VaultLink for Peer {
-    fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal> {
+impl Peer {
+    /// Asks for what the vault hands out only while it is watched.
+    fn watched<T>(&self, ask: impl Fn() -> Result<T, Refusal>) -> Result<T, Refusal> {
         if !self.is_fresh() {
             self.watch()?;
         }
-        match self.client.release(request) {
+        match ask() {
             // The vault may have been started anew, and forgotten when it was cosigned.
             Err(refusal) if refusal.code() == Code::CosignatureMissing => {
                 self.watch()?;
-                self.client.release(request)
+                ask()
             }
-            released => released,
+            answered => answered,
         }
+    }
+}
+
+impl MigrationLink for Peer {
+    fn migration_page(&self, request: &PageRequest) -> Result<Page, Refusal> {
+        self.watched(|| self.client.migration_page(request))
+    }
+
+    fn hand_back(&self, handed: &Handed) -> Result<Taken, Refusal> {
+        self.client.hand_back(handed)
+    }
+
+    fn as_vault(&self) -> &dyn VaultLink {
+        self
+    }
+}
+
+impl VaultLink for Peer {
+    fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal> {
+        self.watched(|| self.client.release(request))
     }
 
     fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {

@@ -1,7 +1,11 @@
 //! The authority node's way to the vault.
 
-use super::{Client, ClientError};
+use zeroize::Zeroizing;
+
+use super::{Client, ClientError, JSON};
 use crate::code::Code;
+use crate::identifier::MAX_CANONICAL;
+use crate::migrate::{Handed, MigrationLink, Page, PageRequest, Taken};
 use crate::order::Refusal;
 use crate::reidentify::reveal::VaultLink;
 use crate::reidentify::step::{Exchange, Exchanged};
@@ -16,6 +20,28 @@ impl VaultLink for Client {
         self.post_json("/v1/acts/exchange", exchange).map_err(|error| refusal(&error))
     }
 }
+
+impl MigrationLink for Client {
+    fn migration_page(&self, request: &PageRequest) -> Result<Page, Refusal> {
+        self.post_json("/v1/migrations/pages", request).map_err(|error| refusal(&error))
+    }
+
+    fn hand_back(&self, handed: &Handed) -> Result<Taken, Refusal> {
+        // Identifiers: room for all of them, so that no reallocation leaves any behind, and wiped when sent.
+        let mut body = Zeroizing::new(Vec::with_capacity(1_024 + handed.identifiers.len() * ROOM));
+        serde_json::to_writer(&mut *body, handed).map_err(|_| refusal(&ClientError::Request))?;
+        let mut reply = Vec::new();
+        let sent = self.post("/v1/migrations/identifiers", JSON, &body, &mut reply);
+        sent.and_then(|()| self.parse(&reply)).map_err(|error| refusal(&error))
+    }
+
+    fn as_vault(&self) -> &dyn VaultLink {
+        self
+    }
+}
+
+/// Bytes of an identifier in JSON, at most: scheme, canonical value, and what stands around them.
+const ROOM: usize = 64 + MAX_CANONICAL + 32;
 
 fn refusal(error: &ClientError) -> Refusal {
     match (error, error.code()) {

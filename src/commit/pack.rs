@@ -84,6 +84,10 @@ fn claim(
         drop(index);
         (moved, generation) = (moved_meanwhile(store, partition, &group)?, present);
     };
+    if partition.is_retired() {
+        // A request from the last moment of an overlap: its epoch is gone, and nothing of it is stored any more.
+        return Ok(vec![]);
+    }
     let Group { full, small, .. } = group;
     let (small, moved) = (&small[..], &moved);
     let next = &mut partition.sequence();

@@ -98,6 +98,13 @@ impl SmallChunks {
         }
     }
 
+    /// Forgets the chunks of a partition: they are gone.
+    pub fn forget(&self, partition: PartitionId) {
+        let mut all = self.0.lock().expect("no panic under this lock");
+        all.kinds.retain(|kind, _| kind.partition != partition);
+        all.touched.retain(|kind| kind.partition != partition);
+    }
+
     /// How many small chunks are known.
     pub fn len(&self) -> usize {
         self.0.lock().expect("no panic under this lock").kinds.values().map(|chunks| chunks.chunks.len()).sum()

@@ -202,7 +202,8 @@ pub(super) async fn lodge_at_node(
         let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki)?;
         let lodge: Lodge = read_json(request).await?;
         let door = door.clone();
-        let take = move || step::lodge_at_node(&door.node, &permit, &lodge.act, &*door.vault).map_err(Problem::from);
+        let take =
+            move || step::lodge_at_node(&door.node, &permit, &lodge.act, door.vault.as_vault()).map_err(Problem::from);
         blocking(take).await
     };
     match lodged.await {

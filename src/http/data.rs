@@ -17,7 +17,7 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
 use super::body::{self, Content, SectorName};
-use super::{Peer, Problem, openapi};
+use super::{Peer, Problem, migrations, openapi};
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Job, Logged};
@@ -66,9 +66,11 @@ impl DataDoor {
 
 /// The data listener's router.
 pub fn router(door: Arc<DataDoor>) -> Router {
+    let vault = door.vault.clone();
     Router::new()
         .route("/v1/sectors/{sector}/pseudonyms", post(tokenize))
         .with_state(door)
+        .merge(migrations::data_routes().with_state(vault))
         .route("/openapi.json", get(openapi::vault))
 }
 

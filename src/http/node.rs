@@ -9,15 +9,16 @@ use axum::http::Response;
 use axum::routing::{get, post};
 
 use super::control::{blocking, read_json};
-use super::{Peer, Problem, acts, audit, body, openapi};
+use super::{Peer, Problem, acts, audit, body, migrations, openapi};
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Job, Logged};
 use crate::keys::shares::{Share, ShareText};
+use crate::migrate::MigrationLink;
 use crate::node::Node;
 use crate::node::safe::Purpose;
 use crate::reidentify::deliver::{self, Sealed};
-use crate::reidentify::reveal::{self, Revealed, VaultLink};
+use crate::reidentify::reveal::{self, Revealed};
 use crate::reidentify::{Asked, Delivery};
 use crate::unseal::{Progress, Status};
 
@@ -26,7 +27,7 @@ pub struct NodeDoor {
     /// The node.
     pub node: Arc<Node>,
     /// The way to the vault.
-    pub vault: Arc<dyn VaultLink>,
+    pub vault: Arc<dyn MigrationLink>,
 }
 
 /// The node's control listener's router.
@@ -38,6 +39,7 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
         .route("/v1/shares", post(unseal))
         .route("/v1/drills", post(drill))
         .merge(acts::node_routes())
+        .merge(migrations::node_routes())
         .with_state(door)
         .route("/openapi.json", get(openapi::node))
         .merge(audit::router(node))
@@ -82,8 +84,10 @@ pub(super) async fn reidentify(
         let asked: Asked = read_json(request).await?;
         let door = door.clone();
         let answer = move || match asked.to {
-            None => body::json(&reveal::ask(&door.node, &permit, &asked, &*door.vault)?),
-            Some(Delivery::OfficerKey) => body::json(&deliver::ask_sealed(&door.node, &permit, &asked, &*door.vault)?),
+            None => body::json(&reveal::ask(&door.node, &permit, &asked, door.vault.as_vault())?),
+            Some(Delivery::OfficerKey) => {
+                body::json(&deliver::ask_sealed(&door.node, &permit, &asked, door.vault.as_vault())?)
+            }
         };
         blocking(answer).await
     };

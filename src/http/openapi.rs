@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::{acts, audit, body, control, data, node};
+use super::{acts, audit, body, control, data, migrations, node};
 
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
@@ -23,6 +23,12 @@ use super::{acts, audit, body, control, data, node};
         acts::list_at_vault,
         acts::lodge_at_vault,
         acts::exchange,
+        migrations::page,
+        migrations::hand_back,
+        migrations::list,
+        migrations::fetch,
+        migrations::acknowledge,
+        migrations::retire_epoch,
         audit::checkpoint,
         audit::tile,
         audit::resource,
@@ -47,6 +53,7 @@ struct VaultApi;
         node::seal,
         acts::list_at_node,
         acts::lodge_at_node,
+        migrations::migrate,
         audit::checkpoint,
         audit::tile,
         audit::resource,

@@ -127,6 +127,8 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::QuotaExceeded => (S::TOO_MANY_REQUESTS, "The organisation's quota of items is used up"),
         Code::DomainClosed => (S::CONFLICT, "The epoch or period is not open"),
         Code::Irreversible => (S::CONFLICT, "The sector stores no mappings"),
+        Code::EpochOpen => (S::CONFLICT, "The epoch is not closed"),
+        Code::EpochRetired => (S::GONE, "The epoch was retired, and its mappings are gone"),
 
         Code::IdentifierEmpty => (S::UNPROCESSABLE_ENTITY, "The identifier is empty"),
         Code::IdentifierTooLong => (S::UNPROCESSABLE_ENTITY, "The identifier is too long"),
@@ -165,6 +167,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::ReleaseRate => (S::TOO_MANY_REQUESTS, "The authority's releases within an hour are used up"),
         Code::OutOfStep => (S::CONFLICT, "Vault and node do not have each other's acts upon orders"),
         Code::NoDeliveryKey => (S::CONFLICT, "The register has no key to seal an answer to this officer"),
+        Code::NoMigrationKey => (S::CONFLICT, "The register has no key to seal the pairs of a migration to"),
 
         Code::Sealed => (S::SERVICE_UNAVAILABLE, "The node is sealed and opens nothing"),
         Code::ShareInvalid => (S::FORBIDDEN, "The share is not the one that was made for this custodian"),

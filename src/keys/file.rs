@@ -117,12 +117,22 @@ pub enum SecretKind {
     Segment,
     /// The seed of the Ed25519 key that signs the checkpoints of a log.
     Checkpoint,
+    /// From which a sector system's HPKE key pair derives, to which pairs of a migration are sealed.
+    Migration,
 }
 
 impl SecretKind {
     /// All of them.
-    pub const ALL: [SecretKind; 7] =
-        [Self::Identity, Self::Sector, Self::Store, Self::Audit, Self::Authority, Self::Segment, Self::Checkpoint];
+    pub const ALL: [SecretKind; 8] = [
+        Self::Identity,
+        Self::Sector,
+        Self::Store,
+        Self::Audit,
+        Self::Authority,
+        Self::Segment,
+        Self::Checkpoint,
+        Self::Migration,
+    ];
 
     /// The one that is written so.
     pub fn parse(text: &str) -> Option<Self> {
@@ -139,6 +149,7 @@ impl SecretKind {
             Self::Authority => "authority",
             Self::Segment => "segment",
             Self::Checkpoint => "checkpoint",
+            Self::Migration => "migration",
         }
     }
 }

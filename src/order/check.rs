@@ -143,6 +143,10 @@ fn quorum(facts: &Facts<'_>) -> Result<(), Refusal> {
     let wanted = match facts.payload.basis {
         Basis::ForceMajeure { .. } => facts.authority.force_majeure_quorum.unwrap_or(facts.authority.quorum),
         Basis::Judicial | Basis::Statutory { .. } => facts.authority.quorum,
+        Basis::Continuity(_) => facts
+            .authority
+            .continuity_quorum
+            .ok_or_else(|| rule("the register has no `continuity-quorum`: this authority may not order a migration"))?,
     };
     enough(persons.len(), bodies.len(), wanted)
 }
@@ -162,7 +166,7 @@ pub(super) fn enough(persons: usize, bodies: usize, wanted: usize) -> Result<(),
 fn validity(facts: &Facts<'_>) -> Result<(), Refusal> {
     let most = match facts.payload.basis {
         Basis::ForceMajeure { .. } => facts.authority.max_hours.min(FORCE_MAJEURE_HOURS),
-        Basis::Judicial | Basis::Statutory { .. } => facts.authority.max_hours,
+        Basis::Judicial | Basis::Statutory { .. } | Basis::Continuity(_) => facts.authority.max_hours,
     };
     let length = facts.payload.not_after.duration_since(facts.payload.not_before);
     if length > SignedDuration::from_hours(i64::from(most)) {
@@ -174,6 +178,8 @@ fn validity(facts: &Facts<'_>) -> Result<(), Refusal> {
 fn limit(facts: &Facts<'_>) -> Result<(), Refusal> {
     match (&facts.payload.scope, &facts.payload.basis, facts.authority.statutory_limit) {
         (Scope::Listed(_), _, _) => Ok(()),
+        // The epoch is the list, and a limit must bound it: the form sees to both.
+        (Scope::AtMost(_), Basis::Continuity(_), _) => Ok(()),
         (Scope::AtMost(_), Basis::Statutory { .. }, None) => {
             Err(rule("the register does not allow this authority an order that lists no pseudonyms"))
         }

@@ -73,9 +73,9 @@ pub struct Life {
     /// Whose it is.
     #[schema(value_type = String)]
     pub authority: Id,
-    /// `judicial`, `statutory` or `force-majeure`.
+    /// `judicial`, `statutory`, `force-majeure` or `continuity`.
     pub basis: String,
-    /// The article (statutory), or the side of the State's security (force majeure).
+    /// The article (statutory), the side of the State's security (force majeure), or the epochs (continuity).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub basis_detail: Option<String>,
     /// Case reference.
@@ -135,6 +135,7 @@ impl Life {
             Basis::Judicial => None,
             Basis::Statutory { article } => Some(article.clone()),
             Basis::ForceMajeure { security } => Some(security.as_str().to_owned()),
+            Basis::Continuity(epochs) => Some(format!("epoch {} to {}", epochs.from, epochs.to)),
         };
         Life {
             authority: payload.authority.clone(),

@@ -56,6 +56,17 @@ pub enum Basis {
         /// Inside or outside the State.
         security: Security,
     },
+    /// A sector must follow an epoch: its pseudonyms are migrated, and nobody is shown an identifier.
+    Continuity(Continuity),
+}
+
+/// From which epoch of the order's one sector to which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Continuity {
+    /// The epoch to leave, at least 1.
+    pub from: u32,
+    /// The epoch to go to, a later one; it must be the current one when the order is used.
+    pub to: u32,
 }
 
 /// Of which side of the State's security force majeure speaks.
@@ -158,6 +169,14 @@ impl Payload {
                 return Err(malformed("`article` is not 1 to 120 letters, digits, spaces and ,.;:()/'’°º-"));
             }
         }
+        if let Basis::Continuity(Continuity { from, to }) = self.basis {
+            if from == 0 || from >= to {
+                return Err(malformed("`from` and `to` are not two epochs, the later one last"));
+            }
+            if self.sectors.len() != 1 || !matches!(self.scope, Scope::AtMost(_)) {
+                return Err(malformed("an order for continuity names one sector and has a `limit`"));
+            }
+        }
         if self.id.get_version_num() != 4 || self.id.get_variant() != uuid::Variant::RFC4122 {
             return Err(malformed("`id` is not a random UUID (version 4)"));
         }
@@ -202,7 +221,14 @@ impl Basis {
             "judicial" => Basis::Judicial,
             "statutory" => Basis::Statutory { article: members.text("article")? },
             "force-majeure" => Basis::ForceMajeure { security: security(&members.text("security")?)? },
-            _ => return Err(malformed("`kind` is none of judicial, statutory, force-majeure")),
+            "continuity" => {
+                let mut epoch = |name| {
+                    let number = members.number(name)?;
+                    u32::try_from(number).map_err(|_| malformed("an epoch is a number below 2^32"))
+                };
+                Basis::Continuity(Continuity { from: epoch("from")?, to: epoch("to")? })
+            }
+            _ => return Err(malformed("`kind` is none of judicial, statutory, force-majeure, continuity")),
         };
         members.end()?;
         Ok(basis)
@@ -214,6 +240,7 @@ impl Basis {
             Basis::Judicial => "judicial",
             Basis::Statutory { .. } => "statutory",
             Basis::ForceMajeure { .. } => "force-majeure",
+            Basis::Continuity(_) => "continuity",
         }
     }
 }
@@ -279,8 +306,14 @@ mod tests {
             (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":5"#),
             (r#"{"kind":"judicial"}"#, r#"{"kind":"statutory","article":"Loi n° 43-05, art. 19"}"#),
             (r#"{"kind":"judicial"}"#, r#"{"kind":"force-majeure","security":"external"}"#),
+            (r#"{"kind":"judicial"}"#, r#"{"kind":"continuity","from":1,"to":4294967295}"#),
         ] {
             let text = GOOD.replace(from, to);
+            // Continuity goes with a limit.
+            let text = match to.contains("continuity") {
+                true => text.replace(r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":5"#),
+                false => text,
+            };
             let text = if from.is_empty() { GOOD.to_owned() } else { text };
             let payload = Payload::read(text.as_bytes()).unwrap_or_else(|e| panic!("{e}: {text}"));
             assert_eq!(String::from_utf8(payload.write().unwrap()).unwrap(), text);
@@ -308,6 +341,9 @@ mod tests {
             (r#"{"kind":"judicial"}"#, r#"{"kind":"force-majeure"}"#),
             (r#"{"kind":"judicial"}"#, r#"{"kind":"force-majeure","security":"both"}"#),
             (r#"{"kind":"judicial"}"#, r#"["judicial"]"#),
+            // All of these also have a list of pseudonyms, which continuity has not.
+            (r#"{"kind":"judicial"}"#, r#"{"kind":"continuity","from":1,"to":2}"#),
+            (r#"{"kind":"judicial"}"#, r#"{"kind":"continuity","from":1}"#),
             (r#"{"kind":"judicial"}"#, r#""judicial""#),
             ("RABAT/2026-17.A", "Rabat"),
             ("RABAT/2026-17.A", ""),
@@ -342,6 +378,29 @@ mod tests {
             let refusal = Payload::read(text.as_bytes()).expect_err(&text);
             assert_eq!(refusal.code(), Code::OrderMalformed, "{text}");
             assert!(!refusal.to_string().contains("sante1"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn continuity_names_one_sector_two_epochs_and_a_limit() {
+        let good = GOOD
+            .replace(r#"{"kind":"judicial"}"#, r#"{"kind":"continuity","from":1,"to":2}"#)
+            .replace(r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":5"#);
+        assert!(Payload::read(good.as_bytes()).is_ok());
+        for (from, to) in [
+            (r#""from":1"#, r#""from":0"#),
+            (r#""from":1"#, r#""from":2"#),
+            (r#""from":1"#, r#""from":"1""#),
+            (r#""to":2"#, r#""to":4294967296"#),
+            (r#""to":2"#, r#""to":2,"article":"1""#),
+            (r#"["health"]"#, r#"["health","tax"]"#),
+        ] {
+            assert!(good.contains(from), "{from}");
+            assert_eq!(
+                Payload::read(good.replace(from, to).as_bytes()).unwrap_err().code(),
+                Code::OrderMalformed,
+                "{to}"
+            );
         }
     }
 

@@ -51,7 +51,11 @@ fn one(authority: &AuthorityEntry, faults: &mut Faults) {
         let what = format!("all approvers of {called} are of one body");
         faults.push(authority.line, what, "approvers of at least two bodies");
     }
-    for (name, quorum) in [("quorum", &authority.quorum), ("force-majeure-quorum", &authority.force_majeure_quorum)] {
+    for (name, quorum) in [
+        ("quorum", &authority.quorum),
+        ("force-majeure-quorum", &authority.force_majeure_quorum),
+        ("continuity-quorum", &authority.continuity_quorum),
+    ] {
         let Some(quorum) = quorum else { continue };
         if quorum.value < LEAST_QUORUM {
             let what = format!("{called}: `{name}` is {}, and nobody may approve alone", quorum.value);
@@ -63,5 +67,6 @@ fn one(authority: &AuthorityEntry, faults: &mut Faults) {
     }
     within(&authority.max_hours, 1, MOST_HOURS, &format!("{called}: `max-hours`"), faults);
     within(&authority.releases_per_hour, 1, MOST_RELEASES, &format!("{called}: `releases-per-hour`"), faults);
+    within(&authority.migrations_per_hour, 1, MOST_RELEASES, &format!("{called}: `migrations-per-hour`"), faults);
     within(&authority.statutory_limit, 1, u64::MAX, &format!("{called}: `statutory-limit`"), faults);
 }

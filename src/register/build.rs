@@ -52,6 +52,7 @@ pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, dige
             sectors: entry.sectors.into_iter().map(|name| name.value.0).collect(),
             operations: entry.operations.into_iter().map(|operation| operation.value).collect(),
             purposes: entry.purposes.into_iter().map(|purpose| purpose.value).collect(),
+            migration_key: the(entry.migration_key).map(|key| key.0),
         };
         register.clients.insert(the(entry.certificate)?, Arc::new(client));
     }
@@ -150,9 +151,11 @@ fn authority(entry: AuthorityEntry) -> Option<Authority> {
         checkpoint_key: the(entry.checkpoint_key),
         quorum: usize::try_from(the(entry.quorum)?).ok()?,
         force_majeure_quorum: the(entry.force_majeure_quorum).and_then(|quorum| usize::try_from(quorum).ok()),
+        continuity_quorum: the(entry.continuity_quorum).and_then(|quorum| usize::try_from(quorum).ok()),
         statutory_limit: the(entry.statutory_limit),
         max_hours: small(entry.max_hours)?,
         releases_per_hour: the(entry.releases_per_hour)?,
+        migrations_per_hour: the(entry.migrations_per_hour)?,
         approvers: BTreeMap::new(),
         officers: BTreeMap::new(),
         custodians: BTreeMap::new(),

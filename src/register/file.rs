@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use uuid::Uuid;
 
 use super::read::{At, Faults, Field, Table};
-use super::value::{AgeRecipient, Raw, SectorName, State, Tag, Text, X25519Key};
+use super::value::{AgeRecipient, MigrationKey, Raw, SectorName, State, Tag, Text, X25519Key};
 use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
 use crate::identifier::CheckDigit;
 
@@ -16,6 +16,8 @@ pub(super) type Found<T> = Option<At<T>>;
 /// Pseudonyms that an authority may ask for in an hour, where the register does not say: more than a court needs, and weeks
 /// of asking away from a country.
 const RELEASES_PER_HOUR: u64 = 100_000;
+/// Mappings that an authority may migrate in an hour, where the register does not say: nobody sees an identifier.
+const MIGRATIONS_PER_HOUR: u64 = 10_000_000;
 
 pub(super) struct RegisterFile {
     pub(super) deployment: Found<Id>,
@@ -93,6 +95,9 @@ pub(super) struct ClientEntry {
     pub(super) sectors: Vec<At<SectorName>>,
     pub(super) operations: Vec<At<Operation>>,
     pub(super) purposes: Vec<At<Id>>,
+    pub(super) migration_key: Found<MigrationKey>,
+    /// Whether there is one at all, readable or not.
+    pub(super) has_migration_key: bool,
 }
 
 /// An operator or an auditor.
@@ -118,9 +123,11 @@ pub(super) struct AuthorityEntry {
     pub(super) checkpoint_key: Found<VerifyingKey>,
     pub(super) quorum: Found<u64>,
     pub(super) force_majeure_quorum: Found<u64>,
+    pub(super) continuity_quorum: Found<u64>,
     pub(super) statutory_limit: Found<u64>,
     pub(super) max_hours: Found<u64>,
     pub(super) releases_per_hour: Found<u64>,
+    pub(super) migrations_per_hour: Found<u64>,
     pub(super) keys: Vec<KeyEntry>,
     pub(super) approvers: Vec<ApproverEntry>,
     pub(super) officers: Vec<OfficerEntry>,
@@ -189,6 +196,8 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
             sectors: needed_list(table, "sectors", faults),
             operations: needed_list(table, "operations", faults),
             purposes: table.list("purposes", faults),
+            has_migration_key: table.has("migration-key"),
+            migration_key: table.optional("migration-key", faults),
         }),
         operators: each(&mut table, "operator", "id", faults, |table, faults| OperatorEntry {
             id: table.required("id", faults),
@@ -333,9 +342,11 @@ fn authority(table: &mut Table<'_, '_>, faults: &mut Faults) -> AuthorityEntry {
         checkpoint_key: table.optional("checkpoint-key", faults),
         quorum: table.required("quorum", faults),
         force_majeure_quorum: table.optional("force-majeure-quorum", faults),
+        continuity_quorum: table.optional("continuity-quorum", faults),
         statutory_limit: table.optional("statutory-limit", faults),
         max_hours: table.required("max-hours", faults),
         releases_per_hour: table.or("releases-per-hour", RELEASES_PER_HOUR, faults),
+        migrations_per_hour: table.or("migrations-per-hour", MIGRATIONS_PER_HOUR, faults),
         keys: each(table, "key", "id", faults, |table, faults| KeyEntry {
             id: table.required("id", faults),
             suite: table.required("suite", faults),

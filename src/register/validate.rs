@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
 
-use super::file::{Found, RegisterFile, SectorEntry};
+use super::file::{ClientEntry, Found, RegisterFile, SectorEntry};
 use super::read::{At, Faults, shown};
 use super::unique::{References, Unique};
-use super::{Id, PeriodLength, authority};
+use super::{Id, Operation, PeriodLength, authority};
 use crate::identifier::{Scheme, SchemeRules};
 
 /// Notes every fault between entries, and compiles the schemes (which is how their rules are judged). `taken` are keys
@@ -232,6 +232,7 @@ fn clients(file: &RegisterFile, faults: &mut Faults) {
         for operation in &client.operations {
             operations.note(&Some(At { line: operation.line, value: operation.value.as_str() }), &called, faults);
         }
+        migration(client, &called, faults);
         let mut listed = Unique::new("sector");
         let mut usable = BTreeSet::new();
         let mut all_known = !client.sectors.is_empty(); // else the fault is there already
@@ -261,13 +262,32 @@ fn clients(file: &RegisterFile, faults: &mut Faults) {
     }
 }
 
+/// Who may fetch pairs has a key that they are sealed to, and the other way round.
+fn migration(client: &ClientEntry, called: &str, faults: &mut Faults) {
+    let may = client.operations.iter().find(|operation| operation.value == Operation::Migrate);
+    match (may, &client.migration_key) {
+        (Some(may), None) if !client.has_migration_key => {
+            let what = format!("{called} may `migrate` and has no `migration-key`");
+            faults.push(may.line, what, "migration-key = \"…\", as `cloison client keygen` prints it");
+        }
+        (None, Some(key)) => {
+            let what = format!("{called} has a `migration-key` and may not `migrate`");
+            faults.push(key.line, what, "operations = [\"tokenize\", \"migrate\"], or no key");
+        }
+        _ => {}
+    }
+}
+
 /// Who acts is one: ids (the audit log names people by them), certificates and keys, over all kinds of actors.
 fn systems_and_persons(file: &RegisterFile, taken: impl Iterator<Item = VerifyingKey>, faults: &mut Faults) {
     let (mut ids, mut certificates, mut keys) = (Unique::new("id"), Unique::new("certificate"), Unique::new("key"));
     for key in taken {
         keys.take(key.to_bytes(), "a holder of a register key");
     }
+    let mut sealing = Unique::new("migration key");
     for client in &file.clients {
+        let key = client.migration_key.as_ref().map(|key| At { line: key.line, value: key.0 });
+        sealing.note(&key, "a client", faults);
         ids.note(&client.id, "a client", faults);
         certificates.note(&client.certificate, "a client", faults);
     }

@@ -207,6 +207,18 @@ impl Field for AgeRecipient {
     }
 }
 
+/// The X25519 public key of a sector system, to which the pairs of a migration are sealed.
+#[derive(Debug, Clone)]
+pub(super) struct MigrationKey(pub(super) [u8; 32]);
+
+impl Field for MigrationKey {
+    const EXAMPLE: &'static str = "an X25519 public key as 64 hexadecimal digits, as `cloison client keygen` prints";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        X25519Key::read(value).map(|key| MigrationKey(key.0))
+    }
+}
+
 macro_rules! one_of {
     ($type:ty, $($text:literal => $value:expr),+) => {
         impl Field for $type {
@@ -224,7 +236,8 @@ macro_rules! one_of {
 
 one_of!(TextForm, "bech32m" => TextForm::Bech32m, "uuid" => TextForm::Uuid, "hex" => TextForm::Hex);
 one_of!(PeriodLength, "year" => PeriodLength::Year, "month" => PeriodLength::Month);
-one_of!(Operation, "tokenize" => Operation::Tokenize);
+one_of!(Operation, "tokenize" => Operation::Tokenize, "migrate" => Operation::Migrate,
+    "retire-epoch" => Operation::RetireEpoch);
 one_of!(Decision, "explicit" => Decision::Explicit, "tacit" => Decision::Tacit);
 one_of!(CheckDigit, "none" => CheckDigit::None, "luhn" => CheckDigit::Luhn, "verhoeff" => CheckDigit::Verhoeff,
     "damm" => CheckDigit::Damm, "iso7064-11-10" => CheckDigit::Iso7064Mod11_10);

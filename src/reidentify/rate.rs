@@ -20,8 +20,43 @@ const UNUSUAL: u64 = 10;
 /// … but never fewer pseudonyms than this, unless half of what the register allows is fewer.
 const LEAST: u64 = 1_000;
 
+/// What is counted: each has its own figure in the register and its own hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// Pseudonyms asked for under orders that re-identify.
+    Releases,
+    /// Mappings handed out under orders for continuity, which show nobody an identifier.
+    Migrations,
+}
+
+impl Counted {
+    /// Under what name the hours lie in the store; no authority's id has a slash.
+    fn name(self, authority: &Id) -> String {
+        match self {
+            Counted::Releases => authority.to_string(),
+            Counted::Migrations => format!("{authority}/migrations"),
+        }
+    }
+
+    fn limit(self, authority: &Authority) -> u64 {
+        match self {
+            Counted::Releases => authority.releases_per_hour,
+            Counted::Migrations => authority.migrations_per_hour,
+        }
+    }
+
+    /// A migration is seldom and never usual: half of what is allowed is an alarm, and nothing before.
+    fn threshold(self, usual: u64, limit: u64) -> u64 {
+        match self {
+            Counted::Releases => threshold(usual, limit),
+            Counted::Migrations => (limit / 2).max(1),
+        }
+    }
+}
+
 /// What a release adds to an authority's hour.
-pub(super) struct Rate {
+pub(crate) struct Rate {
+    counted: Counted,
     authority: Id,
     hour: u32,
     before: u64,
@@ -35,24 +70,38 @@ pub(super) struct Rate {
 ///
 /// # Errors
 /// [`Code::ReleaseRate`] when the register does not allow as many in an hour.
-pub(super) fn take(store: &Store, authority: &Authority, items: u64, now: Timestamp) -> Result<Rate, Refusal> {
+pub(crate) fn take(
+    store: &Store,
+    counted: Counted,
+    authority: &Authority,
+    items: u64,
+    now: Timestamp,
+) -> Result<Rate, Refusal> {
     let hour = hour_of(now);
-    let hours = store.released(authority.id.as_str()).map_err(internal)?;
+    let hours = store.released(&counted.name(&authority.id)).map_err(internal)?;
     let before = hours.iter().find(|(other, _)| *other == hour).map_or(0, |(_, items)| *items);
-    let limit = authority.releases_per_hour;
+    let limit = counted.limit(authority);
     if before.saturating_add(items) > limit {
         let left = 3_600 - now.as_second().rem_euclid(3_600);
-        let why = format!("the register allows this authority {limit} pseudonyms an hour; {before} were asked for");
+        let why = match counted {
+            Counted::Releases => {
+                format!("the register allows this authority {limit} pseudonyms an hour; {before} were asked for")
+            }
+            Counted::Migrations => {
+                format!("the register allows this authority {limit} mappings an hour to migrate; {before} were")
+            }
+        };
         return Err(Refusal::new(Code::ReleaseRate, why).come_back_in(left as u32));
     }
     let week = hours.iter().filter(|(other, _)| *other < hour && *other >= hour.saturating_sub(WEEK));
     let usual = week.map(|(_, items)| items).sum::<u64>() / u64::from(WEEK);
     Ok(Rate {
+        counted,
         authority: authority.id.clone(),
         hour,
         before,
         items,
-        threshold: threshold(usual, limit),
+        threshold: counted.threshold(usual, limit),
         limit,
         old: hours.iter().map(|(hour, _)| *hour).filter(|other| *other < hour.saturating_sub(WEEK)).collect(),
     })
@@ -65,14 +114,14 @@ fn threshold(usual: u64, limit: u64) -> u64 {
 
 impl Rate {
     /// What the release's commit writes.
-    pub(super) fn change(&self) -> Change {
-        let (authority, hour, items, old) =
-            (self.authority.clone(), self.hour, self.before + self.items, self.old.clone());
-        Box::new(move |store, batch| store.put_released(batch, authority.as_str(), hour, items, &old))
+    pub(crate) fn change(&self) -> Change {
+        let (name, hour, items, old) =
+            (self.counted.name(&self.authority), self.hour, self.before + self.items, self.old.clone());
+        Box::new(move |store, batch| store.put_released(batch, &name, hour, items, &old))
     }
 
     /// The alarm, when this release is the one that makes the hour unusual.
-    pub(super) fn alarm(&self, now: Timestamp) -> Option<Event> {
+    pub(crate) fn alarm(&self, now: Timestamp) -> Option<Event> {
         let items = self.before + self.items;
         if self.before >= self.threshold || items < self.threshold {
             return None;
@@ -81,6 +130,7 @@ impl Rate {
         let begins = now.as_second() - now.as_second().rem_euclid(3_600);
         Some(Event::ReleaseAlarm {
             authority: self.authority.clone(),
+            of: (self.counted == Counted::Migrations).then_some("migrations"),
             hour: Timestamp::from_second(begins).map(|time| time.to_string()).unwrap_or_default(),
             items,
             threshold: self.threshold,
@@ -105,5 +155,6 @@ mod tests {
         assert_eq!(threshold(9_000, 100_000), 50_000, "half of what is allowed, however usual");
         assert_eq!(threshold(0, 100), 50);
         assert_eq!(threshold(0, 1), 1);
+        assert_eq!(Counted::Migrations.threshold(0, 10_000_000), 5_000_000, "no migration is usual");
     }
 }

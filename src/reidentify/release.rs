@@ -29,13 +29,7 @@ const MOST_LOOKS: usize = 16;
 /// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
 pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Result<Release, Refusal> {
     let register = vault.register();
-    if asked.register != hex(&register.digest) {
-        return Err(Refusal::new(
-            Code::RegisterMismatch,
-            "vault and node hold different registers; bring them together",
-        ));
-    }
-    check_watched(vault, permit)?;
+    check_peer(vault, permit, &asked.register)?;
     let (acts, asked) = (&asked.acts, &asked.asked);
     // From reading the count to committing it, nobody else releases, and no act comes in between.
     let _alone = Book::from(vault).alone();
@@ -43,11 +37,9 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     let book = Book::from(vault);
     let now = book.now();
     let authority = &permit.authority;
-    if *acts != book.digest(&authority.id)? {
-        return Err(Refusal::new(Code::OutOfStep, "vault and node do not hold the same acts upon orders yet"));
-    }
+    check_step(&book, permit, acts)?;
     let checked = super::check(asked, &authority.id, &book, vault.committer().clock_mark())?;
-    let rate = rate::take(vault.store(), authority, asked.pseudonyms.len() as u64, now)?;
+    let rate = rate::take(vault.store(), rate::Counted::Releases, authority, asked.pseudonyms.len() as u64, now)?;
     let state = vault.sector(&checked.sector.name).ok_or_else(|| internal("a sector of the register has no state"))?;
 
     let counted = count(vault, &checked, asked)?;
@@ -83,6 +75,31 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     })
 }
 
+/// Refuses a node that holds another register.
+pub(crate) fn check_register(vault: &Vault, register: &str) -> Result<(), Refusal> {
+    match register == hex(&vault.register().digest) {
+        true => Ok(()),
+        false => {
+            let why = "vault and node hold different registers; bring them together";
+            Err(Refusal::new(Code::RegisterMismatch, why))
+        }
+    }
+}
+
+/// Refuses a node that holds another register, or that does not watch this log.
+pub(crate) fn check_peer(vault: &Vault, permit: &NodePermit, register: &str) -> Result<(), Refusal> {
+    check_register(vault, register)?;
+    check_watched(vault, permit)
+}
+
+/// Refuses a node that does not hold the same acts.
+pub(crate) fn check_step(book: &Book<'_>, permit: &NodePermit, acts: &str) -> Result<(), Refusal> {
+    match acts == book.digest(&permit.authority.id)? {
+        true => Ok(()),
+        false => Err(Refusal::new(Code::OutOfStep, "vault and node do not hold the same acts upon orders yet")),
+    }
+}
+
 /// Nothing is released to a node that does not watch this log.
 fn check_watched(vault: &Vault, permit: &NodePermit) -> Result<(), Refusal> {
     let Some(cosigners) = vault.cosigners().filter(|_| permit.authority.checkpoint_key.is_some()) else {
@@ -102,7 +119,7 @@ fn check_watched(vault: &Vault, permit: &NodePermit) -> Result<(), Refusal> {
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The proof that the entry of a release is in the log: nothing is handed out without.
-fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Refusal> {
+pub(crate) fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Refusal> {
     let unavailable = || Refusal::new(Code::AuditUnavailable, "no checkpoint covers the entry, so nothing is released");
     let published = vault.log().covering(receipt, PATIENCE).ok_or_else(unavailable)?;
     let mut shelf = Shelf::new(vault.store(), &published.tree, published.checkpoint.size);
@@ -223,27 +240,37 @@ fn hand_out(
 
 /// The chunk that holds a pseudonym's mapping.
 fn locate(vault: &Vault, state: &SectorState, parsed: &Parsed) -> Result<Result<ChunkKey, Code>, StoreError> {
-    let mut known = false;
+    let (mut known, mut retired) = (false, false);
     // The newest epoch first: that is where most questions are about.
     let epochs = state.epochs();
     if epochs.iter().all(|epoch| epoch.terms.text_form != parsed.form) {
         return Ok(Err(Code::PseudonymMalformed));
     }
     // A form belongs to the epochs that had it.
-    for epoch in epochs.iter().rev().filter(|epoch| epoch.terms.text_form == parsed.form).map(|epoch| epoch.row.epoch) {
-        if parsed.epoch_mod_32.is_some_and(|named| u32::from(named) != epoch % 32) {
+    for epoch in epochs.iter().rev().filter(|epoch| epoch.terms.text_form == parsed.form) {
+        if parsed.epoch_mod_32.is_some_and(|named| u32::from(named) != epoch.row.epoch % 32) {
             continue;
         }
+        if epoch.is_retired() {
+            retired = true;
+            continue;
+        }
+        let epoch = epoch.row.epoch;
         known = true;
         let partition = vault.index().partition((state.number, epoch));
         if let Some(sequence) = partition.locate(vault.store(), parsed.pseudonym.as_bytes())? {
             return Ok(Ok(ChunkKey { sector: state.number, epoch, sequence }));
         }
     }
-    Ok(Err(if known { Code::NoMapping } else { Code::PseudonymUnknownEpoch }))
+    Ok(Err(match (known, retired) {
+        // A form that does not name its epoch may be of either.
+        (true, _) => Code::NoMapping,
+        (false, true) => Code::EpochRetired,
+        (false, false) => Code::PseudonymUnknownEpoch,
+    }))
 }
 
-fn domain(chunk: &crate::seal::chunk::Chunk, epoch: u32) -> Domain {
+pub(crate) fn domain(chunk: &crate::seal::chunk::Chunk, epoch: u32) -> Domain {
     let named = |text: &String| (!text.is_empty()).then(|| text.clone());
     let scope = chunk.scope();
     Domain { controller: named(&scope.controller), purpose: named(&scope.purpose), period: named(&scope.period), epoch }

@@ -15,7 +15,7 @@ use crate::commit::{Job, Logged, Pending};
 use crate::keys::DomainScope;
 use crate::node::Node;
 use crate::order::book::Book;
-use crate::order::{ActiveOrder, OfficerRequest, Refusal};
+use crate::order::{ActiveOrder, Refusal};
 use crate::register::{Register, Sector};
 use crate::seal::mapping::{Location, Mapping, RecordView};
 use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
@@ -119,27 +119,19 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     if asked.to.is_some() {
         deliver::key(node, &permit.officer)?;
     }
-    let mut request_to_vault = ReleaseRequest {
-        register: hex(&register.digest),
-        acts: Book::from(node).digest(&node.authority().id)?,
-        asked: Asked { to: None, ..asked.clone() },
-    };
-    let release = match vault.release(&request_to_vault) {
-        Err(refusal) if refusal.code() == Code::OutOfStep => {
-            step::get_in_step(node, vault)?;
-            request_to_vault.acts = Book::from(node).digest(&node.authority().id)?;
-            vault.release(&request_to_vault)?
-        }
-        released => released?,
-    };
-    if release.register != request_to_vault.register {
+    let release = in_step(node, vault, |acts| {
+        let asked = Asked { to: None, ..asked.clone() };
+        vault.release(&ReleaseRequest { register: hex(&register.digest), acts, asked })
+    })?;
+    if release.register != hex(&register.digest) {
         return Err(Refusal::new(Code::RegisterMismatch, "the vault holds another register"));
     }
     if release.items.len() != asked.pseudonyms.len() {
         return Err(Refusal::new(Code::PeerUnavailable, "the vault's answer does not fit the question"));
     }
 
-    let proof = check_proof(register, &checked.order, &checked.request, &release)?;
+    let about = |entry: &serde_json::Value| is_about(entry, "release", &checked);
+    let proof = check_proof(register, &release.proof, &release.entry, about)?;
     // Only now: where the vault cannot be reached, that is the answer.
     check_watched(node)?;
 
@@ -178,11 +170,27 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     reveal(node, order, receipt, asked, &sector, &release)
 }
 
+/// Asks the vault something with the digest of the acts that the node holds; where they are out of step, once more in step.
+pub(crate) fn in_step<T>(
+    node: &Node,
+    vault: &dyn VaultLink,
+    ask: impl Fn(String) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let acts = || Book::from(node).digest(&node.authority().id);
+    match ask(acts()?) {
+        Err(refusal) if refusal.code() == Code::OutOfStep => {
+            step::get_in_step(node, vault)?;
+            ask(acts()?)
+        }
+        answered => answered,
+    }
+}
+
 /// How long a request waits for the vault's cosignature where there is none of late.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Nothing is opened while nobody watches this log.
-fn check_watched(node: &Node) -> Result<(), Refusal> {
+pub(crate) fn check_watched(node: &Node) -> Result<(), Refusal> {
     let Some(cosigners) = node.cosigners() else { return Ok(()) };
     let name = cosigner_name(&format!("{}/vault", node.register().deployment));
     match cosigners.is_watched_by(&name, PATIENCE) {
@@ -194,32 +202,35 @@ fn check_watched(node: &Node) -> Result<(), Refusal> {
     }
 }
 
+/// Whether an entry of the vault's is the one about this very request.
+pub(crate) fn is_about(entry: &serde_json::Value, event: &str, checked: &Checked) -> bool {
+    let says = |member: &str, wanted: &str| entry[member].as_str() == Some(wanted);
+    says("event", event)
+        && says("order", &checked.order.id().to_string())
+        && says("order_digest", &hex(checked.order.digest()))
+        && says("request", &checked.request.id().to_string())
+}
+
 /// Nothing is opened that the vault has not provably logged: the entry about this very request, under a checkpoint by the
 /// key that the register states.
-fn check_proof(
+pub(crate) fn check_proof(
     register: &Register,
-    order: &ActiveOrder,
-    request: &OfficerRequest,
-    release: &Release,
+    proof: &str,
+    entry: &LogPosition,
+    is_about: impl FnOnce(&serde_json::Value) -> bool,
 ) -> Result<ProofFile, Refusal> {
     let refused = |why: String| Refusal::new(Code::ProofInvalid, format!("the vault's proof of its log entry: {why}"));
     let key = register.vault_checkpoint_key;
     let key = key.ok_or_else(|| refused("the register states no key of the vault's log".into()))?;
-    let proof = ProofFile::parse(&release.proof).map_err(|error| refused(error.to_string()))?;
+    let proof = ProofFile::parse(proof).map_err(|error| refused(error.to_string()))?;
     let (checkpoint, _) = proof.check(&key).map_err(|error| refused(error.to_string()))?;
     let owner = format!("{}/vault", register.deployment);
     let is_vaults = owner_and_shard(&checkpoint.origin).is_some_and(|(found, _)| found == owner);
     let position = LogPosition { log: checkpoint.origin, index: proof.index, leaf: hex(&leaf_hash(&proof.entry)) };
-    if !is_vaults || position != release.entry {
+    if !is_vaults || position != *entry {
         return Err(refused("it is of another entry".into()));
     }
-    let entry: serde_json::Value = serde_json::from_slice(&proof.entry).unwrap_or_default();
-    let says = |member: &str, wanted: &str| entry[member].as_str() == Some(wanted);
-    match says("event", "release")
-        && says("order", &order.id().to_string())
-        && says("order_digest", &hex(order.digest()))
-        && says("request", &request.id().to_string())
-    {
+    match is_about(&serde_json::from_slice(&proof.entry).unwrap_or_default()) {
         true => Ok(proof),
         false => Err(refused("the entry is about something else".into())),
     }
@@ -258,12 +269,17 @@ fn reveal(
     Ok(Revealed { order: order.id().to_string(), sector: sector.name.clone(), entry: receipt.index(), items })
 }
 
-fn sealed() -> Refusal {
+pub(crate) fn sealed() -> Refusal {
     Refusal::new(Code::Sealed, "the node is sealed: its custodians have to unseal it")
 }
 
 /// A segment that is signed by a pinned key, committed, sealed to this authority, and this sector's.
-fn open_segment(node: &Node, keys: &[&AuthorityPrivateKey], sector: &Sector, text: &str) -> Option<OpenedSegment> {
+pub(crate) fn open_segment(
+    node: &Node,
+    keys: &[&AuthorityPrivateKey],
+    sector: &Sector,
+    text: &str,
+) -> Option<OpenedSegment> {
     let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
     let opened = keys.iter().find_map(|key| OpenedSegment::open(&record, key, node.segment_keys()).ok());
     if opened.is_none() {

@@ -43,12 +43,7 @@ pub struct Exchanged {
 /// # Errors
 /// [`Code::RegisterMismatch`]; those of [`Book::take`].
 pub fn exchange(vault: &Vault, permit: &NodePermit, asked: &Exchange) -> Result<Exchanged, Refusal> {
-    if asked.register != hex(&vault.register().digest) {
-        return Err(Refusal::new(
-            Code::RegisterMismatch,
-            "vault and node hold different registers; bring them together",
-        ));
-    }
+    super::release::check_register(vault, &asked.register)?;
     let (book, authority) = (Book::from(vault), &permit.authority.id);
     if !asked.acts.is_empty() {
         book.take(authority, &asked.acts, authority.as_str())?;

@@ -192,6 +192,11 @@ impl Chunk {
         &self.scope
     }
 
+    /// How many records it has.
+    pub fn count(&self) -> usize {
+        self.count as usize
+    }
+
     /// Its records, in order.
     pub fn records(&self) -> impl Iterator<Item = Result<RecordView<'_>, SealError>> {
         let mut r = Reader(&self.plain[self.records_at..]);

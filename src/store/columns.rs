@@ -32,6 +32,8 @@ pub(super) enum Column {
     Sector,
     /// state: sector UUID (16) ‖ epoch (u32be) → [`super::EpochRow`]
     Epoch,
+    /// state: sector UUID (16) ‖ epoch (u32be) → when the epoch was retired (i64be, Unix seconds)
+    Retired,
     /// state: name of a frozen fact → digest (32)
     Frozen,
     /// state: order id (16) → payload digest (32)
@@ -46,6 +48,10 @@ pub(super) enum Column {
     Request,
     /// state: authority id ‖ 0 ‖ hour since 1970 (u32be) → pseudonyms asked for (u64be)
     ReleaseRate,
+    /// state: order id (16) → how far the migration under it has come: [`super::MigrationRow`]
+    Migration,
+    /// client id ‖ 0 ‖ order id (16) ‖ page (u32be) → pairs of old and new pseudonyms, sealed to the client
+    MigrationPairs,
     /// state: organisation id ‖ day (u32be) → items (u64be)
     Quota,
     /// state: single values by name
@@ -53,7 +59,7 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) const ALL: [Column; 21] = [
+    pub(super) const ALL: [Column; 24] = [
         Column::Chunk,
         Column::Index,
         Column::IndexMark,
@@ -66,6 +72,7 @@ impl Column {
         Column::AuditCheckpoint,
         Column::Sector,
         Column::Epoch,
+        Column::Retired,
         Column::Frozen,
         Column::Order,
         Column::OrderPair,
@@ -73,6 +80,8 @@ impl Column {
         Column::OrderAct,
         Column::Request,
         Column::ReleaseRate,
+        Column::Migration,
+        Column::MigrationPairs,
         Column::Quota,
         Column::Meta,
     ];
@@ -91,6 +100,7 @@ impl Column {
             Column::AuditCheckpoint => "audit-checkpoint",
             Column::Sector => "state-sector",
             Column::Epoch => "state-epoch",
+            Column::Retired => "state-retired",
             Column::Frozen => "state-frozen",
             Column::Order => "state-order",
             Column::OrderPair => "state-order-pair",
@@ -98,6 +108,8 @@ impl Column {
             Column::OrderAct => "state-order-act",
             Column::Request => "state-request",
             Column::ReleaseRate => "state-release-rate",
+            Column::Migration => "state-migration",
+            Column::MigrationPairs => "migration-pairs",
             Column::Quota => "state-quota",
             Column::Meta => "state-meta",
         }

@@ -92,7 +92,7 @@ impl Index {
 
     /// Mappings that the index knows, over all partitions.
     pub fn len(&self) -> u64 {
-        self.partitions.read().expect("no panic under this lock").values().map(|p| p.len()).sum()
+        self.partitions.read().expect("no panic under this lock").values().map(|p| p.entries()).sum()
     }
 
     /// Whether it knows none.
@@ -121,6 +121,12 @@ struct Tables {
     used: Vec<usize>,
 }
 
+impl Default for Tables {
+    fn default() -> Self {
+        Self { tables: (0..256).map(|_| Table::default()).collect(), used: vec![0; 256] }
+    }
+}
+
 impl Tables {
     #[inline]
     fn of(&self, pseudonym: &[u8; 16]) -> &Table {
@@ -146,8 +152,7 @@ impl Default for Partition {
 
 impl Partition {
     fn new(id: PartitionId, veil: Option<Arc<dyn Veil>>) -> Self {
-        let tables = (0..256).map(|_| Table::default()).collect();
-        Self(RwLock::new(Tables { tables, used: vec![0; 256] }), Below::new(id, veil))
+        Self(RwLock::default(), Below::new(id, veil))
     }
 
     /// A view for many look-ups under one lock.
@@ -160,7 +165,8 @@ impl Partition {
         Insertions(self.0.write().expect("no panic under this lock"))
     }
 
-    fn len(&self) -> u64 {
+    /// How many mappings it knows.
+    pub fn entries(&self) -> u64 {
         // Both at once: entries move between them.
         let tables = self.0.read().expect("no panic under this lock");
         tables.used.iter().map(|used| *used as u64).sum::<u64>() + self.1.len()
@@ -387,7 +393,7 @@ mod tests {
                 model.entry(key).or_insert(value);
                 prop_assert_eq!(partition.read().get(&key), model.get(&key).copied());
             }
-            prop_assert_eq!(partition.len(), model.len() as u64);
+            prop_assert_eq!(partition.entries(), model.len() as u64);
             for (key, value) in &model {
                 prop_assert_eq!(partition.read().get(key), Some(*value));
             }

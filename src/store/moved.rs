@@ -152,14 +152,10 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::commit`].
-    pub(super) fn forget_moved(&self, (sector, epoch): PartitionId) -> Result<(), StoreError> {
-        let mut from = sector.to_be_bytes().to_vec();
-        from.extend_from_slice(&epoch.to_be_bytes());
-        // Nothing of the partition is longer than this.
-        let to = [&from[..], &[0xff; 18]].concat();
+    pub(super) fn forget_moved(&self, partition: PartitionId) -> Result<(), StoreError> {
         let mut batch = Batch::default();
-        batch.rows.delete_range_cf(self.column(Column::Index), &from, &to);
-        batch.rows.delete_range_cf(self.column(Column::IndexMark), &from, &to);
+        self.delete_partition(&mut batch, Column::Index, partition);
+        self.delete_partition(&mut batch, Column::IndexMark, partition);
         self.commit(batch)
     }
 

@@ -23,9 +23,9 @@ pub struct DomainRequest {
 }
 
 /// A domain that is open: epoch and granularity values.
-pub(super) struct Scoped {
-    pub(super) epoch: Arc<Epoch>,
-    pub(super) scope: DomainScope,
+pub(crate) struct Scoped {
+    pub(crate) epoch: Arc<Epoch>,
+    pub(crate) scope: DomainScope,
 }
 
 impl Scoped {

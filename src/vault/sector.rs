@@ -1,7 +1,7 @@
 //! A sector at run time: its number, its epochs, and the segment that is open.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
@@ -72,6 +72,15 @@ pub struct Epoch {
     pub terms: Terms,
     /// The sector's key under the epoch's secret version; `None` where that version was destroyed.
     pub key: Option<SectorTreeKey>,
+    /// When its sector retired it (Unix seconds): its mappings are gone.
+    pub retired: OnceLock<i64>,
+}
+
+impl Epoch {
+    /// Whether its sector retired it.
+    pub fn is_retired(&self) -> bool {
+        self.retired.get().is_some()
+    }
 }
 
 /// A sector at run time.
@@ -90,6 +99,11 @@ impl SectorState {
         self.epochs.read().expect("no panic under this lock").clone()
     }
 
+    /// The epoch of that number.
+    pub fn epoch(&self, number: u32) -> Option<Arc<Epoch>> {
+        self.epochs().iter().find(|epoch| epoch.row.epoch == number).cloned()
+    }
+
     /// The epoch that new answers carry.
     pub fn current(&self) -> Arc<Epoch> {
         self.epochs().last().expect("a sector has an epoch").clone()
@@ -100,7 +114,7 @@ impl SectorState {
         let epochs = self.epochs();
         let [.., previous, current] = epochs.as_slice() else { return None };
         let since = now.as_second() - current.row.opened_at;
-        (since < i64::from(self.sector.epoch_overlap_days) * 86_400).then(|| previous.clone())
+        (!previous.is_retired() && since < i64::from(self.sector.epoch_overlap_days) * 86_400).then(|| previous.clone())
     }
 
     /// When the overlap with the previous epoch ends.
@@ -183,7 +197,7 @@ pub(super) fn load_all(
     batch: &mut Batch,
 ) -> Result<(Sectors, Vec<Opened>), StartError> {
     let numbers: HashMap<_, _> = store.sector_numbers()?.into_iter().collect();
-    let used = store.all_epochs()?;
+    let (used, retired) = (store.all_epochs()?, store.retired_epochs()?);
     let mut next_number = numbers.values().max().map_or(0, |n| n + 1);
     let mut sectors = HashMap::new();
     let mut opened = vec![];
@@ -210,9 +224,16 @@ pub(super) fn load_all(
         }
         let epochs =
             rows.into_iter().map(|row| load(sector, row, roots).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        for epoch in &epochs {
+            if let Some((.., time)) = retired.iter().find(|(uuid, n, _)| (*uuid, *n) == (sector.uuid, epoch.row.epoch))
+            {
+                let _ = epoch.retired.set(*time);
+            }
+        }
         // The node has only the register to know the forms by: what it cannot parse, no order can name.
         let told = |form: TextForm| form == sector.text_form || sector.former_text_forms.contains(&form);
-        if let Some(epoch) = epochs.iter().find(|epoch| epoch.terms.reversible && !told(epoch.terms.text_form)) {
+        let named = |epoch: &&Arc<Epoch>| epoch.terms.reversible && !epoch.is_retired();
+        if let Some(epoch) = epochs.iter().filter(named).find(|epoch| !told(epoch.terms.text_form)) {
             let form = epoch.terms.text_form.as_str();
             return Err(StartError::FormerTextForm { sector: sector.name.clone(), form });
         }
@@ -267,5 +288,6 @@ pub(crate) fn shared_version(here: &HashMap<u32, SectorRootKey>, rows: &[EpochRo
 /// An epoch with its key.
 pub(crate) fn load(sector: &Sector, row: EpochRow, roots: &HashMap<u32, SectorRootKey>) -> Result<Epoch, StoreError> {
     let terms = Terms::from_bytes(row.terms).ok_or(StoreError::Corrupt("state-epoch"))?;
-    Ok(Epoch { row, terms, key: roots.get(&row.secret_version).map(|root| root.sector(&sector.path)) })
+    let key = roots.get(&row.secret_version).map(|root| root.sector(&sector.path));
+    Ok(Epoch { row, terms, key, retired: OnceLock::new() })
 }

@@ -41,7 +41,7 @@ use serde_json::{Value, json};
 
 // Not every test binary needs all of them.
 #[allow(unused_imports)]
-pub use people::{now, sign_with, uuid4};
+pub use people::{NO_ACTS, now, sign_with, uuid4};
 #[allow(unused_imports)]
 pub use process::{Failed, get as plain_get};
 #[allow(unused_imports)]

@@ -24,6 +24,7 @@ use cloison::register::{self, Register, SpkiDigest};
 use cloison::reidentify::release::release;
 use cloison::reidentify::{Asked, ReleaseRequest};
 use cloison::seal::segment::AuthorityPrivateKey;
+use cloison::store::{Batch, MigrationRow, OpenPage, PairsRow};
 use cloison::tokenize;
 use cloison::vault::{Home, Vault, VaultSecrets};
 use data_encoding::HEXLOWER;
@@ -135,6 +136,32 @@ fn write(path: &Path) -> Vec<u8> {
     let suspend = sign_act(&draft_act(&suspend).unwrap(), "amina", &person("amina")).unwrap();
     let bearer = access::bearer(vault.register(), SpkiDigest([0x22; 32])).unwrap();
     Book::from(&vault).lodge(&suspend, &bearer).unwrap();
+
+    // A migration would write a second chunk and a second segment, and retiring take the first away: so as plain rows.
+    let store = vault.store();
+    let mut batch = Batch::default();
+    let order = "0b0b6b0e-6d0c-4c51-8a57-3f0a6f6b8a4e".parse().unwrap();
+    let sector = "62484e22-a6a5-4de1-ba25-cb1b7c55c4b8".parse().unwrap();
+    let open = OpenPage { request: "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11".parse().unwrap(), until: 90, items: 7 };
+    let row = MigrationRow {
+        sector,
+        from: 1,
+        to: 2,
+        next: 80,
+        page: 3,
+        handed_out: 1_007,
+        migrated: 998,
+        skipped: 2,
+        open: Some(open),
+    };
+    store.put_migration(&mut batch, order, row);
+    assert_eq!(store.migration(order).unwrap(), None);
+    store.put_pairs(&mut batch, "cnss-health", &PairsRow { order, page: 3, sealed: b"sealed".to_vec() });
+    store.retire_epoch(&mut batch, sector, 9, now().as_second(), (7, 9));
+    store.commit(batch).unwrap();
+    assert_eq!(store.migration(order).unwrap(), Some(row));
+    assert_eq!(store.migrations().unwrap(), [row]);
+    assert_eq!(store.retired_epochs().unwrap(), [(sector, 9, now().as_second())]);
     answer.pseudonyms.iter().flat_map(|pseudonym| *pseudonym.as_bytes()).collect()
 }
 

@@ -115,7 +115,7 @@ def register():
 
     court = [("amina", "court-of-appeal"), ("brahim", "court-of-appeal"), ("chadia", "prosecution")]
     treasury = [("fatima", "tax-office"), ("ghali", "treasury")]
-    limits = "force-majeure-quorum = 3\nstatutory-limit = 100\nmax-hours = 240"
+    limits = "force-majeure-quorum = 3\ncontinuity-quorum = 3\nstatutory-limit = 100\nmax-hours = 240"
     return "".join((
         REGISTER,
         *authority("court", limits, court, ["driss", "elham"]),
@@ -212,6 +212,7 @@ def flip(text, at):
 
 
 FORCE = {"kind": "force-majeure", "security": "internal"}
+CONTINUITY = {"kind": "continuity", "from": 1, "to": 2}
 LAW = {"kind": "statutory", "article": "Loi n° 43-05, art. 19"}
 ALL = ("amina", "brahim", "chadia")
 
@@ -223,6 +224,9 @@ def must_pass():
     yield "statutory, with a list", order(payload(basis=LAW))
     yield "statutory, with the highest limit", order(payload(basis=LAW, limit=100, drop=("pseudonyms",)))
     yield "force majeure, three signatures, 72 hours", order(payload(basis=FORCE), signers=ALL)
+    yield "continuity, three signatures", order(
+        payload(basis=CONTINUITY, limit=2_000_000, drop=("pseudonyms",)), signers=ALL
+    )
     yield "the longest validity", order(payload(not_after="2026-12-02T09:00:00Z"))
     yield "from this very second on", order(payload(not_before=NOW))
     inspection = {"authority": "tax-inspection", "officers": ["hind"], "not_after": "2026-11-24T09:00:00Z"}
@@ -367,7 +371,9 @@ def payloads():
     for case in ("", "rabat", "RABAT 1", "A" * 41, "الرباط", "RABAT_1", "RABAT\n"):
         yield f"case: {case!r}", compact(payload(case=case))
     for name, basis in (
-        ("unknown", {"kind": "continuity"}),
+        ("unknown", {"kind": "royal"}),
+        ("continuity without its epochs", {"kind": "continuity"}),
+        ("continuity with a list", {"kind": "continuity", "from": 1, "to": 2}),
         ("a string", "judicial"),
         ("an array", ["judicial"]),
         ("an unknown member", {"kind": "judicial", "urgent": 1}),
@@ -390,6 +396,18 @@ def payloads():
     yield "a pseudonym twice", compact(payload(pseudonyms={"health": [HEALTH[0], HEALTH[0]]}))
     yield "pseudonyms an array", compact(payload(pseudonyms=HEALTH))
     yield "a list and a limit", compact(payload(basis=LAW, limit=1))
+    for name, epochs in (
+        ("from 0", {"from": 0, "to": 1}),
+        ("from an epoch to itself", {"from": 2, "to": 2}),
+        ("back", {"from": 3, "to": 2}),
+        ("to no epoch", {"from": 1, "to": 2**32}),
+        ("from a text", {"from": "1", "to": 2}),
+        ("an article", {"from": 1, "to": 2, "article": "19"}),
+    ):
+        yield f"continuity: {name}", compact(payload(basis={"kind": "continuity", **epochs}, limit=1, drop=("pseudonyms",)))
+    yield "continuity: two sectors", compact(
+        payload(basis=CONTINUITY, sectors=["health", "tax"], limit=1, drop=("pseudonyms",))
+    )
     yield "neither list nor limit", compact(payload(basis=LAW, drop=("pseudonyms",)))
     for limit in (0, -1, 1.5, 1.0, "1", True, 2**64, [1]):
         yield f"limit: {limit!r}", compact(payload(basis=LAW, limit=limit, drop=("pseudonyms",)))
@@ -462,6 +480,16 @@ def rules():
     yield "one signature of two", "order-quorum", order(signers=("amina",))
     yield "two of one body", "order-quorum", order(signers=("amina", "brahim"))
     yield "force majeure with two of three", "order-quorum", order(payload(basis=FORCE))
+    yield "continuity with two of three", "order-quorum", order(
+        payload(basis=CONTINUITY, limit=1, drop=("pseudonyms",))
+    )
+    yield "continuity of an authority that may not", "order-rule", order(
+        payload(
+            authority="tax-inspection", basis=CONTINUITY, sectors=["tax"], officers=["hind"], limit=1,
+            drop=("pseudonyms",), not_after="2026-11-23T09:00:00Z",
+        ),
+        signers=("fatima", "ghali"),
+    )
     yield "another deployment", "order-audience", order(payload(aud="demo"))
     yield "an unknown authority", "order-authority", order(payload(authority="ministry"))
     yield "signed by one authority in another's name", "order-signature", order(payload(authority="tax-inspection"))

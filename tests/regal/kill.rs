@@ -101,7 +101,8 @@ fn the_node_after_the_vault_has_released() {
     goes_on(world, &payload, &order, &asked);
 }
 
-/// The vault dies over an answer that is on its way: what it released stays counted, whether or not the node opens it.
+/// The vault dies when it has counted and logged, and perhaps before its answer has left: it waits for the checkpoint over the
+/// entry in between, for the proof. What it released stays counted, whether or not there is an answer to open.
 #[test]
 fn the_vault_after_it_has_released() {
     let (mut world, wire, payload, order, asked) = scene();
@@ -109,6 +110,23 @@ fn the_vault_after_it_has_released() {
     let released = |world: &World| soon("released", || used(at_vault(world, &payload)) == Some(2));
     killed(&mut world, &order, &asked[..2], released, Side::Vault);
     wire.hold_answers(false);
+    world.start(Side::Vault, &[]);
+    assert_eq!(used(at_vault(&world, &payload)), Some(2), "counted before it was handed out");
+    goes_on(world, &payload, &order, &asked);
+}
+
+/// The vault dies when its whole answer is on its way: the node opens it. It has the proof that the vault's log names it, and
+/// that log was cosigned of late; that the vault is gone changes neither.
+#[test]
+fn the_vault_after_its_answer_has_left() {
+    let (mut world, wire, payload, order, asked) = scene();
+    wire.hold_answers(true);
+    wire.waited();
+    // Records, segment and proof are some kilobytes; what else passes here is some hundred bytes.
+    let left = |_: &World| soon("the answer waits", || wire.waited() > 1_500);
+    killed(&mut world, &order, &asked[..2], left, Side::Vault);
+    wire.hold_answers(false);
+    soon("the node has opened what came", || used(at_node(&world, &payload)) == Some(2));
     world.start(Side::Vault, &[]);
     assert_eq!(used(at_vault(&world, &payload)), Some(2), "counted before it was handed out");
     goes_on(world, &payload, &order, &asked);

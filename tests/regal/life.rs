@@ -4,18 +4,38 @@ use cloison::order::act::{Kind, read_act};
 use cloison::order::{Basis, Scope};
 use serde_json::json;
 
-use super::common::{QUORUM, Side};
+use super::common::{QUORUM, Setup, Side, World};
 use super::people::{act, act_upon, at_node, at_vault, codes, persons, quiet, signed, to_node, to_vault};
 
-/// The whole flow: a thousand pseudonyms of two epochs under an order of two bodies; then it is revoked and refused.
+/// Custodians bring their shares.
+fn bring(world: &World, custodians: &[usize]) {
+    for n in custodians {
+        let (client, share, key) = (
+            format!("clients/custodian-{n}.toml"),
+            format!("secrets/custodians/custodian-{n}.share"),
+            format!("secrets/custodians/custodian-{n}.key"),
+        );
+        let output =
+            world.cloison(&["authority", "unseal", "--client", &client, "--share", &share, "--identity", &key]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// The whole flow: three custodians of five unseal the node, a thousand pseudonyms of two epochs are opened under an order
+/// of two bodies; then it is revoked and refused, also by a node that was started and unsealed again.
 #[test]
-fn a_thousand_of_two_epochs_then_revoked() {
-    let mut world = quiet();
+fn unsealed_ordered_a_thousand_of_two_epochs_then_revoked() {
+    let mut world = World::with(Setup { custodians: Some((3, 5)), log: "info", ..Setup::default() });
     let mut asked = persons(&world, 500);
     world.advance("health", true);
     asked.extend(persons(&world, 500));
     let payload = world.order("health", &asked);
     let order = world.sign(&payload, QUORUM);
+    bring(&world, &[2, 5]);
+    assert_eq!(world.reidentify(&order, "health", &asked).code(), "sealed", "two of five do not");
+    bring(&world, &[3]);
+    let alone = world.sign(&payload, &QUORUM[..1]);
+    assert_eq!(world.reidentify(&alone, "health", &asked).code(), "order-quorum");
     let answer = world.reidentify(&order, "health", &asked).ok();
     for (n, item) in answer["items"].as_array().unwrap().iter().enumerate() {
         assert_eq!(item["value"], format!("AB{:06}", n % 500));
@@ -41,6 +61,8 @@ fn a_thousand_of_two_epochs_then_revoked() {
     let view = at_vault(&world, &payload).unwrap();
     assert_eq!(view["acts"][0]["by"], json!([{"id": "judge-2", "body": "court-of-rabat"}]));
     world.restart();
+    assert_eq!(world.reidentify(&order, "health", &asked).code(), "sealed");
+    bring(&world, &[1, 4, 5]);
     assert_eq!(world.reidentify(&order, "health", &asked).code(), "order-revoked");
     world.stop();
     for (side, bearer) in [(Side::Node, "officer"), (Side::Vault, "court")] {

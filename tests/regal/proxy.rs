@@ -19,7 +19,12 @@ pub struct Wire {
 impl Wire {
     /// A world whose node reaches the vault through a wire; both run.
     pub fn world() -> (World, Wire) {
-        let mut world = World::with(Setup { log: "info", start: false, ..Setup::default() });
+        Self::world_with(Setup { log: "info", ..Setup::default() })
+    }
+
+    /// The same, where the world begins otherwise.
+    pub fn world_with(setup: Setup) -> (World, Wire) {
+        let mut world = World::with(Setup { start: false, ..setup });
         let vault = world.address(Door::Control);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -88,6 +93,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, hold: Arc<AtomicBool>, cut: Arc<
             }
             if hold.load(Ordering::SeqCst) {
                 waiting.fetch_max(kept.len() as u64, Ordering::SeqCst);
+            } else if cut.load(Ordering::SeqCst) {
+                // Cut while it was held: let go afterwards, nothing of it passes.
+                break;
             } else if to.write_all(&kept).is_err() {
                 break;
             } else {

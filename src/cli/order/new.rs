@@ -12,7 +12,7 @@ use crate::cli::{Error, print, read_text};
 use crate::clock::{Clock as _, SystemClock};
 use crate::jws;
 use crate::keys::file::write_private;
-use crate::order::{Basis, Payload, Scope, Security};
+use crate::order::{Basis, Continuity, Payload, Scope, Security};
 use crate::register::{Id, Register};
 
 /// What `order new` takes.
@@ -21,9 +21,11 @@ use crate::register::{Id, Register};
     cloison order new --register register.toml --authority court --judicial --case RABAT/2026-17 \\\n    \
     --purpose investigation --sector health --pseudonym sante1p… --officer officer --out orders/17.jws\n  \
     cloison order new --register register.toml --authority tax-inspection --statutory 'Law 47-06, art. 214' --case T-9 \\\n    \
-    --purpose recovery --sector tax --limit 20 --officer inspector --hours 48 --out orders/9.jws\n\n\
-    An order lists its pseudonyms (--pseudonym, --list), or, where its basis is statutory and the register allows it, \
-    says how many at most (--limit). Where it names several sectors, each pseudonym is written SECTOR:PSEUDONYM and \
+    --purpose recovery --sector tax --limit 20 --officer inspector --hours 48 --out orders/9.jws\n  \
+    cloison order new --register register.toml --continuity 1:2 --case HEALTH/2026-3 --purpose migration \\\n    \
+    --sector health --limit 2000000 --officer officer --hours 72 --out orders/migration.jws\n\n\
+    An order lists its pseudonyms (--pseudonym, --list), or, where its basis is continuity, or statutory and the \
+    register allows it, says how many at most (--limit). Where it names several sectors, each pseudonym is written SECTOR:PSEUDONYM and \
     each list SECTOR:FILE. With --register nothing is written that the register forbids.")]
 pub struct Args {
     /// The register: gives the deployment's id, and the order is checked against it
@@ -87,6 +89,18 @@ struct BasisArgs {
     /// Legal basis: force majeure relating to security inside or outside the State
     #[arg(long, value_name = "SECURITY", value_parser = ["internal", "external"])]
     force_majeure: Option<String>,
+    /// Legal basis: continuity; the sector's pseudonyms are migrated from one epoch to a later one (`cloison migrate`)
+    #[arg(long, value_name = "FROM:TO", value_parser = epochs)]
+    continuity: Option<Continuity>,
+}
+
+/// Two epochs, `1:2`.
+fn epochs(text: &str) -> Result<Continuity, String> {
+    let read = || {
+        let (from, to) = text.split_once(':')?;
+        Some(Continuity { from: from.parse().ok()?, to: to.parse().ok()? })
+    };
+    read().ok_or_else(|| "two epochs are written 1:2".to_owned())
 }
 
 /// Runs the command.
@@ -143,11 +157,14 @@ fn payload(args: &Args, register: Option<&Register>) -> Result<Payload, Error> {
 
 impl BasisArgs {
     fn basis(&self) -> Basis {
+        if let Some(epochs) = self.continuity {
+            return Basis::Continuity(epochs);
+        }
         match (&self.statutory, self.force_majeure.as_deref()) {
             (Some(article), _) => Basis::Statutory { article: article.clone() },
             (None, Some("external")) => Basis::ForceMajeure { security: Security::External },
             (None, Some(_)) => Basis::ForceMajeure { security: Security::Internal },
-            // clap sees to it that one of the three is given.
+            // clap sees to it that one of the four is given.
             (None, None) => Basis::Judicial,
         }
     }

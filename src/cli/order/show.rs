@@ -62,6 +62,7 @@ pub(super) fn text(order: &str, payload: &Payload) -> Result<String, Error> {
         Basis::ForceMajeure { security: Security::Internal } => "force majeure, security inside the State".into(),
         Basis::ForceMajeure { security: Security::External } => "force majeure, security outside the State".into(),
         Basis::Judicial => "judicial".into(),
+        Basis::Continuity(epochs) => format!("continuity: from epoch {} to epoch {}", epochs.from, epochs.to),
     };
     let signers = match shown.claimed_signers.as_slice() {
         [] => "nobody yet".to_owned(),

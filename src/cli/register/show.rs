@@ -49,6 +49,7 @@ pub(super) fn json(register: &Register) -> Value {
             "certificate": hex(certificate),
             "sectors": client.sectors,
             "operations": client.operations,
+            "migration-key": client.migration_key.map(|key| HEXLOWER.encode(&key)),
             "purposes": client.purposes,
         })).collect::<Vec<_>>(),
         "operators": register.operators.iter()
@@ -70,9 +71,11 @@ fn authority(authority: &Authority) -> Value {
         "checkpoint-key": authority.checkpoint_key.map(|key| HEXLOWER.encode(key.as_bytes())),
         "quorum": authority.quorum,
         "force-majeure-quorum": authority.force_majeure_quorum,
+        "continuity-quorum": authority.continuity_quorum,
         "statutory-limit": authority.statutory_limit,
         "max-hours": authority.max_hours,
         "releases-per-hour": authority.releases_per_hour,
+        "migrations-per-hour": authority.migrations_per_hour,
         "keys": authority.keys.iter().map(|key| json!({
             "id": key.id, "suite": key.suite, "public": HEXLOWER.encode(&key.public),
         })).collect::<Vec<_>>(),
@@ -236,6 +239,10 @@ fn one_authority(page: &mut String, authority: &Authority) {
     );
     if let Some(quorum) = authority.force_majeure_quorum {
         line(page, 6, &format!("force majeure: {quorum} approvers"));
+    }
+    if let Some(quorum) = authority.continuity_quorum {
+        let most = authority.migrations_per_hour;
+        line(page, 6, &format!("continuity: {quorum} approvers, at most {most} mappings an hour"));
     }
     if let Some(limit) = authority.statutory_limit {
         line(page, 6, &format!("statutory orders may leave open which pseudonyms: at most {limit}"));

@@ -9,7 +9,7 @@
 //! tables. Who found nothing looks again when that happened meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use super::{EMPTY, Partition, PartitionId, Table, Tables};
 use crate::store::moved::{self, Made, Mark, MovedKey};
@@ -39,6 +39,12 @@ pub(super) struct Below {
     freezes: AtomicU64,
     /// How often entries went back into the tables.
     returns: AtomicU64,
+    /// Whether chunks of the partition may not be merged: somebody goes through them in their order.
+    held: AtomicBool,
+    /// Whether the partition's epoch was retired: nothing comes here any more.
+    retired: AtomicBool,
+    /// Held while frozen tables are written to the store.
+    moving: Mutex<()>,
     /// Locked only by itself or while the tables are locked.
     state: RwLock<State>,
 }
@@ -72,8 +78,15 @@ impl Below {
             used: AtomicBool::new(false),
             freezes: AtomicU64::new(0),
             returns: AtomicU64::new(0),
+            held: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            moving: Mutex::default(),
             state: RwLock::default(),
         }
+    }
+
+    fn moving(&self) -> MutexGuard<'_, ()> {
+        self.moving.lock().expect("no panic under this lock")
     }
 
     fn state(&self) -> std::sync::RwLockReadGuard<'_, State> {
@@ -221,6 +234,35 @@ impl Partition {
         std::array::from_fn(|first| state.mark(first as u8).below)
     }
 
+    /// From now on chunks of this partition are not merged. What the writer has begun before may still be.
+    pub fn hold(&self) {
+        self.1.held.store(true, Ordering::Release);
+    }
+
+    /// Whether chunks of this partition may not be merged.
+    pub fn is_held(&self) -> bool {
+        self.1.held.load(Ordering::Acquire)
+    }
+
+    /// Whether its epoch was retired.
+    pub fn is_retired(&self) -> bool {
+        self.1.retired.load(Ordering::Acquire)
+    }
+
+    /// Forgets every entry, for good. For the writer, as part of the commit that takes the rows away: after it nothing of
+    /// this partition is written to the store any more.
+    pub fn retire(&self) {
+        {
+            let _moving = self.1.moving();
+            self.1.retired.store(true, Ordering::Release);
+        }
+        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut state = self.1.state_mut();
+        *tables = Tables::default();
+        state.frozen.clear();
+        state.marks.clear();
+    }
+
     /// Freezes tables, in turn, until they make `bytes`; whether there are any.
     pub(super) fn freeze(&self, bytes: u64) -> bool {
         let mut tables = self.0.write().expect("no panic under this lock");
@@ -254,6 +296,10 @@ impl Partition {
     /// # Errors
     /// As [`Store::commit`].
     pub(super) fn move_frozen(&self, store: &Store) -> Result<u64, StoreError> {
+        let _moving = self.1.moving();
+        if self.is_retired() {
+            return Ok(0);
+        }
         let (mut frozen, places, mut marks) = {
             let state = self.1.state();
             let marks: Vec<Mark> = (0..=255u8).map(|first| state.mark(first)).collect();

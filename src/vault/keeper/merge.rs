@@ -56,6 +56,9 @@ pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, 
     let given = Arc::new(AtomicU32::new(0));
     let (cipher, partition, tell) = (parts.cipher.clone(), parts.index.partition(kind.partition), given.clone());
     let change: Change = Box::new(move |store, batch| {
+        if partition.is_held() {
+            return;
+        }
         let sequence = match partition.give_chunk(store, batch, &pseudonyms, &old) {
             Ok(Some(sequence)) => sequence,
             Ok(None) => return,

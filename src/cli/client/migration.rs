@@ -1,0 +1,293 @@
+//! `cloison client keygen`, `migration` and `retire-epoch`: how a sector system follows an epoch.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use indicatif::HumanCount;
+use serde::Serialize;
+
+use crate::cli::remote::{self, ClientFile};
+use crate::cli::{Error, output_error, print, print_json};
+use crate::client::{self, Client};
+use crate::epoch::retire::{Retire, Retired};
+use crate::keys::Key;
+use crate::keys::file::{SecretKind, read_secret, write_secret};
+use crate::migrate::pairs::{Acknowledge, Acknowledged, Migrations, SealedPages};
+use crate::seal::pairs::MigrationKey;
+
+/// Make the key to which pairs of a migration are sealed
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison client keygen secrets/health.migration\n\n\
+    The file stays with the sector; what is printed goes into the register: `migration-key` of its client, which also needs \
+    the operation `migrate`.")]
+pub struct Keygen {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Where to write the private key (mode 0600); an existing file is never overwritten
+    #[arg(value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Fetch the pairs of a migration
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// List the migrations whose pairs wait
+    #[command(after_long_help = "Example:\n  \
+        cloison client migration list --sector health --client clients/cnss-health.toml")]
+    List(List),
+    /// Fetch pairs and open them: a line `old,new` each, as CSV
+    #[command(after_long_help = "Example:\n  \
+        cloison client migration fetch --sector health --key secrets/health.migration \\\n    \
+        --out pairs.csv --client clients/cnss-health.toml\n\n\
+        Each page is on the disk before the vault takes it away. Stopped in between, run it again with another file: \
+        what was not taken away comes again, and lines that come twice are the same.")]
+    Fetch(Fetch),
+}
+
+/// What `client migration list` takes.
+#[derive(clap::Args)]
+pub struct List {
+    /// The sector
+    #[arg(long)]
+    sector: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// What `client migration fetch` takes.
+#[derive(clap::Args)]
+pub struct Fetch {
+    /// The sector
+    #[arg(long)]
+    sector: String,
+    /// The private key, as `cloison client keygen` made it
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Only this order's pairs [default: all that wait]
+    #[arg(long, value_name = "UUID")]
+    order: Option<String>,
+    /// Where the pairs go (mode 0600); an existing file is never overwritten [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Leave the pairs with the vault: they can be fetched again
+    #[arg(long)]
+    keep: bool,
+    /// Print what was fetched as JSON; needs --out
+    #[arg(long, requires = "out")]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// Say that the sector needs a closed epoch no more: its mappings go, for good
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison client retire-epoch --sector health --epoch 1 --dry-run --client clients/cnss-health.toml\n  \
+    cloison client retire-epoch --sector health --epoch 1 --client clients/cnss-health.toml\n\n\
+    There is no way back: no pseudonym of the epoch can be re-identified or migrated afterwards. Fetch the pairs of every \
+    migration first and see that your tables have them.")]
+pub struct RetireEpoch {
+    /// The sector
+    #[arg(long)]
+    sector: String,
+    /// The epoch: a closed one
+    #[arg(long)]
+    epoch: u32,
+    /// Only say how many mappings would go
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// Runs `client keygen`.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn keygen(args: &Keygen) -> Result<(), Error> {
+    let secret = Key::random();
+    write_secret(&args.out, SecretKind::Migration, &secret)
+        .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+    let public = HEXLOWER.encode(MigrationKey::derive(&secret).public());
+    match args.json {
+        true => print_json(&serde_json::json!({"file": args.out, "migration-key": public})),
+        false => print(format_args!(
+            "migration-key = \"{public}\"\nPrivate key in {}; the line above is for the register.",
+            args.out.display()
+        )),
+    }
+}
+
+/// Runs `client migration`.
+///
+/// # Errors
+/// When the vault refuses, or pairs do not open.
+pub fn run(command: &Command) -> Result<(), Error> {
+    match command {
+        Command::List(args) => {
+            let listed = list(&args.client.open()?, &args.sector)?;
+            if args.json { print_json(&listed) } else { print(table(&listed)) }
+        }
+        Command::Fetch(args) => fetch(args),
+    }
+}
+
+fn list(client: &Client, sector: &str) -> Result<Migrations, Error> {
+    client.get_json(&client::path(&["v1", "sectors", sector, "migrations"])).map_err(|error| remote::failed(&error))
+}
+
+fn table(listed: &Migrations) -> String {
+    if listed.migrations.is_empty() {
+        return format!("No pairs wait in sector {}.", listed.sector);
+    }
+    let mut table = format!("{:<36} {:<12} {:>6} {:>12}", "ORDER", "EPOCHS", "PAGES", "PAIRS");
+    for one in &listed.migrations {
+        let epochs = format!("{} to {}", one.from, one.to);
+        table +=
+            &format!("\n{:<36} {epochs:<12} {:>6} {:>12}", one.order, one.pages, HumanCount(one.pairs).to_string());
+    }
+    table
+}
+
+/// What was fetched.
+#[derive(Default, Serialize)]
+struct Fetched {
+    orders: Vec<String>,
+    pages: u64,
+    pairs: u64,
+}
+
+fn fetch(args: &Fetch) -> Result<(), Error> {
+    let key = read_secret(&args.key, SecretKind::Migration)
+        .map_err(|error| Error::new(error, "the key that `cloison client keygen` made is needed to open pairs"))?;
+    let key = MigrationKey::derive(&key);
+    let client = args.client.open()?;
+    let waiting = list(&client, &args.sector)?;
+    let wanted = |order: &&str| args.order.as_deref().is_none_or(|one| one == *order);
+    let orders: Vec<&str> = waiting.migrations.iter().map(|one| one.order.as_str()).filter(wanted).collect();
+    if orders.is_empty() {
+        return Err(Error::new("no such pairs wait", "`cloison client migration list` shows those that do"));
+    }
+    let total = waiting.migrations.iter().filter(|one| wanted(&one.order.as_str())).map(|one| one.pairs).sum();
+    let mut output = Output::open(args.out.as_deref())?;
+    let bar = super::progress(Some(total));
+    let mut fetched = Fetched::default();
+    for order in orders {
+        one(&client, args, &key, order, &mut output, &mut fetched, &bar)?;
+        fetched.orders.push(order.to_owned());
+    }
+    bar.finish_and_clear();
+    match &args.out {
+        None => Ok(()),
+        Some(_) if args.json => print_json(&fetched),
+        Some(out) => print(format_args!("{} pairs in {}", HumanCount(fetched.pairs), out.display())),
+    }
+}
+
+/// Fetches the pages of one order, each kept before it is acknowledged.
+fn one(
+    client: &Client,
+    args: &Fetch,
+    key: &MigrationKey,
+    order: &str,
+    output: &mut Output,
+    fetched: &mut Fetched,
+    bar: &indicatif::ProgressBar,
+) -> Result<(), Error> {
+    let path = client::path(&["v1", "sectors", &args.sector, "migrations", order]);
+    let mut last = 0;
+    loop {
+        let got: SealedPages =
+            client.get_json(&format!("{path}?after={last}")).map_err(|error| remote::failed(&error))?;
+        for page in &got.pages {
+            let sealed = BASE64URL_NOPAD.decode(page.sealed.as_bytes()).unwrap_or_default();
+            let opened = key.open(&sealed).ok();
+            let is_it = |(head, lines): &(crate::seal::pairs::PairsHead, String)| {
+                head.order.to_string() == order && head.page == page.page && lines.lines().count() as u32 == head.pairs
+            };
+            let (head, lines) = opened.filter(is_it).ok_or_else(|| {
+                let what = format!("page {} of order {order} does not open", page.page);
+                Error::new(
+                    what,
+                    "is it the key whose public half the register has? Nothing of this page was taken away",
+                )
+            })?;
+            output.write(&lines)?;
+            fetched.pages += 1;
+            fetched.pairs += u64::from(head.pairs);
+            bar.inc(u64::from(head.pairs));
+            last = page.page;
+        }
+        output.keep()?;
+        if !args.keep && !got.pages.is_empty() {
+            let has = Acknowledge { page: last };
+            let _: Acknowledged = client.post_json(&path, &has).map_err(|error| remote::failed(&error))?;
+        }
+        if !got.more {
+            return Ok(());
+        }
+    }
+}
+
+/// Where pairs go.
+enum Output {
+    Standard,
+    File(File, PathBuf),
+}
+
+impl Output {
+    fn open(path: Option<&Path>) -> Result<Self, Error> {
+        let Some(path) = path else { return Ok(Self::Standard) };
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        file.map(|file| Self::File(file, path.to_owned())).map_err(|error| Error::file(path, &error))
+    }
+
+    fn write(&mut self, lines: &str) -> Result<(), Error> {
+        match self {
+            Self::Standard => io::stdout().write_all(lines.as_bytes()).map_err(|error| output_error(&error)),
+            Self::File(file, path) => file.write_all(lines.as_bytes()).map_err(|error| Error::file(path, &error)),
+        }
+    }
+
+    /// Makes sure, as far as that can be, that what was written stays.
+    fn keep(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Standard => io::stdout().flush().map_err(|error| output_error(&error)),
+            Self::File(file, path) => file.sync_all().map_err(|error| Error::file(path, &error)),
+        }
+    }
+}
+
+/// Runs `client retire-epoch`.
+///
+/// # Errors
+/// When the vault refuses.
+pub fn retire_epoch(args: &RetireEpoch) -> Result<(), Error> {
+    let client = args.client.open()?;
+    let path = client::path(&["v1", "sectors", &args.sector, "epochs", &args.epoch.to_string(), "retire"]);
+    let how = Retire { dry_run: args.dry_run };
+    let retired: Retired = client.post_json(&path, &how).map_err(|error| remote::failed(&error))?;
+    if args.json {
+        return print_json(&retired);
+    }
+    let mappings = HumanCount(retired.mappings);
+    match retired.retired {
+        true => {
+            print(format_args!("Epoch {} of {} is retired: {mappings} mappings are gone.", args.epoch, args.sector))
+        }
+        false => print(format_args!(
+            "Epoch {} of {}: {mappings} mappings would go, for good. Nothing was done.",
+            args.epoch, args.sector
+        )),
+    }
+}

@@ -1,0 +1,263 @@
+//! Migration under an order for continuity: a sector that keeps only pseudonyms follows an epoch, and nobody is shown an
+//! identifier.
+//!
+//! An officer asks for page after page, each with a request that he signs; so every page is checked like a
+//! re-identification, and stops where the order is stopped. For each page
+//!
+//! 1. [`hand_out`] (vault): checks, counts, logs durably, and hands out the records of the next chunks of the epoch that is
+//!    left, still sealed to the authority;
+//! 2. [`at_node`] (node): checks, logs durably, opens, and hands the identifiers back to the vault;
+//! 3. [`take`] (vault): derives the old pseudonyms again, so that it need not believe the node, and the new ones; stores the new
+//!    mappings, and the pairs sealed to the sector system, in one commit with how far it has come.
+//!
+//! The node and the officer learn counts. The sector fetches the pairs: [`pairs`].
+//!
+//! **Each mapping once.** Chunks of the epoch are gone through in the order of their sequences, and from the first page on no
+//! merge gives records of the epoch another one. How far an order has come is durable with each step. Whoever is killed
+//! in between, the officer asks again: a page that was handed out and not taken is handed out again, and not counted again.
+
+pub mod at_node;
+pub mod hand_out;
+pub mod pairs;
+pub mod take;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::audit::{Domain, LogPosition};
+use crate::code::Code;
+use crate::order::{Continuity, Refusal};
+use crate::reidentify::internal;
+use crate::reidentify::reveal::{VaultLink, Wiped};
+use crate::seal::chunk::Chunk;
+use crate::store::ChunkKey;
+use crate::vault::{Epoch, SectorState, StartError, Vault};
+
+/// Most mappings in one page.
+pub const PAGE: usize = 10_000;
+
+/// What an officer asks of the node: the order, his signed request (over an empty list), and the sector.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MigrationAsked {
+    /// The order: JWS General JSON, as text.
+    pub order: String,
+    /// The officer's request: JWS General JSON, as text.
+    pub request: String,
+    /// Sector name.
+    pub sector: String,
+}
+
+/// What the node asks of the vault.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PageRequest {
+    /// SHA-256 of the node's register, hex.
+    pub register: String,
+    /// The digest of all acts upon the authority's orders that the node holds.
+    pub acts: String,
+    /// What the officer asked.
+    #[serde(deserialize_with = "crate::jws::object")]
+    pub asked: MigrationAsked,
+}
+
+/// A page of an epoch: inner envelopes still closed.
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    /// SHA-256 of the vault's register, hex.
+    pub register: String,
+    /// Where the vault's entry about this page stands in its log.
+    #[schema(value_type = Object)]
+    pub entry: LogPosition,
+    /// That entry, with the proof that it is in the vault's log (C2SP `tlog-proof`).
+    pub proof: String,
+    /// How many mappings were handed out under the order by now.
+    pub used: u64,
+    /// Which page it is, from 1.
+    pub page: u32,
+    /// Its records. None: there is nothing left to migrate.
+    pub runs: Vec<Run>,
+    /// The segment records that the runs name, base64url.
+    pub segments: Vec<String>,
+}
+
+impl std::fmt::Debug for Page {
+    /// Counts only: records begin with their pseudonym.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Page").field("entry", &self.entry).field("page", &self.page).finish_non_exhaustive()
+    }
+}
+
+/// Records of one domain and segment.
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Their domain.
+    pub domain: Domain,
+    /// Which of the page's segments they are sealed under.
+    pub segment: usize,
+    /// The records, base64url.
+    pub records: Vec<String>,
+}
+
+/// What the node hands back: who is behind each record, in the order of the page.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Handed {
+    /// SHA-256 of the node's register, hex.
+    pub register: String,
+    /// The order's id.
+    #[schema(value_type = String)]
+    pub order: Uuid,
+    /// The id of the request under which the page was handed out.
+    #[schema(value_type = String)]
+    pub request: Uuid,
+    /// The page.
+    pub page: u32,
+    /// One for each record; nothing where it did not open.
+    pub identifiers: Vec<Option<Identifier>>,
+}
+
+/// An identifier on its way back into the vault. Never printed.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identifier {
+    /// Scheme id.
+    pub scheme: String,
+    /// Canonical value.
+    #[schema(value_type = String)]
+    pub value: Wiped,
+}
+
+/// How far a migration has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Taken {
+    /// Pairs made of this page.
+    pub migrated: u64,
+    /// Mappings of this page that did not open.
+    pub skipped: u64,
+    /// Mappings gone through under the order so far.
+    pub seen: u64,
+    /// Mappings that the epoch has.
+    pub total: u64,
+    /// Whether there is nothing left.
+    pub done: bool,
+}
+
+/// What an officer learns of a page.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Migrated {
+    /// Order id.
+    pub order: String,
+    /// Sector name.
+    pub sector: String,
+    /// The epoch that is left.
+    pub from: u32,
+    /// The epoch that is gone to.
+    pub to: u32,
+    /// The page.
+    pub page: u32,
+    /// The node's entry about it; absent where there was nothing to open.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub entry: Option<u64>,
+    /// How far it has come.
+    pub progress: Taken,
+}
+
+/// The way to the vault, for migrations.
+pub trait MigrationLink: VaultLink {
+    /// Asks for the next page.
+    ///
+    /// # Errors
+    /// The vault's refusal, or [`Code::PeerUnavailable`].
+    fn migration_page(&self, request: &PageRequest) -> Result<Page, Refusal>;
+
+    /// Hands identifiers back.
+    ///
+    /// # Errors
+    /// As [`MigrationLink::migration_page`].
+    fn hand_back(&self, handed: &Handed) -> Result<Taken, Refusal>;
+
+    /// The same link, for everything else.
+    fn as_vault(&self) -> &dyn VaultLink;
+}
+
+/// From where to where: both epochs at run time, after every check of them.
+struct Way {
+    state: Arc<SectorState>,
+    from: Arc<Epoch>,
+    to: Arc<Epoch>,
+}
+
+impl Way {
+    /// # Errors
+    /// [`Code::DomainClosed`] for an epoch that is not there, a current one that is another, other granularity, a destroyed
+    /// secret; [`Code::EpochRetired`]; [`Code::Irreversible`].
+    fn open(vault: &Vault, sector: &str, epochs: Continuity) -> Result<Self, Refusal> {
+        let closed = |why: &'static str| Refusal::new(Code::DomainClosed, why);
+        let state = vault.sector(sector).ok_or_else(|| internal("a sector of the register has no state"))?.clone();
+        let from = state.epoch(epochs.from).ok_or_else(|| closed("the sector has no such epoch to leave"))?;
+        let to = state.current();
+        if to.row.epoch != epochs.to {
+            return Err(closed("the epoch to go to is not the sector's current one"));
+        }
+        if from.is_retired() {
+            return Err(Refusal::new(Code::EpochRetired, "its sector has retired the epoch to leave"));
+        }
+        if !from.terms.reversible {
+            return Err(Refusal::new(Code::Irreversible, "the epoch to leave stores no mapping"));
+        }
+        if from.terms.granularity != to.terms.granularity {
+            return Err(closed("the two epochs separate domains otherwise, so that no pair belongs together"));
+        }
+        if from.key.is_none() {
+            return Err(closed("the secret of the epoch to leave was destroyed"));
+        }
+        Ok(Self { state, from, to })
+    }
+
+    fn id(&self) -> (u32, u32) {
+        (self.state.number, self.from.row.epoch)
+    }
+
+    /// Reads the chunks from `next` on: whole ones, before `until` and `most` records at most; where the first one alone has
+    /// more, or the last one up to `until`, only its first records count.
+    fn read(&self, vault: &Vault, next: u32, until: Option<u32>, most: usize) -> Result<Slice, Refusal> {
+        let (sector, epoch) = self.id();
+        let mut slice = Slice { chunks: vec![], items: 0, until: next, is_cut: false };
+        let each = |key: ChunkKey, row: Vec<u8>| -> Result<bool, StartError> {
+            if until.is_some_and(|until| key.sequence >= until) || slice.items == most {
+                return Ok(false);
+            }
+            let bad = |source| StartError::Chunk { sector, epoch, sequence: key.sequence, source };
+            let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(bad)?;
+            let room = most - slice.items;
+            if chunk.count() > room && slice.items > 0 && until.is_none() {
+                return Ok(false);
+            }
+            let count = chunk.count().min(room);
+            slice.items += count;
+            slice.is_cut = count < chunk.count();
+            slice.until = key.sequence.saturating_add(1);
+            slice.chunks.push((chunk, count));
+            Ok(true)
+        };
+        vault.store().chunks_from(ChunkKey { sector, epoch, sequence: next }, each).map_err(internal)?;
+        Ok(slice)
+    }
+}
+
+/// Chunks of a page, and how many records of each belong to it.
+struct Slice {
+    chunks: Vec<(Chunk, usize)>,
+    items: usize,
+    /// The sequence behind the last chunk.
+    until: u32,
+    /// Whether not all records of the last chunk belong to it: the order allows no more.
+    is_cut: bool,
+}

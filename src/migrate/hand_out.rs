@@ -1,0 +1,162 @@
+//! The vault's first step: check, count, log, hand out the next page.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64URL_NOPAD;
+
+use super::{PAGE, Page, PageRequest, Run, Slice, Way, pairs};
+use crate::access::NodePermit;
+use crate::audit::{Entry, Event, MigrationPage};
+use crate::code::Code;
+use crate::commit::{Change, Job, Logged, Pending};
+use crate::order::book::Book;
+use crate::order::{ActiveOrder, Continuity, Refusal};
+use crate::reidentify::release::{check_peer, check_step, domain, prove};
+use crate::reidentify::{Checked, check_order, hex, internal, notes, rate};
+use crate::seal::SealError;
+use crate::store::{MigrationRow, OpenPage};
+use crate::vault::Vault;
+
+/// The epochs of an order for continuity.
+///
+/// # Errors
+/// [`Code::OrderRule`] for any other order.
+pub(super) fn epochs(order: &ActiveOrder) -> Result<Continuity, Refusal> {
+    let other = || Refusal::new(Code::OrderRule, "only an order for continuity migrates");
+    order.continuity().ok_or_else(other)
+}
+
+/// Hands out the next page of an epoch's mappings, or the last one again where it was not taken.
+///
+/// # Errors
+/// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
+pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Result<Page, Refusal> {
+    check_peer(vault, permit, &asked.register)?;
+    // From reading how far it has come to committing it, nobody else releases or migrates, and no act comes in between.
+    let _alone = Book::from(vault).alone();
+    let book = Book::from(vault);
+    check_step(&book, permit, &asked.acts)?;
+    let (asked, authority, mark) = (&asked.asked, &permit.authority, vault.committer().clock_mark());
+    let checked = check_order(&asked.order, &asked.request, &asked.sector, &[], &authority.id, &book, mark)?;
+    let epochs = epochs(&checked.order)?;
+    let way = Way::open(vault, &checked.sector.name, epochs)?;
+    // What the writer has begun is over before the first chunk is read; after that nothing is merged.
+    vault.index().partition(way.id()).hold();
+    vault.committer().settled();
+
+    let (mut progress, slice) = next(vault, &way, &checked)?;
+    let runs = Runs::of(vault, &way, &slice)?;
+    let rate = rate::take(vault.store(), rate::Counted::Migrations, authority, slice.items as u64, book.now())?;
+    if slice.items == 0 {
+        progress.open = None;
+    }
+    let entry = entry(&checked, epochs, progress.page, slice.items as u64);
+    let order = checked.order.id();
+    let step: Change = Box::new(move |store, batch| store.put_migration(batch, order, progress));
+    let job = Job {
+        mappings: vec![],
+        changes: vec![notes(&checked, &book, progress.handed_out)?, step, rate.change()],
+        count: None,
+        log: Logged::Entry(Entry::new(book.now(), Event::MigrationRelease(Box::new(entry))), vec![]),
+    };
+    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is handed out");
+    let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    if let Some(alarm) = rate.alarm(book.now()) {
+        vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        vault.committer().log(book.now(), alarm).and_then(Pending::wait).map_err(unavailable)?;
+    }
+    Ok(Page {
+        register: hex(&vault.register().digest),
+        proof: prove(vault, &receipt)?,
+        entry: receipt.position(),
+        used: progress.handed_out,
+        page: progress.page,
+        runs: runs.runs,
+        segments: runs.segments,
+    })
+}
+
+/// The page that is next, and how far it has come with it.
+fn next(vault: &Vault, way: &Way, checked: &Checked) -> Result<(MigrationRow, Slice), Refusal> {
+    let (order, request) = (&checked.order, checked.request.id());
+    let begin = || MigrationRow {
+        sector: checked.sector.uuid,
+        from: way.from.row.epoch,
+        to: way.to.row.epoch,
+        next: 1,
+        page: 0,
+        handed_out: 0,
+        migrated: 0,
+        skipped: 0,
+        open: None,
+    };
+    let mut progress = vault.store().migration(order.id()).map_err(internal)?.unwrap_or_else(begin);
+    if let Some(open) = progress.open {
+        // Killed, or lost, in between: the same again, which was counted already.
+        let slice = way.read(vault, progress.next, Some(open.until), open.items as usize)?;
+        if slice.items > 0 {
+            progress.open = Some(OpenPage { request, items: slice.items as u32, ..open });
+            return Ok((progress, slice));
+        }
+    }
+    let left = order.limit().saturating_sub(progress.handed_out);
+    let most = usize::try_from(left).unwrap_or(PAGE).min(PAGE);
+    let slice = way.read(vault, progress.next, None, most.max(1))?;
+    if left == 0 && slice.items > 0 {
+        return Err(Refusal::new(Code::LimitReached, "as many mappings as the order allows were handed out"));
+    }
+    if slice.items > 0 {
+        progress.page += 1;
+        progress.handed_out += slice.items as u64;
+        progress.open = Some(OpenPage { request, until: slice.until, items: slice.items as u32 });
+    }
+    Ok((progress, slice))
+}
+
+/// A page as the node gets it.
+struct Runs {
+    runs: Vec<Run>,
+    segments: Vec<String>,
+}
+
+impl Runs {
+    /// # Errors
+    /// [`Code::NoMigrationKey`] where there is nobody whom the pairs could be sealed to: better before than after.
+    fn of(vault: &Vault, way: &Way, slice: &Slice) -> Result<Self, Refusal> {
+        let mut runs = Self { runs: vec![], segments: vec![] };
+        let mut places = BTreeMap::new();
+        for (chunk, count) in &slice.chunks {
+            pairs::recipients(vault.register(), &way.state.sector.name, chunk.scope())?;
+            let next = places.len();
+            let segment = *places.entry(*chunk.segment()).or_insert(next);
+            if segment == runs.segments.len() {
+                let record = vault.store().segment(chunk.segment()).map_err(internal)?.unwrap_or_default();
+                runs.segments.push(BASE64URL_NOPAD.encode(&record));
+            }
+            let records = chunk.records().take(*count).map(|record| Ok(BASE64URL_NOPAD.encode(&record?.to_bytes())));
+            let records = records.collect::<Result<_, SealError>>().map_err(internal)?;
+            runs.runs.push(Run { domain: domain(chunk, way.from.row.epoch), segment, records });
+        }
+        Ok(runs)
+    }
+}
+
+/// What both sides write down of a page.
+pub(super) fn entry(checked: &Checked, epochs: Continuity, page: u32, items: u64) -> MigrationPage {
+    MigrationPage {
+        authority: checked.order.authority().clone(),
+        officer: checked.request.officer().clone(),
+        order: checked.order.id().to_string(),
+        order_digest: hex(checked.order.digest()),
+        request: checked.request.id().to_string(),
+        case: checked.order.case().to_owned(),
+        sector: checked.sector.name.clone(),
+        from: epochs.from,
+        to: epochs.to,
+        page,
+        items,
+        vault_entry: None,
+        vault_path: vec![],
+        vault_checkpoint: None,
+    }
+}
