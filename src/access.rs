@@ -18,6 +18,9 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     if let Some(auditor) = register.auditors.get(&peer) {
         return auditor.to_string();
     }
+    if let Some(officer) = register.rights_officers.values().find(|officer| officer.certificate == peer) {
+        return officer.id.to_string();
+    }
     for authority in register.authorities.values() {
         if authority.node == peer {
             return authority.id.to_string();
