@@ -32,9 +32,9 @@ use crate::keys::DomainScope;
 use crate::seal::chunk::{ChunkBuilder, ChunkCipher};
 use crate::seal::segment::OpenSegment;
 use crate::store::index::{Index, PartitionId};
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Batch, ItemTag, Store, StoreError};
 pub use log::Answered;
-use log::{GroupLog, Refusals};
+use log::{GroupLog, Tally};
 use rounds::Rounds;
 use small::{Kind, Small, SmallChunks};
 
@@ -67,7 +67,7 @@ pub struct NewMappings {
 /// The audit entry of a job.
 pub enum Logged {
     /// An entry of its own, with the tags of the items that it concerns.
-    Entry(Entry, Vec<[u8; 16]>),
+    Entry(Entry, Vec<ItemTag>),
     /// A tokenization; single-item ones of one client are merged. `digest` is filled in by the writer.
     Tokenized {
         /// When the request arrived.
@@ -76,6 +76,15 @@ pub enum Logged {
         entry: Box<Tokenized>,
         /// What was answered.
         answered: Answered,
+    },
+    /// An entry that only the changes of its job can tell, once they are in the batch; none where they did nothing.
+    Decided(Box<dyn FnOnce() -> Option<(Entry, Vec<ItemTag>)> + Send>),
+    /// Reading of entry bundles; those of one auditor are counted by the minute.
+    Read {
+        /// When the request arrived.
+        time: Timestamp,
+        /// Who reads.
+        actor: String,
     },
     /// Nothing: what the vault does for itself, which changes nothing for anybody.
     Nothing,
@@ -120,7 +129,7 @@ impl Job {
         let logged = match &self.log {
             Logged::Tokenized { answered, .. } => answered.len(),
             // Few and small; and an authority must not wait for batches.
-            Logged::Entry(..) | Logged::Nothing | Logged::Refused { .. } => 0,
+            Logged::Entry(..) | Logged::Decided(_) | Logged::Nothing | Logged::Read { .. } | Logged::Refused { .. } => 0,
         };
         self.records() + logged
     }
@@ -212,7 +221,7 @@ impl Committer {
             fresh: vec![],
             inserted: 0,
             log,
-            refusals: Refusals::default(),
+            tally: Tally::default(),
             clock,
             clock_mark: clock_mark.clone(),
             waiting: waiting.clone(),
@@ -329,7 +338,7 @@ struct Writer {
     /// Entries that came into the index since the bound was last looked at.
     inserted: u64,
     log: Appender,
-    refusals: Refusals,
+    tally: Tally,
     clock: Arc<dyn Clock>,
     clock_mark: Arc<AtomicU64>,
     /// Weight of the jobs that wait.
@@ -416,8 +425,8 @@ impl Writer {
         if let Some(first) = self.log.turn(now) {
             log.begin(now, first);
         }
-        self.refusals.flush(now, last, &mut log);
-        let places: Vec<_> = logs.into_iter().map(|entry| log.place(entry, &mut self.refusals)).collect();
+        self.tally.flush(now, last, &mut log);
+        let places: Vec<_> = logs.into_iter().map(|entry| log.place(entry, &mut self.tally)).collect();
         let first = log.first();
         let entries = log.write(&self.store, &mut batch);
         let receipts = self.log.append(&entries, &mut batch);

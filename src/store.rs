@@ -5,7 +5,9 @@
 
 mod audit;
 mod columns;
+mod erase;
 pub mod index;
+mod inspections;
 mod moved;
 mod orders;
 mod reclaim;
@@ -20,9 +22,10 @@ use rocksdb::{
 };
 use uuid::Uuid;
 
-pub use audit::{Shard, TreeRow};
+pub use audit::{ItemTag, Shard, TreeRow};
 use columns::Column;
 pub use columns::{ChunkKey, EpochRow};
+pub use erase::TagPlace;
 pub use orders::ActRow;
 
 /// The format of everything in the store.

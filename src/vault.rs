@@ -32,6 +32,7 @@ use crate::store::{Batch, Store, StoreError};
 use frozen::Frozen;
 pub use keeper::Kept;
 use keeper::{Keeper, Parts};
+pub(crate) use keeper::Still;
 pub use quota::Quotas;
 pub use sector::{Epoch, SectorState, Terms};
 use veil::IndexVeil;
@@ -347,6 +348,13 @@ impl Vault {
         self.sectors.get(name)
     }
 
+    /// Mappings that a sector has in the store, in all its epochs.
+    pub fn mappings(&self, sector: &str) -> Option<u64> {
+        let number = self.sector(sector)?.number;
+        let of_sector = self.index.partitions().into_iter().filter(|((found, _), _)| *found == number);
+        Some(of_sector.map(|(_, partition)| partition.len()).sum())
+    }
+
     /// Quotas of the organisations.
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
@@ -368,6 +376,19 @@ impl Vault {
 
     pub(crate) fn cipher(&self) -> &ChunkCipher {
         &self.cipher
+    }
+
+    pub(crate) fn shared_index(&self) -> Arc<Index> {
+        self.index.clone()
+    }
+
+    pub(crate) fn shared_cipher(&self) -> Arc<ChunkCipher> {
+        self.cipher.clone()
+    }
+
+    /// Keeps the keeper from moving entries of the index and from merging chunks until the guard is dropped.
+    pub(crate) fn hold_still(&self) -> Still<'_> {
+        self.keeper.hold_still()
     }
 
     pub(crate) fn audit_key(&self) -> &AuditKey {

@@ -22,6 +22,7 @@ use super::shelf::Shelf;
 use super::verify::Trusted;
 use super::witness::Witness;
 use super::{AuditReceipt, resume};
+use crate::jws::{self, JwsError};
 use crate::store::{Shard, Store, StoreError, TreeRow};
 pub use append::Appender;
 use append::{end_of, year_of};
@@ -223,6 +224,22 @@ impl Log {
     /// The last checkpoint of each shard, the first shard first.
     pub fn shards(&self) -> Vec<Arc<Published>> {
         self.state().published.values().cloned().collect()
+    }
+
+    /// The last checkpoint of the present shard that somebody cosigned.
+    pub fn cosigned(&self) -> Option<Arc<Published>> {
+        self.state().cosigned.last_key_value().map(|(_, published)| published.clone())
+    }
+
+    /// Signs a statement about this log: JWS of that type, by the key of its checkpoints, under the name of its entity
+    /// (`vault`, or the authority's id). What a JWS signs has no line end and what checkpoints and cosignatures sign has
+    /// some, so that none can stand for another.
+    ///
+    /// # Errors
+    /// [`JwsError`] when it would be too long.
+    pub fn sign_statement(&self, payload: &[u8], typ: &str) -> Result<String, JwsError> {
+        let kid = self.owner.rsplit('/').next().unwrap_or_default();
+        jws::add_signature(&jws::draft(payload), typ, kid, &self.key)
     }
 
     /// Waits for a checkpoint that covers an entry.

@@ -2,7 +2,9 @@
 
 mod copy;
 mod export;
+mod inspection;
 mod prove;
+mod report;
 mod resume;
 mod show;
 mod verify;
@@ -32,6 +34,11 @@ pub enum Command {
     Export(export::Args),
     /// Write a proof that an entry is in the log, or check one
     Prove(prove::Args),
+    /// Enter, list and close inspections of the commission
+    #[command(subcommand)]
+    Inspection(inspection::Command),
+    /// Write the annex of an inspection's minutes, signed, or check one
+    Report(report::Args),
     /// Let a log go on after its store was restored from a backup
     Resume(resume::Args),
 }
@@ -47,6 +54,8 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Show(args) => show::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Prove(args) => prove::run(&args),
+        Command::Inspection(command) => inspection::run(command),
+        Command::Report(args) => report::run(&args),
         Command::Resume(args) => resume::run(&args),
     }
 }

@@ -84,6 +84,7 @@ fn claim(
         drop(index);
         (moved, generation) = (moved_meanwhile(store, partition, &group)?, present);
     };
+    moved.extend(partition.erased());
     let Group { full, small, .. } = group;
     let (small, moved) = (&small[..], &moved);
     let next = &mut partition.sequence();

@@ -1,8 +1,10 @@
 //! The log, read-only, for auditors: on the control listeners of vault and node.
 //!
 //! `/checkpoint` and `/tile/…` are the present shard as C2SP `tlog-tiles` has it, `/log/<shard>/…` is any shard, so that
-//! standard clients work with either prefix; `/v1/audit/…` is for people. Nothing beyond the last checkpoint is shown.
+//! standard clients work with either prefix. Nothing beyond the last checkpoint is shown. `/v1/audit/entries` answers people's
+//! questions, under an inspection and about its object only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,17 +15,21 @@ use axum::routing::get;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::body::{self, query};
 use super::control::blocking;
-use super::{Peer, Problem};
+use super::{Peer, Problem, inspections};
 use crate::access;
 use crate::audit::log::{Log, Published};
 use crate::audit::path::Resource;
 use crate::audit::search::{Filter, instant};
 use crate::audit::shelf::Shelf;
+use crate::audit::{Access, Event};
 use crate::code::Code;
-use crate::commit::{Committer, Job, Logged};
+use crate::commit::{Committer, Job, Logged, Pending};
+use crate::inspection::Inspections;
+use crate::inspection::object::Object;
 use crate::node::Node;
 use crate::register::Register;
 use crate::store::{Shard, StoreError};
@@ -45,10 +51,33 @@ pub trait Audited: Send + Sync {
     fn committer(&self) -> &Committer;
     /// The time.
     fn now(&self) -> Timestamp;
+    /// The inspections that were entered here.
+    fn inspections(&self) -> Inspections<'_>;
+    /// Mappings that a sector has in the store.
+    fn mappings(&self, sector: &str) -> Option<u64>;
+}
+
+impl dyn Audited {
+    /// Logs a refusal before it is answered; where it cannot be logged, that is the answer.
+    pub(super) async fn note(&self, peer: Peer, operation: &'static str, problem: Problem) -> Problem {
+        // These say that nothing can be logged, or that too much waits to be.
+        if matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded) {
+            return problem;
+        }
+        let actor = access::actor(self.register(), peer.spki);
+        let log = Logged::Refused { time: self.now(), actor, operation, code: problem.code() };
+        match self.committer().submit(Job { mappings: vec![], changes: vec![], count: None, log }) {
+            Ok(pending) => match pending.noted().await {
+                Ok(()) => problem,
+                Err(code) => code.into(),
+            },
+            Err(code) => Problem::new(code).retry_after(1),
+        }
+    }
 }
 
 macro_rules! audited {
-    ($($entity:ty),*) => {$(
+    ($($entity:ty, $mappings:expr);*) => {$(
         impl Audited for $entity {
             fn register(&self) -> &Register {
                 self.register()
@@ -62,13 +91,21 @@ macro_rules! audited {
             fn now(&self) -> Timestamp {
                 self.now()
             }
+            fn inspections(&self) -> Inspections<'_> {
+                Inspections::from(self)
+            }
+            fn mappings(&self, sector: &str) -> Option<u64> {
+                let count: fn(&$entity, &str) -> Option<u64> = $mappings;
+                count(self, sector)
+            }
         }
     )*};
 }
 
-audited!(Vault, Node);
+audited!(Vault, Vault::mappings; Node, |_, _| None);
 
-type Entity = Arc<dyn Audited>;
+/// Whoever has a log, as the routes share it.
+pub(super) type Entity = Arc<dyn Audited>;
 
 /// The routes; to be merged into a control listener's router.
 pub fn router(entity: Entity) -> Router {
@@ -78,6 +115,7 @@ pub fn router(entity: Entity) -> Router {
         .route("/log/{shard}/{*path}", get(resource))
         .route("/v1/audit/log", get(shards))
         .route("/v1/audit/entries", get(entries))
+        .merge(inspections::routes())
         .with_state(entity)
 }
 
@@ -120,6 +158,8 @@ pub struct Search {
     event: Option<String>,
     /// The shard, such as `2026`; the present one unless named.
     shard: Option<String>,
+    /// The inspection that opens this, by its id; the only one that is open unless named.
+    inspection: Option<Uuid>,
     /// The first entry to look at; `next` of the answer before.
     start: Option<u64>,
     /// Most entries in the answer, up to 1000; 100 unless named.
@@ -139,6 +179,9 @@ pub struct FoundEntry {
 /// Entries found.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FoundEntries {
+    /// The inspection under which they were given.
+    #[schema(value_type = String)]
+    pub inspection: Uuid,
     /// The log: the origin of its checkpoints.
     pub log: String,
     /// Entries that it has.
@@ -213,7 +256,7 @@ pub(super) async fn shards(State(entity): State<Entity>, peer: Peer) -> Result<R
     body::json(&Shards { shards: log.shards().iter().map(view).collect() })
 }
 
-/// Entries for people, by time, actor, sector, order and event.
+/// Entries for people, by time, actor, sector, order and event: under an inspection, and about its object only.
 #[utoipa::path(get, path = "/v1/audit/entries", params(Search), responses(
     (status = 200, description = "The entries that match", body = FoundEntries),
     (status = "4XX", description = "Refused; `code` says why",
@@ -224,13 +267,58 @@ pub(super) async fn entries(
     peer: Peer,
     uri: axum::http::Uri,
 ) -> Result<Response<Body>, Problem> {
-    admit(&entity, peer).await?;
-    let search: Search = query(&uri)?;
-    let found = blocking(move || find(entity.log(), search)).await?;
-    body::json(&found)
+    let found = async {
+        let permit = access::auditor(entity.register(), peer.spki)?;
+        let search: Search = query(&uri)?;
+        let entity = entity.clone();
+        blocking(move || {
+            let view = entity.inspections().open(search.inspection, &permit)?;
+            let (asked, id) = (search.asked(entity.register()), view.decision.id);
+            let found = find(entity.log(), search, id, &Object::of(&view, entity.register()))?;
+            let given = found.entries.len() as u64;
+            let actor = permit.auditor().clone();
+            let access = Access { actor, inspection: id.to_string(), what: "entries", asked, given };
+            // Durable before anything is shown.
+            let logged = entity.committer().log(entity.now(), Event::Access(Box::new(access)));
+            logged.and_then(Pending::wait).map_err(|code| Problem::new(code).retry_after(1))?;
+            Ok(found)
+        })
+        .await
+    };
+    match found.await {
+        Ok(found) => body::json(&found),
+        Err(problem) => Err(entity.note(peer, "audit", problem).await),
+    }
 }
 
-fn find(log: &Log, search: Search) -> Result<FoundEntries, Problem> {
+impl Search {
+    /// What was asked, for the entry about it. What an auditor writes is his, and what is logged stays: only names that the
+    /// register knows, and texts that cannot be anything else than what they should be.
+    fn asked(&self, register: &Register) -> BTreeMap<&'static str, String> {
+        let time = |text: &String| instant(text).map(|time| time.to_string());
+        let event = |text: &String| {
+            let plain = text.len() <= 24 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+            plain.then(|| text.clone())
+        };
+        let members: [(_, &Option<String>, &dyn Fn(&String) -> Option<String>); 7] = [
+            ("from", &self.from, &time),
+            ("to", &self.to, &time),
+            ("actor", &self.actor, &|text| access::names(register, text).then(|| text.clone())),
+            ("sector", &self.sector, &|text| register.sector(text).map(|sector| sector.name.clone())),
+            ("order", &self.order, &|text| Uuid::try_parse(text).ok().map(|id| id.to_string())),
+            ("event", &self.event, &event),
+            ("shard", &self.shard, &|text| Shard::parse(text).map(|shard| shard.to_string())),
+        ];
+        let said = |(name, text, form): (_, &Option<String>, &dyn Fn(&String) -> Option<String>)| {
+            Some((name, form(text.as_ref()?).unwrap_or_else(|| "…".to_owned())))
+        };
+        let numbers = [("start", self.start), ("limit", self.limit)];
+        let numbers = numbers.into_iter().filter_map(|(name, number)| Some((name, number?.to_string())));
+        members.into_iter().filter_map(said).chain(numbers).collect()
+    }
+}
+
+fn find(log: &Log, search: Search, inspection: Uuid, object: &Object) -> Result<FoundEntries, Problem> {
     let wrong = |name: &str| Problem::new(Code::BadParameter).detail(format!("`{name}` has no such value"));
     let time = |name: &str, text: Option<String>| match text {
         None => Ok(None),
@@ -251,8 +339,8 @@ fn find(log: &Log, search: Search) -> Result<FoundEntries, Problem> {
     let published = shard(log, search.shard.as_deref()).ok_or_else(|| wrong("shard"))?;
     let shelf = Shelf::new(log.store(), &published.tree, published.checkpoint.size);
     let start = search.start.unwrap_or(0);
-    let mut found =
-        FoundEntries { log: published.checkpoint.origin.clone(), size: shelf.size(), entries: vec![], next: None };
+    let (log, size) = (published.checkpoint.origin.clone(), shelf.size());
+    let mut found = FoundEntries { inspection, log, size, entries: vec![], next: None };
     let end = start.saturating_add(SCAN).min(shelf.size());
     let mut next = start;
     let scanned = shelf.each::<Stop>(start, SCAN, |index, entry| {
@@ -260,7 +348,7 @@ fn find(log: &Log, search: Search) -> Result<FoundEntries, Problem> {
             return Err(Stop::Full);
         }
         next = index + 1;
-        if filter.matches(entry) {
+        if object.covers(entry) && filter.matches(entry) {
             let text = std::str::from_utf8(entry).map_err(|_| StoreError::Corrupt("audit"))?;
             let entry = RawValue::from_string(text.to_owned()).map_err(|_| StoreError::Corrupt("audit"))?;
             found.entries.push(FoundEntry { index, entry });
@@ -295,6 +383,12 @@ async fn serve(entity: Entity, peer: Peer, named: Option<String>, path: String) 
     if resource == Resource::Checkpoint {
         return Ok(body::reply("text/plain; charset=utf-8", published.note.clone()));
     }
+    if matches!(resource, Resource::Entries(..)) {
+        let read = Logged::Read { time: entity.now(), actor: access::actor(entity.register(), peer.spki) };
+        let job = Job { mappings: vec![], changes: vec![], count: None, log: read };
+        let pending = entity.committer().submit(job).map_err(|code| Problem::new(code).retry_after(1))?;
+        pending.noted().await?;
+    }
     let bytes = blocking(move || {
         let shelf = Shelf::new(entity.log().store(), &published.tree, published.checkpoint.size);
         shelf.read(resource).map_err(|error| internal(&error))
@@ -316,14 +410,8 @@ fn internal(error: &StoreError) -> Problem {
 
 /// Only auditors; others are refused, and that is logged.
 async fn admit(entity: &Entity, peer: Peer) -> Result<(), Problem> {
-    let Err(code) = access::reader(entity.register(), peer.spki) else { return Ok(()) };
-    let actor = access::actor(entity.register(), peer.spki);
-    let log = Logged::Refused { time: entity.now(), actor, operation: "audit", code };
-    match entity.committer().submit(Job { mappings: vec![], changes: vec![], count: None, log }) {
-        Ok(pending) => match pending.noted().await {
-            Ok(()) => Err(code.into()),
-            Err(code) => Err(code.into()),
-        },
-        Err(code) => Err(Problem::new(code).retry_after(1)),
+    match access::reader(entity.register(), peer.spki) {
+        Ok(()) => Ok(()),
+        Err(code) => Err(entity.note(peer, "audit", code.into()).await),
     }
 }

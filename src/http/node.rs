@@ -9,7 +9,7 @@ use axum::http::Response;
 use axum::routing::{get, post};
 
 use super::control::{blocking, read_json};
-use super::{Peer, Problem, acts, audit, body, openapi};
+use super::{Peer, Problem, acts, audit, body, openapi, rights};
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Job, Logged};
@@ -38,6 +38,7 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
         .route("/v1/shares", post(unseal))
         .route("/v1/drills", post(drill))
         .merge(acts::node_routes())
+        .merge(rights::node_routes())
         .with_state(door)
         .route("/openapi.json", get(openapi::node))
         .merge(audit::router(node))

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::{acts, audit, body, control, data, node};
+use super::{acts, audit, body, control, data, inspections, node, rights};
 
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
@@ -23,11 +23,17 @@ use super::{acts, audit, body, control, data, node};
         acts::list_at_vault,
         acts::lodge_at_vault,
         acts::exchange,
+        rights::look_up,
+        rights::erase_at_vault,
         audit::checkpoint,
         audit::tile,
         audit::resource,
         audit::shards,
-        audit::entries
+        audit::entries,
+        inspections::list,
+        inspections::enter,
+        inspections::close,
+        inspections::annex
     )
 )]
 struct VaultApi;
@@ -47,11 +53,16 @@ struct VaultApi;
         node::seal,
         acts::list_at_node,
         acts::lodge_at_node,
+        rights::erase_at_node,
         audit::checkpoint,
         audit::tile,
         audit::resource,
         audit::shards,
-        audit::entries
+        audit::entries,
+        inspections::list,
+        inspections::enter,
+        inspections::close,
+        inspections::annex
     )
 )]
 struct NodeApi;

@@ -101,6 +101,7 @@ fn write(path: &Path) -> Vec<u8> {
         not_before: now(),
         not_after: now() + jiff::SignedDuration::from_hours(1),
         officers: vec![id("driss")],
+        inform_after: None,
     };
     let order = ["amina", "chadia"].iter().fold(jws::draft(&payload.write().unwrap()), |text, approver| {
         jws::add_signature(&text, ORDER_TYP, approver, &person(approver)).unwrap()
