@@ -11,6 +11,7 @@ mod inspections;
 mod moved;
 mod orders;
 mod reclaim;
+mod space;
 mod wal;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ use columns::Column;
 pub use columns::{ChunkKey, EpochRow};
 pub use erase::TagPlace;
 pub use orders::ActRow;
+pub use space::Space;
 
 /// The format of everything in the store.
 const FORMAT: u32 = 1;

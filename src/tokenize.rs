@@ -259,7 +259,7 @@ fn derive(
         unknown.retain(|_| below.next().flatten().is_none());
     }
     if let Some(buried) = state.buried() {
-        unknown.retain(|unknown| !buried.contains(&vault.audit_key().tag(state.sector.uuid, &unknown.pseudonym)));
+        unknown.retain(|unknown| !buried.contains(&vault.audit_key().tombstone(state.sector.uuid, &unknown.pseudonym)));
     }
     if unknown.is_empty() {
         return Ok(pseudonyms);

@@ -17,6 +17,7 @@ mod durable {
     pub mod merge;
     pub mod model;
     pub mod overload;
+    pub mod slow;
     pub mod start;
     pub mod world;
 }

@@ -337,4 +337,3 @@ fn with_lines(note: &str, lines: &str) -> String {
     let kept = kept.filter(|(place, line)| *place == 0 || !added.contains(&name(line))).map(|(_, line)| line);
     format!("{text}\n\n{}{lines}", kept.collect::<String>())
 }
-

@@ -160,9 +160,8 @@ fn of_register(file: &Path) -> Result<Vec<Trusted>, Error> {
 
 fn read_register(file: &Path) -> Result<register::Register, Error> {
     let text = read_text(file)?;
-    register::parse(&text).map_err(|faults| {
-        Error::new(super::check::listed(file, &faults), "take the register that is in force, whole")
-    })
+    register::parse(&text)
+        .map_err(|faults| Error::new(super::check::listed(file, &faults), "take the register that is in force, whole"))
 }
 
 /// Which entries.

@@ -180,7 +180,10 @@ fn erase(args: Erase) -> Result<(), Error> {
     let sector = register.sector(&args.sector);
     let sector = sector.ok_or_else(|| Error::usage("the register has no such sector", "`cloison register show`"))?;
     if let Some(code) = pseudonyms.iter().find_map(|text| sector.parse_pseudonym(text).err()) {
-        return Err(Error::usage(format_args!("a pseudonym is none of this sector: {code}"), "copy it as it was answered"));
+        return Err(Error::usage(
+            format_args!("a pseudonym is none of this sector: {code}"),
+            "copy it as it was answered",
+        ));
     }
     let time = Timestamp::from_second(SystemClock.now().as_second());
     let erasure = Erasure {

@@ -159,6 +159,7 @@ pub struct Search {
     /// The shard, such as `2026`; the present one unless named.
     shard: Option<String>,
     /// The inspection that opens this, by its id; the only one that is open unless named.
+    #[param(value_type = Option<String>)]
     inspection: Option<Uuid>,
     /// The first entry to look at; `next` of the answer before.
     start: Option<u64>,

@@ -172,7 +172,10 @@ impl Decision {
                 !(1..=40).contains(&self.reference.len()) || !self.reference.bytes().all(reference),
                 "`reference` is not 1 to 40 of A-Z, 0-9, '/', '.' and '-'",
             ),
-            (!lines.iter().all(|line| plain(line, 200)), "`controller` or `address` is not a line of 1 to 200 characters"),
+            (
+                !lines.iter().all(|line| plain(line, 200)),
+                "`controller` or `address` is not a line of 1 to 200 characters",
+            ),
             (!plain(&self.object, 1_000), "`object` is not a line of 1 to 1000 characters"),
             (
                 self.agents.is_empty() || self.agents.len() > 32 || !self.agents.iter().all(|agent| plain(agent, 120)),

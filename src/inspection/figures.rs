@@ -103,31 +103,33 @@ impl Count {
         // What an inspection covers is an entry; members of other kinds than these count nothing.
         let Ok(found) = serde_json::from_slice::<Counted>(entry) else { return };
         self.figures.entries += 1;
-        let sector = || self.figures.sectors.entry(found.sector.clone()).or_default();
+        if found.event == "refuse" {
+            let refused = Refused { actor: found.actor, operation: found.operation, code: found.code };
+            *self.refusals.entry(refused).or_default() += found.count;
+            return;
+        }
+        if found.sector.is_empty() {
+            return;
+        }
+        let sector = self.figures.sectors.entry(found.sector).or_default();
         match found.event.as_str() {
             "tokenize" => {
-                let sector = sector();
                 sector.batches += found.requests;
                 sector.items += found.accepted;
                 sector.rejected += found.rejected;
             }
             "release" | "reveal" => {
                 let order = found.order.unwrap_or_default();
-                let of_order = self.figures.sectors.entry(found.sector).or_default().orders.entry(order).or_default();
+                let of_order = sector.orders.entry(order).or_default();
                 of_order.requests += 1;
                 of_order.items += found.items;
                 of_order.mappings += found.mappings;
                 (of_order.authority, of_order.basis, of_order.case) = (found.authority, found.basis, found.case);
             }
-            "look-up" => sector().look_ups += 1,
+            "look-up" => sector.look_ups += 1,
             "erase" => {
-                let sector = sector();
                 sector.erasures += 1;
                 sector.erased += found.mappings;
-            }
-            "refuse" => {
-                let refused = Refused { actor: found.actor, operation: found.operation, code: found.code };
-                *self.refusals.entry(refused).or_default() += found.count;
             }
             _ => {}
         }

@@ -48,9 +48,10 @@ impl Object {
     pub fn of(view: &InspectionView, register: &Register) -> Self {
         let decision = &view.decision;
         let actors: BTreeSet<String> = decision.actors.iter().map(ToString::to_string).collect();
-        let of_sectors = register.clients.values().filter(|client| {
-            actors.is_empty() && client.sectors.iter().any(|name| decision.sectors.contains(name))
-        });
+        let of_sectors = register
+            .clients
+            .values()
+            .filter(|client| actors.is_empty() && client.sectors.iter().any(|name| decision.sectors.contains(name)));
         let without_sector = actors.iter().cloned().chain(of_sectors.map(|client| client.id.to_string())).collect();
         Self {
             sectors: decision.sectors.iter().cloned().collect(),
@@ -82,7 +83,10 @@ impl Object {
             None => by(&self.without_sector),
         };
         is_about
-            && found.time.parse().is_ok_and(|time: Timestamp| self.from.is_none_or(|from| time >= from) && time < self.to)
+            && found
+                .time
+                .parse()
+                .is_ok_and(|time: Timestamp| self.from.is_none_or(|from| time >= from) && time < self.to)
     }
 }
 

@@ -138,7 +138,9 @@ impl Payload {
                 .collect::<Result<_, _>>()?,
             inform_after: members
                 .maybe_text("inform_after")?
-                .map(|text| time(&text).ok_or_else(|| malformed("`inform_after` is not written like 2026-11-22T09:00:00Z")))
+                .map(|text| {
+                    time(&text).ok_or_else(|| malformed("`inform_after` is not written like 2026-11-22T09:00:00Z"))
+                })
                 .transpose()?,
         };
         members.end()?;

@@ -263,9 +263,11 @@ fn clients(file: &RegisterFile, faults: &mut Faults) {
 }
 
 fn rights_officers(file: &RegisterFile, faults: &mut Faults) {
-    let known: BTreeSet<&str> = file.sectors.iter().filter_map(|sector| Some(sector.name.as_ref()?.0.as_str())).collect();
+    let known: BTreeSet<&str> =
+        file.sectors.iter().filter_map(|sector| Some(sector.name.as_ref()?.0.as_str())).collect();
     for officer in &file.rights_officers {
-        let called = officer.id.as_ref().map_or("a rights officer".into(), |id| format!("rights officer `{}`", id.value));
+        let called =
+            officer.id.as_ref().map_or("a rights officer".into(), |id| format!("rights officer `{}`", id.value));
         let mut listed = Unique::new("sector");
         for name in &officer.sectors {
             listed.note(&Some(At { line: name.line, value: name.0.as_str() }), &called, faults);

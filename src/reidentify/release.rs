@@ -37,6 +37,7 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
         ));
     }
     check_watched(vault, permit)?;
+    vault.committer().admit().map_err(Refusal::unavailable)?;
     let (acts, asked) = (&asked.acts, &asked.asked);
     // From reading the count to committing it, nobody else releases, and no act comes in between.
     let _alone = Book::from(vault).alone();

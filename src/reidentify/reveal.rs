@@ -108,6 +108,11 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     if node.safe().is_sealed() {
         return Err(sealed());
     }
+    if node.is_short_of_space() {
+        let why = "the node's disk is nearly full, so nothing is opened";
+        return Err(Refusal::new(Code::AuditUnavailable, why).come_back_in(30));
+    }
+    node.committer().admit().map_err(Refusal::unavailable)?;
     let mark = node.committer().clock_mark();
     let checked = super::check(asked, &node.authority().id, &Book::from(node), mark)?;
     if checked.request.officer() != &permit.officer {

@@ -8,8 +8,8 @@
 //! | the tag in an order's count | a random value takes its place: the count binds and stays |
 //! | the salts of `tokenize` entries that may be over it | deleted: of the mapping's sector and domain, since its segment was opened |
 //!
-//! What stays is a tombstone, the tag of what was erased: who holds the audit secret *and* the pseudonym can tell by it that it
-//! was erased. It keeps the mapping from being stored again, and tells after a restore what has to be erased once more.
+//! What stays is a tombstone, under a key of its own: who holds the audit secret *and* the pseudonym can tell by it that it was
+//! erased, and nothing else. It keeps the mapping from being stored again.
 
 mod chunks;
 
@@ -156,9 +156,12 @@ fn commit<T: Send + 'static>(
 pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Done, Refusal> {
     let now = vault.now();
     let (erasure, officers, sector) = checked(text, vault.register(), permit, now)?;
+    vault.committer().admit().map_err(Refusal::unavailable)?;
     let state = vault.sector(&sector.name).ok_or_else(|| internal("a sector of the register has no state"))?.clone();
     let wanted = parse(&erasure, &sector, vault.audit_key())?;
     let tags: HashSet<[u8; 16]> = wanted.iter().map(|(_, tag)| *tag).collect();
+    let stone = |(parsed, _): &(Parsed, _)| vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym);
+    let stones: HashSet<[u8; 16]> = wanted.iter().map(stone).collect();
     // The long way through the log before anybody has to wait …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &wanted)?)?;
     let (mut salts, seen) = chunks::salts(vault, &sector.name, &domains, None)?;
@@ -171,8 +174,8 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Done
     let (index, cipher, officer) = (vault.shared_index(), vault.shared_cipher(), permit.officer.clone());
     let change = move |store: &Store, batch: &mut Batch| {
         // First: whoever has prepared a batch finds the pseudonyms in the index or among these.
-        state.bury(&tags);
-        tags.iter().for_each(|tag| store.put_tombstone(batch, sector.uuid, tag, now.as_second()));
+        state.bury(&stones);
+        stones.iter().for_each(|stone| store.put_tombstone(batch, sector.uuid, stone, now.as_second()));
         rows.destroy(store, batch);
         let (mappings, fresh) = chunks::rewrite(store, batch, &index, &cipher, found);
         let done = Done {
@@ -196,6 +199,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Done
 pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Done, Refusal> {
     let now = node.now();
     let (erasure, officers, sector) = checked(text, node.register(), permit, now)?;
+    node.committer().admit().map_err(Refusal::unavailable)?;
     let tags = parse(&erasure, &sector, node.audit_key())?.into_iter().map(|(_, tag)| tag).collect();
     let _alone = Book::from(node).alone();
     let rows = Rows::find(node.store(), &tags)?;

@@ -44,7 +44,7 @@ pub(super) enum Column {
     OrderAct,
     /// state: inspection id (16) → the inspection: decision as it was signed, and its end (JSON)
     Inspection,
-    /// state: sector UUID (16) ‖ tag of an erased pseudonym (16) → when (i64be, Unix seconds)
+    /// state: sector UUID (16) ‖ tombstone of an erased pseudonym (16) → when (i64be, Unix seconds)
     Tombstone,
     /// state: time of an officer's request (i64be, Unix seconds) ‖ its id (16) → nothing; prunable when long over
     Request,

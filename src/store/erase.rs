@@ -75,7 +75,7 @@ impl Store {
         self.put_order_pair(batch, order, with);
     }
 
-    /// The tags of a sector's erased pseudonyms.
+    /// The tombstones of a sector's erased pseudonyms.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
@@ -85,8 +85,8 @@ impl Store {
     }
 
     /// Notes that a pseudonym was erased, and when (Unix seconds).
-    pub fn put_tombstone(&self, batch: &mut Batch, sector: Uuid, tag: &[u8; 16], time: i64) {
-        self.put(batch, Column::Tombstone, &[&sector.as_bytes()[..], tag].concat(), &time.to_be_bytes());
+    pub fn put_tombstone(&self, batch: &mut Batch, sector: Uuid, stone: &[u8; 16], time: i64) {
+        self.put(batch, Column::Tombstone, &[&sector.as_bytes()[..], stone].concat(), &time.to_be_bytes());
     }
 
     /// Clears the bytes of what was destroyed out of the files: flushes, so that the write-ahead log goes, and compacts.

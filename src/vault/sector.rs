@@ -82,7 +82,7 @@ pub struct SectorState {
     pub number: u32,
     epochs: RwLock<Arc<Vec<Arc<Epoch>>>>,
     segment: Mutex<Option<Arc<OpenSegment>>>,
-    /// Tags of erased pseudonyms.
+    /// Tombstones of erased pseudonyms.
     buried: RwLock<Arc<HashSet<[u8; 16]>>>,
 }
 
@@ -163,16 +163,16 @@ impl SectorState {
         Ok(Arc::new(OpenSegment::create(self.sector.uuid, &keys, signer, now)?))
     }
 
-    /// The tags of pseudonyms that were erased and are not to be stored again; nothing where there are none.
+    /// The tombstones of pseudonyms that were erased and are not to be stored again; nothing where there are none.
     pub(crate) fn buried(&self) -> Option<Arc<HashSet<[u8; 16]>>> {
         let buried = self.buried.read().expect("no panic under this lock");
         (!buried.is_empty()).then(|| buried.clone())
     }
 
     /// Adds some.
-    pub(crate) fn bury(&self, tags: &HashSet<[u8; 16]>) {
+    pub(crate) fn bury(&self, stones: &HashSet<[u8; 16]>) {
         let mut buried = self.buried.write().expect("no panic under this lock");
-        *buried = Arc::new(buried.union(tags).copied().collect());
+        *buried = Arc::new(buried.union(stones).copied().collect());
     }
 
     pub(super) fn sweep(&self, now: Timestamp) {

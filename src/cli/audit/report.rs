@@ -64,24 +64,33 @@ pub fn run(args: &Args) -> Result<(), Error> {
     match (&args.check, args.inspection) {
         (Some(file), _) => verify(args, file),
         (None, Some(id)) => fetch(args, id),
-        (None, None) => Err(Error::usage("of which inspection?", "give --inspection ID; `cloison audit inspection list`")),
+        (None, None) => {
+            Err(Error::usage("of which inspection?", "give --inspection ID; `cloison audit inspection list`"))
+        }
     }
 }
 
 fn fetch(args: &Args, id: Uuid) -> Result<(), Error> {
     let Some(file) = &args.log.client else {
-        return Err(Error::usage("who writes the report?", "give --client FILE: the auditor's file of the vault or node"));
+        return Err(Error::usage(
+            "who writes the report?",
+            "give --client FILE: the auditor's file of the vault or node",
+        ));
     };
-    let client = remote::open(file)?;
-    let document: Document =
-        client.get_json(&path(&["v1", "inspections", &id.to_string(), "report"])).map_err(|error| failed(&error))?;
-    let Some(output) = &args.output else { return print_json(&document) };
-    let with = |end: &str| {
+    let with = |output: &Path, end: &str| {
         let mut name = output.file_name().unwrap_or_default().to_owned();
         name.push(end);
         output.with_file_name(name)
     };
-    let (data, page) = (with(".json"), with(".html"));
+    let places = args.output.as_deref().map(|output| (with(output, ".json"), with(output, ".html")));
+    // Before it is asked for: that is logged.
+    if let Some(there) = places.iter().flat_map(|(data, page)| [data, page]).find(|path| path.exists()) {
+        return Err(Error::file(there, &std::io::ErrorKind::AlreadyExists.into()));
+    }
+    let client = remote::open(file)?;
+    let document: Document =
+        client.get_json(&path(&["v1", "inspections", &id.to_string(), "report"])).map_err(|error| failed(&error))?;
+    let Some((data, page)) = places else { return print_json(&document) };
     let text = serde_json::to_string_pretty(&document).map_err(|error| Error::new(error, "report this as a fault"))?;
     let hint = "nothing is overwritten: choose a path in a folder that exists";
     write_private(&data, format!("{text}\n").as_bytes()).map_err(|error| Error::new(error, hint))?;
@@ -117,12 +126,18 @@ fn verify(args: &Args, file: &Path) -> Result<(), Error> {
         .map_err(|error| Error::new(format_args!("{}: {error}", file.display()), "name the .json of a report"))?;
     let wanted = Wanted { keys: args.keys.keys()?, ..Wanted::default() };
     let report = check(&document, |origin| wanted.key(origin)).map_err(|refusal| {
-        Error::new(format_args!("the report is not as it should be: {refusal}"), "do not rely on it; ask for another one")
+        Error::new(
+            format_args!("the report is not as it should be: {refusal}"),
+            "do not rely on it; ask for another one",
+        )
     })?;
     let counted = match (&args.log.log, &args.keys.register) {
         (None, _) => None,
         (Some(_), None) => {
-            return Err(Error::usage("who are the sectors' clients?", "give --register FILE to count the figures again"));
+            return Err(Error::usage(
+                "who are the sectors' clients?",
+                "give --register FILE to count the figures again",
+            ));
         }
         (Some(_), Some(register)) => {
             let figures = count(&*args.log.open()?, &report, &read_register(register)?)?;
@@ -136,7 +151,8 @@ fn verify(args: &Args, file: &Path) -> Result<(), Error> {
     match args.json {
         true => print_json(&json!({"good": true, "inspection": report.inspection.decision.id, "counted": counted})),
         false => {
-            let again = counted.map_or(String::new(), |n| format!("; its figures are those of {} entries", HumanCount(n)));
+            let again =
+                counted.map_or(String::new(), |n| format!("; its figures are those of {} entries", HumanCount(n)));
             let decision = &report.inspection.decision;
             print(format_args!("good: signed for {}, inspection {}{again}", report.owner, decision.reference))
         }
@@ -153,7 +169,10 @@ fn count(source: &dyn Source, report: &Report, register: &Register) -> Result<Fi
         let found = head(source, &shard)?;
         let size = if found.origin == last.origin { last.size } else { found.size };
         if size > found.size {
-            return Err(Error::new("the copy ends before the report does", "bring it up to date: `cloison audit copy`"));
+            return Err(Error::new(
+                "the copy ends before the report does",
+                "bring it up to date: `cloison audit copy`",
+            ));
         }
         for index in 0..size.div_ceil(TILE_WIDTH as u64) {
             let resource = Resource::Entries(index, width(TileId { level: 0, index }, size));

@@ -101,7 +101,10 @@ pub(super) fn salts(
             };
             batch.domain.as_ref().is_some_and(same) || batch.previous == Some(since.epoch)
         };
-        if batch.event == "tokenize" && batch.sector == sector && domains.iter().any(is_over) && store.salt(number)?.is_some()
+        if batch.event == "tokenize"
+            && batch.sector == sector
+            && domains.iter().any(is_over)
+            && store.salt(number)?.is_some()
         {
             salts.push(number);
         }
