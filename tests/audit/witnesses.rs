@@ -260,6 +260,7 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     eventually("the vault says what it lacks", || ready().contains("0 of 1 required cosignatures within 5 s"));
     let _witness = serve();
     eventually("the vault is ready again", || ready().contains("\"ready\":true"));
+    assert!(world.log(Side::Vault).contains("the register does not state its key"), "asked, and not registered");
 }
 
 /// A register states a witness's key and no name: whoever cosigned with it is that witness, under whatever name.
