@@ -70,7 +70,7 @@ pub struct Closed {
 /// Where an inspection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum Stage {
     /// Its time has not come.
     Pending,
     /// It opens.
@@ -88,7 +88,7 @@ pub struct InspectionView {
     /// What was decided.
     pub decision: Decision,
     /// Where it stands.
-    pub state: State,
+    pub state: Stage,
     /// When this side got it.
     #[schema(value_type = String)]
     pub entered: Timestamp,
@@ -106,10 +106,10 @@ impl InspectionView {
     fn new(stored: Stored, now: Timestamp) -> Result<Self, Refusal> {
         let decision = read_unverified(&stored.text).map_err(internal)?;
         let state = match &stored.closed {
-            Some(_) => State::Closed,
-            None if now >= decision.not_after => State::Over,
-            None if now < decision.not_before => State::Pending,
-            None => State::Open,
+            Some(_) => Stage::Closed,
+            None if now >= decision.not_after => Stage::Over,
+            None if now < decision.not_before => Stage::Pending,
+            None => Stage::Open,
         };
         let Stored { text, signers, entered, closed } = stored;
         Ok(Self { decision, state, entered, signers, closed, text })
@@ -239,7 +239,7 @@ impl<'a> Inspections<'a> {
     /// [`Code::InspectionRequired`] where none is open; [`Code::BadParameter`] where several are and none was named.
     pub fn open(&self, named: Option<Uuid>, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
         let mut open = self.list(Some(permit.auditor()))?;
-        open.retain(|view| view.state == State::Open && named.is_none_or(|id| view.decision.id == id));
+        open.retain(|view| view.state == Stage::Open && named.is_none_or(|id| view.decision.id == id));
         match (open.pop(), open.is_empty()) {
             (Some(view), true) => Ok(view),
             (Some(_), false) => {

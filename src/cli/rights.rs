@@ -13,9 +13,9 @@ use crate::http::rights::Brought;
 use crate::keys::file::{read_signing_key, write_private};
 use crate::order::Refusal;
 use crate::register::{self, Id};
-use crate::rights::erase::Done;
+use crate::rights::erase::Destroyed;
 use crate::rights::request::{Erasure, sign};
-use crate::rights::resolutions::{Asked, Found, Resolutions};
+use crate::rights::resolutions::{Found, Question, Resolutions};
 
 /// See to people's rights, as a rights officer: who resolved a pseudonym; erasure
 #[derive(clap::Subcommand)]
@@ -140,7 +140,7 @@ pub fn run(command: Command) -> Result<(), Error> {
 fn resolutions(args: Look) -> Result<(), Error> {
     let mut pseudonyms = args.pseudonyms;
     pseudonyms.extend(lines(args.list.as_deref())?);
-    let asked = Asked { sector: args.sector, pseudonyms, order: args.order };
+    let asked = Question { sector: args.sector, pseudonyms, order: args.order };
     let found: Resolutions =
         args.client.open()?.post_json("/v1/rights/resolutions", &asked).map_err(|error| failed(&error))?;
     if args.json {
@@ -224,7 +224,8 @@ fn countersign(args: &Sign) -> Result<(), Error> {
 
 fn lodge(args: &Lodge) -> Result<(), Error> {
     let brought = Brought { request: read_text(&args.request)?.trim_end().to_owned() };
-    let done: Done = args.client.open()?.post_json("/v1/rights/erasures", &brought).map_err(|error| failed(&error))?;
+    let done: Destroyed =
+        args.client.open()?.post_json("/v1/rights/erasures", &brought).map_err(|error| failed(&error))?;
     if args.json {
         return print_json(&done);
     }

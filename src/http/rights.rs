@@ -14,8 +14,8 @@ use super::control::{blocking, note as note_at_vault, read_json};
 use super::node::{NodeDoor, note as note_at_node};
 use super::{Peer, Problem, body};
 use crate::access;
-use crate::rights::erase::{self, Done};
-use crate::rights::resolutions::{self, Asked, Resolutions};
+use crate::rights::erase::{self, Destroyed};
+use crate::rights::resolutions::{self, Question, Resolutions};
 use crate::store::Store;
 use crate::vault::Vault;
 
@@ -41,7 +41,7 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
 #[utoipa::path(
     post,
     path = "/v1/rights/resolutions",
-    request_body = Asked,
+    request_body = Question,
     responses(
         (status = 200, description = "For each pseudonym its resolutions, oldest first", body = Resolutions),
         (
@@ -61,7 +61,7 @@ pub(super) async fn look_up(
 ) -> Result<Response<Body>, Problem> {
     let found = async {
         let permit = access::rights_officer(vault.register(), peer.spki)?;
-        let asked: Asked = read_json(request).await?;
+        let asked: Question = read_json(request).await?;
         let vault = vault.clone();
         blocking(move || resolutions::look_up(&vault, &permit, &asked).map_err(Problem::from)).await
     };
@@ -77,7 +77,7 @@ pub(super) async fn look_up(
     path = "/v1/rights/erasures",
     request_body = Brought,
     responses(
-        (status = 200, description = "Destroyed, durably; what it was", body = Done),
+        (status = 200, description = "Destroyed, durably; what it was", body = Destroyed),
         (
             status = "4XX", description = "Refused; `code` says why",
             body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
@@ -114,7 +114,7 @@ pub(super) async fn erase_at_vault(
     path = "/v1/rights/erasures",
     request_body = Brought,
     responses(
-        (status = 200, description = "Destroyed, durably; what it was", body = Done),
+        (status = 200, description = "Destroyed, durably; what it was", body = Destroyed),
         (
             status = "4XX", description = "Refused; `code` says why",
             body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",

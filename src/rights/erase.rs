@@ -38,7 +38,7 @@ use crate::vault::Vault;
 /// What came of an erasure on one side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Done {
+pub struct Destroyed {
     /// The request's id.
     #[schema(value_type = String)]
     pub request: Uuid,
@@ -111,7 +111,7 @@ fn checked(
     Ok((erasure, officers, sector))
 }
 
-fn entry(erasure: &Erasure, officers: &[Id], permit: &RightsPermit, done: &Done, now: Timestamp) -> Entry {
+fn entry(erasure: &Erasure, officers: &[Id], permit: &RightsPermit, done: &Destroyed, now: Timestamp) -> Entry {
     let erased = Erased {
         officers: officers.to_vec(),
         request: erasure.id.to_string(),
@@ -153,7 +153,7 @@ fn commit<T: Send + 'static>(
 /// # Errors
 /// [`Code::RightsInvalid`], [`Code::UnknownSector`]; [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]: nothing
 /// was erased then.
-pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Done, Refusal> {
+pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Destroyed, Refusal> {
     let now = vault.now();
     let (erasure, officers, sector) = checked(text, vault.register(), permit, now)?;
     vault.committer().admit().map_err(Refusal::unavailable)?;
@@ -178,7 +178,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Done
         stones.iter().for_each(|stone| store.put_tombstone(batch, sector.uuid, stone, now.as_second()));
         rows.destroy(store, batch);
         let (mappings, fresh) = chunks::rewrite(store, batch, &index, &cipher, found);
-        let done = Done {
+        let done = Destroyed {
             request: erasure.id,
             items: wanted.len() as u64,
             mappings,
@@ -196,7 +196,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Done
 ///
 /// # Errors
 /// As [`at_vault`].
-pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Done, Refusal> {
+pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Destroyed, Refusal> {
     let now = node.now();
     let (erasure, officers, sector) = checked(text, node.register(), permit, now)?;
     node.committer().admit().map_err(Refusal::unavailable)?;
@@ -206,7 +206,7 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Done, R
     let officer = permit.officer.clone();
     let change = move |store: &Store, batch: &mut Batch| {
         rows.destroy(store, batch);
-        let done = Done {
+        let done = Destroyed {
             request: erasure.id,
             items: erasure.pseudonyms.len() as u64,
             mappings: 0,

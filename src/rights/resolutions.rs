@@ -23,7 +23,7 @@ pub const MOST_ASKED: usize = 1_000;
 /// What a rights officer asks: about pseudonyms, or about an order.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct Question {
     /// Sector name.
     pub sector: String,
     /// Pseudonyms in the sector's text form, or in one that it had in an earlier epoch.
@@ -35,10 +35,10 @@ pub struct Asked {
     pub order: Option<Uuid>,
 }
 
-impl std::fmt::Debug for Asked {
+impl std::fmt::Debug for Question {
     /// Counts only: a pseudonym has no place in a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asked").field("items", &self.pseudonyms.len()).finish_non_exhaustive()
+        f.debug_struct("Question").field("items", &self.pseudonyms.len()).finish_non_exhaustive()
     }
 }
 
@@ -94,7 +94,7 @@ pub struct Resolutions {
 /// # Errors
 /// [`Code::UnknownSector`] also for a sector that is not the officer's; [`Code::EmptyBatch`], [`Code::TooLarge`];
 /// [`Code::AuditUnavailable`].
-pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Asked) -> Result<Resolutions, Refusal> {
+pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result<Resolutions, Refusal> {
     let own = permit.officer.sectors.contains(&asked.sector);
     let sector = vault.register().sector(&asked.sector).filter(|_| own);
     let sector = sector.ok_or_else(|| Refusal::new(Code::UnknownSector, "there is no such sector for this officer"))?;

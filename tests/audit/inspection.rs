@@ -132,7 +132,8 @@ fn an_inspection_opens_its_object_and_nothing_else() {
 
     // The annex, its page, and what a changed one is worth.
     let client = ["report", "--client", "clients/auditor.toml", "--inspection", &id];
-    assert!(run(&world, &[&client[..], &["--output", "minutes", "--language", "fr"]].concat()).status.success());
+    let written = run(&world, &[&client[..], &["--output", "minutes", "--language", "fr"]].concat());
+    assert!(written.status.success(), "{}", said(&written));
     let document: Value = serde_json::from_str(&world.read("minutes.json")).unwrap();
     let report = &document["report"];
     let figures = &report["figures"]["sectors"]["health"];

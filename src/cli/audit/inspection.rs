@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::inspections::{Listed, Statement};
 use crate::inspection::decision::{CLOSING_TYP, Closing, DECISION_TYP, Decision, sign};
-use crate::inspection::{InspectionView, State};
+use crate::inspection::{InspectionView, Stage};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::order::Refusal;
 use crate::register::Id;
@@ -245,10 +245,10 @@ fn list(args: &List) -> Result<(), Error> {
 fn shown(view: &InspectionView) -> String {
     let decision = &view.decision;
     let state = match view.state {
-        State::Pending => "not open yet",
-        State::Open => "open",
-        State::Over => "over",
-        State::Closed => "closed",
+        Stage::Pending => "not open yet",
+        Stage::Open => "open",
+        Stage::Over => "over",
+        Stage::Closed => "closed",
     };
     let all = |names: Vec<&str>| if names.is_empty() { "any".to_owned() } else { names.join(", ") };
     let ids = |ids: &[Id]| all(ids.iter().map(Id::as_str).collect());
