@@ -29,13 +29,16 @@ use decision::{Decision, check, check_closing, invalid, read_unverified};
 /// Inspections that a side keeps, at most.
 const MOST: usize = 10_000;
 
+/// Says how many mappings a sector has in the store.
+pub type Mappings<'m> = &'m dyn Fn(&str) -> Option<u64>;
+
 /// One side's inspections, at one instant.
 pub struct Inspections<'a> {
     register: &'a Register,
     store: &'a Store,
     log: &'a Log,
     committer: &'a Committer,
-    mappings: Option<&'a dyn Fn(&str) -> Option<u64>>,
+    mappings: Option<Mappings<'a>>,
     now: Timestamp,
 }
 
@@ -147,7 +150,7 @@ impl<'a> From<&'a Node> for Inspections<'a> {
 
 impl<'a> Inspections<'a> {
     /// The same, with the count of mappings that a sector has in the store.
-    pub fn counting(self, mappings: &'a dyn Fn(&str) -> Option<u64>) -> Self {
+    pub fn counting(self, mappings: Mappings<'a>) -> Self {
         Self { mappings: Some(mappings), ..self }
     }
 

@@ -119,6 +119,9 @@ pub(in crate::http) async fn entries(
     }
 }
 
+/// What of a text is written into the log, if it is what it should be.
+type Form<'f> = &'f dyn Fn(&String) -> Option<String>;
+
 impl Search {
     /// What was asked, for the entry about it. What an auditor writes is his, and what is logged stays: only names that the
     /// register knows, and texts that cannot be anything else than what they should be.
@@ -128,7 +131,7 @@ impl Search {
             let plain = text.len() <= 24 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
             plain.then(|| text.clone())
         };
-        let members: [(_, &Option<String>, &dyn Fn(&String) -> Option<String>); 7] = [
+        let members: [(_, &Option<String>, Form<'_>); 7] = [
             ("from", &self.from, &time),
             ("to", &self.to, &time),
             ("actor", &self.actor, &|text| access::names(register, text).then(|| text.clone())),
@@ -137,7 +140,7 @@ impl Search {
             ("event", &self.event, &event),
             ("shard", &self.shard, &|text| Shard::parse(text).map(|shard| shard.to_string())),
         ];
-        let said = |(name, text, form): (_, &Option<String>, &dyn Fn(&String) -> Option<String>)| {
+        let said = |(name, text, form): (_, &Option<String>, Form<'_>)| {
             Some((name, form(text.as_ref()?).unwrap_or_else(|| "…".to_owned())))
         };
         let numbers = [("start", self.start), ("limit", self.limit)];

@@ -1,6 +1,7 @@
 //! The mappings of an erasure: finding their chunks, the salts that go with them, and writing the chunks anew without them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -35,14 +36,15 @@ pub(super) fn read(
     for (parsed, _) in wanted {
         // What the index does not know has no mapping.
         let Ok(key) = locate(vault.index(), vault.store(), state, parsed).map_err(internal)? else { continue };
-        if !found.contains_key(&key) {
-            let Some(row) = vault.store().chunk(key).map_err(internal)? else { continue };
-            let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(internal)?;
-            found.insert(key, Found { chunk, erased: vec![] });
-        }
-        if let Some(found) = found.get_mut(&key)
-            && found.chunk.find(&parsed.pseudonym).map_err(internal)?.is_some()
-        {
+        let found = match found.entry(key) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => {
+                let Some(row) = vault.store().chunk(key).map_err(internal)? else { continue };
+                let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(internal)?;
+                place.insert(Found { chunk, erased: vec![] })
+            }
+        };
+        if found.chunk.find(&parsed.pseudonym).map_err(internal)?.is_some() {
             found.erased.push(parsed.pseudonym);
         }
     }
