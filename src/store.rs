@@ -113,6 +113,8 @@ pub struct Store {
     poisoned: AtomicBool,
     /// Whether compactions move chunks at present; see [`Store::reclaim`].
     moves_chunks: AtomicBool,
+    /// Whether it is being scrubbed: then they do, whatever there is to take back.
+    scrubbed: AtomicBool,
 }
 
 /// Rows that will be written together or not at all.
@@ -156,6 +158,7 @@ impl Store {
             cache,
             poisoned: AtomicBool::new(false),
             moves_chunks: AtomicBool::new(false),
+            scrubbed: AtomicBool::new(false),
         };
         store.claim(owner)?;
         Ok(store)

@@ -225,6 +225,7 @@ impl Store {
             cache,
             poisoned: AtomicBool::new(true),
             moves_chunks: AtomicBool::new(false),
+            scrubbed: AtomicBool::new(false),
         })
     }
 

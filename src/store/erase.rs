@@ -1,6 +1,8 @@
 //! What people's rights do in the store: finding tags, destroying tags and salts, tombstones, and clearing away the bytes of
 //! what was destroyed.
 
+use std::sync::atomic::Ordering;
+
 use rocksdb::{BottommostLevelCompaction, CompactOptions, IteratorMode, ReadOptions};
 use uuid::Uuid;
 
@@ -96,20 +98,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`]. Nothing is lost then, and what was destroyed may still be there.
     pub fn scrub(&self) -> Result<(), StoreError> {
+        // Otherwise chunks stay in blob files until enough of them is gone.
+        self.scrubbed.store(true, Ordering::Relaxed);
+        let rewritten = self.move_chunks(true).and_then(|()| self.rewrite());
+        self.scrubbed.store(false, Ordering::Relaxed);
+        rewritten.and(self.move_chunks(false))
+    }
+
+    fn rewrite(&self) -> Result<(), StoreError> {
         let engine = |source| self.engine(source);
         for column in Column::ALL {
             self.db.flush_cf(self.column(column)).map_err(engine)?;
         }
         let mut whole = CompactOptions::default();
         whole.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
-        // Otherwise only the older blob files are looked at.
-        const CUTOFF: &str = "blob_garbage_collection_age_cutoff";
-        self.db.set_options_cf(self.column(Column::Chunk), &[(CUTOFF, "1.0")]).map_err(engine)?;
         for column in [Column::Chunk, Column::Index, Column::AuditSalt, Column::AuditTag, Column::OrderPair] {
             self.db.compact_range_cf_opt(self.column(column), None::<&[u8]>, None::<&[u8]>, &whole);
         }
-        self.db.set_options_cf(self.column(Column::Chunk), &[(CUTOFF, "0.25")]).map_err(engine)?;
-        // The log that the columns above were flushed out of goes with the next one.
+        // The write-ahead log that the columns were flushed out of goes with the next one.
         self.db.flush_cf(self.column(Column::Meta)).map_err(engine)
     }
 

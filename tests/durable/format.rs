@@ -253,7 +253,7 @@ fn every_column_byte_for_byte() {
         };
         let line = format!("{column} {} {value}", shown(key));
         let line = line.replace(concat!("\"program\":\"", env!("CARGO_PKG_VERSION")), "\"program\":\"<version>");
-        let line = [&segment.1[..], &salt.2, &digest, &root, &salts[0], &salts[1]]
+        let line = [&segment.1[..], &salt.2, &digest, &root, salts[0], salts[1]]
             .iter()
             .fold(line, |line, random| mask(&line, random));
         writeln!(text, "{line}").unwrap();
