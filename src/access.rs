@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::code::Code;
 use crate::identifier::Scheme;
-use crate::register::{Authority, Client, Id, Officer, Operation, Register, SpkiDigest};
+use crate::register::{Authority, Client, Id, Officer, Operation, Register, RightsOfficer, SpkiDigest};
 use crate::vault::{SectorState, Vault};
 
 /// Who stands at the other end, as the log names them.
@@ -18,6 +18,9 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     if let Some(auditor) = register.auditors.get(&peer) {
         return auditor.to_string();
     }
+    if let Some(officer) = register.rights_officers.values().find(|officer| officer.certificate == peer) {
+        return officer.id.to_string();
+    }
     for authority in register.authorities.values() {
         if authority.node == peer {
             return authority.id.to_string();
@@ -30,6 +33,22 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
         }
     }
     "unknown".to_owned()
+}
+
+/// Whether the register knows an actor of that id.
+pub fn names(register: &Register, id: &str) -> bool {
+    let Some(id) = &Id::parse(id) else { return false };
+    let of_authority = |authority: &Arc<Authority>| {
+        authority.id == *id
+            || authority.officers.contains_key(id)
+            || authority.custodians.contains_key(id)
+            || authority.approvers.contains_key(id)
+    };
+    register.clients.values().any(|client| client.id == *id)
+        || register.organisations.contains_key(id)
+        || register.operators.values().chain(register.auditors.values()).any(|known| *known == *id)
+        || register.rights_officers.contains_key(id)
+        || register.authorities.values().any(of_authority)
 }
 
 /// The sector system behind a key.
@@ -141,6 +160,43 @@ impl AuditorPermit {
 pub fn auditor(register: &Register, peer: SpkiDigest) -> Result<AuditorPermit, Code> {
     match register.auditors.get(&peer) {
         Some(auditor) => Ok(AuditorPermit { auditor: auditor.clone() }),
+        None => Err(stranger(register, peer)),
+    }
+}
+
+/// Leave to bring a statement of the commission's. Who brings it does not matter for what it does: that follows from its
+/// signatures.
+pub struct MessengerPermit {
+    /// Who brings it, as the log names them.
+    pub(crate) bearer: String,
+    /// The auditor, if it is one: then only what names that auditor is shown.
+    pub(crate) auditor: Option<Id>,
+}
+
+/// Authorises an auditor or an operator.
+///
+/// # Errors
+/// As [`operator`].
+pub fn messenger(register: &Register, peer: SpkiDigest) -> Result<MessengerPermit, Code> {
+    match auditor(register, peer) {
+        Ok(permit) => Ok(MessengerPermit { bearer: permit.auditor.to_string(), auditor: Some(permit.auditor) }),
+        Err(_) => operator(register, peer)
+            .map(|permit| MessengerPermit { bearer: permit.operator.to_string(), auditor: None }),
+    }
+}
+
+/// Leave to see to people's rights in some sectors.
+pub struct RightsPermit {
+    pub(crate) officer: Arc<RightsOfficer>,
+}
+
+/// Authorises a rights officer.
+///
+/// # Errors
+/// As [`operator`].
+pub fn rights_officer(register: &Register, peer: SpkiDigest) -> Result<RightsPermit, Code> {
+    match register.rights_officers.values().find(|officer| officer.certificate == peer) {
+        Some(officer) => Ok(RightsPermit { officer: officer.clone() }),
         None => Err(stranger(register, peer)),
     }
 }

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::code::Code;
 use crate::register::Id;
-use crate::store::Shard;
+use crate::store::{ItemTag, Shard};
 
 pub mod checkpoint;
 pub mod cosign;
@@ -39,9 +39,11 @@ pub mod shelf;
 pub mod source;
 pub mod tree;
 pub mod verify;
+mod watched;
 pub mod witness;
 
 pub use tree::{leaf_hash, tree_hash};
+pub use watched::{Access, Erased, InspectionNoted, LookUp};
 
 /// One audit entry.
 #[derive(Debug, Clone, Serialize)]
@@ -186,6 +188,21 @@ pub enum Event {
     Custody(Custody),
     /// An act upon an order came in: a revocation, a suspension, its lifting, the closing of a review.
     OrderAct(Box<OrderAct>),
+    /// An inspection was entered, or closed before its time.
+    Inspection(Box<InspectionNoted>),
+    /// Somebody read under an inspection.
+    Access(Box<Access>),
+    /// Somebody read bundles of entries, as whoever verifies the log does.
+    Read {
+        /// Id of the auditor.
+        actor: String,
+        /// How many bundles within one minute.
+        count: u64,
+    },
+    /// A rights officer looked up who resolved somebody's pseudonym.
+    LookUp(Box<LookUp>),
+    /// Two rights officers had a person's traces in a sector destroyed.
+    Erase(Box<Erased>),
     /// An authority asks for far more than it used to, or for half of what it may.
     ReleaseAlarm {
         /// Authority id.
@@ -295,6 +312,8 @@ pub struct Reidentified {
     pub order: String,
     /// SHA-256 of the order's payload, hex.
     pub order_digest: String,
+    /// The order's legal basis: `judicial`, `statutory` or `force-majeure`.
+    pub basis: &'static str,
     /// Request id.
     pub request: String,
     /// Case reference.
@@ -434,9 +453,15 @@ impl AuditReceipt {
     }
 }
 
-/// The Merkle root over per-item tags: each tag is a leaf.
-pub fn tags_root(tags: &[[u8; 16]]) -> String {
-    let leaves: Vec<_> = tags.iter().map(|tag| leaf_hash(tag)).collect();
+/// Tags, each with a random salt: whoever destroys a tag's row leaves nothing in the entry that a guess could be held
+/// against, not even by the holder of the audit secret.
+pub fn salted(tags: impl IntoIterator<Item = [u8; 16]>) -> Vec<ItemTag> {
+    tags.into_iter().map(|tag| ItemTag { tag, salt: crate::clock::random() }).collect()
+}
+
+/// The Merkle root over per-item tags: each leaf is a tag and its salt.
+pub fn tags_root(tags: &[ItemTag]) -> String {
+    let leaves: Vec<_> = tags.iter().map(|item| leaf_hash(&[item.tag, item.salt].concat())).collect();
     data_encoding::HEXLOWER.encode(&tree_hash(&leaves))
 }
 

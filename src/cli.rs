@@ -29,6 +29,7 @@ pub mod order;
 pub mod register;
 pub mod reidentify;
 mod remote;
+pub mod rights;
 pub mod secrets;
 pub mod serve;
 pub mod spec;
@@ -75,6 +76,8 @@ enum Command {
     #[command(subcommand)]
     Register(register::Command),
     #[command(subcommand)]
+    Rights(rights::Command),
+    #[command(subcommand)]
     Secrets(secrets::Command),
     #[command(subcommand)]
     Audit(audit::Command),
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Epoch(command) => epoch::run(command),
         Command::Spec(command) => spec::run(command),
         Command::Register(command) => register::run(command),
+        Command::Rights(command) => rights::run(command),
         Command::Secrets(command) => secrets::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Witness(command) => witness::run(command),

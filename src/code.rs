@@ -146,6 +146,16 @@ codes! {
     /// The share is of another set: of another key, or of an earlier or later splitting.
     ShareForeign = "share-foreign",
 
+    // --- inspections and people's rights
+    /// Not a decision of the commission's on an inspection, or not one that this side can take.
+    InspectionInvalid = "inspection-invalid",
+    /// No inspection that is open now names this auditor.
+    InspectionRequired = "inspection-required",
+    /// No inspection of that id was entered here.
+    UnknownInspection = "unknown-inspection",
+    /// Not a request that two rights officers of the sector signed.
+    RightsInvalid = "rights-invalid",
+
     // --- the other side and ourselves
     /// Too much work is waiting; `Retry-After` says when to come back.
     Overloaded = "overloaded",

@@ -10,6 +10,7 @@
 //! answered ever after.
 
 mod log;
+mod pace;
 mod pack;
 mod rounds;
 pub mod small;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
@@ -32,9 +33,11 @@ use crate::keys::DomainScope;
 use crate::seal::chunk::{ChunkBuilder, ChunkCipher};
 use crate::seal::segment::OpenSegment;
 use crate::store::index::{Index, PartitionId};
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Batch, ItemTag, Store, StoreError};
 pub use log::Answered;
-use log::{GroupLog, Refusals};
+use log::{GroupLog, Tally};
+use pace::Pace;
+pub use pace::STALL;
 use rounds::Rounds;
 use small::{Kind, Small, SmallChunks};
 
@@ -67,7 +70,7 @@ pub struct NewMappings {
 /// The audit entry of a job.
 pub enum Logged {
     /// An entry of its own, with the tags of the items that it concerns.
-    Entry(Entry, Vec<[u8; 16]>),
+    Entry(Entry, Vec<ItemTag>),
     /// A tokenization; single-item ones of one client are merged. `digest` is filled in by the writer.
     Tokenized {
         /// When the request arrived.
@@ -76,6 +79,15 @@ pub enum Logged {
         entry: Box<Tokenized>,
         /// What was answered.
         answered: Answered,
+    },
+    /// An entry that only the changes of its job can tell, once they are in the batch; none where they did nothing.
+    Decided(Box<dyn FnOnce() -> Option<(Entry, Vec<ItemTag>)> + Send>),
+    /// Reading of entry bundles; those of one auditor are counted by the minute.
+    Read {
+        /// When the request arrived.
+        time: Timestamp,
+        /// Who reads.
+        actor: String,
     },
     /// Nothing: what the vault does for itself, which changes nothing for anybody.
     Nothing,
@@ -120,7 +132,9 @@ impl Job {
         let logged = match &self.log {
             Logged::Tokenized { answered, .. } => answered.len(),
             // Few and small; and an authority must not wait for batches.
-            Logged::Entry(..) | Logged::Nothing | Logged::Refused { .. } => 0,
+            Logged::Entry(..) | Logged::Decided(_) | Logged::Nothing | Logged::Read { .. } | Logged::Refused { .. } => {
+                0
+            }
         };
         self.records() + logged
     }
@@ -178,6 +192,7 @@ pub struct Committer {
     thread: Option<JoinHandle<()>>,
     clock_mark: Arc<AtomicU64>,
     waiting: Arc<AtomicUsize>,
+    pace: Arc<Pace>,
     rounds: Arc<Rounds>,
     small: Arc<SmallChunks>,
     poisoned: Arc<Mutex<Option<Poisoned>>>,
@@ -203,7 +218,7 @@ impl Committer {
         let (sender, receiver) = sync_channel(QUEUE);
         let clock_mark = Arc::new(AtomicU64::new(store.clock_mark()?.max(0) as u64));
         let waiting = Arc::new(AtomicUsize::new(0));
-        let (rounds, small) = (Arc::new(Rounds::default()), Arc::new(small));
+        let (rounds, small, pace) = (Arc::new(Rounds::default()), Arc::new(small), Arc::new(Pace::default()));
         let poisoned = Arc::new(Mutex::new(Some(poisoned)));
         let mut writer = Writer {
             store,
@@ -212,10 +227,11 @@ impl Committer {
             fresh: vec![],
             inserted: 0,
             log,
-            refusals: Refusals::default(),
+            tally: Tally::default(),
             clock,
             clock_mark: clock_mark.clone(),
             waiting: waiting.clone(),
+            pace: pace.clone(),
             rounds: rounds.clone(),
             small: small.clone(),
             poisoned: poisoned.clone(),
@@ -224,7 +240,7 @@ impl Committer {
             .name("writer".into())
             .spawn(move || writer.run(&receiver))
             .expect("the operating system starts a thread");
-        Ok(Self { sender: Some(sender), thread: Some(thread), clock_mark, waiting, rounds, small, poisoned })
+        Ok(Self { sender: Some(sender), thread: Some(thread), clock_mark, waiting, pace, rounds, small, poisoned })
     }
 
     /// Waits until every commit that has begun is over; whether they all became durable. What a look-up in the index found
@@ -248,11 +264,38 @@ impl Committer {
         self.waiting.load(Ordering::Relaxed) >= QUEUE_WEIGHT
     }
 
+    /// For how long nothing has become durable, where something waits for it and it is longer than [`STALL`]: the disk does
+    /// not come back.
+    pub fn stalled(&self) -> Option<Duration> {
+        self.pace.stalled()
+    }
+
+    /// Lets somebody in who will wait for a commit, and perhaps keep others waiting meanwhile. Where the writer does not get
+    /// on, it waits for at most [`STALL`]. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`Code::AuditUnavailable`] when it still does not.
+    pub fn admit(&self) -> Result<(), Code> {
+        let began = Instant::now();
+        while self.stalled().is_some() {
+            if began.elapsed() > STALL {
+                return Err(Code::AuditUnavailable);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// Queues a job.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] when too many wait; [`Code::AuditUnavailable`] when the writer has stopped.
+    /// [`Code::Overloaded`] when too many wait; [`Code::AuditUnavailable`] when the writer has stopped, or has not got on for
+    /// twice as long as [`STALL`]: nobody is to wait for a disk that does not come back. Nothing was done then.
     pub fn submit(&self, job: Job) -> Result<Pending, Code> {
+        // What the vault does for itself can wait.
+        if !matches!(job.log, Logged::Nothing) && self.stalled().is_some_and(|since| since > 2 * STALL) {
+            return Err(Code::AuditUnavailable);
+        }
         let weight = job.weight();
         // A job that is heavier than all that may wait passes when there is room at all.
         if self.waiting.fetch_add(weight, Ordering::Relaxed) >= QUEUE_WEIGHT && weight > 0 {
@@ -260,7 +303,9 @@ impl Committer {
             return Err(Code::Overloaded);
         }
         let (reply, pending) = oneshot::channel();
+        self.pace.enter();
         self.sender.as_ref().expect("there until drop").try_send((job, reply)).map_err(|error| {
+            self.pace.leave(1);
             self.waiting.fetch_sub(weight, Ordering::Relaxed);
             match error {
                 TrySendError::Full(_) => Code::Overloaded,
@@ -329,11 +374,12 @@ struct Writer {
     /// Entries that came into the index since the bound was last looked at.
     inserted: u64,
     log: Appender,
-    refusals: Refusals,
+    tally: Tally,
     clock: Arc<dyn Clock>,
     clock_mark: Arc<AtomicU64>,
     /// Weight of the jobs that wait.
     waiting: Arc<AtomicUsize>,
+    pace: Arc<Pace>,
     rounds: Arc<Rounds>,
     small: Arc<SmallChunks>,
     poisoned: Arc<Mutex<Option<Poisoned>>>,
@@ -362,15 +408,21 @@ impl Writer {
                     return;
                 }
             };
+            let jobs = group.len();
             if let Err(error) = self.commit(group, false) {
                 // Before anybody hears of it, so that nobody takes this commit for one that is over.
                 self.rounds.close();
                 report(&self.poisoned, &error);
                 return;
             }
+            if jobs > 0 {
+                self.pace.leave(jobs);
+            }
             if self.inserted > self.index.stride() {
                 self.inserted = 0;
+                self.pace.hold_back(true);
                 self.index.hold_back();
+                self.pace.hold_back(false);
             }
         }
     }
@@ -416,8 +468,8 @@ impl Writer {
         if let Some(first) = self.log.turn(now) {
             log.begin(now, first);
         }
-        self.refusals.flush(now, last, &mut log);
-        let places: Vec<_> = logs.into_iter().map(|entry| log.place(entry, &mut self.refusals)).collect();
+        self.tally.flush(now, last, &mut log);
+        let places: Vec<_> = logs.into_iter().map(|entry| log.place(entry, &mut self.tally)).collect();
         let first = log.first();
         let entries = log.write(&self.store, &mut batch);
         let receipts = self.log.append(&entries, &mut batch);

@@ -14,6 +14,7 @@
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
 //! | [`tokenize`], [`epoch`], [`order`], [`reidentify`], [`migrate`], [`unseal`] | use cases: plain, synchronous |
+//! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
 //! | [`cli`] | the command line |
@@ -32,6 +33,7 @@ pub mod epoch;
 pub mod http;
 pub mod id;
 pub mod identifier;
+pub mod inspection;
 pub mod jws;
 pub mod keys;
 pub mod metrics;
@@ -41,6 +43,7 @@ pub mod order;
 pub mod pseudonym;
 pub mod register;
 pub mod reidentify;
+pub mod rights;
 pub mod seal;
 pub mod store;
 pub mod tokenize;

@@ -21,7 +21,7 @@ use crate::keys::{AuditKey, AuditSecret};
 use crate::register::{Authority, Id, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::index::Index;
-use crate::store::{Batch, Store};
+use crate::store::{Batch, Space, Store};
 use crate::vault::{StartError, accept_register, first_checkpoint};
 use safe::{Safe, SealTimes};
 
@@ -67,6 +67,7 @@ pub struct Node {
     cosigners: OnceLock<Arc<Cosigners>>,
     committer: Committer,
     clock: Arc<dyn Clock>,
+    space: Space,
     /// One at a time: from reading what was seen and done upon an order to the commit of a reveal or an act.
     pub(crate) reveals: std::sync::Mutex<()>,
 }
@@ -127,6 +128,7 @@ impl Node {
             cosigners: OnceLock::new(),
             committer,
             clock,
+            space: Space::default(),
             reveals: std::sync::Mutex::default(),
         })
     }
@@ -169,6 +171,17 @@ impl Node {
     /// The time.
     pub fn now(&self) -> jiff::Timestamp {
         self.clock.now()
+    }
+
+    /// Whether the disk has less room than the reserve: then nothing is opened, and what room there is stays for revocations
+    /// and for sealing the keys.
+    pub fn is_short_of_space(&self) -> bool {
+        self.space.is_short()
+    }
+
+    /// Looks at the disk's free space and notes whether the `reserve` (bytes) is touched. To be called every second or so.
+    pub fn watch_space(&self, reserve: u64) {
+        self.space.watch(&self.store, reserve);
     }
 
     /// The node's keys, as far as it holds them.

@@ -64,6 +64,11 @@ impl Refusal {
         Self { code, why: why.into(), retry_after: None }
     }
 
+    /// Nothing can be logged, so nothing is done.
+    pub fn unavailable(code: Code) -> Self {
+        Self::new(code, "nothing can be logged now, so nothing is done").come_back_in(5)
+    }
+
     /// The same, saying after how many seconds to come back.
     pub fn come_back_in(self, seconds: u32) -> Self {
         Self { retry_after: Some(seconds), ..self }

@@ -122,10 +122,15 @@ pub struct Register {
     pub operators: BTreeMap<SpkiDigest, Id>,
     /// Those who may read the logs: certificate key → id.
     pub auditors: BTreeMap<SpkiDigest, Id>,
+    /// Those who execute people's rights: id → person.
+    pub rights_officers: BTreeMap<Id, Arc<RightsOfficer>>,
     /// Those who watch the logs and cosign their checkpoints: id → Ed25519 key.
     pub witnesses: BTreeMap<Id, VerifyingKey>,
     /// The key (Ed25519) that signs the checkpoints of the vault's log.
     pub vault_checkpoint_key: Option<VerifyingKey>,
+    /// The commission's register keys, from this side's own configuration and not from the register: who decides on
+    /// inspections. Empty where the register was read without its signatures.
+    pub commission: Vec<PinnedKey>,
     /// What may not change once it was used.
     frozen: Vec<FrozenFact>,
 }
@@ -378,6 +383,21 @@ pub struct Custodian {
     pub name: String,
     /// The certificate key with which the custodian reaches the node.
     pub certificate: SpkiDigest,
+}
+
+/// A person who executes people's rights (law 09-08, art. 7 to 9) in some sectors.
+#[derive(Debug, Clone)]
+pub struct RightsOfficer {
+    /// Stable id; the `kid` of the person's signatures.
+    pub id: Id,
+    /// Display name.
+    pub name: String,
+    /// Ed25519.
+    pub key: VerifyingKey,
+    /// The certificate key with which the person reaches vault and node.
+    pub certificate: SpkiDigest,
+    /// Sectors, exactly; never their children.
+    pub sectors: Vec<String>,
 }
 
 /// A person who executes orders.

@@ -5,11 +5,14 @@
 
 mod audit;
 mod columns;
+mod erase;
 pub mod index;
+mod inspections;
 mod migrations;
 mod moved;
 mod orders;
 mod reclaim;
+mod space;
 mod wal;
 
 use std::path::{Path, PathBuf};
@@ -21,11 +24,13 @@ use rocksdb::{
 };
 use uuid::Uuid;
 
-pub use audit::{Shard, TreeRow};
+pub use audit::{ItemTag, Shard, TreeRow};
 use columns::Column;
 pub use columns::{ChunkKey, EpochRow};
+pub use erase::TagPlace;
 pub use migrations::{MigrationRow, OpenPage, PairsRow};
 pub use orders::ActRow;
+pub use space::Space;
 
 /// The format of everything in the store.
 const FORMAT: u32 = 1;
@@ -110,6 +115,8 @@ pub struct Store {
     poisoned: AtomicBool,
     /// Whether compactions move chunks at present; see [`Store::reclaim`].
     moves_chunks: AtomicBool,
+    /// Whether it is being scrubbed: then they do, whatever there is to take back.
+    scrubbed: AtomicBool,
 }
 
 /// Rows that will be written together or not at all.
@@ -153,6 +160,7 @@ impl Store {
             cache,
             poisoned: AtomicBool::new(false),
             moves_chunks: AtomicBool::new(false),
+            scrubbed: AtomicBool::new(false),
         };
         store.claim(owner)?;
         Ok(store)

@@ -274,6 +274,9 @@ pub(crate) fn derive(
         let mut below = below.into_iter();
         unknown.retain(|_| below.next().flatten().is_none());
     }
+    if let Some(buried) = state.buried() {
+        unknown.retain(|unknown| !buried.contains(&vault.audit_key().tombstone(state.sector.uuid, &unknown.pseudonym)));
+    }
     if unknown.is_empty() {
         return Ok(pseudonyms);
     }

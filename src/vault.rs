@@ -28,9 +28,10 @@ use crate::keys::{
 use crate::register::{Fault, Id, Register};
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::Index;
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Batch, Space, Store, StoreError};
 use frozen::Frozen;
 pub use keeper::Kept;
+pub(crate) use keeper::Still;
 use keeper::{Keeper, Parts};
 pub use quota::Quotas;
 pub use sector::{Epoch, SectorState, Terms};
@@ -195,7 +196,7 @@ pub struct Vault {
     roots: RwLock<HashMap<u32, SectorRootKey>>,
     sectors: HashMap<String, Arc<SectorState>>,
     frozen: Frozen,
-    short_of_space: std::sync::atomic::AtomicBool,
+    space: Space,
     quotas: Quotas,
     /// One release at a time: counting against an order's limit and the commit of the release are one step.
     pub(crate) releases: std::sync::Mutex<()>,
@@ -296,7 +297,7 @@ impl Vault {
             roots: RwLock::new(roots),
             sectors,
             frozen: Frozen::default(),
-            short_of_space: std::sync::atomic::AtomicBool::new(false),
+            space: Space::default(),
             quotas,
             releases: std::sync::Mutex::default(),
             release_alarms: std::sync::atomic::AtomicU64::new(0),
@@ -356,6 +357,13 @@ impl Vault {
         self.sectors.get(name)
     }
 
+    /// Mappings that a sector has in the store, in all its epochs.
+    pub fn mappings(&self, sector: &str) -> Option<u64> {
+        let number = self.sector(sector)?.number;
+        let of_sector = self.index.partitions().into_iter().filter(|((found, _), _)| *found == number);
+        Some(of_sector.map(|(_, partition)| partition.entries()).sum())
+    }
+
     /// Quotas of the organisations.
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
@@ -384,6 +392,19 @@ impl Vault {
         &self.cipher
     }
 
+    pub(crate) fn shared_index(&self) -> Arc<Index> {
+        self.index.clone()
+    }
+
+    pub(crate) fn shared_cipher(&self) -> Arc<ChunkCipher> {
+        self.cipher.clone()
+    }
+
+    /// Keeps the keeper from moving entries of the index and from merging chunks until the guard is dropped.
+    pub(crate) fn hold_still(&self) -> Still<'_> {
+        self.keeper.hold_still()
+    }
+
     pub(crate) fn audit_key(&self) -> &AuditKey {
         &self.audit_key
     }
@@ -402,18 +423,12 @@ impl Vault {
 
     /// Whether the disk has less room than the reserve that what was let in, and the log, need.
     pub fn is_short_of_space(&self) -> bool {
-        self.short_of_space.load(std::sync::atomic::Ordering::Relaxed)
+        self.space.is_short()
     }
 
     /// Looks at the disk's free space and notes whether the `reserve` (bytes) is touched. To be called every second or so.
     pub fn watch_space(&self, reserve: u64) {
-        let short = self.store.free_bytes().is_ok_and(|free| free < reserve);
-        if short != self.short_of_space.swap(short, std::sync::atomic::Ordering::Relaxed) {
-            match short {
-                true => tracing::error!("less than {} MiB free: batches are refused", reserve >> 20),
-                false => tracing::info!("there is room on the disk again: batches are served"),
-            }
-        }
+        self.space.watch(&self.store, reserve);
     }
 
     /// Wipes data keys of segments whose time is over, also where no request comes to replace them.

@@ -18,6 +18,7 @@ mod durable {
     pub mod model;
     pub mod overload;
     pub mod retire;
+    pub mod slow;
     pub mod start;
     pub mod world;
 }

@@ -4,30 +4,30 @@
 //! A shard is a year's entries; it ends with the year, and the first entry of the next one holds its last checkpoint. A
 //! checkpoint is signed only over entries that are durable, and is published only after the second place has it.
 
+mod append;
+mod found;
+mod publish;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
-use jiff::civil::date;
-use jiff::tz::TimeZone;
 
 use super::checkpoint::{self, Checkpoint};
 use super::second::{SecondError, SecondPlace};
 use super::shelf::Shelf;
-use super::tree::{Hash, Tree, leaf_hash, tile_bytes};
 use super::verify::Trusted;
 use super::witness::Witness;
-use super::{AuditReceipt, Event, resume};
-use crate::store::{Batch, Shard, Store, StoreError, TreeRow};
-
-/// How often a checkpoint is signed while there are new entries.
-pub const EVERY: Duration = Duration::from_millis(500);
-/// Full tiles written at once while the tree of an older store is made.
-const REBUILD_TILES: usize = 512;
+use super::{AuditReceipt, resume};
+use crate::jws::{self, JwsError};
+use crate::store::{Shard, Store, StoreError, TreeRow};
+pub use append::Appender;
+use append::{end_of, year_of};
+use found::{rebuild, stored};
+pub use publish::EVERY;
 
 /// What a log needs beside its store.
 pub struct LogParts {
@@ -226,6 +226,22 @@ impl Log {
         self.state().published.values().cloned().collect()
     }
 
+    /// The last checkpoint of the present shard that somebody cosigned.
+    pub fn cosigned(&self) -> Option<Arc<Published>> {
+        self.state().cosigned.last_key_value().map(|(_, published)| published.clone())
+    }
+
+    /// Signs a statement about this log: JWS of that type, by the key of its checkpoints, under the name of its entity
+    /// (`vault`, or the authority's id). What a JWS signs has no line end and what checkpoints and cosignatures sign has
+    /// some, so that none can stand for another.
+    ///
+    /// # Errors
+    /// [`JwsError`] when it would be too long.
+    pub fn sign_statement(&self, payload: &[u8], typ: &str) -> Result<String, JwsError> {
+        let kid = self.owner.rsplit('/').next().unwrap_or_default();
+        jws::add_signature(&jws::draft(payload), typ, kid, &self.key)
+    }
+
     /// Waits for a checkpoint that covers an entry.
     pub fn covering(&self, receipt: &AuditReceipt, patience: Duration) -> Option<Arc<Published>> {
         let end = Instant::now() + patience;
@@ -308,71 +324,6 @@ impl Log {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// The thread that signs.
-    fn publish_until_the_end(&self) {
-        let mut last: Option<Instant> = None;
-        loop {
-            let (heads, ending) = {
-                let mut state = self.state();
-                while !state.ending {
-                    let due = state.wanted || last.is_none_or(|last| last.elapsed() >= EVERY);
-                    if due && !state.heads.is_empty() {
-                        break;
-                    }
-                    state = self.work.wait_timeout(state, EVERY).unwrap_or_else(PoisonError::into_inner).0;
-                }
-                state.wanted = false;
-                (std::mem::take(&mut state.heads), state.ending)
-            };
-            last = Some(Instant::now());
-            for (place, head) in heads.iter().enumerate() {
-                if let Err(error) = self.publish(*head) {
-                    self.put_off(&heads[place..], &error);
-                    break;
-                }
-            }
-            if ending {
-                return;
-            }
-        }
-    }
-
-    fn publish(&self, tree: TreeRow) -> Result<(), SecondError> {
-        // The same head again would only lose its cosignatures.
-        if self.published(tree.shard).is_some_and(|published| published.checkpoint.size >= tree.size) {
-            return Ok(());
-        }
-        let origin = checkpoint::origin(&self.owner, tree.shard);
-        let checkpoint = Checkpoint { origin, size: tree.size, root: tree.root };
-        let note = checkpoint.sign(&self.key);
-        if let Some(second) = &self.second {
-            let old = self.state().second.clone();
-            second.swap(old.as_deref(), note.as_bytes())?;
-        }
-        let published = Arc::new(Published { checkpoint, tree, note });
-        let mut state = self.state();
-        state.second = Some(published.note.clone().into_bytes());
-        state.trouble = None;
-        state.unstored.insert(tree.shard, published.clone());
-        state.published.insert(tree.shard, published);
-        self.news.notify_all();
-        Ok(())
-    }
-
-    /// Keeps what could not be published for the next time.
-    fn put_off(&self, heads: &[TreeRow], error: &SecondError) {
-        let mut state = self.state();
-        state.forked |= matches!(error, SecondError::Changed(_));
-        if state.trouble.is_none() {
-            tracing::error!(%error, "no checkpoint can be published");
-        }
-        state.trouble = Some(error.to_string());
-        let mut kept = heads.to_vec();
-        kept.retain(|head| state.heads.iter().all(|newer| newer.shard != head.shard));
-        kept.append(&mut state.heads);
-        state.heads = kept;
-    }
 }
 
 /// A note with more signature lines, of which it keeps the latest by each name: what was cosigned again and again would grow
@@ -385,162 +336,4 @@ fn with_lines(note: &str, lines: &str) -> String {
     let kept = signatures.split_inclusive('\n').enumerate();
     let kept = kept.filter(|(place, line)| *place == 0 || !added.contains(&name(line))).map(|(_, line)| line);
     format!("{text}\n\n{}{lines}", kept.collect::<String>())
-}
-
-/// A shard's checkpoint as the store has it.
-fn stored(store: &Store, tree: TreeRow) -> Result<Option<Published>, StoreError> {
-    let Some(note) = store.checkpoint(tree.shard)? else { return Ok(None) };
-    let corrupt = || StoreError::Corrupt("audit-checkpoint");
-    let checkpoint = Checkpoint::read(&note).map_err(|_| corrupt())?.0;
-    if checkpoint.size > tree.size {
-        return Err(corrupt());
-    }
-    let tree = TreeRow { size: checkpoint.size, root: checkpoint.root, ..tree };
-    Ok(Some(Published { checkpoint, tree, note: String::from_utf8(note).map_err(|_| corrupt())? }))
-}
-
-/// Makes the tree of a log that was written without one.
-fn rebuild(store: &Store, shard: Shard) -> Result<Tree, StoreError> {
-    let (mut tree, mut batch, mut tiles) = (Tree::default(), Batch::default(), 0);
-    store.each_audit::<StoreError>(0, usize::MAX, |number, entry| {
-        if number != tree.size() {
-            return Err(StoreError::Corrupt("audit"));
-        }
-        tree.push(leaf_hash(entry), |id, hashes| {
-            store.put_tile(&mut batch, shard, id.level, id.index, &tile_bytes(hashes));
-            tiles += 1;
-        });
-        if tiles >= REBUILD_TILES {
-            tiles = 0;
-            store.commit(std::mem::take(&mut batch))?;
-        }
-        Ok(())
-    })?;
-    if tree.size() > 0 {
-        // The row that says that there is a tree comes last.
-        store.put_tree(&mut batch, TreeRow { shard, first: 0, size: tree.size(), root: tree.root() });
-        store.commit(batch)?;
-        tracing::info!(entries = tree.size(), "made the tree over the audit log");
-    }
-    Ok(tree)
-}
-
-fn year_of(time: Timestamp) -> u16 {
-    u16::try_from(time.to_zoned(TimeZone::UTC).year()).unwrap_or(0)
-}
-
-/// The first instant after a year.
-fn end_of(year: u16) -> Timestamp {
-    let next = i16::try_from(year).map_or(i16::MAX, |year| year.saturating_add(1));
-    // Past the calendar's end there is no year to turn to.
-    if next > 9_999 {
-        return Timestamp::MAX;
-    }
-    date(next, 1, 1).to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
-}
-
-/// The writer's side of a log: it alone appends.
-pub struct Appender {
-    log: Arc<Log>,
-    shard: Shard,
-    origin: Arc<str>,
-    /// The number of the shard's first entry in the store.
-    first: u64,
-    tree: Tree,
-    ends: Timestamp,
-    /// The tree after the last commit.
-    head: TreeRow,
-    /// What a shard has to begin with.
-    opening: Option<Event>,
-    publisher: Option<JoinHandle<()>>,
-}
-
-impl Appender {
-    /// The number that the next entry gets in the store.
-    pub fn next(&self) -> u64 {
-        self.first + self.tree.size()
-    }
-
-    /// Ends the shard where its year is over; what the next one begins with, before anything else.
-    pub fn turn(&mut self, now: Timestamp) -> Option<Event> {
-        if now >= self.ends {
-            // A shard without an entry has no checkpoint to hand on, and cannot be told from one that never was.
-            let closed = (self.tree.size() > 0).then(|| {
-                // It may not be published yet, and after a kill nobody else would see to it.
-                self.durable();
-                let TreeRow { size, root, .. } = self.head;
-                Checkpoint { origin: self.origin.to_string(), size, root }.sign(&self.log.key)
-            });
-            self.go_on(Shard::of(year_of(now)));
-            self.opening = self.opening.take().or(closed.map(|checkpoint| Event::Continue { checkpoint }));
-        }
-        self.opening.take()
-    }
-
-    fn go_on(&mut self, shard: Shard) {
-        self.first += self.tree.size();
-        self.tree = Tree::default();
-        self.shard = shard;
-        self.origin = checkpoint::origin(&self.log.owner, shard).into();
-        self.ends = end_of(shard.year);
-        self.head = self.row();
-    }
-
-    /// Puts what entries do to the tree into their own batch, and checkpoints that the store lacks; where each entry
-    /// stands.
-    pub fn append(&mut self, entries: &[Vec<u8>], batch: &mut Batch) -> Vec<AuditReceipt> {
-        let store = &self.log.store;
-        for (shard, published) in std::mem::take(&mut self.log.state().unstored) {
-            store.put_checkpoint(batch, shard, published.note.as_bytes());
-        }
-        let mut receipts = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let leaf: Hash = leaf_hash(entry);
-            let index = self.tree.size();
-            receipts.push(AuditReceipt { origin: self.origin.clone(), shard: self.shard, index, leaf });
-            self.tree.push(leaf, |id, hashes| {
-                store.put_tile(batch, self.shard, id.level, id.index, &tile_bytes(hashes));
-            });
-        }
-        if !entries.is_empty() {
-            self.head = self.row();
-            store.put_tree(batch, self.head);
-        }
-        receipts
-    }
-
-    /// The commit is durable: checkpoints may cover it.
-    pub fn durable(&self) {
-        let head = self.head;
-        let mut state = self.log.state();
-        match state.heads.last_mut() {
-            Some(last) if last.shard == head.shard => *last = head,
-            _ if head.size > 0 => state.heads.push(head),
-            _ => {}
-        }
-    }
-
-    /// Whether the log was found to have been extended elsewhere.
-    pub fn is_forked(&self) -> bool {
-        self.log.is_forked()
-    }
-
-    /// Signs what is durable and ends the thread that signs. What is to be stored then, [`Appender::append`] puts into a
-    /// batch.
-    pub fn end(&mut self) {
-        let Some(publisher) = self.publisher.take() else { return };
-        self.log.state().ending = true;
-        self.log.work.notify_one();
-        let _ = publisher.join();
-    }
-
-    fn row(&self) -> TreeRow {
-        TreeRow { shard: self.shard, first: self.first, size: self.tree.size(), root: self.tree.root() }
-    }
-}
-
-impl Drop for Appender {
-    fn drop(&mut self) {
-        self.end();
-    }
 }

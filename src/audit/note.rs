@@ -211,6 +211,12 @@ impl<'a> Note<'a> {
         self.verified(verifier).map(|found| found.map(|(_, line)| line))
     }
 
+    /// Under which name that key is said to have cosigned the text: registers state keys, and notes say names.
+    pub fn cosigner(&self, key: &VerifyingKey) -> Option<Verifier> {
+        let claims = self.signatures.iter().map(|line| (line, Verifier::new(line.name, Kind::Cosigner, *key)));
+        claims.into_iter().find(|(line, verifier)| line.id == verifier.id).map(|(_, verifier)| verifier)
+    }
+
     fn verified(&self, verifier: &Verifier) -> Result<Option<(u64, &'a str)>, NoteError> {
         let mut latest = None;
         for signature in self.signatures.iter().filter(|s| s.name == verifier.name && s.id == verifier.id) {

@@ -35,7 +35,9 @@ pub struct Wanted {
     pub keys: Vec<Trusted>,
     /// Keys of those who cosign.
     pub cosigners: Vec<Verifier>,
-    /// How many of them must have cosigned the last checkpoint.
+    /// Keys of witnesses as a register states them: by id, under whatever name they cosign.
+    pub witnesses: Vec<(String, VerifyingKey)>,
+    /// How many of both must have cosigned the last checkpoint.
     pub required: usize,
     /// Checkpoints seen before (signed notes).
     pub seen: Vec<Vec<u8>>,
@@ -146,7 +148,9 @@ fn one(
 }
 
 fn cosignatures(note: &Note<'_>, wanted: &Wanted, log: &mut LogReport) {
-    for cosigner in &wanted.cosigners {
+    let registered: Vec<Verifier> = wanted.witnesses.iter().filter_map(|(_, key)| note.cosigner(key)).collect();
+    let of_register = registered.iter().filter(|found| wanted.cosigners.iter().all(|known| known.key() != found.key()));
+    for cosigner in wanted.cosigners.iter().chain(of_register) {
         match note.time_of(cosigner) {
             Ok(Some(time)) => log.cosigned.push(Cosigned { name: cosigner.name().to_owned(), time }),
             Ok(None) => {}
@@ -154,10 +158,12 @@ fn cosignatures(note: &Note<'_>, wanted: &Wanted, log: &mut LogReport) {
         }
     }
     if log.cosigned.len() < wanted.required {
+        let only_registered = |key: &VerifyingKey| wanted.cosigners.iter().all(|known| known.key() != key);
+        let registered = wanted.witnesses.iter().filter(|(_, key)| only_registered(key)).count();
         let what = format!(
             "is cosigned by {} of the {} known cosigners, and {} are required",
             log.cosigned.len(),
-            wanted.cosigners.len(),
+            wanted.cosigners.len() + registered,
             wanted.required
         );
         log.findings.push(Finding::new("checkpoint", what));

@@ -2,7 +2,9 @@
 
 mod copy;
 mod export;
+mod inspection;
 mod prove;
+mod report;
 mod resume;
 mod show;
 mod verify;
@@ -32,6 +34,11 @@ pub enum Command {
     Export(export::Args),
     /// Write a proof that an entry is in the log, or check one
     Prove(prove::Args),
+    /// Enter, list and close inspections of the commission
+    #[command(subcommand)]
+    Inspection(inspection::Command),
+    /// Write the annex of an inspection's minutes, signed, or check one
+    Report(report::Args),
     /// Let a log go on after its store was restored from a backup
     Resume(resume::Args),
 }
@@ -47,6 +54,8 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Show(args) => show::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Prove(args) => prove::run(&args),
+        Command::Inspection(command) => inspection::run(command),
+        Command::Report(args) => report::run(&args),
         Command::Resume(args) => resume::run(&args),
     }
 }
@@ -115,6 +124,18 @@ impl KeyArgs {
     }
 }
 
+impl KeyArgs {
+    /// The witnesses that the register states, if one was named.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn witnesses(&self) -> Result<Vec<(String, ed25519_dalek::VerifyingKey)>, Error> {
+        let Some(file) = &self.register else { return Ok(vec![]) };
+        let register = read_register(file)?;
+        Ok(register.witnesses.into_iter().map(|(id, key)| (id.to_string(), key)).collect())
+    }
+}
+
 fn trusted(text: &str) -> Result<Trusted, String> {
     if text.contains('+') {
         let key = Verifier::parse(text).map_err(|error| error.to_string())?;
@@ -128,16 +149,19 @@ fn trusted(text: &str) -> Result<Trusted, String> {
 
 /// The keys that a register states. Who relies on a copy has had its signatures checked: `cloison register verify`.
 fn of_register(file: &Path) -> Result<Vec<Trusted>, Error> {
-    let text = read_text(file)?;
-    let register = register::parse(&text).map_err(|faults| {
-        Error::new(super::check::listed(file, &faults), "take the register that is in force, whole")
-    })?;
+    let register = read_register(file)?;
     let deployment = &register.deployment;
     let vault = register.vault_checkpoint_key.map(|key| Trusted::Owner(format!("{deployment}/vault"), key));
     let nodes = register.authorities.values().filter_map(|authority| {
         Some(Trusted::Owner(format!("{deployment}/node/{}", authority.id), authority.checkpoint_key?))
     });
     Ok(vault.into_iter().chain(nodes).collect())
+}
+
+fn read_register(file: &Path) -> Result<register::Register, Error> {
+    let text = read_text(file)?;
+    register::parse(&text)
+        .map_err(|faults| Error::new(super::check::listed(file, &faults), "take the register that is in force, whole"))
 }
 
 /// Which entries.

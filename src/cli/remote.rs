@@ -95,6 +95,12 @@ fn advice(code: Code) -> &'static str {
         Code::EpochOpen => "advance the epoch first and wait until its overlap is over: `cloison epoch list`",
         Code::EpochRetired => "its sector has retired it: there is nothing left to go back to",
         Code::NoDeliveryKey => "have a `sealing-key` (age1…) entered for the officer in the register",
+        Code::InspectionInvalid => "`cloison audit inspection new --help` says who signs what",
+        Code::InspectionRequired => {
+            "the commission decides on one (`cloison audit inspection new`); `cloison audit verify` and `copy` need none"
+        }
+        Code::UnknownInspection => "check the id: `cloison audit inspection list` has those that were entered there",
+        Code::RightsInvalid => "two rights officers of the sector sign it: `cloison rights erase --help`",
         Code::PeerUnavailable => "the other side (vault or node) does not answer: see its log and /readyz",
         Code::ProofInvalid => {
             "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"

@@ -138,10 +138,7 @@ async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readin
     let mut beats = 0_u64;
     loop {
         vault.watch_space(reserve);
-        match vault.is_short_of_space() {
-            true => readiness.set("space", "the disk is nearly full: batches are refused"),
-            false => readiness.clear("space"),
-        }
+        watch::say_disk(vault.is_short_of_space(), vault.committer().stalled(), &readiness);
         watch::say(vault.log(), &watching.cosigners, &readiness);
         vault.sweep();
         mappings.set(vault.index().len() as i64);
@@ -248,7 +245,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     watch::first(peer.clone()).await;
     readiness.clear("starting");
     let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
-    let kept = tokio::spawn(watch::keep(node, peer, cosigners, readiness.clone()));
+    let kept = tokio::spawn(watch::keep(node, peer, cosigners, config.reserve, readiness.clone()));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     watch.abort();
     kept.abort();

@@ -11,7 +11,7 @@ use crate::audit::{Domain, Entry, Event, Tokenized};
 use crate::code::Code;
 use crate::pseudonym::Pseudonym;
 use crate::register::Id;
-use crate::store::{Batch, Store};
+use crate::store::{Batch, ItemTag, Store};
 
 /// Entries of one commit in the making.
 pub(super) struct GroupLog {
@@ -25,7 +25,7 @@ pub(super) struct GroupLog {
 type Shared = (Id, String, Domain, Option<u32>, Id, Option<Id>);
 
 enum Draft {
-    Entry(Entry, Vec<[u8; 16]>),
+    Entry(Entry, Vec<ItemTag>),
     Tokenized { time: Timestamp, entry: Box<Tokenized>, digest: Box<BatchDigest> },
 }
 
@@ -95,12 +95,19 @@ impl GroupLog {
     }
 
     /// Finds a place for what a job has to say; `None` where it was only counted.
-    pub(super) fn place(&mut self, log: Logged, refusals: &mut Refusals) -> Option<u64> {
+    pub(super) fn place(&mut self, log: Logged, tally: &mut Tally) -> Option<u64> {
         let place = match log {
             Logged::Nothing => return None,
             Logged::Entry(entry, tags) => self.push(Draft::Entry(entry, tags)),
+            Logged::Decided(decide) => {
+                let (entry, tags) = decide()?;
+                self.push(Draft::Entry(entry, tags))
+            }
             Logged::Tokenized { time, entry, answered } => self.tokenized(time, entry, answered),
-            Logged::Refused { time, actor, operation, code } => refusals.count(time, (actor, operation, code), self)?,
+            Logged::Refused { time, actor, operation, code } => {
+                tally.count(time, Counting::Refused(actor, operation, code), self)?
+            }
+            Logged::Read { time, actor } => tally.count(time, Counting::Read(actor), self)?,
         };
         Some(self.first + place as u64)
     }
@@ -155,45 +162,64 @@ fn shared_key(entry: &Tokenized) -> Shared {
     (client, sector, domain, entry.previous, entry.scheme.clone(), entry.purpose.clone())
 }
 
-/// Refusals by actor, operation and code: one entry a second with a count, so that nobody floods the log.
+/// What is counted rather than logged one by one, so that nobody floods the log: refusals by actor, operation and code, an
+/// entry a second; readings of entry bundles by actor, an entry a minute.
 #[derive(Default)]
-pub(super) struct Refusals(BTreeMap<Refusal, Counted>);
+pub(super) struct Tally(BTreeMap<Counting, Counted>);
 
-type Refusal = (String, &'static str, Code);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Counting {
+    Refused(String, &'static str, Code),
+    Read(String),
+}
 
-/// The second that was last written down, and how many refusals came since.
+impl Counting {
+    /// Seconds that one entry stands for.
+    const fn period(&self) -> i64 {
+        match self {
+            Counting::Refused(..) => 1,
+            Counting::Read(_) => 60,
+        }
+    }
+
+    fn draft(self, time: Timestamp, count: u64) -> Draft {
+        let event = match self {
+            Counting::Refused(actor, operation, code) => Event::Refuse { actor, operation, code, count },
+            Counting::Read(actor) => Event::Read { actor, count },
+        };
+        Draft::Entry(Entry::new(time, event), vec![])
+    }
+}
+
+/// The period that was last written down, and how many came since.
 struct Counted {
-    second: i64,
+    period: i64,
     unwritten: u64,
 }
 
-impl Refusals {
-    /// The first refusal of a second is an entry at once; what follows in that second is counted.
-    fn count(&mut self, time: Timestamp, refusal: Refusal, log: &mut GroupLog) -> Option<usize> {
-        let second = time.as_second();
-        let counted = self.0.entry(refusal.clone()).or_insert(Counted { second: i64::MIN, unwritten: 0 });
+impl Tally {
+    /// The first of a period is an entry at once; what follows in that period is counted.
+    fn count(&mut self, time: Timestamp, what: Counting, log: &mut GroupLog) -> Option<usize> {
+        let period = time.as_second().div_euclid(what.period());
+        let counted = self.0.entry(what.clone()).or_insert(Counted { period: i64::MIN, unwritten: 0 });
         counted.unwritten += 1;
-        if counted.second == second {
+        if counted.period == period {
             return None;
         }
-        counted.second = second;
-        Some(log.push(draft(time, refusal, std::mem::take(&mut counted.unwritten))))
+        counted.period = period;
+        Some(log.push(what.draft(time, std::mem::take(&mut counted.unwritten))))
     }
 
-    /// Writes down what was only counted, once its second is over (or at the end), and forgets who has been quiet.
+    /// Writes down what was only counted, once its period is over (or at the end), and forgets who has been quiet.
     pub(super) fn flush(&mut self, now: Timestamp, last: bool, log: &mut GroupLog) {
-        self.0.retain(|refusal, counted| {
-            if !last && counted.second >= now.as_second() {
+        self.0.retain(|what, counted| {
+            if !last && counted.period >= now.as_second().div_euclid(what.period()) {
                 return true;
             }
             if counted.unwritten > 0 {
-                log.push(draft(now, refusal.clone(), counted.unwritten));
+                log.push(what.clone().draft(now, counted.unwritten));
             }
             false
         });
     }
-}
-
-fn draft(time: Timestamp, (actor, operation, code): Refusal, count: u64) -> Draft {
-    Draft::Entry(Entry::new(time, Event::Refuse { actor, operation, code, count }), vec![])
 }

@@ -88,6 +88,7 @@ fn claim(
         // A request from the last moment of an overlap: its epoch is gone, and nothing of it is stored any more.
         return Ok(vec![]);
     }
+    moved.extend(partition.erased());
     let Group { full, small, .. } = group;
     let (small, moved) = (&small[..], &moved);
     let next = &mut partition.sequence();

@@ -7,7 +7,7 @@ use ed25519_dalek::VerifyingKey;
 
 use super::custody::{Places, openers, seal_times};
 use super::register::{RegisterFiles, register_files};
-use super::value::{self, Address, KeyCustody, Loopback, Place};
+use super::value::{self, Address, Count, KeyCustody, Loopback, Place};
 use super::{
     ClientConfig, ConfigError, LimitConfig, LogConfig, Openers, TlsFiles, audit, client, distinct_addresses, limits,
     listener, load, parse, section, tls_files,
@@ -32,6 +32,8 @@ pub struct NodeConfig {
     pub tls: TlsFiles,
     /// The node's own store: its audit log, orders seen.
     pub store: PathBuf,
+    /// Bytes on its disk below which nothing is opened. Default 256 MiB.
+    pub reserve: u64,
     /// The secret behind the tags in the audit log.
     pub audit: Deposit,
     /// The Ed25519 key that signs the checkpoints of the audit log.
@@ -87,7 +89,11 @@ impl NodeConfig {
             let health = listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
             distinct_addresses(&[control, health], faults);
             let tls = tls_files(root, folder, faults);
-            let store = section(root, "store", faults, |table, faults| table.required::<Place>("path", faults));
+            let store = section(root, "store", faults, |table, faults| {
+                let path = table.required::<Place>("path", faults);
+                let reserve = table.or("reserve-mib", Count(256), faults);
+                Some((path?, (reserve?.value.0 as u64) << 20))
+            });
             let secrets = section(root, "secrets", faults, |table, faults| {
                 let mut places = Places::read(table, folder, faults)?;
                 let audit = places.required("audit", table, faults);
@@ -109,7 +115,8 @@ impl NodeConfig {
                 control: control?.1,
                 health: health?.1,
                 tls: tls?,
-                store: store?.within(folder),
+                reserve: store.as_ref()?.1,
+                store: store?.0.within(folder),
                 audit: own.clone()?.0,
                 checkpoint: own?.1,
                 log: log?,

@@ -1,7 +1,10 @@
 //! The log, read-only, for auditors: on the control listeners of vault and node.
 //!
 //! `/checkpoint` and `/tile/…` are the present shard as C2SP `tlog-tiles` has it, `/log/<shard>/…` is any shard, so that
-//! standard clients work with either prefix; `/v1/audit/…` is for people. Nothing beyond the last checkpoint is shown.
+//! standard clients work with either prefix. Nothing beyond the last checkpoint is shown. `/v1/audit/entries` answers people's
+//! questions, under an inspection and about its object only.
+
+pub(super) mod search;
 
 use std::sync::Arc;
 
@@ -12,28 +15,21 @@ use axum::http::Response;
 use axum::routing::get;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::body::{self, query};
+use super::body;
 use super::control::blocking;
-use super::{Peer, Problem};
+use super::{Peer, Problem, inspections};
 use crate::access;
 use crate::audit::log::{Log, Published};
 use crate::audit::path::Resource;
-use crate::audit::search::{Filter, instant};
 use crate::audit::shelf::Shelf;
 use crate::code::Code;
 use crate::commit::{Committer, Job, Logged};
+use crate::inspection::Inspections;
 use crate::node::Node;
 use crate::register::Register;
 use crate::store::{Shard, StoreError};
 use crate::vault::Vault;
-
-/// Entries that one request looks at; the answer says where to go on.
-const SCAN: u64 = 100_000;
-/// Entries that one answer has, unless asked otherwise, and at most.
-const LIMIT: u64 = 100;
-const MOST: u64 = 1_000;
 
 /// Whoever has a log.
 pub trait Audited: Send + Sync {
@@ -45,10 +41,33 @@ pub trait Audited: Send + Sync {
     fn committer(&self) -> &Committer;
     /// The time.
     fn now(&self) -> Timestamp;
+    /// The inspections that were entered here.
+    fn inspections(&self) -> Inspections<'_>;
+    /// Mappings that a sector has in the store.
+    fn mappings(&self, sector: &str) -> Option<u64>;
+}
+
+impl dyn Audited {
+    /// Logs a refusal before it is answered; where it cannot be logged, that is the answer.
+    pub(super) async fn note(&self, peer: Peer, operation: &'static str, problem: Problem) -> Problem {
+        // These say that nothing can be logged, or that too much waits to be.
+        if matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded) {
+            return problem;
+        }
+        let actor = access::actor(self.register(), peer.spki);
+        let log = Logged::Refused { time: self.now(), actor, operation, code: problem.code() };
+        match self.committer().submit(Job { mappings: vec![], changes: vec![], count: None, log }) {
+            Ok(pending) => match pending.noted().await {
+                Ok(()) => problem,
+                Err(code) => code.into(),
+            },
+            Err(code) => Problem::new(code).retry_after(1),
+        }
+    }
 }
 
 macro_rules! audited {
-    ($($entity:ty),*) => {$(
+    ($($entity:ty, $mappings:expr);*) => {$(
         impl Audited for $entity {
             fn register(&self) -> &Register {
                 self.register()
@@ -62,13 +81,21 @@ macro_rules! audited {
             fn now(&self) -> Timestamp {
                 self.now()
             }
+            fn inspections(&self) -> Inspections<'_> {
+                Inspections::from(self)
+            }
+            fn mappings(&self, sector: &str) -> Option<u64> {
+                let count: fn(&$entity, &str) -> Option<u64> = $mappings;
+                count(self, sector)
+            }
         }
     )*};
 }
 
-audited!(Vault, Node);
+audited!(Vault, Vault::mappings; Node, |_, _| None);
 
-type Entity = Arc<dyn Audited>;
+/// Whoever has a log, as the routes share it.
+pub(super) type Entity = Arc<dyn Audited>;
 
 /// The routes; to be merged into a control listener's router.
 pub fn router(entity: Entity) -> Router {
@@ -77,7 +104,8 @@ pub fn router(entity: Entity) -> Router {
         .route("/tile/{*path}", get(tile))
         .route("/log/{shard}/{*path}", get(resource))
         .route("/v1/audit/log", get(shards))
-        .route("/v1/audit/entries", get(entries))
+        .route("/v1/audit/entries", get(search::entries))
+        .merge(inspections::routes())
         .with_state(entity)
 }
 
@@ -99,54 +127,6 @@ pub struct ShardView {
 pub struct Shards {
     /// Oldest first.
     pub shards: Vec<ShardView>,
-}
-
-/// What to look for.
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-pub struct Search {
-    /// Not before this instant (RFC 3339) or day.
-    from: Option<String>,
-    /// Before this instant (RFC 3339) or day.
-    to: Option<String>,
-    /// Id of a client, operator, officer, authority or organisation.
-    actor: Option<String>,
-    /// Sector name.
-    sector: Option<String>,
-    /// Order id.
-    order: Option<String>,
-    /// What happened, such as `release`.
-    event: Option<String>,
-    /// The shard, such as `2026`; the present one unless named.
-    shard: Option<String>,
-    /// The first entry to look at; `next` of the answer before.
-    start: Option<u64>,
-    /// Most entries in the answer, up to 1000; 100 unless named.
-    limit: Option<u64>,
-}
-
-/// An entry found.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct FoundEntry {
-    /// Its number in the log.
-    pub index: u64,
-    /// The entry, as it was logged.
-    #[schema(value_type = Object)]
-    pub entry: Box<RawValue>,
-}
-
-/// Entries found.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct FoundEntries {
-    /// The log: the origin of its checkpoints.
-    pub log: String,
-    /// Entries that it has.
-    pub size: u64,
-    /// Those that match, oldest first.
-    pub entries: Vec<FoundEntry>,
-    /// Where to go on, if not everything was looked at.
-    pub next: Option<u64>,
 }
 
 /// The checkpoint of the present shard: a signed note.
@@ -213,87 +193,18 @@ pub(super) async fn shards(State(entity): State<Entity>, peer: Peer) -> Result<R
     body::json(&Shards { shards: log.shards().iter().map(view).collect() })
 }
 
-/// Entries for people, by time, actor, sector, order and event.
-#[utoipa::path(get, path = "/v1/audit/entries", params(Search), responses(
-    (status = 200, description = "The entries that match", body = FoundEntries),
-    (status = "4XX", description = "Refused; `code` says why",
-     body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
-))]
-pub(super) async fn entries(
-    State(entity): State<Entity>,
-    peer: Peer,
-    uri: axum::http::Uri,
-) -> Result<Response<Body>, Problem> {
-    admit(&entity, peer).await?;
-    let search: Search = query(&uri)?;
-    let found = blocking(move || find(entity.log(), search)).await?;
-    body::json(&found)
-}
-
-fn find(log: &Log, search: Search) -> Result<FoundEntries, Problem> {
-    let wrong = |name: &str| Problem::new(Code::BadParameter).detail(format!("`{name}` has no such value"));
-    let time = |name: &str, text: Option<String>| match text {
-        None => Ok(None),
-        Some(text) => instant(&text).map(Some).ok_or_else(|| wrong(name)),
-    };
-    let filter = Filter {
-        from: time("from", search.from)?,
-        to: time("to", search.to)?,
-        actor: search.actor,
-        sector: search.sector,
-        order: search.order,
-        event: search.event,
-    };
-    let limit = search.limit.unwrap_or(LIMIT);
-    if !(1..=MOST).contains(&limit) {
-        return Err(wrong("limit"));
-    }
-    let published = shard(log, search.shard.as_deref()).ok_or_else(|| wrong("shard"))?;
-    let shelf = Shelf::new(log.store(), &published.tree, published.checkpoint.size);
-    let start = search.start.unwrap_or(0);
-    let mut found =
-        FoundEntries { log: published.checkpoint.origin.clone(), size: shelf.size(), entries: vec![], next: None };
-    let end = start.saturating_add(SCAN).min(shelf.size());
-    let mut next = start;
-    let scanned = shelf.each::<Stop>(start, SCAN, |index, entry| {
-        if found.entries.len() as u64 == limit {
-            return Err(Stop::Full);
-        }
-        next = index + 1;
-        if filter.matches(entry) {
-            let text = std::str::from_utf8(entry).map_err(|_| StoreError::Corrupt("audit"))?;
-            let entry = RawValue::from_string(text.to_owned()).map_err(|_| StoreError::Corrupt("audit"))?;
-            found.entries.push(FoundEntry { index, entry });
-        }
-        Ok(())
-    });
-    match scanned {
-        Ok(()) => next = next.max(end),
-        Err(Stop::Full) => {}
-        Err(Stop::Store(error)) => return Err(internal(&error)),
-    }
-    found.next = (next < shelf.size()).then_some(next);
-    Ok(found)
-}
-
-/// Why a search ends early.
-enum Stop {
-    Full,
-    Store(StoreError),
-}
-
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
 async fn serve(entity: Entity, peer: Peer, named: Option<String>, path: String) -> Result<Response<Body>, Problem> {
     admit(&entity, peer).await?;
     let resource = Resource::parse(&path).ok_or(Code::NotFound)?;
     let published = shard(entity.log(), named.as_deref()).ok_or(Code::NotFound)?;
     if resource == Resource::Checkpoint {
         return Ok(body::reply("text/plain; charset=utf-8", published.note.clone()));
+    }
+    if matches!(resource, Resource::Entries(..)) {
+        let read = Logged::Read { time: entity.now(), actor: access::actor(entity.register(), peer.spki) };
+        let job = Job { mappings: vec![], changes: vec![], count: None, log: read };
+        let pending = entity.committer().submit(job).map_err(|code| Problem::new(code).retry_after(1))?;
+        pending.noted().await?;
     }
     let bytes = blocking(move || {
         let shelf = Shelf::new(entity.log().store(), &published.tree, published.checkpoint.size);
@@ -316,14 +227,8 @@ fn internal(error: &StoreError) -> Problem {
 
 /// Only auditors; others are refused, and that is logged.
 async fn admit(entity: &Entity, peer: Peer) -> Result<(), Problem> {
-    let Err(code) = access::reader(entity.register(), peer.spki) else { return Ok(()) };
-    let actor = access::actor(entity.register(), peer.spki);
-    let log = Logged::Refused { time: entity.now(), actor, operation: "audit", code };
-    match entity.committer().submit(Job { mappings: vec![], changes: vec![], count: None, log }) {
-        Ok(pending) => match pending.noted().await {
-            Ok(()) => Err(code.into()),
-            Err(code) => Err(code.into()),
-        },
-        Err(code) => Err(Problem::new(code).retry_after(1)),
+    match access::reader(entity.register(), peer.spki) {
+        Ok(()) => Ok(()),
+        Err(code) => Err(entity.note(peer, "audit", code.into()).await),
     }
 }

@@ -7,6 +7,7 @@ mod json;
 mod text;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -20,7 +21,7 @@ use super::body::{self, Content, SectorName};
 use super::{Peer, Problem, migrations, openapi};
 use crate::access;
 use crate::code::Code;
-use crate::commit::{Job, Logged};
+use crate::commit::{Committer, Job, Logged, STALL};
 use crate::metrics::{Counter, Registry};
 use crate::tokenize::Refusal;
 use crate::vault::Vault;
@@ -123,6 +124,10 @@ async fn answer(door: &Arc<DataDoor>, peer: Peer, sector: &str, request: Request
     if door.vault.is_short_of_space() {
         return Err(Problem::new(Code::AuditUnavailable).retry_after(30));
     }
+    // Whoever is let in while the disk does not come back would wait for it without end.
+    if !responds(door.vault.committer()).await {
+        return Err(Problem::new(Code::AuditUnavailable).retry_after(5));
+    }
     // A stranger's body is not even read.
     access::client(door.vault.register(), peer.spki)?;
     let content = body::content(request.headers())?;
@@ -147,6 +152,18 @@ async fn answer(door: &Arc<DataDoor>, peer: Peer, sector: &str, request: Request
         work.await.map_err(|_| Problem::new(Code::Internal))??
     };
     durable(door, prepared).await
+}
+
+/// Whether the writer gets on, or comes to within as long again as it may take to notice that it does not.
+async fn responds(committer: &Committer) -> bool {
+    let began = Instant::now();
+    while committer.stalled().is_some() {
+        if began.elapsed() > STALL {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    true
 }
 
 /// An answer that may go out once its job is durable.

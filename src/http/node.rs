@@ -9,7 +9,7 @@ use axum::http::Response;
 use axum::routing::{get, post};
 
 use super::control::{blocking, read_json};
-use super::{Peer, Problem, acts, audit, body, migrations, openapi};
+use super::{Peer, Problem, acts, audit, body, migrations, openapi, rights};
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Job, Logged};
@@ -40,6 +40,7 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
         .route("/v1/drills", post(drill))
         .merge(acts::node_routes())
         .merge(migrations::node_routes())
+        .merge(rights::node_routes())
         .with_state(door)
         .route("/openapi.json", get(openapi::node))
         .merge(audit::router(node))

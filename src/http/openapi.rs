@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::{acts, audit, body, control, data, migrations, node};
+use super::{acts, audit, body, control, data, inspections, migrations, node, rights};
 
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
@@ -29,11 +29,17 @@ use super::{acts, audit, body, control, data, migrations, node};
         migrations::fetch,
         migrations::acknowledge,
         migrations::retire_epoch,
+        rights::look_up,
+        rights::erase_at_vault,
         audit::checkpoint,
         audit::tile,
         audit::resource,
         audit::shards,
-        audit::entries
+        audit::search::entries,
+        inspections::list,
+        inspections::enter,
+        inspections::close,
+        inspections::annex
     )
 )]
 struct VaultApi;
@@ -54,11 +60,16 @@ struct VaultApi;
         acts::list_at_node,
         acts::lodge_at_node,
         migrations::migrate,
+        rights::erase_at_node,
         audit::checkpoint,
         audit::tile,
         audit::resource,
         audit::shards,
-        audit::entries
+        audit::search::entries,
+        inspections::list,
+        inspections::enter,
+        inspections::close,
+        inspections::annex
     )
 )]
 struct NodeApi;

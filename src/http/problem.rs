@@ -173,6 +173,11 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::ShareInvalid => (S::FORBIDDEN, "The share is not the one that was made for this custodian"),
         Code::ShareForeign => (S::CONFLICT, "The share is of another set"),
 
+        Code::InspectionInvalid => (S::FORBIDDEN, "This is not a decision on an inspection that can be taken here"),
+        Code::InspectionRequired => (S::FORBIDDEN, "No inspection opens this to this auditor now"),
+        Code::UnknownInspection => (S::NOT_FOUND, "No inspection of that id was entered here"),
+        Code::RightsInvalid => (S::FORBIDDEN, "This is not what two rights officers of the sector signed"),
+
         Code::Overloaded => (S::SERVICE_UNAVAILABLE, "Too much work is waiting"),
         Code::AuditUnavailable => (S::SERVICE_UNAVAILABLE, "Nothing can be logged now, so nothing is done"),
         Code::PeerUnavailable => (S::BAD_GATEWAY, "The other entity does not answer rightly"),

@@ -314,23 +314,40 @@ impl IndexKey {
     }
 }
 
-/// `K_audit`: tags pseudonyms so that "who resolved this person" has an answer.
-pub struct AuditKey(HmacSha256);
+/// `K_audit`: tags pseudonyms so that "who resolved this person" has an answer; `K_tombstone`: marks those that were erased.
+pub struct AuditKey {
+    tag: HmacSha256,
+    tombstone: HmacSha256,
+}
 
 impl AuditKey {
-    /// `K_audit = HKDF-Expand(HKDF-Extract("cloison/v1/extract/audit", audit_secret), "cloison/v1/audit-tag", 32)`.
+    /// `K_audit = HKDF-Expand(HKDF-Extract("cloison/v1/extract/audit", audit_secret), "cloison/v1/audit-tag", 32)`, and
+    /// `K_tombstone` with `"cloison/v1/tombstone"`.
     pub fn new(secret: &AuditSecret) -> Self {
-        Self(keyed(&expand(&extract("cloison/v1/extract/audit", &secret.0), b"cloison/v1/audit-tag")))
+        let prk = extract("cloison/v1/extract/audit", &secret.0);
+        Self {
+            tag: keyed(&expand(&prk, b"cloison/v1/audit-tag")),
+            tombstone: keyed(&expand(&prk, b"cloison/v1/tombstone")),
+        }
     }
 
     /// `HMAC-SHA256(K_audit, LP(sector UUID) ‖ LP(P))[0..16]`.
     pub fn tag(&self, sector: Uuid, pseudonym: &Pseudonym) -> [u8; 16] {
-        let mut message = Vec::with_capacity(36);
-        lp(&mut message, sector.as_bytes());
-        lp(&mut message, pseudonym.as_bytes());
-        let tag: [u8; 32] = self.0.clone().chain_update(&message).finalize().into_bytes().into();
-        tag[..16].try_into().expect("half of 32")
+        located(&self.tag, sector, pseudonym)
     }
+
+    /// `HMAC-SHA256(K_tombstone, LP(sector UUID) ‖ LP(P))[0..16]`.
+    pub fn tombstone(&self, sector: Uuid, pseudonym: &Pseudonym) -> [u8; 16] {
+        located(&self.tombstone, sector, pseudonym)
+    }
+}
+
+fn located(key: &HmacSha256, sector: Uuid, pseudonym: &Pseudonym) -> [u8; 16] {
+    let mut message = Vec::with_capacity(36);
+    lp(&mut message, sector.as_bytes());
+    lp(&mut message, pseudonym.as_bytes());
+    let tag: [u8; 32] = key.clone().chain_update(&message).finalize().into_bytes().into();
+    tag[..16].try_into().expect("half of 32")
 }
 
 /// The input keying material of an authority's HPKE key pair (RFC 9180, section 7.1.3):

@@ -198,6 +198,7 @@ impl<'a> Book<'a> {
     /// or not these signers' to close; [`Code::AuditUnavailable`].
     pub fn lodge(&self, text: &str, permit: &BearerPermit) -> Result<OrderView, Refusal> {
         let act = check_act(text, self.register)?;
+        self.committer.admit().map_err(Refusal::unavailable)?;
         if permit.authority.as_ref().is_some_and(|own| *own != act.payload.authority) {
             return Err(Refusal::new(Code::OrderAuthority, "the act is another authority's"));
         }

@@ -100,6 +100,10 @@ pub struct Life {
     /// Who may execute it.
     #[schema(value_type = Vec<String>)]
     pub officers: Vec<Id>,
+    /// Before this the persons concerned are not told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<String>)]
+    pub inform_after: Option<Timestamp>,
     /// Who signed it, as it was first used.
     pub signers: Vec<Signer>,
     /// Its first use.
@@ -150,6 +154,7 @@ impl Life {
             not_before: payload.not_before,
             not_after: payload.not_after,
             officers: payload.officers.clone(),
+            inform_after: payload.inform_after,
             signers: order.signers.clone(),
             review: order.opens_review().then_some(first.time),
             last: first.clone(),

@@ -38,7 +38,13 @@ pub struct Payload {
     pub not_after: Timestamp,
     /// Who may execute it; at least one, each once.
     pub officers: Vec<Id>,
+    /// Before this second nobody tells the persons concerned that they were resolved under it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inform_after: Option<Timestamp>,
 }
+
+/// The longest that an order may delay the notice beyond its own end, in days: five years.
+pub const MOST_DELAY_DAYS: i64 = 5 * 366;
 
 /// The legal ground of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -141,6 +147,12 @@ impl Payload {
                 .into_iter()
                 .map(|o| id(o, "an officer is no id"))
                 .collect::<Result<_, _>>()?,
+            inform_after: members
+                .maybe_text("inform_after")?
+                .map(|text| {
+                    time(&text).ok_or_else(|| malformed("`inform_after` is not written like 2026-11-22T09:00:00Z"))
+                })
+                .transpose()?,
         };
         members.end()?;
         payload.well_formed()?;
@@ -186,6 +198,15 @@ impl Payload {
         {
             if time.subsec_nanosecond() != 0 {
                 return Err(malformed(fault));
+            }
+        }
+        if let Some(inform_after) = self.inform_after {
+            let longest = jiff::SignedDuration::from_hours(24 * MOST_DELAY_DAYS);
+            if inform_after.subsec_nanosecond() != 0 || inform_after <= self.not_before {
+                return Err(malformed("`inform_after` has a fraction or is not after `not_before`"));
+            }
+            if inform_after.duration_since(self.not_after) > longest {
+                return Err(malformed("`inform_after` is more than five years after `not_after`"));
             }
         }
         if self.not_before >= self.not_after {
@@ -235,7 +256,7 @@ impl Basis {
     }
 
     /// The spelling of `kind`.
-    pub fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> &'static str {
         match self {
             Basis::Judicial => "judicial",
             Basis::Statutory { .. } => "statutory",
@@ -307,6 +328,7 @@ mod tests {
             (r#"{"kind":"judicial"}"#, r#"{"kind":"statutory","article":"Loi n° 43-05, art. 19"}"#),
             (r#"{"kind":"judicial"}"#, r#"{"kind":"force-majeure","security":"external"}"#),
             (r#"{"kind":"judicial"}"#, r#"{"kind":"continuity","from":1,"to":4294967295}"#),
+            (r#""officers":["karim"]"#, r#""officers":["karim"],"inform_after":"2027-11-22T09:00:00Z""#),
         ] {
             let text = GOOD.replace(from, to);
             // Continuity goes with a limit.
@@ -369,6 +391,9 @@ mod tests {
             ("2026-11-22T09:00:00Z", "2026-11-22"),
             ("2026-11-22T09:00:00Z", "2026-11-23T09:00:00Z"),
             ("2026-11-22T09:00:00Z", "2026-12-22T09:00:00Z"),
+            (r#"["karim"]"#, r#"["karim"],"inform_after":"2027-11-22""#),
+            (r#"["karim"]"#, r#"["karim"],"inform_after":"2026-11-22T09:00:00Z""#),
+            (r#"["karim"]"#, r#"["karim"],"inform_after":"2032-11-22T09:00:00Z""#),
             (r#"["karim"]"#, "[]"),
             (r#"["karim"]"#, r#"["karim","karim"]"#),
             (r#"["karim"]"#, r#"["Karim"]"#),

@@ -9,7 +9,7 @@ use super::file::{AuthorityEntry, DeclarationEntry, Found, RegisterFile, SectorE
 use super::frozen;
 use super::{
     Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer, Organisation, Quota,
-    Register, Sector,
+    Register, RightsOfficer, Sector,
 };
 use crate::identifier::Scheme;
 
@@ -29,8 +29,10 @@ pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, dige
         authorities: BTreeMap::new(),
         operators: BTreeMap::new(),
         auditors: BTreeMap::new(),
+        rights_officers: BTreeMap::new(),
         witnesses: BTreeMap::new(),
         vault_checkpoint_key: file.vault.and_then(|vault| the(vault.checkpoint_key)),
+        commission: vec![],
         frozen,
     };
     for entry in file.organisations {
@@ -61,6 +63,16 @@ pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, dige
     }
     for entry in file.auditors {
         register.auditors.insert(the(entry.certificate)?, the(entry.id)?);
+    }
+    for entry in file.rights_officers {
+        let officer = RightsOfficer {
+            id: the(entry.id)?,
+            name: the(entry.name)?.0,
+            key: the(entry.key)?,
+            certificate: the(entry.certificate)?,
+            sectors: entry.sectors.into_iter().map(|name| name.value.0).collect(),
+        };
+        register.rights_officers.insert(officer.id.clone(), Arc::new(officer));
     }
     for entry in file.witnesses {
         register.witnesses.insert(the(entry.id)?, the(entry.key)?);

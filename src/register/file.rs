@@ -29,6 +29,7 @@ pub(super) struct RegisterFile {
     pub(super) clients: Vec<ClientEntry>,
     pub(super) operators: Vec<OperatorEntry>,
     pub(super) auditors: Vec<OperatorEntry>,
+    pub(super) rights_officers: Vec<RightsOfficerEntry>,
     pub(super) witnesses: Vec<WitnessEntry>,
     pub(super) vault: Option<VaultEntry>,
     pub(super) authorities: Vec<AuthorityEntry>,
@@ -104,6 +105,14 @@ pub(super) struct ClientEntry {
 pub(super) struct OperatorEntry {
     pub(super) id: Found<Id>,
     pub(super) certificate: Found<SpkiDigest>,
+}
+
+pub(super) struct RightsOfficerEntry {
+    pub(super) id: Found<Id>,
+    pub(super) name: Found<Text>,
+    pub(super) key: Found<VerifyingKey>,
+    pub(super) certificate: Found<SpkiDigest>,
+    pub(super) sectors: Vec<At<SectorName>>,
 }
 
 pub(super) struct WitnessEntry {
@@ -206,6 +215,13 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
         auditors: each(&mut table, "auditor", "id", faults, |table, faults| OperatorEntry {
             id: table.required("id", faults),
             certificate: table.required("certificate", faults),
+        }),
+        rights_officers: each(&mut table, "rights-officer", "id", faults, |table, faults| RightsOfficerEntry {
+            id: table.required("id", faults),
+            name: table.required("name", faults),
+            key: table.required("key", faults),
+            certificate: table.required("certificate", faults),
+            sectors: needed_list(table, "sectors", faults),
         }),
         witnesses: each(&mut table, "witness", "id", faults, |table, faults| WitnessEntry {
             id: table.required("id", faults),

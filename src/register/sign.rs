@@ -187,7 +187,8 @@ pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, Ope
     };
     let statement = verify(text.as_bytes(), &jws, pins).map_err(of_signatures)?;
     let faulty = |faults| OpenError::Faults { path: file.into(), faults };
-    let register = super::parse_beside(&text, pins.keys.iter().map(|pinned| pinned.key)).map_err(faulty)?;
+    let mut register = super::parse_beside(&text, pins.keys.iter().map(|pinned| pinned.key)).map_err(faulty)?;
+    register.commission = pins.keys.iter().filter(|pinned| pinned.body == pins.commission).cloned().collect();
     match Statement::of(&register) == statement {
         true => Ok(register),
         false => Err(of_signatures(SignatureFault::Contradiction)),

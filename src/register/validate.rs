@@ -28,6 +28,7 @@ pub(super) fn check(
     let schemes = schemes(file, faults);
     sectors(file, faults);
     clients(file, faults);
+    rights_officers(file, faults);
     authority::check(file, faults);
     systems_and_persons(file, taken, faults);
     schemes
@@ -278,6 +279,24 @@ fn migration(client: &ClientEntry, called: &str, faults: &mut Faults) {
     }
 }
 
+fn rights_officers(file: &RegisterFile, faults: &mut Faults) {
+    let known: BTreeSet<&str> =
+        file.sectors.iter().filter_map(|sector| Some(sector.name.as_ref()?.0.as_str())).collect();
+    for officer in &file.rights_officers {
+        let called =
+            officer.id.as_ref().map_or("a rights officer".into(), |id| format!("rights officer `{}`", id.value));
+        let mut listed = Unique::new("sector");
+        for name in &officer.sectors {
+            listed.note(&Some(At { line: name.line, value: name.0.as_str() }), &called, faults);
+            if !known.contains(name.0.as_str()) {
+                let names: Vec<&str> = known.iter().copied().collect();
+                let what = format!("{called} names the unknown sector `{}`", shown(&name.0));
+                faults.push(name.line, what, format!("one of: {}", names.join(", ")));
+            }
+        }
+    }
+}
+
 /// Who acts is one: ids (the audit log names people by them), certificates and keys, over all kinds of actors.
 fn systems_and_persons(file: &RegisterFile, taken: impl Iterator<Item = VerifyingKey>, faults: &mut Faults) {
     let (mut ids, mut certificates, mut keys) = (Unique::new("id"), Unique::new("certificate"), Unique::new("key"));
@@ -299,9 +318,16 @@ fn systems_and_persons(file: &RegisterFile, taken: impl Iterator<Item = Verifyin
         ids.note(&auditor.id, "an auditor", faults);
         certificates.note(&auditor.certificate, "an auditor", faults);
     }
+    for officer in &file.rights_officers {
+        ids.note(&officer.id, "a rights officer", faults);
+        certificates.note(&officer.certificate, "a rights officer", faults);
+    }
     let mut key = |found: &Found<VerifyingKey>, owner: &str, faults: &mut Faults| {
         keys.note(&found.as_ref().map(|key| At { line: key.line, value: key.to_bytes() }), owner, faults);
     };
+    for officer in &file.rights_officers {
+        key(&officer.key, "a rights officer", faults);
+    }
     for witness in &file.witnesses {
         ids.note(&witness.id, "a witness", faults);
         key(&witness.key, "a witness", faults);

@@ -10,14 +10,15 @@ use crate::audit::checkpoint::cosigner_name;
 use crate::audit::proof::inclusion;
 use crate::audit::proof_file::ProofFile;
 use crate::audit::shelf::Shelf;
-use crate::audit::{AuditReceipt, Domain, Entry, Event, Reidentified, tags_root};
+use crate::audit::{AuditReceipt, Domain, Entry, Event, Reidentified, salted, tags_root};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged};
 use crate::order::Refusal;
 use crate::order::book::Book;
 use crate::pseudonym::Parsed;
 use crate::seal::segment::SegmentId;
-use crate::store::{ChunkKey, StoreError};
+use crate::store::index::Index;
+use crate::store::{ChunkKey, ItemTag, Store, StoreError};
 use crate::vault::{SectorState, Vault};
 
 /// How often a chunk that is not there is looked for again.
@@ -30,6 +31,7 @@ const MOST_LOOKS: usize = 16;
 pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Result<Release, Refusal> {
     let register = vault.register();
     check_peer(vault, permit, &asked.register)?;
+    vault.committer().admit().map_err(Refusal::unavailable)?;
     let (acts, asked) = (&asked.acts, &asked.asked);
     // From reading the count to committing it, nobody else releases, and no act comes in between.
     let _alone = Book::from(vault).alone();
@@ -45,7 +47,8 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     let counted = count(vault, &checked, asked)?;
     let found = find(vault, state, &counted.items).map_err(internal)?;
     let mappings = found.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count();
-    let entry = entry(&checked, permit, asked, mappings as u64, &counted.tags);
+    let tags = salted(counted.tags);
+    let entry = entry(&checked, permit, asked, mappings as u64, &tags);
     let order = checked.order.id();
     let (used, new_pairs) = (counted.used, counted.new_pairs);
     let pairs: Change = Box::new(move |store, batch| {
@@ -55,7 +58,7 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
         mappings: vec![],
         changes: vec![super::notes(&checked, &book, used)?, pairs, rate.change()],
         count: None,
-        log: Logged::Entry(Entry::new(now, Event::Release(Box::new(entry))), counted.tags),
+        log: Logged::Entry(Entry::new(now, Event::Release(Box::new(entry))), tags),
     };
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is released");
     let receipt = vault.committer().submit(job).and_then(crate::commit::Pending::wait).map_err(unavailable)?;
@@ -204,7 +207,7 @@ fn hand_out(
     let mut missing = Vec::new();
     let mut chunks: BTreeMap<ChunkKey, Vec<(usize, Parsed)>> = BTreeMap::new();
     for (place, parsed) in wanted {
-        match locate(vault, state, &parsed)? {
+        match locate(vault.index(), vault.store(), state, &parsed)? {
             Ok(key) => chunks.entry(key).or_default().push((place, parsed)),
             Err(code) => found.items[place] = Released::Refused { code },
         }
@@ -239,7 +242,12 @@ fn hand_out(
 }
 
 /// The chunk that holds a pseudonym's mapping.
-fn locate(vault: &Vault, state: &SectorState, parsed: &Parsed) -> Result<Result<ChunkKey, Code>, StoreError> {
+pub(crate) fn locate(
+    index: &Index,
+    store: &Store,
+    state: &SectorState,
+    parsed: &Parsed,
+) -> Result<Result<ChunkKey, Code>, StoreError> {
     let (mut known, mut retired) = (false, false);
     // The newest epoch first: that is where most questions are about.
     let epochs = state.epochs();
@@ -257,8 +265,8 @@ fn locate(vault: &Vault, state: &SectorState, parsed: &Parsed) -> Result<Result<
         }
         let epoch = epoch.row.epoch;
         known = true;
-        let partition = vault.index().partition((state.number, epoch));
-        if let Some(sequence) = partition.locate(vault.store(), parsed.pseudonym.as_bytes())? {
+        let partition = index.partition((state.number, epoch));
+        if let Some(sequence) = partition.locate(store, parsed.pseudonym.as_bytes())? {
             return Ok(Ok(ChunkKey { sector: state.number, epoch, sequence }));
         }
     }
@@ -276,12 +284,13 @@ pub(crate) fn domain(chunk: &crate::seal::chunk::Chunk, epoch: u32) -> Domain {
     Domain { controller: named(&scope.controller), purpose: named(&scope.purpose), period: named(&scope.period), epoch }
 }
 
-fn entry(checked: &Checked, permit: &NodePermit, asked: &Asked, mappings: u64, tags: &[[u8; 16]]) -> Reidentified {
+fn entry(checked: &Checked, permit: &NodePermit, asked: &Asked, mappings: u64, tags: &[ItemTag]) -> Reidentified {
     Reidentified {
         authority: permit.authority.id.clone(),
         officer: checked.request.officer().clone(),
         order: checked.order.id().to_string(),
         order_digest: hex(checked.order.digest()),
+        basis: checked.order.basis().kind(),
         request: checked.request.id().to_string(),
         case: checked.order.case().to_owned(),
         sector: asked.sector.clone(),

@@ -9,7 +9,7 @@ use super::{Asked, Checked, Release, ReleaseRequest, Released, deliver, hex, int
 use crate::access::OfficerPermit;
 use crate::audit::checkpoint::{cosigner_name, owner_and_shard};
 use crate::audit::proof_file::ProofFile;
-use crate::audit::{AuditReceipt, Entry, Event, LogPosition, Reidentified, leaf_hash, tags_root};
+use crate::audit::{AuditReceipt, Entry, Event, LogPosition, Reidentified, leaf_hash, salted, tags_root};
 use crate::code::Code;
 use crate::commit::{Job, Logged, Pending};
 use crate::keys::DomainScope;
@@ -108,6 +108,11 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     if node.safe().is_sealed() {
         return Err(sealed());
     }
+    if node.is_short_of_space() {
+        let why = "the node's disk is nearly full, so nothing is opened";
+        return Err(Refusal::new(Code::AuditUnavailable, why).come_back_in(30));
+    }
+    node.committer().admit().map_err(Refusal::unavailable)?;
     let mark = node.committer().clock_mark();
     let checked = super::check(asked, &node.authority().id, &Book::from(node), mark)?;
     if checked.request.officer() != &permit.officer {
@@ -141,17 +146,14 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     super::seen(&checked, &book)?;
     let notes = super::notes(&checked, &book, release.used)?;
     let Checked { order, request, sector } = checked;
-    let tags: Vec<_> = asked
-        .pseudonyms
-        .iter()
-        .filter_map(|text| order.admit(&asked.sector, text).ok())
-        .map(|parsed| node.audit_key().tag(sector.uuid, &parsed.pseudonym))
-        .collect();
+    let admitted = asked.pseudonyms.iter().filter_map(|text| order.admit(&asked.sector, text).ok());
+    let tags = salted(admitted.map(|parsed| node.audit_key().tag(sector.uuid, &parsed.pseudonym)));
     let entry = Reidentified {
         authority: node.authority().id.clone(),
         officer: request.officer().clone(),
         order: order.id().to_string(),
         order_digest: hex(order.digest()),
+        basis: order.basis().kind(),
         request: request.id().to_string(),
         case: order.case().to_owned(),
         sector: asked.sector.clone(),

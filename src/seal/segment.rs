@@ -232,6 +232,15 @@ impl<'a> Parsed<'a> {
     }
 }
 
+/// When a segment was opened, from its record; nothing of it is verified.
+///
+/// # Errors
+/// [`SealError::Format`]
+pub fn opened_at(record: &[u8]) -> Result<Timestamp, SealError> {
+    let second = i64::from_be_bytes(Parsed::read(record)?.opened_at);
+    Timestamp::from_second(second).map_err(|_| SealError::Format)
+}
+
 fn cipher(dek: &Key) -> aead::LessSafeKey {
     let key = aead::UnboundKey::new(&aead::CHACHA20_POLY1305, dek.expose()).expect("32 bytes are a ChaCha20 key");
     aead::LessSafeKey::new(key)

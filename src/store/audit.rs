@@ -81,6 +81,15 @@ impl TreeRow {
     }
 }
 
+/// The tag of one item that an entry concerns, with its salt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemTag {
+    /// HMAC under the audit secret.
+    pub tag: [u8; 16],
+    /// Random; the entry's root is over both.
+    pub salt: [u8; 16],
+}
+
 fn tile_key(shard: Shard, level: u8, index: u64) -> [u8; 13] {
     let mut key = [0; 13];
     key[..4].copy_from_slice(&shard.to_bytes());
@@ -91,14 +100,14 @@ fn tile_key(shard: Shard, level: u8, index: u64) -> [u8; 13] {
 
 impl Store {
     /// Adds an audit entry with its prunable companions.
-    pub fn put_audit(&self, batch: &mut Batch, index: u64, entry: &[u8], salt: Option<&[u8; 16]>, tags: &[[u8; 16]]) {
+    pub fn put_audit(&self, batch: &mut Batch, index: u64, entry: &[u8], salt: Option<&[u8; 16]>, tags: &[ItemTag]) {
         self.put(batch, Column::Audit, &index.to_be_bytes(), entry);
         if let Some(salt) = salt {
             self.put(batch, Column::AuditSalt, &index.to_be_bytes(), salt);
         }
-        for (place, tag) in tags.iter().enumerate() {
+        for (place, item) in tags.iter().enumerate() {
             let key = [&index.to_be_bytes()[..], &(place as u32).to_be_bytes()[..]].concat();
-            self.put(batch, Column::AuditTag, &key, tag);
+            self.put(batch, Column::AuditTag, &key, &[item.tag, item.salt].concat());
         }
     }
 
@@ -216,6 +225,7 @@ impl Store {
             cache,
             poisoned: AtomicBool::new(true),
             moves_chunks: AtomicBool::new(false),
+            scrubbed: AtomicBool::new(false),
         })
     }
 

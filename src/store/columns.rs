@@ -20,7 +20,7 @@ pub(super) enum Column {
     Audit,
     /// audit entry index (u64be) → salt (16); prunable
     AuditSalt,
-    /// audit entry index (u64be) ‖ place (u32be) → tag (16); prunable
+    /// audit entry index (u64be) ‖ place (u32be) → tag (16) ‖ salt (16; absent in rows of older versions); prunable
     AuditTag,
     /// shard (year, part: u16be each) → the tree over its entries: [`super::TreeRow`]
     AuditTree,
@@ -44,6 +44,10 @@ pub(super) enum Column {
     OrderLife,
     /// state: authority id ‖ 0 ‖ order id (16) ‖ SHA-256 of an act's payload (32) → the act (JSON)
     OrderAct,
+    /// state: inspection id (16) → the inspection: decision as it was signed, and its end (JSON)
+    Inspection,
+    /// state: sector UUID (16) ‖ tombstone of an erased pseudonym (16) → when (i64be, Unix seconds)
+    Tombstone,
     /// state: time of an officer's request (i64be, Unix seconds) ‖ its id (16) → nothing; prunable when long over
     Request,
     /// state: authority id ‖ 0 ‖ hour since 1970 (u32be) → pseudonyms asked for (u64be)
@@ -59,7 +63,7 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) const ALL: [Column; 24] = [
+    pub(super) const ALL: [Column; 26] = [
         Column::Chunk,
         Column::Index,
         Column::IndexMark,
@@ -78,6 +82,8 @@ impl Column {
         Column::OrderPair,
         Column::OrderLife,
         Column::OrderAct,
+        Column::Inspection,
+        Column::Tombstone,
         Column::Request,
         Column::ReleaseRate,
         Column::Migration,
@@ -106,6 +112,8 @@ impl Column {
             Column::OrderPair => "state-order-pair",
             Column::OrderLife => "state-order-life",
             Column::OrderAct => "state-order-act",
+            Column::Inspection => "state-inspection",
+            Column::Tombstone => "state-tombstone",
             Column::Request => "state-request",
             Column::ReleaseRate => "state-release-rate",
             Column::Migration => "state-migration",

@@ -383,12 +383,22 @@ mod tests {
     proptest! {
         /// Against the standard map, with keys crowded into few homes.
         #[test]
-        fn agrees_with_a_map(ops in prop::collection::vec((0u8..4, 0u8..3, any::<u8>(), 0u8..6, any::<u32>()), 1..600)) {
+        fn agrees_with_a_map(
+            ops in prop::collection::vec((0u8..4, 0u8..3, any::<u8>(), 0u8..6, any::<u32>(), 0u8..4), 1..600)
+        ) {
             let partition = Partition::default();
             let mut model = HashMap::new();
-            for (table, high, middle, low, value) in ops {
+            for (table, high, middle, low, value, way) in ops {
                 let mut key = [0; 16];
                 (key[0], key[1], key[2], key[15]) = (table, high * 127, middle, low);
+                if way == 0 {
+                    // One that is there, if there is any.
+                    let key = model.keys().copied().find(|there| *there >= key).unwrap_or(key);
+                    partition.forget(&[key]);
+                    model.remove(&key);
+                    prop_assert_eq!(partition.read().get(&key), None);
+                    continue;
+                }
                 prop_assert_eq!(insert(&partition, key, value), !model.contains_key(&key));
                 model.entry(key).or_insert(value);
                 prop_assert_eq!(partition.read().get(&key), model.get(&key).copied());

@@ -26,6 +26,9 @@ impl Store {
     }
 
     fn reclaim_beyond(&self, worth: u64) -> Result<bool, StoreError> {
+        if self.scrubbed.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
         let (all, gone) =
             (self.blob_bytes("rocksdb.live-blob-file-size")?, self.blob_bytes("rocksdb.live-blob-file-garbage-size")?);
         let moves = self.moves_chunks.load(Ordering::Relaxed);

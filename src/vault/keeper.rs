@@ -5,8 +5,8 @@
 
 mod merge;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub struct Kept {
 /// The thread; ended when this is dropped.
 pub(super) struct Keeper {
     index: Arc<Index>,
+    /// Held while entries are moved or chunks merged.
+    busy: Arc<Mutex<()>>,
     stop: Arc<AtomicBool>,
     kept: Arc<Kept>,
     thread: Option<JoinHandle<()>>,
@@ -53,16 +55,36 @@ impl Keeper {
     pub(super) fn start(parts: Parts) -> Self {
         let (index, stop, kept) = (parts.index.clone(), Arc::new(AtomicBool::new(false)), Arc::new(Kept::default()));
         index.set_kept(true);
-        let work = Work { parts, stop: stop.clone(), kept: kept.clone() };
+        let busy = Arc::new(Mutex::new(()));
+        let work = Work { parts, busy: busy.clone(), stop: stop.clone(), kept: kept.clone() };
         let thread = std::thread::Builder::new()
             .name("keeper".into())
             .spawn(move || work.run())
             .expect("the operating system starts a thread");
-        Self { index, stop, kept, thread: Some(thread) }
+        Self { index, busy, stop, kept, thread: Some(thread) }
+    }
+
+    pub(super) fn hold_still(&self) -> Still<'_> {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        // The writer must not wait for room now: it is what whoever holds this waits for.
+        self.index.set_kept(false);
+        Still { index: &self.index, _busy: busy }
     }
 
     pub(super) fn kept(&self) -> &Kept {
         &self.kept
+    }
+}
+
+/// Nothing is moved or merged while this lives.
+pub(crate) struct Still<'k> {
+    index: &'k Index,
+    _busy: MutexGuard<'k, ()>,
+}
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        self.index.set_kept(true);
     }
 }
 
@@ -78,6 +100,7 @@ impl Drop for Keeper {
 
 struct Work {
     parts: Parts,
+    busy: Arc<Mutex<()>>,
     stop: Arc<AtomicBool>,
     kept: Arc<Kept>,
 }
@@ -103,6 +126,7 @@ impl Work {
         while !self.stops() {
             index.sleep_keeper(rest);
             rest = LOOK;
+            let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
             if index.is_over() {
                 match index.relieve(store, || !self.stops() && committer.settled()) {
                     Ok(moved) => drop(self.kept.moved.fetch_add(moved, Ordering::Relaxed)),

@@ -91,6 +91,8 @@ pub struct SectorState {
     pub number: u32,
     epochs: RwLock<Arc<Vec<Arc<Epoch>>>>,
     segment: Mutex<Option<Arc<OpenSegment>>>,
+    /// Tombstones of erased pseudonyms.
+    buried: RwLock<Arc<HashSet<[u8; 16]>>>,
 }
 
 impl SectorState {
@@ -175,6 +177,18 @@ impl SectorState {
         Ok(Arc::new(OpenSegment::create(self.sector.uuid, &keys, signer, now)?))
     }
 
+    /// The tombstones of pseudonyms that were erased and are not to be stored again; nothing where there are none.
+    pub(crate) fn buried(&self) -> Option<Arc<HashSet<[u8; 16]>>> {
+        let buried = self.buried.read().expect("no panic under this lock");
+        (!buried.is_empty()).then(|| buried.clone())
+    }
+
+    /// Adds some.
+    pub(crate) fn bury(&self, stones: &HashSet<[u8; 16]>) {
+        let mut buried = self.buried.write().expect("no panic under this lock");
+        *buried = Arc::new(buried.union(stones).copied().collect());
+    }
+
     pub(super) fn sweep(&self, now: Timestamp) {
         let mut current = self.segment.lock().expect("no panic under this lock");
         if current.as_ref().is_some_and(|segment| segment.is_over(now)) {
@@ -250,6 +264,7 @@ pub(super) fn load_all(
             number,
             epochs: RwLock::new(Arc::new(epochs)),
             segment: Mutex::default(),
+            buried: RwLock::new(Arc::new(store.tombstones(sector.uuid)?.into_iter().collect())),
         };
         sectors.insert(sector.name.clone(), Arc::new(state));
     }

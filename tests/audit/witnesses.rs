@@ -9,7 +9,7 @@ use cloison::audit::checkpoint::Checkpoint;
 use cloison::audit::note::Note;
 use cloison::audit::proof::consistency;
 use cloison::audit::source::{Folder, SourceTiles};
-use cloison::audit::verify::Trusted;
+use cloison::audit::verify::{self, Trusted, Wanted};
 use cloison::audit::witness::{Refused, Submission, Witness};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -260,4 +260,34 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     eventually("the vault says what it lacks", || ready().contains("0 of 1 required cosignatures within 5 s"));
     let _witness = serve();
     eventually("the vault is ready again", || ready().contains("\"ready\":true"));
+    assert!(world.log(Side::Vault).contains("the register does not state its key"), "asked, and not registered");
+}
+
+/// A register states a witness's key and no name: whoever cosigned with it is that witness, under whatever name.
+#[test]
+fn the_witnesses_of_a_register_count_without_being_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, log) = (witness(folder.path()), Log::new(300));
+    let lines = ours.add_checkpoint(&submission(&log, 0), now()).unwrap();
+    let path = log.path().join("checkpoint");
+    let report = |witnesses: Vec<(&str, &SigningKey)>, required| {
+        let witnesses = witnesses.into_iter().map(|(id, key)| (id.to_owned(), key.verifying_key())).collect();
+        let wanted =
+            Wanted { keys: vec![Trusted::Any(key().verifying_key())], witnesses, required, ..Wanted::default() };
+        verify::all(&Folder(log.path().to_owned()), &wanted, &mut |_, _, _| {}).unwrap()
+    };
+    let (known, other) = (SigningKey::from_bytes(&[9; 32]), SigningKey::from_bytes(&[10; 32]));
+    assert!(!report(vec![("commission", &known)], 1).is_good(), "not cosigned yet");
+    fs::write(&path, [log.checkpoint(), lines.clone().into_bytes()].concat()).unwrap();
+    let good = report(vec![("commission", &known), ("other", &other)], 1);
+    assert!(good.is_good());
+    assert_eq!(good.logs[0].cosigned.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["cndp"]);
+    assert!(!report(vec![("other", &other)], 1).is_good());
+    assert!(!report(vec![("commission", &known)], 2).is_good());
+    // A cosignature by a witness of the register that is none.
+    let mut forged = lines.into_bytes();
+    let end = forged.len() - 4;
+    forged[end] = if forged[end] == b'A' { b'B' } else { b'A' };
+    fs::write(&path, [log.checkpoint(), forged].concat()).unwrap();
+    assert!(!report(vec![("commission", &known)], 0).is_good());
 }

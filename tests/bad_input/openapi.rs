@@ -170,7 +170,17 @@ fn the_description_is_valid_and_true() {
     valid(&data);
     valid(&officers);
     let paths = |api: &Value| api["paths"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let audit = ["/checkpoint", "/log/{shard}/{path}", "/tile/{path}", "/v1/audit/entries", "/v1/audit/log"];
+    let audit = [
+        "/checkpoint",
+        "/log/{shard}/{path}",
+        "/tile/{path}",
+        "/v1/audit/entries",
+        "/v1/audit/log",
+        "/v1/inspections",
+        "/v1/inspections/closings",
+        "/v1/inspections/{id}/report",
+        "/v1/rights/erasures",
+    ];
     let with_audit = |paths: &[&'static str]| {
         let mut all = [&audit[..], paths].concat();
         all.sort_unstable();
@@ -181,6 +191,7 @@ fn the_description_is_valid_and_true() {
         "/v1/acts/exchange",
         "/v1/orders",
         "/v1/releases",
+        "/v1/rights/resolutions",
         "/v1/sectors/{sector}/epochs",
         "/v1/sectors/{sector}/pseudonyms",
     ];
@@ -232,6 +243,21 @@ fn the_description_is_valid_and_true() {
     check(&officers, "/v1/acts", "post", "200", &world.post_json("officer", Door::Officers, "/v1/acts", &act).ok());
     check(&data, "/v1/acts", "post", "200", &world.post_json("operator", Door::Control, "/v1/acts", &act).ok());
     check(&data, "/v1/acts", "post", "4XX", &world.post_json("officer", Door::Control, "/v1/acts", &act).json());
+    // An inspection, what it opens, and its report.
+    let new = "audit inspection new --register register.toml --key secrets/register/commission.pem --kid commission \
+               --reference D-1 --controller A --address B --agent C --auditor auditor --object D --sector health --days 1 \
+               --client clients/auditor.toml --json";
+    let entered = world.cloison(&new.split_whitespace().collect::<Vec<_>>());
+    let entered: Value = serde_json::from_slice(&entered.stdout).unwrap();
+    check(&data, "/v1/inspections", "post", "200", &entered);
+    let get = |path: &str| world.get("auditor", Door::Control, path);
+    check(&data, "/v1/inspections", "get", "200", &get("/v1/inspections").ok());
+    check(&data, "/v1/audit/entries", "get", "200", &get("/v1/audit/entries").ok());
+    let report = format!("/v1/inspections/{}/report", entered["decision"]["id"].as_str().unwrap());
+    check(&data, "/v1/inspections/{id}/report", "get", "200", &get(&report).ok());
+    for path in ["/v1/rights/resolutions", "/v1/rights/erasures", "/v1/inspections/closings"] {
+        check(&data, path, "post", "4XX", &world.post_json("officer", Door::Control, path, &act).json());
+    }
     let digest = data_encoding::HEXLOWER.encode(&world.register().digest);
     let exchange = serde_json::json!({"register": digest, "known": [], "acts": []});
     let path = "/v1/acts/exchange";

@@ -39,6 +39,7 @@ impl World {
             not_before: now() - SignedDuration::from_mins(1),
             not_after: now() + SignedDuration::from_hours(24),
             officers: vec![id("officer")],
+            inform_after: None,
         }
     }
 

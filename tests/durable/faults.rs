@@ -137,7 +137,7 @@ fn a_full_disk_ends_the_vault() {
 }
 
 /// Bytes free where a file lies.
-fn free(path: &Path) -> u64 {
+pub fn free(path: &Path) -> u64 {
     use std::os::unix::ffi::OsStrExt as _;
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
     let mut facts = std::mem::MaybeUninit::<libc::statvfs>::zeroed();

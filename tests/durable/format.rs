@@ -13,6 +13,8 @@ use cloison::audit::Event;
 use cloison::audit::log::LogParts;
 use cloison::clock::FixedClock;
 use cloison::code::Code;
+use cloison::inspection::Inspections;
+use cloison::inspection::decision::{DECISION_TYP, Decision, sign as sign_decision};
 use cloison::jws;
 use cloison::keys::file::FileError;
 use cloison::keys::shelf::SecretShelf;
@@ -20,9 +22,12 @@ use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, Key, SectorSec
 use cloison::order::act::{ActPayload, Kind, draft_act, sign_act};
 use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
-use cloison::register::{self, Register, SpkiDigest};
+use cloison::pseudonym::Pseudonym;
+use cloison::register::{self, PinnedKey, Register, SpkiDigest};
 use cloison::reidentify::release::release;
 use cloison::reidentify::{Asked, ReleaseRequest};
+use cloison::rights::erase;
+use cloison::rights::request::{self, Erasure};
 use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::store::{Batch, MigrationRow, OpenPage, PairsRow};
 use cloison::tokenize;
@@ -64,8 +69,12 @@ fn person(name: &str) -> SigningKey {
 
 fn fixed_register() -> Register {
     let public = AuthorityPrivateKey::derive(&AuthoritySecret(secret(6)), "court-2026").public().to_vec();
+    let public_of = |name: &str| HEXLOWER.encode(person(name).verifying_key().as_bytes());
     let text = include_str!("register.toml").replace("@AUTHORITY@", &HEXLOWER.encode(&public));
-    register::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"))
+    let text = text.replace("@FATIMA@", &public_of("fatima")).replace("@GHITA@", &public_of("ghita"));
+    let mut register = register::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    register.commission = vec![PinnedKey { id: id("cndp"), body: id("cndp"), key: person("cndp").verifying_key() }];
+    register
 }
 
 /// A store with at least one row in every column: what the vault writes when it does each thing once.
@@ -102,6 +111,7 @@ fn write(path: &Path) -> Vec<u8> {
         not_before: now(),
         not_after: now() + jiff::SignedDuration::from_hours(1),
         officers: vec![id("driss")],
+        inform_after: None,
     };
     let order = ["amina", "chadia"].iter().fold(jws::draft(&payload.write().unwrap()), |text, approver| {
         jws::add_signature(&text, ORDER_TYP, approver, &person(approver)).unwrap()
@@ -162,6 +172,40 @@ fn write(path: &Path) -> Vec<u8> {
     assert_eq!(store.migration(order).unwrap(), Some(row));
     assert_eq!(store.migrations().unwrap(), [row]);
     assert_eq!(store.retired_epochs().unwrap(), [(sector, 9, now().as_second())]);
+    let decision = Decision {
+        aud: id("format"),
+        id: "0f3c2a6e-2b3d-4c5e-9f70-8192a3b4c5d6".parse().unwrap(),
+        reference: "D-1/2026".into(),
+        controller: "A controller".into(),
+        address: "Rabat".into(),
+        agents: vec!["An agent".into()],
+        object: "The format".into(),
+        auditors: vec![id("auditor")],
+        sectors: vec!["health".into()],
+        actors: vec![],
+        from: None,
+        to: None,
+        not_before: now(),
+        not_after: now() + jiff::SignedDuration::from_hours(1),
+    };
+    let decision = sign_decision(&decision.write().unwrap(), DECISION_TYP, "cndp", &person("cndp")).unwrap();
+    let messenger = access::messenger(vault.register(), SpkiDigest([0x33; 32])).unwrap();
+    Inspections::from(&vault).enter(&decision, &messenger).unwrap();
+
+    // Of a pseudonym that has no mapping: what is stored above stays.
+    let erasure = Erasure {
+        aud: id("format"),
+        id: "6a1d9c54-7e21-4b8f-8c3d-1e2f3a4b5c6d".parse().unwrap(),
+        sector: "health".into(),
+        pseudonyms: vec![answer.writer.text(&Pseudonym::from_bytes([9; 16]))],
+        reason: id("request"),
+        time: now(),
+    };
+    let erasure = ["fatima", "ghita"]
+        .iter()
+        .fold(erasure.draft().unwrap(), |text, officer| request::sign(&text, officer, &person(officer)).unwrap());
+    let officer = access::rights_officer(vault.register(), SpkiDigest([0x44; 32])).unwrap();
+    erase::at_vault(&vault, &officer, &erasure).unwrap();
     answer.pseudonyms.iter().flat_map(|pseudonym| *pseudonym.as_bytes()).collect()
 }
 
@@ -217,6 +261,13 @@ fn every_column_byte_for_byte() {
     digest.update(&answered);
     let digest = digest.finalize().into_bytes();
 
+    // tag ‖ salt; the entry's root is over both.
+    let tags: Vec<&[u8]> = rows.iter().filter(|row| row.0 == "audit-tag").map(|row| &row.2[..]).collect();
+    assert!(tags.len() == 2 && tags.iter().all(|tag| tag.len() == 32));
+    let salts: Vec<&[u8]> = tags.iter().map(|tag| &tag[16..]).collect();
+    let leaves = tags.iter().map(|tag| Sha256::new().chain_update([0]).chain_update(tag).finalize());
+    let root = leaves.fold(Sha256::new().chain_update([1]), |hash, leaf| hash.chain_update(leaf)).finalize();
+
     check_tree(&one("audit-tree").2, &one("audit-checkpoint").2, &rows);
 
     let mut text = String::from("# column key value; `tests/durable/format.rs` says what this is.\n");
@@ -228,7 +279,9 @@ fn every_column_byte_for_byte() {
         };
         let line = format!("{column} {} {value}", shown(key));
         let line = line.replace(concat!("\"program\":\"", env!("CARGO_PKG_VERSION")), "\"program\":\"<version>");
-        let line = [&segment.1[..], &salt.2, &digest].iter().fold(line, |line, random| mask(&line, random));
+        let line = [&segment.1[..], &salt.2, &digest, &root, salts[0], salts[1]]
+            .iter()
+            .fold(line, |line, random| mask(&line, random));
         writeln!(text, "{line}").unwrap();
     }
     let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/durable/format.txt");

@@ -295,6 +295,7 @@ pub fn order(now: Timestamp, sector: &str, scope: Scope, basis: Basis) -> String
         not_before: now,
         not_after: now + SignedDuration::from_hours(24),
         officers: vec![id(OFFICER)],
+        inform_after: None,
     };
     [APPROVERS[0].id, APPROVERS[2].id].iter().fold(jws::draft(&payload.write().unwrap()), |text, approver| {
         jws::add_signature(&text, ORDER_TYP, approver, &person(approver)).unwrap()

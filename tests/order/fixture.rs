@@ -55,6 +55,7 @@ pub fn payload() -> Payload {
         not_before: now() - 3.hours(),
         not_after: at("2026-11-25T09:00:00Z"),
         officers: vec![id("driss")],
+        inform_after: None,
     }
 }
 

@@ -31,7 +31,8 @@ pub struct Args {
     /// Write the last checkpoint here when all is well, to be kept for the next time
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
-    /// The verifier key of a witness or of the other side (`name+id+key`), whose cosignatures count; repeatable
+    /// The verifier key of a witness or of the other side (`name+id+key`), whose cosignatures count beside those of the
+    /// register's witnesses; repeatable
     #[arg(long, value_name = "KEY", value_parser = cosigner)]
     witness: Vec<Verifier>,
     /// How many of the witnesses must have cosigned the last checkpoint
@@ -59,6 +60,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let wanted = Wanted {
         keys: args.keys.keys()?,
         cosigners: args.witness.clone(),
+        witnesses: args.keys.witnesses()?,
         required: args.require,
         seen: args.seen.iter().map(read).collect::<Result<_, _>>()?,
     };

@@ -172,6 +172,7 @@ fn order(folder: &Path, pseudonyms: &[String]) -> Result<String, Error> {
         not_before: now,
         not_after: now + SignedDuration::from_hours(1),
         officers: vec![id(OFFICER)?],
+        inform_after: None,
     };
     let bytes = payload.write().map_err(|error| fault(&error))?;
     [APPROVERS[0].id, APPROVERS[2].id].iter().try_fold(jws::draft(&bytes), |text, kid| {

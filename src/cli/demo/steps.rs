@@ -272,6 +272,7 @@ impl Demo {
             not_before: whole(not_before)? - SignedDuration::from_secs(1),
             not_after: whole(not_after)?,
             officers: vec![id(OFFICER)?],
+            inform_after: None,
         };
         let mut text = crate::jws::draft(&payload.write().map_err(|refusal| wrong(refusal.why()))?);
         for approver in approvers {

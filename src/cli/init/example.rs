@@ -86,6 +86,7 @@ fn order(register: &Register, roots: &Roots<'_>, today: Timestamp) -> Result<Str
         not_before: today,
         not_after: today + (30 * 24).hours(),
         officers: vec![id(OFFICER)?],
+        inform_after: None,
     };
     let mut text = crate::jws::draft(&order.write().map_err(|refusal| fault(&refusal))?);
     let (last, first) = (APPROVERS.len() - 1, 0);

@@ -69,6 +69,9 @@ pub struct Args {
     /// How many hours it is valid
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=9000))]
     hours: u32,
+    /// Delay the notice: before this time the persons concerned do not learn that they were resolved under this order
+    #[arg(long, value_name = "TIME")]
+    inform_after: Option<Timestamp>,
     /// An officer who may execute it; may be given several times
     #[arg(long = "officer", value_name = "ID", required = true)]
     officers: Vec<String>,
@@ -152,6 +155,7 @@ fn payload(args: &Args, register: Option<&Register>) -> Result<Payload, Error> {
         not_before,
         not_after,
         officers: args.officers.iter().map(|officer| self::id("--officer", officer)).collect::<Result<_, _>>()?,
+        inform_after: args.inform_after.map(whole_second).transpose()?,
     })
 }
 

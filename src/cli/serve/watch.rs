@@ -22,6 +22,7 @@ use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
 use crate::http::Readiness;
 use crate::http::cosign::Watching;
 use crate::node::Node;
+use crate::register::Register;
 use crate::vault::Vault;
 
 /// How long who watches may let us wait.
@@ -78,9 +79,25 @@ fn witness(log: &Log, logs: Vec<Trusted>, config: &LogConfig, store: &Path) -> R
     Ok(log.witness(logs, folder))
 }
 
+/// Says where the witnesses that are asked are not those that the register states.
+fn compare_witnesses(register: &Register, config: &LogConfig) {
+    for asked in config.witnesses.iter().filter(|asked| register.witnesses.values().all(|key| *key != asked.public)) {
+        tracing::warn!(
+            witness = asked.name,
+            "this witness is asked to cosign, and the register does not state its key"
+        );
+    }
+    for (id, key) in &register.witnesses {
+        if config.witnesses.iter().all(|asked| asked.public != *key) {
+            tracing::warn!(witness = %id, "the register states this witness, and it is not asked to cosign: [[audit.witness]]");
+        }
+    }
+}
+
 /// Nodes and witnesses watch the vault; the vault watches the nodes.
 pub(super) fn vault(vault: &Arc<Vault>, config: &VaultConfig) -> Result<(Arc<Watching>, Asking), Error> {
     let deployment = &vault.register().deployment;
+    compare_witnesses(vault.register(), &config.log);
     let mut all = watchers(&config.log)?;
     let mut logs = vec![];
     for authority in vault.register().authorities.values() {
@@ -101,6 +118,7 @@ pub(super) fn node(node: &Arc<Node>, config: &NodeConfig) -> Result<(Arc<Peer>, 
     let failed = |error| Error::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
     let owner = format!("{}/vault", node.register().deployment);
+    compare_witnesses(node.register(), &config.log);
     let mut all = watchers(&config.log)?;
     let mut logs = vec![];
     if let Some(key) = node.register().vault_checkpoint_key {
@@ -122,8 +140,29 @@ pub(super) async fn first(peer: Arc<Peer>) {
     }
 }
 
-/// The node watches the vault's log, and says how it stands with its own.
-pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, cosigners: Arc<Cosigners>, readiness: Arc<Readiness>) {
+/// Says on `/readyz` what keeps the disk from taking what is to be logged.
+pub(super) fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Readiness) {
+    match is_short {
+        true => readiness.set("space", "the disk is nearly full: requests are refused"),
+        false => readiness.clear("space"),
+    }
+    match stalled {
+        Some(since) => {
+            let words = format!("nothing was written for {} s: requests are refused", since.as_secs());
+            readiness.set("disk", words);
+        }
+        None => readiness.clear("disk"),
+    }
+}
+
+/// The node watches the vault's log and its own disk, and says how it stands with them.
+pub(super) async fn keep(
+    node: Arc<Node>,
+    peer: Arc<Peer>,
+    cosigners: Arc<Cosigners>,
+    reserve: u64,
+    readiness: Arc<Readiness>,
+) {
     let watching = async {
         loop {
             let peer = peer.clone();
@@ -140,6 +179,8 @@ pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, cosigners: Arc<Cosign
     };
     let saying = async {
         loop {
+            node.watch_space(reserve);
+            say_disk(node.is_short_of_space(), node.committer().stalled(), &readiness);
             say(node.log(), &cosigners, &readiness);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

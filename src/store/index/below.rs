@@ -8,6 +8,7 @@
 //! Only a merge of chunks goes the other way: it gives entries a new chunk, and takes them out of the column and into the
 //! tables. Who found nothing looks again when that happened meanwhile.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
@@ -60,6 +61,8 @@ struct Frozen {
 
 #[derive(Default)]
 struct State {
+    /// Pseudonyms that were taken out for good: what was prepared before that must not bring them back.
+    erased: HashSet<[u8; 16]>,
     frozen: Vec<Frozen>,
     /// By first byte; made when first needed.
     places: Option<Box<[u8; 256]>>,
@@ -228,6 +231,22 @@ impl Partition {
         self.1.sequence.store(next, Ordering::Relaxed);
     }
 
+    /// Takes pseudonyms out of the tables, for good. For the writer, of pseudonyms that lie in no frozen table and not in the
+    /// column: as [`Partition::give_chunk`] leaves them.
+    pub fn forget(&self, pseudonyms: &[[u8; 16]]) {
+        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut state = self.1.state_mut();
+        for pseudonym in pseudonyms {
+            tables.remove(pseudonym);
+            state.erased.insert(*pseudonym);
+        }
+    }
+
+    /// Those that were taken out since the start.
+    pub fn erased(&self) -> HashSet<[u8; 16]> {
+        self.1.state().erased.clone()
+    }
+
     /// By first byte: entries of chunks below this sequence need not be in the tables.
     pub fn moved_below(&self) -> [u32; 256] {
         let state = self.1.state();
@@ -385,6 +404,11 @@ impl Partition {
 }
 
 impl Tables {
+    fn remove(&mut self, pseudonym: &[u8; 16]) {
+        let first = usize::from(pseudonym[0]);
+        self.used[first] -= usize::from(self.tables[first].remove(pseudonym));
+    }
+
     /// Inserts or replaces.
     fn set(&mut self, pseudonym: &[u8; 16], chunk: u32) {
         if !self.insert(pseudonym, chunk) {
@@ -406,6 +430,22 @@ impl Table {
     /// The latest chunk that it names.
     fn latest(&self) -> u32 {
         self.entries().map(|(_, chunk)| chunk).max().unwrap_or(0)
+    }
+
+    /// Takes a key out; whether it was there.
+    pub(super) fn remove(&mut self, key: &[u8; 16]) -> bool {
+        if *key == EMPTY {
+            return self.zero.take().is_some();
+        }
+        let Ok(mut slot) = self.search(key) else { return false };
+        // What stands behind it and not at its home moves up, so that a look-up still meets no gap.
+        while let Some(next) = self.keys.get(slot + 1).filter(|next| **next != EMPTY && self.home(next) <= slot) {
+            self.keys[slot] = *next;
+            self.values[slot] = self.values[slot + 1];
+            slot += 1;
+        }
+        self.keys[slot] = EMPTY;
+        true
     }
 
     /// Gives a key that is there another value.

@@ -1,0 +1,134 @@
+//! The writer's side of a log: entries into the tree of their year, within the commits of the entries themselves.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use jiff::Timestamp;
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+
+use super::Log;
+use crate::audit::checkpoint::{self, Checkpoint};
+use crate::audit::tree::{Hash, Tree, leaf_hash, tile_bytes};
+use crate::audit::{AuditReceipt, Event};
+use crate::store::{Batch, Shard, TreeRow};
+
+pub(super) fn year_of(time: Timestamp) -> u16 {
+    u16::try_from(time.to_zoned(TimeZone::UTC).year()).unwrap_or(0)
+}
+
+/// The first instant after a year.
+pub(super) fn end_of(year: u16) -> Timestamp {
+    let next = i16::try_from(year).map_or(i16::MAX, |year| year.saturating_add(1));
+    // Past the calendar's end there is no year to turn to.
+    if next > 9_999 {
+        return Timestamp::MAX;
+    }
+    date(next, 1, 1).to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+}
+
+/// The writer's side of a log: it alone appends.
+pub struct Appender {
+    pub(super) log: Arc<Log>,
+    pub(super) shard: Shard,
+    pub(super) origin: Arc<str>,
+    /// The number of the shard's first entry in the store.
+    pub(super) first: u64,
+    pub(super) tree: Tree,
+    pub(super) ends: Timestamp,
+    /// The tree after the last commit.
+    pub(super) head: TreeRow,
+    /// What a shard has to begin with.
+    pub(super) opening: Option<Event>,
+    pub(super) publisher: Option<JoinHandle<()>>,
+}
+
+impl Appender {
+    /// The number that the next entry gets in the store.
+    pub fn next(&self) -> u64 {
+        self.first + self.tree.size()
+    }
+
+    /// Ends the shard where its year is over; what the next one begins with, before anything else.
+    pub fn turn(&mut self, now: Timestamp) -> Option<Event> {
+        if now >= self.ends {
+            // A shard without an entry has no checkpoint to hand on, and cannot be told from one that never was.
+            let closed = (self.tree.size() > 0).then(|| {
+                // It may not be published yet, and after a kill nobody else would see to it.
+                self.durable();
+                let TreeRow { size, root, .. } = self.head;
+                Checkpoint { origin: self.origin.to_string(), size, root }.sign(&self.log.key)
+            });
+            self.go_on(Shard::of(year_of(now)));
+            self.opening = self.opening.take().or(closed.map(|checkpoint| Event::Continue { checkpoint }));
+        }
+        self.opening.take()
+    }
+
+    pub(super) fn go_on(&mut self, shard: Shard) {
+        self.first += self.tree.size();
+        self.tree = Tree::default();
+        self.shard = shard;
+        self.origin = checkpoint::origin(&self.log.owner, shard).into();
+        self.ends = end_of(shard.year);
+        self.head = self.row();
+    }
+
+    /// Puts what entries do to the tree into their own batch, and checkpoints that the store lacks; where each entry
+    /// stands.
+    pub fn append(&mut self, entries: &[Vec<u8>], batch: &mut Batch) -> Vec<AuditReceipt> {
+        let store = &self.log.store;
+        for (shard, published) in std::mem::take(&mut self.log.state().unstored) {
+            store.put_checkpoint(batch, shard, published.note.as_bytes());
+        }
+        let mut receipts = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let leaf: Hash = leaf_hash(entry);
+            let index = self.tree.size();
+            receipts.push(AuditReceipt { origin: self.origin.clone(), shard: self.shard, index, leaf });
+            self.tree.push(leaf, |id, hashes| {
+                store.put_tile(batch, self.shard, id.level, id.index, &tile_bytes(hashes));
+            });
+        }
+        if !entries.is_empty() {
+            self.head = self.row();
+            store.put_tree(batch, self.head);
+        }
+        receipts
+    }
+
+    /// The commit is durable: checkpoints may cover it.
+    pub fn durable(&self) {
+        let head = self.head;
+        let mut state = self.log.state();
+        match state.heads.last_mut() {
+            Some(last) if last.shard == head.shard => *last = head,
+            _ if head.size > 0 => state.heads.push(head),
+            _ => {}
+        }
+    }
+
+    /// Whether the log was found to have been extended elsewhere.
+    pub fn is_forked(&self) -> bool {
+        self.log.is_forked()
+    }
+
+    /// Signs what is durable and ends the thread that signs. What is to be stored then, [`Appender::append`] puts into a
+    /// batch.
+    pub fn end(&mut self) {
+        let Some(publisher) = self.publisher.take() else { return };
+        self.log.state().ending = true;
+        self.log.work.notify_one();
+        let _ = publisher.join();
+    }
+
+    fn row(&self) -> TreeRow {
+        TreeRow { shard: self.shard, first: self.first, size: self.tree.size(), root: self.tree.root() }
+    }
+}
+
+impl Drop for Appender {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

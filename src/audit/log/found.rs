@@ -1,0 +1,47 @@
+//! What a start finds in the store: trees and checkpoints, or entries of an older version without a tree.
+
+use super::Published;
+use crate::audit::checkpoint::Checkpoint;
+use crate::audit::tree::{Tree, leaf_hash, tile_bytes};
+use crate::store::{Batch, Shard, Store, StoreError, TreeRow};
+
+/// Full tiles written at once while the tree of an older store is made.
+const REBUILD_TILES: usize = 512;
+
+/// A shard's checkpoint as the store has it.
+pub(super) fn stored(store: &Store, tree: TreeRow) -> Result<Option<Published>, StoreError> {
+    let Some(note) = store.checkpoint(tree.shard)? else { return Ok(None) };
+    let corrupt = || StoreError::Corrupt("audit-checkpoint");
+    let checkpoint = Checkpoint::read(&note).map_err(|_| corrupt())?.0;
+    if checkpoint.size > tree.size {
+        return Err(corrupt());
+    }
+    let tree = TreeRow { size: checkpoint.size, root: checkpoint.root, ..tree };
+    Ok(Some(Published { checkpoint, tree, note: String::from_utf8(note).map_err(|_| corrupt())? }))
+}
+
+/// Makes the tree of a log that was written without one.
+pub(super) fn rebuild(store: &Store, shard: Shard) -> Result<Tree, StoreError> {
+    let (mut tree, mut batch, mut tiles) = (Tree::default(), Batch::default(), 0);
+    store.each_audit::<StoreError>(0, usize::MAX, |number, entry| {
+        if number != tree.size() {
+            return Err(StoreError::Corrupt("audit"));
+        }
+        tree.push(leaf_hash(entry), |id, hashes| {
+            store.put_tile(&mut batch, shard, id.level, id.index, &tile_bytes(hashes));
+            tiles += 1;
+        });
+        if tiles >= REBUILD_TILES {
+            tiles = 0;
+            store.commit(std::mem::take(&mut batch))?;
+        }
+        Ok(())
+    })?;
+    if tree.size() > 0 {
+        // The row that says that there is a tree comes last.
+        store.put_tree(&mut batch, TreeRow { shard, first: 0, size: tree.size(), root: tree.root() });
+        store.commit(batch)?;
+        tracing::info!(entries = tree.size(), "made the tree over the audit log");
+    }
+    Ok(tree)
+}

@@ -1,0 +1,287 @@
+//! `cloison audit inspection new`, `enter`, `list`, `close`: the commission's decisions to inspect.
+
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::{read_register, time};
+use crate::cli::remote::{self, ClientFile, failed};
+use crate::cli::{Error, print, print_json, read_text};
+use crate::client::Client;
+use crate::clock::{Clock as _, SystemClock};
+use crate::http::inspections::{Listed, Statement};
+use crate::inspection::decision::{CLOSING_TYP, Closing, DECISION_TYP, Decision, sign};
+use crate::inspection::{InspectionView, Stage};
+use crate::keys::file::{read_signing_key, write_private};
+use crate::order::Refusal;
+use crate::register::Id;
+
+/// Enter, list and close inspections of the commission
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Write and sign a decision to inspect, with a register key of the commission
+    New(Box<New>),
+    /// Bring a signed decision, or the signed end of an inspection, to the vault or an authority's node
+    Enter(Enter),
+    /// List the inspections that were entered there
+    List(List),
+    /// Sign that an inspection is over before its time
+    Close(Close),
+}
+
+/// What `audit inspection new` takes.
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    cloison audit inspection new --register register.toml --key secrets/register/commission.pem --kid commission \\\n    \
+    --reference D-118/2026 --controller 'Caisse nationale de sécurité sociale' --address 'Casablanca' \\\n    \
+    --agent 'A. Agent' --auditor auditor --object 'Re-identifications in the sector health' --sector health \\\n    \
+    --days 30 --client clients/auditor.toml\n\n\
+    Decree 2-09-165, art. 17. The object is a text for people, and sectors and actors for the doors: where both are named, what \
+    is in one of the sectors and by one of the actors. Enter it at the vault and at each node that is to be inspected.")]
+pub struct New {
+    /// The register: gives the deployment's id
+    #[arg(long, value_name = "FILE")]
+    register: PathBuf,
+    #[command(flatten)]
+    seal: Seal,
+    /// The commission's reference: 1 to 40 of A-Z, 0-9, '/', '.' and '-'
+    #[arg(long)]
+    reference: String,
+    /// The controller inspected
+    #[arg(long, value_name = "NAME")]
+    controller: String,
+    /// Its address
+    #[arg(long)]
+    address: String,
+    /// A commissioned agent, by name; repeatable
+    #[arg(long = "agent", value_name = "NAME", required = true)]
+    agents: Vec<String>,
+    /// An auditor of the register to whom it opens; repeatable
+    #[arg(long = "auditor", value_name = "ID", required = true)]
+    auditors: Vec<String>,
+    /// What it is about, in words
+    #[arg(long, value_name = "TEXT")]
+    object: String,
+    /// A sector, exactly; repeatable
+    #[arg(long = "sector", value_name = "NAME")]
+    sectors: Vec<String>,
+    /// A client, organisation, authority, officer or operator; repeatable
+    #[arg(long = "actor", value_name = "ID", required_unless_present = "sectors")]
+    actors: Vec<String>,
+    /// What was logged before this day or instant is not its object
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    from: Option<Timestamp>,
+    /// Nor what was logged from this day or instant on
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to: Option<Timestamp>,
+    /// When it opens [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    not_before: Option<Timestamp>,
+    /// How many days it lasts
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=366))]
+    days: u32,
+}
+
+/// Who signs, and where what was signed goes.
+#[derive(clap::Args)]
+struct Seal {
+    /// A register key of the commission: Ed25519, PKCS#8 PEM, mode 0600
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The key's id, as vault and node have it pinned
+    #[arg(long, value_name = "ID")]
+    kid: String,
+    /// Write what was signed to this file, to be brought by others; an existing file is never overwritten
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Bring it at once, as the client of this file: an auditor or an operator
+    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
+    client: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `audit inspection enter` takes.
+#[derive(clap::Args)]
+pub struct Enter {
+    /// The decision, or the end of an inspection, signed
+    #[arg(value_name = "FILE")]
+    statement: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// What `audit inspection list` takes.
+#[derive(clap::Args)]
+pub struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// What `audit inspection close` takes.
+#[derive(clap::Args)]
+pub struct Close {
+    /// The register: gives the deployment's id
+    #[arg(long, value_name = "FILE")]
+    register: PathBuf,
+    /// Why, as a code of a-z, 0-9 and '-' that names nobody
+    #[arg(long, value_name = "CODE")]
+    reason: String,
+    #[command(flatten)]
+    seal: Seal,
+    /// The inspection's id
+    #[arg(value_name = "INSPECTION")]
+    inspection: Uuid,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When something is not as it should be, or the server refuses.
+pub fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::New(args) => new(*args),
+        Command::Enter(args) => {
+            let text = read_text(&args.statement)?;
+            bring(&args.client.open()?, &text, args.json)
+        }
+        Command::List(args) => list(&args),
+        Command::Close(args) => close(args),
+    }
+}
+
+fn new(args: New) -> Result<(), Error> {
+    let not_before = args.not_before.unwrap_or_else(|| SystemClock.now());
+    let not_before = whole(not_before)?;
+    let not_after = not_before
+        .checked_add(SignedDuration::from_hours(24 * i64::from(args.days)))
+        .map_err(|_| Error::usage("it ends after the end of time", "give an earlier --not-before"))?;
+    let ids = |option: &str, texts: &[String]| texts.iter().map(|text| id(option, text)).collect::<Result<Vec<_>, _>>();
+    let decision = Decision {
+        aud: read_register(&args.register)?.deployment,
+        id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+        reference: args.reference,
+        controller: args.controller,
+        address: args.address,
+        agents: args.agents,
+        object: args.object,
+        auditors: ids("--auditor", &args.auditors)?,
+        sectors: args.sectors,
+        actors: ids("--actor", &args.actors)?,
+        from: args.from.map(whole).transpose()?,
+        to: args.to.map(whole).transpose()?,
+        not_before,
+        not_after,
+    };
+    let payload = decision.write().map_err(unusable)?;
+    args.seal.finish(&payload, DECISION_TYP, &format!("inspection {} ({})", decision.id, decision.reference))
+}
+
+fn close(args: Close) -> Result<(), Error> {
+    let closing = Closing {
+        aud: read_register(&args.register)?.deployment,
+        inspection: args.inspection,
+        reason: id("--reason", &args.reason)?,
+        time: whole(SystemClock.now())?,
+    };
+    let payload = closing.write().map_err(unusable)?;
+    args.seal.finish(&payload, CLOSING_TYP, &format!("the end of inspection {}", args.inspection))
+}
+
+impl Seal {
+    fn finish(self, payload: &[u8], typ: &str, what: &str) -> Result<(), Error> {
+        if self.out.is_none() && self.client.is_none() {
+            return Err(Error::usage("where does it go?", "give --out FILE, or --client FILE to bring it at once"));
+        }
+        let hint = "a register key of the commission is needed: the one by which vault and node know its registers";
+        let key = read_signing_key(&self.key).map_err(|error| Error::new(error, hint))?;
+        let signed = sign(payload, typ, &self.kid, &key).map_err(unusable)?;
+        if let Some(out) = &self.out {
+            write_private(out, format!("{signed}\n").as_bytes())
+                .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+        }
+        match &self.client {
+            Some(file) => bring(&remote::open(file)?, &signed, self.json),
+            None => print(format_args!(
+                "Signed by {}: {what}. It is in force where somebody has brought it: `cloison audit inspection enter`",
+                self.kid
+            )),
+        }
+    }
+}
+
+fn bring(client: &Client, text: &str, json: bool) -> Result<(), Error> {
+    let path = match crate::inspection::decision::read_unverified(text.trim_end()) {
+        Ok(_) => "/v1/inspections",
+        Err(_) => "/v1/inspections/closings",
+    };
+    let statement = Statement { statement: text.trim_end().to_owned() };
+    let view: InspectionView = client.post_json(path, &statement).map_err(|error| failed(&error))?;
+    match json {
+        true => print_json(&view),
+        false => print(shown(&view).trim_end()),
+    }
+}
+
+fn list(args: &List) -> Result<(), Error> {
+    let listed: Listed = args.client.open()?.get_json("/v1/inspections").map_err(|error| failed(&error))?;
+    if args.json {
+        return print_json(&listed);
+    }
+    match listed.inspections.is_empty() {
+        true => print("no inspection was entered there that names you"),
+        false => print(listed.inspections.iter().map(shown).collect::<Vec<_>>().join("\n").trim_end()),
+    }
+}
+
+fn shown(view: &InspectionView) -> String {
+    let decision = &view.decision;
+    let state = match view.state {
+        Stage::Pending => "not open yet",
+        Stage::Open => "open",
+        Stage::Over => "over",
+        Stage::Closed => "closed",
+    };
+    let all = |names: Vec<&str>| if names.is_empty() { "any".to_owned() } else { names.join(", ") };
+    let ids = |ids: &[Id]| all(ids.iter().map(Id::as_str).collect());
+    let bound = |time: Option<Timestamp>| time.map_or("…".to_owned(), |time| time.to_string());
+    format!(
+        "{} {} ({state})\n  controller   {}, {}\n  agents       {}\n  object       {}\n  sectors      {}\n  actors       {}\n  \
+         logged       {} to {}\n  auditors     {}\n  open         {} to {}\n  signed by    {}\n",
+        decision.id,
+        decision.reference,
+        decision.controller,
+        decision.address,
+        decision.agents.join(", "),
+        decision.object,
+        all(decision.sectors.iter().map(String::as_str).collect()),
+        ids(&decision.actors),
+        bound(decision.from),
+        bound(decision.to),
+        ids(&decision.auditors),
+        decision.not_before,
+        view.end(),
+        ids(&view.signers),
+    )
+}
+
+fn id(option: &str, text: &str) -> Result<Id, Error> {
+    let wrong = || Error::usage(format_args!("{option} is no id"), "an id is 1 to 64 of a-z, 0-9 and '-'");
+    Id::parse(text).ok_or_else(wrong)
+}
+
+fn whole(time: Timestamp) -> Result<Timestamp, Error> {
+    Timestamp::from_second(time.as_second()).map_err(|error| Error::new(error, "write it like 2026-11-22T09:00:00Z"))
+}
+
+fn unusable(refusal: Refusal) -> Error {
+    Error::new(refusal, "`cloison audit inspection new --help` has an example")
+}

@@ -1,0 +1,192 @@
+//! `cloison audit report`: the annex of an inspection's minutes, and checking one.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::HumanCount;
+use minijinja::{Environment, context};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{KeyArgs, LogArgs, head, read_register, unreadable};
+use crate::audit::checkpoint::Checkpoint;
+use crate::audit::path::Resource;
+use crate::audit::source::{Source, read_or_wider, split_bundle};
+use crate::audit::tree::{TILE_WIDTH, TileId, width};
+use crate::audit::verify::Wanted;
+use crate::cli::remote::{self, failed};
+use crate::cli::{Error, client, print, print_json, read_text};
+use crate::client::path;
+use crate::inspection::figures::{Count, Figures};
+use crate::inspection::object::Object;
+use crate::inspection::report::{Document, Report, check};
+use crate::keys::file::write_private;
+use crate::register::Register;
+
+/// The printable page.
+const PAGE: &str = include_str!("report/report.html");
+/// Its words, by language.
+const WORDS: &str = include_str!("report/words.json");
+
+/// Write the annex of an inspection's minutes, signed, or check one
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison audit report --inspection 7f4df9b1-… --client clients/auditor.toml --output minutes\n  \
+    cloison audit report --check minutes.json --register register.toml ./copy\n\n\
+    It writes minutes.json, signed with the key of the log's checkpoints, and minutes.html, the same to be printed. --check \
+    verifies the signature and the checkpoint; with a copy of the log (or a store) it also counts the figures again.")]
+pub struct Args {
+    /// The inspection's id
+    #[arg(long, value_name = "ID", required_unless_present = "check", conflicts_with = "check")]
+    inspection: Option<Uuid>,
+    /// Write to this path, with .json and .html behind it; existing files are never overwritten
+    #[arg(long, short, value_name = "PATH", requires = "inspection")]
+    output: Option<PathBuf>,
+    /// The language of the page
+    #[arg(long, value_name = "LANGUAGE", value_parser = ["en", "fr"], default_value = "en")]
+    language: String,
+    /// Check this report instead
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    log: LogArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is no report to be had, or it is not as it should be.
+pub fn run(args: &Args) -> Result<(), Error> {
+    match (&args.check, args.inspection) {
+        (Some(file), _) => verify(args, file),
+        (None, Some(id)) => fetch(args, id),
+        (None, None) => {
+            Err(Error::usage("of which inspection?", "give --inspection ID; `cloison audit inspection list`"))
+        }
+    }
+}
+
+fn fetch(args: &Args, id: Uuid) -> Result<(), Error> {
+    let Some(file) = &args.log.client else {
+        return Err(Error::usage(
+            "who writes the report?",
+            "give --client FILE: the auditor's file of the vault or node",
+        ));
+    };
+    let with = |output: &Path, end: &str| {
+        let mut name = output.file_name().unwrap_or_default().to_owned();
+        name.push(end);
+        output.with_file_name(name)
+    };
+    let places = args.output.as_deref().map(|output| (with(output, ".json"), with(output, ".html")));
+    // Before it is asked for: that is logged.
+    if let Some(there) = places.iter().flat_map(|(data, page)| [data, page]).find(|path| path.exists()) {
+        return Err(Error::file(there, &std::io::ErrorKind::AlreadyExists.into()));
+    }
+    let client = remote::open(file)?;
+    let document: Document =
+        client.get_json(&path(&["v1", "inspections", &id.to_string(), "report"])).map_err(|error| failed(&error))?;
+    let Some((data, page)) = places else { return print_json(&document) };
+    let text = serde_json::to_string_pretty(&document).map_err(|error| Error::new(error, "report this as a fault"))?;
+    let hint = "nothing is overwritten: choose a path in a folder that exists";
+    write_private(&data, format!("{text}\n").as_bytes()).map_err(|error| Error::new(error, hint))?;
+    write_private(&page, printable(&document, &args.language)?.as_bytes()).map_err(|error| Error::new(error, hint))?;
+    match args.json {
+        true => print_json(&json!({"inspection": id, "report": data, "page": page})),
+        false => print(format_args!(
+            "{} and {}; check it with `cloison audit report --check {} --register register.toml`",
+            data.display(),
+            page.display(),
+            data.display()
+        )),
+    }
+}
+
+/// The page; every text in it is escaped.
+fn printable(document: &Document, language: &str) -> Result<String, Error> {
+    let fault = |error: &dyn std::fmt::Display| Error::new(error, "report this as a fault of cloison");
+    let words: Value = serde_json::from_str(WORDS).map_err(|error| fault(&error))?;
+    let mut pages = Environment::new();
+    // The name's end is what switches escaping on.
+    pages.add_template("report.html", PAGE).map_err(|error| fault(&error))?;
+    let page = pages.get_template("report.html").map_err(|error| fault(&error))?;
+    let digest = crate::jws::parse(&document.signature, crate::inspection::report::REPORT_TYP);
+    let digest = digest.map(|jws| data_encoding::HEXLOWER.encode(&jws.digest())).unwrap_or_default();
+    let context = context! { r => document.report, w => words[language], language, digest };
+    page.render(context).map_err(|error| fault(&error))
+}
+
+fn verify(args: &Args, file: &Path) -> Result<(), Error> {
+    let text = read_text(file)?;
+    let document: Document = serde_json::from_str(&text)
+        .map_err(|error| Error::new(format_args!("{}: {error}", file.display()), "name the .json of a report"))?;
+    let wanted = Wanted { keys: args.keys.keys()?, ..Wanted::default() };
+    let report = check(&document, |origin| wanted.key(origin)).map_err(|refusal| {
+        Error::new(
+            format_args!("the report is not as it should be: {refusal}"),
+            "do not rely on it; ask for another one",
+        )
+    })?;
+    let counted = match (&args.log.log, &args.keys.register) {
+        (None, _) => None,
+        (Some(_), None) => {
+            return Err(Error::usage(
+                "who are the sectors' clients?",
+                "give --register FILE to count the figures again",
+            ));
+        }
+        (Some(_), Some(register)) => {
+            let figures = count(&*args.log.open()?, &report, &read_register(register)?)?;
+            if figures != report.figures {
+                let hint = "verify the copy, and that the register is the one of the report";
+                return Err(Error::new("the figures are not those that the log gives", hint));
+            }
+            Some(figures.entries)
+        }
+    };
+    match args.json {
+        true => print_json(&json!({"good": true, "inspection": report.inspection.decision.id, "counted": counted})),
+        false => {
+            let again =
+                counted.map_or(String::new(), |n| format!("; its figures are those of {} entries", HumanCount(n)));
+            let decision = &report.inspection.decision;
+            print(format_args!("good: signed for {}, inspection {}{again}", report.owner, decision.reference))
+        }
+    }
+}
+
+/// Counts the figures out of a copy of the log, as far as the report's checkpoint goes.
+fn count(source: &dyn Source, report: &Report, register: &Register) -> Result<Figures, Error> {
+    let (last, _) = Checkpoint::read(report.checkpoint.as_bytes()).map_err(|error| Error::new(error, "see above"))?;
+    let object = Object::of(&report.inspection, register);
+    let mut count = Count::default();
+    let bar = client::progress(None);
+    for shard in source.shards().map_err(|error| unreadable(&error))? {
+        let found = head(source, &shard)?;
+        let size = if found.origin == last.origin { last.size } else { found.size };
+        if size > found.size {
+            return Err(Error::new(
+                "the copy ends before the report does",
+                "bring it up to date: `cloison audit copy`",
+            ));
+        }
+        for index in 0..size.div_ceil(TILE_WIDTH as u64) {
+            let resource = Resource::Entries(index, width(TileId { level: 0, index }, size));
+            let bundle = read_or_wider(source, &shard, resource).map_err(|error| unreadable(&error))?;
+            let entries = bundle.as_deref().and_then(split_bundle).ok_or_else(|| {
+                Error::new(format_args!("{resource} cannot be read"), "`cloison audit verify` says what else is wrong")
+            })?;
+            entries.iter().for_each(|entry| count.add(&object, entry));
+            bar.inc(entries.len() as u64);
+        }
+        if found.origin == last.origin {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(count.figures())
+}

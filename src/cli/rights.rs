@@ -1,0 +1,255 @@
+//! `cloison rights`: what rights officers do for the persons concerned.
+
+use std::io::BufRead as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::remote::{ClientFile, failed};
+use super::{Error, print, print_json, read_text};
+use crate::clock::{Clock as _, SystemClock};
+use crate::http::rights::Brought;
+use crate::keys::file::{read_signing_key, write_private};
+use crate::order::Refusal;
+use crate::register::{self, Id};
+use crate::rights::erase::Destroyed;
+use crate::rights::request::{Erasure, sign};
+use crate::rights::resolutions::{Found, Question, Resolutions};
+
+/// See to people's rights, as a rights officer: who resolved a pseudonym; erasure
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Say who resolved a person's pseudonym in a sector, and when
+    Resolutions(Look),
+    /// Write a request to erase and sign it, as the first of two rights officers
+    Erase(Erase),
+    /// Sign a request to erase, as the second
+    Sign(Sign),
+    /// Bring a signed request to erase to the vault, or to an authority's node
+    Lodge(Lodge),
+}
+
+/// What `rights resolutions` takes.
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    cloison rights resolutions --client clients/rights.toml --sector health --pseudonym sante1p…\n\n\
+    Each resolution names authority, officer, order and legal basis, and the entry of the vault's log that says so. What an order \
+    asks to be told later (`inform_after`) does not appear before. That it was asked is logged; whose it was is not.")]
+pub struct Look {
+    /// The sector
+    #[arg(long, value_name = "NAME")]
+    sector: String,
+    /// A pseudonym of the person in that sector; repeatable
+    #[arg(long = "pseudonym", value_name = "PSEUDONYM", required_unless_present_any = ["list", "order"])]
+    pseudonyms: Vec<String>,
+    /// A file of pseudonyms, one a line ('-': standard input)
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    /// All resolutions in the sector under this order, in place of pseudonyms
+    #[arg(long, value_name = "ID", conflicts_with_all = ["pseudonyms", "list"])]
+    order: Option<Uuid>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// The officer's own key.
+#[derive(clap::Args)]
+struct Key {
+    /// The rights officer's own private key: Ed25519, PKCS#8 PEM, mode 0600
+    #[arg(long, value_name = "FILE", env = "CLOISON_RIGHTS_KEY")]
+    key: PathBuf,
+    /// The rights officer's id in the register
+    #[arg(long, value_name = "ID")]
+    kid: String,
+}
+
+/// What `rights erase` takes.
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    cloison rights erase --register register.toml --sector health --pseudonym sante1p… --reason request \\\n    \
+    --key secrets/rights-1.pem --kid rights-1 --out erase.jws\n  \
+    cloison rights sign erase.jws --key secrets/rights-2.pem --kid rights-2\n  \
+    cloison rights lodge erase.jws --client clients/rights.toml        # at the vault\n  \
+    cloison rights lodge erase.jws --client clients/rights-node.toml   # at each authority's node\n\n\
+    It destroys the mappings of exactly these pseudonyms, the tags by which entries could be told to be about them, and the \
+    salts of the batches that they may be in. A person has other pseudonyms in other epochs, periods and purposes of the sector: \
+    name them too. It cannot be undone, and copies of the store (backups) have to be dealt with apart.")]
+pub struct Erase {
+    /// The register: gives the deployment's id
+    #[arg(long, value_name = "FILE")]
+    register: PathBuf,
+    /// The sector
+    #[arg(long, value_name = "NAME")]
+    sector: String,
+    /// A pseudonym of the person in that sector; repeatable
+    #[arg(long = "pseudonym", value_name = "PSEUDONYM", required_unless_present = "list")]
+    pseudonyms: Vec<String>,
+    /// A file of pseudonyms, one a line ('-': standard input)
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    /// Why, as a code of a-z, 0-9 and '-' that names nobody
+    #[arg(long, value_name = "CODE")]
+    reason: String,
+    #[command(flatten)]
+    key: Key,
+    /// Where to write it; an existing file is never overwritten
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// What `rights sign` takes.
+#[derive(clap::Args)]
+pub struct Sign {
+    /// The request
+    #[arg(value_name = "FILE")]
+    request: PathBuf,
+    #[command(flatten)]
+    key: Key,
+}
+
+/// What `rights lodge` takes.
+#[derive(clap::Args)]
+pub struct Lodge {
+    /// The request, signed by two
+    #[arg(value_name = "FILE")]
+    request: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When something is not as it should be, or the server refuses.
+pub fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Resolutions(args) => resolutions(args),
+        Command::Erase(args) => erase(args),
+        Command::Sign(args) => countersign(&args),
+        Command::Lodge(args) => lodge(&args),
+    }
+}
+
+fn resolutions(args: Look) -> Result<(), Error> {
+    let mut pseudonyms = args.pseudonyms;
+    pseudonyms.extend(lines(args.list.as_deref())?);
+    let asked = Question { sector: args.sector, pseudonyms, order: args.order };
+    let found: Resolutions =
+        args.client.open()?.post_json("/v1/rights/resolutions", &asked).map_err(|error| failed(&error))?;
+    if args.json {
+        return print_json(&found);
+    }
+    let several = found.items.len() > 1;
+    let texts: Vec<String> = found.items.iter().map(|item| shown(item, several)).collect();
+    print(texts.join("\n"))
+}
+
+fn shown(found: &Found, several: bool) -> String {
+    let mut lines = vec![];
+    if let Some(pseudonym) = found.pseudonym.as_ref().filter(|_| several) {
+        lines.push(format!("{pseudonym}:"));
+    }
+    match (&found.code, found.resolutions.is_empty()) {
+        (Some(code), _) => lines.push(format!("!{code}")),
+        (None, true) => lines.push("no resolution that may be told".to_owned()),
+        (None, false) => {}
+    }
+    for one in &found.resolutions {
+        lines.push(format!(
+            "{}  {} ({})  {}  case {}  order {}  entry {} of {}",
+            one.time, one.authority, one.officer, one.basis, one.case, one.order, one.index, one.log
+        ));
+    }
+    lines.join("\n")
+}
+
+fn erase(args: Erase) -> Result<(), Error> {
+    let text = read_text(&args.register)?;
+    let register = register::parse(&text).map_err(|faults| {
+        Error::new(super::check::listed(&args.register, &faults), "take the register that is in force, whole")
+    })?;
+    let mut pseudonyms = args.pseudonyms;
+    pseudonyms.extend(lines(args.list.as_deref())?);
+    let sector = register.sector(&args.sector);
+    let sector = sector.ok_or_else(|| Error::usage("the register has no such sector", "`cloison register show`"))?;
+    if let Some(code) = pseudonyms.iter().find_map(|text| sector.parse_pseudonym(text).err()) {
+        return Err(Error::usage(
+            format_args!("a pseudonym is none of this sector: {code}"),
+            "copy it as it was answered",
+        ));
+    }
+    let time = Timestamp::from_second(SystemClock.now().as_second());
+    let erasure = Erasure {
+        aud: register.deployment.clone(),
+        id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+        sector: args.sector,
+        pseudonyms,
+        reason: Id::parse(&args.reason)
+            .ok_or_else(|| Error::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as request"))?,
+        time: time.map_err(|error| Error::new(error, "set the clock"))?,
+    };
+    let signed = erasure.draft().and_then(|draft| Ok((draft, args.key.read()?))).map_err(unusable)?;
+    let signed = sign(&signed.0, &args.key.kid, &signed.1).map_err(unusable)?;
+    write_private(&args.out, format!("{signed}\n").as_bytes())
+        .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+    print(format_args!(
+        "Request {} signed by {}: {}. A second rights officer signs it: `cloison rights sign`",
+        erasure.id,
+        args.key.kid,
+        args.out.display()
+    ))
+}
+
+impl Key {
+    fn read(&self) -> Result<ed25519_dalek::SigningKey, Refusal> {
+        read_signing_key(&self.key).map_err(|error| Refusal::new(crate::code::Code::RightsInvalid, error.to_string()))
+    }
+}
+
+fn countersign(args: &Sign) -> Result<(), Error> {
+    let text = read_text(&args.request)?;
+    let key = args.key.read().map_err(unusable)?;
+    let signed = sign(text.trim_end(), &args.key.kid, &key).map_err(unusable)?;
+    let written = std::fs::write(&args.request, format!("{signed}\n"));
+    written.map_err(|error| Error::file(&args.request, &error))?;
+    print(format_args!("Signed by {}: {}", args.key.kid, args.request.display()))
+}
+
+fn lodge(args: &Lodge) -> Result<(), Error> {
+    let brought = Brought { request: read_text(&args.request)?.trim_end().to_owned() };
+    let done: Destroyed =
+        args.client.open()?.post_json("/v1/rights/erasures", &brought).map_err(|error| failed(&error))?;
+    if args.json {
+        return print_json(&done);
+    }
+    print(format_args!(
+        "Destroyed: {} mappings, {} tags, {} salts, for {} pseudonyms. The store's files are being cleared of the bytes; \
+         backups are not.",
+        done.mappings, done.tags, done.salts, done.items
+    ))
+}
+
+fn unusable(refusal: Refusal) -> Error {
+    Error::new(refusal, "`cloison rights erase --help` has an example")
+}
+
+/// The lines of a file, without the empty ones.
+fn lines(file: Option<&Path>) -> Result<Vec<String>, Error> {
+    let text = match file {
+        None => return Ok(vec![]),
+        Some(path) if path == Path::new("-") => {
+            let lines: Result<Vec<_>, _> = std::io::stdin().lock().lines().collect();
+            let wrong = |error| Error::new(format_args!("standard input: {error}"), "one pseudonym a line");
+            lines.map_err(wrong)?.join("\n")
+        }
+        Some(path) => read_text(path)?,
+    };
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}

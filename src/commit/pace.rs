@@ -1,0 +1,81 @@
+//! Whether the writer gets on: how long something has waited for it without a commit coming to its end.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Nobody is let in while the writer has not got on for so long: a commit takes milliseconds.
+pub const STALL: Duration = Duration::from_secs(2);
+
+/// What waits for the writer, and when it last got on.
+pub(super) struct Pace {
+    began: Instant,
+    /// Jobs that were submitted and not answered.
+    waiting: AtomicUsize,
+    /// Milliseconds since `began` at which the last commit ended, or the first job began to wait.
+    mark: AtomicU64,
+    /// The writer waits for room in memory, and not for the disk.
+    held_back: AtomicBool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            waiting: AtomicUsize::new(0),
+            mark: AtomicU64::new(0),
+            held_back: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Pace {
+    /// A job waits.
+    pub(super) fn enter(&self) {
+        if self.waiting.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.set_mark();
+        }
+    }
+
+    /// So many jobs wait no more.
+    pub(super) fn leave(&self, jobs: usize) {
+        self.set_mark();
+        self.waiting.fetch_sub(jobs, Ordering::AcqRel);
+    }
+
+    /// Says that the writer waits, or waits no more, for something else than a commit.
+    pub(super) fn hold_back(&self, held_back: bool) {
+        self.set_mark();
+        self.held_back.store(held_back, Ordering::Release);
+    }
+
+    fn set_mark(&self) {
+        self.mark.store(self.began.elapsed().as_millis() as u64, Ordering::Release);
+    }
+
+    /// For how long the writer has not got on, where something waits and it is longer than [`STALL`].
+    pub(super) fn stalled(&self) -> Option<Duration> {
+        if self.waiting.load(Ordering::Acquire) == 0 || self.held_back.load(Ordering::Acquire) {
+            return None;
+        }
+        let mark = Duration::from_millis(self.mark.load(Ordering::Acquire));
+        let since = self.began.elapsed().saturating_sub(mark);
+        (since > STALL).then_some(since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_waits_can_stall() {
+        let pace = Pace { began: Instant::now() - Duration::from_secs(10), ..Pace::default() };
+        assert_eq!(pace.stalled(), None, "nothing waits");
+        pace.waiting.store(1, Ordering::Release);
+        assert!(pace.stalled().unwrap() > STALL, "ten seconds without a commit");
+        pace.leave(1);
+        assert_eq!(pace.stalled(), None);
+        pace.enter();
+        assert_eq!(pace.stalled(), None, "only since a moment ago");
+    }
+}

@@ -1,0 +1,154 @@
+//! People's rights: rights officers ask who resolved a pseudonym (at the vault), and have a person's traces destroyed (at the
+//! vault, and at each authority's node).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::Response;
+use axum::routing::post;
+use serde::{Deserialize, Serialize};
+
+use super::control::{blocking, note as note_at_vault, read_json};
+use super::node::{NodeDoor, note as note_at_node};
+use super::{Peer, Problem, body};
+use crate::access;
+use crate::rights::erase::{self, Destroyed};
+use crate::rights::resolutions::{self, Question, Resolutions};
+use crate::store::Store;
+use crate::vault::Vault;
+
+/// A request to erase that somebody brings.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Brought {
+    /// The request that two rights officers signed: JWS General JSON, as text.
+    pub request: String,
+}
+
+/// The routes of the vault's control listener.
+pub(super) fn vault_routes() -> Router<Arc<Vault>> {
+    Router::new().route("/v1/rights/resolutions", post(look_up)).route("/v1/rights/erasures", post(erase_at_vault))
+}
+
+/// The routes of the node's control listener.
+pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
+    Router::new().route("/v1/rights/erasures", post(erase_at_node))
+}
+
+/// Who resolved these pseudonyms, or what was resolved under this order.
+#[utoipa::path(
+    post,
+    path = "/v1/rights/resolutions",
+    request_body = Question,
+    responses(
+        (status = 200, description = "For each pseudonym its resolutions, oldest first", body = Resolutions),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn look_up(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let found = async {
+        let permit = access::rights_officer(vault.register(), peer.spki)?;
+        let asked: Question = read_json(request).await?;
+        let vault = vault.clone();
+        blocking(move || resolutions::look_up(&vault, &permit, &asked).map_err(Problem::from)).await
+    };
+    match found.await {
+        Ok(found) => body::json(&found),
+        Err(problem) => Err(note_at_vault(&vault, peer, "look-up", problem).await),
+    }
+}
+
+/// Destroys what the vault keeps of a person in a sector.
+#[utoipa::path(
+    post,
+    path = "/v1/rights/erasures",
+    request_body = Brought,
+    responses(
+        (status = 200, description = "Destroyed, durably; what it was", body = Destroyed),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn erase_at_vault(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let erased = async {
+        let permit = access::rights_officer(vault.register(), peer.spki)?;
+        let brought: Brought = read_json(request).await?;
+        let vault = vault.clone();
+        blocking(move || erase::at_vault(&vault, &permit, &brought.request).map_err(Problem::from)).await
+    };
+    match erased.await {
+        Ok(done) => {
+            scrub(vault.store().clone());
+            body::json(&done)
+        }
+        Err(problem) => Err(note_at_vault(&vault, peer, "erase", problem).await),
+    }
+}
+
+/// Destroys the tags that the node keeps of a person in a sector.
+#[utoipa::path(
+    post,
+    path = "/v1/rights/erasures",
+    request_body = Brought,
+    responses(
+        (status = 200, description = "Destroyed, durably; what it was", body = Destroyed),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn erase_at_node(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let erased = async {
+        let permit = access::rights_officer(door.node.register(), peer.spki)?;
+        let brought: Brought = read_json(request).await?;
+        let node = door.node.clone();
+        blocking(move || erase::at_node(&node, &permit, &brought.request).map_err(Problem::from)).await
+    };
+    match erased.await {
+        Ok(done) => {
+            scrub(door.node.store().clone());
+            body::json(&done)
+        }
+        Err(problem) => Err(note_at_node(&door.node, peer, "erase", problem).await),
+    }
+}
+
+/// Clears the destroyed bytes out of the store's files, beside the requests: in a large store it takes its time.
+fn scrub(store: Arc<Store>) {
+    tokio::task::spawn_blocking(move || match store.scrub() {
+        Ok(()) => tracing::info!("what was erased is gone from the store's files"),
+        Err(error) => tracing::error!(%error, "what was erased may still stand in the store's files"),
+    });
+}

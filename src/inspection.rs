@@ -1,0 +1,293 @@
+//! Inspections (decree 2-09-165, art. 16 to 21): the commission decides, and its signed decision opens the doors of vault and
+//! node to the auditors that it names, for its object and its time and for nothing else.
+//!
+//! What needs no inspection: checkpoints, tiles and entry bundles, by which auditors of the register verify the log with their
+//! own copy. What needs one: the questions that a side answers about its entries ([`Inspections::open`]), and the report with
+//! the figures of its register and store ([`report`]). Every such access is an entry that names the inspection.
+
+pub mod decision;
+pub mod figures;
+pub mod object;
+pub mod report;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::access::{AuditorPermit, MessengerPermit};
+use crate::audit::log::Log;
+use crate::audit::{Entry, Event, InspectionNoted};
+use crate::code::Code;
+use crate::commit::{Change, Committer, Job, Logged, Pending};
+use crate::node::Node;
+use crate::order::Refusal;
+use crate::register::{Id, Register};
+use crate::store::Store;
+use crate::vault::Vault;
+use decision::{Decision, check, check_closing, invalid, read_unverified};
+
+/// Inspections that a side keeps, at most.
+const MOST: usize = 10_000;
+
+/// Says how many mappings a sector has in the store.
+pub type Mappings<'m> = &'m dyn Fn(&str) -> Option<u64>;
+
+/// One side's inspections, at one instant.
+pub struct Inspections<'a> {
+    register: &'a Register,
+    store: &'a Store,
+    log: &'a Log,
+    committer: &'a Committer,
+    mappings: Option<Mappings<'a>>,
+    now: Timestamp,
+}
+
+/// The row of an inspection.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    /// The decision as it was signed.
+    text: String,
+    /// The commission's keys that signed it.
+    signers: Vec<Id>,
+    /// When this side got it.
+    entered: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    closed: Option<Closed>,
+}
+
+/// How an inspection ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Closed {
+    /// When this side got to know.
+    #[schema(value_type = String)]
+    pub time: Timestamp,
+    /// Why, as a code.
+    #[schema(value_type = String)]
+    pub reason: Id,
+    /// The commission's statement as it was signed: JWS General JSON.
+    pub text: String,
+}
+
+/// Where an inspection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Its time has not come.
+    Pending,
+    /// It opens.
+    Open,
+    /// Its time is over.
+    Over,
+    /// The commission ended it.
+    Closed,
+}
+
+/// An inspection as it is listed and reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InspectionView {
+    /// What was decided.
+    pub decision: Decision,
+    /// Where it stands.
+    pub state: Stage,
+    /// When this side got it.
+    #[schema(value_type = String)]
+    pub entered: Timestamp,
+    /// The commission's register keys that signed it.
+    #[schema(value_type = Vec<String>)]
+    pub signers: Vec<Id>,
+    /// Its end, where that came before its time.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub closed: Option<Closed>,
+    /// The decision as it was signed: JWS General JSON.
+    pub text: String,
+}
+
+impl InspectionView {
+    fn new(stored: Stored, now: Timestamp) -> Result<Self, Refusal> {
+        let decision = read_unverified(&stored.text).map_err(internal)?;
+        let state = match &stored.closed {
+            Some(_) => Stage::Closed,
+            None if now >= decision.not_after => Stage::Over,
+            None if now < decision.not_before => Stage::Pending,
+            None => Stage::Open,
+        };
+        let Stored { text, signers, entered, closed } = stored;
+        Ok(Self { decision, state, entered, signers, closed, text })
+    }
+
+    /// When it was or will be over.
+    pub fn end(&self) -> Timestamp {
+        let closed = self.closed.as_ref().map(|closed| closed.time);
+        closed.map_or(self.decision.not_after, |closed| closed.min(self.decision.not_after))
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "the inspections failed");
+    Refusal::new(Code::Internal, "a fault of ours; the log says more")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+impl<'a> From<&'a Vault> for Inspections<'a> {
+    fn from(vault: &'a Vault) -> Self {
+        let (register, store, log) = (&**vault.register(), &**vault.store(), &**vault.log());
+        Self { register, store, log, committer: vault.committer(), mappings: None, now: vault.now() }
+    }
+}
+
+impl<'a> From<&'a Node> for Inspections<'a> {
+    fn from(node: &'a Node) -> Self {
+        let (register, store, log) = (&**node.register(), &**node.store(), &**node.log());
+        Self { register, store, log, committer: node.committer(), mappings: None, now: node.now() }
+    }
+}
+
+impl<'a> Inspections<'a> {
+    /// The same, with the count of mappings that a sector has in the store.
+    pub fn counting(self, mappings: Mappings<'a>) -> Self {
+        Self { mappings: Some(mappings), ..self }
+    }
+
+    /// Enters a decision, durably and logged. To enter it again does nothing.
+    ///
+    /// # Errors
+    /// [`Code::InspectionInvalid`]; [`Code::AuditUnavailable`], [`Code::Overloaded`].
+    pub fn enter(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
+        let signed = check(text, self.register)?;
+        let decision = &signed.says;
+        if let Some(stored) = self.stored(decision.id)? {
+            return match read_unverified(&stored.text)? == *decision {
+                true => InspectionView::new(stored, self.now),
+                false => Err(invalid("another decision was entered under this id")),
+            };
+        }
+        if self.now >= decision.not_after {
+            return Err(invalid("the inspection is over"));
+        }
+        if self.store.inspections().map_err(internal)?.len() >= MOST {
+            return Err(invalid("there are too many inspections"));
+        }
+        let entry = InspectionNoted {
+            not_after: decision.not_after.to_string(),
+            reason: None,
+            digest: hex(&signed.digest),
+            signers: signed.signers.clone(),
+            ..noted("enter", decision, permit)
+        };
+        let stored = Stored { text: text.to_owned(), signers: signed.signers, entered: self.now, closed: None };
+        self.write(decision.id, &stored, entry)?;
+        InspectionView::new(stored, self.now)
+    }
+
+    /// Ends an inspection, durably and logged. To end it again does nothing.
+    ///
+    /// # Errors
+    /// [`Code::InspectionInvalid`], [`Code::UnknownInspection`]; [`Code::AuditUnavailable`], [`Code::Overloaded`].
+    pub fn close(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
+        let signed = check_closing(text, self.register)?;
+        let id = signed.says.inspection;
+        let mut stored = self.stored(id)?.ok_or_else(unknown)?;
+        if stored.closed.is_some() {
+            return InspectionView::new(stored, self.now);
+        }
+        let decision = read_unverified(&stored.text).map_err(internal)?;
+        let entry = InspectionNoted {
+            not_after: format!("{:.3}", self.now),
+            reason: Some(signed.says.reason.clone()),
+            digest: hex(&signed.digest),
+            signers: signed.signers,
+            ..noted("close", &decision, permit)
+        };
+        stored.closed = Some(Closed { time: self.now, reason: signed.says.reason, text: text.to_owned() });
+        self.write(id, &stored, entry)?;
+        InspectionView::new(stored, self.now)
+    }
+
+    /// All of them, or those that name an auditor; the last entered first.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn list(&self, auditor: Option<&Id>) -> Result<Vec<InspectionView>, Refusal> {
+        let rows = self.store.inspections().map_err(internal)?;
+        let mut views = vec![];
+        for (_, value) in rows {
+            let stored = serde_json::from_slice(&value).map_err(internal)?;
+            views.push(InspectionView::new(stored, self.now)?);
+        }
+        views.retain(|view| auditor.is_none_or(|auditor| view.decision.auditors.contains(auditor)));
+        views.sort_by_key(|view| std::cmp::Reverse(view.entered));
+        Ok(views)
+    }
+
+    /// One of them, open or not, that names the auditor.
+    ///
+    /// # Errors
+    /// [`Code::UnknownInspection`].
+    pub fn one(&self, id: Uuid, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
+        let stored = self.stored(id)?.ok_or_else(unknown)?;
+        let view = InspectionView::new(stored, self.now)?;
+        // Whom it does not name does not learn that it is there.
+        if view.decision.auditors.contains(permit.auditor()) { Ok(view) } else { Err(unknown()) }
+    }
+
+    /// The inspection that opens something to an auditor now: the one of that id, or the only one there is.
+    ///
+    /// # Errors
+    /// [`Code::InspectionRequired`] where none is open; [`Code::BadParameter`] where several are and none was named.
+    pub fn open(&self, named: Option<Uuid>, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
+        let mut open = self.list(Some(permit.auditor()))?;
+        open.retain(|view| view.state == Stage::Open && named.is_none_or(|id| view.decision.id == id));
+        match (open.pop(), open.is_empty()) {
+            (Some(view), true) => Ok(view),
+            (Some(_), false) => {
+                Err(Refusal::new(Code::BadParameter, "several inspections are open to you: name one with `inspection`"))
+            }
+            (None, _) => {
+                let why = "no inspection that is open now names you; the tiles of the log are open all the same";
+                Err(Refusal::new(Code::InspectionRequired, why))
+            }
+        }
+    }
+
+    fn stored(&self, id: Uuid) -> Result<Option<Stored>, Refusal> {
+        let row = self.store.inspection(id).map_err(internal)?;
+        row.map(|value| serde_json::from_slice(&value).map_err(internal)).transpose()
+    }
+
+    fn write(&self, id: Uuid, stored: &Stored, entry: InspectionNoted) -> Result<(), Refusal> {
+        let value = serde_json::to_vec(stored).map_err(internal)?;
+        let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
+        let log = Logged::Entry(Entry::new(self.now, Event::Inspection(Box::new(entry))), vec![]);
+        let job = Job { mappings: vec![], changes: vec![change], count: None, log };
+        let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is done");
+        self.committer.submit(job).and_then(Pending::wait).map_err(unavailable).map(|_| ())
+    }
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(Code::UnknownInspection, "no inspection of this id was entered here")
+}
+
+/// What both kinds of entry say.
+fn noted(action: &'static str, decision: &Decision, permit: &MessengerPermit) -> InspectionNoted {
+    InspectionNoted {
+        action,
+        inspection: decision.id.to_string(),
+        reference: decision.reference.clone(),
+        auditors: decision.auditors.clone(),
+        sectors: decision.sectors.clone(),
+        actors: decision.actors.clone(),
+        not_before: decision.not_before.to_string(),
+        not_after: String::new(),
+        reason: None,
+        digest: String::new(),
+        signers: vec![],
+        bearer: permit.bearer.clone(),
+    }
+}

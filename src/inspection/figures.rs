@@ -1,0 +1,142 @@
+//! The figures of an inspection: what the log says happened in its sectors, counted entry by entry. Whoever has a copy of the
+//! log counts the same.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::object::Object;
+
+/// What happened in one sector.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectorFigures {
+    /// Tokenization: requests …
+    pub batches: u64,
+    /// … identifiers that were answered …
+    pub items: u64,
+    /// … and that were rejected.
+    pub rejected: u64,
+    /// Re-identification, by order.
+    pub orders: BTreeMap<String, OrderFigures>,
+    /// Look-ups by rights officers.
+    pub look_ups: u64,
+    /// Erasures: requests …
+    pub erasures: u64,
+    /// … and mappings destroyed.
+    pub erased: u64,
+}
+
+/// What was done under one order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderFigures {
+    /// Whose.
+    pub authority: String,
+    /// `judicial`, `statutory` or `force-majeure`; empty in entries of versions that did not log it.
+    pub basis: String,
+    /// Case reference.
+    pub case: String,
+    /// Requests of officers.
+    pub requests: u64,
+    /// Pseudonyms asked for.
+    pub items: u64,
+    /// Mappings handed out (vault) or received (node).
+    pub mappings: u64,
+}
+
+/// Refusals of one actor with one code.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Refused {
+    /// Who was refused.
+    pub actor: String,
+    /// What for.
+    pub operation: String,
+    /// Why.
+    pub code: String,
+}
+
+/// What happened, as far as an inspection is about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Entries counted.
+    pub entries: u64,
+    /// By sector.
+    pub sectors: BTreeMap<String, SectorFigures>,
+    /// Refusals with their number. They name no sector: those of the object's actors, or of its sectors' clients.
+    pub refusals: Vec<(Refused, u64)>,
+}
+
+/// The members that are counted.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Counted {
+    event: String,
+    sector: String,
+    requests: u64,
+    accepted: u64,
+    rejected: u64,
+    authority: String,
+    order: Option<String>,
+    basis: String,
+    case: String,
+    items: u64,
+    mappings: u64,
+    actor: String,
+    operation: String,
+    code: String,
+    count: u64,
+}
+
+/// Counts entries.
+#[derive(Default)]
+pub struct Count {
+    figures: Figures,
+    refusals: BTreeMap<Refused, u64>,
+}
+
+impl Count {
+    /// Counts an entry, if it is of the object.
+    pub fn add(&mut self, object: &Object, entry: &[u8]) {
+        if !object.covers(entry) {
+            return;
+        }
+        // What an inspection covers is an entry; members of other kinds than these count nothing.
+        let Ok(found) = serde_json::from_slice::<Counted>(entry) else { return };
+        self.figures.entries += 1;
+        if found.event == "refuse" {
+            let refused = Refused { actor: found.actor, operation: found.operation, code: found.code };
+            *self.refusals.entry(refused).or_default() += found.count;
+            return;
+        }
+        if found.sector.is_empty() {
+            return;
+        }
+        let sector = self.figures.sectors.entry(found.sector).or_default();
+        match found.event.as_str() {
+            "tokenize" => {
+                sector.batches += found.requests;
+                sector.items += found.accepted;
+                sector.rejected += found.rejected;
+            }
+            "release" | "reveal" => {
+                let order = found.order.unwrap_or_default();
+                let of_order = sector.orders.entry(order).or_default();
+                of_order.requests += 1;
+                of_order.items += found.items;
+                of_order.mappings += found.mappings;
+                (of_order.authority, of_order.basis, of_order.case) = (found.authority, found.basis, found.case);
+            }
+            "look-up" => sector.look_ups += 1,
+            "erase" => {
+                sector.erasures += 1;
+                sector.erased += found.mappings;
+            }
+            _ => {}
+        }
+    }
+
+    /// What came of it.
+    pub fn figures(self) -> Figures {
+        Figures { refusals: self.refusals.into_iter().collect(), ..self.figures }
+    }
+}

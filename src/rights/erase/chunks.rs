@@ -1,0 +1,159 @@
+//! The mappings of an erasure: finding their chunks, the salts that go with them, and writing the chunks anew without them.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::audit::Domain;
+use crate::commit::small::{Kind, Small};
+use crate::keys::DomainScope;
+use crate::order::Refusal;
+use crate::pseudonym::{Parsed, Pseudonym};
+use crate::reidentify::release::locate;
+use crate::rights::internal;
+use crate::rights::resolutions::first_since;
+use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
+use crate::seal::segment;
+use crate::store::index::Index;
+use crate::store::{Batch, ChunkKey, Store, StoreError};
+use crate::vault::{SectorState, Vault};
+
+/// A chunk, and those of its mappings that are to go.
+pub(super) struct Found {
+    chunk: Chunk,
+    erased: Vec<Pseudonym>,
+}
+
+/// The chunks that hold mappings of those pseudonyms.
+pub(super) fn read(
+    vault: &Vault,
+    state: &SectorState,
+    wanted: &[(Parsed, [u8; 16])],
+) -> Result<BTreeMap<ChunkKey, Found>, Refusal> {
+    let mut found: BTreeMap<ChunkKey, Found> = BTreeMap::new();
+    for (parsed, _) in wanted {
+        // What the index does not know has no mapping.
+        let Ok(key) = locate(vault.index(), vault.store(), state, parsed).map_err(internal)? else { continue };
+        let found = match found.entry(key) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => {
+                let Some(row) = vault.store().chunk(key).map_err(internal)? else { continue };
+                let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(internal)?;
+                place.insert(Found { chunk, erased: vec![] })
+            }
+        };
+        if found.chunk.find(&parsed.pseudonym).map_err(internal)?.is_some() {
+            found.erased.push(parsed.pseudonym);
+        }
+    }
+    Ok(found)
+}
+
+/// A domain in which a mapping lies, and since when it may.
+pub(super) struct Since {
+    epoch: u32,
+    scope: DomainScope,
+    opened: Timestamp,
+}
+
+/// The domains of the chunks.
+pub(super) fn domains(vault: &Vault, found: &BTreeMap<ChunkKey, Found>) -> Result<Vec<Since>, Refusal> {
+    let of = |(key, found): (&ChunkKey, &Found)| {
+        let record = vault.store().segment(found.chunk.segment()).map_err(internal)?.unwrap_or_default();
+        let opened = segment::opened_at(&record).map_err(internal)?;
+        Ok(Since { epoch: key.epoch, scope: found.chunk.scope().clone(), opened })
+    };
+    found.iter().map(of).collect()
+}
+
+/// The members of a tokenization that are looked at.
+#[derive(Deserialize)]
+struct Batched {
+    event: String,
+    #[serde(default)]
+    sector: String,
+    domain: Option<Domain>,
+    previous: Option<u32>,
+}
+
+/// The entries whose salted digests may be over one of the mappings, of those that still have their salt; and where the log
+/// ended. From entry `from` on, or from when the first of the mappings' segments was opened.
+pub(super) fn salts(
+    vault: &Vault,
+    sector: &str,
+    domains: &[Since],
+    from: Option<u64>,
+) -> Result<(Vec<u64>, u64), Refusal> {
+    let store = vault.store();
+    let end = store.last_audit().map_err(internal)?.map_or(0, |(number, _)| number + 1);
+    let Some(oldest) = domains.iter().map(|domain| domain.opened).min() else { return Ok((vec![], end)) };
+    let from = from.map_or_else(|| first_since(vault, oldest), Ok)?;
+    let mut salts = vec![];
+    let each = |number: u64, entry: &[u8]| -> Result<(), StoreError> {
+        let Ok(batch) = serde_json::from_slice::<Batched>(entry) else { return Ok(()) };
+        let is_over = |since: &Since| {
+            let text = |value: &Option<String>| value.clone().unwrap_or_default();
+            let same = |domain: &Domain| {
+                domain.epoch == since.epoch
+                    && text(&domain.controller) == since.scope.controller
+                    && text(&domain.purpose) == since.scope.purpose
+                    && text(&domain.period) == since.scope.period
+            };
+            batch.domain.as_ref().is_some_and(same) || batch.previous == Some(since.epoch)
+        };
+        if batch.event == "tokenize"
+            && batch.sector == sector
+            && domains.iter().any(is_over)
+            && store.salt(number)?.is_some()
+        {
+            salts.push(number);
+        }
+        Ok(())
+    };
+    let count = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX);
+    store.each_audit(from, count, each).map_err(internal)?;
+    Ok((salts, end))
+}
+
+/// Writes the chunks anew, as part of the writer's commit and while the index stands still: how many mappings are gone, and the
+/// chunks that have room now.
+///
+/// # Panics
+/// When the index cannot be read, or does not say what the chunks say. The writer then ends, as at a failed write, and nothing
+/// was changed.
+pub(super) fn rewrite(
+    store: &Store,
+    batch: &mut Batch,
+    index: &Index,
+    cipher: &ChunkCipher,
+    found: BTreeMap<ChunkKey, Found>,
+) -> (u64, Vec<(Kind, Small)>) {
+    let (mut gone, mut fresh) = (0, vec![]);
+    for (old, Found { chunk, erased }) in found.into_iter().filter(|(_, found)| !found.erased.is_empty()) {
+        let records: Vec<_> = chunk.records().filter_map(Result::ok).collect();
+        let all: Vec<[u8; 16]> = records.iter().map(|record| *record.pseudonym.as_bytes()).collect();
+        let kept: Vec<_> = records.iter().filter(|record| !erased.contains(&record.pseudonym)).collect();
+        let bytes: Vec<_> = kept.iter().map(|record| record.to_bytes()).collect();
+        let size = bytes.iter().map(Vec::len).sum();
+        let mut plain = ChunkBuilder::new(chunk.segment(), chunk.scope(), kept.len(), size);
+        kept.iter().zip(&bytes).for_each(|(record, bytes)| plain.push(record.pseudonym, bytes));
+
+        let partition = index.partition((old.sector, old.epoch));
+        let given = partition.give_chunk(store, batch, &all, &[old.sequence]);
+        let given = given.unwrap_or_else(|error| panic!("the index could not be read: {error}"));
+        let new = ChunkKey { sequence: given.expect("the index says what the chunk says"), ..old };
+        store.delete_chunk(batch, old);
+        if !kept.is_empty() {
+            store.put_chunk(batch, new, &cipher.wrap(&new.to_bytes(), plain));
+            let partition = (old.sector, old.epoch);
+            let kind = Kind { partition, segment: *chunk.segment(), scope: chunk.scope().clone() };
+            fresh.push((kind, Small { sequence: new.sequence, records: kept.len() as u32 }));
+        }
+        let erased: Vec<[u8; 16]> = erased.iter().map(|pseudonym| *pseudonym.as_bytes()).collect();
+        partition.forget(&erased);
+        gone += erased.len() as u64;
+    }
+    (gone, fresh)
+}

@@ -1,0 +1,260 @@
+//! A person's view: who resolved a pseudonym, when and on what ground. By the tags beside the vault's `release` entries, so that
+//! the log itself names nobody. What an order asks to be told later is left out until then, and nothing says that it is.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::internal;
+use crate::access::RightsPermit;
+use crate::audit::{Entry, Event, LookUp, checkpoint, salted, tags_root};
+use crate::code::Code;
+use crate::commit::{Job, Logged, Pending};
+use crate::order::Refusal;
+use crate::order::book::Book;
+use crate::store::TreeRow;
+use crate::vault::Vault;
+
+/// Pseudonyms in one look-up, at most.
+pub const MOST_ASKED: usize = 1_000;
+
+/// What a rights officer asks: about pseudonyms, or about an order.
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// Sector name.
+    pub sector: String,
+    /// Pseudonyms in the sector's text form, or in one that it had in an earlier epoch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pseudonyms: Vec<String>,
+    /// The id of an order, in place of pseudonyms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub order: Option<Uuid>,
+}
+
+impl std::fmt::Debug for Question {
+    /// Counts only: a pseudonym has no place in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Question").field("items", &self.pseudonyms.len()).finish_non_exhaustive()
+    }
+}
+
+/// A resolution: a release of the vault's to an authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resolution {
+    /// When, RFC 3339.
+    pub time: String,
+    /// Whose order it was.
+    pub authority: String,
+    /// The officer who asked.
+    pub officer: String,
+    /// The order's id.
+    pub order: String,
+    /// `judicial`, `statutory` or `force-majeure`; empty in entries of versions that did not log it.
+    pub basis: String,
+    /// Case reference.
+    pub case: String,
+    /// The log that says so: the origin of its checkpoints.
+    pub log: String,
+    /// The entry's number in it, for `cloison audit prove`.
+    pub index: u64,
+}
+
+/// The resolutions of one pseudonym, or under one order.
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Found {
+    /// The pseudonym as it was asked about; absent where it was an order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pseudonym: Option<String>,
+    /// Why there is no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub code: Option<Code>,
+    /// Oldest first.
+    pub resolutions: Vec<Resolution>,
+}
+
+/// What a rights officer gets.
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resolutions {
+    /// Sector name.
+    pub sector: String,
+    /// One for each pseudonym asked about, in order; or one for the order.
+    pub items: Vec<Found>,
+}
+
+/// Says who resolved the pseudonyms, or what was resolved under the order; the look-up is logged before it is answered.
+///
+/// # Errors
+/// [`Code::UnknownSector`] also for a sector that is not the officer's; [`Code::EmptyBatch`], [`Code::TooLarge`];
+/// [`Code::AuditUnavailable`].
+pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result<Resolutions, Refusal> {
+    let own = permit.officer.sectors.contains(&asked.sector);
+    let sector = vault.register().sector(&asked.sector).filter(|_| own);
+    let sector = sector.ok_or_else(|| Refusal::new(Code::UnknownSector, "there is no such sector for this officer"))?;
+    match (asked.pseudonyms.len(), asked.order) {
+        (0, None) => return Err(Refusal::new(Code::EmptyBatch, "name pseudonyms, or an order")),
+        (1.., Some(_)) => return Err(Refusal::new(Code::MalformedBody, "either pseudonyms or an order, not both")),
+        (MOST_ASKED.., _) if asked.pseudonyms.len() > MOST_ASKED => {
+            return Err(Refusal::new(Code::TooLarge, "at most 1000 pseudonyms a request"));
+        }
+        _ => {}
+    }
+    let reader = Reader { vault, book: Book::from(vault), trees: vault.store().trees().map_err(internal)? };
+    let (mut items, mut tags) = (vec![], vec![]);
+    match asked.order {
+        Some(order) => {
+            let resolutions = reader.under(order, &asked.sector)?;
+            items.push(Found { pseudonym: None, code: None, resolutions });
+        }
+        None => {
+            let mut wanted: HashMap<[u8; 16], BTreeSet<u64>> = HashMap::new();
+            for text in &asked.pseudonyms {
+                if let Ok(parsed) = sector.parse_pseudonym(text) {
+                    let tag = vault.audit_key().tag(sector.uuid, &parsed.pseudonym);
+                    wanted.entry(tag).or_default();
+                    tags.push(tag);
+                }
+            }
+            let each = |place: crate::store::TagPlace, tag: [u8; 16]| {
+                if let Some(entries) = wanted.get_mut(&tag) {
+                    entries.insert(place.entry);
+                }
+            };
+            vault.store().each_tag(each).map_err(internal)?;
+            for text in &asked.pseudonyms {
+                let found = match sector.parse_pseudonym(text) {
+                    Ok(parsed) => {
+                        let tag = vault.audit_key().tag(sector.uuid, &parsed.pseudonym);
+                        let entries = wanted.get(&tag).into_iter().flatten();
+                        let resolutions = entries.map(|number| reader.resolution(*number, &asked.sector));
+                        let resolutions = resolutions.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+                        Found { pseudonym: Some(text.clone()), code: None, resolutions }
+                    }
+                    Err(code) => Found { pseudonym: Some(text.clone()), code: Some(code), resolutions: vec![] },
+                };
+                items.push(found);
+            }
+        }
+    }
+    let tags = salted(tags);
+    let entry = LookUp {
+        actor: permit.officer.id.clone(),
+        sector: asked.sector.clone(),
+        order: asked.order.map(|id| id.to_string()),
+        items: asked.pseudonyms.len() as u64,
+        found: items.iter().map(|item| item.resolutions.len() as u64).sum(),
+        tags: tags_root(&tags),
+    };
+    let log = Logged::Entry(Entry::new(vault.now(), Event::LookUp(Box::new(entry))), tags);
+    let job = Job { mappings: vec![], changes: vec![], count: None, log };
+    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is shown");
+    vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    Ok(Resolutions { sector: asked.sector.clone(), items })
+}
+
+struct Reader<'a> {
+    vault: &'a Vault,
+    book: Book<'a>,
+    trees: Vec<TreeRow>,
+}
+
+/// The members of a `release` that are shown.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Released {
+    event: String,
+    time: String,
+    authority: String,
+    officer: String,
+    order: String,
+    basis: String,
+    case: String,
+    sector: String,
+}
+
+impl Reader<'_> {
+    /// The resolution that an entry is about, if it is one of that sector and may be told.
+    fn resolution(&self, number: u64, sector: &str) -> Result<Option<Resolution>, Refusal> {
+        let found = self.vault.store().audit_from(number, 1).map_err(internal)?.pop();
+        match found.filter(|(found, _)| *found == number) {
+            Some((_, entry)) => self.read(number, &entry, sector),
+            None => Ok(None),
+        }
+    }
+
+    fn read(&self, number: u64, entry: &[u8], sector: &str) -> Result<Option<Resolution>, Refusal> {
+        let Ok(found) = serde_json::from_slice::<Released>(entry) else { return Ok(None) };
+        if found.event != "release" || found.sector != sector || self.is_delayed(&found.order)? {
+            return Ok(None);
+        }
+        // Trees of earlier shards come first; entries of the latest one may be newer than its row was when it was read.
+        let tree = self.trees.iter().rev().find(|tree| tree.first <= number);
+        let owner = self.vault.log().owner();
+        Ok(Some(Resolution {
+            log: tree.map(|tree| checkpoint::origin(owner, tree.shard)).unwrap_or_default(),
+            index: number - tree.map_or(0, |tree| tree.first),
+            time: found.time,
+            authority: found.authority,
+            officer: found.officer,
+            order: found.order,
+            basis: found.basis,
+            case: found.case,
+        }))
+    }
+
+    /// Whether an order asks that nobody be told yet.
+    fn is_delayed(&self, order: &str) -> Result<bool, Refusal> {
+        let Ok(order) = Uuid::try_parse(order) else { return Ok(false) };
+        let inform_after = self.book.life(order)?.and_then(|life| life.inform_after);
+        Ok(inform_after.is_some_and(|time: Timestamp| self.book.now() < time))
+    }
+
+    /// All resolutions under an order in a sector. It goes through the log from the order's first use on.
+    fn under(&self, order: Uuid, sector: &str) -> Result<Vec<Resolution>, Refusal> {
+        let Some(life) = self.book.life(order)? else { return Ok(vec![]) };
+        let mark = format!("\"order\":\"{order}\"");
+        let from = first_since(self.vault, life.first.time)?;
+        let mut found = BTreeMap::new();
+        let collect = |number: u64, entry: &[u8]| -> Result<(), crate::store::StoreError> {
+            if std::str::from_utf8(entry).is_ok_and(|text| text.contains(&mark)) {
+                found.insert(number, entry.to_vec());
+            }
+            Ok(())
+        };
+        self.vault.store().each_audit(from, usize::MAX, collect).map_err(internal)?;
+        let read = found.into_iter().map(|(number, entry)| self.read(number, &entry, sector));
+        read.filter_map(Result::transpose).collect()
+    }
+}
+
+/// How far the times of neighbouring entries may be out of order, in minutes: an entry says when its request arrived.
+const SLACK_MINUTES: i64 = 60;
+
+/// The number of an entry before which none says a time from `since` on.
+pub(super) fn first_since(vault: &Vault, since: Timestamp) -> Result<u64, Refusal> {
+    #[derive(Deserialize)]
+    struct Time {
+        time: Timestamp,
+    }
+    let since = since - jiff::SignedDuration::from_mins(SLACK_MINUTES);
+    let store = vault.store();
+    let (mut low, mut high) = (0, store.last_audit().map_err(internal)?.map_or(0, |(number, _)| number + 1));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let entry = store.audit_from(middle, 1).map_err(internal)?.pop();
+        let time = entry.and_then(|(_, entry)| serde_json::from_slice::<Time>(&entry).ok());
+        match time.is_some_and(|found| found.time < since) {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    Ok(low)
+}

@@ -1,0 +1,135 @@
+//! What people's rights do in the store: finding tags, destroying tags and salts, tombstones, and clearing away the bytes of
+//! what was destroyed.
+
+use std::sync::atomic::Ordering;
+
+use rocksdb::{BottommostLevelCompaction, CompactOptions, IteratorMode, ReadOptions};
+use uuid::Uuid;
+
+use super::columns::Column;
+use super::{Batch, Store, StoreError, fixed};
+
+/// Where a tag lies: the number of its entry in this store, and its place among that entry's items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TagPlace {
+    /// The entry's number, over all shards.
+    pub entry: u64,
+    /// Its place among the tags of the entry.
+    pub place: u32,
+}
+
+impl TagPlace {
+    fn to_bytes(self) -> Vec<u8> {
+        [&self.entry.to_be_bytes()[..], &self.place.to_be_bytes()].concat()
+    }
+}
+
+impl Store {
+    /// Goes through all tags of all entries, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn each_tag(&self, mut each: impl FnMut(TagPlace, [u8; 16])) -> Result<(), StoreError> {
+        self.each_row(Column::AuditTag, |key, value| {
+            let corrupt = StoreError::Corrupt(Column::AuditTag.name());
+            let (entry, place) = key.split_first_chunk::<8>().ok_or(StoreError::Corrupt(Column::AuditTag.name()))?;
+            let place = u32::from_be_bytes(fixed(Column::AuditTag, place)?);
+            let tag = *value.first_chunk::<16>().ok_or(corrupt)?;
+            each(TagPlace { entry: u64::from_be_bytes(*entry), place }, tag);
+            Ok(())
+        })
+    }
+
+    /// Destroys a tag with its salt.
+    pub fn delete_tag(&self, batch: &mut Batch, place: TagPlace) {
+        batch.rows.delete_cf(self.column(Column::AuditTag), place.to_bytes());
+    }
+
+    /// The salt of an entry, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn salt(&self, entry: u64) -> Result<Option<[u8; 16]>, StoreError> {
+        let salt = self.get(Column::AuditSalt, &entry.to_be_bytes())?;
+        salt.map(|salt| fixed(Column::AuditSalt, &salt)).transpose()
+    }
+
+    /// Destroys the salt of an entry.
+    pub fn delete_salt(&self, batch: &mut Batch, entry: u64) {
+        batch.rows.delete_cf(self.column(Column::AuditSalt), entry.to_be_bytes());
+    }
+
+    /// Goes through all pairs of orders and tags that were counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn each_order_pair(&self, mut each: impl FnMut(Uuid, [u8; 16])) -> Result<(), StoreError> {
+        self.each_row(Column::OrderPair, |key, _| {
+            let (order, tag) = key.split_first_chunk::<16>().ok_or(StoreError::Corrupt(Column::OrderPair.name()))?;
+            each(Uuid::from_bytes(*order), fixed(Column::OrderPair, tag)?);
+            Ok(())
+        })
+    }
+
+    /// Puts something that is nobody's in the place of a tag that was counted: the count stays, for it binds.
+    pub fn replace_order_pair(&self, batch: &mut Batch, order: Uuid, tag: &[u8; 16], with: &[u8; 16]) {
+        batch.rows.delete_cf(self.column(Column::OrderPair), [&order.as_bytes()[..], tag].concat());
+        self.put_order_pair(batch, order, with);
+    }
+
+    /// The tombstones of a sector's erased pseudonyms.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn tombstones(&self, sector: Uuid) -> Result<Vec<[u8; 16]>, StoreError> {
+        let rows = self.rows(Column::Tombstone, sector.as_bytes())?.into_iter();
+        rows.map(|(key, _)| fixed(Column::Tombstone, key.get(16..).unwrap_or_default())).collect()
+    }
+
+    /// Notes that a pseudonym was erased, and when (Unix seconds).
+    pub fn put_tombstone(&self, batch: &mut Batch, sector: Uuid, stone: &[u8; 16], time: i64) {
+        self.put(batch, Column::Tombstone, &[&sector.as_bytes()[..], stone].concat(), &time.to_be_bytes());
+    }
+
+    /// Clears the bytes of what was destroyed out of the files: flushes, so that the write-ahead log goes, and compacts.
+    /// What of the chunks is alive is copied, and so it may take long in a large store. Keys at the edges of files may stay
+    /// in RocksDB's manifest until the next start.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`]. Nothing is lost then, and what was destroyed may still be there.
+    pub fn scrub(&self) -> Result<(), StoreError> {
+        // Otherwise chunks stay in blob files until enough of them is gone.
+        self.scrubbed.store(true, Ordering::Relaxed);
+        let rewritten = self.move_chunks(true).and_then(|()| self.rewrite());
+        self.scrubbed.store(false, Ordering::Relaxed);
+        rewritten.and(self.move_chunks(false))
+    }
+
+    fn rewrite(&self) -> Result<(), StoreError> {
+        let engine = |source| self.engine(source);
+        for column in Column::ALL {
+            self.db.flush_cf(self.column(column)).map_err(engine)?;
+        }
+        let mut whole = CompactOptions::default();
+        whole.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        for column in [Column::Chunk, Column::Index, Column::AuditSalt, Column::AuditTag, Column::OrderPair] {
+            self.db.compact_range_cf_opt(self.column(column), None::<&[u8]>, None::<&[u8]>, &whole);
+        }
+        // The write-ahead log that the columns were flushed out of goes with the next one.
+        self.db.flush_cf(self.column(Column::Meta)).map_err(engine)
+    }
+
+    fn each_row(
+        &self,
+        column: Column,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        for row in self.db.iterator_cf_opt(self.column(column), options, IteratorMode::Start) {
+            let (key, value) = row.map_err(|source| self.engine(source))?;
+            each(&key, &value)?;
+        }
+        Ok(())
+    }
+}

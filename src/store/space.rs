@@ -1,0 +1,27 @@
+//! Whether the disk has room for what was let in, and for the log.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Store;
+
+/// Notes whether a reserve is touched.
+#[derive(Debug, Default)]
+pub struct Space(AtomicBool);
+
+impl Space {
+    /// Whether the disk had less room than the reserve when it was last looked at.
+    pub fn is_short(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the free space of a store's disk: less than `reserve` bytes? To be called every second or so.
+    pub fn watch(&self, store: &Store, reserve: u64) {
+        let short = store.free_bytes().is_ok_and(|free| free < reserve);
+        if short != self.0.swap(short, Ordering::Relaxed) {
+            match short {
+                true => tracing::error!("less than {} MiB free: requests are refused", reserve >> 20),
+                false => tracing::info!("there is room on the disk again: requests are served"),
+            }
+        }
+    }
+}
