@@ -140,6 +140,10 @@ codes! {
     /// The share is of another set: of another key, or of an earlier or later splitting.
     ShareForeign = "share-foreign",
 
+    // --- renewal
+    /// A recipient that is to be added to a segment, or a proof of one, is none that the register and the segment bear out.
+    RecipientInvalid = "recipient-invalid",
+
     // --- the other side and ourselves
     /// Too much work is waiting; `Retry-After` says when to come back.
     Overloaded = "overloaded",

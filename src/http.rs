@@ -18,6 +18,7 @@ pub mod health;
 pub mod node;
 mod openapi;
 pub mod problem;
+mod segments;
 pub mod server;
 mod stall;
 pub mod tls;

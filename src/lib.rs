@@ -13,7 +13,7 @@
 //! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
-//! | [`tokenize`], [`epoch`], [`order`], [`reidentify`], [`unseal`] | use cases: plain, synchronous |
+//! | [`tokenize`], [`epoch`], [`order`], [`reidentify`], [`unseal`], [`renewal`] | use cases: plain, synchronous |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
 //! | [`cli`] | the command line |
@@ -40,6 +40,7 @@ pub mod order;
 pub mod pseudonym;
 pub mod register;
 pub mod reidentify;
+pub mod renewal;
 pub mod seal;
 pub mod store;
 pub mod tokenize;

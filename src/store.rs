@@ -9,6 +9,7 @@ pub mod index;
 mod moved;
 mod orders;
 mod reclaim;
+mod segments;
 mod wal;
 
 use std::path::{Path, PathBuf};
@@ -218,7 +219,7 @@ impl Store {
         self.poisoned.load(Ordering::Acquire)
     }
 
-    // --- chunks and segments ------------------------------------------------------------------------------------------
+    // --- chunks -------------------------------------------------------------------------------------------------------
 
     /// Adds a sealed chunk.
     pub fn put_chunk(&self, batch: &mut Batch, key: ChunkKey, row: &[u8]) {
@@ -280,19 +281,6 @@ impl Store {
     pub fn estimated_chunks(&self) -> u64 {
         let property = rocksdb::properties::ESTIMATE_NUM_KEYS;
         self.db.property_int_value_cf(self.column(Column::Chunk), property).ok().flatten().unwrap_or(0)
-    }
-
-    /// Adds a segment record.
-    pub fn put_segment(&self, batch: &mut Batch, id: &[u8; 16], record: &[u8]) {
-        self.put(batch, Column::Segment, id, record);
-    }
-
-    /// A segment record.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`].
-    pub fn segment(&self, id: &[u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.get(Column::Segment, id)
     }
 
     // --- state: what must not roll back -------------------------------------------------------------------------------

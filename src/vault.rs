@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, RwLock};
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use crate::audit::Event;
 use crate::audit::cosign::Cosigners;
@@ -205,6 +205,9 @@ pub struct Vault {
     pub(crate) released: std::sync::atomic::AtomicU64,
     /// One epoch change at a time.
     pub(crate) epoch_changes: std::sync::Mutex<()>,
+    /// One change of stored segments at a time: from reading a record to the commit of what comes in its place.
+    pub(crate) segment_changes: std::sync::Mutex<()>,
+    former_segment_keys: OnceLock<Vec<VerifyingKey>>,
 }
 
 impl Vault {
@@ -294,6 +297,8 @@ impl Vault {
             release_alarms: std::sync::atomic::AtomicU64::new(0),
             released: std::sync::atomic::AtomicU64::new(0),
             epoch_changes: std::sync::Mutex::default(),
+            segment_changes: std::sync::Mutex::default(),
+            former_segment_keys: OnceLock::new(),
         })
     }
 
@@ -376,6 +381,18 @@ impl Vault {
 
     pub(crate) fn segment_signer(&self) -> &SigningKey {
         &self.segment_signer
+    }
+
+    /// Says with which keys this vault signed segments before it had the present one.
+    pub fn know_former_segment_keys(&self, keys: Vec<VerifyingKey>) {
+        let _ = self.former_segment_keys.set(keys);
+    }
+
+    /// The keys whose signature under a stored segment is the vault's own: what anybody else wrote into the store is not to
+    /// be signed anew.
+    pub(crate) fn segment_keys(&self) -> Vec<VerifyingKey> {
+        let former = self.former_segment_keys.get().into_iter().flatten().copied();
+        std::iter::once(self.segment_signer.verifying_key()).chain(former).collect()
     }
 
     pub(crate) fn shelf(&self) -> &dyn SecretShelf {

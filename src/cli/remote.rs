@@ -90,6 +90,7 @@ fn advice(code: Code) -> &'static str {
         Code::ReleaseRate => "come back when the hour is over, or have the authority's rate in the register raised",
         Code::OutOfStep => "vault and node could not exchange their acts: see the log of both",
         Code::NoDeliveryKey => "have a `sealing-key` (age1…) entered for the officer in the register",
+        Code::RecipientInvalid => "use the same version and the same register on both sides, and see the vault's log",
         Code::PeerUnavailable => "the other side (vault or node) does not answer: see its log and /readyz",
         Code::ProofInvalid => {
             "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"

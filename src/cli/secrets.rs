@@ -8,11 +8,13 @@ use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use toml::de::DeTable;
 
+use super::authority::keygen;
 use super::{Error, print};
 use crate::config::{NodeConfig, Openers, VaultConfig};
 use crate::keys::custody::{Custody, Deposit, Keyring, is_credential_name};
 use crate::keys::file::{SecretKind, public_key_text};
 use crate::keys::{AuthoritySecret, Key, memory};
+use crate::register::Suite;
 use crate::seal::segment::AuthorityPrivateKey;
 
 /// Root secrets: make them, move them between kinds of custody, split and recover them
@@ -49,6 +51,9 @@ pub struct New {
     /// Of an authority's secret: its id in the register, to print the public key with
     #[arg(long, value_name = "ID")]
     id: Option<String>,
+    /// Of an authority's secret: what the key is a key of, x25519 (1) or x-wing (2)
+    #[arg(long, value_name = "SUITE", default_value = "x25519", requires = "id", value_parser = keygen::suite)]
+    suite: Suite,
     #[command(flatten)]
     openers: OpenersFile,
 }
@@ -155,9 +160,10 @@ fn new(args: &New) -> Result<(), Error> {
     let at = args.to.at.display();
     match (args.kind, &args.id) {
         (SecretKind::Authority, Some(id)) => {
-            let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), id);
+            let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), id, args.suite);
             print(format_args!(
-                "{at}: a new authority secret; as {id} its public key is {}",
+                "{at}: a new authority secret; as {id} (suite {}) its public key is {}",
+                args.suite.number(),
                 HEXLOWER.encode(key.public())
             ))
         }

@@ -17,7 +17,7 @@ impl VaultLink for Client {
     }
 }
 
-fn refusal(error: &ClientError) -> Refusal {
+pub(super) fn refusal(error: &ClientError) -> Refusal {
     match (error, error.code()) {
         (ClientError::Problem(problem), Some(code)) => {
             let refusal = Refusal::new(code, format!("the vault refuses: {}", title(error)));

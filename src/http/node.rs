@@ -9,7 +9,7 @@ use axum::http::Response;
 use axum::routing::{get, post};
 
 use super::control::{blocking, read_json};
-use super::{Peer, Problem, acts, audit, body, openapi};
+use super::{Peer, Problem, acts, audit, body, openapi, segments};
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Job, Logged};
@@ -19,6 +19,7 @@ use crate::node::safe::Purpose;
 use crate::reidentify::deliver::{self, Sealed};
 use crate::reidentify::reveal::{self, Revealed, VaultLink};
 use crate::reidentify::{Asked, Delivery};
+use crate::renewal::SegmentsLink;
 use crate::unseal::{Progress, Status};
 
 /// The node's listener's state.
@@ -27,6 +28,8 @@ pub struct NodeDoor {
     pub node: Arc<Node>,
     /// The way to the vault.
     pub vault: Arc<dyn VaultLink>,
+    /// The way to the vault's segments.
+    pub segments: Arc<dyn SegmentsLink>,
 }
 
 /// The node's control listener's router.
@@ -38,6 +41,7 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
         .route("/v1/shares", post(unseal))
         .route("/v1/drills", post(drill))
         .merge(acts::node_routes())
+        .merge(segments::node_routes())
         .with_state(door)
         .route("/openapi.json", get(openapi::node))
         .merge(audit::router(node))

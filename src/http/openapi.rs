@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::{acts, audit, body, control, data, node};
+use super::{acts, audit, body, control, data, node, segments};
 
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
@@ -23,6 +23,9 @@ use super::{acts, audit, body, control, data, node};
         acts::list_at_vault,
         acts::lodge_at_vault,
         acts::exchange,
+        segments::page,
+        segments::take,
+        segments::drop_at_vault,
         audit::checkpoint,
         audit::tile,
         audit::resource,
@@ -47,6 +50,8 @@ struct VaultApi;
         node::seal,
         acts::list_at_node,
         acts::lodge_at_node,
+        segments::renew,
+        segments::drop_at_node,
         audit::checkpoint,
         audit::tile,
         audit::resource,

@@ -170,6 +170,8 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::ShareInvalid => (S::FORBIDDEN, "The share is not the one that was made for this custodian"),
         Code::ShareForeign => (S::CONFLICT, "The share is of another set"),
 
+        Code::RecipientInvalid => (S::FORBIDDEN, "This is no recipient of that segment"),
+
         Code::Overloaded => (S::SERVICE_UNAVAILABLE, "Too much work is waiting"),
         Code::AuditUnavailable => (S::SERVICE_UNAVAILABLE, "Nothing can be logged now, so nothing is done"),
         Code::PeerUnavailable => (S::BAD_GATEWAY, "The other entity does not answer rightly"),

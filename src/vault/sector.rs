@@ -156,8 +156,7 @@ impl SectorState {
         signer: &SigningKey,
         now: Timestamp,
     ) -> Result<Arc<OpenSegment>, SealError> {
-        let authorities = self.sector.authorities.iter();
-        let keys: Vec<_> = authorities.filter_map(|id| register.authorities.get(id)?.keys.last()).collect();
+        let keys: Vec<_> = register.recipients(&self.sector).map(|(_, key)| key).collect();
         Ok(Arc::new(OpenSegment::create(self.sector.uuid, &keys, signer, now)?))
     }
 

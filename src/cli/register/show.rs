@@ -74,7 +74,7 @@ fn authority(authority: &Authority) -> Value {
         "max-hours": authority.max_hours,
         "releases-per-hour": authority.releases_per_hour,
         "keys": authority.keys.iter().map(|key| json!({
-            "id": key.id, "suite": key.suite, "public": HEXLOWER.encode(&key.public),
+            "id": key.id, "suite": key.suite.number(), "public": HEXLOWER.encode(&key.public),
         })).collect::<Vec<_>>(),
         "approvers": authority.approvers.values().map(|approver| json!({
             "id": approver.id, "name": approver.name, "body": approver.body,
