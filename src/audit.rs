@@ -127,6 +127,20 @@ pub enum Event {
         /// Whether no other epoch uses that version.
         own_secret: bool,
     },
+    /// A new version of the sector secret was made, for the next epochs.
+    SecretRotate {
+        /// Who had it made.
+        operator: Id,
+        /// The new version.
+        version: u32,
+    },
+    /// A version of the sector secret, which no epoch needed, was retired: it is destroyed after this entry.
+    SecretRetire {
+        /// Who had it retired.
+        operator: Id,
+        /// The version.
+        version: u32,
+    },
     /// The vault released sealed mappings to an authority's node.
     Release(Box<Reidentified>),
     /// The authority node opened mappings for an officer.

@@ -141,6 +141,12 @@ codes! {
     ShareForeign = "share-foreign",
 
     // --- renewal
+    /// There is no such version of the sector secret, and never was.
+    UnknownSecret = "unknown-secret",
+    /// An epoch still needs this version of the sector secret, or the next epochs will.
+    SecretNeeded = "secret-needed",
+    /// The custody of the sector secrets cannot be written from here.
+    SecretReadOnly = "secret-read-only",
     /// A recipient that is to be added to a segment, or a proof of one, is none that the register and the segment bear out.
     RecipientInvalid = "recipient-invalid",
 

@@ -18,6 +18,7 @@ pub mod health;
 pub mod node;
 mod openapi;
 pub mod problem;
+pub mod secrets;
 mod segments;
 pub mod server;
 mod stall;

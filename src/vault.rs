@@ -233,13 +233,15 @@ impl Vault {
         let mut batch = Batch::default();
         accept_register(&store, &register, &mut batch)?;
 
-        let roots: HashMap<u32, SectorRootKey> = secrets
-            .sector
-            .load()
-            .map_err(|e| StartError::Shelf(e.to_string()))?
-            .iter()
-            .map(|(version, secret)| (*version, SectorRootKey::new(secret)))
-            .collect();
+        let retired = store.retired_secrets()?;
+        let mut left = vec![];
+        let mut roots: HashMap<u32, SectorRootKey> = HashMap::new();
+        for (version, secret) in secrets.sector.load().map_err(|e| StartError::Shelf(e.to_string()))? {
+            match retired.contains(&version) {
+                true => left.push(version),
+                false => drop(roots.insert(version, SectorRootKey::new(&secret))),
+            }
+        }
         if let Some(unknown) = advance.iter().find(|name| register.sector(name).is_none()) {
             return Err(StartError::UnknownSector(unknown.clone()));
         }
@@ -266,6 +268,14 @@ impl Vault {
         // Only now: a start that failed on any of the above has put no register in force and opened no epoch.
         let begun = committer.begin(batch, clock.now(), start).and_then(crate::commit::Pending::wait);
         first_checkpoint(&log, &begun.map_err(StartError::Audit)?)?;
+
+        // Retired, and here again (or still): a copy that somebody put back, or a retirement that was broken off.
+        for version in left {
+            match secrets.sector.destroy(version) {
+                Ok(()) => tracing::warn!(version, "a retired version of the sector secret was here, and was destroyed"),
+                Err(error) => tracing::error!(version, %error, "a retired version of the sector secret is still here"),
+            }
+        }
 
         let committer = Arc::new(committer);
         let keeper = Keeper::start(Parts {
@@ -397,6 +407,11 @@ impl Vault {
 
     pub(crate) fn shelf(&self) -> &dyn SecretShelf {
         &*self.shelf
+    }
+
+    /// Sectors at run time.
+    pub(crate) fn sector_states(&self) -> impl Iterator<Item = &Arc<SectorState>> {
+        self.sectors.values()
     }
 
     pub(crate) fn roots(&self) -> &RwLock<HashMap<u32, SectorRootKey>> {

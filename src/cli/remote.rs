@@ -90,6 +90,13 @@ fn advice(code: Code) -> &'static str {
         Code::ReleaseRate => "come back when the hour is over, or have the authority's rate in the register raised",
         Code::OutOfStep => "vault and node could not exchange their acts: see the log of both",
         Code::NoDeliveryKey => "have a `sealing-key` (age1…) entered for the officer in the register",
+        Code::UnknownSecret => "`cloison secrets versions` lists them",
+        Code::SecretNeeded => {
+            "`cloison secrets versions` says by which epochs; the newest is needed until there is a newer one"
+        }
+        Code::SecretReadOnly => {
+            "make the version by hand (`systemd-creds`, or let the vault's user write to the folder) and restart the vault"
+        }
         Code::RecipientInvalid => "use the same version and the same register on both sides, and see the vault's log",
         Code::PeerUnavailable => "the other side (vault or node) does not answer: see its log and /readyz",
         Code::ProofInvalid => {

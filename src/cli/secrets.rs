@@ -1,5 +1,6 @@
 //! `cloison secrets`: root secrets made, moved between kinds of custody, split between custodians, tried and recovered.
 
+mod rotate;
 mod shares;
 
 use std::path::PathBuf;
@@ -32,6 +33,12 @@ pub enum Command {
     Drill(shares::Drill),
     /// Recover secrets from shares, into a new folder
     Recover(shares::Recover),
+    /// List the versions of the sector secret, and what needs each
+    Versions(rotate::Versions),
+    /// Make a new version of the sector secret, which the next epochs take
+    Rotate(rotate::Rotate),
+    /// Destroy a version of the sector secret that no epoch needs
+    Retire(rotate::Retire),
 }
 
 /// Make a secret where there is none
@@ -150,6 +157,9 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Split(args) => shares::split_secrets(&args),
         Command::Drill(args) => shares::drill(&args),
         Command::Recover(args) => shares::recover(&args),
+        Command::Versions(args) => rotate::versions(&args),
+        Command::Rotate(args) => rotate::rotate(&args),
+        Command::Retire(args) => rotate::retire(&args),
     }
 }
 

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, Content, SectorName};
-use super::{Peer, Problem, acts, audit, data, openapi, segments};
+use super::{Peer, Problem, acts, audit, data, openapi, secrets, segments};
 use crate::access;
 use crate::code::Code;
 use crate::epoch::{self, EpochView};
@@ -28,6 +28,7 @@ pub fn router(vault: Arc<Vault>) -> Router {
         .route("/v1/releases", post(release_mappings))
         .merge(acts::vault_routes())
         .merge(segments::vault_routes())
+        .merge(secrets::routes())
         .with_state(vault.clone())
         .route("/openapi.json", get(openapi::vault))
         .merge(audit::router(vault))

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::{acts, audit, body, control, data, node, segments};
+use super::{acts, audit, body, control, data, node, secrets, segments};
 
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
@@ -26,6 +26,9 @@ use super::{acts, audit, body, control, data, node, segments};
         segments::page,
         segments::take,
         segments::drop_at_vault,
+        secrets::list,
+        secrets::rotate,
+        secrets::retire,
         audit::checkpoint,
         audit::tile,
         audit::resource,

@@ -170,6 +170,9 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::ShareInvalid => (S::FORBIDDEN, "The share is not the one that was made for this custodian"),
         Code::ShareForeign => (S::CONFLICT, "The share is of another set"),
 
+        Code::UnknownSecret => (S::NOT_FOUND, "There is no such version of the sector secret"),
+        Code::SecretNeeded => (S::CONFLICT, "This version of the sector secret is still needed"),
+        Code::SecretReadOnly => (S::CONFLICT, "The vault cannot write where its sector secrets lie"),
         Code::RecipientInvalid => (S::FORBIDDEN, "This is no recipient of that segment"),
 
         Code::Overloaded => (S::SERVICE_UNAVAILABLE, "Too much work is waiting"),

@@ -181,6 +181,8 @@ fn the_description_is_valid_and_true() {
         "/v1/acts/exchange",
         "/v1/orders",
         "/v1/releases",
+        "/v1/secrets",
+        "/v1/secrets/retire",
         "/v1/sectors/{sector}/epochs",
         "/v1/sectors/{sector}/pseudonyms",
         "/v1/segments",
@@ -264,4 +266,10 @@ fn the_description_is_valid_and_true() {
     let (path, body) = ("/v1/segments/drop", serde_json::json!({}));
     check(&data, path, "post", "200", &post("operator", Door::Control, path, body.clone()).ok());
     check(&officers, path, "post", "200", &post("officer", Door::Officers, path, body.clone()).ok());
+    check(&data, "/v1/secrets", "get", "200", &world.get("operator", Door::Control, "/v1/secrets").ok());
+    check(&data, "/v1/secrets", "post", "200", &post("operator", Door::Control, "/v1/secrets", body).ok());
+    let (path, body) = ("/v1/secrets/retire", serde_json::json!({"version": 1, "dry_run": true}));
+    check(&data, path, "post", "4XX", &post("operator", Door::Control, path, body).json());
+    let body = serde_json::json!({"version": 2});
+    check(&data, path, "post", "4XX", &post("operator", Door::Control, path, body).json());
 }

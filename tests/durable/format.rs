@@ -53,6 +53,10 @@ impl SecretShelf for Shelf {
     fn create(&self, used: u32) -> Result<(u32, SectorSecret), FileError> {
         Ok((used + 1, SectorSecret(secret(4))))
     }
+
+    fn destroy(&self, _: u32) -> Result<(), FileError> {
+        unreachable!("no version is retired")
+    }
 }
 
 fn now() -> Timestamp {
@@ -313,6 +317,10 @@ impl SecretShelf for BothVersions {
 
     fn create(&self, _: u32) -> Result<(u32, SectorSecret), FileError> {
         unreachable!("no epoch is opened")
+    }
+
+    fn destroy(&self, _: u32) -> Result<(), FileError> {
+        unreachable!("no version is retired")
     }
 }
 
