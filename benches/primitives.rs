@@ -9,7 +9,7 @@ use cloison::keys::{
     StoreSecret, Uti, UtiBatch, UtiSource,
 };
 use cloison::pseudonym::{Pseudonym, TextWriter};
-use cloison::register::{AuthorityKey, Id, TextForm};
+use cloison::register::{AuthorityKey, Id, Suite, TextForm};
 use cloison::seal::chunk::{ChunkBuilder, ChunkCipher, MAX_RECORDS};
 use cloison::seal::mapping::{Location, Sealer};
 use cloison::seal::segment::{AuthorityPrivateKey, OpenSegment};
@@ -67,9 +67,9 @@ fn derive(c: &mut Criterion) {
 }
 
 fn segment() -> OpenSegment {
-    let private = AuthorityPrivateKey::derive(&AuthoritySecret(Key::take(&mut [6; 32])), "court-1");
+    let private = AuthorityPrivateKey::derive(&AuthoritySecret(Key::take(&mut [6; 32])), "court-1", Suite::X25519);
     let public = private.public().to_vec();
-    let authority = AuthorityKey { id: Id::parse("court-1").expect("an id"), suite: 1, public };
+    let authority = AuthorityKey { id: Id::parse("court-1").expect("an id"), suite: Suite::X25519, public };
     let signer = ed25519_dalek::SigningKey::from_bytes(&[5; 32]);
     OpenSegment::create(SECTOR, &[&authority], &signer, jiff::Timestamp::UNIX_EPOCH).expect("a segment")
 }

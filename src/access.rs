@@ -275,6 +275,40 @@ pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<S
     permit.or_else(|_| officer(register, authority, peer).map(|permit| SealPermit { actor: permit.officer }))
 }
 
+/// Leave, at an authority's node, to have its segments sealed to the keys that the register lists. The register decides to which;
+/// so whoever is near may have it done: any custodian and any officer.
+pub struct RenewPermit {
+    pub(crate) actor: Id,
+}
+
+/// Authorises a custodian or an officer of `authority`.
+///
+/// # Errors
+/// As [`operator`].
+pub fn renewer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<RenewPermit, Code> {
+    sealer(register, authority, peer).map(|permit| RenewPermit { actor: permit.actor })
+}
+
+/// Leave, at the vault, to take recipients out of segments that the register no longer lists.
+pub struct DropPermit {
+    pub(crate) actor: Id,
+    /// In whose sectors: one authority's, or all.
+    pub(crate) authority: Option<Id>,
+}
+
+/// Authorises an operator (in every sector) or an authority's node (where it is competent).
+///
+/// # Errors
+/// As [`operator`].
+pub fn dropper(register: &Register, peer: SpkiDigest) -> Result<DropPermit, Code> {
+    match node(register, peer) {
+        Ok(NodePermit { authority }) => {
+            Ok(DropPermit { actor: authority.id.clone(), authority: Some(authority.id.clone()) })
+        }
+        Err(_) => operator(register, peer).map(|permit| DropPermit { actor: permit.operator, authority: None }),
+    }
+}
+
 fn stranger(register: &Register, peer: SpkiDigest) -> Code {
     if actor(register, peer) == "unknown" { Code::UnknownClient } else { Code::Forbidden }
 }

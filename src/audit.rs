@@ -129,6 +129,20 @@ pub enum Event {
         /// Whether no other epoch uses that version.
         own_secret: bool,
     },
+    /// A new version of the sector secret was made, for the next epochs.
+    SecretRotate {
+        /// Who had it made.
+        operator: Id,
+        /// The new version.
+        version: u32,
+    },
+    /// A version of the sector secret, which no epoch needed, was retired: it is destroyed after this entry.
+    SecretRetire {
+        /// Who had it retired.
+        operator: Id,
+        /// The version.
+        version: u32,
+    },
     /// The vault released sealed mappings to an authority's node.
     Release(Box<Reidentified>),
     /// The authority node opened mappings for an officer.
@@ -186,6 +200,8 @@ pub enum Event {
     },
     /// Something happened to a private key of the authority's node.
     Custody(Custody),
+    /// Segments were sealed to other keys of authorities, or proved to open with them.
+    Segments(Box<Segments>),
     /// An act upon an order came in: a revocation, a suspension, its lifting, the closing of a review.
     OrderAct(Box<OrderAct>),
     /// An inspection was entered, or closed before its time.
@@ -259,6 +275,43 @@ pub enum CustodyAction {
     Seal,
     /// The node wiped its keys, because nobody had used them for long.
     SealIdle,
+}
+
+/// What an entry about a page of segments says: counts, and ids of keys.
+#[derive(Debug, Clone, Serialize)]
+pub struct Segments {
+    /// The authority whose node asked, an operator; on the node the custodian or officer.
+    pub actor: Id,
+    /// What was done.
+    pub action: SegmentAction,
+    /// The ids of the authorities' keys that it is about.
+    pub keys: Vec<String>,
+    /// How many segments.
+    pub segments: u64,
+    /// Recipients that were added, proved, or taken out.
+    pub recipients: u64,
+}
+
+/// What was done with a page of segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SegmentAction {
+    /// The vault handed their records out, to be sealed to further keys.
+    HandOutToRewrap,
+    /// The vault handed their records out, to be proved.
+    HandOutToProve,
+    /// The node is to open their data keys and to seal these to further keys.
+    OpenToRewrap,
+    /// The node is to open their data keys, and to forget them.
+    OpenToProve,
+    /// The vault added recipients.
+    Rewrap,
+    /// An authority's node proved that its keys open them.
+    Prove,
+    /// The vault took recipients out that their own authority's node could not open.
+    Discard,
+    /// The vault took recipients out that the register no longer lists.
+    Drop,
 }
 
 /// An epoch that a start opened.

@@ -165,6 +165,11 @@ impl Error {
         &self.message
     }
 
+    /// What to do next.
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+
     fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
             // Standard error may be closed, too; then the exit code has to do.

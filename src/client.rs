@@ -5,6 +5,7 @@
 
 mod audit;
 pub mod peer;
+mod segments;
 mod vault;
 mod witness;
 

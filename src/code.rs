@@ -155,6 +155,15 @@ codes! {
     UnknownInspection = "unknown-inspection",
     /// Not a request that two rights officers of the sector signed.
     RightsInvalid = "rights-invalid",
+    // --- renewal
+    /// There is no such version of the sector secret, and never was.
+    UnknownSecret = "unknown-secret",
+    /// An epoch still needs this version of the sector secret, or the next epochs will.
+    SecretNeeded = "secret-needed",
+    /// The custody of the sector secrets cannot be written from here.
+    SecretReadOnly = "secret-read-only",
+    /// A recipient that is to be added to a segment, or a proof of one, is none that the register and the segment bear out.
+    RecipientInvalid = "recipient-invalid",
 
     // --- the other side and ourselves
     /// Too much work is waiting; `Retry-After` says when to come back.

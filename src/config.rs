@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ed25519_dalek::VerifyingKey;
 use toml::de::DeTable;
 
 use crate::keys::custody::token::TokenConfig;
@@ -65,6 +66,8 @@ pub struct VaultConfig {
     pub secrets: SecretPlaces,
     /// What opens those that are more than a file.
     pub openers: Openers,
+    /// `[[segment-key]]`: keys with which this vault signed segments before it had the present one.
+    pub former_segment_keys: Vec<VerifyingKey>,
     /// The register and how it is known to be genuine.
     pub register: RegisterFiles,
     /// What the doors take.
@@ -219,6 +222,7 @@ impl VaultConfig {
             });
             let openers = openers(root, folder, secrets.as_ref().map(|(_, places)| places), faults);
             let log = audit::read(root, folder, faults);
+            let former_segment_keys = node::segment_keys(root, faults);
             let register = register_files(root, deployment.as_deref(), folder, faults);
             let limits = limits(root, faults);
             Some(VaultConfig {
@@ -234,6 +238,7 @@ impl VaultConfig {
                 log: log?,
                 secrets: secrets?.0,
                 openers: openers?,
+                former_segment_keys,
                 register: register?,
                 limits: limits?,
             })

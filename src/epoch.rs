@@ -1,6 +1,7 @@
 //! Epochs: advancing a sector's epoch changes that sector's pseudonyms and nothing else.
 
 pub mod retire;
+pub mod secrets;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -50,13 +51,13 @@ pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, own_secret:
     let rows: Vec<_> = state.epochs().iter().map(|epoch| epoch.row).collect();
     let used = vault.store().all_epochs().map_err(internal)?;
     let version = if own_secret {
-        let highest = used.iter().map(|row| row.secret_version).max().unwrap_or(0);
+        let highest = secrets::highest(vault, &used).map_err(internal)?;
         let (version, secret) = vault.shelf().create(highest).map_err(internal)?;
         vault.roots().write().expect("no panic under this lock").insert(version, SectorRootKey::new(&secret));
         version
     } else {
         let roots = vault.roots().read().expect("no panic under this lock");
-        epochs::shared_version(&roots, &rows, &used)
+        epochs::shared_version(&roots, &used)
     };
     let row = epochs::next_row(rows.last(), version, own_secret, Terms::of(&state.sector), now);
     let epoch = {

@@ -21,6 +21,8 @@ pub mod node;
 mod openapi;
 pub mod problem;
 pub mod rights;
+pub mod secrets;
+mod segments;
 pub mod server;
 mod stall;
 pub mod tls;

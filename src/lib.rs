@@ -13,7 +13,7 @@
 //! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
-//! | [`tokenize`], [`epoch`], [`order`], [`reidentify`], [`migrate`], [`unseal`] | use cases: plain, synchronous |
+//! | [`tokenize`], [`epoch`], [`order`], [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases: plain, synchronous |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
@@ -43,6 +43,7 @@ pub mod order;
 pub mod pseudonym;
 pub mod register;
 pub mod reidentify;
+pub mod renewal;
 pub mod rights;
 pub mod seal;
 pub mod store;

@@ -22,6 +22,7 @@ mod file;
 mod frozen;
 pub(crate) mod read;
 pub mod sign;
+mod suite;
 mod unique;
 mod validate;
 mod value;
@@ -30,6 +31,7 @@ pub use crate::id::Id;
 pub use crate::pseudonym::TextForm;
 pub use frozen::FrozenFact;
 pub use sign::{OpenError, PinnedKey, Pins, SignatureFault, open};
+pub use suite::Suite;
 
 /// A fault of a register: where it is, what it is and what to write instead. Ordered by line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +141,13 @@ impl Register {
     /// The sector of that name.
     pub fn sector(&self, name: &str) -> Option<&Arc<Sector>> {
         self.sectors.get(name)
+    }
+
+    /// The keys to which a sector's segments are sealed: every key of every authority that is competent in it, with the
+    /// authority that it is of.
+    pub fn recipients<'r>(&'r self, sector: &'r Sector) -> impl Iterator<Item = (&'r Authority, &'r AuthorityKey)> {
+        let competent = sector.authorities.iter().filter_map(|id| self.authorities.get(id));
+        competent.flat_map(|authority| authority.keys.iter().map(move |key| (&**authority, key)))
     }
 }
 
@@ -322,7 +331,7 @@ pub struct Authority {
     pub id: Id,
     /// Display name.
     pub name: String,
-    /// Public keys to which segments are sealed; the last one is the current one.
+    /// Public keys to which segments are sealed, each of them. Two at once are one key being renewed by the other.
     pub keys: Vec<AuthorityKey>,
     /// Its node's certificate key.
     pub node: SpkiDigest,
@@ -355,9 +364,9 @@ pub struct Authority {
 pub struct AuthorityKey {
     /// Stable id; bound into every segment.
     pub id: Id,
-    /// 1: X25519. (2, X-Wing, is not taken yet.)
-    pub suite: u8,
-    /// The HPKE public key: 32 bytes for suite 1.
+    /// What it is a key of.
+    pub suite: Suite,
+    /// The HPKE public key: 32 bytes (X25519) or 1216 (X-Wing).
     pub public: Vec<u8>,
 }
 

@@ -1,13 +1,15 @@
 //! The two envelopes.
 //!
-//! * inner ([`segment`], [`mapping`]): to the authority. The vault seals and cannot open; the authority node opens.
+//! * inner ([`segment`], [`record`], [`mapping`]): to the authority. The vault seals and cannot open; the authority node opens.
 //! * pairs of a migration ([`pairs`]): to the sector system that must follow an epoch.
 //! * outer ([`chunk`]): the vault's own, around many mappings, so that the disk shows neither pseudonyms nor how many
 //!   sectors saw the same list.
 
 pub mod chunk;
+mod hpke;
 pub mod mapping;
 pub mod pairs;
+pub mod record;
 pub mod segment;
 
 /// Why something sealed did not open. Deliberately poor in detail.

@@ -12,6 +12,7 @@ mod migrations;
 mod moved;
 mod orders;
 mod reclaim;
+mod segments;
 mod space;
 mod wal;
 
@@ -228,7 +229,7 @@ impl Store {
         self.poisoned.load(Ordering::Acquire)
     }
 
-    // --- chunks and segments ------------------------------------------------------------------------------------------
+    // --- chunks -------------------------------------------------------------------------------------------------------
 
     /// Adds a sealed chunk.
     pub fn put_chunk(&self, batch: &mut Batch, key: ChunkKey, row: &[u8]) {
@@ -286,23 +287,23 @@ impl Store {
         Ok(rows.status().map_err(|source| self.engine(source))?)
     }
 
+    /// Whether there is a chunk of that sector (its number) and epoch.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn has_chunks(&self, sector: u32, epoch: u32) -> Result<bool, StoreError> {
+        let first = ChunkKey { sector, epoch, sequence: 0 }.to_bytes();
+        let mut rows = self.db.iterator_cf(self.column(Column::Chunk), IteratorMode::From(&first, Direction::Forward));
+        match rows.next().transpose().map_err(|source| self.engine(source))? {
+            Some((key, _)) => Ok(key.starts_with(&first[..8])),
+            None => Ok(false),
+        }
+    }
+
     /// About how many chunks there are.
     pub fn estimated_chunks(&self) -> u64 {
         let property = rocksdb::properties::ESTIMATE_NUM_KEYS;
         self.db.property_int_value_cf(self.column(Column::Chunk), property).ok().flatten().unwrap_or(0)
-    }
-
-    /// Adds a segment record.
-    pub fn put_segment(&self, batch: &mut Batch, id: &[u8; 16], record: &[u8]) {
-        self.put(batch, Column::Segment, id, record);
-    }
-
-    /// A segment record.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`].
-    pub fn segment(&self, id: &[u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.get(Column::Segment, id)
     }
 
     // --- state: what must not roll back -------------------------------------------------------------------------------
@@ -402,6 +403,21 @@ impl Store {
         let value: [u8; 40] = fixed(Column::Meta, &value)?;
         let (version, digest) = value.split_at(8);
         Ok(Some((u64::from_be_bytes(fixed(Column::Meta, version)?), fixed(Column::Meta, digest)?)))
+    }
+
+    /// Versions of the sector secret that were retired, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn retired_secrets(&self) -> Result<Vec<u32>, StoreError> {
+        let value = self.get(Column::Meta, b"retired-secrets")?.unwrap_or_default();
+        value.chunks(4).map(|version| Ok(u32::from_be_bytes(fixed(Column::Meta, version)?))).collect()
+    }
+
+    /// Notes which versions of the sector secret were retired.
+    pub fn put_retired_secrets(&self, batch: &mut Batch, versions: &[u32]) {
+        let value: Vec<u8> = versions.iter().flat_map(|version| version.to_be_bytes()).collect();
+        self.put(batch, Column::Meta, b"retired-secrets", &value);
     }
 
     /// Notes the register that is now in force.

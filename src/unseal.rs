@@ -21,7 +21,7 @@ use crate::keys::shares::{Share, ShareError, ShareSet};
 use crate::node::Node;
 use crate::node::safe::{Gathering, Purpose, Since};
 use crate::order::Refusal;
-use crate::register::Id;
+use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 
 /// What came of a share.
@@ -142,8 +142,9 @@ pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpo
 /// The private key that the shares make, if it is the one that the set, and so the register, states.
 fn recover(set: &ShareSet, shares: &[Share], id: &str) -> Option<AuthorityPrivateKey> {
     let scalar = AuthoritySecret(set.recover(&shares.iter().collect::<Vec<_>>()).ok()?.pop()?);
-    let key = AuthorityPrivateKey::derive(&scalar, id);
-    (key.public() == set.secrets.first()?.public).then_some(key)
+    let public = &set.secrets.first()?.public;
+    let key = AuthorityPrivateKey::derive(&scalar, id, Suite::of_public(public)?);
+    (key.public() == public).then_some(key)
 }
 
 fn refused(error: ShareError) -> Refusal {

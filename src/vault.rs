@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, RwLock};
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use crate::audit::Event;
 use crate::audit::cosign::Cosigners;
@@ -208,6 +208,9 @@ pub struct Vault {
     pub(crate) migrated: std::sync::atomic::AtomicU64,
     /// One epoch change at a time.
     pub(crate) epoch_changes: std::sync::Mutex<()>,
+    /// One change of stored segments at a time: from reading a record to the commit of what comes in its place.
+    pub(crate) segment_changes: std::sync::Mutex<()>,
+    former_segment_keys: OnceLock<Vec<VerifyingKey>>,
 }
 
 impl Vault {
@@ -233,13 +236,15 @@ impl Vault {
         let mut batch = Batch::default();
         accept_register(&store, &register, &mut batch)?;
 
-        let roots: HashMap<u32, SectorRootKey> = secrets
-            .sector
-            .load()
-            .map_err(|e| StartError::Shelf(e.to_string()))?
-            .iter()
-            .map(|(version, secret)| (*version, SectorRootKey::new(secret)))
-            .collect();
+        let retired = store.retired_secrets()?;
+        let mut left = vec![];
+        let mut roots: HashMap<u32, SectorRootKey> = HashMap::new();
+        for (version, secret) in secrets.sector.load().map_err(|e| StartError::Shelf(e.to_string()))? {
+            match retired.contains(&version) {
+                true => left.push(version),
+                false => drop(roots.insert(version, SectorRootKey::new(&secret))),
+            }
+        }
         if let Some(unknown) = advance.iter().find(|name| register.sector(name).is_none()) {
             return Err(StartError::UnknownSector(unknown.clone()));
         }
@@ -273,6 +278,14 @@ impl Vault {
         let begun = committer.begin(batch, clock.now(), start).and_then(crate::commit::Pending::wait);
         first_checkpoint(&log, &begun.map_err(StartError::Audit)?)?;
 
+        // Retired, and here again (or still): a copy that somebody put back, or a retirement that was broken off.
+        for version in left {
+            match secrets.sector.destroy(version) {
+                Ok(()) => tracing::warn!(version, "a retired version of the sector secret was here, and was destroyed"),
+                Err(error) => tracing::error!(version, %error, "a retired version of the sector secret is still here"),
+            }
+        }
+
         let committer = Arc::new(committer);
         let keeper = Keeper::start(Parts {
             store: store.clone(),
@@ -304,6 +317,8 @@ impl Vault {
             released: std::sync::atomic::AtomicU64::new(0),
             migrated: std::sync::atomic::AtomicU64::new(0),
             epoch_changes: std::sync::Mutex::default(),
+            segment_changes: std::sync::Mutex::default(),
+            former_segment_keys: OnceLock::new(),
         })
     }
 
@@ -413,8 +428,25 @@ impl Vault {
         &self.segment_signer
     }
 
+    /// Says with which keys this vault signed segments before it had the present one.
+    pub fn know_former_segment_keys(&self, keys: Vec<VerifyingKey>) {
+        let _ = self.former_segment_keys.set(keys);
+    }
+
+    /// The keys whose signature under a stored segment is the vault's own: what anybody else wrote into the store is not to
+    /// be signed anew.
+    pub(crate) fn segment_keys(&self) -> Vec<VerifyingKey> {
+        let former = self.former_segment_keys.get().into_iter().flatten().copied();
+        std::iter::once(self.segment_signer.verifying_key()).chain(former).collect()
+    }
+
     pub(crate) fn shelf(&self) -> &dyn SecretShelf {
         &*self.shelf
+    }
+
+    /// Sectors at run time.
+    pub(crate) fn sector_states(&self) -> impl Iterator<Item = &Arc<SectorState>> {
+        self.sectors.values()
     }
 
     pub(crate) fn roots(&self) -> &RwLock<HashMap<u32, SectorRootKey>> {

@@ -12,6 +12,8 @@ mod documents;
 mod kinds;
 #[path = "custody/memory.rs"]
 mod memory;
+#[path = "custody/rotation.rs"]
+mod rotation;
 #[path = "custody/sealing.rs"]
 mod sealing;
 #[path = "custody/token.rs"]

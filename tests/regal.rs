@@ -19,9 +19,13 @@ mod people;
 mod proxy;
 #[path = "regal/rate.rs"]
 mod rate;
+#[path = "regal/renew.rs"]
+mod renew;
 #[path = "regal/review.rs"]
 mod review;
 #[path = "regal/rows.rs"]
 mod rows;
+#[path = "regal/second.rs"]
+mod second;
 #[path = "regal/step.rs"]
 mod step;

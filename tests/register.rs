@@ -1,7 +1,9 @@
 //! The register: what a good one says, and what is said about every bad one.
 
 use cloison::identifier::CheckDigit;
-use cloison::register::{self, Fault, Id, Operation, PeriodLength, TextForm};
+use cloison::keys::{AuthoritySecret, Key};
+use cloison::register::{self, Fault, Id, Operation, PeriodLength, Suite, TextForm};
+use cloison::seal::segment::AuthorityPrivateKey;
 use proptest::prelude::*;
 
 const GOOD: &str = include_str!("data/register.toml");
@@ -419,7 +421,9 @@ fn authorities_and_persons() {
     let text = GOOD.replace("[[authority.key]]\nid = \"anrf", "[[authority.clef]]\nid = \"anrf");
     assert!(faults(&text).iter().any(|fault| fault.what.contains("authority `anrf` has no key")));
     let text = with_nth("suite = 1", 1, "suite = 2");
-    one(&text, line(&text, "suite = 2", "suite"), "`suite` of an authority's key is 2", "at most 1");
+    one(&text, line(&text, "suite = 2", "suite"), "2 (x-wing), and its `public` is of the other", "suite = 1");
+    let text = with_nth("suite = 1", 1, "suite = 3");
+    one(&text, line(&text, "suite = 3", "suite"), "`suite` of an authority's key is 3", "2 (X-Wing)");
 }
 
 /// Keys that anybody could sign for, or that anybody could open with.
@@ -455,9 +459,29 @@ fn weak_keys() {
         ("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800", "weak"),
         ("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157", "weak"),
         ("f6ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "canonical"),
-        ("09000000000000000000000000000000000000000000000000000000000000", "64 hexadecimal"),
+        ("09000000000000000000000000000000000000000000000000000000000000", "64 or 2432 hexadecimal"),
     ] {
-        changed(public, &format!("public = \"{bad}\""), what, "X25519 public key");
+        changed(public, &format!("public = \"{bad}\""), what, "64 (X25519) or 2432 (X-Wing)");
+    }
+    let genuine = AuthorityPrivateKey::derive(&AuthoritySecret(Key::random()), "k", Suite::XWing).public().to_vec();
+    let spoiled = |spoil: fn(&mut Vec<u8>)| {
+        let mut key = genuine.clone();
+        spoil(&mut key);
+        format!("public = \"{}\"", data_encoding::HEXLOWER.encode(&key))
+    };
+    let suited = |text: &str| text.replacen("suite = 1", "suite = 2", 1);
+    assert!(register::parse(&suited(&with(public, &spoiled(|_| ())))).is_ok(), "a key of suite 2");
+    type Spoil = fn(&mut Vec<u8>);
+    let cases: [(Spoil, &str); 4] = [
+        // A coefficient of 4095, which is not below 3329: the first, and the second half of a triple.
+        (|key| (key[0], key[1]) = (0xff, key[1] | 0x0f), "no encapsulation key"),
+        (|key| (key[1150], key[1151]) = (key[1150] | 0xf0, 0xff), "no encapsulation key"),
+        (|key| key[1184..].fill(0), "weak X25519"),
+        (|key| key.truncate(1215), "64 or 2432"),
+    ];
+    for (spoil, what) in cases {
+        let text = suited(&with(public, &spoiled(spoil)));
+        one(&text, line(&text, "public = ", "public"), what, "64 (X25519) or 2432 (X-Wing)");
     }
     let certificate = GOOD.lines().find(|line| line.starts_with("certificate = ")).unwrap();
     changed(certificate, &format!("certificate = \"{}\"", "0".repeat(64)), "all zeroes", "SHA-256");

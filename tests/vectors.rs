@@ -14,7 +14,7 @@ use cloison::keys::{
     SectorSecret, StoreKey, StoreSecret, UtiBatch, UtiSource,
 };
 use cloison::pseudonym::{Parsed, Pseudonym, TextWriter, parse};
-use cloison::register::{AuthorityKey, Id, TextForm};
+use cloison::register::{AuthorityKey, Id, Suite, TextForm};
 use cloison::seal::SealError;
 use cloison::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher, MAX_RECORDS};
 use cloison::seal::mapping::{Location, Mapping, RecordView, Sealer};
@@ -296,7 +296,11 @@ fn kind(error: SealError) -> &'static str {
 
 fn authority(file: &Value, name: &str) -> AuthorityPrivateKey {
     let entry = &file["authorities"][name];
-    AuthorityPrivateKey::derive(&AuthoritySecret(key(&entry["authority_secret"])), text(&entry["key_id"]))
+    let suite = Suite::from_number(entry["suite"].as_u64().unwrap()).unwrap();
+    let key =
+        AuthorityPrivateKey::derive(&AuthoritySecret(key(&entry["authority_secret"])), text(&entry["key_id"]), suite);
+    assert_eq!(HEXLOWER.encode(key.public()), text(&entry["public"]), "{name}");
+    key
 }
 
 fn pinned(file: &Value) -> Vec<VerifyingKey> {
@@ -421,9 +425,10 @@ fn audit_tags_agree() {
 #[test]
 fn what_must_not_open_does_not() {
     let file = file("sealing.json");
-    let (court, segments, cipher) = (authority(&file, "court"), opened_segments(&file), store_cipher(&file));
+    let (segments, cipher) = (opened_segments(&file), store_cipher(&file));
     for case in each(&file["must_fail"]["segments"]) {
-        let opened = OpenedSegment::open(&bytes(&case["record"]), &court, &pinned(&file)).map(drop);
+        let key = authority(&file, text(&case["opened_with"]));
+        let opened = OpenedSegment::open(&bytes(&case["record"]), &key, &pinned(&file)).map(drop);
         assert_eq!(opened.map_err(kind), Err(text(&case["error"])), "segment: {}", case["name"]);
     }
     for case in each(&file["must_fail"]["mappings"]) {
@@ -485,13 +490,13 @@ fn the_vectors_are_those_that_the_independent_implementation_makes() {
 
 #[test]
 fn the_independent_implementation_opens_what_this_one_seals() {
-    for form_name in ["bech32m", "uuid"] {
-        seal_and_let_open(form_name);
+    for (form_name, suite) in [("bech32m", Suite::X25519), ("uuid", Suite::XWing)] {
+        seal_and_let_open(form_name, suite);
     }
 }
 
 /// Three batches in two segments of one sector, the last with every granularity, as the vault would seal them.
-fn seal_and_let_open(form_name: &str) {
+fn seal_and_let_open(form_name: &str, suite: Suite) {
     let secret = || HEXLOWER.encode(Key::random().expose());
     let (identity_secret, sector_secret, store_secret, authority_secret) = (secret(), secret(), secret(), secret());
     let secret_key = |hex: &str| key(&json!(hex));
@@ -499,11 +504,11 @@ fn seal_and_let_open(form_name: &str) {
     let sector = path[1];
 
     let signer = SigningKey::from_bytes(&cloison::clock::random());
-    let court = AuthorityPrivateKey::derive(&AuthoritySecret(secret_key(&authority_secret)), "court-2026");
-    let other = AuthorityPrivateKey::derive(&AuthoritySecret(Key::random()), "other");
+    let court = AuthorityPrivateKey::derive(&AuthoritySecret(secret_key(&authority_secret)), "court-2026", suite);
+    let other = AuthorityPrivateKey::derive(&AuthoritySecret(Key::random()), "other", Suite::X25519);
     let public = |private: &AuthorityPrivateKey| AuthorityKey {
         id: Id::parse(private.id()).unwrap(),
-        suite: 1,
+        suite: private.suite(),
         public: private.public().to_vec(),
     };
     let recipients = [public(&other), public(&court)];
@@ -553,6 +558,7 @@ fn seal_and_let_open(form_name: &str) {
         "text_form": form_name,
         "authority_secret": authority_secret,
         "key_id": "court-2026",
+        "suite": suite.number(),
         "store_secrets": {"5": store_secret},
         "pinned": [HEXLOWER.encode(signer.verifying_key().as_bytes())],
         "segments": segments.iter().map(|segment| HEXLOWER.encode(segment.record())).collect::<Vec<_>>(),

@@ -32,6 +32,10 @@ impl SecretShelf for Memory {
     fn create(&self, _above: u32) -> Result<(u32, SectorSecret), FileError> {
         unreachable!("no bench advances an epoch")
     }
+
+    fn destroy(&self, _: u32) -> Result<(), FileError> {
+        unreachable!("nothing is retired here")
+    }
 }
 
 impl Bench {
@@ -93,7 +97,8 @@ fn register_text() -> String {
         data_encoding::HEXLOWER.encode(key.as_bytes())
     };
     let secret = cloison::keys::AuthoritySecret(Key::take(&mut [6; 32]));
-    let public = cloison::seal::segment::AuthorityPrivateKey::derive(&secret, "court-1");
+    let public =
+        cloison::seal::segment::AuthorityPrivateKey::derive(&secret, "court-1", cloison::register::Suite::X25519);
     format!(
         "deployment = \"bench\"\nversion = 1\n\
          [[organisation]]\nid = \"bench\"\nname = \"bench\"\nquota = {{ items-per-second = 1000000000, items-per-day = 1000000000000 }}\n\

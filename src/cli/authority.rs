@@ -1,6 +1,7 @@
 //! `cloison authority`: the authority's own process, its key, and the shares of its custodians.
 
-mod keygen;
+pub(super) mod keygen;
+mod renew;
 mod shares;
 
 use super::{Error, print, print_json, serve};
@@ -23,6 +24,8 @@ pub enum Command {
         Any custodian and any officer may. What runs is finished first (milliseconds); after it nothing opens until \
         enough custodians have brought their shares again. A key that is not in shares comes back by a restart.")]
     Seal(Plain),
+    /// Seal stored segments to the keys that the register lists now, and prove that they open
+    Renew(renew::Args),
     /// Whether the node is sealed, and how many shares were brought
     #[command(after_long_help = "Example:\n  cloison authority status --client clients/custodian-1.toml")]
     Status(Plain),
@@ -48,6 +51,7 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Keygen(args) => keygen::run(&args),
         Command::Unseal(args) => shares::unseal(&args),
         Command::Drill(args) => shares::drill(&args),
+        Command::Renew(args) => renew::run(&args),
         Command::Seal(args) => {
             let sealed = args.client.open()?.post_json("/v1/seal", &serde_json::json!({}));
             show(&args, &sealed.map_err(|error| remote::failed(&error))?)

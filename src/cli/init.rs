@@ -27,8 +27,8 @@ use crate::cli::{Error, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::{SecretKind, public_key_text};
 use crate::keys::{AuthoritySecret, IdentitySecret, SectorSecret};
-use crate::register::Id;
 use crate::register::sign::{SignError, sign};
+use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 
 /// The body whose signature no register goes without.
@@ -197,7 +197,7 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     let (authority_key, custodians) = match plan.custodians {
         None => {
             let scalar = chest.secret(&format!("secrets/authority/{AUTHORITY_KEY}.secret"), SecretKind::Authority)?;
-            (AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY), vec![])
+            (AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY, Suite::X25519), vec![])
         }
         Some((threshold, count)) => shares::make(&folder, threshold, count)?,
     };

@@ -101,6 +101,14 @@ fn advice(code: Code) -> &'static str {
         }
         Code::UnknownInspection => "check the id: `cloison audit inspection list` has those that were entered there",
         Code::RightsInvalid => "two rights officers of the sector sign it: `cloison rights erase --help`",
+        Code::UnknownSecret => "`cloison secrets versions` lists them",
+        Code::SecretNeeded => {
+            "`cloison secrets versions` says by which epochs; the newest is needed until there is a newer one"
+        }
+        Code::SecretReadOnly => {
+            "make the version by hand (`systemd-creds`, or let the vault's user write to the folder) and restart the vault"
+        }
+        Code::RecipientInvalid => "use the same version and the same register on both sides, and see the vault's log",
         Code::PeerUnavailable => "the other side (vault or node) does not answer: see its log and /readyz",
         Code::ProofInvalid => {
             "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"

@@ -1,5 +1,6 @@
 //! `cloison secrets`: root secrets made, moved between kinds of custody, split between custodians, tried and recovered.
 
+mod rotate;
 mod shares;
 
 use std::path::PathBuf;
@@ -8,11 +9,13 @@ use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use toml::de::DeTable;
 
+use super::authority::keygen;
 use super::{Error, print};
 use crate::config::{NodeConfig, Openers, VaultConfig};
 use crate::keys::custody::{Custody, Deposit, Keyring, is_credential_name};
 use crate::keys::file::{SecretKind, public_key_text};
 use crate::keys::{AuthoritySecret, Key, memory};
+use crate::register::Suite;
 use crate::seal::segment::AuthorityPrivateKey;
 
 /// Root secrets: make them, move them between kinds of custody, split and recover them
@@ -30,6 +33,12 @@ pub enum Command {
     Drill(shares::Drill),
     /// Recover secrets from shares, into a new folder
     Recover(shares::Recover),
+    /// List the versions of the sector secret, and what needs each
+    Versions(rotate::Versions),
+    /// Make a new version of the sector secret, which the next epochs take
+    Rotate(rotate::Rotate),
+    /// Destroy a version of the sector secret that no epoch needs
+    Retire(rotate::Retire),
 }
 
 /// Make a secret where there is none
@@ -49,6 +58,9 @@ pub struct New {
     /// Of an authority's secret: its id in the register, to print the public key with
     #[arg(long, value_name = "ID")]
     id: Option<String>,
+    /// Of an authority's secret: what the key is a key of, x25519 (1) or x-wing (2)
+    #[arg(long, value_name = "SUITE", default_value = "x25519", requires = "id", value_parser = keygen::suite)]
+    suite: Suite,
     #[command(flatten)]
     openers: OpenersFile,
 }
@@ -145,6 +157,9 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Split(args) => shares::split_secrets(&args),
         Command::Drill(args) => shares::drill(&args),
         Command::Recover(args) => shares::recover(&args),
+        Command::Versions(args) => rotate::versions(&args),
+        Command::Rotate(args) => rotate::rotate(&args),
+        Command::Retire(args) => rotate::retire(&args),
     }
 }
 
@@ -155,9 +170,10 @@ fn new(args: &New) -> Result<(), Error> {
     let at = args.to.at.display();
     match (args.kind, &args.id) {
         (SecretKind::Authority, Some(id)) => {
-            let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), id);
+            let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), id, args.suite);
             print(format_args!(
-                "{at}: a new authority secret; as {id} its public key is {}",
+                "{at}: a new authority secret; as {id} (suite {}) its public key is {}",
+                args.suite.number(),
                 HEXLOWER.encode(key.public())
             ))
         }

@@ -22,7 +22,7 @@ use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::Registry;
 use crate::node::{Node, NodeParts};
 use crate::order::book::Book;
-use crate::register::{OpenError, Register};
+use crate::register::{OpenError, Register, Suite};
 use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
@@ -95,6 +95,7 @@ async fn serve_vault(
         .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let vault = Arc::new(vault);
+    vault.know_former_segment_keys(config.former_segment_keys.clone());
     let (watching, _asking) = watch::vault(&vault, &config)?;
     let control = control::router(vault.clone()).merge(cosign::router(watching.clone()));
     let door = DataDoor::new(vault.clone(), &registry, config.bodies);
@@ -110,6 +111,13 @@ async fn serve_vault(
         "the vault serves"
     );
     readiness.clear("starting");
+    let looked_at = vault.clone();
+    tokio::task::spawn_blocking(move || {
+        if let Ok(count @ 1..) = crate::renewal::vault::stranded(&looked_at) {
+            let hint = "list the key that they are sealed to again, and `cloison authority renew`";
+            tracing::warn!(count, hint, "segments are sealed to no key that the register lists");
+        }
+    });
     let housekeeping = tokio::spawn(keep_house(watching, config.reserve, readiness.clone(), registry.clone()));
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     housekeeping.abort();
@@ -187,7 +195,10 @@ fn node_parts(config: &NodeConfig, register: Register) -> Result<(NodeParts, Vec
             KeyPlace::Own(deposit) => {
                 let secret = AuthoritySecret(keyring.read(deposit, SecretKind::Authority).map_err(unread)?);
                 fingerprints.push(fingerprint(secret.0.expose()));
-                keys.push(AuthorityPrivateKey::derive(&secret, id.as_str()));
+                // A key that the register does not state is refused by its id, whatever it is a key of.
+                let stated = register.authorities.get(&config.authority).into_iter().flat_map(|own| &own.keys);
+                let suite = stated.into_iter().find(|key| key.id == *id).map_or(Suite::X25519, |key| key.suite);
+                keys.push(AuthorityPrivateKey::derive(&secret, id.as_str(), suite));
             }
         }
     }
@@ -232,7 +243,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config)?;
-    let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone() });
+    let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone() });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
     let listeners = vec![bind("control", config.control, &tls, http::node::router(door), &config.limits)?];
     tracing::info!(

@@ -84,6 +84,11 @@ impl Peer {
         posted.map_err(|error| away(&error.to_string()))
     }
 
+    /// The way to the vault itself.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     fn is_fresh(&self) -> bool {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_some_and(|last| last.elapsed() < FRESH)

@@ -43,7 +43,7 @@ impl MigrationLink for Client {
 /// Bytes of an identifier in JSON, at most: scheme, canonical value, and what stands around them.
 const ROOM: usize = 64 + MAX_CANONICAL + 32;
 
-fn refusal(error: &ClientError) -> Refusal {
+pub(super) fn refusal(error: &ClientError) -> Refusal {
     match (error, error.code()) {
         (ClientError::Problem(problem), Some(code)) => {
             let refusal = Refusal::new(code, format!("the vault refuses: {}", title(error)));

@@ -105,7 +105,15 @@ impl NodeConfig {
             let keys = authority_keys(root, folder, places.as_mut(), faults);
             let openers = openers(root, folder, places.as_ref(), faults);
             let seal = seal_times(root, faults);
+            let before = faults.count();
             let segment_keys = segment_keys(root, faults);
+            if segment_keys.is_empty() && faults.count() == before {
+                faults.push(
+                    root.line,
+                    "the node knows no key that signs segments",
+                    "[[segment-key]] with the vault's public key",
+                );
+            }
             let register = register_files(root, deployment.as_deref(), folder, faults);
             let vault = section(root, "vault", faults, |table, faults| client(table, folder, faults));
             let limits = limits(root, faults);
@@ -167,15 +175,9 @@ fn authority_keys(
     keys
 }
 
-fn segment_keys(root: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<VerifyingKey> {
+/// `[[segment-key]]`: keys with which the vault signs, or signed, segments.
+pub(super) fn segment_keys(root: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<VerifyingKey> {
     let tables = root.tables("segment-key", "public", faults);
-    if tables.is_empty() {
-        faults.push(
-            root.line,
-            "the node knows no key that signs segments",
-            "[[segment-key]] with the vault's public key",
-        );
-    }
     let mut keys = Vec::new();
     for mut table in tables {
         keys.extend(table.required::<VerifyingKey>("public", faults).map(|at| at.value));

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, Content, SectorName};
-use super::{Peer, Problem, acts, audit, data, migrations, openapi, rights};
+use super::{Peer, Problem, acts, audit, data, migrations, openapi, rights, secrets, segments};
 use crate::access;
 use crate::code::Code;
 use crate::epoch::{self, EpochView};
@@ -29,6 +29,8 @@ pub fn router(vault: Arc<Vault>) -> Router {
         .merge(acts::vault_routes())
         .merge(migrations::vault_routes())
         .merge(rights::vault_routes())
+        .merge(segments::vault_routes())
+        .merge(secrets::routes())
         .with_state(vault.clone())
         .route("/openapi.json", get(openapi::vault))
         .merge(audit::router(vault))

@@ -9,7 +9,7 @@ use axum::http::Response;
 use axum::routing::{get, post};
 
 use super::control::{blocking, read_json};
-use super::{Peer, Problem, acts, audit, body, migrations, openapi, rights};
+use super::{Peer, Problem, acts, audit, body, migrations, openapi, rights, segments};
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Job, Logged};
@@ -20,6 +20,7 @@ use crate::node::safe::Purpose;
 use crate::reidentify::deliver::{self, Sealed};
 use crate::reidentify::reveal::{self, Revealed};
 use crate::reidentify::{Asked, Delivery};
+use crate::renewal::SegmentsLink;
 use crate::unseal::{Progress, Status};
 
 /// The node's listener's state.
@@ -28,6 +29,8 @@ pub struct NodeDoor {
     pub node: Arc<Node>,
     /// The way to the vault.
     pub vault: Arc<dyn MigrationLink>,
+    /// The way to the vault's segments.
+    pub segments: Arc<dyn SegmentsLink>,
 }
 
 /// The node's control listener's router.
@@ -41,6 +44,7 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
         .merge(acts::node_routes())
         .merge(migrations::node_routes())
         .merge(rights::node_routes())
+        .merge(segments::node_routes())
         .with_state(door)
         .route("/openapi.json", get(openapi::node))
         .merge(audit::router(node))

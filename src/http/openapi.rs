@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::{acts, audit, body, control, data, inspections, migrations, node, rights};
+use super::{acts, audit, body, control, data, inspections, migrations, node, rights, secrets, segments};
 
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
@@ -31,6 +31,12 @@ use super::{acts, audit, body, control, data, inspections, migrations, node, rig
         migrations::retire_epoch,
         rights::look_up,
         rights::erase_at_vault,
+        segments::page,
+        segments::take,
+        segments::drop_at_vault,
+        secrets::list,
+        secrets::rotate,
+        secrets::retire,
         audit::checkpoint,
         audit::tile,
         audit::resource,
@@ -61,6 +67,8 @@ struct VaultApi;
         acts::lodge_at_node,
         migrations::migrate,
         rights::erase_at_node,
+        segments::renew,
+        segments::drop_at_node,
         audit::checkpoint,
         audit::tile,
         audit::resource,

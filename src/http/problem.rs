@@ -177,6 +177,10 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::InspectionRequired => (S::FORBIDDEN, "No inspection opens this to this auditor now"),
         Code::UnknownInspection => (S::NOT_FOUND, "No inspection of that id was entered here"),
         Code::RightsInvalid => (S::FORBIDDEN, "This is not what two rights officers of the sector signed"),
+        Code::UnknownSecret => (S::NOT_FOUND, "There is no such version of the sector secret"),
+        Code::SecretNeeded => (S::CONFLICT, "This version of the sector secret is still needed"),
+        Code::SecretReadOnly => (S::CONFLICT, "The vault cannot write where its sector secrets lie"),
+        Code::RecipientInvalid => (S::FORBIDDEN, "This is no recipient of that segment"),
 
         Code::Overloaded => (S::SERVICE_UNAVAILABLE, "Too much work is waiting"),
         Code::AuditUnavailable => (S::SERVICE_UNAVAILABLE, "Nothing can be logged now, so nothing is done"),

@@ -165,6 +165,19 @@ impl Keyring {
         file::write_private(&deposit.at, &bytes)
     }
 
+    /// Destroys what a deposit holds. Of a secret that a token wrapped this is the wrapped form, which is all there was of it.
+    ///
+    /// # Errors
+    /// When there is nothing, or it cannot be destroyed; a credential never can from here.
+    pub fn destroy(&self, deposit: &Deposit) -> Result<(), FileError> {
+        match deposit.custody {
+            Custody::Credential => Err(at(&deposit.at)(FileFault::ReadOnly)),
+            Custody::File | Custody::Passphrase | Custody::Token => {
+                file::destroy_private(&deposit.at).map_err(at(&deposit.at))
+            }
+        }
+    }
+
     /// The numbers of all versions of a secret that are here, in order.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::mac::ShortMac;
 use super::{AuditSecret, AuthoritySecret, IdentitySecret, KEY_LEN, Key, SectorSecret, StoreSecret, lp};
 use crate::pseudonym::Pseudonym;
+use crate::register::Suite;
 
 type HmacSha256 = Hmac<Sha256>;
 
@@ -351,9 +352,14 @@ fn located(key: &HmacSha256, sector: Uuid, pseudonym: &Pseudonym) -> [u8; 16] {
 }
 
 /// The input keying material of an authority's HPKE key pair (RFC 9180, section 7.1.3):
-/// `HKDF-Expand(HKDF-Extract("cloison/v1/extract/authority", scalar), "cloison/v1/authority-key" ‖ LP(key id), 32)`.
-pub fn authority_key_material(secret: &AuthoritySecret, key_id: &str) -> Key {
-    expand(&extract("cloison/v1/extract/authority", &secret.0), &info("cloison/v1/authority-key", &[key_id.as_bytes()]))
+/// `HKDF-Expand(HKDF-Extract("cloison/v1/extract/authority", scalar), label ‖ LP(key id), 32)`. Each suite has its own label, so
+/// that no two share material.
+pub fn authority_key_material(secret: &AuthoritySecret, key_id: &str, suite: Suite) -> Key {
+    let label = match suite {
+        Suite::X25519 => "cloison/v1/authority-key",
+        Suite::XWing => "cloison/v1/authority-key-x-wing",
+    };
+    expand(&extract("cloison/v1/extract/authority", &secret.0), &info(label, &[key_id.as_bytes()]))
 }
 
 /// The commitment of a segment to its DEK: ChaCha20-Poly1305 alone would let one record open under two keys.

@@ -344,6 +344,17 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
 }
 
 /// Makes the new name itself durable.
+/// Destroys a private file: overwrites it, takes it away, and returns when both are durable. A disk that keeps old blocks, and
+/// every copy, is beyond this.
+pub(super) fn destroy_private(path: &Path) -> Result<(), FileFault> {
+    let length = usize::try_from(open_plain(path)?.metadata()?.len()).map_or(MAX_PRIVATE, |len| len.min(MAX_PRIVATE));
+    let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    file.write_all(&vec![0; length])?;
+    file.sync_all()?;
+    std::fs::remove_file(path)?;
+    Ok(sync_folder(path)?)
+}
+
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

@@ -21,6 +21,12 @@ pub trait SecretShelf: Send + Sync {
     /// # Errors
     /// When it cannot be stored.
     fn create(&self, used: u32) -> Result<(u32, SectorSecret), FileError>;
+
+    /// Destroys a version, durably.
+    ///
+    /// # Errors
+    /// When it cannot be: it is not here, or its custody is not ours to write.
+    fn destroy(&self, version: u32) -> Result<(), FileError>;
 }
 
 /// Sector secrets in custody.
@@ -52,6 +58,10 @@ impl SecretShelf for SectorShelf {
         let secret = Key::random();
         self.keyring.write(&self.deposit.version(next), SecretKind::Sector, &secret)?;
         Ok((next, SectorSecret(secret)))
+    }
+
+    fn destroy(&self, version: u32) -> Result<(), FileError> {
+        self.keyring.destroy(&self.deposit.version(version))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::file::{AuthorityEntry, RegisterFile};
-use super::read::{At, Faults};
+use super::Suite;
+use super::file::{AuthorityEntry, KeyEntry, RegisterFile};
+use super::read::Faults;
 use super::unique::Unique;
 use super::validate::within;
 
@@ -24,10 +25,28 @@ pub(super) fn check(file: &RegisterFile, faults: &mut Faults) {
         ids.note(&authority.id, "an authority", faults);
         for key in &authority.keys {
             key_ids.note(&key.id, "an authority", faults);
-            keys.note(&key.public.as_ref().map(|key| At { line: key.line, value: key.0 }), "an authority", faults);
-            within(&key.suite, 1, 1, "the `suite` of an authority's key", faults);
+            keys.note(&key.public, "an authority", faults);
+            suite(key, faults);
         }
         one(authority, faults);
+    }
+}
+
+/// The stated suite is one that there is, and the one that the key is of.
+fn suite(key: &KeyEntry, faults: &mut Faults) {
+    let Some(stated) = &key.suite else { return };
+    let Some(suite) = Suite::from_number(stated.value) else {
+        let what = format!("the `suite` of an authority's key is {}", stated.value);
+        return faults.push(stated.line, what, "1 (X25519) or 2 (X-Wing)");
+    };
+    if let Some(public) = &key.public
+        && public.suite != suite
+    {
+        let what = format!(
+            "the `suite` of an authority's key is {} ({suite}), and its `public` is of the other",
+            stated.value
+        );
+        faults.push(stated.line, what, format!("suite = {}", public.suite.number()));
     }
 }
 

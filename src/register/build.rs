@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::file::{AuthorityEntry, DeclarationEntry, Found, RegisterFile, SectorEntry};
 use super::frozen;
+use super::value::SealingKey;
 use super::{
     Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer, Organisation, Quota,
     Register, RightsOfficer, Sector,
@@ -173,7 +174,7 @@ fn authority(entry: AuthorityEntry) -> Option<Authority> {
         custodians: BTreeMap::new(),
     };
     for key in entry.keys {
-        let (suite, public) = (u8::try_from(the(key.suite)?).ok()?, the(key.public)?.0.to_vec());
+        let SealingKey { suite, public } = the(key.public)?;
         authority.keys.push(AuthorityKey { id: the(key.id)?, suite, public });
     }
     for person in entry.approvers {

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use uuid::Uuid;
 
 use super::read::{At, Faults, Field, Table};
-use super::value::{AgeRecipient, MigrationKey, Raw, SectorName, State, Tag, Text, X25519Key};
+use super::value::{AgeRecipient, MigrationKey, Raw, SealingKey, SectorName, State, Tag, Text};
 use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
 use crate::identifier::CheckDigit;
 
@@ -152,7 +152,7 @@ pub(super) struct CustodianEntry {
 pub(super) struct KeyEntry {
     pub(super) id: Found<Id>,
     pub(super) suite: Found<u64>,
-    pub(super) public: Found<X25519Key>,
+    pub(super) public: Found<SealingKey>,
 }
 
 pub(super) struct ApproverEntry {

@@ -6,7 +6,7 @@ use toml::de::DeValue;
 use uuid::Uuid;
 
 use super::read::{Field, wrong_type};
-use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
+use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, Suite, TextForm};
 use crate::identifier::CheckDigit;
 
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
@@ -170,25 +170,52 @@ pub(super) fn read_ed25519(bytes: &[u8; 32]) -> Result<VerifyingKey, String> {
     }
 }
 
-/// An X25519 public key (RFC 7748) that contributes something: not of small order, in its one encoding.
-#[derive(Debug, Clone)]
-pub(super) struct X25519Key(pub(super) [u8; 32]);
+/// An authority's public key, of the suite that its length tells.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SealingKey {
+    pub(super) suite: Suite,
+    pub(super) public: Vec<u8>,
+}
 
-impl Field for X25519Key {
-    const EXAMPLE: &'static str = "the authority's X25519 public key as 64 hexadecimal digits, in quotes";
+impl Field for SealingKey {
+    const EXAMPLE: &'static str =
+        "the authority's public key as 64 (X25519) or 2432 (X-Wing) hexadecimal digits, in quotes";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let public = hex(text(value)?)?;
-        // The prime is 2^255 - 19; in little-endian, what is not below it has 31 high bytes of 7fff…ff (or the top bit).
-        let top_bit = public[31] & 0x80 != 0;
-        let beyond_prime = public[31] == 0x7f && public[1..31].iter().all(|byte| *byte == 0xff) && public[0] >= 0xed;
-        // Any clamped scalar is a multiple of the cofactor and takes a point of small order to zero.
-        match x25519_dalek::x25519([0x55; 32], public) == [0; 32] {
-            true => Err("is a weak X25519 key (of small order)".into()),
-            false if top_bit || beyond_prime => Err("is not the canonical encoding of a key".into()),
-            false => Ok(X25519Key(public)),
+        let digits = text(value)?;
+        let public = data_encoding::HEXLOWER.decode(digits.as_bytes()).ok();
+        let read = public.and_then(|public| Some((Suite::of_public(&public)?, public)));
+        let (suite, public) = read.ok_or("is not 64 or 2432 hexadecimal digits in lower case")?;
+        // An X-Wing key is one of ML-KEM-768 and then one of X25519.
+        let (mlkem, x25519) = public.split_at(public.len() - 32);
+        x25519_key(x25519.try_into().map_err(|_| "is too short")?)?;
+        match suite == Suite::XWing && !mlkem_is_reduced(mlkem) {
+            true => Err("is no encapsulation key of ML-KEM-768 (FIPS 203, section 7.2)".into()),
+            false => Ok(SealingKey { suite, public }),
         }
     }
+}
+
+/// An X25519 public key (RFC 7748) that contributes something: not of small order, in its one encoding.
+fn x25519_key(public: [u8; 32]) -> Result<(), String> {
+    // The prime is 2^255 - 19; in little-endian, what is not below it has 31 high bytes of 7fff…ff (or the top bit).
+    let top_bit = public[31] & 0x80 != 0;
+    let beyond_prime = public[31] == 0x7f && public[1..31].iter().all(|byte| *byte == 0xff) && public[0] >= 0xed;
+    // Any clamped scalar is a multiple of the cofactor and takes a point of small order to zero.
+    match x25519_dalek::x25519([0x55; 32], public) == [0; 32] {
+        true => Err("is a weak X25519 key (of small order)".into()),
+        false if top_bit || beyond_prime => Err("is not the canonical encoding of a key".into()),
+        false => Ok(()),
+    }
+}
+
+/// The modulus check of FIPS 203, section 7.2: 768 coefficients of twelve bits, each below q = 3329, and 32 bytes of seed.
+fn mlkem_is_reduced(key: &[u8]) -> bool {
+    let three = |bytes: &[u8]| {
+        let [a, b, c] = [bytes[0], bytes[1], bytes[2]].map(u16::from);
+        (a | (b & 0x0f) << 8) < 3329 && (b >> 4 | c << 4) < 3329
+    };
+    key.len() == 1184 && key[..1152].chunks_exact(3).all(three)
 }
 
 /// An X25519 recipient of age (`age1…`, bech32, lower case): what answers to an officer are sealed to.
@@ -215,7 +242,8 @@ impl Field for MigrationKey {
     const EXAMPLE: &'static str = "an X25519 public key as 64 hexadecimal digits, as `cloison client keygen` prints";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        X25519Key::read(value).map(|key| MigrationKey(key.0))
+        let public = hex(text(value)?)?;
+        x25519_key(public).map(|()| MigrationKey(public))
     }
 }
 

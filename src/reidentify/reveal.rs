@@ -18,6 +18,7 @@ use crate::order::book::Book;
 use crate::order::{ActiveOrder, Refusal};
 use crate::register::{Register, Sector};
 use crate::seal::mapping::{Location, Mapping, RecordView};
+use crate::seal::record::Record;
 use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 
 /// The way to the vault.
@@ -282,8 +283,9 @@ pub(crate) fn open_segment(
     sector: &Sector,
     text: &str,
 ) -> Option<OpenedSegment> {
-    let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
-    let opened = keys.iter().find_map(|key| OpenedSegment::open(&record, key, node.segment_keys()).ok());
+    let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+    let record = Record::read(&bytes, node.segment_keys()).ok();
+    let opened = record.and_then(|record| keys.iter().find_map(|key| OpenedSegment::of(&record, key).ok()));
     if opened.is_none() {
         tracing::warn!("a released segment did not open");
     }

@@ -1,37 +1,19 @@
-//! Segments: short-lived data keys (DEK), sealed to a sector's competent authorities.
-//!
-//! ```text
-//! segment   = format(1) ‖ id(16) ‖ sector UUID(16) ‖ opened-at(u64be, Unix seconds) ‖ commitment(32)
-//!             ‖ count(1) ‖ [suite(1) ‖ LP(authority key id) ‖ LP(enc) ‖ LP(ct)]… ‖ signature(64)
-//! HPKE      = RFC 9180 base mode, info "cloison/v1/segment" ‖ LP(sector UUID) ‖ LP(authority key id), aad = id ‖ opened-at
-//! signature = Ed25519 over "cloison/v1/segment-signature" ‖ all that stands before it
-//! ```
-//!
-//! The suite stands beside each recipient, since each authority key chooses its own.
+//! Segments: short-lived data keys (DEK), sealed to a sector's competent authorities. How one is stored: [`super::record`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aws_lc_rs::aead;
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
-use hpke::aead::ChaCha20Poly1305;
-use hpke::kdf::HkdfSha256;
-use hpke::kem::X25519HkdfSha256;
-use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
-use zeroize::Zeroize;
 
-use super::{Reader, SealError};
+use super::SealError;
+pub use super::hpke::AuthorityPrivateKey;
+use super::record::{Recipient, Record};
 use crate::clock::day_of;
-use crate::keys::locked::Locked;
-use crate::keys::{AuthoritySecret, Key, authority_key_material, lp, segment_commitment};
+use crate::keys::{Key, segment_commitment};
 use crate::register::AuthorityKey;
-
-const FORMAT: u8 = 1;
-const SIGNATURE_LABEL: &[u8] = b"cloison/v1/segment-signature";
-/// DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305.
-pub const SUITE_X25519: u8 = 1;
 
 /// Most mappings under one DEK: the counter in the nonce has 32 bits.
 pub const MAX_MAPPINGS: u64 = 1 << 32;
@@ -64,33 +46,25 @@ impl OpenSegment {
         signer: &SigningKey,
         now: Timestamp,
     ) -> Result<Self, SealError> {
-        let id: SegmentId = crate::clock::random();
         let dek = Key::random();
-        let opened_at = now.as_second().to_be_bytes();
-
-        let mut record = vec![FORMAT];
-        record.extend_from_slice(&id);
-        record.extend_from_slice(sector.as_bytes());
-        record.extend_from_slice(&opened_at);
-        record.extend_from_slice(&segment_commitment(&dek));
-        record.push(u8::try_from(authorities.len()).map_err(|_| SealError::Format)?);
-        let aad = [&id[..], &opened_at[..]].concat();
+        let mut record = Record {
+            id: crate::clock::random(),
+            sector,
+            opened_at: now.as_second().to_be_bytes(),
+            commitment: segment_commitment(&dek),
+            recipients: vec![],
+        };
+        let aad = record.aad();
         for authority in authorities {
-            let (enc, ct) = hpke_seal(authority, &hpke_info(sector, authority.id.as_str()), &dek, &aad)?;
-            record.push(authority.suite);
-            lp(&mut record, authority.id.as_str().as_bytes());
-            lp(&mut record, &enc);
-            lp(&mut record, &ct);
+            record.recipients.push(Recipient::seal(authority, sector, &dek, &aad)?);
         }
-        let signature = signer.sign(&[SIGNATURE_LABEL, &record].concat());
-        record.extend_from_slice(&signature.to_bytes());
 
         Ok(Self {
-            id,
+            id: record.id,
             opened_at: now,
             dek: cipher(&dek),
             used: AtomicU64::new(0),
-            record,
+            record: record.sign(signer)?,
             stored: AtomicBool::new(false),
         })
     }
@@ -138,32 +112,6 @@ impl OpenSegment {
     }
 }
 
-/// An authority's private key, ready to open segments.
-pub struct AuthorityPrivateKey {
-    id: String,
-    /// In locked memory; wipes itself.
-    secret: Locked<<X25519HkdfSha256 as Kem>::PrivateKey>,
-    public: Vec<u8>,
-}
-
-impl AuthorityPrivateKey {
-    /// Derives the key pair (RFC 9180, section 7.1.3) from the authority's scalar and the key's id.
-    pub fn derive(secret: &AuthoritySecret, key_id: &str) -> Self {
-        let (secret, public) = X25519HkdfSha256::derive_keypair(authority_key_material(secret, key_id).expose());
-        Self { id: key_id.to_owned(), secret: Locked::new(secret), public: public.to_bytes().to_vec() }
-    }
-
-    /// The key's id, as the register has it.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// The public key, as the register has it.
-    pub fn public(&self) -> &[u8] {
-        &self.public
-    }
-}
-
 /// A segment's DEK on the authority's side, after every check.
 pub struct OpenedSegment {
     id: SegmentId,
@@ -177,19 +125,16 @@ impl OpenedSegment {
     /// # Errors
     /// [`SealError`]: format, a signature by none of `pinned`, not sealed to `key`, does not open, wrong commitment.
     pub fn open(record: &[u8], key: &AuthorityPrivateKey, pinned: &[VerifyingKey]) -> Result<Self, SealError> {
-        let parsed = Parsed::read(record)?;
-        let signed = [SIGNATURE_LABEL, &record[..record.len() - 64]].concat();
-        if !pinned.iter().any(|pin| pin.verify_strict(&signed, &parsed.signature).is_ok()) {
-            return Err(SealError::Signature);
-        }
-        let (_, _, enc, ct) =
-            *parsed.recipients.iter().find(|r| r.0 == SUITE_X25519 && r.1 == key.id).ok_or(SealError::NotForThisKey)?;
-        let aad = [&parsed.id[..], &parsed.opened_at[..]].concat();
-        let dek = hpke_open(key, &hpke_info(parsed.sector, &key.id), enc, ct, &aad)?;
-        if !bool::from(segment_commitment(&dek).ct_eq(&parsed.commitment)) {
-            return Err(SealError::Commitment);
-        }
-        Ok(Self { id: parsed.id, sector: parsed.sector, dek: cipher(&dek) })
+        Self::of(&Record::read(record, pinned)?, key)
+    }
+
+    /// The same of a record whose signature was checked.
+    ///
+    /// # Errors
+    /// [`SealError`]: not sealed to `key`, does not open, wrong commitment.
+    pub fn of(record: &Record, key: &AuthorityPrivateKey) -> Result<Self, SealError> {
+        let (dek, _) = open_dek(record, key)?;
+        Ok(Self { id: record.id, sector: record.sector, dek: cipher(&dek) })
     }
 
     /// The segment's id.
@@ -207,28 +152,33 @@ impl OpenedSegment {
     }
 }
 
-struct Parsed<'a> {
-    id: SegmentId,
-    sector: Uuid,
-    opened_at: [u8; 8],
-    commitment: [u8; 32],
-    recipients: Vec<(u8, &'a str, &'a [u8], &'a [u8])>,
-    signature: ed25519_dalek::Signature,
+/// Seals a segment's data key to further keys: opens it with one that it is sealed to, after every check, and wipes it again.
+///
+/// # Errors
+/// As [`OpenedSegment::open`], and [`SealError::PublicKey`] when one of `to` is not of its suite.
+pub fn rewrap(record: &Record, key: &AuthorityPrivateKey, to: &[&AuthorityKey]) -> Result<Vec<Recipient>, SealError> {
+    let ((dek, _), aad) = (open_dek(record, key)?, record.aad());
+    to.iter().map(|to| Recipient::seal(to, record.sector, &dek, &aad)).collect()
 }
 
-impl<'a> Parsed<'a> {
-    fn read(record: &'a [u8]) -> Result<Self, SealError> {
-        let mut r = Reader(record);
-        if r.u8()? != FORMAT {
-            return Err(SealError::Format);
-        }
-        let (id, sector, opened_at, commitment) = (r.array()?, Uuid::from_bytes(r.array()?), r.array()?, r.array()?);
-        let count = r.u8()?;
-        let recipients =
-            (0..count).map(|_| Ok((r.u8()?, r.text()?, r.lp()?, r.lp()?))).collect::<Result<_, SealError>>()?;
-        let signature = ed25519_dalek::Signature::from_bytes(&r.array()?);
-        r.end()?;
-        Ok(Self { id, sector, opened_at, commitment, recipients, signature })
+/// Proves that a key opens a segment, and forgets what it opened; the digest of the recipient entry that it opened
+/// ([`Recipient::digest`]).
+///
+/// # Errors
+/// As [`OpenedSegment::open`].
+pub fn prove(record: &Record, key: &AuthorityPrivateKey) -> Result<[u8; 32], SealError> {
+    open_dek(record, key).map(|(_, recipient)| recipient.digest())
+}
+
+/// The data key, and the recipient entry that it was sealed in.
+fn open_dek<'r>(record: &'r Record, key: &AuthorityPrivateKey) -> Result<(Key, &'r Recipient), SealError> {
+    let suite = key.suite().number();
+    let recipient = record.recipients.iter().find(|r| r.suite == suite && r.key == key.id());
+    let recipient = recipient.ok_or(SealError::NotForThisKey)?;
+    let dek = key.open(record.sector, &recipient.enc, &recipient.ct, &record.aad())?;
+    match segment_commitment(&dek).ct_eq(&record.commitment).into() {
+        true => Ok((dek, recipient)),
+        false => Err(SealError::Commitment),
     }
 }
 
@@ -237,50 +187,11 @@ impl<'a> Parsed<'a> {
 /// # Errors
 /// [`SealError::Format`]
 pub fn opened_at(record: &[u8]) -> Result<Timestamp, SealError> {
-    let second = i64::from_be_bytes(Parsed::read(record)?.opened_at);
+    let second = i64::from_be_bytes(Record::unverified(record)?.opened_at);
     Timestamp::from_second(second).map_err(|_| SealError::Format)
 }
 
 fn cipher(dek: &Key) -> aead::LessSafeKey {
     let key = aead::UnboundKey::new(&aead::CHACHA20_POLY1305, dek.expose()).expect("32 bytes are a ChaCha20 key");
     aead::LessSafeKey::new(key)
-}
-
-fn hpke_info(sector: Uuid, key_id: &str) -> Vec<u8> {
-    let mut info = b"cloison/v1/segment".to_vec();
-    lp(&mut info, sector.as_bytes());
-    lp(&mut info, key_id.as_bytes());
-    info
-}
-
-fn hpke_seal(to: &AuthorityKey, info: &[u8], dek: &Key, aad: &[u8]) -> Result<(Vec<u8>, Vec<u8>), SealError> {
-    if to.suite != SUITE_X25519 {
-        return Err(SealError::PublicKey);
-    }
-    let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&to.public).map_err(|_| SealError::PublicKey)?;
-    let (enc, ct) = hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-        &OpModeS::Base,
-        &public,
-        info,
-        dek.expose(),
-        aad,
-    )
-    .map_err(|_| SealError::PublicKey)?;
-    Ok((enc.to_bytes().to_vec(), ct))
-}
-
-fn hpke_open(key: &AuthorityPrivateKey, info: &[u8], enc: &[u8], ct: &[u8], aad: &[u8]) -> Result<Key, SealError> {
-    let enc = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(enc).map_err(|_| SealError::Format)?;
-    let mut dek = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-        &OpModeR::Base,
-        &key.secret,
-        &enc,
-        info,
-        ct,
-        aad,
-    )
-    .map_err(|_| SealError::Open)?;
-    let bytes: Result<[u8; 32], _> = dek.as_slice().try_into();
-    dek.zeroize();
-    Ok(Key::take(&mut bytes.map_err(|_| SealError::Format)?))
 }

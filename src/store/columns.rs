@@ -16,6 +16,8 @@ pub(super) enum Column {
     IndexMark,
     /// segment id (16) → segment record
     Segment,
+    /// segment id (16) ‖ authority key id → SHA-256 of the recipient entry that this key was proved to open (32)
+    SegmentProof,
     /// audit entry index (u64be) → entry (canonical JSON)
     Audit,
     /// audit entry index (u64be) → salt (16); prunable
@@ -63,11 +65,12 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) const ALL: [Column; 26] = [
+    pub(super) const ALL: [Column; 27] = [
         Column::Chunk,
         Column::Index,
         Column::IndexMark,
         Column::Segment,
+        Column::SegmentProof,
         Column::Audit,
         Column::AuditSalt,
         Column::AuditTag,
@@ -98,6 +101,7 @@ impl Column {
             Column::Index => "index",
             Column::IndexMark => "index-mark",
             Column::Segment => "segment",
+            Column::SegmentProof => "segment-proof",
             Column::Audit => "audit",
             Column::AuditSalt => "audit-salt",
             Column::AuditTag => "audit-tag",

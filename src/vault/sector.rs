@@ -135,6 +135,16 @@ impl SectorState {
         *epochs = Arc::new(next);
     }
 
+    /// Forgets the keys of the epochs that derive from a version of the sector secret.
+    pub(crate) fn forget(&self, version: u32) {
+        let mut epochs = self.epochs.write().expect("no panic under this lock");
+        let without = |epoch: &Arc<Epoch>| match epoch.row.secret_version == version {
+            true => Arc::new(Epoch { row: epoch.row, terms: epoch.terms, key: None, retired: epoch.retired.clone() }),
+            false => epoch.clone(),
+        };
+        *epochs = Arc::new(epochs.iter().map(without).collect());
+    }
+
     /// The segment to seal under now; a new one where the last is over.
     ///
     /// # Errors
@@ -172,8 +182,7 @@ impl SectorState {
         signer: &SigningKey,
         now: Timestamp,
     ) -> Result<Arc<OpenSegment>, SealError> {
-        let authorities = self.sector.authorities.iter();
-        let keys: Vec<_> = authorities.filter_map(|id| register.authorities.get(id)?.keys.last()).collect();
+        let keys: Vec<_> = register.recipients(&self.sector).map(|(_, key)| key).collect();
         Ok(Arc::new(OpenSegment::create(self.sector.uuid, &keys, signer, now)?))
     }
 
@@ -229,7 +238,7 @@ pub(super) fn load_all(
                 return Err(StartError::TermsChanged(sector.name.clone()));
             }
             last => {
-                let row = next_row(last, shared_version(roots, &rows, &used), false, terms, now);
+                let row = next_row(last, shared_version(roots, &used), false, terms, now);
                 store.put_epoch(batch, sector.uuid, row);
                 let (epoch, secret_version) = (row.epoch, row.secret_version);
                 opened.push(Opened { sector: sector.name.clone(), epoch, secret_version });
@@ -288,16 +297,11 @@ pub(crate) fn next_row(
     }
 }
 
-/// The version that epochs without a secret of their own share: the last that such an epoch of the sector used, if it is
-/// still here, else the first here that is no epoch's own. `used` are the epochs of all sectors.
-pub(crate) fn shared_version(here: &HashMap<u32, SectorRootKey>, rows: &[EpochRow], used: &[EpochRow]) -> u32 {
-    let shared = rows.iter().rev().filter(|row| !row.own_secret).map(|row| row.secret_version);
+/// The version that the next epochs without a secret of their own share: the newest here that is no epoch's own. `used` are
+/// the epochs of all sectors.
+pub(crate) fn shared_version(here: &HashMap<u32, SectorRootKey>, used: &[EpochRow]) -> u32 {
     let own: HashSet<u32> = used.iter().filter(|row| row.own_secret).map(|row| row.secret_version).collect();
-    shared
-        .filter(|version| here.contains_key(version))
-        .chain(here.keys().copied().filter(|version| !own.contains(version)).min())
-        .next()
-        .unwrap_or(1)
+    here.keys().copied().filter(|version| !own.contains(version)).max().unwrap_or(1)
 }
 
 /// An epoch with its key.

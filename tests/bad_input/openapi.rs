@@ -192,11 +192,25 @@ fn the_description_is_valid_and_true() {
         "/v1/orders",
         "/v1/releases",
         "/v1/rights/resolutions",
+        "/v1/secrets",
+        "/v1/secrets/retire",
         "/v1/sectors/{sector}/epochs",
         "/v1/sectors/{sector}/pseudonyms",
+        "/v1/segments",
+        "/v1/segments/drop",
+        "/v1/segments/recipients",
     ];
     assert_eq!(paths(&data), with_audit(&wanted));
-    let wanted = ["/v1/acts", "/v1/drills", "/v1/orders", "/v1/reidentifications", "/v1/seal", "/v1/shares"];
+    let wanted = [
+        "/v1/acts",
+        "/v1/drills",
+        "/v1/orders",
+        "/v1/reidentifications",
+        "/v1/renewal",
+        "/v1/seal",
+        "/v1/segments/drop",
+        "/v1/shares",
+    ];
     assert_eq!(paths(&officers), with_audit(&wanted));
 
     let check = |api: &Value, path: &str, method: &str, status: &str, answer: &Value| {
@@ -262,4 +276,26 @@ fn the_description_is_valid_and_true() {
     let exchange = serde_json::json!({"register": digest, "known": [], "acts": []});
     let path = "/v1/acts/exchange";
     check(&data, path, "post", "200", &world.post_json("node", Door::Control, path, &exchange).ok());
+    // Renewal, at both doors, and versions of the sector secret.
+    let post = |name: &str, door, path: &str, body: Value| world.post_json(name, door, path, &body);
+    for task in ["rewrap", "prove"] {
+        let body = serde_json::json!({"register": digest, "task": task});
+        check(&data, "/v1/segments", "post", "200", &post("node", Door::Control, "/v1/segments", body).ok());
+        let body = serde_json::json!({"task": task});
+        check(&officers, "/v1/renewal", "post", "200", &post("officer", Door::Officers, "/v1/renewal", body).ok());
+    }
+    let body = serde_json::json!({"task": "rewrap", "after": "nowhere"});
+    check(&officers, "/v1/renewal", "post", "4XX", &post("officer", Door::Officers, "/v1/renewal", body).json());
+    let (path, none) = ("/v1/segments/recipients", serde_json::json!([]));
+    let body = serde_json::json!({"register": digest, "added": none, "proved": none, "broken": none});
+    check(&data, path, "post", "200", &post("node", Door::Control, path, body).ok());
+    let (path, body) = ("/v1/segments/drop", serde_json::json!({}));
+    check(&data, path, "post", "200", &post("operator", Door::Control, path, body.clone()).ok());
+    check(&officers, path, "post", "200", &post("officer", Door::Officers, path, body.clone()).ok());
+    check(&data, "/v1/secrets", "get", "200", &world.get("operator", Door::Control, "/v1/secrets").ok());
+    check(&data, "/v1/secrets", "post", "200", &post("operator", Door::Control, "/v1/secrets", body).ok());
+    let (path, body) = ("/v1/secrets/retire", serde_json::json!({"version": 1, "dry_run": true}));
+    check(&data, path, "post", "4XX", &post("operator", Door::Control, path, body).json());
+    let body = serde_json::json!({"version": 2});
+    check(&data, path, "post", "4XX", &post("operator", Door::Control, path, body).json());
 }

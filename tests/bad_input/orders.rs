@@ -3,7 +3,7 @@
 use cloison::jws;
 use cloison::keys::{AuthoritySecret, Key};
 use cloison::order::{Basis, ORDER_TYP, Payload, Scope, Security};
-use cloison::register::Id;
+use cloison::register::{Id, Suite};
 use cloison::seal::segment::AuthorityPrivateKey;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -30,7 +30,7 @@ struct Others {
 fn world() -> (World, Others) {
     let [clerk, minister, second] = [(); 3].map(|()| SigningKey::from_bytes(&cloison::clock::random()));
     let public = |key: &SigningKey| HEXLOWER.encode(key.verifying_key().as_bytes());
-    let sealing = AuthorityPrivateKey::derive(&AuthoritySecret(Key::random()), "tribunal-1");
+    let sealing = AuthorityPrivateKey::derive(&AuthoritySecret(Key::random()), "tribunal-1", Suite::X25519);
     let tribunal = format!(
         r#"
 [[authority.officer]]

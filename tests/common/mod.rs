@@ -36,14 +36,13 @@ use cloison::keys::file::read_signing_key;
 use cloison::register::sign::sign;
 use cloison::register::{Id, Register};
 use ed25519_dalek::SigningKey;
-use process::Process;
 use serde_json::{Value, json};
 
 // Not every test binary needs all of them.
 #[allow(unused_imports)]
 pub use people::{NO_ACTS, now, sign_with, uuid4};
 #[allow(unused_imports)]
-pub use process::{Failed, get as plain_get};
+pub use process::{Failed, Process, free_ports, get as plain_get};
 #[allow(unused_imports)]
 pub use wire::{Reply, Stream, request};
 
@@ -256,6 +255,15 @@ impl World {
         let process = Process::start(command, &self.log_file(side), (Ipv4Addr::LOCALHOST, health).into())?;
         *self.slot(side) = Some(process);
         Ok(())
+    }
+
+    /// Starts a further authority's node on a configuration of its own, and waits until it is ready.
+    pub fn start_node(&self, config: &str, health: u16) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cloison"));
+        command.args(["authority", "serve", "--config"]).arg(self.path(config)).env("CLOISON_LOG", self.log);
+        let log = self.path(&format!("logs/{config}.log"));
+        let started = Process::start(command, &log, (Ipv4Addr::LOCALHOST, health).into());
+        started.unwrap_or_else(|failed| panic!("{config} does not start: {failed}"))
     }
 
     /// SIGTERM, where it runs; it must end well.

@@ -25,19 +25,22 @@ fn with<'a>(head: &[&'a str], more: &'a [String]) -> Vec<&'a str> {
     head.iter().copied().chain(more.iter().map(String::as_str)).collect()
 }
 
-/// A new key from a ceremony takes the place of the one in a file; mappings sealed from then on open with it.
+/// A new key from a ceremony, of the other suite, stands beside the first one: what is sealed from then on is sealed to both, and
+/// opens with either.
 #[test]
 fn a_key_from_keygen_serves_after_register_and_node_name_it() {
     let mut world = split(false);
     let names = ["custodian-1", "custodian-2", "custodian-3"];
     let more = custodians(&world, &names);
-    let keygen = ["authority", "keygen", "--id", "court-2027", "--threshold", "2", "--out", "made", "--json"];
+    let keygen =
+        ["authority", "keygen", "--id", "court-2027", "--suite", "x-wing", "--threshold", "2", "--out", "made"];
+    let keygen = [&keygen[..], &["--json"]].concat();
     let made: Value = serde_json::from_str(&done(&world.cloison(&with(&keygen, &more)))).unwrap();
     assert_eq!(made["shares"].as_array().unwrap().len(), 3);
     refused(&world.cloison(&with(&keygen, &more)), "is not empty");
     let public = made["public"].as_str().unwrap().to_owned();
     world.edit_register(|text| {
-        let key = format!("\n[[authority.key]]\nid = \"court-2027\"\nsuite = 1\npublic = \"{public}\"\n");
+        let key = format!("\n[[authority.key]]\nid = \"court-2027\"\nsuite = 2\npublic = \"{public}\"\n");
         swap(
             &text,
             "\n[[authority.approver]]\nid = \"judge-1\"",

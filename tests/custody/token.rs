@@ -60,6 +60,15 @@ fn serves_with_secrets_in_a_token(mechanism: &str) {
     world.advance("health", true);
     let own = world.read("token/vault/sector/2.secret");
     assert!(own.starts_with(&format!("cloison-wrapped-1:sector:{mechanism}:")), "{own}");
+    // A version that is rotated in is wrapped, too; of one that is retired nothing is left.
+    let operator =
+        |words: &[&str]| done(&world.cloison(&[&["secrets"], words, &["--client", "clients/operator.toml"]].concat()));
+    operator(&["rotate"]);
+    operator(&["rotate"]);
+    let rotated = world.read("token/vault/sector/3.secret");
+    assert!(rotated.starts_with(&format!("cloison-wrapped-1:sector:{mechanism}:")), "{rotated}");
+    assert!(operator(&["retire", "3"]).contains("retired and destroyed"));
+    assert!(!world.path("token/vault/sector/3.secret").exists());
     world.restart();
     use_both(&world);
     world.stop();

@@ -23,11 +23,13 @@ use cloison::order::act::{ActPayload, Kind, draft_act, sign_act};
 use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use cloison::pseudonym::Pseudonym;
-use cloison::register::{self, PinnedKey, Register, SpkiDigest};
+use cloison::register::{self, PinnedKey, Register, SpkiDigest, Suite};
 use cloison::reidentify::release::release;
 use cloison::reidentify::{Asked, ReleaseRequest};
+use cloison::renewal::{self, RecipientProof, SegmentAnswer};
 use cloison::rights::erase;
 use cloison::rights::request::{self, Erasure};
+use cloison::seal::record::Record;
 use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::store::{Batch, MigrationRow, OpenPage, PairsRow};
 use cloison::tokenize;
@@ -57,6 +59,10 @@ impl SecretShelf for Shelf {
     fn create(&self, used: u32) -> Result<(u32, SectorSecret), FileError> {
         Ok((used + 1, SectorSecret(secret(4))))
     }
+
+    fn destroy(&self, _: u32) -> Result<(), FileError> {
+        unreachable!("no version is retired")
+    }
 }
 
 fn now() -> Timestamp {
@@ -68,7 +74,8 @@ fn person(name: &str) -> SigningKey {
 }
 
 fn fixed_register() -> Register {
-    let public = AuthorityPrivateKey::derive(&AuthoritySecret(secret(6)), "court-2026").public().to_vec();
+    let public =
+        AuthorityPrivateKey::derive(&AuthoritySecret(secret(6)), "court-2026", Suite::X25519).public().to_vec();
     let public_of = |name: &str| HEXLOWER.encode(person(name).verifying_key().as_bytes());
     let text = include_str!("register.toml").replace("@AUTHORITY@", &HEXLOWER.encode(&public));
     let text = text.replace("@FATIMA@", &public_of("fatima")).replace("@GHITA@", &public_of("ghita"));
@@ -130,6 +137,12 @@ fn write(path: &Path) -> Vec<u8> {
     let acts = Book::from(&vault).digest(&id("court")).unwrap();
     let question = ReleaseRequest { register: HEXLOWER.encode(&vault.register().digest), acts, asked };
     release(&vault, &node, &question).unwrap();
+
+    let (segment, record) = vault.store().segments_after(None, 1).unwrap().remove(0);
+    let entry = HEXLOWER.encode(&Record::unverified(&record).unwrap().recipients[0].digest());
+    let proof = RecipientProof { segment: HEXLOWER.encode(&segment), key: "court-2026".into(), entry };
+    let done = SegmentAnswer { register: question.register, added: vec![], proved: vec![proof], broken: vec![] };
+    assert_eq!(renewal::vault::take(&vault, &node, &done).unwrap().proved, 1);
 
     let operator = access::operator(vault.register(), SpkiDigest([0x22; 32])).unwrap();
     cloison::epoch::advance(&vault, &operator, "health", true).unwrap();
@@ -252,6 +265,10 @@ fn every_column_byte_for_byte() {
     // What is random, taken apart.
     let segment = one("segment");
     check_segment(&segment.1, &segment.2);
+    let proof = one("segment-proof");
+    assert_eq!(proof.1, [&segment.1[..], b"court-2026"].concat());
+    let recipient = &segment.2[1 + 16 + 16 + 8 + 32 + 1..segment.2.len() - 64];
+    assert_eq!(proof.2, Sha256::digest(recipient).to_vec(), "of the recipient's bytes");
     let chunk = one("chunk");
     let plain = open_chunk(&chunk.1, &chunk.2);
     check_chunk(&plain, &segment.1, &answered);
@@ -274,7 +291,9 @@ fn every_column_byte_for_byte() {
     for (column, key, value) in &rows {
         let value = match column.as_str() {
             // The tree's root and the signature over it follow from what is random.
-            "segment" | "chunk" | "audit-tree" | "audit-checkpoint" => format!("<{} bytes>", value.len()),
+            "segment" | "segment-proof" | "chunk" | "audit-tree" | "audit-checkpoint" => {
+                format!("<{} bytes>", value.len())
+            }
             _ => shown(value),
         };
         let line = format!("{column} {} {value}", shown(key));
@@ -378,6 +397,10 @@ impl SecretShelf for BothVersions {
 
     fn create(&self, _: u32) -> Result<(u32, SectorSecret), FileError> {
         unreachable!("no epoch is opened")
+    }
+
+    fn destroy(&self, _: u32) -> Result<(), FileError> {
+        unreachable!("no version is retired")
     }
 }
 

@@ -21,7 +21,7 @@ use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreKey, Stor
 use cloison::node::{Node, NodeParts};
 use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
-use cloison::register::{self, Id, Register, SpkiDigest};
+use cloison::register::{self, Id, Register, SpkiDigest, Suite};
 use cloison::reidentify::release::release;
 use cloison::reidentify::reveal::{self, Item, VaultLink};
 use cloison::reidentify::step::{self, Exchange, Exchanged};
@@ -220,7 +220,7 @@ impl World {
         let parts = NodeParts {
             register: register(),
             authority: id(AUTHORITY),
-            keys: vec![AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY)],
+            keys: vec![AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY, Suite::X25519)],
             shared: vec![],
             times: Default::default(),
             segment_keys: config.segment_keys,

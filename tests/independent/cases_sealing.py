@@ -16,10 +16,16 @@ def public_signing(seed):
     return sealing.Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
-def authority(name, key_id):
+def authority(name, key_id, suite=1):
     secret = fixed("authority " + name)
-    private, public = sealing.authority_key(secret, key_id)
-    return {"authority_secret": secret.hex(), "key_id": key_id, "private": private.hex(), "public": public.hex()}
+    private, public = sealing.authority_key(secret, key_id, suite)
+    return {
+        "authority_secret": secret.hex(),
+        "key_id": key_id,
+        "suite": suite,
+        "private": private.hex(),
+        "public": public.hex(),
+    }
 
 
 AUTHORITIES = {
@@ -27,6 +33,8 @@ AUTHORITIES = {
     "court, another key id": authority("court", "court-2027"),
     "ministry": authority("ministry", "m"),
     "the longest id": authority("ministry", "k" * 64),
+    "court, X-Wing": authority("court", "court-2028", 2),
+    "court, X-Wing, the same key id": authority("court", "court-2026", 2),
 }
 
 
@@ -34,7 +42,13 @@ def segment(name, sector_name, to):
     """A segment record and what is in it."""
     segment_id, dek = fixed("segment id " + name, 16), fixed("dek " + name)
     recipients = [
-        (AUTHORITIES[a]["key_id"], bytes.fromhex(AUTHORITIES[a]["public"]), fixed(f"ephemeral {name} {a}")) for a in to
+        (
+            AUTHORITIES[a]["suite"],
+            AUTHORITIES[a]["key_id"],
+            bytes.fromhex(AUTHORITIES[a]["public"]),
+            fixed(f"ephemeral {name} {a}", 32 * AUTHORITIES[a]["suite"]),
+        )
+        for a in to
     ]
     record = sealing.seal_segment(segment_id, sector(sector_name), OPENED_AT, dek, recipients, SIGNER)
     return {
@@ -45,7 +59,7 @@ def segment(name, sector_name, to):
         "opened_at": OPENED_AT,
         "dek": dek.hex(),
         "commitment": sealing.segment_commitment(dek).hex(),
-        "ephemeral": [ephemeral.hex() for _, _, ephemeral in recipients],
+        "ephemeral": [ephemeral.hex() for *_, ephemeral in recipients],
         "record": record.hex(),
     }
 
@@ -79,8 +93,11 @@ def sealing_vectors():
         segment("one authority", "health", ["court"]),
         segment("two authorities", "health", ["court", "ministry"]),
         segment("three authorities", "tax", ["ministry", "court, another key id", "the longest id"]),
+        segment("X-Wing", "health", ["court, X-Wing"]),
+        segment("both suites", "tax", ["court", "court, X-Wing", "ministry"]),
+        segment("one key id in both suites", "health", ["court, X-Wing, the same key id", "court"]),
     ]
-    one, two, three = segments
+    one, two, three, *_ = segments
     mappings = [
         mapping(one, 0),
         mapping(one, 1, value="BE0009876"),
@@ -201,7 +218,8 @@ def segments_that_fail(seg):
         ),
         ("nobody to open it", "not-for-this-key", made([])),
         ("another key id", "not-for-this-key", made([(1, "court-2027", enc, ct)])),
-        ("an unknown suite", "not-for-this-key", made([(2, court["key_id"], enc, ct)])),
+        ("another suite", "not-for-this-key", made([(2, court["key_id"], enc, ct)])),
+        ("an unknown suite", "not-for-this-key", made([(3, court["key_id"], enc, ct)])),
         ("an id that only begins like ours", "not-for-this-key", made([(1, "court-20261", enc, ct)])),
         ("sealed for another sector", "open", made([good], where=sector("tax"))),
         ("sealed under another id", "open", made([good], sid=fixed("other", 16))),
@@ -215,11 +233,38 @@ def segments_that_fail(seg):
         ("a commitment of zeros", "commitment", made([good], what=bytes(32))),
         ("the DEK itself as its commitment", "commitment", made([good], what=dek)),
     ]
-    for _, error, data in cases:
-        must_raise(
-            error, sealing.open_segment, data, court["key_id"], bytes.fromhex(court["private"]), [public_signing(SIGNER)]
-        )
-    return [{"name": name, "error": error, "record": data.hex()} for name, error, data in cases]
+    cases = [("court", *case) for case in cases] + x_wing_segments_that_fail(dek, segment_id, health, good)
+    for key, _, error, data in cases:
+        own = AUTHORITIES[key]
+        private, pinned = bytes.fromhex(own["private"]), [public_signing(SIGNER)]
+        must_raise(error, sealing.open_segment, data, own["key_id"], private, pinned, own["suite"])
+    return [
+        {"name": name, "opened_with": key, "error": error, "record": data.hex()} for key, name, error, data in cases
+    ]
+
+
+def x_wing_segments_that_fail(dek, segment_id, health, x25519):
+    """The same, with the court's X-Wing key; `x25519` is a good recipient of the other suite."""
+    name = "court, X-Wing"
+    key_id, public = AUTHORITIES[name]["key_id"], bytes.fromhex(AUTHORITIES[name]["public"])
+    info, aad = sealing.segment_info(health, key_id), segment_id + OPENED_AT.to_bytes(8, "big")
+    enc, ct = sealing.hpke_seal(public, info, aad, dek, fixed("ephemeral X-Wing that fails", 64), 2)
+
+    def made(enc, ct=ct, suite=2, dek=dek):
+        what = sealing.segment_commitment(dek)
+        return sealing.make_segment(segment_id, health, OPENED_AT, what, [x25519, (suite, key_id, enc, ct)], SIGNER)
+
+    return [
+        (name, "X-Wing said to be X25519", "not-for-this-key", made(enc, suite=1)),
+        (name, "sealed to the other suite's key alone", "not-for-this-key", made(enc, suite=3)),
+        (name, "an enc of X25519's length", "format", made(enc[1088:])),
+        (name, "an enc without X25519's part", "format", made(enc[:1088])),
+        (name, "an enc with a byte too many", "format", made(enc + b"\0")),
+        (name, "a changed enc of ML-KEM", "open", made(flipped(enc, 0))),
+        (name, "a changed enc of X25519", "open", made(flipped(enc, 1088))),
+        (name, "a changed ciphertext of X-Wing", "open", made(enc, flipped(ct, 0))),
+        (name, "another DEK than X-Wing's", "commitment", made(enc, dek=fixed("another dek"))),
+    ]
 
 
 def mappings_that_fail(mappings):

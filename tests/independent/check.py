@@ -5,6 +5,7 @@
 Exits with 1 at the first difference and says which vector it is.
 """
 
+import hashlib
 import json
 import pathlib
 import sys
@@ -13,6 +14,7 @@ import uuid
 import canonical
 import sealing
 import text_forms
+import xwing
 from derivation import audit_tag, derive, prf, with_uuid_bits
 
 unhex = bytes.fromhex
@@ -38,7 +40,7 @@ def refuses(what, expected, function, *args):
 
 
 def published():
-    """RFC 9180 A.2.1, the HChaCha20 of draft-irtf-cfrg-xchacha 2.2.1, BIP 350."""
+    """RFC 9180 A.2.1, the HChaCha20 of draft-irtf-cfrg-xchacha 2.2.1, draft-connolly-cfrg-xwing-kem C, BIP 350."""
     _, public = sealing.derive_key_pair(unhex("1ac01f181fdf9f352797655161c58b75c656a6cc2716dcb66372da835542e1df"))
     same("RFC 9180, pkRm", public.hex(), "4310ee97d88cc1f088a5576c77ab0cf5c3ac797f3d95139c6c84b5429c59662a")
     private, _ = sealing.derive_key_pair(unhex("909a9b35d3dc4713a5e72a4da274b55d3d3821a37e5d099e74a647db583a904b"))
@@ -52,6 +54,15 @@ def published():
     )
     subkey = sealing.hchacha20(bytes(range(32)), unhex("000000090000004a0000000031415927"))
     same("HChaCha20", subkey.hex(), "82413b4227b27bfed30e42508a877d73a0f9e4d58a74a853c12ec41326d3ecdc")
+    *_, public = xwing.expand(unhex("7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26"))
+    digest = "2e816deebcd76c5c80d0cd2d174478871658e8e2ff42bc9d4a6e486372e856bb"
+    same("X-Wing, SHA-256 of pk", hashlib.sha256(public).hexdigest(), digest)
+    randomness = "3cb1eea988004b93103cfb0aeefd2a686e01fa4a58e8a3639ca8a1e3f9ae57e2"
+    randomness += "35b8cc873c23dc62b8d260169afa2f75ab916a58d974918835d25e6a435085b2"
+    ct, shared = xwing.encapsulate(public, unhex(randomness))
+    digest = "17cd532d657e44c897ca6583e548a5424fc70bf54f99515a4d2bcf99e3469f33"
+    same("X-Wing, SHA-256 of ct", hashlib.sha256(ct).hexdigest(), digest)
+    same("X-Wing, ss", shared.hex(), "d2df0522128f09dd8e2c92b1e905c793d8f57a54c3da25861f10bf4ca613e384")
     values = list(range(31, -1, -1))
     same("BIP 350", text_forms.with_checksum("abcdef", values), "abcdef1l7aum6echk45nj3s0wdvt2fg8x9yrzpqzd3ryx")
     same("BIP 173", text_forms.with_checksum("a", [], text_forms.BECH32), "a12uel5l")
@@ -85,14 +96,15 @@ def canonical_form(file):
 def sealed(file):
     pinned = [unhex(file["pinned"])]
     keys = {name: (a["key_id"], unhex(a["private"])) for name, a in file["authorities"].items()}
+    suites = {name: a["suite"] for name, a in file["authorities"].items()}
     for name, a in file["authorities"].items():
-        private, public = sealing.authority_key(unhex(a["authority_secret"]), a["key_id"])
+        private, public = sealing.authority_key(unhex(a["authority_secret"]), a["key_id"], a["suite"])
         same(f"key of {name}", (private.hex(), public.hex()), (a["private"], a["public"]))
     deks = {}
     for s in file["segments"]:
         deks[s["name"]] = unhex(s["dek"])
         for name in s["sealed_to"]:
-            opened = sealing.open_segment(unhex(s["record"]), *keys[name], pinned)
+            opened = sealing.open_segment(unhex(s["record"]), *keys[name], pinned, suites[name])
             same(f"segment {s['name']}", opened, (unhex(s["id"]), uuid.UUID(s["sector"]).bytes, unhex(s["dek"])))
     for m in file["mappings"]:
         inputs, output = m["input"], prf(m["input"])
@@ -120,7 +132,9 @@ def sealed(file):
 
     fail = file["must_fail"]
     for s in fail["segments"]:
-        refuses(f"segment: {s['name']}", s["error"], sealing.open_segment, unhex(s["record"]), *keys["court"], pinned)
+        name = s["opened_with"]
+        args = unhex(s["record"]), *keys[name], pinned, suites[name]
+        refuses(f"segment: {s['name']}", s["error"], sealing.open_segment, *args)
     for m in fail["mappings"]:
         where = uuid.UUID(m["sector"]), *(m[k] for k in ("epoch", "controller", "purpose", "period"))
         refuses(

@@ -17,12 +17,13 @@ unhex = bytes.fromhex
 def main():
     given = json.load(sys.stdin)
     key_id = given["key_id"]
-    private, _ = sealing.authority_key(unhex(given["authority_secret"]), key_id)
+    suite = given["suite"]
+    private, _ = sealing.authority_key(unhex(given["authority_secret"]), key_id, suite)
     store = {int(version): sealing.store_key(unhex(secret)) for version, secret in given["store_secrets"].items()}
     pinned = [unhex(public) for public in given["pinned"]]
     deks = {}
     for record in given["segments"]:
-        segment_id, sector, dek = sealing.open_segment(unhex(record), key_id, private, pinned)
+        segment_id, sector, dek = sealing.open_segment(unhex(record), key_id, private, pinned, suite)
         deks[segment_id] = sector, dek
 
     mappings, nonces = [], set()

@@ -1,10 +1,11 @@
 """Segments, mappings and chunks, as docs/spec.md states them.
 
 HPKE (RFC 9180, base mode) and XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) are done by hand over the `cryptography`
-package's X25519, HKDF, ChaCha20-Poly1305 and Ed25519.
+package's X25519, HKDF, ChaCha20-Poly1305 and Ed25519; X-Wing in `xwing.py`.
 """
 
 import struct
+from hashlib import shake_256
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+import xwing
 from derivation import expand, extract, lp
 
 
@@ -60,39 +62,36 @@ def aead_open(key, nonce, ciphertext, aad):
         raise SealError("open") from None
 
 
-# --- HPKE: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305, mode base --------------------------------------
+# --- HPKE: DHKEM(X25519, HKDF-SHA256) or X-Wing, HKDF-SHA256, ChaCha20-Poly1305, mode base ----------------------------
 
-KEM = b"KEM" + struct.pack(">H", 0x0020)
-HPKE = b"HPKE" + struct.pack(">HHH", 0x0020, 0x0001, 0x0003)
-
-
-def labeled_extract(suite, salt, label, ikm):
-    return extract(salt or bytes(32), b"HPKE-v1" + suite + label + ikm)
+KEM_IDS = {1: 0x0020, 2: 0x647A}
 
 
-def labeled_expand(suite, prk, label, info, length):
-    info = struct.pack(">H", length) + b"HPKE-v1" + suite + label + info
+def kem(suite):
+    return b"KEM" + struct.pack(">H", KEM_IDS[suite])
+
+
+def labeled_extract(suite_id, salt, label, ikm):
+    return extract(salt or bytes(32), b"HPKE-v1" + suite_id + label + ikm)
+
+
+def labeled_expand(suite_id, prk, label, info, length):
+    info = struct.pack(">H", length) + b"HPKE-v1" + suite_id + label + info
     return HKDFExpand(SHA256(), length, info).derive(prk)
 
 
-def derive_key_pair(ikm):
-    """RFC 9180 section 7.1.3; private and public key."""
-    private = labeled_expand(KEM, labeled_extract(KEM, b"", b"dkp_prk", ikm), b"sk", b"", 32)
+def derive_key_pair(ikm, suite=1):
+    """RFC 9180 section 7.1.3, draft-ietf-hpke-pq section 4; private and public key."""
+    if suite == 2:
+        label = struct.pack(">H", 13) + b"DeriveKeyPair" + struct.pack(">H", 32)
+        private = shake_256(ikm + b"HPKE-v1" + kem(2) + label).digest(32)
+        return private, xwing.expand(private)[2]
+    private = labeled_expand(kem(1), labeled_extract(kem(1), b"", b"dkp_prk", ikm), b"sk", b"", 32)
     return private, public_of(private)
 
 
 def public_of(private):
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
-
-
-def hpke_cipher(shared_point, enc, public, info):
-    """The key and the first nonce (sections 4.1 and 5.1)."""
-    prk = labeled_extract(KEM, b"", b"eae_prk", shared_point)
-    shared = labeled_expand(KEM, prk, b"shared_secret", enc + public, 32)
-    hashes = labeled_extract(HPKE, b"", b"psk_id_hash", b"") + labeled_extract(HPKE, b"", b"info_hash", info)
-    secret = labeled_extract(HPKE, shared, b"secret", b"")
-    key = labeled_expand(HPKE, secret, b"key", b"\x00" + hashes, 32)
-    return key, labeled_expand(HPKE, secret, b"base_nonce", b"\x00" + hashes, 12)
 
 
 def exchange(private, public):
@@ -102,17 +101,40 @@ def exchange(private, public):
         raise SealError("open") from None
 
 
-def hpke_seal(public, info, aad, plaintext, ephemeral):
-    """`ephemeral` is the ephemeral private key: random in life, fixed in vectors."""
-    enc = public_of(ephemeral)
-    key, nonce = hpke_cipher(exchange(ephemeral, public), enc, public, info)
+def dh_secret(shared_point, enc, public):
+    """ExtractAndExpand of DHKEM (section 4.1)."""
+    prk = labeled_extract(kem(1), b"", b"eae_prk", shared_point)
+    return labeled_expand(kem(1), prk, b"shared_secret", enc + public, 32)
+
+
+def hpke_cipher(suite, shared, info):
+    """The key and the first nonce (section 5.1)."""
+    hpke = b"HPKE" + struct.pack(">HHH", KEM_IDS[suite], 0x0001, 0x0003)
+    hashes = labeled_extract(hpke, b"", b"psk_id_hash", b"") + labeled_extract(hpke, b"", b"info_hash", info)
+    secret = labeled_extract(hpke, shared, b"secret", b"")
+    key = labeled_expand(hpke, secret, b"key", b"\x00" + hashes, 32)
+    return key, labeled_expand(hpke, secret, b"base_nonce", b"\x00" + hashes, 12)
+
+
+def hpke_seal(public, info, aad, plaintext, ephemeral, suite=1):
+    """`ephemeral` is the ephemeral private key, or 64 bytes for X-Wing: random in life, fixed in vectors."""
+    if suite == 2:
+        enc, shared = xwing.encapsulate(public, ephemeral)
+    else:
+        enc = public_of(ephemeral)
+        shared = dh_secret(exchange(ephemeral, public), enc, public)
+    key, nonce = hpke_cipher(suite, shared, info)
     return enc, ChaCha20Poly1305(key).encrypt(nonce, plaintext, aad)
 
 
-def hpke_open(private, enc, info, aad, ciphertext):
-    if len(enc) != 32:
+def hpke_open(private, enc, info, aad, ciphertext, suite=1):
+    if len(enc) != (xwing.CIPHERTEXT if suite == 2 else 32):
         raise SealError("format")
-    key, nonce = hpke_cipher(exchange(private, enc), enc, public_of(private), info)
+    if suite == 2:
+        shared = xwing.decapsulate(private, enc)
+    else:
+        shared = dh_secret(exchange(private, enc), enc, public_of(private))
+    key, nonce = hpke_cipher(suite, shared, info)
     return aead_open(key, nonce, ciphertext, aad)
 
 
@@ -121,10 +143,13 @@ def hpke_open(private, enc, info, aad, ciphertext):
 SIGNATURE_LABEL = b"cloison/v1/segment-signature"
 
 
-def authority_key(authority_secret, key_id):
+KEY_LABELS = {1: b"cloison/v1/authority-key", 2: b"cloison/v1/authority-key-x-wing"}
+
+
+def authority_key(authority_secret, key_id, suite=1):
     """Private and public HPKE key of an authority."""
     prk = extract(b"cloison/v1/extract/authority", authority_secret)
-    return derive_key_pair(expand(prk, b"cloison/v1/authority-key" + lp(key_id.encode())))
+    return derive_key_pair(expand(prk, KEY_LABELS[suite] + lp(key_id.encode())), suite)
 
 
 def segment_commitment(dek):
@@ -144,16 +169,16 @@ def make_segment(segment_id, sector, opened_at, commitment, recipients, signing_
 
 
 def seal_segment(segment_id, sector, opened_at, dek, recipients, signing_key):
-    """`recipients` are (key id, public key, ephemeral private key)."""
+    """`recipients` are (suite, key id, public key, ephemeral private key)."""
     aad = segment_id + struct.pack(">Q", opened_at)
     sealed = [
-        (1, key_id, *hpke_seal(public, segment_info(sector, key_id), aad, dek, ephemeral))
-        for key_id, public, ephemeral in recipients
+        (suite, key_id, *hpke_seal(public, segment_info(sector, key_id), aad, dek, ephemeral, suite))
+        for suite, key_id, public, ephemeral in recipients
     ]
     return make_segment(segment_id, sector, opened_at, segment_commitment(dek), sealed, signing_key)
 
 
-def open_segment(record, key_id, private, pinned):
+def open_segment(record, key_id, private, pinned, own_suite=1):
     """Segment id, sector (16 bytes) and DEK, after every check."""
     r = Reader(record)
     if r.number(1) != 1:
@@ -173,9 +198,9 @@ def open_segment(record, key_id, private, pinned):
     if not any(map(signed_by, pinned)):
         raise SealError("signature")
     for suite, recipient, enc, ct in recipients:
-        if (suite, recipient) == (1, key_id):
+        if (suite, recipient) == (own_suite, key_id):
             info = b"cloison/v1/segment" + lp(sector) + lp(key_id.encode())
-            dek = hpke_open(private, enc, info, segment_id + opened_at, ct)
+            dek = hpke_open(private, enc, info, segment_id + opened_at, ct, suite)
             if segment_commitment(dek) != commitment:
                 raise SealError("commitment")
             return segment_id, sector, dek

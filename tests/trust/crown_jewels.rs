@@ -2,6 +2,7 @@
 
 use cloison::keys::AuthoritySecret;
 use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
+use cloison::register::Suite;
 use cloison::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 
 use super::canaries::{Canaries, Kind, Roots};
@@ -37,7 +38,7 @@ fn the_vaults_secrets_open_no_mapping_but_guess_every_pseudonym() {
     for (_, _, record) in rows(&loot.path("data/vault")).iter().filter(|row| row.0 == "segment") {
         for (file, kind) in files {
             let secret = read_secret(&loot.path("secrets/vault").join(file), kind).unwrap();
-            let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), "court-2026");
+            let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), "court-2026", Suite::X25519);
             assert!(OpenedSegment::open(record, &key, &[signer.verifying_key()]).is_err());
             tried += 1;
         }

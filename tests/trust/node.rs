@@ -4,6 +4,7 @@ use cloison::keys::AuthoritySecret;
 use cloison::keys::DomainScope;
 use cloison::keys::file::{SecretKind, read_secret};
 use cloison::order::{Basis, Scope};
+use cloison::register::Suite;
 use cloison::seal::SealError;
 use cloison::seal::mapping::{Location, RecordView};
 use cloison::seal::segment::{AuthorityPrivateKey, OpenedSegment};
@@ -107,7 +108,7 @@ fn a_stolen_node_sees_what_an_officer_asks_for_and_no_more() {
     let (record, segment) = (bytes(&release["items"][0]["record"]), bytes(&release["segments"][0]));
 
     let secret = read_secret(&world.path("secrets/authority/court-2026.secret"), SecretKind::Authority).unwrap();
-    let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), "court-2026");
+    let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), "court-2026", Suite::X25519);
     let config = cloison::config::NodeConfig::load(&world.path("node.toml")).unwrap();
     let segment = OpenedSegment::open(&segment, &key, &config.segment_keys).unwrap();
     let place = |epoch| Location::new(segment.sector(), epoch, &DomainScope::default());

@@ -3,6 +3,7 @@
 use cloison::keys::DomainScope;
 use cloison::keys::file::{SecretKind, read_secret};
 use cloison::keys::{AuthoritySecret, StoreKey, StoreSecret};
+use cloison::register::Suite;
 use cloison::seal::SealError;
 use cloison::seal::chunk::ChunkCipher;
 use cloison::seal::mapping::{Location, RecordView};
@@ -20,7 +21,7 @@ fn the_store_and_the_authoritys_key_open_nothing() {
 
     // The key is the right one: segments open, and the thief holds the data keys of all mappings.
     let scalar = || read_secret(&loot.path("secrets/authority/court-2026.secret"), SecretKind::Authority).unwrap();
-    let key = AuthorityPrivateKey::derive(&AuthoritySecret(scalar()), "court-2026");
+    let key = AuthorityPrivateKey::derive(&AuthoritySecret(scalar()), "court-2026", Suite::X25519);
     let config = cloison::config::NodeConfig::load(&loot.path("node.toml")).unwrap();
     let segments: Vec<_> = rows
         .iter()

@@ -10,7 +10,7 @@ use crate::cli::{Error, print, print_json};
 use crate::keys::file::SecretKind;
 use crate::keys::shares::split;
 use crate::keys::{AuthoritySecret, Key, memory};
-use crate::register::Id;
+use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 
 /// Make a private key for the authority, split between custodians: it exists in their shares and nowhere else
@@ -18,13 +18,19 @@ use crate::seal::segment::AuthorityPrivateKey;
 #[command(after_long_help = "Examples:\n  \
     cloison authority keygen --id court-2027 --threshold 3 --shares 5 --out court-2027\n  \
     cloison authority keygen --id court-2027 --threshold 2 --custodian amina=age1… --custodian brahim=age1… \
-    --custodian driss --out court-2027\n\n\
-    Best on a machine without a network, by all custodians together. Each takes his own file and nobody takes two. The set \
+    --custodian driss --out court-2027\n  \
+    cloison authority keygen --id court-2028 --suite x-wing --threshold 3 --shares 5 --out court-2028\n\n\
+    A key in another custody: `cloison secrets new authority CUSTODY:PATH --id ID --suite SUITE`. To change from one key to \
+    another, of either suite: `cloison authority renew`. Best on a machine without a network, by all custodians together. Each takes his own file and nobody takes two. The set \
     (*.set) is public: it lies at the node, which checks each share against it.")]
 pub struct Args {
     /// The new key's id in the register
     #[arg(long, value_name = "ID", value_parser = id)]
     id: Id,
+    /// What segments are sealed with: x25519, or x-wing (X25519 and ML-KEM-768 at once, against a quantum computer to come);
+    /// as in the register also 1 or 2
+    #[arg(long, value_name = "SUITE", default_value = "x25519", value_parser = suite)]
+    suite: Suite,
     #[command(flatten)]
     custodians: Custodians,
     /// Print what was made as one JSON object
@@ -36,10 +42,16 @@ fn id(text: &str) -> Result<Id, String> {
     Id::parse(text).ok_or_else(|| "an id is 1 to 64 of a-z, 0-9 and '-'".to_owned())
 }
 
+/// Reads a suite from the command line.
+pub fn suite(text: &str) -> Result<Suite, String> {
+    Suite::parse(text).ok_or_else(|| "a suite is x25519 (1) or x-wing (2)".to_owned())
+}
+
 /// What was made; nothing in it is secret.
 #[derive(Serialize)]
 struct Made {
     id: Id,
+    suite: u8,
     public: String,
     set: PathBuf,
     digest: String,
@@ -57,14 +69,14 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if args.json {
         return print_json(&made);
     }
-    let Made { id, public, set, digest, threshold, shares } = &made;
+    let Made { id, suite, public, set, digest, threshold, shares } = &made;
     print(format_args!(
         "The key {id} is split into {count} shares, {threshold} of which recover it; it exists nowhere else.\n\
          \n\
          Shares, each to its custodian alone:\n  {files}\n\
          \n\
          In the register, signed anew, the key and its custodians' certificates:\n\
-         \x20 [[authority.key]]\n  id = \"{id}\"\n  suite = 1\n  public = \"{public}\"\n\
+         \x20 [[authority.key]]\n  id = \"{id}\"\n  suite = {suite}\n  public = \"{public}\"\n\
          \x20 [[authority.custodian]]                  # one for each custodian\n  id = \"…\"\n  name = \"…\"\n  certificate = \"…\"\n\
          \n\
          In node.toml, with {set} at the node (its digest: {digest}):\n\
@@ -79,14 +91,15 @@ pub fn run(args: &Args) -> Result<(), Error> {
 
 fn make(args: &Args) -> Result<Made, Error> {
     let scalar = AuthoritySecret(Key::random());
-    let public = AuthorityPrivateKey::derive(&scalar, args.id.as_str()).public().to_vec();
+    let derive = |scalar: &AuthoritySecret| AuthorityPrivateKey::derive(scalar, args.id.as_str(), args.suite);
+    let public = derive(&scalar).public().to_vec();
     let (set, mut files) = args.custodians.split(args.id.as_str(), |custodians, threshold| {
         let secrets = [(SecretKind::Authority, args.id.to_string(), public.clone(), &scalar.0)];
         let (set, shares) = split(&secrets, custodians, threshold).map_err(unsplit)?;
         // Before anybody relies on them: any `threshold` of the shares make this key; the last ones are as good as others.
         let last: Vec<_> = shares[shares.len() - threshold..].iter().collect();
         let recovered = set.recover(&last).map_err(unsplit)?.pop().map(AuthoritySecret);
-        match recovered.map(|scalar| AuthorityPrivateKey::derive(&scalar, args.id.as_str())) {
+        match recovered.as_ref().map(derive) {
             Some(key) if key.public() == public => Ok((set, shares)),
             _ => Err(Error::new("the new shares do not recover the key", "report this as a fault of cloison")),
         }
@@ -94,6 +107,7 @@ fn make(args: &Args) -> Result<Made, Error> {
     let shares = files.split_off(1);
     Ok(Made {
         id: args.id.clone(),
+        suite: args.suite.number(),
         public: HEXLOWER.encode(&public),
         set: files.remove(0),
         digest: HEXLOWER.encode(&set.digest()),

@@ -12,6 +12,7 @@ use crate::config::{KeyPlace, NodeConfig};
 use crate::keys::file::SecretKind;
 use crate::keys::shares::{ShareError, ShareText};
 use crate::keys::{AuthoritySecret, memory};
+use crate::register::Suite;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::unseal::Progress;
 
@@ -134,7 +135,8 @@ fn here(args: &Drill, config: &std::path::Path) -> Result<(), Error> {
     let mut secrets =
         set.recover(&shares).map_err(|error| Error::new(error, "bring a share for each of as many custodians"))?;
     let made = secrets.pop().filter(|_| set.secrets[0].kind == SecretKind::Authority).map(AuthoritySecret);
-    let made = made.map(|scalar| AuthorityPrivateKey::derive(&scalar, id.as_str())).ok_or_else(foreign)?;
+    let suite = Suite::of_public(&set.secrets[0].public).ok_or_else(foreign)?;
+    let made = made.map(|scalar| AuthorityPrivateKey::derive(&scalar, id.as_str(), suite)).ok_or_else(foreign)?;
     let stated = register.authorities.get(&config.authority).into_iter().flat_map(|authority| &authority.keys);
     if !stated.into_iter().any(|key| key.id == id && key.public == made.public()) {
         let what = format!("the shares make another key than the register states for {id}");

@@ -10,14 +10,14 @@ use crate::keys::custody::passphrase::{Lock, new_identity};
 use crate::keys::file::SecretKind;
 use crate::keys::shares::{ShareError, split};
 use crate::keys::{AuthoritySecret, Key};
-use crate::register::Id;
+use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 
 /// Makes the key, its set, and each custodian's share with the identity that opens it; the key's public half is wanted, its
 /// private half is gone when the caller drops it.
 pub(super) fn make(folder: &Folder, threshold: usize, count: usize) -> Result<(AuthorityPrivateKey, Vec<Id>), Error> {
     let scalar = AuthoritySecret(Key::random());
-    let key = AuthorityPrivateKey::derive(&scalar, AUTHORITY_KEY);
+    let key = AuthorityPrivateKey::derive(&scalar, AUTHORITY_KEY, Suite::X25519);
     let ids: Vec<Id> = (1..=count).filter_map(|number| Id::parse(&format!("custodian-{number}"))).collect();
     let secrets = [(SecretKind::Authority, AUTHORITY_KEY.to_owned(), key.public().to_vec(), &scalar.0)];
     let unsplit = |error: ShareError| Error::usage(error, "choose --custodians and --threshold anew");

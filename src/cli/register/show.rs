@@ -77,7 +77,7 @@ fn authority(authority: &Authority) -> Value {
         "releases-per-hour": authority.releases_per_hour,
         "migrations-per-hour": authority.migrations_per_hour,
         "keys": authority.keys.iter().map(|key| json!({
-            "id": key.id, "suite": key.suite, "public": HEXLOWER.encode(&key.public),
+            "id": key.id, "suite": key.suite.number(), "public": HEXLOWER.encode(&key.public),
         })).collect::<Vec<_>>(),
         "approvers": authority.approvers.values().map(|approver| json!({
             "id": approver.id, "name": approver.name, "body": approver.body,

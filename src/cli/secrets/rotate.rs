@@ -1,0 +1,109 @@
+//! `cloison secrets versions`, `rotate` and `retire`: the versions of a running vault's sector secret. No secret is ever shown, and
+//! none passes through here.
+
+use crate::cli::remote::{self, ClientFile};
+use crate::cli::{Error, print, print_json};
+use crate::epoch::secrets::{Need, Retire as Wish, Retired, SecretView};
+use crate::http::secrets::Secrets;
+
+/// List the versions of the sector secret, and what needs each
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison secrets versions --client clients/operator.toml")]
+pub struct Versions {
+    #[command(flatten)]
+    at: At,
+}
+
+/// Make a new version of the sector secret, which the next epochs take
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison secrets rotate --client clients/operator.toml\n\n\
+    Nothing changes by it yet: an epoch keeps the version that it was opened with. Advance the sectors' epochs one by one \
+    (`cloison epoch advance`), and back the new version up before the first of them (`cloison secrets split`).")]
+pub struct Rotate {
+    #[command(flatten)]
+    at: At,
+}
+
+/// Destroy a version of the sector secret that no epoch needs
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison secrets retire 1 --dry-run --client clients/operator.toml\n  \
+    cloison secrets retire 1 --client clients/operator.toml\n\n\
+    The vault refuses while an epoch needs it: a current one, one that overlaps, a closed one whose mappings are kept, or the \
+    next ones. There is no way back: the pseudonyms of its epochs can never be made again. Destroy the copies, too: backups, \
+    shares, what a disk keeps of old blocks.")]
+pub struct Retire {
+    /// The version
+    version: u32,
+    /// Only say whether it may be retired
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    at: At,
+}
+
+/// Where to ask, and how to show it.
+#[derive(clap::Args)]
+struct At {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// Lists versions.
+///
+/// # Errors
+/// When the vault cannot be reached or refuses.
+pub fn versions(args: &Versions) -> Result<(), Error> {
+    let secrets = args.at.client.open()?.get_json("/v1/secrets");
+    show(&args.at, &secrets.map_err(|error| remote::failed(&error))?)
+}
+
+/// Makes a version.
+///
+/// # Errors
+/// When the vault cannot be reached or refuses.
+pub fn rotate(args: &Rotate) -> Result<(), Error> {
+    let secrets = args.at.client.open()?.post_json("/v1/secrets", &serde_json::json!({}));
+    show(&args.at, &secrets.map_err(|error| remote::failed(&error))?)
+}
+
+/// Retires a version.
+///
+/// # Errors
+/// When the vault cannot be reached or refuses, or could not destroy what it has forgotten.
+pub fn retire(args: &Retire) -> Result<(), Error> {
+    let wish = Wish { version: args.version, dry_run: args.dry_run };
+    let retired: Retired =
+        args.at.client.open()?.post_json("/v1/secrets/retire", &wish).map_err(|error| remote::failed(&error))?;
+    let Retired { version, destroyed, remains, .. } = &retired;
+    match (args.at.json, args.dry_run, destroyed) {
+        (true, ..) => print_json(&retired)?,
+        (false, true, _) => print(format_args!("Nothing needs version {version}: it may be retired."))?,
+        (false, false, true) => print(format_args!("Version {version} is retired and destroyed."))?,
+        (false, false, false) => print(format_args!("Version {version} is retired: the vault has forgotten it."))?,
+    }
+    match remains {
+        Some(place) => Err(Error::new(
+            format_args!("the vault cannot destroy {place}"),
+            "destroy it by hand, with all its copies: of a credential, in the unit and its file",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn show(at: &At, secrets: &Secrets) -> Result<(), Error> {
+    if at.json {
+        return print_json(secrets);
+    }
+    let mut table = format!("{:<8} {:<9} NEEDED BY", "VERSION", "STATE");
+    for SecretView { version, state, own, needed_by } in &secrets.versions {
+        let needs: Vec<String> = needed_by.iter().map(Need::to_string).collect();
+        let needs = if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") };
+        let own = if *own { " (one epoch's own)" } else { "" };
+        table += &format!("\n{version:<8} {state:<9} {needs}{own}");
+    }
+    print(table)
+}

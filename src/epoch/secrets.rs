@@ -1,0 +1,235 @@
+//! Versions of the sector secret: a new one for the next epochs, and the end of one that no epoch needs.
+//!
+//! An epoch keeps the version that it was opened with. So a rotation changes nothing by itself: the next epoch of each sector
+//! takes the newest version that is no epoch's own. A version is *needed* by
+//!
+//! * the epochs that answer: each sector's current one, and the one before while they overlap;
+//! * closed epochs whose mappings are kept: without it nobody could find a person's mapping in them again;
+//! * the next epochs, if it is the one that they would take.
+//!
+//! Retiring one that nothing needs is for good: the store keeps that it was retired, so that a copy that comes back is not
+//! taken up again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::OperatorPermit;
+use crate::audit::{Entry, Event};
+use crate::code::Code;
+use crate::commit::{Change, Job, Logged, Pending};
+use crate::keys::SectorRootKey;
+use crate::keys::file::FileFault;
+use crate::store::{EpochRow, StoreError};
+use crate::vault::{Vault, sector as epochs};
+
+/// A version of the sector secret, as operators see it. Nothing of the secret itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretView {
+    /// Its number.
+    pub version: u32,
+    /// `here`; `missing`, where an epoch names it and the vault does not have it; or `retired`.
+    pub state: String,
+    /// Whether it is one epoch's own.
+    pub own: bool,
+    /// What needs it; nothing does where it may be retired.
+    pub needed_by: Vec<Need>,
+}
+
+/// Why a version is needed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Need {
+    /// Sector name, or the UUID of one that the register no longer has; absent for the next epochs of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sector: Option<String>,
+    /// Its epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u32>,
+    /// `current`, `overlap`, `mappings` (closed, and mappings are kept) or `next-epochs`.
+    pub why: String,
+}
+
+/// What to retire.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retire {
+    /// The version.
+    pub version: u32,
+    /// Whether only to say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What became of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retired {
+    /// The version.
+    pub version: u32,
+    /// Whether it is retired now; not so in a dry run.
+    pub retired: bool,
+    /// Whether the vault has destroyed it. Where it could not, it has forgotten it all the same, and `remains` says what is left.
+    pub destroyed: bool,
+    /// What is still to be destroyed by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remains: Option<String>,
+}
+
+/// Why nothing was retired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The stable outward code.
+    pub code: Code,
+    /// What is wrong; never anything of a secret.
+    pub why: String,
+}
+
+impl Refused {
+    fn new(code: Code, why: impl Into<String>) -> Self {
+        Self { code, why: why.into() }
+    }
+}
+
+/// Every version that is here or that an epoch names.
+///
+/// # Errors
+/// [`Code::Internal`].
+pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, Code> {
+    let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
+    views(vault).map_err(|error| internal(&error))
+}
+
+/// Makes a new version, which the next epochs take; durable and logged.
+///
+/// # Errors
+/// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::Internal`].
+pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>, Code> {
+    let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
+    let used = vault.store().all_epochs().map_err(|error| internal(&error))?;
+    let highest = highest(vault, &used).map_err(|error| internal(&error))?;
+    let (version, secret) = vault.shelf().create(highest).map_err(|error| match &error.fault {
+        FileFault::ReadOnly => Code::SecretReadOnly,
+        FileFault::Io(io) if io.kind() == std::io::ErrorKind::PermissionDenied => Code::SecretReadOnly,
+        _ => internal(&error),
+    })?;
+    commit(vault, Event::SecretRotate { operator: permit.operator.clone(), version }, vec![])?;
+    vault.roots().write().expect("no panic under this lock").insert(version, SectorRootKey::new(&secret));
+    views(vault).map_err(|error| internal(&error))
+}
+
+/// Retires a version that nothing needs: logged first, then destroyed and forgotten.
+///
+/// # Errors
+/// [`Code::UnknownSecret`]; [`Code::SecretNeeded`], with what needs it; [`Code::AuditUnavailable`]; [`Code::Internal`].
+pub fn retire(vault: &Vault, permit: &OperatorPermit, asked: &Retire) -> Result<Retired, Refused> {
+    let version = asked.version;
+    let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
+    let refused = |error: &StoreError| Refused::new(internal(error), "a fault of ours; the log says more");
+    let view = views(vault).map_err(|error| refused(&error))?.into_iter().find(|view| view.version == version);
+    let view = view.ok_or_else(|| Refused::new(Code::UnknownSecret, format!("there is no version {version}")))?;
+    if !view.needed_by.is_empty() {
+        let needs: Vec<String> = view.needed_by.iter().map(Need::to_string).collect();
+        let why = format!("version {version} is needed by {}", needs.join(", "));
+        return Err(Refused::new(Code::SecretNeeded, why));
+    }
+    if asked.dry_run {
+        return Ok(Retired { version, retired: view.state == "retired", destroyed: false, remains: None });
+    }
+    if view.state != "retired" {
+        let mut all = vault.store().retired_secrets().map_err(|error| refused(&error))?;
+        all.push(version);
+        all.sort_unstable();
+        let note: Change = Box::new(move |store, batch| store.put_retired_secrets(batch, &all));
+        let event = Event::SecretRetire { operator: permit.operator.clone(), version };
+        let unavailable = |code| Refused::new(code, "the audit log takes no entry, so nothing is retired");
+        commit(vault, event, vec![note]).map_err(unavailable)?;
+    }
+    vault.roots().write().expect("no panic under this lock").remove(&version);
+    vault.sector_states().for_each(|sector| sector.forget(version));
+    match vault.shelf().destroy(version) {
+        Ok(()) => Ok(Retired { version, retired: true, destroyed: true, remains: None }),
+        // Retired before, and destroyed.
+        Err(error) if is_absent(&error.fault) => Ok(Retired { version, retired: true, destroyed: true, remains: None }),
+        Err(error) => {
+            tracing::error!(%error, version, "a retired version of the sector secret could not be destroyed");
+            let remains = Some(error.path.display().to_string());
+            Ok(Retired { version, retired: true, destroyed: false, remains })
+        }
+    }
+}
+
+fn is_absent(fault: &FileFault) -> bool {
+    matches!(fault, FileFault::Io(error) if error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// The highest version that there ever was: no number comes back.
+pub(super) fn highest(vault: &Vault, used: &[EpochRow]) -> Result<u32, StoreError> {
+    let retired = vault.store().retired_secrets()?;
+    let here = vault.roots().read().expect("no panic under this lock").keys().copied().max();
+    Ok(used.iter().map(|row| row.secret_version).chain(retired).chain(here).max().unwrap_or(0))
+}
+
+fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
+    let (store, now) = (vault.store(), vault.now());
+    let (used, retired) = (store.all_epochs()?, store.retired_secrets()?);
+    let (here, next): (BTreeSet<u32>, u32) = {
+        let roots = vault.roots().read().expect("no panic under this lock");
+        (roots.keys().copied().collect(), epochs::shared_version(&roots, &used))
+    };
+    let mut needs: BTreeMap<u32, BTreeSet<Need>> = BTreeMap::new();
+    needs.entry(next).or_default().insert(Need { sector: None, epoch: None, why: "next-epochs".into() });
+    for (uuid, number) in store.sector_numbers()? {
+        let state = vault.sector_states().find(|state| state.sector.uuid == uuid);
+        let name = state.map_or_else(|| uuid.to_string(), |state| state.sector.name.clone());
+        let overlap = state.and_then(|state| state.previous(now)).map(|epoch| epoch.row.epoch);
+        let rows = store.epochs(uuid)?;
+        let current = rows.last().map(|row| row.epoch);
+        for row in rows {
+            let why = match row.epoch {
+                epoch if Some(epoch) == current => "current",
+                epoch if Some(epoch) == overlap => "overlap",
+                epoch if store.has_chunks(number, epoch)? => "mappings",
+                _ => continue,
+            };
+            let need = Need { sector: Some(name.clone()), epoch: Some(row.epoch), why: why.into() };
+            needs.entry(row.secret_version).or_default().insert(need);
+        }
+    }
+    let own: BTreeSet<u32> = used.iter().filter(|row| row.own_secret).map(|row| row.secret_version).collect();
+    let all: BTreeSet<u32> =
+        (used.iter().map(|row| row.secret_version)).chain(retired.clone()).chain(here.clone()).collect();
+    let view = |version: u32| SecretView {
+        version,
+        state: match (retired.contains(&version), here.contains(&version)) {
+            (true, _) => "retired",
+            (false, true) => "here",
+            (false, false) => "missing",
+        }
+        .to_owned(),
+        own: own.contains(&version),
+        needed_by: needs.remove(&version).unwrap_or_default().into_iter().collect(),
+    };
+    Ok(all.into_iter().map(view).collect())
+}
+
+impl std::fmt::Display for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.sector, self.epoch) {
+            (Some(sector), Some(epoch)) => write!(f, "epoch {epoch} of {sector} ({})", self.why),
+            _ => write!(f, "the next epochs"),
+        }
+    }
+}
+
+fn commit(vault: &Vault, event: Event, changes: Vec<Change>) -> Result<(), Code> {
+    let log = Logged::Entry(Entry::new(vault.now(), event), vec![]);
+    let job = Job { mappings: vec![], changes, count: None, log };
+    vault.committer().submit(job).and_then(Pending::wait).map(drop)
+}
+
+fn internal(error: &dyn std::fmt::Display) -> Code {
+    tracing::error!(%error, "versions of the sector secret");
+    Code::Internal
+}

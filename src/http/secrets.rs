@@ -1,0 +1,130 @@
+//! Versions of the sector secret, at the vault's control listener, for operators.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::Response;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+
+use super::control::{blocking, note, read_json};
+use super::{Peer, Problem, body};
+use crate::access;
+use crate::epoch::secrets::{self, Refused, Retire, Retired, SecretView};
+use crate::vault::Vault;
+
+/// The routes.
+pub(super) fn routes() -> Router<Arc<Vault>> {
+    Router::new().route("/v1/secrets", get(list).post(rotate)).route("/v1/secrets/retire", post(retire))
+}
+
+/// The versions of the sector secret.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Secrets {
+    /// By number.
+    pub versions: Vec<SecretView>,
+}
+
+/// What a rotation takes: nothing, and whatever is sent is not looked at.
+#[derive(Debug, Clone, Copy, utoipa::ToSchema)]
+#[allow(dead_code)] // only described
+pub struct RotateNow {}
+
+/// The versions of the sector secret, and what needs each. Nothing of the secrets themselves.
+#[utoipa::path(
+    get,
+    path = "/v1/secrets",
+    responses(
+        (status = 200, description = "The versions", body = Secrets),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> Result<Response<Body>, Problem> {
+    let listed = async {
+        let permit = access::operator(vault.register(), peer.spki)?;
+        let vault = vault.clone();
+        blocking(move || secrets::list(&vault, &permit).map_err(Problem::new)).await
+    };
+    match listed.await {
+        Ok(versions) => body::json(&Secrets { versions }),
+        Err(problem) => Err(note(&vault, peer, "secret-list", problem).await),
+    }
+}
+
+/// Makes a new version of the sector secret, which the next epochs take.
+#[utoipa::path(
+    post,
+    path = "/v1/secrets",
+    request_body = RotateNow,
+    responses(
+        (status = 200, description = "The versions", body = Secrets),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Result<Response<Body>, Problem> {
+    let rotated = async {
+        let permit = access::operator(vault.register(), peer.spki)?;
+        let vault = vault.clone();
+        blocking(move || secrets::rotate(&vault, &permit).map_err(Problem::new)).await
+    };
+    match rotated.await {
+        Ok(versions) => body::json(&Secrets { versions }),
+        Err(problem) => Err(note(&vault, peer, "secret-rotate", problem).await),
+    }
+}
+
+/// Retires a version of the sector secret that nothing needs: it is destroyed.
+#[utoipa::path(
+    post,
+    path = "/v1/secrets/retire",
+    request_body = Retire,
+    responses(
+        (status = 200, description = "What became of it", body = Retired),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn retire(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let retired = async {
+        let permit = access::operator(vault.register(), peer.spki)?;
+        let asked: Retire = read_json(request).await?;
+        let vault = vault.clone();
+        blocking(move || secrets::retire(&vault, &permit, &asked).map_err(Problem::from)).await
+    };
+    match retired.await {
+        Ok(retired) => body::json(&retired),
+        Err(problem) => Err(note(&vault, peer, "secret-retire", problem).await),
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        Problem::new(refused.code).detail(refused.why)
+    }
+}

@@ -1,0 +1,204 @@
+//! Renewal of segments: at the vault's control listener for nodes and operators, at the node's for custodians and officers.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::Response;
+use axum::routing::post;
+
+use super::control::{blocking, note as note_at_vault, read_json};
+use super::node::{NodeDoor, note as note_at_node};
+use super::{Peer, Problem, body};
+use crate::access;
+use crate::renewal::{
+    self, DropRequest, Dropped, RecipientsTaken, RenewalRequest, RenewalStep, SegmentAnswer, SegmentPage,
+    SegmentQuestion,
+};
+use crate::vault::Vault;
+
+/// The routes of the vault's control listener.
+pub(super) fn vault_routes() -> Router<Arc<Vault>> {
+    Router::new()
+        .route("/v1/segments", post(page))
+        .route("/v1/segments/recipients", post(take))
+        .route("/v1/segments/drop", post(drop_at_vault))
+}
+
+/// The routes of the node's control listener.
+pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
+    Router::new().route("/v1/renewal", post(renew)).route("/v1/segments/drop", post(drop_at_node))
+}
+
+/// Hands out a page of segments that the authority's node has something to do with. No mapping is among them.
+#[utoipa::path(
+    post,
+    path = "/v1/segments",
+    request_body = SegmentQuestion,
+    responses(
+        (status = 200, description = "Sealed data keys, and where to go on", body = SegmentPage),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn page(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let asked = async {
+        let permit = access::node(vault.register(), peer.spki)?;
+        let question: SegmentQuestion = read_json(request).await?;
+        let vault = vault.clone();
+        blocking(move || renewal::vault::page(&vault, &permit, &question).map_err(Problem::from)).await
+    };
+    match asked.await {
+        Ok(page) => body::json(&page),
+        Err(problem) => Err(note_at_vault(&vault, peer, "segments", problem).await),
+    }
+}
+
+/// Takes what the authority's node did with a page: recipients to add, and which of its own it proved.
+#[utoipa::path(
+    post,
+    path = "/v1/segments/recipients",
+    request_body = SegmentAnswer,
+    responses(
+        (status = 200, description = "What is in force now", body = RecipientsTaken),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn take(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let taken = async {
+        let permit = access::node(vault.register(), peer.spki)?;
+        let done: SegmentAnswer = read_json(request).await?;
+        let vault = vault.clone();
+        blocking(move || renewal::vault::take(&vault, &permit, &done).map_err(Problem::from)).await
+    };
+    match taken.await {
+        Ok(taken) => body::json(&taken),
+        Err(problem) => Err(note_at_vault(&vault, peer, "segments", problem).await),
+    }
+}
+
+/// Takes recipients out of a page of segments that the register no longer lists.
+#[utoipa::path(
+    post,
+    path = "/v1/segments/drop",
+    request_body = DropRequest,
+    responses(
+        (status = 200, description = "What was dropped, and where to go on", body = Dropped),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn drop_at_vault(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let dropped = async {
+        let permit = access::dropper(vault.register(), peer.spki)?;
+        let asked: DropRequest = read_json(request).await?;
+        let vault = vault.clone();
+        blocking(move || renewal::vault::drop_old(&vault, &permit, &asked).map_err(Problem::from)).await
+    };
+    match dropped.await {
+        Ok(dropped) => body::json(&dropped),
+        Err(problem) => Err(note_at_vault(&vault, peer, "segments-drop", problem).await),
+    }
+}
+
+/// Renews a page of segments: seals them to keys that are lacking, or proves that they open with the authority's own.
+#[utoipa::path(
+    post,
+    path = "/v1/renewal",
+    request_body = RenewalRequest,
+    responses(
+        (status = 200, description = "What was done, and where to go on", body = RenewalStep),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn renew(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let renewed = async {
+        let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki)?;
+        let asked: RenewalRequest = read_json(request).await?;
+        let door = door.clone();
+        let step = move || renewal::node::step(&door.node, &permit, &asked, &*door.segments).map_err(Problem::from);
+        blocking(step).await
+    };
+    match renewed.await {
+        Ok(step) => body::json(&step),
+        Err(problem) => Err(note_at_node(&door.node, peer, "renewal", problem).await),
+    }
+}
+
+/// Has the vault take recipients out of a page of segments that the register no longer lists.
+#[utoipa::path(
+    post,
+    path = "/v1/segments/drop",
+    request_body = DropRequest,
+    responses(
+        (status = 200, description = "What was dropped, and where to go on", body = Dropped),
+        (
+            status = "4XX", description = "Refused; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+        (
+            status = "5XX", description = "Not now; `code` says why",
+            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+        ),
+    ),
+)]
+pub(super) async fn drop_at_node(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let dropped = async {
+        let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki)?;
+        let asked: DropRequest = read_json(request).await?;
+        let door = door.clone();
+        let drop = move || renewal::node::drop_old(&door.node, &permit, &asked, &*door.segments).map_err(Problem::from);
+        blocking(drop).await
+    };
+    match dropped.await {
+        Ok(dropped) => body::json(&dropped),
+        Err(problem) => Err(note_at_node(&door.node, peer, "segments-drop", problem).await),
+    }
+}

@@ -1,0 +1,179 @@
+//! The node's side: opens data keys with the keys that it holds, seals them to the keys that the register lists, proves its own.
+
+use std::collections::BTreeSet;
+
+use data_encoding::BASE64URL_NOPAD;
+
+use super::{
+    DropRequest, Dropped, NewRecipient, RecipientProof, RenewalRequest, RenewalStep, RenewalTask, SegmentAnswer,
+    SegmentQuestion, SegmentsLink, hex, same_register,
+};
+use crate::access::RenewPermit;
+use crate::audit::{Event, SegmentAction, Segments};
+use crate::code::Code;
+use crate::commit::Pending;
+use crate::node::Node;
+use crate::order::Refusal;
+use crate::register::{AuthorityKey, Sector};
+use crate::seal::record::Record;
+use crate::seal::segment::{AuthorityPrivateKey, prove, rewrap};
+
+/// Works on one page: asks the vault, logs, opens, brings back what was made.
+///
+/// # Errors
+/// [`Code::Sealed`] when the node lacks a key that the task needs; the vault's refusals; [`Code::AuditUnavailable`].
+pub fn step(
+    node: &Node,
+    permit: &RenewPermit,
+    asked: &RenewalRequest,
+    vault: &dyn SegmentsLink,
+) -> Result<RenewalStep, Refusal> {
+    check_held(node, asked.task)?;
+    let register = hex(&node.register().digest);
+    let question = SegmentQuestion { register: register.clone(), task: asked.task, after: asked.after.clone() };
+    let page = vault.segments(&question)?;
+    same_register(node.register(), &page.register)?;
+    let mut step = RenewalStep {
+        examined: page.examined,
+        total: page.total,
+        recipients: 0,
+        beyond: page.beyond,
+        sealed: 0,
+        discarded: 0,
+        refused: page.refused,
+        next: page.next,
+    };
+    if page.segments.is_empty() {
+        return Ok(step);
+    }
+
+    // Before a single data key is opened.
+    let action = match asked.task {
+        RenewalTask::Rewrap => SegmentAction::OpenToRewrap,
+        RenewalTask::Prove => SegmentAction::OpenToProve,
+    };
+    let keys = node.authority().keys.iter().map(|key| key.id.to_string()).collect();
+    let entry =
+        Segments { actor: permit.actor.clone(), action, keys, segments: page.segments.len() as u64, recipients: 0 };
+    let logged = node.committer().log(node.now(), Event::Segments(Box::new(entry))).and_then(Pending::wait);
+    logged.map_err(|code| Refusal::new(code, "the audit log takes no entry, so nothing is opened"))?;
+
+    let mut done = SegmentAnswer { register, added: vec![], proved: vec![], broken: vec![] };
+    let held = node.safe().open(node.now(), |keys| {
+        for text in &page.segments {
+            let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
+            let record = record.and_then(|bytes| Record::read(&bytes, node.segment_keys()).ok());
+            let Some((record, sector)) = record.and_then(|record| competent(node, record)) else {
+                tracing::warn!("a segment that the vault handed out is not signed by a pinned key, or not ours");
+                step.refused += 1;
+                continue;
+            };
+            match asked.task {
+                RenewalTask::Rewrap => seal_anew(node, keys, &record, sector, &mut step, &mut done),
+                RenewalTask::Prove => prove_own(keys, &record, &mut done),
+            }
+        }
+        !keys.is_empty()
+    });
+    if !held {
+        return Err(sealed("somebody sealed the node in the meantime"));
+    }
+    if done.added.is_empty() && done.proved.is_empty() && done.broken.is_empty() {
+        return Ok(step);
+    }
+    let taken = vault.recipients(&done)?;
+    step.recipients = taken.added + taken.proved;
+    step.discarded = taken.discarded;
+    Ok(step)
+}
+
+/// Has the vault drop recipients that the register no longer lists; no key is needed for that.
+///
+/// # Errors
+/// The vault's refusals.
+pub fn drop_old(
+    node: &Node,
+    _permit: &RenewPermit,
+    request: &DropRequest,
+    vault: &dyn SegmentsLink,
+) -> Result<Dropped, Refusal> {
+    let register = Some(hex(&node.register().digest));
+    vault.drop_recipients(&DropRequest { register, after: request.after.clone() })
+}
+
+fn sealed(why: &str) -> Refusal {
+    Refusal::new(Code::Sealed, why.to_owned())
+}
+
+/// To seal anew takes one key at least; to prove, every key that the register lists for this authority.
+fn check_held(node: &Node, task: RenewalTask) -> Result<(), Refusal> {
+    let held: BTreeSet<String> =
+        node.safe().open(node.now(), |keys| keys.iter().map(|key| key.id().to_owned()).collect());
+    if held.is_empty() {
+        return Err(sealed("the node is sealed: its custodians have to unseal it"));
+    }
+    let listed = node.authority().keys.iter().map(|key| key.id.as_str());
+    let lacking: Vec<&str> = listed.filter(|id| !held.contains(*id)).collect();
+    match task {
+        RenewalTask::Prove if !lacking.is_empty() => {
+            let lacking = lacking.join(", ");
+            let why = format!("to prove its keys the node has to hold {lacking}: unseal, or add [[key]] to node.toml");
+            Err(sealed(&why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The record with its sector, if this authority is competent there by the node's own register.
+fn competent(node: &Node, record: Record) -> Option<(Record, &Sector)> {
+    let sector = node.register().sectors.values().find(|sector| sector.uuid == record.sector)?;
+    sector.authorities.contains(&node.authority().id).then_some((record, &**sector))
+}
+
+fn seal_anew(
+    node: &Node,
+    keys: &[&AuthorityPrivateKey],
+    record: &Record,
+    sector: &Sector,
+    step: &mut RenewalStep,
+    done: &mut SegmentAnswer,
+) {
+    // Not what the vault says is lacking: what the node's own register lists.
+    let lacking: Vec<&AuthorityKey> = (node.register().recipients(sector).map(|(_, key)| key))
+        .filter(|key| record.recipient(key.id.as_str()).is_none())
+        .collect();
+    let able: Vec<_> = keys.iter().filter(|key| record.recipient(key.id()).is_some()).collect();
+    if able.is_empty() {
+        step.sealed += 1;
+        return;
+    }
+    match able.iter().find_map(|key| rewrap(record, key, &lacking).ok()) {
+        Some(recipients) => done.added.extend(recipients.into_iter().map(|recipient| NewRecipient {
+            segment: hex(&record.id),
+            suite: recipient.suite,
+            key: recipient.key,
+            enc: BASE64URL_NOPAD.encode(&recipient.enc),
+            ct: BASE64URL_NOPAD.encode(&recipient.ct),
+        })),
+        None => {
+            tracing::warn!("a segment does not open with a key that it is sealed to");
+            step.refused += 1;
+        }
+    }
+}
+
+fn prove_own(keys: &[&AuthorityPrivateKey], record: &Record, done: &mut SegmentAnswer) {
+    for key in keys {
+        let Some(recipient) = record.recipient(key.id()) else { continue };
+        let opened = prove(record, key);
+        let proof =
+            RecipientProof { segment: hex(&record.id), key: key.id().to_owned(), entry: hex(&recipient.digest()) };
+        match opened {
+            Ok(_) => done.proved.push(proof),
+            Err(error) => {
+                tracing::warn!(%error, key = key.id(), "a segment does not open with a key that it is sealed to");
+                done.broken.push(proof);
+            }
+        }
+    }
+}

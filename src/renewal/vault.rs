@@ -1,0 +1,282 @@
+//! The vault's side: which segments lack what, and what a node brought for them.
+
+mod old;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use data_encoding::BASE64URL_NOPAD;
+use ed25519_dalek::VerifyingKey;
+use uuid::Uuid;
+
+use super::{
+    MOST_EXAMINED, MOST_RECIPIENTS, MOST_SEGMENTS, NewRecipient, RecipientProof, RecipientsTaken, RenewalTask,
+    SegmentAnswer, SegmentPage, SegmentQuestion, hex, internal, same_register, segment_id,
+};
+use crate::access::NodePermit;
+use crate::audit::{Entry, Event, SegmentAction, Segments};
+use crate::code::Code;
+use crate::commit::{Change, Job, Logged, Pending};
+use crate::order::Refusal;
+use crate::register::{AuthorityKey, Id, Register, Sector};
+use crate::seal::record::{Recipient, Record};
+use crate::seal::segment::SegmentId;
+use crate::vault::Vault;
+pub use old::{drop_old, stranded};
+
+/// What the register says of the sectors, by UUID.
+struct Law<'v> {
+    register: &'v Register,
+    sectors: BTreeMap<Uuid, &'v Arc<Sector>>,
+    /// The vault's own signatures.
+    signed: Vec<VerifyingKey>,
+}
+
+impl<'v> Law<'v> {
+    fn of(vault: &'v Vault) -> Self {
+        let register = vault.register();
+        let sectors = register.sectors.values().map(|sector| (sector.uuid, sector)).collect();
+        Self { register, sectors, signed: vault.segment_keys() }
+    }
+
+    /// The sector of a record, if that authority (or any at all) is competent in it.
+    fn sector(&self, record: &Record, authority: Option<&Id>) -> Option<&'v Sector> {
+        let sector = self.sectors.get(&record.sector)?;
+        authority.is_none_or(|authority| sector.authorities.contains(authority)).then_some(sector)
+    }
+
+    fn wanted(&self, sector: &'v Sector) -> Vec<&'v AuthorityKey> {
+        self.register.recipients(sector).map(|(_, key)| key).collect()
+    }
+}
+
+/// A page of segments that a node of this authority has something to do with.
+///
+/// # Errors
+/// [`Code::RegisterMismatch`], [`Code::AuditUnavailable`], [`Code::Internal`].
+pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> Result<SegmentPage, Refusal> {
+    same_register(vault.register(), &question.register)?;
+    let (law, own) = (Law::of(vault), &permit.authority);
+    let after = question.after.as_deref().map(segment_id).transpose()?;
+    let total = after.is_none().then(|| vault.store().segment_count()).transpose().map_err(internal)?;
+    let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(internal)?;
+    let mut page = SegmentPage {
+        register: hex(&vault.register().digest),
+        segments: vec![],
+        examined: 0,
+        total,
+        beyond: 0,
+        refused: 0,
+        next: (rows.len() == MOST_EXAMINED).then(|| rows.last().map(|(id, _)| hex(id))).flatten(),
+    };
+    let (mut keys, mut asked) = (BTreeSet::new(), 0);
+    for (id, bytes) in rows {
+        page.examined += 1;
+        let Some(record) = genuine(&law, &id, &bytes) else {
+            page.refused += 1;
+            continue;
+        };
+        let Some(sector) = law.sector(&record, Some(&own.id)) else { continue };
+        let is_own = |key: &str| own.keys.iter().any(|own| own.id.as_str() == key);
+        let todo: Vec<String> = match question.task {
+            RenewalTask::Rewrap => {
+                let lacking = law.wanted(sector).into_iter().filter(|key| record.recipient(key.id.as_str()).is_none());
+                lacking.map(|key| key.id.to_string()).collect()
+            }
+            RenewalTask::Prove => {
+                let proofs = vault.store().segment_proofs(&id).map_err(internal)?;
+                let unproved = record.recipients.iter().filter(|one| is_own(&one.key) && !is_proved(one, &proofs));
+                unproved.map(|one| one.key.clone()).collect()
+            }
+        };
+        if todo.is_empty() {
+            continue;
+        }
+        if !record.recipients.iter().any(|one| is_own(&one.key)) {
+            page.beyond += 1;
+            continue;
+        }
+        asked += todo.len();
+        keys.extend(todo);
+        page.segments.push(BASE64URL_NOPAD.encode(&bytes));
+        if page.segments.len() == MOST_SEGMENTS || asked >= MOST_RECIPIENTS {
+            page.next = Some(hex(&id));
+            break;
+        }
+    }
+    if !page.segments.is_empty() {
+        let action = match question.task {
+            RenewalTask::Rewrap => SegmentAction::HandOutToRewrap,
+            RenewalTask::Prove => SegmentAction::HandOutToProve,
+        };
+        let (segments, keys) = (page.segments.len() as u64, keys.into_iter().collect());
+        commit(vault, Segments { actor: own.id.clone(), action, keys, segments, recipients: 0 }, vec![])?;
+    }
+    Ok(page)
+}
+
+/// A record that the vault itself signed, under its own id: whatever else lies there is not to be signed anew.
+fn genuine(law: &Law<'_>, id: &SegmentId, bytes: &[u8]) -> Option<Record> {
+    let record = Record::read(bytes, &law.signed).ok().filter(|record| record.id == *id);
+    if record.is_none() {
+        tracing::debug!("a stored segment is not signed by this vault: is an earlier [[segment-key]] missing?");
+    }
+    record
+}
+
+fn is_proved(recipient: &Recipient, proofs: &[(String, [u8; 32])]) -> bool {
+    proofs.iter().any(|(key, entry)| *key == recipient.key && *entry == recipient.digest())
+}
+
+fn is_proved_now(vault: &Vault, record: &Record, key: &str) -> Result<bool, Refusal> {
+    let proofs = vault.store().segment_proofs(&record.id).map_err(internal)?;
+    Ok(record.recipient(key).is_some_and(|recipient| is_proved(recipient, &proofs)))
+}
+
+/// Segments that are being changed, as far as they were read.
+struct Drafts<'v> {
+    vault: &'v Vault,
+    law: &'v Law<'v>,
+    authority: &'v Id,
+    all: BTreeMap<SegmentId, Draft<'v>>,
+}
+
+struct Draft<'v> {
+    record: Record,
+    sector: &'v Sector,
+    /// Whether it is to be signed anew.
+    changed: bool,
+    /// Keys whose entry is proved, or whose proof falls.
+    proofs: BTreeMap<String, Option<[u8; 32]>>,
+}
+
+fn invalid(why: &str) -> Refusal {
+    Refusal::new(Code::RecipientInvalid, why.to_owned())
+}
+
+impl<'v> Drafts<'v> {
+    fn of(&mut self, text: &str) -> Result<&mut Draft<'v>, Refusal> {
+        let id = segment_id(text)?;
+        if !self.all.contains_key(&id) {
+            let bytes = self.vault.store().segment(&id).map_err(internal)?;
+            let record = bytes.and_then(|bytes| genuine(self.law, &id, &bytes));
+            let record = record.ok_or_else(|| invalid("there is no segment of that id that the vault signed"))?;
+            let sector = self.law.sector(&record, Some(self.authority));
+            let sector = sector.ok_or_else(|| invalid("the authority is not competent in the segment's sector"))?;
+            self.all.insert(id, Draft { record, sector, changed: false, proofs: BTreeMap::new() });
+        }
+        self.all.get_mut(&id).ok_or_else(|| internal("a draft that was just made is gone"))
+    }
+
+    /// Whether it was not there yet.
+    fn add(&mut self, new: &NewRecipient) -> Result<bool, Refusal> {
+        let law = self.law;
+        let draft = self.of(&new.segment)?;
+        let key = law.wanted(draft.sector).into_iter().find(|key| key.id.as_str() == new.key);
+        let key =
+            key.ok_or_else(|| invalid("the register lists no such key of an authority competent in the sector"))?;
+        let bytes = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| invalid("it is not base64url"));
+        let recipient =
+            Recipient { suite: new.suite, key: new.key.clone(), enc: bytes(&new.enc)?, ct: bytes(&new.ct)? };
+        if !recipient.fits(key) {
+            return Err(invalid("it is not of the suite that the register states"));
+        }
+        let is_new = draft.record.recipient(&new.key).is_none();
+        if is_new {
+            draft.record.recipients.push(recipient);
+            draft.changed = true;
+        }
+        Ok(is_new)
+    }
+
+    /// Finds what a proof is about: a recipient under a key of the authority's own, still as it was seen.
+    fn about(
+        &mut self,
+        proof: &RecipientProof,
+        own: &[AuthorityKey],
+    ) -> Result<Option<(&mut Draft<'v>, [u8; 32])>, Refusal> {
+        if !own.iter().any(|key| key.id.as_str() == proof.key) {
+            return Err(invalid("only an authority's own node can say whether its key opens a segment"));
+        }
+        let draft = self.of(&proof.segment)?;
+        let entry = draft.record.recipient(&proof.key).map(Recipient::digest);
+        // Somebody may have changed it meanwhile: then it is to be looked at again.
+        Ok(entry.filter(|entry| hex(entry) == proof.entry).map(|entry| (draft, entry)))
+    }
+}
+
+/// Takes what a node did with a page: recipients are added, proofs noted.
+///
+/// # Errors
+/// [`Code::RegisterMismatch`]; [`Code::RecipientInvalid`], and nothing of it is taken then; [`Code::AuditUnavailable`].
+pub fn take(vault: &Vault, permit: &NodePermit, done: &SegmentAnswer) -> Result<RecipientsTaken, Refusal> {
+    same_register(vault.register(), &done.register)?;
+    let _one_at_a_time = vault.segment_changes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (law, own) = (Law::of(vault), &permit.authority);
+    let mut drafts = Drafts { vault, law: &law, authority: &own.id, all: BTreeMap::new() };
+    let mut taken = RecipientsTaken { added: 0, proved: 0, discarded: 0 };
+    for new in &done.added {
+        taken.added += u64::from(drafts.add(new)?);
+    }
+    for proof in &done.proved {
+        if let Some((draft, entry)) = drafts.about(proof, &own.keys)? {
+            draft.proofs.insert(proof.key.clone(), Some(entry));
+            taken.proved += 1;
+        }
+    }
+    for proof in &done.broken {
+        // What was proved once opens, whatever a node says later.
+        if let Some((draft, _)) = drafts.about(proof, &own.keys)?
+            && draft.record.recipients.len() > 1
+            && !is_proved_now(vault, &draft.record, &proof.key)?
+        {
+            draft.record.recipients.retain(|one| one.key != proof.key);
+            draft.proofs.insert(proof.key.clone(), None);
+            draft.changed = true;
+            taken.discarded += 1;
+        }
+    }
+    for (action, recipients, keys) in [
+        (SegmentAction::Rewrap, taken.added, names(done.added.iter().map(|new| &new.key))),
+        (SegmentAction::Prove, taken.proved, names(done.proved.iter().map(|proof| &proof.key))),
+        (SegmentAction::Discard, taken.discarded, names(done.broken.iter().map(|proof| &proof.key))),
+    ] {
+        if recipients == 0 {
+            continue;
+        }
+        // All changes lie in the commit of the first entry; there is hardly ever a second.
+        let drafts = std::mem::take(&mut drafts.all);
+        let segments = drafts.len() as u64;
+        let changes = drafts.into_values().map(|draft| change(vault, draft)).collect::<Result<_, _>>()?;
+        commit(vault, Segments { actor: own.id.clone(), action, keys, segments, recipients }, changes)?;
+    }
+    Ok(taken)
+}
+
+fn names<'n>(keys: impl Iterator<Item = &'n String>) -> Vec<String> {
+    keys.cloned().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn change(vault: &Vault, draft: Draft<'_>) -> Result<Change, Refusal> {
+    let Draft { record, changed, proofs, .. } = draft;
+    let signed = changed.then(|| record.sign(vault.segment_signer())).transpose().map_err(internal)?;
+    Ok(Box::new(move |store, batch| {
+        if let Some(signed) = signed {
+            store.put_segment(batch, &record.id, &signed);
+        }
+        for (key, entry) in &proofs {
+            match entry {
+                Some(entry) => store.put_segment_proof(batch, &record.id, key, entry),
+                None => store.delete_segment_proof(batch, &record.id, key),
+            }
+        }
+    }))
+}
+
+/// Writes changes and their entry, durably.
+fn commit(vault: &Vault, entry: Segments, changes: Vec<Change>) -> Result<(), Refusal> {
+    let log = Logged::Entry(Entry::new(vault.now(), Event::Segments(Box::new(entry))), vec![]);
+    let job = Job { mappings: vec![], changes, count: None, log };
+    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is changed");
+    vault.committer().submit(job).and_then(Pending::wait).map(drop).map_err(unavailable)
+}
