@@ -68,6 +68,10 @@ impl Wire {
     /// Cuts the wire, or mends it.
     pub fn cut(&self, cut: bool) {
         self.cut.store(cut, Ordering::SeqCst);
+        if cut {
+            // Until everybody has seen it: what waits must not pass when the wire is mended.
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Bytes that wait or waited to be let through since this was last asked.
