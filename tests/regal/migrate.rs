@@ -345,6 +345,30 @@ fn without_a_quorum_in_the_register_no_migration() {
     assert!(reply.text().contains("continuity-quorum"), "{}", reply.text());
 }
 
+/// An hour's migrations are bounded by a figure of their own, which leaves that of releases alone.
+#[test]
+fn an_hour_of_migrations_is_bounded_apart() {
+    let mut world = world_with(|text| swap(&text, "max-hours = 720", "max-hours = 720\nmigrations-per-hour = 10"));
+    let old = persons(&world, 8);
+    world.advance("health", false);
+    if jiff::Timestamp::now().as_second() % 3_600 > 3_570 {
+        // The hour must not end under our feet.
+        std::thread::sleep(std::time::Duration::from_secs(35));
+    }
+    let signed = || world.sign(&order(&world, 100), QUORUM);
+    assert_eq!(page(&world, &signed()).ok()["progress"]["migrated"], 8);
+    let refused = page(&world, &signed());
+    assert_eq!((refused.code(), refused.status), ("release-rate".into(), 429));
+    assert!(refused.header("retry-after").is_some());
+    let judicial = world.sign(&world.order("health", &old), QUORUM);
+    assert!(codes(&world.reidentify(&judicial, "health", &old).ok()).iter().all(Option::is_none));
+    world.stop();
+    let entries = world.entries(Side::Vault);
+    let alarms: Vec<_> = entries.iter().filter(|entry| entry["event"] == "release-alarm").collect();
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    assert_eq!((&alarms[0]["of"], &alarms[0]["items"]), (&json!("migrations"), &json!(8)));
+}
+
 /// A thief with the node's certificate and a page in hand cannot say who somebody is, nor try twice.
 #[test]
 fn the_vault_believes_no_identifier() {
