@@ -10,6 +10,7 @@ mod durable {
     pub mod clock;
     pub mod concurrent;
     pub mod damage;
+    pub mod erase;
     pub mod faults;
     pub mod format;
     pub mod kill;

@@ -1,0 +1,159 @@
+//! Erasure in the store, wherever the index has its entries, while others write: who was erased is nowhere and does not come
+//! back, and everybody else is where they were.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cloison::access;
+use cloison::code::Code;
+use cloison::pseudonym::Pseudonym;
+use cloison::register::{Register, RightsOfficer, SpkiDigest};
+use cloison::reidentify::reveal::Item;
+use cloison::rights::erase::{Destroyed, at_vault};
+use cloison::rights::request::{Erasure, sign};
+use cloison::store::StoreError;
+use cloison::vault::Vault;
+use ed25519_dalek::SigningKey;
+
+use super::world::{self, CALLERS, World, card, id, reveal, tokenize};
+
+fn key(number: u8) -> SigningKey {
+    SigningKey::from_bytes(&[number; 32])
+}
+
+/// The register with two rights officers for the sector `health`.
+fn register() -> Register {
+    let mut register = world::register();
+    for number in [201, 202] {
+        let officer = RightsOfficer {
+            id: id(&format!("rights-{number}")),
+            name: "An officer".into(),
+            key: key(number).verifying_key(),
+            certificate: SpkiDigest([number; 32]),
+            sectors: vec!["health".into()],
+        };
+        register.rights_officers.insert(officer.id.clone(), Arc::new(officer));
+    }
+    register
+}
+
+fn open(world: &World) -> Vault {
+    world.open_with(register(), Box::new(|error| panic!("{error}"))).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn texts(vault: &Vault, pseudonyms: &[Pseudonym]) -> Vec<String> {
+    let tag = &vault.sector("health").unwrap().sector.tag;
+    let writer = cloison::pseudonym::TextWriter::new(cloison::register::TextForm::Bech32m, tag, 1);
+    pseudonyms.iter().map(|pseudonym| writer.text(pseudonym)).collect()
+}
+
+fn erase(vault: &Vault, pseudonyms: Vec<String>) -> Destroyed {
+    let erasure = Erasure {
+        aud: vault.register().deployment.clone(),
+        id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        sector: "health".into(),
+        pseudonyms,
+        reason: id("request"),
+        time: vault.now(),
+    };
+    let signed = [201, 202].iter().fold(erasure.draft().unwrap(), |text, number| {
+        sign(&text, &format!("rights-{number}"), &key(*number)).unwrap()
+    });
+    let permit = access::rights_officer(vault.register(), SpkiDigest([201; 32])).unwrap();
+    at_vault(vault, &permit, &signed).unwrap_or_else(|refusal| panic!("{refusal}"))
+}
+
+/// Everybody whose mapping lies in a chunk, each once.
+fn stored(world: &World, vault: &Vault) -> BTreeSet<[u8; 16]> {
+    let (cipher, mut found, mut records) = (world.cipher(), BTreeSet::new(), 0);
+    let each = |key: cloison::store::ChunkKey, row| {
+        for record in cipher.unwrap(&key.to_bytes(), row).unwrap().records() {
+            found.insert(*record.unwrap().pseudonym.as_bytes());
+            records += 1;
+        }
+        Ok(())
+    };
+    vault.store().each_chunk::<StoreError>(each).unwrap();
+    assert_eq!(records, found.len(), "nobody is stored twice");
+    found
+}
+
+const PERSONS: u32 = 3_000;
+
+fn erased_for_good(memory: u64) {
+    let world = World::bounded(memory);
+    let mut vault = open(&world);
+    let all: Vec<String> = (0..PERSONS).map(card).collect();
+    let mut pseudonyms = vec![];
+    for items in all.chunks(700) {
+        pseudonyms.extend(tokenize(&vault, CALLERS[0], items).unwrap().pseudonyms);
+    }
+    for n in 0..100 {
+        pseudonyms.extend(tokenize(&vault, CALLERS[0], &[card(PERSONS + n)]).unwrap().pseudonyms);
+    }
+    let all: Vec<String> = (0..PERSONS + 100).map(card).collect();
+    let begun = Instant::now();
+    while vault.index().is_over() && begun.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let victims: Vec<usize> = vec![0, 5, 699, 1_500, 2_999, 3_000, 3_050];
+    let erased: BTreeSet<[u8; 16]> = victims.iter().map(|n| *pseudonyms[*n].as_bytes()).collect();
+    let named = texts(&vault, &victims.iter().map(|n| pseudonyms[*n]).collect::<Vec<_>>());
+
+    // Batches with everybody in them are answered all the while.
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    assert!(tokenize(&vault, CALLERS[0], &all).unwrap().pseudonyms == pseudonyms);
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        let (first, rest) = named.split_at(3);
+        assert_eq!(erase(&vault, first.to_vec()).mappings, 3);
+        assert_eq!(erase(&vault, rest.to_vec()).mappings, 4);
+        assert_eq!(erase(&vault, named.clone()).mappings, 0, "gone is gone");
+        std::thread::sleep(Duration::from_millis(200));
+        stop.store(true, Ordering::Relaxed);
+    });
+
+    for round in 0..2 {
+        // It was asked for again, and comes back neither at once nor after a restart.
+        assert!(tokenize(&vault, CALLERS[0], &all).unwrap().pseudonyms == pseudonyms);
+        let found = stored(&world, &vault);
+        assert_eq!(found.len(), pseudonyms.len() - victims.len(), "round {round}");
+        assert!(found.is_disjoint(&erased));
+        let partition = vault.index().partition((vault.sector("health").unwrap().number, 1));
+        for pseudonym in &pseudonyms {
+            let place = partition.locate(vault.store(), pseudonym.as_bytes()).unwrap();
+            assert_eq!(place.is_none(), erased.contains(pseudonym.as_bytes()));
+        }
+        vault.store().scrub().unwrap();
+        drop(vault);
+        vault = open(&world);
+    }
+    // Everybody else opens, and to the right person.
+    let node = world.node();
+    for (place, item) in reveal(&vault, &node, "health", &texts(&vault, &pseudonyms)).into_iter().enumerate() {
+        match item {
+            Item::Identifier { value, .. } => assert_eq!(*value.0, card(place as u32)),
+            Item::Refused { code, .. } => {
+                assert!(code == Code::NoMapping && victims.contains(&place), "{place}: {code}")
+            }
+        }
+    }
+}
+
+#[test]
+fn erased_from_the_tables() {
+    erased_for_good(u64::MAX);
+}
+
+#[test]
+fn erased_from_the_disk() {
+    erased_for_good(0);
+}
