@@ -19,15 +19,19 @@ fn verify(log: &Log) -> (Duration, u64) {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let mut status = 0;
-    // SAFETY: plain integers; zeroes are a valid value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: the child is ours and not waited for yet; `status` and `usage` outlive the call.
-    let waited = unsafe { libc::wait4(child.id() as libc::pid_t, &raw mut status, 0, &raw mut usage) };
-    assert_eq!((waited, status), (child.id() as libc::pid_t, 0));
-    let took = started.elapsed();
-    let _ = child.try_wait();
-    (took, (usage.ru_maxrss as u64) << 10)
+    // Asked while it runs: what `wait4` tells of a child begins with what this process had when it made it.
+    let mut most = 0;
+    let status = loop {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        most = most.max(peak.and_then(|kib| kib.trim().parse().ok()).unwrap_or(0));
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert!(status.success());
+    (started.elapsed(), most << 10)
 }
 
 #[test]
@@ -38,5 +42,5 @@ fn many_entries_in_little_time_and_memory() {
     let (took, most) = verify(&many);
     println!("{size} entries in {took:?}, {} KiB resident at most, {} KiB for a thousand", most >> 10, base >> 10);
     assert!(took < Duration::from_secs(10).mul_f64(size as f64 / 1e6), "{size} entries took {took:?}");
-    assert!(most < base + (8 << 20), "{base} → {most}");
+    assert!((1 << 20..64 << 20).contains(&most) && most < base + (16 << 20), "{base} → {most}");
 }
