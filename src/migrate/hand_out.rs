@@ -32,6 +32,7 @@ pub(super) fn epochs(order: &ActiveOrder) -> Result<Continuity, Refusal> {
 /// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
 pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Result<Page, Refusal> {
     check_peer(vault, permit, &asked.register)?;
+    vault.committer().admit().map_err(Refusal::unavailable)?;
     // From reading how far it has come to committing it, nobody else releases or migrates, and no act comes in between.
     let _alone = Book::from(vault).alone();
     let book = Book::from(vault);

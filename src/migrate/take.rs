@@ -34,6 +34,7 @@ use crate::vault::Vault;
 /// then be asked for again.
 pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken, Refusal> {
     check_register(vault, &handed.register)?;
+    vault.committer().admit().map_err(Refusal::unavailable)?;
     let _alone = Book::from(vault).alone();
     let book = Book::from(vault);
     let (now, authority) = (book.now(), &permit.authority.id);

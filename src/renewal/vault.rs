@@ -150,6 +150,15 @@ struct Draft<'v> {
     proofs: BTreeMap<String, Option<[u8; 32]>>,
 }
 
+impl Draft<'_> {
+    /// Whether a recipient other than that key's is proved to open.
+    fn has_another_proved(&self, vault: &Vault, key: &str) -> Result<bool, Refusal> {
+        let proofs = vault.store().segment_proofs(&self.record.id).map_err(internal)?;
+        let now = |one: &Recipient| self.proofs.get(&one.key).is_some_and(Option::is_some);
+        Ok(self.record.recipients.iter().any(|one| one.key != key && (now(one) || is_proved(one, &proofs))))
+    }
+}
+
 fn invalid(why: &str) -> Refusal {
     Refusal::new(Code::RecipientInvalid, why.to_owned())
 }
@@ -225,10 +234,10 @@ pub fn take(vault: &Vault, permit: &NodePermit, done: &SegmentAnswer) -> Result<
         }
     }
     for proof in &done.broken {
-        // What was proved once opens, whatever a node says later.
+        // What was proved once opens, whatever a node says later; and the last one that may open stays.
         if let Some((draft, _)) = drafts.about(proof, &own.keys)?
-            && draft.record.recipients.len() > 1
             && !is_proved_now(vault, &draft.record, &proof.key)?
+            && draft.has_another_proved(vault, &proof.key)?
         {
             draft.record.recipients.retain(|one| one.key != proof.key);
             draft.proofs.insert(proof.key.clone(), None);
