@@ -14,6 +14,7 @@ use crate::vault::Vault;
 
 /// How to retire an epoch.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = RetireEpoch)]
 #[serde(deny_unknown_fields)]
 pub struct Retire {
     /// Whether only to say what would go.
@@ -23,6 +24,7 @@ pub struct Retire {
 
 /// What went with an epoch, or would go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = RetiredEpoch)]
 #[serde(deny_unknown_fields)]
 pub struct Retired {
     /// Sector name.

@@ -25,14 +25,16 @@ use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
 pub(super) fn vault_routes() -> Router<Arc<Vault>> {
-    Router::new().route("/v1/migrations/pages", post(page)).route("/v1/migrations/identifiers", post(hand_back))
+    Router::new()
+        .route("/v1/migrations/pages", post(migration_page))
+        .route("/v1/migrations/identifiers", post(hand_back))
 }
 
 /// The routes of the vault's data listener.
 pub(super) fn data_routes() -> Router<Arc<Vault>> {
     Router::new()
-        .route("/v1/sectors/{sector}/migrations", get(list))
-        .route("/v1/sectors/{sector}/migrations/{order}", get(fetch).post(acknowledge))
+        .route("/v1/sectors/{sector}/migrations", get(list_migrations))
+        .route("/v1/sectors/{sector}/migrations/{order}", get(fetch_pairs).post(acknowledge_pairs))
         .route("/v1/sectors/{sector}/epochs/{epoch}/retire", post(retire_epoch))
 }
 
@@ -92,7 +94,7 @@ pub(super) async fn migrate(
         ),
     ),
 )]
-pub(super) async fn page(
+pub(super) async fn migration_page(
     State(vault): State<Arc<Vault>>,
     peer: Peer,
     request: Request,
@@ -156,7 +158,7 @@ pub(super) async fn hand_back(
         ),
     ),
 )]
-pub(super) async fn list(
+pub(super) async fn list_migrations(
     State(vault): State<Arc<Vault>>,
     SectorName(sector): SectorName,
     peer: Peer,
@@ -201,7 +203,7 @@ struct After {
         ),
     ),
 )]
-pub(super) async fn fetch(
+pub(super) async fn fetch_pairs(
     State(vault): State<Arc<Vault>>,
     Path((sector, order)): Path<(String, String)>,
     peer: Peer,
@@ -240,7 +242,7 @@ pub(super) async fn fetch(
         ),
     ),
 )]
-pub(super) async fn acknowledge(
+pub(super) async fn acknowledge_pairs(
     State(vault): State<Arc<Vault>>,
     Path((sector, order)): Path<(String, String)>,
     peer: Peer,
