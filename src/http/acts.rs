@@ -66,10 +66,7 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
     path = "/v1/orders",
     responses(
         (status = 200, description = "Orders, what is known of them and what was done upon them", body = Orders),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -> Result<Response<Body>, Problem> {
@@ -91,14 +88,7 @@ pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -
     request_body = Lodge,
     responses(
         (status = 200, description = "In force; how the order stands now", body = Lodged),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn lodge_at_vault(
@@ -125,14 +115,7 @@ pub(super) async fn lodge_at_vault(
     request_body = Exchange,
     responses(
         (status = 200, description = "What the node lacks, and what the vault lacks", body = Exchanged),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn exchange(
@@ -158,10 +141,7 @@ pub(super) async fn exchange(
     path = "/v1/orders",
     responses(
         (status = 200, description = "Orders, what is known of them and what was done upon them", body = Orders),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Result<Response<Body>, Problem> {
@@ -183,14 +163,7 @@ pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) 
     request_body = Lodge,
     responses(
         (status = 200, description = "In force here; `both` says whether the vault has it too", body = Lodged),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn lodge_at_node(

@@ -132,8 +132,7 @@ pub struct Shards {
 /// The checkpoint of the present shard: a signed note.
 #[utoipa::path(get, path = "/checkpoint", responses(
     (status = 200, description = "C2SP tlog-checkpoint", body = String, content_type = "text/plain"),
-    (status = "4XX", description = "Refused; `code` says why",
-     body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+    Problem,
 ))]
 pub(super) async fn checkpoint(State(entity): State<Entity>, peer: Peer) -> Result<Response<Body>, Problem> {
     serve(entity, peer, None, "checkpoint".to_owned()).await
@@ -143,8 +142,7 @@ pub(super) async fn checkpoint(State(entity): State<Entity>, peer: Peer) -> Resu
 #[utoipa::path(get, path = "/tile/{path}", params(("path" = String, Path, description = "`0/x001/067.p/12`, `entries/000`")),
     responses(
         (status = 200, description = "C2SP tlog-tiles", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = "4XX", description = "Refused; `code` says why",
-         body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        Problem,
     ),
 )]
 pub(super) async fn tile(
@@ -163,8 +161,7 @@ pub(super) async fn tile(
     ),
     responses(
         (status = 200, description = "C2SP tlog-tiles", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = "4XX", description = "Refused; `code` says why",
-         body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        Problem,
     ),
 )]
 pub(super) async fn resource(
@@ -178,8 +175,7 @@ pub(super) async fn resource(
 /// The shards of the log.
 #[utoipa::path(get, path = "/v1/audit/log", responses(
     (status = 200, description = "The shards, oldest first", body = Shards),
-    (status = "4XX", description = "Refused; `code` says why",
-     body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+    Problem,
 ))]
 pub(super) async fn shards(State(entity): State<Entity>, peer: Peer) -> Result<Response<Body>, Problem> {
     admit(&entity, peer).await?;

@@ -61,10 +61,7 @@ pub struct Epochs {
     params(("sector" = String, Path, description = "Sector name")),
     responses(
         (status = 200, description = "The epochs, oldest first", body = Epochs),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn list_epochs(
@@ -89,14 +86,7 @@ pub(super) async fn list_epochs(
     request_body = Advance,
     responses(
         (status = 200, description = "The epochs, oldest first", body = Epochs),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn advance_epoch(
@@ -124,14 +114,7 @@ pub(super) async fn advance_epoch(
     request_body = ReleaseRequest,
     responses(
         (status = 200, description = "Sealed mappings and their segments", body = Release),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn release_mappings(

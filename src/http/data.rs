@@ -98,14 +98,7 @@ pub fn router(door: Arc<DataDoor>) -> Router {
     ),
     responses(
         (status = 200, description = "The pseudonyms, in the order of the request", body = json::Pseudonyms),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn tokenize(

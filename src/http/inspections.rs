@@ -44,8 +44,7 @@ pub(super) fn routes() -> Router<Entity> {
 /// The inspections that were entered: an operator sees all, an auditor those that name him.
 #[utoipa::path(get, path = "/v1/inspections", operation_id = "list_inspections", responses(
     (status = 200, description = "Inspections, the last entered first", body = Listed),
-    (status = "4XX", description = "Refused; `code` says why",
-     body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+    Problem,
 ))]
 pub(super) async fn list(State(entity): State<Entity>, peer: Peer) -> Result<Response<Body>, Problem> {
     let listed = async {
@@ -62,10 +61,7 @@ pub(super) async fn list(State(entity): State<Entity>, peer: Peer) -> Result<Res
 /// Enters a decision of the commission's to inspect.
 #[utoipa::path(post, path = "/v1/inspections", operation_id = "enter_inspection", request_body = Statement, responses(
     (status = 200, description = "Entered; how it stands", body = InspectionView),
-    (status = "4XX", description = "Refused; `code` says why",
-     body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
-    (status = "5XX", description = "Not now; `code` says why",
-     body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+    Problem,
 ))]
 pub(super) async fn enter(
     State(entity): State<Entity>,
@@ -88,10 +84,7 @@ pub(super) async fn enter(
 #[utoipa::path(post, path = "/v1/inspections/closings", operation_id = "close_inspection", request_body = Statement,
     responses(
         (status = 200, description = "Closed; how it stands", body = InspectionView),
-        (status = "4XX", description = "Refused; `code` says why",
-         body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
-        (status = "5XX", description = "Not now; `code` says why",
-         body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        Problem,
     ),
 )]
 pub(super) async fn close(
@@ -116,10 +109,7 @@ pub(super) async fn close(
     params(("id" = String, Path, description = "The inspection's id")),
     responses(
         (status = 200, description = "The report and its signature", body = Document),
-        (status = "4XX", description = "Refused; `code` says why",
-         body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
-        (status = "5XX", description = "Not now; `code` says why",
-         body = super::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        Problem,
     ),
 )]
 pub(super) async fn annex(

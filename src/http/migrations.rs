@@ -50,14 +50,7 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
     request_body = MigrationAsked,
     responses(
         (status = 200, description = "How far it has come; counts and nothing else", body = Migrated),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn migrate(
@@ -84,14 +77,7 @@ pub(super) async fn migrate(
     request_body = PageRequest,
     responses(
         (status = 200, description = "Sealed mappings and their segments; none when all is migrated", body = Page),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn migration_page(
@@ -118,14 +104,7 @@ pub(super) async fn migration_page(
     request_body = Handed,
     responses(
         (status = 200, description = "New mappings and sealed pairs are stored; how far it has come", body = Taken),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn hand_back(
@@ -152,10 +131,7 @@ pub(super) async fn hand_back(
     params(("sector" = String, Path, description = "Sector name")),
     responses(
         (status = 200, description = "By the order's id", body = Migrations),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn list_migrations(
@@ -193,14 +169,7 @@ struct After {
     ),
     responses(
         (status = 200, description = "Pages of pairs, sealed to the client's `migration-key`", body = SealedPages),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn fetch_pairs(
@@ -232,14 +201,7 @@ pub(super) async fn fetch_pairs(
     request_body = Acknowledge,
     responses(
         (status = 200, description = "What was taken away", body = Acknowledged),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn acknowledge_pairs(
@@ -271,14 +233,7 @@ pub(super) async fn acknowledge_pairs(
     request_body = Retire,
     responses(
         (status = 200, description = "What went, or with `dry_run` would go", body = Retired),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn retire_epoch(

@@ -69,14 +69,7 @@ enum Answer {
             status = 200, description = "An identifier or a code for each pseudonym; with `to` the same, sealed",
             body = inline(Answer),
         ),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn reidentify(
@@ -109,14 +102,7 @@ pub(super) async fn reidentify(
     request_body = ShareText,
     responses(
         (status = 200, description = "The share was taken; how many there are now", body = Progress),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn unseal(
@@ -134,14 +120,7 @@ pub(super) async fn unseal(
     request_body = ShareText,
     responses(
         (status = 200, description = "The share was taken; how many there are now", body = Progress),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn drill(
@@ -180,10 +159,7 @@ async fn bring(
     path = "/v1/seal",
     responses(
         (status = 200, description = "How it stands with each key", body = Status),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Result<Response<Body>, Problem> {
@@ -208,10 +184,7 @@ pub struct SealNow {}
     request_body = SealNow,
     responses(
         (status = 200, description = "The node is sealed", body = Status),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
         (
             status = "5XX", description = "Sealed, but that could not be logged",
             body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",

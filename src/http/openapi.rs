@@ -15,6 +15,7 @@ use super::{acts, audit, body, control, data, inspections, migrations, node, rig
         title = "cloison vault",
         description = "Sector pseudonyms, epochs, releases. TLS 1.3 with client certificates."
     ),
+    components(schemas(super::problem::ProblemBody<'static>)),
     paths(
         data::tokenize,
         control::list_epochs,
@@ -57,6 +58,7 @@ struct VaultApi;
         title = "cloison authority node",
         description = "Re-identification under a signed order; custody of the key. TLS 1.3 with client certificates."
     ),
+    components(schemas(super::problem::ProblemBody<'static>)),
     paths(
         node::reidentify,
         node::unseal,

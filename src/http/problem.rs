@@ -1,6 +1,7 @@
 //! Refusals as RFC 9457 problem details. The one place that gives a [`Code`] its HTTP status and title.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::body::Body;
@@ -8,6 +9,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICAT
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, response};
 
 use crate::code::Code;
 
@@ -68,6 +70,18 @@ pub struct ProblemBody<'a> {
     /// A sentence about this very case, if there is more to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Cow<'a, str>>,
+}
+
+/// How any operation may be refused, for its description.
+impl utoipa::IntoResponses for Problem {
+    fn responses() -> BTreeMap<String, RefOr<response::Response>> {
+        let refused = |why: &str| {
+            let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemBody"))).build();
+            ResponseBuilder::new().description(why).content(CONTENT, body).build().into()
+        };
+        let all = [("4XX", "Refused; `code` says why"), ("5XX", "Not now; `code` says why")];
+        all.into_iter().map(|(status, why)| (status.to_owned(), refused(why))).collect()
+    }
 }
 
 impl IntoResponse for Problem {

@@ -44,14 +44,7 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
     request_body = Question,
     responses(
         (status = 200, description = "For each pseudonym its resolutions, oldest first", body = Resolutions),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn look_up(
@@ -78,14 +71,7 @@ pub(super) async fn look_up(
     request_body = Brought,
     responses(
         (status = 200, description = "Destroyed, durably; what it was", body = Destroyed),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn erase_at_vault(
@@ -115,14 +101,7 @@ pub(super) async fn erase_at_vault(
     request_body = Brought,
     responses(
         (status = 200, description = "Destroyed, durably; what it was", body = Destroyed),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn erase_at_node(

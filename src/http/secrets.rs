@@ -36,16 +36,10 @@ pub struct RotateNow {}
 #[utoipa::path(
     get,
     path = "/v1/secrets",
+    operation_id = "list_secrets",
     responses(
         (status = 200, description = "The versions", body = Secrets),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> Result<Response<Body>, Problem> {
@@ -64,17 +58,11 @@ pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> Result<
 #[utoipa::path(
     post,
     path = "/v1/secrets",
+    operation_id = "rotate_secret",
     request_body = RotateNow,
     responses(
         (status = 200, description = "The versions", body = Secrets),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Result<Response<Body>, Problem> {
@@ -93,17 +81,11 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Resul
 #[utoipa::path(
     post,
     path = "/v1/secrets/retire",
+    operation_id = "retire_secret",
     request_body = Retire,
     responses(
         (status = 200, description = "What became of it", body = Retired),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn retire(

@@ -35,17 +35,11 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
 #[utoipa::path(
     post,
     path = "/v1/segments",
+    operation_id = "segment_page",
     request_body = SegmentQuestion,
     responses(
         (status = 200, description = "Sealed data keys, and where to go on", body = SegmentPage),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn page(
@@ -69,17 +63,11 @@ pub(super) async fn page(
 #[utoipa::path(
     post,
     path = "/v1/segments/recipients",
+    operation_id = "take_recipients",
     request_body = SegmentAnswer,
     responses(
         (status = 200, description = "What is in force now", body = RecipientsTaken),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn take(
@@ -106,14 +94,7 @@ pub(super) async fn take(
     request_body = DropRequest,
     responses(
         (status = 200, description = "What was dropped, and where to go on", body = Dropped),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn drop_at_vault(
@@ -140,14 +121,7 @@ pub(super) async fn drop_at_vault(
     request_body = RenewalRequest,
     responses(
         (status = 200, description = "What was done, and where to go on", body = RenewalStep),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn renew(
@@ -175,14 +149,7 @@ pub(super) async fn renew(
     request_body = DropRequest,
     responses(
         (status = 200, description = "What was dropped, and where to go on", body = Dropped),
-        (
-            status = "4XX", description = "Refused; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
-        (
-            status = "5XX", description = "Not now; `code` says why",
-            body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
-        ),
+        Problem,
     ),
 )]
 pub(super) async fn drop_at_node(
