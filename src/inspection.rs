@@ -10,6 +10,8 @@ pub mod figures;
 pub mod object;
 pub mod report;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -29,6 +31,9 @@ use decision::{Decision, check, check_closing, invalid, read_unverified};
 /// Inspections that a side keeps, at most.
 const MOST: usize = 10_000;
 
+/// One statement at a time: from reading how an inspection stands to committing how it will.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Says how many mappings a sector has in the store.
 pub type Mappings<'m> = &'m dyn Fn(&str) -> Option<u64>;
 
@@ -46,8 +51,9 @@ pub struct Inspections<'a> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
-    /// The decision as it was signed.
-    text: String,
+    /// The decision as it was signed; absent while only its end has come.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    text: Option<String>,
     /// The commission's keys that signed it.
     signers: Vec<Id>,
     /// When this side got it.
@@ -107,14 +113,15 @@ pub struct InspectionView {
 
 impl InspectionView {
     fn new(stored: Stored, now: Timestamp) -> Result<Self, Refusal> {
-        let decision = read_unverified(&stored.text).map_err(internal)?;
-        let state = match &stored.closed {
+        let Stored { text, signers, entered, closed } = stored;
+        let text = text.ok_or_else(undecided)?;
+        let decision = read_unverified(&text).map_err(internal)?;
+        let state = match &closed {
             Some(_) => Stage::Closed,
             None if now >= decision.not_after => Stage::Over,
             None if now < decision.not_before => Stage::Pending,
             None => Stage::Open,
         };
-        let Stored { text, signers, entered, closed } = stored;
         Ok(Self { decision, state, entered, signers, closed, text })
     }
 
@@ -122,6 +129,11 @@ impl InspectionView {
     pub fn end(&self) -> Timestamp {
         let closed = self.closed.as_ref().map(|closed| closed.time);
         closed.map_or(self.decision.not_after, |closed| closed.min(self.decision.not_after))
+    }
+
+    /// Whether it is or was ever open here: not where its time has not come, nor where it was closed before it came.
+    fn has_begun(&self) -> bool {
+        self.state != Stage::Pending && self.end() > self.decision.not_before.max(self.entered)
     }
 }
 
@@ -154,24 +166,28 @@ impl<'a> Inspections<'a> {
         Self { mappings: Some(mappings), ..self }
     }
 
-    /// Enters a decision, durably and logged. To enter it again does nothing.
+    /// Enters a decision, durably and logged. To enter it again does nothing; one whose end came first stays closed.
     ///
     /// # Errors
     /// [`Code::InspectionInvalid`]; [`Code::AuditUnavailable`], [`Code::Overloaded`].
     pub fn enter(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
         let signed = check(text, self.register)?;
         let decision = &signed.says;
-        if let Some(stored) = self.stored(decision.id)? {
-            return match read_unverified(&stored.text)? == *decision {
-                true => InspectionView::new(stored, self.now),
+        let _alone = alone();
+        let before = self.stored(decision.id)?;
+        if let Some(stored) = &before
+            && let Some(known) = &stored.text
+        {
+            return match read_unverified(known)? == *decision {
+                true => InspectionView::new(stored.clone(), self.now),
                 false => Err(invalid("another decision was entered under this id")),
             };
         }
         if self.now >= decision.not_after {
             return Err(invalid("the inspection is over"));
         }
-        if self.store.inspections().map_err(internal)?.len() >= MOST {
-            return Err(invalid("there are too many inspections"));
+        if before.is_none() {
+            self.has_room()?;
         }
         let entry = InspectionNoted {
             not_after: decision.not_after.to_string(),
@@ -180,29 +196,40 @@ impl<'a> Inspections<'a> {
             signers: signed.signers.clone(),
             ..noted("enter", decision, permit)
         };
-        let stored = Stored { text: text.to_owned(), signers: signed.signers, entered: self.now, closed: None };
+        let closed = before.and_then(|end| end.closed);
+        let stored = Stored { text: Some(text.to_owned()), signers: signed.signers, entered: self.now, closed };
         self.write(decision.id, &stored, entry)?;
         InspectionView::new(stored, self.now)
     }
 
-    /// Ends an inspection, durably and logged. To end it again does nothing.
+    /// Ends an inspection, durably and logged. To end it again does nothing. An end that comes before its decision is kept, so
+    /// that nobody opens an inspection by bringing the two in the other order.
     ///
     /// # Errors
-    /// [`Code::InspectionInvalid`], [`Code::UnknownInspection`]; [`Code::AuditUnavailable`], [`Code::Overloaded`].
+    /// [`Code::InspectionInvalid`]; [`Code::UnknownInspection`] where the end is kept and there is no inspection to show yet;
+    /// [`Code::AuditUnavailable`], [`Code::Overloaded`].
     pub fn close(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
         let signed = check_closing(text, self.register)?;
         let id = signed.says.inspection;
-        let mut stored = self.stored(id)?.ok_or_else(unknown)?;
-        if stored.closed.is_some() {
-            return InspectionView::new(stored, self.now);
-        }
-        let decision = read_unverified(&stored.text).map_err(internal)?;
+        let _alone = alone();
+        let mut stored = match self.stored(id)? {
+            Some(stored) if stored.closed.is_some() => return InspectionView::new(stored, self.now),
+            Some(stored) => stored,
+            None => {
+                self.has_room()?;
+                Stored { text: None, signers: vec![], entered: self.now, closed: None }
+            }
+        };
+        let noted = match &stored.text {
+            Some(text) => noted("close", &read_unverified(text).map_err(internal)?, permit),
+            None => bare("close", id, permit),
+        };
         let entry = InspectionNoted {
             not_after: format!("{:.3}", self.now),
             reason: Some(signed.says.reason.clone()),
             digest: hex(&signed.digest),
             signers: signed.signers,
-            ..noted("close", &decision, permit)
+            ..noted
         };
         stored.closed = Some(Closed { time: self.now, reason: signed.says.reason, text: text.to_owned() });
         self.write(id, &stored, entry)?;
@@ -217,8 +244,11 @@ impl<'a> Inspections<'a> {
         let rows = self.store.inspections().map_err(internal)?;
         let mut views = vec![];
         for (_, value) in rows {
-            let stored = serde_json::from_slice(&value).map_err(internal)?;
-            views.push(InspectionView::new(stored, self.now)?);
+            let stored: Stored = serde_json::from_slice(&value).map_err(internal)?;
+            // Of what only the end has come there is nothing to show.
+            if stored.text.is_some() {
+                views.push(InspectionView::new(stored, self.now)?);
+            }
         }
         views.retain(|view| auditor.is_none_or(|auditor| view.decision.auditors.contains(auditor)));
         views.sort_by_key(|view| std::cmp::Reverse(view.entered));
@@ -230,7 +260,7 @@ impl<'a> Inspections<'a> {
     /// # Errors
     /// [`Code::UnknownInspection`].
     pub fn one(&self, id: Uuid, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
-        let stored = self.stored(id)?.ok_or_else(unknown)?;
+        let stored = self.stored(id)?.filter(|stored| stored.text.is_some()).ok_or_else(unknown)?;
         let view = InspectionView::new(stored, self.now)?;
         // Whom it does not name does not learn that it is there.
         if view.decision.auditors.contains(permit.auditor()) { Ok(view) } else { Err(unknown()) }
@@ -255,6 +285,13 @@ impl<'a> Inspections<'a> {
         }
     }
 
+    fn has_room(&self) -> Result<(), Refusal> {
+        match self.store.inspections().map_err(internal)?.len() < MOST {
+            true => Ok(()),
+            false => Err(invalid("there are too many inspections")),
+        }
+    }
+
     fn stored(&self, id: Uuid) -> Result<Option<Stored>, Refusal> {
         let row = self.store.inspection(id).map_err(internal)?;
         row.map(|value| serde_json::from_slice(&value).map_err(internal)).transpose()
@@ -270,20 +307,44 @@ impl<'a> Inspections<'a> {
     }
 }
 
+/// Keeps everybody else from entering and closing until the guard is dropped.
+fn alone() -> MutexGuard<'static, ()> {
+    // What the lock guards lies in the store and is whole after any panic.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn unknown() -> Refusal {
     Refusal::new(Code::UnknownInspection, "no inspection of this id was entered here")
+}
+
+/// What who brings an end is told when its decision has not come.
+fn undecided() -> Refusal {
+    let why = "no inspection of this id was entered here; its end is kept: its decision will not open it";
+    Refusal::new(Code::UnknownInspection, why)
 }
 
 /// What both kinds of entry say.
 fn noted(action: &'static str, decision: &Decision, permit: &MessengerPermit) -> InspectionNoted {
     InspectionNoted {
-        action,
-        inspection: decision.id.to_string(),
         reference: decision.reference.clone(),
         auditors: decision.auditors.clone(),
         sectors: decision.sectors.clone(),
         actors: decision.actors.clone(),
         not_before: decision.not_before.to_string(),
+        ..bare(action, decision.id, permit)
+    }
+}
+
+/// What an entry says of an inspection of which nothing but the id is known.
+fn bare(action: &'static str, id: Uuid, permit: &MessengerPermit) -> InspectionNoted {
+    InspectionNoted {
+        action,
+        inspection: id.to_string(),
+        reference: String::new(),
+        auditors: vec![],
+        sectors: vec![],
+        actors: vec![],
+        not_before: String::new(),
         not_after: String::new(),
         reason: None,
         digest: String::new(),

@@ -26,7 +26,7 @@ use locked::Locked;
 
 pub use derive::{
     AuditKey, DomainKey, DomainScope, IdentityKeys, IndexKey, NoncePart, PersonKey, Prf, SectorRootKey, SectorTreeKey,
-    StoreKey, Uti, UtiBatch, UtiSource, authority_key_material, segment_commitment,
+    StoreKey, Uti, UtiBatch, UtiSource, authority_key_material, segment_commitment, segment_opening,
 };
 
 /// Length of every root secret and derived key, in bytes.

@@ -38,6 +38,14 @@ use crate::vault::{Epoch, SectorState, StartError, Vault};
 /// Most mappings in one page.
 pub const PAGE: usize = 10_000;
 
+/// Lets a page in while the vault's disk has room for it and its writer gets on.
+fn check_room(vault: &Vault) -> Result<(), Refusal> {
+    if vault.is_short_of_space() {
+        return Err(Refusal::unavailable(Code::AuditUnavailable));
+    }
+    vault.committer().admit().map_err(Refusal::unavailable)
+}
+
 /// What an officer asks of the node: the order, his signed request (over an empty list), and the sector.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -152,6 +152,8 @@ pub struct RecipientProof {
     pub key: String,
     /// SHA-256 of the entry in the record, hex.
     pub entry: String,
+    /// What shows that the node opened the segment, hex (32 bytes): nobody is believed who cannot.
+    pub opening: String,
 }
 
 /// What the vault made of it.

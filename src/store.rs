@@ -116,7 +116,7 @@ pub struct Store {
     poisoned: AtomicBool,
     /// Whether compactions move chunks at present; see [`Store::reclaim`].
     moves_chunks: AtomicBool,
-    /// Whether it is being scrubbed: then they do, whatever there is to take back.
+    /// Whether a scrub, or a look of the keeper's, has the say over how compactions treat chunks.
     scrubbed: AtomicBool,
 }
 

@@ -260,7 +260,10 @@ impl Vault {
         // What somebody goes through in its order is not merged.
         for row in store.migrations()? {
             if let Some(state) = sectors.values().find(|state| state.sector.uuid == row.sector) {
-                index.partition((state.number, row.from)).hold();
+                let partition = index.partition((state.number, row.from));
+                partition.hold();
+                // What comes later lies behind what was gone through, even if the last chunk of that is no more.
+                partition.set_sequence(partition.sequence().max(row.next).max(row.open.map_or(0, |open| open.until)));
             }
         }
         let quotas = Quotas::load(&register, &store, clock.now())?;

@@ -111,6 +111,7 @@ async fn serve_vault(
         "the vault serves"
     );
     readiness.clear("starting");
+    http::rights::scrub(vault.store().clone());
     let looked_at = vault.clone();
     tokio::task::spawn_blocking(move || {
         if let Ok(count @ 1..) = crate::renewal::vault::stranded(&looked_at) {
@@ -255,6 +256,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     say_sealed(&node, &readiness);
     watch::first(peer.clone()).await;
     readiness.clear("starting");
+    http::rights::scrub(node.store().clone());
     let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
     let kept = tokio::spawn(watch::keep(node, peer, cosigners, config.reserve, readiness.clone()));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;

@@ -39,6 +39,7 @@ impl Writer {
             let chunks = claim(&self.store, &self.index.partition(partition), &id, &scope, group)?;
             if !chunks.is_empty() && !segment.is_stored() {
                 self.store.put_segment(batch, &id, segment.record());
+                self.store.put_segment_opening(batch, &id, segment.opening());
                 segments.push(segment);
             }
             let cipher = self.cipher.as_ref().expect("mappings come only where a chunk cipher is");

@@ -124,10 +124,13 @@ pub(super) async fn erase_at_node(
     }
 }
 
-/// Clears the destroyed bytes out of the store's files, beside the requests: in a large store it takes its time.
-fn scrub(store: Arc<Store>) {
-    tokio::task::spawn_blocking(move || match store.scrub() {
-        Ok(()) => tracing::info!("what was erased is gone from the store's files"),
+/// Clears the destroyed bytes out of the store's files where that is due, beside the requests: in a large store it takes its
+/// time. To be called after an erasure, and at a start: the last one may have come before the end.
+pub(crate) fn scrub(store: Arc<Store>) {
+    tokio::task::spawn_blocking(move || match store.scrub_due() {
+        Ok(true) => tracing::info!("what was erased is gone from the store's files"),
+        // Another scrub has seen to it.
+        Ok(false) => {}
         Err(error) => tracing::error!(%error, "what was erased may still stand in the store's files"),
     });
 }

@@ -135,14 +135,19 @@ fn digest(report: &Value) -> String {
     hex(&Sha256::digest(serde_json::to_vec(report).unwrap_or_default()))
 }
 
-/// Writes the report on an inspection for one of its auditors; that it was written is logged first. Also after its end: then it
-/// counts what was logged until then.
+/// Writes the report on an inspection for one of its auditors; that it was written is logged first. Not before its time; also
+/// after its end: then it counts what was logged until then.
 ///
 /// # Errors
-/// [`Code::UnknownInspection`]; [`Code::Overloaded`] while another one is written; [`Code::AuditUnavailable`].
+/// [`Code::UnknownInspection`]; [`Code::InspectionRequired`] where it has not begun, or was closed before it did;
+/// [`Code::Overloaded`] while another one is written; [`Code::AuditUnavailable`].
 pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) -> Result<Document, Refusal> {
     let Inspections { register, store, log, committer, now, .. } = *inspections;
     let view = inspections.one(id, permit)?;
+    if !view.has_begun() {
+        let why = "the inspection has not begun, or was closed before it did: it opens nothing";
+        return Err(Refusal::new(Code::InspectionRequired, why));
+    }
     let _alone = match BUSY.try_lock() {
         Ok(guard) => guard,
         Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
@@ -166,9 +171,10 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
     let object = Object::of(&view, register);
     let (mut count, mut accesses, mut more) = (Count::default(), vec![], 0);
     let mark = format!("\"inspection\":\"{id}\"");
-    let first = object.from().map_or(view.entered, |from| from.min(view.entered));
-    let first_year = first.to_zoned(jiff::tz::TimeZone::UTC).year();
-    for shard in log.shards().iter().filter(|shard| i32::from(shard.tree.shard.year) >= i32::from(first_year)) {
+    // Years before the object's first instant hold nothing of it, and those before the decision came no access under it.
+    let first = object.from().map(|from| from.min(view.entered).to_zoned(jiff::tz::TimeZone::UTC).year());
+    let may_hold = |year: u16| first.is_none_or(|first| i32::from(year) >= i32::from(first));
+    for shard in log.shards().iter().filter(|shard| may_hold(shard.tree.shard.year)) {
         // What came after the checkpoint that the report shows does not belong to it.
         let last = if shard.tree.shard == head.tree.shard { &head } else { shard };
         let shelf = Shelf::new(store, &last.tree, last.checkpoint.size);

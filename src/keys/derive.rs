@@ -367,6 +367,12 @@ pub fn segment_commitment(dek: &Key) -> [u8; 32] {
     *expand(dek, b"cloison/v1/segment-commitment").expose()
 }
 
+/// What only somebody can show who opened a segment's DEK. The vault keeps its SHA-256 from when it made the segment, so that
+/// nobody without an authority's key passes for one who has it.
+pub fn segment_opening(dek: &Key) -> Key {
+    expand(dek, b"cloison/v1/segment-opening")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,10 @@ pub fn ask(
     if node.safe().is_sealed() {
         return Err(sealed());
     }
+    if node.is_short_of_space() {
+        return Err(Refusal::unavailable(Code::AuditUnavailable));
+    }
+    node.committer().admit().map_err(Refusal::unavailable)?;
     let mark = node.committer().clock_mark();
     let (own, book) = (&node.authority().id, Book::from(node));
     let checked = check_order(&asked.order, &asked.request, &asked.sector, &[], own, &book, mark)?;

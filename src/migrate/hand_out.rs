@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::{PAGE, Page, PageRequest, Run, Slice, Way, pairs};
+use super::{PAGE, Page, PageRequest, Run, Slice, Way, check_room, pairs};
 use crate::access::NodePermit;
 use crate::audit::{Entry, Event, MigrationPage};
 use crate::code::Code;
@@ -32,7 +32,7 @@ pub(super) fn epochs(order: &ActiveOrder) -> Result<Continuity, Refusal> {
 /// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
 pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Result<Page, Refusal> {
     check_peer(vault, permit, &asked.register)?;
-    vault.committer().admit().map_err(Refusal::unavailable)?;
+    check_room(vault)?;
     // From reading how far it has come to committing it, nobody else releases or migrates, and no act comes in between.
     let _alone = Book::from(vault).alone();
     let book = Book::from(vault);

@@ -18,7 +18,6 @@ use crate::order::Refusal;
 use crate::register::{Id, Operation, Register};
 use crate::reidentify::internal;
 use crate::seal::pairs::PairsHead;
-use crate::store::PairsRow;
 use crate::vault::Vault;
 
 /// Most pages in one answer: some ten megabytes.
@@ -122,17 +121,26 @@ pub struct Acknowledged {
     pub pairs: u64,
 }
 
-/// The sealed pairs of this client, one order's from a page on or all, that are of the permit's sector.
-fn rows(
+/// Goes through the pages of this client that are of the permit's sector: one order's from a page on, or all. Goes on as long as
+/// `each` says so.
+fn each(
     vault: &Vault,
     permit: &SectorPermit,
     from: Option<(Uuid, u32)>,
-    most: usize,
-) -> Result<Vec<(PairsHead, PairsRow)>, Refusal> {
-    let rows = vault.store().pairs(permit.client.id.as_str(), from, most).map_err(internal)?;
-    let headed = rows.into_iter().map(|row| Ok((PairsHead::read(&row.sealed).map_err(internal)?, row)));
-    let headed: Vec<_> = headed.collect::<Result<_, Refusal>>()?;
-    Ok(headed.into_iter().filter(|(head, _)| head.sector == permit.sector.sector.uuid).collect())
+    mut each: impl FnMut(PairsHead, Uuid, &[u8]) -> bool,
+) -> Result<(), Refusal> {
+    let (sector, mut damaged) = (permit.sector.sector.uuid, None);
+    let gone =
+        vault.store().each_pairs(permit.client.id.as_str(), from, |order, _, sealed| match PairsHead::read(sealed) {
+            Ok(head) if head.sector == sector => each(head, order, sealed),
+            Ok(_) => true,
+            Err(error) => {
+                damaged = Some(error);
+                false
+            }
+        });
+    gone.map_err(internal)?;
+    damaged.map_or(Ok(()), |error| Err(internal(error)))
 }
 
 /// The migrations whose pairs wait.
@@ -141,8 +149,8 @@ fn rows(
 /// [`Code::Internal`].
 pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<Migrations, Refusal> {
     let mut migrations: Vec<Waiting> = vec![];
-    for (head, row) in rows(vault, permit, None, usize::MAX)? {
-        let order = row.order.to_string();
+    each(vault, permit, None, |head, order, _| {
+        let order = order.to_string();
         if migrations.last().is_none_or(|last| last.order != order) {
             migrations.push(Waiting { order, from: head.from, to: head.to, pages: 0, pairs: 0 });
         }
@@ -150,7 +158,8 @@ pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<Migrations, Refusal>
             last.pages += 1;
             last.pairs += u64::from(head.pairs);
         }
-    }
+        true
+    })?;
     Ok(Migrations { sector: permit.sector.sector.name.clone(), migrations })
 }
 
@@ -159,19 +168,26 @@ pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<Migrations, Refusal>
 /// # Errors
 /// [`Code::UnknownOrder`] where nothing waits of that order; [`Code::AuditUnavailable`].
 pub fn fetch(vault: &Vault, permit: &SectorPermit, order: Uuid, after: u32) -> Result<SealedPages, Refusal> {
-    let mut waiting = rows(vault, permit, Some((order, after.saturating_add(1))), MOST_PAGES + 1)?;
-    if waiting.is_empty() && rows(vault, permit, Some((order, 0)), 1)?.is_empty() {
-        return Err(Refusal::new(Code::UnknownOrder, "no pairs of such an order wait for this client"));
+    let (mut pages, mut heads, mut more, mut any) = (vec![], vec![], false, false);
+    each(vault, permit, Some((order, after.saturating_add(1))), |head, _, sealed| {
+        more = pages.len() == MOST_PAGES;
+        if !more {
+            pages.push(SealedPage { page: head.page, pairs: head.pairs, sealed: BASE64URL_NOPAD.encode(sealed) });
+            heads.push(head);
+        }
+        !more
+    })?;
+    if pages.is_empty() {
+        each(vault, permit, Some((order, 0)), |_, _, _| {
+            any = true;
+            false
+        })?;
+        if !any {
+            return Err(Refusal::new(Code::UnknownOrder, "no pairs of such an order wait for this client"));
+        }
     }
-    let more = waiting.len() > MOST_PAGES;
-    waiting.truncate(MOST_PAGES);
-    note(vault, permit, order, "fetch", &waiting, vec![])?;
-    let page = |(head, row): (PairsHead, PairsRow)| SealedPage {
-        page: row.page,
-        pairs: head.pairs,
-        sealed: BASE64URL_NOPAD.encode(&row.sealed),
-    };
-    Ok(SealedPages { order: order.to_string(), pages: waiting.into_iter().map(page).collect(), more })
+    note(vault, permit, order, "fetch", &heads, vec![])?;
+    Ok(SealedPages { order: order.to_string(), pages, more })
 }
 
 /// Takes away the pages up to `last`, which the sector system has.
@@ -179,10 +195,16 @@ pub fn fetch(vault: &Vault, permit: &SectorPermit, order: Uuid, after: u32) -> R
 /// # Errors
 /// [`Code::AuditUnavailable`]. Doing it again takes away nothing and is no error.
 pub fn acknowledge(vault: &Vault, permit: &SectorPermit, order: Uuid, last: u32) -> Result<Acknowledged, Refusal> {
-    let mut gone = rows(vault, permit, Some((order, 0)), usize::MAX)?;
-    gone.retain(|(_, row)| row.page <= last);
-    let (client, pages): (_, Vec<u32>) = (permit.client.id.clone(), gone.iter().map(|(_, row)| row.page).collect());
-    let count = (pages.len() as u64, gone.iter().map(|(head, _)| u64::from(head.pairs)).sum());
+    let mut gone = vec![];
+    each(vault, permit, Some((order, 0)), |head, _, _| {
+        let has = head.page <= last;
+        if has {
+            gone.push(head);
+        }
+        has
+    })?;
+    let (client, pages): (_, Vec<u32>) = (permit.client.id.clone(), gone.iter().map(|head| head.page).collect());
+    let count = (pages.len() as u64, gone.iter().map(|head| u64::from(head.pairs)).sum());
     if !pages.is_empty() {
         let change: crate::commit::Change = Box::new(move |store, batch| {
             pages.iter().for_each(|page| store.delete_pairs(batch, client.as_str(), order, *page));
@@ -197,7 +219,7 @@ fn note(
     permit: &SectorPermit,
     order: Uuid,
     action: &'static str,
-    rows: &[(PairsHead, PairsRow)],
+    pages: &[PairsHead],
     changes: Vec<crate::commit::Change>,
 ) -> Result<(), Refusal> {
     let event = Event::MigrationPairs {
@@ -205,8 +227,8 @@ fn note(
         sector: permit.sector.sector.name.clone(),
         order: order.to_string(),
         action,
-        pages: rows.len() as u64,
-        pairs: rows.iter().map(|(head, _)| u64::from(head.pairs)).sum(),
+        pages: pages.len() as u64,
+        pairs: pages.iter().map(|head| u64::from(head.pairs)).sum(),
     };
     let log = Logged::Entry(Entry::new(vault.now(), event), vec![]);
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is done");

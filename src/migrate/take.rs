@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Handed, Identifier, Slice, Taken, Way, pairs};
+use super::{Handed, Identifier, Slice, Taken, Way, check_room, pairs};
 use crate::access::NodePermit;
 use crate::audit::{Entry, Event};
 use crate::code::Code;
@@ -34,7 +34,7 @@ use crate::vault::Vault;
 /// then be asked for again.
 pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken, Refusal> {
     check_register(vault, &handed.register)?;
-    vault.committer().admit().map_err(Refusal::unavailable)?;
+    check_room(vault)?;
     let _alone = Book::from(vault).alone();
     let book = Book::from(vault);
     let (now, authority) = (book.now(), &permit.authority.id);

@@ -163,11 +163,18 @@ fn seal_anew(
 }
 
 fn prove_own(keys: &[&AuthorityPrivateKey], record: &Record, done: &mut SegmentAnswer) {
-    for key in keys {
+    let tried: Vec<_> = keys.iter().map(|key| (key, prove(record, key))).collect();
+    // Who cannot open it at all has nothing to say about it.
+    let Some(opening) = tried.iter().find_map(|(_, opened)| opened.as_ref().ok()) else { return };
+    let opening = hex(opening.expose());
+    for (key, opened) in &tried {
         let Some(recipient) = record.recipient(key.id()) else { continue };
-        let opened = prove(record, key);
-        let proof =
-            RecipientProof { segment: hex(&record.id), key: key.id().to_owned(), entry: hex(&recipient.digest()) };
+        let proof = RecipientProof {
+            segment: hex(&record.id),
+            key: key.id().to_owned(),
+            entry: hex(&recipient.digest()),
+            opening: opening.clone(),
+        };
         match opened {
             Ok(_) => done.proved.push(proof),
             Err(error) => {

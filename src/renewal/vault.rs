@@ -5,7 +5,7 @@ mod old;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ed25519_dalek::VerifyingKey;
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ use crate::commit::{Change, Job, Logged, Pending};
 use crate::order::Refusal;
 use crate::register::{AuthorityKey, Id, Register, Sector};
 use crate::seal::record::{Recipient, Record};
-use crate::seal::segment::SegmentId;
+use crate::seal::segment::{SegmentId, is_opening};
 use crate::vault::Vault;
 pub use old::{drop_old, stranded};
 
@@ -207,7 +207,14 @@ impl<'v> Drafts<'v> {
         if !own.iter().any(|key| key.id.as_str() == proof.key) {
             return Err(invalid("only an authority's own node can say whether its key opens a segment"));
         }
+        let vault = self.vault;
         let draft = self.of(&proof.segment)?;
+        let digest = vault.store().segment_opening(&draft.record.id).map_err(internal)?;
+        let shown = HEXLOWER.decode(proof.opening.as_bytes()).unwrap_or_default();
+        // A segment of an earlier version has none.
+        if digest.is_some_and(|digest| !is_opening(&shown, &digest)) {
+            return Err(invalid("nothing shows that the node opened the segment"));
+        }
         let entry = draft.record.recipient(&proof.key).map(Recipient::digest);
         // Somebody may have changed it meanwhile: then it is to be looked at again.
         Ok(entry.filter(|entry| hex(entry) == proof.entry).map(|entry| (draft, entry)))

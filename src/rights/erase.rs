@@ -9,7 +9,8 @@
 //! | the salts of `tokenize` entries that may be over it | deleted: of the mapping's sector and domain, since its segment was opened |
 //!
 //! What stays is a tombstone, under a key of its own: who holds the audit secret *and* the pseudonym can tell by it that it was
-//! erased, and nothing else. It keeps the mapping from being stored again.
+//! erased, and nothing else. It keeps the mapping from being stored again. And the request's id stays while it is good: it is
+//! carried out once on each side.
 
 mod chunks;
 
@@ -111,6 +112,26 @@ fn checked(
     Ok((erasure, officers, sector))
 }
 
+/// Refuses a request that was carried out here already: one officer alone could otherwise bring it again and again, for as long
+/// as it is good, and have destroyed what came since. It holds only under [`Book::alone`].
+fn seen(store: &Store, erasure: &Erasure) -> Result<(), Refusal> {
+    match store.request_seen(erasure.until(), erasure.id).map_err(internal)? {
+        true => Err(Refusal::new(Code::RequestReplayed, "the request was carried out here already; sign another one")),
+        false => Ok(()),
+    }
+}
+
+/// What both sides write down with an erasure: the request, and that the files are to be scrubbed.
+fn note(store: &Store, batch: &mut Batch, erasure: &Erasure) {
+    // Under the time when it is too old, so that the requests of re-identification, which are good for minutes, do not have it
+    // forgotten before; and it has none of theirs forgotten.
+    if let Err(error) = store.put_request(batch, erasure.until(), erasure.id, 0) {
+        // The write of this very batch will meet the same fault, and poison the store.
+        tracing::error!(%error, "old requests cannot be read");
+    }
+    store.put_scrub_due(batch, erasure.id);
+}
+
 fn entry(erasure: &Erasure, officers: &[Id], permit: &RightsPermit, done: &Destroyed, now: Timestamp) -> Entry {
     let erased = Erased {
         officers: officers.to_vec(),
@@ -151,12 +172,14 @@ fn commit<T: Send + 'static>(
 /// Erases at the vault.
 ///
 /// # Errors
-/// [`Code::RightsInvalid`], [`Code::UnknownSector`]; [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]: nothing
-/// was erased then.
+/// [`Code::RightsInvalid`], [`Code::UnknownSector`], [`Code::RequestReplayed`]; [`Code::AuditUnavailable`], [`Code::Overloaded`],
+/// [`Code::Internal`]: nothing was erased then.
 pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Destroyed, Refusal> {
     let now = vault.now();
     let (erasure, officers, sector) = checked(text, vault.register(), permit, now)?;
     vault.committer().admit().map_err(Refusal::unavailable)?;
+    // Before the long way as well: a repeated request is to cost nothing.
+    seen(vault.store(), &erasure)?;
     let state = vault.sector(&sector.name).ok_or_else(|| internal("a sector of the register has no state"))?.clone();
     let wanted = parse(&erasure, &sector, vault.audit_key())?;
     let tags: HashSet<[u8; 16]> = wanted.iter().map(|(_, tag)| *tag).collect();
@@ -164,18 +187,29 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Dest
     let stones: HashSet<[u8; 16]> = wanted.iter().map(stone).collect();
     // The long way through the log before anybody has to wait …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &wanted)?)?;
-    let (mut salts, seen) = chunks::salts(vault, &sector.name, &domains, None)?;
+    let (mut salts, end) = chunks::salts(vault, &sector.name, &domains, None)?;
     // … and what came since while nothing is released and no entry of the index is on its way.
     let _alone = Book::from(vault).alone();
     let _still = vault.hold_still();
-    salts.extend(chunks::salts(vault, &sector.name, &domains, Some(seen))?.0);
+    seen(vault.store(), &erasure)?;
+    // A commit that has begun may bring one of the mappings.
+    if !vault.committer().settled() {
+        return Err(Refusal::unavailable(Code::AuditUnavailable));
+    }
     let found = chunks::read(vault, &state, &wanted)?;
+    salts.extend(chunks::salts(vault, &sector.name, &domains, Some(end))?.0);
+    // Of a mapping that came since, the log was not gone through yet.
+    let late = chunks::beyond(chunks::domains(vault, &found)?, &domains);
+    salts.extend(chunks::salts(vault, &sector.name, &late, None)?.0);
+    salts.sort_unstable();
+    salts.dedup();
     let rows = Rows { salts, ..Rows::find(vault.store(), &tags)? };
     let (index, cipher, officer) = (vault.shared_index(), vault.shared_cipher(), permit.officer.clone());
     let change = move |store: &Store, batch: &mut Batch| {
         // First: whoever has prepared a batch finds the pseudonyms in the index or among these.
         state.bury(&stones);
         stones.iter().for_each(|stone| store.put_tombstone(batch, sector.uuid, stone, now.as_second()));
+        note(store, batch, &erasure);
         rows.destroy(store, batch);
         let (mappings, fresh) = chunks::rewrite(store, batch, &index, &cipher, found);
         let done = Destroyed {
@@ -202,9 +236,11 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Destroy
     node.committer().admit().map_err(Refusal::unavailable)?;
     let tags = parse(&erasure, &sector, node.audit_key())?.into_iter().map(|(_, tag)| tag).collect();
     let _alone = Book::from(node).alone();
+    seen(node.store(), &erasure)?;
     let rows = Rows::find(node.store(), &tags)?;
     let officer = permit.officer.clone();
     let change = move |store: &Store, batch: &mut Batch| {
+        note(store, batch, &erasure);
         rows.destroy(store, batch);
         let done = Destroyed {
             request: erasure.id,

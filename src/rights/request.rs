@@ -82,6 +82,11 @@ impl Erasure {
         }
     }
 
+    /// From when on it is too old to be carried out (Unix seconds): until then it must be remembered that it was.
+    pub(super) fn until(&self) -> i64 {
+        self.time.as_second() + MOST_AGE_HOURS * 3_600
+    }
+
     /// An unsigned request: JWS General JSON without a signature.
     ///
     /// # Errors

@@ -68,9 +68,15 @@ impl AuthorityPrivateKey {
             Private::X25519(key) => open_with::<X25519HkdfSha256>(key, enc, &info, ct, aad)?,
             Private::XWing(key) => open_with::<XWing>(key, enc, &info, ct, aad)?,
         };
-        let bytes: Result<[u8; 32], _> = dek.as_slice().try_into();
+        // One copy, which `take` wipes.
+        let mut bytes = [0; 32];
+        let fits = dek.len() == bytes.len();
+        if fits {
+            bytes.copy_from_slice(&dek);
+        }
         dek.zeroize();
-        Ok(Key::take(&mut bytes.map_err(|_| SealError::Format)?))
+        let key = Key::take(&mut bytes);
+        if fits { Ok(key) } else { Err(SealError::Format) }
     }
 }
 

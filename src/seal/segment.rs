@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use aws_lc_rs::aead;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use super::SealError;
 pub use super::hpke::AuthorityPrivateKey;
 use super::record::{Recipient, Record};
 use crate::clock::day_of;
-use crate::keys::{Key, segment_commitment};
+use crate::keys::{Key, segment_commitment, segment_opening};
 use crate::register::AuthorityKey;
 
 /// Most mappings under one DEK: the counter in the nonce has 32 bits.
@@ -32,6 +33,7 @@ pub struct OpenSegment {
     dek: aead::LessSafeKey,
     used: AtomicU64,
     record: Vec<u8>,
+    opening: [u8; 32],
     stored: AtomicBool,
 }
 
@@ -65,6 +67,7 @@ impl OpenSegment {
             dek: cipher(&dek),
             used: AtomicU64::new(0),
             record: record.sign(signer)?,
+            opening: Sha256::digest(segment_opening(&dek).expose()).into(),
             stored: AtomicBool::new(false),
         })
     }
@@ -77,6 +80,11 @@ impl OpenSegment {
     /// The stored form.
     pub fn record(&self) -> &[u8] {
         &self.record
+    }
+
+    /// SHA-256 of what shows that somebody opened it; see [`prove`].
+    pub fn opening(&self) -> &[u8; 32] {
+        &self.opening
     }
 
     /// Whether the record is durably in the store.
@@ -161,13 +169,17 @@ pub fn rewrap(record: &Record, key: &AuthorityPrivateKey, to: &[&AuthorityKey]) 
     to.iter().map(|to| Recipient::seal(to, record.sector, &dek, &aad)).collect()
 }
 
-/// Proves that a key opens a segment, and forgets what it opened; the digest of the recipient entry that it opened
-/// ([`Recipient::digest`]).
+/// Opens a segment with a key, and keeps nothing but what shows it: 32 bytes, of which the vault knows the SHA-256.
 ///
 /// # Errors
 /// As [`OpenedSegment::open`].
-pub fn prove(record: &Record, key: &AuthorityPrivateKey) -> Result<[u8; 32], SealError> {
-    open_dek(record, key).map(|(_, recipient)| recipient.digest())
+pub fn prove(record: &Record, key: &AuthorityPrivateKey) -> Result<Key, SealError> {
+    open_dek(record, key).map(|(dek, _)| segment_opening(&dek))
+}
+
+/// Whether those bytes show that a segment was opened, of which the vault kept that digest.
+pub fn is_opening(shown: &[u8], digest: &[u8; 32]) -> bool {
+    Sha256::digest(shown).as_slice() == digest
 }
 
 /// The data key, and the recipient entry that it was sealed in.

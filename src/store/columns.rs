@@ -50,7 +50,8 @@ pub(super) enum Column {
     Inspection,
     /// state: sector UUID (16) ‖ tombstone of an erased pseudonym (16) → when (i64be, Unix seconds)
     Tombstone,
-    /// state: time of an officer's request (i64be, Unix seconds) ‖ its id (16) → nothing; prunable when long over
+    /// state: time of an officer's request, or of a request to erase the time when it is too old (i64be, Unix seconds) ‖ its
+    /// id (16) → nothing; prunable when long over
     Request,
     /// state: authority id ‖ 0 ‖ hour since 1970 (u32be) → pseudonyms asked for (u64be)
     ReleaseRate,

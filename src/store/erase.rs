@@ -1,7 +1,8 @@
 //! What people's rights do in the store: finding tags, destroying tags and salts, tombstones, and clearing away the bytes of
 //! what was destroyed.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rocksdb::{BottommostLevelCompaction, CompactOptions, IteratorMode, ReadOptions};
 use uuid::Uuid;
@@ -21,6 +22,21 @@ pub struct TagPlace {
 impl TagPlace {
     fn to_bytes(self) -> Vec<u8> {
         [&self.entry.to_be_bytes()[..], &self.place.to_be_bytes()].concat()
+    }
+}
+
+/// Single values that say which erasures no scrub has followed yet: the erasure's id comes behind. One for each, so that a scrub
+/// that ends strikes out those that it began after, and none that came meanwhile.
+const SCRUB_DUE: &[u8] = b"scrub-due/";
+/// How often a scrub looks whether another one has ended: they take seconds to hours.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Whoever has this says whether compactions move chunks; nobody else does.
+pub(super) struct Alone<'s>(&'s AtomicBool);
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -91,18 +107,77 @@ impl Store {
         self.put(batch, Column::Tombstone, &[&sector.as_bytes()[..], stone].concat(), &time.to_be_bytes());
     }
 
-    /// Clears the bytes of what was destroyed out of the files: flushes, so that the write-ahead log goes, and compacts.
-    /// What of the chunks is alive is copied, and so it may take long in a large store. Keys at the edges of files may stay
-    /// in RocksDB's manifest until the next start.
+    /// Notes that the bytes of what an erasure destroys are still to be cleared out of the files: so that a restart before
+    /// that does not have it forgotten.
+    pub fn put_scrub_due(&self, batch: &mut Batch, erasure: Uuid) {
+        let key = [SCRUB_DUE, erasure.hyphenated().to_string().as_bytes()].concat();
+        self.put(batch, Column::Meta, &key, &[]);
+    }
+
+    /// Whether there is an erasure that no scrub has followed.
     ///
     /// # Errors
-    /// [`StoreError::Engine`]. Nothing is lost then, and what was destroyed may still be there.
+    /// [`StoreError::Engine`].
+    pub fn is_scrub_due(&self) -> Result<bool, StoreError> {
+        self.scrubs_due().map(|due| !due.is_empty())
+    }
+
+    /// Clears the bytes of what was destroyed out of the files: flushes, so that the write-ahead log goes, and compacts.
+    /// What of the chunks is alive is copied, and so it may take long in a large store. Keys at the edges of files may stay
+    /// in RocksDB's manifest until the next start. Waits while another one is under way.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Poisoned`]. Nothing is lost then, and what was destroyed may still be there: the
+    /// scrub stays due.
     pub fn scrub(&self) -> Result<(), StoreError> {
+        let _alone = self.wait_alone();
+        self.clear_away(&self.scrubs_due()?)
+    }
+
+    /// The same where it is due, after an erasure or at a start; whether it was. Of several that wait for one another the
+    /// first sees to all.
+    ///
+    /// # Errors
+    /// As [`Store::scrub`].
+    pub fn scrub_due(&self) -> Result<bool, StoreError> {
+        let _alone = self.wait_alone();
+        let due = self.scrubs_due()?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        self.clear_away(&due).map(|()| true)
+    }
+
+    /// The right to say whether compactions move chunks, unless somebody has it: a scrub, or a look of the keeper's.
+    pub(super) fn alone(&self) -> Option<Alone<'_>> {
+        let taken = self.scrubbed.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);
+        taken.ok().map(|_| Alone(&self.scrubbed))
+    }
+
+    fn wait_alone(&self) -> Alone<'_> {
+        loop {
+            match self.alone() {
+                Some(alone) => return alone,
+                None => std::thread::sleep(LOOK),
+            }
+        }
+    }
+
+    fn scrubs_due(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(self.rows(Column::Meta, SCRUB_DUE)?.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// Scrubs, and strikes out what was due before.
+    fn clear_away(&self, due: &[Vec<u8>]) -> Result<(), StoreError> {
         // Otherwise chunks stay in blob files until enough of them is gone.
-        self.scrubbed.store(true, Ordering::Relaxed);
         let rewritten = self.move_chunks(true).and_then(|()| self.rewrite());
-        self.scrubbed.store(false, Ordering::Relaxed);
-        rewritten.and(self.move_chunks(false))
+        rewritten.and(self.move_chunks(false))?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        due.iter().for_each(|key| batch.rows.delete_cf(self.column(Column::Meta), key));
+        self.commit(batch)
     }
 
     fn rewrite(&self) -> Result<(), StoreError> {

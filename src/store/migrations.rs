@@ -143,21 +143,26 @@ impl Store {
         self.put(batch, Column::MigrationPairs, &pairs_key(client, row.order, row.page), &row.sealed);
     }
 
-    /// Pairs that wait for a sector system, of one order and from a page on, or of all; at most so many rows.
+    /// Goes through the pairs that wait for a sector system, of one order and from a page on, or of all: order, page and what is
+    /// sealed, which may be a megabyte. Goes on as long as `each` says so.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn pairs(&self, client: &str, from: Option<(Uuid, u32)>, most: usize) -> Result<Vec<PairsRow>, StoreError> {
+    pub fn each_pairs(
+        &self,
+        client: &str,
+        from: Option<(Uuid, u32)>,
+        mut each: impl FnMut(Uuid, u32, &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
         let start = match from {
             Some((order, page)) => pairs_key(client, order, page),
             None => named(client),
         };
         // Of one order, or of all.
         let prefix = &start[..client.len() + 1 + if from.is_some() { 16 } else { 0 }];
-        let mut found = vec![];
         let rows =
             self.db.iterator_cf(self.column(Column::MigrationPairs), IteratorMode::From(&start, Direction::Forward));
-        for row in rows.take(most) {
+        for row in rows {
             let (key, sealed) = row.map_err(|source| self.engine(source))?;
             if !key.starts_with(prefix) {
                 break;
@@ -165,10 +170,11 @@ impl Store {
             let corrupt = || StoreError::Corrupt(Column::MigrationPairs.name());
             let (order, page) = key[client.len() + 1..].split_at_checked(16).ok_or_else(corrupt)?;
             let (order, page) = (fixed(Column::MigrationPairs, order)?, fixed(Column::MigrationPairs, page)?);
-            let (order, page) = (Uuid::from_bytes(order), u32::from_be_bytes(page));
-            found.push(PairsRow { order, page, sealed: sealed.into_vec() });
+            if !each(Uuid::from_bytes(order), u32::from_be_bytes(page), &sealed) {
+                break;
+            }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Takes pairs away that a sector system has.

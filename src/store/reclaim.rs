@@ -17,7 +17,8 @@ const END: u64 = 10;
 const WORTH: u64 = 64 << 20;
 
 impl Store {
-    /// Lets compactions move chunks out of blob files while enough in them is gone; whether they do now. To be called now and then.
+    /// Lets compactions move chunks out of blob files while enough in them is gone; whether they do now. To be called now and then:
+    /// while a scrub is under way, which has them all moved, it does nothing.
     ///
     /// # Errors
     /// [`StoreError::Engine`]
@@ -26,9 +27,7 @@ impl Store {
     }
 
     fn reclaim_beyond(&self, worth: u64) -> Result<bool, StoreError> {
-        if self.scrubbed.load(Ordering::Relaxed) {
-            return Ok(true);
-        }
+        let Some(_alone) = self.alone() else { return Ok(self.moves_chunks.load(Ordering::Relaxed)) };
         let (all, gone) =
             (self.blob_bytes("rocksdb.live-blob-file-size")?, self.blob_bytes("rocksdb.live-blob-file-garbage-size")?);
         let moves = self.moves_chunks.load(Ordering::Relaxed);
@@ -46,7 +45,7 @@ impl Store {
         Ok(wanted)
     }
 
-    /// Whether compactions move all chunks that they meet, or none.
+    /// Whether compactions move all chunks that they meet, or none. Whoever calls it holds [`super::erase::Alone`].
     pub(super) fn move_chunks(&self, on: bool) -> Result<(), StoreError> {
         let cutoff = [("blob_garbage_collection_age_cutoff", if on { "1.0" } else { "0.0" })];
         self.db.set_options_cf(self.column(Column::Chunk), &cutoff).map_err(|source| self.engine(source))?;
@@ -69,6 +68,19 @@ mod tests {
 
     fn chunk(sequence: u32) -> ChunkKey {
         ChunkKey { sector: 1, epoch: 1, sequence }
+    }
+
+    #[test]
+    fn a_scrub_under_way_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "test/vault").unwrap();
+        let scrub = store.alone().unwrap();
+        store.move_chunks(true).unwrap();
+        assert!(store.alone().is_none(), "a second one waits");
+        assert!(store.reclaim_beyond(1).unwrap(), "there is nothing to take back, and they are moved all the same");
+        drop(scrub);
+        assert!(!store.reclaim_beyond(1).unwrap());
+        assert!(store.alone().is_some());
     }
 
     #[test]

@@ -63,11 +63,26 @@ impl Store {
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn segment_proofs(&self, id: &[u8; 16]) -> Result<Vec<(String, [u8; 32])>, StoreError> {
         let corrupt = || StoreError::Corrupt(Column::SegmentProof.name());
-        let rows = self.rows(Column::SegmentProof, id)?.into_iter().map(|(key, digest)| {
+        let rows = self.rows(Column::SegmentProof, id)?.into_iter().filter(|(key, _)| key.len() > 16);
+        let rows = rows.map(|(key, digest)| {
             let name = key.get(16..).and_then(|name| std::str::from_utf8(name).ok()).ok_or_else(corrupt)?;
             Ok((name.to_owned(), fixed(Column::SegmentProof, &digest)?))
         });
         rows.collect()
+    }
+
+    /// Notes the SHA-256 of what shows that somebody opened a segment.
+    pub fn put_segment_opening(&self, batch: &mut Batch, id: &[u8; 16], digest: &[u8; 32]) {
+        self.put(batch, Column::SegmentProof, id, digest);
+    }
+
+    /// The SHA-256 of what shows that somebody opened a segment.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn segment_opening(&self, id: &[u8; 16]) -> Result<Option<[u8; 32]>, StoreError> {
+        let digest = self.get(Column::SegmentProof, id)?;
+        digest.map(|digest| fixed(Column::SegmentProof, &digest)).transpose()
     }
 
     /// Notes that a recipient was proved.

@@ -3,11 +3,11 @@
 
 use std::process::Output;
 
-use cloison::inspection::decision::{DECISION_TYP, sign};
+use cloison::inspection::decision::{CLOSING_TYP, DECISION_TYP, sign};
 use serde_json::{Value, json};
 
 use super::actors;
-use super::common::{Door, QUORUM, Reply, Setup, Side, World};
+use super::common::{Door, QUORUM, Reply, Setup, Side, World, now, uuid4};
 
 fn world() -> World {
     World::with(Setup { log: "info", start: false, ..Setup::default() })
@@ -209,7 +209,7 @@ fn a_decision_is_for_one_deployment_and_for_auditors_and_sectors_that_are_there(
     ));
     let decision = good["decision"].clone();
     let key = world.register_key("commission");
-    let new_id = super::common::uuid4().to_string();
+    let new_id = uuid4().to_string();
     for (member, value) in [
         ("aud", json!("other")),
         ("auditors", json!(["nobody"])),
@@ -231,4 +231,57 @@ fn a_decision_is_for_one_deployment_and_for_auditors_and_sectors_that_are_there(
         refused(&reply, 403, "inspection-invalid");
     }
     world.stop();
+}
+
+#[test]
+fn what_has_not_begun_is_not_reported_and_an_end_that_comes_first_counts() {
+    let mut world = world();
+    world.start(Side::Vault, &[]);
+    let later = ["--client", "clients/auditor.toml", "--sector", "health", "--not-before", "2099-01-01"];
+    let pending = enter(&world, &later);
+    assert_eq!(pending["state"], "pending");
+    let report = |id: &Value| {
+        let path = format!("/v1/inspections/{}/report", id.as_str().unwrap());
+        world.get("auditor", Door::Control, &path)
+    };
+    refused(&report(&pending["decision"]["id"]), 403, "inspection-required");
+
+    let key = world.register_key("commission");
+    let bring = |path: &str, says: &Value, typ: &str| {
+        let text = sign(says.to_string().as_bytes(), typ, "commission", &key).unwrap();
+        world.post_json("auditor", Door::Control, path, &json!({"statement": text}))
+    };
+    let end = |id: &Value| {
+        let (aud, time) = (&pending["decision"]["aud"], "2026-01-01T00:00:00Z");
+        let says = json!({"aud": aud, "inspection": id, "reason": "done", "time": time});
+        bring("/v1/inspections/closings", &says, CLOSING_TYP)
+    };
+    assert_eq!(end(&pending["decision"]["id"]).ok()["state"], "closed");
+    refused(&report(&pending["decision"]["id"]), 403, "inspection-required");
+
+    // The end before the decision: it is kept, shows nothing, and the decision is closed when it comes.
+    let mut decision = pending["decision"].clone();
+    decision["id"] = json!(uuid4().to_string());
+    decision["not_before"] = json!(now().to_string());
+    decision["not_after"] = json!((now() + jiff::SignedDuration::from_hours(24)).to_string());
+    refused(&end(&decision["id"]), 404, "unknown-inspection");
+    refused(&end(&decision["id"]), 404, "unknown-inspection");
+    refused(&report(&decision["id"]), 404, "unknown-inspection");
+    let listed = || {
+        let listed = world.get("operator", Door::Control, "/v1/inspections").ok();
+        listed["inspections"].as_array().unwrap().len()
+    };
+    assert_eq!(listed(), 1);
+    for _ in 0..2 {
+        let entered = bring("/v1/inspections", &decision, DECISION_TYP).ok();
+        assert_eq!((&entered["state"], &entered["closed"]["reason"]), (&json!("closed"), &json!("done")));
+    }
+    assert_eq!(listed(), 2);
+    refused(&world.get("auditor", Door::Control, "/v1/audit/entries"), 403, "inspection-required");
+    refused(&report(&decision["id"]), 403, "inspection-required");
+    world.stop();
+    let entries = world.entries(Side::Vault);
+    let actions: Vec<&Value> =
+        entries.iter().filter(|entry| entry["event"] == "inspection").map(|entry| &entry["action"]).collect();
+    assert_eq!(actions, ["enter", "close", "close", "enter"]);
 }

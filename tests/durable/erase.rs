@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use cloison::access;
 use cloison::code::Code;
+use cloison::order::Refusal;
 use cloison::pseudonym::Pseudonym;
 use cloison::register::{Register, RightsOfficer, SpkiDigest};
 use cloison::reidentify::reveal::Item;
@@ -49,7 +50,8 @@ fn texts(vault: &Vault, pseudonyms: &[Pseudonym]) -> Vec<String> {
     pseudonyms.iter().map(|pseudonym| writer.text(pseudonym)).collect()
 }
 
-fn erase(vault: &Vault, pseudonyms: Vec<String>) -> Destroyed {
+/// A request that both officers signed.
+fn request(vault: &Vault, pseudonyms: Vec<String>) -> String {
     let erasure = Erasure {
         aud: vault.register().deployment.clone(),
         id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
@@ -58,11 +60,18 @@ fn erase(vault: &Vault, pseudonyms: Vec<String>) -> Destroyed {
         reason: id("request"),
         time: vault.now(),
     };
-    let signed = [201, 202].iter().fold(erasure.draft().unwrap(), |text, number| {
-        sign(&text, &format!("rights-{number}"), &key(*number)).unwrap()
-    });
+    [201, 202]
+        .iter()
+        .fold(erasure.draft().unwrap(), |text, number| sign(&text, &format!("rights-{number}"), &key(*number)).unwrap())
+}
+
+fn lodge(vault: &Vault, signed: &str) -> Result<Destroyed, Refusal> {
     let permit = access::rights_officer(vault.register(), SpkiDigest([201; 32])).unwrap();
-    at_vault(vault, &permit, &signed).unwrap_or_else(|refusal| panic!("{refusal}"))
+    at_vault(vault, &permit, signed)
+}
+
+fn erase(vault: &Vault, pseudonyms: Vec<String>) -> Destroyed {
+    lodge(vault, &request(vault, pseudonyms)).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 
 /// Everybody whose mapping lies in a chunk, each once.
@@ -156,4 +165,29 @@ fn erased_from_the_tables() {
 #[test]
 fn erased_from_the_disk() {
     erased_for_good(0);
+}
+
+#[test]
+fn a_request_is_carried_out_once_and_a_scrub_that_is_due_outlives_a_restart() {
+    let world = World::bounded(u64::MAX);
+    let mut vault = open(&world);
+    let pseudonyms = tokenize(&vault, CALLERS[0], &[card(1), card(2)]).unwrap().pseudonyms;
+    let named = texts(&vault, &pseudonyms);
+    let signed = request(&vault, named[..1].to_vec());
+    assert!(!vault.store().is_scrub_due().unwrap());
+    assert_eq!(lodge(&vault, &signed).unwrap().mappings, 1);
+    for _ in 0..2 {
+        assert_eq!(lodge(&vault, &signed).unwrap_err().code(), Code::RequestReplayed);
+        assert!(vault.store().is_scrub_due().unwrap());
+        drop(vault);
+        vault = open(&world);
+    }
+    assert_eq!(erase(&vault, named[1..].to_vec()).mappings, 1);
+    // One scrub does for both, and it is remembered that it was.
+    assert!(vault.store().scrub_due().unwrap());
+    assert!(!vault.store().scrub_due().unwrap());
+    drop(vault);
+    let vault = open(&world);
+    assert!(!vault.store().is_scrub_due().unwrap());
+    assert_eq!(lodge(&vault, &signed).unwrap_err().code(), Code::RequestReplayed);
 }

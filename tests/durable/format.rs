@@ -139,8 +139,21 @@ fn write(path: &Path) -> Vec<u8> {
     release(&vault, &node, &question).unwrap();
 
     let (segment, record) = vault.store().segments_after(None, 1).unwrap().remove(0);
-    let entry = HEXLOWER.encode(&Record::unverified(&record).unwrap().recipients[0].digest());
-    let proof = RecipientProof { segment: HEXLOWER.encode(&segment), key: "court-2026".into(), entry };
+    let record = Record::unverified(&record).unwrap();
+    let entry = HEXLOWER.encode(&record.recipients[0].digest());
+    let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret(6)), "court-2026", Suite::X25519);
+    let opening = HEXLOWER.encode(cloison::seal::segment::prove(&record, &key).unwrap().expose());
+    let mut proof = RecipientProof { segment: HEXLOWER.encode(&segment), key: "court-2026".into(), entry, opening };
+    // Whoever has the node's certificate and not the authority's key shows nothing.
+    let opening = std::mem::replace(&mut proof.opening, HEXLOWER.encode(&[7; 32]));
+    let unopened = SegmentAnswer {
+        register: question.register.clone(),
+        added: vec![],
+        proved: vec![proof.clone()],
+        broken: vec![],
+    };
+    assert!(renewal::vault::take(&vault, &node, &unopened).is_err());
+    proof.opening = opening;
     let done = SegmentAnswer { register: question.register, added: vec![], proved: vec![proof], broken: vec![] };
     assert_eq!(renewal::vault::take(&vault, &node, &done).unwrap().proved, 1);
 
@@ -265,7 +278,9 @@ fn every_column_byte_for_byte() {
     // What is random, taken apart.
     let segment = one("segment");
     check_segment(&segment.1, &segment.2);
-    let proof = one("segment-proof");
+    let proofs: Vec<_> = rows.iter().filter(|row| row.0 == "segment-proof").collect();
+    let [opening, proof] = proofs[..] else { panic!("{} rows in segment-proof", proofs.len()) };
+    assert_eq!((&opening.1, opening.2.len()), (&segment.1, 32));
     assert_eq!(proof.1, [&segment.1[..], b"court-2026"].concat());
     let recipient = &segment.2[1 + 16 + 16 + 8 + 32 + 1..segment.2.len() - 64];
     assert_eq!(proof.2, Sha256::digest(recipient).to_vec(), "of the recipient's bytes");

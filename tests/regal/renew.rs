@@ -4,9 +4,11 @@
 use std::process::Output;
 
 use cloison::clock::random;
+use cloison::keys::AuthoritySecret;
+use cloison::keys::file::{SecretKind, read_secret};
 use cloison::register::{AuthorityKey, Suite};
 use cloison::seal::record::Record;
-use cloison::seal::segment::OpenSegment;
+use cloison::seal::segment::{AuthorityPrivateKey, OpenSegment, prove};
 use cloison::store::{Batch, Store};
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
@@ -271,7 +273,13 @@ fn nothing_false_is_signed() {
     let (segment, base64) = (hex(&genuine.id), |length| data_encoding::BASE64URL_NOPAD.encode(&vec![7; length]));
     let entry = hex(&genuine.recipients[0].digest());
     let added = |key: &str, suite: u8, enc, ct| json!([{"segment": segment, "suite": suite, "key": key, "enc": base64(enc), "ct": base64(ct)}]);
-    let proof = |segment: &str, key: &str| json!([{"segment": segment, "key": key, "entry": entry}]);
+    let shown = |segment: &str, key: &str, opening: &str| json!([{"segment": segment, "key": key, "entry": entry, "opening": opening}]);
+    let opening = {
+        let secret = read_secret(&world.path("secrets/authority/court-2026.secret"), SecretKind::Authority).unwrap();
+        let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), "court-2026", Suite::X25519);
+        hex(prove(&genuine, &key).unwrap().expose())
+    };
+    let proof = |segment: &str, key: &str| shown(segment, key, &opening);
     let none = json!([]);
     for (what, added, proved) in [
         ("a key that the register does not list", added("thief", 1, 32, 48), none.clone()),
@@ -279,6 +287,7 @@ fn nothing_false_is_signed() {
         ("a short enc", added("court-2027", 1, 31, 48), none.clone()),
         ("a long ciphertext", added("court-2027", 1, 32, 49), none.clone()),
         ("a proof of somebody else's key", none.clone(), proof(&segment, "ministry-2026")),
+        ("a proof by who opened nothing", none.clone(), shown(&segment, "court-2026", &hex(&[7; 32]))),
         ("a proof of no segment", none.clone(), proof(&hex(&[9; 16]), "court-2026")),
         ("a proof of a forged segment", none.clone(), proof(&hex(forged.id()), "court-2026")),
     ] {
@@ -289,6 +298,10 @@ fn nothing_false_is_signed() {
     let body = json!({"register": hex(&[0; 32]), "added": [], "proved": [], "broken": []});
     let reply = world.post_json("node", Door::Control, "/v1/segments/recipients", &body);
     assert_eq!(reply.code(), "register-mismatch");
+    // With the node's certificate alone nobody has a recipient discarded.
+    let broken = json!({"register": digest, "added": [], "proved": [], "broken": shown(&segment, "court-2026", "")});
+    let reply = world.post_json("node", Door::Control, "/v1/segments/recipients", &broken);
+    assert_eq!(reply.code(), "recipient-invalid");
     // What was proved is not discarded, and a proof of an entry that is no longer there is none.
     let broken = json!({"register": digest, "added": [], "proved": [], "broken": proof(&segment, "court-2026")});
     let reply = world.post_json("node", Door::Control, "/v1/segments/recipients", &broken).ok();

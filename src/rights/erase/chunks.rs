@@ -26,20 +26,54 @@ pub(super) struct Found {
     erased: Vec<Pseudonym>,
 }
 
+/// How often a chunk that is not there is looked for again.
+const MOST_LOOKS: usize = 16;
+
 /// The chunks that hold mappings of those pseudonyms.
+///
+/// # Errors
+/// [`Code::Internal`](crate::code::Code::Internal), also where a chunk that the index names does not turn up: whether a mapping
+/// lies in it is not known then, and the erasure must not say that it is gone.
 pub(super) fn read(
     vault: &Vault,
     state: &SectorState,
     wanted: &[(Parsed, [u8; 16])],
 ) -> Result<BTreeMap<ChunkKey, Found>, Refusal> {
-    let mut found: BTreeMap<ChunkKey, Found> = BTreeMap::new();
-    for (parsed, _) in wanted {
+    let mut found = BTreeMap::new();
+    let wanted = wanted.iter().map(|(parsed, _)| *parsed).collect();
+    let mut missing = look(vault, state, wanted, &mut found)?;
+    // The index names a chunk just before its commit, and one that was merged away a moment ago is named no more: either way
+    // the commit under way tells.
+    for _ in 0..MOST_LOOKS {
+        if missing.is_empty() || !vault.committer().settled() {
+            break;
+        }
+        missing = look(vault, state, missing, &mut found)?;
+    }
+    match missing.is_empty() {
+        true => Ok(found),
+        false => Err(internal("the index names a chunk that the store does not have")),
+    }
+}
+
+/// Adds the chunks that are found; what the index knows and the store does not have comes back.
+fn look(
+    vault: &Vault,
+    state: &SectorState,
+    wanted: Vec<Parsed>,
+    chunks: &mut BTreeMap<ChunkKey, Found>,
+) -> Result<Vec<Parsed>, Refusal> {
+    let mut missing = vec![];
+    for parsed in wanted {
         // What the index does not know has no mapping.
-        let Ok(key) = locate(vault.index(), vault.store(), state, parsed).map_err(internal)? else { continue };
-        let found = match found.entry(key) {
+        let Ok(key) = locate(vault.index(), vault.store(), state, &parsed).map_err(internal)? else { continue };
+        let found = match chunks.entry(key) {
             Entry::Occupied(found) => found.into_mut(),
             Entry::Vacant(place) => {
-                let Some(row) = vault.store().chunk(key).map_err(internal)? else { continue };
+                let Some(row) = vault.store().chunk(key).map_err(internal)? else {
+                    missing.push(parsed);
+                    continue;
+                };
                 let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(internal)?;
                 place.insert(Found { chunk, erased: vec![] })
             }
@@ -48,7 +82,7 @@ pub(super) fn read(
             found.erased.push(parsed.pseudonym);
         }
     }
-    Ok(found)
+    Ok(missing)
 }
 
 /// A domain in which a mapping lies, and since when it may.
@@ -66,6 +100,16 @@ pub(super) fn domains(vault: &Vault, found: &BTreeMap<ChunkKey, Found>) -> Resul
         Ok(Since { epoch: key.epoch, scope: found.chunk.scope().clone(), opened })
     };
     found.iter().map(of).collect()
+}
+
+/// Those of the domains that a search for the salts of `searched` has not seen to, or not far enough back.
+pub(super) fn beyond(domains: Vec<Since>, searched: &[Since]) -> Vec<Since> {
+    let is_in = |since: &Since| {
+        let covers =
+            |known: &Since| known.epoch == since.epoch && known.scope == since.scope && known.opened <= since.opened;
+        searched.iter().any(covers)
+    };
+    domains.into_iter().filter(|since| !is_in(since)).collect()
 }
 
 /// The members of a tokenization that are looked at.
