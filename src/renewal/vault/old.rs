@@ -14,7 +14,8 @@ use crate::vault::Vault;
 /// proved to open the segment, so that none is ever lost.
 ///
 /// # Errors
-/// [`Code::RegisterMismatch`], [`Code::AuditUnavailable`], [`Code::Internal`].
+/// [`RegisterMismatch`](crate::code::Code::RegisterMismatch), [`AuditUnavailable`](crate::code::Code::AuditUnavailable),
+/// [`Internal`](crate::code::Code::Internal).
 pub fn drop_old(vault: &Vault, permit: &DropPermit, request: &DropRequest) -> Result<Dropped, Refusal> {
     if let Some(register) = &request.register {
         same_register(vault.register(), register)?;
@@ -63,7 +64,7 @@ pub fn drop_old(vault: &Vault, permit: &DropPermit, request: &DropRequest) -> Re
 /// nothing of signatures.
 ///
 /// # Errors
-/// [`Code::Internal`].
+/// [`Internal`](crate::code::Code::Internal).
 pub fn stranded(vault: &Vault) -> Result<u64, Refusal> {
     let law = Law::of(vault);
     let (mut after, mut stranded) = (None, 0);
