@@ -19,6 +19,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rand_core::Rng as _;
 use serde::Serialize;
 
 use crate::code::Code;
@@ -509,7 +510,11 @@ impl AuditReceipt {
 /// Tags, each with a random salt: whoever destroys a tag's row leaves nothing in the entry that a guess could be held
 /// against, not even by the holder of the audit secret.
 pub fn salted(tags: impl IntoIterator<Item = [u8; 16]>) -> Vec<ItemTag> {
-    tags.into_iter().map(|tag| ItemTag { tag, salt: crate::clock::random() }).collect()
+    let tags: Vec<[u8; 16]> = tags.into_iter().collect();
+    // One call of the operating system for all.
+    let mut salts = vec![[0; 16]; tags.len()];
+    crate::clock::dice().fill_bytes(salts.as_flattened_mut());
+    tags.into_iter().zip(salts).map(|(tag, salt)| ItemTag { tag, salt }).collect()
 }
 
 /// The Merkle root over per-item tags: each leaf is a tag and its salt.

@@ -134,11 +134,21 @@ impl Writer {
     }
 }
 
+/// Whether a byte is a data character: one look, where a search through the 32 was a sixth of a re-identification.
+static IN_CHARSET: [bool; 256] = {
+    let (mut table, mut at) = ([false; 256], 0);
+    while at < CHARSET.len() {
+        table[CHARSET[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
 /// Reads the canonical spelling. What is no such text at all is malformed before its checksum counts, a wrong checksum
 /// (which may sit in the tag) before the tag, and another sector's tag before anything that only this sector could know.
 pub(super) fn parse(tag: &str, text: &str) -> Result<Parsed, Code> {
     let (own, data) = text.split_once('1').ok_or(Code::PseudonymMalformed)?;
-    if !super::is_tag(own) || data.len() != DATA || !data.bytes().all(|b| CHARSET.contains(&b)) {
+    if !super::is_tag(own) || data.len() != DATA || !data.bytes().all(|b| IN_CHARSET[usize::from(b)]) {
         return Err(Code::PseudonymMalformed);
     }
     let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| Code::PseudonymChecksum)?;
