@@ -113,7 +113,7 @@ pub struct SegmentPage {
 }
 
 /// What a node did with a page.
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentAnswer {
     /// SHA-256 of the node's register, hex.
@@ -142,8 +142,8 @@ pub struct NewRecipient {
     pub ct: String,
 }
 
-/// Whether a recipient opens, which its authority's node alone can tell.
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+/// Whether a recipient opens, which its authority's node alone can tell. Not printable: whoever has `opening` is believed.
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecipientProof {
     /// The segment's id, hex.
