@@ -24,7 +24,7 @@ use crate::commit::Change;
 use crate::order::book::Book;
 use crate::order::life::Life;
 use crate::order::{self, ActiveOrder, OfficerRequest, Refusal};
-use crate::register::{Id, Sector};
+use crate::register::{Id, Register, Sector};
 
 /// Most pseudonyms in one request.
 pub const MAX_ITEMS: usize = 10_000;
@@ -244,6 +244,15 @@ pub(crate) fn notes(checked: &Checked, book: &Book<'_>, used: u64) -> Result<Cha
 pub(crate) fn internal(error: impl std::fmt::Display) -> Refusal {
     tracing::error!(%error, "re-identification failed");
     Refusal::new(Code::Internal, "a fault of ours; the log says more")
+}
+
+/// Vault and node hold the same register (`other` is the other side's digest, hex), or nothing is done.
+pub(crate) fn check_register(register: &Register, other: &str) -> Result<(), Refusal> {
+    let why = "vault and node hold different registers; bring them together";
+    match other == hex(&register.digest) {
+        true => Ok(()),
+        false => Err(Refusal::new(Code::RegisterMismatch, why)),
+    }
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

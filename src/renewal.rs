@@ -22,7 +22,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 use crate::order::Refusal;
-use crate::register::Register;
 use crate::seal::segment::SegmentId;
 
 /// Most segments that one page hands out.
@@ -219,19 +218,6 @@ pub trait SegmentsLink: Send + Sync {
     /// # Errors
     /// As [`SegmentsLink::segments`].
     fn drop_recipients(&self, request: &DropRequest) -> Result<Dropped, Refusal>;
-}
-
-/// Both sides read to whom segments are to be sealed off the same register, or nothing is done.
-fn same_register(register: &Register, other: &str) -> Result<(), Refusal> {
-    let why = "vault and node hold different registers; bring them together";
-    match other == hex(&register.digest) {
-        true => Ok(()),
-        false => Err(Refusal::new(Code::RegisterMismatch, why)),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    HEXLOWER.encode(bytes)
 }
 
 fn segment_id(text: &str) -> Result<SegmentId, Refusal> {

@@ -20,8 +20,7 @@ use crate::order::book::Book;
 use crate::order::{Continuity, Refusal};
 use crate::pseudonym::Pseudonym;
 use crate::register::Id;
-use crate::reidentify::release::check_register;
-use crate::reidentify::{check_clock, internal};
+use crate::reidentify::{check_clock, check_register, internal};
 use crate::seal::pairs::{PairsHead, seal};
 use crate::store::{MigrationRow, OpenPage, PairsRow};
 use crate::tokenize::{Canonical, Scoped, derive, writer};
@@ -33,7 +32,7 @@ use crate::vault::Vault;
 /// A [`Refusal`] of the whole. [`Code::MappingInvalid`] where an identifier is not the one behind its record: the page must
 /// then be asked for again.
 pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken, Refusal> {
-    check_register(vault, &handed.register)?;
+    check_register(vault.register(), &handed.register)?;
     check_room(vault)?;
     let _alone = Book::from(vault).alone();
     let book = Book::from(vault);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::{Asked, Checked, Release, ReleaseRequest, Released, hex, internal, rate};
+use super::{Asked, Checked, Release, ReleaseRequest, Released, check_register, hex, internal, rate};
 use crate::access::NodePermit;
 use crate::audit::checkpoint::cosigner_name;
 use crate::audit::proof::inclusion;
@@ -78,20 +78,9 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     })
 }
 
-/// Refuses a node that holds another register.
-pub(crate) fn check_register(vault: &Vault, register: &str) -> Result<(), Refusal> {
-    match register == hex(&vault.register().digest) {
-        true => Ok(()),
-        false => {
-            let why = "vault and node hold different registers; bring them together";
-            Err(Refusal::new(Code::RegisterMismatch, why))
-        }
-    }
-}
-
 /// Refuses a node that holds another register, or that does not watch this log.
 pub(crate) fn check_peer(vault: &Vault, permit: &NodePermit, register: &str) -> Result<(), Refusal> {
-    check_register(vault, register)?;
+    check_register(vault.register(), register)?;
     check_watched(vault, permit)
 }
 

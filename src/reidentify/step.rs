@@ -43,7 +43,7 @@ pub struct Exchanged {
 /// # Errors
 /// [`Code::RegisterMismatch`]; those of [`Book::take`].
 pub fn exchange(vault: &Vault, permit: &NodePermit, asked: &Exchange) -> Result<Exchanged, Refusal> {
-    super::release::check_register(vault, &asked.register)?;
+    super::check_register(vault.register(), &asked.register)?;
     let (book, authority) = (Book::from(vault), &permit.authority.id);
     if !asked.acts.is_empty() {
         book.take(authority, &asked.acts, authority.as_str())?;

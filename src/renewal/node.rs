@@ -6,7 +6,7 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::{
     DropRequest, Dropped, NewRecipient, RecipientProof, RenewalRequest, RenewalStep, RenewalTask, SegmentAnswer,
-    SegmentQuestion, SegmentsLink, hex, same_register,
+    SegmentQuestion, SegmentsLink,
 };
 use crate::access::RenewPermit;
 use crate::audit::{Event, SegmentAction, Segments};
@@ -15,6 +15,7 @@ use crate::commit::Pending;
 use crate::node::Node;
 use crate::order::Refusal;
 use crate::register::{AuthorityKey, Sector};
+use crate::reidentify::{check_register, hex};
 use crate::seal::record::Record;
 use crate::seal::segment::{AuthorityPrivateKey, prove, rewrap};
 
@@ -32,7 +33,7 @@ pub fn step(
     let register = hex(&node.register().digest);
     let question = SegmentQuestion { register: register.clone(), task: asked.task, after: asked.after.clone() };
     let page = vault.segments(&question)?;
-    same_register(node.register(), &page.register)?;
+    check_register(node.register(), &page.register)?;
     let mut step = RenewalStep {
         examined: page.examined,
         total: page.total,

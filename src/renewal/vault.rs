@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     MOST_EXAMINED, MOST_RECIPIENTS, MOST_SEGMENTS, NewRecipient, RecipientProof, RecipientsTaken, RenewalTask,
-    SegmentAnswer, SegmentPage, SegmentQuestion, hex, internal, same_register, segment_id,
+    SegmentAnswer, SegmentPage, SegmentQuestion, internal, segment_id,
 };
 use crate::access::NodePermit;
 use crate::audit::{Entry, Event, SegmentAction, Segments};
@@ -19,6 +19,7 @@ use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::order::Refusal;
 use crate::register::{AuthorityKey, Id, Register, Sector};
+use crate::reidentify::{check_register, hex};
 use crate::seal::record::{Recipient, Record};
 use crate::seal::segment::{SegmentId, is_opening};
 use crate::vault::Vault;
@@ -55,7 +56,7 @@ impl<'v> Law<'v> {
 /// # Errors
 /// [`Code::RegisterMismatch`], [`Code::AuditUnavailable`], [`Code::Internal`].
 pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> Result<SegmentPage, Refusal> {
-    same_register(vault.register(), &question.register)?;
+    check_register(vault.register(), &question.register)?;
     let (law, own) = (Law::of(vault), &permit.authority);
     let after = question.after.as_deref().map(segment_id).transpose()?;
     let total = after.is_none().then(|| vault.store().segment_count()).transpose().map_err(internal)?;
@@ -226,7 +227,7 @@ impl<'v> Drafts<'v> {
 /// # Errors
 /// [`Code::RegisterMismatch`]; [`Code::RecipientInvalid`], and nothing of it is taken then; [`Code::AuditUnavailable`].
 pub fn take(vault: &Vault, permit: &NodePermit, done: &SegmentAnswer) -> Result<RecipientsTaken, Refusal> {
-    same_register(vault.register(), &done.register)?;
+    check_register(vault.register(), &done.register)?;
     let _one_at_a_time = vault.segment_changes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (law, own) = (Law::of(vault), &permit.authority);
     let mut drafts = Drafts { vault, law: &law, authority: &own.id, all: BTreeMap::new() };

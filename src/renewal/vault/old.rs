@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{DropRequest, Dropped, MOST_EXAMINED, hex, internal, same_register, segment_id};
+use super::super::{DropRequest, Dropped, MOST_EXAMINED, internal, segment_id};
 use super::{Draft, Law, change, commit, genuine, is_proved};
 use crate::access::DropPermit;
 use crate::audit::{SegmentAction, Segments};
 use crate::order::Refusal;
+use crate::reidentify::{check_register, hex};
 use crate::seal::record::{Recipient, Record};
 use crate::vault::Vault;
 
@@ -18,7 +19,7 @@ use crate::vault::Vault;
 /// [`Internal`](crate::code::Code::Internal).
 pub fn drop_old(vault: &Vault, permit: &DropPermit, request: &DropRequest) -> Result<Dropped, Refusal> {
     if let Some(register) = &request.register {
-        same_register(vault.register(), register)?;
+        check_register(vault.register(), register)?;
     }
     let _one_at_a_time = vault.segment_changes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let law = Law::of(vault);
