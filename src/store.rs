@@ -5,6 +5,7 @@
 
 mod audit;
 mod columns;
+mod direct;
 mod erase;
 pub mod index;
 mod inspections;
@@ -154,7 +155,9 @@ impl Store {
         };
         let cache = Cache::new_lru_cache(cache);
         let columns = Column::ALL.iter().map(|c| ColumnFamilyDescriptor::new(c.name(), column_options(*c, &cache)));
-        let db = DB::open_cf_descriptors(&database_options(), path, columns).map_err(failed)?;
+        let mut options = database_options();
+        options.set_use_direct_io_for_flush_and_compaction(direct::is_possible(path));
+        let db = DB::open_cf_descriptors(&options, path, columns).map_err(failed)?;
         let store = Self {
             db,
             path: path.to_owned(),
