@@ -18,15 +18,13 @@ use crate::pseudonym::{Pseudonym, TextWriter};
 use crate::register::Id;
 use crate::seal::chunk::{ChunkBuilder, MAX_RECORDS};
 use crate::seal::mapping::{Location, Sealer};
-use crate::store::index::View;
+use crate::store::index::{AHEAD, View};
 use crate::vault::{Epoch, SectorState, Vault};
 pub use domain::DomainRequest;
 pub(crate) use domain::Scoped;
 
 /// Most identifiers in one request.
 pub const MAX_ITEMS: usize = 100_000;
-/// Items whose index slots are fetched ahead before the first of them is looked at.
-const AHEAD: usize = 64;
 /// Identifiers after which a long batch lets others run: about a tenth of a millisecond.
 const STRIDE: usize = 8 * AHEAD;
 
@@ -325,6 +323,7 @@ struct Unknown {
 /// Takes note of those of the last pseudonyms, whose PRF outputs are `prfs`, that are not stored yet.
 fn keep_unknown(view: &View<'_>, pseudonyms: &[Pseudonym], prfs: &mut Vec<Prf>, unknown: &mut Vec<Unknown>) {
     let first = pseudonyms.len() - prfs.len();
+    pseudonyms[first..].iter().for_each(|pseudonym| view.prefetch_entry(pseudonym.as_bytes()));
     for (place, prf) in (first..).zip(prfs.drain(..)) {
         let pseudonym = pseudonyms[place];
         if !view.contains(pseudonym.as_bytes()) {

@@ -139,14 +139,15 @@ fn enter(
     sequence: u32,
     mut new: impl FnMut(usize),
 ) {
-    for (place, record) in records.iter().enumerate() {
-        if let Some(coming) = records.get(place + AHEAD) {
-            index.prefetch(coming.pseudonym.as_bytes());
-        }
-        let pseudonym = record.pseudonym.as_bytes();
-        let is_moved = !moved.is_empty() && moved.contains(pseudonym);
-        if !is_moved && index.insert(pseudonym, sequence) {
-            new(place);
+    for (block, start) in records.chunks(AHEAD).zip((0..).step_by(AHEAD)) {
+        block.iter().for_each(|record| index.prefetch(record.pseudonym.as_bytes()));
+        block.iter().for_each(|record| index.prefetch_slot(record.pseudonym.as_bytes()));
+        for (place, record) in (start..).zip(block) {
+            let pseudonym = record.pseudonym.as_bytes();
+            let is_moved = !moved.is_empty() && moved.contains(pseudonym);
+            if !is_moved && index.insert(pseudonym, sequence) {
+                new(place);
+            }
         }
     }
 }

@@ -187,11 +187,12 @@ impl Work<'_> {
             }
         }
         let mut entries = partition.write();
-        for (place, pseudonym) in pseudonyms.iter().enumerate() {
-            if let Some(coming) = pseudonyms.get(place + AHEAD) {
-                entries.prefetch(coming);
+        for block in pseudonyms.chunks(AHEAD) {
+            block.iter().for_each(|pseudonym| entries.prefetch(pseudonym));
+            block.iter().for_each(|pseudonym| entries.prefetch_slot(pseudonym));
+            for pseudonym in block {
+                entries.insert(pseudonym, key.sequence);
             }
-            entries.insert(pseudonym, key.sequence);
         }
         drop(entries);
         self.mappings.fetch_add(pseudonyms.len() as u64, Ordering::Relaxed);

@@ -12,7 +12,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
-use super::{EMPTY, Partition, PartitionId, Table, Tables};
+use super::table::Table;
+use super::{Partition, PartitionId, Tables};
 use crate::store::moved::{self, Made, Mark, MovedKey};
 use crate::store::{Batch, Store, StoreError};
 
@@ -335,7 +336,7 @@ impl Partition {
         for Frozen { first, table, entries } in &frozen {
             let mark = &mut marks[usize::from(*first)];
             // Each sequence is taken within one write lock: whatever comes later has a later one.
-            mark.below = mark.below.max(table.latest().saturating_add(1));
+            mark.below = mark.below.max(latest(table).saturating_add(1));
             mark.entries += entries;
             moved += entries;
             store.put_mark(&mut batch, self.1.id, places[usize::from(*first)], made, *mark);
@@ -417,43 +418,7 @@ impl Tables {
     }
 }
 
-impl Table {
-    pub(super) fn bytes(&self) -> u64 {
-        self.keys.capacity() as u64 * 20
-    }
-
-    fn entries(&self) -> impl Iterator<Item = (&[u8; 16], u32)> {
-        let slots = self.keys.iter().zip(self.values.iter().copied()).filter(|(key, _)| **key != EMPTY);
-        slots.chain(self.zero.map(|chunk| (&EMPTY, chunk)))
-    }
-
-    /// The latest chunk that it names.
-    fn latest(&self) -> u32 {
-        self.entries().map(|(_, chunk)| chunk).max().unwrap_or(0)
-    }
-
-    /// Takes a key out; whether it was there.
-    pub(super) fn remove(&mut self, key: &[u8; 16]) -> bool {
-        if *key == EMPTY {
-            return self.zero.take().is_some();
-        }
-        let Ok(mut slot) = self.search(key) else { return false };
-        // What stands behind it and not at its home moves up, so that a look-up still meets no gap.
-        while let Some(next) = self.keys.get(slot + 1).filter(|next| **next != EMPTY && self.home(next) <= slot) {
-            self.keys[slot] = *next;
-            self.values[slot] = self.values[slot + 1];
-            slot += 1;
-        }
-        self.keys[slot] = EMPTY;
-        true
-    }
-
-    /// Gives a key that is there another value.
-    fn replace(&mut self, key: &[u8; 16], chunk: u32) {
-        if *key == EMPTY {
-            self.zero = Some(chunk);
-        } else if let Ok(slot) = self.search(key) {
-            self.values[slot] = chunk;
-        }
-    }
+/// The latest chunk that a table names.
+fn latest(table: &Table) -> u32 {
+    table.entries().map(|(_, chunk)| chunk).max().unwrap_or(0)
 }

@@ -1,0 +1,301 @@
+//! One table of the index: open addressing over groups of sixteen slots.
+//!
+//! Each slot has a one-byte tag beside the others of its group. Whether a pseudonym is there is told by the tags but for one
+//! time in twenty, and the tags of ten million pseudonyms lie in the processor's cache, where entries do not. A group's
+//! number is monotone in the pseudonym, so that growing is one sequential sweep. Nothing wraps around: behind the last home
+//! there is room for what it pushes out.
+
+/// Slots in a group.
+const GROUP: usize = 16;
+/// Most groups behind the last home.
+const MOST_ROOM: usize = 4;
+/// Grow beyond this fill (in 1/100).
+const MAX_FILL: usize = 80;
+
+/// The tag of a slot that nothing ever lay in: whoever looks for a pseudonym need not go on to the next group.
+const FREE: u8 = 0;
+/// The tag of a slot whose entry was taken out of a group that had no free slot.
+const GONE: u8 = 1;
+
+type Tags = [u8; GROUP];
+
+/// Which chunk holds a pseudonym's mapping: pseudonym(16) ‖ sequence(u32be).
+type Entry = [u8; 20];
+
+fn entry(pseudonym: &[u8; 16], chunk: u32) -> Entry {
+    let mut entry = [0; 20];
+    entry[..16].copy_from_slice(pseudonym);
+    entry[16..].copy_from_slice(&chunk.to_be_bytes());
+    entry
+}
+
+#[inline]
+fn pseudonym(entry: &Entry) -> &[u8; 16] {
+    entry.first_chunk().expect("16 of 20")
+}
+
+fn chunk(entry: &Entry) -> u32 {
+    u32::from_be_bytes(*entry.last_chunk().expect("4 of 20"))
+}
+
+/// Where a pseudonym may be put.
+enum Place {
+    There,
+    Free(usize),
+    /// The table ends before there is room.
+    Nowhere,
+}
+
+/// A table of pseudonyms with the same first byte.
+#[derive(Default)]
+pub(super) struct Table {
+    tags: Vec<Tags>,
+    entries: Vec<Entry>,
+    /// Groups that are somebody's home.
+    homes: usize,
+}
+
+impl Table {
+    /// A table with so many homes and nothing in it.
+    fn with_homes(homes: usize) -> Self {
+        let groups = homes + (homes / 4).min(MOST_ROOM);
+        Self { tags: vec![[FREE; GROUP]; groups], entries: vec![[0; 20]; groups * GROUP], homes }
+    }
+
+    /// Whether one more entry beside `used` would be too many.
+    #[inline]
+    pub(super) fn is_full(&self, used: usize) -> bool {
+        (used + 1) * 100 > self.homes * GROUP * MAX_FILL
+    }
+
+    /// Home group: monotone in bytes 1..9 (byte 0 chose the table).
+    #[inline]
+    fn home(&self, pseudonym: &[u8; 16]) -> usize {
+        let hash = u64::from_be_bytes(pseudonym[1..9].try_into().expect("8 of 16"));
+        ((u128::from(hash) * self.homes as u128) >> 64) as usize
+    }
+
+    /// Starts fetching what tells whether a pseudonym is there.
+    #[inline]
+    pub(super) fn prefetch(&self, pseudonym: &[u8; 16]) {
+        // Behind the end where the table has nothing yet; a prefetch does not mind.
+        prefetch(self.tags.as_ptr().wrapping_add(self.home(pseudonym)));
+    }
+
+    /// Starts fetching the entry, where the tags, which are here already, say that there is one.
+    #[inline]
+    pub(super) fn prefetch_entry(&self, pseudonym: &[u8; 16]) {
+        let home = self.home(pseudonym);
+        let there = self.tags.get(home).map_or(0, |tags| slots(tags, tag(pseudonym)));
+        if there != 0 {
+            prefetch(self.entries.as_ptr().wrapping_add(home * GROUP + there.trailing_zeros() as usize));
+        }
+    }
+
+    /// Starts fetching the slot where an insertion is likely to go. The tags are here already.
+    #[inline]
+    pub(super) fn prefetch_slot(&self, pseudonym: &[u8; 16]) {
+        let home = self.home(pseudonym);
+        let free = self.tags.get(home).map_or(0, |tags| slots(tags, FREE));
+        if free != 0 {
+            prefetch(self.entries.as_ptr().wrapping_add(home * GROUP + free.trailing_zeros() as usize));
+        }
+    }
+
+    #[inline]
+    fn find(&self, pseudonym: &[u8; 16]) -> Option<usize> {
+        let home = self.home(pseudonym);
+        for (group, tags) in self.tags.iter().enumerate().skip(home) {
+            if let Some(slot) = self.find_in(group, tags, pseudonym) {
+                return Some(slot);
+            }
+            if slots(tags, FREE) != 0 {
+                return None;
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn find_in(&self, group: usize, tags: &Tags, pseudonym: &[u8; 16]) -> Option<usize> {
+        let mut maybe = slots(tags, tag(pseudonym));
+        while maybe != 0 {
+            let slot = group * GROUP + maybe.trailing_zeros() as usize;
+            if self::pseudonym(&self.entries[slot]) == pseudonym {
+                return Some(slot);
+            }
+            maybe &= maybe - 1;
+        }
+        None
+    }
+
+    /// The first place where it may be put, unless it is there.
+    #[inline]
+    fn place(&self, pseudonym: &[u8; 16]) -> Place {
+        let mut first = Place::Nowhere;
+        for (group, tags) in self.tags.iter().enumerate().skip(self.home(pseudonym)) {
+            if self.find_in(group, tags, pseudonym).is_some() {
+                return Place::There;
+            }
+            let free = slots(tags, FREE);
+            let room = free | slots(tags, GONE);
+            if room != 0 && matches!(first, Place::Nowhere) {
+                first = Place::Free(group * GROUP + room.trailing_zeros() as usize);
+            }
+            if free != 0 {
+                break;
+            }
+        }
+        first
+    }
+
+    #[inline]
+    pub(super) fn contains(&self, pseudonym: &[u8; 16]) -> bool {
+        self.find(pseudonym).is_some()
+    }
+
+    pub(super) fn get(&self, pseudonym: &[u8; 16]) -> Option<u32> {
+        self.find(pseudonym).map(|slot| chunk(&self.entries[slot]))
+    }
+
+    /// Inserts unless it is there; whether it was inserted.
+    pub(super) fn insert(&mut self, pseudonym: &[u8; 16], chunk: u32) -> bool {
+        loop {
+            match self.place(pseudonym) {
+                Place::There => return false,
+                Place::Free(slot) => {
+                    self.put(slot, &entry(pseudonym, chunk));
+                    return true;
+                }
+                Place::Nowhere => self.grow(pseudonym[0]),
+            }
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, slot: usize, entry: &Entry) {
+        self.tags[slot / GROUP][slot % GROUP] = tag(pseudonym(entry));
+        self.entries[slot] = *entry;
+    }
+
+    /// Gives a pseudonym that is there another chunk.
+    pub(super) fn replace(&mut self, pseudonym: &[u8; 16], chunk: u32) {
+        if let Some(slot) = self.find(pseudonym) {
+            self.entries[slot] = entry(pseudonym, chunk);
+        }
+    }
+
+    /// Takes a pseudonym out; whether it was there.
+    pub(super) fn remove(&mut self, pseudonym: &[u8; 16]) -> bool {
+        let Some(slot) = self.find(pseudonym) else { return false };
+        let tags = &mut self.tags[slot / GROUP];
+        // Where the group is full, others may have gone past it.
+        tags[slot % GROUP] = if slots(tags, FREE) != 0 { FREE } else { GONE };
+        self.entries[slot] = [0; 20];
+        true
+    }
+
+    /// Makes room in the table of the pseudonyms with this first byte: a quarter more, or a little more or less. Pseudonyms are
+    /// spread evenly, so tables that grow alike would all be full at the same time, and one batch would pay for the growth of
+    /// the whole.
+    pub(super) fn grow(&mut self, first: u8) {
+        let mut homes = self.homes;
+        loop {
+            homes += (homes * (51 + usize::from(first) / 10) / 256).max(1);
+            if let Some(grown) = self.spread_over(homes) {
+                *self = grown;
+                return;
+            }
+        }
+    }
+
+    /// The same entries in a table with more homes; `None` when the room behind the last ones does not do.
+    fn spread_over(&self, homes: usize) -> Option<Self> {
+        let mut grown = Self::with_homes(homes);
+        for entry in self.slots() {
+            let mut group = grown.home(pseudonym(entry));
+            let slot = loop {
+                match slots(grown.tags.get(group)?, FREE) {
+                    0 => group += 1,
+                    free => break group * GROUP + free.trailing_zeros() as usize,
+                }
+            };
+            grown.put(slot, entry);
+        }
+        Some(grown)
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Entry> {
+        let tags = self.tags.iter().flatten();
+        self.entries.iter().zip(tags).filter(|(_, tag)| **tag > GONE).map(|(entry, _)| entry)
+    }
+
+    /// What is in it.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8; 16], u32)> {
+        self.slots().map(|entry| (pseudonym(entry), chunk(entry)))
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.tags.capacity() * size_of::<Tags>() + self.entries.capacity() * size_of::<Entry>()) as u64
+    }
+}
+
+/// What stands for a pseudonym among the tags: of a byte that chooses neither table nor home.
+#[inline]
+fn tag(pseudonym: &[u8; 16]) -> u8 {
+    pseudonym[15].max(GONE + 1)
+}
+
+/// The slots of a group that have this tag, a bit each.
+#[inline]
+#[cfg(target_arch = "x86_64")]
+fn slots(tags: &Tags, tag: u8) -> u16 {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
+    // SAFETY: every x86-64 processor has SSE2, and an unaligned load reads the sixteen bytes that are there.
+    unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(tags.as_ptr().cast()), _mm_set1_epi8(tag as i8))) as u16 }
+}
+
+#[inline]
+#[cfg(not(target_arch = "x86_64"))]
+fn slots(tags: &Tags, tag: u8) -> u16 {
+    tags.iter().rev().fold(0, |slots, found| slots << 1 | u16::from(*found == tag))
+}
+
+/// Starts fetching the cache line of something.
+#[inline]
+fn prefetch<T>(there: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing architecturally, and faults on no address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(there.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = there;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_slots_of_a_tag() {
+        let tags = [7, 0, 7, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 7];
+        assert_eq!(slots(&tags, 7), 0b1000_0000_0000_0101);
+        assert_eq!(slots(&tags, FREE), 0b10);
+        assert_eq!(slots(&tags, 99), 0);
+    }
+
+    /// A full group, one entry taken out of it: what lies behind it must still be found.
+    #[test]
+    fn a_gap_hides_nothing() {
+        let mut table = Table::default();
+        let pseudonym = |n: u8| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n, 9];
+        assert!((0..GROUP as u8 + 1).all(|n| table.insert(&pseudonym(n), n.into())));
+        assert!(table.remove(&pseudonym(3)));
+        assert_eq!(table.get(&pseudonym(GROUP as u8)), Some(GROUP as u32));
+        assert!(!table.insert(&pseudonym(GROUP as u8), 99), "it is there, behind the gap");
+        assert!(table.insert(&pseudonym(3), 77));
+        assert_eq!((table.get(&pseudonym(3)), table.entries().count()), (Some(77), GROUP + 1));
+    }
+}
