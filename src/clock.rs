@@ -3,6 +3,9 @@
 //! Everything that depends on the time of day takes a [`Clock`], so that a test can stand at any instant; the
 //! operating system's clock is read in [`SystemClock`] and its randomness in [`random`], and nowhere else.
 
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 
 /// Tells the time.
@@ -44,10 +47,17 @@ pub fn dice() -> impl rand_core::CryptoRng {
     rand_core::UnwrapErr(getrandom::SysRng)
 }
 
-/// Between two steps of a long computation: lets another thread run that waits for this core. A system without preemption
-/// would do so at its next tick, milliseconds later.
+/// For how long a long computation goes on before it lets others run.
+const TURN: Duration = Duration::from_micros(200);
+
+/// Between two steps of a long computation: lets another thread run that waits for this core, unless it did so a moment ago.
+/// A system without preemption would do so at its next tick, milliseconds later.
 pub fn give_way() {
-    std::thread::yield_now();
+    thread_local!(static LAST: Cell<Option<Instant>> = const { Cell::new(None) });
+    if LAST.get().is_none_or(|last| last.elapsed() >= TURN) {
+        std::thread::yield_now();
+        LAST.set(Some(Instant::now()));
+    }
 }
 
 /// A clock for tests that stands still until it is set.
