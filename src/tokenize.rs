@@ -7,6 +7,7 @@ mod domain;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use zeroize::Zeroize as _;
 
 use crate::access::TokenizePermit;
 use crate::audit::{Domain, Tokenized};
@@ -155,23 +156,43 @@ pub(crate) fn writer(state: &SectorState, epoch: &Epoch) -> TextWriter {
 
 /// The canonical values of a batch in one arena.
 pub(crate) struct Canonical {
-    values: zeroize::Zeroizing<Vec<u8>>,
+    values: Arena,
     ends: Vec<u32>,
     errors: Vec<(u32, Code)>,
+}
+
+/// Identifiers, one behind the other; wiped on drop. Of what it might have held and did not, the memory is never touched.
+struct Arena(Vec<u8>);
+
+impl Arena {
+    /// Bytes behind the last value that one which was rejected in the end may have left.
+    const REJECTED: usize = 18 * crate::identifier::MAX_RAW;
+
+    /// Room for so many values. It never grows: a reallocation would leave identifiers behind in freed memory.
+    fn for_values(count: usize) -> Self {
+        Self(Vec::with_capacity(count * crate::identifier::MAX_CANONICAL + Self::REJECTED))
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        let used = self.0.len() + Self::REJECTED;
+        self.0.resize(used.min(self.0.capacity()), 0);
+        self.0.as_mut_slice().zeroize();
+    }
 }
 
 impl Canonical {
     fn read<'a>(permit: &TokenizePermit, items: impl ExactSizeIterator<Item = Result<&'a str, Code>>) -> Self {
         let n = items.len();
         let mut batch = Self {
-            // Never grows: a reallocation would leave identifiers behind in freed memory.
-            values: Vec::with_capacity(n * crate::identifier::MAX_CANONICAL).into(),
+            values: Arena::for_values(n),
             ends: Vec::with_capacity(n),
             errors: Vec::new(),
         };
         for (place, item) in items.enumerate() {
-            match item.and_then(|raw| permit.scheme.canonical(raw, &mut batch.values)) {
-                Ok(()) => batch.ends.push(batch.values.len() as u32),
+            match item.and_then(|raw| permit.scheme.canonical(raw, &mut batch.values.0)) {
+                Ok(()) => batch.ends.push(batch.values.0.len() as u32),
                 Err(code) => batch.errors.push((place as u32, code)),
             }
             pace(place + 1);
@@ -182,14 +203,10 @@ impl Canonical {
     /// Values that are canonical already, because the vault sealed them as such.
     pub(crate) fn of<'a>(values: impl ExactSizeIterator<Item = &'a str>) -> Self {
         let n = values.len();
-        let mut batch = Self {
-            values: Vec::with_capacity(n * crate::identifier::MAX_CANONICAL).into(),
-            ends: Vec::with_capacity(n),
-            errors: vec![],
-        };
+        let mut batch = Self { values: Arena::for_values(n), ends: Vec::with_capacity(n), errors: vec![] };
         for value in values {
-            batch.values.extend_from_slice(value.as_bytes());
-            batch.ends.push(batch.values.len() as u32);
+            batch.values.0.extend_from_slice(value.as_bytes());
+            batch.ends.push(batch.values.0.len() as u32);
         }
         batch
     }
@@ -199,14 +216,14 @@ impl Canonical {
         let mut utis = Vec::with_capacity(self.ends.len());
         for ends in self.ends.chunks(STRIDE) {
             let start = self.start(utis.len());
-            vault.utis().derive(UtiBatch { scheme: scheme.as_str(), values: &self.values, start, ends }, &mut utis);
+            vault.utis().derive(UtiBatch { scheme: scheme.as_str(), values: &self.values.0, start, ends }, &mut utis);
             pace(utis.len());
         }
         utis
     }
 
     fn value(&self, place: usize) -> &[u8] {
-        &self.values[self.start(place)..self.ends[place] as usize]
+        &self.values.0[self.start(place)..self.ends[place] as usize]
     }
 
     fn start(&self, place: usize) -> usize {
@@ -290,7 +307,7 @@ pub(crate) fn derive(
             Sealer::new(&segment, location, scheme, day, unknown.len()).ok_or(Code::Internal)?
         }
     };
-    let size = sealer.record_size(batch.values.len() / utis.len());
+    let size = sealer.record_size(batch.values.0.len() / utis.len());
     let mut chunks = Vec::with_capacity(unknown.len().div_ceil(MAX_RECORDS));
     for run in unknown.chunks_mut(MAX_RECORDS) {
         // Sorted before they are sealed: neither the row nor its nonces tell in which order a list was sent.
