@@ -1,11 +1,11 @@
 //! The one binary. Everything is in the library; see [`cloison::cli`].
 
 /// How jemalloc, which RocksDB brings along and which serves the whole process, keeps memory: in huge pages where the system
-/// leaves that to programs, because the index is read all over; and for a minute, because what one batch gives back the next
-/// one takes. `MALLOC_CONF` in the environment has the last word.
+/// leaves that to programs, because the index is read all over; and for ten minutes, because what one batch gives back the
+/// next one takes. `MALLOC_CONF` in the environment has the last word.
 #[used]
 #[unsafe(export_name = "malloc_conf")]
-static MALLOC_CONF: &std::ffi::CStr = c"thp:always,dirty_decay_ms:60000";
+static MALLOC_CONF: &std::ffi::CStr = c"thp:always,dirty_decay_ms:600000";
 
 fn main() -> std::process::ExitCode {
     cloison::cli::main()
