@@ -8,6 +8,7 @@
 //! in all and by key, the size of a head, the time for a head and a body, the time that an answer may lie unread.
 
 pub mod acts;
+mod answer;
 pub mod audit;
 pub mod body;
 pub mod connection;

@@ -185,11 +185,7 @@ impl Drop for Arena {
 impl Canonical {
     fn read<'a>(permit: &TokenizePermit, items: impl ExactSizeIterator<Item = Result<&'a str, Code>>) -> Self {
         let n = items.len();
-        let mut batch = Self {
-            values: Arena::for_values(n),
-            ends: Vec::with_capacity(n),
-            errors: Vec::new(),
-        };
+        let mut batch = Self { values: Arena::for_values(n), ends: Vec::with_capacity(n), errors: Vec::new() };
         for (place, item) in items.enumerate() {
             match item.and_then(|raw| permit.scheme.canonical(raw, &mut batch.values.0)) {
                 Ok(()) => batch.ends.push(batch.values.0.len() as u32),

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
-use super::control::{blocking, note as note_at_vault, read_json};
-use super::node::{NodeDoor, note as note_at_node};
-use super::{Peer, Problem, body};
+use super::answer::{Answer, answer, answer_to};
+use super::node::NodeDoor;
+use super::{Peer, Problem};
 use crate::access;
 use crate::order::book::Book;
 use crate::order::life::OrderView;
@@ -69,16 +67,12 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -> Result<Response<Body>, Problem> {
-    let listed = async {
-        let permit = access::bearer(vault.register(), peer.spki)?;
-        let vault = vault.clone();
-        blocking(move || Book::from(&*vault).list(permit.authority.as_ref()).map_err(Problem::from)).await
-    };
-    match listed.await {
-        Ok(orders) => body::json(&Orders::of(orders)),
-        Err(problem) => Err(note_at_vault(&vault, peer, "order-list", problem).await),
-    }
+pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
+    let permit = access::bearer(vault.register(), peer.spki);
+    answer(vault, peer, "order-list", permit, |vault, permit| {
+        Book::from(&**vault).list(permit.authority.as_ref()).map(Orders::of)
+    })
+    .await
 }
 
 /// Takes an act upon an order, brought by an operator or by the authority's node.
@@ -91,21 +85,12 @@ pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -
         Problem,
     ),
 )]
-pub(super) async fn lodge_at_vault(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let lodged = async {
-        let permit = access::bearer(vault.register(), peer.spki)?;
-        let lodge: Lodge = read_json(request).await?;
-        let vault = vault.clone();
-        blocking(move || step::lodge_at_vault(&vault, &permit, &lodge.act).map_err(Problem::from)).await
-    };
-    match lodged.await {
-        Ok(lodged) => body::json(&lodged),
-        Err(problem) => Err(note_at_vault(&vault, peer, "order-act", problem).await),
-    }
+pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::bearer(vault.register(), peer.spki);
+    answer_to(vault, peer, "order-act", permit, request, |vault, permit, lodge: Lodge| {
+        step::lodge_at_vault(vault, permit, &lodge.act)
+    })
+    .await
 }
 
 /// Brings vault and node in step: each gets the acts upon the authority's orders that it lacks.
@@ -118,21 +103,12 @@ pub(super) async fn lodge_at_vault(
         Problem,
     ),
 )]
-pub(super) async fn exchange(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let exchanged = async {
-        let permit = access::node(vault.register(), peer.spki)?;
-        let asked: Exchange = read_json(request).await?;
-        let vault = vault.clone();
-        blocking(move || step::exchange(&vault, &permit, &asked).map_err(Problem::from)).await
-    };
-    match exchanged.await {
-        Ok(exchanged) => body::json(&exchanged),
-        Err(problem) => Err(note_at_vault(&vault, peer, "exchange", problem).await),
-    }
+pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::node(vault.register(), peer.spki);
+    answer_to(vault, peer, "exchange", permit, request, |vault, permit, asked: Exchange| {
+        step::exchange(vault, permit, &asked)
+    })
+    .await
 }
 
 /// The orders that the node knows.
@@ -144,16 +120,12 @@ pub(super) async fn exchange(
         Problem,
     ),
 )]
-pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Result<Response<Body>, Problem> {
-    let listed = async {
-        let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki)?;
-        let node = door.node.clone();
-        blocking(move || Book::from(&*node).list(permit.authority.as_ref()).map_err(Problem::from)).await
-    };
-    match listed.await {
-        Ok(orders) => body::json(&Orders::of(orders)),
-        Err(problem) => Err(note_at_node(&door.node, peer, "order-list", problem).await),
-    }
+pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+    let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
+    answer(door, peer, "order-list", permit, |door, permit| {
+        Book::from(&*door.node).list(permit.authority.as_ref()).map(Orders::of)
+    })
+    .await
 }
 
 /// Takes an act upon an order, brought by an officer, and brings it to the vault.
@@ -166,21 +138,10 @@ pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) 
         Problem,
     ),
 )]
-pub(super) async fn lodge_at_node(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let lodged = async {
-        let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki)?;
-        let lodge: Lodge = read_json(request).await?;
-        let door = door.clone();
-        let take =
-            move || step::lodge_at_node(&door.node, &permit, &lodge.act, door.vault.as_vault()).map_err(Problem::from);
-        blocking(take).await
-    };
-    match lodged.await {
-        Ok(lodged) => body::json(&lodged),
-        Err(problem) => Err(note_at_node(&door.node, peer, "order-act", problem).await),
-    }
+pub(super) async fn lodge_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
+    answer_to(door, peer, "order-act", permit, request, |door, permit, lodge: Lodge| {
+        step::lodge_at_node(&door.node, permit, &lodge.act, door.vault.as_vault())
+    })
+    .await
 }

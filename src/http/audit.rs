@@ -16,8 +16,8 @@ use axum::routing::get;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::answer::{blocking, note};
 use super::body;
-use super::control::blocking;
 use super::{Peer, Problem, inspections};
 use crate::access;
 use crate::audit::log::{Log, Published};
@@ -45,25 +45,6 @@ pub trait Audited: Send + Sync {
     fn inspections(&self) -> Inspections<'_>;
     /// Mappings that a sector has in the store.
     fn mappings(&self, sector: &str) -> Option<u64>;
-}
-
-impl dyn Audited {
-    /// Logs a refusal before it is answered; where it cannot be logged, that is the answer.
-    pub(super) async fn note(&self, peer: Peer, operation: &'static str, problem: Problem) -> Problem {
-        // These say that nothing can be logged, or that too much waits to be.
-        if matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded) {
-            return problem;
-        }
-        let actor = access::actor(self.register(), peer.spki);
-        let log = Logged::Refused { time: self.now(), actor, operation, code: problem.code() };
-        match self.committer().submit(Job { mappings: vec![], changes: vec![], count: None, log }) {
-            Ok(pending) => match pending.noted().await {
-                Ok(()) => problem,
-                Err(code) => code.into(),
-            },
-            Err(code) => Problem::new(code).retry_after(1),
-        }
-    }
 }
 
 macro_rules! audited {
@@ -225,6 +206,6 @@ fn internal(error: &StoreError) -> Problem {
 async fn admit(entity: &Entity, peer: Peer) -> Result<(), Problem> {
     match access::reader(entity.register(), peer.spki) {
         Ok(()) => Ok(()),
-        Err(code) => Err(entity.note(peer, "audit", code.into()).await),
+        Err(code) => Err(note(&**entity, peer, "audit", code.into()).await),
     }
 }

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::Response;
 use axum::routing::post;
 
-use super::control::{blocking, note};
+use super::answer::{blocking, note};
 use super::witness::{MAX_BODY, submit};
 use super::{Peer, Problem, body};
 use crate::access;
@@ -50,7 +50,7 @@ async fn add_checkpoint(
     };
     match submitted.await {
         Ok(response) => Ok(response),
-        Err(problem) => Err(note(&watching.vault, peer, "cosign", problem).await),
+        Err(problem) => Err(note(&*watching.vault, peer, "cosign", problem).await),
     }
 }
 
@@ -64,7 +64,7 @@ async fn take(State(watching): State<Arc<Watching>>, peer: Peer, request: Reques
     };
     match taken.await {
         Ok(()) => Ok(body::reply("text/plain; charset=utf-8", "taken\n")),
-        Err(problem) => Err(note(&watching.vault, peer, "cosign", problem).await),
+        Err(problem) => Err(note(&*watching.vault, peer, "cosign", problem).await),
     }
 }
 

@@ -21,7 +21,7 @@ use super::body::{self, Content, SectorName};
 use super::{Peer, Problem, migrations, openapi};
 use crate::access;
 use crate::code::Code;
-use crate::commit::{Committer, Job, Logged, STALL};
+use crate::commit::{Committer, Job, STALL};
 use crate::metrics::{Counter, Registry};
 use crate::tokenize::Refusal;
 use crate::vault::Vault;
@@ -216,7 +216,7 @@ impl DataDoor {
     /// Logs a refusal before it is answered.
     async fn refuse(&self, peer: Peer, problem: Problem) -> Problem {
         self.refused.one();
-        super::control::note(&self.vault, peer, "tokenize", problem).await
+        super::answer::note(&*self.vault, peer, "tokenize", problem).await
     }
 }
 
@@ -249,15 +249,4 @@ fn permit(
     purpose: Option<&str>,
 ) -> Result<access::TokenizePermit, Problem> {
     access::tokenize(vault, peer.spki, sector, scheme, purpose).map_err(Problem::new)
-}
-
-/// What a refusal looks like in the log.
-pub(super) fn refused(vault: &Vault, peer: Peer, operation: &'static str, code: Code) -> Job {
-    let actor = access::actor(vault.register(), peer.spki);
-    Job {
-        mappings: vec![],
-        changes: vec![],
-        count: None,
-        log: Logged::Refused { time: vault.now(), actor, operation, code },
-    }
 }

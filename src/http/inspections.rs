@@ -2,16 +2,14 @@
 //! the auditors whom an inspection names get its report.
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::answer::{Answer, answer, answer_to};
 use super::audit::Entity;
-use super::control::{blocking, read_json};
-use super::{Peer, Problem, body};
+use super::{Peer, Problem};
 use crate::access;
 use crate::code::Code;
 use crate::inspection::InspectionView;
@@ -46,16 +44,12 @@ pub(super) fn routes() -> Router<Entity> {
     (status = 200, description = "Inspections, the last entered first", body = Listed),
     Problem,
 ))]
-pub(super) async fn list(State(entity): State<Entity>, peer: Peer) -> Result<Response<Body>, Problem> {
-    let listed = async {
-        let permit = access::messenger(entity.register(), peer.spki)?;
-        let entity = entity.clone();
-        blocking(move || Ok(entity.inspections().list(permit.auditor.as_ref())?)).await
-    };
-    match listed.await {
-        Ok(inspections) => body::json(&Listed { inspections }),
-        Err(problem) => Err(entity.note(peer, "inspection-list", problem).await),
-    }
+pub(super) async fn list(State(entity): State<Entity>, peer: Peer) -> Answer {
+    let permit = access::messenger(entity.register(), peer.spki);
+    answer(entity, peer, "inspection-list", permit, |entity, permit| {
+        entity.inspections().list(permit.auditor.as_ref()).map(|inspections| Listed { inspections })
+    })
+    .await
 }
 
 /// Enters a decision of the commission's to inspect.
@@ -63,21 +57,12 @@ pub(super) async fn list(State(entity): State<Entity>, peer: Peer) -> Result<Res
     (status = 200, description = "Entered; how it stands", body = InspectionView),
     Problem,
 ))]
-pub(super) async fn enter(
-    State(entity): State<Entity>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let entered = async {
-        let permit = access::messenger(entity.register(), peer.spki)?;
-        let brought: Statement = read_json(request).await?;
-        let entity = entity.clone();
-        blocking(move || Ok(entity.inspections().enter(&brought.statement, &permit)?)).await
-    };
-    match entered.await {
-        Ok(view) => body::json(&view),
-        Err(problem) => Err(entity.note(peer, "inspection-enter", problem).await),
-    }
+pub(super) async fn enter(State(entity): State<Entity>, peer: Peer, request: Request) -> Answer {
+    let permit = access::messenger(entity.register(), peer.spki);
+    answer_to(entity, peer, "inspection-enter", permit, request, |entity, permit, brought: Statement| {
+        entity.inspections().enter(&brought.statement, permit)
+    })
+    .await
 }
 
 /// Ends an inspection before its time, as the commission says.
@@ -87,21 +72,12 @@ pub(super) async fn enter(
         Problem,
     ),
 )]
-pub(super) async fn close(
-    State(entity): State<Entity>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let closed = async {
-        let permit = access::messenger(entity.register(), peer.spki)?;
-        let brought: Statement = read_json(request).await?;
-        let entity = entity.clone();
-        blocking(move || Ok(entity.inspections().close(&brought.statement, &permit)?)).await
-    };
-    match closed.await {
-        Ok(view) => body::json(&view),
-        Err(problem) => Err(entity.note(peer, "inspection-close", problem).await),
-    }
+pub(super) async fn close(State(entity): State<Entity>, peer: Peer, request: Request) -> Answer {
+    let permit = access::messenger(entity.register(), peer.spki);
+    answer_to(entity, peer, "inspection-close", permit, request, |entity, permit, brought: Statement| {
+        entity.inspections().close(&brought.statement, permit)
+    })
+    .await
 }
 
 /// The annex of an inspection's minutes, signed, for the auditors that it names.
@@ -112,23 +88,12 @@ pub(super) async fn close(
         Problem,
     ),
 )]
-pub(super) async fn annex(
-    State(entity): State<Entity>,
-    Path(id): Path<String>,
-    peer: Peer,
-) -> Result<Response<Body>, Problem> {
-    let written = async {
-        let permit = access::auditor(entity.register(), peer.spki)?;
-        let id = Uuid::try_parse(&id).map_err(|_| Code::UnknownInspection)?;
-        let entity = entity.clone();
-        blocking(move || {
-            let mappings = |sector: &str| entity.mappings(sector);
-            Ok(report::write(&entity.inspections().counting(&mappings), id, &permit)?)
-        })
-        .await
-    };
-    match written.await {
-        Ok(document) => body::json(&document),
-        Err(problem) => Err(entity.note(peer, "inspection-report", problem).await),
-    }
+pub(super) async fn annex(State(entity): State<Entity>, Path(id): Path<String>, peer: Peer) -> Answer {
+    let asked = access::auditor(entity.register(), peer.spki)
+        .and_then(|permit| Ok((permit, Uuid::try_parse(&id).map_err(|_| Code::UnknownInspection)?)));
+    answer(entity, peer, "inspection-report", asked, |entity, (permit, id)| {
+        let mappings = |sector: &str| entity.mappings(sector);
+        report::write(&entity.inspections().counting(&mappings), *id, permit)
+    })
+    .await
 }

@@ -4,16 +4,15 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{Response, Uri};
+use axum::http::Uri;
 use axum::routing::{get, post};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::answer::{Answer, answer, answer_to};
 use super::body::SectorName;
-use super::control::{blocking, note as note_at_vault, read_json};
-use super::node::{NodeDoor, note as note_at_node};
+use super::node::NodeDoor;
 use super::{Peer, Problem, body};
 use crate::access;
 use crate::code::Code;
@@ -53,21 +52,12 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn migrate(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let migrated = async {
-        let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki)?;
-        let asked: MigrationAsked = read_json(request).await?;
-        let door = door.clone();
-        blocking(move || at_node::ask(&door.node, &permit, &asked, &*door.vault).map_err(Problem::from)).await
-    };
-    match migrated.await {
-        Ok(migrated) => body::json(&migrated),
-        Err(problem) => Err(note_at_node(&door.node, peer, "migrate", problem).await),
-    }
+pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
+    answer_to(door, peer, "migrate", permit, request, |door, permit, asked: MigrationAsked| {
+        at_node::ask(&door.node, permit, &asked, &*door.vault)
+    })
+    .await
 }
 
 /// Hands the next page of an epoch's mappings to an authority's node, still sealed, under an order for continuity.
@@ -80,21 +70,12 @@ pub(super) async fn migrate(
         Problem,
     ),
 )]
-pub(super) async fn migration_page(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let handed_out = async {
-        let permit = access::node(vault.register(), peer.spki)?;
-        let asked: PageRequest = read_json(request).await?;
-        let vault = vault.clone();
-        blocking(move || hand_out::hand_out(&vault, &permit, &asked).map_err(Problem::from)).await
-    };
-    match handed_out.await {
-        Ok(page) => body::json(&page),
-        Err(problem) => Err(note_at_vault(&vault, peer, "migration-page", problem).await),
-    }
+pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::node(vault.register(), peer.spki);
+    answer_to(vault, peer, "migration-page", permit, request, |vault, permit, asked: PageRequest| {
+        hand_out::hand_out(vault, permit, &asked)
+    })
+    .await
 }
 
 /// Takes the identifiers of a page back, and makes the pairs.
@@ -107,21 +88,12 @@ pub(super) async fn migration_page(
         Problem,
     ),
 )]
-pub(super) async fn hand_back(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let taken = async {
-        let permit = access::node(vault.register(), peer.spki)?;
-        let handed: Handed = read_json(request).await?;
-        let vault = vault.clone();
-        blocking(move || take::take(&vault, &permit, &handed).map_err(Problem::from)).await
-    };
-    match taken.await {
-        Ok(taken) => body::json(&taken),
-        Err(problem) => Err(note_at_vault(&vault, peer, "migration-take", problem).await),
-    }
+pub(super) async fn hand_back(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::node(vault.register(), peer.spki);
+    answer_to(vault, peer, "migration-take", permit, request, |vault, permit, handed: Handed| {
+        take::take(vault, permit, &handed)
+    })
+    .await
 }
 
 /// The migrations whose pairs wait for this client.
@@ -138,16 +110,9 @@ pub(super) async fn list_migrations(
     State(vault): State<Arc<Vault>>,
     SectorName(sector): SectorName,
     peer: Peer,
-) -> Result<Response<Body>, Problem> {
-    let listed = async {
-        let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate)?;
-        let vault = vault.clone();
-        blocking(move || pairs::list(&vault, &permit).map_err(Problem::from)).await
-    };
-    match listed.await {
-        Ok(migrations) => body::json(&migrations),
-        Err(problem) => Err(note_at_vault(&vault, peer, "migration-list", problem).await),
-    }
+) -> Answer {
+    let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate);
+    answer(vault, peer, "migration-list", permit, |vault, permit| pairs::list(vault, permit)).await
 }
 
 /// Where to go on.
@@ -177,17 +142,13 @@ pub(super) async fn fetch_pairs(
     Path((sector, order)): Path<(String, String)>,
     peer: Peer,
     uri: Uri,
-) -> Result<Response<Body>, Problem> {
-    let fetched = async {
-        let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate)?;
-        let (order, After { after }) = (order_id(&order)?, body::query(&uri)?);
-        let vault = vault.clone();
-        blocking(move || pairs::fetch(&vault, &permit, order, after).map_err(Problem::from)).await
-    };
-    match fetched.await {
-        Ok(pages) => body::json(&pages),
-        Err(problem) => Err(note_at_vault(&vault, peer, "migration-fetch", problem).await),
-    }
+) -> Answer {
+    let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
+    let asked = permit.and_then(|permit| Ok((permit, order_id(&order)?, body::query(&uri)?)));
+    answer(vault, peer, "migration-fetch", asked, |vault, (permit, order, After { after })| {
+        pairs::fetch(vault, permit, *order, *after)
+    })
+    .await
 }
 
 /// Says that the client has an order's pairs, up to a page; they are taken away.
@@ -209,17 +170,13 @@ pub(super) async fn acknowledge_pairs(
     Path((sector, order)): Path<(String, String)>,
     peer: Peer,
     request: Request,
-) -> Result<Response<Body>, Problem> {
-    let acknowledged = async {
-        let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate)?;
-        let (order, has): (_, Acknowledge) = (order_id(&order)?, read_json(request).await?);
-        let vault = vault.clone();
-        blocking(move || pairs::acknowledge(&vault, &permit, order, has.page).map_err(Problem::from)).await
-    };
-    match acknowledged.await {
-        Ok(acknowledged) => body::json(&acknowledged),
-        Err(problem) => Err(note_at_vault(&vault, peer, "migration-acknowledge", problem).await),
-    }
+) -> Answer {
+    let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
+    let asked = permit.and_then(|permit| Ok((permit, order_id(&order)?)));
+    answer_to(vault, peer, "migration-acknowledge", asked, request, |vault, (permit, order), has: Acknowledge| {
+        pairs::acknowledge(vault, permit, *order, has.page)
+    })
+    .await
 }
 
 /// Retires a closed epoch: its mappings are taken away, for good.
@@ -241,18 +198,13 @@ pub(super) async fn retire_epoch(
     Path((sector, epoch)): Path<(String, String)>,
     peer: Peer,
     request: Request,
-) -> Result<Response<Body>, Problem> {
-    let retired = async {
-        let permit = access::in_sector(&vault, peer.spki, &sector, Operation::RetireEpoch)?;
-        let epoch: u32 = epoch.parse().map_err(|_| Problem::new(Code::DomainClosed))?;
-        let how: Retire = read_json(request).await?;
-        let vault = vault.clone();
-        blocking(move || retire::retire(&vault, &permit, epoch, how).map_err(Problem::new)).await
-    };
-    match retired.await {
-        Ok(retired) => body::json(&retired),
-        Err(problem) => Err(note_at_vault(&vault, peer, "epoch-retire", problem).await),
-    }
+) -> Answer {
+    let asked = access::in_sector(&vault, peer.spki, &sector, Operation::RetireEpoch)
+        .and_then(|permit| Ok((permit, epoch.parse().map_err(|_| Code::DomainClosed)?)));
+    answer_to(vault, peer, "epoch-retire", asked, request, |vault, (permit, epoch), how: Retire| {
+        retire::retire(vault, permit, *epoch, how)
+    })
+    .await
 }
 
 /// An order's id in a path. What is none is an order that nobody knows.

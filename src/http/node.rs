@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Response;
 use axum::routing::{get, post};
+use serde::Serialize;
 
-use super::control::{blocking, read_json};
-use super::{Peer, Problem, acts, audit, body, migrations, openapi, rights, segments};
+use super::answer::{Answer, answer, answer_to};
+use super::{Peer, Problem, acts, audit, migrations, openapi, rights, segments};
 use crate::access;
 use crate::code::Code;
-use crate::commit::{Job, Logged};
 use crate::keys::shares::{Share, ShareText};
 use crate::migrate::MigrationLink;
 use crate::node::Node;
@@ -50,11 +48,10 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
         .merge(audit::router(node))
 }
 
-/// What the node answers, for the description.
-#[derive(utoipa::ToSchema)]
+/// What the node answers.
+#[derive(Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
-#[allow(dead_code)] // only described
-enum Answer {
+enum Answered {
     Clear(Revealed),
     Sealed(Sealed),
 }
@@ -67,32 +64,21 @@ enum Answer {
     responses(
         (
             status = 200, description = "An identifier or a code for each pseudonym; with `to` the same, sealed",
-            body = inline(Answer),
+            body = inline(Answered),
         ),
         Problem,
     ),
 )]
-pub(super) async fn reidentify(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let revealed = async {
-        let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki)?;
-        let asked: Asked = read_json(request).await?;
-        let door = door.clone();
-        let answer = move || match asked.to {
-            None => body::json(&reveal::ask(&door.node, &permit, &asked, door.vault.as_vault())?),
-            Some(Delivery::OfficerKey) => {
-                body::json(&deliver::ask_sealed(&door.node, &permit, &asked, door.vault.as_vault())?)
-            }
-        };
-        blocking(answer).await
-    };
-    match revealed.await {
-        Ok(answer) => Ok(answer),
-        Err(problem) => Err(note(&door.node, peer, "reidentify", problem).await),
-    }
+pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
+    answer_to(door, peer, "reidentify", permit, request, |door, permit, asked: Asked| {
+        let vault = door.vault.as_vault();
+        match asked.to {
+            None => reveal::ask(&door.node, permit, &asked, vault).map(Answered::Clear),
+            Some(Delivery::OfficerKey) => deliver::ask_sealed(&door.node, permit, &asked, vault).map(Answered::Sealed),
+        }
+    })
+    .await
 }
 
 /// Takes a custodian's share towards unsealing.
@@ -105,12 +91,8 @@ pub(super) async fn reidentify(
         Problem,
     ),
 )]
-pub(super) async fn unseal(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    bring(&door, peer, request, Purpose::Unseal).await
+pub(super) async fn unseal(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+    bring(door, peer, request, Purpose::Unseal, "unseal").await
 }
 
 /// Takes a custodian's share for a drill, which proves that shares make the key and opens nothing.
@@ -123,34 +105,17 @@ pub(super) async fn unseal(
         Problem,
     ),
 )]
-pub(super) async fn drill(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    bring(&door, peer, request, Purpose::Drill).await
+pub(super) async fn drill(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+    bring(door, peer, request, Purpose::Drill, "drill").await
 }
 
-async fn bring(
-    door: &Arc<NodeDoor>,
-    peer: Peer,
-    request: Request,
-    purpose: Purpose,
-) -> Result<Response<Body>, Problem> {
-    let brought = async {
-        let permit = access::custodian(door.node.register(), &door.node.authority().id, peer.spki)?;
-        let text: ShareText = read_json(request).await?;
+async fn bring(door: Arc<NodeDoor>, peer: Peer, request: Request, purpose: Purpose, operation: &'static str) -> Answer {
+    let permit = access::custodian(door.node.register(), &door.node.authority().id, peer.spki);
+    answer_to(door, peer, operation, permit, request, move |door, permit, text: ShareText| {
         let share = Share::try_from(text).map_err(|_| Problem::new(Code::ShareInvalid))?;
-        let door = door.clone();
-        blocking(move || crate::unseal::bring(&door.node, &permit, share, purpose).map_err(Problem::from)).await
-    };
-    match brought.await {
-        Ok(progress) => body::json(&progress),
-        Err(problem) => {
-            let operation = if purpose == Purpose::Drill { "drill" } else { "unseal" };
-            Err(note(&door.node, peer, operation, problem).await)
-        }
-    }
+        crate::unseal::bring(&door.node, permit, share, purpose).map_err(Problem::from)
+    })
+    .await
 }
 
 /// Whether the node is sealed, and how many shares were brought.
@@ -162,14 +127,10 @@ async fn bring(
         Problem,
     ),
 )]
-pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Result<Response<Body>, Problem> {
-    let permit = match access::sealer(door.node.register(), &door.node.authority().id, peer.spki) {
-        Ok(permit) => permit,
-        Err(code) => return Err(note(&door.node, peer, "seal-status", code.into()).await),
-    };
-    // A ceremony may be held while an entry becomes durable.
-    let door = door.clone();
-    body::json(&blocking(move || Ok(crate::unseal::status(&door.node, &permit))).await?)
+pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+    let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
+    answer(door, peer, "seal-status", permit, |door, permit| Ok::<_, Code>(crate::unseal::status(&door.node, permit)))
+        .await
 }
 
 /// What sealing takes: nothing, and whatever is sent is not looked at.
@@ -191,31 +152,7 @@ pub struct SealNow {}
         ),
     ),
 )]
-pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Result<Response<Body>, Problem> {
-    let sealed = async {
-        let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki)?;
-        let door = door.clone();
-        blocking(move || crate::unseal::seal(&door.node, &permit).map_err(Problem::from)).await
-    };
-    match sealed.await {
-        Ok(status) => body::json(&status),
-        Err(problem) => Err(note(&door.node, peer, "seal", problem).await),
-    }
-}
-
-/// Logs a refusal before it is answered; where it cannot be logged, that is the answer.
-pub(super) async fn note(node: &Node, peer: Peer, operation: &'static str, problem: Problem) -> Problem {
-    let log = Logged::Refused {
-        time: node.now(),
-        actor: access::actor(node.register(), peer.spki),
-        operation,
-        code: problem.code(),
-    };
-    match node.committer().submit(Job { mappings: vec![], changes: vec![], count: None, log }) {
-        Ok(pending) => match pending.noted().await {
-            Ok(()) => problem,
-            Err(code) => code.into(),
-        },
-        Err(code) => Problem::new(code).retry_after(1),
-    }
+pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+    let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
+    answer(door, peer, "seal", permit, |door, permit| crate::unseal::seal(&door.node, permit)).await
 }

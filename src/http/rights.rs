@@ -4,16 +4,15 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Response;
 use axum::routing::post;
 use serde::{Deserialize, Serialize};
 
-use super::control::{blocking, note as note_at_vault, read_json};
-use super::node::{NodeDoor, note as note_at_node};
-use super::{Peer, Problem, body};
+use super::answer::{Answer, answer_to};
+use super::node::NodeDoor;
+use super::{Peer, Problem};
 use crate::access;
+use crate::order::Refusal;
 use crate::rights::erase::{self, Destroyed};
 use crate::rights::resolutions::{self, Question, Resolutions};
 use crate::store::Store;
@@ -47,21 +46,12 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn look_up(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let found = async {
-        let permit = access::rights_officer(vault.register(), peer.spki)?;
-        let asked: Question = read_json(request).await?;
-        let vault = vault.clone();
-        blocking(move || resolutions::look_up(&vault, &permit, &asked).map_err(Problem::from)).await
-    };
-    match found.await {
-        Ok(found) => body::json(&found),
-        Err(problem) => Err(note_at_vault(&vault, peer, "look-up", problem).await),
-    }
+pub(super) async fn look_up(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::rights_officer(vault.register(), peer.spki);
+    answer_to(vault, peer, "look-up", permit, request, |vault, permit, asked: Question| {
+        resolutions::look_up(vault, permit, &asked)
+    })
+    .await
 }
 
 /// Destroys what the vault keeps of a person in a sector.
@@ -74,24 +64,14 @@ pub(super) async fn look_up(
         Problem,
     ),
 )]
-pub(super) async fn erase_at_vault(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let erased = async {
-        let permit = access::rights_officer(vault.register(), peer.spki)?;
-        let brought: Brought = read_json(request).await?;
-        let vault = vault.clone();
-        blocking(move || erase::at_vault(&vault, &permit, &brought.request).map_err(Problem::from)).await
-    };
-    match erased.await {
-        Ok(done) => {
-            scrub(vault.store().clone());
-            body::json(&done)
-        }
-        Err(problem) => Err(note_at_vault(&vault, peer, "erase", problem).await),
-    }
+pub(super) async fn erase_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::rights_officer(vault.register(), peer.spki);
+    answer_to(vault, peer, "erase", permit, request, |vault, permit, brought: Brought| {
+        let done = erase::at_vault(vault, permit, &brought.request)?;
+        scrub(vault.store().clone());
+        Ok::<_, Refusal>(done)
+    })
+    .await
 }
 
 /// Destroys the tags that the node keeps of a person in a sector.
@@ -104,24 +84,14 @@ pub(super) async fn erase_at_vault(
         Problem,
     ),
 )]
-pub(super) async fn erase_at_node(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let erased = async {
-        let permit = access::rights_officer(door.node.register(), peer.spki)?;
-        let brought: Brought = read_json(request).await?;
-        let node = door.node.clone();
-        blocking(move || erase::at_node(&node, &permit, &brought.request).map_err(Problem::from)).await
-    };
-    match erased.await {
-        Ok(done) => {
-            scrub(door.node.store().clone());
-            body::json(&done)
-        }
-        Err(problem) => Err(note_at_node(&door.node, peer, "erase", problem).await),
-    }
+pub(super) async fn erase_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::rights_officer(door.node.register(), peer.spki);
+    answer_to(door, peer, "erase", permit, request, |door, permit, brought: Brought| {
+        let done = erase::at_node(&door.node, permit, &brought.request)?;
+        scrub(door.node.store().clone());
+        Ok::<_, Refusal>(done)
+    })
+    .await
 }
 
 /// Clears the destroyed bytes out of the store's files where that is due, beside the requests: in a large store it takes its

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
-use super::control::{blocking, note, read_json};
-use super::{Peer, Problem, body};
+use super::answer::{Answer, answer, answer_to};
+use super::{Peer, Problem};
 use crate::access;
 use crate::epoch::secrets::{self, Refused, Retire, Retired, SecretView};
 use crate::vault::Vault;
@@ -42,16 +40,12 @@ pub struct RotateNow {}
         Problem,
     ),
 )]
-pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> Result<Response<Body>, Problem> {
-    let listed = async {
-        let permit = access::operator(vault.register(), peer.spki)?;
-        let vault = vault.clone();
-        blocking(move || secrets::list(&vault, &permit).map_err(Problem::new)).await
-    };
-    match listed.await {
-        Ok(versions) => body::json(&Secrets { versions }),
-        Err(problem) => Err(note(&vault, peer, "secret-list", problem).await),
-    }
+pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
+    let permit = access::operator(vault.register(), peer.spki);
+    answer(vault, peer, "secret-list", permit, |vault, permit| {
+        secrets::list(vault, permit).map(|versions| Secrets { versions })
+    })
+    .await
 }
 
 /// Makes a new version of the sector secret, which the next epochs take.
@@ -65,16 +59,12 @@ pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> Result<
         Problem,
     ),
 )]
-pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Result<Response<Body>, Problem> {
-    let rotated = async {
-        let permit = access::operator(vault.register(), peer.spki)?;
-        let vault = vault.clone();
-        blocking(move || secrets::rotate(&vault, &permit).map_err(Problem::new)).await
-    };
-    match rotated.await {
-        Ok(versions) => body::json(&Secrets { versions }),
-        Err(problem) => Err(note(&vault, peer, "secret-rotate", problem).await),
-    }
+pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
+    let permit = access::operator(vault.register(), peer.spki);
+    answer(vault, peer, "secret-rotate", permit, |vault, permit| {
+        secrets::rotate(vault, permit).map(|versions| Secrets { versions })
+    })
+    .await
 }
 
 /// Retires a version of the sector secret that nothing needs: it is destroyed.
@@ -88,21 +78,12 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Resul
         Problem,
     ),
 )]
-pub(super) async fn retire(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let retired = async {
-        let permit = access::operator(vault.register(), peer.spki)?;
-        let asked: Retire = read_json(request).await?;
-        let vault = vault.clone();
-        blocking(move || secrets::retire(&vault, &permit, &asked).map_err(Problem::from)).await
-    };
-    match retired.await {
-        Ok(retired) => body::json(&retired),
-        Err(problem) => Err(note(&vault, peer, "secret-retire", problem).await),
-    }
+pub(super) async fn retire(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::operator(vault.register(), peer.spki);
+    answer_to(vault, peer, "secret-retire", permit, request, |vault, permit, asked: Retire| {
+        secrets::retire(vault, permit, &asked)
+    })
+    .await
 }
 
 impl From<Refused> for Problem {

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Response;
 use axum::routing::post;
 
-use super::control::{blocking, note as note_at_vault, read_json};
-use super::node::{NodeDoor, note as note_at_node};
-use super::{Peer, Problem, body};
+use super::answer::{Answer, answer_to};
+use super::node::NodeDoor;
+use super::{Peer, Problem};
 use crate::access;
 use crate::renewal::{
     self, DropRequest, Dropped, RecipientsTaken, RenewalRequest, RenewalStep, SegmentAnswer, SegmentPage,
@@ -42,21 +40,12 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn page(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let asked = async {
-        let permit = access::node(vault.register(), peer.spki)?;
-        let question: SegmentQuestion = read_json(request).await?;
-        let vault = vault.clone();
-        blocking(move || renewal::vault::page(&vault, &permit, &question).map_err(Problem::from)).await
-    };
-    match asked.await {
-        Ok(page) => body::json(&page),
-        Err(problem) => Err(note_at_vault(&vault, peer, "segments", problem).await),
-    }
+pub(super) async fn page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::node(vault.register(), peer.spki);
+    answer_to(vault, peer, "segments", permit, request, |vault, permit, asked: SegmentQuestion| {
+        renewal::vault::page(vault, permit, &asked)
+    })
+    .await
 }
 
 /// Takes what the authority's node did with a page: recipients to add, and which of its own it proved.
@@ -70,21 +59,12 @@ pub(super) async fn page(
         Problem,
     ),
 )]
-pub(super) async fn take(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let taken = async {
-        let permit = access::node(vault.register(), peer.spki)?;
-        let done: SegmentAnswer = read_json(request).await?;
-        let vault = vault.clone();
-        blocking(move || renewal::vault::take(&vault, &permit, &done).map_err(Problem::from)).await
-    };
-    match taken.await {
-        Ok(taken) => body::json(&taken),
-        Err(problem) => Err(note_at_vault(&vault, peer, "segments", problem).await),
-    }
+pub(super) async fn take(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::node(vault.register(), peer.spki);
+    answer_to(vault, peer, "segments", permit, request, |vault, permit, done: SegmentAnswer| {
+        renewal::vault::take(vault, permit, &done)
+    })
+    .await
 }
 
 /// Takes recipients out of a page of segments that the register no longer lists.
@@ -97,21 +77,12 @@ pub(super) async fn take(
         Problem,
     ),
 )]
-pub(super) async fn drop_at_vault(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let dropped = async {
-        let permit = access::dropper(vault.register(), peer.spki)?;
-        let asked: DropRequest = read_json(request).await?;
-        let vault = vault.clone();
-        blocking(move || renewal::vault::drop_old(&vault, &permit, &asked).map_err(Problem::from)).await
-    };
-    match dropped.await {
-        Ok(dropped) => body::json(&dropped),
-        Err(problem) => Err(note_at_vault(&vault, peer, "segments-drop", problem).await),
-    }
+pub(super) async fn drop_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::dropper(vault.register(), peer.spki);
+    answer_to(vault, peer, "segments-drop", permit, request, |vault, permit, asked: DropRequest| {
+        renewal::vault::drop_old(vault, permit, &asked)
+    })
+    .await
 }
 
 /// Renews a page of segments: seals them to keys that are lacking, or proves that they open with the authority's own.
@@ -124,22 +95,12 @@ pub(super) async fn drop_at_vault(
         Problem,
     ),
 )]
-pub(super) async fn renew(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let renewed = async {
-        let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki)?;
-        let asked: RenewalRequest = read_json(request).await?;
-        let door = door.clone();
-        let step = move || renewal::node::step(&door.node, &permit, &asked, &*door.segments).map_err(Problem::from);
-        blocking(step).await
-    };
-    match renewed.await {
-        Ok(step) => body::json(&step),
-        Err(problem) => Err(note_at_node(&door.node, peer, "renewal", problem).await),
-    }
+pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
+    answer_to(door, peer, "renewal", permit, request, |door, permit, asked: RenewalRequest| {
+        renewal::node::step(&door.node, permit, &asked, &*door.segments)
+    })
+    .await
 }
 
 /// Has the vault take recipients out of a page of segments that the register no longer lists.
@@ -152,20 +113,10 @@ pub(super) async fn renew(
         Problem,
     ),
 )]
-pub(super) async fn drop_at_node(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let dropped = async {
-        let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki)?;
-        let asked: DropRequest = read_json(request).await?;
-        let door = door.clone();
-        let drop = move || renewal::node::drop_old(&door.node, &permit, &asked, &*door.segments).map_err(Problem::from);
-        blocking(drop).await
-    };
-    match dropped.await {
-        Ok(dropped) => body::json(&dropped),
-        Err(problem) => Err(note_at_node(&door.node, peer, "segments-drop", problem).await),
-    }
+pub(super) async fn drop_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
+    answer_to(door, peer, "segments-drop", permit, request, |door, permit, asked: DropRequest| {
+        renewal::node::drop_old(&door.node, permit, &asked, &*door.segments)
+    })
+    .await
 }

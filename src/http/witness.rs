@@ -10,7 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::{get, post};
 
-use super::control::blocking;
+use super::answer::blocking;
 use super::{Problem, body};
 use crate::audit::note::MAX_NOTE;
 use crate::audit::witness::{Refused, Submission, Witness};

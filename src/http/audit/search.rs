@@ -17,8 +17,8 @@ use crate::audit::shelf::Shelf;
 use crate::audit::{Access, Event};
 use crate::code::Code;
 use crate::commit::Pending;
+use crate::http::answer::{blocking, note};
 use crate::http::body::{self, query};
-use crate::http::control::blocking;
 use crate::http::{Peer, Problem};
 use crate::inspection::object::Object;
 use crate::register::Register;
@@ -115,7 +115,7 @@ pub(in crate::http) async fn entries(
     };
     match found.await {
         Ok(found) => body::json(&found),
-        Err(problem) => Err(entity.note(peer, "audit", problem).await),
+        Err(problem) => Err(note(&*entity, peer, "audit", problem).await),
     }
 }
 

@@ -1,0 +1,142 @@
+//! The one shape of nearly every question at a control listener: who asks gets a permit before a byte of the body is read, the
+//! use case runs outside the threads that serve connections, and a refusal is logged before it is answered.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::Response;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::audit::{Audited, Entity};
+use super::body::{self, Content};
+use super::node::NodeDoor;
+use super::{Peer, Problem};
+use crate::access;
+use crate::code::Code;
+use crate::commit::{Job, Logged};
+use crate::vault::Vault;
+
+/// Most bytes of a request's body: an order, an officer's request and 10 000 pseudonyms.
+const MAX_BODY: usize = 4 << 20;
+
+/// What a handler gives back.
+pub(super) type Answer = Result<Response<Body>, Problem>;
+
+/// Where questions are put: the state of a listener's routes.
+pub(super) trait Desk: Clone + Send + Sync + 'static {
+    /// Whose log refusals go to.
+    fn audited(&self) -> &dyn Audited;
+}
+
+impl Desk for Arc<Vault> {
+    fn audited(&self) -> &dyn Audited {
+        &**self
+    }
+}
+
+impl Desk for Arc<NodeDoor> {
+    fn audited(&self) -> &dyn Audited {
+        &*self.node
+    }
+}
+
+impl Desk for Entity {
+    fn audited(&self) -> &dyn Audited {
+        &**self
+    }
+}
+
+/// Answers what is asked without a body. `operation` is what a refusal is logged as.
+pub(super) async fn answer<D: Desk, P: Send + 'static, A: Serialize, Denied, Refused>(
+    desk: D,
+    peer: Peer,
+    operation: &'static str,
+    permit: Result<P, Denied>,
+    work: impl FnOnce(&D, &P) -> Result<A, Refused> + Send + 'static,
+) -> Answer
+where
+    Problem: From<Denied> + From<Refused>,
+{
+    let answered = match permit {
+        Ok(permit) => {
+            let desk = desk.clone();
+            blocking(move || body::json(&work(&desk, &permit)?)).await
+        }
+        Err(denied) => Err(denied.into()),
+    };
+    close(&desk, peer, operation, answered).await
+}
+
+/// Answers what is asked by a JSON body, which is read once there is a permit.
+pub(super) async fn answer_to<D: Desk, P, Q, A: Serialize, Denied, Refused>(
+    desk: D,
+    peer: Peer,
+    operation: &'static str,
+    permit: Result<P, Denied>,
+    request: Request,
+    work: impl FnOnce(&D, &P, Q) -> Result<A, Refused> + Send + 'static,
+) -> Answer
+where
+    P: Send + 'static,
+    Q: DeserializeOwned + Send + 'static,
+    Problem: From<Denied> + From<Refused>,
+{
+    let answered = async {
+        let permit = permit.map_err(Problem::from)?;
+        let asked = read_json(request).await?;
+        let desk = desk.clone();
+        blocking(move || body::json(&work(&desk, &permit, asked)?)).await
+    };
+    let answered = answered.await;
+    close(&desk, peer, operation, answered).await
+}
+
+async fn close(desk: &impl Desk, peer: Peer, operation: &'static str, answered: Answer) -> Answer {
+    match answered {
+        Ok(answer) => Ok(answer),
+        Err(problem) => Err(note(desk.audited(), peer, operation, problem).await),
+    }
+}
+
+/// Reads a JSON body. What is wrong in it is said by place only.
+async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    if body::content(request.headers())? != Content::Json {
+        return Err(Code::UnsupportedMediaType.into());
+    }
+    let bytes = body::read(request.into_body(), MAX_BODY).await?;
+    crate::jws::read_object(&bytes).map_err(|error| {
+        let place = format!("see line {}, column {}", error.line(), error.column());
+        Problem::new(Code::MalformedBody).detail(place)
+    })
+}
+
+/// Runs a synchronous use case outside the threads that serve connections.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::new(Code::Internal))?
+}
+
+/// Logs a refusal before it is answered; where it cannot be logged, that is the answer.
+pub(super) async fn note(entity: &dyn Audited, peer: Peer, operation: &'static str, problem: Problem) -> Problem {
+    // These say that nothing can be logged, or that too much waits to be.
+    if matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded) {
+        return problem;
+    }
+    match entity.committer().submit(refused(entity, peer, operation, problem.code())) {
+        Ok(pending) => match pending.noted().await {
+            Ok(()) => problem,
+            Err(code) => code.into(),
+        },
+        Err(code) => Problem::new(code).retry_after(1),
+    }
+}
+
+/// What a refusal looks like in the log.
+pub(super) fn refused(entity: &dyn Audited, peer: Peer, operation: &'static str, code: Code) -> Job {
+    let actor = access::actor(entity.register(), peer.spki);
+    let log = Logged::Refused { time: entity.now(), actor, operation, code };
+    Job { mappings: vec![], changes: vec![], count: None, log }
+}
