@@ -1,7 +1,7 @@
 //! Time and randomness, as parameters.
 //!
 //! Everything that depends on the time of day takes a [`Clock`], so that a test can stand at any instant; the
-//! operating system's clock is read in [`SystemClock`] and its randomness in [`random`], and nowhere else.
+//! operating system's time of day is read in [`SystemClock`] and its randomness in [`random`], and nowhere else.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

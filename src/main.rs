@@ -5,7 +5,8 @@
 /// next one takes. `MALLOC_CONF` in the environment has the last word.
 #[used]
 #[unsafe(export_name = "malloc_conf")]
-static MALLOC_CONF: &std::ffi::CStr = c"thp:always,dirty_decay_ms:600000";
+// SAFETY: the pointer of a literal, which lives for ever and ends with a zero, as jemalloc wants its `const char *`.
+static MALLOC_CONF: Option<&std::ffi::c_char> = Some(unsafe { &*c"thp:always,dirty_decay_ms:600000".as_ptr() });
 
 fn main() -> std::process::ExitCode {
     cloison::cli::main()

@@ -121,8 +121,8 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 /// Logs a refusal before it is answered; where it cannot be logged, that is the answer.
 pub(super) async fn note(entity: &dyn Audited, peer: Peer, operation: &'static str, problem: Problem) -> Problem {
-    // These say that nothing can be logged, or that too much waits to be.
-    if matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded) {
+    // Where they are not another's, these say that nothing can be logged, or that too much waits to be.
+    if !entity.relays() && matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded) {
         return problem;
     }
     match entity.committer().submit(refused(entity, peer, operation, problem.code())) {

@@ -45,10 +45,12 @@ pub trait Audited: Send + Sync {
     fn inspections(&self) -> Inspections<'_>;
     /// Mappings that a sector has in the store.
     fn mappings(&self, sector: &str) -> Option<u64>;
+    /// Whether what is refused here may have been refused elsewhere: a node passes on what the vault says.
+    fn relays(&self) -> bool;
 }
 
 macro_rules! audited {
-    ($($entity:ty, $mappings:expr);*) => {$(
+    ($($entity:ty, $mappings:expr, $relays:literal);*) => {$(
         impl Audited for $entity {
             fn register(&self) -> &Register {
                 self.register()
@@ -69,11 +71,14 @@ macro_rules! audited {
                 let count: fn(&$entity, &str) -> Option<u64> = $mappings;
                 count(self, sector)
             }
+            fn relays(&self) -> bool {
+                $relays
+            }
         }
     )*};
 }
 
-audited!(Vault, Vault::mappings; Node, |_, _| None);
+audited!(Vault, Vault::mappings, false; Node, |_, _| None, true);
 
 /// Whoever has a log, as the routes share it.
 pub(super) type Entity = Arc<dyn Audited>;
