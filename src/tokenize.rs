@@ -26,7 +26,7 @@ pub(crate) use domain::Scoped;
 
 /// Most identifiers in one request.
 pub const MAX_ITEMS: usize = 100_000;
-/// Identifiers after which a long batch lets others run: about a tenth of a millisecond.
+/// Identifiers after which a long batch asks whether it is time to let others run: about a twentieth of a millisecond.
 const STRIDE: usize = 8 * AHEAD;
 
 /// What a client asks, beside the identifiers.

@@ -140,8 +140,7 @@ fn enter(
     mut new: impl FnMut(usize),
 ) {
     for (block, start) in records.chunks(AHEAD).zip((0..).step_by(AHEAD)) {
-        block.iter().for_each(|record| index.prefetch(record.pseudonym.as_bytes()));
-        block.iter().for_each(|record| index.prefetch_slot(record.pseudonym.as_bytes()));
+        index.prefetch(block.iter().map(|record| record.pseudonym.as_bytes()));
         for (place, record) in (start..).zip(block) {
             let pseudonym = record.pseudonym.as_bytes();
             let is_moved = !moved.is_empty() && moved.contains(pseudonym);

@@ -135,7 +135,7 @@ pub(super) async fn note(entity: &dyn Audited, peer: Peer, operation: &'static s
 }
 
 /// What a refusal looks like in the log.
-pub(super) fn refused(entity: &dyn Audited, peer: Peer, operation: &'static str, code: Code) -> Job {
+fn refused(entity: &dyn Audited, peer: Peer, operation: &'static str, code: Code) -> Job {
     let actor = access::actor(entity.register(), peer.spki);
     let log = Logged::Refused { time: entity.now(), actor, operation, code };
     Job { mappings: vec![], changes: vec![], count: None, log }

@@ -19,7 +19,7 @@ struct Block([u8; 4096]);
 /// Some do not (tmpfs before Linux 6.6), and then RocksDB would not open.
 pub(super) fn is_possible(folder: &Path) -> bool {
     // Where it cannot be made, RocksDB says why.
-    let _ = DirBuilder::new().mode(0o700).create(folder);
+    let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     let probe = folder.join(PROBE);
     // One that a crash left behind.
     let _ = fs::remove_file(&probe);
@@ -49,6 +49,7 @@ mod tests {
         let store = folder.path().join("store");
         is_possible(&store);
         assert_eq!(fs::read_dir(store).unwrap().count(), 0);
-        assert!(!is_possible(&folder.path().join("no/such/folder")));
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(!is_possible(&folder.path().join("file/store")), "no folder can be there");
     }
 }

@@ -208,16 +208,11 @@ impl Insertions<'_> {
         self.0.insert(pseudonym, chunk)
     }
 
-    /// Starts fetching what says where an insertion will go; see [`AHEAD`].
+    /// Starts fetching what the insertions of a block will need; see [`AHEAD`].
     #[inline]
-    pub fn prefetch(&self, pseudonym: &[u8; 16]) {
-        self.0.of(pseudonym).prefetch(pseudonym);
-    }
-
-    /// Starts fetching the slot that it will need, once the other has come.
-    #[inline]
-    pub fn prefetch_slot(&self, pseudonym: &[u8; 16]) {
-        self.0.of(pseudonym).prefetch_slot(pseudonym);
+    pub fn prefetch<'p>(&self, block: impl Iterator<Item = &'p [u8; 16]> + Clone) {
+        block.clone().for_each(|pseudonym| self.0.of(pseudonym).prefetch(pseudonym));
+        block.for_each(|pseudonym| self.0.of(pseudonym).prefetch_slot(pseudonym));
     }
 }
 

@@ -188,8 +188,7 @@ impl Work<'_> {
         }
         let mut entries = partition.write();
         for block in pseudonyms.chunks(AHEAD) {
-            block.iter().for_each(|pseudonym| entries.prefetch(pseudonym));
-            block.iter().for_each(|pseudonym| entries.prefetch_slot(pseudonym));
+            entries.prefetch(block.iter());
             for pseudonym in block {
                 entries.insert(pseudonym, key.sequence);
             }

@@ -1,7 +1,7 @@
 //! One table of the index: open addressing over groups of sixteen slots.
 //!
-//! Each slot has a one-byte tag beside the others of its group. Whether a pseudonym is there is told by the tags but for one
-//! time in twenty, and the tags of ten million pseudonyms lie in the processor's cache, where entries do not. A group's
+//! Each slot has a one-byte tag beside the others of its group. That a pseudonym is not there is told by the tags alone but for
+//! one time in twenty, and the tags of ten million pseudonyms lie in the processor's cache, where entries do not. A group's
 //! number is monotone in the pseudonym, so that growing is one sequential sweep. Nothing wraps around: behind the last home
 //! there is room for what it pushes out.
 
