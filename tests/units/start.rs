@@ -58,6 +58,44 @@ fn idle_connections_leave_the_store_its_descriptors() {
     world.stop();
 }
 
+/// Sets how many files a running process may have open from now on; those that are open stay. What it was before.
+fn limit_files(pid: u32, most: u64) -> u64 {
+    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `before` outlives the call, and nothing is to be set.
+    let known = unsafe { libc::prlimit(pid as libc::pid_t, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut before) };
+    let limit = libc::rlimit { rlim_cur: most, ..before };
+    // SAFETY: `limit` outlives the call, and no old limits are asked for.
+    let set = unsafe { libc::prlimit(pid as libc::pid_t, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+    assert_eq!((known, set), (0, 0), "{}", std::io::Error::last_os_error());
+    before.rlim_cur
+}
+
+/// Where no file can be opened any more, what needs none is done, what needs one is refused, and the process lives on.
+#[test]
+fn a_file_that_cannot_be_opened_is_no_lost_write() {
+    let mut world = World::with(Setup { log: "info", start: false, ..Setup::default() });
+    world.start(Side::Vault, &[]);
+    let (sector, operator) = (world.client("cnss-health"), world.client("operator"));
+    let batch = |card: &str| {
+        let body = serde_json::json!({"scheme": "cnie", "identifiers": [card], "purpose": "billing"});
+        sector.post_json::<serde_json::Value>("/v1/sectors/health/pseudonyms", &body)
+    };
+    let rotate = || operator.post_json::<serde_json::Value>("/v1/secrets", &serde_json::json!({}));
+    // Both have a connection from here on.
+    batch("AB1").unwrap();
+    rotate().unwrap();
+    let pid = world.vault_pid();
+    let before = limit_files(pid, 3);
+    batch("AB2").unwrap();
+    assert!(rotate().is_err(), "a version that could not be written is none");
+    batch("AB3").unwrap();
+    limit_files(pid, before);
+    rotate().unwrap();
+    assert!(world.is_running(Side::Vault));
+    world.stop();
+    assert_eq!(world.mappings(), 3);
+}
+
 #[test]
 fn a_second_place_whose_folder_is_away_may_come_back() {
     let mut world = World::asleep();
@@ -77,9 +115,11 @@ fn a_store_that_another_process_still_has_may_become_free() {
     world.start(Side::Vault, &[]);
     let [data, control, health] = super::common::free_ports();
     let mut text = world.read("vault.toml");
-    for (address, port) in
-        [(world.address(Door::Data), data), (world.address(Door::Control), control), (world.health(Side::Vault), health)]
-    {
+    for (address, port) in [
+        (world.address(Door::Data), data),
+        (world.address(Door::Control), control),
+        (world.health(Side::Vault), health),
+    ] {
         text = super::common::swap(&text, &address.to_string(), &format!("127.0.0.1:{port}"));
     }
     world.write("beside.toml", &text);
