@@ -47,6 +47,8 @@ codes! {
     UnknownClient = "unknown-client",
     /// The caller is known and may not do this.
     Forbidden = "forbidden",
+    /// The request is a web page's: it has an `Origin`, or a `Sec-Fetch-Site` other than `none`.
+    BrowserRefused = "browser-refused",
     /// No such sector, or none that this caller may know of.
     UnknownSector = "unknown-sector",
     /// The sector takes no such scheme.

@@ -133,6 +133,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
 
         Code::UnknownClient => (S::UNAUTHORIZED, "The register does not know this certificate's key"),
         Code::Forbidden => (S::FORBIDDEN, "This client may not do this"),
+        Code::BrowserRefused => (S::FORBIDDEN, "Nothing here is for web pages"),
         Code::UnknownSector => (S::NOT_FOUND, "There is no such sector for this client"),
         Code::UnknownScheme => (S::UNPROCESSABLE_ENTITY, "The sector takes no such scheme"),
         Code::UnknownPurpose => {
