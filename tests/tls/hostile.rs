@@ -53,7 +53,7 @@ fn connections_are_bounded_in_all_and_by_key() {
     // An eighth for one certificate.
     let server = Server::start(Limits { connections: 24, idle: Duration::from_secs(20), ..limits() });
     let names: Vec<String> = (0..9).map(|n| format!("client-{n}")).collect();
-    for name in names {
+    for name in &names {
         let _ = server.pki.client(name);
     }
     let mut held: Vec<_> = (0..3).map(|_| server.settled(&names[0])).collect();
