@@ -46,7 +46,7 @@ async fn add_checkpoint(
     let submitted = async {
         access::node(watching.vault.register(), peer.spki)?;
         let bytes = body::read(request.into_body(), MAX_BODY).await?;
-        submit(watching.witness.clone(), bytes.to_vec()).await
+        submit(watching.witness.clone(), bytes.to_vec(), watching.vault.now()).await
     };
     match submitted.await {
         Ok(response) => Ok(response),
