@@ -146,6 +146,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
 
         Code::IdentifierEmpty => (S::UNPROCESSABLE_ENTITY, "The identifier is empty"),
         Code::IdentifierTooLong => (S::UNPROCESSABLE_ENTITY, "The identifier is too long"),
+        Code::IdentifierNotText => (S::UNPROCESSABLE_ENTITY, "The identifier is not a string"),
         Code::IdentifierNotUtf8 => (S::UNPROCESSABLE_ENTITY, "The identifier is not UTF-8"),
         Code::IdentifierControl => (S::UNPROCESSABLE_ENTITY, "The identifier has a control character"),
         Code::IdentifierPattern => (S::UNPROCESSABLE_ENTITY, "The identifier does not have its scheme's form"),
