@@ -38,7 +38,7 @@ use crate::jws;
 use crate::pseudonym::{Parsed, Pseudonym};
 use crate::register::{Approver, Id, Sector, TextForm};
 
-pub use check::{Finding, check, examine};
+pub use check::{Finding, check, examine, forbidden};
 pub use payload::{Basis, Continuity, Payload, Scope, Security};
 pub use request::{FRESH_SECONDS, NewRequest, OfficerRequest, REQUEST_TYP, check_request, list_digest, sign_request};
 
