@@ -8,6 +8,8 @@ mod common;
 
 #[path = "bad_input/batches.rs"]
 mod batches;
+#[path = "bad_input/checks.rs"]
+mod checks;
 #[path = "bad_input/command_line.rs"]
 mod command_line;
 #[path = "bad_input/domains.rs"]
