@@ -71,6 +71,8 @@ codes! {
     IdentifierEmpty = "identifier-empty",
     /// Longer than any scheme allows.
     IdentifierTooLong = "identifier-too-long",
+    /// Not a string: `null`, a number, a list, …
+    IdentifierNotText = "identifier-not-text",
     /// The line is not UTF-8.
     IdentifierNotUtf8 = "identifier-not-utf8",
     /// A control character other than a tab.

@@ -81,7 +81,8 @@ pub enum StartError {
     TermsChanged(String),
     /// The register forgets a text form that an epoch still has.
     #[error(
-        "an epoch of sector {sector} has the text form {form}, which the register does not name;          add former-text-forms = [\"{form}\"] to it, so that orders can still name pseudonyms of that epoch"
+        "an epoch of sector {sector} has the text form {form}, which the register does not name; \
+         add former-text-forms = [\"{form}\"] to it, so that orders can still name pseudonyms of that epoch"
     )]
     FormerTextForm {
         /// Sector name.

@@ -35,6 +35,10 @@ use crate::vault::{Home, StartError, Vault, VaultSecrets};
 
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison serve --config vault.toml\n  \
+    cloison serve --config vault.toml --advance health       # once, after the register changed the sector's granularity\n\n\
+    SIGTERM ends it: what has begun is finished.")]
 pub struct Args {
     /// The vault's configuration (`vault.toml`).
     #[arg(long, value_name = "FILE")]
@@ -49,6 +53,8 @@ pub struct Args {
 
 /// Run the authority node: opens mappings that the vault releases under an order.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison authority serve --config node.toml\n\n\
+    SIGTERM ends it: what has begun is finished. A key in shares is sealed until its custodians come: `cloison authority unseal`.")]
 pub struct NodeArgs {
     /// The node's configuration (`node.toml`).
     #[arg(long, value_name = "FILE")]

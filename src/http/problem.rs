@@ -147,6 +147,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
 
         Code::IdentifierEmpty => (S::UNPROCESSABLE_ENTITY, "The identifier is empty"),
         Code::IdentifierTooLong => (S::UNPROCESSABLE_ENTITY, "The identifier is too long"),
+        Code::IdentifierNotText => (S::UNPROCESSABLE_ENTITY, "The identifier is not a string"),
         Code::IdentifierNotUtf8 => (S::UNPROCESSABLE_ENTITY, "The identifier is not UTF-8"),
         Code::IdentifierControl => (S::UNPROCESSABLE_ENTITY, "The identifier has a control character"),
         Code::IdentifierCharacter => (S::UNPROCESSABLE_ENTITY, "The identifier has a character that no identifier has"),

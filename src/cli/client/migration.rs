@@ -180,7 +180,10 @@ fn fetch(args: &Fetch) -> Result<(), Error> {
     }
     let total = orders.iter().map(|one| one.pairs).sum();
     let mut output = Output::open(args.out.as_deref())?;
-    let bar = super::progress(Some(total));
+    let bar = match args.out {
+        Some(_) => super::progress(Some(total)),
+        None => super::progress_beside_answers(Some(total)),
+    };
     let mut fetched = Fetched::default();
     for order in orders {
         one(&client, args, &key, order, &mut output, &mut fetched, &bar)?;

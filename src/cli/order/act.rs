@@ -74,6 +74,9 @@ pub struct Review {
 
 /// What `order lodge` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison order lodge revoke.jws --client clients/officer.toml     # at the authority's node\n  \
+    cloison order lodge revoke.jws --client clients/operator.toml    # at the vault")]
 pub struct Bring {
     /// The act, signed
     #[arg(value_name = "ACTFILE")]
