@@ -330,6 +330,7 @@ impl Made {
              Next:\n  \
              cloison serve --config {dir}/vault.toml\n  \
              cloison authority serve --config {dir}/node.toml\n  \
+             or both as services, each row on its own machine: docs/operations.md, \"As a service\"\n  \
              printf 'AB123456\\n' | cloison client tokenize --client {dir}/clients/cnss-health.toml \
              --sector health --scheme cnie --purpose billing\n  \
              edit {dir}/register.toml, then: cloison check {dir}/register.toml\n  \

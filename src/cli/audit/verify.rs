@@ -1,6 +1,6 @@
 //! `cloison audit verify`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::HumanCount;
@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
 }
 
-fn keep(source: &dyn crate::audit::source::Source, path: &PathBuf) -> Result<(), Error> {
+fn keep(source: &dyn crate::audit::source::Source, path: &Path) -> Result<(), Error> {
     let last = source.shards().map_err(|error| unreadable(&error))?.pop().unwrap_or_default();
     let note = source.read(&last, crate::audit::path::Resource::Checkpoint).map_err(|error| unreadable(&error))?;
     replace(path, &note.unwrap_or_default())
