@@ -207,7 +207,7 @@ mod tests {
         gate.note_step(&court, false, began);
         gate.note_step(&court, false, later(20));
         assert!(gate.out_of_step(later(29)).is_empty(), "an exchange takes its time");
-        assert_eq!(gate.out_of_step(later(30)), [court.clone()]);
+        assert_eq!(gate.out_of_step(later(30)), std::slice::from_ref(&court));
         gate.note_step(&court, true, later(31));
         assert!(gate.out_of_step(later(90)).is_empty());
     }

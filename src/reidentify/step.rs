@@ -73,7 +73,7 @@ pub fn exchange(vault: &Vault, permit: &NodePermit, asked: &Exchange) -> Result<
     let answer = Exchanged {
         digest: hex(&own.digest()),
         acts: book.lacking(authority, window, &known)?,
-        lacks: known.iter().filter(|digest| own.order(*digest).is_none()).map(|digest| hex(digest)).collect(),
+        lacks: known.iter().filter(|digest| own.order(digest).is_none()).map(|digest| hex(digest)).collect(),
     };
     book.note_step(authority, answer.digest == asked.digest);
     Ok(answer)
