@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 
-use super::Error;
+use super::{Error, writable};
 use crate::audit::checkpoint::cosigner_name;
 use crate::audit::cosign::{Asking, Cosigners, Quorum, Watcher};
 use crate::audit::log::{Log, LogParts};
@@ -73,7 +73,7 @@ fn cosigners(watchers: Vec<Watcher>, log: &Arc<Log>, config: &LogConfig) -> Resu
 
 /// A witness of the other side's log that remembers beside our own store.
 fn witness(log: &Log, logs: Vec<Trusted>, config: &LogConfig, store: &Path) -> Result<Witness, Error> {
-    let folder = config.cosigned.clone().unwrap_or_else(|| store.with_extension("cosigned"));
+    let folder = writable::cosigned(config, store);
     let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder);
     made.map_err(|error| Error::file(&folder, &error))?;
     Ok(log.witness(logs, folder))
