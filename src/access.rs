@@ -327,6 +327,20 @@ pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<S
     permit.or_else(|_| officer(register, authority, peer).map(|permit| SealPermit { actor: permit.officer }))
 }
 
+/// Leave, at an authority's node, to acknowledge that the vault's log lost entries at a restore. Whoever answers for what the node
+/// opens may: any custodian and any officer. It opens nothing that an order does not.
+pub struct ResumePermit {
+    pub(crate) actor: Id,
+}
+
+/// Authorises a custodian or an officer of `authority`.
+///
+/// # Errors
+/// As [`operator`].
+pub fn resumer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<ResumePermit, Code> {
+    sealer(register, authority, peer).map(|permit| ResumePermit { actor: permit.actor })
+}
+
 /// Leave, at an authority's node, to have its segments sealed to the keys that the register lists. The register decides to which;
 /// so whoever is near may have it done: any custodian and any officer.
 pub struct RenewPermit {

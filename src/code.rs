@@ -137,6 +137,8 @@ codes! {
     RequestReplayed = "request-replayed",
     /// The authority has asked for as many pseudonyms as it may within the hour; `Retry-After` says when to come back.
     ReleaseRate = "release-rate",
+    /// A signer has brought as many acts upon orders as one may in a day; `Retry-After` says when to come back.
+    ActRate = "act-rate",
     /// Vault and node do not yet have each other's acts upon orders.
     OutOfStep = "out-of-step",
     /// The register has no key to which an answer to this officer could be sealed.

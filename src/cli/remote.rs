@@ -102,6 +102,7 @@ fn advice(code: Code) -> &'static str {
         Code::ActInvalid => "`cloison order revoke --help` and its neighbours say who may sign what",
         Code::RequestReplayed => "ask again: each request is answered once",
         Code::ReleaseRate => "come back when the hour is over, or have the authority's rate in the register raised",
+        Code::ActRate => "another approver signs it, or bring it tomorrow",
         Code::OutOfStep => "vault and node could not exchange their acts: see the log of both",
         Code::NoMigrationKey => {
             "have `migrate` and a `migration-key` (`cloison client keygen`) entered for a client of the sector"

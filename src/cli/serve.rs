@@ -173,11 +173,16 @@ async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readin
     let alarms = registry.counter("cloison_release_alarms_total", "Unusual rates of releases that were noticed", None);
     let migrated = registry.counter("cloison_migrated_mappings_total", "Mappings migrated to a later epoch", None);
     let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
-    let mut beats = 0_u64;
+    let out_of_step =
+        registry.gauge("cloison_out_of_step", "Authorities whose node does not hold the same acts upon orders", None);
+    let (mut beats, mut is_apart) = (0_u64, false);
     loop {
         vault.watch_space(reserve);
         watch::say_disk(vault.is_short_of_space(), vault.committer().stalled(), &readiness);
         watch::say(vault.log(), &watching.cosigners, &readiness);
+        let apart = vault.orders().out_of_step(vault.now());
+        watch::say_step(&apart, false, &mut is_apart, &readiness);
+        out_of_step.set(apart.len() as i64);
         vault.sweep();
         mappings.set(vault.index().len() as i64);
         index_bytes.set(vault.index().bytes() as i64);
@@ -275,7 +280,8 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
         .map_err(unstarted)?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config)?;
-    let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone() });
+    let door =
+        Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone(), log: peer.clone() });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
     let callers = Callers::Registered(tls, node.clone());
     let listeners = vec![bind("control", config.control, callers, http::node::router(door), limits(&config.limits))?];

@@ -182,6 +182,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::ActInvalid => (S::FORBIDDEN, "This is not a valid act upon an order"),
         Code::RequestReplayed => (S::CONFLICT, "This request was answered already"),
         Code::ReleaseRate => (S::TOO_MANY_REQUESTS, "The authority's releases within an hour are used up"),
+        Code::ActRate => (S::TOO_MANY_REQUESTS, "A signer has brought as many acts upon orders as one may in a day"),
         Code::OutOfStep => (S::CONFLICT, "Vault and node do not have each other's acts upon orders"),
         Code::NoDeliveryKey => (S::CONFLICT, "The register has no key to seal an answer to this officer"),
         Code::NoMigrationKey => (S::CONFLICT, "The register has no key to seal the pairs of a migration to"),

@@ -8,12 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::payload::{Basis, Payload, Scope};
 use super::{ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, Listed, ORDER_TYP, Refusal, Signer, key};
 use crate::code::Code;
-use crate::jws::{self, Unverified};
-use crate::register::{Approver, Authority, Register, Sector};
+use crate::jws::{self, Signatures, Unverified};
+use crate::register::{Approver, Authority, Id, Register, Sector};
 
 /// What a step looks at.
 struct Facts<'a> {
     jws: Unverified,
+    signatures: Signatures<&'a Approver>,
     payload: Payload,
     register: &'a Register,
     authority: &'a Authority,
@@ -45,7 +46,7 @@ pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<ActiveOr
     let (jws, payload) = read(text)?;
     deployment(&payload, register)?;
     let authority = authority(&payload, register)?;
-    let facts = Facts { jws, payload, register, authority, now };
+    let facts = Facts { signatures: signed(&jws, authority), jws, payload, register, authority, now };
     for (_, step) in STEPS {
         step(&facts)?;
     }
@@ -113,7 +114,7 @@ fn judge(
         Err(refusal) => note("authority", Err(refusal)),
         Ok(authority) => {
             note("authority", Ok(()));
-            let facts = Facts { jws, payload, register, authority, now };
+            let facts = Facts { signatures: signed(&jws, authority), jws, payload, register, authority, now };
             for (name, step) in STEPS {
                 note(name, step(&facts));
             }
@@ -151,15 +152,17 @@ fn authority<'a>(payload: &Payload, register: &'a Register) -> Result<&'a Author
     authority.map(Arc::as_ref).ok_or_else(|| Refusal::new(Code::OrderAuthority, "the register knows no such authority"))
 }
 
-/// The approver behind a signature, when it verifies.
-fn verified<'a>(facts: &Facts<'a>, kid: &str) -> Option<&'a Approver> {
-    let approver = facts.authority.approvers.values().find(|approver| approver.id.as_str() == kid)?;
-    facts.jws.verify(kid, &approver.key).then_some(approver)
+/// The approvers who signed.
+pub(super) fn signed<'a>(jws: &Unverified, authority: &'a Authority) -> Signatures<&'a Approver> {
+    jws.signatures(|kid| {
+        let approver = authority.approvers.get(&Id::parse(kid)?)?;
+        Some((approver, &approver.key))
+    })
 }
 
 /// One bad signature spoils the order, even where the others would do: whoever added it meant something by it.
 fn signatures(facts: &Facts<'_>) -> Result<(), Refusal> {
-    if facts.jws.signers().all(|kid| verified(facts, kid).is_some()) {
+    if facts.signatures.bad.is_none() {
         return Ok(());
     }
     Err(Refusal::new(
@@ -169,10 +172,8 @@ fn signatures(facts: &Facts<'_>) -> Result<(), Refusal> {
 }
 
 fn quorum(facts: &Facts<'_>) -> Result<(), Refusal> {
-    let approvers: Vec<_> = facts.jws.signers().filter_map(|kid| verified(facts, kid)).collect();
-    // `kid`s are distinct by form and the register gives each person a key; a person is counted by the key all the same.
-    let persons: BTreeSet<_> = approvers.iter().map(|approver| approver.key.to_bytes()).collect();
-    let bodies: BTreeSet<_> = approvers.iter().map(|approver| &approver.body).collect();
+    let persons = &facts.signatures.persons;
+    let bodies: BTreeSet<_> = persons.iter().map(|approver| &approver.body).collect();
     let wanted = match facts.payload.basis {
         Basis::ForceMajeure { .. } => facts.authority.force_majeure_quorum.unwrap_or(facts.authority.quorum),
         Basis::Judicial | Basis::Statutory { .. } => facts.authority.quorum,
@@ -304,6 +305,6 @@ fn resolve(facts: &Facts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Listed),
 
 fn activate(facts: Facts<'_>) -> Result<ActiveOrder, Refusal> {
     let (sectors, listed) = resolve(&facts)?;
-    let signers = facts.jws.signers().filter_map(|kid| verified(&facts, kid)).map(Signer::of).collect();
+    let signers = facts.signatures.persons.iter().map(|approver| Signer::of(approver)).collect();
     Ok(ActiveOrder { digest: facts.jws.digest(), payload: facts.payload, signers, sectors, listed })
 }
