@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 
+use super::assent::Assent;
 use super::check::{listed, summary};
+use super::signed_file::SignedFile;
 use super::{Error, print, print_json};
 use crate::config::{ConfigError, NodeConfig, VaultConfig};
 use crate::jws;
-use crate::keys::file::read_signing_key;
+use crate::keys::file::{read_signing_key, write_public};
 use crate::register::sign::{self, SignError, TYP};
 use crate::register::{self, Id, OpenError, PinnedKey, Pins};
 
@@ -49,6 +51,8 @@ pub struct Sign {
     /// The private register key: Ed25519, PKCS#8 PEM, readable by you alone
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    #[command(flatten)]
+    assent: Assent,
 }
 
 /// What `verify` takes.
@@ -140,13 +144,22 @@ pub fn run(command: Command) -> Result<(), Error> {
 fn sign(args: &Sign) -> Result<(), Error> {
     let (file, signatures) = (args.files.register(), args.files.signatures());
     let text = read(&file)?;
-    let before = match fs::exists(&signatures) {
-        Ok(true) => Some(read(&signatures)?),
+    let register = register::parse(&text).map_err(|faults| faulty(&file, &faults))?;
+    let key = read_signing_key(&args.key)
+        .map_err(|error| Error::new(error, "name the private register key: PKCS#8 PEM, mode 0600, owned by you"))?;
+    let digest = HEXLOWER.encode(&register.digest);
+    args.assent.obtain_at_terminal(&format!(
+        "{}: {}\nsha256 {digest}\nSign this?",
+        file.display(),
+        summary(&register)
+    ))?;
+    // From reading to replacing it nobody else signs.
+    let held = match fs::exists(&signatures) {
+        Ok(true) => Some(SignedFile::open(&signatures)?),
         Ok(false) => None,
         Err(error) => return Err(Error::file(&signatures, &error)),
     };
-    let key = read_signing_key(&args.key)
-        .map_err(|error| Error::new(error, "name the private register key: PKCS#8 PEM, mode 0600, owned by you"))?;
+    let before = held.as_ref().map(|held| held.text().to_owned());
     let signed = sign::sign(&text, before.as_deref(), &args.kid, &key).map_err(|error| match error {
         SignError::Faults(faults) => faulty(&file, &faults),
         SignError::Jws(jws::JwsError::DuplicateSigner) => Error::new(
@@ -158,7 +171,12 @@ fn sign(args: &Sign) -> Result<(), Error> {
             "move the file away to begin anew, or name another with --signatures",
         ),
     })?;
-    replace(&signatures, &signed).map_err(|error| Error::file(&signatures, &error))?;
+    match held {
+        Some(held) => held.replace(&signed)?,
+        // Who signs first makes the file; who meant to be first as well runs the command again.
+        None => write_public(&signatures, format!("{signed}\n").as_bytes())
+            .map_err(|error| Error::new(error, "somebody else has just signed: run the command again"))?,
+    }
     if let Some(before) = before.filter(|before| payload(before) != payload(&signed)) {
         let _ = writeln!(io::stderr(), "dropped: signatures over another text by {}", signers(&before).join(", "));
     }
@@ -171,17 +189,6 @@ fn payload(text: &str) -> Option<Vec<u8>> {
 
 fn signers(text: &str) -> Vec<String> {
     jws::parse(text, TYP).map(|jws| jws.signers().map(str::to_owned).collect()).unwrap_or_default()
-}
-
-/// A file is the old one or the new one at any instant, never half of either.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let mut file = fs::File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
 }
 
 fn verify(args: &Verify) -> Result<(), Error> {

@@ -169,12 +169,12 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node() {
     fs::remove_dir_all(&store).unwrap();
     copy(&backup, &store);
     fs::write(&second, remembered).unwrap();
-    let resumed = world.cloison(&["audit", "resume", "--after-restore", "--config", "vault.toml"]);
+    let resumed = world.cloison(&["audit", "resume", "--after-restore", "--yes", "--config", "vault.toml"]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     world.start(Side::Vault, &[]);
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
     assert!(shown(&world, Door::Control).lines().next().unwrap().ends_with("-1"));
-    let again = world.cloison(&["audit", "resume", "--after-restore", "--config", "vault.toml"]);
+    let again = world.cloison(&["audit", "resume", "--after-restore", "--yes", "--config", "vault.toml"]);
     assert!(!again.status.success());
 }
 
