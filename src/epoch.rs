@@ -130,11 +130,13 @@ fn is_done(state: &SectorState, how: &Advance) -> Result<bool, Refused> {
     if current.epoch == how.from {
         return Ok(false);
     }
-    if how.from.checked_add(1) == Some(current.epoch) && current.own_secret == how.own_secret {
-        return Ok(true);
+    match state.epochs().as_slice() {
+        [.., left, _] if left.row.epoch == how.from && current.own_secret == how.own_secret => Ok(true),
+        _ => {
+            let why = format!("the sector stands at epoch {}, not at epoch {}", current.epoch, how.from);
+            Err(Refused::new(Code::EpochNotCurrent, why))
+        }
     }
-    let why = format!("the sector stands at epoch {}, not at epoch {}", current.epoch, how.from);
-    Err(Refused::new(Code::EpochNotCurrent, why))
 }
 
 /// The epoch whose overlap ends with the next one: only where the call names it.
