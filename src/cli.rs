@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod assent;
 pub mod audit;
 pub mod authority;
 pub mod bench;
@@ -35,7 +36,9 @@ mod replace;
 pub mod rights;
 pub mod secrets;
 pub mod serve;
+mod signed_file;
 pub mod spec;
+pub mod statement;
 pub mod witness;
 
 /// A pseudonym of its own for every sector, and a way back only under a signed order.
@@ -78,6 +81,8 @@ enum Command {
     #[command(subcommand)]
     Epoch(epoch::Command),
     #[command(subcommand)]
+    Statement(statement::Command),
+    #[command(subcommand)]
     Register(register::Command),
     #[command(subcommand)]
     Rights(rights::Command),
@@ -110,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Delivery(command) => delivery::run(command),
         Command::Epoch(command) => epoch::run(command),
         Command::Spec(command) => spec::run(command),
+        Command::Statement(command) => statement::run(command),
         Command::Register(command) => register::run(command),
         Command::Rights(command) => rights::run(command),
         Command::Secrets(command) => secrets::run(command),

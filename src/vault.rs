@@ -35,7 +35,7 @@ pub use keeper::Kept;
 pub(crate) use keeper::Still;
 use keeper::{Keeper, Parts};
 pub use quota::Quotas;
-pub use sector::{Epoch, SectorState, Terms};
+pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use veil::IndexVeil;
 
 /// Everything secret that the vault starts with.
@@ -80,6 +80,17 @@ pub enum StartError {
          start once with --advance {0}"
     )]
     TermsChanged(String),
+    /// A new epoch would end an overlap, and nobody said so.
+    #[error(
+        "epoch {epoch} of sector {sector} is still answered beside the present one, and a new epoch ends that for good; \
+         wait until its overlap is over, or start once with --advance {sector}:{epoch}"
+    )]
+    EpochOverlaps {
+        /// Sector name.
+        sector: String,
+        /// The epoch that still overlaps.
+        epoch: u32,
+    },
     /// The register forgets a text form that an epoch still has.
     #[error(
         "an epoch of sector {sector} has the text form {form}, which the register does not name; \
@@ -217,7 +228,7 @@ pub struct Vault {
 
 impl Vault {
     /// Opens the store, checks the register against what was in force, rebuilds the index, starts the writer and logs the
-    /// start. `advance` names sectors that get a new epoch because the register changed their terms.
+    /// start. `advance` names the sectors that get a new epoch because the register changed their terms.
     ///
     /// # Errors
     /// [`StartError`]; nothing was changed in the store then, but for a store made anew.
@@ -225,7 +236,7 @@ impl Vault {
         home: &Home,
         register: Register,
         secrets: VaultSecrets,
-        advance: &[String],
+        advance: &[SectorAdvance],
         clock: Arc<dyn Clock>,
         progress: Progress<'_>,
         poisoned: crate::commit::Poisoned,
@@ -247,8 +258,8 @@ impl Vault {
                 false => drop(roots.insert(version, SectorRootKey::new(&secret))),
             }
         }
-        if let Some(unknown) = advance.iter().find(|name| register.sector(name).is_none()) {
-            return Err(StartError::UnknownSector(unknown.clone()));
+        if let Some(unknown) = advance.iter().find(|asked| register.sector(&asked.sector).is_none()) {
+            return Err(StartError::UnknownSector(unknown.sector.clone()));
         }
         let (sectors, opened) = sector::load_all(&store, &register, &roots, advance, clock.now(), &mut batch)?;
 

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 
+use super::assent::Assent;
 use super::check::{listed, summary};
-use super::replace::replace;
+use super::signed_file::SignedFile;
 use super::{Error, print, print_json};
 use crate::config::{ConfigError, NodeConfig, VaultConfig};
 use crate::jws;
@@ -55,6 +56,8 @@ pub struct Sign {
     /// Configuration of a vault or a node, to check the id and the key against those that it pins before signing
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    assent: Assent,
 }
 
 /// What `verify` takes.
@@ -146,16 +149,25 @@ pub fn run(command: Command) -> Result<(), Error> {
 fn sign(args: &Sign) -> Result<(), Error> {
     let (file, signatures) = (args.files.register(), args.files.signatures());
     let text = read(&file)?;
-    let before = match fs::exists(&signatures) {
-        Ok(true) => Some(read(&signatures)?),
-        Ok(false) => None,
-        Err(error) => return Err(Error::file(&signatures, &error)),
-    };
+    let register = register::parse(&text).map_err(|faults| faulty(&file, &faults))?;
     let key = read_signing_key(&args.key)
         .map_err(|error| Error::new(error, "name the private register key: PKCS#8 PEM, mode 0600, owned by you"))?;
     if let Some(config) = &args.config {
         pinned(&args.kid, &key, &pinned_by(config)?.pins)?;
     }
+    let digest = HEXLOWER.encode(&register.digest);
+    args.assent.obtain_at_terminal(&format!(
+        "{}: {}\nsha256 {digest}\nSign this?",
+        file.display(),
+        summary(&register)
+    ))?;
+    // From reading to replacing it nobody else signs.
+    let held = match fs::exists(&signatures) {
+        Ok(true) => Some(SignedFile::open(&signatures)?),
+        Ok(false) => None,
+        Err(error) => return Err(Error::file(&signatures, &error)),
+    };
+    let before = held.as_ref().map(|held| held.text().to_owned());
     let signed = sign::sign(&text, before.as_deref(), &args.kid, &key).map_err(|error| match error {
         SignError::Faults(faults) => faulty(&file, &faults),
         SignError::Jws(jws::JwsError::DuplicateSigner) => Error::new(
@@ -170,7 +182,12 @@ fn sign(args: &Sign) -> Result<(), Error> {
     if let Some(before) = before.filter(|before| payload(before) != payload(&signed)) {
         set_aside(&signatures, &before)?;
     }
-    replace(&signatures, format!("{signed}\n").as_bytes())?;
+    match held {
+        Some(held) => held.replace(&signed)?,
+        // Who signs first makes the file; who meant to be first as well runs the command again.
+        None => write_public(&signatures, format!("{signed}\n").as_bytes())
+            .map_err(|error| Error::new(error, "somebody else has just signed: run the command again"))?,
+    }
     print(format_args!("{}: signed by {}", signatures.display(), signers(&signed).join(", ")))
 }
 

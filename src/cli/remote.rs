@@ -109,6 +109,13 @@ fn advice(code: Code) -> &'static str {
         }
         Code::EpochOpen => "advance the epoch first and wait until its overlap is over: `cloison epoch list`",
         Code::EpochRetired => "its sector has retired it: there is nothing left to go back to",
+        Code::EpochNotCurrent => "`cloison epoch list` says where the sector stands: name that with --from",
+        Code::EpochOverlaps => "wait until its overlap is over, or end it for good with --end-overlap EPOCH",
+        Code::EpochUnmigrated => {
+            "have them migrated (an order for continuity), or give them up for good with --unmigrated"
+        }
+        Code::StatementRequired => "`cloison statement new` makes one; operators sign it, and --statement brings it",
+        Code::StatementInvalid => "`cloison statement check` says what is wrong; each allows one act, for seven days",
         Code::NoDeliveryKey => "have a `sealing-key` (age1…) entered for the officer in the register",
         Code::InspectionInvalid => "`cloison audit inspection new --help` says who signs what",
         Code::InspectionRequired => {

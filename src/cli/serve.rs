@@ -31,7 +31,7 @@ use crate::register::{OpenError, Register, Suite};
 use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
-use crate::vault::{Home, StartError, Vault, VaultSecrets};
+use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
 
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
 #[derive(clap::Args)]
@@ -43,12 +43,23 @@ pub struct Args {
     /// The vault's configuration (`vault.toml`).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Open a new epoch for this sector, because the register changed its granularity, text form or reversibility.
-    #[arg(long, value_name = "SECTOR")]
-    advance: Vec<String>,
+    /// Open a new epoch for this sector, because the register changed its granularity, text form or reversibility; the overlap
+    /// of an epoch before ends only where it is named.
+    #[arg(long, value_name = "SECTOR[:EPOCH]", value_parser = sector_advance)]
+    advance: Vec<SectorAdvance>,
     /// Take the published keys of keys-example/: for trying things out, never for a person's data.
     #[arg(long)]
     allow_example_keys: bool,
+}
+
+/// A sector, and the epoch whose overlap ends: `health`, `health:1`.
+fn sector_advance(text: &str) -> Result<SectorAdvance, String> {
+    let Some((sector, epoch)) = text.rsplit_once(':') else {
+        return Ok(SectorAdvance { sector: text.to_owned(), end_overlap: None });
+    };
+    let epoch =
+        epoch.parse().map_err(|_| "a sector and the epoch whose overlap ends are written health:1".to_owned())?;
+    Ok(SectorAdvance { sector: sector.to_owned(), end_overlap: Some(epoch) })
 }
 
 /// Run the authority node: opens mappings that the vault releases under an order.
@@ -83,7 +94,7 @@ async fn serve_vault(
     config: VaultConfig,
     register: Register,
     secrets: VaultSecrets,
-    advance: Vec<String>,
+    advance: Vec<SectorAdvance>,
     protection: Protection,
 ) -> Result<(), Error> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());

@@ -144,6 +144,9 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::Irreversible => (S::CONFLICT, "The sector stores no mappings"),
         Code::EpochOpen => (S::CONFLICT, "The epoch is not closed"),
         Code::EpochRetired => (S::GONE, "The epoch was retired, and its mappings are gone"),
+        Code::EpochNotCurrent => (S::CONFLICT, "The sector stands at another epoch"),
+        Code::EpochOverlaps => (S::CONFLICT, "The epoch before still overlaps"),
+        Code::EpochUnmigrated => (S::CONFLICT, "Mappings of the epoch were never migrated"),
 
         Code::IdentifierEmpty => (S::UNPROCESSABLE_ENTITY, "The identifier is empty"),
         Code::IdentifierTooLong => (S::UNPROCESSABLE_ENTITY, "The identifier is too long"),
@@ -195,6 +198,8 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::InspectionRequired => (S::FORBIDDEN, "No inspection opens this to this auditor now"),
         Code::UnknownInspection => (S::NOT_FOUND, "No inspection of that id was entered here"),
         Code::RightsInvalid => (S::FORBIDDEN, "This is not what two rights officers of the sector signed"),
+        Code::StatementRequired => (S::FORBIDDEN, "This destroys, and takes a statement that others signed"),
+        Code::StatementInvalid => (S::FORBIDDEN, "This is not a statement that operators signed for exactly this"),
         Code::UnknownSecret => (S::NOT_FOUND, "There is no such version of the sector secret"),
         Code::SecretNeeded => (S::CONFLICT, "This version of the sector secret is still needed"),
         Code::SecretReadOnly => (S::CONFLICT, "The vault cannot write where its sector secrets lie"),

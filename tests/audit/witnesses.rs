@@ -169,7 +169,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     fs::remove_dir_all(&store).unwrap();
     copy(&backup, &store);
     fs::write(&second, remembered).unwrap();
-    let resumed = world.cloison(&["audit", "resume", "--after-restore", "--config", "vault.toml"]);
+    let resumed = world.cloison(&["audit", "resume", "--after-restore", "--yes", "--config", "vault.toml"]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     world.start(Side::Vault, &[]);
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
@@ -200,7 +200,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     let entries = world.entries(Side::Node);
     let entry = entries.iter().find(|entry| entry["event"] == "acknowledge-resume").expect("it is logged");
     assert_eq!((&entry["actor"], &entry["entry"]), (&"officer".into(), &found["entry"]));
-    let again = world.cloison(&["audit", "resume", "--after-restore", "--config", "vault.toml"]);
+    let again = world.cloison(&["audit", "resume", "--after-restore", "--yes", "--config", "vault.toml"]);
     assert!(!again.status.success());
 }
 

@@ -57,7 +57,8 @@ fn sector_systems_and_operators() {
         watch.entry(side, actor, operation, code);
     }
     let epoch = |watch: &Watch, sector: &str| {
-        watch.cloison(&["epoch", "advance", "--client", "clients/operator.toml", "--sector", sector])
+        let advance = ["epoch", "advance", "--sector", sector, "--from", "1", "--yes"];
+        watch.cloison(&[&advance[..], &["--client", "clients/operator.toml"]].concat())
     };
     failed(&epoch(&watch, "nowhere"), 1, "unknown-sector", &secrets);
     watch.entry(Side::Vault, "operator", "epoch-advance", "unknown-sector");
