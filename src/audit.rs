@@ -33,7 +33,7 @@ pub mod note;
 pub mod path;
 pub mod proof;
 pub mod proof_file;
-mod resume;
+pub mod resume;
 pub mod search;
 pub mod second;
 pub mod shelf;
@@ -103,6 +103,21 @@ pub enum Event {
         kept_entries: u64,
         /// The Merkle root over them, hex.
         kept_root: String,
+    },
+    /// Somebody at a node has acknowledged that the vault's log went on after a restore that lost entries.
+    AcknowledgeResume {
+        /// The officer or custodian.
+        actor: Id,
+        /// The log that goes on.
+        log: String,
+        /// Leaf hash of its first entry, hex.
+        entry: String,
+        /// The log that lost entries.
+        lost_log: String,
+        /// How many it had.
+        lost_entries: u64,
+        /// How many are left.
+        kept_entries: u64,
     },
     /// A batch, or the single-item requests of one client within one commit.
     Tokenize(Box<Tokenized>),

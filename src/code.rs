@@ -47,6 +47,8 @@ codes! {
     UnknownClient = "unknown-client",
     /// The caller is known and may not do this.
     Forbidden = "forbidden",
+    /// The request is a web page's: it has an `Origin`, or a `Sec-Fetch-Site` other than `none`.
+    BrowserRefused = "browser-refused",
     /// No such sector, or none that this caller may know of.
     UnknownSector = "unknown-sector",
     /// The sector takes no such scheme.
@@ -69,6 +71,8 @@ codes! {
     IdentifierEmpty = "identifier-empty",
     /// Longer than any scheme allows.
     IdentifierTooLong = "identifier-too-long",
+    /// Not a string: `null`, a number, a list, …
+    IdentifierNotText = "identifier-not-text",
     /// The line is not UTF-8.
     IdentifierNotUtf8 = "identifier-not-utf8",
     /// A control character other than a tab.
@@ -133,6 +137,8 @@ codes! {
     RequestReplayed = "request-replayed",
     /// The authority has asked for as many pseudonyms as it may within the hour; `Retry-After` says when to come back.
     ReleaseRate = "release-rate",
+    /// A signer has brought as many acts upon orders as one may in a day; `Retry-After` says when to come back.
+    ActRate = "act-rate",
     /// Vault and node do not yet have each other's acts upon orders.
     OutOfStep = "out-of-step",
     /// The register has no key to which an answer to this officer could be sealed.

@@ -13,14 +13,19 @@
 pub mod deliver;
 pub(crate) mod rate;
 pub mod release;
+pub mod resumed;
 pub mod reveal;
 pub mod step;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Domain, LogPosition};
 use crate::code::Code;
 use crate::commit::Change;
+use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderQuestion, UnderWay};
+use crate::node::Node;
 use crate::order::book::Book;
 use crate::order::life::Life;
 use crate::order::{self, ActiveOrder, OfficerRequest, Refusal};
@@ -207,9 +212,9 @@ pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusa
 /// when the order ended meanwhile.
 pub(crate) fn seen(checked: &Checked, book: &Book<'_>) -> Result<(), Refusal> {
     let Checked { order, request, .. } = checked;
-    let pinned = book.store().order_digest(order.id()).map_err(internal)?;
+    let pinned = book.store().order_digest(&order.key()).map_err(internal)?;
     if pinned.is_some_and(|digest| digest != *order.digest()) {
-        return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this order's id"));
+        return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this id of the authority's"));
     }
     book.stands(order.authority(), order.id())?;
     if book.now() >= order.validity().1 {
@@ -226,19 +231,62 @@ const REMEMBERED: i64 = 3_600;
 
 /// What both sides write down with an answer: the payload under the order's id, its life, and the request.
 pub(crate) fn notes(checked: &Checked, book: &Book<'_>, used: u64) -> Result<Change, Refusal> {
-    let (order, digest) = (checked.order.id(), *checked.order.digest());
+    let (order, digest) = (checked.order.key(), *checked.order.digest());
     let life =
-        Life::after_use(book.life(order)?, &checked.order, checked.request.officer(), book.now(), used).to_bytes();
+        Life::after_use(book.life(&order)?, &checked.order, checked.request.officer(), book.now(), used).to_bytes();
     let (request, time) = (checked.request.id(), checked.request.time().as_second());
     let forget = book.now().as_second() - REMEMBERED;
     Ok(Box::new(move |store, batch| {
-        store.put_order_digest(batch, order, &digest);
-        store.put_order_life(batch, order, &life);
+        store.put_order_digest(batch, &order, &digest);
+        store.put_order_life(batch, &order, &life);
         if let Err(error) = store.put_request(batch, time, request, forget) {
             // The write of this very batch will meet the same fault, and poison the store.
             tracing::error!(%error, "old requests cannot be read");
         }
     }))
+}
+
+/// How long a request at the node waits for a place among those of its authority.
+pub(crate) const NODE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Takes a place for a request under an order: few of an authority are worked on at a time, so that a stolen node's certificate
+/// cannot keep the vault from everybody else.
+///
+/// # Errors
+/// [`Code::Overloaded`] when none is free within `patience`.
+pub(crate) fn enter<'a>(gate: &'a OrderGate, authority: &Id, patience: Duration) -> Result<UnderWay<'a>, Refusal> {
+    gate.enter(authority, patience).ok_or_else(|| {
+        let why = format!("{MOST_UNDER_WAY} requests under orders of this authority are being worked on");
+        Refusal::new(Code::Overloaded, why).come_back_in(1)
+    })
+}
+
+/// Lets one request under an order at a time ask the vault, so that the vault's counts come in the order in which it made them.
+///
+/// # Errors
+/// [`Code::Overloaded`] when another one takes longer than [`NODE_PATIENCE`].
+pub(crate) fn ask_alone<'a>(node: &'a Node, order: &ActiveOrder) -> Result<OrderQuestion<'a>, Refusal> {
+    node.orders().ask(order.key(), NODE_PATIENCE).ok_or_else(|| {
+        Refusal::new(Code::Overloaded, "another request under this order is being worked on").come_back_in(1)
+    })
+}
+
+/// Compares the vault's count under an order with what this node remembers of it, before anything is opened: a vault that was
+/// rolled back would have the same limit used up twice.
+///
+/// # Errors
+/// [`Code::ProofInvalid`] when the count went down; [`Code::LimitReached`] when it is above the limit.
+pub(crate) fn check_count(order: &ActiveOrder, book: &Book<'_>, used: u64) -> Result<(), Refusal> {
+    let before = book.life(&order.key())?.map_or(0, |life| life.used);
+    if used < before {
+        tracing::error!(order = %order.id(), used, before, "the vault counts less under an order than it did");
+        let why = format!("the vault counts {used} under this order and counted {before} before: was it rolled back?");
+        return Err(Refusal::new(Code::ProofInvalid, why));
+    }
+    match used <= order.limit() {
+        true => Ok(()),
+        false => Err(Refusal::new(Code::LimitReached, "the vault has handed out more than the order allows")),
+    }
 }
 
 pub(crate) fn internal(error: impl std::fmt::Display) -> Refusal {

@@ -21,6 +21,7 @@ use crate::audit::log::{Log, LogError, LogParts};
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::commit::Committer;
+use crate::commit::orders::OrderGate;
 use crate::keys::shelf::SecretShelf;
 use crate::keys::{
     AuditKey, AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret, UtiSource,
@@ -81,7 +82,8 @@ pub enum StartError {
     TermsChanged(String),
     /// The register forgets a text form that an epoch still has.
     #[error(
-        "an epoch of sector {sector} has the text form {form}, which the register does not name;          add former-text-forms = [\"{form}\"] to it, so that orders can still name pseudonyms of that epoch"
+        "an epoch of sector {sector} has the text form {form}, which the register does not name; \
+         add former-text-forms = [\"{form}\"] to it, so that orders can still name pseudonyms of that epoch"
     )]
     FormerTextForm {
         /// Sector name.
@@ -199,7 +201,7 @@ pub struct Vault {
     space: Space,
     quotas: Quotas,
     /// One release at a time: counting against an order's limit and the commit of the release are one step.
-    pub(crate) releases: std::sync::Mutex<()>,
+    orders: OrderGate,
     /// Unusual rates of release that were noticed since the start.
     pub(crate) release_alarms: std::sync::atomic::AtomicU64,
     /// Pseudonyms that were asked for under orders since the start.
@@ -315,7 +317,7 @@ impl Vault {
             frozen: Frozen::default(),
             space: Space::default(),
             quotas,
-            releases: std::sync::Mutex::default(),
+            orders: OrderGate::default(),
             release_alarms: std::sync::atomic::AtomicU64::new(0),
             released: std::sync::atomic::AtomicU64::new(0),
             migrated: std::sync::atomic::AtomicU64::new(0),
@@ -385,6 +387,11 @@ impl Vault {
     /// Quotas of the organisations.
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
+    }
+
+    /// Turns, places and acts of orders.
+    pub(crate) fn orders(&self) -> &OrderGate {
+        &self.orders
     }
 
     /// What was released since the start: pseudonyms asked for under orders, and alarms about unusual rates of it.

@@ -196,6 +196,108 @@ fn nothing_is_overwritten_and_nothing_forbidden_is_written() {
 }
 
 #[test]
+fn order_new_tells_all_faults_at_once_counted_from_1() {
+    let desk = Desk::new();
+    let register_file = vector("order-register.toml");
+    let mut wrong = pseudonym(2);
+    wrong.pop();
+    fs::write(desk.path("list"), format!("\u{feff}{}\r\n\r\n{wrong}\r\n{}", pseudonym(3), pseudonym(1))).unwrap();
+    let first = format!("health:{}", pseudonym(1));
+    let said = desk.fails(
+        2,
+        &[
+            "new",
+            "--register",
+            &register_file,
+            "--authority",
+            "court",
+            "--judicial",
+            "--hours",
+            "9000",
+            "--case",
+            "Rabat 17",
+            "--purpose",
+            "Why",
+            "--sector",
+            "health",
+            "--sector",
+            "bank",
+            "--officer",
+            "driss",
+            "--officer",
+            "No Id",
+            "--pseudonym",
+            &first,
+            "--pseudonym",
+            &pseudonym(2),
+            "--list",
+            "health:list",
+            "--out",
+            "bad.jws",
+        ],
+    );
+    // With an id that is none there is no order to be judged by the register; all the same everything else is told.
+    for fault in [
+        "--purpose is no id",
+        "--officer 2 is no id",
+        "--pseudonym 2: does not say of which of the order's sectors it is",
+        "list:3: is no pseudonym of sector health: pseudonym-",
+        "list:4: is the same as --pseudonym 1",
+    ] {
+        assert!(said.contains(fault), "{fault:?} is not in:\n{said}");
+    }
+    assert!(!said.contains("sante1"), "{said}");
+
+    let said = desk.fails(
+        2,
+        &[
+            "new",
+            "--register",
+            &register_file,
+            "--authority",
+            "court",
+            "--judicial",
+            "--hours",
+            "9000",
+            "--case",
+            "Rabat 17",
+            "--purpose",
+            "p",
+            "--sector",
+            "health",
+            "--sector",
+            "bank",
+            "--sector",
+            "study",
+            "--sector",
+            "nowhere",
+            "--officer",
+            "driss",
+            "--officer",
+            "hind",
+            "--officer",
+            "driss",
+            "--pseudonym",
+            &first,
+            "--out",
+            "bad.jws",
+        ],
+    );
+    for fault in [
+        "`case` is not 1 to 40 of",
+        "`officers` is empty or names one twice",
+        "`pseudonyms` lists none for sector 2",
+        "`pseudonyms` lists none for sector 3",
+        "validity: order-rule: the order is valid for longer than",
+        "the authority is not competent for sector bank; sector study stores no mapping; the register does not know sector 4",
+        "officers: order-rule: officer 2 of the order is none of the authority's",
+    ] {
+        assert!(said.contains(fault), "{fault:?} is not in:\n{said}");
+    }
+    assert!(desk.files() == ["list"], "nothing was written");
+}
+
+#[test]
 fn orders_of_every_kind_can_be_made() {
     let desk = Desk::new();
     fs::write(desk.path("list"), format!("{}\n\n{}\n", pseudonym(1), pseudonym(2))).unwrap();

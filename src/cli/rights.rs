@@ -1,13 +1,12 @@
 //! `cloison rights`: what rights officers do for the persons concerned.
 
-use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::remote::{ClientFile, failed};
-use super::{Error, print, print_json, read_text};
+use super::{Error, list, print, print_json, read_text};
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::rights::Brought;
 use crate::keys::file::{read_signing_key, write_private};
@@ -103,6 +102,7 @@ pub struct Erase {
 
 /// What `rights sign` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison rights sign erase.jws --key secrets/rights-2.pem --kid rights-2")]
 pub struct Sign {
     /// The request
     #[arg(value_name = "FILE")]
@@ -113,6 +113,9 @@ pub struct Sign {
 
 /// What `rights lodge` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison rights lodge erase.jws --client clients/rights.toml        # at the vault\n  \
+    cloison rights lodge erase.jws --client clients/rights-node.toml   # at each authority's node")]
 pub struct Lodge {
     /// The request, signed by two
     #[arg(value_name = "FILE")]
@@ -240,16 +243,8 @@ fn unusable(refusal: Refusal) -> Error {
     Error::new(refusal, "`cloison rights erase --help` has an example")
 }
 
-/// The lines of a file, without the empty ones.
+/// The entries of a list, where one is named.
 fn lines(file: Option<&Path>) -> Result<Vec<String>, Error> {
-    let text = match file {
-        None => return Ok(vec![]),
-        Some(path) if path == Path::new("-") => {
-            let lines: Result<Vec<_>, _> = std::io::stdin().lock().lines().collect();
-            let wrong = |error| Error::new(format_args!("standard input: {error}"), "one pseudonym a line");
-            lines.map_err(wrong)?.join("\n")
-        }
-        Some(path) => read_text(path)?,
-    };
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    let entries = file.map_or(Ok(vec![]), list::read)?;
+    Ok(entries.into_iter().map(|entry| entry.text).collect())
 }

@@ -46,7 +46,7 @@ pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: Retire) ->
     let state = &permit.sector;
     // No epoch is advanced, nothing released and nothing migrated meanwhile.
     let _changes = vault.epoch_changes.lock().expect("no panic under this lock");
-    let _alone = vault.releases.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = vault.orders().lock();
     let now = vault.now();
     let epoch = state.epoch(number).ok_or(Code::DomainClosed)?;
     if epoch.is_retired() {

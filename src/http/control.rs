@@ -13,6 +13,7 @@ use super::{Peer, Problem, acts, audit, migrations, openapi, rights, secrets, se
 use crate::access;
 use crate::epoch::{self, EpochView};
 use crate::order::Refusal;
+use crate::reidentify::resumed::{self, ResumeProofs};
 use crate::reidentify::{Release, ReleaseRequest, release};
 use crate::vault::Vault;
 
@@ -21,6 +22,7 @@ pub fn router(vault: Arc<Vault>) -> Router {
     Router::new()
         .route("/v1/sectors/{sector}/epochs", get(list_epochs).post(advance_epoch))
         .route("/v1/releases", post(release_mappings))
+        .route("/v1/resumes", get(resume_proofs))
         .merge(acts::vault_routes())
         .merge(migrations::vault_routes())
         .merge(rights::vault_routes())
@@ -107,6 +109,20 @@ pub(super) async fn release_mappings(State(vault): State<Arc<Vault>>, peer: Peer
         release::release(vault, permit, &asked)
     })
     .await
+}
+
+/// The entries with which the vault's log went on after a restore, each with its proof, for an authority's node.
+#[utoipa::path(
+    get,
+    path = "/v1/resumes",
+    responses(
+        (status = 200, description = "Proof files; none where nothing was restored", body = ResumeProofs),
+        Problem,
+    ),
+)]
+pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
+    let permit = access::node(vault.register(), peer.spki);
+    answer(vault, peer, "resume-proofs", permit, |vault, permit| resumed::proofs(vault, permit)).await
 }
 
 impl From<Refusal> for Problem {

@@ -133,6 +133,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
 
         Code::UnknownClient => (S::UNAUTHORIZED, "The register does not know this certificate's key"),
         Code::Forbidden => (S::FORBIDDEN, "This client may not do this"),
+        Code::BrowserRefused => (S::FORBIDDEN, "Nothing here is for web pages"),
         Code::UnknownSector => (S::NOT_FOUND, "There is no such sector for this client"),
         Code::UnknownScheme => (S::UNPROCESSABLE_ENTITY, "The sector takes no such scheme"),
         Code::UnknownPurpose => {
@@ -146,6 +147,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
 
         Code::IdentifierEmpty => (S::UNPROCESSABLE_ENTITY, "The identifier is empty"),
         Code::IdentifierTooLong => (S::UNPROCESSABLE_ENTITY, "The identifier is too long"),
+        Code::IdentifierNotText => (S::UNPROCESSABLE_ENTITY, "The identifier is not a string"),
         Code::IdentifierNotUtf8 => (S::UNPROCESSABLE_ENTITY, "The identifier is not UTF-8"),
         Code::IdentifierControl => (S::UNPROCESSABLE_ENTITY, "The identifier has a control character"),
         Code::IdentifierCharacter => (S::UNPROCESSABLE_ENTITY, "The identifier has a character that no identifier has"),
@@ -180,6 +182,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::ActInvalid => (S::FORBIDDEN, "This is not a valid act upon an order"),
         Code::RequestReplayed => (S::CONFLICT, "This request was answered already"),
         Code::ReleaseRate => (S::TOO_MANY_REQUESTS, "The authority's releases within an hour are used up"),
+        Code::ActRate => (S::TOO_MANY_REQUESTS, "A signer has brought as many acts upon orders as one may in a day"),
         Code::OutOfStep => (S::CONFLICT, "Vault and node do not have each other's acts upon orders"),
         Code::NoDeliveryKey => (S::CONFLICT, "The register has no key to seal an answer to this officer"),
         Code::NoMigrationKey => (S::CONFLICT, "The register has no key to seal the pairs of a migration to"),

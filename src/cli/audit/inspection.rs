@@ -105,6 +105,7 @@ struct Seal {
 
 /// What `audit inspection enter` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison audit inspection enter inspection.jws --client clients/auditor.toml")]
 pub struct Enter {
     /// The decision, or the end of an inspection, signed
     #[arg(value_name = "FILE")]
@@ -118,6 +119,7 @@ pub struct Enter {
 
 /// What `audit inspection list` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison audit inspection list --client clients/auditor.toml")]
 pub struct List {
     /// Print JSON
     #[arg(long)]
@@ -128,6 +130,9 @@ pub struct List {
 
 /// What `audit inspection close` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    cloison audit inspection close 0f9c2f5e-5d3a-4b21-9c4d-1f2e3d4c5b6a --register register.toml --reason done \\\n    \
+    --key secrets/register/commission.pem --kid commission --client clients/auditor.toml")]
 pub struct Close {
     /// The register: gives the deployment's id
     #[arg(long, value_name = "FILE")]

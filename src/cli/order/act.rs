@@ -74,6 +74,9 @@ pub struct Review {
 
 /// What `order lodge` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison order lodge revoke.jws --client clients/officer.toml     # at the authority's node\n  \
+    cloison order lodge revoke.jws --client clients/operator.toml    # at the vault")]
 pub struct Bring {
     /// The act, signed
     #[arg(value_name = "ACTFILE")]
@@ -87,23 +90,23 @@ pub struct Bring {
 
 /// `order revoke`
 pub(super) fn revoke(args: &Act) -> Result<(), Error> {
-    run(args, Kind::Revoke, |_, _| Ok(vec![]))
+    run(args, Kind::Revoke, |_, _, _| Ok(vec![]))
 }
 
 /// `order suspend`
 pub(super) fn suspend(args: &Act) -> Result<(), Error> {
-    run(args, Kind::Suspend, |_, _| Ok(vec![]))
+    run(args, Kind::Suspend, |_, _, _| Ok(vec![]))
 }
 
 /// `order review --close`
 pub(super) fn review(args: &Review) -> Result<(), Error> {
     debug_assert!(args.close, "clap requires it");
-    run(&args.act, Kind::CloseReview, |_, _| Ok(vec![]))
+    run(&args.act, Kind::CloseReview, |_, _, _| Ok(vec![]))
 }
 
 /// `order resume`
 pub(super) fn resume(args: &Resume) -> Result<(), Error> {
-    run(&args.act, Kind::Resume, |order, client| {
+    run(&args.act, Kind::Resume, |authority, order, client| {
         let digest = |text: &String| data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok();
         let digests = |texts: &[String]| texts.iter().map(digest).collect::<Option<Vec<[u8; 32]>>>();
         let wrong = || Error::usage("--lift is no digest", "64 hexadecimal digits, as `cloison order list` shows them");
@@ -111,7 +114,7 @@ pub(super) fn resume(args: &Resume) -> Result<(), Error> {
             ([], None) => Err(Error::usage("which suspension is lifted?", "name it with --lift, or give --client")),
             ([], Some(client)) => {
                 let known: Orders = client.get_json("/v1/orders").map_err(|error| failed(&error))?;
-                let view = known.orders.iter().find(|view| view.id == order);
+                let view = known.orders.iter().find(|view| (&view.authority, view.id) == (authority, order));
                 let found: Vec<String> =
                     view.iter().flat_map(|view| suspensions(&view.acts)).map(|done| done.digest.clone()).collect();
                 match found.as_slice() {
@@ -132,13 +135,14 @@ pub(super) fn lodge(args: &Bring) -> Result<(), Error> {
 fn run(
     args: &Act,
     kind: Kind,
-    lifts: impl FnOnce(Uuid, Option<&Client>) -> Result<Vec<[u8; 32]>, Error>,
+    lifts: impl FnOnce(&Id, Uuid, Option<&Client>) -> Result<Vec<[u8; 32]>, Error>,
 ) -> Result<(), Error> {
     if args.out.is_none() && args.client.is_none() {
         return Err(Error::usage("where does the act go?", "give --out FILE, or --client FILE to bring it at once"));
     }
     let client = args.client.as_deref().map(remote::open).transpose()?;
     let (aud, authority, order) = whose(args)?;
+    let lifts = lifts(&authority, order, client.as_ref())?;
     let payload = ActPayload {
         aud,
         act: kind,
@@ -148,7 +152,7 @@ fn run(
             .ok_or_else(|| Error::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as case-closed"))?,
         time: Timestamp::from_second(SystemClock.now().as_second())
             .map_err(|error| Error::new(error, "set the clock"))?,
-        lifts: lifts(order, client.as_ref())?,
+        lifts,
     };
     let key = read_signing_key(&args.key).map_err(|error| Error::new(error, "the approver's own key is needed"))?;
     let signed = draft_act(&payload).and_then(|draft| sign_act(&draft, &args.kid, &key)).map_err(unusable)?;
