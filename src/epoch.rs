@@ -43,11 +43,13 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit, sector: &str) -> Result<Vec
 /// Opens the next epoch of a sector, durable and logged before it is used.
 ///
 /// # Errors
-/// [`Code::UnknownSector`]; [`Code::Internal`] when a new secret cannot be stored; [`Code::AuditUnavailable`].
+/// [`Code::UnknownSector`]; [`Code::ClockBehind`]; [`Code::Internal`] when a new secret cannot be stored;
+/// [`Code::AuditUnavailable`].
 pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, own_secret: bool) -> Result<Vec<EpochView>, Code> {
     let state = vault.sector(sector).ok_or(Code::UnknownSector)?;
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
-    let now = vault.now();
+    // The overlap with the epoch before begins now, and would be over too early.
+    let now = vault.steady_time()?;
     let rows: Vec<_> = state.epochs().iter().map(|epoch| epoch.row).collect();
     let used = vault.store().all_epochs().map_err(internal)?;
     let version = if own_secret {
