@@ -4,7 +4,8 @@
 //! them fail with the one [`Error`], which always says what to do next. Results go to standard output, everything else
 //! to standard error, so that any command can stand in a pipe.
 //!
-//! Exit codes: 0 done; 1 refused or failed; 2 the command line itself is wrong; 3 done, but some items were rejected.
+//! Exit codes: 0 done; 1 refused or failed; 2 the command line itself is wrong; 3 done, but some items were rejected; 4 an
+//! auditor's copy and the log contradict each other; 75 a server could not start for a reason that may pass by itself.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -29,6 +30,7 @@ pub mod order;
 pub mod register;
 pub mod reidentify;
 mod remote;
+mod replace;
 pub mod rights;
 pub mod secrets;
 pub mod serve;
@@ -44,7 +46,8 @@ pub mod witness;
     max_term_width = 110,
     after_long_help = "See it work:           cloison demo\n\
                        Start a deployment:    cloison init DIR\n\
-                       Exit codes: 0 done; 1 refused or failed; 2 wrong command line; 3 done, some items rejected"
+                       Exit codes: 0 done; 1 refused or failed; 2 wrong command line; 3 done, some items rejected;\n                       \
+                       4 copy and log contradict each other; 75 a server that may start later"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -141,6 +144,16 @@ impl Error {
     /// The work is done, but some items were rejected (exit code 3).
     pub fn rejected(message: impl Display, hint: impl Display) -> Self {
         Self { exit: 3, ..Self::new(message, hint) }
+    }
+
+    /// Two copies of one log contradict each other (exit code 4): scripts must not take it for a failure like any other.
+    pub fn contradiction(message: impl Display, hint: impl Display) -> Self {
+        Self { exit: 4, ..Self::new(message, hint) }
+    }
+
+    /// A server could not start for a reason that may pass by itself (exit code 75, `EX_TEMPFAIL`): the units start it again.
+    pub fn temporary(message: impl Display, hint: impl Display) -> Self {
+        Self { exit: 75, ..Self::new(message, hint) }
     }
 
     /// Whoever read our output has gone (`… | head`): nothing to say, and nobody to say it to.

@@ -38,6 +38,7 @@ use crate::code::Code;
 use crate::jws;
 use crate::pseudonym::{Parsed, Pseudonym};
 use crate::register::{Approver, Id, Sector, TextForm};
+use crate::store::OrderKey;
 
 pub use check::{Finding, check, examine};
 pub use payload::{Basis, Continuity, Payload, Scope, Security};
@@ -145,7 +146,12 @@ impl ActiveOrder {
         self.payload.id
     }
 
-    /// SHA-256 of the payload, 32 bytes: what a store pins under the id.
+    /// What stores know the order by: its authority and its id.
+    pub fn key(&self) -> OrderKey {
+        OrderKey::new(self.payload.authority.as_str(), self.payload.id)
+    }
+
+    /// SHA-256 of the payload, 32 bytes: what a store pins under the key.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
     }

@@ -204,9 +204,9 @@ pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusa
 /// when the order ended meanwhile.
 pub(crate) fn seen(checked: &Checked, book: &Book<'_>) -> Result<(), Refusal> {
     let Checked { order, request, .. } = checked;
-    let pinned = book.store().order_digest(order.id()).map_err(internal)?;
+    let pinned = book.store().order_digest(&order.key()).map_err(internal)?;
     if pinned.is_some_and(|digest| digest != *order.digest()) {
-        return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this order's id"));
+        return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this id of the authority's"));
     }
     book.stands(order.authority(), order.id())?;
     if book.now() >= order.validity().1 {
@@ -223,14 +223,14 @@ const REMEMBERED: i64 = 3_600;
 
 /// What both sides write down with an answer: the payload under the order's id, its life, and the request.
 pub(crate) fn notes(checked: &Checked, book: &Book<'_>, used: u64) -> Result<Change, Refusal> {
-    let (order, digest) = (checked.order.id(), *checked.order.digest());
+    let (order, digest) = (checked.order.key(), *checked.order.digest());
     let life =
-        Life::after_use(book.life(order)?, &checked.order, checked.request.officer(), book.now(), used).to_bytes();
+        Life::after_use(book.life(&order)?, &checked.order, checked.request.officer(), book.now(), used).to_bytes();
     let (request, time) = (checked.request.id(), checked.request.time().as_second());
     let forget = book.now().as_second() - REMEMBERED;
     Ok(Box::new(move |store, batch| {
-        store.put_order_digest(batch, order, &digest);
-        store.put_order_life(batch, order, &life);
+        store.put_order_digest(batch, &order, &digest);
+        store.put_order_life(batch, &order, &life);
         if let Err(error) = store.put_request(batch, time, request, forget) {
             // The write of this very batch will meet the same fault, and poison the store.
             tracing::error!(%error, "old requests cannot be read");

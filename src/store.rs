@@ -5,6 +5,7 @@
 
 mod audit;
 mod columns;
+pub mod descriptors;
 mod direct;
 mod erase;
 pub mod index;
@@ -16,6 +17,7 @@ mod place;
 mod reclaim;
 mod segments;
 mod space;
+mod upgrade;
 mod wal;
 
 use std::path::{Path, PathBuf};
@@ -32,12 +34,10 @@ use columns::Column;
 pub use columns::{ChunkKey, EpochRow};
 pub use erase::TagPlace;
 pub use migrations::{MigrationRow, OpenPage, PairsRow};
-pub use orders::ActRow;
+pub use orders::{ActRow, OrderKey};
 use place::Place;
 pub use space::Space;
-
-/// The format of everything in the store.
-const FORMAT: u32 = 1;
+use upgrade::FORMAT;
 
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub enum StoreError {
     #[error("the store at {0} is in use by another process; stop that one first")]
     InUse(PathBuf),
     /// Made by another version of cloison.
-    #[error("the store at {path} has format {found}, this cloison reads format {FORMAT}")]
+    #[error("the store at {path} has format {found}, this cloison reads formats 1 to {FORMAT}")]
     Format {
         /// Where the store lies.
         path: PathBuf,
@@ -200,7 +200,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Checks format and owner, or writes them into a new store.
+    /// Checks the owner and brings the store to the present format, or writes both into a new store.
     fn claim(&self, owner: &str) -> Result<(), StoreError> {
         let Some(format) = self.get(Column::Meta, b"format")? else {
             // The first row after these two is a log entry: with one of those, this is no new store but a damaged one.
@@ -212,16 +212,13 @@ impl Store {
             self.put(&mut batch, Column::Meta, b"owner", owner.as_bytes());
             return self.commit(batch);
         };
-        let found = u32::from_be_bytes(fixed(Column::Meta, &format)?);
-        if found != FORMAT {
-            return Err(StoreError::Format { path: self.path.clone(), found });
-        }
+        let format = u32::from_be_bytes(fixed(Column::Meta, &format)?);
         let found = self.get(Column::Meta, b"owner")?.unwrap_or_default();
         if found != owner.as_bytes() {
             let found = String::from_utf8_lossy(&found).into_owned();
             return Err(StoreError::Foreign { path: self.path.clone(), found, wanted: owner.to_owned() });
         }
-        Ok(())
+        upgrade::upgrade(self, format)
     }
 
     /// Writes the rows, durably: returns after fsync.
@@ -595,6 +592,7 @@ fn database_options() -> Options {
     options.set_max_total_wal_size(512 << 20);
     options.set_keep_log_file_num(4);
     options.increase_parallelism(2);
+    options.set_max_open_files(descriptors::share());
     options.set_bytes_per_sync(4 << 20);
     options.set_wal_bytes_per_sync(1 << 20);
     options

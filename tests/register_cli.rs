@@ -87,11 +87,14 @@ fn sign_and_verify_in_turn() {
         "{said}"
     );
 
+    let before = fs::read(deployment.dir.join("register.jws")).unwrap();
     deployment.edit("version = 1", "version = 2");
     assert!(bad(deployment.verify()).contains("is not the one that was signed (version 1)"));
     let output = deployment.sign("operations");
-    let dropped = String::from_utf8(output.stderr.clone()).unwrap();
-    assert!(dropped.contains("dropped: signatures over another text by operations, commission"), "{dropped}");
+    let aside = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(aside.contains("set aside: signatures over another text by operations, commission, in "), "{aside}");
+    let aside = aside.trim_end().rsplit(' ').next().unwrap();
+    assert_eq!(fs::read(deployment.dir.join(aside)).unwrap(), before, "they may be the only ones of what is in force");
     good(output);
     assert!(bad(deployment.verify()).contains("signed by 1 register keys of the 2 that must sign"));
     assert!(bad(deployment.sign("operations")).contains("`operations` has signed this register already"));

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::check::{is_node, secret_files};
 use super::{Error, print, print_json};
 use crate::config::{NodeConfig, VaultConfig};
-use crate::keys::memory;
+use crate::keys::memory::{self, Protection};
 
 /// Look at how well this machine and what runs on it keep their secrets
 #[derive(clap::Args)]
@@ -91,7 +91,7 @@ fn machine() -> Vec<Finding> {
     say("memory protection", state, format!("level {level} of 2 can be reached here (locked memory: {limit}{advice})"));
 
     let yes = |good| if good { State::Good } else { State::Bad };
-    say("key pages", yes(reached.keys_locked), locked_says(reached.keys_locked).into());
+    say("key pages", yes(reached.keys_locked && reached.keys_left_out), key_pages_say(&reached).into());
     say("core files", yes(reached.no_core), "RLIMIT_CORE is set to 0 at each start".into());
     say("other processes", yes(reached.undumpable), "PR_SET_DUMPABLE is off: none of the same user may look in".into());
 
@@ -113,10 +113,13 @@ fn machine() -> Vec<Finding> {
     findings
 }
 
-fn locked_says(locked: bool) -> &'static str {
-    match locked {
-        true => "are locked, and left out of dumps and of children",
-        false => "are not locked: they may be written to swap",
+fn key_pages_say(reached: &Protection) -> &'static str {
+    match (reached.keys_locked, reached.keys_left_out) {
+        (true, true) => "are locked, and left out of dumps and of children",
+        (false, _) => "are not locked: they may be written to swap",
+        (true, false) => {
+            "are locked, but not left out of dumps and of children: the system does not take madvise for it"
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use jiff::tz::TimeZone;
 
 use self::certificates::{Ca, Use};
 use self::keys::Chest;
-use self::layout::Folder;
+use self::layout::{Folder, vault_secret};
 use self::register_text::{APPROVERS, AUDITOR, AUTHORITY_KEY, Facts, OFFICER, OPERATOR, Publics};
 use crate::cli::{Error, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
@@ -189,10 +189,10 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     let today = SystemClock.now().to_zoned(TimeZone::UTC).date();
 
     // --- roots and keys
-    let identity = IdentitySecret(chest.secret("secrets/vault/identity.secret", SecretKind::Identity)?);
-    let sector = SectorSecret(chest.secret("secrets/vault/sector/1.secret", SecretKind::Sector)?);
-    chest.secret("secrets/vault/store/1.secret", SecretKind::Store)?;
-    chest.secret("secrets/vault/audit.secret", SecretKind::Audit)?;
+    let identity = IdentitySecret(chest.secret(&vault_secret(SecretKind::Identity, ""), SecretKind::Identity)?);
+    let sector = SectorSecret(chest.secret(&vault_secret(SecretKind::Sector, "1"), SecretKind::Sector)?);
+    chest.secret(&vault_secret(SecretKind::Store, "1"), SecretKind::Store)?;
+    chest.secret(&vault_secret(SecretKind::Audit, ""), SecretKind::Audit)?;
     chest.secret("secrets/authority/audit.secret", SecretKind::Audit)?;
     let (authority_key, custodians) = match plan.custodians {
         None => {
@@ -201,8 +201,8 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
         }
         Some((threshold, count)) => shares::make(&folder, threshold, count)?,
     };
-    let segment = chest.signing_key("secrets/vault/segment.pem")?;
-    let vault_checkpoint = chest.signing_key("secrets/vault/checkpoint.pem")?;
+    let segment = chest.signing_key(&vault_secret(SecretKind::Segment, ""))?;
+    let vault_checkpoint = chest.signing_key(&vault_secret(SecretKind::Checkpoint, ""))?;
     let node_checkpoint = chest.signing_key("secrets/authority/checkpoint.pem")?;
     let register_keys = [("operations", "operations"), ("commission", COMMISSION)]
         .map(|(id, body)| Ok((id, body, chest.signing_key(&format!("secrets/register/{id}.pem"))?)));

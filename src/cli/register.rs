@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 
 use super::check::{listed, summary};
+use super::replace::replace;
 use super::{Error, print, print_json};
 use crate::config::{ConfigError, NodeConfig, VaultConfig};
 use crate::jws;
-use crate::keys::file::read_signing_key;
+use crate::keys::file::{read_signing_key, write_public};
 use crate::register::sign::{self, SignError, TYP};
 use crate::register::{self, Id, OpenError, PinnedKey, Pins};
 
@@ -23,7 +24,7 @@ pub enum Command {
     #[command(after_long_help = "Example:\n  \
         cloison register sign register.toml --as operations --key secrets/register/operations.pem\n\n\
         Each holder of a register key runs this in turn, on the same register.toml, and hands on register.jws. \
-        Signatures over another text, such as the version before, are dropped.")]
+        Signatures over another text, such as the version before, are set aside in a file beside it.")]
     Sign(Sign),
     /// Verify the signatures: by the keys that a configuration pins, or by keys that you name
     #[command(after_long_help = "Examples:\n  \
@@ -158,11 +159,26 @@ fn sign(args: &Sign) -> Result<(), Error> {
             "move the file away to begin anew, or name another with --signatures",
         ),
     })?;
-    replace(&signatures, &signed).map_err(|error| Error::file(&signatures, &error))?;
     if let Some(before) = before.filter(|before| payload(before) != payload(&signed)) {
-        let _ = writeln!(io::stderr(), "dropped: signatures over another text by {}", signers(&before).join(", "));
+        set_aside(&signatures, &before)?;
     }
+    replace(&signatures, format!("{signed}\n").as_bytes())?;
     print(format_args!("{}: signed by {}", signatures.display(), signers(&signed).join(", ")))
+}
+
+/// Keeps signatures over another text beside the new ones: the register that is in force may have no others.
+fn set_aside(signatures: &Path, before: &str) -> Result<(), Error> {
+    let mut name = signatures.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", &HEXLOWER.encode(&sign::digest_of(before.as_bytes()))[..16]));
+    let aside = signatures.with_file_name(name);
+    // There already: the very same ones.
+    if !aside.exists() {
+        let kept = write_public(&aside, before.as_bytes());
+        kept.map_err(|error| Error::new(error, "the signatures must be kept before they are replaced"))?;
+    }
+    let who = signers(before).join(", ");
+    let _ = writeln!(io::stderr(), "set aside: signatures over another text by {who}, in {}", aside.display());
+    Ok(())
 }
 
 fn payload(text: &str) -> Option<Vec<u8>> {
@@ -171,17 +187,6 @@ fn payload(text: &str) -> Option<Vec<u8>> {
 
 fn signers(text: &str) -> Vec<String> {
     jws::parse(text, TYP).map(|jws| jws.signers().map(str::to_owned).collect()).unwrap_or_default()
-}
-
-/// A file is the old one or the new one at any instant, never half of either.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let mut file = fs::File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
 }
 
 fn verify(args: &Verify) -> Result<(), Error> {

@@ -1,7 +1,9 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
+pub(super) mod descriptors;
 mod figures;
 mod watch;
+mod writable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use figures::Figures;
 
 use super::Error;
+use crate::audit::log::LogError;
+use crate::audit::second::SecondError;
 use crate::clock::SystemClock;
 use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
 use crate::http::cosign::{self, Watching};
@@ -29,7 +33,7 @@ use crate::register::{OpenError, Register, Suite};
 use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
-use crate::vault::{Home, Vault, VaultSecrets};
+use crate::vault::{Home, StartError, Vault, VaultSecrets};
 
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
 #[derive(clap::Args)]
@@ -66,6 +70,8 @@ pub fn run(args: Args) -> Result<(), Error> {
     let register = open_register(&config.register)?;
     let (secrets, fingerprints) = read_vault_secrets(&config)?;
     refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
+    descriptors::secure(2, &config.limits)?;
+    writable::check(&config.store, &config.log)?;
     runtime()?.block_on(serve_vault(config, register, secrets, args.advance, protection))
 }
 
@@ -82,6 +88,8 @@ async fn serve_vault(
     let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
 
+    tracing::info!(mib = config.index_memory >> 20, "memory that the index of mappings may take");
+
     // Health answers while the index is rebuilt; the doors open when it is complete.
     let memory = watch::memory(&config.log, &config.store)?;
     let home = Home { store: config.store.clone(), index_memory: config.index_memory };
@@ -97,7 +105,7 @@ async fn serve_vault(
     let vault = open
         .await
         .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
-        .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
+        .map_err(unstarted)?;
     let vault = Arc::new(vault);
     vault.know_former_segment_keys(config.former_segment_keys.clone());
     let (watching, _asking) = watch::vault(&vault, &config, memory)?;
@@ -130,6 +138,19 @@ async fn serve_vault(
     serving_health.abort();
     tracing::info!("the vault has stopped");
     Ok(())
+}
+
+/// Why a store could not be opened, and whether that may pass by itself: another process that is about to end, a disk that is
+/// full or away.
+fn unstarted(error: StartError) -> Error {
+    let hint = "see docs/operations.md, \"What an error at start means\"";
+    match &error {
+        StartError::Store(StoreError::InUse(_))
+        | StartError::Log(LogError::Second(SecondError::Io(..)))
+        | StartError::Clock(_)
+        | StartError::Audit(_) => Error::temporary(error, hint),
+        _ => Error::new(error, hint),
+    }
 }
 
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
@@ -175,6 +196,8 @@ pub fn run_node(args: NodeArgs) -> Result<(), Error> {
     let register = open_register(&config.register)?;
     let (parts, fingerprints) = node_parts(&config, register)?;
     refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
+    descriptors::secure(1, &config.limits)?;
+    writable::check(&config.store, &config.log)?;
     runtime()?.block_on(serve_node(config, parts, protection))
 }
 
@@ -235,7 +258,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     let node = tokio::task::spawn_blocking(open)
         .await
         .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
-        .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
+        .map_err(unstarted)?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
     let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone() });
@@ -356,15 +379,21 @@ pub(super) fn health_listener(
     registry: &Arc<Registry>,
 ) -> Result<Listener, Error> {
     let router = health::router(readiness.clone(), registry.clone());
-    Listener::bind("health", address, None, router, Limits::default())
-        .map_err(|error| unbound("health", address, &error))
+    let limits = Limits { connections: descriptors::HEALTH_CONNECTIONS, idle: HEALTH_IDLE, ..Limits::default() };
+    Listener::bind("health", address, None, router, limits).map_err(|error| unbound("health", address, &error))
 }
 
+/// How long a connection of the health listener may have nothing to do.
+const HEALTH_IDLE: Duration = Duration::from_secs(5);
+
 fn unbound(name: &str, address: std::net::SocketAddr, error: &std::io::Error) -> Error {
-    Error::new(
-        format_args!("the {name} listener cannot have {address}: {error}"),
-        "stop what listens there, or choose another address in the configuration",
-    )
+    let message = format_args!("the {name} listener cannot have {address}: {error}");
+    let hint = "stop what listens there, or choose another address in the configuration";
+    match error.kind() {
+        // The process before this one may still be draining; an address may come with its network.
+        std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable => Error::temporary(message, hint),
+        _ => Error::new(message, hint),
+    }
 }
 
 /// Reads the register, checks its signatures against the pinned keys, validates it whole.

@@ -4,7 +4,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::serve::{bind, health_listener, prepare_process, runtime};
+use super::serve::{bind, descriptors, health_listener, prepare_process, runtime};
 use super::{Error, print, print_json};
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::verify::Trusted;
@@ -74,6 +74,7 @@ fn serve(path: &std::path::Path) -> Result<(), Error> {
     let config = load(path)?;
     let key =
         read_signing_key(&config.key).map_err(|error| Error::new(error, "check [secrets] in the configuration"))?;
+    descriptors::secure(1, &config.limits)?;
     let folder = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&config.state);
     folder.map_err(|error| Error::file(&config.state, &error))?;
     let logs = config.logs.iter().map(|log| Trusted::Owner(log.owner.clone(), log.public)).collect();

@@ -4,6 +4,7 @@
 //! way, before a body is read; beyond it the answer is 503 at once.
 
 mod json;
+mod niceness;
 mod text;
 
 use std::sync::Arc;
@@ -30,11 +31,6 @@ use crate::vault::Vault;
 pub const MAX_BODY: usize = 16 << 20;
 /// Bodies larger than this are worked on outside the threads that serve connections.
 const INLINE: usize = 8 << 10;
-/// How far threads that work on batches step back (`nice`).
-const BATCH_NICENESS: libc::c_int = 10;
-/// Their time slice in nanoseconds: whoever has a shorter one, and everybody has, interrupts them when it wakes (Linux 6.12;
-/// older ones pass over it).
-const BATCH_SLICE: u64 = 100_000_000;
 /// Admission is counted in units of so many bytes.
 const UNIT: usize = 4 << 10;
 
@@ -139,7 +135,7 @@ async fn answer(door: &Arc<DataDoor>, peer: Peer, sector: &str, request: Request
         let _working = door.workers.acquire().await.map_err(|_| overloaded())?;
         let (vault, sector) = (door.vault.clone(), sector.to_owned());
         let work = tokio::task::spawn_blocking(move || {
-            step_back();
+            niceness::step_back();
             prepare(&vault, peer, &sector, &parts.uri, content, &bytes)
         });
         work.await.map_err(|_| Problem::new(Code::Internal))??
@@ -165,23 +161,6 @@ struct Prepared {
     accepted: u64,
     rejected: u64,
     reply: Response<Body>,
-}
-
-/// Lets other threads of the process go first for as long as this one lives: whoever waits for one pseudonym, and the
-/// writer that all wait for, must not stand behind a batch that takes milliseconds.
-fn step_back() {
-    thread_local! {
-        static DONE: () = {
-            // SAFETY: a plain structure, for which zeros are the defaults (`SCHED_OTHER`).
-            let mut wanted: libc::sched_attr = unsafe { std::mem::zeroed() };
-            wanted.size = size_of_val(&wanted) as u32;
-            wanted.sched_nice = BATCH_NICENESS;
-            wanted.sched_runtime = BATCH_SLICE;
-            // SAFETY: the structure lives through the call. It cannot fail in a way that matters: the thread then stays as it was.
-            unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wanted, 0) };
-        };
-    }
-    DONE.with(|()| ());
 }
 
 fn prepare(

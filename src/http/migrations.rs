@@ -17,9 +17,9 @@ use super::{Peer, Problem, body};
 use crate::access;
 use crate::code::Code;
 use crate::epoch::retire::{self, Retire, Retired};
-use crate::migrate::pairs::{self, Acknowledge, Acknowledged, Migrations, SealedPages};
+use crate::migrate::pairs::{self, Acknowledge, Acknowledged, Migrations, NamedOrder, SealedPages};
 use crate::migrate::{Handed, Migrated, MigrationAsked, Page, PageRequest, Taken, at_node, hand_out, take};
-use crate::register::Operation;
+use crate::register::{Id, Operation};
 use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
@@ -121,6 +121,14 @@ pub(super) async fn list_migrations(
 struct After {
     #[serde(default)]
     after: u32,
+    authority: Option<Id>,
+}
+
+/// Whose order it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whose {
+    authority: Option<Id>,
 }
 
 /// Sealed pairs of an order, some pages of them.
@@ -131,6 +139,7 @@ struct After {
         ("sector" = String, Path, description = "Sector name"),
         ("order" = String, Path, description = "The order's id"),
         ("after" = Option<u32>, Query, description = "Only pages behind this one"),
+        ("authority" = Option<String>, Query, description = "The order's authority, where two have one of this id"),
     ),
     responses(
         (status = 200, description = "Pages of pairs, sealed to the client's `migration-key`", body = SealedPages),
@@ -144,9 +153,12 @@ pub(super) async fn fetch_pairs(
     uri: Uri,
 ) -> Answer {
     let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
-    let asked = permit.and_then(|permit| Ok((permit, order_id(&order)?, body::query(&uri)?)));
-    answer(vault, peer, "migration-fetch", asked, |vault, (permit, order, After { after })| {
-        pairs::fetch(vault, permit, *order, *after)
+    let asked = permit.and_then(|permit| {
+        let After { after, authority } = body::query(&uri)?;
+        Ok((permit, NamedOrder { id: order_id(&order)?, authority }, after))
+    });
+    answer(vault, peer, "migration-fetch", asked, |vault, (permit, order, after)| {
+        pairs::fetch(vault, permit, order, *after)
     })
     .await
 }
@@ -158,6 +170,7 @@ pub(super) async fn fetch_pairs(
     params(
         ("sector" = String, Path, description = "Sector name"),
         ("order" = String, Path, description = "The order's id"),
+        ("authority" = Option<String>, Query, description = "The order's authority, where two have one of this id"),
     ),
     request_body = Acknowledge,
     responses(
@@ -169,12 +182,16 @@ pub(super) async fn acknowledge_pairs(
     State(vault): State<Arc<Vault>>,
     Path((sector, order)): Path<(String, String)>,
     peer: Peer,
+    uri: Uri,
     request: Request,
 ) -> Answer {
     let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
-    let asked = permit.and_then(|permit| Ok((permit, order_id(&order)?)));
+    let asked = permit.and_then(|permit| {
+        let Whose { authority } = body::query(&uri)?;
+        Ok((permit, NamedOrder { id: order_id(&order)?, authority }))
+    });
     answer_to(vault, peer, "migration-acknowledge", asked, request, |vault, (permit, order), has: Acknowledge| {
-        pairs::acknowledge(vault, permit, *order, has.page)
+        pairs::acknowledge(vault, permit, order, has.page)
     })
     .await
 }

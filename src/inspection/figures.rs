@@ -16,7 +16,7 @@ pub struct SectorFigures {
     pub items: u64,
     /// … and that were rejected.
     pub rejected: u64,
-    /// Re-identification, by order.
+    /// Re-identification, by `authority/order`: an order's id names it only within its authority.
     pub orders: BTreeMap<String, OrderFigures>,
     /// Look-ups by rights officers.
     pub look_ups: u64,
@@ -29,6 +29,8 @@ pub struct SectorFigures {
 /// What was done under one order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderFigures {
+    /// Its id.
+    pub order: String,
     /// Whose.
     pub authority: String,
     /// `judicial`, `statutory` or `force-majeure`; empty in entries of versions that did not log it.
@@ -120,7 +122,8 @@ impl Count {
             }
             "release" | "reveal" => {
                 let order = found.order.unwrap_or_default();
-                let of_order = sector.orders.entry(order).or_default();
+                let of_order = sector.orders.entry(format!("{}/{order}", found.authority)).or_default();
+                of_order.order = order;
                 of_order.requests += 1;
                 of_order.items += found.items;
                 of_order.mappings += found.mappings;

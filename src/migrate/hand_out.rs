@@ -52,8 +52,8 @@ pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Resu
         progress.open = None;
     }
     let entry = entry(&checked, epochs, progress.page, slice.items as u64);
-    let order = checked.order.id();
-    let step: Change = Box::new(move |store, batch| store.put_migration(batch, order, progress));
+    let order = checked.order.key();
+    let step: Change = Box::new(move |store, batch| store.put_migration(batch, &order, progress));
     let job = Job {
         mappings: vec![],
         changes: vec![notes(&checked, &book, progress.handed_out)?, step, rate.change()],
@@ -91,7 +91,7 @@ fn next(vault: &Vault, way: &Way, checked: &Checked) -> Result<(MigrationRow, Sl
         skipped: 0,
         open: None,
     };
-    let mut progress = vault.store().migration(order.id()).map_err(internal)?.unwrap_or_else(begin);
+    let mut progress = vault.store().migration(&order.key()).map_err(internal)?.unwrap_or_else(begin);
     if let Some(open) = progress.open {
         // Killed, or lost, in between: the same again, which was counted already.
         let slice = way.read(vault, progress.next, Some(open.until), open.items as usize)?;

@@ -18,6 +18,7 @@ use crate::order::Refusal;
 use crate::register::{Id, Operation, Register};
 use crate::reidentify::internal;
 use crate::seal::pairs::PairsHead;
+use crate::store::OrderKey;
 use crate::vault::Vault;
 
 /// Most pages in one answer: some ten megabytes.
@@ -57,6 +58,8 @@ pub(super) fn recipients(
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Waiting {
+    /// The order's authority.
+    pub authority: String,
     /// The order's id.
     pub order: String,
     /// The epoch of the old pseudonyms.
@@ -75,7 +78,7 @@ pub struct Waiting {
 pub struct Migrations {
     /// Sector name.
     pub sector: String,
-    /// By the order's id.
+    /// By authority and order.
     pub migrations: Vec<Waiting>,
 }
 
@@ -126,8 +129,8 @@ pub struct Acknowledged {
 fn each(
     vault: &Vault,
     permit: &SectorPermit,
-    from: Option<(Uuid, u32)>,
-    mut each: impl FnMut(PairsHead, Uuid, &[u8]) -> bool,
+    from: Option<(&OrderKey, u32)>,
+    mut each: impl FnMut(PairsHead, OrderKey, &[u8]) -> bool,
 ) -> Result<(), Refusal> {
     let (sector, mut damaged) = (permit.sector.sector.uuid, None);
     let gone =
@@ -149,10 +152,11 @@ fn each(
 /// [`Code::Internal`].
 pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<Migrations, Refusal> {
     let mut migrations: Vec<Waiting> = vec![];
-    each(vault, permit, None, |head, order, _| {
-        let order = order.to_string();
-        if migrations.last().is_none_or(|last| last.order != order) {
-            migrations.push(Waiting { order, from: head.from, to: head.to, pages: 0, pairs: 0 });
+    each(vault, permit, None, |head, key, _| {
+        let OrderKey { authority, id } = key;
+        let order = id.to_string();
+        if migrations.last().is_none_or(|last| (&last.authority, &last.order) != (&authority, &order)) {
+            migrations.push(Waiting { authority, order, from: head.from, to: head.to, pages: 0, pairs: 0 });
         }
         if let Some(last) = migrations.last_mut() {
             last.pages += 1;
@@ -163,13 +167,42 @@ pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<Migrations, Refusal>
     Ok(Migrations { sector: permit.sector.sector.name.clone(), migrations })
 }
 
+/// An order as a sector system names it.
+#[derive(Debug, Clone)]
+pub struct NamedOrder {
+    /// Its id.
+    pub id: Uuid,
+    /// Its authority; needed only where pairs of two authorities' orders wait under one id.
+    pub authority: Option<Id>,
+}
+
+/// The order of that name of which pairs wait for this client; nothing where none do.
+///
+/// # Errors
+/// [`Code::UnknownOrder`] where the id alone names orders of two authorities.
+fn find(vault: &Vault, permit: &SectorPermit, named: &NamedOrder) -> Result<Option<OrderKey>, Refusal> {
+    let mut orders = vault.store().pairs_orders(permit.client.id.as_str()).map_err(internal)?;
+    let is_authority = |key: &OrderKey| named.authority.as_ref().is_none_or(|id| id.as_str() == key.authority);
+    orders.retain(|key| key.id == named.id && is_authority(key));
+    let order = orders.pop();
+    match orders.is_empty() {
+        true => Ok(order),
+        false => {
+            let why = "pairs of two authorities' orders of this id wait: name the `authority` in the query";
+            Err(Refusal::new(Code::UnknownOrder, why))
+        }
+    }
+}
+
 /// Pages behind `after`, logged before they go out.
 ///
 /// # Errors
 /// [`Code::UnknownOrder`] where nothing waits of that order; [`Code::AuditUnavailable`].
-pub fn fetch(vault: &Vault, permit: &SectorPermit, order: Uuid, after: u32) -> Result<SealedPages, Refusal> {
+pub fn fetch(vault: &Vault, permit: &SectorPermit, order: &NamedOrder, after: u32) -> Result<SealedPages, Refusal> {
+    let unknown = || Refusal::new(Code::UnknownOrder, "no pairs of such an order wait for this client");
+    let order = find(vault, permit, order)?.ok_or_else(unknown)?;
     let (mut pages, mut heads, mut more, mut any) = (vec![], vec![], false, false);
-    each(vault, permit, Some((order, after.saturating_add(1))), |head, _, sealed| {
+    each(vault, permit, Some((&order, after.saturating_add(1))), |head, _, sealed| {
         more = pages.len() == MOST_PAGES;
         if !more {
             pages.push(SealedPage { page: head.page, pairs: head.pairs, sealed: BASE64URL_NOPAD.encode(sealed) });
@@ -178,25 +211,31 @@ pub fn fetch(vault: &Vault, permit: &SectorPermit, order: Uuid, after: u32) -> R
         !more
     })?;
     if pages.is_empty() {
-        each(vault, permit, Some((order, 0)), |_, _, _| {
+        each(vault, permit, Some((&order, 0)), |_, _, _| {
             any = true;
             false
         })?;
         if !any {
-            return Err(Refusal::new(Code::UnknownOrder, "no pairs of such an order wait for this client"));
+            return Err(unknown());
         }
     }
-    note(vault, permit, order, "fetch", &heads, vec![])?;
-    Ok(SealedPages { order: order.to_string(), pages, more })
+    note(vault, permit, &order, "fetch", &heads, vec![])?;
+    Ok(SealedPages { order: order.id.to_string(), pages, more })
 }
 
 /// Takes away the pages up to `last`, which the sector system has.
 ///
 /// # Errors
 /// [`Code::AuditUnavailable`]. Doing it again takes away nothing and is no error.
-pub fn acknowledge(vault: &Vault, permit: &SectorPermit, order: Uuid, last: u32) -> Result<Acknowledged, Refusal> {
+pub fn acknowledge(
+    vault: &Vault,
+    permit: &SectorPermit,
+    order: &NamedOrder,
+    last: u32,
+) -> Result<Acknowledged, Refusal> {
+    let Some(order) = find(vault, permit, order)? else { return Ok(Acknowledged { pages: 0, pairs: 0 }) };
     let mut gone = vec![];
-    each(vault, permit, Some((order, 0)), |head, _, _| {
+    each(vault, permit, Some((&order, 0)), |head, _, _| {
         let has = head.page <= last;
         if has {
             gone.push(head);
@@ -206,10 +245,11 @@ pub fn acknowledge(vault: &Vault, permit: &SectorPermit, order: Uuid, last: u32)
     let (client, pages): (_, Vec<u32>) = (permit.client.id.clone(), gone.iter().map(|head| head.page).collect());
     let count = (pages.len() as u64, gone.iter().map(|head| u64::from(head.pairs)).sum());
     if !pages.is_empty() {
+        let key = order.clone();
         let change: crate::commit::Change = Box::new(move |store, batch| {
-            pages.iter().for_each(|page| store.delete_pairs(batch, client.as_str(), order, *page));
+            pages.iter().for_each(|page| store.delete_pairs(batch, client.as_str(), &key, *page));
         });
-        note(vault, permit, order, "acknowledge", &gone, vec![change])?;
+        note(vault, permit, &order, "acknowledge", &gone, vec![change])?;
     }
     Ok(Acknowledged { pages: count.0, pairs: count.1 })
 }
@@ -217,7 +257,7 @@ pub fn acknowledge(vault: &Vault, permit: &SectorPermit, order: Uuid, last: u32)
 fn note(
     vault: &Vault,
     permit: &SectorPermit,
-    order: Uuid,
+    order: &OrderKey,
     action: &'static str,
     pages: &[PairsHead],
     changes: Vec<crate::commit::Change>,
@@ -225,7 +265,7 @@ fn note(
     let event = Event::MigrationPairs {
         client: permit.client.id.clone(),
         sector: permit.sector.sector.name.clone(),
-        order: order.to_string(),
+        order: order.id.to_string(),
         action,
         pages: pages.len() as u64,
         pairs: pages.iter().map(|head| u64::from(head.pairs)).sum(),

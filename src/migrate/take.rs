@@ -22,7 +22,7 @@ use crate::pseudonym::Pseudonym;
 use crate::register::Id;
 use crate::reidentify::{check_clock, check_register, internal};
 use crate::seal::pairs::{PairsHead, seal};
-use crate::store::{MigrationRow, OpenPage, PairsRow};
+use crate::store::{MigrationRow, OpenPage, OrderKey, PairsRow};
 use crate::tokenize::{Canonical, Scoped, derive, writer};
 use crate::vault::Vault;
 
@@ -40,8 +40,9 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
     check_clock(&book, vault.committer().clock_mark())?;
     let unknown =
         || Refusal::new(Code::UnknownOrder, "no migration is under way under such an order of this authority");
-    let life = book.life(handed.order)?.filter(|life| life.authority == *authority).ok_or_else(unknown)?;
-    let mut progress = vault.store().migration(handed.order).map_err(internal)?.ok_or_else(unknown)?;
+    let order = OrderKey::new(authority.as_str(), handed.order);
+    let life = book.life(&order)?.ok_or_else(unknown)?;
+    let mut progress = vault.store().migration(&order).map_err(internal)?.ok_or_else(unknown)?;
     // What came since the page was handed out counts.
     book.stands(authority, handed.order)?;
     if now >= life.not_after {
@@ -56,11 +57,11 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
 
     // A page that keeps what it counted, and that only a new request opens again.
     let closed = MigrationRow { open: Some(OpenPage { request: Uuid::nil(), ..open }), ..progress };
-    let Some(groups) = group(&slice, &handed.identifiers)? else { return Err(give_up(vault, handed, closed)) };
+    let Some(groups) = group(&slice, &handed.identifiers)? else { return Err(give_up(vault, order, closed)) };
     let mut made = Made::default();
     for ((scope, scheme), group) in &groups {
         if !made.derive(vault, &way, scope, scheme, group, now)? {
-            return Err(give_up(vault, handed, closed));
+            return Err(give_up(vault, order, closed));
         }
     }
     let migrated = made.count;
@@ -81,7 +82,7 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
         migrated,
         skipped,
     };
-    let changes = vec![step(handed, progress), made.pairs(&way, handed, &progress)?];
+    let changes = vec![made.pairs(&way, &order, handed.page, &progress)?, step(order, progress)];
     let log = Logged::Entry(Entry::new(now, event), vec![]);
     let unavailable = |code| Refusal::new(code, "the new mappings could not be stored; ask again").come_back_in(1);
     let job = Job { mappings: made.mappings, changes, count: None, log };
@@ -98,14 +99,13 @@ fn told(vault: &Vault, way: &Way, progress: &MigrationRow, migrated: u64, skippe
     Ok(Taken { migrated, skipped, seen, total, done })
 }
 
-fn step(handed: &Handed, progress: MigrationRow) -> Change {
-    let order = handed.order;
-    Box::new(move |store, batch| store.put_migration(batch, order, progress))
+fn step(order: OrderKey, progress: MigrationRow) -> Change {
+    Box::new(move |store, batch| store.put_migration(batch, &order, progress))
 }
 
 /// Closes the page, durably, before anybody hears why.
-fn give_up(vault: &Vault, handed: &Handed, closed: MigrationRow) -> Refusal {
-    let job = Job { mappings: vec![], changes: vec![step(handed, closed)], count: None, log: Logged::Nothing };
+fn give_up(vault: &Vault, order: OrderKey, closed: MigrationRow) -> Refusal {
+    let job = Job { mappings: vec![], changes: vec![step(order, closed)], count: None, log: Logged::Nothing };
     match vault.committer().submit(job).map(Pending::done) {
         Ok(true) => Refusal::new(Code::MappingInvalid, "an identifier is not the one behind its record; ask again"),
         _ => Refusal::new(Code::AuditUnavailable, "the vault could not write; try again later"),
@@ -188,19 +188,19 @@ impl Made {
     }
 
     /// Seals the lines to each recipient; what the commit writes.
-    fn pairs(&mut self, way: &Way, handed: &Handed, progress: &MigrationRow) -> Result<Change, Refusal> {
+    fn pairs(&mut self, way: &Way, order: &OrderKey, page: u32, progress: &MigrationRow) -> Result<Change, Refusal> {
         let mut rows = vec![];
         for (client, (key, lines, pairs)) in std::mem::take(&mut self.lines) {
             let head = PairsHead {
                 sector: way.state.sector.uuid,
-                order: handed.order,
+                order: order.id,
                 from: progress.from,
                 to: progress.to,
-                page: handed.page,
+                page,
                 pairs,
             };
             let sealed = seal(head, &key, &lines).map_err(internal)?;
-            rows.push((client, PairsRow { order: handed.order, page: handed.page, sealed }));
+            rows.push((client, PairsRow { order: order.clone(), page, sealed }));
         }
         Ok(Box::new(move |store, batch| {
             rows.iter().for_each(|(client, row)| store.put_pairs(batch, client.as_str(), row));

@@ -27,7 +27,7 @@ use crate::code::Code;
 use crate::commit::{Change, Committer, Job, Logged};
 use crate::node::Node;
 use crate::register::{Id, Register};
-use crate::store::{ActRow, Store};
+use crate::store::{ActRow, OrderKey, Store};
 use crate::vault::Vault;
 
 /// Acts upon one order that are taken at a door. A revocation is always taken.
@@ -140,9 +140,20 @@ impl<'a> Book<'a> {
     ///
     /// # Errors
     /// [`Code::Internal`].
-    pub fn life(&self, order: Uuid) -> Result<Option<Life>, Refusal> {
+    pub fn life(&self, order: &OrderKey) -> Result<Option<Life>, Refusal> {
         let Some(bytes) = self.store.order_life(order).map_err(internal)? else { return Ok(None) };
         Life::from_bytes(&bytes).map(Some).ok_or_else(|| internal("an order's life does not read back"))
+    }
+
+    /// The lives of all orders that were used here.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn lives(&self) -> Result<BTreeMap<OrderKey, Life>, Refusal> {
+        let read = |(key, bytes): (OrderKey, Vec<u8>)| {
+            Ok((key, Life::from_bytes(&bytes).ok_or_else(|| internal("an order's life does not read back"))?))
+        };
+        self.store.order_lives().map_err(internal)?.into_iter().map(read).collect()
     }
 
     /// All orders of one authority, or of all; those with a review to close first, then the latest used.
@@ -150,13 +161,10 @@ impl<'a> Book<'a> {
     /// # Errors
     /// [`Code::Internal`].
     pub fn list(&self, authority: Option<&Id>) -> Result<Vec<OrderView>, Refusal> {
-        let mut lives = BTreeMap::new();
-        for (id, bytes) in self.store.order_lives().map_err(internal)? {
-            lives.insert(id, Life::from_bytes(&bytes).ok_or_else(|| internal("an order's life does not read back"))?);
-        }
+        let mut lives = self.lives()?;
         let mut acts: BTreeMap<(Id, Uuid), Vec<Done>> = BTreeMap::new();
-        for (id, life) in &lives {
-            acts.entry((life.authority.clone(), *id)).or_default();
+        for (key, life) in &lives {
+            acts.entry((life.authority.clone(), key.id)).or_default();
         }
         for named in self.register.authorities.keys() {
             for row in self.store.order_acts(named.as_str(), None).map_err(internal)? {
@@ -168,7 +176,7 @@ impl<'a> Book<'a> {
         let wanted = acts.into_iter().filter(|((whose, _), _)| authority.is_none_or(|one| one == whose));
         let mut views: Vec<_> = wanted
             .map(|((whose, id), acts)| {
-                let life = lives.get(&id).filter(|life| life.authority == whose).cloned();
+                let life = lives.remove(&OrderKey::new(whose.as_str(), id));
                 OrderView::new(id, whose, life, acts, self.now)
             })
             .collect();
@@ -186,7 +194,7 @@ impl<'a> Book<'a> {
     }
 
     fn view(&self, authority: &Id, order: Uuid) -> Result<OrderView, Refusal> {
-        let life = self.life(order)?.filter(|life| life.authority == *authority);
+        let life = self.life(&OrderKey::new(authority.as_str(), order))?;
         Ok(OrderView::new(order, authority.clone(), life, self.acts(authority, order)?, self.now))
     }
 
@@ -219,10 +227,6 @@ impl<'a> Book<'a> {
     }
 
     fn allowed(&self, act: &Act, before: &OrderView) -> Result<(), Refusal> {
-        let other = self.life(act.payload.order)?.filter(|life| life.authority != act.payload.authority);
-        if other.is_some() {
-            return Err(Refusal::new(Code::OrderAuthority, "the order is another authority's"));
-        }
         match act.payload.act {
             Kind::Revoke => return Ok(()),
             Kind::Resume if stopped(&before.acts) == Some(Code::OrderRevoked) => {

@@ -49,10 +49,10 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     let mappings = found.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count();
     let tags = salted(counted.tags);
     let entry = entry(&checked, permit, asked, mappings as u64, &tags);
-    let order = checked.order.id();
+    let order = checked.order.key();
     let (used, new_pairs) = (counted.used, counted.new_pairs);
     let pairs: Change = Box::new(move |store, batch| {
-        new_pairs.iter().for_each(|tag| store.put_order_pair(batch, order, tag));
+        new_pairs.iter().for_each(|tag| store.put_order_pair(batch, &order, tag));
     });
     let job = Job {
         mappings: vec![],
@@ -132,7 +132,7 @@ struct Counted {
 /// Counts distinct (order, pseudonym) pairs, whatever the answer will be; asking again is not counted again.
 fn count(vault: &Vault, checked: &Checked, asked: &Asked) -> Result<Counted, Refusal> {
     let order = &checked.order;
-    let mut seen: HashSet<[u8; 16]> = vault.store().order_pairs(order.id()).map_err(internal)?.into_iter().collect();
+    let mut seen: HashSet<[u8; 16]> = vault.store().order_pairs(&order.key()).map_err(internal)?.into_iter().collect();
     let mut counted = Counted { items: vec![], tags: vec![], new_pairs: vec![], used: 0 };
     for text in &asked.pseudonyms {
         let item = order.admit(&asked.sector, text).and_then(|parsed| {

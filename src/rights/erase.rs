@@ -33,7 +33,7 @@ use crate::order::Refusal;
 use crate::order::book::Book;
 use crate::pseudonym::Parsed;
 use crate::register::{Id, Register, Sector};
-use crate::store::{Batch, Store, TagPlace};
+use crate::store::{Batch, OrderKey, Store, TagPlace};
 use crate::vault::Vault;
 
 /// What came of an erasure on one side.
@@ -57,7 +57,7 @@ pub struct Destroyed {
 #[derive(Default)]
 struct Rows {
     tags: Vec<TagPlace>,
-    pairs: Vec<(Uuid, [u8; 16])>,
+    pairs: Vec<(OrderKey, [u8; 16])>,
     salts: Vec<u64>,
 }
 
@@ -84,7 +84,7 @@ impl Rows {
         self.tags.iter().for_each(|place| store.delete_tag(batch, *place));
         self.salts.iter().for_each(|entry| store.delete_salt(batch, *entry));
         for (order, tag) in &self.pairs {
-            store.replace_order_pair(batch, *order, tag, &crate::clock::random());
+            store.replace_order_pair(batch, order, tag, &crate::clock::random());
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::code::Code;
 use crate::commit::{Job, Logged, Pending};
 use crate::order::Refusal;
 use crate::order::book::Book;
-use crate::store::TreeRow;
+use crate::store::{OrderKey, TreeRow};
 use crate::vault::Vault;
 
 /// Pseudonyms in one look-up, at most.
@@ -192,7 +192,7 @@ impl Reader<'_> {
 
     fn read(&self, number: u64, entry: &[u8], sector: &str) -> Result<Option<Resolution>, Refusal> {
         let Ok(found) = serde_json::from_slice::<Released>(entry) else { return Ok(None) };
-        if found.event != "release" || found.sector != sector || self.is_delayed(&found.order)? {
+        if found.event != "release" || found.sector != sector || self.is_delayed(&found.authority, &found.order)? {
             return Ok(None);
         }
         // Trees of earlier shards come first; entries of the latest one may be newer than its row was when it was read.
@@ -211,17 +211,19 @@ impl Reader<'_> {
     }
 
     /// Whether an order asks that nobody be told yet.
-    fn is_delayed(&self, order: &str) -> Result<bool, Refusal> {
+    fn is_delayed(&self, authority: &str, order: &str) -> Result<bool, Refusal> {
         let Ok(order) = Uuid::try_parse(order) else { return Ok(false) };
-        let inform_after = self.book.life(order)?.and_then(|life| life.inform_after);
+        let inform_after = self.book.life(&OrderKey::new(authority, order))?.and_then(|life| life.inform_after);
         Ok(inform_after.is_some_and(|time: Timestamp| self.book.now() < time))
     }
 
-    /// All resolutions under an order in a sector. It goes through the log from the order's first use on.
+    /// All resolutions under the orders of that id, of whichever authority, in a sector. It goes through the log from their
+    /// first use on.
     fn under(&self, order: Uuid, sector: &str) -> Result<Vec<Resolution>, Refusal> {
-        let Some(life) = self.book.life(order)? else { return Ok(vec![]) };
+        let lives = self.book.lives()?.into_iter().filter(|(key, _)| key.id == order);
+        let Some(first) = lives.map(|(_, life)| life.first.time).min() else { return Ok(vec![]) };
         let mark = format!("\"order\":\"{order}\"");
-        let from = first_since(self.vault, life.first.time)?;
+        let from = first_since(self.vault, first)?;
         let mut found = BTreeMap::new();
         let collect = |number: u64, entry: &[u8]| -> Result<(), crate::store::StoreError> {
             if std::str::from_utf8(entry).is_ok_and(|text| text.contains(&mark)) {

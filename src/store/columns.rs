@@ -38,11 +38,11 @@ pub(super) enum Column {
     Retired,
     /// state: name of a frozen fact → digest (32)
     Frozen,
-    /// state: order id (16) → payload digest (32)
+    /// state: authority id ‖ 0 ‖ order id (16) → payload digest (32)
     Order,
-    /// state: order id (16) ‖ tag of a pseudonym asked for (16) → nothing
+    /// state: authority id ‖ 0 ‖ order id (16) ‖ tag of a pseudonym asked for (16) → nothing
     OrderPair,
-    /// state: order id (16) → the order's life so far (canonical JSON)
+    /// state: authority id ‖ 0 ‖ order id (16) → the order's life so far (canonical JSON)
     OrderLife,
     /// state: authority id ‖ 0 ‖ order id (16) ‖ SHA-256 of an act's payload (32) → the act (JSON)
     OrderAct,
@@ -55,9 +55,9 @@ pub(super) enum Column {
     Request,
     /// state: authority id ‖ 0 ‖ hour since 1970 (u32be) → pseudonyms asked for (u64be)
     ReleaseRate,
-    /// state: order id (16) → how far the migration under it has come: [`super::MigrationRow`]
+    /// state: authority id ‖ 0 ‖ order id (16) → how far the migration under it has come: [`super::MigrationRow`]
     Migration,
-    /// client id ‖ 0 ‖ order id (16) ‖ page (u32be) → pairs of old and new pseudonyms, sealed to the client
+    /// client id ‖ 0 ‖ authority id ‖ 0 ‖ order id (16) ‖ page (u32be) → pairs of old and new pseudonyms, sealed to the client
     MigrationPairs,
     /// state: organisation id ‖ day (u32be) → items (u64be)
     Quota,

@@ -9,6 +9,7 @@ use rocksdb::{BottommostLevelCompaction, CompactOptions, IteratorMode, ReadOptio
 use uuid::Uuid;
 
 use super::columns::Column;
+use super::orders::OrderKey;
 use super::{Batch, Store, StoreError, fixed};
 
 /// Where a tag lies: the number of its entry in this store, and its place among that entry's items.
@@ -85,17 +86,17 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn each_order_pair(&self, mut each: impl FnMut(Uuid, [u8; 16])) -> Result<(), StoreError> {
+    pub fn each_order_pair(&self, mut each: impl FnMut(OrderKey, [u8; 16])) -> Result<(), StoreError> {
         self.each_row(Column::OrderPair, |key, _| {
-            let (order, tag) = key.split_first_chunk::<16>().ok_or(StoreError::Corrupt(Column::OrderPair.name()))?;
-            each(Uuid::from_bytes(*order), fixed(Column::OrderPair, tag)?);
+            let (order, tag) = OrderKey::read(Column::OrderPair, key)?;
+            each(order, fixed(Column::OrderPair, tag)?);
             Ok(())
         })
     }
 
     /// Puts something that is nobody's in the place of a tag that was counted: the count stays, for it binds.
-    pub fn replace_order_pair(&self, batch: &mut Batch, order: Uuid, tag: &[u8; 16], with: &[u8; 16]) {
-        batch.rows.delete_cf(self.column(Column::OrderPair), [&order.as_bytes()[..], tag].concat());
+    pub fn replace_order_pair(&self, batch: &mut Batch, order: &OrderKey, tag: &[u8; 16], with: &[u8; 16]) {
+        batch.rows.delete_cf(self.column(Column::OrderPair), [&order.to_bytes()[..], tag].concat());
         self.put_order_pair(batch, order, with);
     }
 
@@ -250,7 +251,7 @@ impl Store {
         Ok(of_these.map(|file| file.name.trim_start_matches('/').to_owned()).collect())
     }
 
-    fn each_row(
+    pub(super) fn each_row(
         &self,
         column: Column,
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,

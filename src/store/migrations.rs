@@ -6,13 +6,14 @@ use uuid::Uuid;
 
 use super::columns::{ChunkKey, Column};
 use super::index::PartitionId;
+use super::orders::{OrderKey, named};
 use super::{Batch, Store, StoreError, fixed};
 
 /// Sealed pairs that wait for a sector system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairsRow {
-    /// The order's id.
-    pub order: Uuid,
+    /// The order.
+    pub order: OrderKey,
     /// Which page of its migration, from 1.
     pub page: u32,
     /// The pairs, sealed to the sector system.
@@ -98,8 +99,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn migration(&self, order: Uuid) -> Result<Option<MigrationRow>, StoreError> {
-        let Some(value) = self.get(Column::Migration, order.as_bytes())? else { return Ok(None) };
+    pub fn migration(&self, order: &OrderKey) -> Result<Option<MigrationRow>, StoreError> {
+        let Some(value) = self.get(Column::Migration, &order.to_bytes())? else { return Ok(None) };
         MigrationRow::from_bytes(&value).map(Some).ok_or(StoreError::Corrupt(Column::Migration.name()))
     }
 
@@ -114,8 +115,8 @@ impl Store {
     }
 
     /// Writes how far a migration has come.
-    pub fn put_migration(&self, batch: &mut Batch, order: Uuid, row: MigrationRow) {
-        self.put(batch, Column::Migration, order.as_bytes(), &row.to_bytes());
+    pub fn put_migration(&self, batch: &mut Batch, order: &OrderKey, row: MigrationRow) {
+        self.put(batch, Column::Migration, &order.to_bytes(), &row.to_bytes());
     }
 
     /// Goes through the chunks of a partition from a sequence on, for as long as `each` wants another one.
@@ -140,7 +141,7 @@ impl Store {
 
     /// Adds pairs for a sector system.
     pub fn put_pairs(&self, batch: &mut Batch, client: &str, row: &PairsRow) {
-        self.put(batch, Column::MigrationPairs, &pairs_key(client, row.order, row.page), &row.sealed);
+        self.put(batch, Column::MigrationPairs, &pairs_key(client, &row.order, row.page), &row.sealed);
     }
 
     /// Goes through the pairs that wait for a sector system, of one order and from a page on, or of all: order, page and what is
@@ -151,15 +152,15 @@ impl Store {
     pub fn each_pairs(
         &self,
         client: &str,
-        from: Option<(Uuid, u32)>,
-        mut each: impl FnMut(Uuid, u32, &[u8]) -> bool,
+        from: Option<(&OrderKey, u32)>,
+        mut each: impl FnMut(OrderKey, u32, &[u8]) -> bool,
     ) -> Result<(), StoreError> {
-        let start = match from {
-            Some((order, page)) => pairs_key(client, order, page),
-            None => named(client),
+        let (start, page) = match from {
+            Some((order, page)) => (pairs_key(client, order, page), 4),
+            None => (named(client), 0),
         };
         // Of one order, or of all.
-        let prefix = &start[..client.len() + 1 + if from.is_some() { 16 } else { 0 }];
+        let prefix = &start[..start.len() - page];
         let rows =
             self.db.iterator_cf(self.column(Column::MigrationPairs), IteratorMode::From(&start, Direction::Forward));
         for row in rows {
@@ -167,18 +168,33 @@ impl Store {
             if !key.starts_with(prefix) {
                 break;
             }
-            let corrupt = || StoreError::Corrupt(Column::MigrationPairs.name());
-            let (order, page) = key[client.len() + 1..].split_at_checked(16).ok_or_else(corrupt)?;
-            let (order, page) = (fixed(Column::MigrationPairs, order)?, fixed(Column::MigrationPairs, page)?);
-            if !each(Uuid::from_bytes(order), u32::from_be_bytes(page), &sealed) {
+            let (order, page) = OrderKey::read(Column::MigrationPairs, &key[client.len() + 1..])?;
+            if !each(order, u32::from_be_bytes(fixed(Column::MigrationPairs, page)?), &sealed) {
                 break;
             }
         }
         Ok(())
     }
 
+    /// The orders of whose migrations pairs wait for a sector system. Reads one row an order.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn pairs_orders(&self, client: &str) -> Result<Vec<OrderKey>, StoreError> {
+        let (prefix, mut orders) = (named(client), vec![]);
+        let mut rows = self.db.raw_iterator_cf(self.column(Column::MigrationPairs));
+        rows.seek(&prefix);
+        while let Some(key) = rows.key().filter(|key| key.starts_with(&prefix)) {
+            let (order, _) = OrderKey::read(Column::MigrationPairs, &key[prefix.len()..])?;
+            rows.seek([&pairs_key(client, &order, u32::MAX)[..], &[0]].concat());
+            orders.push(order);
+        }
+        rows.status().map_err(|source| self.engine(source))?;
+        Ok(orders)
+    }
+
     /// Takes pairs away that a sector system has.
-    pub fn delete_pairs(&self, batch: &mut Batch, client: &str, order: Uuid, page: u32) {
+    pub fn delete_pairs(&self, batch: &mut Batch, client: &str, order: &OrderKey, page: u32) {
         batch.rows.delete_cf(self.column(Column::MigrationPairs), pairs_key(client, order, page));
     }
 
@@ -216,11 +232,6 @@ impl Store {
     }
 }
 
-/// A name of any length as the beginning of a key; no id has a zero byte.
-fn named(name: &str) -> Vec<u8> {
-    [name.as_bytes(), &[0]].concat()
-}
-
-fn pairs_key(client: &str, order: Uuid, page: u32) -> Vec<u8> {
-    [&named(client)[..], order.as_bytes(), &page.to_be_bytes()].concat()
+fn pairs_key(client: &str, order: &OrderKey, page: u32) -> Vec<u8> {
+    [&named(client)[..], &order.to_bytes(), &page.to_be_bytes()].concat()
 }

@@ -6,6 +6,37 @@ use uuid::Uuid;
 use super::columns::Column;
 use super::{Batch, Store, StoreError, fixed};
 
+/// What an order is known by. Who writes an order chooses its id, and another authority may read that id and use it too: so
+/// an id names an order only within its authority.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderKey {
+    /// The authority's id.
+    pub authority: String,
+    /// The order's id.
+    pub id: Uuid,
+}
+
+impl OrderKey {
+    /// The order of that id of that authority.
+    pub fn new(authority: &str, id: Uuid) -> Self {
+        Self { authority: authority.to_owned(), id }
+    }
+
+    /// authority id ‖ 0 ‖ order id (16)
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        [&named(&self.authority)[..], self.id.as_bytes()].concat()
+    }
+
+    /// Reads a key off the front of a row's; what stands behind it comes back too.
+    pub(super) fn read(column: Column, key: &[u8]) -> Result<(Self, &[u8]), StoreError> {
+        let corrupt = || StoreError::Corrupt(column.name());
+        let end = key.iter().position(|byte| *byte == 0).ok_or_else(corrupt)?;
+        let authority = std::str::from_utf8(&key[..end]).map_err(|_| corrupt())?;
+        let (id, rest) = key[end + 1..].split_first_chunk::<16>().ok_or_else(corrupt)?;
+        Ok((Self::new(authority, Uuid::from_bytes(*id)), rest))
+    }
+}
+
 /// An act upon an order, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActRow {
@@ -18,33 +49,32 @@ pub struct ActRow {
 }
 
 impl Store {
-    /// The payload digest first seen under an order id.
+    /// The payload digest first seen under an order's key.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn order_digest(&self, order: Uuid) -> Result<Option<[u8; 32]>, StoreError> {
-        self.get(Column::Order, order.as_bytes())?.map(|value| fixed(Column::Order, &value)).transpose()
+    pub fn order_digest(&self, order: &OrderKey) -> Result<Option<[u8; 32]>, StoreError> {
+        self.get(Column::Order, &order.to_bytes())?.map(|value| fixed(Column::Order, &value)).transpose()
     }
 
     /// Pins the payload of an order.
-    pub fn put_order_digest(&self, batch: &mut Batch, order: Uuid, digest: &[u8; 32]) {
-        self.put(batch, Column::Order, order.as_bytes(), digest);
+    pub fn put_order_digest(&self, batch: &mut Batch, order: &OrderKey, digest: &[u8; 32]) {
+        self.put(batch, Column::Order, &order.to_bytes(), digest);
     }
 
     /// Tags of the pseudonyms that were asked for under an order.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn order_pairs(&self, order: Uuid) -> Result<Vec<[u8; 16]>, StoreError> {
-        self.rows(Column::OrderPair, order.as_bytes())?
-            .into_iter()
-            .map(|(key, _)| fixed(Column::OrderPair, key.get(16..).unwrap_or_default()))
-            .collect()
+    pub fn order_pairs(&self, order: &OrderKey) -> Result<Vec<[u8; 16]>, StoreError> {
+        let prefix = order.to_bytes();
+        let rows = self.rows(Column::OrderPair, &prefix)?.into_iter();
+        rows.map(|(key, _)| fixed(Column::OrderPair, &key[prefix.len()..])).collect()
     }
 
     /// Notes that a pseudonym was asked for under an order.
-    pub fn put_order_pair(&self, batch: &mut Batch, order: Uuid, tag: &[u8; 16]) {
-        let key = [&order.as_bytes()[..], &tag[..]].concat();
+    pub fn put_order_pair(&self, batch: &mut Batch, order: &OrderKey, tag: &[u8; 16]) {
+        let key = [&order.to_bytes()[..], tag].concat();
         self.put(batch, Column::OrderPair, &key, &[]);
     }
 
@@ -52,22 +82,22 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Engine`].
-    pub fn order_life(&self, order: Uuid) -> Result<Option<Vec<u8>>, StoreError> {
-        self.get(Column::OrderLife, order.as_bytes())
+    pub fn order_life(&self, order: &OrderKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(Column::OrderLife, &order.to_bytes())
     }
 
-    /// The lives of all orders that were seen, by id.
+    /// The lives of all orders that were seen, by authority and id.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn order_lives(&self) -> Result<Vec<(Uuid, Vec<u8>)>, StoreError> {
+    pub fn order_lives(&self) -> Result<Vec<(OrderKey, Vec<u8>)>, StoreError> {
         let rows = self.rows(Column::OrderLife, &[])?.into_iter();
-        rows.map(|(key, value)| Ok((Uuid::from_bytes(fixed(Column::OrderLife, &key)?), value))).collect()
+        rows.map(|(key, value)| Ok((OrderKey::read(Column::OrderLife, &key)?.0, value))).collect()
     }
 
     /// Writes an order's life so far.
-    pub fn put_order_life(&self, batch: &mut Batch, order: Uuid, life: &[u8]) {
-        self.put(batch, Column::OrderLife, order.as_bytes(), life);
+    pub fn put_order_life(&self, batch: &mut Batch, order: &OrderKey, life: &[u8]) {
+        self.put(batch, Column::OrderLife, &order.to_bytes(), life);
     }
 
     /// The acts upon one order (or all) of an authority, in the order of their keys.
@@ -136,7 +166,7 @@ impl Store {
 }
 
 /// A name of any length as the beginning of a key; no id has a zero byte.
-fn named(name: &str) -> Vec<u8> {
+pub(super) fn named(name: &str) -> Vec<u8> {
     [name.as_bytes(), &[0]].concat()
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::ops::{Deref, DerefMut};
 
 use cloison::clock::day_of;
+use cloison::store::OrderKey;
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
@@ -170,15 +171,17 @@ impl Watch {
             assert_eq!(used, wanted, "items counted for {organisation}");
         }
         for (order, counted) in left.orders {
-            assert!(store.order_digest(*order).unwrap().is_some(), "a used order is pinned");
-            assert_eq!(store.order_pairs(*order).unwrap().len(), *counted, "pseudonyms counted for an order");
+            let order = OrderKey::new("court", *order);
+            assert!(store.order_digest(&order).unwrap().is_some(), "a used order is pinned");
+            assert_eq!(store.order_pairs(&order).unwrap().len(), *counted, "pseudonyms counted for an order");
         }
         drop(store);
         for side in [Side::Vault, Side::Node] {
             let store = self.world.store(side);
             for order in left.unused {
-                assert_eq!(store.order_digest(*order).unwrap(), None, "{side:?} pinned an order that it refused");
-                assert!(store.order_pairs(*order).unwrap().is_empty(), "{side:?} counted for an order that it refused");
+                let order = OrderKey::new("court", *order);
+                assert_eq!(store.order_digest(&order).unwrap(), None, "{side:?} pinned an order that it refused");
+                assert!(store.order_pairs(&order).unwrap().is_empty(), "{side:?} counted for an order that it refused");
             }
         }
     }

@@ -1,6 +1,9 @@
 //! A clock that was set back or had run ahead, and counts of orders.
 
-use std::sync::Barrier;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Barrier, OnceLock};
+use std::time::{Duration, Instant};
 
 use cloison::clock::Clock;
 use cloison::code::Code;
@@ -15,6 +18,7 @@ use super::world::{
     CALLERS, Link, World, advance, asked, card, dawn, id, order_at_most, order_for, register, release_of, reveal,
     tokenize, tokenize_with,
 };
+use crate::common::{Setup, Side, plain_get, swap};
 use cloison::access;
 use cloison::cli::init::register_text::{AUTHORITY, OFFICER};
 use cloison::reidentify::reveal;
@@ -199,6 +203,71 @@ fn a_mark_from_a_clock_that_ran_ahead_is_lowered_by_two_operators() {
     drop(vault);
     vault = world.open();
     assert!(ask(&vault).is_ok(), "a restart does not bring the old mark back");
+}
+
+/// The shim that moves the clock of a process by the seconds in a file, built once.
+fn skew_shim() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let shim = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("skew-{}.so", std::process::id()));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("ops/skew.c");
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).arg(&shim).arg(source).status();
+        assert!(built.unwrap().success());
+        shim
+    })
+}
+
+/// A real vault whose clock is set back by ten minutes: `/readyz`, `/metrics`, the log and the refusals say so and until when; sectors
+/// without periods go on; and when the clock is right again everything does.
+#[test]
+fn a_process_whose_clock_is_behind_says_so_and_until_when() {
+    let register = |text: String| {
+        swap(&text, "granularity = { purpose = true }", "granularity = { purpose = true, period = \"month\" }")
+    };
+    let mut world = crate::common::World::with(Setup {
+        register: Box::new(register),
+        log: "info",
+        start: false,
+        ..Setup::default()
+    });
+    // Under a clock that is moved already, that is where this one stands, too.
+    let already: i64 = std::env::var("SKEW").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+    world.write("skew", &already.to_string());
+    world.env = vec![
+        ("LD_PRELOAD".into(), skew_shim().display().to_string()),
+        ("SKEWFILE".into(), world.path("skew").display().to_string()),
+    ];
+    world.start(Side::Vault, &[]);
+    let health = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let social = || world.batch("rsu-social", "social", "cnie", Some("aid"), &["AB1"]);
+    assert_eq!(social().status, 200);
+    let read = |path: &str| plain_get(world.health(Side::Vault), path).unwrap();
+    assert!(read("/metrics").contains("\ncloison_clock_behind_seconds 0\n"));
+
+    world.write("skew", &(already - 600).to_string());
+    let refused = social();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "clock-behind"));
+    assert!(refused.text().contains("is refused until "), "{}", refused.text());
+    assert_eq!(world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]), health);
+    let eventually = |what: &str, is: &dyn Fn() -> bool| {
+        let since = Instant::now();
+        while !is() {
+            assert!(since.elapsed() < Duration::from_secs(20), "{what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    eventually("not ready", &|| read("/readyz").contains("\"clock\":\"the clock shows "));
+    let behind = |text: &str| {
+        text.lines().find_map(|line| line.strip_prefix("cloison_clock_behind_seconds ")?.parse::<i64>().ok())
+    };
+    eventually("a gauge", &|| behind(&read("/metrics")).is_some_and(|seconds| (500..700).contains(&seconds)));
+    assert!(world.log(Side::Vault).contains("is refused until "), "a warning");
+
+    world.write("skew", &already.to_string());
+    eventually("ready again", &|| read("/readyz").contains("\"ready\":true"));
+    assert_eq!(social().status, 200);
+    world.stop();
+    assert_eq!(world.refusals(Side::Vault, "rsu-social", "tokenize", "clock-behind"), 1);
 }
 
 /// Many requests at once under one order for ten: ten pseudonyms are released, whoever comes first, and after a restart

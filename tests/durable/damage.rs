@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cloison::clock::Clock;
-use cloison::store::{Store, StoreError};
+use cloison::store::{OrderKey, Store, StoreError};
 use jiff::SignedDuration;
 
 use super::world::{CALLERS, World, asked, card, copy, long, order_for, release_of, tokenize};
@@ -56,9 +56,9 @@ fn read(world: &World, path: &Path) -> Result<Contents, StoreError> {
         .iter()
         .filter_map(|(_, entry)| {
             let entry: serde_json::Value = serde_json::from_slice(entry).unwrap();
-            Some(entry["order"].as_str()?.parse::<uuid::Uuid>().unwrap())
+            Some(OrderKey::new(entry["authority"].as_str()?, entry["order"].as_str()?.parse().unwrap()))
         })
-        .map(|order| Ok((store.order_digest(order)?, store.order_pairs(order)?)))
+        .map(|order| Ok((store.order_digest(&order)?, store.order_pairs(&order)?)))
         .collect::<Result<_, StoreError>>()?;
     let day = cloison::clock::day_of(super::world::dawn());
     let rest = (

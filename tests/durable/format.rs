@@ -31,7 +31,7 @@ use cloison::rights::erase;
 use cloison::rights::request::{self, Erasure};
 use cloison::seal::record::Record;
 use cloison::seal::segment::AuthorityPrivateKey;
-use cloison::store::{Batch, MigrationRow, OpenPage, PairsRow};
+use cloison::store::{Batch, MigrationRow, OpenPage, OrderKey, PairsRow, Store, StoreError};
 use cloison::tokenize;
 use cloison::vault::{Home, Vault, VaultSecrets};
 use data_encoding::HEXLOWER;
@@ -84,6 +84,8 @@ fn fixed_register() -> Register {
     register
 }
 
+const ORDER: &str = "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d";
+
 /// A store with at least one row in every column: what the vault writes when it does each thing once.
 fn write(path: &Path) -> Vec<u8> {
     let secrets = VaultSecrets {
@@ -108,7 +110,7 @@ fn write(path: &Path) -> Vec<u8> {
 
     let payload = Payload {
         aud: id("format"),
-        id: "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d".parse().unwrap(),
+        id: ORDER.parse().unwrap(),
         authority: id("court"),
         basis: Basis::Judicial,
         case: "RABAT/2026/1".into(),
@@ -164,7 +166,7 @@ fn write(path: &Path) -> Vec<u8> {
         aud: id("format"),
         act: Kind::Suspend,
         authority: id("court"),
-        order: "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d".parse().unwrap(),
+        order: ORDER.parse().unwrap(),
         reason: id("appeal"),
         time: now(),
         lifts: vec![],
@@ -176,7 +178,7 @@ fn write(path: &Path) -> Vec<u8> {
     // A migration would write a second chunk and a second segment, and retiring take the first away: so as plain rows.
     let store = vault.store();
     let mut batch = Batch::default();
-    let order = "0b0b6b0e-6d0c-4c51-8a57-3f0a6f6b8a4e".parse().unwrap();
+    let order = OrderKey::new("court", ORDER.parse().unwrap());
     let sector = "62484e22-a6a5-4de1-ba25-cb1b7c55c4b8".parse().unwrap();
     let open = OpenPage { request: "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11".parse().unwrap(), until: 90, items: 7 };
     let row = MigrationRow {
@@ -190,12 +192,12 @@ fn write(path: &Path) -> Vec<u8> {
         skipped: 2,
         open: Some(open),
     };
-    store.put_migration(&mut batch, order, row);
-    assert_eq!(store.migration(order).unwrap(), None);
-    store.put_pairs(&mut batch, "cnss-health", &PairsRow { order, page: 3, sealed: b"sealed".to_vec() });
+    store.put_migration(&mut batch, &order, row);
+    assert_eq!(store.migration(&order).unwrap(), None);
+    store.put_pairs(&mut batch, "cnss-health", &PairsRow { order: order.clone(), page: 3, sealed: b"sealed".to_vec() });
     store.retire_epoch(&mut batch, sector, 9, now().as_second(), (7, 9));
     store.commit(batch).unwrap();
-    assert_eq!(store.migration(order).unwrap(), Some(row));
+    assert_eq!(store.migration(&order).unwrap(), Some(row));
     assert_eq!(store.migrations().unwrap(), [row]);
     assert_eq!(store.retired_epochs().unwrap(), [(sector, 9, now().as_second())]);
     let decision = Decision {
@@ -333,6 +335,67 @@ fn every_column_byte_for_byte() {
     for column in columns.iter().filter(|column| !["default", "audit-tile"].contains(&column.as_str())) {
         assert!(rows.iter().any(|row| row.0 == *column), "column {column} has no row here");
     }
+}
+
+/// Gives rows of orders the keys that they had in format 1: those of which `is_old` says so, as a kill halfway leaves them.
+fn back_to_format_1(path: &Path, is_old: impl Fn(usize) -> bool) {
+    let columns = DB::list_cf(&Options::default(), path).unwrap();
+    let of_orders = ["state-order", "state-order-pair", "state-order-life", "state-migration", "migration-pairs"];
+    let rows = rows(path).into_iter().filter(|row| of_orders.contains(&row.0.as_str()));
+    let db = DB::open_cf(&Options::default(), path, &columns).unwrap();
+    let whose = b"court\0";
+    for (_, (column, key, value)) in rows.enumerate().filter(|(place, _)| is_old(*place)) {
+        let at = key.windows(whose.len()).position(|bytes| bytes == whose).expect("the authority");
+        let old = [&key[..at], &key[at + whose.len()..]].concat();
+        let column = db.cf_handle(&column).unwrap();
+        db.delete_cf(column, key).unwrap();
+        db.put_cf(column, old, value).unwrap();
+    }
+    db.put_cf(db.cf_handle("state-meta").unwrap(), "format", 1u32.to_be_bytes()).unwrap();
+}
+
+#[test]
+fn a_store_of_format_1_gets_its_orders_keyed_by_authority_also_after_a_kill_halfway() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    write(&path);
+    let expected = rows(&path);
+    for is_old in [|_| true, |place| place % 2 == 0, |place| place % 2 == 1, |_| false] {
+        back_to_format_1(&path, is_old);
+        assert_ne!(rows(&path), expected);
+        drop(Store::open(&path, "format/vault").unwrap());
+        assert!(rows(&path) == expected, "every row is where format 2 has it");
+    }
+}
+
+#[test]
+fn the_log_says_whose_an_order_is_that_has_no_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    write(&path);
+    back_to_format_1(&path, |_| true);
+    let columns = DB::list_cf(&Options::default(), &path).unwrap();
+    let db = DB::open_cf(&Options::default(), &path, &columns).unwrap();
+    let order: uuid::Uuid = ORDER.parse().unwrap();
+    db.delete_cf(db.cf_handle("state-order-life").unwrap(), order.as_bytes()).unwrap();
+    drop(db);
+    let store = Store::open(&path, "format/vault").unwrap();
+    let order = OrderKey::new("court", order);
+    assert!(store.order_digest(&order).unwrap().is_some());
+    assert_eq!(store.order_pairs(&order).unwrap().len(), 2);
+}
+
+#[test]
+fn a_store_of_a_later_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    drop(Store::open(&path, "format/vault").unwrap());
+    let columns = DB::list_cf(&Options::default(), &path).unwrap();
+    let db = DB::open_cf(&Options::default(), &path, &columns).unwrap();
+    db.put_cf(db.cf_handle("state-meta").unwrap(), "format", 3u32.to_be_bytes()).unwrap();
+    drop(db);
+    let refused = Store::open(&path, "format/vault").err().expect("a later format");
+    assert!(matches!(refused, StoreError::Format { found: 3, .. }), "{refused}");
 }
 
 /// format ‖ first entry ‖ size ‖ root, and the note over it.

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::{KeyArgs, LogArgs, unreadable};
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::verify::{self, LogReport, Report, Wanted};
+use crate::cli::replace::replace;
 use crate::cli::{Error, client, print, print_json};
-use crate::keys::file::replace_file;
 
 /// Check a whole log: signatures, tree, every entry, and that it contains what was seen before
 #[derive(clap::Args)]
@@ -30,7 +30,7 @@ pub struct Args {
     /// A checkpoint kept from before; the log must contain it (repeatable)
     #[arg(long, value_name = "FILE")]
     seen: Vec<PathBuf>,
-    /// Write the last checkpoint here when all is well, to be kept for the next time
+    /// Write the last checkpoint here when all is well, to be kept for the next time; the log must contain one that is there
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
     /// The verifier key of a witness or of the other side (`name+id+key`), whose cosignatures count beside those of the
@@ -59,12 +59,14 @@ fn cosigner(text: &str) -> Result<Verifier, String> {
 /// When the log cannot be read, or anything is wrong with it.
 pub fn run(args: &Args) -> Result<(), Error> {
     let read = |path: &PathBuf| std::fs::read(path).map_err(|error| Error::file(path, &error));
+    // What is there is replaced only by what contains it.
+    let kept = args.keep.iter().filter(|path| path.exists());
     let wanted = Wanted {
         keys: args.keys.keys()?,
         cosigners: args.witness.clone(),
         witnesses: args.keys.witnesses()?,
         required: args.require,
-        seen: args.seen.iter().map(read).collect::<Result<_, _>>()?,
+        seen: args.seen.iter().chain(kept).map(read).collect::<Result<_, _>>()?,
     };
     let source = args.log.open()?;
     let started = Instant::now();
@@ -94,8 +96,7 @@ fn keep(source: &dyn crate::audit::source::Source, path: &PathBuf) -> Result<(),
     let last = source.shards().map_err(|error| unreadable(&error))?.pop().unwrap_or_default();
     let note = source.read(&last, crate::audit::path::Resource::Checkpoint).map_err(|error| unreadable(&error))?;
     // What was kept before is evidence, too: it is there until the new one is, and whole.
-    replace_file(path, &note.unwrap_or_default(), 0o644)
-        .map_err(|error| Error::new(error, "name a file in a folder that can be written"))
+    replace(path, &note.unwrap_or_default())
 }
 
 fn fault(report: &Report) -> Error {

@@ -15,7 +15,7 @@ use crate::client::{self, Client};
 use crate::epoch::retire::{Retire, Retired};
 use crate::keys::Key;
 use crate::keys::file::{SecretKind, read_secret, write_secret};
-use crate::migrate::pairs::{Acknowledge, Acknowledged, Migrations, SealedPages};
+use crate::migrate::pairs::{Acknowledge, Acknowledged, Migrations, SealedPages, Waiting};
 use crate::seal::pairs::MigrationKey;
 
 /// Make the key to which pairs of a migration are sealed
@@ -173,18 +173,18 @@ fn fetch(args: &Fetch) -> Result<(), Error> {
     let key = MigrationKey::derive(&key);
     let client = args.client.open()?;
     let waiting = list(&client, &args.sector)?;
-    let wanted = |order: &&str| args.order.as_deref().is_none_or(|one| one == *order);
-    let orders: Vec<&str> = waiting.migrations.iter().map(|one| one.order.as_str()).filter(wanted).collect();
+    let wanted = |one: &&Waiting| args.order.as_deref().is_none_or(|order| order == one.order);
+    let orders: Vec<&Waiting> = waiting.migrations.iter().filter(wanted).collect();
     if orders.is_empty() {
         return Err(Error::new("no such pairs wait", "`cloison client migration list` shows those that do"));
     }
-    let total = waiting.migrations.iter().filter(|one| wanted(&one.order.as_str())).map(|one| one.pairs).sum();
+    let total = orders.iter().map(|one| one.pairs).sum();
     let mut output = Output::open(args.out.as_deref())?;
     let bar = super::progress(Some(total));
     let mut fetched = Fetched::default();
     for order in orders {
         one(&client, args, &key, order, &mut output, &mut fetched, &bar)?;
-        fetched.orders.push(order.to_owned());
+        fetched.orders.push(order.order.clone());
     }
     bar.finish_and_clear();
     match &args.out {
@@ -199,21 +199,23 @@ fn one(
     client: &Client,
     args: &Fetch,
     key: &MigrationKey,
-    order: &str,
+    waiting: &Waiting,
     output: &mut Output,
     fetched: &mut Fetched,
     bar: &indicatif::ProgressBar,
 ) -> Result<(), Error> {
+    let Waiting { authority, order, .. } = waiting;
     let path = client::path(&["v1", "sectors", &args.sector, "migrations", order]);
     let mut last = 0;
     loop {
-        let got: SealedPages =
-            client.get_json(&format!("{path}?after={last}")).map_err(|error| remote::failed(&error))?;
+        let got: SealedPages = client
+            .get_json(&format!("{path}?authority={authority}&after={last}"))
+            .map_err(|error| remote::failed(&error))?;
         for page in &got.pages {
             let sealed = BASE64URL_NOPAD.decode(page.sealed.as_bytes()).unwrap_or_default();
             let opened = key.open(&sealed).ok();
             let is_it = |(head, lines): &(crate::seal::pairs::PairsHead, String)| {
-                head.order.to_string() == order && head.page == page.page && lines.lines().count() as u32 == head.pairs
+                head.order.to_string() == *order && head.page == page.page && lines.lines().count() as u32 == head.pairs
             };
             let (head, lines) = opened.filter(is_it).ok_or_else(|| {
                 let what = format!("page {} of order {order} does not open", page.page);
@@ -231,6 +233,7 @@ fn one(
         output.keep()?;
         if !args.keep && !got.pages.is_empty() {
             let has = Acknowledge { page: last };
+            let path = format!("{path}?authority={authority}");
             let _: Acknowledged = client.post_json(&path, &has).map_err(|error| remote::failed(&error))?;
         }
         if !got.more {

@@ -42,8 +42,8 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let mut orders = known.orders;
     if let Some(folder) = &args.folder {
         let drafts = drafts(folder)?;
-        let seen: Vec<_> = orders.iter().map(|order| order.id).collect();
-        orders.extend(drafts.into_iter().filter(|draft| !seen.contains(&draft.id)));
+        let seen: Vec<_> = orders.iter().map(|order| (order.authority.clone(), order.id)).collect();
+        orders.extend(drafts.into_iter().filter(|draft| !seen.contains(&(draft.authority.clone(), draft.id))));
     }
     orders.retain(|order| !args.review_due || order.review_due);
     if args.json {

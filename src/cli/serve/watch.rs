@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 
-use super::Error;
+use super::{Error, writable};
 use crate::audit::checkpoint::cosigner_name;
 use crate::audit::cosign::{Asking, Cosigners, Quorum, Watcher};
 use crate::audit::log::{Log, LogParts};
@@ -80,7 +80,7 @@ fn cosigners(watchers: Vec<Watcher>, log: &Arc<Log>, config: &LogConfig) -> Resu
 /// # Errors
 /// When it is lost, or cannot be made.
 pub(super) fn memory(config: &LogConfig, store: &Path) -> Result<PathBuf, Error> {
-    let folder = config.cosigned.clone().unwrap_or_else(|| store.with_extension("cosigned"));
+    let folder = writable::cosigned(config, store);
     if Store::is_there(store) && !folder.exists() {
         let what = "this remembers what was last seen of the other side's log (`[audit] cosigned`), and is gone";
         return Err(Error::new(
