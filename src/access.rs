@@ -35,6 +35,58 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     "unknown".to_owned()
 }
 
+/// On whose account it is what a certificate takes of a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AccountHolder {
+    /// A controller, by its id.
+    Organisation(Id),
+    /// An authority, by its id: its node, its officers and custodians.
+    Authority(Id),
+    /// Those who run the deployment.
+    Operations,
+    /// Those who read its logs.
+    Commission,
+    /// Those who serve persons' rights.
+    Rights,
+    /// A certificate by itself, where no register is asked.
+    Certificate(SpkiDigest),
+    /// Whoever reaches a listener without TLS.
+    Anybody,
+}
+
+/// What a listener knows of a caller before anything is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// On whose account its requests are.
+    pub holder: AccountHolder,
+    /// Whether it can stop something: bring an act upon an order, or seal a node. A little is guaranteed to these.
+    pub stops: bool,
+}
+
+/// Who stands at the other end; nothing for a key that the register does not know.
+pub fn standing(register: &Register, peer: SpkiDigest) -> Option<Standing> {
+    let known = |holder, stops| Some(Standing { holder, stops });
+    if let Some(client) = register.clients.get(&peer) {
+        return known(AccountHolder::Organisation(client.organisation.clone()), false);
+    }
+    if register.operators.contains_key(&peer) {
+        return known(AccountHolder::Operations, true);
+    }
+    if register.auditors.contains_key(&peer) {
+        return known(AccountHolder::Commission, false);
+    }
+    if register.rights_officers.values().any(|officer| officer.certificate == peer) {
+        return known(AccountHolder::Rights, false);
+    }
+    let of_authority = |authority: &&Arc<Authority>| {
+        authority.node == peer
+            || authority.officers.values().any(|officer| officer.certificate == peer)
+            || authority.custodians.values().any(|custodian| custodian.certificate == peer)
+    };
+    let authority = register.authorities.values().find(of_authority)?;
+    known(AccountHolder::Authority(authority.id.clone()), true)
+}
+
 /// Whether the register knows an actor of that id.
 pub fn names(register: &Register, id: &str) -> bool {
     let Some(id) = &Id::parse(id) else { return false };

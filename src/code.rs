@@ -47,6 +47,8 @@ codes! {
     UnknownClient = "unknown-client",
     /// The caller is known and may not do this.
     Forbidden = "forbidden",
+    /// The request is a web page's: it has an `Origin`, or a `Sec-Fetch-Site` other than `none`.
+    BrowserRefused = "browser-refused",
     /// No such sector, or none that this caller may know of.
     UnknownSector = "unknown-sector",
     /// The sector takes no such scheme.
@@ -71,8 +73,10 @@ codes! {
     IdentifierTooLong = "identifier-too-long",
     /// The line is not UTF-8.
     IdentifierNotUtf8 = "identifier-not-utf8",
-    /// A control character.
+    /// A control character other than a tab.
     IdentifierControl = "identifier-control-character",
+    /// A character beyond ASCII that is neither a space nor full-width: a direction mark, a digit of another script.
+    IdentifierCharacter = "identifier-character",
     /// The canonical form does not match the scheme's pattern.
     IdentifierPattern = "identifier-pattern",
     /// The check digit is wrong.

@@ -50,8 +50,8 @@ pub struct VaultConfig {
     pub health: SocketAddr,
     /// The server's certificate, its key and who may sign clients'.
     pub tls: TlsFiles,
-    /// Bytes of batches that may be under way at once; beyond them callers are sent away for a second. At least 17 MiB: one
-    /// batch of the largest size (16 MiB) and what counting adds. Default 128 MiB.
+    /// Bytes of batches that may be under way at once; who has more than its share of them is sent away for a second. At least
+    /// 17 MiB: one batch of the largest size (16 MiB) and what counting adds. Default 128 MiB.
     pub bodies: usize,
     /// The store's folder.
     pub store: PathBuf,
@@ -134,7 +134,7 @@ impl Openers {
 /// `[limits]`, all optional.
 #[derive(Debug, Clone)]
 pub struct LimitConfig {
-    /// Connections that a listener holds at once; one more is closed as it comes. Default 1024.
+    /// Connections that a listener holds at once, in shares: one organisation a quarter, one certificate an eighth. Default 1024.
     pub connections: usize,
     /// How long requests under way may still take after SIGTERM. Default 20 seconds.
     pub drain: Duration,

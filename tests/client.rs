@@ -41,7 +41,7 @@ fn a_file_keeps_its_order_over_many_batches() {
 #[test]
 fn a_bad_line_fails_alone_and_shows_in_the_exit_code() {
     let world = World::new();
-    let input = b"\xef\xbb\xbfAB123456\r\nnonsense\r\n\r\nbe 9876\r\n\xff\xfe\r\nAB\t1\r\nAB123456";
+    let input = b"\xef\xbb\xbfAB123456\r\nnonsense\r\n\r\nbe 9876\r\n\xff\xfe\r\nAB\x0b1\r\nAB123456";
     for batch in ["1", "2", "1000"] {
         let output = tokenize(&world, &["--batch", batch], input);
         assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));

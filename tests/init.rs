@@ -126,6 +126,19 @@ fn the_register_is_signed_by_the_keys_that_both_sides_pin() {
     }
 }
 
+/// Whoever starts from it decides before the first use, after which the rules are frozen.
+#[test]
+fn the_register_says_beside_cnie_that_padding_makes_another_number() {
+    let place = tempfile::tempdir().unwrap();
+    let register = fs::read_to_string(init(place.path(), &[]).join("register.toml")).unwrap();
+    let (before, _) = register.split_once("id = \"cnie\"").unwrap();
+    let (_, comment) = before.rsplit_once("\n\n").unwrap();
+    assert!(comment.lines().all(|line| line.starts_with('#') || line == "[[scheme]]"), "{comment}");
+    for word in ["padded with zeros", "is another number", "Before the first use, ask the issuer"] {
+        assert!(comment.replace("\n# ", " ").contains(word), "{word}: {comment}");
+    }
+}
+
 #[test]
 fn keys_and_certificates_belong_together() {
     let place = tempfile::tempdir().unwrap();

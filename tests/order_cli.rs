@@ -10,7 +10,9 @@ use std::process::{Command, Output};
 
 use cloison::keys::file::write_signing_key;
 use cloison::order::check;
-use serde_json::Value;
+use jiff::tz::{TimeZone, offset};
+use jiff::{Timestamp, ToSpan as _};
+use serde_json::{Value, json};
 
 use fixture::{id, key, payload, pseudonym, register, signed, vector};
 
@@ -117,7 +119,7 @@ fn an_order_is_made_signed_by_two_and_found_valid() {
     let said = desk.succeeds(&["check", "order.jws", "--register", &register_file]);
     assert!(said.contains("is valid"), "{said}");
     let text = fs::read_to_string(desk.path("order.jws")).unwrap();
-    let order = check(&text, &register(), jiff::Timestamp::now()).unwrap();
+    let order = check(&text, &register(), Timestamp::now()).unwrap();
     assert!(order.allows("health", &p));
     assert_eq!(order.signers(), [id("amina"), id("chadia")]);
 }
@@ -220,7 +222,7 @@ fn orders_of_every_kind_can_be_made() {
     let statutory =
         make("a", &["--statutory", "Loi n° 43-05, art. 19", "--limit", "9", "--sector", "health", "--sector", "tax"]);
     assert_eq!(statutory["verified"], false);
-    assert_eq!(statutory["claimed_signers"], serde_json::json!(["brahim"]));
+    assert_eq!(statutory["claimed_signers"], json!(["brahim"]));
     assert_eq!(statutory["payload"]["limit"], 9);
     assert_eq!(statutory["payload"]["basis"]["article"], "Loi n° 43-05, art. 19");
 
@@ -243,13 +245,14 @@ fn orders_of_every_kind_can_be_made() {
             "72",
         ],
     );
-    assert_eq!(
-        two["payload"]["pseudonyms"],
-        serde_json::json!({"health": [pseudonym(1), pseudonym(2)], "tax": [uuid]})
-    );
-    assert_eq!(two["payload"]["basis"], serde_json::json!({"kind": "force-majeure", "security": "external"}));
+    assert_eq!(two["payload"]["pseudonyms"], json!({"health": [pseudonym(1), pseudonym(2)], "tax": [uuid]}));
+    assert_eq!(two["payload"]["basis"], json!({"kind": "force-majeure", "security": "external"}));
 
-    let times = ["--not-before", "2026-11-22T10:00:00.7+01:00", "--not-after", "2026-11-23T00:00:00Z"];
+    // An hour from now, as a watch in Rabat shows it, and a fraction of a second more, which orders do not have.
+    let begins = Timestamp::from_second(Timestamp::now().as_second()).unwrap() + 1.hour();
+    let in_rabat = begins.to_zoned(TimeZone::fixed(offset(1))).strftime("%Y-%m-%dT%H:%M:%S.7%:z").to_string();
+    let ends = (begins + 15.hours()).to_string();
+    let times = ["--not-before", &in_rabat, "--not-after", &ends];
     let dated = make(
         "c",
         &[
@@ -258,9 +261,9 @@ fn orders_of_every_kind_can_be_made() {
         ]
         .concat(),
     );
-    assert_eq!(dated["payload"]["not_before"], "2026-11-22T09:00:00Z");
+    assert_eq!((&dated["payload"]["not_before"], &dated["payload"]["not_after"]), (&json!(begins), &json!(ends)));
     assert_eq!(dated["payload"]["id"], "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d");
-    assert_eq!(dated["payload"]["officers"], serde_json::json!(["driss", "elham"]));
+    assert_eq!(dated["payload"]["officers"], json!(["driss", "elham"]));
 
     let said = desk.succeeds(&["show", "c"]);
     assert!(said.contains("Nothing of this is verified") && said.contains("15 hours"), "{said}");

@@ -111,6 +111,8 @@ fn canonical_forms_of_the_example() {
         ("idcs", "123456789", None),
         ("passport", "mar AB1234567", Some("MARAB1234567")),
         ("passport", "MA12", None),
+        ("record", "aB/001234", Some("aB001234")),
+        ("record", "AB001234", Some("AB001234")),
     ] {
         let mut out = Vec::new();
         let done = register.schemes[&id(scheme)].canonical(raw, &mut out);
@@ -513,6 +515,7 @@ fn numbers_schemes_and_ids() {
     }
     changed("separators = \" -.\"", "separators = \" -A\"", "neither a space nor ASCII punctuation", "separators = ");
     changed("check = \"none\"", "check = \"mod97\"", "none of: \"none\" \"luhn\"", "verhoeff");
+    changed("case = \"keep\"", "case = \"upper\"", "none of: \"fold\" \"keep\"", "keep");
     let text = with("pattern = '[A-Z]{3}[A-Z0-9]{6,9}'", "check = \"luhn\"\npattern = '[A-Z]{3}[A-Z0-9]{6,9}'");
     one(
         &text,

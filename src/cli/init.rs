@@ -283,7 +283,7 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     let fingerprints = chest.fingerprints;
     if plan.example {
         let roots = example::Roots { identity, sector, approvers: &approvers };
-        example::finish(&folder, &register, &roots, midnight(today)?, &fingerprints)?;
+        example::finish(&folder, &register, &roots, midnight(today)?, ca.until, &fingerprints)?;
     }
     folder.finish()?;
     Ok(Made {

@@ -19,7 +19,8 @@ use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, Regist
 use crate::http::cosign::{self, Watching};
 use crate::http::data::DataDoor;
 use crate::http::node::NodeDoor;
-use crate::http::{self, Limits, Listener, Readiness, control, data, health, tls};
+use crate::http::tls::ServerTls;
+use crate::http::{self, Callers, Limits, Listener, Readiness, control, data, health, tls};
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
 use crate::keys::file::{FileError, SecretKind, read_public};
 use crate::keys::memory::{self, Protection};
@@ -85,7 +86,7 @@ async fn serve_vault(
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
     show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
+    let tls = ServerTls::read(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
 
     tracing::info!(mib = config.index_memory >> 20, "memory that the index of mappings may take");
@@ -110,10 +111,12 @@ async fn serve_vault(
     vault.know_former_segment_keys(config.former_segment_keys.clone());
     let (watching, _asking) = watch::vault(&vault, &config, memory)?;
     let control = control::router(vault.clone()).merge(cosign::router(watching.clone()));
-    let door = DataDoor::new(vault.clone(), &registry, config.bodies);
+    let door = DataDoor::new(vault.clone(), &registry);
+    let callers = Callers::Registered(tls, vault.clone());
+    let batches = Limits { batches: config.bodies, ..limits(&config.limits) };
     let listeners = vec![
-        bind("data", config.data, &tls, data::router(door), &config.limits)?,
-        bind("control", config.control, &tls, control, &config.limits)?,
+        bind("data", config.data, callers.clone(), data::router(door), batches)?,
+        bind("control", config.control, callers, control, limits(&config.limits))?,
     ];
     tracing::info!(
         data = %config.data,
@@ -250,7 +253,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
     show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
+    let tls = ServerTls::read(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
     let memory = watch::memory(&config.log, &config.store)?;
     let store = config.store.clone();
@@ -263,7 +266,8 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
     let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone() });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
-    let listeners = vec![bind("control", config.control, &tls, http::node::router(door), &config.limits)?];
+    let callers = Callers::Registered(tls, node.clone());
+    let listeners = vec![bind("control", config.control, callers, http::node::router(door), limits(&config.limits))?];
     tracing::info!(
         control = %config.control,
         health = %config.health,
@@ -362,15 +366,19 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .map_err(|error| Error::new(error, "check the limits on threads and memory"))
 }
 
+/// A listener's limits, as the configuration has them.
+pub(super) fn limits(config: &LimitConfig) -> Limits {
+    Limits { connections: config.connections, drain: config.drain, ..Limits::default() }
+}
+
 pub(super) fn bind(
     name: &'static str,
     address: std::net::SocketAddr,
-    tls: &Arc<rustls::ServerConfig>,
+    callers: Callers,
     router: axum::Router,
-    limits: &LimitConfig,
+    limits: Limits,
 ) -> Result<Listener, Error> {
-    let limits = Limits { connections: limits.connections, drain: limits.drain, ..Limits::default() };
-    Listener::bind(name, address, Some(tls.clone()), router, limits).map_err(|error| unbound(name, address, &error))
+    Listener::bind(name, address, callers, router, limits).map_err(|error| unbound(name, address, &error))
 }
 
 pub(super) fn health_listener(
@@ -380,7 +388,8 @@ pub(super) fn health_listener(
 ) -> Result<Listener, Error> {
     let router = health::router(readiness.clone(), registry.clone());
     let limits = Limits { connections: descriptors::HEALTH_CONNECTIONS, idle: HEALTH_IDLE, ..Limits::default() };
-    Listener::bind("health", address, None, router, limits).map_err(|error| unbound("health", address, &error))
+    Listener::bind("health", address, Callers::Anybody, router, limits)
+        .map_err(|error| unbound("health", address, &error))
 }
 
 /// How long a connection of the health listener may have nothing to do.

@@ -4,13 +4,14 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::serve::{bind, descriptors, health_listener, prepare_process, runtime};
+use super::serve::{bind, descriptors, health_listener, limits, prepare_process, runtime};
 use super::{Error, print, print_json};
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::verify::Trusted;
 use crate::audit::witness::Witness;
 use crate::config::WitnessConfig;
-use crate::http::{self, Readiness, tls, witness};
+use crate::http::tls::ServerTls;
+use crate::http::{self, Callers, Readiness, witness};
 use crate::keys::file::read_signing_key;
 use crate::metrics::Registry;
 
@@ -82,10 +83,16 @@ fn serve(path: &std::path::Path) -> Result<(), Error> {
     runtime()?.block_on(async move {
         let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
         let health = health_listener(config.health, &readiness, &registry)?;
-        let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
+        let tls = ServerTls::read(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
         let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
         let key = witness.verifier().to_string();
-        let listeners = vec![bind("control", config.control, &tls, witness::router(witness), &config.limits)?];
+        let listeners = vec![bind(
+            "control",
+            config.control,
+            Callers::Certified(tls),
+            witness::router(witness),
+            limits(&config.limits),
+        )?];
         tracing::info!(control = %config.control, health = %config.health, key, "the witness serves");
         readiness.clear("starting");
         http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;

@@ -17,6 +17,7 @@ use axum::routing::get;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::admission::Lane;
 use super::answer::{blocking, note};
 use super::body;
 use super::{Peer, Problem, inspections};
@@ -177,7 +178,7 @@ pub(super) async fn resource(
     Problem,
 ))]
 pub(super) async fn shards(State(entity): State<Entity>, peer: Peer) -> Result<Response<Body>, Problem> {
-    admit(&entity, peer).await?;
+    admit(&entity, &peer).await?;
     let log = entity.log();
     let view = |published: &Arc<Published>| ShardView {
         shard: published.tree.shard.to_string(),
@@ -189,10 +190,11 @@ pub(super) async fn shards(State(entity): State<Entity>, peer: Peer) -> Result<R
 }
 
 async fn serve(entity: Entity, peer: Peer, named: Option<String>, path: String) -> Result<Response<Body>, Problem> {
-    let reading = admit(&entity, peer).await?;
+    let reading = admit(&entity, &peer).await?;
+    let _admitted = peer.allowance().admit(Lane::Work)?;
     let resource = Resource::parse(&path).ok_or(Code::NotFound)?;
     if matches!(resource, Resource::Entries(..)) && reading == LogReading::Hashes {
-        return Err(note(&*entity, peer, "audit", Code::Forbidden.into()).await);
+        return Err(note(&*entity, &peer, "audit", Code::Forbidden.into()).await);
     }
     let published = shard(entity.log(), named.as_deref()).ok_or(Code::NotFound)?;
     if resource == Resource::Checkpoint {
@@ -204,7 +206,7 @@ async fn serve(entity: Entity, peer: Peer, named: Option<String>, path: String) 
         let pending = entity.committer().submit(job).map_err(|code| Problem::new(code).retry_after(1))?;
         pending.noted().await?;
     }
-    let bytes = blocking(move || {
+    let bytes = blocking(&peer, Lane::Work, move || {
         let shelf = Shelf::new(entity.log().store(), &published.tree, published.checkpoint.size);
         shelf.read(resource).map_err(|error| internal(&error))
     });
@@ -224,7 +226,7 @@ fn internal(error: &StoreError) -> Problem {
 }
 
 /// Only those who may read the log, and how much of it; others are refused, and that is logged.
-async fn admit(entity: &Entity, peer: Peer) -> Result<LogReading, Problem> {
+async fn admit(entity: &Entity, peer: &Peer) -> Result<LogReading, Problem> {
     match entity.reader(peer.spki) {
         Ok(reading) => Ok(reading),
         Err(code) => Err(note(&**entity, peer, "audit", code.into()).await),

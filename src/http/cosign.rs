@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::Response;
 use axum::routing::post;
 
+use super::admission::Lane;
 use super::answer::{blocking, note};
 use super::witness::{MAX_BODY, submit};
 use super::{Peer, Problem, body};
@@ -45,12 +46,11 @@ async fn add_checkpoint(
 ) -> Result<Response<Body>, Problem> {
     let submitted = async {
         access::node(watching.vault.register(), peer.spki)?;
-        let bytes = body::read(request.into_body(), MAX_BODY).await?;
-        submit(watching.witness.clone(), bytes.to_vec()).await
+        submit(watching.witness.clone(), &peer, request).await
     };
     match submitted.await {
         Ok(response) => Ok(response),
-        Err(problem) => Err(note(&*watching.vault, peer, "cosign", problem).await),
+        Err(problem) => Err(note(&*watching.vault, &peer, "cosign", problem).await),
     }
 }
 
@@ -58,13 +58,13 @@ async fn add_checkpoint(
 async fn take(State(watching): State<Arc<Watching>>, peer: Peer, request: Request) -> Result<Response<Body>, Problem> {
     let taken = async {
         access::node(watching.vault.register(), peer.spki)?;
-        let bytes = body::read(request.into_body(), MAX_BODY).await?;
+        let bytes = body::read(&peer, Lane::Work, MAX_BODY, request.into_body()).await?;
         let watching = watching.clone();
-        blocking(move || cosigned(&watching, &bytes)).await
+        blocking(&peer, Lane::Work, move || cosigned(&watching, &bytes)).await
     };
     match taken.await {
         Ok(()) => Ok(body::reply("text/plain; charset=utf-8", "taken\n")),
-        Err(problem) => Err(note(&*watching.vault, peer, "cosign", problem).await),
+        Err(problem) => Err(note(&*watching.vault, &peer, "cosign", problem).await),
     }
 }
 

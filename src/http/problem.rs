@@ -133,6 +133,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
 
         Code::UnknownClient => (S::UNAUTHORIZED, "The register does not know this certificate's key"),
         Code::Forbidden => (S::FORBIDDEN, "This client may not do this"),
+        Code::BrowserRefused => (S::FORBIDDEN, "Nothing here is for web pages"),
         Code::UnknownSector => (S::NOT_FOUND, "There is no such sector for this client"),
         Code::UnknownScheme => (S::UNPROCESSABLE_ENTITY, "The sector takes no such scheme"),
         Code::UnknownPurpose => {
@@ -148,6 +149,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::IdentifierTooLong => (S::UNPROCESSABLE_ENTITY, "The identifier is too long"),
         Code::IdentifierNotUtf8 => (S::UNPROCESSABLE_ENTITY, "The identifier is not UTF-8"),
         Code::IdentifierControl => (S::UNPROCESSABLE_ENTITY, "The identifier has a control character"),
+        Code::IdentifierCharacter => (S::UNPROCESSABLE_ENTITY, "The identifier has a character that no identifier has"),
         Code::IdentifierPattern => (S::UNPROCESSABLE_ENTITY, "The identifier does not have its scheme's form"),
         Code::IdentifierCheckDigit => (S::UNPROCESSABLE_ENTITY, "The identifier's check digit is wrong"),
 

@@ -10,8 +10,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::{get, post};
 
+use super::admission::Lane;
 use super::answer::blocking;
-use super::{Problem, body};
+use super::{Peer, Problem, body};
 use crate::audit::note::MAX_NOTE;
 use crate::audit::witness::{Refused, Submission, Witness};
 use crate::clock::{Clock as _, SystemClock};
@@ -28,18 +29,22 @@ pub fn router(witness: Arc<Witness>) -> Router {
         .with_state(witness)
 }
 
-async fn add_checkpoint(State(witness): State<Arc<Witness>>, request: Request) -> Result<Response<Body>, Problem> {
-    let bytes = body::read(request.into_body(), MAX_BODY).await?;
-    submit(witness, bytes.to_vec()).await
+async fn add_checkpoint(
+    State(witness): State<Arc<Witness>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    submit(witness, &peer, request).await
 }
 
 /// Checks, cosigns, answers as the specification says.
-pub(super) async fn submit(witness: Arc<Witness>, bytes: Vec<u8>) -> Result<Response<Body>, Problem> {
+pub(super) async fn submit(witness: Arc<Witness>, peer: &Peer, request: Request) -> Result<Response<Body>, Problem> {
+    let bytes = body::read(peer, Lane::Work, MAX_BODY, request.into_body()).await?;
     let work = move || {
         let submission = Submission::parse(&bytes).ok_or(Refused::Malformed);
         Ok(submission.and_then(|submission| witness.add_checkpoint(&submission, SystemClock.now())))
     };
-    let refused = match blocking(work).await? {
+    let refused = match blocking(peer, Lane::Work, work).await? {
         Ok(lines) => return Ok(body::reply("text/plain; charset=utf-8", lines)),
         Err(refused) => refused,
     };
@@ -63,7 +68,13 @@ pub(super) async fn submit(witness: Arc<Witness>, bytes: Vec<u8>) -> Result<Resp
     Ok(response)
 }
 
-async fn last(State(witness): State<Arc<Witness>>, Path(origin): Path<String>) -> Result<Response<Body>, Problem> {
-    let note = blocking(move || witness.last(&origin).map_err(|_| Problem::new(Code::Internal))).await?;
+async fn last(
+    State(witness): State<Arc<Witness>>,
+    peer: Peer,
+    Path(origin): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let _admitted = peer.allowance().admit(Lane::Work)?;
+    let note =
+        blocking(&peer, Lane::Work, move || witness.last(&origin).map_err(|_| Problem::new(Code::Internal))).await?;
     Ok(body::reply("text/plain; charset=utf-8", note.ok_or(Code::NotFound)?))
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::read::{At, Faults, Field, Table};
 use super::value::{AgeRecipient, MigrationKey, Raw, SealingKey, SectorName, State, Tag, Text};
 use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
-use crate::identifier::CheckDigit;
+use crate::identifier::{CheckDigit, LetterCase};
 
 pub(super) type Found<T> = Option<At<T>>;
 
@@ -52,6 +52,7 @@ pub(super) struct SchemeEntry {
     pub(super) pattern: Found<Raw>,
     pub(super) separators: Found<Raw>,
     pub(super) check: Found<CheckDigit>,
+    pub(super) case: Found<LetterCase>,
 }
 
 pub(super) struct SectorEntry {
@@ -195,6 +196,7 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
             pattern: table.required("pattern", faults),
             separators: table.or("separators", Raw(String::new()), faults),
             check: table.or("check", CheckDigit::None, faults),
+            case: table.or("case", LetterCase::Fold, faults),
         }),
         sectors: each(&mut table, "sector", "name", faults, sector),
         clients: each(&mut table, "client", "id", faults, |table, faults| ClientEntry {

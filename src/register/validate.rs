@@ -61,12 +61,15 @@ fn schemes(file: &RegisterFile, faults: &mut Faults) -> BTreeMap<Id, Arc<Scheme>
     for entry in &file.schemes {
         ids.note(&entry.id, "a scheme", faults);
         let (Some(id), Some(pattern)) = (&entry.id, &entry.pattern) else { continue };
-        let (Some(separators), Some(check)) = (&entry.separators, &entry.check) else { continue };
+        let (Some(separators), Some(check), Some(case)) = (&entry.separators, &entry.check, &entry.case) else {
+            continue;
+        };
         let rules = SchemeRules {
             id: id.value.clone(),
             pattern: pattern.0.clone(),
             separators: separators.0.clone(),
             check: check.value,
+            case: case.value,
         };
         match Scheme::new(rules) {
             Ok(scheme) => {

@@ -40,7 +40,7 @@ use serde_json::{Value, json};
 
 // Not every test binary needs all of them.
 #[allow(unused_imports)]
-pub use people::{NO_ACTS, now, sign_with, uuid4};
+pub use people::{DAY, HOUR, NO_ACTS, not_at_the_end_of, now, sign_with, uuid4};
 #[allow(unused_imports)]
 pub use process::{Failed, Process, free_ports, get as plain_get};
 #[allow(unused_imports)]

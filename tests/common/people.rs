@@ -24,6 +24,19 @@ pub fn now() -> Timestamp {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap()
 }
 
+/// Seconds of an hour.
+pub const HOUR: i64 = 3_600;
+/// Seconds of a day.
+pub const DAY: i64 = 24 * HOUR;
+
+/// Lets the present hour or day (UTC) end first where less than a minute of it is left, for tests that count by it.
+pub fn not_at_the_end_of(period: i64) {
+    let left = period - now().as_second() % period;
+    if left < 60 {
+        std::thread::sleep(std::time::Duration::from_secs(left.unsigned_abs() + 1));
+    }
+}
+
 impl World {
     /// A judicial order for just these pseudonyms of one sector, valid since a minute ago and for a day.
     pub fn order(&self, sector: &str, pseudonyms: &[String]) -> Payload {

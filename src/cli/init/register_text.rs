@@ -114,7 +114,9 @@ const CNIE: Scheme = Scheme {
     id: "cnie",
     pattern: "[A-Z]{1,2}[0-9]{1,7}",
     separators: " -",
-    comment: "National identity card: one or two letters and one to seven digits, kept as printed.",
+    comment: "National identity card: one or two letters and one to seven digits, kept as printed. A number padded with zeros\n\
+        # (BE007) is another number than the bare one (BE7), and so another person. Before the first use, ask the issuer\n\
+        # which of them it prints, and require that width in the pattern: at first use the pattern is frozen.",
 };
 const IDCS: Scheme = Scheme {
     id: "idcs",

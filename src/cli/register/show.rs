@@ -24,7 +24,13 @@ pub(super) fn json(register: &Register) -> Value {
         "purposes": register.purposes.iter().map(|(id, title)| json!({"id": id, "title": title})).collect::<Vec<_>>(),
         "schemes": register.schemes.values().map(|scheme| {
             let rules = scheme.rules();
-            json!({"id": rules.id, "pattern": rules.pattern, "separators": rules.separators, "check": rules.check})
+            json!({
+                "id": rules.id,
+                "pattern": rules.pattern,
+                "separators": rules.separators,
+                "check": rules.check,
+                "case": rules.case,
+            })
         }).collect::<Vec<_>>(),
         "sectors": register.sectors.values().map(|sector| json!({
             "uuid": sector.uuid,
@@ -116,11 +122,12 @@ pub(super) fn text(register: &Register) -> String {
             &mut page,
             2,
             &format!(
-                "{}: {}, without {:?}, check digit {}",
+                "{}: {}, without {:?}, check digit {}, case {}",
                 rules.id,
                 rules.pattern,
                 rules.separators,
-                rules.check.as_str()
+                rules.check.as_str(),
+                rules.case.as_str()
             ),
         );
     }

@@ -7,12 +7,13 @@ use axum::http::Uri;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::super::{Peer, Problem, body};
+use super::super::{Problem, body};
 use crate::audit::Domain;
 use crate::code::Code;
 use crate::commit::Job;
 use crate::jws;
 use crate::pseudonym::{Pseudonym, TextWriter};
+use crate::register::SpkiDigest;
 use crate::tokenize::{self, Answer, DomainRequest, Wish};
 use crate::vault::Vault;
 
@@ -152,7 +153,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Texts<'a> {
 
 pub(super) fn prepare(
     vault: &Vault,
-    peer: Peer,
+    peer: SpkiDigest,
     sector: &str,
     uri: &Uri,
     bytes: &[u8],

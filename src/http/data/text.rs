@@ -3,10 +3,11 @@
 use axum::http::Uri;
 use serde::Deserialize;
 
-use super::super::{Peer, Problem, body};
+use super::super::{Problem, body};
 use crate::code::Code;
 use crate::commit::Job;
 use crate::pseudonym::TextWriter;
+use crate::register::SpkiDigest;
 use crate::tokenize::{self, Answer, DomainRequest, Wish};
 use crate::vault::Vault;
 
@@ -26,7 +27,7 @@ struct Query {
 
 pub(super) fn prepare(
     vault: &Vault,
-    peer: Peer,
+    peer: SpkiDigest,
     sector: &str,
     uri: &Uri,
     bytes: &[u8],
