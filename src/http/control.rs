@@ -11,7 +11,7 @@ use super::answer::{Answer, answer, answer_to};
 use super::body::SectorName;
 use super::{Peer, Problem, acts, audit, migrations, openapi, rights, secrets, segments};
 use crate::access;
-use crate::epoch::{self, EpochView};
+use crate::epoch::{self, Advance, EpochView};
 use crate::order::Refusal;
 use crate::reidentify::resumed::{self, ResumeProofs};
 use crate::reidentify::{Release, ReleaseRequest, release};
@@ -31,15 +31,6 @@ pub fn router(vault: Arc<Vault>) -> Router {
         .with_state(vault.clone())
         .route("/openapi.json", get(openapi::vault))
         .merge(audit::router(vault))
-}
-
-/// How to advance an epoch.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Advance {
-    /// Whether the new epoch gets a version of the sector secret of its own, so that it can be destroyed.
-    #[serde(default)]
-    pub own_secret: bool,
 }
 
 /// The epochs of a sector.
@@ -69,7 +60,7 @@ pub(super) async fn list_epochs(State(vault): State<Arc<Vault>>, SectorName(sect
     .await
 }
 
-/// Opens the next epoch of a sector.
+/// Opens the next epoch of a sector. The same again is answered as done.
 #[utoipa::path(
     post,
     path = "/v1/sectors/{sector}/epochs",
@@ -88,7 +79,7 @@ pub(super) async fn advance_epoch(
 ) -> Answer {
     let permit = access::operator(vault.register(), peer.spki);
     answer_to(vault, peer, "epoch-advance", permit, request, move |vault, permit, how: Advance| {
-        epoch::advance(vault, permit, &sector, how.own_secret).map(|epochs| Epochs { sector, epochs })
+        epoch::advance(vault, permit, &sector, &how).map(|epochs| Epochs { sector, epochs })
     })
     .await
 }

@@ -46,7 +46,7 @@ async fn add_checkpoint(
 ) -> Result<Response<Body>, Problem> {
     let submitted = async {
         access::node(watching.vault.register(), peer.spki)?;
-        submit(watching.witness.clone(), &peer, request).await
+        submit(watching.witness.clone(), &peer, request, watching.vault.now()).await
     };
     match submitted.await {
         Ok(response) => Ok(response),

@@ -82,6 +82,33 @@ pub fn examine(text: &str, register: &Register, now: Timestamp) -> Vec<Finding> 
         }
     };
     note("form", Ok(()));
+    judge(jws, payload, register, now, note);
+    findings
+}
+
+/// What the register says of an order that is still to be written and signed: every rule that it breaks, whether it is well
+/// formed or not. Signatures are not asked for, nor the time.
+pub fn forbidden(payload: &Payload, register: &Register, now: Timestamp) -> Vec<(&'static str, Refusal)> {
+    let draft = serde_json::to_vec(payload).ok().and_then(|bytes| jws::parse(&jws::draft(&bytes), ORDER_TYP).ok());
+    let Some(draft) = draft else { return vec![] };
+    let mut broken = vec![];
+    judge(draft, payload.clone(), register, now, |name, result| match result {
+        Err(refusal) if !matches!(refusal.code(), Code::OrderQuorum | Code::OrderNotYetValid) => {
+            broken.push((name, refusal))
+        }
+        _ => {}
+    });
+    broken
+}
+
+/// Makes every check after the form, and tells what came of each.
+fn judge(
+    jws: Unverified,
+    payload: Payload,
+    register: &Register,
+    now: Timestamp,
+    mut note: impl FnMut(&'static str, Result<(), Refusal>),
+) {
     note("deployment", deployment(&payload, register));
     match authority(&payload, register) {
         Err(refusal) => note("authority", Err(refusal)),
@@ -94,7 +121,13 @@ pub fn examine(text: &str, register: &Register, now: Timestamp) -> Vec<Finding> 
             note("pseudonyms", resolve(&facts).map(|_| ()));
         }
     }
-    findings
+}
+
+/// Several faults of one kind in one refusal, which has the code of the first.
+fn all_of(faults: Vec<Refusal>) -> Result<(), Refusal> {
+    let Some(first) = faults.first().map(Refusal::code) else { return Ok(()) };
+    let whys: Vec<&str> = faults.iter().map(Refusal::why).collect();
+    Err(Refusal::new(first, whys.join("; ")))
 }
 
 fn rule(why: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
@@ -199,27 +232,42 @@ fn sectors(facts: &Facts<'_>) -> Result<(), Refusal> {
 }
 
 fn named(facts: &Facts<'_>) -> Result<BTreeMap<String, Arc<Sector>>, Refusal> {
-    let mut sectors = BTreeMap::new();
-    for name in &facts.payload.sectors {
-        let unknown = || Refusal::new(Code::UnknownSector, "the register knows no sector of such a name");
-        let sector = facts.register.sector(name).ok_or_else(unknown)?;
-        if !sector.reversible {
-            return Err(Refusal::new(Code::Irreversible, format!("sector {name} stores no mapping")));
+    let (mut sectors, mut faults) = (BTreeMap::new(), vec![]);
+    for (number, name) in (1..).zip(&facts.payload.sectors) {
+        match open_to(facts, number, name) {
+            Ok(sector) => drop(sectors.insert(name.clone(), sector)),
+            Err(refusal) => faults.push(refusal),
         }
-        if !sector.authorities.contains(&facts.authority.id) {
-            let why = format!("the authority is not competent for sector {name}");
-            return Err(Refusal::new(Code::OrderAuthority, why));
-        }
-        sectors.insert(name.clone(), Arc::clone(sector));
     }
-    Ok(sectors)
+    all_of(faults).map(|()| sectors)
+}
+
+/// The sector that stands `number`th in the order, if the authority may have its mappings opened.
+fn open_to(facts: &Facts<'_>, number: usize, name: &str) -> Result<Arc<Sector>, Refusal> {
+    let Some(sector) = facts.register.sector(name) else {
+        return Err(Refusal::new(
+            Code::UnknownSector,
+            format!("the register does not know sector {number} of the order"),
+        ));
+    };
+    if !sector.reversible {
+        return Err(Refusal::new(Code::Irreversible, format!("sector {name} stores no mapping")));
+    }
+    if !sector.authorities.contains(&facts.authority.id) {
+        let why = format!("the authority is not competent for sector {name}");
+        return Err(Refusal::new(Code::OrderAuthority, why));
+    }
+    Ok(Arc::clone(sector))
 }
 
 fn officers(facts: &Facts<'_>) -> Result<(), Refusal> {
-    if facts.payload.officers.iter().all(|officer| facts.authority.officers.contains_key(officer)) {
-        return Ok(());
-    }
-    Err(rule("an officer named is none of the authority's"))
+    let numbered = (1..).zip(&facts.payload.officers);
+    let strangers = numbered.filter(|(_, officer)| !facts.authority.officers.contains_key(*officer));
+    all_of(
+        strangers
+            .map(|(number, _)| rule(format!("officer {number} of the order is none of the authority's")))
+            .collect(),
+    )
 }
 
 fn time(facts: &Facts<'_>) -> Result<(), Refusal> {
@@ -243,8 +291,10 @@ fn resolve(facts: &Facts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Listed),
             let sector = &sectors[name];
             let mut parsed = HashSet::with_capacity(list.len());
             for (index, text) in list.iter().enumerate() {
-                let fault =
-                    |code| Refusal::new(code, format!("entry {index} listed for sector {name} is no pseudonym of it"));
+                let fault = |code| {
+                    let number = index + 1;
+                    Refusal::new(code, format!("pseudonym {number} of those listed for sector {name} is none of it"))
+                };
                 parsed.insert(key(&sector.parse_pseudonym(text).map_err(fault)?));
             }
             listed.insert(name.clone(), parsed);

@@ -150,6 +150,34 @@ fn a_failed_start_changes_nothing() {
     world.open();
 }
 
+/// A second place that has nothing is first use only where nothing was published yet: a vault, or a node, whose second place is
+/// lost starts only when somebody has said that they know, and its log says so.
+#[test]
+fn a_lost_second_place_is_gone_on_without_only_by_a_logged_command() {
+    use crate::common::{Setup, Side, World};
+    let mut world = World::with(Setup { log: "info", ..Setup::default() });
+    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    world.stop();
+    for (side, name) in [(Side::Vault, "vault"), (Side::Node, "node")] {
+        let config = format!("{name}.toml");
+        let resume = ["audit", "resume", "--second-lost", "--config", &config];
+        let early = world.cloison(&resume);
+        assert!(String::from_utf8_lossy(&early.stderr).contains("has what it should have"), "{early:?}");
+        fs::remove_file(world.path(&format!("data/{name}.checkpoint"))).unwrap();
+        let failed = world.try_start(side, &[]).unwrap_err();
+        assert_eq!(failed.code, Some(1));
+        assert!(failed.said.contains("has nothing, and this log has published at least"), "{failed}");
+        let resumed = world.cloison(&resume);
+        assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+        world.start(side, &[]);
+        world.end(side);
+        let entries = world.entries(side);
+        let noted: Vec<_> = entries.iter().filter(|entry| entry["event"] == "second-lost").collect();
+        assert_eq!(noted.len(), 1);
+        assert!(noted[0]["checkpoint"].as_str().unwrap().contains(&format!("/{name}")), "{}", noted[0]);
+    }
+}
+
 fn everything(path: &Path) -> Vec<(String, Vec<u8>, Vec<u8>)> {
     let db = raw(path);
     let mut rows = vec![];
