@@ -230,6 +230,7 @@ impl Store {
             poisoned: AtomicBool::new(true),
             moves_chunks: AtomicBool::new(false),
             scrubbed: AtomicBool::new(false),
+            place: None,
         })
     }
 

@@ -187,6 +187,40 @@ fn only_auditors_read_the_log_and_only_what_a_checkpoint_covers() {
     assert_eq!(world.refusals(Side::Node, "officer", "audit", "forbidden"), 4);
 }
 
+/// A node watches that the vault's log only grows, and for that it needs hashes. What other authorities and sector systems did
+/// is not its affair, and another node's log not at all.
+#[test]
+fn nodes_read_hashes_of_the_vaults_log_and_no_entries() {
+    let mut world = World::new();
+    let health = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let order = world.sign(&world.order("health", &health), QUORUM);
+    world.reidentify(&order, "health", &health).ok();
+    let note = world.get("node", Door::Control, "/checkpoint");
+    assert_eq!(note.status, 200);
+    let note = String::from_utf8(note.body).unwrap();
+    let (origin, size) = (note.lines().next().unwrap(), note.lines().nth(1).unwrap());
+    let shard = origin.rsplit('/').next().unwrap();
+    for path in [format!("/tile/0/000.p/{size}"), format!("/log/{shard}/tile/0/000.p/1"), "/v1/audit/log".into()] {
+        assert_eq!(world.get("node", Door::Control, &path).status, 200, "{path}");
+    }
+    let entries = [
+        format!("/tile/entries/000.p/{size}"),
+        format!("/log/{shard}/tile/entries/000.p/1"),
+        "/v1/audit/entries".to_owned(),
+    ];
+    for path in &entries {
+        let reply = world.get("node", Door::Control, path);
+        assert_eq!((reply.status, reply.code().as_str()), (403, "forbidden"), "{path}");
+    }
+    let hashes = ["/checkpoint".to_owned(), format!("/tile/0/000.p/1"), "/v1/audit/log".to_owned()];
+    for path in entries.iter().chain(&hashes) {
+        assert_eq!(world.get("node", Door::Officers, path).status, 403, "{path} of a node");
+    }
+    world.stop();
+    assert_eq!(world.refusals(Side::Vault, "court", "audit", "forbidden"), 3);
+    assert_eq!(world.refusals(Side::Node, "court", "audit", "forbidden"), 6);
+}
+
 #[test]
 fn a_start_with_another_key_than_the_register_states_is_refused() {
     let mut world = World::asleep();
