@@ -3,8 +3,13 @@
 
 mod common;
 
+#[allow(dead_code)]
+#[path = "audit/actors.rs"]
+mod actors;
 #[path = "regal/attacks.rs"]
 mod attacks;
+#[path = "regal/copies.rs"]
+mod copies;
 #[path = "regal/delivery.rs"]
 mod delivery;
 #[path = "regal/kill.rs"]

@@ -1,5 +1,6 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
+mod tidy;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -95,6 +96,7 @@ async fn serve_vault(
         .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
         .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
     let vault = Arc::new(vault);
+    begin_copies(vault.clone()).await?;
     vault.know_former_segment_keys(config.former_segment_keys.clone());
     let (watching, _asking) = watch::vault(&vault, &config)?;
     let control = control::router(vault.clone()).merge(cosign::router(watching.clone()));
@@ -119,12 +121,23 @@ async fn serve_vault(
             tracing::warn!(count, hint, "segments are sealed to no key that the register lists");
         }
     });
+    let tidying = tokio::spawn(tidy::vault(vault.clone()));
     let housekeeping = tokio::spawn(keep_house(watching, config.reserve, readiness.clone(), registry.clone()));
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     housekeeping.abort();
+    tidying.abort();
     serving_health.abort();
     tracing::info!("the vault has stopped");
     Ok(())
+}
+
+/// Sees to the copies of orders, before anybody is served.
+async fn begin_copies(vault: Arc<Vault>) -> Result<(), Error> {
+    let begun = tokio::task::spawn_blocking(move || crate::reidentify::copies::start::begin(&vault)).await;
+    let begun = begun.map_err(|_| Error::new("the vault failed while it started", "see the log above"))?;
+    begun.map_err(|refusal| {
+        Error::new(refusal, "see the log above; a copy needs the storage secret that it was made under")
+    })
 }
 
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
@@ -257,10 +270,12 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     watch::first(peer.clone()).await;
     readiness.clear("starting");
     http::rights::scrub(node.store().clone());
+    let tidying = tokio::spawn(tidy::node(node.clone()));
     let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
     let kept = tokio::spawn(watch::keep(node, peer, cosigners, config.reserve, readiness.clone()));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     watch.abort();
+    tidying.abort();
     kept.abort();
     keeping_in_step.abort();
     tracing::info!("the authority node has stopped");

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::migrate::{Handed, MigrationLink, Page, PageRequest, Taken};
 use crate::order::Refusal;
+use crate::reidentify::lodge::{LodgedOrder, OrderText};
 use crate::reidentify::reveal::VaultLink;
 use crate::reidentify::step::{Exchange, Exchanged};
 use crate::reidentify::{Release, ReleaseRequest};
@@ -133,5 +134,9 @@ impl VaultLink for Peer {
 
     fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
         self.client.exchange_acts(exchange)
+    }
+
+    fn lodge_order(&self, order: &OrderText) -> Result<LodgedOrder, Refusal> {
+        self.client.lodge_order(order)
     }
 }

@@ -190,6 +190,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::InspectionInvalid => (S::FORBIDDEN, "This is not a decision on an inspection that can be taken here"),
         Code::InspectionRequired => (S::FORBIDDEN, "No inspection opens this to this auditor now"),
         Code::UnknownInspection => (S::NOT_FOUND, "No inspection of that id was entered here"),
+        Code::LookUpLimit => (S::TOO_MANY_REQUESTS, "The rights officer's look-ups of the day are used up"),
         Code::RightsInvalid => (S::FORBIDDEN, "This is not what two rights officers of the sector signed"),
         Code::UnknownSecret => (S::NOT_FOUND, "There is no such version of the sector secret"),
         Code::SecretNeeded => (S::CONFLICT, "This version of the sector secret is still needed"),

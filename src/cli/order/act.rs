@@ -18,6 +18,7 @@ use crate::order::Refusal;
 use crate::order::act::{ActPayload, Kind, draft_act, read_act, sign_act};
 use crate::order::life::suspensions;
 use crate::register::Id;
+use crate::reidentify::lodge::{LodgedOrder, OrderText};
 use crate::reidentify::step::Lodged;
 
 /// What `order revoke` and `order suspend` take, and in part `resume` and `review`.
@@ -76,8 +77,11 @@ pub struct Review {
 #[derive(clap::Args)]
 pub struct Bring {
     /// The act, signed
-    #[arg(value_name = "ACTFILE")]
-    act: PathBuf,
+    #[arg(value_name = "ACTFILE", required_unless_present = "order", conflicts_with = "order")]
+    act: Option<PathBuf>,
+    /// An order, in place of an act: shown to the vault before it is used, which copies what it lists
+    #[arg(long, value_name = "ORDERFILE")]
+    order: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -126,7 +130,25 @@ pub(super) fn resume(args: &Resume) -> Result<(), Error> {
 
 /// `order lodge`
 pub(super) fn lodge(args: &Bring) -> Result<(), Error> {
-    bring(&args.client.open()?, &read_text(&args.act)?, args.json)
+    let client = args.client.open()?;
+    match (&args.order, &args.act) {
+        (Some(order), _) => bring_order(&client, order, args.json),
+        (None, Some(act)) => bring(&client, &read_text(act)?, args.json),
+        (None, None) => Err(Error::usage("what is brought?", "name an act, or an order with --order")),
+    }
+}
+
+/// Shows an order to where the client leads.
+fn bring_order(client: &Client, order: &Path, json: bool) -> Result<(), Error> {
+    let text = OrderText { order: read_text(order)?.trim_end().to_owned() };
+    let lodged: LodgedOrder = client.post_json("/v1/orders", &text).map_err(|error| failed(&error))?;
+    match json {
+        true => print_json(&lodged),
+        false => print(format_args!(
+            "Order {} is lodged: what becomes of its mappings meanwhile, it keeps its own copies until it is over.",
+            lodged.order
+        )),
+    }
 }
 
 fn run(
