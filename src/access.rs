@@ -13,7 +13,7 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
         return client.id.to_string();
     }
     if let Some(operator) = register.operators.get(&peer) {
-        return operator.to_string();
+        return operator.id.to_string();
     }
     if let Some(auditor) = register.auditors.get(&peer) {
         return auditor.to_string();
@@ -35,6 +35,58 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     "unknown".to_owned()
 }
 
+/// On whose account it is what a certificate takes of a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AccountHolder {
+    /// A controller, by its id.
+    Organisation(Id),
+    /// An authority, by its id: its node, its officers and custodians.
+    Authority(Id),
+    /// Those who run the deployment.
+    Operations,
+    /// Those who read its logs.
+    Commission,
+    /// Those who serve persons' rights.
+    Rights,
+    /// A certificate by itself, where no register is asked.
+    Certificate(SpkiDigest),
+    /// Whoever reaches a listener without TLS.
+    Anybody,
+}
+
+/// What a listener knows of a caller before anything is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// On whose account its requests are.
+    pub holder: AccountHolder,
+    /// Whether it can stop something: bring an act upon an order, or seal a node. A little is guaranteed to these.
+    pub stops: bool,
+}
+
+/// Who stands at the other end; nothing for a key that the register does not know.
+pub fn standing(register: &Register, peer: SpkiDigest) -> Option<Standing> {
+    let known = |holder, stops| Some(Standing { holder, stops });
+    if let Some(client) = register.clients.get(&peer) {
+        return known(AccountHolder::Organisation(client.organisation.clone()), false);
+    }
+    if register.operators.contains_key(&peer) {
+        return known(AccountHolder::Operations, true);
+    }
+    if register.auditors.contains_key(&peer) {
+        return known(AccountHolder::Commission, false);
+    }
+    if register.rights_officers.values().any(|officer| officer.certificate == peer) {
+        return known(AccountHolder::Rights, false);
+    }
+    let of_authority = |authority: &&Arc<Authority>| {
+        authority.node == peer
+            || authority.officers.values().any(|officer| officer.certificate == peer)
+            || authority.custodians.values().any(|custodian| custodian.certificate == peer)
+    };
+    let authority = register.authorities.values().find(of_authority)?;
+    known(AccountHolder::Authority(authority.id.clone()), true)
+}
+
 /// Whether the register knows an actor of that id.
 pub fn names(register: &Register, id: &str) -> bool {
     let Some(id) = &Id::parse(id) else { return false };
@@ -46,7 +98,8 @@ pub fn names(register: &Register, id: &str) -> bool {
     };
     register.clients.values().any(|client| client.id == *id)
         || register.organisations.contains_key(id)
-        || register.operators.values().chain(register.auditors.values()).any(|known| *known == *id)
+        || register.operators.values().any(|operator| operator.id == *id)
+        || register.auditors.values().any(|known| *known == *id)
         || register.rights_officers.contains_key(id)
         || register.authorities.values().any(of_authority)
 }
@@ -136,7 +189,7 @@ pub struct OperatorPermit {
 /// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for anybody else.
 pub fn operator(register: &Register, peer: SpkiDigest) -> Result<OperatorPermit, Code> {
     match register.operators.get(&peer) {
-        Some(operator) => Ok(OperatorPermit { operator: operator.clone() }),
+        Some(operator) => Ok(OperatorPermit { operator: operator.id.clone() }),
         None => Err(stranger(register, peer)),
     }
 }
@@ -273,6 +326,20 @@ pub struct SealPermit {
 pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<SealPermit, Code> {
     let permit = custodian(register, authority, peer).map(|permit| SealPermit { actor: permit.custodian });
     permit.or_else(|_| officer(register, authority, peer).map(|permit| SealPermit { actor: permit.officer }))
+}
+
+/// Leave, at an authority's node, to acknowledge that the vault's log lost entries at a restore. Whoever answers for what the node
+/// opens may: any custodian and any officer. It opens nothing that an order does not.
+pub struct ResumePermit {
+    pub(crate) actor: Id,
+}
+
+/// Authorises a custodian or an officer of `authority`.
+///
+/// # Errors
+/// As [`operator`].
+pub fn resumer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<ResumePermit, Code> {
+    sealer(register, authority, peer).map(|permit| ResumePermit { actor: permit.actor })
 }
 
 /// Leave, at an authority's node, to have its segments sealed to the keys that the register lists. The register decides to which;

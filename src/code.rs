@@ -47,6 +47,8 @@ codes! {
     UnknownClient = "unknown-client",
     /// The caller is known and may not do this.
     Forbidden = "forbidden",
+    /// The request is a web page's: it has an `Origin`, or a `Sec-Fetch-Site` other than `none`.
+    BrowserRefused = "browser-refused",
     /// No such sector, or none that this caller may know of.
     UnknownSector = "unknown-sector",
     /// The sector takes no such scheme.
@@ -63,16 +65,26 @@ codes! {
     EpochOpen = "epoch-open",
     /// The epoch was retired by its sector: its mappings are gone.
     EpochRetired = "epoch-retired",
+    /// The sector does not stand at the epoch from which it is to go on.
+    EpochNotCurrent = "epoch-not-current",
+    /// The epoch before still overlaps, and the call does not end that.
+    EpochOverlaps = "epoch-overlaps",
+    /// Mappings of the epoch were never migrated, and the call does not give them up.
+    EpochUnmigrated = "epoch-unmigrated",
 
     // --- one identifier
     /// Nothing but separators, or nothing at all.
     IdentifierEmpty = "identifier-empty",
     /// Longer than any scheme allows.
     IdentifierTooLong = "identifier-too-long",
+    /// Not a string: `null`, a number, a list, …
+    IdentifierNotText = "identifier-not-text",
     /// The line is not UTF-8.
     IdentifierNotUtf8 = "identifier-not-utf8",
-    /// A control character.
+    /// A control character other than a tab.
     IdentifierControl = "identifier-control-character",
+    /// A character beyond ASCII that is neither a space nor full-width: a direction mark, a digit of another script.
+    IdentifierCharacter = "identifier-character",
     /// The canonical form does not match the scheme's pattern.
     IdentifierPattern = "identifier-pattern",
     /// The check digit is wrong.
@@ -131,6 +143,8 @@ codes! {
     RequestReplayed = "request-replayed",
     /// The authority has asked for as many pseudonyms as it may within the hour; `Retry-After` says when to come back.
     ReleaseRate = "release-rate",
+    /// A signer has brought as many acts upon orders as one may in a day; `Retry-After` says when to come back.
+    ActRate = "act-rate",
     /// Vault and node do not yet have each other's acts upon orders.
     OutOfStep = "out-of-step",
     /// The register has no key to which an answer to this officer could be sealed.
@@ -157,6 +171,11 @@ codes! {
     LookUpLimit = "look-up-limit",
     /// Not a request that two rights officers of the sector signed.
     RightsInvalid = "rights-invalid",
+    // --- destruction
+    /// What is asked for destroys, and takes a statement that others signed.
+    StatementRequired = "statement-required",
+    /// Not a statement that operators signed for exactly this, or not a fresh one.
+    StatementInvalid = "statement-invalid",
     // --- renewal
     /// There is no such version of the sector secret, and never was.
     UnknownSecret = "unknown-secret",

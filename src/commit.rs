@@ -10,6 +10,7 @@
 //! answered ever after.
 
 mod log;
+pub mod orders;
 mod pace;
 mod pack;
 mod rounds;

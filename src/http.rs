@@ -4,32 +4,43 @@
 //! told to stop; then it lets requests under way finish. Handlers see the caller as a [`Peer`], read bodies with
 //! [`body::read`] and refuse with a [`Problem`]; every answer has `cache-control: no-store`.
 //!
-//! What a hostile client can do is bounded before it is known who it is: handshakes at once and their time, connections
-//! in all and by key, the size of a head, the time for a head and a body, the time that an answer may lie unread.
+//! What a hostile client can take is bounded, and what one takes is not taken from others: handshakes by address
+//! ([`handshakes`]); once the register knows who it is, connections, requests, bodies as they arrive, threads, and answers until
+//! they are read, by organisation and certificate ([`budget`], [`admission`]). Bounded in time are a handshake, a head, the pace
+//! of a body, an answer that lies unread.
 
 pub mod acts;
+mod admission;
 mod answer;
 pub mod audit;
 pub mod body;
-pub mod connection;
+mod budget;
+mod connection;
 pub mod control;
 pub mod cosign;
+mod counts;
 pub mod data;
+mod handshakes;
 pub mod health;
 pub mod inspections;
+mod limits;
 pub mod migrations;
 pub mod node;
 mod openapi;
+mod operations;
 pub mod problem;
+mod request;
 pub mod rights;
 pub mod secrets;
 mod segments;
 pub mod server;
-mod stall;
+mod socket;
 pub mod tls;
 pub mod witness;
 
-pub use connection::{Limits, Peer};
+pub use admission::Lane;
 pub use health::Readiness;
+pub use limits::Limits;
 pub use problem::Problem;
-pub use server::{Listener, serve, terminated};
+pub use request::Peer;
+pub use server::{Callers, Listener, serve, terminated};

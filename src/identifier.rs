@@ -1,16 +1,18 @@
 //! Identifiers: schemes, and the one canonical form of a value (design §4).
 //!
-//! Two clients who mean the same person must reach the same bytes, or that person has two pseudonyms; and whatever is not
-//! plainly an identifier of the scheme is refused, because a typing error silently accepted is a stranger's pseudonym.
-//! So: NFKC, upper case of the ASCII letters, the declared separators removed; what is left must be plain ASCII, match the
-//! scheme's pattern as a whole and end in its check digit. A refusal is a [`Code`] and never repeats the value.
+//! Two clients who mean the same person must reach the same bytes, or that person has two pseudonyms; and two persons must
+//! never reach the same bytes, or one answers for the other. So the mapping from spellings to values is small enough to be
+//! listed: spaces and the declared separators are removed, full-width forms become the ASCII characters that they show, and
+//! ASCII letters are folded to upper case where the scheme says so. Every other character beyond ASCII is refused, because
+//! what it resembles (`²`, `①`, `Ⅷ`, an Arabic-Indic digit) would be a guess at somebody's number. What is left must match
+//! the scheme's pattern as a whole and end in its check digit. A refusal is a [`Code`] and never repeats the value.
 
 mod check_digit;
 mod pattern;
 
 use std::fmt;
 
-use unicode_normalization::UnicodeNormalization;
+use serde::Serialize;
 
 pub use check_digit::CheckDigit;
 use pattern::{Pattern, Walk};
@@ -24,6 +26,42 @@ pub const MAX_RAW: usize = 128;
 /// The most bytes of a canonical value.
 pub const MAX_CANONICAL: usize = 64;
 
+/// Full-width U+FF01 to U+FF5E show the ASCII characters U+0021 to U+007E, this far below them.
+const FULL_WIDTH_OFFSET: u32 = 0xfee0;
+
+/// What a scheme does with the case of ASCII letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LetterCase {
+    /// `a` and `A` are one letter, `A`.
+    #[default]
+    Fold,
+    /// `a` and `A` are two letters, as in the record numbers of some hospitals.
+    Keep,
+}
+
+impl LetterCase {
+    /// The spelling in the register.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LetterCase::Fold => "fold",
+            LetterCase::Keep => "keep",
+        }
+    }
+
+    /// The case rule of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [LetterCase::Fold, LetterCase::Keep].into_iter().find(|case| case.as_str() == text)
+    }
+
+    const fn apply(self, byte: u8) -> u8 {
+        match self {
+            LetterCase::Fold => byte.to_ascii_uppercase(),
+            LetterCase::Keep => byte,
+        }
+    }
+}
+
 /// A scheme's rules: what is frozen at its first use, because another rule would be another canonical form and with it
 /// other pseudonyms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +70,13 @@ pub struct SchemeRules {
     pub id: Id,
     /// A regular expression over ASCII that the whole canonical value must match.
     pub pattern: String,
-    /// ASCII characters that are removed wherever they stand: punctuation and space, each once.
+    /// ASCII characters that are removed wherever they stand, each once: punctuation, and the space, which is removed
+    /// anyway.
     pub separators: String,
     /// The check digit that a canonical value ends in.
     pub check: CheckDigit,
+    /// What becomes of the case of letters.
+    pub case: LetterCase,
 }
 
 /// A scheme of identifiers, ready to be applied.
@@ -68,12 +109,13 @@ impl Scheme {
         }
         rules.separators = separators.into_iter().collect();
         let classes = std::array::from_fn(|byte| match byte as u8 {
-            byte if byte.is_ascii_control() => CONTROL,
             byte if !byte.is_ascii() => BEYOND_ASCII,
+            byte if is_space(char::from(byte)) => REMOVED,
+            byte if byte.is_ascii_control() => CONTROL,
             byte if rules.separators.contains(char::from(byte)) => REMOVED,
-            byte => byte.to_ascii_uppercase(),
+            byte => rules.case.apply(byte),
         });
-        let canonical: Vec<u8> = (0x20..0x7f).filter(|byte| classes[usize::from(*byte)] == *byte).collect();
+        let canonical: Vec<u8> = (0x21..0x7f).filter(|byte| classes[usize::from(*byte)] == *byte).collect();
         let pattern = Pattern::compile(&rules.pattern)?;
         pattern.suits(&canonical, rules.check)?;
         Ok(Scheme { rules, pattern, classes })
@@ -94,8 +136,9 @@ impl Scheme {
     /// Plain ASCII, which is what nearly all identifiers are, takes one pass and allocates nothing.
     ///
     /// # Errors
-    /// In this order: [`Code::IdentifierTooLong`] (as presented), [`Code::IdentifierControl`], [`Code::IdentifierEmpty`],
-    /// [`Code::IdentifierTooLong`] (canonical), [`Code::IdentifierPattern`] and [`Code::IdentifierCheckDigit`].
+    /// In this order: [`Code::IdentifierTooLong`] (as presented), [`Code::IdentifierControl`],
+    /// [`Code::IdentifierCharacter`], [`Code::IdentifierEmpty`], [`Code::IdentifierTooLong`] (canonical),
+    /// [`Code::IdentifierPattern`] and [`Code::IdentifierCheckDigit`].
     pub fn canonical(&self, raw: &str, out: &mut Vec<u8>) -> Result<(), Code> {
         let before = out.len();
         let done = self.append(raw, out).and_then(|walk| self.judge(walk, &out[before..]));
@@ -130,28 +173,29 @@ impl Scheme {
 
     #[cold]
     fn append_unicode(&self, raw: &str, out: &mut Vec<u8>) -> Result<Walk, Code> {
-        if raw.chars().any(char::is_control) {
-            return Err(Code::IdentifierControl);
-        }
-        let before = out.len();
         let mut walk = self.pattern.start();
-        let mut plain = true;
-        // NFKC may lengthen: one character becomes at most 18, so this stays small.
-        for character in raw.nfkc() {
-            match u8::try_from(character).map_or(BEYOND_ASCII, |byte| self.classes[usize::from(byte)]) {
+        let mut refused = false;
+        for character in raw.chars() {
+            match self.class_of(character) {
                 REMOVED => {}
-                CONTROL => return Err(Code::IdentifierControl), // no compatibility mapping yields one; were it so, refuse
-                BEYOND_ASCII => plain = false,
+                CONTROL => return Err(Code::IdentifierControl),
+                BEYOND_ASCII => refused = true, // but a control character further on is named first
                 byte => {
                     walk = self.pattern.step(walk, byte);
                     out.push(byte);
                 }
             }
         }
-        match plain {
-            true => Ok(walk),
-            false if out.len() - before > MAX_CANONICAL => Err(Code::IdentifierTooLong),
-            false => Err(Code::IdentifierPattern),
+        if refused { Err(Code::IdentifierCharacter) } else { Ok(walk) }
+    }
+
+    fn class_of(&self, character: char) -> u8 {
+        match character {
+            '\0'..='\x7f' => self.classes[character as usize],
+            '\u{80}'..='\u{9f}' => CONTROL,
+            '\u{ff01}'..='\u{ff5e}' => self.classes[(character as u32 - FULL_WIDTH_OFFSET) as usize],
+            _ if is_space(character) => REMOVED,
+            _ => BEYOND_ASCII,
         }
     }
 
@@ -170,6 +214,15 @@ impl Scheme {
     }
 }
 
+/// The tab and Unicode's spaces (general category Zs). Not the ends of lines and paragraphs: what stands on two lines is two
+/// values.
+const fn is_space(character: char) -> bool {
+    matches!(
+        character,
+        '\t' | ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    )
+}
+
 impl fmt::Debug for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Scheme").field(&self.rules).finish()
@@ -182,8 +235,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn scheme(pattern: &str, separators: &str, check: CheckDigit) -> Result<Scheme, String> {
+        cased(pattern, separators, check, LetterCase::Fold)
+    }
+
+    fn cased(pattern: &str, separators: &str, check: CheckDigit, case: LetterCase) -> Result<Scheme, String> {
         let id = Id::parse("test").unwrap();
-        Scheme::new(SchemeRules { id, pattern: pattern.into(), separators: separators.into(), check })
+        Scheme::new(SchemeRules { id, pattern: pattern.into(), separators: separators.into(), check, case })
     }
 
     fn cnie() -> Scheme {
@@ -207,12 +264,37 @@ mod tests {
             "ＡＢ１２３４５６",
             "ａｂ１２３４５６",
             "AB\u{a0}123456",
-            "AB①23456",
+            "\tAB\u{202f}123\u{2009}456\u{3000}",
+            "AB－123456",
         ] {
             assert_eq!(canonical(&cnie(), raw).as_deref(), Ok("AB123456"), "{raw:?}");
         }
         assert_eq!(canonical(&cnie(), "be007").as_deref(), Ok("BE007"), "digits are kept as printed");
-        assert_eq!(canonical(&cnie(), "\u{212a}7").as_deref(), Ok("K7"), "the Kelvin sign is a K under NFKC");
+        let undeclared = scheme("[0-9]+", "", CheckDigit::None).unwrap();
+        assert_eq!(canonical(&undeclared, "12 34\t5").as_deref(), Ok("12345"), "spaces need no declaration");
+    }
+
+    /// Under NFKC each of these would be the number of somebody else.
+    #[test]
+    fn what_only_resembles_a_number_is_nobody() {
+        for raw in ["AB12345²", "AB①23456", "\u{212a}7", "ſ123456", "AB12345Ⅷ", "AB１２３٤", "AB123456\u{200f}"]
+        {
+            assert_eq!(canonical(&cnie(), raw), Err(Code::IdentifierCharacter), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_that_keeps_case_has_two_persons_where_another_has_one() {
+        let record = cased("[A-Za-z]{2}[0-9]{4}", "-", CheckDigit::None, LetterCase::Keep).unwrap();
+        for (raw, value) in [("aB-1234", "aB1234"), ("ab 1234", "ab1234"), ("ａＢ１２３４", "aB1234")] {
+            assert_eq!(canonical(&record, raw).as_deref(), Ok(value), "{raw}");
+        }
+        let upper = cased("[A-Z]{2}[0-9]{4}", "", CheckDigit::None, LetterCase::Keep).unwrap();
+        assert_eq!(canonical(&upper, "ab1234"), Err(Code::IdentifierPattern), "kept, and so not of the pattern");
+        let digits = cased("[0-9]+", "-", CheckDigit::Luhn, LetterCase::Keep).unwrap();
+        assert_eq!(canonical(&digits, "7992-739-8713").as_deref(), Ok("79927398713"));
+        let fault = cased("[a-z0-9]+", "", CheckDigit::Luhn, LetterCase::Keep).unwrap_err();
+        assert!(fault.contains("digits"), "{fault}");
     }
 
     #[test]
@@ -224,7 +306,8 @@ mod tests {
             (&cnie(), &"A".repeat(MAX_RAW + 1), Code::IdentifierTooLong),
             (&cnie(), &"\0".repeat(MAX_RAW + 1), Code::IdentifierTooLong),
             (&digits, &"0".repeat(MAX_CANONICAL + 1), Code::IdentifierTooLong),
-            (&cnie(), "AB123\t456", Code::IdentifierControl),
+            (&cnie(), "AB123\n456", Code::IdentifierControl),
+            (&cnie(), "AB123456\r", Code::IdentifierControl),
             (&cnie(), "?\0", Code::IdentifierControl),
             (&cnie(), "é\u{7f}", Code::IdentifierControl),
             (&cnie(), "AB12\u{85}3456", Code::IdentifierControl),
@@ -235,11 +318,14 @@ mod tests {
             (&cnie(), "xAB123456", Code::IdentifierPattern),
             (&cnie(), "AB123456x", Code::IdentifierPattern),
             (&cnie(), "AB_123456", Code::IdentifierPattern),
-            (&cnie(), "ÀB123456", Code::IdentifierPattern),
-            (&cnie(), "АВ123456", Code::IdentifierPattern), // Cyrillic А and В
-            (&cnie(), "AB١٢٣٤٥٦", Code::IdentifierPattern), // Arabic-Indic digits have no compatibility mapping
-            (&cnie(), "AB12\u{200f}3456", Code::IdentifierPattern), // a direction mark
-            (&cnie(), "\u{fdfa}\u{fdfa}", Code::IdentifierPattern),
+            (&cnie(), "ÀB123456", Code::IdentifierCharacter),
+            (&cnie(), "À", Code::IdentifierCharacter),
+            (&cnie(), "AB12\u{2028}3456", Code::IdentifierCharacter),
+            (&cnie(), "\u{feff}AB123456", Code::IdentifierCharacter),
+            (&cnie(), "АВ123456", Code::IdentifierCharacter), // Cyrillic А and В
+            (&cnie(), "AB١٢٣٤٥٦", Code::IdentifierCharacter), // Arabic-Indic digits
+            (&cnie(), "AB12\u{200f}3456", Code::IdentifierCharacter), // a direction mark
+            (&cnie(), "\u{fdfa}\u{fdfa}", Code::IdentifierCharacter),
             (&digits, "79927398710", Code::IdentifierCheckDigit),
             (&digits, "0", Code::IdentifierCheckDigit),
         ] {
@@ -262,6 +348,7 @@ mod tests {
             ("[A-Z", "", CheckDigit::None, "regular expression"),
             ("[a-z]+", "", CheckDigit::None, "matches no canonical"),
             ("[0-9]{2}-[0-9]", "-", CheckDigit::None, "matches no canonical"),
+            ("[0-9]{2} [0-9]", "", CheckDigit::None, "matches no canonical"),
             ("[0-9]{65}", "", CheckDigit::None, "matches no canonical"),
             ("[0-9]*", "", CheckDigit::None, "empty"),
             ("[É]", "", CheckDigit::None, "ASCII"),

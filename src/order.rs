@@ -39,7 +39,7 @@ use crate::pseudonym::Parsed;
 use crate::register::{Approver, Id, Sector};
 use crate::store::OrderKey;
 
-pub use check::{Finding, LODGE_DAYS, check, check_ahead, examine};
+pub use check::{Finding, LODGE_DAYS, check, check_ahead, examine, forbidden};
 pub use payload::{Basis, Continuity, Payload, Scope, Security};
 pub use request::{FRESH_SECONDS, NewRequest, OfficerRequest, REQUEST_TYP, check_request, list_digest, sign_request};
 

@@ -5,6 +5,7 @@
 
 mod audit;
 mod columns;
+pub mod descriptors;
 mod direct;
 mod erase;
 pub mod index;
@@ -580,6 +581,7 @@ fn database_options() -> Options {
     options.set_max_total_wal_size(512 << 20);
     options.set_keep_log_file_num(4);
     options.increase_parallelism(2);
+    options.set_max_open_files(descriptors::share());
     options.set_bytes_per_sync(4 << 20);
     options.set_wal_bytes_per_sync(1 << 20);
     options

@@ -22,6 +22,8 @@ mod large;
 mod live;
 #[path = "audit/rights.rs"]
 mod rights;
+#[path = "audit/rollback.rs"]
+mod rollback;
 #[path = "audit/shards.rs"]
 mod shards;
 #[path = "audit/witnesses.rs"]

@@ -8,10 +8,16 @@ mod common;
 
 #[path = "bad_input/batches.rs"]
 mod batches;
+#[path = "bad_input/browsers.rs"]
+mod browsers;
+#[path = "bad_input/checks.rs"]
+mod checks;
 #[path = "bad_input/command_line.rs"]
 mod command_line;
 #[path = "bad_input/domains.rs"]
 mod domains;
+#[path = "bad_input/fairness.rs"]
+mod fairness;
 #[path = "bad_input/items.rs"]
 mod items;
 #[path = "bad_input/openapi.rs"]
@@ -24,5 +30,7 @@ mod pseudonyms;
 mod quotas;
 #[path = "bad_input/registers.rs"]
 mod registers;
+#[path = "bad_input/streams.rs"]
+mod streams;
 #[path = "bad_input/watch.rs"]
 mod watch;

@@ -155,27 +155,7 @@ fn who_insists_gets_a_working_deployment_and_the_order_names_the_right_person() 
     let [.., vault_health, _, node_health] = copy.ports;
     copy.start(&["serve", "--config", &vault, "--allow-example-keys"], vault_health);
     copy.start(&["authority", "serve", "--config", &node, "--allow-example-keys"], node_health);
-
-    let client = copy.path("clients/cnss-health.toml");
-    let mut child = program(&[
-        "client",
-        "tokenize",
-        "--sector",
-        "health",
-        "--scheme",
-        "cnie",
-        "--purpose",
-        "billing",
-        "--client",
-        &client,
-    ])
-    .stdin(Stdio::piped())
-    .stdout(Stdio::piped())
-    .spawn()
-    .unwrap();
-    child.stdin.take().unwrap().write_all(b"AB123456\n").unwrap();
-    let output = child.wait_with_output().unwrap();
-    let pseudonym = String::from_utf8(output.stdout).unwrap().trim_end().to_owned();
+    let pseudonym = pseudonym_of_the_card(&copy);
 
     // `init` derived it without a vault when it wrote the order; both must agree.
     let text = fs::read_to_string(copy.path("orders/example.jws")).unwrap();
@@ -183,19 +163,91 @@ fn who_insists_gets_a_working_deployment_and_the_order_names_the_right_person() 
     let payload = cloison::order::Payload::read(&payload).unwrap();
     assert_eq!(serde_json::to_value(&payload).unwrap()["pseudonyms"]["health"], serde_json::json!([pseudonym]));
 
-    // Once the order has expired it is refused as such; until then it opens.
-    let output = program(&["reidentify", "--order", &copy.path("orders/example.jws"), &pseudonym])
+    // The published order opens while it lasts; once it has expired, it is refused as such.
+    let opened = format!("{pseudonym}\tcnie\tAB123456\n");
+    let published = reidentify(&copy, "orders/example.jws", &pseudonym);
+    if jiff::Timestamp::now() < payload.not_after {
+        assert_eq!(String::from_utf8_lossy(&published.stdout), opened, "{}", said(&published));
+    } else {
+        assert!(said(&published).contains("order-expired"), "{}", said(&published));
+    }
+
+    // One of today opens on any day.
+    sign_an_order(&copy, "orders/today.jws", &pseudonym);
+    let output = reidentify(&copy, "orders/today.jws", &pseudonym);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), opened, "{}", said(&output));
+}
+
+fn pseudonym_of_the_card(copy: &Copy) -> String {
+    let client = copy.path("clients/cnss-health.toml");
+    let mut child = program(&["client", "tokenize", "--sector", "health", "--scheme", "cnie", "--purpose", "billing"])
+        .args(["--client", &client])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"AB123456\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+fn reidentify(copy: &Copy, order: &str, pseudonym: &str) -> Output {
+    program(&["reidentify", "--order", &copy.path(order), pseudonym])
         .args(["--key", &copy.path("secrets/people/officer.pem"), "--client", &copy.path("clients/officer.toml")])
         .output()
-        .unwrap();
-    if jiff::Timestamp::now() < payload.not_after {
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            format!("{pseudonym}\tcnie\tAB123456\n"),
-            "{}",
-            said(&output)
-        );
-    } else {
-        assert!(said(&output).contains("order-expired"), "{}", said(&output));
+        .unwrap()
+}
+
+/// An order for that pseudonym, valid from now on, signed by two approvers of two bodies.
+fn sign_an_order(copy: &Copy, order: &str, pseudonym: &str) {
+    let (register, order) = (copy.path("register.toml"), copy.path(order));
+    let done = |mut command: Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+    };
+    let mut new = program(&["order", "new", "--register", &register, "--judicial", "--case", "RABAT/2026/43"]);
+    new.args(["--purpose", "investigation", "--sector", "health", "--pseudonym", pseudonym]);
+    new.args(["--officer", "officer", "--out", &order]);
+    done(new);
+    for approver in ["judge-1", "prosecutor-1"] {
+        let key = copy.path(&format!("secrets/people/{approver}.pem"));
+        done(program(&["order", "sign", "--register", &register, "--kid", approver, "--key", &key, &order]));
     }
+}
+
+/// On any day until the one that the page beside them names, and not one day longer.
+#[test]
+fn the_published_certificates_are_good_until_the_day_that_their_page_names() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("keys-example");
+    let page = fs::read_to_string(dir.join("README.md")).unwrap();
+    let (_, rest) = page.split_once("certificates are good until ").unwrap();
+    let end = format!("{}T00:00:00Z", &rest[..10]).parse::<jiff::Timestamp>().unwrap();
+    let day = jiff::SignedDuration::from_hours(24);
+    let within = ["2026-11-22T00:00:00Z", "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z", "2028-02-29T12:00:00Z"];
+    let within = within.map(|time| time.parse().unwrap());
+    let hence = [30, 400, 600].map(|days| jiff::Timestamp::now() + day * days);
+    let files = dir.join("tls").read_dir().unwrap().map(|entry| entry.unwrap().path());
+    for certificate in files.filter(|path| !path.ends_with("ca.pem")) {
+        for time in within.iter().chain(&hence).chain(&[end - day, end]) {
+            assert!(accepted(&dir, &certificate, *time), "{} at {time}", certificate.display());
+        }
+        assert!(!accepted(&dir, &certificate, end + day), "{} at {}", certificate.display(), end + day);
+    }
+}
+
+/// Whether the example's certificate authority vouches for a certificate at that time.
+fn accepted(dir: &Path, certificate: &Path, time: jiff::Timestamp) -> bool {
+    use rustls::client::danger::ServerCertVerifier as _;
+    use rustls::pki_types::UnixTime;
+    let read = |path: &Path| cloison::http::tls::read_certificates(path).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    read(&dir.join("tls/ca.pem")).into_iter().for_each(|root| roots.add(root).unwrap());
+    let [leaf] = &read(certificate)[..] else { panic!("{}: not one certificate", certificate.display()) };
+    let (roots, provider) = (std::sync::Arc::new(roots), cloison::http::tls::provider());
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(time.as_second().unsigned_abs()));
+    let as_server = rustls::client::WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone());
+    let as_client = rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider);
+    let host = "127.0.0.1".try_into().unwrap();
+    as_server.build().unwrap().verify_server_cert(leaf, &[], &host, &[], time).is_ok()
+        || as_client.build().unwrap().verify_client_cert(leaf, &[], time).is_ok()
 }

@@ -8,6 +8,8 @@ mod common;
 mod actors;
 #[path = "regal/attacks.rs"]
 mod attacks;
+#[path = "regal/believed.rs"]
+mod believed;
 #[path = "regal/copies.rs"]
 mod copies;
 #[path = "regal/delivery.rs"]

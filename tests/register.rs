@@ -87,7 +87,9 @@ fn the_example_says_what_it_says() {
     assert_eq!(client.operations, [Operation::Tokenize, Operation::Migrate, Operation::RetireEpoch]);
     assert!(client.migration_key.is_some());
     assert_eq!(register.organisations[&id("cnss")].quota.items_per_second, 20_000);
-    assert_eq!(register.operators.len(), 2);
+    let signs: Vec<_> = register.operators.values().map(|it| (it.id.as_str(), it.key.is_some())).collect();
+    assert_eq!(signs.len(), 2);
+    assert!(signs.contains(&("operator", true)) && signs.contains(&("operator-standby", false)), "{signs:?}");
 
     let court = &register.authorities[&id("court")];
     assert_eq!((court.quorum, court.force_majeure_quorum, court.statutory_limit), (2, Some(2), None));
@@ -111,6 +113,8 @@ fn canonical_forms_of_the_example() {
         ("idcs", "123456789", None),
         ("passport", "mar AB1234567", Some("MARAB1234567")),
         ("passport", "MA12", None),
+        ("record", "aB/001234", Some("aB001234")),
+        ("record", "AB001234", Some("AB001234")),
     ] {
         let mut out = Vec::new();
         let done = register.schemes[&id(scheme)].canonical(raw, &mut out);
@@ -246,6 +250,8 @@ fn twice_is_once_too_often() {
         (key("officer-daoudi"), key("judge-bennis"), "same key for an officer and for an approver"),
         (key("officer-idrissi"), key("judge-bennis"), "same key for an officer and for an approver"),
         (key("officer-el-fassi"), key("officer-daoudi"), "same key twice for an officer"),
+        (key("judge-amrani"), key("operator"), "same key for an approver and for an operator"),
+        (key("officer-daoudi"), key("operator"), "same key for an officer and for an operator"),
         (certificate("dgi-tax"), certificate("cnss-health"), "same certificate twice for a client"),
         (certificate("operator"), certificate("cnss-health"), "same certificate for an operator and for a client"),
         (certificate("officer-daoudi"), certificate("operator"), "same certificate for an officer and for an operator"),
@@ -515,6 +521,7 @@ fn numbers_schemes_and_ids() {
     }
     changed("separators = \" -.\"", "separators = \" -A\"", "neither a space nor ASCII punctuation", "separators = ");
     changed("check = \"none\"", "check = \"mod97\"", "none of: \"none\" \"luhn\"", "verhoeff");
+    changed("case = \"keep\"", "case = \"upper\"", "none of: \"fold\" \"keep\"", "keep");
     let text = with("pattern = '[A-Z]{3}[A-Z0-9]{6,9}'", "check = \"luhn\"\npattern = '[A-Z]{3}[A-Z0-9]{6,9}'");
     one(
         &text,

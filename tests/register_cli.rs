@@ -87,11 +87,14 @@ fn sign_and_verify_in_turn() {
         "{said}"
     );
 
+    let before = fs::read(deployment.dir.join("register.jws")).unwrap();
     deployment.edit("version = 1", "version = 2");
     assert!(bad(deployment.verify()).contains("is not the one that was signed (version 1)"));
     let output = deployment.sign("operations");
-    let dropped = String::from_utf8(output.stderr.clone()).unwrap();
-    assert!(dropped.contains("dropped: signatures over another text by operations, commission"), "{dropped}");
+    let aside = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(aside.contains("set aside: signatures over another text by operations, commission, in "), "{aside}");
+    let aside = aside.trim_end().rsplit(' ').next().unwrap();
+    assert_eq!(fs::read(deployment.dir.join(aside)).unwrap(), before, "they may be the only ones of what is in force");
     good(output);
     assert!(bad(deployment.verify()).contains("signed by 1 register keys of the 2 that must sign"));
     assert!(bad(deployment.sign("operations")).contains("`operations` has signed this register already"));
@@ -173,4 +176,19 @@ fn show_says_all_of_it() {
         json["schemes"][0],
         serde_json::json!({"id": "cnie", "pattern": "[A-Z]{1,2}[0-9]{1,7}", "separators": " -.", "check": "none"})
     );
+}
+
+#[test]
+fn with_a_configuration_nobody_signs_in_a_name_or_with_a_key_that_it_does_not_pin() {
+    let deployment = Deployment::new();
+    let before = fs::read(deployment.dir.join("register.jws")).unwrap();
+    let sign = |name: &str, key: &str| {
+        let key = format!("secrets/register/{key}.pem");
+        deployment.run(&["register", "sign", "--as", name, "--key", &key, "--config", "node.toml"])
+    };
+    assert!(bad(sign("minister", "operations")).contains("no key is pinned as `minister`"));
+    assert!(bad(sign("commission", "operations")).contains("the key is not the one that is pinned as `commission`"));
+    assert_eq!(fs::read(deployment.dir.join("register.jws")).unwrap(), before);
+    deployment.edit("version = 1", "version = 2");
+    good(sign("operations", "operations"));
 }

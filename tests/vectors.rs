@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use cloison::cli::spec;
 use cloison::code::Code;
-use cloison::identifier::{CheckDigit, Scheme, SchemeRules};
+use cloison::identifier::{CheckDigit, LetterCase, Scheme, SchemeRules};
 use cloison::keys::{
     AuditKey, AuditSecret, AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret, Key, Prf, SectorRootKey,
     SectorSecret, StoreKey, StoreSecret, UtiBatch, UtiSource,
@@ -23,6 +23,7 @@ use cloison::store::ChunkKey;
 use data_encoding::HEXLOWER;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 // --- reading them -----------------------------------------------------------------------------------------------------
@@ -250,33 +251,68 @@ fn texts_that_are_none_are_refused_with_their_code() {
     }
 }
 
+fn schemes(file: &Value) -> BTreeMap<&str, Scheme> {
+    let scheme = |id: &str, rules: &Value| {
+        let rules = SchemeRules {
+            id: Id::parse(id).unwrap(),
+            pattern: text(&rules["pattern"]).into(),
+            separators: text(&rules["separators"]).into(),
+            check: CheckDigit::parse(text(&rules["check"])).unwrap(),
+            case: rules["case"].as_str().map_or(LetterCase::Fold, |case| LetterCase::parse(case).unwrap()),
+        };
+        Scheme::new(rules).unwrap()
+    };
+    file["schemes"].as_object().unwrap().iter().map(|(id, rules)| (id.as_str(), scheme(id, rules))).collect()
+}
+
+fn canonical(scheme: &Scheme, raw: &str) -> Result<String, Code> {
+    let mut out = Vec::new();
+    scheme.canonical(raw, &mut out).map(|()| String::from_utf8(out).unwrap())
+}
+
 #[test]
 fn canonical_forms_agree() {
     let file = file("canonical.json");
-    let schemes: BTreeMap<&str, Scheme> = file["schemes"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(id, rules)| {
-            let rules = SchemeRules {
-                id: Id::parse(id).unwrap(),
-                pattern: text(&rules["pattern"]).into(),
-                separators: text(&rules["separators"]).into(),
-                check: CheckDigit::parse(text(&rules["check"])).unwrap(),
-            };
-            (id.as_str(), Scheme::new(rules).unwrap())
-        })
-        .collect();
-    let canonical = |case: &Value| {
-        let mut out = Vec::new();
-        let done = schemes[text(&case["scheme"])].canonical(text(&case["raw"]), &mut out);
-        done.map(|()| String::from_utf8(out).unwrap())
-    };
+    let schemes = schemes(&file);
+    let of = |case: &Value| canonical(&schemes[text(&case["scheme"])], text(&case["raw"]));
     for case in each(&file["vectors"]) {
-        assert_eq!(canonical(case).as_deref(), Ok(text(&case["value"])), "{}: {}", case["scheme"], case["why"]);
+        assert_eq!(of(case).as_deref(), Ok(text(&case["value"])), "{}: {}", case["scheme"], case["why"]);
     }
     for case in each(&file["must_fail"]) {
-        assert_eq!(canonical(case), Err(code(&case["code"])), "{}: {}", case["scheme"], case["why"]);
+        assert_eq!(of(case), Err(code(&case["code"])), "{}: {}", case["scheme"], case["why"]);
+    }
+}
+
+/// All of Unicode, one by one: against the rule as docs/spec.md words it, and against the independent implementation by the
+/// digest over what becomes of each.
+#[test]
+fn every_code_point_is_removed_mapped_or_refused_as_the_rule_says() {
+    let file = file("canonical.json");
+    let schemes = schemes(&file);
+    let spaces: Vec<char> =
+        each(&file["spaces"]).map(|number| char::from_u32(number.as_u64().unwrap() as u32).unwrap()).collect();
+    let by_the_rule = |character: char, keep: bool| {
+        let shown = match character as u32 {
+            full_width @ 0xff01..=0xff5e => char::from_u32(full_width - 0xfee0).unwrap(),
+            _ => character,
+        };
+        match shown {
+            shown if shown == '-' || spaces.contains(&shown) => Ok("A1".to_owned()),
+            shown if shown.is_control() => Err(Code::IdentifierControl),
+            shown if !shown.is_ascii() => Err(Code::IdentifierCharacter),
+            shown if keep => Ok(format!("A{shown}1")),
+            shown => Ok(format!("A{}1", shown.to_ascii_uppercase())),
+        }
+    };
+    for (name, digest) in file["every_code_point"].as_object().unwrap() {
+        let mut table = Sha256::new();
+        for character in '\0'..=char::MAX {
+            let found = canonical(&schemes[name.as_str()], &format!("A{character}1"));
+            assert_eq!(found, by_the_rule(character, name == "any-kept"), "U+{:04X}", character as u32);
+            let outcome = found.unwrap_or_else(|code| format!("!{code}"));
+            table.update(format!("{:04X} {outcome}\n", character as u32));
+        }
+        assert_eq!(HEXLOWER.encode(&table.finalize()), text(digest), "{name}");
     }
 }
 

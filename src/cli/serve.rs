@@ -1,19 +1,24 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
+pub(super) mod descriptors;
 mod tidy;
 mod watch;
+mod writable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Error;
+use crate::audit::log::LogError;
+use crate::audit::second::SecondError;
 use crate::clock::SystemClock;
 use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
 use crate::http::cosign::{self, Watching};
 use crate::http::data::DataDoor;
 use crate::http::node::NodeDoor;
-use crate::http::{self, Limits, Listener, Readiness, control, data, health, tls};
+use crate::http::tls::ServerTls;
+use crate::http::{self, Callers, Limits, Listener, Readiness, control, data, health, tls};
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
 use crate::keys::file::{FileError, SecretKind, read_public};
 use crate::keys::memory::{self, Protection};
@@ -27,24 +32,41 @@ use crate::register::{OpenError, Register, Suite};
 use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
-use crate::vault::{Home, Vault, VaultSecrets};
+use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
 
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison serve --config vault.toml\n  \
+    cloison serve --config vault.toml --advance health       # once, after the register changed the sector's granularity\n\n\
+    SIGTERM ends it: what has begun is finished.")]
 pub struct Args {
     /// The vault's configuration (`vault.toml`).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Open a new epoch for this sector, because the register changed its granularity, text form or reversibility.
-    #[arg(long, value_name = "SECTOR")]
-    advance: Vec<String>,
+    /// Open a new epoch for this sector, because the register changed its granularity, text form or reversibility; the overlap
+    /// of an epoch before ends only where it is named.
+    #[arg(long, value_name = "SECTOR[:EPOCH]", value_parser = sector_advance)]
+    advance: Vec<SectorAdvance>,
     /// Take the published keys of keys-example/: for trying things out, never for a person's data.
     #[arg(long)]
     allow_example_keys: bool,
 }
 
+/// A sector, and the epoch whose overlap ends: `health`, `health:1`.
+fn sector_advance(text: &str) -> Result<SectorAdvance, String> {
+    let Some((sector, epoch)) = text.rsplit_once(':') else {
+        return Ok(SectorAdvance { sector: text.to_owned(), end_overlap: None });
+    };
+    let epoch =
+        epoch.parse().map_err(|_| "a sector and the epoch whose overlap ends are written health:1".to_owned())?;
+    Ok(SectorAdvance { sector: sector.to_owned(), end_overlap: Some(epoch) })
+}
+
 /// Run the authority node: opens mappings that the vault releases under an order.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison authority serve --config node.toml\n\n\
+    SIGTERM ends it: what has begun is finished. A key in shares is sealed until its custodians come: `cloison authority unseal`.")]
 pub struct NodeArgs {
     /// The node's configuration (`node.toml`).
     #[arg(long, value_name = "FILE")]
@@ -64,6 +86,8 @@ pub fn run(args: Args) -> Result<(), Error> {
     let register = open_register(&config.register)?;
     let (secrets, fingerprints) = read_vault_secrets(&config)?;
     refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
+    descriptors::secure(2, &config.limits)?;
+    writable::check(&config.store, &config.log)?;
     runtime()?.block_on(serve_vault(config, register, secrets, args.advance, protection))
 }
 
@@ -71,14 +95,16 @@ async fn serve_vault(
     config: VaultConfig,
     register: Register,
     secrets: VaultSecrets,
-    advance: Vec<String>,
+    advance: Vec<SectorAdvance>,
     protection: Protection,
 ) -> Result<(), Error> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
     show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
+    let tls = ServerTls::read(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
+
+    tracing::info!(mib = config.index_memory >> 20, "memory that the index of mappings may take");
 
     // Health answers while the index is rebuilt; the doors open when it is complete.
     let home = Home { store: config.store.clone(), index_memory: config.index_memory };
@@ -94,16 +120,18 @@ async fn serve_vault(
     let vault = open
         .await
         .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
-        .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
+        .map_err(unstarted)?;
     let vault = Arc::new(vault);
     begin_copies(vault.clone()).await?;
     vault.know_former_segment_keys(config.former_segment_keys.clone());
     let (watching, _asking) = watch::vault(&vault, &config)?;
     let control = control::router(vault.clone()).merge(cosign::router(watching.clone()));
-    let door = DataDoor::new(vault.clone(), &registry, config.bodies);
+    let door = DataDoor::new(vault.clone(), &registry);
+    let callers = Callers::Registered(tls, vault.clone());
+    let batches = Limits { batches: config.bodies, ..limits(&config.limits) };
     let listeners = vec![
-        bind("data", config.data, &tls, data::router(door), &config.limits)?,
-        bind("control", config.control, &tls, control, &config.limits)?,
+        bind("data", config.data, callers.clone(), data::router(door), batches)?,
+        bind("control", config.control, callers, control, limits(&config.limits))?,
     ];
     tracing::info!(
         data = %config.data,
@@ -140,6 +168,18 @@ async fn begin_copies(vault: Arc<Vault>) -> Result<(), Error> {
     })
 }
 
+/// Why a store could not be opened, and whether that may pass by itself: another process that is about to end, a disk that is
+/// full or away.
+fn unstarted(error: StartError) -> Error {
+    let hint = "see docs/operations.md, \"What an error at start means\"";
+    match &error {
+        StartError::Store(StoreError::InUse(_))
+        | StartError::Log(LogError::Second(SecondError::Io(..)))
+        | StartError::Audit(_) => Error::temporary(error, hint),
+        _ => Error::new(error, hint),
+    }
+}
+
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
 async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
     let vault = &watching.vault;
@@ -157,11 +197,16 @@ async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readin
     let alarms = registry.counter("cloison_release_alarms_total", "Unusual rates of releases that were noticed", None);
     let migrated = registry.counter("cloison_migrated_mappings_total", "Mappings migrated to a later epoch", None);
     let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
-    let mut beats = 0_u64;
+    let out_of_step =
+        registry.gauge("cloison_out_of_step", "Authorities whose node does not hold the same acts upon orders", None);
+    let (mut beats, mut is_apart) = (0_u64, false);
     loop {
         vault.watch_space(reserve);
         watch::say_disk(vault.is_short_of_space(), vault.committer().stalled(), &readiness);
         watch::say(vault.log(), &watching.cosigners, &readiness);
+        let apart = vault.orders().out_of_step(vault.now());
+        watch::say_step(&apart, false, &mut is_apart, &readiness);
+        out_of_step.set(apart.len() as i64);
         vault.sweep();
         mappings.set(vault.index().len() as i64);
         index_bytes.set(vault.index().bytes() as i64);
@@ -195,6 +240,8 @@ pub fn run_node(args: NodeArgs) -> Result<(), Error> {
     let register = open_register(&config.register)?;
     let (parts, fingerprints) = node_parts(&config, register)?;
     refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
+    descriptors::secure(1, &config.limits)?;
+    writable::check(&config.store, &config.log)?;
     runtime()?.block_on(serve_node(config, parts, protection))
 }
 
@@ -247,19 +294,21 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
     show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
+    let tls = ServerTls::read(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
     let store = config.store.clone();
     let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(poisoned));
     let node = tokio::task::spawn_blocking(open)
         .await
         .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
-        .map_err(|e| Error::new(e, "nothing was changed; see docs/operations.md"))?;
+        .map_err(unstarted)?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config)?;
-    let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone() });
+    let door =
+        Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone(), log: peer.clone() });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
-    let listeners = vec![bind("control", config.control, &tls, http::node::router(door), &config.limits)?];
+    let callers = Callers::Registered(tls, node.clone());
+    let listeners = vec![bind("control", config.control, callers, http::node::router(door), limits(&config.limits))?];
     tracing::info!(
         control = %config.control,
         health = %config.health,
@@ -352,15 +401,19 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .map_err(|error| Error::new(error, "check the limits on threads and memory"))
 }
 
+/// A listener's limits, as the configuration has them.
+pub(super) fn limits(config: &LimitConfig) -> Limits {
+    Limits { connections: config.connections, drain: config.drain, ..Limits::default() }
+}
+
 pub(super) fn bind(
     name: &'static str,
     address: std::net::SocketAddr,
-    tls: &Arc<rustls::ServerConfig>,
+    callers: Callers,
     router: axum::Router,
-    limits: &LimitConfig,
+    limits: Limits,
 ) -> Result<Listener, Error> {
-    let limits = Limits { connections: limits.connections, drain: limits.drain, ..Limits::default() };
-    Listener::bind(name, address, Some(tls.clone()), router, limits).map_err(|error| unbound(name, address, &error))
+    Listener::bind(name, address, callers, router, limits).map_err(|error| unbound(name, address, &error))
 }
 
 pub(super) fn health_listener(
@@ -369,15 +422,22 @@ pub(super) fn health_listener(
     registry: &Arc<Registry>,
 ) -> Result<Listener, Error> {
     let router = health::router(readiness.clone(), registry.clone());
-    Listener::bind("health", address, None, router, Limits::default())
+    let limits = Limits { connections: descriptors::HEALTH_CONNECTIONS, idle: HEALTH_IDLE, ..Limits::default() };
+    Listener::bind("health", address, Callers::Anybody, router, limits)
         .map_err(|error| unbound("health", address, &error))
 }
 
+/// How long a connection of the health listener may have nothing to do.
+const HEALTH_IDLE: Duration = Duration::from_secs(5);
+
 fn unbound(name: &str, address: std::net::SocketAddr, error: &std::io::Error) -> Error {
-    Error::new(
-        format_args!("the {name} listener cannot have {address}: {error}"),
-        "stop what listens there, or choose another address in the configuration",
-    )
+    let message = format_args!("the {name} listener cannot have {address}: {error}");
+    let hint = "stop what listens there, or choose another address in the configuration";
+    match error.kind() {
+        // The process before this one may still be draining; an address may come with its network.
+        std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable => Error::temporary(message, hint),
+        _ => Error::new(message, hint),
+    }
 }
 
 /// Reads the register, checks its signatures against the pinned keys, validates it whole.

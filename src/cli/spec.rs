@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Error;
 use crate::identifier::MAX_CANONICAL;
 use crate::keys::{DomainScope, IdentityKeys, IdentitySecret, Key, SectorRootKey, SectorSecret, UtiBatch, UtiSource};
+use crate::lines;
 use crate::pseudonym::{TextWriter, is_tag};
 use crate::register::{Id, TextForm};
 
@@ -24,12 +25,15 @@ const MAX_INPUT: u64 = 16 << 20;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Derive a pseudonym from made-up secrets and print every value on the way, JSON in and JSON out
-    #[command(long_about = "Derive a pseudonym from made-up secrets and print every value on the way.\n\n\
+    #[command(
+        long_about = "Derive a pseudonym from made-up secrets and print every value on the way.\n\n\
         Standard input: JSON objects, one after the other, each\n  \
         {\"identity_secret\":HEX,\"sector_secret\":HEX,\"path\":[UUID,…],\"epoch\":N,\"controller\":\"\",\"purpose\":\"\",\
         \"period\":\"\",\"scheme\":ID,\"value\":\"…\",\"tag\":\"…\"}\n\
         with the value in canonical form. Standard output: one line of JSON for each. Never give it the secrets of a \
-        real deployment.")]
+        real deployment.",
+        after_long_help = "Example:\n  cloison spec derive < cases.json"
+    )]
     Derive,
 }
 
@@ -59,7 +63,7 @@ pub fn run(command: Command) -> Result<(), Error> {
 /// # Errors
 /// What is wrong with the input, in words that repeat none of it. One bad object and there is no answer at all.
 pub fn derive(input: &[u8]) -> Result<String, String> {
-    let text = std::str::from_utf8(input).map_err(|_| "standard input is not UTF-8")?;
+    let text = std::str::from_utf8(lines::without_mark(input)).map_err(|_| "standard input is not UTF-8")?;
     let mut lines = String::new();
     let objects = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     for (index, object) in objects.enumerate() {
@@ -176,7 +180,7 @@ impl Input {
             ("controller", self.controller.is_empty() || id(&self.controller), "empty, or 1 to 64 of a-z, 0-9 and '-'"),
             ("purpose", self.purpose.is_empty() || id(&self.purpose), "empty, or 1 to 64 of a-z, 0-9 and '-'"),
             ("period", self.period.is_empty() || is_period(&self.period), "empty, a year (2026) or a month (2026-11)"),
-            ("value", is_canonical(&self.value), "1 to 64 printable ASCII characters without a lower-case letter"),
+            ("value", is_canonical(&self.value), "1 to 64 printable ASCII characters without a space"),
             ("tag", is_tag(&self.tag), "2 to 12 of a-z"),
         ] {
             if !good {
@@ -189,8 +193,7 @@ impl Input {
 
 /// No scheme's canonical form has anything else, whatever its pattern.
 fn is_canonical(value: &str) -> bool {
-    (1..=MAX_CANONICAL).contains(&value.len())
-        && value.bytes().all(|b| (b == b' ' || b.is_ascii_graphic()) && !b.is_ascii_lowercase())
+    (1..=MAX_CANONICAL).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn is_period(text: &str) -> bool {
@@ -249,7 +252,7 @@ mod tests {
     fn a_refusal_repeats_nothing_of_the_input() {
         for (from, to) in [
             (r#""sante""#, r#""SECRET""#),
-            (r#""AB123456""#, r#""secret""#),
+            (r#""AB123456""#, r#""SECRET 1""#),
             (r#""cnie""#, r#""SECRET""#),
             (r#""controller":"""#, r#""SECRET":"""#),
             (r#""epoch":3"#, r#""epoch":"SECRET""#),

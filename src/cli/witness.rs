@@ -4,13 +4,16 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::serve::{bind, health_listener, prepare_process, runtime};
+use super::serve::{bind, descriptors, health_listener, limits, prepare_process, runtime};
 use super::{Error, print, print_json};
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::verify::Trusted;
 use crate::audit::witness::Witness;
+use crate::clock::SystemClock;
 use crate::config::WitnessConfig;
-use crate::http::{self, Readiness, tls, witness};
+use crate::http::tls::ServerTls;
+use crate::http::witness::{self, WitnessDoor};
+use crate::http::{self, Callers, Readiness};
 use crate::keys::file::read_signing_key;
 use crate::metrics::Registry;
 
@@ -36,6 +39,7 @@ pub struct Args {
 
 /// What `witness key` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison witness key --config witness.toml")]
 pub struct KeyArgs {
     /// The witness's configuration (`witness.toml`)
     #[arg(long, value_name = "FILE")]
@@ -74,6 +78,7 @@ fn serve(path: &std::path::Path) -> Result<(), Error> {
     let config = load(path)?;
     let key =
         read_signing_key(&config.key).map_err(|error| Error::new(error, "check [secrets] in the configuration"))?;
+    descriptors::secure(1, &config.limits)?;
     let folder = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&config.state);
     folder.map_err(|error| Error::file(&config.state, &error))?;
     let logs = config.logs.iter().map(|log| Trusted::Owner(log.owner.clone(), log.public)).collect();
@@ -81,10 +86,17 @@ fn serve(path: &std::path::Path) -> Result<(), Error> {
     runtime()?.block_on(async move {
         let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
         let health = health_listener(config.health, &readiness, &registry)?;
-        let tls = tls::server_config(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
+        let tls = ServerTls::read(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
         let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
         let key = witness.verifier().to_string();
-        let listeners = vec![bind("control", config.control, &tls, witness::router(witness), &config.limits)?];
+        let door = WitnessDoor { witness, clock: Arc::new(SystemClock) };
+        let listeners = vec![bind(
+            "control",
+            config.control,
+            Callers::Certified(tls),
+            witness::router(door),
+            limits(&config.limits),
+        )?];
         tracing::info!(control = %config.control, health = %config.health, key, "the witness serves");
         readiness.clear("starting");
         http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;

@@ -1,49 +1,69 @@
 //! How much memory this process may have: the machine's, or what its control group leaves of it.
+//!
+//! The machine is asked by `sysinfo(2)` and not by `/proc/meminfo`, which a unit with `ProcSubset=pid` does not see. A limit
+//! that is not set reads `max` (cgroup v2) or as some eight exbibytes (v1): neither is less than the machine's memory.
 
 use std::path::{Path, PathBuf};
 
 /// Taken where the system does not say how much there is.
 const UNKNOWN: u64 = 4 << 30;
 
+/// Where control groups are mounted.
+const GROUPS: &str = "/sys/fs/cgroup";
+
 /// Half of the memory that this process may have, in bytes.
 pub(super) fn half() -> u64 {
-    let whole = machine().into_iter().chain(group_limits()).min().unwrap_or(UNKNOWN);
-    whole / 2
+    let membership = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    least(machine(), Path::new(GROUPS), &membership) / 2
 }
 
-/// `MemTotal` of `/proc/meminfo`.
+/// The least of what the machine has and what the control groups of a process leave it.
+fn least(machine: Option<u64>, groups: &Path, membership: &str) -> u64 {
+    machine.into_iter().chain(group_limits(groups, membership)).min().unwrap_or(UNKNOWN)
+}
+
+/// All memory of the machine, in bytes.
 fn machine() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? << 10)
+    let mut facts = std::mem::MaybeUninit::<libc::sysinfo>::uninit();
+    // SAFETY: `facts` has room for what sysinfo writes.
+    if unsafe { libc::sysinfo(facts.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: sysinfo succeeded, so it wrote all of it.
+    let facts = unsafe { facts.assume_init() };
+    Some(facts.totalram.saturating_mul(u64::from(facts.mem_unit)))
 }
 
-/// The limits of this process's control group and of those around it (cgroup v2, or v1 mounted as usual).
-fn group_limits() -> Vec<u64> {
-    let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    text.lines()
+/// The limits of the control groups that `membership` (`/proc/self/cgroup`) names, and of those around them: cgroup v2, or
+/// v1 mounted as usual. Beyond `memory.high` a group is slowed down until it hardly runs, so that is a limit, too.
+fn group_limits(groups: &Path, membership: &str) -> Vec<u64> {
+    membership
+        .lines()
         .filter_map(|line| {
             let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
             let path = path.trim_start_matches('/');
             match controllers {
-                "" => Some((Path::new("/sys/fs/cgroup"), "memory.max", path)),
+                "" => Some((groups.to_owned(), &["memory.max", "memory.high"][..], path)),
                 list if list.split(',').any(|one| one == "memory") => {
-                    Some((Path::new("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", path))
+                    Some((groups.join("memory"), &["memory.limit_in_bytes"][..], path))
                 }
                 _ => None,
             }
         })
-        .flat_map(|(root, file, path)| around(root, file, path))
+        .flat_map(|(root, files, path)| around(&root, files, path))
         .collect()
 }
 
-fn around(root: &Path, file: &str, path: &str) -> Vec<u64> {
+/// The numbers in those files of a group and of every group around it.
+fn around(root: &Path, files: &[&str], path: &str) -> Vec<u64> {
     let mut limits = vec![];
     let mut folder = PathBuf::from(path);
     loop {
-        // `max`, where there is none.
-        let limit = std::fs::read_to_string(root.join(&folder).join(file)).ok();
-        limits.extend(limit.and_then(|text| text.trim().parse::<u64>().ok()));
+        for file in files {
+            // `max`, where there is none.
+            let limit = std::fs::read_to_string(root.join(&folder).join(file)).ok();
+            limits.extend(limit.and_then(|text| text.trim().parse::<u64>().ok()));
+        }
         if !folder.pop() {
             return limits;
         }
@@ -54,19 +74,57 @@ fn around(root: &Path, file: &str, path: &str) -> Vec<u64> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn there_is_some() {
-        assert!(half() >= 64 << 20, "{}", half());
-        assert!(half() <= machine().unwrap() / 2);
+    const GIB: u64 = 1 << 30;
+
+    /// Control groups in a folder: files and what they hold.
+    fn groups(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let file = root.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, format!("{text}\n")).unwrap();
+        }
+        root
     }
 
     #[test]
-    fn every_group_around_counts() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("a/b")).unwrap();
-        for (path, text) in [("memory.max", "max\n"), ("a/memory.max", "4096\n"), ("a/b/memory.max", "8192\n")] {
-            std::fs::write(root.path().join(path), text).unwrap();
+    fn the_machine_is_known_without_proc() {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
+        let total = line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10;
+        assert_eq!(machine(), Some(total));
+        assert!((64 << 20..=total / 2).contains(&half()), "{}", half());
+    }
+
+    #[test]
+    fn the_lesser_of_machine_and_group_wins() {
+        let unified = "0::/system.slice/cloison-vault.service\n";
+        let own = |file: &str| format!("system.slice/cloison-vault.service/{file}");
+        for (files, membership, wanted) in [
+            // No limit, by whatever name.
+            (vec![(own("memory.max"), "max"), (own("memory.high"), "max")], unified, 16 * GIB),
+            (vec![], unified, 16 * GIB),
+            (vec![], "", 16 * GIB),
+            // Each limit by itself, and the lesser of both.
+            (vec![(own("memory.max"), "2147483648"), (own("memory.high"), "max")], unified, 2 * GIB),
+            (vec![(own("memory.max"), "max"), (own("memory.high"), "1073741824")], unified, GIB),
+            (vec![(own("memory.max"), "2147483648"), (own("memory.high"), "1073741824")], unified, GIB),
+            // A group around it.
+            (vec![(own("memory.max"), "max"), ("system.slice/memory.max".into(), "3221225472")], unified, 3 * GIB),
+            // More than the machine has is no limit.
+            (vec![(own("memory.max"), "68719476736")], unified, 16 * GIB),
+            // cgroup v1, without a limit and with one.
+            (vec![("memory/a/memory.limit_in_bytes".into(), "9223372036854771712")], "4:memory:/a\n", 16 * GIB),
+            (vec![("memory/a/memory.limit_in_bytes".into(), "1073741824")], "4:memory:/a\n0::/\n", GIB),
+            // A container whose own group is what it sees as the root.
+            (vec![("memory.max".into(), "1073741824")], "0::/\n", GIB),
+            (vec![("memory/memory.limit_in_bytes".into(), "1073741824")], "4:memory:/docker/1f\n", GIB),
+        ] {
+            let files: Vec<_> = files.iter().map(|(path, text): &(String, &str)| (path.as_str(), *text)).collect();
+            let root = groups(&files);
+            assert_eq!(least(Some(16 * GIB), root.path(), membership), wanted, "{files:?} {membership:?}");
         }
-        assert_eq!(around(root.path(), "memory.max", "a/b"), [8192, 4096]);
+        let root = groups(&[("memory.max", "max")]);
+        assert_eq!(least(None, root.path(), "0::/\n"), UNKNOWN, "nothing says how much there is");
     }
 }

@@ -1,5 +1,5 @@
 //! The one shape of nearly every question at a control listener: who asks gets a permit before a byte of the body is read, the
-//! use case runs outside the threads that serve connections, and a refusal is logged before it is answered.
+//! use case runs on a thread of its lane, outside those that serve connections, and a refusal is logged before it is answered.
 
 use std::sync::Arc;
 
@@ -9,17 +9,16 @@ use axum::http::Response;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::admission::Lane;
 use super::audit::{Audited, Entity};
 use super::body::{self, Content};
 use super::node::NodeDoor;
+use super::operations::{OperationBounds, bounds};
 use super::{Peer, Problem};
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Job, Logged};
 use crate::vault::Vault;
-
-/// Most bytes of a request's body: an order, an officer's request and 10 000 pseudonyms.
-const MAX_BODY: usize = 4 << 20;
 
 /// What a handler gives back.
 pub(super) type Answer = Result<Response<Body>, Problem>;
@@ -59,14 +58,15 @@ pub(super) async fn answer<D: Desk, P: Send + 'static, A: Serialize, Denied, Ref
 where
     Problem: From<Denied> + From<Refused>,
 {
-    let answered = match permit {
-        Ok(permit) => {
-            let desk = desk.clone();
-            blocking(move || body::json(&work(&desk, &permit)?)).await
-        }
-        Err(denied) => Err(denied.into()),
+    let answered = async {
+        let permit = permit.map_err(Problem::from)?;
+        let lane = bounds(operation).lane;
+        let _admitted = peer.allowance().admit(lane)?;
+        let desk = desk.clone();
+        blocking(&peer, lane, move || body::json(&work(&desk, &permit)?)).await
     };
-    close(&desk, peer, operation, answered).await
+    let answered = answered.await;
+    close(&desk, &peer, operation, answered).await
 }
 
 /// Answers what is asked by a JSON body, which is read once there is a permit.
@@ -85,47 +85,56 @@ where
 {
     let answered = async {
         let permit = permit.map_err(Problem::from)?;
-        let asked = read_json(request).await?;
+        if body::content(request.headers())? != Content::Json {
+            return Err(Code::UnsupportedMediaType.into());
+        }
+        let OperationBounds { body: limit, lane } = bounds(operation);
+        let bytes = body::read(&peer, lane, limit, request.into_body()).await?;
         let desk = desk.clone();
-        blocking(move || body::json(&work(&desk, &permit, asked)?)).await
+        // The bytes are held, and charged, for as long as what was read from them.
+        blocking(&peer, lane, move || body::json(&work(&desk, &permit, parse(&bytes)?)?)).await
     };
     let answered = answered.await;
-    close(&desk, peer, operation, answered).await
+    close(&desk, &peer, operation, answered).await
 }
 
-async fn close(desk: &impl Desk, peer: Peer, operation: &'static str, answered: Answer) -> Answer {
+async fn close(desk: &impl Desk, peer: &Peer, operation: &'static str, answered: Answer) -> Answer {
     match answered {
         Ok(answer) => Ok(answer),
         Err(problem) => Err(note(desk.audited(), peer, operation, problem).await),
     }
 }
 
-/// Reads a JSON body. What is wrong in it is said by place only.
-async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
-    if body::content(request.headers())? != Content::Json {
-        return Err(Code::UnsupportedMediaType.into());
-    }
-    let bytes = body::read(request.into_body(), MAX_BODY).await?;
-    crate::jws::read_object(&bytes).map_err(|error| {
+/// Reads JSON. What is wrong in it is said by place only.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    crate::jws::read_object(bytes).map_err(|error| {
         let place = format!("see line {}, column {}", error.line(), error.column());
         Problem::new(Code::MalformedBody).detail(place)
     })
 }
 
-/// Runs a synchronous use case outside the threads that serve connections.
+/// Runs a synchronous use case on a thread of a lane.
 pub(super) async fn blocking<T: Send + 'static>(
+    peer: &Peer,
+    lane: Lane,
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
+    let thread = peer.allowance().thread(lane).await?;
+    let work = move || {
+        let _thread = thread;
+        work()
+    };
     tokio::task::spawn_blocking(work).await.map_err(|_| Problem::new(Code::Internal))?
 }
 
 /// Logs a refusal before it is answered; where it cannot be logged, that is the answer.
-pub(super) async fn note(entity: &dyn Audited, peer: Peer, operation: &'static str, problem: Problem) -> Problem {
+pub(super) async fn note(entity: &dyn Audited, peer: &Peer, operation: &'static str, problem: Problem) -> Problem {
     // Where they are not another's, these say that nothing can be logged, or that too much waits to be.
     if !entity.relays() && matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded) {
         return problem;
     }
-    match entity.committer().submit(refused(entity, peer, operation, problem.code())) {
+    let actor = access::actor(entity.register(), peer.spki);
+    match entity.committer().submit(refused(entity, actor, operation, problem.code())) {
         Ok(pending) => match pending.noted().await {
             Ok(()) => problem,
             Err(code) => code.into(),
@@ -135,8 +144,7 @@ pub(super) async fn note(entity: &dyn Audited, peer: Peer, operation: &'static s
 }
 
 /// What a refusal looks like in the log.
-fn refused(entity: &dyn Audited, peer: Peer, operation: &'static str, code: Code) -> Job {
-    let actor = access::actor(entity.register(), peer.spki);
+pub(super) fn refused(entity: &dyn Audited, actor: String, operation: &'static str, code: Code) -> Job {
     let log = Logged::Refused { time: entity.now(), actor, operation, code };
     Job { mappings: vec![], changes: vec![], count: None, log }
 }

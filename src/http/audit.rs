@@ -16,6 +16,7 @@ use axum::routing::get;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::admission::Lane;
 use super::answer::{blocking, note};
 use super::body;
 use super::{Peer, Problem, inspections};
@@ -164,7 +165,7 @@ pub(super) async fn resource(
     Problem,
 ))]
 pub(super) async fn shards(State(entity): State<Entity>, peer: Peer) -> Result<Response<Body>, Problem> {
-    admit(&entity, peer).await?;
+    admit(&entity, &peer).await?;
     let log = entity.log();
     let view = |published: &Arc<Published>| ShardView {
         shard: published.tree.shard.to_string(),
@@ -176,7 +177,8 @@ pub(super) async fn shards(State(entity): State<Entity>, peer: Peer) -> Result<R
 }
 
 async fn serve(entity: Entity, peer: Peer, named: Option<String>, path: String) -> Result<Response<Body>, Problem> {
-    admit(&entity, peer).await?;
+    admit(&entity, &peer).await?;
+    let _admitted = peer.allowance().admit(Lane::Work)?;
     let resource = Resource::parse(&path).ok_or(Code::NotFound)?;
     let published = shard(entity.log(), named.as_deref()).ok_or(Code::NotFound)?;
     if resource == Resource::Checkpoint {
@@ -188,7 +190,7 @@ async fn serve(entity: Entity, peer: Peer, named: Option<String>, path: String) 
         let pending = entity.committer().submit(job).map_err(|code| Problem::new(code).retry_after(1))?;
         pending.noted().await?;
     }
-    let bytes = blocking(move || {
+    let bytes = blocking(&peer, Lane::Work, move || {
         let shelf = Shelf::new(entity.log().store(), &published.tree, published.checkpoint.size);
         shelf.read(resource).map_err(|error| internal(&error))
     });
@@ -208,7 +210,7 @@ fn internal(error: &StoreError) -> Problem {
 }
 
 /// Only auditors; others are refused, and that is logged.
-async fn admit(entity: &Entity, peer: Peer) -> Result<(), Problem> {
+async fn admit(entity: &Entity, peer: &Peer) -> Result<(), Problem> {
     match access::reader(entity.register(), peer.spki) {
         Ok(()) => Ok(()),
         Err(code) => Err(note(&**entity, peer, "audit", code.into()).await),

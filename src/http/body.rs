@@ -1,6 +1,7 @@
 //! Reading what a request carries, within bounds of size and time, and answering.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -13,14 +14,23 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request, Response, Uri};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
-use super::Problem;
+use super::admission::{Lane, overloaded};
+use super::budget::Charge;
+use super::{Peer, Problem};
 use crate::code::Code;
 
 /// How long a body may take to arrive.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long its first byte may take.
+const FIRST_BYTE: Duration = Duration::from_secs(5);
+/// As many bytes have to arrive in [`PIECE_TIME`], while there are more.
+const PIECE: usize = 64 << 10;
+/// See [`PIECE`].
+const PIECE_TIME: Duration = Duration::from_secs(10);
 
-/// What of a refused request is still read, so that its sender comes to read the answer.
+/// What of a refused request is still read before it is answered.
 const MAX_REST: u64 = 64 * 1024 * 1024;
 
 /// How long that may take.
@@ -62,55 +72,98 @@ pub fn content(headers: &HeaderMap) -> Result<Content, Problem> {
     Ok(content)
 }
 
-/// Reads a body whole, at most `limit` bytes, within [`PATIENCE`]. A body that came in one piece is not copied.
+/// Reads a body whole, at most `limit` bytes. Its memory is charged to the caller's account as the bytes arrive, whatever was
+/// announced, and given back with the last reference to them.
 ///
 /// # Errors
-/// [`Code::TooLarge`], with the limit; [`Code::RequestTimeout`]; [`Code::MalformedBody`] when it breaks off.
-pub async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+/// [`Code::TooLarge`], with the limit; [`Code::RequestTimeout`], when it does not arrive at the [`BodyPace`] that is asked for;
+/// [`Code::Overloaded`], when the caller's share of the listener's memory is used up; [`Code::MalformedBody`] when it breaks off.
+pub async fn read(peer: &Peer, lane: Lane, limit: usize, mut body: Body) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    match tokio::time::timeout(PATIENCE, collect(body, limit)).await {
-        Ok(collected) => collected,
-        Err(_) => Err(Problem::new(Code::RequestTimeout)),
+    let mut charge = peer.allowance().admit(lane)?;
+    let mut pace = BodyPace::start();
+    let Some(first) = pace.next_data(&mut body).await? else { return Ok(Bytes::new()) };
+    if first.len() > limit {
+        return Err(too_large(limit));
     }
+    // A body that came in one piece is not copied.
+    if body.is_end_stream() {
+        take(&mut charge, first.len())?;
+        return Ok(charge.hold(first));
+    }
+    let mut whole = Vec::new();
+    let announced = body.size_hint().upper().map_or(limit, |rest| rest.saturating_add(first.len() as u64) as usize);
+    let most = announced.min(limit);
+    append(&mut whole, &first, most, &mut charge)?;
+    drop(first);
+    while let Some(more) = pace.next_data(&mut body).await? {
+        if whole.len() + more.len() > limit {
+            return Err(too_large(limit));
+        }
+        append(&mut whole, &more, most, &mut charge)?;
+    }
+    Ok(charge.hold(whole))
 }
 
 fn too_large(limit: usize) -> Problem {
     Problem::new(Code::TooLarge).detail(format!("at most {limit} bytes a request"))
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let Some(first) = next_data(&mut body).await? else { return Ok(Bytes::new()) };
-    if first.len() > limit {
-        return Err(too_large(limit));
-    }
-    if body.is_end_stream() {
-        return Ok(first);
-    }
-    // What a client announces, it must also send: memory follows the bytes, not the promise.
-    let announced = body.size_hint().lower().min(1024 * 1024) as usize;
-    let mut whole = Vec::with_capacity(first.len() + announced);
-    whole.extend_from_slice(&first);
-    while let Some(more) = next_data(&mut body).await? {
-        if whole.len() + more.len() > limit {
-            return Err(too_large(limit));
-        }
-        whole.extend_from_slice(&more);
-    }
-    Ok(whole.into())
+fn take(charge: &mut Charge, bytes: usize) -> Result<(), Problem> {
+    if charge.grow(bytes) { Ok(()) } else { Err(overloaded()) }
 }
 
-async fn next_data(body: &mut Body) -> Result<Option<Bytes>, Problem> {
-    loop {
-        match std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-            None => return Ok(None),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
+/// Appends a piece. Room is made, and charged, for twice what has arrived, and for no more than there can be.
+fn append(whole: &mut Vec<u8>, piece: &[u8], most: usize, charge: &mut Charge) -> Result<(), Problem> {
+    let needed = whole.len() + piece.len();
+    if needed > whole.capacity() {
+        let wanted = (2 * needed).min(most).max(needed);
+        take(charge, wanted - whole.capacity())?;
+        whole.reserve_exact(wanted - whole.len());
+    }
+    whole.extend_from_slice(piece);
+    Ok(())
+}
+
+/// How fast a body has to arrive: the first byte within [`FIRST_BYTE`], then [`PIECE`] in each [`PIECE_TIME`], and all of it
+/// within [`PATIENCE`]. Who is slower holds memory that others could use.
+struct BodyPace {
+    end: Instant,
+    deadline: Instant,
+    /// Bytes since the deadline was last moved.
+    since: usize,
+}
+
+impl BodyPace {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self { end: now + PATIENCE, deadline: now + FIRST_BYTE, since: PIECE }
+    }
+
+    /// The next piece of a body.
+    async fn next_data(&mut self, body: &mut Body) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let frame = timeout_at(self.deadline, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)));
+            match frame.await.map_err(|_| Problem::new(Code::RequestTimeout))? {
+                None => return Ok(None),
+                Some(Err(_)) => return Err(Problem::new(Code::MalformedBody).detail("the body broke off")),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.arrived(data.len());
+                        return Ok(Some(data));
+                    }
                 }
             }
-            Some(Err(_)) => return Err(Problem::new(Code::MalformedBody).detail("the body broke off")),
+        }
+    }
+
+    fn arrived(&mut self, bytes: usize) {
+        self.since += bytes;
+        if bytes > 0 && self.since >= PIECE {
+            self.since = 0;
+            self.deadline = self.end.min(Instant::now() + PIECE_TIME);
         }
     }
 }
@@ -166,8 +219,8 @@ struct Lent {
 
 /// Hands the body of a request to the handler, and keeps hold of what it leaves.
 ///
-/// A server that answers and closes while the client still sends makes the kernel reset the connection, and the client
-/// never sees the answer. So the rest is read and thrown away first, within bounds.
+/// The rest is read and thrown away before the answer, within bounds, so that the connection can be used again. Where there is
+/// more, the answer comes first, and the socket lingers ([`super::socket`]).
 pub(super) fn lend(request: Request<Incoming>) -> (Request<Body>, Option<Rest>) {
     if request.body().is_end_stream() {
         return (request.map(Body::new), None);
@@ -179,23 +232,24 @@ pub(super) fn lend(request: Request<Incoming>) -> (Request<Body>, Option<Rest>) 
 }
 
 impl Rest {
-    /// Reads what is left and throws it away.
-    pub(super) async fn discard(self) {
+    /// Reads what is left and throws it away; whether that was all.
+    pub(super) async fn discard(self) -> bool {
         let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut body) = left else { return };
+        let Some(mut body) = left else { return true };
         if body.size_hint().lower() > MAX_REST {
-            return;
+            return false;
         }
         let mut discarded = 0;
         let throw_away = async {
-            while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
                 discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
                 if discarded > MAX_REST {
-                    break;
+                    return false;
                 }
             }
+            true
         };
-        let _ = tokio::time::timeout(REST_PATIENCE, throw_away).await;
+        tokio::time::timeout(REST_PATIENCE, throw_away).await.unwrap_or(false)
     }
 }
 
@@ -231,6 +285,10 @@ impl Drop for Lent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::{AccountHolder, Standing};
+    use crate::http::Limits;
+    use crate::http::admission::Admission;
+    use crate::register::SpkiDigest;
 
     fn of(value: &str) -> Result<Content, Code> {
         let mut headers = HeaderMap::new();
@@ -250,10 +308,75 @@ mod tests {
         assert_eq!(content(&HeaderMap::new()).unwrap_err().code(), Code::UnsupportedMediaType);
     }
 
+    fn peer() -> Peer {
+        let standing = Standing { holder: AccountHolder::Anybody, stops: true };
+        Peer::new(SpkiDigest([0; 32]), Arc::new(Admission::new(&Limits::default()).new_allowance(&standing)))
+    }
+
+    async fn length(body: Body, limit: usize) -> Result<usize, Code> {
+        let read = read(&peer(), Lane::Work, limit, body).await;
+        read.map(|bytes| bytes.len()).map_err(|problem| problem.code())
+    }
+
     #[tokio::test]
     async fn the_limit_is_exact() {
-        assert_eq!(read(Body::from(vec![7; 100]), 100).await.unwrap().len(), 100);
-        assert_eq!(read(Body::from(vec![7; 101]), 100).await.unwrap_err().code(), Code::TooLarge);
-        assert!(read(Body::empty(), 0).await.unwrap().is_empty());
+        assert_eq!(length(Body::from(vec![7; 100]), 100).await, Ok(100));
+        assert_eq!(length(Body::from(vec![7; 101]), 100).await, Err(Code::TooLarge));
+        assert_eq!(length(Body::empty(), 0).await, Ok(0));
+        assert_eq!(length(Body::new(Pieces { size: 30, left: 3 }), 90).await, Ok(90));
+        assert_eq!(length(Body::new(Pieces { size: 30, left: 4 }), 90).await, Err(Code::TooLarge));
+    }
+
+    /// So many pieces of a size.
+    struct Pieces {
+        size: usize,
+        left: usize,
+    }
+
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            self.left -= 1;
+            Poll::Ready(Some(Ok(Frame::data(vec![7; self.size].into()))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_has_to_come_at_a_pace() {
+        let mut pace = BodyPace::start();
+        let began = pace.end - PATIENCE;
+        assert_eq!(pace.deadline, began + FIRST_BYTE);
+        pace.arrived(0);
+        assert_eq!(pace.deadline, began + FIRST_BYTE, "nothing came");
+        pace.arrived(1);
+        let first = pace.deadline;
+        assert!(first >= began + PIECE_TIME);
+        pace.arrived(PIECE - 1);
+        assert_eq!(pace.deadline, first, "not a piece yet");
+        pace.arrived(1);
+        assert!(pace.deadline > first);
+        pace.end = began;
+        pace.arrived(PIECE);
+        assert_eq!(pace.deadline, began, "all of it has an end");
+    }
+
+    #[tokio::test]
+    async fn memory_is_charged_as_it_arrives_and_given_back_with_the_bytes() {
+        let standing = Standing { holder: AccountHolder::Certificate(SpkiDigest([0; 32])), stops: false };
+        let peer =
+            Peer::new(SpkiDigest([0; 32]), Arc::new(Admission::new(&Limits::default()).new_allowance(&standing)));
+        let read = async |size, left| read(&peer, Lane::Work, 4 << 20, Body::new(Pieces { size, left })).await;
+        // An eighth of 64 MiB is the certificate's.
+        let first = read(999, 4_000).await.unwrap();
+        let second = read(999, 2_000).await.unwrap();
+        let refused = read(999, 4_000).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Overloaded);
+        drop((first, second));
+        assert!(read(999, 4_000).await.is_ok());
     }
 }

@@ -1,9 +1,10 @@
 //! The data listener: sector systems ask for pseudonyms.
 //!
-//! `POST /v1/sectors/{sector}/pseudonyms`, in JSON or as text, one identifier a line. Admission is bounded in bytes under
-//! way, before a body is read; beyond it the answer is 503 at once.
+//! `POST /v1/sectors/{sector}/pseudonyms`, in JSON or as text, one identifier a line. Bodies are charged as they arrive; who has
+//! more under way than its share is answered 503 at once.
 
 mod json;
+mod niceness;
 mod text;
 
 use std::sync::Arc;
@@ -13,16 +14,17 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::Response;
-use axum::http::header::CONTENT_LENGTH;
 use axum::routing::{get, post};
-use tokio::sync::Semaphore;
 
+use super::admission::{Lane, overloaded};
+use super::answer::blocking;
 use super::body::{self, Content, SectorName};
 use super::{Peer, Problem, migrations, openapi};
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Committer, Job, STALL};
 use crate::metrics::{Counter, Registry};
+use crate::register::SpkiDigest;
 use crate::tokenize::Refusal;
 use crate::vault::Vault;
 
@@ -30,34 +32,20 @@ use crate::vault::Vault;
 pub const MAX_BODY: usize = 16 << 20;
 /// Bodies larger than this are worked on outside the threads that serve connections.
 const INLINE: usize = 8 << 10;
-/// How far threads that work on batches step back (`nice`).
-const BATCH_NICENESS: libc::c_int = 10;
-/// Their time slice in nanoseconds: whoever has a shorter one, and everybody has, interrupts them when it wakes (Linux 6.12;
-/// older ones pass over it).
-const BATCH_SLICE: u64 = 100_000_000;
-/// Admission is counted in units of so many bytes.
-const UNIT: usize = 4 << 10;
 
 /// The data listener's state.
 pub struct DataDoor {
     vault: Arc<Vault>,
-    /// Body bytes that may be under way.
-    admission: Semaphore,
-    /// Batches that may be worked on at once.
-    workers: Semaphore,
     accepted: Arc<Counter>,
     rejected: Arc<Counter>,
     refused: Arc<Counter>,
 }
 
 impl DataDoor {
-    /// A door that lets at most `bytes` of bodies in at a time.
-    pub fn new(vault: Arc<Vault>, registry: &Registry, bytes: usize) -> Arc<Self> {
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    /// A door to a vault.
+    pub fn new(vault: Arc<Vault>, registry: &Registry) -> Arc<Self> {
         Arc::new(Self {
             vault,
-            admission: Semaphore::new(bytes / UNIT),
-            workers: Semaphore::new(workers),
             accepted: registry.counter("cloison_identifiers_accepted_total", "Identifiers answered", None),
             rejected: registry.counter("cloison_identifiers_rejected_total", "Identifiers rejected", None),
             refused: registry.counter("cloison_batches_refused_total", "Tokenization requests refused", None),
@@ -107,13 +95,13 @@ pub(super) async fn tokenize(
     peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    match answer(&door, peer, &sector, request).await {
+    match answer(&door, &peer, &sector, request).await {
         Ok(response) => Ok(response),
-        Err(problem) => Err(door.refuse(peer, problem).await),
+        Err(problem) => Err(door.refuse(&peer, problem).await),
     }
 }
 
-async fn answer(door: &Arc<DataDoor>, peer: Peer, sector: &str, request: Request) -> Result<Response<Body>, Problem> {
+async fn answer(door: &Arc<DataDoor>, peer: &Peer, sector: &str, request: Request) -> Result<Response<Body>, Problem> {
     if door.vault.is_short_of_space() {
         return Err(Problem::new(Code::AuditUnavailable).retry_after(30));
     }
@@ -124,27 +112,27 @@ async fn answer(door: &Arc<DataDoor>, peer: Peer, sector: &str, request: Request
     // A stranger's body is not even read.
     access::client(door.vault.register(), peer.spki)?;
     let content = body::content(request.headers())?;
-    let overloaded = || Problem::new(Code::Overloaded).retry_after(1);
     // Before any work, and before the quota: what waits for the writer is bounded too.
     if door.vault.committer().is_full() {
         return Err(overloaded());
     }
-    let _admitted = door.admission.try_acquire_many(units(&request)).map_err(|_| overloaded())?;
     let (parts, body) = request.into_parts();
-    let bytes = body::read(body, MAX_BODY).await?;
+    let bytes = body::read(peer, Lane::Batches, MAX_BODY, body).await?;
 
     let prepared = if bytes.len() <= INLINE {
-        prepare(&door.vault, peer, sector, &parts.uri, content, &bytes)?
+        prepare(&door.vault, peer.spki, sector, &parts.uri, content, &bytes)?
     } else {
-        let _working = door.workers.acquire().await.map_err(|_| overloaded())?;
-        let (vault, sector) = (door.vault.clone(), sector.to_owned());
-        let work = tokio::task::spawn_blocking(move || {
-            step_back();
-            prepare(&vault, peer, &sector, &parts.uri, content, &bytes)
-        });
-        work.await.map_err(|_| Problem::new(Code::Internal))??
+        let (vault, sector, spki, bytes) = (door.vault.clone(), sector.to_owned(), peer.spki, bytes.clone());
+        let work = move || {
+            niceness::step_back();
+            prepare(&vault, spki, &sector, &parts.uri, content, &bytes)
+        };
+        blocking(peer, Lane::Batches, work).await?
     };
-    durable(door, prepared).await
+    // Only now the room of its body is free again: what waits for the writer came from it.
+    let answer = durable(door, prepared).await;
+    drop(bytes);
+    answer
 }
 
 /// Whether the writer gets on, or comes to within as long again as it may take to notice that it does not.
@@ -167,26 +155,9 @@ struct Prepared {
     reply: Response<Body>,
 }
 
-/// Lets other threads of the process go first for as long as this one lives: whoever waits for one pseudonym, and the
-/// writer that all wait for, must not stand behind a batch that takes milliseconds.
-fn step_back() {
-    thread_local! {
-        static DONE: () = {
-            // SAFETY: a plain structure, for which zeros are the defaults (`SCHED_OTHER`).
-            let mut wanted: libc::sched_attr = unsafe { std::mem::zeroed() };
-            wanted.size = size_of_val(&wanted) as u32;
-            wanted.sched_nice = BATCH_NICENESS;
-            wanted.sched_runtime = BATCH_SLICE;
-            // SAFETY: the structure lives through the call. It cannot fail in a way that matters: the thread then stays as it was.
-            unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wanted, 0) };
-        };
-    }
-    DONE.with(|()| ());
-}
-
 fn prepare(
     vault: &Vault,
-    peer: Peer,
+    peer: SpkiDigest,
     sector: &str,
     uri: &axum::http::Uri,
     content: Content,
@@ -214,16 +185,10 @@ async fn durable(door: &DataDoor, prepared: Prepared) -> Result<Response<Body>, 
 
 impl DataDoor {
     /// Logs a refusal before it is answered.
-    async fn refuse(&self, peer: Peer, problem: Problem) -> Problem {
+    async fn refuse(&self, peer: &Peer, problem: Problem) -> Problem {
         self.refused.one();
         super::answer::note(&*self.vault, peer, "tokenize", problem).await
     }
-}
-
-fn units(request: &Request) -> u32 {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    // Without a length, room for the largest is taken.
-    (announced.unwrap_or(MAX_BODY).min(MAX_BODY) / UNIT + 1) as u32
 }
 
 impl From<Refusal> for Problem {
@@ -243,10 +208,10 @@ impl From<Refusal> for Problem {
 /// The permit for a batch, or the refusal.
 fn permit(
     vault: &Vault,
-    peer: Peer,
+    peer: SpkiDigest,
     sector: &str,
     scheme: &str,
     purpose: Option<&str>,
 ) -> Result<access::TokenizePermit, Problem> {
-    access::tokenize(vault, peer.spki, sector, scheme, purpose).map_err(Problem::new)
+    access::tokenize(vault, peer, sector, scheme, purpose).map_err(Problem::new)
 }

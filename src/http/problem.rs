@@ -133,6 +133,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
 
         Code::UnknownClient => (S::UNAUTHORIZED, "The register does not know this certificate's key"),
         Code::Forbidden => (S::FORBIDDEN, "This client may not do this"),
+        Code::BrowserRefused => (S::FORBIDDEN, "Nothing here is for web pages"),
         Code::UnknownSector => (S::NOT_FOUND, "There is no such sector for this client"),
         Code::UnknownScheme => (S::UNPROCESSABLE_ENTITY, "The sector takes no such scheme"),
         Code::UnknownPurpose => {
@@ -143,11 +144,16 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::Irreversible => (S::CONFLICT, "The sector stores no mappings"),
         Code::EpochOpen => (S::CONFLICT, "The epoch is not closed"),
         Code::EpochRetired => (S::GONE, "The epoch was retired, and its mappings are gone"),
+        Code::EpochNotCurrent => (S::CONFLICT, "The sector stands at another epoch"),
+        Code::EpochOverlaps => (S::CONFLICT, "The epoch before still overlaps"),
+        Code::EpochUnmigrated => (S::CONFLICT, "Mappings of the epoch were never migrated"),
 
         Code::IdentifierEmpty => (S::UNPROCESSABLE_ENTITY, "The identifier is empty"),
         Code::IdentifierTooLong => (S::UNPROCESSABLE_ENTITY, "The identifier is too long"),
+        Code::IdentifierNotText => (S::UNPROCESSABLE_ENTITY, "The identifier is not a string"),
         Code::IdentifierNotUtf8 => (S::UNPROCESSABLE_ENTITY, "The identifier is not UTF-8"),
         Code::IdentifierControl => (S::UNPROCESSABLE_ENTITY, "The identifier has a control character"),
+        Code::IdentifierCharacter => (S::UNPROCESSABLE_ENTITY, "The identifier has a character that no identifier has"),
         Code::IdentifierPattern => (S::UNPROCESSABLE_ENTITY, "The identifier does not have its scheme's form"),
         Code::IdentifierCheckDigit => (S::UNPROCESSABLE_ENTITY, "The identifier's check digit is wrong"),
 
@@ -179,6 +185,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::ActInvalid => (S::FORBIDDEN, "This is not a valid act upon an order"),
         Code::RequestReplayed => (S::CONFLICT, "This request was answered already"),
         Code::ReleaseRate => (S::TOO_MANY_REQUESTS, "The authority's releases within an hour are used up"),
+        Code::ActRate => (S::TOO_MANY_REQUESTS, "A signer has brought as many acts upon orders as one may in a day"),
         Code::OutOfStep => (S::CONFLICT, "Vault and node do not have each other's acts upon orders"),
         Code::NoDeliveryKey => (S::CONFLICT, "The register has no key to seal an answer to this officer"),
         Code::NoMigrationKey => (S::CONFLICT, "The register has no key to seal the pairs of a migration to"),
@@ -192,6 +199,8 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::UnknownInspection => (S::NOT_FOUND, "No inspection of that id was entered here"),
         Code::LookUpLimit => (S::TOO_MANY_REQUESTS, "The rights officer's look-ups of the day are used up"),
         Code::RightsInvalid => (S::FORBIDDEN, "This is not what two rights officers of the sector signed"),
+        Code::StatementRequired => (S::FORBIDDEN, "This destroys, and takes a statement that others signed"),
+        Code::StatementInvalid => (S::FORBIDDEN, "This is not a statement that operators signed for exactly this"),
         Code::UnknownSecret => (S::NOT_FOUND, "There is no such version of the sector secret"),
         Code::SecretNeeded => (S::CONFLICT, "This version of the sector secret is still needed"),
         Code::SecretReadOnly => (S::CONFLICT, "The vault cannot write where its sector secrets lie"),

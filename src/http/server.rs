@@ -6,30 +6,43 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
+use super::audit::Entity;
 use super::connection::Door;
+use super::tls::ServerTls;
 use super::{Limits, Readiness, problem};
+use crate::access;
 use crate::metrics::Registry;
 
 /// Connections that the kernel keeps for us until we accept them.
 const BACKLOG: u32 = 1024;
 
+/// Who may come to a listener.
+#[derive(Clone)]
+pub enum Callers {
+    /// Anybody, without TLS and so without a [`super::Peer`]: for the health listener only.
+    Anybody,
+    /// Who shows a certificate of the pinned authority.
+    Certified(ServerTls),
+    /// Of these, whose key the register of an entity knows. Its log has an entry about strangers, and about browsers.
+    Registered(ServerTls, Entity),
+}
+
 /// A bound socket and what stands behind it.
 pub struct Listener {
     name: &'static str,
     socket: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    callers: Callers,
     router: Router,
     limits: Limits,
 }
 
 impl Listener {
-    /// Binds. `name` is for the metrics. Without `tls` there is no [`super::Peer`]: for the health listener only.
+    /// Binds. `name` is for the metrics.
     ///
     /// # Errors
     /// What the operating system says, for example that the address is in use.
@@ -39,7 +52,7 @@ impl Listener {
     pub fn bind(
         name: &'static str,
         address: SocketAddr,
-        tls: Option<Arc<ServerConfig>>,
+        callers: Callers,
         router: Router,
         limits: Limits,
     ) -> io::Result<Self> {
@@ -48,7 +61,7 @@ impl Listener {
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let socket = socket.listen(BACKLOG)?;
-        Ok(Self { name, socket, tls, router: problem::with_fallbacks(router), limits })
+        Ok(Self { name, socket, callers, router: problem::with_fallbacks(router), limits })
     }
 
     /// The address it is bound to, with the port that port 0 became.
@@ -114,8 +127,17 @@ fn accept(
     mut draining: watch::Receiver<bool>,
     alive: mpsc::UnboundedSender<()>,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let Listener { name, socket, tls, router, limits } = listener;
-    let door = Door::new(name, router, tls, limits, registry, draining.clone());
+    let Listener { name, socket, callers, router, limits } = listener;
+    let (tls, entity) = match callers {
+        Callers::Anybody => (None, None),
+        Callers::Certified(tls) => (Some(tls.for_certificates()), None),
+        Callers::Registered(tls, entity) => {
+            let asked = Arc::clone(&entity);
+            let is_known = move |spki| access::standing(asked.register(), spki).is_some();
+            (Some(tls.for_known(is_known)), Some(entity))
+        }
+    };
+    let door = Door::new(name, router, (tls, entity), limits, registry, draining.clone());
     async move {
         loop {
             let accepted = tokio::select! {
@@ -124,7 +146,7 @@ fn accept(
                 accepted = socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => door.admit(stream, alive.clone()),
+                Ok((stream, from)) => door.admit(stream, from.ip(), alive.clone()),
                 Err(error) if of_the_connection(&error) => {}
                 Err(error) => {
                     // Out of file descriptors or memory: what is open may end and give some back.

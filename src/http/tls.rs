@@ -5,24 +5,35 @@
 //! no early data: a certificate is checked for each connection, and nothing can be replayed.
 //!
 //! A peer is known by the SHA-256 of its public key (SubjectPublicKeyInfo), which is what the register lists. That its
-//! certificate comes from the right authority, and is in date, is checked before; what it may do, after.
+//! certificate comes from the right authority and is in date, and that the register knows its key, is checked within the
+//! handshake; what it may do, after.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
-use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
+use rustls::{
+    CertificateError, ConfigBuilder, DigitallySignedStruct, DistinguishedName, InconsistentKeys, ProtocolVersion,
+    RootCertStore, ServerConfig, SignatureScheme, WantsVerifier,
+};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::TlsFiles;
 use crate::keys::file::{self, FileError};
 use crate::register::SpkiDigest;
+
+mod validity;
+
+pub use validity::{OutOfDate, Validity};
 
 /// The most bytes that a file of certificates may have.
 const MAX_CERTIFICATES: usize = 256 * 1024;
@@ -41,7 +52,15 @@ pub enum TlsError {
         /// "certificate" or "private key".
         wanted: &'static str,
     },
-    /// rustls does not take it, for example a key that is not the certificate's.
+    /// A key that belongs to another certificate.
+    #[error("{}: is not the key of the certificate {}", key.display(), certificate.display())]
+    OtherKey {
+        /// The key's file.
+        key: PathBuf,
+        /// The certificate's file.
+        certificate: PathBuf,
+    },
+    /// rustls does not take it.
     #[error("{}: {error}", path.display())]
     Rustls {
         /// The certificate's file.
@@ -62,30 +81,116 @@ pub fn provider() -> Arc<CryptoProvider> {
     PROVIDER.get_or_init(make).clone()
 }
 
-/// What a listener needs: its certificate, and that clients show one.
-///
-/// # Errors
-/// A file that is missing, unreadable, not private enough (the key) or not what it should be.
-pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    let identity = Identity::read(&files.certificate, &files.key)?;
-    let roots = Arc::new(read_roots(&files.client_ca)?);
-    let wrong = |path: &Path| {
-        let path = path.to_owned();
-        move |error| TlsError::Rustls { path, error }
-    };
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
-        .build()
-        .map_err(|error| wrong(&files.client_ca)(rustls::Error::General(error.to_string())))?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])
-        .map_err(wrong(&files.certificate))?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain, identity.key)
-        .map_err(wrong(&files.certificate))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+/// What a listener needs: its certificate, and that clients show one of the pinned authority.
+#[derive(Clone)]
+pub struct ServerTls {
+    builder: ConfigBuilder<ServerConfig, WantsVerifier>,
+    key: Arc<SingleCertAndKey>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl ServerTls {
+    /// Reads certificate, key and the authority of clients.
+    ///
+    /// # Errors
+    /// A file that is missing, unreadable, not private enough (the key) or not what it should be.
+    pub fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+        let wrong = |path: &Path| {
+            let path = path.to_owned();
+            move |error| TlsError::Rustls { path, error }
+        };
+        let identity = Identity::read(&files.certificate, &files.key)?;
+        let key =
+            CertifiedKey::from_der(identity.chain, identity.key, &provider()).map_err(wrong(&files.certificate))?;
+        let roots = Arc::new(read_roots(&files.client_ca)?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
+            .build()
+            .map_err(|error| wrong(&files.client_ca)(rustls::Error::General(error.to_string())))?;
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .map_err(wrong(&files.certificate))?;
+        Ok(Self { builder, key: Arc::new(key.into()), verifier })
+    }
+
+    /// For a listener that takes any certificate of the authority.
+    pub(super) fn for_certificates(self) -> Arc<ServerConfig> {
+        let verifier = Arc::clone(&self.verifier);
+        self.config(verifier)
+    }
+
+    /// For a listener that takes only certificates whose key is known: others are refused within the handshake, with the alert
+    /// `access_denied`.
+    pub(super) fn for_known(self, is_known: impl Fn(SpkiDigest) -> bool + Send + Sync + 'static) -> Arc<ServerConfig> {
+        let verifier = Arc::new(KnownKeys { chain: Arc::clone(&self.verifier), is_known: Box::new(is_known) });
+        self.config(verifier)
+    }
+
+    fn config(self, verifier: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
+        let mut config = self.builder.with_client_cert_verifier(verifier).with_cert_resolver(self.key);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Arc::new(config)
+    }
+}
+
+/// Verifies a chain, and then that its key is known.
+struct KnownKeys {
+    chain: Arc<dyn ClientCertVerifier>,
+    is_known: Box<dyn Fn(SpkiDigest) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for KnownKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KnownKeys").finish_non_exhaustive()
+    }
+}
+
+/// What [`KnownKeys`] refuses a stranger with.
+const STRANGER: rustls::Error = rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+
+/// Whether a handshake failed because the key is not known.
+pub(super) fn is_strange(error: &std::io::Error) -> bool {
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    error.is_some_and(|error| *error == STRANGER)
+}
+
+impl ClientCertVerifier for KnownKeys {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        if (self.is_known)(spki_digest(end_entity)?) { Ok(verified) } else { Err(STRANGER) }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
 }
 
 /// A certificate chain and its private key.
@@ -108,8 +213,13 @@ impl Identity {
         let pem = file::read_private(key_file)?;
         let key = PrivateKeyDer::from_pem_slice(&pem)
             .map_err(|_| TlsError::Pem { path: key_file.to_owned(), wanted: "private key" })?;
-        CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider())
-            .map_err(|error| TlsError::Rustls { path: certificate.to_owned(), error })?;
+        let fits = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider());
+        fits.map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                TlsError::OtherKey { key: key_file.to_owned(), certificate: certificate.to_owned() }
+            }
+            error => TlsError::Rustls { path: certificate.to_owned(), error },
+        })?;
         Ok(Self { chain, key, pem })
     }
 }

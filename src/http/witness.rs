@@ -9,37 +9,56 @@ use axum::extract::{Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::{get, post};
+use jiff::Timestamp;
 
+use super::admission::Lane;
 use super::answer::blocking;
-use super::{Problem, body};
+use super::{Peer, Problem, body};
 use crate::audit::note::MAX_NOTE;
 use crate::audit::witness::{Refused, Submission, Witness};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::Clock;
 use crate::code::Code;
 
 /// Most bytes of a submission: a note and 63 hashes in base64.
 pub(super) const MAX_BODY: usize = MAX_NOTE + 4 * 1024;
 
+/// What the routes work on.
+pub struct WitnessDoor {
+    /// The witness.
+    pub witness: Arc<Witness>,
+    /// The time of its cosignatures.
+    pub clock: Arc<dyn Clock>,
+}
+
 /// The routes.
-pub fn router(witness: Arc<Witness>) -> Router {
+pub fn router(door: WitnessDoor) -> Router {
     Router::new()
         .route("/add-checkpoint", post(add_checkpoint))
         .route("/{origin}/checkpoint", get(last))
-        .with_state(witness)
+        .with_state(Arc::new(door))
 }
 
-async fn add_checkpoint(State(witness): State<Arc<Witness>>, request: Request) -> Result<Response<Body>, Problem> {
-    let bytes = body::read(request.into_body(), MAX_BODY).await?;
-    submit(witness, bytes.to_vec()).await
+async fn add_checkpoint(
+    State(door): State<Arc<WitnessDoor>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    submit(door.witness.clone(), &peer, request, door.clock.now()).await
 }
 
-/// Checks, cosigns, answers as the specification says.
-pub(super) async fn submit(witness: Arc<Witness>, bytes: Vec<u8>) -> Result<Response<Body>, Problem> {
+/// Checks, cosigns at the time `now`, answers as the specification says.
+pub(super) async fn submit(
+    witness: Arc<Witness>,
+    peer: &Peer,
+    request: Request,
+    now: Timestamp,
+) -> Result<Response<Body>, Problem> {
+    let bytes = body::read(peer, Lane::Work, MAX_BODY, request.into_body()).await?;
     let work = move || {
         let submission = Submission::parse(&bytes).ok_or(Refused::Malformed);
-        Ok(submission.and_then(|submission| witness.add_checkpoint(&submission, SystemClock.now())))
+        Ok(submission.and_then(|submission| witness.add_checkpoint(&submission, now)))
     };
-    let refused = match blocking(work).await? {
+    let refused = match blocking(peer, Lane::Work, work).await? {
         Ok(lines) => return Ok(body::reply("text/plain; charset=utf-8", lines)),
         Err(refused) => refused,
     };
@@ -63,7 +82,13 @@ pub(super) async fn submit(witness: Arc<Witness>, bytes: Vec<u8>) -> Result<Resp
     Ok(response)
 }
 
-async fn last(State(witness): State<Arc<Witness>>, Path(origin): Path<String>) -> Result<Response<Body>, Problem> {
-    let note = blocking(move || witness.last(&origin).map_err(|_| Problem::new(Code::Internal))).await?;
+async fn last(
+    State(door): State<Arc<WitnessDoor>>,
+    peer: Peer,
+    Path(origin): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let _admitted = peer.allowance().admit(Lane::Work)?;
+    let work = move || door.witness.last(&origin).map_err(|_| Problem::new(Code::Internal));
+    let note = blocking(&peer, Lane::Work, work).await?;
     Ok(body::reply("text/plain; charset=utf-8", note.ok_or(Code::NotFound)?))
 }

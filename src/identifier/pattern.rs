@@ -95,7 +95,7 @@ impl Pattern {
             edge = next;
         }
         if !matches {
-            let why = "upper case, without separators, at most 64 characters";
+            let why = "without spaces and separators, upper case where case is folded, at most 64 characters";
             return Err(format!("the pattern matches no canonical value ({why})"));
         }
         if letters && check != CheckDigit::None {

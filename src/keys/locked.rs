@@ -2,8 +2,8 @@
 //!
 //! A small allocator of its own: anonymous pages between two that nobody may touch, locked (`mlock`), left out of dumps
 //! (`MADV_DONTDUMP`) and zeroed in children (`MADV_WIPEONFORK`). What is in it is wiped when it is dropped; the pages are kept
-//! and used again. Where the system refuses to lock (`RLIMIT_MEMLOCK`), keys are kept all the same and [`all_locked`] says so:
-//! `cloison doctor` and `/metrics` show it.
+//! and used again. Where the system refuses one of these (`RLIMIT_MEMLOCK`, a filter of system calls), keys are kept all the
+//! same; [`all_locked`] and [`all_left_out`] say so, and `cloison doctor` and `/metrics` show it.
 //!
 //! Every [`Key`](super::Key) lies here, and so do the states that are derived from one and kept. Copies that a computation
 //! makes on the stack do not, nor what libraries keep of their own (the TLS key, a segment's cipher).
@@ -32,16 +32,21 @@ unsafe impl Send for Region {}
 
 static REGIONS: Mutex<Vec<Region>> = Mutex::new(Vec::new());
 static UNLOCKED: AtomicBool = AtomicBool::new(false);
+static EXPOSED: AtomicBool = AtomicBool::new(false);
 
 /// Whether every page with a key in it is locked, so far.
 pub fn all_locked() -> bool {
     !UNLOCKED.load(Ordering::Relaxed)
 }
 
-/// Makes sure that there is a region, so that [`all_locked`] says what this process can have.
-pub fn probe() -> bool {
+/// Whether every page with a key in it is left out of core dumps and empty in forked children, so far.
+pub fn all_left_out() -> bool {
+    !EXPOSED.load(Ordering::Relaxed)
+}
+
+/// Makes sure that there is a region, so that [`all_locked`] and [`all_left_out`] say what this process can have.
+pub fn probe() {
     drop(Locked::new([0_u8; 1]));
-    all_locked()
 }
 
 /// A value in locked memory: wiped on drop.
@@ -167,12 +172,15 @@ impl Region {
         // SAFETY: the range is ours, whole pages.
         let open = unsafe { libc::mprotect(base, length, libc::PROT_READ | libc::PROT_WRITE) };
         assert!(open == 0, "the system has no memory for keys");
-        // SAFETY: as above. Where advice is not taken (old kernels), there is nothing better to do.
-        let locked = unsafe {
-            libc::madvise(base, length, libc::MADV_DONTDUMP);
-            libc::madvise(base, length, libc::MADV_WIPEONFORK);
-            libc::mlock(base, length) == 0
+        // SAFETY: as above.
+        let (left_out, locked) = unsafe {
+            let advised =
+                [libc::MADV_DONTDUMP, libc::MADV_WIPEONFORK].map(|advice| libc::madvise(base, length, advice));
+            (advised == [0, 0], libc::mlock(base, length) == 0)
         };
+        if !left_out {
+            EXPOSED.store(true, Ordering::Relaxed);
+        }
         if !locked {
             UNLOCKED.store(true, Ordering::Relaxed);
         }

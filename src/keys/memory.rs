@@ -7,6 +7,8 @@ use super::locked;
 pub struct Protection {
     /// The pages with keys are locked: never swapped.
     pub keys_locked: bool,
+    /// The pages with keys are left out of core dumps and are empty in forked children.
+    pub keys_left_out: bool,
     /// All pages of the process are.
     pub process_locked: bool,
     /// No other process of the same user may read the memory (`PR_SET_DUMPABLE` is off).
@@ -18,7 +20,8 @@ pub struct Protection {
 impl Protection {
     /// 0: keys may be swapped or dumped; 1: keys may not; 2: nothing of the process may.
     pub fn level(&self) -> u8 {
-        match (self.keys_locked && self.undumpable && self.no_core, self.process_locked) {
+        let keys_kept = self.keys_locked && self.keys_left_out && self.undumpable && self.no_core;
+        match (keys_kept, self.process_locked) {
             (false, _) => 0,
             (true, false) => 1,
             (true, true) => 2,
@@ -38,11 +41,18 @@ pub fn protect(whole: bool) -> Protection {
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
     }
     // With a limit, the first allocation beyond it would fail in the midst of work.
-    let process_locked = whole && lock_limit().is_none() && {
-        // SAFETY: no preconditions.
-        unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) == 0 }
-    };
+    let process_locked = whole && lock_limit().is_none() && lock_all();
     Protection { process_locked, ..protection() }
+}
+
+fn lock_all() -> bool {
+    // SAFETY: no preconditions.
+    let locked = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) == 0 };
+    if !locked {
+        let error = std::io::Error::last_os_error();
+        tracing::warn!(%error, "the limit on locked memory allows it, and the memory of this process cannot be locked whole");
+    }
+    locked
 }
 
 /// What holds at present, but for `process_locked`, which only the one who did it knows.
@@ -52,7 +62,14 @@ pub fn protection() -> Protection {
     let (undumpable, known) = unsafe {
         (libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) == 0, libc::getrlimit(libc::RLIMIT_CORE, &raw mut core) == 0)
     };
-    Protection { keys_locked: locked::probe(), process_locked: false, undumpable, no_core: known && core.rlim_cur == 0 }
+    locked::probe();
+    Protection {
+        keys_locked: locked::all_locked(),
+        keys_left_out: locked::all_left_out(),
+        process_locked: false,
+        undumpable,
+        no_core: known && core.rlim_cur == 0,
+    }
 }
 
 /// How many bytes this process may lock; `None`: any number.

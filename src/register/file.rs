@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::read::{At, Faults, Field, Table};
 use super::value::{AgeRecipient, MigrationKey, Raw, SealingKey, SectorName, State, Tag, Text};
 use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
-use crate::identifier::CheckDigit;
+use crate::identifier::{CheckDigit, LetterCase};
 
 pub(super) type Found<T> = Option<At<T>>;
 
@@ -31,7 +31,7 @@ pub(super) struct RegisterFile {
     pub(super) sectors: Vec<SectorEntry>,
     pub(super) clients: Vec<ClientEntry>,
     pub(super) operators: Vec<OperatorEntry>,
-    pub(super) auditors: Vec<OperatorEntry>,
+    pub(super) auditors: Vec<AuditorEntry>,
     pub(super) rights_officers: Vec<RightsOfficerEntry>,
     pub(super) witnesses: Vec<WitnessEntry>,
     pub(super) vault: Option<VaultEntry>,
@@ -55,6 +55,7 @@ pub(super) struct SchemeEntry {
     pub(super) pattern: Found<Raw>,
     pub(super) separators: Found<Raw>,
     pub(super) check: Found<CheckDigit>,
+    pub(super) case: Found<LetterCase>,
 }
 
 pub(super) struct SectorEntry {
@@ -104,8 +105,13 @@ pub(super) struct ClientEntry {
     pub(super) has_migration_key: bool,
 }
 
-/// An operator or an auditor.
 pub(super) struct OperatorEntry {
+    pub(super) id: Found<Id>,
+    pub(super) certificate: Found<SpkiDigest>,
+    pub(super) key: Found<VerifyingKey>,
+}
+
+pub(super) struct AuditorEntry {
     pub(super) id: Found<Id>,
     pub(super) certificate: Found<SpkiDigest>,
 }
@@ -199,6 +205,7 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
             pattern: table.required("pattern", faults),
             separators: table.or("separators", Raw(String::new()), faults),
             check: table.or("check", CheckDigit::None, faults),
+            case: table.or("case", LetterCase::Fold, faults),
         }),
         sectors: each(&mut table, "sector", "name", faults, sector),
         clients: each(&mut table, "client", "id", faults, |table, faults| ClientEntry {
@@ -215,8 +222,9 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
         operators: each(&mut table, "operator", "id", faults, |table, faults| OperatorEntry {
             id: table.required("id", faults),
             certificate: table.required("certificate", faults),
+            key: table.optional("key", faults),
         }),
-        auditors: each(&mut table, "auditor", "id", faults, |table, faults| OperatorEntry {
+        auditors: each(&mut table, "auditor", "id", faults, |table, faults| AuditorEntry {
             id: table.required("id", faults),
             certificate: table.required("certificate", faults),
         }),

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::file::RegisterFile;
 use super::{Fault, Id, Register};
-use crate::identifier::Scheme;
+use crate::identifier::{LetterCase, Scheme};
 
 /// One frozen fact of a register.
 ///
@@ -18,7 +18,7 @@ use crate::identifier::Scheme;
 /// | `sector/UUID/tag` | the tag |
 /// | `tag/TAG` | the UUID of the sector that has it: so a sector's own UUID cannot change unseen |
 /// | `organisation/ID`, `purpose/CODE` | nothing but the key: it must stay there |
-/// | `scheme/ID` | pattern, separators in ascending order, check digit |
+/// | `scheme/ID` | pattern, separators in ascending order, check digit; then `keep`, where the case of letters is kept |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrozenFact {
     /// What the fact is about; see the table.
@@ -69,7 +69,11 @@ pub(super) fn facts(file: &RegisterFile, schemes: &BTreeMap<Id, Arc<Scheme>>) ->
     for entry in &file.schemes {
         let id = entry.id.as_ref()?;
         let rules = schemes.get(&id.value)?.rules();
-        let values = [rules.pattern.as_bytes(), rules.separators.as_bytes(), rules.check.as_str().as_bytes()];
+        let mut values = vec![rules.pattern.as_bytes(), rules.separators.as_bytes(), rules.check.as_str().as_bytes()];
+        // `fold` adds nothing: schemes were frozen so before there was a choice.
+        if rules.case == LetterCase::Keep {
+            values.push(rules.case.as_str().as_bytes());
+        }
         facts.push(FrozenFact::new(format!("scheme/{}", rules.id), &values, id.line));
     }
     Some(facts)

@@ -66,12 +66,15 @@ fn schemes(file: &RegisterFile, faults: &mut Faults) -> BTreeMap<Id, Arc<Scheme>
     for entry in &file.schemes {
         ids.note(&entry.id, "a scheme", faults);
         let (Some(id), Some(pattern)) = (&entry.id, &entry.pattern) else { continue };
-        let (Some(separators), Some(check)) = (&entry.separators, &entry.check) else { continue };
+        let (Some(separators), Some(check), Some(case)) = (&entry.separators, &entry.check, &entry.case) else {
+            continue;
+        };
         let rules = SchemeRules {
             id: id.value.clone(),
             pattern: pattern.0.clone(),
             separators: separators.0.clone(),
             check: check.value,
+            case: case.value,
         };
         match Scheme::new(rules) {
             Ok(scheme) => {
@@ -330,6 +333,9 @@ fn systems_and_persons(file: &RegisterFile, taken: impl Iterator<Item = Verifyin
     let mut key = |found: &Found<VerifyingKey>, owner: &str, faults: &mut Faults| {
         keys.note(&found.as_ref().map(|key| At { line: key.line, value: key.to_bytes() }), owner, faults);
     };
+    for operator in &file.operators {
+        key(&operator.key, "an operator", faults);
+    }
     for officer in &file.rights_officers {
         key(&officer.key, "a rights officer", faults);
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::read::{Field, wrong_type};
 use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, Suite, TextForm};
-use crate::identifier::CheckDigit;
+use crate::identifier::{CheckDigit, LetterCase};
 
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
     value.as_str().ok_or_else(|| wrong_type(value, "a text in quotes"))
@@ -269,3 +269,4 @@ one_of!(Operation, "tokenize" => Operation::Tokenize, "migrate" => Operation::Mi
 one_of!(Decision, "explicit" => Decision::Explicit, "tacit" => Decision::Tacit);
 one_of!(CheckDigit, "none" => CheckDigit::None, "luhn" => CheckDigit::Luhn, "verhoeff" => CheckDigit::Verhoeff,
     "damm" => CheckDigit::Damm, "iso7064-11-10" => CheckDigit::Iso7064Mod11_10);
+one_of!(LetterCase, "fold" => LetterCase::Fold, "keep" => LetterCase::Keep);

@@ -9,6 +9,7 @@ use cloison::audit::note::{self, Kind as NoteKind, Verifier};
 use cloison::cli::init::register_text::{APPROVERS, AUTHORITY, OFFICER};
 use cloison::code::Code;
 use cloison::epoch::retire::{Retire, retire};
+use cloison::epoch::statement::Destruction;
 use cloison::keys::file::read_signing_key;
 use cloison::keys::{Key, StoreKey, StoreSecret};
 use cloison::order::act::{ActPayload, Kind, draft_act, sign_act};
@@ -29,7 +30,7 @@ use serde_json::{Value, json};
 use super::erase::{self, erase, texts};
 use super::world::{
     CALLERS, Link, World, advance, asked, card, client_key, deployment, id, lodge_order, order_at_most, order_for,
-    release_of, tokenize,
+    release_of, statement, tokenize,
 };
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -253,7 +254,9 @@ fn an_order_goes_on_when_its_epoch_is_retired() {
     world.later(DAY * 30 + SignedDuration::from_hours(1));
     let peer = client_key(vault.register(), "cnss-health");
     let permit = access::in_sector(&vault, peer, "health", Operation::RetireEpoch).unwrap();
-    assert!(retire(&vault, &permit, 1, Retire { dry_run: false }).unwrap().retired);
+    let statement = statement(&vault, Destruction::Epoch { sector: "health".into(), epoch: 1 });
+    let how = Retire { unmigrated: true, statement: Some(statement), ..Retire::default() };
+    assert!(retire(&vault, &permit, 1, &how).unwrap().retired);
     assert_eq!(codes(&vault, &order, &people), [None; 3]);
     let other = order_for(vault.now(), "health", &people);
     assert_eq!(codes(&vault, &other, &people), [Some(Code::EpochRetired); 3]);
@@ -364,7 +367,7 @@ fn a_clock_that_ran_ahead_destroys_no_copy() {
     let cosign = |time: jiff::Timestamp| {
         let published = vault.log().latest().unwrap();
         let line = note::cosign(&name, &key, &published.checkpoint.text(), time.as_second() as u64);
-        assert_eq!(cosigners.take(vault.log(), &published, &line), Ok(1));
+        assert_eq!(cosigners.take(vault.log(), &published, &line, &name), Ok(true));
     };
     world.later(DAY * 40);
     assert_eq!(end::destroy_over(&vault).unwrap(), 0, "nobody else has said that the day has come");

@@ -12,24 +12,50 @@ class Refused(Exception):
         return self.args[0]
 
 
+# What is removed anywhere: the tab, and Unicode's spaces (general category Zs).
+SPACES = "\t \u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u202f\u205f\u3000"
+
+
+def plain(c):
+    """The ASCII character that `c` stands for, "" for a space, None where it stands for nothing."""
+    if c in SPACES:
+        return ""
+    if "\uff01" <= c <= "\uff5e":
+        return chr(ord(c) - 0xFEE0)
+    return c if c.isascii() else None
+
+
 def canonical(scheme, raw):
-    """The canonical value of `raw` under the rules {"pattern", "separators", "check"}."""
+    """The canonical value of `raw` under the rules {"pattern", "separators", "check", "case"}; case is "fold" if absent."""
     if len(raw.encode()) > 128:
         raise Refused("identifier-too-long")
-    if any(unicodedata.category(c) == "Cc" for c in raw):
+    if any(unicodedata.category(c) == "Cc" and c != "\t" for c in raw):
         raise Refused("identifier-control-character")
-    left = [c for c in unicodedata.normalize("NFKC", raw) if c not in scheme["separators"]]
-    if not left:
+    characters = [plain(c) for c in raw]
+    if None in characters:
+        raise Refused("identifier-character")
+    value = "".join(c for c in characters if c and c not in scheme["separators"])
+    if scheme.get("case", "fold") == "fold":
+        value = value.upper()
+    if not value:
         raise Refused("identifier-empty")
-    ascii_only = [c.upper() for c in left if c.isascii()]
-    if len(ascii_only) > 64:
+    if len(value) > 64:
         raise Refused("identifier-too-long")
-    value = "".join(ascii_only)
-    if len(ascii_only) < len(left) or not re.fullmatch(scheme["pattern"], value, re.ASCII):
+    if not re.fullmatch(scheme["pattern"], value, re.ASCII):
         raise Refused("identifier-pattern")
     if scheme["check"] != "none" and not (value.isdigit() and len(value) > 1 and CHECKS[scheme["check"]](value)):
         raise Refused("identifier-check-digit")
     return value
+
+
+def every_code_point(scheme):
+    """What becomes of each code point between "A" and "1": one line each, its number in hexadecimal and the value or code."""
+    for number in (n for n in range(0x110000) if not 0xD800 <= n <= 0xDFFF):
+        try:
+            outcome = canonical(scheme, f"A{chr(number)}1")
+        except Refused as refused:
+            outcome = f"!{refused.code}"
+        yield f"{number:04X} {outcome}\n"
 
 
 def luhn(value):

@@ -9,9 +9,11 @@ import hashlib
 import json
 import pathlib
 import sys
+import unicodedata
 import uuid
 
 import canonical
+import cases_canonical
 import sealing
 import text_forms
 import xwing
@@ -91,6 +93,10 @@ def canonical_form(file):
         same(f"canonical: {v['why']}", canonical.canonical(schemes[v["scheme"]], v["raw"]), v["value"])
     for v in file["must_fail"]:
         refuses(f"canonical: {v['why']}", v["code"], canonical.canonical, schemes[v["scheme"]], v["raw"])
+    spaces = [n for n in range(0x110000) if n == 9 or unicodedata.category(chr(n)) == "Zs"]
+    same("the spaces of Unicode", spaces, file["spaces"])
+    for name, digest in file["every_code_point"].items():
+        same(f"every code point under {name}", cases_canonical.table_digest(schemes[name]), digest)
 
 
 def sealed(file):

@@ -43,9 +43,9 @@ fn erase(world: &World, file: &str, pseudonym: &str) -> [Value; 2] {
     let [key, kid] = by("rights-1");
     run(world, &[&["rights", "erase"], &what[..], &[&key, &kid, "--out", file]].concat());
     let [key, kid] = by("rights-2");
-    run(world, &["rights", "sign", file, &key, &kid]);
+    run(world, &["rights", "sign", "--yes", file, &key, &kid]);
     ["clients/rights-1.toml", "clients/rights-1-node.toml"]
-        .map(|client| run(world, &["rights", "lodge", file, "--json", "--client", client]))
+        .map(|client| run(world, &["rights", "lodge", "--yes", file, "--json", "--client", client]))
 }
 
 /// The rows of orders' copies, of a vault that has stopped.

@@ -35,6 +35,7 @@ fn frozen_facts() {
         ("pattern = '[0-9]{10}'", "pattern = '[0-9]{10,11}'", "scheme `idcs` is in use and was changed"),
         ("check = \"none\"", "check = \"luhn\"", "scheme `idcs` is in use and was changed"),
         ("separators = \" -.\"", "separators = \" -\"", "scheme `cnie` is in use and was changed"),
+        ("separators = \" -.\"", "separators = \" -.\"\ncase = \"keep\"", "scheme `cnie` is in use and was changed"),
     ] {
         let text = with(from, to);
         let faults = against(&text);
@@ -49,6 +50,19 @@ fn frozen_facts() {
     let text = GOOD.replace("\"hcp\"", "\"hcp-2\"").replace("\"care\"", "\"cure\"");
     let gone: Vec<_> = against(&text).into_iter().map(|fault| fault.what).collect();
     assert_eq!(gone, ["organisation `hcp` is in use and is gone", "purpose `care` is in use and is gone"]);
+}
+
+/// Stores hold digests that were made before schemes said anything about case.
+#[test]
+fn a_scheme_that_folds_case_is_frozen_as_it_was_before_there_was_a_choice() {
+    let digest = |case: &str| {
+        let register = register::parse(&with("separators = \" -.\"", &format!("separators = \" -.\"{case}"))).unwrap();
+        let facts = register.frozen_facts();
+        data_encoding::HEXLOWER.encode(&facts.iter().find(|fact| fact.key == "scheme/cnie").unwrap().digest)
+    };
+    let before = "36da3b5b281b468332902108d9305b5a263a441c05ab6c57bdfa629f860aa8dc";
+    assert_eq!((digest(""), digest("\ncase = \"fold\"")), (before.to_owned(), before.to_owned()));
+    assert_eq!(digest("\ncase = \"keep\""), "09b242f2a95ac4ddbe5b2619ce0bab368bd62a669634a6d7670f35e0f1ec6414");
 }
 
 #[test]

@@ -27,37 +27,47 @@ fn assert_closed(socket: &mut TcpStream, within: Duration) {
 }
 
 #[test]
-fn strangers_who_say_nothing_are_cut_and_harm_nobody_inside() {
-    let server = Server::start(Limits { handshakes: 3, idle: Duration::from_secs(20), ..limits() });
+fn strangers_who_say_nothing_give_way_to_whoever_comes() {
+    let patient = Duration::from_secs(20);
+    let server = Server::start(Limits { handshakes: 3, handshake: patient, idle: patient, ..limits() });
     let mut inside = server.settled("client");
     let mut silent: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(server.address).unwrap()).collect();
     eventually("three handshakes wait", || server.metric("cloison_connections_total{listener=\"data\"}") == 4);
-    let mut fourth = TcpStream::connect(server.address).unwrap();
-    assert_closed(&mut fourth, Duration::from_millis(300));
-    assert_eq!(server.metric("cloison_connections_refused_total{listener=\"data\"}"), 1);
+    // Each newcomer is served, and takes the place of the one that has been silent for longest.
+    server.settled("client");
+    assert_closed(&mut silent[0], Duration::from_secs(5));
+    assert_eq!(server.metric("cloison_handshakes_evicted_total{listener=\"data\"}"), 1);
     assert_eq!(exchange(&mut inside, REQUEST).unwrap().0, 200);
-    for socket in &mut silent {
-        assert_closed(socket, Duration::from_secs(3));
-    }
+    server.assert_alive();
+}
+
+#[test]
+fn a_handshake_that_takes_too_long_is_cut() {
+    let server = Server::start(limits());
+    assert_closed(&mut TcpStream::connect(server.address).unwrap(), Duration::from_secs(5));
     server.assert_alive();
 }
 
 #[test]
 fn connections_are_bounded_in_all_and_by_key() {
-    let server = Server::start(Limits { connections: 5, per_peer: 3, idle: Duration::from_secs(20), ..limits() });
-    server.pki.client("other");
-    let mut mine: Vec<_> = (0..3).map(|_| server.settled("client")).collect();
-    assert!(exchange(&mut server.connect(server.tls(Some("client"))), REQUEST).is_err());
-    let mut others: Vec<_> = (0..2).map(|_| server.settled("other")).collect();
-    assert!(exchange(&mut server.connect(server.tls(Some("other"))), REQUEST).is_err());
+    // An eighth for one certificate.
+    let server = Server::start(Limits { connections: 24, idle: Duration::from_secs(20), ..limits() });
+    let names: Vec<String> = (0..9).map(|n| format!("client-{n}")).collect();
+    for name in &names {
+        server.pki.client(name);
+    }
+    let mut held: Vec<_> = (0..3).map(|_| server.settled(&names[0])).collect();
+    assert!(exchange(&mut server.connect(server.tls(Some(&names[0]))), REQUEST).is_err());
+    held.extend(names[1..8].iter().flat_map(|name| (0..3).map(|_| server.settled(name))));
+    assert!(exchange(&mut server.connect(server.tls(Some(&names[8]))), REQUEST).is_err());
     eventually("two were refused", || server.metric("cloison_connections_refused_total{listener=\"data\"}") == 2);
-    assert_eq!(open(&server), 5);
-    for stream in mine.iter_mut().chain(&mut others) {
+    assert_eq!(open(&server), 24);
+    for stream in &mut held {
         assert_eq!(exchange(stream, REQUEST).unwrap().0, 200);
     }
-    mine.pop();
-    eventually("one has gone", || open(&server) == 4);
-    server.settled("client");
+    held.pop();
+    eventually("one has gone", || open(&server) == 23);
+    server.settled(&names[8]);
 }
 
 #[test]

@@ -135,6 +135,88 @@ fn health_is_plain_and_truthful() {
     assert!(get("/other").contains("application/problem+json"));
 }
 
+/// Who announces more than is ever read, or does not end, sees the answer all the same, also who reads only after sending a lot.
+#[test]
+fn what_is_too_large_is_told_so_whatever_is_sent() {
+    let server = Server::start(limits());
+    let announced = format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40);
+    let mut stream = server.settled("client");
+    stream.write_all(announced.as_bytes()).unwrap();
+    let piece = vec![b' '; 1 << 20];
+    for _ in 0..150 {
+        stream.write_all(&piece).unwrap();
+    }
+    assert_eq!(read_answer(&mut stream).unwrap().0, 413);
+
+    let mut stream = server.settled("client");
+    stream.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    for _ in 0..150 {
+        stream.write_all(b"100000\r\n").unwrap();
+        stream.write_all(&piece).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+    }
+    assert_eq!(read_answer(&mut stream).unwrap().0, 413);
+
+    over_http2(&server, "client", async |mut sender| {
+        for (announced, sent) in
+            [(Some(17 << 20), 17), (Some(100 << 20), 100), (None, 2), (None, 100), (None, u64::MAX)]
+        {
+            let mut request = hyper::Request::post("https://localhost/echo");
+            if let Some(length) = announced {
+                request = request.header("content-length", length);
+            }
+            let request = request.body(axum::body::Body::new(Megabytes(sent))).unwrap();
+            let answer = sender.send_request(request).await.unwrap();
+            assert_eq!(answer.status().as_u16(), 413, "{announced:?}, {sent}");
+            let body = axum::body::to_bytes(axum::body::Body::new(answer.into_body()), 1_000).await.unwrap();
+            assert!(std::str::from_utf8(&body).unwrap().contains("too-large"));
+        }
+        // And the connection is good for more.
+        let ask = hyper::Request::get("https://localhost/peer").body(axum::body::Body::empty()).unwrap();
+        assert_eq!(sender.send_request(ask).await.unwrap().status().as_u16(), 200);
+    });
+}
+
+/// A body of so many mebibytes.
+struct Megabytes(u64);
+
+impl hyper::body::Body for Megabytes {
+    type Data = axum::body::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        static PIECE: [u8; 1 << 20] = [b' '; 1 << 20];
+        if self.0 == 0 {
+            return std::task::Poll::Ready(None);
+        }
+        self.0 -= 1;
+        std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(axum::body::Bytes::from_static(&PIECE)))))
+    }
+}
+
+/// What is done over one connection of HTTP/2.
+fn over_http2(
+    server: &Server,
+    name: &str,
+    done: impl AsyncFnOnce(hyper::client::conn::http2::SendRequest<axum::body::Body>),
+) {
+    let mut config = server.tls(Some(name));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let stream = connector.connect(ServerName::try_from("localhost").unwrap(), socket).await.unwrap();
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (sender, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        done(sender).await;
+    });
+}
+
 #[test]
 fn http2_is_spoken_too() {
     let server = Server::start(limits());

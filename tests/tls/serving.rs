@@ -12,8 +12,8 @@ use axum::routing::{get, post};
 use cloison::client::Client;
 use cloison::code::Code;
 use cloison::config::TlsFiles;
-use cloison::http::tls::{self, Identity};
-use cloison::http::{Limits, Listener, Peer, Problem, Readiness, body, health, serve};
+use cloison::http::tls::{self, Identity, ServerTls};
+use cloison::http::{Callers, Lane, Limits, Listener, Peer, Problem, Readiness, body, health, serve};
 use cloison::metrics::Registry;
 use data_encoding::HEXLOWER;
 use rustls::pki_types::ServerName;
@@ -28,11 +28,15 @@ pub const LIMIT: usize = 1024 * 1024;
 fn router() -> Router {
     Router::new()
         .route("/peer", get(async |peer: Peer| HEXLOWER.encode(&peer.spki.0)))
-        .route("/echo", post(async |request: Request| body::read(request.into_body(), LIMIT).await))
+        .route("/echo", post(echo))
         .route("/slow/{milliseconds}", get(slow))
         .route("/large", get(async || vec![b'x'; 64 * 1024 * 1024]))
         .route("/panic", get(panics))
         .route("/refuse", post(async || Problem::new(Code::QuotaExceeded).detail("of today").retry_after(7)))
+}
+
+async fn echo(peer: Peer, request: Request) -> Result<axum::body::Bytes, Problem> {
+    body::read(&peer, Lane::Work, LIMIT, request.into_body()).await
 }
 
 async fn panics() {
@@ -67,7 +71,7 @@ impl Server {
     }
 
     pub fn start_with(pki: Pki, files: &TlsFiles, limits: Limits) -> Self {
-        let tls = tls::server_config(files).unwrap();
+        let tls = ServerTls::read(files).unwrap();
         let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
@@ -78,9 +82,9 @@ impl Server {
                     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
                 runtime.block_on(async {
                     let any = "127.0.0.1:0".parse().unwrap();
-                    let data = Listener::bind("data", any, Some(tls), router(), limits).unwrap();
+                    let data = Listener::bind("data", any, Callers::Certified(tls), router(), limits).unwrap();
                     let pages = health::router(Arc::clone(&readiness), Arc::clone(&registry));
-                    let health = Listener::bind("health", any, None, pages, Limits::default()).unwrap();
+                    let health = Listener::bind("health", any, Callers::Anybody, pages, Limits::default()).unwrap();
                     tell.send((data.address().unwrap(), health.address().unwrap())).unwrap();
                     let shutdown = async {
                         let _ = stopped.await;

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::audit::log::{Log, LogError, LogParts};
 use crate::audit::second::SecondPlace;
+use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::{Error, check, print, print_json, read_text};
 use crate::clock::{Clock as _, SystemClock};
 use crate::commit::Committer;
@@ -34,6 +35,8 @@ pub struct Args {
     /// That the store was restored and lost entries, and that this is known
     #[arg(long, required = true)]
     after_restore: bool,
+    #[command(flatten)]
+    assent: Assent,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -78,6 +81,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
             ));
         }
     };
+    let (origin, published, found) = &lost;
+    args.assent.obtain(&Irreversible {
+        changes: format!("{origin} had {published} published entries, and {found}. The log goes on without them."),
+        lost: "The shard that lost entries is never extended again, and the new one says so for good.",
+    })?;
     let (log, appender) = open(true)?.map_err(|error| failed(&error))?;
     let before = log.latest().map(|published| published.tree.shard);
     let clock = Arc::new(SystemClock);

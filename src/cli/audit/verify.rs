@@ -1,6 +1,6 @@
 //! `cloison audit verify`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::HumanCount;
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::{KeyArgs, LogArgs, unreadable};
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::verify::{self, LogReport, Report, Wanted};
+use crate::cli::replace::replace;
 use crate::cli::{Error, client, print, print_json};
 
 /// Check a whole log: signatures, tree, every entry, and that it contains what was seen before
@@ -28,7 +29,7 @@ pub struct Args {
     /// A checkpoint kept from before; the log must contain it (repeatable)
     #[arg(long, value_name = "FILE")]
     seen: Vec<PathBuf>,
-    /// Write the last checkpoint here when all is well, to be kept for the next time
+    /// Write the last checkpoint here when all is well, to be kept for the next time; the log must contain one that is there
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
     /// The verifier key of a witness or of the other side (`name+id+key`), whose cosignatures count beside those of the
@@ -57,12 +58,14 @@ fn cosigner(text: &str) -> Result<Verifier, String> {
 /// When the log cannot be read, or anything is wrong with it.
 pub fn run(args: &Args) -> Result<(), Error> {
     let read = |path: &PathBuf| std::fs::read(path).map_err(|error| Error::file(path, &error));
+    // What is there is replaced only by what contains it.
+    let kept = args.keep.iter().filter(|path| path.exists());
     let wanted = Wanted {
         keys: args.keys.keys()?,
         cosigners: args.witness.clone(),
         witnesses: args.keys.witnesses()?,
         required: args.require,
-        seen: args.seen.iter().map(read).collect::<Result<_, _>>()?,
+        seen: args.seen.iter().chain(kept).map(read).collect::<Result<_, _>>()?,
     };
     let source = args.log.open()?;
     let started = Instant::now();
@@ -88,10 +91,10 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
 }
 
-fn keep(source: &dyn crate::audit::source::Source, path: &PathBuf) -> Result<(), Error> {
+fn keep(source: &dyn crate::audit::source::Source, path: &Path) -> Result<(), Error> {
     let last = source.shards().map_err(|error| unreadable(&error))?.pop().unwrap_or_default();
     let note = source.read(&last, crate::audit::path::Resource::Checkpoint).map_err(|error| unreadable(&error))?;
-    std::fs::write(path, note.unwrap_or_default()).map_err(|error| Error::file(path, &error))
+    replace(path, &note.unwrap_or_default())
 }
 
 fn fault(report: &Report) -> Error {

@@ -1,7 +1,9 @@
 //! The texts of the configuration files.
 
+use super::layout::{VAULT_SECRETS, vault_secret};
 use super::register_text::{AUTHORITY, AUTHORITY_KEY};
 use super::{COMMISSION, Plan};
+use crate::keys::file::SecretKind;
 
 /// `clients/<id>.toml`.
 pub fn client(id: &str, url: &str) -> String {
@@ -41,12 +43,12 @@ path = "data/vault"
 # memory-mib = 4096
 
 [secrets]                       # each 0600; keep copies apart from copies of the store
-identity = "secrets/vault/identity.secret"
-audit = "secrets/vault/audit.secret"
-segment = "secrets/vault/segment.pem"
-checkpoint = "secrets/vault/checkpoint.pem"
-sector = "secrets/vault/sector" # one file for each version: 1.secret, 2.secret, …
-store = "secrets/vault/store"
+identity = {identity:?}
+audit = {audit:?}
+segment = {segment:?}
+checkpoint = {checkpoint:?}
+sector = "{VAULT_SECRETS}/sector" # one file for each version: 1.secret, 2.secret, …
+store = "{VAULT_SECRETS}/store"
 
 [audit]                         # the last checkpoint, kept beside the store: put it on another disk or machine
 second = "data/vault.checkpoint"
@@ -61,6 +63,10 @@ commission = {COMMISSION:?}
         data = plan.vault.data(),
         control = plan.vault.control(),
         health = plan.vault.health(),
+        identity = vault_secret(SecretKind::Identity, ""),
+        audit = vault_secret(SecretKind::Audit, ""),
+        segment = vault_secret(SecretKind::Segment, ""),
+        checkpoint = vault_secret(SecretKind::Checkpoint, ""),
     )
 }
 

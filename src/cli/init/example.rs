@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
+use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 
 use super::layout::Folder;
@@ -22,6 +23,7 @@ pub const NOTE: &str = "#\n# EXAMPLE KEYS: everybody has them. Never use them fo
 const CARD: (&str, &[u8]) = ("cnie", b"AB123456");
 const SECTOR: &str = "health";
 
+/// The page beside the keys; the certificates' end stands in the place of the braces.
 const README: &str = "\
 # EXAMPLE KEYS, NEVER USE
 
@@ -36,9 +38,12 @@ read is refused:
     cloison serve --config /tmp/example/vault.toml --allow-example-keys
     cloison authority serve --config /tmp/example/node.toml --allow-example-keys
 
+The certificates are good until {until}, 00:00 UTC.
+
 `orders/example.jws` is an order of the court for one pseudonym, that of the made-up card number `AB123456` in the sector
-`health`, signed by two approvers of two bodies. It is valid for 30 days from the day on which these files were made;
-`cloison order show` prints it.
+`health`, signed by two approvers of two bodies. It is valid for 30 days from the day on which these files were made, and
+`order-expired` after them, as an order should be; `cloison order show` prints it, and `cloison order new` and `order sign` make
+one for today with the keys in `secrets/people/`.
 
 All of it is written by `ops/example`, anew each time.
 ";
@@ -53,17 +58,18 @@ pub struct Roots<'a> {
     pub approvers: &'a [SigningKey],
 }
 
-/// Writes the order, the warning and the list.
+/// Writes the order, the warning and the list. The certificates are good until the beginning of `until`.
 pub fn finish(
     folder: &Folder,
     register: &str,
     roots: &Roots<'_>,
     today: Timestamp,
+    until: Date,
     fingerprints: &[([u8; 32], String)],
 ) -> Result<(), Error> {
     let register = crate::register::parse(register).map_err(|_| fault(&"the register has faults"))?;
     folder.public("orders/example.jws", &order(&register, roots, today)?)?;
-    folder.public("README.md", README)?;
+    folder.public("README.md", &README.replace("{until}", &until.to_string()))?;
     let mut list = String::new();
     for (fingerprint, path) in fingerprints {
         let _ = writeln!(list, "{}  {path}", HEXLOWER.encode(fingerprint));

@@ -7,7 +7,26 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Error;
-use crate::keys::file::{FileError, write_private, write_public};
+use crate::keys::file::{FileError, SecretKind, write_private, write_public};
+
+/// Where the vault's root secrets lie in a deployment.
+pub const VAULT_SECRETS: &str = "secrets/vault";
+
+/// The file of a secret within its holder's folder: the same for who makes it, who names it in a configuration and who recovers
+/// it. `name` is the version of a secret that has versions, the id of an authority's, and empty for all others.
+pub fn secret_file(kind: SecretKind, name: &str) -> String {
+    match (kind, name) {
+        (SecretKind::Segment | SecretKind::Checkpoint, _) => format!("{kind}.pem"),
+        (SecretKind::Authority, id) => format!("{id}.secret"),
+        (kind, "") => format!("{kind}.secret"),
+        (kind, version) => format!("{kind}/{version}.secret"),
+    }
+}
+
+/// The path of one of the vault's root secrets in a deployment.
+pub fn vault_secret(kind: SecretKind, version: &str) -> String {
+    format!("{VAULT_SECRETS}/{}", secret_file(kind, version))
+}
 
 /// The folder of one deployment while it is being written. Dropped before [`Folder::finish`], it is emptied again.
 pub struct Folder {

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::SigningKey;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
 use crate::cli::custodians::{Custodians, Opening};
-use crate::cli::init::layout::Folder;
+use crate::cli::init::layout::{Folder, secret_file, unwritten};
 use crate::cli::{Error, print, print_json};
 use crate::config::VaultConfig;
 use crate::keys::Key;
-use crate::keys::file::{FileError, SecretKind, write_secret};
+use crate::keys::file::{FileError, SecretKind, write_secret, write_signing_key};
 use crate::keys::shares::{ShareFile, ShareSet, Shared};
 
 /// Split the vault's root secrets between custodians, as their last backup
@@ -56,8 +57,9 @@ pub struct Drill {
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison secrets recover --share a.share --share b.share --share c.share --out recovered\n\n\
-    The folder gets plain files (0600), laid out as `cloison init` does: identity.secret, sector/1.secret, … Bring them into \
-    the vault's custody with `cloison secrets move`, and destroy the folder.")]
+    The folder gets plain files (0600) under the names that `cloison init` gives them in secrets/vault: identity.secret, \
+    segment.pem, sector/1.secret, … It can take that folder's place; or bring them into the vault's custody with `cloison \
+    secrets move`, and destroy the folder.")]
 pub struct Recover {
     /// A share file, as many as it takes (repeatable)
     #[arg(long, value_name = "FILE", required = true)]
@@ -207,13 +209,15 @@ pub fn recover(args: &Recover) -> Result<(), Error> {
     let folder = Folder::create(&args.out)?;
     let mut paths = Vec::new();
     for (shared, key) in set.secrets.iter().zip(&keys) {
-        let path = match (shared.kind, shared.name.as_str()) {
-            (kind, "") => format!("{kind}.secret"),
-            (SecretKind::Authority, id) => format!("{id}.secret"),
-            (kind, version) => format!("{kind}/{version}.secret"),
+        let path = secret_file(shared.kind, &shared.name);
+        let place = folder.place(&path)?;
+        let written = match shared.kind {
+            SecretKind::Segment | SecretKind::Checkpoint => {
+                write_signing_key(&place, &SigningKey::from_bytes(key.expose()))
+            }
+            kind => write_secret(&place, kind, key),
         };
-        write_secret(&folder.place(&path)?, shared.kind, key)
-            .map_err(|error| Error::new(error, "check the path and the disk; nothing is left behind"))?;
+        written.map_err(|error| unwritten(&error))?;
         paths.push(path);
     }
     folder.finish()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 
-use super::Error;
+use super::{Error, writable};
 use crate::audit::checkpoint::cosigner_name;
 use crate::audit::cosign::{Asking, Cosigners, Quorum, Watcher};
 use crate::audit::log::{Log, LogParts};
@@ -22,7 +22,7 @@ use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
 use crate::http::Readiness;
 use crate::http::cosign::Watching;
 use crate::node::Node;
-use crate::register::Register;
+use crate::register::{Id, Register};
 use crate::vault::Vault;
 
 /// How long who watches may let us wait.
@@ -73,7 +73,7 @@ fn cosigners(watchers: Vec<Watcher>, log: &Arc<Log>, config: &LogConfig) -> Resu
 
 /// A witness of the other side's log that remembers beside our own store.
 fn witness(log: &Log, logs: Vec<Trusted>, config: &LogConfig, store: &Path) -> Result<Witness, Error> {
-    let folder = config.cosigned.clone().unwrap_or_else(|| store.with_extension("cosigned"));
+    let folder = writable::cosigned(config, store);
     let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder);
     made.map_err(|error| Error::file(&folder, &error))?;
     Ok(log.witness(logs, folder))
@@ -130,7 +130,11 @@ pub(super) fn node(node: &Arc<Node>, config: &NodeConfig) -> Result<(Arc<Peer>, 
     let (cosigners, asking) = cosigners(all, node.log(), &config.log)?;
     node.watch(cosigners.clone());
     let releases = Client::new(&config.vault).map_err(failed)?;
-    Ok((Arc::new(Peer::new(releases, watching()?, witness, Arc::new(SystemClock))), cosigners, asking))
+    Ok((
+        Arc::new(Peer::new(releases, watching()?, witness, node.store().clone(), Arc::new(SystemClock))),
+        cosigners,
+        asking,
+    ))
 }
 
 /// Whoever finds the node ready may count on the vault's log being watched, if the vault is there.
@@ -152,6 +156,24 @@ pub(super) fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Re
             readiness.set("disk", words);
         }
         None => readiness.clear("disk"),
+    }
+}
+
+/// Says on `/readyz` and in the log which authorities' vault and node do not hold the same acts upon orders. Where it is the only
+/// thing that a side is for, as at the node, it is not ready; the vault goes on tokenizing.
+pub(super) fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness) {
+    let named: Vec<_> = apart.iter().map(Id::as_str).collect();
+    let what = (!apart.is_empty()).then(|| {
+        format!("vault and node do not hold the same acts upon orders of {}: nothing is released", named.join(", "))
+    });
+    if let (false, Some(what)) = (*said, &what) {
+        tracing::warn!(what, "out of step");
+    }
+    *said = what.is_some();
+    match (is_node, what) {
+        (false, what) => readiness.notice("out-of-step", what),
+        (true, Some(what)) => readiness.set("out-of-step", what),
+        (true, None) => readiness.clear("out-of-step"),
     }
 }
 
@@ -177,13 +199,35 @@ pub(super) async fn keep(
             tokio::time::sleep(pause).await;
         }
     };
+    let mut is_apart = false;
     let saying = async {
         loop {
             node.watch_space(reserve);
             say_disk(node.is_short_of_space(), node.committer().stalled(), &readiness);
             say(node.log(), &cosigners, &readiness);
+            say_step(&node.orders().out_of_step(node.now()), true, &mut is_apart, &readiness);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
     tokio::join!(watching, saying);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_of_step_the_node_is_not_ready_and_the_vault_goes_on() {
+        let court = [Id::parse("court").unwrap()];
+        let (node, vault) = (Readiness::starting(), Readiness::starting());
+        for (readiness, is_node) in [(&node, true), (&vault, false)] {
+            readiness.clear("starting");
+            let mut said = false;
+            say_step(&court, is_node, &mut said, readiness);
+            assert!(said);
+            assert_eq!(readiness.is_ready(), !is_node);
+            say_step(&[], is_node, &mut said, readiness);
+            assert!(!said && readiness.is_ready());
+        }
+    }
 }

@@ -19,7 +19,7 @@ use crate::code::Code;
 use crate::commit::Pending;
 use crate::http::answer::{blocking, note};
 use crate::http::body::{self, query};
-use crate::http::{Peer, Problem};
+use crate::http::{Lane, Peer, Problem};
 use crate::inspection::object::Object;
 use crate::register::Register;
 use crate::store::{Shard, StoreError};
@@ -99,7 +99,8 @@ pub(in crate::http) async fn entries(
         let permit = access::auditor(entity.register(), peer.spki)?;
         let search: Search = query(&uri)?;
         let entity = entity.clone();
-        blocking(move || {
+        let _admitted = peer.allowance().admit(Lane::Work)?;
+        blocking(&peer, Lane::Work, move || {
             let view = entity.inspections().open(search.inspection, &permit)?;
             let (asked, id) = (search.asked(entity.register()), view.decision.id);
             let found = find(entity.log(), search, id, &Object::of(&view, entity.register()))?;
@@ -115,7 +116,7 @@ pub(in crate::http) async fn entries(
     };
     match found.await {
         Ok(found) => body::json(&found),
-        Err(problem) => Err(note(&*entity, peer, "audit", problem).await),
+        Err(problem) => Err(note(&*entity, &peer, "audit", problem).await),
     }
 }
 

@@ -1,0 +1,263 @@
+//! Fair shares of what a listener has little of: bytes, connections, requests.
+//!
+//! A [`Budget`] bounds a whole, and each holder's part of it: a quarter for all certificates of one holder (an organisation, an
+//! authority), an eighth for one certificate. Who can stop something has a little guaranteed, whatever others took. What is taken
+//! is a [`Charge`], which gives it back when it is dropped. Where the charge is for memory, [`Charge::hold`] ties it to the bytes
+//! themselves, so that neither outlives the other.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use axum::body::Bytes;
+
+use crate::access::{AccountHolder, Standing};
+
+/// What of the whole one holder can have: one part in so many.
+const HOLDER: usize = 4;
+/// What of the whole one certificate can have: one part in so many.
+const CERTIFICATE: usize = 8;
+
+/// How much is taken of a limit.
+struct Meter {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Meter {
+    fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit })
+    }
+
+    /// Takes `amount` where the sum stays within `limit`.
+    fn take_within(&self, limit: usize, amount: usize) -> bool {
+        let within = |used: usize| used.checked_add(amount).filter(|sum| *sum <= limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
+    }
+
+    fn take(&self, amount: usize) -> bool {
+        self.take_within(self.limit, amount)
+    }
+
+    fn count(&self, amount: usize) {
+        self.used.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, amount: usize) {
+        self.used.fetch_sub(amount, Ordering::Relaxed);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.used.load(Ordering::Relaxed) >= self.limit
+    }
+}
+
+/// A whole that is shared.
+pub(super) struct Budget {
+    whole: Arc<Meter>,
+    /// The least that a share is, so that the largest request fits into one.
+    least: usize,
+    /// What each certificate that can stop something has in any case.
+    guaranteed: usize,
+    holders: Mutex<HashMap<AccountHolder, Weak<Meter>>>,
+}
+
+impl Budget {
+    /// A budget of `whole`, in shares that are never smaller than `least`.
+    pub(super) fn new(whole: usize, least: usize) -> Self {
+        Self { whole: Meter::new(whole), least, guaranteed: 0, holders: Mutex::default() }
+    }
+
+    /// The same with so much for each certificate that can stop something, even beyond the whole. There are few of them.
+    pub(super) fn guaranteeing(self, guaranteed: usize) -> Self {
+        Self { guaranteed, ..self }
+    }
+
+    /// The account of one certificate.
+    pub(super) fn account(&self, standing: &Standing) -> Account {
+        let whole = self.whole.limit;
+        let share = |parts: usize| (whole / parts).max(self.least).min(whole);
+        let (holder, certificate) = match standing.holder {
+            AccountHolder::Anybody => (whole, whole),
+            _ => (share(HOLDER), share(CERTIFICATE)),
+        };
+        Account(Arc::new(Meters {
+            whole: Arc::clone(&self.whole),
+            holder: self.holder(&standing.holder, holder),
+            certificate: Meter::new(certificate),
+            guaranteed: if standing.stops { self.guaranteed } else { 0 },
+        }))
+    }
+
+    fn holder(&self, holder: &AccountHolder, limit: usize) -> Arc<Meter> {
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(meter) = holders.get(holder).and_then(Weak::upgrade) {
+            return meter;
+        }
+        holders.retain(|_, meter| meter.strong_count() > 0);
+        let meter = Meter::new(limit);
+        holders.insert(holder.clone(), Arc::downgrade(&meter));
+        meter
+    }
+}
+
+/// What one certificate has of a budget.
+#[derive(Clone)]
+pub(super) struct Account(Arc<Meters>);
+
+struct Meters {
+    whole: Arc<Meter>,
+    holder: Arc<Meter>,
+    certificate: Arc<Meter>,
+    guaranteed: usize,
+}
+
+impl Meters {
+    fn take(&self, amount: usize) -> bool {
+        if self.certificate.take_within(self.guaranteed, amount) {
+            self.holder.count(amount);
+            self.whole.count(amount);
+            return true;
+        }
+        if !self.certificate.take(amount) {
+            return false;
+        }
+        if !self.holder.take(amount) {
+            self.certificate.give_back(amount);
+            return false;
+        }
+        if !self.whole.take(amount) {
+            self.certificate.give_back(amount);
+            self.holder.give_back(amount);
+            return false;
+        }
+        true
+    }
+}
+
+impl Account {
+    /// Takes `amount`; nothing where it would exceed the certificate's share, its holder's, or the whole.
+    pub(super) fn charge(&self, amount: usize) -> Option<Charge> {
+        let mut charge = Charge { account: self.clone(), amount: 0 };
+        charge.grow(amount).then_some(charge)
+    }
+
+    /// Counts what is there already, whatever the limits say: what comes after it is refused.
+    pub(super) fn overdraw(&self, amount: usize) -> Charge {
+        let Meters { whole, holder, certificate, .. } = &*self.0;
+        [certificate, holder, whole].into_iter().for_each(|meter| meter.count(amount));
+        Charge { account: self.clone(), amount }
+    }
+
+    /// Whether nothing is left to take.
+    pub(super) fn is_spent(&self) -> bool {
+        let Meters { whole, holder, certificate, .. } = &*self.0;
+        [certificate, holder, whole].into_iter().any(|meter| meter.is_spent())
+    }
+}
+
+/// What was taken of an account, until it is dropped.
+pub(super) struct Charge {
+    account: Account,
+    amount: usize,
+}
+
+impl Charge {
+    /// Takes so much more; whether there was as much.
+    #[must_use]
+    pub(super) fn grow(&mut self, more: usize) -> bool {
+        let taken = self.account.0.take(more);
+        if taken {
+            self.amount += more;
+        }
+        taken
+    }
+
+    /// The bytes that it was taken for, which give it back when the last reference to them is dropped.
+    pub(super) fn hold(self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
+        Bytes::from_owner(ChargedBytes { bytes, _charge: self })
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let Meters { whole, holder, certificate, .. } = &*self.account.0;
+        for meter in [certificate, holder, whole] {
+            meter.give_back(self.amount);
+        }
+    }
+}
+
+/// Memory, and the charge for it.
+struct ChargedBytes<B> {
+    bytes: B,
+    _charge: Charge,
+}
+
+impl<B: AsRef<[u8]>> AsRef<[u8]> for ChargedBytes<B> {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::Id;
+
+    fn standing(organisation: &str, stops: bool) -> Standing {
+        Standing { holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()), stops }
+    }
+
+    #[test]
+    fn nobody_has_more_than_a_quarter_and_no_certificate_more_than_an_eighth() {
+        let budget = Budget::new(800, 1);
+        let (first, second) = (budget.account(&standing("cnss", false)), budget.account(&standing("cnss", false)));
+        let third = budget.account(&standing("cnss", false));
+        let _whole_share = first.charge(100).unwrap();
+        assert!(first.charge(1).is_none(), "a certificate's share is used up");
+        let of_second = second.charge(100).unwrap();
+        assert!(third.charge(1).is_none(), "the organisation's share is used up");
+        let other = budget.account(&standing("dgi", false));
+        assert!(other.charge(100).is_some(), "another organisation has its own");
+        drop(of_second);
+        assert!(third.charge(100).is_some(), "what was given back can be taken again");
+    }
+
+    #[test]
+    fn who_can_stop_something_has_a_little_whatever_others_took() {
+        let budget = Budget::new(800, 1).guaranteeing(2);
+        let accounts: Vec<_> = (0..8).map(|n| budget.account(&standing(&format!("org-{n}"), n == 0))).collect();
+        let _taken: Vec<_> = accounts.iter().map(|account| account.charge(100).unwrap()).collect();
+        assert!(budget.account(&standing("last", false)).charge(1).is_none());
+        // Also where its own holder's share is used up.
+        let _rest_of_the_holder = budget.account(&standing("org-0", true)).overdraw(100);
+        let officer = budget.account(&standing("org-0", true));
+        let first = officer.charge(2).unwrap();
+        assert!(officer.charge(1).is_none());
+        drop(first);
+        assert!(officer.charge(1).is_some());
+    }
+
+    #[test]
+    fn a_charge_lives_as_long_as_its_bytes() {
+        let account = Budget::new(800, 1).account(&standing("cnss", false));
+        let bytes = account.charge(100).unwrap().hold(vec![7; 100]);
+        let part = bytes.slice(10..20);
+        drop(bytes);
+        assert!(account.is_spent());
+        drop(part);
+        assert!(!account.is_spent());
+        // An answer that is there already is counted, and holds up what comes after it.
+        let answer = account.overdraw(250);
+        assert!(account.charge(1).is_none() && account.is_spent());
+        drop(answer);
+        assert!(account.charge(100).is_some());
+    }
+
+    #[test]
+    fn the_largest_request_fits_into_a_share() {
+        let budget = Budget::new(170, 160);
+        assert!(budget.account(&standing("court", true)).charge(160).is_some());
+    }
+}

@@ -1,0 +1,192 @@
+//! One request, from its head to the answer: refused before anything is asked, or handed to its handler.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::Poll;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{Request, Response, StatusCode, Version};
+use axum::response::IntoResponse as _;
+use hyper::body::Incoming;
+use tower::Service as _;
+
+use super::admission::{Allowance, overloaded};
+use super::answer::note;
+use super::budget::Charge;
+use super::connection::Door;
+use super::socket::SocketState;
+use super::{Problem, body};
+use crate::code::Code;
+use crate::register::SpkiDigest;
+
+/// Answers up to so many bytes are not counted by themselves.
+const SMALL_ANSWER: usize = 4 << 10;
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Who is at the other end: a handler's first argument. Taken from the connection's certificate, which descends from the
+/// pinned authority, is in date and known to the register; what it may do is for the handler to say.
+#[derive(Clone)]
+pub struct Peer {
+    /// SHA-256 of the certificate's public key.
+    pub spki: SpkiDigest,
+    allowance: Arc<Allowance>,
+}
+
+impl Peer {
+    pub(super) fn new(spki: SpkiDigest, allowance: Arc<Allowance>) -> Self {
+        Self { spki, allowance }
+    }
+
+    /// What it may take of the listener.
+    pub(super) fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Peer>().cloned().ok_or(Problem::new(Code::UnknownClient))
+    }
+}
+
+/// Who is behind a connection.
+#[derive(Clone)]
+pub(super) struct Caller {
+    /// Nobody by name, where there is no TLS.
+    pub(super) peer: Option<Peer>,
+    pub(super) allowance: Arc<Allowance>,
+}
+
+/// What one connection is doing, seen from its watchdog.
+pub(super) struct Activity {
+    pub(super) under_way: AtomicU32,
+    begun: AtomicU64,
+    socket: Arc<SocketState>,
+}
+
+impl Activity {
+    pub(super) fn new(socket: Arc<SocketState>) -> Arc<Self> {
+        Arc::new(Self { under_way: AtomicU32::new(0), begun: AtomicU64::new(0), socket })
+    }
+
+    /// How much has happened so far. What keeps an idle connection open (pings of HTTP/2) is too little to count.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        (self.begun.load(Ordering::Relaxed), self.socket.written.load(Ordering::Relaxed) / 4096)
+    }
+}
+
+/// A request under way.
+struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    fn begin(activity: &Arc<Activity>) -> Self {
+        activity.begun.fetch_add(1, Ordering::Relaxed);
+        activity.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Answers a request, whatever happens.
+pub(super) fn answer(
+    door: &Arc<Door>,
+    activity: &Arc<Activity>,
+    caller: &Caller,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
+    let under_way = UnderWay::begin(activity);
+    let http1 = request.version() <= Version::HTTP_11;
+    let (request, rest) = body::lend(request);
+    let (door, caller) = (Arc::clone(door), caller.clone());
+    async move {
+        let one = caller.allowance.requests.charge(1);
+        let response = match &one {
+            Some(_) => handle(&door, &caller, request).await,
+            None => overloaded().into_response(),
+        };
+        if let Some(rest) = rest {
+            // Who was too slow with a body is not waited for once more.
+            let is_slow = response.status() == StatusCode::REQUEST_TIMEOUT;
+            if (is_slow || !rest.discard().await) && http1 {
+                under_way.0.socket.lingers.store(true, Ordering::Relaxed);
+            }
+        }
+        let mut response = charged(response, &caller.allowance, one).await;
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        door.counts.answered(response.status().as_u16());
+        drop(under_way);
+        Ok(response)
+    }
+}
+
+/// Hands a request to its handler, unless it is a browser's.
+async fn handle(door: &Door, caller: &Caller, mut request: Request<Body>) -> Response<Body> {
+    if is_of_a_browser(request.headers()) {
+        let problem = Problem::new(Code::BrowserRefused);
+        return match (&door.entity, &caller.peer) {
+            (Some(entity), Some(peer)) => note(&**entity, peer, "request", problem).await.into_response(),
+            _ => problem.into_response(),
+        };
+    }
+    if let Some(peer) = &caller.peer {
+        request.extensions_mut().insert(peer.clone());
+    }
+    match caught(door.router.clone().call(request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(_) => {
+            // The panic's own message went through the panic hook; here nothing of it is shown to the caller.
+            door.counts.panics.one();
+            Problem::new(Code::Internal).into_response()
+        }
+    }
+}
+
+/// Whether a request is one that a page made, in a browser that may hold an officer's certificate: browsers send `Origin` with
+/// whatever could change something, and `Sec-Fetch-Site` with all that did not come from their own address bar. A program sends
+/// neither.
+fn is_of_a_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.get_all(SEC_FETCH_SITE).iter().any(|site| site != "none")
+}
+
+/// Charges an answer to the caller until it was sent. A small one goes with its request; what a large one takes is counted whatever
+/// the limits say, for it is there already, and what comes after it is refused.
+async fn charged(response: Response<Body>, allowance: &Allowance, one: Option<Charge>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    // An answer is one piece of memory from the start.
+    let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
+        return Problem::new(Code::Internal).into_response();
+    };
+    let body = match one {
+        _ if bytes.is_empty() => Body::empty(),
+        Some(one) if bytes.len() <= SMALL_ANSWER => one.hold(bytes).into(),
+        _ => allowance.answers.overdraw(bytes.len()).hold(bytes).into(),
+    };
+    Response::from_parts(parts, body)
+}
+
+/// Runs a future and catches its panic: one request's fault is not its neighbours' on the same connection.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
