@@ -12,11 +12,13 @@ pub mod index;
 mod inspections;
 mod migrations;
 mod moved;
+mod order_copies;
 mod orders;
 mod place;
 mod reclaim;
 mod segments;
 mod space;
+mod tags;
 mod upgrade;
 mod wal;
 
@@ -32,11 +34,13 @@ use uuid::Uuid;
 pub use audit::{ItemTag, Shard, TreeRow};
 use columns::Column;
 pub use columns::{ChunkKey, EpochRow};
-pub use erase::TagPlace;
+pub use erase::ErasureDue;
 pub use migrations::{MigrationRow, OpenPage, PairsRow};
+pub use order_copies::{CopiesRow, CopyRow, copy_location};
 pub use orders::{ActRow, OrderKey};
 use place::Place;
 pub use space::Space;
+pub use tags::{EntryKeys, TagKind, TagPlace};
 use upgrade::FORMAT;
 
 /// What went wrong in the store.
@@ -498,6 +502,21 @@ impl Store {
         Ok(rows)
     }
 
+    /// Goes through all rows of a column in key order, without filling the cache.
+    fn each_row(
+        &self,
+        column: Column,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        for row in self.db.iterator_cf_opt(self.column(column), options, IteratorMode::Start) {
+            let (key, value) = row.map_err(|source| self.engine(source))?;
+            each(&key, &value)?;
+        }
+        Ok(())
+    }
+
     /// The keys before `end`, at most `most` of them.
     fn rows_until(&self, column: Column, end: &[u8], most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut keys = Vec::new();
@@ -616,7 +635,7 @@ fn column_options(column: Column, cache: &Cache) -> Options {
             options.set_blob_gc_force_threshold(0.1);
         }
         Column::Index => moved::set_options(&mut options, cache),
-        Column::Audit | Column::AuditSalt | Column::AuditTag | Column::AuditTile => {
+        Column::Audit | Column::AuditSalt | Column::AuditTag | Column::EntryIndex | Column::AuditTile => {
             options.set_write_buffer_size(16 << 20);
         }
         _ => options.set_write_buffer_size(4 << 20),
