@@ -33,13 +33,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::clock::ClockBehind;
 use crate::code::Code;
 use crate::jws;
 use crate::pseudonym::{Parsed, Pseudonym};
 use crate::register::{Approver, Id, Sector, TextForm};
 use crate::store::OrderKey;
 
-pub use check::{Finding, check, examine};
+pub use check::{Finding, check, examine, forbidden};
 pub use payload::{Basis, Continuity, Payload, Scope, Security};
 pub use request::{FRESH_SECONDS, NewRequest, OfficerRequest, REQUEST_TYP, check_request, list_digest, sign_request};
 
@@ -88,6 +89,12 @@ impl Refusal {
     /// What is wrong.
     pub fn why(&self) -> &str {
         &self.why
+    }
+}
+
+impl From<ClockBehind> for Refusal {
+    fn from(behind: ClockBehind) -> Self {
+        Self::new(Code::ClockBehind, behind.to_string())
     }
 }
 

@@ -13,6 +13,7 @@ mod inspections;
 mod migrations;
 mod moved;
 mod orders;
+mod place;
 mod reclaim;
 mod segments;
 mod space;
@@ -34,6 +35,7 @@ pub use columns::{ChunkKey, EpochRow};
 pub use erase::TagPlace;
 pub use migrations::{MigrationRow, OpenPage, PairsRow};
 pub use orders::{ActRow, OrderKey};
+use place::Place;
 pub use space::Space;
 use upgrade::FORMAT;
 
@@ -103,6 +105,26 @@ pub enum StoreError {
     /// Another process extends the same log.
     #[error("the second place of the last checkpoint was changed by another process: the log would fork")]
     Forked,
+    /// The files of an open store cannot be looked at.
+    #[error("the files of the store at {path} cannot be looked at: {source}")]
+    Place {
+        /// Where the store lies.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The store's path no longer leads to the files that are open.
+    #[error(
+        "the store at {0} was deleted, moved or replaced while it was open: what is written now would be lost. Bring the \
+         folder back, or restore it from a backup"
+    )]
+    Displaced(PathBuf),
+    /// The second place of the last checkpoint is gone or holds something else.
+    #[error("the second place of the last checkpoint, {0}, no longer holds what this log last put there")]
+    SecondDisplaced(PathBuf),
+    /// The files still hold what was destroyed.
+    #[error("files from before what was destroyed are still in the store at {0}: the scrub stays due")]
+    Unscrubbed(PathBuf),
     /// The thread that writes met a fault of ours.
     #[error("the writer met a fault of ours and has ended; what it said stands above")]
     WriterEnded,
@@ -122,6 +144,8 @@ pub struct Store {
     moves_chunks: AtomicBool,
     /// Whether a scrub, or a look of the keeper's, has the say over how compactions treat chunks.
     scrubbed: AtomicBool,
+    /// Where its files lie; a store that is only read does not watch them.
+    place: Option<Place>,
 }
 
 /// Rows that will be written together or not at all.
@@ -138,6 +162,11 @@ impl Batch {
 }
 
 impl Store {
+    /// Whether there is a store at that path.
+    pub fn is_there(path: &Path) -> bool {
+        path.join("CURRENT").exists()
+    }
+
     /// Opens the store of `owner` (deployment and entity, such as `demo/vault`), or makes it where there is none.
     ///
     /// # Errors
@@ -168,6 +197,7 @@ impl Store {
             poisoned: AtomicBool::new(false),
             moves_chunks: AtomicBool::new(false),
             scrubbed: AtomicBool::new(false),
+            place: Some(Place::of(path).map_err(|source| StoreError::Place { path: path.to_owned(), source })?),
         };
         store.miss_nothing()?;
         store.claim(owner)?;

@@ -1,12 +1,13 @@
 //! The witness (C2SP `tlog-witness`, `tlog-cosignature`): it cosigns a log's checkpoint after it has seen that the log only
 //! grew since the last one, and remembers it before it answers. Vault and node are each other's witnesses by the same rules.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use data_encoding::{BASE64, HEXLOWER};
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -88,15 +89,16 @@ pub struct Witness {
     logs: Wanted,
     /// A file for each log, with its last cosigned checkpoint.
     folder: PathBuf,
-    /// One submission at a time: comparing and remembering are one step.
-    busy: Mutex<()>,
+    /// What this process has put into each file, by origin: a folder that is emptied under it makes it forget nothing. One
+    /// submission at a time: comparing and remembering are one step.
+    kept: Mutex<BTreeMap<String, String>>,
 }
 
 impl Witness {
     /// A witness that signs as `name`, watches the logs that `logs` are the keys of, and remembers in `folder`, which exists.
     pub fn new(name: impl Into<String>, key: SigningKey, logs: Vec<Trusted>, folder: PathBuf) -> Self {
         let logs = Wanted { keys: logs, ..Wanted::default() };
-        Self { name: name.into(), key, logs, folder, busy: Mutex::new(()) }
+        Self { name: name.into(), key, logs, folder, kept: Mutex::default() }
     }
 
     /// The key by which others know its cosignatures.
@@ -116,9 +118,12 @@ impl Witness {
         if submission.old > new.size {
             return Err(Refused::Malformed);
         }
-        let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.place(&new.origin);
         let remembered = place.load()?;
+        if kept.get(&new.origin).is_some_and(|kept| Some(kept.as_bytes()) != remembered.as_deref()) {
+            return Err(SecondError::Changed(place.path().to_owned()).into());
+        }
         let before = remembered.as_deref().and_then(|note| Checkpoint::read(note).ok());
         let before = before.map_or((0, empty_root()), |(checkpoint, _)| (checkpoint.size, checkpoint.root));
         if before.0 != submission.old {
@@ -132,9 +137,24 @@ impl Witness {
         let line = cosign(&self.name, &self.key, note.text(), time);
         // Only what was verified is kept beside our own signature.
         let log_line = note.line_of(&new.verifier(key)).map_err(|error| Refused::Unsigned(error.into()))?;
-        let kept = format!("{}\n{}\n{line}", note.text(), log_line.unwrap_or_default());
-        place.swap(remembered.as_deref(), kept.as_bytes())?;
+        let remember = format!("{}\n{}\n{line}", note.text(), log_line.unwrap_or_default());
+        place.swap(remembered.as_deref(), remember.as_bytes())?;
+        kept.insert(new.origin, remember);
         Ok(line)
+    }
+
+    /// The key that is believed for a log.
+    pub fn key_of(&self, origin: &str) -> Option<VerifyingKey> {
+        self.logs.key(origin)
+    }
+
+    /// The last cosigned checkpoint of a log.
+    ///
+    /// # Errors
+    /// [`SecondError`]
+    pub fn remembered(&self, origin: &str) -> Result<Option<Checkpoint>, SecondError> {
+        let note = self.place(origin).load()?;
+        Ok(note.as_deref().and_then(|note| Checkpoint::read(note).ok()).map(|(checkpoint, _)| checkpoint))
     }
 
     /// How many entries the last cosigned checkpoint of a log covers; 0 where there is none.
@@ -142,8 +162,7 @@ impl Witness {
     /// # Errors
     /// [`SecondError`]
     pub fn size(&self, origin: &str) -> Result<u64, SecondError> {
-        let note = self.place(origin).load()?;
-        Ok(note.as_deref().and_then(|note| Checkpoint::read(note).ok()).map_or(0, |(checkpoint, _)| checkpoint.size))
+        Ok(self.remembered(origin)?.map_or(0, |checkpoint| checkpoint.size))
     }
 
     /// The last cosigned checkpoint of the log whose origin has that SHA-256 (hex).

@@ -1,12 +1,15 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
 pub(super) mod descriptors;
+mod figures;
 mod watch;
 mod writable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use figures::Figures;
 
 use super::Error;
 use crate::audit::log::LogError;
@@ -24,31 +27,48 @@ use crate::keys::memory::{self, Protection};
 use crate::keys::shares::ShareSet;
 use crate::keys::shelf::SectorShelf;
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
-use crate::metrics::Registry;
+use crate::metrics::{PERSONS, Registry, coarse};
 use crate::node::{Node, NodeParts};
 use crate::order::book::Book;
 use crate::register::{OpenError, Register, Suite};
 use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
-use crate::vault::{Home, StartError, Vault, VaultSecrets};
+use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
 
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison serve --config vault.toml\n  \
+    cloison serve --config vault.toml --advance health       # once, after the register changed the sector's granularity\n\n\
+    SIGTERM ends it: what has begun is finished.")]
 pub struct Args {
     /// The vault's configuration (`vault.toml`).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Open a new epoch for this sector, because the register changed its granularity, text form or reversibility.
-    #[arg(long, value_name = "SECTOR")]
-    advance: Vec<String>,
+    /// Open a new epoch for this sector, because the register changed its granularity, text form or reversibility; the overlap
+    /// of an epoch before ends only where it is named.
+    #[arg(long, value_name = "SECTOR[:EPOCH]", value_parser = sector_advance)]
+    advance: Vec<SectorAdvance>,
     /// Take the published keys of keys-example/: for trying things out, never for a person's data.
     #[arg(long)]
     allow_example_keys: bool,
 }
 
+/// A sector, and the epoch whose overlap ends: `health`, `health:1`.
+fn sector_advance(text: &str) -> Result<SectorAdvance, String> {
+    let Some((sector, epoch)) = text.rsplit_once(':') else {
+        return Ok(SectorAdvance { sector: text.to_owned(), end_overlap: None });
+    };
+    let epoch =
+        epoch.parse().map_err(|_| "a sector and the epoch whose overlap ends are written health:1".to_owned())?;
+    Ok(SectorAdvance { sector: sector.to_owned(), end_overlap: Some(epoch) })
+}
+
 /// Run the authority node: opens mappings that the vault releases under an order.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison authority serve --config node.toml\n\n\
+    SIGTERM ends it: what has begun is finished. A key in shares is sealed until its custodians come: `cloison authority unseal`.")]
 pub struct NodeArgs {
     /// The node's configuration (`node.toml`).
     #[arg(long, value_name = "FILE")]
@@ -77,7 +97,7 @@ async fn serve_vault(
     config: VaultConfig,
     register: Register,
     secrets: VaultSecrets,
-    advance: Vec<String>,
+    advance: Vec<SectorAdvance>,
     protection: Protection,
 ) -> Result<(), Error> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
@@ -89,6 +109,7 @@ async fn serve_vault(
     tracing::info!(mib = config.index_memory >> 20, "memory that the index of mappings may take");
 
     // Health answers while the index is rebuilt; the doors open when it is complete.
+    let memory = watch::memory(&config.log, &config.store)?;
     let home = Home { store: config.store.clone(), index_memory: config.index_memory };
     let shown = readiness.clone();
     let open = tokio::task::spawn_blocking(move || {
@@ -105,7 +126,7 @@ async fn serve_vault(
         .map_err(unstarted)?;
     let vault = Arc::new(vault);
     vault.know_former_segment_keys(config.former_segment_keys.clone());
-    let (watching, _asking) = watch::vault(&vault, &config)?;
+    let (watching, _asking) = watch::vault(&vault, &config, memory)?;
     let control = control::router(vault.clone()).merge(cosign::router(watching.clone()));
     let door = DataDoor::new(vault.clone(), &registry);
     let callers = Callers::Registered(tls, vault.clone());
@@ -118,11 +139,10 @@ async fn serve_vault(
         data = %config.data,
         control = %config.control,
         health = %config.health,
-        mappings = vault.index().len(),
+        mappings = coarse(vault.index().len(), PERSONS),
         "the vault serves"
     );
     readiness.clear("starting");
-    http::rights::scrub(vault.store().clone());
     let looked_at = vault.clone();
     tokio::task::spawn_blocking(move || {
         if let Ok(count @ 1..) = crate::renewal::vault::stranded(&looked_at) {
@@ -130,9 +150,11 @@ async fn serve_vault(
             tracing::warn!(count, hint, "segments are sealed to no key that the register lists");
         }
     });
+    let placed = tokio::spawn(watch::keep_place(vault.clone(), readiness.clone()));
     let housekeeping = tokio::spawn(keep_house(watching, config.reserve, readiness.clone(), registry.clone()));
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     housekeeping.abort();
+    placed.abort();
     serving_health.abort();
     tracing::info!("the vault has stopped");
     Ok(())
@@ -145,6 +167,7 @@ fn unstarted(error: StartError) -> Error {
     match &error {
         StartError::Store(StoreError::InUse(_))
         | StartError::Log(LogError::Second(SecondError::Io(..)))
+        | StartError::Clock(_)
         | StartError::Audit(_) => Error::temporary(error, hint),
         _ => Error::new(error, hint),
     }
@@ -153,37 +176,30 @@ fn unstarted(error: StartError) -> Error {
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
 async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
     let vault = &watching.vault;
-    let mappings = registry.gauge("cloison_mappings", "Mappings that the index knows", None);
-    let index_bytes = registry.gauge("cloison_index_bytes", "Memory of the index", None);
+    let figures = Figures::new(&registry);
     let bound = registry.gauge("cloison_index_bound_bytes", "Memory that the index may take before entries move", None);
-    let moved =
-        registry.gauge("cloison_mappings_moved", "Mappings whose index entry is on the disk, not in memory", None);
-    let disk = registry.gauge("cloison_index_disk_bytes", "Index entries on the disk", None);
-    let cache = registry.gauge("cloison_index_cache_bytes", "Memory of what was read of the index on the disk", None);
-    let small = registry.gauge("cloison_chunks_small", "Chunks that are to be merged with others", None);
-    let merged = registry.gauge("cloison_chunks_merged", "Chunks that were merged into others since the start", None);
     bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
-    let released = registry.counter("cloison_released_pseudonyms_total", "Pseudonyms asked for under orders", None);
     let alarms = registry.counter("cloison_release_alarms_total", "Unusual rates of releases that were noticed", None);
-    let migrated = registry.counter("cloison_migrated_mappings_total", "Mappings migrated to a later epoch", None);
     let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
-    let mut beats = 0_u64;
+    let out_of_step =
+        registry.gauge("cloison_out_of_step", "Authorities whose node does not hold the same acts upon orders", None);
+    let clock = watch::clock_gauge(&registry);
+    let (mut beats, mut is_apart) = (0_u64, false);
     loop {
         vault.watch_space(reserve);
         watch::say_disk(vault.is_short_of_space(), vault.committer().stalled(), &readiness);
+        watch::say_clock(vault.steady_time(), &readiness, &clock);
         watch::say(vault.log(), &watching.cosigners, &readiness);
+        let apart = vault.orders().out_of_step(vault.now());
+        watch::say_step(&apart, false, &mut is_apart, &readiness);
+        out_of_step.set(apart.len() as i64);
         vault.sweep();
-        mappings.set(vault.index().len() as i64);
-        index_bytes.set(vault.index().bytes() as i64);
-        moved.set(vault.index().moved() as i64);
-        disk.set(vault.store().moved_bytes() as i64);
-        cache.set(vault.store().cache_bytes() as i64);
-        small.set(vault.committer().small().len() as i64);
-        merged.set(vault.kept().merged.load(std::sync::atomic::Ordering::Relaxed) as i64);
-        let (asked, noticed) = vault.release_counts();
-        released.add(asked - released.get());
-        alarms.add(noticed - alarms.get());
-        migrated.add(vault.migrated() - migrated.get());
+        alarms.add(vault.release_counts().1 - alarms.get());
+        if beats.is_multiple_of(3_600) {
+            figures.show(vault);
+            // One that could not be finished is tried again.
+            http::rights::scrub(vault.store().clone());
+        }
         // It goes through all orders there ever were.
         if beats.is_multiple_of(60)
             && let Ok(due) = Book::from(&**vault).reviews_due()
@@ -261,6 +277,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     let health = health_listener(config.health, &readiness, &registry)?;
     let tls = ServerTls::read(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
+    let memory = watch::memory(&config.log, &config.store)?;
     let store = config.store.clone();
     let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(poisoned));
     let node = tokio::task::spawn_blocking(open)
@@ -268,8 +285,9 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
         .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
         .map_err(unstarted)?;
     let node = Arc::new(node);
-    let (peer, cosigners, _asking) = watch::node(&node, &config)?;
-    let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone() });
+    let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
+    let door =
+        Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone(), log: peer.clone() });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
     let callers = Callers::Registered(tls, node.clone());
     let listeners = vec![bind("control", config.control, callers, http::node::router(door), limits(&config.limits))?];
@@ -282,12 +300,13 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     say_sealed(&node, &readiness);
     watch::first(peer.clone()).await;
     readiness.clear("starting");
-    http::rights::scrub(node.store().clone());
     let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
-    let kept = tokio::spawn(watch::keep(node, peer, cosigners, config.reserve, readiness.clone()));
+    let placed = tokio::spawn(watch::keep_place(node.clone(), readiness.clone()));
+    let kept = tokio::spawn(watch::keep(node, peer, cosigners, config.reserve, readiness.clone(), registry.clone()));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     watch.abort();
     kept.abort();
+    placed.abort();
     keeping_in_step.abort();
     tracing::info!("the authority node has stopped");
     Ok(())
@@ -331,18 +350,25 @@ async fn keep_in_step(door: Arc<NodeDoor>) {
 /// How often the node asks the vault for acts upon orders, and brings its own.
 const IN_STEP_EVERY: Duration = Duration::from_secs(5);
 
-/// A write failed: what the disk holds is unknown, so nothing more may be acknowledged by this process.
+/// A write failed, so that what the disk holds is unknown, or the files are not where they were: nothing more may be
+/// acknowledged by this process.
 fn poisoned(error: &StoreError) {
-    tracing::error!(%error, "a write failed; stopping, because nothing more could be acknowledged");
+    let what = match error {
+        StoreError::Displaced(_) | StoreError::SecondDisplaced(_) => "files were taken from under this process",
+        _ => "a write failed",
+    };
+    tracing::error!(%error, "{what}; stopping, because nothing more could be acknowledged");
     std::process::exit(70);
 }
 
 /// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size limit is to fail the write,
-/// which is then reported, and not to end the process without a word.
+/// which is then reported, and not to end the process without a word; nor is SIGHUP, which [`http::terminated`] hears later.
 pub(super) fn prepare_process(whole: bool) -> Protection {
     super::log::start();
     // SAFETY: takes plain values.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    // SAFETY: as above.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
     memory::protect(whole)
 }
 

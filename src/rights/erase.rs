@@ -172,10 +172,10 @@ fn commit<T: Send + 'static>(
 /// Erases at the vault.
 ///
 /// # Errors
-/// [`Code::RightsInvalid`], [`Code::UnknownSector`], [`Code::RequestReplayed`]; [`Code::AuditUnavailable`], [`Code::Overloaded`],
-/// [`Code::Internal`]: nothing was erased then.
+/// [`Code::RightsInvalid`], [`Code::UnknownSector`], [`Code::RequestReplayed`], [`Code::ClockBehind`]; [`Code::AuditUnavailable`],
+/// [`Code::Overloaded`], [`Code::Internal`]: nothing was erased then.
 pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Destroyed, Refusal> {
-    let now = vault.now();
+    let now = vault.steady_time()?;
     let (erasure, officers, sector) = checked(text, vault.register(), permit, now)?;
     vault.committer().admit().map_err(Refusal::unavailable)?;
     // Before the long way as well: a repeated request is to cost nothing.
@@ -231,7 +231,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Dest
 /// # Errors
 /// As [`at_vault`].
 pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Destroyed, Refusal> {
-    let now = node.now();
+    let now = node.steady_time()?;
     let (erasure, officers, sector) = checked(text, node.register(), permit, now)?;
     node.committer().admit().map_err(Refusal::unavailable)?;
     let tags = parse(&erasure, &sector, node.audit_key())?.into_iter().map(|(_, tag)| tag).collect();

@@ -78,6 +78,36 @@ fn a_witness_cosigns_growth_and_nothing_else() {
     ours.add_checkpoint(&submission(&grown, 66_000), now()).unwrap();
 }
 
+/// What vault and node remember of each other's logs is not begun anew without a word.
+#[test]
+fn a_lost_memory_of_the_other_sides_log_is_not_taken_for_a_first_use() {
+    let mut world = World::new();
+    eventually("the node cosigns the vault", || shown(&world, Door::Control).contains("— cloison/test/node/court "));
+    world.stop();
+    for (side, folder) in [(Side::Vault, "data/vault.cosigned"), (Side::Node, "data/node.cosigned")] {
+        fs::rename(world.path(folder), world.path("away")).unwrap();
+        let failed = world.try_start(side, &[]).unwrap_err();
+        assert!(failed.to_string().contains("what was last seen of the other side's log"), "{failed}");
+        fs::rename(world.path("away"), world.path(folder)).unwrap();
+        world.start(side, &[]);
+    }
+}
+
+/// What a witness remembers is deleted while it runs: it does not begin anew, with whatever history it is shown.
+#[test]
+fn a_witness_whose_folder_is_emptied_under_it_cosigns_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = witness(folder.path());
+    ours.add_checkpoint(&submission(&Log::new(300), 0), now()).unwrap();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    for old in [0, 300] {
+        let refused = ours.add_checkpoint(&submission(&Log::new(700), old), now()).unwrap_err();
+        assert!(matches!(refused, Refused::State(_)), "{refused}");
+    }
+}
+
 #[test]
 fn a_submission_has_one_form() {
     let good = submission(&Log::new(300), 256);
@@ -137,7 +167,7 @@ fn vault_and_node_cosign_each_other_and_nothing_is_released_without() {
 }
 
 #[test]
-fn a_vault_that_lost_entries_is_noticed_by_the_node() {
+fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_was_acknowledged() {
     let mut world = World::new();
     eventually("the node cosigns the vault", || shown(&world, Door::Control).contains("— cloison/test/node/court "));
     world.stop();
@@ -150,7 +180,8 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node() {
     world.reidentify(&order, "health", &pseudonyms).ok();
     world.end(Side::Vault);
 
-    // Restored, it refuses to start; its second place forgotten, it starts, and the node refuses.
+    // Restored, it refuses to start, also when its second place is taken away; told to go on without, it starts, and the node
+    // refuses.
     fs::remove_dir_all(&store).unwrap();
     copy(&backup, &store);
     let failed = world.try_start(Side::Vault, &[]).unwrap_err();
@@ -158,6 +189,10 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node() {
     let second = world.path("data/vault.checkpoint");
     let remembered = fs::read(&second).unwrap();
     fs::remove_file(&second).unwrap();
+    let failed = world.try_start(Side::Vault, &[]).unwrap_err();
+    assert!(failed.to_string().contains("has nothing, and this log has published"), "{failed}");
+    let told = world.cloison(&["audit", "resume", "--second-lost", "--config", "vault.toml"]);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     world.start(Side::Vault, &[]);
     let again = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
     assert_eq!(again, pseudonyms);
@@ -169,12 +204,38 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node() {
     fs::remove_dir_all(&store).unwrap();
     copy(&backup, &store);
     fs::write(&second, remembered).unwrap();
-    let resumed = world.cloison(&["audit", "resume", "--after-restore", "--config", "vault.toml"]);
+    let resumed = world.cloison(&["audit", "resume", "--after-restore", "--yes", "--config", "vault.toml"]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     world.start(Side::Vault, &[]);
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
     assert!(shown(&world, Door::Control).lines().next().unwrap().ends_with("-1"));
-    let again = world.cloison(&["audit", "resume", "--after-restore", "--config", "vault.toml"]);
+
+    // The node refuses until somebody there has acknowledged it; what it remembers stays where it is.
+    let refused = world.reidentify(&order, "health", &pseudonyms);
+    assert_eq!((refused.status, refused.code().as_str()), (502, "proof-invalid"));
+    assert!(refused.text().contains("acknowledge-resume"), "{}", refused.text());
+    let command = |more: &[&str]| {
+        let arguments = ["authority", "acknowledge-resume", "--json", "--client", "clients/officer.toml"];
+        let output = world.cloison(&[&arguments[..], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["resumed"][0].clone()
+    };
+    let found = command(&[]);
+    assert_eq!(found["acknowledged"], false);
+    assert_eq!(found["log"], format!("{}-1", found["lost_log"].as_str().unwrap()));
+    let unknown = ["authority", "acknowledge-resume", "--client", "clients/officer.toml", "--entry", &"0".repeat(64)];
+    assert!(!world.cloison(&unknown).status.success());
+    assert_eq!(world.reidentify(&order, "health", &pseudonyms).code(), "proof-invalid");
+    assert_eq!(command(&["--entry", found["entry"].as_str().unwrap()])["acknowledged"], true);
+    world.reidentify(&order, "health", &pseudonyms).ok();
+    world.end(Side::Node);
+    world.start(Side::Node, &[]);
+    world.reidentify(&order, "health", &pseudonyms).ok();
+    world.end(Side::Node);
+    let entries = world.entries(Side::Node);
+    let entry = entries.iter().find(|entry| entry["event"] == "acknowledge-resume").expect("it is logged");
+    assert_eq!((&entry["actor"], &entry["entry"]), (&"officer".into(), &found["entry"]));
+    let again = world.cloison(&["audit", "resume", "--after-restore", "--yes", "--config", "vault.toml"]);
     assert!(!again.status.success());
 }
 
@@ -254,6 +315,11 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     let report = world.cloison(&[&verify[..], &with[..]].concat());
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
     assert_eq!((&report["good"], &report["logs"][0]["cosigned"][0]["name"]), (&true.into(), &"cndp".into()));
+
+    // SAFETY: the child was not waited for yet, so the id is its own.
+    assert_eq!(unsafe { libc::kill(witness.0.id() as libc::pid_t, libc::SIGHUP) }, 0);
+    let said = || fs::read_to_string(world.path("logs/witness.log")).unwrap();
+    eventually("a hangup ends no witness", || said().contains("SIGHUP is ignored"));
 
     let ready = || plain_get(world.health(Side::Vault), "/readyz").unwrap_or_default();
     drop(witness);

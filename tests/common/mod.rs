@@ -28,10 +28,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use cloison::cli::init::register_text::DEMO;
+use cloison::cli::init::register_text::{DEMO, OPERATORS};
 use cloison::cli::init::{Place, Plan, make};
 use cloison::client::Client;
 use cloison::config::ClientConfig;
+use cloison::epoch::statement::Destruction;
 use cloison::keys::file::read_signing_key;
 use cloison::register::sign::sign;
 use cloison::register::{Id, Register};
@@ -40,7 +41,7 @@ use serde_json::{Value, json};
 
 // Not every test binary needs all of them.
 #[allow(unused_imports)]
-pub use people::{DAY, HOUR, NO_ACTS, not_at_the_end_of, now, sign_with, uuid4};
+pub use people::{DAY, HOUR, NO_ACTS, not_in_the_last, now, sign_with, uuid4};
 #[allow(unused_imports)]
 pub use process::{Failed, Process, free_ports, get as plain_get};
 #[allow(unused_imports)]
@@ -121,6 +122,8 @@ impl World {
     }
 
     pub fn with(setup: Setup) -> Self {
+        // A day's quota, a month's pseudonyms and a year's log do not end while this world lasts.
+        not_in_the_last(180, DAY);
         let folder = tempfile::Builder::new().prefix("cloison-test-").tempdir().unwrap();
         let dir = folder.path().join("deployment");
         let [data, control, vault_health, node_data, officers, node_health] = process::free_ports();
@@ -129,7 +132,7 @@ impl World {
             facts: &DEMO,
             vault: Place::new(Vec::new(), [data, control, vault_health]),
             node: Place::new(Vec::new(), [node_data, officers, node_health]),
-            years: 1,
+            years: 2,
             example: false,
             custodians: setup.custodians,
         };
@@ -429,10 +432,19 @@ impl World {
         texts(&answer["pseudonyms"])
     }
 
-    /// Advances a sector's epoch; the number of the new one.
+    /// Advances a sector's epoch from where it stands; the number of the new one.
     pub fn advance(&self, sector: &str, own_secret: bool) -> u64 {
-        let body = json!({"own_secret": own_secret});
-        let answer = self.post_json("operator", Door::Control, &format!("/v1/sectors/{sector}/epochs"), &body).ok();
+        let path = format!("/v1/sectors/{sector}/epochs");
+        let listed = self.get("operator", Door::Control, &path).ok();
+        let epochs = listed["epochs"].as_array().unwrap();
+        let from = epochs.last().unwrap()["epoch"].as_u64().unwrap() as u32;
+        let end_overlap = epochs.iter().find(|epoch| epoch["state"] == "overlap").map(|epoch| epoch["epoch"].clone());
+        let mut how = json!({"from": from, "end_overlap": end_overlap, "own_secret": own_secret});
+        if own_secret && !self.register().sector(sector).unwrap().reversible {
+            let statement = self.statement(Destruction::OwnSecret { sector: sector.to_owned(), from });
+            how["statement"] = self.sign_statement(&statement, &OPERATORS).into();
+        }
+        let answer = self.post_json("operator", Door::Control, &path, &how).ok();
         answer["epochs"].as_array().unwrap().last().unwrap()["epoch"].as_u64().unwrap()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cloison::epoch::statement::{self, Destruction, DestructionPayload};
 use cloison::jws;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use ed25519_dalek::SigningKey;
@@ -29,10 +30,11 @@ pub const HOUR: i64 = 3_600;
 /// Seconds of a day.
 pub const DAY: i64 = 24 * HOUR;
 
-/// Lets the present hour or day (UTC) end first where less than a minute of it is left, for tests that count by it.
-pub fn not_at_the_end_of(period: i64) {
+/// Lets the present hour or day (UTC) end first where less than `last` seconds of it are left, so that it does not end under a
+/// test that counts by it.
+pub fn not_in_the_last(last: i64, period: i64) {
     let left = period - now().as_second() % period;
-    if left < 60 {
+    if left < last {
         std::thread::sleep(std::time::Duration::from_secs(left.unsigned_abs() + 1));
     }
 }
@@ -60,6 +62,17 @@ impl World {
     pub fn sign(&self, order: &Payload, approvers: &[&str]) -> String {
         let keys: Vec<_> = approvers.iter().map(|approver| (*approver, self.key(approver))).collect();
         sign_with(order, &keys)
+    }
+
+    /// A statement that allows just this, written now.
+    pub fn statement(&self, destruction: Destruction) -> DestructionPayload {
+        DestructionPayload { aud: id(DEPLOYMENT), id: uuid4(), destruction, time: now() }
+    }
+
+    /// The statement, signed by those operators with their own keys.
+    pub fn sign_statement(&self, statement: &DestructionPayload, operators: &[&str]) -> String {
+        let draft = statement::draft(statement).unwrap();
+        operators.iter().fold(draft, |text, id| statement::sign(&text, id, &self.key(id)).unwrap())
     }
 
     /// A request for these pseudonyms by the officer, now.

@@ -31,7 +31,7 @@ use cloison::rights::erase;
 use cloison::rights::request::{self, Erasure};
 use cloison::seal::record::Record;
 use cloison::seal::segment::AuthorityPrivateKey;
-use cloison::store::{Batch, MigrationRow, OpenPage, OrderKey, PairsRow, Store, StoreError};
+use cloison::store::{Batch, MigrationRow, OpenPage, OrderKey, PairsRow, Store};
 use cloison::tokenize;
 use cloison::vault::{Home, Vault, VaultSecrets};
 use data_encoding::HEXLOWER;
@@ -160,7 +160,8 @@ fn write(path: &Path) -> Vec<u8> {
     assert_eq!(renewal::vault::take(&vault, &node, &done).unwrap().proved, 1);
 
     let operator = access::operator(vault.register(), SpkiDigest([0x22; 32])).unwrap();
-    cloison::epoch::advance(&vault, &operator, "health", true).unwrap();
+    let how = cloison::epoch::Advance { from: 1, own_secret: true, ..Default::default() };
+    cloison::epoch::advance(&vault, &operator, "health", &how).unwrap();
 
     let suspend = ActPayload {
         aud: id("format"),
@@ -383,19 +384,6 @@ fn the_log_says_whose_an_order_is_that_has_no_life() {
     let order = OrderKey::new("court", order);
     assert!(store.order_digest(&order).unwrap().is_some());
     assert_eq!(store.order_pairs(&order).unwrap().len(), 2);
-}
-
-#[test]
-fn a_store_of_a_later_format_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store");
-    drop(Store::open(&path, "format/vault").unwrap());
-    let columns = DB::list_cf(&Options::default(), &path).unwrap();
-    let db = DB::open_cf(&Options::default(), &path, &columns).unwrap();
-    db.put_cf(db.cf_handle("state-meta").unwrap(), "format", 3u32.to_be_bytes()).unwrap();
-    drop(db);
-    let refused = Store::open(&path, "format/vault").err().expect("a later format");
-    assert!(matches!(refused, StoreError::Format { found: 3, .. }), "{refused}");
 }
 
 /// format ‖ first entry ‖ size ‖ root, and the note over it.

@@ -3,6 +3,7 @@
 use indicatif::HumanCount;
 use serde::Serialize;
 
+use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client::progress;
 use crate::cli::remote::{self, ClientFile};
 use crate::cli::{Error, print, print_json};
@@ -28,6 +29,8 @@ pub struct Args {
     /// Take keys out of stored segments that the register no longer lists, where one that it lists was proved
     #[arg(long)]
     drop_old: bool,
+    #[command(flatten)]
+    assent: Assent,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -44,6 +47,7 @@ struct Renewed {
     beyond: u64,
     sealed: u64,
     discarded: u64,
+    unprovable: u64,
     refused: u64,
 }
 
@@ -81,6 +85,7 @@ fn renew(args: &Args, client: &Client) -> Result<(), Error> {
             all.beyond += step.beyond;
             all.sealed += step.sealed;
             all.discarded += step.discarded;
+            all.unprovable += step.unprovable;
             // What is refused in one pass is refused in the other.
             all.refused += if task == RenewalTask::Rewrap { step.refused } else { 0 };
             bar(step.total, examined);
@@ -128,11 +133,20 @@ impl Renewed {
             self.beyond,
             "segments lack a key and are sealed to none of this authority",
             "run this at the node of an authority that can open them, then here again",
+        )?;
+        left(
+            self.unprovable,
+            "segments of an earlier version cannot be proved, and keep every recipient",
+            "keep the old key: their mappings open with it, and `--drop-old` leaves it in them",
         )
     }
 }
 
 fn drop_old(args: &Args, client: &Client) -> Result<(), Error> {
+    args.assent.obtain(&Irreversible {
+        changes: "Keys that the register no longer lists go out of all stored segments.".to_owned(),
+        lost: "Mappings of those segments do not open with these keys any more.",
+    })?;
     let mut all = AllDropped::default();
     let mut request = DropRequest::default();
     pages("looked at", |bar| {
