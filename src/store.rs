@@ -86,6 +86,9 @@ pub enum StoreError {
     /// Data files, but no file that says which of them count.
     #[error("the store at {0} has data files but no CURRENT file; restore it from a backup")]
     Headless(PathBuf),
+    /// A table that the store had.
+    #[error("the file {0} of the store is gone, or is not what it was; restore the store from a backup")]
+    Missing(PathBuf),
     /// The header of a record that is whole was damaged.
     #[error("the write-ahead log {0} is damaged; restore the store from a backup")]
     Log(PathBuf),
@@ -200,8 +203,29 @@ impl Store {
             scrubbed: AtomicBool::new(false),
             place: Some(Place::of(path).map_err(|source| StoreError::Place { path: path.to_owned(), source })?),
         };
+        store.miss_nothing()?;
         store.claim(owner)?;
         Ok(store)
+    }
+
+    /// Finds a table that is gone or cut. With a bound on open files, RocksDB itself opens only the first few at its start.
+    fn miss_nothing(&self) -> Result<(), StoreError> {
+        for table in self.tables()? {
+            let (file, length) = &table;
+            let found = std::fs::metadata(file).map(|facts| facts.len()).ok();
+            // A compaction may just have taken it out of the list, and then away.
+            if found != Some(*length) && self.tables()?.contains(&table) {
+                return Err(StoreError::Missing(table.0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every table of the present state, and its length.
+    fn tables(&self) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+        let tables = self.db.live_files().map_err(|source| self.engine(source))?;
+        let place = |name: &str| self.path.join(name.trim_start_matches('/'));
+        Ok(tables.iter().map(|table| (place(&table.name), table.size as u64)).collect())
     }
 
     /// Checks the owner and brings the store to the present format, or writes both into a new store.
