@@ -254,12 +254,25 @@ pub fn rights_officer(register: &Register, peer: SpkiDigest) -> Result<RightsPer
     }
 }
 
-/// Authorises whoever may read a log: an auditor, or an authority's node, which watches it.
+/// How much of the vault's log somebody may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogReading {
+    /// All of it: an auditor.
+    Entries,
+    /// Checkpoints and tiles of hashes: an authority's node, which watches that the log only grows. What other authorities,
+    /// and sector systems, did is not its affair.
+    Hashes,
+}
+
+/// Authorises an auditor or an authority's node to read the vault's log.
 ///
 /// # Errors
 /// As [`operator`].
-pub fn reader(register: &Register, peer: SpkiDigest) -> Result<(), Code> {
-    auditor(register, peer).map(|_| ()).or_else(|code| node(register, peer).map(|_| ()).map_err(|_| code))
+pub fn reader(register: &Register, peer: SpkiDigest) -> Result<LogReading, Code> {
+    match auditor(register, peer) {
+        Ok(_) => Ok(LogReading::Entries),
+        Err(code) => node(register, peer).map(|_| LogReading::Hashes).map_err(|_| code),
+    }
 }
 
 /// Leave, for an authority's node, to ask the vault for a release.

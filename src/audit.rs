@@ -45,7 +45,7 @@ mod watched;
 pub mod witness;
 
 pub use tree::{leaf_hash, tree_hash};
-pub use watched::{Access, Erased, InspectionNoted, LookUp};
+pub use watched::{Access, ClockLowered, Erased, InspectionNoted, LookUp};
 
 /// One audit entry.
 #[derive(Debug, Clone, Serialize)]
@@ -120,6 +120,13 @@ pub enum Event {
         /// How many are left.
         kept_entries: u64,
     },
+    /// The second place had nothing, though checkpoints of this log were published, and the log goes on all the same.
+    SecondLost {
+        /// The last checkpoint that the store has, signed: whether a later one was published nobody here can tell.
+        checkpoint: String,
+    },
+    /// Two operators had the clock's high-water mark lowered: the clock once ran ahead.
+    ClockLower(Box<ClockLowered>),
     /// A batch, or the single-item requests of one client within one commit.
     Tokenize(Box<Tokenized>),
     /// Requests that were refused as a whole.

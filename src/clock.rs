@@ -2,11 +2,17 @@
 //!
 //! Everything that depends on the time of day takes a [`Clock`], so that a test can stand at any instant; the
 //! operating system's time of day is read in [`SystemClock`] and its randomness in [`random`], and nowhere else.
+//!
+//! What is closed by the time of day must not open again because a clock was set back: such decisions go by
+//! [`ClockMark::steady`].
+
+mod mark;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+pub use mark::{CLOCK_TOLERANCE, ClockBehind, ClockMark};
 
 /// Tells the time.
 pub trait Clock: Send + Sync {

@@ -10,6 +10,7 @@
 //! answered ever after.
 
 mod log;
+mod mark;
 pub mod orders;
 mod pace;
 mod pack;
@@ -28,7 +29,7 @@ use tokio::sync::oneshot;
 
 use crate::audit::log::Appender;
 use crate::audit::{AuditReceipt, Entry, Event, Tokenized};
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockMark};
 use crate::code::Code;
 use crate::keys::DomainScope;
 use crate::seal::chunk::{ChunkBuilder, ChunkCipher};
@@ -37,6 +38,7 @@ use crate::store::index::{Index, PartitionId};
 use crate::store::{Batch, ItemTag, Store, StoreError};
 pub use log::Answered;
 use log::{GroupLog, Tally};
+pub use mark::{LowerMark, LowerMarkError};
 use pace::Pace;
 pub use pace::STALL;
 use rounds::Rounds;
@@ -187,7 +189,7 @@ impl Pending {
 pub struct Committer {
     sender: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
-    clock_mark: Arc<AtomicU64>,
+    mark: Arc<ClockMark>,
     waiting: Arc<AtomicUsize>,
     pace: Arc<Pace>,
     rounds: Arc<Rounds>,
@@ -213,7 +215,7 @@ impl Committer {
         poisoned: Poisoned,
     ) -> Result<Self, StoreError> {
         let (sender, receiver) = sync_channel(QUEUE);
-        let clock_mark = Arc::new(AtomicU64::new(store.clock_mark()?.max(0) as u64));
+        let mark = Arc::new(ClockMark::at(store.clock_mark()?));
         let waiting = Arc::new(AtomicUsize::new(0));
         let (rounds, small, pace) = (Arc::new(Rounds::default()), Arc::new(small), Arc::new(Pace::default()));
         let poisoned = Arc::new(Mutex::new(Some(poisoned)));
@@ -226,7 +228,7 @@ impl Committer {
             log,
             tally: Tally::default(),
             clock,
-            clock_mark: clock_mark.clone(),
+            mark: mark.clone(),
             waiting: waiting.clone(),
             pace: pace.clone(),
             rounds: rounds.clone(),
@@ -237,7 +239,7 @@ impl Committer {
             .name("writer".into())
             .spawn(move || writer.run(&receiver))
             .expect("the operating system starts a thread");
-        Ok(Self { sender: Some(sender), thread: Some(thread), clock_mark, waiting, pace, rounds, small, poisoned })
+        Ok(Self { sender: Some(sender), thread: Some(thread), mark, waiting, pace, rounds, small, poisoned })
     }
 
     /// Waits until every commit that has begun is over; whether they all became durable. What a look-up in the index found
@@ -341,7 +343,12 @@ impl Committer {
 
     /// The latest time that was ever acted on (Unix milliseconds).
     pub fn clock_mark(&self) -> i64 {
-        self.clock_mark.load(Ordering::Relaxed) as i64
+        self.mark.milliseconds()
+    }
+
+    /// The clock's high-water mark: every commit raises it.
+    pub fn mark(&self) -> &Arc<ClockMark> {
+        &self.mark
     }
 }
 
@@ -373,7 +380,7 @@ struct Writer {
     log: Appender,
     tally: Tally,
     clock: Arc<dyn Clock>,
-    clock_mark: Arc<AtomicU64>,
+    mark: Arc<ClockMark>,
     /// Weight of the jobs that wait.
     waiting: Arc<AtomicUsize>,
     pace: Arc<Pace>,
@@ -477,13 +484,13 @@ impl Writer {
             return Ok(());
         }
 
-        let mark = self.clock_mark.load(Ordering::Relaxed).max(now.as_millisecond().max(0) as u64);
-        self.store.put_clock_mark(&mut batch, mark as i64);
+        let mark = self.mark.milliseconds().max(now.as_millisecond());
+        self.store.put_clock_mark(&mut batch, mark);
         self.write(batch)?;
         self.log.durable();
         self.rounds.end();
         self.fresh.drain(..).for_each(|(kind, small)| self.small.add(&kind, small));
-        self.clock_mark.store(mark, Ordering::Relaxed);
+        self.mark.raise(mark);
         segments.iter().for_each(|segment| segment.mark_stored());
         for (reply, place) in replies.into_iter().zip(places) {
             // A caller that went away needs no answer; its effect stays, and is logged.

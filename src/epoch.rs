@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use self::statement::{Destruction, Mandate};
 use crate::access::OperatorPermit;
 use crate::audit::{Entry, Event};
+use crate::clock::ClockBehind;
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::keys::SectorRootKey;
@@ -23,6 +24,12 @@ pub struct Refused {
     pub code: Code,
     /// What is wrong; never anything of a secret.
     pub why: String,
+}
+
+impl From<ClockBehind> for Refused {
+    fn from(behind: ClockBehind) -> Self {
+        Self::new(Code::ClockBehind, behind.to_string())
+    }
 }
 
 impl Refused {
@@ -89,13 +96,14 @@ pub struct Advance {
 /// Opens the next epoch of a sector, durable and logged before it is used. The same call again changes nothing.
 ///
 /// # Errors
-/// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`]; those of a statement, where it takes one;
+/// [`Code::UnknownSector`]; [`Code::ClockBehind`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`]; those of a statement, where it takes one;
 /// [`Code::Internal`] when a new secret cannot be stored; [`Code::AuditUnavailable`].
 pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, how: &Advance) -> Result<Vec<EpochView>, Refused> {
     let unknown = || Refused::new(Code::UnknownSector, "the register knows no such sector");
     let state = vault.sector(sector).ok_or_else(unknown)?;
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
-    let now = vault.now();
+    // The overlap with the epoch before begins now, and would be over too early.
+    let now = vault.steady_time()?;
     if is_done(state, how)? {
         return Ok(views(state, now));
     }

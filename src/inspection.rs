@@ -269,8 +269,10 @@ impl<'a> Inspections<'a> {
     /// The inspection that opens something to an auditor now: the one of that id, or the only one there is.
     ///
     /// # Errors
-    /// [`Code::InspectionRequired`] where none is open; [`Code::BadParameter`] where several are and none was named.
+    /// [`Code::InspectionRequired`] where none is open; [`Code::BadParameter`] where several are and none was named;
+    /// [`Code::ClockBehind`]: by a clock set back one that is over would be open.
     pub fn open(&self, named: Option<Uuid>, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
+        self.committer.mark().steady(self.now)?;
         let mut open = self.list(Some(permit.auditor()))?;
         open.retain(|view| view.state == Stage::Open && named.is_none_or(|id| view.decision.id == id));
         match (open.pop(), open.is_empty()) {

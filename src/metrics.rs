@@ -2,7 +2,8 @@
 //!
 //! A metric is an atomic that its owner holds; the [`Registry`] only knows how to print it. Names begin with `cloison_`.
 //! A label says which listener, operation or code, never who or which sector system: metrics are read without a
-//! certificate.
+//! certificate. And no figure moves by what one request does for one person: it would tell whoever reads it before and after
+//! whether that person was known ([`CoarseGauge`], [`CoarseCounter`]).
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -49,6 +50,45 @@ impl Gauge {
     /// The present value.
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The steps in which persons, their mappings and their chunks are shown.
+pub const PERSONS: u64 = 1_000;
+/// The steps in which memory and disk that grow with them are shown.
+pub const MEBIBYTE: u64 = 1 << 20;
+
+/// `value` in whole steps, rounded down.
+pub const fn coarse(value: u64, step: u64) -> u64 {
+    value - value % step
+}
+
+/// A gauge that is shown in whole steps. Steps alone hide nothing from somebody who knows how far the next one is: whoever
+/// sets it does so by the hour.
+#[derive(Debug)]
+pub struct CoarseGauge {
+    gauge: Arc<Gauge>,
+    step: u64,
+}
+
+impl CoarseGauge {
+    /// Sets it.
+    pub fn set(&self, value: u64) {
+        self.gauge.set(i64::try_from(coarse(value, self.step)).unwrap_or(i64::MAX));
+    }
+}
+
+/// The same of a counter.
+#[derive(Debug)]
+pub struct CoarseCounter {
+    counter: Arc<Counter>,
+    step: u64,
+}
+
+impl CoarseCounter {
+    /// Brings it up to the count so far.
+    pub fn advance_to(&self, count: u64) {
+        self.counter.add(coarse(count, self.step).saturating_sub(self.counter.get()));
     }
 }
 
@@ -134,6 +174,16 @@ impl Registry {
         gauge
     }
 
+    /// A new gauge that is shown in whole steps.
+    pub fn coarse_gauge(&self, name: &'static str, help: &'static str, step: u64) -> CoarseGauge {
+        CoarseGauge { gauge: self.gauge(name, help, None), step }
+    }
+
+    /// A new counter that is shown in whole steps.
+    pub fn coarse_counter(&self, name: &'static str, help: &'static str, step: u64) -> CoarseCounter {
+        CoarseCounter { counter: self.counter(name, help, None), step }
+    }
+
     /// A new histogram. `name` ends in `_seconds`.
     pub fn histogram(&self, name: &'static str, help: &'static str, label: Option<(&str, &str)>) -> Arc<Histogram> {
         let histogram = Arc::new(Histogram::default());
@@ -210,6 +260,20 @@ mod tests {
         );
         drop(held);
         assert_eq!(depth.get(), 0);
+    }
+
+    #[test]
+    fn a_coarse_figure_moves_in_whole_steps() {
+        let registry = Registry::new();
+        let mappings = registry.coarse_gauge("cloison_mappings", "Mappings.", PERSONS);
+        let released = registry.coarse_counter("cloison_released_total", "Releases.", PERSONS);
+        for (value, shown) in [(0, 0), (999, 0), (1_000, 1_000), (1_999, 1_000), (2_000, 2_000)] {
+            mappings.set(value);
+            released.advance_to(value);
+            let text = registry.render();
+            assert!(text.contains(&format!("\ncloison_mappings {shown}\n")), "{text}");
+            assert!(text.contains(&format!("\ncloison_released_total {shown}\n")), "{text}");
+        }
     }
 
     #[test]

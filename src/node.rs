@@ -12,7 +12,7 @@ use ed25519_dalek::VerifyingKey;
 use crate::audit::Event;
 use crate::audit::cosign::{Cosigners, proven_time};
 use crate::audit::log::{Log, LogParts};
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockBehind};
 use crate::commit::orders::OrderGate;
 use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, Pending};
@@ -177,6 +177,14 @@ impl Node {
     /// The time.
     pub fn now(&self) -> jiff::Timestamp {
         self.clock.now()
+    }
+
+    /// The time for a decision that a clock set back must not revive.
+    ///
+    /// # Errors
+    /// [`ClockBehind`]
+    pub fn steady_time(&self) -> Result<jiff::Timestamp, ClockBehind> {
+        self.committer.mark().steady(self.now())
     }
 
     /// Whether the disk has less room than the reserve: then nothing is opened, and what room there is stays for revocations

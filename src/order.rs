@@ -33,6 +33,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::clock::ClockBehind;
 use crate::code::Code;
 use crate::jws;
 use crate::pseudonym::Parsed;
@@ -88,6 +89,12 @@ impl Refusal {
     /// What is wrong.
     pub fn why(&self) -> &str {
         &self.why
+    }
+}
+
+impl From<ClockBehind> for Refusal {
+    fn from(behind: ClockBehind) -> Self {
+        Self::new(Code::ClockBehind, behind.to_string())
     }
 }
 

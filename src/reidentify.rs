@@ -27,6 +27,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Domain, LogPosition};
+use crate::clock::ClockMark;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderQuestion, UnderWay};
@@ -38,8 +39,6 @@ use crate::register::{Id, Register, Sector};
 
 /// Most pseudonyms in one request.
 pub const MAX_ITEMS: usize = 10_000;
-/// How far a clock may stand behind what was already seen, in seconds.
-pub const CLOCK_TOLERANCE: i64 = 120;
 
 /// What an officer asks of the node: the order, his signed request, and the list it is about.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
@@ -203,10 +202,8 @@ pub(crate) fn check_order(
 /// # Errors
 /// [`Code::ClockBehind`].
 pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusal> {
-    match book.now().as_millisecond() + CLOCK_TOLERANCE * 1_000 < clock_mark {
-        true => Err(Refusal::new(Code::ClockBehind, "the clock is behind what was already seen; set it right")),
-        false => Ok(()),
-    }
+    ClockMark::at(clock_mark).steady(book.now())?;
+    Ok(())
 }
 
 /// Those of the checks that look at what was seen and done before. They hold only while nobody else reveals or releases:

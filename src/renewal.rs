@@ -71,6 +71,9 @@ pub struct RenewalStep {
     pub sealed: u64,
     /// Recipients that did not open and were taken out: the task `rewrap` makes them anew.
     pub discarded: u64,
+    /// Segments of which nothing could show that somebody opened them ([`SegmentPage::unprovable`]).
+    #[serde(default)]
+    pub unprovable: u64,
     /// Segments that are not signed by a key that vault and node know, or do not belong where they lie. Nothing was done to them.
     pub refused: u64,
     /// Where to go on; absent at the end.
@@ -106,6 +109,10 @@ pub struct SegmentPage {
     pub total: Option<u64>,
     /// Segments that lack a recipient and are sealed to no key of this authority.
     pub beyond: u64,
+    /// Segments that an earlier version made, without the digest by which a proof is told from a claim: no proof of them is
+    /// believed, and they keep every recipient.
+    #[serde(default)]
+    pub unprovable: u64,
     /// Segments that the vault itself did not sign.
     pub refused: u64,
     /// Where to go on (a segment's id, hex); absent at the end.

@@ -14,6 +14,7 @@ mod migrations;
 mod moved;
 mod order_copies;
 mod orders;
+mod place;
 mod reclaim;
 mod segments;
 mod space;
@@ -37,6 +38,7 @@ pub use erase::ErasureDue;
 pub use migrations::{MigrationRow, OpenPage, PairsRow};
 pub use order_copies::{CopiesRow, CopyRow, copy_location};
 pub use orders::{ActRow, OrderKey};
+use place::Place;
 pub use space::Space;
 pub use tags::{EntryKeys, TagKind, TagPlace};
 use upgrade::FORMAT;
@@ -84,6 +86,9 @@ pub enum StoreError {
     /// Data files, but no file that says which of them count.
     #[error("the store at {0} has data files but no CURRENT file; restore it from a backup")]
     Headless(PathBuf),
+    /// A table that the store had.
+    #[error("the file {0} of the store is gone, or is not what it was; restore the store from a backup")]
+    Missing(PathBuf),
     /// The header of a record that is whole was damaged.
     #[error("the write-ahead log {0} is damaged; restore the store from a backup")]
     Log(PathBuf),
@@ -104,6 +109,26 @@ pub enum StoreError {
     /// Another process extends the same log.
     #[error("the second place of the last checkpoint was changed by another process: the log would fork")]
     Forked,
+    /// The files of an open store cannot be looked at.
+    #[error("the files of the store at {path} cannot be looked at: {source}")]
+    Place {
+        /// Where the store lies.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The store's path no longer leads to the files that are open.
+    #[error(
+        "the store at {0} was deleted, moved or replaced while it was open: what is written now would be lost. Bring the \
+         folder back, or restore it from a backup"
+    )]
+    Displaced(PathBuf),
+    /// The second place of the last checkpoint is gone or holds something else.
+    #[error("the second place of the last checkpoint, {0}, no longer holds what this log last put there")]
+    SecondDisplaced(PathBuf),
+    /// The files still hold what was destroyed.
+    #[error("files from before what was destroyed are still in the store at {0}: the scrub stays due")]
+    Unscrubbed(PathBuf),
     /// The thread that writes met a fault of ours.
     #[error("the writer met a fault of ours and has ended; what it said stands above")]
     WriterEnded,
@@ -123,6 +148,8 @@ pub struct Store {
     moves_chunks: AtomicBool,
     /// Whether a scrub, or a look of the keeper's, has the say over how compactions treat chunks.
     scrubbed: AtomicBool,
+    /// Where its files lie; a store that is only read does not watch them.
+    place: Option<Place>,
 }
 
 /// Rows that will be written together or not at all.
@@ -139,6 +166,11 @@ impl Batch {
 }
 
 impl Store {
+    /// Whether there is a store at that path.
+    pub fn is_there(path: &Path) -> bool {
+        path.join("CURRENT").exists()
+    }
+
     /// Opens the store of `owner` (deployment and entity, such as `demo/vault`), or makes it where there is none.
     ///
     /// # Errors
@@ -169,9 +201,31 @@ impl Store {
             poisoned: AtomicBool::new(false),
             moves_chunks: AtomicBool::new(false),
             scrubbed: AtomicBool::new(false),
+            place: Some(Place::of(path).map_err(|source| StoreError::Place { path: path.to_owned(), source })?),
         };
+        store.miss_nothing()?;
         store.claim(owner)?;
         Ok(store)
+    }
+
+    /// Finds a table that is gone or cut. With a bound on open files, RocksDB itself opens only the first few at its start.
+    fn miss_nothing(&self) -> Result<(), StoreError> {
+        for table in self.table_files()? {
+            let (file, length) = &table;
+            let found = std::fs::metadata(file).map(|facts| facts.len()).ok();
+            // A compaction may just have taken it out of the list, and then away.
+            if found != Some(*length) && self.table_files()?.contains(&table) {
+                return Err(StoreError::Missing(table.0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every table of the present state, and its length.
+    fn table_files(&self) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+        let tables = self.db.live_files().map_err(|source| self.engine(source))?;
+        let place = |name: &str| self.path.join(name.trim_start_matches('/'));
+        Ok(tables.iter().map(|table| (place(&table.name), table.size as u64)).collect())
     }
 
     /// Checks the owner and brings the store to the present format, or writes both into a new store.

@@ -11,7 +11,7 @@ use zeroize::Zeroize as _;
 
 use crate::access::TokenizePermit;
 use crate::audit::{Domain, Tokenized};
-use crate::clock::{day_of, give_way};
+use crate::clock::{ClockBehind, day_of, give_way};
 use crate::code::Code;
 use crate::commit::{Answered, Job, Logged, NewMappings};
 use crate::keys::{NoncePart, Prf, Uti, UtiBatch};
@@ -22,6 +22,7 @@ use crate::seal::mapping::{Location, Sealer};
 use crate::store::index::{AHEAD, View};
 use crate::vault::{Epoch, SectorState, Vault};
 pub use domain::DomainRequest;
+use domain::Present;
 pub(crate) use domain::Scoped;
 
 /// Most identifiers in one request.
@@ -45,11 +46,19 @@ pub struct Refusal {
     pub code: Code,
     /// Seconds after which it may be tried again.
     pub retry_after: Option<u64>,
+    /// How the clock stands, where that is why.
+    pub behind: Option<ClockBehind>,
 }
 
 impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
-        Self { code, retry_after: None }
+        Self { code, retry_after: None, behind: None }
+    }
+}
+
+impl From<ClockBehind> for Refusal {
+    fn from(behind: ClockBehind) -> Self {
+        Self { behind: Some(behind), ..Code::ClockBehind.into() }
     }
 }
 
@@ -99,7 +108,8 @@ impl Answer {
 /// Derives the pseudonyms of a batch and seals what the vault does not hold yet.
 ///
 /// # Errors
-/// A [`Refusal`] of the whole: an empty batch or too large a one, a closed domain, a missing purpose, a used-up quota.
+/// A [`Refusal`] of the whole: an empty batch or too large a one, a closed domain, a missing purpose, a used-up quota, a clock
+/// behind its mark where the domain goes by the clock.
 /// Nothing was changed then.
 pub fn prepare<'a>(
     vault: &Vault,
@@ -115,12 +125,13 @@ pub fn prepare<'a>(
     if items.len() > MAX_ITEMS {
         return Err(Code::TooLarge.into());
     }
-    let scoped = domain::open(state, permit, &wish.domain, now)?;
-    let previous = domain::previous(state, permit, wish, &scoped, now)?;
+    let present = Present { now, mark: vault.committer().mark() };
+    let scoped = domain::open(state, permit, &wish.domain, present)?;
+    let previous = domain::previous(state, permit, wish, &scoped, present)?;
     let count = vault
         .quotas()
         .take(&permit.client.organisation, items.len() as u64, now)
-        .map_err(|exceeded| Refusal { code: Code::QuotaExceeded, retry_after: Some(exceeded.retry_after) })?;
+        .map_err(|exceeded| Refusal { retry_after: Some(exceeded.retry_after), ..Code::QuotaExceeded.into() })?;
 
     let batch = Canonical::read(permit, items);
     let utis = batch.utis(vault, permit.scheme.id());

@@ -19,7 +19,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use crate::audit::Event;
 use crate::audit::cosign::{Cosigners, proven_time};
 use crate::audit::log::{Log, LogError, LogParts};
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockBehind, ClockMark};
 use crate::code::Code;
 use crate::commit::Committer;
 use crate::commit::orders::OrderGate;
@@ -152,6 +152,9 @@ pub enum StartError {
         /// How many shares it takes.
         threshold: usize,
     },
+    /// A new epoch would begin at a time that is over.
+    #[error("a sector is to have a new epoch, and {0}")]
+    Clock(ClockBehind),
     /// The log cannot be gone on with.
     #[error(transparent)]
     Log(LogError),
@@ -267,6 +270,10 @@ impl Vault {
         if let Some(unknown) = advance.iter().find(|asked| register.sector(&asked.sector).is_none()) {
             return Err(StartError::UnknownSector(unknown.sector.clone()));
         }
+        if !advance.is_empty() {
+            // The overlap with the epoch before begins now.
+            ClockMark::at(store.clock_mark()?).steady(clock.now()).map_err(StartError::Clock)?;
+        }
         let (sectors, opened) = sector::load_all(&store, &register, &roots, advance, clock.now(), &mut batch)?;
 
         let veil = secrets.store.iter().max_by_key(|(version, _)| *version);
@@ -285,10 +292,10 @@ impl Vault {
                 partition.set_sequence(partition.sequence().max(row.next).max(row.open.map_or(0, |open| open.until)));
             }
         }
-        let quotas = Quotas::load(&register, &store, clock.now())?;
         let (log, appender) = Log::open(store.clone(), &owner, secrets.log, clock.now())?;
         let (wrap, ours) = (Some(cipher.clone()), index.clone());
         let committer = Committer::start(store.clone(), appender, ours, wrap, small, clock.clone(), poisoned)?;
+        let quotas = Quotas::load(&register, &store, committer.mark().clone(), clock.now())?;
         let start = Event::Start {
             entity: "vault",
             program: env!("CARGO_PKG_VERSION"),
@@ -394,6 +401,14 @@ impl Vault {
     /// The time.
     pub fn now(&self) -> jiff::Timestamp {
         self.clock.now()
+    }
+
+    /// The time for a decision that a clock set back must not revive.
+    ///
+    /// # Errors
+    /// [`ClockBehind`]
+    pub fn steady_time(&self) -> Result<jiff::Timestamp, ClockBehind> {
+        self.committer.mark().steady(self.now())
     }
 
     /// What is kept of a sector at run time.

@@ -35,14 +35,23 @@ pub struct LogParts {
     pub key: SigningKey,
     /// Where the last checkpoint is kept beside the store.
     pub second: Option<SecondPlace>,
-    /// Whether a store that is behind the second place may go on, in a shard of its own.
-    pub resume: bool,
+    /// What may be gone on from that a start refuses.
+    pub resume: Option<Resume>,
+}
+
+/// A loss that is known, and that the log goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// The store is behind the second place, because it was restored: the log goes on in a shard of its own.
+    AfterRestore,
+    /// The second place has nothing.
+    SecondLost,
 }
 
 impl LogParts {
     /// A log that signs with `key` and has no second place.
     pub fn new(key: SigningKey) -> Self {
-        Self { key, second: None, resume: false }
+        Self { key, second: None, resume: None }
     }
 }
 
@@ -70,6 +79,19 @@ pub enum LogError {
         /// What this store has instead.
         found: String,
     },
+    /// The second place has nothing, and this log has published checkpoints.
+    #[error(
+        "the second place of the last checkpoint, {place}, has nothing, and this log has published at least {published} \
+         entries of {origin}. Whether it published more, and this store was restored from a backup, nobody here can tell"
+    )]
+    SecondLost {
+        /// Where the checkpoint should be.
+        place: String,
+        /// The log.
+        origin: String,
+        /// Entries under the last checkpoint that the store has.
+        published: u64,
+    },
 }
 
 /// A checkpoint that anybody may see, and the tree that it is over.
@@ -89,6 +111,8 @@ pub struct Log {
     owner: String,
     key: SigningKey,
     second: Option<SecondPlace>,
+    /// From changing the second place to noting what it has.
+    publishing: Mutex<()>,
     state: Mutex<State>,
     /// For the thread that signs: something is to be done.
     work: Condvar,
@@ -154,17 +178,25 @@ impl Log {
                 state.published.insert(tree.shard, Arc::new(published));
             }
         }
-        let mut place = None;
+        let mut behind = None;
         if let Some(second) = &parts.second {
             state.second = second.load()?;
-            place = resume::compare(&store, owner, &parts.key.verifying_key(), second, state.second.as_deref())?;
-            if let Some(lost) = place.take_if(|_| !parts.resume) {
+            behind = resume::compare(&store, owner, &parts.key.verifying_key(), second, state.second.as_deref())?;
+            if let Some(lost) = behind.take_if(|_| parts.resume != Some(Resume::AfterRestore)) {
                 return Err(lost.refusal(second));
+            }
+            // Absence is first use only where nothing was ever published.
+            if let (None, Some((_, last))) = (&state.second, state.published.last_key_value())
+                && parts.resume != Some(Resume::SecondLost)
+            {
+                let (origin, published) = (last.checkpoint.origin.clone(), last.checkpoint.size);
+                return Err(LogError::SecondLost { place: second.path().display().to_string(), origin, published });
             }
         }
         let LogParts { key, second, .. } = parts;
         let (work, news) = (Condvar::new(), Condvar::new());
-        let log = Arc::new(Self { store, owner: owner.to_owned(), key, second, state: Mutex::new(state), work, news });
+        let (state, publishing) = (Mutex::new(state), Mutex::new(()));
+        let log = Arc::new(Self { store, owner: owner.to_owned(), key, second, publishing, state, work, news });
         let publisher = {
             let log = log.clone();
             std::thread::Builder::new().name("checkpoints".into()).spawn(move || log.publish_until_the_end())
@@ -181,7 +213,7 @@ impl Log {
             opening: None,
             publisher: Some(publisher),
         };
-        if let Some(lost) = place {
+        if let Some(lost) = behind {
             let (kept, root) = (appender.tree.size(), appender.tree.root());
             let last = lost.shard.max(row.shard);
             appender.go_on(Shard { part: last.part + 1, ..last });
@@ -262,6 +294,21 @@ impl Log {
     /// Why no checkpoint can be published at present.
     pub fn trouble(&self) -> Option<String> {
         self.state().trouble.clone()
+    }
+
+    /// Looks whether the second place still holds what was last put there. To be called every second or so.
+    ///
+    /// # Errors
+    /// [`StoreError::SecondDisplaced`]
+    pub fn look_at_second(&self) -> Result<(), StoreError> {
+        let Some(second) = &self.second else { return Ok(()) };
+        // While it is being changed, the change itself looks.
+        let Ok(_changing) = self.publishing.try_lock() else { return Ok(()) };
+        let held = self.state().second.clone();
+        match held.is_none_or(|held| second.still_holds(&held)) {
+            true => Ok(()),
+            false => Err(StoreError::SecondDisplaced(second.path().to_owned())),
+        }
     }
 
     /// Whether the second place was found to hold what this log never put there.

@@ -1,11 +1,13 @@
 //! The second place of the last checkpoint: a file on another disk than the store's. It is changed by compare-and-swap before
 //! a checkpoint is published, so that two writers of one log, or a store from a backup, are noticed.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use crate::keys::file::{FileFault, put_in_place};
 
 /// Why the second place did not take or give a checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -15,8 +17,8 @@ pub enum SecondError {
     Io(PathBuf, io::Error),
     /// Somebody else changed it.
     #[error(
-        "the second place of the last checkpoint, {0}, does not hold what this log last put there: another process extends \
-         the same log"
+        "the second place of the last checkpoint, {0}, does not hold what this log last put there: it was deleted, or another \
+         process extends the same log"
     )]
     Changed(PathBuf),
     /// No thread.
@@ -64,8 +66,9 @@ impl SecondPlace {
             self.path.with_file_name(name)
         };
         // The lock is on a file of its own: the checkpoint's is replaced.
-        let options = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).to_owned();
-        let lock = options().open(name(".lock")).map_err(|error| self.io(error))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        let lock = options.open(name(".lock")).map_err(|error| self.io(error))?;
         // SAFETY: the descriptor is open for as long as `lock` lives.
         if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) } != 0 {
             return Err(self.io(io::Error::last_os_error()));
@@ -73,16 +76,21 @@ impl SecondPlace {
         if self.load()?.as_deref() != old {
             return Err(SecondError::Changed(self.path.clone()));
         }
-        let write = || {
-            let new_name = name(".new");
-            let mut file = options().truncate(true).open(&new_name)?;
-            file.write_all(new)?;
-            file.sync_all()?;
-            fs::rename(&new_name, &self.path)?;
-            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-        };
-        write().map_err(|error| self.io(error))
+        put_in_place(&name(".new"), &self.path, new, 0o600).map_err(|fault| match fault {
+            FileFault::Io(error) => self.io(error),
+            fault => self.io(io::Error::other(fault.to_string())),
+        })
+    }
+
+    /// Whether `wanted` is what is there. A folder that cannot be reached (a disk that is away for a while) is no answer, and
+    /// counts as yes: nothing can be published there meanwhile.
+    pub(super) fn still_holds(&self, wanted: &[u8]) -> bool {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match self.load() {
+            Ok(Some(found)) => found == wanted,
+            Ok(None) => !folder.exists(),
+            Err(_) => true,
+        }
     }
 
     fn io(&self, error: io::Error) -> SecondError {
@@ -93,6 +101,20 @@ impl SecondPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_planted_link_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("checkpoint"), folder.path().join("victim"));
+        fs::write(&victim, "theirs").unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join("checkpoint.new")).unwrap();
+        let place = SecondPlace::new(path);
+        place.swap(None, b"one").unwrap();
+        assert_eq!((place.load().unwrap().unwrap(), fs::read(&victim).unwrap()), (b"one".to_vec(), b"theirs".to_vec()));
+        fs::remove_file(folder.path().join("checkpoint.lock")).unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join("checkpoint.lock")).unwrap();
+        assert!(matches!(place.swap(Some(b"one"), b"two"), Err(SecondError::Io(..))));
+    }
 
     #[test]
     fn only_who_knows_what_is_there_may_change_it() {

@@ -14,7 +14,7 @@ use super::note::{Note, Verifier};
 use super::path::Resource;
 use super::source::{Source, SourceError};
 use super::tree;
-pub use report::{Cosigned, Finding, LogReport, Report};
+pub use report::{Backwards, Cosigned, Finding, LogReport, Report};
 use walk::Walk;
 
 /// A key that a log's checkpoints are believed by.
@@ -82,8 +82,9 @@ pub fn all(source: &dyn Source, wanted: &Wanted, progress: Progress<'_>) -> Resu
         }
     }
     let mut before: Option<Checkpoint> = None;
+    let mut latest = String::new();
     for shard in source.shards()? {
-        let (log, head) = one(source, &shard, wanted, &seen, before.as_ref(), progress)?;
+        let (log, head) = one(source, &shard, wanted, &seen, before.as_ref(), &mut latest, progress)?;
         seen.retain(|kept| kept.origin != log.origin);
         report.logs.push(log);
         before = head;
@@ -103,6 +104,7 @@ fn one(
     wanted: &Wanted,
     seen: &[Checkpoint],
     before: Option<&Checkpoint>,
+    latest: &mut String,
     progress: Progress<'_>,
 ) -> Result<(LogReport, Option<Checkpoint>), SourceError> {
     let mut log = LogReport { origin: shard.to_owned(), ..LogReport::default() };
@@ -138,7 +140,9 @@ fn one(
         }
     }
     let mut walk = Walk::new(source, shard, &head, &kept, &mut log, progress);
+    walk.latest = std::mem::take(latest);
     walk.run()?;
+    *latest = std::mem::take(&mut walk.latest);
     let first = walk.first.take();
     link(first.as_deref(), &head, before, wanted, &mut log);
     if let Some(entries) = source.entries(shard)? {

@@ -52,6 +52,21 @@ pub struct Access {
     pub given: u64,
 }
 
+/// What an entry about the clock's high-water mark says.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClockLowered {
+    /// The operators who signed.
+    pub operators: Vec<Id>,
+    /// Who brought what they signed.
+    pub bearer: Id,
+    /// SHA-256 of its payload, hex.
+    pub statement: String,
+    /// Where the mark was, RFC 3339.
+    pub from: String,
+    /// Where it is now.
+    pub to: String,
+}
+
 /// What an entry about a look-up of resolutions says: never whose.
 #[derive(Debug, Clone, Serialize)]
 pub struct LookUp {

@@ -1,6 +1,7 @@
 //! The witness (C2SP `tlog-witness`, `tlog-cosignature`): it cosigns a log's checkpoint after it has seen that the log only
 //! grew since the last one, and remembers it before it answers. Vault and node are each other's witnesses by the same rules.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -88,15 +89,16 @@ pub struct Witness {
     logs: Wanted,
     /// A file for each log, with its last cosigned checkpoint.
     folder: PathBuf,
-    /// One submission at a time: comparing and remembering are one step.
-    busy: Mutex<()>,
+    /// What this process has put into each file, by origin: a folder that is emptied under it makes it forget nothing. One
+    /// submission at a time: comparing and remembering are one step.
+    kept: Mutex<BTreeMap<String, String>>,
 }
 
 impl Witness {
     /// A witness that signs as `name`, watches the logs that `logs` are the keys of, and remembers in `folder`, which exists.
     pub fn new(name: impl Into<String>, key: SigningKey, logs: Vec<Trusted>, folder: PathBuf) -> Self {
         let logs = Wanted { keys: logs, ..Wanted::default() };
-        Self { name: name.into(), key, logs, folder, busy: Mutex::new(()) }
+        Self { name: name.into(), key, logs, folder, kept: Mutex::default() }
     }
 
     /// The key by which others know its cosignatures.
@@ -116,9 +118,12 @@ impl Witness {
         if submission.old > new.size {
             return Err(Refused::Malformed);
         }
-        let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.place(&new.origin);
         let remembered = place.load()?;
+        if kept.get(&new.origin).is_some_and(|kept| Some(kept.as_bytes()) != remembered.as_deref()) {
+            return Err(SecondError::Changed(place.path().to_owned()).into());
+        }
         let before = remembered.as_deref().and_then(|note| Checkpoint::read(note).ok());
         let before = before.map_or((0, empty_root()), |(checkpoint, _)| (checkpoint.size, checkpoint.root));
         if before.0 != submission.old {
@@ -132,8 +137,9 @@ impl Witness {
         let line = cosign(&self.name, &self.key, note.text(), time);
         // Only what was verified is kept beside our own signature.
         let log_line = note.line_of(&new.verifier(key)).map_err(|error| Refused::Unsigned(error.into()))?;
-        let kept = format!("{}\n{}\n{line}", note.text(), log_line.unwrap_or_default());
-        place.swap(remembered.as_deref(), kept.as_bytes())?;
+        let remember = format!("{}\n{}\n{line}", note.text(), log_line.unwrap_or_default());
+        place.swap(remembered.as_deref(), remember.as_bytes())?;
+        kept.insert(new.origin, remember);
         Ok(line)
     }
 

@@ -139,7 +139,7 @@ fn advice(code: Code) -> &'static str {
         Code::CosignatureMissing => {
             "the node cosigns the vault's log and the vault the node's: see both logs and /readyz"
         }
-        Code::ClockBehind => "set the server's clock",
+        Code::ClockBehind => "set the server's clock right; if it once ran ahead, docs/operations.md says what to do",
         Code::Internal => "see the server's log",
         _ => "see `--help` for what the command takes",
     }

@@ -1,6 +1,7 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
 pub(super) mod descriptors;
+mod figures;
 mod tidy;
 mod watch;
 mod writable;
@@ -8,6 +9,8 @@ mod writable;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use figures::Figures;
 
 use super::Error;
 use crate::audit::log::LogError;
@@ -25,7 +28,7 @@ use crate::keys::memory::{self, Protection};
 use crate::keys::shares::ShareSet;
 use crate::keys::shelf::SectorShelf;
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
-use crate::metrics::Registry;
+use crate::metrics::{PERSONS, Registry, coarse};
 use crate::node::{Node, NodeParts};
 use crate::order::book::Book;
 use crate::register::{OpenError, Register, Suite};
@@ -107,6 +110,7 @@ async fn serve_vault(
     tracing::info!(mib = config.index_memory >> 20, "memory that the index of mappings may take");
 
     // Health answers while the index is rebuilt; the doors open when it is complete.
+    let memory = watch::memory(&config.log, &config.store)?;
     let home = Home { store: config.store.clone(), index_memory: config.index_memory };
     let shown = readiness.clone();
     let open = tokio::task::spawn_blocking(move || {
@@ -124,7 +128,7 @@ async fn serve_vault(
     let vault = Arc::new(vault);
     begin_copies(vault.clone()).await?;
     vault.know_former_segment_keys(config.former_segment_keys.clone());
-    let (watching, _asking) = watch::vault(&vault, &config)?;
+    let (watching, _asking) = watch::vault(&vault, &config, memory)?;
     let control = control::router(vault.clone()).merge(cosign::router(watching.clone()));
     let door = DataDoor::new(vault.clone(), &registry);
     let callers = Callers::Registered(tls, vault.clone());
@@ -137,11 +141,10 @@ async fn serve_vault(
         data = %config.data,
         control = %config.control,
         health = %config.health,
-        mappings = vault.index().len(),
+        mappings = coarse(vault.index().len(), PERSONS),
         "the vault serves"
     );
     readiness.clear("starting");
-    http::rights::scrub(vault.store().clone());
     let looked_at = vault.clone();
     tokio::task::spawn_blocking(move || {
         if let Ok(count @ 1..) = crate::renewal::vault::stranded(&looked_at) {
@@ -150,9 +153,11 @@ async fn serve_vault(
         }
     });
     let tidying = tokio::spawn(tidy::vault(vault.clone()));
+    let placed = tokio::spawn(watch::keep_place(vault.clone(), readiness.clone()));
     let housekeeping = tokio::spawn(keep_house(watching, config.reserve, readiness.clone(), registry.clone()));
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     housekeeping.abort();
+    placed.abort();
     tidying.abort();
     serving_health.abort();
     tracing::info!("the vault has stopped");
@@ -175,6 +180,7 @@ fn unstarted(error: StartError) -> Error {
     match &error {
         StartError::Store(StoreError::InUse(_))
         | StartError::Log(LogError::Second(SecondError::Io(..)))
+        | StartError::Clock(_)
         | StartError::Audit(_) => Error::temporary(error, hint),
         _ => Error::new(error, hint),
     }
@@ -183,42 +189,30 @@ fn unstarted(error: StartError) -> Error {
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
 async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
     let vault = &watching.vault;
-    let mappings = registry.gauge("cloison_mappings", "Mappings that the index knows", None);
-    let index_bytes = registry.gauge("cloison_index_bytes", "Memory of the index", None);
+    let figures = Figures::new(&registry);
     let bound = registry.gauge("cloison_index_bound_bytes", "Memory that the index may take before entries move", None);
-    let moved =
-        registry.gauge("cloison_mappings_moved", "Mappings whose index entry is on the disk, not in memory", None);
-    let disk = registry.gauge("cloison_index_disk_bytes", "Index entries on the disk", None);
-    let cache = registry.gauge("cloison_index_cache_bytes", "Memory of what was read of the index on the disk", None);
-    let small = registry.gauge("cloison_chunks_small", "Chunks that are to be merged with others", None);
-    let merged = registry.gauge("cloison_chunks_merged", "Chunks that were merged into others since the start", None);
     bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
-    let released = registry.counter("cloison_released_pseudonyms_total", "Pseudonyms asked for under orders", None);
     let alarms = registry.counter("cloison_release_alarms_total", "Unusual rates of releases that were noticed", None);
-    let migrated = registry.counter("cloison_migrated_mappings_total", "Mappings migrated to a later epoch", None);
     let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
     let out_of_step =
         registry.gauge("cloison_out_of_step", "Authorities whose node does not hold the same acts upon orders", None);
+    let clock = watch::clock_gauge(&registry);
     let (mut beats, mut is_apart) = (0_u64, false);
     loop {
         vault.watch_space(reserve);
         watch::say_disk(vault.is_short_of_space(), vault.committer().stalled(), &readiness);
+        watch::say_clock(vault.steady_time(), &readiness, &clock);
         watch::say(vault.log(), &watching.cosigners, &readiness);
         let apart = vault.orders().out_of_step(vault.now());
         watch::say_step(&apart, false, &mut is_apart, &readiness);
         out_of_step.set(apart.len() as i64);
         vault.sweep();
-        mappings.set(vault.index().len() as i64);
-        index_bytes.set(vault.index().bytes() as i64);
-        moved.set(vault.index().moved() as i64);
-        disk.set(vault.store().moved_bytes() as i64);
-        cache.set(vault.store().cache_bytes() as i64);
-        small.set(vault.committer().small().len() as i64);
-        merged.set(vault.kept().merged.load(std::sync::atomic::Ordering::Relaxed) as i64);
-        let (asked, noticed) = vault.release_counts();
-        released.add(asked - released.get());
-        alarms.add(noticed - alarms.get());
-        migrated.add(vault.migrated() - migrated.get());
+        alarms.add(vault.release_counts().1 - alarms.get());
+        if beats.is_multiple_of(3_600) {
+            figures.show(vault);
+            // One that could not be finished is tried again.
+            http::rights::scrub(vault.store().clone());
+        }
         // It goes through all orders there ever were.
         if beats.is_multiple_of(60)
             && let Ok(due) = Book::from(&**vault).reviews_due()
@@ -296,6 +290,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     let health = health_listener(config.health, &readiness, &registry)?;
     let tls = ServerTls::read(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
     let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
+    let memory = watch::memory(&config.log, &config.store)?;
     let store = config.store.clone();
     let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(poisoned));
     let node = tokio::task::spawn_blocking(open)
@@ -303,7 +298,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
         .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
         .map_err(unstarted)?;
     let node = Arc::new(node);
-    let (peer, cosigners, _asking) = watch::node(&node, &config)?;
+    let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
     let door =
         Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone(), log: peer.clone() });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
@@ -318,14 +313,15 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     say_sealed(&node, &readiness);
     watch::first(peer.clone()).await;
     readiness.clear("starting");
-    http::rights::scrub(node.store().clone());
     let tidying = tokio::spawn(tidy::node(node.clone()));
     let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
-    let kept = tokio::spawn(watch::keep(node, peer, cosigners, config.reserve, readiness.clone()));
+    let placed = tokio::spawn(watch::keep_place(node.clone(), readiness.clone()));
+    let kept = tokio::spawn(watch::keep(node, peer, cosigners, config.reserve, readiness.clone(), registry.clone()));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     watch.abort();
     tidying.abort();
     kept.abort();
+    placed.abort();
     keeping_in_step.abort();
     tracing::info!("the authority node has stopped");
     Ok(())
@@ -369,18 +365,25 @@ async fn keep_in_step(door: Arc<NodeDoor>) {
 /// How often the node asks the vault for acts upon orders, and brings its own.
 const IN_STEP_EVERY: Duration = Duration::from_secs(5);
 
-/// A write failed: what the disk holds is unknown, so nothing more may be acknowledged by this process.
+/// A write failed, so that what the disk holds is unknown, or the files are not where they were: nothing more may be
+/// acknowledged by this process.
 fn poisoned(error: &StoreError) {
-    tracing::error!(%error, "a write failed; stopping, because nothing more could be acknowledged");
+    let what = match error {
+        StoreError::Displaced(_) | StoreError::SecondDisplaced(_) => "files were taken from under this process",
+        _ => "a write failed",
+    };
+    tracing::error!(%error, "{what}; stopping, because nothing more could be acknowledged");
     std::process::exit(70);
 }
 
 /// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size limit is to fail the write,
-/// which is then reported, and not to end the process without a word.
+/// which is then reported, and not to end the process without a word; nor is SIGHUP, which [`http::terminated`] hears later.
 pub(super) fn prepare_process(whole: bool) -> Protection {
     super::log::start();
     // SAFETY: takes plain values.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    // SAFETY: as above.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
     memory::protect(whole)
 }
 

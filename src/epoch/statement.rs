@@ -276,7 +276,7 @@ impl Mandate {
             };
             return Err(Refused::new(Code::StatementRequired, why));
         };
-        let (payload, signers) = check(text, vault.register(), vault.now())?;
+        let (payload, signers) = check(text, vault.register(), vault.steady_time()?)?;
         if payload.destruction != *wanted {
             return Err(invalid("the statement is for something else"));
         }

@@ -2,7 +2,8 @@
 //!
 //! `/checkpoint` and `/tile/…` are the present shard as C2SP `tlog-tiles` has it, `/log/<shard>/…` is any shard, so that
 //! standard clients work with either prefix. Nothing beyond the last checkpoint is shown. `/v1/audit/entries` answers people's
-//! questions, under an inspection and about its object only.
+//! questions, under an inspection and about its object only. Nodes read checkpoints and tiles of hashes of the vault's log, and
+//! nothing of other nodes'.
 
 pub(super) mod search;
 
@@ -20,7 +21,7 @@ use super::admission::Lane;
 use super::answer::{blocking, note};
 use super::body;
 use super::{Peer, Problem, inspections};
-use crate::access;
+use crate::access::{self, LogReading};
 use crate::audit::log::{Log, Published};
 use crate::audit::path::Resource;
 use crate::audit::shelf::Shelf;
@@ -28,7 +29,7 @@ use crate::code::Code;
 use crate::commit::{Committer, Job, Logged};
 use crate::inspection::Inspections;
 use crate::node::Node;
-use crate::register::Register;
+use crate::register::{Register, SpkiDigest};
 use crate::store::{Shard, StoreError};
 use crate::vault::Vault;
 
@@ -48,10 +49,15 @@ pub trait Audited: Send + Sync {
     fn mappings(&self, sector: &str) -> Option<u64>;
     /// Whether what is refused here may have been refused elsewhere: a node passes on what the vault says.
     fn relays(&self) -> bool;
+    /// How much of the log somebody may read.
+    ///
+    /// # Errors
+    /// The code of the refusal.
+    fn reader(&self, peer: SpkiDigest) -> Result<LogReading, Code>;
 }
 
 macro_rules! audited {
-    ($($entity:ty, $mappings:expr, $relays:literal);*) => {$(
+    ($($entity:ty, $mappings:expr, $relays:literal, $reader:expr);*) => {$(
         impl Audited for $entity {
             fn register(&self) -> &Register {
                 self.register()
@@ -75,11 +81,18 @@ macro_rules! audited {
             fn relays(&self) -> bool {
                 $relays
             }
+            fn reader(&self, peer: SpkiDigest) -> Result<LogReading, Code> {
+                let reader: fn(&Register, SpkiDigest) -> Result<LogReading, Code> = $reader;
+                reader(self.register(), peer)
+            }
         }
     )*};
 }
 
-audited!(Vault, Vault::mappings, false; Node, |_, _| None, true);
+audited!(
+    Vault, Vault::mappings, false, access::reader;
+    Node, |_, _| None, true, |register, peer| access::auditor(register, peer).map(|_| LogReading::Entries)
+);
 
 /// Whoever has a log, as the routes share it.
 pub(super) type Entity = Arc<dyn Audited>;
@@ -177,9 +190,12 @@ pub(super) async fn shards(State(entity): State<Entity>, peer: Peer) -> Result<R
 }
 
 async fn serve(entity: Entity, peer: Peer, named: Option<String>, path: String) -> Result<Response<Body>, Problem> {
-    admit(&entity, &peer).await?;
+    let reading = admit(&entity, &peer).await?;
     let _admitted = peer.allowance().admit(Lane::Work)?;
     let resource = Resource::parse(&path).ok_or(Code::NotFound)?;
+    if matches!(resource, Resource::Entries(..)) && reading == LogReading::Hashes {
+        return Err(note(&*entity, &peer, "audit", Code::Forbidden.into()).await);
+    }
     let published = shard(entity.log(), named.as_deref()).ok_or(Code::NotFound)?;
     if resource == Resource::Checkpoint {
         return Ok(body::reply("text/plain; charset=utf-8", published.note.clone()));
@@ -209,10 +225,10 @@ fn internal(error: &StoreError) -> Problem {
     Problem::new(Code::Internal)
 }
 
-/// Only auditors; others are refused, and that is logged.
-async fn admit(entity: &Entity, peer: &Peer) -> Result<(), Problem> {
-    match access::reader(entity.register(), peer.spki) {
-        Ok(()) => Ok(()),
+/// Only those who may read the log, and how much of it; others are refused, and that is logged.
+async fn admit(entity: &Entity, peer: &Peer) -> Result<LogReading, Problem> {
+    match entity.reader(peer.spki) {
+        Ok(reading) => Ok(reading),
         Err(code) => Err(note(&**entity, peer, "audit", code.into()).await),
     }
 }

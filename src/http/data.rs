@@ -198,6 +198,10 @@ impl From<Refusal> for Problem {
             Code::TooLarge => problem.detail(format!("at most {} identifiers a request", crate::tokenize::MAX_ITEMS)),
             _ => problem,
         };
+        let problem = match refusal.behind {
+            Some(behind) => problem.detail(behind.to_string()),
+            None => problem,
+        };
         match refusal.retry_after {
             Some(seconds) => problem.retry_after(u32::try_from(seconds).unwrap_or(u32::MAX)),
             None => problem,

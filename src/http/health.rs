@@ -47,6 +47,11 @@ impl Readiness {
         }
     }
 
+    /// Whether there is a reason about that.
+    pub fn has(&self, about: &'static str) -> bool {
+        self.reasons().contains_key(about)
+    }
+
     /// Whether there is no reason left.
     pub fn is_ready(&self) -> bool {
         self.reasons().is_empty()

@@ -95,7 +95,7 @@ pub(super) async fn erase_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer,
 }
 
 /// Clears the destroyed bytes out of the store's files where that is due, beside the requests: in a large store it takes its
-/// time. To be called after an erasure, and at a start: the last one may have come before the end.
+/// time. To be called after an erasure, at a start, and by the hour: the last one may not have come to its end.
 pub(crate) fn scrub(store: Arc<Store>) {
     tokio::task::spawn_blocking(move || match store.scrub_due() {
         Ok(true) => tracing::info!("what was erased is gone from the store's files"),

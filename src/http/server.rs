@@ -164,7 +164,8 @@ fn of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted)
 }
 
-/// Is done when the process is told to end: SIGTERM or SIGINT.
+/// Is done when the process is told to end: SIGTERM or SIGINT. SIGHUP, by which other servers read their configuration anew,
+/// ends nothing: a node that it ended would come back sealed.
 ///
 /// # Errors
 /// When the operating system does not let us listen for signals.
@@ -174,10 +175,14 @@ fn of_the_connection(error: &io::Error) -> bool {
 pub fn terminated() -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => tracing::warn!("SIGHUP is ignored: to take a changed configuration or register, restart"),
+            }
         }
     })
 }

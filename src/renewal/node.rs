@@ -39,6 +39,7 @@ pub fn step(
         total: page.total,
         recipients: 0,
         beyond: page.beyond,
+        unprovable: page.unprovable,
         sealed: 0,
         discarded: 0,
         refused: page.refused,

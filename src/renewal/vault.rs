@@ -67,6 +67,7 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
         examined: 0,
         total,
         beyond: 0,
+        unprovable: 0,
         refused: 0,
         next: (rows.len() == MOST_EXAMINED).then(|| rows.last().map(|(id, _)| hex(id))).flatten(),
     };
@@ -85,12 +86,16 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
                 lacking.map(|key| key.id.to_string()).collect()
             }
             RenewalTask::Prove => {
-                let proofs = vault.store().segment_proofs(&id).map_err(internal)?;
+                let proofs = proofs(vault, &id)?;
                 let unproved = record.recipients.iter().filter(|one| is_own(&one.key) && !is_proved(one, &proofs));
                 unproved.map(|one| one.key.clone()).collect()
             }
         };
         if todo.is_empty() {
+            continue;
+        }
+        if question.task == RenewalTask::Prove && opening(vault, &id)?.is_none() {
+            page.unprovable += 1;
             continue;
         }
         if !record.recipients.iter().any(|one| is_own(&one.key)) {
@@ -129,8 +134,22 @@ fn is_proved(recipient: &Recipient, proofs: &[(String, [u8; 32])]) -> bool {
     proofs.iter().any(|(key, entry)| *key == recipient.key && *entry == recipient.digest())
 }
 
+/// The SHA-256 of what shows that somebody opened a segment. One that an earlier version made has none: whoever says that they
+/// opened it would have to be believed.
+fn opening(vault: &Vault, id: &SegmentId) -> Result<Option<[u8; 32]>, Refusal> {
+    vault.store().segment_opening(id).map_err(internal)
+}
+
+/// The proofs of a segment; none counts where nothing could tell it from a claim.
+fn proofs(vault: &Vault, id: &SegmentId) -> Result<Vec<(String, [u8; 32])>, Refusal> {
+    match opening(vault, id)? {
+        Some(_) => vault.store().segment_proofs(id).map_err(internal),
+        None => Ok(vec![]),
+    }
+}
+
 fn is_proved_now(vault: &Vault, record: &Record, key: &str) -> Result<bool, Refusal> {
-    let proofs = vault.store().segment_proofs(&record.id).map_err(internal)?;
+    let proofs = proofs(vault, &record.id)?;
     Ok(record.recipient(key).is_some_and(|recipient| is_proved(recipient, &proofs)))
 }
 
@@ -154,7 +173,7 @@ struct Draft<'v> {
 impl Draft<'_> {
     /// Whether a recipient other than that key's is proved to open.
     fn has_another_proved(&self, vault: &Vault, key: &str) -> Result<bool, Refusal> {
-        let proofs = vault.store().segment_proofs(&self.record.id).map_err(internal)?;
+        let proofs = proofs(vault, &self.record.id)?;
         let now = |one: &Recipient| self.proofs.get(&one.key).is_some_and(Option::is_some);
         Ok(self.record.recipients.iter().any(|one| one.key != key && (now(one) || is_proved(one, &proofs))))
     }
@@ -210,10 +229,12 @@ impl<'v> Drafts<'v> {
         }
         let vault = self.vault;
         let draft = self.of(&proof.segment)?;
-        let digest = vault.store().segment_opening(&draft.record.id).map_err(internal)?;
+        let digest = opening(vault, &draft.record.id)?;
         let shown = HEXLOWER.decode(proof.opening.as_bytes()).unwrap_or_default();
-        // A segment of an earlier version has none.
-        if digest.is_some_and(|digest| !is_opening(&shown, &digest)) {
+        let digest = digest.ok_or_else(|| {
+            invalid("the store has nothing by which to tell that somebody opened this segment, so no proof is believed")
+        })?;
+        if !is_opening(&shown, &digest) {
             return Err(invalid("nothing shows that the node opened the segment"));
         }
         let entry = draft.record.recipient(&proof.key).map(Recipient::digest);

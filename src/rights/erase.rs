@@ -122,10 +122,10 @@ fn commit(
 /// Erases at the vault.
 ///
 /// # Errors
-/// [`Code::RightsInvalid`], [`Code::UnknownSector`], [`Code::RequestReplayed`]; [`Code::AuditUnavailable`], [`Code::Overloaded`],
-/// [`Code::Internal`]: nothing was erased then.
+/// [`Code::RightsInvalid`], [`Code::UnknownSector`], [`Code::RequestReplayed`], [`Code::ClockBehind`]; [`Code::AuditUnavailable`],
+/// [`Code::Overloaded`], [`Code::Internal`]: nothing was erased then.
 pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<ErasureReceipt, Refusal> {
-    let now = vault.now();
+    let now = vault.steady_time()?;
     let (erasure, officers, sector) = checked(text, vault.register(), permit, now)?;
     vault.committer().admit().map_err(Refusal::unavailable)?;
     // Before the long way as well: a repeated request is to cost nothing.
@@ -176,7 +176,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
 /// # Errors
 /// As [`at_vault`].
 pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<ErasureReceipt, Refusal> {
-    let now = node.now();
+    let now = node.steady_time()?;
     let (erasure, officers, sector) = checked(text, node.register(), permit, now)?;
     node.committer().admit().map_err(Refusal::unavailable)?;
     let tags = parse(&erasure, &sector, node.audit_key())?.into_iter().map(|(_, tag)| tag).collect();

@@ -242,6 +242,7 @@ impl Store {
             poisoned: AtomicBool::new(true),
             moves_chunks: AtomicBool::new(false),
             scrubbed: AtomicBool::new(false),
+            place: None,
         })
     }
 

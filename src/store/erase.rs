@@ -1,8 +1,9 @@
 //! What people's rights do in the store: destroying salts, tombstones, what an erasure still has to destroy, and clearing away
 //! the bytes of what was destroyed.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rocksdb::{BottommostLevelCompaction, CompactOptions};
 use uuid::Uuid;
@@ -26,6 +27,9 @@ const SCRUBBED: [Column; 7] = [
 ];
 /// How often a scrub looks whether another one has ended: they take seconds to hours.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long files that a scrub has replaced may stay: an iterator that runs over them keeps them.
+const LINGER: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 /// Tags that are seen to at once.
 const MOST_DUE: usize = 1_000;
@@ -157,8 +161,8 @@ impl Store {
     /// in RocksDB's manifest until the next start. Waits while another one is under way.
     ///
     /// # Errors
-    /// [`StoreError::Engine`], [`StoreError::Poisoned`]. Nothing is lost then, and what was destroyed may still be there: the
-    /// scrub stays due.
+    /// [`StoreError::Engine`], [`StoreError::Poisoned`], [`StoreError::Unscrubbed`]. Nothing is lost then, and what was destroyed
+    /// may still be there: the scrub stays due.
     pub fn scrub(&self) -> Result<(), StoreError> {
         let _alone = self.wait_alone();
         self.clear_away(&self.scrubs_due()?)
@@ -213,15 +217,99 @@ impl Store {
     /// Writes columns anew without what was destroyed, and has the write-ahead log begin anew.
     pub(super) fn rewrite(&self, columns: &[Column]) -> Result<(), StoreError> {
         let engine = |source| self.engine(source);
-        for column in Column::ALL {
-            self.db.flush_cf(self.column(column)).map_err(engine)?;
+        let mut old = self.files(|name, length| name.ends_with(".log") && length > 0)?;
+        self.flush_all()?;
+        // Chunks alone lie in blob files.
+        if columns.contains(&Column::Chunk) {
+            old.extend(self.files(|name, _| name.ends_with(".blob"))?);
         }
+        old.extend(self.tables(columns)?);
+        // What came to an empty column during the first round holds the log of then, and a file of a flush under way counts
+        // only when that is over.
+        self.flush_all()?;
         let mut whole = CompactOptions::default();
         whole.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         for column in columns {
             self.db.compact_range_cf_opt(self.column(*column), None::<&[u8]>, None::<&[u8]>, &whole);
         }
         // The write-ahead log that the columns were flushed out of goes with the next one.
-        self.db.flush_cf(self.column(Column::Meta)).map_err(engine)
+        self.db.flush_cf(self.column(Column::Meta)).map_err(engine)?;
+        self.wait_until_gone(&old)
+    }
+
+    fn flush_all(&self) -> Result<(), StoreError> {
+        let mut all = Column::ALL.iter();
+        all.try_for_each(|column| self.db.flush_cf(self.column(*column))).map_err(|source| self.engine(source))
+    }
+
+    /// Waits until none of these files is in the store's folder any more. A compaction does not say whether it came to its end;
+    /// one that did has replaced every file that was there before it.
+    fn wait_until_gone(&self, old: &BTreeSet<String>) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        loop {
+            let left = self.files(|name, _| old.contains(name))?.len();
+            if left == 0 {
+                return Ok(());
+            }
+            if begun.elapsed() > LINGER {
+                tracing::error!(files = left, "a compaction has not replaced all files: is the disk full?");
+                return Err(StoreError::Unscrubbed(self.path.clone()));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// The names of the files in the store's folder that are wanted, by name and length.
+    fn files(&self, wanted: impl Fn(&str, u64) -> bool) -> Result<BTreeSet<String>, StoreError> {
+        let list = || -> std::io::Result<BTreeSet<String>> {
+            let mut names = BTreeSet::new();
+            for entry in std::fs::read_dir(&self.path)? {
+                let entry = entry?;
+                // One that goes meanwhile is as good as gone.
+                let length = entry.metadata().map_or(0, |facts| facts.len());
+                names.extend(entry.file_name().into_string().ok().filter(|name| wanted(name, length)));
+            }
+            Ok(names)
+        };
+        list().map_err(|source| StoreError::Place { path: self.path.clone(), source })
+    }
+
+    /// The names of the files that hold rows of these columns.
+    fn tables(&self, columns: &[Column]) -> Result<BTreeSet<String>, StoreError> {
+        let live = self.db.live_files().map_err(|source| self.engine(source))?;
+        let of_these = live.into_iter().filter(|file| columns.iter().any(|c| c.name() == file.column_family_name));
+        // RocksDB names them from the store's folder on: `/000012.sst`.
+        Ok(of_these.map(|file| file.name.trim_start_matches('/').to_owned()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ChunkKey;
+    use super::*;
+
+    /// A compaction does not say that it came to its end: what is looked at are the files.
+    #[test]
+    fn a_scrub_stays_due_until_the_old_files_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "test/vault").unwrap();
+        let key = ChunkKey { sector: 1, epoch: 1, sequence: 1 };
+        let mut batch = Batch::default();
+        store.put_chunk(&mut batch, key, &[7; 4_096]);
+        store.commit(batch).unwrap();
+        store.flush_all().unwrap();
+        // Whoever reads keeps the files.
+        let reading = store.db.iterator_cf(store.column(Column::Chunk), rocksdb::IteratorMode::Start);
+        let mut batch = Batch::default();
+        store.delete_chunk(&mut batch, key);
+        store.put_scrub_due(&mut batch, Uuid::from_bytes([1; 16]));
+        store.commit(batch).unwrap();
+        assert!(matches!(store.scrub_due(), Err(StoreError::Unscrubbed(_))));
+        assert!(store.is_scrub_due().unwrap());
+        drop(reading);
+        assert!(store.scrub_due().unwrap());
+        assert!(!store.is_scrub_due().unwrap());
+        let blobs = store.files(|name, _| name.ends_with(".blob")).unwrap();
+        assert!(blobs.is_empty(), "{blobs:?}");
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Wish, text};
+use super::{Refusal, Wish, text};
 use crate::access::TokenizePermit;
 use crate::audit::Domain;
+use crate::clock::{ClockBehind, ClockMark};
 use crate::code::Code;
 use crate::keys::DomainScope;
 use crate::register::PeriodLength;
@@ -20,6 +21,20 @@ pub struct DomainRequest {
     pub epoch: Option<u32>,
     /// The period, `2026` or `2026-11`.
     pub period: Option<String>,
+}
+
+/// The time of a request, and the mark that it is held against where the domain goes by the clock.
+#[derive(Clone, Copy)]
+pub(super) struct Present<'m> {
+    pub(super) now: Timestamp,
+    pub(super) mark: &'m ClockMark,
+}
+
+impl Present<'_> {
+    /// The time for a decision that a clock set back must not revive: which period it is, whether an overlap lasts.
+    fn steady(self) -> Result<Timestamp, ClockBehind> {
+        self.mark.steady(self.now)
+    }
 }
 
 /// A domain that is open: epoch and granularity values.
@@ -45,23 +60,23 @@ impl Scoped {
 ///
 /// # Errors
 /// [`Code::DomainClosed`] for an epoch or period that is not open; [`Code::UnknownPurpose`] where the sector separates
-/// purposes and none was named.
+/// purposes and none was named; [`Code::ClockBehind`] where a period or an overlap would be told by a clock behind its mark.
 pub(super) fn open(
     state: &SectorState,
     permit: &TokenizePermit,
     wish: &DomainRequest,
-    now: Timestamp,
-) -> Result<Scoped, Code> {
+    present: Present<'_>,
+) -> Result<Scoped, Refusal> {
     let current = state.current();
     let epoch = match wish.epoch {
         None => current,
         Some(named) if named == current.row.epoch => current,
         Some(named) => {
             let open = |epoch: &Arc<Epoch>| epoch.row.epoch == named && epoch.key.is_some();
-            state.previous(now).filter(open).ok_or(Code::DomainClosed)?
+            state.previous(present.steady()?).filter(open).ok_or(Code::DomainClosed)?
         }
     };
-    let scope = scope(state, permit, &epoch, wish.period.as_deref(), now)?;
+    let scope = scope(state, permit, &epoch, wish.period.as_deref(), present)?;
     Ok(Scoped { epoch, scope })
 }
 
@@ -71,15 +86,16 @@ pub(super) fn previous(
     permit: &TokenizePermit,
     wish: &Wish,
     current: &Scoped,
-    now: Timestamp,
-) -> Result<Option<Scoped>, Code> {
+    present: Present<'_>,
+) -> Result<Option<Scoped>, Refusal> {
     if !wish.previous {
         return Ok(None);
     }
     // A destroyed epoch has no pseudonyms any more; that is no reason to refuse the present one's.
     let wanted = |epoch: &Arc<Epoch>| epoch.row.epoch != current.epoch.row.epoch && epoch.key.is_some();
+    let now = present.steady()?;
     let Some(epoch) = state.previous(now).filter(wanted) else { return Ok(None) };
-    let scope = scope(state, permit, &epoch, wish.domain.period.as_deref(), now)?;
+    let scope = scope(state, permit, &epoch, wish.domain.period.as_deref(), present)?;
     Ok(Some(Scoped { epoch, scope }))
 }
 
@@ -88,17 +104,17 @@ fn scope(
     permit: &TokenizePermit,
     epoch: &Epoch,
     named_period: Option<&str>,
-    now: Timestamp,
-) -> Result<DomainScope, Code> {
+    present: Present<'_>,
+) -> Result<DomainScope, Refusal> {
     let granularity = epoch.terms.granularity;
     if granularity.purpose && permit.purpose.is_none() {
-        return Err(Code::UnknownPurpose);
+        return Err(Code::UnknownPurpose.into());
     }
     let period = match (granularity.period, named_period) {
         (None, None) => String::new(),
-        (None, Some(_)) => return Err(Code::DomainClosed),
-        (Some(length), None) => period_of(length, now),
-        (Some(length), Some(named)) => open_period(length, named, state.sector.period_grace_days, now)?,
+        (None, Some(_)) => return Err(Code::DomainClosed.into()),
+        (Some(length), None) => period_of(length, present.steady()?),
+        (Some(length), Some(named)) => open_period(length, named, state.sector.period_grace_days, present.steady()?)?,
     };
     Ok(DomainScope {
         controller: if granularity.controller { permit.client.organisation.to_string() } else { String::new() },

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
-use crate::clock::day_of;
+use crate::clock::{ClockMark, day_of};
 use crate::commit::DayCount;
 use crate::register::{Id, Quota, Register};
 use crate::store::{Store, StoreError};
@@ -16,7 +16,11 @@ use crate::store::{Store, StoreError};
 const BURST_SECONDS: u64 = 10;
 
 /// The counts of all organisations.
-pub struct Quotas(BTreeMap<Id, Mutex<Bucket>>);
+pub struct Quotas {
+    buckets: BTreeMap<Id, Mutex<Bucket>>,
+    /// A clock that was set back brings no day back on which a quota was used up.
+    mark: Arc<ClockMark>,
+}
 
 struct Bucket {
     quota: Quota,
@@ -36,8 +40,13 @@ pub struct Exceeded {
 
 impl Quotas {
     /// Full buckets, and today's counts from the store.
-    pub(super) fn load(register: &Register, store: &Store, now: Timestamp) -> Result<Self, StoreError> {
-        let day = day_of(now);
+    pub(super) fn load(
+        register: &Register,
+        store: &Store,
+        mark: Arc<ClockMark>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let day = day_of(now.max(mark.time()));
         let buckets = register.organisations.values().map(|organisation| {
             let items = store.quota_used(organisation.id.as_str(), day)?;
             let bucket = Bucket {
@@ -48,7 +57,7 @@ impl Quotas {
             };
             Ok((organisation.id.clone(), Mutex::new(bucket)))
         });
-        Ok(Self(buckets.collect::<Result<_, StoreError>>()?))
+        Ok(Self { buckets: buckets.collect::<Result<_, StoreError>>()?, mark })
     }
 
     /// Takes `items` out of the organisation's quota; the day's count comes back, to be written with the request.
@@ -56,12 +65,14 @@ impl Quotas {
     /// # Errors
     /// `Exceeded`, and nothing is taken then.
     pub fn take(&self, organisation: &Id, items: u64, now: Timestamp) -> Result<Arc<DayCount>, Exceeded> {
-        let Some(bucket) = self.0.get(organisation) else { return Err(Exceeded { retry_after: 86_400 }) };
+        let Some(bucket) = self.buckets.get(organisation) else { return Err(Exceeded { retry_after: 86_400 }) };
         let mut bucket = bucket.lock().expect("no panic under this lock");
         bucket.refill(now);
-        let day = day_of(now);
-        if day > bucket.today.day {
-            bucket.today = day_count(organisation, day, 0);
+        let day = day_of(now.max(self.mark.time()));
+        if day != bucket.today.day {
+            // Back only where the mark was lowered: what was used stays used.
+            let used = if day > bucket.today.day { 0 } else { bucket.today.items.load(Ordering::Relaxed) };
+            bucket.today = day_count(organisation, day, used);
         }
         let used = bucket.today.items.load(Ordering::Relaxed);
         if used.saturating_add(items) > bucket.quota.items_per_day {
@@ -114,7 +125,7 @@ mod tests {
         let id = Id::parse("cnss").unwrap();
         let quota = Quota { items_per_second, items_per_day };
         let bucket = Bucket { quota, level: capacity(quota), filled_at: 0, today: day_count(&id, 0, 0) };
-        (Quotas([(id.clone(), Mutex::new(bucket))].into()), id)
+        (Quotas { buckets: [(id.clone(), Mutex::new(bucket))].into(), mark: Arc::default() }, id)
     }
 
     fn at(second: i64) -> Timestamp {
@@ -144,6 +155,18 @@ mod tests {
         assert!(quotas.take(&id, 150, at(0)).is_ok());
         assert_eq!(quotas.take(&id, 1, at(86_399)).unwrap_err(), Exceeded { retry_after: 1 });
         assert_eq!(quotas.take(&id, 1, at(86_400)).unwrap().items.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_clock_set_back_gives_no_quota_twice() {
+        let (quotas, id) = quotas(1_000, 150);
+        assert!(quotas.take(&id, 150, at(10 * 86_400)).is_ok());
+        quotas.mark.raise(at(10 * 86_400).as_millisecond());
+        assert!(quotas.take(&id, 1, at(9 * 86_400)).is_err());
+        // Two operators say that it is the ninth day: what was used today stays used, and tomorrow is another day.
+        assert!(quotas.mark.lower(at(10 * 86_400), at(9 * 86_400)));
+        assert!(quotas.take(&id, 1, at(9 * 86_400)).is_err());
+        assert!(quotas.take(&id, 150, at(10 * 86_400)).is_ok());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::{Progress, StartError};
 use crate::commit::small::{Kind, Small, SmallChunks};
+use crate::metrics::{PERSONS, coarse};
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::{AHEAD, Index, Partition, PartitionId};
 use crate::store::{ChunkKey, Store, StoreError};
@@ -110,7 +111,8 @@ fn read(store: &Store, work: &Work<'_>, sender: SyncSender<Portion>, progress: P
         }
         if told.elapsed() >= TELL {
             told = Instant::now();
-            let mappings = work.mappings.load(Ordering::Relaxed);
+            // Everybody on this machine may read it.
+            let mappings = coarse(work.mappings.load(Ordering::Relaxed), PERSONS);
             progress(format!("rebuilding the index: {mappings} mappings, {chunks} of about {total} chunks"));
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cloison::audit::Event;
-use cloison::audit::log::{Log, LogError, LogParts};
+use cloison::audit::log::{Log, LogError, LogParts, Resume};
 use cloison::audit::second::SecondPlace;
 use cloison::audit::source::StoreCopy;
 use cloison::audit::verify::{self, Report, Trusted, Wanted};
@@ -43,10 +43,23 @@ fn open_with(
     resume: bool,
     poisoned: Option<Sender<String>>,
 ) -> Result<Writing, LogError> {
+    let second = second.map(|path| SecondPlace::new(path.to_owned()));
+    let resume = resume.then_some(Resume::AfterRestore);
+    open_parts(store, time, LogParts { second, resume, ..LogParts::new(key()) }, poisoned)
+}
+
+fn with_second(second: &Path) -> LogParts {
+    LogParts { second: Some(SecondPlace::new(second.to_owned())), ..LogParts::new(key()) }
+}
+
+fn open_parts(
+    store: &Path,
+    time: &str,
+    parts: LogParts,
+    poisoned: Option<Sender<String>>,
+) -> Result<Writing, LogError> {
     let store = Arc::new(Store::open(store, "test/vault")?);
     let clock = Arc::new(FixedClock::at(at(time)));
-    let second = second.map(|path| SecondPlace::new(path.to_owned()));
-    let parts = LogParts { second, resume, ..LogParts::new(key()) };
     let (log, appender) = Log::open(store.clone(), "test/vault", parts, clock.now())?;
     let poisoned = Mutex::new(poisoned);
     let committer = Committer::start(
@@ -221,6 +234,85 @@ fn a_restored_store_notices_and_goes_on_only_when_told() {
     let entry: serde_json::Value = serde_json::from_slice(&rows[0].1).unwrap();
     assert_eq!((entry["event"].as_str(), entry["kept"].as_str()), (Some("resume"), Some("2026")));
     assert_eq!((entry["kept_entries"].as_u64(), entry["lost"].as_str()), (Some(300), Some(&*published)));
+}
+
+#[test]
+fn a_lost_second_place_is_not_taken_for_a_first_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, second) = (folder.path().join("store"), folder.path().join("second"));
+    let time = "2026-11-22T12:00:00Z";
+    open(&store, time, Some(&second), false).unwrap().write(30);
+    std::fs::remove_file(&second).unwrap();
+    let Err(refused) = open(&store, time, Some(&second), false) else { panic!("it opened") };
+    let why = refused.to_string();
+    assert!(
+        why.contains("has nothing, and this log has published at least 30 entries of cloison/test/vault/2026"),
+        "{why}"
+    );
+    assert!(open(&store, time, Some(&second), true).is_err(), "that a restore lost entries is another thing");
+    assert!(!second.exists(), "nothing was put there");
+
+    let known = LogParts { resume: Some(Resume::SecondLost), ..with_second(&second) };
+    open_parts(&store, time, known, None).unwrap().write(1);
+    // Told once is enough.
+    open(&store, time, Some(&second), false).unwrap().write(1);
+    good(&store);
+    // A store that never had one gets one in the same way, and a new store of itself.
+    let other = folder.path().join("other");
+    open(&other, time, None, false).unwrap().write(1);
+    assert!(matches!(open(&other, time, Some(&folder.path().join("new")), false), Err(LogError::SecondLost { .. })));
+    open(&folder.path().join("third"), time, Some(&folder.path().join("new")), false).unwrap().write(1);
+}
+
+#[test]
+fn a_second_place_that_is_gone_or_holds_another_checkpoint_is_noticed_without_traffic() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, place) = (folder.path().join("store"), folder.path().join("elsewhere"));
+    std::fs::create_dir(&place).unwrap();
+    let second = place.join("checkpoint");
+    let writing = open(&store, "2026-11-22T12:00:00Z", Some(&second), false).unwrap();
+    writing.log.look_at_second().unwrap();
+    writing.write(2);
+    writing.log.look_at_second().unwrap();
+    let held = std::fs::read(&second).unwrap();
+    std::fs::write(&second, "another").unwrap();
+    assert!(writing.log.look_at_second().is_err());
+    std::fs::remove_file(&second).unwrap();
+    assert!(writing.log.look_at_second().unwrap_err().to_string().contains("no longer holds"));
+    // A disk that is away for a while is not one that forgot.
+    std::fs::rename(&place, folder.path().join("away")).unwrap();
+    writing.log.look_at_second().unwrap();
+    std::fs::rename(folder.path().join("away"), &place).unwrap();
+    std::fs::write(&second, held).unwrap();
+    writing.log.look_at_second().unwrap();
+    writing.write(1);
+}
+
+/// The clock is set back, and had run ahead: the log is whole, and a check says where.
+#[test]
+fn times_that_run_backwards_are_a_warning_and_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let writing = open(&store, "2026-12-31T12:00:00Z", None, false).unwrap();
+    for time in ["2026-12-31T12:00:00Z", "2026-12-31T11:58:00Z", "2026-12-31T12:00:01Z"] {
+        writing.clock.set(at(time));
+        writing.write(2);
+    }
+    assert!(good(&store).all_warnings().next().is_none(), "two minutes are within what clocks do");
+    for time in ["2026-12-31T11:00:00Z", "2027-01-01T00:00:01Z", "2026-12-31T12:00:00Z"] {
+        writing.clock.set(at(time));
+        writing.write(2);
+    }
+    drop(writing);
+    let report = good(&store);
+    let found: Vec<_> = report.all_warnings().map(|(log, place)| (log, place.entry, &*place.after)).collect();
+    let year = "cloison/test/vault";
+    let wanted = [
+        (format!("{year}/2026"), 6, "2026-12-31T12:00:01.000Z"),
+        // Also where the year has ended meanwhile: behind its first entry and two of its own.
+        (format!("{year}/2027"), 3, "2027-01-01T00:00:01.000Z"),
+    ];
+    assert_eq!(found, wanted.each_ref().map(|(log, entry, after)| (log.as_str(), *entry, *after)));
 }
 
 #[test]

@@ -78,6 +78,36 @@ fn a_witness_cosigns_growth_and_nothing_else() {
     ours.add_checkpoint(&submission(&grown, 66_000), now()).unwrap();
 }
 
+/// What vault and node remember of each other's logs is not begun anew without a word.
+#[test]
+fn a_lost_memory_of_the_other_sides_log_is_not_taken_for_a_first_use() {
+    let mut world = World::new();
+    eventually("the node cosigns the vault", || shown(&world, Door::Control).contains("— cloison/test/node/court "));
+    world.stop();
+    for (side, folder) in [(Side::Vault, "data/vault.cosigned"), (Side::Node, "data/node.cosigned")] {
+        fs::rename(world.path(folder), world.path("away")).unwrap();
+        let failed = world.try_start(side, &[]).unwrap_err();
+        assert!(failed.to_string().contains("what was last seen of the other side's log"), "{failed}");
+        fs::rename(world.path("away"), world.path(folder)).unwrap();
+        world.start(side, &[]);
+    }
+}
+
+/// What a witness remembers is deleted while it runs: it does not begin anew, with whatever history it is shown.
+#[test]
+fn a_witness_whose_folder_is_emptied_under_it_cosigns_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = witness(folder.path());
+    ours.add_checkpoint(&submission(&Log::new(300), 0), now()).unwrap();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    for old in [0, 300] {
+        let refused = ours.add_checkpoint(&submission(&Log::new(700), old), now()).unwrap_err();
+        assert!(matches!(refused, Refused::State(_)), "{refused}");
+    }
+}
+
 #[test]
 fn a_submission_has_one_form() {
     let good = submission(&Log::new(300), 256);
@@ -150,7 +180,8 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     world.reidentify(&order, "health", &pseudonyms).ok();
     world.end(Side::Vault);
 
-    // Restored, it refuses to start; its second place forgotten, it starts, and the node refuses.
+    // Restored, it refuses to start, also when its second place is taken away; told to go on without, it starts, and the node
+    // refuses.
     fs::remove_dir_all(&store).unwrap();
     copy(&backup, &store);
     let failed = world.try_start(Side::Vault, &[]).unwrap_err();
@@ -158,6 +189,10 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     let second = world.path("data/vault.checkpoint");
     let remembered = fs::read(&second).unwrap();
     fs::remove_file(&second).unwrap();
+    let failed = world.try_start(Side::Vault, &[]).unwrap_err();
+    assert!(failed.to_string().contains("has nothing, and this log has published"), "{failed}");
+    let told = world.cloison(&["audit", "resume", "--second-lost", "--config", "vault.toml"]);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     world.start(Side::Vault, &[]);
     let again = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
     assert_eq!(again, pseudonyms);
@@ -280,6 +315,11 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     let report = world.cloison(&[&verify[..], &with[..]].concat());
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
     assert_eq!((&report["good"], &report["logs"][0]["cosigned"][0]["name"]), (&true.into(), &"cndp".into()));
+
+    // SAFETY: the child was not waited for yet, so the id is its own.
+    assert_eq!(unsafe { libc::kill(witness.0.id() as libc::pid_t, libc::SIGHUP) }, 0);
+    let said = || fs::read_to_string(world.path("logs/witness.log")).unwrap();
+    eventually("a hangup ends no witness", || said().contains("SIGHUP is ignored"));
 
     let ready = || plain_get(world.health(Side::Vault), "/readyz").unwrap_or_default();
     drop(witness);

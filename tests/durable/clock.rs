@@ -1,16 +1,24 @@
-//! A clock that was set back, and counts of orders.
+//! A clock that was set back or had run ahead, and counts of orders.
 
-use std::sync::Barrier;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Barrier, OnceLock};
+use std::time::{Duration, Instant};
 
 use cloison::clock::Clock;
 use cloison::code::Code;
+use cloison::commit::{LowerMark, LowerMarkError};
+use cloison::epoch::{self, Advance};
 use cloison::reidentify::Released;
+use cloison::tokenize::{DomainRequest, Wish};
 use cloison::vault::Vault;
 use jiff::SignedDuration;
 
 use super::world::{
-    CALLERS, Link, World, asked, card, dawn, id, order_at_most, order_for, release_of, reveal, tokenize,
+    CALLERS, Link, World, advance, asked, card, dawn, id, order_at_most, order_for, register, release_of, reveal,
+    tokenize, tokenize_with,
 };
+use crate::common::{Setup, Side, plain_get, swap};
 use cloison::access;
 use cloison::cli::init::register_text::{AUTHORITY, OFFICER};
 use cloison::reidentify::reveal;
@@ -80,6 +88,189 @@ fn batches_do_not_mind_a_clock_set_back() {
     world.clock.set(dawn());
     assert_eq!(texts(&vault, 6), after);
     assert_eq!(reveal(&vault, &node, "health", &after).len(), 6);
+}
+
+/// A month that is over is not answered in again because the clock says so, also after a restart; a sector without periods goes on.
+#[test]
+fn a_period_is_not_told_by_a_clock_behind_its_mark() {
+    let world = World::new();
+    let mut vault = world.open();
+    let (school, study) = (CALLERS[6], CALLERS[7]);
+    for caller in [school, study] {
+        assert!(tokenize(&vault, caller, &[card(1)]).unwrap().domain.period.is_some());
+    }
+    world.clock.set(dawn() - SignedDuration::from_secs(120));
+    assert!(tokenize(&vault, school, &[card(2)]).is_ok(), "two minutes are within what clocks do");
+    world.clock.set(dawn() - SignedDuration::from_hours(30 * 24));
+    for _ in 0..2 {
+        let entries = vault.store().last_audit().unwrap().unwrap().0;
+        let closed = Wish { domain: DomainRequest { epoch: None, period: Some("2026-10".into()) }, previous: false };
+        for caller in [school, study] {
+            assert_eq!(tokenize(&vault, caller, &[card(3)]).err(), Some(Code::ClockBehind));
+        }
+        assert_eq!(tokenize_with(&vault, school, &closed, &[card(3)]).err(), Some(Code::ClockBehind));
+        assert_eq!(vault.store().last_audit().unwrap().unwrap().0, entries, "nothing was derived, counted or stored");
+        assert!(tokenize(&vault, CALLERS[0], &[card(3)]).is_ok());
+        drop(vault);
+        vault = world.open();
+    }
+    world.clock.set(dawn());
+    assert_eq!(tokenize(&vault, school, &[card(3)]).unwrap().domain.period.as_deref(), Some("2026-11"));
+}
+
+/// An overlap that is over does not come back, and none is begun that would be over too early.
+#[test]
+fn an_overlap_is_not_told_by_a_clock_behind_its_mark() {
+    let world = World::new();
+    let vault = world.open();
+    let days = i64::from(vault.sector("health").unwrap().sector.epoch_overlap_days);
+    let first = Wish { domain: DomainRequest { epoch: Some(1), period: None }, previous: false };
+    let both = Wish { previous: true, ..Wish::default() };
+    advance(&vault, "health", false);
+    assert!(tokenize_with(&vault, CALLERS[0], &first, &[card(1)]).is_ok());
+    world.later(SignedDuration::from_hours(24 * days + 1));
+    assert_eq!(tokenize_with(&vault, CALLERS[0], &first, &[card(1)]).err(), Some(Code::DomainClosed));
+    assert!(tokenize(&vault, CALLERS[0], &[card(1)]).is_ok());
+    world.clock.set(dawn());
+    for wish in [&first, &both] {
+        assert_eq!(tokenize_with(&vault, CALLERS[0], wish, &[card(1)]).err(), Some(Code::ClockBehind));
+    }
+    assert_eq!(tokenize(&vault, CALLERS[0], &[card(1)]).unwrap().domain.epoch, 2);
+    let operator = *vault.register().operators.keys().next().unwrap();
+    let permit = access::operator(vault.register(), operator).unwrap();
+    assert_eq!(
+        epoch::advance(&vault, &permit, "health", &Advance { from: 1, ..Advance::default() }).unwrap_err().code,
+        Code::ClockBehind
+    );
+}
+
+/// A day on which a quota was used up does not come back with the clock, nor with a restart.
+#[test]
+fn a_quota_is_not_given_twice_by_a_clock_set_back() {
+    let world = World::new();
+    let open = |world: &World| {
+        let mut register = register();
+        register.organisations.get_mut(&id("cnss")).unwrap().quota.items_per_day = 3;
+        world.open_with(register, Box::new(|error| panic!("{error}"))).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let mut vault = open(&world);
+    let cards: Vec<_> = (0..3).map(card).collect();
+    tokenize(&vault, CALLERS[0], &cards).unwrap();
+    world.clock.set(dawn() - SignedDuration::from_hours(48));
+    for _ in 0..2 {
+        assert_eq!(tokenize(&vault, CALLERS[0], &[card(9)]).err(), Some(Code::QuotaExceeded));
+        drop(vault);
+        vault = open(&world);
+    }
+    world.clock.set(dawn() + SignedDuration::from_hours(24));
+    assert!(tokenize(&vault, CALLERS[0], &[card(9)]).is_ok());
+}
+
+/// A clock that once ran ahead: the refusal says until when, two operators have the mark lowered, and the log says so.
+#[test]
+fn a_mark_from_a_clock_that_ran_ahead_is_lowered_by_two_operators() {
+    let world = World::new();
+    let mut vault = world.open();
+    let texts = texts(&vault, 1);
+    let ahead = dawn() + SignedDuration::from_hours(24 * 3_650);
+    world.clock.set(ahead);
+    tokenize(&vault, CALLERS[0], &[card(1)]).unwrap();
+    world.clock.set(dawn());
+    let ask = |vault: &Vault| {
+        let order = order_for(dawn() - SignedDuration::from_hours(1), "health", &texts);
+        release_of(vault, &asked(world.clock.now(), &order, "health", &texts))
+    };
+    let refused = ask(&vault).unwrap_err();
+    assert_eq!(refused.code(), Code::ClockBehind);
+    let until = ahead - SignedDuration::from_secs(120);
+    assert!(refused.why().contains(&format!("refused until {until}")), "{}", refused.why());
+
+    let mut said =
+        LowerMark { mark: dawn(), operators: vec![id("one"), id("two")], statement: "0f".into(), bearer: id("one") };
+    let other = vault.committer().lower_mark(&said, vault.now());
+    assert_eq!(other.unwrap_err(), LowerMarkError::OtherMark(ahead), "what they signed is about another mark");
+    assert_eq!(ask(&vault).unwrap_err().code(), Code::ClockBehind);
+    said.mark = ahead;
+    vault.committer().lower_mark(&said, vault.now()).unwrap();
+    assert!(ask(&vault).is_ok());
+    assert_eq!(vault.committer().lower_mark(&said, vault.now()).unwrap_err(), LowerMarkError::NotBehind);
+    let entries = vault.store().audit_from(0, usize::MAX).unwrap();
+    let entries = entries.iter().map(|(_, entry)| serde_json::from_slice::<serde_json::Value>(entry).unwrap());
+    let lowered: Vec<_> = entries.filter(|entry| entry["event"] == "clock-lower").collect();
+    assert_eq!(lowered.len(), 1);
+    assert_eq!(lowered[0]["operators"], serde_json::json!(["one", "two"]));
+    assert_eq!(
+        (&lowered[0]["from"], &lowered[0]["to"]),
+        (&format!("{ahead:.3}").into(), &format!("{:.3}", dawn()).into())
+    );
+    drop(vault);
+    vault = world.open();
+    assert!(ask(&vault).is_ok(), "a restart does not bring the old mark back");
+}
+
+/// The shim that moves the clock of a process by the seconds in a file, built once.
+fn skew_shim() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let shim = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("skew-{}.so", std::process::id()));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("ops/skew.c");
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).arg(&shim).arg(source).status();
+        assert!(built.unwrap().success());
+        shim
+    })
+}
+
+/// A real vault whose clock is set back by ten minutes: `/readyz`, `/metrics`, the log and the refusals say so and until when; sectors
+/// without periods go on; and when the clock is right again everything does.
+#[test]
+fn a_process_whose_clock_is_behind_says_so_and_until_when() {
+    let register = |text: String| {
+        swap(&text, "granularity = { purpose = true }", "granularity = { purpose = true, period = \"month\" }")
+    };
+    let mut world = crate::common::World::with(Setup {
+        register: Box::new(register),
+        log: "info",
+        start: false,
+        ..Setup::default()
+    });
+    // Under a clock that is moved already, that is where this one stands, too.
+    let already: i64 = std::env::var("SKEW").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+    world.write("skew", &already.to_string());
+    world.env = vec![
+        ("LD_PRELOAD".into(), skew_shim().display().to_string()),
+        ("SKEWFILE".into(), world.path("skew").display().to_string()),
+    ];
+    world.start(Side::Vault, &[]);
+    let health = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let social = || world.batch("rsu-social", "social", "cnie", Some("aid"), &["AB1"]);
+    assert_eq!(social().status, 200);
+    let read = |path: &str| plain_get(world.health(Side::Vault), path).unwrap();
+    assert!(read("/metrics").contains("\ncloison_clock_behind_seconds 0\n"));
+
+    world.write("skew", &(already - 600).to_string());
+    let refused = social();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "clock-behind"));
+    assert!(refused.text().contains("is refused until "), "{}", refused.text());
+    assert_eq!(world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]), health);
+    let eventually = |what: &str, is: &dyn Fn() -> bool| {
+        let since = Instant::now();
+        while !is() {
+            assert!(since.elapsed() < Duration::from_secs(20), "{what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    eventually("not ready", &|| read("/readyz").contains("\"clock\":\"the clock shows "));
+    let behind = |text: &str| {
+        text.lines().find_map(|line| line.strip_prefix("cloison_clock_behind_seconds ")?.parse::<i64>().ok())
+    };
+    eventually("a gauge", &|| behind(&read("/metrics")).is_some_and(|seconds| (500..700).contains(&seconds)));
+    assert!(world.log(Side::Vault).contains("is refused until "), "a warning");
+
+    world.write("skew", &already.to_string());
+    eventually("ready again", &|| read("/readyz").contains("\"ready\":true"));
+    assert_eq!(social().status, 200);
+    world.stop();
+    assert_eq!(world.refusals(Side::Vault, "rsu-social", "tokenize", "clock-behind"), 1);
 }
 
 /// Many requests at once under one order for ten: ten pseudonyms are released, whoever comes first, and after a restart

@@ -74,6 +74,20 @@ pub fn erase(vault: &Vault, pseudonyms: Vec<String>) -> ErasureReceipt {
     lodge(vault, &request(vault, pseudonyms)).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 
+/// A request that is too old is not brought again with a clock that was set back.
+#[test]
+fn an_erasure_is_not_lodged_by_a_clock_behind_its_mark() {
+    let world = World::new();
+    let vault = open(&world);
+    let pseudonyms = tokenize(&vault, CALLERS[0], &[card(1)]).unwrap().pseudonyms;
+    let old = request(&vault, texts(&vault, &pseudonyms));
+    world.later(jiff::SignedDuration::from_hours(24 * 31));
+    tokenize(&vault, CALLERS[0], &[card(1)]).unwrap();
+    assert_eq!(lodge(&vault, &old).unwrap_err().code(), Code::RightsInvalid);
+    world.clock.set(world::dawn());
+    assert_eq!(lodge(&vault, &old).unwrap_err().code(), Code::ClockBehind);
+}
+
 /// Everybody whose mapping lies in a chunk, each once.
 fn stored(world: &World, vault: &Vault) -> BTreeSet<[u8; 16]> {
     let (cipher, mut found, mut records) = (world.cipher(), BTreeSet::new(), 0);

@@ -78,6 +78,77 @@ fn a_failed_write_ends_the_node() {
     assert_eq!(revealed, 1);
 }
 
+/// What is done to a store, or to its second place, while its process runs.
+type Harm = fn(&World, &str);
+
+/// The path of the store, or of the second place, no longer leads to what the process has open: it would acknowledge what is
+/// lost, so it ends, without being asked for anything.
+#[test]
+fn a_store_that_is_deleted_or_replaced_ends_its_process() {
+    let harms: [(&str, Harm); 4] = [
+        ("was deleted, moved or replaced", |world, side| {
+            fs::remove_dir_all(world.path(&format!("data/{side}"))).unwrap();
+        }),
+        ("was deleted, moved or replaced", |world, side| {
+            let store = world.path(&format!("data/{side}"));
+            fs::rename(&store, world.path("away")).unwrap();
+            fs::create_dir(&store).unwrap();
+        }),
+        ("no longer holds what this log last put there", |world, side| {
+            fs::remove_file(world.path(&format!("data/{side}.checkpoint"))).unwrap();
+        }),
+        ("no longer holds what this log last put there", |world, side| {
+            world.write(&format!("data/{side}.checkpoint"), "another log's\n");
+        }),
+    ];
+    for (words, harm) in harms {
+        let mut world = quiet(true);
+        world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+        for (side, name) in [(Side::Node, "node"), (Side::Vault, "vault")] {
+            harm(&world, name);
+            assert_eq!(world.ended(side).code(), POISONED, "{name}");
+            let said = world.log(side);
+            assert!(said.contains("files were taken from under") && said.contains(words), "{name}: {said}");
+            let _ = fs::remove_dir_all(world.path("away"));
+        }
+    }
+}
+
+/// What was moved away while its process ran is whole, and goes on when it is back.
+#[test]
+fn a_store_that_was_moved_goes_on_when_it_is_back() {
+    let mut world = quiet(true);
+    let before = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1", "AB2"]);
+    fs::rename(world.path("data/vault"), world.path("data/away")).unwrap();
+    assert_eq!(world.ended(Side::Vault).code(), POISONED);
+    fs::rename(world.path("data/away"), world.path("data/vault")).unwrap();
+    world.start(Side::Vault, &[]);
+    assert_eq!(world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1", "AB2"]), before);
+    world.stop();
+    assert_eq!(world.mappings(), 2);
+}
+
+/// SIGHUP is for reading a configuration anew, which is not done: it ends nothing, and a node stays unsealed.
+#[test]
+fn a_hangup_ends_neither_vault_nor_node() {
+    let mut world = World::with(Setup { log: "info", custodians: None, ..Setup::default() });
+    let health = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    for side in [Side::Vault, Side::Node] {
+        let pid = world.pid(side).unwrap() as libc::pid_t;
+        // SAFETY: the process is a child that was not waited for yet, so the id is its own.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGHUP) }, 0);
+        let since = Instant::now();
+        while !world.log(side).contains("SIGHUP is ignored") {
+            assert!(world.is_running(side), "{side:?} ended");
+            assert!(since.elapsed() < Duration::from_secs(20), "{side:?} says nothing");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let order = world.sign(&world.order("health", &health), crate::common::QUORUM);
+    assert_eq!(world.reidentify(&order, "health", &health).ok()["items"][0]["value"], "AB1");
+    world.stop();
+}
+
 /// Ends what it mounted.
 struct Mounted(PathBuf);
 

@@ -31,7 +31,7 @@ use cloison::rights::erase;
 use cloison::rights::request::{self, Erasure};
 use cloison::seal::record::Record;
 use cloison::seal::segment::AuthorityPrivateKey;
-use cloison::store::{Batch, MigrationRow, OpenPage, OrderKey, PairsRow, Store, StoreError};
+use cloison::store::{Batch, MigrationRow, OpenPage, OrderKey, PairsRow, Store};
 use cloison::tokenize;
 use cloison::vault::{Home, Vault, VaultSecrets};
 use data_encoding::HEXLOWER;
@@ -390,19 +390,6 @@ fn the_log_says_whose_an_order_is_that_has_no_life() {
     let order = OrderKey::new("court", order);
     assert!(store.order_digest(&order).unwrap().is_some());
     assert_eq!(store.order_pairs(&order).unwrap().len(), 2);
-}
-
-#[test]
-fn a_store_of_a_later_format_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store");
-    drop(Store::open(&path, "format/vault").unwrap());
-    let columns = DB::list_cf(&Options::default(), &path).unwrap();
-    let db = DB::open_cf(&Options::default(), &path, &columns).unwrap();
-    db.put_cf(db.cf_handle("state-meta").unwrap(), "format", 3u32.to_be_bytes()).unwrap();
-    drop(db);
-    let refused = Store::open(&path, "format/vault").err().expect("a later format");
-    assert!(matches!(refused, StoreError::Format { found: 3, .. }), "{refused}");
 }
 
 /// format ‖ first entry ‖ size ‖ root, and the note over it.

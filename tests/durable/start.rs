@@ -45,7 +45,7 @@ fn another_format_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     drop(Store::open(&path, "durable/vault").unwrap());
-    for format in [0u32, 2, u32::MAX] {
+    for format in [0u32, 3, u32::MAX] {
         let db = raw(&path);
         db.put_cf(db.cf_handle("state-meta").unwrap(), b"format", format.to_be_bytes()).unwrap();
         drop(db);
@@ -148,6 +148,34 @@ fn a_failed_start_changes_nothing() {
     assert!(before == everything(&world.store()), "nothing was changed in the store");
     // In particular the register that was in force may still be started with.
     world.open();
+}
+
+/// A second place that has nothing is first use only where nothing was published yet: a vault, or a node, whose second place is
+/// lost starts only when somebody has said that they know, and its log says so.
+#[test]
+fn a_lost_second_place_is_gone_on_without_only_by_a_logged_command() {
+    use crate::common::{Setup, Side, World};
+    let mut world = World::with(Setup { log: "info", ..Setup::default() });
+    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    world.stop();
+    for (side, name) in [(Side::Vault, "vault"), (Side::Node, "node")] {
+        let config = format!("{name}.toml");
+        let resume = ["audit", "resume", "--second-lost", "--config", &config];
+        let early = world.cloison(&resume);
+        assert!(String::from_utf8_lossy(&early.stderr).contains("has what it should have"), "{early:?}");
+        fs::remove_file(world.path(&format!("data/{name}.checkpoint"))).unwrap();
+        let failed = world.try_start(side, &[]).unwrap_err();
+        assert_eq!(failed.code, Some(1));
+        assert!(failed.said.contains("has nothing, and this log has published at least"), "{failed}");
+        let resumed = world.cloison(&resume);
+        assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+        world.start(side, &[]);
+        world.end(side);
+        let entries = world.entries(side);
+        let noted: Vec<_> = entries.iter().filter(|entry| entry["event"] == "second-lost").collect();
+        assert_eq!(noted.len(), 1);
+        assert!(noted[0]["checkpoint"].as_str().unwrap().contains(&format!("/{name}")), "{}", noted[0]);
+    }
 }
 
 fn everything(path: &Path) -> Vec<(String, Vec<u8>, Vec<u8>)> {

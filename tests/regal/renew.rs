@@ -105,18 +105,60 @@ fn write(store: &Store, put: impl FnOnce(&mut Batch)) {
     store.commit(batch).unwrap();
 }
 
-/// Many more segments, as the vault would have made them.
-fn add_segments(world: &World, count: usize) {
+/// A segment of the sector `health`, as the vault makes it.
+fn segment(world: &World) -> OpenSegment {
     let register = world.register();
     let sector = register.sectors["health"].uuid;
     let keys: Vec<&AuthorityKey> = register.recipients(&register.sectors["health"]).map(|(_, key)| key).collect();
-    let (store, signer) = (world.store(Side::Vault), signer(world));
+    OpenSegment::create(sector, &keys, &signer(world), jiff::Timestamp::now()).unwrap()
+}
+
+/// Many more segments, as the vault would have made them.
+fn add_segments(world: &World, count: usize) {
+    let store = world.store(Side::Vault);
     write(&store, |batch| {
         for _ in 0..count {
-            let segment = OpenSegment::create(sector, &keys, &signer, jiff::Timestamp::now()).unwrap();
+            let segment = segment(world);
             store.put_segment(batch, segment.id(), segment.record());
+            store.put_segment_opening(batch, segment.id(), segment.opening());
         }
     });
+}
+
+/// A segment that an earlier version made has nothing by which a proof is told from a claim: none is believed, not even a true
+/// one, and it keeps every recipient.
+#[test]
+fn a_segment_of_which_nothing_can_be_proved_keeps_every_recipient() {
+    let mut world = super::people::quiet();
+    persons(&world, 1);
+    world.stop();
+    let old = segment(&world);
+    let store = world.store(Side::Vault);
+    write(&store, |batch| store.put_segment(batch, old.id(), old.record()));
+    drop(store);
+    list_beside(&mut world, "court-2027", Suite::X25519);
+    complains(&renew(&world, &[], OFFICER), "1 segments of an earlier version cannot be proved");
+    world.stop();
+    let store = world.store(Side::Vault);
+    let record = records(&store, &world).into_iter().find(|record| record.id == *old.id()).unwrap();
+    drop(store);
+    assert_eq!(record.recipients.len(), 2, "it was sealed to the new key all the same");
+
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    let secret = read_secret(&world.path("secrets/authority/court-2026.secret"), SecretKind::Authority).unwrap();
+    let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), "court-2026", Suite::X25519);
+    let opening = hex(prove(&record, &key).unwrap().expose());
+    let entry = hex(&record.recipients[0].digest());
+    let claim = json!([{"segment": hex(old.id()), "key": "court-2026", "entry": entry, "opening": opening}]);
+    for (proved, broken) in [(claim.clone(), json!([])), (json!([]), claim)] {
+        let body = json!({"register": hex(&world.register().digest), "added": [], "proved": proved, "broken": broken});
+        let reply = world.post_json("node", Door::Control, "/v1/segments/recipients", &body);
+        assert_eq!(reply.code(), "recipient-invalid", "{}", reply.text());
+    }
+    list_without_first(&mut world);
+    complains(&renew(&world, &["--drop-old"], OPERATOR), "1 segments keep an old key");
 }
 
 /// From X25519 to X-Wing, with either side killed at several places; then without the old key.

@@ -120,6 +120,41 @@ fn an_operator_reads_nobody() {
     canaries.assert_absent("the metrics", format!("{health:?}").as_bytes(), &[]);
 }
 
+/// Anybody on the vault's machine reads its figures, a sector system's accomplice too. Read before and after one request, they
+/// change in the same way whether the person was known.
+#[test]
+fn a_figure_that_anybody_reads_does_not_tell_known_from_new() {
+    let world = super::common::World::with(super::common::Setup { log: "info", ..Default::default() });
+    let read = |path: &str| {
+        let answer = super::common::plain_get(world.health(Side::Vault), path).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    };
+    let figures = || -> Vec<(String, f64)> {
+        let text = read("/metrics") + &read("/readyz");
+        // Connections close when they like, and the node comes to the control listener of its own accord.
+        let lines = text.lines().filter(|line| !line.contains("connections_open") && !line.contains("\"control\""));
+        let figure = |line: &str| {
+            let (name, value) = line.rsplit_once(' ').unwrap_or((line, ""));
+            (name.to_owned(), value.parse().unwrap_or(0.0))
+        };
+        lines.map(figure).collect()
+    };
+    let request = |card: &str| {
+        let before = figures();
+        world.tokenize("cnss-health", "health", "cnie", Some("billing"), &[card]);
+        // Longer than figures of the second take.
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        let after = figures();
+        assert_eq!(before.len(), after.len());
+        let moved = before.iter().zip(&after).filter(|(before, after)| before != after);
+        moved.map(|(before, after)| (after.0.clone(), after.1 - before.1)).collect::<Vec<_>>()
+    };
+    request("AB1");
+    let (known, new) = (request("AB1"), request("AB2"));
+    assert!(known.iter().any(|(name, _)| name.contains("identifiers_accepted_total")), "{known:?}");
+    assert_eq!(known, new);
+}
+
 /// A sector system's key is worth its own sector, within its quota: not another, and no way back.
 #[test]
 fn a_sector_system_stays_in_its_sector() {

@@ -49,6 +49,7 @@ impl Log {
         let origin = checkpoint::origin(&self.owner, tree.shard);
         let checkpoint = Checkpoint { origin, size: tree.size, root: tree.root };
         let note = checkpoint.sign(&self.key);
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(second) = &self.second {
             let old = self.state().second.clone();
             second.swap(old.as_deref(), note.as_bytes())?;

@@ -35,6 +35,23 @@ pub struct Cosigned {
     pub time: u64,
 }
 
+/// A place where the times of entries run backwards by more than clocks do. No fault of the log: it holds what the clock showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Backwards {
+    /// The entry, from 0.
+    pub entry: u64,
+    /// Its time.
+    pub time: String,
+    /// The latest time before it.
+    pub after: String,
+}
+
+impl fmt::Display for Backwards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {}: is of {}, and comes after an entry of {}", self.entry, self.time, self.after)
+    }
+}
+
 /// What came of one log, that is of one shard.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct LogReport {
@@ -67,6 +84,9 @@ pub struct LogReport {
     /// Entries at the end of a store that no checkpoint covers yet.
     #[serde(skip_serializing_if = "is_zero")]
     pub uncovered: u64,
+    /// Where the times of entries begin to run backwards: the clock was set back there, or had run ahead before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backwards: Vec<Backwards>,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
     /// Whether there was more that is wrong than is listed.
@@ -91,6 +111,11 @@ impl Report {
     /// Whether nothing at all is wrong.
     pub fn is_good(&self) -> bool {
         !self.logs.is_empty() && self.all_findings().next().is_none()
+    }
+
+    /// What is not wrong and yet worth knowing, each with its log.
+    pub fn all_warnings(&self) -> impl Iterator<Item = (&str, &Backwards)> {
+        self.logs.iter().flat_map(|log| log.backwards.iter().map(|place| (log.origin.as_str(), place)))
     }
 
     /// Everything that is wrong, each with its log.

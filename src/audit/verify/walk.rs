@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::report::{Finding, LogReport};
+use super::report::{Backwards, Finding, LogReport};
 use super::{Progress, shown};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::path::Resource;
 use crate::audit::source::{Source, SourceError, read_or_wider, split_bundle};
 use crate::audit::tree::{self, Hash, TILE_WIDTH, TileId, Tree, leaf_hash, tree_hash};
+use crate::clock::ClockBehind;
 
 /// Findings that are listed one by one.
 const MOST_FINDINGS: usize = 20;
@@ -28,6 +30,10 @@ pub(super) struct Walk<'w, 'p> {
     progress: Progress<'p>,
     /// The first entry.
     pub(super) first: Option<Vec<u8>>,
+    /// The latest time of an entry so far, also of the logs before; empty before there is one.
+    pub(super) latest: String,
+    /// Whether the last entry was behind that by more than clocks are.
+    is_behind: bool,
 }
 
 /// What every entry has.
@@ -50,7 +56,8 @@ impl<'w, 'p> Walk<'w, 'p> {
     ) -> Self {
         let mut kept = kept.to_vec();
         kept.sort_by_key(|checkpoint| checkpoint.size);
-        Self { source, shard, head, kept, tree: Tree::default(), log, progress, first: None }
+        let (tree, first, latest) = (Tree::default(), None, String::new());
+        Self { source, shard, head, kept, tree, log, progress, first, latest, is_behind: false }
     }
 
     pub(super) fn run(&mut self) -> Result<(), SourceError> {
@@ -215,6 +222,7 @@ impl<'w, 'p> Walk<'w, 'p> {
         let common = serde_json::from_slice::<Common<'_>>(entry);
         match common {
             Ok(common) if canonical => {
+                self.compare_times(index, &common.time);
                 match self.log.events.get_mut(&*common.event) {
                     Some(count) => *count += 1,
                     None => drop(self.log.events.insert(common.event.into_owned(), 1)),
@@ -231,6 +239,25 @@ impl<'w, 'p> Walk<'w, 'p> {
                 "is logged and yet is no entry: not canonical JSON with time and event",
             ),
         }
+    }
+
+    /// Notes where times begin to run backwards. Requests that wait a little become durable behind younger ones, so that only
+    /// what clocks do not do by themselves counts.
+    fn compare_times(&mut self, index: u64, time: &str) {
+        // Nearly always later, and in one spelling: compared as text.
+        if *time >= *self.latest {
+            self.latest.clear();
+            self.latest.push_str(time);
+            self.is_behind = false;
+            return;
+        }
+        let (now, mark) = (time.parse::<Timestamp>(), self.latest.parse::<Timestamp>());
+        let (Ok(now), Ok(mark)) = (now, mark) else { return };
+        let is_behind = now < ClockBehind { now, mark }.until();
+        if is_behind && !self.is_behind && self.log.backwards.len() < MOST_FINDINGS {
+            self.log.backwards.push(Backwards { entry: index, time: time.to_owned(), after: self.latest.clone() });
+        }
+        self.is_behind = is_behind;
     }
 
     fn push(&mut self, leaf: Hash) {

@@ -1,4 +1,4 @@
-//! `cloison audit resume`: after a restore that lost entries.
+//! `cloison audit resume`: after a restore that lost entries, or where the second place is lost.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,37 +6,43 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::audit::log::{Log, LogError, LogParts};
+use crate::audit::Event;
+use crate::audit::log::{Appender, Log, LogError, LogParts, Resume};
 use crate::audit::second::SecondPlace;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::{Error, check, print, print_json, read_text};
 use crate::clock::{Clock as _, SystemClock};
-use crate::commit::Committer;
 use crate::commit::small::SmallChunks;
+use crate::commit::{Committer, Pending};
 use crate::config::{NodeConfig, VaultConfig};
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
-use crate::store::Store;
 use crate::store::index::Index;
+use crate::store::{Store, StoreError};
 
 /// How long the entry may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Let a log go on after its store was restored from a backup
+/// Let a log go on after its store was restored from a backup, or without what its second place held
 #[derive(clap::Args)]
-#[command(after_long_help = "Example:\n  cloison audit resume --after-restore --config vault.toml\n\n\
-    The process itself must not run. The shard that lost entries is never extended again; the log goes on in a new one, whose \
-    first entry says what was lost. Before that, see docs/operations.md for what else an older store lacks, and tell the \
-    commission.")]
+#[command(after_long_help = "Examples:\n  cloison audit resume --after-restore --config vault.toml\n  \
+    cloison audit resume --second-lost --config vault.toml\n\n\
+    The process itself must not run. After a restore the shard that lost entries is never extended again; the log goes on in a \
+    new one, whose first entry says what was lost. Before that, see docs/operations.md for what else an older store lacks, and \
+    tell the commission. Where the second place is empty (lost, or new in the configuration) nobody can tell whether the store \
+    is the newest one: hold it against what a witness or the other side has cosigned. The log says that it went on.")]
 pub struct Args {
     /// The configuration of the vault or the node (`vault.toml`, `node.toml`)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// That the store was restored and lost entries, and that this is known
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "second_lost")]
     after_restore: bool,
     #[command(flatten)]
     assent: Assent,
+    /// That the second place has nothing, and that this is known
+    #[arg(long, conflicts_with = "after_restore")]
+    second_lost: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -71,7 +77,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
         let parts = LogParts { second: Some(SecondPlace::new(second.clone())), resume, ..LogParts::new(key) };
         Ok(Log::open(store.clone(), &place.owner, parts, SystemClock.now()))
     };
-    let lost = match open(false)? {
+    if args.second_lost {
+        match open(None)? {
+            Err(LogError::SecondLost { .. }) => {}
+            Err(error) => return Err(failed(&error)),
+            Ok(_) => return Err(Error::new("the second place has what it should have", "start the process")),
+        }
+        let (log, appender) = open(Some(Resume::SecondLost))?.map_err(|error| failed(&error))?;
+        return go_on_without_second(args, &log, appender).map_err(|why| failed(&why));
+    }
+    let lost = match open(None)? {
         Err(LogError::Behind { published, origin, found, .. }) => (origin, published, found),
         Err(error) => return Err(failed(&error)),
         Ok(_) => {
@@ -86,14 +101,10 @@ pub fn run(args: &Args) -> Result<(), Error> {
         changes: format!("{origin} had {published} published entries, and {found}. The log goes on without them."),
         lost: "The shard that lost entries is never extended again, and the new one says so for good.",
     })?;
-    let (log, appender) = open(true)?.map_err(|error| failed(&error))?;
+    let (log, appender) = open(Some(Resume::AfterRestore))?.map_err(|error| failed(&error))?;
     let before = log.latest().map(|published| published.tree.shard);
-    let clock = Arc::new(SystemClock);
-    let poisoned = Box::new(|error: &crate::store::StoreError| tracing::error!(%error, "the entry cannot be written"));
-    let index = Arc::new(Index::default());
-    let writer = Committer::start(store.clone(), appender, index, None, SmallChunks::default(), clock, poisoned);
     // The writer has the entry to write before anything else.
-    let writer = writer.map_err(|error| failed(&error))?;
+    let writer = writer(&log, appender).map_err(|error| failed(&error))?;
     let started = Instant::now();
     let resumed = loop {
         match log.latest().filter(|published| Some(published.tree.shard) != before) {
@@ -115,6 +126,34 @@ pub fn run(args: &Args) -> Result<(), Error> {
             resumed.checkpoint.origin
         )),
     }
+}
+
+/// The writer of a log, for the one entry that is to be written.
+fn writer(log: &Log, appender: Appender) -> Result<Committer, StoreError> {
+    let poisoned = Box::new(|error: &StoreError| tracing::error!(%error, "the entry cannot be written"));
+    let (index, small, clock) = (Arc::new(Index::default()), SmallChunks::default(), Arc::new(SystemClock));
+    Committer::start(log.store().clone(), appender, index, None, small, clock, poisoned)
+}
+
+/// Writes down that the second place had nothing, and fills it with the checkpoint over that entry.
+fn go_on_without_second(args: &Args, log: &Log, appender: Appender) -> Result<(), String> {
+    let last = log.latest().ok_or("the store has no checkpoint")?;
+    let writer = writer(log, appender).map_err(|error| error.to_string())?;
+    let event = Event::SecondLost { checkpoint: last.note.clone() };
+    let receipt = writer.log(SystemClock.now(), event).and_then(Pending::wait).map_err(|code| code.to_string())?;
+    let published = log.covering(&receipt, PATIENCE);
+    let late = || log.trouble().unwrap_or_else(|| "the entry was not published in time".to_owned());
+    let checkpoint = published.ok_or_else(late)?.checkpoint.clone();
+    drop(writer);
+    let shown = match args.json {
+        true => print_json(&json!({"log": checkpoint.origin, "entries": checkpoint.size})),
+        false => print(format_args!(
+            "The second place had nothing. It has the checkpoint over {} entries of {} now; the last of them says so. Start \
+             the process now.",
+            checkpoint.size, checkpoint.origin
+        )),
+    };
+    shown.map_err(|error| error.message().to_owned())
 }
 
 fn place(args: &Args) -> Result<Place, Error> {

@@ -19,8 +19,9 @@ use crate::cli::{Error, client, print, print_json};
     cloison audit verify ./copy --register register.toml --seen last-month.checkpoint\n  \
     cloison audit verify /backup/vault --key 3d4017c3…\n\n\
     Keep the checkpoint of each check (`--keep FILE`) and name it with `--seen` at the next one: whoever rewrites the log, \
-    even with its key, cannot make it contain what you saw. Exit codes: 0 all is well; 1 something is not, or nothing could \
-    be read.")]
+    even with its key, cannot make it contain what you saw. Where the times of entries run backwards it warns: such a log is \
+    whole, and its clock was not right. Exit codes: 0 all is well, with or without a warning; 1 something is not, or nothing \
+    could be read.")]
 pub struct Args {
     #[command(flatten)]
     log: LogArgs,
@@ -94,6 +95,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
 fn keep(source: &dyn crate::audit::source::Source, path: &Path) -> Result<(), Error> {
     let last = source.shards().map_err(|error| unreadable(&error))?.pop().unwrap_or_default();
     let note = source.read(&last, crate::audit::path::Resource::Checkpoint).map_err(|error| unreadable(&error))?;
+    // What was kept before is evidence, too: it is there until the new one is, and whole.
     replace(path, &note.unwrap_or_default())
 }
 
@@ -118,6 +120,9 @@ fn text(report: &Report, took: Duration) -> String {
     for (origin, finding) in report.all_findings() {
         let within = if origin.is_empty() { String::new() } else { format!("{origin}: ") };
         lines.push(format!("WRONG  {within}{finding}"));
+    }
+    for (origin, place) in report.all_warnings() {
+        lines.push(format!("WARNING  {origin}: {place}: the clock was set back, or had run ahead before"));
     }
     if report.logs.iter().any(|log| log.more_findings) {
         lines.push("WRONG  and more of the kind".to_owned());

@@ -47,6 +47,7 @@ struct Renewed {
     beyond: u64,
     sealed: u64,
     discarded: u64,
+    unprovable: u64,
     refused: u64,
 }
 
@@ -84,6 +85,7 @@ fn renew(args: &Args, client: &Client) -> Result<(), Error> {
             all.beyond += step.beyond;
             all.sealed += step.sealed;
             all.discarded += step.discarded;
+            all.unprovable += step.unprovable;
             // What is refused in one pass is refused in the other.
             all.refused += if task == RenewalTask::Rewrap { step.refused } else { 0 };
             bar(step.total, examined);
@@ -131,6 +133,11 @@ impl Renewed {
             self.beyond,
             "segments lack a key and are sealed to none of this authority",
             "run this at the node of an authority that can open them, then here again",
+        )?;
+        left(
+            self.unprovable,
+            "segments of an earlier version cannot be proved, and keep every recipient",
+            "keep the old key: their mappings open with it, and `--drop-old` leaves it in them",
         )
     }
 }

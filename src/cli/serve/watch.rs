@@ -1,7 +1,7 @@
 //! Who watches whose log while the servers run: witnesses ours, vault and node each other's.
 
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +14,18 @@ use crate::audit::log::{Log, LogParts};
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::second::SecondPlace;
 use crate::audit::verify::Trusted;
-use crate::audit::witness::Witness;
 use crate::client::peer::Peer;
 use crate::client::{Client, Timeouts};
-use crate::clock::SystemClock;
+use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
 use crate::http::Readiness;
+use crate::http::audit::Audited;
 use crate::http::cosign::Watching;
+use crate::http::rights::scrub;
+use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
+use crate::store::Store;
 use crate::vault::Vault;
 
 /// How long who watches may let us wait.
@@ -71,12 +74,23 @@ fn cosigners(watchers: Vec<Watcher>, log: &Arc<Log>, config: &LogConfig) -> Resu
     Ok((cosigners, asking))
 }
 
-/// A witness of the other side's log that remembers beside our own store.
-fn witness(log: &Log, logs: Vec<Trusted>, config: &LogConfig, store: &Path) -> Result<Witness, Error> {
+/// The folder that remembers what was last cosigned of the other side's log. It is made with the store: a store that has none
+/// lost it, and by an empty one any history of the other side's would be the first that was ever seen.
+///
+/// # Errors
+/// When it is lost, or cannot be made.
+pub(super) fn memory(config: &LogConfig, store: &Path) -> Result<PathBuf, Error> {
     let folder = writable::cosigned(config, store);
+    if Store::is_there(store) && !folder.exists() {
+        let what = "this remembers what was last seen of the other side's log (`[audit] cosigned`), and is gone";
+        return Err(Error::new(
+            format_args!("{}: {what}", folder.display()),
+            "bring it back; if it is lost, tell the commission, verify the other side's log, and make an empty folder there",
+        ));
+    }
     let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder);
     made.map_err(|error| Error::file(&folder, &error))?;
-    Ok(log.witness(logs, folder))
+    Ok(folder)
 }
 
 /// Says where the witnesses that are asked are not those that the register states.
@@ -95,7 +109,11 @@ fn compare_witnesses(register: &Register, config: &LogConfig) {
 }
 
 /// Nodes and witnesses watch the vault; the vault watches the nodes.
-pub(super) fn vault(vault: &Arc<Vault>, config: &VaultConfig) -> Result<(Arc<Watching>, Asking), Error> {
+pub(super) fn vault(
+    vault: &Arc<Vault>,
+    config: &VaultConfig,
+    memory: PathBuf,
+) -> Result<(Arc<Watching>, Asking), Error> {
     let deployment = &vault.register().deployment;
     compare_witnesses(vault.register(), &config.log);
     let mut all = watchers(&config.log)?;
@@ -107,14 +125,18 @@ pub(super) fn vault(vault: &Arc<Vault>, config: &VaultConfig) -> Result<(Arc<Wat
         all.push(Watcher { verifier, ask: None, counts: false });
         logs.push(Trusted::Owner(owner, key));
     }
-    let witness = witness(vault.log(), logs, &config.log, &config.store)?;
+    let witness = vault.log().witness(logs, memory);
     let (cosigners, asking) = cosigners(all, vault.log(), &config.log)?;
     vault.watch(cosigners.clone());
     Ok((Arc::new(Watching { vault: vault.clone(), witness: Arc::new(witness), cosigners }), asking))
 }
 
 /// The node's side of the same: it dials, for both.
-pub(super) fn node(node: &Arc<Node>, config: &NodeConfig) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), Error> {
+pub(super) fn node(
+    node: &Arc<Node>,
+    config: &NodeConfig,
+    memory: PathBuf,
+) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), Error> {
     let failed = |error| Error::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
     let owner = format!("{}/vault", node.register().deployment);
@@ -126,7 +148,7 @@ pub(super) fn node(node: &Arc<Node>, config: &NodeConfig) -> Result<(Arc<Peer>, 
         all.push(Watcher { verifier, ask: Some(Box::new(watching()?)), counts: false });
         logs.push(Trusted::Owner(owner, key));
     }
-    let witness = witness(node.log(), logs, &config.log, &config.store)?;
+    let witness = node.log().witness(logs, memory);
     let (cosigners, asking) = cosigners(all, node.log(), &config.log)?;
     node.watch(cosigners.clone());
     let releases = Client::new(&config.vault).map_err(failed)?;
@@ -177,6 +199,50 @@ pub(super) fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: 
     }
 }
 
+/// Says on `/readyz`, in the log and on `/metrics` that the clock stands behind what was already seen, and until when that
+/// matters.
+pub(super) fn say_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readiness, gauge: &Gauge) {
+    let was_behind = readiness.has("clock");
+    match steady {
+        Ok(_) => {
+            gauge.set(0);
+            readiness.clear("clock");
+            if was_behind {
+                tracing::info!("the clock is no longer behind what was already seen");
+            }
+        }
+        Err(behind) => {
+            gauge.set(behind.seconds());
+            readiness.set("clock", behind.to_string());
+            if !was_behind {
+                tracing::warn!("{behind}");
+            }
+        }
+    }
+}
+
+/// The gauge of [`say_clock`].
+pub(super) fn clock_gauge(registry: &Registry) -> Arc<Gauge> {
+    let help = "Seconds by which the clock is behind the latest time that was ever acted on; 0: within what clocks do";
+    registry.gauge("cloison_clock_behind_seconds", help, None)
+}
+
+/// Looks each second whether the paths of store and second place still lead to what this process has there. If not, what it
+/// acknowledges would be lost: it ends. Beside the task, because a disk that hangs would hold it up.
+pub(super) async fn keep_place<E: Audited + 'static>(entity: Arc<E>, readiness: Arc<Readiness>) {
+    loop {
+        let (looking, readiness) = (entity.clone(), readiness.clone());
+        let look = move || {
+            let log = looking.log();
+            let Err(error) = log.store().look_at_place().and_then(|()| log.look_at_second()) else { return };
+            readiness.set("store", error.to_string());
+            looking.committer().poison(&error);
+        };
+        let _ = tokio::task::spawn_blocking(look).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// The node watches the vault's log and its own disk, and says how it stands with them.
 pub(super) async fn keep(
     node: Arc<Node>,
@@ -184,7 +250,9 @@ pub(super) async fn keep(
     cosigners: Arc<Cosigners>,
     reserve: u64,
     readiness: Arc<Readiness>,
+    registry: Arc<Registry>,
 ) {
+    let clock = clock_gauge(&registry);
     let watching = async {
         loop {
             let peer = peer.clone();
@@ -201,9 +269,14 @@ pub(super) async fn keep(
     };
     let mut is_apart = false;
     let saying = async {
-        loop {
+        for beat in 0_u64.. {
+            if beat.is_multiple_of(3_600) {
+                // What an erasure destroyed: the last scrub may not have come to its end.
+                scrub(node.store().clone());
+            }
             node.watch_space(reserve);
             say_disk(node.is_short_of_space(), node.committer().stalled(), &readiness);
+            say_clock(node.steady_time(), &readiness, &clock);
             say(node.log(), &cosigners, &readiness);
             say_step(&node.orders().out_of_step(node.now()), true, &mut is_apart, &readiness);
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::{DropRequest, Dropped, MOST_EXAMINED, internal, segment_id};
-use super::{Draft, Law, change, commit, genuine, is_proved};
+use super::{Draft, Law, change, commit, genuine, is_proved, proofs};
 use crate::access::DropPermit;
 use crate::audit::{SegmentAction, Segments};
 use crate::order::Refusal;
@@ -40,7 +40,7 @@ pub fn drop_old(vault: &Vault, permit: &DropPermit, request: &DropRequest) -> Re
         if record.recipients.iter().all(listed) {
             continue;
         }
-        let proofs = vault.store().segment_proofs(&id).map_err(internal)?;
+        let proofs = proofs(vault, &id)?;
         if !record.recipients.iter().any(|one| listed(one) && is_proved(one, &proofs)) {
             dropped.unproved += 1;
             continue;

@@ -1,0 +1,125 @@
+//! The clock's high-water mark: the latest time that was ever acted on.
+//!
+//! It is durable, so that a restart does not forget it. A clock behind it was set back, or it had run ahead before: nobody can
+//! tell which, and by either what is over would not be over.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::code::Code;
+
+/// How far a clock may stand behind the mark: as far as a time service sets one back.
+pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(2);
+
+/// The latest time that was ever acted on (Unix milliseconds).
+#[derive(Debug, Default)]
+pub struct ClockMark(AtomicI64);
+
+/// The clock stands further behind the mark than clocks do by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockBehind {
+    /// What the clock shows.
+    pub now: Timestamp,
+    /// The latest time that was ever acted on.
+    pub mark: Timestamp,
+}
+
+impl ClockMark {
+    /// A mark at so many milliseconds (Unix).
+    pub fn at(milliseconds: i64) -> Self {
+        Self(AtomicI64::new(milliseconds))
+    }
+
+    /// Unix milliseconds.
+    pub fn milliseconds(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The same as a time.
+    pub fn time(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.milliseconds()).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Raises it, where that is later.
+    pub fn raise(&self, milliseconds: i64) {
+        self.0.fetch_max(milliseconds, Ordering::Relaxed);
+    }
+
+    /// Lowers it to `to` where it still is at `from`; whether it was.
+    pub fn lower(&self, from: Timestamp, to: Timestamp) -> bool {
+        let (from, to) = (from.as_millisecond(), to.as_millisecond());
+        to < from && self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The time for a decision that a clock set back must not revive: `now`, held against the mark.
+    ///
+    /// # Errors
+    /// [`ClockBehind`]
+    pub fn steady(&self, now: Timestamp) -> Result<Timestamp, ClockBehind> {
+        let behind = ClockBehind { now, mark: self.time() };
+        if now < behind.until() { Err(behind) } else { Ok(now) }
+    }
+}
+
+impl ClockBehind {
+    /// From when on the clock is believed again, if nobody sets anything.
+    pub fn until(&self) -> Timestamp {
+        self.mark.checked_sub(CLOCK_TOLERANCE).unwrap_or(Timestamp::MIN)
+    }
+
+    /// By how many seconds.
+    pub fn seconds(&self) -> i64 {
+        self.mark.as_second().saturating_sub(self.now.as_second())
+    }
+}
+
+impl fmt::Display for ClockBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the clock shows {:.0}, and {:.3} was already seen: what depends on the time is refused until {:.0}; set the \
+             clock right, or have the mark lowered if the clock once ran ahead",
+            self.now,
+            self.mark,
+            self.until()
+        )
+    }
+}
+
+impl From<ClockBehind> for Code {
+    fn from(_: ClockBehind) -> Self {
+        Code::ClockBehind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn two_minutes_behind_are_tolerated_and_no_more() {
+        let mark = ClockMark::default();
+        mark.raise(at("2026-11-22T12:00:00Z").as_millisecond());
+        mark.raise(at("2026-11-21T12:00:00Z").as_millisecond());
+        assert!(mark.steady(at("2026-11-22T11:58:00Z")).is_ok());
+        let behind = mark.steady(at("2026-11-22T11:57:59Z")).unwrap_err();
+        assert_eq!((behind.until(), behind.seconds()), (at("2026-11-22T11:58:00Z"), 121));
+        assert!(behind.to_string().contains("refused until 2026-11-22T11:58:00Z"), "{behind}");
+    }
+
+    #[test]
+    fn a_mark_is_lowered_only_from_where_it_is_said_to_be() {
+        let (ahead, present) = (at("2036-01-01T00:00:00Z"), at("2026-11-22T12:00:00Z"));
+        let mark = ClockMark::at(ahead.as_millisecond());
+        assert!(!mark.lower(at("2035-01-01T00:00:00Z"), present));
+        assert!(!mark.lower(ahead, at("2037-01-01T00:00:00Z")), "that would raise it");
+        assert!(mark.lower(ahead, present));
+        assert!(mark.steady(present).is_ok());
+    }
+}

@@ -1,0 +1,67 @@
+//! Lowering the clock's high-water mark after a clock once ran ahead.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Change, Committer, Job, Logged, Pending};
+use crate::audit::{AuditReceipt, ClockLowered, Entry, Event};
+use crate::code::Code;
+use crate::register::Id;
+
+/// What two operators have signed, and it was verified: that the clock once ran ahead to `mark`.
+#[derive(Debug, Clone)]
+pub struct LowerMark {
+    /// The mark as they saw it. Once it is another one, what they signed is about nothing any more.
+    pub mark: Timestamp,
+    /// Who signed.
+    pub operators: Vec<Id>,
+    /// SHA-256 of the statement's payload, hex.
+    pub statement: String,
+    /// Who brought it.
+    pub bearer: Id,
+}
+
+/// Why the mark stays where it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LowerMarkError {
+    /// The clock is not behind it.
+    #[error("the clock is not behind its high-water mark: there is nothing to lower")]
+    NotBehind,
+    /// The statement names another mark.
+    #[error("the high-water mark is {0:.3}, and the statement is about another one")]
+    OtherMark(Timestamp),
+    /// No entry can be written.
+    #[error("the audit log takes no entry, so nothing is done ({0})")]
+    Log(Code),
+}
+
+impl Committer {
+    /// Lowers the mark to `now`, durably and logged. What was refused because of it is answered from then on.
+    ///
+    /// # Errors
+    /// [`LowerMarkError`]; the mark stays where it was then.
+    pub fn lower_mark(&self, said: &LowerMark, now: Timestamp) -> Result<AuditReceipt, LowerMarkError> {
+        if self.mark.steady(now).is_ok() {
+            return Err(LowerMarkError::NotBehind);
+        }
+        if self.mark.milliseconds() != said.mark.as_millisecond() {
+            return Err(LowerMarkError::OtherMark(self.mark.time()));
+        }
+        let event = Event::ClockLower(Box::new(ClockLowered {
+            operators: said.operators.clone(),
+            bearer: said.bearer.clone(),
+            statement: said.statement.clone(),
+            from: format!("{:.3}", said.mark),
+            to: format!("{now:.3}"),
+        }));
+        let (mark, from) = (Arc::clone(&self.mark), said.mark);
+        // The writer takes the mark for its row after this. What somebody else is let in by meanwhile comes behind this commit.
+        let lower: Change = Box::new(move |_, _| {
+            mark.lower(from, now);
+        });
+        let log = Logged::Entry(Entry::new(now, event), vec![]);
+        let job = Job { mappings: vec![], changes: vec![lower], count: None, log };
+        self.submit(job).and_then(Pending::wait).map_err(LowerMarkError::Log)
+    }
+}
