@@ -1,12 +1,14 @@
 //! Lodging an order: showing it to the vault before it is used, so that the vault copies what it lists ([`super::copies`]).
 //! Whoever brings it learns that it is valid, and nothing of what is there.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::copies::Copies;
 use super::reveal::VaultLink;
-use super::{check_clock, hex, internal};
+use super::{check_clock, enter, hex, internal};
 use crate::access::BearerPermit;
 use crate::audit::{Entry, Event, OrderLodged};
 use crate::code::Code;
@@ -38,10 +40,12 @@ pub struct LodgedOrder {
 ///
 /// # Errors
 /// Those of [`check_ahead`]; [`Code::OrderAuthority`], [`Code::OrderConflict`], [`Code::OrderRevoked`], [`Code::ClockBehind`];
-/// [`Code::AuditUnavailable`].
+/// [`Code::Overloaded`], [`Code::AuditUnavailable`].
 pub fn at_vault(vault: &Vault, permit: &BearerPermit, text: &str) -> Result<LodgedOrder, Refusal> {
     let committer = vault.committer();
     committer.admit().map_err(Refusal::unavailable)?;
+    let own = permit.authority.as_ref();
+    let _place = own.map(|authority| enter(vault.orders(), authority, Duration::ZERO)).transpose()?;
     let book = Book::from(vault);
     let order = checked(&book, permit, text, committer.clock_mark())?;
     // From finding the mappings to the commit of their copies nobody erases them.

@@ -52,7 +52,10 @@ fn erase(world: &World, file: &str, pseudonym: &str) -> [Value; 2] {
 fn copies(world: &World) -> Vec<(Vec<u8>, Vec<u8>)> {
     let path = world.path("data/vault");
     let columns = DB::list_cf(&Options::default(), &path).unwrap();
-    let db = DB::open_cf_for_read_only(&Options::default(), &path, &columns, false).unwrap();
+    let mut options = Options::default();
+    // As the vault opens it: otherwise RocksDB ends the process over the write-ahead log of a vault that was killed.
+    options.set_track_and_verify_wals_in_manifest(true);
+    let db = DB::open_cf_for_read_only(&options, &path, &columns, false).unwrap();
     let of = |column| db.iterator_cf(db.cf_handle(column).unwrap(), IteratorMode::Start).collect::<Vec<_>>();
     let rows = ["state-order-copy", "state-order-copies"].into_iter().flat_map(of);
     rows.map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())).unwrap()).collect()
