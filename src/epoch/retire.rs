@@ -1,5 +1,7 @@
 //! Retiring an epoch: its sector says that it needs it no more, and its mappings go.
 //!
+//! A live order goes on with its own copies of what it may open ([`crate::reidentify::copies`]); nothing is asked of it.
+//!
 //! Nobody else may say so, neither operations nor an authority: who keeps pseudonyms of an epoch is the sector alone. An
 //! operator signs a statement with it, so that one stolen certificate destroys nothing. What is gone is gone from the store's
 //! view at once, and from its files when RocksDB next compacts them; until then it is as sealed as it was.
