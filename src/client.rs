@@ -13,6 +13,7 @@ mod witness;
 
 use std::fmt;
 use std::io::Read as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -41,7 +42,7 @@ pub const JSON: &str = "application/json";
 pub struct Client {
     agent: Agent,
     base: String,
-    own: OwnCertificate,
+    own: Arc<OwnCertificate>,
 }
 
 impl fmt::Debug for Client {
@@ -202,7 +203,7 @@ impl Client {
             .build();
         let connector = ().chain(TcpConnector::default()).chain(HearLastWords).chain(RustlsConnector::default());
         let agent = Agent::with_parts(agent, connector, DefaultResolver::default());
-        Ok(Self { agent, base: config.url.clone(), own: OwnCertificate::of(config, &identity) })
+        Ok(Self { agent, base: config.url.clone(), own: Arc::new(OwnCertificate::of(config, &identity)) })
     }
 
     /// The certificate that it shows.

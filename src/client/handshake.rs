@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustls::{AlertDescription, CertificateError};
 
@@ -46,13 +47,13 @@ impl fmt::Display for OwnCertificate {
 #[derive(Debug, Clone, PartialEq)]
 pub enum HandshakeFault {
     /// By the server's clock our certificate has ended, or does not count yet.
-    OutOfDate(OwnCertificate),
+    OutOfDate(Arc<OwnCertificate>),
     /// The server's register has no entry with our key.
-    UnknownKey(OwnCertificate),
+    UnknownKey(Arc<OwnCertificate>),
     /// The server does not know who issued our certificate.
-    UnknownIssuer(OwnCertificate),
+    UnknownIssuer(Arc<OwnCertificate>),
     /// The server does not take our certificate for another reason.
-    Certificate(OwnCertificate, AlertDescription),
+    Certificate(Arc<OwnCertificate>, AlertDescription),
     /// The server refused for a reason that has nothing to do with our certificate.
     Alert(AlertDescription),
     /// We do not take the server's certificate.
@@ -96,7 +97,7 @@ impl fmt::Display for HandshakeFault {
 
 impl HandshakeFault {
     /// What an error of the connection says about TLS; nothing where it says nothing.
-    pub(super) fn of(error: &ureq::Error, own: &OwnCertificate) -> Option<Self> {
+    pub(super) fn of(error: &ureq::Error, own: &Arc<OwnCertificate>) -> Option<Self> {
         let error = match error {
             ureq::Error::Rustls(error) => error,
             ureq::Error::Io(error) => error.get_ref()?.downcast_ref::<rustls::Error>()?,
@@ -109,7 +110,7 @@ impl HandshakeFault {
         }
     }
 
-    fn of_alert(alert: AlertDescription, own: &OwnCertificate) -> Self {
+    fn of_alert(alert: AlertDescription, own: &Arc<OwnCertificate>) -> Self {
         use AlertDescription as A;
         let own = own.clone();
         match alert {
