@@ -13,7 +13,7 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
         return client.id.to_string();
     }
     if let Some(operator) = register.operators.get(&peer) {
-        return operator.to_string();
+        return operator.id.to_string();
     }
     if let Some(auditor) = register.auditors.get(&peer) {
         return auditor.to_string();
@@ -98,7 +98,8 @@ pub fn names(register: &Register, id: &str) -> bool {
     };
     register.clients.values().any(|client| client.id == *id)
         || register.organisations.contains_key(id)
-        || register.operators.values().chain(register.auditors.values()).any(|known| *known == *id)
+        || register.operators.values().any(|operator| operator.id == *id)
+        || register.auditors.values().any(|known| *known == *id)
         || register.rights_officers.contains_key(id)
         || register.authorities.values().any(of_authority)
 }
@@ -188,7 +189,7 @@ pub struct OperatorPermit {
 /// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for anybody else.
 pub fn operator(register: &Register, peer: SpkiDigest) -> Result<OperatorPermit, Code> {
     match register.operators.get(&peer) {
-        Some(operator) => Ok(OperatorPermit { operator: operator.clone() }),
+        Some(operator) => Ok(OperatorPermit { operator: operator.id.clone() }),
         None => Err(stranger(register, peer)),
     }
 }
@@ -338,6 +339,20 @@ pub struct SealPermit {
 pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<SealPermit, Code> {
     let permit = custodian(register, authority, peer).map(|permit| SealPermit { actor: permit.custodian });
     permit.or_else(|_| officer(register, authority, peer).map(|permit| SealPermit { actor: permit.officer }))
+}
+
+/// Leave, at an authority's node, to acknowledge that the vault's log lost entries at a restore. Whoever answers for what the node
+/// opens may: any custodian and any officer. It opens nothing that an order does not.
+pub struct ResumePermit {
+    pub(crate) actor: Id,
+}
+
+/// Authorises a custodian or an officer of `authority`.
+///
+/// # Errors
+/// As [`operator`].
+pub fn resumer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<ResumePermit, Code> {
+    sealer(register, authority, peer).map(|permit| ResumePermit { actor: permit.actor })
 }
 
 /// Leave, at an authority's node, to have its segments sealed to the keys that the register lists. The register decides to which;

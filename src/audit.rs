@@ -33,7 +33,7 @@ pub mod note;
 pub mod path;
 pub mod proof;
 pub mod proof_file;
-mod resume;
+pub mod resume;
 pub mod search;
 pub mod second;
 pub mod shelf;
@@ -111,6 +111,21 @@ pub enum Event {
     },
     /// Two operators had the clock's high-water mark lowered: the clock once ran ahead.
     ClockLower(Box<ClockLowered>),
+    /// Somebody at a node has acknowledged that the vault's log went on after a restore that lost entries.
+    AcknowledgeResume {
+        /// The officer or custodian.
+        actor: Id,
+        /// The log that goes on.
+        log: String,
+        /// Leaf hash of its first entry, hex.
+        entry: String,
+        /// The log that lost entries.
+        lost_log: String,
+        /// How many it had.
+        lost_entries: u64,
+        /// How many are left.
+        kept_entries: u64,
+    },
     /// A batch, or the single-item requests of one client within one commit.
     Tokenize(Box<Tokenized>),
     /// Requests that were refused as a whole.
@@ -136,6 +151,12 @@ pub enum Event {
         secret_version: u32,
         /// Whether no other epoch uses that version.
         own_secret: bool,
+        /// The epoch that was still answered beside the one before, and is no more.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ended_overlap: Option<u32>,
+        /// The statement that allowed it, where it took one.
+        #[serde(flatten)]
+        statement: Option<StatementNote>,
     },
     /// A new version of the sector secret was made, for the next epochs.
     SecretRotate {
@@ -150,6 +171,9 @@ pub enum Event {
         operator: Id,
         /// The version.
         version: u32,
+        /// The statement that allowed it.
+        #[serde(flatten)]
+        statement: StatementNote,
     },
     /// The vault released sealed mappings to an authority's node.
     Release(Box<Reidentified>),
@@ -205,6 +229,11 @@ pub enum Event {
         epoch: u32,
         /// How many mappings it had.
         mappings: u64,
+        /// How many of them were never migrated.
+        unmigrated: u64,
+        /// The statement that allowed it.
+        #[serde(flatten)]
+        statement: StatementNote,
     },
     /// Something happened to a private key of the authority's node.
     Custody(Custody),
@@ -243,6 +272,15 @@ pub enum Event {
         /// What the register allows in an hour.
         limit: u64,
     },
+}
+
+/// The statement by which two persons wanted something destroyed.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatementNote {
+    /// The statement's id.
+    pub statement: String,
+    /// The operators who signed it.
+    pub signers: Vec<Id>,
 }
 
 /// What an entry about an authority's private key says. Never a share, nor anything computed from one.
@@ -331,6 +369,9 @@ pub struct Opened {
     pub epoch: u32,
     /// The version of the sector secret that it derives from.
     pub secret_version: u32,
+    /// The epoch that was still answered beside the one before, and is no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_overlap: Option<u32>,
 }
 
 /// What a tokenization entry says.

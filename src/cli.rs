@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod assent;
 pub mod audit;
 pub mod authority;
 pub mod bench;
@@ -24,6 +25,7 @@ pub mod demo;
 pub mod doctor;
 pub mod epoch;
 pub mod init;
+mod list;
 mod log;
 pub mod migrate;
 pub mod order;
@@ -34,7 +36,9 @@ mod replace;
 pub mod rights;
 pub mod secrets;
 pub mod serve;
+mod signed_file;
 pub mod spec;
+pub mod statement;
 pub mod witness;
 
 /// A pseudonym of its own for every sector, and a way back only under a signed order.
@@ -77,6 +81,8 @@ enum Command {
     #[command(subcommand)]
     Epoch(epoch::Command),
     #[command(subcommand)]
+    Statement(statement::Command),
+    #[command(subcommand)]
     Register(register::Command),
     #[command(subcommand)]
     Rights(rights::Command),
@@ -109,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Delivery(command) => delivery::run(command),
         Command::Epoch(command) => epoch::run(command),
         Command::Spec(command) => spec::run(command),
+        Command::Statement(command) => statement::run(command),
         Command::Register(command) => register::run(command),
         Command::Rights(command) => rights::run(command),
         Command::Secrets(command) => secrets::run(command),
@@ -198,7 +205,7 @@ impl Display for Error {
     }
 }
 
-/// Reads a text file of at most 2 MiB.
+/// Reads a text file of at most 2 MiB; a byte order mark is no part of it.
 ///
 /// # Errors
 /// When it cannot be read, is longer, or is not UTF-8.
@@ -208,8 +215,11 @@ pub fn read_text(path: &std::path::Path) -> Result<String, Error> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| Error::file(path, &error))?;
     file.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| Error::file(path, &error))?;
-    let text = String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= MOST);
-    text.ok_or_else(|| Error::new(format_args!("{}: no text of at most 2 MiB", path.display()), "check the path"))
+    if bytes.len() as u64 > MOST {
+        return Err(Error::new(format_args!("{}: is longer than 2 MiB", path.display()), "check the path"));
+    }
+    crate::lines::text(bytes)
+        .map_err(|fault| Error::new(format_args!("{}: {fault}", path.display()), "save it as UTF-8, or check the path"))
 }
 
 /// Writes a result to standard output, with a line end. Commands use this and not `println!`, which panics when the
@@ -253,7 +263,10 @@ mod tests {
         command.clone().debug_assert();
         fn explained(command: &clap::Command) {
             assert!(command.get_about().is_some(), "{} has no help", command.get_name());
-            command.get_subcommands().for_each(explained);
+            let example = command.get_after_long_help().is_some_and(|help| help.to_string().contains("Example"));
+            let needs_one = !command.has_subcommands() && !command.is_hide_set();
+            assert!(example || !needs_one, "{} has no example", command.get_name());
+            command.get_subcommands().filter(|command| command.get_name() != "help").for_each(explained);
             for argument in command.get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version")) {
                 assert!(argument.get_help().is_some(), "{} {} has no help", command.get_name(), argument.get_id());
             }

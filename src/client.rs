@@ -4,6 +4,8 @@
 //! redirect and knows no proxy. Refusals come back as a [`ProblemReply`].
 
 mod audit;
+pub mod handshake;
+mod last_words;
 pub mod peer;
 mod segments;
 mod vault;
@@ -17,7 +19,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector as _, RustlsConnector, TcpConnector};
 use ureq::{Agent, Body};
+
+use handshake::{HandshakeFault, OwnCertificate};
+use last_words::HearLastWords;
 
 use crate::code::Code;
 use crate::config::ClientConfig;
@@ -34,6 +41,7 @@ pub const JSON: &str = "application/json";
 pub struct Client {
     agent: Agent,
     base: String,
+    own: OwnCertificate,
 }
 
 impl fmt::Debug for Client {
@@ -96,6 +104,14 @@ pub enum ClientError {
     /// The server refused.
     #[error("the server refused: {0}")]
     Problem(ProblemReply),
+    /// TLS did not come about, for a reason that trying again does not change.
+    #[error("{base}: {fault}")]
+    Handshake {
+        /// The server's URL.
+        base: String,
+        /// The reason.
+        fault: HandshakeFault,
+    },
     /// There is no connection, or it broke: nobody knows whether the request arrived.
     #[error("cannot reach {base}: {why}")]
     Connection {
@@ -183,9 +199,15 @@ impl Client {
             .timeout_send_body(Some(timeouts.step))
             .timeout_recv_response(Some(timeouts.step))
             .timeout_recv_body(Some(timeouts.step))
-            .build()
-            .new_agent();
-        Ok(Self { agent, base: config.url.clone() })
+            .build();
+        let connector = ().chain(TcpConnector::default()).chain(HearLastWords).chain(RustlsConnector::default());
+        let agent = Agent::with_parts(agent, connector, DefaultResolver::default());
+        Ok(Self { agent, base: config.url.clone(), own: OwnCertificate::of(config, &identity) })
+    }
+
+    /// The certificate that it shows.
+    pub fn own_certificate(&self) -> &OwnCertificate {
+        &self.own
     }
 
     /// The server's URL.
@@ -278,13 +300,20 @@ impl Client {
             true => serde_json::from_slice(reply).ok()?,
             false => return None,
         };
+        let code = body.code.into_owned();
         Some(ProblemReply {
             status: response.status().as_u16(),
-            code: body.code.into_owned(),
             title: body.title.into_owned(),
-            detail: body.detail.map(Into::into),
+            detail: body.detail.map(Into::into).or_else(|| self.who_is_unknown(&code)),
+            code,
             retry_after: text("retry-after").and_then(|seconds| seconds.parse().ok()),
         })
+    }
+
+    /// What somebody needs to know who is to enter this client in the register.
+    fn who_is_unknown(&self, code: &str) -> Option<String> {
+        let own = &self.own;
+        (code == Code::UnknownClient.as_str()).then(|| format!("the digest of {own} is {}", own.digest_text()))
     }
 
     fn senseless(&self, status: u16) -> ClientError {
@@ -292,7 +321,11 @@ impl Client {
     }
 
     fn broken(&self, error: ureq::Error) -> ClientError {
-        ClientError::Connection { base: self.base.clone(), why: error.to_string() }
+        let base = self.base.clone();
+        match HandshakeFault::of(&error, &self.own) {
+            Some(fault) => ClientError::Handshake { base, fault },
+            None => ClientError::Connection { base, why: error.to_string() },
+        }
     }
 }
 

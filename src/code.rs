@@ -65,12 +65,20 @@ codes! {
     EpochOpen = "epoch-open",
     /// The epoch was retired by its sector: its mappings are gone.
     EpochRetired = "epoch-retired",
+    /// The sector does not stand at the epoch from which it is to go on.
+    EpochNotCurrent = "epoch-not-current",
+    /// The epoch before still overlaps, and the call does not end that.
+    EpochOverlaps = "epoch-overlaps",
+    /// Mappings of the epoch were never migrated, and the call does not give them up.
+    EpochUnmigrated = "epoch-unmigrated",
 
     // --- one identifier
     /// Nothing but separators, or nothing at all.
     IdentifierEmpty = "identifier-empty",
     /// Longer than any scheme allows.
     IdentifierTooLong = "identifier-too-long",
+    /// Not a string: `null`, a number, a list, …
+    IdentifierNotText = "identifier-not-text",
     /// The line is not UTF-8.
     IdentifierNotUtf8 = "identifier-not-utf8",
     /// A control character other than a tab.
@@ -135,6 +143,8 @@ codes! {
     RequestReplayed = "request-replayed",
     /// The authority has asked for as many pseudonyms as it may within the hour; `Retry-After` says when to come back.
     ReleaseRate = "release-rate",
+    /// A signer has brought as many acts upon orders as one may in a day; `Retry-After` says when to come back.
+    ActRate = "act-rate",
     /// Vault and node do not yet have each other's acts upon orders.
     OutOfStep = "out-of-step",
     /// The register has no key to which an answer to this officer could be sealed.
@@ -159,6 +169,11 @@ codes! {
     UnknownInspection = "unknown-inspection",
     /// Not a request that two rights officers of the sector signed.
     RightsInvalid = "rights-invalid",
+    // --- destruction
+    /// What is asked for destroys, and takes a statement that others signed.
+    StatementRequired = "statement-required",
+    /// Not a statement that operators signed for exactly this, or not a fresh one.
+    StatementInvalid = "statement-invalid",
     // --- renewal
     /// There is no such version of the sector secret, and never was.
     UnknownSecret = "unknown-secret",

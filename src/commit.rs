@@ -11,6 +11,7 @@
 
 mod log;
 mod mark;
+pub mod orders;
 mod pace;
 mod pack;
 mod rounds;

@@ -15,11 +15,14 @@ use toml::de::DeTable;
 use crate::keys::custody::token::TokenConfig;
 use crate::keys::custody::{Deposit, Keyring, Source};
 use crate::keys::file::{self, FileError};
+use crate::lines::{self, NotUtf8};
 use crate::register::read::{At, Faults, Field, Table};
 use crate::register::{Fault, Id};
 
 mod audit;
 mod custody;
+mod files;
+mod kind;
 mod memory;
 mod node;
 mod register;
@@ -28,6 +31,8 @@ mod witness;
 
 pub use audit::{LogConfig, WatcherConfig};
 use custody::{Places, openers};
+pub use files::NamedFile;
+pub use kind::FileKind;
 pub use node::{AuthorityKeyPlace, KeyPlace, NodeConfig};
 pub use register::RegisterFiles;
 use register::register_files;
@@ -146,6 +151,16 @@ pub enum ConfigError {
     /// It could not be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It is a file of another kind.
+    #[error("{}: this is {}, which {} takes, and not {}", file.display(), found.called(), found.taken_by(), wanted.called())]
+    OtherKind {
+        /// The file.
+        file: PathBuf,
+        /// What it is.
+        found: FileKind,
+        /// What was asked for.
+        wanted: FileKind,
+    },
     /// It is not right, here and there: never empty, in the order of the file.
     #[error("{}", Faulty(file, faults))]
     Faults {
@@ -179,7 +194,7 @@ impl fmt::Display for Faulty<'_> {
 impl VaultConfig {
     /// Reads `vault.toml`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        load(path, Self::parse)
+        load(path, FileKind::Vault, Self::parse)
     }
 
     /// Reads the text of a `vault.toml` that lies in `folder`; every fault, not the first.
@@ -249,7 +264,7 @@ impl VaultConfig {
 impl ClientConfig {
     /// Reads a client's file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        load(path, Self::parse)
+        load(path, FileKind::Client, Self::parse)
     }
 
     /// Reads the text of a client's file that lies in `folder`; every fault, not the first.
@@ -258,17 +273,24 @@ impl ClientConfig {
     }
 }
 
-fn load<T>(path: &Path, parse: impl FnOnce(&str, &Path) -> Result<T, Vec<Fault>>) -> Result<T, ConfigError> {
-    let bytes = file::read_public(path, MAX_FILE)?;
+fn load<T>(
+    path: &Path,
+    wanted: FileKind,
+    parse: impl FnOnce(&str, &Path) -> Result<T, Vec<Fault>>,
+) -> Result<T, ConfigError> {
+    let file = path.to_owned();
+    let text = lines::text(file::read_public(path, MAX_FILE)?).map_err(|NotUtf8 { line }| {
+        let (what, instead) = ("the line is not UTF-8".into(), "the same text, saved as UTF-8".into());
+        ConfigError::Faults { file: file.clone(), faults: vec![Fault { line, what, instead }] }
+    })?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let parsed = match str::from_utf8(&bytes) {
-        Ok(text) => parse(text, folder),
-        Err(error) => {
-            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-            Err(vec![Fault { line, what: "is not UTF-8".into(), instead: "the same text, saved as UTF-8".into() }])
+    parse(&text, folder).map_err(|faults| match FileKind::of(&text) {
+        // Where even the syntax is broken, what seems to stand in the file may stand elsewhere.
+        Some(found) if found != wanted && DeTable::parse(&text).is_ok() => {
+            ConfigError::OtherKind { file, found, wanted }
         }
-    };
-    parsed.map_err(|faults| ConfigError::Faults { file: path.to_owned(), faults })
+        _ => ConfigError::Faults { file, faults },
+    })
 }
 
 /// Parses TOML and lets `take` read the root; a value comes out only if there was no fault.
@@ -281,7 +303,7 @@ fn parse<T>(
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let line = faults.line(&error.span().unwrap_or(0..0));
-        faults.push(line, format!("is not TOML: {}", error.message()), "a line `name = value` or `[section]`");
+        faults.push(line, format!("the line is not TOML: {}", error.message()), "a line `name = value` or `[section]`");
     }
     if !errors.is_empty() {
         // What could be made out of a broken file would only raise faults that are none.

@@ -2,19 +2,55 @@
 
 pub mod retire;
 pub mod secrets;
+pub mod statement;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use self::statement::{Destruction, Mandate};
 use crate::access::OperatorPermit;
 use crate::audit::{Entry, Event};
+use crate::clock::ClockBehind;
 use crate::code::Code;
-use crate::commit::{Job, Logged};
+use crate::commit::{Change, Job, Logged, Pending};
 use crate::keys::SectorRootKey;
-use crate::vault::{SectorState, Terms, Vault, sector as epochs};
+use crate::vault::{Epoch, SectorState, Terms, Vault, sector as epochs};
+
+/// Why an epoch or a secret stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Refused {
+    /// The stable outward code.
+    pub code: Code,
+    /// What is wrong; never anything of a secret.
+    pub why: String,
+}
+
+impl Refused {
+    fn new(code: Code, why: impl Into<String>) -> Self {
+        Self { code, why: why.into() }
+    }
+
+    /// Nothing can be logged, so nothing is done.
+    fn unavailable(code: Code) -> Self {
+        Self::new(code, "the audit log takes no entry, so nothing is done")
+    }
+}
+
+impl From<ClockBehind> for Refused {
+    fn from(behind: ClockBehind) -> Self {
+        Self::new(Code::ClockBehind, behind.to_string())
+    }
+}
+
+/// A fault of ours.
+fn internal(error: impl std::fmt::Display) -> Refused {
+    tracing::error!(%error, "epochs and their secrets");
+    Refused::new(Code::Internal, "a fault of ours; the log says more")
+}
 
 /// One epoch, as operators see it.
-#[derive(Debug, Clone, Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EpochView {
     /// Its number.
     pub epoch: u32,
@@ -40,17 +76,94 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit, sector: &str) -> Result<Vec
     Ok(views(state, vault.now()))
 }
 
-/// Opens the next epoch of a sector, durable and logged before it is used.
+/// How to advance an epoch.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Advance {
+    /// The epoch at which the sector stands. Asked again, when it stands at the next one, it is answered as done.
+    pub from: u32,
+    /// The epoch before `from`, where clients still get its pseudonyms beside the present ones: that ends now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_overlap: Option<u32>,
+    /// Whether the new epoch gets a version of the sector secret of its own, so that it can be destroyed.
+    #[serde(default)]
+    pub own_secret: bool,
+    /// The statement that two operators signed, JWS General JSON as text: for `own_secret` in a sector without mappings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
+}
+
+/// Opens the next epoch of a sector, durable and logged before it is used. The same call again changes nothing.
 ///
 /// # Errors
-/// [`Code::UnknownSector`]; [`Code::ClockBehind`]; [`Code::Internal`] when a new secret cannot be stored;
-/// [`Code::AuditUnavailable`].
-pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, own_secret: bool) -> Result<Vec<EpochView>, Code> {
-    let state = vault.sector(sector).ok_or(Code::UnknownSector)?;
+/// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`]; those of a statement, where it takes one;
+/// [`Code::ClockBehind`];
+/// [`Code::Internal`] when a new secret cannot be stored; [`Code::AuditUnavailable`].
+pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, how: &Advance) -> Result<Vec<EpochView>, Refused> {
+    let unknown = || Refused::new(Code::UnknownSector, "the register knows no such sector");
+    let state = vault.sector(sector).ok_or_else(unknown)?;
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
+    if is_done(state, how)? {
+        return Ok(views(state, vault.now()));
+    }
     // The overlap with the epoch before begins now, and would be over too early.
     let now = vault.steady_time()?;
-    let rows: Vec<_> = state.epochs().iter().map(|epoch| epoch.row).collect();
+    let ended_overlap = overlap_to_end(state, how, now)?;
+    let mandate = match how.own_secret && !state.sector.reversible {
+        true => {
+            let wanted = Destruction::OwnSecret { sector: sector.to_owned(), from: how.from };
+            Some(Mandate::of(vault, how.statement.as_deref(), &wanted)?)
+        }
+        false => None,
+    };
+    let epoch = next(vault, state, how.own_secret, now)?;
+    let (uuid, row) = (state.sector.uuid, epoch.row);
+    let event = Event::EpochAdvance {
+        operator: permit.operator.clone(),
+        sector: sector.to_owned(),
+        epoch: row.epoch,
+        secret_version: row.secret_version,
+        own_secret: row.own_secret,
+        ended_overlap,
+        statement: mandate.as_ref().map(Mandate::note),
+    };
+    let opened: Change = Box::new(move |store, batch| store.put_epoch(batch, uuid, row));
+    commit(vault, event, [opened].into_iter().chain(mandate.as_ref().map(Mandate::change)).collect())?;
+    state.advance(epoch);
+    Ok(views(state, now))
+}
+
+/// Whether this very call was carried out before: an answer can get lost, and an epoch that is over does not come back.
+fn is_done(state: &SectorState, how: &Advance) -> Result<bool, Refused> {
+    let current = state.current().row;
+    if current.epoch == how.from {
+        return Ok(false);
+    }
+    match state.epochs().as_slice() {
+        [.., left, _] if left.row.epoch == how.from && current.own_secret == how.own_secret => Ok(true),
+        _ => {
+            let why = format!("the sector stands at epoch {}, not at epoch {}", current.epoch, how.from);
+            Err(Refused::new(Code::EpochNotCurrent, why))
+        }
+    }
+}
+
+/// The epoch whose overlap ends with the next one: only where the call names it.
+fn overlap_to_end(state: &SectorState, how: &Advance, now: Timestamp) -> Result<Option<u32>, Refused> {
+    let overlapping = state.previous(now).map(|epoch| epoch.row.epoch);
+    if overlapping.is_none() || overlapping == how.end_overlap {
+        return Ok(overlapping);
+    }
+    let (epoch, current) = (overlapping.unwrap_or_default(), how.from);
+    let until = state.overlap_ends().map(|until| until.to_string()).unwrap_or_default();
+    let why = format!(
+        "epoch {epoch} is still answered beside epoch {current}, until {until}, and the call does not end that"
+    );
+    Err(Refused::new(Code::EpochOverlaps, why))
+}
+
+/// The next epoch of a sector with its key, not yet stored.
+fn next(vault: &Vault, state: &SectorState, own_secret: bool, now: Timestamp) -> Result<Epoch, Refused> {
     let used = vault.store().all_epochs().map_err(internal)?;
     let version = if own_secret {
         let highest = secrets::highest(vault, &used).map_err(internal)?;
@@ -61,37 +174,20 @@ pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, own_secret:
         let roots = vault.roots().read().expect("no panic under this lock");
         epochs::shared_version(&roots, &used)
     };
-    let row = epochs::next_row(rows.last(), version, own_secret, Terms::of(&state.sector), now);
-    let epoch = {
-        let roots = vault.roots().read().expect("no panic under this lock");
-        epochs::load(&state.sector, row, &roots).map_err(internal)?
-    };
+    let row = epochs::next_row(Some(&state.current().row), version, own_secret, Terms::of(&state.sector), now);
+    let roots = vault.roots().read().expect("no panic under this lock");
+    let epoch = epochs::load(&state.sector, row, &roots).map_err(internal)?;
     if epoch.key.is_none() {
-        return Err(internal(format_args!("no sector secret is here for it to derive from; try --own-secret")));
+        return Err(internal("no sector secret is here for the next epoch to derive from; try --own-secret"));
     }
-
-    let event = Event::EpochAdvance {
-        operator: permit.operator.clone(),
-        sector: sector.to_owned(),
-        epoch: row.epoch,
-        secret_version: version,
-        own_secret,
-    };
-    let uuid = state.sector.uuid;
-    let job = Job {
-        mappings: vec![],
-        changes: vec![Box::new(move |store, batch| store.put_epoch(batch, uuid, row))],
-        count: None,
-        log: Logged::Entry(Entry::new(now, event), vec![]),
-    };
-    vault.committer().submit(job)?.wait()?;
-    state.advance(epoch);
-    Ok(views(state, now))
+    Ok(epoch)
 }
 
-fn internal(error: impl std::fmt::Display) -> Code {
-    tracing::error!(%error, "an epoch could not be advanced");
-    Code::Internal
+/// An entry and what it describes, durable together.
+fn commit(vault: &Vault, event: Event, changes: Vec<Change>) -> Result<(), Refused> {
+    let log = Logged::Entry(Entry::new(vault.now(), event), vec![]);
+    let job = Job { mappings: vec![], changes, count: None, log };
+    vault.committer().submit(job).and_then(Pending::wait).map(drop).map_err(Refused::unavailable)
 }
 
 fn views(state: &SectorState, now: Timestamp) -> Vec<EpochView> {

@@ -7,10 +7,11 @@
 //! and no signer twice. Algorithm confusion has no place to begin: the key's type decides, the header may only agree.
 //!
 //! [`parse`] proves nothing about the signatures: it returns an [`Unverified`], whose payload nobody should act upon before
-//! [`Unverified::verify`] said yes for enough of its signers.
+//! [`Unverified::signatures`] found enough persons among its signers.
 
 mod members;
 mod object;
+mod signatures;
 
 use std::fmt;
 
@@ -20,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 pub use members::{Json, Members};
 pub use object::{maybe_object, object, read_object};
+pub use signatures::{BadSignature, Signatures};
 
 /// The longest text that is read, in bytes.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -178,7 +180,8 @@ impl Unverified {
         key.verify_strict(&input, &Signature::from_bytes(&entry.signature)).is_ok()
     }
 
-    fn to_text(&self) -> String {
+    /// The text in its one canonical spelling: what is stored, so that white space and escapes take no room.
+    pub fn to_text(&self) -> String {
         // base64url needs no escape inside a JSON string.
         let entries: Vec<String> = (self.signatures.iter())
             .map(|entry| {

@@ -6,6 +6,7 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`code`], [`clock`], [`metrics`] | the closed list of outward codes; time and randomness as parameters; counters |
+//! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
 //! | [`id`], [`jws`] | the names by which things refer to one another; strict JWS: one payload, many signatures |
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
@@ -36,6 +37,7 @@ pub mod identifier;
 pub mod inspection;
 pub mod jws;
 pub mod keys;
+pub mod lines;
 pub mod metrics;
 pub mod migrate;
 pub mod node;

@@ -13,6 +13,7 @@ use crate::audit::Event;
 use crate::audit::cosign::Cosigners;
 use crate::audit::log::{Log, LogParts};
 use crate::clock::{Clock, ClockBehind};
+use crate::commit::orders::OrderGate;
 use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, Pending};
 use crate::keys::file::SecretKind;
@@ -68,8 +69,8 @@ pub struct Node {
     committer: Committer,
     clock: Arc<dyn Clock>,
     space: Space,
-    /// One at a time: from reading what was seen and done upon an order to the commit of a reveal or an act.
-    pub(crate) reveals: std::sync::Mutex<()>,
+    /// One at a time from reading what was seen and done upon an order to the commit of a reveal or an act.
+    orders: OrderGate,
 }
 
 impl Node {
@@ -129,7 +130,7 @@ impl Node {
             committer,
             clock,
             space: Space::default(),
-            reveals: std::sync::Mutex::default(),
+            orders: OrderGate::default(),
         })
     }
 
@@ -190,6 +191,11 @@ impl Node {
     /// Looks at the disk's free space and notes whether the `reserve` (bytes) is touched. To be called every second or so.
     pub fn watch_space(&self, reserve: u64) {
         self.space.watch(&self.store, reserve);
+    }
+
+    /// Turns, places and acts of orders.
+    pub(crate) fn orders(&self) -> &OrderGate {
+        &self.orders
     }
 
     /// The node's keys, as far as it holds them.

@@ -40,7 +40,7 @@ use crate::pseudonym::{Parsed, Pseudonym};
 use crate::register::{Approver, Id, Sector, TextForm};
 use crate::store::OrderKey;
 
-pub use check::{Finding, check, examine};
+pub use check::{Finding, check, examine, forbidden};
 pub use payload::{Basis, Continuity, Payload, Scope, Security};
 pub use request::{FRESH_SECONDS, NewRequest, OfficerRequest, REQUEST_TYP, check_request, list_digest, sign_request};
 

@@ -120,8 +120,8 @@ pub struct Register {
     pub clients: BTreeMap<SpkiDigest, Arc<Client>>,
     /// Bodies that may re-identify.
     pub authorities: BTreeMap<Id, Arc<Authority>>,
-    /// Operations teams' certificates: certificate key → id.
-    pub operators: BTreeMap<SpkiDigest, Id>,
+    /// Those who run the vault: certificate key → operator.
+    pub operators: BTreeMap<SpkiDigest, Operator>,
     /// Those who may read the logs: certificate key → id.
     pub auditors: BTreeMap<SpkiDigest, Id>,
     /// Those who execute people's rights: id → person.
@@ -392,6 +392,15 @@ pub struct Custodian {
     pub name: String,
     /// The certificate key with which the custodian reaches the node.
     pub certificate: SpkiDigest,
+}
+
+/// A person, or a team, that runs the vault.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// Stable id; the `kid` of the signatures.
+    pub id: Id,
+    /// Ed25519, for statements on what is destroyed; `None`: signs none.
+    pub key: Option<VerifyingKey>,
 }
 
 /// A person who executes people's rights (law 09-08, art. 7 to 9) in some sectors.

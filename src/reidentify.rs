@@ -13,8 +13,11 @@
 pub mod deliver;
 pub(crate) mod rate;
 pub mod release;
+pub mod resumed;
 pub mod reveal;
 pub mod step;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +25,8 @@ use crate::audit::{Domain, LogPosition};
 use crate::clock::ClockMark;
 use crate::code::Code;
 use crate::commit::Change;
+use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderQuestion, UnderWay};
+use crate::node::Node;
 use crate::order::book::Book;
 use crate::order::life::Life;
 use crate::order::{self, ActiveOrder, OfficerRequest, Refusal};
@@ -236,6 +241,49 @@ pub(crate) fn notes(checked: &Checked, book: &Book<'_>, used: u64) -> Result<Cha
             tracing::error!(%error, "old requests cannot be read");
         }
     }))
+}
+
+/// How long a request at the node waits for a place among those of its authority.
+pub(crate) const NODE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Takes a place for a request under an order: few of an authority are worked on at a time, so that a stolen node's certificate
+/// cannot keep the vault from everybody else.
+///
+/// # Errors
+/// [`Code::Overloaded`] when none is free within `patience`.
+pub(crate) fn enter<'a>(gate: &'a OrderGate, authority: &Id, patience: Duration) -> Result<UnderWay<'a>, Refusal> {
+    gate.enter(authority, patience).ok_or_else(|| {
+        let why = format!("{MOST_UNDER_WAY} requests under orders of this authority are being worked on");
+        Refusal::new(Code::Overloaded, why).come_back_in(1)
+    })
+}
+
+/// Lets one request under an order at a time ask the vault, so that the vault's counts come in the order in which it made them.
+///
+/// # Errors
+/// [`Code::Overloaded`] when another one takes longer than [`NODE_PATIENCE`].
+pub(crate) fn ask_alone<'a>(node: &'a Node, order: &ActiveOrder) -> Result<OrderQuestion<'a>, Refusal> {
+    node.orders().ask(order.key(), NODE_PATIENCE).ok_or_else(|| {
+        Refusal::new(Code::Overloaded, "another request under this order is being worked on").come_back_in(1)
+    })
+}
+
+/// Compares the vault's count under an order with what this node remembers of it, before anything is opened: a vault that was
+/// rolled back would have the same limit used up twice.
+///
+/// # Errors
+/// [`Code::ProofInvalid`] when the count went down; [`Code::LimitReached`] when it is above the limit.
+pub(crate) fn check_count(order: &ActiveOrder, book: &Book<'_>, used: u64) -> Result<(), Refusal> {
+    let before = book.life(&order.key())?.map_or(0, |life| life.used);
+    if used < before {
+        tracing::error!(order = %order.id(), used, before, "the vault counts less under an order than it did");
+        let why = format!("the vault counts {used} under this order and counted {before} before: was it rolled back?");
+        return Err(Refusal::new(Code::ProofInvalid, why));
+    }
+    match used <= order.limit() {
+        true => Ok(()),
+        false => Err(Refusal::new(Code::LimitReached, "the vault has handed out more than the order allows")),
+    }
 }
 
 pub(crate) fn internal(error: impl std::fmt::Display) -> Refusal {

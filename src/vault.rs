@@ -21,6 +21,7 @@ use crate::audit::log::{Log, LogError, LogParts};
 use crate::clock::{Clock, ClockBehind, ClockMark};
 use crate::code::Code;
 use crate::commit::Committer;
+use crate::commit::orders::OrderGate;
 use crate::keys::shelf::SecretShelf;
 use crate::keys::{
     AuditKey, AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret, UtiSource,
@@ -34,7 +35,7 @@ pub use keeper::Kept;
 pub(crate) use keeper::Still;
 use keeper::{Keeper, Parts};
 pub use quota::Quotas;
-pub use sector::{Epoch, SectorState, Terms};
+pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use veil::IndexVeil;
 
 /// Everything secret that the vault starts with.
@@ -79,9 +80,21 @@ pub enum StartError {
          start once with --advance {0}"
     )]
     TermsChanged(String),
+    /// A new epoch would end an overlap, and nobody said so.
+    #[error(
+        "epoch {epoch} of sector {sector} is still answered beside the present one, and a new epoch ends that for good; \
+         wait until its overlap is over, or start once with --advance {sector}:{epoch}"
+    )]
+    EpochOverlaps {
+        /// Sector name.
+        sector: String,
+        /// The epoch that still overlaps.
+        epoch: u32,
+    },
     /// The register forgets a text form that an epoch still has.
     #[error(
-        "an epoch of sector {sector} has the text form {form}, which the register does not name;          add former-text-forms = [\"{form}\"] to it, so that orders can still name pseudonyms of that epoch"
+        "an epoch of sector {sector} has the text form {form}, which the register does not name; \
+         add former-text-forms = [\"{form}\"] to it, so that orders can still name pseudonyms of that epoch"
     )]
     FormerTextForm {
         /// Sector name.
@@ -202,7 +215,7 @@ pub struct Vault {
     space: Space,
     quotas: Quotas,
     /// One release at a time: counting against an order's limit and the commit of the release are one step.
-    pub(crate) releases: std::sync::Mutex<()>,
+    orders: OrderGate,
     /// Unusual rates of release that were noticed since the start.
     pub(crate) release_alarms: std::sync::atomic::AtomicU64,
     /// Pseudonyms that were asked for under orders since the start.
@@ -218,7 +231,7 @@ pub struct Vault {
 
 impl Vault {
     /// Opens the store, checks the register against what was in force, rebuilds the index, starts the writer and logs the
-    /// start. `advance` names sectors that get a new epoch because the register changed their terms.
+    /// start. `advance` names the sectors that get a new epoch because the register changed their terms.
     ///
     /// # Errors
     /// [`StartError`]; nothing was changed in the store then, but for a store made anew.
@@ -226,7 +239,7 @@ impl Vault {
         home: &Home,
         register: Register,
         secrets: VaultSecrets,
-        advance: &[String],
+        advance: &[SectorAdvance],
         clock: Arc<dyn Clock>,
         progress: Progress<'_>,
         poisoned: crate::commit::Poisoned,
@@ -248,8 +261,8 @@ impl Vault {
                 false => drop(roots.insert(version, SectorRootKey::new(&secret))),
             }
         }
-        if let Some(unknown) = advance.iter().find(|name| register.sector(name).is_none()) {
-            return Err(StartError::UnknownSector(unknown.clone()));
+        if let Some(unknown) = advance.iter().find(|asked| register.sector(&asked.sector).is_none()) {
+            return Err(StartError::UnknownSector(unknown.sector.clone()));
         }
         if !advance.is_empty() {
             // The overlap with the epoch before begins now.
@@ -322,7 +335,7 @@ impl Vault {
             frozen: Frozen::default(),
             space: Space::default(),
             quotas,
-            releases: std::sync::Mutex::default(),
+            orders: OrderGate::default(),
             release_alarms: std::sync::atomic::AtomicU64::new(0),
             released: std::sync::atomic::AtomicU64::new(0),
             migrated: std::sync::atomic::AtomicU64::new(0),
@@ -400,6 +413,11 @@ impl Vault {
     /// Quotas of the organisations.
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
+    }
+
+    /// Turns, places and acts of orders.
+    pub(crate) fn orders(&self) -> &OrderGate {
+        &self.orders
     }
 
     /// What was released since the start: pseudonyms asked for under orders, and alarms about unusual rates of it.

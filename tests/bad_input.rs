@@ -10,6 +10,8 @@ mod common;
 mod batches;
 #[path = "bad_input/browsers.rs"]
 mod browsers;
+#[path = "bad_input/checks.rs"]
+mod checks;
 #[path = "bad_input/command_line.rs"]
 mod command_line;
 #[path = "bad_input/domains.rs"]

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use common::{QUORUM, Side, World};
+use common::{Door, QUORUM, Side, World};
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
@@ -144,9 +144,8 @@ fn an_epoch_is_advanced_listed_and_both_generations_are_answered() {
     let before = tokenize(&world, &[], b"AB123456\n");
     let operator = world.path("clients/operator.toml");
     let operator = ["--sector", "health", "--client", operator.to_str().unwrap(), "--json"];
-    let epochs: serde_json::Value =
-        serde_json::from_slice(&world.cloison(&[&["epoch", "advance", "--own-secret"][..], &operator].concat()).stdout)
-            .unwrap();
+    let advance = |more: &[&str]| world.cloison(&[&["epoch", "advance", "--from", "1"][..], more, &operator].concat());
+    let epochs: serde_json::Value = serde_json::from_slice(&advance(&["--own-secret", "--yes"]).stdout).unwrap();
     assert_eq!(epochs["sector"], "health");
     assert_eq!(epochs["epochs"].as_array().unwrap().len(), 2);
     assert_eq!(epochs["epochs"][1]["own_secret"], true);
@@ -207,4 +206,121 @@ fn an_officer_resolves_from_the_command_line_and_a_missing_one_shows() {
     let output = world.cloison(&[&forged[..], &[&known[0]]].concat());
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("request-invalid"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_epoch_advanced_twice_is_advanced_once_and_an_overlap_ends_only_by_name() {
+    let mut world = World::asleep();
+    world.start(Side::Vault, &[]);
+    let operator = ["--yes", "--json", "--sector", "health", "--client", "clients/operator.toml"];
+    let advance = |more: &[&str]| {
+        let output = world.cloison(&[&["epoch", "advance"][..], &operator, more].concat());
+        let epochs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let states: Vec<_> = epochs["epochs"].as_array().into_iter().flatten().map(|it| it["state"].clone()).collect();
+        (states, text(&output.stderr).to_owned())
+    };
+    let refused = |more: &[&str], code: &str| {
+        let (states, said) = advance(more);
+        assert!(states.is_empty() && said.contains(code) && said.contains("hint: "), "{said}");
+    };
+    refused(&["--from", "0"], "epoch-not-current");
+    refused(&["--from", "2"], "epoch-not-current");
+    assert_eq!(advance(&["--from", "1"]).0, ["overlap", "current"]);
+    // The answer was lost, and the command comes again: nothing is done, and the overlap stays.
+    assert_eq!(advance(&["--from", "1"]).0, ["overlap", "current"]);
+    refused(&["--from", "1", "--own-secret"], "epoch-not-current");
+    refused(&["--from", "2"], "epoch-overlaps");
+    refused(&["--from", "2", "--end-overlap", "2"], "epoch-overlaps");
+    assert_eq!(advance(&["--from", "2", "--end-overlap", "1"]).0, ["closed", "overlap", "current"]);
+    assert_eq!(advance(&["--from", "2", "--end-overlap", "1"]).0, ["closed", "overlap", "current"]);
+    world.end(Side::Vault);
+    let entries = world.entries(Side::Vault);
+    let ended: Vec<_> =
+        entries.iter().filter(|entry| entry["event"] == "epoch-advance").map(|entry| &entry["ended_overlap"]).collect();
+    assert_eq!(ended, [&serde_json::Value::Null, &serde_json::json!(1)]);
+}
+
+#[test]
+fn without_a_terminal_nothing_is_done_for_good_but_with_yes() {
+    let world = World::new();
+    let id = "97483811-47ac-4cfb-9d79-2e01cc0fb1e3";
+    let judge = ["--key", "secrets/people/judge-1.pem", "--kid", "judge-1", "--reason", "test"];
+    let act = [&["--register", "register.toml", "--client", "clients/officer.toml", id], &judge[..]].concat();
+    let operator = ["--client", "clients/operator.toml"];
+    let sector = ["--client", "clients/cnss-health.toml", "--sector", "health"];
+    for (command, more) in [
+        (&["epoch", "advance", "--sector", "health", "--from", "1"][..], &operator[..]),
+        (&["secrets", "retire", "1"], &operator),
+        (&["authority", "renew", "--drop-old"], &operator),
+        (&["client", "retire-epoch", "--epoch", "1"], &sector),
+        (&["order", "revoke"], &act),
+        (&["order", "review", "--close"], &act),
+    ] {
+        let output = world.cloison(&[command, more].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
+        assert!(said.contains("Nobody is at a terminal") && said.contains("--yes"), "{command:?}: {said}");
+    }
+    let epochs = world.get("operator", Door::Control, "/v1/sectors/health/epochs").ok();
+    assert_eq!(epochs["epochs"].as_array().unwrap().len(), 1);
+    assert_eq!(world.get("operator", Door::Control, "/v1/orders").ok()["orders"], serde_json::json!([]));
+}
+
+#[test]
+fn a_statement_is_made_signed_by_two_operators_and_taken() {
+    let mut world = World::asleep();
+    world.start(Side::Vault, &[]);
+    let cloison = |words: &[&str]| {
+        let output = world.cloison(words);
+        (output.status.code(), text(&output.stdout).to_owned() + text(&output.stderr))
+    };
+    let done = |words: &[&str], says: &str| {
+        let (code, said) = cloison(words);
+        assert!(code == Some(0) && said.contains(says), "{words:?}: {code:?}: {said}");
+    };
+    let fails = |words: &[&str], says: &str| {
+        let (code, said) = cloison(words);
+        assert!(said.contains(says) && (code == Some(2) || said.contains("hint: ")), "{code:?}: {said}");
+        assert!(matches!(code, Some(1 | 2)), "{code:?}: {said}");
+    };
+    let register = ["--register", "register.toml"];
+    fn new<'a>(act: &[&'a str], out: &'a str) -> Vec<&'a str> {
+        [&["statement", "new", "--register", "register.toml", "--out", out], act].concat()
+    }
+    const STUDY: &str = "health.chu-rabat.study-42";
+    let own = format!("{STUDY}:1");
+    fails(&new(&["--own-secret", "health:1"], "wrong.jws"), "takes no statement");
+    fails(&new(&["--retire-epoch", "nowhere:1"], "wrong.jws"), "no such sector");
+    fails(&new(&["--retire-epoch", "health"], "wrong.jws"), "health:1");
+    done(&new(&["--own-secret", &own], "own.jws"), "leave epoch 1");
+    let check = [&["statement", "check", "own.jws"], &register[..]].concat();
+    fails(&check, "0 of 2 operators");
+    let signs = |kid: &str, person: &str| {
+        let key = format!("secrets/people/{person}.pem");
+        cloison(&[&["statement", "sign", "own.jws", "--kid", kid, "--key", &key], &register[..]].concat())
+    };
+    assert!(signs("operator-2", "operator").1.contains("not the operator's"));
+    assert!(signs("judge-1", "judge-1").1.contains("no such operator"));
+    let (code, said) = signs("operator", "operator");
+    assert!(code == Some(0) && said.contains("leave epoch 1") && said.contains("1 of 2 operators"), "{said}");
+    fails(&check, "1 of 2 operators");
+    assert!(signs("operator", "operator").1.contains("two signatures by one"));
+    let (code, said) = signs("operator-2", "operator-2");
+    assert!(code == Some(0) && said.contains("No signature is missing"), "{said}");
+    done(&check, "it allows this once");
+
+    let advance = ["epoch", "advance", "--yes", "--own-secret", "--sector", STUDY, "--client", "clients/operator.toml"];
+    fails(&[&advance[..], &["--from", "1"]].concat(), "statement-required");
+    done(&[&advance[..], &["--from", "1", "--statement", "own.jws"]].concat(), "(own)");
+    done(&[&advance[..], &["--from", "1", "--statement", "own.jws"]].concat(), "(own)");
+    // It allowed this and nothing else.
+    let further = [&advance[..], &["--from", "2", "--end-overlap", "1", "--statement", "own.jws"]].concat();
+    fails(&further, "statement-invalid");
+    let secret = ["secrets", "retire", "--yes", "1", "--statement", "own.jws", "--client", "clients/operator.toml"];
+    fails(&secret, "secret-needed");
+    world.end(Side::Vault);
+    let entries = world.entries(Side::Vault);
+    let advanced = entries.iter().find(|entry| entry["event"] == "epoch-advance").unwrap();
+    assert_eq!(advanced["signers"], serde_json::json!(["operator", "operator-2"]));
+    assert!(advanced["statement"].is_string());
 }

@@ -195,6 +195,42 @@ fn the_real_clock_and_the_real_dice_are_in_one_room() {
             assert!(!source.code.contains(call), "src/{} calls {call}", source.path);
         }
     }
+    // Who runs a process hands its clock in; every other room is given one.
+    for source in sources().iter().filter(|source| !matches!(source.room.as_str(), "clock" | "cli")) {
+        assert!(!source.code.contains("SystemClock"), "src/{} takes the time by itself", source.path);
+    }
+}
+
+/// A string that goes on in the next line without `\` has that line's indentation in it.
+#[test]
+fn no_message_has_the_indentation_of_its_source_in_it() {
+    for source in sources() {
+        for (at, _) in source.code.match_indices("#[error(") {
+            let message = &source.code[at..];
+            let message = &message[..message.find(")]").expect("an attribute ends")];
+            let Some((first, last)) = message.find('"').zip(message.rfind('"')) else { continue };
+            // A `\` at the end of a line swallows what the next one begins with.
+            let words: String = message[first..last].split("\\\n").map(str::trim_start).collect();
+            assert!(!words.contains("  "), "src/{}: {words}", source.path);
+        }
+    }
+}
+
+/// A page that was pasted into itself says everything twice.
+#[test]
+fn no_page_says_a_thing_twice() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    for page in docs.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+        if page.extension().is_none_or(|end| end != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&page).unwrap();
+        let mut seen = BTreeSet::new();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        for block in lines.windows(6) {
+            assert!(seen.insert(block), "{} has these lines twice:\n{}", page.display(), block.join("\n"));
+        }
+    }
 }
 
 #[test]

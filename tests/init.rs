@@ -156,7 +156,13 @@ fn keys_and_certificates_belong_together() {
     assert_eq!(court.node.0, spki(&fs::read_to_string(dir.join("tls/node.pem")).unwrap()));
     assert_eq!(court.officers.values().next().unwrap().certificate.0, spki_of(&dir, "officer"));
     assert!(register.clients.keys().any(|key| key.0 == spki_of(&dir, "cnss-health")));
-    assert!(register.operators.keys().any(|key| key.0 == spki_of(&dir, "operator")));
+    // Two: what destroys takes the signatures of both.
+    assert_eq!(register.operators.len(), 2);
+    for (certificate, operator) in &register.operators {
+        assert_eq!(certificate.0, spki_of(&dir, operator.id.as_str()));
+        let key = read_signing_key(&dir.join(format!("secrets/people/{}.pem", operator.id))).unwrap();
+        assert_eq!(operator.key, Some(key.verifying_key()));
+    }
     let client = fs::read_to_string(dir.join("clients/cnss-health.toml")).unwrap();
     assert!(client.contains("https://vault.example.org:7443"), "{client}");
     let vault = fs::read_to_string(dir.join("vault.toml")).unwrap();

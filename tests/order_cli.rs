@@ -3,10 +3,12 @@
 #[path = "order/fixture.rs"]
 mod fixture;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::fd::FromRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use cloison::keys::file::write_signing_key;
 use cloison::order::check;
@@ -59,6 +61,21 @@ impl Desk {
         said
     }
 
+    /// Runs a command at a terminal, with this answer to what it asks: its exit code, and all that the terminal showed.
+    fn at_terminal(&self, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
+        let (mut person, terminal) = terminal();
+        let stdio = || Stdio::from(terminal.try_clone().unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cloison"));
+        command.current_dir(self.0.path()).arg("order").args(arguments);
+        let mut child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
+        // Only the child may hold the terminal now: it is read until nobody does.
+        drop((command, terminal));
+        writeln!(person, "{answer}").unwrap();
+        let mut said = vec![];
+        let _ = person.read_to_end(&mut said);
+        (child.wait().unwrap().code(), String::from_utf8_lossy(&said).into_owned())
+    }
+
     fn files(&self) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.0.path())
             .unwrap()
@@ -71,6 +88,20 @@ impl Desk {
 
     fn sign(&self, person: &str, order: &str) -> String {
         self.succeeds(&["sign", "--key", &format!("{person}.pem"), "--kid", person, order])
+    }
+}
+
+/// A pseudo-terminal: the person's side, and the program's.
+fn terminal() -> (File, File) {
+    let (mut person, mut program) = (0, 0);
+    let (name, settings, size) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
+    // SAFETY: both are places for a descriptor, and the other three may be null.
+    assert_eq!(unsafe { libc::openpty(&mut person, &mut program, name, settings, size) }, 0);
+    // SAFETY: both were just opened, and nobody else owns them.
+    unsafe {
+        libc::fcntl(person, libc::F_SETFD, libc::FD_CLOEXEC);
+        libc::fcntl(program, libc::F_SETFD, libc::FD_CLOEXEC);
+        (File::from_raw_fd(person), File::from_raw_fd(program))
     }
 }
 
@@ -196,6 +227,108 @@ fn nothing_is_overwritten_and_nothing_forbidden_is_written() {
 }
 
 #[test]
+fn order_new_tells_all_faults_at_once_counted_from_1() {
+    let desk = Desk::new();
+    let register_file = vector("order-register.toml");
+    let mut wrong = pseudonym(2);
+    wrong.pop();
+    fs::write(desk.path("list"), format!("\u{feff}{}\r\n\r\n{wrong}\r\n{}", pseudonym(3), pseudonym(1))).unwrap();
+    let first = format!("health:{}", pseudonym(1));
+    let said = desk.fails(
+        2,
+        &[
+            "new",
+            "--register",
+            &register_file,
+            "--authority",
+            "court",
+            "--judicial",
+            "--hours",
+            "9000",
+            "--case",
+            "Rabat 17",
+            "--purpose",
+            "Why",
+            "--sector",
+            "health",
+            "--sector",
+            "bank",
+            "--officer",
+            "driss",
+            "--officer",
+            "No Id",
+            "--pseudonym",
+            &first,
+            "--pseudonym",
+            &pseudonym(2),
+            "--list",
+            "health:list",
+            "--out",
+            "bad.jws",
+        ],
+    );
+    // With an id that is none there is no order to be judged by the register; all the same everything else is told.
+    for fault in [
+        "--purpose is no id",
+        "--officer 2 is no id",
+        "--pseudonym 2: does not say of which of the order's sectors it is",
+        "list:3: is no pseudonym of sector health: pseudonym-",
+        "list:4: is the same as --pseudonym 1",
+    ] {
+        assert!(said.contains(fault), "{fault:?} is not in:\n{said}");
+    }
+    assert!(!said.contains("sante1"), "{said}");
+
+    let said = desk.fails(
+        2,
+        &[
+            "new",
+            "--register",
+            &register_file,
+            "--authority",
+            "court",
+            "--judicial",
+            "--hours",
+            "9000",
+            "--case",
+            "Rabat 17",
+            "--purpose",
+            "p",
+            "--sector",
+            "health",
+            "--sector",
+            "bank",
+            "--sector",
+            "study",
+            "--sector",
+            "nowhere",
+            "--officer",
+            "driss",
+            "--officer",
+            "hind",
+            "--officer",
+            "driss",
+            "--pseudonym",
+            &first,
+            "--out",
+            "bad.jws",
+        ],
+    );
+    for fault in [
+        "`case` is not 1 to 40 of",
+        "`officers` is empty or names one twice",
+        "`pseudonyms` lists none for sector 2",
+        "`pseudonyms` lists none for sector 3",
+        "validity: order-rule: the order is valid for longer than",
+        "the authority is not competent for sector bank; sector study stores no mapping; the register does not know sector 4",
+        "officers: order-rule: officer 2 of the order is none of the authority's",
+    ] {
+        assert!(said.contains(fault), "{fault:?} is not in:\n{said}");
+    }
+    assert!(desk.files() == ["list"], "nothing was written");
+}
+
+#[test]
 fn orders_of_every_kind_can_be_made() {
     let desk = Desk::new();
     fs::write(desk.path("list"), format!("{}\n\n{}\n", pseudonym(1), pseudonym(2))).unwrap();
@@ -316,4 +449,65 @@ fn what_is_no_order_is_said_in_a_line() {
         let said = desk.fails(1, arguments);
         assert!(said.contains("order.jws") || said.contains("absent."), "{said}");
     }
+}
+
+#[test]
+fn at_a_terminal_an_order_is_shown_before_it_is_signed_and_signed_on_yes_alone() {
+    let desk = Desk::new();
+    let (register_file, p) = (vector("order-register.toml"), pseudonym(1));
+    desk.succeeds(&judicial(&register_file, &p, "order.jws"));
+    let before = fs::read_to_string(desk.path("order.jws")).unwrap();
+    let sign = ["sign", "--key", "amina.pem", "--kid", "amina", "--register", &register_file, "order.jws"];
+    for answer in ["no", "", "y"] {
+        let (code, said) = desk.at_terminal(&sign, answer);
+        assert!(code == Some(1) && said.contains("nothing was done"), "{code:?}: {said}");
+        assert_eq!(fs::read_to_string(desk.path("order.jws")).unwrap(), before, "{answer:?}");
+    }
+    let (code, said) = desk.at_terminal(&sign, "yes");
+    assert_eq!(code, Some(0), "{said}");
+    // What, then the question, then what came of it.
+    let places: Vec<_> = ["RABAT/2026-17", p.as_str(), "driss", "Sign this?", "Signed by amina", "Still missing"]
+        .iter()
+        .map(|words| said.find(words).unwrap_or_else(|| panic!("{words:?} is not in: {said}")))
+        .collect();
+    assert!(places.is_sorted(), "{places:?}: {said}");
+    assert_ne!(fs::read_to_string(desk.path("order.jws")).unwrap(), before);
+    // For scripts: no question with --yes, and none where there is no terminal.
+    let brahim = ["sign", "--yes", "--key", "brahim.pem", "--kid", "brahim", "order.jws"];
+    let (code, said) = desk.at_terminal(&brahim, "no");
+    assert!(code == Some(0) && !said.contains("Sign this?"), "{code:?}: {said}");
+    desk.sign("chadia", "order.jws");
+}
+
+#[test]
+fn after_signing_it_is_said_which_signatures_are_missing() {
+    let desk = Desk::new();
+    let register_file = vector("order-register.toml");
+    desk.succeeds(&judicial(&register_file, &pseudonym(1), "order.jws"));
+    let sign = |person: &str| {
+        let key = format!("{person}.pem");
+        desk.succeeds(&["sign", "--key", &key, "--kid", person, "--register", &register_file, "order.jws"])
+    };
+    let said = sign("amina");
+    assert!(said.contains("Still missing: 1 of 2 signatures") && said.contains("chadia"), "{said}");
+    assert!(!said[said.find("Still missing").unwrap()..].contains("amina"), "{said}");
+    let said = sign("chadia");
+    assert!(said.contains("No signature is missing"), "{said}");
+}
+
+#[test]
+fn a_long_list_is_shown_by_its_beginning_and_its_length() {
+    let desk = Desk::new();
+    let list: Vec<_> = (1..=12).map(pseudonym).collect();
+    fs::write(desk.path("long"), list.join("\n")).unwrap();
+    let register_file = vector("order-register.toml");
+    let mut new = judicial(&register_file, &list[0], "order.jws");
+    new.extend(["--list", "long"]);
+    let new: Vec<_> = new.into_iter().filter(|word| *word != "--pseudonym" && *word != list[0]).collect();
+    desk.succeeds(&new);
+    let said = desk.sign("amina", "order.jws");
+    assert!(said.contains("these 12 and no other") && said.contains("7 more"), "{said}");
+    assert!(list[..5].iter().all(|p| said.contains(p)) && list[5..].iter().all(|p| !said.contains(p)), "{said}");
+    let shown = desk.succeeds(&["show", "order.jws"]);
+    assert!(list.iter().all(|p| shown.contains(p)), "{shown}");
 }

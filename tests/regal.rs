@@ -5,6 +5,8 @@ mod common;
 
 #[path = "regal/attacks.rs"]
 mod attacks;
+#[path = "regal/believed.rs"]
+mod believed;
 #[path = "regal/delivery.rs"]
 mod delivery;
 #[path = "regal/kill.rs"]

@@ -87,7 +87,9 @@ fn the_example_says_what_it_says() {
     assert_eq!(client.operations, [Operation::Tokenize, Operation::Migrate, Operation::RetireEpoch]);
     assert!(client.migration_key.is_some());
     assert_eq!(register.organisations[&id("cnss")].quota.items_per_second, 20_000);
-    assert_eq!(register.operators.len(), 2);
+    let signs: Vec<_> = register.operators.values().map(|it| (it.id.as_str(), it.key.is_some())).collect();
+    assert_eq!(signs.len(), 2);
+    assert!(signs.contains(&("operator", true)) && signs.contains(&("operator-standby", false)), "{signs:?}");
 
     let court = &register.authorities[&id("court")];
     assert_eq!((court.quorum, court.force_majeure_quorum, court.statutory_limit), (2, Some(2), None));
@@ -248,6 +250,8 @@ fn twice_is_once_too_often() {
         (key("officer-daoudi"), key("judge-bennis"), "same key for an officer and for an approver"),
         (key("officer-idrissi"), key("judge-bennis"), "same key for an officer and for an approver"),
         (key("officer-el-fassi"), key("officer-daoudi"), "same key twice for an officer"),
+        (key("judge-amrani"), key("operator"), "same key for an approver and for an operator"),
+        (key("officer-daoudi"), key("operator"), "same key for an officer and for an operator"),
         (certificate("dgi-tax"), certificate("cnss-health"), "same certificate twice for a client"),
         (certificate("operator"), certificate("cnss-health"), "same certificate for an operator and for a client"),
         (certificate("officer-daoudi"), certificate("operator"), "same certificate for an officer and for an operator"),

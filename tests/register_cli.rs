@@ -177,3 +177,18 @@ fn show_says_all_of_it() {
         serde_json::json!({"id": "cnie", "pattern": "[A-Z]{1,2}[0-9]{1,7}", "separators": " -.", "check": "none"})
     );
 }
+
+#[test]
+fn with_a_configuration_nobody_signs_in_a_name_or_with_a_key_that_it_does_not_pin() {
+    let deployment = Deployment::new();
+    let before = fs::read(deployment.dir.join("register.jws")).unwrap();
+    let sign = |name: &str, key: &str| {
+        let key = format!("secrets/register/{key}.pem");
+        deployment.run(&["register", "sign", "--as", name, "--key", &key, "--config", "node.toml"])
+    };
+    assert!(bad(sign("minister", "operations")).contains("no key is pinned as `minister`"));
+    assert!(bad(sign("commission", "operations")).contains("the key is not the one that is pinned as `commission`"));
+    assert_eq!(fs::read(deployment.dir.join("register.jws")).unwrap(), before);
+    deployment.edit("version = 1", "version = 2");
+    good(sign("operations", "operations"));
+}

@@ -154,34 +154,39 @@ impl Cosigners {
         ))
     }
 
-    /// Takes signature lines below one of our checkpoints, if they are by a cosigner of ours. How many were.
+    /// Takes the signature line of the cosigner `name` below one of our checkpoints; whether there is one. Lines of others are left:
+    /// a cosignature says that its cosigner is there, so nobody else brings it. A cosigner's time never goes back: an older line
+    /// than the last one is taken for good and changes nothing.
     ///
     /// # Errors
-    /// Why a line is not one.
-    pub fn take(&self, log: &Log, published: &Published, lines: &str) -> Result<usize, String> {
-        let text = published.checkpoint.text();
-        let note = format!("{text}\n{lines}");
+    /// Why the line is not one.
+    pub fn take(&self, log: &Log, published: &Published, lines: &str, name: &str) -> Result<bool, String> {
+        let Some(watcher) = self.watchers.iter().find(|watcher| watcher.verifier.name() == name) else {
+            return Ok(false);
+        };
+        let note = format!("{}\n{lines}", published.checkpoint.text());
         let note = Note::parse(note.as_bytes()).map_err(|error| error.to_string())?;
-        let mut taken = String::new();
-        let mut count = 0;
-        for watcher in &self.watchers {
-            let time = note.time_of(&watcher.verifier).map_err(|error| error.to_string())?;
-            let line = note.line_of(&watcher.verifier).map_err(|error| error.to_string())?;
-            let (Some(time), Some(line)) = (time, line) else { continue };
-            let time = i64::try_from(time).ok().and_then(|time| Timestamp::from_second(time).ok());
-            // A cosignature from the future would stay fresh for too long.
-            let time = time.map_or(Timestamp::UNIX_EPOCH, |time| time.min(self.clock.now()));
-            let mut seen = self.seen();
-            seen.last.insert(watcher.verifier.name().to_owned(), (time, published.checkpoint.size));
-            seen.trouble.remove(watcher.verifier.name());
-            taken += line;
-            taken.push('\n');
-            count += 1;
+        let time = note.time_of(&watcher.verifier).map_err(|error| error.to_string())?;
+        let line = note.line_of(&watcher.verifier).map_err(|error| error.to_string())?;
+        let (Some(time), Some(line)) = (time, line) else { return Ok(false) };
+        let time = i64::try_from(time).ok().and_then(|time| Timestamp::from_second(time).ok());
+        // A cosignature from the future would stay fresh for too long.
+        let time = time.map_or(Timestamp::UNIX_EPOCH, |time| time.min(self.clock.now()));
+        if self.note_time(name, time, published.checkpoint.size) {
+            log.add_lines(published, &format!("{line}\n"));
         }
-        if count > 0 {
-            log.add_lines(published, &taken);
+        Ok(true)
+    }
+
+    /// Notes when a cosigner cosigned; whether that is not before the last time.
+    fn note_time(&self, name: &str, time: Timestamp, size: u64) -> bool {
+        let mut seen = self.seen();
+        if seen.last.get(name).is_some_and(|(last, _)| time < *last) {
+            return false;
         }
-        Ok(count)
+        seen.last.insert(name.to_owned(), (time, size));
+        seen.trouble.remove(name);
+        true
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -248,13 +253,32 @@ impl Cosigners {
             match ask.ask(&submission)? {
                 Answer::Stale(size) => old = size,
                 Answer::Cosigned(lines) => {
-                    return match self.take(log, published, &lines)? {
-                        0 => Err(format!("its answer has no cosignature by {}", watcher.verifier)),
-                        _ => Ok(()),
+                    return match self.take(log, published, &lines, watcher.verifier.name())? {
+                        true => Ok(()),
+                        false => Err(format!("its answer has no cosignature by {}", watcher.verifier)),
                     };
                 }
             }
         }
         Err("it names one size, and then another".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::FixedClock;
+
+    #[test]
+    fn a_cosigners_time_never_goes_back() {
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let quorum = Quorum { required: 0, within: Duration::from_secs(60) };
+        let cosigners = Cosigners::new(vec![], quorum, Arc::new(FixedClock::at(now)));
+        let earlier = now - jiff::SignedDuration::from_secs(200);
+        assert!(cosigners.note_time("node", now, 7));
+        assert!(!cosigners.note_time("node", earlier, 9), "an old line changes nothing");
+        assert_eq!(cosigners.last("node"), Some(now));
+        assert!(cosigners.note_time("node", now, 8), "the same second is not before");
+        assert!(cosigners.note_time("other", earlier, 9), "each has its own");
     }
 }

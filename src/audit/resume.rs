@@ -5,13 +5,16 @@
 //! lost. The entries themselves are in the hands of whoever copied the log.
 
 use ed25519_dalek::VerifyingKey;
+use serde::Deserialize;
 
 use super::Event;
 use super::checkpoint::{Checkpoint, owner_and_shard};
-use super::log::LogError;
+use super::log::{Log, LogError};
+use super::proof::inclusion;
+use super::proof_file::ProofFile;
 use super::second::{SecondError, SecondPlace};
 use super::shelf::Shelf;
-use super::tree::Hash;
+use super::tree::{Hash, leaf_hash};
 use crate::store::{Shard, Store, StoreError};
 
 /// A published checkpoint that the store does not lead to.
@@ -70,5 +73,83 @@ impl Lost {
             kept_entries: kept,
             kept_root: data_encoding::HEXLOWER.encode(&root),
         }
+    }
+}
+
+/// The entry with which a log goes on after a restore, proved to be the first one of its shard: how the other side, which
+/// remembers more than there is now, tells a restore that was owned up to from a log that was cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumption {
+    /// The log that it begins.
+    pub log: String,
+    /// The entry's leaf hash (RFC 6962).
+    pub entry: Hash,
+    /// When, as the entry says.
+    pub time: String,
+    /// The checkpoint that covers entries that are lost.
+    pub lost: Checkpoint,
+    /// The shard that the restored store ended with, and its tree.
+    kept: String,
+    /// How many entries of it there are.
+    pub kept_entries: u64,
+    kept_root: String,
+}
+
+/// What such an entry calls itself.
+const RESUME: &str = "resume";
+
+/// For each shard of a log that begins with such an entry, the proof of it (C2SP `tlog-proof`).
+///
+/// # Errors
+/// [`StoreError`]
+pub fn proofs(log: &Log) -> Result<Vec<String>, StoreError> {
+    #[derive(Deserialize)]
+    struct Named {
+        event: String,
+    }
+    let mut proofs = vec![];
+    for published in log.shards().iter().filter(|published| published.checkpoint.size > 0) {
+        let size = published.checkpoint.size;
+        let mut shelf = Shelf::new(log.store(), &published.tree, size);
+        let Some(entry) = shelf.entry(0)? else { continue };
+        if serde_json::from_slice::<Named>(&entry).is_ok_and(|named| named.event == RESUME) {
+            let path = inclusion(&mut shelf, 0, size)?;
+            proofs.push(ProofFile { entry, index: 0, path, checkpoint: published.note.clone() }.text());
+        }
+    }
+    Ok(proofs)
+}
+
+/// The members of such an entry.
+#[derive(Deserialize)]
+struct Said {
+    event: String,
+    time: String,
+    lost: String,
+    kept: String,
+    kept_entries: u64,
+    kept_root: String,
+}
+
+impl Resumption {
+    /// Reads a proof file; nothing where its entry is another one, or is not proved under the log's `key`.
+    pub fn of(proof: &str, key: &VerifyingKey) -> Option<Self> {
+        let proof = ProofFile::parse(proof).ok().filter(|proof| proof.index == 0)?;
+        let (head, _) = proof.check(key).ok()?;
+        let said = serde_json::from_slice::<Said>(&proof.entry).ok().filter(|said| said.event == RESUME)?;
+        let (lost, _) = Checkpoint::open(said.lost.as_bytes(), key).ok()?;
+        let Said { time, kept, kept_entries, kept_root, .. } = said;
+        Some(Self { log: head.origin, entry: leaf_hash(&proof.entry), time, lost, kept, kept_entries, kept_root })
+    }
+
+    /// Whether it explains that a log of which `seen` was cosigned ends with `now`: what is lost reaches at least as far as what
+    /// was seen, and what is left is what the entry says was kept.
+    pub fn explains(&self, seen: &Checkpoint, now: &Checkpoint) -> bool {
+        let is_that_log = [&self.lost.origin, &now.origin].iter().all(|origin| **origin == seen.origin);
+        let reaches = seen.size < self.lost.size || *seen == self.lost;
+        let is_kept = owner_and_shard(&now.origin).is_some_and(|(_, shard)| shard.to_string() == self.kept)
+            && now.size == self.kept_entries
+            && data_encoding::HEXLOWER.encode(&now.root) == self.kept_root;
+        is_that_log && reaches && is_kept
     }
 }

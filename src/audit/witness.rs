@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use data_encoding::{BASE64, HEXLOWER};
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -143,13 +143,26 @@ impl Witness {
         Ok(line)
     }
 
+    /// The key that is believed for a log.
+    pub fn key_of(&self, origin: &str) -> Option<VerifyingKey> {
+        self.logs.key(origin)
+    }
+
+    /// The last cosigned checkpoint of a log.
+    ///
+    /// # Errors
+    /// [`SecondError`]
+    pub fn remembered(&self, origin: &str) -> Result<Option<Checkpoint>, SecondError> {
+        let note = self.place(origin).load()?;
+        Ok(note.as_deref().and_then(|note| Checkpoint::read(note).ok()).map(|(checkpoint, _)| checkpoint))
+    }
+
     /// How many entries the last cosigned checkpoint of a log covers; 0 where there is none.
     ///
     /// # Errors
     /// [`SecondError`]
     pub fn size(&self, origin: &str) -> Result<u64, SecondError> {
-        let note = self.place(origin).load()?;
-        Ok(note.as_deref().and_then(|note| Checkpoint::read(note).ok()).map_or(0, |(checkpoint, _)| checkpoint.size))
+        Ok(self.remembered(origin)?.map_or(0, |checkpoint| checkpoint.size))
     }
 
     /// The last cosigned checkpoint of the log whose origin has that SHA-256 (hex).

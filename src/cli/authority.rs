@@ -2,6 +2,7 @@
 
 pub(super) mod keygen;
 mod renew;
+mod resumed;
 mod shares;
 
 use super::{Error, print, print_json, serve};
@@ -26,6 +27,8 @@ pub enum Command {
     Seal(Plain),
     /// Seal stored segments to the keys that the register lists now, and prove that they open
     Renew(renew::Args),
+    /// Acknowledge that the vault's log lost entries at a restore, so that the node opens again
+    AcknowledgeResume(resumed::Args),
     /// Whether the node is sealed, and how many shares were brought
     #[command(after_long_help = "Example:\n  cloison authority status --client clients/custodian-1.toml")]
     Status(Plain),
@@ -52,6 +55,7 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Unseal(args) => shares::unseal(&args),
         Command::Drill(args) => shares::drill(&args),
         Command::Renew(args) => renew::run(&args),
+        Command::AcknowledgeResume(args) => resumed::run(&args),
         Command::Seal(args) => {
             let sealed = args.client.open()?.post_json("/v1/seal", &serde_json::json!({}));
             show(&args, &sealed.map_err(|error| remote::failed(&error))?)

@@ -1,28 +1,30 @@
 //! `cloison check`: is this register, is this configuration right? The same questions that `serve` asks at its start, and
 //! every fault at once, each with file, line and what to write instead.
 
-use std::collections::BTreeMap;
+mod survey;
+
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use toml::de::DeTable;
-
 use super::{Error, print};
-use crate::config::{ClientConfig, ConfigError, NodeConfig, RegisterFiles, VaultConfig};
-use crate::keys::custody::{Custody, Deposit, Keyring};
-use crate::keys::file::look_at_private;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{
+    ClientConfig, ConfigError, FileKind, NamedFile, NodeConfig, RegisterFiles, VaultConfig, WitnessConfig,
+};
 use crate::register::{self, Fault, OpenError, Register};
+pub(super) use survey::Survey;
 
 /// Check registers and configurations: every fault with file, line and what to write instead
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison check register.toml\n  \
-    cloison check vault.toml node.toml clients/*.toml\n\n\
-    A vault's or node's configuration is checked together with the register that it names and that register's \
-    signatures. A register by itself is checked without its signatures: `cloison register verify` does that.\n\
+    cloison check vault.toml node.toml witness.toml clients/*.toml\n\n\
+    Every file that a configuration names is opened: certificates, keys, secrets, the register with its signatures. What a \
+    passphrase or a token opens stays closed. A register by itself is checked without its signatures: `cloison register \
+    verify` does that.\n\
     Exit code 1 if anything has a fault.")]
 pub struct Args {
-    /// Registers, and configurations of vaults, nodes and clients; which is which shows in the file
+    /// Registers, and configurations of vaults, nodes, witnesses and clients; which is which shows in the file
     #[arg(value_name = "FILE", required_unless_present = "config")]
     files: Vec<PathBuf>,
     /// The same, spelled as for `serve`
@@ -57,108 +59,60 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// What a file is, by what stands in it.
-#[derive(Debug, PartialEq, Eq)]
-enum Kind {
-    Register,
-    Vault,
-    Node,
-    Client,
-}
-
-fn kind_of(text: &str) -> Kind {
-    // A broken file is still somebody's, and its own reader says what is broken.
-    let (table, _) = DeTable::parse_recoverable(text);
-    let table = table.get_ref();
-    let is_text = |name: &str| table.get(name).is_some_and(|value| value.get_ref().is_str());
-    let has_table = |name: &str| table.get(name).is_some_and(|value| value.get_ref().is_table());
-    let has_list = |name: &str| table.get(name).is_some_and(|value| value.get_ref().is_array());
-    if is_text("url") {
-        Kind::Client
-    } else if has_list("sector") || has_list("organisation") {
-        Kind::Register
-    } else if is_text("authority") || has_table("vault") {
-        Kind::Node
-    } else if has_table("secrets") || has_table("tls") || has_table("register") {
-        Kind::Vault
-    } else {
-        Kind::Register
-    }
-}
-
 /// Whether a configuration is a node's, and not a vault's.
 pub(super) fn is_node(text: &str) -> bool {
-    kind_of(text) == Kind::Node
+    FileKind::of(text) == Some(FileKind::Node)
 }
 
 /// What a good file is, in a few words; or all its faults, in many.
 fn one(file: &Path) -> Result<String, String> {
     let text = register::sign::read_text(file).map_err(|error| error.to_string())?;
     let of_config = |error: ConfigError| error.to_string();
-    match kind_of(&text) {
-        Kind::Register => {
+    // Where nothing tells, somebody is at the beginning of a register.
+    match FileKind::of(&text).unwrap_or(FileKind::Register) {
+        FileKind::Register => {
             let register = register::parse(&text).map_err(|faults| listed(file, &faults))?;
             Ok(format!("a register without a fault: {}", summary(&register)))
         }
-        Kind::Vault => {
+        FileKind::Vault => {
             let config = VaultConfig::load(file).map_err(of_config)?;
-            private(&config.secret_deposits(), &[&config.tls.key])?;
+            opened(&config.named_files(), None)?;
             Ok(format!("{}; {} MiB for the index", signed(&config.register)?, config.index_memory >> 20))
         }
-        Kind::Node => {
+        FileKind::Node => {
             let config = NodeConfig::load(file).map_err(of_config)?;
-            private(&config.secret_deposits(), &[&config.tls.key, &config.vault.key])?;
-            match open(&config.register)?.authorities.contains_key(&config.authority) {
-                true => signed(&config.register),
-                false => Err(format!("{}: the register knows no authority `{}`", file.display(), config.authority)),
-            }
+            opened(&config.named_files(), unknown_authority(file, &config))?;
+            signed(&config.register)
         }
-        Kind::Client => {
-            ClientConfig::load(file).map(|_| "a client's configuration without a fault".into()).map_err(of_config)
+        FileKind::Witness => {
+            let config = WitnessConfig::load(file).map_err(of_config)?;
+            opened(&config.named_files(), None)?;
+            Ok(format!(
+                "a witness's configuration without a fault: it watches {}",
+                count(config.logs.len(), "log", "logs")
+            ))
+        }
+        FileKind::Client => {
+            let config = ClientConfig::load(file).map_err(of_config)?;
+            opened(&config.named_files(), None)?;
+            Ok("a client's configuration without a fault".into())
         }
     }
 }
 
-/// Refuses secret files that others could have read or written, that are somebody else's, or that are not there.
-fn private(deposits: &[(Deposit, bool)], keys: &[&PathBuf]) -> Result<(), String> {
-    let (_, faults) = secret_files(deposits, keys);
+/// Opens every file that a configuration names: all that is wrong with them, and the other fault that is known already.
+fn opened(files: &[NamedFile<'_>], known: Option<String>) -> Result<(), String> {
+    let Survey { mut faults, .. } = Survey::of(files, SystemClock.now());
+    faults.extend(known);
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }
 
-/// Looks at secret files as `serve` would, without reading them: how many there are in each custody, and what is wrong.
-/// Credentials are systemd's to keep; here nothing is known of them but their number.
-pub(super) fn secret_files(
-    deposits: &[(Deposit, bool)],
-    keys: &[&PathBuf],
-) -> (BTreeMap<&'static str, usize>, Vec<String>) {
-    let (mut good, mut faults) = (BTreeMap::new(), Vec::new());
-    let keyring = Keyring::default();
-    let mut look = |deposit: &Deposit| {
-        let looked = match deposit.custody {
-            Custody::Credential => Ok(()),
-            _ => look_at_private(&deposit.at),
-        };
-        match looked {
-            Ok(()) => *good.entry(deposit.custody.as_str()).or_default() += 1,
-            Err(fault) => faults.push(fault.to_string()),
-        }
-    };
-    let mut unread = Vec::new();
-    for (deposit, is_folder) in deposits {
-        match *is_folder && deposit.custody != Custody::Credential {
-            false => look(deposit),
-            true => match keyring.versions(deposit) {
-                Ok(versions) => versions.into_iter().for_each(|version| look(&deposit.version(version))),
-                Err(fault) => unread.push(fault.to_string()),
-            },
-        }
-    }
-    keys.iter().for_each(|key| look(&Deposit::file(key.as_path())));
-    faults.extend(unread);
-    (good, faults)
+fn unknown_authority(file: &Path, config: &NodeConfig) -> Option<String> {
+    let known = open(&config.register).map(|register| register.authorities.contains_key(&config.authority));
+    (known == Ok(false)).then(|| format!("{}: the register knows no authority `{}`", file.display(), config.authority))
 }
 
-/// Opens the register; where its signatures do not hold, its text is judged all the same, for whoever is editing it.
+/// Opens the register; where its signatures do not hold, its text is judged all the same, for those who edit it.
 fn open(files: &RegisterFiles) -> Result<Register, String> {
     register::open(&files.file, &files.signatures, &files.pins).map_err(|error| match &error {
         OpenError::Signatures { .. } => {
@@ -184,7 +138,6 @@ pub(super) fn listed(file: &Path, faults: &[Fault]) -> String {
 
 /// A register in a few words.
 pub(super) fn summary(register: &Register) -> String {
-    let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     format!(
         "deployment `{}`, version {}, {}, {}, {}",
         register.deployment,
@@ -195,23 +148,6 @@ pub(super) fn summary(register: &Register) -> String {
     )
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_told_apart_even_when_broken() {
-        for (text, kind) in [
-            (include_str!("../../tests/data/register.toml"), Kind::Register),
-            ("", Kind::Register),
-            ("deployment = \"demo\"\n[[authority]]\nid = \"court\"\n", Kind::Register),
-            ("deployment = \"demo\"\n[data]\nlisten = \"…\"\n[secrets]\nidentity = \"…\"\n[register]\n", Kind::Vault),
-            ("deployment = \"demo\"\n[tls]\nkey = \n", Kind::Vault),
-            ("deployment = \"demo\"\nauthority = \"court\"\n[tls]\n", Kind::Node),
-            ("[vault]\nurl = \"https://localhost\"\n", Kind::Node),
-            ("url = \"https://localhost\"\n", Kind::Client),
-        ] {
-            assert_eq!(kind_of(text), kind, "{text}");
-        }
-    }
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }

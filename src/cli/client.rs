@@ -3,7 +3,7 @@
 mod batches;
 mod migration;
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,7 @@ pub fn run(command: Command) -> Result<(), Error> {
 
 fn tokenize(args: &Tokenize) -> Result<(), Error> {
     let client = args.client.open()?;
-    let bar = progress(input_length());
+    let bar = progress_beside_answers(input_length());
     let target = Target { client: &client, path: args.path() };
     let mut output = io::BufWriter::with_capacity(1 << 20, io::stdout().lock());
     let outcome = stream(&target, io::stdin(), &mut output, args.batch as usize, &bar);
@@ -214,6 +214,11 @@ pub(super) fn progress(length: Option<u64>) -> ProgressBar {
     };
     bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
     bar
+}
+
+/// The same while answers go to standard output: none where that is a terminal, on which it would stand between them.
+fn progress_beside_answers(length: Option<u64>) -> ProgressBar {
+    if io::stdout().is_terminal() { ProgressBar::hidden() } else { progress(length) }
 }
 
 /// How many bytes standard input has, if it is a file.

@@ -185,8 +185,7 @@ impl Opening {
         let mut all = Vec::new();
         for path in &self.identity {
             let text = read_private(path).map_err(|error| Error::new(error, "an identity file has mode 0600"))?;
-            let read = str::from_utf8(&text).ok().and_then(Opener::identities);
-            let Some(Opener::Identities(read)) = read else {
+            let Some(Opener::Identities(read)) = Opener::identities(&text) else {
                 let what = format!("{}: is no age identity file", path.display());
                 return Err(Error::new(what, "it has a line AGE-SECRET-KEY-1…, as age-keygen writes it"));
             };

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use age::secrecy::ExposeSecret as _;
 
 use super::{Error, output_error, print, print_json};
+use crate::keys::custody::passphrase::Opener;
 use crate::keys::file::{read_private, read_public, write_private};
 
 /// The most bytes of a sealed answer.
@@ -75,11 +76,10 @@ fn keygen(args: &Keygen) -> Result<(), Error> {
 
 fn open(args: &Open) -> Result<(), Error> {
     let key = read_private(&args.key).map_err(|error| Error::new(error, "the officer's own key is needed"))?;
-    let not_a_key =
-        || Error::new(format_args!("{}: holds no age key", args.key.display()), "`cloison delivery keygen` makes one");
-    let text = std::str::from_utf8(&key).map_err(|_| not_a_key())?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let keys: Vec<age::x25519::Identity> = lines.map(str::parse).collect::<Result<_, _>>().map_err(|_| not_a_key())?;
+    let Some(Opener::Identities(keys)) = Opener::identities(&key) else {
+        let what = format!("{}: holds no age key", args.key.display());
+        return Err(Error::new(what, "`cloison delivery keygen` makes one"));
+    };
     let sealed = read_public(&args.sealed, MAX_SEALED).map_err(|error| Error::new(error, "check the path"))?;
     let foreign = |error: &dyn std::fmt::Display| {
         Error::new(format_args!("{}: {error}", args.sealed.display()), "is it whole, and sealed to this key?")

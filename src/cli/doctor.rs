@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::check::{is_node, secret_files};
+use super::check::{Survey, is_node};
 use super::{Error, print, print_json};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{NodeConfig, VaultConfig};
-use crate::keys::memory::{self, Protection};
+use crate::keys::memory;
 
 /// Look at how well this machine and what runs on it keep their secrets
 #[derive(clap::Args)]
@@ -45,6 +46,33 @@ struct Finding {
     what: String,
     state: State,
     says: String,
+    /// What to do: of whatever is not good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+impl Finding {
+    fn good(what: impl Into<String>, says: impl Into<String>) -> Self {
+        Self { what: what.into(), state: State::Good, says: says.into(), remedy: None }
+    }
+
+    fn poor(what: impl Into<String>, says: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { state: State::Poor, remedy: Some(remedy.into()), ..Self::good(what, says) }
+    }
+
+    fn bad(what: impl Into<String>, says: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { state: State::Bad, ..Self::poor(what, says, remedy) }
+    }
+
+    fn line(&self) -> String {
+        let state = match self.state {
+            State::Good => "good",
+            State::Poor => "poor",
+            State::Bad => "BAD",
+        };
+        let remedy = self.remedy.iter().map(|remedy| format!("\n      do: {remedy}")).collect::<String>();
+        format!("{state:<5} {}: {}{remedy}", self.what, self.says)
+    }
 }
 
 /// Runs the command.
@@ -58,16 +86,7 @@ pub fn run(args: Args) -> Result<(), Error> {
     }
     match args.json {
         true => print_json(&findings)?,
-        false => {
-            for Finding { what, state, says } in &findings {
-                let state = match state {
-                    State::Good => "good",
-                    State::Poor => "poor",
-                    State::Bad => "BAD",
-                };
-                print(format_args!("{state:<5} {what}: {says}"))?;
-            }
-        }
+        false => findings.iter().try_for_each(|finding| print(finding.line()))?,
     }
     match findings.iter().filter(|finding| finding.state == State::Bad).count() {
         0 => Ok(()),
@@ -75,51 +94,60 @@ pub fn run(args: Args) -> Result<(), Error> {
     }
 }
 
+/// What to do where memory cannot be locked.
+const LOCKING: &str = "LimitMEMLOCK=infinity in the unit, `ulimit -l unlimited` in a shell";
+/// What to do where the kernel did not do as it was told.
+const KERNEL: &str = "see whether a sandbox or a security module forbids the process setrlimit and prctl";
+
 /// What holds for whatever would be started here, by this user, in this place.
 fn machine() -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut say = |what: &str, state, says: String| findings.push(Finding { what: what.into(), state, says });
-
     let reached = memory::protect(true);
     let level = reached.level();
     let limit = memory::lock_limit().map_or("no limit".to_owned(), |bytes| format!("{} KiB", bytes >> 10));
-    let advice = match level {
-        0 => "; raise it: LimitMEMLOCK=infinity in the unit, `ulimit -l` in a shell",
-        _ => "",
-    };
-    let state = if level == 0 { State::Bad } else { State::Good };
-    say("memory protection", state, format!("level {level} of 2 can be reached here (locked memory: {limit}{advice})"));
-
-    let yes = |good| if good { State::Good } else { State::Bad };
-    say("key pages", yes(reached.keys_locked && reached.keys_left_out), key_pages_say(&reached).into());
-    say("core files", yes(reached.no_core), "RLIMIT_CORE is set to 0 at each start".into());
-    say("other processes", yes(reached.undumpable), "PR_SET_DUMPABLE is off: none of the same user may look in".into());
-
-    match swap() {
-        Some(true) if level < 2 => say(
-            "swap",
-            State::Poor,
-            "is on: what is not locked may be written to it. Turn it off, or MemorySwapMax=0 in the unit".into(),
-        ),
-        Some(true) => say("swap", State::Good, "is on, and an authority node's memory is locked whole".into()),
-        Some(false) => say("swap", State::Good, "is off, or not for this service".into()),
-        None => say("swap", State::Poor, "cannot be seen here".into()),
-    }
-    match number("/proc/sys/kernel/yama/ptrace_scope") {
-        Some(0) => say("debuggers", State::Poor, "kernel.yama.ptrace_scope is 0; make it 1 or more".into()),
-        Some(scope) => say("debuggers", State::Good, format!("kernel.yama.ptrace_scope is {scope}")),
-        None => {}
-    }
+    let says = format!("level {level} of 2 can be reached here (locked memory: {limit})");
+    let mut findings = vec![match level {
+        0 => Finding::bad("memory protection", says, LOCKING),
+        _ => Finding::good("memory protection", says),
+    }];
+    findings.push(match (reached.keys_locked, reached.keys_left_out) {
+        (true, true) => Finding::good("key pages", "are locked, and left out of dumps and of children"),
+        (false, _) => Finding::bad("key pages", "are not locked: they may be written to swap", LOCKING),
+        (true, false) => Finding::bad("key pages", "are locked, but not left out of dumps and of children", KERNEL),
+    });
+    findings.push(match reached.no_core {
+        true => Finding::good("core files", "RLIMIT_CORE is set to 0 at each start"),
+        false => Finding::bad("core files", "RLIMIT_CORE could not be set to 0: a crash may write keys", KERNEL),
+    });
+    findings.push(match reached.undumpable {
+        true => Finding::good("other processes", "PR_SET_DUMPABLE is off: none of the same user may look in"),
+        false => Finding::bad("other processes", "PR_SET_DUMPABLE is on: those of the same user may look in", KERNEL),
+    });
+    findings.push(swap_finding(level));
+    findings.extend(match number("/proc/sys/kernel/yama/ptrace_scope") {
+        Some(0) => Some(Finding::poor(
+            "debuggers",
+            "kernel.yama.ptrace_scope is 0",
+            "make it 1 or more: `sysctl kernel.yama.ptrace_scope=1`",
+        )),
+        Some(scope) => Some(Finding::good("debuggers", format!("kernel.yama.ptrace_scope is {scope}"))),
+        None => None,
+    });
     findings
 }
 
-fn key_pages_say(reached: &Protection) -> &'static str {
-    match (reached.keys_locked, reached.keys_left_out) {
-        (true, true) => "are locked, and left out of dumps and of children",
-        (false, _) => "are not locked: they may be written to swap",
-        (true, false) => {
-            "are locked, but not left out of dumps and of children: the system does not take madvise for it"
+fn swap_finding(level: u8) -> Finding {
+    match swap() {
+        Some(true) if level < 2 => {
+            let remedy = "turn it off, or MemorySwapMax=0 in the unit";
+            Finding::poor("swap", "is on: what is not locked may be written to it", remedy)
         }
+        Some(true) => Finding::good("swap", "is on, and an authority node's memory is locked whole"),
+        Some(false) => Finding::good("swap", "is off, or not for this service"),
+        None => Finding::poor(
+            "swap",
+            "cannot be seen here",
+            "run `cloison doctor` outside the sandbox, where /proc is whole",
+        ),
     }
 }
 
@@ -141,39 +169,33 @@ fn swap() -> Option<bool> {
 fn of_config(path: &Path, findings: &mut Vec<Finding>) -> Result<(), Error> {
     let text = super::read_text(path)?;
     let load = |error| Error::new(error, "correct the file: `cloison check`");
-    let (health, custody) = match is_node(&text) {
+    let now = SystemClock.now();
+    let (health, survey) = match is_node(&text) {
         true => {
             let config = NodeConfig::load(path).map_err(load)?;
-            (config.health, secret_files(&config.secret_deposits(), &[&config.tls.key, &config.vault.key]))
+            (config.health, Survey::of(&config.named_files(), now))
         }
         false => {
             let config = VaultConfig::load(path).map_err(load)?;
-            (config.health, secret_files(&config.secret_deposits(), &[&config.tls.key]))
+            (config.health, Survey::of(&config.named_files(), now))
         }
     };
     let called = path.display();
-    let (good, faults) = custody;
-    for fault in faults {
-        findings.push(Finding { what: format!("{called}: secrets"), state: State::Bad, says: fault });
-    }
-    for (custody, count) in good {
-        let state = if custody == "file" { State::Poor } else { State::Good };
-        let says = match custody {
-            "file" => format!("{count} in clear in files of mode 0600: root on this machine reads them"),
-            other => format!("{count} in custody `{other}`"),
-        };
-        findings.push(Finding { what: format!("{called}: secrets"), state, says });
-    }
-    let what = format!("{called}: the process");
+    let (files, secrets) = (|| format!("{called}: files"), || format!("{called}: secrets"));
+    findings
+        .extend(survey.faults.into_iter().map(|fault| Finding::bad(files(), fault, "put it right: `cloison check`")));
+    findings.extend(survey.custody.into_iter().map(|(custody, count)| match custody {
+        "file" => {
+            let says = format!("{count} in clear in files of mode 0600: root on this machine reads them");
+            Finding::poor(secrets(), says, "put them into another custody: docs/keys.md")
+        }
+        other => Finding::good(secrets(), format!("{count} in custody `{other}`")),
+    }));
+    let process = format!("{called}: the process");
     findings.push(match level_of(health) {
-        Some(0) => {
-            let says = "runs at level 0: keys may be swapped or dumped; see its unit's LimitMEMLOCK".into();
-            Finding { what, state: State::Bad, says }
-        }
-        Some(level) => {
-            Finding { what, state: State::Good, says: format!("runs at level {level} of memory protection") }
-        }
-        None => Finding { what, state: State::Poor, says: format!("does not answer on {health}") },
+        Some(0) => Finding::bad(process, "runs at level 0: keys may be swapped or dumped", LOCKING),
+        Some(level) => Finding::good(process, format!("runs at level {level} of memory protection")),
+        None => Finding::poor(process, format!("does not answer on {health}"), "start it, or look at its log"),
     });
     Ok(())
 }

@@ -1,10 +1,14 @@
 //! `cloison epoch`: the generations of a sector's pseudonyms, seen and advanced by operations.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
+use super::assent::{Assent, Irreversible};
 use super::remote::{self, ClientFile};
-use super::{Error, print, print_json};
+use super::{Error, print, print_json, statement};
 use crate::client::{self, Client};
+use crate::epoch::Advance as Call;
 
 /// See or advance the epochs of a sector
 #[derive(clap::Subcommand)]
@@ -14,9 +18,13 @@ pub enum Command {
     List(Which),
     /// Begin a new epoch: from now on the sector gets new pseudonyms
     #[command(after_long_help = "Examples:\n  \
-        cloison epoch advance --sector health --client clients/operator.toml\n  \
-        cloison epoch advance --sector health.chu-rabat.study-42 --own-secret --client clients/operator.toml\n\n\
-        There is no way back. During the overlap that the register declares, clients can ask for the previous epoch's \
+        cloison epoch advance --sector health --from 1 --client clients/operator.toml\n  \
+        cloison epoch advance --sector health --from 2 --end-overlap 1 --client clients/operator.toml\n  \
+        cloison epoch advance --sector health.chu-rabat.study-42 --from 1 --own-secret --statement statement.jws \\\n    \
+        --client clients/operator.toml\n\n\
+        There is no way back. --from says where the sector stands (`cloison epoch list`), so that the command does nothing when \
+        it is sent twice. With --own-secret a sector that stores no mappings takes a statement of two operators (`cloison \
+        statement new`). During the overlap that the register declares, clients can ask for the previous epoch's \
         pseudonyms too (`cloison client tokenize --previous`) and move their tables. Mappings of all epochs still \
         re-identify.")]
     Advance(Advance),
@@ -40,9 +48,20 @@ pub struct Which {
 pub struct Advance {
     #[command(flatten)]
     which: Which,
+    /// The epoch at which the sector stands now
+    #[arg(long, value_name = "EPOCH")]
+    from: u32,
+    /// End the overlap of this epoch, which clients still get beside the present one
+    #[arg(long, value_name = "EPOCH")]
+    end_overlap: Option<u32>,
     /// Derive the epoch from a secret of its own, so that the epoch can be destroyed by destroying the secret
     #[arg(long)]
     own_secret: bool,
+    /// The statement that two operators signed, for --own-secret in a sector that stores no mappings
+    #[arg(long, value_name = "FILE")]
+    statement: Option<PathBuf>,
+    #[command(flatten)]
+    assent: Assent,
 }
 
 /// A sector's epochs, as the vault lists them.
@@ -73,9 +92,9 @@ pub fn run(command: Command) -> Result<(), Error> {
             let epochs = list(&which.client.open()?, &which.sector)?;
             (which, epochs)
         }
-        Command::Advance(Advance { which, own_secret }) => {
-            let epochs = advance(&which.client.open()?, &which.sector, own_secret)?;
-            (which, epochs)
+        Command::Advance(args) => {
+            let epochs = args.run()?;
+            (args.which, epochs)
         }
     };
     if which.json { print_json(&epochs) } else { print(epochs.table()) }
@@ -87,9 +106,22 @@ pub(super) fn list(client: &Client, sector: &str) -> Result<Epochs, Error> {
 }
 
 /// Has the vault begin a new epoch.
-pub(super) fn advance(client: &Client, sector: &str, own_secret: bool) -> Result<Epochs, Error> {
-    let wish = serde_json::json!({ "own_secret": own_secret });
-    client.post_json(&path(sector), &wish).map_err(|error| remote::failed(&error))
+pub(super) fn advance(client: &Client, sector: &str, how: &Call) -> Result<Epochs, Error> {
+    client.post_json(&path(sector), how).map_err(|error| remote::failed(&error))
+}
+
+impl Advance {
+    fn run(&self) -> Result<Epochs, Error> {
+        let statement = statement::bring(self.statement.as_deref())?;
+        let (from, end_overlap) = (self.from, self.end_overlap);
+        let overlap =
+            end_overlap.map(|epoch| format!(" Epoch {epoch} is no longer answered beside it.")).unwrap_or_default();
+        let changes = format!("Sector {} leaves epoch {from}: all its pseudonyms change.{overlap}", self.which.sector);
+        let lost = "An epoch that was left does not become the present one again.";
+        self.assent.obtain(&Irreversible { changes, lost })?;
+        let how = Call { from, end_overlap, own_secret: self.own_secret, statement };
+        advance(&self.which.client.open()?, &self.which.sector, &how)
+    }
 }
 
 fn path(sector: &str) -> String {

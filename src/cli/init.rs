@@ -22,7 +22,7 @@ use jiff::tz::TimeZone;
 use self::certificates::{Ca, Use};
 use self::keys::Chest;
 use self::layout::{Folder, vault_secret};
-use self::register_text::{APPROVERS, AUDITOR, AUTHORITY_KEY, Facts, OFFICER, OPERATOR, Publics};
+use self::register_text::{APPROVERS, AUDITOR, AUTHORITY_KEY, Facts, OFFICER, OPERATORS, Publics};
 use crate::cli::{Error, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::{SecretKind, public_key_text};
@@ -210,6 +210,7 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     let mut person = |id: &str| chest.signing_key(&format!("secrets/people/{id}.pem"));
     let approvers = APPROVERS.iter().map(|approver| person(approver.id)).collect::<Result<Vec<_>, Error>>()?;
     let officer = person(OFFICER)?;
+    let operator_keys = OPERATORS.iter().map(|id| person(id)).collect::<Result<Vec<_>, Error>>()?;
 
     // --- certificates
     let ca = Ca::new(&plan.deployment, today, plan.years)?;
@@ -223,7 +224,10 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
     };
     let facts = plan.facts.clients.iter();
     let clients = facts.map(|c| client(c.id, plan.vault.url(plan.vault.data))).collect::<Result<Vec<_>, Error>>()?;
-    let operator = client(OPERATOR, plan.vault.url(plan.vault.control))?;
+    let operators = OPERATORS.iter().zip(&operator_keys).map(|(id, key)| {
+        Ok::<_, Error>((client(id, plan.vault.url(plan.vault.control))?, public_key_text(&key.verifying_key())))
+    });
+    let operators = operators.collect::<Result<Vec<_>, Error>>()?;
     let officer_certificate = client(OFFICER, plan.node.url(plan.node.control))?;
     let auditor = client(AUDITOR, plan.vault.url(plan.vault.control))?;
     // The same certificate at the other log.
@@ -240,7 +244,7 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
             note: if plan.example { example::NOTE } else { "" },
             today: today.to_string(),
             clients,
-            operator,
+            operators,
             auditor,
             vault_checkpoint: public_key_text(&vault_checkpoint.verifying_key()),
             node_checkpoint: public_key_text(&node_checkpoint.verifying_key()),
@@ -295,7 +299,8 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
             .clients
             .iter()
             .map(|client| client.id)
-            .chain([OPERATOR, OFFICER, AUDITOR])
+            .chain(OPERATORS)
+            .chain([OFFICER, AUDITOR])
             .map(|id| format!("clients/{id}.toml"))
             .chain([format!("clients/{AUDITOR}-node.toml")])
             .collect(),
@@ -323,13 +328,15 @@ impl Made {
              {0:<23} its backup: secrets/vault/, under another administrator than the store's backup\n  \
              the authority node      node.toml register.* tls/ca.pem tls/node.pem secrets/tls/node.key secrets/authority/\n  \
              the commission          secrets/register/commission.pem clients/auditor*.toml tls/ca.pem tls/auditor.pem secrets/tls/auditor.key\n  \
-             operations              secrets/register/operations.pem, secrets/tls/ca.key (offline), operator's client file\n  \
+             operations              secrets/register/operations.pem, secrets/tls/ca.key (offline)\n  \
+             each operator           their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  \
              each approver, officer  their own secrets/people/*.pem\n  {custodians}\
              each sector system      its own clients/*.toml tls/*.pem secrets/tls/*.key\n\
              \n\
              Next:\n  \
              cloison serve --config {dir}/vault.toml\n  \
              cloison authority serve --config {dir}/node.toml\n  \
+             or both as services, each row on its own machine: docs/operations.md, \"As a service\"\n  \
              printf 'AB123456\\n' | cloison client tokenize --client {dir}/clients/cnss-health.toml \
              --sector health --scheme cnie --purpose billing\n  \
              edit {dir}/register.toml, then: cloison check {dir}/register.toml\n  \

@@ -1,7 +1,6 @@
 //! `cloison order`: make, sign, check and read orders (none of which talks to a vault or a node), and act upon them.
 
 mod act;
-mod file;
 mod list;
 mod new;
 mod show;
@@ -9,10 +8,12 @@ mod show;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Error, print, print_json, read_text};
+use super::assent::Assent;
+use super::{Error, print, print_json, read_text, signed_file};
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::jws;
@@ -37,7 +38,7 @@ pub enum Command {
     #[command(after_long_help = "Examples:\n  \
         cloison order revoke --key secrets/people/judge.pem --kid judge --reason case-closed \\\n    \
         --client clients/officer.toml orders/17.jws\n  \
-        cloison order revoke --key judge.pem --kid judge --reason key-lost --register register.toml \\\n    \
+        cloison order revoke --yes --key judge.pem --kid judge --reason key-lost --register register.toml \\\n    \
         --out revoke.jws 97483811-47ac-4cfb-9d79-2e01cc0fb1e3\n\n\
         Whoever has the signed file may bring it, to either side or to both: `cloison order lodge`. To be sure against a node \
         that is no longer trusted, have an operator bring it to the vault.")]
@@ -67,7 +68,8 @@ pub enum Command {
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison order sign --key secrets/people/judge.pem --kid judge --register register.toml orders/17.jws\n\n\
-    Prints what is signed, and replaces the file by one with the signature added; until then it stays as it was. \
+    Prints what is signed before it signs, and asks where it runs at a terminal; then replaces the file by one with the signature \
+    added, and says which signatures are still missing. \
     With --register it signs nothing that the register forbids, nor with a key that is not the approver's.")]
 pub struct Sign {
     /// The approver's own private key: Ed25519, PKCS#8 PEM, mode 0600
@@ -79,6 +81,8 @@ pub struct Sign {
     /// The register, to check the order and the key against before signing
     #[arg(long, value_name = "FILE")]
     register: Option<PathBuf>,
+    #[command(flatten)]
+    assent: Assent,
     /// The order
     #[arg(value_name = "ORDERFILE")]
     order: PathBuf,
@@ -129,38 +133,66 @@ pub fn run(command: Command) -> Result<(), Error> {
 // --- sign -------------------------------------------------------------------------------------------------------------
 
 fn sign(args: &Sign) -> Result<(), Error> {
-    // From reading to replacing it nobody else signs: two who sign at once sign one after the other.
-    let held = file::Held::open(&args.order)?;
+    let text = read_text(&args.order)?;
     let key = read_signing_key(&args.key).map_err(|error| Error::new(error, "the approver's own key is needed"))?;
-    if act::is_act(held.text()) {
-        return act::sign(held, &args.order, &args.kid, &key);
+    let register = args.register.as_deref().map(read_register).transpose()?;
+    if act::is_act(&text) {
+        return act::sign(args, &text, &key, register.as_ref());
     }
-    let text = held.text();
-    let payload = payload(&args.order, text)?;
-    if let Some(file) = &args.register {
-        let register = read_register(file)?;
-        allowed(text, &register)?;
-        let approver = register.authorities.get(&payload.authority).zip(Id::parse(&args.kid));
-        let approver = approver.and_then(|(authority, kid)| authority.approvers.get(&kid));
-        match approver {
-            Some(approver) if approver.key == key.verifying_key() => {}
-            Some(_) => return Err(Error::new("the key is not the approver's", "check --key and --kid")),
-            None => {
-                let what = format!("the register knows no such approver of authority {}", payload.authority);
-                return Err(Error::new(what, "check --kid; `cloison register show` lists the approvers"));
-            }
+    let payload = payload(&args.order, &text)?;
+    if let Some(register) = &register {
+        allowed(&text, register)?;
+        is_key_of_approver(args, &key, &payload.authority, register)?;
+    }
+    let summary = show::summary(&text, &payload)?;
+    let signed = signed_file::countersign(&args.order, ORDER_TYP, &text, &summary, args.assent, |text| {
+        jws::add_signature(text, ORDER_TYP, &args.kid, &key).map_err(|error| unsigned(&args.order, error))
+    })?;
+    print(format_args!("Signed by {}: {}", args.kid, args.order.display()))?;
+    print(missing(&signed, &payload, register.as_ref()))
+}
+
+fn unsigned(path: &Path, error: jws::JwsError) -> Error {
+    let hint = match error {
+        jws::JwsError::DuplicateSigner => "this approver has signed already: another one must",
+        _ => "--kid is the approver's id, as the register spells it",
+    };
+    Error::new(format_args!("{}: {error}", path.display()), hint)
+}
+
+/// Refuses a key that is not the one which the register has for this approver.
+fn is_key_of_approver(args: &Sign, key: &SigningKey, authority: &Id, register: &Register) -> Result<(), Error> {
+    let approver = register.authorities.get(authority).zip(Id::parse(&args.kid));
+    match approver.and_then(|(authority, kid)| authority.approvers.get(&kid)) {
+        Some(approver) if approver.key == key.verifying_key() => Ok(()),
+        Some(_) => Err(Error::new("the key is not the approver's", "check --key and --kid")),
+        None => {
+            let what = format!("the register knows no such approver of authority {authority}");
+            Err(Error::new(what, "check --kid; `cloison register show` lists the approvers"))
         }
     }
-    let signed = jws::add_signature(text, ORDER_TYP, &args.kid, &key).map_err(|error| {
-        let hint = match error {
-            jws::JwsError::DuplicateSigner => "this approver has signed already: another one must",
-            _ => "--kid is the approver's id, as the register spells it",
-        };
-        Error::new(format_args!("{}: {error}", args.order.display()), hint)
-    })?;
-    held.replace(format!("{signed}\n").as_bytes())?;
-    print(show::text(&signed, &payload)?)?;
-    print(format_args!("Signed by {}: {}", args.kid, args.order.display()))
+}
+
+/// Which signatures an order still lacks: what the register says, or as much as can be said without one.
+fn missing(text: &str, payload: &Payload, register: Option<&Register>) -> String {
+    let signers: Vec<String> =
+        jws::parse(text, ORDER_TYP).map(|jws| jws.signers().map(str::to_owned).collect()).unwrap_or_default();
+    let Some(register) = register else {
+        return format!(
+            "Signatures in the file: {}. An order takes two at least, of two bodies; with --register this says which are missing.",
+            signers.len()
+        );
+    };
+    let findings = examine(text, register, SystemClock.now());
+    let quorum = findings.into_iter().find(|finding| finding.name == "quorum").and_then(|finding| finding.result);
+    let Some(Err(refusal)) = quorum else { return "No signature is missing.".to_owned() };
+    let approvers =
+        register.authorities.get(&payload.authority).into_iter().flat_map(|authority| authority.approvers.values());
+    let left: Vec<String> = approvers
+        .filter(|approver| signers.iter().all(|signer| signer != approver.id.as_str()))
+        .map(|approver| format!("{} ({})", approver.id, approver.body))
+        .collect();
+    format!("Still missing: {refusal}. These have not signed: {}", left.join(", "))
 }
 
 /// Refuses an order that the register forbids however many sign it: the steps that need signatures or the time aside.

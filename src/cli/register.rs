@@ -7,9 +7,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
+use ed25519_dalek::SigningKey;
 
+use super::assent::Assent;
 use super::check::{listed, summary};
-use super::replace::replace;
+use super::signed_file::SignedFile;
 use super::{Error, print, print_json};
 use crate::config::{ConfigError, NodeConfig, VaultConfig};
 use crate::jws;
@@ -22,9 +24,10 @@ use crate::register::{self, Id, OpenError, PinnedKey, Pins};
 pub enum Command {
     /// Add a signature to a register that has no fault
     #[command(after_long_help = "Example:\n  \
-        cloison register sign register.toml --as operations --key secrets/register/operations.pem\n\n\
-        Each holder of a register key runs this in turn, on the same register.toml, and hands on register.jws. \
-        Signatures over another text, such as the version before, are set aside in a file beside it.")]
+        cloison register sign register.toml --as operations --key secrets/register/operations.pem --config vault.toml\n\n\
+        With --config nothing is signed in a name, or with a key, that the configuration does not pin. Each holder of a \
+        register key runs this in turn, on the same register.toml, and hands on register.jws. Signatures over another \
+        text, such as the version before, are set aside in a file beside it.")]
     Sign(Sign),
     /// Verify the signatures: by the keys that a configuration pins, or by keys that you name
     #[command(after_long_help = "Examples:\n  \
@@ -50,6 +53,11 @@ pub struct Sign {
     /// The private register key: Ed25519, PKCS#8 PEM, readable by you alone
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    /// Configuration of a vault or a node, to check the id and the key against those that it pins before signing
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    assent: Assent,
 }
 
 /// What `verify` takes.
@@ -141,13 +149,25 @@ pub fn run(command: Command) -> Result<(), Error> {
 fn sign(args: &Sign) -> Result<(), Error> {
     let (file, signatures) = (args.files.register(), args.files.signatures());
     let text = read(&file)?;
-    let before = match fs::exists(&signatures) {
-        Ok(true) => Some(read(&signatures)?),
+    let register = register::parse(&text).map_err(|faults| faulty(&file, &faults))?;
+    let key = read_signing_key(&args.key)
+        .map_err(|error| Error::new(error, "name the private register key: PKCS#8 PEM, mode 0600, owned by you"))?;
+    if let Some(config) = &args.config {
+        pinned(&args.kid, &key, &pinned_by(config)?.pins)?;
+    }
+    let digest = HEXLOWER.encode(&register.digest);
+    args.assent.obtain_at_terminal(&format!(
+        "{}: {}\nsha256 {digest}\nSign this?",
+        file.display(),
+        summary(&register)
+    ))?;
+    // From reading to replacing it nobody else signs.
+    let held = match fs::exists(&signatures) {
+        Ok(true) => Some(SignedFile::open(&signatures)?),
         Ok(false) => None,
         Err(error) => return Err(Error::file(&signatures, &error)),
     };
-    let key = read_signing_key(&args.key)
-        .map_err(|error| Error::new(error, "name the private register key: PKCS#8 PEM, mode 0600, owned by you"))?;
+    let before = held.as_ref().map(|held| held.text().to_owned());
     let signed = sign::sign(&text, before.as_deref(), &args.kid, &key).map_err(|error| match error {
         SignError::Faults(faults) => faulty(&file, &faults),
         SignError::Jws(jws::JwsError::DuplicateSigner) => Error::new(
@@ -162,7 +182,12 @@ fn sign(args: &Sign) -> Result<(), Error> {
     if let Some(before) = before.filter(|before| payload(before) != payload(&signed)) {
         set_aside(&signatures, &before)?;
     }
-    replace(&signatures, format!("{signed}\n").as_bytes())?;
+    match held {
+        Some(held) => held.replace(&signed)?,
+        // Who signs first makes the file; who meant to be first as well runs the command again.
+        None => write_public(&signatures, format!("{signed}\n").as_bytes())
+            .map_err(|error| Error::new(error, "somebody else has just signed: run the command again"))?,
+    }
     print(format_args!("{}: signed by {}", signatures.display(), signers(&signed).join(", ")))
 }
 
@@ -179,6 +204,18 @@ fn set_aside(signatures: &Path, before: &str) -> Result<(), Error> {
     let who = signers(before).join(", ");
     let _ = writeln!(io::stderr(), "set aside: signatures over another text by {who}, in {}", aside.display());
     Ok(())
+}
+
+/// Refuses an id that is not pinned, and a key that is pinned under another one.
+fn pinned(kid: &Id, key: &SigningKey, pins: &Pins) -> Result<(), Error> {
+    let ids: Vec<&str> = pins.keys.iter().map(|pinned| pinned.id.as_str()).collect();
+    match pins.keys.iter().find(|pinned| pinned.id == *kid) {
+        Some(pinned) if pinned.key == key.verifying_key() => Ok(()),
+        Some(_) => {
+            Err(Error::new(format_args!("the key is not the one that is pinned as `{kid}`"), "check --as and --key"))
+        }
+        None => Err(Error::new(format_args!("no key is pinned as `{kid}`"), format_args!("one of {}", ids.join(", ")))),
+    }
 }
 
 fn payload(text: &str) -> Option<Vec<u8>> {

@@ -1,13 +1,12 @@
 //! `cloison reidentify`: an officer executes an order.
 
-use std::io::BufRead as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
 use super::remote::{self, ClientFile};
-use super::{Error, print, print_json};
+use super::{Error, list, print, print_json};
 use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
@@ -22,7 +21,8 @@ use crate::reidentify::deliver::Sealed;
     cloison reidentify --order orders/17.jws --key secrets/people/officer.pem --client clients/officer.toml sante1p…\n  \
     cloison reidentify --order orders/17.jws --key officer.pem --sector health < pseudonyms.txt > persons.tsv\n  \
     cloison reidentify --order orders/17.jws --key officer.pem --to officer-key --out answers.age < pseudonyms.txt\n\n\
-    Prints one line an item: pseudonym, scheme and value, or `!` and a code. The vault and the authority node each check \
+    Prints one line an item, in order: pseudonym, scheme and value, or `!` and a code. What is no pseudonym is not \
+    repeated: the number of the item stands for it, such as #3. The vault and the authority node each check \
     the order and write to their logs before anything is opened. Exit codes: 0 all found; 3 some were not; 1 refused.")]
 pub struct Args {
     /// The order, signed
@@ -116,7 +116,8 @@ pub fn run(args: Args) -> Result<(), Error> {
     if let (Some(To::OfficerKey), Some(out)) = (args.to, &args.out) {
         return sealed(&client, &asking, out, args.json);
     }
-    let opened = ask(&client, &asking)?.map_err(|error| remote::failed(&error))?;
+    let mut opened = ask(&client, &asking)?.map_err(|error| remote::failed(&error))?;
+    (1..).zip(&mut opened.items).for_each(|(number, item)| item.hide_what_is_no_pseudonym(number));
     if args.json {
         print_json(&opened)?;
     } else {
@@ -132,7 +133,7 @@ pub fn run(args: Args) -> Result<(), Error> {
 }
 
 /// Asks for a sealed answer and puts it into a file.
-fn sealed(client: &Client, asking: &Asking<'_>, out: &std::path::Path, json: bool) -> Result<(), Error> {
+fn sealed(client: &Client, asking: &Asking<'_>, out: &Path, json: bool) -> Result<(), Error> {
     // Before anything is asked, and counted: whether there is a place for the answer.
     let taken = |error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists");
     if out.exists() {
@@ -213,16 +214,21 @@ pub(super) fn only<'a, T>(all: &'a [T], what: &str, option: &str) -> Result<&'a 
 }
 
 fn from_input() -> Result<Vec<String>, Error> {
-    let lines = std::io::stdin().lock().lines().map(|line| line.map(|line| line.trim().to_owned()));
-    let lines: Result<Vec<_>, _> = lines.filter(|line| !matches!(line, Ok(line) if line.is_empty())).collect();
-    let lines = lines.map_err(|error| Error::new(format_args!("standard input: {error}"), "one pseudonym a line"))?;
-    if lines.is_empty() {
+    let entries = list::read(Path::new("-"))?;
+    if entries.is_empty() {
         return Err(Error::usage("there is no pseudonym to ask for", "name them, or write them to standard input"));
     }
-    Ok(lines)
+    Ok(entries.into_iter().map(|entry| entry.text).collect())
 }
 
 impl Item {
+    /// What is no pseudonym may be an identifier that got into the wrong list: its number stands for it.
+    fn hide_what_is_no_pseudonym(&mut self, number: usize) {
+        if self.code == Some(Code::PseudonymMalformed) {
+            self.pseudonym = format!("#{number}");
+        }
+    }
+
     fn line(&self) -> String {
         match (&self.scheme, &self.value, self.code) {
             (Some(scheme), Some(value), _) => format!("{}\t{scheme}\t{value}", self.pseudonym),

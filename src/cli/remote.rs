@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::client::{Client, ClientError};
+use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::config::ClientConfig;
 
@@ -32,13 +33,22 @@ impl ClientFile {
 pub fn open(file: &Path) -> Result<Client, Error> {
     const HINT: &str = "`cloison init` writes such files to clients/; private keys have mode 0600";
     let config = ClientConfig::load(file).map_err(|error| Error::new(error, HINT))?;
-    Client::new(&config).map_err(|error| Error::new(error, HINT))
+    let client = Client::new(&config).map_err(|error| Error::new(error, HINT))?;
+    let own = client.own_certificate();
+    match own.validity.map(|validity| validity.check(SystemClock.now())) {
+        Some(Err(fault)) => Err(Error::new(
+            format_args!("your certificate {own} {fault}"),
+            "have a new one issued for the same key; or, if it is this machine's clock that is wrong, set that",
+        )),
+        _ => Ok(client),
+    }
 }
 
 /// What a failed request means to the person at the keyboard.
 pub fn failed(error: &ClientError) -> Error {
     let hint = match error {
         ClientError::Setup(_) => "check the certificates and the key that the client file names",
+        ClientError::Handshake { fault, .. } => fault.remedy(),
         ClientError::Connection { .. } => {
             "check `url` and `ca` in the client file, and that the server runs and is ready"
         }
@@ -54,11 +64,15 @@ pub fn failed(error: &ClientError) -> Error {
 /// What to do next.
 fn advice(code: Code) -> &'static str {
     match code {
-        Code::UnknownClient => {
-            "the register knows no client with this certificate: have it entered, or use the right file"
+        Code::UnknownClient => "have the digest entered in the register as this client's, or use the right client file",
+        Code::Forbidden => {
+            "use the client file of a role that may do this; `cloison register show` says what each client may"
         }
-        Code::Forbidden | Code::UnknownSector | Code::NotFound => {
+        Code::UnknownSector => {
             "check the sector's spelling and that the register gives it to this client; `cloison register show`"
+        }
+        Code::NotFound | Code::MethodNotAllowed => {
+            "check `url` in the client file: this listener has no such operation, or none for this certificate"
         }
         Code::UnknownScheme => "use a scheme that the register lists for the sector; `cloison register show`",
         Code::UnknownPurpose => "name a purpose with --purpose that the register lists for the sector and this client",
@@ -88,12 +102,20 @@ fn advice(code: Code) -> &'static str {
         Code::ActInvalid => "`cloison order revoke --help` and its neighbours say who may sign what",
         Code::RequestReplayed => "ask again: each request is answered once",
         Code::ReleaseRate => "come back when the hour is over, or have the authority's rate in the register raised",
+        Code::ActRate => "another approver signs it, or bring it tomorrow",
         Code::OutOfStep => "vault and node could not exchange their acts: see the log of both",
         Code::NoMigrationKey => {
             "have `migrate` and a `migration-key` (`cloison client keygen`) entered for a client of the sector"
         }
         Code::EpochOpen => "advance the epoch first and wait until its overlap is over: `cloison epoch list`",
         Code::EpochRetired => "its sector has retired it: there is nothing left to go back to",
+        Code::EpochNotCurrent => "`cloison epoch list` says where the sector stands: name that with --from",
+        Code::EpochOverlaps => "wait until its overlap is over, or end it for good with --end-overlap EPOCH",
+        Code::EpochUnmigrated => {
+            "have them migrated (an order for continuity), or give them up for good with --unmigrated"
+        }
+        Code::StatementRequired => "`cloison statement new` makes one; operators sign it, and --statement brings it",
+        Code::StatementInvalid => "`cloison statement check` says what is wrong; each allows one act, for seven days",
         Code::NoDeliveryKey => "have a `sealing-key` (age1…) entered for the officer in the register",
         Code::InspectionInvalid => "`cloison audit inspection new --help` says who signs what",
         Code::InspectionRequired => {

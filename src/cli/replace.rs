@@ -1,10 +1,11 @@
 //! Files that a command replaces: at any instant, and after a crash, such a file is the old one or the new one, whole.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::Error;
-use crate::keys::file::write_public;
+use crate::keys::file::write_private;
 
 /// Puts new bytes in the place of a file, which keeps its mode, or makes it (0644). Never follows a link beside it.
 ///
@@ -14,11 +15,10 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{:016x}.new", u64::from_be_bytes(crate::clock::random())));
     let beside = path.with_file_name(name);
-    write_public(&beside, bytes).map_err(|error| Error::new(error, "check the path and the disk"))?;
+    write_private(&beside, bytes).map_err(|error| Error::new(error, "check the path and the disk"))?;
     let put = || {
-        if let Ok(before) = fs::metadata(path) {
-            fs::set_permissions(&beside, before.permissions())?;
-        }
+        let mode = fs::metadata(path).map_or(fs::Permissions::from_mode(0o644), |before| before.permissions());
+        fs::set_permissions(&beside, mode)?;
         fs::rename(&beside, path)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()
@@ -32,8 +32,6 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

@@ -1,20 +1,21 @@
 //! `cloison rights`: what rights officers do for the persons concerned.
 
-use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::assent::{Assent, Irreversible};
 use super::remote::{ClientFile, failed};
-use super::{Error, print, print_json, read_text};
+use super::{Error, list, print, print_json, read_text, signed_file};
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::rights::Brought;
+use crate::jws;
 use crate::keys::file::{read_signing_key, write_private};
 use crate::order::Refusal;
 use crate::register::{self, Id};
 use crate::rights::erase::Destroyed;
-use crate::rights::request::{Erasure, sign};
+use crate::rights::request::{ERASURE_TYP, Erasure, sign};
 use crate::rights::resolutions::{Found, Question, Resolutions};
 
 /// See to people's rights, as a rights officer: who resolved a pseudonym; erasure
@@ -103,16 +104,22 @@ pub struct Erase {
 
 /// What `rights sign` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison rights sign erase.jws --key secrets/rights-2.pem --kid rights-2")]
 pub struct Sign {
     /// The request
     #[arg(value_name = "FILE")]
     request: PathBuf,
     #[command(flatten)]
     key: Key,
+    #[command(flatten)]
+    assent: Assent,
 }
 
 /// What `rights lodge` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison rights lodge erase.jws --client clients/rights.toml        # at the vault\n  \
+    cloison rights lodge erase.jws --client clients/rights-node.toml   # at each authority's node")]
 pub struct Lodge {
     /// The request, signed by two
     #[arg(value_name = "FILE")]
@@ -120,6 +127,8 @@ pub struct Lodge {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    assent: Assent,
     #[command(flatten)]
     client: ClientFile,
 }
@@ -215,15 +224,51 @@ impl Key {
 
 fn countersign(args: &Sign) -> Result<(), Error> {
     let text = read_text(&args.request)?;
+    let erasure = read_erasure(&text).map_err(unusable)?;
     let key = args.key.read().map_err(unusable)?;
-    let signed = sign(text.trim_end(), &args.key.kid, &key).map_err(unusable)?;
-    let written = std::fs::write(&args.request, format!("{signed}\n"));
-    written.map_err(|error| Error::file(&args.request, &error))?;
+    let summary = summary(&erasure);
+    signed_file::countersign(&args.request, ERASURE_TYP, &text, &summary, args.assent, |text| {
+        sign(text, &args.key.kid, &key).map_err(unusable)
+    })?;
     print(format_args!("Signed by {}: {}", args.key.kid, args.request.display()))
+}
+
+/// What a request says, for those who are to sign it. Of its texts none was checked: nothing of them moves a reader's cursor.
+fn summary(erasure: &Erasure) -> String {
+    const MOST_SHOWN: usize = 5;
+    let Erasure { id, aud, sector, pseudonyms, reason, time } = erasure;
+    let mut text = format!(
+        "This is what is signed:\n  erasure      {id}\n  deployment   {aud}\n  sector       {}\n  reason       {reason}\n  \
+         written      {time}\n  pseudonyms   {}",
+        sector.escape_debug(),
+        pseudonyms.len(),
+    );
+    for pseudonym in pseudonyms.iter().take(MOST_SHOWN) {
+        text += &format!("\n               {}", pseudonym.escape_debug());
+    }
+    if let more @ 1.. = pseudonyms.len().saturating_sub(MOST_SHOWN) {
+        text += &format!("\n               {more} more");
+    }
+    text
+}
+
+/// What a request says, verifying nothing.
+fn read_erasure(text: &str) -> Result<Erasure, Refusal> {
+    let wrong = |error: jws::JwsError| Refusal::new(crate::code::Code::RightsInvalid, format!("the request: {error}"));
+    Erasure::read(jws::parse(text, ERASURE_TYP).map_err(wrong)?.payload())
 }
 
 fn lodge(args: &Lodge) -> Result<(), Error> {
     let brought = Brought { request: read_text(&args.request)?.trim_end().to_owned() };
+    // What cannot be read the server refuses, and says why.
+    if let Ok(erasure) = read_erasure(&brought.request) {
+        let changes = format!(
+            "What is kept of {} pseudonyms in sector {} is destroyed there.",
+            erasure.pseudonyms.len(),
+            erasure.sector.escape_debug()
+        );
+        args.assent.obtain(&Irreversible { changes, lost: "Nobody can re-identify or find them again." })?;
+    }
     let done: Destroyed =
         args.client.open()?.post_json("/v1/rights/erasures", &brought).map_err(|error| failed(&error))?;
     if args.json {
@@ -240,16 +285,8 @@ fn unusable(refusal: Refusal) -> Error {
     Error::new(refusal, "`cloison rights erase --help` has an example")
 }
 
-/// The lines of a file, without the empty ones.
+/// The entries of a list, where one is named.
 fn lines(file: Option<&Path>) -> Result<Vec<String>, Error> {
-    let text = match file {
-        None => return Ok(vec![]),
-        Some(path) if path == Path::new("-") => {
-            let lines: Result<Vec<_>, _> = std::io::stdin().lock().lines().collect();
-            let wrong = |error| Error::new(format_args!("standard input: {error}"), "one pseudonym a line");
-            lines.map_err(wrong)?.join("\n")
-        }
-        Some(path) => read_text(path)?,
-    };
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    let entries = file.map_or(Ok(vec![]), list::read)?;
+    Ok(entries.into_iter().map(|entry| entry.text).collect())
 }

@@ -34,24 +34,41 @@ use crate::register::{OpenError, Register, Suite};
 use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
-use crate::vault::{Home, StartError, Vault, VaultSecrets};
+use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
 
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison serve --config vault.toml\n  \
+    cloison serve --config vault.toml --advance health       # once, after the register changed the sector's granularity\n\n\
+    SIGTERM ends it: what has begun is finished.")]
 pub struct Args {
     /// The vault's configuration (`vault.toml`).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Open a new epoch for this sector, because the register changed its granularity, text form or reversibility.
-    #[arg(long, value_name = "SECTOR")]
-    advance: Vec<String>,
+    /// Open a new epoch for this sector, because the register changed its granularity, text form or reversibility; the overlap
+    /// of an epoch before ends only where it is named.
+    #[arg(long, value_name = "SECTOR[:EPOCH]", value_parser = sector_advance)]
+    advance: Vec<SectorAdvance>,
     /// Take the published keys of keys-example/: for trying things out, never for a person's data.
     #[arg(long)]
     allow_example_keys: bool,
 }
 
+/// A sector, and the epoch whose overlap ends: `health`, `health:1`.
+fn sector_advance(text: &str) -> Result<SectorAdvance, String> {
+    let Some((sector, epoch)) = text.rsplit_once(':') else {
+        return Ok(SectorAdvance { sector: text.to_owned(), end_overlap: None });
+    };
+    let epoch =
+        epoch.parse().map_err(|_| "a sector and the epoch whose overlap ends are written health:1".to_owned())?;
+    Ok(SectorAdvance { sector: sector.to_owned(), end_overlap: Some(epoch) })
+}
+
 /// Run the authority node: opens mappings that the vault releases under an order.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison authority serve --config node.toml\n\n\
+    SIGTERM ends it: what has begun is finished. A key in shares is sealed until its custodians come: `cloison authority unseal`.")]
 pub struct NodeArgs {
     /// The node's configuration (`node.toml`).
     #[arg(long, value_name = "FILE")]
@@ -80,7 +97,7 @@ async fn serve_vault(
     config: VaultConfig,
     register: Register,
     secrets: VaultSecrets,
-    advance: Vec<String>,
+    advance: Vec<SectorAdvance>,
     protection: Protection,
 ) -> Result<(), Error> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
@@ -165,12 +182,17 @@ async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readin
     let alarms = registry.counter("cloison_release_alarms_total", "Unusual rates of releases that were noticed", None);
     let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
     let clock = watch::clock_gauge(&registry);
-    let mut beats = 0_u64;
+    let out_of_step =
+        registry.gauge("cloison_out_of_step", "Authorities whose node does not hold the same acts upon orders", None);
+    let (mut beats, mut is_apart) = (0_u64, false);
     loop {
         vault.watch_space(reserve);
         watch::say_disk(vault.is_short_of_space(), vault.committer().stalled(), &readiness);
         watch::say_clock(vault.steady_time(), &readiness, &clock);
         watch::say(vault.log(), &watching.cosigners, &readiness);
+        let apart = vault.orders().out_of_step(vault.now());
+        watch::say_step(&apart, false, &mut is_apart, &readiness);
+        out_of_step.set(apart.len() as i64);
         vault.sweep();
         alarms.add(vault.release_counts().1 - alarms.get());
         if beats.is_multiple_of(3_600) {
@@ -264,7 +286,8 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
         .map_err(unstarted)?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
-    let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone() });
+    let door =
+        Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone(), log: peer.clone() });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
     let callers = Callers::Registered(tls, node.clone());
     let listeners = vec![bind("control", config.control, callers, http::node::router(door), limits(&config.limits))?];

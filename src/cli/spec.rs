@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Error;
 use crate::identifier::MAX_CANONICAL;
 use crate::keys::{DomainScope, IdentityKeys, IdentitySecret, Key, SectorRootKey, SectorSecret, UtiBatch, UtiSource};
+use crate::lines;
 use crate::pseudonym::{TextWriter, is_tag};
 use crate::register::{Id, TextForm};
 
@@ -24,12 +25,15 @@ const MAX_INPUT: u64 = 16 << 20;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Derive a pseudonym from made-up secrets and print every value on the way, JSON in and JSON out
-    #[command(long_about = "Derive a pseudonym from made-up secrets and print every value on the way.\n\n\
+    #[command(
+        long_about = "Derive a pseudonym from made-up secrets and print every value on the way.\n\n\
         Standard input: JSON objects, one after the other, each\n  \
         {\"identity_secret\":HEX,\"sector_secret\":HEX,\"path\":[UUID,…],\"epoch\":N,\"controller\":\"\",\"purpose\":\"\",\
         \"period\":\"\",\"scheme\":ID,\"value\":\"…\",\"tag\":\"…\"}\n\
         with the value in canonical form. Standard output: one line of JSON for each. Never give it the secrets of a \
-        real deployment.")]
+        real deployment.",
+        after_long_help = "Example:\n  cloison spec derive < cases.json"
+    )]
     Derive,
 }
 
@@ -59,7 +63,7 @@ pub fn run(command: Command) -> Result<(), Error> {
 /// # Errors
 /// What is wrong with the input, in words that repeat none of it. One bad object and there is no answer at all.
 pub fn derive(input: &[u8]) -> Result<String, String> {
-    let text = std::str::from_utf8(input).map_err(|_| "standard input is not UTF-8")?;
+    let text = std::str::from_utf8(lines::without_mark(input)).map_err(|_| "standard input is not UTF-8")?;
     let mut lines = String::new();
     let objects = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     for (index, object) in objects.enumerate() {

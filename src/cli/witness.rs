@@ -9,9 +9,11 @@ use super::{Error, print, print_json};
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::verify::Trusted;
 use crate::audit::witness::Witness;
+use crate::clock::SystemClock;
 use crate::config::WitnessConfig;
 use crate::http::tls::ServerTls;
-use crate::http::{self, Callers, Readiness, witness};
+use crate::http::witness::{self, WitnessDoor};
+use crate::http::{self, Callers, Readiness};
 use crate::keys::file::read_signing_key;
 use crate::metrics::Registry;
 
@@ -37,6 +39,7 @@ pub struct Args {
 
 /// What `witness key` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison witness key --config witness.toml")]
 pub struct KeyArgs {
     /// The witness's configuration (`witness.toml`)
     #[arg(long, value_name = "FILE")]
@@ -86,11 +89,12 @@ fn serve(path: &std::path::Path) -> Result<(), Error> {
         let tls = ServerTls::read(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
         let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
         let key = witness.verifier().to_string();
+        let door = WitnessDoor { witness, clock: Arc::new(SystemClock) };
         let listeners = vec![bind(
             "control",
             config.control,
             Callers::Certified(tls),
-            witness::router(witness),
+            witness::router(door),
             limits(&config.limits),
         )?];
         tracing::info!(control = %config.control, health = %config.health, key, "the witness serves");

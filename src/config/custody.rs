@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::value::{Count, Label, Lodged, Place, is_no_credential};
-use super::{KeyPlace, NodeConfig, Openers, SecretPlaces, VaultConfig, optional_section};
+use super::{Openers, optional_section};
 use crate::keys::custody::token::{Mechanism, TokenConfig};
 use crate::keys::custody::{Custody, Deposit, Source};
 use crate::node::safe::SealTimes;
@@ -42,18 +42,15 @@ impl Places {
     ) -> Option<Deposit> {
         let lodged = table.required::<Lodged>(name, faults)?;
         let deposit = lodged.value.within(&self.folder, self.custody);
-        self.note(&deposit, lodged.line, faults);
+        self.note(name, &deposit, lodged.line, faults);
         Some(deposit)
     }
 
-    /// Remembers what it takes to open a deposit.
-    pub(super) fn note(&mut self, deposit: &Deposit, line: usize, faults: &mut Faults) {
+    /// Remembers what it takes to open the deposit that the field `name` states.
+    pub(super) fn note(&mut self, name: &str, deposit: &Deposit, line: usize, faults: &mut Faults) {
         if is_no_credential(deposit) {
-            faults.push(
-                line,
-                "is not the name of a credential",
-                "letters, digits, `-`, `_` and `.`, as in LoadCredential=",
-            );
+            let what = format!("`{name}` is not the name of a credential");
+            faults.push(line, what, "letters, digits, `-`, `_` and `.`, as in LoadCredential=");
         }
         self.used.push(deposit.custody);
     }
@@ -93,26 +90,6 @@ fn token(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Optio
         pin: pin.map(|pin| pin.value.within(folder)),
         mechanism: mechanism?.value,
     })
-}
-
-impl VaultConfig {
-    /// Every secret that the vault reads; sector and store are folders of them.
-    pub fn secret_deposits(&self) -> Vec<(Deposit, bool)> {
-        let SecretPlaces { identity, audit, segment, checkpoint, sector, store } = &self.secrets;
-        let single = [identity, audit, segment, checkpoint].map(|deposit| (deposit.clone(), false));
-        single.into_iter().chain([sector, store].map(|deposit| (deposit.clone(), true))).collect()
-    }
-}
-
-impl NodeConfig {
-    /// Every secret that the node reads.
-    pub fn secret_deposits(&self) -> Vec<(Deposit, bool)> {
-        let own = self.keys.iter().filter_map(|key| match &key.place {
-            KeyPlace::Own(deposit) => Some((deposit.clone(), false)),
-            KeyPlace::Shares(_) => None,
-        });
-        [&self.audit, &self.checkpoint].map(|deposit| (deposit.clone(), false)).into_iter().chain(own).collect()
-    }
 }
 
 /// `[seal]` of a node, optional.

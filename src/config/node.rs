@@ -9,8 +9,8 @@ use super::custody::{Places, openers, seal_times};
 use super::register::{RegisterFiles, register_files};
 use super::value::{self, Address, Count, KeyCustody, Loopback, Place};
 use super::{
-    ClientConfig, ConfigError, LimitConfig, LogConfig, Openers, TlsFiles, audit, client, distinct_addresses, limits,
-    listener, load, parse, section, tls_files,
+    ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, audit, client, distinct_addresses,
+    limits, listener, load, parse, section, tls_files,
 };
 use crate::keys::custody::{Custody, Deposit};
 use crate::node::safe::SealTimes;
@@ -77,7 +77,7 @@ pub enum KeyPlace {
 impl NodeConfig {
     /// Reads `node.toml`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        load(path, Self::parse)
+        load(path, FileKind::Node, Self::parse)
     }
 
     /// Reads the text of a `node.toml` that lies in `folder`; every fault, not the first.
@@ -165,7 +165,7 @@ fn authority_keys(
             KeyCustody::Own(custody) => {
                 let deposit = value::deposit(&file, custody, folder);
                 if let Some(places) = places.as_deref_mut() {
-                    places.note(&deposit, file.line, faults);
+                    places.note("file", &deposit, file.line, faults);
                 }
                 KeyPlace::Own(deposit)
             }

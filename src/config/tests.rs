@@ -178,7 +178,7 @@ fn the_error_names_file_and_line() {
     assert!(shown.starts_with(&format!("{}:16: ", path.display())), "{shown}");
     assert!(shown.contains("\n    write instead: "), "{shown}");
     std::fs::write(&path, b"deployment = \"demo\"\n# \xff\n").unwrap();
-    assert!(VaultConfig::load(&path).unwrap_err().to_string().contains("vault.toml:2: is not UTF-8"));
+    assert!(VaultConfig::load(&path).unwrap_err().to_string().contains("vault.toml:2: the line is not UTF-8"));
     assert!(matches!(VaultConfig::load(&folder.path().join("none.toml")), Err(ConfigError::File(_))));
 }
 
@@ -201,7 +201,7 @@ fn secrets_lie_in_the_custody_that_is_stated() {
 
     let what = |text: &str| faults(text).into_iter().map(|fault| fault.what).collect::<Vec<_>>().join("\n");
     assert!(what(&named).contains("there is no section [token]"));
-    assert!(what(&format!("{all}{token}")).contains("is not the name of a credential"));
+    assert!(what(&format!("{all}{token}")).contains("`audit` is not the name of a credential"));
     let passphrase = vault().replace("[secrets]\n", "[secrets]\ncustody = \"passphrase\"\n");
     assert!(what(&passphrase).contains("nothing says where that comes from"));
     for (source, right) in [("terminal", true), ("fd:3", true), ("correct horse battery", false), ("env:X", false)] {

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::value::{Address, Loopback, Place};
 use super::{
-    ConfigError, LimitConfig, TlsFiles, distinct_addresses, limits, listener, load, parse, section, tls_files,
+    ConfigError, FileKind, LimitConfig, TlsFiles, distinct_addresses, limits, listener, load, parse, section, tls_files,
 };
 use crate::register::Fault;
 use crate::register::read::{Faults, Field, Table, wrong_type};
@@ -65,7 +65,7 @@ impl WitnessConfig {
     /// # Errors
     /// [`ConfigError`]
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        load(path, Self::parse)
+        load(path, FileKind::Witness, Self::parse)
     }
 
     /// Reads the text of a `witness.toml` that lies in `folder`; every fault, not the first.

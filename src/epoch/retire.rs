@@ -1,25 +1,34 @@
 //! Retiring an epoch: its sector says that it needs it no more, and its mappings go.
 //!
-//! Nobody else may say so, neither operations nor an authority: who keeps pseudonyms of an epoch is the sector alone. What is
-//! gone is gone from the store's view at once, and from its files when RocksDB next compacts them; until then it is as
-//! sealed as it was.
+//! Nobody else may say so, neither operations nor an authority: who keeps pseudonyms of an epoch is the sector alone. An
+//! operator signs a statement with it, so that one stolen certificate destroys nothing. What is gone is gone from the store's
+//! view at once, and from its files when RocksDB next compacts them; until then it is as sealed as it was.
 
 use serde::{Deserialize, Serialize};
 
+use super::statement::{Destruction, Mandate};
+use super::{Refused, commit, internal};
 use crate::access::SectorPermit;
-use crate::audit::{Entry, Event};
+use crate::audit::Event;
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
-use crate::vault::Vault;
+use crate::commit::Change;
+use crate::store::{ChunkKey, MigrationRow, StoreError};
+use crate::vault::{SectorState, Vault};
 
 /// How to retire an epoch.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = RetireEpoch)]
 #[serde(deny_unknown_fields)]
 pub struct Retire {
     /// Whether only to say what would go.
     #[serde(default)]
     pub dry_run: bool,
+    /// Whether mappings that were never migrated go, too.
+    #[serde(default)]
+    pub unmigrated: bool,
+    /// The statement that an operator signed, JWS General JSON as text. A dry run takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
 }
 
 /// What went with an epoch, or would go.
@@ -31,8 +40,10 @@ pub struct Retired {
     pub sector: String,
     /// The epoch.
     pub epoch: u32,
-    /// How many mappings it has, or had.
+    /// How many mappings go, or would; 0 where it was retired before.
     pub mappings: u64,
+    /// How many of them were never migrated.
+    pub unmigrated: u64,
     /// Whether they are gone.
     pub retired: bool,
 }
@@ -41,28 +52,38 @@ pub struct Retired {
 ///
 /// # Errors
 /// [`Code::DomainClosed`] for an epoch that the sector does not have; [`Code::EpochOpen`] for the current one and for one
-/// whose overlap lasts; [`Code::EpochRetired`] where it was retired before; [`Code::AuditUnavailable`].
-pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: Retire) -> Result<Retired, Code> {
+/// whose overlap lasts; [`Code::EpochUnmigrated`]; those of a statement; [`Code::AuditUnavailable`].
+pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: &Retire) -> Result<Retired, Refused> {
     let state = &permit.sector;
     // No epoch is advanced, nothing released and nothing migrated meanwhile.
     let _changes = vault.epoch_changes.lock().expect("no panic under this lock");
-    let _alone = vault.releases.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = vault.orders().lock();
     let now = vault.now();
-    let epoch = state.epoch(number).ok_or(Code::DomainClosed)?;
+    let no_such = || Refused::new(Code::DomainClosed, "the sector has no such epoch");
+    let epoch = state.epoch(number).ok_or_else(no_such)?;
+    let sector = state.sector.name.clone();
     if epoch.is_retired() {
-        return Err(Code::EpochRetired);
+        return Ok(Retired { sector, epoch: number, mappings: 0, unmigrated: 0, retired: true });
     }
     let overlaps = state.previous(now).is_some_and(|previous| previous.row.epoch == number);
     if state.current().row.epoch == number || overlaps {
-        return Err(Code::EpochOpen);
+        return Err(Refused::new(Code::EpochOpen, "the epoch is the current one, or its overlap lasts"));
     }
     let id = (state.number, number);
     let partition = vault.index().partition(id);
     let mappings = partition.entries();
-    let retired = Retired { sector: state.sector.name.clone(), epoch: number, mappings, retired: !how.dry_run };
+    let unmigrated = unmigrated(vault, state, number, mappings).map_err(internal)?;
+    let retired = Retired { sector, epoch: number, mappings, unmigrated, retired: !how.dry_run };
     if how.dry_run {
         return Ok(retired);
     }
+    if unmigrated > 0 && !how.unmigrated {
+        let why =
+            format!("{unmigrated} of its {mappings} mappings were never migrated, and the call does not give them up");
+        return Err(Refused::new(Code::EpochUnmigrated, why));
+    }
+    let wanted = Destruction::Epoch { sector: retired.sector.clone(), epoch: number };
+    let mandate = Mandate::of(vault, how.statement.as_deref(), &wanted)?;
 
     let (uuid, time) = (state.sector.uuid, now.as_second());
     let change: Change = Box::new(move |store, batch| {
@@ -72,14 +93,33 @@ pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: Retire) ->
     });
     let event = Event::EpochRetire {
         client: permit.client.id.clone(),
-        sector: state.sector.name.clone(),
+        sector: retired.sector.clone(),
         epoch: number,
         mappings,
+        unmigrated,
+        statement: mandate.note(),
     };
-    let log = Logged::Entry(Entry::new(now, event), vec![]);
-    let job = Job { mappings: vec![], changes: vec![change], count: None, log };
-    vault.committer().submit(job).and_then(Pending::wait)?;
+    commit(vault, event, vec![change, mandate.change()])?;
     let _ = epoch.retired.set(time);
     vault.committer().small().forget(id);
     Ok(retired)
+}
+
+/// How many of an epoch's mappings no migration made a pair of. Of several migrations the one that came furthest counts.
+fn unmigrated(vault: &Vault, state: &SectorState, epoch: u32, mappings: u64) -> Result<u64, StoreError> {
+    let left = |migration: MigrationRow| -> Result<u64, StoreError> {
+        // A migration goes through the chunks by their sequence: those from `next` on it has not seen.
+        let mut is_seen = true;
+        let next = ChunkKey { sector: state.number, epoch, sequence: migration.next };
+        vault.store().chunks_from(next, |_, _| {
+            is_seen = false;
+            Ok::<bool, StoreError>(false)
+        })?;
+        // An erasure may have taken mappings that were migrated: what was not seen is one at least.
+        Ok(if is_seen { migration.skipped } else { mappings.saturating_sub(migration.migrated).max(1) })
+    };
+    let migrations = vault.store().migrations()?.into_iter();
+    let of_epoch = migrations.filter(|migration| (migration.sector, migration.from) == (state.sector.uuid, epoch));
+    let counts = of_epoch.map(left).collect::<Result<Vec<_>, StoreError>>()?;
+    Ok(counts.into_iter().min().unwrap_or(mappings))
 }

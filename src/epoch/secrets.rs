@@ -14,10 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::statement::{Destruction, Mandate};
+use super::{Refused, commit, internal};
 use crate::access::OperatorPermit;
-use crate::audit::{Entry, Event};
+use crate::audit::Event;
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::Change;
 use crate::keys::SectorRootKey;
 use crate::keys::file::FileFault;
 use crate::store::{EpochRow, StoreError};
@@ -60,6 +62,9 @@ pub struct Retire {
     /// Whether only to say what would be done.
     #[serde(default)]
     pub dry_run: bool,
+    /// The statement that two operators signed, JWS General JSON as text. A dry run takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
 }
 
 /// What became of a version.
@@ -77,57 +82,44 @@ pub struct Retired {
     pub remains: Option<String>,
 }
 
-/// Why nothing was retired.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// The stable outward code.
-    pub code: Code,
-    /// What is wrong; never anything of a secret.
-    pub why: String,
-}
-
-impl Refused {
-    fn new(code: Code, why: impl Into<String>) -> Self {
-        Self { code, why: why.into() }
-    }
-}
-
 /// Every version that is here or that an epoch names.
 ///
 /// # Errors
 /// [`Code::Internal`].
-pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, Code> {
+pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, Refused> {
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
-    views(vault).map_err(|error| internal(&error))
+    views(vault).map_err(internal)
 }
 
 /// Makes a new version, which the next epochs take; durable and logged.
 ///
 /// # Errors
 /// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::Internal`].
-pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>, Code> {
+pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>, Refused> {
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
-    let used = vault.store().all_epochs().map_err(|error| internal(&error))?;
-    let highest = highest(vault, &used).map_err(|error| internal(&error))?;
+    let used = vault.store().all_epochs().map_err(internal)?;
+    let highest = highest(vault, &used).map_err(internal)?;
+    let read_only = || Refused::new(Code::SecretReadOnly, "the vault cannot write where its sector secrets lie");
     let (version, secret) = vault.shelf().create(highest).map_err(|error| match &error.fault {
-        FileFault::ReadOnly => Code::SecretReadOnly,
-        FileFault::Io(io) if io.kind() == std::io::ErrorKind::PermissionDenied => Code::SecretReadOnly,
+        FileFault::ReadOnly => read_only(),
+        FileFault::Io(io) if io.kind() == std::io::ErrorKind::PermissionDenied => read_only(),
         _ => internal(&error),
     })?;
     commit(vault, Event::SecretRotate { operator: permit.operator.clone(), version }, vec![])?;
     vault.roots().write().expect("no panic under this lock").insert(version, SectorRootKey::new(&secret));
-    views(vault).map_err(|error| internal(&error))
+    views(vault).map_err(internal)
 }
 
-/// Retires a version that nothing needs: logged first, then destroyed and forgotten.
+/// Retires a version that nothing needs: logged first, then destroyed and forgotten. Retiring it again finishes what was not
+/// done, and takes no statement.
 ///
 /// # Errors
-/// [`Code::UnknownSecret`]; [`Code::SecretNeeded`], with what needs it; [`Code::AuditUnavailable`]; [`Code::Internal`].
+/// [`Code::UnknownSecret`]; [`Code::SecretNeeded`], with what needs it; those of a statement; [`Code::AuditUnavailable`];
+/// [`Code::Internal`].
 pub fn retire(vault: &Vault, permit: &OperatorPermit, asked: &Retire) -> Result<Retired, Refused> {
     let version = asked.version;
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
-    let refused = |error: &StoreError| Refused::new(internal(error), "a fault of ours; the log says more");
-    let view = views(vault).map_err(|error| refused(&error))?.into_iter().find(|view| view.version == version);
+    let view = views(vault).map_err(internal)?.into_iter().find(|view| view.version == version);
     let view = view.ok_or_else(|| Refused::new(Code::UnknownSecret, format!("there is no version {version}")))?;
     if !view.needed_by.is_empty() {
         let needs: Vec<String> = view.needed_by.iter().map(Need::to_string).collect();
@@ -138,26 +130,32 @@ pub fn retire(vault: &Vault, permit: &OperatorPermit, asked: &Retire) -> Result<
         return Ok(Retired { version, retired: view.state == "retired", destroyed: false, remains: None });
     }
     if view.state != "retired" {
-        let mut all = vault.store().retired_secrets().map_err(|error| refused(&error))?;
+        let mandate = Mandate::of(vault, asked.statement.as_deref(), &Destruction::Secret { version })?;
+        let mut all = vault.store().retired_secrets().map_err(internal)?;
         all.push(version);
         all.sort_unstable();
         let note: Change = Box::new(move |store, batch| store.put_retired_secrets(batch, &all));
-        let event = Event::SecretRetire { operator: permit.operator.clone(), version };
-        let unavailable = |code| Refused::new(code, "the audit log takes no entry, so nothing is retired");
-        commit(vault, event, vec![note]).map_err(unavailable)?;
+        let operator = permit.operator.clone();
+        let event = Event::SecretRetire { operator, version, statement: mandate.note() };
+        commit(vault, event, vec![note, mandate.change()])?;
     }
+    Ok(destroy(vault, version))
+}
+
+/// Forgets a retired version and destroys it.
+fn destroy(vault: &Vault, version: u32) -> Retired {
     vault.roots().write().expect("no panic under this lock").remove(&version);
     vault.sector_states().for_each(|sector| sector.forget(version));
-    match vault.shelf().destroy(version) {
-        Ok(()) => Ok(Retired { version, retired: true, destroyed: true, remains: None }),
+    let remains = match vault.shelf().destroy(version) {
+        Ok(()) => None,
         // Retired before, and destroyed.
-        Err(error) if is_absent(&error.fault) => Ok(Retired { version, retired: true, destroyed: true, remains: None }),
+        Err(error) if is_absent(&error.fault) => None,
         Err(error) => {
             tracing::error!(%error, version, "a retired version of the sector secret could not be destroyed");
-            let remains = Some(error.path.display().to_string());
-            Ok(Retired { version, retired: true, destroyed: false, remains })
+            Some(error.path.display().to_string())
         }
-    }
+    };
+    Retired { version, retired: true, destroyed: remains.is_none(), remains }
 }
 
 fn is_absent(fault: &FileFault) -> bool {
@@ -221,15 +219,4 @@ impl std::fmt::Display for Need {
             _ => write!(f, "the next epochs"),
         }
     }
-}
-
-fn commit(vault: &Vault, event: Event, changes: Vec<Change>) -> Result<(), Code> {
-    let log = Logged::Entry(Entry::new(vault.now(), event), vec![]);
-    let job = Job { mappings: vec![], changes, count: None, log };
-    vault.committer().submit(job).and_then(Pending::wait).map(drop)
-}
-
-fn internal(error: &dyn std::fmt::Display) -> Code {
-    tracing::error!(%error, "versions of the sector secret");
-    Code::Internal
 }

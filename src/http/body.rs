@@ -76,14 +76,14 @@ pub fn content(headers: &HeaderMap) -> Result<Content, Problem> {
 /// announced, and given back with the last reference to them.
 ///
 /// # Errors
-/// [`Code::TooLarge`], with the limit; [`Code::RequestTimeout`], when it does not arrive at the [`Pace`] that is asked for;
+/// [`Code::TooLarge`], with the limit; [`Code::RequestTimeout`], when it does not arrive at the [`BodyPace`] that is asked for;
 /// [`Code::Overloaded`], when the caller's share of the listener's memory is used up; [`Code::MalformedBody`] when it breaks off.
 pub async fn read(peer: &Peer, lane: Lane, limit: usize, mut body: Body) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
     let mut charge = peer.allowance().admit(lane)?;
-    let mut pace = Pace::start();
+    let mut pace = BodyPace::start();
     let Some(first) = pace.next_data(&mut body).await? else { return Ok(Bytes::new()) };
     if first.len() > limit {
         return Err(too_large(limit));
@@ -129,14 +129,14 @@ fn append(whole: &mut Vec<u8>, piece: &[u8], most: usize, charge: &mut Charge) -
 
 /// How fast a body has to arrive: the first byte within [`FIRST_BYTE`], then [`PIECE`] in each [`PIECE_TIME`], and all of it
 /// within [`PATIENCE`]. Who is slower holds memory that others could use.
-struct Pace {
+struct BodyPace {
     end: Instant,
     deadline: Instant,
     /// Bytes since the deadline was last moved.
     since: usize,
 }
 
-impl Pace {
+impl BodyPace {
     fn start() -> Self {
         let now = Instant::now();
         Self { end: now + PATIENCE, deadline: now + FIRST_BYTE, since: PIECE }
@@ -348,7 +348,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_has_to_come_at_a_pace() {
-        let mut pace = Pace::start();
+        let mut pace = BodyPace::start();
         let began = pace.end - PATIENCE;
         assert_eq!(pace.deadline, began + FIRST_BYTE);
         pace.arrived(0);

@@ -11,8 +11,9 @@ use super::answer::{Answer, answer, answer_to};
 use super::body::SectorName;
 use super::{Peer, Problem, acts, audit, migrations, openapi, rights, secrets, segments};
 use crate::access;
-use crate::epoch::{self, EpochView};
+use crate::epoch::{self, Advance, EpochView};
 use crate::order::Refusal;
+use crate::reidentify::resumed::{self, ResumeProofs};
 use crate::reidentify::{Release, ReleaseRequest, release};
 use crate::vault::Vault;
 
@@ -21,6 +22,7 @@ pub fn router(vault: Arc<Vault>) -> Router {
     Router::new()
         .route("/v1/sectors/{sector}/epochs", get(list_epochs).post(advance_epoch))
         .route("/v1/releases", post(release_mappings))
+        .route("/v1/resumes", get(resume_proofs))
         .merge(acts::vault_routes())
         .merge(migrations::vault_routes())
         .merge(rights::vault_routes())
@@ -29,15 +31,6 @@ pub fn router(vault: Arc<Vault>) -> Router {
         .with_state(vault.clone())
         .route("/openapi.json", get(openapi::vault))
         .merge(audit::router(vault))
-}
-
-/// How to advance an epoch.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Advance {
-    /// Whether the new epoch gets a version of the sector secret of its own, so that it can be destroyed.
-    #[serde(default)]
-    pub own_secret: bool,
 }
 
 /// The epochs of a sector.
@@ -67,7 +60,7 @@ pub(super) async fn list_epochs(State(vault): State<Arc<Vault>>, SectorName(sect
     .await
 }
 
-/// Opens the next epoch of a sector.
+/// Opens the next epoch of a sector. The same again is answered as done.
 #[utoipa::path(
     post,
     path = "/v1/sectors/{sector}/epochs",
@@ -86,7 +79,7 @@ pub(super) async fn advance_epoch(
 ) -> Answer {
     let permit = access::operator(vault.register(), peer.spki);
     answer_to(vault, peer, "epoch-advance", permit, request, move |vault, permit, how: Advance| {
-        epoch::advance(vault, permit, &sector, how.own_secret).map(|epochs| Epochs { sector, epochs })
+        epoch::advance(vault, permit, &sector, &how).map(|epochs| Epochs { sector, epochs })
     })
     .await
 }
@@ -107,6 +100,20 @@ pub(super) async fn release_mappings(State(vault): State<Arc<Vault>>, peer: Peer
         release::release(vault, permit, &asked)
     })
     .await
+}
+
+/// The entries with which the vault's log went on after a restore, each with its proof, for an authority's node.
+#[utoipa::path(
+    get,
+    path = "/v1/resumes",
+    responses(
+        (status = 200, description = "Proof files; none where nothing was restored", body = ResumeProofs),
+        Problem,
+    ),
+)]
+pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
+    let permit = access::node(vault.register(), peer.spki);
+    answer(vault, peer, "resume-proofs", permit, |vault, permit| resumed::proofs(vault, permit)).await
 }
 
 impl From<Refusal> for Problem {

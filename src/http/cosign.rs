@@ -13,8 +13,8 @@ use super::admission::Lane;
 use super::answer::{blocking, note};
 use super::witness::{MAX_BODY, submit};
 use super::{Peer, Problem, body};
-use crate::access;
-use crate::audit::checkpoint::Checkpoint;
+use crate::access::{self, NodePermit};
+use crate::audit::checkpoint::{Checkpoint, cosigner_name};
 use crate::audit::cosign::Cosigners;
 use crate::audit::witness::Witness;
 use crate::code::Code;
@@ -46,7 +46,7 @@ async fn add_checkpoint(
 ) -> Result<Response<Body>, Problem> {
     let submitted = async {
         access::node(watching.vault.register(), peer.spki)?;
-        submit(watching.witness.clone(), &peer, request).await
+        submit(watching.witness.clone(), &peer, request, watching.vault.now()).await
     };
     match submitted.await {
         Ok(response) => Ok(response),
@@ -57,10 +57,10 @@ async fn add_checkpoint(
 /// A note: a checkpoint of the vault's, and below it the node's cosignature.
 async fn take(State(watching): State<Arc<Watching>>, peer: Peer, request: Request) -> Result<Response<Body>, Problem> {
     let taken = async {
-        access::node(watching.vault.register(), peer.spki)?;
+        let node = access::node(watching.vault.register(), peer.spki)?;
         let bytes = body::read(&peer, Lane::Work, MAX_BODY, request.into_body()).await?;
         let watching = watching.clone();
-        blocking(&peer, Lane::Work, move || cosigned(&watching, &bytes)).await
+        blocking(&peer, Lane::Work, move || cosigned(&watching, &node, &bytes)).await
     };
     match taken.await {
         Ok(()) => Ok(body::reply("text/plain; charset=utf-8", "taken\n")),
@@ -68,7 +68,8 @@ async fn take(State(watching): State<Arc<Watching>>, peer: Peer, request: Reques
     }
 }
 
-fn cosigned(watching: &Watching, bytes: &[u8]) -> Result<(), Problem> {
+/// Takes a node's own cosignature.
+fn cosigned(watching: &Watching, node: &NodePermit, bytes: &[u8]) -> Result<(), Problem> {
     let malformed = |why: String| Problem::new(Code::MalformedBody).detail(why);
     let (checkpoint, _) = Checkpoint::read(bytes).map_err(|error| malformed(error.to_string()))?;
     let log = watching.vault.log();
@@ -79,9 +80,10 @@ fn cosigned(watching: &Watching, bytes: &[u8]) -> Result<(), Problem> {
     let published = published.ok_or_else(|| malformed("this is no checkpoint of this log".into()))?;
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let lines = text.rsplit_once("\n\n").map_or("", |(_, lines)| lines);
-    match watching.cosigners.take(log, &published, lines) {
-        Ok(0) => Err(malformed("no line is by a cosigner of this log".into())),
-        Ok(_) => Ok(()),
+    let name = cosigner_name(&format!("{}/node/{}", watching.vault.register().deployment, node.authority.id));
+    match watching.cosigners.take(log, &published, lines, &name) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(malformed("no line is by the node that brings it".into())),
         Err(why) => Err(malformed(why)),
     }
 }

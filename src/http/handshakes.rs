@@ -30,11 +30,11 @@ pub(super) struct Handshakes {
     places: usize,
     /// Counts what is heard, of all of them.
     clock: Arc<AtomicU64>,
-    under_way: Mutex<UnderWay>,
+    under_way: Mutex<HandshakeTable>,
 }
 
 #[derive(Default)]
-struct UnderWay {
+struct HandshakeTable {
     arrivals: u64,
     /// By the order of their arrival.
     all: BTreeMap<u64, Handshake>,
@@ -107,12 +107,12 @@ impl Handshakes {
         (HandshakePlace { room: Arc::clone(self), arrival, evicted, heard }, evicts)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, UnderWay> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HandshakeTable> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl UnderWay {
+impl HandshakeTable {
     /// Takes a place away from the network that has the most, the newcomer's among them.
     fn evict(&mut self, newcomer: Network) {
         let mut places = HashMap::from([(newcomer, 1)]);

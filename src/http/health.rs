@@ -16,12 +16,16 @@ use crate::metrics::Registry;
 
 /// Why the process should not be sent requests at present; ready when there is no reason.
 #[derive(Debug)]
-pub struct Readiness(Mutex<BTreeMap<&'static str, String>>);
+pub struct Readiness {
+    reasons: Mutex<BTreeMap<&'static str, String>>,
+    notices: Mutex<BTreeMap<&'static str, String>>,
+}
 
 impl Readiness {
     /// Not ready, because it is starting; `clear("starting")` when that is over.
     pub fn starting() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(BTreeMap::from([("starting", "not serving yet".to_owned())]))))
+        let reasons = BTreeMap::from([("starting", "not serving yet".to_owned())]);
+        Arc::new(Self { reasons: Mutex::new(reasons), notices: Mutex::default() })
     }
 
     /// Sets a reason not to be ready, in place of an earlier one about the same thing.
@@ -39,13 +43,22 @@ impl Readiness {
         self.reasons().contains_key(about)
     }
 
+    /// Says something that operations should look into, and that is no reason not to be sent requests; `None`: it is over.
+    pub fn notice(&self, about: &'static str, what: Option<String>) {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        match what {
+            Some(what) => drop(notices.insert(about, what)),
+            None => drop(notices.remove(about)),
+        }
+    }
+
     /// Whether there is no reason left.
     pub fn is_ready(&self) -> bool {
         self.reasons().is_empty()
     }
 
     fn reasons(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,6 +68,9 @@ struct Report {
     ready: bool,
     /// What about → why not.
     reasons: BTreeMap<&'static str, String>,
+    /// What about → what to look into, though it is ready.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    notices: BTreeMap<&'static str, String>,
 }
 
 /// The router of the health listener.
@@ -68,8 +84,9 @@ pub fn router(readiness: Arc<Readiness>, metrics: Arc<Registry>) -> Router {
 
 async fn readyz(State(readiness): State<Arc<Readiness>>) -> Result<Response<Body>, Problem> {
     let reasons = readiness.reasons().clone();
+    let notices = readiness.notices.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let ready = reasons.is_empty();
-    let mut response = body::json(&Report { ready, reasons })?;
+    let mut response = body::json(&Report { ready, reasons, notices })?;
     if !ready {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }

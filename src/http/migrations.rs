@@ -196,7 +196,7 @@ pub(super) async fn acknowledge_pairs(
     .await
 }
 
-/// Retires a closed epoch: its mappings are taken away, for good.
+/// Retires a closed epoch: its mappings are taken away, for good. That takes a statement by an operator.
 #[utoipa::path(
     post,
     path = "/v1/sectors/{sector}/epochs/{epoch}/retire",
@@ -219,7 +219,7 @@ pub(super) async fn retire_epoch(
     let asked = access::in_sector(&vault, peer.spki, &sector, Operation::RetireEpoch)
         .and_then(|permit| Ok((permit, epoch.parse().map_err(|_| Code::DomainClosed)?)));
     answer_to(vault, peer, "epoch-retire", asked, request, |vault, (permit, epoch), how: Retire| {
-        retire::retire(vault, permit, *epoch, how)
+        retire::retire(vault, permit, *epoch, &how)
     })
     .await
 }

@@ -16,6 +16,7 @@ use crate::migrate::MigrationLink;
 use crate::node::Node;
 use crate::node::safe::Purpose;
 use crate::reidentify::deliver::{self, Sealed};
+use crate::reidentify::resumed::{self, ResumeAcknowledgement, ResumeLink, ResumedLogs};
 use crate::reidentify::reveal::{self, Revealed};
 use crate::reidentify::{Asked, Delivery};
 use crate::renewal::SegmentsLink;
@@ -29,6 +30,8 @@ pub struct NodeDoor {
     pub vault: Arc<dyn MigrationLink>,
     /// The way to the vault's segments.
     pub segments: Arc<dyn SegmentsLink>,
+    /// The way to the vault's log.
+    pub log: Arc<dyn ResumeLink>,
 }
 
 /// The node's control listener's router.
@@ -39,6 +42,7 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
         .route("/v1/seal", get(status).post(seal))
         .route("/v1/shares", post(unseal))
         .route("/v1/drills", post(drill))
+        .route("/v1/resumes", get(resumes).post(acknowledge_resume))
         .merge(acts::node_routes())
         .merge(migrations::node_routes())
         .merge(rights::node_routes())
@@ -131,6 +135,38 @@ pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Ans
     let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
     answer(door, peer, "seal-status", permit, |door, permit| Ok::<_, Code>(crate::unseal::status(&door.node, permit)))
         .await
+}
+
+/// The logs of the vault that lost entries at a restore, and whether that was acknowledged here.
+#[utoipa::path(
+    get,
+    path = "/v1/resumes",
+    responses(
+        (status = 200, description = "As the vault's log proves it", body = ResumedLogs),
+        Problem,
+    ),
+)]
+pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+    let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
+    answer(door, peer, "resume-list", permit, |door, _| resumed::list(&door.node, &*door.log)).await
+}
+
+/// Acknowledges that a log of the vault lost entries at a restore: from then on the node opens again.
+#[utoipa::path(
+    post,
+    path = "/v1/resumes",
+    request_body = ResumeAcknowledgement,
+    responses(
+        (status = 200, description = "Acknowledged, durably", body = ResumedLogs),
+        Problem,
+    ),
+)]
+pub(super) async fn acknowledge_resume(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
+    answer_to(door, peer, "resume-acknowledge", permit, request, |door, permit, asked: ResumeAcknowledgement| {
+        resumed::acknowledge(&door.node, permit, &asked, &*door.log)
+    })
+    .await
 }
 
 /// What sealing takes: nothing, and whatever is sent is not looked at.

@@ -25,7 +25,8 @@ pub(super) fn bounds(operation: &str) -> OperationBounds {
         "seal" | "seal-status" => (0, Lane::Stops),
         // `order::act::MAX_ACT`, as a string in JSON.
         "order-act" => (24 << 10, Lane::Acts),
-        "exchange" => (PAGE, Lane::Acts),
+        // A thousand digests, and `order::book::step::MOST_BYTES` of acts, as strings in JSON.
+        "exchange" => (512 << 10, Lane::Acts),
         "reidentify" | "release" | "migrate" | "migration-page" | "order-lodge" => (WITH_AN_ORDER, Lane::Work),
         "migration-take" | "segments" => (PAGE, Lane::Work),
         // A list of 1 000 pseudonyms.

@@ -20,13 +20,15 @@ use tower::Service as _;
 
 use super::admission::{Allowance, overloaded};
 use super::answer::note;
-use super::budget::Account;
+use super::budget::Charge;
 use super::connection::Door;
 use super::socket::SocketState;
 use super::{Problem, body};
 use crate::code::Code;
 use crate::register::SpkiDigest;
 
+/// Answers up to so many bytes are not counted by themselves.
+const SMALL_ANSWER: usize = 4 << 10;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Who is at the other end: a handler's first argument. Taken from the connection's certificate, which descends from the
@@ -112,7 +114,11 @@ pub(super) fn answer(
     let (request, rest) = body::lend(request);
     let (door, caller) = (Arc::clone(door), caller.clone());
     async move {
-        let response = handle(&door, &caller, request).await;
+        let one = caller.allowance.requests.charge(1);
+        let response = match &one {
+            Some(_) => handle(&door, &caller, request).await,
+            None => overloaded().into_response(),
+        };
         if let Some(rest) = rest {
             // Who was too slow with a body is not waited for once more.
             let is_slow = response.status() == StatusCode::REQUEST_TIMEOUT;
@@ -120,7 +126,7 @@ pub(super) fn answer(
                 under_way.0.socket.lingers.store(true, Ordering::Relaxed);
             }
         }
-        let mut response = charged(response, &caller.allowance.answers).await;
+        let mut response = charged(response, &caller.allowance, one).await;
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         door.counts.answered(response.status().as_u16());
         drop(under_way);
@@ -128,9 +134,8 @@ pub(super) fn answer(
     }
 }
 
-/// Hands a request to its handler, unless it is one too many or a browser's.
+/// Hands a request to its handler, unless it is a browser's.
 async fn handle(door: &Door, caller: &Caller, mut request: Request<Body>) -> Response<Body> {
-    let Some(_one) = caller.allowance.requests.charge(1) else { return overloaded().into_response() };
     if is_of_a_browser(request.headers()) {
         let problem = Problem::new(Code::BrowserRefused);
         return match (&door.entity, &caller.peer) {
@@ -159,16 +164,20 @@ fn is_of_a_browser(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) || headers.get_all(SEC_FETCH_SITE).iter().any(|site| site != "none")
 }
 
-/// Charges an answer to the caller until it was sent. It is there already, so it is counted whatever the limits say, and what
-/// comes after it is refused.
-async fn charged(response: Response<Body>, account: &Account) -> Response<Body> {
+/// Charges an answer to the caller until it was sent. A small one goes with its request; what a large one takes is counted whatever
+/// the limits say, for it is there already, and what comes after it is refused.
+async fn charged(response: Response<Body>, allowance: &Allowance, one: Option<Charge>) -> Response<Body> {
     let (parts, body) = response.into_parts();
     // An answer is one piece of memory from the start.
-    match axum::body::to_bytes(body, usize::MAX).await {
-        Ok(bytes) if bytes.is_empty() => Response::from_parts(parts, Body::empty()),
-        Ok(bytes) => Response::from_parts(parts, Body::from(account.overdraw(bytes.len()).hold(bytes))),
-        Err(_) => Problem::new(Code::Internal).into_response(),
-    }
+    let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
+        return Problem::new(Code::Internal).into_response();
+    };
+    let body = match one {
+        _ if bytes.is_empty() => Body::empty(),
+        Some(one) if bytes.len() <= SMALL_ANSWER => one.hold(bytes).into(),
+        _ => allowance.answers.overdraw(bytes.len()).hold(bytes).into(),
+    };
+    Response::from_parts(parts, body)
 }
 
 /// Runs a future and catches its panic: one request's fault is not its neighbours' on the same connection.

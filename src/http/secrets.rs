@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Answer, answer, answer_to};
 use super::{Peer, Problem};
 use crate::access;
-use crate::epoch::secrets::{self, Refused, Retire, Retired, SecretView};
+use crate::epoch::Refused;
+use crate::epoch::secrets::{self, Retire, Retired, SecretView};
 use crate::vault::Vault;
 
 /// The routes.
@@ -67,7 +68,7 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Answe
     .await
 }
 
-/// Retires a version of the sector secret that nothing needs: it is destroyed.
+/// Retires a version of the sector secret that nothing needs: it is destroyed. That takes a statement by two operators.
 #[utoipa::path(
     post,
     path = "/v1/secrets/retire",

@@ -21,8 +21,8 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVeri
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{
-    CertificateError, ConfigBuilder, DigitallySignedStruct, DistinguishedName, ProtocolVersion, RootCertStore,
-    ServerConfig, SignatureScheme, WantsVerifier,
+    CertificateError, ConfigBuilder, DigitallySignedStruct, DistinguishedName, InconsistentKeys, ProtocolVersion,
+    RootCertStore, ServerConfig, SignatureScheme, WantsVerifier,
 };
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -30,6 +30,10 @@ use zeroize::Zeroizing;
 use crate::config::TlsFiles;
 use crate::keys::file::{self, FileError};
 use crate::register::SpkiDigest;
+
+mod validity;
+
+pub use validity::{OutOfDate, Validity};
 
 /// The most bytes that a file of certificates may have.
 const MAX_CERTIFICATES: usize = 256 * 1024;
@@ -48,7 +52,15 @@ pub enum TlsError {
         /// "certificate" or "private key".
         wanted: &'static str,
     },
-    /// rustls does not take it, for example a key that is not the certificate's.
+    /// A key that belongs to another certificate.
+    #[error("{}: is not the key of the certificate {}", key.display(), certificate.display())]
+    OtherKey {
+        /// The key's file.
+        key: PathBuf,
+        /// The certificate's file.
+        certificate: PathBuf,
+    },
+    /// rustls does not take it.
     #[error("{}: {error}", path.display())]
     Rustls {
         /// The certificate's file.
@@ -201,8 +213,13 @@ impl Identity {
         let pem = file::read_private(key_file)?;
         let key = PrivateKeyDer::from_pem_slice(&pem)
             .map_err(|_| TlsError::Pem { path: key_file.to_owned(), wanted: "private key" })?;
-        CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider())
-            .map_err(|error| TlsError::Rustls { path: certificate.to_owned(), error })?;
+        let fits = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider());
+        fits.map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                TlsError::OtherKey { key: key_file.to_owned(), certificate: certificate.to_owned() }
+            }
+            error => TlsError::Rustls { path: certificate.to_owned(), error },
+        })?;
         Ok(Self { chain, key, pem })
     }
 }

@@ -9,40 +9,54 @@ use axum::extract::{Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::{get, post};
+use jiff::Timestamp;
 
 use super::admission::Lane;
 use super::answer::blocking;
 use super::{Peer, Problem, body};
 use crate::audit::note::MAX_NOTE;
 use crate::audit::witness::{Refused, Submission, Witness};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::Clock;
 use crate::code::Code;
 
 /// Most bytes of a submission: a note and 63 hashes in base64.
 pub(super) const MAX_BODY: usize = MAX_NOTE + 4 * 1024;
 
+/// What the routes work on.
+pub struct WitnessDoor {
+    /// The witness.
+    pub witness: Arc<Witness>,
+    /// The time of its cosignatures.
+    pub clock: Arc<dyn Clock>,
+}
+
 /// The routes.
-pub fn router(witness: Arc<Witness>) -> Router {
+pub fn router(door: WitnessDoor) -> Router {
     Router::new()
         .route("/add-checkpoint", post(add_checkpoint))
         .route("/{origin}/checkpoint", get(last))
-        .with_state(witness)
+        .with_state(Arc::new(door))
 }
 
 async fn add_checkpoint(
-    State(witness): State<Arc<Witness>>,
+    State(door): State<Arc<WitnessDoor>>,
     peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    submit(witness, &peer, request).await
+    submit(door.witness.clone(), &peer, request, door.clock.now()).await
 }
 
-/// Checks, cosigns, answers as the specification says.
-pub(super) async fn submit(witness: Arc<Witness>, peer: &Peer, request: Request) -> Result<Response<Body>, Problem> {
+/// Checks, cosigns at the time `now`, answers as the specification says.
+pub(super) async fn submit(
+    witness: Arc<Witness>,
+    peer: &Peer,
+    request: Request,
+    now: Timestamp,
+) -> Result<Response<Body>, Problem> {
     let bytes = body::read(peer, Lane::Work, MAX_BODY, request.into_body()).await?;
     let work = move || {
         let submission = Submission::parse(&bytes).ok_or(Refused::Malformed);
-        Ok(submission.and_then(|submission| witness.add_checkpoint(&submission, SystemClock.now())))
+        Ok(submission.and_then(|submission| witness.add_checkpoint(&submission, now)))
     };
     let refused = match blocking(peer, Lane::Work, work).await? {
         Ok(lines) => return Ok(body::reply("text/plain; charset=utf-8", lines)),
@@ -69,12 +83,12 @@ pub(super) async fn submit(witness: Arc<Witness>, peer: &Peer, request: Request)
 }
 
 async fn last(
-    State(witness): State<Arc<Witness>>,
+    State(door): State<Arc<WitnessDoor>>,
     peer: Peer,
     Path(origin): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let _admitted = peer.allowance().admit(Lane::Work)?;
-    let note =
-        blocking(&peer, Lane::Work, move || witness.last(&origin).map_err(|_| Problem::new(Code::Internal))).await?;
+    let work = move || door.witness.last(&origin).map_err(|_| Problem::new(Code::Internal));
+    let note = blocking(&peer, Lane::Work, work).await?;
     Ok(body::reply("text/plain; charset=utf-8", note.ok_or(Code::NotFound)?))
 }

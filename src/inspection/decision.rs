@@ -248,13 +248,12 @@ fn verified(text: &str, typ: &str, register: &Register) -> Result<(jws::Unverifi
         return Err(invalid("a statement has at most 64 KiB"));
     }
     let jws = jws::parse(text, typ).map_err(unreadable)?;
-    let mut signers = vec![];
-    for kid in jws.signers() {
-        match register.commission.iter().find(|pinned| pinned.id.as_str() == kid) {
-            Some(pinned) if jws.verify(kid, &pinned.key) => signers.push(pinned.id.clone()),
-            _ => return Err(invalid("a signature does not verify, or its key is no register key of the commission")),
-        }
-    }
+    let holder_of = |kid: &str| {
+        let pinned = register.commission.iter().find(|pinned| pinned.id.as_str() == kid)?;
+        Some((pinned.id.clone(), &pinned.key))
+    };
+    let bad = |_| invalid("a signature does not verify, or its key is no register key of the commission");
+    let signers = jws.signatures(holder_of).all_good().map_err(bad)?;
     match signers.is_empty() {
         true => Err(invalid("the commission has not signed it")),
         false => Ok((jws, signers)),

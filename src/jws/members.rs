@@ -8,9 +8,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use uuid::Uuid;
 
 use super::JwsError;
+use crate::id::Id;
 
 const DUPLICATE: &str = "a member appears twice";
 const FOREIGN: &str = "a null, a boolean, a fraction or a negative number";
@@ -86,6 +89,45 @@ impl Members {
             Some(_) => Err(JwsError::Member { name, fault: "must be a whole number" }),
             None => Ok(None),
         }
+    }
+
+    /// Takes member `name`, a whole number below 2³².
+    ///
+    /// # Errors
+    /// [`JwsError::Member`] when it is missing or something else.
+    pub fn small(&mut self, name: &'static str) -> Result<u32, JwsError> {
+        let fault = JwsError::Member { name, fault: "must be a whole number below 2^32" };
+        u32::try_from(self.number(name)?).map_err(|_| fault)
+    }
+
+    /// Takes member `name`, an id.
+    ///
+    /// # Errors
+    /// [`JwsError::Member`] when it is missing or something else.
+    pub fn id(&mut self, name: &'static str) -> Result<Id, JwsError> {
+        let fault = JwsError::Member { name, fault: "is not an id: 1 to 64 of a-z, 0-9 and '-'" };
+        Id::parse(&self.text(name)?).ok_or(fault)
+    }
+
+    /// Takes member `name`, a random UUID (version 4) in its one canonical spelling.
+    ///
+    /// # Errors
+    /// [`JwsError::Member`] when it is missing or something else.
+    pub fn random_uuid(&mut self, name: &'static str) -> Result<Uuid, JwsError> {
+        let text = self.text(name)?;
+        let uuid = Uuid::try_parse(&text).ok().filter(|uuid| uuid.hyphenated().to_string() == text);
+        let fault = JwsError::Member { name, fault: "is not a random UUID in lower case with hyphens" };
+        uuid.filter(|uuid| uuid.get_version_num() == 4).ok_or(fault)
+    }
+
+    /// Takes member `name`, a whole second in UTC in its one canonical spelling (RFC 3339, `Z`).
+    ///
+    /// # Errors
+    /// [`JwsError::Member`] when it is missing or something else.
+    pub fn time(&mut self, name: &'static str) -> Result<Timestamp, JwsError> {
+        let text = self.text(name)?;
+        let time = text.parse::<Timestamp>().ok().filter(|t| t.subsec_nanosecond() == 0 && t.to_string() == text);
+        time.ok_or(JwsError::Member { name, fault: "is not written like 2026-11-22T09:00:00Z" })
     }
 
     /// Takes member `name`, an object.

@@ -21,6 +21,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::{KEY_LEN, Key};
+use crate::lines;
 
 /// The most bytes that a secret or private key file may have.
 pub const MAX_PRIVATE: usize = 64 * 1024;
@@ -160,7 +161,7 @@ impl std::fmt::Display for SecretKind {
     }
 }
 
-/// Reads a secret file: one line, `cloison-secret-1:<kind>:<64 lower-case hexadecimal digits>`.
+/// Reads a secret file: one line ([`lines::only`]), `cloison-secret-1:<kind>:<64 lower-case hexadecimal digits>`.
 pub fn read_secret(path: &Path, kind: SecretKind) -> Result<Key, FileError> {
     let text = read_private(path)?;
     parse_secret(&text, kind).map_err(at(path))
@@ -168,10 +169,9 @@ pub fn read_secret(path: &Path, kind: SecretKind) -> Result<Key, FileError> {
 
 pub(super) fn parse_secret(text: &[u8], wanted: SecretKind) -> Result<Key, FileFault> {
     const FORM: FileFault = FileFault::Form("a line `cloison-secret-1:<kind>:<64 hexadecimal digits>`");
-    let line = text.strip_suffix(b"\n").ok_or(FORM)?.strip_prefix(b"cloison-secret-1:").ok_or(FORM)?;
-    let colon = line.iter().position(|byte| *byte == b':').ok_or(FORM)?;
-    let (kind, digits) = (&line[..colon], &line[colon + 1..]);
-    let found = str::from_utf8(kind).ok().and_then(SecretKind::parse).ok_or(FORM)?;
+    let line = lines::only(text).and_then(|line| line.strip_prefix("cloison-secret-1:")).ok_or(FORM)?;
+    let (kind, digits) = line.split_once(':').ok_or(FORM)?;
+    let found = SecretKind::parse(kind).ok_or(FORM)?;
     if found != wanted {
         return Err(FileFault::Kind { found, wanted });
     }
@@ -179,7 +179,7 @@ pub(super) fn parse_secret(text: &[u8], wanted: SecretKind) -> Result<Key, FileF
         return Err(FORM);
     }
     let mut readable = true;
-    let secret = Key::init(|bytes| readable = HEXLOWER.decode_mut(digits, bytes).is_ok());
+    let secret = Key::init(|bytes| readable = HEXLOWER.decode_mut(digits.as_bytes(), bytes).is_ok());
     match readable && secret.expose() != &[0; KEY_LEN] {
         true => Ok(secret),
         false => Err(FORM),
@@ -261,16 +261,18 @@ pub fn look_at_private(path: &Path) -> Result<(), FileError> {
     look().map_err(at(path))
 }
 
-/// Reads an opened file whole, at most [`MAX_PRIVATE`] bytes.
+/// Reads an opened file whole, at most [`MAX_PRIVATE`] bytes; without a byte order mark.
 pub(super) fn read_whole(file: &mut File) -> Result<Zeroizing<Vec<u8>>, FileFault> {
     // One allocation for all of it: growing would leave copies behind that nobody wipes.
     let mut bytes = Zeroizing::new(vec![0; MAX_PRIVATE + 1]);
     let length = read_up_to(file, &mut bytes)?;
     bytes.truncate(length);
+    lines::drop_mark(&mut bytes);
     Ok(bytes)
 }
 
-/// Reads a file that is no secret (a certificate, the register, an order) whole, at most `limit` bytes.
+/// Reads a file that is not secret (certificates, a configuration, a share set) whole, at most `limit` bytes; without a byte
+/// order mark.
 pub fn read_public(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let read = || {
         // A public file may well be a link (`current.pem`); it is the content that gets checked.
@@ -280,7 +282,11 @@ pub fn read_public(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
         }
         let mut bytes = Vec::new();
         file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-        if bytes.len() > limit { Err(FileFault::TooLong(limit)) } else { Ok(bytes) }
+        if bytes.len() > limit {
+            return Err(FileFault::TooLong(limit));
+        }
+        lines::drop_mark(&mut bytes);
+        Ok(bytes)
     };
     read().map_err(at(path))
 }
@@ -491,14 +497,37 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_one_line_as_any_editor_leaves_it() {
+        let folder = folder();
+        let line = format!("cloison-secret-1:audit:{}", "0a".repeat(32));
+        let spellings =
+            ["{}\n", "{}", "{}\r\n", "\u{feff}{}\r\n", "\n{}\n\n", " {}\u{a0}\n"].map(|form| form.replace("{}", &line));
+        for (number, text) in spellings.iter().enumerate() {
+            let path = folder.path().join(number.to_string());
+            write_private(&path, text.as_bytes()).unwrap();
+            assert_eq!(read_secret(&path, SecretKind::Audit).unwrap().expose(), &[0x0a; 32], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_without_its_byte_order_mark() {
+        let folder = folder();
+        let path = folder.path().join("key.pem");
+        write_signing_key(&path, &SigningKey::from_bytes(&[9; 32])).unwrap();
+        let marked = folder.path().join("marked.pem");
+        let text = fs::read_to_string(&path).unwrap().replace('\n', "\r\n");
+        write_private(&marked, format!("\u{feff}{text}").as_bytes()).unwrap();
+        assert_eq!(read_signing_key(&marked).unwrap().to_bytes(), [9; 32]);
+        assert_eq!(read_public(&marked, 1000).unwrap(), text.as_bytes());
+    }
+
+    #[test]
     fn a_secret_has_one_spelling() {
         let good = format!("cloison-secret-1:audit:{}\n", "0a".repeat(32));
         parse_secret(good.as_bytes(), SecretKind::Audit).unwrap();
         let bad = [
-            good.trim_end().to_owned(),
-            good.replace('\n', "\r\n"),
-            format!("{good}\n"),
-            format!(" {good}"),
+            format!("{good}{good}"),
+            good.replace("audit:", "audit: "),
             good.replace("0a", "0A"),
             good.replacen("0a", "", 1),
             good.replacen("0a", "0a0a", 1),

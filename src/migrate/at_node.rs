@@ -14,7 +14,7 @@ use crate::order::book::Book;
 use crate::order::{ActiveOrder, Refusal};
 use crate::register::Sector;
 use crate::reidentify::reveal::{Wiped, check_proof, check_watched, in_step, is_about, open_segment, sealed};
-use crate::reidentify::{Checked, check_order, hex, notes, seen};
+use crate::reidentify::{Checked, NODE_PATIENCE, ask_alone, check_count, check_order, enter, hex, notes, seen};
 use crate::seal::mapping::{Location, RecordView};
 use crate::seal::segment::OpenedSegment;
 
@@ -36,6 +36,7 @@ pub fn ask(
         return Err(Refusal::unavailable(Code::AuditUnavailable));
     }
     node.committer().admit().map_err(Refusal::unavailable)?;
+    let _place = enter(node.orders(), &node.authority().id, NODE_PATIENCE)?;
     let mark = node.committer().clock_mark();
     let (own, book) = (&node.authority().id, Book::from(node));
     let checked = check_order(&asked.order, &asked.request, &asked.sector, &[], own, &book, mark)?;
@@ -45,6 +46,7 @@ pub fn ask(
         return Err(Refusal::new(Code::RequestInvalid, why));
     }
     let digest = hex(&register.digest);
+    let _asking = ask_alone(node, &checked.order)?;
     let page = in_step(node, vault.as_vault(), |acts| {
         vault.migration_page(&PageRequest { register: digest.clone(), acts, asked: asked.clone() })
     })?;
@@ -62,6 +64,7 @@ pub fn ask(
     let alone = Book::from(node).alone();
     let book = Book::from(node);
     seen(&checked, &book)?;
+    check_count(&checked.order, &book, page.used)?;
     let notes = notes(&checked, &book, page.used)?;
     let mut entry = entry(&checked, epochs, page.page, items);
     let Checked { order, request, sector } = checked;

@@ -1,18 +1,19 @@
 //! The vault's first step: check, count, log, hand out the next page.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 
 use super::{PAGE, Page, PageRequest, Run, Slice, Way, check_room, pairs};
 use crate::access::NodePermit;
-use crate::audit::{Entry, Event, MigrationPage};
+use crate::audit::{AuditReceipt, Entry, Event, MigrationPage};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::order::book::Book;
 use crate::order::{ActiveOrder, Continuity, Refusal};
 use crate::reidentify::release::{check_peer, check_step, domain, prove};
-use crate::reidentify::{Checked, check_order, hex, internal, notes, rate};
+use crate::reidentify::{Checked, check_clock, check_order, enter, hex, internal, notes, rate, seen};
 use crate::seal::SealError;
 use crate::store::{MigrationRow, OpenPage};
 use crate::vault::Vault;
@@ -33,38 +34,18 @@ pub(super) fn epochs(order: &ActiveOrder) -> Result<Continuity, Refusal> {
 pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Result<Page, Refusal> {
     check_peer(vault, permit, &asked.register)?;
     check_room(vault)?;
-    // From reading how far it has come to committing it, nobody else releases or migrates, and no act comes in between.
-    let _alone = Book::from(vault).alone();
+    let _place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
+    // Signatures, formats and digests are verified before anybody has to wait.
     let book = Book::from(vault);
     check_step(&book, permit, &asked.acts)?;
-    let (asked, authority, mark) = (&asked.asked, &permit.authority, vault.committer().clock_mark());
-    let checked = check_order(&asked.order, &asked.request, &asked.sector, &[], &authority.id, &book, mark)?;
+    let (order, authority, mark) = (&asked.asked, &permit.authority, vault.committer().clock_mark());
+    let checked = check_order(&order.order, &order.request, &order.sector, &[], &authority.id, &book, mark)?;
     let epochs = epochs(&checked.order)?;
-    let way = Way::open(vault, &checked.sector.name, epochs)?;
-    // What the writer has begun is over before the first chunk is read; after that nothing is merged.
-    vault.index().partition(way.id()).hold();
-    vault.committer().settled();
 
-    let (mut progress, slice) = next(vault, &way, &checked)?;
-    let runs = Runs::of(vault, &way, &slice)?;
-    let rate = rate::take(vault.store(), rate::Counted::Migrations, authority, slice.items as u64, book.now())?;
-    if slice.items == 0 {
-        progress.open = None;
-    }
-    let entry = entry(&checked, epochs, progress.page, slice.items as u64);
-    let order = checked.order.key();
-    let step: Change = Box::new(move |store, batch| store.put_migration(batch, &order, progress));
-    let job = Job {
-        mappings: vec![],
-        changes: vec![notes(&checked, &book, progress.handed_out)?, step, rate.change()],
-        count: None,
-        log: Logged::Entry(Entry::new(book.now(), Event::MigrationRelease(Box::new(entry))), vec![]),
-    };
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is handed out");
-    let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
-    if let Some(alarm) = rate.alarm(book.now()) {
+    let CommittedPage { receipt, progress, runs, alarm } = commit(vault, permit, &asked.acts, &checked, epochs)?;
+    if let Some(alarm) = alarm {
         vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        vault.committer().log(book.now(), alarm).and_then(Pending::wait).map_err(unavailable)?;
+        vault.committer().log(vault.now(), alarm).and_then(Pending::wait).map_err(unavailable)?;
     }
     Ok(Page {
         register: hex(&vault.register().digest),
@@ -75,6 +56,58 @@ pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Resu
         runs: runs.runs,
         segments: runs.segments,
     })
+}
+
+fn unavailable(code: Code) -> Refusal {
+    Refusal::new(code, "the audit log takes no entry, so nothing is handed out")
+}
+
+/// A page that is durable.
+struct CommittedPage {
+    receipt: AuditReceipt,
+    progress: MigrationRow,
+    runs: Runs,
+    alarm: Option<Event>,
+}
+
+/// Counts, reads and commits. From reading how far it has come to committing it nobody else releases or migrates, and no act
+/// comes in between.
+fn commit(
+    vault: &Vault,
+    permit: &NodePermit,
+    acts: &str,
+    checked: &Checked,
+    epochs: Continuity,
+) -> Result<CommittedPage, Refusal> {
+    let _alone = Book::from(vault).alone();
+    // Only now: an order may end, and an act may come, while one waits.
+    let book = Book::from(vault);
+    check_clock(&book, vault.committer().clock_mark())?;
+    check_step(&book, permit, acts)?;
+    seen(checked, &book)?;
+    let way = Way::open(vault, &checked.sector.name, epochs)?;
+    // What the writer has begun is over before the first chunk is read; after that nothing is merged.
+    vault.index().partition(way.id()).hold();
+    vault.committer().settled();
+
+    let (mut progress, slice) = next(vault, &way, checked)?;
+    let runs = Runs::of(vault, &way, &slice)?;
+    let items = slice.items as u64;
+    let rate = rate::take(vault.store(), rate::Counted::Migrations, &permit.authority, items, book.now())?;
+    if items == 0 {
+        progress.open = None;
+    }
+    let entry = entry(checked, epochs, progress.page, items);
+    let order = checked.order.key();
+    let step: Change = Box::new(move |store, batch| store.put_migration(batch, &order, progress));
+    let job = Job {
+        mappings: vec![],
+        changes: vec![notes(checked, &book, progress.handed_out)?, step, rate.change()],
+        count: None,
+        log: Logged::Entry(Entry::new(book.now(), Event::MigrationRelease(Box::new(entry))), vec![]),
+    };
+    let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    Ok(CommittedPage { receipt, progress, runs, alarm: rate.alarm(book.now()) })
 }
 
 /// The page that is next, and how far it has come with it.

@@ -5,6 +5,7 @@
 //! the node tries one guess a request that an officer must sign.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ use crate::order::book::Book;
 use crate::order::{Continuity, Refusal};
 use crate::pseudonym::Pseudonym;
 use crate::register::Id;
-use crate::reidentify::{check_clock, check_register, internal};
+use crate::reidentify::{check_clock, check_register, enter, internal};
 use crate::seal::pairs::{PairsHead, seal};
 use crate::store::{MigrationRow, OpenPage, OrderKey, PairsRow};
 use crate::tokenize::{Canonical, Scoped, derive, writer};
@@ -34,6 +35,7 @@ use crate::vault::Vault;
 pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken, Refusal> {
     check_register(vault.register(), &handed.register)?;
     check_room(vault)?;
+    let _place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
     let _alone = Book::from(vault).alone();
     let book = Book::from(vault);
     let (now, authority) = (book.now(), &permit.authority.id);

@@ -21,11 +21,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::check::enough;
+use super::check::{enough, signed};
 use super::payload::{time, uuid};
 use super::{Refusal, Signer};
 use crate::code::Code;
-use crate::jws::{self, JwsError, Members};
+use crate::jws::{self, BadSignature, JwsError, Members};
 use crate::register::{Id, Register};
 
 /// The `typ` of an act's signatures.
@@ -187,6 +187,8 @@ pub struct Act {
     pub payload: ActPayload,
     /// SHA-256 of its payload, 32 bytes: what it is known by.
     pub digest: [u8; 32],
+    /// The act in its one spelling: what is stored and sent on.
+    pub text: String,
     /// Who signed.
     pub signers: Vec<Signer>,
 }
@@ -200,12 +202,23 @@ pub fn read_act(text: &str) -> Result<(ActPayload, [u8; 32]), Refusal> {
     Ok((ActPayload::read(jws.payload())?, jws.digest()))
 }
 
-/// Checks an act against the register. A stop is never refused because of a time: neither its own nor ours.
+/// What the register makes of an act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Those who signed may do it.
+    Good(Act),
+    /// The register cannot say so: it does not know a signer, or too few have signed for what is done. It may have been good
+    /// under an earlier register. Why comes with it: [`Code::ActInvalid`] or [`Code::OrderQuorum`].
+    Unproven(Refusal),
+}
+
+/// Judges an act by the register alone, so that two sides with one register judge it alike. A stop is never refused because of
+/// a time: neither its own nor ours.
 ///
 /// # Errors
-/// [`Code::ActInvalid`]: form, deployment, authority, a signature that is not an approver's or does not verify;
-/// [`Code::OrderQuorum`]: too few signatures for what it does.
-pub fn check_act(text: &str, register: &Register) -> Result<Act, Refusal> {
+/// [`Code::ActInvalid`] for what nobody honest hands on: form, deployment, authority, a signature that does not verify under
+/// the key that the register has for its signer.
+pub fn judge_act(text: &str, register: &Register) -> Result<Verdict, Refusal> {
     let jws = parse(text)?;
     let payload = ActPayload::read(jws.payload())?;
     if payload.aud != register.deployment {
@@ -213,23 +226,37 @@ pub fn check_act(text: &str, register: &Register) -> Result<Act, Refusal> {
     }
     let authority = register.authorities.get(&payload.authority);
     let authority = authority.ok_or_else(|| invalid("the register knows no such authority"))?;
-    let mut signers = vec![];
-    for kid in jws.signers() {
-        let approver = Id::parse(kid).and_then(|kid| authority.approvers.get(&kid));
-        match approver {
-            Some(approver) if jws.verify(kid, &approver.key) => signers.push(Signer::of(approver)),
-            _ => return Err(invalid("a signature does not verify, or its signer is no approver of the authority")),
+    let persons = match signed(&jws, authority).all_good() {
+        Ok(persons) => persons,
+        Err(BadSignature::Forged(_)) => return Err(invalid("a signature does not verify")),
+        Err(BadSignature::Unknown(_)) => {
+            return Ok(Verdict::Unproven(invalid("a signer is no approver of the authority")));
         }
-    }
+    };
+    let signers: Vec<_> = persons.into_iter().map(Signer::of).collect();
     let bodies: BTreeSet<_> = signers.iter().map(|signer| &signer.body).collect();
-    match payload.act {
-        Kind::Resume => enough(signers.len(), bodies.len(), authority.quorum)?,
+    let wanted = match payload.act {
+        Kind::Resume => enough(signers.len(), bodies.len(), authority.quorum),
         Kind::Revoke | Kind::Suspend | Kind::CloseReview if signers.is_empty() => {
-            return Err(Refusal::new(Code::OrderQuorum, "nobody has signed it"));
+            Err(Refusal::new(Code::OrderQuorum, "nobody has signed it"))
         }
-        Kind::Revoke | Kind::Suspend | Kind::CloseReview => {}
+        Kind::Revoke | Kind::Suspend | Kind::CloseReview => Ok(()),
+    };
+    Ok(match wanted {
+        Ok(()) => Verdict::Good(Act { payload, digest: jws.digest(), text: jws.to_text(), signers }),
+        Err(refusal) => Verdict::Unproven(refusal),
+    })
+}
+
+/// The act, where it is good.
+///
+/// # Errors
+/// Those of [`judge_act`], and why it is not good.
+pub fn check_act(text: &str, register: &Register) -> Result<Act, Refusal> {
+    match judge_act(text, register)? {
+        Verdict::Good(act) => Ok(act),
+        Verdict::Unproven(refusal) => Err(refusal),
     }
-    Ok(Act { payload, digest: jws.digest(), signers })
 }
 
 /// Whether these persons may close the review of an order that those signed: a second body must have looked, and somebody

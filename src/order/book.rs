@@ -1,29 +1,30 @@
 //! The book that each side keeps of orders: their lives, and the acts upon them. The same code for the vault and for the
 //! authority node, over each one's own register, store and clock.
 //!
-//! **In step.** A side compares the digest over all acts that it holds with that of the other before anything is released: the
-//! node sends its digest with every request, and the vault releases nothing under another than its own ([`Book::digest`]).
-//! So neither releases before it has the other's revocations, after a start, a lost link or anything else, and without a
-//! clock or a session that could be wrong. Who is out of step exchanges what the other lacks ([`Book::lacking`],
-//! [`Book::take`]) and asks again.
+//! A row of an act is its text as it was signed, and what it did. What it did stays in force on the side that took it, whatever
+//! a later register says of its signers. Nothing is kept that the register does not bear out: neither what fails under a key
+//! that it has nor what somebody unknown has signed. (Earlier versions kept the latter, as rows that do nothing; such a row is
+//! replaced when a good text over the same payload comes, for an act is what was signed *and* by whom.)
 //!
-//! An act that the other side's register no longer bears out (its approver has left) is kept and counted in the digest, and
-//! does nothing there; where it was taken it stays in force. Otherwise it would keep both out of step for good.
+//! How two sides come to hold the same acts: [`step`].
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+pub mod step;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::MutexGuard;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::act::{Act, Kind, check_act, may_close, read_act};
+use super::act::{Act, Kind, check_act, may_close};
 use super::life::{Done, Life, OrderView, is_reviewed, stopped};
 use super::{Refusal, Signer};
 use crate::access::BearerPermit;
 use crate::audit::{Entry, Event, OrderAct};
+use crate::clock::day_of;
 use crate::code::Code;
+use crate::commit::orders::{ActSet, OrderGate};
 use crate::commit::{Change, Committer, Job, Logged};
 use crate::node::Node;
 use crate::register::{Id, Register};
@@ -32,17 +33,16 @@ use crate::vault::Vault;
 
 /// Acts upon one order that are taken at a door. A revocation is always taken.
 const MOST_ACTS: usize = 64;
-/// Acts of an authority that are kept though the register does not bear them out.
-const MOST_VOID: usize = 1_000;
-/// Acts in one part of an exchange.
-pub const MOST_EXCHANGED: usize = 1_000;
+/// Acts of one signer upon orders that were never used here that are taken at a door in a day. Anybody can make up an id, and
+/// what is taken is kept for good.
+pub const MOST_UNKNOWN: usize = 100;
 
 /// One side's book, at one instant.
 pub struct Book<'a> {
     register: &'a Register,
     store: &'a Store,
     committer: &'a Committer,
-    lock: &'a Mutex<()>,
+    gate: &'a OrderGate,
     now: Timestamp,
 }
 
@@ -51,7 +51,7 @@ pub struct Book<'a> {
 struct Stored {
     /// The act as it was signed.
     text: String,
-    /// What it did; absent where the register did not bear it out.
+    /// What it did; absent only in rows of earlier versions, which do nothing.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     done: Option<Done>,
 }
@@ -62,7 +62,7 @@ impl<'a> From<&'a Vault> for Book<'a> {
             register: vault.register(),
             store: vault.store(),
             committer: vault.committer(),
-            lock: &vault.releases,
+            gate: vault.orders(),
             now: vault.now(),
         }
     }
@@ -74,7 +74,7 @@ impl<'a> From<&'a Node> for Book<'a> {
             register: node.register(),
             store: node.store(),
             committer: node.committer(),
-            lock: &node.reveals,
+            gate: node.orders(),
             now: node.now(),
         }
     }
@@ -111,8 +111,7 @@ impl<'a> Book<'a> {
 
     /// Keeps everybody else from releasing, revealing and taking acts until the guard is dropped.
     pub fn alone(&self) -> MutexGuard<'a, ()> {
-        // What the lock guards lies in the store and is whole after any panic.
-        self.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.gate.lock()
     }
 
     /// What was done upon an order of an authority.
@@ -201,29 +200,31 @@ impl<'a> Book<'a> {
     /// Takes an act that somebody brought to this side, durably and logged. Bringing it again does nothing.
     ///
     /// # Errors
-    /// Those of [`check_act`]; [`Code::OrderAuthority`] for an order of another authority; [`Code::OrderRevoked`] for a `resume`
+    /// Those of [`check_act`]; [`Code::OrderAuthority`] for an act of another authority; [`Code::OrderRevoked`] for a `resume`
     /// of a revoked order; [`Code::UnknownOrder`] and [`Code::ActInvalid`] for a review that is not there, not yet over,
-    /// or not these signers' to close; [`Code::AuditUnavailable`].
+    /// or not these signers' to close; [`Code::ActRate`]; [`Code::AuditUnavailable`].
     pub fn lodge(&self, text: &str, permit: &BearerPermit) -> Result<OrderView, Refusal> {
         let act = check_act(text, self.register)?;
-        self.committer.admit().map_err(Refusal::unavailable)?;
         if permit.authority.as_ref().is_some_and(|own| *own != act.payload.authority) {
             return Err(Refusal::new(Code::OrderAuthority, "the act is another authority's"));
         }
-        let (authority, order) = (&act.payload.authority, act.payload.order);
+        self.committer.admit().map_err(Refusal::unavailable)?;
+        let (authority, order) = (act.payload.authority.clone(), act.payload.order);
+        // Its signatures are verified before anybody has to wait.
+        self.borne_out(&authority)?;
         let alone = self.alone();
-        let before = self.view(authority, order)?;
-        let known = before.acts.iter().any(|done| done.digest == hex(&act.digest));
-        let needless = act.payload.act == Kind::Revoke && stopped(&before.acts) == Some(Code::OrderRevoked);
-        if known || needless {
+        let before = self.view(&authority, order)?;
+        let acts = self.borne_out(&authority)?;
+        if acts.order(&act.digest).is_some() || act.payload.act == Kind::Revoke && is_revoked(&before.acts, &acts) {
             return Ok(before);
         }
         self.allowed(&act, &before)?;
-        let (row, entry) = self.row(&act, text, &permit.bearer)?;
-        let job = self.job(authority, row, entry);
-        self.wait(vec![job])?;
+        if before.life.is_none() {
+            self.counted_today(&authority, |key| Ok(self.life(key)?.is_none()))?.add(&act, MOST_UNKNOWN)?;
+        }
+        self.keep(vec![act], &permit.bearer)?;
         drop(alone);
-        self.view(authority, order)
+        self.view(&authority, order)
     }
 
     fn allowed(&self, act: &Act, before: &OrderView) -> Result<(), Refusal> {
@@ -264,121 +265,96 @@ impl<'a> Book<'a> {
         }
     }
 
-    // --- in step with the other side ----------------------------------------------------------------------------------
-
-    /// SHA-256 over order id and digest of every act of an authority that this side holds, sorted, hex.
-    ///
-    /// # Errors
-    /// [`Code::Internal`].
-    pub fn digest(&self, authority: &Id) -> Result<String, Refusal> {
-        let rows = self.store.order_acts(authority.as_str(), None).map_err(internal)?;
-        let hash = rows.iter().fold(Sha256::new(), |hash, row| hash.chain_update(row.order).chain_update(row.digest));
-        Ok(hex(&hash.finalize()))
-    }
-
-    /// The digests of all acts of an authority that this side holds, hex.
-    ///
-    /// # Errors
-    /// [`Code::Internal`].
-    pub fn known(&self, authority: &Id) -> Result<Vec<String>, Refusal> {
-        let rows = self.store.order_acts(authority.as_str(), None).map_err(internal)?;
-        Ok(rows.iter().map(|row| hex(&row.digest)).collect())
-    }
-
-    /// The acts that somebody lacks who knows `known`, as they were signed; at most [`MOST_EXCHANGED`].
-    ///
-    /// # Errors
-    /// [`Code::Internal`].
-    pub fn lacking(&self, authority: &Id, known: &[String]) -> Result<Vec<String>, Refusal> {
-        let known: BTreeSet<&String> = known.iter().collect();
-        let rows = self.store.order_acts(authority.as_str(), None).map_err(internal)?;
-        let lacking = rows.iter().filter(|row| !known.contains(&hex(&row.digest))).take(MOST_EXCHANGED);
-        lacking.map(|row| stored(row).map(|stored| stored.text)).collect()
-    }
-
-    /// Takes acts from the other side, durably and logged.
-    ///
-    /// # Errors
-    /// [`Code::ActInvalid`] for a text that is no act, or not one upon an order of that authority; [`Code::AuditUnavailable`].
-    pub fn take(&self, authority: &Id, texts: &[String], bearer: &str) -> Result<(), Refusal> {
-        let _alone = self.alone();
-        let rows = self.store.order_acts(authority.as_str(), None).map_err(internal)?;
-        let mut known: BTreeSet<[u8; 32]> = rows.iter().map(|row| row.digest).collect();
-        let void = rows.iter().map(stored).filter(|row| row.as_ref().is_ok_and(|row| row.done.is_none()));
-        let mut void = void.count();
-        let mut jobs = vec![];
-        for text in texts {
-            let (payload, digest) = read_act(text)?;
-            if payload.authority != *authority {
-                return Err(Refusal::new(Code::ActInvalid, "the act is upon an order of another authority"));
-            }
-            if !known.insert(digest) {
-                continue;
-            }
-            let (row, entry) = match check_act(text, self.register) {
-                Ok(act) => self.row(&act, text, bearer)?,
-                Err(refusal) if void < MOST_VOID => {
-                    tracing::warn!(why = refusal.why(), "an act of the other side does nothing here");
-                    void += 1;
-                    let act = Act { payload, digest, signers: vec![] };
-                    let row = Stored { text: text.clone(), done: None };
-                    self.row_of(&act, &row, bearer, false)?
-                }
-                Err(refusal) => return Err(refusal),
-            };
-            jobs.push(self.job(authority, row, entry));
-        }
-        self.wait(jobs)
-    }
-
     // --- writing ------------------------------------------------------------------------------------------------------
 
-    fn row(&self, act: &Act, text: &str, bearer: &str) -> Result<(ActRow, OrderAct), Refusal> {
-        let done = Done {
-            act: act.payload.act,
-            reason: act.payload.reason.clone(),
-            by: act.signers.clone(),
-            time: act.payload.time,
-            received: self.now,
-            digest: hex(&act.digest),
-            lifts: act.payload.lifts.iter().map(|digest| hex(digest)).collect(),
-        };
-        self.row_of(act, &Stored { text: text.to_owned(), done: Some(done) }, bearer, true)
-    }
-
-    fn row_of(&self, act: &Act, row: &Stored, bearer: &str, effective: bool) -> Result<(ActRow, OrderAct), Refusal> {
-        let value = serde_json::to_vec(row).map_err(internal)?;
-        let entry = OrderAct {
-            authority: act.payload.authority.clone(),
-            order: act.payload.order.to_string(),
-            act: act.payload.act.as_str(),
-            reason: act.payload.reason.clone(),
-            signers: act.signers.iter().map(|signer| signer.id.clone()).collect(),
-            digest: hex(&act.digest),
-            bearer: bearer.to_owned(),
-            effective,
-        };
-        Ok((ActRow { order: act.payload.order, digest: act.digest, value }, entry))
-    }
-
-    fn job(&self, authority: &Id, row: ActRow, entry: OrderAct) -> Job {
-        let authority = authority.clone();
-        let change: Change = Box::new(move |store, batch| store.put_order_act(batch, authority.as_str(), &row));
-        Job {
-            mappings: vec![],
-            changes: vec![change],
-            count: None,
-            log: Logged::Entry(Entry::new(self.now, Event::OrderAct(Box::new(entry))), vec![]),
-        }
-    }
-
-    /// Waits until all of them are durable.
-    fn wait(&self, jobs: Vec<Job>) -> Result<(), Refusal> {
+    /// Keeps acts, durably and logged. To be called under [`Book::alone`].
+    fn keep(&self, acts: Vec<Act>, bearer: &str) -> Result<(), Refusal> {
         let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so the act is not taken");
-        let waiting: Vec<_> = jobs.into_iter().map(|job| self.committer.submit(job)).collect();
-        for pending in waiting {
-            pending.and_then(crate::commit::Pending::wait).map_err(unavailable)?;
+        let mut waiting = vec![];
+        for act in acts {
+            let known = (act.payload.authority.clone(), act.digest, act.payload.order);
+            waiting.push((known, self.committer.submit(self.job(act, bearer)?)));
         }
+        let mut failed = None;
+        for ((authority, digest, order), pending) in waiting {
+            match pending.and_then(crate::commit::Pending::wait) {
+                Ok(_) => self.gate.add_act(&authority, digest, order),
+                Err(code) => failed = Some(unavailable(code)),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn job(&self, act: Act, bearer: &str) -> Result<Job, Refusal> {
+        let Act { payload, digest, text, signers } = act;
+        let entry = OrderAct {
+            authority: payload.authority.clone(),
+            order: payload.order.to_string(),
+            act: payload.act.as_str(),
+            reason: payload.reason.clone(),
+            signers: signers.iter().map(|signer| signer.id.clone()).collect(),
+            digest: hex(&digest),
+            bearer: bearer.to_owned(),
+            effective: true,
+        };
+        let done = Done {
+            act: payload.act,
+            reason: payload.reason,
+            by: signers,
+            time: payload.time,
+            received: self.now,
+            digest: hex(&digest),
+            lifts: payload.lifts.iter().map(|digest| hex(digest)).collect(),
+        };
+        let value = serde_json::to_vec(&Stored { text, done: Some(done) }).map_err(internal)?;
+        let (authority, row) = (payload.authority, ActRow { order: payload.order, digest, value });
+        let change: Change = Box::new(move |store, batch| store.put_order_act(batch, authority.as_str(), &row));
+        let log = Logged::Entry(Entry::new(self.now, Event::OrderAct(Box::new(entry))), vec![]);
+        Ok(Job { mappings: vec![], changes: vec![change], count: None, log })
+    }
+
+    /// How many acts upon such orders each signer brought today.
+    fn counted_today(
+        &self,
+        authority: &Id,
+        counts: impl Fn(&OrderKey) -> Result<bool, Refusal>,
+    ) -> Result<ActsOfDay, Refusal> {
+        let today = day_of(self.now);
+        let mut of_day = ActsOfDay::default();
+        for row in self.store.order_acts(authority.as_str(), None).map_err(internal)? {
+            let done = stored(&row)?.done.filter(|done| day_of(done.received) == today);
+            let Some(done) = done else { continue };
+            if counts(&OrderKey::new(authority.as_str(), row.order))? {
+                done.by.iter().for_each(|signer| *of_day.0.entry(signer.id.clone()).or_default() += 1);
+            }
+        }
+        Ok(of_day)
+    }
+}
+
+/// Acts of a day, by signer.
+#[derive(Default)]
+struct ActsOfDay(HashMap<Id, usize>);
+
+impl ActsOfDay {
+    /// Adds an act.
+    ///
+    /// # Errors
+    /// [`Code::ActRate`] when one of its signers has `most` already.
+    fn add(&mut self, act: &Act, most: usize) -> Result<(), Refusal> {
+        let has_most = |signer: &Signer| self.0.get(&signer.id).is_some_and(|count| *count >= most);
+        if act.signers.iter().any(has_most) {
+            let why = format!("a signer has brought {most} such acts today: let another approver sign, or wait");
+            return Err(Refusal::new(Code::ActRate, why).come_back_in(3_600));
+        }
+        act.signers.iter().for_each(|signer| *self.0.entry(signer.id.clone()).or_default() += 1);
         Ok(())
     }
+}
+
+/// Whether a revocation is among the acts that the register bears out.
+fn is_revoked(done: &[Done], acts: &ActSet) -> bool {
+    let digest = |done: &Done| data_encoding::HEXLOWER.decode(done.digest.as_bytes()).ok()?.try_into().ok();
+    let revocations = done.iter().filter(|done| done.act == Kind::Revoke);
+    revocations.filter_map(digest).any(|digest| acts.order(&digest).is_some())
 }

@@ -8,12 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::payload::{Basis, Payload, Scope};
 use super::{ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, Listed, ORDER_TYP, Refusal, Signer, key};
 use crate::code::Code;
-use crate::jws::{self, Unverified};
-use crate::register::{Approver, Authority, Register, Sector};
+use crate::jws::{self, Signatures, Unverified};
+use crate::register::{Approver, Authority, Id, Register, Sector};
 
 /// What a step looks at.
 struct Facts<'a> {
     jws: Unverified,
+    signatures: Signatures<&'a Approver>,
     payload: Payload,
     register: &'a Register,
     authority: &'a Authority,
@@ -45,7 +46,7 @@ pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<ActiveOr
     let (jws, payload) = read(text)?;
     deployment(&payload, register)?;
     let authority = authority(&payload, register)?;
-    let facts = Facts { jws, payload, register, authority, now };
+    let facts = Facts { signatures: signed(&jws, authority), jws, payload, register, authority, now };
     for (_, step) in STEPS {
         step(&facts)?;
     }
@@ -81,19 +82,52 @@ pub fn examine(text: &str, register: &Register, now: Timestamp) -> Vec<Finding> 
         }
     };
     note("form", Ok(()));
+    judge(jws, payload, register, now, note);
+    findings
+}
+
+/// What the register says of an order that is still to be written and signed: every rule that it breaks, whether it is well
+/// formed or not. Signatures are not asked for, nor the time.
+pub fn forbidden(payload: &Payload, register: &Register, now: Timestamp) -> Vec<(&'static str, Refusal)> {
+    let draft = serde_json::to_vec(payload).ok().and_then(|bytes| jws::parse(&jws::draft(&bytes), ORDER_TYP).ok());
+    let Some(draft) = draft else { return vec![] };
+    let mut broken = vec![];
+    judge(draft, payload.clone(), register, now, |name, result| match result {
+        Err(refusal) if !matches!(refusal.code(), Code::OrderQuorum | Code::OrderNotYetValid) => {
+            broken.push((name, refusal))
+        }
+        _ => {}
+    });
+    broken
+}
+
+/// Makes every check after the form, and tells what came of each.
+fn judge(
+    jws: Unverified,
+    payload: Payload,
+    register: &Register,
+    now: Timestamp,
+    mut note: impl FnMut(&'static str, Result<(), Refusal>),
+) {
     note("deployment", deployment(&payload, register));
     match authority(&payload, register) {
         Err(refusal) => note("authority", Err(refusal)),
         Ok(authority) => {
             note("authority", Ok(()));
-            let facts = Facts { jws, payload, register, authority, now };
+            let facts = Facts { signatures: signed(&jws, authority), jws, payload, register, authority, now };
             for (name, step) in STEPS {
                 note(name, step(&facts));
             }
             note("pseudonyms", resolve(&facts).map(|_| ()));
         }
     }
-    findings
+}
+
+/// Several faults of one kind in one refusal, which has the code of the first.
+fn all_of(faults: Vec<Refusal>) -> Result<(), Refusal> {
+    let Some(first) = faults.first().map(Refusal::code) else { return Ok(()) };
+    let whys: Vec<&str> = faults.iter().map(Refusal::why).collect();
+    Err(Refusal::new(first, whys.join("; ")))
 }
 
 fn rule(why: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
@@ -118,15 +152,17 @@ fn authority<'a>(payload: &Payload, register: &'a Register) -> Result<&'a Author
     authority.map(Arc::as_ref).ok_or_else(|| Refusal::new(Code::OrderAuthority, "the register knows no such authority"))
 }
 
-/// The approver behind a signature, when it verifies.
-fn verified<'a>(facts: &Facts<'a>, kid: &str) -> Option<&'a Approver> {
-    let approver = facts.authority.approvers.values().find(|approver| approver.id.as_str() == kid)?;
-    facts.jws.verify(kid, &approver.key).then_some(approver)
+/// The approvers who signed.
+pub(super) fn signed<'a>(jws: &Unverified, authority: &'a Authority) -> Signatures<&'a Approver> {
+    jws.signatures(|kid| {
+        let approver = authority.approvers.get(&Id::parse(kid)?)?;
+        Some((approver, &approver.key))
+    })
 }
 
 /// One bad signature spoils the order, even where the others would do: whoever added it meant something by it.
 fn signatures(facts: &Facts<'_>) -> Result<(), Refusal> {
-    if facts.jws.signers().all(|kid| verified(facts, kid).is_some()) {
+    if facts.signatures.bad.is_none() {
         return Ok(());
     }
     Err(Refusal::new(
@@ -136,10 +172,8 @@ fn signatures(facts: &Facts<'_>) -> Result<(), Refusal> {
 }
 
 fn quorum(facts: &Facts<'_>) -> Result<(), Refusal> {
-    let approvers: Vec<_> = facts.jws.signers().filter_map(|kid| verified(facts, kid)).collect();
-    // `kid`s are distinct by form and the register gives each person a key; a person is counted by the key all the same.
-    let persons: BTreeSet<_> = approvers.iter().map(|approver| approver.key.to_bytes()).collect();
-    let bodies: BTreeSet<_> = approvers.iter().map(|approver| &approver.body).collect();
+    let persons = &facts.signatures.persons;
+    let bodies: BTreeSet<_> = persons.iter().map(|approver| &approver.body).collect();
     let wanted = match facts.payload.basis {
         Basis::ForceMajeure { .. } => facts.authority.force_majeure_quorum.unwrap_or(facts.authority.quorum),
         Basis::Judicial | Basis::Statutory { .. } => facts.authority.quorum,
@@ -198,27 +232,42 @@ fn sectors(facts: &Facts<'_>) -> Result<(), Refusal> {
 }
 
 fn named(facts: &Facts<'_>) -> Result<BTreeMap<String, Arc<Sector>>, Refusal> {
-    let mut sectors = BTreeMap::new();
-    for name in &facts.payload.sectors {
-        let unknown = || Refusal::new(Code::UnknownSector, "the register knows no sector of such a name");
-        let sector = facts.register.sector(name).ok_or_else(unknown)?;
-        if !sector.reversible {
-            return Err(Refusal::new(Code::Irreversible, format!("sector {name} stores no mapping")));
+    let (mut sectors, mut faults) = (BTreeMap::new(), vec![]);
+    for (number, name) in (1..).zip(&facts.payload.sectors) {
+        match open_to(facts, number, name) {
+            Ok(sector) => drop(sectors.insert(name.clone(), sector)),
+            Err(refusal) => faults.push(refusal),
         }
-        if !sector.authorities.contains(&facts.authority.id) {
-            let why = format!("the authority is not competent for sector {name}");
-            return Err(Refusal::new(Code::OrderAuthority, why));
-        }
-        sectors.insert(name.clone(), Arc::clone(sector));
     }
-    Ok(sectors)
+    all_of(faults).map(|()| sectors)
+}
+
+/// The sector that stands `number`th in the order, if the authority may have its mappings opened.
+fn open_to(facts: &Facts<'_>, number: usize, name: &str) -> Result<Arc<Sector>, Refusal> {
+    let Some(sector) = facts.register.sector(name) else {
+        return Err(Refusal::new(
+            Code::UnknownSector,
+            format!("the register does not know sector {number} of the order"),
+        ));
+    };
+    if !sector.reversible {
+        return Err(Refusal::new(Code::Irreversible, format!("sector {name} stores no mapping")));
+    }
+    if !sector.authorities.contains(&facts.authority.id) {
+        let why = format!("the authority is not competent for sector {name}");
+        return Err(Refusal::new(Code::OrderAuthority, why));
+    }
+    Ok(Arc::clone(sector))
 }
 
 fn officers(facts: &Facts<'_>) -> Result<(), Refusal> {
-    if facts.payload.officers.iter().all(|officer| facts.authority.officers.contains_key(officer)) {
-        return Ok(());
-    }
-    Err(rule("an officer named is none of the authority's"))
+    let numbered = (1..).zip(&facts.payload.officers);
+    let strangers = numbered.filter(|(_, officer)| !facts.authority.officers.contains_key(*officer));
+    all_of(
+        strangers
+            .map(|(number, _)| rule(format!("officer {number} of the order is none of the authority's")))
+            .collect(),
+    )
 }
 
 fn time(facts: &Facts<'_>) -> Result<(), Refusal> {
@@ -242,8 +291,10 @@ fn resolve(facts: &Facts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Listed),
             let sector = &sectors[name];
             let mut parsed = HashSet::with_capacity(list.len());
             for (index, text) in list.iter().enumerate() {
-                let fault =
-                    |code| Refusal::new(code, format!("entry {index} listed for sector {name} is no pseudonym of it"));
+                let fault = |code| {
+                    let number = index + 1;
+                    Refusal::new(code, format!("pseudonym {number} of those listed for sector {name} is none of it"))
+                };
                 parsed.insert(key(&sector.parse_pseudonym(text).map_err(fault)?));
             }
             listed.insert(name.clone(), parsed);
@@ -254,6 +305,6 @@ fn resolve(facts: &Facts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Listed),
 
 fn activate(facts: Facts<'_>) -> Result<ActiveOrder, Refusal> {
     let (sectors, listed) = resolve(&facts)?;
-    let signers = facts.jws.signers().filter_map(|kid| verified(&facts, kid)).map(Signer::of).collect();
+    let signers = facts.signatures.persons.iter().map(|approver| Signer::of(approver)).collect();
     Ok(ActiveOrder { digest: facts.jws.digest(), payload: facts.payload, signers, sectors, listed })
 }

@@ -1,5 +1,6 @@
 //! What an order says: its payload, member by member. `docs/orders.md` states the same for other implementers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -168,70 +169,91 @@ impl Payload {
         serde_json::to_vec(self).map_err(|_| malformed("the payload cannot be written as JSON"))
     }
 
-    /// The rules that need no register and no type expresses.
     fn well_formed(&self) -> Result<(), Refusal> {
+        match self.faults().into_iter().next() {
+            Some(fault) => Err(Refusal::new(Code::OrderMalformed, fault)),
+            None => Ok(()),
+        }
+    }
+
+    /// Every rule that it breaks, of those that need no register and no type expresses. Says which member is wrong, counted
+    /// from 1, and never what stands in it.
+    pub fn faults(&self) -> Vec<Cow<'static, str>> {
+        let mut faults: Vec<Cow<'static, str>> = vec![];
         let reference = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"/.-".contains(&b);
         if !(1..=40).contains(&self.case.len()) || !self.case.bytes().all(reference) {
-            return Err(malformed("`case` is not 1 to 40 of A-Z, 0-9, '/', '.' and '-'"));
+            faults.push("`case` is not 1 to 40 of A-Z, 0-9, '/', '.' and '-'".into());
         }
         if let Basis::Statutory { article } = &self.basis {
             let plain = |c: char| c.is_alphanumeric() || " ,.;:()/'’°º-".contains(c);
             if !(1..=120).contains(&article.chars().count()) || !article.chars().all(plain) || article.trim() != article
             {
-                return Err(malformed("`article` is not 1 to 120 letters, digits, spaces and ,.;:()/'’°º-"));
+                faults.push("`article` is not 1 to 120 letters, digits, spaces and ,.;:()/'’°º-".into());
             }
         }
         if let Basis::Continuity(Continuity { from, to }) = self.basis {
             if from == 0 || from >= to {
-                return Err(malformed("`from` and `to` are not two epochs, the later one last"));
+                faults.push("`from` and `to` are not two epochs, the later one last".into());
             }
             if self.sectors.len() != 1 || !matches!(self.scope, Scope::AtMost(_)) {
-                return Err(malformed("an order for continuity names one sector and has a `limit`"));
+                faults.push("an order for continuity names one sector and has a `limit`".into());
             }
         }
         if self.id.get_version_num() != 4 || self.id.get_variant() != uuid::Variant::RFC4122 {
-            return Err(malformed("`id` is not a random UUID (version 4)"));
+            faults.push("`id` is not a random UUID (version 4)".into());
         }
+        self.faults_of_times(&mut faults);
+        if self.sectors.is_empty() || repeats(&self.sectors) {
+            faults.push("`sectors` is empty or names one twice".into());
+        }
+        if self.officers.is_empty() || repeats(&self.officers) {
+            faults.push("`officers` is empty or names one twice".into());
+        }
+        self.faults_of_scope(&mut faults);
+        faults
+    }
+
+    fn faults_of_times(&self, faults: &mut Vec<Cow<'static, str>>) {
         // Written as a whole second, or it would not read back.
         for (time, fault) in
             [(self.not_before, "`not_before` has a fraction"), (self.not_after, "`not_after` has a fraction")]
         {
             if time.subsec_nanosecond() != 0 {
-                return Err(malformed(fault));
+                faults.push(fault.into());
             }
         }
         if let Some(inform_after) = self.inform_after {
             let longest = jiff::SignedDuration::from_hours(24 * MOST_DELAY_DAYS);
             if inform_after.subsec_nanosecond() != 0 || inform_after <= self.not_before {
-                return Err(malformed("`inform_after` has a fraction or is not after `not_before`"));
+                faults.push("`inform_after` has a fraction or is not after `not_before`".into());
             }
             if inform_after.duration_since(self.not_after) > longest {
-                return Err(malformed("`inform_after` is more than five years after `not_after`"));
+                faults.push("`inform_after` is more than five years after `not_after`".into());
             }
         }
         if self.not_before >= self.not_after {
-            return Err(malformed("`not_before` is not before `not_after`"));
+            faults.push("`not_before` is not before `not_after`".into());
         }
-        if self.sectors.is_empty() || repeats(&self.sectors) {
-            return Err(malformed("`sectors` is empty or names one twice"));
+    }
+
+    /// Every sector has its list and every list its sector: nobody signs for more or less than is written.
+    fn faults_of_scope(&self, faults: &mut Vec<Cow<'static, str>>) {
+        let lists = match &self.scope {
+            Scope::AtMost(0) => return faults.push("`limit` is 0".into()),
+            Scope::AtMost(_) => return,
+            Scope::Listed(lists) => lists,
+        };
+        if lists.len() > self.sectors.len() {
+            faults.push("`pseudonyms` has a list for a sector that `sectors` does not name".into());
         }
-        if self.officers.is_empty() || repeats(&self.officers) {
-            return Err(malformed("`officers` is empty or names one twice"));
-        }
-        match &self.scope {
-            Scope::AtMost(0) => Err(malformed("`limit` is 0")),
-            Scope::AtMost(_) => Ok(()),
-            // Every sector has its list and every list its sector: nobody signs for more or less than is written.
-            Scope::Listed(lists) if lists.len() != self.sectors.len() => {
-                Err(malformed("`pseudonyms` has not one list for each of `sectors`"))
+        for (number, sector) in (1..).zip(&self.sectors) {
+            match lists.get(sector) {
+                Some(list) if repeats(list) => {
+                    faults.push(format!("the list in `pseudonyms` for sector {number} names one twice").into());
+                }
+                Some(list) if !list.is_empty() => {}
+                _ => faults.push(format!("`pseudonyms` lists none for sector {number}").into()),
             }
-            Scope::Listed(lists) if !self.sectors.iter().all(|sector| lists.contains_key(sector)) => {
-                Err(malformed("`pseudonyms` has not one list for each of `sectors`"))
-            }
-            Scope::Listed(lists) if lists.values().any(|list| list.is_empty() || repeats(list)) => {
-                Err(malformed("a list in `pseudonyms` is empty or names one twice"))
-            }
-            Scope::Listed(_) => Ok(()),
         }
     }
 }

@@ -9,8 +9,8 @@ use super::file::{AuthorityEntry, DeclarationEntry, Found, RegisterFile, SectorE
 use super::frozen;
 use super::value::SealingKey;
 use super::{
-    Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer, Organisation, Quota,
-    Register, RightsOfficer, Sector,
+    Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer, Operator,
+    Organisation, Quota, Register, RightsOfficer, Sector,
 };
 use crate::identifier::Scheme;
 
@@ -60,7 +60,8 @@ pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, dige
         register.clients.insert(the(entry.certificate)?, Arc::new(client));
     }
     for entry in file.operators {
-        register.operators.insert(the(entry.certificate)?, the(entry.id)?);
+        let operator = Operator { id: the(entry.id)?, key: the(entry.key) };
+        register.operators.insert(the(entry.certificate)?, operator);
     }
     for entry in file.auditors {
         register.auditors.insert(the(entry.certificate)?, the(entry.id)?);

@@ -28,7 +28,7 @@ pub(super) struct RegisterFile {
     pub(super) sectors: Vec<SectorEntry>,
     pub(super) clients: Vec<ClientEntry>,
     pub(super) operators: Vec<OperatorEntry>,
-    pub(super) auditors: Vec<OperatorEntry>,
+    pub(super) auditors: Vec<AuditorEntry>,
     pub(super) rights_officers: Vec<RightsOfficerEntry>,
     pub(super) witnesses: Vec<WitnessEntry>,
     pub(super) vault: Option<VaultEntry>,
@@ -102,8 +102,13 @@ pub(super) struct ClientEntry {
     pub(super) has_migration_key: bool,
 }
 
-/// An operator or an auditor.
 pub(super) struct OperatorEntry {
+    pub(super) id: Found<Id>,
+    pub(super) certificate: Found<SpkiDigest>,
+    pub(super) key: Found<VerifyingKey>,
+}
+
+pub(super) struct AuditorEntry {
     pub(super) id: Found<Id>,
     pub(super) certificate: Found<SpkiDigest>,
 }
@@ -213,8 +218,9 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
         operators: each(&mut table, "operator", "id", faults, |table, faults| OperatorEntry {
             id: table.required("id", faults),
             certificate: table.required("certificate", faults),
+            key: table.optional("key", faults),
         }),
-        auditors: each(&mut table, "auditor", "id", faults, |table, faults| OperatorEntry {
+        auditors: each(&mut table, "auditor", "id", faults, |table, faults| AuditorEntry {
             id: table.required("id", faults),
             certificate: table.required("certificate", faults),
         }),

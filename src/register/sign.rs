@@ -207,21 +207,16 @@ pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<Statement, S
     if signed.signers().next().is_none() {
         return Err(SignatureFault::Unsigned);
     }
-    let (mut keys, mut bodies) = (BTreeSet::new(), BTreeSet::new());
-    let mut missing = Vec::new();
-    for pinned in &pins.keys {
-        if !signed.signers().any(|kid| kid == pinned.id.as_str()) {
-            missing.push(pinned.id.as_str());
-            continue;
-        }
-        if !signed.verify(pinned.id.as_str(), &pinned.key) {
-            return Err(SignatureFault::Forged(pinned.id.clone()));
-        }
-        keys.insert(pinned.key.to_bytes());
-        bodies.insert(&pinned.body);
+    let pinned = |kid: &str| pins.keys.iter().find(|pinned| pinned.id.as_str() == kid);
+    let found = signed.signatures(|kid| pinned(kid).map(|pinned| (pinned, &pinned.key)));
+    if let Some(forged) = found.bad.as_ref().and_then(|bad| pinned(bad.kid())) {
+        return Err(SignatureFault::Forged(forged.id.clone()));
     }
-    let (have, need) = (keys.len(), pins.quorum.max(1));
+    let bodies: BTreeSet<_> = found.persons.iter().map(|pinned| &pinned.body).collect();
+    let (have, need) = (found.persons.len(), pins.quorum.max(1));
     if have < need {
+        let has = |pinned: &&PinnedKey| signed.signers().any(|kid| kid == pinned.id.as_str());
+        let missing: Vec<_> = pins.keys.iter().filter(|pinned| !has(pinned)).map(|pinned| pinned.id.as_str()).collect();
         return Err(SignatureFault::Quorum { have, need, missing: missing.join(", ") });
     }
     if !bodies.contains(&pins.commission) {

@@ -328,6 +328,9 @@ fn systems_and_persons(file: &RegisterFile, taken: impl Iterator<Item = Verifyin
     let mut key = |found: &Found<VerifyingKey>, owner: &str, faults: &mut Faults| {
         keys.note(&found.as_ref().map(|key| At { line: key.line, value: key.to_bytes() }), owner, faults);
     };
+    for operator in &file.operators {
+        key(&operator.key, "an operator", faults);
+    }
     for officer in &file.rights_officers {
         key(&officer.key, "a rights officer", faults);
     }

@@ -1,10 +1,13 @@
 //! The vault's side: check, count, log, hand out.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::{Asked, Checked, Release, ReleaseRequest, Released, check_register, hex, internal, rate};
+use super::{
+    Asked, Checked, Release, ReleaseRequest, Released, check_clock, check_register, enter, hex, internal, rate,
+};
 use crate::access::NodePermit;
 use crate::audit::checkpoint::cosigner_name;
 use crate::audit::proof::inclusion;
@@ -12,7 +15,7 @@ use crate::audit::proof_file::ProofFile;
 use crate::audit::shelf::Shelf;
 use crate::audit::{AuditReceipt, Domain, Entry, Event, Reidentified, salted, tags_root};
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged};
+use crate::commit::{Change, Job, Logged, Pending};
 use crate::order::Refusal;
 use crate::order::book::Book;
 use crate::pseudonym::Parsed;
@@ -24,31 +27,72 @@ use crate::vault::{SectorState, Vault};
 /// How often a chunk that is not there is looked for again.
 const MOST_LOOKS: usize = 16;
 
-/// Releases the sealed mappings that a node asks for under an order.
+/// Releases the sealed mappings that a node asks for under an order. Signatures, formats and digests are verified before anybody
+/// has to wait for it.
 ///
 /// # Errors
 /// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
 pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Result<Release, Refusal> {
-    let register = vault.register();
     check_peer(vault, permit, &asked.register)?;
     vault.committer().admit().map_err(Refusal::unavailable)?;
-    let (acts, asked) = (&asked.acts, &asked.asked);
-    // From reading the count to committing it, nobody else releases, and no act comes in between.
-    let _alone = Book::from(vault).alone();
-    // Only now: an order may end while one waits.
+    let _place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
     let book = Book::from(vault);
-    let now = book.now();
-    let authority = &permit.authority;
-    check_step(&book, permit, acts)?;
-    let checked = super::check(asked, &authority.id, &book, vault.committer().clock_mark())?;
-    let rate = rate::take(vault.store(), rate::Counted::Releases, authority, asked.pseudonyms.len() as u64, now)?;
+    check_step(&book, permit, &asked.acts)?;
+    let checked = super::check(&asked.asked, &permit.authority.id, &book, vault.committer().clock_mark())?;
+    let items = read(vault, &checked, &asked.asked);
+
+    let CommittedRelease { receipt, found, used, alarm } = commit(vault, permit, asked, &checked, items)?;
+    if let Some(alarm) = alarm {
+        vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        vault.committer().log(vault.now(), alarm).and_then(Pending::wait).map_err(unavailable)?;
+    }
+    let proof = prove(vault, &receipt)?;
+    vault.released.fetch_add(asked.asked.pseudonyms.len() as u64, std::sync::atomic::Ordering::Relaxed);
+    Ok(Release {
+        register: hex(&vault.register().digest),
+        entry: receipt.position(),
+        proof,
+        used,
+        items: found.items,
+        segments: found.segments,
+    })
+}
+
+fn unavailable(code: Code) -> Refusal {
+    Refusal::new(code, "the audit log takes no entry, so nothing is released")
+}
+
+/// A release that is durable.
+struct CommittedRelease {
+    receipt: AuditReceipt,
+    found: Found,
+    used: u64,
+    alarm: Option<Event>,
+}
+
+/// Counts, finds and commits. From reading the count to committing it nobody else releases, and no act comes in between.
+fn commit(
+    vault: &Vault,
+    permit: &NodePermit,
+    asked: &ReleaseRequest,
+    checked: &Checked,
+    items: Vec<TaggedItem>,
+) -> Result<CommittedRelease, Refusal> {
+    let _alone = Book::from(vault).alone();
+    // Only now: an order may end, and an act may come, while one waits.
+    let book = Book::from(vault);
+    check_clock(&book, vault.committer().clock_mark())?;
+    check_step(&book, permit, &asked.acts)?;
+    super::seen(checked, &book)?;
+    let (now, asked) = (book.now(), &asked.asked);
+    let rate = rate::take(vault.store(), rate::Counted::Releases, &permit.authority, items.len() as u64, now)?;
     let state = vault.sector(&checked.sector.name).ok_or_else(|| internal("a sector of the register has no state"))?;
 
-    let counted = count(vault, &checked, asked)?;
+    let counted = count(vault, checked, items)?;
     let found = find(vault, state, &counted.items).map_err(internal)?;
     let mappings = found.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count();
     let tags = salted(counted.tags);
-    let entry = entry(&checked, permit, asked, mappings as u64, &tags);
+    let entry = entry(checked, permit, asked, mappings as u64, &tags);
     let order = checked.order.key();
     let (used, new_pairs) = (counted.used, counted.new_pairs);
     let pairs: Change = Box::new(move |store, batch| {
@@ -56,26 +100,12 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     });
     let job = Job {
         mappings: vec![],
-        changes: vec![super::notes(&checked, &book, used)?, pairs, rate.change()],
+        changes: vec![super::notes(checked, &book, used)?, pairs, rate.change()],
         count: None,
         log: Logged::Entry(Entry::new(now, Event::Release(Box::new(entry))), tags),
     };
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is released");
-    let receipt = vault.committer().submit(job).and_then(crate::commit::Pending::wait).map_err(unavailable)?;
-    if let Some(alarm) = rate.alarm(now) {
-        vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        vault.committer().log(now, alarm).and_then(crate::commit::Pending::wait).map_err(unavailable)?;
-    }
-    let proof = prove(vault, &receipt)?;
-    vault.released.fetch_add(asked.pseudonyms.len() as u64, std::sync::atomic::Ordering::Relaxed);
-    Ok(Release {
-        register: hex(&register.digest),
-        entry: receipt.position(),
-        proof,
-        used,
-        items: found.items,
-        segments: found.segments,
-    })
+    let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    Ok(CommittedRelease { receipt, found, used, alarm: rate.alarm(now) })
 }
 
 /// Refuses a node that holds another register, or that does not watch this log.
@@ -88,7 +118,10 @@ pub(crate) fn check_peer(vault: &Vault, permit: &NodePermit, register: &str) -> 
 pub(crate) fn check_step(book: &Book<'_>, permit: &NodePermit, acts: &str) -> Result<(), Refusal> {
     match acts == book.digest(&permit.authority.id)? {
         true => Ok(()),
-        false => Err(Refusal::new(Code::OutOfStep, "vault and node do not hold the same acts upon orders yet")),
+        false => {
+            book.note_step(&permit.authority.id, false);
+            Err(Refusal::new(Code::OutOfStep, "vault and node do not hold the same acts upon orders yet"))
+        }
     }
 }
 
@@ -98,7 +131,7 @@ fn check_watched(vault: &Vault, permit: &NodePermit) -> Result<(), Refusal> {
         return Ok(());
     };
     let name = cosigner_name(&format!("{}/node/{}", vault.register().deployment, permit.authority.id));
-    match cosigners.is_watched_by(&name, std::time::Duration::ZERO) {
+    match cosigners.is_watched_by(&name, Duration::ZERO) {
         true => Ok(()),
         false => {
             let why = "the node has not cosigned the vault's log within five minutes, so nothing is released";
@@ -108,7 +141,7 @@ fn check_watched(vault: &Vault, permit: &NodePermit) -> Result<(), Refusal> {
 }
 
 /// How long a release waits for the checkpoint over its entry.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The proof that the entry of a release is in the log: nothing is handed out without.
 pub(crate) fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Refusal> {
@@ -118,6 +151,15 @@ pub(crate) fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Ref
     let entry = shelf.entry(receipt.index()).map_err(internal)?.ok_or_else(unavailable)?;
     let path = inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(internal)?;
     Ok(ProofFile { entry, index: receipt.index(), path, checkpoint: published.note.clone() }.text())
+}
+
+/// An item that the order opens, with its tag; or why it does not.
+type TaggedItem = Result<(Parsed, [u8; 16]), Code>;
+
+/// Reads the pseudonyms that are asked for.
+fn read(vault: &Vault, checked: &Checked, asked: &Asked) -> Vec<TaggedItem> {
+    let tagged = |parsed: Parsed| (parsed, vault.audit_key().tag(checked.sector.uuid, &parsed.pseudonym));
+    asked.pseudonyms.iter().map(|text| checked.order.admit(&asked.sector, text).map(tagged)).collect()
 }
 
 /// The items after scope and limit, and what must be counted for them.
@@ -130,13 +172,12 @@ struct Counted {
 }
 
 /// Counts distinct (order, pseudonym) pairs, whatever the answer will be; asking again is not counted again.
-fn count(vault: &Vault, checked: &Checked, asked: &Asked) -> Result<Counted, Refusal> {
+fn count(vault: &Vault, checked: &Checked, items: Vec<TaggedItem>) -> Result<Counted, Refusal> {
     let order = &checked.order;
     let mut seen: HashSet<[u8; 16]> = vault.store().order_pairs(&order.key()).map_err(internal)?.into_iter().collect();
     let mut counted = Counted { items: vec![], tags: vec![], new_pairs: vec![], used: 0 };
-    for text in &asked.pseudonyms {
-        let item = order.admit(&asked.sector, text).and_then(|parsed| {
-            let tag = vault.audit_key().tag(checked.sector.uuid, &parsed.pseudonym);
+    for item in items {
+        let item = item.and_then(|(parsed, tag)| {
             counted.tags.push(tag);
             if !seen.contains(&tag) {
                 if seen.len() as u64 >= order.limit() {

@@ -1,17 +1,21 @@
 //! The authority node's side: check, ask the vault, log, open.
 
+use std::collections::HashSet;
+
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::step::{self, Exchange, Exchanged};
-use super::{Asked, Checked, Release, ReleaseRequest, Released, deliver, hex, internal};
+use super::{
+    Asked, Checked, NODE_PATIENCE, Release, ReleaseRequest, Released, ask_alone, deliver, enter, hex, internal,
+};
 use crate::access::OfficerPermit;
 use crate::audit::checkpoint::{cosigner_name, owner_and_shard};
 use crate::audit::proof_file::ProofFile;
 use crate::audit::{AuditReceipt, Entry, Event, LogPosition, Reidentified, leaf_hash, salted, tags_root};
 use crate::code::Code;
-use crate::commit::{Job, Logged, Pending};
+use crate::commit::{Change, Job, Logged, Pending};
 use crate::keys::DomainScope;
 use crate::node::Node;
 use crate::order::book::Book;
@@ -114,6 +118,7 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
         return Err(Refusal::new(Code::AuditUnavailable, why).come_back_in(30));
     }
     node.committer().admit().map_err(Refusal::unavailable)?;
+    let _place = enter(node.orders(), &node.authority().id, NODE_PATIENCE)?;
     let mark = node.committer().clock_mark();
     let checked = super::check(asked, &node.authority().id, &Book::from(node), mark)?;
     if checked.request.officer() != &permit.officer {
@@ -125,6 +130,7 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     if asked.to.is_some() {
         deliver::key(node, &permit.officer)?;
     }
+    let _asking = ask_alone(node, &checked.order)?;
     let release = in_step(node, vault, |acts| {
         let asked = Asked { to: None, ..asked.clone() };
         vault.release(&ReleaseRequest { register: hex(&register.digest), acts, asked })
@@ -145,11 +151,31 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     let alone = Book::from(node).alone();
     let book = Book::from(node);
     super::seen(&checked, &book)?;
-    let notes = super::notes(&checked, &book, release.used)?;
-    let Checked { order, request, sector } = checked;
-    let admitted = asked.pseudonyms.iter().filter_map(|text| order.admit(&asked.sector, text).ok());
-    let tags = salted(admitted.map(|parsed| node.audit_key().tag(sector.uuid, &parsed.pseudonym)));
-    let entry = Reidentified {
+    super::check_count(&checked.order, &book, release.used)?;
+    let (tags, pairs) = count(node, &checked, asked, &release)?;
+    let changes = vec![super::notes(&checked, &book, release.used)?, pairs];
+    let tags = salted(tags);
+    let entry = entry(node, &checked, asked, &release, proof, tags_root(&tags));
+    let Checked { order, sector, .. } = checked;
+    let log = Logged::Entry(Entry::new(book.now(), Event::Reveal(Box::new(entry))), tags);
+    let job = Job { mappings: vec![], changes, count: None, log };
+    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is opened");
+    let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    drop(alone);
+    reveal(node, order, receipt, asked, &sector, &release)
+}
+
+/// What the node writes down of a reveal.
+fn entry(
+    node: &Node,
+    checked: &Checked,
+    asked: &Asked,
+    release: &Release,
+    proof: ProofFile,
+    tags: String,
+) -> Reidentified {
+    let Checked { order, request, .. } = checked;
+    Reidentified {
         authority: node.authority().id.clone(),
         officer: request.officer().clone(),
         order: order.id().to_string(),
@@ -160,17 +186,38 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
         sector: asked.sector.clone(),
         items: asked.pseudonyms.len() as u64,
         mappings: release.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count() as u64,
-        tags: tags_root(&tags),
+        tags,
         vault_entry: Some(release.entry.clone()),
         vault_path: proof.path.iter().map(|hash| hex(hash)).collect(),
         vault_checkpoint: Some(proof.checkpoint),
-    };
-    let log = Logged::Entry(Entry::new(book.now(), Event::Reveal(Box::new(entry))), tags);
-    let job = Job { mappings: vec![], changes: vec![notes], count: None, log };
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is opened");
-    let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
-    drop(alone);
-    reveal(node, order, receipt, asked, &sector, &release)
+    }
+}
+
+/// The tags of what is asked for, and what this reveal adds to the node's own count under the order: so a vault that was rolled
+/// back does not have the node open beyond a limit that it knows is used up.
+///
+/// # Errors
+/// [`Code::LimitReached`].
+fn count(node: &Node, checked: &Checked, asked: &Asked, release: &Release) -> Result<(Vec<[u8; 16]>, Change), Refusal> {
+    let key = checked.order.key();
+    let mut own: HashSet<[u8; 16]> = node.store().order_pairs(&key).map_err(internal)?.into_iter().collect();
+    let (mut tags, mut new) = (vec![], vec![]);
+    for (text, item) in asked.pseudonyms.iter().zip(&release.items) {
+        let Ok(parsed) = checked.order.admit(&asked.sector, text) else { continue };
+        let tag = node.audit_key().tag(checked.sector.uuid, &parsed.pseudonym);
+        tags.push(tag);
+        // What the vault did not count is not counted here.
+        if !matches!(item, Released::Refused { code: Code::LimitReached }) && own.insert(tag) {
+            new.push(tag);
+        }
+    }
+    if own.len() as u64 > checked.order.limit() {
+        tracing::error!(order = %checked.order.id(), "the vault hands out more under an order than this node has seen used");
+        let why =
+            "this node has opened as many pseudonyms as the order allows, and the vault has forgotten some of them";
+        return Err(Refusal::new(Code::LimitReached, why));
+    }
+    Ok((tags, Box::new(move |store, batch| new.iter().for_each(|tag| store.put_order_pair(batch, &key, tag)))))
 }
 
 /// Asks the vault something with the digest of the acts that the node holds; where they are out of step, once more in step.

@@ -1,30 +1,43 @@
 //! In step: vault and node bring each other what was done upon orders. The node asks, for only it can reach the other; the
 //! vault answers with what the node lacks and says what it lacks itself.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::hex;
 use super::reveal::VaultLink;
-use super::{hex, internal};
 use crate::access::{BearerPermit, NodePermit};
 use crate::code::Code;
 use crate::node::Node;
 use crate::order::Refusal;
-use crate::order::book::{Book, MOST_EXCHANGED};
+use crate::order::act::read_act;
+use crate::order::book::Book;
+use crate::order::book::step::{ActDigest, ActWindow, MOST_NAMED};
 use crate::order::life::OrderView;
+use crate::register::Id;
 use crate::vault::Vault;
 
-/// Rounds of an exchange before it is given up: each moves a thousand acts either way.
-const ROUNDS: usize = 100;
+/// How often an exchange begins anew because an act came to one side while it was under way.
+const TRIES: usize = 3;
 
-/// What the node sends.
+/// What the node sends: a window of its acts, and acts that the vault said it lacks.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exchange {
     /// SHA-256 of the node's register, hex.
     pub register: String,
-    /// Digests (hex) of all acts upon the authority's orders that the node holds.
+    /// The digest of all acts that the node holds ([`Book::digest`]).
+    pub digest: String,
+    /// The window begins behind the act with this digest (hex); absent: with the first one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub after: Option<String>,
+    /// It ends with this one; absent: with the last one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<String>,
+    /// Digests (hex) of the acts in the window that the node holds; at most a thousand.
     pub known: Vec<String>,
-    /// Acts that the vault said it lacks, as they were signed.
+    /// Acts that the vault said it lacks, as they were signed; 128 KiB at most.
     pub acts: Vec<String>,
 }
 
@@ -32,53 +45,113 @@ pub struct Exchange {
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exchanged {
-    /// Acts that the node lacks, as they were signed; at most a thousand at once.
+    /// The digest of all acts that the vault holds now.
+    pub digest: String,
+    /// Acts in the window that the node lacks, as they were signed; 128 KiB at most.
     pub acts: Vec<String>,
-    /// Digests (hex) of those that the vault lacks; at most a thousand at once.
+    /// Digests (hex) of those named that the vault lacks.
     pub lacks: Vec<String>,
 }
 
 /// The vault's side: takes what the node brings, answers with what it lacks.
 ///
 /// # Errors
-/// [`Code::RegisterMismatch`]; those of [`Book::take`].
+/// [`Code::RegisterMismatch`]; [`Code::MalformedBody`], [`Code::TooLarge`]; those of [`Book::take`].
 pub fn exchange(vault: &Vault, permit: &NodePermit, asked: &Exchange) -> Result<Exchanged, Refusal> {
     super::check_register(vault.register(), &asked.register)?;
+    if asked.known.len() > MOST_NAMED {
+        return Err(Refusal::new(Code::TooLarge, format!("at most {MOST_NAMED} acts are named at once")));
+    }
+    let known = digests(&asked.known)?;
+    let end = |text: &Option<String>| text.as_deref().map(digest).transpose();
+    let window = ActWindow { after: end(&asked.after)?, until: end(&asked.until)? };
     let (book, authority) = (Book::from(vault), &permit.authority.id);
     if !asked.acts.is_empty() {
         book.take(authority, &asked.acts, authority.as_str())?;
     }
-    let own: std::collections::BTreeSet<String> = book.known(authority)?.into_iter().collect();
-    let lacks = asked.known.iter().filter(|digest| !own.contains(*digest)).take(MOST_EXCHANGED).cloned().collect();
-    Ok(Exchanged { acts: book.lacking(authority, &asked.known)?, lacks })
+    let own = book.borne_out(authority)?;
+    let answer = Exchanged {
+        digest: hex(&own.digest()),
+        acts: book.lacking(authority, window, &known)?,
+        lacks: known.iter().filter(|digest| own.order(digest).is_none()).map(|digest| hex(digest)).collect(),
+    };
+    book.note_step(authority, answer.digest == asked.digest);
+    Ok(answer)
 }
 
-/// The node's side: exchanges until both hold the same.
+fn digest(text: &str) -> Result<ActDigest, Refusal> {
+    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| Refusal::new(Code::MalformedBody, "an act's digest is 64 hexadecimal digits"))
+}
+
+fn digests(texts: &[String]) -> Result<Vec<ActDigest>, Refusal> {
+    texts.iter().map(|text| digest(text)).collect()
+}
+
+/// The node's side: exchanges until both hold the same, as the vault itself says.
 ///
 /// # Errors
-/// The vault's refusal, or that it does not answer; [`Code::OutOfStep`] when it comes to no end.
+/// The vault's refusal, or that it does not answer; [`Code::OutOfStep`] when one side does not take what the other brings.
 pub fn get_in_step(node: &Node, vault: &dyn VaultLink) -> Result<(), Refusal> {
-    let authority = &node.authority().id;
-    let register = hex(&node.register().digest);
-    let mut bring = vec![];
-    for _ in 0..ROUNDS {
-        let known = Book::from(node).known(authority)?;
-        let got = vault.exchange_acts(&Exchange { register: register.clone(), known: known.clone(), acts: bring })?;
-        if got.acts.is_empty() && got.lacks.is_empty() {
-            return Ok(());
+    let mut equal = go_through(node, vault);
+    for _ in 1..TRIES {
+        if matches!(equal, Ok(false)) {
+            equal = go_through(node, vault);
         }
-        Book::from(node).take(authority, &got.acts, "vault")?;
-        let lacks: std::collections::BTreeSet<&String> = got.lacks.iter().collect();
-        let has: Vec<String> = known.into_iter().filter(|digest| !lacks.contains(digest)).collect();
-        // What the vault has just sent it does not lack; what is left beside `has` is what it asked for.
-        let sent: Vec<String> = got.acts.iter().map(|text| digest_of(text)).collect::<Result<_, _>>()?;
-        bring = Book::from(node).lacking(authority, &[has, sent].concat())?;
     }
-    Err(Refusal::new(Code::OutOfStep, "vault and node find no end in exchanging acts"))
+    let stepped = equal.and_then(|equal| match equal {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            Code::OutOfStep,
+            "vault or node does not take an act of the other yet; their logs say which",
+        )),
+    });
+    // Of a vault that is away, nothing is known.
+    if stepped.as_ref().map_or_else(|refusal| refusal.code() != Code::PeerUnavailable, |()| true) {
+        Book::from(node).note_step(&node.authority().id, stepped.is_ok());
+    }
+    stepped
 }
 
-fn digest_of(text: &str) -> Result<String, Refusal> {
-    crate::order::act::read_act(text).map(|(_, digest)| hex(&digest)).map_err(internal)
+/// Goes through all windows once; whether both hold the same after that. What one side does not take is passed over, so that it
+/// keeps nothing else from being taken.
+fn go_through(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refusal> {
+    let authority = &node.authority().id;
+    let (mut after, mut bring, mut brought) = (None, vec![], BTreeSet::new());
+    loop {
+        let (window, known) = Book::from(node).window(authority, after)?;
+        let got = vault.exchange_acts(&question(node, authority, window, &known, bring)?)?;
+        let taken = Book::from(node).take(authority, &got.acts, "vault")?;
+        let mut lacks = digests(&got.lacks)?;
+        lacks.retain(|digest| !brought.contains(digest));
+        bring = Book::from(node).texts_of(authority, &lacks)?;
+        for text in &bring {
+            brought.insert(read_act(text)?.1);
+        }
+        match got.acts.last() {
+            _ if !bring.is_empty() || taken > 0 => {}
+            Some(last) => after = Some(read_act(last)?.1),
+            None if window.until.is_some() => after = window.until,
+            None => return Ok(got.digest == Book::from(node).digest(authority)?),
+        }
+    }
+}
+
+fn question(
+    node: &Node,
+    authority: &Id,
+    window: ActWindow,
+    known: &[ActDigest],
+    acts: Vec<String>,
+) -> Result<Exchange, Refusal> {
+    Ok(Exchange {
+        register: hex(&node.register().digest),
+        digest: Book::from(node).digest(authority)?,
+        after: window.after.map(|digest| hex(&digest)),
+        until: window.until.map(|digest| hex(&digest)),
+        known: known.iter().map(|digest| hex(digest)).collect(),
+        acts,
+    })
 }
 
 /// What came of an act that was brought to the node.
@@ -87,7 +160,8 @@ fn digest_of(text: &str) -> Result<String, Refusal> {
 pub struct Lodged {
     /// The order, as this side sees it now.
     pub order: OrderView,
-    /// Whether the other side has it too. At the vault: it will have it before it opens anything.
+    /// Whether the vault itself confirms that it holds every act that the node holds, this one among them. Brought to the vault:
+    /// false; the node takes it before it opens anything.
     pub both: bool,
 }
 

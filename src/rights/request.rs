@@ -117,16 +117,12 @@ pub(super) fn check(text: &str, register: &Register, now: Timestamp) -> Result<(
     if erasure.aud != register.deployment {
         return Err(invalid("the request is for another deployment"));
     }
-    let mut officers = vec![];
-    for kid in jws.signers() {
-        let officer = Id::parse(kid).and_then(|kid| register.rights_officers.get(&kid));
-        match officer {
-            Some(officer) if officer.sectors.contains(&erasure.sector) && jws.verify(kid, &officer.key) => {
-                officers.push(officer.id.clone());
-            }
-            _ => return Err(invalid("a signature does not verify, or its signer is no rights officer of the sector")),
-        }
-    }
+    let officer_of = |kid: &str| {
+        let officer = register.rights_officers.get(&Id::parse(kid)?)?;
+        officer.sectors.contains(&erasure.sector).then_some((officer.id.clone(), &officer.key))
+    };
+    let bad = |_| invalid("a signature does not verify, or its signer is no rights officer of the sector");
+    let officers = jws.signatures(officer_of).all_good().map_err(bad)?;
     if officers.len() < SIGNERS {
         return Err(invalid("two rights officers of the sector must have signed"));
     }

@@ -90,6 +90,10 @@ pub struct ItemTag {
     pub salt: [u8; 16],
 }
 
+fn resume_key(entry: &[u8; 32]) -> Vec<u8> {
+    [&b"resume-acknowledged/"[..], entry].concat()
+}
+
 fn tile_key(shard: Shard, level: u8, index: u64) -> [u8; 13] {
     let mut key = [0; 13];
     key[..4].copy_from_slice(&shard.to_bytes());
@@ -237,6 +241,19 @@ impl Store {
     pub fn owner(&self) -> Result<String, StoreError> {
         let owner = self.get(Column::Meta, b"owner")?.and_then(|owner| String::from_utf8(owner).ok());
         owner.ok_or(StoreError::Corrupt(Column::Meta.name()))
+    }
+
+    /// Whether it was acknowledged that the other side's log goes on with this entry (leaf hash) after a restore.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn resume_acknowledged(&self, entry: &[u8; 32]) -> Result<bool, StoreError> {
+        self.get(Column::Meta, &resume_key(entry)).map(|row| row.is_some())
+    }
+
+    /// Notes that it was, and when (Unix seconds).
+    pub fn put_resume_acknowledged(&self, batch: &mut Batch, entry: &[u8; 32], time: i64) {
+        self.put(batch, Column::Meta, &resume_key(entry), &time.to_be_bytes());
     }
 
     /// Notes the last checkpoint of a shard's tree (a signed note).

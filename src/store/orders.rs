@@ -119,10 +119,18 @@ impl Store {
         rows.collect()
     }
 
+    /// One act of an authority.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn order_act(&self, authority: &str, order: Uuid, digest: &[u8; 32]) -> Result<Option<ActRow>, StoreError> {
+        let value = self.get(Column::OrderAct, &act_key(authority, order, digest))?;
+        Ok(value.map(|value| ActRow { order, digest: *digest, value }))
+    }
+
     /// Adds an act of an authority upon one of its orders.
     pub fn put_order_act(&self, batch: &mut Batch, authority: &str, act: &ActRow) {
-        let key = [&named(authority)[..], act.order.as_bytes(), &act.digest].concat();
-        self.put(batch, Column::OrderAct, &key, &act.value);
+        self.put(batch, Column::OrderAct, &act_key(authority, act.order, &act.digest), &act.value);
     }
 
     /// Whether an officer's request of that time and id was answered already.
@@ -168,6 +176,10 @@ impl Store {
 /// A name of any length as the beginning of a key; no id has a zero byte.
 pub(super) fn named(name: &str) -> Vec<u8> {
     [name.as_bytes(), &[0]].concat()
+}
+
+fn act_key(authority: &str, order: Uuid, digest: &[u8; 32]) -> Vec<u8> {
+    [&named(authority)[..], order.as_bytes(), digest].concat()
 }
 
 fn request_key(time: i64, request: Uuid) -> Vec<u8> {

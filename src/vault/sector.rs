@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use super::StartError;
 use crate::audit::Opened;
@@ -115,8 +116,7 @@ impl SectorState {
     pub fn previous(&self, now: Timestamp) -> Option<Arc<Epoch>> {
         let epochs = self.epochs();
         let [.., previous, current] = epochs.as_slice() else { return None };
-        let since = now.as_second() - current.row.opened_at;
-        (!previous.is_retired() && since < i64::from(self.sector.epoch_overlap_days) * 86_400).then(|| previous.clone())
+        (!previous.is_retired() && overlaps(&self.sector, &current.row, now)).then(|| previous.clone())
     }
 
     /// When the overlap with the previous epoch ends.
@@ -206,6 +206,15 @@ impl SectorState {
     }
 }
 
+/// A sector that gets a new epoch at a start, because the register changed its terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SectorAdvance {
+    /// Its name.
+    pub sector: String,
+    /// The epoch whose overlap ends with that.
+    pub end_overlap: Option<u32>,
+}
+
 /// Sectors at run time, by name.
 pub(super) type Sectors = HashMap<String, Arc<SectorState>>;
 
@@ -215,7 +224,7 @@ pub(super) fn load_all(
     store: &Store,
     register: &Register,
     roots: &HashMap<u32, SectorRootKey>,
-    advance: &[String],
+    advance: &[SectorAdvance],
     now: Timestamp,
     batch: &mut Batch,
 ) -> Result<(Sectors, Vec<Opened>), StartError> {
@@ -234,14 +243,15 @@ pub(super) fn load_all(
         let terms = Terms::of(sector);
         match rows.last() {
             Some(row) if row.terms == terms.to_bytes() => {}
-            Some(_) if !advance.contains(&sector.name) => {
-                return Err(StartError::TermsChanged(sector.name.clone()));
-            }
             last => {
+                let ended_overlap = match last {
+                    Some(_) => overlap_to_end(sector, &rows, &retired, advance, now)?,
+                    None => None,
+                };
                 let row = next_row(last, shared_version(roots, &used), false, terms, now);
                 store.put_epoch(batch, sector.uuid, row);
                 let (epoch, secret_version) = (row.epoch, row.secret_version);
-                opened.push(Opened { sector: sector.name.clone(), epoch, secret_version });
+                opened.push(Opened { sector: sector.name.clone(), epoch, secret_version, ended_overlap });
                 rows.push(row);
             }
         }
@@ -278,6 +288,32 @@ pub(super) fn load_all(
         sectors.insert(sector.name.clone(), Arc::new(state));
     }
     Ok((sectors, opened))
+}
+
+/// The epoch whose overlap ends as a start opens the next one: only where the start was told so.
+fn overlap_to_end(
+    sector: &Sector,
+    rows: &[EpochRow],
+    retired: &[(Uuid, u32, i64)],
+    advance: &[SectorAdvance],
+    now: Timestamp,
+) -> Result<Option<u32>, StartError> {
+    let asked = advance.iter().find(|asked| asked.sector == sector.name);
+    let asked = asked.ok_or_else(|| StartError::TermsChanged(sector.name.clone()))?;
+    let [.., previous, current] = rows else { return Ok(None) };
+    let is_retired = retired.iter().any(|(uuid, epoch, _)| (*uuid, *epoch) == (sector.uuid, previous.epoch));
+    if is_retired || !overlaps(sector, current, now) {
+        return Ok(None);
+    }
+    match asked.end_overlap == Some(previous.epoch) {
+        true => Ok(asked.end_overlap),
+        false => Err(StartError::EpochOverlaps { sector: sector.name.clone(), epoch: previous.epoch }),
+    }
+}
+
+/// Whether the epoch before `current` is still answered beside it.
+fn overlaps(sector: &Sector, current: &EpochRow, now: Timestamp) -> bool {
+    now.as_second() - current.opened_at < i64::from(sector.epoch_overlap_days) * 86_400
 }
 
 /// The row of the epoch that follows `last`.

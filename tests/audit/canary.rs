@@ -75,8 +75,8 @@ fn no_entry_names_anybody() {
     let what = ["--register", "register.toml", "--sector", "health", "--pseudonym", &health[2], "--reason", "request"];
     run(&[&["rights", "erase"], &what[..], &[&key1, &kid1, "--out", "erase.jws"]].concat());
     run(&["rights", "sign", "erase.jws", &key2, &kid2]);
-    run(&["rights", "lodge", "erase.jws", "--client", "clients/rights-1.toml"]);
-    run(&["rights", "lodge", "erase.jws", "--client", "clients/rights-1-node.toml"]);
+    run(&["rights", "lodge", "--yes", "erase.jws", "--client", "clients/rights-1.toml"]);
+    run(&["rights", "lodge", "--yes", "erase.jws", "--client", "clients/rights-1-node.toml"]);
     world.stop();
 
     let mut needles = BTreeSet::new();

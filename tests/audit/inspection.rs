@@ -162,7 +162,7 @@ fn an_inspection_opens_its_object_and_nothing_else() {
     assert!(said(&run(&world, &other_key)).contains("is not by the key that is believed"));
 
     // Closed by the commission alone; then nothing more opens, and the annex is there still.
-    let close = ["inspection", "close", &id, "--reason", "done", "--register", "register.toml"];
+    let close = ["inspection", "close", "--yes", &id, "--reason", "done", "--register", "register.toml"];
     let operations =
         ["--key", "secrets/register/operations.pem", "--kid", "operations", "--client", "clients/auditor.toml"];
     assert!(said(&run(&world, &[&close[..], &operations].concat())).contains("inspection-invalid"));

@@ -2,6 +2,8 @@
 //! before and nothing that is left can be held against a guess.
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -211,21 +213,21 @@ fn after_an_erasure_the_log_verifies_and_says_nothing_of_the_person() {
     let [key, kid] = by("rights-1");
     let drafted = erase(&world, &[&["erase"], &asked[..], &[&key, &kid, "--out", "erase.jws"]].concat());
     assert!(drafted.status.success(), "{}", said(&drafted));
-    let at_vault = ["lodge", "erase.jws", "--client", "clients/rights-1.toml", "--json"];
+    let at_vault = ["lodge", "--yes", "erase.jws", "--client", "clients/rights-1.toml", "--json"];
     assert!(said(&erase(&world, &at_vault)).contains("two rights officers"));
     world.write("wrong.jws", &world.read("erase.jws"));
     let [key, kid] = by("rights-3");
     assert!(erase(&world, &["sign", "wrong.jws", &key, &kid]).status.success());
-    let wrong = ["lodge", "wrong.jws", "--client", "clients/rights-1.toml"];
+    let wrong = ["lodge", "--yes", "wrong.jws", "--client", "clients/rights-1.toml"];
     assert!(said(&erase(&world, &wrong)).contains("no rights officer of the sector"));
     let [key, kid] = by("rights-2");
     assert!(erase(&world, &["sign", "erase.jws", &key, &kid]).status.success());
-    let by_stranger = ["lodge", "erase.jws", "--client", "clients/operator.toml"];
+    let by_stranger = ["lodge", "--yes", "erase.jws", "--client", "clients/operator.toml"];
     assert!(said(&erase(&world, &by_stranger)).contains("forbidden"));
     let done: Value = serde_json::from_slice(&erase(&world, &at_vault).stdout).unwrap();
     // Five tags: those of the entries, and the one by which two orders count.
     assert_eq!((&done["mappings"], &done["tags"], &done["salts"]), (&json!(1), &json!(6), &json!(2)));
-    let at_node = ["lodge", "erase.jws", "--client", "clients/rights-1-node.toml", "--json"];
+    let at_node = ["lodge", "--yes", "erase.jws", "--client", "clients/rights-1-node.toml", "--json"];
     let done: Value = serde_json::from_slice(&erase(&world, &at_node).stdout).unwrap();
     assert_eq!((&done["mappings"], &done["tags"]), (&json!(0), &json!(2)));
     // Each side carries it out once.
@@ -286,4 +288,36 @@ fn after_an_erasure_the_log_verifies_and_says_nothing_of_the_person() {
 
 fn world_entries(path: &Path) -> Vec<Value> {
     rows(path, "audit").into_iter().map(|(_, entry)| serde_json::from_slice(&entry).unwrap()).collect()
+}
+
+/// Who signs second waits for whoever holds the file, reads it then, and puts a new file in its place.
+#[test]
+fn a_countersignature_replaces_the_request_whole_and_under_a_lock() {
+    let world = world();
+    let health = persons(&world, 0, 1);
+    let by = |id: &str| [format!("--key=secrets/people/{id}.pem"), format!("--kid={id}")];
+    let asked = ["--register", "register.toml", "--sector", "health", "--pseudonym", &health[0], "--reason", "request"];
+    let [key, kid] = by("rights-1");
+    let drafted = erase(&world, &[&["erase"], &asked[..], &[&key, &kid, "--out", "erase.jws"]].concat());
+    assert!(drafted.status.success(), "{}", said(&drafted));
+    let file = world.path("erase.jws");
+    let held = File::open(&file).unwrap();
+    // SAFETY: the descriptor is open as long as `held` is.
+    assert_eq!(unsafe { libc::flock(held.as_raw_fd(), libc::LOCK_EX) }, 0);
+    let third = cloison::rights::request::sign(&world.read("erase.jws"), "rights-3", &world.key("rights-3")).unwrap();
+    let signed = std::thread::scope(|scope| {
+        let [key, kid] = by("rights-2");
+        let world = &world;
+        let second = scope.spawn(move || erase(world, &["sign", "erase.jws", &key, &kid]));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        world.write("beside.jws", &third);
+        fs::rename(world.path("beside.jws"), &file).unwrap();
+        drop(held);
+        second.join().unwrap()
+    });
+    assert!(signed.status.success() && said(&signed).contains("pseudonyms   1"), "{}", said(&signed));
+    let signed = cloison::jws::parse(&world.read("erase.jws"), cloison::rights::request::ERASURE_TYP).unwrap();
+    assert_eq!(signed.signers().collect::<Vec<_>>(), ["rights-1", "rights-3", "rights-2"]);
+    let left = files(&world.path("")).into_iter().filter(|path| path.to_string_lossy().ends_with(".new")).count();
+    assert_eq!(left, 0, "nothing is left behind");
 }

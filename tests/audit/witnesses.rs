@@ -167,7 +167,7 @@ fn vault_and_node_cosign_each_other_and_nothing_is_released_without() {
 }
 
 #[test]
-fn a_vault_that_lost_entries_is_noticed_by_the_node() {
+fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_was_acknowledged() {
     let mut world = World::new();
     eventually("the node cosigns the vault", || shown(&world, Door::Control).contains("— cloison/test/node/court "));
     world.stop();
@@ -191,7 +191,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node() {
     fs::remove_file(&second).unwrap();
     let failed = world.try_start(Side::Vault, &[]).unwrap_err();
     assert!(failed.to_string().contains("has nothing, and this log has published"), "{failed}");
-    let told = world.cloison(&["audit", "resume", "--second-lost", "--config", "vault.toml"]);
+    let told = world.cloison(&["audit", "resume", "--second-lost", "--yes", "--config", "vault.toml"]);
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     world.start(Side::Vault, &[]);
     let again = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
@@ -204,12 +204,38 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node() {
     fs::remove_dir_all(&store).unwrap();
     copy(&backup, &store);
     fs::write(&second, remembered).unwrap();
-    let resumed = world.cloison(&["audit", "resume", "--after-restore", "--config", "vault.toml"]);
+    let resumed = world.cloison(&["audit", "resume", "--after-restore", "--yes", "--config", "vault.toml"]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     world.start(Side::Vault, &[]);
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
     assert!(shown(&world, Door::Control).lines().next().unwrap().ends_with("-1"));
-    let again = world.cloison(&["audit", "resume", "--after-restore", "--config", "vault.toml"]);
+
+    // The node refuses until somebody there has acknowledged it; what it remembers stays where it is.
+    let refused = world.reidentify(&order, "health", &pseudonyms);
+    assert_eq!((refused.status, refused.code().as_str()), (502, "proof-invalid"));
+    assert!(refused.text().contains("acknowledge-resume"), "{}", refused.text());
+    let command = |more: &[&str]| {
+        let arguments = ["authority", "acknowledge-resume", "--json", "--client", "clients/officer.toml"];
+        let output = world.cloison(&[&arguments[..], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["resumed"][0].clone()
+    };
+    let found = command(&[]);
+    assert_eq!(found["acknowledged"], false);
+    assert_eq!(found["log"], format!("{}-1", found["lost_log"].as_str().unwrap()));
+    let unknown = ["authority", "acknowledge-resume", "--client", "clients/officer.toml", "--entry", &"0".repeat(64)];
+    assert!(!world.cloison(&unknown).status.success());
+    assert_eq!(world.reidentify(&order, "health", &pseudonyms).code(), "proof-invalid");
+    assert_eq!(command(&["--entry", found["entry"].as_str().unwrap()])["acknowledged"], true);
+    world.reidentify(&order, "health", &pseudonyms).ok();
+    world.end(Side::Node);
+    world.start(Side::Node, &[]);
+    world.reidentify(&order, "health", &pseudonyms).ok();
+    world.end(Side::Node);
+    let entries = world.entries(Side::Node);
+    let entry = entries.iter().find(|entry| entry["event"] == "acknowledge-resume").expect("it is logged");
+    assert_eq!((&entry["actor"], &entry["entry"]), (&"officer".into(), &found["entry"]));
+    let again = world.cloison(&["audit", "resume", "--after-restore", "--yes", "--config", "vault.toml"]);
     assert!(!again.status.success());
 }
 

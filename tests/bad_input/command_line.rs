@@ -4,8 +4,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
+use cloison::keys::file::write_private;
 use cloison::order::Payload;
+use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, PublicKeyData as _,
+};
+use sha2::{Digest as _, Sha256};
 
 use crate::common::{QUORUM, Side, World, id, now, swap};
 use crate::watch::{Left, Watch, mentions};
@@ -51,7 +57,8 @@ fn sector_systems_and_operators() {
         watch.entry(side, actor, operation, code);
     }
     let epoch = |watch: &Watch, sector: &str| {
-        watch.cloison(&["epoch", "advance", "--client", "clients/operator.toml", "--sector", sector])
+        let advance = ["epoch", "advance", "--sector", sector, "--from", "1", "--yes"];
+        watch.cloison(&[&advance[..], &["--client", "clients/operator.toml"]].concat())
     };
     failed(&epoch(&watch, "nowhere"), 1, "unknown-sector", &secrets);
     watch.entry(Side::Vault, "operator", "epoch-advance", "unknown-sector");
@@ -132,6 +139,169 @@ fn officers() {
         orders: &orders,
         unused: &[expired.id, elsewhere.id, two.id],
     });
+}
+
+#[test]
+fn lists_and_secrets_are_read_as_any_editor_leaves_them() {
+    let mut world = World::asleep();
+    let windows = |text: &str| format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    for file in [
+        "vault.toml",
+        "node.toml",
+        "clients/cnss-health.toml",
+        "clients/officer.toml",
+        "secrets/vault/identity.secret",
+        "secrets/vault/audit.secret",
+        "secrets/vault/segment.pem",
+        "secrets/vault/sector/1.secret",
+        "secrets/authority/court-2026.secret",
+        "secrets/tls/vault.key",
+        "secrets/tls/cnss-health.key",
+        "secrets/people/officer.pem",
+        "tls/ca.pem",
+        "tls/vault.pem",
+    ] {
+        world.write(file, &windows(&world.read(file)));
+    }
+    let store = world.read("secrets/vault/store/1.secret");
+    world.write("secrets/vault/store/1.secret", store.trim_end());
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    let cards = windows("QC550001\nQC550002");
+    let tokenize =
+        ["client", "tokenize", "--client", "clients/cnss-health.toml", "--sector", "health", "--scheme", "cnie"];
+    let output = world.cloison_with(&tokenize, cards.as_bytes());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let pseudonyms = String::from_utf8(output.stdout).unwrap();
+
+    // What came out goes through an editor, and into an order and a request.
+    let list = windows(&format!("\u{a0}{} ", pseudonyms.replace('\n', "\n\n").trim_end()));
+    world.write("list.txt", &list);
+    let made = world.cloison(&[
+        "order",
+        "new",
+        "--register",
+        "register.toml",
+        "--judicial",
+        "--case",
+        "RABAT/1",
+        "--purpose",
+        "p",
+        "--sector",
+        "health",
+        "--officer",
+        "officer",
+        "--list",
+        "list.txt",
+        "--out",
+        "orders/list.jws",
+    ]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    for person in QUORUM {
+        let key = format!("secrets/people/{person}.pem");
+        let signed = world.cloison(&["order", "sign", "--key", &key, "--kid", person, "orders/list.jws"]);
+        assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
+    }
+    world.write("orders/list.jws", &windows(&world.read("orders/list.jws")));
+    let ask = [
+        "reidentify",
+        "--order",
+        "orders/list.jws",
+        "--key",
+        "secrets/people/officer.pem",
+        "--client",
+        "clients/officer.toml",
+    ];
+    let output = world.cloison_with(&ask, list.as_bytes());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let opened = String::from_utf8(output.stdout).unwrap();
+    let identifiers: Vec<&str> = opened.lines().map(|line| line.rsplit('\t').next().unwrap()).collect();
+    assert_eq!(identifiers, ["QC550001", "QC550002"]);
+
+    // A line that is no text is named, and nothing is sent.
+    let mut broken = list.into_bytes();
+    broken.extend_from_slice(b"\r\n\xff\r\n");
+    let output = world.cloison_with(&ask, &broken);
+    failed(&output, 1, "standard input: line 4 is not UTF-8", &[]);
+}
+
+#[test]
+fn what_is_no_pseudonym_is_not_repeated() {
+    let world = World::new();
+    let known = world.tokenize("cnss-health", "health", "cnie", None, &["QC440001"]);
+    world.write("orders/o.jws", &world.sign(&world.order("health", &known), QUORUM));
+    let ask = [
+        "reidentify",
+        "--order",
+        "orders/o.jws",
+        "--key",
+        "secrets/people/officer.pem",
+        "--client",
+        "clients/officer.toml",
+    ];
+    let input = format!("QC440001\n{}\n", known[0]);
+    for json in [false, true] {
+        let output = world.cloison_with(&[&ask[..], if json { &["--json"] } else { &[] }].concat(), input.as_bytes());
+        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stdout).unwrap();
+        // Once, as the identifier behind the pseudonym that was asked for.
+        assert_eq!(said.matches("QC440001").count(), 1, "{said}");
+        match json {
+            true => assert!(said.contains("\"pseudonym\": \"#1\""), "{said}"),
+            false => assert!(said.starts_with("#1\t!pseudonym-malformed\n"), "{said}"),
+        }
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("QC44"));
+    }
+}
+
+#[test]
+fn a_client_that_is_turned_away_learns_why() {
+    let world = World::new();
+    let tokenize = |client: &str| {
+        let fixed = ["client", "tokenize", "--sector", "health", "--scheme", "cnie", "--client"];
+        world.cloison_with(&[&fixed[..], &[client]].concat(), b"QC330001\n")
+    };
+    let made = world.read("clients/cnss-health.toml");
+    let client = |name: &str, from: &str, to: &str| {
+        let file = format!("clients/{name}.toml");
+        world.write(&file, &swap(&made, from, to));
+        file
+    };
+    // The certificate of a role that may not do this.
+    let output = tokenize(&client("role", "cnss-health", "operator"));
+    failed(&output, 1, "use the client file of a role that may do this", &[]);
+    // Nobody that the register knows: whoever enters it needs the digest.
+    let digest = issue(&world, "stranger", 2000, 4000);
+    failed(&tokenize(&client("stranger", "cnss-health", "stranger")), 1, &digest, &[]);
+    // Nobody whom the register's people issued a certificate.
+    let elsewhere = World::asleep();
+    world.write("tls/foreign.pem", &elsewhere.read("tls/operator.pem"));
+    write_private(&world.path("secrets/tls/foreign.key"), elsewhere.read("secrets/tls/operator.key").as_bytes())
+        .unwrap();
+    let output = tokenize(&client("foreign", "cnss-health", "foreign"));
+    failed(&output, 1, "foreign.pem", &[]);
+    // Judged before anybody is asked: a certificate that has ended, and a key of another one.
+    issue(&world, "ended", 2000, 2020);
+    let output = tokenize(&client("ended", "cnss-health", "ended"));
+    failed(&output, 1, "ended.pem ended on 2020-01-01T00:00:00Z", &[]);
+    let output = tokenize(&client("mixed", "cnss-health.key", "operator.key"));
+    failed(&output, 1, "operator.key: is not the key of the certificate", &[]);
+}
+
+/// Has the deployment's authority issue a client's certificate: the digest of its key.
+fn issue(world: &World, name: &str, from: i32, until: i32) -> String {
+    let mut ca = CertificateParams::default();
+    ca.distinguished_name = DistinguishedName::new();
+    ca.distinguished_name.push(DnType::CommonName, "cloison test CA");
+    let issuer = Issuer::new(ca, KeyPair::from_pem(&world.read("secrets/tls/ca.key")).unwrap());
+    let mut params = CertificateParams::default();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.not_before = rcgen::date_time_ymd(from, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    world.write(&format!("tls/{name}.pem"), &params.signed_by(&key, &issuer).unwrap().pem());
+    write_private(&world.path(&format!("secrets/tls/{name}.key")), key.serialize_pem().as_bytes()).unwrap();
+    HEXLOWER.encode(&Sha256::digest(key.subject_public_key_info()))
 }
 
 #[test]

@@ -260,9 +260,16 @@ fn epochs_overlap_and_close() {
         ("", 400, "malformed-body"),
         ("[]", 400, "malformed-body"),
         ("[true]", 400, "malformed-body"),
-        (r#"{"own_secret":"yes"}"#, 400, "malformed-body"),
-        (r#"{"own_secret":true,"own_secret":true}"#, 400, "malformed-body"),
-        (r#"{"ownsecret":true}"#, 400, "malformed-body"),
+        ("{}", 400, "malformed-body"),
+        (r#"{"from":"3"}"#, 400, "malformed-body"),
+        (r#"{"from":3,"own_secret":"yes"}"#, 400, "malformed-body"),
+        (r#"{"from":3,"own_secret":true,"own_secret":true}"#, 400, "malformed-body"),
+        (r#"{"from":3,"ownsecret":true}"#, 400, "malformed-body"),
+        (r#"{"from":1}"#, 409, "epoch-not-current"),
+        (r#"{"from":4}"#, 409, "epoch-not-current"),
+        (r#"{"from":2,"own_secret":true}"#, 409, "epoch-not-current"),
+        (r#"{"from":3}"#, 409, "epoch-overlaps"),
+        (r#"{"from":3,"end_overlap":1}"#, 409, "epoch-overlaps"),
     ] {
         let reply =
             watch.post("operator", Door::Control, "/v1/sectors/health/epochs", "application/json", body.as_bytes());
@@ -270,12 +277,13 @@ fn epochs_overlap_and_close() {
     }
     for sector in ["nowhere", CARD, "%FF"] {
         let path = format!("/v1/sectors/{sector}/epochs");
-        let reply = watch.post_json("operator", Door::Control, &path, &json!({}));
+        let reply = watch.post_json("operator", Door::Control, &path, &json!({"from": 1}));
         watch.refused((Side::Vault, "operator", "epoch-advance"), &reply, 404, "unknown-sector");
         let reply = watch.get("operator", Door::Control, &path);
         watch.refused((Side::Vault, "operator", "epoch-list"), &reply, 404, "unknown-sector");
     }
-    let output = watch.cloison(&["epoch", "advance", "--client", "clients/cnss-health.toml", "--sector", "health"]);
+    let advance = ["epoch", "advance", "--sector", "health", "--from", "3", "--yes"];
+    let output = watch.cloison(&[&advance[..], &["--client", "clients/cnss-health.toml"]].concat());
     assert_eq!(output.status.code(), Some(1));
 
     // first: 1, previous: 1; after the advance: 1, 1, 1, 1, 2, 2, 1; third: 1, 1, 1.

@@ -96,6 +96,31 @@ fn check(answer: &Value, faulty: &[(String, &str)]) {
 }
 
 #[test]
+fn what_is_no_string_is_an_items_error_and_not_the_requests() {
+    let mut watch = Watch::new(World::new());
+    let good = watch.tokenize("cnss-health", "health", "cnie", Some("billing"), &["QX440001", "QX440002"]);
+    watch.secrets(["QX440001", "QX440002", "4400017"]);
+    watch.secrets(&good);
+    let others =
+        ["null", "4400017", "-1", "1.5e3", "true", r#"["QX440001"]"#, r#"{"QX440001":["QX440002",null]}"#, "[]"];
+    let identifiers = format!(r#""QX440001",{},"QX\u0034\u00340002""#, others.join(","));
+    let body = format!(r#"{{"scheme":"cnie","identifiers":[{identifiers}],"purpose":"billing"}}"#);
+    let reply = watch.post("cnss-health", Door::Data, &batch_path("health"), "application/json", body.as_bytes());
+    let answer = reply.ok();
+    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(2), &json!(others.len())));
+    let found = items(&answer);
+    assert_eq!((found[0], found[others.len() + 1]), (Some(good[0].as_str()), Some(good[1].as_str())));
+    assert!(found[1..=others.len()].iter().all(Option::is_none));
+    let wanted: Vec<Value> = (1..=others.len()).map(|at| json!({"index": at, "code": "identifier-not-text"})).collect();
+    assert_eq!(answer["errors"], Value::from(wanted));
+    // As many as one likes to send, and one more, cost no more than strings do.
+    let most = cloison::tokenize::MAX_ITEMS;
+    let body = format!(r#"{{"scheme":"cnie","identifiers":[{}null],"purpose":"billing"}}"#, "null,".repeat(most));
+    watch.refuse_json("cnss-health", "health", body.as_bytes(), 413, "too-large");
+    watch.finish(Left { mappings: 2, quota: &[("cnss", 2 + 2 + others.len() as u64)], ..Left::default() });
+}
+
+#[test]
 fn check_digits_are_checked() {
     // The demo's schemes have none, so there is one for each algorithm.
     const CHECKS: [&str; 4] = ["luhn", "verhoeff", "damm", "iso7064-11-10"];
@@ -182,8 +207,13 @@ fn text_in_text_out() {
     watch.secrets(["QX550001", "QX550002"]);
     watch.secrets(&json);
     let both = format!("{}\n{}\n", json[0], json[1]);
-    // With and without an end of the last line, with the line ends of Windows, and the epoch or period named.
-    for body in ["QX550001\nQX550002", "QX550001\nQX550002\n", "QX550001\r\nQX550002\r\n"] {
+    // With and without an end of the last line, with the line ends and the byte order mark of Windows, and the epoch named.
+    for body in [
+        "QX550001\nQX550002",
+        "QX550001\nQX550002\n",
+        "QX550001\r\nQX550002\r\n",
+        "\u{feff}QX550001\r\n\u{a0}QX550002 \r\n",
+    ] {
         assert_eq!(ask(&watch, &path, body).text(), both);
     }
     assert_eq!(ask(&watch, &(path.clone() + "&epoch=1&previous=false"), "QX550001\nQX550002").text(), both);
@@ -208,7 +238,7 @@ fn text_in_text_out() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!said.contains("QX55") && said.contains("1 of 3 lines were rejected"), "{said}");
     watch.secret("QX5500031111");
-    watch.finish(Left { mappings: 2, quota: &[("cnss", 2 + 3 * 2 + 2 + 4 + 3 + 3)], ..Left::default() });
+    watch.finish(Left { mappings: 2, quota: &[("cnss", 2 + 4 * 2 + 2 + 4 + 3 + 3)], ..Left::default() });
 }
 
 #[test]

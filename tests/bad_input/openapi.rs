@@ -193,6 +193,7 @@ fn the_description_is_valid_and_true() {
         "/v1/migrations/pages",
         "/v1/orders",
         "/v1/releases",
+        "/v1/resumes",
         "/v1/rights/resolutions",
         "/v1/secrets",
         "/v1/secrets/retire",
@@ -213,6 +214,7 @@ fn the_description_is_valid_and_true() {
         "/v1/orders",
         "/v1/reidentifications",
         "/v1/renewal",
+        "/v1/resumes",
         "/v1/seal",
         "/v1/segments/drop",
         "/v1/shares",
@@ -279,9 +281,14 @@ fn the_description_is_valid_and_true() {
         check(&data, path, "post", "4XX", &world.post_json("officer", Door::Control, path, &act).json());
     }
     let digest = data_encoding::HEXLOWER.encode(&world.register().digest);
-    let exchange = serde_json::json!({"register": digest, "known": [], "acts": []});
+    let exchange = serde_json::json!({"register": digest, "digest": "", "known": [], "acts": []});
     let path = "/v1/acts/exchange";
     check(&data, path, "post", "200", &world.post_json("node", Door::Control, path, &exchange).ok());
+    check(&data, "/v1/resumes", "get", "200", &world.get("node", Door::Control, "/v1/resumes").ok());
+    check(&officers, "/v1/resumes", "get", "200", &world.get("officer", Door::Officers, "/v1/resumes").ok());
+    let unknown = serde_json::json!({"entry": "00"});
+    let refused = world.post_json("officer", Door::Officers, "/v1/resumes", &unknown).json();
+    check(&officers, "/v1/resumes", "post", "5XX", &refused);
     // Renewal, at both doors, and versions of the sector secret.
     let post = |name: &str, door, path: &str, body: Value| world.post_json(name, door, path, &body);
     for task in ["rewrap", "prove"] {

@@ -102,7 +102,7 @@ fn each_item_has_its_code() {
     ]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(said, format!("{}\tcnie\tQP770003\n{}\t!pseudonym-malformed\n", uuids[0], uuids[2]));
+    assert_eq!(said, format!("{}\tcnie\tQP770003\n#2\t!pseudonym-malformed\n", uuids[0]));
 
     let quota = [("cnss", 2), ("dgi", 1), ("rsu", 1)];
     watch.finish(Left { mappings: 4, quota: &quota, orders: &[(used, counted), (used_social, 1)], unused: &[] });

@@ -375,12 +375,29 @@ fn that_change_terms_need_a_new_epoch() {
     let store = world.store(Side::Vault);
     assert_eq!(store.epochs(world.register().sector("health").unwrap().uuid).unwrap().len(), 2);
     drop(store);
+    // A further one would end the overlap of the first: only where that is said.
+    let files = ["register.toml", "register.jws"].map(|file| (file, world.read(file)));
+    world.edit_register(|text| in_sector(&text, "health", "granularity = {}", "granularity = { purpose = true }"));
+    for advance in ["health", "health:2"] {
+        let failed = world.try_start(Side::Vault, &["--advance", advance]).expect_err("it must not start");
+        assert!(failed.said.contains("start once with --advance health:1"), "{failed}");
+    }
+    let further = world.register().sector("health").unwrap().uuid;
+    assert_eq!(world.store(Side::Vault).epochs(further).unwrap().len(), 2);
+    world.start(Side::Vault, &["--advance", "health:1"]);
+    world.end(Side::Vault);
+    assert_eq!(world.store(Side::Vault).epochs(further).unwrap().len(), 3);
+    for (file, text) in &files {
+        world.write(file, text);
+    }
     // Opening an epoch is logged, whichever way it is opened: with the start that did it.
     let entries = world.entries(Side::Vault);
     let opened: Vec<_> = entries.iter().filter_map(|entry| entry["opened"].as_array()).collect();
-    assert_eq!(opened.len(), 2, "{entries:#?}");
+    assert_eq!(opened.len(), 3, "{entries:#?}");
     assert_eq!(opened[0].len(), world.register().sectors.len(), "the first epoch of each sector");
     assert_eq!(*opened[1], [serde_json::json!({"sector": "health", "epoch": 2, "secret_version": 1})]);
+    let further = serde_json::json!({"sector": "health", "epoch": 3, "secret_version": 1, "ended_overlap": 1});
+    assert_eq!(*opened[2], [further]);
 }
 
 #[test]

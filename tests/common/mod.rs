@@ -28,10 +28,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use cloison::cli::init::register_text::DEMO;
+use cloison::cli::init::register_text::{DEMO, OPERATORS};
 use cloison::cli::init::{Place, Plan, make};
 use cloison::client::Client;
 use cloison::config::ClientConfig;
+use cloison::epoch::statement::Destruction;
 use cloison::keys::file::read_signing_key;
 use cloison::register::sign::sign;
 use cloison::register::{Id, Register};
@@ -429,10 +430,19 @@ impl World {
         texts(&answer["pseudonyms"])
     }
 
-    /// Advances a sector's epoch; the number of the new one.
+    /// Advances a sector's epoch from where it stands; the number of the new one.
     pub fn advance(&self, sector: &str, own_secret: bool) -> u64 {
-        let body = json!({"own_secret": own_secret});
-        let answer = self.post_json("operator", Door::Control, &format!("/v1/sectors/{sector}/epochs"), &body).ok();
+        let path = format!("/v1/sectors/{sector}/epochs");
+        let listed = self.get("operator", Door::Control, &path).ok();
+        let epochs = listed["epochs"].as_array().unwrap();
+        let from = epochs.last().unwrap()["epoch"].as_u64().unwrap() as u32;
+        let end_overlap = epochs.iter().find(|epoch| epoch["state"] == "overlap").map(|epoch| epoch["epoch"].clone());
+        let mut how = json!({"from": from, "end_overlap": end_overlap, "own_secret": own_secret});
+        if own_secret && !self.register().sector(sector).unwrap().reversible {
+            let statement = self.statement(Destruction::OwnSecret { sector: sector.to_owned(), from });
+            how["statement"] = self.sign_statement(&statement, &OPERATORS).into();
+        }
+        let answer = self.post_json("operator", Door::Control, &path, &how).ok();
         answer["epochs"].as_array().unwrap().last().unwrap()["epoch"].as_u64().unwrap()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cloison::epoch::statement::{self, Destruction, DestructionPayload};
 use cloison::jws;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use ed25519_dalek::SigningKey;
@@ -60,6 +61,17 @@ impl World {
     pub fn sign(&self, order: &Payload, approvers: &[&str]) -> String {
         let keys: Vec<_> = approvers.iter().map(|approver| (*approver, self.key(approver))).collect();
         sign_with(order, &keys)
+    }
+
+    /// A statement that allows just this, written now.
+    pub fn statement(&self, destruction: Destruction) -> DestructionPayload {
+        DestructionPayload { aud: id(DEPLOYMENT), id: uuid4(), destruction, time: now() }
+    }
+
+    /// The statement, signed by those operators with their own keys.
+    pub fn sign_statement(&self, statement: &DestructionPayload, operators: &[&str]) -> String {
+        let draft = statement::draft(statement).unwrap();
+        operators.iter().fold(draft, |text, id| statement::sign(&text, id, &self.key(id)).unwrap())
     }
 
     /// A request for these pseudonyms by the officer, now.

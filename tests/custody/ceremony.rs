@@ -9,7 +9,7 @@ use crate::{bring, done, refused, split, unseal};
 /// A custodian's share as it is sent.
 fn share(world: &World, custodian: usize) -> Value {
     let read = |kind: &str| world.read(&format!("secrets/custodians/custodian-{custodian}.{kind}"));
-    let opener = Opener::identities(&read("key")).unwrap();
+    let opener = Opener::identities(read("key").as_bytes()).unwrap();
     let plain = decrypt(read("share").as_bytes(), &opener).unwrap();
     serde_json::from_slice::<Value>(&plain).unwrap()["share"].clone()
 }

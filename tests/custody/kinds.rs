@@ -4,6 +4,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use cloison::cli::init::register_text::OPERATORS;
+use cloison::epoch::statement::Destruction;
+
 use crate::common::{Door, QUORUM, Side, World, swap};
 use crate::{done, refused};
 
@@ -155,7 +158,7 @@ fn credentials_of_systemd() {
         "operator",
         Door::Control,
         "/v1/sectors/health/epochs",
-        &serde_json::json!({"own_secret": true}),
+        &serde_json::json!({"from": 1, "own_secret": true}),
     );
     assert_eq!(reply.status, 500);
     let rotate = world.post_json("operator", Door::Control, "/v1/secrets", &serde_json::json!({}));
@@ -169,8 +172,11 @@ fn credentials_of_systemd() {
         fs::set_permissions(folder.join(name), Permissions::from_mode(0o440)).unwrap();
     }
     world.start(Side::Vault, &[]);
+    let statement = world.statement(Destruction::Secret { version: 2 });
+    world.write("statement.jws", &world.sign_statement(&statement, &OPERATORS));
     for _ in 0..2 {
-        let retire = ["secrets", "retire", "2", "--client", "clients/operator.toml"];
+        let retire =
+            ["secrets", "retire", "2", "--yes", "--statement", "statement.jws", "--client", "clients/operator.toml"];
         let output = world.cloison(&retire);
         let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(1), "{said}{errors}");

@@ -1,5 +1,7 @@
 //! Versions of the sector secret: rotated, needed, retired, and never taken up again.
 
+use cloison::cli::init::register_text::OPERATORS;
+use cloison::epoch::statement::Destruction;
 use serde_json::{Value, json};
 
 use crate::common::{Door, Side, World};
@@ -10,6 +12,19 @@ const OPERATOR: [&str; 2] = ["--client", "clients/operator.toml"];
 fn ask(world: &World, words: &[&str]) -> Value {
     let said = done(&world.cloison(&[&["secrets"], words, &["--json"], &OPERATOR].concat()));
     serde_json::from_str(&said).unwrap()
+}
+
+/// What the command says that retires a version, with a statement that both operators signed.
+fn retire(world: &World, version: u32) -> std::process::Output {
+    let statement = world.sign_statement(&world.statement(Destruction::Secret { version }), &OPERATORS);
+    world.write("statement.jws", &statement);
+    let version = version.to_string();
+    let retire = ["secrets", "retire", &version, "--yes", "--statement", "statement.jws", "--json"];
+    world.cloison(&[&retire[..], &OPERATOR].concat())
+}
+
+fn retired(world: &World, version: u32) -> Value {
+    serde_json::from_str(&done(&retire(world, version))).unwrap()
 }
 
 /// State and needs of each version.
@@ -50,10 +65,10 @@ fn a_version_is_rotated_in_and_out() {
     let listed = versions(&ask(&world, &["versions"]));
     assert_eq!(listed[0], (1, "here".into(), vec!["health 1 mappings".into()]), "{listed:?}");
     assert_eq!(listed[1].2.len(), sectors.len() + 1);
-    let said = refused(&world.cloison(&[&["secrets", "retire", "1"], &OPERATOR[..]].concat()), "secret-needed");
+    let said = refused(&retire(&world, 1), "secret-needed");
     assert!(said.contains("epoch 1 of health (mappings)"), "{said}");
-    refused(&world.cloison(&[&["secrets", "retire", "2"], &OPERATOR[..]].concat()), "the next epochs");
-    refused(&world.cloison(&[&["secrets", "retire", "9"], &OPERATOR[..]].concat()), "unknown-secret");
+    refused(&retire(&world, 2), "the next epochs");
+    refused(&retire(&world, 9), "unknown-secret");
     let reply = world.post_json("cnss-health", Door::Control, "/v1/secrets/retire", &json!({"version": 1}));
     assert_eq!(reply.code(), "forbidden");
 
@@ -68,10 +83,10 @@ fn a_version_is_rotated_in_and_out() {
     assert_eq!((&dry["retired"], &dry["destroyed"]), (&json!(false), &json!(false)));
     let file = world.path("secrets/vault/sector/3.secret");
     let copy = std::fs::read(&file).unwrap();
-    let retired = ask(&world, &["retire", "3"]);
-    assert_eq!((&retired["retired"], &retired["destroyed"]), (&json!(true), &json!(true)), "{retired}");
+    let done = retired(&world, 3);
+    assert_eq!((&done["retired"], &done["destroyed"]), (&json!(true), &json!(true)), "{done}");
     assert!(!file.exists());
-    assert_eq!(ask(&world, &["retire", "3"])["destroyed"], true, "again is as good");
+    assert_eq!(ask(&world, &["retire", "3", "--yes"])["destroyed"], true, "again is as good, and takes no statement");
     world.end(Side::Vault);
     let entries = world.entries(Side::Vault);
     let of = |event: &str| -> Vec<u64> {
@@ -99,8 +114,8 @@ fn the_last_one_stays_and_numbers_do_not_come_back() {
     world.start(Side::Vault, &[]);
     ask(&world, &["rotate"]);
     ask(&world, &["rotate"]);
-    assert_eq!(ask(&world, &["retire", "2"])["destroyed"], true);
-    refused(&world.cloison(&[&["secrets", "retire", "3"], &OPERATOR[..]].concat()), "the next epochs");
+    assert_eq!(retired(&world, 2)["destroyed"], true);
+    refused(&retire(&world, 3), "the next epochs");
     let said = done(&world.cloison(&[&["secrets", "versions"], &OPERATOR[..]].concat()));
     assert!(said.contains("retired   nothing") && said.contains("the next epochs"), "{said}");
     world.end(Side::Vault);

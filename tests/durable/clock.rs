@@ -138,7 +138,8 @@ fn an_overlap_is_not_told_by_a_clock_behind_its_mark() {
     assert_eq!(tokenize(&vault, CALLERS[0], &[card(1)]).unwrap().domain.epoch, 2);
     let operator = *vault.register().operators.keys().next().unwrap();
     let permit = access::operator(vault.register(), operator).unwrap();
-    assert_eq!(epoch::advance(&vault, &permit, "health", false).err(), Some(Code::ClockBehind));
+    let how = epoch::Advance { from: 2, ..epoch::Advance::default() };
+    assert_eq!(epoch::advance(&vault, &permit, "health", &how).unwrap_err().code, Code::ClockBehind);
 }
 
 /// A day on which a quota was used up does not come back with the clock, nor with a restart.

@@ -182,7 +182,7 @@ fn a_full_disk_ends_the_vault() {
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
     let load = Load::start(&world, Plan { threads: 4, batch: 9_000, first: 0 }, &acknowledged);
     // Whoever writes to the rest of it: another process.
-    let own = serde_json::json!({"own_secret": false});
+    let mut epoch = 1;
     let began = Instant::now();
     let mut filler = 0;
     while world.is_running(Side::Vault) && began.elapsed() < Duration::from_secs(30) {
@@ -190,7 +190,9 @@ fn a_full_disk_ends_the_vault() {
         let _ = fs::write(store.join(format!("filler-{filler}")), vec![0; 1 << 20]);
         filler += 1;
         // Where the vault looked just in time and refuses batches, something else still writes.
-        let _ = world.client("operator").post_json::<serde_json::Value>("/v1/sectors/health.chu-rabat/epochs", &own);
+        let how = serde_json::json!({"from": epoch, "end_overlap": epoch - 1});
+        let path = "/v1/sectors/health.chu-rabat/epochs";
+        epoch += u32::from(world.client("operator").post_json::<serde_json::Value>(path, &how).is_ok());
     }
     let status = world.ended(Side::Vault);
     load.stop();

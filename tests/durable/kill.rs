@@ -44,8 +44,11 @@ fn killed_in(mut world: World) {
         // An epoch is advanced under the load, perhaps at the very moment of the kill.
         let operator = world.client("operator");
         let advancing = std::thread::spawn(move || {
-            let own = serde_json::json!({"own_secret": round % 2 == 0});
-            operator.post_json::<serde_json::Value>("/v1/sectors/tax/epochs", &own).is_ok()
+            let path = "/v1/sectors/tax/epochs";
+            let listed: serde_json::Value = operator.get_json(path).ok()?;
+            let from = listed["epochs"].as_array()?.last()?["epoch"].as_u64()?;
+            let how = serde_json::json!({"from": from, "end_overlap": from - 1, "own_secret": round % 2 == 0});
+            operator.post_json::<serde_json::Value>(path, &how).ok()
         });
         std::thread::sleep(moment(60));
         world.kill(Side::Vault);

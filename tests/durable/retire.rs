@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 
 use cloison::access;
 use cloison::epoch::retire::{Retire, retire};
+use cloison::epoch::statement::Destruction;
 use cloison::register::{self, Operation, Register};
 use cloison::reidentify::Released;
 use cloison::vault::Vault;
 use jiff::SignedDuration;
 use rocksdb::{DB, IteratorMode, Options};
 
-use super::world::{CALLERS, World, advance, asked, card, client_key, deployment, order_for, release_of, tokenize};
+use super::world::{
+    CALLERS, World, advance, asked, card, client_key, deployment, order_for, release_of, statement, tokenize,
+};
 
 /// The world's register, in which the health fund may retire epochs.
 fn register() -> Register {
@@ -33,8 +36,10 @@ fn store(vault: &Vault, persons: std::ops::Range<u32>) -> Vec<String> {
 fn retire_first(vault: &Vault) -> u64 {
     let peer = client_key(vault.register(), "cnss-health");
     let permit = access::in_sector(vault, peer, "health", Operation::RetireEpoch).unwrap();
-    let dry = retire(vault, &permit, 1, Retire { dry_run: true }).unwrap();
-    let retired = retire(vault, &permit, 1, Retire { dry_run: false }).unwrap();
+    let dry = retire(vault, &permit, 1, &Retire { dry_run: true, ..Retire::default() }).unwrap();
+    let statement = statement(vault, Destruction::Epoch { sector: "health".into(), epoch: 1 });
+    let how = Retire { unmigrated: true, statement: Some(statement), ..Retire::default() };
+    let retired = retire(vault, &permit, 1, &how).unwrap();
     assert_eq!((dry.mappings, dry.retired, retired.retired), (retired.mappings, false, true));
     retired.mappings
 }

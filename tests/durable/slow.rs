@@ -152,7 +152,7 @@ fn below_its_reserve_a_node_opens_nothing() {
     // The reserve is for this.
     let other = world.order("health", &before).id.to_string();
     let key = ["--key", "secrets/people/judge-1.pem", "--kid", "judge-1", "--client", "clients/officer.toml"];
-    let revoke = ["order", "revoke", &other, "--register", "register.toml", "--reason", "test"];
+    let revoke = ["order", "revoke", &other, "--register", "register.toml", "--reason", "test", "--yes"];
     let revoked = world.cloison(&[&revoke[..], &key].concat());
     assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
     drop(file);

@@ -7,13 +7,14 @@ use std::sync::{Arc, OnceLock};
 use cloison::access::{self, TokenizePermit};
 use cloison::audit::log::LogParts;
 use cloison::cli::init::register_text::{
-    APPROVERS, AUTHORITY, AUTHORITY_KEY, Client, Facts, OFFICER, OPERATOR, Organisation, Scheme, Sector,
+    APPROVERS, AUTHORITY, AUTHORITY_KEY, Client, Facts, OFFICER, OPERATOR, OPERATORS, Organisation, Scheme, Sector,
 };
 use cloison::cli::init::{Place, Plan, make};
 use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
 use cloison::config::{NodeConfig, VaultConfig};
-use cloison::epoch::{self, EpochView};
+use cloison::epoch::statement::{Destruction, DestructionPayload, draft, sign};
+use cloison::epoch::{self, Advance, EpochView};
 use cloison::jws;
 use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
 use cloison::keys::shelf::{SectorShelf, read_versions};
@@ -274,11 +275,31 @@ pub fn tokenize_with(vault: &Vault, caller: Caller, wish: &Wish, items: &[String
     Ok(answer)
 }
 
+/// Advances a sector's epoch from where it stands.
 pub fn advance(vault: &Vault, sector: &str, own_secret: bool) -> Vec<EpochView> {
     let operators = &vault.register().operators;
-    let peer = *operators.iter().find(|(_, id)| id.as_str() == OPERATOR).unwrap().0;
+    let peer = *operators.iter().find(|(_, operator)| operator.id.as_str() == OPERATOR).unwrap().0;
     let permit = access::operator(vault.register(), peer).unwrap();
-    epoch::advance(vault, &permit, sector, own_secret).unwrap()
+    let state = vault.sector(sector).unwrap();
+    let from = state.current().row.epoch;
+    let end_overlap = state.previous(vault.now()).map(|previous| previous.row.epoch);
+    let statement = statement(vault, Destruction::OwnSecret { sector: sector.into(), from });
+    let how = Advance { from, end_overlap, own_secret, statement: Some(statement) };
+    epoch::advance(vault, &permit, sector, &how).unwrap()
+}
+
+/// A statement that allows this, signed by both operators.
+pub fn statement(vault: &Vault, destruction: Destruction) -> String {
+    let payload = DestructionPayload {
+        aud: id("durable"),
+        id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        destruction,
+        time: Timestamp::from_second(vault.now().as_second()).unwrap(),
+    };
+    OPERATORS.iter().fold(draft(&payload).unwrap(), |text, operator| {
+        let key = read_signing_key(&deployment().join(format!("secrets/people/{operator}.pem"))).unwrap();
+        sign(&text, operator, &key).unwrap()
+    })
 }
 
 /// An order of the court over `scope`, signed by a judge and a prosecutor, valid for a day from now.

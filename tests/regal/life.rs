@@ -198,7 +198,8 @@ fn on_the_command_line() {
     // By its id, to the vault.
     let id = payload.id.to_string();
     let (code, said) =
-        run(&[&["order", "revoke", "--register", "register.toml"], &judge[..], &operator, &["--json", &id]].concat());
+        run(&[&["order", "revoke", "--yes", "--register", "register.toml"], &judge[..], &operator, &["--json", &id]]
+            .concat());
     assert!(code == 0 && said.contains("\"state\": \"revoked\""), "{said}");
     let (code, said) = run(&[
         "reidentify",

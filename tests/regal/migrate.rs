@@ -5,6 +5,7 @@ mod kills;
 
 use std::collections::BTreeMap;
 
+use cloison::epoch::statement::Destruction;
 use cloison::keys::Key;
 use cloison::keys::file::{SecretKind, write_secret};
 use cloison::order::act::Kind;
@@ -460,7 +461,7 @@ fn an_epoch_is_retired_when_its_sector_says_so() {
     world.reidentify(&judicial, "health", &old).ok();
     let retire = |world: &World, client: &str, epoch: &str, dry_run: bool| {
         let path = format!("/v1/sectors/health/epochs/{epoch}/retire");
-        world.post_json(client, Door::Data, &path, &json!({"dry_run": dry_run}))
+        world.post_json(client, Door::Data, &path, &json!({"dry_run": dry_run, "unmigrated": true}))
     };
     assert_eq!(retire(&world, "cnss-health", "1", false).code(), "epoch-open");
     world.advance("health", false);
@@ -480,7 +481,9 @@ fn an_epoch_is_retired_when_its_sector_says_so() {
         "nothing was done"
     );
 
-    let output = world.cloison(&args);
+    let statement = world.statement(Destruction::Epoch { sector: "health".to_owned(), epoch: 1 });
+    world.write("statement.jws", &world.sign_statement(&statement, &["operator-2"]));
+    let output = world.cloison(&[&args[..], &["--unmigrated", "--statement", "statement.jws", "--yes"]].concat());
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("700 mappings are gone"), "{said}");
     let migration = world.sign(&order(&world, 1_000), QUORUM);
@@ -488,7 +491,8 @@ fn an_epoch_is_retired_when_its_sector_says_so() {
         let answer = world.reidentify(&judicial, "health", &old[..3]).ok();
         assert!(codes(&answer).iter().all(|code| code.as_deref() == Some("epoch-retired")), "{answer}");
         assert_eq!(page(world, &migration).code(), "epoch-retired");
-        assert_eq!(retire(world, "cnss-health", "1", false).code(), "epoch-retired");
+        let again = retire(world, "cnss-health", "1", false).ok();
+        assert_eq!((&again["retired"], &again["mappings"]), (&json!(true), &json!(0)), "answered as done");
         let of_now = world.sign(&world.order("health", &new), QUORUM);
         assert!(codes(&world.reidentify(&of_now, "health", &new).ok()).iter().all(Option::is_none));
         let epochs = world.get("operator", Door::Control, "/v1/sectors/health/epochs").ok();
@@ -507,4 +511,34 @@ fn an_epoch_is_retired_when_its_sector_says_so() {
     let retired: Vec<_> = entries.iter().filter(|entry| entry["event"] == "epoch-retire").collect();
     assert_eq!(retired.len(), 1, "a dry run is no effect");
     assert_eq!((&retired[0]["client"], &retired[0]["mappings"]), (&json!("cnss-health"), &json!(700)));
+    assert_eq!(retired[0]["unmigrated"], 700);
+    assert_eq!((&retired[0]["statement"], &retired[0]["signers"]), (&json!(statement.id), &json!(["operator-2"])));
+}
+
+/// Mappings of which no migration made a pair are given up only where the sector says so.
+#[test]
+fn an_epoch_whose_mappings_were_never_migrated_is_retired_only_when_they_are_given_up() {
+    let world = world_with(|text| swap(&text, "epoch-overlap-days = 30", "epoch-overlap-days = 0"));
+    let old = persons(&world, 3);
+    world.reidentify(&world.sign(&world.order("health", &old), QUORUM), "health", &old).ok();
+    world.advance("health", false);
+    let retire = |how: Value| {
+        let statement = world.statement(Destruction::Epoch { sector: "health".to_owned(), epoch: 1 });
+        let mut body = json!({"statement": world.sign_statement(&statement, &["operator"])});
+        body.as_object_mut().unwrap().extend(how.as_object().unwrap().clone());
+        world.post_json("cnss-health", Door::Data, "/v1/sectors/health/epochs/1/retire", &body)
+    };
+    let left = || retire(json!({"dry_run": true})).ok()["unmigrated"].clone();
+    assert_eq!(left(), 3);
+    assert_eq!(retire(json!({})).code(), "epoch-unmigrated");
+    // A migration that an order's limit stopped has left one.
+    let signed = world.sign(&order(&world, 2), QUORUM);
+    assert_eq!(page(&world, &signed).ok()["progress"]["migrated"], 2);
+    assert_eq!(left(), 1);
+    assert_eq!(retire(json!({})).code(), "epoch-unmigrated");
+    let signed = world.sign(&order(&world, 10), QUORUM);
+    assert_eq!(page(&world, &signed).ok()["progress"]["migrated"], 3);
+    assert_eq!(left(), 0);
+    let retired = retire(json!({})).ok();
+    assert_eq!((&retired["retired"], &retired["mappings"]), (&json!(true), &json!(3)));
 }

@@ -21,7 +21,7 @@ const OFFICER: [&str; 2] = ["--client", "clients/officer.toml"];
 const OPERATOR: [&str; 2] = ["--client", "clients/operator.toml"];
 
 pub fn renew(world: &World, more: &[&str], client: [&str; 2]) -> Output {
-    world.cloison(&[&["authority", "renew", "--json"], more, &client].concat())
+    world.cloison(&[&["authority", "renew", "--json", "--yes"], more, &client].concat())
 }
 
 /// What came of a run that found nothing to complain of.

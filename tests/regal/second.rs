@@ -101,6 +101,52 @@ fn segments_of_an_earlier_segment_key() {
     assert_eq!(codes(&world.reidentify(&order, "health", &asked).ok()), [None, None]);
 }
 
+/// Orders are known by authority and id, so that another authority gains nothing by an id that it has read; and a node brings its
+/// own cosignatures, nobody else's.
+#[test]
+fn another_authority_cannot_take_an_orders_id() {
+    let mut world = quiet();
+    let asked = persons(&world, 2);
+    world.stop();
+    let health = enter_the_ministry(&world, "ministry-2026");
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    let ministry = world.start_node("ministry.toml", health);
+    let court = world.order("health", &asked);
+    let theirs = cloison::order::Payload { authority: id("ministry"), officers: vec![id("clerk")], ..court.clone() };
+    let order = sign_with(&theirs, &["minister", "ombudsman"].map(|kid| (kid, key_of(kid))));
+    let request = world.request_by("clerk", &key_of("clerk"), &order, "health", &asked, jiff::Timestamp::now());
+    let body = json!({"order": order, "request": request, "sector": "health", "pseudonyms": asked});
+    let _: serde_json::Value = world.client("ministry").post_json("/v1/reidentifications", &body).unwrap();
+    // The court's own order of that id is another one, with a count of its own.
+    let order = world.sign(&court, QUORUM);
+    assert_eq!(codes(&world.reidentify(&order, "health", &asked).ok()), [None, None]);
+    let views = super::people::at_vault_all(&world);
+    let of =
+        |authority: &str| views.iter().find(|view| view["authority"] == authority).unwrap()["life"]["used"].clone();
+    assert_eq!((of("court"), of("ministry")), (json!(2), json!(2)));
+    // An act of one is none upon the other's.
+    let revoke = super::people::act(&world, &court, cloison::order::act::Kind::Revoke, &["judge-1"]);
+    super::people::to_vault(&world, &revoke).ok();
+    let views = super::people::at_vault_all(&world);
+    let state = |authority: &str| views.iter().find(|view| view["authority"] == authority).unwrap()["state"].clone();
+    assert_eq!((state("court"), state("ministry")), (json!("revoked"), json!("exhausted")));
+
+    // A checkpoint of the vault's with the court's cosignature, brought by either node.
+    let shown = world.get("node", Door::Control, "/checkpoint").text().to_owned();
+    let (text, _) = shown.split_once("\n\n").unwrap();
+    let key = cloison::keys::file::read_signing_key(&world.path("secrets/authority/checkpoint.pem")).unwrap();
+    let time = jiff::Timestamp::now().as_second() as u64;
+    let line = cloison::audit::note::cosign("cloison/test/node/court", &key, &format!("{text}\n"), time);
+    let note = format!("{text}\n\n{line}");
+    let bring = |name: &str| {
+        world.post(name, Door::Control, "/v1/audit/cosignatures", "text/plain; charset=utf-8", note.as_bytes()).status
+    };
+    assert_eq!(bring("node"), 200, "its own, again: nothing goes back");
+    assert_eq!(bring(NODE), 400, "another's");
+    ministry.stop();
+}
+
 #[test]
 fn a_second_authority_comes_and_the_first_one_goes() {
     let mut world = quiet();

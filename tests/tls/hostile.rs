@@ -54,7 +54,7 @@ fn connections_are_bounded_in_all_and_by_key() {
     let server = Server::start(Limits { connections: 24, idle: Duration::from_secs(20), ..limits() });
     let names: Vec<String> = (0..9).map(|n| format!("client-{n}")).collect();
     for name in &names {
-        let _ = server.pki.client(name);
+        server.pki.client(name);
     }
     let mut held: Vec<_> = (0..3).map(|_| server.settled(&names[0])).collect();
     assert!(exchange(&mut server.connect(server.tls(Some(&names[0]))), REQUEST).is_err());

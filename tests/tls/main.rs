@@ -3,6 +3,7 @@
 mod certificates;
 mod hostile;
 mod pki;
+mod refusals;
 mod requests;
 mod serving;
 mod shutdown;

@@ -1,6 +1,7 @@
 //! Stolen: one key of one person, whoever it is. An order needs several from two bodies, and so does the register.
 
-use cloison::cli::init::register_text::OPERATOR;
+use cloison::cli::init::register_text::{OPERATOR, OPERATORS};
+use cloison::epoch::statement::{self, Destruction, DestructionPayload};
 use cloison::keys::file::write_private;
 use cloison::register::sign::sign;
 use ed25519_dalek::SigningKey;
@@ -255,4 +256,91 @@ fn the_certificate_authoritys_key_opens_no_door() {
         let denied = rustls::Error::AlertReceived(rustls::AlertDescription::AccessDenied);
         assert_eq!(alert, Some(&denied), "{path}: {error}");
     }
+}
+
+/// Everything that one operator has: certificate and signing key, and a sector's client that does all that it is told.
+#[test]
+fn one_operator_destroys_nothing() {
+    let may =
+        |text: String| swap(&text, "operations = [\"tokenize\"]", "operations = [\"tokenize\", \"retire-epoch\"]");
+    let world = World::on(move |text| swap(&may(text), "epoch-overlap-days = 30", "epoch-overlap-days = 0"));
+    let card = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &[PEOPLE[0].2]);
+    // Versions 2 and 3 that nothing needs, and an epoch that is closed.
+    for _ in 0..3 {
+        world.post_json(OPERATOR, Door::Control, "/v1/secrets", &json!({})).ok();
+    }
+    world.advance("health", false);
+    const STUDY: &str = "health.chu-rabat.study-42";
+    let secret = Destruction::Secret { version: 2 };
+    let own = Destruction::OwnSecret { sector: STUDY.to_owned(), from: 1 };
+    let epoch = Destruction::Epoch { sector: "health".to_owned(), epoch: 1 };
+    let call = |wanted: &Destruction, statement: Option<&str>| match wanted {
+        Destruction::Secret { version } => {
+            let body = json!({"version": version, "statement": statement});
+            world.post_json(OPERATOR, Door::Control, "/v1/secrets/retire", &body)
+        }
+        Destruction::OwnSecret { sector, from } => {
+            let body = json!({"from": from, "own_secret": true, "statement": statement});
+            world.post_json(OPERATOR, Door::Control, &format!("/v1/sectors/{sector}/epochs"), &body)
+        }
+        Destruction::Epoch { sector, epoch } => {
+            let body = json!({"unmigrated": true, "statement": statement});
+            let path = format!("/v1/sectors/{sector}/epochs/{epoch}/retire");
+            world.post_json("cnss-health", Door::Data, &path, &body)
+        }
+    };
+    let thief = SigningKey::from_bytes(&[7; 32]);
+    let sign = |payload: &DestructionPayload, signers: &[(&str, SigningKey)]| {
+        let draft = statement::draft(payload).unwrap();
+        signers.iter().fold(draft, |text, (kid, key)| statement::sign(&text, kid, key).unwrap())
+    };
+    let key = || world.key(OPERATOR);
+    for wanted in [&secret, &own, &epoch] {
+        assert_eq!(call(wanted, None).code(), "statement-required", "{wanted}");
+        let payload = world.statement(wanted.clone());
+        let mut attempts = vec![
+            ("by nobody", sign(&payload, &[])),
+            ("twice, as two operators", sign(&payload, &[(OPERATOR, key()), ("operator-2", key())])),
+            ("beside an invented person", sign(&payload, &[(OPERATOR, key()), ("operator-3", thief.clone())])),
+            ("beside a forged signature", sign(&payload, &[(OPERATOR, key()), ("operator-2", thief.clone())])),
+            ("beside a judge", sign(&payload, &[(OPERATOR, key()), ("judge-1", world.key("judge-1"))])),
+            ("by the client itself", sign(&payload, &[("cnss-health", thief.clone())])),
+        ];
+        if wanted.operators() == 2 {
+            attempts.push(("by one operator", sign(&payload, &[(OPERATOR, key())])));
+        }
+        let foreign = DestructionPayload { aud: id("another"), ..payload.clone() };
+        attempts.push(("for another deployment", world.sign_statement(&foreign, &OPERATORS)));
+        for (days, when) in [(-8, "old"), (1, "to come")] {
+            let time = payload.time + jiff::SignedDuration::from_hours(24 * days);
+            let other = DestructionPayload { time, ..payload.clone() };
+            attempts.push((when, world.sign_statement(&other, &OPERATORS)));
+        }
+        for other in [&secret, &own, &epoch, &Destruction::Secret { version: 3 }].into_iter().filter(|it| it != &wanted)
+        {
+            attempts.push(("for something else", world.sign_statement(&world.statement(other.clone()), &OPERATORS)));
+        }
+        for (what, statement) in attempts {
+            assert_eq!(call(wanted, Some(&statement)).code(), "statement-invalid", "{wanted}: {what}");
+        }
+    }
+    // Nothing went: the person still opens, and nobody has taken a version away.
+    let order = world.sign(&world.order("health", &card), super::common::QUORUM);
+    assert_eq!(world.reidentify(&order, "health", &card).ok()["items"][0]["value"], PEOPLE[0].2);
+    let versions = world.get(OPERATOR, Door::Control, "/v1/secrets").ok();
+    assert!(versions["versions"].as_array().unwrap().iter().all(|version| version["state"] == "here"), "{versions}");
+
+    // Two of them do; the same call again is answered as done.
+    for (wanted, signers) in [(&secret, &OPERATORS[..]), (&own, &OPERATORS), (&epoch, &OPERATORS[1..])] {
+        let payload = world.statement(wanted.clone());
+        let statement = world.sign_statement(&payload, signers);
+        call(wanted, Some(&statement)).ok();
+        call(wanted, Some(&statement)).ok();
+        // An id is taken once, whatever is signed under it.
+        let next = Destruction::Secret { version: 3 };
+        let again = DestructionPayload { destruction: next.clone(), ..payload };
+        assert_eq!(call(&next, Some(&world.sign_statement(&again, &OPERATORS))).code(), "request-replayed", "{wanted}");
+    }
+    let answer = world.reidentify(&order, "health", &card).ok();
+    assert_eq!(answer["items"][0]["code"], "epoch-retired");
 }

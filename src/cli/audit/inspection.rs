@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{read_register, time};
+use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::remote::{self, ClientFile, failed};
 use crate::cli::{Error, print, print_json, read_text};
 use crate::client::Client;
@@ -105,6 +106,7 @@ struct Seal {
 
 /// What `audit inspection enter` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison audit inspection enter inspection.jws --client clients/auditor.toml")]
 pub struct Enter {
     /// The decision, or the end of an inspection, signed
     #[arg(value_name = "FILE")]
@@ -113,11 +115,14 @@ pub struct Enter {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    assent: Assent,
+    #[command(flatten)]
     client: ClientFile,
 }
 
 /// What `audit inspection list` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison audit inspection list --client clients/auditor.toml")]
 pub struct List {
     /// Print JSON
     #[arg(long)]
@@ -128,6 +133,9 @@ pub struct List {
 
 /// What `audit inspection close` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    cloison audit inspection close 0f9c2f5e-5d3a-4b21-9c4d-1f2e3d4c5b6a --register register.toml --reason done \\\n    \
+    --key secrets/register/commission.pem --kid commission --client clients/auditor.toml")]
 pub struct Close {
     /// The register: gives the deployment's id
     #[arg(long, value_name = "FILE")]
@@ -137,6 +145,8 @@ pub struct Close {
     reason: String,
     #[command(flatten)]
     seal: Seal,
+    #[command(flatten)]
+    assent: Assent,
     /// The inspection's id
     #[arg(value_name = "INSPECTION")]
     inspection: Uuid,
@@ -151,6 +161,9 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::New(args) => new(*args),
         Command::Enter(args) => {
             let text = read_text(&args.statement)?;
+            if !is_decision(&text) {
+                obtain(args.assent, "An inspection ends before its time.".to_owned())?;
+            }
             bring(&args.client.open()?, &text, args.json)
         }
         Command::List(args) => list(&args),
@@ -186,6 +199,7 @@ fn new(args: New) -> Result<(), Error> {
 }
 
 fn close(args: Close) -> Result<(), Error> {
+    obtain(args.assent, format!("Inspection {} ends before its time.", args.inspection))?;
     let closing = Closing {
         aud: read_register(&args.register)?.deployment,
         inspection: args.inspection,
@@ -218,11 +232,17 @@ impl Seal {
     }
 }
 
+fn obtain(assent: Assent, changes: String) -> Result<(), Error> {
+    assent.obtain(&Irreversible { changes, lost: "It does not open again: a new decision has to be signed." })
+}
+
+/// Whether a text decides on an inspection, and does not end one.
+fn is_decision(text: &str) -> bool {
+    crate::inspection::decision::read_unverified(text.trim_end()).is_ok()
+}
+
 fn bring(client: &Client, text: &str, json: bool) -> Result<(), Error> {
-    let path = match crate::inspection::decision::read_unverified(text.trim_end()) {
-        Ok(_) => "/v1/inspections",
-        Err(_) => "/v1/inspections/closings",
-    };
+    let path = if is_decision(text) { "/v1/inspections" } else { "/v1/inspections/closings" };
     let statement = Statement { statement: text.trim_end().to_owned() };
     let view: InspectionView = client.post_json(path, &statement).map_err(|error| failed(&error))?;
     match json {

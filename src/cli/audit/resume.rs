@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::audit::Event;
 use crate::audit::log::{Appender, Log, LogError, LogParts, Resume};
 use crate::audit::second::SecondPlace;
+use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::{Error, check, print, print_json, read_text};
 use crate::clock::{Clock as _, SystemClock};
 use crate::commit::small::SmallChunks;
@@ -40,6 +41,8 @@ pub struct Args {
     /// That the second place has nothing, and that this is known
     #[arg(long, conflicts_with = "after_restore")]
     second_lost: bool,
+    #[command(flatten)]
+    assent: Assent,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -75,11 +78,15 @@ pub fn run(args: &Args) -> Result<(), Error> {
         Ok(Log::open(store.clone(), &place.owner, parts, SystemClock.now()))
     };
     if args.second_lost {
-        match open(None)? {
-            Err(LogError::SecondLost { .. }) => {}
+        let (origin, published) = match open(None)? {
+            Err(LogError::SecondLost { origin, published, .. }) => (origin, published),
             Err(error) => return Err(failed(&error)),
             Ok(_) => return Err(Error::new("the second place has what it should have", "start the process")),
-        }
+        };
+        args.assent.obtain(&Irreversible {
+            changes: format!("The second place has nothing; {origin} goes on from {published} published entries."),
+            lost: "Whether more were published, nobody can tell here any more; the log says so for good.",
+        })?;
         let (log, appender) = open(Some(Resume::SecondLost))?.map_err(|error| failed(&error))?;
         return go_on_without_second(args, &log, appender).map_err(|why| failed(&why));
     }
@@ -93,6 +100,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
             ));
         }
     };
+    let (origin, published, found) = &lost;
+    args.assent.obtain(&Irreversible {
+        changes: format!("{origin} had {published} published entries, and {found}. The log goes on without them."),
+        lost: "The shard that lost entries is never extended again, and the new one says so for good.",
+    })?;
     let (log, appender) = open(Some(Resume::AfterRestore))?.map_err(|error| failed(&error))?;
     let before = log.latest().map(|published| published.tree.shard);
     // The writer has the entry to write before anything else.

@@ -1,6 +1,6 @@
 //! `cloison audit verify`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::HumanCount;
@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
 }
 
-fn keep(source: &dyn crate::audit::source::Source, path: &PathBuf) -> Result<(), Error> {
+fn keep(source: &dyn crate::audit::source::Source, path: &Path) -> Result<(), Error> {
     let last = source.shards().map_err(|error| unreadable(&error))?.pop().unwrap_or_default();
     let note = source.read(&last, crate::audit::path::Resource::Checkpoint).map_err(|error| unreadable(&error))?;
     // What was kept before is evidence, too: it is there until the new one is, and whole.

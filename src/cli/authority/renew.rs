@@ -3,6 +3,7 @@
 use indicatif::HumanCount;
 use serde::Serialize;
 
+use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client::progress;
 use crate::cli::remote::{self, ClientFile};
 use crate::cli::{Error, print, print_json};
@@ -28,6 +29,8 @@ pub struct Args {
     /// Take keys out of stored segments that the register no longer lists, where one that it lists was proved
     #[arg(long)]
     drop_old: bool,
+    #[command(flatten)]
+    assent: Assent,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -140,6 +143,10 @@ impl Renewed {
 }
 
 fn drop_old(args: &Args, client: &Client) -> Result<(), Error> {
+    args.assent.obtain(&Irreversible {
+        changes: "Keys that the register no longer lists go out of all stored segments.".to_owned(),
+        lost: "Mappings of those segments do not open with these keys any more.",
+    })?;
     let mut all = AllDropped::default();
     let mut request = DropRequest::default();
     pages("looked at", |bar| {

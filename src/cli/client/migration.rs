@@ -9,8 +9,9 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use indicatif::HumanCount;
 use serde::Serialize;
 
+use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::remote::{self, ClientFile};
-use crate::cli::{Error, output_error, print, print_json};
+use crate::cli::{Error, output_error, print, print_json, statement};
 use crate::client::{self, Client};
 use crate::epoch::retire::{Retire, Retired};
 use crate::keys::Key;
@@ -90,9 +91,10 @@ pub struct Fetch {
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison client retire-epoch --sector health --epoch 1 --dry-run --client clients/cnss-health.toml\n  \
-    cloison client retire-epoch --sector health --epoch 1 --client clients/cnss-health.toml\n\n\
-    There is no way back: no pseudonym of the epoch can be re-identified or migrated afterwards. Fetch the pairs of every \
-    migration first and see that your tables have them.")]
+    cloison client retire-epoch --sector health --epoch 1 --statement statement.jws --client clients/cnss-health.toml\n\n\
+    An operator signs the statement: `cloison statement new --retire-epoch health:1`. There is no way back: no pseudonym of the \
+    epoch can be re-identified or migrated afterwards. Fetch the pairs of every migration first and see that your tables have \
+    them. The vault refuses where mappings were never migrated, unless you give them up with --unmigrated.")]
 pub struct RetireEpoch {
     /// The sector
     #[arg(long)]
@@ -103,6 +105,14 @@ pub struct RetireEpoch {
     /// Only say how many mappings would go
     #[arg(long)]
     dry_run: bool,
+    /// Give up the mappings that were never migrated
+    #[arg(long)]
+    unmigrated: bool,
+    /// The statement that an operator signed
+    #[arg(long, value_name = "FILE")]
+    statement: Option<PathBuf>,
+    #[command(flatten)]
+    assent: Assent,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -180,7 +190,10 @@ fn fetch(args: &Fetch) -> Result<(), Error> {
     }
     let total = orders.iter().map(|one| one.pairs).sum();
     let mut output = Output::open(args.out.as_deref())?;
-    let bar = super::progress(Some(total));
+    let bar = match args.out {
+        Some(_) => super::progress(Some(total)),
+        None => super::progress_beside_answers(Some(total)),
+    };
     let mut fetched = Fetched::default();
     for order in orders {
         one(&client, args, &key, order, &mut output, &mut fetched, &bar)?;
@@ -276,21 +289,28 @@ impl Output {
 /// # Errors
 /// When the vault refuses.
 pub fn retire_epoch(args: &RetireEpoch) -> Result<(), Error> {
+    let statement = statement::bring(args.statement.as_deref())?;
+    if !args.dry_run {
+        let unmigrated = if args.unmigrated { ", also those that were never migrated" } else { "" };
+        let changes = format!("The mappings of epoch {} of sector {} go{unmigrated}.", args.epoch, args.sector);
+        let lost = "No pseudonym of the epoch can be re-identified or migrated afterwards.";
+        args.assent.obtain(&Irreversible { changes, lost })?;
+    }
     let client = args.client.open()?;
     let path = client::path(&["v1", "sectors", &args.sector, "epochs", &args.epoch.to_string(), "retire"]);
-    let how = Retire { dry_run: args.dry_run };
+    let how = Retire { dry_run: args.dry_run, unmigrated: args.unmigrated, statement };
     let retired: Retired = client.post_json(&path, &how).map_err(|error| remote::failed(&error))?;
     if args.json {
         return print_json(&retired);
     }
-    let mappings = HumanCount(retired.mappings);
-    match retired.retired {
-        true => {
-            print(format_args!("Epoch {} of {} is retired: {mappings} mappings are gone.", args.epoch, args.sector))
-        }
-        false => print(format_args!(
-            "Epoch {} of {}: {mappings} mappings would go, for good. Nothing was done.",
-            args.epoch, args.sector
+    let Retired { epoch, sector, .. } = &retired;
+    let (mappings, unmigrated) = (HumanCount(retired.mappings), HumanCount(retired.unmigrated));
+    match (retired.retired, retired.mappings) {
+        (true, 0) => print(format_args!("Epoch {epoch} of {sector} is retired: it has no mappings any more.")),
+        (true, _) => print(format_args!("Epoch {epoch} of {sector} is retired: {mappings} mappings are gone.")),
+        (false, _) => print(format_args!(
+            "Epoch {epoch} of {sector}: {mappings} mappings would go, for good; {unmigrated} of them were never migrated. \
+             Nothing was done."
         )),
     }
 }

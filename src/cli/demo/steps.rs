@@ -19,6 +19,7 @@ use crate::cli::reidentify::{Asking, Opened, ask};
 use crate::cli::{Error, epoch, print, remote};
 use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
+use crate::epoch::Advance;
 use crate::keys::file::read_signing_key;
 use crate::order::{Basis, ORDER_TYP, Payload, Scope};
 use crate::register::{Id, Register, Sector};
@@ -113,7 +114,8 @@ impl Demo {
 
         let operator = self.client(OPERATOR)?;
         let epoch_before = epoch::list(&operator, SHOWN)?.current();
-        let epoch_after = epoch::advance(&operator, SHOWN, false)?.current();
+        let epoch_after =
+            epoch::advance(&operator, SHOWN, &Advance { from: epoch_before, ..Advance::default() })?.current();
         let renewed = self.tokenize_one(person)?;
         let old_epoch_resolved = renewed != pseudonym && self.resolves("order-epochs", &[pseudonym, renewed], &card)?;
         self.say(format_args!(

@@ -105,8 +105,10 @@ pub const APPROVERS: &[Approver] = &[
 ];
 /// Its officer.
 pub const OFFICER: &str = "officer";
-/// The operations team.
+/// Who runs the vault.
 pub const OPERATOR: &str = "operator";
+/// All who run it: two, for what destroys takes the signatures of both.
+pub const OPERATORS: [&str; 2] = [OPERATOR, "operator-2"];
 /// Who reads the logs.
 pub const AUDITOR: &str = "auditor";
 
@@ -278,8 +280,8 @@ pub struct Publics<'a> {
     pub today: String,
     /// Certificate keys of the clients, in the order of [`Facts::clients`].
     pub clients: Vec<[u8; 32]>,
-    /// The operator's certificate key.
-    pub operator: [u8; 32],
+    /// The operators' certificate keys and signing keys (hex), in the order of [`OPERATORS`].
+    pub operators: Vec<([u8; 32], String)>,
     /// The auditor's certificate key.
     pub auditor: [u8; 32],
     /// The key of the vault's checkpoints, hex.
@@ -355,7 +357,10 @@ pub fn write(facts: &Facts, publics: &Publics<'_>) -> String {
         line!("certificate = \"{}\"\nsectors = {:?}", hex(certificate), client.sectors);
         line!("operations = [\"tokenize\"]\npurposes = {:?}", client.purposes);
     }
-    line!("\n[[operator]]\nid = {OPERATOR:?}\ncertificate = \"{}\"", hex(&publics.operator));
+    line!("\n# --- who runs the vault; the keys sign what destroys, two persons each time");
+    for (id, (certificate, key)) in OPERATORS.iter().zip(&publics.operators) {
+        line!("\n[[operator]]\nid = {id:?}\ncertificate = \"{}\"\nkey = {key:?}", hex(certificate));
+    }
     line!("\n# --- who watches: may read the logs, and the keys by which their checkpoints are believed");
     line!("\n[[auditor]]\nid = {AUDITOR:?}\ncertificate = \"{}\"", hex(&publics.auditor));
     line!("\n[vault]\ncheckpoint-key = {:?}", publics.vault_checkpoint);

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::file::Held;
-use super::{list, payload};
+use super::{Sign, list, payload};
+use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::remote::{self, failed};
-use crate::cli::{Error, print, print_json, read_text};
+use crate::cli::{Error, print, print_json, read_text, signed_file};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::acts::{Lodge, Orders};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::order::Refusal;
-use crate::order::act::{ActPayload, Kind, draft_act, read_act, sign_act};
+use crate::order::act::{ACT_TYP, ActPayload, Kind, check_act, draft_act, read_act, sign_act};
 use crate::order::life::suspensions;
-use crate::register::Id;
+use crate::register::{Id, Register};
 use crate::reidentify::step::Lodged;
 
 /// What `order revoke` and `order suspend` take, and in part `resume` and `review`.
@@ -47,6 +47,8 @@ pub struct Act {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    assent: Assent,
     /// The order: its file, or its id
     #[arg(value_name = "ORDER")]
     order: String,
@@ -74,6 +76,9 @@ pub struct Review {
 
 /// What `order lodge` takes.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison order lodge revoke.jws --client clients/officer.toml     # at the authority's node\n  \
+    cloison order lodge revoke.jws --client clients/operator.toml    # at the vault")]
 pub struct Bring {
     /// The act, signed
     #[arg(value_name = "ACTFILE")]
@@ -82,28 +87,30 @@ pub struct Bring {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    assent: Assent,
+    #[command(flatten)]
     client: remote::ClientFile,
 }
 
 /// `order revoke`
 pub(super) fn revoke(args: &Act) -> Result<(), Error> {
-    run(args, Kind::Revoke, |_, _| Ok(vec![]))
+    run(args, Kind::Revoke, |_, _, _| Ok(vec![]))
 }
 
 /// `order suspend`
 pub(super) fn suspend(args: &Act) -> Result<(), Error> {
-    run(args, Kind::Suspend, |_, _| Ok(vec![]))
+    run(args, Kind::Suspend, |_, _, _| Ok(vec![]))
 }
 
 /// `order review --close`
 pub(super) fn review(args: &Review) -> Result<(), Error> {
     debug_assert!(args.close, "clap requires it");
-    run(&args.act, Kind::CloseReview, |_, _| Ok(vec![]))
+    run(&args.act, Kind::CloseReview, |_, _, _| Ok(vec![]))
 }
 
 /// `order resume`
 pub(super) fn resume(args: &Resume) -> Result<(), Error> {
-    run(&args.act, Kind::Resume, |order, client| {
+    run(&args.act, Kind::Resume, |authority, order, client| {
         let digest = |text: &String| data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok();
         let digests = |texts: &[String]| texts.iter().map(digest).collect::<Option<Vec<[u8; 32]>>>();
         let wrong = || Error::usage("--lift is no digest", "64 hexadecimal digits, as `cloison order list` shows them");
@@ -111,7 +118,7 @@ pub(super) fn resume(args: &Resume) -> Result<(), Error> {
             ([], None) => Err(Error::usage("which suspension is lifted?", "name it with --lift, or give --client")),
             ([], Some(client)) => {
                 let known: Orders = client.get_json("/v1/orders").map_err(|error| failed(&error))?;
-                let view = known.orders.iter().find(|view| view.id == order);
+                let view = known.orders.iter().find(|view| (&view.authority, view.id) == (authority, order));
                 let found: Vec<String> =
                     view.iter().flat_map(|view| suspensions(&view.acts)).map(|done| done.digest.clone()).collect();
                 match found.as_slice() {
@@ -126,19 +133,43 @@ pub(super) fn resume(args: &Resume) -> Result<(), Error> {
 
 /// `order lodge`
 pub(super) fn lodge(args: &Bring) -> Result<(), Error> {
-    bring(&args.client.open()?, &read_text(&args.act)?, args.json)
+    let act = read_text(&args.act)?;
+    // What cannot be read the server refuses, and says why.
+    if let Ok((payload, _)) = read_act(&act) {
+        obtain(args.assent, payload.act, payload.order)?;
+    }
+    bring(&args.client.open()?, &act, args.json)
+}
+
+/// Asks before an act that no other act takes back.
+fn obtain(assent: Assent, act: Kind, order: Uuid) -> Result<(), Error> {
+    let (changes, lost) = match act {
+        // Each undoes the other.
+        Kind::Suspend | Kind::Resume => return Ok(()),
+        Kind::Revoke => {
+            let changes = format!("Order {order} ends: nothing is released or opened under it any more.");
+            (changes, "A revocation cannot be taken back: a new order has to be signed.")
+        }
+        Kind::CloseReview => {
+            let changes = format!("The review of order {order} ends.");
+            (changes, "A review that was closed cannot be opened again.")
+        }
+    };
+    assent.obtain(&Irreversible { changes, lost })
 }
 
 fn run(
     args: &Act,
     kind: Kind,
-    lifts: impl FnOnce(Uuid, Option<&Client>) -> Result<Vec<[u8; 32]>, Error>,
+    lifts: impl FnOnce(&Id, Uuid, Option<&Client>) -> Result<Vec<[u8; 32]>, Error>,
 ) -> Result<(), Error> {
     if args.out.is_none() && args.client.is_none() {
         return Err(Error::usage("where does the act go?", "give --out FILE, or --client FILE to bring it at once"));
     }
     let client = args.client.as_deref().map(remote::open).transpose()?;
     let (aud, authority, order) = whose(args)?;
+    let lifts = lifts(&authority, order, client.as_ref())?;
+    obtain(args.assent, kind, order)?;
     let payload = ActPayload {
         aud,
         act: kind,
@@ -148,7 +179,7 @@ fn run(
             .ok_or_else(|| Error::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as case-closed"))?,
         time: Timestamp::from_second(SystemClock.now().as_second())
             .map_err(|error| Error::new(error, "set the clock"))?,
-        lifts: lifts(order, client.as_ref())?,
+        lifts,
     };
     let key = read_signing_key(&args.key).map_err(|error| Error::new(error, "the approver's own key is needed"))?;
     let signed = draft_act(&payload).and_then(|draft| sign_act(&draft, &args.kid, &key)).map_err(unusable)?;
@@ -211,11 +242,28 @@ pub(super) fn is_act(text: &str) -> bool {
 }
 
 /// Adds a signature to an act's file.
-pub(super) fn sign(held: Held, path: &Path, kid: &str, key: &ed25519_dalek::SigningKey) -> Result<(), Error> {
-    let (payload, _) = read_act(held.text()).map_err(unusable)?;
-    let signed = sign_act(held.text(), kid, key).map_err(unusable)?;
-    held.replace(format!("{signed}\n").as_bytes())?;
-    print(format_args!("{}Signed by {kid}: {}", text(&payload), path.display()))
+pub(super) fn sign(
+    args: &Sign,
+    shown: &str,
+    key: &ed25519_dalek::SigningKey,
+    register: Option<&Register>,
+) -> Result<(), Error> {
+    let (payload, _) = read_act(shown).map_err(unusable)?;
+    if let Some(register) = register {
+        super::is_key_of_approver(args, key, &payload.authority, register)?;
+    }
+    let summary = format!("This is what is signed:\n{}", text(&payload).trim_end());
+    let signed = signed_file::countersign(&args.order, ACT_TYP, shown, &summary, args.assent, |text| {
+        sign_act(text, &args.kid, key).map_err(unusable)
+    })?;
+    print(format_args!("Signed by {}: {}", args.kid, args.order.display()))?;
+    match register.map(|register| check_act(&signed, register)) {
+        Some(Err(refusal)) => print(format_args!("Still missing: {refusal}")),
+        Some(Ok(_)) => {
+            print("No signature is missing. It is in force when somebody has brought it: `cloison order lodge`")
+        }
+        None => print("With --register this says which signatures are missing. `cloison order lodge` brings it."),
+    }
 }
 
 /// What an act says, to people.

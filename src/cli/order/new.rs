@@ -1,18 +1,19 @@
 //! `cloison order new`: writes an unsigned order.
 
 use std::collections::BTreeMap;
-use std::io::BufRead as _;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use jiff::{Timestamp, ToSpan as _};
 use uuid::Uuid;
 
-use super::{allowed, read_register};
-use crate::cli::{Error, print, read_text};
+use super::read_register;
+use crate::cli::list::{self, ListEntry};
+use crate::cli::{Error, print};
 use crate::clock::{Clock as _, SystemClock};
 use crate::jws;
 use crate::keys::file::write_private;
-use crate::order::{Basis, Continuity, Payload, Scope, Security};
+use crate::order::{Basis, Continuity, Payload, Scope, Security, forbidden};
 use crate::register::{Id, Register};
 
 /// What `order new` takes.
@@ -109,15 +110,12 @@ fn epochs(text: &str) -> Result<Continuity, String> {
 /// Runs the command.
 ///
 /// # Errors
-/// When a value is not what an order takes, the register forbids the order, or the file exists.
+/// Every value that is not what an order takes, and every rule of the register that the order breaks; or that the file exists.
 pub fn run(args: &Args) -> Result<(), Error> {
     let register = args.register.as_deref().map(read_register).transpose()?;
-    let payload = payload(args, register.as_ref())?;
-    let bytes = payload.write().map_err(|refusal| Error::usage(refusal, "`cloison order new --help` has examples"))?;
+    let payload = judged(args, register.as_ref())?;
+    let bytes = payload.write().map_err(|refusal| Error::usage(refusal, HINT))?;
     let text = jws::draft(&bytes);
-    if let Some(register) = &register {
-        allowed(&text, register)?;
-    }
     let Some(out) = &args.out else { return print(text) };
     // Private: it says about whom an authority asks.
     write_private(out, format!("{text}\n").as_bytes())
@@ -125,38 +123,107 @@ pub fn run(args: &Args) -> Result<(), Error> {
     print(format_args!("Order {} written to {}; it needs signatures: `cloison order sign`", payload.id, out.display()))
 }
 
-fn payload(args: &Args, register: Option<&Register>) -> Result<Payload, Error> {
-    let aud = match (&args.deployment, register) {
-        (Some(id), _) => self::id("--deployment", id)?,
-        (None, Some(register)) => register.deployment.clone(),
-        (None, None) => return Err(Error::usage("whose order is it?", "give --register or --deployment")),
+const HINT: &str = "`cloison order new --help` has examples";
+/// The most faults that are told.
+const MOST_TOLD: usize = 100;
+
+/// What is wrong with an order that is to be made: all of it, so that nobody corrects one thing to be told the next.
+#[derive(Default)]
+struct Faults {
+    found: Vec<String>,
+    /// Whether one of them lies in the command line itself, and not in the register or a file.
+    usage: bool,
+}
+
+impl Faults {
+    /// The value; or nothing, and its fault is noted.
+    fn note<T>(&mut self, read: Result<T, String>) -> Option<T> {
+        read.map_err(|fault| self.push(fault)).ok()
+    }
+
+    fn push(&mut self, fault: String) {
+        self.usage = true;
+        self.found.push(fault);
+    }
+
+    fn into_error(mut self) -> Error {
+        // A list of something else altogether has a fault in every line.
+        let more = self.found.len().saturating_sub(MOST_TOLD);
+        self.found.truncate(MOST_TOLD);
+        self.found.extend((more > 0).then(|| format!("and {more} faults more")));
+        match self.usage {
+            true => Error::usage(self.found.join("\n"), HINT),
+            false => Error::new(self.found.join("\n"), "`cloison order check` lists every rule that an order breaks"),
+        }
+    }
+}
+
+/// The order that the arguments make, if nothing is wrong with it.
+fn judged(args: &Args, register: Option<&Register>) -> Result<Payload, Error> {
+    let mut faults = Faults::default();
+    let payload = payload(args, register, &mut faults);
+    if let Some(payload) = &payload {
+        payload.faults().into_iter().for_each(|fault| faults.push(fault.into_owned()));
+        let broken = register.map_or_else(Vec::new, |register| forbidden(payload, register, SystemClock.now()));
+        // The pseudonyms were looked at where it is known in which line of a list each stands.
+        let broken = broken.iter().filter(|(name, _)| *name != "pseudonyms");
+        faults.found.extend(
+            broken.map(|(name, why)| format!("the register forbids this order: {name}: {}: {why}", why.code())),
+        );
+    }
+    match payload {
+        Some(payload) if faults.found.is_empty() => Ok(payload),
+        _ => Err(faults.into_error()),
+    }
+}
+
+fn payload(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Option<Payload> {
+    let aud = faults.note(deployment(args, register));
+    let authority = faults.note(authority(args, register));
+    let purpose = faults.note(id("--purpose", &args.purpose));
+    let officers: Vec<Option<Id>> =
+        numbered("--officer", &args.officers).map(|(place, officer)| faults.note(id(&place, officer))).collect();
+    let scope = scope(args, register, faults);
+    let not_before = faults.note(whole_second(args.not_before.unwrap_or_else(|| SystemClock.now())));
+    let not_after = match (args.not_after, not_before) {
+        (Some(time), _) => faults.note(whole_second(time)),
+        (None, Some(start)) => {
+            let end = start.checked_add(i64::from(args.hours).hours());
+            faults.note(end.map_err(|_| "the order ends after the end of time: give an earlier --not-before".into()))
+        }
+        (None, None) => None,
     };
-    let authority = match (&args.authority, register.map(|r| r.authorities.keys().collect::<Vec<_>>()).as_deref()) {
-        (Some(id), _) => self::id("--authority", id)?,
-        (None, Some([only])) => (*only).clone(),
-        (None, _) => return Err(Error::usage("which authority's order is it?", "give --authority")),
-    };
-    let not_before = whole_second(args.not_before.unwrap_or_else(|| SystemClock.now()))?;
-    let not_after = match args.not_after {
-        Some(time) => whole_second(time)?,
-        None => not_before
-            .checked_add(i64::from(args.hours).hours())
-            .map_err(|_| Error::usage("the order ends after the end of time", "give an earlier --not-before"))?,
-    };
-    Ok(Payload {
-        aud,
+    let inform_after = faults.note(args.inform_after.map(whole_second).transpose());
+    Some(Payload {
+        aud: aud?,
         id: args.id.unwrap_or_else(|| uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid()),
-        authority,
+        authority: authority?,
         basis: args.basis.basis(),
         case: args.case.clone(),
-        purpose: self::id("--purpose", &args.purpose)?,
+        purpose: purpose?,
         sectors: args.sectors.clone(),
-        scope: scope(args)?,
-        not_before,
-        not_after,
-        officers: args.officers.iter().map(|officer| self::id("--officer", officer)).collect::<Result<_, _>>()?,
-        inform_after: args.inform_after.map(whole_second).transpose()?,
+        scope,
+        not_before: not_before?,
+        not_after: not_after?,
+        officers: officers.into_iter().collect::<Option<_>>()?,
+        inform_after: inform_after?,
     })
+}
+
+fn deployment(args: &Args, register: Option<&Register>) -> Result<Id, String> {
+    match (&args.deployment, register) {
+        (Some(id), _) => self::id("--deployment", id),
+        (None, Some(register)) => Ok(register.deployment.clone()),
+        (None, None) => Err("nothing says of which deployment the order is: give --register or --deployment".into()),
+    }
+}
+
+fn authority(args: &Args, register: Option<&Register>) -> Result<Id, String> {
+    match (&args.authority, register.map(|r| r.authorities.keys().collect::<Vec<_>>()).as_deref()) {
+        (Some(id), _) => self::id("--authority", id),
+        (None, Some([only])) => Ok((*only).clone()),
+        (None, _) => Err("nothing says of which authority the order is: give --authority".into()),
+    }
 }
 
 impl BasisArgs {
@@ -174,60 +241,60 @@ impl BasisArgs {
     }
 }
 
-fn scope(args: &Args) -> Result<Scope, Error> {
+/// Which pseudonyms, each with its place in the command line or in a list where something is wrong with it.
+fn scope(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Scope {
     if let Some(limit) = args.limit {
-        return Ok(Scope::AtMost(limit));
+        return Scope::AtMost(limit);
     }
-    let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for text in &args.pseudonyms {
-        let (sector, text) = in_sector(text, &args.sectors)?;
-        lists.entry(sector.to_owned()).or_default().push(text.to_owned());
+    let mut entries: Vec<(&str, ListEntry)> = vec![];
+    for (place, text) in numbered("--pseudonym", &args.pseudonyms) {
+        if let Some((sector, text)) = faults.note(in_sector(&place, text, &args.sectors)) {
+            entries.push((sector, ListEntry { place, text: text.to_owned() }));
+        }
     }
-    for file in &args.lists {
-        let (sector, file) = in_sector(file, &args.sectors)?;
-        lists.entry(sector.to_owned()).or_default().extend(lines(file)?);
+    for (place, file) in numbered("--list", &args.lists) {
+        let Some((sector, file)) = faults.note(in_sector(&place, file, &args.sectors)) else { continue };
+        match list::read(Path::new(file)) {
+            Ok(list) => entries.extend(list.into_iter().map(|entry| (sector, entry))),
+            Err(error) => faults.found.push(error.message().to_owned()),
+        }
     }
-    match args.sectors.iter().find(|sector| !lists.contains_key(*sector)) {
-        None => Ok(Scope::Listed(lists)),
-        Some(sector) => Err(Error::usage(
-            format_args!("sector {sector} has no pseudonym"),
-            "list them with --pseudonym or --list, or give a --limit",
-        )),
+    let (mut lists, mut places) = (BTreeMap::<String, Vec<String>>::new(), BTreeMap::new());
+    for (name, ListEntry { place, text }) in entries {
+        let sector = register.and_then(|register| register.sector(name));
+        if let Some(Err(code)) = sector.map(|sector| sector.parse_pseudonym(&text)) {
+            faults.found.push(format!("{place}: is no pseudonym of sector {name}: {code}"));
+        }
+        match places.entry((name, text)) {
+            Entry::Occupied(earlier) => faults.push(format!("{place}: is the same as {}", earlier.get())),
+            Entry::Vacant(new) => {
+                lists.entry(name.to_owned()).or_default().push(new.key().1.clone());
+                new.insert(place);
+            }
+        }
     }
+    Scope::Listed(lists)
+}
+
+/// The values of an option with their places, counted from 1 where there are several.
+fn numbered<'a>(option: &'a str, values: &'a [String]) -> impl Iterator<Item = (String, &'a str)> {
+    let place = move |number| if values.len() == 1 { option.to_owned() } else { format!("{option} {number}") };
+    (1..).zip(values).map(move |(number, value)| (place(number), value.as_str()))
 }
 
 /// The sector that `text` begins with, and the rest; or the only sector there is.
-fn in_sector<'a>(text: &'a str, sectors: &'a [String]) -> Result<(&'a str, &'a str), Error> {
+fn in_sector<'a>(place: &str, text: &'a str, sectors: &'a [String]) -> Result<(&'a str, &'a str), String> {
     match (text.split_once(':'), sectors) {
         (Some((sector, rest)), _) if sectors.iter().any(|named| named == sector) => Ok((sector, rest)),
         (_, [only]) => Ok((only, text)),
-        _ => Err(Error::usage(
-            "the order names several sectors, and a pseudonym or list does not say which is its own",
-            "write --pseudonym SECTOR:PSEUDONYM and --list SECTOR:FILE",
-        )),
+        _ => Err(format!("{place}: does not say of which of the order's sectors it is: write SECTOR: before it")),
     }
 }
 
-/// The lines of a file, without the empty ones.
-fn lines(file: &str) -> Result<Vec<String>, Error> {
-    let text = match file {
-        "-" => {
-            let lines: Result<Vec<_>, _> = std::io::stdin().lock().lines().collect();
-            lines
-                .map_err(|error| Error::new(format_args!("standard input: {error}"), "one pseudonym a line"))?
-                .join("\n")
-        }
-        file => read_text(Path::new(file))?,
-    };
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+fn id(place: &str, text: &str) -> Result<Id, String> {
+    Id::parse(text).ok_or_else(|| format!("{place} is no id: 1 to 64 of a-z, 0-9 and '-'"))
 }
 
-fn id(option: &str, text: &str) -> Result<Id, Error> {
-    Id::parse(text)
-        .ok_or_else(|| Error::usage(format_args!("{option} is no id"), "an id is 1 to 64 of a-z, 0-9 and '-'"))
-}
-
-fn whole_second(time: Timestamp) -> Result<Timestamp, Error> {
-    Timestamp::from_second(time.as_second())
-        .map_err(|_| Error::usage("no such time", "write it like 2026-11-22T09:00:00Z"))
+fn whole_second(time: Timestamp) -> Result<Timestamp, String> {
+    Timestamp::from_second(time.as_second()).map_err(|_| "no such time: write it like 2026-11-22T09:00:00Z".into())
 }

@@ -53,8 +53,20 @@ fn shown<'a>(order: &str, payload: &'a Payload) -> Result<Shown<'a>, Error> {
     })
 }
 
-/// The order as people read it, one fact a line.
-pub(super) fn text(order: &str, payload: &Payload) -> Result<String, Error> {
+/// The order as people read it, one fact a line, with every pseudonym.
+fn text(order: &str, payload: &Payload) -> Result<String, Error> {
+    let facts = facts(order, payload, usize::MAX)?;
+    Ok(facts + "Nothing of this is verified here: `cloison order check` does that.\n")
+}
+
+/// The same on one screen, for those who are to sign it: of each sector the first pseudonyms.
+pub(super) fn summary(order: &str, payload: &Payload) -> Result<String, Error> {
+    const MOST_SHOWN: usize = 5;
+    Ok(format!("This is what is signed:\n{}", facts(order, payload, MOST_SHOWN)?.trim_end()))
+}
+
+/// One fact a line; of each sector `most` pseudonyms at most.
+fn facts(order: &str, payload: &Payload, most: usize) -> Result<String, Error> {
     let shown = shown(order, payload)?;
     let length = payload.not_after.duration_since(payload.not_before);
     let basis = match &payload.basis {
@@ -87,7 +99,12 @@ pub(super) fn text(order: &str, payload: &Payload) -> Result<String, Error> {
             let all: usize = lists.values().map(Vec::len).sum();
             fact("pseudonyms", &format!("these {all} and no other:"));
             for (sector, list) in lists {
-                list.iter().for_each(|pseudonym| fact("", &format!("{}: {}", plain(sector), plain(pseudonym))));
+                let first = list.iter().take(most);
+                first.for_each(|pseudonym| fact("", &format!("{}: {}", plain(sector), plain(pseudonym))));
+                if let more @ 1.. = list.len().saturating_sub(most) {
+                    let all = "`cloison order show` lists them all";
+                    fact("", &format!("{}: {more} more ({all})", plain(sector)));
+                }
             }
         }
     }
@@ -96,9 +113,11 @@ pub(super) fn text(order: &str, payload: &Payload) -> Result<String, Error> {
         &format!("from {} until before {}, {}", payload.not_before, payload.not_after, hours(length.as_secs())),
     );
     fact("officers", &officers.join(", "));
+    if let Some(time) = payload.inform_after {
+        fact("notice", &format!("the persons concerned are not told before {time}"));
+    }
     fact("digest", &shown.digest);
     fact("signed by", &signers);
-    out.push_str("Nothing of this is verified here: `cloison order check` does that.\n");
     Ok(out)
 }
 

@@ -58,8 +58,11 @@ pub(super) fn json(register: &Register) -> Value {
             "migration-key": client.migration_key.map(|key| HEXLOWER.encode(&key)),
             "purposes": client.purposes,
         })).collect::<Vec<_>>(),
-        "operators": register.operators.iter()
-            .map(|(certificate, id)| json!({"id": id, "certificate": hex(certificate)})).collect::<Vec<_>>(),
+        "operators": register.operators.iter().map(|(certificate, operator)| json!({
+            "id": operator.id,
+            "certificate": hex(certificate),
+            "key": operator.key.map(|key| HEXLOWER.encode(key.as_bytes())),
+        })).collect::<Vec<_>>(),
         "auditors": register.auditors.iter()
             .map(|(certificate, id)| json!({"id": id, "certificate": hex(certificate)})).collect::<Vec<_>>(),
         "witnesses": register.witnesses.iter()
@@ -160,8 +163,9 @@ pub(super) fn text(register: &Register) -> String {
         one_authority(&mut page, authority);
     }
     page.push_str("\nOperators\n");
-    for id in register.operators.values() {
-        line(&mut page, 2, id.as_str());
+    for operator in register.operators.values() {
+        let signs = if operator.key.is_some() { "" } else { " (no key: signs no statement)" };
+        line(&mut page, 2, &format!("{}{signs}", operator.id));
     }
     for (title, ids) in [
         ("Auditors", register.auditors.values().collect::<Vec<_>>()),

@@ -1,8 +1,11 @@
 //! `cloison secrets versions`, `rotate` and `retire`: the versions of a running vault's sector secret. No secret is ever shown, and
 //! none passes through here.
 
+use std::path::PathBuf;
+
+use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::remote::{self, ClientFile};
-use crate::cli::{Error, print, print_json};
+use crate::cli::{Error, print, print_json, statement};
 use crate::epoch::secrets::{Need, Retire as Wish, Retired, SecretView};
 use crate::http::secrets::Secrets;
 
@@ -28,8 +31,9 @@ pub struct Rotate {
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison secrets retire 1 --dry-run --client clients/operator.toml\n  \
-    cloison secrets retire 1 --client clients/operator.toml\n\n\
-    The vault refuses while an epoch needs it: a current one, one that overlaps, a closed one whose mappings are kept, or the \
+    cloison statement new --register register.toml --retire-secret 1 --out statement.jws\n  \
+    cloison secrets retire 1 --statement statement.jws --client clients/operator.toml\n\n\
+    Two operators sign the statement (`cloison statement sign`). The vault refuses while an epoch needs it: a current one, one that overlaps, a closed one whose mappings are kept, or the \
     next ones. There is no way back: the pseudonyms of its epochs can never be made again. Destroy the copies, too: backups, \
     shares, what a disk keeps of old blocks.")]
 pub struct Retire {
@@ -38,6 +42,11 @@ pub struct Retire {
     /// Only say whether it may be retired
     #[arg(long)]
     dry_run: bool,
+    /// The statement that two operators signed
+    #[arg(long, value_name = "FILE")]
+    statement: Option<PathBuf>,
+    #[command(flatten)]
+    assent: Assent,
     #[command(flatten)]
     at: At,
 }
@@ -75,7 +84,13 @@ pub fn rotate(args: &Rotate) -> Result<(), Error> {
 /// # Errors
 /// When the vault cannot be reached or refuses, or could not destroy what it has forgotten.
 pub fn retire(args: &Retire) -> Result<(), Error> {
-    let wish = Wish { version: args.version, dry_run: args.dry_run };
+    let statement = statement::bring(args.statement.as_deref())?;
+    if !args.dry_run {
+        let changes = format!("Version {} of the sector secret is destroyed.", args.version);
+        let lost = "The pseudonyms of its epochs can never be made again.";
+        args.assent.obtain(&Irreversible { changes, lost })?;
+    }
+    let wish = Wish { version: args.version, dry_run: args.dry_run, statement };
     let retired: Retired =
         args.at.client.open()?.post_json("/v1/secrets/retire", &wish).map_err(|error| remote::failed(&error))?;
     let Retired { version, destroyed, remains, .. } = &retired;

@@ -24,7 +24,7 @@ use crate::http::cosign::Watching;
 use crate::http::rights::scrub;
 use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
-use crate::register::Register;
+use crate::register::{Id, Register};
 use crate::store::Store;
 use crate::vault::Vault;
 
@@ -152,7 +152,11 @@ pub(super) fn node(
     let (cosigners, asking) = cosigners(all, node.log(), &config.log)?;
     node.watch(cosigners.clone());
     let releases = Client::new(&config.vault).map_err(failed)?;
-    Ok((Arc::new(Peer::new(releases, watching()?, witness, Arc::new(SystemClock))), cosigners, asking))
+    Ok((
+        Arc::new(Peer::new(releases, watching()?, witness, node.store().clone(), Arc::new(SystemClock))),
+        cosigners,
+        asking,
+    ))
 }
 
 /// Whoever finds the node ready may count on the vault's log being watched, if the vault is there.
@@ -221,6 +225,24 @@ pub(super) async fn keep_place<E: Audited + 'static>(entity: Arc<E>, readiness: 
     }
 }
 
+/// Says on `/readyz` and in the log which authorities' vault and node do not hold the same acts upon orders. Where it is the only
+/// thing that a side is for, as at the node, it is not ready; the vault goes on tokenizing.
+pub(super) fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness) {
+    let named: Vec<_> = apart.iter().map(Id::as_str).collect();
+    let what = (!apart.is_empty()).then(|| {
+        format!("vault and node do not hold the same acts upon orders of {}: nothing is released", named.join(", "))
+    });
+    if let (false, Some(what)) = (*said, &what) {
+        tracing::warn!(what, "out of step");
+    }
+    *said = what.is_some();
+    match (is_node, what) {
+        (false, what) => readiness.notice("out-of-step", what),
+        (true, Some(what)) => readiness.set("out-of-step", what),
+        (true, None) => readiness.clear("out-of-step"),
+    }
+}
+
 /// The node watches the vault's log and its own disk, and says how it stands with them.
 pub(super) async fn keep(
     node: Arc<Node>,
@@ -245,6 +267,7 @@ pub(super) async fn keep(
             tokio::time::sleep(pause).await;
         }
     };
+    let mut is_apart = false;
     let saying = async {
         for beat in 0_u64.. {
             if beat.is_multiple_of(3_600) {
@@ -255,8 +278,29 @@ pub(super) async fn keep(
             say_disk(node.is_short_of_space(), node.committer().stalled(), &readiness);
             say_clock(node.steady_time(), &readiness, &clock);
             say(node.log(), &cosigners, &readiness);
+            say_step(&node.orders().out_of_step(node.now()), true, &mut is_apart, &readiness);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
     tokio::join!(watching, saying);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_of_step_the_node_is_not_ready_and_the_vault_goes_on() {
+        let court = [Id::parse("court").unwrap()];
+        let (node, vault) = (Readiness::starting(), Readiness::starting());
+        for (readiness, is_node) in [(&node, true), (&vault, false)] {
+            readiness.clear("starting");
+            let mut said = false;
+            say_step(&court, is_node, &mut said, readiness);
+            assert!(said);
+            assert_eq!(readiness.is_ready(), !is_node);
+            say_step(&[], is_node, &mut said, readiness);
+            assert!(!said && readiness.is_ready());
+        }
+    }
 }

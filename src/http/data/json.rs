@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use axum::http::Uri;
-use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::super::{Problem, body};
@@ -28,7 +28,7 @@ pub(in crate::http) struct Batch<'a> {
     /// At most 100 000 identifiers.
     #[serde(borrow)]
     #[schema(value_type = Vec<String>, example = json!(["AB123456", "be9876"]))]
-    identifiers: Texts<'a>,
+    identifiers: Items<'a>,
     /// Purpose code.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, example = "billing")]
@@ -121,30 +121,91 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// As many strings as a request may have, and one more: the rest is read over, so that memory does not follow whoever sends
-/// a body full of empty ones.
-struct Texts<'a>(Vec<Text<'a>>);
+/// An element of `identifiers`: its string, or nothing where it is anything else, which is that item's error and no other's.
+struct Item<'a>(Option<Cow<'a, str>>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Texts<'a> {
+impl Item<'_> {
+    fn text(&self) -> Result<&str, Code> {
+        self.0.as_deref().ok_or(Code::IdentifierNotText)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bounded;
-        impl<'de> Visitor<'de> for Bounded {
-            type Value = Texts<'de>;
+        struct Borrow;
+        impl<'de> Visitor<'de> for Borrow {
+            type Value = Item<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of strings")
+                f.write_str("an identifier")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Item(Some(Cow::Borrowed(text))))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Item(Some(Cow::Owned(text.to_owned()))))
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                Ok(Item(None))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = list.next_element()? {
-                    texts.push(text);
-                    if texts.len() > tokenize::MAX_ITEMS {
-                        while list.next_element::<Text<'de>>()?.is_some() {}
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Item(None))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+                while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Item(None))
+            }
+        }
+        deserializer.deserialize_any(Borrow)
+    }
+}
+
+/// As many elements as a request may have, and one more: the rest is read over, so that memory does not follow whoever sends
+/// a body full of empty ones.
+struct Items<'a>(Vec<Item<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded;
+        impl<'de> Visitor<'de> for Bounded {
+            type Value = Items<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of identifiers")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = list.next_element()? {
+                    items.push(item);
+                    if items.len() > tokenize::MAX_ITEMS {
+                        while list.next_element::<Item<'de>>()?.is_some() {}
                         break;
                     }
                 }
-                Ok(Texts(texts))
+                Ok(Items(items))
             }
         }
         deserializer.deserialize_seq(Bounded)
@@ -165,7 +226,7 @@ pub(super) fn prepare(
         .domain
         .map_or_else(DomainRequest::default, |named| DomainRequest { epoch: named.epoch, period: named.period });
     let wish = Wish { domain, previous: query.previous };
-    Ok(tokenize::prepare(vault, &permit, &wish, batch.identifiers.0.iter().map(|text| Ok(&*text.0)))?)
+    Ok(tokenize::prepare(vault, &permit, &wish, batch.identifiers.0.iter().map(Item::text))?)
 }
 
 /// Says where the body is malformed, not what stands there: serde_json's own words may quote an identifier.

@@ -1,4 +1,4 @@
-//! A batch as text: one identifier a line in, one pseudonym a line out, `!code` for a bad one.
+//! A batch as text: one identifier a line in ([`crate::lines`]), one pseudonym a line out, `!code` for a bad one.
 
 use axum::http::Uri;
 use serde::Deserialize;
@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::super::{Problem, body};
 use crate::code::Code;
 use crate::commit::Job;
+use crate::lines;
 use crate::pseudonym::TextWriter;
 use crate::register::SpkiDigest;
 use crate::tokenize::{self, Answer, DomainRequest, Wish};
@@ -36,20 +37,10 @@ pub(super) fn prepare(
     let permit = super::permit(vault, peer, sector, &query.scheme, query.purpose.as_deref())?;
     let domain = DomainRequest { epoch: query.epoch, period: query.period };
     let wish = Wish { domain, previous: query.previous };
-    let lines = lines(bytes);
+    // One too many is refused as well as all of them, and takes a hundredth of the memory.
+    let lines: Vec<&[u8]> = lines::of(bytes).take(tokenize::MAX_ITEMS + 1).collect();
     let items = lines.iter().map(|line| std::str::from_utf8(line).map_err(|_| Code::IdentifierNotUtf8));
     Ok(tokenize::prepare(vault, &permit, &wish, items)?)
-}
-
-/// The lines of a body: LF or CR LF ends one; the last one may lack its end.
-fn lines(bytes: &[u8]) -> Vec<&[u8]> {
-    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    if bytes.is_empty() {
-        return vec![];
-    }
-    let lines = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    // One too many is refused as well as all of them, and takes a hundredth of the memory.
-    lines.take(tokenize::MAX_ITEMS + 1).collect()
 }
 
 /// Writes an answer. With previous pseudonyms a line has two columns, present and previous, with a tab between them.
@@ -74,18 +65,4 @@ pub(super) fn write(answer: &Answer) -> Vec<u8> {
         out.push(b'\n');
     });
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_end_where_people_expect() {
-        assert_eq!(lines(b""), Vec::<&[u8]>::new());
-        assert_eq!(lines(b"a\nb"), [b"a", b"b"]);
-        assert_eq!(lines(b"a\r\nb\r\n"), [b"a", b"b"]);
-        assert_eq!(lines(b"a\n\nb\n"), [&b"a"[..], b"", b"b"]);
-        assert_eq!(lines(b"\n"), Vec::<&[u8]>::new());
-    }
 }

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::keys::file::{FileFault, MAX_PRIVATE};
+use crate::lines;
 
 /// The least work (scrypt's N = 2^this) that a passphrase may be guarded with: a tenth of a second.
 pub const LEAST_WORK: u8 = 15;
@@ -45,9 +46,10 @@ pub enum Opener {
 }
 
 impl Opener {
-    /// The identities in the text of an identity file: one a line; empty lines and `#` comments do not count.
-    pub fn identities(text: &str) -> Option<Self> {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    /// The identities in an identity file: one a line; empty lines and `#` comments do not count.
+    pub fn identities(file: &[u8]) -> Option<Self> {
+        let entries = lines::entries(file).ok()?;
+        let lines = entries.iter().map(|entry| entry.text).filter(|line| !line.starts_with('#'));
         let identities = lines.map(|line| line.parse().ok()).collect::<Option<Vec<_>>>()?;
         (!identities.is_empty()).then_some(Self::Identities(identities))
     }
@@ -159,11 +161,11 @@ mod tests {
         let text = format!("# made today\n\n{}\n", secret.expose_secret());
         let file = encrypt(b"a share", Lock::recipient(&recipient).unwrap()).unwrap();
         assert!(!wants_passphrase(&file).unwrap());
-        assert_eq!(**decrypt(&file, &Opener::identities(&text).unwrap()).unwrap(), *b"a share");
+        assert_eq!(**decrypt(&file, &Opener::identities(text.as_bytes()).unwrap()).unwrap(), *b"a share");
         let (other, _) = new_identity();
-        let other = Opener::identities(other.expose_secret()).unwrap();
+        let other = Opener::identities(other.expose_secret().as_bytes()).unwrap();
         assert!(matches!(decrypt(&file, &other), Err(FileFault::Identity)));
-        assert!(Opener::identities("# nothing\n").is_none() && Opener::identities("nonsense").is_none());
+        assert!(Opener::identities(b"# nothing\n").is_none() && Opener::identities(b"nonsense").is_none());
         assert!(Lock::recipient("age1nonsense").is_none());
     }
 }

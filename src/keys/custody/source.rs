@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::credential;
 use crate::keys::file::{FileError, FileFault, at, read_private};
+use crate::lines;
 
 /// The longest passphrase, in bytes.
 const MAX_PASSPHRASE: usize = 1024;
@@ -54,22 +55,24 @@ impl Source {
         }
     }
 
-    /// Reads the passphrase; `what` is asked for at a terminal ("Passphrase of …"). A line end is taken off.
+    /// Reads the passphrase; `what` is asked for at a terminal ("Passphrase of …"). It is the first line ([`lines::of`]), whole:
+    /// a space at its end is part of it, a line end is not.
     ///
     /// # Errors
-    /// When there is none, or it is empty, too long or no UTF-8; the error names the source and never a byte of it.
+    /// When there is none, or it is empty, too long or not UTF-8; the error names the source and never a byte of it.
     pub fn read(&self, what: &str) -> Result<SecretString, FileError> {
         let place = PathBuf::from(self.to_string());
-        let line = match self {
+        let text = match self {
             Self::Terminal => {
-                let typed = rpassword::prompt_password(format!("{what}: ")).map(Zeroizing::new);
-                typed.map_err(|error| at(&place)(error.into()))?
+                let typed = rpassword::prompt_password(format!("{what}: "));
+                Zeroizing::new(typed.map_err(|error| at(&place)(error.into()))?.into_bytes())
             }
-            Self::Descriptor(fd) => text(read_line(*fd).map_err(|error| at(&place)(error.into()))?, &place)?,
-            Self::File(path) => text(read_private(path)?, &place)?,
-            Self::Credential(name) => text(credential::read(name)?, &place)?,
+            Self::Descriptor(fd) => read_line(*fd).map_err(|error| at(&place)(error.into()))?,
+            Self::File(path) => read_private(path)?,
+            Self::Credential(name) => credential::read(name)?,
         };
-        let line = line.lines().next().unwrap_or_default();
+        let line = str::from_utf8(lines::of(&text).next().unwrap_or_default());
+        let line = line.map_err(|_| at(&place)(FileFault::Form("UTF-8")))?;
         match line.len() {
             0 => Err(at(&place)(FileFault::Form("a passphrase: it is empty"))),
             1..=MAX_PASSPHRASE => Ok(SecretString::from(line)),
@@ -89,18 +92,16 @@ impl fmt::Display for Source {
     }
 }
 
-fn text(bytes: Zeroizing<Vec<u8>>, place: &Path) -> Result<Zeroizing<String>, FileError> {
-    let text = str::from_utf8(&bytes).map_err(|_| at(place)(FileFault::Form("UTF-8")))?;
-    Ok(Zeroizing::new(text.to_owned()))
-}
+/// The longest line with one: a byte order mark and the CR of its end come on top.
+const MOST: usize = MAX_PASSPHRASE + lines::BYTE_ORDER_MARK.len() + 1;
 
 /// One line, byte by byte: what follows may be the next passphrase, for the next question.
 fn read_line(fd: RawFd) -> std::io::Result<Zeroizing<Vec<u8>>> {
     // SAFETY: the descriptor is the caller's, named by himself; we neither keep nor close it. One that is not open fails.
     let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
-    let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE + 2));
+    let mut line = Zeroizing::new(Vec::with_capacity(MOST + 1));
     let mut byte = Zeroizing::new([0]);
-    while line.len() <= MAX_PASSPHRASE && file.read(&mut *byte)? == 1 && byte[0] != b'\n' {
+    while line.len() <= MOST && file.read(&mut *byte)? == 1 && byte[0] != b'\n' {
         line.push(byte[0]);
     }
     Ok(line)
@@ -140,6 +141,28 @@ mod tests {
         assert_eq!(source.read("x").unwrap().expose_secret(), "last");
         assert!(source.read("x").is_err(), "at its end");
         assert!(Source::Descriptor(65_000).read("x").is_err(), "not open");
+    }
+
+    #[test]
+    fn a_line_end_or_a_byte_order_mark_is_no_part_of_a_passphrase() {
+        let folder = tempfile::tempdir().unwrap();
+        let longest = "x".repeat(MAX_PASSPHRASE);
+        for (text, wanted) in [
+            ("correct horse", "correct horse"),
+            ("correct horse\r\n", "correct horse"),
+            ("correct horse\r", "correct horse"),
+            ("\u{feff}correct horse\n", "correct horse"),
+            ("\u{feff}correct horse\r\nstaple\r\n", "correct horse"),
+            (" correct\u{a0}horse \n", " correct\u{a0}horse "),
+            (&format!("\u{feff}{longest}\r\n"), &longest),
+        ] {
+            let path = folder.path().join("passphrase");
+            let _ = std::fs::remove_file(&path);
+            crate::keys::file::write_private(&path, text.as_bytes()).unwrap();
+            assert_eq!(Source::File(path.clone()).read("x").unwrap().expose_secret(), wanted, "{text:?}");
+            let file = std::fs::File::open(path).unwrap();
+            assert_eq!(Source::Descriptor(file.as_raw_fd()).read("x").unwrap().expose_secret(), wanted, "{text:?}");
+        }
     }
 
     #[test]

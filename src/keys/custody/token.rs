@@ -26,6 +26,7 @@ use zeroize::Zeroize as _;
 use super::Source;
 use crate::keys::file::{FileFault, SecretKind};
 use crate::keys::{KEY_LEN, Key, lp};
+use crate::lines;
 
 /// Which token, and how it wraps.
 #[derive(Debug, Clone)]
@@ -221,8 +222,7 @@ impl Token {
 }
 
 fn parse(line: &[u8], wanted: SecretKind) -> Result<(Mechanism, [u8; IV], Vec<u8>), FileFault> {
-    let text = str::from_utf8(line).map_err(|_| FORM)?;
-    let rest = text.strip_suffix('\n').and_then(|line| line.strip_prefix("cloison-wrapped-1:")).ok_or(FORM)?;
+    let rest = lines::only(line).and_then(|line| line.strip_prefix("cloison-wrapped-1:")).ok_or(FORM)?;
     let mut parts = rest.split(':');
     let mut next = || parts.next().ok_or(FORM);
     let found = SecretKind::parse(next()?).ok_or(FORM)?;

@@ -1,0 +1,65 @@
+//! Asks before a command acts for good: what changes, and what cannot be undone.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use super::Error;
+
+/// Goes with every command that acts for good.
+#[derive(Debug, Default, Clone, Copy, clap::Args)]
+pub struct Assent {
+    /// Do it without a question: for scripts
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What a command is about to do, in two sentences for people.
+#[derive(Debug)]
+pub(super) struct Irreversible {
+    /// What changes.
+    pub changes: String,
+    /// What cannot be undone.
+    pub lost: &'static str,
+}
+
+impl Assent {
+    /// Goes on where `--yes` was given or the person at the terminal says so.
+    ///
+    /// # Errors
+    /// When the person does not, or when there is nobody to ask.
+    pub(super) fn obtain(self, act: &Irreversible) -> Result<(), Error> {
+        if self.yes {
+            return Ok(());
+        }
+        if !is_terminal() {
+            return Err(Error::usage(
+                format_args!("{} {} Nobody is at a terminal to be asked", act.changes, act.lost),
+                "add --yes to do it without a question",
+            ));
+        }
+        ask(&format!("{}\n{}\nGo on?", act.changes, act.lost))
+    }
+
+    /// The same where a command does no harm by itself, as a signature: without a terminal it goes on.
+    ///
+    /// # Errors
+    /// When the person at the terminal does not say so.
+    pub(super) fn obtain_at_terminal(self, question: &str) -> Result<(), Error> {
+        if self.yes || !is_terminal() { Ok(()) } else { ask(question) }
+    }
+}
+
+fn is_terminal() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Only `yes` is yes: a key pressed by habit decides nothing.
+fn ask(question: &str) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::new(format_args!("the terminal: {error}"), "add --yes, or try again");
+    let mut answer = String::new();
+    write!(io::stderr(), "{question} Write yes: ").map_err(failed)?;
+    io::stdin().read_line(&mut answer).map_err(failed)?;
+    match answer.trim() {
+        "yes" => Ok(()),
+        _ => Err(Error::new("nothing was done", "write yes to go on, or give --yes")),
+    }
+}

@@ -1,0 +1,52 @@
+//! `cloison authority acknowledge-resume`: the vault was restored, and its log says what was lost.
+
+use crate::cli::remote::{self, ClientFile};
+use crate::cli::{Error, print, print_json};
+use crate::reidentify::resumed::{ResumeAcknowledgement, ResumedLogs};
+
+/// What the command takes.
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison authority acknowledge-resume --client clients/officer.toml                 what was lost\n  \
+    cloison authority acknowledge-resume --client clients/officer.toml --entry DIGEST  acknowledge it\n\n\
+    Any officer and any custodian may; it is logged with their name. Ask the vault's administration first why it was restored, \
+    and tell the commission: counts against orders and revocations that only the vault had are gone (docs/operations.md). \
+    What the node remembers of the lost entries is kept: do not delete it.")]
+pub struct Args {
+    /// The digest of the entry to acknowledge, as it is shown without this option
+    #[arg(long, value_name = "DIGEST")]
+    entry: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the node or the vault does not answer, or shows no such entry.
+pub(super) fn run(args: &Args) -> Result<(), Error> {
+    let client = args.client.open()?;
+    let resumed: ResumedLogs = match &args.entry {
+        None => client.get_json("/v1/resumes"),
+        Some(entry) => client.post_json("/v1/resumes", &ResumeAcknowledgement { entry: entry.clone() }),
+    }
+    .map_err(|error| remote::failed(&error))?;
+    if args.json {
+        return print_json(&resumed);
+    }
+    if resumed.resumed.is_empty() {
+        return print("No log of the vault has fewer entries than this node has seen.");
+    }
+    let mut text = String::new();
+    for log in &resumed.resumed {
+        let state = if log.acknowledged { "acknowledged" } else { "NOT ACKNOWLEDGED: nothing is opened" };
+        text += &format!(
+            "{}: {} of {} entries are left; it goes on as {} since {}\n  entry  {}\n  {state}\n",
+            log.lost_log, log.kept_entries, log.lost_entries, log.log, log.time, log.entry
+        );
+    }
+    print(text.trim_end())
+}

@@ -1,0 +1,126 @@
+//! Opens every file that a configuration names, as `serve` would, and says all that is wrong with them.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::cli::serve::read_set;
+use crate::config::NamedFile;
+use crate::http::tls::{self, Identity, Validity};
+use crate::keys::custody::{Custody, Deposit, Keyring};
+use crate::keys::file::{FileError, FileFault, look_at_private, read_private};
+
+/// What was found of the files that a configuration names.
+#[derive(Default)]
+pub(in crate::cli) struct Survey {
+    /// How many secrets are as they should be, by custody.
+    pub(in crate::cli) custody: BTreeMap<&'static str, usize>,
+    /// What is wrong, a line each.
+    pub(in crate::cli) faults: Vec<String>,
+}
+
+impl Survey {
+    /// Looks at all of them at the time `now`. What a passphrase or a token opens is not opened, what systemd keeps is not
+    /// even looked for, and of another user's secrets, which root may look at, only the modes count.
+    pub(in crate::cli) fn of(files: &[NamedFile<'_>], now: Timestamp) -> Self {
+        let mut survey = Self::default();
+        files.iter().for_each(|file| survey.look(file, now));
+        survey
+    }
+
+    fn look(&mut self, file: &NamedFile<'_>, now: Timestamp) {
+        let keyring = Keyring::default();
+        match file {
+            NamedFile::Issuers(path) => self.note(tls::read_certificates(path)),
+            NamedFile::Identity { certificate, key } => self.identity(certificate, key, now),
+            NamedFile::Secret(deposit, kind) => self.secret(deposit, || keyring.read(deposit, *kind).map(drop)),
+            NamedFile::SigningKey(deposit, kind) => {
+                self.secret(deposit, || keyring.read_signing_key(deposit, *kind).map(drop));
+            }
+            NamedFile::Versions(deposit, _) if deposit.custody == Custody::Credential => self.good(deposit),
+            NamedFile::Versions(deposit, kind) => match keyring.versions(deposit) {
+                Err(fault) => self.fault(fault),
+                Ok(versions) if versions.is_empty() => {
+                    self.fault(format_args!("{}: has no version of the secret, `1.secret`", deposit.at.display()));
+                }
+                Ok(versions) => {
+                    for deposit in versions.into_iter().map(|version| deposit.version(version)) {
+                        self.secret(&deposit, || keyring.read(&deposit, *kind).map(drop));
+                    }
+                }
+            },
+            NamedFile::ShareSet(path) => self.note(read_set(path)),
+            NamedFile::Private(path) => self.note(look_at_private(path)),
+            NamedFile::Module(path) if !path.is_file() => {
+                self.fault(format_args!("{}: there is no such library", path.display()));
+            }
+            NamedFile::Module(_) => {}
+            NamedFile::Written { at, store } => self.written(at, store),
+            NamedFile::Register(files) => self.note(super::open(files)),
+        }
+    }
+
+    fn identity(&mut self, certificate: &Path, key: &Path, now: Timestamp) {
+        let chain = tls::read_certificates(certificate);
+        if let Some(Err(fault)) = chain.as_deref().ok().and_then(|chain| Some(Validity::of(chain.first()?)?.check(now)))
+        {
+            self.fault(format_args!("{}: the certificate {fault}", certificate.display()));
+        }
+        let fits = chain.is_ok();
+        self.note(chain);
+        let deposit = Deposit::file(key);
+        self.secret(&deposit, || read_private(key).map(drop));
+        if fits && read_private(key).is_ok() {
+            self.note(Identity::read(certificate, key));
+        }
+    }
+
+    /// A secret in a file is opened, and every other is looked at.
+    fn secret(&mut self, deposit: &Deposit, open: impl FnOnce() -> Result<(), FileError>) {
+        let looked = match deposit.custody {
+            Custody::Credential => Ok(()),
+            Custody::Passphrase | Custody::Token => look_at_private(&deposit.at),
+            Custody::File => look_at_private(&deposit.at).and_then(|()| match open() {
+                Err(FileError { fault: FileFault::Owner { .. }, .. }) => Ok(()),
+                opened => opened,
+            }),
+        };
+        match looked {
+            Ok(()) => self.good(deposit),
+            Err(fault) => self.fault(fault),
+        }
+    }
+
+    /// The process makes the store's parent folders by itself, and no other.
+    fn written(&mut self, at: &Path, store: &Path) {
+        let folder = at.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() && !store.starts_with(folder) {
+            self.fault(format_args!("{}: there is no folder {}", at.display(), folder.display()));
+        }
+        if at.is_file()
+            && std::fs::File::open(at).is_err_and(|error| error.kind() != std::io::ErrorKind::PermissionDenied)
+        {
+            self.fault(format_args!("{}: cannot be read", at.display()));
+        }
+    }
+
+    fn good(&mut self, deposit: &Deposit) {
+        *self.custody.entry(deposit.custody.as_str()).or_default() += 1;
+    }
+
+    fn note<T>(&mut self, opened: Result<T, impl Display>) {
+        if let Err(fault) = opened {
+            self.fault(fault);
+        }
+    }
+
+    /// Once, also where two sections name the same file.
+    fn fault(&mut self, fault: impl Display) {
+        let fault = fault.to_string();
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+}

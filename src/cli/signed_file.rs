@@ -1,0 +1,134 @@
+//! Files that several people sign: orders, acts, requests, statements, the register's signatures. Nobody's signature is lost
+//! when two sign at once, also after a crash.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::assent::Assent;
+use super::replace::replace;
+use super::{Error, print, read_text};
+use crate::jws;
+
+/// A file that nobody else replaces as long as this is held.
+pub(super) struct SignedFile {
+    path: PathBuf,
+    text: String,
+    _lock: File,
+}
+
+impl SignedFile {
+    /// Waits until nobody else holds the file, and reads it.
+    ///
+    /// # Errors
+    /// When it cannot be read or locked.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |error: std::io::Error| Error::file(path, &error);
+        let path = fs::canonicalize(path).map_err(failed)?;
+        loop {
+            let file = File::open(&path).map_err(failed)?;
+            // SAFETY: the descriptor is open as long as `file` is.
+            if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) } != 0 {
+                let error = std::io::Error::last_os_error();
+                if error.kind() == std::io::ErrorKind::Interrupted {
+                    continue;
+                }
+                return Err(Error::new(
+                    format_args!("{}: cannot be locked: {error}", path.display()),
+                    "sign a copy on a local disk; signatures can be added one after the other on different machines",
+                ));
+            }
+            // Whoever held it has put a new file in its place: the lock is on the old one then.
+            let (ours, now) = (file.metadata().map_err(failed)?, fs::metadata(&path).map_err(failed)?);
+            if (ours.dev(), ours.ino()) == (now.dev(), now.ino()) {
+                return Ok(Self { text: read_text(&path)?, path, _lock: file });
+            }
+        }
+    }
+
+    /// What stands in it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Puts a text with its line end in the place of the file at once: a reader sees the old file or the new one, also after a
+    /// crash.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub(super) fn replace(self, text: &str) -> Result<(), Error> {
+        replace(&self.path, format!("{text}\n").as_bytes())
+    }
+}
+
+/// Shows what a file says, asks at a terminal, and adds a signature to the file. Gives its new text back.
+///
+/// The file is not locked while the person reads. So it may have got another signature meanwhile, which stays; where it says
+/// something else than `shown`, nothing is signed.
+///
+/// # Errors
+/// When the person does not go on, the file says something else by now, `sign` refuses, or the folder cannot be written.
+pub(super) fn countersign(
+    path: &Path,
+    typ: &'static str,
+    shown: &str,
+    summary: &str,
+    assent: Assent,
+    sign: impl FnOnce(&str) -> Result<String, Error>,
+) -> Result<String, Error> {
+    print(summary)?;
+    assent.obtain_at_terminal("Sign this?")?;
+    let file = SignedFile::open(path)?;
+    let digest = |text: &str| jws::parse(text, typ).map(|jws| jws.digest());
+    if digest(file.text()) != digest(shown) {
+        return Err(Error::new(
+            format_args!("{}: the file says something else by now", path.display()),
+            "nothing was signed: run the command again and read what it shows",
+        ));
+    }
+    let signed = sign(file.text())?;
+    file.replace(&signed)?;
+    Ok(signed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::keys::file::write_private;
+
+    #[test]
+    fn who_waited_for_a_file_reads_what_the_other_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("order.jws");
+        write_private(&path, b"none\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let first = SignedFile::open(&path).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| SignedFile::open(&path).unwrap());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            first.replace("one").unwrap();
+            let second = second.join().unwrap();
+            assert_eq!(second.text(), "one\n");
+            second.replace("two").unwrap();
+        });
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_file_that_says_something_else_by_now_is_not_signed() {
+        const TYP: &str = "cloison-test+json";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("order.jws");
+        write_private(&path, jws::draft(br#"{"a":"other"}"#).as_bytes()).unwrap();
+        let before = fs::read(&path).unwrap();
+        let shown = jws::draft(br#"{"a":"shown"}"#);
+        let signed = countersign(&path, TYP, &shown, "", Assent::default(), |_| panic!("it is not signed"));
+        assert!(signed.unwrap_err().message().contains("says something else"));
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+}

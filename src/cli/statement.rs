@@ -1,0 +1,226 @@
+//! `cloison statement`: make, sign and check the statements without which nothing is destroyed. None of this talks to a vault;
+//! the command that destroys brings the statement with `--statement`.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::assent::Assent;
+use super::{Error, print, read_text, signed_file};
+use crate::clock::{Clock as _, SystemClock};
+use crate::epoch::Refused;
+use crate::epoch::statement::{self, DESTRUCTION_TYP, Destruction, DestructionPayload};
+use crate::keys::file::{read_signing_key, write_private};
+use crate::register::{self, Register};
+
+/// Make, sign and check the statements by which operators allow what destroys
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Write an unsigned statement, for operators to sign
+    New(New),
+    /// Add an operator's signature to the file of a statement
+    Sign(Sign),
+    /// Say what a statement allows, who signed it, and whether that is enough
+    Check(Check),
+}
+
+/// What `statement new` takes.
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison statement new --register register.toml --retire-secret 1 --out statement.jws\n  \
+    cloison statement new --register register.toml --own-secret health.chu-rabat.study-42:1 --out statement.jws\n  \
+    cloison statement new --register register.toml --retire-epoch health:1 --out statement.jws\n\n\
+    It allows one act, for seven days. Then: `cloison statement sign`, and --statement of the command that acts.")]
+pub struct New {
+    /// The register: gives the deployment's id
+    #[arg(long, value_name = "FILE")]
+    register: PathBuf,
+    #[command(flatten)]
+    act: ActArgs,
+    /// Where to write it; an existing file is never overwritten
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct ActArgs {
+    /// Allow `cloison secrets retire` of this version; two operators sign
+    #[arg(long, value_name = "VERSION")]
+    retire_secret: Option<u32>,
+    /// Allow `cloison epoch advance --own-secret` of a sector without mappings, from this epoch; two operators sign
+    #[arg(long, value_name = "SECTOR:FROM", value_parser = at_epoch)]
+    own_secret: Option<(String, u32)>,
+    /// Allow `cloison client retire-epoch`; one operator signs, and the sector's client brings it
+    #[arg(long, value_name = "SECTOR:EPOCH", value_parser = at_epoch)]
+    retire_epoch: Option<(String, u32)>,
+}
+
+/// What `statement sign` takes.
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  \
+    cloison statement sign --key secrets/people/operator.pem --kid operator --register register.toml statement.jws\n\n\
+    Prints what is signed before it signs, and asks where it runs at a terminal.")]
+pub struct Sign {
+    /// The operator's own private key: Ed25519, PKCS#8 PEM, mode 0600
+    #[arg(long, value_name = "FILE", env = "CLOISON_OPERATOR_KEY")]
+    key: PathBuf,
+    /// The operator's id in the register
+    #[arg(long, value_name = "ID")]
+    kid: String,
+    /// The register, to check the statement and the key against before signing
+    #[arg(long, value_name = "FILE")]
+    register: PathBuf,
+    #[command(flatten)]
+    assent: Assent,
+    /// The statement
+    #[arg(value_name = "STATEMENTFILE")]
+    statement: PathBuf,
+}
+
+/// What `statement check` takes.
+#[derive(clap::Args)]
+#[command(after_long_help = "Example:\n  cloison statement check statement.jws --register register.toml\n\n\
+    Only the vault knows whether it was taken already. Exit codes: 0 it allows what it says; 1 it does not.")]
+pub struct Check {
+    /// The statement
+    #[arg(value_name = "STATEMENTFILE")]
+    statement: PathBuf,
+    /// The register
+    #[arg(long, value_name = "FILE")]
+    register: PathBuf,
+}
+
+/// A sector and its epoch, `health:1`.
+fn at_epoch(text: &str) -> Result<(String, u32), String> {
+    let read = || text.rsplit_once(':').and_then(|(sector, epoch)| Some((sector.to_owned(), epoch.parse().ok()?)));
+    read().ok_or_else(|| "a sector and its epoch are written health:1".to_owned())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When something is not as it should be.
+pub fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::New(args) => new(args),
+        Command::Sign(args) => sign(&args),
+        Command::Check(args) => check(&args),
+    }
+}
+
+/// The text of a statement's file, for the command that brings it.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn bring(file: Option<&Path>) -> Result<Option<String>, Error> {
+    file.map(|file| Ok(read_text(file)?.trim_end().to_owned())).transpose()
+}
+
+fn new(args: New) -> Result<(), Error> {
+    let register = read_register(&args.register)?;
+    let time = Timestamp::from_second(SystemClock.now().as_second());
+    let payload = DestructionPayload {
+        aud: register.deployment.clone(),
+        id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+        destruction: args.act.destruction(&register)?,
+        time: time.map_err(|error| Error::new(error, "set the clock"))?,
+    };
+    let draft = statement::draft(&payload).map_err(unusable)?;
+    write_private(&args.out, format!("{draft}\n").as_bytes())
+        .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+    print(format_args!("{}{}: operators sign it with `cloison statement sign`", shown(&payload), args.out.display()))
+}
+
+impl ActArgs {
+    fn destruction(self, register: &Register) -> Result<Destruction, Error> {
+        let known = |sector: &str| {
+            let unknown = || Error::usage("the register has no such sector", "`cloison register show` lists them");
+            register.sector(sector).ok_or_else(unknown)
+        };
+        if let Some((sector, epoch)) = self.retire_epoch {
+            known(&sector)?;
+            return Ok(Destruction::Epoch { sector, epoch });
+        }
+        if let Some((sector, from)) = self.own_secret {
+            if known(&sector)?.reversible {
+                return Err(Error::usage(
+                    format_args!("sector {sector} stores mappings: --own-secret takes no statement there"),
+                    "`cloison epoch advance --own-secret`",
+                ));
+            }
+            return Ok(Destruction::OwnSecret { sector, from });
+        }
+        // clap sees to it that one of the three is given.
+        Ok(Destruction::Secret { version: self.retire_secret.unwrap_or_default() })
+    }
+}
+
+fn sign(args: &Sign) -> Result<(), Error> {
+    let text = read_text(&args.statement)?;
+    let register = read_register(&args.register)?;
+    let (payload, _) = statement::read(&text).map_err(unusable)?;
+    if payload.aud != register.deployment {
+        return Err(Error::new("the statement is for another deployment", "check --register"));
+    }
+    let key = read_signing_key(&args.key).map_err(|error| Error::new(error, "the operator's own key is needed"))?;
+    match register.operators.values().find(|operator| operator.id.as_str() == args.kid).map(|operator| operator.key) {
+        Some(Some(known)) if known == key.verifying_key() => {}
+        Some(Some(_)) => return Err(Error::new("the key is not the operator's", "check --key and --kid")),
+        Some(None) => {
+            return Err(Error::new("the register has no `key` for this operator", "have one entered, signed"));
+        }
+        None => return Err(Error::new("the register knows no such operator", "check --kid: `cloison register show`")),
+    }
+    let summary = format!("This is what is signed:\n{}", shown(&payload).trim_end());
+    let signed = signed_file::countersign(&args.statement, DESTRUCTION_TYP, &text, &summary, args.assent, |text| {
+        statement::sign(text, &args.kid, &key).map_err(unusable)
+    })?;
+    print(format_args!("Signed by {}: {}", args.kid, args.statement.display()))?;
+    match statement::check(&signed, &register, SystemClock.now()) {
+        Ok(_) => print("No signature is missing: --statement brings it."),
+        Err(refused) => print(format_args!("Not enough yet: {refused}")),
+    }
+}
+
+fn check(args: &Check) -> Result<(), Error> {
+    let text = read_text(&args.statement)?;
+    let register = read_register(&args.register)?;
+    let (payload, claimed) = statement::read(&text).map_err(unusable)?;
+    print(shown(&payload).trim_end())?;
+    match statement::check(&text, &register, SystemClock.now()) {
+        Ok((_, signers)) => {
+            let signers: Vec<_> = signers.iter().map(|signer| signer.as_str()).collect();
+            print(format_args!("Signed by {}: it allows this once, until {}.", signers.join(", "), payload.until()))
+        }
+        Err(refused) => {
+            print(format_args!("  signed by    {}, as the file claims", claimed.join(", ")))?;
+            Err(Error::new(
+                format_args!("{}: it allows nothing: {refused}", args.statement.display()),
+                "`cloison statement new` makes one, `cloison statement sign` signs it",
+            ))
+        }
+    }
+}
+
+/// What a statement says, to people.
+fn shown(payload: &DestructionPayload) -> String {
+    format!(
+        "  statement    {}\n  deployment   {}\n  allows to    {}\n  cannot be    undone\n  written      {}\n  good until   {}\n",
+        payload.id,
+        payload.aud,
+        payload.destruction,
+        payload.time,
+        payload.until()
+    )
+}
+
+fn unusable(refused: Refused) -> Error {
+    Error::new(refused, "`cloison statement new --help` has examples")
+}
+
+fn read_register(path: &Path) -> Result<Register, Error> {
+    let text = read_text(path)?;
+    register::parse(&text)
+        .map_err(|faults| Error::new(super::check::listed(path, &faults), "take the register that is in force, whole"))
+}

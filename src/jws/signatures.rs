@@ -1,0 +1,110 @@
+//! Who signed: each person once. A person is a key: whoever has one key for two `kid`s is one person under both.
+
+use ed25519_dalek::VerifyingKey;
+
+use super::Unverified;
+
+/// A signature that counts for nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadSignature {
+    /// Its signer is known, and it does not verify under that signer's key.
+    Forged(String),
+    /// Nothing is known of its signer, so nothing can be said of it.
+    Unknown(String),
+}
+
+impl BadSignature {
+    /// The `kid` that it names.
+    pub fn kid(&self) -> &str {
+        match self {
+            BadSignature::Forged(kid) | BadSignature::Unknown(kid) => kid,
+        }
+    }
+}
+
+/// The signatures of a text, verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signatures<T> {
+    /// What is known of each person who signed, in the order of their first signatures.
+    pub persons: Vec<T>,
+    /// The first signature that is forged; or else the first one by somebody unknown.
+    pub bad: Option<BadSignature>,
+}
+
+impl<T> Signatures<T> {
+    /// The persons who signed, where every signature is good.
+    ///
+    /// # Errors
+    /// The signature that is not.
+    pub fn all_good(self) -> Result<Vec<T>, BadSignature> {
+        match self.bad {
+            None => Ok(self.persons),
+            Some(bad) => Err(bad),
+        }
+    }
+}
+
+impl Unverified {
+    /// Verifies every signature. `find` says by a `kid` what is known of its signer, and the signer's key.
+    pub fn signatures<'a, T>(&self, find: impl Fn(&str) -> Option<(T, &'a VerifyingKey)>) -> Signatures<T> {
+        let (mut persons, mut keys, mut forged, mut unknown) = (vec![], vec![], None, None);
+        for kid in self.signers() {
+            match find(kid) {
+                None => {
+                    unknown.get_or_insert_with(|| BadSignature::Unknown(kid.to_owned()));
+                }
+                Some((_, key)) if !self.verify(kid, key) => {
+                    forged.get_or_insert_with(|| BadSignature::Forged(kid.to_owned()));
+                }
+                Some((_, key)) if keys.contains(key) => {}
+                Some((person, key)) => {
+                    keys.push(*key);
+                    persons.push(person);
+                }
+            }
+        }
+        Signatures { persons, bad: forged.or(unknown) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::super::{add_signature, draft, parse};
+    use super::*;
+
+    const TYP: &str = "cloison-test+json";
+
+    fn signed(by: &[(&str, u8)]) -> Unverified {
+        let sign = |text: String, (kid, seed): &(&str, u8)| {
+            add_signature(&text, TYP, kid, &SigningKey::from_bytes(&[*seed; 32])).unwrap()
+        };
+        parse(&by.iter().fold(draft(b"{}"), sign), TYP).unwrap()
+    }
+
+    fn signatures(by: &[(&str, u8)]) -> Signatures<char> {
+        let keys = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
+        signed(by).signatures(|kid| match kid {
+            "one" => Some(('1', &keys[0])),
+            "one-again" => Some(('1', &keys[0])),
+            "two" => Some(('2', &keys[1])),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_person_is_counted_by_key_and_not_by_kid() {
+        assert_eq!(signatures(&[("one", 1), ("one-again", 1)]).persons, ['1']);
+        assert_eq!(signatures(&[("two", 2), ("one", 1)]).all_good(), Ok(vec!['2', '1']));
+        assert_eq!(signatures(&[]).all_good(), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_forged_signature_is_told_from_an_unknown_one_and_before_it() {
+        let unknown = Some(BadSignature::Unknown("three".into()));
+        assert_eq!(signatures(&[("three", 3), ("one", 1)]), Signatures { persons: vec!['1'], bad: unknown });
+        let forged = BadSignature::Forged("two".into());
+        assert_eq!(signatures(&[("three", 3), ("two", 1)]).all_good(), Err(forged));
+    }
+}

@@ -1,0 +1,187 @@
+//! In step: when two sides hold the same acts, and how they come to.
+//!
+//! **What is compared.** A side's [`Book::digest`] is over order and digest of every act of the authority that it holds *and that
+//! its present register bears out*. The node sends its digest with every request under an order, and the vault releases nothing
+//! under another than its own. So neither releases before it has the other's revocations, after a start, a lost link or anything
+//! else, and without a clock or a session that could be wrong.
+//!
+//! **Why the present register judges.** The same act may have been good where and when it was taken and say nothing to the other
+//! side, whose register no longer has its signer. It stays in force where it was taken, so that side refuses for both. But it
+//! can be proved to nobody any more, so it is neither compared nor sent; otherwise it would keep both out of step for good.
+//! Judging by the register alone is safe because a release needs equal registers on both sides anyway, and it makes the
+//! comparison one of (order, digest, effective): both sides judge one text alike, and a text that one side cannot take for
+//! effective is not in its digest, so that the true text is asked for when another was there first.
+//!
+//! **How they exchange.** The node goes through the acts in the order of their digests, a window at a time: it names at most
+//! [`MOST_NAMED`] that it has, and the vault answers with texts that the node lacks, at most [`MOST_BYTES`] of them, and names
+//! those of the window that it lacks itself. A window is asked for again until neither lacks anything in it. So no set of acts
+//! is too large to be exchanged, and nobody can make one that is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Book, hex, internal, is_revoked, stored};
+use crate::code::Code;
+use crate::commit::orders::ActSet;
+use crate::order::Refusal;
+use crate::order::act::{Act, Kind, Verdict, judge_act};
+use crate::register::Id;
+
+/// Most acts that are named in one part of an exchange.
+pub const MOST_NAMED: usize = 1_000;
+/// Most bytes of acts in one part of an exchange; one act is sent whatever it has.
+pub const MOST_BYTES: usize = 128 << 10;
+/// Acts of one signer that the other side may bring in a day: far more than its doors take in a day, so that what was taken
+/// there in a week without a link is exchanged; and a bound on what a stolen node with a stolen approver's key leaves here for
+/// good. What is above it is taken on another day.
+const MOST_BROUGHT: usize = 1_000;
+
+/// SHA-256 of an act's payload.
+pub type ActDigest = [u8; 32];
+
+/// A part of the acts, in the order of their digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActWindow {
+    /// It begins behind this one; with the first one where absent.
+    pub after: Option<ActDigest>,
+    /// It ends with this one; with the last one where absent.
+    pub until: Option<ActDigest>,
+}
+
+impl Book<'_> {
+    /// The acts of an authority that this side holds and its register bears out.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn borne_out(&self, authority: &Id) -> Result<Arc<ActSet>, Refusal> {
+        self.gate.acts(authority, || {
+            let mut acts = ActSet::default();
+            for row in self.store.order_acts(authority.as_str(), None).map_err(internal)? {
+                let kept = stored(&row)?;
+                let is_good = || matches!(judge_act(&kept.text, self.register), Ok(Verdict::Good(_)));
+                // A row that does nothing is as good as none: its true text is still to come.
+                if kept.done.is_some() && is_good() {
+                    acts.insert(row.digest, row.order);
+                }
+            }
+            Ok(acts)
+        })
+    }
+
+    /// What this side compares with the other: SHA-256 over order id and digest of each act that its register bears out, hex.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn digest(&self, authority: &Id) -> Result<String, Refusal> {
+        Ok(hex(&self.borne_out(authority)?.digest()))
+    }
+
+    /// Notes whether the other side holds the same acts.
+    pub fn note_step(&self, authority: &Id, is_in_step: bool) {
+        self.gate.note_step(authority, is_in_step, self.now);
+    }
+
+    /// The next window behind `after`, and the acts in it that this side holds.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn window(&self, authority: &Id, after: Option<ActDigest>) -> Result<(ActWindow, Vec<ActDigest>), Refusal> {
+        let acts = self.borne_out(authority)?;
+        let mut known: Vec<_> = acts.behind(after).map(|(digest, _)| digest).take(MOST_NAMED + 1).collect();
+        let is_last = known.len() <= MOST_NAMED;
+        known.truncate(MOST_NAMED);
+        let until = known.last().copied().filter(|_| !is_last);
+        Ok((ActWindow { after, until }, known))
+    }
+
+    /// Texts of acts in a window that somebody lacks who knows `known`, as many as [`MOST_BYTES`] hold.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn lacking(&self, authority: &Id, window: ActWindow, known: &[ActDigest]) -> Result<Vec<String>, Refusal> {
+        let known: BTreeSet<_> = known.iter().collect();
+        let acts = self.borne_out(authority)?;
+        let inside = acts.behind(window.after).take_while(|(digest, _)| window.until.is_none_or(|end| *digest <= end));
+        self.texts(authority, inside.map(|(digest, _)| digest).filter(|digest| !known.contains(digest)), &acts)
+    }
+
+    /// The texts of these acts, as many as [`MOST_BYTES`] hold.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn texts_of(&self, authority: &Id, wanted: &[ActDigest]) -> Result<Vec<String>, Refusal> {
+        let acts = self.borne_out(authority)?;
+        self.texts(authority, wanted.iter().copied(), &acts)
+    }
+
+    fn texts(
+        &self,
+        authority: &Id,
+        wanted: impl Iterator<Item = ActDigest>,
+        acts: &ActSet,
+    ) -> Result<Vec<String>, Refusal> {
+        let (mut texts, mut bytes) = (vec![], 0);
+        for digest in wanted {
+            let Some(order) = acts.order(&digest) else { continue };
+            let row = self.store.order_act(authority.as_str(), order, &digest).map_err(internal)?;
+            let text = stored(&row.ok_or_else(|| internal("an act is gone"))?)?.text;
+            // Rows of earlier versions may hold white space.
+            let Verdict::Good(Act { text, .. }) = judge_act(&text, self.register)? else { continue };
+            bytes += text.len();
+            if bytes > MOST_BYTES && !texts.is_empty() {
+                break;
+            }
+            texts.push(text);
+        }
+        Ok(texts)
+    }
+
+    /// Takes acts from the other side, durably and logged: those that are good and not here yet, within the bounds of a day. How
+    /// many were new.
+    ///
+    /// # Errors
+    /// [`Code::ActInvalid`] for a text that fails under a key that the register has, is no act, or is another authority's: then
+    /// none of them is taken. [`Code::AuditUnavailable`].
+    pub fn take(&self, authority: &Id, texts: &[String], bearer: &str) -> Result<usize, Refusal> {
+        let mut good = vec![];
+        for text in texts {
+            match judge_act(text, self.register)? {
+                Verdict::Good(act) if act.payload.authority == *authority => good.push(act),
+                Verdict::Good(_) => {
+                    return Err(Refusal::new(Code::ActInvalid, "the act is upon an order of another authority"));
+                }
+                Verdict::Unproven(refusal) => {
+                    tracing::warn!(why = refusal.why(), "an act of the other side is not borne out by the register");
+                }
+            }
+        }
+        let _alone = self.alone();
+        let acts = self.borne_out(authority)?;
+        let mut seen = BTreeSet::new();
+        good.retain(|act| acts.order(&act.digest).is_none() && seen.insert(act.digest));
+        if good.is_empty() {
+            return Ok(0);
+        }
+        let mut of_day = self.counted_today(authority, |_| Ok(true))?;
+        let mut taken = vec![];
+        for act in good {
+            match of_day.add(&act, MOST_BROUGHT) {
+                Ok(()) => taken.push(act),
+                Err(_) if self.ends_a_used_order(&act, &acts)? => taken.push(act),
+                Err(refusal) => tracing::warn!(why = refusal.why(), "an act of the other side is left for another day"),
+            }
+        }
+        let count = taken.len();
+        self.keep(taken, bearer)?;
+        Ok(count)
+    }
+
+    /// Whether an act revokes an order that was used here and is not revoked yet: such a one is always taken.
+    fn ends_a_used_order(&self, act: &Act, acts: &ActSet) -> Result<bool, Refusal> {
+        if act.payload.act != Kind::Revoke {
+            return Ok(false);
+        }
+        let view = self.view(&act.payload.authority, act.payload.order)?;
+        Ok(view.life.is_some() && !is_revoked(&view.acts, acts))
+    }
+}

@@ -1,0 +1,135 @@
+//! A vault whose log lost entries at a restore, and what it takes at the node before anything is opened again.
+//!
+//! The node remembers how far it has cosigned the vault's log, so it notices a restore, and refuses. The vault's log goes on with an
+//! entry that says what was lost; with the proof of that entry an officer or a custodian may acknowledge it here. Nobody has to
+//! delete what the node remembers: that is evidence.
+
+use serde::{Deserialize, Serialize};
+
+use super::{hex, internal};
+use crate::access::{NodePermit, ResumePermit};
+use crate::audit::resume::{self, Resumption};
+use crate::audit::{Entry, Event};
+use crate::code::Code;
+use crate::commit::{Change, Job, Logged, Pending};
+use crate::node::Node;
+use crate::order::Refusal;
+use crate::vault::Vault;
+
+/// The way to the vault's log.
+pub trait ResumeLink: Send + Sync {
+    /// The entries that explain, provably, why logs of the vault are shorter than this node has seen them.
+    ///
+    /// # Errors
+    /// [`Code::PeerUnavailable`].
+    fn resumptions(&self) -> Result<Vec<Resumption>, Refusal>;
+}
+
+/// The entries with which the vault's log went on after a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeProofs {
+    /// Each with the proof that it is the first one of its shard (C2SP `tlog-proof`).
+    pub proofs: Vec<String>,
+}
+
+/// The vault's side: what it shows to an authority's node.
+///
+/// # Errors
+/// [`Code::Internal`].
+pub fn proofs(vault: &Vault, _permit: &NodePermit) -> Result<ResumeProofs, Refusal> {
+    Ok(ResumeProofs { proofs: resume::proofs(vault.log()).map_err(internal)? })
+}
+
+/// A log of the vault that lost entries, and goes on as another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResumedLog {
+    /// Leaf hash of the entry that says so, hex: what an acknowledgement names.
+    pub entry: String,
+    /// When, as the entry says.
+    pub time: String,
+    /// The log that goes on.
+    pub log: String,
+    /// The log that lost entries.
+    pub lost_log: String,
+    /// How many it had, as far as was published.
+    pub lost_entries: u64,
+    /// How many are left.
+    pub kept_entries: u64,
+    /// Whether it was acknowledged here.
+    pub acknowledged: bool,
+}
+
+/// All of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResumedLogs {
+    /// In the order of the logs.
+    pub resumed: Vec<ResumedLog>,
+}
+
+/// Which one is acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeAcknowledgement {
+    /// Leaf hash of the entry, hex.
+    pub entry: String,
+}
+
+/// The logs of the vault that lost entries.
+///
+/// # Errors
+/// [`Code::PeerUnavailable`], [`Code::Internal`].
+pub fn list(node: &Node, link: &dyn ResumeLink) -> Result<ResumedLogs, Refusal> {
+    let shown = |resumption: &Resumption| {
+        Ok(ResumedLog {
+            entry: hex(&resumption.entry),
+            time: resumption.time.clone(),
+            log: resumption.log.clone(),
+            lost_log: resumption.lost.origin.clone(),
+            lost_entries: resumption.lost.size,
+            kept_entries: resumption.kept_entries,
+            acknowledged: node.store().resume_acknowledged(&resumption.entry).map_err(internal)?,
+        })
+    };
+    Ok(ResumedLogs { resumed: link.resumptions()?.iter().map(shown).collect::<Result<_, Refusal>>()? })
+}
+
+/// Acknowledges one, durably and logged. Doing it again does nothing.
+///
+/// # Errors
+/// [`Code::ProofInvalid`] when the vault shows no such entry; those of [`list`]; [`Code::AuditUnavailable`].
+pub fn acknowledge(
+    node: &Node,
+    permit: &ResumePermit,
+    asked: &ResumeAcknowledgement,
+    link: &dyn ResumeLink,
+) -> Result<ResumedLogs, Refusal> {
+    let found = link.resumptions()?.into_iter().find(|resumption| hex(&resumption.entry) == asked.entry);
+    let Some(found) = found else {
+        return Err(Refusal::new(
+            Code::ProofInvalid,
+            "the vault's log shows no such entry, or not with a proof that fits",
+        ));
+    };
+    if !node.store().resume_acknowledged(&found.entry).map_err(internal)? {
+        let (entry, time) = (found.entry, node.now());
+        let change: Change =
+            Box::new(move |store, batch| store.put_resume_acknowledged(batch, &entry, time.as_second()));
+        let event = Event::AcknowledgeResume {
+            actor: permit.actor.clone(),
+            log: found.log.clone(),
+            entry: hex(&found.entry),
+            lost_log: found.lost.origin.clone(),
+            lost_entries: found.lost.size,
+            kept_entries: found.kept_entries,
+        };
+        let log = Logged::Entry(Entry::new(time, event), vec![]);
+        let job = Job { mappings: vec![], changes: vec![change], count: None, log };
+        let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is acknowledged");
+        node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+        tracing::warn!(actor = %permit.actor, log = found.log, "a restore of the vault was acknowledged");
+    }
+    list(node, link)
+}
