@@ -1,5 +1,6 @@
 //! Epochs: advancing a sector's epoch changes that sector's pseudonyms and nothing else.
 
+pub mod clock;
 pub mod retire;
 pub mod secrets;
 pub mod statement;
