@@ -28,6 +28,7 @@ use crate::store::{ItemTag, Shard};
 
 pub mod checkpoint;
 pub mod cosign;
+mod indexed;
 pub mod log;
 pub mod note;
 pub mod path;
@@ -241,6 +242,17 @@ pub enum Event {
     Segments(Box<Segments>),
     /// An act upon an order came in: a revocation, a suspension, its lifting, the closing of a review.
     OrderAct(Box<OrderAct>),
+    /// An order was shown to the vault before it was used, which copied what it lists.
+    OrderLodge(Box<OrderLodged>),
+    /// The copies that the vault kept for an order were destroyed.
+    OrderEnd {
+        /// Authority id.
+        authority: String,
+        /// Order id.
+        order: String,
+        /// `over` or `revoked`.
+        why: &'static str,
+    },
     /// An inspection was entered, or closed before its time.
     Inspection(Box<InspectionNoted>),
     /// Somebody read under an inspection.
@@ -254,7 +266,7 @@ pub enum Event {
     },
     /// A rights officer looked up who resolved somebody's pseudonym.
     LookUp(Box<LookUp>),
-    /// Two rights officers had a person's traces in a sector destroyed.
+    /// Two rights officers had a person's traces in a sector destroyed, as far as they are old enough.
     Erase(Box<Erased>),
     /// An authority asks for far more than it used to, or for half of what it may.
     ReleaseAlarm {
@@ -473,6 +485,19 @@ pub struct MigrationPage {
     /// On the node: the vault's checkpoint that the proof leads to, signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vault_checkpoint: Option<String>,
+}
+
+/// What an entry about an order that was lodged says: no count, for what there was to copy is nobody's to know.
+#[derive(Debug, Clone, Serialize)]
+pub struct OrderLodged {
+    /// Authority id.
+    pub authority: Id,
+    /// Order id.
+    pub order: String,
+    /// SHA-256 of the order's payload, hex.
+    pub order_digest: String,
+    /// Who brought it.
+    pub bearer: String,
 }
 
 /// What an entry about an act upon an order says.

@@ -167,6 +167,8 @@ codes! {
     InspectionRequired = "inspection-required",
     /// No inspection of that id was entered here.
     UnknownInspection = "unknown-inspection",
+    /// The rights officer has made as many look-ups as one may in a day; `Retry-After` says when to come back.
+    LookUpLimit = "look-up-limit",
     /// Not a request that two rights officers of the sector signed.
     RightsInvalid = "rights-invalid",
     // --- destruction

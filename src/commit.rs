@@ -83,8 +83,6 @@ pub enum Logged {
         /// What was answered.
         answered: Answered,
     },
-    /// An entry that only the changes of its job can tell, once they are in the batch; none where they did nothing.
-    Decided(Box<dyn FnOnce() -> Option<(Entry, Vec<ItemTag>)> + Send>),
     /// Reading of entry bundles; those of one auditor are counted by the minute.
     Read {
         /// When the request arrived.
@@ -135,9 +133,7 @@ impl Job {
         let logged = match &self.log {
             Logged::Tokenized { answered, .. } => answered.len(),
             // Few and small; and an authority must not wait for batches.
-            Logged::Entry(..) | Logged::Decided(_) | Logged::Nothing | Logged::Read { .. } | Logged::Refused { .. } => {
-                0
-            }
+            Logged::Entry(..) | Logged::Nothing | Logged::Read { .. } | Logged::Refused { .. } => 0,
         };
         self.records() + logged
     }

@@ -27,6 +27,12 @@ pub struct Refused {
     pub why: String,
 }
 
+impl From<ClockBehind> for Refused {
+    fn from(behind: ClockBehind) -> Self {
+        Self::new(Code::ClockBehind, behind.to_string())
+    }
+}
+
 impl Refused {
     fn new(code: Code, why: impl Into<String>) -> Self {
         Self { code, why: why.into() }
@@ -35,12 +41,6 @@ impl Refused {
     /// Nothing can be logged, so nothing is done.
     fn unavailable(code: Code) -> Self {
         Self::new(code, "the audit log takes no entry, so nothing is done")
-    }
-}
-
-impl From<ClockBehind> for Refused {
-    fn from(behind: ClockBehind) -> Self {
-        Self::new(Code::ClockBehind, behind.to_string())
     }
 }
 
@@ -97,9 +97,8 @@ pub struct Advance {
 /// Opens the next epoch of a sector, durable and logged before it is used. The same call again changes nothing.
 ///
 /// # Errors
-/// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`]; those of a statement, where it takes one;
-/// [`Code::ClockBehind`];
-/// [`Code::Internal`] when a new secret cannot be stored; [`Code::AuditUnavailable`].
+/// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`]; [`Code::ClockBehind`]; those of a statement,
+/// where it takes one; [`Code::Internal`] when a new secret cannot be stored; [`Code::AuditUnavailable`].
 pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, how: &Advance) -> Result<Vec<EpochView>, Refused> {
     let unknown = || Refused::new(Code::UnknownSector, "the register knows no such sector");
     let state = vault.sector(sector).ok_or_else(unknown)?;

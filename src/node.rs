@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use ed25519_dalek::VerifyingKey;
 
 use crate::audit::Event;
-use crate::audit::cosign::Cosigners;
+use crate::audit::cosign::{Cosigners, proven_time};
 use crate::audit::log::{Log, LogParts};
 use crate::clock::{Clock, ClockBehind};
 use crate::commit::orders::OrderGate;
@@ -162,6 +162,11 @@ impl Node {
     /// Those who cosign this log, once there are any.
     pub fn cosigners(&self) -> Option<&Arc<Cosigners>> {
         self.cosigners.get()
+    }
+
+    /// The time that this side and the vault have both reached ([`proven_time`]).
+    pub fn proven_time(&self) -> jiff::Timestamp {
+        proven_time(self.register.vault_checkpoint_key.is_some(), self.cosigners(), self.now())
     }
 
     /// The node's writer.

@@ -36,11 +36,11 @@ use uuid::Uuid;
 use crate::clock::ClockBehind;
 use crate::code::Code;
 use crate::jws;
-use crate::pseudonym::{Parsed, Pseudonym};
-use crate::register::{Approver, Id, Sector, TextForm};
+use crate::pseudonym::Parsed;
+use crate::register::{Approver, Id, Sector};
 use crate::store::OrderKey;
 
-pub use check::{Finding, check, examine, forbidden};
+pub use check::{Finding, LODGE_DAYS, check, check_ahead, examine, forbidden};
 pub use payload::{Basis, Continuity, Payload, Scope, Security};
 pub use request::{FRESH_SECONDS, NewRequest, OfficerRequest, REQUEST_TYP, check_request, list_digest, sign_request};
 
@@ -98,15 +98,17 @@ impl From<ClockBehind> for Refusal {
     }
 }
 
-/// The pseudonyms that an order lists, by sector, as parsed values.
-type Listed = BTreeMap<String, HashSet<ListedKey>>;
-
-/// What makes a listed pseudonym the same as one asked for: also the form, for forms belong to epochs.
-type ListedKey = (Pseudonym, TextForm, Option<u8>);
-
-fn key(parsed: &Parsed) -> ListedKey {
-    (parsed.pseudonym, parsed.form, parsed.epoch_mod_32)
+/// What of an order its copies are made by.
+pub(crate) struct OrderScope<'a> {
+    pub(crate) key: OrderKey,
+    /// When it is over.
+    pub(crate) until: Timestamp,
+    /// What it lists, by sector.
+    pub(crate) listed: &'a Listed,
 }
+
+/// The pseudonyms that an order lists, by sector, as parsed values: with the form, for forms belong to epochs.
+type Listed = BTreeMap<String, HashSet<Parsed>>;
 
 /// A person who signed, and the body that the person belonged to then.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -246,14 +248,49 @@ impl ActiveOrder {
         }
         match &self.payload.scope {
             Scope::AtMost(_) => Ok(parsed),
-            Scope::Listed(_) if self.listed.get(sector).is_some_and(|list| list.contains(&key(&parsed))) => Ok(parsed),
+            Scope::Listed(_) if self.listed.get(sector).is_some_and(|list| list.contains(&parsed)) => Ok(parsed),
             Scope::Listed(_) => Err(Code::OutOfScope),
         }
+    }
+
+    /// What copies of its pseudonyms are made for.
+    pub(crate) fn scope(&self) -> OrderScope<'_> {
+        OrderScope { key: self.key(), until: self.payload.not_after, listed: &self.listed }
     }
 
     /// Whether the order opens this pseudonym of this sector.
     pub fn allows(&self, sector: &str, text: &str) -> bool {
         self.admit(sector, text).is_ok()
+    }
+}
+
+/// An order that was checked as of the time from which it is valid: it may be lodged, and opens nothing.
+pub struct LodgeableOrder(ActiveOrder);
+
+impl LodgeableOrder {
+    /// The order's id.
+    pub fn id(&self) -> Uuid {
+        self.0.id()
+    }
+
+    /// What stores know the order by.
+    pub fn key(&self) -> OrderKey {
+        self.0.key()
+    }
+
+    /// SHA-256 of the payload, 32 bytes.
+    pub fn digest(&self) -> &[u8; 32] {
+        self.0.digest()
+    }
+
+    /// The authority whose order it is.
+    pub fn authority(&self) -> &Id {
+        self.0.authority()
+    }
+
+    /// What copies of its pseudonyms are made for.
+    pub(crate) fn scope(&self) -> OrderScope<'_> {
+        self.0.scope()
     }
 }
 

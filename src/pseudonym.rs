@@ -166,7 +166,7 @@ impl TextWriter {
 }
 
 /// What a text said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Parsed {
     /// The pseudonym.
     pub pseudonym: Pseudonym,

@@ -128,6 +128,8 @@ pub struct Register {
     pub rights_officers: BTreeMap<Id, Arc<RightsOfficer>>,
     /// Those who watch the logs and cosign their checkpoints: id → Ed25519 key.
     pub witnesses: BTreeMap<Id, VerifyingKey>,
+    /// For how many days nobody destroys the tags of look-ups, releases and reveals: they are evidence of who looked at whom.
+    pub evidence_days: u32,
     /// The key (Ed25519) that signs the checkpoints of the vault's log.
     pub vault_checkpoint_key: Option<VerifyingKey>,
     /// The commission's register keys, from this side's own configuration and not from the register: who decides on

@@ -7,10 +7,15 @@
 //! 2. [`release::release`] (vault): checks again, counts, logs durably, and only then hands out records with their segments.
 //! 3. `reveal::reveal` (node): takes the order and the receipt of the node's own entry by value, opens, answers.
 //!
+//! What the vault releases it copies into the order's own rows ([`copies`]), at the latest then; an order may be shown to it before
+//! ([`lodge`]).
+//!
 //! Before anything is released, both sides hold the same acts upon orders: [`step`]. An answer may come sealed to the
 //! officer's own key: [`deliver`].
 
+pub mod copies;
 pub mod deliver;
+pub mod lodge;
 pub(crate) mod rate;
 pub mod release;
 pub mod resumed;

@@ -12,6 +12,8 @@
 //!    and is the one committed to. The vault notes which entry was proved.
 //! 3. **drop** (vault alone). Recipients that the register no longer lists are taken out, where one that it lists was proved.
 //!
+//! No segment is ever taken away: orders' copies of erased mappings name theirs, and so are renewed like everything else.
+//!
 //! Mappings are not touched, and no pseudonym changes. What the vault hands out are sealed data keys without a single mapping.
 
 pub mod node;

@@ -5,6 +5,7 @@
 pub mod erase;
 pub mod request;
 pub mod resolutions;
+pub mod traces;
 
 use crate::code::Code;
 use crate::order::Refusal;

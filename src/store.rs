@@ -12,11 +12,13 @@ pub mod index;
 mod inspections;
 mod migrations;
 mod moved;
+mod order_copies;
 mod orders;
 mod place;
 mod reclaim;
 mod segments;
 mod space;
+mod tags;
 mod upgrade;
 mod wal;
 
@@ -32,11 +34,13 @@ use uuid::Uuid;
 pub use audit::{ItemTag, Shard, TreeRow};
 use columns::Column;
 pub use columns::{ChunkKey, EpochRow};
-pub use erase::TagPlace;
+pub use erase::ErasureDue;
 pub use migrations::{MigrationRow, OpenPage, PairsRow};
+pub use order_copies::{CopiesRow, CopyRow, copy_location};
 pub use orders::{ActRow, OrderKey};
 use place::Place;
 pub use space::Space;
+pub use tags::{EntryKeys, TagKind, TagPlace};
 use upgrade::FORMAT;
 
 /// What went wrong in the store.
@@ -82,6 +86,9 @@ pub enum StoreError {
     /// Data files, but no file that says which of them count.
     #[error("the store at {0} has data files but no CURRENT file; restore it from a backup")]
     Headless(PathBuf),
+    /// A table that the store had.
+    #[error("the file {0} of the store is gone, or is not what it was; restore the store from a backup")]
+    Missing(PathBuf),
     /// The header of a record that is whole was damaged.
     #[error("the write-ahead log {0} is damaged; restore the store from a backup")]
     Log(PathBuf),
@@ -196,8 +203,29 @@ impl Store {
             scrubbed: AtomicBool::new(false),
             place: Some(Place::of(path).map_err(|source| StoreError::Place { path: path.to_owned(), source })?),
         };
+        store.miss_nothing()?;
         store.claim(owner)?;
         Ok(store)
+    }
+
+    /// Finds a table that is gone or cut. With a bound on open files, RocksDB itself opens only the first few at its start.
+    fn miss_nothing(&self) -> Result<(), StoreError> {
+        for table in self.tables()? {
+            let (file, length) = &table;
+            let found = std::fs::metadata(file).map(|facts| facts.len()).ok();
+            // A compaction may just have taken it out of the list, and then away.
+            if found != Some(*length) && self.tables()?.contains(&table) {
+                return Err(StoreError::Missing(table.0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every table of the present state, and its length.
+    fn tables(&self) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+        let tables = self.db.live_files().map_err(|source| self.engine(source))?;
+        let place = |name: &str| self.path.join(name.trim_start_matches('/'));
+        Ok(tables.iter().map(|table| (place(&table.name), table.size as u64)).collect())
     }
 
     /// Checks the owner and brings the store to the present format, or writes both into a new store.
@@ -498,6 +526,21 @@ impl Store {
         Ok(rows)
     }
 
+    /// Goes through all rows of a column in key order, without filling the cache.
+    fn each_row(
+        &self,
+        column: Column,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        for row in self.db.iterator_cf_opt(self.column(column), options, IteratorMode::Start) {
+            let (key, value) = row.map_err(|source| self.engine(source))?;
+            each(&key, &value)?;
+        }
+        Ok(())
+    }
+
     /// The keys before `end`, at most `most` of them.
     fn rows_until(&self, column: Column, end: &[u8], most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut keys = Vec::new();
@@ -616,7 +659,7 @@ fn column_options(column: Column, cache: &Cache) -> Options {
             options.set_blob_gc_force_threshold(0.1);
         }
         Column::Index => moved::set_options(&mut options, cache),
-        Column::Audit | Column::AuditSalt | Column::AuditTag | Column::AuditTile => {
+        Column::Audit | Column::AuditSalt | Column::AuditTag | Column::EntryIndex | Column::AuditTile => {
             options.set_write_buffer_size(16 << 20);
         }
         _ => options.set_write_buffer_size(4 << 20),

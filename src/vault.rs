@@ -7,6 +7,7 @@ mod keeper;
 mod quota;
 mod rebuild;
 pub(crate) mod sector;
+mod stored;
 mod veil;
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use crate::audit::Event;
-use crate::audit::cosign::Cosigners;
+use crate::audit::cosign::{Cosigners, proven_time};
 use crate::audit::log::{Log, LogError, LogParts};
 use crate::clock::{Clock, ClockBehind, ClockMark};
 use crate::code::Code;
@@ -132,6 +133,9 @@ pub enum StartError {
         /// Why.
         source: crate::seal::SealError,
     },
+    /// An order's copy of a mapping does not open.
+    #[error("a copy that an order keeps does not open: {0}; is this the right store secret?")]
+    Copy(crate::seal::SealError),
     /// The register does not know the authority that this node is configured for.
     #[error("the register knows no authority {0}")]
     UnknownAuthority(Id),
@@ -222,6 +226,8 @@ pub struct Vault {
     pub(crate) released: std::sync::atomic::AtomicU64,
     /// Pairs of old and new pseudonyms made since the start.
     pub(crate) migrated: std::sync::atomic::AtomicU64,
+    /// One look-up of rights officers at a time: counting it and its commit are one step.
+    pub(crate) look_ups: std::sync::Mutex<()>,
     /// One epoch change at a time.
     pub(crate) epoch_changes: std::sync::Mutex<()>,
     /// One change of stored segments at a time: from reading a record to the commit of what comes in its place.
@@ -339,6 +345,7 @@ impl Vault {
             release_alarms: std::sync::atomic::AtomicU64::new(0),
             released: std::sync::atomic::AtomicU64::new(0),
             migrated: std::sync::atomic::AtomicU64::new(0),
+            look_ups: std::sync::Mutex::default(),
             epoch_changes: std::sync::Mutex::default(),
             segment_changes: std::sync::Mutex::default(),
             former_segment_keys: OnceLock::new(),
@@ -368,6 +375,12 @@ impl Vault {
     /// Those who cosign this log, once there are any.
     pub fn cosigners(&self) -> Option<&Arc<Cosigners>> {
         self.cosigners.get()
+    }
+
+    /// The time that this side and an authority's node have both reached ([`proven_time`]).
+    pub fn proven_time(&self) -> jiff::Timestamp {
+        let has_peer = self.register.authorities.values().any(|authority| authority.checkpoint_key.is_some());
+        proven_time(has_peer, self.cosigners(), self.now())
     }
 
     /// The index of stored mappings.

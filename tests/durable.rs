@@ -9,6 +9,7 @@ mod durable {
     pub mod bound;
     pub mod clock;
     pub mod concurrent;
+    pub mod copies;
     pub mod damage;
     pub mod erase;
     pub mod faults;
@@ -19,6 +20,7 @@ mod durable {
     pub mod model;
     pub mod overload;
     pub mod retire;
+    pub mod rights;
     pub mod slow;
     pub mod start;
     pub mod world;

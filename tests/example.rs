@@ -223,8 +223,13 @@ fn the_published_certificates_are_good_until_the_day_that_their_page_names() {
     let (_, rest) = page.split_once("certificates are good until ").unwrap();
     let end = format!("{}T00:00:00Z", &rest[..10]).parse::<jiff::Timestamp>().unwrap();
     let day = jiff::SignedDuration::from_hours(24);
-    let within = ["2026-11-22T00:00:00Z", "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z", "2028-02-29T12:00:00Z"];
-    let within = within.map(|time| time.parse().unwrap());
+    // The order beside them begins on the day on which all of it was made.
+    let order = fs::read_to_string(dir.join("orders/example.jws")).unwrap();
+    let order = cloison::jws::parse(&order, cloison::order::ORDER_TYP).unwrap();
+    let made = cloison::order::Payload::read(order.payload()).unwrap().not_before;
+    let days = ["2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z", "2028-02-29T12:00:00Z"];
+    let days = days.into_iter().map(|time| time.parse().unwrap()).filter(|time| *time >= made);
+    let within: Vec<jiff::Timestamp> = [made].into_iter().chain(days).collect();
     let hence = [30, 400, 600].map(|days| jiff::Timestamp::now() + day * days);
     let files = dir.join("tls").read_dir().unwrap().map(|entry| entry.unwrap().path());
     for certificate in files.filter(|path| !path.ends_with("ca.pem")) {

@@ -236,6 +236,7 @@ fn the_example_says_what_it_is_and_its_register_and_order_are_valid() {
     assert!(fs::read_to_string(dir.join("register.toml")).unwrap().contains("EXAMPLE KEYS"));
     let pins = pins(&dir.join("vault.toml"));
     let register = open(&dir.join("register.toml"), &dir.join("register.jws"), &pins).unwrap();
+    assert_eq!(register.operators.values().filter(|operator| operator.key.is_some()).count(), 2);
     let text = fs::read_to_string(dir.join("orders/example.jws")).unwrap();
     let payload = cloison::jws::parse(&text, order::ORDER_TYP).unwrap().payload().to_vec();
     let payload = order::Payload::read(&payload).unwrap();

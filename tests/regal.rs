@@ -3,10 +3,15 @@
 
 mod common;
 
+#[allow(dead_code)]
+#[path = "audit/actors.rs"]
+mod actors;
 #[path = "regal/attacks.rs"]
 mod attacks;
 #[path = "regal/believed.rs"]
 mod believed;
+#[path = "regal/copies.rs"]
+mod copies;
 #[path = "regal/delivery.rs"]
 mod delivery;
 #[path = "regal/kill.rs"]

@@ -59,7 +59,7 @@ fn changed(from: &str, to: &str, what: &str, instead: &str) {
 #[test]
 fn the_example_says_what_it_says() {
     let register = register::parse(GOOD).unwrap_or_else(|faults| panic!("{faults:#?}"));
-    assert_eq!((register.deployment.as_str(), register.version), ("demo", 1));
+    assert_eq!((register.deployment.as_str(), register.version, register.evidence_days), ("demo", 1, 365));
     assert_eq!(register.digest, register::sign::digest_of(GOOD.as_bytes()));
 
     let study = register.sector("health.chu-rabat.study-42").unwrap();
@@ -499,6 +499,8 @@ fn weak_keys() {
 #[test]
 fn numbers_schemes_and_ids() {
     changed("version = 1", "version = 0", "`version` is 0", "at least 1");
+    changed("version = 1", "version = 1\nevidence-days = 29", "`evidence-days` is 29", "at least 30");
+    changed("version = 1", "version = 1\nevidence-days = 3651", "`evidence-days` is 3651", "at most 3650");
     changed("items-per-second = 2000,", "items-per-second = 0,", "`items-per-second` is 0", "at least 1");
     changed("items-per-day = 1000000 ", "items-per-day = 0 ", "`items-per-day` is 0", "at least 1");
     changed("items-per-day = 1000000 ", "items-per-day = 1000000000001 ", "`items-per-day` is", "at most");

@@ -77,6 +77,17 @@ struct Seen {
     ending: bool,
 }
 
+/// The time that has surely come, by which things are destroyed for their age: this side's clock has reached it, and so had the
+/// other side's when it last cosigned. So a clock that ran ahead destroys nothing, and neither does anything before the first
+/// cosignature since the start. Where the register states no other side, this side's clock has to do.
+pub fn proven_time(has_peer: bool, cosigners: Option<&Arc<Cosigners>>, now: Timestamp) -> Timestamp {
+    match (has_peer, cosigners.and_then(|cosigners| cosigners.peer_time())) {
+        (false, _) => now,
+        (true, Some(time)) => time.min(now),
+        (true, None) => Timestamp::UNIX_EPOCH,
+    }
+}
+
 /// Ends the asking thread when dropped.
 pub struct Asking {
     cosigners: Arc<Cosigners>,
@@ -113,6 +124,13 @@ impl Cosigners {
     /// When a cosigner cosigned last.
     pub fn last(&self, name: &str) -> Option<Timestamp> {
         self.seen().last.get(name).map(|(time, _)| *time)
+    }
+
+    /// The latest time at which the other side cosigned.
+    fn peer_time(&self) -> Option<Timestamp> {
+        let seen = self.seen();
+        let peers = self.watchers.iter().filter(|watcher| !watcher.counts);
+        peers.filter_map(|watcher| seen.last.get(watcher.verifier.name())).map(|(time, _)| *time).max()
     }
 
     /// Whether that cosigner cosigned within five minutes: nothing is released otherwise. Waits a little for one that is

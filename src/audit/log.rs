@@ -143,7 +143,7 @@ struct State {
 
 impl Log {
     /// Opens the log in `store`, of `owner` (such as `demo/vault`), and starts the thread that signs. A store that older
-    /// versions wrote gets its tree now.
+    /// versions wrote gets its tree and its index now.
     ///
     /// # Errors
     /// [`LogError`]
@@ -153,6 +153,7 @@ impl Log {
         parts: LogParts,
         now: Timestamp,
     ) -> Result<(Arc<Self>, Appender), LogError> {
+        store.index_entries(super::indexed::keys_of)?;
         let trees = store.trees()?;
         let next = store.last_audit()?.map_or(0, |(number, _)| number + 1);
         let (row, tree) = match trees.last() {

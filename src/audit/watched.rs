@@ -85,7 +85,8 @@ pub struct LookUp {
     pub tags: String,
 }
 
-/// What an entry about an erasure says: never whose, and nothing that it could be told by.
+/// What an entry about an erasure says: never whose, and no count. What was there to destroy tells of orders that may not be told
+/// yet, and the entry is proved to whoever asks.
 #[derive(Debug, Clone, Serialize)]
 pub struct Erased {
     /// The rights officers who signed.
@@ -94,14 +95,6 @@ pub struct Erased {
     pub request: String,
     /// Sector name.
     pub sector: String,
-    /// Pseudonyms that they named.
-    pub items: u64,
-    /// Mappings destroyed.
-    pub mappings: u64,
-    /// Tags destroyed.
-    pub tags: u64,
-    /// Salts of tokenization entries destroyed.
-    pub salts: u64,
     /// Who brought it.
     pub bearer: Id,
 }

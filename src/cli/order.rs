@@ -60,7 +60,12 @@ pub enum Command {
         A review is closed when the order is over, by an approver of a body that did not sign it; or, where the authority has \
         no such body, by two bodies with at least one person who did not sign it (--out, then `cloison order sign`, `lodge`).")]
     Review(act::Review),
-    /// Bring a signed act to the authority node (as an officer) or to the vault (as an operator)
+    /// Bring a signed act, or an order before it is used, to the authority node (as an officer) or to the vault (as an operator)
+    #[command(after_long_help = "Examples:\n  \
+        cloison order lodge revoke.jws --client clients/officer.toml\n  \
+        cloison order lodge --order orders/17.jws --client clients/officer.toml\n\n\
+        An order is lodged at most 30 days before it is valid. The vault copies the mappings that it lists into the order's own rows, \
+        so that no erasure and no retired epoch takes them from it; it says nothing of what there was to copy.")]
     Lodge(act::Bring),
 }
 

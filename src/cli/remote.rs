@@ -122,6 +122,7 @@ fn advice(code: Code) -> &'static str {
             "the commission decides on one (`cloison audit inspection new`); `cloison audit verify` and `copy` need none"
         }
         Code::UnknownInspection => "check the id: `cloison audit inspection list` has those that were entered there",
+        Code::LookUpLimit => "come back tomorrow (UTC), or have another rights officer look",
         Code::RightsInvalid => "two rights officers of the sector sign it: `cloison rights erase --help`",
         Code::UnknownSecret => "`cloison secrets versions` lists them",
         Code::SecretNeeded => {

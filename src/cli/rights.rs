@@ -14,7 +14,7 @@ use crate::jws;
 use crate::keys::file::{read_signing_key, write_private};
 use crate::order::Refusal;
 use crate::register::{self, Id};
-use crate::rights::erase::Destroyed;
+use crate::rights::erase::ErasureReceipt;
 use crate::rights::request::{ERASURE_TYP, Erasure, sign};
 use crate::rights::resolutions::{Found, Question, Resolutions};
 
@@ -76,8 +76,9 @@ struct Key {
     cloison rights sign erase.jws --key secrets/rights-2.pem --kid rights-2\n  \
     cloison rights lodge erase.jws --client clients/rights.toml        # at the vault\n  \
     cloison rights lodge erase.jws --client clients/rights-node.toml   # at each authority's node\n\n\
-    It destroys the mappings of exactly these pseudonyms, the tags by which entries could be told to be about them, and the \
-    salts of the batches that they may be in. A person has other pseudonyms in other epochs, periods and purposes of the sector: \
+    It destroys the mappings of exactly these pseudonyms and the salts of the batches that they may be in, at once; and the tags \
+    by which entries could be told to be about them when they are as old as the register's evidence-days say. What was there is \
+    not said. An order that was shown to the vault before goes on with a copy of its own until it is over. A person has other pseudonyms in other epochs, periods and purposes of the sector: \
     name them too. It cannot be undone, and copies of the store (backups) have to be dealt with apart.")]
 pub struct Erase {
     /// The register: gives the deployment's id
@@ -269,15 +270,14 @@ fn lodge(args: &Lodge) -> Result<(), Error> {
         );
         args.assent.obtain(&Irreversible { changes, lost: "Nobody can re-identify or find them again." })?;
     }
-    let done: Destroyed =
+    let done: ErasureReceipt =
         args.client.open()?.post_json("/v1/rights/erasures", &brought).map_err(|error| failed(&error))?;
     if args.json {
         return print_json(&done);
     }
     print(format_args!(
-        "Destroyed: {} mappings, {} tags, {} salts, for {} pseudonyms. The store's files are being cleared of the bytes; \
-         backups are not.",
-        done.mappings, done.tags, done.salts, done.items
+        "Carried out: entry {} of {} says so. The store's files are being cleared of the bytes; backups are not.",
+        done.entry.index, done.entry.log
     ))
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod descriptors;
 mod figures;
+mod tidy;
 mod watch;
 mod writable;
 
@@ -125,6 +126,7 @@ async fn serve_vault(
         .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
         .map_err(unstarted)?;
     let vault = Arc::new(vault);
+    begin_copies(vault.clone()).await?;
     vault.know_former_segment_keys(config.former_segment_keys.clone());
     let (watching, _asking) = watch::vault(&vault, &config, memory)?;
     let control = control::router(vault.clone()).merge(cosign::router(watching.clone()));
@@ -150,14 +152,25 @@ async fn serve_vault(
             tracing::warn!(count, hint, "segments are sealed to no key that the register lists");
         }
     });
+    let tidying = tokio::spawn(tidy::vault(vault.clone()));
     let placed = tokio::spawn(watch::keep_place(vault.clone(), readiness.clone()));
     let housekeeping = tokio::spawn(keep_house(watching, config.reserve, readiness.clone(), registry.clone()));
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     housekeeping.abort();
     placed.abort();
+    tidying.abort();
     serving_health.abort();
     tracing::info!("the vault has stopped");
     Ok(())
+}
+
+/// Sees to the copies of orders, before anybody is served.
+async fn begin_copies(vault: Arc<Vault>) -> Result<(), Error> {
+    let begun = tokio::task::spawn_blocking(move || crate::reidentify::copies::start::begin(&vault)).await;
+    let begun = begun.map_err(|_| Error::new("the vault failed while it started", "see the log above"))?;
+    begun.map_err(|refusal| {
+        Error::new(refusal, "see the log above; a copy needs the storage secret that it was made under")
+    })
 }
 
 /// Why a store could not be opened, and whether that may pass by itself: another process that is about to end, a disk that is
@@ -181,9 +194,9 @@ async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readin
     bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
     let alarms = registry.counter("cloison_release_alarms_total", "Unusual rates of releases that were noticed", None);
     let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
-    let clock = watch::clock_gauge(&registry);
     let out_of_step =
         registry.gauge("cloison_out_of_step", "Authorities whose node does not hold the same acts upon orders", None);
+    let clock = watch::clock_gauge(&registry);
     let (mut beats, mut is_apart) = (0_u64, false);
     loop {
         vault.watch_space(reserve);
@@ -300,11 +313,13 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     say_sealed(&node, &readiness);
     watch::first(peer.clone()).await;
     readiness.clear("starting");
+    let tidying = tokio::spawn(tidy::node(node.clone()));
     let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
     let placed = tokio::spawn(watch::keep_place(node.clone(), readiness.clone()));
     let kept = tokio::spawn(watch::keep(node, peer, cosigners, config.reserve, readiness.clone(), registry.clone()));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     watch.abort();
+    tidying.abort();
     kept.abort();
     placed.abort();
     keeping_in_step.abort();

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::migrate::{Handed, MigrationLink, Page, PageRequest, Taken};
 use crate::order::Refusal;
+use crate::reidentify::lodge::{LodgedOrder, OrderText};
 use crate::reidentify::resumed::{ResumeLink, ResumeProofs};
 use crate::reidentify::reveal::VaultLink;
 use crate::reidentify::step::{Exchange, Exchanged};
@@ -193,5 +194,9 @@ impl VaultLink for Peer {
 
     fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
         self.client.exchange_acts(exchange)
+    }
+
+    fn lodge_order(&self, order: &OrderText) -> Result<LodgedOrder, Refusal> {
+        self.client.lodge_order(order)
     }
 }

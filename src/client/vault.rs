@@ -7,6 +7,7 @@ use crate::code::Code;
 use crate::identifier::MAX_CANONICAL;
 use crate::migrate::{Handed, MigrationLink, Page, PageRequest, Taken};
 use crate::order::Refusal;
+use crate::reidentify::lodge::{LodgedOrder, OrderText};
 use crate::reidentify::reveal::VaultLink;
 use crate::reidentify::step::{Exchange, Exchanged};
 use crate::reidentify::{Release, ReleaseRequest};
@@ -18,6 +19,10 @@ impl VaultLink for Client {
 
     fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
         self.post_json("/v1/acts/exchange", exchange).map_err(|error| refusal(&error))
+    }
+
+    fn lodge_order(&self, order: &OrderText) -> Result<LodgedOrder, Refusal> {
+        self.post_json("/v1/orders", order).map_err(|error| refusal(&error))
     }
 }
 

@@ -99,10 +99,6 @@ impl GroupLog {
         let place = match log {
             Logged::Nothing => return None,
             Logged::Entry(entry, tags) => self.push(Draft::Entry(entry, tags)),
-            Logged::Decided(decide) => {
-                let (entry, tags) = decide()?;
-                self.push(Draft::Entry(entry, tags))
-            }
             Logged::Tokenized { time, entry, answered } => self.tokenized(time, entry, answered),
             Logged::Refused { time, actor, operation, code } => {
                 tally.count(time, Counting::Refused(actor, operation, code), self)?
@@ -150,7 +146,7 @@ impl GroupLog {
                 }
             };
             let bytes = entry.to_bytes();
-            store.put_audit(batch, index, &bytes, salt.as_ref(), &tags);
+            store.put_audit(batch, index, &bytes, salt.as_ref(), &tags, entry.event.keys());
             entries.push(bytes);
         }
         entries

@@ -1,5 +1,7 @@
 //! Retiring an epoch: its sector says that it needs it no more, and its mappings go.
 //!
+//! A live order goes on with its own copies of what it may open ([`crate::reidentify::copies`]); nothing is asked of it.
+//!
 //! Nobody else may say so, neither operations nor an authority: who keeps pseudonyms of an epoch is the sector alone. An
 //! operator signs a statement with it, so that one stolen certificate destroys nothing. What is gone is gone from the store's
 //! view at once, and from its files when RocksDB next compacts them; until then it is as sealed as it was.
@@ -52,13 +54,13 @@ pub struct Retired {
 ///
 /// # Errors
 /// [`Code::DomainClosed`] for an epoch that the sector does not have; [`Code::EpochOpen`] for the current one and for one
-/// whose overlap lasts; [`Code::EpochUnmigrated`]; those of a statement; [`Code::AuditUnavailable`].
+/// whose overlap lasts; [`Code::ClockBehind`]; [`Code::EpochUnmigrated`]; those of a statement; [`Code::AuditUnavailable`].
 pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: &Retire) -> Result<Retired, Refused> {
     let state = &permit.sector;
     // No epoch is advanced, nothing released and nothing migrated meanwhile.
     let _changes = vault.epoch_changes.lock().expect("no panic under this lock");
     let _alone = vault.orders().lock();
-    let now = vault.now();
+    let now = vault.steady_time()?;
     let no_such = || Refused::new(Code::DomainClosed, "the sector has no such epoch");
     let epoch = state.epoch(number).ok_or_else(no_such)?;
     let sector = state.sector.name.clone();

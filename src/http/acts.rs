@@ -13,6 +13,7 @@ use super::{Peer, Problem};
 use crate::access;
 use crate::order::book::Book;
 use crate::order::life::OrderView;
+use crate::reidentify::lodge::{self, LodgedOrder, OrderText};
 use crate::reidentify::step::{self, Exchange, Exchanged, Lodged};
 use crate::vault::Vault;
 
@@ -48,14 +49,16 @@ impl Orders {
 /// The routes of the vault's control listener.
 pub(super) fn vault_routes() -> Router<Arc<Vault>> {
     Router::new()
-        .route("/v1/orders", get(list_at_vault))
+        .route("/v1/orders", get(list_at_vault).post(lodge_order_at_vault))
         .route("/v1/acts", post(lodge_at_vault))
         .route("/v1/acts/exchange", post(exchange))
 }
 
 /// The routes of the node's control listener.
 pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
-    Router::new().route("/v1/orders", get(list_at_node)).route("/v1/acts", post(lodge_at_node))
+    Router::new()
+        .route("/v1/orders", get(list_at_node).post(lodge_order_at_node))
+        .route("/v1/acts", post(lodge_at_node))
 }
 
 /// The orders that the vault knows: an authority's node sees its own, an operator all.
@@ -71,6 +74,24 @@ pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -
     let permit = access::bearer(vault.register(), peer.spki);
     answer(vault, peer, "order-list", permit, |vault, permit| {
         Book::from(&**vault).list(permit.authority.as_ref()).map(Orders::of)
+    })
+    .await
+}
+
+/// Takes an order before it is used, and copies what it lists. Says nothing of what is there.
+#[utoipa::path(
+    post,
+    path = "/v1/orders",
+    request_body = OrderText,
+    responses(
+        (status = 200, description = "The order is valid, or will be within thirty days", body = LodgedOrder),
+        Problem,
+    ),
+)]
+pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::bearer(vault.register(), peer.spki);
+    answer_to(vault, peer, "order-lodge", permit, request, |vault, permit, brought: OrderText| {
+        lodge::at_vault(vault, permit, &brought.order)
     })
     .await
 }
@@ -124,6 +145,24 @@ pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) 
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
     answer(door, peer, "order-list", permit, |door, permit| {
         Book::from(&*door.node).list(permit.authority.as_ref()).map(Orders::of)
+    })
+    .await
+}
+
+/// Takes an order before it is used, and brings it to the vault, which copies what it lists.
+#[utoipa::path(
+    post,
+    path = "/v1/orders",
+    request_body = OrderText,
+    responses(
+        (status = 200, description = "The order is valid, or will be within thirty days, and the vault has it", body = LodgedOrder),
+        Problem,
+    ),
+)]
+pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+    let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
+    answer_to(door, peer, "order-lodge", permit, request, |door, permit, brought: OrderText| {
+        lodge::at_node(&door.node, permit, &brought.order, door.vault.as_vault())
     })
     .await
 }

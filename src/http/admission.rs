@@ -14,7 +14,7 @@ use crate::access::Standing;
 use crate::code::Code;
 use crate::register::SpkiDigest;
 
-/// What a request takes beside its body.
+/// What a request takes, with a small body.
 const REQUEST: usize = 4 << 10;
 /// Requests under way at a listener.
 const REQUESTS: usize = 8 << 10;

@@ -90,7 +90,7 @@ pub async fn read(peer: &Peer, lane: Lane, limit: usize, mut body: Body) -> Resu
     }
     // A body that came in one piece is not copied.
     if body.is_end_stream() {
-        take(&mut charge, first.len())?;
+        cover(&mut charge, first.len())?;
         return Ok(charge.hold(first));
     }
     let mut whole = Vec::new();
@@ -111,8 +111,8 @@ fn too_large(limit: usize) -> Problem {
     Problem::new(Code::TooLarge).detail(format!("at most {limit} bytes a request"))
 }
 
-fn take(charge: &mut Charge, bytes: usize) -> Result<(), Problem> {
-    if charge.grow(bytes) { Ok(()) } else { Err(overloaded()) }
+fn cover(charge: &mut Charge, bytes: usize) -> Result<(), Problem> {
+    if charge.cover(bytes) { Ok(()) } else { Err(overloaded()) }
 }
 
 /// Appends a piece. Room is made, and charged, for twice what has arrived, and for no more than there can be.
@@ -120,7 +120,7 @@ fn append(whole: &mut Vec<u8>, piece: &[u8], most: usize, charge: &mut Charge) -
     let needed = whole.len() + piece.len();
     if needed > whole.capacity() {
         let wanted = (2 * needed).min(most).max(needed);
-        take(charge, wanted - whole.capacity())?;
+        cover(charge, wanted)?;
         whole.reserve_exact(wanted - whole.len());
     }
     whole.extend_from_slice(piece);

@@ -139,7 +139,7 @@ impl Account {
     /// Takes `amount`; nothing where it would exceed the certificate's share, its holder's, or the whole.
     pub(super) fn charge(&self, amount: usize) -> Option<Charge> {
         let mut charge = Charge { account: self.clone(), amount: 0 };
-        charge.grow(amount).then_some(charge)
+        charge.cover(amount).then_some(charge)
     }
 
     /// Counts what is there already, whatever the limits say: what comes after it is refused.
@@ -163,14 +163,15 @@ pub(super) struct Charge {
 }
 
 impl Charge {
-    /// Takes so much more; whether there was as much.
+    /// Takes what is missing to `total`; whether there was as much.
     #[must_use]
-    pub(super) fn grow(&mut self, more: usize) -> bool {
-        let taken = self.account.0.take(more);
-        if taken {
+    pub(super) fn cover(&mut self, total: usize) -> bool {
+        let more = total.saturating_sub(self.amount);
+        let covered = more == 0 || self.account.0.take(more);
+        if covered {
             self.amount += more;
         }
-        taken
+        covered
     }
 
     /// The bytes that it was taken for, which give it back when the last reference to them is dropped.

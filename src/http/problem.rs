@@ -197,6 +197,7 @@ pub const fn facts(code: Code) -> (StatusCode, &'static str) {
         Code::InspectionInvalid => (S::FORBIDDEN, "This is not a decision on an inspection that can be taken here"),
         Code::InspectionRequired => (S::FORBIDDEN, "No inspection opens this to this auditor now"),
         Code::UnknownInspection => (S::NOT_FOUND, "No inspection of that id was entered here"),
+        Code::LookUpLimit => (S::TOO_MANY_REQUESTS, "The rights officer's look-ups of the day are used up"),
         Code::RightsInvalid => (S::FORBIDDEN, "This is not what two rights officers of the sector signed"),
         Code::StatementRequired => (S::FORBIDDEN, "This destroys, and takes a statement that others signed"),
         Code::StatementInvalid => (S::FORBIDDEN, "This is not a statement that operators signed for exactly this"),

@@ -13,7 +13,7 @@ use super::node::NodeDoor;
 use super::{Peer, Problem};
 use crate::access;
 use crate::order::Refusal;
-use crate::rights::erase::{self, Destroyed};
+use crate::rights::erase::{self, ErasureReceipt};
 use crate::rights::resolutions::{self, Question, Resolutions};
 use crate::store::Store;
 use crate::vault::Vault;
@@ -60,7 +60,7 @@ pub(super) async fn look_up(State(vault): State<Arc<Vault>>, peer: Peer, request
     path = "/v1/rights/erasures",
     request_body = Brought,
     responses(
-        (status = 200, description = "Destroyed, durably; what it was", body = Destroyed),
+        (status = 200, description = "Carried out, durably; where the entry about it stands", body = ErasureReceipt),
         Problem,
     ),
 )]
@@ -80,7 +80,7 @@ pub(super) async fn erase_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, 
     path = "/v1/rights/erasures",
     request_body = Brought,
     responses(
-        (status = 200, description = "Destroyed, durably; what it was", body = Destroyed),
+        (status = 200, description = "Carried out, durably; where the entry about it stands", body = ErasureReceipt),
         Problem,
     ),
 )]

@@ -20,10 +20,8 @@ pub struct SectorFigures {
     pub orders: BTreeMap<String, OrderFigures>,
     /// Look-ups by rights officers.
     pub look_ups: u64,
-    /// Erasures: requests …
+    /// Requests to erase that were carried out.
     pub erasures: u64,
-    /// … and mappings destroyed.
-    pub erased: u64,
 }
 
 /// What was done under one order.
@@ -130,10 +128,7 @@ impl Count {
                 (of_order.authority, of_order.basis, of_order.case) = (found.authority, found.basis, found.case);
             }
             "look-up" => sector.look_ups += 1,
-            "erase" => {
-                sector.erasures += 1;
-                sector.erased += found.mappings;
-            }
+            "erase" => sector.erasures += 1,
             _ => {}
         }
     }

@@ -169,7 +169,7 @@ impl Runs {
             }
             let records = chunk.records().take(*count).map(|record| Ok(BASE64URL_NOPAD.encode(&record?.to_bytes())));
             let records = records.collect::<Result<_, SealError>>().map_err(internal)?;
-            runs.runs.push(Run { domain: domain(chunk, way.from.row.epoch), segment, records });
+            runs.runs.push(Run { domain: domain(chunk.scope(), way.from.row.epoch), segment, records });
         }
         Ok(runs)
     }

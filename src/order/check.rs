@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::payload::{Basis, Payload, Scope};
-use super::{ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, Listed, ORDER_TYP, Refusal, Signer, key};
+use super::{ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, Listed, LodgeableOrder, ORDER_TYP, Refusal, Signer};
 use crate::code::Code;
 use crate::jws::{self, Signatures, Unverified};
 use crate::register::{Approver, Authority, Id, Register, Sector};
@@ -51,6 +51,21 @@ pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<ActiveOr
         step(&facts)?;
     }
     activate(facts)
+}
+
+/// How long before it is valid an order may be lodged, in days.
+pub const LODGE_DAYS: i64 = 30;
+
+/// The same for an order that is shown before it is used: one that is not valid yet is judged as of the second from which it is,
+/// if that is at most [`LODGE_DAYS`] away.
+///
+/// # Errors
+/// As [`check()`].
+pub fn check_ahead(text: &str, register: &Register, now: Timestamp) -> Result<LodgeableOrder, Refusal> {
+    let (_, payload) = read(text)?;
+    let is_near = payload.not_before.duration_since(now) <= SignedDuration::from_hours(24 * LODGE_DAYS);
+    let then = if is_near { now.max(payload.not_before) } else { now };
+    check(text, register, then).map(LodgeableOrder)
 }
 
 /// The result of one step.
@@ -295,7 +310,7 @@ fn resolve(facts: &Facts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Listed),
                     let number = index + 1;
                     Refusal::new(code, format!("pseudonym {number} of those listed for sector {name} is none of it"))
                 };
-                parsed.insert(key(&sector.parse_pseudonym(text).map_err(fault)?));
+                parsed.insert(sector.parse_pseudonym(text).map_err(fault)?);
             }
             listed.insert(name.clone(), parsed);
         }

@@ -32,6 +32,7 @@ pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, dige
         auditors: BTreeMap::new(),
         rights_officers: BTreeMap::new(),
         witnesses: BTreeMap::new(),
+        evidence_days: small(file.evidence_days)?,
         vault_checkpoint_key: file.vault.and_then(|vault| the(vault.checkpoint_key)),
         commission: vec![],
         frozen,

@@ -18,10 +18,13 @@ pub(super) type Found<T> = Option<At<T>>;
 const RELEASES_PER_HOUR: u64 = 100_000;
 /// Mappings that an authority may migrate in an hour, where the register does not say: nobody sees an identifier.
 const MIGRATIONS_PER_HOUR: u64 = 10_000_000;
+/// Days for which tags are evidence, where the register does not say: a year's inspections find what the year before left.
+const EVIDENCE_DAYS: u64 = 365;
 
 pub(super) struct RegisterFile {
     pub(super) deployment: Found<Id>,
     pub(super) version: Found<u64>,
+    pub(super) evidence_days: Found<u64>,
     pub(super) organisations: Vec<OrganisationEntry>,
     pub(super) purposes: Vec<PurposeEntry>,
     pub(super) schemes: Vec<SchemeEntry>,
@@ -191,6 +194,7 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
     let file = RegisterFile {
         deployment: table.required("deployment", faults),
         version: table.required("version", faults),
+        evidence_days: table.or("evidence-days", EVIDENCE_DAYS, faults),
         organisations: each(&mut table, "organisation", "id", faults, organisation),
         purposes: each(&mut table, "purpose", "id", faults, |table, faults| PurposeEntry {
             id: table.required("id", faults),

@@ -20,6 +20,7 @@ pub(super) fn check(
     faults: &mut Faults,
 ) -> BTreeMap<Id, Arc<Scheme>> {
     within(&file.version, 1, i64::MAX as u64, "`version`", faults);
+    within(&file.evidence_days, LEAST_EVIDENCE, MOST_EVIDENCE, "`evidence-days`", faults);
     organisations(file, faults);
     let mut purposes = Unique::new("purpose id");
     for purpose in &file.purposes {
@@ -42,6 +43,10 @@ pub(super) fn within(number: &Found<u64>, least: u64, most: u64, what: &str, fau
         faults.push(number.line, format!("{what} is {}", number.value), instead);
     }
 }
+
+/// The bounds of `evidence-days`: who looked at whom has to outlast an inspection, and not the person.
+const LEAST_EVIDENCE: u64 = 30;
+const MOST_EVIDENCE: u64 = 3_650;
 
 /// The bounds of a quota: nobody needs more, and ten times as much still counts without overflow.
 const MOST_ITEMS: u64 = 1_000_000_000_000;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 
+use super::copies::{Copies, Lookup};
 use super::{
     Asked, Checked, Release, ReleaseRequest, Released, check_clock, check_register, enter, hex, internal, rate,
 };
@@ -16,16 +17,13 @@ use crate::audit::shelf::Shelf;
 use crate::audit::{AuditReceipt, Domain, Entry, Event, Reidentified, salted, tags_root};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
+use crate::keys::DomainScope;
 use crate::order::Refusal;
 use crate::order::book::Book;
 use crate::pseudonym::Parsed;
 use crate::seal::segment::SegmentId;
-use crate::store::index::Index;
-use crate::store::{ChunkKey, ItemTag, Store, StoreError};
-use crate::vault::{SectorState, Vault};
-
-/// How often a chunk that is not there is looked for again.
-const MOST_LOOKS: usize = 16;
+use crate::store::{ItemTag, StoreError};
+use crate::vault::Vault;
 
 /// Releases the sealed mappings that a node asks for under an order. Signatures, formats and digests are verified before anybody
 /// has to wait for it.
@@ -41,7 +39,7 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     let checked = super::check(&asked.asked, &permit.authority.id, &book, vault.committer().clock_mark())?;
     let items = read(vault, &checked, &asked.asked);
 
-    let CommittedRelease { receipt, found, used, alarm } = commit(vault, permit, asked, &checked, items)?;
+    let CommittedRelease { receipt, handed, used, alarm } = commit(vault, permit, asked, &checked, items)?;
     if let Some(alarm) = alarm {
         vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         vault.committer().log(vault.now(), alarm).and_then(Pending::wait).map_err(unavailable)?;
@@ -53,8 +51,8 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
         entry: receipt.position(),
         proof,
         used,
-        items: found.items,
-        segments: found.segments,
+        items: handed.items,
+        segments: handed.segments,
     })
 }
 
@@ -65,7 +63,7 @@ fn unavailable(code: Code) -> Refusal {
 /// A release that is durable.
 struct CommittedRelease {
     receipt: AuditReceipt,
-    found: Found,
+    handed: HandedOut,
     used: u64,
     alarm: Option<Event>,
 }
@@ -89,8 +87,12 @@ fn commit(
     let state = vault.sector(&checked.sector.name).ok_or_else(|| internal("a sector of the register has no state"))?;
 
     let counted = count(vault, checked, items)?;
-    let found = find(vault, state, &counted.items).map_err(internal)?;
-    let mappings = found.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count();
+    let mut copies = Copies::of(vault, checked.order.scope())?;
+    let asked_for = counted.items.iter().filter_map(|item| item.as_ref().ok().copied()).collect();
+    let found = copies.look_up(state, asked_for)?;
+    copies.complete()?;
+    let handed = HandedOut::of(vault, &found, &counted.items).map_err(internal)?;
+    let mappings = handed.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count();
     let tags = salted(counted.tags);
     let entry = entry(checked, permit, asked, mappings as u64, &tags);
     let order = checked.order.key();
@@ -98,14 +100,15 @@ fn commit(
     let pairs: Change = Box::new(move |store, batch| {
         new_pairs.iter().for_each(|tag| store.put_order_pair(batch, &order, tag));
     });
+    let copies = copies.change();
     let job = Job {
         mappings: vec![],
-        changes: vec![super::notes(checked, &book, used)?, pairs, rate.change()],
+        changes: vec![super::notes(checked, &book, used)?, pairs, copies, rate.change()],
         count: None,
         log: Logged::Entry(Entry::new(now, Event::Release(Box::new(entry))), tags),
     };
     let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
-    Ok(CommittedRelease { receipt, found, used, alarm: rate.alarm(now) })
+    Ok(CommittedRelease { receipt, handed, used, alarm: rate.alarm(now) })
 }
 
 /// Refuses a node that holds another register, or that does not watch this log.
@@ -194,123 +197,45 @@ fn count(vault: &Vault, checked: &Checked, items: Vec<TaggedItem>) -> Result<Cou
     Ok(counted)
 }
 
-struct Found {
+/// What is handed out, one for each item asked for, and the segments that it is sealed under.
+struct HandedOut {
     items: Vec<Released>,
     segments: Vec<String>,
 }
 
-/// Finds the records; each chunk is unwrapped once.
-fn find(vault: &Vault, state: &SectorState, asked: &[Result<Parsed, Code>]) -> Result<Found, crate::vault::StartError> {
-    let mut found = Found { items: Vec::with_capacity(asked.len()), segments: Vec::new() };
-    let mut wanted: Vec<(usize, Parsed)> = Vec::new();
-    for (place, item) in asked.iter().enumerate() {
-        let code = match item {
-            Ok(parsed) => {
-                wanted.push((place, *parsed));
-                Code::NoMapping
+impl HandedOut {
+    fn of(vault: &Vault, found: &Lookup, asked: &[Result<Parsed, Code>]) -> Result<Self, StoreError> {
+        let (mut items, mut segments) = (Vec::with_capacity(asked.len()), vec![]);
+        let mut places: BTreeMap<SegmentId, usize> = BTreeMap::new();
+        for item in asked {
+            let found = match item {
+                Ok(parsed) => {
+                    found.get(parsed).map_or(Err(Code::NoMapping), |found| found.as_ref().map_err(|code| *code))
+                }
+                Err(code) => Err(*code),
+            };
+            let mapping = match found {
+                Ok(mapping) => mapping,
+                Err(code) => {
+                    items.push(Released::Refused { code });
+                    continue;
+                }
+            };
+            let next = places.len();
+            let segment = *places.entry(mapping.segment).or_insert(next);
+            if segment == segments.len() {
+                let record = vault.store().segment(&mapping.segment)?.unwrap_or_default();
+                segments.push(BASE64URL_NOPAD.encode(&record));
             }
-            Err(code) => *code,
-        };
-        found.items.push(Released::Refused { code });
-    }
-    let mut segments = BTreeMap::new();
-    let mut missing = hand_out(vault, state, wanted, &mut segments, &mut found)?;
-    // The index names a chunk just before its commit, and one that was merged away a moment ago is named no more: either way
-    // the commit under way tells. What is not there after it holds nothing that was answered, unless it was merged once more.
-    for _ in 0..MOST_LOOKS {
-        if missing.is_empty() || !vault.committer().settled() {
-            break;
+            let record = BASE64URL_NOPAD.encode(&mapping.record);
+            items.push(Released::Mapping { record, domain: domain(&mapping.scope, mapping.epoch), segment });
         }
-        missing = hand_out(vault, state, missing, &mut segments, &mut found)?;
+        Ok(Self { items, segments })
     }
-    Ok(found)
 }
 
-/// Hands out what is found; what the index knows and the store does not have comes back.
-fn hand_out(
-    vault: &Vault,
-    state: &SectorState,
-    wanted: Vec<(usize, Parsed)>,
-    segments: &mut BTreeMap<SegmentId, usize>,
-    found: &mut Found,
-) -> Result<Vec<(usize, Parsed)>, crate::vault::StartError> {
-    let mut missing = Vec::new();
-    let mut chunks: BTreeMap<ChunkKey, Vec<(usize, Parsed)>> = BTreeMap::new();
-    for (place, parsed) in wanted {
-        match locate(vault.index(), vault.store(), state, &parsed)? {
-            Ok(key) => chunks.entry(key).or_default().push((place, parsed)),
-            Err(code) => found.items[place] = Released::Refused { code },
-        }
-    }
-    for (key, wanted) in chunks {
-        let Some(row) = vault.store().chunk(key)? else {
-            missing.extend(wanted);
-            continue;
-        };
-        let bad = |source| crate::vault::StartError::Chunk {
-            sector: key.sector,
-            epoch: key.epoch,
-            sequence: key.sequence,
-            source,
-        };
-        let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(bad)?;
-        let next = segments.len();
-        let segment = *segments.entry(*chunk.segment()).or_insert(next);
-        if segment == found.segments.len() {
-            let record = vault.store().segment(chunk.segment())?.unwrap_or_default();
-            found.segments.push(BASE64URL_NOPAD.encode(&record));
-        }
-        let domain = domain(&chunk, key.epoch);
-        for (place, parsed) in wanted {
-            if let Some(record) = chunk.find(&parsed.pseudonym).map_err(bad)? {
-                let record = BASE64URL_NOPAD.encode(&record.to_bytes());
-                found.items[place] = Released::Mapping { record, domain: domain.clone(), segment };
-            }
-        }
-    }
-    Ok(missing)
-}
-
-/// The chunk that holds a pseudonym's mapping.
-pub(crate) fn locate(
-    index: &Index,
-    store: &Store,
-    state: &SectorState,
-    parsed: &Parsed,
-) -> Result<Result<ChunkKey, Code>, StoreError> {
-    let (mut known, mut retired) = (false, false);
-    // The newest epoch first: that is where most questions are about.
-    let epochs = state.epochs();
-    if epochs.iter().all(|epoch| epoch.terms.text_form != parsed.form) {
-        return Ok(Err(Code::PseudonymMalformed));
-    }
-    // A form belongs to the epochs that had it.
-    for epoch in epochs.iter().rev().filter(|epoch| epoch.terms.text_form == parsed.form) {
-        if parsed.epoch_mod_32.is_some_and(|named| u32::from(named) != epoch.row.epoch % 32) {
-            continue;
-        }
-        if epoch.is_retired() {
-            retired = true;
-            continue;
-        }
-        let epoch = epoch.row.epoch;
-        known = true;
-        let partition = index.partition((state.number, epoch));
-        if let Some(sequence) = partition.locate(store, parsed.pseudonym.as_bytes())? {
-            return Ok(Ok(ChunkKey { sector: state.number, epoch, sequence }));
-        }
-    }
-    Ok(Err(match (known, retired) {
-        // A form that does not name its epoch may be of either.
-        (true, _) => Code::NoMapping,
-        (false, true) => Code::EpochRetired,
-        (false, false) => Code::PseudonymUnknownEpoch,
-    }))
-}
-
-pub(crate) fn domain(chunk: &crate::seal::chunk::Chunk, epoch: u32) -> Domain {
+pub(crate) fn domain(scope: &DomainScope, epoch: u32) -> Domain {
     let named = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let scope = chunk.scope();
     Domain { controller: named(&scope.controller), purpose: named(&scope.purpose), period: named(&scope.period), epoch }
 }
 

@@ -6,6 +6,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::lodge::{LodgedOrder, OrderText};
 use super::step::{self, Exchange, Exchanged};
 use super::{
     Asked, Checked, NODE_PATIENCE, Release, ReleaseRequest, Released, ask_alone, deliver, enter, hex, internal,
@@ -38,6 +39,12 @@ pub trait VaultLink: Send + Sync {
     /// # Errors
     /// As [`VaultLink::release`].
     fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal>;
+
+    /// Shows an order before it is used.
+    ///
+    /// # Errors
+    /// As [`VaultLink::release`].
+    fn lodge_order(&self, order: &OrderText) -> Result<LodgedOrder, Refusal>;
 }
 
 /// What an officer gets.

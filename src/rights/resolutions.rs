@@ -1,7 +1,11 @@
 //! A person's view: who resolved a pseudonym, when and on what ground. By the tags beside the vault's `release` entries, so that
 //! the log itself names nobody. What an order asks to be told later is left out until then, and nothing says that it is.
+//!
+//! An index leads from a tag, and from an order, to its entries: a look-up costs what it finds, whatever the log holds and
+//! however often was looked before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,15 +14,19 @@ use uuid::Uuid;
 use super::internal;
 use crate::access::RightsPermit;
 use crate::audit::{Entry, Event, LookUp, checkpoint, salted, tags_root};
+use crate::clock::day_of;
 use crate::code::Code;
-use crate::commit::{Job, Logged, Pending};
+use crate::commit::{Change, Job, Logged, Pending};
 use crate::order::Refusal;
 use crate::order::book::Book;
-use crate::store::{OrderKey, TreeRow};
+use crate::register::{Id, Sector};
+use crate::store::{OrderKey, Store, TagKind, TreeRow};
 use crate::vault::Vault;
 
 /// Pseudonyms in one look-up, at most.
 pub const MOST_ASKED: usize = 1_000;
+/// Look-ups of one officer on one day (UTC), at most: an officer looks for persons who ask, and browses nobody.
+pub const MOST_LOOK_UPS: u64 = 50;
 
 /// What a rights officer asks: about pseudonyms, or about an order.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
@@ -79,6 +87,15 @@ pub struct Found {
     pub resolutions: Vec<Resolution>,
 }
 
+impl Found {
+    fn new(pseudonym: Option<String>, found: Result<Vec<Resolution>, Code>) -> Self {
+        match found {
+            Ok(resolutions) => Self { pseudonym, code: None, resolutions },
+            Err(code) => Self { pseudonym, code: Some(code), resolutions: vec![] },
+        }
+    }
+}
+
 /// What a rights officer gets.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -93,7 +110,7 @@ pub struct Resolutions {
 ///
 /// # Errors
 /// [`Code::UnknownSector`] also for a sector that is not the officer's; [`Code::EmptyBatch`], [`Code::TooLarge`];
-/// [`Code::AuditUnavailable`].
+/// [`Code::LookUpLimit`]; [`Code::AuditUnavailable`].
 pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result<Resolutions, Refusal> {
     let own = permit.officer.sectors.contains(&asked.sector);
     let sector = vault.register().sector(&asked.sector).filter(|_| own);
@@ -106,57 +123,42 @@ pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result
         }
         _ => {}
     }
+    let (officer, now) = (&permit.officer.id, vault.now());
+    // From reading the count to the commit that counts on.
+    let _alone = vault.look_ups.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = counted(vault, officer, now)?;
     let reader = Reader { vault, book: Book::from(vault), trees: vault.store().trees().map_err(internal)? };
-    let (mut items, mut tags) = (vec![], vec![]);
-    match asked.order {
-        Some(order) => {
-            let resolutions = reader.under(order, &asked.sector)?;
-            items.push(Found { pseudonym: None, code: None, resolutions });
-        }
-        None => {
-            let mut wanted: HashMap<[u8; 16], BTreeSet<u64>> = HashMap::new();
-            for text in &asked.pseudonyms {
-                if let Ok(parsed) = sector.parse_pseudonym(text) {
-                    let tag = vault.audit_key().tag(sector.uuid, &parsed.pseudonym);
-                    wanted.entry(tag).or_default();
-                    tags.push(tag);
-                }
-            }
-            let each = |place: crate::store::TagPlace, tag: [u8; 16]| {
-                if let Some(entries) = wanted.get_mut(&tag) {
-                    entries.insert(place.entry);
-                }
-            };
-            vault.store().each_tag(each).map_err(internal)?;
-            for text in &asked.pseudonyms {
-                let found = match sector.parse_pseudonym(text) {
-                    Ok(parsed) => {
-                        let tag = vault.audit_key().tag(sector.uuid, &parsed.pseudonym);
-                        let entries = wanted.get(&tag).into_iter().flatten();
-                        let resolutions = entries.map(|number| reader.resolution(*number, &asked.sector));
-                        let resolutions = resolutions.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-                        Found { pseudonym: Some(text.clone()), code: None, resolutions }
-                    }
-                    Err(code) => Found { pseudonym: Some(text.clone()), code: Some(code), resolutions: vec![] },
-                };
-                items.push(found);
-            }
-        }
-    }
+    let (items, tags) = match asked.order {
+        Some(order) => (vec![Found::new(None, Ok(reader.under(order, &asked.sector)?))], vec![]),
+        None => reader.about(sector, &asked.pseudonyms)?,
+    };
     let tags = salted(tags);
     let entry = LookUp {
-        actor: permit.officer.id.clone(),
+        actor: officer.clone(),
         sector: asked.sector.clone(),
         order: asked.order.map(|id| id.to_string()),
         items: asked.pseudonyms.len() as u64,
         found: items.iter().map(|item| item.resolutions.len() as u64).sum(),
         tags: tags_root(&tags),
     };
-    let log = Logged::Entry(Entry::new(vault.now(), Event::LookUp(Box::new(entry))), tags);
-    let job = Job { mappings: vec![], changes: vec![], count: None, log };
+    let log = Logged::Entry(Entry::new(now, Event::LookUp(Box::new(entry))), tags);
+    let job = Job { mappings: vec![], changes: vec![count], count: None, log };
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is shown");
     vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
     Ok(Resolutions { sector: asked.sector.clone(), items })
+}
+
+/// What counts one more look-up of an officer on that day.
+fn counted(vault: &Vault, officer: &Id, now: Timestamp) -> Result<Change, Refusal> {
+    let (day, officer) = (day_of(now), officer.to_string());
+    let made = vault.store().look_ups(&officer, day).map_err(internal)?;
+    if made >= MOST_LOOK_UPS {
+        let tomorrow = (i64::from(day) + 1) * 86_400;
+        let wait = u32::try_from(tomorrow - now.as_second()).unwrap_or(1).max(1);
+        let why = format!("at most {MOST_LOOK_UPS} look-ups a day");
+        return Err(Refusal::new(Code::LookUpLimit, why).come_back_in(wait));
+    }
+    Ok(Box::new(move |store, batch| store.put_look_ups(batch, &officer, day, made + 1)))
 }
 
 struct Reader<'a> {
@@ -181,6 +183,36 @@ struct Released {
 }
 
 impl Reader<'_> {
+    /// The resolutions of pseudonyms, in order, and the tags of those that are some.
+    fn about(&self, sector: &Sector, pseudonyms: &[String]) -> Result<(Vec<Found>, Vec<[u8; 16]>), Refusal> {
+        let (mut items, mut tags) = (vec![], vec![]);
+        for text in pseudonyms {
+            let found = match sector.parse_pseudonym(text) {
+                Ok(parsed) => {
+                    let tag = self.vault.audit_key().tag(sector.uuid, &parsed.pseudonym);
+                    tags.push(tag);
+                    let places = self.vault.store().tag_places(TagKind::Resolution, &tag).map_err(internal)?;
+                    // Somebody who is named twice in a request was resolved once.
+                    let entries: BTreeSet<u64> = places.iter().map(|place| place.entry).collect();
+                    Ok(self.resolutions(entries, &sector.name)?)
+                }
+                Err(code) => Err(code),
+            };
+            items.push(Found::new(Some(text.clone()), found));
+        }
+        Ok((items, tags))
+    }
+
+    /// All resolutions in a sector under orders of that id.
+    fn under(&self, order: Uuid, sector: &str) -> Result<Vec<Resolution>, Refusal> {
+        self.resolutions(self.vault.store().order_entries(order).map_err(internal)?, sector)
+    }
+
+    fn resolutions(&self, entries: impl IntoIterator<Item = u64>, sector: &str) -> Result<Vec<Resolution>, Refusal> {
+        let found = entries.into_iter().map(|number| self.resolution(number, sector));
+        found.filter_map(Result::transpose).collect()
+    }
+
     /// The resolution that an entry is about, if it is one of that sector and may be told.
     fn resolution(&self, number: u64, sector: &str) -> Result<Option<Resolution>, Refusal> {
         let found = self.vault.store().audit_from(number, 1).map_err(internal)?.pop();
@@ -216,38 +248,18 @@ impl Reader<'_> {
         let inform_after = self.book.life(&OrderKey::new(authority, order))?.and_then(|life| life.inform_after);
         Ok(inform_after.is_some_and(|time: Timestamp| self.book.now() < time))
     }
-
-    /// All resolutions under the orders of that id, of whichever authority, in a sector. It goes through the log from their
-    /// first use on.
-    fn under(&self, order: Uuid, sector: &str) -> Result<Vec<Resolution>, Refusal> {
-        let lives = self.book.lives()?.into_iter().filter(|(key, _)| key.id == order);
-        let Some(first) = lives.map(|(_, life)| life.first.time).min() else { return Ok(vec![]) };
-        let mark = format!("\"order\":\"{order}\"");
-        let from = first_since(self.vault, first)?;
-        let mut found = BTreeMap::new();
-        let collect = |number: u64, entry: &[u8]| -> Result<(), crate::store::StoreError> {
-            if std::str::from_utf8(entry).is_ok_and(|text| text.contains(&mark)) {
-                found.insert(number, entry.to_vec());
-            }
-            Ok(())
-        };
-        self.vault.store().each_audit(from, usize::MAX, collect).map_err(internal)?;
-        let read = found.into_iter().map(|(number, entry)| self.read(number, &entry, sector));
-        read.filter_map(Result::transpose).collect()
-    }
 }
 
 /// How far the times of neighbouring entries may be out of order, in minutes: an entry says when its request arrived.
 const SLACK_MINUTES: i64 = 60;
 
 /// The number of an entry before which none says a time from `since` on.
-pub(super) fn first_since(vault: &Vault, since: Timestamp) -> Result<u64, Refusal> {
+pub(super) fn first_since(store: &Store, since: Timestamp) -> Result<u64, Refusal> {
     #[derive(Deserialize)]
     struct Time {
         time: Timestamp,
     }
     let since = since - jiff::SignedDuration::from_mins(SLACK_MINUTES);
-    let store = vault.store();
     let (mut low, mut high) = (0, store.last_audit().map_err(internal)?.map_or(0, |(number, _)| number + 1));
     while low < high {
         let middle = low + (high - low) / 2;

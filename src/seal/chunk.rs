@@ -60,6 +60,11 @@ impl ChunkCipher {
         row
     }
 
+    /// Whether a row is wrapped under the present version of the key.
+    pub fn is_current(&self, row: &[u8]) -> bool {
+        row.get(1..5) == Some(&self.current.to_be_bytes())
+    }
+
     /// Unwraps the row that lay under `row_key`.
     ///
     /// # Errors

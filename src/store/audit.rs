@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use rocksdb::{Cache, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, ReadOptions};
 
 use super::columns::Column;
-use super::{Batch, Store, StoreError, column_options, fixed};
+use super::{Batch, EntryKeys, Store, StoreError, TagPlace, column_options, fixed};
 
 /// A part of the log with a tree of its own: a year's, or what follows in that year after a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,15 +103,27 @@ fn tile_key(shard: Shard, level: u8, index: u64) -> [u8; 13] {
 }
 
 impl Store {
-    /// Adds an audit entry with its prunable companions.
-    pub fn put_audit(&self, batch: &mut Batch, index: u64, entry: &[u8], salt: Option<&[u8; 16]>, tags: &[ItemTag]) {
+    /// Adds an audit entry with its prunable companions, and what it is found by.
+    pub fn put_audit(
+        &self,
+        batch: &mut Batch,
+        index: u64,
+        entry: &[u8],
+        salt: Option<&[u8; 16]>,
+        tags: &[ItemTag],
+        keys: EntryKeys,
+    ) {
         self.put(batch, Column::Audit, &index.to_be_bytes(), entry);
         if let Some(salt) = salt {
             self.put(batch, Column::AuditSalt, &index.to_be_bytes(), salt);
         }
-        for (place, item) in tags.iter().enumerate() {
-            let key = [&index.to_be_bytes()[..], &(place as u32).to_be_bytes()[..]].concat();
-            self.put(batch, Column::AuditTag, &key, &[item.tag, item.salt].concat());
+        for (place, item) in (0..).zip(tags) {
+            let place = TagPlace { entry: index, place };
+            self.put(batch, Column::AuditTag, &place.to_bytes(), &[item.tag, item.salt].concat());
+            self.index_tag(batch, keys.tags, &item.tag, place);
+        }
+        if let Some(order) = keys.order {
+            self.index_order(batch, order, index);
         }
     }
 

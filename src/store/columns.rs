@@ -24,6 +24,9 @@ pub(super) enum Column {
     AuditSalt,
     /// audit entry index (u64be) ‖ place (u32be) → tag (16) ‖ salt (16; absent in rows of older versions); prunable
     AuditTag,
+    /// kind (u8: 0 tags of releases and reveals, 1 tags of look-ups, 2 orders) ‖ tag or order id (16) ‖ audit entry index
+    /// (u64be) ‖ place (u32be) → nothing: where a tag or an order's release lies
+    EntryIndex,
     /// shard (year, part: u16be each) → the tree over its entries: [`super::TreeRow`]
     AuditTree,
     /// shard (4) ‖ level (u8) ‖ number (u64be) → a full tile of that tree (256 hashes)
@@ -46,10 +49,20 @@ pub(super) enum Column {
     OrderLife,
     /// state: authority id ‖ 0 ‖ order id (16) ‖ SHA-256 of an act's payload (32) → the act (JSON)
     OrderAct,
+    /// state: authority id ‖ 0 ‖ order id (16) → when the order is over (i64be, Unix seconds) ‖ whether everything that it lists was
+    /// looked for (u8): an order that has copies
+    OrderCopies,
+    /// state: authority id ‖ 0 ‖ order id (16) ‖ tag of a pseudonym (16) → epoch (u32be) ‖ chunk of that one mapping, wrapped for
+    /// [`super::copy_location`]
+    OrderCopy,
     /// state: inspection id (16) → the inspection: decision as it was signed, and its end (JSON)
     Inspection,
     /// state: sector UUID (16) ‖ tombstone of an erased pseudonym (16) → when (i64be, Unix seconds)
     Tombstone,
+    /// state: when the tags of an erased pseudonym are old enough (i64be, Unix seconds) ‖ tag (16) → nothing
+    ErasureDue,
+    /// state: rights officer's id ‖ 0 ‖ days since 1970 (u32be) → look-ups made that day (u64be)
+    LookUps,
     /// state: time of an officer's request, or of a request to erase the time when it is too old (i64be, Unix seconds) ‖ its
     /// id (16) → nothing; prunable when long over
     Request,
@@ -66,7 +79,7 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) const ALL: [Column; 27] = [
+    pub(super) const ALL: [Column; 32] = [
         Column::Chunk,
         Column::Index,
         Column::IndexMark,
@@ -75,6 +88,7 @@ impl Column {
         Column::Audit,
         Column::AuditSalt,
         Column::AuditTag,
+        Column::EntryIndex,
         Column::AuditTree,
         Column::AuditTile,
         Column::AuditCheckpoint,
@@ -86,8 +100,12 @@ impl Column {
         Column::OrderPair,
         Column::OrderLife,
         Column::OrderAct,
+        Column::OrderCopies,
+        Column::OrderCopy,
         Column::Inspection,
         Column::Tombstone,
+        Column::ErasureDue,
+        Column::LookUps,
         Column::Request,
         Column::ReleaseRate,
         Column::Migration,
@@ -106,6 +124,7 @@ impl Column {
             Column::Audit => "audit",
             Column::AuditSalt => "audit-salt",
             Column::AuditTag => "audit-tag",
+            Column::EntryIndex => "entry-index",
             Column::AuditTree => "audit-tree",
             Column::AuditTile => "audit-tile",
             Column::AuditCheckpoint => "audit-checkpoint",
@@ -117,8 +136,12 @@ impl Column {
             Column::OrderPair => "state-order-pair",
             Column::OrderLife => "state-order-life",
             Column::OrderAct => "state-order-act",
+            Column::OrderCopies => "state-order-copies",
+            Column::OrderCopy => "state-order-copy",
             Column::Inspection => "state-inspection",
             Column::Tombstone => "state-tombstone",
+            Column::ErasureDue => "state-erasure-due",
+            Column::LookUps => "state-look-up",
             Column::Request => "state-request",
             Column::ReleaseRate => "state-release-rate",
             Column::Migration => "state-migration",

@@ -1,42 +1,49 @@
-//! What people's rights do in the store: finding tags, destroying tags and salts, tombstones, and clearing away the bytes of
-//! what was destroyed.
+//! What people's rights do in the store: destroying salts, tombstones, what an erasure still has to destroy, and clearing away
+//! the bytes of what was destroyed.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rocksdb::{BottommostLevelCompaction, CompactOptions, IteratorMode, ReadOptions};
+use rocksdb::{BottommostLevelCompaction, CompactOptions};
 use uuid::Uuid;
 
 use super::columns::Column;
 use super::orders::OrderKey;
 use super::{Batch, Store, StoreError, fixed};
 
-/// Where a tag lies: the number of its entry in this store, and its place among that entry's items.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TagPlace {
-    /// The entry's number, over all shards.
-    pub entry: u64,
-    /// Its place among the tags of the entry.
-    pub place: u32,
-}
-
-impl TagPlace {
-    fn to_bytes(self) -> Vec<u8> {
-        [&self.entry.to_be_bytes()[..], &self.place.to_be_bytes()].concat()
-    }
-}
-
 /// Single values that say which erasures no scrub has followed yet: the erasure's id comes behind. One for each, so that a scrub
 /// that ends strikes out those that it began after, and none that came meanwhile.
 const SCRUB_DUE: &[u8] = b"scrub-due/";
+/// The columns that erasures destroy rows of.
+const SCRUBBED: [Column; 7] = [
+    Column::Chunk,
+    Column::Index,
+    Column::AuditSalt,
+    Column::AuditTag,
+    Column::EntryIndex,
+    Column::ErasureDue,
+    Column::OrderPair,
+];
 /// How often a scrub looks whether another one has ended: they take seconds to hours.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How long files that a scrub has replaced may stay: an iterator that runs over them keeps them.
 const LINGER: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
-/// The columns whose rows an erasure destroys.
-const ERASED: [Column; 5] = [Column::Chunk, Column::Index, Column::AuditSalt, Column::AuditTag, Column::OrderPair];
+
+/// Tags that are seen to at once.
+const MOST_DUE: usize = 1_000;
+
+/// A tag whose erasure has waited for its age.
+pub struct ErasureDue {
+    /// The tag.
+    pub tag: [u8; 16],
+    key: Vec<u8>,
+}
+
+fn named_by_day(officer: &str, day: u32) -> Vec<u8> {
+    [officer.as_bytes(), &[0], &day.to_be_bytes()].concat()
+}
 
 /// Whoever has this says whether compactions move chunks; nobody else does.
 pub(super) struct Alone<'s>(&'s AtomicBool);
@@ -48,26 +55,6 @@ impl Drop for Alone<'_> {
 }
 
 impl Store {
-    /// Goes through all tags of all entries, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn each_tag(&self, mut each: impl FnMut(TagPlace, [u8; 16])) -> Result<(), StoreError> {
-        self.each_row(Column::AuditTag, |key, value| {
-            let corrupt = StoreError::Corrupt(Column::AuditTag.name());
-            let (entry, place) = key.split_first_chunk::<8>().ok_or(StoreError::Corrupt(Column::AuditTag.name()))?;
-            let place = u32::from_be_bytes(fixed(Column::AuditTag, place)?);
-            let tag = *value.first_chunk::<16>().ok_or(corrupt)?;
-            each(TagPlace { entry: u64::from_be_bytes(*entry), place }, tag);
-            Ok(())
-        })
-    }
-
-    /// Destroys a tag with its salt.
-    pub fn delete_tag(&self, batch: &mut Batch, place: TagPlace) {
-        batch.rows.delete_cf(self.column(Column::AuditTag), place.to_bytes());
-    }
-
     /// The salt of an entry, if it has one.
     ///
     /// # Errors
@@ -112,6 +99,46 @@ impl Store {
     /// Notes that a pseudonym was erased, and when (Unix seconds).
     pub fn put_tombstone(&self, batch: &mut Batch, sector: Uuid, stone: &[u8; 16], time: i64) {
         self.put(batch, Column::Tombstone, &[&sector.as_bytes()[..], stone].concat(), &time.to_be_bytes());
+    }
+
+    /// Tags whose erasure waits for their age until `now` (Unix seconds), with the keys to strike them out by.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn erasures_due(&self, now: i64) -> Result<Vec<ErasureDue>, StoreError> {
+        let end = now.saturating_add(1).to_be_bytes();
+        let keys = self.rows_until(Column::ErasureDue, &end, MOST_DUE)?.into_iter();
+        keys.map(|key| {
+            let tag = fixed(Column::ErasureDue, key.get(8..).unwrap_or_default())?;
+            Ok(ErasureDue { tag, key })
+        })
+        .collect()
+    }
+
+    /// Notes that a tag is to be destroyed wherever it still lies at that time (Unix seconds).
+    pub fn put_erasure_due(&self, batch: &mut Batch, time: i64, tag: &[u8; 16]) {
+        self.put(batch, Column::ErasureDue, &[&time.to_be_bytes()[..], tag].concat(), &[]);
+    }
+
+    /// Strikes out what was seen to.
+    pub fn delete_erasure_due(&self, batch: &mut Batch, due: &ErasureDue) {
+        batch.rows.delete_cf(self.column(Column::ErasureDue), &due.key);
+    }
+
+    /// Look-ups that a rights officer made on a day (days since 1970).
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn look_ups(&self, officer: &str, day: u32) -> Result<u64, StoreError> {
+        let count = self.get(Column::LookUps, &named_by_day(officer, day))?;
+        count.map_or(Ok(0), |count| Ok(u64::from_be_bytes(fixed(Column::LookUps, &count)?)))
+    }
+
+    /// Writes how many look-ups a rights officer made on a day, and forgets the days before.
+    pub fn put_look_ups(&self, batch: &mut Batch, officer: &str, day: u32, count: u64) {
+        let (first, today) = (named_by_day(officer, 0), named_by_day(officer, day));
+        batch.rows.delete_range_cf(self.column(Column::LookUps), &first, &today);
+        self.put(batch, Column::LookUps, &today, &count.to_be_bytes());
     }
 
     /// Notes that the bytes of what an erasure destroys are still to be cleared out of the files: so that a restart before
@@ -177,7 +204,7 @@ impl Store {
     /// Scrubs, and strikes out what was due before.
     fn clear_away(&self, due: &[Vec<u8>]) -> Result<(), StoreError> {
         // Otherwise chunks stay in blob files until enough of them is gone.
-        let rewritten = self.move_chunks(true).and_then(|()| self.rewrite());
+        let rewritten = self.move_chunks(true).and_then(|()| self.rewrite(&SCRUBBED));
         rewritten.and(self.move_chunks(false))?;
         if due.is_empty() {
             return Ok(());
@@ -187,19 +214,23 @@ impl Store {
         self.commit(batch)
     }
 
-    fn rewrite(&self) -> Result<(), StoreError> {
+    /// Writes columns anew without what was destroyed, and has the write-ahead log begin anew.
+    pub(super) fn rewrite(&self, columns: &[Column]) -> Result<(), StoreError> {
         let engine = |source| self.engine(source);
         let mut old = self.files(|name, length| name.ends_with(".log") && length > 0)?;
         self.flush_all()?;
-        old.extend(self.files(|name, _| name.ends_with(".blob"))?);
-        old.extend(self.tables(&ERASED)?);
+        // Chunks alone lie in blob files.
+        if columns.contains(&Column::Chunk) {
+            old.extend(self.files(|name, _| name.ends_with(".blob"))?);
+        }
+        old.extend(self.tables(columns)?);
         // What came to an empty column during the first round holds the log of then, and a file of a flush under way counts
         // only when that is over.
         self.flush_all()?;
         let mut whole = CompactOptions::default();
         whole.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
-        for column in ERASED {
-            self.db.compact_range_cf_opt(self.column(column), None::<&[u8]>, None::<&[u8]>, &whole);
+        for column in columns {
+            self.db.compact_range_cf_opt(self.column(*column), None::<&[u8]>, None::<&[u8]>, &whole);
         }
         // The write-ahead log that the columns were flushed out of goes with the next one.
         self.db.flush_cf(self.column(Column::Meta)).map_err(engine)?;
@@ -250,20 +281,6 @@ impl Store {
         // RocksDB names them from the store's folder on: `/000012.sst`.
         Ok(of_these.map(|file| file.name.trim_start_matches('/').to_owned()).collect())
     }
-
-    pub(super) fn each_row(
-        &self,
-        column: Column,
-        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        for row in self.db.iterator_cf_opt(self.column(column), options, IteratorMode::Start) {
-            let (key, value) = row.map_err(|source| self.engine(source))?;
-            each(&key, &value)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -282,7 +299,7 @@ mod tests {
         store.commit(batch).unwrap();
         store.flush_all().unwrap();
         // Whoever reads keeps the files.
-        let reading = store.db.iterator_cf(store.column(Column::Chunk), IteratorMode::Start);
+        let reading = store.db.iterator_cf(store.column(Column::Chunk), rocksdb::IteratorMode::Start);
         let mut batch = Batch::default();
         store.delete_chunk(&mut batch, key);
         store.put_scrub_due(&mut batch, Uuid::from_bytes([1; 16]));

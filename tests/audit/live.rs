@@ -1,8 +1,10 @@
 //! The log of processes that run: served to auditors and to nobody else, verified, copied, searched, proven.
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output};
 
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::common::{Door, QUORUM, Side, World};
@@ -118,6 +120,54 @@ fn a_log_from_the_first_entry_to_a_proof() {
     fails(&audit(&world, &["verify", "data/node", "--key", OTHER_KEY]), "");
     fails(&audit(&world, &["verify", "orders", "--register", "register.toml"]), "holds no log");
     fails(&audit(&world, &[&["verify"], &LIVE[..]].concat()), "cannot reach");
+}
+
+/// A clock of the vault's own, which the test sets: as far from this one's as a file says, by `ops/skew.c`.
+struct Skewed<'w>(&'w World);
+
+impl Skewed<'_> {
+    /// Puts the vault, when it starts, under that clock.
+    fn prepare(world: &mut World) {
+        let (source, shim) = (concat!(env!("CARGO_MANIFEST_DIR"), "/ops/skew.c"), world.path("skew.so"));
+        let made = Command::new("cc").args(["-shared", "-fPIC", "-O2", source, "-o"]).arg(&shim).status().unwrap();
+        assert!(made.success());
+        world.env = [("LD_PRELOAD", shim), ("SKEWFILE", world.path("skew"))]
+            .map(|(name, path)| (name.to_owned(), path.to_str().unwrap().to_owned()))
+            .to_vec();
+    }
+
+    /// Sets it, at once and for all calls.
+    fn set(&self, time: Timestamp) {
+        // This test may itself run under another clock than the system's.
+        let own: i64 = std::env::var("SKEW").map_or(0, |seconds| seconds.parse().unwrap());
+        let seconds = own + time.duration_since(Timestamp::now()).as_secs();
+        self.0.write("skew.new", &seconds.to_string());
+        fs::rename(self.0.path("skew.new"), self.0.path("skew")).unwrap();
+    }
+}
+
+#[test]
+fn a_year_ends_under_a_running_vault() {
+    let mut world = World::asleep();
+    Skewed::prepare(&mut world);
+    let this_year = Timestamp::now().to_zoned(TimeZone::UTC).date().last_of_year();
+    let turn = this_year.tomorrow().unwrap().to_zoned(TimeZone::UTC).unwrap().timestamp();
+    Skewed(&world).set(turn - SignedDuration::from_mins(10));
+    world.start(Side::Vault, &[]);
+    let before = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB123456"]);
+    Skewed(&world).set(turn + SignedDuration::from_mins(10));
+    let after = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB123456"]);
+    assert_eq!(before, after, "the same person, whatever the year");
+    world.end(Side::Vault);
+
+    let report = json(&audit(&world, &["verify", "data/vault", "--register", "register.toml", "--json"]));
+    assert_eq!(report["good"], true, "{report}");
+    let logs = report["logs"].as_array().unwrap();
+    let years = [this_year.year(), this_year.year() + 1].map(|year| format!("cloison/test/vault/{year}"));
+    assert_eq!(logs.iter().map(|log| log["origin"].as_str().unwrap()).collect::<Vec<_>>(), years);
+    let count = |log: usize, event: &str| logs[log]["events"][event].as_u64().unwrap_or(0);
+    assert_eq!([count(0, "start"), count(0, "tokenize"), count(0, "continue")], [1, 1, 0]);
+    assert_eq!([count(1, "start"), count(1, "tokenize"), count(1, "continue")], [0, 1, 1]);
 }
 
 #[test]

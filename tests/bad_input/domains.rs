@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use crate::common::{DAY, Door, QUORUM, Reply, Side, World, batch_path, not_at_the_end_of, swap, texts};
+use crate::common::{Door, QUORUM, Reply, Side, World, batch_path, swap, texts};
 use crate::watch::{Left, Watch};
 
 const CARD: &str = "QD770001";
@@ -138,7 +138,6 @@ fn periods_open_and_close() {
     });
     let mut watch = Watch::new(world);
     watch.secret(CARD);
-    not_at_the_end_of(DAY);
     let [month, last_month, year, last_year] = periods();
     let health = |watch: &Watch, domain: Value| named(watch, "cnss-health", "health", Some("billing"), domain, "");
 

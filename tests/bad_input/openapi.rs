@@ -251,6 +251,10 @@ fn the_description_is_valid_and_true() {
     // Acts upon that order, and what the sides know of it.
     check(&data, "/v1/orders", "get", "200", &world.get("operator", Door::Control, "/v1/orders").ok());
     check(&officers, "/v1/orders", "get", "200", &world.get("officer", Door::Officers, "/v1/orders").ok());
+    let lodge = |name: &str, door| world.post_json(name, door, "/v1/orders", &serde_json::json!({"order": order}));
+    check(&officers, "/v1/orders", "post", "200", &lodge("officer", Door::Officers).ok());
+    check(&data, "/v1/orders", "post", "200", &lodge("operator", Door::Control).ok());
+    check(&data, "/v1/orders", "post", "4XX", &lodge("officer", Door::Control).json());
     let payload = world.order("health", &list[..1]);
     let act = cloison::order::act::ActPayload {
         aud: payload.aud,

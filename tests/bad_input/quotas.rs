@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{DAY, Side, World, not_at_the_end_of, swap};
+use crate::common::{Side, World, swap};
 use crate::watch::{Left, Watch};
 
 /// The items a second and a day of an organisation replaced.
@@ -51,7 +51,7 @@ fn seconds_and_days_have_an_end() {
     let refilled = 18 + 12 - 20;
     assert!(begun.elapsed() >= Duration::from_millis(refilled * 1_000 / 2 - 500), "it filled too fast");
 
-    not_at_the_end_of(DAY);
+    // A day.
     let social = (Side::Vault, "rsu-social", "tokenize");
     let ask = |watch: &Watch, count: usize| watch.batch("rsu-social", "social", "cnie", Some("aid"), &all[..count]);
     assert_eq!(ask(&watch, 28).status, 200);

@@ -41,7 +41,7 @@ use serde_json::{Value, json};
 
 // Not every test binary needs all of them.
 #[allow(unused_imports)]
-pub use people::{DAY, HOUR, NO_ACTS, not_at_the_end_of, now, sign_with, uuid4};
+pub use people::{DAY, HOUR, NO_ACTS, not_in_the_last, now, sign_with, uuid4};
 #[allow(unused_imports)]
 pub use process::{Failed, Process, free_ports, get as plain_get};
 #[allow(unused_imports)]
@@ -122,6 +122,8 @@ impl World {
     }
 
     pub fn with(setup: Setup) -> Self {
+        // A day's quota, a month's pseudonyms and a year's log do not end while this world lasts.
+        not_in_the_last(180, DAY);
         let folder = tempfile::Builder::new().prefix("cloison-test-").tempdir().unwrap();
         let dir = folder.path().join("deployment");
         let [data, control, vault_health, node_data, officers, node_health] = process::free_ports();
@@ -130,7 +132,7 @@ impl World {
             facts: &DEMO,
             vault: Place::new(Vec::new(), [data, control, vault_health]),
             node: Place::new(Vec::new(), [node_data, officers, node_health]),
-            years: 1,
+            years: 2,
             example: false,
             custodians: setup.custodians,
         };

@@ -30,10 +30,11 @@ pub const HOUR: i64 = 3_600;
 /// Seconds of a day.
 pub const DAY: i64 = 24 * HOUR;
 
-/// Lets the present hour or day (UTC) end first where less than a minute of it is left, for tests that count by it.
-pub fn not_at_the_end_of(period: i64) {
+/// Lets the present hour or day (UTC) end first where less than `last` seconds of it are left, so that it does not end under a
+/// test that counts by it.
+pub fn not_in_the_last(last: i64, period: i64) {
     let left = period - now().as_second() % period;
-    if left < 60 {
+    if left < last {
         std::thread::sleep(std::time::Duration::from_secs(left.unsigned_abs() + 1));
     }
 }

@@ -9,7 +9,7 @@ use cloison::audit::StatementNote;
 use cloison::clock::Clock;
 use cloison::code::Code;
 use cloison::commit::{LowerMark, LowerMarkError};
-use cloison::epoch;
+use cloison::epoch::{self, Advance};
 use cloison::reidentify::Released;
 use cloison::tokenize::{DomainRequest, Wish};
 use cloison::vault::Vault;
@@ -139,7 +139,7 @@ fn an_overlap_is_not_told_by_a_clock_behind_its_mark() {
     assert_eq!(tokenize(&vault, CALLERS[0], &[card(1)]).unwrap().domain.epoch, 2);
     let operator = *vault.register().operators.keys().next().unwrap();
     let permit = access::operator(vault.register(), operator).unwrap();
-    let how = epoch::Advance { from: 2, ..epoch::Advance::default() };
+    let how = Advance { from: 2, ..Advance::default() };
     assert_eq!(epoch::advance(&vault, &permit, "health", &how).unwrap_err().code, Code::ClockBehind);
 }
 

@@ -45,7 +45,7 @@ fn another_format_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     drop(Store::open(&path, "durable/vault").unwrap());
-    for format in [0u32, 2, u32::MAX] {
+    for format in [0u32, 3, u32::MAX] {
         let db = raw(&path);
         db.put_cf(db.cf_handle("state-meta").unwrap(), b"format", format.to_be_bytes()).unwrap();
         drop(db);

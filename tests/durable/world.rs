@@ -23,6 +23,7 @@ use cloison::node::{Node, NodeParts};
 use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use cloison::register::{self, Id, Register, SpkiDigest, Suite};
+use cloison::reidentify::lodge::{self, LodgedOrder, OrderText};
 use cloison::reidentify::release::release;
 use cloison::reidentify::reveal::{self, Item, VaultLink};
 use cloison::reidentify::step::{self, Exchange, Exchanged};
@@ -365,6 +366,12 @@ pub fn release_of(vault: &Vault, asked: &Asked) -> Result<Release, order::Refusa
     release(vault, &permit, &ReleaseRequest { register: digest, acts, asked: asked.clone() })
 }
 
+/// Shows the vault an order, as the authority's node does.
+pub fn lodge_order(vault: &Vault, order: &str) -> Result<LodgedOrder, order::Refusal> {
+    let node = vault.register().authorities[&id(AUTHORITY)].node;
+    lodge::at_vault(vault, &access::bearer(vault.register(), node).unwrap(), order)
+}
+
 /// The way from the node to the vault, without the wire.
 pub struct Link<'a>(pub &'a Vault);
 
@@ -376,6 +383,10 @@ impl VaultLink for Link<'_> {
     fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, order::Refusal> {
         let node = self.0.register().authorities[&id(AUTHORITY)].node;
         step::exchange(self.0, &access::node(self.0.register(), node).unwrap(), exchange)
+    }
+
+    fn lodge_order(&self, order: &OrderText) -> Result<LodgedOrder, order::Refusal> {
+        lodge_order(self.0, &order.order)
     }
 }
 

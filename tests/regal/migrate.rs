@@ -14,7 +14,7 @@ use cloison::seal::pairs::MigrationKey;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Value, json};
 
-use super::common::{Door, HOUR, QUORUM, Reply, Setup, Side, World, files, not_at_the_end_of, swap};
+use super::common::{Door, HOUR, QUORUM, Reply, Setup, Side, World, files, not_in_the_last, swap};
 use super::people::{act, at_node, at_vault, codes, persons, soon, to_node};
 use super::proxy::Wire;
 
@@ -355,7 +355,7 @@ fn an_hour_of_migrations_is_bounded_apart() {
     let mut world = world_with(|text| swap(&text, "max-hours = 720", "max-hours = 720\nmigrations-per-hour = 10"));
     let old = persons(&world, 8);
     world.advance("health", false);
-    not_at_the_end_of(HOUR);
+    not_in_the_last(60, HOUR);
     let signed = || world.sign(&order(&world, 100), QUORUM);
     assert_eq!(page(&world, &signed()).ok()["progress"]["migrated"], 8);
     let refused = page(&world, &signed());

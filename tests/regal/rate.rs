@@ -1,6 +1,6 @@
 //! How much an authority may ask for in an hour, and the alarm before that.
 
-use super::common::{HOUR, QUORUM, Setup, Side, World, not_at_the_end_of, plain_get, swap};
+use super::common::{HOUR, QUORUM, Setup, Side, World, not_in_the_last, plain_get, swap};
 use super::people::{persons, soon};
 
 fn metric(world: &World, name: &str) -> Option<String> {
@@ -15,7 +15,7 @@ fn an_hour_is_bounded_and_half_of_it_is_an_alarm() {
     let mut world = World::with(Setup { register: Box::new(register), log: "info", ..Setup::default() });
     let asked = persons(&world, 15);
     let order = world.sign(&world.order("health", &asked), QUORUM);
-    not_at_the_end_of(HOUR);
+    not_in_the_last(60, HOUR);
     world.reidentify(&order, "health", &asked[..9]).ok();
     assert_eq!(metric(&world, "cloison_release_alarms_total").as_deref(), Some("0"));
     world.reidentify(&order, "health", &asked[..1]).ok();

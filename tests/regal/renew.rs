@@ -78,7 +78,7 @@ pub fn list_beside(world: &mut World, key: &str, suite: Suite) {
 }
 
 /// Takes the first key out, on both sides and from the disk, and starts them anew.
-fn list_without_first(world: &mut World) {
+pub fn list_without_first(world: &mut World) {
     let (first, in_node) = first_key(world);
     world.edit_register(|text| super::common::swap(&text, &first, ""));
     world.replace("node.toml", &in_node, "");

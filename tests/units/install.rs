@@ -195,6 +195,7 @@ fn ended(machine: &mut Machine, service: Service) -> Value {
 fn a_start_that_may_succeed_later_is_tried_again() {
     let Some(mut machine) = installed() else { return };
     machine.run("setsid cloison serve --config deployment/vault.toml > by-hand.log 2>&1 & echo $! > by-hand.pid");
+    machine.run("timeout 60 bash -c \"until grep -q 'the vault serves' by-hand.log; do sleep 0.1; done\"");
     machine.start(VAULT, None);
     let began = std::time::Instant::now();
     while machine.state(VAULT)["starts"].as_u64().unwrap() < 2 {

@@ -74,6 +74,8 @@ pub fn finish(
     for (fingerprint, path) in fingerprints {
         let _ = writeln!(list, "{}  {path}", HEXLOWER.encode(fingerprint));
     }
+    // Git keeps no empty folder, and a start makes none for the second place.
+    folder.public("data/README.md", "Stores and last checkpoints come here.\n")?;
     folder.public("FINGERPRINTS", &list)
 }
 

@@ -18,6 +18,7 @@ use crate::order::Refusal;
 use crate::order::act::{ACT_TYP, ActPayload, Kind, check_act, draft_act, read_act, sign_act};
 use crate::order::life::suspensions;
 use crate::register::{Id, Register};
+use crate::reidentify::lodge::{LodgedOrder, OrderText};
 use crate::reidentify::step::Lodged;
 
 /// What `order revoke` and `order suspend` take, and in part `resume` and `review`.
@@ -81,8 +82,11 @@ pub struct Review {
     cloison order lodge revoke.jws --client clients/operator.toml    # at the vault")]
 pub struct Bring {
     /// The act, signed
-    #[arg(value_name = "ACTFILE")]
-    act: PathBuf,
+    #[arg(value_name = "ACTFILE", required_unless_present = "order", conflicts_with = "order")]
+    act: Option<PathBuf>,
+    /// An order, in place of an act: shown to the vault before it is used, which copies what it lists
+    #[arg(long, value_name = "ORDERFILE")]
+    order: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -133,12 +137,30 @@ pub(super) fn resume(args: &Resume) -> Result<(), Error> {
 
 /// `order lodge`
 pub(super) fn lodge(args: &Bring) -> Result<(), Error> {
-    let act = read_text(&args.act)?;
+    if let Some(order) = &args.order {
+        return bring_order(&args.client.open()?, order, args.json);
+    }
+    let act =
+        args.act.as_deref().ok_or_else(|| Error::usage("what is brought?", "an act, or an order with --order"))?;
+    let act = read_text(act)?;
     // What cannot be read the server refuses, and says why.
     if let Ok((payload, _)) = read_act(&act) {
         obtain(args.assent, payload.act, payload.order)?;
     }
     bring(&args.client.open()?, &act, args.json)
+}
+
+/// Shows an order to where the client leads.
+fn bring_order(client: &Client, order: &Path, json: bool) -> Result<(), Error> {
+    let text = OrderText { order: read_text(order)?.trim_end().to_owned() };
+    let lodged: LodgedOrder = client.post_json("/v1/orders", &text).map_err(|error| failed(&error))?;
+    match json {
+        true => print_json(&lodged),
+        false => print(format_args!(
+            "Order {} is lodged: what becomes of its mappings meanwhile, it keeps its own copies until it is over.",
+            lodged.order
+        )),
+    }
 }
 
 /// Asks before an act that no other act takes back.

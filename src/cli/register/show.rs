@@ -13,6 +13,7 @@ pub(super) fn json(register: &Register) -> Value {
         "deployment": register.deployment,
         "version": register.version,
         "sha256": HEXLOWER.encode(&register.digest),
+        "evidence-days": register.evidence_days,
         "organisations": register.organisations.values().map(|organisation| json!({
             "id": organisation.id,
             "name": organisation.name,

@@ -1,7 +1,6 @@
 //! The mappings of an erasure: finding their chunks, the salts that go with them, and writing the chunks anew without them.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -11,7 +10,6 @@ use crate::commit::small::{Kind, Small};
 use crate::keys::DomainScope;
 use crate::order::Refusal;
 use crate::pseudonym::{Parsed, Pseudonym};
-use crate::reidentify::release::locate;
 use crate::rights::internal;
 use crate::rights::resolutions::first_since;
 use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
@@ -26,9 +24,6 @@ pub(super) struct Found {
     erased: Vec<Pseudonym>,
 }
 
-/// How often a chunk that is not there is looked for again.
-const MOST_LOOKS: usize = 16;
-
 /// The chunks that hold mappings of those pseudonyms.
 ///
 /// # Errors
@@ -37,52 +32,19 @@ const MOST_LOOKS: usize = 16;
 pub(super) fn read(
     vault: &Vault,
     state: &SectorState,
-    wanted: &[(Parsed, [u8; 16])],
+    wanted: &[Parsed],
 ) -> Result<BTreeMap<ChunkKey, Found>, Refusal> {
-    let mut found = BTreeMap::new();
-    let wanted = wanted.iter().map(|(parsed, _)| *parsed).collect();
-    let mut missing = look(vault, state, wanted, &mut found)?;
-    // The index names a chunk just before its commit, and one that was merged away a moment ago is named no more: either way
-    // the commit under way tells.
-    for _ in 0..MOST_LOOKS {
-        if missing.is_empty() || !vault.committer().settled() {
-            break;
-        }
-        missing = look(vault, state, missing, &mut found)?;
-    }
-    match missing.is_empty() {
+    let mut found: BTreeMap<ChunkKey, Found> = BTreeMap::new();
+    let each = |key, chunk, held: Vec<Parsed>| {
+        let found = found.entry(key).or_insert(Found { chunk, erased: vec![] });
+        found.erased.extend(held.iter().map(|parsed| parsed.pseudonym));
+    };
+    // What the index does not know has no mapping.
+    let absent = vault.each_stored(state, wanted.to_vec(), each).map_err(internal)?;
+    match absent.missing.is_empty() {
         true => Ok(found),
         false => Err(internal("the index names a chunk that the store does not have")),
     }
-}
-
-/// Adds the chunks that are found; what the index knows and the store does not have comes back.
-fn look(
-    vault: &Vault,
-    state: &SectorState,
-    wanted: Vec<Parsed>,
-    chunks: &mut BTreeMap<ChunkKey, Found>,
-) -> Result<Vec<Parsed>, Refusal> {
-    let mut missing = vec![];
-    for parsed in wanted {
-        // What the index does not know has no mapping.
-        let Ok(key) = locate(vault.index(), vault.store(), state, &parsed).map_err(internal)? else { continue };
-        let found = match chunks.entry(key) {
-            Entry::Occupied(found) => found.into_mut(),
-            Entry::Vacant(place) => {
-                let Some(row) = vault.store().chunk(key).map_err(internal)? else {
-                    missing.push(parsed);
-                    continue;
-                };
-                let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(internal)?;
-                place.insert(Found { chunk, erased: vec![] })
-            }
-        };
-        if found.chunk.find(&parsed.pseudonym).map_err(internal)?.is_some() {
-            found.erased.push(parsed.pseudonym);
-        }
-    }
-    Ok(missing)
 }
 
 /// A domain in which a mapping lies, and since when it may.
@@ -133,7 +95,7 @@ pub(super) fn salts(
     let store = vault.store();
     let end = store.last_audit().map_err(internal)?.map_or(0, |(number, _)| number + 1);
     let Some(oldest) = domains.iter().map(|domain| domain.opened).min() else { return Ok((vec![], end)) };
-    let from = from.map_or_else(|| first_since(vault, oldest), Ok)?;
+    let from = from.map_or_else(|| first_since(store, oldest), Ok)?;
     let mut salts = vec![];
     let each = |number: u64, entry: &[u8]| -> Result<(), StoreError> {
         let Ok(batch) = serde_json::from_slice::<Batched>(entry) else { return Ok(()) };
@@ -161,8 +123,8 @@ pub(super) fn salts(
     Ok((salts, end))
 }
 
-/// Writes the chunks anew, as part of the writer's commit and while the index stands still: how many mappings are gone, and the
-/// chunks that have room now.
+/// Writes the chunks anew, as part of the writer's commit and while the index stands still; the chunks that have room now come
+/// back.
 ///
 /// # Panics
 /// When the index cannot be read, or does not say what the chunks say. The writer then ends, as at a failed write, and nothing
@@ -173,8 +135,8 @@ pub(super) fn rewrite(
     index: &Index,
     cipher: &ChunkCipher,
     found: BTreeMap<ChunkKey, Found>,
-) -> (u64, Vec<(Kind, Small)>) {
-    let (mut gone, mut fresh) = (0, vec![]);
+) -> Vec<(Kind, Small)> {
+    let mut fresh = vec![];
     for (old, Found { chunk, erased }) in found.into_iter().filter(|(_, found)| !found.erased.is_empty()) {
         let records: Vec<_> = chunk.records().filter_map(Result::ok).collect();
         let all: Vec<[u8; 16]> = records.iter().map(|record| *record.pseudonym.as_bytes()).collect();
@@ -197,7 +159,6 @@ pub(super) fn rewrite(
         }
         let erased: Vec<[u8; 16]> = erased.iter().map(|pseudonym| *pseudonym.as_bytes()).collect();
         partition.forget(&erased);
-        gone += erased.len() as u64;
     }
-    (gone, fresh)
+    fresh
 }

@@ -1,0 +1,169 @@
+//! An order's own copies. When the vault first sees a valid order that lists pseudonyms, the sealed mappings of all of them are
+//! copied into the order's rows, in that commit; one that has no mapping then is copied when it is asked for and has one. An order
+//! with a limit and no list keeps what was asked for. Releases are made from the copies.
+//!
+//! So erasures, retired epochs and sweeps ask no order: the mapping goes, and the order goes on with its copy until it is over or
+//! revoked ([`end`]). A copy is the mapping as it was sealed, wrapped once more under the present storage key; it names its
+//! segment, which stays in the store, and so is renewed with all others ([`crate::renewal`]).
+
+pub mod end;
+pub mod start;
+
+use std::collections::{HashMap, HashSet};
+
+use super::internal;
+use crate::code::Code;
+use crate::commit::Change;
+use crate::keys::DomainScope;
+use crate::order::{OrderScope, Refusal};
+use crate::pseudonym::{Parsed, Pseudonym};
+use crate::seal::SealError;
+use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
+use crate::seal::segment::SegmentId;
+use crate::store::{CopiesRow, CopyRow, OrderKey, copy_location};
+use crate::vault::{SectorState, StartError, Vault};
+
+/// A mapping as it is handed out: sealed to the authority, with where it lay.
+pub(super) struct SealedMapping {
+    pub(super) epoch: u32,
+    pub(super) segment: SegmentId,
+    pub(super) scope: DomainScope,
+    /// [`RecordView::to_bytes`](crate::seal::mapping::RecordView::to_bytes)
+    pub(super) record: Vec<u8>,
+}
+
+impl SealedMapping {
+    /// The mapping of a pseudonym, if the chunk holds it.
+    fn of(chunk: &Chunk, epoch: u32, pseudonym: &Pseudonym) -> Result<Option<Self>, SealError> {
+        let record = chunk.find(pseudonym)?.map(|record| record.to_bytes());
+        Ok(record.map(|record| Self { epoch, segment: *chunk.segment(), scope: chunk.scope().clone(), record }))
+    }
+
+    /// The row of an order's copy: a chunk of this one record.
+    fn wrap(&self, cipher: &ChunkCipher, order: &OrderKey, tag: &[u8; 16], pseudonym: Pseudonym) -> CopyRow {
+        let mut chunk = ChunkBuilder::new(&self.segment, &self.scope, 1, self.record.len());
+        chunk.push(pseudonym, &self.record);
+        CopyRow { epoch: self.epoch, sealed: cipher.wrap(&copy_location(order, tag, self.epoch), chunk) }
+    }
+}
+
+/// Opens the vault's envelope around a copy.
+fn unwrap(cipher: &ChunkCipher, order: &OrderKey, tag: &[u8; 16], copy: CopyRow) -> Result<Chunk, StartError> {
+    cipher.unwrap(&copy_location(order, tag, copy.epoch), copy.sealed).map_err(StartError::Copy)
+}
+
+/// What was found for a pseudonym: its mapping, or why there is none.
+pub(super) type Lookup = HashMap<Parsed, Result<SealedMapping, Code>>;
+
+/// The copies of an order: those that it has, and those that it gets now. To be made and committed while nobody else releases
+/// or erases ([`Book::alone`](crate::order::book::Book::alone)).
+pub(super) struct Copies<'v> {
+    vault: &'v Vault,
+    order: OrderScope<'v>,
+    row: CopiesRow,
+    new: HashMap<[u8; 16], CopyRow>,
+}
+
+impl<'v> Copies<'v> {
+    pub(super) fn of(vault: &'v Vault, order: OrderScope<'v>) -> Result<Self, Refusal> {
+        let known = vault.store().order_copies(&order.key).map_err(internal)?;
+        let row = CopiesRow { until: order.until.as_second(), whole: known.is_some_and(|row| row.whole) };
+        Ok(Self { vault, order, row, new: HashMap::new() })
+    }
+
+    /// Whether all that the order lists was looked for before.
+    pub(super) fn are_whole(&self) -> bool {
+        self.row.whole
+    }
+
+    /// The mappings of pseudonyms of a sector: from the order's copies, and from the store where it has none. Those are copied.
+    pub(super) fn look_up(&mut self, state: &SectorState, asked: HashSet<Parsed>) -> Result<Lookup, Refusal> {
+        let (mut found, mut lacking) = (Lookup::new(), vec![]);
+        for parsed in asked {
+            match self.own(state, &parsed).map_err(internal)? {
+                Some(mapping) => drop(found.insert(parsed, Ok(mapping))),
+                None => lacking.push(parsed),
+            }
+        }
+        let each = |parsed, mapping| drop(found.insert(parsed, Ok(mapping)));
+        let absent = self.copy(state, lacking, each).map_err(internal)?;
+        found.extend(absent.into_iter().map(|(parsed, code)| (parsed, Err(code))));
+        Ok(found)
+    }
+
+    /// Copies all that the order lists and that it has no copy of, where that was not done before.
+    pub(super) fn complete(&mut self) -> Result<(), Refusal> {
+        if std::mem::replace(&mut self.row.whole, true) {
+            return Ok(());
+        }
+        for (sector, listed) in self.order.listed {
+            let state = self.vault.sector(sector).ok_or_else(|| internal("a sector of the register has no state"))?;
+            let mut lacking = vec![];
+            for parsed in listed {
+                let tag = self.tag(state, parsed);
+                let has = self.new.contains_key(&tag)
+                    || self.vault.store().order_copy(&self.order.key, &tag).map_err(internal)?.is_some();
+                if !has {
+                    lacking.push(*parsed);
+                }
+            }
+            self.copy(state, lacking, |_, _| {}).map_err(internal)?;
+        }
+        Ok(())
+    }
+
+    /// What the commit writes.
+    pub(super) fn change(self) -> Change {
+        let Self { order: OrderScope { key: order, .. }, row, new, .. } = self;
+        Box::new(move |store, batch| {
+            store.put_order_copies(batch, &order, row);
+            new.iter().for_each(|(tag, copy)| store.put_order_copy(batch, &order, tag, copy));
+        })
+    }
+
+    fn tag(&self, state: &SectorState, parsed: &Parsed) -> [u8; 16] {
+        self.vault.audit_key().tag(state.sector.uuid, &parsed.pseudonym)
+    }
+
+    /// The order's own copy, whatever became of the mapping and its epoch.
+    fn own(&self, state: &SectorState, parsed: &Parsed) -> Result<Option<SealedMapping>, StartError> {
+        let tag = self.tag(state, parsed);
+        let Some(copy) = self.vault.store().order_copy(&self.order.key, &tag)? else { return Ok(None) };
+        let epoch = copy.epoch;
+        if !state.epoch(epoch).is_some_and(|epoch| epoch.writes(parsed)) {
+            return Ok(None);
+        }
+        let chunk = unwrap(self.vault.cipher(), &self.order.key, &tag, copy)?;
+        SealedMapping::of(&chunk, epoch, &parsed.pseudonym).map_err(StartError::Copy)
+    }
+
+    /// Copies the mappings that are stored and hands them to `each`; why the others have none comes back.
+    fn copy(
+        &mut self,
+        state: &SectorState,
+        lacking: Vec<Parsed>,
+        mut each: impl FnMut(Parsed, SealedMapping),
+    ) -> Result<HashMap<Parsed, Code>, StartError> {
+        let mut damaged = None;
+        let mut absent = self.vault.each_stored(state, lacking, |key, chunk, held| {
+            for parsed in held {
+                match SealedMapping::of(&chunk, key.epoch, &parsed.pseudonym) {
+                    Ok(Some(mapping)) => {
+                        let tag = self.vault.audit_key().tag(state.sector.uuid, &parsed.pseudonym);
+                        let row = mapping.wrap(self.vault.cipher(), &self.order.key, &tag, parsed.pseudonym);
+                        self.new.insert(tag, row);
+                        each(parsed, mapping);
+                    }
+                    // The chunk was found to hold it.
+                    Ok(None) => {}
+                    Err(error) => damaged = Some(error),
+                }
+            }
+        })?;
+        absent.codes.extend(absent.missing.into_iter().map(|parsed| (parsed, Code::NoMapping)));
+        match damaged {
+            Some(error) => Err(StartError::Copy(error)),
+            None => Ok(absent.codes),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The end of an order's copies: they are destroyed when the order is over or revoked.
+//!
+//! Over means that its time has passed by both sides' clocks ([`Vault::proven_time`]): a clock that ran ahead destroys nothing.
+
+use uuid::Uuid;
+
+use super::super::internal;
+use crate::audit::{Entry, Event};
+use crate::code::Code;
+use crate::commit::{Change, Job, Logged, Pending};
+use crate::order::Refusal;
+use crate::order::book::Book;
+use crate::order::life::stopped;
+use crate::register::Id;
+use crate::store::OrderKey;
+use crate::vault::Vault;
+
+/// Destroys the copies of all orders that are over or revoked, durable and logged; of how many orders. To be called every few
+/// seconds.
+///
+/// # Errors
+/// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]. What was not destroyed then is at the next call.
+pub fn destroy_over(vault: &Vault) -> Result<usize, Refusal> {
+    if ended(vault)?.is_empty() {
+        return Ok(0);
+    }
+    // A release that is under way may be adding copies.
+    let _alone = Book::from(vault).alone();
+    let ended = ended(vault)?;
+    let jobs: Vec<Job> = ended.into_iter().map(|end| end.job(vault)).collect();
+    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so no copy is destroyed");
+    let submitted: Vec<_> = jobs.into_iter().map(|job| vault.committer().submit(job)).collect();
+    let count = submitted.len();
+    for pending in submitted {
+        pending.and_then(Pending::wait).map_err(unavailable)?;
+    }
+    vault.store().clear_copies().map_err(internal)?;
+    Ok(count)
+}
+
+struct Ended {
+    order: OrderKey,
+    why: &'static str,
+}
+
+/// The orders with copies that are over or revoked.
+fn ended(vault: &Vault) -> Result<Vec<Ended>, Refusal> {
+    let (book, now) = (Book::from(vault), vault.proven_time().as_second());
+    let mut ended = vec![];
+    for (order, row) in vault.store().copied_orders().map_err(internal)? {
+        let why = match row.until <= now {
+            true => Some("over"),
+            false => is_revoked(&book, &order.authority, order.id)?.then_some("revoked"),
+        };
+        ended.extend(why.map(|why| Ended { order, why }));
+    }
+    Ok(ended)
+}
+
+fn is_revoked(book: &Book<'_>, authority: &str, order: Uuid) -> Result<bool, Refusal> {
+    let authority = Id::parse(authority).ok_or_else(|| internal("a stored order's authority is no id"))?;
+    Ok(stopped(&book.acts(&authority, order)?) == Some(Code::OrderRevoked))
+}
+
+impl Ended {
+    fn job(self, vault: &Vault) -> Job {
+        let Self { order, why } = self;
+        let event = Event::OrderEnd { authority: order.authority.clone(), order: order.id.to_string(), why };
+        let change: Change = Box::new(move |store, batch| store.delete_order_copies(batch, &order));
+        let log = Logged::Entry(Entry::new(vault.now(), event), vec![]);
+        Job { mappings: vec![], changes: vec![change], count: None, log }
+    }
+}

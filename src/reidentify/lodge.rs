@@ -1,0 +1,118 @@
+//! Lodging an order: showing it to the vault before it is used, so that the vault copies what it lists ([`super::copies`]).
+//! Whoever brings it learns that it is valid, and nothing of what is there.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::copies::Copies;
+use super::reveal::VaultLink;
+use super::{check_clock, hex, internal};
+use crate::access::BearerPermit;
+use crate::audit::{Entry, Event, OrderLodged};
+use crate::code::Code;
+use crate::commit::{Change, Committer, Job, Logged, Pending};
+use crate::node::Node;
+use crate::order::book::Book;
+use crate::order::life::stopped;
+use crate::order::{LodgeableOrder, Refusal, check_ahead};
+use crate::vault::Vault;
+
+/// An order that somebody brings.
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderText {
+    /// The order: JWS General JSON, as text.
+    pub order: String,
+}
+
+/// That an order was lodged: the same whatever the vault has of what it lists.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LodgedOrder {
+    /// The order's id.
+    #[schema(value_type = String)]
+    pub order: Uuid,
+}
+
+/// Takes an order at the vault and copies what it lists, durably and logged. Bringing it again does nothing.
+///
+/// # Errors
+/// Those of [`check_ahead`]; [`Code::OrderAuthority`], [`Code::OrderConflict`], [`Code::OrderRevoked`], [`Code::ClockBehind`];
+/// [`Code::AuditUnavailable`].
+pub fn at_vault(vault: &Vault, permit: &BearerPermit, text: &str) -> Result<LodgedOrder, Refusal> {
+    let committer = vault.committer();
+    committer.admit().map_err(Refusal::unavailable)?;
+    let book = Book::from(vault);
+    let order = checked(&book, permit, text, committer.clock_mark())?;
+    // From finding the mappings to the commit of their copies nobody erases them.
+    let _alone = book.alone();
+    stands(&book, &order)?;
+    let lodged = LodgedOrder { order: order.id() };
+    let mut copies = Copies::of(vault, order.scope())?;
+    if copies.are_whole() {
+        return Ok(lodged);
+    }
+    copies.complete()?;
+    commit(committer, &book, permit, &order, vec![copies.change()])?;
+    Ok(lodged)
+}
+
+/// Takes an order at the authority's node and brings it to the vault.
+///
+/// # Errors
+/// As [`at_vault`], and that the vault does not answer.
+pub fn at_node(node: &Node, permit: &BearerPermit, text: &str, vault: &dyn VaultLink) -> Result<LodgedOrder, Refusal> {
+    let committer = node.committer();
+    committer.admit().map_err(Refusal::unavailable)?;
+    let book = Book::from(node);
+    let order = checked(&book, permit, text, committer.clock_mark())?;
+    stands(&book, &order)?;
+    let lodged = vault.lodge_order(&OrderText { order: text.to_owned() })?;
+    let _alone = book.alone();
+    stands(&book, &order)?;
+    commit(committer, &book, permit, &order, vec![])?;
+    Ok(lodged)
+}
+
+/// What text, register and time tell.
+fn checked(book: &Book<'_>, permit: &BearerPermit, text: &str, clock_mark: i64) -> Result<LodgeableOrder, Refusal> {
+    check_clock(book, clock_mark)?;
+    let order = check_ahead(text, book.register(), book.now())?;
+    match permit.authority.as_ref().is_some_and(|own| own != order.authority()) {
+        true => Err(Refusal::new(Code::OrderAuthority, "the order is another authority's")),
+        false => Ok(order),
+    }
+}
+
+/// What was seen and done before. A suspended order keeps what it may open once the suspension is lifted.
+fn stands(book: &Book<'_>, order: &LodgeableOrder) -> Result<(), Refusal> {
+    let pinned = book.store().order_digest(&order.key()).map_err(internal)?;
+    if pinned.is_some_and(|digest| digest != *order.digest()) {
+        return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this id of the authority's"));
+    }
+    match stopped(&book.acts(order.authority(), order.id())?) {
+        Some(Code::OrderRevoked) => Err(Refusal::new(Code::OrderRevoked, "its authority has revoked the order")),
+        _ => Ok(()),
+    }
+}
+
+fn commit(
+    committer: &Committer,
+    book: &Book<'_>,
+    permit: &BearerPermit,
+    order: &LodgeableOrder,
+    mut changes: Vec<Change>,
+) -> Result<(), Refusal> {
+    let (key, digest) = (order.key(), *order.digest());
+    let entry = OrderLodged {
+        authority: order.authority().clone(),
+        order: order.id().to_string(),
+        order_digest: hex(&digest),
+        bearer: permit.bearer.clone(),
+    };
+    changes.push(Box::new(move |store, batch| store.put_order_digest(batch, &key, &digest)));
+    let log = Logged::Entry(Entry::new(book.now(), Event::OrderLodge(Box::new(entry))), vec![]);
+    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so the order is not taken");
+    let job = Job { mappings: vec![], changes, count: None, log };
+    committer.submit(job).and_then(Pending::wait).map(drop).map_err(unavailable)
+}

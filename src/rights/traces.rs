@@ -1,0 +1,149 @@
+//! The traces of a person beside the log: the tags of entries about them, and the tags by which orders count.
+//!
+//! They are evidence of who looked at whom, rights officers among them, and so nobody destroys one before it is as old as the
+//! register's `evidence-days` say. An erasure destroys those that are old enough and notes the day for the others; what is due is
+//! destroyed beside the requests ([`destroy_due`]).
+
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::internal;
+use super::resolutions::first_since;
+use crate::commit::{Change, Committer, Job, Logged, Pending};
+use crate::node::Node;
+use crate::order::Refusal;
+use crate::order::book::Book;
+use crate::store::{Batch, OrderKey, Store, TagKind, TagPlace};
+use crate::vault::Vault;
+
+/// How much longer a young trace waits: the times of entries may be out of order by an hour, and what is not old enough then would
+/// wait for as long again.
+const MARGIN: SignedDuration = SignedDuration::from_hours(24);
+
+/// One side, as far as traces lie there.
+pub(super) struct Side<'a> {
+    pub(super) book: Book<'a>,
+    pub(super) committer: &'a Committer,
+    /// The time that both sides have reached.
+    proven: Timestamp,
+    evidence: SignedDuration,
+}
+
+impl<'a> From<&'a Vault> for Side<'a> {
+    fn from(vault: &'a Vault) -> Self {
+        Self::new(Book::from(vault), vault.committer(), vault.proven_time())
+    }
+}
+
+impl<'a> From<&'a Node> for Side<'a> {
+    fn from(node: &'a Node) -> Self {
+        Self::new(Book::from(node), node.committer(), node.proven_time())
+    }
+}
+
+impl<'a> Side<'a> {
+    fn new(book: Book<'a>, committer: &'a Committer, proven: Timestamp) -> Self {
+        let evidence = SignedDuration::from_hours(24 * i64::from(book.register().evidence_days));
+        Self { book, committer, proven, evidence }
+    }
+
+    /// The traces of tags: which of them are old enough to be destroyed, and which tags have younger ones.
+    pub(super) fn traces(&self, wanted: &HashSet<[u8; 16]>) -> Result<Traces, Refusal> {
+        let store = self.book.store();
+        let before = self.proven.checked_sub(self.evidence).unwrap_or(Timestamp::UNIX_EPOCH);
+        let kept_from = first_since(store, before)?;
+        let mut traces = Traces::default();
+        for tag in wanted {
+            for kind in [TagKind::Resolution, TagKind::LookUp] {
+                let places = store.tag_places(kind, tag).map_err(internal)?;
+                let (old, young): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| place.entry < kept_from);
+                traces.tags.extend(old.into_iter().map(|place| (kind, *tag, place)));
+                traces.keep(tag, !young.is_empty());
+            }
+        }
+        let mut counted = vec![];
+        let each = |order, tag| {
+            if wanted.contains(&tag) {
+                counted.push((order, tag));
+            }
+        };
+        store.each_order_pair(each).map_err(internal)?;
+        for (order, tag) in counted {
+            let ended = self.book.life(&order)?.map_or(Timestamp::MAX, |life| life.not_after);
+            match ended < before {
+                true => traces.pairs.push((order, tag)),
+                false => traces.keep(&tag, true),
+            }
+        }
+        // Whatever is there now is old enough then, but for what an order still counts by: that is looked at again.
+        traces.due = (self.book.now() + self.evidence + MARGIN).as_second();
+        Ok(traces)
+    }
+}
+
+/// Traces of some tags.
+#[derive(Default)]
+pub(super) struct Traces {
+    tags: Vec<(TagKind, [u8; 16], TagPlace)>,
+    pairs: Vec<(OrderKey, [u8; 16])>,
+    /// Tags with traces that are not old enough.
+    young: HashSet<[u8; 16]>,
+    /// When those are looked at again (Unix seconds).
+    due: i64,
+}
+
+impl Traces {
+    fn keep(&mut self, tag: &[u8; 16], is_young: bool) {
+        if is_young {
+            self.young.insert(*tag);
+        }
+    }
+
+    /// Destroys those that are old enough, and notes when to look at the others.
+    pub(super) fn destroy(&self, store: &Store, batch: &mut Batch) {
+        self.tags.iter().for_each(|(kind, tag, place)| store.delete_tag(batch, *kind, tag, *place));
+        for (order, tag) in &self.pairs {
+            store.replace_order_pair(batch, order, tag, &crate::clock::random());
+        }
+        self.young.iter().for_each(|tag| store.put_erasure_due(batch, self.due, tag));
+    }
+}
+
+/// Destroys the traces of persons erased at the vault that have grown old enough since; how many tags were looked at.
+///
+/// # Errors
+/// [`Code::Internal`](crate::code::Code::Internal), [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable).
+pub fn destroy_due(vault: &Vault) -> Result<usize, Refusal> {
+    due(&Side::from(vault))
+}
+
+/// The same at an authority's node.
+///
+/// # Errors
+/// As [`destroy_due`].
+pub fn destroy_due_at_node(node: &Node) -> Result<usize, Refusal> {
+    due(&Side::from(node))
+}
+
+fn due(side: &Side<'_>) -> Result<usize, Refusal> {
+    let due = side.book.store().erasures_due(side.proven.as_second()).map_err(internal)?;
+    if due.is_empty() {
+        return Ok(0);
+    }
+    let _alone = side.book.alone();
+    let traces = side.traces(&due.iter().map(|due| due.tag).collect())?;
+    let (count, id) = (due.len(), uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid());
+    let change: Change = Box::new(move |store, batch| {
+        due.iter().for_each(|due| store.delete_erasure_due(batch, due));
+        traces.destroy(store, batch);
+        store.put_scrub_due(batch, id);
+    });
+    // The erasure itself was logged, and that this follows is the law's.
+    let job = Job { mappings: vec![], changes: vec![change], count: None, log: Logged::Nothing };
+    match side.committer.submit(job).map(Pending::done) {
+        Ok(true) => Ok(count),
+        Ok(false) => Err(Refusal::unavailable(crate::code::Code::AuditUnavailable)),
+        Err(code) => Err(Refusal::unavailable(code)),
+    }
+}

@@ -1,0 +1,112 @@
+//! Looking stored mappings up: find the chunk, unwrap it, and look again until the commits under way have settled. Releases,
+//! orders' copies and erasures all look here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{SectorState, StartError, Vault};
+use crate::code::Code;
+use crate::pseudonym::Parsed;
+use crate::seal::chunk::Chunk;
+use crate::store::{ChunkKey, StoreError};
+
+/// How often a chunk that is not there is looked for again.
+const MOST_LOOKS: usize = 16;
+
+/// The pseudonyms for which no mapping was found.
+#[derive(Default)]
+pub(crate) struct Absent {
+    /// Why there is none.
+    pub(crate) codes: HashMap<Parsed, Code>,
+    /// Those whose chunk the index names and the store did not have, however often it was looked for.
+    pub(crate) missing: Vec<Parsed>,
+}
+
+impl Vault {
+    /// Looks up the mappings of pseudonyms of a sector. Each chunk that holds some of them is handed over with these; one that
+    /// was looked for again may come twice, with others.
+    ///
+    /// # Errors
+    /// [`StartError::Store`]; [`StartError::Chunk`] for a chunk that does not open.
+    pub(crate) fn each_stored(
+        &self,
+        state: &SectorState,
+        wanted: Vec<Parsed>,
+        mut each: impl FnMut(ChunkKey, Chunk, Vec<Parsed>),
+    ) -> Result<Absent, StartError> {
+        let mut absent = Absent::default();
+        let mut missing = self.look(state, wanted, &mut absent.codes, &mut each)?;
+        // The index names a chunk just before its commit, and one that was merged away a moment ago is named no more: either way
+        // the commit under way tells. What is not there after it holds nothing that was answered, unless it was merged once more.
+        for _ in 0..MOST_LOOKS {
+            if missing.is_empty() || !self.committer.settled() {
+                break;
+            }
+            missing = self.look(state, missing, &mut absent.codes, &mut each)?;
+        }
+        Ok(Absent { missing, ..absent })
+    }
+
+    /// Looks once; what the index knows and the store does not have comes back.
+    fn look(
+        &self,
+        state: &SectorState,
+        wanted: Vec<Parsed>,
+        codes: &mut HashMap<Parsed, Code>,
+        each: &mut impl FnMut(ChunkKey, Chunk, Vec<Parsed>),
+    ) -> Result<Vec<Parsed>, StartError> {
+        let mut missing = Vec::new();
+        let mut chunks: BTreeMap<ChunkKey, Vec<Parsed>> = BTreeMap::new();
+        for parsed in wanted {
+            match self.locate(state, &parsed)? {
+                Ok(key) => chunks.entry(key).or_default().push(parsed),
+                Err(code) => drop(codes.insert(parsed, code)),
+            }
+        }
+        for (key, mut wanted) in chunks {
+            let Some(row) = self.store.chunk(key)? else {
+                missing.extend(wanted);
+                continue;
+            };
+            let (sector, epoch, sequence) = (key.sector, key.epoch, key.sequence);
+            let bad = |source| StartError::Chunk { sector, epoch, sequence, source };
+            let chunk = self.cipher.unwrap(&key.to_bytes(), row).map_err(bad)?;
+            let mut held = vec![];
+            for parsed in wanted.drain(..) {
+                match chunk.find(&parsed.pseudonym).map_err(bad)? {
+                    Some(_) => held.push(parsed),
+                    None => drop(codes.insert(parsed, Code::NoMapping)),
+                }
+            }
+            each(key, chunk, held);
+        }
+        Ok(missing)
+    }
+
+    /// The chunk that holds a pseudonym's mapping.
+    fn locate(&self, state: &SectorState, parsed: &Parsed) -> Result<Result<ChunkKey, Code>, StoreError> {
+        let (mut known, mut retired) = (false, false);
+        let epochs = state.epochs();
+        if epochs.iter().all(|epoch| epoch.terms.text_form != parsed.form) {
+            return Ok(Err(Code::PseudonymMalformed));
+        }
+        // The newest epoch first: that is where most questions are about.
+        for epoch in epochs.iter().rev().filter(|epoch| epoch.writes(parsed)) {
+            if epoch.is_retired() {
+                retired = true;
+                continue;
+            }
+            let epoch = epoch.row.epoch;
+            known = true;
+            let partition = self.index.partition((state.number, epoch));
+            if let Some(sequence) = partition.locate(&self.store, parsed.pseudonym.as_bytes())? {
+                return Ok(Ok(ChunkKey { sector: state.number, epoch, sequence }));
+            }
+        }
+        Ok(Err(match (known, retired) {
+            // A form that does not name its epoch may be of either.
+            (true, _) => Code::NoMapping,
+            (false, true) => Code::EpochRetired,
+            (false, false) => Code::PseudonymUnknownEpoch,
+        }))
+    }
+}
