@@ -210,11 +210,11 @@ impl Store {
 
     /// Finds a table that is gone or cut. With a bound on open files, RocksDB itself opens only the first few at its start.
     fn miss_nothing(&self) -> Result<(), StoreError> {
-        for table in self.tables()? {
+        for table in self.table_files()? {
             let (file, length) = &table;
             let found = std::fs::metadata(file).map(|facts| facts.len()).ok();
             // A compaction may just have taken it out of the list, and then away.
-            if found != Some(*length) && self.tables()?.contains(&table) {
+            if found != Some(*length) && self.table_files()?.contains(&table) {
                 return Err(StoreError::Missing(table.0));
             }
         }
@@ -222,7 +222,7 @@ impl Store {
     }
 
     /// Every table of the present state, and its length.
-    fn tables(&self) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+    fn table_files(&self) -> Result<Vec<(PathBuf, u64)>, StoreError> {
         let tables = self.db.live_files().map_err(|source| self.engine(source))?;
         let place = |name: &str| self.path.join(name.trim_start_matches('/'));
         Ok(tables.iter().map(|table| (place(&table.name), table.size as u64)).collect())
