@@ -105,6 +105,13 @@ pub enum Event {
         /// The Merkle root over them, hex.
         kept_root: String,
     },
+    /// The second place had nothing, though checkpoints of this log were published, and the log goes on all the same.
+    SecondLost {
+        /// The last checkpoint that the store has, signed: whether a later one was published nobody here can tell.
+        checkpoint: String,
+    },
+    /// Two operators had the clock's high-water mark lowered: the clock once ran ahead.
+    ClockLower(Box<ClockLowered>),
     /// Somebody at a node has acknowledged that the vault's log went on after a restore that lost entries.
     AcknowledgeResume {
         /// The officer or custodian.
@@ -120,13 +127,6 @@ pub enum Event {
         /// How many are left.
         kept_entries: u64,
     },
-    /// The second place had nothing, though checkpoints of this log were published, and the log goes on all the same.
-    SecondLost {
-        /// The last checkpoint that the store has, signed: whether a later one was published nobody here can tell.
-        checkpoint: String,
-    },
-    /// Two operators had the clock's high-water mark lowered: the clock once ran ahead.
-    ClockLower(Box<ClockLowered>),
     /// A batch, or the single-item requests of one client within one commit.
     Tokenize(Box<Tokenized>),
     /// Requests that were refused as a whole.

@@ -19,6 +19,7 @@ pub mod authority;
 pub mod bench;
 pub mod check;
 pub mod client;
+pub mod clock;
 mod custodians;
 pub mod delivery;
 pub mod demo;
@@ -83,6 +84,8 @@ enum Command {
     #[command(subcommand)]
     Statement(statement::Command),
     #[command(subcommand)]
+    Clock(clock::Command),
+    #[command(subcommand)]
     Register(register::Command),
     #[command(subcommand)]
     Rights(rights::Command),
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Epoch(command) => epoch::run(command),
         Command::Spec(command) => spec::run(command),
         Command::Statement(command) => statement::run(command),
+        Command::Clock(command) => clock::run(command),
         Command::Register(command) => register::run(command),
         Command::Rights(command) => rights::run(command),
         Command::Secrets(command) => secrets::run(command),

@@ -1,5 +1,6 @@
 //! Epochs: advancing a sector's epoch changes that sector's pseudonyms and nothing else.
 
+pub mod clock;
 pub mod retire;
 pub mod secrets;
 pub mod statement;
@@ -96,17 +97,17 @@ pub struct Advance {
 /// Opens the next epoch of a sector, durable and logged before it is used. The same call again changes nothing.
 ///
 /// # Errors
-/// [`Code::UnknownSector`]; [`Code::ClockBehind`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`]; those of a statement, where it takes one;
-/// [`Code::Internal`] when a new secret cannot be stored; [`Code::AuditUnavailable`].
+/// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`]; [`Code::ClockBehind`]; those of a statement,
+/// where it takes one; [`Code::Internal`] when a new secret cannot be stored; [`Code::AuditUnavailable`].
 pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, how: &Advance) -> Result<Vec<EpochView>, Refused> {
     let unknown = || Refused::new(Code::UnknownSector, "the register knows no such sector");
     let state = vault.sector(sector).ok_or_else(unknown)?;
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
+    if is_done(state, how)? {
+        return Ok(views(state, vault.now()));
+    }
     // The overlap with the epoch before begins now, and would be over too early.
     let now = vault.steady_time()?;
-    if is_done(state, how)? {
-        return Ok(views(state, now));
-    }
     let ended_overlap = overlap_to_end(state, how, now)?;
     let mandate = match how.own_secret && !state.sector.reversible {
         true => {

@@ -15,6 +15,7 @@ mod answer;
 pub mod audit;
 pub mod body;
 mod budget;
+mod clock;
 mod connection;
 pub mod control;
 pub mod cosign;

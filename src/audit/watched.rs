@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::StatementNote;
 use crate::register::Id;
 
 /// What an entry about an inspection says.
@@ -55,12 +56,11 @@ pub struct Access {
 /// What an entry about the clock's high-water mark says.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClockLowered {
-    /// The operators who signed.
-    pub operators: Vec<Id>,
-    /// Who brought what they signed.
+    /// What two operators signed.
+    #[serde(flatten)]
+    pub statement: StatementNote,
+    /// Who brought it.
     pub bearer: Id,
-    /// SHA-256 of its payload, hex.
-    pub statement: String,
     /// Where the mark was, RFC 3339.
     pub from: String,
     /// Where it is now.

@@ -29,7 +29,8 @@ pub enum Command {
 #[command(after_long_help = "Examples:\n  \
     cloison statement new --register register.toml --retire-secret 1 --out statement.jws\n  \
     cloison statement new --register register.toml --own-secret health.chu-rabat.study-42:1 --out statement.jws\n  \
-    cloison statement new --register register.toml --retire-epoch health:1 --out statement.jws\n\n\
+    cloison statement new --register register.toml --retire-epoch health:1 --out statement.jws\n  \
+    cloison statement new --register register.toml --lower-clock-mark 2036-11-20T12:00:00Z --out statement.jws\n\n\
     It allows one act, for seven days. Then: `cloison statement sign`, and --statement of the command that acts.")]
 pub struct New {
     /// The register: gives the deployment's id
@@ -54,6 +55,9 @@ struct ActArgs {
     /// Allow `cloison client retire-epoch`; one operator signs, and the sector's client brings it
     #[arg(long, value_name = "SECTOR:EPOCH", value_parser = at_epoch)]
     retire_epoch: Option<(String, u32)>,
+    /// Allow `cloison clock lower` from this mark, which /readyz names; two operators sign
+    #[arg(long, value_name = "TIME")]
+    lower_clock_mark: Option<Timestamp>,
 }
 
 /// What `statement sign` takes.
@@ -151,7 +155,13 @@ impl ActArgs {
             }
             return Ok(Destruction::OwnSecret { sector, from });
         }
-        // clap sees to it that one of the three is given.
+        if let Some(mark) = self.lower_clock_mark {
+            let whole = Timestamp::from_second(mark.as_second());
+            return Ok(Destruction::ClockMark {
+                mark: whole.map_err(|error| Error::usage(error, "name another time"))?,
+            });
+        }
+        // clap sees to it that one of the four is given.
         Ok(Destruction::Secret { version: self.retire_secret.unwrap_or_default() })
     }
 }

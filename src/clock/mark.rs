@@ -79,13 +79,18 @@ impl fmt::Display for ClockBehind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the clock shows {:.0}, and {:.3} was already seen: what depends on the time is refused until {:.0}; set the \
-             clock right, or have the mark lowered if the clock once ran ahead",
-            self.now,
-            self.mark,
-            self.until()
+            "the clock shows {}, and {} was already seen: what depends on the time is refused until {}; set the clock right, \
+             or have the mark lowered if the clock once ran ahead (`cloison clock lower`)",
+            whole(self.now),
+            whole(self.mark),
+            whole(self.until())
         )
     }
+}
+
+/// A time in whole seconds, as statements about the mark name it.
+fn whole(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 impl From<ClockBehind> for Code {

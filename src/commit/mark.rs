@@ -5,19 +5,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Change, Committer, Job, Logged, Pending};
-use crate::audit::{AuditReceipt, ClockLowered, Entry, Event};
+use crate::audit::{AuditReceipt, ClockLowered, Entry, Event, StatementNote};
 use crate::code::Code;
 use crate::register::Id;
 
 /// What two operators have signed, and it was verified: that the clock once ran ahead to `mark`.
 #[derive(Debug, Clone)]
 pub struct LowerMark {
-    /// The mark as they saw it. Once it is another one, what they signed is about nothing any more.
+    /// The mark as they saw it, to the second. Once it is another one, what they signed is about nothing any more.
     pub mark: Timestamp,
-    /// Who signed.
-    pub operators: Vec<Id>,
-    /// SHA-256 of the statement's payload, hex.
-    pub statement: String,
+    /// The statement, and who signed it.
+    pub statement: StatementNote,
     /// Who brought it.
     pub bearer: Id,
 }
@@ -45,17 +43,17 @@ impl Committer {
         if self.mark.steady(now).is_ok() {
             return Err(LowerMarkError::NotBehind);
         }
-        if self.mark.milliseconds() != said.mark.as_millisecond() {
-            return Err(LowerMarkError::OtherMark(self.mark.time()));
+        let from = self.mark.time();
+        if from.as_second() != said.mark.as_second() {
+            return Err(LowerMarkError::OtherMark(from));
         }
         let event = Event::ClockLower(Box::new(ClockLowered {
-            operators: said.operators.clone(),
-            bearer: said.bearer.clone(),
             statement: said.statement.clone(),
-            from: format!("{:.3}", said.mark),
+            bearer: said.bearer.clone(),
+            from: format!("{from:.3}"),
             to: format!("{now:.3}"),
         }));
-        let (mark, from) = (Arc::clone(&self.mark), said.mark);
+        let mark = Arc::clone(&self.mark);
         // The writer takes the mark for its row after this. What somebody else is let in by meanwhile comes behind this commit.
         let lower: Change = Box::new(move |_, _| {
             mark.lower(from, now);

@@ -9,6 +9,7 @@
 //! | `retire-secret` | a version of the sector secret is destroyed, and the pseudonyms of its epochs with it | an operator | two operators |
 //! | `own-secret` | a sector without mappings leaves an epoch for one that ends with a secret of its own | an operator | two operators |
 //! | `retire-epoch` | an epoch's mappings are taken away | the sector's client | an operator |
+//! | `lower-clock-mark` | what the clock's high-water mark closed is open again | an operator | two operators |
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -57,6 +58,11 @@ pub enum Destruction {
         /// The epoch.
         epoch: u32,
     },
+    /// The clock's high-water mark is lowered to the present time ([`super::clock`]).
+    ClockMark {
+        /// The mark, in whole seconds.
+        mark: Timestamp,
+    },
 }
 
 impl Destruction {
@@ -66,13 +72,14 @@ impl Destruction {
             Destruction::Secret { .. } => "retire-secret",
             Destruction::OwnSecret { .. } => "own-secret",
             Destruction::Epoch { .. } => "retire-epoch",
+            Destruction::ClockMark { .. } => "lower-clock-mark",
         }
     }
 
     /// How many operators must sign. Where the sector's client calls, it is the other person.
     pub const fn operators(&self) -> usize {
         match self {
-            Destruction::Secret { .. } | Destruction::OwnSecret { .. } => 2,
+            Destruction::Secret { .. } | Destruction::OwnSecret { .. } | Destruction::ClockMark { .. } => 2,
             Destruction::Epoch { .. } => 1,
         }
     }
@@ -89,6 +96,9 @@ impl fmt::Display for Destruction {
             }
             Destruction::Epoch { sector, epoch } => {
                 write!(f, "take away the mappings of epoch {epoch} of sector {}", sector.escape_debug())
+            }
+            Destruction::ClockMark { mark } => {
+                write!(f, "lower the clock's high-water mark, now at {mark}: the clock once ran ahead")
             }
         }
     }
@@ -121,6 +131,8 @@ struct Written<'a> {
     epoch: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<String>,
     time: String,
 }
 
@@ -147,10 +159,11 @@ impl DestructionPayload {
             "retire-secret" => Destruction::Secret { version: members.small("version")? },
             "own-secret" => Destruction::OwnSecret { sector: sector(&mut members)?, from: members.small("from")? },
             "retire-epoch" => Destruction::Epoch { sector: sector(&mut members)?, epoch: members.small("epoch")? },
+            "lower-clock-mark" => Destruction::ClockMark { mark: members.time("mark")? },
             _ => {
                 return Err(JwsError::Member {
                     name: "act",
-                    fault: "is none of retire-secret, own-secret, retire-epoch",
+                    fault: "is none of retire-secret, own-secret, retire-epoch, lower-clock-mark",
                 });
             }
         };
@@ -171,6 +184,7 @@ impl DestructionPayload {
             Destruction::Secret { version } => Written { version: Some(*version), ..written },
             Destruction::OwnSecret { sector, from } => Written { sector: Some(sector), from: Some(*from), ..written },
             Destruction::Epoch { sector, epoch } => Written { sector: Some(sector), epoch: Some(*epoch), ..written },
+            Destruction::ClockMark { mark } => Written { mark: Some(mark.to_string()), ..written },
         };
         let bytes = serde_json::to_vec(&written).map_err(|_| invalid("the statement cannot be written as JSON"))?;
         Self::read(&bytes)?;
@@ -276,6 +290,7 @@ impl Mandate {
             };
             return Err(Refused::new(Code::StatementRequired, why));
         };
+        // A statement that is too old is not good again because the clock was set back.
         let (payload, signers) = check(text, vault.register(), vault.steady_time()?)?;
         if payload.destruction != *wanted {
             return Err(invalid("the statement is for something else"));
@@ -318,12 +333,13 @@ mod tests {
         }
     }
 
-    fn all() -> [Destruction; 3] {
+    fn all() -> [Destruction; 4] {
         let sector = || "health".to_owned();
         [
             Destruction::Secret { version: 1 },
             Destruction::OwnSecret { sector: sector(), from: 2 },
             Destruction::Epoch { sector: sector(), epoch: 3 },
+            Destruction::ClockMark { mark: "2036-11-20T12:00:00Z".parse().unwrap() },
         ]
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, answer, answer_to};
 use super::body::SectorName;
-use super::{Peer, Problem, acts, audit, migrations, openapi, rights, secrets, segments};
+use super::{Peer, Problem, acts, audit, clock, migrations, openapi, rights, secrets, segments};
 use crate::access;
 use crate::epoch::{self, Advance, EpochView};
 use crate::order::Refusal;
@@ -24,6 +24,7 @@ pub fn router(vault: Arc<Vault>) -> Router {
         .route("/v1/releases", post(release_mappings))
         .route("/v1/resumes", get(resume_proofs))
         .merge(acts::vault_routes())
+        .merge(clock::vault_routes())
         .merge(migrations::vault_routes())
         .merge(rights::vault_routes())
         .merge(segments::vault_routes())

@@ -38,6 +38,11 @@ impl Readiness {
         self.reasons().remove(about);
     }
 
+    /// Whether there is a reason about that.
+    pub fn has(&self, about: &'static str) -> bool {
+        self.reasons().contains_key(about)
+    }
+
     /// Says something that operations should look into, and that is no reason not to be sent requests; `None`: it is over.
     pub fn notice(&self, about: &'static str, what: Option<String>) {
         let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,11 +50,6 @@ impl Readiness {
             Some(what) => drop(notices.insert(about, what)),
             None => drop(notices.remove(about)),
         }
-    }
-
-    /// Whether there is a reason about that.
-    pub fn has(&self, about: &'static str) -> bool {
-        self.reasons().contains_key(about)
     }
 
     /// Whether there is no reason left.

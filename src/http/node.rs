@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 
 use super::answer::{Answer, answer, answer_to};
-use super::{Peer, Problem, acts, audit, migrations, openapi, rights, segments};
+use super::{Peer, Problem, acts, audit, clock, migrations, openapi, rights, segments};
 use crate::access;
 use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
@@ -44,6 +44,7 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
         .route("/v1/drills", post(drill))
         .route("/v1/resumes", get(resumes).post(acknowledge_resume))
         .merge(acts::node_routes())
+        .merge(clock::node_routes())
         .merge(migrations::node_routes())
         .merge(rights::node_routes())
         .merge(segments::node_routes())

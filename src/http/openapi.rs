@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::{acts, audit, body, control, data, inspections, migrations, node, rights, secrets, segments};
+use super::{acts, audit, body, clock, control, data, inspections, migrations, node, rights, secrets, segments};
 
 /// The vault's operations, on the data and control listeners.
 #[derive(OpenApi)]
@@ -40,6 +40,7 @@ use super::{acts, audit, body, control, data, inspections, migrations, node, rig
         secrets::list,
         secrets::rotate,
         secrets::retire,
+        clock::lower_at_vault,
         audit::checkpoint,
         audit::tile,
         audit::resource,
@@ -69,6 +70,7 @@ struct VaultApi;
         node::seal,
         node::resumes,
         node::acknowledge_resume,
+        clock::lower_at_node,
         acts::list_at_node,
         acts::lodge_order_at_node,
         acts::lodge_at_node,

@@ -191,7 +191,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     fs::remove_file(&second).unwrap();
     let failed = world.try_start(Side::Vault, &[]).unwrap_err();
     assert!(failed.to_string().contains("has nothing, and this log has published"), "{failed}");
-    let told = world.cloison(&["audit", "resume", "--second-lost", "--config", "vault.toml"]);
+    let told = world.cloison(&["audit", "resume", "--second-lost", "--yes", "--config", "vault.toml"]);
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     world.start(Side::Vault, &[]);
     let again = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);

@@ -189,6 +189,7 @@ fn the_description_is_valid_and_true() {
     let wanted = [
         "/v1/acts",
         "/v1/acts/exchange",
+        "/v1/clock-mark",
         "/v1/migrations/identifiers",
         "/v1/migrations/pages",
         "/v1/orders",
@@ -209,6 +210,7 @@ fn the_description_is_valid_and_true() {
     assert_eq!(paths(&data), with_audit(&wanted));
     let wanted = [
         "/v1/acts",
+        "/v1/clock-mark",
         "/v1/drills",
         "/v1/migrations",
         "/v1/orders",
@@ -315,6 +317,9 @@ fn the_description_is_valid_and_true() {
     check(&data, path, "post", "4XX", &post("operator", Door::Control, path, body).json());
     let body = serde_json::json!({"version": 2});
     check(&data, path, "post", "4XX", &post("operator", Door::Control, path, body).json());
+    let (path, body) = ("/v1/clock-mark", serde_json::json!({"statement": "none"}));
+    check(&data, path, "post", "4XX", &post("operator", Door::Control, path, body.clone()).json());
+    check(&officers, path, "post", "4XX", &post("operator", Door::Officers, path, body).json());
 }
 
 /// The same for migrations and retired epochs, which need another register.

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
+use cloison::audit::StatementNote;
 use cloison::clock::Clock;
 use cloison::code::Code;
 use cloison::commit::{LowerMark, LowerMarkError};
@@ -20,7 +21,7 @@ use super::world::{
 };
 use crate::common::{Setup, Side, plain_get, swap};
 use cloison::access;
-use cloison::cli::init::register_text::{AUTHORITY, OFFICER};
+use cloison::cli::init::register_text::{AUTHORITY, OFFICER, OPERATORS};
 use cloison::reidentify::reveal;
 
 fn texts(vault: &Vault, n: u32) -> Vec<String> {
@@ -138,10 +139,8 @@ fn an_overlap_is_not_told_by_a_clock_behind_its_mark() {
     assert_eq!(tokenize(&vault, CALLERS[0], &[card(1)]).unwrap().domain.epoch, 2);
     let operator = *vault.register().operators.keys().next().unwrap();
     let permit = access::operator(vault.register(), operator).unwrap();
-    assert_eq!(
-        epoch::advance(&vault, &permit, "health", &Advance { from: 1, ..Advance::default() }).unwrap_err().code,
-        Code::ClockBehind
-    );
+    let how = Advance { from: 2, ..Advance::default() };
+    assert_eq!(epoch::advance(&vault, &permit, "health", &how).unwrap_err().code, Code::ClockBehind);
 }
 
 /// A day on which a quota was used up does not come back with the clock, nor with a restart.
@@ -185,8 +184,8 @@ fn a_mark_from_a_clock_that_ran_ahead_is_lowered_by_two_operators() {
     let until = ahead - SignedDuration::from_secs(120);
     assert!(refused.why().contains(&format!("refused until {until}")), "{}", refused.why());
 
-    let mut said =
-        LowerMark { mark: dawn(), operators: vec![id("one"), id("two")], statement: "0f".into(), bearer: id("one") };
+    let statement = StatementNote { statement: "a".into(), signers: vec![id("one"), id("two")] };
+    let mut said = LowerMark { mark: dawn(), statement, bearer: id("one") };
     let other = vault.committer().lower_mark(&said, vault.now());
     assert_eq!(other.unwrap_err(), LowerMarkError::OtherMark(ahead), "what they signed is about another mark");
     assert_eq!(ask(&vault).unwrap_err().code(), Code::ClockBehind);
@@ -198,7 +197,7 @@ fn a_mark_from_a_clock_that_ran_ahead_is_lowered_by_two_operators() {
     let entries = entries.iter().map(|(_, entry)| serde_json::from_slice::<serde_json::Value>(entry).unwrap());
     let lowered: Vec<_> = entries.filter(|entry| entry["event"] == "clock-lower").collect();
     assert_eq!(lowered.len(), 1);
-    assert_eq!(lowered[0]["operators"], serde_json::json!(["one", "two"]));
+    assert_eq!(lowered[0]["signers"], serde_json::json!(["one", "two"]));
     assert_eq!(
         (&lowered[0]["from"], &lowered[0]["to"]),
         (&format!("{ahead:.3}").into(), &format!("{:.3}", dawn()).into())
@@ -220,8 +219,8 @@ fn skew_shim() -> &'static Path {
     })
 }
 
-/// A real vault whose clock is set back by ten minutes: `/readyz`, `/metrics`, the log and the refusals say so and until when; sectors
-/// without periods go on; and when the clock is right again everything does.
+/// A real vault whose clock ran ahead by ten minutes and is right again: `/readyz`, `/metrics`, the log and the refusals say so and
+/// until when; sectors without periods go on; and when two operators have had the mark lowered, everything does.
 #[test]
 fn a_process_whose_clock_is_behind_says_so_and_until_when() {
     let register = |text: String| {
@@ -235,7 +234,7 @@ fn a_process_whose_clock_is_behind_says_so_and_until_when() {
     });
     // Under a clock that is moved already, that is where this one stands, too.
     let already: i64 = std::env::var("SKEW").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
-    world.write("skew", &already.to_string());
+    world.write("skew", &(already + 600).to_string());
     world.env = vec![
         ("LD_PRELOAD".into(), skew_shim().display().to_string()),
         ("SKEWFILE".into(), world.path("skew").display().to_string()),
@@ -247,7 +246,7 @@ fn a_process_whose_clock_is_behind_says_so_and_until_when() {
     let read = |path: &str| plain_get(world.health(Side::Vault), path).unwrap();
     assert!(read("/metrics").contains("\ncloison_clock_behind_seconds 0\n"));
 
-    world.write("skew", &(already - 600).to_string());
+    world.write("skew", &already.to_string());
     let refused = social();
     assert_eq!((refused.status, refused.code().as_str()), (503, "clock-behind"));
     assert!(refused.text().contains("is refused until "), "{}", refused.text());
@@ -266,11 +265,29 @@ fn a_process_whose_clock_is_behind_says_so_and_until_when() {
     eventually("a gauge", &|| behind(&read("/metrics")).is_some_and(|seconds| (500..700).contains(&seconds)));
     assert!(world.log(Side::Vault).contains("is refused until "), "a warning");
 
-    world.write("skew", &already.to_string());
+    let ready = read("/readyz");
+    let mark = ready.split(", and ").nth(1).unwrap().split(' ').next().unwrap();
+    let run = |arguments: &[&str]| world.cloison(arguments);
+    let done = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let register = ["--register", "register.toml"];
+    done(&[&["statement", "new", "--lower-clock-mark", mark, "--out", "lower.jws"], &register[..]].concat());
+    let lower = ["clock", "lower", "--statement", "lower.jws", "--yes", "--client", "clients/operator.toml"];
+    for operator in OPERATORS {
+        assert!(!run(&lower).status.success(), "one is not enough");
+        let key = format!("secrets/people/{operator}.pem");
+        let sign = ["statement", "sign", "lower.jws", "--kid", operator, "--key", &key];
+        done(&[&sign[..], &register[..]].concat());
+    }
+    done(&lower);
     eventually("ready again", &|| read("/readyz").contains("\"ready\":true"));
     assert_eq!(social().status, 200);
     world.stop();
     assert_eq!(world.refusals(Side::Vault, "rsu-social", "tokenize", "clock-behind"), 1);
+    assert_eq!(world.refusals(Side::Vault, "operator", "clock-lower", "statement-invalid"), 2);
+    assert!(world.entries(Side::Vault).iter().any(|entry| entry["event"] == "clock-lower"));
 }
 
 /// Many requests at once under one order for ten: ten pseudonyms are released, whoever comes first, and after a restart

@@ -160,7 +160,7 @@ fn a_lost_second_place_is_gone_on_without_only_by_a_logged_command() {
     world.stop();
     for (side, name) in [(Side::Vault, "vault"), (Side::Node, "node")] {
         let config = format!("{name}.toml");
-        let resume = ["audit", "resume", "--second-lost", "--config", &config];
+        let resume = ["audit", "resume", "--second-lost", "--yes", "--config", &config];
         let early = world.cloison(&resume);
         assert!(String::from_utf8_lossy(&early.stderr).contains("has what it should have"), "{early:?}");
         fs::remove_file(world.path(&format!("data/{name}.checkpoint"))).unwrap();

@@ -288,6 +288,9 @@ fn one_operator_destroys_nothing() {
             let path = format!("/v1/sectors/{sector}/epochs/{epoch}/retire");
             world.post_json("cnss-health", Door::Data, &path, &body)
         }
+        Destruction::ClockMark { .. } => {
+            world.post_json(OPERATOR, Door::Control, "/v1/clock-mark", &json!({"statement": statement}))
+        }
     };
     let thief = SigningKey::from_bytes(&[7; 32]);
     let sign = |payload: &DestructionPayload, signers: &[(&str, SigningKey)]| {

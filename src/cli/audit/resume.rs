@@ -38,11 +38,11 @@ pub struct Args {
     /// That the store was restored and lost entries, and that this is known
     #[arg(long, required_unless_present = "second_lost")]
     after_restore: bool,
-    #[command(flatten)]
-    assent: Assent,
     /// That the second place has nothing, and that this is known
     #[arg(long, conflicts_with = "after_restore")]
     second_lost: bool,
+    #[command(flatten)]
+    assent: Assent,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -78,11 +78,15 @@ pub fn run(args: &Args) -> Result<(), Error> {
         Ok(Log::open(store.clone(), &place.owner, parts, SystemClock.now()))
     };
     if args.second_lost {
-        match open(None)? {
-            Err(LogError::SecondLost { .. }) => {}
+        let (origin, published) = match open(None)? {
+            Err(LogError::SecondLost { origin, published, .. }) => (origin, published),
             Err(error) => return Err(failed(&error)),
             Ok(_) => return Err(Error::new("the second place has what it should have", "start the process")),
-        }
+        };
+        args.assent.obtain(&Irreversible {
+            changes: format!("The second place has nothing; {origin} goes on from {published} published entries."),
+            lost: "Whether more were published, nobody can tell here any more; the log says so for good.",
+        })?;
         let (log, appender) = open(Some(Resume::SecondLost))?.map_err(|error| failed(&error))?;
         return go_on_without_second(args, &log, appender).map_err(|why| failed(&why));
     }

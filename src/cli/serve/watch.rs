@@ -181,24 +181,6 @@ pub(super) fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Re
     }
 }
 
-/// Says on `/readyz` and in the log which authorities' vault and node do not hold the same acts upon orders. Where it is the only
-/// thing that a side is for, as at the node, it is not ready; the vault goes on tokenizing.
-pub(super) fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness) {
-    let named: Vec<_> = apart.iter().map(Id::as_str).collect();
-    let what = (!apart.is_empty()).then(|| {
-        format!("vault and node do not hold the same acts upon orders of {}: nothing is released", named.join(", "))
-    });
-    if let (false, Some(what)) = (*said, &what) {
-        tracing::warn!(what, "out of step");
-    }
-    *said = what.is_some();
-    match (is_node, what) {
-        (false, what) => readiness.notice("out-of-step", what),
-        (true, Some(what)) => readiness.set("out-of-step", what),
-        (true, None) => readiness.clear("out-of-step"),
-    }
-}
-
 /// Says on `/readyz`, in the log and on `/metrics` that the clock stands behind what was already seen, and until when that
 /// matters.
 pub(super) fn say_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readiness, gauge: &Gauge) {
@@ -240,6 +222,24 @@ pub(super) async fn keep_place<E: Audited + 'static>(entity: Arc<E>, readiness: 
         };
         let _ = tokio::task::spawn_blocking(look).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Says on `/readyz` and in the log which authorities' vault and node do not hold the same acts upon orders. Where it is the only
+/// thing that a side is for, as at the node, it is not ready; the vault goes on tokenizing.
+pub(super) fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness) {
+    let named: Vec<_> = apart.iter().map(Id::as_str).collect();
+    let what = (!apart.is_empty()).then(|| {
+        format!("vault and node do not hold the same acts upon orders of {}: nothing is released", named.join(", "))
+    });
+    if let (false, Some(what)) = (*said, &what) {
+        tracing::warn!(what, "out of step");
+    }
+    *said = what.is_some();
+    match (is_node, what) {
+        (false, what) => readiness.notice("out-of-step", what),
+        (true, Some(what)) => readiness.set("out-of-step", what),
+        (true, None) => readiness.clear("out-of-step"),
     }
 }
 

@@ -1,0 +1,58 @@
+//! `cloison clock lower`: the clock of a vault or a node once ran ahead.
+
+use std::path::PathBuf;
+
+use super::assent::{Assent, Irreversible};
+use super::remote::{self, ClientFile};
+use super::{Error, print, print_json, statement};
+use crate::epoch::clock::{LowerClock, LoweredClock};
+
+/// See to what a clock that ran ahead left behind
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Lower the clock's high-water mark of a vault or a node to the present time
+    Lower(Lower),
+}
+
+/// What `clock lower` takes.
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison statement new --register register.toml --lower-clock-mark 2036-11-20T12:00:00Z --out statement.jws\n  \
+    cloison clock lower --statement statement.jws --client clients/operator.toml\n\n\
+    The mark is the latest time that was ever acted on; what depends on the time is refused (`clock-behind`) while the clock is \
+    behind it. /readyz names it (`clock`). First set the clock right: the mark becomes what it shows. Two operators sign the \
+    statement (`cloison statement sign`). The vault and each node have marks of their own.")]
+pub struct Lower {
+    /// The statement that two operators signed
+    #[arg(long, value_name = "FILE")]
+    statement: PathBuf,
+    #[command(flatten)]
+    assent: Assent,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientFile,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the other side cannot be reached or refuses.
+pub fn run(command: Command) -> Result<(), Error> {
+    let Command::Lower(args) = command;
+    let statement = statement::bring(Some(&args.statement))?.unwrap_or_default();
+    args.assent.obtain(&Irreversible {
+        changes: "The clock's high-water mark becomes what the clock shows now.".to_owned(),
+        lost: "What was closed by the time between them is open again, and what is done then stays done.",
+    })?;
+    let lowered: LoweredClock = args
+        .client
+        .open()?
+        .post_json("/v1/clock-mark", &LowerClock { statement })
+        .map_err(|error| remote::failed(&error))?;
+    match args.json {
+        true => print_json(&lowered),
+        false => print(format_args!("The mark was at {} and is at {} now.", lowered.from, lowered.to)),
+    }
+}

@@ -1,0 +1,58 @@
+//! Lowering the clock's high-water mark, at the vault or at a node: two operators have signed that the clock once ran ahead.
+//!
+//! The statement names the mark, to the second: once the mark is another one it is about nothing any more.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Refused;
+use super::statement::{self, Destruction};
+use crate::access::OperatorPermit;
+use crate::audit::StatementNote;
+use crate::code::Code;
+use crate::commit::{Committer, LowerMark, LowerMarkError};
+use crate::register::Register;
+
+/// What an operator brings.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LowerClock {
+    /// The statement that two operators signed, JWS General JSON as text.
+    pub statement: String,
+}
+
+/// The mark that was lowered.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoweredClock {
+    /// Where it was, RFC 3339.
+    pub from: String,
+    /// Where it is now: at what the clock shows.
+    pub to: String,
+}
+
+/// Lowers the mark of a vault or a node to `now`, durably and logged.
+///
+/// # Errors
+/// [`Code::StatementInvalid`], also where the clock is not behind its mark; [`Code::AuditUnavailable`].
+pub fn lower(
+    register: &Register,
+    committer: &Committer,
+    now: Timestamp,
+    permit: &OperatorPermit,
+    asked: &LowerClock,
+) -> Result<LoweredClock, Refused> {
+    let invalid = |why: String| Refused::new(Code::StatementInvalid, why);
+    let (payload, signers) = statement::check(&asked.statement, register, now)?;
+    let Destruction::ClockMark { mark } = payload.destruction else {
+        return Err(invalid("the statement is for something else".to_owned()));
+    };
+    let statement = StatementNote { statement: payload.id.to_string(), signers };
+    let said = LowerMark { mark, statement, bearer: permit.operator.clone() };
+    let from = committer.mark().time();
+    committer.lower_mark(&said, now).map_err(|error| match error {
+        LowerMarkError::Log(code) => Refused::unavailable(code),
+        error => invalid(error.to_string()),
+    })?;
+    Ok(LoweredClock { from: from.to_string(), to: now.to_string() })
+}
