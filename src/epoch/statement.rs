@@ -11,7 +11,6 @@
 //! | `retire-epoch` | an epoch's mappings are taken away | the sector's client | an operator |
 //! | `lower-clock-mark` | what the clock's high-water mark closed is open again | an operator | two operators |
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use ed25519_dalek::SigningKey;
@@ -243,19 +242,13 @@ pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<(Destruc
     if payload.aud != register.deployment {
         return Err(invalid("the statement is for another deployment"));
     }
-    let (mut signers, mut persons) = (vec![], BTreeSet::new());
-    for kid in jws.signers() {
-        let operator = register.operators.values().find(|operator| operator.id.as_str() == kid);
-        match operator.and_then(|operator| Some((operator, operator.key?))) {
-            Some((operator, key)) if jws.verify(kid, &key) => {
-                signers.push(operator.id.clone());
-                // `kid`s are distinct by form and the register gives each person a key; a person is counted by the key all the same.
-                persons.insert(key.to_bytes());
-            }
-            _ => return Err(invalid("a signature does not verify, or its signer is no operator with a key")),
-        }
-    }
-    let (have, need) = (persons.len(), payload.destruction.operators());
+    let operator_of = |kid: &str| {
+        let operator = register.operators.values().find(|operator| operator.id.as_str() == kid)?;
+        Some((operator.id.clone(), operator.key.as_ref()?))
+    };
+    let bad = |_| invalid("a signature does not verify, or its signer is no operator with a key");
+    let signers = jws.signatures(operator_of).all_good().map_err(bad)?;
+    let (have, need) = (signers.len(), payload.destruction.operators());
     if have < need {
         return Err(invalid(format!("{have} of {need} operators have signed")));
     }
