@@ -152,6 +152,22 @@ impl Store {
         Ok(())
     }
 
+    /// Whether what several people signed to be done once (a request to erase, a statement that allows a destruction) was carried
+    /// out here already: by the time when it is too old, and its id.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn is_carried_out(&self, until: i64, id: Uuid) -> Result<bool, StoreError> {
+        let found = self.get(Column::CarriedOut, &request_key(until, id))?;
+        // Where older versions kept it.
+        Ok(found.is_some() || self.request_seen(until, id)?)
+    }
+
+    /// Notes that it was carried out. That is not forgotten: there are no more of these than of erasures and destructions.
+    pub fn put_carried_out(&self, batch: &mut Batch, until: i64, id: Uuid) {
+        self.put(batch, Column::CarriedOut, &request_key(until, id), &[]);
+    }
+
     /// Pseudonyms that an authority asked for, by the hour since 1970, oldest first.
     ///
     /// # Errors
