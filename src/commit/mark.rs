@@ -16,8 +16,10 @@ use crate::store::{Store, StoreError};
 pub struct LowerMark {
     /// The mark as they saw it, to the second. Once it is another one, what they signed is about nothing any more.
     pub mark: Timestamp,
-    /// The statement's id: it is taken once.
+    /// The statement's id: it is carried out once.
     pub id: Uuid,
+    /// When the statement is too old (Unix seconds).
+    pub until: i64,
     /// The statement, and who signed it.
     pub statement: StatementNote,
     /// Who brought it.
@@ -53,7 +55,7 @@ impl Committer {
     pub fn lower_mark(&self, store: &Store, said: &LowerMark, now: Timestamp) -> Result<AuditReceipt, LowerMarkError> {
         // Looking for the statement and noting it are one step.
         let _one = self.lowering.lock().unwrap_or_else(PoisonError::into_inner);
-        if store.mark_statement_taken(said.id)? {
+        if store.is_carried_out(said.until, said.id)? {
             return Err(LowerMarkError::Taken);
         }
         if self.mark.steady(now).is_ok() {
@@ -69,10 +71,10 @@ impl Committer {
             from: format!("{from:.3}"),
             to: format!("{now:.3}"),
         }));
-        let (mark, id) = (Arc::clone(&self.mark), said.id);
+        let (mark, until, id) = (Arc::clone(&self.mark), said.until, said.id);
         // The writer takes the mark for its row after this. What somebody else is let in by meanwhile comes behind this commit.
         let lower: Change = Box::new(move |store, batch| {
-            store.put_mark_statement_taken(batch, id, now.as_second());
+            store.put_carried_out(batch, until, id);
             mark.lower(from, now);
         });
         let log = Logged::Entry(Entry::new(now, event), vec![]);

@@ -49,14 +49,15 @@ pub fn lower(
 ) -> Result<LoweredClock, Refused> {
     let invalid = |why: String| Refused::new(Code::StatementInvalid, why);
     let (payload, signers) = statement::check(&asked.statement, register, now)?;
+    let (id, until) = (payload.id, payload.until().as_second());
     let Destruction::ClockMark { entity, mark } = payload.destruction else {
         return Err(invalid("the statement is for something else".to_owned()));
     };
     if store.owner().map_err(super::internal)? != format!("{}/{entity}", register.deployment) {
         return Err(invalid(format!("the statement is about the clock's mark of {entity}")));
     }
-    let statement = StatementNote { statement: payload.id.to_string(), signers };
-    let said = LowerMark { mark, id: payload.id, statement, bearer: permit.operator.clone() };
+    let statement = StatementNote { statement: id.to_string(), signers };
+    let said = LowerMark { mark, id, until, statement, bearer: permit.operator.clone() };
     let from = committer.mark().time();
     committer.lower_mark(store, &said, now).map_err(|error| match error {
         LowerMarkError::Log(code) => Refused::unavailable(code),

@@ -280,7 +280,7 @@ pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<(Destruc
 /// A statement that was checked, for the one act that it allows. To be remembered in the commit of that act.
 pub(super) struct Mandate {
     id: Uuid,
-    /// Unix seconds; until then it must be remembered that it was taken.
+    /// When it is too old (Unix seconds).
     until: i64,
     signers: Vec<Id>,
 }
@@ -305,7 +305,7 @@ impl Mandate {
             return Err(invalid("the statement is for something else"));
         }
         let (id, until) = (payload.id, payload.until().as_second());
-        match vault.store().request_seen(until, id).map_err(super::internal)? {
+        match vault.store().is_carried_out(until, id).map_err(super::internal)? {
             false => Ok(Self { id, until, signers }),
             true => Err(Refused::new(Code::RequestReplayed, "the statement was taken already: sign another one")),
         }
@@ -319,13 +319,7 @@ impl Mandate {
     /// What the commit remembers, so that it is taken once.
     pub(super) fn change(&self) -> Change {
         let (id, until) = (self.id, self.until);
-        Box::new(move |store, batch| {
-            // Under the time when it is too old; it has nothing else forgotten.
-            if let Err(error) = store.put_request(batch, until, id, 0) {
-                // The write of this very batch will meet the same fault, and poison the store.
-                tracing::error!(%error, "old requests cannot be read");
-            }
-        })
+        Box::new(move |store, batch| store.put_carried_out(batch, until, id))
     }
 }
 

@@ -13,8 +13,8 @@
 //! in its answer nor in its entry: that would tell of orders that may not be told yet.
 //!
 //! What stays is a tombstone, under a key of its own: who holds the audit secret *and* the pseudonym can tell by it that it was
-//! erased, and nothing else. It keeps the mapping from being stored again. And the request's id stays while it is good: it is
-//! carried out once on each side.
+//! erased, and nothing else. It keeps the mapping from being stored again. And the request's id stays: it is carried out
+//! once on each side.
 
 mod chunks;
 
@@ -80,7 +80,7 @@ fn checked(
 /// as it is good, and have destroyed what came since. It holds only under
 /// [`Book::alone`](crate::order::book::Book::alone).
 fn seen(store: &Store, erasure: &Erasure) -> Result<(), Refusal> {
-    match store.request_seen(erasure.until(), erasure.id).map_err(internal)? {
+    match store.is_carried_out(erasure.until(), erasure.id).map_err(internal)? {
         true => Err(Refusal::new(Code::RequestReplayed, "the request was carried out here already; sign another one")),
         false => Ok(()),
     }
@@ -88,12 +88,7 @@ fn seen(store: &Store, erasure: &Erasure) -> Result<(), Refusal> {
 
 /// What both sides write down with an erasure: the request, and that the files are to be scrubbed.
 fn note(store: &Store, batch: &mut Batch, erasure: &Erasure) {
-    // Under the time when it is too old, so that the requests of re-identification, which are good for minutes, do not have it
-    // forgotten before; and it has none of theirs forgotten.
-    if let Err(error) = store.put_request(batch, erasure.until(), erasure.id, 0) {
-        // The write of this very batch will meet the same fault, and poison the store.
-        tracing::error!(%error, "old requests cannot be read");
-    }
+    store.put_carried_out(batch, erasure.until(), erasure.id);
     store.put_scrub_due(batch, erasure.id);
 }
 

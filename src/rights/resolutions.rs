@@ -110,7 +110,7 @@ pub struct Resolutions {
 ///
 /// # Errors
 /// [`Code::UnknownSector`] also for a sector that is not the officer's; [`Code::EmptyBatch`], [`Code::TooLarge`];
-/// [`Code::LookUpLimit`]; [`Code::AuditUnavailable`].
+/// [`Code::LookUpLimit`]; [`Code::ClockBehind`]; [`Code::AuditUnavailable`].
 pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result<Resolutions, Refusal> {
     let own = permit.officer.sectors.contains(&asked.sector);
     let sector = vault.register().sector(&asked.sector).filter(|_| own);
@@ -123,7 +123,8 @@ pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result
         }
         _ => {}
     }
-    let (officer, now) = (&permit.officer.id, vault.now());
+    // A day whose look-ups are used up does not come back with the clock.
+    let (officer, now) = (&permit.officer.id, vault.steady_time()?);
     // From reading the count to the commit that counts on.
     let _alone = vault.look_ups.lock().unwrap_or_else(PoisonError::into_inner);
     let count = counted(vault, officer, now)?;
@@ -148,9 +149,9 @@ pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result
     Ok(Resolutions { sector: asked.sector.clone(), items })
 }
 
-/// What counts one more look-up of an officer on that day.
+/// What counts one more look-up of an officer on that day; just after midnight it stays the new day, whatever the clock does.
 fn counted(vault: &Vault, officer: &Id, now: Timestamp) -> Result<Change, Refusal> {
-    let (day, officer) = (day_of(now), officer.to_string());
+    let (day, officer) = (day_of(now.max(vault.committer().mark().time())), officer.to_string());
     let made = vault.store().look_ups(&officer, day).map_err(internal)?;
     if made >= MOST_LOOK_UPS {
         let tomorrow = (i64::from(day) + 1) * 86_400;

@@ -63,9 +63,12 @@ pub(super) enum Column {
     ErasureDue,
     /// state: rights officer's id ‖ 0 ‖ days since 1970 (u32be) → look-ups made that day (u64be)
     LookUps,
-    /// state: time of an officer's request, or of a request to erase the time when it is too old (i64be, Unix seconds) ‖ its
-    /// id (16) → nothing; prunable when long over
+    /// state: time of an officer's request (i64be, Unix seconds) ‖ its id (16) → nothing; prunable when long over. Rows of
+    /// older versions may be of what `CarriedOut` is for
     Request,
+    /// state: time when a request to erase, or a statement that allows a destruction, is too old (i64be, Unix seconds) ‖ its
+    /// id (16) → nothing: it was carried out here. Never pruned, so that a clock that ran ahead has none forgotten
+    CarriedOut,
     /// state: authority id ‖ 0 ‖ hour since 1970 (u32be) → pseudonyms asked for (u64be)
     ReleaseRate,
     /// state: authority id ‖ 0 ‖ order id (16) → how far the migration under it has come: [`super::MigrationRow`]
@@ -79,7 +82,7 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) const ALL: [Column; 32] = [
+    pub(super) const ALL: [Column; 33] = [
         Column::Chunk,
         Column::Index,
         Column::IndexMark,
@@ -107,6 +110,7 @@ impl Column {
         Column::ErasureDue,
         Column::LookUps,
         Column::Request,
+        Column::CarriedOut,
         Column::ReleaseRate,
         Column::Migration,
         Column::MigrationPairs,
@@ -143,6 +147,7 @@ impl Column {
             Column::ErasureDue => "state-erasure-due",
             Column::LookUps => "state-look-up",
             Column::Request => "state-request",
+            Column::CarriedOut => "state-carried-out",
             Column::ReleaseRate => "state-release-rate",
             Column::Migration => "state-migration",
             Column::MigrationPairs => "migration-pairs",

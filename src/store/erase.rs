@@ -153,7 +153,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`].
     pub fn is_scrub_due(&self) -> Result<bool, StoreError> {
-        self.scrubs_due().map(|due| !due.is_empty())
+        self.due(SCRUB_DUE).map(|due| !due.is_empty())
     }
 
     /// Clears the bytes of what was destroyed out of the files: flushes, so that the write-ahead log goes, and compacts.
@@ -165,7 +165,7 @@ impl Store {
     /// may still be there: the scrub stays due.
     pub fn scrub(&self) -> Result<(), StoreError> {
         let _alone = self.wait_alone();
-        self.clear_away(&self.scrubs_due()?)
+        self.clear_away(&self.due(SCRUB_DUE)?)
     }
 
     /// The same where it is due, after an erasure or at a start; whether it was. Of several that wait for one another the
@@ -175,7 +175,7 @@ impl Store {
     /// As [`Store::scrub`].
     pub fn scrub_due(&self) -> Result<bool, StoreError> {
         let _alone = self.wait_alone();
-        let due = self.scrubs_due()?;
+        let due = self.due(SCRUB_DUE)?;
         if due.is_empty() {
             return Ok(false);
         }
@@ -197,8 +197,19 @@ impl Store {
         }
     }
 
-    fn scrubs_due(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        Ok(self.rows(Column::Meta, SCRUB_DUE)?.into_iter().map(|(key, _)| key).collect())
+    /// The notes of what is still to be cleared out of the files, by what they begin with.
+    pub(super) fn due(&self, begin: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(self.rows(Column::Meta, begin)?.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// Strikes out the notes of what was cleared out of the files.
+    pub(super) fn strike_out(&self, due: &[Vec<u8>]) -> Result<(), StoreError> {
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        due.iter().for_each(|key| batch.rows.delete_cf(self.column(Column::Meta), key));
+        self.commit(batch)
     }
 
     /// Scrubs, and strikes out what was due before.
@@ -206,12 +217,7 @@ impl Store {
         // Otherwise chunks stay in blob files until enough of them is gone.
         let rewritten = self.move_chunks(true).and_then(|()| self.rewrite(&SCRUBBED));
         rewritten.and(self.move_chunks(false))?;
-        if due.is_empty() {
-            return Ok(());
-        }
-        let mut batch = Batch::default();
-        due.iter().for_each(|key| batch.rows.delete_cf(self.column(Column::Meta), key));
-        self.commit(batch)
+        self.strike_out(due)
     }
 
     /// Writes columns anew without what was destroyed, and has the write-ahead log begin anew.

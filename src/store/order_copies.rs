@@ -6,6 +6,7 @@ use rocksdb::{Direction, IteratorMode};
 use super::columns::Column;
 use super::orders::OrderKey;
 use super::{Batch, Store, StoreError, fixed};
+use crate::clock::random;
 
 /// An order's copy of one mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,9 @@ fn copy_key(order: &OrderKey, tag: &[u8; 16]) -> Vec<u8> {
 
 /// Single value that says that the orders which were live under an older version have their copies.
 const BEGUN: &[u8] = b"order-copies";
+/// Single values that say that copies were destroyed whose bytes may still stand in the files: something random comes behind, so
+/// that a clearing that ends strikes out those that it began after, and none that came meanwhile.
+const CLEAR_DUE: &[u8] = b"copies-due/";
 
 impl Store {
     /// What is known of an order's copies.
@@ -93,21 +97,31 @@ impl Store {
         Ok(())
     }
 
-    /// Destroys the copies of an order.
+    /// Destroys the copies of an order, and notes that their bytes are still to be cleared out of the files
+    /// ([`Store::clear_copies`]).
     pub fn delete_order_copies(&self, batch: &mut Batch, order: &OrderKey) {
         let from = order.to_bytes();
         // Behind the last tag there can be.
         let to = [&from[..], &[0xff; 17]].concat();
         batch.rows.delete_range_cf(self.column(Column::OrderCopy), &from, &to);
         batch.rows.delete_cf(self.column(Column::OrderCopies), &from);
+        let due: [u8; 16] = random();
+        self.put(batch, Column::Meta, &[CLEAR_DUE, &due].concat(), &[]);
     }
 
-    /// Clears the bytes of copies that were destroyed out of the files. There are few, so that it is quickly done.
+    /// Clears the bytes of copies that were destroyed out of the files where that is due; whether it was. One clearing sees to all
+    /// copies that were destroyed before it. It waits for the disk.
     ///
     /// # Errors
-    /// [`StoreError::Engine`]. What was destroyed may still be there then.
-    pub fn clear_copies(&self) -> Result<(), StoreError> {
-        self.rewrite(&[Column::OrderCopy, Column::OrderCopies])
+    /// [`StoreError::Engine`], [`StoreError::Poisoned`], [`StoreError::Unscrubbed`]. What was destroyed may still be there then: it
+    /// stays due.
+    pub fn clear_copies(&self) -> Result<bool, StoreError> {
+        let due = self.due(CLEAR_DUE)?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        self.rewrite(&[Column::OrderCopy, Column::OrderCopies])?;
+        self.strike_out(&due).map(|()| true)
     }
 
     /// Whether this version has seen to the orders that were live when it first started.
@@ -136,5 +150,35 @@ impl CopyRow {
     fn from_bytes(value: &[u8]) -> Result<Self, StoreError> {
         let (epoch, sealed) = value.split_first_chunk::<4>().ok_or(StoreError::Corrupt(Column::OrderCopy.name()))?;
         Ok(Self { epoch: u32::from_be_bytes(*epoch), sealed: sealed.to_vec() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn one_clearing_sees_to_all_destroyed_copies_and_stays_due_until_the_old_files_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "test/vault").unwrap();
+        assert!(!store.clear_copies().unwrap(), "nothing was destroyed");
+        let orders = [1, 2].map(|n| OrderKey::new("court", Uuid::from_bytes([n; 16])));
+        let copy = CopyRow { epoch: 1, sealed: vec![7; 100] };
+        let mut batch = Batch::default();
+        orders.iter().for_each(|order| store.put_order_copy(&mut batch, order, &[9; 16], &copy));
+        store.commit(batch).unwrap();
+        store.db.flush_cf(store.column(Column::OrderCopy)).unwrap();
+        // Whoever reads keeps the files.
+        let reading = store.db.iterator_cf(store.column(Column::OrderCopy), IteratorMode::Start);
+        let mut batch = Batch::default();
+        orders.iter().for_each(|order| store.delete_order_copies(&mut batch, order));
+        store.commit(batch).unwrap();
+        assert!(matches!(store.clear_copies(), Err(StoreError::Unscrubbed(_))));
+        assert!(!store.is_scrub_due().unwrap(), "the chunks need no scrub for it");
+        drop(reading);
+        assert!(store.clear_copies().unwrap());
+        assert!(!store.clear_copies().unwrap(), "once for both");
     }
 }

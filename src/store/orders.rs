@@ -152,18 +152,20 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the clock's high-water mark was lowered by this statement. Unlike requests these are never forgotten: any time may
-    /// come again where a clock is set back.
+    /// Whether what several people signed to be done once (a request to erase, a statement that allows a destruction) was carried
+    /// out here already: by the time when it is too old, and its id.
     ///
     /// # Errors
     /// [`StoreError::Engine`].
-    pub fn mark_statement_taken(&self, statement: Uuid) -> Result<bool, StoreError> {
-        self.get(Column::Meta, &mark_statement_key(statement)).map(|row| row.is_some())
+    pub fn is_carried_out(&self, until: i64, id: Uuid) -> Result<bool, StoreError> {
+        let found = self.get(Column::CarriedOut, &request_key(until, id))?;
+        // Where older versions kept it.
+        Ok(found.is_some() || self.request_seen(until, id)?)
     }
 
-    /// Notes that it was, and when (Unix seconds).
-    pub fn put_mark_statement_taken(&self, batch: &mut Batch, statement: Uuid, time: i64) {
-        self.put(batch, Column::Meta, &mark_statement_key(statement), &time.to_be_bytes());
+    /// Notes that it was carried out. That is not forgotten: there are no more of these than of erasures and destructions.
+    pub fn put_carried_out(&self, batch: &mut Batch, until: i64, id: Uuid) {
+        self.put(batch, Column::CarriedOut, &request_key(until, id), &[]);
     }
 
     /// Pseudonyms that an authority asked for, by the hour since 1970, oldest first.
@@ -194,10 +196,6 @@ pub(super) fn named(name: &str) -> Vec<u8> {
 
 fn act_key(authority: &str, order: Uuid, digest: &[u8; 32]) -> Vec<u8> {
     [&named(authority)[..], order.as_bytes(), digest].concat()
-}
-
-fn mark_statement_key(statement: Uuid) -> Vec<u8> {
-    [&b"clock-statement/"[..], statement.as_bytes()].concat()
 }
 
 fn request_key(time: i64, request: Uuid) -> Vec<u8> {

@@ -186,7 +186,7 @@ fn a_mark_from_a_clock_that_ran_ahead_is_lowered_by_two_operators() {
     assert!(refused.why().contains(&format!("refused until {until}")), "{}", refused.why());
 
     let statement = StatementNote { statement: "a".into(), signers: vec![id("one"), id("two")] };
-    let mut said = LowerMark { mark: dawn(), id: Uuid::from_u128(1), statement, bearer: id("one") };
+    let mut said = LowerMark { mark: dawn(), id: Uuid::from_u128(1), until: 0, statement, bearer: id("one") };
     let other = vault.committer().lower_mark(vault.store(), &said, vault.now());
     assert!(
         matches!(other, Err(LowerMarkError::OtherMark(mark)) if mark == ahead),
@@ -228,6 +228,7 @@ fn a_statement_lowers_one_mark_once_whatever_the_clock_shows() {
     let said = LowerMark {
         mark: ahead,
         id: Uuid::from_u128(1),
+        until: dawn().as_second(),
         statement: StatementNote { statement: "a".into(), signers: vec![id("one"), id("two")] },
         bearer: id("one"),
     };

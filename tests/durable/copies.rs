@@ -279,6 +279,7 @@ fn nothing_of_an_order_is_left_when_it_is_over() {
     assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (1, 3));
     assert_eq!(end::destroy_over(&vault).unwrap(), 0);
     assert_eq!(codes(&vault, &other, &people), [None; 3], "the other order goes on");
+    assert!(vault.store().clear_copies().unwrap());
     drop(vault);
     let id = payload(&order).id;
     for column in ["state-order-copy", "state-order-copies"] {
@@ -295,6 +296,25 @@ fn nothing_of_an_order_is_left_when_it_is_over() {
     }
     let ends: Vec<Value> = entries(&world).into_iter().filter(|entry| entry["event"] == "order-end").collect();
     assert_eq!((ends.len(), &ends[0]["order"], &ends[0]["why"]), (1, &json!(id.to_string()), &json!("over")));
+}
+
+/// Whoever waits for the lock of orders does not wait for the disk.
+#[test]
+fn clearing_the_files_of_copies_is_left_for_later_and_done_once_also_after_a_restart() {
+    let world = World::new();
+    let mut vault = open(&world);
+    let people = persons(&vault, 0..2);
+    for _ in 0..2 {
+        lodge_order(&vault, &order_for(vault.now(), "health", &people)).unwrap();
+    }
+    assert!(!vault.store().clear_copies().unwrap(), "nothing was destroyed");
+    world.later(DAY);
+    assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (2, 0));
+    drop(vault);
+    vault = open(&world);
+    assert_eq!(end::destroy_over(&vault).unwrap(), 0);
+    assert!(vault.store().clear_copies().unwrap(), "destroying has not cleared, and a restart has not forgotten it");
+    assert!(!vault.store().clear_copies().unwrap(), "one clearing does for both orders");
 }
 
 fn raw_copies(vault: &Vault, order: &str) -> Vec<Vec<u8>> {

@@ -7,18 +7,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cloison::access;
+use cloison::audit::StatementNote;
 use cloison::code::Code;
+use cloison::commit::LowerMark;
 use cloison::order::Refusal;
 use cloison::pseudonym::Pseudonym;
 use cloison::register::{Register, RightsOfficer, SpkiDigest};
 use cloison::reidentify::reveal::Item;
 use cloison::rights::erase::{ErasureReceipt, at_vault};
 use cloison::rights::request::{Erasure, sign};
-use cloison::store::StoreError;
+use cloison::store::{Batch, StoreError};
 use cloison::vault::Vault;
 use ed25519_dalek::SigningKey;
 
-use super::world::{self, CALLERS, World, card, id, reveal, tokenize};
+use super::world::{self, CALLERS, World, asked, card, id, order_for, release_of, reveal, tokenize};
 
 fn key(number: u8) -> SigningKey {
     SigningKey::from_bytes(&[number; 32])
@@ -86,6 +88,37 @@ fn an_erasure_is_not_lodged_by_a_clock_behind_its_mark() {
     assert_eq!(lodge(&vault, &old).unwrap_err().code(), Code::RightsInvalid);
     world.clock.set(world::dawn());
     assert_eq!(lodge(&vault, &old).unwrap_err().code(), Code::ClockBehind);
+}
+
+/// A release forgets the requests of officers that are old by its clock, and nothing else.
+#[test]
+fn an_erasure_is_not_carried_out_again_after_a_clock_that_ran_ahead() {
+    let world = World::new();
+    let vault = open(&world);
+    let pseudonyms = tokenize(&vault, CALLERS[0], &[card(1), card(2)]).unwrap().pseudonyms;
+    let named = texts(&vault, &pseudonyms);
+    let signed = request(&vault, named[..1].to_vec());
+    lodge(&vault, &signed).unwrap();
+    world.later(jiff::SignedDuration::from_hours(24 * 40));
+    let order = order_for(vault.now(), "health", &named[1..]);
+    release_of(&vault, &asked(vault.now(), &order, "health", &named[1..])).unwrap();
+    let statement = StatementNote { statement: "a".into(), signers: vec![id("one"), id("two")] };
+    let lower = LowerMark { mark: vault.now(), id: Uuid::from_u128(1), until: 0, statement, bearer: id("one") };
+    world.clock.set(world::dawn());
+    vault.committer().lower_mark(vault.store(), &lower, vault.now()).unwrap();
+    assert_eq!(lodge(&vault, &signed).unwrap_err().code(), Code::RequestReplayed);
+}
+
+#[test]
+fn what_older_versions_noted_as_carried_out_is_still_found() {
+    let world = World::new();
+    let vault = open(&world);
+    let (store, id, until) = (vault.store(), uuid::Uuid::from_bytes([7; 16]), vault.now().as_second());
+    assert!(!store.is_carried_out(until, id).unwrap());
+    let mut batch = Batch::default();
+    store.put_request(&mut batch, until, id, 0).unwrap();
+    store.commit(batch).unwrap();
+    assert!(store.is_carried_out(until, id).unwrap());
 }
 
 /// Everybody whose mapping lies in a chunk, each once.

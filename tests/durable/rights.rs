@@ -133,6 +133,28 @@ fn an_officer_makes_fifty_look_ups_a_day() {
     assert_eq!(vault.store().look_ups("rights-201", 20_779).unwrap(), 0, "the day before is forgotten");
 }
 
+/// Neither by days nor by the two minutes that are tolerated.
+#[test]
+fn look_ups_of_a_day_are_not_given_twice_by_a_clock_set_back() {
+    let world = World::new();
+    let vault = open(&world);
+    let people = persons(&vault, 0..1);
+    let code = || ask(&vault, 201, &about(&people)).err().map(|refused| refused.code());
+    assert_eq!(code(), None);
+    // At midnight.
+    world.later(SignedDuration::from_hours(12));
+    for _ in 0..MOST_LOOK_UPS {
+        assert_eq!(code(), None);
+    }
+    let midnight = vault.now();
+    world.clock.set(midnight - SignedDuration::from_secs(60));
+    assert_eq!(code(), Some(Code::LookUpLimit));
+    world.clock.set(midnight - DAY);
+    assert_eq!(code(), Some(Code::ClockBehind));
+    world.clock.set(midnight);
+    assert_eq!(code(), Some(Code::LookUpLimit));
+}
+
 /// A store that an earlier version wrote has no index: the first start makes it, and finds what was found before.
 #[test]
 fn entries_of_earlier_versions_are_indexed_at_the_first_start() {

@@ -2,7 +2,7 @@
 //! they are old enough.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::http::rights::scrub;
 use crate::node::Node;
@@ -15,13 +15,35 @@ use crate::vault::Vault;
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// How often the bytes of destroyed copies are cleared out of the files: orders that end together cost one clearing.
+const CLEAR_EVERY: Duration = Duration::from_secs(60);
+/// Longest rest between two clearings.
+const LONGEST_REST: Duration = Duration::from_secs(3_600);
+/// A clearing rests so many times as long as it took, as on a disk that is full.
+const REST: u32 = 9;
+
 /// At the vault, until the task is ended.
 pub(super) async fn vault(vault: Arc<Vault>) {
-    // A process that ended between destroying copies and clearing the files of their bytes left that to this one.
     let store = vault.store().clone();
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.clear_copies()).await {
-        tracing::error!(%error, "copies that were destroyed may still stand in the store's files");
+    tokio::join!(clear_copies(store), destroy(vault));
+}
+
+/// From the start on: a process that ended between destroying copies and clearing the files left that to this one.
+async fn clear_copies(store: Arc<Store>) {
+    loop {
+        let (store, begun) = (store.clone(), Instant::now());
+        match tokio::task::spawn_blocking(move || store.clear_copies()).await {
+            Ok(Ok(true)) => tracing::info!("destroyed copies of orders are gone from the store's files"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "destroyed copies of orders may still stand in the store's files; it is tried again");
+            }
+            Ok(Ok(false)) | Err(_) => {}
+        }
+        tokio::time::sleep((begun.elapsed() * REST).clamp(CLEAR_EVERY, LONGEST_REST)).await;
     }
+}
+
+async fn destroy(vault: Arc<Vault>) {
     loop {
         tokio::time::sleep(EVERY).await;
         let vault = vault.clone();

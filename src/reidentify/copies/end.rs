@@ -16,7 +16,8 @@ use crate::store::OrderKey;
 use crate::vault::Vault;
 
 /// Destroys the copies of all orders that are over or revoked, durable and logged; of how many orders. To be called every few
-/// seconds.
+/// seconds. Their bytes are cleared out of the files later ([`Store::clear_copies`](crate::store::Store::clear_copies)): that
+/// waits for the disk, and everybody who has to do with orders waits for this.
 ///
 /// # Errors
 /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]. What was not destroyed then is at the next call.
@@ -34,7 +35,6 @@ pub fn destroy_over(vault: &Vault) -> Result<usize, Refusal> {
     for pending in submitted {
         pending.and_then(Pending::wait).map_err(unavailable)?;
     }
-    vault.store().clear_copies().map_err(internal)?;
     Ok(count)
 }
 
