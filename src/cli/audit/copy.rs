@@ -58,9 +58,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
 }
 
 /// Brings a copy up to date; what was copied.
-fn copy(source: &dyn Source, to: &Path) -> Result<Vec<Shown>, Error> {
+fn copy(source: &dyn Source, to: &Path) -> Result<Vec<ShownShard>, Error> {
     let names = source.shards().map_err(|error| unreadable(&error))?;
-    let shown = names.into_iter().map(|name| Shown::read(source, name)).collect::<Result<Vec<_>, _>>()?;
+    let shown = names.into_iter().map(|name| ShownShard::read(source, name)).collect::<Result<Vec<_>, _>>()?;
     // All of them before anything is written.
     contains_the_copy(source, &shown, to)?;
     for shard in &shown {
@@ -70,13 +70,13 @@ fn copy(source: &dyn Source, to: &Path) -> Result<Vec<Shown>, Error> {
 }
 
 /// A shard as the log shows it, read once: what is held against the copy is what is copied, whatever the log shows later.
-struct Shown {
+struct ShownShard {
     name: String,
     head: Checkpoint,
     note: Vec<u8>,
 }
 
-impl Shown {
+impl ShownShard {
     fn read(source: &dyn Source, name: String) -> Result<Self, Error> {
         let (head, note) = head_and_note(source, &name)?;
         Ok(Self { name, head, note })
@@ -84,7 +84,7 @@ impl Shown {
 }
 
 /// Holds every shard of the copy against the log.
-fn contains_the_copy(source: &dyn Source, shown: &[Shown], to: &Path) -> Result<(), Error> {
+fn contains_the_copy(source: &dyn Source, shown: &[ShownShard], to: &Path) -> Result<(), Error> {
     let copy = Folder(to.to_owned());
     if !to.exists() {
         return Ok(());
@@ -145,8 +145,8 @@ fn contradiction(copied: &Checkpoint, why: &str, kept: &Path) -> Error {
 }
 
 /// Copies what the checkpoint covers, however far the log goes on meanwhile.
-fn one(source: &dyn Source, shown: &Shown, to: &Path) -> Result<(), Error> {
-    let Shown { name: shard, head, note } = shown;
+fn one(source: &dyn Source, shown: &ShownShard, to: &Path) -> Result<(), Error> {
+    let ShownShard { name: shard, head, note } = shown;
     let bar = client::progress(Some(head.size));
     for index in 0..head.size.div_ceil(TILE_WIDTH as u64) {
         resource(source, shard, to, Resource::Entries(index, width(TileId { level: 0, index }, head.size)))?;
