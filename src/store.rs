@@ -10,6 +10,7 @@ mod direct;
 mod erase;
 pub mod index;
 mod inspections;
+mod lock;
 mod migrations;
 mod moved;
 mod order_copies;
@@ -35,6 +36,7 @@ pub use audit::{ItemTag, Shard, TreeRow};
 use columns::Column;
 pub use columns::{ChunkKey, EpochRow};
 pub use erase::ErasureDue;
+use lock::StoreLock;
 pub use migrations::{MigrationRow, OpenPage, PairsRow};
 pub use order_copies::{CopiesRow, CopyRow, copy_location};
 pub use orders::{ActRow, OrderKey};
@@ -583,6 +585,7 @@ fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
             false => Ok(()),
         };
     }
+    let _alone = StoreLock::take(path)?;
     for log in files.filter(|file| ends(file, &["log"])) {
         // A log that cannot be read, RocksDB will say.
         if wal::has_damaged_tail(&log).unwrap_or(false) {

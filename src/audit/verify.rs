@@ -113,13 +113,14 @@ fn one(
         log.findings.push(finding("is missing".into()));
         return Ok((log, None));
     };
-    let (head, note) = match wanted.open(&note) {
+    let (head, opened) = match wanted.open(&note) {
         Ok(opened) => opened,
         Err(why) => {
             log.findings.push(finding(why));
             return Ok((log, None));
         }
     };
+    log.note.clone_from(&note);
     log.origin = head.origin.clone();
     log.size = head.size;
     log.root = data_encoding::BASE64.encode(&head.root);
@@ -127,7 +128,7 @@ fn one(
     if !shard.is_empty() && own.as_deref() != Some(shard) {
         log.findings.push(finding(format!("is of {}, and lies where shard {shard} belongs", head.origin)));
     }
-    cosignatures(&note, wanted, &mut log);
+    cosignatures(&opened, wanted, &mut log);
 
     let kept: Vec<&Checkpoint> = seen.iter().filter(|kept| kept.origin == head.origin).collect();
     for kept in &kept {

@@ -248,13 +248,18 @@ fn shards(source: &dyn Source, named: Option<&str>) -> Result<Vec<String>, Error
 
 /// What a shard's checkpoint says, believed by nobody yet.
 fn head(source: &dyn Source, shard: &str) -> Result<Checkpoint, Error> {
+    Ok(head_and_note(source, shard)?.0)
+}
+
+/// The same, and the very bytes that say it: read again, they may be others.
+fn head_and_note(source: &dyn Source, shard: &str) -> Result<(Checkpoint, Vec<u8>), Error> {
     let note = source.read(shard, Resource::Checkpoint).map_err(|error| unreadable(&error))?;
     let note =
         note.ok_or_else(|| Error::new("the log has no checkpoint", "`cloison audit verify` says what else it lacks"))?;
     let checkpoint = Checkpoint::read(&note).map_err(|error| {
         Error::new(format_args!("the checkpoint: {error}"), "`cloison audit verify` says what else is wrong")
     })?;
-    Ok(checkpoint.0)
+    Ok((checkpoint.0, note))
 }
 
 /// A log that cannot be read.

@@ -3,12 +3,13 @@
 use super::{Client, ClientError, path};
 use crate::audit::path::Resource;
 use crate::audit::source::{Source, SourceError};
-use crate::http::audit::Shards;
+use crate::http::audit::{ShardView, Shards};
+use crate::store::Shard;
 
 impl Source for Client {
     fn shards(&self) -> Result<Vec<String>, SourceError> {
         let shards: Shards = self.get_json("/v1/audit/log").map_err(failed)?;
-        Ok(shards.shards.into_iter().map(|shard| shard.shard).collect())
+        names(&shards.shards)
     }
 
     fn read(&self, shard: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError> {
@@ -21,6 +22,32 @@ impl Source for Client {
     }
 }
 
+/// The names of shards, which become paths where a log is copied: the one spelling of each, every shard once, oldest first.
+fn names(views: &[ShardView]) -> Result<Vec<String>, SourceError> {
+    let shards: Option<Vec<Shard>> = views.iter().map(|view| Shard::parse(&view.shard)).collect();
+    let shards = shards.filter(|shards| shards.is_sorted_by(|one, next| one < next));
+    let shards = shards.ok_or_else(|| SourceError::Server("the shards that the server names are none".to_owned()))?;
+    Ok(shards.iter().map(Shard::to_string).collect())
+}
+
 fn failed(error: ClientError) -> SourceError {
     SourceError::Server(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_names_shards_and_no_other_paths() {
+        let view =
+            |shard: &&str| ShardView { shard: (*shard).to_owned(), origin: String::new(), key: String::new(), size: 0 };
+        let named = |shards: &[&str]| names(&shards.iter().map(view).collect::<Vec<_>>());
+        assert_eq!(named(&["2026", "2026-1", "2027"]).unwrap(), ["2026", "2026-1", "2027"]);
+        for strange in ["../other/2026", "/var/lib/2026", "2026/..", "", ".", "02026", "+2026", "2026-0", "2026-01"] {
+            assert!(named(&["2025", strange]).is_err(), "{strange}");
+        }
+        assert!(named(&["2026", "2026"]).is_err(), "once each");
+        assert!(named(&["2027", "2026"]).is_err(), "oldest first");
+    }
 }

@@ -15,7 +15,7 @@ use super::{Store, StoreError};
 /// A file that RocksDB writes once, with the store.
 const IDENTITY: &str = "IDENTITY";
 /// The file that RocksDB holds locked while the store is open.
-const LOCK: &str = "LOCK";
+pub(super) const LOCK: &str = "LOCK";
 /// The file that says which of the others count. It is replaced now and then.
 const CURRENT: &str = "CURRENT";
 

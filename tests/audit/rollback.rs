@@ -1,9 +1,14 @@
 //! An auditor's copy, and the checkpoint that he keeps, are what proves that a log was rolled back: no command replaces either by
 //! what does not contain it.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use cloison::audit::path::Resource;
+use cloison::audit::source::{Folder, Source, SourceError};
+use cloison::audit::verify::{self, Trusted, Wanted};
 
 use super::forge::{Log, entries, entry, key};
 
@@ -95,4 +100,78 @@ fn a_kept_checkpoint_is_replaced_only_by_what_contains_it() {
     let longer = Log::new(700);
     good(&verify(&longer));
     assert_eq!(fs::read(&keep).unwrap(), longer.checkpoint());
+}
+
+/// A log that another checkpoint is shown of, each time that it is asked for.
+struct Turning {
+    log: Folder,
+    notes: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Source for Turning {
+    fn shards(&self) -> Result<Vec<String>, SourceError> {
+        self.log.shards()
+    }
+
+    fn read(&self, shard: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError> {
+        match resource {
+            Resource::Checkpoint => Ok(self.notes.borrow_mut().pop()),
+            _ => self.log.read(shard, resource),
+        }
+    }
+}
+
+#[test]
+fn the_checkpoint_that_was_verified_is_the_one_that_is_kept() {
+    let (log, shorter) = (Log::new(600), Log::new(300));
+    let notes = RefCell::new(vec![shorter.checkpoint(), shorter.checkpoint(), log.checkpoint()]);
+    let source = Turning { log: Folder(log.path().to_owned()), notes };
+    let wanted = Wanted { keys: vec![Trusted::Any(key().verifying_key())], ..Wanted::default() };
+    let report = verify::all(&source, &wanted, &mut |_, _, _| {}).unwrap();
+    assert!(report.is_good());
+    assert_eq!(report.logs[0].note, log.checkpoint(), "`--keep` writes these bytes and reads nothing again");
+}
+
+/// At the turn of a year, and after a restore: another log's checkpoint comes into the place of one that it contains.
+#[test]
+fn a_kept_checkpoint_gives_way_to_one_of_another_year_that_contains_it() {
+    let place = tempfile::tempdir().unwrap();
+    let (log, keep) = (place.path().join("log"), place.path().join("last.checkpoint"));
+    let public = data_encoding::HEXLOWER.encode(key().verifying_key().as_bytes());
+    let verify = || audit(&["verify", log.to_str().unwrap(), "--key", &public, "--keep", keep.to_str().unwrap()]);
+    let year = |name: &str, entries: &[Vec<u8>]| {
+        let _ = fs::remove_dir_all(log.join(name));
+        super::forge::write(&log.join(name), &format!("cloison/test/vault/{name}"), &key(), entries)
+    };
+    let last = year("2026", &entries(30));
+    good(&verify());
+    let kept = fs::read(&keep).unwrap();
+    let begins = |field: &str, event: &str| {
+        let note = serde_json::to_string(&last.sign(&key())).unwrap();
+        let (one, other) = (format!("\"event\":\"{event}\""), format!("\"{field}\":{note}"));
+        let (one, other) = if field < "event" { (other, one) } else { (one, other) };
+        [vec![format!("{{{one},{other},\"time\":\"2027-01-01T00:00:00.000Z\"}}").into_bytes()], entries(5)].concat()
+    };
+
+    // A log that begins anew contains nothing of the one before.
+    year("2027", &begins("lost", "resume"));
+    let refused = verify();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("cloison/test/vault/2027 does not begin with the last checkpoint"), "{said}");
+    assert_eq!(fs::read(&keep).unwrap(), kept);
+
+    // The former year was cut, or is not shown at all.
+    year("2027", &begins("checkpoint", "continue"));
+    year("2026", &entries(20));
+    assert_eq!(verify().status.code(), Some(1));
+    fs::remove_dir_all(log.join("2026")).unwrap();
+    assert_eq!(verify().status.code(), Some(1));
+    assert_eq!(fs::read(&keep).unwrap(), kept);
+
+    year("2026", &entries(30));
+    let replaced = verify();
+    good(&replaced);
+    assert!(String::from_utf8_lossy(&replaced.stderr).contains("it contains that of cloison/test/vault/2026"));
+    assert_eq!(fs::read(&keep).unwrap(), fs::read(log.join("2027/checkpoint")).unwrap());
 }

@@ -60,7 +60,7 @@ fn what_init_made_does_all_its_work_under_the_units_as_shipped() {
     machine.run(
         "cd deployment
         cloison secrets rotate --client clients/operator.toml
-        cloison epoch advance --sector health --client clients/operator.toml",
+        cloison epoch advance --yes --sector health --from 1 --client clients/operator.toml",
     );
     assert_eq!(machine.run("ls /etc/cloison-vault/secrets/vault/sector"), "1.secret\n2.secret\n");
     machine.run(&format!("{TOKENIZE} < cards.txt > second.txt; ! cmp -s first.txt second.txt"));

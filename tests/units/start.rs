@@ -111,10 +111,8 @@ fn a_second_place_whose_folder_is_away_may_come_back() {
     world.stop();
 }
 
-#[test]
-fn a_store_that_another_process_still_has_may_become_free() {
-    let mut world = World::asleep();
-    world.start(Side::Vault, &[]);
+/// Starts another vault on the store, with ports of its own; its exit code and what it said.
+fn beside(world: &World) -> (Option<i32>, String) {
     let [data, control, health] = super::common::free_ports();
     let mut text = world.read("vault.toml");
     for (address, port) in [
@@ -126,8 +124,38 @@ fn a_store_that_another_process_still_has_may_become_free() {
     }
     world.write("beside.toml", &text);
     let refused = world.cloison(&["serve", "--config", "beside.toml"]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(75), "{said}");
+    (refused.status.code(), String::from_utf8_lossy(&refused.stderr).into_owned())
+}
+
+#[test]
+fn a_store_that_another_process_still_has_may_become_free() {
+    let mut world = World::asleep();
+    world.start(Side::Vault, &[]);
+    let (code, said) = beside(&world);
+    assert_eq!(code, Some(75), "{said}");
     assert!(said.contains("is in use by another process") && !said.contains("nothing was changed"), "{said}");
+    world.stop();
+}
+
+/// A write-ahead log that is listed and gone, as one is for an instant whenever the process that has the store removes it.
+#[test]
+fn a_store_in_use_is_called_so_while_its_files_come_and_go() {
+    let mut world = World::asleep();
+    world.start(Side::Vault, &[]);
+    let pid = libc::pid_t::try_from(world.vault_pid()).unwrap();
+    let signal = |signal| {
+        // SAFETY: the child was not waited for yet, so the id is still its own.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    };
+    let files = std::fs::read_dir(world.path("data/vault")).unwrap().map(|entry| entry.unwrap().path());
+    let logs: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "log")).collect();
+    assert!(!logs.is_empty());
+    signal(libc::SIGSTOP);
+    logs.iter().for_each(|log| std::fs::rename(log, log.with_extension("away")).unwrap());
+    let (code, said) = beside(&world);
+    logs.iter().for_each(|log| std::fs::rename(log.with_extension("away"), log).unwrap());
+    signal(libc::SIGCONT);
+    assert_eq!(code, Some(75), "{said}");
+    assert!(said.contains("is in use by another process"), "{said}");
     world.stop();
 }

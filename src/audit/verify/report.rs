@@ -57,6 +57,9 @@ impl fmt::Display for Backwards {
 pub struct LogReport {
     /// Its origin, or where it lies if its checkpoint is not believed.
     pub origin: String,
+    /// The checkpoint that everything was held against: the signed note, as it was read; empty where it is not believed.
+    #[serde(skip)]
+    pub note: Vec<u8>,
     /// Entries that the checkpoint covers.
     pub size: u64,
     /// The root that the checkpoint states, base64.

@@ -10,7 +10,7 @@ use data_encoding::HEXLOWER;
 use indicatif::HumanCount;
 use serde_json::json;
 
-use super::{LogArgs, head, unreadable};
+use super::{LogArgs, head, head_and_note, unreadable};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::path::Resource;
 use crate::audit::proof::{consistency, is_consistent};
@@ -43,14 +43,8 @@ pub struct Args {
 /// When the log cannot be read or the folder cannot be written, or the log does not contain what was copied before.
 pub fn run(args: &Args) -> Result<(), Error> {
     let source = args.log.open()?;
-    let shards = source.shards().map_err(|error| unreadable(&error))?;
-    // All of them before anything is written.
-    contains_the_copy(&*source, &shards, &args.to)?;
-    let mut copied = vec![];
-    for shard in shards {
-        let head = one(&*source, &shard, &args.to.join(&shard))?;
-        copied.push((head.origin, head.size));
-    }
+    let shown = copy(&*source, &args.to)?;
+    let copied: Vec<_> = shown.iter().map(|shard| (&shard.head.origin, shard.head.size)).collect();
     match args.json {
         true => {
             let logs: Vec<_> = copied.iter().map(|(origin, size)| json!({"origin": origin, "size": size})).collect();
@@ -63,21 +57,45 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
 }
 
+/// Brings a copy up to date; what was copied.
+fn copy(source: &dyn Source, to: &Path) -> Result<Vec<ShownShard>, Error> {
+    let names = source.shards().map_err(|error| unreadable(&error))?;
+    let shown = names.into_iter().map(|name| ShownShard::read(source, name)).collect::<Result<Vec<_>, _>>()?;
+    // All of them before anything is written.
+    contains_the_copy(source, &shown, to)?;
+    for shard in &shown {
+        one(source, shard, &to.join(&shard.name))?;
+    }
+    Ok(shown)
+}
+
+/// A shard as the log shows it, read once: what is held against the copy is what is copied, whatever the log shows later.
+struct ShownShard {
+    name: String,
+    head: Checkpoint,
+    note: Vec<u8>,
+}
+
+impl ShownShard {
+    fn read(source: &dyn Source, name: String) -> Result<Self, Error> {
+        let (head, note) = head_and_note(source, &name)?;
+        Ok(Self { name, head, note })
+    }
+}
+
 /// Holds every shard of the copy against the log.
-fn contains_the_copy(source: &dyn Source, shards: &[String], to: &Path) -> Result<(), Error> {
+fn contains_the_copy(source: &dyn Source, shown: &[ShownShard], to: &Path) -> Result<(), Error> {
     let copy = Folder(to.to_owned());
     if !to.exists() {
         return Ok(());
     }
     for shard in copy.shards().map_err(|error| unreadable(&error))? {
         let copied = head(&copy, &shard)?;
-        if !shards.contains(&shard) {
+        let Some(shown) = shown.iter().find(|shown| shown.name == shard) else {
             return Err(contradiction(&copied, "the log has no such shard any more", &to.join(&shard)));
-        }
-        let note = source.read(&shard, Resource::Checkpoint).map_err(|error| unreadable(&error))?.unwrap_or_default();
-        let shown = head(source, &shard)?;
-        if let Some(why) = contradicts(source, &shard, &copied, &shown)? {
-            let aside = keep_beside(&to.join(&shard), &note)?;
+        };
+        if let Some(why) = contradicts(source, &shard, &copied, &shown.head)? {
+            let aside = keep_beside(&to.join(&shard), &shown.note)?;
             return Err(contradiction(&copied, &why, &aside));
         }
     }
@@ -126,14 +144,9 @@ fn contradiction(copied: &Checkpoint, why: &str, kept: &Path) -> Error {
     )
 }
 
-fn one(source: &dyn Source, shard: &str, to: &Path) -> Result<Checkpoint, Error> {
-    let note = source.read(shard, Resource::Checkpoint).map_err(|error| unreadable(&error))?;
-    // What is copied is what this very checkpoint covers, however far the log goes on meanwhile.
-    let note = note.unwrap_or_default();
-    let head = match Checkpoint::read(&note) {
-        Ok((head, _)) => head,
-        Err(_) => head(source, shard)?,
-    };
+/// Copies what the checkpoint covers, however far the log goes on meanwhile.
+fn one(source: &dyn Source, shown: &ShownShard, to: &Path) -> Result<(), Error> {
+    let ShownShard { name: shard, head, note } = shown;
     let bar = client::progress(Some(head.size));
     for index in 0..head.size.div_ceil(TILE_WIDTH as u64) {
         resource(source, shard, to, Resource::Entries(index, width(TileId { level: 0, index }, head.size)))?;
@@ -154,8 +167,7 @@ fn one(source: &dyn Source, shard: &str, to: &Path) -> Result<Checkpoint, Error>
     // The checkpoint comes last: a copy that was broken off is the earlier copy still.
     let path = to.join("checkpoint");
     fs::create_dir_all(to).map_err(|error| Error::file(to, &error))?;
-    replace(&path, &note)?;
-    Ok(head)
+    replace(&path, note)
 }
 
 fn resource(source: &dyn Source, shard: &str, to: &Path, resource: Resource) -> Result<(), Error> {
@@ -170,4 +182,69 @@ fn resource(source: &dyn Source, shard: &str, to: &Path, resource: Resource) -> 
     let written =
         fs::create_dir_all(folder).and_then(|()| fs::write(&half, bytes)).and_then(|()| fs::rename(&half, &path));
     written.map_err(|error| Error::file(&path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::audit::tree::{Hash, Tree, tile_bytes};
+
+    /// A log of few entries that shows a checkpoint of its own choice each time.
+    #[derive(Default)]
+    struct Turning(RefCell<VecDeque<u64>>);
+
+    impl Turning {
+        fn show(&self, sizes: &[u64]) {
+            *self.0.borrow_mut() = sizes.iter().copied().collect();
+        }
+
+        fn hashes(size: u64) -> Vec<Hash> {
+            (0..size).map(|n| leaf_hash(&[n as u8])).collect()
+        }
+
+        fn note(size: u64) -> Vec<u8> {
+            let mut tree = Tree::default();
+            Self::hashes(size).into_iter().for_each(|hash| tree.push(hash, |_, _| ()));
+            let head = Checkpoint { origin: "test/vault/2026".to_owned(), size, root: tree.root() };
+            head.sign(&SigningKey::from_bytes(&[7; 32])).into_bytes()
+        }
+    }
+
+    impl Source for Turning {
+        fn shards(&self) -> Result<Vec<String>, SourceError> {
+            Ok(vec!["2026".to_owned()])
+        }
+
+        fn read(&self, _: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError> {
+            Ok(Some(match resource {
+                Resource::Checkpoint => Self::note(self.0.borrow_mut().pop_front().unwrap()),
+                Resource::Tile(_, width) => tile_bytes(&Self::hashes(width.into())),
+                Resource::Entries(_, width) => (0..width).flat_map(|n| [0, 1, n as u8]).collect(),
+            }))
+        }
+    }
+
+    #[test]
+    fn the_checkpoint_that_was_held_against_the_copy_is_the_one_that_is_copied() {
+        let place = tempfile::tempdir().unwrap();
+        let kept = || fs::read(place.path().join("2026/checkpoint")).unwrap();
+        let log = Turning::default();
+        log.show(&[6, 2, 2, 2]);
+        copy(&log, place.path()).unwrap();
+        assert_eq!(kept(), Turning::note(6));
+        // The first that it shows contains the copy, whatever it shows from then on.
+        for first in [6, 9] {
+            log.show(&[first, first, 2, 2, 2]);
+            copy(&log, place.path()).unwrap();
+            assert_eq!(kept(), Turning::note(first));
+        }
+        log.show(&[2, 9, 9, 9]);
+        assert!(copy(&log, place.path()).is_err());
+        assert_eq!(kept(), Turning::note(9));
+    }
 }

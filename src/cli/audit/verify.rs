@@ -7,6 +7,7 @@ use indicatif::HumanCount;
 use jiff::Timestamp;
 
 use super::{KeyArgs, LogArgs, unreadable};
+use crate::audit::checkpoint::Checkpoint;
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::verify::{self, LogReport, Report, Wanted};
 use crate::cli::replace::replace;
@@ -60,13 +61,14 @@ fn cosigner(text: &str) -> Result<Verifier, String> {
 pub fn run(args: &Args) -> Result<(), Error> {
     let read = |path: &PathBuf| std::fs::read(path).map_err(|error| Error::file(path, &error));
     // What is there is replaced only by what contains it.
-    let kept = args.keep.iter().filter(|path| path.exists());
+    let kept = args.keep.as_ref().filter(|path| path.exists()).map(read).transpose()?;
+    let seen: Vec<_> = args.seen.iter().map(read).collect::<Result<_, _>>()?;
     let wanted = Wanted {
         keys: args.keys.keys()?,
         cosigners: args.witness.clone(),
         witnesses: args.keys.witnesses()?,
         required: args.require,
-        seen: args.seen.iter().chain(kept).map(read).collect::<Result<_, _>>()?,
+        seen: seen.into_iter().chain(kept.clone()).collect(),
     };
     let source = args.log.open()?;
     let started = Instant::now();
@@ -87,16 +89,36 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
     match (report.is_good(), &args.keep) {
         (true, None) => Ok(()),
-        (true, Some(path)) => keep(&*source, path),
+        (true, Some(path)) => keep(&report, kept.as_deref(), path),
         (false, _) => Err(fault(&report)),
     }
 }
 
-fn keep(source: &dyn crate::audit::source::Source, path: &Path) -> Result<(), Error> {
-    let last = source.shards().map_err(|error| unreadable(&error))?.pop().unwrap_or_default();
-    let note = source.read(&last, crate::audit::path::Resource::Checkpoint).map_err(|error| unreadable(&error))?;
+/// Keeps the last checkpoint that was verified, in the place of one that it contains.
+fn keep(report: &Report, kept: Option<&[u8]>, path: &Path) -> Result<(), Error> {
+    let Some(last) = report.logs.last() else { return Ok(()) };
+    if let Some((before, _)) = kept.and_then(|note| Checkpoint::read(note).ok()) {
+        // The log of its name contains it, or the report would not be good. Each later one contains it, too, if it begins with
+        // the last checkpoint of the one before.
+        let mut later = report.logs.iter().skip_while(|log| log.origin != before.origin).skip(1);
+        if let Some(anew) = later.find(|log| log.continues.is_none()) {
+            return Err(Error::new(
+                format_args!(
+                    "{} does not begin with the last checkpoint of the log before it: the one that is kept, of {}, stays",
+                    anew.origin, before.origin
+                ),
+                "keep that file, name it with --seen from now on, and another one with --keep",
+            ));
+        }
+        if last.origin != before.origin {
+            eprintln!(
+                "the checkpoint of {} is kept now; it contains that of {}, which was",
+                last.origin, before.origin
+            );
+        }
+    }
     // What was kept before is evidence, too: it is there until the new one is, and whole.
-    replace(path, &note.unwrap_or_default())
+    replace(path, &last.note)
 }
 
 fn fault(report: &Report) -> Error {

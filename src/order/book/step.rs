@@ -163,12 +163,21 @@ impl Book<'_> {
             return Ok(0);
         }
         let mut of_day = self.counted_today(authority, |_| Ok(true))?;
-        let mut taken = vec![];
+        let (mut taken, mut ended) = (vec![], BTreeSet::new());
         for act in good {
+            let order = act.payload.order;
+            let is_revocation = act.payload.act == Kind::Revoke;
             match of_day.add(&act, MOST_BROUGHT) {
                 Ok(()) => taken.push(act),
-                Err(_) if self.ends_a_used_order(&act, &acts)? => taken.push(act),
-                Err(refusal) => tracing::warn!(why = refusal.why(), "an act of the other side is left for another day"),
+                // One is enough to end an order, however many come at once.
+                Err(_) if !ended.contains(&order) && self.ends_a_used_order(&act, &acts)? => taken.push(act),
+                Err(refusal) => {
+                    tracing::warn!(why = refusal.why(), "an act of the other side is left for another day");
+                    continue;
+                }
+            }
+            if is_revocation {
+                ended.insert(order);
             }
         }
         let count = taken.len();
@@ -176,7 +185,7 @@ impl Book<'_> {
         Ok(count)
     }
 
-    /// Whether an act revokes an order that was used here and is not revoked yet: such a one is always taken.
+    /// Whether an act revokes an order that was used here and is not revoked yet: such a one is always taken, once.
     fn ends_a_used_order(&self, act: &Act, acts: &ActSet) -> Result<bool, Refusal> {
         if act.payload.act != Kind::Revoke {
             return Ok(false);
