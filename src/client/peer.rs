@@ -72,9 +72,12 @@ impl Peer {
         for shard in seen.keys().chain(recent.iter().filter(|shard| !seen.contains_key(*shard))) {
             let shown = self.shown(shard)?;
             let size = shown.as_ref().map_or(0, |shown| shown.checkpoint.size);
-            match seen.get(shard).filter(|seen| seen.size > size) {
-                Some(seen) => self.shortened(seen, shown.as_ref())?,
-                None => self.cosign(shard, shown.ok_or_else(|| away("it has no checkpoint"))?)?,
+            match (seen.get(shard), shown) {
+                (Some(seen), shown) if seen.size > size => self.shortened(seen, shown.as_ref())?,
+                // It has ended. There is nothing new to cosign, and a key from before may have signed it.
+                (Some(seen), Some(shown)) if shown.checkpoint == *seen && !recent.contains(shard) => {}
+                (_, Some(shown)) => self.cosign(shard, shown)?,
+                (_, None) => return Err(away("it has no checkpoint")),
             }
         }
         *last = Some(Instant::now());
