@@ -10,9 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use data_encoding::{BASE64, HEXLOWER};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 
-use super::checkpoint::{Checkpoint, CheckpointError};
+use super::checkpoint::{Checkpoint, CheckpointError, owner_and_shard};
 use super::note::{Kind, Verifier, cosign};
 use super::proof::is_consistent;
 use super::second::{SecondError, SecondPlace};
@@ -21,6 +22,13 @@ use super::verify::{Trusted, Wanted};
 
 /// The most lines of a consistency proof.
 pub const MAX_PROOF: usize = 63;
+
+/// Before the first log.
+const FIRST_YEAR: i32 = 2020;
+/// Most parts of a year that a log is thought to have: one, and one more for each restore.
+const PARTS: u16 = 64;
+/// Files in the folder from which on no shard is begun that no log is thought to have.
+const MANY: usize = 1024;
 
 /// What is submitted: a checkpoint, and the proof that it continues the one of `old` entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +72,9 @@ pub enum Refused {
     /// A log that this witness does not watch (404).
     #[error("this witness does not watch the log {0}")]
     UnknownLog(String),
+    /// A shard of another time, or one too many of its year, where many are remembered (404).
+    #[error("this witness remembers too many logs to begin {0}, which is of another time or has too many parts")]
+    Unlikely(String),
     /// Not signed by that log (403).
     #[error(transparent)]
     Unsigned(CheckpointError),
@@ -124,6 +135,9 @@ impl Witness {
         let remembered = place.load()?;
         if kept.get(&new.origin).is_some_and(|kept| Some(kept.as_bytes()) != remembered.as_deref()) {
             return Err(SecondError::Changed(place.path().to_owned()).into());
+        }
+        if remembered.is_none() && !is_likely(&new.origin, now) && self.has_many()? {
+            return Err(Refused::Unlikely(new.origin));
         }
         let before = remembered.as_deref().and_then(|note| Checkpoint::read(note).ok());
         let before = before.map_or((0, empty_root()), |(checkpoint, _)| (checkpoint.size, checkpoint.root));
@@ -197,7 +211,20 @@ impl Witness {
         if is_hash { SecondPlace::new(self.folder.join(origin_hash)).load() } else { Ok(None) }
     }
 
+    fn has_many(&self) -> Result<bool, SecondError> {
+        let files = std::fs::read_dir(&self.folder).map_err(|error| SecondError::Io(self.folder.clone(), error))?;
+        Ok(files.take(MANY).count() == MANY)
+    }
+
     fn place(&self, origin: &str) -> SecondPlace {
         SecondPlace::new(self.folder.join(HEXLOWER.encode(&Sha256::digest(origin))))
     }
+}
+
+/// Whether a log can be thought to have that shard now. A key that is stolen signs for any, so what is kept for one is bounded;
+/// a true log can have a strange one as well, after a clock that ran years ahead.
+fn is_likely(origin: &str, now: Timestamp) -> bool {
+    let next_year = i32::from(now.to_zoned(TimeZone::UTC).year()) + 1;
+    owner_and_shard(origin)
+        .is_none_or(|(_, shard)| (FIRST_YEAR..=next_year).contains(&i32::from(shard.year)) && shard.part < PARTS)
 }

@@ -68,7 +68,7 @@ pub(super) async fn submit(
     }
     let (status, text) = match &refused {
         Refused::Malformed => (StatusCode::BAD_REQUEST, refused.to_string()),
-        Refused::UnknownLog(_) => (StatusCode::NOT_FOUND, refused.to_string()),
+        Refused::UnknownLog(_) | Refused::Unlikely(_) => (StatusCode::NOT_FOUND, refused.to_string()),
         Refused::Unsigned(_) => (StatusCode::FORBIDDEN, refused.to_string()),
         Refused::Stale(size) => (StatusCode::CONFLICT, size.to_string()),
         Refused::Inconsistent { .. } => (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()),

@@ -78,6 +78,32 @@ fn a_witness_cosigns_growth_and_nothing_else() {
     ours.add_checkpoint(&submission(&grown, 66_000), now()).unwrap();
 }
 
+/// Who has stolen a log's key can sign for any shard of it, without end.
+#[test]
+fn a_witness_remembers_a_bounded_number_of_shards_of_one_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = witness(folder.path());
+    let log = Log::new(3);
+    let submit = |shard: &str, old: u64| {
+        write(log.path(), &format!("cloison/test/vault/{shard}"), &key(), &entries(3));
+        ours.add_checkpoint(&submission(&log, old), now())
+    };
+    // A clock that ran ten years ahead.
+    submit("2036", 0).unwrap();
+    (0..1024).for_each(|n| fs::write(folder.path().join(format!("another-{n}")), "").unwrap());
+    let files = || fs::read_dir(folder.path()).unwrap().count();
+    let before = files();
+    for shard in ["2019", "2028", "65535", "2026-64", "2027-65535"] {
+        assert!(matches!(submit(shard, 0), Err(Refused::Unlikely(_))), "{shard}");
+    }
+    assert_eq!(files(), before, "nothing is kept of them");
+    // What is known goes on; a true log turns its year, and is restored now and then.
+    submit("2036", 3).unwrap();
+    for shard in ["2025", "2026", "2026-1", "2026-63", "2027"] {
+        submit(shard, 0).unwrap();
+    }
+}
+
 /// What vault and node remember of each other's logs is not begun anew without a word.
 #[test]
 fn a_lost_memory_of_the_other_sides_log_is_not_taken_for_a_first_use() {

@@ -84,7 +84,10 @@ pub fn run(args: &Args) -> Result<(), Error> {
             Ok(_) => return Err(Error::new("the second place has what it should have", "start the process")),
         };
         args.assent.obtain(&Irreversible {
-            changes: format!("The second place has nothing; {origin} goes on from {published} published entries."),
+            changes: format!(
+                "The second place has nothing, as where its disk is not mounted; {origin} goes on from {published} published \
+                 entries."
+            ),
             lost: "Whether more were published, nobody can tell here any more; the log says so for good.",
         })?;
         let (log, appender) = open(Some(Resume::SecondLost))?.map_err(|error| failed(&error))?;
