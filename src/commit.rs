@@ -190,6 +190,8 @@ pub struct Committer {
     sender: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
     mark: Arc<ClockMark>,
+    /// Held while the mark is lowered.
+    lowering: Mutex<()>,
     waiting: Arc<AtomicUsize>,
     pace: Arc<Pace>,
     rounds: Arc<Rounds>,
@@ -239,7 +241,17 @@ impl Committer {
             .name("writer".into())
             .spawn(move || writer.run(&receiver))
             .expect("the operating system starts a thread");
-        Ok(Self { sender: Some(sender), thread: Some(thread), mark, waiting, pace, rounds, small, poisoned })
+        Ok(Self {
+            sender: Some(sender),
+            thread: Some(thread),
+            mark,
+            lowering: Mutex::default(),
+            waiting,
+            pace,
+            rounds,
+            small,
+            poisoned,
+        })
     }
 
     /// Waits until every commit that has begun is over; whether they all became durable. What a look-up in the index found

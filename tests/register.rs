@@ -499,8 +499,8 @@ fn weak_keys() {
 #[test]
 fn numbers_schemes_and_ids() {
     changed("version = 1", "version = 0", "`version` is 0", "at least 1");
-    changed("version = 1", "version = 1\nevidence-days = 29", "`evidence-days` is 29", "at least 30");
-    changed("version = 1", "version = 1\nevidence-days = 3651", "`evidence-days` is 3651", "at most 3650");
+    changed("version = 1", "evidence-days = 29\nversion = 1", "`evidence-days` is 29", "at least 30");
+    changed("version = 1", "evidence-days = 3651\nversion = 1", "`evidence-days` is 3651", "at most 3650");
     changed("items-per-second = 2000,", "items-per-second = 0,", "`items-per-second` is 0", "at least 1");
     changed("items-per-day = 1000000 ", "items-per-day = 0 ", "`items-per-day` is 0", "at least 1");
     changed("items-per-day = 1000000 ", "items-per-day = 1000000000001 ", "`items-per-day` is", "at most");

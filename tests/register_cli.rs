@@ -174,7 +174,7 @@ fn show_says_all_of_it() {
     assert_eq!(json["authorities"][1]["force-majeure-quorum"], 2);
     assert_eq!(
         json["schemes"][0],
-        serde_json::json!({"id": "cnie", "pattern": "[A-Z]{1,2}[0-9]{1,7}", "separators": " -.", "check": "none"})
+        serde_json::json!({"id": "cnie", "pattern": "[A-Z]{1,2}[0-9]{1,7}", "separators": " -.", "case": "fold", "check": "none"})
     );
 }
 

@@ -12,7 +12,7 @@ use super::note::{Note, Verifier};
 use super::proof::consistency;
 use super::shelf::Shelf;
 use super::witness::Submission;
-use crate::clock::Clock;
+use crate::clock::{CLOCK_TOLERANCE, Clock};
 
 /// How often witnesses are asked while there are new checkpoints.
 const EVERY: Duration = Duration::from_secs(1);
@@ -77,11 +77,21 @@ struct Seen {
     ending: bool,
 }
 
+/// Whether a time lies further ahead than clocks differ: this side's clock ran ahead when it was noted, and was set right since.
+fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    time.duration_since(now) > CLOCK_TOLERANCE
+}
+
+/// Whether a cosignature of that time is at most so many seconds old. One from the future says nothing about who is there now.
+fn is_fresh(time: Timestamp, now: Timestamp, within: i64) -> bool {
+    !is_ahead(time, now) && now.as_second() - time.as_second() <= within
+}
+
 /// The time that has surely come, by which things are destroyed for their age: this side's clock has reached it, and so had the
 /// other side's when it last cosigned. So a clock that ran ahead destroys nothing, and neither does anything before the first
 /// cosignature since the start. Where the register states no other side, this side's clock has to do.
 pub fn proven_time(has_peer: bool, cosigners: Option<&Arc<Cosigners>>, now: Timestamp) -> Timestamp {
-    match (has_peer, cosigners.and_then(|cosigners| cosigners.peer_time())) {
+    match (has_peer, cosigners.and_then(|cosigners| cosigners.peer_time(now))) {
         (false, _) => now,
         (true, Some(time)) => time.min(now),
         (true, None) => Timestamp::UNIX_EPOCH,
@@ -126,11 +136,12 @@ impl Cosigners {
         self.seen().last.get(name).map(|(time, _)| *time)
     }
 
-    /// The latest time at which the other side cosigned.
-    fn peer_time(&self) -> Option<Timestamp> {
+    /// The latest time at which the other side cosigned, of those that are not ahead of `now`.
+    fn peer_time(&self, now: Timestamp) -> Option<Timestamp> {
         let seen = self.seen();
         let peers = self.watchers.iter().filter(|watcher| !watcher.counts);
-        peers.filter_map(|watcher| seen.last.get(watcher.verifier.name())).map(|(time, _)| *time).max()
+        let times = peers.filter_map(|watcher| seen.last.get(watcher.verifier.name())).map(|(time, _)| *time);
+        times.filter(|time| !is_ahead(*time, now)).max()
     }
 
     /// Whether that cosigner cosigned within five minutes: nothing is released otherwise. Waits a little for one that is
@@ -138,8 +149,8 @@ impl Cosigners {
     pub fn is_watched_by(&self, name: &str, patience: Duration) -> bool {
         let end = Instant::now() + patience;
         loop {
-            let now = self.clock.now().as_second();
-            if self.last(name).is_some_and(|time| now - time.as_second() <= PEER_WITHIN) {
+            let now = self.clock.now();
+            if self.last(name).is_some_and(|time| is_fresh(time, now, PEER_WITHIN)) {
                 return true;
             }
             if Instant::now() >= end {
@@ -154,8 +165,7 @@ impl Cosigners {
         let now = self.clock.now();
         let within = i64::try_from(self.quorum.within.as_secs()).unwrap_or(i64::MAX);
         let seen = self.seen();
-        let fresh =
-            |name: &str| seen.last.get(name).is_some_and(|(time, _)| now.as_second() - time.as_second() <= within);
+        let fresh = |name: &str| seen.last.get(name).is_some_and(|(time, _)| is_fresh(*time, now, within));
         let names = self.watchers.iter().filter(|watcher| watcher.counts).map(|watcher| watcher.verifier.name());
         let count = names.clone().filter(|name| fresh(name)).count();
         if count >= self.quorum.required {
@@ -174,7 +184,7 @@ impl Cosigners {
 
     /// Takes the signature line of the cosigner `name` below one of our checkpoints; whether there is one. Lines of others are left:
     /// a cosignature says that its cosigner is there, so nobody else brings it. A cosigner's time never goes back: an older line
-    /// than the last one is taken for good and changes nothing.
+    /// than the last one is taken for good and changes nothing, unless the last one is from a clock that ran ahead.
     ///
     /// # Errors
     /// Why the line is not one.
@@ -196,10 +206,10 @@ impl Cosigners {
         Ok(true)
     }
 
-    /// Notes when a cosigner cosigned; whether that is not before the last time.
+    /// Notes when a cosigner cosigned; whether that is not before the last time, or the last one is from the future.
     fn note_time(&self, name: &str, time: Timestamp, size: u64) -> bool {
-        let mut seen = self.seen();
-        if seen.last.get(name).is_some_and(|(last, _)| time < *last) {
+        let (now, mut seen) = (self.clock.now(), self.seen());
+        if seen.last.get(name).is_some_and(|(last, _)| time < *last && !is_ahead(*last, now)) {
             return false;
         }
         seen.last.insert(name.to_owned(), (time, size));
@@ -286,6 +296,36 @@ impl Cosigners {
 mod tests {
     use super::*;
     use crate::clock::FixedClock;
+
+    /// Both clocks ran ahead by a year and are right again: nobody counts as watching for what was cosigned then, nothing is
+    /// destroyed by it, and the next cosignature takes its place.
+    #[test]
+    fn a_cosignature_from_the_future_is_stale_and_is_replaced() {
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let ahead = now + jiff::SignedDuration::from_hours(24 * 365);
+        let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key();
+        let watcher = |name: &str, counts| Watcher {
+            verifier: Verifier::new(name, super::super::note::Kind::Cosigner, key),
+            ask: None,
+            counts,
+        };
+        let clock = Arc::new(FixedClock::at(ahead));
+        let quorum = Quorum { required: 1, within: Duration::from_secs(60) };
+        let cosigners = Cosigners::new(vec![watcher("node", false), watcher("witness", true)], quorum, clock.clone());
+        let is_watched = || cosigners.is_watched_by("node", Duration::ZERO) && cosigners.lack().is_none();
+        let note = |time| ["node", "witness"].map(|name| cosigners.note_time(name, time, 7));
+        let proven = |now| proven_time(true, Some(&cosigners), now);
+        assert_eq!(note(ahead), [true; 2]);
+        assert!(is_watched());
+        clock.set(now);
+        assert!(!cosigners.is_watched_by("node", Duration::ZERO), "nothing is released");
+        assert!(cosigners.lack().is_some());
+        assert_eq!(proven(now), Timestamp::UNIX_EPOCH, "nothing is destroyed");
+        assert_eq!(note(now), [true; 2], "it is replaced");
+        assert!(is_watched());
+        assert_eq!(proven(now), now);
+        assert_eq!(note(now - CLOCK_TOLERANCE), [false; 2], "and does not go back");
+    }
 
     #[test]
     fn a_cosigners_time_never_goes_back() {

@@ -82,7 +82,8 @@ pub enum LogError {
     /// The second place has nothing, and this log has published checkpoints.
     #[error(
         "the second place of the last checkpoint, {place}, has nothing, and this log has published at least {published} \
-         entries of {origin}. Whether it published more, and this store was restored from a backup, nobody here can tell"
+         entries of {origin}. A disk that is not mounted looks like this: see to that first. Whether the log published more, and \
+         this store was restored from a backup, nobody here can tell"
     )]
     SecondLost {
         /// Where the checkpoint should be.
@@ -138,6 +139,8 @@ struct State {
     wanted: bool,
     ending: bool,
     trouble: Option<String>,
+    /// Why the second place could not be reached when it was last looked at.
+    away: Option<String>,
     forked: bool,
 }
 
@@ -293,10 +296,12 @@ impl Log {
 
     /// Why no checkpoint can be published at present.
     pub fn trouble(&self) -> Option<String> {
-        self.state().trouble.clone()
+        let state = self.state();
+        state.trouble.clone().or_else(|| state.away.clone())
     }
 
-    /// Looks whether the second place still holds what was last put there. To be called every second or so.
+    /// Looks whether the second place still holds what was last put there; one that cannot be reached is waited for, and is a
+    /// [trouble](Self::trouble) meanwhile. To be called every second or so.
     ///
     /// # Errors
     /// [`StoreError::SecondDisplaced`]
@@ -304,10 +309,12 @@ impl Log {
         let Some(second) = &self.second else { return Ok(()) };
         // While it is being changed, the change itself looks.
         let Ok(_changing) = self.publishing.try_lock() else { return Ok(()) };
-        let held = self.state().second.clone();
-        match held.is_none_or(|held| second.still_holds(&held)) {
-            true => Ok(()),
-            false => Err(StoreError::SecondDisplaced(second.path().to_owned())),
+        let Some(held) = self.state().second.clone() else { return Ok(()) };
+        let found = second.still_holds(&held);
+        self.state().away = found.as_ref().err().map(ToString::to_string);
+        match found {
+            Ok(true) | Err(_) => Ok(()),
+            Ok(false) => Err(StoreError::SecondDisplaced(second.path().to_owned())),
         }
     }
 

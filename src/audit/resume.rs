@@ -142,14 +142,56 @@ impl Resumption {
         Some(Self { log: head.origin, entry: leaf_hash(&proof.entry), time, lost, kept, kept_entries, kept_root })
     }
 
-    /// Whether it explains that a log of which `seen` was cosigned ends with `now`: what is lost reaches at least as far as what
-    /// was seen, and what is left is what the entry says was kept.
-    pub fn explains(&self, seen: &Checkpoint, now: &Checkpoint) -> bool {
-        let is_that_log = [&self.lost.origin, &now.origin].iter().all(|origin| **origin == seen.origin);
-        let reaches = seen.size < self.lost.size || *seen == self.lost;
-        let is_kept = owner_and_shard(&now.origin).is_some_and(|(_, shard)| shard.to_string() == self.kept)
-            && now.size == self.kept_entries
-            && data_encoding::HEXLOWER.encode(&now.root) == self.kept_root;
-        is_that_log && reaches && is_kept
+    /// Whether it explains that of a log of which `seen` was cosigned only `now` is left, or nothing. A store that is restored may go
+    /// back by several shards: from the one that it ends with to the one of which the last checkpoint was published.
+    pub fn explains(&self, seen: &Checkpoint, now: Option<&Checkpoint>) -> bool {
+        let (Some((owner, shard)), Some((lost_owner, lost_shard)), Some(kept_shard)) =
+            (owner_and_shard(&seen.origin), owner_and_shard(&self.lost.origin), Shard::parse(&self.kept))
+        else {
+            return false;
+        };
+        let reaches = shard < lost_shard || shard == lost_shard && (seen.size < self.lost.size || *seen == self.lost);
+        let is_kept = match now {
+            Some(now) => {
+                now.origin == seen.origin
+                    && shard == kept_shard
+                    && now.size == self.kept_entries
+                    && data_encoding::HEXLOWER.encode(&now.root) == self.kept_root
+            }
+            None => shard > kept_shard,
+        };
+        owner == lost_owner && reaches && is_kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(shard: &str, size: u64) -> Checkpoint {
+        Checkpoint { origin: format!("cloison/demo/vault/{shard}"), size, root: [1; 32] }
+    }
+
+    #[test]
+    fn a_restore_over_the_turn_of_a_year_is_explained_shard_by_shard() {
+        let resumption = Resumption {
+            log: "cloison/demo/vault/2027-1".to_owned(),
+            entry: [3; 32],
+            time: String::new(),
+            lost: head("2027", 40),
+            kept: "2026".to_owned(),
+            kept_entries: 300,
+            kept_root: data_encoding::HEXLOWER.encode(&[1; 32]),
+        };
+        let explains = |seen: Checkpoint, now: Option<Checkpoint>| resumption.explains(&seen, now.as_ref());
+        assert!(explains(head("2026", 350), Some(head("2026", 300))), "cut where the store was");
+        assert!(explains(head("2027", 40), None) && explains(head("2027", 39), None), "gone with what came after");
+        assert!(!explains(head("2027", 41), None), "more was seen than it owns up to");
+        assert!(!explains(head("2026", 350), Some(head("2026", 299))), "less is left than it says");
+        assert!(!explains(head("2026", 350), None), "what was kept is not to be left out");
+        assert!(!explains(head("2025", 350), None), "what is before it was not lost");
+        assert!(!explains(head("2027-1", 2), None), "nor what came after");
+        let other = Checkpoint { origin: "cloison/demo/node/court/2027".to_owned(), ..head("2027", 9) };
+        assert!(!explains(other, None), "another's log");
     }
 }

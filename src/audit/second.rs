@@ -4,7 +4,7 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::keys::file::{FileFault, put_in_place};
@@ -30,12 +30,15 @@ pub enum SecondError {
 #[derive(Debug, Clone)]
 pub struct SecondPlace {
     path: PathBuf,
+    /// The device that its folder lay on at first: where a disk is unmounted, an empty folder of another one is left.
+    device: Option<u64>,
 }
 
 impl SecondPlace {
-    /// At that path; its folder must exist.
+    /// At that path; its folder must exist, and the disk that it is on be mounted.
     pub fn new(path: PathBuf) -> Self {
-        Self { path }
+        let device = device(&path);
+        Self { path, device }
     }
 
     /// Where it is.
@@ -55,11 +58,24 @@ impl SecondPlace {
         }
     }
 
+    /// What is there; that nothing is there is believed only of the disk that it was on at first.
+    fn held(&self) -> Result<Option<Vec<u8>>, SecondError> {
+        let found = self.load()?;
+        let now = device(&self.path);
+        let is_away = now.is_none() || self.device.is_some_and(|first| Some(first) != now);
+        match found.is_none() && is_away {
+            true => Err(self.io(io::Error::other("the disk that it was on is away"))),
+            false => Ok(found),
+        }
+    }
+
     /// Puts `new` there if `old` is what is there; durable on return.
     ///
     /// # Errors
-    /// [`SecondError::Changed`] where something else is there, [`SecondError::Io`].
+    /// [`SecondError::Changed`] where something else is there, [`SecondError::Io`], also where its disk is away.
     pub fn swap(&self, old: Option<&[u8]>, new: &[u8]) -> Result<(), SecondError> {
+        // Before anything is made in the folder of a disk that is away.
+        self.held()?;
         let name = |end: &str| {
             let mut name = self.path.file_name().unwrap_or_default().to_owned();
             name.push(end);
@@ -73,7 +89,7 @@ impl SecondPlace {
         if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) } != 0 {
             return Err(self.io(io::Error::last_os_error()));
         }
-        if self.load()?.as_deref() != old {
+        if self.held()?.as_deref() != old {
             return Err(SecondError::Changed(self.path.clone()));
         }
         put_in_place(&name(".new"), &self.path, new, 0o600).map_err(|fault| match fault {
@@ -82,20 +98,23 @@ impl SecondPlace {
         })
     }
 
-    /// Whether `wanted` is what is there. A folder that cannot be reached (a disk that is away for a while) is no answer, and
-    /// counts as yes: nothing can be published there meanwhile.
-    pub(super) fn still_holds(&self, wanted: &[u8]) -> bool {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        match self.load() {
-            Ok(Some(found)) => found == wanted,
-            Ok(None) => !folder.exists(),
-            Err(_) => true,
-        }
+    /// Whether `wanted` is what is there.
+    ///
+    /// # Errors
+    /// [`SecondError::Io`]: it cannot be reached, as a disk that is away for a while. Nothing can be published there meanwhile.
+    pub(super) fn still_holds(&self, wanted: &[u8]) -> Result<bool, SecondError> {
+        Ok(self.held()?.is_some_and(|found| found == wanted))
     }
 
     fn io(&self, error: io::Error) -> SecondError {
         SecondError::Io(self.path.clone(), error)
     }
+}
+
+/// The device of the folder that a file lies in.
+fn device(path: &Path) -> Option<u64> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::metadata(folder).ok().map(|facts| facts.dev())
 }
 
 #[cfg(test)]

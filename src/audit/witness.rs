@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -155,6 +156,27 @@ impl Witness {
     pub fn remembered(&self, origin: &str) -> Result<Option<Checkpoint>, SecondError> {
         let note = self.place(origin).load()?;
         Ok(note.as_deref().and_then(|note| Checkpoint::read(note).ok()).map(|(checkpoint, _)| checkpoint))
+    }
+
+    /// The last cosigned checkpoint of every log that was ever cosigned and is watched.
+    ///
+    /// # Errors
+    /// [`SecondError`], also where one that this process has put there is gone.
+    pub fn all_remembered(&self) -> Result<Vec<Checkpoint>, SecondError> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let unusable = |error: io::Error| SecondError::Io(self.folder.clone(), error);
+        let mut all = BTreeMap::new();
+        for file in self.folder.read_dir().map_err(unusable)? {
+            let name = file.map_err(unusable)?.file_name();
+            let Some(note) = name.to_str().map(|name| self.last(name)).transpose()?.flatten() else { continue };
+            let (checkpoint, _) =
+                Checkpoint::read(&note).map_err(|error| unusable(io::Error::other(error.to_string())))?;
+            all.insert(checkpoint.origin.clone(), checkpoint);
+        }
+        match kept.keys().find(|origin| !all.contains_key(*origin)) {
+            Some(gone) => Err(SecondError::Changed(self.place(gone).path().to_owned())),
+            None => Ok(all.into_values().filter(|checkpoint| self.key_of(&checkpoint.origin).is_some()).collect()),
+        }
     }
 
     /// How many entries the last cosigned checkpoint of a log covers; 0 where there is none.

@@ -17,7 +17,7 @@ pub enum Command {
 /// What `clock lower` takes.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison statement new --register register.toml --lower-clock-mark 2036-11-20T12:00:00Z --out statement.jws\n  \
+    cloison statement new --register register.toml --lower-clock-mark vault:2036-11-20T12:00:00Z --out statement.jws\n  \
     cloison clock lower --statement statement.jws --client clients/operator.toml\n\n\
     The mark is the latest time that was ever acted on; what depends on the time is refused (`clock-behind`) while the clock is \
     behind it. /readyz names it (`clock`). First set the clock right: the mark becomes what it shows. Two operators sign the \

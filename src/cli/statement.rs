@@ -30,7 +30,7 @@ pub enum Command {
     cloison statement new --register register.toml --retire-secret 1 --out statement.jws\n  \
     cloison statement new --register register.toml --own-secret health.chu-rabat.study-42:1 --out statement.jws\n  \
     cloison statement new --register register.toml --retire-epoch health:1 --out statement.jws\n  \
-    cloison statement new --register register.toml --lower-clock-mark 2036-11-20T12:00:00Z --out statement.jws\n\n\
+    cloison statement new --register register.toml --lower-clock-mark vault:2036-11-20T12:00:00Z --out statement.jws\n\n\
     It allows one act, for seven days. Then: `cloison statement sign`, and --statement of the command that acts.")]
 pub struct New {
     /// The register: gives the deployment's id
@@ -55,9 +55,9 @@ struct ActArgs {
     /// Allow `cloison client retire-epoch`; one operator signs, and the sector's client brings it
     #[arg(long, value_name = "SECTOR:EPOCH", value_parser = at_epoch)]
     retire_epoch: Option<(String, u32)>,
-    /// Allow `cloison clock lower` from this mark, which /readyz names; two operators sign
-    #[arg(long, value_name = "TIME")]
-    lower_clock_mark: Option<Timestamp>,
+    /// Allow `cloison clock lower` at `vault` or `node/AUTHORITY` from this mark, which its /readyz names; two operators sign
+    #[arg(long, value_name = "ENTITY:TIME", value_parser = at_mark)]
+    lower_clock_mark: Option<(String, Timestamp)>,
 }
 
 /// What `statement sign` takes.
@@ -99,6 +99,11 @@ pub struct Check {
 fn at_epoch(text: &str) -> Result<(String, u32), String> {
     let read = || text.rsplit_once(':').and_then(|(sector, epoch)| Some((sector.to_owned(), epoch.parse().ok()?)));
     read().ok_or_else(|| "a sector and its epoch are written health:1".to_owned())
+}
+
+fn at_mark(text: &str) -> Result<(String, Timestamp), String> {
+    let read = || text.split_once(':').and_then(|(entity, mark)| Some((entity.to_owned(), mark.parse().ok()?)));
+    read().ok_or_else(|| "whose mark, and the mark, are written vault:2036-11-20T12:00:00Z".to_owned())
 }
 
 /// Runs the command.
@@ -155,9 +160,10 @@ impl ActArgs {
             }
             return Ok(Destruction::OwnSecret { sector, from });
         }
-        if let Some(mark) = self.lower_clock_mark {
+        if let Some((entity, mark)) = self.lower_clock_mark {
             let whole = Timestamp::from_second(mark.as_second());
             return Ok(Destruction::ClockMark {
+                entity,
                 mark: whole.map_err(|error| Error::usage(error, "name another time"))?,
             });
         }

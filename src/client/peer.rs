@@ -3,11 +3,13 @@
 //! The node dials, the vault never does. It fetches the vault's checkpoint, checks that the log only grew since the last
 //! one, cosigns it and brings the cosignature; its own checkpoints it submits like any log (`audit::cosign`).
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Client;
-use crate::audit::checkpoint::Checkpoint;
+use crate::audit::checkpoint::{Checkpoint, owner_and_shard};
 use crate::audit::path::Resource;
 use crate::audit::proof::consistency;
 use crate::audit::resume::Resumption;
@@ -40,66 +42,94 @@ pub struct Peer {
     last: Mutex<Option<Instant>>,
 }
 
+/// A checkpoint as the vault shows it.
+struct Shown {
+    checkpoint: Checkpoint,
+    note: String,
+}
+
+fn away(what: impl Display) -> Refusal {
+    Refusal::new(Code::PeerUnavailable, format!("the vault's log cannot be watched: {what}"))
+}
+
 impl Peer {
     /// The vault at the other end of both clients; `witness` cosigns its checkpoints, `store` is the node's.
     pub fn new(client: Client, watching: Client, witness: Witness, store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         Self { client, watching, witness, store, clock, last: Mutex::default() }
     }
 
-    /// Fetches the vault's last checkpoint, checks it against the one before, cosigns it, and brings the cosignature.
+    /// Fetches the vault's checkpoints, checks each against what was cosigned before, cosigns it, and brings the cosignature. Every
+    /// log that this node remembers is asked for: which ones the vault names is the vault's word only.
     ///
     /// # Errors
-    /// [`Code::ProofInvalid`] where the log did not only grow; [`Code::PeerUnavailable`].
+    /// [`Code::ProofInvalid`] where a log did not only grow; [`Code::PeerUnavailable`].
     pub fn watch(&self) -> Result<(), Refusal> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let away =
-            |what: &str| Refusal::new(Code::PeerUnavailable, format!("the vault's log cannot be watched: {what}"));
-        let shards = self.watching.shards().map_err(|error| away(&error.to_string()))?;
-        // The last two: a shard may have ended since.
-        for shard in &shards[shards.len().saturating_sub(2)..] {
-            self.one(shard, &away)?;
+        let named = self.watching.shards().map_err(away)?;
+        let seen = self.seen()?;
+        // The last two that it names: a shard may have ended since.
+        let recent = &named[named.len().saturating_sub(2)..];
+        for shard in seen.keys().chain(recent.iter().filter(|shard| !seen.contains_key(*shard))) {
+            let shown = self.shown(shard)?;
+            let size = shown.as_ref().map_or(0, |shown| shown.checkpoint.size);
+            match seen.get(shard).filter(|seen| seen.size > size) {
+                Some(seen) => self.shortened(seen, shown.as_ref())?,
+                None => self.cosign(shard, shown.ok_or_else(|| away("it has no checkpoint"))?)?,
+            }
         }
         *last = Some(Instant::now());
         Ok(())
     }
 
-    fn one(&self, shard: &str, away: &dyn Fn(&str) -> Refusal) -> Result<(), Refusal> {
-        let note = self.watching.read(shard, Resource::Checkpoint).map_err(|error| away(&error.to_string()))?;
-        let note = note.and_then(|note| String::from_utf8(note).ok()).ok_or_else(|| away("it has no checkpoint"))?;
-        let (claimed, _) = Checkpoint::read(note.as_bytes()).map_err(|error| away(&error.to_string()))?;
-        let old = self.witness.size(&claimed.origin).map_err(|error| away(&error.to_string()))?;
-        if old > claimed.size {
-            return self.shortened(&note, away);
+    /// By shard: the last checkpoint with entries that was cosigned here.
+    fn seen(&self) -> Result<BTreeMap<String, Checkpoint>, Refusal> {
+        let seen = self.witness.all_remembered().map_err(away)?.into_iter().filter(|seen| seen.size > 0);
+        let by_shard = |seen: Checkpoint| Some((owner_and_shard(&seen.origin)?.1.to_string(), seen));
+        Ok(seen.filter_map(by_shard).collect())
+    }
+
+    /// The checkpoint that the vault shows for a shard; nothing of it is believed but that it is about that shard.
+    fn shown(&self, shard: &str) -> Result<Option<Shown>, Refusal> {
+        let Some(note) = self.watching.read(shard, Resource::Checkpoint).map_err(away)? else { return Ok(None) };
+        let note = String::from_utf8(note).map_err(away)?;
+        let (checkpoint, _) = Checkpoint::read(note.as_bytes()).map_err(away)?;
+        match owner_and_shard(&checkpoint.origin).is_some_and(|(_, found)| found.to_string() == shard) {
+            true => Ok(Some(Shown { checkpoint, note })),
+            false => Err(away(format_args!("asked for {shard}, it shows {}", checkpoint.origin))),
         }
+    }
+
+    fn cosign(&self, shard: &str, shown: Shown) -> Result<(), Refusal> {
+        let Shown { checkpoint: claimed, note } = shown;
+        let old = self.witness.size(&claimed.origin).map_err(away)?;
         let mut tiles = SourceTiles::new(&self.watching, shard, claimed.size);
-        let proof = consistency(&mut tiles, old, claimed.size).map_err(|error| away(&error.to_string()))?;
+        let proof = consistency(&mut tiles, old, claimed.size).map_err(away)?;
         let lines = match self.witness.add_checkpoint(&Submission { old, proof, note }, self.clock.now()) {
             Ok(lines) => lines,
             Err(error @ (Refused::Inconsistent { .. } | Refused::Unsigned(_))) => {
                 tracing::error!(%error, "the vault's log is not the one that was seen before");
                 return Err(Refusal::new(Code::ProofInvalid, error.to_string()));
             }
-            Err(error) => return Err(away(&error.to_string())),
+            Err(error) => return Err(away(error)),
         };
         let body = format!("{}\n{lines}", claimed.text());
         let mut reply = Vec::new();
         let posted =
             self.watching.post("/v1/audit/cosignatures", "text/plain; charset=utf-8", body.as_bytes(), &mut reply);
-        posted.map_err(|error| away(&error.to_string()))
+        posted.map_err(away)
     }
 
-    /// A log that is shorter than it was is believed where the vault proves an entry that says so, and somebody at this node has
-    /// acknowledged it.
-    fn shortened(&self, note: &str, away: &dyn Fn(&str) -> Refusal) -> Result<(), Refusal> {
-        let (claimed, _) = Checkpoint::read(note.as_bytes()).map_err(|error| away(&error.to_string()))?;
-        let Some(resumption) = self.resumption(note).map_err(|error| away(&error))? else {
-            let why = format!("the vault's log {} now has {} entries, and had more", claimed.origin, claimed.size);
+    /// A log that is shorter than it was, or gone, is believed where the vault proves an entry that says so, and somebody at this
+    /// node has acknowledged it.
+    fn shortened(&self, seen: &Checkpoint, shown: Option<&Shown>) -> Result<(), Refusal> {
+        let Some(resumption) = self.resumption(seen, shown)? else {
+            let now = shown.map_or(0, |shown| shown.checkpoint.size);
+            let why = format!("the vault's log {} now has {now} entries, and had {}", seen.origin, seen.size);
             tracing::error!(why, "the vault's log was rewritten or truncated");
             return Err(Refusal::new(Code::ProofInvalid, why));
         };
         let Resumption { log, lost, kept_entries, .. } = &resumption;
-        let acknowledged = self.store.resume_acknowledged(&resumption.entry);
-        if acknowledged.map_err(|error| away(&error.to_string()))? {
+        if self.store.resume_acknowledged(&resumption.entry).map_err(away)? {
             tracing::warn!(
                 log,
                 lost = lost.size,
@@ -117,16 +147,14 @@ impl Peer {
         Err(Refusal::new(Code::ProofInvalid, why))
     }
 
-    /// The entry of another shard that explains why a log is shorter than what was cosigned of it.
-    fn resumption(&self, note: &str) -> Result<Option<Resumption>, String> {
-        let (claimed, _) = Checkpoint::read(note.as_bytes()).map_err(|error| error.to_string())?;
-        let Some(key) = self.witness.key_of(&claimed.origin) else { return Ok(None) };
-        let (now, _) = Checkpoint::open(note.as_bytes(), &key).map_err(|error| error.to_string())?;
-        let seen = self.witness.remembered(&now.origin).map_err(|error| error.to_string())?;
-        let Some(seen) = seen.filter(|seen| seen.size > now.size) else { return Ok(None) };
-        let proved: ResumeProofs = self.watching.get_json("/v1/resumes").map_err(|error| error.to_string())?;
+    /// The entry of another shard that explains why a log is shorter than what was cosigned of it, or gone.
+    fn resumption(&self, seen: &Checkpoint, shown: Option<&Shown>) -> Result<Option<Resumption>, Refusal> {
+        let Some(key) = self.witness.key_of(&seen.origin) else { return Ok(None) };
+        let now = shown.map(|shown| Checkpoint::open(shown.note.as_bytes(), &key)).transpose().map_err(away)?;
+        let now = now.map(|(now, _)| now);
+        let proved: ResumeProofs = self.watching.get_json("/v1/resumes").map_err(away)?;
         let mut found = proved.proofs.iter().filter_map(|proof| Resumption::of(proof, &key));
-        Ok(found.find(|found| found.explains(&seen, &now)))
+        Ok(found.find(|found| found.explains(seen, now.as_ref())))
     }
 
     /// The way to the vault itself.
@@ -173,17 +201,17 @@ impl MigrationLink for Peer {
 
 impl ResumeLink for Peer {
     fn resumptions(&self) -> Result<Vec<Resumption>, Refusal> {
-        let away =
-            |error: String| Refusal::new(Code::PeerUnavailable, format!("the vault's log cannot be watched: {error}"));
-        let shards = self.watching.shards().map_err(|error| away(error.to_string()))?;
-        let mut found = vec![];
-        for shard in &shards {
-            let note = self.watching.read(shard, Resource::Checkpoint).map_err(|error| away(error.to_string()))?;
-            let note = note.and_then(|note| String::from_utf8(note).ok());
-            let Some(note) = note else { continue };
-            found.extend(self.resumption(&note).map_err(away)?);
+        let mut all: Vec<Resumption> = vec![];
+        for (shard, seen) in &self.seen()? {
+            let shown = self.shown(shard)?;
+            if shown.as_ref().is_some_and(|shown| shown.checkpoint.size >= seen.size) {
+                continue;
+            }
+            // One entry may explain several shards.
+            let found = self.resumption(seen, shown.as_ref())?;
+            all.extend(found.filter(|found| all.iter().all(|known| known.entry != found.entry)));
         }
-        Ok(found)
+        Ok(all)
     }
 }
 

@@ -1,19 +1,23 @@
 //! Lowering the clock's high-water mark after a clock once ran ahead.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::{Change, Committer, Job, Logged, Pending};
 use crate::audit::{AuditReceipt, ClockLowered, Entry, Event, StatementNote};
 use crate::code::Code;
 use crate::register::Id;
+use crate::store::{Store, StoreError};
 
 /// What two operators have signed, and it was verified: that the clock once ran ahead to `mark`.
 #[derive(Debug, Clone)]
 pub struct LowerMark {
     /// The mark as they saw it, to the second. Once it is another one, what they signed is about nothing any more.
     pub mark: Timestamp,
+    /// The statement's id: it is taken once.
+    pub id: Uuid,
     /// The statement, and who signed it.
     pub statement: StatementNote,
     /// Who brought it.
@@ -21,8 +25,11 @@ pub struct LowerMark {
 }
 
 /// Why the mark stays where it is.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum LowerMarkError {
+    /// It was lowered by this statement before.
+    #[error("the statement was taken already: sign another one")]
+    Taken,
     /// The clock is not behind it.
     #[error("the clock is not behind its high-water mark: there is nothing to lower")]
     NotBehind,
@@ -32,14 +39,23 @@ pub enum LowerMarkError {
     /// No entry can be written.
     #[error("the audit log takes no entry, so nothing is done ({0})")]
     Log(Code),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Committer {
-    /// Lowers the mark to `now`, durably and logged. What was refused because of it is answered from then on.
+    /// Lowers the mark to `now`, durably and logged. What was refused because of it is answered from then on. `store` is the one that
+    /// this writes to.
     ///
     /// # Errors
     /// [`LowerMarkError`]; the mark stays where it was then.
-    pub fn lower_mark(&self, said: &LowerMark, now: Timestamp) -> Result<AuditReceipt, LowerMarkError> {
+    pub fn lower_mark(&self, store: &Store, said: &LowerMark, now: Timestamp) -> Result<AuditReceipt, LowerMarkError> {
+        // Looking for the statement and noting it are one step.
+        let _one = self.lowering.lock().unwrap_or_else(PoisonError::into_inner);
+        if store.mark_statement_taken(said.id)? {
+            return Err(LowerMarkError::Taken);
+        }
         if self.mark.steady(now).is_ok() {
             return Err(LowerMarkError::NotBehind);
         }
@@ -53,9 +69,10 @@ impl Committer {
             from: format!("{from:.3}"),
             to: format!("{now:.3}"),
         }));
-        let mark = Arc::clone(&self.mark);
+        let (mark, id) = (Arc::clone(&self.mark), said.id);
         // The writer takes the mark for its row after this. What somebody else is let in by meanwhile comes behind this commit.
-        let lower: Change = Box::new(move |_, _| {
+        let lower: Change = Box::new(move |store, batch| {
+            store.put_mark_statement_taken(batch, id, now.as_second());
             mark.lower(from, now);
         });
         let log = Logged::Entry(Entry::new(now, event), vec![]);

@@ -1,6 +1,8 @@
 //! Lowering the clock's high-water mark, at the vault or at a node: two operators have signed that the clock once ran ahead.
 //!
-//! The statement names the mark, to the second: once the mark is another one it is about nothing any more.
+//! The statement names whose mark it is, and the mark to the second: once that is another one it is about nothing any more. That it
+//! was taken is never forgotten: its age is judged by a clock that is in doubt here, and whoever sets that clock could otherwise
+//! bring an old statement again and again.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,7 @@ use crate::audit::StatementNote;
 use crate::code::Code;
 use crate::commit::{Committer, LowerMark, LowerMarkError};
 use crate::register::Register;
+use crate::store::Store;
 
 /// What an operator brings.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -31,27 +34,34 @@ pub struct LoweredClock {
     pub to: String,
 }
 
-/// Lowers the mark of a vault or a node to `now`, durably and logged.
+/// Lowers the mark of a vault or a node, whose `store` that is, to `now`, durably and logged.
 ///
 /// # Errors
-/// [`Code::StatementInvalid`], also where the clock is not behind its mark; [`Code::AuditUnavailable`].
+/// [`Code::StatementInvalid`], also where the clock is not behind its mark; [`Code::RequestReplayed`] for a statement that was
+/// taken; [`Code::AuditUnavailable`]; [`Code::Internal`].
 pub fn lower(
     register: &Register,
     committer: &Committer,
+    store: &Store,
     now: Timestamp,
     permit: &OperatorPermit,
     asked: &LowerClock,
 ) -> Result<LoweredClock, Refused> {
     let invalid = |why: String| Refused::new(Code::StatementInvalid, why);
     let (payload, signers) = statement::check(&asked.statement, register, now)?;
-    let Destruction::ClockMark { mark } = payload.destruction else {
+    let Destruction::ClockMark { entity, mark } = payload.destruction else {
         return Err(invalid("the statement is for something else".to_owned()));
     };
+    if store.owner().map_err(super::internal)? != format!("{}/{entity}", register.deployment) {
+        return Err(invalid(format!("the statement is about the clock's mark of {entity}")));
+    }
     let statement = StatementNote { statement: payload.id.to_string(), signers };
-    let said = LowerMark { mark, statement, bearer: permit.operator.clone() };
+    let said = LowerMark { mark, id: payload.id, statement, bearer: permit.operator.clone() };
     let from = committer.mark().time();
-    committer.lower_mark(&said, now).map_err(|error| match error {
+    committer.lower_mark(store, &said, now).map_err(|error| match error {
         LowerMarkError::Log(code) => Refused::unavailable(code),
+        LowerMarkError::Taken => Refused::new(Code::RequestReplayed, error.to_string()),
+        LowerMarkError::Store(error) => super::internal(error),
         error => invalid(error.to_string()),
     })?;
     Ok(LoweredClock { from: from.to_string(), to: now.to_string() })

@@ -59,6 +59,8 @@ pub enum Destruction {
     },
     /// The clock's high-water mark is lowered to the present time ([`super::clock`]).
     ClockMark {
+        /// Whose mark: `vault` or `node/<authority>`.
+        entity: String,
         /// The mark, in whole seconds.
         mark: Timestamp,
     },
@@ -96,8 +98,9 @@ impl fmt::Display for Destruction {
             Destruction::Epoch { sector, epoch } => {
                 write!(f, "take away the mappings of epoch {epoch} of sector {}", sector.escape_debug())
             }
-            Destruction::ClockMark { mark } => {
-                write!(f, "lower the clock's high-water mark, now at {mark}: the clock once ran ahead")
+            Destruction::ClockMark { entity, mark } => {
+                let entity = entity.escape_debug();
+                write!(f, "lower the clock's high-water mark of {entity}, now at {mark}: the clock once ran ahead")
             }
         }
     }
@@ -131,6 +134,8 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    entity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     mark: Option<String>,
     time: String,
 }
@@ -158,7 +163,7 @@ impl DestructionPayload {
             "retire-secret" => Destruction::Secret { version: members.small("version")? },
             "own-secret" => Destruction::OwnSecret { sector: sector(&mut members)?, from: members.small("from")? },
             "retire-epoch" => Destruction::Epoch { sector: sector(&mut members)?, epoch: members.small("epoch")? },
-            "lower-clock-mark" => Destruction::ClockMark { mark: members.time("mark")? },
+            "lower-clock-mark" => Destruction::ClockMark { entity: entity(&mut members)?, mark: members.time("mark")? },
             _ => {
                 return Err(JwsError::Member {
                     name: "act",
@@ -183,7 +188,9 @@ impl DestructionPayload {
             Destruction::Secret { version } => Written { version: Some(*version), ..written },
             Destruction::OwnSecret { sector, from } => Written { sector: Some(sector), from: Some(*from), ..written },
             Destruction::Epoch { sector, epoch } => Written { sector: Some(sector), epoch: Some(*epoch), ..written },
-            Destruction::ClockMark { mark } => Written { mark: Some(mark.to_string()), ..written },
+            Destruction::ClockMark { entity, mark } => {
+                Written { entity: Some(entity), mark: Some(mark.to_string()), ..written }
+            }
         };
         let bytes = serde_json::to_vec(&written).map_err(|_| invalid("the statement cannot be written as JSON"))?;
         Self::read(&bytes)?;
@@ -193,6 +200,15 @@ impl DestructionPayload {
     /// The last second in which it is good.
     pub fn until(&self) -> Timestamp {
         self.time.saturating_add(SignedDuration::from_hours(VALID_HOURS)).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// The entity whose clock's mark is meant.
+fn entity(members: &mut Members) -> Result<String, JwsError> {
+    let entity = members.text("entity")?;
+    match entity == "vault" || entity.strip_prefix("node/").is_some_and(|authority| Id::parse(authority).is_some()) {
+        true => Ok(entity),
+        false => Err(JwsError::Member { name: "entity", fault: "is neither vault nor node/ and an authority's id" }),
     }
 }
 
@@ -326,7 +342,10 @@ mod tests {
             Destruction::Secret { version: 1 },
             Destruction::OwnSecret { sector: sector(), from: 2 },
             Destruction::Epoch { sector: sector(), epoch: 3 },
-            Destruction::ClockMark { mark: "2036-11-20T12:00:00Z".parse().unwrap() },
+            Destruction::ClockMark {
+                entity: "node/authority".to_owned(),
+                mark: "2036-11-20T12:00:00Z".parse().unwrap(),
+            },
         ]
     }
 
@@ -339,6 +358,18 @@ mod tests {
         let written = payload(all()[1].clone()).write().unwrap();
         let wanted = r#"{"aud":"demo","id":"7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d","act":"own-secret","sector":"health","from":2,"time":"2026-11-22T09:00:00Z"}"#;
         assert_eq!(String::from_utf8(written).unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_statement_about_a_mark_names_a_vault_or_a_node() {
+        let good = String::from_utf8(payload(all()[3].clone()).write().unwrap()).unwrap();
+        let named = |entity: &str| DestructionPayload::read(good.replace("node/authority", entity).as_bytes());
+        assert!(named("vault").is_ok());
+        for wrong in ["", "node", "node/", "node/a b", "demo/vault", "Vault"] {
+            assert_eq!(named(wrong).expect_err(wrong).code, Code::StatementInvalid, "{wrong}");
+        }
+        let nobody = good.replace(r#""entity":"node/authority","#, "");
+        assert_eq!(DestructionPayload::read(nobody.as_bytes()).unwrap_err().code, Code::StatementInvalid);
     }
 
     #[test]

@@ -4,13 +4,13 @@
 //! upon orders, sealing. Each lane has room for bodies of its own and threads of its own.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::budget::{Account, Budget, Charge};
+use super::budget::{Account, Budget, ByHolder, Charge, HOLDER};
 use super::{Limits, Problem};
-use crate::access::Standing;
+use crate::access::{AccountHolder, Standing};
 use crate::code::Code;
 use crate::register::SpkiDigest;
 
@@ -45,19 +45,42 @@ pub(super) struct Admission {
     answers: Budget,
     /// In the order of [`Lane`].
     lanes: [LaneBudget; 4],
-    known: Mutex<HashMap<SpkiDigest, Weak<Allowance>>>,
+    known: Mutex<HashMap<SpkiDigest, Arc<Allowance>>>,
 }
 
 struct LaneBudget {
     bytes: Budget,
     threads: Arc<Semaphore>,
-    /// How many of the threads one certificate can have.
+    /// How many of the threads there are.
+    number: usize,
+    /// How many of them one certificate can have.
     each: usize,
+    /// The threads that all certificates of one holder can have: a quarter, and no fewer than one certificate.
+    holders: ByHolder<Semaphore>,
 }
 
 impl LaneBudget {
     fn new(bytes: usize, largest: usize, threads: usize, each: usize) -> Self {
-        Self { bytes: Budget::new(bytes, largest), threads: Arc::new(Semaphore::new(threads)), each }
+        Self {
+            bytes: Budget::new(bytes, largest),
+            threads: Arc::new(Semaphore::new(threads)),
+            number: threads,
+            each,
+            holders: ByHolder::default(),
+        }
+    }
+
+    fn allowance(&self, standing: &Standing) -> LaneAllowance {
+        let share = match standing.holder {
+            AccountHolder::Anybody => self.number,
+            _ => (self.number / HOLDER).max(self.each),
+        };
+        LaneAllowance {
+            bytes: self.bytes.account(standing),
+            own: Arc::new(Semaphore::new(self.each)),
+            holder: self.holders.of(&standing.holder, || Arc::new(Semaphore::new(share))),
+            all: Arc::clone(&self.threads),
+        }
     }
 }
 
@@ -72,12 +95,21 @@ pub(super) struct Allowance {
 struct LaneAllowance {
     bytes: Account,
     own: Arc<Semaphore>,
+    holder: Arc<Semaphore>,
     all: Arc<Semaphore>,
+}
+
+impl LaneAllowance {
+    /// Whether bytes or threads of it are taken. (Each permit refers to its semaphore.)
+    fn is_drawn_on(&self) -> bool {
+        self.bytes.is_drawn_on() || Arc::strong_count(&self.own) > 1
+    }
 }
 
 /// A thread of a lane. To be held by what runs on it: who asked may be gone before that.
 pub(super) struct LaneThread {
     _own: OwnedSemaphorePermit,
+    _holder: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
 
@@ -100,30 +132,21 @@ impl Admission {
         }
     }
 
-    /// What a certificate has: the same for all its connections.
+    /// What a certificate has: the same for all its connections, and for as long as anything that was taken of it is not given
+    /// back. Work goes on when its connection is closed; whoever connects again finds it counted.
     pub(super) fn allowance(&self, spki: SpkiDigest, standing: &Standing) -> Arc<Allowance> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(allowance) = known.get(&spki).and_then(Weak::upgrade) {
-            return allowance;
-        }
-        known.retain(|_, allowance| allowance.strong_count() > 0);
-        let allowance = Arc::new(self.new_allowance(standing));
-        known.insert(spki, Arc::downgrade(&allowance));
-        allowance
+        known.retain(|_, allowance| Arc::strong_count(allowance) > 1 || allowance.is_drawn_on());
+        Arc::clone(known.entry(spki).or_insert_with(|| Arc::new(self.new_allowance(standing))))
     }
 
     /// An allowance of its own, for a connection without a certificate.
     pub(super) fn new_allowance(&self, standing: &Standing) -> Allowance {
-        let lane = |lane: &LaneBudget| LaneAllowance {
-            bytes: lane.bytes.account(standing),
-            own: Arc::new(Semaphore::new(lane.each)),
-            all: Arc::clone(&lane.threads),
-        };
         Allowance {
             connections: self.connections.account(standing),
             requests: self.requests.account(standing),
             answers: self.answers.account(standing),
-            lanes: self.lanes.each_ref().map(lane),
+            lanes: self.lanes.each_ref().map(|lane| lane.allowance(standing)),
         }
     }
 }
@@ -138,17 +161,23 @@ impl Allowance {
         self.lanes[lane as usize].bytes.charge(REQUEST).ok_or_else(overloaded)
     }
 
-    /// A thread for what is to be worked out. First among the certificate's own requests, so that of each certificate only a
-    /// few stand in the line of all.
+    /// A thread for what is to be worked out. First among the certificate's own requests, then among its holder's, so that of
+    /// each only a few stand in the line of all.
     ///
     /// # Errors
     /// [`Code::Overloaded`], as [`Allowance::admit`].
     pub(super) async fn thread(&self, lane: Lane) -> Result<LaneThread, Problem> {
         let threads = &self.lanes[lane as usize];
         let own = Arc::clone(&threads.own).acquire_owned().await.map_err(|_| overloaded())?;
+        let holder = Arc::clone(&threads.holder).acquire_owned().await.map_err(|_| overloaded())?;
         let all = Arc::clone(&threads.all).acquire_owned().await.map_err(|_| overloaded())?;
         self.answerable(lane)?;
-        Ok(LaneThread { _own: own, _all: all })
+        Ok(LaneThread { _own: own, _holder: holder, _all: all })
+    }
+
+    fn is_drawn_on(&self) -> bool {
+        [&self.connections, &self.requests, &self.answers].into_iter().any(Account::is_drawn_on)
+            || self.lanes.iter().any(LaneAllowance::is_drawn_on)
     }
 
     /// Whether there is room for an answer. What is answered to acts and to sealing is small, and they wait for nothing.
@@ -161,4 +190,59 @@ impl Allowance {
 /// The refusal of what is one too many.
 pub(super) fn overloaded() -> Problem {
     Problem::new(Code::Overloaded).retry_after(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::Id;
+
+    fn of(organisation: &str) -> Standing {
+        Standing { holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()), stops: false }
+    }
+
+    /// All threads of a lane that one certificate gets without waiting.
+    fn threads(allowance: &Allowance, lane: Lane) -> Vec<LaneThread> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        std::iter::from_fn(|| match std::pin::pin!(allowance.thread(lane)).poll(&mut context) {
+            std::task::Poll::Ready(thread) => thread.ok(),
+            std::task::Poll::Pending => None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn closing_connections_while_their_work_goes_on_gives_nothing_back() {
+        let admission = Admission::new(&Limits::default());
+        let connect = |certificate: u8| admission.allowance(SpkiDigest([certificate; 32]), &of("cnss"));
+        let connection = connect(1);
+        let running = threads(&connection, Lane::Work);
+        let answer = connection.answers.charge(ANSWERS / 8).unwrap();
+        assert_eq!(running.len(), 8);
+        drop(connection);
+        let again = connect(1);
+        assert!(threads(&again, Lane::Work).is_empty(), "its threads are still running");
+        assert!(again.answers.is_spent(), "its answers are not read yet");
+        // Another certificate, or none, that connects meanwhile changes nothing.
+        drop((again, connect(2)));
+        assert!(threads(&connect(1), Lane::Work).is_empty());
+        drop(running);
+        assert!(connect(1).answers.is_spent());
+        drop(answer);
+        assert_eq!(threads(&connect(1), Lane::Acts).len(), 4);
+        drop(connect(2));
+        assert_eq!(admission.known.lock().unwrap().len(), 1, "what nothing is taken of is forgotten");
+    }
+
+    #[test]
+    fn all_certificates_of_one_holder_have_a_quarter_of_a_lanes_threads() {
+        let admission = Admission::new(&Limits::default());
+        for (lane, quarter) in [(Lane::Work, 16), (Lane::Acts, 4), (Lane::Stops, 2)] {
+            let certificates = (0..8).map(|n| admission.allowance(SpkiDigest([n; 32]), &of("cnss")));
+            let taken: Vec<_> = certificates.flat_map(|allowance| threads(&allowance, lane)).collect();
+            assert_eq!(taken.len(), quarter, "{lane:?}");
+            let other = admission.allowance(SpkiDigest([9; 32]), &of("dgi"));
+            assert!(!threads(&other, lane).is_empty(), "{lane:?}: another holder has its own");
+        }
+    }
 }

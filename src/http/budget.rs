@@ -14,9 +14,32 @@ use axum::body::Bytes;
 use crate::access::{AccountHolder, Standing};
 
 /// What of the whole one holder can have: one part in so many.
-const HOLDER: usize = 4;
+pub(super) const HOLDER: usize = 4;
 /// What of the whole one certificate can have: one part in so many.
 const CERTIFICATE: usize = 8;
+
+/// What each holder has one of, for as long as anybody refers to it.
+pub(super) struct ByHolder<T>(Mutex<HashMap<AccountHolder, Weak<T>>>);
+
+impl<T> Default for ByHolder<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> ByHolder<T> {
+    /// The holder's; made where there is none.
+    pub(super) fn of(&self, holder: &AccountHolder, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
+        let mut holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = holders.get(holder).and_then(Weak::upgrade) {
+            return found;
+        }
+        holders.retain(|_, held| held.strong_count() > 0);
+        let made = make();
+        holders.insert(holder.clone(), Arc::downgrade(&made));
+        made
+    }
+}
 
 /// How much is taken of a limit.
 struct Meter {
@@ -59,13 +82,13 @@ pub(super) struct Budget {
     least: usize,
     /// What each certificate that can stop something has in any case.
     guaranteed: usize,
-    holders: Mutex<HashMap<AccountHolder, Weak<Meter>>>,
+    holders: ByHolder<Meter>,
 }
 
 impl Budget {
     /// A budget of `whole`, in shares that are never smaller than `least`.
     pub(super) fn new(whole: usize, least: usize) -> Self {
-        Self { whole: Meter::new(whole), least, guaranteed: 0, holders: Mutex::default() }
+        Self { whole: Meter::new(whole), least, guaranteed: 0, holders: ByHolder::default() }
     }
 
     /// The same with so much for each certificate that can stop something, even beyond the whole. There are few of them.
@@ -83,21 +106,10 @@ impl Budget {
         };
         Account(Arc::new(Meters {
             whole: Arc::clone(&self.whole),
-            holder: self.holder(&standing.holder, holder),
+            holder: self.holders.of(&standing.holder, || Meter::new(holder)),
             certificate: Meter::new(certificate),
             guaranteed: if standing.stops { self.guaranteed } else { 0 },
         }))
-    }
-
-    fn holder(&self, holder: &AccountHolder, limit: usize) -> Arc<Meter> {
-        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(meter) = holders.get(holder).and_then(Weak::upgrade) {
-            return meter;
-        }
-        holders.retain(|_, meter| meter.strong_count() > 0);
-        let meter = Meter::new(limit);
-        holders.insert(holder.clone(), Arc::downgrade(&meter));
-        meter
     }
 }
 
@@ -147,6 +159,11 @@ impl Account {
         let Meters { whole, holder, certificate, .. } = &*self.0;
         [certificate, holder, whole].into_iter().for_each(|meter| meter.count(amount));
         Charge { account: self.clone(), amount }
+    }
+
+    /// Whether something of it is taken. (Each charge refers to its account.)
+    pub(super) fn is_drawn_on(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 
     /// Whether nothing is left to take.

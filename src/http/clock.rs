@@ -37,7 +37,7 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
 pub(super) async fn lower_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::operator(vault.register(), peer.spki);
     answer_to(vault, peer, "clock-lower", permit, request, |vault, permit, asked: LowerClock| {
-        lower(vault.register(), vault.committer(), vault.now(), permit, &asked)
+        lower(vault.register(), vault.committer(), vault.store(), vault.now(), permit, &asked)
     })
     .await
 }
@@ -56,7 +56,7 @@ pub(super) async fn lower_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, 
 pub(super) async fn lower_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::operator(door.node.register(), peer.spki);
     answer_to(door, peer, "clock-lower", permit, request, |door, permit, asked: LowerClock| {
-        lower(door.node.register(), door.node.committer(), door.node.now(), permit, &asked)
+        lower(door.node.register(), door.node.committer(), door.node.store(), door.node.now(), permit, &asked)
     })
     .await
 }

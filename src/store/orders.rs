@@ -176,6 +176,20 @@ impl Store {
         self.put(batch, Column::CarriedOut, &request_key(until, id), &[]);
     }
 
+    /// Whether the clock's high-water mark was lowered by this statement. Unlike requests these are never forgotten: any time may
+    /// come again where a clock is set back.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn mark_statement_taken(&self, statement: Uuid) -> Result<bool, StoreError> {
+        self.get(Column::Meta, &mark_statement_key(statement)).map(|row| row.is_some())
+    }
+
+    /// Notes that it was, and when (Unix seconds).
+    pub fn put_mark_statement_taken(&self, batch: &mut Batch, statement: Uuid, time: i64) {
+        self.put(batch, Column::Meta, &mark_statement_key(statement), &time.to_be_bytes());
+    }
+
     /// Pseudonyms that an authority asked for, by the hour since 1970, oldest first.
     ///
     /// # Errors
@@ -204,6 +218,10 @@ pub(super) fn named(name: &str) -> Vec<u8> {
 
 fn act_key(authority: &str, order: Uuid, digest: &[u8; 32]) -> Vec<u8> {
     [&named(authority)[..], order.as_bytes(), digest].concat()
+}
+
+fn mark_statement_key(statement: Uuid) -> Vec<u8> {
+    [&b"clock-statement/"[..], statement.as_bytes()].concat()
 }
 
 fn request_key(time: i64, request: Uuid) -> Vec<u8> {

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::{Store, StoreError};
 
@@ -28,6 +29,9 @@ pub(super) struct Place {
     last_log: AtomicU64,
 }
 
+/// Between two looks; a change of the log takes far less.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// Device and number.
 type Inode = (u64, u64);
 
@@ -43,6 +47,20 @@ impl Place {
         let (folder, identity) = (File::open(path)?, open(&path.join(IDENTITY))?);
         let lock = inode(&fs::symlink_metadata(path.join(LOCK))?);
         Ok(Self { folder, identity, lock, last_log: AtomicU64::new(last_log(path)?) })
+    }
+
+    /// Whether the path leads to what is open, at a look or, after `moment`, at a second one: a listing is no snapshot, and one
+    /// that is made while RocksDB changes its log may show neither the old one nor the new one.
+    fn is_here_at_second_look(&self, path: &Path, moment: impl FnOnce()) -> io::Result<bool> {
+        let look = || match self.is_here(path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            found => found,
+        };
+        if look()? {
+            return Ok(true);
+        }
+        moment();
+        look()
     }
 
     /// Whether the path leads to what is open.
@@ -79,9 +97,8 @@ impl Store {
     /// [`StoreError::Displaced`]
     pub fn look_at_place(&self) -> Result<(), StoreError> {
         let Some(place) = &self.place else { return Ok(()) };
-        let is_here = match place.is_here(&self.path) {
+        let is_here = match place.is_here_at_second_look(&self.path, || std::thread::sleep(MOMENT)) {
             Ok(is_here) => is_here,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => false,
             // Out of descriptors, for example: that says nothing about the files.
             Err(error) => {
                 tracing::warn!(%error, "cannot look whether the store is where it was");
@@ -155,5 +172,20 @@ mod tests {
             store.scrub().unwrap();
             store.look_at_place().unwrap();
         }
+    }
+
+    #[test]
+    fn a_log_that_one_listing_misses_is_looked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, beside) = (folder.path().join("store"), folder.path().join("beside"));
+        let store = Store::open(&path, "test/vault").unwrap();
+        let place = store.place.as_ref().unwrap();
+        let logs = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+        let log = logs.filter(|path| path.extension().is_some_and(|end| end == "log")).max().unwrap();
+        fs::rename(&log, &beside).unwrap();
+        assert!(place.is_here_at_second_look(&path, || fs::rename(&beside, &log).unwrap()).unwrap());
+        assert!(place.is_here_at_second_look(&path, || panic!("it was there at the first look")).unwrap());
+        fs::rename(&log, &beside).unwrap();
+        assert!(!place.is_here_at_second_look(&path, || ()).unwrap(), "what stays away is gone");
     }
 }

@@ -288,6 +288,46 @@ fn a_second_place_that_is_gone_or_holds_another_checkpoint_is_noticed_without_tr
     writing.write(1);
 }
 
+/// A disk is unmounted: what is left is an empty folder of the disk below. (A link that leads to another disk stands for the
+/// mount point here.)
+#[test]
+fn an_empty_mount_point_is_a_disk_that_is_away_and_not_one_that_forgot() {
+    let folder = tempfile::tempdir().unwrap();
+    let Ok(disk) = tempfile::tempdir_in("/dev/shm") else { return };
+    let device = |path: &Path| std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path).unwrap());
+    if device(disk.path()) == device(folder.path()) {
+        return;
+    }
+    let (store, mounted) = (folder.path().join("store"), folder.path().join("mnt"));
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let lead_to = |place: &Path| {
+        let _ = std::fs::remove_file(&mounted);
+        std::os::unix::fs::symlink(place, &mounted).unwrap();
+    };
+    lead_to(disk.path());
+    let time = "2026-11-22T12:00:00Z";
+    let writing = open(&store, time, Some(&mounted.join("checkpoint")), false).unwrap();
+    writing.write(2);
+    lead_to(&empty);
+    writing.log.look_at_second().unwrap();
+    assert!(writing.log.trouble().unwrap().contains("the disk that it was on is away"));
+    // Nothing is published, and nothing made in the empty folder; that is no fork.
+    let event = || Event::Refuse { actor: "x".into(), operation: "tokenize", code: Code::Forbidden, count: 1 };
+    let receipt = writing.committer.log(writing.clock.now(), event()).unwrap().wait().unwrap();
+    assert!(writing.log.covering(&receipt, Duration::from_secs(1)).is_none());
+    assert!(!writing.log.is_forked());
+    assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
+    lead_to(disk.path());
+    writing.log.look_at_second().unwrap();
+    assert!(writing.log.covering(&receipt, PATIENCE).is_some());
+    assert_eq!(writing.log.trouble(), None);
+    drop(writing);
+    lead_to(&empty);
+    let Err(refused) = open(&store, time, Some(&mounted.join("checkpoint")), false) else { panic!("it opened") };
+    assert!(refused.to_string().contains("A disk that is not mounted looks like this"), "{refused}");
+}
+
 /// The clock is set back, and had run ahead: the log is whole, and a check says where.
 #[test]
 fn times_that_run_backwards_are_a_warning_and_no_fault() {

@@ -373,7 +373,7 @@ fn servers() {
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     let output = world.cloison(&["serve", "--config", "vault.toml"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(75), "it may succeed later");
     let pseudonyms = world.tokenize("cnss-health", "health", "cnie", None, &["QC550001"]);
     world.stop();
 

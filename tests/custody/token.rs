@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use cloison::epoch::statement::Destruction;
+
 use crate::common::{Side, World, swap};
 use crate::kinds::{convert, same_after, use_both};
 use crate::{done, refused};
@@ -67,7 +69,10 @@ fn serves_with_secrets_in_a_token(mechanism: &str) {
     operator(&["rotate"]);
     let rotated = world.read("token/vault/sector/3.secret");
     assert!(rotated.starts_with(&format!("cloison-wrapped-1:sector:{mechanism}:")), "{rotated}");
-    assert!(operator(&["retire", "3"]).contains("retired and destroyed"));
+    let statement = world.statement(Destruction::Secret { version: 3 });
+    world.write("statement.jws", &world.sign_statement(&statement, &["operator", "operator-2"]));
+    let retire = ["retire", "3", "--yes", "--statement", "statement.jws"];
+    assert!(operator(&retire).contains("retired and destroyed"));
     assert!(!world.path("token/vault/sector/3.secret").exists());
     world.restart();
     use_both(&world);

@@ -14,6 +14,7 @@ use cloison::reidentify::Released;
 use cloison::tokenize::{DomainRequest, Wish};
 use cloison::vault::Vault;
 use jiff::SignedDuration;
+use uuid::Uuid;
 
 use super::world::{
     CALLERS, Link, World, advance, asked, card, dawn, id, order_at_most, order_for, register, release_of, reveal,
@@ -185,14 +186,19 @@ fn a_mark_from_a_clock_that_ran_ahead_is_lowered_by_two_operators() {
     assert!(refused.why().contains(&format!("refused until {until}")), "{}", refused.why());
 
     let statement = StatementNote { statement: "a".into(), signers: vec![id("one"), id("two")] };
-    let mut said = LowerMark { mark: dawn(), statement, bearer: id("one") };
-    let other = vault.committer().lower_mark(&said, vault.now());
-    assert_eq!(other.unwrap_err(), LowerMarkError::OtherMark(ahead), "what they signed is about another mark");
+    let mut said = LowerMark { mark: dawn(), id: Uuid::from_u128(1), statement, bearer: id("one") };
+    let other = vault.committer().lower_mark(vault.store(), &said, vault.now());
+    assert!(
+        matches!(other, Err(LowerMarkError::OtherMark(mark)) if mark == ahead),
+        "what they signed is about another mark"
+    );
     assert_eq!(ask(&vault).unwrap_err().code(), Code::ClockBehind);
     said.mark = ahead;
-    vault.committer().lower_mark(&said, vault.now()).unwrap();
+    vault.committer().lower_mark(vault.store(), &said, vault.now()).unwrap();
     assert!(ask(&vault).is_ok());
-    assert_eq!(vault.committer().lower_mark(&said, vault.now()).unwrap_err(), LowerMarkError::NotBehind);
+    said.id = Uuid::from_u128(2);
+    let again = vault.committer().lower_mark(vault.store(), &said, vault.now());
+    assert!(matches!(again, Err(LowerMarkError::NotBehind)));
     let entries = vault.store().audit_from(0, usize::MAX).unwrap();
     let entries = entries.iter().map(|(_, entry)| serde_json::from_slice::<serde_json::Value>(entry).unwrap());
     let lowered: Vec<_> = entries.filter(|entry| entry["event"] == "clock-lower").collect();
@@ -205,6 +211,39 @@ fn a_mark_from_a_clock_that_ran_ahead_is_lowered_by_two_operators() {
     drop(vault);
     vault = world.open();
     assert!(ask(&vault).is_ok(), "a restart does not bring the old mark back");
+}
+
+/// What two operators once signed lowers the mark once: whoever alone sets the clock to and fro brings it a second time for nothing,
+/// also after a restart, after ten years of other requests, and at another place.
+#[test]
+fn a_statement_lowers_one_mark_once_whatever_the_clock_shows() {
+    let world = World::new();
+    let mut vault = world.open();
+    let ahead = dawn() + SignedDuration::from_hours(24 * 3_650);
+    let tick = |vault: &Vault, n: u32| {
+        world.clock.set(ahead);
+        tokenize(vault, CALLERS[0], &[card(n)]).unwrap();
+        world.clock.set(dawn());
+    };
+    let said = LowerMark {
+        mark: ahead,
+        id: Uuid::from_u128(1),
+        statement: StatementNote { statement: "a".into(), signers: vec![id("one"), id("two")] },
+        bearer: id("one"),
+    };
+    let lower = |vault: &Vault| vault.committer().lower_mark(vault.store(), &said, vault.now());
+    tick(&vault, 1);
+    lower(&vault).unwrap();
+    tick(&vault, 2);
+    assert!(matches!(lower(&vault), Err(LowerMarkError::Taken)));
+    // Whatever prunes by time keeps it.
+    let mut batch = cloison::store::Batch::default();
+    vault.store().put_request(&mut batch, 0, Uuid::from_u128(9), i64::MAX).unwrap();
+    vault.store().commit(batch).unwrap();
+    drop(vault);
+    vault = world.open();
+    assert!(matches!(lower(&vault), Err(LowerMarkError::Taken)));
+    assert_eq!(vault.committer().mark().time(), ahead, "it stays where it is");
 }
 
 /// The shim that moves the clock of a process by the seconds in a file, built once.
@@ -273,20 +312,31 @@ fn a_process_whose_clock_is_behind_says_so_and_until_when() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     let register = ["--register", "register.toml"];
-    done(&[&["statement", "new", "--lower-clock-mark", mark, "--out", "lower.jws"], &register[..]].concat());
-    let lower = ["clock", "lower", "--statement", "lower.jws", "--yes", "--client", "clients/operator.toml"];
+    let new = |entity: &str, out: &str| {
+        let mark = format!("{entity}:{mark}");
+        done(&[&["statement", "new", "--lower-clock-mark", &mark, "--out", out], &register[..]].concat());
+    };
+    new("vault", "lower.jws");
+    new("node/court", "elsewhere.jws");
+    let bring =
+        |file: &str| run(&["clock", "lower", "--statement", file, "--yes", "--client", "clients/operator.toml"]);
     for operator in OPERATORS {
-        assert!(!run(&lower).status.success(), "one is not enough");
+        assert!(!bring("lower.jws").status.success(), "one is not enough");
         let key = format!("secrets/people/{operator}.pem");
-        let sign = ["statement", "sign", "lower.jws", "--kid", operator, "--key", &key];
-        done(&[&sign[..], &register[..]].concat());
+        for file in ["lower.jws", "elsewhere.jws"] {
+            let sign = ["statement", "sign", file, "--kid", operator, "--key", &key];
+            done(&[&sign[..], &register[..]].concat());
+        }
     }
-    done(&lower);
+    assert!(!bring("elsewhere.jws").status.success(), "what was signed for a node says nothing about the vault");
+    assert!(bring("lower.jws").status.success());
+    assert!(!bring("lower.jws").status.success(), "once");
     eventually("ready again", &|| read("/readyz").contains("\"ready\":true"));
     assert_eq!(social().status, 200);
     world.stop();
     assert_eq!(world.refusals(Side::Vault, "rsu-social", "tokenize", "clock-behind"), 1);
-    assert_eq!(world.refusals(Side::Vault, "operator", "clock-lower", "statement-invalid"), 2);
+    assert_eq!(world.refusals(Side::Vault, "operator", "clock-lower", "statement-invalid"), 3);
+    assert_eq!(world.refusals(Side::Vault, "operator", "clock-lower", "request-replayed"), 1);
     assert!(world.entries(Side::Vault).iter().any(|entry| entry["event"] == "clock-lower"));
 }
 

@@ -172,7 +172,7 @@ fn mount(at: &Path, mib: u32) -> Option<Mounted> {
 fn a_full_disk_ends_the_vault() {
     let mut world = quiet(false);
     let store = world.path("data/vault");
-    let Some(_mounted) = mount(&store, 24) else {
+    let Some(_mounted) = mount(&store, 32) else {
         eprintln!("not tested: this user may not mount a file system of limited size");
         return;
     };
@@ -181,18 +181,19 @@ fn a_full_disk_ends_the_vault() {
     world.start(Side::Node, &[]);
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
     let load = Load::start(&world, Plan { threads: 4, batch: 9_000, first: 0 }, &acknowledged);
-    // Whoever writes to the rest of it: another process.
-    let mut epoch = 1;
+    // Another process takes the rest when the store comes near its end: more than the vault's look once a second can foresee.
     let began = Instant::now();
-    let mut filler = 0;
-    while world.is_running(Side::Vault) && began.elapsed() < Duration::from_secs(30) {
-        std::thread::sleep(Duration::from_millis(50));
-        let _ = fs::write(store.join(format!("filler-{filler}")), vec![0; 1 << 20]);
-        filler += 1;
-        // Where the vault looked just in time and refuses batches, something else still writes.
-        let how = serde_json::json!({"from": epoch, "end_overlap": epoch - 1});
-        let path = "/v1/sectors/health.chu-rabat/epochs";
-        epoch += u32::from(world.client("operator").post_json::<serde_json::Value>(path, &how).is_ok());
+    let mut looks = 0;
+    let filler = store.join("filler");
+    while world.is_running(Side::Vault) && began.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(20));
+        looks += 1;
+        if looks % 200 == 0 {
+            // The vault looked just in time and refuses batches: there is room again, and the next try.
+            let _ = fs::remove_file(&filler);
+        } else if free(&store) < 3 << 20 && !filler.exists() {
+            let _ = fs::write(&filler, vec![0; 4 << 20]);
+        }
     }
     let status = world.ended(Side::Vault);
     load.stop();

@@ -286,10 +286,9 @@ fn two_officers_at_once() {
     // The second officer has the operator's certificate in this world, which the register then knows as his.
     let register = move |text: String| {
         let operator = text.find("[[operator]]").unwrap();
-        let line = operator + text[operator..].find("certificate = ").unwrap();
-        let end = line + text[line..].find('\n').unwrap();
-        let certificate = text[line..end].to_owned();
-        let without = text[..operator].to_owned() + &text[end + 1..];
+        let end = operator + text[operator..].find("\n\n").unwrap();
+        let certificate = text[operator..end].lines().find(|line| line.starts_with("certificate = ")).unwrap();
+        let without = text[..operator].to_owned() + &text[end..];
         without
             + &format!(
                 "\n[[authority.officer]]\nid = \"second\"\nname = \"Second\"\nkey = \"{public}\"\n{certificate}\n"

@@ -452,7 +452,7 @@ fn pairs_go_to_the_controller_whose_they_are() {
     }
 }
 
-/// Only the sector retires, only a closed epoch, and then nothing in it is released or migrated any more.
+/// Only the sector retires, only a closed epoch, and then nothing in it is migrated, or released but to orders with copies.
 #[test]
 fn an_epoch_is_retired_when_its_sector_says_so() {
     let mut world = world_with(|text| swap(&text, "epoch-overlap-days = 30", "epoch-overlap-days = 0"));
@@ -489,6 +489,9 @@ fn an_epoch_is_retired_when_its_sector_says_so() {
     let migration = world.sign(&order(&world, 1_000), QUORUM);
     let gone = |world: &World| {
         let answer = world.reidentify(&judicial, "health", &old[..3]).ok();
+        assert!(codes(&answer).iter().all(Option::is_none), "the order goes on with its own copies: {answer}");
+        let late = world.sign(&world.order("health", &old[..3]), QUORUM);
+        let answer = world.reidentify(&late, "health", &old[..3]).ok();
         assert!(codes(&answer).iter().all(|code| code.as_deref() == Some("epoch-retired")), "{answer}");
         assert_eq!(page(world, &migration).code(), "epoch-retired");
         let again = retire(world, "cnss-health", "1", false).ok();

@@ -344,6 +344,8 @@ fn one_operator_destroys_nothing() {
         let again = DestructionPayload { destruction: next.clone(), ..payload };
         assert_eq!(call(&next, Some(&world.sign_statement(&again, &OPERATORS))).code(), "request-replayed", "{wanted}");
     }
+    let late = world.sign(&world.order("health", &card), super::common::QUORUM);
+    assert_eq!(world.reidentify(&late, "health", &card).ok()["items"][0]["code"], "epoch-retired");
     let answer = world.reidentify(&order, "health", &card).ok();
-    assert_eq!(answer["items"][0]["code"], "epoch-retired");
+    assert_eq!(answer["items"][0]["value"], PEOPLE[0].2, "an order that was used before goes on with its copies");
 }
