@@ -134,8 +134,9 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     // The long way through the log before anybody has to wait …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &named)?)?;
     let (mut salts, end) = chunks::salts(vault, &sector.name, &domains, None)?;
-    // … and what came since while nothing is released and no entry of the index is on its way.
     let side = Side::from(vault);
+    let pairs = side.pairs(&tags)?;
+    // … and what came since while nothing is released and no entry of the index is on its way.
     let _alone = side.book.alone();
     let _still = vault.hold_still();
     seen(vault.store(), &erasure)?;
@@ -148,7 +149,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     // Of a mapping that came since, the log was not gone through yet.
     let late = chunks::beyond(chunks::domains(vault, &found)?, &domains);
     salts.extend(chunks::salts(vault, &sector.name, &late, None)?.0);
-    let traces = side.traces(&tags)?;
+    let traces = side.traces(&tags, pairs)?;
     let (index, cipher, written) = (vault.shared_index(), vault.shared_cipher(), erasure.clone());
     let (tell, told) = channel();
     let change: Change = Box::new(move |store, batch| {
@@ -175,10 +176,13 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
     let (erasure, officers, sector) = checked(text, node.register(), permit, now)?;
     node.committer().admit().map_err(Refusal::unavailable)?;
     let tags = parse(&erasure, &sector, node.audit_key())?.into_iter().map(|(_, tag)| tag).collect();
+    // Before the long way through the pairs as well: a repeated request is to cost nothing.
+    seen(node.store(), &erasure)?;
     let side = Side::from(node);
+    let pairs = side.pairs(&tags)?;
     let _alone = side.book.alone();
     seen(node.store(), &erasure)?;
-    let traces = side.traces(&tags)?;
+    let traces = side.traces(&tags, pairs)?;
     let written = erasure.clone();
     let change: Change = Box::new(move |store, batch| {
         note(store, batch, &written);

@@ -21,6 +21,9 @@ use crate::vault::Vault;
 /// wait for as long again.
 const MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
+/// An order and a tag that it counts.
+pub(super) type Pair = (OrderKey, [u8; 16]);
+
 /// One side, as far as traces lie there.
 pub(super) struct Side<'a> {
     pub(super) book: Book<'a>,
@@ -48,8 +51,23 @@ impl<'a> Side<'a> {
         Self { book, committer, proven, evidence }
     }
 
-    /// The traces of tags: which of them are old enough to be destroyed, and which tags have younger ones.
-    pub(super) fn traces(&self, wanted: &HashSet<[u8; 16]>) -> Result<Traces, Refusal> {
+    /// The orders that count some of these tags, each with the tag. It goes through all pairs there are, so ask before
+    /// [`Book::alone`] has anybody wait. A pair that comes later is of an order that is live, which keeps it; and the tag beside
+    /// the entry, which comes with it, is young: so it is looked at again.
+    pub(super) fn pairs(&self, wanted: &HashSet<[u8; 16]>) -> Result<Vec<Pair>, Refusal> {
+        let mut pairs = vec![];
+        let each = |order, tag| {
+            if wanted.contains(&tag) {
+                pairs.push((order, tag));
+            }
+        };
+        self.book.store().each_order_pair(each).map_err(internal)?;
+        Ok(pairs)
+    }
+
+    /// The traces of tags, of which these are the pairs: which of them are old enough to be destroyed, and which tags have younger
+    /// ones. It holds only under [`Book::alone`].
+    pub(super) fn traces(&self, wanted: &HashSet<[u8; 16]>, pairs: Vec<Pair>) -> Result<Traces, Refusal> {
         let store = self.book.store();
         let before = self.proven.checked_sub(self.evidence).unwrap_or(Timestamp::UNIX_EPOCH);
         let kept_from = first_since(store, before)?;
@@ -62,14 +80,11 @@ impl<'a> Side<'a> {
                 traces.keep(tag, !young.is_empty());
             }
         }
-        let mut counted = vec![];
-        let each = |order, tag| {
-            if wanted.contains(&tag) {
-                counted.push((order, tag));
+        for (order, tag) in pairs {
+            // Another erasure may have replaced it since, and the count must not rise.
+            if !store.has_order_pair(&order, &tag).map_err(internal)? {
+                continue;
             }
-        };
-        store.each_order_pair(each).map_err(internal)?;
-        for (order, tag) in counted {
             let ended = self.book.life(&order)?.map_or(Timestamp::MAX, |life| life.not_after);
             match ended < before {
                 true => traces.pairs.push((order, tag)),
@@ -86,7 +101,7 @@ impl<'a> Side<'a> {
 #[derive(Default)]
 pub(super) struct Traces {
     tags: Vec<(TagKind, [u8; 16], TagPlace)>,
-    pairs: Vec<(OrderKey, [u8; 16])>,
+    pairs: Vec<Pair>,
     /// Tags with traces that are not old enough.
     young: HashSet<[u8; 16]>,
     /// When those are looked at again (Unix seconds).
@@ -131,8 +146,10 @@ fn due(side: &Side<'_>) -> Result<usize, Refusal> {
     if due.is_empty() {
         return Ok(0);
     }
+    let tags = due.iter().map(|due| due.tag).collect();
+    let pairs = side.pairs(&tags)?;
     let _alone = side.book.alone();
-    let traces = side.traces(&due.iter().map(|due| due.tag).collect())?;
+    let traces = side.traces(&tags, pairs)?;
     let (count, id) = (due.len(), uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid());
     let change: Change = Box::new(move |store, batch| {
         due.iter().for_each(|due| store.delete_erasure_due(batch, due));

@@ -72,6 +72,14 @@ impl Store {
         rows.map(|(key, _)| fixed(Column::OrderPair, &key[prefix.len()..])).collect()
     }
 
+    /// Whether a tag is among those that an order counts.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn has_order_pair(&self, order: &OrderKey, tag: &[u8; 16]) -> Result<bool, StoreError> {
+        self.get(Column::OrderPair, &[&order.to_bytes()[..], tag].concat()).map(|row| row.is_some())
+    }
+
     /// Notes that a pseudonym was asked for under an order.
     pub fn put_order_pair(&self, batch: &mut Batch, order: &OrderKey, tag: &[u8; 16]) {
         let key = [&order.to_bytes()[..], tag].concat();

@@ -103,7 +103,7 @@ fn an_erasure_is_not_carried_out_again_after_a_clock_that_ran_ahead() {
     let order = order_for(vault.now(), "health", &named[1..]);
     release_of(&vault, &asked(vault.now(), &order, "health", &named[1..])).unwrap();
     let statement = StatementNote { statement: "a".into(), signers: vec![id("one"), id("two")] };
-    let lower = LowerMark { mark: vault.now(), id: Uuid::from_u128(1), until: 0, statement, bearer: id("one") };
+    let lower = LowerMark { mark: vault.now(), id: uuid::Uuid::from_u128(1), until: 0, statement, bearer: id("one") };
     world.clock.set(world::dawn());
     vault.committer().lower_mark(vault.store(), &lower, vault.now()).unwrap();
     assert_eq!(lodge(&vault, &signed).unwrap_err().code(), Code::RequestReplayed);

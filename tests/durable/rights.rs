@@ -4,12 +4,13 @@
 use std::time::Instant;
 
 use cloison::access;
+use cloison::cli::init::register_text::AUTHORITY;
 use cloison::code::Code;
 use cloison::order::Refusal;
 use cloison::register::SpkiDigest;
 use cloison::rights::resolutions::{MOST_LOOK_UPS, Question, Resolutions, look_up};
 use cloison::rights::traces;
-use cloison::store::TagKind;
+use cloison::store::{OrderKey, TagKind};
 use cloison::vault::Vault;
 use jiff::SignedDuration;
 use rocksdb::{DB, IteratorMode, Options};
@@ -94,6 +95,25 @@ fn tags_that_are_old_enough_go_with_the_erasure() {
     erase(&vault, people.clone());
     assert_eq!(tags(&vault, &people[0]), (0, 0));
     assert_eq!(vault.store().erasures_due(i64::MAX - 1).unwrap().len(), 0, "there is nothing to come back for");
+}
+
+/// Each looks for the pairs of orders before it has the others wait.
+#[test]
+fn erasures_at_once_leave_an_orders_count_as_it_was() {
+    let world = World::new();
+    let vault = open(&world);
+    let people = persons(&vault, 0..2);
+    let order = OrderKey::new(AUTHORITY, release(&vault, &people));
+    let before = vault.store().order_pairs(&order).unwrap();
+    world.later(DAY * 367);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| erase(&vault, people[..1].to_vec()));
+        }
+    });
+    let after = vault.store().order_pairs(&order).unwrap();
+    assert_eq!((before.len(), after.len()), (2, 2));
+    assert_eq!(after.iter().filter(|tag| before.contains(tag)).count(), 1, "the other person's");
 }
 
 #[test]
