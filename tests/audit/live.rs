@@ -262,7 +262,7 @@ fn nodes_read_hashes_of_the_vaults_log_and_no_entries() {
         let reply = world.get("node", Door::Control, path);
         assert_eq!((reply.status, reply.code().as_str()), (403, "forbidden"), "{path}");
     }
-    let hashes = ["/checkpoint".to_owned(), format!("/tile/0/000.p/1"), "/v1/audit/log".to_owned()];
+    let hashes = ["/checkpoint".to_owned(), "/tile/0/000.p/1".to_owned(), "/v1/audit/log".to_owned()];
     for path in entries.iter().chain(&hashes) {
         assert_eq!(world.get("node", Door::Officers, path).status, 403, "{path} of a node");
     }
