@@ -76,7 +76,7 @@ pub fn content(headers: &HeaderMap) -> Result<Content, Problem> {
 /// announced, and given back with the last reference to them.
 ///
 /// # Errors
-/// [`Code::TooLarge`], with the limit; [`Code::RequestTimeout`], when it does not arrive at the [`BodyPace`] that is asked for;
+/// [`Code::TooLarge`], with the limit; [`Code::RequestTimeout`], when it does not arrive at the `BodyPace` that is asked for;
 /// [`Code::Overloaded`], when the caller's share of the listener's memory is used up; [`Code::MalformedBody`] when it breaks off.
 pub async fn read(peer: &Peer, lane: Lane, limit: usize, mut body: Body) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The bounds of a listener. What one caller can have of them is in [`super::budget`] and [`super::admission`].
+/// The bounds of a listener. What one caller can have of them is in `budget` and `admission`.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Connections at once. One organisation has at most a quarter of them, one certificate an eighth.
