@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use super::forge::{entries, findings, key};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Writing {
     log: Arc<Log>,

@@ -14,7 +14,7 @@ use crate::common::{Door, QUORUM, Reply, Setup, Side, Stream, World, batch_path,
 use crate::streams::{self, Flood};
 
 /// Within this an honest client is served, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 /// By how much a process may grow under an attack, in MiB: what a listener grants to one certificate, and slack.
 const GROWTH: u64 = 200;
 

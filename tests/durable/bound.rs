@@ -36,7 +36,7 @@ fn texts(vault: &Vault, pseudonyms: &[Pseudonym], epoch: u32) -> Vec<String> {
 fn wait_for_room(vault: &Vault) {
     let begun = Instant::now();
     while vault.index().is_over() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{} bytes", vault.index().bytes());
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} bytes", vault.index().bytes());
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -140,7 +140,7 @@ fn a_hangup_ends_neither_vault_nor_node() {
         let since = Instant::now();
         while !world.log(side).contains("SIGHUP is ignored") {
             assert!(world.is_running(side), "{side:?} ended");
-            assert!(since.elapsed() < Duration::from_secs(20), "{side:?} says nothing");
+            assert!(since.elapsed() < Duration::from_secs(60), "{side:?} says nothing");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -255,7 +255,7 @@ fn below_the_reserve_batches_wait_for_room() {
             if reply.status == status {
                 return reply;
             }
-            assert!(since.elapsed() < Duration::from_secs(20), "still {}", reply.status);
+            assert!(since.elapsed() < Duration::from_secs(60), "still {}", reply.status);
             std::thread::sleep(Duration::from_millis(50));
         }
     };
@@ -292,7 +292,7 @@ fn a_fault_in_the_writer_is_heard() {
         log: Logged::Entry(entry, vec![]),
     };
     assert_eq!(vault.committer().submit(job).unwrap().wait().unwrap_err(), Code::AuditUnavailable);
-    let said = hearing.recv_timeout(Duration::from_secs(10)).expect("it is heard");
+    let said = hearing.recv_timeout(Duration::from_secs(60)).expect("it is heard");
     assert!(said.contains("writer"), "{said}");
     assert_eq!(
         world::tokenize(&vault, world::CALLERS[0], &["AB1".into()]).err(),

@@ -112,7 +112,7 @@ fn beside_a_busy_writer() {
         std::thread::sleep(Duration::from_millis(30));
         let begun = Instant::now();
         assert_eq!(retire_first(&vault), 30_000);
-        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert!(begun.elapsed() < Duration::from_secs(60));
         assert_eq!(busy.join().unwrap().len(), 60_000);
     });
     assert_eq!(vault.index().len(), 60_000);

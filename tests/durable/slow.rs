@@ -66,7 +66,7 @@ fn a_disk_that_does_not_come_back() {
             let refused = ask(card);
             assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("audit-unavailable")));
             assert!(refused.header("retry-after").is_some());
-            assert!(since.elapsed() < STALL + Duration::from_secs(3), "{:?}", since.elapsed());
+            assert!(since.elapsed() < STALL + Duration::from_secs(15), "{:?}", since.elapsed());
         }
         let ready = plain_get(world.health(Side::Vault), "/readyz").unwrap();
         assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("\"disk\""), "{ready}");
@@ -81,7 +81,7 @@ fn a_disk_that_does_not_come_back() {
     world.reidentify(&order, "health", &before).ok();
     let since = Instant::now();
     while !plain_get(world.health(Side::Vault), "/readyz").unwrap().starts_with("HTTP/1.1 200") {
-        assert!(since.elapsed() < Duration::from_secs(10));
+        assert!(since.elapsed() < Duration::from_secs(60));
         std::thread::sleep(Duration::from_millis(50));
     }
     world.stop();
@@ -142,7 +142,7 @@ fn below_its_reserve_a_node_opens_nothing() {
             if reply.status == status {
                 return reply;
             }
-            assert!(since.elapsed() < Duration::from_secs(10), "{}", reply.status);
+            assert!(since.elapsed() < Duration::from_secs(60), "{}", reply.status);
             std::thread::sleep(Duration::from_millis(100));
         }
     };
@@ -207,7 +207,7 @@ fn who_submits_to_a_writer_that_hangs_is_told() {
     drop(free);
     let since = Instant::now();
     while vault.committer().stalled().is_some() {
-        assert!(since.elapsed() < Duration::from_secs(5));
+        assert!(since.elapsed() < Duration::from_secs(60));
         std::thread::sleep(Duration::from_millis(5));
     }
     world::tokenize(&vault, world::CALLERS[0], &["AB1".into()]).unwrap();

@@ -78,14 +78,14 @@ pub fn codes(answer: &Value) -> Vec<Option<String>> {
     items.iter().map(|item| item["code"].as_str().map(str::to_owned)).collect()
 }
 
-/// Waits until something is so, for ten seconds.
+/// Waits until something is so, for a minute: machines are busy.
 #[track_caller]
 pub fn soon(what: &str, mut so: impl FnMut() -> bool) {
-    for _ in 0..200 {
+    for _ in 0..1_200 {
         if so() {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    panic!("not within ten seconds: {what}");
+    panic!("not within a minute: {what}");
 }

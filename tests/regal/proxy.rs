@@ -51,8 +51,20 @@ impl Wire {
                     continue;
                 }
                 let pair = (node.try_clone().unwrap(), vault.try_clone().unwrap());
-                pump(node, vault, questions.clone(), cut.clone(), waiting.clone());
-                pump(pair.1, pair.0, answers.clone(), cut.clone(), waiting.clone());
+                // The vault's part of the handshake passes: if it were held, no question would follow.
+                let greeted = Arc::new(AtomicBool::new(false));
+                let (hold, greeting) = (questions.clone(), greeted.clone());
+                let mut sent = Vec::new();
+                let hears = move |bytes: &[u8]| {
+                    if !greeting.load(Ordering::SeqCst) {
+                        sent.extend_from_slice(bytes);
+                        greeting.store(exceeds_one_record(&sent), Ordering::SeqCst);
+                    }
+                };
+                pump(node, vault, cut.clone(), waiting.clone(), move || hold.load(Ordering::SeqCst), hears);
+                let hold = answers.clone();
+                let holds = move || hold.load(Ordering::SeqCst) && greeted.load(Ordering::SeqCst);
+                pump(pair.1, pair.0, cut.clone(), waiting.clone(), holds, |_| ());
             }
         });
     }
@@ -80,7 +92,19 @@ impl Wire {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, hold: Arc<AtomicBool>, cut: Arc<AtomicBool>, waiting: Arc<AtomicU64>) {
+/// Whether a client has sent more than its ClientHello (RFC 8446, section 5.1: five bytes, the last two a length).
+fn exceeds_one_record(sent: &[u8]) -> bool {
+    sent.len() > 5 && sent.len() > 5 + usize::from(u16::from_be_bytes([sent[3], sent[4]]))
+}
+
+fn pump(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    cut: Arc<AtomicBool>,
+    waiting: Arc<AtomicU64>,
+    holds: impl Fn() -> bool + Send + 'static,
+    mut passed: impl FnMut(&[u8]) + Send + 'static,
+) {
     std::thread::spawn(move || {
         let mut piece = vec![0; 65_536];
         // What waits is kept here and not in the socket: there it would be lost when its sender is killed.
@@ -95,7 +119,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, hold: Arc<AtomicBool>, cut: Arc<
                 }
                 Err(_) => ended = true,
             }
-            if hold.load(Ordering::SeqCst) {
+            if holds() {
                 waiting.fetch_max(kept.len() as u64, Ordering::SeqCst);
             } else if cut.load(Ordering::SeqCst) {
                 // Cut while it was held: let go afterwards, nothing of it passes.
@@ -103,6 +127,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, hold: Arc<AtomicBool>, cut: Arc<
             } else if to.write_all(&kept).is_err() {
                 break;
             } else {
+                passed(&kept);
                 kept.clear();
             }
         }

@@ -242,6 +242,6 @@ fn http2_is_spoken_too() {
         assert_eq!(panicked.status().as_u16(), 500);
         assert_eq!(sender.send_request(ask("/nothing")).await.unwrap().status().as_u16(), 404);
         // Kept open for nothing, it is closed in good order.
-        tokio::time::timeout(std::time::Duration::from_secs(5), connection).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(60), connection).await.unwrap().unwrap().unwrap();
     });
 }

@@ -11,13 +11,13 @@ use crate::serving::{Server, eventually, limits};
 
 #[test]
 fn requests_under_way_are_answered() {
-    let mut server = Server::start(limits());
+    let mut server = Server::start(Limits { idle: Duration::from_secs(20), ..limits() });
     server.readiness.clear("starting");
     let mut idle = server.settled("client");
     let client = server.client("client");
     let asking = thread::spawn(move || {
         let mut reply = Vec::new();
-        client.get("/slow/700", &mut reply).map(|()| reply)
+        client.get("/slow/4000", &mut reply).map(|()| reply)
     });
     eventually("both are there", || server.metric("cloison_connections_open{listener=\"data\"}") == 2);
     thread::sleep(Duration::from_millis(100));
@@ -28,10 +28,9 @@ fn requests_under_way_are_answered() {
     assert!(!server.readiness.is_ready());
     assert!(TcpStream::connect(server.health).is_ok());
     assert_eq!(idle.read_to_end(&mut vec![]).unwrap(), 0);
-    assert!(start.elapsed() < Duration::from_millis(500));
+    assert!(start.elapsed() < Duration::from_secs(3));
     assert_eq!(asking.join().unwrap().unwrap(), b"done");
     assert_eq!(server.join(), 0);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert!(TcpStream::connect(server.health).is_err());
 }
 
@@ -45,7 +44,7 @@ fn patience_ends() {
     let start = Instant::now();
     server.stop();
     assert_eq!(server.join(), 1);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     assert!(asking.join().unwrap().is_err());
 }
 
