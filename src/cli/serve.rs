@@ -16,7 +16,7 @@ use super::Error;
 use crate::audit::log::LogError;
 use crate::audit::second::SecondError;
 use crate::clock::SystemClock;
-use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
+use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, LogConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
 use crate::http::cosign::{self, Watching};
 use crate::http::data::DataDoor;
 use crate::http::node::NodeDoor;
@@ -34,7 +34,7 @@ use crate::order::book::Book;
 use crate::register::{OpenError, Register, Suite};
 use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
-use crate::store::StoreError;
+use crate::store::{FirstStart, Store, StoreError};
 use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
 
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
@@ -54,6 +54,10 @@ pub struct Args {
     /// Take the published keys of keys-example/: for trying things out, never for a person's data.
     #[arg(long)]
     allow_example_keys: bool,
+    /// Make the store, where there is none and `cloison init` prepared nothing: for one start. A disk that is not mounted looks
+    /// the same.
+    #[arg(long)]
+    first_start: bool,
 }
 
 /// A sector, and the epoch whose overlap ends: `health`, `health:1`.
@@ -77,6 +81,10 @@ pub struct NodeArgs {
     /// Take the published keys of keys-example/: for trying things out, never for a person's data.
     #[arg(long)]
     allow_example_keys: bool,
+    /// Make the store, where there is none and `cloison init` prepared nothing: for one start. A disk that is not mounted looks
+    /// the same.
+    #[arg(long)]
+    first_start: bool,
 }
 
 /// Runs the vault until it is told to stop.
@@ -90,15 +98,16 @@ pub fn run(args: Args) -> Result<(), Error> {
     let (secrets, fingerprints) = read_vault_secrets(&config)?;
     refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
     descriptors::secure(2, &config.limits)?;
+    let first = first_start(&config.store, &config.log, args.first_start)?;
     writable::check(&config.store, &config.log)?;
-    runtime()?.block_on(serve_vault(config, register, secrets, args.advance, protection))
+    runtime()?.block_on(serve_vault(config, register, secrets, (args.advance, first), protection))
 }
 
 async fn serve_vault(
     config: VaultConfig,
     register: Register,
     secrets: VaultSecrets,
-    advance: Vec<SectorAdvance>,
+    (advance, first): (Vec<SectorAdvance>, FirstStart),
     protection: Protection,
 ) -> Result<(), Error> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
@@ -125,6 +134,7 @@ async fn serve_vault(
         .await
         .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
         .map_err(unstarted)?;
+    end_first_start(first)?;
     let vault = Arc::new(vault);
     begin_copies(vault.clone()).await?;
     vault.know_former_segment_keys(config.former_segment_keys.clone());
@@ -178,12 +188,46 @@ async fn begin_copies(vault: Arc<Vault>) -> Result<(), Error> {
 fn unstarted(error: StartError) -> Error {
     let hint = "see docs/operations.md, \"What an error at start means\"";
     match &error {
-        StartError::Store(StoreError::InUse(_))
-        | StartError::Log(LogError::Second(SecondError::Io(..)))
+        StartError::Store(store) if store.may_pass() => Error::temporary(error, hint),
+        StartError::Log(LogError::Second(SecondError::Io(..)) | LogError::SecondLost { .. })
         | StartError::Clock(_)
         | StartError::Audit(_) => Error::temporary(error, hint),
         _ => Error::new(error, hint),
     }
+}
+
+/// Permits the start to make a store where there is none, if that was prepared. It is never permitted where the second place
+/// holds a checkpoint: then there was a store.
+///
+/// # Errors
+/// When there is no store and nobody announced its first start, or one was announced of a store that is there.
+fn first_start(store: &Path, log: &LogConfig, is_asked_for: bool) -> Result<FirstStart, Error> {
+    let there = Store::is_there(store);
+    if is_asked_for && there {
+        let message = format_args!("there is a store at {} already", store.display());
+        return Err(Error::usage(message, "leave out --first-start: it is for one start, and not for a unit"));
+    }
+    let absent = |error: String| {
+        let hint = "nothing was made. Mount the disk, or restore a backup (docs/operations.md#backups); for a first start on \
+                    purpose add --first-start, once";
+        Error::temporary(error, hint)
+    };
+    let first = FirstStart::permit(store, is_asked_for).map_err(|error| absent(error.to_string()))?;
+    match &log.second {
+        Some(second) if !there && second.exists() => {
+            let (store, second) = (store.display(), second.display());
+            Err(absent(format!("there is no store at {store}, and {second} holds the last checkpoint of one that was there")))
+        }
+        _ => Ok(first),
+    }
+}
+
+/// The store is there and durable: the next start that does not find it must not make another.
+fn end_first_start(first: FirstStart) -> Result<(), Error> {
+    first.end().map_err(|error| {
+        let message = format_args!("the note of a first start, beside the store, cannot be removed: {error}");
+        Error::new(message, "remove the file *.first-start by hand, and start again")
+    })
 }
 
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
@@ -235,8 +279,9 @@ pub fn run_node(args: NodeArgs) -> Result<(), Error> {
     let (parts, fingerprints) = node_parts(&config, register)?;
     refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
     descriptors::secure(1, &config.limits)?;
+    let first = first_start(&config.store, &config.log, args.first_start)?;
     writable::check(&config.store, &config.log)?;
-    runtime()?.block_on(serve_node(config, parts, protection))
+    runtime()?.block_on(serve_node(config, parts, first, protection))
 }
 
 /// Reads what a node holds, and the fingerprints of its secrets.
@@ -284,7 +329,12 @@ pub(super) fn read_set(file: &Path) -> Result<ShareSet, Error> {
     ShareSet::from_json(&text).map_err(|e| Error::new(format_args!("{}: {e}", file.display()), hint))
 }
 
-async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection) -> Result<(), Error> {
+async fn serve_node(
+    config: NodeConfig,
+    parts: NodeParts,
+    first: FirstStart,
+    protection: Protection,
+) -> Result<(), Error> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
     show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
@@ -297,6 +347,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
         .await
         .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
         .map_err(unstarted)?;
+    end_first_start(first)?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
     let door =
