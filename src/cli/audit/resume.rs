@@ -12,8 +12,8 @@ use crate::audit::second::SecondPlace;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::{Error, check, print, print_json, read_text};
 use crate::clock::{Clock as _, SystemClock};
+use crate::commit::Committer;
 use crate::commit::small::SmallChunks;
-use crate::commit::{Committer, Pending};
 use crate::config::{NodeConfig, VaultConfig};
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
@@ -147,7 +147,7 @@ fn go_on_without_second(args: &Args, log: &Log, appender: Appender) -> Result<()
     let last = log.latest().ok_or("the store has no checkpoint")?;
     let writer = writer(log, appender).map_err(|error| error.to_string())?;
     let event = Event::SecondLost { checkpoint: last.note.clone() };
-    let receipt = writer.log(SystemClock.now(), event).and_then(Pending::wait).map_err(|code| code.to_string())?;
+    let receipt = writer.record(SystemClock.now(), event, vec![], vec![]).map_err(|code| code.to_string())?;
     let published = log.covering(&receipt, PATIENCE);
     let late = || log.trouble().unwrap_or_else(|| "the entry was not published in time".to_owned());
     let checkpoint = published.ok_or_else(late)?.checkpoint.clone();
