@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::assent::Assent;
 use super::signed_file;
 use crate::clock::{Clock as _, SystemClock};
-use crate::epoch::Refused;
 use crate::epoch::statement::{self, DESTRUCTION_TYP, Destruction, DestructionPayload};
 use crate::keys::file::{read_signing_key, write_private};
+use crate::refusal::Refusal;
 use crate::register::{self, Register};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print};
@@ -240,7 +240,7 @@ fn shown(payload: &DestructionPayload) -> String {
     )
 }
 
-fn unusable(refused: Refused) -> CommandError {
+fn unusable(refused: Refusal) -> CommandError {
     CommandError::new(refused, "`cloison statement new --help` has examples")
 }
 
