@@ -23,5 +23,6 @@ mod durable {
     pub mod rights;
     pub mod slow;
     pub mod start;
+    pub mod store_contract;
     pub mod world;
 }

@@ -1,10 +1,10 @@
-//! Whether the disk has room for what was let in, and for the log.
+//! Watches the free space of the store's disk, which admitted requests and the log need.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Store;
 
-/// Notes whether a reserve is touched.
+/// Whether the disk has less free space than a reserve.
 #[derive(Debug, Default)]
 pub struct Space(AtomicBool);
 
