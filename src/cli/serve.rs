@@ -380,10 +380,7 @@ fn poisoned(error: &StoreError) {
 /// which is then reported, and not to end the process without a word; nor is SIGHUP, which [`http::terminated`] hears later.
 pub(super) fn prepare_process(whole: bool) -> Protection {
     super::log::start();
-    // SAFETY: takes plain values.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-    // SAFETY: as above.
-    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    crate::system::process::ignore_file_size_and_hangup();
     memory::protect(whole)
 }
 
