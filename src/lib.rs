@@ -1,11 +1,12 @@
 //! cloison: a hardened vault for sector identifiers.
 //!
-//! Rooms, from the bottom up. A room knows only rooms that stand before it in this table (`tests/house.rs` checks it), and
+//! Rooms, from the bottom up. A room knows only rooms that stand before it in this table (`tests/rules/house.rs` checks it), and
 //! [`store`] of those only [`code`], [`clock`] and [`system`]:
 //!
 //! | room | what it holds |
 //! |---|---|
 //! | [`code`], [`clock`], [`metrics`] | the closed list of outward codes; time and randomness as parameters; counters |
+//! | [`refusal`] | why a request is refused: a code, a sentence, when to come back |
 //! | [`system`] | system calls as safe functions |
 //! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
 //! | [`id`], [`jws`] | the names by which things refer to one another; strict JWS: one payload, many signatures |
@@ -44,6 +45,7 @@ pub mod migrate;
 pub mod node;
 pub mod order;
 pub mod pseudonym;
+pub mod refusal;
 pub mod register;
 pub mod reidentify;
 pub mod renewal;

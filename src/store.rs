@@ -41,7 +41,7 @@ pub use migrations::{MigrationRow, OpenPage, PairsRow};
 pub use order_copies::{CopiesRow, CopyRow, copy_location};
 pub use orders::{ActRow, OrderKey};
 use place::StorePlace;
-pub use rocks::{RocksEngine, RowBatch, RowBatch as Batch};
+pub use rocks::{RocksEngine, RowBatch};
 use rows::{RowEngine, ScanRange, ScanStep};
 pub use space::Space;
 pub use tags::{EntryKeys, TagKind, TagPlace};

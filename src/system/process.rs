@@ -62,6 +62,12 @@ pub fn ignore_file_size_and_hangup() {
     unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
 }
 
+/// Ends this process without its exit handlers.
+pub fn exit_at_once(status: i32) -> ! {
+    // SAFETY: takes a plain value, and does not come back.
+    unsafe { libc::_exit(status) }
+}
+
 /// Asks a child that was not waited for yet to end (SIGTERM): until then its id is its own.
 pub fn terminate(child: &std::process::Child) {
     if let Ok(id) = libc::pid_t::try_from(child.id()) {

@@ -16,7 +16,7 @@ fn open(folder: &Path) -> Result<RocksEngine, StoreError> {
 /// This program again, running [`other_process`] alone.
 fn writer(folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["durable::store_contract::other_process", "--exact", "--nocapture"]).env(FOLDER, folder);
+    command.args(["store_contract::other_process", "--exact", "--nocapture"]).env(FOLDER, folder);
     command
 }
 

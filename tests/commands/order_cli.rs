@@ -1,9 +1,6 @@
 //! `cloison order`, as approvers and clerks use it: files in a folder, the real program.
 #![expect(unsafe_code, reason = "a terminal")]
 
-#[path = "order/fixture.rs"]
-mod fixture;
-
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::fd::FromRawFd as _;
@@ -17,7 +14,7 @@ use jiff::tz::{TimeZone, offset};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
-use fixture::{id, key, payload, pseudonym, register, signed, vector};
+use crate::fixture::{id, key, payload, pseudonym, register, signed, vector};
 
 /// A folder with the keys of some people.
 struct Desk(tempfile::TempDir);
