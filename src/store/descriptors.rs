@@ -1,7 +1,7 @@
 //! How many files RocksDB may keep open. Left to itself it keeps every file of the database open, and a file that it cannot
 //! open is to it a failed write, after which it takes no more.
 
-use crate::system::process::{Resource, limit};
+use crate::system::process::{LimitedResource, limit};
 
 /// What the store takes of the files that this process may have open: one in so many.
 pub const SHARE: u64 = 4;
@@ -11,7 +11,7 @@ const LEAST: u64 = 64;
 
 /// The store's share of the files that this process may have open.
 pub(super) fn share() -> i32 {
-    let files = limit(Resource::OpenFiles).map_or(LEAST, |limit| limit.present / SHARE).max(LEAST);
+    let files = limit(LimitedResource::OpenFiles).map_or(LEAST, |limit| limit.present / SHARE).max(LEAST);
     i32::try_from(files).unwrap_or(i32::MAX)
 }
 
@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn a_quarter_and_never_too_few() {
-        let own = limit(Resource::OpenFiles).unwrap().present;
+        let own = limit(LimitedResource::OpenFiles).unwrap().present;
         assert_eq!(u64::try_from(share()).unwrap(), (own / SHARE).max(LEAST));
     }
 }

@@ -55,12 +55,11 @@ impl Index {
             if marks.iter().any(|(under, ..)| under.version == made.version && under.check != made.check) {
                 return Err(StoreError::OtherIndexKey(made.version));
             }
-            match marks.iter().all(|(under, ..)| *under == made) {
-                true => {
-                    let marks: Vec<_> = marks.into_iter().map(|(_, place, mark)| (place, mark)).collect();
-                    index.partition(id).1.load(&marks);
-                }
-                false => store.forget_moved(id)?,
+            if marks.iter().all(|(under, ..)| *under == made) {
+                let marks: Vec<_> = marks.into_iter().map(|(_, place, mark)| (place, mark)).collect();
+                index.partition(id).1.load(&marks);
+            } else {
+                store.forget_moved(id)?;
             }
         }
         Ok(index)

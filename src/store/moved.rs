@@ -112,7 +112,7 @@ impl Store {
         Ok(rows.map(|((sector, epoch, place), (key, mark))| ((sector, epoch), place, key, mark)).collect())
     }
 
-    /// Forgets what was moved of a partition: the chunks still say it all.
+    /// Forgets what was moved of a partition: its entries are made anew from the chunks.
     ///
     /// # Errors
     /// As [`Store::commit`].

@@ -18,9 +18,10 @@ impl Space {
     pub fn watch(&self, store: &Store, reserve: u64) {
         let short = store.free_bytes().is_ok_and(|free| free < reserve);
         if short != self.0.swap(short, Ordering::Relaxed) {
-            match short {
-                true => tracing::error!("less than {} MiB free: requests are refused", reserve >> 20),
-                false => tracing::info!("there is room on the disk again: requests are served"),
+            if short {
+                tracing::error!("less than {} MiB free: requests are refused", reserve >> 20);
+            } else {
+                tracing::info!("there is room on the disk again: requests are served");
             }
         }
     }

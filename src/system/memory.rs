@@ -3,7 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 
-use super::process::{Resource, limit};
+use super::process::{LimitedResource, limit};
 use super::succeeded;
 
 /// All memory of the machine, in bytes.
@@ -38,7 +38,7 @@ pub fn is_undumpable() -> bool {
 
 /// Whether there will be no core file.
 pub fn has_no_core() -> bool {
-    limit(Resource::CoreFile).is_ok_and(|limit| limit.present == 0)
+    limit(LimitedResource::CoreFile).is_ok_and(|limit| limit.present == 0)
 }
 
 /// Locks every page of this process, present and future, so that none is swapped.
@@ -52,7 +52,7 @@ pub fn lock_all() -> io::Result<()> {
 
 /// How many bytes this process may lock; `None`: any number.
 pub fn lock_limit() -> Option<u64> {
-    match limit(Resource::LockedMemory) {
+    match limit(LimitedResource::LockedMemory) {
         Ok(limit) if limit.present == libc::RLIM_INFINITY => None,
         Ok(limit) => Some(limit.present),
         Err(_) => Some(0),

@@ -7,7 +7,7 @@ use super::succeeded;
 
 /// A resource that is limited for each process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resource {
+pub enum LimitedResource {
     /// Open files.
     OpenFiles,
     /// Bytes of locked memory.
@@ -29,12 +29,12 @@ pub struct ResourceLimit {
 ///
 /// # Errors
 /// What the operating system says.
-pub fn limit(resource: Resource) -> io::Result<ResourceLimit> {
+pub fn limit(resource: LimitedResource) -> io::Result<ResourceLimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     let resource = match resource {
-        Resource::OpenFiles => libc::RLIMIT_NOFILE,
-        Resource::LockedMemory => libc::RLIMIT_MEMLOCK,
-        Resource::CoreFile => libc::RLIMIT_CORE,
+        LimitedResource::OpenFiles => libc::RLIMIT_NOFILE,
+        LimitedResource::LockedMemory => libc::RLIMIT_MEMLOCK,
+        LimitedResource::CoreFile => libc::RLIMIT_CORE,
     };
     // SAFETY: `limit` outlives the call.
     succeeded(unsafe { libc::getrlimit(resource, &raw mut limit) } == 0)?;
@@ -46,7 +46,7 @@ pub fn limit(resource: Resource) -> io::Result<ResourceLimit> {
 /// # Errors
 /// What the operating system says.
 pub fn raise_open_files() -> io::Result<u64> {
-    let ResourceLimit { most, .. } = limit(Resource::OpenFiles)?;
+    let ResourceLimit { most, .. } = limit(LimitedResource::OpenFiles)?;
     let raised = libc::rlimit { rlim_cur: most, rlim_max: most };
     // SAFETY: `raised` outlives the call.
     succeeded(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0)?;
