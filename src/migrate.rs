@@ -30,7 +30,7 @@ use crate::audit::{Domain, LogPosition};
 use crate::code::Code;
 use crate::order::{Continuity, Refusal};
 use crate::reidentify::internal;
-use crate::reidentify::reveal::{VaultLink, Wiped};
+use crate::reidentify::reveal::{VaultLink, WipedText};
 use crate::seal::chunk::Chunk;
 use crate::store::ChunkKey;
 use crate::vault::{Epoch, SectorState, StartError, Vault};
@@ -49,7 +49,7 @@ fn check_room(vault: &Vault) -> Result<(), Refusal> {
 /// What an officer asks of the node: the order, his signed request (over an empty list), and the sector.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MigrationAsked {
+pub struct MigrateRequest {
     /// The order: JWS General JSON, as text.
     pub order: String,
     /// The officer's request: JWS General JSON, as text.
@@ -61,20 +61,20 @@ pub struct MigrationAsked {
 /// What the node asks of the vault.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PageRequest {
+pub struct EpochPageRequest {
     /// SHA-256 of the node's register, hex.
     pub register: String,
     /// The digest of all acts upon the authority's orders that the node holds.
     pub acts: String,
     /// What the officer asked.
     #[serde(deserialize_with = "crate::jws::object")]
-    pub asked: MigrationAsked,
+    pub asked: MigrateRequest,
 }
 
 /// A page of an epoch: inner envelopes still closed.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Page {
+pub struct EpochPage {
     /// SHA-256 of the vault's register, hex.
     pub register: String,
     /// Where the vault's entry about this page stands in its log.
@@ -87,12 +87,12 @@ pub struct Page {
     /// Which page it is, from 1.
     pub page: u32,
     /// Its records. None: there is nothing left to migrate.
-    pub runs: Vec<Run>,
+    pub runs: Vec<RecordRun>,
     /// The segment records that the runs name, base64url.
     pub segments: Vec<String>,
 }
 
-impl std::fmt::Debug for Page {
+impl std::fmt::Debug for EpochPage {
     /// Counts only: records begin with their pseudonym.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Page").field("entry", &self.entry).field("page", &self.page).finish_non_exhaustive()
@@ -102,7 +102,7 @@ impl std::fmt::Debug for Page {
 /// Records of one domain and segment.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Run {
+pub struct RecordRun {
     /// Their domain.
     pub domain: Domain,
     /// Which of the page's segments they are sealed under.
@@ -114,7 +114,7 @@ pub struct Run {
 /// What the node hands back: who is behind each record, in the order of the page.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Handed {
+pub struct OpenedPage {
     /// SHA-256 of the node's register, hex.
     pub register: String,
     /// The order's id.
@@ -126,24 +126,24 @@ pub struct Handed {
     /// The page.
     pub page: u32,
     /// One for each record; nothing where it did not open.
-    pub identifiers: Vec<Option<Identifier>>,
+    pub identifiers: Vec<Option<MigratedIdentifier>>,
 }
 
 /// An identifier on its way back into the vault. Never printed.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Identifier {
+pub struct MigratedIdentifier {
     /// Scheme id.
     pub scheme: String,
     /// Canonical value.
     #[schema(value_type = String)]
-    pub value: Wiped,
+    pub value: WipedText,
 }
 
 /// How far a migration has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Taken {
+pub struct MigrationProgress {
     /// Pairs made of this page.
     pub migrated: u64,
     /// Mappings of this page that did not open.
@@ -159,7 +159,7 @@ pub struct Taken {
 /// What an officer learns of a page.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Migrated {
+pub struct MigrateResponse {
     /// Order id.
     pub order: String,
     /// Sector name.
@@ -174,7 +174,7 @@ pub struct Migrated {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub entry: Option<u64>,
     /// How far it has come.
-    pub progress: Taken,
+    pub progress: MigrationProgress,
 }
 
 /// The way to the vault, for migrations.
@@ -183,26 +183,26 @@ pub trait MigrationLink: VaultLink {
     ///
     /// # Errors
     /// The vault's refusal, or [`Code::PeerUnavailable`].
-    fn migration_page(&self, request: &PageRequest) -> Result<Page, Refusal>;
+    fn migration_page(&self, request: &EpochPageRequest) -> Result<EpochPage, Refusal>;
 
     /// Hands identifiers back.
     ///
     /// # Errors
     /// As [`MigrationLink::migration_page`].
-    fn hand_back(&self, handed: &Handed) -> Result<Taken, Refusal>;
+    fn hand_back(&self, handed: &OpenedPage) -> Result<MigrationProgress, Refusal>;
 
     /// The same link, for everything else.
     fn as_vault(&self) -> &dyn VaultLink;
 }
 
 /// From where to where: both epochs at run time, after every check of them.
-struct Way {
+struct EpochPair {
     state: Arc<SectorState>,
     from: Arc<Epoch>,
     to: Arc<Epoch>,
 }
 
-impl Way {
+impl EpochPair {
     /// # Errors
     /// [`Code::DomainClosed`] for an epoch that is not there, a current one that is another, other granularity, a destroyed
     /// secret; [`Code::EpochRetired`]; [`Code::Irreversible`].
@@ -235,9 +235,9 @@ impl Way {
 
     /// Reads the chunks from `next` on: whole ones, before `until` and `most` records at most; where the first one alone has
     /// more, or the last one up to `until`, only its first records count.
-    fn read(&self, vault: &Vault, next: u32, until: Option<u32>, most: usize) -> Result<Slice, Refusal> {
+    fn read(&self, vault: &Vault, next: u32, until: Option<u32>, most: usize) -> Result<EpochSlice, Refusal> {
         let (sector, epoch) = self.id();
-        let mut slice = Slice { chunks: vec![], items: 0, until: next, is_cut: false };
+        let mut slice = EpochSlice { chunks: vec![], items: 0, until: next, is_cut: false };
         let each = |key: ChunkKey, row: Vec<u8>| -> Result<bool, StartError> {
             if until.is_some_and(|until| key.sequence >= until) || slice.items == most {
                 return Ok(false);
@@ -261,7 +261,7 @@ impl Way {
 }
 
 /// Chunks of a page, and how many records of each belong to it.
-struct Slice {
+struct EpochSlice {
     chunks: Vec<(Chunk, usize)>,
     items: usize,
     /// The sequence behind the last chunk.

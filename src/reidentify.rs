@@ -43,7 +43,7 @@ pub const MAX_ITEMS: usize = 10_000;
 /// What an officer asks of the node: the order, his signed request, and the list it is about.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct ReidentifyRequest {
     /// The order: JWS General JSON, as text.
     pub order: String,
     /// The officer's request: JWS General JSON, as text.
@@ -57,7 +57,7 @@ pub struct Asked {
     pub to: Option<Delivery>,
 }
 
-impl std::fmt::Debug for Asked {
+impl std::fmt::Debug for ReidentifyRequest {
     /// Counts only: neither a pseudonym nor an order that may list some belongs in a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Asked")
@@ -85,7 +85,7 @@ pub struct ReleaseRequest {
     pub acts: String,
     /// What the officer asked.
     #[serde(deserialize_with = "crate::jws::object")]
-    pub asked: Asked,
+    pub asked: ReidentifyRequest,
 }
 
 /// What the vault hands out: inner envelopes still closed.
@@ -102,7 +102,7 @@ pub struct Release {
     /// How many pseudonyms were asked for under the order by now: the vault's count, which binds.
     pub used: u64,
     /// One for each pseudonym asked for, in order.
-    pub items: Vec<Released>,
+    pub items: Vec<ReleasedItem>,
     /// The segment records that the items name, base64url.
     pub segments: Vec<String>,
 }
@@ -117,7 +117,7 @@ impl std::fmt::Debug for Release {
 /// One item of a release.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged, deny_unknown_fields)]
-pub enum Released {
+pub enum ReleasedItem {
     /// A mapping, still sealed.
     Mapping {
         /// The record, base64url.
@@ -135,17 +135,17 @@ pub enum Released {
     },
 }
 
-impl std::fmt::Debug for Released {
+impl std::fmt::Debug for ReleasedItem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Released::Mapping { .. } => f.write_str("Mapping(…)"),
-            Released::Refused { code } => write!(f, "Refused({code})"),
+            ReleasedItem::Mapping { .. } => f.write_str("Mapping(…)"),
+            ReleasedItem::Refused { code } => write!(f, "Refused({code})"),
         }
     }
 }
 
 /// An order and a request that passed every check of one side.
-pub(crate) struct Checked {
+pub(crate) struct VerifiedRequest {
     pub(crate) order: ActiveOrder,
     pub(crate) request: OfficerRequest,
     pub(crate) sector: std::sync::Arc<Sector>,
@@ -155,7 +155,12 @@ pub(crate) struct Checked {
 ///
 /// # Errors
 /// A [`Refusal`] with the code that says which.
-pub(crate) fn check(asked: &Asked, authority: &Id, book: &Book<'_>, clock_mark: i64) -> Result<Checked, Refusal> {
+pub(crate) fn check(
+    asked: &ReidentifyRequest,
+    authority: &Id,
+    book: &Book<'_>,
+    clock_mark: i64,
+) -> Result<VerifiedRequest, Refusal> {
     match asked.pseudonyms.len() {
         0 => return Err(Refusal::new(Code::EmptyBatch, "the request names no pseudonym")),
         n if n > MAX_ITEMS => {
@@ -183,7 +188,7 @@ pub(crate) fn check_order(
     authority: &Id,
     book: &Book<'_>,
     clock_mark: i64,
-) -> Result<Checked, Refusal> {
+) -> Result<VerifiedRequest, Refusal> {
     let (register, now) = (book.register(), book.now());
     check_clock(book, clock_mark)?;
     let order = order::check(order, register, now)?;
@@ -192,7 +197,7 @@ pub(crate) fn check_order(
     }
     let facts = order.sector(sector)?.clone();
     let request = order::check_request(request, &order, register, sector, pseudonyms, now)?;
-    let checked = Checked { order, request, sector: facts };
+    let checked = VerifiedRequest { order, request, sector: facts };
     seen(&checked, book)?;
     Ok(checked)
 }
@@ -212,8 +217,8 @@ pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusa
 /// # Errors
 /// [`Code::OrderConflict`], [`Code::OrderRevoked`], [`Code::OrderSuspended`], [`Code::RequestReplayed`]; [`Code::OrderExpired`]
 /// when the order ended meanwhile.
-pub(crate) fn seen(checked: &Checked, book: &Book<'_>) -> Result<(), Refusal> {
-    let Checked { order, request, .. } = checked;
+pub(crate) fn seen(checked: &VerifiedRequest, book: &Book<'_>) -> Result<(), Refusal> {
+    let VerifiedRequest { order, request, .. } = checked;
     let pinned = book.store().order_digest(&order.key()).map_err(internal)?;
     if pinned.is_some_and(|digest| digest != *order.digest()) {
         return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this id of the authority's"));
@@ -232,7 +237,7 @@ pub(crate) fn seen(checked: &Checked, book: &Book<'_>) -> Result<(), Refusal> {
 const REMEMBERED: i64 = 3_600;
 
 /// What both sides write down with an answer: the payload under the order's id, its life, and the request.
-pub(crate) fn notes(checked: &Checked, book: &Book<'_>, used: u64) -> Result<Change, Refusal> {
+pub(crate) fn notes(checked: &VerifiedRequest, book: &Book<'_>, used: u64) -> Result<Change, Refusal> {
     let (order, digest) = (checked.order.key(), *checked.order.digest());
     let life =
         Life::after_use(book.life(&order)?, &checked.order, checked.request.officer(), book.now(), used).to_bytes();

@@ -191,7 +191,7 @@ pub struct DropRequest {
 /// What was dropped of a page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Dropped {
+pub struct DropReport {
     /// Segments looked at.
     pub examined: u64,
     /// At the beginning: how many there are.
@@ -226,7 +226,7 @@ pub trait SegmentsLink: Send + Sync {
     ///
     /// # Errors
     /// As [`SegmentsLink::segments`].
-    fn drop_recipients(&self, request: &DropRequest) -> Result<Dropped, Refusal>;
+    fn drop_recipients(&self, request: &DropRequest) -> Result<DropReport, Refusal>;
 }
 
 fn segment_id(text: &str) -> Result<SegmentId, Refusal> {

@@ -27,7 +27,7 @@ use crate::seal::segment::AuthorityPrivateKey;
 /// What came of a share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Progress {
+pub struct UnsealProgress {
     /// The key that it is a share of.
     pub key: String,
     /// How many shares the node holds towards the key now; none once it is reached.
@@ -41,7 +41,7 @@ pub struct Progress {
 /// How it stands with a node's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Status {
+pub struct SealStatus {
     /// Whether no key is open.
     pub sealed: bool,
     /// Each key.
@@ -80,7 +80,7 @@ pub struct KeyStatus {
 ///
 /// # Errors
 /// A [`Refusal`]: not his share, of no set that is pinned here, does not fit, or nothing can be logged.
-pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpose) -> Result<Progress, Refusal> {
+pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpose) -> Result<UnsealProgress, Refusal> {
     let now = node.now();
     // One at a time: what the log says of the count is what it was.
     let mut ceremony = node.safe().ceremony();
@@ -97,7 +97,7 @@ pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpo
     }
     set.check(&share).map_err(refused)?;
     let key = set.secrets.first().map(|shared| shared.name.clone()).unwrap_or_default();
-    let progress = |shares, done| Progress { key: key.clone(), shares, threshold: set.threshold, done };
+    let progress = |shares, done| UnsealProgress { key: key.clone(), shares, threshold: set.threshold, done };
     if open && purpose == Purpose::Unseal {
         return Ok(progress(0, true));
     }
@@ -159,7 +159,7 @@ fn refused(error: ShareError) -> Refusal {
 ///
 /// # Errors
 /// Where it could not be logged; the node is sealed all the same.
-pub fn seal(node: &Node, permit: &SealPermit) -> Result<Status, Refusal> {
+pub fn seal(node: &Node, permit: &SealPermit) -> Result<SealStatus, Refusal> {
     node.safe().seal(false);
     tracing::warn!("the node is sealed: it was told to");
     log(node, node.now(), of_all(permit.actor.clone(), CustodyAction::Seal))?;
@@ -167,7 +167,7 @@ pub fn seal(node: &Node, permit: &SealPermit) -> Result<Status, Refusal> {
 }
 
 /// How it stands with the node's keys.
-pub fn status(node: &Node, _permit: &SealPermit) -> Status {
+pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
     let brought: Vec<_> = {
         let ceremony = node.safe().ceremony();
         let count = |place| ceremony.get(&(Purpose::Unseal, place)).map_or(0, |gathering| gathering.shares.len());
@@ -186,7 +186,7 @@ pub fn status(node: &Node, _permit: &SealPermit) -> Status {
         }
     };
     let times = node.safe().times();
-    Status {
+    SealStatus {
         sealed: drawers.keys.iter().all(|drawer| drawer.key.is_none()),
         keys: drawers.keys.iter().zip(brought).map(key).collect(),
         idle_seconds: times.idle.as_secs(),

@@ -32,7 +32,7 @@ use crate::seal::chunk::ChunkCipher;
 use crate::store::index::Index;
 use crate::store::{Batch, Space, Store, StoreError};
 use frozen::Frozen;
-pub use keeper::Kept;
+pub use keeper::KeeperCounts;
 pub(crate) use keeper::Still;
 use keeper::{Keeper, Parts};
 pub use quota::Quotas;
@@ -389,7 +389,7 @@ impl Vault {
     }
 
     /// What was done in the background since the start.
-    pub fn kept(&self) -> &Kept {
+    pub fn kept(&self) -> &KeeperCounts {
         self.keeper.kept()
     }
 

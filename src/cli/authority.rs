@@ -7,7 +7,7 @@ mod shares;
 
 use super::{Error, print, print_json, serve};
 use crate::cli::remote::{self, ClientFile};
-use crate::unseal::Status;
+use crate::unseal::SealStatus;
 
 /// The authority's own process, and its key
 #[derive(clap::Subcommand)]
@@ -67,7 +67,7 @@ pub fn run(command: Command) -> Result<(), Error> {
     }
 }
 
-fn show(args: &Plain, status: &Status) -> Result<(), Error> {
+fn show(args: &Plain, status: &SealStatus) -> Result<(), Error> {
     if args.json {
         return print_json(status);
     }
@@ -81,7 +81,7 @@ fn show(args: &Plain, status: &Status) -> Result<(), Error> {
         let custodians = if key.custodians.is_empty() { "-".to_owned() } else { key.custodians.join(", ") };
         text += &format!("\n{:<24} {state:<9} {shares:<8} {custodians}", key.id);
     }
-    let Status { idle_seconds, forget_seconds, .. } = status;
+    let SealStatus { idle_seconds, forget_seconds, .. } = status;
     text += &format!(
         "\nKeys in shares are sealed after {idle_seconds} s without use, shares forgotten after {forget_seconds} s."
     );

@@ -11,7 +11,7 @@ use super::remote::{self, ClientFile};
 use super::{Error, print, print_json};
 use crate::client::{Client, ClientError};
 use crate::keys::file::read_signing_key;
-use crate::migrate::Migrated;
+use crate::migrate::MigrateResponse;
 use crate::order::Basis;
 use crate::register::Id;
 
@@ -110,7 +110,7 @@ fn all(client: &Client, asking: &Asking<'_>, bar: &ProgressBar) -> Result<Summar
         // Each page has a request of its own: an officer wants it now.
         let request = signed_request(asking)?;
         let body = serde_json::json!({ "order": asking.order, "request": request, "sector": asking.sector });
-        let page: Migrated = match client.post_json("/v1/migrations", &body) {
+        let page: MigrateResponse = match client.post_json("/v1/migrations", &body) {
             Ok(page) => page,
             Err(error) => match error.retry_after() {
                 // Asking again is harmless. A node that was never reached is more likely a wrong address than a passing fault.
@@ -145,7 +145,7 @@ fn stopped(summary: &Summary, error: Error) -> Error {
 }
 
 impl Summary {
-    fn take(&mut self, page: Migrated, bar: &ProgressBar) {
+    fn take(&mut self, page: MigrateResponse, bar: &ProgressBar) {
         let progress = page.progress;
         self.pages += u64::from(progress.migrated + progress.skipped > 0);
         self.migrated += progress.migrated;

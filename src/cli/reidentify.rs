@@ -13,7 +13,7 @@ use crate::code::Code;
 use crate::keys::file::{read_signing_key, write_private};
 use crate::order::{self, NewRequest, Payload};
 use crate::register::Id;
-use crate::reidentify::deliver::Sealed;
+use crate::reidentify::deliver::SealedResponse;
 
 /// Ask, as an officer, who is behind pseudonyms, under a signed order
 #[derive(clap::Args)]
@@ -141,7 +141,7 @@ fn sealed(client: &Client, asking: &Asking<'_>, out: &Path, json: bool) -> Resul
     }
     let mut body = request(asking)?;
     body["to"] = "officer-key".into();
-    let answer: Sealed = client.post_json(PATH, &body).map_err(|error| remote::failed(&error))?;
+    let answer: SealedResponse = client.post_json(PATH, &body).map_err(|error| remote::failed(&error))?;
     write_private(out, answer.sealed.as_bytes()).map_err(|error| taken(error.to_string()))?;
     let (items, found) = (answer.items, answer.found);
     match json {

@@ -17,12 +17,12 @@ use crate::audit::source::{Source as _, SourceTiles};
 use crate::audit::witness::{Refused, Submission, Witness};
 use crate::clock::Clock;
 use crate::code::Code;
-use crate::migrate::{Handed, MigrationLink, Page, PageRequest, Taken};
+use crate::migrate::{EpochPage, EpochPageRequest, MigrationLink, MigrationProgress, OpenedPage};
 use crate::order::Refusal;
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
 use crate::reidentify::resumed::{ResumeLink, ResumeProofs};
 use crate::reidentify::reveal::VaultLink;
-use crate::reidentify::step::{Exchange, Exchanged};
+use crate::reidentify::step::{ActExchange, ActExchangeAnswer};
 use crate::reidentify::{Release, ReleaseRequest};
 use crate::store::Store;
 
@@ -189,11 +189,11 @@ impl Peer {
 }
 
 impl MigrationLink for Peer {
-    fn migration_page(&self, request: &PageRequest) -> Result<Page, Refusal> {
+    fn migration_page(&self, request: &EpochPageRequest) -> Result<EpochPage, Refusal> {
         self.watched(|| self.client.migration_page(request))
     }
 
-    fn hand_back(&self, handed: &Handed) -> Result<Taken, Refusal> {
+    fn hand_back(&self, handed: &OpenedPage) -> Result<MigrationProgress, Refusal> {
         self.client.hand_back(handed)
     }
 
@@ -223,7 +223,7 @@ impl VaultLink for Peer {
         self.watched(|| self.client.release(request))
     }
 
-    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
+    fn exchange_acts(&self, exchange: &ActExchange) -> Result<ActExchangeAnswer, Refusal> {
         self.client.exchange_acts(exchange)
     }
 

@@ -5,7 +5,7 @@ use super::peer::Peer;
 use super::vault::refusal;
 use crate::order::Refusal;
 use crate::renewal::{
-    DropRequest, Dropped, RecipientsTaken, SegmentAnswer, SegmentPage, SegmentQuestion, SegmentsLink,
+    DropReport, DropRequest, RecipientsTaken, SegmentAnswer, SegmentPage, SegmentQuestion, SegmentsLink,
 };
 
 impl SegmentsLink for Client {
@@ -17,7 +17,7 @@ impl SegmentsLink for Client {
         self.post_json("/v1/segments/recipients", done).map_err(|error| refusal(&error))
     }
 
-    fn drop_recipients(&self, request: &DropRequest) -> Result<Dropped, Refusal> {
+    fn drop_recipients(&self, request: &DropRequest) -> Result<DropReport, Refusal> {
         self.post_json("/v1/segments/drop", request).map_err(|error| refusal(&error))
     }
 }
@@ -31,7 +31,7 @@ impl SegmentsLink for Peer {
         self.client().recipients(done)
     }
 
-    fn drop_recipients(&self, request: &DropRequest) -> Result<Dropped, Refusal> {
+    fn drop_recipients(&self, request: &DropRequest) -> Result<DropReport, Refusal> {
         self.client().drop_recipients(request)
     }
 }

@@ -5,11 +5,11 @@ use zeroize::Zeroizing;
 use super::{Client, ClientError, JSON};
 use crate::code::Code;
 use crate::identifier::MAX_CANONICAL;
-use crate::migrate::{Handed, MigrationLink, Page, PageRequest, Taken};
+use crate::migrate::{EpochPage, EpochPageRequest, MigrationLink, MigrationProgress, OpenedPage};
 use crate::order::Refusal;
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
 use crate::reidentify::reveal::VaultLink;
-use crate::reidentify::step::{Exchange, Exchanged};
+use crate::reidentify::step::{ActExchange, ActExchangeAnswer};
 use crate::reidentify::{Release, ReleaseRequest};
 
 impl VaultLink for Client {
@@ -17,7 +17,7 @@ impl VaultLink for Client {
         self.post_json("/v1/releases", request).map_err(|error| refusal(&error))
     }
 
-    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
+    fn exchange_acts(&self, exchange: &ActExchange) -> Result<ActExchangeAnswer, Refusal> {
         self.post_json("/v1/acts/exchange", exchange).map_err(|error| refusal(&error))
     }
 
@@ -27,11 +27,11 @@ impl VaultLink for Client {
 }
 
 impl MigrationLink for Client {
-    fn migration_page(&self, request: &PageRequest) -> Result<Page, Refusal> {
+    fn migration_page(&self, request: &EpochPageRequest) -> Result<EpochPage, Refusal> {
         self.post_json("/v1/migrations/pages", request).map_err(|error| refusal(&error))
     }
 
-    fn hand_back(&self, handed: &Handed) -> Result<Taken, Refusal> {
+    fn hand_back(&self, handed: &OpenedPage) -> Result<MigrationProgress, Refusal> {
         // Identifiers: room for all of them, so that no reallocation leaves any behind, and wiped when sent.
         let mut body = Zeroizing::new(Vec::with_capacity(1_024 + handed.identifiers.len() * ROOM));
         serde_json::to_writer(&mut *body, handed).map_err(|_| refusal(&ClientError::Request))?;

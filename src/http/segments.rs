@@ -11,7 +11,7 @@ use super::node::NodeDoor;
 use super::{Peer, Problem};
 use crate::access;
 use crate::renewal::{
-    self, DropRequest, Dropped, RecipientsTaken, RenewalRequest, RenewalStep, SegmentAnswer, SegmentPage,
+    self, DropReport, DropRequest, RecipientsTaken, RenewalRequest, RenewalStep, SegmentAnswer, SegmentPage,
     SegmentQuestion,
 };
 use crate::vault::Vault;
@@ -73,7 +73,7 @@ pub(super) async fn take(State(vault): State<Arc<Vault>>, peer: Peer, request: R
     path = "/v1/segments/drop",
     request_body = DropRequest,
     responses(
-        (status = 200, description = "What was dropped, and where to go on", body = Dropped),
+        (status = 200, description = "What was dropped, and where to go on", body = DropReport),
         Problem,
     ),
 )]
@@ -109,7 +109,7 @@ pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request
     path = "/v1/segments/drop",
     request_body = DropRequest,
     responses(
-        (status = 200, description = "What was dropped, and where to go on", body = Dropped),
+        (status = 200, description = "What was dropped, and where to go on", body = DropReport),
         Problem,
     ),
 )]

@@ -3,7 +3,10 @@
 use data_encoding::BASE64URL_NOPAD;
 
 use super::hand_out::{entry, epochs};
-use super::{Handed, Identifier, Migrated, MigrationAsked, MigrationLink, Page, PageRequest, Run, Taken};
+use super::{
+    EpochPage, EpochPageRequest, MigrateRequest, MigrateResponse, MigratedIdentifier, MigrationLink, MigrationProgress,
+    OpenedPage, RecordRun,
+};
 use crate::access::OfficerPermit;
 use crate::audit::{AuditReceipt, Entry, Event};
 use crate::code::Code;
@@ -13,8 +16,8 @@ use crate::node::Node;
 use crate::order::book::Book;
 use crate::order::{ActiveOrder, Refusal};
 use crate::register::Sector;
-use crate::reidentify::reveal::{Wiped, check_proof, check_watched, in_step, is_about, open_segment, sealed};
-use crate::reidentify::{Checked, NODE_PATIENCE, ask_alone, check_count, check_order, enter, hex, notes, seen};
+use crate::reidentify::reveal::{WipedText, check_proof, check_watched, in_step, is_about, open_segment, sealed};
+use crate::reidentify::{NODE_PATIENCE, VerifiedRequest, ask_alone, check_count, check_order, enter, hex, notes, seen};
 use crate::seal::mapping::{Location, RecordView};
 use crate::seal::segment::OpenedSegment;
 
@@ -25,9 +28,9 @@ use crate::seal::segment::OpenedSegment;
 pub fn ask(
     node: &Node,
     permit: &OfficerPermit,
-    asked: &MigrationAsked,
+    asked: &MigrateRequest,
     vault: &dyn MigrationLink,
-) -> Result<Migrated, Refusal> {
+) -> Result<MigrateResponse, Refusal> {
     let register = node.register();
     if node.safe().is_sealed() {
         return Err(sealed());
@@ -48,7 +51,7 @@ pub fn ask(
     let digest = hex(&register.digest);
     let _asking = ask_alone(node, &checked.order)?;
     let page = in_step(node, vault.as_vault(), |acts| {
-        vault.migration_page(&PageRequest { register: digest.clone(), acts, asked: asked.clone() })
+        vault.migration_page(&EpochPageRequest { register: digest.clone(), acts, asked: asked.clone() })
     })?;
     if page.register != digest {
         return Err(Refusal::new(Code::RegisterMismatch, "the vault holds another register"));
@@ -67,15 +70,15 @@ pub fn ask(
     check_count(&checked.order, &book, page.used)?;
     let notes = notes(&checked, &book, page.used)?;
     let mut entry = entry(&checked, epochs, page.page, items);
-    let Checked { order, request, sector } = checked;
-    let mut migrated = Migrated {
+    let VerifiedRequest { order, request, sector } = checked;
+    let mut migrated = MigrateResponse {
         order: order.id().to_string(),
         sector: sector.name.clone(),
         from: epochs.from,
         to: epochs.to,
         page: page.page,
         entry: None,
-        progress: Taken { migrated: 0, skipped: 0, seen: page.used, total: page.used, done: true },
+        progress: MigrationProgress { migrated: 0, skipped: 0, seen: page.used, total: page.used, done: true },
     };
     if items == 0 {
         return Ok(migrated);
@@ -92,7 +95,7 @@ pub fn ask(
     migrated.entry = Some(receipt.index());
     let id = order.id();
     let identifiers = open(node, order, receipt, &sector, epochs.from, &page)?;
-    let handed = Handed { register: digest, order: id, request: request.id(), page: page.page, identifiers };
+    let handed = OpenedPage { register: digest, order: id, request: request.id(), page: page.page, identifiers };
     migrated.progress = vault.hand_back(&handed)?;
     Ok(migrated)
 }
@@ -104,8 +107,8 @@ fn open(
     _receipt: AuditReceipt,
     sector: &Sector,
     epoch: u32,
-    page: &Page,
-) -> Result<Vec<Option<Identifier>>, Refusal> {
+    page: &EpochPage,
+) -> Result<Vec<Option<MigratedIdentifier>>, Refusal> {
     let segments: Option<Vec<_>> = node.safe().open(node.now(), |keys| {
         let open = |text: &String| open_segment(node, keys, sector, text);
         // Somebody may have sealed while the vault was asked.
@@ -125,15 +128,15 @@ fn open(
     Ok(identifiers)
 }
 
-fn location(sector: &Sector, run: &Run) -> Location {
+fn location(sector: &Sector, run: &RecordRun) -> Location {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let (controller, purpose, period) = (&run.domain.controller, &run.domain.purpose, &run.domain.period);
     let scope = DomainScope { controller: text(controller), purpose: text(purpose), period: text(period) };
     Location::new(sector.uuid, run.domain.epoch, &scope)
 }
 
-fn one(segment: &OpenedSegment, location: &Location, record: &str) -> Option<Identifier> {
+fn one(segment: &OpenedSegment, location: &Location, record: &str) -> Option<MigratedIdentifier> {
     let bytes = BASE64URL_NOPAD.decode(record.as_bytes()).ok()?;
     let mapping = RecordView::parse(&bytes).ok()?.open(segment, location.clone()).ok()?;
-    Some(Identifier { scheme: mapping.scheme, value: Wiped(mapping.value) })
+    Some(MigratedIdentifier { scheme: mapping.scheme, value: WipedText(mapping.value) })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::{PAGE, Page, PageRequest, Run, Slice, Way, check_room, pairs};
+use super::{EpochPage, EpochPageRequest, EpochPair, EpochSlice, PAGE, RecordRun, check_room, pairs};
 use crate::access::NodePermit;
 use crate::audit::{AuditReceipt, Entry, Event, MigrationPage};
 use crate::code::Code;
@@ -13,7 +13,7 @@ use crate::commit::{Change, Job, Logged, Pending};
 use crate::order::book::Book;
 use crate::order::{ActiveOrder, Continuity, Refusal};
 use crate::reidentify::release::{check_peer, check_step, domain, prove};
-use crate::reidentify::{Checked, check_clock, check_order, enter, hex, internal, notes, rate, seen};
+use crate::reidentify::{VerifiedRequest, check_clock, check_order, enter, hex, internal, notes, rate, seen};
 use crate::seal::SealError;
 use crate::store::{MigrationRow, OpenPage};
 use crate::vault::Vault;
@@ -31,7 +31,7 @@ pub(super) fn epochs(order: &ActiveOrder) -> Result<Continuity, Refusal> {
 ///
 /// # Errors
 /// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
-pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Result<Page, Refusal> {
+pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &EpochPageRequest) -> Result<EpochPage, Refusal> {
     check_peer(vault, permit, &asked.register)?;
     check_room(vault)?;
     let _place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
@@ -47,7 +47,7 @@ pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Resu
         vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         vault.committer().log(vault.now(), alarm).and_then(Pending::wait).map_err(unavailable)?;
     }
-    Ok(Page {
+    Ok(EpochPage {
         register: hex(&vault.register().digest),
         proof: prove(vault, &receipt)?,
         entry: receipt.position(),
@@ -66,7 +66,7 @@ fn unavailable(code: Code) -> Refusal {
 struct CommittedPage {
     receipt: AuditReceipt,
     progress: MigrationRow,
-    runs: Runs,
+    runs: PageContent,
     alarm: Option<Event>,
 }
 
@@ -76,7 +76,7 @@ fn commit(
     vault: &Vault,
     permit: &NodePermit,
     acts: &str,
-    checked: &Checked,
+    checked: &VerifiedRequest,
     epochs: Continuity,
 ) -> Result<CommittedPage, Refusal> {
     let _alone = Book::from(vault).alone();
@@ -85,15 +85,15 @@ fn commit(
     check_clock(&book, vault.committer().clock_mark())?;
     check_step(&book, permit, acts)?;
     seen(checked, &book)?;
-    let way = Way::open(vault, &checked.sector.name, epochs)?;
+    let way = EpochPair::open(vault, &checked.sector.name, epochs)?;
     // What the writer has begun is over before the first chunk is read; after that nothing is merged.
     vault.index().partition(way.id()).hold();
     vault.committer().settled();
 
     let (mut progress, slice) = next(vault, &way, checked)?;
-    let runs = Runs::of(vault, &way, &slice)?;
+    let runs = PageContent::of(vault, &way, &slice)?;
     let items = slice.items as u64;
-    let rate = rate::take(vault.store(), rate::Counted::Migrations, &permit.authority, items, book.now())?;
+    let rate = rate::take(vault.store(), rate::RateKind::Migrations, &permit.authority, items, book.now())?;
     if items == 0 {
         progress.open = None;
     }
@@ -111,7 +111,7 @@ fn commit(
 }
 
 /// The page that is next, and how far it has come with it.
-fn next(vault: &Vault, way: &Way, checked: &Checked) -> Result<(MigrationRow, Slice), Refusal> {
+fn next(vault: &Vault, way: &EpochPair, checked: &VerifiedRequest) -> Result<(MigrationRow, EpochSlice), Refusal> {
     let (order, request) = (&checked.order, checked.request.id());
     let begin = || MigrationRow {
         sector: checked.sector.uuid,
@@ -148,15 +148,15 @@ fn next(vault: &Vault, way: &Way, checked: &Checked) -> Result<(MigrationRow, Sl
 }
 
 /// A page as the node gets it.
-struct Runs {
-    runs: Vec<Run>,
+struct PageContent {
+    runs: Vec<RecordRun>,
     segments: Vec<String>,
 }
 
-impl Runs {
+impl PageContent {
     /// # Errors
     /// [`Code::NoMigrationKey`] where there is nobody whom the pairs could be sealed to: better before than after.
-    fn of(vault: &Vault, way: &Way, slice: &Slice) -> Result<Self, Refusal> {
+    fn of(vault: &Vault, way: &EpochPair, slice: &EpochSlice) -> Result<Self, Refusal> {
         let mut runs = Self { runs: vec![], segments: vec![] };
         let mut places = BTreeMap::new();
         for (chunk, count) in &slice.chunks {
@@ -169,14 +169,14 @@ impl Runs {
             }
             let records = chunk.records().take(*count).map(|record| Ok(BASE64URL_NOPAD.encode(&record?.to_bytes())));
             let records = records.collect::<Result<_, SealError>>().map_err(internal)?;
-            runs.runs.push(Run { domain: domain(chunk.scope(), way.from.row.epoch), segment, records });
+            runs.runs.push(RecordRun { domain: domain(chunk.scope(), way.from.row.epoch), segment, records });
         }
         Ok(runs)
     }
 }
 
 /// What both sides write down of a page.
-pub(super) fn entry(checked: &Checked, epochs: Continuity, page: u32, items: u64) -> MigrationPage {
+pub(super) fn entry(checked: &VerifiedRequest, epochs: Continuity, page: u32, items: u64) -> MigrationPage {
     MigrationPage {
         authority: checked.order.authority().clone(),
         officer: checked.request.officer().clone(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Handed, Identifier, Slice, Taken, Way, check_room, pairs};
+use super::{EpochPair, EpochSlice, MigratedIdentifier, MigrationProgress, OpenedPage, check_room, pairs};
 use crate::access::NodePermit;
 use crate::audit::{Entry, Event};
 use crate::code::Code;
@@ -32,7 +32,7 @@ use crate::vault::Vault;
 /// # Errors
 /// A [`Refusal`] of the whole. [`Code::MappingInvalid`] where an identifier is not the one behind its record: the page must
 /// then be asked for again.
-pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken, Refusal> {
+pub fn take(vault: &Vault, permit: &NodePermit, handed: &OpenedPage) -> Result<MigrationProgress, Refusal> {
     check_register(vault.register(), &handed.register)?;
     check_room(vault)?;
     let _place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
@@ -54,13 +54,13 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
     let foreign = || Refusal::new(Code::RequestInvalid, "the vault waits for no such page; ask for it again");
     let open = progress.open.filter(awaited).ok_or_else(foreign)?;
     let sector = life.sectors.first().ok_or_else(unknown)?;
-    let way = Way::open(vault, sector, Continuity { from: progress.from, to: progress.to })?;
+    let way = EpochPair::open(vault, sector, Continuity { from: progress.from, to: progress.to })?;
     let slice = way.read(vault, progress.next, Some(open.until), open.items as usize)?;
 
     // A page that keeps what it counted, and that only a new request opens again.
     let closed = MigrationRow { open: Some(OpenPage { request: Uuid::nil(), ..open }), ..progress };
     let Some(groups) = group(&slice, &handed.identifiers)? else { return Err(give_up(vault, order, closed)) };
-    let mut made = Made::default();
+    let mut made = PagePairs::default();
     for ((scope, scheme), group) in &groups {
         if !made.derive(vault, &way, scope, scheme, group, now)? {
             return Err(give_up(vault, order, closed));
@@ -94,11 +94,17 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
 }
 
 /// How far it has come.
-fn told(vault: &Vault, way: &Way, progress: &MigrationRow, migrated: u64, skipped: u64) -> Result<Taken, Refusal> {
+fn told(
+    vault: &Vault,
+    way: &EpochPair,
+    progress: &MigrationRow,
+    migrated: u64,
+    skipped: u64,
+) -> Result<MigrationProgress, Refusal> {
     let done = way.read(vault, progress.next, None, 1)?.items == 0;
     let seen = progress.migrated + progress.skipped;
     let total = vault.index().partition(way.id()).entries().max(seen);
-    Ok(Taken { migrated, skipped, seen, total, done })
+    Ok(MigrationProgress { migrated, skipped, seen, total, done })
 }
 
 fn step(order: OrderKey, progress: MigrationRow) -> Change {
@@ -115,15 +121,18 @@ fn give_up(vault: &Vault, order: OrderKey, closed: MigrationRow) -> Refusal {
 }
 
 /// Old pseudonyms and canonical values of one domain and scheme.
-type Group<'a> = Vec<(Pseudonym, &'a str)>;
-type Groups<'a> = BTreeMap<(DomainScope, Id), Group<'a>>;
+type IdentifierGroup<'a> = Vec<(Pseudonym, &'a str)>;
+type IdentifierGroups<'a> = BTreeMap<(DomainScope, Id), IdentifierGroup<'a>>;
 
 /// The identifiers by domain and scheme; `None` where they do not fit the page.
-fn group<'a>(slice: &Slice, identifiers: &'a [Option<Identifier>]) -> Result<Option<Groups<'a>>, Refusal> {
+fn group<'a>(
+    slice: &EpochSlice,
+    identifiers: &'a [Option<MigratedIdentifier>],
+) -> Result<Option<IdentifierGroups<'a>>, Refusal> {
     if identifiers.len() != slice.items {
         return Ok(None);
     }
-    let mut groups = Groups::new();
+    let mut groups = IdentifierGroups::new();
     let mut identifiers = identifiers.iter();
     for (chunk, count) in &slice.chunks {
         for record in chunk.records().take(*count) {
@@ -140,22 +149,22 @@ fn group<'a>(slice: &Slice, identifiers: &'a [Option<Identifier>]) -> Result<Opt
 
 /// What a page comes to.
 #[derive(Default)]
-struct Made {
+struct PagePairs {
     mappings: Vec<NewMappings>,
     count: u64,
     /// By recipient (client id): its key, the lines, how many.
     lines: BTreeMap<Id, ([u8; 32], Vec<u8>, u32)>,
 }
 
-impl Made {
+impl PagePairs {
     /// Derives the pairs of one domain and scheme; whether every old pseudonym is the record's.
     fn derive(
         &mut self,
         vault: &Vault,
-        way: &Way,
+        way: &EpochPair,
         scope: &DomainScope,
         scheme: &Id,
-        group: &Group<'_>,
+        group: &IdentifierGroup<'_>,
         now: Timestamp,
     ) -> Result<bool, Refusal> {
         let batch = Canonical::of(group.iter().map(|(_, value)| *value));
@@ -190,7 +199,13 @@ impl Made {
     }
 
     /// Seals the lines to each recipient; what the commit writes.
-    fn pairs(&mut self, way: &Way, order: &OrderKey, page: u32, progress: &MigrationRow) -> Result<Change, Refusal> {
+    fn pairs(
+        &mut self,
+        way: &EpochPair,
+        order: &OrderKey,
+        page: u32,
+        progress: &MigrationRow,
+    ) -> Result<Change, Refusal> {
         let mut rows = vec![];
         for (client, (key, lines, pairs)) in std::mem::take(&mut self.lines) {
             let head = PairsHead {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::copies::{Copies, Lookup};
+use super::copies::{Copies, MappingsFound};
 use super::{
-    Asked, Checked, Release, ReleaseRequest, Released, check_clock, check_register, enter, hex, internal, rate,
+    ReidentifyRequest, Release, ReleaseRequest, ReleasedItem, VerifiedRequest, check_clock, check_register, enter, hex,
+    internal, rate,
 };
 use crate::access::NodePermit;
 use crate::audit::checkpoint::cosigner_name;
@@ -63,7 +64,7 @@ fn unavailable(code: Code) -> Refusal {
 /// A release that is durable.
 struct CommittedRelease {
     receipt: AuditReceipt,
-    handed: HandedOut,
+    handed: ReleasedMappings,
     used: u64,
     alarm: Option<Event>,
 }
@@ -73,7 +74,7 @@ fn commit(
     vault: &Vault,
     permit: &NodePermit,
     asked: &ReleaseRequest,
-    checked: &Checked,
+    checked: &VerifiedRequest,
     items: Vec<TaggedItem>,
 ) -> Result<CommittedRelease, Refusal> {
     let _alone = Book::from(vault).alone();
@@ -83,7 +84,7 @@ fn commit(
     check_step(&book, permit, &asked.acts)?;
     super::seen(checked, &book)?;
     let (now, asked) = (book.now(), &asked.asked);
-    let rate = rate::take(vault.store(), rate::Counted::Releases, &permit.authority, items.len() as u64, now)?;
+    let rate = rate::take(vault.store(), rate::RateKind::Releases, &permit.authority, items.len() as u64, now)?;
     let state = vault.sector(&checked.sector.name).ok_or_else(|| internal("a sector of the register has no state"))?;
 
     let counted = count(vault, checked, items)?;
@@ -91,8 +92,8 @@ fn commit(
     let asked_for = counted.items.iter().filter_map(|item| item.as_ref().ok().copied()).collect();
     let found = copies.look_up(state, asked_for)?;
     copies.complete()?;
-    let handed = HandedOut::of(vault, &found, &counted.items).map_err(internal)?;
-    let mappings = handed.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count();
+    let handed = ReleasedMappings::of(vault, &found, &counted.items).map_err(internal)?;
+    let mappings = handed.items.iter().filter(|item| matches!(item, ReleasedItem::Mapping { .. })).count();
     let tags = salted(counted.tags);
     let entry = entry(checked, permit, asked, mappings as u64, &tags);
     let order = checked.order.key();
@@ -160,13 +161,13 @@ pub(crate) fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Ref
 type TaggedItem = Result<(Parsed, [u8; 16]), Code>;
 
 /// Reads the pseudonyms that are asked for.
-fn read(vault: &Vault, checked: &Checked, asked: &Asked) -> Vec<TaggedItem> {
+fn read(vault: &Vault, checked: &VerifiedRequest, asked: &ReidentifyRequest) -> Vec<TaggedItem> {
     let tagged = |parsed: Parsed| (parsed, vault.audit_key().tag(checked.sector.uuid, &parsed.pseudonym));
     asked.pseudonyms.iter().map(|text| checked.order.admit(&asked.sector, text).map(tagged)).collect()
 }
 
 /// The items after scope and limit, and what must be counted for them.
-struct Counted {
+struct CountedItems {
     items: Vec<Result<Parsed, Code>>,
     tags: Vec<[u8; 16]>,
     new_pairs: Vec<[u8; 16]>,
@@ -175,10 +176,10 @@ struct Counted {
 }
 
 /// Counts distinct (order, pseudonym) pairs, whatever the answer will be; asking again is not counted again.
-fn count(vault: &Vault, checked: &Checked, items: Vec<TaggedItem>) -> Result<Counted, Refusal> {
+fn count(vault: &Vault, checked: &VerifiedRequest, items: Vec<TaggedItem>) -> Result<CountedItems, Refusal> {
     let order = &checked.order;
     let mut seen: HashSet<[u8; 16]> = vault.store().order_pairs(&order.key()).map_err(internal)?.into_iter().collect();
-    let mut counted = Counted { items: vec![], tags: vec![], new_pairs: vec![], used: 0 };
+    let mut counted = CountedItems { items: vec![], tags: vec![], new_pairs: vec![], used: 0 };
     for item in items {
         let item = item.and_then(|(parsed, tag)| {
             counted.tags.push(tag);
@@ -198,13 +199,13 @@ fn count(vault: &Vault, checked: &Checked, items: Vec<TaggedItem>) -> Result<Cou
 }
 
 /// What is handed out, one for each item asked for, and the segments that it is sealed under.
-struct HandedOut {
-    items: Vec<Released>,
+struct ReleasedMappings {
+    items: Vec<ReleasedItem>,
     segments: Vec<String>,
 }
 
-impl HandedOut {
-    fn of(vault: &Vault, found: &Lookup, asked: &[Result<Parsed, Code>]) -> Result<Self, StoreError> {
+impl ReleasedMappings {
+    fn of(vault: &Vault, found: &MappingsFound, asked: &[Result<Parsed, Code>]) -> Result<Self, StoreError> {
         let (mut items, mut segments) = (Vec::with_capacity(asked.len()), vec![]);
         let mut places: BTreeMap<SegmentId, usize> = BTreeMap::new();
         for item in asked {
@@ -217,7 +218,7 @@ impl HandedOut {
             let mapping = match found {
                 Ok(mapping) => mapping,
                 Err(code) => {
-                    items.push(Released::Refused { code });
+                    items.push(ReleasedItem::Refused { code });
                     continue;
                 }
             };
@@ -228,7 +229,7 @@ impl HandedOut {
                 segments.push(BASE64URL_NOPAD.encode(&record));
             }
             let record = BASE64URL_NOPAD.encode(&mapping.record);
-            items.push(Released::Mapping { record, domain: domain(&mapping.scope, mapping.epoch), segment });
+            items.push(ReleasedItem::Mapping { record, domain: domain(&mapping.scope, mapping.epoch), segment });
         }
         Ok(Self { items, segments })
     }
@@ -239,7 +240,13 @@ pub(crate) fn domain(scope: &DomainScope, epoch: u32) -> Domain {
     Domain { controller: named(&scope.controller), purpose: named(&scope.purpose), period: named(&scope.period), epoch }
 }
 
-fn entry(checked: &Checked, permit: &NodePermit, asked: &Asked, mappings: u64, tags: &[ItemTag]) -> Reidentified {
+fn entry(
+    checked: &VerifiedRequest,
+    permit: &NodePermit,
+    asked: &ReidentifyRequest,
+    mappings: u64,
+    tags: &[ItemTag],
+) -> Reidentified {
     Reidentified {
         authority: permit.authority.id.clone(),
         officer: checked.request.officer().clone(),

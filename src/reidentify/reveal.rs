@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::lodge::{LodgedOrder, OrderText};
-use super::step::{self, Exchange, Exchanged};
+use super::step::{self, ActExchange, ActExchangeAnswer};
 use super::{
-    Asked, Checked, NODE_PATIENCE, Release, ReleaseRequest, Released, ask_alone, deliver, enter, hex, internal,
+    NODE_PATIENCE, ReidentifyRequest, Release, ReleaseRequest, ReleasedItem, VerifiedRequest, ask_alone, deliver,
+    enter, hex, internal,
 };
 use crate::access::OfficerPermit;
 use crate::audit::checkpoint::{cosigner_name, owner_and_shard};
@@ -38,7 +39,7 @@ pub trait VaultLink: Send + Sync {
     ///
     /// # Errors
     /// As [`VaultLink::release`].
-    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal>;
+    fn exchange_acts(&self, exchange: &ActExchange) -> Result<ActExchangeAnswer, Refusal>;
 
     /// Shows an order before it is used.
     ///
@@ -49,7 +50,7 @@ pub trait VaultLink: Send + Sync {
 
 /// What an officer gets.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Revealed {
+pub struct ReidentifyResponse {
     /// Order id.
     pub order: String,
     /// Sector name.
@@ -57,13 +58,13 @@ pub struct Revealed {
     /// The node's entry about it.
     pub entry: u64,
     /// One for each pseudonym asked for, in order.
-    pub items: Vec<Item>,
+    pub items: Vec<RevealedItem>,
 }
 
 /// One answer: who, or why not.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
-pub enum Item {
+pub enum RevealedItem {
     /// The identifier behind the pseudonym.
     Identifier {
         /// The pseudonym as it was asked for.
@@ -72,7 +73,7 @@ pub enum Item {
         scheme: String,
         /// Canonical value.
         #[schema(value_type = String)]
-        value: Wiped,
+        value: WipedText,
         /// The day the identifier was first seen in this domain, `YYYY-MM-DD`.
         first_seen: String,
     },
@@ -86,27 +87,27 @@ pub enum Item {
     },
 }
 
-impl std::fmt::Debug for Item {
+impl std::fmt::Debug for RevealedItem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Item::Identifier { .. } => "Identifier(…)",
-            Item::Refused { .. } => "Refused(…)",
+            RevealedItem::Identifier { .. } => "Identifier(…)",
+            RevealedItem::Refused { .. } => "Refused(…)",
         })
     }
 }
 
 /// An identifier's value: wiped on drop, never printed.
-pub struct Wiped(pub Zeroizing<String>);
+pub struct WipedText(pub Zeroizing<String>);
 
-impl Serialize for Wiped {
+impl Serialize for WipedText {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Wiped {
+impl<'de> Deserialize<'de> for WipedText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Wiped(Zeroizing::new(text)))
+        String::deserialize(deserializer).map(|text| WipedText(Zeroizing::new(text)))
     }
 }
 
@@ -114,7 +115,12 @@ impl<'de> Deserialize<'de> for Wiped {
 ///
 /// # Errors
 /// A [`Refusal`] of the whole; nothing was opened then.
-pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn VaultLink) -> Result<Revealed, Refusal> {
+pub fn ask(
+    node: &Node,
+    permit: &OfficerPermit,
+    asked: &ReidentifyRequest,
+    vault: &dyn VaultLink,
+) -> Result<ReidentifyResponse, Refusal> {
     let register = node.register();
     // Before the vault is asked: what it counts is not to be spent on a node that opens nothing.
     if node.safe().is_sealed() {
@@ -139,7 +145,7 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     }
     let _asking = ask_alone(node, &checked.order)?;
     let release = in_step(node, vault, |acts| {
-        let asked = Asked { to: None, ..asked.clone() };
+        let asked = ReidentifyRequest { to: None, ..asked.clone() };
         vault.release(&ReleaseRequest { register: hex(&register.digest), acts, asked })
     })?;
     if release.register != hex(&register.digest) {
@@ -163,7 +169,7 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     let changes = vec![super::notes(&checked, &book, release.used)?, pairs];
     let tags = salted(tags);
     let entry = entry(node, &checked, asked, &release, proof, tags_root(&tags));
-    let Checked { order, sector, .. } = checked;
+    let VerifiedRequest { order, sector, .. } = checked;
     let log = Logged::Entry(Entry::new(book.now(), Event::Reveal(Box::new(entry))), tags);
     let job = Job { mappings: vec![], changes, count: None, log };
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is opened");
@@ -175,13 +181,13 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
 /// What the node writes down of a reveal.
 fn entry(
     node: &Node,
-    checked: &Checked,
-    asked: &Asked,
+    checked: &VerifiedRequest,
+    asked: &ReidentifyRequest,
     release: &Release,
     proof: ProofFile,
     tags: String,
 ) -> Reidentified {
-    let Checked { order, request, .. } = checked;
+    let VerifiedRequest { order, request, .. } = checked;
     Reidentified {
         authority: node.authority().id.clone(),
         officer: request.officer().clone(),
@@ -192,7 +198,7 @@ fn entry(
         case: order.case().to_owned(),
         sector: asked.sector.clone(),
         items: asked.pseudonyms.len() as u64,
-        mappings: release.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count() as u64,
+        mappings: release.items.iter().filter(|item| matches!(item, ReleasedItem::Mapping { .. })).count() as u64,
         tags,
         vault_entry: Some(release.entry.clone()),
         vault_path: proof.path.iter().map(|hash| hex(hash)).collect(),
@@ -205,7 +211,12 @@ fn entry(
 ///
 /// # Errors
 /// [`Code::LimitReached`].
-fn count(node: &Node, checked: &Checked, asked: &Asked, release: &Release) -> Result<(Vec<[u8; 16]>, Change), Refusal> {
+fn count(
+    node: &Node,
+    checked: &VerifiedRequest,
+    asked: &ReidentifyRequest,
+    release: &Release,
+) -> Result<(Vec<[u8; 16]>, Change), Refusal> {
     let key = checked.order.key();
     let mut own: HashSet<[u8; 16]> = node.store().order_pairs(&key).map_err(internal)?.into_iter().collect();
     let (mut tags, mut new) = (vec![], vec![]);
@@ -214,7 +225,7 @@ fn count(node: &Node, checked: &Checked, asked: &Asked, release: &Release) -> Re
         let tag = node.audit_key().tag(checked.sector.uuid, &parsed.pseudonym);
         tags.push(tag);
         // What the vault did not count is not counted here.
-        if !matches!(item, Released::Refused { code: Code::LimitReached }) && own.insert(tag) {
+        if !matches!(item, ReleasedItem::Refused { code: Code::LimitReached }) && own.insert(tag) {
             new.push(tag);
         }
     }
@@ -260,7 +271,7 @@ pub(crate) fn check_watched(node: &Node) -> Result<(), Refusal> {
 }
 
 /// Whether an entry of the vault's is the one about this very request.
-pub(crate) fn is_about(entry: &serde_json::Value, event: &str, checked: &Checked) -> bool {
+pub(crate) fn is_about(entry: &serde_json::Value, event: &str, checked: &VerifiedRequest) -> bool {
     let says = |member: &str, wanted: &str| entry[member].as_str() == Some(wanted);
     says("event", event)
         && says("order", &checked.order.id().to_string())
@@ -299,10 +310,10 @@ fn reveal(
     node: &Node,
     order: ActiveOrder,
     receipt: AuditReceipt,
-    asked: &Asked,
+    asked: &ReidentifyRequest,
     sector: &Sector,
     release: &Release,
-) -> Result<Revealed, Refusal> {
+) -> Result<ReidentifyResponse, Refusal> {
     let segments: Option<Vec<_>> = node.safe().open(node.now(), |keys| {
         // Somebody may have sealed while the vault was asked.
         let open = |text: &String| open_segment(node, keys, sector, text);
@@ -314,16 +325,16 @@ fn reveal(
         .iter()
         .zip(&release.items)
         .map(|(text, item)| match open(&order, sector, &segments, text, item) {
-            Ok(mapping) => Item::Identifier {
+            Ok(mapping) => RevealedItem::Identifier {
                 pseudonym: text.clone(),
                 scheme: mapping.scheme.clone(),
                 first_seen: day(mapping.first_seen),
-                value: Wiped(mapping.value),
+                value: WipedText(mapping.value),
             },
-            Err(code) => Item::Refused { pseudonym: text.clone(), code },
+            Err(code) => RevealedItem::Refused { pseudonym: text.clone(), code },
         })
         .collect();
-    Ok(Revealed { order: order.id().to_string(), sector: sector.name.clone(), entry: receipt.index(), items })
+    Ok(ReidentifyResponse { order: order.id().to_string(), sector: sector.name.clone(), entry: receipt.index(), items })
 }
 
 pub(crate) fn sealed() -> Refusal {
@@ -351,12 +362,12 @@ fn open(
     sector: &Sector,
     segments: &[Option<OpenedSegment>],
     text: &str,
-    item: &Released,
+    item: &ReleasedItem,
 ) -> Result<Mapping, Code> {
     let parsed = order.admit(&sector.name, text)?;
     let (record, domain, segment) = match item {
-        Released::Mapping { record, domain, segment } => (record, domain, *segment),
-        Released::Refused { code } => return Err(*code),
+        ReleasedItem::Mapping { record, domain, segment } => (record, domain, *segment),
+        ReleasedItem::Refused { code } => return Err(*code),
     };
     let segment = segments.get(segment).and_then(Option::as_ref).ok_or(Code::MappingInvalid)?;
     let bytes = BASE64URL_NOPAD.decode(record.as_bytes()).map_err(|_| Code::MappingInvalid)?;

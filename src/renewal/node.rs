@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use data_encoding::BASE64URL_NOPAD;
 
 use super::{
-    DropRequest, Dropped, NewRecipient, RecipientProof, RenewalRequest, RenewalStep, RenewalTask, SegmentAnswer,
+    DropReport, DropRequest, NewRecipient, RecipientProof, RenewalRequest, RenewalStep, RenewalTask, SegmentAnswer,
     SegmentQuestion, SegmentsLink,
 };
 use crate::access::RenewPermit;
@@ -98,7 +98,7 @@ pub fn drop_old(
     _permit: &RenewPermit,
     request: &DropRequest,
     vault: &dyn SegmentsLink,
-) -> Result<Dropped, Refusal> {
+) -> Result<DropReport, Refusal> {
     let register = Some(hex(&node.register().digest));
     vault.drop_recipients(&DropRequest { register, after: request.after.clone() })
 }

@@ -26,14 +26,14 @@ use crate::vault::Vault;
 pub use old::{drop_old, stranded};
 
 /// What the register says of the sectors, by UUID.
-struct Law<'v> {
+struct RegisteredRecipients<'v> {
     register: &'v Register,
     sectors: BTreeMap<Uuid, &'v Arc<Sector>>,
     /// The vault's own signatures.
     signed: Vec<VerifyingKey>,
 }
 
-impl<'v> Law<'v> {
+impl<'v> RegisteredRecipients<'v> {
     fn of(vault: &'v Vault) -> Self {
         let register = vault.register();
         let sectors = register.sectors.values().map(|sector| (sector.uuid, sector)).collect();
@@ -57,7 +57,7 @@ impl<'v> Law<'v> {
 /// [`Code::RegisterMismatch`], [`Code::AuditUnavailable`], [`Code::Internal`].
 pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> Result<SegmentPage, Refusal> {
     check_register(vault.register(), &question.register)?;
-    let (law, own) = (Law::of(vault), &permit.authority);
+    let (law, own) = (RegisteredRecipients::of(vault), &permit.authority);
     let after = question.after.as_deref().map(segment_id).transpose()?;
     let total = after.is_none().then(|| vault.store().segment_count()).transpose().map_err(internal)?;
     let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(internal)?;
@@ -122,7 +122,7 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
 }
 
 /// A record that the vault itself signed, under its own id: whatever else lies there is not to be signed anew.
-fn genuine(law: &Law<'_>, id: &SegmentId, bytes: &[u8]) -> Option<Record> {
+fn genuine(law: &RegisteredRecipients<'_>, id: &SegmentId, bytes: &[u8]) -> Option<Record> {
     let record = Record::read(bytes, &law.signed).ok().filter(|record| record.id == *id);
     if record.is_none() {
         tracing::debug!("a stored segment is not signed by this vault: is an earlier [[segment-key]] missing?");
@@ -154,14 +154,14 @@ fn is_proved_now(vault: &Vault, record: &Record, key: &str) -> Result<bool, Refu
 }
 
 /// Segments that are being changed, as far as they were read.
-struct Drafts<'v> {
+struct SegmentDrafts<'v> {
     vault: &'v Vault,
-    law: &'v Law<'v>,
+    law: &'v RegisteredRecipients<'v>,
     authority: &'v Id,
-    all: BTreeMap<SegmentId, Draft<'v>>,
+    all: BTreeMap<SegmentId, SegmentDraft<'v>>,
 }
 
-struct Draft<'v> {
+struct SegmentDraft<'v> {
     record: Record,
     sector: &'v Sector,
     /// Whether it is to be signed anew.
@@ -170,7 +170,7 @@ struct Draft<'v> {
     proofs: BTreeMap<String, Option<[u8; 32]>>,
 }
 
-impl Draft<'_> {
+impl SegmentDraft<'_> {
     /// Whether a recipient other than that key's is proved to open.
     fn has_another_proved(&self, vault: &Vault, key: &str) -> Result<bool, Refusal> {
         let proofs = proofs(vault, &self.record.id)?;
@@ -183,8 +183,8 @@ fn invalid(why: &str) -> Refusal {
     Refusal::new(Code::RecipientInvalid, why.to_owned())
 }
 
-impl<'v> Drafts<'v> {
-    fn of(&mut self, text: &str) -> Result<&mut Draft<'v>, Refusal> {
+impl<'v> SegmentDrafts<'v> {
+    fn of(&mut self, text: &str) -> Result<&mut SegmentDraft<'v>, Refusal> {
         let id = segment_id(text)?;
         if !self.all.contains_key(&id) {
             let bytes = self.vault.store().segment(&id).map_err(internal)?;
@@ -192,7 +192,7 @@ impl<'v> Drafts<'v> {
             let record = record.ok_or_else(|| invalid("there is no segment of that id that the vault signed"))?;
             let sector = self.law.sector(&record, Some(self.authority));
             let sector = sector.ok_or_else(|| invalid("the authority is not competent in the segment's sector"))?;
-            self.all.insert(id, Draft { record, sector, changed: false, proofs: BTreeMap::new() });
+            self.all.insert(id, SegmentDraft { record, sector, changed: false, proofs: BTreeMap::new() });
         }
         self.all.get_mut(&id).ok_or_else(|| internal("a draft that was just made is gone"))
     }
@@ -223,7 +223,7 @@ impl<'v> Drafts<'v> {
         &mut self,
         proof: &RecipientProof,
         own: &[AuthorityKey],
-    ) -> Result<Option<(&mut Draft<'v>, [u8; 32])>, Refusal> {
+    ) -> Result<Option<(&mut SegmentDraft<'v>, [u8; 32])>, Refusal> {
         if !own.iter().any(|key| key.id.as_str() == proof.key) {
             return Err(invalid("only an authority's own node can say whether its key opens a segment"));
         }
@@ -250,8 +250,8 @@ impl<'v> Drafts<'v> {
 pub fn take(vault: &Vault, permit: &NodePermit, done: &SegmentAnswer) -> Result<RecipientsTaken, Refusal> {
     check_register(vault.register(), &done.register)?;
     let _one_at_a_time = vault.segment_changes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (law, own) = (Law::of(vault), &permit.authority);
-    let mut drafts = Drafts { vault, law: &law, authority: &own.id, all: BTreeMap::new() };
+    let (law, own) = (RegisteredRecipients::of(vault), &permit.authority);
+    let mut drafts = SegmentDrafts { vault, law: &law, authority: &own.id, all: BTreeMap::new() };
     let mut taken = RecipientsTaken { added: 0, proved: 0, discarded: 0 };
     for new in &done.added {
         taken.added += u64::from(drafts.add(new)?);
@@ -295,8 +295,8 @@ fn names<'n>(keys: impl Iterator<Item = &'n String>) -> Vec<String> {
     keys.cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn change(vault: &Vault, draft: Draft<'_>) -> Result<Change, Refusal> {
-    let Draft { record, changed, proofs, .. } = draft;
+fn change(vault: &Vault, draft: SegmentDraft<'_>) -> Result<Change, Refusal> {
+    let SegmentDraft { record, changed, proofs, .. } = draft;
     let signed = changed.then(|| record.sign(vault.segment_signer())).transpose().map_err(internal)?;
     Ok(Box::new(move |store, batch| {
         if let Some(signed) = signed {

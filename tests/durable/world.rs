@@ -25,9 +25,9 @@ use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use cloison::register::{self, Id, Register, SpkiDigest, Suite};
 use cloison::reidentify::lodge::{self, LodgedOrder, OrderText};
 use cloison::reidentify::release::release;
-use cloison::reidentify::reveal::{self, Item, VaultLink};
-use cloison::reidentify::step::{self, Exchange, Exchanged};
-use cloison::reidentify::{Asked, Release, ReleaseRequest};
+use cloison::reidentify::reveal::{self, RevealedItem, VaultLink};
+use cloison::reidentify::step::{self, ActExchange, ActExchangeAnswer};
+use cloison::reidentify::{ReidentifyRequest, Release, ReleaseRequest};
 use cloison::seal::chunk::ChunkCipher;
 use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::store::StoreError;
@@ -339,7 +339,7 @@ fn person(id: &str) -> ed25519_dalek::SigningKey {
 }
 
 /// What the officer sends: the order, and a fresh signed request for these pseudonyms.
-pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -> Asked {
+pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -> ReidentifyRequest {
     let request = NewRequest {
         deployment: &id("durable"),
         order: &order::digest_of(order).unwrap(),
@@ -348,7 +348,7 @@ pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -
         list: &order::list_digest(pseudonyms).unwrap(),
         time: now,
     };
-    Asked {
+    ReidentifyRequest {
         order: order.to_owned(),
         request: order::sign_request(&request, &id(OFFICER), &person(OFFICER)).unwrap(),
         sector: sector.into(),
@@ -358,7 +358,7 @@ pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -
 }
 
 /// Asks the vault as the authority's node does.
-pub fn release_of(vault: &Vault, asked: &Asked) -> Result<Release, order::Refusal> {
+pub fn release_of(vault: &Vault, asked: &ReidentifyRequest) -> Result<Release, order::Refusal> {
     let node = vault.register().authorities[&id(AUTHORITY)].node;
     let permit = access::node(vault.register(), node).unwrap();
     let digest = data_encoding::HEXLOWER.encode(&vault.register().digest);
@@ -380,7 +380,7 @@ impl VaultLink for Link<'_> {
         release_of(self.0, &request.asked)
     }
 
-    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, order::Refusal> {
+    fn exchange_acts(&self, exchange: &ActExchange) -> Result<ActExchangeAnswer, order::Refusal> {
         let node = self.0.register().authorities[&id(AUTHORITY)].node;
         step::exchange(self.0, &access::node(self.0.register(), node).unwrap(), exchange)
     }
@@ -391,7 +391,7 @@ impl VaultLink for Link<'_> {
 }
 
 /// Opens pseudonyms by the whole road: order, node, vault, node.
-pub fn reveal(vault: &Vault, node: &Node, sector: &str, pseudonyms: &[String]) -> Vec<Item> {
+pub fn reveal(vault: &Vault, node: &Node, sector: &str, pseudonyms: &[String]) -> Vec<RevealedItem> {
     let now = vault.now();
     let asked = asked(now, &order_for(now, sector, pseudonyms), sector, pseudonyms);
     let officer = vault.register().authorities[&id(AUTHORITY)].officers[&id(OFFICER)].certificate;

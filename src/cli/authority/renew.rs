@@ -8,7 +8,7 @@ use crate::cli::client::progress;
 use crate::cli::remote::{self, ClientFile};
 use crate::cli::{Error, print, print_json};
 use crate::client::Client;
-use crate::renewal::{DropRequest, Dropped, RenewalRequest, RenewalStep, RenewalTask};
+use crate::renewal::{DropReport, DropRequest, RenewalRequest, RenewalStep, RenewalTask};
 
 /// Seal stored segments to the keys that the register lists now, and prove that they open
 #[derive(clap::Args)]
@@ -150,7 +150,7 @@ fn drop_old(args: &Args, client: &Client) -> Result<(), Error> {
     let mut all = AllDropped::default();
     let mut request = DropRequest::default();
     pages("looked at", |bar| {
-        let page: Dropped =
+        let page: DropReport =
             client.post_json("/v1/segments/drop", &request).map_err(|error| stopped(remote::failed(&error)))?;
         all.segments += page.examined;
         all.dropped += page.recipients;

@@ -19,7 +19,7 @@ use crate::order::act::{ACT_TYP, ActPayload, Kind, check_act, draft_act, read_ac
 use crate::order::life::suspensions;
 use crate::register::{Id, Register};
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
-use crate::reidentify::step::Lodged;
+use crate::reidentify::step::ActResponse;
 
 /// What `order revoke` and `order suspend` take, and in part `resume` and `review`.
 #[derive(clap::Args)]
@@ -244,7 +244,7 @@ fn unusable(refusal: Refusal) -> Error {
 
 /// Brings an act to where the client leads, and says what came of it.
 fn bring(client: &Client, act: &str, json: bool) -> Result<(), Error> {
-    let lodged: Lodged =
+    let lodged: ActResponse =
         client.post_json("/v1/acts", &Lodge { act: act.to_owned() }).map_err(|error| failed(&error))?;
     if json {
         print_json(&lodged)?;
