@@ -7,7 +7,6 @@ mod audit;
 pub mod handshake;
 mod last_words;
 pub mod peer;
-mod segments;
 mod vault;
 mod witness;
 

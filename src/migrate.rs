@@ -2,7 +2,7 @@
 //! identifier.
 //!
 //! An officer asks for page after page, each with a request that he signs; so every page is checked like a
-//! re-identification, and stops where the order is stopped. For each page
+//! re-identification, and stops where the order is stopped; the steps that the two share: [`crate::execution`]. For each page
 //!
 //! 1. [`hand_out`] (vault): checks, counts, logs durably, and hands out the records of the next chunks of the epoch that is
 //!    left, still sealed to the authority;
@@ -26,11 +26,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::audit::{Domain, LogPosition};
+use crate::audit::{Domain, LogPosition, MigrationPage};
 use crate::code::Code;
-use crate::order::{Continuity, Refusal};
-use crate::reidentify::internal;
-use crate::reidentify::reveal::{VaultLink, WipedText};
+use crate::execution::at_node::{VaultHandout, VaultStatement};
+use crate::execution::opening::WipedText;
+use crate::execution::{self, PresentedRequest, VerifiedRequest, hex, internal};
+use crate::identifier::MAX_CANONICAL;
+use crate::link::VaultQuestion;
+use crate::order::book::Book;
+use crate::order::{ActiveOrder, Continuity, Refusal};
+use crate::register::Id;
 use crate::seal::chunk::Chunk;
 use crate::store::ChunkKey;
 use crate::vault::{Epoch, SectorState, StartError, Vault};
@@ -71,6 +76,12 @@ pub struct EpochPageRequest {
     pub asked: MigrateRequest,
 }
 
+impl VaultQuestion for EpochPageRequest {
+    type Answer = EpochPage;
+    const PATH: &'static str = "/v1/migrations/pages";
+    const HANDS_OUT_MAPPINGS: bool = true;
+}
+
 /// A page of an epoch: inner envelopes still closed.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +107,13 @@ impl std::fmt::Debug for EpochPage {
     /// Counts only: records begin with their pseudonym.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Page").field("entry", &self.entry).field("page", &self.page).finish_non_exhaustive()
+    }
+}
+
+impl VaultHandout for EpochPage {
+    fn statement(&self) -> VaultStatement<'_> {
+        let Self { register, entry, proof, used, .. } = self;
+        VaultStatement { register, entry, proof, used: *used }
     }
 }
 
@@ -127,6 +145,16 @@ pub struct OpenedPage {
     pub page: u32,
     /// One for each record; nothing where it did not open.
     pub identifiers: Vec<Option<MigratedIdentifier>>,
+}
+
+impl VaultQuestion for OpenedPage {
+    type Answer = MigrationProgress;
+    const PATH: &'static str = "/v1/migrations/identifiers";
+
+    fn capacity(&self) -> usize {
+        // Of each: scheme, canonical value, and what stands around them.
+        1_024 + self.identifiers.len() * (64 + MAX_CANONICAL + 32)
+    }
 }
 
 /// An identifier on its way back into the vault. Never printed.
@@ -175,24 +203,6 @@ pub struct MigrateResponse {
     pub entry: Option<u64>,
     /// How far it has come.
     pub progress: MigrationProgress,
-}
-
-/// The way to the vault, for migrations.
-pub trait MigrationLink: VaultLink {
-    /// Asks for the next page.
-    ///
-    /// # Errors
-    /// The vault's refusal, or [`Code::PeerUnavailable`].
-    fn migration_page(&self, request: &EpochPageRequest) -> Result<EpochPage, Refusal>;
-
-    /// Hands identifiers back.
-    ///
-    /// # Errors
-    /// As [`MigrationLink::migration_page`].
-    fn hand_back(&self, handed: &OpenedPage) -> Result<MigrationProgress, Refusal>;
-
-    /// The same link, for everything else.
-    fn as_vault(&self) -> &dyn VaultLink;
 }
 
 /// From where to where: both epochs at run time, after every check of them.
@@ -268,4 +278,50 @@ struct EpochSlice {
     until: u32,
     /// Whether not all records of the last chunk belong to it: the order allows no more.
     is_cut: bool,
+}
+
+/// The epochs of an order for continuity.
+///
+/// # Errors
+/// [`Code::OrderRule`] for any other order.
+fn epochs(order: &ActiveOrder) -> Result<Continuity, Refusal> {
+    let other = || Refusal::new(Code::OrderRule, "only an order for continuity migrates");
+    order.continuity().ok_or_else(other)
+}
+
+/// The checks that both sides make.
+///
+/// # Errors
+/// Those of [`execution::verify`] and of [`epochs`].
+fn verify(
+    asked: &MigrateRequest,
+    authority: &Id,
+    book: &Book<'_>,
+    clock_mark: i64,
+) -> Result<VerifiedRequest, Refusal> {
+    let MigrateRequest { order, request, sector } = asked;
+    let presented = PresentedRequest { order, request, sector, pseudonyms: &[] };
+    let verified = execution::verify(&presented, authority, book, clock_mark)?;
+    epochs(&verified.order)?;
+    Ok(verified)
+}
+
+/// What both sides write down of a page; the node adds where the vault's entry stands.
+fn entry(verified: &VerifiedRequest, epochs: Continuity, page: u32, items: u64) -> MigrationPage {
+    MigrationPage {
+        authority: verified.order.authority().clone(),
+        officer: verified.request.officer().clone(),
+        order: verified.order.id().to_string(),
+        order_digest: hex(verified.order.digest()),
+        request: verified.request.id().to_string(),
+        case: verified.order.case().to_owned(),
+        sector: verified.sector.name.clone(),
+        from: epochs.from,
+        to: epochs.to,
+        page,
+        items,
+        vault_entry: None,
+        vault_path: vec![],
+        vault_checkpoint: None,
+    }
 }

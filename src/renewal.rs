@@ -23,6 +23,7 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
+use crate::link::VaultQuestion;
 use crate::order::Refusal;
 use crate::seal::segment::SegmentId;
 
@@ -208,25 +209,19 @@ pub struct DropReport {
     pub next: Option<String>,
 }
 
-/// A node's way to the vault's segments.
-pub trait SegmentsLink: Send + Sync {
-    /// Asks for a page.
-    ///
-    /// # Errors
-    /// The vault's refusal, or [`Code::PeerUnavailable`].
-    fn segments(&self, question: &SegmentQuestion) -> Result<SegmentPage, Refusal>;
+impl VaultQuestion for SegmentQuestion {
+    type Answer = SegmentPage;
+    const PATH: &'static str = "/v1/segments";
+}
 
-    /// Brings what was done with it.
-    ///
-    /// # Errors
-    /// As [`SegmentsLink::segments`].
-    fn recipients(&self, done: &SegmentAnswer) -> Result<RecipientsTaken, Refusal>;
+impl VaultQuestion for SegmentAnswer {
+    type Answer = RecipientsTaken;
+    const PATH: &'static str = "/v1/segments/recipients";
+}
 
-    /// Has recipients dropped that the register no longer lists.
-    ///
-    /// # Errors
-    /// As [`SegmentsLink::segments`].
-    fn drop_recipients(&self, request: &DropRequest) -> Result<DropReport, Refusal>;
+impl VaultQuestion for DropRequest {
+    type Answer = DropReport;
+    const PATH: &'static str = "/v1/segments/drop";
 }
 
 fn segment_id(text: &str) -> Result<SegmentId, Refusal> {

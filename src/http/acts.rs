@@ -11,10 +11,10 @@ use super::answer::{Answer, answer, answer_to};
 use super::node::NodeDoor;
 use super::{Peer, Problem};
 use crate::access;
+use crate::execution::step::{self, ActExchange, ActExchangeAnswer, ActResponse};
 use crate::order::book::Book;
 use crate::order::life::OrderView;
 use crate::reidentify::lodge::{self, LodgedOrder, OrderText};
-use crate::reidentify::step::{self, ActExchange, ActExchangeAnswer, ActResponse};
 use crate::vault::Vault;
 
 /// An act upon an order that somebody brings.
@@ -162,7 +162,7 @@ pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) 
 pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door, peer, "order-lodge", permit, request, |door, permit, brought: OrderText| {
-        lodge::at_node(&door.node, permit, &brought.order, door.vault.as_vault())
+        lodge::at_node(&door.node, permit, &brought.order, &*door.vault)
     })
     .await
 }
@@ -180,7 +180,7 @@ pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer:
 pub(super) async fn lodge_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door, peer, "order-act", permit, request, |door, permit, lodge: Lodge| {
-        step::lodge_at_node(&door.node, permit, &lodge.act, door.vault.as_vault())
+        step::lodge_at_node(&door.node, permit, &lodge.act, &*door.vault)
     })
     .await
 }

@@ -12,14 +12,13 @@ use super::{Peer, Problem, acts, audit, clock, migrations, openapi, rights, segm
 use crate::access;
 use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
-use crate::migrate::MigrationLink;
+use crate::link::VaultLink;
 use crate::node::Node;
 use crate::node::safe::Purpose;
 use crate::reidentify::deliver::{self, SealedResponse};
-use crate::reidentify::resumed::{self, ResumeAcknowledgement, ResumeLink, ResumedLogs};
+use crate::reidentify::resumed::{self, ResumeAcknowledgement, ResumedLogs};
 use crate::reidentify::reveal::{self, ReidentifyResponse};
 use crate::reidentify::{Delivery, ReidentifyRequest};
-use crate::renewal::SegmentsLink;
 use crate::unseal::{SealStatus, UnsealProgress};
 
 /// The node's listener's state.
@@ -27,11 +26,7 @@ pub struct NodeDoor {
     /// The node.
     pub node: Arc<Node>,
     /// The way to the vault.
-    pub vault: Arc<dyn MigrationLink>,
-    /// The way to the vault's segments.
-    pub segments: Arc<dyn SegmentsLink>,
-    /// The way to the vault's log.
-    pub log: Arc<dyn ResumeLink>,
+    pub vault: Arc<dyn VaultLink>,
 }
 
 /// The node's control listener's router.
@@ -77,7 +72,7 @@ enum ReidentifyAnswer {
 pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door, peer, "reidentify", permit, request, |door, permit, asked: ReidentifyRequest| {
-        let vault = door.vault.as_vault();
+        let vault = &*door.vault;
         match asked.to {
             None => reveal::ask(&door.node, permit, &asked, vault).map(ReidentifyAnswer::Clear),
             Some(Delivery::OfficerKey) => {
@@ -151,7 +146,7 @@ pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Ans
 )]
 pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door, peer, "resume-list", permit, |door, _| resumed::list(&door.node, &*door.log)).await
+    answer(door, peer, "resume-list", permit, |door, _| resumed::list(&door.node, &*door.vault)).await
 }
 
 /// Acknowledges that a log of the vault lost entries at a restore: from then on the node opens again.
@@ -167,7 +162,7 @@ pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> An
 pub(super) async fn acknowledge_resume(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door, peer, "resume-acknowledge", permit, request, |door, permit, asked: ResumeAcknowledgement| {
-        resumed::acknowledge(&door.node, permit, &asked, &*door.log)
+        resumed::acknowledge(&door.node, permit, &asked, &*door.vault)
     })
     .await
 }

@@ -98,7 +98,7 @@ pub(super) async fn drop_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, r
 pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door, peer, "renewal", permit, request, |door, permit, asked: RenewalRequest| {
-        renewal::node::step(&door.node, permit, &asked, &*door.segments)
+        renewal::node::step(&door.node, permit, &asked, &*door.vault)
     })
     .await
 }
@@ -116,7 +116,7 @@ pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request
 pub(super) async fn drop_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door, peer, "segments-drop", permit, request, |door, permit, asked: DropRequest| {
-        renewal::node::drop_old(&door.node, permit, &asked, &*door.segments)
+        renewal::node::drop_old(&door.node, permit, &asked, &*door.vault)
     })
     .await
 }

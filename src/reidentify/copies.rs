@@ -11,9 +11,9 @@ pub mod start;
 
 use std::collections::{HashMap, HashSet};
 
-use super::internal;
 use crate::code::Code;
 use crate::commit::Change;
+use crate::execution::internal;
 use crate::keys::DomainScope;
 use crate::order::{OrderScope, Refusal};
 use crate::pseudonym::{Parsed, Pseudonym};

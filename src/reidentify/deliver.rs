@@ -7,10 +7,12 @@ use std::io::Write as _;
 use age::armor::{ArmoredWriter, Format};
 use serde::{Deserialize, Serialize};
 
-use super::reveal::{ReidentifyResponse, RevealedItem, VaultLink, ask};
-use super::{ReidentifyRequest, internal};
+use super::ReidentifyRequest;
+use super::reveal::{ReidentifyResponse, RevealedItem, ask};
 use crate::access::OfficerPermit;
 use crate::code::Code;
+use crate::execution::internal;
+use crate::link::VaultLink;
 use crate::node::Node;
 use crate::order::Refusal;
 use crate::register::Id;
@@ -37,7 +39,7 @@ pub struct SealedResponse {
 ///
 /// # Errors
 /// [`Code::NoDeliveryKey`].
-pub(super) fn key(node: &Node, officer: &Id) -> Result<age::x25519::Recipient, Refusal> {
+fn key(node: &Node, officer: &Id) -> Result<age::x25519::Recipient, Refusal> {
     let officer = node.authority().officers.get(officer);
     let key = officer.and_then(|officer| officer.sealing_key.as_ref()).and_then(|key| key.parse().ok());
     key.ok_or_else(|| Refusal::new(Code::NoDeliveryKey, "the register has no `sealing-key` for this officer"))

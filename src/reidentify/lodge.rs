@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::copies::Copies;
-use super::reveal::VaultLink;
-use super::{check_clock, enter, hex, internal};
 use crate::access::BearerPermit;
 use crate::audit::{Entry, Event, OrderLodged};
 use crate::code::Code;
 use crate::commit::{Change, Committer, Job, Logged, Pending};
+use crate::execution::{check_clock, enter, hex, internal};
+use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::book::Book;
 use crate::order::life::stopped;
@@ -25,6 +25,11 @@ use crate::vault::Vault;
 pub struct OrderText {
     /// The order: JWS General JSON, as text.
     pub order: String,
+}
+
+impl VaultQuestion for OrderText {
+    type Answer = LodgedOrder;
+    const PATH: &'static str = "/v1/orders";
 }
 
 /// That an order was lodged: the same whatever the vault has of what it lists.
@@ -71,7 +76,7 @@ pub fn at_node(node: &Node, permit: &BearerPermit, text: &str, vault: &dyn Vault
     let book = Book::from(node);
     let order = checked(&book, permit, text, committer.clock_mark())?;
     stands(&book, &order)?;
-    let lodged = vault.lodge_order(&OrderText { order: text.to_owned() })?;
+    let lodged = vault.ask(&OrderText { order: text.to_owned() })?;
     let _alone = book.alone();
     stands(&book, &order)?;
     commit(committer, &book, permit, &order, vec![])?;

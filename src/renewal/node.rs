@@ -6,16 +6,17 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::{
     DropReport, DropRequest, NewRecipient, RecipientProof, RenewalRequest, RenewalStep, RenewalTask, SegmentAnswer,
-    SegmentQuestion, SegmentsLink,
+    SegmentQuestion,
 };
 use crate::access::RenewPermit;
 use crate::audit::{Event, SegmentAction, Segments};
 use crate::code::Code;
 use crate::commit::Pending;
+use crate::execution::{check_register, hex};
+use crate::link::VaultLink;
 use crate::node::Node;
 use crate::order::Refusal;
 use crate::register::{AuthorityKey, Sector};
-use crate::reidentify::{check_register, hex};
 use crate::seal::record::Record;
 use crate::seal::segment::{AuthorityPrivateKey, prove, rewrap};
 
@@ -27,12 +28,12 @@ pub fn step(
     node: &Node,
     permit: &RenewPermit,
     asked: &RenewalRequest,
-    vault: &dyn SegmentsLink,
+    vault: &dyn VaultLink,
 ) -> Result<RenewalStep, Refusal> {
     check_held(node, asked.task)?;
     let register = hex(&node.register().digest);
     let question = SegmentQuestion { register: register.clone(), task: asked.task, after: asked.after.clone() };
-    let page = vault.segments(&question)?;
+    let page = vault.ask(&question)?;
     check_register(node.register(), &page.register)?;
     let mut step = RenewalStep {
         examined: page.examined,
@@ -83,7 +84,7 @@ pub fn step(
     if done.added.is_empty() && done.proved.is_empty() && done.broken.is_empty() {
         return Ok(step);
     }
-    let taken = vault.recipients(&done)?;
+    let taken = vault.ask(&done)?;
     step.recipients = taken.added + taken.proved;
     step.discarded = taken.discarded;
     Ok(step)
@@ -97,10 +98,10 @@ pub fn drop_old(
     node: &Node,
     _permit: &RenewPermit,
     request: &DropRequest,
-    vault: &dyn SegmentsLink,
+    vault: &dyn VaultLink,
 ) -> Result<DropReport, Refusal> {
     let register = Some(hex(&node.register().digest));
-    vault.drop_recipients(&DropRequest { register, after: request.after.clone() })
+    vault.ask(&DropRequest { register, after: request.after.clone() })
 }
 
 fn sealed(why: &str) -> Refusal {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use cloison::access::{self, TokenizePermit};
 use cloison::audit::log::LogParts;
+use cloison::audit::resume::Resumption;
 use cloison::cli::init::register_text::{
     APPROVERS, AUTHORITY, AUTHORITY_KEY, Client, Facts, OFFICER, OPERATOR, OPERATORS, Organisation, Scheme, Sector,
 };
@@ -15,18 +16,19 @@ use cloison::code::Code;
 use cloison::config::{NodeConfig, VaultConfig};
 use cloison::epoch::statement::{Destruction, DestructionPayload, draft, sign};
 use cloison::epoch::{self, Advance, EpochView};
+use cloison::execution::step::{self, ActExchange};
 use cloison::jws;
 use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
 use cloison::keys::shelf::{SectorShelf, read_versions};
 use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreKey, StoreSecret};
+use cloison::link::{PostedQuestion, VaultLink, VaultQuestion as _};
 use cloison::node::{Node, NodeParts};
 use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use cloison::register::{self, Id, Register, SpkiDigest, Suite};
 use cloison::reidentify::lodge::{self, LodgedOrder, OrderText};
 use cloison::reidentify::release::release;
-use cloison::reidentify::reveal::{self, RevealedItem, VaultLink};
-use cloison::reidentify::step::{self, ActExchange, ActExchangeAnswer};
+use cloison::reidentify::reveal::{self, RevealedItem};
 use cloison::reidentify::{ReidentifyRequest, Release, ReleaseRequest};
 use cloison::seal::chunk::ChunkCipher;
 use cloison::seal::segment::AuthorityPrivateKey;
@@ -34,6 +36,8 @@ use cloison::store::StoreError;
 use cloison::tokenize::{self, Answer, Wish};
 use cloison::vault::{Home, StartError, Vault, VaultSecrets};
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 const AMPLE: (u64, u64) = (1_000_000_000, 1_000_000_000_000);
@@ -376,18 +380,28 @@ pub fn lodge_order(vault: &Vault, order: &str) -> Result<LodgedOrder, order::Ref
 pub struct Link<'a>(pub &'a Vault);
 
 impl VaultLink for Link<'_> {
-    fn release(&self, request: &ReleaseRequest) -> Result<Release, order::Refusal> {
-        release_of(self.0, &request.asked)
-    }
-
-    fn exchange_acts(&self, exchange: &ActExchange) -> Result<ActExchangeAnswer, order::Refusal> {
+    fn post(&self, question: PostedQuestion<'_>) -> Result<Vec<u8>, order::Refusal> {
         let node = self.0.register().authorities[&id(AUTHORITY)].node;
-        step::exchange(self.0, &access::node(self.0.register(), node).unwrap(), exchange)
+        let permit = access::node(self.0.register(), node).unwrap();
+        match question.path {
+            ReleaseRequest::PATH => answer(question.body, |asked: ReleaseRequest| release_of(self.0, &asked.asked)),
+            ActExchange::PATH => answer(question.body, |acts| step::exchange(self.0, &permit, &acts)),
+            OrderText::PATH => answer(question.body, |order: OrderText| lodge_order(self.0, &order.order)),
+            other => panic!("nobody here answers {other}"),
+        }
     }
 
-    fn lodge_order(&self, order: &OrderText) -> Result<LodgedOrder, order::Refusal> {
-        lodge_order(self.0, &order.order)
+    fn resumptions(&self) -> Result<Vec<Resumption>, order::Refusal> {
+        Ok(vec![])
     }
+}
+
+/// Answers a question's JSON in JSON.
+fn answer<Q: DeserializeOwned, A: Serialize>(
+    question: &[u8],
+    answer: impl FnOnce(Q) -> Result<A, order::Refusal>,
+) -> Result<Vec<u8>, order::Refusal> {
+    Ok(serde_json::to_vec(&answer(serde_json::from_slice(question).unwrap())?).unwrap())
 }
 
 /// Opens pseudonyms by the whole road: order, node, vault, node.

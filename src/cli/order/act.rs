@@ -12,6 +12,7 @@ use crate::cli::remote::{self, failed};
 use crate::cli::{Error, print, print_json, read_text, signed_file};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
+use crate::execution::step::ActResponse;
 use crate::http::acts::{Lodge, Orders};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::order::Refusal;
@@ -19,7 +20,6 @@ use crate::order::act::{ACT_TYP, ActPayload, Kind, check_act, draft_act, read_ac
 use crate::order::life::suspensions;
 use crate::register::{Id, Register};
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
-use crate::reidentify::step::ActResponse;
 
 /// What `order revoke` and `order suspend` take, and in part `resume` and `review`.
 #[derive(clap::Args)]

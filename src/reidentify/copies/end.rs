@@ -4,10 +4,10 @@
 
 use uuid::Uuid;
 
-use super::super::internal;
 use crate::audit::{Entry, Event};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
+use crate::execution::internal;
 use crate::order::Refusal;
 use crate::order::book::Book;
 use crate::order::life::stopped;

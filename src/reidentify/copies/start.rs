@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::super::internal;
 use super::{SealedMapping, unwrap};
 use crate::commit::{Change, Job, Logged, Pending};
+use crate::execution::internal;
 use crate::order::Refusal;
 use crate::order::book::Book;
 use crate::order::life::stopped;

@@ -6,8 +6,8 @@ use super::super::{DropReport, DropRequest, MOST_EXAMINED, internal, segment_id}
 use super::{RegisteredRecipients, SegmentDraft, change, commit, genuine, is_proved, proofs};
 use crate::access::DropPermit;
 use crate::audit::{SegmentAction, Segments};
+use crate::execution::{check_register, hex};
 use crate::order::Refusal;
-use crate::reidentify::{check_register, hex};
 use crate::seal::record::{Recipient, Record};
 use crate::vault::Vault;
 

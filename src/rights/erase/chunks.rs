@@ -101,13 +101,7 @@ pub(super) fn salts(
     let each = |number: u64, entry: &[u8]| -> Result<(), StoreError> {
         let Ok(batch) = serde_json::from_slice::<Batched>(entry) else { return Ok(()) };
         let is_over = |since: &DomainSince| {
-            let text = |value: &Option<String>| value.clone().unwrap_or_default();
-            let same = |domain: &Domain| {
-                domain.epoch == since.epoch
-                    && text(&domain.controller) == since.scope.controller
-                    && text(&domain.purpose) == since.scope.purpose
-                    && text(&domain.period) == since.scope.period
-            };
+            let same = |domain: &Domain| domain.epoch == since.epoch && domain.scope() == since.scope;
             batch.domain.as_ref().is_some_and(same) || batch.previous == Some(since.epoch)
         };
         if batch.event == "tokenize"

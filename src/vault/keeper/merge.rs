@@ -2,7 +2,7 @@
 //! the one writer.
 //!
 //! Records stay sealed as they are; only the vault's own envelope is opened and closed. Who looked up an old sequence just
-//! before finds no chunk there, and looks it up again ([`crate::reidentify::release`]).
+//! before finds no chunk there, and looks it up again ([`Vault::each_stored`](crate::vault::Vault::each_stored)).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -56,7 +56,7 @@ impl RateKind {
 
 /// What a release adds to an authority's hour.
 pub(crate) struct ReleaseRate {
-    counted: RateKind,
+    kind: RateKind,
     authority: Id,
     hour: u32,
     before: u64,
@@ -70,20 +70,20 @@ pub(crate) struct ReleaseRate {
 ///
 /// # Errors
 /// [`Code::ReleaseRate`] when the register does not allow as many in an hour.
-pub(crate) fn take(
+pub(super) fn take_rate(
     store: &Store,
-    counted: RateKind,
+    kind: RateKind,
     authority: &Authority,
     items: u64,
     now: Timestamp,
 ) -> Result<ReleaseRate, Refusal> {
     let hour = hour_of(now);
-    let hours = store.released(&counted.name(&authority.id)).map_err(internal)?;
+    let hours = store.released(&kind.name(&authority.id)).map_err(internal)?;
     let before = hours.iter().find(|(other, _)| *other == hour).map_or(0, |(_, items)| *items);
-    let limit = counted.limit(authority);
+    let limit = kind.limit(authority);
     if before.saturating_add(items) > limit {
         let left = 3_600 - now.as_second().rem_euclid(3_600);
-        let why = match counted {
+        let why = match kind {
             RateKind::Releases => {
                 format!("the register allows this authority {limit} pseudonyms an hour; {before} were asked for")
             }
@@ -96,12 +96,12 @@ pub(crate) fn take(
     let week = hours.iter().filter(|(other, _)| *other < hour && *other >= hour.saturating_sub(WEEK));
     let usual = week.map(|(_, items)| items).sum::<u64>() / u64::from(WEEK);
     Ok(ReleaseRate {
-        counted,
+        kind,
         authority: authority.id.clone(),
         hour,
         before,
         items,
-        threshold: counted.threshold(usual, limit),
+        threshold: kind.threshold(usual, limit),
         limit,
         old: hours.iter().map(|(hour, _)| *hour).filter(|other| *other < hour.saturating_sub(WEEK)).collect(),
     })
@@ -116,7 +116,7 @@ impl ReleaseRate {
     /// What the release's commit writes.
     pub(crate) fn change(&self) -> Change {
         let (name, hour, items, old) =
-            (self.counted.name(&self.authority), self.hour, self.before + self.items, self.old.clone());
+            (self.kind.name(&self.authority), self.hour, self.before + self.items, self.old.clone());
         Box::new(move |store, batch| store.put_released(batch, &name, hour, items, &old))
     }
 
@@ -130,7 +130,7 @@ impl ReleaseRate {
         let begins = now.as_second() - now.as_second().rem_euclid(3_600);
         Some(Event::ReleaseAlarm {
             authority: self.authority.clone(),
-            of: (self.counted == RateKind::Migrations).then_some("migrations"),
+            of: (self.kind == RateKind::Migrations).then_some("migrations"),
             hour: Timestamp::from_second(begins).map(|time| time.to_string()).unwrap_or_default(),
             items,
             threshold: self.threshold,

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::hex;
-use super::reveal::VaultLink;
+use super::{check_register, hex};
 use crate::access::{BearerPermit, NodePermit};
 use crate::code::Code;
+use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::Refusal;
 use crate::order::act::read_act;
@@ -41,6 +41,11 @@ pub struct ActExchange {
     pub acts: Vec<String>,
 }
 
+impl VaultQuestion for ActExchange {
+    type Answer = ActExchangeAnswer;
+    const PATH: &'static str = "/v1/acts/exchange";
+}
+
 /// What the vault answers.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -58,7 +63,7 @@ pub struct ActExchangeAnswer {
 /// # Errors
 /// [`Code::RegisterMismatch`]; [`Code::MalformedBody`], [`Code::TooLarge`]; those of [`Book::take`].
 pub fn exchange(vault: &Vault, permit: &NodePermit, asked: &ActExchange) -> Result<ActExchangeAnswer, Refusal> {
-    super::check_register(vault.register(), &asked.register)?;
+    check_register(vault.register(), &asked.register)?;
     if asked.known.len() > MOST_NAMED {
         return Err(Refusal::new(Code::TooLarge, format!("at most {MOST_NAMED} acts are named at once")));
     }
@@ -120,7 +125,7 @@ fn go_through(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refusal> {
     let (mut after, mut bring, mut brought) = (None, vec![], BTreeSet::new());
     loop {
         let (window, known) = Book::from(node).window(authority, after)?;
-        let got = vault.exchange_acts(&question(node, authority, window, &known, bring)?)?;
+        let got = vault.ask(&question(node, authority, window, &known, bring)?)?;
         let taken = Book::from(node).take(authority, &got.acts, "vault")?;
         let mut lacks = digests(&got.lacks)?;
         lacks.retain(|digest| !brought.contains(digest));
