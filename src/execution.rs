@@ -28,7 +28,8 @@ use crate::commit::Change;
 use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, UnderWay};
 use crate::order::book::Book;
 use crate::order::life::Life;
-use crate::order::{self, ActiveOrder, OfficerRequest, Refusal};
+use crate::order::{self, ActiveOrder, OfficerRequest};
+use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register, Sector};
 
 /// An order and a request that passed every check of one side.
@@ -86,7 +87,7 @@ pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusa
 /// when the order ended meanwhile.
 fn check_seen(verified: &VerifiedRequest, book: &Book<'_>) -> Result<(), Refusal> {
     let VerifiedRequest { order, request, .. } = verified;
-    let pinned = book.store().order_digest(&order.key()).map_err(internal)?;
+    let pinned = book.store().order_digest(&order.key()).map_err(fault(FAILED))?;
     if pinned.is_some_and(|digest| digest != *order.digest()) {
         return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this id of the authority's"));
     }
@@ -94,7 +95,7 @@ fn check_seen(verified: &VerifiedRequest, book: &Book<'_>) -> Result<(), Refusal
     if book.now() >= order.validity().1 {
         return Err(Refusal::new(Code::OrderExpired, "the order ended while it was being executed"));
     }
-    if book.store().request_seen(request.time().as_second(), request.id()).map_err(internal)? {
+    if book.store().request_seen(request.time().as_second(), request.id()).map_err(fault(FAILED))? {
         return Err(Refusal::new(Code::RequestReplayed, "the request was answered already; sign another one"));
     }
     Ok(())
@@ -145,10 +146,8 @@ pub(crate) fn check_register(register: &Register, other: &str) -> Result<(), Ref
     }
 }
 
-pub(crate) fn internal(error: impl std::fmt::Display) -> Refusal {
-    tracing::error!(%error, "re-identification failed");
-    Refusal::new(Code::Internal, "a fault of ours; the log says more")
-}
+/// What the log says of a fault of ours here.
+pub(crate) const FAILED: &str = "re-identification failed";
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)

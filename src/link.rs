@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::audit::resume::Resumption;
 use crate::code::Code;
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 
 /// A question of the node to the vault: JSON that is posted to the vault's control listener.
 pub trait VaultQuestion: Serialize {

@@ -30,14 +30,16 @@ use crate::audit::{Domain, LogPosition, MigrationPage};
 use crate::code::Code;
 use crate::execution::at_node::{VaultHandout, VaultStatement};
 use crate::execution::opening::WipedText;
-use crate::execution::{self, PresentedRequest, VerifiedRequest, hex, internal};
+use crate::execution::{self, FAILED, PresentedRequest, VerifiedRequest, hex};
 use crate::identifier::MAX_CANONICAL;
 use crate::link::VaultQuestion;
 use crate::order::book::Book;
-use crate::order::{ActiveOrder, Continuity, Refusal};
+use crate::order::{ActiveOrder, Continuity};
+use crate::refusal::{Refusal, fault};
 use crate::register::Id;
 use crate::seal::chunk::Chunk;
 use crate::store::ChunkKey;
+use crate::vault::stored::open_chunk;
 use crate::vault::{Epoch, SectorState, StartError, Vault};
 
 /// Most mappings in one page.
@@ -218,7 +220,7 @@ impl EpochPair {
     /// secret; [`Code::EpochRetired`]; [`Code::Irreversible`].
     fn open(vault: &Vault, sector: &str, epochs: Continuity) -> Result<Self, Refusal> {
         let closed = |why: &'static str| Refusal::new(Code::DomainClosed, why);
-        let state = vault.sector(sector).ok_or_else(|| internal("a sector of the register has no state"))?.clone();
+        let state = vault.sector(sector).ok_or("a sector of the register has no state").map_err(fault(FAILED))?.clone();
         let from = state.epoch(epochs.from).ok_or_else(|| closed("the sector has no such epoch to leave"))?;
         let to = state.current();
         if to.row.epoch != epochs.to {
@@ -252,8 +254,7 @@ impl EpochPair {
             if until.is_some_and(|until| key.sequence >= until) || slice.items == most {
                 return Ok(false);
             }
-            let bad = |source| StartError::Chunk { sector, epoch, sequence: key.sequence, source };
-            let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(bad)?;
+            let chunk = open_chunk(vault.cipher(), key, row)?;
             let room = most - slice.items;
             if chunk.count() > room && slice.items > 0 && until.is_none() {
                 return Ok(false);
@@ -265,7 +266,7 @@ impl EpochPair {
             slice.chunks.push((chunk, count));
             Ok(true)
         };
-        vault.store().chunks_from(ChunkKey { sector, epoch, sequence: next }, each).map_err(internal)?;
+        vault.store().chunks_from(ChunkKey { sector, epoch, sequence: next }, each).map_err(fault(FAILED))?;
         Ok(slice)
     }
 }

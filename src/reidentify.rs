@@ -22,8 +22,8 @@ use crate::code::Code;
 use crate::execution::at_node::{VaultHandout, VaultStatement};
 use crate::execution::{self, PresentedRequest, VerifiedRequest, hex};
 use crate::link::VaultQuestion;
-use crate::order::Refusal;
 use crate::order::book::Book;
+use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::store::ItemTag;
 

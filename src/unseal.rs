@@ -20,7 +20,7 @@ use crate::keys::AuthoritySecret;
 use crate::keys::shares::{Share, ShareError, ShareSet};
 use crate::node::Node;
 use crate::node::safe::{Gathering, Purpose, Since};
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 
@@ -84,59 +84,84 @@ pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpo
     let now = node.now();
     // One at a time: what the log says of the count is what it was.
     let mut ceremony = node.safe().ceremony();
-    let (place, set, open, sealings) = {
-        let drawers = node.safe().drawers();
-        let mut pinned = drawers.keys.iter().enumerate().filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
-        let found = pinned.find(|(_, set, _)| set.digest() == *share.set());
-        let (place, set, drawer) =
-            found.ok_or_else(|| Refusal::new(Code::ShareForeign, "the share is of no set that this node waits for"))?;
-        (place, set.clone(), drawer.key.is_some(), drawers.sealings)
-    };
+    let pinned = PinnedSet::of(node, &share)?;
+    let place = pinned.place;
     if share.custodian() != &permit.custodian {
         return Err(Refusal::new(Code::ShareInvalid, "the share is another custodian's than the one who brings it"));
     }
-    set.check(&share).map_err(refused)?;
-    let key = set.secrets.first().map(|shared| shared.name.clone()).unwrap_or_default();
-    let progress = |shares, done| UnsealProgress { key: key.clone(), shares, threshold: set.threshold, done };
-    if open && purpose == Purpose::Unseal {
-        return Ok(progress(0, true));
+    pinned.set.check(&share).map_err(refused)?;
+    if pinned.is_open && purpose == Purpose::Unseal {
+        return Ok(pinned.progress(0, true));
     }
 
     let gathering = ceremony.entry((purpose, place));
     let gathering = gathering.or_insert_with(|| Gathering { shares: vec![], since: Since::at(now) });
     if gathering.shares.iter().any(|before| before.index() == share.index()) {
-        return Ok(progress(gathering.shares.len(), false));
+        return Ok(pinned.progress(gathering.shares.len(), false));
     }
-    let entry = |action, shares: usize| Custody {
-        actor: permit.custodian.clone(),
-        action,
-        key: Some(key.clone()),
-        shares: Some(shares as u64),
-        threshold: Some(set.threshold as u64),
-    };
     let (taken, reached) = match purpose {
         Purpose::Unseal => (CustodyAction::Share, CustodyAction::Unseal),
         Purpose::Drill => (CustodyAction::DrillShare, CustodyAction::Drill),
     };
     let count = gathering.shares.len() + 1;
-    log(node, now, entry(taken, count))?;
+    let entry = |action| pinned.entry(permit, action, count);
+    log(node, now, entry(taken))?;
     gathering.shares.push(share);
-    if count < set.threshold {
-        return Ok(progress(count, false));
+    if count < pinned.set.threshold {
+        return Ok(pinned.progress(count, false));
     }
 
     // Whatever comes of them, the shares are not needed again.
     let shares = ceremony.remove(&(purpose, place)).map(|gathering| gathering.shares).unwrap_or_default();
-    let Some(private) = recover(&set, &shares, &key) else {
-        log(node, now, entry(CustodyAction::Mismatch, count))?;
+    let Some(private) = recover(&pinned.set, &shares, &pinned.key()) else {
+        log(node, now, entry(CustodyAction::Mismatch))?;
         return Err(Refusal::new(Code::ShareInvalid, "the shares do not make the key that the register states"));
     };
     drop(shares);
-    log(node, now, entry(reached, count))?;
-    if purpose == Purpose::Unseal && !node.safe().put(place, private, sealings, now) {
+    log(node, now, entry(reached))?;
+    if purpose == Purpose::Unseal && !node.safe().put(place, private, pinned.sealings, now) {
         return Err(Refusal::new(Code::Sealed, "somebody sealed the node in the meantime"));
     }
-    Ok(progress(0, true))
+    Ok(pinned.progress(0, true))
+}
+
+/// The pinned set that a share is of, as the safe had it at that moment.
+struct PinnedSet {
+    place: usize,
+    set: ShareSet,
+    /// Whether the node holds its key.
+    is_open: bool,
+    /// How often the node had been sealed.
+    sealings: u64,
+}
+
+impl PinnedSet {
+    fn of(node: &Node, share: &Share) -> Result<Self, Refusal> {
+        let drawers = node.safe().drawers();
+        let mut pinned = drawers.keys.iter().enumerate().filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
+        let found = pinned.find(|(_, set, _)| set.digest() == *share.set());
+        let (place, set, drawer) = found.ok_or(ShareError::Foreign).map_err(refused)?;
+        Ok(Self { place, set: set.clone(), is_open: drawer.key.is_some(), sealings: drawers.sealings })
+    }
+
+    /// The id of the key that its shares make.
+    fn key(&self) -> String {
+        self.set.secrets.first().map(|shared| shared.name.clone()).unwrap_or_default()
+    }
+
+    fn progress(&self, shares: usize, done: bool) -> UnsealProgress {
+        UnsealProgress { key: self.key(), shares, threshold: self.set.threshold, done }
+    }
+
+    fn entry(&self, permit: &CustodianPermit, action: CustodyAction, shares: usize) -> Custody {
+        Custody {
+            actor: permit.custodian.clone(),
+            action,
+            key: Some(self.key()),
+            shares: Some(shares as u64),
+            threshold: Some(self.set.threshold as u64),
+        }
+    }
 }
 
 /// The private key that the shares make, if it is the one that the set, and so the register, states.

@@ -7,7 +7,7 @@ mod keeper;
 mod quota;
 mod rebuild;
 pub(crate) mod sector;
-mod stored;
+pub(crate) mod stored;
 mod veil;
 
 use std::collections::HashMap;

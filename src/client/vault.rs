@@ -2,7 +2,7 @@
 
 use super::{Client, ClientError, JSON};
 use crate::link::{PostedQuestion, no_answer};
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 
 impl Client {
     /// Posts a question of the node's; the JSON of the answer comes back.

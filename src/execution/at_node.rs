@@ -14,7 +14,8 @@ use crate::commit::{Change, Job, Logged, Pending};
 use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::book::Book;
-use crate::order::{ActiveOrder, OfficerRequest, Refusal};
+use crate::order::{ActiveOrder, OfficerRequest};
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Register, Sector};
 use crate::store::ItemTag;
 
@@ -261,7 +262,7 @@ impl NodeTurn<'_> {
         changes.extend(own_changes);
         let log = Logged::Entry(Entry::new(book.now(), event), tags);
         let job = Job { mappings: vec![], changes, count: None, log };
-        let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is opened");
+        let unavailable = not_logged("nothing is opened");
         let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
         drop(alone);
         let VerifiedRequest { order, request, sector } = verified;

@@ -4,7 +4,7 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use super::rate::{RateKind, ReleaseRate, take_rate};
-use super::{VerifiedRequest, check_clock, check_register, check_seen, enter, internal, notes};
+use super::{FAILED, VerifiedRequest, check_clock, check_register, check_seen, enter, notes};
 use crate::access::NodePermit;
 use crate::audit::checkpoint::cosigner_name;
 use crate::audit::proof::inclusion;
@@ -14,8 +14,8 @@ use crate::audit::{AuditReceipt, Entry, Event, LogPosition};
 use crate::code::Code;
 use crate::commit::orders::UnderWay;
 use crate::commit::{Change, Job, Logged, Pending};
-use crate::order::Refusal;
 use crate::order::book::Book;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::store::ItemTag;
 use crate::vault::Vault;
 
@@ -140,13 +140,13 @@ impl VaultTurn<'_> {
     }
 
     /// Commits, raises the alarm where the rate is unusual, and proves the entry. Nothing is handed out without what comes back;
-    /// `unavailable` says so where nothing can be logged.
+    /// `therefore` says so where nothing can be logged.
     ///
     /// # Errors
     /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`].
-    pub(crate) fn commit(self, record: HandoutRecord, unavailable: &'static str) -> Result<ProvenEntry, Refusal> {
+    pub(crate) fn commit(self, record: HandoutRecord, therefore: &'static str) -> Result<ProvenEntry, Refusal> {
         let Self { request: VaultRequest { vault, .. }, verified, book, alone } = self;
-        let unavailable = |code| Refusal::new(code, unavailable);
+        let unavailable = not_logged(therefore);
         let mut changes = vec![notes(verified, &book, record.used)?];
         changes.extend(record.changes);
         changes.push(record.rate.change());
@@ -171,7 +171,7 @@ fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Refusal> {
     let unavailable = || Refusal::new(Code::AuditUnavailable, "no checkpoint covers the entry, so nothing is released");
     let published = vault.log().covering(receipt, PATIENCE).ok_or_else(unavailable)?;
     let mut shelf = Shelf::new(vault.store(), &published.tree, published.checkpoint.size);
-    let entry = shelf.entry(receipt.index()).map_err(internal)?.ok_or_else(unavailable)?;
-    let path = inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(internal)?;
+    let entry = shelf.entry(receipt.index()).map_err(fault(FAILED))?.ok_or_else(unavailable)?;
+    let path = inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(fault(FAILED))?;
     Ok(ProofFile { entry, index: receipt.index(), path, checkpoint: published.note.clone() }.text())
 }

@@ -12,7 +12,8 @@ use crate::execution::hex;
 use crate::execution::opening::{Opening, WipedText};
 use crate::link::VaultLink;
 use crate::node::Node;
-use crate::order::{Continuity, Refusal};
+use crate::order::Continuity;
+use crate::refusal::Refusal;
 
 /// Migrates the next page, on an officer's request.
 ///

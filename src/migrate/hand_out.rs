@@ -13,8 +13,8 @@ use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::at_vault::{HandoutRecord, NodeState, ProvenEntry, VaultRequest};
 use crate::execution::rate::RateKind;
-use crate::execution::{VerifiedRequest, hex, internal};
-use crate::order::Refusal;
+use crate::execution::{FAILED, VerifiedRequest, hex};
+use crate::refusal::{Refusal, fault};
 use crate::seal::SealError;
 use crate::store::{MigrationRow, OpenPage};
 use crate::vault::Vault;
@@ -45,8 +45,7 @@ pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &EpochPageRequest) ->
     let step: Change = Box::new(move |store, batch| store.put_migration(batch, &order, progress));
     let event = Event::MigrationRelease(Box::new(entry(&verified, epochs, page, items)));
     let record = HandoutRecord { event, tags: vec![], changes: vec![step], used, rate };
-    let unavailable = "the audit log takes no entry, so nothing is handed out";
-    let ProvenEntry { position, proof } = turn.commit(record, unavailable)?;
+    let ProvenEntry { position, proof } = turn.commit(record, "nothing is handed out")?;
     Ok(EpochPage { register: hex(&vault.register().digest), entry: position, proof, used, page, runs, segments })
 }
 
@@ -64,7 +63,7 @@ fn next(vault: &Vault, pair: &EpochPair, verified: &VerifiedRequest) -> Result<(
         skipped: 0,
         open: None,
     };
-    let mut progress = vault.store().migration(&order.key()).map_err(internal)?.unwrap_or_else(begin);
+    let mut progress = vault.store().migration(&order.key()).map_err(fault(FAILED))?.unwrap_or_else(begin);
     if let Some(open) = progress.open {
         // Killed, or lost, in between: the same again, which was counted already.
         let slice = pair.read(vault, progress.next, Some(open.until), open.items as usize)?;
@@ -104,11 +103,11 @@ impl PageContent {
             let next = places.len();
             let segment = *places.entry(*chunk.segment()).or_insert(next);
             if segment == runs.segments.len() {
-                let record = vault.store().segment(chunk.segment()).map_err(internal)?.unwrap_or_default();
+                let record = vault.store().segment(chunk.segment()).map_err(fault(FAILED))?.unwrap_or_default();
                 runs.segments.push(BASE64URL_NOPAD.encode(&record));
             }
             let records = chunk.records().take(*count).map(|record| Ok(BASE64URL_NOPAD.encode(&record?.to_bytes())));
-            let records = records.collect::<Result<_, SealError>>().map_err(internal)?;
+            let records = records.collect::<Result<_, SealError>>().map_err(fault(FAILED))?;
             runs.runs.push(RecordRun { domain: Domain::of(chunk.scope(), pair.from.row.epoch), segment, records });
         }
         Ok(runs)

@@ -15,12 +15,13 @@ use crate::access::NodePermit;
 use crate::audit::{Entry, Event};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, NewMappings, Pending};
-use crate::execution::{check_clock, check_register, enter, internal};
+use crate::execution::{FAILED, check_clock, check_register, enter};
 use crate::identifier::MAX_CANONICAL;
 use crate::keys::DomainScope;
+use crate::order::Continuity;
 use crate::order::book::Book;
-use crate::order::{Continuity, Refusal};
 use crate::pseudonym::Pseudonym;
+use crate::refusal::{Refusal, fault};
 use crate::register::Id;
 use crate::seal::pairs::{PairsHead, seal};
 use crate::store::{MigrationRow, OpenPage, OrderKey, PairsRow};
@@ -32,37 +33,23 @@ use crate::vault::Vault;
 /// # Errors
 /// A [`Refusal`] of the whole. [`Code::MappingInvalid`] where an identifier is not the one behind its record: the page must
 /// then be asked for again.
-pub fn take(vault: &Vault, permit: &NodePermit, handed: &OpenedPage) -> Result<MigrationProgress, Refusal> {
-    check_register(vault.register(), &handed.register)?;
+pub fn take(vault: &Vault, permit: &NodePermit, opened: &OpenedPage) -> Result<MigrationProgress, Refusal> {
+    check_register(vault.register(), &opened.register)?;
     check_room(vault)?;
     let _place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
     let _alone = Book::from(vault).alone();
     let book = Book::from(vault);
-    let (now, authority) = (book.now(), &permit.authority.id);
     check_clock(&book, vault.committer().clock_mark())?;
-    let unknown =
-        || Refusal::new(Code::UnknownOrder, "no migration is under way under such an order of this authority");
-    let order = OrderKey::new(authority.as_str(), handed.order);
-    let life = book.life(&order)?.ok_or_else(unknown)?;
-    let mut progress = vault.store().migration(&order).map_err(internal)?.ok_or_else(unknown)?;
-    // What came since the page was handed out counts.
-    book.stands(authority, handed.order)?;
-    if now >= life.not_after {
-        return Err(Refusal::new(Code::OrderExpired, "the order ended while it was being executed"));
-    }
-    let awaited = |open: &OpenPage| open.request == handed.request && progress.page == handed.page;
-    let foreign = || Refusal::new(Code::RequestInvalid, "the vault waits for no such page; ask for it again");
-    let open = progress.open.filter(awaited).ok_or_else(foreign)?;
-    let sector = life.sectors.first().ok_or_else(unknown)?;
-    let way = EpochPair::open(vault, sector, Continuity { from: progress.from, to: progress.to })?;
-    let slice = way.read(vault, progress.next, Some(open.until), open.items as usize)?;
+    let AwaitedPage { order, sector, mut progress, open } = AwaitedPage::of(&book, &permit.authority.id, opened)?;
+    let pair = EpochPair::open(vault, &sector, Continuity { from: progress.from, to: progress.to })?;
+    let slice = pair.read(vault, progress.next, Some(open.until), open.items as usize)?;
 
     // A page that keeps what it counted, and that only a new request opens again.
     let closed = MigrationRow { open: Some(OpenPage { request: Uuid::nil(), ..open }), ..progress };
-    let Some(groups) = group(&slice, &handed.identifiers)? else { return Err(give_up(vault, order, closed)) };
+    let Some(groups) = group(&slice, &opened.identifiers)? else { return Err(give_up(vault, order, closed)) };
     let mut made = PagePairs::default();
     for ((scope, scheme), group) in &groups {
-        if !made.derive(vault, &way, scope, scheme, group, now)? {
+        if !made.derive(vault, &pair, scope, scheme, group, book.now())? {
             return Err(give_up(vault, order, closed));
         }
     }
@@ -74,36 +61,69 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &OpenedPage) -> Result<M
     progress.migrated += migrated;
     progress.skipped += skipped;
     let event = Event::Migrate {
-        authority: authority.clone(),
-        order: handed.order.to_string(),
-        request: handed.request.to_string(),
-        sector: sector.clone(),
+        authority: permit.authority.id.clone(),
+        order: opened.order.to_string(),
+        request: opened.request.to_string(),
+        sector,
         from: progress.from,
         to: progress.to,
-        page: handed.page,
+        page: opened.page,
         migrated,
         skipped,
     };
-    let changes = vec![made.pairs(&way, &order, handed.page, &progress)?, step(order, progress)];
-    let log = Logged::Entry(Entry::new(now, event), vec![]);
+    let changes = vec![made.pairs(&pair, &order, opened.page, &progress)?, step(order, progress)];
+    let log = Logged::Entry(Entry::new(book.now(), event), vec![]);
     let unavailable = |code| Refusal::new(code, "the new mappings could not be stored; ask again").come_back_in(1);
     let job = Job { mappings: made.mappings, changes, count: None, log };
     vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
     vault.migrated.fetch_add(migrated, std::sync::atomic::Ordering::Relaxed);
-    told(vault, &way, &progress, migrated, skipped)
+    told(vault, &pair, &progress, migrated, skipped)
+}
+
+/// A page that was handed out under an order that still stands, and whose identifiers have not come yet.
+struct AwaitedPage {
+    order: OrderKey,
+    sector: String,
+    progress: MigrationRow,
+    open: OpenPage,
+}
+
+impl AwaitedPage {
+    /// The page that a node brings identifiers for.
+    ///
+    /// # Errors
+    /// [`Code::UnknownOrder`], [`Code::OrderRevoked`], [`Code::OrderSuspended`], [`Code::OrderExpired`]; [`Code::RequestInvalid`]
+    /// when another page is awaited, or none.
+    fn of(book: &Book<'_>, authority: &Id, opened: &OpenedPage) -> Result<Self, Refusal> {
+        let unknown =
+            || Refusal::new(Code::UnknownOrder, "no migration is under way under such an order of this authority");
+        let order = OrderKey::new(authority.as_str(), opened.order);
+        let life = book.life(&order)?.ok_or_else(unknown)?;
+        let progress = book.store().migration(&order).map_err(fault(FAILED))?.ok_or_else(unknown)?;
+        // What came since the page was handed out counts.
+        book.stands(authority, opened.order)?;
+        if book.now() >= life.not_after {
+            return Err(Refusal::new(Code::OrderExpired, "the order ended while it was being executed"));
+        }
+        let awaited = |open: &OpenPage| open.request == opened.request && progress.page == opened.page;
+        let foreign = || Refusal::new(Code::RequestInvalid, "the vault waits for no such page; ask for it again");
+        let open = progress.open.filter(awaited).ok_or_else(foreign)?;
+        let sector = life.sectors.first().ok_or_else(unknown)?.clone();
+        Ok(Self { order, sector, progress, open })
+    }
 }
 
 /// How far it has come.
 fn told(
     vault: &Vault,
-    way: &EpochPair,
+    pair: &EpochPair,
     progress: &MigrationRow,
     migrated: u64,
     skipped: u64,
 ) -> Result<MigrationProgress, Refusal> {
-    let done = way.read(vault, progress.next, None, 1)?.items == 0;
+    let done = pair.read(vault, progress.next, None, 1)?.items == 0;
     let seen = progress.migrated + progress.skipped;
-    let total = vault.index().partition(way.id()).entries().max(seen);
+    let total = vault.index().partition(pair.id()).entries().max(seen);
     Ok(MigrationProgress { migrated, skipped, seen, total, done })
 }
 
@@ -136,7 +156,7 @@ fn group<'a>(
     let mut identifiers = identifiers.iter();
     for (chunk, count) in &slice.chunks {
         for record in chunk.records().take(*count) {
-            let record = record.map_err(internal)?;
+            let record = record.map_err(fault(FAILED))?;
             let Some(Some(identifier)) = identifiers.next() else { continue };
             let scheme = Id::parse(&identifier.scheme).filter(|_| identifier.value.0.len() <= MAX_CANONICAL);
             let Some(scheme) = scheme else { return Ok(None) };
@@ -161,7 +181,7 @@ impl PagePairs {
     fn derive(
         &mut self,
         vault: &Vault,
-        way: &EpochPair,
+        pair: &EpochPair,
         scope: &DomainScope,
         scheme: &Id,
         group: &IdentifierGroup<'_>,
@@ -170,18 +190,18 @@ impl PagePairs {
         let batch = Canonical::of(group.iter().map(|(_, value)| *value));
         let utis = batch.utis(vault, scheme);
 
-        let key = way.from.key.as_ref().ok_or_else(|| internal("an epoch lost its key"))?;
+        let key = pair.from.key.as_ref().ok_or("an epoch lost its key").map_err(fault(FAILED))?;
         let mut prfs = Vec::with_capacity(utis.len());
-        key.domain(way.from.row.epoch, scope).prfs(&utis, &mut prfs);
-        let form = way.from.terms.text_form;
+        key.domain(pair.from.row.epoch, scope).prfs(&utis, &mut prfs);
+        let form = pair.from.terms.text_form;
         if prfs.iter().zip(group).any(|(prf, (old, _))| prf.to_pseudonym().fixed_for(form) != *old) {
             return Ok(false);
         }
-        let scoped = Scoped { epoch: way.to.clone(), scope: scope.clone() };
-        let new = derive(vault, &way.state, scheme, &scoped, &utis, &batch, now, &mut self.mappings)
-            .map_err(|refusal| Refusal::new(refusal.code, "the new pseudonyms could not be derived"))?;
+        let scoped = Scoped { epoch: pair.to.clone(), scope: scope.clone() };
+        let new = derive(vault, &pair.state, scheme, &scoped, &utis, &batch, now, &mut self.mappings)
+            .map_err(|refusal| Refusal::new(refusal.code(), "the new pseudonyms could not be derived"))?;
 
-        let (old_text, new_text) = (writer(&way.state, &way.from), writer(&way.state, &way.to));
+        let (old_text, new_text) = (writer(&pair.state, &pair.from), writer(&pair.state, &pair.to));
         let mut text = Vec::with_capacity(group.len() * 84);
         for ((old, _), new) in group.iter().zip(&new) {
             old_text.write(old, &mut text);
@@ -189,7 +209,7 @@ impl PagePairs {
             new_text.write(new, &mut text);
             text.push(b'\n');
         }
-        for (client, key) in pairs::recipients(vault.register(), &way.state.sector.name, scope)? {
+        for (client, key) in pairs::recipients(vault.register(), &pair.state.sector.name, scope)? {
             let (_, lines, count) = self.lines.entry(client).or_insert((key, vec![], 0));
             lines.extend_from_slice(&text);
             *count += group.len() as u32;
@@ -201,7 +221,7 @@ impl PagePairs {
     /// Seals the lines to each recipient; what the commit writes.
     fn pairs(
         &mut self,
-        way: &EpochPair,
+        pair: &EpochPair,
         order: &OrderKey,
         page: u32,
         progress: &MigrationRow,
@@ -209,14 +229,14 @@ impl PagePairs {
         let mut rows = vec![];
         for (client, (key, lines, pairs)) in std::mem::take(&mut self.lines) {
             let head = PairsHead {
-                sector: way.state.sector.uuid,
+                sector: pair.state.sector.uuid,
                 order: order.id,
                 from: progress.from,
                 to: progress.to,
                 page,
                 pairs,
             };
-            let sealed = seal(head, &key, &lines).map_err(internal)?;
+            let sealed = seal(head, &key, &lines).map_err(fault(FAILED))?;
             rows.push((client, PairsRow { order: order.clone(), page, sealed }));
         }
         Ok(Box::new(move |store, batch| {

@@ -11,10 +11,10 @@ use super::ReidentifyRequest;
 use super::reveal::{ReidentifyResponse, RevealedItem, ask};
 use crate::access::OfficerPermit;
 use crate::code::Code;
-use crate::execution::internal;
+use crate::execution::FAILED;
 use crate::link::VaultLink;
 use crate::node::Node;
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault};
 use crate::register::Id;
 
 /// A sealed answer, and what can be said of it in clear.
@@ -64,7 +64,7 @@ pub fn ask_sealed(
         entry: revealed.entry,
         items: revealed.items.len() as u64,
         found,
-        sealed: seal(&revealed, &key).map_err(internal)?,
+        sealed: seal(&revealed, &key).map_err(fault(FAILED))?,
     })
 }
 

@@ -12,9 +12,9 @@ use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::at_vault::{HandoutRecord, NodeState, ProvenEntry, VaultRequest};
 use crate::execution::rate::RateKind;
-use crate::execution::{VerifiedRequest, hex, internal};
-use crate::order::Refusal;
+use crate::execution::{FAILED, VerifiedRequest, hex};
 use crate::pseudonym::Parsed;
+use crate::refusal::{Refusal, fault};
 use crate::seal::segment::SegmentId;
 use crate::store::StoreError;
 use crate::vault::Vault;
@@ -32,12 +32,13 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
 
     let turn = request.turn(&verified)?;
     let rate = turn.take_rate(RateKind::Releases, items.len() as u64)?;
-    let state = vault.sector(&verified.sector.name).ok_or_else(|| internal("a sector of the register has no state"))?;
+    let state =
+        vault.sector(&verified.sector.name).ok_or_else(|| fault(FAILED)("a sector of the register has no state"))?;
     let CountedItems { items, tags, new_pairs, used } = count(vault, &verified, items)?;
     let mut copies = Copies::of(vault, verified.order.scope())?;
     let found = copies.look_up(state, items.iter().filter_map(|item| item.as_ref().ok().copied()).collect())?;
     copies.complete()?;
-    let ReleasedMappings { items, segments } = ReleasedMappings::of(vault, &found, &items).map_err(internal)?;
+    let ReleasedMappings { items, segments } = ReleasedMappings::of(vault, &found, &items).map_err(fault(FAILED))?;
     let tags = salted(tags);
     let event = Event::Release(Box::new(entry(&verified, asked, mappings(&items), &tags)));
     let order = verified.order.key();
@@ -45,8 +46,7 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
         new_pairs.iter().for_each(|tag| store.put_order_pair(batch, &order, tag));
     });
     let record = HandoutRecord { event, tags, changes: vec![pairs, copies.change()], used, rate };
-    let unavailable = "the audit log takes no entry, so nothing is released";
-    let ProvenEntry { position, proof } = turn.commit(record, unavailable)?;
+    let ProvenEntry { position, proof } = turn.commit(record, "nothing is released")?;
     vault.released.fetch_add(asked.pseudonyms.len() as u64, std::sync::atomic::Ordering::Relaxed);
     Ok(Release { register: hex(&vault.register().digest), entry: position, proof, used, items, segments })
 }
@@ -72,7 +72,8 @@ struct CountedItems {
 /// Counts distinct (order, pseudonym) pairs, whatever the answer will be; asking again is not counted again.
 fn count(vault: &Vault, verified: &VerifiedRequest, items: Vec<TaggedItem>) -> Result<CountedItems, Refusal> {
     let order = &verified.order;
-    let mut seen: HashSet<[u8; 16]> = vault.store().order_pairs(&order.key()).map_err(internal)?.into_iter().collect();
+    let mut seen: HashSet<[u8; 16]> =
+        vault.store().order_pairs(&order.key()).map_err(fault(FAILED))?.into_iter().collect();
     let mut counted = CountedItems { items: vec![], tags: vec![], new_pairs: vec![], used: 0 };
     for item in items {
         let item = item.and_then(|(parsed, tag)| {

@@ -11,10 +11,10 @@ use crate::audit::resume::{self, Resumption};
 use crate::audit::{Entry, Event};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
-use crate::execution::{hex, internal};
+use crate::execution::{FAILED, hex};
 use crate::link::VaultLink;
 use crate::node::Node;
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::Vault;
 
 /// The entries with which the vault's log went on after a restore.
@@ -30,7 +30,7 @@ pub struct ResumeProofs {
 /// # Errors
 /// [`Code::Internal`].
 pub fn proofs(vault: &Vault, _permit: &NodePermit) -> Result<ResumeProofs, Refusal> {
-    Ok(ResumeProofs { proofs: resume::proofs(vault.log()).map_err(internal)? })
+    Ok(ResumeProofs { proofs: resume::proofs(vault.log()).map_err(fault(FAILED))? })
 }
 
 /// A log of the vault that lost entries, and goes on as another one.
@@ -82,7 +82,7 @@ pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
             lost_log: resumption.lost.origin.clone(),
             lost_entries: resumption.lost.size,
             kept_entries: resumption.kept_entries,
-            acknowledged: node.store().resume_acknowledged(&resumption.entry).map_err(internal)?,
+            acknowledged: node.store().resume_acknowledged(&resumption.entry).map_err(fault(FAILED))?,
         })
     };
     Ok(ResumedLogs { resumed: link.resumptions()?.iter().map(shown).collect::<Result<_, Refusal>>()? })
@@ -105,7 +105,7 @@ pub fn acknowledge(
             "the vault's log shows no such entry, or not with a proof that fits",
         ));
     };
-    if !node.store().resume_acknowledged(&found.entry).map_err(internal)? {
+    if !node.store().resume_acknowledged(&found.entry).map_err(fault(FAILED))? {
         let (entry, time) = (found.entry, node.now());
         let change: Change =
             Box::new(move |store, batch| store.put_resume_acknowledged(batch, &entry, time.as_second()));
@@ -119,7 +119,7 @@ pub fn acknowledge(
         };
         let log = Logged::Entry(Entry::new(time, event), vec![]);
         let job = Job { mappings: vec![], changes: vec![change], count: None, log };
-        let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is acknowledged");
+        let unavailable = not_logged("nothing is acknowledged");
         node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
         tracing::warn!(actor = %permit.actor, log = found.log, "a restore of the vault was acknowledged");
     }

@@ -11,10 +11,10 @@ use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::at_node::{NodeRequest, VaultHandout as _};
 use crate::execution::opening::{Opening, WipedText};
-use crate::execution::{VerifiedRequest, internal};
+use crate::execution::{FAILED, VerifiedRequest};
 use crate::link::VaultLink;
 use crate::node::Node;
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault};
 use crate::seal::mapping::{Mapping, RecordView};
 
 /// What an officer gets.
@@ -110,7 +110,7 @@ fn count(
     release: &Release,
 ) -> Result<(Vec<[u8; 16]>, Change), Refusal> {
     let key = verified.order.key();
-    let mut own: HashSet<[u8; 16]> = node.store().order_pairs(&key).map_err(internal)?.into_iter().collect();
+    let mut own: HashSet<[u8; 16]> = node.store().order_pairs(&key).map_err(fault(FAILED))?.into_iter().collect();
     let (mut tags, mut new) = (vec![], vec![]);
     for (text, item) in asked.pseudonyms.iter().zip(&release.items) {
         let Ok(parsed) = verified.order.admit(&asked.sector, text) else { continue };
@@ -164,6 +164,6 @@ fn day(days: u32) -> String {
     let second = i64::from(days) * 86_400;
     match jiff::Timestamp::from_second(second) {
         Ok(time) => time.strftime("%F").to_string(),
-        Err(error) => internal(error).to_string(),
+        Err(error) => fault(FAILED)(error).to_string(),
     }
 }

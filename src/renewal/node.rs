@@ -15,7 +15,7 @@ use crate::commit::Pending;
 use crate::execution::{check_register, hex};
 use crate::link::VaultLink;
 use crate::node::Node;
-use crate::order::Refusal;
+use crate::refusal::{Refusal, not_logged};
 use crate::register::{AuthorityKey, Sector};
 use crate::seal::record::Record;
 use crate::seal::segment::{AuthorityPrivateKey, prove, rewrap};
@@ -51,36 +51,9 @@ pub fn step(
     }
 
     // Before a single data key is opened.
-    let action = match asked.task {
-        RenewalTask::Rewrap => SegmentAction::OpenToRewrap,
-        RenewalTask::Prove => SegmentAction::OpenToProve,
-    };
-    let keys = node.authority().keys.iter().map(|key| key.id.to_string()).collect();
-    let entry =
-        Segments { actor: permit.actor.clone(), action, keys, segments: page.segments.len() as u64, recipients: 0 };
-    let logged = node.committer().log(node.now(), Event::Segments(Box::new(entry))).and_then(Pending::wait);
-    logged.map_err(|code| Refusal::new(code, "the audit log takes no entry, so nothing is opened"))?;
-
+    note_opening(node, permit, asked.task, page.segments.len())?;
     let mut done = SegmentAnswer { register, added: vec![], proved: vec![], broken: vec![] };
-    let held = node.safe().open(node.now(), |keys| {
-        for text in &page.segments {
-            let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-            let record = record.and_then(|bytes| Record::read(&bytes, node.segment_keys()).ok());
-            let Some((record, sector)) = record.and_then(|record| competent(node, record)) else {
-                tracing::warn!("a segment that the vault handed out is not signed by a pinned key, or not ours");
-                step.refused += 1;
-                continue;
-            };
-            match asked.task {
-                RenewalTask::Rewrap => seal_anew(node, keys, &record, sector, &mut step, &mut done),
-                RenewalTask::Prove => prove_own(keys, &record, &mut done),
-            }
-        }
-        !keys.is_empty()
-    });
-    if !held {
-        return Err(sealed("somebody sealed the node in the meantime"));
-    }
+    work_on(node, asked.task, &page.segments, &mut step, &mut done)?;
     if done.added.is_empty() && done.proved.is_empty() && done.broken.is_empty() {
         return Ok(step);
     }
@@ -88,6 +61,45 @@ pub fn step(
     step.recipients = taken.added + taken.proved;
     step.discarded = taken.discarded;
     Ok(step)
+}
+
+/// Writes down that segments are about to be opened.
+fn note_opening(node: &Node, permit: &RenewPermit, task: RenewalTask, segments: usize) -> Result<(), Refusal> {
+    let action = match task {
+        RenewalTask::Rewrap => SegmentAction::OpenToRewrap,
+        RenewalTask::Prove => SegmentAction::OpenToProve,
+    };
+    let keys = node.authority().keys.iter().map(|key| key.id.to_string()).collect();
+    let entry = Segments { actor: permit.actor.clone(), action, keys, segments: segments as u64, recipients: 0 };
+    let logged = node.committer().log(node.now(), Event::Segments(Box::new(entry))).and_then(Pending::wait);
+    logged.map(drop).map_err(not_logged("nothing is opened"))
+}
+
+/// Opens the data keys of a page with the keys that the node holds, and does the task with each.
+fn work_on(
+    node: &Node,
+    task: RenewalTask,
+    segments: &[String],
+    step: &mut RenewalStep,
+    done: &mut SegmentAnswer,
+) -> Result<(), Refusal> {
+    let held = node.safe().open(node.now(), |keys| {
+        for text in segments {
+            let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
+            let record = record.and_then(|bytes| Record::read(&bytes, node.segment_keys()).ok());
+            let Some((record, sector)) = record.and_then(|record| competent(node, record)) else {
+                tracing::warn!("a segment that the vault handed out is not signed by a pinned key, or not ours");
+                step.refused += 1;
+                continue;
+            };
+            match task {
+                RenewalTask::Rewrap => seal_anew(node, keys, &record, sector, step, done),
+                RenewalTask::Prove => prove_own(keys, &record, done),
+            }
+        }
+        !keys.is_empty()
+    });
+    if held { Ok(()) } else { Err(sealed("somebody sealed the node in the meantime")) }
 }
 
 /// Has the vault drop recipients that the register no longer lists; no key is needed for that.

@@ -10,15 +10,15 @@ use ed25519_dalek::VerifyingKey;
 use uuid::Uuid;
 
 use super::{
-    MOST_EXAMINED, MOST_RECIPIENTS, MOST_SEGMENTS, NewRecipient, RecipientProof, RecipientsTaken, RenewalTask,
-    SegmentAnswer, SegmentPage, SegmentQuestion, internal, segment_id,
+    FAILED, MOST_EXAMINED, MOST_RECIPIENTS, MOST_SEGMENTS, NewRecipient, RecipientProof, RecipientsTaken, RenewalTask,
+    SegmentAnswer, SegmentPage, SegmentQuestion, segment_id,
 };
 use crate::access::NodePermit;
 use crate::audit::{Entry, Event, SegmentAction, Segments};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::execution::{check_register, hex};
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{AuthorityKey, Id, Register, Sector};
 use crate::seal::record::{Recipient, Record};
 use crate::seal::segment::{SegmentId, is_opening};
@@ -59,8 +59,8 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
     check_register(vault.register(), &question.register)?;
     let (law, own) = (RegisteredRecipients::of(vault), &permit.authority);
     let after = question.after.as_deref().map(segment_id).transpose()?;
-    let total = after.is_none().then(|| vault.store().segment_count()).transpose().map_err(internal)?;
-    let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(internal)?;
+    let total = after.is_none().then(|| vault.store().segment_count()).transpose().map_err(fault(FAILED))?;
+    let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(fault(FAILED))?;
     let mut page = SegmentPage {
         register: hex(&vault.register().digest),
         segments: vec![],
@@ -79,15 +79,12 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
             continue;
         };
         let Some(sector) = law.sector(&record, Some(&own.id)) else { continue };
-        let is_own = |key: &str| own.keys.iter().any(|own| own.id.as_str() == key);
+        let is_own = |recipient: &&Recipient| own.keys.iter().any(|own| own.id.as_str() == recipient.key);
         let todo: Vec<String> = match question.task {
-            RenewalTask::Rewrap => {
-                let lacking = law.wanted(sector).into_iter().filter(|key| record.recipient(key.id.as_str()).is_none());
-                lacking.map(|key| key.id.to_string()).collect()
-            }
+            RenewalTask::Rewrap => lacking(&law, &record, sector),
             RenewalTask::Prove => {
                 let proofs = proofs(vault, &id)?;
-                let unproved = record.recipients.iter().filter(|one| is_own(&one.key) && !is_proved(one, &proofs));
+                let unproved = record.recipients.iter().filter(is_own).filter(|one| !is_proved(one, &proofs));
                 unproved.map(|one| one.key.clone()).collect()
             }
         };
@@ -98,7 +95,7 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
             page.unprovable += 1;
             continue;
         }
-        if !record.recipients.iter().any(|one| is_own(&one.key)) {
+        if !record.recipients.iter().any(|one| is_own(&one)) {
             page.beyond += 1;
             continue;
         }
@@ -111,14 +108,31 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
         }
     }
     if !page.segments.is_empty() {
-        let action = match question.task {
-            RenewalTask::Rewrap => SegmentAction::HandOutToRewrap,
-            RenewalTask::Prove => SegmentAction::HandOutToProve,
-        };
-        let (segments, keys) = (page.segments.len() as u64, keys.into_iter().collect());
-        commit(vault, Segments { actor: own.id.clone(), action, keys, segments, recipients: 0 }, vec![])?;
+        note_handout(vault, &own.id, question.task, page.segments.len(), keys.into_iter().collect())?;
     }
     Ok(page)
+}
+
+/// The keys that the register lists for the sector and that the record has no recipient for.
+fn lacking(law: &RegisteredRecipients<'_>, record: &Record, sector: &Sector) -> Vec<String> {
+    let lacking = law.register.recipients(sector).filter(|(_, key)| record.recipient(key.id.as_str()).is_none());
+    lacking.map(|(_, key)| key.id.to_string()).collect()
+}
+
+/// Writes down, before they go out, that segments are handed out to be opened.
+fn note_handout(
+    vault: &Vault,
+    authority: &Id,
+    task: RenewalTask,
+    segments: usize,
+    keys: Vec<String>,
+) -> Result<(), Refusal> {
+    let action = match task {
+        RenewalTask::Rewrap => SegmentAction::HandOutToRewrap,
+        RenewalTask::Prove => SegmentAction::HandOutToProve,
+    };
+    let entry = Segments { actor: authority.clone(), action, keys, segments: segments as u64, recipients: 0 };
+    commit(vault, entry, vec![])
 }
 
 /// A record that the vault itself signed, under its own id: whatever else lies there is not to be signed anew.
@@ -137,13 +151,13 @@ fn is_proved(recipient: &Recipient, proofs: &[(String, [u8; 32])]) -> bool {
 /// The SHA-256 of what shows that somebody opened a segment. One that an earlier version made has none: whoever says that they
 /// opened it would have to be believed.
 fn opening(vault: &Vault, id: &SegmentId) -> Result<Option<[u8; 32]>, Refusal> {
-    vault.store().segment_opening(id).map_err(internal)
+    vault.store().segment_opening(id).map_err(fault(FAILED))
 }
 
 /// The proofs of a segment; none counts where nothing could tell it from a claim.
 fn proofs(vault: &Vault, id: &SegmentId) -> Result<Vec<(String, [u8; 32])>, Refusal> {
     match opening(vault, id)? {
-        Some(_) => vault.store().segment_proofs(id).map_err(internal),
+        Some(_) => vault.store().segment_proofs(id).map_err(fault(FAILED)),
         None => Ok(vec![]),
     }
 }
@@ -187,14 +201,14 @@ impl<'v> SegmentDrafts<'v> {
     fn of(&mut self, text: &str) -> Result<&mut SegmentDraft<'v>, Refusal> {
         let id = segment_id(text)?;
         if !self.all.contains_key(&id) {
-            let bytes = self.vault.store().segment(&id).map_err(internal)?;
+            let bytes = self.vault.store().segment(&id).map_err(fault(FAILED))?;
             let record = bytes.and_then(|bytes| genuine(self.law, &id, &bytes));
             let record = record.ok_or_else(|| invalid("there is no segment of that id that the vault signed"))?;
             let sector = self.law.sector(&record, Some(self.authority));
             let sector = sector.ok_or_else(|| invalid("the authority is not competent in the segment's sector"))?;
             self.all.insert(id, SegmentDraft { record, sector, changed: false, proofs: BTreeMap::new() });
         }
-        self.all.get_mut(&id).ok_or_else(|| internal("a draft that was just made is gone"))
+        self.all.get_mut(&id).ok_or("a draft that was just made is gone").map_err(fault(FAILED))
     }
 
     /// Whether it was not there yet.
@@ -297,7 +311,7 @@ fn names<'n>(keys: impl Iterator<Item = &'n String>) -> Vec<String> {
 
 fn change(vault: &Vault, draft: SegmentDraft<'_>) -> Result<Change, Refusal> {
     let SegmentDraft { record, changed, proofs, .. } = draft;
-    let signed = changed.then(|| record.sign(vault.segment_signer())).transpose().map_err(internal)?;
+    let signed = changed.then(|| record.sign(vault.segment_signer())).transpose().map_err(fault(FAILED))?;
     Ok(Box::new(move |store, batch| {
         if let Some(signed) = signed {
             store.put_segment(batch, &record.id, &signed);
@@ -315,6 +329,6 @@ fn change(vault: &Vault, draft: SegmentDraft<'_>) -> Result<Change, Refusal> {
 fn commit(vault: &Vault, entry: Segments, changes: Vec<Change>) -> Result<(), Refusal> {
     let log = Logged::Entry(Entry::new(vault.now(), Event::Segments(Box::new(entry))), vec![]);
     let job = Job { mappings: vec![], changes, count: None, log };
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is changed");
+    let unavailable = not_logged("nothing is changed");
     vault.committer().submit(job).and_then(Pending::wait).map(drop).map_err(unavailable)
 }

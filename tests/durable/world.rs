@@ -25,6 +25,7 @@ use cloison::link::{PostedQuestion, VaultLink, VaultQuestion as _};
 use cloison::node::{Node, NodeParts};
 use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
+use cloison::refusal::Refusal;
 use cloison::register::{self, Id, Register, SpkiDigest, Suite};
 use cloison::reidentify::lodge::{self, LodgedOrder, OrderText};
 use cloison::reidentify::release::release;
@@ -275,7 +276,7 @@ pub fn tokenize(vault: &Vault, caller: Caller, items: &[String]) -> Result<Answe
 pub fn tokenize_with(vault: &Vault, caller: Caller, wish: &Wish, items: &[String]) -> Result<Answer, Code> {
     let permit = permit(vault, caller, "cnie");
     let items: Vec<_> = items.iter().map(|item| Ok(item.as_str())).collect();
-    let (answer, job) = tokenize::prepare(vault, &permit, wish, items.into_iter()).map_err(|refusal| refusal.code)?;
+    let (answer, job) = tokenize::prepare(vault, &permit, wish, items.into_iter()).map_err(|refusal| refusal.code())?;
     vault.committer().submit(job)?.wait()?;
     Ok(answer)
 }
@@ -362,7 +363,7 @@ pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -
 }
 
 /// Asks the vault as the authority's node does.
-pub fn release_of(vault: &Vault, asked: &ReidentifyRequest) -> Result<Release, order::Refusal> {
+pub fn release_of(vault: &Vault, asked: &ReidentifyRequest) -> Result<Release, Refusal> {
     let node = vault.register().authorities[&id(AUTHORITY)].node;
     let permit = access::node(vault.register(), node).unwrap();
     let digest = data_encoding::HEXLOWER.encode(&vault.register().digest);
@@ -371,7 +372,7 @@ pub fn release_of(vault: &Vault, asked: &ReidentifyRequest) -> Result<Release, o
 }
 
 /// Shows the vault an order, as the authority's node does.
-pub fn lodge_order(vault: &Vault, order: &str) -> Result<LodgedOrder, order::Refusal> {
+pub fn lodge_order(vault: &Vault, order: &str) -> Result<LodgedOrder, Refusal> {
     let node = vault.register().authorities[&id(AUTHORITY)].node;
     lodge::at_vault(vault, &access::bearer(vault.register(), node).unwrap(), order)
 }
@@ -380,7 +381,7 @@ pub fn lodge_order(vault: &Vault, order: &str) -> Result<LodgedOrder, order::Ref
 pub struct Link<'a>(pub &'a Vault);
 
 impl VaultLink for Link<'_> {
-    fn post(&self, question: PostedQuestion<'_>) -> Result<Vec<u8>, order::Refusal> {
+    fn post(&self, question: PostedQuestion<'_>) -> Result<Vec<u8>, Refusal> {
         let node = self.0.register().authorities[&id(AUTHORITY)].node;
         let permit = access::node(self.0.register(), node).unwrap();
         match question.path {
@@ -391,7 +392,7 @@ impl VaultLink for Link<'_> {
         }
     }
 
-    fn resumptions(&self) -> Result<Vec<Resumption>, order::Refusal> {
+    fn resumptions(&self) -> Result<Vec<Resumption>, Refusal> {
         Ok(vec![])
     }
 }
@@ -399,8 +400,8 @@ impl VaultLink for Link<'_> {
 /// Answers a question's JSON in JSON.
 fn answer<Q: DeserializeOwned, A: Serialize>(
     question: &[u8],
-    answer: impl FnOnce(Q) -> Result<A, order::Refusal>,
-) -> Result<Vec<u8>, order::Refusal> {
+    answer: impl FnOnce(Q) -> Result<A, Refusal>,
+) -> Result<Vec<u8>, Refusal> {
     Ok(serde_json::to_vec(&answer(serde_json::from_slice(question).unwrap())?).unwrap())
 }
 

@@ -15,9 +15,9 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::execution::step::ActResponse;
 use crate::http::acts::{Lodge, Orders};
 use crate::keys::file::{read_signing_key, write_private};
-use crate::order::Refusal;
 use crate::order::act::{ACT_TYP, ActPayload, Kind, check_act, draft_act, read_act, sign_act};
 use crate::order::life::suspensions;
+use crate::refusal::Refusal;
 use crate::register::{Id, Register};
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
 

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 
 use super::{SealedMapping, unwrap};
 use crate::commit::{Change, Job, Logged, Pending};
-use crate::execution::internal;
-use crate::order::Refusal;
+use crate::execution::FAILED;
 use crate::order::book::Book;
 use crate::order::life::stopped;
+use crate::refusal::{Refusal, fault};
 use crate::store::{ChunkKey, CopiesRow, CopyRow, OrderKey};
+use crate::vault::stored::{bad_chunk, open_chunk};
 use crate::vault::{StartError, Vault};
 
 /// A copy to write: its order, the tag that it lies under, its row.
@@ -21,9 +22,9 @@ type NewCopy = (OrderKey, [u8; 16], CopyRow);
 /// [`Code::Internal`](crate::code::Code::Internal) also where a copy does not open, as without a version of the storage secret
 /// that it needs; [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable).
 pub fn begin(vault: &Vault) -> Result<(), Refusal> {
-    let mut copies = rewrapped(vault).map_err(internal)?;
+    let mut copies = rewrapped(vault).map_err(fault(FAILED))?;
     let mut orders = vec![];
-    let is_first = !vault.store().has_begun_copies().map_err(internal)?;
+    let is_first = !vault.store().has_begun_copies().map_err(fault(FAILED))?;
     if is_first {
         orders = live(vault)?;
         copies.extend(of_counted(vault, &orders)?);
@@ -83,7 +84,7 @@ fn live(vault: &Vault) -> Result<Vec<(OrderKey, CopiesRow)>, Refusal> {
 fn of_counted(vault: &Vault, orders: &[(OrderKey, CopiesRow)]) -> Result<Vec<NewCopy>, Refusal> {
     let mut wanted: HashMap<[u8; 16], Vec<&OrderKey>> = HashMap::new();
     for (order, _) in orders {
-        for tag in vault.store().order_pairs(order).map_err(internal)? {
+        for tag in vault.store().order_pairs(order).map_err(fault(FAILED))? {
             wanted.entry(tag).or_default().push(order);
         }
     }
@@ -94,20 +95,18 @@ fn of_counted(vault: &Vault, orders: &[(OrderKey, CopiesRow)]) -> Result<Vec<New
     let uuids: HashMap<u32, _> = vault.sector_states().map(|state| (state.number, state.sector.uuid)).collect();
     let each = |key: ChunkKey, row| {
         let Some(sector) = uuids.get(&key.sector) else { return Ok(()) };
-        let (number, epoch, sequence) = (key.sector, key.epoch, key.sequence);
-        let bad = |source| StartError::Chunk { sector: number, epoch, sequence, source };
-        let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(bad)?;
+        let (chunk, bad) = (open_chunk(vault.cipher(), key, row)?, bad_chunk(key));
         for record in chunk.records() {
             let pseudonym = record.map_err(bad)?.pseudonym;
             let tag = vault.audit_key().tag(*sector, &pseudonym);
             for order in wanted.get(&tag).into_iter().flatten() {
-                if let Some(mapping) = SealedMapping::of(&chunk, epoch, &pseudonym).map_err(bad)? {
+                if let Some(mapping) = SealedMapping::of(&chunk, key.epoch, &pseudonym).map_err(bad)? {
                     copies.push(((*order).clone(), tag, mapping.wrap(vault.cipher(), order, &tag, pseudonym)));
                 }
             }
         }
         Ok::<_, StartError>(())
     };
-    vault.store().each_chunk(each).map_err(internal)?;
+    vault.store().each_chunk(each).map_err(fault(FAILED))?;
     Ok(copies)
 }
