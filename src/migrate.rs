@@ -1,7 +1,7 @@
 //! Migration under an order for continuity: a sector that keeps only pseudonyms follows an epoch, and nobody is shown an
 //! identifier.
 //!
-//! An officer asks for page after page, each with a request that he signs; so every page is checked like a
+//! An officer asks for page after page, each with a signed request of its own; so every page is checked like a
 //! re-identification, and stops where the order is stopped; the steps that the two share: [`crate::execution`]. For each page
 //!
 //! 1. [`hand_out`] (vault): checks, counts, logs durably, and hands out the records of the next chunks of the epoch that is
@@ -13,8 +13,8 @@
 //! The node and the officer learn counts. The sector fetches the pairs: [`pairs`].
 //!
 //! **Each mapping once.** Chunks of the epoch are gone through in the order of their sequences, and from the first page on no
-//! merge gives records of the epoch another one. How far an order has come is durable with each step. Whoever is killed
-//! in between, the officer asks again: a page that was handed out and not taken is handed out again, and not counted again.
+//! merge gives records of the epoch another one. How far an order has come is durable with each step. If a side is
+//! killed in between, the officer asks again: a page that was handed out and not taken is handed out again, and not counted again.
 
 pub mod at_node;
 pub mod hand_out;
@@ -53,7 +53,7 @@ fn check_room(vault: &Vault) -> Result<(), Refusal> {
     vault.committer().admit().map_err(Refusal::unavailable)
 }
 
-/// What an officer asks of the node: the order, his signed request (over an empty list), and the sector.
+/// What an officer asks of the node: the order, the signed request (over an empty list), and the sector.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MigrateRequest {

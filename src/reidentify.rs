@@ -30,7 +30,7 @@ use crate::store::ItemTag;
 /// Most pseudonyms in one request.
 pub const MAX_ITEMS: usize = 10_000;
 
-/// What an officer asks of the node: the order, his signed request, and the list it is about.
+/// What an officer asks of the node: the order, the signed request, and the list that it is about.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReidentifyRequest {
@@ -50,7 +50,7 @@ pub struct ReidentifyRequest {
 impl std::fmt::Debug for ReidentifyRequest {
     /// Counts only: neither a pseudonym nor an order that may list some belongs in a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asked")
+        f.debug_struct("ReidentifyRequest")
             .field("sector", &self.sector)
             .field("items", &self.pseudonyms.len())
             .finish_non_exhaustive()

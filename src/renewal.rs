@@ -1,13 +1,13 @@
 //! Renewal: stored segments are sealed to the keys that the register lists *now*.
 //!
-//! To whom a sector's segments are to be sealed is the law's to say, and so the signed register's: every key of every competent
+//! The signed register says to which keys a sector's segments are sealed: every key of every competent
 //! authority ([`crate::register::Register::recipients`]). A new key, a change of suite, a further authority, one that leaves:
 //! each is a register that lists other keys than the segments have recipients. Three tasks make up the difference, each page by
 //! page, each again as often as one likes; what is done is what lies in the store.
 //!
 //! 1. **rewrap** (node and vault). A node opens the data key of a segment with a key that it has, and seals it to the keys that
 //!    are lacking; the vault checks each against its own register, adds it to the record, signs that anew. Nothing else in a
-//!    record changes, and its commitment tells whoever opens it that it is the same data key.
+//!    record changes, and its commitment proves that it is still the same data key.
 //! 2. **prove** (node and vault). Each authority's node reads every segment back and proves with each of its own keys that it opens
 //!    and is the one committed to. The vault notes which entry was proved.
 //! 3. **drop** (vault alone). Recipients that the register no longer lists are taken out, where one that it lists was proved.
@@ -151,7 +151,7 @@ pub struct NewRecipient {
     pub ct: String,
 }
 
-/// Whether a recipient opens, which its authority's node alone can tell. Not printable: whoever has `opening` is believed.
+/// Whether a recipient opens, which only its authority's node can tell. Never printed: `opening` is what makes it believed.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecipientProof {

@@ -1,9 +1,9 @@
-//! Unsealing and sealing an authority's node: custodians bring shares, one at a time; whoever is near can seal.
+//! Unsealing and sealing an authority's node: custodians bring shares, one at a time; any of them, or an officer, can seal.
 //!
-//! Who may bring a share: a custodian that the register names, over his own certificate, and only the share that was made
-//! for him. So a share file with its passphrase is not enough, nor is a certificate; and the log names who came. A share is
-//! checked against the pinned set as it comes: one that does not fit leaves what was brought before as it was. What the node
-//! says is how many it has, to custodians and officers only.
+//! A share is brought by the custodian that it was made for, whom the register names, over their own certificate. So neither a
+//! share file with its passphrase nor a certificate is enough, and the log names who came. A share is checked against the pinned
+//! set when it comes; one that does not fit leaves the others as they were. The node says how many it has, to custodians and
+//! officers only.
 //!
 //! Each share is in the log before it is counted, and an unsealing before the key is in the safe. Sealing is the other way
 //! round: the key is gone at once, and the log hears of it when it can.
@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::access::{CustodianPermit, SealPermit};
 use crate::audit::{Custody, CustodyAction, Event};
 use crate::code::Code;
-use crate::commit::Pending;
 use crate::keys::AuthoritySecret;
 use crate::keys::shares::{Share, ShareError, ShareSet};
 use crate::node::Node;
@@ -79,7 +78,8 @@ pub struct KeyStatus {
 /// Bringing a share again, or one of a key that is open already, changes nothing and is answered as if it were the first.
 ///
 /// # Errors
-/// A [`Refusal`]: not his share, of no set that is pinned here, does not fit, or nothing can be logged.
+/// [`Code::ShareInvalid`] for another custodian's share or one that does not fit, [`Code::ShareForeign`] for one of no pinned set;
+/// those of a log that takes no entry.
 pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpose) -> Result<UnsealProgress, Refusal> {
     let now = node.now();
     // One at a time: what the log says of the count is what it was.
@@ -254,7 +254,7 @@ fn of_all(actor: Id, action: CustodyAction) -> Custody {
 /// Writes an entry and waits until it is durable.
 fn log(node: &Node, now: Timestamp, entry: Custody) -> Result<(), Refusal> {
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry");
-    node.committer().log(now, Event::Custody(entry)).and_then(Pending::wait).map(drop).map_err(unavailable)
+    node.committer().record(now, Event::Custody(entry), vec![], vec![]).map(drop).map_err(unavailable)
 }
 
 /// What a log that takes no entry means where nobody waits for an answer: it has poisoned the store, and says so itself.

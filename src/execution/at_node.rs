@@ -7,10 +7,10 @@ use super::{VerifiedRequest, check_seen, enter, hex, notes, step};
 use crate::access::OfficerPermit;
 use crate::audit::checkpoint::{cosigner_name, owner_and_shard};
 use crate::audit::proof_file::ProofFile;
-use crate::audit::{AuditReceipt, Entry, Event, LogPosition, leaf_hash};
+use crate::audit::{AuditReceipt, Event, LogPosition, leaf_hash};
 use crate::code::Code;
+use crate::commit::Change;
 use crate::commit::orders::{OrderQuestion, UnderWay};
-use crate::commit::{Change, Job, Logged, Pending};
 use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::book::Book;
@@ -142,8 +142,8 @@ impl<'n> NodeRequest<'n> {
         let book = Book::from(node);
         check_seen(&verified, &book)?;
         check_count(&verified.order, &book, statement.used)?;
-        let proved = ProvedEntry { entry: statement.entry.clone(), proof };
-        Ok(NodeTurn { node, verified, proved, used: statement.used, book, alone })
+        let vault_entry = statement.entry.clone();
+        Ok(NodeTurn { node, verified, vault_entry, proof, used: statement.used, book, alone })
     }
 }
 
@@ -216,17 +216,12 @@ fn check_count(order: &ActiveOrder, book: &Book<'_>, used: u64) -> Result<(), Re
     }
 }
 
-/// The vault's entry and its proof, as the node's entry repeats them.
-struct ProvedEntry {
-    entry: LogPosition,
-    proof: ProofFile,
-}
-
 /// A request in its turn.
 pub(crate) struct NodeTurn<'n> {
     node: &'n Node,
     pub(crate) verified: VerifiedRequest,
-    proved: ProvedEntry,
+    vault_entry: LogPosition,
+    proof: ProofFile,
     used: u64,
     book: Book<'n>,
     alone: MutexGuard<'n, ()>,
@@ -243,8 +238,8 @@ pub(crate) struct LoggedRequest {
 impl NodeTurn<'_> {
     /// Where the vault's entry stands, the path of its proof, and the checkpoint of that: what the node's own entry says of it.
     pub(crate) fn vault_entry(&self) -> (LogPosition, Vec<String>, String) {
-        let ProvedEntry { entry, proof } = &self.proved;
-        (entry.clone(), proof.path.iter().map(|hash| hex(hash)).collect(), proof.checkpoint.clone())
+        let proof = &self.proof;
+        (self.vault_entry.clone(), proof.path.iter().map(|hash| hex(hash)).collect(), proof.checkpoint.clone())
     }
 
     /// Writes the node's entry, and what this use of the order writes beside the notes that every use writes.
@@ -260,10 +255,8 @@ impl NodeTurn<'_> {
         let Self { node, verified, used, book, alone, .. } = self;
         let mut changes = vec![notes(&verified, &book, used)?];
         changes.extend(own_changes);
-        let log = Logged::Entry(Entry::new(book.now(), event), tags);
-        let job = Job { mappings: vec![], changes, count: None, log };
         let unavailable = not_logged("nothing is opened");
-        let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+        let receipt = node.committer().record(book.now(), event, tags, changes).map_err(unavailable)?;
         drop(alone);
         let VerifiedRequest { order, request, sector } = verified;
         Ok(LoggedRequest { order, request, sector, receipt })

@@ -10,10 +10,10 @@ use crate::audit::checkpoint::cosigner_name;
 use crate::audit::proof::inclusion;
 use crate::audit::proof_file::ProofFile;
 use crate::audit::shelf::Shelf;
-use crate::audit::{AuditReceipt, Entry, Event, LogPosition};
+use crate::audit::{AuditReceipt, Event, LogPosition};
 use crate::code::Code;
+use crate::commit::Change;
 use crate::commit::orders::UnderWay;
-use crate::commit::{Change, Job, Logged, Pending};
 use crate::order::book::Book;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::store::ItemTag;
@@ -53,7 +53,7 @@ impl<'v> VaultRequest<'v> {
         Ok(Self { vault, permit, acts: node.acts, _place: place })
     }
 
-    /// Verifies signatures, formats and digests, before anybody has to wait for it.
+    /// Verifies signatures, formats and digests, before other requests have to wait for it.
     ///
     /// # Errors
     /// [`Code::OutOfStep`]; those of `verify`.
@@ -150,14 +150,12 @@ impl VaultTurn<'_> {
         let mut changes = vec![notes(verified, &book, record.used)?];
         changes.extend(record.changes);
         changes.push(record.rate.change());
-        let log = Logged::Entry(Entry::new(book.now(), record.event), record.tags);
-        let job = Job { mappings: vec![], changes, count: None, log };
-        let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+        let receipt = vault.committer().record(book.now(), record.event, record.tags, changes).map_err(unavailable)?;
         let alarm = record.rate.alarm(book.now());
         drop(alone);
         if let Some(alarm) = alarm {
             vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            vault.committer().log(vault.now(), alarm).and_then(Pending::wait).map_err(unavailable)?;
+            vault.committer().record(vault.now(), alarm, vec![], vec![]).map_err(unavailable)?;
         }
         Ok(ProvenEntry { proof: prove(vault, &receipt)?, position: receipt.position() })
     }

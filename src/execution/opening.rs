@@ -1,4 +1,4 @@
-//! Opening what the vault handed out: the one place where a mapping of somebody becomes an identifier.
+//! Opening what the vault handed out: the one place where a sealed mapping becomes an identifier.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use cloison::{audit::AuditReceipt, execution::opening::Opening, node::Node};
+/// # use cloison::{audit::AuditReceipt, execution::opening::MappingOpener, node::Node};
 /// # use cloison::{order::{ActiveOrder, Refusal}, register::Sector};
-/// fn open(node: &Node, order: ActiveOrder, receipt: AuditReceipt, sector: Arc<Sector>) -> Result<Opening, Refusal> {
-///     Opening::new(node, order, receipt, sector, &[])
+/// fn open(node: &Node, order: ActiveOrder, receipt: AuditReceipt, sector: Arc<Sector>) -> Result<MappingOpener, Refusal> {
+///     MappingOpener::new(node, order, receipt, sector, &[])
 /// }
 /// ```
 ///
@@ -34,10 +34,10 @@ use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 ///
 /// ```compile_fail
 /// # use std::sync::Arc;
-/// # use cloison::{audit::AuditReceipt, execution::opening::Opening, node::Node};
+/// # use cloison::{audit::AuditReceipt, execution::opening::MappingOpener, node::Node};
 /// # use cloison::{order::{ActiveOrder, Refusal}, register::Sector};
-/// fn open(node: &Node, order: ActiveOrder, sector: Arc<Sector>) -> Result<Opening, Refusal> {
-///     Opening::new(node, order, sector, &[])
+/// fn open(node: &Node, order: ActiveOrder, sector: Arc<Sector>) -> Result<MappingOpener, Refusal> {
+///     MappingOpener::new(node, order, sector, &[])
 /// }
 /// ```
 ///
@@ -45,22 +45,22 @@ use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 ///
 /// ```compile_fail,E0382
 /// # use std::sync::Arc;
-/// # use cloison::{audit::AuditReceipt, execution::opening::Opening, node::Node};
+/// # use cloison::{audit::AuditReceipt, execution::opening::MappingOpener, node::Node};
 /// # use cloison::{order::{ActiveOrder, Refusal}, register::Sector};
-/// fn open(node: &Node, orders: [ActiveOrder; 2], receipt: AuditReceipt, sector: Arc<Sector>) -> Result<Opening, Refusal> {
+/// fn open(node: &Node, orders: [ActiveOrder; 2], receipt: AuditReceipt, sector: Arc<Sector>) -> Result<MappingOpener, Refusal> {
 ///     let [first, second] = orders;
-///     Opening::new(node, first, receipt, sector.clone(), &[])?;
-///     Opening::new(node, second, receipt, sector, &[])
+///     MappingOpener::new(node, first, receipt, sector.clone(), &[])?;
+///     MappingOpener::new(node, second, receipt, sector, &[])
 /// }
 /// ```
-pub struct Opening {
+pub struct MappingOpener {
     order: ActiveOrder,
     entry: u64,
     sector: Arc<Sector>,
     segments: Vec<Option<OpenedSegment>>,
 }
 
-impl Opening {
+impl MappingOpener {
     /// Opens the segment records (base64url); one that does not open opens no mapping.
     ///
     /// # Errors

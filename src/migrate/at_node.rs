@@ -9,7 +9,7 @@ use crate::audit::Event;
 use crate::code::Code;
 use crate::execution::at_node::{NodeRequest, VaultHandout as _};
 use crate::execution::hex;
-use crate::execution::opening::{Opening, WipedText};
+use crate::execution::opening::{MappingOpener, WipedText};
 use crate::link::VaultLink;
 use crate::node::Node;
 use crate::order::Continuity;
@@ -50,26 +50,26 @@ pub fn ask(
     (entry.vault_entry, entry.vault_path, entry.vault_checkpoint) = (Some(vault_entry), path, Some(checkpoint));
     let logged = turn.commit(Event::MigrationReveal(Box::new(entry)), vec![], vec![])?;
     let (order, request_id) = (logged.order.id(), logged.request.id());
-    let opening = Opening::new(node, logged.order, logged.receipt, logged.sector, &page.segments)?;
-    migrated.entry = Some(opening.entry());
+    let opener = MappingOpener::new(node, logged.order, logged.receipt, logged.sector, &page.segments)?;
+    migrated.entry = Some(opener.entry());
     let opened = OpenedPage {
         register: hex(&node.register().digest),
         order,
         request: request_id,
         page: page.page,
-        identifiers: open(&opening, epochs, &page),
+        identifiers: open(&opener, epochs, &page),
     };
     migrated.progress = vault.ask(&opened)?;
     Ok(migrated)
 }
 
 /// Opens a page, record by record.
-fn open(opening: &Opening, epochs: Continuity, page: &EpochPage) -> Vec<Option<MigratedIdentifier>> {
+fn open(opener: &MappingOpener, epochs: Continuity, page: &EpochPage) -> Vec<Option<MigratedIdentifier>> {
     let mut identifiers = vec![];
     for run in &page.runs {
         let is_asked = run.domain.epoch == epochs.from;
         identifiers.extend(run.records.iter().map(|record| {
-            let mapping = opening.mapping(run.segment, &run.domain, record, |_| is_asked)?;
+            let mapping = opener.mapping(run.segment, &run.domain, record, |_| is_asked)?;
             Some(MigratedIdentifier { scheme: mapping.scheme, value: WipedText(mapping.value) })
         }));
     }

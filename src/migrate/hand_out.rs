@@ -94,7 +94,7 @@ struct PageContent {
 
 impl PageContent {
     /// # Errors
-    /// [`Code::NoMigrationKey`] where there is nobody whom the pairs could be sealed to: better before than after.
+    /// [`Code::NoMigrationKey`] when the pairs could be sealed to no client: the page must not be counted then.
     fn of(vault: &Vault, pair: &EpochPair, slice: &EpochSlice) -> Result<Self, Refusal> {
         let mut runs = Self { runs: vec![], segments: vec![] };
         let mut places = BTreeMap::new();

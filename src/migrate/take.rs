@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use super::{EpochPair, EpochSlice, MigratedIdentifier, MigrationProgress, OpenedPage, check_room, pairs};
 use crate::access::NodePermit;
-use crate::audit::{Entry, Event};
+use crate::audit::Event;
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, NewMappings, Pending};
+use crate::commit::{Change, Job, NewMappings, Pending};
 use crate::execution::{FAILED, check_clock, check_register, enter};
 use crate::identifier::MAX_CANONICAL;
 use crate::keys::DomainScope;
@@ -72,9 +72,8 @@ pub fn take(vault: &Vault, permit: &NodePermit, opened: &OpenedPage) -> Result<M
         skipped,
     };
     let changes = vec![made.pairs(&pair, &order, opened.page, &progress)?, step(order, progress)];
-    let log = Logged::Entry(Entry::new(book.now(), event), vec![]);
     let unavailable = |code| Refusal::new(code, "the new mappings could not be stored; ask again").come_back_in(1);
-    let job = Job { mappings: made.mappings, changes, count: None, log };
+    let job = Job { mappings: made.mappings, ..Job::entry(book.now(), event, vec![], changes) };
     vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
     vault.migrated.fetch_add(migrated, std::sync::atomic::Ordering::Relaxed);
     told(vault, &pair, &progress, migrated, skipped)
@@ -131,12 +130,11 @@ fn step(order: OrderKey, progress: MigrationRow) -> Change {
     Box::new(move |store, batch| store.put_migration(batch, &order, progress))
 }
 
-/// Closes the page, durably, before anybody hears why.
+/// Closes the page durably; the refusal goes out only after that.
 fn give_up(vault: &Vault, order: OrderKey, closed: MigrationRow) -> Refusal {
-    let job = Job { mappings: vec![], changes: vec![step(order, closed)], count: None, log: Logged::Nothing };
-    match vault.committer().submit(job).map(Pending::done) {
-        Ok(true) => Refusal::new(Code::MappingInvalid, "an identifier is not the one behind its record; ask again"),
-        _ => Refusal::new(Code::AuditUnavailable, "the vault could not write; try again later"),
+    match vault.committer().change_unlogged(step(order, closed)) {
+        Ok(()) => Refusal::new(Code::MappingInvalid, "an identifier is not the one behind its record; ask again"),
+        Err(_) => Refusal::new(Code::AuditUnavailable, "the vault could not write; try again later"),
     }
 }
 

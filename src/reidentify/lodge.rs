@@ -1,5 +1,5 @@
 //! Lodging an order: showing it to the vault before it is used, so that the vault copies what it lists ([`super::copies`]).
-//! Whoever brings it learns that it is valid, and nothing of what is there.
+//! The answer says that the order is valid, and nothing about what is stored.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::copies::Copies;
 use crate::access::BearerPermit;
-use crate::audit::{Entry, Event, OrderLodged};
+use crate::audit::{Event, OrderLodged};
 use crate::code::Code;
-use crate::commit::{Change, Committer, Job, Logged, Pending};
+use crate::commit::{Change, Committer};
 use crate::execution::{FAILED, check_clock, enter, hex};
 use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
@@ -20,7 +20,7 @@ use crate::order::{LodgeableOrder, check_ahead};
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::Vault;
 
-/// An order that somebody brings.
+/// An order that is lodged.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderText {
@@ -121,8 +121,6 @@ fn commit(
         bearer: permit.bearer.clone(),
     };
     changes.push(Box::new(move |store, batch| store.put_order_digest(batch, &key, &digest)));
-    let log = Logged::Entry(Entry::new(book.now(), Event::OrderLodge(Box::new(entry))), vec![]);
-    let unavailable = not_logged("the order is not taken");
-    let job = Job { mappings: vec![], changes, count: None, log };
-    committer.submit(job).and_then(Pending::wait).map(drop).map_err(unavailable)
+    let event = Event::OrderLodge(Box::new(entry));
+    committer.record(book.now(), event, vec![], changes).map(drop).map_err(not_logged("the order is not taken"))
 }

@@ -10,7 +10,7 @@ use crate::audit::{Event, salted};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::at_node::{NodeRequest, VaultHandout as _};
-use crate::execution::opening::{Opening, WipedText};
+use crate::execution::opening::{MappingOpener, WipedText};
 use crate::execution::{FAILED, VerifiedRequest};
 use crate::link::VaultLink;
 use crate::node::Node;
@@ -94,8 +94,8 @@ pub fn ask(
     let (vault_entry, path, checkpoint) = turn.vault_entry();
     (entry.vault_entry, entry.vault_path, entry.vault_checkpoint) = (Some(vault_entry), path, Some(checkpoint));
     let logged = turn.commit(Event::Reveal(Box::new(entry)), tags, vec![pairs])?;
-    let opening = Opening::new(node, logged.order, logged.receipt, logged.sector, &release.segments)?;
-    Ok(reveal(&opening, asked, &release))
+    let opener = MappingOpener::new(node, logged.order, logged.receipt, logged.sector, &release.segments)?;
+    Ok(reveal(&opener, asked, &release))
 }
 
 /// The tags of what is asked for, and what this reveal adds to the node's own count under the order: so a vault that was rolled
@@ -131,8 +131,8 @@ fn count(
 }
 
 /// Opens what the vault released, item by item.
-fn reveal(opening: &Opening, asked: &ReidentifyRequest, release: &Release) -> ReidentifyResponse {
-    let items = asked.pseudonyms.iter().zip(&release.items).map(|(text, item)| match open(opening, text, item) {
+fn reveal(opener: &MappingOpener, asked: &ReidentifyRequest, release: &Release) -> ReidentifyResponse {
+    let items = asked.pseudonyms.iter().zip(&release.items).map(|(text, item)| match open(opener, text, item) {
         Ok(mapping) => RevealedItem::Identifier {
             pseudonym: text.clone(),
             scheme: mapping.scheme.clone(),
@@ -142,22 +142,22 @@ fn reveal(opening: &Opening, asked: &ReidentifyRequest, release: &Release) -> Re
         Err(code) => RevealedItem::Refused { pseudonym: text.clone(), code },
     });
     ReidentifyResponse {
-        order: opening.order().id().to_string(),
-        sector: opening.sector().name.clone(),
-        entry: opening.entry(),
+        order: opener.order().id().to_string(),
+        sector: opener.sector().name.clone(),
+        entry: opener.entry(),
         items: items.collect(),
     }
 }
 
-fn open(opening: &Opening, text: &str, item: &ReleasedItem) -> Result<Mapping, Code> {
-    let parsed = opening.order().admit(&opening.sector().name, text)?;
+fn open(opener: &MappingOpener, text: &str, item: &ReleasedItem) -> Result<Mapping, Code> {
+    let parsed = opener.order().admit(&opener.sector().name, text)?;
     let (record, domain, segment) = match item {
         ReleasedItem::Mapping { record, domain, segment } => (record, domain, *segment),
         ReleasedItem::Refused { code } => return Err(*code),
     };
     let epoch_fits = parsed.epoch_mod_32.is_none_or(|named| u32::from(named) == domain.epoch % 32);
     let is_asked = |record: &RecordView<'_>| record.pseudonym == parsed.pseudonym && epoch_fits;
-    opening.mapping(segment, domain, record, is_asked).ok_or(Code::MappingInvalid)
+    opener.mapping(segment, domain, record, is_asked).ok_or(Code::MappingInvalid)
 }
 
 fn day(days: u32) -> String {

@@ -11,7 +11,6 @@ use super::{
 use crate::access::RenewPermit;
 use crate::audit::{Event, SegmentAction, Segments};
 use crate::code::Code;
-use crate::commit::Pending;
 use crate::execution::{check_register, hex};
 use crate::link::VaultLink;
 use crate::node::Node;
@@ -71,8 +70,8 @@ fn note_opening(node: &Node, permit: &RenewPermit, task: RenewalTask, segments: 
     };
     let keys = node.authority().keys.iter().map(|key| key.id.to_string()).collect();
     let entry = Segments { actor: permit.actor.clone(), action, keys, segments: segments as u64, recipients: 0 };
-    let logged = node.committer().log(node.now(), Event::Segments(Box::new(entry))).and_then(Pending::wait);
-    logged.map(drop).map_err(not_logged("nothing is opened"))
+    let recorded = node.committer().record(node.now(), Event::Segments(Box::new(entry)), vec![], vec![]);
+    recorded.map(drop).map_err(not_logged("nothing is opened"))
 }
 
 /// Opens the data keys of a page with the keys that the node holds, and does the task with each.

@@ -14,9 +14,9 @@ use super::{
     SegmentAnswer, SegmentPage, SegmentQuestion, segment_id,
 };
 use crate::access::NodePermit;
-use crate::audit::{Entry, Event, SegmentAction, Segments};
+use crate::audit::{Event, SegmentAction, Segments};
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::Change;
 use crate::execution::{check_register, hex};
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{AuthorityKey, Id, Register, Sector};
@@ -148,8 +148,8 @@ fn is_proved(recipient: &Recipient, proofs: &[(String, [u8; 32])]) -> bool {
     proofs.iter().any(|(key, entry)| *key == recipient.key && *entry == recipient.digest())
 }
 
-/// The SHA-256 of what shows that somebody opened a segment. One that an earlier version made has none: whoever says that they
-/// opened it would have to be believed.
+/// The SHA-256 of what shows that somebody opened a segment. A segment that an earlier version
+/// made has none, so a claim about it cannot be told from a proof.
 fn opening(vault: &Vault, id: &SegmentId) -> Result<Option<[u8; 32]>, Refusal> {
     vault.store().segment_opening(id).map_err(fault(FAILED))
 }
@@ -252,7 +252,7 @@ impl<'v> SegmentDrafts<'v> {
             return Err(invalid("nothing shows that the node opened the segment"));
         }
         let entry = draft.record.recipient(&proof.key).map(Recipient::digest);
-        // Somebody may have changed it meanwhile: then it is to be looked at again.
+        // The entry may have changed since: then the node looks at it again.
         Ok(entry.filter(|entry| hex(entry) == proof.entry).map(|entry| (draft, entry)))
     }
 }
@@ -327,8 +327,6 @@ fn change(vault: &Vault, draft: SegmentDraft<'_>) -> Result<Change, Refusal> {
 
 /// Writes changes and their entry, durably.
 fn commit(vault: &Vault, entry: Segments, changes: Vec<Change>) -> Result<(), Refusal> {
-    let log = Logged::Entry(Entry::new(vault.now(), Event::Segments(Box::new(entry))), vec![]);
-    let job = Job { mappings: vec![], changes, count: None, log };
-    let unavailable = not_logged("nothing is changed");
-    vault.committer().submit(job).and_then(Pending::wait).map(drop).map_err(unavailable)
+    let recorded = vault.committer().record(vault.now(), Event::Segments(Box::new(entry)), vec![], changes);
+    recorded.map(drop).map_err(not_logged("nothing is changed"))
 }

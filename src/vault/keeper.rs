@@ -67,7 +67,7 @@ impl Keeper {
 
     pub(super) fn hold_still(&self) -> Still<'_> {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        // The writer must not wait for room now: it is what whoever holds this waits for.
+        // The writer must not wait for room now: the holder of this guard waits for the writer.
         self.index.set_kept(false);
         Still { index: &self.index, _busy: busy }
     }

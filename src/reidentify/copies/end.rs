@@ -4,9 +4,9 @@
 
 use uuid::Uuid;
 
-use crate::audit::{Entry, Event};
+use crate::audit::Event;
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::{Change, Job, Pending};
 use crate::execution::FAILED;
 use crate::order::book::Book;
 use crate::order::life::stopped;
@@ -67,7 +67,6 @@ impl EndedOrder {
         let Self { order, why } = self;
         let event = Event::OrderEnd { authority: order.authority.clone(), order: order.id.to_string(), why };
         let change: Change = Box::new(move |store, batch| store.delete_order_copies(batch, &order));
-        let log = Logged::Entry(Entry::new(vault.now(), event), vec![]);
-        Job { mappings: vec![], changes: vec![change], count: None, log }
+        Job::entry(vault.now(), event, vec![], vec![change])
     }
 }

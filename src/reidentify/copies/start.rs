@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::{SealedMapping, unwrap};
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::Change;
 use crate::execution::FAILED;
 use crate::order::book::Book;
 use crate::order::life::stopped;
@@ -16,7 +16,7 @@ use crate::vault::{StartError, Vault};
 /// A copy to write: its order, the tag that it lies under, its row.
 type NewCopy = (OrderKey, [u8; 16], CopyRow);
 
-/// Sees to both, durably. To be called at a start, before anybody is served.
+/// Does both, durably. To be called at a start, before the vault serves.
 ///
 /// # Errors
 /// [`Code::Internal`](crate::code::Code::Internal) also where a copy does not open, as without a version of the storage secret
@@ -37,12 +37,7 @@ pub fn begin(vault: &Vault) -> Result<(), Refusal> {
         copies.iter().for_each(|(order, tag, copy)| store.put_order_copy(batch, order, tag, copy));
         store.put_begun_copies(batch);
     });
-    let job = Job { mappings: vec![], changes: vec![change], count: None, log: Logged::Nothing };
-    match vault.committer().submit(job).map(Pending::done) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Refusal::unavailable(crate::code::Code::AuditUnavailable)),
-        Err(code) => Err(Refusal::unavailable(code)),
-    }
+    vault.committer().change_unlogged(change).map_err(Refusal::unavailable)
 }
 
 /// The copies that lie under an earlier version of the storage key, under the present one.

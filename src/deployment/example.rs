@@ -1,0 +1,120 @@
+//! What `keys-example/` has beyond a fresh deployment: a signed order, a warning, and the list of its fingerprints.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use data_encoding::HEXLOWER;
+use ed25519_dalek::SigningKey;
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan as _};
+
+use super::layout::Folder;
+use super::register_text::{APPROVERS, AUTHORITY, OFFICER};
+use crate::keys::{DomainScope, IdentityKeys, IdentitySecret, SectorRootKey, SectorSecret, UtiBatch, UtiSource as _};
+use crate::order::{Basis, ORDER_TYP, Payload, Scope};
+use crate::pseudonym::TextWriter;
+use crate::register::{Id, Register};
+use crate::terminal::CommandError;
+
+/// For the head of the register.
+pub const NOTE: &str = "#\n# EXAMPLE KEYS: everybody has them. Never use them for anything real.\n";
+
+/// Whom the example order is about: nobody, a made-up card number.
+const CARD: (&str, &[u8]) = ("cnie", b"AB123456");
+const SECTOR: &str = "health";
+
+/// The page beside the keys; the certificates' end stands in the place of the braces.
+const README: &str = "\
+# EXAMPLE KEYS, NEVER USE
+
+Everything here is published, private keys included. It shows what a deployment looks like and serves the tests.
+`cloison serve` and `cloison authority serve` know these keys by their fingerprints (`FINGERPRINTS`) and refuse them, unless
+told `--allow-example-keys`. For keys of your own: `cloison init DIR`.
+
+To try them, take a copy and close it to others, since git does not keep a file's mode and a secret that others can
+read is refused:
+
+    cp -r keys-example /tmp/example && chmod -R go= /tmp/example
+    cloison serve --config /tmp/example/vault.toml --allow-example-keys
+    cloison authority serve --config /tmp/example/node.toml --allow-example-keys
+
+The certificates are good until {until}, 00:00 UTC.
+
+`orders/example.jws` is an order of the court for one pseudonym, that of the made-up card number `AB123456` in the sector
+`health`, signed by two approvers of two bodies. It is valid for 30 days from the day on which these files were made, and
+`order-expired` after them, as an order should be; `cloison order show` prints it, and `cloison order new` and `order sign` make
+one for today with the keys in `secrets/people/`.
+
+All of it is written by `ops/example`, anew each time.
+";
+
+/// The two roots that the order's pseudonym derives from, and the approvers' keys.
+pub struct Roots<'a> {
+    /// Identity secret.
+    pub identity: IdentitySecret,
+    /// Sector secret, version 1.
+    pub sector: SectorSecret,
+    /// In the order of [`APPROVERS`].
+    pub approvers: &'a [SigningKey],
+}
+
+/// Writes the order, the warning and the list. The certificates are good until the beginning of `until`.
+pub fn finish(
+    folder: &Folder,
+    register: &str,
+    roots: &Roots<'_>,
+    today: Timestamp,
+    until: Date,
+    fingerprints: &[([u8; 32], String)],
+) -> Result<(), CommandError> {
+    let register = crate::register::parse(register).map_err(|_| fault(&"the register has faults"))?;
+    folder.public("orders/example.jws", &order(&register, roots, today)?)?;
+    folder.public("README.md", &README.replace("{until}", &until.to_string()))?;
+    let mut list = String::new();
+    for (fingerprint, path) in fingerprints {
+        let _ = writeln!(list, "{}  {path}", HEXLOWER.encode(fingerprint));
+    }
+    // Git keeps no empty folder, and a start makes none for the second place.
+    folder.public("data/README.md", "Stores and last checkpoints come here.\n")?;
+    folder.public("FINGERPRINTS", &list)
+}
+
+/// An order for one pseudonym of the first epoch, signed by the first and the last approver, who are of two bodies.
+fn order(register: &Register, roots: &Roots<'_>, today: Timestamp) -> Result<String, CommandError> {
+    let id = |text: &str| Id::parse(text).ok_or_else(|| fault(&"an id is none"));
+    let order = Payload {
+        aud: register.deployment.clone(),
+        id: super::register_text::version4(),
+        authority: id(AUTHORITY)?,
+        basis: Basis::Judicial,
+        case: "RABAT/2026/42".to_owned(),
+        purpose: id("investigation")?,
+        sectors: vec![SECTOR.to_owned()],
+        scope: Scope::Listed(BTreeMap::from([(SECTOR.to_owned(), vec![pseudonym(register, roots)])])),
+        not_before: today,
+        not_after: today + (30 * 24).hours(),
+        officers: vec![id(OFFICER)?],
+        inform_after: None,
+    };
+    let mut text = crate::jws::draft(&order.write().map_err(|refusal| fault(&refusal))?);
+    let (last, first) = (APPROVERS.len() - 1, 0);
+    for n in [first, last] {
+        text = crate::jws::add_signature(&text, ORDER_TYP, APPROVERS[n].id, &roots.approvers[n])
+            .map_err(|error| fault(&error))?;
+    }
+    Ok(text)
+}
+
+fn fault(what: &dyn std::fmt::Display) -> CommandError {
+    CommandError::new(format_args!("the example order: {what}"), "report this as a fault of cloison")
+}
+
+/// The card's pseudonym in the sector's first epoch (the sector has no granularity).
+fn pseudonym(register: &Register, roots: &Roots<'_>) -> String {
+    let sector = &register.sectors[SECTOR];
+    let mut utis = Vec::new();
+    let batch = UtiBatch { scheme: CARD.0, values: CARD.1, start: 0, ends: &[CARD.1.len() as u32] };
+    IdentityKeys::new(&roots.identity).derive(batch, &mut utis);
+    let key = SectorRootKey::new(&roots.sector).sector(&sector.path).domain(1, &DomainScope::default());
+    TextWriter::new(sector.text_form, &sector.tag, 1).text(&key.prf(&utis[0]).to_pseudonym())
+}

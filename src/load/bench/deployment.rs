@@ -1,0 +1,83 @@
+//! The deployment that is measured: one sector with mappings, one without, and a client whose quota never runs out.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use crate::deployment::register_text::{Client, Facts, Organisation, Scheme, Sector};
+use crate::deployment::{Place, Plan};
+use crate::load::local::free_ports;
+use crate::terminal::CommandError;
+
+/// The sector that keeps mappings.
+pub const REVERSIBLE: &str = "health";
+/// The sector that keeps none.
+pub const IRREVERSIBLE: &str = "study";
+/// The deployment's id.
+pub const DEPLOYMENT: &str = "bench";
+/// The client of both.
+pub const CLIENT: &str = "bench";
+
+const HEALTH: Sector = Sector {
+    name: REVERSIBLE,
+    tag: "sante",
+    granularity: "{}",
+    text_form: "bech32m",
+    reversible: true,
+    schemes: &["passport"],
+    purposes: &[],
+    retention_years: 1,
+    controller: "Nobody: a measurement with made-up persons",
+    purpose: "Measurement",
+    persons: "None",
+    data: "None",
+};
+
+static FACTS: Facts = Facts {
+    organisations: &[Organisation {
+        id: "bench",
+        name: "Measurement",
+        items_per_second: 1_000_000_000,
+        items_per_day: 1_000_000_000_000,
+    }],
+    purposes: &[],
+    schemes: &[Scheme {
+        id: "passport",
+        pattern: "[A-Z]{3}[A-Z0-9]{5,12}",
+        separators: " -",
+        comment: "ISO 3166 alpha-3 code of the issuing State, then the number.",
+    }],
+    sectors: &[HEALTH, Sector { name: IRREVERSIBLE, tag: "etude", reversible: false, ..HEALTH }],
+    clients: &[Client { id: CLIENT, organisation: "bench", sectors: &[REVERSIBLE, IRREVERSIBLE], purposes: &[] }],
+};
+
+/// Fills `folder`, which must be absent or empty; where the vault's health listener will be.
+///
+/// # Errors
+/// When the folder cannot be filled or loopback has no free port.
+pub fn make(folder: &Path) -> Result<SocketAddr, CommandError> {
+    let [data, control, health, node_data, node_control, node_health] = free_ports()?;
+    let plan = Plan {
+        deployment: DEPLOYMENT.to_owned(),
+        facts: &FACTS,
+        vault: Place::new(Vec::new(), [data, control, health]),
+        node: Place::new(Vec::new(), [node_data, node_control, node_health]),
+        years: 1,
+        example: false,
+        custodians: None,
+    };
+    crate::deployment::make(folder, &plan)?;
+    let logs = folder.join("logs");
+    std::fs::create_dir(&logs).map_err(|error| CommandError::file(&logs, &error))?;
+    Ok((Ipv4Addr::LOCALHOST, health).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vault_takes_the_register() {
+        let folder = tempfile::tempdir().unwrap();
+        make(&folder.path().join("bench")).unwrap();
+    }
+}

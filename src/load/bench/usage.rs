@@ -1,0 +1,86 @@
+//! What another process takes of this machine, by the operating system's count.
+
+use std::time::{Duration, Instant};
+
+use crate::terminal::CommandError;
+
+/// How long a process may work on after its last answer before that is an error.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// It is idle when it took less than [`IDLE_CPU`] in each of so many looks, one after the other.
+const LOOKS: u32 = 4;
+const LOOK: Duration = Duration::from_millis(150);
+const IDLE_CPU: Duration = Duration::from_millis(2);
+
+/// CPU time that a process took since it began: user and system, all its threads, also those that have ended. The same sum
+/// as in `/proc/PID/stat`, in nanoseconds instead of hundredths of a second.
+///
+/// # Errors
+/// When there is no such process.
+pub fn cpu(id: u32) -> Result<Duration, CommandError> {
+    let gone = || CommandError::new("the vault has ended while it was measured", "run it by hand to see why");
+    let id = libc::pid_t::try_from(id).map_err(|_| gone())?;
+    let mut clock = 0;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: both calls write plain values into variables that outlive them, and take any numbers.
+    let failed =
+        unsafe { libc::clock_getcpuclockid(id, &raw mut clock) != 0 || libc::clock_gettime(clock, &raw mut time) != 0 };
+    if failed {
+        return Err(gone());
+    }
+    Ok(Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0)))
+}
+
+/// Waits until a process has nothing left to do (compaction, above all); its CPU time then.
+///
+/// # Errors
+/// When it ended, or is still at work after five minutes.
+pub fn cpu_when_idle(id: u32) -> Result<Duration, CommandError> {
+    let begun = Instant::now();
+    let (mut before, mut quiet) = (cpu(id)?, 0);
+    while quiet < LOOKS {
+        std::thread::sleep(LOOK);
+        let now = cpu(id)?;
+        quiet = if now - before < IDLE_CPU { quiet + 1 } else { 0 };
+        before = now;
+        if begun.elapsed() > PATIENCE {
+            return Err(CommandError::new(
+                "the vault is still at work after five minutes",
+                "is something else loading it?",
+            ));
+        }
+    }
+    Ok(before)
+}
+
+/// Memory of a process that is in RAM now, in MiB (`VmRSS`).
+///
+/// # Errors
+/// When there is no such process.
+pub fn resident_mib(id: u32) -> Result<f64, CommandError> {
+    let path = std::path::PathBuf::from(format!("/proc/{id}/status"));
+    let text = std::fs::read_to_string(&path).map_err(|error| CommandError::file(&path, &error))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: Option<f64> = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
+    kib.map(|kib| kib / 1024.0)
+        .ok_or_else(|| CommandError::new("the system does not tell VmRSS", "bench needs Linux's /proc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_of_a_process_counts_what_its_threads_did_and_have_ended() {
+        let id = std::process::id();
+        let before = cpu(id).unwrap();
+        let spin = || {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(50) {
+                std::hint::black_box(0);
+            }
+        };
+        std::thread::spawn(spin).join().unwrap();
+        assert!(cpu(id).unwrap() - before >= Duration::from_millis(5));
+        assert!(resident_mib(id).unwrap() > 1.0);
+    }
+}

@@ -1,0 +1,59 @@
+//! Descriptors: every connection takes one, and so does every file of the store. A server that runs out of them can neither
+//! answer nor write, so it makes sure of them before it opens anything.
+
+use crate::config::LimitConfig;
+use crate::http::Limits;
+use crate::store::descriptors::{SHARE, limit};
+use crate::terminal::CommandError;
+
+/// Connections of the health listener at once: monitoring takes one or two, and the listener is open to every local user.
+pub(super) const HEALTH_CONNECTIONS: usize = 32;
+
+/// What else a process has open: its logs, its sockets, signals, connections to the other side and to witnesses.
+const OTHERS: usize = 64;
+
+/// Raises the limit on open files as far as this process may, and refuses where `listeners` listeners under these limits and
+/// a store could need more.
+///
+/// # Errors
+/// When the limit is too low; the message says how many it takes.
+pub(super) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), CommandError> {
+    let unknown =
+        |error| CommandError::new(format_args!("the limit on open files: {error}"), "check the system's limits");
+    let mut files = limit().map_err(unknown)?;
+    files.rlim_cur = files.rlim_max;
+    // SAFETY: `files` outlives the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files) } != 0 {
+        return Err(unknown(std::io::Error::last_os_error()));
+    }
+    let needed = needed(listeners, limits.connections);
+    if files.rlim_max < needed {
+        return Err(CommandError::new(
+            format_args!("this process may open {} files and could need {needed}", files.rlim_max),
+            "raise the limit (LimitNOFILE= in the unit, `ulimit -Hn` in a shell), or lower `[limits] connections`",
+        ));
+    }
+    tracing::debug!(limit = files.rlim_max, needed, "open files");
+    Ok(())
+}
+
+/// Open files that so many listeners with so many connections each could take, with the store's share on top.
+fn needed(listeners: usize, connections: usize) -> u64 {
+    let sockets = listeners * (connections + Limits::default().handshakes) + HEALTH_CONNECTIONS + OTHERS;
+    (sockets as u64 * SHARE).div_ceil(SHARE - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stores_share_comes_on_top_of_all_connections() {
+        for (listeners, connections) in [(1, 10), (2, 1024), (2, 10_000)] {
+            let needed = needed(listeners, connections);
+            let left = needed - needed / SHARE;
+            assert!(left >= (listeners * connections + HEALTH_CONNECTIONS + OTHERS) as u64, "{needed}");
+        }
+        assert!(needed(2, 1024) < 4096, "what a system usually allows is enough");
+    }
+}

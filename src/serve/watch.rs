@@ -1,0 +1,312 @@
+//! Who watches whose log while the servers run: witnesses ours, vault and node each other's.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+
+use super::writable;
+use crate::audit::checkpoint::cosigner_name;
+use crate::audit::cosign::{Asking, Cosigners, Quorum, Watcher};
+use crate::audit::log::{Log, LogParts};
+use crate::audit::note::{Kind, Verifier};
+use crate::audit::second::SecondPlace;
+use crate::audit::verify::Trusted;
+use crate::client::peer::Peer;
+use crate::client::{Client, Timeouts};
+use crate::clock::{ClockBehind, SystemClock};
+use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
+use crate::http::Readiness;
+use crate::http::audit::Audited;
+use crate::http::cosign::Watching;
+use crate::http::rights::scrub;
+use crate::metrics::{Gauge, Registry};
+use crate::node::Node;
+use crate::register::{Id, Register};
+use crate::store::Store;
+use crate::terminal::CommandError;
+use crate::vault::Vault;
+
+/// How long who watches may let us wait.
+const PATIENCE: Timeouts = Timeouts { connect: Duration::from_secs(5), step: Duration::from_secs(10) };
+/// How often the node watches the vault's log without being asked for anything.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// And how soon again where it could not.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What a log is opened with.
+pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
+    LogParts { second: config.second.clone().map(SecondPlace::new), ..LogParts::new(key) }
+}
+
+/// Says on `/readyz` what keeps the log from being published or believed.
+pub(super) fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
+    match log.trouble() {
+        Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
+        None => readiness.clear("audit"),
+    }
+    match cosigners.lack() {
+        Some(why) => readiness.set("witnesses", why),
+        None => readiness.clear("witnesses"),
+    }
+}
+
+/// The witnesses that a configuration names.
+fn watchers(config: &LogConfig) -> Result<Vec<Watcher>, CommandError> {
+    let watcher = |witness: &WatcherConfig| {
+        let client = Client::with_timeouts(&witness.client, PATIENCE)
+            .map_err(|error| CommandError::new(error, "check [[audit.witness]] in the configuration"))?;
+        let verifier = Verifier::new(witness.name.as_str(), Kind::Cosigner, witness.public);
+        Ok(Watcher { verifier, ask: Some(Box::new(client)), counts: true })
+    };
+    config.witnesses.iter().map(watcher).collect()
+}
+
+fn cosigners(
+    watchers: Vec<Watcher>,
+    log: &Arc<Log>,
+    config: &LogConfig,
+) -> Result<(Arc<Cosigners>, Asking), CommandError> {
+    let quorum = Quorum { required: config.required, within: config.within };
+    if quorum.required > 0 {
+        log.prefer_cosigned();
+    }
+    let cosigners = Cosigners::new(watchers, quorum, Arc::new(SystemClock));
+    let asking =
+        cosigners.start(log.clone()).map_err(|error| CommandError::new(error, "check the limits on threads"))?;
+    Ok((cosigners, asking))
+}
+
+/// The folder that remembers what was last cosigned of the other side's log. It is made with the store: a store that has none
+/// lost it, and by an empty one any history of the other side's would be the first that was ever seen.
+///
+/// # Errors
+/// When it is lost, or cannot be made.
+pub(super) fn memory(config: &LogConfig, store: &Path) -> Result<PathBuf, CommandError> {
+    let folder = writable::cosigned(config, store);
+    if Store::is_there(store) && !folder.exists() {
+        let what = "this remembers what was last seen of the other side's log (`[audit] cosigned`), and is gone";
+        return Err(CommandError::new(
+            format_args!("{}: {what}", folder.display()),
+            "bring it back; if it is lost, tell the commission, verify the other side's log, and make an empty folder there",
+        ));
+    }
+    let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder);
+    made.map_err(|error| CommandError::file(&folder, &error))?;
+    Ok(folder)
+}
+
+/// Says where the witnesses that are asked are not those that the register states.
+fn compare_witnesses(register: &Register, config: &LogConfig) {
+    for asked in config.witnesses.iter().filter(|asked| register.witnesses.values().all(|key| *key != asked.public)) {
+        tracing::warn!(
+            witness = asked.name,
+            "this witness is asked to cosign, and the register does not state its key"
+        );
+    }
+    for (id, key) in &register.witnesses {
+        if config.witnesses.iter().all(|asked| asked.public != *key) {
+            tracing::warn!(witness = %id, "the register states this witness, and it is not asked to cosign: [[audit.witness]]");
+        }
+    }
+}
+
+/// Nodes and witnesses watch the vault; the vault watches the nodes.
+pub(super) fn vault(
+    vault: &Arc<Vault>,
+    config: &VaultConfig,
+    memory: PathBuf,
+) -> Result<(Arc<Watching>, Asking), CommandError> {
+    let deployment = &vault.register().deployment;
+    compare_witnesses(vault.register(), &config.log);
+    let mut all = watchers(&config.log)?;
+    let mut logs = vec![];
+    for authority in vault.register().authorities.values() {
+        let Some(key) = authority.checkpoint_key else { continue };
+        let owner = format!("{deployment}/node/{}", authority.id);
+        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
+        all.push(Watcher { verifier, ask: None, counts: false });
+        logs.push(Trusted::Owner(owner, key));
+    }
+    let witness = vault.log().witness(logs, memory);
+    let (cosigners, asking) = cosigners(all, vault.log(), &config.log)?;
+    vault.watch(cosigners.clone());
+    Ok((Arc::new(Watching { vault: vault.clone(), witness: Arc::new(witness), cosigners }), asking))
+}
+
+/// The node's side of the same: it dials, for both.
+pub(super) fn node(
+    node: &Arc<Node>,
+    config: &NodeConfig,
+    memory: PathBuf,
+) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), CommandError> {
+    let failed = |error| CommandError::new(error, "check [vault] in the configuration");
+    let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
+    let owner = format!("{}/vault", node.register().deployment);
+    compare_witnesses(node.register(), &config.log);
+    let mut all = watchers(&config.log)?;
+    let mut logs = vec![];
+    if let Some(key) = node.register().vault_checkpoint_key {
+        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
+        all.push(Watcher { verifier, ask: Some(Box::new(watching()?)), counts: false });
+        logs.push(Trusted::Owner(owner, key));
+    }
+    let witness = node.log().witness(logs, memory);
+    let (cosigners, asking) = cosigners(all, node.log(), &config.log)?;
+    node.watch(cosigners.clone());
+    let releases = Client::new(&config.vault).map_err(failed)?;
+    Ok((
+        Arc::new(Peer::new(releases, watching()?, witness, node.store().clone(), Arc::new(SystemClock))),
+        cosigners,
+        asking,
+    ))
+}
+
+/// Whoever finds the node ready may count on the vault's log being watched, if the vault is there.
+pub(super) async fn first(peer: Arc<Peer>) {
+    if let Ok(Err(why)) = tokio::task::spawn_blocking(move || peer.watch()).await {
+        tracing::info!(%why, "the vault's log is not watched yet");
+    }
+}
+
+/// Says on `/readyz` what keeps the disk from taking what is to be logged.
+pub(super) fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Readiness) {
+    match is_short {
+        true => readiness.set("space", "the disk is nearly full: requests are refused"),
+        false => readiness.clear("space"),
+    }
+    match stalled {
+        Some(since) => {
+            let words = format!("nothing was written for {} s: requests are refused", since.as_secs());
+            readiness.set("disk", words);
+        }
+        None => readiness.clear("disk"),
+    }
+}
+
+/// Says on `/readyz`, in the log and on `/metrics` that the clock stands behind what was already seen, and until when that
+/// matters.
+pub(super) fn say_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readiness, gauge: &Gauge) {
+    let was_behind = readiness.has("clock");
+    match steady {
+        Ok(_) => {
+            gauge.set(0);
+            readiness.clear("clock");
+            if was_behind {
+                tracing::info!("the clock is no longer behind what was already seen");
+            }
+        }
+        Err(behind) => {
+            gauge.set(behind.seconds());
+            readiness.set("clock", behind.to_string());
+            if !was_behind {
+                tracing::warn!("{behind}");
+            }
+        }
+    }
+}
+
+/// The gauge of [`say_clock`].
+pub(super) fn clock_gauge(registry: &Registry) -> Arc<Gauge> {
+    let help = "Seconds by which the clock is behind the latest time that was ever acted on; 0: within what clocks do";
+    registry.gauge("cloison_clock_behind_seconds", help, None)
+}
+
+/// Looks each second whether the paths of store and second place still lead to what this process has there. If not, what it
+/// acknowledges would be lost: it ends. Beside the task, because a disk that hangs would hold it up.
+pub(super) async fn keep_place<E: Audited + 'static>(entity: Arc<E>, readiness: Arc<Readiness>) {
+    loop {
+        let (looking, readiness) = (entity.clone(), readiness.clone());
+        let look = move || {
+            let log = looking.log();
+            let Err(error) = log.store().look_at_place().and_then(|()| log.look_at_second()) else { return };
+            readiness.set("store", error.to_string());
+            looking.committer().poison(&error);
+        };
+        let _ = tokio::task::spawn_blocking(look).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Says on `/readyz` and in the log which authorities' vault and node do not hold the same acts upon orders. Where it is the only
+/// thing that a side is for, as at the node, it is not ready; the vault goes on tokenizing.
+pub(super) fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness) {
+    let named: Vec<_> = apart.iter().map(Id::as_str).collect();
+    let what = (!apart.is_empty()).then(|| {
+        format!("vault and node do not hold the same acts upon orders of {}: nothing is released", named.join(", "))
+    });
+    if let (false, Some(what)) = (*said, &what) {
+        tracing::warn!(what, "out of step");
+    }
+    *said = what.is_some();
+    match (is_node, what) {
+        (false, what) => readiness.notice("out-of-step", what),
+        (true, Some(what)) => readiness.set("out-of-step", what),
+        (true, None) => readiness.clear("out-of-step"),
+    }
+}
+
+/// The node watches the vault's log and its own disk, and says how it stands with them.
+pub(super) async fn keep(
+    node: Arc<Node>,
+    peer: Arc<Peer>,
+    cosigners: Arc<Cosigners>,
+    reserve: u64,
+    readiness: Arc<Readiness>,
+    registry: Arc<Registry>,
+) {
+    let clock = clock_gauge(&registry);
+    let watching = async {
+        loop {
+            let peer = peer.clone();
+            let watched = tokio::task::spawn_blocking(move || peer.watch()).await;
+            let pause = match watched {
+                Ok(Err(why)) => {
+                    tracing::warn!(%why, "the vault's log was not watched");
+                    AGAIN
+                }
+                _ => EVERY,
+            };
+            tokio::time::sleep(pause).await;
+        }
+    };
+    let mut is_apart = false;
+    let saying = async {
+        for beat in 0_u64.. {
+            if beat.is_multiple_of(3_600) {
+                // What an erasure destroyed: the last scrub may not have come to its end.
+                scrub(node.store().clone());
+            }
+            node.watch_space(reserve);
+            say_disk(node.is_short_of_space(), node.committer().stalled(), &readiness);
+            say_clock(node.steady_time(), &readiness, &clock);
+            say(node.log(), &cosigners, &readiness);
+            say_step(&node.orders().out_of_step(node.now()), true, &mut is_apart, &readiness);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::join!(watching, saying);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_of_step_the_node_is_not_ready_and_the_vault_goes_on() {
+        let court = [Id::parse("court").unwrap()];
+        let (node, vault) = (Readiness::starting(), Readiness::starting());
+        for (readiness, is_node) in [(&node, true), (&vault, false)] {
+            readiness.clear("starting");
+            let mut said = false;
+            say_step(&court, is_node, &mut said, readiness);
+            assert!(said);
+            assert_eq!(readiness.is_ready(), !is_node);
+            say_step(&[], is_node, &mut said, readiness);
+            assert!(!said && readiness.is_ready());
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Looks at the folders that a server is going to write in, before it makes anything: on a read-only file system, or in a
+//! folder that is another user's, a start ends before there is half a store.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::config::LogConfig;
+use crate::terminal::CommandError;
+
+/// What to do about it.
+const HINT: &str = "nothing was made. Name a folder that this user may write in: the units in ops/ write below /var/lib only \
+                    (docs/operations.md, \"As a service\")";
+
+/// Checks the store's folder, the second place of the last checkpoint, and where the other side's checkpoints are kept.
+///
+/// # Errors
+/// The first that cannot be written.
+pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), CommandError> {
+    may_fill("[store] path", store)?;
+    may_fill("[audit] cosigned", &cosigned(log, store))?;
+    match &log.second {
+        // Its folder has to be there: an empty one in place of another disk's would be taken for a first start.
+        Some(second) => may_write("[audit] second", folder_of(second)),
+        None => Ok(()),
+    }
+}
+
+/// Where the other side's checkpoints are kept: beside the store, unless another place is named.
+pub(super) fn cosigned(log: &LogConfig, store: &Path) -> PathBuf {
+    log.cosigned.clone().unwrap_or_else(|| store.with_extension("cosigned"))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A folder that is there, or that can be made with those above it.
+fn may_fill(what: &str, folder: &Path) -> Result<(), CommandError> {
+    let mut there = folder;
+    while !there.exists() && there != Path::new(".") {
+        there = folder_of(there);
+    }
+    may_write(what, there)
+}
+
+fn may_write(what: &str, folder: &Path) -> Result<(), CommandError> {
+    access(folder).map_err(|error| {
+        let message = format_args!("{what}: nothing can be written in {}: {error}", folder.display());
+        match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
+                CommandError::new(message, HINT)
+            }
+            // Another disk or machine may come.
+            _ => CommandError::temporary(message, HINT),
+        }
+    })
+}
+
+/// Asks the system without writing anything: as root, too, it knows what is mounted read-only.
+fn access(folder: &Path) -> io::Result<()> {
+    let path = CString::new(folder.as_os_str().as_bytes())?;
+    // SAFETY: `path` ends with a zero byte and outlives the call.
+    match unsafe { libc::access(path.as_ptr(), libc::W_OK | libc::X_OK) } {
+        0 if folder.is_dir() => Ok(()),
+        0 => Err(io::ErrorKind::NotADirectory.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(second: Option<PathBuf>) -> LogConfig {
+        LogConfig { second, ..LogConfig::default() }
+    }
+
+    #[test]
+    fn what_is_missing_is_looked_for_above_but_not_the_second_places_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let store = place.path().join("data/vault");
+        check(&store, &log(None)).unwrap();
+        check(&store, &log(Some(place.path().join("checkpoint")))).unwrap();
+        let refused = check(&store, &log(Some(place.path().join("other/checkpoint")))).unwrap_err();
+        assert!(refused.message().starts_with("[audit] second: nothing can be written in"), "{refused}");
+        std::fs::write(place.path().join("data"), "a file").unwrap();
+        assert!(check(&store, &log(None)).unwrap_err().message().starts_with("[store] path"));
+        std::fs::remove_file(place.path().join("data")).unwrap();
+        assert_eq!(place.path().read_dir().unwrap().count(), 0, "nothing was made");
+    }
+}
