@@ -18,7 +18,7 @@ use crate::audit::witness::{Refused, Submission, Witness};
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::link::{PostedQuestion, VaultLink};
-use crate::refusal::{Refusal, fault};
+use crate::refusal::Refusal;
 use crate::reidentify::resumed::ResumeProofs;
 use crate::store::Store;
 

@@ -15,7 +15,7 @@ use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::book::Book;
 use crate::order::{ActiveOrder, OfficerRequest};
-use crate::refusal::{Refusal, fault, not_logged};
+use crate::refusal::{Refusal, not_logged};
 use crate::register::{Register, Sector};
 use crate::store::ItemTag;
 

@@ -24,7 +24,7 @@ use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 /// ```
 /// # use std::sync::Arc;
 /// # use cloison::{audit::AuditReceipt, execution::opening::MappingOpener, node::Node};
-/// # use cloison::{order::{ActiveOrder, Refusal}, register::Sector};
+/// # use cloison::{order::ActiveOrder, refusal::Refusal, register::Sector};
 /// fn open(node: &Node, order: ActiveOrder, receipt: AuditReceipt, sector: Arc<Sector>) -> Result<MappingOpener, Refusal> {
 ///     MappingOpener::new(node, order, receipt, sector, &[])
 /// }
@@ -35,7 +35,7 @@ use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 /// ```compile_fail
 /// # use std::sync::Arc;
 /// # use cloison::{audit::AuditReceipt, execution::opening::MappingOpener, node::Node};
-/// # use cloison::{order::{ActiveOrder, Refusal}, register::Sector};
+/// # use cloison::{order::ActiveOrder, refusal::Refusal, register::Sector};
 /// fn open(node: &Node, order: ActiveOrder, sector: Arc<Sector>) -> Result<MappingOpener, Refusal> {
 ///     MappingOpener::new(node, order, sector, &[])
 /// }
@@ -46,7 +46,7 @@ use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 /// ```compile_fail,E0382
 /// # use std::sync::Arc;
 /// # use cloison::{audit::AuditReceipt, execution::opening::MappingOpener, node::Node};
-/// # use cloison::{order::{ActiveOrder, Refusal}, register::Sector};
+/// # use cloison::{order::ActiveOrder, refusal::Refusal, register::Sector};
 /// fn open(node: &Node, orders: [ActiveOrder; 2], receipt: AuditReceipt, sector: Arc<Sector>) -> Result<MappingOpener, Refusal> {
 ///     let [first, second] = orders;
 ///     MappingOpener::new(node, first, receipt, sector.clone(), &[])?;
