@@ -16,7 +16,9 @@
 //! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
-//! | [`tokenize`], [`epoch`], [`order`], [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases: plain, synchronous |
+//! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
+//! | [`link`], [`execution`] | the node's way to the vault; the steps in which either side carries out an order |
+//! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
@@ -38,6 +40,7 @@ pub mod commit;
 pub mod config;
 pub mod deployment;
 pub mod epoch;
+pub mod execution;
 pub mod http;
 pub mod id;
 pub mod identifier;
@@ -45,6 +48,7 @@ pub mod inspection;
 pub mod jws;
 pub mod keys;
 pub mod lines;
+pub mod link;
 pub mod load;
 pub mod metrics;
 pub mod migrate;

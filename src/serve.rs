@@ -19,6 +19,7 @@ use crate::audit::log::LogError;
 use crate::audit::second::SecondError;
 use crate::clock::SystemClock;
 use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
+use crate::execution::step;
 use crate::http::cosign::{self, Watching};
 use crate::http::data::DataDoor;
 use crate::http::node::NodeDoor;
@@ -34,7 +35,6 @@ use crate::metrics::{PERSONS, Registry, coarse};
 use crate::node::{Node, NodeParts};
 use crate::order::book::Book;
 use crate::register::{OpenError, Register, Suite};
-use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::{FirstStart, StoreError};
 use crate::terminal::CommandError;
@@ -278,8 +278,7 @@ async fn serve_node(
     first_start::end(first)?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
-    let door =
-        Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone(), log: peer.clone() });
+    let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone() });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
     let callers = Callers::Registered(tls, node.clone());
     let listeners = vec![bind("control", config.control, callers, http::node::router(door), limits(&config.limits))?];

@@ -8,7 +8,7 @@ mod keeper;
 mod quota;
 mod rebuild;
 pub(crate) mod sector;
-mod stored;
+pub(crate) mod stored;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ use crate::store::index::Index;
 use crate::store::{RowBatch, Space, Store, StoreError};
 use blinding::KeyedBlinding;
 use frozen::Frozen;
-pub use keeper::Kept;
+pub use keeper::KeeperCounts;
 pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, Parts};
 pub use quota::Quotas;
@@ -390,7 +390,7 @@ impl Vault {
     }
 
     /// What was done in the background since the start.
-    pub fn kept(&self) -> &Kept {
+    pub fn kept(&self) -> &KeeperCounts {
         self.keeper.kept()
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Parts {
 
 /// What it has done since the start.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct KeeperCounts {
     /// Index entries moved from memory to the store.
     pub moved: AtomicU64,
     /// Chunks that were merged into others.
@@ -47,13 +47,14 @@ pub(super) struct Keeper {
     /// Held while entries are moved or chunks merged.
     busy: Arc<Mutex<()>>,
     stop: Arc<AtomicBool>,
-    kept: Arc<Kept>,
+    kept: Arc<KeeperCounts>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
     pub(super) fn start(parts: Parts) -> Self {
-        let (index, stop, kept) = (parts.index.clone(), Arc::new(AtomicBool::new(false)), Arc::new(Kept::default()));
+        let (index, stop, kept) =
+            (parts.index.clone(), Arc::new(AtomicBool::new(false)), Arc::new(KeeperCounts::default()));
         index.set_kept(true);
         let busy = Arc::new(Mutex::new(()));
         let work = Work { parts, busy: busy.clone(), stop: stop.clone(), kept: kept.clone() };
@@ -71,7 +72,7 @@ impl Keeper {
         PauseGuard { index: &self.index, _busy: busy }
     }
 
-    pub(super) fn kept(&self) -> &Kept {
+    pub(super) fn kept(&self) -> &KeeperCounts {
         &self.kept
     }
 }
@@ -102,7 +103,7 @@ struct Work {
     parts: Parts,
     busy: Arc<Mutex<()>>,
     stop: Arc<AtomicBool>,
-    kept: Arc<Kept>,
+    kept: Arc<KeeperCounts>,
 }
 
 /// Nobody waits for a keeper that is gone, whatever ended it.

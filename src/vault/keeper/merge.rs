@@ -2,7 +2,7 @@
 //! the one writer.
 //!
 //! Records stay sealed as they are; only the vault's own envelope is opened and closed. Who looked up an old sequence just
-//! before finds no chunk there, and looks it up again ([`crate::reidentify::release`]).
+//! before finds no chunk there, and looks it up again ([`Vault::each_stored`](crate::vault::Vault::each_stored)).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +14,7 @@ use crate::commit::small::{Kind, Small};
 use crate::seal::chunk::{Chunk, ChunkBuilder};
 use crate::store::ChunkKey;
 use crate::vault::StartError;
+use crate::vault::stored::{bad_chunk, stored_chunk};
 
 /// Merges chunks of one kind, which fit one chunk; how many old ones are gone.
 ///
@@ -24,19 +25,15 @@ pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, 
     let mut chunks: Vec<(ChunkKey, Chunk)> = Vec::with_capacity(small.len());
     for Small { sequence, .. } in small {
         let key = ChunkKey { sector, epoch, sequence: *sequence };
-        let bad = |source| StartError::Chunk { sector, epoch, sequence: *sequence, source };
-        if let Some(row) = parts.store.chunk(key)? {
-            chunks.push((key, parts.cipher.unwrap(&key.to_bytes(), row).map_err(bad)?));
-        }
+        chunks.extend(stored_chunk(&parts.store, &parts.cipher, key)?.map(|chunk| (key, chunk)));
     }
     if chunks.len() < 2 {
         return Ok(0);
     }
     let mut records = Vec::new();
     for (key, chunk) in &chunks {
-        let bad = |source| StartError::Chunk { sector, epoch, sequence: key.sequence, source };
         for record in chunk.records() {
-            let record = record.map_err(bad)?;
+            let record = record.map_err(bad_chunk(*key))?;
             records.push((record.pseudonym, record.to_bytes()));
         }
     }
