@@ -14,7 +14,14 @@ pub enum StoreError {
         path: PathBuf,
         /// The engine's words.
         source: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether the disk is full.
+        full: bool,
     },
+    /// None is there, and no first start was prepared.
+    #[error(
+        "there is no store at {0}, and no first start was prepared there. A disk that is not mounted looks like this"
+    )]
+    Absent(PathBuf),
     /// Another process has it open.
     #[error("the store at {0} is in use by another process; stop that one first")]
     InUse(PathBuf),
@@ -96,4 +103,11 @@ pub enum StoreError {
     /// The thread that keeps the index within its bound met a fault of ours.
     #[error("the keeper of the index met a fault of ours and has ended; what it said stands above")]
     KeeperEnded,
+}
+
+impl StoreError {
+    /// Whether it may pass by itself: a process that ends, a disk that comes back or gets room.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::InUse(_) | Self::Absent(_) | Self::Engine { full: true, .. })
+    }
 }

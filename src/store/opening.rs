@@ -16,6 +16,11 @@ impl Store {
         RocksEngine::is_there(path)
     }
 
+    /// Whether there is none: not even files of one that is damaged.
+    pub(super) fn is_absent(path: &Path) -> bool {
+        RocksEngine::is_absent(path)
+    }
+
     /// Opens the store of `owner` (deployment and entity, such as `demo/vault`), or makes it where there is none.
     ///
     /// # Errors

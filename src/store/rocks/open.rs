@@ -18,6 +18,11 @@ impl RocksEngine {
         path.join("CURRENT").exists()
     }
 
+    /// Whether there is none: not even files of one that is damaged.
+    pub(in crate::store) fn is_absent(path: &Path) -> bool {
+        !Self::is_there(path) && !has_data_files(path)
+    }
+
     /// Opens the one in a folder, or makes it where there is none, with so many bytes of memory for blocks and filters of the
     /// column `index`. The `owner` is who is told that a database belongs to another program.
     ///
@@ -79,15 +84,11 @@ impl RocksEngine {
 /// Looks at a folder before RocksDB may write in it: it would add our columns to any database, and where the file that
 /// names the present state is lost, begin a new database and clear the old one's files away.
 fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
-    let files = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let ends = |file: &Path, ends: &[&str]| file.extension().is_some_and(|end| ends.iter().any(|known| end == *known));
     if !RocksEngine::is_there(path) {
-        // `.log` are RocksDB's write-ahead logs; what it makes before CURRENT has none of these endings.
-        let headless = files.into_iter().any(|file| ends(&file, &["sst", "blob", "log"]));
-        return if headless { Err(StoreError::Headless(path.to_owned())) } else { Ok(()) };
+        return if has_data_files(path) { Err(StoreError::Headless(path.to_owned())) } else { Ok(()) };
     }
     let _alone = StoreLock::take(path)?;
-    for log in files.filter(|file| ends(file, &["log"])) {
+    for log in files_ending(path, &["log"]) {
         // A log that cannot be read, RocksDB will say.
         if wal::has_damaged_tail(&log).unwrap_or(false) {
             return Err(StoreError::Log(log));
@@ -102,6 +103,17 @@ fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::Foreign { path: path.to_owned(), found: "another program".to_owned(), wanted: owner.to_owned() })
+}
+
+/// Whether the folder has files that only a store has: tables, or RocksDB's write-ahead logs (`.log`). What RocksDB makes before
+/// CURRENT has none of these endings.
+fn has_data_files(path: &Path) -> bool {
+    files_ending(path, &["sst", "blob", "log"]).next().is_some()
+}
+
+fn files_ending(folder: &Path, ends: &[&str]) -> impl Iterator<Item = PathBuf> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    files.filter(move |file| file.extension().is_some_and(|end| ends.iter().any(|known| end == *known)))
 }
 
 /// Whether RocksDB's own column is empty, as ours is: every row of ours lies in a column of ours.

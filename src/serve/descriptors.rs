@@ -1,11 +1,11 @@
 //! Descriptors: every connection takes one, and so does every file of the store. A server that runs out of them can neither
 //! answer nor write, so it makes sure of them before it opens anything.
 
-use crate::cli::Error;
 use crate::config::LimitConfig;
 use crate::http::Limits;
 use crate::store::descriptors::SHARE;
 use crate::system::process::raise_open_files;
+use crate::terminal::CommandError;
 
 /// Connections of the health listener at once: monitoring takes one or two, and the listener is open to every local user.
 pub(super) const HEALTH_CONNECTIONS: usize = 32;
@@ -18,12 +18,13 @@ const OTHERS: usize = 64;
 ///
 /// # Errors
 /// When the limit is too low; the message says how many it takes.
-pub(crate) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), Error> {
-    let unknown = |error| Error::new(format_args!("the limit on open files: {error}"), "check the system's limits");
+pub(super) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), CommandError> {
+    let unknown =
+        |error| CommandError::new(format_args!("the limit on open files: {error}"), "check the system's limits");
     let files = raise_open_files().map_err(unknown)?;
     let needed = needed(listeners, limits.connections);
     if files < needed {
-        return Err(Error::new(
+        return Err(CommandError::new(
             format_args!("this process may open {files} files and could need {needed}"),
             "raise the limit (LimitNOFILE= in the unit, `ulimit -Hn` in a shell), or lower `[limits] connections`",
         ));
