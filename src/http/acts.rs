@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::answer::{Answer, answer, answer_to};
-use super::node::NodeDoor;
-use super::{Peer, Problem};
+use super::described::tagged;
+use super::node_door::NodeDoor;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::order::book::Book;
 use crate::order::life::OrderView;
@@ -47,18 +49,19 @@ impl Orders {
 }
 
 /// The routes of the vault's control listener.
-pub(super) fn vault_routes() -> Router<Arc<Vault>> {
-    Router::new()
-        .route("/v1/orders", get(list_at_vault).post(lodge_order_at_vault))
-        .route("/v1/acts", post(lodge_at_vault))
-        .route("/v1/acts/exchange", post(exchange))
+pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+    let routes = OpenApiRouter::default()
+        .routes(routes!(list_at_vault, lodge_order_at_vault))
+        .routes(routes!(lodge_at_vault))
+        .routes(routes!(exchange));
+    tagged("acts", routes)
 }
 
 /// The routes of the node's control listener.
-pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
-    Router::new()
-        .route("/v1/orders", get(list_at_node).post(lodge_order_at_node))
-        .route("/v1/acts", post(lodge_at_node))
+pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+    let routes =
+        OpenApiRouter::default().routes(routes!(list_at_node, lodge_order_at_node)).routes(routes!(lodge_at_node));
+    tagged("acts", routes)
 }
 
 /// The orders that the vault knows: an authority's node sees its own, an operator all.
@@ -72,8 +75,8 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
 )]
 pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
     let permit = access::bearer(vault.register(), peer.spki);
-    answer(vault, peer, "order-list", permit, |vault, permit| {
-        Book::from(&**vault).list(permit.authority.as_ref()).map(Orders::of)
+    answer(vault.entity().clone(), peer, "order-list", permit, move |permit| {
+        Book::of(&vault).list(permit.authority.as_ref()).map(Orders::of)
     })
     .await
 }
@@ -90,8 +93,8 @@ pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -
 )]
 pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::bearer(vault.register(), peer.spki);
-    answer_to(vault, peer, "order-lodge", permit, request, |vault, permit, brought: OrderText| {
-        lodge::at_vault(vault, permit, &brought.order)
+    answer_to(vault.entity().clone(), peer, "order-lodge", permit, request, move |permit, brought: OrderText| {
+        lodge::at_vault(&vault, permit, &brought.order)
     })
     .await
 }
@@ -108,8 +111,8 @@ pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: 
 )]
 pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::bearer(vault.register(), peer.spki);
-    answer_to(vault, peer, "order-act", permit, request, |vault, permit, lodge: Lodge| {
-        step::lodge_at_vault(vault, permit, &lodge.act)
+    answer_to(vault.entity().clone(), peer, "order-act", permit, request, move |permit, lodge: Lodge| {
+        step::lodge_at_vault(&vault, permit, &lodge.act)
     })
     .await
 }
@@ -126,8 +129,8 @@ pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, 
 )]
 pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "exchange", permit, request, |vault, permit, asked: Exchange| {
-        step::exchange(vault, permit, &asked)
+    answer_to(vault.entity().clone(), peer, "exchange", permit, request, move |permit, asked: Exchange| {
+        step::exchange(&vault, permit, &asked)
     })
     .await
 }
@@ -143,8 +146,8 @@ pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, reques
 )]
 pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door, peer, "order-list", permit, |door, permit| {
-        Book::from(&*door.node).list(permit.authority.as_ref()).map(Orders::of)
+    answer(door.entity(), peer, "order-list", permit, move |permit| {
+        Book::of(&door.node).list(permit.authority.as_ref()).map(Orders::of)
     })
     .await
 }
@@ -161,7 +164,7 @@ pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) 
 )]
 pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "order-lodge", permit, request, |door, permit, brought: OrderText| {
+    answer_to(door.entity(), peer, "order-lodge", permit, request, move |permit, brought: OrderText| {
         lodge::at_node(&door.node, permit, &brought.order, door.vault.as_vault())
     })
     .await
@@ -179,7 +182,7 @@ pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer:
 )]
 pub(super) async fn lodge_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "order-act", permit, request, |door, permit, lodge: Lodge| {
+    answer_to(door.entity(), peer, "order-act", permit, request, move |permit, lodge: Lodge| {
         step::lodge_at_node(&door.node, permit, &lodge.act, door.vault.as_vault())
     })
     .await

@@ -10,16 +10,19 @@ mod text;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::Response;
-use axum::routing::{get, post};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::admission::{Lane, overloaded};
 use super::answer::blocking;
 use super::body::{self, Content, SectorName};
-use super::{Peer, Problem, migrations, openapi};
+use super::described::tagged;
+use super::limits::MAX_BATCH;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Committer, Job, STALL};
@@ -28,8 +31,6 @@ use crate::register::SpkiDigest;
 use crate::tokenize::Refusal;
 use crate::vault::Vault;
 
-/// Most bytes of a request's body.
-pub const MAX_BODY: usize = 16 << 20;
 /// Bodies larger than this are worked on outside the threads that serve connections.
 const INLINE: usize = 8 << 10;
 
@@ -51,16 +52,15 @@ impl DataDoor {
             refused: registry.counter("cloison_batches_refused_total", "Tokenization requests refused", None),
         })
     }
+
+    pub(super) fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
 }
 
-/// The data listener's router.
-pub fn router(door: Arc<DataDoor>) -> Router {
-    let vault = door.vault.clone();
-    Router::new()
-        .route("/v1/sectors/{sector}/pseudonyms", post(tokenize))
-        .with_state(door)
-        .merge(migrations::data_routes().with_state(vault))
-        .route("/openapi.json", get(openapi::vault))
+/// The route that needs a [`DataDoor`].
+pub(super) fn routes() -> OpenApiRouter<Arc<DataDoor>> {
+    tagged("data", OpenApiRouter::default().routes(routes!(tokenize)))
 }
 
 /// Pseudonyms for a batch of identifiers.
@@ -117,7 +117,7 @@ async fn answer(door: &Arc<DataDoor>, peer: &Peer, sector: &str, request: Reques
         return Err(overloaded());
     }
     let (parts, body) = request.into_parts();
-    let bytes = body::read(peer, Lane::Batches, MAX_BODY, body).await?;
+    let bytes = body::read(peer, Lane::Batches, MAX_BATCH, body).await?;
 
     let prepared = if bytes.len() <= INLINE {
         prepare(&door.vault, peer.spki, sector, &parts.uri, content, &bytes)?
@@ -187,7 +187,7 @@ impl DataDoor {
     /// Logs a refusal before it is answered.
     async fn refuse(&self, peer: &Peer, problem: Problem) -> Problem {
         self.refused.one();
-        super::answer::note(&*self.vault, peer, "tokenize", problem).await
+        super::answer::note(&self.vault, peer, "tokenize", problem).await
     }
 }
 

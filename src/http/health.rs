@@ -11,7 +11,8 @@ use axum::http::{Response, StatusCode};
 use axum::routing::get;
 use serde::Serialize;
 
-use super::{Problem, body, problem};
+use super::body;
+use super::problem::{self, Problem};
 use crate::metrics::Registry;
 
 /// Why the process should not be sent requests at present; ready when there is no reason.

@@ -1,19 +1,23 @@
 //! Inspections: at the control listeners of vault and node. The commission's statements are brought by auditors or operators;
 //! the auditors whom an inspection names get its report.
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::extract::{Path, Request, State};
-use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::answer::{Answer, answer, answer_to};
-use super::audit::Entity;
-use super::{Peer, Problem};
+use super::described::tagged;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
-use crate::inspection::InspectionView;
+use crate::entity::Entity;
 use crate::inspection::report::{self, Document};
+use crate::inspection::{InspectionView, Inspections};
 
 /// A statement of the commission's that somebody brings.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -31,12 +35,10 @@ pub struct Listed {
     pub inspections: Vec<InspectionView>,
 }
 
-/// The routes; state is whoever has a log.
-pub(super) fn routes() -> Router<Entity> {
-    Router::new()
-        .route("/v1/inspections", get(list).post(enter))
-        .route("/v1/inspections/{id}/report", get(annex))
-        .route("/v1/inspections/closings", post(close))
+/// The routes, at either side.
+pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
+    let routes = OpenApiRouter::default().routes(routes!(list, enter)).routes(routes!(annex)).routes(routes!(close));
+    tagged("inspections", routes)
 }
 
 /// The inspections that were entered: an operator sees all, an auditor those that name him.
@@ -44,10 +46,10 @@ pub(super) fn routes() -> Router<Entity> {
     (status = 200, description = "Inspections, the last entered first", body = Listed),
     Problem,
 ))]
-pub(super) async fn list(State(entity): State<Entity>, peer: Peer) -> Answer {
+pub(super) async fn list(State(entity): State<Arc<Entity>>, peer: Peer) -> Answer {
     let permit = access::messenger(entity.register(), peer.spki);
-    answer(entity, peer, "inspection-list", permit, |entity, permit| {
-        entity.inspections().list(permit.auditor.as_ref()).map(|inspections| Listed { inspections })
+    answer(entity.clone(), peer, "inspection-list", permit, move |permit| {
+        Inspections::of(&entity).list(permit.auditor.as_ref()).map(|inspections| Listed { inspections })
     })
     .await
 }
@@ -57,10 +59,10 @@ pub(super) async fn list(State(entity): State<Entity>, peer: Peer) -> Answer {
     (status = 200, description = "Entered; how it stands", body = InspectionView),
     Problem,
 ))]
-pub(super) async fn enter(State(entity): State<Entity>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn enter(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> Answer {
     let permit = access::messenger(entity.register(), peer.spki);
-    answer_to(entity, peer, "inspection-enter", permit, request, |entity, permit, brought: Statement| {
-        entity.inspections().enter(&brought.statement, permit)
+    answer_to(entity.clone(), peer, "inspection-enter", permit, request, move |permit, brought: Statement| {
+        Inspections::of(&entity).enter(&brought.statement, permit)
     })
     .await
 }
@@ -72,10 +74,10 @@ pub(super) async fn enter(State(entity): State<Entity>, peer: Peer, request: Req
         Problem,
     ),
 )]
-pub(super) async fn close(State(entity): State<Entity>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn close(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> Answer {
     let permit = access::messenger(entity.register(), peer.spki);
-    answer_to(entity, peer, "inspection-close", permit, request, |entity, permit, brought: Statement| {
-        entity.inspections().close(&brought.statement, permit)
+    answer_to(entity.clone(), peer, "inspection-close", permit, request, move |permit, brought: Statement| {
+        Inspections::of(&entity).close(&brought.statement, permit)
     })
     .await
 }
@@ -88,12 +90,11 @@ pub(super) async fn close(State(entity): State<Entity>, peer: Peer, request: Req
         Problem,
     ),
 )]
-pub(super) async fn annex(State(entity): State<Entity>, Path(id): Path<String>, peer: Peer) -> Answer {
+pub(super) async fn annex(State(entity): State<Arc<Entity>>, Path(id): Path<String>, peer: Peer) -> Answer {
     let asked = access::auditor(entity.register(), peer.spki)
         .and_then(|permit| Ok((permit, Uuid::try_parse(&id).map_err(|_| Code::UnknownInspection)?)));
-    answer(entity, peer, "inspection-report", asked, |entity, (permit, id)| {
-        let mappings = |sector: &str| entity.mappings(sector);
-        report::write(&entity.inspections().counting(&mappings), *id, permit)
+    answer(entity.clone(), peer, "inspection-report", asked, move |(permit, id)| {
+        report::write(&Inspections::of(&entity), *id, permit)
     })
     .await
 }

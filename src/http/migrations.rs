@@ -3,17 +3,20 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
-use axum::routing::{get, post};
 use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::answer::{Answer, answer, answer_to};
+use super::body;
 use super::body::SectorName;
-use super::node::NodeDoor;
-use super::{Peer, Problem, body};
+use super::described::tagged;
+use super::node_door::NodeDoor;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::epoch::retire::{self, Retire, Retired};
@@ -23,23 +26,24 @@ use crate::register::{Id, Operation};
 use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
-pub(super) fn vault_routes() -> Router<Arc<Vault>> {
-    Router::new()
-        .route("/v1/migrations/pages", post(migration_page))
-        .route("/v1/migrations/identifiers", post(hand_back))
+pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+    let routes = OpenApiRouter::default().routes(routes!(migration_page)).routes(routes!(hand_back));
+    tagged("migrations", routes)
 }
 
 /// The routes of the vault's data listener.
-pub(super) fn data_routes() -> Router<Arc<Vault>> {
-    Router::new()
-        .route("/v1/sectors/{sector}/migrations", get(list_migrations))
-        .route("/v1/sectors/{sector}/migrations/{order}", get(fetch_pairs).post(acknowledge_pairs))
-        .route("/v1/sectors/{sector}/epochs/{epoch}/retire", post(retire_epoch))
+pub(super) fn data_routes() -> OpenApiRouter<Arc<Vault>> {
+    let routes = OpenApiRouter::default()
+        .routes(routes!(list_migrations))
+        .routes(routes!(fetch_pairs, acknowledge_pairs))
+        .routes(routes!(retire_epoch));
+    tagged("migrations", routes)
 }
 
 /// The routes of the node's control listener.
-pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
-    Router::new().route("/v1/migrations", post(migrate))
+pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+    let routes = OpenApiRouter::default().routes(routes!(migrate));
+    tagged("migrations", routes)
 }
 
 /// Migrates the next page of an epoch, under an order for continuity.
@@ -54,7 +58,7 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
 )]
 pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "migrate", permit, request, |door, permit, asked: MigrationAsked| {
+    answer_to(door.entity(), peer, "migrate", permit, request, move |permit, asked: MigrationAsked| {
         at_node::ask(&door.node, permit, &asked, &*door.vault)
     })
     .await
@@ -72,8 +76,8 @@ pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, reque
 )]
 pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "migration-page", permit, request, |vault, permit, asked: PageRequest| {
-        hand_out::hand_out(vault, permit, &asked)
+    answer_to(vault.entity().clone(), peer, "migration-page", permit, request, move |permit, asked: PageRequest| {
+        hand_out::hand_out(&vault, permit, &asked)
     })
     .await
 }
@@ -90,8 +94,8 @@ pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, 
 )]
 pub(super) async fn hand_back(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "migration-take", permit, request, |vault, permit, handed: Handed| {
-        take::take(vault, permit, &handed)
+    answer_to(vault.entity().clone(), peer, "migration-take", permit, request, move |permit, handed: Handed| {
+        take::take(&vault, permit, &handed)
     })
     .await
 }
@@ -112,7 +116,7 @@ pub(super) async fn list_migrations(
     peer: Peer,
 ) -> Answer {
     let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate);
-    answer(vault, peer, "migration-list", permit, |vault, permit| pairs::list(vault, permit)).await
+    answer(vault.entity().clone(), peer, "migration-list", permit, move |permit| pairs::list(&vault, permit)).await
 }
 
 /// Where to go on.
@@ -157,8 +161,8 @@ pub(super) async fn fetch_pairs(
         let After { after, authority } = body::query(&uri)?;
         Ok((permit, NamedOrder { id: order_id(&order)?, authority }, after))
     });
-    answer(vault, peer, "migration-fetch", asked, |vault, (permit, order, after)| {
-        pairs::fetch(vault, permit, order, *after)
+    answer(vault.entity().clone(), peer, "migration-fetch", asked, move |(permit, order, after)| {
+        pairs::fetch(&vault, permit, order, *after)
     })
     .await
 }
@@ -190,9 +194,14 @@ pub(super) async fn acknowledge_pairs(
         let Whose { authority } = body::query(&uri)?;
         Ok((permit, NamedOrder { id: order_id(&order)?, authority }))
     });
-    answer_to(vault, peer, "migration-acknowledge", asked, request, |vault, (permit, order), has: Acknowledge| {
-        pairs::acknowledge(vault, permit, order, has.page)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "migration-acknowledge",
+        asked,
+        request,
+        move |(permit, order), has: Acknowledge| pairs::acknowledge(&vault, permit, order, has.page),
+    )
     .await
 }
 
@@ -218,8 +227,8 @@ pub(super) async fn retire_epoch(
 ) -> Answer {
     let asked = access::in_sector(&vault, peer.spki, &sector, Operation::RetireEpoch)
         .and_then(|permit| Ok((permit, epoch.parse().map_err(|_| Code::DomainClosed)?)));
-    answer_to(vault, peer, "epoch-retire", asked, request, |vault, (permit, epoch), how: Retire| {
-        retire::retire(vault, permit, *epoch, &how)
+    answer_to(vault.entity().clone(), peer, "epoch-retire", asked, request, move |(permit, epoch), how: Retire| {
+        retire::retire(&vault, permit, *epoch, &how)
     })
     .await
 }

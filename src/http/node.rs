@@ -2,55 +2,35 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::routing::{get, post};
 use serde::Serialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::answer::{Answer, answer, answer_to};
-use super::{Peer, Problem, acts, audit, clock, migrations, openapi, rights, segments};
+use super::described::tagged;
+use super::node_door::NodeDoor;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
-use crate::migrate::MigrationLink;
-use crate::node::Node;
 use crate::node::safe::Purpose;
 use crate::reidentify::deliver::{self, Sealed};
-use crate::reidentify::resumed::{self, ResumeAcknowledgement, ResumeLink, ResumedLogs};
+use crate::reidentify::resumed::{self, ResumeAcknowledgement, ResumedLogs};
 use crate::reidentify::reveal::{self, Revealed};
 use crate::reidentify::{Asked, Delivery};
-use crate::renewal::SegmentsLink;
 use crate::unseal::{Progress, Status};
 
-/// The node's listener's state.
-pub struct NodeDoor {
-    /// The node.
-    pub node: Arc<Node>,
-    /// The way to the vault.
-    pub vault: Arc<dyn MigrationLink>,
-    /// The way to the vault's segments.
-    pub segments: Arc<dyn SegmentsLink>,
-    /// The way to the vault's log.
-    pub log: Arc<dyn ResumeLink>,
-}
-
-/// The node's control listener's router.
-pub fn router(door: Arc<NodeDoor>) -> Router {
-    let node = door.node.clone();
-    Router::new()
-        .route("/v1/reidentifications", post(reidentify))
-        .route("/v1/seal", get(status).post(seal))
-        .route("/v1/shares", post(unseal))
-        .route("/v1/drills", post(drill))
-        .route("/v1/resumes", get(resumes).post(acknowledge_resume))
-        .merge(acts::node_routes())
-        .merge(clock::node_routes())
-        .merge(migrations::node_routes())
-        .merge(rights::node_routes())
-        .merge(segments::node_routes())
-        .with_state(door)
-        .route("/openapi.json", get(openapi::node))
-        .merge(audit::router(node))
+/// Re-identification, custody, resumes.
+pub(super) fn routes() -> OpenApiRouter<Arc<NodeDoor>> {
+    let routes = OpenApiRouter::default()
+        .routes(routes!(reidentify))
+        .routes(routes!(status, seal))
+        .routes(routes!(unseal))
+        .routes(routes!(drill))
+        .routes(routes!(resumes, acknowledge_resume));
+    tagged("node", routes)
 }
 
 /// What the node answers.
@@ -76,7 +56,7 @@ enum Answered {
 )]
 pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "reidentify", permit, request, |door, permit, asked: Asked| {
+    answer_to(door.entity(), peer, "reidentify", permit, request, move |permit, asked: Asked| {
         let vault = door.vault.as_vault();
         match asked.to {
             None => reveal::ask(&door.node, permit, &asked, vault).map(Answered::Clear),
@@ -116,7 +96,7 @@ pub(super) async fn drill(State(door): State<Arc<NodeDoor>>, peer: Peer, request
 
 async fn bring(door: Arc<NodeDoor>, peer: Peer, request: Request, purpose: Purpose, operation: &'static str) -> Answer {
     let permit = access::custodian(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, operation, permit, request, move |door, permit, text: ShareText| {
+    answer_to(door.entity(), peer, operation, permit, request, move |permit, text: ShareText| {
         let share = Share::try_from(text).map_err(|_| Problem::new(Code::ShareInvalid))?;
         crate::unseal::bring(&door.node, permit, share, purpose).map_err(Problem::from)
     })
@@ -134,8 +114,10 @@ async fn bring(door: Arc<NodeDoor>, peer: Peer, request: Request, purpose: Purpo
 )]
 pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
     let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door, peer, "seal-status", permit, |door, permit| Ok::<_, Code>(crate::unseal::status(&door.node, permit)))
-        .await
+    answer(door.entity(), peer, "seal-status", permit, move |permit| {
+        Ok::<_, Code>(crate::unseal::status(&door.node, permit))
+    })
+    .await
 }
 
 /// The logs of the vault that lost entries at a restore, and whether that was acknowledged here.
@@ -149,7 +131,7 @@ pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Ans
 )]
 pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door, peer, "resume-list", permit, |door, _| resumed::list(&door.node, &*door.log)).await
+    answer(door.entity(), peer, "resume-list", permit, move |_| resumed::list(&door.node, &*door.log)).await
 }
 
 /// Acknowledges that a log of the vault lost entries at a restore: from then on the node opens again.
@@ -164,9 +146,14 @@ pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> An
 )]
 pub(super) async fn acknowledge_resume(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "resume-acknowledge", permit, request, |door, permit, asked: ResumeAcknowledgement| {
-        resumed::acknowledge(&door.node, permit, &asked, &*door.log)
-    })
+    answer_to(
+        door.entity(),
+        peer,
+        "resume-acknowledge",
+        permit,
+        request,
+        move |permit, asked: ResumeAcknowledgement| resumed::acknowledge(&door.node, permit, &asked, &*door.log),
+    )
     .await
 }
 
@@ -191,5 +178,5 @@ pub struct SealNow {}
 )]
 pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
     let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door, peer, "seal", permit, |door, permit| crate::unseal::seal(&door.node, permit)).await
+    answer(door.entity(), peer, "seal", permit, move |permit| crate::unseal::seal(&door.node, permit)).await
 }

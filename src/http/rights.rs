@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::routing::post;
 use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::answer::{Answer, answer_to};
-use super::node::NodeDoor;
-use super::{Peer, Problem};
+use super::described::tagged;
+use super::node_door::NodeDoor;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::order::Refusal;
 use crate::rights::erase::{self, ErasureReceipt};
@@ -27,13 +29,15 @@ pub struct Brought {
 }
 
 /// The routes of the vault's control listener.
-pub(super) fn vault_routes() -> Router<Arc<Vault>> {
-    Router::new().route("/v1/rights/resolutions", post(look_up)).route("/v1/rights/erasures", post(erase_at_vault))
+pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+    let routes = OpenApiRouter::default().routes(routes!(look_up)).routes(routes!(erase_at_vault));
+    tagged("rights", routes)
 }
 
 /// The routes of the node's control listener.
-pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
-    Router::new().route("/v1/rights/erasures", post(erase_at_node))
+pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+    let routes = OpenApiRouter::default().routes(routes!(erase_at_node));
+    tagged("rights", routes)
 }
 
 /// Who resolved these pseudonyms, or what was resolved under this order.
@@ -48,8 +52,8 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
 )]
 pub(super) async fn look_up(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::rights_officer(vault.register(), peer.spki);
-    answer_to(vault, peer, "look-up", permit, request, |vault, permit, asked: Question| {
-        resolutions::look_up(vault, permit, &asked)
+    answer_to(vault.entity().clone(), peer, "look-up", permit, request, move |permit, asked: Question| {
+        resolutions::look_up(&vault, permit, &asked)
     })
     .await
 }
@@ -66,8 +70,8 @@ pub(super) async fn look_up(State(vault): State<Arc<Vault>>, peer: Peer, request
 )]
 pub(super) async fn erase_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::rights_officer(vault.register(), peer.spki);
-    answer_to(vault, peer, "erase", permit, request, |vault, permit, brought: Brought| {
-        let done = erase::at_vault(vault, permit, &brought.request)?;
+    answer_to(vault.entity().clone(), peer, "erase", permit, request, move |permit, brought: Brought| {
+        let done = erase::at_vault(&vault, permit, &brought.request)?;
         scrub(vault.store().clone());
         Ok::<_, Refusal>(done)
     })
@@ -86,7 +90,7 @@ pub(super) async fn erase_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, 
 )]
 pub(super) async fn erase_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::rights_officer(door.node.register(), peer.spki);
-    answer_to(door, peer, "erase", permit, request, |door, permit, brought: Brought| {
+    answer_to(door.entity(), peer, "erase", permit, request, move |permit, brought: Brought| {
         let done = erase::at_node(&door.node, permit, &brought.request)?;
         scrub(door.node.store().clone());
         Ok::<_, Refusal>(done)

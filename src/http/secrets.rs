@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::answer::{Answer, answer, answer_to};
-use super::{Peer, Problem};
+use super::described::tagged;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::epoch::Refused;
 use crate::epoch::secrets::{self, Retire, Retired, SecretView};
 use crate::vault::Vault;
 
 /// The routes.
-pub(super) fn routes() -> Router<Arc<Vault>> {
-    Router::new().route("/v1/secrets", get(list).post(rotate)).route("/v1/secrets/retire", post(retire))
+pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
+    let routes = OpenApiRouter::default().routes(routes!(list, rotate)).routes(routes!(retire));
+    tagged("secrets", routes)
 }
 
 /// The versions of the sector secret.
@@ -43,8 +46,8 @@ pub struct RotateNow {}
 )]
 pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer(vault, peer, "secret-list", permit, |vault, permit| {
-        secrets::list(vault, permit).map(|versions| Secrets { versions })
+    answer(vault.entity().clone(), peer, "secret-list", permit, move |permit| {
+        secrets::list(&vault, permit).map(|versions| Secrets { versions })
     })
     .await
 }
@@ -62,8 +65,8 @@ pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer 
 )]
 pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer(vault, peer, "secret-rotate", permit, |vault, permit| {
-        secrets::rotate(vault, permit).map(|versions| Secrets { versions })
+    answer(vault.entity().clone(), peer, "secret-rotate", permit, move |permit| {
+        secrets::rotate(&vault, permit).map(|versions| Secrets { versions })
     })
     .await
 }
@@ -81,8 +84,8 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Answe
 )]
 pub(super) async fn retire(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer_to(vault, peer, "secret-retire", permit, request, |vault, permit, asked: Retire| {
-        secrets::retire(vault, permit, &asked)
+    answer_to(vault.entity().clone(), peer, "secret-retire", permit, request, move |permit, asked: Retire| {
+        secrets::retire(&vault, permit, &asked)
     })
     .await
 }

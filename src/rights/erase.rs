@@ -134,7 +134,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     // The long way through the log before anybody has to wait …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &named)?)?;
     let (mut salts, end) = chunks::salts(vault, &sector.name, &domains, None)?;
-    let side = Side::from(vault);
+    let side = Side::of(vault);
     let pairs = side.pairs(&tags)?;
     // … and what came since while nothing is released and no entry of the index is on its way.
     let _alone = side.book.alone();
@@ -178,7 +178,7 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
     let tags = parse(&erasure, &sector, node.audit_key())?.into_iter().map(|(_, tag)| tag).collect();
     // Before the long way through the pairs as well: a repeated request is to cost nothing.
     seen(node.store(), &erasure)?;
-    let side = Side::from(node);
+    let side = Side::of(node);
     let pairs = side.pairs(&tags)?;
     let _alone = side.book.alone();
     seen(node.store(), &erasure)?;

@@ -38,7 +38,7 @@ impl Vault {
         // The index names a chunk just before its commit, and one that was merged away a moment ago is named no more: either way
         // the commit under way tells. What is not there after it holds nothing that was answered, unless it was merged once more.
         for _ in 0..MOST_LOOKS {
-            if missing.is_empty() || !self.committer.settled() {
+            if missing.is_empty() || !self.committer().settled() {
                 break;
             }
             missing = self.look(state, missing, &mut absent.codes, &mut each)?;
@@ -63,7 +63,7 @@ impl Vault {
             }
         }
         for (key, mut wanted) in chunks {
-            let Some(row) = self.store.chunk(key)? else {
+            let Some(row) = self.store().chunk(key)? else {
                 missing.extend(wanted);
                 continue;
             };
@@ -98,7 +98,7 @@ impl Vault {
             let epoch = epoch.row.epoch;
             known = true;
             let partition = self.index.partition((state.number, epoch));
-            if let Some(sequence) = partition.locate(&self.store, parsed.pseudonym.as_bytes())? {
+            if let Some(sequence) = partition.locate(self.store(), parsed.pseudonym.as_bytes())? {
                 return Ok(Ok(ChunkKey { sector: state.number, epoch, sequence }));
             }
         }

@@ -18,9 +18,9 @@ use crate::client::peer::Peer;
 use crate::client::{Client, Timeouts};
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
+use crate::entity::{Entity, Role};
 use crate::http::Readiness;
-use crate::http::audit::Audited;
-use crate::http::cosign::Watching;
+use crate::http::cosign::CosignDoor;
 use crate::http::rights::scrub;
 use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
@@ -113,14 +113,14 @@ pub(super) fn vault(
     vault: &Arc<Vault>,
     config: &VaultConfig,
     memory: PathBuf,
-) -> Result<(Arc<Watching>, Asking), Error> {
+) -> Result<(Arc<CosignDoor>, Asking), Error> {
     let deployment = &vault.register().deployment;
     compare_witnesses(vault.register(), &config.log);
     let mut all = watchers(&config.log)?;
     let mut logs = vec![];
     for authority in vault.register().authorities.values() {
         let Some(key) = authority.checkpoint_key else { continue };
-        let owner = format!("{deployment}/node/{}", authority.id);
+        let owner = Role::Node(authority.id.clone()).owner(deployment);
         let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
         all.push(Watcher { verifier, ask: None, counts: false });
         logs.push(Trusted::Owner(owner, key));
@@ -128,7 +128,7 @@ pub(super) fn vault(
     let witness = vault.log().witness(logs, memory);
     let (cosigners, asking) = cosigners(all, vault.log(), &config.log)?;
     vault.watch(cosigners.clone());
-    Ok((Arc::new(Watching { vault: vault.clone(), witness: Arc::new(witness), cosigners }), asking))
+    Ok((Arc::new(CosignDoor { entity: vault.entity().clone(), witness: Arc::new(witness), cosigners }), asking))
 }
 
 /// The node's side of the same: it dials, for both.
@@ -139,7 +139,7 @@ pub(super) fn node(
 ) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), Error> {
     let failed = |error| Error::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
-    let owner = format!("{}/vault", node.register().deployment);
+    let owner = Role::Vault.owner(&node.register().deployment);
     compare_witnesses(node.register(), &config.log);
     let mut all = watchers(&config.log)?;
     let mut logs = vec![];
@@ -211,7 +211,7 @@ pub(super) fn clock_gauge(registry: &Registry) -> Arc<Gauge> {
 
 /// Looks each second whether the paths of store and second place still lead to what this process has there. If not, what it
 /// acknowledges would be lost: it ends. Beside the task, because a disk that hangs would hold it up.
-pub(super) async fn keep_place<E: Audited + 'static>(entity: Arc<E>, readiness: Arc<Readiness>) {
+pub(super) async fn keep_place(entity: Arc<Entity>, readiness: Arc<Readiness>) {
     loop {
         let (looking, readiness) = (entity.clone(), readiness.clone());
         let look = move || {

@@ -1,15 +1,18 @@
 //! Entries for people, by time, actor, sector, order and event: under an inspection, and about its object only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::{Entity, internal, shard};
+use super::{internal, shard};
 use crate::access;
 use crate::audit::log::Log;
 use crate::audit::search::{Filter, instant};
@@ -17,9 +20,14 @@ use crate::audit::shelf::Shelf;
 use crate::audit::{Access, Event};
 use crate::code::Code;
 use crate::commit::Pending;
+use crate::entity::Entity;
+use crate::http::admission::Lane;
 use crate::http::answer::{blocking, note};
 use crate::http::body::{self, query};
-use crate::http::{Lane, Peer, Problem};
+use crate::http::described::tagged;
+use crate::http::peer::Peer;
+use crate::http::problem::Problem;
+use crate::inspection::Inspections;
 use crate::inspection::object::Object;
 use crate::register::Register;
 use crate::store::{Shard, StoreError};
@@ -29,6 +37,11 @@ const SCAN: u64 = 100_000;
 /// Entries that one answer has, unless asked otherwise, and at most.
 const LIMIT: u64 = 100;
 const MOST: u64 = 1_000;
+
+/// The route, at either side.
+pub(in crate::http) fn routes() -> OpenApiRouter<Arc<Entity>> {
+    tagged("audit::search", OpenApiRouter::default().routes(routes!(entries)))
+}
 
 /// What to look for.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -91,7 +104,7 @@ pub struct FoundEntries {
      body = crate::http::problem::ProblemBody<'static>, content_type = "application/problem+json"),
 ))]
 pub(in crate::http) async fn entries(
-    State(entity): State<Entity>,
+    State(entity): State<Arc<Entity>>,
     peer: Peer,
     uri: Uri,
 ) -> Result<Response<Body>, Problem> {
@@ -101,7 +114,7 @@ pub(in crate::http) async fn entries(
         let entity = entity.clone();
         let _admitted = peer.allowance().admit(Lane::Work)?;
         blocking(&peer, Lane::Work, move || {
-            let view = entity.inspections().open(search.inspection, &permit)?;
+            let view = Inspections::of(&entity).open(search.inspection, &permit)?;
             let (asked, id) = (search.asked(entity.register()), view.decision.id);
             let found = find(entity.log(), search, id, &Object::of(&view, entity.register()))?;
             let given = found.entries.len() as u64;
@@ -116,7 +129,7 @@ pub(in crate::http) async fn entries(
     };
     match found.await {
         Ok(found) => body::json(&found),
-        Err(problem) => Err(note(&*entity, &peer, "audit", problem).await),
+        Err(problem) => Err(note(&entity, &peer, "audit", problem).await),
     }
 }
 

@@ -7,10 +7,11 @@ use axum::http::Uri;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::super::{Problem, body};
 use crate::audit::Domain;
 use crate::code::Code;
 use crate::commit::Job;
+use crate::http::body;
+use crate::http::problem::Problem;
 use crate::jws;
 use crate::pseudonym::{Pseudonym, TextWriter};
 use crate::register::SpkiDigest;

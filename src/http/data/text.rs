@@ -3,9 +3,10 @@
 use axum::http::Uri;
 use serde::Deserialize;
 
-use super::super::{Problem, body};
 use crate::code::Code;
 use crate::commit::Job;
+use crate::http::body;
+use crate::http::problem::Problem;
 use crate::lines;
 use crate::pseudonym::TextWriter;
 use crate::register::SpkiDigest;

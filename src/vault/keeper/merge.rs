@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::Parts;
+use super::KeeperParts;
 use crate::code::Code;
 use crate::commit::small::{Kind, Small};
 use crate::commit::{Change, Job, Logged};
@@ -19,13 +19,13 @@ use crate::vault::StartError;
 ///
 /// # Errors
 /// When one of them does not open; nothing has changed then.
-pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, StartError> {
+pub(super) fn merge(parts: &KeeperParts, kind: &Kind, small: &[Small]) -> Result<u64, StartError> {
     let (sector, epoch) = kind.partition;
     let mut chunks: Vec<(ChunkKey, Chunk)> = Vec::with_capacity(small.len());
     for Small { sequence, .. } in small {
         let key = ChunkKey { sector, epoch, sequence: *sequence };
         let bad = |source| StartError::Chunk { sector, epoch, sequence: *sequence, source };
-        if let Some(row) = parts.store.chunk(key)? {
+        if let Some(row) = parts.entity.store().chunk(key)? {
             chunks.push((key, parts.cipher.unwrap(&key.to_bytes(), row).map_err(bad)?));
         }
     }
@@ -70,7 +70,7 @@ pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, 
         tell.store(sequence, Ordering::Release);
     });
     let job = Job { mappings: vec![], changes: vec![change], count: None, log: Logged::Nothing };
-    let done = match parts.committer.submit(job) {
+    let done = match parts.entity.committer().submit(job) {
         Ok(pending) => pending.done(),
         Err(Code::Overloaded) => false,
         Err(_) => return Ok(0),
@@ -78,13 +78,13 @@ pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, 
     match given.load(Ordering::Acquire) {
         0 if !done => {
             // It never reached the writer, who has better things to do just now.
-            small.iter().for_each(|small| parts.committer.small().add(kind, *small));
+            small.iter().for_each(|small| parts.entity.committer().small().add(kind, *small));
             Ok(0)
         }
         0 => Ok(0),
         _ if !done => Ok(0),
         sequence => {
-            parts.committer.small().add(kind, Small { sequence, records: count });
+            parts.entity.committer().small().add(kind, Small { sequence, records: count });
             Ok(gone)
         }
     }
