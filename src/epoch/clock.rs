@@ -6,13 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Refused;
 use super::statement::{self, Destruction};
 use crate::access::OperatorPermit;
 use crate::audit::StatementNote;
 use crate::code::Code;
 use crate::commit::{LowerMark, LowerMarkError};
 use crate::entity::Entity;
+use crate::refusal::{Refusal, fault, not_logged};
 
 /// What an operator brings.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -37,24 +37,24 @@ pub struct LoweredClock {
 /// # Errors
 /// [`Code::StatementInvalid`], also where the clock is not behind its mark; [`Code::RequestReplayed`] for a statement that was
 /// taken; [`Code::AuditUnavailable`]; [`Code::Internal`].
-pub fn lower(entity: &Entity, permit: &OperatorPermit, asked: &LowerClock) -> Result<LoweredClock, Refused> {
+pub fn lower(entity: &Entity, permit: &OperatorPermit, asked: &LowerClock) -> Result<LoweredClock, Refusal> {
     let (register, committer, store, now) = (entity.register(), entity.committer(), entity.store(), entity.now());
-    let invalid = |why: String| Refused::new(Code::StatementInvalid, why);
+    let invalid = |why: String| Refusal::new(Code::StatementInvalid, why);
     let (payload, signers) = statement::check(&asked.statement, register, now)?;
     let (id, until) = (payload.id, payload.until().as_second());
     let Destruction::ClockMark { entity: named, mark } = payload.destruction else {
         return Err(invalid("the statement is for something else".to_owned()));
     };
-    if store.owner().map_err(super::internal)? != format!("{}/{named}", register.deployment) {
+    if store.owner().map_err(fault(super::FAILED))? != format!("{}/{named}", register.deployment) {
         return Err(invalid(format!("the statement is about the clock's mark of {named}")));
     }
     let statement = StatementNote { statement: id.to_string(), signers };
     let said = LowerMark { mark, id, until, statement, bearer: permit.operator.clone() };
     let from = committer.mark().time();
     committer.lower_mark(store, &said, now).map_err(|error| match error {
-        LowerMarkError::Log(code) => Refused::unavailable(code),
-        LowerMarkError::Taken => Refused::new(Code::RequestReplayed, error.to_string()),
-        LowerMarkError::Store(error) => super::internal(error),
+        LowerMarkError::Log(code) => not_logged("nothing is done")(code),
+        LowerMarkError::Taken => Refusal::new(Code::RequestReplayed, error.to_string()),
+        LowerMarkError::Store(error) => fault(super::FAILED)(error),
         error => invalid(error.to_string()),
     })?;
     Ok(LoweredClock { from: from.to_string(), to: now.to_string() })

@@ -14,7 +14,7 @@ use super::node_door::NodeDoor;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::rights::erase::{self, ErasureReceipt};
 use crate::rights::resolutions::{self, Question, Resolutions};
 use crate::store::Store;

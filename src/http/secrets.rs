@@ -12,7 +12,6 @@ use super::described::tagged;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
-use crate::epoch::Refused;
 use crate::epoch::secrets::{self, Retire, Retired, SecretView};
 use crate::vault::Vault;
 
@@ -88,10 +87,4 @@ pub(super) async fn retire(State(vault): State<Arc<Vault>>, peer: Peer, request:
         secrets::retire(&vault, permit, &asked)
     })
     .await
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        Problem::new(refused.code).detail(refused.why)
-    }
 }

@@ -8,12 +8,12 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::internal;
+use super::FAILED;
 use super::resolutions::first_since;
 use crate::commit::{Change, Committer, Job, Logged, Pending};
 use crate::entity::Entity;
-use crate::order::Refusal;
 use crate::order::book::Book;
+use crate::refusal::{Refusal, fault};
 use crate::store::{Batch, OrderKey, Store, TagKind, TagPlace};
 
 /// How much longer a young trace waits: the times of entries may be out of order by an hour, and what is not old enough then would
@@ -49,7 +49,7 @@ impl<'a> Side<'a> {
                 pairs.push((order, tag));
             }
         };
-        self.book.store().each_order_pair(each).map_err(internal)?;
+        self.book.store().each_order_pair(each).map_err(fault(FAILED))?;
         Ok(pairs)
     }
 
@@ -62,7 +62,7 @@ impl<'a> Side<'a> {
         let mut traces = Traces::default();
         for tag in wanted {
             for kind in [TagKind::Resolution, TagKind::LookUp] {
-                let places = store.tag_places(kind, tag).map_err(internal)?;
+                let places = store.tag_places(kind, tag).map_err(fault(FAILED))?;
                 let (old, young): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| place.entry < kept_from);
                 traces.tags.extend(old.into_iter().map(|place| (kind, *tag, place)));
                 traces.keep(tag, !young.is_empty());
@@ -70,7 +70,7 @@ impl<'a> Side<'a> {
         }
         for (order, tag) in pairs {
             // Another erasure may have replaced it since, and the count must not rise.
-            if !store.has_order_pair(&order, &tag).map_err(internal)? {
+            if !store.has_order_pair(&order, &tag).map_err(fault(FAILED))? {
                 continue;
             }
             let ended = self.book.life(&order)?.map_or(Timestamp::MAX, |life| life.not_after);
@@ -119,7 +119,7 @@ impl Traces {
 /// [`Code::Internal`](crate::code::Code::Internal), [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable).
 pub fn destroy_due(entity: &Entity) -> Result<usize, Refusal> {
     let side = &Side::of(entity);
-    let due = side.book.store().erasures_due(side.proven.as_second()).map_err(internal)?;
+    let due = side.book.store().erasures_due(side.proven.as_second()).map_err(fault(FAILED))?;
     if due.is_empty() {
         return Ok(0);
     }
