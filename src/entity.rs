@@ -22,7 +22,7 @@ use crate::store::index::Index;
 use crate::store::{Space, Store, StoreError};
 pub use error::StartError;
 pub use role::Role;
-pub(crate) use start::{Opening, WriterParts};
+pub(crate) use start::{EntityOpening, WriterParts};
 
 /// One side of a deployment, serving.
 pub struct Entity {

@@ -98,6 +98,24 @@ pub struct InspectionView {
     pub text: String,
 }
 
+/// A statement of the commission's that somebody brings.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Statement)]
+pub struct InspectionText {
+    /// The decision, or the end of an inspection: JWS General JSON, as text.
+    pub statement: String,
+}
+
+/// Inspections.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Listed)]
+pub struct InspectionList {
+    /// The last entered first.
+    pub inspections: Vec<InspectionView>,
+}
+
 impl InspectionView {
     fn new(stored: Stored, now: Timestamp) -> Result<Self, Refusal> {
         let Stored { text, signers, entered, closed } = stored;

@@ -14,7 +14,7 @@ use crate::audit::log::LogParts;
 use crate::clock::Clock;
 use crate::commit::Poisoned;
 use crate::commit::small::SmallChunks;
-use crate::entity::{Entity, Opening, Role, StartError, WriterParts};
+use crate::entity::{Entity, EntityOpening, Role, StartError, WriterParts};
 use crate::keys::AuditSecret;
 use crate::keys::file::SecretKind;
 use crate::keys::shares::ShareSet;
@@ -22,7 +22,7 @@ use crate::register::{Authority, Id, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::Store;
 use crate::store::index::Index;
-use safe::{Safe, SealTimes};
+use safe::{KeySafe, SealTimes};
 
 /// The id and the public key that a pinned set is of.
 fn pinned((id, set): &(Id, ShareSet)) -> (&str, &[u8]) {
@@ -58,7 +58,7 @@ pub struct NodeParts {
 pub struct Node {
     entity: Arc<Entity>,
     authority: Arc<Authority>,
-    safe: Safe,
+    safe: KeySafe,
     segment_keys: Vec<VerifyingKey>,
 }
 
@@ -92,12 +92,12 @@ impl Node {
             }
         }
         let open = |owner: &str| Store::open(path, owner);
-        let opening = Opening::of(Role::Node(authority.id.clone()), register, log, open)?;
+        let opening = EntityOpening::of(Role::Node(authority.id.clone()), register, log, open)?;
         // A node stores no mappings.
         let (index, small) = (Arc::new(Index::default()), SmallChunks::default());
         let started = opening.start(&audit, WriterParts { index, cipher: None, small, clock, poisoned })?;
         let entity = started.begin(vec![])?;
-        Ok(Self { entity, authority, safe: Safe::new(keys, shared, times), segment_keys })
+        Ok(Self { entity, authority, safe: KeySafe::new(keys, shared, times), segment_keys })
     }
 
     /// What it shares with the vault.
@@ -111,7 +111,7 @@ impl Node {
     }
 
     /// The node's keys, as far as it holds them.
-    pub fn safe(&self) -> &Safe {
+    pub fn safe(&self) -> &KeySafe {
         &self.safe
     }
 

@@ -19,7 +19,7 @@ use crate::commit::Pending;
 use crate::keys::AuthoritySecret;
 use crate::keys::shares::{Share, ShareError, ShareSet};
 use crate::node::Node;
-use crate::node::safe::{Gathering, Purpose, Since};
+use crate::node::safe::{GatheredShares, SharePurpose, TwoClockMoment};
 use crate::refusal::Refusal;
 use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
@@ -80,17 +80,17 @@ pub struct KeyStatus {
 ///
 /// # Errors
 /// A [`Refusal`]: not his share, of no set that is pinned here, does not fit, or nothing can be logged.
-pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpose) -> Result<Progress, Refusal> {
+pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: SharePurpose) -> Result<Progress, Refusal> {
     let now = node.now();
     // One at a time: what the log says of the count is what it was.
     let mut ceremony = node.safe().ceremony();
     let (place, set, open, sealings) = {
-        let drawers = node.safe().drawers();
-        let mut pinned = drawers.keys.iter().enumerate().filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
+        let slots = node.safe().slots();
+        let mut pinned = slots.keys.iter().enumerate().filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
         let found = pinned.find(|(_, set, _)| set.digest() == *share.set());
-        let (place, set, drawer) =
+        let (place, set, slot) =
             found.ok_or_else(|| Refusal::new(Code::ShareForeign, "the share is of no set that this node waits for"))?;
-        (place, set.clone(), drawer.key.is_some(), drawers.sealings)
+        (place, set.clone(), slot.key.is_some(), slots.sealings)
     };
     if share.custodian() != &permit.custodian {
         return Err(Refusal::new(Code::ShareInvalid, "the share is another custodian's than the one who brings it"));
@@ -98,12 +98,12 @@ pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpo
     set.check(&share).map_err(refused)?;
     let key = set.secrets.first().map(|shared| shared.name.clone()).unwrap_or_default();
     let progress = |shares, done| Progress { key: key.clone(), shares, threshold: set.threshold, done };
-    if open && purpose == Purpose::Unseal {
+    if open && purpose == SharePurpose::Unseal {
         return Ok(progress(0, true));
     }
 
     let gathering = ceremony.entry((purpose, place));
-    let gathering = gathering.or_insert_with(|| Gathering { shares: vec![], since: Since::at(now) });
+    let gathering = gathering.or_insert_with(|| GatheredShares { shares: vec![], since: TwoClockMoment::at(now) });
     if gathering.shares.iter().any(|before| before.index() == share.index()) {
         return Ok(progress(gathering.shares.len(), false));
     }
@@ -115,8 +115,8 @@ pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpo
         threshold: Some(set.threshold as u64),
     };
     let (taken, reached) = match purpose {
-        Purpose::Unseal => (CustodyAction::Share, CustodyAction::Unseal),
-        Purpose::Drill => (CustodyAction::DrillShare, CustodyAction::Drill),
+        SharePurpose::Unseal => (CustodyAction::Share, CustodyAction::Unseal),
+        SharePurpose::Drill => (CustodyAction::DrillShare, CustodyAction::Drill),
     };
     let count = gathering.shares.len() + 1;
     log(node, now, entry(taken, count))?;
@@ -133,7 +133,7 @@ pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpo
     };
     drop(shares);
     log(node, now, entry(reached, count))?;
-    if purpose == Purpose::Unseal && !node.safe().put(place, private, sealings, now) {
+    if purpose == SharePurpose::Unseal && !node.safe().put(place, private, sealings, now) {
         return Err(Refusal::new(Code::Sealed, "somebody sealed the node in the meantime"));
     }
     Ok(progress(0, true))
@@ -170,15 +170,15 @@ pub fn seal(node: &Node, permit: &SealPermit) -> Result<Status, Refusal> {
 pub fn status(node: &Node, _permit: &SealPermit) -> Status {
     let brought: Vec<_> = {
         let ceremony = node.safe().ceremony();
-        let count = |place| ceremony.get(&(Purpose::Unseal, place)).map_or(0, |gathering| gathering.shares.len());
-        (0..node.safe().drawers().keys.len()).map(count).collect()
+        let count = |place| ceremony.get(&(SharePurpose::Unseal, place)).map_or(0, |gathering| gathering.shares.len());
+        (0..node.safe().slots().keys.len()).map(count).collect()
     };
-    let drawers = node.safe().drawers();
-    let key = |(drawer, brought): (&crate::node::safe::Drawer, usize)| {
-        let set = drawer.set.as_ref();
+    let slots = node.safe().slots();
+    let key = |(slot, brought): (&crate::node::safe::KeySlot, usize)| {
+        let set = slot.set.as_ref();
         KeyStatus {
-            id: drawer.id.clone(),
-            sealed: drawer.key.is_none(),
+            id: slot.id.clone(),
+            sealed: slot.key.is_none(),
             set: set.map(|set| HEXLOWER.encode(&set.digest())),
             custodians: set.iter().flat_map(|set| &set.custodians).map(Id::to_string).collect(),
             threshold: set.map(|set| set.threshold),
@@ -187,8 +187,8 @@ pub fn status(node: &Node, _permit: &SealPermit) -> Status {
     };
     let times = node.safe().times();
     Status {
-        sealed: drawers.keys.iter().all(|drawer| drawer.key.is_none()),
-        keys: drawers.keys.iter().zip(brought).map(key).collect(),
+        sealed: slots.keys.iter().all(|slot| slot.key.is_none()),
+        keys: slots.keys.iter().zip(brought).map(key).collect(),
         idle_seconds: times.idle.as_secs(),
         forget_seconds: times.forget.as_secs(),
     }
@@ -200,22 +200,22 @@ pub fn keep_time(node: &Node) {
     let (now, times) = (node.now(), node.safe().times());
     let forgotten: Vec<_> = {
         let mut ceremony = node.safe().ceremony();
-        let late = |gathering: &Gathering| gathering.since.elapsed(now) >= times.forget;
+        let late = |gathering: &GatheredShares| gathering.since.elapsed(now) >= times.forget;
         let places: Vec<_> = ceremony.iter().filter(|(_, gathering)| late(gathering)).map(|(at, _)| *at).collect();
         places.into_iter().filter_map(|at| Some((at.1, ceremony.remove(&at)?.shares.len()))).collect()
     };
     for (place, count) in forgotten {
         tracing::info!("shares were forgotten: the others did not come in time");
         let (key, threshold) = {
-            let drawers = node.safe().drawers();
-            let drawer = &drawers.keys[place];
-            (drawer.id.clone(), drawer.set.as_ref().map(|set| set.threshold as u64))
+            let slots = node.safe().slots();
+            let slot = &slots.keys[place];
+            (slot.id.clone(), slot.set.as_ref().map(|set| set.threshold as u64))
         };
         let mut entry = of_all(node.authority().id.clone(), CustodyAction::Forget);
         (entry.key, entry.shares, entry.threshold) = (Some(key), Some(count as u64), threshold);
         unheard(log(node, now, entry));
     }
-    let open = node.safe().drawers().keys.iter().any(|drawer| drawer.set.is_some() && drawer.key.is_some());
+    let open = node.safe().slots().keys.iter().any(|slot| slot.set.is_some() && slot.key.is_some());
     if open && node.safe().idle(now) >= times.idle && node.safe().seal(true) {
         tracing::info!("the node is sealed: nobody used its keys for long");
         unheard(log(node, now, of_all(node.authority().id.clone(), CustodyAction::SealIdle)));

@@ -22,7 +22,7 @@ use crate::audit::log::LogParts;
 use crate::clock::{Clock, ClockMark};
 use crate::commit::Poisoned;
 pub use crate::entity::StartError;
-use crate::entity::{Entity, Opening, Role, WriterParts};
+use crate::entity::{Entity, EntityOpening, Role, WriterParts};
 use crate::keys::shelf::SecretShelf;
 use crate::keys::{
     AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret, UtiSource,
@@ -141,7 +141,7 @@ impl Vault {
     ) -> Result<Self, StartError> {
         let VaultSecrets { identity, audit, store: storage, sector: shelf, segment, log } = secrets;
         let open = |owner: &str| Store::open_with(&home.store, owner, home.cache());
-        let mut opening = Opening::of(Role::Vault, register, log, open)?;
+        let mut opening = EntityOpening::of(Role::Vault, register, log, open)?;
         let (register, store) = (opening.register.clone(), opening.store.clone());
         let (roots, retired) = load_roots(&*shelf, &store)?;
         if let Some(unknown) = advance.iter().find(|asked| register.sector(&asked.sector).is_none()) {

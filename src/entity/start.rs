@@ -1,6 +1,6 @@
 //! How an entity starts: open the store, check the register, start log and writer, log the start, wait for its checkpoint.
 //!
-//! It goes in three steps, because the vault has more to check between them: [`Opening`], [`Started`], [`Entity`]. Only the last
+//! It goes in three steps, because the vault has more to check between them: [`EntityOpening`], [`StartedEntity`], [`Entity`]. Only the last
 //! step writes: a start that fails before it has put no register in force.
 
 use std::sync::{Arc, Mutex, OnceLock};
@@ -24,7 +24,7 @@ use crate::store::{Batch, Space, Store, StoreError};
 const FIRST_CHECKPOINT: Duration = Duration::from_secs(10);
 
 /// An entity whose store is open and whose register was checked against it.
-pub(crate) struct Opening {
+pub(crate) struct EntityOpening {
     pub(crate) register: Arc<Register>,
     pub(crate) store: Arc<Store>,
     /// What the start changes in the store; written with the entry about the start.
@@ -48,12 +48,12 @@ pub(crate) struct WriterParts {
 }
 
 /// An entity whose writer runs, and whose start is not logged yet.
-pub(crate) struct Started {
+pub(crate) struct StartedEntity {
     pub(crate) entity: Entity,
     batch: Batch,
 }
 
-impl Opening {
+impl EntityOpening {
     /// Checks the key of the checkpoints, opens the store of this owner, and checks the register against it.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl Opening {
     ///
     /// # Errors
     /// [`StartError::Log`], [`StartError::Store`].
-    pub(crate) fn start(self, audit: &AuditSecret, writer: WriterParts) -> Result<Started, StartError> {
+    pub(crate) fn start(self, audit: &AuditSecret, writer: WriterParts) -> Result<StartedEntity, StartError> {
         let Self { register, store, batch, role, owner, log } = self;
         let WriterParts { index, cipher, small, clock, poisoned } = writer;
         let (log, appender) = Log::open(store.clone(), &owner, log, clock.now())?;
@@ -99,11 +99,11 @@ impl Opening {
             inspection_changes: Mutex::default(),
             reports: Mutex::default(),
         };
-        Ok(Started { entity, batch })
+        Ok(StartedEntity { entity, batch })
     }
 }
 
-impl Started {
+impl StartedEntity {
     /// Puts the register in force, writes the rest of the batch and logs the start, in one commit, and waits until a checkpoint
     /// covers the entry: nobody is served before. `opened` are the epochs that the start opens.
     ///

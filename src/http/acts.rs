@@ -3,50 +3,20 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::{Answer, answer, answer_to};
+use super::answer::{HttpAnswer, answer, answer_to};
 use super::described::tagged;
 use super::node_door::NodeDoor;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::order::book::Book;
-use crate::order::life::OrderView;
+use crate::order::life::Orders;
 use crate::reidentify::lodge::{self, LodgedOrder, OrderText};
-use crate::reidentify::step::{self, Exchange, Exchanged, Lodged};
+use crate::reidentify::step::{self, ActText, Exchange, Exchanged, Lodged};
 use crate::vault::Vault;
-
-/// An act upon an order that somebody brings.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Lodge {
-    /// The act: JWS General JSON, as text.
-    pub act: String,
-}
-
-/// The orders that a side knows.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Orders {
-    /// Those with a review to close first, then the latest used.
-    pub orders: Vec<OrderView>,
-    /// How many older ones were left out.
-    pub more: usize,
-}
-
-/// The most orders in one answer.
-const MOST_LISTED: usize = 10_000;
-
-impl Orders {
-    fn of(mut orders: Vec<OrderView>) -> Self {
-        let more = orders.len().saturating_sub(MOST_LISTED);
-        orders.truncate(MOST_LISTED);
-        Self { orders, more }
-    }
-}
 
 /// The routes of the vault's control listener.
 pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
@@ -73,7 +43,7 @@ pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
+pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
     let permit = access::bearer(vault.register(), peer.spki);
     answer(vault.entity().clone(), peer, "order-list", permit, move |permit| {
         Book::of(&vault).list(permit.authority.as_ref()).map(Orders::of)
@@ -91,7 +61,7 @@ pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -
         Problem,
     ),
 )]
-pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::bearer(vault.register(), peer.spki);
     answer_to(vault.entity().clone(), peer, "order-lodge", permit, request, move |permit, brought: OrderText| {
         lodge::at_vault(&vault, permit, &brought.order)
@@ -103,16 +73,16 @@ pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: 
 #[utoipa::path(
     post,
     path = "/v1/acts",
-    request_body = Lodge,
+    request_body = ActText,
     responses(
         (status = 200, description = "In force; how the order stands now", body = Lodged),
         Problem,
     ),
 )]
-pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::bearer(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "order-act", permit, request, move |permit, lodge: Lodge| {
-        step::lodge_at_vault(&vault, permit, &lodge.act)
+    answer_to(vault.entity().clone(), peer, "order-act", permit, request, move |permit, brought: ActText| {
+        step::lodge_at_vault(&vault, permit, &brought.act)
     })
     .await
 }
@@ -127,7 +97,7 @@ pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, 
         Problem,
     ),
 )]
-pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
     answer_to(vault.entity().clone(), peer, "exchange", permit, request, move |permit, asked: Exchange| {
         step::exchange(&vault, permit, &asked)
@@ -144,7 +114,7 @@ pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, reques
         Problem,
     ),
 )]
-pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
     answer(door.entity(), peer, "order-list", permit, move |permit| {
         Book::of(&door.node).list(permit.authority.as_ref()).map(Orders::of)
@@ -162,7 +132,7 @@ pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) 
         Problem,
     ),
 )]
-pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door.entity(), peer, "order-lodge", permit, request, move |permit, brought: OrderText| {
         lodge::at_node(&door.node, permit, &brought.order, door.vault.as_vault())
@@ -174,16 +144,16 @@ pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer:
 #[utoipa::path(
     post,
     path = "/v1/acts",
-    request_body = Lodge,
+    request_body = ActText,
     responses(
         (status = 200, description = "In force here; `both` says whether the vault has it too", body = Lodged),
         Problem,
     ),
 )]
-pub(super) async fn lodge_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn lodge_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door.entity(), peer, "order-act", permit, request, move |permit, lodge: Lodge| {
-        step::lodge_at_node(&door.node, permit, &lodge.act, door.vault.as_vault())
+    answer_to(door.entity(), peer, "order-act", permit, request, move |permit, brought: ActText| {
+        step::lodge_at_node(&door.node, permit, &brought.act, door.vault.as_vault())
     })
     .await
 }

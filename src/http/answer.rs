@@ -20,7 +20,7 @@ use crate::commit::{Job, Logged};
 use crate::entity::{Entity, Role};
 
 /// What a handler gives back.
-pub(super) type Answer = Result<Response<Body>, Problem>;
+pub(super) type HttpAnswer = Result<Response<Body>, Problem>;
 
 /// Answers what is asked without a body. A refusal is logged by `entity`, as one of `operation`.
 pub(super) async fn answer<P: Send + 'static, A: Serialize, Denied, Refused>(
@@ -29,7 +29,7 @@ pub(super) async fn answer<P: Send + 'static, A: Serialize, Denied, Refused>(
     operation: &'static str,
     permit: Result<P, Denied>,
     work: impl FnOnce(&P) -> Result<A, Refused> + Send + 'static,
-) -> Answer
+) -> HttpAnswer
 where
     Problem: From<Denied> + From<Refused>,
 {
@@ -51,7 +51,7 @@ pub(super) async fn answer_to<P, Q, A: Serialize, Denied, Refused>(
     permit: Result<P, Denied>,
     request: Request,
     work: impl FnOnce(&P, Q) -> Result<A, Refused> + Send + 'static,
-) -> Answer
+) -> HttpAnswer
 where
     P: Send + 'static,
     Q: DeserializeOwned + Send + 'static,
@@ -71,7 +71,7 @@ where
     close(&entity, &peer, operation, answered).await
 }
 
-async fn close(entity: &Entity, peer: &Peer, operation: &'static str, answered: Answer) -> Answer {
+async fn close(entity: &Entity, peer: &Peer, operation: &'static str, answered: HttpAnswer) -> HttpAnswer {
     match answered {
         Ok(answer) => Ok(answer),
         Err(problem) => Err(note(entity, peer, operation, problem).await),

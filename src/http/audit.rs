@@ -12,7 +12,6 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::Response;
-use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -23,7 +22,7 @@ use super::described::{route_at, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access::{self, LogReading};
-use crate::audit::log::{Log, Published};
+use crate::audit::log::{Log, Published, ShardView, Shards};
 use crate::audit::path::Resource;
 use crate::audit::shelf::Shelf;
 use crate::code::Code;
@@ -39,26 +38,6 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
         .merge(route_at("/log/{shard}/{*path}", routes!(resource)))
         .routes(routes!(shards));
     tagged("audit", routes)
-}
-
-/// A shard of the log.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct ShardView {
-    /// `2026`; its resources are below `/log/2026/`.
-    pub shard: String,
-    /// The origin of its checkpoints.
-    pub origin: String,
-    /// The verifier key (C2SP `signed-note`) of its checkpoints.
-    pub key: String,
-    /// Entries under its last checkpoint.
-    pub size: u64,
-}
-
-/// The log's shards.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Shards {
-    /// Oldest first.
-    pub shards: Vec<ShardView>,
 }
 
 /// The checkpoint of the present shard: a signed note.

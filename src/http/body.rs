@@ -171,9 +171,9 @@ pub fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
 
 /// A sector's name as the path gives it. What is not UTF-8 is a name that no sector has: it is for the handler to refuse,
 /// in its own form and on the record.
-pub struct SectorName(pub String);
+pub struct SectorPath(pub String);
 
-impl<S: Send + Sync> FromRequestParts<S> for SectorName {
+impl<S: Send + Sync> FromRequestParts<S> for SectorPath {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {

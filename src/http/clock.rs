@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::{Answer, answer_to};
+use super::answer::{HttpAnswer, answer_to};
 use super::described::tagged;
 use super::peer::Peer;
 use super::problem::Problem;
@@ -31,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
         Problem,
     ),
 )]
-pub(super) async fn lower(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn lower(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::operator(entity.register(), peer.spki);
     answer_to(entity.clone(), peer, "clock-lower", permit, request, move |permit, asked: LowerClock| {
         clock::lower(&entity, permit, &asked)

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::{Answer, answer, answer_to};
-use super::body::SectorName;
+use super::answer::{HttpAnswer, answer, answer_to};
+use super::body::SectorPath;
 use super::described::tagged;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
-use crate::epoch::{self, Advance, EpochView};
+use crate::epoch::{self, Advance, SectorEpochs};
 use crate::reidentify::resumed::{self, ResumeProofs};
 use crate::reidentify::{Release, ReleaseRequest, release};
 use crate::vault::Vault;
@@ -27,29 +26,24 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
     tagged("control", routes)
 }
 
-/// The epochs of a sector.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Epochs {
-    /// Sector name.
-    pub sector: String,
-    /// Oldest first.
-    pub epochs: Vec<EpochView>,
-}
-
 /// The epochs of a sector, oldest first.
 #[utoipa::path(
     get,
     path = "/v1/sectors/{sector}/epochs",
     params(("sector" = String, Path, description = "Sector name")),
     responses(
-        (status = 200, description = "The epochs, oldest first", body = Epochs),
+        (status = 200, description = "The epochs, oldest first", body = SectorEpochs),
         Problem,
     ),
 )]
-pub(super) async fn list_epochs(State(vault): State<Arc<Vault>>, SectorName(sector): SectorName, peer: Peer) -> Answer {
+pub(super) async fn list_epochs(
+    State(vault): State<Arc<Vault>>,
+    SectorPath(sector): SectorPath,
+    peer: Peer,
+) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
     answer(vault.entity().clone(), peer, "epoch-list", permit, move |permit| {
-        epoch::list(&vault, permit, &sector).map(|epochs| Epochs { sector, epochs })
+        epoch::list(&vault, permit, &sector).map(|epochs| SectorEpochs { sector, epochs })
     })
     .await
 }
@@ -61,19 +55,19 @@ pub(super) async fn list_epochs(State(vault): State<Arc<Vault>>, SectorName(sect
     params(("sector" = String, Path, description = "Sector name")),
     request_body = Advance,
     responses(
-        (status = 200, description = "The epochs, oldest first", body = Epochs),
+        (status = 200, description = "The epochs, oldest first", body = SectorEpochs),
         Problem,
     ),
 )]
 pub(super) async fn advance_epoch(
     State(vault): State<Arc<Vault>>,
-    SectorName(sector): SectorName,
+    SectorPath(sector): SectorPath,
     peer: Peer,
     request: Request,
-) -> Answer {
+) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
     answer_to(vault.entity().clone(), peer, "epoch-advance", permit, request, move |permit, how: Advance| {
-        epoch::advance(&vault, permit, &sector, &how).map(|epochs| Epochs { sector, epochs })
+        epoch::advance(&vault, permit, &sector, &how).map(|epochs| SectorEpochs { sector, epochs })
     })
     .await
 }
@@ -88,7 +82,7 @@ pub(super) async fn advance_epoch(
         Problem,
     ),
 )]
-pub(super) async fn release_mappings(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn release_mappings(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
     answer_to(vault.entity().clone(), peer, "release", permit, request, move |permit, asked: ReleaseRequest| {
         release::release(&vault, permit, &asked)
@@ -105,7 +99,7 @@ pub(super) async fn release_mappings(State(vault): State<Arc<Vault>>, peer: Peer
         Problem,
     ),
 )]
-pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
+pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
     answer(vault.entity().clone(), peer, "resume-proofs", permit, move |permit| resumed::proofs(&vault, permit)).await
 }

@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use super::admission::{Lane, overloaded};
 use super::answer::blocking;
-use super::body::{self, Content, SectorName};
+use super::body::{self, Content, SectorPath};
 use super::described::tagged;
 use super::limits::MAX_BATCH;
 use super::peer::Peer;
@@ -79,7 +79,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<DataDoor>> {
     ),
     request_body(
         content(
-            (json::Batch = "application/json"),
+            (json::JsonBatch = "application/json"),
             (String = "text/plain", example = "AB123456\nBE9876\n"),
         ),
     ),
@@ -90,7 +90,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<DataDoor>> {
 )]
 pub(super) async fn tokenize(
     State(door): State<Arc<DataDoor>>,
-    SectorName(sector): SectorName,
+    SectorPath(sector): SectorPath,
     peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::answer::{Answer, answer, answer_to};
+use super::answer::{HttpAnswer, answer, answer_to};
 use super::described::tagged;
 use super::peer::Peer;
 use super::problem::Problem;
@@ -17,23 +16,7 @@ use crate::access;
 use crate::code::Code;
 use crate::entity::Entity;
 use crate::inspection::report::{self, Document};
-use crate::inspection::{InspectionView, Inspections};
-
-/// A statement of the commission's that somebody brings.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Statement {
-    /// The decision, or the end of an inspection: JWS General JSON, as text.
-    pub statement: String,
-}
-
-/// Inspections.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Listed {
-    /// The last entered first.
-    pub inspections: Vec<InspectionView>,
-}
+use crate::inspection::{InspectionList, InspectionText, InspectionView, Inspections};
 
 /// The routes, at either side.
 pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
@@ -43,40 +26,40 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
 
 /// The inspections that were entered: an operator sees all, an auditor those that name him.
 #[utoipa::path(get, path = "/v1/inspections", operation_id = "list_inspections", responses(
-    (status = 200, description = "Inspections, the last entered first", body = Listed),
+    (status = 200, description = "Inspections, the last entered first", body = InspectionList),
     Problem,
 ))]
-pub(super) async fn list(State(entity): State<Arc<Entity>>, peer: Peer) -> Answer {
+pub(super) async fn list(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpAnswer {
     let permit = access::messenger(entity.register(), peer.spki);
     answer(entity.clone(), peer, "inspection-list", permit, move |permit| {
-        Inspections::of(&entity).list(permit.auditor.as_ref()).map(|inspections| Listed { inspections })
+        Inspections::of(&entity).list(permit.auditor.as_ref()).map(|inspections| InspectionList { inspections })
     })
     .await
 }
 
 /// Enters a decision of the commission's to inspect.
-#[utoipa::path(post, path = "/v1/inspections", operation_id = "enter_inspection", request_body = Statement, responses(
+#[utoipa::path(post, path = "/v1/inspections", operation_id = "enter_inspection", request_body = InspectionText, responses(
     (status = 200, description = "Entered; how it stands", body = InspectionView),
     Problem,
 ))]
-pub(super) async fn enter(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn enter(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::messenger(entity.register(), peer.spki);
-    answer_to(entity.clone(), peer, "inspection-enter", permit, request, move |permit, brought: Statement| {
+    answer_to(entity.clone(), peer, "inspection-enter", permit, request, move |permit, brought: InspectionText| {
         Inspections::of(&entity).enter(&brought.statement, permit)
     })
     .await
 }
 
 /// Ends an inspection before its time, as the commission says.
-#[utoipa::path(post, path = "/v1/inspections/closings", operation_id = "close_inspection", request_body = Statement,
+#[utoipa::path(post, path = "/v1/inspections/closings", operation_id = "close_inspection", request_body = InspectionText,
     responses(
         (status = 200, description = "Closed; how it stands", body = InspectionView),
         Problem,
     ),
 )]
-pub(super) async fn close(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn close(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::messenger(entity.register(), peer.spki);
-    answer_to(entity.clone(), peer, "inspection-close", permit, request, move |permit, brought: Statement| {
+    answer_to(entity.clone(), peer, "inspection-close", permit, request, move |permit, brought: InspectionText| {
         Inspections::of(&entity).close(&brought.statement, permit)
     })
     .await
@@ -90,7 +73,7 @@ pub(super) async fn close(State(entity): State<Arc<Entity>>, peer: Peer, request
         Problem,
     ),
 )]
-pub(super) async fn annex(State(entity): State<Arc<Entity>>, Path(id): Path<String>, peer: Peer) -> Answer {
+pub(super) async fn annex(State(entity): State<Arc<Entity>>, Path(id): Path<String>, peer: Peer) -> HttpAnswer {
     let asked = access::auditor(entity.register(), peer.spki)
         .and_then(|permit| Ok((permit, Uuid::try_parse(&id).map_err(|_| Code::UnknownInspection)?)));
     answer(entity.clone(), peer, "inspection-report", asked, move |(permit, id)| {

@@ -10,9 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::answer::{Answer, answer, answer_to};
-use super::body;
-use super::body::SectorName;
+use super::answer::{HttpAnswer, answer, answer_to};
+use super::body::{self, SectorPath};
 use super::described::tagged;
 use super::node_door::NodeDoor;
 use super::peer::Peer;
@@ -56,7 +55,7 @@ pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door.entity(), peer, "migrate", permit, request, move |permit, asked: MigrationAsked| {
         at_node::ask(&door.node, permit, &asked, &*door.vault)
@@ -74,7 +73,7 @@ pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, reque
         Problem,
     ),
 )]
-pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
     answer_to(vault.entity().clone(), peer, "migration-page", permit, request, move |permit, asked: PageRequest| {
         hand_out::hand_out(&vault, permit, &asked)
@@ -92,7 +91,7 @@ pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, 
         Problem,
     ),
 )]
-pub(super) async fn hand_back(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn hand_back(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
     answer_to(vault.entity().clone(), peer, "migration-take", permit, request, move |permit, handed: Handed| {
         take::take(&vault, permit, &handed)
@@ -112,26 +111,26 @@ pub(super) async fn hand_back(State(vault): State<Arc<Vault>>, peer: Peer, reque
 )]
 pub(super) async fn list_migrations(
     State(vault): State<Arc<Vault>>,
-    SectorName(sector): SectorName,
+    SectorPath(sector): SectorPath,
     peer: Peer,
-) -> Answer {
+) -> HttpAnswer {
     let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate);
     answer(vault.entity().clone(), peer, "migration-list", permit, move |permit| pairs::list(&vault, permit)).await
 }
 
-/// Where to go on.
+/// The query of a page of pairs: where to go on, and whose order it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct After {
+struct PageQuery {
     #[serde(default)]
     after: u32,
     authority: Option<Id>,
 }
 
-/// Whose order it is.
+/// The query of an acknowledgement: whose order it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Whose {
+struct AuthorityQuery {
     authority: Option<Id>,
 }
 
@@ -155,10 +154,10 @@ pub(super) async fn fetch_pairs(
     Path((sector, order)): Path<(String, String)>,
     peer: Peer,
     uri: Uri,
-) -> Answer {
+) -> HttpAnswer {
     let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
     let asked = permit.and_then(|permit| {
-        let After { after, authority } = body::query(&uri)?;
+        let PageQuery { after, authority } = body::query(&uri)?;
         Ok((permit, NamedOrder { id: order_id(&order)?, authority }, after))
     });
     answer(vault.entity().clone(), peer, "migration-fetch", asked, move |(permit, order, after)| {
@@ -188,10 +187,10 @@ pub(super) async fn acknowledge_pairs(
     peer: Peer,
     uri: Uri,
     request: Request,
-) -> Answer {
+) -> HttpAnswer {
     let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
     let asked = permit.and_then(|permit| {
-        let Whose { authority } = body::query(&uri)?;
+        let AuthorityQuery { authority } = body::query(&uri)?;
         Ok((permit, NamedOrder { id: order_id(&order)?, authority }))
     });
     answer_to(
@@ -224,7 +223,7 @@ pub(super) async fn retire_epoch(
     Path((sector, epoch)): Path<(String, String)>,
     peer: Peer,
     request: Request,
-) -> Answer {
+) -> HttpAnswer {
     let asked = access::in_sector(&vault, peer.spki, &sector, Operation::RetireEpoch)
         .and_then(|permit| Ok((permit, epoch.parse().map_err(|_| Code::DomainClosed)?)));
     answer_to(vault.entity().clone(), peer, "epoch-retire", asked, request, move |(permit, epoch), how: Retire| {

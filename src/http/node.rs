@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::{Answer, answer, answer_to};
+use super::answer::{HttpAnswer, answer, answer_to};
 use super::described::tagged;
 use super::node_door::NodeDoor;
 use super::peer::Peer;
@@ -15,7 +15,7 @@ use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
-use crate::node::safe::Purpose;
+use crate::node::safe::SharePurpose;
 use crate::reidentify::deliver::{self, Sealed};
 use crate::reidentify::resumed::{self, ResumeAcknowledgement, ResumedLogs};
 use crate::reidentify::reveal::{self, Revealed};
@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<NodeDoor>> {
 /// What the node answers.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
-enum Answered {
+enum ReidentifyAnswer {
     Clear(Revealed),
     Sealed(Sealed),
 }
@@ -49,18 +49,20 @@ enum Answered {
     responses(
         (
             status = 200, description = "An identifier or a code for each pseudonym; with `to` the same, sealed",
-            body = inline(Answered),
+            body = inline(ReidentifyAnswer),
         ),
         Problem,
     ),
 )]
-pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door.entity(), peer, "reidentify", permit, request, move |permit, asked: Asked| {
         let vault = door.vault.as_vault();
         match asked.to {
-            None => reveal::ask(&door.node, permit, &asked, vault).map(Answered::Clear),
-            Some(Delivery::OfficerKey) => deliver::ask_sealed(&door.node, permit, &asked, vault).map(Answered::Sealed),
+            None => reveal::ask(&door.node, permit, &asked, vault).map(ReidentifyAnswer::Clear),
+            Some(Delivery::OfficerKey) => {
+                deliver::ask_sealed(&door.node, permit, &asked, vault).map(ReidentifyAnswer::Sealed)
+            }
         }
     })
     .await
@@ -76,8 +78,8 @@ pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, re
         Problem,
     ),
 )]
-pub(super) async fn unseal(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
-    bring(door, peer, request, Purpose::Unseal, "unseal").await
+pub(super) async fn unseal(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+    bring(door, peer, request, SharePurpose::Unseal, "unseal").await
 }
 
 /// Takes a custodian's share for a drill, which proves that shares make the key and opens nothing.
@@ -90,11 +92,17 @@ pub(super) async fn unseal(State(door): State<Arc<NodeDoor>>, peer: Peer, reques
         Problem,
     ),
 )]
-pub(super) async fn drill(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
-    bring(door, peer, request, Purpose::Drill, "drill").await
+pub(super) async fn drill(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+    bring(door, peer, request, SharePurpose::Drill, "drill").await
 }
 
-async fn bring(door: Arc<NodeDoor>, peer: Peer, request: Request, purpose: Purpose, operation: &'static str) -> Answer {
+async fn bring(
+    door: Arc<NodeDoor>,
+    peer: Peer,
+    request: Request,
+    purpose: SharePurpose,
+    operation: &'static str,
+) -> HttpAnswer {
     let permit = access::custodian(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door.entity(), peer, operation, permit, request, move |permit, text: ShareText| {
         let share = Share::try_from(text).map_err(|_| Problem::new(Code::ShareInvalid))?;
@@ -112,7 +120,7 @@ async fn bring(door: Arc<NodeDoor>, peer: Peer, request: Request, purpose: Purpo
         Problem,
     ),
 )]
-pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
     answer(door.entity(), peer, "seal-status", permit, move |permit| {
         Ok::<_, Code>(crate::unseal::status(&door.node, permit))
@@ -129,7 +137,7 @@ pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Ans
         Problem,
     ),
 )]
-pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
     answer(door.entity(), peer, "resume-list", permit, move |_| resumed::list(&door.node, &*door.log)).await
 }
@@ -144,7 +152,7 @@ pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> An
         Problem,
     ),
 )]
-pub(super) async fn acknowledge_resume(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn acknowledge_resume(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(
         door.entity(),
@@ -176,7 +184,7 @@ pub struct SealNow {}
         ),
     ),
 )]
-pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
     answer(door.entity(), peer, "seal", permit, move |permit| crate::unseal::seal(&door.node, permit)).await
 }

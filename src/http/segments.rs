@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::{Answer, answer_to};
+use super::answer::{HttpAnswer, answer_to};
 use super::described::tagged;
 use super::node_door::NodeDoor;
 use super::peer::Peer;
@@ -41,7 +41,7 @@ pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
     answer_to(vault.entity().clone(), peer, "segments", permit, request, move |permit, asked: SegmentQuestion| {
         renewal::vault::page(&vault, permit, &asked)
@@ -60,7 +60,7 @@ pub(super) async fn page(State(vault): State<Arc<Vault>>, peer: Peer, request: R
         Problem,
     ),
 )]
-pub(super) async fn take(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn take(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
     answer_to(vault.entity().clone(), peer, "segments", permit, request, move |permit, done: SegmentAnswer| {
         renewal::vault::take(&vault, permit, &done)
@@ -78,7 +78,7 @@ pub(super) async fn take(State(vault): State<Arc<Vault>>, peer: Peer, request: R
         Problem,
     ),
 )]
-pub(super) async fn drop_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn drop_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::dropper(vault.register(), peer.spki);
     answer_to(vault.entity().clone(), peer, "segments-drop", permit, request, move |permit, asked: DropRequest| {
         renewal::vault::drop_old(&vault, permit, &asked)
@@ -96,7 +96,7 @@ pub(super) async fn drop_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, r
         Problem,
     ),
 )]
-pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door.entity(), peer, "renewal", permit, request, move |permit, asked: RenewalRequest| {
         renewal::node::step(&door.node, permit, &asked, &*door.segments)
@@ -114,7 +114,7 @@ pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request
         Problem,
     ),
 )]
-pub(super) async fn drop_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn drop_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door.entity(), peer, "segments-drop", permit, request, move |permit, asked: DropRequest| {
         renewal::node::drop_old(&door.node, permit, &asked, &*door.segments)

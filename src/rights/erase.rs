@@ -41,6 +41,15 @@ use crate::register::{Id, Register, Sector};
 use crate::store::{Batch, Store};
 use crate::vault::Vault;
 
+/// A request to erase that somebody brings.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Brought)]
+pub struct ErasureText {
+    /// The request that two rights officers signed: JWS General JSON, as text.
+    pub request: String,
+}
+
 /// That an erasure was carried out on one side: the same whatever was there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

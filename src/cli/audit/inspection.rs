@@ -11,8 +11,8 @@ use crate::cli::remote::{self, ClientFile, failed};
 use crate::cli::{Error, print, print_json, read_text};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
-use crate::http::inspections::{Listed, Statement};
 use crate::inspection::decision::{CLOSING_TYP, Closing, DECISION_TYP, Decision, sign};
+use crate::inspection::{InspectionList, InspectionText};
 use crate::inspection::{InspectionView, Stage};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::refusal::Refusal;
@@ -243,7 +243,7 @@ fn is_decision(text: &str) -> bool {
 
 fn bring(client: &Client, text: &str, json: bool) -> Result<(), Error> {
     let path = if is_decision(text) { "/v1/inspections" } else { "/v1/inspections/closings" };
-    let statement = Statement { statement: text.trim_end().to_owned() };
+    let statement = InspectionText { statement: text.trim_end().to_owned() };
     let view: InspectionView = client.post_json(path, &statement).map_err(|error| failed(&error))?;
     match json {
         true => print_json(&view),
@@ -252,7 +252,7 @@ fn bring(client: &Client, text: &str, json: bool) -> Result<(), Error> {
 }
 
 fn list(args: &List) -> Result<(), Error> {
-    let listed: Listed = args.client.open()?.get_json("/v1/inspections").map_err(|error| failed(&error))?;
+    let listed: InspectionList = args.client.open()?.get_json("/v1/inspections").map_err(|error| failed(&error))?;
     if args.json {
         return print_json(&listed);
     }

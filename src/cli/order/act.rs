@@ -12,13 +12,14 @@ use crate::cli::remote::{self, failed};
 use crate::cli::{Error, print, print_json, read_text, signed_file};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
-use crate::http::acts::{Lodge, Orders};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::order::act::{ACT_TYP, ActPayload, Kind, check_act, draft_act, read_act, sign_act};
+use crate::order::life::Orders;
 use crate::order::life::suspensions;
 use crate::refusal::Refusal;
 use crate::register::{Id, Register};
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
+use crate::reidentify::step::ActText;
 use crate::reidentify::step::Lodged;
 
 /// What `order revoke` and `order suspend` take, and in part `resume` and `review`.
@@ -245,7 +246,7 @@ fn unusable(refusal: Refusal) -> Error {
 /// Brings an act to where the client leads, and says what came of it.
 fn bring(client: &Client, act: &str, json: bool) -> Result<(), Error> {
     let lodged: Lodged =
-        client.post_json("/v1/acts", &Lodge { act: act.to_owned() }).map_err(|error| failed(&error))?;
+        client.post_json("/v1/acts", &ActText { act: act.to_owned() }).map_err(|error| failed(&error))?;
     if json {
         print_json(&lodged)?;
     } else {

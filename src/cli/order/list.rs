@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::payload;
 use crate::cli::remote::{self, ClientFile};
 use crate::cli::{Error, print, print_json, read_text};
-use crate::http::acts::Orders;
 use crate::order::Payload;
+use crate::order::life::Orders;
 use crate::order::life::{OrderView, State};
 
 /// What `order list` takes.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::remote::{self, ClientFile};
 use crate::cli::{Error, print, print_json, statement};
+use crate::epoch::secrets::SectorSecrets;
 use crate::epoch::secrets::{Need, Retire as Wish, Retired, SecretView};
-use crate::http::secrets::Secrets;
 
 /// List the versions of the sector secret, and what needs each
 #[derive(clap::Args)]
@@ -109,7 +109,7 @@ pub fn retire(args: &Retire) -> Result<(), Error> {
     }
 }
 
-fn show(at: &At, secrets: &Secrets) -> Result<(), Error> {
+fn show(at: &At, secrets: &SectorSecrets) -> Result<(), Error> {
     if at.json {
         return print_json(secrets);
     }

@@ -188,9 +188,9 @@ fn find(log: &Log, search: Search, inspection: Uuid, object: &Object) -> Result<
     let mut found = FoundEntries { inspection, log, size, entries: vec![], next: None };
     let end = start.saturating_add(SCAN).min(shelf.size());
     let mut next = start;
-    let scanned = shelf.each::<Stop>(start, SCAN, |index, entry| {
+    let scanned = shelf.each::<ScanEnd>(start, SCAN, |index, entry| {
         if found.entries.len() as u64 == limit {
-            return Err(Stop::Full);
+            return Err(ScanEnd::Full);
         }
         next = index + 1;
         if object.covers(entry) && filter.matches(entry) {
@@ -202,20 +202,20 @@ fn find(log: &Log, search: Search, inspection: Uuid, object: &Object) -> Result<
     });
     match scanned {
         Ok(()) => next = next.max(end),
-        Err(Stop::Full) => {}
-        Err(Stop::Store(error)) => return Err(internal(&error)),
+        Err(ScanEnd::Full) => {}
+        Err(ScanEnd::Store(error)) => return Err(internal(&error)),
     }
     found.next = (next < shelf.size()).then_some(next);
     Ok(found)
 }
 
-/// Why a search ends early.
-enum Stop {
+/// Why a scan ends early.
+enum ScanEnd {
     Full,
     Store(StoreError),
 }
 
-impl From<StoreError> for Stop {
+impl From<StoreError> for ScanEnd {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
