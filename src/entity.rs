@@ -84,7 +84,7 @@ impl Entity {
 
     /// The time that this side and the other have both reached ([`proven_time`]).
     pub fn proven_time(&self) -> Timestamp {
-        proven_time(self.role.has_peer(&self.register), self.cosigners(), self.now())
+        proven_time(!self.role.peers(&self.register).is_empty(), self.cosigners(), self.now())
     }
 
     /// Says who cosigns this log. From then on the other side must have cosigned it recently before anything is released or

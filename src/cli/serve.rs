@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use figures::Figures;
+use watch::EntityWatch;
 
 use super::Error;
-use crate::audit::cosign::Cosigners;
 use crate::audit::log::LogError;
 use crate::audit::second::SecondError;
 use crate::clock::SystemClock;
@@ -154,8 +154,8 @@ async fn serve_vault(
     });
     let tidying = tokio::spawn(tidy::vault(vault.clone()));
     let placed = tokio::spawn(watch::keep_place(vault.entity().clone(), readiness.clone()));
-    let housekeeping = keep_house(vault.clone(), cosigners, config.reserve, readiness.clone(), registry.clone());
-    let housekeeping = tokio::spawn(housekeeping);
+    let watch = EntityWatch::new(vault.entity().clone(), cosigners, config.reserve, readiness.clone(), &registry);
+    let housekeeping = tokio::spawn(keep_house(vault.clone(), watch, registry.clone()));
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     housekeeping.abort();
     placed.abort();
@@ -188,13 +188,7 @@ fn unstarted(error: StartError) -> Error {
 }
 
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
-async fn keep_house(
-    vault: Arc<Vault>,
-    cosigners: Arc<Cosigners>,
-    reserve: u64,
-    readiness: Arc<Readiness>,
-    registry: Arc<Registry>,
-) {
+async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Registry>) {
     let figures = Figures::new(&registry);
     let bound = registry.gauge("cloison_index_bound_bytes", "Memory that the index may take before entries move", None);
     bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
@@ -202,16 +196,9 @@ async fn keep_house(
     let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
     let out_of_step =
         registry.gauge("cloison_out_of_step", "Authorities whose node does not hold the same acts upon orders", None);
-    let clock = watch::clock_gauge(&registry);
-    let (mut beats, mut is_apart) = (0_u64, false);
+    let mut beats = 0_u64;
     loop {
-        vault.watch_space(reserve);
-        watch::say_disk(vault.is_short_of_space(), vault.committer().stalled(), &readiness);
-        watch::say_clock(vault.steady_time(), &readiness, &clock);
-        watch::say(vault.log(), &cosigners, &readiness);
-        let apart = vault.orders().out_of_step(vault.now());
-        watch::say_step(&apart, false, &mut is_apart, &readiness);
-        out_of_step.set(apart.len() as i64);
+        out_of_step.set(watch.look() as i64);
         vault.sweep();
         alarms.add(vault.release_counts().1 - alarms.get());
         if beats.is_multiple_of(3_600) {
@@ -322,7 +309,8 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
     let tidying = tokio::spawn(tidy::node(node.clone()));
     let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
     let placed = tokio::spawn(watch::keep_place(node.entity().clone(), readiness.clone()));
-    let kept = tokio::spawn(watch::keep(node, peer, cosigners, config.reserve, readiness.clone(), registry.clone()));
+    let entity_watch = EntityWatch::new(node.entity().clone(), cosigners, config.reserve, readiness.clone(), &registry);
+    let kept = tokio::spawn(watch::keep(node, peer, entity_watch));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     watch.abort();
     tidying.abort();

@@ -38,11 +38,12 @@ impl Role {
         }
     }
 
-    /// Whether the register states the key of another side's log: then that side cosigns this one's.
-    pub fn has_peer(&self, register: &Register) -> bool {
+    /// The other sides whose keys the register states: they cosign this side's log, and it cosigns theirs.
+    pub fn peers(&self, register: &Register) -> Vec<(Role, VerifyingKey)> {
+        let stated = |role: Role| role.checkpoint_key(register).map(|key| (role, key));
         match self {
-            Self::Vault => register.authorities.values().any(|authority| authority.checkpoint_key.is_some()),
-            Self::Node(_) => register.vault_checkpoint_key.is_some(),
+            Self::Vault => register.authorities.keys().cloned().map(Self::Node).filter_map(stated).collect(),
+            Self::Node(_) => stated(Self::Vault).into_iter().collect(),
         }
     }
 }
