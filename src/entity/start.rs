@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::commit::orders::OrderGate;
 use crate::commit::small::SmallChunks;
-use crate::commit::{Committer, Pending, Poisoned};
+use crate::commit::{Committer, Poisoned};
 use crate::keys::{AuditKey, AuditSecret};
 use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
@@ -118,8 +118,8 @@ impl StartedEntity {
             register_digest: data_encoding::HEXLOWER.encode(&entity.register.digest),
             opened,
         };
-        let begun = entity.committer.begin(batch, entity.now(), start).and_then(Pending::wait);
-        if entity.log.covering(&begun.map_err(StartError::Audit)?, FIRST_CHECKPOINT).is_none() {
+        let begun = entity.committer.begin(batch, entity.now(), start).map_err(StartError::Audit)?;
+        if entity.log.covering(&begun, FIRST_CHECKPOINT).is_none() {
             tracing::error!(why = entity.log.trouble(), "no checkpoint covers the start");
             return Err(StartError::Audit(Code::AuditUnavailable));
         }

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::answer::{HttpAnswer, answer, answer_to};
-use super::described::tagged;
+use super::described::{OpenApiRouter, routes, tagged};
 use super::node_door::NodeDoor;
 use super::peer::Peer;
 use super::problem::Problem;
@@ -20,11 +18,11 @@ use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
 pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
-    let routes = OpenApiRouter::default()
+    let all = OpenApiRouter::default()
         .routes(routes!(list_at_vault, lodge_order_at_vault))
         .routes(routes!(lodge_at_vault))
         .routes(routes!(exchange));
-    tagged("acts", routes)
+    tagged("acts", all)
 }
 
 /// The routes of the node's control listener.

@@ -12,13 +12,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::Response;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::admission::Lane;
 use super::answer::{blocking, note};
 use super::body;
-use super::described::{route_at, tagged};
+use super::described::{OpenApiRouter, route_at, routes, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access::{self, LogReading};
@@ -32,12 +30,12 @@ use crate::store::{Shard, StoreError};
 
 /// The routes, at either side.
 pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
-    let routes = OpenApiRouter::default()
+    let all = OpenApiRouter::default()
         .routes(routes!(checkpoint))
         .merge(route_at("/tile/{*path}", routes!(tile)))
         .merge(route_at("/log/{shard}/{*path}", routes!(resource)))
         .routes(routes!(shards));
-    tagged("audit", routes)
+    tagged("audit", all)
 }
 
 /// The checkpoint of the present shard: a signed note.
@@ -118,8 +116,8 @@ async fn serve(
     }
     if matches!(resource, Resource::Entries(..)) {
         let read = Logged::Read { time: entity.now(), actor: access::actor(entity.register(), peer.spki) };
-        let job = Job { mappings: vec![], changes: vec![], count: None, log: read };
-        let pending = entity.committer().submit(job).map_err(|code| Problem::new(code).retry_after(1))?;
+        let pending =
+            entity.committer().submit(Job::new(read, vec![])).map_err(|code| Problem::new(code).retry_after(1))?;
         pending.noted().await?;
     }
     let bytes = blocking(&peer, Lane::Work, move || {

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::answer::{HttpAnswer, answer_to};
-use super::described::tagged;
+use super::described::{OpenApiRouter, routes, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -16,8 +14,8 @@ use crate::epoch::clock::{self, LowerClock, LoweredClock};
 
 /// The route, at either side.
 pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
-    let routes = OpenApiRouter::default().routes(routes!(lower));
-    tagged("clock", routes)
+    let all = OpenApiRouter::default().routes(routes!(lower));
+    tagged("clock", all)
 }
 
 /// Lowers the clock's high-water mark, because the clock once ran ahead. That takes a statement by two operators.

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::answer::{HttpAnswer, answer, answer_to};
 use super::body::SectorPath;
-use super::described::tagged;
+use super::described::{OpenApiRouter, routes, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -19,11 +17,11 @@ use crate::vault::Vault;
 
 /// Epochs, releases, resumes.
 pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
-    let routes = OpenApiRouter::default()
+    let all = OpenApiRouter::default()
         .routes(routes!(list_epochs, advance_epoch))
         .routes(routes!(release_mappings))
         .routes(routes!(resume_proofs));
-    tagged("control", routes)
+    tagged("control", all)
 }
 
 /// The epochs of a sector, oldest first.

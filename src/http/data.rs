@@ -13,13 +13,11 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::Response;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::admission::{Lane, overloaded};
 use super::answer::blocking;
 use super::body::{self, Content, SectorPath};
-use super::described::tagged;
+use super::described::{OpenApiRouter, routes, tagged};
 use super::limits::MAX_BATCH;
 use super::peer::Peer;
 use super::problem::Problem;

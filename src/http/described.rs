@@ -1,7 +1,8 @@
 //! Routes with their descriptions, as the doors hand them to [`super::mount`].
 
 use axum::routing::MethodRouter;
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::router::UtoipaMethodRouter;
+pub(super) use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Puts the operations of a door under a heading of the description.
 pub(super) fn tagged<S>(tag: &str, mut routes: OpenApiRouter<S>) -> OpenApiRouter<S>

@@ -4,12 +4,10 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::answer::{HttpAnswer, answer, answer_to};
-use super::described::tagged;
+use super::described::{OpenApiRouter, routes, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -20,8 +18,8 @@ use crate::inspection::{InspectionList, InspectionText, InspectionView, Inspecti
 
 /// The routes, at either side.
 pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
-    let routes = OpenApiRouter::default().routes(routes!(list, enter)).routes(routes!(annex)).routes(routes!(close));
-    tagged("inspections", routes)
+    let all = OpenApiRouter::default().routes(routes!(list, enter)).routes(routes!(annex)).routes(routes!(close));
+    tagged("inspections", all)
 }
 
 /// The inspections that were entered: an operator sees all, an auditor those that name him.

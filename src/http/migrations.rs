@@ -6,13 +6,11 @@ use std::sync::Arc;
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use serde::Deserialize;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::answer::{HttpAnswer, answer, answer_to};
 use super::body::{self, SectorPath};
-use super::described::tagged;
+use super::described::{OpenApiRouter, routes, tagged};
 use super::node_door::NodeDoor;
 use super::peer::Peer;
 use super::problem::Problem;
@@ -26,23 +24,23 @@ use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
 pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
-    let routes = OpenApiRouter::default().routes(routes!(migration_page)).routes(routes!(hand_back));
-    tagged("migrations", routes)
+    let all = OpenApiRouter::default().routes(routes!(migration_page)).routes(routes!(hand_back));
+    tagged("migrations", all)
 }
 
 /// The routes of the vault's data listener.
 pub(super) fn data_routes() -> OpenApiRouter<Arc<Vault>> {
-    let routes = OpenApiRouter::default()
+    let all = OpenApiRouter::default()
         .routes(routes!(list_migrations))
         .routes(routes!(fetch_pairs, acknowledge_pairs))
         .routes(routes!(retire_epoch));
-    tagged("migrations", routes)
+    tagged("migrations", all)
 }
 
 /// The routes of the node's control listener.
 pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
-    let routes = OpenApiRouter::default().routes(routes!(migrate));
-    tagged("migrations", routes)
+    let all = OpenApiRouter::default().routes(routes!(migrate));
+    tagged("migrations", all)
 }
 
 /// Migrates the next page of an epoch, under an order for continuity.

@@ -107,15 +107,3 @@ fn description(api: &utoipa::openapi::OpenApi) -> Router {
     let text = Bytes::from(api.to_json().expect("the description is plain data"));
     Router::new().route("/openapi.json", get(async move || body::reply("application/json", text)))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dump() {
-        for (name, api) in [("vault", vault_api()), ("node", node_api())] {
-            std::fs::write(format!("/tmp/draft/{name}.new.json"), api.to_json().unwrap()).unwrap();
-        }
-    }
-}

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use serde::Serialize;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::answer::{HttpAnswer, answer, answer_to};
-use super::described::tagged;
+use super::described::{OpenApiRouter, routes, tagged};
 use super::node_door::NodeDoor;
 use super::peer::Peer;
 use super::problem::Problem;
@@ -24,13 +22,13 @@ use crate::unseal::{Progress, Status};
 
 /// Re-identification, custody, resumes.
 pub(super) fn routes() -> OpenApiRouter<Arc<NodeDoor>> {
-    let routes = OpenApiRouter::default()
+    let all = OpenApiRouter::default()
         .routes(routes!(reidentify))
         .routes(routes!(status, seal))
         .routes(routes!(unseal))
         .routes(routes!(drill))
         .routes(routes!(resumes, acknowledge_resume));
-    tagged("node", routes)
+    tagged("node", all)
 }
 
 /// What the node answers.

@@ -4,11 +4,9 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::answer::{HttpAnswer, answer_to};
-use super::described::tagged;
+use super::described::{OpenApiRouter, routes, tagged};
 use super::node_door::NodeDoor;
 use super::peer::Peer;
 use super::problem::Problem;
@@ -21,14 +19,14 @@ use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
 pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
-    let routes = OpenApiRouter::default().routes(routes!(look_up)).routes(routes!(erase_at_vault));
-    tagged("rights", routes)
+    let all = OpenApiRouter::default().routes(routes!(look_up)).routes(routes!(erase_at_vault));
+    tagged("rights", all)
 }
 
 /// The routes of the node's control listener.
 pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
-    let routes = OpenApiRouter::default().routes(routes!(erase_at_node));
-    tagged("rights", routes)
+    let all = OpenApiRouter::default().routes(routes!(erase_at_node));
+    tagged("rights", all)
 }
 
 /// Who resolved these pseudonyms, or what was resolved under this order.

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::answer::{HttpAnswer, answer, answer_to};
-use super::described::tagged;
+use super::described::{OpenApiRouter, routes, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -16,8 +14,8 @@ use crate::vault::Vault;
 
 /// The routes.
 pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
-    let routes = OpenApiRouter::default().routes(routes!(list, rotate)).routes(routes!(retire));
-    tagged("secrets", routes)
+    let all = OpenApiRouter::default().routes(routes!(list, rotate)).routes(routes!(retire));
+    tagged("secrets", all)
 }
 
 /// What a rotation takes: nothing, and whatever is sent is not looked at.

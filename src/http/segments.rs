@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::answer::{HttpAnswer, answer_to};
-use super::described::tagged;
+use super::described::{OpenApiRouter, routes, tagged};
 use super::node_door::NodeDoor;
 use super::peer::Peer;
 use super::problem::Problem;
@@ -20,14 +18,14 @@ use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
 pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
-    let routes = OpenApiRouter::default().routes(routes!(page)).routes(routes!(take)).routes(routes!(drop_at_vault));
-    tagged("segments", routes)
+    let all = OpenApiRouter::default().routes(routes!(page)).routes(routes!(take)).routes(routes!(drop_at_vault));
+    tagged("segments", all)
 }
 
 /// The routes of the node's control listener.
 pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
-    let routes = OpenApiRouter::default().routes(routes!(renew)).routes(routes!(drop_at_node));
-    tagged("segments", routes)
+    let all = OpenApiRouter::default().routes(routes!(renew)).routes(routes!(drop_at_node));
+    tagged("segments", all)
 }
 
 /// Hands out a page of segments that the authority's node has something to do with. No mapping is among them.

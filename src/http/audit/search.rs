@@ -8,8 +8,6 @@ use axum::extract::State;
 use axum::http::{Response, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{internal, shard};
@@ -19,12 +17,11 @@ use crate::audit::search::{Filter, instant};
 use crate::audit::shelf::Shelf;
 use crate::audit::{Access, Event};
 use crate::code::Code;
-use crate::commit::Pending;
 use crate::entity::Entity;
 use crate::http::admission::Lane;
 use crate::http::answer::{blocking, note};
 use crate::http::body::{self, query};
-use crate::http::described::tagged;
+use crate::http::described::{OpenApiRouter, routes, tagged};
 use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 use crate::inspection::Inspections;
@@ -121,8 +118,8 @@ pub(in crate::http) async fn entries(
             let actor = permit.auditor().clone();
             let access = Access { actor, inspection: id.to_string(), what: "entries", asked, given };
             // Durable before anything is shown.
-            let logged = entity.committer().log(entity.now(), Event::Access(Box::new(access)));
-            logged.and_then(Pending::wait).map_err(|code| Problem::new(code).retry_after(1))?;
+            let recorded = entity.committer().record(entity.now(), Event::Access(Box::new(access)), vec![], vec![]);
+            recorded.map_err(|code| Problem::new(code).retry_after(1))?;
             Ok(found)
         })
         .await

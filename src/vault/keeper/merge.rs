@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::KeeperParts;
 use crate::code::Code;
+use crate::commit::Change;
 use crate::commit::small::{Kind, Small};
-use crate::commit::{Change, Job, Logged};
 use crate::seal::chunk::{Chunk, ChunkBuilder};
 use crate::store::ChunkKey;
 use crate::vault::StartError;
@@ -69,9 +69,8 @@ pub(super) fn merge(parts: &KeeperParts, kind: &Kind, small: &[Small]) -> Result
         old.iter().for_each(|sequence| store.delete_chunk(batch, ChunkKey { sequence: *sequence, ..key }));
         tell.store(sequence, Ordering::Release);
     });
-    let job = Job { mappings: vec![], changes: vec![change], count: None, log: Logged::Nothing };
-    let done = match parts.entity.committer().submit(job) {
-        Ok(pending) => pending.done(),
+    let done = match parts.entity.committer().change_unlogged(change) {
+        Ok(()) => true,
         Err(Code::Overloaded) => false,
         Err(_) => return Ok(0),
     };
