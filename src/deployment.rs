@@ -29,6 +29,7 @@ use crate::keys::{AuthoritySecret, IdentitySecret, SectorSecret};
 use crate::register::sign::{SignError, sign};
 use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
+use crate::store::FirstStart;
 use crate::terminal::CommandError;
 
 /// The body whose signature no register goes without.
@@ -207,6 +208,10 @@ pub fn make(dir: &Path, plan: &Plan) -> Result<Made, CommandError> {
     // --- configuration, last: without it nothing starts
     for path in ["orders", "input", "data/vault", "data/node"] {
         folder.folder(path)?;
+    }
+    for store in ["data/vault", "data/node"] {
+        let note = FirstStart::note(Path::new(store));
+        folder.public(&note.to_string_lossy(), FirstStart::NOTE)?;
     }
     let pins: String = register_keys
         .iter()

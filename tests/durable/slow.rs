@@ -127,7 +127,7 @@ fn below_its_reserve_a_node_opens_nothing() {
     let store = format!("path = {:?}\nreserve-mib = {reserve}", folder.path().join("store"));
     world.replace("node.toml", "path = \"data/node\"", &store);
     world.start(Side::Vault, &[]);
-    world.start(Side::Node, &[]);
+    world.start(Side::Node, &["--first-start"]);
     let before = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
     let order = world.sign(&world.order("health", &before), QUORUM);
     world.reidentify(&order, "health", &before).ok();

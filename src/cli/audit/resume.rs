@@ -73,6 +73,10 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
             "start the process; it goes on where the store ends",
         ));
     };
+    if !Store::is_there(&place.store) {
+        let message = format_args!("there is no store at {}", place.store.display());
+        return Err(CommandError::new(message, "mount its disk, or put the backup there first (docs/operations.md#backups)"));
+    }
     let store = Arc::new(Store::open(&place.store, &place.owner).map_err(|error| failed(&error))?);
     let open = |resume| -> Result<_, CommandError> {
         let key = place.keyring.read_signing_key(&place.key, SecretKind::Checkpoint).map_err(|error| failed(&error))?;
