@@ -251,7 +251,7 @@ impl<'a> Inspections<'a> {
     pub fn one(&self, id: Uuid, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
         let stored = self.stored(id)?.filter(|stored| stored.text.is_some()).ok_or_else(unknown)?;
         let view = InspectionView::new(stored, self.now)?;
-        // Whom it does not name does not learn that it is there.
+        // An auditor it does not name must not learn that it exists.
         if view.decision.auditors.contains(permit.auditor()) { Ok(view) } else { Err(unknown()) }
     }
 

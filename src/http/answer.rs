@@ -1,5 +1,5 @@
-//! The one shape of nearly every question at a control listener: who asks gets a permit before a byte of the body is read, the
-//! use case runs on a thread of its lane, outside those that serve connections, and a refusal is logged before it is answered.
+//! How nearly every request at a control listener is answered: the caller gets a permit before a byte of the body is read; the
+//! use case runs on a thread of its lane, outside those that serve connections; a refusal is logged before it is answered.
 
 use std::sync::Arc;
 

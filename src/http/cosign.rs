@@ -1,5 +1,5 @@
-//! Where an authority's node watches the vault: it submits its own checkpoints to be cosigned, and brings its cosignatures on
-//! the vault's.
+//! The door at which an authority's node watches the vault: it submits its own checkpoints to be cosigned, and brings its
+//! cosignatures on the vault's.
 
 use std::sync::Arc;
 

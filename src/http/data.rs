@@ -1,7 +1,7 @@
 //! The data listener: sector systems ask for pseudonyms.
 //!
-//! `POST /v1/sectors/{sector}/pseudonyms`, in JSON or as text, one identifier a line. Bodies are charged as they arrive; who has
-//! more under way than its share is answered 503 at once.
+//! `POST /v1/sectors/{sector}/pseudonyms`, in JSON or as text, one identifier a line. Bodies are charged as they
+//! arrive; a caller with more under way than its share is answered 503 at once.
 
 mod json;
 mod niceness;
@@ -102,11 +102,11 @@ async fn answer(door: &Arc<DataDoor>, peer: &Peer, sector: &str, request: Reques
     if door.vault.is_short_of_space() {
         return Err(Problem::new(Code::AuditUnavailable).retry_after(30));
     }
-    // Whoever is let in while the disk does not come back would wait for it without end.
+    // While the disk hangs, an admitted request would wait forever.
     if !responds(door.vault.committer()).await {
         return Err(Problem::new(Code::AuditUnavailable).retry_after(5));
     }
-    // A stranger's body is not even read.
+    // The body of an unknown caller is not even read.
     access::client(door.vault.register(), peer.spki)?;
     let content = body::content(request.headers())?;
     // Before any work, and before the quota: what waits for the writer is bounded too.
@@ -132,7 +132,7 @@ async fn answer(door: &Arc<DataDoor>, peer: &Peer, sector: &str, request: Reques
     answer
 }
 
-/// Whether the writer gets on, or comes to within as long again as it may take to notice that it does not.
+/// Whether the writer commits, or commits again within [`STALL`], which is how long it may take to notice that it does not.
 async fn responds(committer: &Committer) -> bool {
     let began = Instant::now();
     while committer.stalled().is_some() {

@@ -30,7 +30,7 @@ struct LentBody {
     waits: bool,
 }
 
-/// Hands the body of a request to the handler, and keeps hold of what it leaves.
+/// Hands the body of a request to the handler, and gets back what the handler leaves.
 ///
 /// The rest is read and thrown away before the answer, within bounds, so that the connection can be used again. Where there is
 /// more, the answer comes first, and the socket lingers ([`super::socket`]).

@@ -1,8 +1,8 @@
 //! The node's keys: sealed, being unsealed, open.
 //!
 //! A key in shares is not here until its custodians have brought enough of them; a key in another custody was here from the
-//! start. Either is gone when somebody seals. Who opens with a key holds the safe for as long as that takes, so that once
-//! sealing has returned no key is anywhere. What this room only keeps, [`crate::unseal`] decides and logs.
+//! start. Sealing wipes both. A request that opens mappings holds the safe for as long as that takes, so that no key is left
+//! anywhere once sealing has returned. This module only keeps the keys; [`crate::unseal`] decides and logs.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -19,7 +19,7 @@ use crate::seal::segment::AuthorityPrivateKey;
 pub struct SealTimes {
     /// A key in shares that was not used for so long is sealed.
     pub idle: Duration,
-    /// Shares are forgotten when the last of those needed has not come so long after the first.
+    /// Shares are forgotten so long after the first, if not enough have come by then.
     pub forget: Duration,
 }
 
@@ -41,7 +41,7 @@ pub struct KeySafe {
 /// All keys, and how often they were sealed.
 pub(crate) struct KeySlots {
     pub(crate) keys: Vec<KeySlot>,
-    /// Goes up with each sealing: who began to unseal before one must not end after it.
+    /// Goes up with each sealing: an unsealing that began before a sealing must not end after it.
     pub(crate) sealings: u64,
 }
 
@@ -113,7 +113,7 @@ impl KeySafe {
         self.times
     }
 
-    /// Whether not one key is open.
+    /// Whether every key is sealed.
     pub fn is_sealed(&self) -> bool {
         self.slots().keys.iter().all(|slot| slot.key.is_none())
     }
@@ -123,7 +123,7 @@ impl KeySafe {
         self.slots().keys.iter().filter(|slot| slot.key.is_none()).map(|slot| slot.id.clone()).collect()
     }
 
-    /// Lends the keys that are open. Nobody can seal while they are lent, so this is no place to wait for anything.
+    /// Lends the keys that are open. Sealing waits until they are back, so `work` must not wait for anything.
     pub(crate) fn open<T>(&self, now: Timestamp, work: impl FnOnce(&[&AuthorityPrivateKey]) -> T) -> T {
         let slots = self.slots();
         let keys: Vec<_> = slots.keys.iter().filter_map(|slot| slot.key.as_ref()).collect();
@@ -149,7 +149,7 @@ impl KeySafe {
         had
     }
 
-    /// Puts a key in its slot, unless somebody sealed since `sealings` were counted; whether it is in.
+    /// Puts a key in its slot, unless there was a sealing since `sealings` was read; whether it is in.
     pub(crate) fn put(&self, place: usize, key: AuthorityPrivateKey, sealings: u64, now: Timestamp) -> bool {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         if slots.sealings != sealings {
