@@ -14,6 +14,7 @@
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
 //! | [`store`] | rows behind one interface; the only room that knows RocksDB; sees sealed bytes, never a key |
 //! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
+//! | [`entity`] | what vault and node both are: register, store, log, writer, clock, cosigners, the order lock; how it starts |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
 //! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
@@ -39,6 +40,7 @@ pub mod code;
 pub mod commit;
 pub mod config;
 pub mod deployment;
+pub mod entity;
 pub mod epoch;
 pub mod execution;
 pub mod http;

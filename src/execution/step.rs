@@ -159,6 +159,15 @@ fn question(
     })
 }
 
+/// An act upon an order that somebody brings.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Lodge)]
+#[serde(deny_unknown_fields)]
+pub struct ActText {
+    /// The act: JWS General JSON, as text.
+    pub act: String,
+}
+
 /// What came of an act that was brought to the node.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -61,7 +61,7 @@ impl Vault {
         // The index names a chunk just before its commit, and one that was merged away a moment ago is named no more: either way
         // the commit under way tells. What is not there after it holds nothing that was answered, unless it was merged once more.
         for _ in 0..MOST_LOOKS {
-            if missing.is_empty() || !self.committer.settled() {
+            if missing.is_empty() || !self.committer().settled() {
                 break;
             }
             missing = self.look(state, missing, &mut absent.codes, &mut each)?;
@@ -86,7 +86,7 @@ impl Vault {
             }
         }
         for (key, mut wanted) in chunks {
-            let Some(chunk) = stored_chunk(&self.store, &self.cipher, key)? else {
+            let Some(chunk) = stored_chunk(self.store(), &self.cipher, key)? else {
                 missing.extend(wanted);
                 continue;
             };
@@ -118,7 +118,7 @@ impl Vault {
             let epoch = epoch.row.epoch;
             known = true;
             let partition = self.index.partition((state.number, epoch));
-            if let Some(sequence) = partition.locate(&self.store, parsed.pseudonym.as_bytes())? {
+            if let Some(sequence) = partition.locate(self.store(), parsed.pseudonym.as_bytes())? {
                 return Ok(Ok(ChunkKey { sector: state.number, epoch, sequence }));
             }
         }

@@ -222,7 +222,7 @@ fn write(path: &Path) -> Vec<u8> {
     };
     let decision = sign_decision(&decision.write().unwrap(), DECISION_TYP, "cndp", &person("cndp")).unwrap();
     let messenger = access::messenger(vault.register(), SpkiDigest([0x33; 32])).unwrap();
-    Inspections::from(&vault).enter(&decision, &messenger).unwrap();
+    Inspections::of(&vault).enter(&decision, &messenger).unwrap();
 
     // Of a pseudonym that has no mapping: what is stored above stays.
     let erasure = Erasure {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::Parts;
+use super::KeeperParts;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::small::{Kind, Small};
@@ -20,12 +20,12 @@ use crate::vault::stored::{bad_chunk, stored_chunk};
 ///
 /// # Errors
 /// When one of them does not open; nothing has changed then.
-pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, StartError> {
+pub(super) fn merge(parts: &KeeperParts, kind: &Kind, small: &[Small]) -> Result<u64, StartError> {
     let (sector, epoch) = kind.partition;
     let mut chunks: Vec<(ChunkKey, Chunk)> = Vec::with_capacity(small.len());
     for Small { sequence, .. } in small {
         let key = ChunkKey { sector, epoch, sequence: *sequence };
-        chunks.extend(stored_chunk(&parts.store, &parts.cipher, key)?.map(|chunk| (key, chunk)));
+        chunks.extend(stored_chunk(parts.entity.store(), &parts.cipher, key)?.map(|chunk| (key, chunk)));
     }
     if chunks.len() < 2 {
         return Ok(0);
@@ -66,7 +66,7 @@ pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, 
         old.iter().for_each(|sequence| store.delete_chunk(batch, ChunkKey { sequence: *sequence, ..key }));
         tell.store(sequence, Ordering::Release);
     });
-    let done = match parts.committer.change_unlogged(change) {
+    let done = match parts.entity.committer().change_unlogged(change) {
         Ok(()) => true,
         Err(Code::Overloaded) => false,
         Err(_) => return Ok(0),
@@ -74,13 +74,13 @@ pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, 
     match given.load(Ordering::Acquire) {
         0 if !done => {
             // It never reached the writer, who has better things to do just now.
-            small.iter().for_each(|small| parts.committer.small().add(kind, *small));
+            small.iter().for_each(|small| parts.entity.committer().small().add(kind, *small));
             Ok(0)
         }
         0 => Ok(0),
         _ if !done => Ok(0),
         sequence => {
-            parts.committer.small().add(kind, Small { sequence, records: count });
+            parts.entity.committer().small().add(kind, Small { sequence, records: count });
             Ok(gone)
         }
     }
