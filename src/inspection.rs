@@ -24,9 +24,10 @@ use crate::commit::{Change, Committer, Job, Logged, Pending};
 use crate::node::Node;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register};
+use crate::statement::read_unverified;
 use crate::store::Store;
 use crate::vault::Vault;
-use decision::{Decision, check, check_closing, invalid, read_unverified};
+use decision::{InspectionDecision, check, check_closing, invalid};
 
 /// Inspections that a side keeps, at most.
 const MOST: usize = 10_000;
@@ -50,7 +51,7 @@ pub struct Inspections<'a> {
 /// The row of an inspection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct StoredInspection {
     /// The decision as it was signed; absent while only its end has come.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     text: Option<String>,
@@ -95,7 +96,7 @@ pub enum Stage {
 #[serde(deny_unknown_fields)]
 pub struct InspectionView {
     /// What was decided.
-    pub decision: Decision,
+    pub decision: InspectionDecision,
     /// Where it stands.
     pub state: Stage,
     /// When this side got it.
@@ -112,10 +113,10 @@ pub struct InspectionView {
 }
 
 impl InspectionView {
-    fn new(stored: Stored, now: Timestamp) -> Result<Self, Refusal> {
-        let Stored { text, signers, entered, closed } = stored;
+    fn new(stored: StoredInspection, now: Timestamp) -> Result<Self, Refusal> {
+        let StoredInspection { text, signers, entered, closed } = stored;
         let text = text.ok_or_else(undecided)?;
-        let decision = read_unverified(&text).map_err(fault(FAILED))?;
+        let decision: InspectionDecision = read_unverified(&text).map_err(fault(FAILED))?;
         let state = match &closed {
             Some(_) => Stage::Closed,
             None if now >= decision.not_after => Stage::Over,
@@ -176,7 +177,7 @@ impl<'a> Inspections<'a> {
         if let Some(stored) = &before
             && let Some(known) = &stored.text
         {
-            return match read_unverified(known)? == *decision {
+            return match read_unverified::<InspectionDecision>(known)? == *decision {
                 true => InspectionView::new(stored.clone(), self.now),
                 false => Err(invalid("another decision was entered under this id")),
             };
@@ -191,11 +192,12 @@ impl<'a> Inspections<'a> {
             not_after: decision.not_after.to_string(),
             reason: None,
             digest: hex(&signed.digest),
-            signers: signed.signers.clone(),
+            signers: signed.persons.clone(),
             ..noted("enter", decision, permit)
         };
         let closed = before.and_then(|end| end.closed);
-        let stored = Stored { text: Some(text.to_owned()), signers: signed.signers, entered: self.now, closed };
+        let stored =
+            StoredInspection { text: Some(text.to_owned()), signers: signed.persons, entered: self.now, closed };
         self.write(decision.id, &stored, entry)?;
         InspectionView::new(stored, self.now)
     }
@@ -215,7 +217,7 @@ impl<'a> Inspections<'a> {
             Some(stored) => stored,
             None => {
                 self.has_room()?;
-                Stored { text: None, signers: vec![], entered: self.now, closed: None }
+                StoredInspection { text: None, signers: vec![], entered: self.now, closed: None }
             }
         };
         let noted = match &stored.text {
@@ -226,7 +228,7 @@ impl<'a> Inspections<'a> {
             not_after: format!("{:.3}", self.now),
             reason: Some(signed.says.reason.clone()),
             digest: hex(&signed.digest),
-            signers: signed.signers,
+            signers: signed.persons,
             ..noted
         };
         stored.closed = Some(Closed { time: self.now, reason: signed.says.reason, text: text.to_owned() });
@@ -242,7 +244,7 @@ impl<'a> Inspections<'a> {
         let rows = self.store.inspections().map_err(fault(FAILED))?;
         let mut views = vec![];
         for (_, value) in rows {
-            let stored: Stored = serde_json::from_slice(&value).map_err(fault(FAILED))?;
+            let stored: StoredInspection = serde_json::from_slice(&value).map_err(fault(FAILED))?;
             // Of what only the end has come there is nothing to show.
             if stored.text.is_some() {
                 views.push(InspectionView::new(stored, self.now)?);
@@ -292,12 +294,12 @@ impl<'a> Inspections<'a> {
         }
     }
 
-    fn stored(&self, id: Uuid) -> Result<Option<Stored>, Refusal> {
+    fn stored(&self, id: Uuid) -> Result<Option<StoredInspection>, Refusal> {
         let row = self.store.inspection(id).map_err(fault(FAILED))?;
         row.map(|value| serde_json::from_slice(&value).map_err(fault(FAILED))).transpose()
     }
 
-    fn write(&self, id: Uuid, stored: &Stored, entry: InspectionNoted) -> Result<(), Refusal> {
+    fn write(&self, id: Uuid, stored: &StoredInspection, entry: InspectionNoted) -> Result<(), Refusal> {
         let value = serde_json::to_vec(stored).map_err(fault(FAILED))?;
         let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
         let log = Logged::Entry(Entry::new(self.now, Event::Inspection(Box::new(entry))), vec![]);
@@ -324,7 +326,7 @@ fn undecided() -> Refusal {
 }
 
 /// What both kinds of entry say.
-fn noted(action: &'static str, decision: &Decision, permit: &MessengerPermit) -> InspectionNoted {
+fn noted(action: &'static str, decision: &InspectionDecision, permit: &MessengerPermit) -> InspectionNoted {
     InspectionNoted {
         reference: decision.reference.clone(),
         auditors: decision.auditors.clone(),

@@ -8,7 +8,8 @@
 //! | [`code`], [`clock`], [`metrics`] | the closed list of outward codes; time and randomness as parameters; counters |
 //! | [`refusal`] | why a request is refused: a code, a sentence, when to come back |
 //! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
-//! | [`id`], [`jws`] | the names by which things refer to one another; strict JWS: one payload, many signatures |
+//! | [`id`], [`json`], [`jws`] | the names by which things refer to one another; strict JSON; strict JWS: one payload, many signatures |
+//! | [`statement`] | what people sign, and the one loop that verifies it and counts persons by key |
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
 //! | [`store`] | the only room that knows RocksDB; sees sealed bytes, never a key |
@@ -36,6 +37,7 @@ pub mod http;
 pub mod id;
 pub mod identifier;
 pub mod inspection;
+pub mod json;
 pub mod jws;
 pub mod keys;
 pub mod lines;
@@ -50,6 +52,7 @@ pub mod reidentify;
 pub mod renewal;
 pub mod rights;
 pub mod seal;
+pub mod statement;
 pub mod store;
 pub mod tokenize;
 pub mod unseal;

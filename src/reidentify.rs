@@ -33,7 +33,7 @@ use crate::commit::Change;
 use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderQuestion, UnderWay};
 use crate::node::Node;
 use crate::order::book::Book;
-use crate::order::life::Life;
+use crate::order::life::OrderLife;
 use crate::order::{self, ActiveOrder, OfficerRequest};
 use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register, Sector};
@@ -85,7 +85,7 @@ pub struct ReleaseRequest {
     /// The digest of all acts upon the authority's orders that the node holds ([`Book::digest`]).
     pub acts: String,
     /// What the officer asked.
-    #[serde(deserialize_with = "crate::jws::object")]
+    #[serde(deserialize_with = "crate::json::object")]
     pub asked: Asked,
 }
 
@@ -235,8 +235,8 @@ const REMEMBERED: i64 = 3_600;
 /// What both sides write down with an answer: the payload under the order's id, its life, and the request.
 pub(crate) fn notes(checked: &Checked, book: &Book<'_>, used: u64) -> Result<Change, Refusal> {
     let (order, digest) = (checked.order.key(), *checked.order.digest());
-    let life =
-        Life::after_use(book.life(&order)?, &checked.order, checked.request.officer(), book.now(), used).to_bytes();
+    let life = OrderLife::after_use(book.life(&order)?, &checked.order, checked.request.officer(), book.now(), used)
+        .to_bytes();
     let (request, time) = (checked.request.id(), checked.request.time().as_second());
     let forget = book.now().as_second() - REMEMBERED;
     Ok(Box::new(move |store, batch| {

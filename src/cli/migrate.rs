@@ -12,7 +12,7 @@ use super::{Error, print, print_json};
 use crate::client::{Client, ClientError};
 use crate::keys::file::read_signing_key;
 use crate::migrate::Migrated;
-use crate::order::Basis;
+use crate::order::LegalBasis;
 use crate::register::Id;
 
 /// How long the command waits for a side that does not answer before it gives up.
@@ -68,7 +68,7 @@ struct Summary {
 pub fn run(args: Args) -> Result<(), Error> {
     let order = super::read_text(&args.order)?;
     let payload = payload(&order)?;
-    if !matches!(payload.basis, Basis::Continuity(_)) {
+    if !matches!(payload.basis, LegalBasis::Continuity(_)) {
         return Err(Error::usage(
             "this is no order for continuity",
             "`cloison order new --continuity FROM:TO` makes one",

@@ -11,10 +11,11 @@ use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::keys::file::{read_signing_key, write_private};
-use crate::order::{self, NewRequest, Payload};
+use crate::order::{self, OrderPayload, RequestPayload};
 use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::reidentify::deliver::Sealed;
+use crate::statement;
 
 /// Ask, as an officer, who is behind pseudonyms, under a signed order
 #[derive(clap::Args)]
@@ -186,22 +187,20 @@ fn request(asking: &Asking<'_>) -> Result<serde_json::Value, Error> {
 /// The officer's request, signed now.
 pub(super) fn signed_request(asking: &Asking<'_>) -> Result<String, Error> {
     let unusable = |refusal: Refusal| Error::new(refusal, "`cloison order check` says what is wrong with an order");
-    let deployment = payload(asking.order)?.aud;
-    let request = NewRequest {
-        deployment: &deployment,
-        order: &order::digest_of(asking.order).map_err(unusable)?,
-        id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
-        sector: asking.sector,
-        list: &order::list_digest(asking.pseudonyms).map_err(unusable)?,
+    let request = RequestPayload {
+        aud: payload(asking.order)?.aud,
+        order: order::digest_of(asking.order).map_err(unusable)?,
+        request: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+        sector: asking.sector.to_owned(),
+        list: order::list_digest(asking.pseudonyms).map_err(unusable)?,
         time: SystemClock.now(),
     };
-    order::sign_request(&request, asking.officer, asking.key).map_err(unusable)
+    order::sign_request(request, asking.officer, asking.key).map_err(unusable)
 }
 
 /// What an order says, before anybody checked it.
-pub(super) fn payload(order: &str) -> Result<Payload, Error> {
-    let read = || Payload::read(crate::jws::parse(order, order::ORDER_TYP)?.payload());
-    read().map_err(|refusal: Refusal| {
+pub(super) fn payload(order: &str) -> Result<OrderPayload, Error> {
+    statement::read_unverified(order).map_err(|refusal| {
         Error::new(format_args!("this is no order: {refusal}"), "`cloison order new` makes one, `order sign` signs it")
     })
 }

@@ -10,13 +10,13 @@ use super::remote::{ClientFile, failed};
 use super::{Error, list, print, print_json, read_text, signed_file};
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::rights::Brought;
-use crate::jws;
 use crate::keys::file::{read_signing_key, write_private};
 use crate::refusal::Refusal;
 use crate::register::{self, Id};
 use crate::rights::erase::ErasureReceipt;
-use crate::rights::request::{ERASURE_TYP, Erasure, sign};
+use crate::rights::request::ErasureRequest;
 use crate::rights::resolutions::{Found, Question, Resolutions};
+use crate::statement::{self, Statement as _};
 
 /// See to people's rights, as a rights officer: who resolved a pseudonym; erasure
 #[derive(clap::Subcommand)]
@@ -196,7 +196,7 @@ fn erase(args: Erase) -> Result<(), Error> {
         ));
     }
     let time = Timestamp::from_second(SystemClock.now().as_second());
-    let erasure = Erasure {
+    let erasure = ErasureRequest {
         aud: register.deployment.clone(),
         id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
         sector: args.sector,
@@ -206,7 +206,7 @@ fn erase(args: Erase) -> Result<(), Error> {
         time: time.map_err(|error| Error::new(error, "set the clock"))?,
     };
     let signed = erasure.draft().and_then(|draft| Ok((draft, args.key.read()?))).map_err(unusable)?;
-    let signed = sign(&signed.0, &args.key.kid, &signed.1).map_err(unusable)?;
+    let signed = statement::sign::<ErasureRequest>(&signed.0, &args.key.kid, &signed.1).map_err(unusable)?;
     write_private(&args.out, format!("{signed}\n").as_bytes())
         .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
     print(format_args!(
@@ -225,19 +225,19 @@ impl Key {
 
 fn countersign(args: &Sign) -> Result<(), Error> {
     let text = read_text(&args.request)?;
-    let erasure = read_erasure(&text).map_err(unusable)?;
+    let erasure: ErasureRequest = statement::read_unverified(&text).map_err(unusable)?;
     let key = args.key.read().map_err(unusable)?;
     let summary = summary(&erasure);
-    signed_file::countersign(&args.request, ERASURE_TYP, &text, &summary, args.assent, |text| {
-        sign(text, &args.key.kid, &key).map_err(unusable)
+    signed_file::countersign::<ErasureRequest>(&args.request, &text, &summary, args.assent, |text| {
+        statement::sign::<ErasureRequest>(text, &args.key.kid, &key).map_err(unusable)
     })?;
     print(format_args!("Signed by {}: {}", args.key.kid, args.request.display()))
 }
 
 /// What a request says, for those who are to sign it. Of its texts none was checked: nothing of them moves a reader's cursor.
-fn summary(erasure: &Erasure) -> String {
+fn summary(erasure: &ErasureRequest) -> String {
     const MOST_SHOWN: usize = 5;
-    let Erasure { id, aud, sector, pseudonyms, reason, time } = erasure;
+    let ErasureRequest { id, aud, sector, pseudonyms, reason, time } = erasure;
     let mut text = format!(
         "This is what is signed:\n  erasure      {id}\n  deployment   {aud}\n  sector       {}\n  reason       {reason}\n  \
          written      {time}\n  pseudonyms   {}",
@@ -253,16 +253,10 @@ fn summary(erasure: &Erasure) -> String {
     text
 }
 
-/// What a request says, verifying nothing.
-fn read_erasure(text: &str) -> Result<Erasure, Refusal> {
-    let wrong = |error: jws::JwsError| Refusal::new(crate::code::Code::RightsInvalid, format!("the request: {error}"));
-    Erasure::read(jws::parse(text, ERASURE_TYP).map_err(wrong)?.payload())
-}
-
 fn lodge(args: &Lodge) -> Result<(), Error> {
     let brought = Brought { request: read_text(&args.request)?.trim_end().to_owned() };
     // What cannot be read the server refuses, and says why.
-    if let Ok(erasure) = read_erasure(&brought.request) {
+    if let Ok(erasure) = statement::read_unverified::<ErasureRequest>(&brought.request) {
         let changes = format!(
             "What is kept of {} pseudonyms in sector {} is destroyed there.",
             erasure.pseudonyms.len(),

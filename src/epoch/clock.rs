@@ -14,6 +14,7 @@ use crate::code::Code;
 use crate::commit::{Committer, LowerMark, LowerMarkError};
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::Register;
+use crate::statement::Signed;
 use crate::store::Store;
 
 /// What an operator brings.
@@ -48,7 +49,7 @@ pub fn lower(
     asked: &LowerClock,
 ) -> Result<LoweredClock, Refusal> {
     let invalid = |why: String| Refusal::new(Code::StatementInvalid, why);
-    let (payload, signers) = statement::check(&asked.statement, register, now)?;
+    let Signed { says: payload, persons: signers, .. } = statement::check(&asked.statement, register, now)?;
     let (id, until) = (payload.id, payload.until().as_second());
     let Destruction::ClockMark { entity, mark } = payload.destruction else {
         return Err(invalid("the statement is for something else".to_owned()));

@@ -11,23 +11,23 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::decision::invalid;
+use super::decision::{InspectionDecision, invalid};
 use super::figures::{Count, Figures};
 use super::object::Object;
-use super::{FAILED, InspectionView, Inspections, hex, read_unverified};
+use super::{FAILED, InspectionView, Inspections, hex};
 use crate::access::AuditorPermit;
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::shelf::Shelf;
 use crate::audit::{Access, Entry, Event};
 use crate::code::Code;
 use crate::commit::{Job, Logged, Pending};
-use crate::jws::{self, Members};
+use crate::json::JsonObject;
 use crate::refusal::{Refusal, fault, not_logged};
-use crate::register::{Declaration, Granularity};
+use crate::register::{Declaration, Granularity, Id};
+use crate::statement::members::as_hex;
+use crate::statement::{Statement, StatementFault, UnverifiedStatement, read_unverified};
 use crate::store::StoreError;
 
-/// The `typ` of a report's signature.
-pub const REPORT_TYP: &str = "cloison-inspection-report+json";
 /// What the member `format` says.
 pub const FORMAT: &str = "cloison-inspection-report/1";
 /// Accesses that are listed one by one.
@@ -116,23 +116,49 @@ pub struct Document {
     pub signature: String,
 }
 
-/// The payload of the signature.
+/// What the signature states: the payload, member by member.
 #[derive(Serialize)]
-struct Statement<'a> {
-    aud: &'a str,
-    inspection: Uuid,
-    log: &'a str,
-    size: u64,
-    sha256: String,
+pub struct ReportStatement {
+    /// The deployment's id.
+    pub aud: Id,
+    /// The inspection's id.
+    pub inspection: Uuid,
+    /// The log whose checkpoint the report shows, and whose key signs: the origin of its checkpoints.
+    pub log: String,
+    /// The size of that checkpoint.
+    pub size: u64,
+    /// SHA-256 of the report as canonical JSON.
+    #[serde(serialize_with = "as_hex")]
+    pub sha256: [u8; 32],
+}
+
+impl Statement for ReportStatement {
+    const TYP: &'static str = "cloison-inspection-report+json";
+    const NAME: &'static str = "the signature";
+    const CODE: Code = Code::InspectionInvalid;
+
+    fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
+        Ok(Self {
+            aud: members.id("aud")?,
+            inspection: members.random_uuid("inspection")?,
+            log: members.text("log")?,
+            size: members.number("size")?,
+            sha256: members.digest("sha256")?,
+        })
+    }
+
+    fn deployment(&self) -> &Id {
+        &self.aud
+    }
 }
 
 /// One at a time: a report goes through the whole log.
 static BUSY: Mutex<()> = Mutex::new(());
 
 /// SHA-256 of a report as canonical JSON.
-fn digest(report: &Value) -> String {
+fn digest(report: &Value) -> [u8; 32] {
     // `Value` keeps its members sorted.
-    hex(&Sha256::digest(serde_json::to_vec(report).unwrap_or_default()))
+    Sha256::digest(serde_json::to_vec(report).unwrap_or_default()).into()
 }
 
 /// Writes the report on an inspection for one of its auditors; that it was written is logged first. Not before its time; also
@@ -216,15 +242,14 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
         cosigned: log.cosigned().map(|cosigned| cosigned.note.clone()),
     };
     let report = serde_json::to_value(&report).map_err(fault(FAILED))?;
-    let statement = Statement {
-        aud: register.deployment.as_str(),
+    let statement = ReportStatement {
+        aud: register.deployment.clone(),
         inspection: id,
-        log: &head.checkpoint.origin,
+        log: head.checkpoint.origin.clone(),
         size: head.checkpoint.size,
         sha256: digest(&report),
     };
-    let payload = serde_json::to_vec(&statement).map_err(fault(FAILED))?;
-    let signature = log.sign_statement(&payload, REPORT_TYP).map_err(fault(FAILED))?;
+    let signature = log.sign_statement(&statement.write()?, ReportStatement::TYP).map_err(fault(FAILED))?;
     Ok(Document { report, signature })
 }
 
@@ -254,34 +279,28 @@ impl Inspections<'_> {
 /// # Errors
 /// [`Code::InspectionInvalid`], saying what does not fit.
 pub fn check(document: &Document, key: impl Fn(&str) -> Option<VerifyingKey>) -> Result<Report, Refusal> {
-    let unreadable = |error: jws::JwsError| invalid(format!("the signature: {error}"));
-    let jws = jws::parse(&document.signature, REPORT_TYP).map_err(unreadable)?;
-    let mut members = Members::parse(jws.payload()).map_err(unreadable)?;
-    let mut text = |name| members.text(name).map_err(unreadable);
-    let (aud, inspection, origin, sha256) = (text("aud")?, text("inspection")?, text("log")?, text("sha256")?);
-    let size = members.number("size").map_err(unreadable)?;
-    members.end().map_err(unreadable)?;
-    let believed = key(&origin).ok_or_else(|| invalid(format!("no key is believed for the log {origin}")))?;
-    let mut signers = jws.signers();
-    match (signers.next(), signers.next()) {
-        (Some(kid), None) if jws.verify(kid, &believed) => {}
-        _ => return Err(invalid(format!("the signature is not by the key that is believed for the log {origin}"))),
+    let signature = UnverifiedStatement::<ReportStatement>::read(&document.signature)?;
+    let ReportStatement { aud, inspection, log: origin, size, sha256 } = signature.says();
+    let believed = key(origin).ok_or_else(|| invalid(format!("no key is believed for the log {origin}")))?;
+    let signatures = signature.signatures(|_| Some(((), &believed)));
+    if signature.claimed_signers().count() != 1 || signatures.all_good().is_err() {
+        return Err(invalid(format!("the signature is not by the key that is believed for the log {origin}")));
     }
-    if digest(&document.report) != sha256 {
+    if digest(&document.report) != *sha256 {
         return Err(invalid("the report is not the one that was signed: it was changed"));
     }
     let report: Report = serde_json::from_value(document.report.clone())
         .map_err(|error| invalid(format!("the report does not read: {error}")))?;
     let decision = &report.inspection.decision;
-    if report.format != FORMAT || decision.id.to_string() != inspection || decision.aud.as_str() != aud {
+    if report.format != FORMAT || decision.id != *inspection || decision.aud != *aud {
         return Err(invalid("the signature is of a report on something else"));
     }
-    if read_unverified(&report.inspection.text)? != *decision {
+    if read_unverified::<InspectionDecision>(&report.inspection.text)? != *decision {
         return Err(invalid("the decision that is shown is not the one that was signed"));
     }
     let opened = Checkpoint::open(report.checkpoint.as_bytes(), &believed);
     let (checkpoint, _) = opened.map_err(|error| invalid(format!("its checkpoint: {error}")))?;
-    match checkpoint.origin == origin && checkpoint.size == size {
+    match checkpoint.origin == *origin && checkpoint.size == *size {
         true => Ok(report),
         false => Err(invalid("its checkpoint is not the one that was signed with it")),
     }

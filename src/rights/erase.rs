@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::FAILED;
-use super::request::{Erasure, check};
+use super::request::{ErasureRequest, check};
 use super::traces::Side;
 use crate::access::RightsPermit;
 use crate::audit::{AuditReceipt, Entry, Erased, Event, LogPosition};
@@ -38,6 +38,7 @@ use crate::node::Node;
 use crate::pseudonym::Parsed;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register, Sector};
+use crate::statement::Signed;
 use crate::store::{Batch, Store};
 use crate::vault::Vault;
 
@@ -54,7 +55,7 @@ pub struct ErasureReceipt {
 }
 
 /// Reads the pseudonyms of a request.
-fn parse(erasure: &Erasure, sector: &Sector, key: &AuditKey) -> Result<Vec<(Parsed, [u8; 16])>, Refusal> {
+fn parse(erasure: &ErasureRequest, sector: &Sector, key: &AuditKey) -> Result<Vec<(Parsed, [u8; 16])>, Refusal> {
     let read = erasure.pseudonyms.iter().map(|text| {
         let wrong = |code: Code| Refusal::new(Code::RightsInvalid, format!("a pseudonym of the request: {code}"));
         let parsed = sector.parse_pseudonym(text).map_err(wrong)?;
@@ -68,8 +69,8 @@ fn checked(
     register: &Register,
     permit: &RightsPermit,
     now: Timestamp,
-) -> Result<(Erasure, Vec<Id>, Arc<Sector>), Refusal> {
-    let (erasure, officers) = check(text, register, now)?;
+) -> Result<(ErasureRequest, Vec<Id>, Arc<Sector>), Refusal> {
+    let Signed { says: erasure, persons: officers, .. } = check(text, register, now)?;
     let own = permit.officer.sectors.contains(&erasure.sector);
     let sector = register.sector(&erasure.sector).filter(|_| own).cloned();
     let sector = sector.ok_or_else(|| Refusal::new(Code::UnknownSector, "there is no such sector for this officer"))?;
@@ -79,7 +80,7 @@ fn checked(
 /// Refuses a request that was carried out here already: one officer alone could otherwise bring it again and again, for as long
 /// as it is good, and have destroyed what came since. It holds only under
 /// [`Book::alone`](crate::order::book::Book::alone).
-fn seen(store: &Store, erasure: &Erasure) -> Result<(), Refusal> {
+fn seen(store: &Store, erasure: &ErasureRequest) -> Result<(), Refusal> {
     match store.is_carried_out(erasure.until(), erasure.id).map_err(fault(FAILED))? {
         true => Err(Refusal::new(Code::RequestReplayed, "the request was carried out here already; sign another one")),
         false => Ok(()),
@@ -87,7 +88,7 @@ fn seen(store: &Store, erasure: &Erasure) -> Result<(), Refusal> {
 }
 
 /// What both sides write down with an erasure: the request, and that the files are to be scrubbed.
-fn note(store: &Store, batch: &mut Batch, erasure: &Erasure) {
+fn note(store: &Store, batch: &mut Batch, erasure: &ErasureRequest) {
     store.put_carried_out(batch, erasure.until(), erasure.id);
     store.put_scrub_due(batch, erasure.id);
 }
@@ -96,7 +97,7 @@ fn note(store: &Store, batch: &mut Batch, erasure: &Erasure) {
 fn commit(
     committer: &Committer,
     change: Change,
-    erasure: &Erasure,
+    erasure: &ErasureRequest,
     officers: Vec<Id>,
     permit: &RightsPermit,
     now: Timestamp,

@@ -6,10 +6,12 @@ use std::time::Instant;
 use cloison::access;
 use cloison::cli::init::register_text::AUTHORITY;
 use cloison::code::Code;
+use cloison::order::OrderPayload;
 use cloison::refusal::Refusal;
 use cloison::register::SpkiDigest;
 use cloison::rights::resolutions::{MOST_LOOK_UPS, Question, Resolutions, look_up};
 use cloison::rights::traces;
+use cloison::statement::Statement as _;
 use cloison::store::{OrderKey, TagKind};
 use cloison::vault::Vault;
 use jiff::SignedDuration;
@@ -45,8 +47,8 @@ fn about(pseudonyms: &[String]) -> Question {
 fn release(vault: &Vault, pseudonyms: &[String]) -> uuid::Uuid {
     let order = order_for(vault.now(), "health", pseudonyms);
     release_of(vault, &asked(vault.now(), &order, "health", pseudonyms)).unwrap();
-    let payload = cloison::jws::parse(&order, cloison::order::ORDER_TYP).unwrap();
-    cloison::order::Payload::read(payload.payload()).unwrap().id
+    let payload = cloison::jws::parse(&order, OrderPayload::TYP).unwrap();
+    cloison::order::OrderPayload::read(payload.payload()).unwrap().id
 }
 
 /// How many tags of releases and of look-ups the store has, by rows and by index.

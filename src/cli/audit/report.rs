@@ -114,8 +114,8 @@ fn printable(document: &Document, language: &str) -> Result<String, Error> {
     // The name's end is what switches escaping on.
     pages.add_template("report.html", PAGE).map_err(|error| fault(&error))?;
     let page = pages.get_template("report.html").map_err(|error| fault(&error))?;
-    let digest = crate::jws::parse(&document.signature, crate::inspection::report::REPORT_TYP);
-    let digest = digest.map(|jws| data_encoding::HEXLOWER.encode(&jws.digest())).unwrap_or_default();
+    let digest = crate::statement::digest_of::<crate::inspection::report::ReportStatement>(&document.signature);
+    let digest = digest.map(|digest| data_encoding::HEXLOWER.encode(&digest)).unwrap_or_default();
     let context = context! { r => document.report, w => words[language], language, digest };
     page.render(context).map_err(|error| fault(&error))
 }

@@ -18,10 +18,10 @@ use crate::cli::{Error, print, print_json, remote};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::NodeConfig;
-use crate::jws;
 use crate::keys::file::read_signing_key;
-use crate::order::{Basis, ORDER_TYP, Payload, Scope};
+use crate::order::{LegalBasis, OrderPayload, PseudonymScope};
 use crate::register::Id;
+use crate::statement::{self, Statement as _};
 
 /// What came of it: the medians of all rounds.
 #[derive(Debug, serde::Serialize)]
@@ -160,23 +160,23 @@ fn order(folder: &Path, pseudonyms: &[String]) -> Result<String, Error> {
     let id = |text: &str| Id::parse(text).ok_or_else(|| Error::new("no id", "report this as a fault of cloison"));
     let fault = |error: &dyn std::fmt::Display| Error::new(error, "report this as a fault of cloison");
     let now = Timestamp::from_second(SystemClock.now().as_second()).map_err(|error| fault(&error))?;
-    let payload = Payload {
+    let payload = OrderPayload {
         aud: id(deployment::DEPLOYMENT)?,
         id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
         authority: id(AUTHORITY)?,
-        basis: Basis::Judicial,
+        basis: LegalBasis::Judicial,
         case: "BENCH".to_owned(),
         purpose: id("measurement")?,
         sectors: vec![deployment::REVERSIBLE.to_owned()],
-        scope: Scope::Listed(BTreeMap::from([(deployment::REVERSIBLE.to_owned(), pseudonyms.to_vec())])),
+        scope: PseudonymScope::Listed(BTreeMap::from([(deployment::REVERSIBLE.to_owned(), pseudonyms.to_vec())])),
         not_before: now,
         not_after: now + SignedDuration::from_hours(1),
         officers: vec![id(OFFICER)?],
         inform_after: None,
     };
-    let bytes = payload.write().map_err(|error| fault(&error))?;
-    [APPROVERS[0].id, APPROVERS[2].id].iter().try_fold(jws::draft(&bytes), |text, kid| {
-        jws::add_signature(&text, ORDER_TYP, kid, &person(folder, kid)?).map_err(|error| fault(&error))
+    let draft = payload.draft().map_err(|error| fault(&error))?;
+    [APPROVERS[0].id, APPROVERS[2].id].iter().try_fold(draft, |text, kid| {
+        statement::sign::<OrderPayload>(&text, kid, &person(folder, kid)?).map_err(|error| fault(&error))
     })
 }
 

@@ -21,8 +21,9 @@ use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::epoch::Advance;
 use crate::keys::file::read_signing_key;
-use crate::order::{Basis, ORDER_TYP, Payload, Scope};
+use crate::order::{LegalBasis, OrderPayload, PseudonymScope};
 use crate::register::{Id, Register, Sector};
+use crate::statement::{self, Statement as _};
 
 /// The sectors that are shown: name, client, purpose.
 const SECTORS: [(&str, &str, &str); 3] =
@@ -261,27 +262,27 @@ impl Demo {
     ) -> Result<String, Error> {
         let id = |text: &str| Id::parse(text).ok_or_else(|| wrong("an id is none"));
         let whole = |time: Timestamp| time.round(jiff::Unit::Second).map_err(|_| wrong("the time is out of range"));
-        let payload = Payload {
+        let payload = OrderPayload {
             aud: self.register.deployment.clone(),
             id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
             authority: id(AUTHORITY)?,
-            basis: Basis::Judicial,
+            basis: LegalBasis::Judicial,
             case: "RABAT/2026/1".to_owned(),
             purpose: id("investigation")?,
             sectors: vec![SHOWN.to_owned()],
-            scope: Scope::Listed(BTreeMap::from([(SHOWN.to_owned(), pseudonyms.to_vec())])),
+            scope: PseudonymScope::Listed(BTreeMap::from([(SHOWN.to_owned(), pseudonyms.to_vec())])),
             // A second back, so that rounding cannot put it into the future.
             not_before: whole(not_before)? - SignedDuration::from_secs(1),
             not_after: whole(not_after)?,
             officers: vec![id(OFFICER)?],
             inform_after: None,
         };
-        let mut text = crate::jws::draft(&payload.write().map_err(|refusal| wrong(&refusal.to_string()))?);
+        let mut text = payload.draft().map_err(|refusal| wrong(&refusal.to_string()))?;
         for approver in approvers {
             let kid = APPROVERS[*approver].id;
             let key = read_signing_key(&self.path(&format!("secrets/people/{kid}.pem")))
                 .map_err(|error| Error::new(error, "the demo's folder was changed while it ran"))?;
-            text = crate::jws::add_signature(&text, ORDER_TYP, kid, &key).map_err(|error| wrong(&error.to_string()))?;
+            text = statement::sign::<OrderPayload>(&text, kid, &key).map_err(|error| wrong(&error.to_string()))?;
         }
         let path = self.path(&format!("orders/{name}.jws"));
         fs::write(&path, &text).map_err(|error| Error::file(&path, &error))?;

@@ -7,8 +7,8 @@ use super::payload;
 use crate::cli::remote::{self, ClientFile};
 use crate::cli::{Error, print, print_json, read_text};
 use crate::http::acts::Orders;
-use crate::order::Payload;
-use crate::order::life::{OrderView, State};
+use crate::order::OrderPayload;
+use crate::order::life::{OrderState, OrderView};
 
 /// What `order list` takes.
 #[derive(clap::Args)]
@@ -70,9 +70,9 @@ fn drafts(folder: &Path) -> Result<Vec<OrderView>, Error> {
     Ok(orders.filter_map(Result::ok).map(draft).collect())
 }
 
-fn draft(payload: Payload) -> OrderView {
+fn draft(payload: OrderPayload) -> OrderView {
     let (id, authority) = (payload.id, payload.authority);
-    OrderView { id, authority, state: State::Drafted, review_due: false, life: None, acts: vec![] }
+    OrderView { id, authority, state: OrderState::Drafted, review_due: false, life: None, acts: vec![] }
 }
 
 /// Orders as people read them.

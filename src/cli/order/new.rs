@@ -11,10 +11,10 @@ use super::read_register;
 use crate::cli::list::{self, ListEntry};
 use crate::cli::{Error, print};
 use crate::clock::{Clock as _, SystemClock};
-use crate::jws;
 use crate::keys::file::write_private;
-use crate::order::{Basis, Continuity, Payload, Scope, Security, forbidden};
+use crate::order::{Continuity, LegalBasis, OrderPayload, PseudonymScope, Security, forbidden};
 use crate::register::{Id, Register};
+use crate::statement::Statement as _;
 
 /// What `order new` takes.
 #[derive(clap::Args)]
@@ -114,8 +114,7 @@ fn epochs(text: &str) -> Result<Continuity, String> {
 pub fn run(args: &Args) -> Result<(), Error> {
     let register = args.register.as_deref().map(read_register).transpose()?;
     let payload = judged(args, register.as_ref())?;
-    let bytes = payload.write().map_err(|refusal| Error::usage(refusal, HINT))?;
-    let text = jws::draft(&bytes);
+    let text = payload.draft().map_err(|refusal| Error::usage(refusal, HINT))?;
     let Some(out) = &args.out else { return print(text) };
     // Private: it says about whom an authority asks.
     write_private(out, format!("{text}\n").as_bytes())
@@ -159,7 +158,7 @@ impl Faults {
 }
 
 /// The order that the arguments make, if nothing is wrong with it.
-fn judged(args: &Args, register: Option<&Register>) -> Result<Payload, Error> {
+fn judged(args: &Args, register: Option<&Register>) -> Result<OrderPayload, Error> {
     let mut faults = Faults::default();
     let payload = payload(args, register, &mut faults);
     if let Some(payload) = &payload {
@@ -177,7 +176,7 @@ fn judged(args: &Args, register: Option<&Register>) -> Result<Payload, Error> {
     }
 }
 
-fn payload(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Option<Payload> {
+fn payload(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Option<OrderPayload> {
     let aud = faults.note(deployment(args, register));
     let authority = faults.note(authority(args, register));
     let purpose = faults.note(id("--purpose", &args.purpose));
@@ -194,7 +193,7 @@ fn payload(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Opt
         (None, None) => None,
     };
     let inform_after = faults.note(args.inform_after.map(whole_second).transpose());
-    Some(Payload {
+    Some(OrderPayload {
         aud: aud?,
         id: args.id.unwrap_or_else(|| uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid()),
         authority: authority?,
@@ -227,24 +226,24 @@ fn authority(args: &Args, register: Option<&Register>) -> Result<Id, String> {
 }
 
 impl BasisArgs {
-    fn basis(&self) -> Basis {
+    fn basis(&self) -> LegalBasis {
         if let Some(epochs) = self.continuity {
-            return Basis::Continuity(epochs);
+            return LegalBasis::Continuity(epochs);
         }
         match (&self.statutory, self.force_majeure.as_deref()) {
-            (Some(article), _) => Basis::Statutory { article: article.clone() },
-            (None, Some("external")) => Basis::ForceMajeure { security: Security::External },
-            (None, Some(_)) => Basis::ForceMajeure { security: Security::Internal },
+            (Some(article), _) => LegalBasis::Statutory { article: article.clone() },
+            (None, Some("external")) => LegalBasis::ForceMajeure { security: Security::External },
+            (None, Some(_)) => LegalBasis::ForceMajeure { security: Security::Internal },
             // clap sees to it that one of the four is given.
-            (None, None) => Basis::Judicial,
+            (None, None) => LegalBasis::Judicial,
         }
     }
 }
 
 /// Which pseudonyms, each with its place in the command line or in a list where something is wrong with it.
-fn scope(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Scope {
+fn scope(args: &Args, register: Option<&Register>, faults: &mut Faults) -> PseudonymScope {
     if let Some(limit) = args.limit {
-        return Scope::AtMost(limit);
+        return PseudonymScope::AtMost(limit);
     }
     let mut entries: Vec<(&str, ListEntry)> = vec![];
     for (place, text) in numbered("--pseudonym", &args.pseudonyms) {
@@ -273,7 +272,7 @@ fn scope(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Scope
             }
         }
     }
-    Scope::Listed(lists)
+    PseudonymScope::Listed(lists)
 }
 
 /// The values of an option with their places, counted from 1 where there are several.

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::payload;
 use crate::cli::{Error, print, print_json, read_text};
-use crate::jws;
-use crate::order::{Basis, ORDER_TYP, Payload, Scope, Security};
+use crate::order::{LegalBasis, OrderPayload, PseudonymScope, Security};
+use crate::statement::UnverifiedStatement;
 
 /// What `order show` takes.
 #[derive(clap::Args)]
@@ -30,7 +30,7 @@ struct Shown<'a> {
     verified: bool,
     digest: String,
     claimed_signers: Vec<String>,
-    payload: &'a Payload,
+    payload: &'a OrderPayload,
 }
 
 /// Runs the command.
@@ -43,38 +43,39 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if args.json { print_json(&shown(&order, &payload)?) } else { print(text(&order, &payload)?.trim_end()) }
 }
 
-fn shown<'a>(order: &str, payload: &'a Payload) -> Result<Shown<'a>, Error> {
-    let jws = jws::parse(order, ORDER_TYP).map_err(|error| Error::new(error, "`cloison order new` makes an order"))?;
+fn shown<'a>(order: &str, payload: &'a OrderPayload) -> Result<Shown<'a>, Error> {
+    let order = UnverifiedStatement::<OrderPayload>::read(order)
+        .map_err(|refusal| Error::new(refusal, "`cloison order new` makes an order"))?;
     Ok(Shown {
         verified: false,
-        digest: data_encoding::HEXLOWER.encode(&jws.digest()),
-        claimed_signers: jws.signers().map(str::to_owned).collect(),
+        digest: data_encoding::HEXLOWER.encode(&order.digest()),
+        claimed_signers: order.claimed_signers().map(str::to_owned).collect(),
         payload,
     })
 }
 
 /// The order as people read it, one fact a line, with every pseudonym.
-fn text(order: &str, payload: &Payload) -> Result<String, Error> {
+fn text(order: &str, payload: &OrderPayload) -> Result<String, Error> {
     let facts = facts(order, payload, usize::MAX)?;
     Ok(facts + "Nothing of this is verified here: `cloison order check` does that.\n")
 }
 
 /// The same on one screen, for those who are to sign it: of each sector the first pseudonyms.
-pub(super) fn summary(order: &str, payload: &Payload) -> Result<String, Error> {
+pub(super) fn summary(order: &str, payload: &OrderPayload) -> Result<String, Error> {
     const MOST_SHOWN: usize = 5;
     Ok(format!("This is what is signed:\n{}", facts(order, payload, MOST_SHOWN)?.trim_end()))
 }
 
 /// One fact a line; of each sector `most` pseudonyms at most.
-fn facts(order: &str, payload: &Payload, most: usize) -> Result<String, Error> {
+fn facts(order: &str, payload: &OrderPayload, most: usize) -> Result<String, Error> {
     let shown = shown(order, payload)?;
     let length = payload.not_after.duration_since(payload.not_before);
     let basis = match &payload.basis {
-        Basis::Statutory { article } => format!("statutory: {article}"),
-        Basis::ForceMajeure { security: Security::Internal } => "force majeure, security inside the State".into(),
-        Basis::ForceMajeure { security: Security::External } => "force majeure, security outside the State".into(),
-        Basis::Judicial => "judicial".into(),
-        Basis::Continuity(epochs) => format!("continuity: from epoch {} to epoch {}", epochs.from, epochs.to),
+        LegalBasis::Statutory { article } => format!("statutory: {article}"),
+        LegalBasis::ForceMajeure { security: Security::Internal } => "force majeure, security inside the State".into(),
+        LegalBasis::ForceMajeure { security: Security::External } => "force majeure, security outside the State".into(),
+        LegalBasis::Judicial => "judicial".into(),
+        LegalBasis::Continuity(epochs) => format!("continuity: from epoch {} to epoch {}", epochs.from, epochs.to),
     };
     let signers = match shown.claimed_signers.as_slice() {
         [] => "nobody yet".to_owned(),
@@ -94,8 +95,8 @@ fn facts(order: &str, payload: &Payload, most: usize) -> Result<String, Error> {
     fact("purpose", payload.purpose.as_str());
     fact("sectors", &sectors.join(", "));
     match &payload.scope {
-        Scope::AtMost(limit) => fact("pseudonyms", &format!("any of these sectors, {limit} at most")),
-        Scope::Listed(lists) => {
+        PseudonymScope::AtMost(limit) => fact("pseudonyms", &format!("any of these sectors, {limit} at most")),
+        PseudonymScope::Listed(lists) => {
             let all: usize = lists.values().map(Vec::len).sum();
             fact("pseudonyms", &format!("these {all} and no other:"));
             for (sector, list) in lists {

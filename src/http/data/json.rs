@@ -11,7 +11,7 @@ use super::super::{Problem, body};
 use crate::audit::Domain;
 use crate::code::Code;
 use crate::commit::Job;
-use crate::jws;
+use crate::json;
 use crate::pseudonym::{Pseudonym, TextWriter};
 use crate::register::SpkiDigest;
 use crate::tokenize::{self, Answer, DomainRequest, Wish};
@@ -34,7 +34,7 @@ pub(in crate::http) struct Batch<'a> {
     #[schema(value_type = Option<String>, example = "billing")]
     purpose: Option<Text<'a>>,
     /// The domain to answer in; absent: the present one.
-    #[serde(default, deserialize_with = "jws::maybe_object")]
+    #[serde(default, deserialize_with = "json::maybe_object")]
     domain: Option<Named>,
 }
 
@@ -220,7 +220,7 @@ pub(super) fn prepare(
     bytes: &[u8],
 ) -> Result<(Answer, Job), Problem> {
     let query: Query = body::query(uri)?;
-    let batch: Batch<'_> = jws::read_object(bytes).map_err(|error| malformed(&error))?;
+    let batch: Batch<'_> = json::read_object(bytes).map_err(|error| malformed(&error))?;
     let permit = super::permit(vault, peer, sector, &batch.scheme.0, batch.purpose.as_ref().map(|p| &*p.0))?;
     let domain = batch
         .domain
