@@ -1,8 +1,5 @@
 //! Orders and a JOSE library in another language (`joserfc`, Python) understand each other, in both directions.
 
-#[path = "order/fixture.rs"]
-mod fixture;
-
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -12,7 +9,7 @@ use cloison::statement::Statement as _;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
-use fixture::{id, key, now, payload, register, signed, vector};
+use crate::fixture::{id, key, now, payload, register, signed, vector};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
