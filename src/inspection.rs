@@ -36,7 +36,7 @@ const MOST: usize = 10_000;
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Says how many mappings a sector has in the store.
-pub type Mappings<'m> = &'m dyn Fn(&str) -> Option<u64>;
+pub type MappingCount<'m> = &'m dyn Fn(&str) -> Option<u64>;
 
 /// One side's inspections, at one instant.
 pub struct Inspections<'a> {
@@ -44,7 +44,7 @@ pub struct Inspections<'a> {
     store: &'a Store,
     log: &'a Log,
     committer: &'a Committer,
-    mappings: Option<Mappings<'a>>,
+    mappings: Option<MappingCount<'a>>,
     now: Timestamp,
 }
 
@@ -60,13 +60,13 @@ struct StoredInspection {
     /// When this side got it.
     entered: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    closed: Option<Closed>,
+    closed: Option<InspectionEnd>,
 }
 
 /// How an inspection ended before its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Closed {
+pub struct InspectionEnd {
     /// When this side got to know.
     #[schema(value_type = String)]
     pub time: Timestamp,
@@ -80,7 +80,7 @@ pub struct Closed {
 /// Where an inspection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Stage {
+pub enum InspectionStage {
     /// Its time has not come.
     Pending,
     /// It opens.
@@ -98,7 +98,7 @@ pub struct InspectionView {
     /// What was decided.
     pub decision: InspectionDecision,
     /// Where it stands.
-    pub state: Stage,
+    pub state: InspectionStage,
     /// When this side got it.
     #[schema(value_type = String)]
     pub entered: Timestamp,
@@ -107,7 +107,7 @@ pub struct InspectionView {
     pub signers: Vec<Id>,
     /// Its end, where that came before its time.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub closed: Option<Closed>,
+    pub closed: Option<InspectionEnd>,
     /// The decision as it was signed: JWS General JSON.
     pub text: String,
 }
@@ -118,10 +118,10 @@ impl InspectionView {
         let text = text.ok_or_else(undecided)?;
         let decision: InspectionDecision = read_unverified(&text).map_err(fault(FAILED))?;
         let state = match &closed {
-            Some(_) => Stage::Closed,
-            None if now >= decision.not_after => Stage::Over,
-            None if now < decision.not_before => Stage::Pending,
-            None => Stage::Open,
+            Some(_) => InspectionStage::Closed,
+            None if now >= decision.not_after => InspectionStage::Over,
+            None if now < decision.not_before => InspectionStage::Pending,
+            None => InspectionStage::Open,
         };
         Ok(Self { decision, state, entered, signers, closed, text })
     }
@@ -134,7 +134,7 @@ impl InspectionView {
 
     /// Whether it is or was ever open here: not where its time has not come, nor where it was closed before it came.
     fn has_begun(&self) -> bool {
-        self.state != Stage::Pending && self.end() > self.decision.not_before.max(self.entered)
+        self.state != InspectionStage::Pending && self.end() > self.decision.not_before.max(self.entered)
     }
 }
 
@@ -161,7 +161,7 @@ impl<'a> From<&'a Node> for Inspections<'a> {
 
 impl<'a> Inspections<'a> {
     /// The same, with the count of mappings that a sector has in the store.
-    pub fn counting(self, mappings: Mappings<'a>) -> Self {
+    pub fn counting(self, mappings: MappingCount<'a>) -> Self {
         Self { mappings: Some(mappings), ..self }
     }
 
@@ -231,7 +231,7 @@ impl<'a> Inspections<'a> {
             signers: signed.persons,
             ..noted
         };
-        stored.closed = Some(Closed { time: self.now, reason: signed.says.reason, text: text.to_owned() });
+        stored.closed = Some(InspectionEnd { time: self.now, reason: signed.says.reason, text: text.to_owned() });
         self.write(id, &stored, entry)?;
         InspectionView::new(stored, self.now)
     }
@@ -262,7 +262,7 @@ impl<'a> Inspections<'a> {
     pub fn one(&self, id: Uuid, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
         let stored = self.stored(id)?.filter(|stored| stored.text.is_some()).ok_or_else(unknown)?;
         let view = InspectionView::new(stored, self.now)?;
-        // Whom it does not name does not learn that it is there.
+        // An auditor it does not name must not learn that it exists.
         if view.decision.auditors.contains(permit.auditor()) { Ok(view) } else { Err(unknown()) }
     }
 
@@ -274,7 +274,7 @@ impl<'a> Inspections<'a> {
     pub fn open(&self, named: Option<Uuid>, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
         self.committer.mark().steady(self.now)?;
         let mut open = self.list(Some(permit.auditor()))?;
-        open.retain(|view| view.state == Stage::Open && named.is_none_or(|id| view.decision.id == id));
+        open.retain(|view| view.state == InspectionStage::Open && named.is_none_or(|id| view.decision.id == id));
         match (open.pop(), open.is_empty()) {
             (Some(view), true) => Ok(view),
             (Some(_), false) => {
@@ -319,7 +319,7 @@ fn unknown() -> Refusal {
     Refusal::new(Code::UnknownInspection, "no inspection of this id was entered here")
 }
 
-/// What who brings an end is told when its decision has not come.
+/// The answer to those who bring an end before its decision has come.
 fn undecided() -> Refusal {
     let why = "no inspection of this id was entered here; its end is kept: its decision will not open it";
     Refusal::new(Code::UnknownInspection, why)

@@ -40,7 +40,7 @@ use crate::statement;
 use crate::store::OrderKey;
 
 pub use check::{LODGE_DAYS, OrderFinding, check, check_ahead, examine, forbidden};
-pub use payload::{Continuity, LegalBasis, OrderPayload, PseudonymScope, Security};
+pub use payload::{Continuity, LegalBasis, OrderPayload, PseudonymScope, SecuritySide};
 pub use request::{FRESH_SECONDS, OfficerRequest, RequestPayload, check_request, list_digest, sign_request};
 
 /// The longest validity of an order under force majeure, in hours.

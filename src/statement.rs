@@ -267,3 +267,72 @@ pub fn sign<S: Statement>(text: &str, kid: &str, key: &SigningKey) -> Result<Str
     UnverifiedStatement::<S>::read(text)?;
     jws::add_signature(text, S::TYP, kid, key).map_err(|error| StatementFault::from(error).refusal::<S>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize)]
+    struct Sample {
+        aud: Id,
+    }
+
+    impl Statement for Sample {
+        const TYP: &'static str = "cloison-sample+json";
+        const NAME: &'static str = "the sample";
+        const CODE: Code = Code::StatementInvalid;
+        const MAX_TEXT: usize = 1 << 10;
+
+        fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
+            Ok(Self { aud: members.id("aud")? })
+        }
+
+        fn deployment(&self) -> &Id {
+            &self.aud
+        }
+    }
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    /// Verifies a sample that these signed, each with its own key but `twin`, who has that of `one`.
+    fn verify(signers: &[&str], deployment: &str) -> Result<Vec<String>, Refusal> {
+        let keys = [("one", 1), ("twin", 1), ("two", 2)].map(|(kid, seed)| (kid, key(seed)));
+        let publics = keys.each_ref().map(|(kid, key)| (*kid, key.verifying_key()));
+        let draft = Sample { aud: Id::parse("demo").unwrap() }.draft().unwrap();
+        let text = signers.iter().fold(draft, |text, kid| {
+            let known = keys.iter().find(|(known, _)| known == kid).map(|(_, key)| key.clone());
+            sign::<Sample>(&text, kid, &known.unwrap_or_else(|| key(9))).unwrap()
+        });
+        let signer =
+            |kid: &str| publics.iter().find(|(known, _)| *known == kid).map(|(kid, key)| (kid.to_string(), key));
+        let sample = UnverifiedStatement::<Sample>::read(&text)?;
+        Ok(sample.verify(&Id::parse(deployment).unwrap(), 2, "a signer", signer)?.persons)
+    }
+
+    #[test]
+    fn enough_persons_sign_for_one_deployment_and_nobody_unknown_beside_them() {
+        assert_eq!(verify(&["two", "one"], "demo").unwrap(), ["two", "one"]);
+        for (signers, deployment) in [
+            (&["one", "two"][..], "other"),
+            (&["one"], "demo"),
+            (&["one", "twin"], "demo"),
+            (&["one", "two", "x"], "demo"),
+        ] {
+            assert_eq!(verify(signers, deployment).unwrap_err().code(), Code::StatementInvalid, "{signers:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_short_and_of_its_kind_and_says_nothing_more() {
+        let refused = |text: &str| UnverifiedStatement::<Sample>::read(text).unwrap_err().to_string();
+        let good = jws::draft(br#"{"aud":"demo"}"#);
+        assert_eq!(read_unverified::<Sample>(&good).unwrap().aud.as_str(), "demo");
+        assert!(refused(&(good.clone() + &" ".repeat(1 << 10))).contains("longer than 1 KiB"));
+        assert!(refused(&jws::draft(br#"{"aud":"demo","more":1}"#)).contains("has no place there"));
+        assert!(refused(&jws::draft(br#"{"aud":"De mo"}"#)).contains("`aud`"));
+        let other = jws::add_signature(&good, "cloison-other+json", "one", &key(1)).unwrap();
+        assert!(refused(&other).contains("`typ`"));
+    }
+}

@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::register::{self, Id};
 use crate::rights::erase::ErasureReceipt;
 use crate::rights::request::ErasureRequest;
-use crate::rights::resolutions::{Found, Question, Resolutions};
+use crate::rights::resolutions::{ItemResolutions, PersonResolutions, ResolutionQuestion};
 use crate::statement::{self, Statement as _};
 
 /// See to people's rights, as a rights officer: who resolved a pseudonym; erasure
@@ -150,8 +150,8 @@ pub fn run(command: Command) -> Result<(), Error> {
 fn resolutions(args: Look) -> Result<(), Error> {
     let mut pseudonyms = args.pseudonyms;
     pseudonyms.extend(lines(args.list.as_deref())?);
-    let asked = Question { sector: args.sector, pseudonyms, order: args.order };
-    let found: Resolutions =
+    let asked = ResolutionQuestion { sector: args.sector, pseudonyms, order: args.order };
+    let found: PersonResolutions =
         args.client.open()?.post_json("/v1/rights/resolutions", &asked).map_err(|error| failed(&error))?;
     if args.json {
         return print_json(&found);
@@ -161,7 +161,7 @@ fn resolutions(args: Look) -> Result<(), Error> {
     print(texts.join("\n"))
 }
 
-fn shown(found: &Found, several: bool) -> String {
+fn shown(found: &ItemResolutions, several: bool) -> String {
     let mut lines = vec![];
     if let Some(pseudonym) = found.pseudonym.as_ref().filter(|_| several) {
         lines.push(format!("{pseudonym}:"));

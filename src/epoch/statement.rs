@@ -1,7 +1,7 @@
 //! Destruction statements: what two persons sign offline before the vault destroys something for good.
 //!
 //! A statement is JSON signed as JWS like an order (`docs/orders.md`). It names one [`Destruction`] exactly, and is good for a
-//! week and for one call, which carries it. Whoever calls needs the right to do so as well: a certificate alone destroys
+//! week and for one call, which carries it. The caller needs the right to do so as well: a certificate alone destroys
 //! nothing, and neither do two signatures in the hands of a stranger.
 //!
 //! | act | what cannot be undone | who calls | who signs |

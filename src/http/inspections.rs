@@ -13,7 +13,7 @@ use super::{Peer, Problem};
 use crate::access;
 use crate::code::Code;
 use crate::inspection::InspectionView;
-use crate::inspection::report::{self, Document};
+use crate::inspection::report::{self, SignedReport};
 
 /// A statement of the commission's that somebody brings.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -84,7 +84,7 @@ pub(super) async fn close(State(entity): State<Entity>, peer: Peer, request: Req
 #[utoipa::path(get, path = "/v1/inspections/{id}/report", operation_id = "inspection_report",
     params(("id" = String, Path, description = "The inspection's id")),
     responses(
-        (status = 200, description = "The report and its signature", body = Document),
+        (status = 200, description = "The report and its signature", body = SignedReport),
         Problem,
     ),
 )]

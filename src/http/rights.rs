@@ -14,7 +14,7 @@ use super::{Peer, Problem};
 use crate::access;
 use crate::refusal::Refusal;
 use crate::rights::erase::{self, ErasureReceipt};
-use crate::rights::resolutions::{self, Question, Resolutions};
+use crate::rights::resolutions::{self, PersonResolutions, ResolutionQuestion};
 use crate::store::Store;
 use crate::vault::Vault;
 
@@ -40,15 +40,15 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
 #[utoipa::path(
     post,
     path = "/v1/rights/resolutions",
-    request_body = Question,
+    request_body = ResolutionQuestion,
     responses(
-        (status = 200, description = "For each pseudonym its resolutions, oldest first", body = Resolutions),
+        (status = 200, description = "For each pseudonym its resolutions, oldest first", body = PersonResolutions),
         Problem,
     ),
 )]
 pub(super) async fn look_up(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::rights_officer(vault.register(), peer.spki);
-    answer_to(vault, peer, "look-up", permit, request, |vault, permit, asked: Question| {
+    answer_to(vault, peer, "look-up", permit, request, |vault, permit, asked: ResolutionQuestion| {
         resolutions::look_up(vault, permit, &asked)
     })
     .await

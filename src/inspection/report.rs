@@ -12,13 +12,14 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::decision::{InspectionDecision, invalid};
-use super::figures::{Count, Figures};
-use super::object::Object;
+use super::figures::{FigureCounter, InspectionFigures};
+use super::object::InspectionObject;
 use super::{FAILED, InspectionView, Inspections, hex};
 use crate::access::AuditorPermit;
 use crate::audit::checkpoint::Checkpoint;
+use crate::audit::log::Published;
 use crate::audit::shelf::Shelf;
-use crate::audit::{Access, Entry, Event};
+use crate::audit::{Access, AuditReceipt, Entry, Event};
 use crate::code::Code;
 use crate::commit::{Job, Logged, Pending};
 use crate::json::JsonObject;
@@ -38,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The annex of an inspection's minutes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Report {
+pub struct InspectionReport {
     /// [`FORMAT`].
     pub format: String,
     /// Deployment and entity, such as `demo/vault`.
@@ -54,13 +55,13 @@ pub struct Report {
     /// What was decided, and how it stands.
     pub inspection: Box<InspectionView>,
     /// Every access under it, as it was logged, oldest first.
-    pub accesses: Vec<Accessed>,
+    pub accesses: Vec<LoggedAccess>,
     /// How many more there were than are listed.
     pub more_accesses: u64,
     /// What the register says of the sectors concerned.
     pub sectors: Vec<SectorFacts>,
     /// What happened in them.
-    pub figures: Figures,
+    pub figures: InspectionFigures,
     /// The checkpoint that covers all of it, the entry about this report included: a signed note.
     pub checkpoint: String,
     /// The last checkpoint that others cosigned, with their signatures; absent where nobody did.
@@ -71,7 +72,7 @@ pub struct Report {
 /// An access, where it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Accessed {
+pub struct LoggedAccess {
     /// The log: the origin of its checkpoints.
     pub log: String,
     /// The entry's number in it.
@@ -108,7 +109,7 @@ pub struct SectorFacts {
 /// A report with its signature: the file.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Document {
+pub struct SignedReport {
     /// The report.
     #[schema(value_type = Object)]
     pub report: Value,
@@ -161,14 +162,13 @@ fn digest(report: &Value) -> [u8; 32] {
     Sha256::digest(serde_json::to_vec(report).unwrap_or_default()).into()
 }
 
-/// Writes the report on an inspection for one of its auditors; that it was written is logged first. Not before its time; also
-/// after its end: then it counts what was logged until then.
+/// Writes the report on an inspection for one of its auditors. Before it does, it logs that it was written. It refuses before
+/// the inspection has begun; after the end it counts what was logged until then.
 ///
 /// # Errors
 /// [`Code::UnknownInspection`]; [`Code::InspectionRequired`] where it has not begun, or was closed before it did;
 /// [`Code::Overloaded`] while another one is written; [`Code::AuditUnavailable`].
-pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) -> Result<Document, Refusal> {
-    let Inspections { register, store, log, committer, now, .. } = *inspections;
+pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) -> Result<SignedReport, Refusal> {
     let view = inspections.one(id, permit)?;
     if !view.has_begun() {
         let why = "the inspection has not begun, or was closed before it did: it opens nothing";
@@ -181,79 +181,116 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
             return Err(Refusal::new(Code::Overloaded, "another report is being written").come_back_in(5));
         }
     };
-    let access = Access {
-        actor: permit.auditor().clone(),
-        inspection: id.to_string(),
-        what: "report",
-        asked: [].into(),
-        given: 1,
-    };
-    let entry = Entry::new(now, Event::Access(Box::new(access)));
-    let job = Job { mappings: vec![], changes: vec![], count: None, log: Logged::Entry(entry, vec![]) };
     let unavailable = not_logged("nothing is reported");
-    let receipt = committer.submit(job).and_then(Pending::wait).map_err(unavailable)?;
-    let head = log.covering(&receipt, PATIENCE).ok_or_else(|| unavailable(Code::AuditUnavailable))?;
+    let receipt = inspections.log_report(id, permit).map_err(unavailable)?;
+    let head = inspections.log.covering(&receipt, PATIENCE);
+    let head = head.ok_or_else(|| unavailable(Code::AuditUnavailable))?;
+    let entries = ReportEntries::read(inspections, &view, &head)?;
+    inspections.signed(inspections.compose(view, entries, &head), &head)
+}
 
-    let object = Object::of(&view, register);
-    let (mut count, mut accesses, mut more) = (Count::default(), vec![], 0);
-    let mark = format!("\"inspection\":\"{id}\"");
-    // Years before the object's first instant hold nothing of it, and those before the decision came no access under it.
-    let first = object.from().map(|from| from.min(view.entered).to_zoned(jiff::tz::TimeZone::UTC).year());
-    let may_hold = |year: u16| first.is_none_or(|first| i32::from(year) >= i32::from(first));
-    for shard in log.shards().iter().filter(|shard| may_hold(shard.tree.shard.year)) {
-        // What came after the checkpoint that the report shows does not belong to it.
-        let last = if shard.tree.shard == head.tree.shard { &head } else { shard };
-        let shelf = Shelf::new(store, &last.tree, last.checkpoint.size);
-        let each = |index: u64, entry: &[u8]| -> Result<(), StoreError> {
-            count.add(&object, entry);
-            let text = std::str::from_utf8(entry).unwrap_or_default();
-            if text.contains(&mark)
-                && let Ok(entry) = serde_json::from_str::<Value>(text)
-                && entry["event"] == "access"
-            {
-                match accesses.len() < MOST_LISTED {
-                    true => accesses.push(Accessed { log: last.checkpoint.origin.clone(), index, entry }),
-                    false => more += 1,
-                }
-            }
-            Ok(())
-        };
-        shelf.each::<StoreError>(0, u64::MAX, each).map_err(fault(FAILED))?;
+/// What the log says of an inspection, up to a checkpoint.
+#[derive(Default)]
+struct ReportEntries {
+    count: FigureCounter,
+    accesses: Vec<LoggedAccess>,
+    more_accesses: u64,
+}
+
+impl ReportEntries {
+    /// Goes through the log.
+    fn read(inspections: &Inspections<'_>, view: &InspectionView, head: &Published) -> Result<Self, Refusal> {
+        let object = InspectionObject::of(view, inspections.register);
+        let mark = format!("\"inspection\":\"{}\"", view.decision.id);
+        // Years before the object's first instant hold nothing of it, and those before the decision no access under it.
+        let first = object.from().map(|from| from.min(view.entered).to_zoned(jiff::tz::TimeZone::UTC).year());
+        let may_hold = |year: u16| first.is_none_or(|first| i32::from(year) >= i32::from(first));
+        let mut entries = Self::default();
+        for shard in inspections.log.shards().iter().filter(|shard| may_hold(shard.tree.shard.year)) {
+            // What came after the checkpoint that the report shows does not belong to it.
+            let last = if shard.tree.shard == head.tree.shard { head } else { shard };
+            let shelf = Shelf::new(inspections.store, &last.tree, last.checkpoint.size);
+            let each = |index: u64, entry: &[u8]| -> Result<(), StoreError> {
+                entries.count.add(&object, entry);
+                entries.note_access(&last.checkpoint.origin, index, entry, &mark);
+                Ok(())
+            };
+            shelf.each::<StoreError>(0, u64::MAX, each).map_err(fault(FAILED))?;
+        }
+        Ok(entries)
     }
-    let figures = count.figures();
-    let concerned: Vec<&String> = match view.decision.sectors.is_empty() {
-        true => figures.sectors.keys().collect(),
-        false => view.decision.sectors.iter().collect(),
-    };
-    let sectors = concerned.into_iter().filter_map(|name| inspections.facts(name)).collect();
-    let report = Report {
-        format: FORMAT.to_owned(),
-        owner: log.owner().to_owned(),
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        register_version: register.version,
-        register_digest: hex(&register.digest),
-        written: now,
-        inspection: Box::new(view),
-        accesses,
-        more_accesses: more,
-        sectors,
-        figures,
-        checkpoint: head.note.clone(),
-        cosigned: log.cosigned().map(|cosigned| cosigned.note.clone()),
-    };
-    let report = serde_json::to_value(&report).map_err(fault(FAILED))?;
-    let statement = ReportStatement {
-        aud: register.deployment.clone(),
-        inspection: id,
-        log: head.checkpoint.origin.clone(),
-        size: head.checkpoint.size,
-        sha256: digest(&report),
-    };
-    let signature = log.sign_statement(&statement.write()?, ReportStatement::TYP).map_err(fault(FAILED))?;
-    Ok(Document { report, signature })
+
+    /// Lists an entry that is an access under the inspection of which `mark` is a piece.
+    fn note_access(&mut self, log: &str, index: u64, entry: &[u8], mark: &str) {
+        let text = std::str::from_utf8(entry).unwrap_or_default();
+        if text.contains(mark)
+            && let Ok(entry) = serde_json::from_str::<Value>(text)
+            && entry["event"] == "access"
+        {
+            if self.accesses.len() < MOST_LISTED {
+                self.accesses.push(LoggedAccess { log: log.to_owned(), index, entry });
+            } else {
+                self.more_accesses += 1;
+            }
+        }
+    }
 }
 
 impl Inspections<'_> {
+    /// Logs, durably, that a report is written for an auditor.
+    fn log_report(&self, id: Uuid, permit: &AuditorPermit) -> Result<AuditReceipt, Code> {
+        let access = Access {
+            actor: permit.auditor().clone(),
+            inspection: id.to_string(),
+            what: "report",
+            asked: [].into(),
+            given: 1,
+        };
+        let entry = Entry::new(self.now, Event::Access(Box::new(access)));
+        let job = Job { mappings: vec![], changes: vec![], count: None, log: Logged::Entry(entry, vec![]) };
+        self.committer.submit(job).and_then(Pending::wait)
+    }
+
+    fn compose(&self, view: InspectionView, entries: ReportEntries, head: &Published) -> InspectionReport {
+        let ReportEntries { count, accesses, more_accesses } = entries;
+        let figures = count.figures();
+        let concerned: Vec<&String> = if view.decision.sectors.is_empty() {
+            figures.sectors.keys().collect()
+        } else {
+            view.decision.sectors.iter().collect()
+        };
+        let sectors = concerned.into_iter().filter_map(|name| self.facts(name)).collect();
+        InspectionReport {
+            format: FORMAT.to_owned(),
+            owner: self.log.owner().to_owned(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            register_version: self.register.version,
+            register_digest: hex(&self.register.digest),
+            written: self.now,
+            inspection: Box::new(view),
+            accesses,
+            more_accesses,
+            sectors,
+            figures,
+            checkpoint: head.note.clone(),
+            cosigned: self.log.cosigned().map(|cosigned| cosigned.note.clone()),
+        }
+    }
+
+    fn signed(&self, report: InspectionReport, head: &Published) -> Result<SignedReport, Refusal> {
+        let inspection = report.inspection.decision.id;
+        let report = serde_json::to_value(&report).map_err(fault(FAILED))?;
+        let statement = ReportStatement {
+            aud: self.register.deployment.clone(),
+            inspection,
+            log: head.checkpoint.origin.clone(),
+            size: head.checkpoint.size,
+            sha256: digest(&report),
+        };
+        let signature = self.log.sign_statement(&statement.write()?, ReportStatement::TYP).map_err(fault(FAILED))?;
+        Ok(SignedReport { report, signature })
+    }
+
     fn facts(&self, name: &str) -> Option<SectorFacts> {
         let sector = self.register.sector(name)?;
         let called = |id: &crate::register::Id| {
@@ -278,7 +315,7 @@ impl Inspections<'_> {
 ///
 /// # Errors
 /// [`Code::InspectionInvalid`], saying what does not fit.
-pub fn check(document: &Document, key: impl Fn(&str) -> Option<VerifyingKey>) -> Result<Report, Refusal> {
+pub fn check(document: &SignedReport, key: impl Fn(&str) -> Option<VerifyingKey>) -> Result<InspectionReport, Refusal> {
     let signature = UnverifiedStatement::<ReportStatement>::read(&document.signature)?;
     let ReportStatement { aud, inspection, log: origin, size, sha256 } = signature.says();
     let believed = key(origin).ok_or_else(|| invalid(format!("no key is believed for the log {origin}")))?;
@@ -289,7 +326,7 @@ pub fn check(document: &Document, key: impl Fn(&str) -> Option<VerifyingKey>) ->
     if digest(&document.report) != *sha256 {
         return Err(invalid("the report is not the one that was signed: it was changed"));
     }
-    let report: Report = serde_json::from_value(document.report.clone())
+    let report: InspectionReport = serde_json::from_value(document.report.clone())
         .map_err(|error| invalid(format!("the report does not read: {error}")))?;
     let decision = &report.inspection.decision;
     if report.format != FORMAT || decision.id != *inspection || decision.aud != *aud {
@@ -300,8 +337,8 @@ pub fn check(document: &Document, key: impl Fn(&str) -> Option<VerifyingKey>) ->
     }
     let opened = Checkpoint::open(report.checkpoint.as_bytes(), &believed);
     let (checkpoint, _) = opened.map_err(|error| invalid(format!("its checkpoint: {error}")))?;
-    match checkpoint.origin == *origin && checkpoint.size == *size {
-        true => Ok(report),
-        false => Err(invalid("its checkpoint is not the one that was signed with it")),
+    if checkpoint.origin != *origin || checkpoint.size != *size {
+        return Err(invalid("its checkpoint is not the one that was signed with it"));
     }
+    Ok(report)
 }

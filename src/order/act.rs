@@ -1,8 +1,8 @@
 //! Acts upon orders: what the authority's approvers sign to stop an order, to let it go on, or to close its review.
 //!
-//! An act is JSON signed as JWS like an order. **Whoever brings it does not matter, and bringing it twice does nothing**: the
-//! acts upon an order are a set, and its state is read off that set, in whatever order they came. So two sides need only have
-//! the same set to be of one mind.
+//! An act is JSON signed as JWS like an order. **It does not matter who brings it, and bringing it twice does nothing**: the
+//! acts upon an order are a set, and the order's state follows from that set, not from the sequence in which they came. So two
+//! sides that hold the same set agree.
 //!
 //! | act | who signs | what it does |
 //! |---|---|---|
@@ -11,8 +11,8 @@
 //! | `resume` | a quorum of the authority, as for an order that is not force majeure | lifts the suspensions that it names |
 //! | `close-review` | see [`may_close`] | closes the review that force majeure opened |
 //!
-//! One person may stop, because a stop that was wrong costs time and one that did not come costs a person's identity. Only a
-//! quorum may let go on, because that is what an order is.
+//! One person may stop an order: a wrong stop costs time, a missing one costs a person's identity. Only a quorum may let it go
+//! on, because only a quorum may order.
 
 use std::collections::BTreeSet;
 
@@ -177,8 +177,8 @@ pub fn check_act(text: &str, register: &Register) -> Result<SignedAct, Refusal> 
     }
 }
 
-/// Whether these persons may close the review of an order that those signed: a second body must have looked, and somebody
-/// who had no part in the order. That is so when one of them is of a body that did not sign the order at all; or, where
+/// Whether these persons may close the review of an order that those signed: a second body must have looked, and a
+/// person who had no part in the order. That is so when one of them is of a body that did not sign the order at all; or, where
 /// the authority has no such body, when they are of two bodies and at least one of them did not sign it.
 pub fn may_close(reviewers: &[Signer], ordered: &[Signer]) -> bool {
     let new_body = |signer: &Signer| ordered.iter().all(|other| other.body != signer.body);
@@ -247,7 +247,7 @@ mod tests {
         assert!(!closes(&[&judge, &prosecutor]), "those who ordered");
         assert!(!closes(&[&other_judge]), "a body that ordered, alone");
         assert!(!closes(&[&other_judge, &judge]), "one body");
-        assert!(closes(&[&other_judge, &prosecutor]), "two bodies, one of them through somebody new");
+        assert!(closes(&[&other_judge, &prosecutor]), "two bodies, one of them through a new person");
         assert!(closes(&[&inspector]), "a body that had no part in it");
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A row of an act is its text as it was signed, and what it did. What it did stays in force on the side that took it, whatever
 //! a later register says of its signers. Nothing is kept that the register does not bear out: neither what fails under a key
-//! that it has nor what somebody unknown has signed. (Earlier versions kept the latter, as rows that do nothing; such a row is
+//! that it has nor what an unknown signer has signed. (Earlier versions kept the latter, as rows that do nothing; such a row is
 //! replaced when a good text over the same payload comes, for an act is what was signed *and* by whom.)
 //!
 //! How two sides come to hold the same acts: [`step`].
@@ -196,7 +196,7 @@ impl<'a> Book<'a> {
         Ok(OrderView::new(order, authority.clone(), life, self.acts(authority, order)?, self.now))
     }
 
-    /// Takes an act that somebody brought to this side, durably and logged. Bringing it again does nothing.
+    /// Takes an act that was brought to this side, durably and logged. Bringing it again does nothing.
     ///
     /// # Errors
     /// Those of [`check_act`]; [`Code::OrderAuthority`] for an act of another authority; [`Code::OrderRevoked`] for a `resume`

@@ -33,10 +33,10 @@ impl<'a> OrderFacts<'a> {
     }
 }
 
-type Step = fn(&OrderFacts<'_>) -> Result<(), Refusal>;
+type OrderStep = fn(&OrderFacts<'_>) -> Result<(), Refusal>;
 
 /// The steps after form, deployment and authority, by the names that `cloison order check` prints.
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, OrderStep); 7] = [
     ("signatures", signatures),
     ("quorum", quorum),
     ("validity", validity),
@@ -182,7 +182,7 @@ pub(super) fn signers_of<S: Statement>(
     })
 }
 
-/// One bad signature spoils the order, even where the others would do: whoever added it meant something by it.
+/// One bad signature spoils the order, even where the others would do: the person who added it meant something by it.
 fn signatures(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     if facts.signatures.bad.is_none() {
         return Ok(());

@@ -62,9 +62,9 @@ pub enum LegalBasis {
     /// Force majeure relating to security.
     ForceMajeure {
         /// Inside or outside the State.
-        security: Security,
+        security: SecuritySide,
     },
-    /// A sector must follow an epoch: its pseudonyms are migrated, and nobody is shown an identifier.
+    /// A sector must follow an epoch: its pseudonyms are migrated, and no identifier is shown.
     Continuity(Continuity),
 }
 
@@ -80,19 +80,19 @@ pub struct Continuity {
 /// Of which side of the State's security force majeure speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Security {
+pub enum SecuritySide {
     /// Inside the State.
     Internal,
     /// Outside the State.
     External,
 }
 
-impl Security {
+impl SecuritySide {
     /// The spelling in the payload.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Security::Internal => "internal",
-            Security::External => "external",
+            SecuritySide::Internal => "internal",
+            SecuritySide::External => "external",
         }
     }
 }
@@ -265,10 +265,10 @@ impl LegalBasis {
     }
 }
 
-fn security(text: &str) -> Result<Security, StatementFault> {
+fn security(text: &str) -> Result<SecuritySide, StatementFault> {
     match text {
-        "internal" => Ok(Security::Internal),
-        "external" => Ok(Security::External),
+        "internal" => Ok(SecuritySide::Internal),
+        "external" => Ok(SecuritySide::External),
         _ => Err("`security` is neither internal nor external".into()),
     }
 }

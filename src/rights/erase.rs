@@ -12,9 +12,9 @@
 //! An erasure asks no order: what a live order needs it has as a copy of its own. And it says nothing of what was there, neither
 //! in its answer nor in its entry: that would tell of orders that may not be told yet.
 //!
-//! What stays is a tombstone, under a key of its own: who holds the audit secret *and* the pseudonym can tell by it that it was
-//! erased, and nothing else. It keeps the mapping from being stored again. And the request's id stays: it is carried out
-//! once on each side.
+//! What stays is a tombstone, under a key of its own: those who hold the audit secret *and* the pseudonym can tell by it that
+//! the pseudonym was erased, and nothing else. It keeps the mapping from being stored again. The request's id stays too, so that
+//! each side carries the request out once.
 
 mod chunks;
 
@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use super::FAILED;
 use super::request::{ErasureRequest, check};
-use super::traces::Side;
+use super::traces::TraceSide;
 use crate::access::RightsPermit;
 use crate::audit::{AuditReceipt, Entry, Erased, Event, LogPosition};
 use crate::code::Code;
@@ -136,7 +136,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     // The long way through the log before anybody has to wait …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &named)?)?;
     let (mut salts, end) = chunks::salts(vault, &sector.name, &domains, None)?;
-    let side = Side::from(vault);
+    let side = TraceSide::from(vault);
     let pairs = side.pairs(&tags)?;
     // … and what came since while nothing is released and no entry of the index is on its way.
     let _alone = side.book.alone();
@@ -155,13 +155,13 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     let (index, cipher, written) = (vault.shared_index(), vault.shared_cipher(), erasure.clone());
     let (tell, told) = channel();
     let change: Change = Box::new(move |store, batch| {
-        // First: whoever has prepared a batch finds the pseudonyms in the index or among these.
+        // First: a batch that is already prepared finds the pseudonyms in the index or among these.
         state.bury(&stones);
         stones.iter().for_each(|stone| store.put_tombstone(batch, sector.uuid, stone, now.as_second()));
         note(store, batch, &written);
         salts.iter().for_each(|entry| store.delete_salt(batch, *entry));
         traces.destroy(store, batch);
-        // Whoever waited for it may have gone away.
+        // The request that waits for it may have ended.
         let _ = tell.send(chunks::rewrite(store, batch, &index, &cipher, found));
     });
     let receipt = commit(vault.committer(), change, &erasure, officers, permit, now)?;
@@ -180,7 +180,7 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
     let tags = parse(&erasure, &sector, node.audit_key())?.into_iter().map(|(_, tag)| tag).collect();
     // Before the long way through the pairs as well: a repeated request is to cost nothing.
     seen(node.store(), &erasure)?;
-    let side = Side::from(node);
+    let side = TraceSide::from(node);
     let pairs = side.pairs(&tags)?;
     let _alone = side.book.alone();
     seen(node.store(), &erasure)?;

@@ -2,7 +2,7 @@
 
 use cloison::jws;
 use cloison::keys::{AuthoritySecret, Key};
-use cloison::order::{LegalBasis, OrderPayload, PseudonymScope, Security};
+use cloison::order::{LegalBasis, OrderPayload, PseudonymScope, SecuritySide};
 use cloison::register::{Id, Suite};
 use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::statement::Statement as _;
@@ -316,7 +316,7 @@ fn orders_against_the_rules() {
         (Box::new(move |order| order.not_after = order.not_before + hour * 721), 403, "order-rule"),
         (
             Box::new(move |order| {
-                order.basis = LegalBasis::ForceMajeure { security: Security::Internal };
+                order.basis = LegalBasis::ForceMajeure { security: SecuritySide::Internal };
                 order.not_after = order.not_before + hour * 73;
             }),
             403,
@@ -549,7 +549,7 @@ fn orders_that_are_right() {
     let (world, others) = world();
     let health = world.tokenize("cnss-health", "health", "cnie", None, &["QR110001"]);
     let mut majeure = world.order("health", &health);
-    majeure.basis = LegalBasis::ForceMajeure { security: Security::External };
+    majeure.basis = LegalBasis::ForceMajeure { security: SecuritySide::External };
     majeure.not_after = majeure.not_before + SignedDuration::from_hours(72);
     let mut long = world.order("health", &health);
     long.not_after = long.not_before + SignedDuration::from_hours(720);

@@ -169,7 +169,7 @@ fn expired_and_not_yet_valid() {
         refused(&world, &world.sign(&order, QUORUM), &asked, code);
     }
     let long = OrderPayload {
-        basis: LegalBasis::ForceMajeure { security: cloison::order::Security::External },
+        basis: LegalBasis::ForceMajeure { security: cloison::order::SecuritySide::External },
         not_after: now() + hours(73),
         ..world.order("health", &asked)
     };

@@ -1,7 +1,7 @@
 //! Force majeure opens a review, which a second body closes.
 
 use cloison::order::act::ActKind;
-use cloison::order::{LegalBasis, Security};
+use cloison::order::{LegalBasis, SecuritySide};
 use jiff::SignedDuration;
 
 use super::common::{QUORUM, now};
@@ -12,7 +12,7 @@ fn a_review_is_due_until_a_second_body_closes_it() {
     let mut world = quiet();
     let asked = persons(&world, 2);
     let mut payload = world.order("health", &asked);
-    payload.basis = LegalBasis::ForceMajeure { security: Security::Internal };
+    payload.basis = LegalBasis::ForceMajeure { security: SecuritySide::Internal };
     payload.not_after = now() + SignedDuration::from_hours(71);
     let order = world.sign(&payload, QUORUM);
     let due = |world: &super::common::World| {

@@ -5,7 +5,7 @@ mod request;
 use std::sync::Arc;
 
 use cloison::code::Code;
-use cloison::order::{ActiveOrder, LegalBasis, OrderPayload, PseudonymScope, Security, check, examine};
+use cloison::order::{ActiveOrder, LegalBasis, OrderPayload, PseudonymScope, SecuritySide, check, examine};
 use cloison::register::{Authority, Register};
 use cloison::statement::Statement as _;
 use proptest::prelude::*;
@@ -133,7 +133,7 @@ fn the_floor_is_two_persons_of_two_bodies_whatever_the_register_says() {
 
 #[test]
 fn force_majeure_has_its_own_quorum_and_72_hours_and_opens_a_review() {
-    let basis = LegalBasis::ForceMajeure { security: Security::External };
+    let basis = LegalBasis::ForceMajeure { security: SecuritySide::External };
     let urgent = OrderPayload { basis, ..payload() };
     assert!(active(&urgent).opens_review());
     let two = signed(&urgent, &["amina", "chadia"]);

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::inspections::{Listed, Statement};
 use crate::inspection::decision::{InspectionClosing, InspectionDecision};
-use crate::inspection::{InspectionView, Stage};
+use crate::inspection::{InspectionStage, InspectionView};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::refusal::Refusal;
 use crate::register::Id;
@@ -264,10 +264,10 @@ fn list(args: &List) -> Result<(), Error> {
 fn shown(view: &InspectionView) -> String {
     let decision = &view.decision;
     let state = match view.state {
-        Stage::Pending => "not open yet",
-        Stage::Open => "open",
-        Stage::Over => "over",
-        Stage::Closed => "closed",
+        InspectionStage::Pending => "not open yet",
+        InspectionStage::Open => "open",
+        InspectionStage::Over => "over",
+        InspectionStage::Closed => "closed",
     };
     let all = |names: Vec<&str>| if names.is_empty() { "any".to_owned() } else { names.join(", ") };
     let ids = |ids: &[Id]| all(ids.iter().map(Id::as_str).collect());

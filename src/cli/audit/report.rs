@@ -16,9 +16,9 @@ use crate::audit::verify::Wanted;
 use crate::cli::remote::{self, failed};
 use crate::cli::{Error, client, print, print_json, read_text};
 use crate::client::path;
-use crate::inspection::figures::{Count, Figures};
+use crate::inspection::figures::{FigureCounter, InspectionFigures};
 use crate::inspection::object::Object;
-use crate::inspection::report::{Document, Report, check};
+use crate::inspection::report::{InspectionReport, ReportStatement, SignedReport, check};
 use crate::keys::file::write_private;
 use crate::register::Register;
 
@@ -88,7 +88,7 @@ fn fetch(args: &Args, id: Uuid) -> Result<(), Error> {
         return Err(Error::file(there, &std::io::ErrorKind::AlreadyExists.into()));
     }
     let client = remote::open(file)?;
-    let document: Document =
+    let document: SignedReport =
         client.get_json(&path(&["v1", "inspections", &id.to_string(), "report"])).map_err(|error| failed(&error))?;
     let Some((data, page)) = places else { return print_json(&document) };
     let text = serde_json::to_string_pretty(&document).map_err(|error| Error::new(error, "report this as a fault"))?;
@@ -107,14 +107,14 @@ fn fetch(args: &Args, id: Uuid) -> Result<(), Error> {
 }
 
 /// The page; every text in it is escaped.
-fn printable(document: &Document, language: &str) -> Result<String, Error> {
+fn printable(document: &SignedReport, language: &str) -> Result<String, Error> {
     let fault = |error: &dyn std::fmt::Display| Error::new(error, "report this as a fault of cloison");
     let words: Value = serde_json::from_str(WORDS).map_err(|error| fault(&error))?;
     let mut pages = Environment::new();
     // The name's end is what switches escaping on.
     pages.add_template("report.html", PAGE).map_err(|error| fault(&error))?;
     let page = pages.get_template("report.html").map_err(|error| fault(&error))?;
-    let digest = crate::statement::digest_of::<crate::inspection::report::ReportStatement>(&document.signature);
+    let digest = crate::statement::digest_of::<ReportStatement>(&document.signature);
     let digest = digest.map(|digest| data_encoding::HEXLOWER.encode(&digest)).unwrap_or_default();
     let context = context! { r => document.report, w => words[language], language, digest };
     page.render(context).map_err(|error| fault(&error))
@@ -122,7 +122,7 @@ fn printable(document: &Document, language: &str) -> Result<String, Error> {
 
 fn verify(args: &Args, file: &Path) -> Result<(), Error> {
     let text = read_text(file)?;
-    let document: Document = serde_json::from_str(&text)
+    let document: SignedReport = serde_json::from_str(&text)
         .map_err(|error| Error::new(format_args!("{}: {error}", file.display()), "name the .json of a report"))?;
     let wanted = Wanted { keys: args.keys.keys()?, ..Wanted::default() };
     let report = check(&document, |origin| wanted.key(origin)).map_err(|refusal| {
@@ -160,10 +160,10 @@ fn verify(args: &Args, file: &Path) -> Result<(), Error> {
 }
 
 /// Counts the figures out of a copy of the log, as far as the report's checkpoint goes.
-fn count(source: &dyn Source, report: &Report, register: &Register) -> Result<Figures, Error> {
+fn count(source: &dyn Source, report: &InspectionReport, register: &Register) -> Result<InspectionFigures, Error> {
     let (last, _) = Checkpoint::read(report.checkpoint.as_bytes()).map_err(|error| Error::new(error, "see above"))?;
     let object = Object::of(&report.inspection, register);
-    let mut count = Count::default();
+    let mut count = FigureCounter::default();
     let bar = client::progress(None);
     for shard in source.shards().map_err(|error| unreadable(&error))? {
         let found = head(source, &shard)?;

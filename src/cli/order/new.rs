@@ -12,7 +12,7 @@ use crate::cli::list::{self, ListEntry};
 use crate::cli::{Error, print};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::write_private;
-use crate::order::{Continuity, LegalBasis, OrderPayload, PseudonymScope, Security, forbidden};
+use crate::order::{Continuity, LegalBasis, OrderPayload, PseudonymScope, SecuritySide, forbidden};
 use crate::register::{Id, Register};
 use crate::statement::Statement as _;
 
@@ -232,8 +232,8 @@ impl BasisArgs {
         }
         match (&self.statutory, self.force_majeure.as_deref()) {
             (Some(article), _) => LegalBasis::Statutory { article: article.clone() },
-            (None, Some("external")) => LegalBasis::ForceMajeure { security: Security::External },
-            (None, Some(_)) => LegalBasis::ForceMajeure { security: Security::Internal },
+            (None, Some("external")) => LegalBasis::ForceMajeure { security: SecuritySide::External },
+            (None, Some(_)) => LegalBasis::ForceMajeure { security: SecuritySide::Internal },
             // clap sees to it that one of the four is given.
             (None, None) => LegalBasis::Judicial,
         }

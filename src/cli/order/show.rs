@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::payload;
 use crate::cli::{Error, print, print_json, read_text};
-use crate::order::{LegalBasis, OrderPayload, PseudonymScope, Security};
+use crate::order::{LegalBasis, OrderPayload, PseudonymScope, SecuritySide};
 use crate::statement::UnverifiedStatement;
 
 /// What `order show` takes.
@@ -72,8 +72,12 @@ fn facts(order: &str, payload: &OrderPayload, most: usize) -> Result<String, Err
     let length = payload.not_after.duration_since(payload.not_before);
     let basis = match &payload.basis {
         LegalBasis::Statutory { article } => format!("statutory: {article}"),
-        LegalBasis::ForceMajeure { security: Security::Internal } => "force majeure, security inside the State".into(),
-        LegalBasis::ForceMajeure { security: Security::External } => "force majeure, security outside the State".into(),
+        LegalBasis::ForceMajeure { security: SecuritySide::Internal } => {
+            "force majeure, security inside the State".into()
+        }
+        LegalBasis::ForceMajeure { security: SecuritySide::External } => {
+            "force majeure, security outside the State".into()
+        }
         LegalBasis::Judicial => "judicial".into(),
         LegalBasis::Continuity(epochs) => format!("continuity: from epoch {} to epoch {}", epochs.from, epochs.to),
     };

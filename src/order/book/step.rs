@@ -94,7 +94,7 @@ impl Book<'_> {
         Ok((ActWindow { after, until }, known))
     }
 
-    /// Texts of acts in a window that somebody lacks who knows `known`, as many as [`MOST_BYTES`] hold.
+    /// The texts of the acts in a window that a side lacks that knows `known`, as many as [`MOST_BYTES`] hold.
     ///
     /// # Errors
     /// [`Code::Internal`].

@@ -19,7 +19,7 @@ use crate::store::{Batch, ChunkKey, Store, StoreError};
 use crate::vault::{SectorState, Vault};
 
 /// A chunk, and those of its mappings that are to go.
-pub(super) struct Found {
+pub(super) struct AffectedChunk {
     chunk: Chunk,
     erased: Vec<Pseudonym>,
 }
@@ -33,10 +33,10 @@ pub(super) fn read(
     vault: &Vault,
     state: &SectorState,
     wanted: &[Parsed],
-) -> Result<BTreeMap<ChunkKey, Found>, Refusal> {
-    let mut found: BTreeMap<ChunkKey, Found> = BTreeMap::new();
+) -> Result<BTreeMap<ChunkKey, AffectedChunk>, Refusal> {
+    let mut found: BTreeMap<ChunkKey, AffectedChunk> = BTreeMap::new();
     let each = |key, chunk, held: Vec<Parsed>| {
-        let found = found.entry(key).or_insert(Found { chunk, erased: vec![] });
+        let found = found.entry(key).or_insert(AffectedChunk { chunk, erased: vec![] });
         found.erased.extend(held.iter().map(|parsed| parsed.pseudonym));
     };
     // What the index does not know has no mapping.
@@ -48,27 +48,28 @@ pub(super) fn read(
 }
 
 /// A domain in which a mapping lies, and since when it may.
-pub(super) struct Since {
+pub(super) struct MappingDomain {
     epoch: u32,
     scope: DomainScope,
     opened: Timestamp,
 }
 
 /// The domains of the chunks.
-pub(super) fn domains(vault: &Vault, found: &BTreeMap<ChunkKey, Found>) -> Result<Vec<Since>, Refusal> {
-    let of = |(key, found): (&ChunkKey, &Found)| {
+pub(super) fn domains(vault: &Vault, found: &BTreeMap<ChunkKey, AffectedChunk>) -> Result<Vec<MappingDomain>, Refusal> {
+    let of = |(key, found): (&ChunkKey, &AffectedChunk)| {
         let record = vault.store().segment(found.chunk.segment()).map_err(fault(FAILED))?.unwrap_or_default();
         let opened = segment::opened_at(&record).map_err(fault(FAILED))?;
-        Ok(Since { epoch: key.epoch, scope: found.chunk.scope().clone(), opened })
+        Ok(MappingDomain { epoch: key.epoch, scope: found.chunk.scope().clone(), opened })
     };
     found.iter().map(of).collect()
 }
 
 /// Those of the domains that a search for the salts of `searched` has not seen to, or not far enough back.
-pub(super) fn beyond(domains: Vec<Since>, searched: &[Since]) -> Vec<Since> {
-    let is_in = |since: &Since| {
-        let covers =
-            |known: &Since| known.epoch == since.epoch && known.scope == since.scope && known.opened <= since.opened;
+pub(super) fn beyond(domains: Vec<MappingDomain>, searched: &[MappingDomain]) -> Vec<MappingDomain> {
+    let is_in = |since: &MappingDomain| {
+        let covers = |known: &MappingDomain| {
+            known.epoch == since.epoch && known.scope == since.scope && known.opened <= since.opened
+        };
         searched.iter().any(covers)
     };
     domains.into_iter().filter(|since| !is_in(since)).collect()
@@ -76,7 +77,7 @@ pub(super) fn beyond(domains: Vec<Since>, searched: &[Since]) -> Vec<Since> {
 
 /// The members of a tokenization that are looked at.
 #[derive(Deserialize)]
-struct Batched {
+struct TokenizeEntry {
     event: String,
     #[serde(default)]
     sector: String,
@@ -89,7 +90,7 @@ struct Batched {
 pub(super) fn salts(
     vault: &Vault,
     sector: &str,
-    domains: &[Since],
+    domains: &[MappingDomain],
     from: Option<u64>,
 ) -> Result<(Vec<u64>, u64), Refusal> {
     let store = vault.store();
@@ -98,8 +99,8 @@ pub(super) fn salts(
     let from = from.map_or_else(|| first_since(store, oldest), Ok)?;
     let mut salts = vec![];
     let each = |number: u64, entry: &[u8]| -> Result<(), StoreError> {
-        let Ok(batch) = serde_json::from_slice::<Batched>(entry) else { return Ok(()) };
-        let is_over = |since: &Since| {
+        let Ok(batch) = serde_json::from_slice::<TokenizeEntry>(entry) else { return Ok(()) };
+        let is_over = |since: &MappingDomain| {
             let text = |value: &Option<String>| value.clone().unwrap_or_default();
             let same = |domain: &Domain| {
                 domain.epoch == since.epoch
@@ -134,10 +135,10 @@ pub(super) fn rewrite(
     batch: &mut Batch,
     index: &Index,
     cipher: &ChunkCipher,
-    found: BTreeMap<ChunkKey, Found>,
+    found: BTreeMap<ChunkKey, AffectedChunk>,
 ) -> Vec<(Kind, Small)> {
     let mut fresh = vec![];
-    for (old, Found { chunk, erased }) in found.into_iter().filter(|(_, found)| !found.erased.is_empty()) {
+    for (old, AffectedChunk { chunk, erased }) in found.into_iter().filter(|(_, found)| !found.erased.is_empty()) {
         let records: Vec<_> = chunk.records().filter_map(Result::ok).collect();
         let all: Vec<[u8; 16]> = records.iter().map(|record| *record.pseudonym.as_bytes()).collect();
         let kept: Vec<_> = records.iter().filter(|record| !erased.contains(&record.pseudonym)).collect();
