@@ -11,7 +11,6 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-use super::{Error, read_text, remote};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::path::Resource;
@@ -20,6 +19,8 @@ use crate::audit::source::{self, Source, SourceError, read_or_wider, split_bundl
 use crate::audit::tree::{TILE_WIDTH, TileId, width};
 use crate::audit::verify::Trusted;
 use crate::register;
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, open_client};
 
 /// Verify, read and prove audit logs
 #[derive(clap::Subcommand)]
@@ -47,7 +48,7 @@ pub enum Command {
 ///
 /// # Errors
 /// When the log cannot be read, or is not as it should be.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Verify(args) => verify::run(&args),
         Command::Copy(args) => copy::run(&args),
@@ -76,11 +77,13 @@ impl LogArgs {
     ///
     /// # Errors
     /// When there is none, or none was named.
-    pub fn open(&self) -> Result<Box<dyn Source>, Error> {
+    pub fn open(&self) -> Result<Box<dyn Source>, CommandError> {
         match (&self.log, &self.client) {
             (Some(path), _) => source::open(path).map_err(|error| unreadable(&error)),
-            (None, Some(file)) => Ok(Box::new(remote::open(file)?)),
-            (None, None) => Err(Error::usage("no log is named", "name a folder, or a server with --client FILE")),
+            (None, Some(file)) => Ok(Box::new(open_client(file)?)),
+            (None, None) => {
+                Err(CommandError::usage("no log is named", "name a folder, or a server with --client FILE"))
+            }
         }
     }
 }
@@ -101,13 +104,13 @@ impl KeyArgs {
     ///
     /// # Errors
     /// When there is none, or the register cannot be read or states none.
-    pub fn keys(&self) -> Result<Vec<Trusted>, Error> {
+    pub fn keys(&self) -> Result<Vec<Trusted>, CommandError> {
         let mut keys = self.key.clone();
         if let Some(file) = &self.register {
             let of_register = of_register(file)?;
             if of_register.is_empty() {
                 let what = format_args!("{} states no key of a log", file.display()).to_string();
-                return Err(Error::new(
+                return Err(CommandError::new(
                     what,
                     "name the key with --key; `[vault] checkpoint-key` in the register states it",
                 ));
@@ -115,7 +118,7 @@ impl KeyArgs {
             keys.extend(of_register);
         }
         match keys.is_empty() {
-            true => Err(Error::usage(
+            true => Err(CommandError::usage(
                 "no key is named by which the log could be believed",
                 "name the register with --register FILE, or the log's public key with --key",
             )),
@@ -129,7 +132,7 @@ impl KeyArgs {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn witnesses(&self) -> Result<Vec<(String, ed25519_dalek::VerifyingKey)>, Error> {
+    pub fn witnesses(&self) -> Result<Vec<(String, ed25519_dalek::VerifyingKey)>, CommandError> {
         let Some(file) = &self.register else { return Ok(vec![]) };
         let register = read_register(file)?;
         Ok(register.witnesses.into_iter().map(|(id, key)| (id.to_string(), key)).collect())
@@ -148,7 +151,7 @@ fn trusted(text: &str) -> Result<Trusted, String> {
 }
 
 /// The keys that a register states. Who relies on a copy has had its signatures checked: `cloison register verify`.
-fn of_register(file: &Path) -> Result<Vec<Trusted>, Error> {
+fn of_register(file: &Path) -> Result<Vec<Trusted>, CommandError> {
     let register = read_register(file)?;
     let deployment = &register.deployment;
     let vault = register.vault_checkpoint_key.map(|key| Trusted::Owner(format!("{deployment}/vault"), key));
@@ -158,10 +161,11 @@ fn of_register(file: &Path) -> Result<Vec<Trusted>, Error> {
     Ok(vault.into_iter().chain(nodes).collect())
 }
 
-fn read_register(file: &Path) -> Result<register::Register, Error> {
+fn read_register(file: &Path) -> Result<register::Register, CommandError> {
     let text = read_text(file)?;
-    register::parse(&text)
-        .map_err(|faults| Error::new(super::check::listed(file, &faults), "take the register that is in force, whole"))
+    register::parse(&text).map_err(|faults| {
+        CommandError::new(super::check::listed(file, &faults), "take the register that is in force, whole")
+    })
 }
 
 /// Which entries.
@@ -204,7 +208,11 @@ struct Found<'e> {
 
 impl FilterArgs {
     /// Goes through the entries that match. Nothing is verified: `audit verify` does that.
-    fn each(&self, source: &dyn Source, mut each: impl FnMut(Found<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    fn each(
+        &self,
+        source: &dyn Source,
+        mut each: impl FnMut(Found<'_>) -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
         let filter = Filter {
             from: self.from,
             to: self.to,
@@ -235,35 +243,37 @@ impl FilterArgs {
 }
 
 /// The shards of a source, or the one that was named.
-fn shards(source: &dyn Source, named: Option<&str>) -> Result<Vec<String>, Error> {
+fn shards(source: &dyn Source, named: Option<&str>) -> Result<Vec<String>, CommandError> {
     let shards = source.shards().map_err(|error| unreadable(&error))?;
     match named {
         None => Ok(shards),
         Some(name) if shards.iter().any(|shard| shard == name) => Ok(vec![name.to_owned()]),
-        Some(name) => {
-            Err(Error::new(format_args!("there is no shard {name}"), format_args!("one of: {}", shards.join(", "))))
-        }
+        Some(name) => Err(CommandError::new(
+            format_args!("there is no shard {name}"),
+            format_args!("one of: {}", shards.join(", ")),
+        )),
     }
 }
 
 /// What a shard's checkpoint says, believed by nobody yet.
-fn head(source: &dyn Source, shard: &str) -> Result<Checkpoint, Error> {
+fn head(source: &dyn Source, shard: &str) -> Result<Checkpoint, CommandError> {
     Ok(head_and_note(source, shard)?.0)
 }
 
 /// The same, and the very bytes that say it: read again, they may be others.
-fn head_and_note(source: &dyn Source, shard: &str) -> Result<(Checkpoint, Vec<u8>), Error> {
+fn head_and_note(source: &dyn Source, shard: &str) -> Result<(Checkpoint, Vec<u8>), CommandError> {
     let note = source.read(shard, Resource::Checkpoint).map_err(|error| unreadable(&error))?;
-    let note =
-        note.ok_or_else(|| Error::new("the log has no checkpoint", "`cloison audit verify` says what else it lacks"))?;
+    let note = note.ok_or_else(|| {
+        CommandError::new("the log has no checkpoint", "`cloison audit verify` says what else it lacks")
+    })?;
     let checkpoint = Checkpoint::read(&note).map_err(|error| {
-        Error::new(format_args!("the checkpoint: {error}"), "`cloison audit verify` says what else is wrong")
+        CommandError::new(format_args!("the checkpoint: {error}"), "`cloison audit verify` says what else is wrong")
     })?;
     Ok((checkpoint.0, note))
 }
 
 /// A log that cannot be read.
-fn unreadable(error: &SourceError) -> Error {
+fn unreadable(error: &SourceError) -> CommandError {
     let hint = match error {
         SourceError::File(..) => "check the path and its permissions",
         SourceError::Store(_) => "name the folder that `[store] path` names, or a copy of it",
@@ -271,5 +281,5 @@ fn unreadable(error: &SourceError) -> Error {
         SourceError::NoLog(_) => "name a folder that `cloison audit copy` made, or a store",
         SourceError::Tile(_) => "`cloison audit verify` says what else is wrong",
     };
-    Error::new(error, hint)
+    CommandError::new(error, hint)
 }

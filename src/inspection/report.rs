@@ -19,9 +19,8 @@ use crate::access::AuditorPermit;
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::log::Published;
 use crate::audit::shelf::Shelf;
-use crate::audit::{Access, AuditReceipt, Entry, Event};
+use crate::audit::{Access, AuditReceipt, Event};
 use crate::code::Code;
-use crate::commit::{Job, Logged, Pending};
 use crate::json::JsonObject;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Declaration, Granularity, Id};
@@ -246,9 +245,7 @@ impl Inspections<'_> {
             asked: [].into(),
             given: 1,
         };
-        let entry = Entry::new(self.now, Event::Access(Box::new(access)));
-        let job = Job { mappings: vec![], changes: vec![], count: None, log: Logged::Entry(entry, vec![]) };
-        self.committer.submit(job).and_then(Pending::wait)
+        self.committer.record(self.now, Event::Access(Box::new(access)), vec![], vec![])
     }
 
     fn compose(&self, view: InspectionView, entries: ReportEntries, head: &Published) -> InspectionReport {

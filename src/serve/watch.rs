@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 
-use super::{Error, writable};
+use super::writable;
 use crate::audit::checkpoint::cosigner_name;
 use crate::audit::cosign::{Asking, Cosigners, Quorum, Watcher};
 use crate::audit::log::{Log, LogParts};
@@ -26,6 +26,7 @@ use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::store::Store;
+use crate::terminal::CommandError;
 use crate::vault::Vault;
 
 /// How long who watches may let us wait.
@@ -54,23 +55,28 @@ pub(super) fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
 }
 
 /// The witnesses that a configuration names.
-fn watchers(config: &LogConfig) -> Result<Vec<Watcher>, Error> {
+fn watchers(config: &LogConfig) -> Result<Vec<Watcher>, CommandError> {
     let watcher = |witness: &WatcherConfig| {
         let client = Client::with_timeouts(&witness.client, PATIENCE)
-            .map_err(|error| Error::new(error, "check [[audit.witness]] in the configuration"))?;
+            .map_err(|error| CommandError::new(error, "check [[audit.witness]] in the configuration"))?;
         let verifier = Verifier::new(witness.name.as_str(), Kind::Cosigner, witness.public);
         Ok(Watcher { verifier, ask: Some(Box::new(client)), counts: true })
     };
     config.witnesses.iter().map(watcher).collect()
 }
 
-fn cosigners(watchers: Vec<Watcher>, log: &Arc<Log>, config: &LogConfig) -> Result<(Arc<Cosigners>, Asking), Error> {
+fn cosigners(
+    watchers: Vec<Watcher>,
+    log: &Arc<Log>,
+    config: &LogConfig,
+) -> Result<(Arc<Cosigners>, Asking), CommandError> {
     let quorum = Quorum { required: config.required, within: config.within };
     if quorum.required > 0 {
         log.prefer_cosigned();
     }
     let cosigners = Cosigners::new(watchers, quorum, Arc::new(SystemClock));
-    let asking = cosigners.start(log.clone()).map_err(|error| Error::new(error, "check the limits on threads"))?;
+    let asking =
+        cosigners.start(log.clone()).map_err(|error| CommandError::new(error, "check the limits on threads"))?;
     Ok((cosigners, asking))
 }
 
@@ -79,17 +85,17 @@ fn cosigners(watchers: Vec<Watcher>, log: &Arc<Log>, config: &LogConfig) -> Resu
 ///
 /// # Errors
 /// When it is lost, or cannot be made.
-pub(super) fn memory(config: &LogConfig, store: &Path) -> Result<PathBuf, Error> {
+pub(super) fn memory(config: &LogConfig, store: &Path) -> Result<PathBuf, CommandError> {
     let folder = writable::cosigned(config, store);
     if Store::is_there(store) && !folder.exists() {
         let what = "this remembers what was last seen of the other side's log (`[audit] cosigned`), and is gone";
-        return Err(Error::new(
+        return Err(CommandError::new(
             format_args!("{}: {what}", folder.display()),
             "bring it back; if it is lost, tell the commission, verify the other side's log, and make an empty folder there",
         ));
     }
     let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder);
-    made.map_err(|error| Error::file(&folder, &error))?;
+    made.map_err(|error| CommandError::file(&folder, &error))?;
     Ok(folder)
 }
 
@@ -113,7 +119,7 @@ pub(super) fn vault(
     vault: &Arc<Vault>,
     config: &VaultConfig,
     memory: PathBuf,
-) -> Result<(Arc<Watching>, Asking), Error> {
+) -> Result<(Arc<Watching>, Asking), CommandError> {
     let deployment = &vault.register().deployment;
     compare_witnesses(vault.register(), &config.log);
     let mut all = watchers(&config.log)?;
@@ -136,8 +142,8 @@ pub(super) fn node(
     node: &Arc<Node>,
     config: &NodeConfig,
     memory: PathBuf,
-) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), Error> {
-    let failed = |error| Error::new(error, "check [vault] in the configuration");
+) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), CommandError> {
+    let failed = |error| CommandError::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
     let owner = format!("{}/vault", node.register().deployment);
     compare_witnesses(node.register(), &config.log);
