@@ -194,7 +194,7 @@ impl<S: Statement> UnverifiedStatement<S> {
     /// The signature that is not.
     pub fn signed<P>(self, signatures: SignatureCheck<P>) -> Result<Signed<S, P>, BadSignature> {
         let persons = signatures.all_good()?;
-        Ok(Signed { digest: self.jws.digest(), text: self.jws.to_text(), says: self.says, persons })
+        Ok(Signed { digest: self.jws.digest(), text: self.jws.to_text(), says: self.says, persons, only_here: () })
     }
 
     /// Verifies that it is for this deployment and that at least `need` persons signed it. `signer` is as for
@@ -222,9 +222,8 @@ impl<S: Statement> UnverifiedStatement<S> {
     }
 }
 
-/// A statement whose signatures are all good. Made by this room alone.
+/// A statement whose signatures are all good. Only this room can make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Signed<S, P> {
     /// What it says.
     pub says: S,
@@ -234,6 +233,7 @@ pub struct Signed<S, P> {
     pub text: String,
     /// What is known of each person who signed, in the order of their first signatures.
     pub persons: Vec<P>,
+    only_here: (),
 }
 
 fn envelope<S: Statement>(text: &str) -> Result<UnverifiedJws, Refusal> {

@@ -285,7 +285,7 @@ impl<'a> Book<'a> {
     }
 
     fn job(&self, act: SignedAct, bearer: &str) -> Result<Job, Refusal> {
-        let SignedAct { says: payload, digest, text, persons: signers } = act;
+        let SignedAct { says: payload, digest, text, persons: signers, .. } = act;
         let entry = OrderAct {
             authority: payload.authority.clone(),
             order: payload.order.to_string(),
