@@ -234,7 +234,7 @@ fn check(args: &Check) -> Result<(), CommandError> {
     }
 }
 
-fn read(text: &str) -> Result<UnverifiedStatement<DestructionPayload>, Error> {
+fn read(text: &str) -> Result<UnverifiedStatement<DestructionPayload>, CommandError> {
     UnverifiedStatement::read(text).map_err(unusable)
 }
 

@@ -19,7 +19,7 @@ use crate::code::Code;
 use crate::http::answer::{blocking, note};
 use crate::http::body::{self, query};
 use crate::http::{Lane, Peer, Problem};
-use crate::inspection::object::Object;
+use crate::inspection::object::InspectionObject;
 use crate::register::Register;
 use crate::store::{Shard, StoreError};
 
@@ -63,7 +63,7 @@ pub struct FoundEntry {
     /// Its number in the log.
     pub index: u64,
     /// The entry, as it was logged.
-    #[schema(value_type = Object)]
+    #[schema(value_type = InspectionObject)]
     pub entry: Box<RawValue>,
 }
 
@@ -102,7 +102,7 @@ pub(in crate::http) async fn entries(
         blocking(&peer, Lane::Work, move || {
             let view = entity.inspections().open(search.inspection, &permit)?;
             let (asked, id) = (search.asked(entity.register()), view.decision.id);
-            let found = find(entity.log(), search, id, &Object::of(&view, entity.register()))?;
+            let found = find(entity.log(), search, id, &InspectionObject::of(&view, entity.register()))?;
             let given = found.entries.len() as u64;
             let actor = permit.auditor().clone();
             let access = Access { actor, inspection: id.to_string(), what: "entries", asked, given };
@@ -149,7 +149,7 @@ impl Search {
     }
 }
 
-fn find(log: &Log, search: Search, inspection: Uuid, object: &Object) -> Result<FoundEntries, Problem> {
+fn find(log: &Log, search: Search, inspection: Uuid, object: &InspectionObject) -> Result<FoundEntries, Problem> {
     let wrong = |name: &str| Problem::new(Code::BadParameter).detail(format!("`{name}` has no such value"));
     let time = |name: &str, text: Option<String>| match text {
         None => Ok(None),
