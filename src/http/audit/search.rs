@@ -63,7 +63,7 @@ pub struct FoundEntry {
     /// Its number in the log.
     pub index: u64,
     /// The entry, as it was logged.
-    #[schema(value_type = InspectionObject)]
+    #[schema(value_type = Object)]
     pub entry: Box<RawValue>,
 }
 
