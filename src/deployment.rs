@@ -29,6 +29,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::public_key_text;
 use crate::register::Id;
 use crate::register::sign::{SignError, sign};
+use crate::store::FirstStart;
 use crate::terminal::CommandError;
 
 /// The body whose signature no register goes without.
@@ -163,6 +164,10 @@ fn sign_register(text: &str, roots: &Roots) -> Result<String, CommandError> {
 fn write_configuration(folder: &NewFolder, plan: &DeploymentPlan, roots: &Roots) -> Result<(), CommandError> {
     for path in ["orders", "input", "data/vault", "data/node"] {
         folder.folder(path)?;
+    }
+    for store in ["data/vault", "data/node"] {
+        let note = FirstStart::note(Path::new(store));
+        folder.public(&note.to_string_lossy(), FirstStart::NOTE)?;
     }
     let pin = |RegisterKey { id, body, key }: &RegisterKey| {
         let public = public_key_text(&key.verifying_key());

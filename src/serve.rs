@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod figures;
+mod first_start;
 mod tidy;
 mod watch;
 mod witness;
@@ -35,30 +36,40 @@ use crate::order::book::Book;
 use crate::register::{OpenError, Register, Suite};
 use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
-use crate::store::StoreError;
+use crate::store::{FirstStart, StoreError};
 use crate::terminal::CommandError;
 use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
+
+/// What a start of vault or node is allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct StartOptions {
+    /// To run on the published keys of keys-example/.
+    pub allow_example_keys: bool,
+    /// To make the store though nothing was prepared for that.
+    pub first_start: bool,
+}
 
 /// Runs the vault until it is told to stop.
 ///
 /// # Errors
 /// When configuration, keys, register or store are not in order, or a port is taken.
-pub fn run_vault(config: &Path, advance: Vec<SectorAdvance>, allow_example_keys: bool) -> Result<(), CommandError> {
+pub fn run_vault(config: &Path, advance: Vec<SectorAdvance>, options: StartOptions) -> Result<(), CommandError> {
     let protection = prepare_process(false);
     let config = VaultConfig::load(config).map_err(|e| CommandError::new(e, "correct the file and start again"))?;
     let register = open_register(&config.register)?;
     let (secrets, fingerprints) = read_vault_secrets(&config)?;
-    refuse_example_keys(&config.tls, &fingerprints, allow_example_keys)?;
+    refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
     descriptors::secure(2, &config.limits)?;
+    let first = first_start::permit(&config.store, &config.log, options.first_start)?;
     writable::check(&config.store, &config.log)?;
-    runtime()?.block_on(serve_vault(config, register, secrets, advance, protection))
+    runtime()?.block_on(serve_vault(config, register, secrets, (advance, first), protection))
 }
 
 async fn serve_vault(
     config: VaultConfig,
     register: Register,
     secrets: VaultSecrets,
-    advance: Vec<SectorAdvance>,
+    (advance, first): (Vec<SectorAdvance>, FirstStart),
     protection: Protection,
 ) -> Result<(), CommandError> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
@@ -85,6 +96,7 @@ async fn serve_vault(
         .await
         .map_err(|_| CommandError::new("the vault failed while it started", "see the log above"))?
         .map_err(unstarted)?;
+    first_start::end(first)?;
     let vault = Arc::new(vault);
     begin_copies(vault.clone()).await?;
     vault.know_former_segment_keys(config.former_segment_keys.clone());
@@ -138,8 +150,8 @@ async fn begin_copies(vault: Arc<Vault>) -> Result<(), CommandError> {
 fn unstarted(error: StartError) -> CommandError {
     let hint = "see docs/operations.md, \"What an error at start means\"";
     match &error {
-        StartError::Store(StoreError::InUse(_))
-        | StartError::Log(LogError::Second(SecondError::Io(..)))
+        StartError::Store(store) if store.may_pass() => CommandError::temporary(error, hint),
+        StartError::Log(LogError::Second(SecondError::Io(..)) | LogError::SecondLost { .. })
         | StartError::Clock(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
         _ => CommandError::new(error, hint),
@@ -188,15 +200,16 @@ async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readin
 ///
 /// # Errors
 /// When configuration, keys, register or store are not in order, or a port is taken.
-pub fn run_node(config: &Path, allow_example_keys: bool) -> Result<(), CommandError> {
+pub fn run_node(config: &Path, options: StartOptions) -> Result<(), CommandError> {
     let protection = prepare_process(true);
     let config = NodeConfig::load(config).map_err(|e| CommandError::new(e, "correct the file and start again"))?;
     let register = open_register(&config.register)?;
     let (parts, fingerprints) = node_parts(&config, register)?;
-    refuse_example_keys(&config.tls, &fingerprints, allow_example_keys)?;
+    refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
     descriptors::secure(1, &config.limits)?;
+    let first = first_start::permit(&config.store, &config.log, options.first_start)?;
     writable::check(&config.store, &config.log)?;
-    runtime()?.block_on(serve_node(config, parts, protection))
+    runtime()?.block_on(serve_node(config, parts, first, protection))
 }
 
 /// Reads what a node holds, and the fingerprints of its secrets.
@@ -244,7 +257,12 @@ pub fn read_set(file: &Path) -> Result<ShareSet, CommandError> {
     ShareSet::from_json(&text).map_err(|e| CommandError::new(format_args!("{}: {e}", file.display()), hint))
 }
 
-async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection) -> Result<(), CommandError> {
+async fn serve_node(
+    config: NodeConfig,
+    parts: NodeParts,
+    first: FirstStart,
+    protection: Protection,
+) -> Result<(), CommandError> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
     show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
@@ -257,6 +275,7 @@ async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection
         .await
         .map_err(|_| CommandError::new("the node failed while it started", "see the log above"))?
         .map_err(unstarted)?;
+    first_start::end(first)?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
     let door =

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::serve;
+use crate::serve::{self, StartOptions};
 use crate::terminal::CommandError;
 use crate::vault::SectorAdvance;
 
@@ -20,9 +20,8 @@ pub struct ServeArgs {
     /// of an epoch before ends only where it is named.
     #[arg(long, value_name = "SECTOR[:EPOCH]", value_parser = sector_advance)]
     advance: Vec<SectorAdvance>,
-    /// Take the published keys of keys-example/: for trying things out, never for a person's data.
-    #[arg(long)]
-    allow_example_keys: bool,
+    #[command(flatten)]
+    start: StartArgs,
 }
 
 /// A sector, and the epoch whose overlap ends: `health`, `health:1`.
@@ -43,9 +42,25 @@ pub struct ServeNodeArgs {
     /// The node's configuration (`node.toml`).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    #[command(flatten)]
+    start: StartArgs,
+}
+
+/// What both take.
+#[derive(clap::Args)]
+struct StartArgs {
     /// Take the published keys of keys-example/: for trying things out, never for a person's data.
     #[arg(long)]
     allow_example_keys: bool,
+    /// Make a store where there is none, though `cloison init` has not prepared that: once, and only if no disk is away.
+    #[arg(long)]
+    first_start: bool,
+}
+
+impl StartArgs {
+    fn options(&self) -> StartOptions {
+        StartOptions { allow_example_keys: self.allow_example_keys, first_start: self.first_start }
+    }
 }
 
 /// Runs `cloison serve` until it is told to stop.
@@ -53,7 +68,7 @@ pub struct ServeNodeArgs {
 /// # Errors
 /// When configuration, keys, register or store are not in order, or a port is taken.
 pub fn run(args: ServeArgs) -> Result<(), CommandError> {
-    serve::run_vault(&args.config, args.advance, args.allow_example_keys)
+    serve::run_vault(&args.config, args.advance, args.start.options())
 }
 
 /// Runs `cloison authority serve` until it is told to stop.
@@ -61,5 +76,5 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
 /// # Errors
 /// When configuration, keys, register or store are not in order, or a port is taken.
 pub fn run_node(args: &ServeNodeArgs) -> Result<(), CommandError> {
-    serve::run_node(&args.config, args.allow_example_keys)
+    serve::run_node(&args.config, args.start.options())
 }

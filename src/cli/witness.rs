@@ -19,13 +19,17 @@ pub enum WitnessCommand {
 
 /// What `witness serve` takes.
 #[derive(clap::Args)]
-#[command(after_long_help = "Example:\n  cloison witness serve --config witness.toml\n\n\
+#[command(after_long_help = "Examples:\n  cloison witness serve --config witness.toml --first-start      # once\n  \
+    cloison witness serve --config witness.toml\n\n\
     It speaks C2SP tlog-witness. docs/operations.md has an example of witness.toml. What it remembers (`[state]`) must not be \
     lost: a witness that forgets can be shown another history.")]
 pub struct WitnessServeArgs {
     /// The witness's configuration (`witness.toml`)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Make the folder in which it remembers (`[state]`): at its first start only, and only if no disk is away
+    #[arg(long)]
+    first_start: bool,
 }
 
 /// What `witness key` takes.
@@ -46,7 +50,7 @@ pub struct WitnessKeyArgs {
 /// When configuration or key are not in order, or a port is taken.
 pub fn run(command: WitnessCommand) -> Result<(), CommandError> {
     match command {
-        WitnessCommand::Serve(args) => serve::run_witness(&args.config),
+        WitnessCommand::Serve(args) => serve::run_witness(&args.config, args.first_start),
         WitnessCommand::Key(args) => {
             let config = WitnessConfig::load(&args.config)
                 .map_err(|error| CommandError::new(error, "correct the file and start again"))?;

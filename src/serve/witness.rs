@@ -1,11 +1,9 @@
 //! `cloison witness serve`: the commission's own process, which cosigns the logs of others.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{bind, descriptors, health_listener, limits, prepare_process, runtime};
+use super::{bind, descriptors, first_start, health_listener, limits, prepare_process, runtime};
 use crate::audit::verify::Trusted;
 use crate::audit::witness::Witness;
 use crate::clock::SystemClock;
@@ -21,15 +19,14 @@ use crate::terminal::CommandError;
 ///
 /// # Errors
 /// When configuration or key are not in order, or a port is taken.
-pub fn run_witness(config: &Path) -> Result<(), CommandError> {
+pub fn run_witness(config: &Path, is_first_start: bool) -> Result<(), CommandError> {
     prepare_process(true);
     let config =
         WitnessConfig::load(config).map_err(|error| CommandError::new(error, "correct the file and start again"))?;
     let key = read_signing_key(&config.key)
         .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
     descriptors::secure(1, &config.limits)?;
-    let folder = DirBuilder::new().mode(0o700).recursive(true).create(&config.state);
-    folder.map_err(|error| CommandError::file(&config.state, &error))?;
+    first_start::witness_folder(&config.state, is_first_start)?;
     let logs = config.logs.iter().map(|log| Trusted::Owner(log.owner.clone(), log.public)).collect();
     let witness = Arc::new(Witness::new(config.name.as_str(), key, logs, config.state.clone()));
     runtime()?.block_on(async move {

@@ -12,8 +12,8 @@ use crate::audit::second::SecondPlace;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::check;
 use crate::clock::{Clock as _, SystemClock};
+use crate::commit::Committer;
 use crate::commit::small::SmallChunks;
-use crate::commit::{Committer, Pending};
 use crate::config::{NodeConfig, VaultConfig};
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
@@ -73,6 +73,10 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
             "start the process; it goes on where the store ends",
         ));
     };
+    if !Store::is_there(&place.store) {
+        let message = format_args!("there is no store at {}", place.store.display());
+        return Err(CommandError::new(message, "mount its disk, or put the backup there first (docs/operations.md#backups)"));
+    }
     let store = Arc::new(Store::open(&place.store, &place.owner).map_err(|error| failed(&error))?);
     let open = |resume| -> Result<_, CommandError> {
         let key = place.keyring.read_signing_key(&place.key, SecretKind::Checkpoint).map_err(|error| failed(&error))?;
@@ -149,7 +153,7 @@ fn go_on_without_second(args: &AuditResumeArgs, log: &Log, appender: Appender) -
     let last = log.latest().ok_or("the store has no checkpoint")?;
     let writer = writer(log, appender).map_err(|error| error.to_string())?;
     let event = Event::SecondLost { checkpoint: last.note.clone() };
-    let receipt = writer.log(SystemClock.now(), event).and_then(Pending::wait).map_err(|code| code.to_string())?;
+    let receipt = writer.record(SystemClock.now(), event, vec![], vec![]).map_err(|code| code.to_string())?;
     let published = log.covering(&receipt, PATIENCE);
     let late = || log.trouble().unwrap_or_else(|| "the entry was not published in time".to_owned());
     let checkpoint = published.ok_or_else(late)?.checkpoint.clone();
