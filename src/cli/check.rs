@@ -6,11 +6,12 @@ mod survey;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::inputs::list_faults;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
     ClientConfig, ConfigError, FileKind, NamedFile, NodeConfig, RegisterFiles, VaultConfig, WitnessConfig,
 };
-use crate::register::{self, Fault, OpenError, Register};
+use crate::register::{self, OpenError, Register};
 use crate::terminal::{CommandError, print};
 pub(super) use survey::Survey;
 
@@ -23,7 +24,7 @@ pub(super) use survey::Survey;
     passphrase or a token opens stays closed. A register by itself is checked without its signatures: `cloison register \
     verify` does that.\n\
     Exit code 1 if anything has a fault.")]
-pub struct Args {
+pub struct CheckArgs {
     /// Registers, and configurations of vaults, nodes, witnesses and clients; which is which shows in the file
     #[arg(value_name = "FILE", required_unless_present = "config")]
     files: Vec<PathBuf>,
@@ -36,7 +37,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When any file has a fault or cannot be read.
-pub fn run(args: Args) -> Result<(), CommandError> {
+pub fn run(args: CheckArgs) -> Result<(), CommandError> {
     let mut bad = 0;
     for file in args.files.iter().chain(&args.config) {
         match one(file) {
@@ -74,7 +75,7 @@ fn one(file: &Path) -> Result<String, String> {
     // Where nothing tells, somebody is at the beginning of a register.
     match FileKind::of(&text).unwrap_or(FileKind::Register) {
         FileKind::Register => {
-            let register = register::parse(&text).map_err(|faults| listed(file, &faults))?;
+            let register = register::parse(&text).map_err(|faults| list_faults(file, &faults))?;
             Ok(format!("a register without a fault: {}", summary(&register)))
         }
         FileKind::Vault => {
@@ -121,7 +122,7 @@ fn open(files: &RegisterFiles) -> Result<Register, String> {
         OpenError::Signatures { .. } => {
             let faults =
                 register::sign::read_text(&files.file).map(|text| register::parse(&text).err().unwrap_or_default());
-            let lines = faults.map(|faults| listed(&files.file, &faults)).unwrap_or_default();
+            let lines = faults.map(|faults| list_faults(&files.file, &faults)).unwrap_or_default();
             [lines, error.to_string()].join("\n").trim_start().to_owned()
         }
         _ => error.to_string(),
@@ -131,12 +132,6 @@ fn open(files: &RegisterFiles) -> Result<Register, String> {
 fn signed(files: &RegisterFiles) -> Result<String, String> {
     let register = open(files)?;
     Ok(format!("a configuration without a fault, with a signed register: {}", summary(&register)))
-}
-
-/// Every fault on lines of its own, as editors and people read them.
-pub(super) fn listed(file: &Path, faults: &[Fault]) -> String {
-    let lines: Vec<String> = faults.iter().map(|fault| fault.in_file(file).to_string()).collect();
-    lines.join("\n")
 }
 
 /// A register in a few words.

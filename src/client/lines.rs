@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::batches::{Batch, Batches};
+use super::batches::{LineBatch, LineBatches};
 use super::{Client, ClientError, path};
 
 /// How long one batch may wait for a busy vault or a lost connection.
@@ -70,7 +70,7 @@ impl LineTokenizer<'_> {
     ) -> Result<LineTotals, LineError> {
         let started = Instant::now();
         let (mut totals, mut answers) = (LineTotals::default(), Vec::new());
-        for batch in Batches::read_ahead(input, self.batch) {
+        for batch in LineBatches::read_ahead(input, self.batch) {
             let batch = batch.map_err(LineError::Input)?;
             let done = totals.items;
             self.send(&batch, done == 0, &mut answers).map_err(|error| LineError::Vault { done, error })?;
@@ -88,7 +88,7 @@ impl LineTokenizer<'_> {
     }
 
     /// Sends one batch until it is answered. Sending it twice is harmless: the same line gives the same pseudonym.
-    fn send(&self, batch: &Batch, is_first: bool, answers: &mut Vec<u8>) -> Result<(), ClientError> {
+    fn send(&self, batch: &LineBatch, is_first: bool, answers: &mut Vec<u8>) -> Result<(), ClientError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let Err(error) = self.client.post(&self.path, "text/plain", &batch.bytes, answers) else { return Ok(()) };

@@ -12,7 +12,7 @@ use crate::terminal::{CommandError, print, print_json};
     Any officer and any custodian may; it is logged with their name. Ask the vault's administration first why it was restored, \
     and tell the commission: counts against orders and revocations that only the vault had are gone (docs/operations.md). \
     What the node remembers of the lost entries is kept: do not delete it.")]
-pub struct Args {
+pub struct AcknowledgeResumeArgs {
     /// The digest of the entry to acknowledge, as it is shown without this option
     #[arg(long, value_name = "DIGEST")]
     entry: Option<String>,
@@ -27,7 +27,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When the node or the vault does not answer, or shows no such entry.
-pub(super) fn run(args: &Args) -> Result<(), CommandError> {
+pub(super) fn run(args: &AcknowledgeResumeArgs) -> Result<(), CommandError> {
     let client = args.client.open()?;
     let resumed: ResumedLogs = match &args.entry {
         None => client.get_json("/v1/resumes"),

@@ -15,7 +15,7 @@ use crate::client::lines::{LineTokenizer, LineTotals, tokenize_path};
 use crate::client::officer::{OfficerCall, OfficerCallError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::deployment::register_text::{APPROVERS, DEMO, OFFICER, OPERATOR};
-use crate::deployment::{Place, Plan, make};
+use crate::deployment::{DeploymentPlan, ListenPlan, make};
 use crate::epoch::Advance;
 use crate::load::local::{LocalDeployment, free_ports};
 use crate::load::orders::{CaseOrder, made_up_id, person_key};
@@ -55,11 +55,11 @@ impl Demo {
     pub fn set_up(persons: u64, keep: Option<PathBuf>, quiet: bool) -> Result<Self, CommandError> {
         let local = LocalDeployment::new(keep)?;
         let [data, control, health, node_data, node_control, node_health] = free_ports()?;
-        let plan = Plan {
+        let plan = DeploymentPlan {
             deployment: "demo".to_owned(),
             facts: &DEMO,
-            vault: Place::new(Vec::new(), [data, control, health]),
-            node: Place::new(Vec::new(), [node_data, node_control, node_health]),
+            vault: ListenPlan::new(Vec::new(), [data, control, health]),
+            node: ListenPlan::new(Vec::new(), [node_data, node_control, node_health]),
             years: 1,
             example: false,
             custodians: None,
