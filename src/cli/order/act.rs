@@ -180,7 +180,11 @@ fn obtain(assent: Assent, act: Kind, order: Uuid) -> Result<(), CommandError> {
         Kind::Suspend | Kind::Resume => return Ok(()),
         Kind::Revoke => {
             let changes = format!("Order {order} ends: nothing is released or opened under it any more.");
-            (changes, "A revocation cannot be taken back: a new order has to be signed.")
+            (
+                changes,
+                "A revocation cannot be taken back: a new order has to be signed. The copies that were kept for this order are \
+                 destroyed; what was erased or retired meanwhile cannot be opened under another order.",
+            )
         }
         Kind::CloseReview => {
             let changes = format!("The review of order {order} ends.");
