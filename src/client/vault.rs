@@ -55,7 +55,11 @@ pub(super) fn refusal(error: &ClientError) -> Refusal {
             problem.retry_after.map_or(refusal.clone(), |seconds| refusal.come_back_in(seconds))
         }
         _ => {
-            tracing::warn!(%error, "the vault does not answer rightly");
+            match error {
+                // The node says when the vault is away, and when it is back.
+                ClientError::Connection { .. } => tracing::debug!(%error, "the vault does not answer"),
+                _ => tracing::warn!(%error, "the vault does not answer rightly"),
+            }
             Refusal::new(Code::PeerUnavailable, "the vault does not answer, or not rightly; try again later")
         }
     }

@@ -260,17 +260,17 @@ pub(super) async fn keep(
 ) {
     let clock = clock_gauge(&registry);
     let watching = async {
+        let mut was_unwatched = false;
         loop {
-            let peer = peer.clone();
-            let watched = tokio::task::spawn_blocking(move || peer.watch()).await;
-            let pause = match watched {
-                Ok(Err(why)) => {
-                    tracing::warn!(%why, "the vault's log was not watched");
-                    AGAIN
-                }
-                _ => EVERY,
-            };
-            tokio::time::sleep(pause).await;
+            let watcher = peer.clone();
+            let unwatched = tokio::task::spawn_blocking(move || watcher.watch()).await.ok().and_then(Result::err);
+            match &unwatched {
+                Some(why) if !was_unwatched => tracing::warn!(%why, "the vault's log is not watched"),
+                None if was_unwatched => tracing::info!("the vault's log is watched again"),
+                _ => {}
+            }
+            was_unwatched = unwatched.is_some();
+            tokio::time::sleep(if was_unwatched { AGAIN } else { EVERY }).await;
         }
     };
     let mut is_apart = false;
@@ -284,6 +284,10 @@ pub(super) async fn keep(
             say_disk(node.is_short_of_space(), node.committer().stalled(), &readiness);
             say_clock(node.steady_time(), &readiness, &clock);
             say(node.log(), &cosigners, &readiness);
+            match peer.distrust() {
+                Some(why) => readiness.set("vault-log", why),
+                None => readiness.clear("vault-log"),
+            }
             say_step(&node.orders().out_of_step(node.now()), true, &mut is_apart, &readiness);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
