@@ -86,8 +86,11 @@ fn report(made: &Made, dir: &Path) -> String {
          the commission          secrets/register/commission.pem clients/auditor*.toml tls/ca.pem tls/auditor.pem secrets/tls/auditor.key\n  \
          operations              secrets/register/operations.pem, secrets/tls/ca.key (offline)\n  \
          each operator           their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  \
-         each approver, officer  their own secrets/people/*.pem\n  {custodians}\
+         each approver           their own secrets/people/*.pem\n  \
+         each officer            their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  {custodians}\
          each sector system      its own clients/*.toml tls/*.pem secrets/tls/*.key\n\
+         \n\
+         orders/ and input/ are empty: for orders to be signed, and for identifiers that are sent. data/ is each program's own.\n\
          \n\
          Next:\n  \
          cloison serve --config {dir}/vault.toml\n  \

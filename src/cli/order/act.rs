@@ -148,14 +148,16 @@ pub(super) fn lodge(args: &Bring) -> Result<(), CommandError> {
     if let Some(order) = &args.order {
         return bring_order(&args.client.open()?, order, args.json);
     }
-    let act = args
-        .act
-        .as_deref()
-        .ok_or_else(|| CommandError::usage("what is brought?", "an act, or an order with --order"))?;
-    let act = read_text(act)?;
-    // What cannot be read the server refuses, and says why.
-    if let Ok((payload, _)) = read_act(&act) {
-        obtain(args.assent, payload.act, payload.order)?;
+    let asked = || CommandError::usage("what is brought?", "an act, or an order with --order");
+    let path = args.act.as_deref().ok_or_else(asked)?;
+    let act = read_text(path)?;
+    match read_act(&act) {
+        Ok((payload, _)) => obtain(args.assent, payload.act, payload.order)?,
+        Err(_) if payload(path, &act).is_ok() => {
+            return Err(CommandError::usage("this is an order, and no act upon one", "bring it with --order FILE"));
+        }
+        // The server refuses it, and says why.
+        Err(_) => {}
     }
     bring(&args.client.open()?, &act, args.json)
 }
