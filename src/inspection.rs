@@ -10,40 +10,27 @@ pub mod figures;
 pub mod object;
 pub mod report;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::{AuditorPermit, MessengerPermit};
-use crate::audit::log::Log;
 use crate::audit::{Event, InspectionNoted};
 use crate::code::Code;
-use crate::commit::{Change, Committer};
-use crate::node::Node;
+use crate::commit::Change;
+use crate::entity::Entity;
 use crate::refusal::{Refusal, fault, not_logged};
-use crate::register::{Id, Register};
-use crate::store::Store;
-use crate::vault::Vault;
+use crate::register::Id;
 use decision::{Decision, check, check_closing, invalid, read_unverified};
 
 /// Inspections that a side keeps, at most.
 const MOST: usize = 10_000;
 
-/// One statement at a time: from reading how an inspection stands to committing how it will.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// Says how many mappings a sector has in the store.
-pub type Mappings<'m> = &'m dyn Fn(&str) -> Option<u64>;
-
 /// One side's inspections, at one instant.
 pub struct Inspections<'a> {
-    register: &'a Register,
-    store: &'a Store,
-    log: &'a Log,
-    committer: &'a Committer,
-    mappings: Option<Mappings<'a>>,
+    entity: &'a Entity,
     now: Timestamp,
 }
 
@@ -111,6 +98,24 @@ pub struct InspectionView {
     pub text: String,
 }
 
+/// A statement of the commission's that somebody brings.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Statement)]
+pub struct InspectionText {
+    /// The decision, or the end of an inspection: JWS General JSON, as text.
+    pub statement: String,
+}
+
+/// Inspections.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Listed)]
+pub struct InspectionList {
+    /// The last entered first.
+    pub inspections: Vec<InspectionView>,
+}
+
 impl InspectionView {
     fn new(stored: Stored, now: Timestamp) -> Result<Self, Refusal> {
         let Stored { text, signers, entered, closed } = stored;
@@ -144,24 +149,10 @@ fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
-impl<'a> From<&'a Vault> for Inspections<'a> {
-    fn from(vault: &'a Vault) -> Self {
-        let (register, store, log) = (&**vault.register(), &**vault.store(), &**vault.log());
-        Self { register, store, log, committer: vault.committer(), mappings: None, now: vault.now() }
-    }
-}
-
-impl<'a> From<&'a Node> for Inspections<'a> {
-    fn from(node: &'a Node) -> Self {
-        let (register, store, log) = (&**node.register(), &**node.store(), &**node.log());
-        Self { register, store, log, committer: node.committer(), mappings: None, now: node.now() }
-    }
-}
-
 impl<'a> Inspections<'a> {
-    /// The same, with the count of mappings that a sector has in the store.
-    pub fn counting(self, mappings: Mappings<'a>) -> Self {
-        Self { mappings: Some(mappings), ..self }
+    /// Those of a vault or a node, now.
+    pub fn of(entity: &'a Entity) -> Self {
+        Self { entity, now: entity.now() }
     }
 
     /// Enters a decision, durably and logged. To enter it again does nothing; one whose end came first stays closed.
@@ -169,9 +160,9 @@ impl<'a> Inspections<'a> {
     /// # Errors
     /// [`Code::InspectionInvalid`]; [`Code::AuditUnavailable`], [`Code::Overloaded`].
     pub fn enter(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
-        let signed = check(text, self.register)?;
+        let signed = check(text, self.entity.register())?;
         let decision = &signed.says;
-        let _alone = alone();
+        let _alone = self.alone();
         let before = self.stored(decision.id)?;
         if let Some(stored) = &before
             && let Some(known) = &stored.text
@@ -207,9 +198,9 @@ impl<'a> Inspections<'a> {
     /// [`Code::InspectionInvalid`]; [`Code::UnknownInspection`] where the end is kept and there is no inspection to show yet;
     /// [`Code::AuditUnavailable`], [`Code::Overloaded`].
     pub fn close(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
-        let signed = check_closing(text, self.register)?;
+        let signed = check_closing(text, self.entity.register())?;
         let id = signed.says.inspection;
-        let _alone = alone();
+        let _alone = self.alone();
         let mut stored = match self.stored(id)? {
             Some(stored) if stored.closed.is_some() => return InspectionView::new(stored, self.now),
             Some(stored) => stored,
@@ -239,7 +230,7 @@ impl<'a> Inspections<'a> {
     /// # Errors
     /// [`Code::Internal`].
     pub fn list(&self, auditor: Option<&Id>) -> Result<Vec<InspectionView>, Refusal> {
-        let rows = self.store.inspections().map_err(fault(FAILED))?;
+        let rows = self.entity.store().inspections().map_err(fault(FAILED))?;
         let mut views = vec![];
         for (_, value) in rows {
             let stored: Stored = serde_json::from_slice(&value).map_err(fault(FAILED))?;
@@ -260,7 +251,7 @@ impl<'a> Inspections<'a> {
     pub fn one(&self, id: Uuid, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
         let stored = self.stored(id)?.filter(|stored| stored.text.is_some()).ok_or_else(unknown)?;
         let view = InspectionView::new(stored, self.now)?;
-        // Whom it does not name does not learn that it is there.
+        // An auditor it does not name must not learn that it exists.
         if view.decision.auditors.contains(permit.auditor()) { Ok(view) } else { Err(unknown()) }
     }
 
@@ -270,7 +261,7 @@ impl<'a> Inspections<'a> {
     /// [`Code::InspectionRequired`] where none is open; [`Code::BadParameter`] where several are and none was named;
     /// [`Code::ClockBehind`]: by a clock set back one that is over would be open.
     pub fn open(&self, named: Option<Uuid>, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
-        self.committer.mark().steady(self.now)?;
+        self.entity.committer().mark().steady(self.now)?;
         let mut open = self.list(Some(permit.auditor()))?;
         open.retain(|view| view.state == Stage::Open && named.is_none_or(|id| view.decision.id == id));
         match (open.pop(), open.is_empty()) {
@@ -285,15 +276,21 @@ impl<'a> Inspections<'a> {
         }
     }
 
+    /// Keeps others from entering and closing until the guard is dropped.
+    fn alone(&self) -> MutexGuard<'a, ()> {
+        // What the lock guards lies in the store and is whole after any panic.
+        self.entity.inspection_changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn has_room(&self) -> Result<(), Refusal> {
-        match self.store.inspections().map_err(fault(FAILED))?.len() < MOST {
+        match self.entity.store().inspections().map_err(fault(FAILED))?.len() < MOST {
             true => Ok(()),
             false => Err(invalid("there are too many inspections")),
         }
     }
 
     fn stored(&self, id: Uuid) -> Result<Option<Stored>, Refusal> {
-        let row = self.store.inspection(id).map_err(fault(FAILED))?;
+        let row = self.entity.store().inspection(id).map_err(fault(FAILED))?;
         row.map(|value| serde_json::from_slice(&value).map_err(fault(FAILED))).transpose()
     }
 
@@ -301,14 +298,12 @@ impl<'a> Inspections<'a> {
         let value = serde_json::to_vec(stored).map_err(fault(FAILED))?;
         let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
         let event = Event::Inspection(Box::new(entry));
-        self.committer.record(self.now, event, vec![], vec![change]).map(drop).map_err(not_logged("nothing is done"))
+        self.entity
+            .committer()
+            .record(self.now, event, vec![], vec![change])
+            .map(drop)
+            .map_err(not_logged("nothing is done"))
     }
-}
-
-/// Keeps everybody else from entering and closing until the guard is dropped.
-fn alone() -> MutexGuard<'static, ()> {
-    // What the lock guards lies in the store and is whole after any panic.
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unknown() -> Refusal {

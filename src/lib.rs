@@ -14,9 +14,12 @@
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
 //! | [`store`] | rows behind one interface; the only room that knows RocksDB; sees sealed bytes, never a key |
 //! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
+//! | [`entity`] | what vault and node both are: register, store, log, writer, clock, cosigners, the order lock; how it starts |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
-//! | [`tokenize`], [`epoch`], [`order`], [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases: plain, synchronous |
+//! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
+//! | [`link`], [`execution`] | the node's way to the vault; the steps in which either side carries out an order |
+//! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
@@ -37,7 +40,9 @@ pub mod code;
 pub mod commit;
 pub mod config;
 pub mod deployment;
+pub mod entity;
 pub mod epoch;
+pub mod execution;
 pub mod http;
 pub mod id;
 pub mod identifier;
@@ -45,6 +50,7 @@ pub mod inspection;
 pub mod jws;
 pub mod keys;
 pub mod lines;
+pub mod link;
 pub mod load;
 pub mod metrics;
 pub mod migrate;

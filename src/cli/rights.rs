@@ -9,12 +9,12 @@ use super::assent::{Assent, Irreversible};
 use super::{list, signed_file};
 use crate::cli::client_file::ClientFile;
 use crate::clock::{Clock as _, SystemClock};
-use crate::http::rights::Brought;
 use crate::jws;
 use crate::keys::file::{read_signing_key, write_private};
 use crate::refusal::Refusal;
 use crate::register::{self, Id};
 use crate::rights::erase::ErasureReceipt;
+use crate::rights::erase::ErasureText;
 use crate::rights::request::{ERASURE_TYP, Erasure, sign};
 use crate::rights::resolutions::{Found, Question, Resolutions};
 use crate::terminal::files::read_text;
@@ -263,7 +263,7 @@ fn read_erasure(text: &str) -> Result<Erasure, Refusal> {
 }
 
 fn lodge(args: &Lodge) -> Result<(), CommandError> {
-    let brought = Brought { request: read_text(&args.request)?.trim_end().to_owned() };
+    let brought = ErasureText { request: read_text(&args.request)?.trim_end().to_owned() };
     // What cannot be read the server refuses, and says why.
     if let Ok(erasure) = read_erasure(&brought.request) {
         let changes = format!(

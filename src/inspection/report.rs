@@ -1,7 +1,7 @@
 //! The annex of an inspection's minutes: what was decided, what was accessed under it, the figures of the sectors concerned, and
 //! the head of the log that bears all this out; signed with the key of the log's checkpoints.
 
-use std::sync::{Mutex, TryLockError};
+use std::sync::TryLockError;
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
@@ -20,9 +20,10 @@ use crate::audit::checkpoint::Checkpoint;
 use crate::audit::shelf::Shelf;
 use crate::audit::{Access, Event};
 use crate::code::Code;
+use crate::entity::Entity;
 use crate::jws::{self, Members};
 use crate::refusal::{Refusal, fault, not_logged};
-use crate::register::{Declaration, Granularity};
+use crate::register::{Declaration, Granularity, Id, Sector};
 use crate::store::StoreError;
 
 /// The `typ` of a report's signature.
@@ -125,9 +126,6 @@ struct Statement<'a> {
     sha256: String,
 }
 
-/// One at a time: a report goes through the whole log.
-static BUSY: Mutex<()> = Mutex::new(());
-
 /// SHA-256 of a report as canonical JSON.
 fn digest(report: &Value) -> String {
     // `Value` keeps its members sorted.
@@ -141,13 +139,14 @@ fn digest(report: &Value) -> String {
 /// [`Code::UnknownInspection`]; [`Code::InspectionRequired`] where it has not begun, or was closed before it did;
 /// [`Code::Overloaded`] while another one is written; [`Code::AuditUnavailable`].
 pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) -> Result<Document, Refusal> {
-    let Inspections { register, store, log, committer, now, .. } = *inspections;
+    let Inspections { entity, now } = *inspections;
+    let (register, log) = (entity.register(), entity.log());
     let view = inspections.one(id, permit)?;
     if !view.has_begun() {
         let why = "the inspection has not begun, or was closed before it did: it opens nothing";
         return Err(Refusal::new(Code::InspectionRequired, why));
     }
-    let _alone = match BUSY.try_lock() {
+    let _alone = match entity.reports.try_lock() {
         Ok(guard) => guard,
         Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
         Err(TryLockError::WouldBlock) => {
@@ -162,7 +161,7 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
         given: 1,
     };
     let unavailable = not_logged("nothing is reported");
-    let recorded = committer.record(now, Event::Access(Box::new(access)), vec![], vec![]);
+    let recorded = entity.committer().record(now, Event::Access(Box::new(access)), vec![], vec![]);
     let receipt = recorded.map_err(unavailable)?;
     let head = log.covering(&receipt, PATIENCE).ok_or_else(|| unavailable(Code::AuditUnavailable))?;
 
@@ -175,7 +174,7 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
     for shard in log.shards().iter().filter(|shard| may_hold(shard.tree.shard.year)) {
         // What came after the checkpoint that the report shows does not belong to it.
         let last = if shard.tree.shard == head.tree.shard { &head } else { shard };
-        let shelf = Shelf::new(store, &last.tree, last.checkpoint.size);
+        let shelf = Shelf::new(entity.store(), &last.tree, last.checkpoint.size);
         let each = |index: u64, entry: &[u8]| -> Result<(), StoreError> {
             count.add(&object, entry);
             let text = std::str::from_utf8(entry).unwrap_or_default();
@@ -197,7 +196,8 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
         true => figures.sectors.keys().collect(),
         false => view.decision.sectors.iter().collect(),
     };
-    let sectors = concerned.into_iter().filter_map(|name| inspections.facts(name)).collect();
+    let sectors = concerned.into_iter().filter_map(|name| register.sector(name));
+    let sectors = sectors.map(|sector| facts(entity, sector)).collect::<Result<_, _>>().map_err(fault(FAILED))?;
     let report = Report {
         format: FORMAT.to_owned(),
         owner: log.owner().to_owned(),
@@ -226,25 +226,23 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
     Ok(Document { report, signature })
 }
 
-impl Inspections<'_> {
-    fn facts(&self, name: &str) -> Option<SectorFacts> {
-        let sector = self.register.sector(name)?;
-        let called = |id: &crate::register::Id| {
-            let authority = self.register.authorities.get(id);
-            (id.to_string(), authority.map(|authority| authority.name.clone()).unwrap_or_default())
-        };
-        Some(SectorFacts {
-            name: name.to_owned(),
-            uuid: sector.uuid,
-            declaration: sector.declaration.clone(),
-            granularity: sector.granularity,
-            text_form: sector.text_form.as_str().to_owned(),
-            reversible: sector.reversible,
-            retention_years: sector.retention_years,
-            authorities: sector.authorities.iter().map(called).collect(),
-            mappings: self.mappings.and_then(|count| count(name)),
-        })
-    }
+/// What register and store say of a sector.
+fn facts(entity: &Entity, sector: &Sector) -> Result<SectorFacts, StoreError> {
+    let called = |id: &Id| {
+        let authority = entity.register().authorities.get(id);
+        (id.to_string(), authority.map(|authority| authority.name.clone()).unwrap_or_default())
+    };
+    Ok(SectorFacts {
+        name: sector.name.clone(),
+        uuid: sector.uuid,
+        declaration: sector.declaration.clone(),
+        granularity: sector.granularity,
+        text_form: sector.text_form.as_str().to_owned(),
+        reversible: sector.reversible,
+        retention_years: sector.retention_years,
+        authorities: sector.authorities.iter().map(called).collect(),
+        mappings: entity.mappings(&sector.name)?,
+    })
 }
 
 /// Checks a report: its signature, by the key that `key` believes for its log, its digest, and the checkpoint in it.

@@ -11,6 +11,7 @@
 pub mod step;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::sync::MutexGuard;
 
 use jiff::Timestamp;
@@ -26,11 +27,10 @@ use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::orders::{ActSet, OrderGate};
 use crate::commit::{Change, Committer, Job};
-use crate::node::Node;
+use crate::entity::Entity;
 use crate::refusal::{fault, not_logged};
 use crate::register::{Id, Register};
 use crate::store::{ActRow, OrderKey, Store};
-use crate::vault::Vault;
 
 /// Acts upon one order that are taken at a door. A revocation is always taken.
 const MOST_ACTS: usize = 64;
@@ -57,27 +57,9 @@ struct Stored {
     done: Option<Done>,
 }
 
-impl<'a> From<&'a Vault> for Book<'a> {
-    fn from(vault: &'a Vault) -> Self {
-        Self {
-            register: vault.register(),
-            store: vault.store(),
-            committer: vault.committer(),
-            gate: vault.orders(),
-            now: vault.now(),
-        }
-    }
-}
-
-impl<'a> From<&'a Node> for Book<'a> {
-    fn from(node: &'a Node) -> Self {
-        Self {
-            register: node.register(),
-            store: node.store(),
-            committer: node.committer(),
-            gate: node.orders(),
-            now: node.now(),
-        }
+impl<'a, E: Deref<Target = Entity>> From<&'a E> for Book<'a> {
+    fn from(side: &'a E) -> Self {
+        Self::of(side)
     }
 }
 
@@ -93,6 +75,17 @@ fn stored(row: &ActRow) -> Result<Stored, Refusal> {
 }
 
 impl<'a> Book<'a> {
+    /// The book of a vault or a node, now.
+    pub fn of(entity: &'a Entity) -> Self {
+        Self {
+            register: entity.register(),
+            store: entity.store(),
+            committer: entity.committer(),
+            gate: entity.orders(),
+            now: entity.now(),
+        }
+    }
+
     /// This side's register.
     pub fn register(&self) -> &'a Register {
         self.register

@@ -259,3 +259,25 @@ fn state(life: Option<&Life>, acts: &[Done], now: Timestamp) -> State {
         (None, _) => State::Active,
     }
 }
+
+/// The orders that a side knows.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Orders {
+    /// Those with a review to close first, then the latest used.
+    pub orders: Vec<OrderView>,
+    /// How many older ones were left out.
+    pub more: usize,
+}
+
+/// The most orders in one answer.
+const MOST_LISTED: usize = 10_000;
+
+impl Orders {
+    /// These orders, as far as one answer has room for them.
+    pub fn of(mut orders: Vec<OrderView>) -> Self {
+        let more = orders.len().saturating_sub(MOST_LISTED);
+        orders.truncate(MOST_LISTED);
+        Self { orders, more }
+    }
+}

@@ -41,6 +41,15 @@ use crate::register::{Id, Register, Sector};
 use crate::store::{RowBatch, Store};
 use crate::vault::Vault;
 
+/// A request to erase that somebody brings.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Brought)]
+pub struct ErasureText {
+    /// The request that two rights officers signed: JWS General JSON, as text.
+    pub request: String,
+}
+
 /// That an erasure was carried out on one side: the same whatever was there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -133,7 +142,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     // The long way through the log before anybody has to wait …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &named)?)?;
     let (mut salts, end) = chunks::salts(vault, &sector.name, &domains, None)?;
-    let side = Side::from(vault);
+    let side = Side::of(vault);
     let pairs = side.pairs(&tags)?;
     // … and what came since while nothing is released and no entry of the index is on its way.
     let _alone = side.book.alone();
@@ -177,7 +186,7 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
     let tags = parse(&erasure, &sector, node.audit_key())?.into_iter().map(|(_, tag)| tag).collect();
     // Before the long way through the pairs as well: a repeated request is to cost nothing.
     seen(node.store(), &erasure)?;
-    let side = Side::from(node);
+    let side = Side::of(node);
     let pairs = side.pairs(&tags)?;
     let _alone = side.book.alone();
     seen(node.store(), &erasure)?;

@@ -11,11 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::FAILED;
 use super::resolutions::first_since;
 use crate::commit::{Change, Committer};
-use crate::node::Node;
+use crate::entity::Entity;
 use crate::order::book::Book;
 use crate::refusal::{Refusal, fault};
 use crate::store::{OrderKey, RowBatch, Store, TagKind, TagPlace};
-use crate::vault::Vault;
 
 /// How much longer a young trace waits: the times of entries may be out of order by an hour, and what is not old enough then would
 /// wait for as long again.
@@ -33,22 +32,11 @@ pub(super) struct Side<'a> {
     evidence: SignedDuration,
 }
 
-impl<'a> From<&'a Vault> for Side<'a> {
-    fn from(vault: &'a Vault) -> Self {
-        Self::new(Book::from(vault), vault.committer(), vault.proven_time())
-    }
-}
-
-impl<'a> From<&'a Node> for Side<'a> {
-    fn from(node: &'a Node) -> Self {
-        Self::new(Book::from(node), node.committer(), node.proven_time())
-    }
-}
-
 impl<'a> Side<'a> {
-    fn new(book: Book<'a>, committer: &'a Committer, proven: Timestamp) -> Self {
-        let evidence = SignedDuration::from_hours(24 * i64::from(book.register().evidence_days));
-        Self { book, committer, proven, evidence }
+    /// That of a vault or a node, now.
+    pub(super) fn of(entity: &'a Entity) -> Self {
+        let evidence = SignedDuration::from_hours(24 * i64::from(entity.register().evidence_days));
+        Self { book: Book::of(entity), committer: entity.committer(), proven: entity.proven_time(), evidence }
     }
 
     /// The orders that count some of these tags, each with the tag. It goes through all pairs there are, so ask before
@@ -125,23 +113,12 @@ impl Traces {
     }
 }
 
-/// Destroys the traces of persons erased at the vault that have grown old enough since; how many tags were looked at.
+/// Destroys the traces of persons erased at a vault or a node that have grown old enough since; how many tags were looked at.
 ///
 /// # Errors
 /// [`Code::Internal`](crate::code::Code::Internal), [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable).
-pub fn destroy_due(vault: &Vault) -> Result<usize, Refusal> {
-    due(&Side::from(vault))
-}
-
-/// The same at an authority's node.
-///
-/// # Errors
-/// As [`destroy_due`].
-pub fn destroy_due_at_node(node: &Node) -> Result<usize, Refusal> {
-    due(&Side::from(node))
-}
-
-fn due(side: &Side<'_>) -> Result<usize, Refusal> {
+pub fn destroy_due(entity: &Entity) -> Result<usize, Refusal> {
+    let side = &Side::of(entity);
     let due = side.book.store().erasures_due(side.proven.as_second()).map_err(fault(FAILED))?;
     if due.is_empty() {
         return Ok(0);

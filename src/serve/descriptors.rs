@@ -19,7 +19,8 @@ const OTHERS: usize = 64;
 /// # Errors
 /// When the limit is too low; the message says how many it takes.
 pub(super) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), CommandError> {
-    let unknown = |error| CommandError::new(format_args!("the limit on open files: {error}"), "check the system's limits");
+    let unknown =
+        |error| CommandError::new(format_args!("the limit on open files: {error}"), "check the system's limits");
     let files = raise_open_files().map_err(unknown)?;
     let needed = needed(listeners, limits.connections);
     if files < needed {

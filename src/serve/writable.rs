@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::LogConfig;
-use crate::terminal::CommandError;
 use crate::system;
+use crate::terminal::CommandError;
 
 /// What to do about it.
 const HINT: &str = "nothing was made. Name a folder that this user may write in: the units in ops/ write below /var/lib only \

@@ -14,9 +14,13 @@ pub enum StoreError {
         path: PathBuf,
         /// The engine's words.
         source: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether the disk is full.
+        full: bool,
     },
     /// None is there, and no first start was prepared.
-    #[error("there is no store at {0}, and no first start was prepared there. A disk that is not mounted looks like this")]
+    #[error(
+        "there is no store at {0}, and no first start was prepared there. A disk that is not mounted looks like this"
+    )]
     Absent(PathBuf),
     /// Another process has it open.
     #[error("the store at {0} is in use by another process; stop that one first")]
@@ -104,11 +108,6 @@ pub enum StoreError {
 impl StoreError {
     /// Whether it may pass by itself: a process that ends, a disk that comes back or gets room.
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::InUse(_) | Self::Absent(_) => true,
-            // Engines have one kind for all errors of input and output, so that only their words tell.
-            Self::Engine { source, .. } => source.to_string().contains("No space left on device"),
-            _ => false,
-        }
+        matches!(self, Self::InUse(_) | Self::Absent(_) | Self::Engine { full: true, .. })
     }
 }

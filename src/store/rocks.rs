@@ -11,8 +11,8 @@ mod wal;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    Cache, ColumnFamily, DB, IngestExternalFileOptions, IteratorMode, ReadOptions, SstFileWriter, WriteBatch,
-    WriteOptions,
+    Cache, ColumnFamily, DB, ErrorKind, IngestExternalFileOptions, IteratorMode, ReadOptions, SstFileWriter,
+    WriteBatch, WriteOptions,
 };
 
 use super::StoreError;
@@ -181,5 +181,7 @@ impl RocksEngine {
 }
 
 fn failed(path: &Path, source: rocksdb::Error) -> StoreError {
-    StoreError::Engine { path: path.to_owned(), source: Box::new(source) }
+    // RocksDB has one kind for all errors of input and output: only its words tell.
+    let full = source.kind() == ErrorKind::IOError && source.to_string().contains("No space left on device");
+    StoreError::Engine { path: path.to_owned(), source: Box::new(source), full }
 }

@@ -113,7 +113,7 @@ pub enum ScanStep {
 /// Which rows of a column a scan shows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScanRange<'a> {
-    /// The lowest key.
+    /// The lowest key, which begins with `prefix`.
     pub from: &'a [u8],
     /// What every key begins with.
     pub prefix: &'a [u8],

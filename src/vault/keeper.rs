@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::commit::Committer;
+use crate::entity::Entity;
 use crate::seal::chunk::ChunkCipher;
-use crate::store::Store;
 use crate::store::index::Index;
 
 /// How often it looks whether there is something to do.
@@ -25,16 +24,15 @@ const LONGEST: Duration = Duration::from_secs(1);
 const RECLAIM: Duration = Duration::from_secs(10);
 
 /// What it works on.
-pub(super) struct Parts {
-    pub(super) store: Arc<Store>,
+pub(super) struct KeeperParts {
+    pub(super) entity: Arc<Entity>,
     pub(super) index: Arc<Index>,
     pub(super) cipher: Arc<ChunkCipher>,
-    pub(super) committer: Arc<Committer>,
 }
 
 /// What it has done since the start.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct KeeperCounts {
     /// Index entries moved from memory to the store.
     pub moved: AtomicU64,
     /// Chunks that were merged into others.
@@ -47,13 +45,14 @@ pub(super) struct Keeper {
     /// Held while entries are moved or chunks merged.
     busy: Arc<Mutex<()>>,
     stop: Arc<AtomicBool>,
-    kept: Arc<Kept>,
+    kept: Arc<KeeperCounts>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
-    pub(super) fn start(parts: Parts) -> Self {
-        let (index, stop, kept) = (parts.index.clone(), Arc::new(AtomicBool::new(false)), Arc::new(Kept::default()));
+    pub(super) fn start(parts: KeeperParts) -> Self {
+        let (index, stop, kept) =
+            (parts.index.clone(), Arc::new(AtomicBool::new(false)), Arc::new(KeeperCounts::default()));
         index.set_kept(true);
         let busy = Arc::new(Mutex::new(()));
         let work = Work { parts, busy: busy.clone(), stop: stop.clone(), kept: kept.clone() };
@@ -71,7 +70,7 @@ impl Keeper {
         PauseGuard { index: &self.index, _busy: busy }
     }
 
-    pub(super) fn kept(&self) -> &Kept {
+    pub(super) fn kept(&self) -> &KeeperCounts {
         &self.kept
     }
 }
@@ -99,10 +98,10 @@ impl Drop for Keeper {
 }
 
 struct Work {
-    parts: Parts,
+    parts: KeeperParts,
     busy: Arc<Mutex<()>>,
     stop: Arc<AtomicBool>,
-    kept: Arc<Kept>,
+    kept: Arc<KeeperCounts>,
 }
 
 /// Nobody waits for a keeper that is gone, whatever ended it.
@@ -110,7 +109,7 @@ impl Drop for Work {
     fn drop(&mut self) {
         self.parts.index.set_kept(false);
         if std::thread::panicking() {
-            self.parts.committer.poison(&crate::store::StoreError::KeeperEnded);
+            self.parts.entity.committer().poison(&crate::store::StoreError::KeeperEnded);
         }
     }
 }
@@ -121,7 +120,8 @@ impl Work {
     }
 
     fn run(&self) {
-        let Parts { store, index, committer, .. } = &self.parts;
+        let KeeperParts { entity, index, .. } = &self.parts;
+        let (store, committer) = (entity.store(), entity.committer());
         let (mut rest, mut reclaimed) = (LOOK, Instant::now());
         while !self.stops() {
             index.sleep_keeper(rest);

@@ -13,7 +13,7 @@ use cloison::commit::LowerMark;
 use cloison::pseudonym::Pseudonym;
 use cloison::refusal::Refusal;
 use cloison::register::{Register, RightsOfficer, SpkiDigest};
-use cloison::reidentify::reveal::Item;
+use cloison::reidentify::reveal::RevealedItem;
 use cloison::rights::erase::{ErasureReceipt, at_vault};
 use cloison::rights::request::{Erasure, sign};
 use cloison::store::{RowBatch, StoreError};
@@ -198,8 +198,8 @@ fn erased_for_good(memory: u64) {
     let node = world.node();
     for (place, item) in reveal(&vault, &node, "health", &texts(&vault, &pseudonyms)).into_iter().enumerate() {
         match item {
-            Item::Identifier { value, .. } => assert_eq!(*value.0, card(place as u32)),
-            Item::Refused { code, .. } => {
+            RevealedItem::Identifier { value, .. } => assert_eq!(*value.0, card(place as u32)),
+            RevealedItem::Refused { code, .. } => {
                 assert!(code == Code::NoMapping && victims.contains(&place), "{place}: {code}")
             }
         }

@@ -25,7 +25,7 @@ use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use cloison::pseudonym::Pseudonym;
 use cloison::register::{self, PinnedKey, Register, SpkiDigest, Suite};
 use cloison::reidentify::release::release;
-use cloison::reidentify::{Asked, ReleaseRequest};
+use cloison::reidentify::{ReidentifyRequest, ReleaseRequest};
 use cloison::renewal::{self, RecipientProof, SegmentAnswer};
 use cloison::rights::erase;
 use cloison::rights::request::{self, Erasure};
@@ -134,7 +134,7 @@ fn write(path: &Path) -> Vec<u8> {
         time: now(),
     };
     let request = order::sign_request(&request, &id("driss"), &person("driss")).unwrap();
-    let asked = Asked { order, request, sector: "health".into(), pseudonyms: texts, to: None };
+    let asked = ReidentifyRequest { order, request, sector: "health".into(), pseudonyms: texts, to: None };
     let node = access::node(vault.register(), vault.register().authorities[&id("court")].node).unwrap();
     let acts = Book::from(&vault).digest(&id("court")).unwrap();
     let question = ReleaseRequest { register: HEXLOWER.encode(&vault.register().digest), acts, asked };
@@ -222,7 +222,7 @@ fn write(path: &Path) -> Vec<u8> {
     };
     let decision = sign_decision(&decision.write().unwrap(), DECISION_TYP, "cndp", &person("cndp")).unwrap();
     let messenger = access::messenger(vault.register(), SpkiDigest([0x33; 32])).unwrap();
-    Inspections::from(&vault).enter(&decision, &messenger).unwrap();
+    Inspections::of(&vault).enter(&decision, &messenger).unwrap();
 
     // Of a pseudonym that has no mapping: what is stored above stays.
     let erasure = Erasure {

@@ -10,8 +10,8 @@ use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
-use crate::http::inspections::{Listed, Statement};
 use crate::inspection::decision::{CLOSING_TYP, Closing, DECISION_TYP, Decision, sign};
+use crate::inspection::{InspectionList, InspectionText};
 use crate::inspection::{InspectionView, Stage};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::refusal::Refusal;
@@ -248,7 +248,7 @@ fn is_decision(text: &str) -> bool {
 
 fn bring(client: &Client, text: &str, json: bool) -> Result<(), CommandError> {
     let path = if is_decision(text) { "/v1/inspections" } else { "/v1/inspections/closings" };
-    let statement = Statement { statement: text.trim_end().to_owned() };
+    let statement = InspectionText { statement: text.trim_end().to_owned() };
     let view: InspectionView = client.post_json(path, &statement)?;
     match json {
         true => print_json(&view),
@@ -257,7 +257,7 @@ fn bring(client: &Client, text: &str, json: bool) -> Result<(), CommandError> {
 }
 
 fn list(args: &List) -> Result<(), CommandError> {
-    let listed: Listed = args.client.open()?.get_json("/v1/inspections")?;
+    let listed: InspectionList = args.client.open()?.get_json("/v1/inspections")?;
     if args.json {
         return print_json(&listed);
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::payload;
 use crate::cli::client_file::ClientFile;
-use crate::http::acts::Orders;
 use crate::order::Payload;
+use crate::order::life::Orders;
 use crate::order::life::{OrderView, State};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};

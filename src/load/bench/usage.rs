@@ -11,7 +11,8 @@ const LOOKS: u32 = 4;
 const LOOK: Duration = Duration::from_millis(150);
 const IDLE_CPU: Duration = Duration::from_millis(2);
 
-/// CPU time that a process took since it began.
+/// CPU time that a process took since it began: user and system, all its threads, also those that have ended. The same sum
+/// as in `/proc/PID/stat`, in nanoseconds instead of hundredths of a second.
 ///
 /// # Errors
 /// When there is no such process.

@@ -18,6 +18,11 @@ impl RocksEngine {
         path.join("CURRENT").exists()
     }
 
+    /// Whether there is none: not even files of one that is damaged.
+    pub(in crate::store) fn is_absent(path: &Path) -> bool {
+        !Self::is_there(path) && !has_data_files(path)
+    }
+
     /// Opens the one in a folder, or makes it where there is none, with so many bytes of memory for blocks and filters of the
     /// column `index`. The `owner` is who is told that a database belongs to another program.
     ///
@@ -34,11 +39,6 @@ impl RocksEngine {
         let engine = Self { db, path: path.to_owned(), cache };
         engine.check_tables()?;
         Ok(engine)
-    }
-
-    /// Whether there is none: not even files of one that is damaged.
-    pub(in crate::store) fn is_absent(path: &Path) -> bool {
-        !Self::is_there(path) && !has_data_files(path)
     }
 
     /// Opens one for reading only: a backup's, or beside the process that writes it. Nothing is written.
@@ -105,6 +105,17 @@ fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
     Err(StoreError::Foreign { path: path.to_owned(), found: "another program".to_owned(), wanted: owner.to_owned() })
 }
 
+/// Whether the folder has files that only a store has: tables, or RocksDB's write-ahead logs (`.log`). What RocksDB makes before
+/// CURRENT has none of these endings.
+fn has_data_files(path: &Path) -> bool {
+    files_ending(path, &["sst", "blob", "log"]).next().is_some()
+}
+
+fn files_ending(folder: &Path, ends: &[&str]) -> impl Iterator<Item = PathBuf> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    files.filter(move |file| file.extension().is_some_and(|end| ends.iter().any(|known| end == *known)))
+}
+
 /// Whether RocksDB's own column is empty, as ours is: every row of ours lies in a column of ours.
 fn default_is_empty(path: &Path) -> Result<bool, StoreError> {
     // With the options it is opened with for good: RocksDB 11 ends the process by a null pointer where it is to open a
@@ -123,15 +134,4 @@ fn is_locked(error: &rocksdb::Error) -> bool {
     error.kind() == ErrorKind::IOError
         && (words.contains("While lock file") && words.ends_with("Resource temporarily unavailable")
             || words.contains("lock hold by current process"))
-}
-
-/// Whether a folder has files of a store; `.log` are RocksDB's write-ahead logs. What RocksDB makes before `CURRENT` has none of these
-/// endings.
-fn has_data_files(path: &Path) -> bool {
-    files_ending(path, &["sst", "blob", "log"]).next().is_some()
-}
-
-fn files_ending(folder: &Path, ends: &[&str]) -> impl Iterator<Item = PathBuf> {
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    files.filter(move |file| file.extension().is_some_and(|end| ends.iter().any(|known| end == *known)))
 }

@@ -2,41 +2,38 @@
 //! the one writer.
 //!
 //! Records stay sealed as they are; only the vault's own envelope is opened and closed. Who looked up an old sequence just
-//! before finds no chunk there, and looks it up again ([`crate::reidentify::release`]).
+//! before finds no chunk there, and looks it up again ([`Vault::each_stored`](crate::vault::Vault::each_stored)).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::Parts;
+use super::KeeperParts;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::small::{Kind, Small};
 use crate::seal::chunk::{Chunk, ChunkBuilder};
 use crate::store::ChunkKey;
 use crate::vault::StartError;
+use crate::vault::stored::{bad_chunk, stored_chunk};
 
 /// Merges chunks of one kind, which fit one chunk; how many old ones are gone.
 ///
 /// # Errors
 /// When one of them does not open; nothing has changed then.
-pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, StartError> {
+pub(super) fn merge(parts: &KeeperParts, kind: &Kind, small: &[Small]) -> Result<u64, StartError> {
     let (sector, epoch) = kind.partition;
     let mut chunks: Vec<(ChunkKey, Chunk)> = Vec::with_capacity(small.len());
     for Small { sequence, .. } in small {
         let key = ChunkKey { sector, epoch, sequence: *sequence };
-        let bad = |source| StartError::Chunk { sector, epoch, sequence: *sequence, source };
-        if let Some(row) = parts.store.chunk(key)? {
-            chunks.push((key, parts.cipher.unwrap(&key.to_bytes(), row).map_err(bad)?));
-        }
+        chunks.extend(stored_chunk(parts.entity.store(), &parts.cipher, key)?.map(|chunk| (key, chunk)));
     }
     if chunks.len() < 2 {
         return Ok(0);
     }
     let mut records = Vec::new();
     for (key, chunk) in &chunks {
-        let bad = |source| StartError::Chunk { sector, epoch, sequence: key.sequence, source };
         for record in chunk.records() {
-            let record = record.map_err(bad)?;
+            let record = record.map_err(bad_chunk(*key))?;
             records.push((record.pseudonym, record.to_bytes()));
         }
     }
@@ -69,7 +66,7 @@ pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, 
         old.iter().for_each(|sequence| store.delete_chunk(batch, ChunkKey { sequence: *sequence, ..key }));
         tell.store(sequence, Ordering::Release);
     });
-    let done = match parts.committer.change_unlogged(change) {
+    let done = match parts.entity.committer().change_unlogged(change) {
         Ok(()) => true,
         Err(Code::Overloaded) => false,
         Err(_) => return Ok(0),
@@ -77,13 +74,13 @@ pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, 
     match given.load(Ordering::Acquire) {
         0 if !done => {
             // It never reached the writer, who has better things to do just now.
-            small.iter().for_each(|small| parts.committer.small().add(kind, *small));
+            small.iter().for_each(|small| parts.entity.committer().small().add(kind, *small));
             Ok(0)
         }
         0 => Ok(0),
         _ if !done => Ok(0),
         sequence => {
-            parts.committer.small().add(kind, Small { sequence, records: count });
+            parts.entity.committer().small().add(kind, Small { sequence, records: count });
             Ok(gone)
         }
     }
