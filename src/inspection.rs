@@ -23,7 +23,8 @@ use crate::commit::Change;
 use crate::entity::Entity;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::Id;
-use decision::{Decision, check, check_closing, invalid, read_unverified};
+use crate::statement::read_unverified;
+use decision::{InspectionDecision, check, check_closing, invalid};
 
 /// Inspections that a side keeps, at most.
 const MOST: usize = 10_000;
@@ -37,7 +38,7 @@ pub struct Inspections<'a> {
 /// The row of an inspection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct StoredInspection {
     /// The decision as it was signed; absent while only its end has come.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     text: Option<String>,
@@ -46,13 +47,13 @@ struct Stored {
     /// When this side got it.
     entered: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    closed: Option<Closed>,
+    closed: Option<InspectionEnd>,
 }
 
 /// How an inspection ended before its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Closed {
+pub struct InspectionEnd {
     /// When this side got to know.
     #[schema(value_type = String)]
     pub time: Timestamp,
@@ -66,7 +67,7 @@ pub struct Closed {
 /// Where an inspection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Stage {
+pub enum InspectionStage {
     /// Its time has not come.
     Pending,
     /// It opens.
@@ -82,9 +83,9 @@ pub enum Stage {
 #[serde(deny_unknown_fields)]
 pub struct InspectionView {
     /// What was decided.
-    pub decision: Decision,
+    pub decision: InspectionDecision,
     /// Where it stands.
-    pub state: Stage,
+    pub state: InspectionStage,
     /// When this side got it.
     #[schema(value_type = String)]
     pub entered: Timestamp,
@@ -93,7 +94,7 @@ pub struct InspectionView {
     pub signers: Vec<Id>,
     /// Its end, where that came before its time.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub closed: Option<Closed>,
+    pub closed: Option<InspectionEnd>,
     /// The decision as it was signed: JWS General JSON.
     pub text: String,
 }
@@ -117,15 +118,15 @@ pub struct InspectionList {
 }
 
 impl InspectionView {
-    fn new(stored: Stored, now: Timestamp) -> Result<Self, Refusal> {
-        let Stored { text, signers, entered, closed } = stored;
+    fn new(stored: StoredInspection, now: Timestamp) -> Result<Self, Refusal> {
+        let StoredInspection { text, signers, entered, closed } = stored;
         let text = text.ok_or_else(undecided)?;
-        let decision = read_unverified(&text).map_err(fault(FAILED))?;
+        let decision: InspectionDecision = read_unverified(&text).map_err(fault(FAILED))?;
         let state = match &closed {
-            Some(_) => Stage::Closed,
-            None if now >= decision.not_after => Stage::Over,
-            None if now < decision.not_before => Stage::Pending,
-            None => Stage::Open,
+            Some(_) => InspectionStage::Closed,
+            None if now >= decision.not_after => InspectionStage::Over,
+            None if now < decision.not_before => InspectionStage::Pending,
+            None => InspectionStage::Open,
         };
         Ok(Self { decision, state, entered, signers, closed, text })
     }
@@ -138,7 +139,7 @@ impl InspectionView {
 
     /// Whether it is or was ever open here: not where its time has not come, nor where it was closed before it came.
     fn has_begun(&self) -> bool {
-        self.state != Stage::Pending && self.end() > self.decision.not_before.max(self.entered)
+        self.state != InspectionStage::Pending && self.end() > self.decision.not_before.max(self.entered)
     }
 }
 
@@ -167,7 +168,7 @@ impl<'a> Inspections<'a> {
         if let Some(stored) = &before
             && let Some(known) = &stored.text
         {
-            return match read_unverified(known)? == *decision {
+            return match read_unverified::<InspectionDecision>(known)? == *decision {
                 true => InspectionView::new(stored.clone(), self.now),
                 false => Err(invalid("another decision was entered under this id")),
             };
@@ -182,11 +183,12 @@ impl<'a> Inspections<'a> {
             not_after: decision.not_after.to_string(),
             reason: None,
             digest: hex(&signed.digest),
-            signers: signed.signers.clone(),
+            signers: signed.persons.clone(),
             ..noted("enter", decision, permit)
         };
         let closed = before.and_then(|end| end.closed);
-        let stored = Stored { text: Some(text.to_owned()), signers: signed.signers, entered: self.now, closed };
+        let stored =
+            StoredInspection { text: Some(text.to_owned()), signers: signed.persons, entered: self.now, closed };
         self.write(decision.id, &stored, entry)?;
         InspectionView::new(stored, self.now)
     }
@@ -206,7 +208,7 @@ impl<'a> Inspections<'a> {
             Some(stored) => stored,
             None => {
                 self.has_room()?;
-                Stored { text: None, signers: vec![], entered: self.now, closed: None }
+                StoredInspection { text: None, signers: vec![], entered: self.now, closed: None }
             }
         };
         let noted = match &stored.text {
@@ -217,10 +219,10 @@ impl<'a> Inspections<'a> {
             not_after: format!("{:.3}", self.now),
             reason: Some(signed.says.reason.clone()),
             digest: hex(&signed.digest),
-            signers: signed.signers,
+            signers: signed.persons,
             ..noted
         };
-        stored.closed = Some(Closed { time: self.now, reason: signed.says.reason, text: text.to_owned() });
+        stored.closed = Some(InspectionEnd { time: self.now, reason: signed.says.reason, text: text.to_owned() });
         self.write(id, &stored, entry)?;
         InspectionView::new(stored, self.now)
     }
@@ -233,7 +235,7 @@ impl<'a> Inspections<'a> {
         let rows = self.entity.store().inspections().map_err(fault(FAILED))?;
         let mut views = vec![];
         for (_, value) in rows {
-            let stored: Stored = serde_json::from_slice(&value).map_err(fault(FAILED))?;
+            let stored: StoredInspection = serde_json::from_slice(&value).map_err(fault(FAILED))?;
             // Of what only the end has come there is nothing to show.
             if stored.text.is_some() {
                 views.push(InspectionView::new(stored, self.now)?);
@@ -263,7 +265,7 @@ impl<'a> Inspections<'a> {
     pub fn open(&self, named: Option<Uuid>, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
         self.entity.committer().mark().steady(self.now)?;
         let mut open = self.list(Some(permit.auditor()))?;
-        open.retain(|view| view.state == Stage::Open && named.is_none_or(|id| view.decision.id == id));
+        open.retain(|view| view.state == InspectionStage::Open && named.is_none_or(|id| view.decision.id == id));
         match (open.pop(), open.is_empty()) {
             (Some(view), true) => Ok(view),
             (Some(_), false) => {
@@ -289,12 +291,12 @@ impl<'a> Inspections<'a> {
         }
     }
 
-    fn stored(&self, id: Uuid) -> Result<Option<Stored>, Refusal> {
+    fn stored(&self, id: Uuid) -> Result<Option<StoredInspection>, Refusal> {
         let row = self.entity.store().inspection(id).map_err(fault(FAILED))?;
         row.map(|value| serde_json::from_slice(&value).map_err(fault(FAILED))).transpose()
     }
 
-    fn write(&self, id: Uuid, stored: &Stored, entry: InspectionNoted) -> Result<(), Refusal> {
+    fn write(&self, id: Uuid, stored: &StoredInspection, entry: InspectionNoted) -> Result<(), Refusal> {
         let value = serde_json::to_vec(stored).map_err(fault(FAILED))?;
         let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
         let event = Event::Inspection(Box::new(entry));
@@ -310,14 +312,14 @@ fn unknown() -> Refusal {
     Refusal::new(Code::UnknownInspection, "no inspection of this id was entered here")
 }
 
-/// What who brings an end is told when its decision has not come.
+/// The answer to those who bring an end before its decision has come.
 fn undecided() -> Refusal {
     let why = "no inspection of this id was entered here; its end is kept: its decision will not open it";
     Refusal::new(Code::UnknownInspection, why)
 }
 
 /// What both kinds of entry say.
-fn noted(action: &'static str, decision: &Decision, permit: &MessengerPermit) -> InspectionNoted {
+fn noted(action: &'static str, decision: &InspectionDecision, permit: &MessengerPermit) -> InspectionNoted {
     InspectionNoted {
         reference: decision.reference.clone(),
         auditors: decision.auditors.clone(),

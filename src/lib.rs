@@ -9,7 +9,8 @@
 //! | [`refusal`] | why a request is refused: a code, a sentence, when to come back |
 //! | [`system`] | system calls as safe functions |
 //! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
-//! | [`id`], [`jws`] | the names by which things refer to one another; strict JWS: one payload, many signatures |
+//! | [`id`], [`json`], [`jws`] | the names by which things refer to one another; strict JSON; strict JWS: one payload, many signatures |
+//! | [`statement`] | what people sign, and the one loop that verifies it and counts persons by key |
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
 //! | [`store`] | rows behind one interface; the only room that knows RocksDB; sees sealed bytes, never a key |
@@ -47,6 +48,7 @@ pub mod http;
 pub mod id;
 pub mod identifier;
 pub mod inspection;
+pub mod json;
 pub mod jws;
 pub mod keys;
 pub mod lines;
@@ -64,6 +66,7 @@ pub mod renewal;
 pub mod rights;
 pub mod seal;
 pub mod serve;
+pub mod statement;
 pub mod store;
 pub mod system;
 pub mod terminal;

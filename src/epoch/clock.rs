@@ -13,6 +13,7 @@ use crate::code::Code;
 use crate::commit::{LowerMark, LowerMarkError};
 use crate::entity::Entity;
 use crate::refusal::{Refusal, fault, not_logged};
+use crate::statement::Signed;
 
 /// What an operator brings.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -40,7 +41,7 @@ pub struct LoweredClock {
 pub fn lower(entity: &Entity, permit: &OperatorPermit, asked: &LowerClock) -> Result<LoweredClock, Refusal> {
     let (register, committer, store, now) = (entity.register(), entity.committer(), entity.store(), entity.now());
     let invalid = |why: String| Refusal::new(Code::StatementInvalid, why);
-    let (payload, signers) = statement::check(&asked.statement, register, now)?;
+    let Signed { says: payload, persons: signers, .. } = statement::check(&asked.statement, register, now)?;
     let (id, until) = (payload.id, payload.until().as_second());
     let Destruction::ClockMark { entity: named, mark } = payload.destruction else {
         return Err(invalid("the statement is for something else".to_owned()));

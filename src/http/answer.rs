@@ -80,7 +80,7 @@ async fn close(entity: &Entity, peer: &Peer, operation: &'static str, answered: 
 
 /// Reads JSON. What is wrong in it is said by place only.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    crate::jws::read_object(bytes).map_err(|error| {
+    crate::json::read_object(bytes).map_err(|error| {
         let place = format!("see line {}, column {}", error.line(), error.column());
         Problem::new(Code::MalformedBody).detail(place)
     })

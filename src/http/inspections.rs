@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::entity::Entity;
-use crate::inspection::report::{self, Document};
+use crate::inspection::report::{self, SignedReport};
 use crate::inspection::{InspectionList, InspectionText, InspectionView, Inspections};
 
 /// The routes, at either side.
@@ -67,7 +67,7 @@ pub(super) async fn close(State(entity): State<Arc<Entity>>, peer: Peer, request
 #[utoipa::path(get, path = "/v1/inspections/{id}/report", operation_id = "inspection_report",
     params(("id" = String, Path, description = "The inspection's id")),
     responses(
-        (status = 200, description = "The report and its signature", body = Document),
+        (status = 200, description = "The report and its signature", body = SignedReport),
         Problem,
     ),
 )]

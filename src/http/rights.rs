@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::access;
 use crate::refusal::Refusal;
 use crate::rights::erase::{self, ErasureReceipt, ErasureText};
-use crate::rights::resolutions::{self, Question, Resolutions};
+use crate::rights::resolutions::{self, PersonResolutions, ResolutionQuestion};
 use crate::store::Store;
 use crate::vault::Vault;
 
@@ -33,15 +33,15 @@ pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
 #[utoipa::path(
     post,
     path = "/v1/rights/resolutions",
-    request_body = Question,
+    request_body = ResolutionQuestion,
     responses(
-        (status = 200, description = "For each pseudonym its resolutions, oldest first", body = Resolutions),
+        (status = 200, description = "For each pseudonym its resolutions, oldest first", body = PersonResolutions),
         Problem,
     ),
 )]
 pub(super) async fn look_up(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::rights_officer(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "look-up", permit, request, move |permit, asked: Question| {
+    answer_to(vault.entity().clone(), peer, "look-up", permit, request, move |permit, asked: ResolutionQuestion| {
         resolutions::look_up(&vault, permit, &asked)
     })
     .await

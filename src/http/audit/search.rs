@@ -25,7 +25,7 @@ use crate::http::described::{OpenApiRouter, routes, tagged};
 use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 use crate::inspection::Inspections;
-use crate::inspection::object::Object;
+use crate::inspection::object::InspectionObject;
 use crate::register::Register;
 use crate::store::{Shard, StoreError};
 
@@ -113,7 +113,7 @@ pub(in crate::http) async fn entries(
         blocking(&peer, Lane::Work, move || {
             let view = Inspections::of(&entity).open(search.inspection, &permit)?;
             let (asked, id) = (search.asked(entity.register()), view.decision.id);
-            let found = find(entity.log(), search, id, &Object::of(&view, entity.register()))?;
+            let found = find(entity.log(), search, id, &InspectionObject::of(&view, entity.register()))?;
             let given = found.entries.len() as u64;
             let actor = permit.auditor().clone();
             let access = Access { actor, inspection: id.to_string(), what: "entries", asked, given };
@@ -160,7 +160,7 @@ impl Search {
     }
 }
 
-fn find(log: &Log, search: Search, inspection: Uuid, object: &Object) -> Result<FoundEntries, Problem> {
+fn find(log: &Log, search: Search, inspection: Uuid, object: &InspectionObject) -> Result<FoundEntries, Problem> {
     let wrong = |name: &str| Problem::new(Code::BadParameter).detail(format!("`{name}` has no such value"));
     let time = |name: &str, text: Option<String>| match text {
         None => Ok(None),

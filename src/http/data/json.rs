@@ -12,7 +12,7 @@ use crate::code::Code;
 use crate::commit::Job;
 use crate::http::body;
 use crate::http::problem::Problem;
-use crate::jws;
+use crate::json;
 use crate::pseudonym::{Pseudonym, TextWriter};
 use crate::register::SpkiDigest;
 use crate::tokenize::{self, Answer, DomainRequest, Wish};
@@ -36,7 +36,7 @@ pub(in crate::http) struct JsonBatch<'a> {
     #[schema(value_type = Option<String>, example = "billing")]
     purpose: Option<JsonText<'a>>,
     /// The domain to answer in; absent: the present one.
-    #[serde(default, deserialize_with = "jws::maybe_object")]
+    #[serde(default, deserialize_with = "json::maybe_object")]
     domain: Option<NamedDomain>,
 }
 
@@ -223,7 +223,7 @@ pub(super) fn prepare(
     bytes: &[u8],
 ) -> Result<(Answer, Job), Problem> {
     let query: JsonQuery = body::query(uri)?;
-    let batch: JsonBatch<'_> = jws::read_object(bytes).map_err(|error| malformed(&error))?;
+    let batch: JsonBatch<'_> = json::read_object(bytes).map_err(|error| malformed(&error))?;
     let permit = super::permit(vault, peer, sector, &batch.scheme.0, batch.purpose.as_ref().map(|p| &*p.0))?;
     let domain = batch
         .domain
