@@ -80,7 +80,12 @@ pub struct KeyStatus {
 /// # Errors
 /// [`Code::ShareInvalid`] for another custodian's share or one that does not fit, [`Code::ShareForeign`] for one of no pinned set;
 /// those of a log that takes no entry.
-pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: SharePurpose) -> Result<UnsealProgress, Refusal> {
+pub fn bring(
+    node: &Node,
+    permit: &CustodianPermit,
+    share: Share,
+    purpose: SharePurpose,
+) -> Result<UnsealProgress, Refusal> {
     let now = node.now();
     // One at a time: what the log says of the count is what it was.
     let mut ceremony = node.safe().ceremony();

@@ -72,10 +72,18 @@ pub(super) fn is_node(text: &str) -> bool {
 fn one(file: &Path) -> Result<String, String> {
     let text = register::sign::read_text(file).map_err(|error| error.to_string())?;
     let of_config = |error: ConfigError| error.to_string();
+    let kind = FileKind::of(&text);
+    if let (None, Some(other)) = (kind, not_ours(&text)) {
+        return Err(format!("{}: is {other}, and neither a register nor a configuration", file.display()));
+    }
     // Where nothing tells, somebody is at the beginning of a register.
-    match FileKind::of(&text).unwrap_or(FileKind::Register) {
+    match kind.unwrap_or(FileKind::Register) {
         FileKind::Register => {
-            let register = register::parse(&text).map_err(|faults| list_faults(file, &faults))?;
+            let faulty = |faults: Vec<Fault>| match kind {
+                Some(_) => list_faults(file, &faults),
+                None => first_of(file, &faults),
+            };
+            let register = register::parse(&text).map_err(faulty)?;
             Ok(format!("a register without a fault: {}", summary(&register)))
         }
         FileKind::Vault => {
@@ -132,6 +140,34 @@ fn open(files: &RegisterFiles) -> Result<Register, String> {
 fn signed(files: &RegisterFiles) -> Result<String, String> {
     let register = open(files)?;
     Ok(format!("a configuration without a fault, with a signed register: {}", summary(&register)))
+}
+
+/// What a file is that nobody checks here by itself, told by how it begins.
+fn not_ours(text: &str) -> Option<&'static str> {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    let first = lines.next()?.trim();
+    let is_entry = |line: &str| !line.contains(['=', '[', ' ']);
+    match first {
+        _ if first.starts_with("-----BEGIN ") => {
+            Some("a certificate or key in PEM (the configuration that names it checks it, too)")
+        }
+        _ if first.starts_with("cloison-secret-") => Some("a secret (the configuration that names it checks it, too)"),
+        _ if first.starts_with('{') => {
+            Some("JSON, as signatures, orders, acts and statements are (`cloison register`, `order`, `statement`)")
+        }
+        _ if is_entry(first) && lines.take(9).all(is_entry) => Some("a list, a line an entry"),
+        _ => None,
+    }
+}
+
+/// The first faults of a file that nothing tells the kind of, and how many there are.
+fn first_of(file: &Path, faults: &[Fault]) -> String {
+    const MOST: usize = 10;
+    let shown = list_faults(file, &faults[..faults.len().min(MOST)]);
+    match faults.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown}\n{}: and {}", file.display(), count(more, "more fault", "more faults")),
+    }
 }
 
 /// A register in a few words.

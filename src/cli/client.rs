@@ -9,7 +9,7 @@ use indicatif::{HumanCount, ProgressBar};
 
 use crate::cli::client_file::ClientFile;
 use crate::client::lines::{LineTokenizer, tokenize_path};
-use crate::terminal::{CommandError, line_progress, line_summary, output_error, progress};
+use crate::terminal::{CommandError, line_progress, line_summary, output_error, progress, say_wait};
 
 /// Do what a sector system does
 #[derive(clap::Subcommand)]
@@ -72,7 +72,8 @@ fn tokenize(args: &TokenizeArgs) -> Result<(), CommandError> {
     let client = args.client.open()?;
     let bar = progress_beside_answers(input_length());
     let path = tokenize_path(&args.sector, &args.scheme, args.purpose.as_deref(), args.previous);
-    let lines = LineTokenizer { client: &client, path, batch: args.batch as usize };
+    let on_wait = say_wait(&bar);
+    let lines = LineTokenizer { client: &client, path, batch: args.batch as usize, on_wait: &on_wait };
     let mut output = io::BufWriter::with_capacity(1 << 20, io::stdout().lock());
     let outcome = lines.run(io::stdin(), &mut output, line_progress(&bar));
     // Whatever was answered is kept, also when the next batch failed.

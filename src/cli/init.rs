@@ -77,14 +77,17 @@ fn report(made: &NewDeployment, dir: &Path) -> String {
          \n\
          Who must hold what; nobody holds two rows, and {dir} as a whole should soon exist nowhere:\n\
          \n  \
-         the vault               vault.toml register.* tls/ca.pem tls/vault.pem secrets/tls/vault.key secrets/vault/\n  \
+         the vault               vault.toml register.* tls/ca.pem tls/vault.pem secrets/tls/vault.key secrets/vault/ data/vault.first-start\n  \
          {0:<23} its backup: secrets/vault/, under another administrator than the store's backup\n  \
-         the authority node      node.toml register.* tls/ca.pem tls/node.pem secrets/tls/node.key secrets/authority/\n  \
+         the authority node      node.toml register.* tls/ca.pem tls/node.pem secrets/tls/node.key secrets/authority/ data/node.first-start\n  \
          the commission          secrets/register/commission.pem clients/auditor*.toml tls/ca.pem tls/auditor.pem secrets/tls/auditor.key\n  \
          operations              secrets/register/operations.pem, secrets/tls/ca.key (offline)\n  \
          each operator           their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  \
-         each approver, officer  their own secrets/people/*.pem\n  {custodians}\
+         each approver           their own secrets/people/*.pem\n  \
+         each officer            their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  {custodians}\
          each sector system      its own clients/*.toml tls/*.pem secrets/tls/*.key\n\
+         \n\
+         orders/ and input/ are empty: for orders to be signed, and for identifiers that are sent. data/ is each program's own.\n\
          \n\
          Next:\n  \
          cloison serve --config {dir}/vault.toml\n  \

@@ -198,7 +198,12 @@ fn sign(args: &StatementSignArgs) -> Result<(), CommandError> {
     let summary = format!("This is what is signed:\n{}", shown(&payload).trim_end());
     let signed =
         signed_file::countersign::<DestructionPayload>(&args.statement, &text, &summary, args.assent, |text| {
-            statement::sign::<DestructionPayload>(text, &args.kid, &key).map_err(unusable)
+            statement::sign::<DestructionPayload>(text, &args.kid, &key).map_err(|refused| {
+                CommandError::new(
+                    refused,
+                    "each operator signs once; `cloison statement check` says whose signature is missing",
+                )
+            })
         })?;
     print(format_args!("Signed by {}: {}", args.kid, args.statement.display()))?;
     match check_statement(&signed, &register, SystemClock.now()) {
@@ -219,10 +224,11 @@ fn check(args: &StatementCheckArgs) -> Result<(), CommandError> {
             print(format_args!("Signed by {}: it allows this once, until {}.", signers.join(", "), payload.until()))
         }
         Err(refused) => {
-            print(format_args!(
-                "  signed by    {}, as the file claims",
-                claimed.claimed_signers().collect::<Vec<_>>().join(", ")
-            ))?;
+            let claimed: Vec<_> = claimed.claimed_signers().collect();
+            match claimed.as_slice() {
+                [] => print("  signed by    nobody")?,
+                claimed => print(format_args!("  signed by    {}, as the file claims", claimed.join(", ")))?,
+            }
             Err(CommandError::new(
                 format_args!("{}: it allows nothing: {refused}", args.statement.display()),
                 "`cloison statement new` makes one, `cloison statement sign` signs it",

@@ -18,6 +18,8 @@ pub struct LineTokenizer<'a> {
     pub path: String,
     /// Lines in one request.
     pub batch: usize,
+    /// Learns why a batch is sent again, and after how long.
+    pub on_wait: &'a dyn Fn(&ClientError, Duration),
 }
 
 /// What became of the lines so far.
@@ -95,7 +97,10 @@ impl LineTokenizer<'_> {
             // A vault that was never reached is more likely a wrong address than a passing fault.
             let hopeless = is_first && matches!(error, ClientError::Connection { .. });
             match error.retry_after() {
-                Some(pause) if !hopeless && Instant::now() + pause < deadline => std::thread::sleep(pause),
+                Some(pause) if !hopeless && Instant::now() + pause < deadline => {
+                    (self.on_wait)(&error, pause);
+                    std::thread::sleep(pause);
+                }
                 _ => return Err(error),
             }
         }

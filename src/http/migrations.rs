@@ -76,9 +76,14 @@ pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, reque
 )]
 pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "migration-page", permit, request, move |permit, asked: EpochPageRequest| {
-        hand_out::hand_out(&vault, permit, &asked)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "migration-page",
+        permit,
+        request,
+        move |permit, asked: EpochPageRequest| hand_out::hand_out(&vault, permit, &asked),
+    )
     .await
 }
 

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::access;
 use crate::refusal::Refusal;
 use crate::rights::erase::{self, ErasureReceipt, ErasureText};
-use crate::rights::resolutions::{self, ResolutionQuestion, PersonResolutions};
+use crate::rights::resolutions::{self, PersonResolutions, ResolutionQuestion};
 use crate::store::Store;
 use crate::vault::Vault;
 

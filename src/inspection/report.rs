@@ -261,7 +261,8 @@ impl Inspections<'_> {
             view.decision.sectors.iter().collect()
         };
         let sectors = concerned.into_iter().filter_map(|name| register.sector(name));
-        let sectors = sectors.map(|sector| facts(self.entity, sector)).collect::<Result<_, _>>().map_err(fault(FAILED))?;
+        let sectors =
+            sectors.map(|sector| facts(self.entity, sector)).collect::<Result<_, _>>().map_err(fault(FAILED))?;
         Ok(InspectionReport {
             format: FORMAT.to_owned(),
             owner: log.owner().to_owned(),
@@ -289,7 +290,8 @@ impl Inspections<'_> {
             size: head.checkpoint.size,
             sha256: digest(&report),
         };
-        let signature = self.entity.log().sign_statement(&statement.write()?, ReportStatement::TYP).map_err(fault(FAILED))?;
+        let signature =
+            self.entity.log().sign_statement(&statement.write()?, ReportStatement::TYP).map_err(fault(FAILED))?;
         Ok(SignedReport { report, signature })
     }
 }

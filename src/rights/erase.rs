@@ -38,8 +38,8 @@ use crate::node::Node;
 use crate::pseudonym::Parsed;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register, Sector};
-use crate::store::{RowBatch, Store};
 use crate::statement::Signed;
+use crate::store::{RowBatch, Store};
 use crate::vault::Vault;
 
 /// A request to erase that somebody brings.

@@ -292,7 +292,7 @@ fn shown(view: &InspectionView) -> String {
         bound(decision.to),
         ids(&decision.auditors),
         decision.not_before,
-        view.end(),
+        format_args!("{:.0}", view.end()),
         ids(&view.signers),
     )
 }

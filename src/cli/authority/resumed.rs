@@ -29,10 +29,14 @@ pub struct AcknowledgeResumeArgs {
 /// When the node or the vault does not answer, or shows no such entry.
 pub(super) fn run(args: &AcknowledgeResumeArgs) -> Result<(), CommandError> {
     let client = args.client.open()?;
-    let resumed: ResumedLogs = match &args.entry {
-        None => client.get_json("/v1/resumes"),
-        Some(entry) => client.post_json("/v1/resumes", &ResumeAcknowledgement { entry: entry.clone() }),
-    }?;
+    let mut resumed: ResumedLogs = client.get_json("/v1/resumes")?;
+    if let Some(entry) = &args.entry {
+        if resumed.resumed.iter().all(|log| log.entry != *entry) {
+            let hint = "copy it from what `cloison authority acknowledge-resume` lists without --entry";
+            return Err(CommandError::new("no log of the vault goes on with that entry", hint));
+        }
+        resumed = client.post_json("/v1/resumes", &ResumeAcknowledgement { entry: entry.clone() })?;
+    }
     if args.json {
         return print_json(&resumed);
     }

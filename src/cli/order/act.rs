@@ -147,14 +147,16 @@ pub(super) fn lodge(args: &OrderLodgeArgs) -> Result<(), CommandError> {
     if let Some(order) = &args.order {
         return bring_order(&args.client.open()?, order, args.json);
     }
-    let act = args
-        .act
-        .as_deref()
-        .ok_or_else(|| CommandError::usage("what is brought?", "an act, or an order with --order"))?;
-    let act = read_text(act)?;
-    // What cannot be read the server refuses, and says why.
-    if let Ok(payload) = statement::read_unverified::<ActPayload>(&act) {
-        obtain(args.assent, payload.act, payload.order)?;
+    let asked = || CommandError::usage("what is brought?", "an act, or an order with --order");
+    let path = args.act.as_deref().ok_or_else(asked)?;
+    let act = read_text(path)?;
+    match statement::read_unverified::<ActPayload>(&act) {
+        Ok(payload) => obtain(args.assent, payload.act, payload.order)?,
+        Err(_) if payload(path, &act).is_ok() => {
+            return Err(CommandError::usage("this is an order, and no act upon one", "bring it with --order FILE"));
+        }
+        // The server refuses it, and says why.
+        Err(_) => {}
     }
     bring(&args.client.open()?, &act, args.json)
 }
@@ -179,7 +181,11 @@ fn obtain(assent: Assent, act: ActKind, order: Uuid) -> Result<(), CommandError>
         ActKind::Suspend | ActKind::Resume => return Ok(()),
         ActKind::Revoke => {
             let changes = format!("Order {order} ends: nothing is released or opened under it any more.");
-            (changes, "A revocation cannot be taken back: a new order has to be signed.")
+            (
+                changes,
+                "A revocation cannot be taken back: a new order has to be signed. The copies that were kept for this order are \
+                 destroyed; what was erased or retired meanwhile cannot be opened under another order.",
+            )
         }
         ActKind::CloseReview => {
             let changes = format!("The review of order {order} ends.");

@@ -7,7 +7,7 @@ use crate::cli::inputs::order_payload;
 use crate::cli::client_file::ClientFile;
 use crate::order::OrderPayload;
 use crate::order::life::Orders;
-use crate::order::life::{OrderView, OrderState};
+use crate::order::life::{OrderState, OrderView};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 

@@ -22,7 +22,7 @@ use crate::load::orders::{CaseOrder, made_up_id, person_key};
 use crate::register::{Register, Sector};
 use crate::reidentify::reveal::{ReidentifyResponse, RevealedItem};
 use crate::terminal::files::read_text;
-use crate::terminal::{CommandError, line_progress, open_client, print, progress};
+use crate::terminal::{CommandError, line_progress, open_client, print, progress, say_wait};
 
 /// A sector that is shown, and the client that tokenizes in it.
 #[derive(Clone, Copy)]
@@ -195,7 +195,8 @@ impl Demo {
         let client = &self.client(sector.client)?;
         let input = File::open(input).map_err(|error| CommandError::file(input, &error))?;
         let mut file = BufWriter::new(File::create(output).map_err(|error| CommandError::file(output, &error))?);
-        let totals = LineTokenizer { client, path, batch: BATCH }.run(input, &mut file, line_progress(bar))?;
+        let lines = LineTokenizer { client, path, batch: BATCH, on_wait: &say_wait(bar) };
+        let totals = lines.run(input, &mut file, line_progress(bar))?;
         file.flush().map_err(|error| CommandError::file(output, &error))?;
         Ok(totals)
     }
