@@ -11,7 +11,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
     ClientConfig, ConfigError, FileKind, NamedFile, NodeConfig, RegisterFiles, VaultConfig, WitnessConfig,
 };
-use crate::register::{self, OpenError, Register};
+use crate::register::{self, Fault, OpenError, Register};
 use crate::terminal::{CommandError, print};
 pub(super) use survey::Survey;
 

@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::{OrderSignArgs, list};
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
-use crate::cli::inputs::{id_of_option, present_second, read_order_file, read_person_key, read_register, write_new};
+use crate::cli::inputs::{
+    id_of_option, order_payload, present_second, read_order_file, read_person_key, read_register, write_new,
+};
 use crate::cli::signed_file;
 use crate::client::Client;
 use crate::execution::step::{ActResponse, ActText};
@@ -152,7 +154,7 @@ pub(super) fn lodge(args: &OrderLodgeArgs) -> Result<(), CommandError> {
     let act = read_text(path)?;
     match statement::read_unverified::<ActPayload>(&act) {
         Ok(payload) => obtain(args.assent, payload.act, payload.order)?,
-        Err(_) if payload(path, &act).is_ok() => {
+        Err(_) if order_payload(path, &act).is_ok() => {
             return Err(CommandError::usage("this is an order, and no act upon one", "bring it with --order FILE"));
         }
         // The server refuses it, and says why.
