@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::access::{AuditorPermit, MessengerPermit};
 use crate::audit::log::Log;
-use crate::audit::{Entry, Event, InspectionNoted};
+use crate::audit::{Entry, Event, InspectionDetails};
 use crate::code::Code;
 use crate::commit::{Change, Committer, Job, Logged, Pending};
 use crate::node::Node;
@@ -189,7 +189,7 @@ impl<'a> Inspections<'a> {
         if before.is_none() {
             self.has_room()?;
         }
-        let entry = InspectionNoted {
+        let entry = InspectionDetails {
             not_after: decision.not_after.to_string(),
             reason: None,
             digest: hex(&signed.digest),
@@ -224,7 +224,7 @@ impl<'a> Inspections<'a> {
             Some(text) => noted("close", &read_unverified(text).map_err(internal)?, permit),
             None => bare("close", id, permit),
         };
-        let entry = InspectionNoted {
+        let entry = InspectionDetails {
             not_after: format!("{:.3}", self.now),
             reason: Some(signed.says.reason.clone()),
             digest: hex(&signed.digest),
@@ -299,7 +299,7 @@ impl<'a> Inspections<'a> {
         row.map(|value| serde_json::from_slice(&value).map_err(internal)).transpose()
     }
 
-    fn write(&self, id: Uuid, stored: &Stored, entry: InspectionNoted) -> Result<(), Refusal> {
+    fn write(&self, id: Uuid, stored: &Stored, entry: InspectionDetails) -> Result<(), Refusal> {
         let value = serde_json::to_vec(stored).map_err(internal)?;
         let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
         let log = Logged::Entry(Entry::new(self.now, Event::Inspection(Box::new(entry))), vec![]);
@@ -326,8 +326,8 @@ fn undecided() -> Refusal {
 }
 
 /// What both kinds of entry say.
-fn noted(action: &'static str, decision: &Decision, permit: &MessengerPermit) -> InspectionNoted {
-    InspectionNoted {
+fn noted(action: &'static str, decision: &Decision, permit: &MessengerPermit) -> InspectionDetails {
+    InspectionDetails {
         reference: decision.reference.clone(),
         auditors: decision.auditors.clone(),
         sectors: decision.sectors.clone(),
@@ -338,8 +338,8 @@ fn noted(action: &'static str, decision: &Decision, permit: &MessengerPermit) ->
 }
 
 /// What an entry says of an inspection of which nothing but the id is known.
-fn bare(action: &'static str, id: Uuid, permit: &MessengerPermit) -> InspectionNoted {
-    InspectionNoted {
+fn bare(action: &'static str, id: Uuid, permit: &MessengerPermit) -> InspectionDetails {
+    InspectionDetails {
         action,
         inspection: id.to_string(),
         reference: String::new(),

@@ -7,11 +7,13 @@
 //! |---|---|
 //! | [`code`], [`clock`], [`metrics`] | the closed list of outward codes; time and randomness as parameters; counters |
 //! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
+//! | [`files`] | files that are whole or absent, also after a crash |
 //! | [`id`], [`jws`] | the names by which things refer to one another; strict JWS: one payload, many signatures |
+//! | [`tlog`] | the transparency log after C2SP: a library that knows nothing of cloison |
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
 //! | [`store`] | the only room that knows RocksDB; sees sealed bytes, never a key |
-//! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
+//! | [`audit`], [`commit`] | audit entries, and the logs that they stand in; the one writer that makes effect and entry durable together |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
 //! | [`tokenize`], [`epoch`], [`order`], [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases: plain, synchronous |
@@ -31,6 +33,7 @@ pub mod code;
 pub mod commit;
 pub mod config;
 pub mod epoch;
+pub mod files;
 pub mod http;
 pub mod id;
 pub mod identifier;
@@ -49,6 +52,7 @@ pub mod renewal;
 pub mod rights;
 pub mod seal;
 pub mod store;
+pub mod tlog;
 pub mod tokenize;
 pub mod unseal;
 pub mod vault;

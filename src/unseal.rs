@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{CustodianPermit, SealPermit};
-use crate::audit::{Custody, CustodyAction, Event};
+use crate::audit::{CustodyAction, CustodyDetails, Event};
 use crate::code::Code;
 use crate::commit::Pending;
 use crate::keys::AuthoritySecret;
@@ -107,7 +107,7 @@ pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpo
     if gathering.shares.iter().any(|before| before.index() == share.index()) {
         return Ok(progress(gathering.shares.len(), false));
     }
-    let entry = |action, shares: usize| Custody {
+    let entry = |action, shares: usize| CustodyDetails {
         actor: permit.custodian.clone(),
         action,
         key: Some(key.clone()),
@@ -222,12 +222,12 @@ pub fn keep_time(node: &Node) {
     }
 }
 
-fn of_all(actor: Id, action: CustodyAction) -> Custody {
-    Custody { actor, action, key: None, shares: None, threshold: None }
+fn of_all(actor: Id, action: CustodyAction) -> CustodyDetails {
+    CustodyDetails { actor, action, key: None, shares: None, threshold: None }
 }
 
 /// Writes an entry and waits until it is durable.
-fn log(node: &Node, now: Timestamp, entry: Custody) -> Result<(), Refusal> {
+fn log(node: &Node, now: Timestamp, entry: CustodyDetails) -> Result<(), Refusal> {
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry");
     node.committer().log(now, Event::Custody(entry)).and_then(Pending::wait).map(drop).map_err(unavailable)
 }

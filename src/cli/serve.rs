@@ -14,7 +14,6 @@ use figures::Figures;
 
 use super::Error;
 use crate::audit::log::LogError;
-use crate::audit::second::SecondError;
 use crate::clock::SystemClock;
 use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
 use crate::http::cosign::{self, Watching};
@@ -35,6 +34,7 @@ use crate::register::{OpenError, Register, Suite};
 use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::StoreError;
+use crate::tlog::checkpoint_file::CheckpointFileError;
 use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
 
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
@@ -179,7 +179,7 @@ fn unstarted(error: StartError) -> Error {
     let hint = "see docs/operations.md, \"What an error at start means\"";
     match &error {
         StartError::Store(StoreError::InUse(_))
-        | StartError::Log(LogError::Second(SecondError::Io(..)))
+        | StartError::Log(LogError::Second(CheckpointFileError::Io(..)))
         | StartError::Clock(_)
         | StartError::Audit(_) => Error::temporary(error, hint),
         _ => Error::new(error, hint),

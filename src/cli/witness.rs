@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use super::serve::{bind, descriptors, health_listener, limits, prepare_process, runtime};
 use super::{Error, print, print_json};
-use crate::audit::note::{Kind, Verifier};
-use crate::audit::verify::Trusted;
-use crate::audit::witness::Witness;
+use crate::audit::origin::TrustedLogKey;
 use crate::clock::SystemClock;
 use crate::config::WitnessConfig;
 use crate::http::tls::ServerTls;
@@ -16,6 +14,8 @@ use crate::http::witness::{self, WitnessDoor};
 use crate::http::{self, Callers, Readiness};
 use crate::keys::file::read_signing_key;
 use crate::metrics::Registry;
+use crate::tlog::note::{SignatureKind, Verifier};
+use crate::tlog::witness::Witness;
 
 /// Cosign the audit logs of others, as the commission does
 #[derive(clap::Subcommand)]
@@ -59,7 +59,7 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Key(args) => {
             let config = load(&args.config)?;
             let key = read_signing_key(&config.key).map_err(|e| Error::new(e, "check [secrets]"))?.verifying_key();
-            let verifier = Verifier::new(config.name.as_str(), Kind::Cosigner, key).to_string();
+            let verifier = Verifier::new(config.name.as_str(), SignatureKind::Cosigner, key).to_string();
             let public = crate::keys::file::public_key_text(&key);
             match args.json {
                 true => print_json(&serde_json::json!({"name": config.name, "public": public, "verifier": verifier})),
@@ -81,7 +81,7 @@ fn serve(path: &std::path::Path) -> Result<(), Error> {
     descriptors::secure(1, &config.limits)?;
     let folder = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&config.state);
     folder.map_err(|error| Error::file(&config.state, &error))?;
-    let logs = config.logs.iter().map(|log| Trusted::Owner(log.owner.clone(), log.public)).collect();
+    let logs = config.logs.iter().map(|log| TrustedLogKey::Owner(log.owner.clone(), log.public)).collect::<Vec<_>>();
     let witness = Arc::new(Witness::new(config.name.as_str(), key, logs, config.state.clone()));
     runtime()?.block_on(async move {
         let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());

@@ -14,10 +14,11 @@ use super::answer::{blocking, note};
 use super::witness::{MAX_BODY, submit};
 use super::{Peer, Problem, body};
 use crate::access::{self, NodePermit};
-use crate::audit::checkpoint::{Checkpoint, cosigner_name};
 use crate::audit::cosign::Cosigners;
-use crate::audit::witness::Witness;
+use crate::audit::origin::cosigner_name;
 use crate::code::Code;
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::witness::Witness;
 use crate::vault::Vault;
 
 /// What the routes work on.

@@ -16,15 +16,15 @@ use super::figures::{Count, Figures};
 use super::object::Object;
 use super::{InspectionView, Inspections, hex, internal, read_unverified};
 use crate::access::AuditorPermit;
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::shelf::Shelf;
-use crate::audit::{Access, Entry, Event};
+use crate::audit::shard_reader::ShardReader;
+use crate::audit::{AccessDetails, Entry, Event};
 use crate::code::Code;
 use crate::commit::{Job, Logged, Pending};
 use crate::jws::{self, Members};
 use crate::order::Refusal;
 use crate::register::{Declaration, Granularity};
 use crate::store::StoreError;
+use crate::tlog::checkpoint::Checkpoint;
 
 /// The `typ` of a report's signature.
 pub const REPORT_TYP: &str = "cloison-inspection-report+json";
@@ -155,7 +155,7 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
             return Err(Refusal::new(Code::Overloaded, "another report is being written").come_back_in(5));
         }
     };
-    let access = Access {
+    let access = AccessDetails {
         actor: permit.auditor().clone(),
         inspection: id.to_string(),
         what: "report",
@@ -177,7 +177,7 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
     for shard in log.shards().iter().filter(|shard| may_hold(shard.tree.shard.year)) {
         // What came after the checkpoint that the report shows does not belong to it.
         let last = if shard.tree.shard == head.tree.shard { &head } else { shard };
-        let shelf = Shelf::new(store, &last.tree, last.checkpoint.size);
+        let shelf = ShardReader::new(store, &last.tree, last.checkpoint.size);
         let each = |index: u64, entry: &[u8]| -> Result<(), StoreError> {
             count.add(&object, entry);
             let text = std::str::from_utf8(entry).unwrap_or_default();

@@ -21,6 +21,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::{KEY_LEN, Key};
+use crate::files::{create_new, sync_folder};
 use crate::lines;
 
 /// The most bytes that a secret or private key file may have.
@@ -301,33 +302,6 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_new(path, bytes, 0o644).map_err(at(path))
 }
 
-/// Puts a file in the place of another whole, by way of `beside`, a name in the same folder that only the caller uses, one at a
-/// time: a reader sees the old file or the new one, also after a crash. What lies under that name, be it a link, is taken away
-/// and never written through.
-pub(crate) fn put_in_place(beside: &Path, path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
-    match std::fs::remove_file(beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    let put = || {
-        let mut file = create_new(beside, mode)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(beside, path)?;
-        sync_folder(path)
-    };
-    put().map_err(|error| {
-        // Ours, made a moment ago; it is gone if the rename came through.
-        let _ = std::fs::remove_file(beside);
-        error.into()
-    })
-}
-
-/// A file that is not there yet; a link under that name counts as one that is.
-fn create_new(path: &Path, mode: u32) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW).open(path)
-}
-
 pub(super) fn at(path: &Path) -> impl FnOnce(FileFault) -> FileError {
     move |fault| FileError { path: path.to_owned(), fault }
 }
@@ -376,7 +350,6 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
     })
 }
 
-/// Makes the new name itself durable.
 /// Destroys a private file: overwrites it, takes it away, and returns when both are durable. A disk that keeps old blocks, and
 /// every copy, is beyond this.
 pub(super) fn destroy_private(path: &Path) -> Result<(), FileFault> {
@@ -386,14 +359,6 @@ pub(super) fn destroy_private(path: &Path) -> Result<(), FileFault> {
     file.sync_all()?;
     std::fs::remove_file(path)?;
     Ok(sync_folder(path)?)
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -432,21 +397,6 @@ mod tests {
         symlink(folder.path().join("elsewhere"), folder.path().join("link")).unwrap();
         assert!(write_private(&folder.path().join("link"), b"x").is_err());
         assert!(!folder.path().join("elsewhere").exists());
-    }
-
-    #[test]
-    fn a_file_is_replaced_whole_and_nothing_is_written_through_a_link() {
-        let folder = folder();
-        let (path, beside, victim) =
-            (folder.path().join("x"), folder.path().join("x.new"), folder.path().join("victim"));
-        fs::write(&victim, "theirs").unwrap();
-        for bytes in [b"one", b"two"] {
-            symlink(&victim, &beside).unwrap();
-            put_in_place(&beside, &path, bytes, 0o600).unwrap();
-            assert_eq!(fs::read(&path).unwrap(), bytes);
-        }
-        assert_eq!(fs::read(&victim).unwrap(), b"theirs");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside");
     }
 
     #[test]

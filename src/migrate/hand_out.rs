@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::{PAGE, Page, PageRequest, Run, Slice, Way, check_room, pairs};
 use crate::access::NodePermit;
-use crate::audit::{AuditReceipt, Entry, Event, MigrationPage};
+use crate::audit::{AuditReceipt, Entry, Event, MigrationPageDetails};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::order::book::Book;
@@ -176,8 +176,8 @@ impl Runs {
 }
 
 /// What both sides write down of a page.
-pub(super) fn entry(checked: &Checked, epochs: Continuity, page: u32, items: u64) -> MigrationPage {
-    MigrationPage {
+pub(super) fn entry(checked: &Checked, epochs: Continuity, page: u32, items: u64) -> MigrationPageDetails {
+    MigrationPageDetails {
         authority: checked.order.authority().clone(),
         officer: checked.request.officer().clone(),
         order: checked.order.id().to_string(),

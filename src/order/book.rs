@@ -21,7 +21,7 @@ use super::act::{Act, Kind, check_act, may_close};
 use super::life::{Done, Life, OrderView, is_reviewed, stopped};
 use super::{Refusal, Signer};
 use crate::access::BearerPermit;
-use crate::audit::{Entry, Event, OrderAct};
+use crate::audit::{Entry, Event, OrderActDetails};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::orders::{ActSet, OrderGate};
@@ -287,7 +287,7 @@ impl<'a> Book<'a> {
 
     fn job(&self, act: Act, bearer: &str) -> Result<Job, Refusal> {
         let Act { payload, digest, text, signers } = act;
-        let entry = OrderAct {
+        let entry = OrderActDetails {
             authority: payload.authority.clone(),
             order: payload.order.to_string(),
             act: payload.act.as_str(),

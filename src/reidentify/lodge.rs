@@ -10,7 +10,7 @@ use super::copies::Copies;
 use super::reveal::VaultLink;
 use super::{check_clock, enter, hex, internal};
 use crate::access::BearerPermit;
-use crate::audit::{Entry, Event, OrderLodged};
+use crate::audit::{Entry, Event, OrderLodgeDetails};
 use crate::code::Code;
 use crate::commit::{Change, Committer, Job, Logged, Pending};
 use crate::node::Node;
@@ -108,7 +108,7 @@ fn commit(
     mut changes: Vec<Change>,
 ) -> Result<(), Refusal> {
     let (key, digest) = (order.key(), *order.digest());
-    let entry = OrderLodged {
+    let entry = OrderLodgeDetails {
         authority: order.authority().clone(),
         order: order.id().to_string(),
         order_digest: hex(&digest),

@@ -10,11 +10,9 @@ use super::{
     Asked, Checked, Release, ReleaseRequest, Released, check_clock, check_register, enter, hex, internal, rate,
 };
 use crate::access::NodePermit;
-use crate::audit::checkpoint::cosigner_name;
-use crate::audit::proof::inclusion;
-use crate::audit::proof_file::ProofFile;
-use crate::audit::shelf::Shelf;
-use crate::audit::{AuditReceipt, Domain, Entry, Event, Reidentified, salted, tags_root};
+use crate::audit::origin::cosigner_name;
+use crate::audit::shard_reader::ShardReader;
+use crate::audit::{AuditReceipt, Domain, Entry, Event, ReidentifyDetails, salted, tags_root};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::keys::DomainScope;
@@ -23,6 +21,8 @@ use crate::order::book::Book;
 use crate::pseudonym::Parsed;
 use crate::seal::segment::SegmentId;
 use crate::store::{ItemTag, StoreError};
+use crate::tlog::proof::inclusion;
+use crate::tlog::proof_file::ProofFile;
 use crate::vault::Vault;
 
 /// Releases the sealed mappings that a node asks for under an order. Signatures, formats and digests are verified before anybody
@@ -150,7 +150,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Refusal> {
     let unavailable = || Refusal::new(Code::AuditUnavailable, "no checkpoint covers the entry, so nothing is released");
     let published = vault.log().covering(receipt, PATIENCE).ok_or_else(unavailable)?;
-    let mut shelf = Shelf::new(vault.store(), &published.tree, published.checkpoint.size);
+    let mut shelf = ShardReader::new(vault.store(), &published.tree, published.checkpoint.size);
     let entry = shelf.entry(receipt.index()).map_err(internal)?.ok_or_else(unavailable)?;
     let path = inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(internal)?;
     Ok(ProofFile { entry, index: receipt.index(), path, checkpoint: published.note.clone() }.text())
@@ -239,8 +239,8 @@ pub(crate) fn domain(scope: &DomainScope, epoch: u32) -> Domain {
     Domain { controller: named(&scope.controller), purpose: named(&scope.purpose), period: named(&scope.period), epoch }
 }
 
-fn entry(checked: &Checked, permit: &NodePermit, asked: &Asked, mappings: u64, tags: &[ItemTag]) -> Reidentified {
-    Reidentified {
+fn entry(checked: &Checked, permit: &NodePermit, asked: &Asked, mappings: u64, tags: &[ItemTag]) -> ReidentifyDetails {
+    ReidentifyDetails {
         authority: permit.authority.id.clone(),
         officer: checked.request.officer().clone(),
         order: checked.order.id().to_string(),

@@ -12,9 +12,8 @@ use super::{
     Asked, Checked, NODE_PATIENCE, Release, ReleaseRequest, Released, ask_alone, deliver, enter, hex, internal,
 };
 use crate::access::OfficerPermit;
-use crate::audit::checkpoint::{cosigner_name, owner_and_shard};
-use crate::audit::proof_file::ProofFile;
-use crate::audit::{AuditReceipt, Entry, Event, LogPosition, Reidentified, leaf_hash, salted, tags_root};
+use crate::audit::origin::{cosigner_name, owner_and_shard};
+use crate::audit::{AuditReceipt, Entry, Event, LogPosition, ReidentifyDetails, salted, tags_root};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::keys::DomainScope;
@@ -25,6 +24,8 @@ use crate::register::{Register, Sector};
 use crate::seal::mapping::{Location, Mapping, RecordView};
 use crate::seal::record::Record;
 use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
+use crate::tlog::proof_file::ProofFile;
+use crate::tlog::tree::leaf_hash;
 
 /// The way to the vault.
 pub trait VaultLink: Send + Sync {
@@ -180,9 +181,9 @@ fn entry(
     release: &Release,
     proof: ProofFile,
     tags: String,
-) -> Reidentified {
+) -> ReidentifyDetails {
     let Checked { order, request, .. } = checked;
-    Reidentified {
+    ReidentifyDetails {
         authority: node.authority().id.clone(),
         officer: request.officer().clone(),
         order: order.id().to_string(),

@@ -9,7 +9,7 @@ use super::{
     SegmentQuestion, SegmentsLink,
 };
 use crate::access::RenewPermit;
-use crate::audit::{Event, SegmentAction, Segments};
+use crate::audit::{Event, SegmentAction, SegmentsDetails};
 use crate::code::Code;
 use crate::commit::Pending;
 use crate::node::Node;
@@ -55,8 +55,13 @@ pub fn step(
         RenewalTask::Prove => SegmentAction::OpenToProve,
     };
     let keys = node.authority().keys.iter().map(|key| key.id.to_string()).collect();
-    let entry =
-        Segments { actor: permit.actor.clone(), action, keys, segments: page.segments.len() as u64, recipients: 0 };
+    let entry = SegmentsDetails {
+        actor: permit.actor.clone(),
+        action,
+        keys,
+        segments: page.segments.len() as u64,
+        recipients: 0,
+    };
     let logged = node.committer().log(node.now(), Event::Segments(Box::new(entry))).and_then(Pending::wait);
     logged.map_err(|code| Refusal::new(code, "the audit log takes no entry, so nothing is opened"))?;
 

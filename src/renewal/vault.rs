@@ -14,7 +14,7 @@ use super::{
     SegmentAnswer, SegmentPage, SegmentQuestion, internal, segment_id,
 };
 use crate::access::NodePermit;
-use crate::audit::{Entry, Event, SegmentAction, Segments};
+use crate::audit::{Entry, Event, SegmentAction, SegmentsDetails};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::order::Refusal;
@@ -116,7 +116,7 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
             RenewalTask::Prove => SegmentAction::HandOutToProve,
         };
         let (segments, keys) = (page.segments.len() as u64, keys.into_iter().collect());
-        commit(vault, Segments { actor: own.id.clone(), action, keys, segments, recipients: 0 }, vec![])?;
+        commit(vault, SegmentsDetails { actor: own.id.clone(), action, keys, segments, recipients: 0 }, vec![])?;
     }
     Ok(page)
 }
@@ -286,7 +286,7 @@ pub fn take(vault: &Vault, permit: &NodePermit, done: &SegmentAnswer) -> Result<
         let drafts = std::mem::take(&mut drafts.all);
         let segments = drafts.len() as u64;
         let changes = drafts.into_values().map(|draft| change(vault, draft)).collect::<Result<_, _>>()?;
-        commit(vault, Segments { actor: own.id.clone(), action, keys, segments, recipients }, changes)?;
+        commit(vault, SegmentsDetails { actor: own.id.clone(), action, keys, segments, recipients }, changes)?;
     }
     Ok(taken)
 }
@@ -312,7 +312,7 @@ fn change(vault: &Vault, draft: Draft<'_>) -> Result<Change, Refusal> {
 }
 
 /// Writes changes and their entry, durably.
-fn commit(vault: &Vault, entry: Segments, changes: Vec<Change>) -> Result<(), Refusal> {
+fn commit(vault: &Vault, entry: SegmentsDetails, changes: Vec<Change>) -> Result<(), Refusal> {
     let log = Logged::Entry(Entry::new(vault.now(), Event::Segments(Box::new(entry))), vec![]);
     let job = Job { mappings: vec![], changes, count: None, log };
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is changed");

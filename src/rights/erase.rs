@@ -30,7 +30,7 @@ use super::internal;
 use super::request::{Erasure, check};
 use super::traces::Side;
 use crate::access::RightsPermit;
-use crate::audit::{AuditReceipt, Entry, Erased, Event, LogPosition};
+use crate::audit::{AuditReceipt, Entry, EraseDetails, Event, LogPosition};
 use crate::code::Code;
 use crate::commit::{Change, Committer, Job, Logged, Pending};
 use crate::keys::AuditKey;
@@ -101,7 +101,7 @@ fn commit(
     permit: &RightsPermit,
     now: Timestamp,
 ) -> Result<ErasureReceipt, Refusal> {
-    let erased = Erased {
+    let erased = EraseDetails {
         officers,
         request: erasure.id.to_string(),
         sector: erasure.sector.clone(),

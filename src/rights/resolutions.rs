@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::internal;
 use crate::access::RightsPermit;
-use crate::audit::{Entry, Event, LookUp, checkpoint, salted, tags_root};
+use crate::audit::{Entry, Event, LookUpDetails, origin, salted, tags_root};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
@@ -134,7 +134,7 @@ pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result
         None => reader.about(sector, &asked.pseudonyms)?,
     };
     let tags = salted(tags);
-    let entry = LookUp {
+    let entry = LookUpDetails {
         actor: officer.clone(),
         sector: asked.sector.clone(),
         order: asked.order.map(|id| id.to_string()),
@@ -232,7 +232,7 @@ impl Reader<'_> {
         let tree = self.trees.iter().rev().find(|tree| tree.first <= number);
         let owner = self.vault.log().owner();
         Ok(Some(Resolution {
-            log: tree.map(|tree| checkpoint::origin(owner, tree.shard)).unwrap_or_default(),
+            log: tree.map(|tree| origin::origin(owner, tree.shard)).unwrap_or_default(),
             index: number - tree.map_or(0, |tree| tree.first),
             time: found.time,
             authority: found.authority,

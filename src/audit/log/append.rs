@@ -8,10 +8,11 @@ use jiff::civil::date;
 use jiff::tz::TimeZone;
 
 use super::Log;
-use crate::audit::checkpoint::{self, Checkpoint};
-use crate::audit::tree::{Hash, Tree, leaf_hash, tile_bytes};
+use crate::audit::origin;
 use crate::audit::{AuditReceipt, Event};
 use crate::store::{Batch, Shard, TreeRow};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::tree::{Hash, MerkleTree, leaf_hash, tile_bytes};
 
 pub(super) fn year_of(time: Timestamp) -> u16 {
     u16::try_from(time.to_zoned(TimeZone::UTC).year()).unwrap_or(0)
@@ -34,7 +35,7 @@ pub struct Appender {
     pub(super) origin: Arc<str>,
     /// The number of the shard's first entry in the store.
     pub(super) first: u64,
-    pub(super) tree: Tree,
+    pub(super) tree: MerkleTree,
     pub(super) ends: Timestamp,
     /// The tree after the last commit.
     pub(super) head: TreeRow,
@@ -67,9 +68,9 @@ impl Appender {
 
     pub(super) fn go_on(&mut self, shard: Shard) {
         self.first += self.tree.size();
-        self.tree = Tree::default();
+        self.tree = MerkleTree::default();
         self.shard = shard;
-        self.origin = checkpoint::origin(&self.log.owner, shard).into();
+        self.origin = origin::origin(&self.log.owner, shard).into();
         self.ends = end_of(shard.year);
         self.head = self.row();
     }

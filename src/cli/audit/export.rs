@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
 
 fn write(
     args: &Args,
-    source: &dyn crate::audit::source::Source,
+    source: &dyn crate::tlog::source::LogSource,
     output: &mut impl Write,
     failed: impl Fn(&io::Error) -> Error,
 ) -> Result<(), Error> {

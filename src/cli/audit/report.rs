@@ -8,11 +8,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{KeyArgs, LogArgs, head, read_register, unreadable};
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::path::Resource;
-use crate::audit::source::{Source, read_or_wider, split_bundle};
-use crate::audit::tree::{TILE_WIDTH, TileId, width};
-use crate::audit::verify::Wanted;
 use crate::cli::remote::{self, failed};
 use crate::cli::{Error, client, print, print_json, read_text};
 use crate::client::path;
@@ -21,6 +16,11 @@ use crate::inspection::object::Object;
 use crate::inspection::report::{Document, Report, check};
 use crate::keys::file::write_private;
 use crate::register::Register;
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::path::LogResource;
+use crate::tlog::source::{LogSource, read_or_wider, split_bundle};
+use crate::tlog::tree::{TILE_WIDTH, TileId, width};
+use crate::tlog::witness::KnownLogs as _;
 
 /// The printable page.
 const PAGE: &str = include_str!("report/report.html");
@@ -124,8 +124,8 @@ fn verify(args: &Args, file: &Path) -> Result<(), Error> {
     let text = read_text(file)?;
     let document: Document = serde_json::from_str(&text)
         .map_err(|error| Error::new(format_args!("{}: {error}", file.display()), "name the .json of a report"))?;
-    let wanted = Wanted { keys: args.keys.keys()?, ..Wanted::default() };
-    let report = check(&document, |origin| wanted.key(origin)).map_err(|refusal| {
+    let keys = args.keys.keys()?;
+    let report = check(&document, |origin| keys.key_of(origin)).map_err(|refusal| {
         Error::new(
             format_args!("the report is not as it should be: {refusal}"),
             "do not rely on it; ask for another one",
@@ -160,7 +160,7 @@ fn verify(args: &Args, file: &Path) -> Result<(), Error> {
 }
 
 /// Counts the figures out of a copy of the log, as far as the report's checkpoint goes.
-fn count(source: &dyn Source, report: &Report, register: &Register) -> Result<Figures, Error> {
+fn count(source: &dyn LogSource, report: &Report, register: &Register) -> Result<Figures, Error> {
     let (last, _) = Checkpoint::read(report.checkpoint.as_bytes()).map_err(|error| Error::new(error, "see above"))?;
     let object = Object::of(&report.inspection, register);
     let mut count = Count::default();
@@ -175,7 +175,7 @@ fn count(source: &dyn Source, report: &Report, register: &Register) -> Result<Fi
             ));
         }
         for index in 0..size.div_ceil(TILE_WIDTH as u64) {
-            let resource = Resource::Entries(index, width(TileId { level: 0, index }, size));
+            let resource = LogResource::Entries(index, width(TileId { level: 0, index }, size));
             let bundle = read_or_wider(source, &shard, resource).map_err(|error| unreadable(&error))?;
             let entries = bundle.as_deref().and_then(split_bundle).ok_or_else(|| {
                 Error::new(format_args!("{resource} cannot be read"), "`cloison audit verify` says what else is wrong")

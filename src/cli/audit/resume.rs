@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::audit::Event;
-use crate::audit::log::{Appender, Log, LogError, LogParts, Resume};
-use crate::audit::second::SecondPlace;
+use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::{Error, check, print, print_json, read_text};
 use crate::clock::{Clock as _, SystemClock};
@@ -19,6 +18,7 @@ use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
+use crate::tlog::checkpoint_file::CheckpointFile;
 
 /// How long the entry may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let store = Arc::new(Store::open(&place.store, &place.owner).map_err(|error| failed(&error))?);
     let open = |resume| {
         let key = place.keyring.read_signing_key(&place.key, SecretKind::Checkpoint).map_err(|error| failed(&error))?;
-        let parts = LogParts { second: Some(SecondPlace::new(second.clone())), resume, ..LogParts::new(key) };
+        let parts = LogParts { second: Some(CheckpointFile::new(second.clone())), resume, ..LogParts::new(key) };
         Ok(Log::open(store.clone(), &place.owner, parts, SystemClock.now()))
     };
     if args.second_lost {
@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
             ),
             lost: "Whether more were published, nobody can tell here any more; the log says so for good.",
         })?;
-        let (log, appender) = open(Some(Resume::SecondLost))?.map_err(|error| failed(&error))?;
+        let (log, appender) = open(Some(KnownLoss::SecondLost))?.map_err(|error| failed(&error))?;
         return go_on_without_second(args, &log, appender).map_err(|why| failed(&why));
     }
     let lost = match open(None)? {
@@ -108,7 +108,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         changes: format!("{origin} had {published} published entries, and {found}. The log goes on without them."),
         lost: "The shard that lost entries is never extended again, and the new one says so for good.",
     })?;
-    let (log, appender) = open(Some(Resume::AfterRestore))?.map_err(|error| failed(&error))?;
+    let (log, appender) = open(Some(KnownLoss::AfterRestore))?.map_err(|error| failed(&error))?;
     let before = log.latest().map(|published| published.tree.shard);
     // The writer has the entry to write before anything else.
     let writer = writer(&log, appender).map_err(|error| failed(&error))?;

@@ -8,12 +8,10 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 
 use super::{Error, writable};
-use crate::audit::checkpoint::cosigner_name;
-use crate::audit::cosign::{Asking, Cosigners, Quorum, Watcher};
+use crate::audit::cosign::{CosignatureQuorum, Cosigner, Cosigners, WitnessThread};
 use crate::audit::log::{Log, LogParts};
-use crate::audit::note::{Kind, Verifier};
-use crate::audit::second::SecondPlace;
-use crate::audit::verify::Trusted;
+use crate::audit::origin::TrustedLogKey;
+use crate::audit::origin::cosigner_name;
 use crate::client::peer::Peer;
 use crate::client::{Client, Timeouts};
 use crate::clock::{ClockBehind, SystemClock};
@@ -26,6 +24,8 @@ use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::store::Store;
+use crate::tlog::checkpoint_file::CheckpointFile;
+use crate::tlog::note::{SignatureKind, Verifier};
 use crate::vault::Vault;
 
 /// How long who watches may let us wait.
@@ -38,7 +38,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// What a log is opened with.
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
-    LogParts { second: config.second.clone().map(SecondPlace::new), ..LogParts::new(key) }
+    LogParts { second: config.second.clone().map(CheckpointFile::new), ..LogParts::new(key) }
 }
 
 /// Says on `/readyz` what keeps the log from being published or believed.
@@ -54,18 +54,22 @@ pub(super) fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
 }
 
 /// The witnesses that a configuration names.
-fn watchers(config: &LogConfig) -> Result<Vec<Watcher>, Error> {
+fn watchers(config: &LogConfig) -> Result<Vec<Cosigner>, Error> {
     let watcher = |witness: &WatcherConfig| {
         let client = Client::with_timeouts(&witness.client, PATIENCE)
             .map_err(|error| Error::new(error, "check [[audit.witness]] in the configuration"))?;
-        let verifier = Verifier::new(witness.name.as_str(), Kind::Cosigner, witness.public);
-        Ok(Watcher { verifier, ask: Some(Box::new(client)), counts: true })
+        let verifier = Verifier::new(witness.name.as_str(), SignatureKind::Cosigner, witness.public);
+        Ok(Cosigner { verifier, ask: Some(Box::new(client)), counts: true })
     };
     config.witnesses.iter().map(watcher).collect()
 }
 
-fn cosigners(watchers: Vec<Watcher>, log: &Arc<Log>, config: &LogConfig) -> Result<(Arc<Cosigners>, Asking), Error> {
-    let quorum = Quorum { required: config.required, within: config.within };
+fn cosigners(
+    watchers: Vec<Cosigner>,
+    log: &Arc<Log>,
+    config: &LogConfig,
+) -> Result<(Arc<Cosigners>, WitnessThread), Error> {
+    let quorum = CosignatureQuorum { required: config.required, within: config.within };
     if quorum.required > 0 {
         log.prefer_cosigned();
     }
@@ -113,7 +117,7 @@ pub(super) fn vault(
     vault: &Arc<Vault>,
     config: &VaultConfig,
     memory: PathBuf,
-) -> Result<(Arc<Watching>, Asking), Error> {
+) -> Result<(Arc<Watching>, WitnessThread), Error> {
     let deployment = &vault.register().deployment;
     compare_witnesses(vault.register(), &config.log);
     let mut all = watchers(&config.log)?;
@@ -121,9 +125,9 @@ pub(super) fn vault(
     for authority in vault.register().authorities.values() {
         let Some(key) = authority.checkpoint_key else { continue };
         let owner = format!("{deployment}/node/{}", authority.id);
-        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
-        all.push(Watcher { verifier, ask: None, counts: false });
-        logs.push(Trusted::Owner(owner, key));
+        let verifier = Verifier::new(cosigner_name(&owner), SignatureKind::Cosigner, key);
+        all.push(Cosigner { verifier, ask: None, counts: false });
+        logs.push(TrustedLogKey::Owner(owner, key));
     }
     let witness = vault.log().witness(logs, memory);
     let (cosigners, asking) = cosigners(all, vault.log(), &config.log)?;
@@ -136,7 +140,7 @@ pub(super) fn node(
     node: &Arc<Node>,
     config: &NodeConfig,
     memory: PathBuf,
-) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), Error> {
+) -> Result<(Arc<Peer>, Arc<Cosigners>, WitnessThread), Error> {
     let failed = |error| Error::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
     let owner = format!("{}/vault", node.register().deployment);
@@ -144,9 +148,9 @@ pub(super) fn node(
     let mut all = watchers(&config.log)?;
     let mut logs = vec![];
     if let Some(key) = node.register().vault_checkpoint_key {
-        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
-        all.push(Watcher { verifier, ask: Some(Box::new(watching()?)), counts: false });
-        logs.push(Trusted::Owner(owner, key));
+        let verifier = Verifier::new(cosigner_name(&owner), SignatureKind::Cosigner, key);
+        all.push(Cosigner { verifier, ask: Some(Box::new(watching()?)), counts: false });
+        logs.push(TrustedLogKey::Owner(owner, key));
     }
     let witness = node.log().witness(logs, memory);
     let (cosigners, asking) = cosigners(all, node.log(), &config.log)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::{DropRequest, Dropped, MOST_EXAMINED, internal, segment_id};
 use super::{Draft, Law, change, commit, genuine, is_proved, proofs};
 use crate::access::DropPermit;
-use crate::audit::{SegmentAction, Segments};
+use crate::audit::{SegmentAction, SegmentsDetails};
 use crate::order::Refusal;
 use crate::reidentify::{check_register, hex};
 use crate::seal::record::{Recipient, Record};
@@ -56,7 +56,7 @@ pub fn drop_old(vault: &Vault, permit: &DropPermit, request: &DropRequest) -> Re
     if !changes.is_empty() {
         let (segments, recipients) = (changes.len() as u64, dropped.recipients);
         let (actor, keys) = (permit.actor.clone(), keys.into_iter().collect());
-        commit(vault, Segments { actor, action: SegmentAction::Drop, keys, segments, recipients }, changes)?;
+        commit(vault, SegmentsDetails { actor, action: SegmentAction::Drop, keys, segments, recipients }, changes)?;
     }
     Ok(dropped)
 }

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use ed25519_dalek::VerifyingKey;
 
 use super::checkpoint::{Checkpoint, CheckpointError};
-use super::note::Note;
+use super::note::SignedNote;
 use super::proof::is_included;
 use super::tree::{Hash, leaf_hash};
 
@@ -91,7 +91,7 @@ impl ProofFile {
     ///
     /// # Errors
     /// [`ProofError`]
-    pub fn check(&self, key: &VerifyingKey) -> Result<(Checkpoint, Note<'_>), ProofError> {
+    pub fn check(&self, key: &VerifyingKey) -> Result<(Checkpoint, SignedNote<'_>), ProofError> {
         let (checkpoint, note) = Checkpoint::open(self.checkpoint.as_bytes(), key)?;
         match is_included(&leaf_hash(&self.entry), self.index, checkpoint.size, &self.path, &checkpoint.root) {
             true => Ok((checkpoint, note)),
@@ -105,7 +105,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
-    use crate::audit::tree::node_hash;
+    use crate::tlog::tree::node_hash;
 
     #[test]
     fn a_file_comes_back_and_proves_only_what_it_says() {
