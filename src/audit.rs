@@ -95,6 +95,10 @@ pub struct Domain {
 }
 
 /// Proof that an entry is durable. Only the writer makes one; what may happen only after an entry takes it by value.
+///
+/// ```compile_fail,E0451
+/// let receipt = cloison::audit::AuditReceipt { origin: "".into(), shard: cloison::store::Shard::of(2026), index: 0, leaf: [0; 32] };
+/// ```
 #[derive(Debug)]
 pub struct AuditReceipt {
     origin: Arc<str>,

@@ -36,7 +36,7 @@ use uuid::Uuid;
 use crate::clock::ClockBehind;
 use crate::code::Code;
 use crate::jws;
-use crate::pseudonym::Parsed;
+use crate::pseudonym::ParsedPseudonym;
 use crate::register::{Approver, Id, Sector};
 use crate::store::OrderKey;
 
@@ -108,7 +108,7 @@ pub(crate) struct OrderScope<'a> {
 }
 
 /// The pseudonyms that an order lists, by sector, as parsed values: with the form, for forms belong to epochs.
-type Listed = BTreeMap<String, HashSet<Parsed>>;
+type Listed = BTreeMap<String, HashSet<ParsedPseudonym>>;
 
 /// A person who signed, and the body that the person belonged to then.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -239,7 +239,7 @@ impl ActiveOrder {
     /// # Errors
     /// The item's code: [`Code::OutOfScope`] for another sector or a pseudonym that is not listed, or that of
     /// [`crate::pseudonym::parse`].
-    pub fn admit(&self, sector: &str, text: &str) -> Result<Parsed, Code> {
+    pub fn admit(&self, sector: &str, text: &str) -> Result<ParsedPseudonym, Code> {
         let facts = self.sectors.get(sector).ok_or(Code::OutOfScope)?;
         let parsed = facts.parse_pseudonym(text)?;
         if self.continuity().is_some() {

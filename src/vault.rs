@@ -23,7 +23,7 @@ use crate::clock::{Clock, ClockBehind, ClockMark};
 use crate::code::Code;
 use crate::commit::Committer;
 use crate::commit::orders::OrderGate;
-use crate::keys::shelf::SecretShelf;
+use crate::keys::sector_secrets::SectorSecretStore;
 use crate::keys::{
     AuditKey, AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret, UtiSource,
 };
@@ -48,7 +48,7 @@ pub struct VaultSecrets {
     /// Versions of the storage secret.
     pub store: Vec<(u32, StoreSecret)>,
     /// Versions of the sector secret, and where new ones are made.
-    pub sector: Box<dyn SecretShelf>,
+    pub sector: Box<dyn SectorSecretStore>,
     /// Signs segments; authority nodes pin its public half.
     pub segment: SigningKey,
     /// Signs the log's checkpoints, and where the last one is kept.
@@ -212,7 +212,7 @@ pub struct Vault {
     identity: Box<dyn UtiSource>,
     audit_key: AuditKey,
     segment_signer: SigningKey,
-    shelf: Box<dyn SecretShelf>,
+    shelf: Box<dyn SectorSecretStore>,
     roots: RwLock<HashMap<u32, SectorRootKey>>,
     sectors: HashMap<String, Arc<SectorState>>,
     frozen: Frozen,
@@ -489,7 +489,7 @@ impl Vault {
         std::iter::once(self.segment_signer.verifying_key()).chain(former).collect()
     }
 
-    pub(crate) fn shelf(&self) -> &dyn SecretShelf {
+    pub(crate) fn shelf(&self) -> &dyn SectorSecretStore {
         &*self.shelf
     }
 

@@ -50,9 +50,9 @@ pub enum CustodyAction {
     Drill,
     /// Shares taken were forgotten, because the others did not come in time.
     Forget,
-    /// The node wiped its keys, because somebody said so.
+    /// The node wiped its keys on command.
     Seal,
-    /// The node wiped its keys, because nobody had used them for long.
+    /// The node wiped its keys, because they had not been used for long.
     SealIdle,
 }
 
@@ -102,7 +102,7 @@ pub struct OpenedEpoch {
     pub epoch: u32,
     /// The version of the sector secret that it derives from.
     pub secret_version: u32,
-    /// The epoch that was still answered beside the one before, and is no more.
+    /// The earlier epoch whose overlap this ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_overlap: Option<u32>,
 }
@@ -172,7 +172,7 @@ pub struct ReidentifyDetails {
     pub vault_checkpoint: Option<String>,
 }
 
-/// What an entry about a page of a migration says. Counts only: nobody was shown anything.
+/// What an entry about a page of a migration says: counts, because no person was shown a mapping.
 #[derive(Debug, Clone, Serialize)]
 pub struct MigrationPageDetails {
     /// Authority id.
@@ -208,7 +208,7 @@ pub struct MigrationPageDetails {
     pub vault_checkpoint: Option<String>,
 }
 
-/// What an entry about an order that was lodged says: no count, for what there was to copy is nobody's to know.
+/// What an entry about an order that was lodged says. It has no count: how many mappings were copied is secret.
 #[derive(Debug, Clone, Serialize)]
 pub struct OrderLodgeDetails {
     /// Authority id.
@@ -320,8 +320,8 @@ pub struct LookUpDetails {
     pub tags: String,
 }
 
-/// What an entry about an erasure says: never whose, and no count. What was there to destroy tells of orders that may not be told
-/// yet, and the entry is proved to whoever asks.
+/// What an entry about an erasure says: never whose, and no count. A count would tell of orders that are still secret, and the
+/// entry is proved to everyone who asks.
 #[derive(Debug, Clone, Serialize)]
 pub struct EraseDetails {
     /// The rights officers who signed.

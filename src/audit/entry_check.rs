@@ -43,7 +43,7 @@ impl LogVisitor for EntryCheck<'_> {
             Ok(members) if canonical => self.count(index, members),
             _ => self.finding(LogFinding {
                 place: format!("entry {index}"),
-                what: "is logged and yet is no entry: not canonical JSON with time and event".to_owned(),
+                what: "is logged and is not an entry: not canonical JSON with time and event".to_owned(),
             }),
         }
     }

@@ -40,14 +40,14 @@ pub enum Event {
         /// The Merkle root over them, hex.
         kept_root: String,
     },
-    /// The second place had nothing, though checkpoints of this log were published, and the log goes on all the same.
+    /// The second place was empty although checkpoints of this log were published, and the log goes on.
     SecondLost {
-        /// The last checkpoint that the store has, signed: whether a later one was published nobody here can tell.
+        /// The last checkpoint that the store has, signed. A later one may have been published.
         checkpoint: String,
     },
     /// Two operators had the clock's high-water mark lowered: the clock once ran ahead.
     ClockLower(Box<ClockLowerDetails>),
-    /// Somebody at a node has acknowledged that the vault's log went on after a restore that lost entries.
+    /// An officer or custodian has acknowledged that the vault's log went on after a restore that lost entries.
     AcknowledgeResume {
         /// The officer or custodian.
         actor: Id,
@@ -87,7 +87,7 @@ pub enum Event {
         secret_version: u32,
         /// Whether no other epoch uses that version.
         own_secret: bool,
-        /// The epoch that was still answered beside the one before, and is no more.
+        /// The earlier epoch whose overlap this ended.
         #[serde(skip_serializing_if = "Option::is_none")]
         ended_overlap: Option<u32>,
         /// The statement that allowed it, where it took one.
@@ -190,16 +190,16 @@ pub enum Event {
     },
     /// An inspection was entered, or closed before its time.
     Inspection(Box<InspectionDetails>),
-    /// Somebody read under an inspection.
+    /// An auditor read under an inspection.
     Access(Box<AccessDetails>),
-    /// Somebody read bundles of entries, as whoever verifies the log does.
+    /// An auditor read bundles of entries, to verify the log.
     Read {
         /// Id of the auditor.
         actor: String,
         /// How many bundles within one minute.
         count: u64,
     },
-    /// A rights officer looked up who resolved somebody's pseudonym.
+    /// A rights officer looked up who resolved a person's pseudonym.
     LookUp(Box<LookUpDetails>),
     /// Two rights officers had a person's traces in a sector destroyed, as far as they are old enough.
     Erase(Box<EraseDetails>),

@@ -141,7 +141,7 @@ pub enum LogError {
     },
 }
 
-/// A checkpoint that anybody may see, and the tree that it is over.
+/// A checkpoint that was published, and the tree that it is over.
 #[derive(Debug, Clone)]
 pub struct PublishedCheckpoint {
     /// What it says.

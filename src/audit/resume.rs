@@ -46,7 +46,7 @@ pub(super) fn compare(
         Some(row) if root_at(store, &row, checkpoint.size)? == checkpoint.root => return Ok(None),
         Some(_) => "this store has others in their place".to_owned(),
     };
-    let note = String::from_utf8(note.to_vec()).map_err(|_| unusable("it is no text".into()))?;
+    let note = String::from_utf8(note.to_vec()).map_err(|_| unusable("it is not text".into()))?;
     Ok(Some(LostCheckpoint { checkpoint, note, found, shard }))
 }
 

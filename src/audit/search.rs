@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// What an entry must have; what is absent does not matter.
+/// What an entry must have. A field that is `None` matches every entry.
 #[derive(Debug, Clone, Default)]
 pub struct EntryFilter {
     /// Not before.
@@ -21,7 +21,7 @@ pub struct EntryFilter {
     pub event: Option<String>,
 }
 
-/// The members that are looked at.
+/// The members that a filter compares.
 #[derive(Deserialize)]
 struct FilterMembers<'a> {
     #[serde(borrow)]
@@ -39,7 +39,7 @@ struct FilterMembers<'a> {
 }
 
 impl EntryFilter {
-    /// Whether an entry is one of those looked for. What is no entry is none.
+    /// Whether an entry matches. Bytes that are not an entry do not.
     pub fn matches(&self, entry: &[u8]) -> bool {
         let Ok(found) = serde_json::from_slice::<FilterMembers<'_>>(entry) else { return false };
         let is = |wanted: &Option<String>, found: &Option<Cow<'_, str>>| {

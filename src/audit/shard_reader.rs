@@ -26,7 +26,7 @@ impl<'s> ShardReader<'s> {
         self.size
     }
 
-    /// The bytes of a tile or an entry bundle; `None` where there is none of that width (yet).
+    /// The bytes of a tile or an entry bundle; `None` where none of that width exists (yet).
     ///
     /// # Errors
     /// [`StoreError`]

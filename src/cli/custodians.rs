@@ -6,8 +6,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Error;
 use super::init::layout::Folder;
-use crate::keys::custody::Source;
-use crate::keys::custody::passphrase::{self, LEAST_WORK, Lock, MOST_WORK, Opener};
+use crate::keys::custody::PassphraseSource;
+use crate::keys::custody::passphrase::{self, AgeLock, AgeOpener, LEAST_WORK, MOST_WORK};
 use crate::keys::file::{FileError, FileFault, read_private, read_public};
 use crate::keys::shares::{Share, ShareFile, ShareSet};
 use crate::register::Id;
@@ -31,7 +31,7 @@ pub struct Custodians {
     custodian: Vec<(Id, Option<String>)>,
     /// Where the passphrases of the shares come from, one after the other: terminal or fd:N
     #[arg(long, value_name = "SOURCE", default_value = "terminal", value_parser = source)]
-    passphrase: Source,
+    passphrase: PassphraseSource,
     /// How much work guards a passphrase: scrypt's N = 2^WORK (15 to 22); without it, about a second on this machine
     #[arg(long, value_name = "WORK", value_parser = clap::value_parser!(u8).range(LEAST_WORK as i64..=MOST_WORK as i64))]
     work: Option<u8>,
@@ -48,14 +48,14 @@ pub struct Opening {
     identity: Vec<PathBuf>,
     /// Where passphrases of shares come from, one after the other: terminal, fd:N, file:PATH or credential:NAME
     #[arg(long, value_name = "SOURCE", default_value = "terminal", value_parser = source)]
-    passphrase: Source,
+    passphrase: PassphraseSource,
 }
 
 fn custodian(text: &str) -> Result<(Id, Option<String>), String> {
     let (id, recipient) = text.split_once('=').map_or((text, None), |(id, recipient)| (id, Some(recipient)));
     let id = Id::parse(id).ok_or("a custodian's id is 1 to 64 of a-z, 0-9 and '-'")?;
     match recipient {
-        Some(recipient) if Lock::recipient(recipient).is_none() => {
+        Some(recipient) if AgeLock::recipient(recipient).is_none() => {
             Err("behind `=` stands an age recipient, age1…".into())
         }
         recipient => Ok((id, recipient.map(str::to_owned))),
@@ -63,8 +63,8 @@ fn custodian(text: &str) -> Result<(Id, Option<String>), String> {
 }
 
 /// Reads a source of passphrases from the command line.
-pub fn source(text: &str) -> Result<Source, String> {
-    Source::parse(text)
+pub fn source(text: &str) -> Result<PassphraseSource, String> {
+    PassphraseSource::parse(text)
         .ok_or_else(|| "terminal, fd:NUMBER, file:PATH or credential:NAME; never the passphrase itself".to_owned())
 }
 
@@ -99,7 +99,7 @@ impl Custodians {
         let ids: Vec<Id> = all.iter().map(|(id, _)| id.clone()).collect();
         let (set, shares) = split(&ids, self.threshold)?;
         let alike = all.iter().filter(|(_, recipient)| recipient.is_none()).count() > 1;
-        if alike && matches!(self.passphrase, Source::File(_) | Source::Credential(_)) {
+        if alike && matches!(self.passphrase, PassphraseSource::File(_) | PassphraseSource::Credential(_)) {
             return Err(Error::usage(
                 "one file or credential holds one passphrase, and each custodian needs one of his own",
                 "use --passphrase terminal, or fd:N with a line for each",
@@ -108,9 +108,9 @@ impl Custodians {
         // All passphrases before the first file: whoever gives up half-way leaves nothing.
         let mut locks = Vec::new();
         for (id, recipient) in &all {
-            locks.push(match recipient.as_deref().and_then(Lock::recipient) {
+            locks.push(match recipient.as_deref().and_then(AgeLock::recipient) {
                 Some(lock) => lock,
-                None => Lock::Passphrase { passphrase: new_passphrase(&self.passphrase, id)?, work: self.work },
+                None => AgeLock::Passphrase { passphrase: new_passphrase(&self.passphrase, id)?, work: self.work },
             });
         }
         let folder = Folder::create(&self.out)?;
@@ -128,14 +128,14 @@ impl Custodians {
 }
 
 /// A share file's text.
-pub fn seal_share(set: ShareSet, share: Share, lock: Lock) -> Result<String, Error> {
+pub fn seal_share(set: ShareSet, share: Share, lock: AgeLock) -> Result<String, Error> {
     let sealed = passphrase::encrypt(&ShareFile { set, share }.into_json(), lock);
     let sealed = sealed.ok().and_then(|age| String::from_utf8(age).ok());
     sealed.ok_or_else(|| Error::new("a share could not be encrypted", "report this as a fault of cloison"))
 }
 
 /// A passphrase for a new share: asked for twice where somebody types it.
-fn new_passphrase(source: &Source, custodian: &Id) -> Result<SecretString, Error> {
+fn new_passphrase(source: &PassphraseSource, custodian: &Id) -> Result<SecretString, Error> {
     let unread = |error: FileError| Error::new(error, "a passphrase comes from the terminal, or a line of fd:N");
     let first = source.read(&format!("Passphrase of {custodian}'s share")).map_err(unread)?;
     if first.expose_secret().chars().count() < SHORTEST {
@@ -145,7 +145,7 @@ fn new_passphrase(source: &Source, custodian: &Id) -> Result<SecretString, Error
             "take five random words or more; whoever has the file can try as many as he likes",
         ));
     }
-    if *source == Source::Terminal {
+    if *source == PassphraseSource::Terminal {
         let second = source.read("The same again").map_err(unread)?;
         if first.expose_secret() != second.expose_secret() {
             return Err(Error::new("the two passphrases differ", "begin again; nothing was written"));
@@ -171,7 +171,7 @@ impl Opening {
         let opener = match passphrase::wants_passphrase(&age).map_err(at)? {
             true => {
                 let asked = self.passphrase.read(&format!("Passphrase of {}", path.display()));
-                Opener::Passphrase(asked.map_err(|error| Error::new(error, hint))?)
+                AgeOpener::Passphrase(asked.map_err(|error| Error::new(error, hint))?)
             }
             false => self.identities()?,
         };
@@ -181,11 +181,11 @@ impl Opening {
         })
     }
 
-    fn identities(&self) -> Result<Opener, Error> {
+    fn identities(&self) -> Result<AgeOpener, Error> {
         let mut all = Vec::new();
         for path in &self.identity {
             let text = read_private(path).map_err(|error| Error::new(error, "an identity file has mode 0600"))?;
-            let Some(Opener::Identities(read)) = Opener::identities(&text) else {
+            let Some(AgeOpener::Identities(read)) = AgeOpener::identities(&text) else {
                 let what = format!("{}: is no age identity file", path.display());
                 return Err(Error::new(what, "it has a line AGE-SECRET-KEY-1…, as age-keygen writes it"));
             };
@@ -196,7 +196,7 @@ impl Opening {
                 "the share is encrypted to an age recipient",
                 "name the identity with --identity FILE",
             )),
-            false => Ok(Opener::Identities(all)),
+            false => Ok(AgeOpener::Identities(all)),
         }
     }
 }

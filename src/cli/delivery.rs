@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use age::secrecy::ExposeSecret as _;
 
 use super::{Error, output_error, print, print_json};
-use crate::keys::custody::passphrase::Opener;
+use crate::keys::custody::passphrase::AgeOpener;
 use crate::keys::file::{read_private, read_public, write_private};
 
 /// The most bytes of a sealed answer.
@@ -76,7 +76,7 @@ fn keygen(args: &Keygen) -> Result<(), Error> {
 
 fn open(args: &Open) -> Result<(), Error> {
     let key = read_private(&args.key).map_err(|error| Error::new(error, "the officer's own key is needed"))?;
-    let Some(Opener::Identities(keys)) = Opener::identities(&key) else {
+    let Some(AgeOpener::Identities(keys)) = AgeOpener::identities(&key) else {
         let what = format!("{}: holds no age key", args.key.display());
         return Err(Error::new(what, "`cloison delivery keygen` makes one"));
     };

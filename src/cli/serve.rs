@@ -24,8 +24,8 @@ use crate::http::{self, Callers, Limits, Listener, Readiness, control, data, hea
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
 use crate::keys::file::{FileError, SecretKind, read_public};
 use crate::keys::memory::{self, Protection};
+use crate::keys::sector_secrets::SectorSecretDeposit;
 use crate::keys::shares::ShareSet;
-use crate::keys::shelf::SectorShelf;
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::{PERSONS, Registry, coarse};
 use crate::node::{Node, NodeParts};
@@ -459,7 +459,7 @@ pub(super) fn open_register(files: &RegisterFiles) -> Result<Register, Error> {
 pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, Vec<[u8; 32]>), Error> {
     let read = || {
         let (places, keyring) = (&config.secrets, Arc::new(config.openers.keyring()));
-        let sector = SectorShelf::new(places.sector.clone(), keyring.clone());
+        let sector = SectorSecretDeposit::new(places.sector.clone(), keyring.clone());
         let store = keyring.read_versions(&places.store, SecretKind::Store)?;
         let secrets = VaultSecrets {
             identity: IdentitySecret(keyring.read(&places.identity, SecretKind::Identity)?),

@@ -1,6 +1,6 @@
 //! Secret and key files.
 //!
-//! A private file is taken only if nobody but the running user could have read or written it: a plain file (no link, no
+//! A private file is taken only if no other user could have read or written it: a plain file (no link, no
 //! device), owned by that user, without any permission for group or others. The check is made on the opened file, not on
 //! its name, so that what was checked is what is read. Writing never replaces anything: a new file, 0600, on disk (`fsync`
 //! of file and folder) before it counts.
@@ -77,13 +77,13 @@ pub enum FileFault {
     /// An age file that another passphrase opens, or none.
     #[error("does not open with this passphrase")]
     Passphrase,
-    /// An age file that was encrypted to somebody else.
-    #[error("does not open with this identity: it is encrypted to somebody else")]
+    /// An age file that was encrypted to another recipient.
+    #[error("does not open with this identity: it is encrypted to another recipient")]
     Identity,
-    /// Nobody said where the passphrase comes from.
+    /// No source of the passphrase is configured.
     #[error("needs a passphrase, and nothing says where it comes from")]
     NoPassphrase,
-    /// Nobody said which token.
+    /// No token is configured.
     #[error("needs a token, and there is no section [token]")]
     NoToken,
     /// The token, or its library, said no.
@@ -181,10 +181,7 @@ pub(super) fn parse_secret(text: &[u8], wanted: SecretKind) -> Result<Key, FileF
     }
     let mut readable = true;
     let secret = Key::init(|bytes| readable = HEXLOWER.decode_mut(digits.as_bytes(), bytes).is_ok());
-    match readable && secret.expose() != &[0; KEY_LEN] {
-        true => Ok(secret),
-        false => Err(FORM),
-    }
+    if readable && secret.expose() != &[0; KEY_LEN] { Ok(secret) } else { Err(FORM) }
 }
 
 /// Writes a new secret file.
@@ -243,7 +240,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read().map_err(at(path))
 }
 
-/// Looks at a private file as [`read_private`] would, without reading it. root may look at what is somebody else's.
+/// Looks at a private file as [`read_private`] would, without reading it. root may look at other users' files.
 ///
 /// # Errors
 /// What [`read_private`] would refuse it for.
@@ -264,7 +261,7 @@ pub fn look_at_private(path: &Path) -> Result<(), FileError> {
 
 /// Reads an opened file whole, at most [`MAX_PRIVATE`] bytes; without a byte order mark.
 pub(super) fn read_whole(file: &mut File) -> Result<Zeroizing<Vec<u8>>, FileFault> {
-    // One allocation for all of it: growing would leave copies behind that nobody wipes.
+    // One allocation for all of it: growing would leave unwiped copies behind.
     let mut bytes = Zeroizing::new(vec![0; MAX_PRIVATE + 1]);
     let length = read_up_to(file, &mut bytes)?;
     bytes.truncate(length);
@@ -329,8 +326,8 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> Result<usize, FileFault> {
     Err(FileFault::TooLong(buffer.len() - 1))
 }
 
-/// Gives the file its name only when all of it is on disk: a kill half-way leaves a hidden file that nobody reads, and not
-/// half a key that the next start stumbles over.
+/// Gives the file its name only when all of it is on disk: a kill half-way leaves a hidden file that is never read, and not
+/// half a key at which the next start fails.
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
     let name = path.file_name().ok_or(FileFault::NotPlain)?.to_string_lossy();
     let hidden = path.with_file_name(format!(".{name}.{}", HEXLOWER.encode(&crate::clock::random::<8>())));

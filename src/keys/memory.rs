@@ -77,8 +77,5 @@ pub fn lock_limit() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` outlives its call.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) == 0 };
-    match known && limit.rlim_cur == libc::RLIM_INFINITY {
-        true => None,
-        false => Some(limit.rlim_cur),
-    }
+    if known && limit.rlim_cur == libc::RLIM_INFINITY { None } else { Some(limit.rlim_cur) }
 }

@@ -48,7 +48,7 @@ pub struct PinnedKey {
 
 /// What the signatures say about a register file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub struct RegisterStatement {
     /// The deployment's id.
     pub deployment: Id,
     /// The register's version.
@@ -57,10 +57,14 @@ pub struct Statement {
     pub digest: [u8; 32],
 }
 
-impl Statement {
+impl RegisterStatement {
     /// What signers of this register would state.
     pub fn of(register: &Register) -> Self {
-        Statement { deployment: register.deployment.clone(), version: register.version, digest: register.digest }
+        RegisterStatement {
+            deployment: register.deployment.clone(),
+            version: register.version,
+            digest: register.digest,
+        }
     }
 
     /// The payload: `{"aud":deployment,"version":n,"sha256":hex}`, without white space.
@@ -75,7 +79,7 @@ impl Statement {
         members.end()?;
         let digest = HEXLOWER.decode(sha256.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
         match (Id::parse(&aud), digest) {
-            (Some(deployment), Some(digest)) => Ok(Statement { deployment, version, digest }),
+            (Some(deployment), Some(digest)) => Ok(RegisterStatement { deployment, version, digest }),
             _ => Err(SignatureFault::Payload),
         }
     }
@@ -84,7 +88,7 @@ impl Statement {
 /// Why a register's signatures do not make it valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureFault {
-    /// Nobody signed.
+    /// There is no signature.
     #[error("the register is not signed; `cloison register sign` does that")]
     Unsigned,
     /// Not a JWS of the strict form.
@@ -151,7 +155,7 @@ pub enum OpenError {
         fault: SignatureFault,
     },
     /// The register is signed and has faults, or cannot be signed for that reason.
-    #[error("{}", Listed(path, faults))]
+    #[error("{}", FaultList(path, faults))]
     Faults {
         /// The register file.
         path: PathBuf,
@@ -160,9 +164,9 @@ pub enum OpenError {
     },
 }
 
-struct Listed<'a>(&'a Path, &'a [Fault]);
+struct FaultList<'a>(&'a Path, &'a [Fault]);
 
-impl fmt::Display for Listed<'_> {
+impl fmt::Display for FaultList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for fault in self.1 {
             writeln!(f, "{}", fault.in_file(self.0))?;
@@ -189,9 +193,10 @@ pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, Ope
     let faulty = |faults| OpenError::Faults { path: file.into(), faults };
     let mut register = super::parse_beside(&text, pins.keys.iter().map(|pinned| pinned.key)).map_err(faulty)?;
     register.commission = pins.keys.iter().filter(|pinned| pinned.body == pins.commission).cloned().collect();
-    match Statement::of(&register) == statement {
-        true => Ok(register),
-        false => Err(of_signatures(SignatureFault::Contradiction)),
+    if RegisterStatement::of(&register) == statement {
+        Ok(register)
+    } else {
+        Err(of_signatures(SignatureFault::Contradiction))
     }
 }
 
@@ -202,7 +207,7 @@ pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, Ope
 ///
 /// # Errors
 /// [`SignatureFault`].
-pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<Statement, SignatureFault> {
+pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<RegisterStatement, SignatureFault> {
     let signed = jws::parse(signatures, TYP)?;
     if signed.signers().next().is_none() {
         return Err(SignatureFault::Unsigned);
@@ -225,7 +230,7 @@ pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<Statement, S
     if bodies.len() < 2 {
         return Err(SignatureFault::OneBody(pins.commission.clone()));
     }
-    let statement = Statement::parse(signed.payload())?;
+    let statement = RegisterStatement::parse(signed.payload())?;
     if statement.deployment != pins.deployment {
         return Err(SignatureFault::Foreign { signed_for: statement.deployment, here: pins.deployment.clone() });
     }
@@ -242,7 +247,7 @@ pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<Statement, S
 /// The faults of the register, or why the signatures at hand cannot be added to.
 pub fn sign(text: &str, signatures: Option<&str>, kid: &Id, key: &SigningKey) -> Result<String, SignError> {
     let register = super::parse(text).map_err(SignError::Faults)?;
-    let payload = Statement::of(&register).payload();
+    let payload = RegisterStatement::of(&register).payload();
     let draft = match signatures {
         Some(signatures) if jws::parse(signatures, TYP)?.payload() == payload => signatures.to_owned(),
         _ => jws::draft(&payload),

@@ -16,7 +16,7 @@ use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::DomainScope;
 use crate::order::{OrderScope, Refusal};
-use crate::pseudonym::{Parsed, Pseudonym};
+use crate::pseudonym::{ParsedPseudonym, Pseudonym};
 use crate::seal::SealError;
 use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
 use crate::seal::segment::SegmentId;
@@ -53,7 +53,7 @@ fn unwrap(cipher: &ChunkCipher, order: &OrderKey, tag: &[u8; 16], copy: CopyRow)
 }
 
 /// What was found for a pseudonym: its mapping, or why there is none.
-pub(super) type Lookup = HashMap<Parsed, Result<SealedMapping, Code>>;
+pub(super) type Lookup = HashMap<ParsedPseudonym, Result<SealedMapping, Code>>;
 
 /// The copies of an order: those that it has, and those that it gets now. To be made and committed while nobody else releases
 /// or erases ([`Book::alone`](crate::order::book::Book::alone)).
@@ -77,7 +77,7 @@ impl<'v> Copies<'v> {
     }
 
     /// The mappings of pseudonyms of a sector: from the order's copies, and from the store where it has none. Those are copied.
-    pub(super) fn look_up(&mut self, state: &SectorState, asked: HashSet<Parsed>) -> Result<Lookup, Refusal> {
+    pub(super) fn look_up(&mut self, state: &SectorState, asked: HashSet<ParsedPseudonym>) -> Result<Lookup, Refusal> {
         let (mut found, mut lacking) = (Lookup::new(), vec![]);
         for parsed in asked {
             match self.own(state, &parsed).map_err(internal)? {
@@ -121,12 +121,12 @@ impl<'v> Copies<'v> {
         })
     }
 
-    fn tag(&self, state: &SectorState, parsed: &Parsed) -> [u8; 16] {
+    fn tag(&self, state: &SectorState, parsed: &ParsedPseudonym) -> [u8; 16] {
         self.vault.audit_key().tag(state.sector.uuid, &parsed.pseudonym)
     }
 
     /// The order's own copy, whatever became of the mapping and its epoch.
-    fn own(&self, state: &SectorState, parsed: &Parsed) -> Result<Option<SealedMapping>, StartError> {
+    fn own(&self, state: &SectorState, parsed: &ParsedPseudonym) -> Result<Option<SealedMapping>, StartError> {
         let tag = self.tag(state, parsed);
         let Some(copy) = self.vault.store().order_copy(&self.order.key, &tag)? else { return Ok(None) };
         let epoch = copy.epoch;
@@ -141,9 +141,9 @@ impl<'v> Copies<'v> {
     fn copy(
         &mut self,
         state: &SectorState,
-        lacking: Vec<Parsed>,
-        mut each: impl FnMut(Parsed, SealedMapping),
-    ) -> Result<HashMap<Parsed, Code>, StartError> {
+        lacking: Vec<ParsedPseudonym>,
+        mut each: impl FnMut(ParsedPseudonym, SealedMapping),
+    ) -> Result<HashMap<ParsedPseudonym, Code>, StartError> {
         let mut damaged = None;
         let mut absent = self.vault.each_stored(state, lacking, |key, chunk, held| {
             for parsed in held {

@@ -18,7 +18,7 @@ use crate::commit::{Change, Job, Logged, Pending};
 use crate::keys::DomainScope;
 use crate::order::Refusal;
 use crate::order::book::Book;
-use crate::pseudonym::Parsed;
+use crate::pseudonym::ParsedPseudonym;
 use crate::seal::segment::SegmentId;
 use crate::store::{ItemTag, StoreError};
 use crate::tlog::proof::inclusion;
@@ -157,17 +157,17 @@ pub(crate) fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Ref
 }
 
 /// An item that the order opens, with its tag; or why it does not.
-type TaggedItem = Result<(Parsed, [u8; 16]), Code>;
+type TaggedItem = Result<(ParsedPseudonym, [u8; 16]), Code>;
 
 /// Reads the pseudonyms that are asked for.
 fn read(vault: &Vault, checked: &Checked, asked: &Asked) -> Vec<TaggedItem> {
-    let tagged = |parsed: Parsed| (parsed, vault.audit_key().tag(checked.sector.uuid, &parsed.pseudonym));
+    let tagged = |parsed: ParsedPseudonym| (parsed, vault.audit_key().tag(checked.sector.uuid, &parsed.pseudonym));
     asked.pseudonyms.iter().map(|text| checked.order.admit(&asked.sector, text).map(tagged)).collect()
 }
 
 /// The items after scope and limit, and what must be counted for them.
 struct Counted {
-    items: Vec<Result<Parsed, Code>>,
+    items: Vec<Result<ParsedPseudonym, Code>>,
     tags: Vec<[u8; 16]>,
     new_pairs: Vec<[u8; 16]>,
     /// Distinct pairs of the order by now.
@@ -204,7 +204,7 @@ struct HandedOut {
 }
 
 impl HandedOut {
-    fn of(vault: &Vault, found: &Lookup, asked: &[Result<Parsed, Code>]) -> Result<Self, StoreError> {
+    fn of(vault: &Vault, found: &Lookup, asked: &[Result<ParsedPseudonym, Code>]) -> Result<Self, StoreError> {
         let (mut items, mut segments) = (Vec::with_capacity(asked.len()), vec![]);
         let mut places: BTreeMap<SegmentId, usize> = BTreeMap::new();
         for item in asked {

@@ -36,7 +36,7 @@ use crate::commit::{Change, Committer, Job, Logged, Pending};
 use crate::keys::AuditKey;
 use crate::node::Node;
 use crate::order::Refusal;
-use crate::pseudonym::Parsed;
+use crate::pseudonym::ParsedPseudonym;
 use crate::register::{Id, Register, Sector};
 use crate::store::{Batch, Store};
 use crate::vault::Vault;
@@ -54,7 +54,7 @@ pub struct ErasureReceipt {
 }
 
 /// Reads the pseudonyms of a request.
-fn parse(erasure: &Erasure, sector: &Sector, key: &AuditKey) -> Result<Vec<(Parsed, [u8; 16])>, Refusal> {
+fn parse(erasure: &Erasure, sector: &Sector, key: &AuditKey) -> Result<Vec<(ParsedPseudonym, [u8; 16])>, Refusal> {
     let read = erasure.pseudonyms.iter().map(|text| {
         let wrong = |code: Code| Refusal::new(Code::RightsInvalid, format!("a pseudonym of the request: {code}"));
         let parsed = sector.parse_pseudonym(text).map_err(wrong)?;
@@ -128,9 +128,9 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     let state = vault.sector(&sector.name).ok_or_else(|| internal("a sector of the register has no state"))?.clone();
     let wanted = parse(&erasure, &sector, vault.audit_key())?;
     let tags: HashSet<[u8; 16]> = wanted.iter().map(|(_, tag)| *tag).collect();
-    let stone = |(parsed, _): &(Parsed, _)| vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym);
+    let stone = |(parsed, _): &(ParsedPseudonym, _)| vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym);
     let stones: HashSet<[u8; 16]> = wanted.iter().map(stone).collect();
-    let named: Vec<Parsed> = wanted.into_iter().map(|(parsed, _)| parsed).collect();
+    let named: Vec<ParsedPseudonym> = wanted.into_iter().map(|(parsed, _)| parsed).collect();
     // The long way through the log before anybody has to wait …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &named)?)?;
     let (mut salts, end) = chunks::salts(vault, &sector.name, &domains, None)?;

@@ -42,7 +42,7 @@ impl Checkpoint {
         Verifier::new(self.origin.as_str(), SignatureKind::Log, key)
     }
 
-    /// Reads the text of a note. Lines after the third are the log's own business; ours has none.
+    /// Reads the text of a note. A log may add lines after the third; cloison's logs add none.
     pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
@@ -65,7 +65,7 @@ impl Checkpoint {
         Err(CheckpointError::Unsigned { origin: checkpoint.origin, claimed })
     }
 
-    /// Reads a note, and believes nothing of it.
+    /// Reads a note without checking a signature.
     ///
     /// # Errors
     /// [`CheckpointError::SignedNote`], [`CheckpointError::Text`]
@@ -82,8 +82,8 @@ pub enum CheckpointError {
     /// Not a signed note, or a forged one.
     #[error(transparent)]
     SignedNote(#[from] NoteError),
-    /// The note's text is no checkpoint.
-    #[error("its text is no checkpoint (origin, size, root)")]
+    /// The note's text is not a checkpoint.
+    #[error("its text is not a checkpoint (origin, size, root)")]
     Text,
     /// The log's key did not sign it.
     #[error("no signature of it is by the key that is believed for {origin} (it claims: {})", claimed.join(", "))]

@@ -1,8 +1,8 @@
 //! Signed notes (C2SP `signed-note`): a text and, below it, lines that say who signed it.
 //!
 //! Two kinds of signature are known: a log's (0x01, Ed25519 over the text) and a cosigner's (0x04, `tlog-cosignature`: Ed25519
-//! over a header, a time and the text). Signatures by keys that nobody asked about are passed over, as the
-//! specification wants; a signature by a known key that does not verify makes the note worthless.
+//! over a header, a time and the text). As the specification says, signatures by
+//! unknown keys are ignored, and a signature by a known key that does not verify makes the note worthless.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use data_encoding::{BASE64, HEXLOWER};
 use ed25519_dalek::{Signature as Ed25519, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
-/// The most bytes of a note that are looked at: a checkpoint with more cosignatures than anybody needs.
+/// The most bytes of a note. A checkpoint with dozens of cosignatures is shorter.
 pub const MAX_NOTE: usize = 64 * 1024;
 
-/// Why a note or a verifier key is not taken.
+/// Why a note or a verifier key is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
     /// Not the form of a signed note.
-    #[error("it is no signed note")]
+    #[error("it is not a signed note")]
     Malformed,
     /// A signature by a known key is not that key's over this text.
     #[error("the signature by {0} does not verify: it is forged, or the text was changed")]
@@ -32,7 +32,7 @@ pub enum NoteError {
 pub enum SignatureKind {
     /// A log, its own checkpoints.
     Log = 0x01,
-    /// A witness or a peer, somebody else's.
+    /// A witness or a peer, the checkpoints of other logs.
     Cosigner = 0x04,
 }
 
@@ -131,7 +131,7 @@ fn line(name: &str, kind: SignatureKind, key: &SigningKey, signature: &[u8]) -> 
     format!("— {name} {}\n", BASE64.encode(&[&id[..], signature].concat()))
 }
 
-/// A note as it came: nothing about it is true until [`SignedNote::time_of`] or [`SignedNote::is_signed_by`] says so.
+/// A note as it came. No signature is checked before [`SignedNote::time_of`] or [`SignedNote::is_signed_by`] is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedNote<'a> {
     text: &'a str,
@@ -182,7 +182,7 @@ impl<'a> SignedNote<'a> {
         self.text
     }
 
-    /// The names of those who are said to have signed.
+    /// The names in the signature lines, unchecked.
     pub fn claimed(&self) -> impl Iterator<Item = &'a str> {
         self.signatures.iter().map(|signature| signature.name)
     }
@@ -190,7 +190,7 @@ impl<'a> SignedNote<'a> {
     /// Whether that key signed the text as a log.
     ///
     /// # Errors
-    /// [`NoteError::Forged`] where a signature says so and is none.
+    /// [`NoteError::Forged`] where a signature names this key and does not verify.
     pub fn is_signed_by(&self, verifier: &Verifier) -> Result<bool, NoteError> {
         self.verified(verifier).map(|found| found.is_some() && verifier.kind == SignatureKind::Log)
     }
@@ -198,7 +198,7 @@ impl<'a> SignedNote<'a> {
     /// When that key cosigned the text (Unix seconds; the latest time where it did so more than once).
     ///
     /// # Errors
-    /// [`NoteError::Forged`] where a signature says so and is none.
+    /// [`NoteError::Forged`] where a signature names this key and does not verify.
     pub fn time_of(&self, verifier: &Verifier) -> Result<Option<u64>, NoteError> {
         self.verified(verifier)
             .map(|found| found.filter(|_| verifier.kind == SignatureKind::Cosigner).map(|(time, _)| time))
@@ -207,12 +207,12 @@ impl<'a> SignedNote<'a> {
     /// The line of that key's (latest) signature, without its line end.
     ///
     /// # Errors
-    /// [`NoteError::Forged`] where a signature says so and is none.
+    /// [`NoteError::Forged`] where a signature names this key and does not verify.
     pub fn line_of(&self, verifier: &Verifier) -> Result<Option<&'a str>, NoteError> {
         self.verified(verifier).map(|found| found.map(|(_, line)| line))
     }
 
-    /// Under which name that key is said to have cosigned the text: registers state keys, and notes say names.
+    /// The verifier of that key under the name in its cosignature line: registers state keys, and notes state names.
     pub fn cosigner(&self, key: &VerifyingKey) -> Option<Verifier> {
         let claims = self.signatures.iter().map(|line| (line, Verifier::new(line.name, SignatureKind::Cosigner, *key)));
         claims.into_iter().find(|(line, verifier)| line.id == verifier.id).map(|(_, verifier)| verifier)

@@ -9,7 +9,7 @@ use super::path::LogResource;
 use super::proof::TileReader;
 use super::tree::{self, Hash, TILE_WIDTH, TileId};
 
-/// Why a log cannot be read at all. What is only missing or wrong in it is a finding.
+/// Why a log cannot be read at all. A resource that is missing or wrong is a finding instead.
 #[derive(Debug, thiserror::Error)]
 pub enum LogSourceError {
     /// A file.
@@ -21,10 +21,10 @@ pub enum LogSourceError {
     /// A server.
     #[error("{0}")]
     Server(String),
-    /// Nothing that looks like a log.
+    /// A path without a log.
     #[error("{0} holds no log: neither a file `checkpoint`, nor folders of years with one, nor a store")]
     NoLog(PathBuf),
-    /// A tile is not there, or is no tile.
+    /// A tile is missing or damaged.
     #[error("{0} is missing or damaged")]
     Tile(String),
 }
@@ -38,14 +38,13 @@ pub trait LogSource {
     /// [`LogSourceError`]
     fn shards(&self) -> Result<Vec<String>, LogSourceError>;
 
-    /// A resource's bytes; `None` where there is none.
+    /// A resource's bytes; `None` where it does not exist.
     ///
     /// # Errors
     /// [`LogSourceError`]
     fn read(&self, shard: &str, resource: LogResource) -> Result<Option<Vec<u8>>, LogSourceError>;
 
-    /// A tile or bundle that begins with this one and is wider, where this one is gone: partial ones need not be kept once
-    /// there is the full one.
+    /// A wider tile or bundle that begins with this one: once a full one exists, partial ones need not be kept.
     ///
     /// # Errors
     /// [`LogSourceError`]
@@ -67,7 +66,7 @@ pub trait LogSource {
     }
 }
 
-/// A tile or bundle of that width; where a partial one is gone, the beginning of a wider one.
+/// Reads a tile or bundle of that width, from a wider one where it is gone itself.
 ///
 /// # Errors
 /// [`LogSourceError`]

@@ -67,11 +67,11 @@ impl CheckpointSubmission {
     }
 }
 
-/// Why a checkpoint is not cosigned.
+/// Why a witness does not cosign a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum WitnessRefusal {
-    /// Not the form, or the old size is the larger one (400).
-    #[error("this is no submission of a checkpoint")]
+    /// It has not the form of a submission, or its old size is the larger one (400).
+    #[error("this is not a submission of a checkpoint")]
     Malformed,
     /// A log that this witness does not watch (404).
     #[error("this witness does not watch the log {0}")]
@@ -93,7 +93,7 @@ pub enum WitnessRefusal {
         /// Entries under the new one.
         new: u64,
     },
-    /// It cannot be remembered (500).
+    /// The checkpoint cannot be stored (500).
     #[error(transparent)]
     State(#[from] CheckpointFileError),
 }
@@ -105,8 +105,8 @@ pub struct Witness {
     logs: Box<dyn KnownLogs>,
     /// A file for each log, with its last cosigned checkpoint.
     folder: PathBuf,
-    /// What this process has put into each file, by origin: a folder that is emptied under it makes it forget nothing. One
-    /// submission at a time: comparing and remembering are one step.
+    /// What this process has put into each file, by origin, so that a folder that is emptied under it is noticed. Held for the
+    /// whole of a submission: comparing and storing are one step.
     kept: Mutex<BTreeMap<String, String>>,
 }
 
@@ -176,7 +176,7 @@ impl Witness {
         Ok(note.as_deref().and_then(|note| Checkpoint::read(note).ok()).map(|(checkpoint, _)| checkpoint))
     }
 
-    /// The last cosigned checkpoint of every log that was ever cosigned and is watched.
+    /// The last cosigned checkpoint of every log that is still watched.
     ///
     /// # Errors
     /// [`CheckpointFileError`], also where one that this process has put there is gone.

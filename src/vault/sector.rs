@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::StartError;
 use crate::audit::OpenedEpoch;
 use crate::keys::{SectorRootKey, SectorTreeKey};
-use crate::pseudonym::Parsed;
+use crate::pseudonym::ParsedPseudonym;
 use crate::register::{Granularity, PeriodLength, Register, Sector, TextForm};
 use crate::seal::SealError;
 use crate::seal::segment::OpenSegment;
@@ -80,7 +80,7 @@ pub struct Epoch {
 
 impl Epoch {
     /// Whether a pseudonym written so can be of this epoch: a text form belongs to the epochs that had it.
-    pub(crate) fn writes(&self, parsed: &Parsed) -> bool {
+    pub(crate) fn writes(&self, parsed: &ParsedPseudonym) -> bool {
         let is_named = parsed.epoch_mod_32.is_none_or(|named| u32::from(named) == self.row.epoch % 32);
         self.terms.text_form == parsed.form && is_named
     }

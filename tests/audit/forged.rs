@@ -170,9 +170,9 @@ fn another_key_and_a_damaged_signature() {
     fs::write(log.file("checkpoint"), note.replace("\n10\n", "\n11\n")).unwrap();
     only(&log.findings(), "checkpoint", "does not verify: it is forged, or the text was changed");
     fs::write(log.file("checkpoint"), "hello\n").unwrap();
-    only(&log.findings(), "checkpoint", "it is no signed note");
+    only(&log.findings(), "checkpoint", "it is not a signed note");
     fs::write(log.file("checkpoint"), note.replacen(ORIGIN, "x\ny", 1)).unwrap();
-    only(&log.findings(), "checkpoint", "its text is no checkpoint");
+    only(&log.findings(), "checkpoint", "its text is not a checkpoint");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn what_is_logged_and_yet_is_no_entry() {
     odd[8] = b"hello".to_vec();
     let found = Log::of(&odd).findings();
     assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found[0].starts_with("entry 7: is logged and yet is no entry"), "{found:#?}");
+    assert!(found[0].starts_with("entry 7: is logged and is not an entry"), "{found:#?}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) fn year_of(time: Timestamp) -> u16 {
 /// The first instant after a year.
 pub(super) fn end_of(year: u16) -> Timestamp {
     let next = i16::try_from(year).map_or(i16::MAX, |year| year.saturating_add(1));
-    // Past the calendar's end there is no year to turn to.
+    // The calendar ends with the year 9999.
     if next > 9_999 {
         return Timestamp::MAX;
     }
@@ -55,7 +55,7 @@ impl Appender {
         if now >= self.ends {
             // A shard without an entry has no checkpoint to hand on, and cannot be told from one that never was.
             let closed = (self.tree.size() > 0).then(|| {
-                // It may not be published yet, and after a kill nobody else would see to it.
+                // It may not be published yet; after a kill no other code would publish it.
                 self.durable();
                 let TreeRow { size, root, .. } = self.head;
                 Checkpoint { origin: self.origin.to_string(), size, root }.sign(&self.log.key)

@@ -1,4 +1,4 @@
-//! The thread that signs: checkpoints over what is durable, in the second place before anybody sees them.
+//! The thread that signs checkpoints over durable entries. Each is in the second place before it is published.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use super::layout::Folder;
 use super::register_text::AUTHORITY_KEY;
 use crate::cli::Error;
 use crate::cli::custodians::seal_share;
-use crate::keys::custody::passphrase::{Lock, new_identity};
+use crate::keys::custody::passphrase::{AgeLock, new_identity};
 use crate::keys::file::SecretKind;
 use crate::keys::shares::{ShareError, split};
 use crate::keys::{AuthoritySecret, Key};
@@ -27,7 +27,7 @@ pub(super) fn make(folder: &Folder, threshold: usize, count: usize) -> Result<(A
         let path = format!("secrets/custodians/{}", share.custodian());
         let (identity, recipient) = new_identity();
         let fault = || Error::new("a new age identity is none", "report this as a fault of cloison");
-        let age = seal_share(set.clone(), share, Lock::recipient(&recipient).ok_or_else(fault)?)?;
+        let age = seal_share(set.clone(), share, AgeLock::recipient(&recipient).ok_or_else(fault)?)?;
         folder.secret(&format!("{path}.key"), &format!("{}\n", identity.expose_secret()))?;
         folder.secret(&format!("{path}.share"), &age)?;
     }

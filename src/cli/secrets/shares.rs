@@ -12,7 +12,7 @@ use crate::cli::{Error, print, print_json};
 use crate::config::VaultConfig;
 use crate::keys::Key;
 use crate::keys::file::{FileError, SecretKind, write_secret, write_signing_key};
-use crate::keys::shares::{ShareFile, ShareSet, Shared};
+use crate::keys::shares::{ShareFile, ShareSet, SharedSecret};
 
 /// Split the vault's root secrets between custodians, as their last backup
 #[derive(clap::Args)]
@@ -162,7 +162,7 @@ pub fn drill(args: &Drill) -> Result<(), Error> {
     let present = args.config.as_deref().map(roots).transpose()?;
     let mut rows = Vec::new();
     let mut differs = Vec::new();
-    for (Shared { kind, name, .. }, key) in set.secrets.iter().zip(&keys) {
+    for (SharedSecret { kind, name, .. }, key) in set.secrets.iter().zip(&keys) {
         let own = present
             .as_ref()
             .map(|roots| roots.iter().find(|root| root.0 == *kind && root.1 == *name).map(|root| same(&root.2, key)));

@@ -9,7 +9,7 @@ use crate::audit::Domain;
 use crate::commit::small::{Kind, Small};
 use crate::keys::DomainScope;
 use crate::order::Refusal;
-use crate::pseudonym::{Parsed, Pseudonym};
+use crate::pseudonym::{ParsedPseudonym, Pseudonym};
 use crate::rights::internal;
 use crate::rights::resolutions::first_since;
 use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
@@ -32,10 +32,10 @@ pub(super) struct Found {
 pub(super) fn read(
     vault: &Vault,
     state: &SectorState,
-    wanted: &[Parsed],
+    wanted: &[ParsedPseudonym],
 ) -> Result<BTreeMap<ChunkKey, Found>, Refusal> {
     let mut found: BTreeMap<ChunkKey, Found> = BTreeMap::new();
-    let each = |key, chunk, held: Vec<Parsed>| {
+    let each = |key, chunk, held: Vec<ParsedPseudonym>| {
         let found = found.entry(key).or_insert(Found { chunk, erased: vec![] });
         found.erased.extend(held.iter().map(|parsed| parsed.pseudonym));
     };
