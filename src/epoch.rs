@@ -11,44 +11,14 @@ use serde::{Deserialize, Serialize};
 use self::statement::{Destruction, Mandate};
 use crate::access::OperatorPermit;
 use crate::audit::{Entry, Event};
-use crate::clock::ClockBehind;
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::keys::SectorRootKey;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::{Epoch, SectorState, Terms, Vault, sector as epochs};
 
-/// Why an epoch or a secret stays as it is.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{why}")]
-pub struct Refused {
-    /// The stable outward code.
-    pub code: Code,
-    /// What is wrong; never anything of a secret.
-    pub why: String,
-}
-
-impl From<ClockBehind> for Refused {
-    fn from(behind: ClockBehind) -> Self {
-        Self::new(Code::ClockBehind, behind.to_string())
-    }
-}
-
-impl Refused {
-    fn new(code: Code, why: impl Into<String>) -> Self {
-        Self { code, why: why.into() }
-    }
-
-    /// Nothing can be logged, so nothing is done.
-    fn unavailable(code: Code) -> Self {
-        Self::new(code, "the audit log takes no entry, so nothing is done")
-    }
-}
-
-/// A fault of ours.
-fn internal(error: impl std::fmt::Display) -> Refused {
-    tracing::error!(%error, "epochs and their secrets");
-    Refused::new(Code::Internal, "a fault of ours; the log says more")
-}
+/// What the log says of a fault of ours here.
+const FAILED: &str = "epochs and their secrets";
 
 /// One epoch, as operators see it.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
@@ -99,8 +69,8 @@ pub struct Advance {
 /// # Errors
 /// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`]; [`Code::ClockBehind`]; those of a statement,
 /// where it takes one; [`Code::Internal`] when a new secret cannot be stored; [`Code::AuditUnavailable`].
-pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, how: &Advance) -> Result<Vec<EpochView>, Refused> {
-    let unknown = || Refused::new(Code::UnknownSector, "the register knows no such sector");
+pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, how: &Advance) -> Result<Vec<EpochView>, Refusal> {
+    let unknown = || Refusal::new(Code::UnknownSector, "the register knows no such sector");
     let state = vault.sector(sector).ok_or_else(unknown)?;
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
     if is_done(state, how)? {
@@ -134,7 +104,7 @@ pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, how: &Advan
 }
 
 /// Whether this very call was carried out before: an answer can get lost, and an epoch that is over does not come back.
-fn is_done(state: &SectorState, how: &Advance) -> Result<bool, Refused> {
+fn is_done(state: &SectorState, how: &Advance) -> Result<bool, Refusal> {
     let current = state.current().row;
     if current.epoch == how.from {
         return Ok(false);
@@ -143,13 +113,13 @@ fn is_done(state: &SectorState, how: &Advance) -> Result<bool, Refused> {
         [.., left, _] if left.row.epoch == how.from && current.own_secret == how.own_secret => Ok(true),
         _ => {
             let why = format!("the sector stands at epoch {}, not at epoch {}", current.epoch, how.from);
-            Err(Refused::new(Code::EpochNotCurrent, why))
+            Err(Refusal::new(Code::EpochNotCurrent, why))
         }
     }
 }
 
 /// The epoch whose overlap ends with the next one: only where the call names it.
-fn overlap_to_end(state: &SectorState, how: &Advance, now: Timestamp) -> Result<Option<u32>, Refused> {
+fn overlap_to_end(state: &SectorState, how: &Advance, now: Timestamp) -> Result<Option<u32>, Refusal> {
     let overlapping = state.previous(now).map(|epoch| epoch.row.epoch);
     if overlapping.is_none() || overlapping == how.end_overlap {
         return Ok(overlapping);
@@ -159,15 +129,15 @@ fn overlap_to_end(state: &SectorState, how: &Advance, now: Timestamp) -> Result<
     let why = format!(
         "epoch {epoch} is still answered beside epoch {current}, until {until}, and the call does not end that"
     );
-    Err(Refused::new(Code::EpochOverlaps, why))
+    Err(Refusal::new(Code::EpochOverlaps, why))
 }
 
 /// The next epoch of a sector with its key, not yet stored.
-fn next(vault: &Vault, state: &SectorState, own_secret: bool, now: Timestamp) -> Result<Epoch, Refused> {
-    let used = vault.store().all_epochs().map_err(internal)?;
+fn next(vault: &Vault, state: &SectorState, own_secret: bool, now: Timestamp) -> Result<Epoch, Refusal> {
+    let used = vault.store().all_epochs().map_err(fault(FAILED))?;
     let version = if own_secret {
-        let highest = secrets::highest(vault, &used).map_err(internal)?;
-        let (version, secret) = vault.shelf().create(highest).map_err(internal)?;
+        let highest = secrets::highest(vault, &used).map_err(fault(FAILED))?;
+        let (version, secret) = vault.shelf().create(highest).map_err(fault(FAILED))?;
         vault.roots().write().expect("no panic under this lock").insert(version, SectorRootKey::new(&secret));
         version
     } else {
@@ -176,18 +146,18 @@ fn next(vault: &Vault, state: &SectorState, own_secret: bool, now: Timestamp) ->
     };
     let row = epochs::next_row(Some(&state.current().row), version, own_secret, Terms::of(&state.sector), now);
     let roots = vault.roots().read().expect("no panic under this lock");
-    let epoch = epochs::load(&state.sector, row, &roots).map_err(internal)?;
+    let epoch = epochs::load(&state.sector, row, &roots).map_err(fault(FAILED))?;
     if epoch.key.is_none() {
-        return Err(internal("no sector secret is here for the next epoch to derive from; try --own-secret"));
+        return Err(fault(FAILED)("no sector secret is here for the next epoch to derive from; try --own-secret"));
     }
     Ok(epoch)
 }
 
 /// An entry and what it describes, durable together.
-fn commit(vault: &Vault, event: Event, changes: Vec<Change>) -> Result<(), Refused> {
+fn commit(vault: &Vault, event: Event, changes: Vec<Change>) -> Result<(), Refusal> {
     let log = Logged::Entry(Entry::new(vault.now(), event), vec![]);
     let job = Job { mappings: vec![], changes, count: None, log };
-    vault.committer().submit(job).and_then(Pending::wait).map(drop).map_err(Refused::unavailable)
+    vault.committer().submit(job).and_then(Pending::wait).map(drop).map_err(not_logged("nothing is done"))
 }
 
 fn views(state: &SectorState, now: Timestamp) -> Vec<EpochView> {

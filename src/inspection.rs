@@ -22,7 +22,7 @@ use crate::audit::{Entry, Event, InspectionDetails};
 use crate::code::Code;
 use crate::commit::{Change, Committer, Job, Logged, Pending};
 use crate::node::Node;
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register};
 use crate::store::Store;
 use crate::vault::Vault;
@@ -115,7 +115,7 @@ impl InspectionView {
     fn new(stored: Stored, now: Timestamp) -> Result<Self, Refusal> {
         let Stored { text, signers, entered, closed } = stored;
         let text = text.ok_or_else(undecided)?;
-        let decision = read_unverified(&text).map_err(internal)?;
+        let decision = read_unverified(&text).map_err(fault(FAILED))?;
         let state = match &closed {
             Some(_) => Stage::Closed,
             None if now >= decision.not_after => Stage::Over,
@@ -137,10 +137,8 @@ impl InspectionView {
     }
 }
 
-fn internal(error: impl std::fmt::Display) -> Refusal {
-    tracing::error!(%error, "the inspections failed");
-    Refusal::new(Code::Internal, "a fault of ours; the log says more")
-}
+/// What the log says of a fault of ours here.
+const FAILED: &str = "the inspections failed";
 
 fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
@@ -221,7 +219,7 @@ impl<'a> Inspections<'a> {
             }
         };
         let noted = match &stored.text {
-            Some(text) => noted("close", &read_unverified(text).map_err(internal)?, permit),
+            Some(text) => noted("close", &read_unverified(text).map_err(fault(FAILED))?, permit),
             None => bare("close", id, permit),
         };
         let entry = InspectionDetails {
@@ -241,10 +239,10 @@ impl<'a> Inspections<'a> {
     /// # Errors
     /// [`Code::Internal`].
     pub fn list(&self, auditor: Option<&Id>) -> Result<Vec<InspectionView>, Refusal> {
-        let rows = self.store.inspections().map_err(internal)?;
+        let rows = self.store.inspections().map_err(fault(FAILED))?;
         let mut views = vec![];
         for (_, value) in rows {
-            let stored: Stored = serde_json::from_slice(&value).map_err(internal)?;
+            let stored: Stored = serde_json::from_slice(&value).map_err(fault(FAILED))?;
             // Of what only the end has come there is nothing to show.
             if stored.text.is_some() {
                 views.push(InspectionView::new(stored, self.now)?);
@@ -288,23 +286,23 @@ impl<'a> Inspections<'a> {
     }
 
     fn has_room(&self) -> Result<(), Refusal> {
-        match self.store.inspections().map_err(internal)?.len() < MOST {
+        match self.store.inspections().map_err(fault(FAILED))?.len() < MOST {
             true => Ok(()),
             false => Err(invalid("there are too many inspections")),
         }
     }
 
     fn stored(&self, id: Uuid) -> Result<Option<Stored>, Refusal> {
-        let row = self.store.inspection(id).map_err(internal)?;
-        row.map(|value| serde_json::from_slice(&value).map_err(internal)).transpose()
+        let row = self.store.inspection(id).map_err(fault(FAILED))?;
+        row.map(|value| serde_json::from_slice(&value).map_err(fault(FAILED))).transpose()
     }
 
     fn write(&self, id: Uuid, stored: &Stored, entry: InspectionDetails) -> Result<(), Refusal> {
-        let value = serde_json::to_vec(stored).map_err(internal)?;
+        let value = serde_json::to_vec(stored).map_err(fault(FAILED))?;
         let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
         let log = Logged::Entry(Entry::new(self.now, Event::Inspection(Box::new(entry))), vec![]);
         let job = Job { mappings: vec![], changes: vec![change], count: None, log };
-        let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is done");
+        let unavailable = not_logged("nothing is done");
         self.committer.submit(job).and_then(Pending::wait).map_err(unavailable).map(|_| ())
     }
 }

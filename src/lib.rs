@@ -6,6 +6,7 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`code`], [`clock`], [`metrics`] | the closed list of outward codes; time and randomness as parameters; counters |
+//! | [`refusal`] | why a request is refused: a code, a sentence, when to come back |
 //! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
 //! | [`files`] | files that are whole or absent, also after a crash |
 //! | [`id`], [`jws`] | the names by which things refer to one another; strict JWS: one payload, many signatures |
@@ -46,6 +47,7 @@ pub mod migrate;
 pub mod node;
 pub mod order;
 pub mod pseudonym;
+pub mod refusal;
 pub mod register;
 pub mod reidentify;
 pub mod renewal;

@@ -28,8 +28,9 @@ use uuid::Uuid;
 
 use crate::audit::{Domain, LogPosition};
 use crate::code::Code;
-use crate::order::{Continuity, Refusal};
-use crate::reidentify::internal;
+use crate::order::Continuity;
+use crate::refusal::{Refusal, fault};
+use crate::reidentify::FAILED;
 use crate::reidentify::reveal::{VaultLink, Wiped};
 use crate::seal::chunk::Chunk;
 use crate::store::ChunkKey;
@@ -208,7 +209,7 @@ impl Way {
     /// secret; [`Code::EpochRetired`]; [`Code::Irreversible`].
     fn open(vault: &Vault, sector: &str, epochs: Continuity) -> Result<Self, Refusal> {
         let closed = |why: &'static str| Refusal::new(Code::DomainClosed, why);
-        let state = vault.sector(sector).ok_or_else(|| internal("a sector of the register has no state"))?.clone();
+        let state = vault.sector(sector).ok_or("a sector of the register has no state").map_err(fault(FAILED))?.clone();
         let from = state.epoch(epochs.from).ok_or_else(|| closed("the sector has no such epoch to leave"))?;
         let to = state.current();
         if to.row.epoch != epochs.to {
@@ -255,7 +256,7 @@ impl Way {
             slice.chunks.push((chunk, count));
             Ok(true)
         };
-        vault.store().chunks_from(ChunkKey { sector, epoch, sequence: next }, each).map_err(internal)?;
+        vault.store().chunks_from(ChunkKey { sector, epoch, sequence: next }, each).map_err(fault(FAILED))?;
         Ok(slice)
     }
 }

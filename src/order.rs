@@ -24,7 +24,6 @@ pub mod life;
 mod payload;
 mod request;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -33,10 +32,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::clock::ClockBehind;
 use crate::code::Code;
 use crate::jws;
 use crate::pseudonym::ParsedPseudonym;
+use crate::refusal::Refusal;
 use crate::register::{Approver, Id, Sector};
 use crate::store::OrderKey;
 
@@ -50,53 +49,6 @@ pub const ORDER_TYP: &str = "cloison-order+json";
 pub const FORCE_MAJEURE_HOURS: u32 = 72;
 /// The least number of signatures and of bodies, whatever the register says.
 pub const LEAST_SIGNATURES: usize = 2;
-
-/// Why an order or a request is refused: a stable code, and a sentence that names neither person nor pseudonym.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{why}")]
-pub struct Refusal {
-    code: Code,
-    why: Cow<'static, str>,
-    retry_after: Option<u32>,
-}
-
-impl Refusal {
-    /// A refusal with `code`; `why` is a short sentence safe to show and to log.
-    pub fn new(code: Code, why: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, why: why.into(), retry_after: None }
-    }
-
-    /// Nothing can be logged, so nothing is done.
-    pub fn unavailable(code: Code) -> Self {
-        Self::new(code, "nothing can be logged now, so nothing is done").come_back_in(5)
-    }
-
-    /// The same, saying after how many seconds to come back.
-    pub fn come_back_in(self, seconds: u32) -> Self {
-        Self { retry_after: Some(seconds), ..self }
-    }
-
-    /// After how many seconds to come back, where that helps.
-    pub fn retry_after(&self) -> Option<u32> {
-        self.retry_after
-    }
-
-    /// The stable outward code.
-    pub fn code(&self) -> Code {
-        self.code
-    }
-
-    /// What is wrong.
-    pub fn why(&self) -> &str {
-        &self.why
-    }
-}
-
-impl From<ClockBehind> for Refusal {
-    fn from(behind: ClockBehind) -> Self {
-        Self::new(Code::ClockBehind, behind.to_string())
-    }
-}
 
 /// What of an order its copies are made by.
 pub(crate) struct OrderScope<'a> {

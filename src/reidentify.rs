@@ -34,7 +34,8 @@ use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderQuestion, UnderWay};
 use crate::node::Node;
 use crate::order::book::Book;
 use crate::order::life::Life;
-use crate::order::{self, ActiveOrder, OfficerRequest, Refusal};
+use crate::order::{self, ActiveOrder, OfficerRequest};
+use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register, Sector};
 
 /// Most pseudonyms in one request.
@@ -214,7 +215,7 @@ pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusa
 /// when the order ended meanwhile.
 pub(crate) fn seen(checked: &Checked, book: &Book<'_>) -> Result<(), Refusal> {
     let Checked { order, request, .. } = checked;
-    let pinned = book.store().order_digest(&order.key()).map_err(internal)?;
+    let pinned = book.store().order_digest(&order.key()).map_err(fault(FAILED))?;
     if pinned.is_some_and(|digest| digest != *order.digest()) {
         return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this id of the authority's"));
     }
@@ -222,7 +223,7 @@ pub(crate) fn seen(checked: &Checked, book: &Book<'_>) -> Result<(), Refusal> {
     if book.now() >= order.validity().1 {
         return Err(Refusal::new(Code::OrderExpired, "the order ended while it was being executed"));
     }
-    if book.store().request_seen(request.time().as_second(), request.id()).map_err(internal)? {
+    if book.store().request_seen(request.time().as_second(), request.id()).map_err(fault(FAILED))? {
         return Err(Refusal::new(Code::RequestReplayed, "the request was answered already; sign another one"));
     }
     Ok(())
@@ -291,10 +292,8 @@ pub(crate) fn check_count(order: &ActiveOrder, book: &Book<'_>, used: u64) -> Re
     }
 }
 
-pub(crate) fn internal(error: impl std::fmt::Display) -> Refusal {
-    tracing::error!(%error, "re-identification failed");
-    Refusal::new(Code::Internal, "a fault of ours; the log says more")
-}
+/// What the log says of a fault of ours here.
+pub(crate) const FAILED: &str = "re-identification failed";
 
 /// Vault and node hold the same register (`other` is the other side's digest, hex), or nothing is done.
 pub(crate) fn check_register(register: &Register, other: &str) -> Result<(), Refusal> {

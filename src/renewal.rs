@@ -23,7 +23,7 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::seal::segment::SegmentId;
 
 /// Most segments that one page hands out.
@@ -234,7 +234,5 @@ fn segment_id(text: &str) -> Result<SegmentId, Refusal> {
     bytes.ok_or_else(|| Refusal::new(Code::MalformedBody, "a segment's id is 32 hexadecimal digits"))
 }
 
-fn internal(error: impl std::fmt::Display) -> Refusal {
-    tracing::error!(%error, "segments could not be renewed");
-    Refusal::new(Code::Internal, "a fault of ours; the log says more")
-}
+/// What the log says of a fault of ours here.
+const FAILED: &str = "segments could not be renewed";

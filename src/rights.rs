@@ -7,10 +7,5 @@ pub mod request;
 pub mod resolutions;
 pub mod traces;
 
-use crate::code::Code;
-use crate::order::Refusal;
-
-fn internal(error: impl std::fmt::Display) -> Refusal {
-    tracing::error!(%error, "a right could not be seen to");
-    Refusal::new(Code::Internal, "a fault of ours; the log says more")
-}
+/// What the log says of a fault of ours here.
+const FAILED: &str = "a right could not be seen to";

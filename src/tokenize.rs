@@ -11,11 +11,12 @@ use zeroize::Zeroize as _;
 
 use crate::access::TokenizePermit;
 use crate::audit::{Domain, TokenizeDetails};
-use crate::clock::{ClockBehind, day_of, give_way};
+use crate::clock::{day_of, give_way};
 use crate::code::Code;
 use crate::commit::{Answered, Job, Logged, NewMappings};
 use crate::keys::{NoncePart, Prf, Uti, UtiBatch};
 use crate::pseudonym::{Pseudonym, TextWriter};
+use crate::refusal::{Refusal, fault};
 use crate::register::Id;
 use crate::seal::chunk::{ChunkBuilder, MAX_RECORDS};
 use crate::seal::mapping::{Location, Sealer};
@@ -37,29 +38,6 @@ pub struct Wish {
     pub domain: DomainRequest,
     /// Whether the previous epoch's pseudonyms are wanted too.
     pub previous: bool,
-}
-
-/// Why a batch was refused as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
-    /// The outward code.
-    pub code: Code,
-    /// Seconds after which it may be tried again.
-    pub retry_after: Option<u64>,
-    /// How the clock stands, where that is why.
-    pub behind: Option<ClockBehind>,
-}
-
-impl From<Code> for Refusal {
-    fn from(code: Code) -> Self {
-        Self { code, retry_after: None, behind: None }
-    }
-}
-
-impl From<ClockBehind> for Refusal {
-    fn from(behind: ClockBehind) -> Self {
-        Self { behind: Some(behind), ..Code::ClockBehind.into() }
-    }
 }
 
 /// The pseudonyms of a batch. To be shown only when the job that came with it is durable.
@@ -123,7 +101,7 @@ pub fn prepare<'a>(
         return Err(Code::EmptyBatch.into());
     }
     if items.len() > MAX_ITEMS {
-        return Err(Code::TooLarge.into());
+        return Err(Refusal::new(Code::TooLarge, format!("at most {MAX_ITEMS} identifiers a request")));
     }
     let present = Present { now, mark: vault.committer().mark() };
     let scoped = domain::open(state, permit, &wish.domain, present)?;
@@ -131,7 +109,7 @@ pub fn prepare<'a>(
     let count = vault
         .quotas()
         .take(&permit.client.organisation, items.len() as u64, now)
-        .map_err(|exceeded| Refusal { retry_after: Some(exceeded.retry_after), ..Code::QuotaExceeded.into() })?;
+        .map_err(|exceeded| Refusal::from(Code::QuotaExceeded).come_back_in(exceeded.retry_after))?;
 
     let batch = Canonical::read(permit, items);
     let utis = batch.utis(vault, permit.scheme.id());
@@ -292,7 +270,9 @@ pub(crate) fn derive(
     keep_unknown(&index.read(), &pseudonyms, &mut fetched, &mut unknown);
     if index.has_below() && !unknown.is_empty() {
         let misses: Vec<_> = unknown.iter().map(|unknown| *unknown.pseudonym.as_bytes()).collect();
-        let below = index.below(vault.store(), &misses).map_err(internal)?;
+        let below = index
+            .below(vault.store(), &misses)
+            .map_err(|error| fault("the index on the disk could not be read")(error).code())?;
         let mut below = below.into_iter();
         unknown.retain(|_| below.next().flatten().is_none());
     }
@@ -329,11 +309,6 @@ pub(crate) fn derive(
     let (scope, segment) = (Arc::new(scoped.scope.clone()), segment.clone());
     mappings.push(NewMappings { partition, scope, segment, chunks, generation });
     Ok(pseudonyms)
-}
-
-fn internal(error: impl std::fmt::Display) -> Code {
-    tracing::error!(%error, "the index on the disk could not be read");
-    Code::Internal
 }
 
 /// A person whose mapping is not stored yet.

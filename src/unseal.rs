@@ -20,7 +20,7 @@ use crate::keys::AuthoritySecret;
 use crate::keys::shares::{Share, ShareError, ShareSet};
 use crate::node::Node;
 use crate::node::safe::{Gathering, Purpose, Since};
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 

@@ -18,7 +18,8 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::jws;
 use crate::keys::file::read_signing_key;
-use crate::order::{Finding, ORDER_TYP, Payload, Refusal, examine};
+use crate::order::{Finding, ORDER_TYP, Payload, examine};
+use crate::refusal::Refusal;
 use crate::register::{self, Id, Register};
 
 /// Make, sign, check and read orders; stop them, and see where they stand
@@ -270,7 +271,7 @@ fn line(finding: Finding) -> Line {
         None => ("not-reached", None),
     };
     let code = refusal.as_ref().map(Refusal::code);
-    Line { name: finding.name, result, code, why: refusal.map(|refusal| refusal.why().to_owned()) }
+    Line { name: finding.name, result, code, why: refusal.map(|refusal| refusal.to_string()) }
 }
 
 impl Report {

@@ -12,6 +12,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::keys::file::{read_signing_key, write_private};
 use crate::order::{self, NewRequest, Payload};
+use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::reidentify::deliver::Sealed;
 
@@ -184,8 +185,7 @@ fn request(asking: &Asking<'_>) -> Result<serde_json::Value, Error> {
 
 /// The officer's request, signed now.
 pub(super) fn signed_request(asking: &Asking<'_>) -> Result<String, Error> {
-    let unusable =
-        |refusal: order::Refusal| Error::new(refusal, "`cloison order check` says what is wrong with an order");
+    let unusable = |refusal: Refusal| Error::new(refusal, "`cloison order check` says what is wrong with an order");
     let deployment = payload(asking.order)?.aud;
     let request = NewRequest {
         deployment: &deployment,
@@ -201,7 +201,7 @@ pub(super) fn signed_request(asking: &Asking<'_>) -> Result<String, Error> {
 /// What an order says, before anybody checked it.
 pub(super) fn payload(order: &str) -> Result<Payload, Error> {
     let read = || Payload::read(crate::jws::parse(order, order::ORDER_TYP)?.payload());
-    read().map_err(|refusal: order::Refusal| {
+    read().map_err(|refusal: Refusal| {
         Error::new(format_args!("this is no order: {refusal}"), "`cloison order new` makes one, `order sign` signs it")
     })
 }

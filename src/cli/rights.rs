@@ -12,7 +12,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::http::rights::Brought;
 use crate::jws;
 use crate::keys::file::{read_signing_key, write_private};
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::register::{self, Id};
 use crate::rights::erase::ErasureReceipt;
 use crate::rights::request::{ERASURE_TYP, Erasure, sign};

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::assent::Assent;
 use super::{Error, print, read_text, signed_file};
 use crate::clock::{Clock as _, SystemClock};
-use crate::epoch::Refused;
 use crate::epoch::statement::{self, DESTRUCTION_TYP, Destruction, DestructionPayload};
 use crate::keys::file::{read_signing_key, write_private};
+use crate::refusal::Refusal;
 use crate::register::{self, Register};
 
 /// Make, sign and check the statements by which operators allow what destroys
@@ -231,7 +231,7 @@ fn shown(payload: &DestructionPayload) -> String {
     )
 }
 
-fn unusable(refused: Refused) -> Error {
+fn unusable(refused: Refusal) -> Error {
     Error::new(refused, "`cloison statement new --help` has examples")
 }
 

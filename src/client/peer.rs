@@ -14,7 +14,7 @@ use crate::audit::resume::Resumption;
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::migrate::{Handed, MigrationLink, Page, PageRequest, Taken};
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
 use crate::reidentify::resumed::{ResumeLink, ResumeProofs};
 use crate::reidentify::reveal::VaultLink;

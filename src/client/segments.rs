@@ -3,7 +3,7 @@
 use super::Client;
 use super::peer::Peer;
 use super::vault::refusal;
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::renewal::{
     DropRequest, Dropped, RecipientsTaken, SegmentAnswer, SegmentPage, SegmentQuestion, SegmentsLink,
 };

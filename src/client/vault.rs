@@ -6,7 +6,7 @@ use super::{Client, ClientError, JSON};
 use crate::code::Code;
 use crate::identifier::MAX_CANONICAL;
 use crate::migrate::{Handed, MigrationLink, Page, PageRequest, Taken};
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
 use crate::reidentify::reveal::VaultLink;
 use crate::reidentify::step::{Exchange, Exchanged};

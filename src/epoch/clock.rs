@@ -7,12 +7,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Refused;
 use super::statement::{self, Destruction};
 use crate::access::OperatorPermit;
 use crate::audit::StatementNote;
 use crate::code::Code;
 use crate::commit::{Committer, LowerMark, LowerMarkError};
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::Register;
 use crate::store::Store;
 
@@ -46,23 +46,23 @@ pub fn lower(
     now: Timestamp,
     permit: &OperatorPermit,
     asked: &LowerClock,
-) -> Result<LoweredClock, Refused> {
-    let invalid = |why: String| Refused::new(Code::StatementInvalid, why);
+) -> Result<LoweredClock, Refusal> {
+    let invalid = |why: String| Refusal::new(Code::StatementInvalid, why);
     let (payload, signers) = statement::check(&asked.statement, register, now)?;
     let (id, until) = (payload.id, payload.until().as_second());
     let Destruction::ClockMark { entity, mark } = payload.destruction else {
         return Err(invalid("the statement is for something else".to_owned()));
     };
-    if store.owner().map_err(super::internal)? != format!("{}/{entity}", register.deployment) {
+    if store.owner().map_err(fault(super::FAILED))? != format!("{}/{entity}", register.deployment) {
         return Err(invalid(format!("the statement is about the clock's mark of {entity}")));
     }
     let statement = StatementNote { statement: id.to_string(), signers };
     let said = LowerMark { mark, id, until, statement, bearer: permit.operator.clone() };
     let from = committer.mark().time();
     committer.lower_mark(store, &said, now).map_err(|error| match error {
-        LowerMarkError::Log(code) => Refused::unavailable(code),
-        LowerMarkError::Taken => Refused::new(Code::RequestReplayed, error.to_string()),
-        LowerMarkError::Store(error) => super::internal(error),
+        LowerMarkError::Log(code) => not_logged("nothing is done")(code),
+        LowerMarkError::Taken => Refusal::new(Code::RequestReplayed, error.to_string()),
+        LowerMarkError::Store(error) => fault(super::FAILED)(error),
         error => invalid(error.to_string()),
     })?;
     Ok(LoweredClock { from: from.to_string(), to: now.to_string() })

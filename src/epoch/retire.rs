@@ -9,11 +9,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::statement::{Destruction, Mandate};
-use super::{Refused, commit, internal};
+use super::{FAILED, commit};
 use crate::access::SectorPermit;
 use crate::audit::Event;
 use crate::code::Code;
 use crate::commit::Change;
+use crate::refusal::{Refusal, fault};
 use crate::store::{ChunkKey, MigrationRow, StoreError};
 use crate::vault::{SectorState, Vault};
 
@@ -55,13 +56,13 @@ pub struct Retired {
 /// # Errors
 /// [`Code::DomainClosed`] for an epoch that the sector does not have; [`Code::EpochOpen`] for the current one and for one
 /// whose overlap lasts; [`Code::ClockBehind`]; [`Code::EpochUnmigrated`]; those of a statement; [`Code::AuditUnavailable`].
-pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: &Retire) -> Result<Retired, Refused> {
+pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: &Retire) -> Result<Retired, Refusal> {
     let state = &permit.sector;
     // No epoch is advanced, nothing released and nothing migrated meanwhile.
     let _changes = vault.epoch_changes.lock().expect("no panic under this lock");
     let _alone = vault.orders().lock();
     let now = vault.steady_time()?;
-    let no_such = || Refused::new(Code::DomainClosed, "the sector has no such epoch");
+    let no_such = || Refusal::new(Code::DomainClosed, "the sector has no such epoch");
     let epoch = state.epoch(number).ok_or_else(no_such)?;
     let sector = state.sector.name.clone();
     if epoch.is_retired() {
@@ -69,12 +70,12 @@ pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: &Retire) -
     }
     let overlaps = state.previous(now).is_some_and(|previous| previous.row.epoch == number);
     if state.current().row.epoch == number || overlaps {
-        return Err(Refused::new(Code::EpochOpen, "the epoch is the current one, or its overlap lasts"));
+        return Err(Refusal::new(Code::EpochOpen, "the epoch is the current one, or its overlap lasts"));
     }
     let id = (state.number, number);
     let partition = vault.index().partition(id);
     let mappings = partition.entries();
-    let unmigrated = unmigrated(vault, state, number, mappings).map_err(internal)?;
+    let unmigrated = unmigrated(vault, state, number, mappings).map_err(fault(FAILED))?;
     let retired = Retired { sector, epoch: number, mappings, unmigrated, retired: !how.dry_run };
     if how.dry_run {
         return Ok(retired);
@@ -82,7 +83,7 @@ pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: &Retire) -
     if unmigrated > 0 && !how.unmigrated {
         let why =
             format!("{unmigrated} of its {mappings} mappings were never migrated, and the call does not give them up");
-        return Err(Refused::new(Code::EpochUnmigrated, why));
+        return Err(Refusal::new(Code::EpochUnmigrated, why));
     }
     let wanted = Destruction::Epoch { sector: retired.sector.clone(), epoch: number };
     let mandate = Mandate::of(vault, how.statement.as_deref(), &wanted)?;

@@ -15,13 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::statement::{Destruction, Mandate};
-use super::{Refused, commit, internal};
+use super::{FAILED, commit};
 use crate::access::OperatorPermit;
 use crate::audit::Event;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::SectorRootKey;
 use crate::keys::file::FileFault;
+use crate::refusal::{Refusal, fault};
 use crate::store::{EpochRow, StoreError};
 use crate::vault::{Vault, sector as epochs};
 
@@ -86,28 +87,28 @@ pub struct Retired {
 ///
 /// # Errors
 /// [`Code::Internal`].
-pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, Refused> {
+pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, Refusal> {
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
-    views(vault).map_err(internal)
+    views(vault).map_err(fault(FAILED))
 }
 
 /// Makes a new version, which the next epochs take; durable and logged.
 ///
 /// # Errors
 /// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::Internal`].
-pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>, Refused> {
+pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>, Refusal> {
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
-    let used = vault.store().all_epochs().map_err(internal)?;
-    let highest = highest(vault, &used).map_err(internal)?;
-    let read_only = || Refused::new(Code::SecretReadOnly, "the vault cannot write where its sector secrets lie");
+    let used = vault.store().all_epochs().map_err(fault(FAILED))?;
+    let highest = highest(vault, &used).map_err(fault(FAILED))?;
+    let read_only = || Refusal::new(Code::SecretReadOnly, "the vault cannot write where its sector secrets lie");
     let (version, secret) = vault.shelf().create(highest).map_err(|error| match &error.fault {
         FileFault::ReadOnly => read_only(),
         FileFault::Io(io) if io.kind() == std::io::ErrorKind::PermissionDenied => read_only(),
-        _ => internal(&error),
+        _ => fault(FAILED)(&error),
     })?;
     commit(vault, Event::SecretRotate { operator: permit.operator.clone(), version }, vec![])?;
     vault.roots().write().expect("no panic under this lock").insert(version, SectorRootKey::new(&secret));
-    views(vault).map_err(internal)
+    views(vault).map_err(fault(FAILED))
 }
 
 /// Retires a version that nothing needs: logged first, then destroyed and forgotten. Retiring it again finishes what was not
@@ -116,22 +117,22 @@ pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>,
 /// # Errors
 /// [`Code::UnknownSecret`]; [`Code::SecretNeeded`], with what needs it; those of a statement; [`Code::AuditUnavailable`];
 /// [`Code::Internal`].
-pub fn retire(vault: &Vault, permit: &OperatorPermit, asked: &Retire) -> Result<Retired, Refused> {
+pub fn retire(vault: &Vault, permit: &OperatorPermit, asked: &Retire) -> Result<Retired, Refusal> {
     let version = asked.version;
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
-    let view = views(vault).map_err(internal)?.into_iter().find(|view| view.version == version);
-    let view = view.ok_or_else(|| Refused::new(Code::UnknownSecret, format!("there is no version {version}")))?;
+    let view = views(vault).map_err(fault(FAILED))?.into_iter().find(|view| view.version == version);
+    let view = view.ok_or_else(|| Refusal::new(Code::UnknownSecret, format!("there is no version {version}")))?;
     if !view.needed_by.is_empty() {
         let needs: Vec<String> = view.needed_by.iter().map(Need::to_string).collect();
         let why = format!("version {version} is needed by {}", needs.join(", "));
-        return Err(Refused::new(Code::SecretNeeded, why));
+        return Err(Refusal::new(Code::SecretNeeded, why));
     }
     if asked.dry_run {
         return Ok(Retired { version, retired: view.state == "retired", destroyed: false, remains: None });
     }
     if view.state != "retired" {
         let mandate = Mandate::of(vault, asked.statement.as_deref(), &Destruction::Secret { version })?;
-        let mut all = vault.store().retired_secrets().map_err(internal)?;
+        let mut all = vault.store().retired_secrets().map_err(fault(FAILED))?;
         all.push(version);
         all.sort_unstable();
         let note: Change = Box::new(move |store, batch| store.put_retired_secrets(batch, &all));

@@ -18,11 +18,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Refused;
 use crate::audit::StatementNote;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::jws::{self, JwsError, Members};
+use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register};
 use crate::vault::Vault;
 
@@ -140,11 +140,11 @@ struct Written<'a> {
     time: String,
 }
 
-fn invalid(why: impl Into<String>) -> Refused {
-    Refused::new(Code::StatementInvalid, why)
+fn invalid(why: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::new(Code::StatementInvalid, why)
 }
 
-fn unreadable(error: JwsError) -> Refused {
+fn unreadable(error: JwsError) -> Refusal {
     invalid(format!("the statement: {error}"))
 }
 
@@ -153,7 +153,7 @@ impl DestructionPayload {
     ///
     /// # Errors
     /// [`Code::StatementInvalid`], saying which member is wrong.
-    pub fn read(bytes: &[u8]) -> Result<Self, Refused> {
+    pub fn read(bytes: &[u8]) -> Result<Self, Refusal> {
         Members::parse(bytes).and_then(Self::take).map_err(unreadable)
     }
 
@@ -181,7 +181,7 @@ impl DestructionPayload {
     ///
     /// # Errors
     /// [`Code::StatementInvalid`] when it is not one that can be read.
-    pub fn write(&self) -> Result<Vec<u8>, Refused> {
+    pub fn write(&self) -> Result<Vec<u8>, Refusal> {
         let (aud, act) = (self.aud.as_str(), self.destruction.act());
         let written = Written { aud, id: self.id, act, time: self.time.to_string(), ..Written::default() };
         let written = match &self.destruction {
@@ -213,7 +213,7 @@ fn entity(members: &mut Members) -> Result<String, JwsError> {
 }
 
 /// Reads the envelope of a statement, at most [`MAX_STATEMENT`] bytes of it.
-fn parse(text: &str) -> Result<jws::Unverified, Refused> {
+fn parse(text: &str) -> Result<jws::Unverified, Refusal> {
     if text.len() > MAX_STATEMENT {
         return Err(invalid("a statement has at most 16 KiB"));
     }
@@ -224,7 +224,7 @@ fn parse(text: &str) -> Result<jws::Unverified, Refused> {
 ///
 /// # Errors
 /// As [`DestructionPayload::write`].
-pub fn draft(payload: &DestructionPayload) -> Result<String, Refused> {
+pub fn draft(payload: &DestructionPayload) -> Result<String, Refusal> {
     Ok(jws::draft(&payload.write()?))
 }
 
@@ -232,7 +232,7 @@ pub fn draft(payload: &DestructionPayload) -> Result<String, Refused> {
 ///
 /// # Errors
 /// [`Code::StatementInvalid`] when the text is no statement, or `kid` signed it already.
-pub fn sign(text: &str, kid: &str, key: &SigningKey) -> Result<String, Refused> {
+pub fn sign(text: &str, kid: &str, key: &SigningKey) -> Result<String, Refusal> {
     read(text)?;
     jws::add_signature(text, DESTRUCTION_TYP, kid, key).map_err(unreadable)
 }
@@ -241,7 +241,7 @@ pub fn sign(text: &str, kid: &str, key: &SigningKey) -> Result<String, Refused> 
 ///
 /// # Errors
 /// [`Code::StatementInvalid`] when it is not of the strict form.
-pub fn read(text: &str) -> Result<(DestructionPayload, Vec<String>), Refused> {
+pub fn read(text: &str) -> Result<(DestructionPayload, Vec<String>), Refusal> {
     let jws = parse(text)?;
     let payload = DestructionPayload::read(jws.payload())?;
     Ok((payload, jws.signers().map(str::to_owned).collect()))
@@ -252,7 +252,7 @@ pub fn read(text: &str) -> Result<(DestructionPayload, Vec<String>), Refused> {
 ///
 /// # Errors
 /// [`Code::StatementInvalid`], saying what does not fit.
-pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<(DestructionPayload, Vec<Id>), Refused> {
+pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<(DestructionPayload, Vec<Id>), Refusal> {
     let jws = parse(text)?;
     let payload = DestructionPayload::read(jws.payload())?;
     if payload.aud != register.deployment {
@@ -291,13 +291,13 @@ impl Mandate {
     ///
     /// # Errors
     /// [`Code::StatementRequired`], [`Code::StatementInvalid`], [`Code::RequestReplayed`].
-    pub(super) fn of(vault: &Vault, statement: Option<&str>, wanted: &Destruction) -> Result<Self, Refused> {
+    pub(super) fn of(vault: &Vault, statement: Option<&str>, wanted: &Destruction) -> Result<Self, Refusal> {
         let Some(text) = statement else {
             let why = match wanted.operators() {
                 1 => "an operator must sign a statement for it",
                 _ => "two operators must sign a statement for it",
             };
-            return Err(Refused::new(Code::StatementRequired, why));
+            return Err(Refusal::new(Code::StatementRequired, why));
         };
         // A statement that is too old is not good again because the clock was set back.
         let (payload, signers) = check(text, vault.register(), vault.steady_time()?)?;
@@ -305,9 +305,9 @@ impl Mandate {
             return Err(invalid("the statement is for something else"));
         }
         let (id, until) = (payload.id, payload.until().as_second());
-        match vault.store().is_carried_out(until, id).map_err(super::internal)? {
+        match vault.store().is_carried_out(until, id).map_err(fault(super::FAILED))? {
             false => Ok(Self { id, until, signers }),
-            true => Err(Refused::new(Code::RequestReplayed, "the statement was taken already: sign another one")),
+            true => Err(Refusal::new(Code::RequestReplayed, "the statement was taken already: sign another one")),
         }
     }
 
@@ -366,10 +366,10 @@ mod tests {
         let named = |entity: &str| DestructionPayload::read(good.replace("node/authority", entity).as_bytes());
         assert!(named("vault").is_ok());
         for wrong in ["", "node", "node/", "node/a b", "demo/vault", "Vault"] {
-            assert_eq!(named(wrong).expect_err(wrong).code, Code::StatementInvalid, "{wrong}");
+            assert_eq!(named(wrong).expect_err(wrong).code(), Code::StatementInvalid, "{wrong}");
         }
         let nobody = good.replace(r#""entity":"node/authority","#, "");
-        assert_eq!(DestructionPayload::read(nobody.as_bytes()).unwrap_err().code, Code::StatementInvalid);
+        assert_eq!(DestructionPayload::read(nobody.as_bytes()).unwrap_err().code(), Code::StatementInvalid);
     }
 
     #[test]
@@ -394,7 +394,7 @@ mod tests {
             assert!(good.contains(from), "{from}");
             let text = good.replacen(from, to, 1);
             assert_eq!(
-                DestructionPayload::read(text.as_bytes()).expect_err(&text).code,
+                DestructionPayload::read(text.as_bytes()).expect_err(&text).code(),
                 Code::StatementInvalid,
                 "{text}"
             );

@@ -12,7 +12,6 @@ use super::body::SectorName;
 use super::{Peer, Problem, acts, audit, clock, migrations, openapi, rights, secrets, segments};
 use crate::access;
 use crate::epoch::{self, Advance, EpochView};
-use crate::order::Refusal;
 use crate::reidentify::resumed::{self, ResumeProofs};
 use crate::reidentify::{Release, ReleaseRequest, release};
 use crate::vault::Vault;
@@ -115,14 +114,4 @@ pub(super) async fn release_mappings(State(vault): State<Arc<Vault>>, peer: Peer
 pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
     let permit = access::node(vault.register(), peer.spki);
     answer(vault, peer, "resume-proofs", permit, |vault, permit| resumed::proofs(vault, permit)).await
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let problem = Problem::new(refusal.code()).detail(refusal.why().to_owned());
-        match refusal.retry_after() {
-            Some(seconds) => problem.retry_after(seconds),
-            None => problem,
-        }
-    }
 }

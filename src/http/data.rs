@@ -25,7 +25,6 @@ use crate::code::Code;
 use crate::commit::{Committer, Job, STALL};
 use crate::metrics::{Counter, Registry};
 use crate::register::SpkiDigest;
-use crate::tokenize::Refusal;
 use crate::vault::Vault;
 
 /// Most bytes of a request's body.
@@ -188,24 +187,6 @@ impl DataDoor {
     async fn refuse(&self, peer: &Peer, problem: Problem) -> Problem {
         self.refused.one();
         super::answer::note(&*self.vault, peer, "tokenize", problem).await
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let problem = Problem::new(refusal.code);
-        let problem = match refusal.code {
-            Code::TooLarge => problem.detail(format!("at most {} identifiers a request", crate::tokenize::MAX_ITEMS)),
-            _ => problem,
-        };
-        let problem = match refusal.behind {
-            Some(behind) => problem.detail(behind.to_string()),
-            None => problem,
-        };
-        match refusal.retry_after {
-            Some(seconds) => problem.retry_after(u32::try_from(seconds).unwrap_or(u32::MAX)),
-            None => problem,
-        }
     }
 }
 

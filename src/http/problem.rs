@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, response};
 
 use crate::code::Code;
+use crate::refusal::Refusal;
 
 /// The media type of a problem.
 pub const CONTENT: &str = "application/problem+json";
@@ -52,6 +53,13 @@ impl Problem {
 impl From<Code> for Problem {
     fn from(code: Code) -> Self {
         Self::new(code)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.why().map(|why| Cow::Owned(why.to_owned()));
+        Self { code: refusal.code(), detail, retry_after: refusal.retry_after() }
     }
 }
 

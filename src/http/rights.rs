@@ -12,7 +12,7 @@ use super::answer::{Answer, answer_to};
 use super::node::NodeDoor;
 use super::{Peer, Problem};
 use crate::access;
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::rights::erase::{self, ErasureReceipt};
 use crate::rights::resolutions::{self, Question, Resolutions};
 use crate::store::Store;

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Answer, answer, answer_to};
 use super::{Peer, Problem};
 use crate::access;
-use crate::epoch::Refused;
 use crate::epoch::secrets::{self, Retire, Retired, SecretView};
 use crate::vault::Vault;
 
@@ -85,10 +84,4 @@ pub(super) async fn retire(State(vault): State<Arc<Vault>>, peer: Peer, request:
         secrets::retire(vault, permit, &asked)
     })
     .await
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        Problem::new(refused.code).detail(refused.why)
-    }
 }

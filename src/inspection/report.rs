@@ -14,14 +14,14 @@ use uuid::Uuid;
 use super::decision::invalid;
 use super::figures::{Count, Figures};
 use super::object::Object;
-use super::{InspectionView, Inspections, hex, internal, read_unverified};
+use super::{FAILED, InspectionView, Inspections, hex, read_unverified};
 use crate::access::AuditorPermit;
 use crate::audit::shard_reader::ShardReader;
 use crate::audit::{AccessDetails, Entry, Event};
 use crate::code::Code;
 use crate::commit::{Job, Logged, Pending};
 use crate::jws::{self, Members};
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Declaration, Granularity};
 use crate::store::StoreError;
 use crate::tlog::checkpoint::Checkpoint;
@@ -164,7 +164,7 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
     };
     let entry = Entry::new(now, Event::Access(Box::new(access)));
     let job = Job { mappings: vec![], changes: vec![], count: None, log: Logged::Entry(entry, vec![]) };
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is reported");
+    let unavailable = not_logged("nothing is reported");
     let receipt = committer.submit(job).and_then(Pending::wait).map_err(unavailable)?;
     let head = log.covering(&receipt, PATIENCE).ok_or_else(|| unavailable(Code::AuditUnavailable))?;
 
@@ -192,7 +192,7 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
             }
             Ok(())
         };
-        shelf.each::<StoreError>(0, u64::MAX, each).map_err(internal)?;
+        shelf.each::<StoreError>(0, u64::MAX, each).map_err(fault(FAILED))?;
     }
     let figures = count.figures();
     let concerned: Vec<&String> = match view.decision.sectors.is_empty() {
@@ -215,7 +215,7 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
         checkpoint: head.note.clone(),
         cosigned: log.cosigned().map(|cosigned| cosigned.note.clone()),
     };
-    let report = serde_json::to_value(&report).map_err(internal)?;
+    let report = serde_json::to_value(&report).map_err(fault(FAILED))?;
     let statement = Statement {
         aud: register.deployment.as_str(),
         inspection: id,
@@ -223,8 +223,8 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
         size: head.checkpoint.size,
         sha256: digest(&report),
     };
-    let payload = serde_json::to_vec(&statement).map_err(internal)?;
-    let signature = log.sign_statement(&payload, REPORT_TYP).map_err(internal)?;
+    let payload = serde_json::to_vec(&statement).map_err(fault(FAILED))?;
+    let signature = log.sign_statement(&payload, REPORT_TYP).map_err(fault(FAILED))?;
     Ok(Document { report, signature })
 }
 

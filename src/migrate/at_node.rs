@@ -10,8 +10,9 @@ use crate::code::Code;
 use crate::commit::{Job, Logged, Pending};
 use crate::keys::DomainScope;
 use crate::node::Node;
+use crate::order::ActiveOrder;
 use crate::order::book::Book;
-use crate::order::{ActiveOrder, Refusal};
+use crate::refusal::{Refusal, not_logged};
 use crate::register::Sector;
 use crate::reidentify::reveal::{Wiped, check_proof, check_watched, in_step, is_about, open_segment, sealed};
 use crate::reidentify::{Checked, NODE_PATIENCE, ask_alone, check_count, check_order, enter, hex, notes, seen};
@@ -85,7 +86,7 @@ pub fn ask(
     entry.vault_checkpoint = Some(proof.checkpoint);
     let log = Logged::Entry(Entry::new(book.now(), Event::MigrationReveal(Box::new(entry))), vec![]);
     let job = Job { mappings: vec![], changes: vec![notes], count: None, log };
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is opened");
+    let unavailable = not_logged("nothing is opened");
     let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
     drop(alone);
 

@@ -11,9 +11,10 @@ use crate::audit::{AuditReceipt, Entry, Event, MigrationPageDetails};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::order::book::Book;
-use crate::order::{ActiveOrder, Continuity, Refusal};
+use crate::order::{ActiveOrder, Continuity};
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::reidentify::release::{check_peer, check_step, domain, prove};
-use crate::reidentify::{Checked, check_clock, check_order, enter, hex, internal, notes, rate, seen};
+use crate::reidentify::{Checked, FAILED, check_clock, check_order, enter, hex, notes, rate, seen};
 use crate::seal::SealError;
 use crate::store::{MigrationRow, OpenPage};
 use crate::vault::Vault;
@@ -45,7 +46,11 @@ pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Resu
     let CommittedPage { receipt, progress, runs, alarm } = commit(vault, permit, &asked.acts, &checked, epochs)?;
     if let Some(alarm) = alarm {
         vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        vault.committer().log(vault.now(), alarm).and_then(Pending::wait).map_err(unavailable)?;
+        vault
+            .committer()
+            .log(vault.now(), alarm)
+            .and_then(Pending::wait)
+            .map_err(not_logged("nothing is handed out"))?;
     }
     Ok(Page {
         register: hex(&vault.register().digest),
@@ -56,10 +61,6 @@ pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Resu
         runs: runs.runs,
         segments: runs.segments,
     })
-}
-
-fn unavailable(code: Code) -> Refusal {
-    Refusal::new(code, "the audit log takes no entry, so nothing is handed out")
 }
 
 /// A page that is durable.
@@ -106,7 +107,7 @@ fn commit(
         count: None,
         log: Logged::Entry(Entry::new(book.now(), Event::MigrationRelease(Box::new(entry))), vec![]),
     };
-    let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(not_logged("nothing is handed out"))?;
     Ok(CommittedPage { receipt, progress, runs, alarm: rate.alarm(book.now()) })
 }
 
@@ -124,7 +125,7 @@ fn next(vault: &Vault, way: &Way, checked: &Checked) -> Result<(MigrationRow, Sl
         skipped: 0,
         open: None,
     };
-    let mut progress = vault.store().migration(&order.key()).map_err(internal)?.unwrap_or_else(begin);
+    let mut progress = vault.store().migration(&order.key()).map_err(fault(FAILED))?.unwrap_or_else(begin);
     if let Some(open) = progress.open {
         // Killed, or lost, in between: the same again, which was counted already.
         let slice = way.read(vault, progress.next, Some(open.until), open.items as usize)?;
@@ -164,11 +165,11 @@ impl Runs {
             let next = places.len();
             let segment = *places.entry(*chunk.segment()).or_insert(next);
             if segment == runs.segments.len() {
-                let record = vault.store().segment(chunk.segment()).map_err(internal)?.unwrap_or_default();
+                let record = vault.store().segment(chunk.segment()).map_err(fault(FAILED))?.unwrap_or_default();
                 runs.segments.push(BASE64URL_NOPAD.encode(&record));
             }
             let records = chunk.records().take(*count).map(|record| Ok(BASE64URL_NOPAD.encode(&record?.to_bytes())));
-            let records = records.collect::<Result<_, SealError>>().map_err(internal)?;
+            let records = records.collect::<Result<_, SealError>>().map_err(fault(FAILED))?;
             runs.runs.push(Run { domain: domain(chunk.scope(), way.from.row.epoch), segment, records });
         }
         Ok(runs)

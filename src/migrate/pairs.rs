@@ -14,9 +14,9 @@ use crate::audit::{Entry, Event};
 use crate::code::Code;
 use crate::commit::{Job, Logged, Pending};
 use crate::keys::DomainScope;
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Operation, Register};
-use crate::reidentify::internal;
+use crate::reidentify::FAILED;
 use crate::seal::pairs::PairsHead;
 use crate::store::OrderKey;
 use crate::vault::Vault;
@@ -142,8 +142,8 @@ fn each(
                 false
             }
         });
-    gone.map_err(internal)?;
-    damaged.map_or(Ok(()), |error| Err(internal(error)))
+    gone.map_err(fault(FAILED))?;
+    damaged.map_or(Ok(()), |error| Err(fault(FAILED)(error)))
 }
 
 /// The migrations whose pairs wait.
@@ -181,7 +181,7 @@ pub struct NamedOrder {
 /// # Errors
 /// [`Code::UnknownOrder`] where the id alone names orders of two authorities.
 fn find(vault: &Vault, permit: &SectorPermit, named: &NamedOrder) -> Result<Option<OrderKey>, Refusal> {
-    let mut orders = vault.store().pairs_orders(permit.client.id.as_str()).map_err(internal)?;
+    let mut orders = vault.store().pairs_orders(permit.client.id.as_str()).map_err(fault(FAILED))?;
     let is_authority = |key: &OrderKey| named.authority.as_ref().is_none_or(|id| id.as_str() == key.authority);
     orders.retain(|key| key.id == named.id && is_authority(key));
     let order = orders.pop();
@@ -271,7 +271,7 @@ fn note(
         pairs: pages.iter().map(|head| u64::from(head.pairs)).sum(),
     };
     let log = Logged::Entry(Entry::new(vault.now(), event), vec![]);
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is done");
+    let unavailable = not_logged("nothing is done");
     let job = Job { mappings: vec![], changes, count: None, log };
     vault.committer().submit(job).and_then(Pending::wait).map(|_| ()).map_err(unavailable)
 }

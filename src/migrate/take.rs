@@ -17,11 +17,12 @@ use crate::code::Code;
 use crate::commit::{Change, Job, Logged, NewMappings, Pending};
 use crate::identifier::MAX_CANONICAL;
 use crate::keys::DomainScope;
+use crate::order::Continuity;
 use crate::order::book::Book;
-use crate::order::{Continuity, Refusal};
 use crate::pseudonym::Pseudonym;
+use crate::refusal::{Refusal, fault};
 use crate::register::Id;
-use crate::reidentify::{check_clock, check_register, enter, internal};
+use crate::reidentify::{FAILED, check_clock, check_register, enter};
 use crate::seal::pairs::{PairsHead, seal};
 use crate::store::{MigrationRow, OpenPage, OrderKey, PairsRow};
 use crate::tokenize::{Canonical, Scoped, derive, writer};
@@ -44,7 +45,7 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
         || Refusal::new(Code::UnknownOrder, "no migration is under way under such an order of this authority");
     let order = OrderKey::new(authority.as_str(), handed.order);
     let life = book.life(&order)?.ok_or_else(unknown)?;
-    let mut progress = vault.store().migration(&order).map_err(internal)?.ok_or_else(unknown)?;
+    let mut progress = vault.store().migration(&order).map_err(fault(FAILED))?.ok_or_else(unknown)?;
     // What came since the page was handed out counts.
     book.stands(authority, handed.order)?;
     if now >= life.not_after {
@@ -127,7 +128,7 @@ fn group<'a>(slice: &Slice, identifiers: &'a [Option<Identifier>]) -> Result<Opt
     let mut identifiers = identifiers.iter();
     for (chunk, count) in &slice.chunks {
         for record in chunk.records().take(*count) {
-            let record = record.map_err(internal)?;
+            let record = record.map_err(fault(FAILED))?;
             let Some(Some(identifier)) = identifiers.next() else { continue };
             let scheme = Id::parse(&identifier.scheme).filter(|_| identifier.value.0.len() <= MAX_CANONICAL);
             let Some(scheme) = scheme else { return Ok(None) };
@@ -161,7 +162,7 @@ impl Made {
         let batch = Canonical::of(group.iter().map(|(_, value)| *value));
         let utis = batch.utis(vault, scheme);
 
-        let key = way.from.key.as_ref().ok_or_else(|| internal("an epoch lost its key"))?;
+        let key = way.from.key.as_ref().ok_or("an epoch lost its key").map_err(fault(FAILED))?;
         let mut prfs = Vec::with_capacity(utis.len());
         key.domain(way.from.row.epoch, scope).prfs(&utis, &mut prfs);
         let form = way.from.terms.text_form;
@@ -170,7 +171,7 @@ impl Made {
         }
         let scoped = Scoped { epoch: way.to.clone(), scope: scope.clone() };
         let new = derive(vault, &way.state, scheme, &scoped, &utis, &batch, now, &mut self.mappings)
-            .map_err(|refusal| Refusal::new(refusal.code, "the new pseudonyms could not be derived"))?;
+            .map_err(|refusal| Refusal::new(refusal.code(), "the new pseudonyms could not be derived"))?;
 
         let (old_text, new_text) = (writer(&way.state, &way.from), writer(&way.state, &way.to));
         let mut text = Vec::with_capacity(group.len() * 84);
@@ -201,7 +202,7 @@ impl Made {
                 page,
                 pairs,
             };
-            let sealed = seal(head, &key, &lines).map_err(internal)?;
+            let sealed = seal(head, &key, &lines).map_err(fault(FAILED))?;
             rows.push((client, PairsRow { order: order.clone(), page, sealed }));
         }
         Ok(Box::new(move |store, batch| {

@@ -27,6 +27,7 @@ use crate::code::Code;
 use crate::commit::orders::{ActSet, OrderGate};
 use crate::commit::{Change, Committer, Job, Logged};
 use crate::node::Node;
+use crate::refusal::{fault, not_logged};
 use crate::register::{Id, Register};
 use crate::store::{ActRow, OrderKey, Store};
 use crate::vault::Vault;
@@ -80,17 +81,15 @@ impl<'a> From<&'a Node> for Book<'a> {
     }
 }
 
-fn internal(error: impl std::fmt::Display) -> Refusal {
-    tracing::error!(%error, "the book of orders failed");
-    Refusal::new(Code::Internal, "a fault of ours; the log says more")
-}
+/// What the log says of a fault of ours here.
+const FAILED: &str = "the book of orders failed";
 
 fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
 fn stored(row: &ActRow) -> Result<Stored, Refusal> {
-    serde_json::from_slice(&row.value).map_err(|_| internal("an act does not read back"))
+    serde_json::from_slice(&row.value).map_err(|_| fault(FAILED)("an act does not read back"))
 }
 
 impl<'a> Book<'a> {
@@ -119,7 +118,7 @@ impl<'a> Book<'a> {
     /// # Errors
     /// [`Code::Internal`].
     pub fn acts(&self, authority: &Id, order: Uuid) -> Result<Vec<Done>, Refusal> {
-        let rows = self.store.order_acts(authority.as_str(), Some(order)).map_err(internal)?;
+        let rows = self.store.order_acts(authority.as_str(), Some(order)).map_err(fault(FAILED))?;
         rows.iter().filter_map(|row| stored(row).map(|stored| stored.done).transpose()).collect()
     }
 
@@ -140,8 +139,8 @@ impl<'a> Book<'a> {
     /// # Errors
     /// [`Code::Internal`].
     pub fn life(&self, order: &OrderKey) -> Result<Option<Life>, Refusal> {
-        let Some(bytes) = self.store.order_life(order).map_err(internal)? else { return Ok(None) };
-        Life::from_bytes(&bytes).map(Some).ok_or_else(|| internal("an order's life does not read back"))
+        let Some(bytes) = self.store.order_life(order).map_err(fault(FAILED))? else { return Ok(None) };
+        Life::from_bytes(&bytes).map(Some).ok_or("an order's life does not read back").map_err(fault(FAILED))
     }
 
     /// The lives of all orders that were used here.
@@ -150,9 +149,9 @@ impl<'a> Book<'a> {
     /// [`Code::Internal`].
     pub fn lives(&self) -> Result<BTreeMap<OrderKey, Life>, Refusal> {
         let read = |(key, bytes): (OrderKey, Vec<u8>)| {
-            Ok((key, Life::from_bytes(&bytes).ok_or_else(|| internal("an order's life does not read back"))?))
+            Ok((key, Life::from_bytes(&bytes).ok_or("an order's life does not read back").map_err(fault(FAILED))?))
         };
-        self.store.order_lives().map_err(internal)?.into_iter().map(read).collect()
+        self.store.order_lives().map_err(fault(FAILED))?.into_iter().map(read).collect()
     }
 
     /// All orders of one authority, or of all; those with a review to close first, then the latest used.
@@ -166,7 +165,7 @@ impl<'a> Book<'a> {
             acts.entry((life.authority.clone(), key.id)).or_default();
         }
         for named in self.register.authorities.keys() {
-            for row in self.store.order_acts(named.as_str(), None).map_err(internal)? {
+            for row in self.store.order_acts(named.as_str(), None).map_err(fault(FAILED))? {
                 if let Some(done) = stored(&row)?.done {
                     acts.entry((named.clone(), row.order)).or_default().push(done);
                 }
@@ -269,7 +268,7 @@ impl<'a> Book<'a> {
 
     /// Keeps acts, durably and logged. To be called under [`Book::alone`].
     fn keep(&self, acts: Vec<Act>, bearer: &str) -> Result<(), Refusal> {
-        let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so the act is not taken");
+        let unavailable = not_logged("the act is not taken");
         let mut waiting = vec![];
         for act in acts {
             let known = (act.payload.authority.clone(), act.digest, act.payload.order);
@@ -306,7 +305,7 @@ impl<'a> Book<'a> {
             digest: hex(&digest),
             lifts: payload.lifts.iter().map(|digest| hex(digest)).collect(),
         };
-        let value = serde_json::to_vec(&Stored { text, done: Some(done) }).map_err(internal)?;
+        let value = serde_json::to_vec(&Stored { text, done: Some(done) }).map_err(fault(FAILED))?;
         let (authority, row) = (payload.authority, ActRow { order: payload.order, digest, value });
         let change: Change = Box::new(move |store, batch| store.put_order_act(batch, authority.as_str(), &row));
         let log = Logged::Entry(Entry::new(self.now, Event::OrderAct(Box::new(entry))), vec![]);
@@ -321,7 +320,7 @@ impl<'a> Book<'a> {
     ) -> Result<ActsOfDay, Refusal> {
         let today = day_of(self.now);
         let mut of_day = ActsOfDay::default();
-        for row in self.store.order_acts(authority.as_str(), None).map_err(internal)? {
+        for row in self.store.order_acts(authority.as_str(), None).map_err(fault(FAILED))? {
             let done = stored(&row)?.done.filter(|done| day_of(done.received) == today);
             let Some(done) = done else { continue };
             if counts(&OrderKey::new(authority.as_str(), row.order))? {

@@ -141,7 +141,7 @@ fn judge(
 /// Several faults of one kind in one refusal, which has the code of the first.
 fn all_of(faults: Vec<Refusal>) -> Result<(), Refusal> {
     let Some(first) = faults.first().map(Refusal::code) else { return Ok(()) };
-    let whys: Vec<&str> = faults.iter().map(Refusal::why).collect();
+    let whys: Vec<String> = faults.iter().map(Refusal::to_string).collect();
     Err(Refusal::new(first, whys.join("; ")))
 }
 

@@ -11,12 +11,13 @@ pub mod start;
 
 use std::collections::{HashMap, HashSet};
 
-use super::internal;
+use super::FAILED;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::DomainScope;
-use crate::order::{OrderScope, Refusal};
+use crate::order::OrderScope;
 use crate::pseudonym::{ParsedPseudonym, Pseudonym};
+use crate::refusal::{Refusal, fault};
 use crate::seal::SealError;
 use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
 use crate::seal::segment::SegmentId;
@@ -66,7 +67,7 @@ pub(super) struct Copies<'v> {
 
 impl<'v> Copies<'v> {
     pub(super) fn of(vault: &'v Vault, order: OrderScope<'v>) -> Result<Self, Refusal> {
-        let known = vault.store().order_copies(&order.key).map_err(internal)?;
+        let known = vault.store().order_copies(&order.key).map_err(fault(FAILED))?;
         let row = CopiesRow { until: order.until.as_second(), whole: known.is_some_and(|row| row.whole) };
         Ok(Self { vault, order, row, new: HashMap::new() })
     }
@@ -80,13 +81,13 @@ impl<'v> Copies<'v> {
     pub(super) fn look_up(&mut self, state: &SectorState, asked: HashSet<ParsedPseudonym>) -> Result<Lookup, Refusal> {
         let (mut found, mut lacking) = (Lookup::new(), vec![]);
         for parsed in asked {
-            match self.own(state, &parsed).map_err(internal)? {
+            match self.own(state, &parsed).map_err(fault(FAILED))? {
                 Some(mapping) => drop(found.insert(parsed, Ok(mapping))),
                 None => lacking.push(parsed),
             }
         }
         let each = |parsed, mapping| drop(found.insert(parsed, Ok(mapping)));
-        let absent = self.copy(state, lacking, each).map_err(internal)?;
+        let absent = self.copy(state, lacking, each).map_err(fault(FAILED))?;
         found.extend(absent.into_iter().map(|(parsed, code)| (parsed, Err(code))));
         Ok(found)
     }
@@ -97,17 +98,18 @@ impl<'v> Copies<'v> {
             return Ok(());
         }
         for (sector, listed) in self.order.listed {
-            let state = self.vault.sector(sector).ok_or_else(|| internal("a sector of the register has no state"))?;
+            let state =
+                self.vault.sector(sector).ok_or("a sector of the register has no state").map_err(fault(FAILED))?;
             let mut lacking = vec![];
             for parsed in listed {
                 let tag = self.tag(state, parsed);
                 let has = self.new.contains_key(&tag)
-                    || self.vault.store().order_copy(&self.order.key, &tag).map_err(internal)?.is_some();
+                    || self.vault.store().order_copy(&self.order.key, &tag).map_err(fault(FAILED))?.is_some();
                 if !has {
                     lacking.push(*parsed);
                 }
             }
-            self.copy(state, lacking, |_, _| {}).map_err(internal)?;
+            self.copy(state, lacking, |_, _| {}).map_err(fault(FAILED))?;
         }
         Ok(())
     }

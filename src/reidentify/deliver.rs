@@ -8,11 +8,11 @@ use age::armor::{ArmoredWriter, Format};
 use serde::{Deserialize, Serialize};
 
 use super::reveal::{Item, Revealed, VaultLink, ask};
-use super::{Asked, internal};
+use super::{Asked, FAILED};
 use crate::access::OfficerPermit;
 use crate::code::Code;
 use crate::node::Node;
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault};
 use crate::register::Id;
 
 /// A sealed answer, and what can be said of it in clear.
@@ -62,7 +62,7 @@ pub fn ask_sealed(
         entry: revealed.entry,
         items: revealed.items.len() as u64,
         found,
-        sealed: seal(&revealed, &key).map_err(internal)?,
+        sealed: seal(&revealed, &key).map_err(fault(FAILED))?,
     })
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::copies::Copies;
 use super::reveal::VaultLink;
-use super::{check_clock, enter, hex, internal};
+use super::{FAILED, check_clock, enter, hex};
 use crate::access::BearerPermit;
 use crate::audit::{Entry, Event, OrderLodgeDetails};
 use crate::code::Code;
@@ -16,7 +16,8 @@ use crate::commit::{Change, Committer, Job, Logged, Pending};
 use crate::node::Node;
 use crate::order::book::Book;
 use crate::order::life::stopped;
-use crate::order::{LodgeableOrder, Refusal, check_ahead};
+use crate::order::{LodgeableOrder, check_ahead};
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::Vault;
 
 /// An order that somebody brings.
@@ -90,7 +91,7 @@ fn checked(book: &Book<'_>, permit: &BearerPermit, text: &str, clock_mark: i64) 
 
 /// What was seen and done before. A suspended order keeps what it may open once the suspension is lifted.
 fn stands(book: &Book<'_>, order: &LodgeableOrder) -> Result<(), Refusal> {
-    let pinned = book.store().order_digest(&order.key()).map_err(internal)?;
+    let pinned = book.store().order_digest(&order.key()).map_err(fault(FAILED))?;
     if pinned.is_some_and(|digest| digest != *order.digest()) {
         return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this id of the authority's"));
     }
@@ -116,7 +117,7 @@ fn commit(
     };
     changes.push(Box::new(move |store, batch| store.put_order_digest(batch, &key, &digest)));
     let log = Logged::Entry(Entry::new(book.now(), Event::OrderLodge(Box::new(entry))), vec![]);
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so the order is not taken");
+    let unavailable = not_logged("the order is not taken");
     let job = Job { mappings: vec![], changes, count: None, log };
     committer.submit(job).and_then(Pending::wait).map(drop).map_err(unavailable)
 }

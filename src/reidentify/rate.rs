@@ -5,11 +5,11 @@
 
 use jiff::Timestamp;
 
-use super::internal;
+use super::FAILED;
 use crate::audit::Event;
 use crate::code::Code;
 use crate::commit::Change;
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault};
 use crate::register::{Authority, Id};
 use crate::store::Store;
 
@@ -78,7 +78,7 @@ pub(crate) fn take(
     now: Timestamp,
 ) -> Result<Rate, Refusal> {
     let hour = hour_of(now);
-    let hours = store.released(&counted.name(&authority.id)).map_err(internal)?;
+    let hours = store.released(&counted.name(&authority.id)).map_err(fault(FAILED))?;
     let before = hours.iter().find(|(other, _)| *other == hour).map_or(0, |(_, items)| *items);
     let limit = counted.limit(authority);
     if before.saturating_add(items) > limit {

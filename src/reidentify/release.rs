@@ -6,9 +6,7 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 
 use super::copies::{Copies, Lookup};
-use super::{
-    Asked, Checked, Release, ReleaseRequest, Released, check_clock, check_register, enter, hex, internal, rate,
-};
+use super::{Asked, Checked, FAILED, Release, ReleaseRequest, Released, check_clock, check_register, enter, hex, rate};
 use crate::access::NodePermit;
 use crate::audit::origin::cosigner_name;
 use crate::audit::shard_reader::ShardReader;
@@ -16,9 +14,9 @@ use crate::audit::{AuditReceipt, Domain, Entry, Event, ReidentifyDetails, salted
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::keys::DomainScope;
-use crate::order::Refusal;
 use crate::order::book::Book;
 use crate::pseudonym::ParsedPseudonym;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::seal::segment::SegmentId;
 use crate::store::{ItemTag, StoreError};
 use crate::tlog::proof::inclusion;
@@ -42,7 +40,7 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     let CommittedRelease { receipt, handed, used, alarm } = commit(vault, permit, asked, &checked, items)?;
     if let Some(alarm) = alarm {
         vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        vault.committer().log(vault.now(), alarm).and_then(Pending::wait).map_err(unavailable)?;
+        vault.committer().log(vault.now(), alarm).and_then(Pending::wait).map_err(not_logged("nothing is released"))?;
     }
     let proof = prove(vault, &receipt)?;
     vault.released.fetch_add(asked.asked.pseudonyms.len() as u64, std::sync::atomic::Ordering::Relaxed);
@@ -54,10 +52,6 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
         items: handed.items,
         segments: handed.segments,
     })
-}
-
-fn unavailable(code: Code) -> Refusal {
-    Refusal::new(code, "the audit log takes no entry, so nothing is released")
 }
 
 /// A release that is durable.
@@ -84,14 +78,15 @@ fn commit(
     super::seen(checked, &book)?;
     let (now, asked) = (book.now(), &asked.asked);
     let rate = rate::take(vault.store(), rate::Counted::Releases, &permit.authority, items.len() as u64, now)?;
-    let state = vault.sector(&checked.sector.name).ok_or_else(|| internal("a sector of the register has no state"))?;
+    let state =
+        vault.sector(&checked.sector.name).ok_or("a sector of the register has no state").map_err(fault(FAILED))?;
 
     let counted = count(vault, checked, items)?;
     let mut copies = Copies::of(vault, checked.order.scope())?;
     let asked_for = counted.items.iter().filter_map(|item| item.as_ref().ok().copied()).collect();
     let found = copies.look_up(state, asked_for)?;
     copies.complete()?;
-    let handed = HandedOut::of(vault, &found, &counted.items).map_err(internal)?;
+    let handed = HandedOut::of(vault, &found, &counted.items).map_err(fault(FAILED))?;
     let mappings = handed.items.iter().filter(|item| matches!(item, Released::Mapping { .. })).count();
     let tags = salted(counted.tags);
     let entry = entry(checked, permit, asked, mappings as u64, &tags);
@@ -107,7 +102,7 @@ fn commit(
         count: None,
         log: Logged::Entry(Entry::new(now, Event::Release(Box::new(entry))), tags),
     };
-    let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(not_logged("nothing is released"))?;
     Ok(CommittedRelease { receipt, handed, used, alarm: rate.alarm(now) })
 }
 
@@ -151,8 +146,8 @@ pub(crate) fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Ref
     let unavailable = || Refusal::new(Code::AuditUnavailable, "no checkpoint covers the entry, so nothing is released");
     let published = vault.log().covering(receipt, PATIENCE).ok_or_else(unavailable)?;
     let mut shelf = ShardReader::new(vault.store(), &published.tree, published.checkpoint.size);
-    let entry = shelf.entry(receipt.index()).map_err(internal)?.ok_or_else(unavailable)?;
-    let path = inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(internal)?;
+    let entry = shelf.entry(receipt.index()).map_err(fault(FAILED))?.ok_or_else(unavailable)?;
+    let path = inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(fault(FAILED))?;
     Ok(ProofFile { entry, index: receipt.index(), path, checkpoint: published.note.clone() }.text())
 }
 
@@ -177,7 +172,8 @@ struct Counted {
 /// Counts distinct (order, pseudonym) pairs, whatever the answer will be; asking again is not counted again.
 fn count(vault: &Vault, checked: &Checked, items: Vec<TaggedItem>) -> Result<Counted, Refusal> {
     let order = &checked.order;
-    let mut seen: HashSet<[u8; 16]> = vault.store().order_pairs(&order.key()).map_err(internal)?.into_iter().collect();
+    let mut seen: HashSet<[u8; 16]> =
+        vault.store().order_pairs(&order.key()).map_err(fault(FAILED))?.into_iter().collect();
     let mut counted = Counted { items: vec![], tags: vec![], new_pairs: vec![], used: 0 };
     for item in items {
         let item = item.and_then(|(parsed, tag)| {

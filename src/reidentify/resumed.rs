@@ -6,14 +6,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{hex, internal};
+use super::{FAILED, hex};
 use crate::access::{NodePermit, ResumePermit};
 use crate::audit::resume::{self, Resumption};
 use crate::audit::{Entry, Event};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::node::Node;
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::Vault;
 
 /// The way to the vault's log.
@@ -38,7 +38,7 @@ pub struct ResumeProofs {
 /// # Errors
 /// [`Code::Internal`].
 pub fn proofs(vault: &Vault, _permit: &NodePermit) -> Result<ResumeProofs, Refusal> {
-    Ok(ResumeProofs { proofs: resume::proofs(vault.log()).map_err(internal)? })
+    Ok(ResumeProofs { proofs: resume::proofs(vault.log()).map_err(fault(FAILED))? })
 }
 
 /// A log of the vault that lost entries, and goes on as another one.
@@ -90,7 +90,7 @@ pub fn list(node: &Node, link: &dyn ResumeLink) -> Result<ResumedLogs, Refusal> 
             lost_log: resumption.lost.origin.clone(),
             lost_entries: resumption.lost.size,
             kept_entries: resumption.kept_entries,
-            acknowledged: node.store().resume_acknowledged(&resumption.entry).map_err(internal)?,
+            acknowledged: node.store().resume_acknowledged(&resumption.entry).map_err(fault(FAILED))?,
         })
     };
     Ok(ResumedLogs { resumed: link.resumptions()?.iter().map(shown).collect::<Result<_, Refusal>>()? })
@@ -113,7 +113,7 @@ pub fn acknowledge(
             "the vault's log shows no such entry, or not with a proof that fits",
         ));
     };
-    if !node.store().resume_acknowledged(&found.entry).map_err(internal)? {
+    if !node.store().resume_acknowledged(&found.entry).map_err(fault(FAILED))? {
         let (entry, time) = (found.entry, node.now());
         let change: Change =
             Box::new(move |store, batch| store.put_resume_acknowledged(batch, &entry, time.as_second()));
@@ -127,7 +127,7 @@ pub fn acknowledge(
         };
         let log = Logged::Entry(Entry::new(time, event), vec![]);
         let job = Job { mappings: vec![], changes: vec![change], count: None, log };
-        let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is acknowledged");
+        let unavailable = not_logged("nothing is acknowledged");
         node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
         tracing::warn!(actor = %permit.actor, log = found.log, "a restore of the vault was acknowledged");
     }

@@ -8,9 +8,7 @@ use zeroize::Zeroizing;
 
 use super::lodge::{LodgedOrder, OrderText};
 use super::step::{self, Exchange, Exchanged};
-use super::{
-    Asked, Checked, NODE_PATIENCE, Release, ReleaseRequest, Released, ask_alone, deliver, enter, hex, internal,
-};
+use super::{Asked, Checked, FAILED, NODE_PATIENCE, Release, ReleaseRequest, Released, ask_alone, deliver, enter, hex};
 use crate::access::OfficerPermit;
 use crate::audit::origin::{cosigner_name, owner_and_shard};
 use crate::audit::{AuditReceipt, Entry, Event, LogPosition, ReidentifyDetails, salted, tags_root};
@@ -18,8 +16,9 @@ use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
 use crate::keys::DomainScope;
 use crate::node::Node;
+use crate::order::ActiveOrder;
 use crate::order::book::Book;
-use crate::order::{ActiveOrder, Refusal};
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Register, Sector};
 use crate::seal::mapping::{Location, Mapping, RecordView};
 use crate::seal::record::Record;
@@ -167,7 +166,7 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     let Checked { order, sector, .. } = checked;
     let log = Logged::Entry(Entry::new(book.now(), Event::Reveal(Box::new(entry))), tags);
     let job = Job { mappings: vec![], changes, count: None, log };
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is opened");
+    let unavailable = not_logged("nothing is opened");
     let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
     drop(alone);
     reveal(node, order, receipt, asked, &sector, &release)
@@ -208,7 +207,7 @@ fn entry(
 /// [`Code::LimitReached`].
 fn count(node: &Node, checked: &Checked, asked: &Asked, release: &Release) -> Result<(Vec<[u8; 16]>, Change), Refusal> {
     let key = checked.order.key();
-    let mut own: HashSet<[u8; 16]> = node.store().order_pairs(&key).map_err(internal)?.into_iter().collect();
+    let mut own: HashSet<[u8; 16]> = node.store().order_pairs(&key).map_err(fault(FAILED))?.into_iter().collect();
     let (mut tags, mut new) = (vec![], vec![]);
     for (text, item) in asked.pseudonyms.iter().zip(&release.items) {
         let Ok(parsed) = checked.order.admit(&asked.sector, text) else { continue };
@@ -379,6 +378,6 @@ fn day(days: u32) -> String {
     let second = i64::from(days) * 86_400;
     match jiff::Timestamp::from_second(second) {
         Ok(time) => time.strftime("%F").to_string(),
-        Err(error) => internal(error).to_string(),
+        Err(error) => fault(FAILED)(error).to_string(),
     }
 }

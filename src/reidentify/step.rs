@@ -10,11 +10,11 @@ use super::reveal::VaultLink;
 use crate::access::{BearerPermit, NodePermit};
 use crate::code::Code;
 use crate::node::Node;
-use crate::order::Refusal;
 use crate::order::act::read_act;
 use crate::order::book::Book;
 use crate::order::book::step::{ActDigest, ActWindow, MOST_NAMED};
 use crate::order::life::OrderView;
+use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::vault::Vault;
 

@@ -13,7 +13,7 @@ use crate::audit::{Event, SegmentAction, SegmentsDetails};
 use crate::code::Code;
 use crate::commit::Pending;
 use crate::node::Node;
-use crate::order::Refusal;
+use crate::refusal::{Refusal, not_logged};
 use crate::register::{AuthorityKey, Sector};
 use crate::reidentify::{check_register, hex};
 use crate::seal::record::Record;
@@ -63,7 +63,7 @@ pub fn step(
         recipients: 0,
     };
     let logged = node.committer().log(node.now(), Event::Segments(Box::new(entry))).and_then(Pending::wait);
-    logged.map_err(|code| Refusal::new(code, "the audit log takes no entry, so nothing is opened"))?;
+    logged.map_err(not_logged("nothing is opened"))?;
 
     let mut done = SegmentAnswer { register, added: vec![], proved: vec![], broken: vec![] };
     let held = node.safe().open(node.now(), |keys| {

@@ -10,14 +10,14 @@ use ed25519_dalek::VerifyingKey;
 use uuid::Uuid;
 
 use super::{
-    MOST_EXAMINED, MOST_RECIPIENTS, MOST_SEGMENTS, NewRecipient, RecipientProof, RecipientsTaken, RenewalTask,
-    SegmentAnswer, SegmentPage, SegmentQuestion, internal, segment_id,
+    FAILED, MOST_EXAMINED, MOST_RECIPIENTS, MOST_SEGMENTS, NewRecipient, RecipientProof, RecipientsTaken, RenewalTask,
+    SegmentAnswer, SegmentPage, SegmentQuestion, segment_id,
 };
 use crate::access::NodePermit;
 use crate::audit::{Entry, Event, SegmentAction, SegmentsDetails};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{AuthorityKey, Id, Register, Sector};
 use crate::reidentify::{check_register, hex};
 use crate::seal::record::{Recipient, Record};
@@ -59,8 +59,8 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
     check_register(vault.register(), &question.register)?;
     let (law, own) = (Law::of(vault), &permit.authority);
     let after = question.after.as_deref().map(segment_id).transpose()?;
-    let total = after.is_none().then(|| vault.store().segment_count()).transpose().map_err(internal)?;
-    let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(internal)?;
+    let total = after.is_none().then(|| vault.store().segment_count()).transpose().map_err(fault(FAILED))?;
+    let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(fault(FAILED))?;
     let mut page = SegmentPage {
         register: hex(&vault.register().digest),
         segments: vec![],
@@ -137,13 +137,13 @@ fn is_proved(recipient: &Recipient, proofs: &[(String, [u8; 32])]) -> bool {
 /// The SHA-256 of what shows that somebody opened a segment. One that an earlier version made has none: whoever says that they
 /// opened it would have to be believed.
 fn opening(vault: &Vault, id: &SegmentId) -> Result<Option<[u8; 32]>, Refusal> {
-    vault.store().segment_opening(id).map_err(internal)
+    vault.store().segment_opening(id).map_err(fault(FAILED))
 }
 
 /// The proofs of a segment; none counts where nothing could tell it from a claim.
 fn proofs(vault: &Vault, id: &SegmentId) -> Result<Vec<(String, [u8; 32])>, Refusal> {
     match opening(vault, id)? {
-        Some(_) => vault.store().segment_proofs(id).map_err(internal),
+        Some(_) => vault.store().segment_proofs(id).map_err(fault(FAILED)),
         None => Ok(vec![]),
     }
 }
@@ -187,14 +187,14 @@ impl<'v> Drafts<'v> {
     fn of(&mut self, text: &str) -> Result<&mut Draft<'v>, Refusal> {
         let id = segment_id(text)?;
         if !self.all.contains_key(&id) {
-            let bytes = self.vault.store().segment(&id).map_err(internal)?;
+            let bytes = self.vault.store().segment(&id).map_err(fault(FAILED))?;
             let record = bytes.and_then(|bytes| genuine(self.law, &id, &bytes));
             let record = record.ok_or_else(|| invalid("there is no segment of that id that the vault signed"))?;
             let sector = self.law.sector(&record, Some(self.authority));
             let sector = sector.ok_or_else(|| invalid("the authority is not competent in the segment's sector"))?;
             self.all.insert(id, Draft { record, sector, changed: false, proofs: BTreeMap::new() });
         }
-        self.all.get_mut(&id).ok_or_else(|| internal("a draft that was just made is gone"))
+        self.all.get_mut(&id).ok_or("a draft that was just made is gone").map_err(fault(FAILED))
     }
 
     /// Whether it was not there yet.
@@ -297,7 +297,7 @@ fn names<'n>(keys: impl Iterator<Item = &'n String>) -> Vec<String> {
 
 fn change(vault: &Vault, draft: Draft<'_>) -> Result<Change, Refusal> {
     let Draft { record, changed, proofs, .. } = draft;
-    let signed = changed.then(|| record.sign(vault.segment_signer())).transpose().map_err(internal)?;
+    let signed = changed.then(|| record.sign(vault.segment_signer())).transpose().map_err(fault(FAILED))?;
     Ok(Box::new(move |store, batch| {
         if let Some(signed) = signed {
             store.put_segment(batch, &record.id, &signed);
@@ -315,6 +315,6 @@ fn change(vault: &Vault, draft: Draft<'_>) -> Result<Change, Refusal> {
 fn commit(vault: &Vault, entry: SegmentsDetails, changes: Vec<Change>) -> Result<(), Refusal> {
     let log = Logged::Entry(Entry::new(vault.now(), Event::Segments(Box::new(entry))), vec![]);
     let job = Job { mappings: vec![], changes, count: None, log };
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is changed");
+    let unavailable = not_logged("nothing is changed");
     vault.committer().submit(job).and_then(Pending::wait).map(drop).map_err(unavailable)
 }

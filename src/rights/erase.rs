@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::internal;
+use super::FAILED;
 use super::request::{Erasure, check};
 use super::traces::Side;
 use crate::access::RightsPermit;
@@ -35,8 +35,8 @@ use crate::code::Code;
 use crate::commit::{Change, Committer, Job, Logged, Pending};
 use crate::keys::AuditKey;
 use crate::node::Node;
-use crate::order::Refusal;
 use crate::pseudonym::ParsedPseudonym;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register, Sector};
 use crate::store::{Batch, Store};
 use crate::vault::Vault;
@@ -80,7 +80,7 @@ fn checked(
 /// as it is good, and have destroyed what came since. It holds only under
 /// [`Book::alone`](crate::order::book::Book::alone).
 fn seen(store: &Store, erasure: &Erasure) -> Result<(), Refusal> {
-    match store.is_carried_out(erasure.until(), erasure.id).map_err(internal)? {
+    match store.is_carried_out(erasure.until(), erasure.id).map_err(fault(FAILED))? {
         true => Err(Refusal::new(Code::RequestReplayed, "the request was carried out here already; sign another one")),
         false => Ok(()),
     }
@@ -109,7 +109,7 @@ fn commit(
     };
     let log = Logged::Entry(Entry::new(now, Event::Erase(Box::new(erased))), vec![]);
     let job = Job { mappings: vec![], changes: vec![change], count: None, log };
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is erased");
+    let unavailable = not_logged("nothing is erased");
     let receipt: AuditReceipt = committer.submit(job).and_then(Pending::wait).map_err(unavailable)?;
     Ok(ErasureReceipt { request: erasure.id, entry: receipt.position() })
 }
@@ -125,7 +125,8 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     vault.committer().admit().map_err(Refusal::unavailable)?;
     // Before the long way as well: a repeated request is to cost nothing.
     seen(vault.store(), &erasure)?;
-    let state = vault.sector(&sector.name).ok_or_else(|| internal("a sector of the register has no state"))?.clone();
+    let state =
+        vault.sector(&sector.name).ok_or("a sector of the register has no state").map_err(fault(FAILED))?.clone();
     let wanted = parse(&erasure, &sector, vault.audit_key())?;
     let tags: HashSet<[u8; 16]> = wanted.iter().map(|(_, tag)| *tag).collect();
     let stone = |(parsed, _): &(ParsedPseudonym, _)| vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym);

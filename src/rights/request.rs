@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::code::Code;
 use crate::jws::{self, JwsError, Members};
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::register::{Id, Register};
 
 /// The `typ` of its signatures.

@@ -11,14 +11,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::internal;
+use super::FAILED;
 use crate::access::RightsPermit;
 use crate::audit::{Entry, Event, LookUpDetails, origin, salted, tags_root};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
-use crate::order::Refusal;
 use crate::order::book::Book;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Sector};
 use crate::store::{OrderKey, Store, TagKind, TreeRow};
 use crate::vault::Vault;
@@ -128,7 +128,7 @@ pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result
     // From reading the count to the commit that counts on.
     let _alone = vault.look_ups.lock().unwrap_or_else(PoisonError::into_inner);
     let count = counted(vault, officer, now)?;
-    let reader = Reader { vault, book: Book::from(vault), trees: vault.store().trees().map_err(internal)? };
+    let reader = Reader { vault, book: Book::from(vault), trees: vault.store().trees().map_err(fault(FAILED))? };
     let (items, tags) = match asked.order {
         Some(order) => (vec![Found::new(None, Ok(reader.under(order, &asked.sector)?))], vec![]),
         None => reader.about(sector, &asked.pseudonyms)?,
@@ -144,7 +144,7 @@ pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result
     };
     let log = Logged::Entry(Entry::new(now, Event::LookUp(Box::new(entry))), tags);
     let job = Job { mappings: vec![], changes: vec![count], count: None, log };
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so nothing is shown");
+    let unavailable = not_logged("nothing is shown");
     vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
     Ok(Resolutions { sector: asked.sector.clone(), items })
 }
@@ -152,7 +152,7 @@ pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result
 /// What counts one more look-up of an officer on that day; just after midnight it stays the new day, whatever the clock does.
 fn counted(vault: &Vault, officer: &Id, now: Timestamp) -> Result<Change, Refusal> {
     let (day, officer) = (day_of(now.max(vault.committer().mark().time())), officer.to_string());
-    let made = vault.store().look_ups(&officer, day).map_err(internal)?;
+    let made = vault.store().look_ups(&officer, day).map_err(fault(FAILED))?;
     if made >= MOST_LOOK_UPS {
         let tomorrow = (i64::from(day) + 1) * 86_400;
         let wait = u32::try_from(tomorrow - now.as_second()).unwrap_or(1).max(1);
@@ -192,7 +192,7 @@ impl Reader<'_> {
                 Ok(parsed) => {
                     let tag = self.vault.audit_key().tag(sector.uuid, &parsed.pseudonym);
                     tags.push(tag);
-                    let places = self.vault.store().tag_places(TagKind::Resolution, &tag).map_err(internal)?;
+                    let places = self.vault.store().tag_places(TagKind::Resolution, &tag).map_err(fault(FAILED))?;
                     // Somebody who is named twice in a request was resolved once.
                     let entries: BTreeSet<u64> = places.iter().map(|place| place.entry).collect();
                     Ok(self.resolutions(entries, &sector.name)?)
@@ -206,7 +206,7 @@ impl Reader<'_> {
 
     /// All resolutions in a sector under orders of that id.
     fn under(&self, order: Uuid, sector: &str) -> Result<Vec<Resolution>, Refusal> {
-        self.resolutions(self.vault.store().order_entries(order).map_err(internal)?, sector)
+        self.resolutions(self.vault.store().order_entries(order).map_err(fault(FAILED))?, sector)
     }
 
     fn resolutions(&self, entries: impl IntoIterator<Item = u64>, sector: &str) -> Result<Vec<Resolution>, Refusal> {
@@ -216,7 +216,7 @@ impl Reader<'_> {
 
     /// The resolution that an entry is about, if it is one of that sector and may be told.
     fn resolution(&self, number: u64, sector: &str) -> Result<Option<Resolution>, Refusal> {
-        let found = self.vault.store().audit_from(number, 1).map_err(internal)?.pop();
+        let found = self.vault.store().audit_from(number, 1).map_err(fault(FAILED))?.pop();
         match found.filter(|(found, _)| *found == number) {
             Some((_, entry)) => self.read(number, &entry, sector),
             None => Ok(None),
@@ -261,10 +261,10 @@ pub(super) fn first_since(store: &Store, since: Timestamp) -> Result<u64, Refusa
         time: Timestamp,
     }
     let since = since - jiff::SignedDuration::from_mins(SLACK_MINUTES);
-    let (mut low, mut high) = (0, store.last_audit().map_err(internal)?.map_or(0, |(number, _)| number + 1));
+    let (mut low, mut high) = (0, store.last_audit().map_err(fault(FAILED))?.map_or(0, |(number, _)| number + 1));
     while low < high {
         let middle = low + (high - low) / 2;
-        let entry = store.audit_from(middle, 1).map_err(internal)?.pop();
+        let entry = store.audit_from(middle, 1).map_err(fault(FAILED))?.pop();
         let time = entry.and_then(|(_, entry)| serde_json::from_slice::<Time>(&entry).ok());
         match time.is_some_and(|found| found.time < since) {
             true => low = middle + 1,

@@ -8,12 +8,12 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::internal;
+use super::FAILED;
 use super::resolutions::first_since;
 use crate::commit::{Change, Committer, Job, Logged, Pending};
 use crate::node::Node;
-use crate::order::Refusal;
 use crate::order::book::Book;
+use crate::refusal::{Refusal, fault};
 use crate::store::{Batch, OrderKey, Store, TagKind, TagPlace};
 use crate::vault::Vault;
 
@@ -61,7 +61,7 @@ impl<'a> Side<'a> {
                 pairs.push((order, tag));
             }
         };
-        self.book.store().each_order_pair(each).map_err(internal)?;
+        self.book.store().each_order_pair(each).map_err(fault(FAILED))?;
         Ok(pairs)
     }
 
@@ -74,7 +74,7 @@ impl<'a> Side<'a> {
         let mut traces = Traces::default();
         for tag in wanted {
             for kind in [TagKind::Resolution, TagKind::LookUp] {
-                let places = store.tag_places(kind, tag).map_err(internal)?;
+                let places = store.tag_places(kind, tag).map_err(fault(FAILED))?;
                 let (old, young): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| place.entry < kept_from);
                 traces.tags.extend(old.into_iter().map(|place| (kind, *tag, place)));
                 traces.keep(tag, !young.is_empty());
@@ -82,7 +82,7 @@ impl<'a> Side<'a> {
         }
         for (order, tag) in pairs {
             // Another erasure may have replaced it since, and the count must not rise.
-            if !store.has_order_pair(&order, &tag).map_err(internal)? {
+            if !store.has_order_pair(&order, &tag).map_err(fault(FAILED))? {
                 continue;
             }
             let ended = self.book.life(&order)?.map_or(Timestamp::MAX, |life| life.not_after);
@@ -142,7 +142,7 @@ pub fn destroy_due_at_node(node: &Node) -> Result<usize, Refusal> {
 }
 
 fn due(side: &Side<'_>) -> Result<usize, Refusal> {
-    let due = side.book.store().erasures_due(side.proven.as_second()).map_err(internal)?;
+    let due = side.book.store().erasures_due(side.proven.as_second()).map_err(fault(FAILED))?;
     if due.is_empty() {
         return Ok(0);
     }

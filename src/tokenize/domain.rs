@@ -5,12 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Refusal, Wish, text};
+use super::{Wish, text};
 use crate::access::TokenizePermit;
 use crate::audit::Domain;
 use crate::clock::{ClockBehind, ClockMark};
 use crate::code::Code;
 use crate::keys::DomainScope;
+use crate::refusal::Refusal;
 use crate::register::PeriodLength;
 use crate::vault::{Epoch, SectorState};
 

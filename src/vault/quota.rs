@@ -35,7 +35,7 @@ struct Bucket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
     /// Whole seconds, at least one.
-    pub retry_after: u64,
+    pub retry_after: u32,
 }
 
 impl Quotas {
@@ -77,7 +77,7 @@ impl Quotas {
         let used = bucket.today.items.load(Ordering::Relaxed);
         if used.saturating_add(items) > bucket.quota.items_per_day {
             let tomorrow = (i64::from(bucket.today.day) + 1) * 86_400;
-            return Err(Exceeded { retry_after: (tomorrow - now.as_second()).max(1) as u64 });
+            return Err(Exceeded { retry_after: seconds(tomorrow - now.as_second()) });
         }
         let price = thousandths(items);
         // A request larger than the whole bucket passes when the bucket is full, and leaves it in debt.
@@ -85,7 +85,7 @@ impl Quotas {
         if bucket.level < needed {
             let missing = needed.saturating_sub(bucket.level);
             let a_second = thousandths(bucket.quota.items_per_second).max(1);
-            return Err(Exceeded { retry_after: (missing / a_second + 1) as u64 });
+            return Err(Exceeded { retry_after: seconds(missing / a_second + 1) });
         }
         bucket.level = bucket.level.saturating_sub(price);
         bucket.today.items.fetch_add(items, Ordering::Relaxed);
@@ -102,6 +102,11 @@ impl Bucket {
         self.level = self.level.saturating_add(gained).min(capacity(self.quota));
         self.filled_at = now;
     }
+}
+
+/// Whole seconds to wait, at least one.
+fn seconds(wait: i64) -> u32 {
+    u32::try_from(wait.max(1)).unwrap_or(u32::MAX)
 }
 
 /// What a full bucket holds, in thousandths of an item.

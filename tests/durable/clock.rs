@@ -141,7 +141,7 @@ fn an_overlap_is_not_told_by_a_clock_behind_its_mark() {
     let operator = *vault.register().operators.keys().next().unwrap();
     let permit = access::operator(vault.register(), operator).unwrap();
     let how = Advance { from: 2, ..Advance::default() };
-    assert_eq!(epoch::advance(&vault, &permit, "health", &how).unwrap_err().code, Code::ClockBehind);
+    assert_eq!(epoch::advance(&vault, &permit, "health", &how).unwrap_err().code(), Code::ClockBehind);
 }
 
 /// A day on which a quota was used up does not come back with the clock, nor with a restart.
@@ -183,7 +183,7 @@ fn a_mark_from_a_clock_that_ran_ahead_is_lowered_by_two_operators() {
     let refused = ask(&vault).unwrap_err();
     assert_eq!(refused.code(), Code::ClockBehind);
     let until = ahead - SignedDuration::from_secs(120);
-    assert!(refused.why().contains(&format!("refused until {until}")), "{}", refused.why());
+    assert!(refused.to_string().contains(&format!("refused until {until}")), "{refused}");
 
     let statement = StatementNote { statement: "a".into(), signers: vec![id("one"), id("two")] };
     let mut said = LowerMark { mark: dawn(), id: Uuid::from_u128(1), until: 0, statement, bearer: id("one") };

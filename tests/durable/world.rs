@@ -22,6 +22,7 @@ use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreKey, Stor
 use cloison::node::{Node, NodeParts};
 use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
+use cloison::refusal::Refusal;
 use cloison::register::{self, Id, Register, SpkiDigest, Suite};
 use cloison::reidentify::lodge::{self, LodgedOrder, OrderText};
 use cloison::reidentify::release::release;
@@ -271,7 +272,7 @@ pub fn tokenize(vault: &Vault, caller: Caller, items: &[String]) -> Result<Answe
 pub fn tokenize_with(vault: &Vault, caller: Caller, wish: &Wish, items: &[String]) -> Result<Answer, Code> {
     let permit = permit(vault, caller, "cnie");
     let items: Vec<_> = items.iter().map(|item| Ok(item.as_str())).collect();
-    let (answer, job) = tokenize::prepare(vault, &permit, wish, items.into_iter()).map_err(|refusal| refusal.code)?;
+    let (answer, job) = tokenize::prepare(vault, &permit, wish, items.into_iter()).map_err(|refusal| refusal.code())?;
     vault.committer().submit(job)?.wait()?;
     Ok(answer)
 }
@@ -358,7 +359,7 @@ pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -
 }
 
 /// Asks the vault as the authority's node does.
-pub fn release_of(vault: &Vault, asked: &Asked) -> Result<Release, order::Refusal> {
+pub fn release_of(vault: &Vault, asked: &Asked) -> Result<Release, Refusal> {
     let node = vault.register().authorities[&id(AUTHORITY)].node;
     let permit = access::node(vault.register(), node).unwrap();
     let digest = data_encoding::HEXLOWER.encode(&vault.register().digest);
@@ -367,7 +368,7 @@ pub fn release_of(vault: &Vault, asked: &Asked) -> Result<Release, order::Refusa
 }
 
 /// Shows the vault an order, as the authority's node does.
-pub fn lodge_order(vault: &Vault, order: &str) -> Result<LodgedOrder, order::Refusal> {
+pub fn lodge_order(vault: &Vault, order: &str) -> Result<LodgedOrder, Refusal> {
     let node = vault.register().authorities[&id(AUTHORITY)].node;
     lodge::at_vault(vault, &access::bearer(vault.register(), node).unwrap(), order)
 }
@@ -376,16 +377,16 @@ pub fn lodge_order(vault: &Vault, order: &str) -> Result<LodgedOrder, order::Ref
 pub struct Link<'a>(pub &'a Vault);
 
 impl VaultLink for Link<'_> {
-    fn release(&self, request: &ReleaseRequest) -> Result<Release, order::Refusal> {
+    fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal> {
         release_of(self.0, &request.asked)
     }
 
-    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, order::Refusal> {
+    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
         let node = self.0.register().authorities[&id(AUTHORITY)].node;
         step::exchange(self.0, &access::node(self.0.register(), node).unwrap(), exchange)
     }
 
-    fn lodge_order(&self, order: &OrderText) -> Result<LodgedOrder, order::Refusal> {
+    fn lodge_order(&self, order: &OrderText) -> Result<LodgedOrder, Refusal> {
         lodge_order(self.0, &order.order)
     }
 }

@@ -2,9 +2,8 @@
 
 use cloison::code::Code;
 use cloison::jws;
-use cloison::order::{
-    ActiveOrder, NewRequest, OfficerRequest, REQUEST_TYP, Refusal, check_request, list_digest, sign_request,
-};
+use cloison::order::{ActiveOrder, NewRequest, OfficerRequest, REQUEST_TYP, check_request, list_digest, sign_request};
+use cloison::refusal::Refusal;
 use jiff::ToSpan;
 
 use crate::active;

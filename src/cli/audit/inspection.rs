@@ -15,7 +15,7 @@ use crate::http::inspections::{Listed, Statement};
 use crate::inspection::decision::{CLOSING_TYP, Closing, DECISION_TYP, Decision, sign};
 use crate::inspection::{InspectionView, Stage};
 use crate::keys::file::{read_signing_key, write_private};
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::register::Id;
 
 /// Enter, list and close inspections of the commission

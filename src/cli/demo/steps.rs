@@ -276,7 +276,7 @@ impl Demo {
             officers: vec![id(OFFICER)?],
             inform_after: None,
         };
-        let mut text = crate::jws::draft(&payload.write().map_err(|refusal| wrong(refusal.why()))?);
+        let mut text = crate::jws::draft(&payload.write().map_err(|refusal| wrong(&refusal.to_string()))?);
         for approver in approvers {
             let kid = APPROVERS[*approver].id;
             let key = read_signing_key(&self.path(&format!("secrets/people/{kid}.pem")))

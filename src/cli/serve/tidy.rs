@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::rights::scrub;
 use crate::node::Node;
-use crate::order::Refusal;
+use crate::refusal::Refusal;
 use crate::reidentify::copies::end;
 use crate::rights::traces;
 use crate::store::Store;

@@ -20,11 +20,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Book, hex, internal, is_revoked, stored};
+use super::{Book, FAILED, hex, is_revoked, stored};
 use crate::code::Code;
 use crate::commit::orders::ActSet;
-use crate::order::Refusal;
 use crate::order::act::{Act, Kind, Verdict, judge_act};
+use crate::refusal::{Refusal, fault};
 use crate::register::Id;
 
 /// Most acts that are named in one part of an exchange.
@@ -56,7 +56,7 @@ impl Book<'_> {
     pub fn borne_out(&self, authority: &Id) -> Result<Arc<ActSet>, Refusal> {
         self.gate.acts(authority, || {
             let mut acts = ActSet::default();
-            for row in self.store.order_acts(authority.as_str(), None).map_err(internal)? {
+            for row in self.store.order_acts(authority.as_str(), None).map_err(fault(FAILED))? {
                 let kept = stored(&row)?;
                 let is_good = || matches!(judge_act(&kept.text, self.register), Ok(Verdict::Good(_)));
                 // A row that does nothing is as good as none: its true text is still to come.
@@ -123,8 +123,8 @@ impl Book<'_> {
         let (mut texts, mut bytes) = (vec![], 0);
         for digest in wanted {
             let Some(order) = acts.order(&digest) else { continue };
-            let row = self.store.order_act(authority.as_str(), order, &digest).map_err(internal)?;
-            let text = stored(&row.ok_or_else(|| internal("an act is gone"))?)?.text;
+            let row = self.store.order_act(authority.as_str(), order, &digest).map_err(fault(FAILED))?;
+            let text = stored(&row.ok_or("an act is gone").map_err(fault(FAILED))?)?.text;
             // Rows of earlier versions may hold white space.
             let Verdict::Good(Act { text, .. }) = judge_act(&text, self.register)? else { continue };
             bytes += text.len();

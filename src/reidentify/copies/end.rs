@@ -4,13 +4,13 @@
 
 use uuid::Uuid;
 
-use super::super::internal;
+use super::super::FAILED;
 use crate::audit::{Entry, Event};
 use crate::code::Code;
 use crate::commit::{Change, Job, Logged, Pending};
-use crate::order::Refusal;
 use crate::order::book::Book;
 use crate::order::life::stopped;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::Id;
 use crate::store::OrderKey;
 use crate::vault::Vault;
@@ -29,7 +29,7 @@ pub fn destroy_over(vault: &Vault) -> Result<usize, Refusal> {
     let _alone = Book::from(vault).alone();
     let ended = ended(vault)?;
     let jobs: Vec<Job> = ended.into_iter().map(|end| end.job(vault)).collect();
-    let unavailable = |code| Refusal::new(code, "the audit log takes no entry, so no copy is destroyed");
+    let unavailable = not_logged("no copy is destroyed");
     let submitted: Vec<_> = jobs.into_iter().map(|job| vault.committer().submit(job)).collect();
     let count = submitted.len();
     for pending in submitted {
@@ -47,7 +47,7 @@ struct Ended {
 fn ended(vault: &Vault) -> Result<Vec<Ended>, Refusal> {
     let (book, now) = (Book::from(vault), vault.proven_time().as_second());
     let mut ended = vec![];
-    for (order, row) in vault.store().copied_orders().map_err(internal)? {
+    for (order, row) in vault.store().copied_orders().map_err(fault(FAILED))? {
         let why = match row.until <= now {
             true => Some("over"),
             false => is_revoked(&book, &order.authority, order.id)?.then_some("revoked"),
@@ -58,7 +58,7 @@ fn ended(vault: &Vault) -> Result<Vec<Ended>, Refusal> {
 }
 
 fn is_revoked(book: &Book<'_>, authority: &str, order: Uuid) -> Result<bool, Refusal> {
-    let authority = Id::parse(authority).ok_or_else(|| internal("a stored order's authority is no id"))?;
+    let authority = Id::parse(authority).ok_or("a stored order's authority is no id").map_err(fault(FAILED))?;
     Ok(stopped(&book.acts(&authority, order)?) == Some(Code::OrderRevoked))
 }
 

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use super::super::internal;
+use super::super::FAILED;
 use super::{SealedMapping, unwrap};
 use crate::commit::{Change, Job, Logged, Pending};
-use crate::order::Refusal;
 use crate::order::book::Book;
 use crate::order::life::stopped;
+use crate::refusal::{Refusal, fault};
 use crate::store::{ChunkKey, CopiesRow, CopyRow, OrderKey};
 use crate::vault::{StartError, Vault};
 
@@ -21,9 +21,9 @@ type NewCopy = (OrderKey, [u8; 16], CopyRow);
 /// [`Code::Internal`](crate::code::Code::Internal) also where a copy does not open, as without a version of the storage secret
 /// that it needs; [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable).
 pub fn begin(vault: &Vault) -> Result<(), Refusal> {
-    let mut copies = rewrapped(vault).map_err(internal)?;
+    let mut copies = rewrapped(vault).map_err(fault(FAILED))?;
     let mut orders = vec![];
-    let is_first = !vault.store().has_begun_copies().map_err(internal)?;
+    let is_first = !vault.store().has_begun_copies().map_err(fault(FAILED))?;
     if is_first {
         orders = live(vault)?;
         copies.extend(of_counted(vault, &orders)?);
@@ -83,7 +83,7 @@ fn live(vault: &Vault) -> Result<Vec<(OrderKey, CopiesRow)>, Refusal> {
 fn of_counted(vault: &Vault, orders: &[(OrderKey, CopiesRow)]) -> Result<Vec<NewCopy>, Refusal> {
     let mut wanted: HashMap<[u8; 16], Vec<&OrderKey>> = HashMap::new();
     for (order, _) in orders {
-        for tag in vault.store().order_pairs(order).map_err(internal)? {
+        for tag in vault.store().order_pairs(order).map_err(fault(FAILED))? {
             wanted.entry(tag).or_default().push(order);
         }
     }
@@ -108,6 +108,6 @@ fn of_counted(vault: &Vault, orders: &[(OrderKey, CopiesRow)]) -> Result<Vec<New
         }
         Ok::<_, StartError>(())
     };
-    vault.store().each_chunk(each).map_err(internal)?;
+    vault.store().each_chunk(each).map_err(fault(FAILED))?;
     Ok(copies)
 }

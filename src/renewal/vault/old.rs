@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{DropRequest, Dropped, MOST_EXAMINED, internal, segment_id};
+use super::super::{DropRequest, Dropped, FAILED, MOST_EXAMINED, segment_id};
 use super::{Draft, Law, change, commit, genuine, is_proved, proofs};
 use crate::access::DropPermit;
 use crate::audit::{SegmentAction, SegmentsDetails};
-use crate::order::Refusal;
+use crate::refusal::{Refusal, fault};
 use crate::reidentify::{check_register, hex};
 use crate::seal::record::{Recipient, Record};
 use crate::vault::Vault;
@@ -24,8 +24,8 @@ pub fn drop_old(vault: &Vault, permit: &DropPermit, request: &DropRequest) -> Re
     let _one_at_a_time = vault.segment_changes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let law = Law::of(vault);
     let after = request.after.as_deref().map(segment_id).transpose()?;
-    let total = after.is_none().then(|| vault.store().segment_count()).transpose().map_err(internal)?;
-    let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(internal)?;
+    let total = after.is_none().then(|| vault.store().segment_count()).transpose().map_err(fault(FAILED))?;
+    let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(fault(FAILED))?;
     let next = (rows.len() == MOST_EXAMINED).then(|| rows.last().map(|(id, _)| hex(id))).flatten();
     let mut dropped = Dropped { examined: rows.len() as u64, total, recipients: 0, unproved: 0, refused: 0, next };
     let (mut changes, mut keys) = (vec![], BTreeSet::new());
@@ -70,7 +70,7 @@ pub fn stranded(vault: &Vault) -> Result<u64, Refusal> {
     let law = Law::of(vault);
     let (mut after, mut stranded) = (None, 0);
     loop {
-        let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(internal)?;
+        let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(fault(FAILED))?;
         let Some((last, _)) = rows.last() else { return Ok(stranded) };
         after = Some(*last);
         for (_, bytes) in &rows {

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use crate::audit::Domain;
 use crate::commit::small::{Kind, Small};
 use crate::keys::DomainScope;
-use crate::order::Refusal;
 use crate::pseudonym::{ParsedPseudonym, Pseudonym};
-use crate::rights::internal;
+use crate::refusal::{Refusal, fault};
+use crate::rights::FAILED;
 use crate::rights::resolutions::first_since;
 use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
 use crate::seal::segment;
@@ -40,10 +40,10 @@ pub(super) fn read(
         found.erased.extend(held.iter().map(|parsed| parsed.pseudonym));
     };
     // What the index does not know has no mapping.
-    let absent = vault.each_stored(state, wanted.to_vec(), each).map_err(internal)?;
+    let absent = vault.each_stored(state, wanted.to_vec(), each).map_err(fault(FAILED))?;
     match absent.missing.is_empty() {
         true => Ok(found),
-        false => Err(internal("the index names a chunk that the store does not have")),
+        false => Err(fault(FAILED)("the index names a chunk that the store does not have")),
     }
 }
 
@@ -57,8 +57,8 @@ pub(super) struct Since {
 /// The domains of the chunks.
 pub(super) fn domains(vault: &Vault, found: &BTreeMap<ChunkKey, Found>) -> Result<Vec<Since>, Refusal> {
     let of = |(key, found): (&ChunkKey, &Found)| {
-        let record = vault.store().segment(found.chunk.segment()).map_err(internal)?.unwrap_or_default();
-        let opened = segment::opened_at(&record).map_err(internal)?;
+        let record = vault.store().segment(found.chunk.segment()).map_err(fault(FAILED))?.unwrap_or_default();
+        let opened = segment::opened_at(&record).map_err(fault(FAILED))?;
         Ok(Since { epoch: key.epoch, scope: found.chunk.scope().clone(), opened })
     };
     found.iter().map(of).collect()
@@ -93,7 +93,7 @@ pub(super) fn salts(
     from: Option<u64>,
 ) -> Result<(Vec<u64>, u64), Refusal> {
     let store = vault.store();
-    let end = store.last_audit().map_err(internal)?.map_or(0, |(number, _)| number + 1);
+    let end = store.last_audit().map_err(fault(FAILED))?.map_or(0, |(number, _)| number + 1);
     let Some(oldest) = domains.iter().map(|domain| domain.opened).min() else { return Ok((vec![], end)) };
     let from = from.map_or_else(|| first_since(store, oldest), Ok)?;
     let mut salts = vec![];
@@ -119,7 +119,7 @@ pub(super) fn salts(
         Ok(())
     };
     let count = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX);
-    store.each_audit(from, count, each).map_err(internal)?;
+    store.each_audit(from, count, each).map_err(fault(FAILED))?;
     Ok((salts, end))
 }
 
