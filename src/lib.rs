@@ -1,6 +1,6 @@
 //! cloison: a hardened vault for sector identifiers.
 //!
-//! Rooms, from the bottom up. A room knows only rooms that stand before it in this table (`tests/house.rs` checks it), and
+//! Rooms, from the bottom up. A room knows only rooms that stand before it in this table (`tests/rules/house.rs` checks it), and
 //! [`store`] of those only [`code`] and [`clock`]:
 //!
 //! | room | what it holds |

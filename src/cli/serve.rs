@@ -367,13 +367,17 @@ const IN_STEP_EVERY: Duration = Duration::from_secs(5);
 
 /// A write failed, so that what the disk holds is unknown, or the files are not where they were: nothing more may be
 /// acknowledged by this process.
+///
+/// The process ends without its exit handlers: those of RocksDB destroy what its background threads still use, or wait for them
+/// while the disk hangs.
 fn poisoned(error: &StoreError) {
     let what = match error {
         StoreError::Displaced(_) | StoreError::SecondDisplaced(_) => "files were taken from under this process",
         _ => "a write failed",
     };
     tracing::error!(%error, "{what}; stopping, because nothing more could be acknowledged");
-    std::process::exit(70);
+    // SAFETY: takes a plain value, and does not come back.
+    unsafe { libc::_exit(70) }
 }
 
 /// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size limit is to fail the write,

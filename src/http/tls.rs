@@ -119,8 +119,8 @@ impl ServerTls {
     }
 
     /// For a listener that takes only certificates whose key is known: others are refused within the handshake, with the alert
-    /// `access_denied`.
-    pub(super) fn for_known(self, is_known: impl Fn(SpkiDigest) -> bool + Send + Sync + 'static) -> Arc<ServerConfig> {
+    /// `access_denied`, once they have proved that they hold the key.
+    pub fn for_known(self, is_known: impl Fn(SpkiDigest) -> bool + Send + Sync + 'static) -> Arc<ServerConfig> {
         let verifier = Arc::new(KnownKeys { chain: Arc::clone(&self.verifier), is_known: Box::new(is_known) });
         self.config(verifier)
     }
@@ -134,7 +134,8 @@ impl ServerTls {
     }
 }
 
-/// Verifies a chain, and then that its key is known.
+/// Verifies a chain, then the signature by its key, and then that the key is known: what the register holds is told to the
+/// holder of the key alone, and a certificate is public.
 struct KnownKeys {
     chain: Arc<dyn ClientCertVerifier>,
     is_known: Box<dyn Fn(SpkiDigest) -> bool + Send + Sync>,
@@ -143,6 +144,16 @@ struct KnownKeys {
 impl fmt::Debug for KnownKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KnownKeys").finish_non_exhaustive()
+    }
+}
+
+impl KnownKeys {
+    fn known(
+        &self,
+        certificate: &CertificateDer<'_>,
+        valid: HandshakeSignatureValid,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if (self.is_known)(spki_digest(certificate)?) { Ok(valid) } else { Err(STRANGER) }
     }
 }
 
@@ -166,8 +177,7 @@ impl ClientCertVerifier for KnownKeys {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
-        if (self.is_known)(spki_digest(end_entity)?) { Ok(verified) } else { Err(STRANGER) }
+        self.chain.verify_client_cert(end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(
@@ -176,7 +186,7 @@ impl ClientCertVerifier for KnownKeys {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls12_signature(message, certificate, signature)
+        self.known(certificate, self.chain.verify_tls12_signature(message, certificate, signature)?)
     }
 
     fn verify_tls13_signature(
@@ -185,7 +195,7 @@ impl ClientCertVerifier for KnownKeys {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls13_signature(message, certificate, signature)
+        self.known(certificate, self.chain.verify_tls13_signature(message, certificate, signature)?)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -1,4 +1,4 @@
-# Stands before a page's blocks (tests/docs.rs). A command that fails ends the shell, and with it the two programs, of which the
+# Stands before a page's blocks (tests/commands/docs.rs). A command that fails ends the shell, and with it the two programs, of which the
 # README keeps the process ids in these variables, too.
 set -eo pipefail
 trap 'set +e; kill $vault $node 2> /dev/null; wait $vault $node' EXIT

@@ -74,7 +74,6 @@ fn connections_are_bounded_in_all_and_by_key() {
 fn a_head_that_comes_in_drops_is_cut() {
     let server = Server::start(limits());
     let mut stream = server.settled("client");
-    let start = Instant::now();
     let mut cut = false;
     for byte in b"GET /peer HTTP/1.1\r\nhost: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx".iter() {
         std::thread::sleep(Duration::from_millis(60));

@@ -8,18 +8,20 @@ use std::sync::Arc;
 use cloison::client::handshake::HandshakeFault;
 use cloison::client::{Client, ClientError};
 use cloison::code::Code;
-use cloison::http::tls::{Identity, Validity, provider, read_certificates};
+use cloison::http::tls::{Identity, ServerTls, Validity, provider, read_certificates};
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use rcgen::ExtendedKeyUsagePurpose as Use;
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
-    AlertDescription, CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
-    ServerConnection, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName,
+    RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
 };
 
 use crate::pki::{Pki, replace};
@@ -124,6 +126,70 @@ fn a_key_that_the_register_does_not_know_is_told_with_its_digest() {
         let said = error.to_string();
         assert!(said.contains(&format!("stranger.pem is {digest}")), "{said}");
     }
+}
+
+/// Presents a certificate and signs with a key that need not be its own.
+#[derive(Debug)]
+struct Presents(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Presents {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// The alert with which a server ends a handshake, if it does.
+fn alert(server: &Arc<ServerConfig>, pki: &Pki, certificate: &str, key: &str) -> Option<AlertDescription> {
+    let chain = read_certificates(&pki.path(&format!("{certificate}.pem"))).unwrap();
+    let (owner, file) = (pki.path(&format!("{key}.pem")), pki.path(&format!("{key}.key")));
+    let key = Identity::read(&owner, &file).unwrap().key;
+    let signs = provider().key_provider.load_private_key(key).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(read_certificates(&pki.path("ca.pem")).unwrap().remove(0)).unwrap();
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]).unwrap();
+    let presents = Presents(Arc::new(CertifiedKey::new(chain, signs)));
+    let config = builder.with_root_certificates(roots).with_client_cert_resolver(Arc::new(presents));
+    let mut client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut server = ServerConnection::new(server.clone()).unwrap();
+    loop {
+        let mut sent = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut sent).unwrap();
+        }
+        if sent.is_empty() {
+            return None;
+        }
+        server.read_tls(&mut sent.as_slice()).unwrap();
+        let _ = server.process_new_packets();
+        let mut answered = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut answered).unwrap();
+        }
+        client.read_tls(&mut answered.as_slice()).unwrap();
+        match client.process_new_packets() {
+            Ok(_) => {}
+            Err(rustls::Error::AlertReceived(alert)) => return Some(alert),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_certificate_without_its_key_learns_nothing_of_the_register() {
+    let pki = Pki::new();
+    let known = pki.client("known");
+    pki.client("stranger");
+    let server = ServerTls::read(&pki.server_files()).unwrap().for_known(move |key| key.0 == known);
+    let alert = |certificate, key| alert(&server, &pki, certificate, key);
+    assert_eq!(alert("known", "known"), None);
+    assert_eq!(alert("stranger", "stranger"), Some(AlertDescription::AccessDenied));
+    let thief = alert("known", "client");
+    assert!(thief.is_some() && thief != Some(AlertDescription::AccessDenied), "{thief:?}");
+    assert_eq!(alert("stranger", "client"), thief);
 }
 
 #[test]

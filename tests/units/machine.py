@@ -1,4 +1,4 @@
-"""A machine that a service unit is installed on and started by, as systemd would: for `tests/units.rs`.
+"""A machine that a service unit is installed on and started by, as systemd would: for `tests/commands/units.rs`.
 
 Run as `unshare --mount --pid --fork --net --uts --ipc python3 machine.py CLONE BINARY`, as root. It is process 1 of a small system
 of its own: the host's /usr, a copy of its /etc, an empty /var, a network of loopback alone; the repository lies in

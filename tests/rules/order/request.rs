@@ -6,7 +6,7 @@ use cloison::order::{ActiveOrder, NewRequest, OfficerRequest, REQUEST_TYP, check
 use cloison::refusal::Refusal;
 use jiff::ToSpan;
 
-use crate::active;
+use super::active;
 use crate::fixture::{at, id, key, now, payload, pseudonym, register};
 
 fn list() -> Vec<String> {
@@ -95,8 +95,8 @@ fn a_request_is_fresh_for_two_minutes_either_way() {
 fn an_order_is_no_request_and_a_request_no_order() {
     let order = active(&payload());
     let good = request(&order, "driss", "driss", |_| ());
-    refused(&crate::signed(&payload(), &["amina", "chadia"]), &order);
-    assert_eq!(crate::check(&good, &register(), now()).unwrap_err().code(), Code::OrderMalformed);
+    refused(&crate::fixture::signed(&payload(), &["amina", "chadia"]), &order);
+    assert_eq!(cloison::order::check(&good, &register(), now()).unwrap_err().code(), Code::OrderMalformed);
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use cloison::epoch::statement::Destruction;
 
+use super::kinds::{convert, same_after, use_both};
+use super::{done, refused};
 use crate::common::{Side, World, swap};
-use crate::kinds::{convert, same_after, use_both};
-use crate::{done, refused};
 
 /// Debian's place for SoftHSM2's library; `ops/prepare tests` installs it.
 fn module() -> PathBuf {

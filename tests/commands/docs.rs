@@ -10,19 +10,14 @@
 //!
 //! A command that fails fails the test, which names its page and line.
 
-mod common;
-
 #[allow(dead_code, reason = "tests/audit needs more of it")]
-#[path = "audit/actors.rs"]
-mod actors;
-#[path = "docs/page.rs"]
 mod page;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Door, Setup, Side, World};
+use crate::common::{Door, Setup, Side, World};
 use page::Page;
 
 /// Pages of which blocks run, each by the test of its name below.
@@ -100,7 +95,7 @@ fn register_runs_as_pasted() {
 /// Pastes a page in the folder of a deployment of its own, with two rights officers, whose vault and node its shell has started.
 fn in_a_deployment(name: &str, custodians: Option<(usize, usize)>) {
     let world = World::with(Setup { start: false, custodians, ..Setup::default() });
-    actors::rights_officers(&world, &[("rights-1", &["health"]), ("rights-2", &["health"])]);
+    crate::actors::rights_officers(&world, &[("rights-1", &["health"]), ("rights-2", &["health"])]);
     let doors = [Door::Data, Door::Control, Door::Officers].map(|door| world.address(door));
     let doors = doors.map(|address| address.port().to_string()).join(" ");
     paste(name, &world.path(""), &format!("doors='{doors}'\nstart\n"));

@@ -8,7 +8,7 @@ use cloison::register::{self, Id, OpenError, PinnedKey, Pins, SignatureFault};
 use ed25519_dalek::SigningKey;
 use sha2::{Digest, Sha256};
 
-const GOOD: &str = include_str!("data/register.toml");
+const GOOD: &str = include_str!("../data/register.toml");
 
 fn id(text: &str) -> Id {
     Id::parse(text).unwrap()

@@ -1,4 +1,5 @@
 //! More actors than a fresh deployment has: certificates from its own authority, keys, client files, entries in its register.
+#![allow(dead_code)]
 
 use cloison::keys::file::{public_key_text, write_private, write_public};
 use data_encoding::HEXLOWER;

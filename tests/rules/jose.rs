@@ -1,8 +1,5 @@
 //! Orders and a JOSE library in another language (`joserfc`, Python) understand each other, in both directions.
 
-#[path = "order/fixture.rs"]
-mod fixture;
-
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -11,7 +8,7 @@ use cloison::order::{ORDER_TYP, check};
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
-use fixture::{id, key, now, payload, register, signed, vector};
+use crate::fixture::{id, key, now, payload, register, signed, vector};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

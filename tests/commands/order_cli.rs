@@ -1,8 +1,5 @@
 //! `cloison order`, as approvers and clerks use it: files in a folder, the real program.
 
-#[path = "order/fixture.rs"]
-mod fixture;
-
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::fd::FromRawFd as _;
@@ -16,7 +13,7 @@ use jiff::tz::{TimeZone, offset};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
-use fixture::{id, key, payload, pseudonym, register, signed, vector};
+use crate::fixture::{id, key, payload, pseudonym, register, signed, vector};
 
 /// A folder with the keys of some people.
 struct Desk(tempfile::TempDir);

@@ -1,6 +1,5 @@
 //! The register: what a good one says, and what is said about every bad one.
 
-#[path = "register/frozen.rs"]
 mod frozen;
 
 use cloison::identifier::CheckDigit;
@@ -9,7 +8,7 @@ use cloison::register::{self, Fault, Id, Operation, PeriodLength, Suite, TextFor
 use cloison::seal::segment::AuthorityPrivateKey;
 use proptest::prelude::*;
 
-const GOOD: &str = include_str!("data/register.toml");
+const GOOD: &str = include_str!("../data/register.toml");
 
 fn id(text: &str) -> Id {
     Id::parse(text).unwrap()
@@ -534,7 +533,7 @@ fn numbers_schemes_and_ids() {
 /// `docs/register.md` names every field that stands in the example.
 #[test]
 fn every_field_is_documented() {
-    let page = include_str!("../docs/register.md");
+    let page = include_str!("../../docs/register.md");
     for line in GOOD.lines().filter(|line| !line.starts_with('#')) {
         let name = match line.split_once(" = ") {
             Some((field, _)) => format!("`{field}`"),

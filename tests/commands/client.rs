@@ -1,12 +1,10 @@
 //! `cloison client tokenize`, and the officer's and operator's commands, against a running deployment.
 
-mod common;
-
 use std::fs::File;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use common::{Door, QUORUM, Side, World};
+use crate::common::{Door, QUORUM, Side, World};
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()

@@ -5,10 +5,6 @@
 //! It takes root, and a system that lets root make namespaces. Where there is neither, `CLOISON_TEST_NO_UNITS=1` leaves out
 //! what needs them, and the tests say so.
 
-mod common;
-#[path = "units/install.rs"]
 mod install;
-#[path = "units/machine.rs"]
 mod machine;
-#[path = "units/start.rs"]
 mod start;

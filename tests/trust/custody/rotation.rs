@@ -4,8 +4,8 @@ use cloison::cli::init::register_text::OPERATORS;
 use cloison::epoch::statement::Destruction;
 use serde_json::{Value, json};
 
+use super::{done, refused};
 use crate::common::{Door, Side, World};
-use crate::{done, refused};
 
 const OPERATOR: [&str; 2] = ["--client", "clients/operator.toml"];
 

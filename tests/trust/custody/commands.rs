@@ -6,8 +6,8 @@ use cloison::keys::custody::passphrase::new_identity;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
+use super::{done, refused, split};
 use crate::common::{Side, World, swap};
-use crate::{done, refused, split};
 
 /// Custodians with an age identity each, in the world's folder; the arguments that name them.
 fn custodians(world: &World, names: &[&str]) -> Vec<String> {
@@ -60,7 +60,7 @@ fn a_key_from_keygen_serves_after_register_and_node_name_it() {
             assert!(said.starts_with("court-2027: "), "{said}");
         }
     }
-    crate::kinds::use_both(&world);
+    super::kinds::use_both(&world);
     let status = done(&world.cloison(&["authority", "status", "--client", "clients/officer.toml"]));
     let state = |id: &str| {
         status.lines().find(|line| line.starts_with(id)).unwrap().split_whitespace().nth(1).unwrap().to_owned()
@@ -111,7 +111,7 @@ fn the_vaults_root_secrets_in_shares() {
     world.start(Side::Vault, &[]);
     assert_eq!(world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB123456"]), before);
     world.start(Side::Node, &[]);
-    crate::kinds::use_both(&world);
+    super::kinds::use_both(&world);
     // A version that the shares lack is missed.
     world.advance("social", true);
     let missing = try_shares(&world, &["drill", "--config", "vault.toml"], &["driss", "amina", "chaimae"]);

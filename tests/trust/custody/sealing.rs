@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::{done, refused, split, unseal};
 use crate::common::{QUORUM, Side, World, plain_get, swap};
-use crate::{done, refused, split, unseal};
 
 fn reveal(world: &World, pseudonyms: &[String]) -> crate::common::Reply {
     let order = world.sign(&world.order("health", pseudonyms), QUORUM);
@@ -29,13 +29,13 @@ fn the_panic_button_seals_at_once_and_shares_brought_before_are_gone() {
     assert_eq!((&said["sealed"], &said["keys"][0]["sealed"]), (&Value::Bool(true), &Value::Bool(true)));
     assert_eq!(reveal(&world, &pseudonyms).code(), "sealed");
     // Two of three brought, then the button: the third one alone is not enough.
-    done(&crate::bring(&world, "unseal", 1));
-    done(&crate::bring(&world, "unseal", 2));
+    done(&super::bring(&world, "unseal", 1));
+    done(&super::bring(&world, "unseal", 2));
     done(&world.cloison(&["authority", "seal", "--client", "clients/custodian-5.toml"]));
-    let third: Value = serde_json::from_str(&done(&crate::bring(&world, "unseal", 3))).unwrap();
+    let third: Value = serde_json::from_str(&done(&super::bring(&world, "unseal", 3))).unwrap();
     assert_eq!((third["shares"].as_u64(), third["done"].as_bool()), (Some(1), Some(false)));
-    done(&crate::bring(&world, "unseal", 4));
-    done(&crate::bring(&world, "unseal", 5));
+    done(&super::bring(&world, "unseal", 4));
+    done(&super::bring(&world, "unseal", 5));
     assert_eq!(reveal(&world, &pseudonyms).status, 200);
     world.stop();
     let seals: Vec<_> = world.entries(Side::Node).into_iter().filter(|entry| entry["action"] == "seal").collect();
@@ -94,11 +94,11 @@ fn killed_it_comes_back_sealed_and_can_be_unsealed_again() {
     world.start(Side::Node, &[]);
     assert_eq!(reveal(&world, &pseudonyms).code(), "sealed");
     // Killed with two of three shares brought: they are gone.
-    done(&crate::bring(&world, "unseal", 1));
-    done(&crate::bring(&world, "unseal", 2));
+    done(&super::bring(&world, "unseal", 1));
+    done(&super::bring(&world, "unseal", 2));
     world.kill(Side::Node);
     world.start(Side::Node, &[]);
-    let said: Value = serde_json::from_str(&done(&crate::bring(&world, "unseal", 3))).unwrap();
+    let said: Value = serde_json::from_str(&done(&super::bring(&world, "unseal", 3))).unwrap();
     assert_eq!(said["shares"], 1);
     unseal(&world);
     assert_eq!(reveal(&world, &pseudonyms).status, 200);

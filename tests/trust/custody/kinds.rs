@@ -7,8 +7,8 @@ use std::path::Path;
 use cloison::cli::init::register_text::OPERATORS;
 use cloison::epoch::statement::Destruction;
 
+use super::{done, refused};
 use crate::common::{Door, QUORUM, Side, World, swap};
-use crate::{done, refused};
 
 /// The vault's root secrets: kind, file, and the line of vault.toml up to the path.
 const VAULT: [(&str, &str); 6] = [

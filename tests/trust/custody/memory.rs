@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
+use super::done;
 use crate::common::{Side, World, plain_get};
-use crate::done;
 
 /// What may be seen of a process only while it may be dumped: its memory belongs to root otherwise, and its maps are shut to
 /// its own user. Tests that run as root look through that, so they look at what the kernel was told.

@@ -3,8 +3,8 @@
 use cloison::keys::custody::passphrase::{AgeOpener, decrypt};
 use serde_json::{Value, json};
 
+use super::{bring, done, refused, split, unseal};
 use crate::common::{Door, QUORUM, Side, World, plain_get};
-use crate::{bring, done, refused, split, unseal};
 
 /// A custodian's share as it is sent.
 fn share(world: &World, custodian: usize) -> Value {

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::process::Command;
 
-use super::common::{Door, QUORUM, Setup, Side, World};
+use crate::common::{Door, QUORUM, Setup, Side, World};
 
 /// Starts the vault with that many open files at most; its exit code and what it said, where it refuses.
 fn with_files(world: &World, files: u32) -> (Option<i32>, String) {
@@ -113,14 +113,14 @@ fn a_second_place_whose_folder_is_away_may_come_back() {
 
 /// Starts another vault on the store, with ports of its own; its exit code and what it said.
 fn beside(world: &World) -> (Option<i32>, String) {
-    let [data, control, health] = super::common::free_ports();
+    let [data, control, health] = crate::common::free_ports();
     let mut text = world.read("vault.toml");
     for (address, port) in [
         (world.address(Door::Data), data),
         (world.address(Door::Control), control),
         (world.health(Side::Vault), health),
     ] {
-        text = super::common::swap(&text, &address.to_string(), &format!("127.0.0.1:{port}"));
+        text = crate::common::swap(&text, &address.to_string(), &format!("127.0.0.1:{port}"));
     }
     world.write("beside.toml", &text);
     let refused = world.cloison(&["serve", "--config", "beside.toml"]);

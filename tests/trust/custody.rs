@@ -1,27 +1,17 @@
 //! Custody, with real processes and a real token: shares and sealing, every kind of custody, the memory that keys lie in.
 
-mod common;
-
-#[path = "custody/ceremony.rs"]
 mod ceremony;
-#[path = "custody/commands.rs"]
 mod commands;
-#[path = "custody/documents.rs"]
 mod documents;
-#[path = "custody/kinds.rs"]
 mod kinds;
-#[path = "custody/memory.rs"]
 mod memory;
-#[path = "custody/rotation.rs"]
 mod rotation;
-#[path = "custody/sealing.rs"]
 mod sealing;
-#[path = "custody/token.rs"]
 mod token;
 
 use std::process::Output;
 
-use common::{Setup, World};
+use crate::common::{Setup, World};
 
 /// A deployment whose authority key is in five shares, three of which unseal it.
 fn split(start: bool) -> World {

@@ -1,8 +1,5 @@
 //! Orders and officers' requests: what must be found valid, and much more that must not.
 
-#[path = "order/fixture.rs"]
-mod fixture;
-#[path = "order/request.rs"]
 mod request;
 
 use std::sync::Arc;
@@ -13,7 +10,7 @@ use cloison::register::{Authority, Register};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use fixture::{at, id, key, now, payload, pseudonym, register, signed, vector};
+use crate::fixture::{at, id, key, now, payload, pseudonym, register, signed, vector};
 
 /// The register with its court bent.
 fn register_with(change: impl FnOnce(&mut Authority)) -> Register {

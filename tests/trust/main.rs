@@ -1,23 +1,17 @@
 //! The trust table of README.md, row by row: each test holds exactly what a thief would hold, and gets nothing. And the
 //! canary test: after everything ran, nothing stands where it must not.
 
+#[path = "../common/mod.rs"]
 mod common;
 
-#[path = "trust/canaries.rs"]
 mod canaries;
-#[path = "trust/canary.rs"]
 mod canary;
-#[path = "trust/crown_jewels.rs"]
 mod crown_jewels;
-#[path = "trust/disk.rs"]
+mod custody;
 mod disk;
-#[path = "trust/node.rs"]
 mod node;
-#[path = "trust/one_key.rs"]
 mod one_key;
-#[path = "trust/store_and_key.rs"]
 mod store_and_key;
-#[path = "trust/story.rs"]
 mod story;
 
 use std::path::Path;

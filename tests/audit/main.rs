@@ -1,0 +1,19 @@
+//! The audit log: a tree that others compute the same, checks that find every forgery and say where, and the doors that serve
+//! it.
+
+#[path = "../common/actors.rs"]
+mod actors;
+mod agree;
+mod canary;
+#[path = "../common/mod.rs"]
+mod common;
+mod documents;
+mod forge;
+mod forged;
+mod inspection;
+mod large;
+mod live;
+mod rights;
+mod rollback;
+mod shards;
+mod witnesses;

@@ -1,0 +1,16 @@
+//! The command line as people and service managers use it: commands and their pages, examples, service units.
+
+#[path = "../common/actors.rs"]
+mod actors;
+mod client;
+#[path = "../common/mod.rs"]
+mod common;
+mod demo;
+mod docs;
+mod example;
+#[path = "../common/orders.rs"]
+mod fixture;
+mod init;
+mod order_cli;
+mod register_cli;
+mod units;

@@ -1,0 +1,26 @@
+//! What was acknowledged stays: random histories, parallel callers, kills, failing disks, damaged files, overload.
+//!
+//! Everything here runs on the real store. The short form is part of the test command; `ops/test-long` runs more of the same
+//! (see docs/testing.md).
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bound;
+mod clock;
+mod concurrent;
+mod copies;
+mod damage;
+mod erase;
+mod faults;
+mod format;
+mod kill;
+mod load;
+mod merge;
+mod model;
+mod overload;
+mod retire;
+mod rights;
+mod slow;
+mod start;
+mod world;

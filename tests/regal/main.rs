@@ -1,0 +1,24 @@
+//! The regal side with real processes: the life of an order, the attacks of docs/threat-model.md, kills at every step,
+//! delivery, rates, migrations.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[allow(dead_code)]
+#[path = "../common/actors.rs"]
+mod actors;
+mod attacks;
+mod believed;
+mod copies;
+mod delivery;
+mod kill;
+mod life;
+mod migrate;
+mod people;
+mod proxy;
+mod rate;
+mod renew;
+mod review;
+mod rows;
+mod second;
+mod step;

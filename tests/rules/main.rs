@@ -1,0 +1,10 @@
+//! Rules that hold without a process: the order of the house, the forms of orders, registers and signatures, the published vectors.
+
+#[path = "../common/orders.rs"]
+mod fixture;
+mod house;
+mod jose;
+mod order;
+mod register;
+mod register_signatures;
+mod vectors;
