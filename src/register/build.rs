@@ -14,7 +14,7 @@ use super::read::At;
 use super::value::SealingKey;
 use super::{
     Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer, Operator,
-    Organisation, Quota, Register, RightsOfficer, Sector,
+    Organisation, Quota, Register, RightsOfficer, Sector, SpkiDigest,
 };
 use crate::identifier::Scheme;
 
@@ -22,59 +22,39 @@ use crate::identifier::Scheme;
 pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, digest: [u8; 32]) -> Option<Register> {
     let frozen = frozen::facts(&file, &schemes)?;
     let paths = paths(&file)?;
-    let mut register = Register {
+    Some(Register {
         deployment: value_of(file.deployment)?,
         version: value_of(file.version)?,
         digest,
-        organisations: BTreeMap::new(),
-        purposes: BTreeMap::new(),
+        organisations: all(file.organisations, organisation)?,
+        purposes: all(file.purposes, |entry| Some((value_of(entry.id)?, value_of(entry.title)?.0)))?,
         schemes,
-        sectors: BTreeMap::new(),
-        clients: BTreeMap::new(),
-        authorities: BTreeMap::new(),
-        operators: BTreeMap::new(),
-        auditors: BTreeMap::new(),
-        rights_officers: BTreeMap::new(),
-        witnesses: BTreeMap::new(),
+        sectors: all(file.sectors, |entry| {
+            let sector = sector(entry, &paths)?;
+            Some((sector.name.clone(), Arc::new(sector)))
+        })?,
+        clients: all(file.clients, client)?,
+        authorities: all(file.authorities, |entry| {
+            let authority = authority(entry)?;
+            Some((authority.id.clone(), Arc::new(authority)))
+        })?,
+        operators: all(file.operators, |entry| {
+            let operator = Operator { id: value_of(entry.id)?, key: value_of(entry.key) };
+            Some((value_of(entry.certificate)?, operator))
+        })?,
+        auditors: all(file.auditors, |entry| Some((value_of(entry.certificate)?, value_of(entry.id)?)))?,
+        rights_officers: all(file.rights_officers, rights_officer)?,
+        witnesses: all(file.witnesses, |entry| Some((value_of(entry.id)?, value_of(entry.key)?)))?,
         evidence_days: small(file.evidence_days)?,
         vault_checkpoint_key: file.vault.and_then(|vault| value_of(vault.checkpoint_key)),
         commission: vec![],
         frozen,
-    };
-    for entry in file.organisations {
-        let organisation = organisation(entry)?;
-        register.organisations.insert(organisation.id.clone(), organisation);
-    }
-    for entry in file.purposes {
-        register.purposes.insert(value_of(entry.id)?, value_of(entry.title)?.0);
-    }
-    for entry in file.sectors {
-        let sector = sector(entry, &paths)?;
-        register.sectors.insert(sector.name.clone(), Arc::new(sector));
-    }
-    for mut entry in file.clients {
-        let certificate = value_of(entry.certificate.take())?;
-        register.clients.insert(certificate, Arc::new(client(entry)?));
-    }
-    for entry in file.operators {
-        let operator = Operator { id: value_of(entry.id)?, key: value_of(entry.key) };
-        register.operators.insert(value_of(entry.certificate)?, operator);
-    }
-    for entry in file.auditors {
-        register.auditors.insert(value_of(entry.certificate)?, value_of(entry.id)?);
-    }
-    for entry in file.rights_officers {
-        let officer = rights_officer(entry)?;
-        register.rights_officers.insert(officer.id.clone(), Arc::new(officer));
-    }
-    for entry in file.witnesses {
-        register.witnesses.insert(value_of(entry.id)?, value_of(entry.key)?);
-    }
-    for entry in file.authorities {
-        let authority = authority(entry)?;
-        register.authorities.insert(authority.id.clone(), Arc::new(authority));
-    }
-    Some(register)
+    })
+}
+
+/// Builds what the entries state, by key.
+fn all<E, M: FromIterator<(K, V)>, K, V>(entries: Vec<E>, build: impl Fn(E) -> Option<(K, V)>) -> Option<M> {
+    entries.into_iter().map(build).collect()
 }
 
 /// A field's value, without its line.
@@ -86,31 +66,34 @@ fn values<T>(list: Vec<At<T>>) -> impl Iterator<Item = T> {
     list.into_iter().map(|element| element.value)
 }
 
-fn organisation(entry: OrganisationEntry) -> Option<Organisation> {
+fn organisation(entry: OrganisationEntry) -> Option<(Id, Organisation)> {
+    let id = value_of(entry.id)?;
     let quota =
         Quota { items_per_second: value_of(entry.items_per_second)?, items_per_day: value_of(entry.items_per_day)? };
-    Some(Organisation { id: value_of(entry.id)?, name: value_of(entry.name)?.0, quota })
+    Some((id.clone(), Organisation { id, name: value_of(entry.name)?.0, quota }))
 }
 
-fn client(entry: ClientEntry) -> Option<Client> {
-    Some(Client {
+fn client(entry: ClientEntry) -> Option<(SpkiDigest, Arc<Client>)> {
+    let client = Client {
         id: value_of(entry.id)?,
         organisation: value_of(entry.organisation)?,
         sectors: values(entry.sectors).map(|name| name.0).collect(),
         operations: values(entry.operations).collect(),
         purposes: values(entry.purposes).collect(),
         migration_key: value_of(entry.migration_key).map(|key| key.0),
-    })
+    };
+    Some((value_of(entry.certificate)?, Arc::new(client)))
 }
 
-fn rights_officer(entry: RightsOfficerEntry) -> Option<RightsOfficer> {
-    Some(RightsOfficer {
+fn rights_officer(entry: RightsOfficerEntry) -> Option<(Id, Arc<RightsOfficer>)> {
+    let officer = RightsOfficer {
         id: value_of(entry.id)?,
         name: value_of(entry.name)?.0,
         key: value_of(entry.key)?,
         certificate: value_of(entry.certificate)?,
         sectors: values(entry.sectors).map(|name| name.0).collect(),
-    })
+    };
+    Some((officer.id.clone(), Arc::new(officer)))
 }
 
 /// For each sector the UUIDs from the top down to it.

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use uuid::Uuid;
 
 use super::read::{At, Faults, Field, Table};
-use super::value::{AgeRecipient, CountryCode, MigrationPublicKey, PlainText, Raw, SealingKey, SectorName, Tag};
+use super::value::{AgeRecipient, CountryCode, DottedName, MigrationPublicKey, PlainText, Raw, SealingKey, Tag};
 use super::{DeclarationDecision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
 use crate::identifier::{CheckDigit, LetterCase};
 
@@ -62,9 +62,9 @@ pub(super) struct SchemeEntry {
 pub(super) struct SectorEntry {
     pub(super) line: usize,
     pub(super) uuid: MaybeAt<Uuid>,
-    pub(super) name: MaybeAt<SectorName>,
+    pub(super) name: MaybeAt<DottedName>,
     pub(super) tag: MaybeAt<Tag>,
-    pub(super) parent: MaybeAt<SectorName>,
+    pub(super) parent: MaybeAt<DottedName>,
     pub(super) by_controller: MaybeAt<bool>,
     pub(super) by_purpose: MaybeAt<bool>,
     pub(super) period: MaybeAt<PeriodLength>,
@@ -98,7 +98,7 @@ pub(super) struct ClientEntry {
     pub(super) id: MaybeAt<Id>,
     pub(super) organisation: MaybeAt<Id>,
     pub(super) certificate: MaybeAt<SpkiDigest>,
-    pub(super) sectors: Vec<At<SectorName>>,
+    pub(super) sectors: Vec<At<DottedName>>,
     pub(super) operations: Vec<At<Operation>>,
     pub(super) purposes: Vec<At<Id>>,
     pub(super) migration_key: MaybeAt<MigrationPublicKey>,
@@ -122,7 +122,7 @@ pub(super) struct RightsOfficerEntry {
     pub(super) name: MaybeAt<PlainText>,
     pub(super) key: MaybeAt<VerifyingKey>,
     pub(super) certificate: MaybeAt<SpkiDigest>,
-    pub(super) sectors: Vec<At<SectorName>>,
+    pub(super) sectors: Vec<At<DottedName>>,
 }
 
 pub(super) struct WitnessEntry {

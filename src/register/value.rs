@@ -53,15 +53,15 @@ impl Field for Id {
 
 /// A sector's name: ids with dots between them, at most 253 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SectorName(pub(super) String);
+pub(super) struct DottedName(pub(super) String);
 
-impl Field for SectorName {
+impl Field for DottedName {
     const EXAMPLE: &'static str = "ids with dots between them, as in \"health.chu-rabat\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let name = text(value)?;
         if name.len() <= 253 && name.split('.').all(|label| Id::parse(label).is_some()) {
-            Ok(SectorName(name.into()))
+            Ok(DottedName(name.into()))
         } else {
             Err("is not a sector's name: ids of a-z, 0-9 and - with dots between them".into())
         }
