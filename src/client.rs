@@ -4,8 +4,12 @@
 //! redirect and knows no proxy. Refusals come back as a [`ProblemReply`].
 
 mod audit;
+mod batches;
+pub mod epochs;
 pub mod handshake;
 mod last_words;
+pub mod lines;
+pub mod officer;
 pub mod peer;
 mod segments;
 mod vault;

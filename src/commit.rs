@@ -124,6 +124,16 @@ pub struct Job {
 }
 
 impl Job {
+    /// A job that stores no mappings: what the log says of it, and the state that it changes.
+    pub fn new(log: Logged, changes: Vec<Change>) -> Self {
+        Self { mappings: vec![], changes, count: None, log }
+    }
+
+    /// A job with an entry of its own. `tags` are those of the items that the entry concerns.
+    pub fn entry(time: Timestamp, event: Event, tags: Vec<ItemTag>, changes: Vec<Change>) -> Self {
+        Self::new(Logged::Entry(Entry::new(time, event), tags), changes)
+    }
+
     fn records(&self) -> usize {
         self.mappings.iter().flat_map(|new| &new.chunks).map(|chunk| chunk.records().len()).sum()
     }
@@ -162,10 +172,9 @@ impl Pending {
         self.0.blocking_recv().ok().flatten().ok_or(Code::AuditUnavailable)
     }
 
-    /// Blocks until the writer is done with a job that has no entry; whether what it changes is durable.
-    #[must_use]
-    pub fn done(self) -> bool {
-        self.0.blocking_recv().is_ok()
+    /// Blocks until the writer is done with a job that has no entry.
+    fn done(self) -> Result<(), Code> {
+        self.0.blocking_recv().map(drop).map_err(|_| Code::AuditUnavailable)
     }
 
     /// Waits until a refusal is written down or counted, without blocking the thread.
@@ -326,31 +335,38 @@ impl Committer {
         Ok(Pending(pending))
     }
 
-    /// Queues an entry of its own.
+    /// Writes an entry together with the changes that it describes, and blocks until both are durable. `tags` are those of the
+    /// items that the entry concerns.
     ///
     /// # Errors
-    /// As [`Committer::submit`].
-    pub fn log(&self, time: Timestamp, event: Event) -> Result<Pending, Code> {
-        self.submit(Job {
-            mappings: vec![],
-            changes: vec![],
-            count: None,
-            log: Logged::Entry(Entry::new(time, event), vec![]),
-        })
+    /// As [`Committer::submit`], and [`Code::AuditUnavailable`] when the job could not be made durable. Nothing was done then.
+    pub fn record(
+        &self,
+        time: Timestamp,
+        event: Event,
+        tags: Vec<ItemTag>,
+        changes: Vec<Change>,
+    ) -> Result<AuditReceipt, Code> {
+        self.submit(Job::entry(time, event, tags, changes))?.wait()
     }
 
-    /// Queues the entry of a start, to be written together with what the start changes. Nothing may be queued before it.
+    /// Makes a change that no entry describes, and blocks until it is durable: what an entity does for itself, which changes
+    /// nothing for anybody.
     ///
     /// # Errors
-    /// As [`Committer::submit`].
-    pub fn begin(&self, changes: Batch, time: Timestamp, start: Event) -> Result<Pending, Code> {
-        self.submit(Job {
-            mappings: vec![],
-            // The first job of all finds the group's batch empty.
-            changes: vec![Box::new(move |_, batch| *batch = changes)],
-            count: None,
-            log: Logged::Entry(Entry::new(time, start), vec![]),
-        })
+    /// As [`Committer::record`].
+    pub fn change_unlogged(&self, change: Change) -> Result<(), Code> {
+        self.submit(Job::new(Logged::Nothing, vec![change]))?.done()
+    }
+
+    /// Writes the entry of a start together with what the start changes, and blocks until both are durable. Nothing may be
+    /// queued before it.
+    ///
+    /// # Errors
+    /// As [`Committer::record`].
+    pub fn begin(&self, changes: Batch, time: Timestamp, start: Event) -> Result<AuditReceipt, Code> {
+        // The first job of all finds the group's batch empty.
+        self.record(time, start, vec![], vec![Box::new(move |_, batch| *batch = changes)])
     }
 
     /// The latest time that was ever acted on (Unix milliseconds).

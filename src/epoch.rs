@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use self::statement::{Destruction, Mandate};
 use crate::access::OperatorPermit;
-use crate::audit::{Entry, Event};
+use crate::audit::Event;
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::Change;
 use crate::keys::SectorRootKey;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::{Epoch, SectorState, Terms, Vault, sector as epochs};
@@ -155,9 +155,7 @@ fn next(vault: &Vault, state: &SectorState, own_secret: bool, now: Timestamp) ->
 
 /// An entry and what it describes, durable together.
 fn commit(vault: &Vault, event: Event, changes: Vec<Change>) -> Result<(), Refusal> {
-    let log = Logged::Entry(Entry::new(vault.now(), event), vec![]);
-    let job = Job { mappings: vec![], changes, count: None, log };
-    vault.committer().submit(job).and_then(Pending::wait).map(drop).map_err(not_logged("nothing is done"))
+    vault.committer().record(vault.now(), event, vec![], changes).map(drop).map_err(not_logged("nothing is done"))
 }
 
 fn views(state: &SectorState, now: Timestamp) -> Vec<EpochView> {

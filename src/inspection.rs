@@ -18,9 +18,9 @@ use uuid::Uuid;
 
 use crate::access::{AuditorPermit, MessengerPermit};
 use crate::audit::log::Log;
-use crate::audit::{Entry, Event, InspectionDetails};
+use crate::audit::{Event, InspectionDetails};
 use crate::code::Code;
-use crate::commit::{Change, Committer, Job, Logged, Pending};
+use crate::commit::{Change, Committer};
 use crate::node::Node;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register};
@@ -300,10 +300,8 @@ impl<'a> Inspections<'a> {
     fn write(&self, id: Uuid, stored: &Stored, entry: InspectionDetails) -> Result<(), Refusal> {
         let value = serde_json::to_vec(stored).map_err(fault(FAILED))?;
         let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
-        let log = Logged::Entry(Entry::new(self.now, Event::Inspection(Box::new(entry))), vec![]);
-        let job = Job { mappings: vec![], changes: vec![change], count: None, log };
-        let unavailable = not_logged("nothing is done");
-        self.committer.submit(job).and_then(Pending::wait).map_err(unavailable).map(|_| ())
+        let event = Event::Inspection(Box::new(entry));
+        self.committer.record(self.now, event, vec![], vec![change]).map(drop).map_err(not_logged("nothing is done"))
     }
 }
 

@@ -21,6 +21,10 @@
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
+//! | [`terminal`] | what programs need at a terminal: errors with a remedy, printing, files, the log |
+//! | [`deployment`] | makes a new deployment: keys, certificates, register, configuration |
+//! | [`serve`] | the composition root: opens what a server is, starts its tasks, drains it |
+//! | [`load`] | the load generator: the benchmark and the demonstration |
 //! | [`cli`] | the command line |
 #![warn(missing_docs)]
 #![forbid(unsafe_op_in_unsafe_fn)]
@@ -33,6 +37,7 @@ pub mod clock;
 pub mod code;
 pub mod commit;
 pub mod config;
+pub mod deployment;
 pub mod epoch;
 pub mod files;
 pub mod http;
@@ -42,6 +47,7 @@ pub mod inspection;
 pub mod jws;
 pub mod keys;
 pub mod lines;
+pub mod load;
 pub mod metrics;
 pub mod migrate;
 pub mod node;
@@ -53,7 +59,9 @@ pub mod reidentify;
 pub mod renewal;
 pub mod rights;
 pub mod seal;
+pub mod serve;
 pub mod store;
+pub mod terminal;
 pub mod tlog;
 pub mod tokenize;
 pub mod unseal;

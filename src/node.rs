@@ -13,9 +13,9 @@ use crate::audit::Event;
 use crate::audit::cosign::{Cosigners, proven_time};
 use crate::audit::log::{Log, LogParts};
 use crate::clock::{Clock, ClockBehind};
+use crate::commit::Committer;
 use crate::commit::orders::OrderGate;
 use crate::commit::small::SmallChunks;
-use crate::commit::{Committer, Pending};
 use crate::keys::file::SecretKind;
 use crate::keys::shares::ShareSet;
 use crate::keys::{AuditKey, AuditSecret};
@@ -116,7 +116,7 @@ impl Node {
             register_digest: data_encoding::HEXLOWER.encode(&register.digest),
             opened: vec![],
         };
-        let begun = committer.begin(batch, clock.now(), start).and_then(Pending::wait).map_err(StartError::Audit)?;
+        let begun = committer.begin(batch, clock.now(), start).map_err(StartError::Audit)?;
         first_checkpoint(&log, &begun)?;
         Ok(Self {
             register: Arc::new(register),

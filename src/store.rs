@@ -8,6 +8,7 @@ mod columns;
 pub mod descriptors;
 mod direct;
 mod erase;
+mod first_start;
 pub mod index;
 mod inspections;
 mod lock;
@@ -36,6 +37,7 @@ pub use audit::{ItemTag, Shard, TreeRow};
 use columns::Column;
 pub use columns::{ChunkKey, EpochRow};
 pub use erase::ErasureDue;
+pub use first_start::FirstStart;
 use lock::StoreLock;
 pub use migrations::{MigrationRow, OpenPage, PairsRow};
 pub use order_copies::{CopiesRow, CopyRow, copy_location};
@@ -56,6 +58,11 @@ pub enum StoreError {
         /// RocksDB's words.
         source: rocksdb::Error,
     },
+    /// None is there, and no first start was prepared.
+    #[error(
+        "there is no store at {0}, and no first start was prepared there. A disk that is not mounted looks like this"
+    )]
+    Absent(PathBuf),
     /// Another process has it.
     #[error("the store at {0} is in use by another process; stop that one first")]
     InUse(PathBuf),
@@ -139,6 +146,17 @@ pub enum StoreError {
     KeeperEnded,
 }
 
+impl StoreError {
+    /// Whether it may pass by itself: a process that ends, a disk that comes back or gets room.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::InUse(_) | Self::Absent(_) => true,
+            Self::Engine { source, .. } => is_out_of_room(source),
+            _ => false,
+        }
+    }
+}
+
 /// A RocksDB with typed columns.
 pub struct Store {
     db: DB,
@@ -171,6 +189,11 @@ impl Store {
     /// Whether there is a store at that path.
     pub fn is_there(path: &Path) -> bool {
         path.join("CURRENT").exists()
+    }
+
+    /// Whether there is none: not even files of one that is damaged.
+    fn is_absent(path: &Path) -> bool {
+        !Self::is_there(path) && !has_data_files(path)
     }
 
     /// Opens the store of `owner` (deployment and entity, such as `demo/vault`), or makes it where there is none.
@@ -576,17 +599,11 @@ fn fixed<const N: usize>(column: Column, bytes: &[u8]) -> Result<[u8; N], StoreE
 /// names the present state is lost, begin a new database and clear the old one's files away.
 fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
     let engine = |source| StoreError::Engine { path: path.to_owned(), source };
-    let files = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let ends = |file: &Path, ends: &[&str]| file.extension().is_some_and(|end| ends.iter().any(|known| end == *known));
     if !path.join("CURRENT").exists() {
-        // `.log` are RocksDB's write-ahead logs; what it makes before CURRENT has none of these endings.
-        return match files.into_iter().any(|file| ends(&file, &["sst", "blob", "log"])) {
-            true => Err(StoreError::Headless(path.to_owned())),
-            false => Ok(()),
-        };
+        return if has_data_files(path) { Err(StoreError::Headless(path.to_owned())) } else { Ok(()) };
     }
     let _alone = StoreLock::take(path)?;
-    for log in files.filter(|file| ends(file, &["log"])) {
+    for log in files_ending(path, &["log"]) {
         // A log that cannot be read, RocksDB will say.
         if wal::has_damaged_tail(&log).unwrap_or(false) {
             return Err(StoreError::Log(log));
@@ -614,6 +631,17 @@ fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
     }
 }
 
+/// Whether the folder has files that only a store has: tables, or RocksDB's write-ahead logs (`.log`). What RocksDB makes before
+/// CURRENT has none of these endings.
+fn has_data_files(path: &Path) -> bool {
+    files_ending(path, &["sst", "blob", "log"]).next().is_some()
+}
+
+fn files_ending(folder: &Path, ends: &[&str]) -> impl Iterator<Item = PathBuf> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    files.filter(move |file| file.extension().is_some_and(|end| ends.iter().any(|known| end == *known)))
+}
+
 /// The column that every RocksDB has.
 const DEFAULT: &str = "default";
 
@@ -624,6 +652,11 @@ fn is_locked(error: &rocksdb::Error) -> bool {
     error.kind() == ErrorKind::IOError
         && (words.contains("While lock file") && words.ends_with("Resource temporarily unavailable")
             || words.contains("lock hold by current process"))
+}
+
+/// Whether the disk is full: of that, too, only the words tell.
+fn is_out_of_room(error: &rocksdb::Error) -> bool {
+    error.kind() == ErrorKind::IOError && error.to_string().contains("No space left on device")
 }
 
 fn database_options() -> Options {

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::access::{CustodianPermit, SealPermit};
 use crate::audit::{CustodyAction, CustodyDetails, Event};
 use crate::code::Code;
-use crate::commit::Pending;
 use crate::keys::AuthoritySecret;
 use crate::keys::shares::{Share, ShareError, ShareSet};
 use crate::node::Node;
@@ -229,7 +228,7 @@ fn of_all(actor: Id, action: CustodyAction) -> CustodyDetails {
 /// Writes an entry and waits until it is durable.
 fn log(node: &Node, now: Timestamp, entry: CustodyDetails) -> Result<(), Refusal> {
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry");
-    node.committer().log(now, Event::Custody(entry)).and_then(Pending::wait).map(drop).map_err(unavailable)
+    node.committer().record(now, Event::Custody(entry), vec![], vec![]).map(drop).map_err(unavailable)
 }
 
 /// What a log that takes no entry means where nobody waits for an answer: it has poisoned the store, and says so itself.

@@ -304,8 +304,8 @@ impl Vault {
             opened,
         };
         // Only now: a start that failed on any of the above has put no register in force and opened no epoch.
-        let begun = committer.begin(batch, clock.now(), start).and_then(crate::commit::Pending::wait);
-        first_checkpoint(&log, &begun.map_err(StartError::Audit)?)?;
+        let begun = committer.begin(batch, clock.now(), start).map_err(StartError::Audit)?;
+        first_checkpoint(&log, &begun)?;
 
         // Retired, and here again (or still): a copy that somebody put back, or a retirement that was broken off.
         for version in left {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use super::Error;
+use crate::terminal::CommandError;
 
 /// Goes with every command that acts for good.
 #[derive(Debug, Default, Clone, Copy, clap::Args)]
@@ -26,12 +26,12 @@ impl Assent {
     ///
     /// # Errors
     /// When the person does not, or when there is nobody to ask.
-    pub(super) fn obtain(self, act: &Irreversible) -> Result<(), Error> {
+    pub(super) fn obtain(self, act: &Irreversible) -> Result<(), CommandError> {
         if self.yes {
             return Ok(());
         }
         if !is_terminal() {
-            return Err(Error::usage(
+            return Err(CommandError::usage(
                 format_args!("{} {} Nobody is at a terminal to be asked", act.changes, act.lost),
                 "add --yes to do it without a question",
             ));
@@ -43,7 +43,7 @@ impl Assent {
     ///
     /// # Errors
     /// When the person at the terminal does not say so.
-    pub(super) fn obtain_at_terminal(self, question: &str) -> Result<(), Error> {
+    pub(super) fn obtain_at_terminal(self, question: &str) -> Result<(), CommandError> {
         if self.yes || !is_terminal() { Ok(()) } else { ask(question) }
     }
 }
@@ -53,13 +53,13 @@ fn is_terminal() -> bool {
 }
 
 /// Only `yes` is yes: a key pressed by habit decides nothing.
-fn ask(question: &str) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::new(format_args!("the terminal: {error}"), "add --yes, or try again");
+fn ask(question: &str) -> Result<(), CommandError> {
+    let failed = |error: io::Error| CommandError::new(format_args!("the terminal: {error}"), "add --yes, or try again");
     let mut answer = String::new();
     write!(io::stderr(), "{question} Write yes: ").map_err(failed)?;
     io::stdin().read_line(&mut answer).map_err(failed)?;
     match answer.trim() {
         "yes" => Ok(()),
-        _ => Err(Error::new("nothing was done", "write yes to go on, or give --yes")),
+        _ => Err(CommandError::new("nothing was done", "write yes to go on, or give --yes")),
     }
 }

@@ -11,11 +11,12 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-use super::{Error, read_text, remote};
 use crate::audit::origin::TrustedLogKey;
 use crate::audit::search::{EntryFilter, instant};
 use crate::audit::source;
 use crate::register;
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, open_client};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::{SignatureKind, Verifier};
 use crate::tlog::path::LogResource;
@@ -48,7 +49,7 @@ pub enum Command {
 ///
 /// # Errors
 /// When the log cannot be read, or is not as it should be.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Verify(args) => verify::run(&args),
         Command::Copy(args) => copy::run(&args),
@@ -77,11 +78,13 @@ impl LogArgs {
     ///
     /// # Errors
     /// When there is none, or none was named.
-    pub fn open(&self) -> Result<Box<dyn LogSource>, Error> {
+    pub fn open(&self) -> Result<Box<dyn LogSource>, CommandError> {
         match (&self.log, &self.client) {
             (Some(path), _) => source::open(path).map_err(|error| unreadable(&error)),
-            (None, Some(file)) => Ok(Box::new(remote::open(file)?)),
-            (None, None) => Err(Error::usage("no log is named", "name a folder, or a server with --client FILE")),
+            (None, Some(file)) => Ok(Box::new(open_client(file)?)),
+            (None, None) => {
+                Err(CommandError::usage("no log is named", "name a folder, or a server with --client FILE"))
+            }
         }
     }
 }
@@ -102,13 +105,13 @@ impl KeyArgs {
     ///
     /// # Errors
     /// When there is none, or the register cannot be read or states none.
-    pub fn keys(&self) -> Result<Vec<TrustedLogKey>, Error> {
+    pub fn keys(&self) -> Result<Vec<TrustedLogKey>, CommandError> {
         let mut keys = self.key.clone();
         if let Some(file) = &self.register {
             let of_register = of_register(file)?;
             if of_register.is_empty() {
                 let what = format_args!("{} states no key of a log", file.display()).to_string();
-                return Err(Error::new(
+                return Err(CommandError::new(
                     what,
                     "name the key with --key; `[vault] checkpoint-key` in the register states it",
                 ));
@@ -116,7 +119,7 @@ impl KeyArgs {
             keys.extend(of_register);
         }
         match keys.is_empty() {
-            true => Err(Error::usage(
+            true => Err(CommandError::usage(
                 "no key is named by which the log could be believed",
                 "name the register with --register FILE, or the log's public key with --key",
             )),
@@ -130,7 +133,7 @@ impl KeyArgs {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn witnesses(&self) -> Result<Vec<(String, ed25519_dalek::VerifyingKey)>, Error> {
+    pub fn witnesses(&self) -> Result<Vec<(String, ed25519_dalek::VerifyingKey)>, CommandError> {
         let Some(file) = &self.register else { return Ok(vec![]) };
         let register = read_register(file)?;
         Ok(register.witnesses.into_iter().map(|(id, key)| (id.to_string(), key)).collect())
@@ -149,7 +152,7 @@ fn trusted(text: &str) -> Result<TrustedLogKey, String> {
 }
 
 /// The keys that a register states. Who relies on a copy has had its signatures checked: `cloison register verify`.
-fn of_register(file: &Path) -> Result<Vec<TrustedLogKey>, Error> {
+fn of_register(file: &Path) -> Result<Vec<TrustedLogKey>, CommandError> {
     let register = read_register(file)?;
     let deployment = &register.deployment;
     let vault = register.vault_checkpoint_key.map(|key| TrustedLogKey::Owner(format!("{deployment}/vault"), key));
@@ -159,10 +162,11 @@ fn of_register(file: &Path) -> Result<Vec<TrustedLogKey>, Error> {
     Ok(vault.into_iter().chain(nodes).collect())
 }
 
-fn read_register(file: &Path) -> Result<register::Register, Error> {
+fn read_register(file: &Path) -> Result<register::Register, CommandError> {
     let text = read_text(file)?;
-    register::parse(&text)
-        .map_err(|faults| Error::new(super::check::listed(file, &faults), "take the register that is in force, whole"))
+    register::parse(&text).map_err(|faults| {
+        CommandError::new(super::check::listed(file, &faults), "take the register that is in force, whole")
+    })
 }
 
 /// Which entries.
@@ -205,7 +209,11 @@ struct Found<'e> {
 
 impl FilterArgs {
     /// Goes through the entries that match. Nothing is verified: `audit verify` does that.
-    fn each(&self, source: &dyn LogSource, mut each: impl FnMut(Found<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    fn each(
+        &self,
+        source: &dyn LogSource,
+        mut each: impl FnMut(Found<'_>) -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
         let filter = EntryFilter {
             from: self.from,
             to: self.to,
@@ -236,35 +244,37 @@ impl FilterArgs {
 }
 
 /// The shards of a source, or the one that was named.
-fn shards(source: &dyn LogSource, named: Option<&str>) -> Result<Vec<String>, Error> {
+fn shards(source: &dyn LogSource, named: Option<&str>) -> Result<Vec<String>, CommandError> {
     let shards = source.shards().map_err(|error| unreadable(&error))?;
     match named {
         None => Ok(shards),
         Some(name) if shards.iter().any(|shard| shard == name) => Ok(vec![name.to_owned()]),
-        Some(name) => {
-            Err(Error::new(format_args!("there is no shard {name}"), format_args!("one of: {}", shards.join(", "))))
-        }
+        Some(name) => Err(CommandError::new(
+            format_args!("there is no shard {name}"),
+            format_args!("one of: {}", shards.join(", ")),
+        )),
     }
 }
 
 /// What a shard's checkpoint says, believed by nobody yet.
-fn head(source: &dyn LogSource, shard: &str) -> Result<Checkpoint, Error> {
+fn head(source: &dyn LogSource, shard: &str) -> Result<Checkpoint, CommandError> {
     Ok(head_and_note(source, shard)?.0)
 }
 
 /// The same, and the very bytes that say it: read again, they may be others.
-fn head_and_note(source: &dyn LogSource, shard: &str) -> Result<(Checkpoint, Vec<u8>), Error> {
+fn head_and_note(source: &dyn LogSource, shard: &str) -> Result<(Checkpoint, Vec<u8>), CommandError> {
     let note = source.read(shard, LogResource::Checkpoint).map_err(|error| unreadable(&error))?;
-    let note =
-        note.ok_or_else(|| Error::new("the log has no checkpoint", "`cloison audit verify` says what else it lacks"))?;
+    let note = note.ok_or_else(|| {
+        CommandError::new("the log has no checkpoint", "`cloison audit verify` says what else it lacks")
+    })?;
     let checkpoint = Checkpoint::read(&note).map_err(|error| {
-        Error::new(format_args!("the checkpoint: {error}"), "`cloison audit verify` says what else is wrong")
+        CommandError::new(format_args!("the checkpoint: {error}"), "`cloison audit verify` says what else is wrong")
     })?;
     Ok((checkpoint.0, note))
 }
 
 /// A log that cannot be read.
-fn unreadable(error: &LogSourceError) -> Error {
+fn unreadable(error: &LogSourceError) -> CommandError {
     let hint = match error {
         LogSourceError::File(..) => "check the path and its permissions",
         LogSourceError::Store(_) => "name the folder that `[store] path` names, or a copy of it",
@@ -274,5 +284,5 @@ fn unreadable(error: &LogSourceError) -> Error {
         LogSourceError::NoLog(_) => "name a folder that `cloison audit copy` made, or a store",
         LogSourceError::Tile(_) => "`cloison audit verify` says what else is wrong",
     };
-    Error::new(error, hint)
+    CommandError::new(error, hint)
 }

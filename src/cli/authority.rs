@@ -5,15 +5,16 @@ mod renew;
 mod resumed;
 mod shares;
 
-use super::{Error, print, print_json, serve};
-use crate::cli::remote::{self, ClientFile};
+use super::serve;
+use crate::cli::client_file::ClientFile;
+use crate::terminal::{CommandError, print, print_json};
 use crate::unseal::Status;
 
 /// The authority's own process, and its key
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Run the authority node: opens mappings that the vault releases under an order
-    Serve(serve::NodeArgs),
+    Serve(serve::ServeNodeArgs),
     /// Make a private key for the authority, split between custodians: it exists in their shares and nowhere else
     Keygen(keygen::Args),
     /// Bring a custodian's share to the node; with the last one needed, the node opens
@@ -48,9 +49,9 @@ pub struct Plain {
 ///
 /// # Errors
 /// Whatever keeps it from being done.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
-        Command::Serve(args) => serve::run_node(args),
+        Command::Serve(args) => serve::run_node(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Unseal(args) => shares::unseal(&args),
         Command::Drill(args) => shares::drill(&args),
@@ -58,16 +59,16 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::AcknowledgeResume(args) => resumed::run(&args),
         Command::Seal(args) => {
             let sealed = args.client.open()?.post_json("/v1/seal", &serde_json::json!({}));
-            show(&args, &sealed.map_err(|error| remote::failed(&error))?)
+            show(&args, &sealed?)
         }
         Command::Status(args) => {
             let status = args.client.open()?.get_json("/v1/seal");
-            show(&args, &status.map_err(|error| remote::failed(&error))?)
+            show(&args, &status?)
         }
     }
 }
 
-fn show(args: &Plain, status: &Status) -> Result<(), Error> {
+fn show(args: &Plain, status: &Status) -> Result<(), CommandError> {
     if args.json {
         return print_json(status);
     }

@@ -6,12 +6,12 @@ mod survey;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{Error, print};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
     ClientConfig, ConfigError, FileKind, NamedFile, NodeConfig, RegisterFiles, VaultConfig, WitnessConfig,
 };
 use crate::register::{self, Fault, OpenError, Register};
+use crate::terminal::{CommandError, print};
 pub(super) use survey::Survey;
 
 /// Check registers and configurations: every fault with file, line and what to write instead
@@ -36,7 +36,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When any file has a fault or cannot be read.
-pub fn run(args: Args) -> Result<(), Error> {
+pub fn run(args: Args) -> Result<(), CommandError> {
     let mut bad = 0;
     for file in args.files.iter().chain(&args.config) {
         match one(file) {
@@ -49,8 +49,11 @@ pub fn run(args: Args) -> Result<(), Error> {
     }
     match bad {
         0 => Ok(()),
-        1 => Err(Error::new("a file has faults", "correct what is listed above and check again")),
-        _ => Err(Error::new(format_args!("{bad} files have faults"), "correct what is listed above and check again")),
+        1 => Err(CommandError::new("a file has faults", "correct what is listed above and check again")),
+        _ => Err(CommandError::new(
+            format_args!("{bad} files have faults"),
+            "correct what is listed above and check again",
+        )),
     }
 }
 

@@ -1,21 +1,15 @@
 //! `cloison client`: what a sector system does, from a shell.
 
-mod batches;
 mod migration;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar};
 
-use self::batches::{Batch, Batches};
-use super::remote::{self, ClientFile};
-use super::{Error, output_error};
-use crate::client::{self, Client, ClientError};
-
-/// How long one batch may wait for a busy vault or a lost connection before the command gives up.
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::cli::client_file::ClientFile;
+use crate::client::lines::{LineTokenizer, tokenize_path};
+use crate::terminal::{CommandError, line_progress, line_summary, output_error, progress};
 
 /// Do what a sector system does
 #[derive(clap::Subcommand)]
@@ -65,7 +59,7 @@ pub struct Tokenize {
 ///
 /// # Errors
 /// As the command's help says.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Tokenize(args) => tokenize(&args),
         Command::Keygen(args) => migration::keygen(&args),
@@ -74,12 +68,13 @@ pub fn run(command: Command) -> Result<(), Error> {
     }
 }
 
-fn tokenize(args: &Tokenize) -> Result<(), Error> {
+fn tokenize(args: &Tokenize) -> Result<(), CommandError> {
     let client = args.client.open()?;
     let bar = progress_beside_answers(input_length());
-    let target = Target { client: &client, path: args.path() };
+    let path = tokenize_path(&args.sector, &args.scheme, args.purpose.as_deref(), args.previous);
+    let lines = LineTokenizer { client: &client, path, batch: args.batch as usize };
     let mut output = io::BufWriter::with_capacity(1 << 20, io::stdout().lock());
-    let outcome = stream(&target, io::stdin(), &mut output, args.batch as usize, &bar);
+    let outcome = lines.run(io::stdin(), &mut output, line_progress(&bar));
     // Whatever was answered is kept, also when the next batch failed.
     let flushed = output.flush().map_err(|error| output_error(&error));
     bar.finish_and_clear();
@@ -87,136 +82,18 @@ fn tokenize(args: &Tokenize) -> Result<(), Error> {
     flushed?;
     if bar.is_hidden() {
         // Not on a terminal, and so perhaps in a log: one line instead of a bar.
-        eprintln!("{}", totals.summary());
+        eprintln!("{}", line_summary(&totals));
     }
     match totals.rejected {
         0 => Ok(()),
-        rejected => Err(Error::rejected(
+        rejected => Err(CommandError::rejected(
             format_args!("{} of {} lines were rejected", HumanCount(rejected), HumanCount(totals.items)),
             "they are the lines that start with '!'; the code after it says why",
         )),
     }
 }
 
-impl Tokenize {
-    fn path(&self) -> String {
-        path(&self.sector, &self.scheme, self.purpose.as_deref(), self.previous)
-    }
-}
-
-/// The request's path and query. Names that are none are left to the vault to refuse, but must not become other paths.
-pub(super) fn path(sector: &str, scheme: &str, purpose: Option<&str>, previous: bool) -> String {
-    // A part's encoding leaves no character that means something in a query, either.
-    let value = |text: &str| client::path(&[text])[1..].to_owned();
-    let mut path = client::path(&["v1", "sectors", sector, "pseudonyms"]);
-    path += &format!("?scheme={}", value(scheme));
-    if let Some(purpose) = purpose {
-        path += &format!("&purpose={}", value(purpose));
-    }
-    if previous {
-        path += "&previous=true";
-    }
-    path
-}
-
-/// Where batches go.
-pub(super) struct Target<'a> {
-    pub(super) client: &'a Client,
-    pub(super) path: String,
-}
-
-/// What became of a stream.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Totals {
-    pub(super) items: u64,
-    pub(super) rejected: u64,
-    /// From the first batch sent to the last answer.
-    pub(super) elapsed: Duration,
-}
-
-impl Totals {
-    pub(super) fn rate(&self) -> f64 {
-        self.items as f64 / self.elapsed.as_secs_f64().max(1e-9)
-    }
-
-    fn summary(&self) -> String {
-        let rejected = match self.rejected {
-            0 => String::new(),
-            rejected => format!(", {} rejected", HumanCount(rejected)),
-        };
-        format!("{} identifiers{rejected}, {} a second", HumanCount(self.items), HumanCount(self.rate() as u64))
-    }
-}
-
-/// Sends `input` in batches and writes the answers to `output`, in order.
-pub(super) fn stream(
-    target: &Target<'_>,
-    input: impl io::Read + Send + 'static,
-    output: &mut impl io::Write,
-    batch: usize,
-    bar: &ProgressBar,
-) -> Result<Totals, Error> {
-    let started = Instant::now();
-    let (mut totals, mut answers) = (Totals::default(), Vec::new());
-    for batch in Batches::read_ahead(input, batch) {
-        let batch = batch.map_err(|error| Error::new(format_args!("standard input: {error}"), "check the input"))?;
-        target.send(&batch, totals.items, &mut answers)?;
-        let lines = answers.iter().filter(|byte| **byte == b'\n').count();
-        if lines != batch.lines {
-            return Err(stopped(totals.items, "the vault answered another number of lines than it was sent"));
-        }
-        output.write_all(&answers).map_err(|error| output_error(&error))?;
-        totals.items += batch.lines as u64;
-        totals.rejected += answers.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"!")).count() as u64;
-        totals.elapsed = started.elapsed();
-        bar.inc(batch.taken);
-        bar.set_message(totals.summary());
-    }
-    Ok(totals)
-}
-
-impl Target<'_> {
-    /// Sends one batch until it is answered. Sending it twice is harmless: the same line gives the same pseudonym.
-    fn send(&self, batch: &Batch, done: u64, answers: &mut Vec<u8>) -> Result<(), Error> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let Err(error) = self.client.post(&self.path, "text/plain", &batch.bytes, answers) else { return Ok(()) };
-            // A vault that was never reached is more likely a wrong address than a passing fault.
-            let hopeless = done == 0 && matches!(error, ClientError::Connection { .. });
-            match error.retry_after() {
-                Some(pause) if !hopeless && Instant::now() + pause < deadline => std::thread::sleep(pause),
-                _ => return Err(after(done, remote::failed(&error))),
-            }
-        }
-    }
-}
-
-/// The same error, with where to go on when some lines are already answered.
-fn after(done: u64, error: Error) -> Error {
-    match done {
-        0 => error,
-        done => stopped(done, error.message()),
-    }
-}
-
-fn stopped(done: u64, why: &str) -> Error {
-    Error::new(
-        format_args!("{why}; stopped after {} answered lines", HumanCount(done)),
-        format_args!("send the rest later and append: tail -n +{} input", done + 1),
-    )
-}
-
-/// A bar on standard error over `length` bytes, or a counter where the length is not known; nothing unless it is a terminal.
-pub(super) fn progress(length: Option<u64>) -> ProgressBar {
-    let (bar, template) = match length {
-        Some(length) => (ProgressBar::new(length), "{prefix}{bar:24} {percent:>3} %  {wide_msg}"),
-        None => (ProgressBar::new_spinner(), "{spinner} {wide_msg}"),
-    };
-    bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
-    bar
-}
-
-/// The same while answers go to standard output: none where that is a terminal, on which it would stand between them.
+/// A bar while answers go to standard output: none where that is a terminal, on which it would stand between them.
 fn progress_beside_answers(length: Option<u64>) -> ProgressBar {
     if io::stdout().is_terminal() { ProgressBar::hidden() } else { progress(length) }
 }
@@ -225,18 +102,4 @@ fn progress_beside_answers(length: Option<u64>) -> ProgressBar {
 fn input_length() -> Option<u64> {
     let input = std::fs::File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
     input.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_cannot_become_other_paths_or_parameters() {
-        assert_eq!(path("health", "cnie", None, false), "/v1/sectors/health/pseudonyms?scheme=cnie");
-        assert_eq!(
-            path("a/../b?x", "c&previous=true", Some("p q"), true),
-            "/v1/sectors/a%2F..%2Fb%3Fx/pseudonyms?scheme=c%26previous%3Dtrue&purpose=p%20q&previous=true"
-        );
-    }
 }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::assent::{Assent, Irreversible};
-use super::remote::{self, ClientFile};
-use super::{Error, print, print_json, statement};
+use super::statement;
+use crate::cli::client_file::ClientFile;
 use crate::epoch::clock::{LowerClock, LoweredClock};
+use crate::terminal::{CommandError, print, print_json};
 
 /// See to what a clock that ran ahead left behind
 #[derive(clap::Subcommand)]
@@ -39,18 +40,14 @@ pub struct Lower {
 ///
 /// # Errors
 /// When the other side cannot be reached or refuses.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     let Command::Lower(args) = command;
     let statement = statement::bring(Some(&args.statement))?.unwrap_or_default();
     args.assent.obtain(&Irreversible {
         changes: "The clock's high-water mark becomes what the clock shows now.".to_owned(),
         lost: "What was closed by the time between them is open again, and what is done then stays done.",
     })?;
-    let lowered: LoweredClock = args
-        .client
-        .open()?
-        .post_json("/v1/clock-mark", &LowerClock { statement })
-        .map_err(|error| remote::failed(&error))?;
+    let lowered: LoweredClock = args.client.open()?.post_json("/v1/clock-mark", &LowerClock { statement })?;
     match args.json {
         true => print_json(&lowered),
         false => print(format_args!("The mark was at {} and is at {} now.", lowered.from, lowered.to)),

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Error;
-use super::init::layout::Folder;
+use crate::deployment::layout::Folder;
+use crate::deployment::shares::seal_share;
 use crate::keys::custody::PassphraseSource;
 use crate::keys::custody::passphrase::{self, AgeLock, AgeOpener, LEAST_WORK, MOST_WORK};
 use crate::keys::file::{FileError, FileFault, read_private, read_public};
 use crate::keys::shares::{Share, ShareFile, ShareSet};
 use crate::register::Id;
+use crate::terminal::CommandError;
 
 /// The shortest passphrase that a new share is guarded with, in characters.
 const SHORTEST: usize = 12;
@@ -73,16 +74,16 @@ impl Custodians {
     ///
     /// # Errors
     /// When nobody is named, or --shares counts others than --custodian names.
-    fn all(&self) -> Result<Vec<(Id, Option<String>)>, Error> {
+    fn all(&self) -> Result<Vec<(Id, Option<String>)>, CommandError> {
         let hint = "name each with --custodian, or say how many with --shares";
         match (self.shares, self.custodian.len()) {
-            (None, 0) => Err(Error::usage("nobody is to hold a share", hint)),
+            (None, 0) => Err(CommandError::usage("nobody is to hold a share", hint)),
             (Some(count), 0) => {
                 let id = |number| Id::parse(&format!("custodian-{number}")).map(|id| (id, None));
                 Ok((1..=count.min(1000)).filter_map(id).collect())
             }
             (Some(count), named) if count != named => {
-                Err(Error::usage(format_args!("--shares says {count}, and {named} custodians are named"), hint))
+                Err(CommandError::usage(format_args!("--shares says {count}, and {named} custodians are named"), hint))
             }
             _ => Ok(self.custodian.clone()),
         }
@@ -93,14 +94,14 @@ impl Custodians {
     pub fn split(
         &self,
         name: &str,
-        split: impl FnOnce(&[Id], usize) -> Result<(ShareSet, Vec<Share>), Error>,
-    ) -> Result<(ShareSet, Vec<PathBuf>), Error> {
+        split: impl FnOnce(&[Id], usize) -> Result<(ShareSet, Vec<Share>), CommandError>,
+    ) -> Result<(ShareSet, Vec<PathBuf>), CommandError> {
         let all = self.all()?;
         let ids: Vec<Id> = all.iter().map(|(id, _)| id.clone()).collect();
         let (set, shares) = split(&ids, self.threshold)?;
         let alike = all.iter().filter(|(_, recipient)| recipient.is_none()).count() > 1;
         if alike && matches!(self.passphrase, PassphraseSource::File(_) | PassphraseSource::Credential(_)) {
-            return Err(Error::usage(
+            return Err(CommandError::usage(
                 "one file or credential holds one passphrase, and each custodian needs one of his own",
                 "use --passphrase terminal, or fd:N with a line for each",
             ));
@@ -127,20 +128,13 @@ impl Custodians {
     }
 }
 
-/// A share file's text.
-pub fn seal_share(set: ShareSet, share: Share, lock: AgeLock) -> Result<String, Error> {
-    let sealed = passphrase::encrypt(&ShareFile { set, share }.into_json(), lock);
-    let sealed = sealed.ok().and_then(|age| String::from_utf8(age).ok());
-    sealed.ok_or_else(|| Error::new("a share could not be encrypted", "report this as a fault of cloison"))
-}
-
 /// A passphrase for a new share: asked for twice where somebody types it.
-fn new_passphrase(source: &PassphraseSource, custodian: &Id) -> Result<SecretString, Error> {
-    let unread = |error: FileError| Error::new(error, "a passphrase comes from the terminal, or a line of fd:N");
+fn new_passphrase(source: &PassphraseSource, custodian: &Id) -> Result<SecretString, CommandError> {
+    let unread = |error: FileError| CommandError::new(error, "a passphrase comes from the terminal, or a line of fd:N");
     let first = source.read(&format!("Passphrase of {custodian}'s share")).map_err(unread)?;
     if first.expose_secret().chars().count() < SHORTEST {
         let what = format!("the passphrase of {custodian}'s share has fewer than {SHORTEST} characters");
-        return Err(Error::new(
+        return Err(CommandError::new(
             what,
             "take five random words or more; whoever has the file can try as many as he likes",
         ));
@@ -148,7 +142,7 @@ fn new_passphrase(source: &PassphraseSource, custodian: &Id) -> Result<SecretStr
     if *source == PassphraseSource::Terminal {
         let second = source.read("The same again").map_err(unread)?;
         if first.expose_secret() != second.expose_secret() {
-            return Err(Error::new("the two passphrases differ", "begin again; nothing was written"));
+            return Err(CommandError::new("the two passphrases differ", "begin again; nothing was written"));
         }
     }
     Ok(first)
@@ -159,40 +153,44 @@ impl Opening {
     ///
     /// # Errors
     /// When one cannot be read, does not open, or is no good share; it is named.
-    pub fn open(&self, files: &[PathBuf]) -> Result<Vec<ShareFile>, Error> {
+    pub fn open(&self, files: &[PathBuf]) -> Result<Vec<ShareFile>, CommandError> {
         files.iter().map(|file| self.open_one(file)).collect()
     }
 
-    fn open_one(&self, path: &Path) -> Result<ShareFile, Error> {
+    fn open_one(&self, path: &Path) -> Result<ShareFile, CommandError> {
         let hint = "a share opens with its custodian's passphrase, or with --identity FILE";
-        let at = |fault: FileFault| Error::new(FileError { path: path.to_owned(), fault }, hint);
+        let at = |fault: FileFault| CommandError::new(FileError { path: path.to_owned(), fault }, hint);
         // What lies in the file is encrypted, and may well come on a stick that knows no modes.
-        let age = read_public(path, MAX_FILE).map_err(|error| Error::new(error, "check the path"))?;
+        let age = read_public(path, MAX_FILE).map_err(|error| CommandError::new(error, "check the path"))?;
         let opener = match passphrase::wants_passphrase(&age).map_err(at)? {
             true => {
                 let asked = self.passphrase.read(&format!("Passphrase of {}", path.display()));
-                AgeOpener::Passphrase(asked.map_err(|error| Error::new(error, hint))?)
+                AgeOpener::Passphrase(asked.map_err(|error| CommandError::new(error, hint))?)
             }
             false => self.identities()?,
         };
         let plain = passphrase::decrypt(&age, &opener).map_err(at)?;
         ShareFile::from_json(&plain).map_err(|error| {
-            Error::new(format_args!("{}: {error}", path.display()), "get the share from its custodian's own copy")
+            CommandError::new(
+                format_args!("{}: {error}", path.display()),
+                "get the share from its custodian's own copy",
+            )
         })
     }
 
-    fn identities(&self) -> Result<AgeOpener, Error> {
+    fn identities(&self) -> Result<AgeOpener, CommandError> {
         let mut all = Vec::new();
         for path in &self.identity {
-            let text = read_private(path).map_err(|error| Error::new(error, "an identity file has mode 0600"))?;
+            let text =
+                read_private(path).map_err(|error| CommandError::new(error, "an identity file has mode 0600"))?;
             let Some(AgeOpener::Identities(read)) = AgeOpener::identities(&text) else {
                 let what = format!("{}: is no age identity file", path.display());
-                return Err(Error::new(what, "it has a line AGE-SECRET-KEY-1…, as age-keygen writes it"));
+                return Err(CommandError::new(what, "it has a line AGE-SECRET-KEY-1…, as age-keygen writes it"));
             };
             all.extend(read);
         }
         match all.is_empty() {
-            true => Err(Error::usage(
+            true => Err(CommandError::usage(
                 "the share is encrypted to an age recipient",
                 "name the identity with --identity FILE",
             )),

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use age::secrecy::ExposeSecret as _;
 
-use super::{Error, output_error, print, print_json};
 use crate::keys::custody::passphrase::AgeOpener;
 use crate::keys::file::{read_private, read_public, write_private};
+use crate::terminal::{CommandError, output_error, print, print_json};
 
 /// The most bytes of a sealed answer.
 const MAX_SEALED: usize = 64 << 20;
@@ -53,19 +53,19 @@ pub struct Open {
 ///
 /// # Errors
 /// When a file cannot be read or written, or the answer does not open with the key.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Keygen(args) => keygen(&args),
         Command::Open(args) => open(&args),
     }
 }
 
-fn keygen(args: &Keygen) -> Result<(), Error> {
+fn keygen(args: &Keygen) -> Result<(), CommandError> {
     let identity = age::x25519::Identity::generate();
     let public = identity.to_public().to_string();
     let text = zeroize::Zeroizing::new(format!("# public key: {public}\n{}\n", identity.to_string().expose_secret()));
     write_private(&args.out, text.as_bytes())
-        .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+        .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
     match args.json {
         true => print_json(&serde_json::json!({"file": args.out, "sealing-key": public})),
         false => {
@@ -74,15 +74,15 @@ fn keygen(args: &Keygen) -> Result<(), Error> {
     }
 }
 
-fn open(args: &Open) -> Result<(), Error> {
-    let key = read_private(&args.key).map_err(|error| Error::new(error, "the officer's own key is needed"))?;
+fn open(args: &Open) -> Result<(), CommandError> {
+    let key = read_private(&args.key).map_err(|error| CommandError::new(error, "the officer's own key is needed"))?;
     let Some(AgeOpener::Identities(keys)) = AgeOpener::identities(&key) else {
         let what = format!("{}: holds no age key", args.key.display());
-        return Err(Error::new(what, "`cloison delivery keygen` makes one"));
+        return Err(CommandError::new(what, "`cloison delivery keygen` makes one"));
     };
-    let sealed = read_public(&args.sealed, MAX_SEALED).map_err(|error| Error::new(error, "check the path"))?;
+    let sealed = read_public(&args.sealed, MAX_SEALED).map_err(|error| CommandError::new(error, "check the path"))?;
     let foreign = |error: &dyn std::fmt::Display| {
-        Error::new(format_args!("{}: {error}", args.sealed.display()), "is it whole, and sealed to this key?")
+        CommandError::new(format_args!("{}: {error}", args.sealed.display()), "is it whole, and sealed to this key?")
     };
     let decryptor =
         age::Decryptor::new_buffered(age::armor::ArmoredReader::new(&sealed[..])).map_err(|error| foreign(&error))?;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::check::{Survey, is_node};
-use super::{Error, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{NodeConfig, VaultConfig};
 use crate::keys::memory;
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, print, print_json};
 
 /// Look at how well this machine and what runs on it keep their secrets
 #[derive(clap::Args)]
@@ -79,7 +80,7 @@ impl Finding {
 ///
 /// # Errors
 /// When anything is bad.
-pub fn run(args: Args) -> Result<(), Error> {
+pub fn run(args: Args) -> Result<(), CommandError> {
     let mut findings = machine();
     for config in &args.config {
         of_config(config, &mut findings)?;
@@ -90,7 +91,7 @@ pub fn run(args: Args) -> Result<(), Error> {
     }
     match findings.iter().filter(|finding| finding.state == State::Bad).count() {
         0 => Ok(()),
-        count => Err(Error::new(format_args!("{count} findings are bad"), "each says what to do")),
+        count => Err(CommandError::new(format_args!("{count} findings are bad"), "each says what to do")),
     }
 }
 
@@ -166,9 +167,9 @@ fn swap() -> Option<bool> {
 }
 
 /// What a configuration names, and the process that runs on it.
-fn of_config(path: &Path, findings: &mut Vec<Finding>) -> Result<(), Error> {
-    let text = super::read_text(path)?;
-    let load = |error| Error::new(error, "correct the file: `cloison check`");
+fn of_config(path: &Path, findings: &mut Vec<Finding>) -> Result<(), CommandError> {
+    let text = read_text(path)?;
+    let load = |error| CommandError::new(error, "correct the file: `cloison check`");
     let now = SystemClock.now();
     let (health, survey) = match is_node(&text) {
         true => {

@@ -2,13 +2,11 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use super::assent::{Assent, Irreversible};
-use super::remote::{self, ClientFile};
-use super::{Error, print, print_json, statement};
-use crate::client::{self, Client};
-use crate::epoch::Advance as Call;
+use super::statement;
+use crate::cli::client_file::ClientFile;
+use crate::client::epochs::SectorEpochs;
+use crate::terminal::{CommandError, print, print_json};
 
 /// See or advance the epochs of a sector
 #[derive(clap::Subcommand)]
@@ -64,32 +62,14 @@ pub struct Advance {
     assent: Assent,
 }
 
-/// A sector's epochs, as the vault lists them.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Epochs {
-    pub(super) sector: String,
-    pub(super) epochs: Vec<Epoch>,
-}
-
-/// One of them.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Epoch {
-    pub(super) epoch: u32,
-    pub(super) state: String,
-    opened_at: String,
-    overlap_until: Option<String>,
-    secret_version: u32,
-    own_secret: bool,
-}
-
 /// Runs the command.
 ///
 /// # Errors
 /// When the vault cannot be reached or refuses.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     let (which, epochs) = match command {
         Command::List(which) => {
-            let epochs = list(&which.client.open()?, &which.sector)?;
+            let epochs = which.client.open()?.epochs(&which.sector)?;
             (which, epochs)
         }
         Command::Advance(args) => {
@@ -97,21 +77,11 @@ pub fn run(command: Command) -> Result<(), Error> {
             (args.which, epochs)
         }
     };
-    if which.json { print_json(&epochs) } else { print(epochs.table()) }
-}
-
-/// Asks the vault for a sector's epochs.
-pub(super) fn list(client: &Client, sector: &str) -> Result<Epochs, Error> {
-    client.get_json(&path(sector)).map_err(|error| remote::failed(&error))
-}
-
-/// Has the vault begin a new epoch.
-pub(super) fn advance(client: &Client, sector: &str, how: &Call) -> Result<Epochs, Error> {
-    client.post_json(&path(sector), how).map_err(|error| remote::failed(&error))
+    if which.json { print_json(&epochs) } else { print(table(&epochs)) }
 }
 
 impl Advance {
-    fn run(&self) -> Result<Epochs, Error> {
+    fn run(&self) -> Result<SectorEpochs, CommandError> {
         let statement = statement::bring(self.statement.as_deref())?;
         let (from, end_overlap) = (self.from, self.end_overlap);
         let overlap =
@@ -119,34 +89,23 @@ impl Advance {
         let changes = format!("Sector {} leaves epoch {from}: all its pseudonyms change.{overlap}", self.which.sector);
         let lost = "An epoch that was left does not become the present one again.";
         self.assent.obtain(&Irreversible { changes, lost })?;
-        let how = Call { from, end_overlap, own_secret: self.own_secret, statement };
-        advance(&self.which.client.open()?, &self.which.sector, &how)
+        let how = crate::epoch::Advance { from, end_overlap, own_secret: self.own_secret, statement };
+        Ok(self.which.client.open()?.advance_epoch(&self.which.sector, &how)?)
     }
 }
 
-fn path(sector: &str) -> String {
-    client::path(&["v1", "sectors", sector, "epochs"])
-}
-
-impl Epochs {
-    /// The epoch in which new answers are given.
-    pub(super) fn current(&self) -> u32 {
-        self.epochs.iter().map(|epoch| epoch.epoch).max().unwrap_or_default()
+fn table(epochs: &SectorEpochs) -> String {
+    let mut table = format!("{:<6} {:<10} {:<21} {:<21} SECRET", "EPOCH", "STATE", "OPENED", "OVERLAP UNTIL");
+    for epoch in &epochs.epochs {
+        let own = if epoch.own_secret { " (own)" } else { "" };
+        table += &format!(
+            "\n{:<6} {:<10} {:<21} {:<21} {}{own}",
+            epoch.epoch,
+            epoch.state,
+            epoch.opened_at,
+            epoch.overlap_until.as_deref().unwrap_or("-"),
+            epoch.secret_version
+        );
     }
-
-    fn table(&self) -> String {
-        let mut table = format!("{:<6} {:<10} {:<21} {:<21} SECRET", "EPOCH", "STATE", "OPENED", "OVERLAP UNTIL");
-        for epoch in &self.epochs {
-            let own = if epoch.own_secret { " (own)" } else { "" };
-            table += &format!(
-                "\n{:<6} {:<10} {:<21} {:<21} {}{own}",
-                epoch.epoch,
-                epoch.state,
-                epoch.opened_at,
-                epoch.overlap_until.as_deref().unwrap_or("-"),
-                epoch.secret_version
-            );
-        }
-        table
-    }
+    table
 }

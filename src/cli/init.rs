@@ -1,38 +1,10 @@
 //! `cloison init`: a working deployment in a new folder.
-//!
-//! Everything is made on one machine, because something has to be signed before anything can start; who must hold which
-//! file from then on is printed at the end and is the point of the exercise.
 
-mod certificates;
-mod configuration;
-mod example;
-mod keys;
-pub(super) mod layout;
-pub mod register_text;
-mod shares;
-
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use data_encoding::HEXLOWER;
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-
-use self::certificates::{Ca, Use};
-use self::keys::Chest;
-use self::layout::{Folder, vault_secret};
-use self::register_text::{APPROVERS, AUDITOR, AUTHORITY_KEY, Facts, OFFICER, OPERATORS, Publics};
-use crate::cli::{Error, print, print_json};
-use crate::clock::{Clock as _, SystemClock};
-use crate::keys::file::{SecretKind, public_key_text};
-use crate::keys::{AuthoritySecret, IdentitySecret, SectorSecret};
-use crate::register::sign::{SignError, sign};
-use crate::register::{Id, Suite};
-use crate::seal::segment::AuthorityPrivateKey;
-
-/// The body whose signature no register goes without.
-const COMMISSION: &str = "cndp";
+use crate::deployment::{Made, Place, Plan, make, register_text};
+use crate::register::Id;
+use crate::terminal::{CommandError, print, print_json};
 
 /// Start a deployment: configuration, register, keys and certificates in a new folder
 #[derive(clap::Args)]
@@ -40,7 +12,7 @@ const COMMISSION: &str = "cndp";
     cloison init ./pilot\n  \
     cloison init /etc/cloison --deployment ma-prod --vault-host vault.example.ma --authority-host node.example.ma\n\n\
     Nothing is overwritten. The folder holds everything; who must hold which key is printed at the end.")]
-pub struct Args {
+pub struct InitArgs {
     /// The folder to fill; it must not exist yet, or be empty
     dir: PathBuf,
     /// The deployment's id: orders and registers of another deployment are refused
@@ -85,7 +57,7 @@ fn host(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// When the folder is not empty or cannot be written; nothing is left behind then.
-pub fn run(args: Args) -> Result<(), Error> {
+pub fn run(args: InitArgs) -> Result<(), CommandError> {
     let plan = Plan {
         deployment: args.deployment,
         facts: if args.example { &register_text::DEMO } else { &register_text::START },
@@ -96,266 +68,43 @@ pub fn run(args: Args) -> Result<(), Error> {
         custodians: args.threshold.zip(args.custodians).map(|(threshold, count)| (threshold.into(), count.into())),
     };
     let made = make(&args.dir, &plan)?;
-    if args.json { print_json(&made) } else { print(made.report(&args.dir)) }
+    if args.json { print_json(&made) } else { print(report(&made, &args.dir)) }
 }
 
-/// What a deployment is to be.
-pub struct Plan {
-    /// Its id.
-    pub deployment: String,
-    /// What its register declares.
-    pub facts: &'static Facts,
-    /// Where the vault listens.
-    pub vault: Place,
-    /// Where the authority node listens.
-    pub node: Place,
-    /// How many years the certificates last.
-    pub years: i16,
-    /// Whether these are the keys that everybody has.
-    pub example: bool,
-    /// How many of how many custodians unseal the authority's key; `None`: it is a file.
-    pub custodians: Option<(usize, usize)>,
-}
-
-/// Where one of the two programs listens.
-pub struct Place {
-    hosts: Vec<String>,
-    listen: IpAddr,
-    data: u16,
-    control: u16,
-    health: u16,
-}
-
-impl Place {
-    /// Reached under `hosts` (none: loopback only), with the ports of the data, control and health listeners.
-    pub fn new(hosts: Vec<String>, [data, control, health]: [u16; 3]) -> Self {
-        let listen = if hosts.is_empty() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-        Self { hosts, listen: listen.into(), data, control, health }
-    }
-
-    /// The names and addresses in the certificate.
-    fn names(&self) -> Vec<String> {
-        self.hosts.iter().cloned().chain(["localhost", "127.0.0.1", "::1"].map(str::to_owned)).collect()
-    }
-
-    fn url(&self, port: u16) -> String {
-        match self.hosts.first() {
-            Some(host) if host.contains(':') => format!("https://[{host}]:{port}"),
-            Some(host) => format!("https://{host}:{port}"),
-            None => format!("https://127.0.0.1:{port}"),
-        }
-    }
-
-    fn data(&self) -> SocketAddr {
-        (self.listen, self.data).into()
-    }
-
-    fn control(&self) -> SocketAddr {
-        (self.listen, self.control).into()
-    }
-
-    /// Health has no authentication, so it stays on loopback.
-    fn health(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.health).into()
-    }
-}
-
-/// What was made; nothing in it is secret.
-#[derive(Debug, serde::Serialize)]
-pub struct Made {
-    /// The deployment's id.
-    pub deployment: String,
-    /// Where the sector systems reach the vault.
-    pub vault_url: String,
-    /// Where officers reach the authority node.
-    pub node_url: String,
-    /// Client files, by path inside the folder.
-    pub clients: Vec<String>,
-    /// Secret files, by path inside the folder.
-    pub secrets: Vec<String>,
-    /// The last day of the certificates.
-    pub certificates_until: Date,
-    /// How many custodians hold shares of the authority's key; none where it is a file.
-    pub custodians: usize,
-}
-
-/// Fills `dir` by the plan.
-///
-/// # Errors
-/// When `dir` is neither absent nor empty, or something cannot be written; nothing is left behind then.
-pub fn make(dir: &Path, plan: &Plan) -> Result<Made, Error> {
-    let folder = Folder::create(dir)?;
-    let mut chest = Chest::new(&folder);
-    let today = SystemClock.now().to_zoned(TimeZone::UTC).date();
-
-    // --- roots and keys
-    let identity = IdentitySecret(chest.secret(&vault_secret(SecretKind::Identity, ""), SecretKind::Identity)?);
-    let sector = SectorSecret(chest.secret(&vault_secret(SecretKind::Sector, "1"), SecretKind::Sector)?);
-    chest.secret(&vault_secret(SecretKind::Store, "1"), SecretKind::Store)?;
-    chest.secret(&vault_secret(SecretKind::Audit, ""), SecretKind::Audit)?;
-    chest.secret("secrets/authority/audit.secret", SecretKind::Audit)?;
-    let (authority_key, custodians) = match plan.custodians {
-        None => {
-            let scalar = chest.secret(&format!("secrets/authority/{AUTHORITY_KEY}.secret"), SecretKind::Authority)?;
-            (AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY, Suite::X25519), vec![])
-        }
-        Some((threshold, count)) => shares::make(&folder, threshold, count)?,
-    };
-    let segment = chest.signing_key(&vault_secret(SecretKind::Segment, ""))?;
-    let vault_checkpoint = chest.signing_key(&vault_secret(SecretKind::Checkpoint, ""))?;
-    let node_checkpoint = chest.signing_key("secrets/authority/checkpoint.pem")?;
-    let register_keys = [("operations", "operations"), ("commission", COMMISSION)]
-        .map(|(id, body)| Ok((id, body, chest.signing_key(&format!("secrets/register/{id}.pem"))?)));
-    let register_keys = register_keys.into_iter().collect::<Result<Vec<_>, Error>>()?;
-    let mut person = |id: &str| chest.signing_key(&format!("secrets/people/{id}.pem"));
-    let approvers = APPROVERS.iter().map(|approver| person(approver.id)).collect::<Result<Vec<_>, Error>>()?;
-    let officer = person(OFFICER)?;
-    let operator_keys = OPERATORS.iter().map(|id| person(id)).collect::<Result<Vec<_>, Error>>()?;
-
-    // --- certificates
-    let ca = Ca::new(&plan.deployment, today, plan.years)?;
-    chest.ca(&ca)?;
-    chest.leaf("vault", &ca.issue("vault", &plan.vault.names(), Use::Server)?)?;
-    let node = chest.leaf("node", &ca.issue("node", &plan.node.names(), Use::Both)?)?;
-    let mut client = |id: &str, url: String| {
-        let spki = chest.leaf(id, &ca.issue(id, &[], Use::Client)?)?;
-        folder.public(&format!("clients/{id}.toml"), &configuration::client(id, &url))?;
-        Ok::<_, Error>(spki)
-    };
-    let facts = plan.facts.clients.iter();
-    let clients = facts.map(|c| client(c.id, plan.vault.url(plan.vault.data))).collect::<Result<Vec<_>, Error>>()?;
-    let operators = OPERATORS.iter().zip(&operator_keys).map(|(id, key)| {
-        Ok::<_, Error>((client(id, plan.vault.url(plan.vault.control))?, public_key_text(&key.verifying_key())))
-    });
-    let operators = operators.collect::<Result<Vec<_>, Error>>()?;
-    let officer_certificate = client(OFFICER, plan.node.url(plan.node.control))?;
-    let auditor = client(AUDITOR, plan.vault.url(plan.vault.control))?;
-    // The same certificate at the other log.
-    let of_node = configuration::client(AUDITOR, &plan.node.url(plan.node.control));
-    folder.public(&format!("clients/{AUDITOR}-node.toml"), &of_node)?;
-    let custodian = |id: &Id| Ok((id.to_string(), client(id.as_str(), plan.node.url(plan.node.control))?));
-    let custodians = custodians.iter().map(custodian).collect::<Result<Vec<_>, Error>>()?;
-
-    // --- the register, signed by both keys
-    let register = register_text::write(
-        plan.facts,
-        &Publics {
-            deployment: &plan.deployment,
-            note: if plan.example { example::NOTE } else { "" },
-            today: today.to_string(),
-            clients,
-            operators,
-            auditor,
-            vault_checkpoint: public_key_text(&vault_checkpoint.verifying_key()),
-            node_checkpoint: public_key_text(&node_checkpoint.verifying_key()),
-            node,
-            officer_certificate,
-            officer_key: public_key_text(&officer.verifying_key()),
-            approvers: approvers.iter().map(|key| public_key_text(&key.verifying_key())).collect(),
-            authority_key: HEXLOWER.encode(authority_key.public()),
-            custodians,
+fn report(made: &Made, dir: &Path) -> String {
+    let dir = dir.display();
+    let Made { deployment, certificates_until, .. } = made;
+    format!(
+        "Deployment {deployment:?} is ready in {dir}: {secrets} secrets, {clients} clients, certificates until \
+         {certificates_until}.\n\
+         \n\
+         Who must hold what; nobody holds two rows, and {dir} as a whole should soon exist nowhere:\n\
+         \n  \
+         the vault               vault.toml register.* tls/ca.pem tls/vault.pem secrets/tls/vault.key secrets/vault/\n  \
+         {0:<23} its backup: secrets/vault/, under another administrator than the store's backup\n  \
+         the authority node      node.toml register.* tls/ca.pem tls/node.pem secrets/tls/node.key secrets/authority/\n  \
+         the commission          secrets/register/commission.pem clients/auditor*.toml tls/ca.pem tls/auditor.pem secrets/tls/auditor.key\n  \
+         operations              secrets/register/operations.pem, secrets/tls/ca.key (offline)\n  \
+         each operator           their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  \
+         each approver, officer  their own secrets/people/*.pem\n  {custodians}\
+         each sector system      its own clients/*.toml tls/*.pem secrets/tls/*.key\n\
+         \n\
+         Next:\n  \
+         cloison serve --config {dir}/vault.toml\n  \
+         cloison authority serve --config {dir}/node.toml\n  \
+         or both as services, each row on its own machine: docs/operations.md, \"As a service\"\n  \
+         printf 'AB123456\\n' | cloison client tokenize --client {dir}/clients/cnss-health.toml \
+         --sector health --scheme cnie --purpose billing\n  \
+         edit {dir}/register.toml, then: cloison check {dir}/register.toml\n  \
+         and have it signed by both keys: cloison register sign --help",
+        "",
+        custodians = match made.custodians {
+            0 => "",
+            _ => {
+                "each custodian          their own secrets/custodians/* clients/*.toml tls/*.pem secrets/tls/*.key\n  "
+            }
         },
-    );
-    folder.public("register.toml", &register)?;
-    let mut signatures = None;
-    for (id, _, key) in &register_keys {
-        // Signing reads the register first: what we write must be what we accept.
-        let kid = Id::parse(id).ok_or_else(|| fault(&"a register key's id is none"))?;
-        signatures = Some(sign(&register, signatures.as_deref(), &kid, key).map_err(|error| match error {
-            SignError::Faults(faults) => fault(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
-            SignError::Jws(error) => fault(&error),
-        })?);
-    }
-    folder.public("register.jws", &signatures.unwrap_or_default())?;
-
-    // --- configuration, last: without it nothing starts
-    for path in ["orders", "input", "data/vault", "data/node"] {
-        folder.folder(path)?;
-    }
-    let pins: String = register_keys
-        .iter()
-        .map(|(id, body, key)| {
-            format!(
-                "\n[[register.key]]\nid = {id:?}\nbody = {body:?}\npublic = {:?}\n",
-                public_key_text(&key.verifying_key())
-            )
-        })
-        .collect();
-    folder.public("vault.toml", &configuration::vault(plan, &pins))?;
-    folder.public("node.toml", &configuration::node(plan, &pins, &public_key_text(&segment.verifying_key())))?;
-
-    let fingerprints = chest.fingerprints;
-    if plan.example {
-        let roots = example::Roots { identity, sector, approvers: &approvers };
-        example::finish(&folder, &register, &roots, midnight(today)?, ca.until, &fingerprints)?;
-    }
-    folder.finish()?;
-    Ok(Made {
-        deployment: plan.deployment.clone(),
-        vault_url: plan.vault.url(plan.vault.data),
-        node_url: plan.node.url(plan.node.control),
-        clients: plan
-            .facts
-            .clients
-            .iter()
-            .map(|client| client.id)
-            .chain(OPERATORS)
-            .chain([OFFICER, AUDITOR])
-            .map(|id| format!("clients/{id}.toml"))
-            .chain([format!("clients/{AUDITOR}-node.toml")])
-            .collect(),
-        secrets: fingerprints.into_iter().map(|(_, path)| path).collect(),
-        certificates_until: ca.until,
-        custodians: plan.custodians.map_or(0, |(_, count)| count),
-    })
-}
-
-fn fault(what: &dyn std::fmt::Display) -> Error {
-    Error::new(format_args!("the new register: {what}"), "report this as a fault of cloison")
-}
-
-impl Made {
-    fn report(&self, dir: &Path) -> String {
-        let dir = dir.display();
-        let Self { deployment, certificates_until, .. } = self;
-        format!(
-            "Deployment {deployment:?} is ready in {dir}: {secrets} secrets, {clients} clients, certificates until \
-             {certificates_until}.\n\
-             \n\
-             Who must hold what; nobody holds two rows, and {dir} as a whole should soon exist nowhere:\n\
-             \n  \
-             the vault               vault.toml register.* tls/ca.pem tls/vault.pem secrets/tls/vault.key secrets/vault/\n  \
-             {0:<23} its backup: secrets/vault/, under another administrator than the store's backup\n  \
-             the authority node      node.toml register.* tls/ca.pem tls/node.pem secrets/tls/node.key secrets/authority/\n  \
-             the commission          secrets/register/commission.pem clients/auditor*.toml tls/ca.pem tls/auditor.pem secrets/tls/auditor.key\n  \
-             operations              secrets/register/operations.pem, secrets/tls/ca.key (offline)\n  \
-             each operator           their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  \
-             each approver, officer  their own secrets/people/*.pem\n  {custodians}\
-             each sector system      its own clients/*.toml tls/*.pem secrets/tls/*.key\n\
-             \n\
-             Next:\n  \
-             cloison serve --config {dir}/vault.toml\n  \
-             cloison authority serve --config {dir}/node.toml\n  \
-             or both as services, each row on its own machine: docs/operations.md, \"As a service\"\n  \
-             printf 'AB123456\\n' | cloison client tokenize --client {dir}/clients/cnss-health.toml \
-             --sector health --scheme cnie --purpose billing\n  \
-             edit {dir}/register.toml, then: cloison check {dir}/register.toml\n  \
-             and have it signed by both keys: cloison register sign --help",
-            "",
-            custodians = match self.custodians {
-                0 => "",
-                _ => {
-                    "each custodian          their own secrets/custodians/* clients/*.toml tls/*.pem secrets/tls/*.key\n  "
-                }
-            },
-            secrets = self.secrets.len(),
-            clients = self.clients.len(),
-        )
-    }
-}
-
-/// The day on which a placeholder order becomes valid.
-fn midnight(day: Date) -> Result<Timestamp, Error> {
-    let zoned = day.to_zoned(TimeZone::UTC);
-    zoned.map(|zoned| zoned.timestamp()).map_err(|error| Error::new(error, "set the clock of this machine"))
+        secrets = made.secrets.len(),
+        clients = made.clients.len(),
+    )
 }

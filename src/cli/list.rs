@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::Error;
 use crate::lines;
+use crate::terminal::CommandError;
 
 /// The most bytes of a list: more pseudonyms than any request may have.
 const MOST: u64 = 64 << 20;
@@ -22,23 +22,23 @@ pub(super) struct ListEntry {
 ///
 /// # Errors
 /// When it cannot be read, is too long, or has a line that is not UTF-8, which is named.
-pub(super) fn read(path: &Path) -> Result<Vec<ListEntry>, Error> {
+pub(super) fn read(path: &Path) -> Result<Vec<ListEntry>, CommandError> {
     if path == Path::new("-") {
         return read_from(io::stdin().lock(), Path::new("standard input"));
     }
-    let file = File::open(path).map_err(|error| Error::file(path, &error))?;
+    let file = File::open(path).map_err(|error| CommandError::file(path, &error))?;
     read_from(file, path)
 }
 
-fn read_from(input: impl Read, path: &Path) -> Result<Vec<ListEntry>, Error> {
+fn read_from(input: impl Read, path: &Path) -> Result<Vec<ListEntry>, CommandError> {
     let called = path.display();
     let mut bytes = Vec::new();
-    input.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| Error::file(path, &error))?;
+    input.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| CommandError::file(path, &error))?;
     if bytes.len() as u64 > MOST {
-        return Err(Error::new(format_args!("{called}: is longer than 64 MiB"), "send less at once"));
+        return Err(CommandError::new(format_args!("{called}: is longer than 64 MiB"), "send less at once"));
     }
     let entries = lines::entries(&bytes)
-        .map_err(|fault| Error::new(format_args!("{called}: {fault}"), "one entry a line, saved as UTF-8"))?;
+        .map_err(|fault| CommandError::new(format_args!("{called}: {fault}"), "one entry a line, saved as UTF-8"))?;
     let owned = |entry: &lines::ListLine<'_>| ListEntry {
         place: format!("{called}:{}", entry.line),
         text: entry.text.to_owned(),

@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::reidentify::{Asking, only, payload, signed_request};
-use super::remote::{self, ClientFile};
-use super::{Error, print, print_json};
+use super::client_file::ClientFile;
+use super::reidentify::{only, payload};
+use crate::client::officer::{OfficerCall, OfficerCallError};
 use crate::client::{Client, ClientError};
+use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::read_signing_key;
 use crate::migrate::Migrated;
 use crate::order::Basis;
 use crate::register::Id;
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, print, print_json};
 
 /// How long the command waits for a side that does not answer before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,28 +68,28 @@ struct Summary {
 ///
 /// # Errors
 /// When the order cannot be used or a side refuses; with exit code 3 when some mappings did not open.
-pub fn run(args: Args) -> Result<(), Error> {
-    let order = super::read_text(&args.order)?;
+pub fn run(args: Args) -> Result<(), CommandError> {
+    let order = read_text(&args.order)?;
     let payload = payload(&order)?;
     if !matches!(payload.basis, Basis::Continuity(_)) {
-        return Err(Error::usage(
+        return Err(CommandError::usage(
             "this is no order for continuity",
             "`cloison order new --continuity FROM:TO` makes one",
         ));
     }
     let officer = match args.officer {
         Some(officer) => {
-            Id::parse(&officer).ok_or_else(|| Error::usage("--officer is no id", "as the order spells it"))?
+            Id::parse(&officer).ok_or_else(|| CommandError::usage("--officer is no id", "as the order spells it"))?
         }
         None => only(&payload.officers, "officers", "--officer")?.clone(),
     };
     let sector = only(&payload.sectors, "sectors", "an order for one")?;
     let key = read_signing_key(&args.key)
-        .map_err(|error| Error::new(error, "the officer's own key is needed to sign the requests"))?;
+        .map_err(|error| CommandError::new(error, "the officer's own key is needed to sign the requests"))?;
     let client = args.client.open()?;
-    let asking = Asking { order: &order, officer: &officer, key: &key, sector, pseudonyms: &[] };
+    let call = OfficerCall { order: &order, officer: &officer, key: &key, sector, pseudonyms: &[] };
     let bar = bar();
-    let outcome = all(&client, &asking, &bar);
+    let outcome = all(&client, &call, &bar);
     bar.finish_and_clear();
     let summary = outcome?;
     match args.json {
@@ -95,7 +98,7 @@ pub fn run(args: Args) -> Result<(), Error> {
     }
     match summary.skipped {
         0 => Ok(()),
-        skipped => Err(Error::rejected(
+        skipped => Err(CommandError::rejected(
             format_args!("{} mappings did not open, and have no pair", HumanCount(skipped)),
             "the node's log says more: does it hold every key of the authority? A new order goes through all again",
         )),
@@ -103,22 +106,20 @@ pub fn run(args: Args) -> Result<(), Error> {
 }
 
 /// Asks for page after page until there is none left.
-fn all(client: &Client, asking: &Asking<'_>, bar: &ProgressBar) -> Result<Summary, Error> {
+fn all(client: &Client, call: &OfficerCall<'_>, bar: &ProgressBar) -> Result<Summary, CommandError> {
     let mut summary = Summary::default();
     let mut deadline = Instant::now() + PATIENCE;
     loop {
-        // Each page has a request of its own: an officer wants it now.
-        let request = signed_request(asking)?;
-        let body = serde_json::json!({ "order": asking.order, "request": request, "sector": asking.sector });
-        let page: Migrated = match client.post_json("/v1/migrations", &body) {
+        // Each page has a request of its own, because an officer wants it now.
+        let page = match call.migrate(client, SystemClock.now()) {
             Ok(page) => page,
-            Err(error) => match error.retry_after() {
-                // Asking again is harmless. A node that was never reached is more likely a wrong address than a passing fault.
-                Some(pause) if !hopeless(&summary, &error) && Instant::now() + pause < deadline => {
+            Err(error) => match pause(&summary, &error) {
+                // Asking again is harmless.
+                Some(pause) if Instant::now() + pause < deadline => {
                     std::thread::sleep(pause);
                     continue;
                 }
-                _ => return Err(stopped(&summary, remote::failed(&error))),
+                _ => return Err(stopped(&summary, error.into())),
             },
         };
         deadline = Instant::now() + PATIENCE;
@@ -130,14 +131,20 @@ fn all(client: &Client, asking: &Asking<'_>, bar: &ProgressBar) -> Result<Summar
     }
 }
 
-fn hopeless(summary: &Summary, error: &ClientError) -> bool {
-    summary.pages == 0 && matches!(error, ClientError::Connection { .. })
+/// How long to wait before the page is asked for again, where that may help.
+fn pause(summary: &Summary, error: &OfficerCallError) -> Option<Duration> {
+    match error {
+        // A node that was never reached is more likely a wrong address than a passing fault.
+        OfficerCallError::Node(ClientError::Connection { .. }) if summary.pages == 0 => None,
+        OfficerCallError::Node(error) => error.retry_after(),
+        OfficerCallError::Order(_) => None,
+    }
 }
 
-fn stopped(summary: &Summary, error: Error) -> Error {
+fn stopped(summary: &Summary, error: CommandError) -> CommandError {
     match summary.pages {
         0 => error,
-        _ => Error::new(
+        _ => CommandError::new(
             format_args!("{}; stopped after {} mappings", error.message(), HumanCount(summary.seen)),
             "run the same command again: it goes on where it was",
         ),

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::assent::Assent;
-use super::{Error, print, print_json, read_text, signed_file};
+use super::signed_file;
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::jws;
@@ -21,6 +21,8 @@ use crate::keys::file::read_signing_key;
 use crate::order::{Finding, ORDER_TYP, Payload, examine};
 use crate::refusal::Refusal;
 use crate::register::{self, Id, Register};
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, print, print_json};
 
 /// Make, sign, check and read orders; stop them, and see where they stand
 #[derive(clap::Subcommand)]
@@ -121,7 +123,7 @@ pub struct Check {
 ///
 /// # Errors
 /// As the command's help says.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::New(args) => new::run(&args),
         Command::Sign(args) => sign(&args),
@@ -138,9 +140,10 @@ pub fn run(command: Command) -> Result<(), Error> {
 
 // --- sign -------------------------------------------------------------------------------------------------------------
 
-fn sign(args: &Sign) -> Result<(), Error> {
+fn sign(args: &Sign) -> Result<(), CommandError> {
     let text = read_text(&args.order)?;
-    let key = read_signing_key(&args.key).map_err(|error| Error::new(error, "the approver's own key is needed"))?;
+    let key =
+        read_signing_key(&args.key).map_err(|error| CommandError::new(error, "the approver's own key is needed"))?;
     let register = args.register.as_deref().map(read_register).transpose()?;
     if act::is_act(&text) {
         return act::sign(args, &text, &key, register.as_ref());
@@ -158,23 +161,23 @@ fn sign(args: &Sign) -> Result<(), Error> {
     print(missing(&signed, &payload, register.as_ref()))
 }
 
-fn unsigned(path: &Path, error: jws::JwsError) -> Error {
+fn unsigned(path: &Path, error: jws::JwsError) -> CommandError {
     let hint = match error {
         jws::JwsError::DuplicateSigner => "this approver has signed already: another one must",
         _ => "--kid is the approver's id, as the register spells it",
     };
-    Error::new(format_args!("{}: {error}", path.display()), hint)
+    CommandError::new(format_args!("{}: {error}", path.display()), hint)
 }
 
 /// Refuses a key that is not the one which the register has for this approver.
-fn is_key_of_approver(args: &Sign, key: &SigningKey, authority: &Id, register: &Register) -> Result<(), Error> {
+fn is_key_of_approver(args: &Sign, key: &SigningKey, authority: &Id, register: &Register) -> Result<(), CommandError> {
     let approver = register.authorities.get(authority).zip(Id::parse(&args.kid));
     match approver.and_then(|(authority, kid)| authority.approvers.get(&kid)) {
         Some(approver) if approver.key == key.verifying_key() => Ok(()),
-        Some(_) => Err(Error::new("the key is not the approver's", "check --key and --kid")),
+        Some(_) => Err(CommandError::new("the key is not the approver's", "check --key and --kid")),
         None => {
             let what = format!("the register knows no such approver of authority {authority}");
-            Err(Error::new(what, "check --kid; `cloison register show` lists the approvers"))
+            Err(CommandError::new(what, "check --kid; `cloison register show` lists the approvers"))
         }
     }
 }
@@ -202,7 +205,7 @@ fn missing(text: &str, payload: &Payload, register: Option<&Register>) -> String
 }
 
 /// Refuses an order that the register forbids however many sign it: the steps that need signatures or the time aside.
-fn allowed(text: &str, register: &Register) -> Result<(), Error> {
+fn allowed(text: &str, register: &Register) -> Result<(), CommandError> {
     let later = |code| matches!(code, Code::OrderQuorum | Code::OrderNotYetValid);
     let broken = examine(text, register, SystemClock.now()).into_iter().find_map(|finding| match finding.result {
         Some(Err(refusal)) if !later(refusal.code()) => Some((finding.name, refusal)),
@@ -212,7 +215,7 @@ fn allowed(text: &str, register: &Register) -> Result<(), Error> {
         None => Ok(()),
         Some((name, refusal)) => {
             let what = format!("the register forbids this order: {name}: {}: {refusal}", refusal.code());
-            Err(Error::new(what, "`cloison order check` lists every rule that an order breaks"))
+            Err(CommandError::new(what, "`cloison order check` lists every rule that an order breaks"))
         }
     }
 }
@@ -237,7 +240,7 @@ struct Line {
     why: Option<String>,
 }
 
-fn check(args: &Check) -> Result<(), Error> {
+fn check(args: &Check) -> Result<(), CommandError> {
     let text = read_text(&args.order)?;
     let register = read_register(&args.register)?;
     let findings = examine(&text, &register, args.at.unwrap_or_else(|| SystemClock.now()));
@@ -253,11 +256,11 @@ fn check(args: &Check) -> Result<(), Error> {
     }
     match report.checks.iter().find_map(|line| line.code) {
         None if report.valid => Ok(()),
-        Some(Code::OrderQuorum) => Err(Error::new(
+        Some(Code::OrderQuorum) => Err(CommandError::new(
             format_args!("{}: not valid", args.order.display()),
             "have it signed by another approver, of another body: `cloison order sign`",
         )),
-        _ => Err(Error::new(
+        _ => Err(CommandError::new(
             format_args!("{}: not valid", args.order.display()),
             "an order cannot be changed: `cloison order new` makes another one",
         )),
@@ -298,16 +301,19 @@ impl Report {
 // --- shared -----------------------------------------------------------------------------------------------------------
 
 /// What an order says. Proves nothing about who signed it.
-fn payload(path: &Path, text: &str) -> Result<Payload, Error> {
+fn payload(path: &Path, text: &str) -> Result<Payload, CommandError> {
     let read = || Payload::read(jws::parse(text, ORDER_TYP)?.payload());
     read().map_err(|refusal: Refusal| {
-        Error::new(format_args!("{}: this is no order: {refusal}", path.display()), "`cloison order new` makes one")
+        CommandError::new(
+            format_args!("{}: this is no order: {refusal}", path.display()),
+            "`cloison order new` makes one",
+        )
     })
 }
 
-fn read_register(path: &Path) -> Result<Register, Error> {
+fn read_register(path: &Path) -> Result<Register, CommandError> {
     register::parse(&read_text(path)?).map_err(|faults| {
         let faults: Vec<String> = faults.iter().map(|fault| fault.in_file(path).to_string()).collect();
-        Error::new(faults.join("\n"), "orders are checked against a register without faults")
+        CommandError::new(faults.join("\n"), "orders are checked against a register without faults")
     })
 }

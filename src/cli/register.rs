@@ -12,12 +12,12 @@ use ed25519_dalek::SigningKey;
 use super::assent::Assent;
 use super::check::{listed, summary};
 use super::signed_file::SignedFile;
-use super::{Error, print, print_json};
 use crate::config::{ConfigError, NodeConfig, VaultConfig};
 use crate::jws;
 use crate::keys::file::{read_signing_key, write_public};
 use crate::register::sign::{self, SignError, TYP};
 use crate::register::{self, Id, OpenError, PinnedKey, Pins};
+use crate::terminal::{CommandError, print, print_json};
 
 /// Sign, verify or show the register
 #[derive(clap::Subcommand)]
@@ -135,7 +135,7 @@ fn pin(text: &str) -> Result<PinnedKey, String> {
 ///
 /// # Errors
 /// When the register has a fault or is not validly signed, or a file cannot be read or written.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Sign(args) => sign(&args),
         Command::Verify(args) => verify(&args),
@@ -146,12 +146,13 @@ pub fn run(command: Command) -> Result<(), Error> {
     }
 }
 
-fn sign(args: &Sign) -> Result<(), Error> {
+fn sign(args: &Sign) -> Result<(), CommandError> {
     let (file, signatures) = (args.files.register(), args.files.signatures());
     let text = read(&file)?;
     let register = register::parse(&text).map_err(|faults| faulty(&file, &faults))?;
-    let key = read_signing_key(&args.key)
-        .map_err(|error| Error::new(error, "name the private register key: PKCS#8 PEM, mode 0600, owned by you"))?;
+    let key = read_signing_key(&args.key).map_err(|error| {
+        CommandError::new(error, "name the private register key: PKCS#8 PEM, mode 0600, owned by you")
+    })?;
     if let Some(config) = &args.config {
         pinned(&args.kid, &key, &pinned_by(config)?.pins)?;
     }
@@ -165,16 +166,16 @@ fn sign(args: &Sign) -> Result<(), Error> {
     let held = match fs::exists(&signatures) {
         Ok(true) => Some(SignedFile::open(&signatures)?),
         Ok(false) => None,
-        Err(error) => return Err(Error::file(&signatures, &error)),
+        Err(error) => return Err(CommandError::file(&signatures, &error)),
     };
     let before = held.as_ref().map(|held| held.text().to_owned());
     let signed = sign::sign(&text, before.as_deref(), &args.kid, &key).map_err(|error| match error {
         SignError::Faults(faults) => faulty(&file, &faults),
-        SignError::Jws(jws::JwsError::DuplicateSigner) => Error::new(
+        SignError::Jws(jws::JwsError::DuplicateSigner) => CommandError::new(
             format_args!("{}: `{}` has signed this register already", signatures.display(), args.kid),
             "nothing is left to do, or name another key with --as and --key",
         ),
-        SignError::Jws(error) => Error::new(
+        SignError::Jws(error) => CommandError::new(
             format_args!("{}: {error}", signatures.display()),
             "move the file away to begin anew, or name another with --signatures",
         ),
@@ -186,20 +187,20 @@ fn sign(args: &Sign) -> Result<(), Error> {
         Some(held) => held.replace(&signed)?,
         // Who signs first makes the file; who meant to be first as well runs the command again.
         None => write_public(&signatures, format!("{signed}\n").as_bytes())
-            .map_err(|error| Error::new(error, "somebody else has just signed: run the command again"))?,
+            .map_err(|error| CommandError::new(error, "somebody else has just signed: run the command again"))?,
     }
     print(format_args!("{}: signed by {}", signatures.display(), signers(&signed).join(", ")))
 }
 
 /// Keeps signatures over another text beside the new ones: the register that is in force may have no others.
-fn set_aside(signatures: &Path, before: &str) -> Result<(), Error> {
+fn set_aside(signatures: &Path, before: &str) -> Result<(), CommandError> {
     let mut name = signatures.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", &HEXLOWER.encode(&sign::digest_of(before.as_bytes()))[..16]));
     let aside = signatures.with_file_name(name);
     // There already: the very same ones.
     if !aside.exists() {
         let kept = write_public(&aside, before.as_bytes());
-        kept.map_err(|error| Error::new(error, "the signatures must be kept before they are replaced"))?;
+        kept.map_err(|error| CommandError::new(error, "the signatures must be kept before they are replaced"))?;
     }
     let who = signers(before).join(", ");
     let _ = writeln!(io::stderr(), "set aside: signatures over another text by {who}, in {}", aside.display());
@@ -207,14 +208,18 @@ fn set_aside(signatures: &Path, before: &str) -> Result<(), Error> {
 }
 
 /// Refuses an id that is not pinned, and a key that is pinned under another one.
-fn pinned(kid: &Id, key: &SigningKey, pins: &Pins) -> Result<(), Error> {
+fn pinned(kid: &Id, key: &SigningKey, pins: &Pins) -> Result<(), CommandError> {
     let ids: Vec<&str> = pins.keys.iter().map(|pinned| pinned.id.as_str()).collect();
     match pins.keys.iter().find(|pinned| pinned.id == *kid) {
         Some(pinned) if pinned.key == key.verifying_key() => Ok(()),
-        Some(_) => {
-            Err(Error::new(format_args!("the key is not the one that is pinned as `{kid}`"), "check --as and --key"))
-        }
-        None => Err(Error::new(format_args!("no key is pinned as `{kid}`"), format_args!("one of {}", ids.join(", ")))),
+        Some(_) => Err(CommandError::new(
+            format_args!("the key is not the one that is pinned as `{kid}`"),
+            "check --as and --key",
+        )),
+        None => Err(CommandError::new(
+            format_args!("no key is pinned as `{kid}`"),
+            format_args!("one of {}", ids.join(", ")),
+        )),
     }
 }
 
@@ -226,7 +231,7 @@ fn signers(text: &str) -> Vec<String> {
     jws::parse(text, TYP).map(|jws| jws.signers().map(str::to_owned).collect()).unwrap_or_default()
 }
 
-fn verify(args: &Verify) -> Result<(), Error> {
+fn verify(args: &Verify) -> Result<(), CommandError> {
     let (file, signatures, pins) = match &args.config {
         Some(config) => {
             let files = pinned_by(config)?;
@@ -237,7 +242,7 @@ fn verify(args: &Verify) -> Result<(), Error> {
         }
         None => {
             let (Some(deployment), Some(commission)) = (args.deployment.clone(), args.commission.clone()) else {
-                return Err(Error::usage("no --config, and no --deployment and --commission", "name either"));
+                return Err(CommandError::usage("no --config, and no --deployment and --commission", "name either"));
             };
             let pins = Pins { deployment, keys: args.pins.clone(), quorum: args.quorum.into(), commission };
             (args.files.register(), args.files.signatures(), pins)
@@ -245,8 +250,8 @@ fn verify(args: &Verify) -> Result<(), Error> {
     };
     let register = register::open(&file, &signatures, &pins).map_err(|error| match error {
         OpenError::Faults { faults, .. } => faulty(&file, &faults),
-        OpenError::Read { .. } => Error::new(error, "check the path"),
-        OpenError::Signatures { .. } => Error::new(
+        OpenError::Read { .. } => CommandError::new(error, "check the path"),
+        OpenError::Signatures { .. } => CommandError::new(
             error,
             "have register.toml, as it is now, signed by those who must: cloison register sign --help",
         ),
@@ -274,22 +279,22 @@ fn verify(args: &Verify) -> Result<(), Error> {
 }
 
 /// The `[register]` section of a vault's or a node's configuration.
-fn pinned_by(config: &Path) -> Result<crate::config::RegisterFiles, Error> {
-    let wrong = |error: ConfigError| Error::new(error, "cloison check says it all: cloison check --help");
+fn pinned_by(config: &Path) -> Result<crate::config::RegisterFiles, CommandError> {
+    let wrong = |error: ConfigError| CommandError::new(error, "cloison check says it all: cloison check --help");
     match super::check::is_node(&read(config)?) {
         true => NodeConfig::load(config).map(|config| config.register).map_err(wrong),
         false => VaultConfig::load(config).map(|config| config.register).map_err(wrong),
     }
 }
 
-fn read(path: &Path) -> Result<String, Error> {
+fn read(path: &Path) -> Result<String, CommandError> {
     sign::read_text(path).map_err(|error| match error {
-        OpenError::Read { path, source } => Error::file(&path, &source),
-        other => Error::new(other, "check the path"),
+        OpenError::Read { path, source } => CommandError::file(&path, &source),
+        other => CommandError::new(other, "check the path"),
     })
 }
 
-fn faulty(file: &Path, faults: &[register::Fault]) -> Error {
+fn faulty(file: &Path, faults: &[register::Fault]) -> CommandError {
     let _ = writeln!(io::stderr(), "{}", listed(file, faults));
-    Error::new(format_args!("{}: the register has faults", file.display()), "correct what is listed above")
+    CommandError::new(format_args!("{}: the register has faults", file.display()), "correct what is listed above")
 }

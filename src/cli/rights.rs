@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::assent::{Assent, Irreversible};
-use super::remote::{ClientFile, failed};
-use super::{Error, list, print, print_json, read_text, signed_file};
+use super::{list, signed_file};
+use crate::cli::client_file::ClientFile;
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::rights::Brought;
 use crate::jws;
@@ -17,6 +17,8 @@ use crate::register::{self, Id};
 use crate::rights::erase::ErasureReceipt;
 use crate::rights::request::{ERASURE_TYP, Erasure, sign};
 use crate::rights::resolutions::{Found, Question, Resolutions};
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, print, print_json};
 
 /// See to people's rights, as a rights officer: who resolved a pseudonym; erasure
 #[derive(clap::Subcommand)]
@@ -138,7 +140,7 @@ pub struct Lodge {
 ///
 /// # Errors
 /// When something is not as it should be, or the server refuses.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Resolutions(args) => resolutions(args),
         Command::Erase(args) => erase(args),
@@ -147,12 +149,11 @@ pub fn run(command: Command) -> Result<(), Error> {
     }
 }
 
-fn resolutions(args: Look) -> Result<(), Error> {
+fn resolutions(args: Look) -> Result<(), CommandError> {
     let mut pseudonyms = args.pseudonyms;
     pseudonyms.extend(lines(args.list.as_deref())?);
     let asked = Question { sector: args.sector, pseudonyms, order: args.order };
-    let found: Resolutions =
-        args.client.open()?.post_json("/v1/rights/resolutions", &asked).map_err(|error| failed(&error))?;
+    let found: Resolutions = args.client.open()?.post_json("/v1/rights/resolutions", &asked)?;
     if args.json {
         return print_json(&found);
     }
@@ -180,17 +181,18 @@ fn shown(found: &Found, several: bool) -> String {
     lines.join("\n")
 }
 
-fn erase(args: Erase) -> Result<(), Error> {
+fn erase(args: Erase) -> Result<(), CommandError> {
     let text = read_text(&args.register)?;
     let register = register::parse(&text).map_err(|faults| {
-        Error::new(super::check::listed(&args.register, &faults), "take the register that is in force, whole")
+        CommandError::new(super::check::listed(&args.register, &faults), "take the register that is in force, whole")
     })?;
     let mut pseudonyms = args.pseudonyms;
     pseudonyms.extend(lines(args.list.as_deref())?);
     let sector = register.sector(&args.sector);
-    let sector = sector.ok_or_else(|| Error::usage("the register has no such sector", "`cloison register show`"))?;
+    let sector =
+        sector.ok_or_else(|| CommandError::usage("the register has no such sector", "`cloison register show`"))?;
     if let Some(code) = pseudonyms.iter().find_map(|text| sector.parse_pseudonym(text).err()) {
-        return Err(Error::usage(
+        return Err(CommandError::usage(
             format_args!("a pseudonym is none of this sector: {code}"),
             "copy it as it was answered",
         ));
@@ -201,14 +203,15 @@ fn erase(args: Erase) -> Result<(), Error> {
         id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
         sector: args.sector,
         pseudonyms,
-        reason: Id::parse(&args.reason)
-            .ok_or_else(|| Error::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as request"))?,
-        time: time.map_err(|error| Error::new(error, "set the clock"))?,
+        reason: Id::parse(&args.reason).ok_or_else(|| {
+            CommandError::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as request")
+        })?,
+        time: time.map_err(|error| CommandError::new(error, "set the clock"))?,
     };
     let signed = erasure.draft().and_then(|draft| Ok((draft, args.key.read()?))).map_err(unusable)?;
     let signed = sign(&signed.0, &args.key.kid, &signed.1).map_err(unusable)?;
     write_private(&args.out, format!("{signed}\n").as_bytes())
-        .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+        .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
     print(format_args!(
         "Request {} signed by {}: {}. A second rights officer signs it: `cloison rights sign`",
         erasure.id,
@@ -223,7 +226,7 @@ impl Key {
     }
 }
 
-fn countersign(args: &Sign) -> Result<(), Error> {
+fn countersign(args: &Sign) -> Result<(), CommandError> {
     let text = read_text(&args.request)?;
     let erasure = read_erasure(&text).map_err(unusable)?;
     let key = args.key.read().map_err(unusable)?;
@@ -259,7 +262,7 @@ fn read_erasure(text: &str) -> Result<Erasure, Refusal> {
     Erasure::read(jws::parse(text, ERASURE_TYP).map_err(wrong)?.payload())
 }
 
-fn lodge(args: &Lodge) -> Result<(), Error> {
+fn lodge(args: &Lodge) -> Result<(), CommandError> {
     let brought = Brought { request: read_text(&args.request)?.trim_end().to_owned() };
     // What cannot be read the server refuses, and says why.
     if let Ok(erasure) = read_erasure(&brought.request) {
@@ -270,8 +273,7 @@ fn lodge(args: &Lodge) -> Result<(), Error> {
         );
         args.assent.obtain(&Irreversible { changes, lost: "Nobody can re-identify or find them again." })?;
     }
-    let done: ErasureReceipt =
-        args.client.open()?.post_json("/v1/rights/erasures", &brought).map_err(|error| failed(&error))?;
+    let done: ErasureReceipt = args.client.open()?.post_json("/v1/rights/erasures", &brought)?;
     if args.json {
         return print_json(&done);
     }
@@ -281,12 +283,12 @@ fn lodge(args: &Lodge) -> Result<(), Error> {
     ))
 }
 
-fn unusable(refusal: Refusal) -> Error {
-    Error::new(refusal, "`cloison rights erase --help` has an example")
+fn unusable(refusal: Refusal) -> CommandError {
+    CommandError::new(refusal, "`cloison rights erase --help` has an example")
 }
 
 /// The entries of a list, where one is named.
-fn lines(file: Option<&Path>) -> Result<Vec<String>, Error> {
+fn lines(file: Option<&Path>) -> Result<Vec<String>, CommandError> {
     let entries = file.map_or(Ok(vec![]), list::read)?;
     Ok(entries.into_iter().map(|entry| entry.text).collect())
 }

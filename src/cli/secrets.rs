@@ -10,13 +10,14 @@ use ed25519_dalek::SigningKey;
 use toml::de::DeTable;
 
 use super::authority::keygen;
-use super::{Error, print};
 use crate::config::{NodeConfig, Openers, VaultConfig};
 use crate::keys::custody::{Custody, Deposit, Keyring, is_credential_name};
 use crate::keys::file::{SecretKind, public_key_text};
 use crate::keys::{AuthoritySecret, Key, memory};
 use crate::register::Suite;
 use crate::seal::segment::AuthorityPrivateKey;
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, print};
 
 /// Root secrets: make them, move them between kinds of custody, split and recover them
 #[derive(clap::Subcommand)]
@@ -107,15 +108,15 @@ pub struct OpenersFile {
 }
 
 impl OpenersFile {
-    fn keyring(&self) -> Result<Keyring, Error> {
+    fn keyring(&self) -> Result<Keyring, CommandError> {
         let openers = self.config.as_deref().map(openers).transpose()?.unwrap_or_default();
         Ok(openers.keyring().with_work(self.work))
     }
 }
 
 /// What a vault's or node's configuration says of passphrase and token. Its other faults do not matter here.
-fn openers(path: &std::path::Path) -> Result<Openers, Error> {
-    let text = super::read_text(path)?;
+fn openers(path: &std::path::Path) -> Result<Openers, CommandError> {
+    let text = read_text(path)?;
     let hint = "correct the file: `cloison check`";
     let (table, _) = DeTable::parse_recoverable(&text);
     let is_node = table.get_ref().contains_key("authority");
@@ -123,7 +124,7 @@ fn openers(path: &std::path::Path) -> Result<Openers, Error> {
         true => NodeConfig::load(path).map(|config| config.openers),
         false => VaultConfig::load(path).map(|config| config.openers),
     }
-    .map_err(|error| Error::new(error, hint))
+    .map_err(|error| CommandError::new(error, hint))
 }
 
 fn kind(text: &str) -> Result<SecretKind, String> {
@@ -144,14 +145,14 @@ fn deposit(text: &str) -> Result<Deposit, String> {
 ///
 /// # Errors
 /// Whatever keeps it from being done.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     memory::protect(true);
     match command {
         Command::New(args) => new(&args),
         Command::Move(args) => move_secret(&args),
         Command::TokenKey(args) => {
             let made = args.openers.keyring()?.make_token_key();
-            made.map_err(|error| Error::new(error, "check [token] in the configuration given with --config"))?;
+            made.map_err(|error| CommandError::new(error, "check [token] in the configuration given with --config"))?;
             print("The token has a wrapping key now.")
         }
         Command::Split(args) => shares::split_secrets(&args),
@@ -163,10 +164,11 @@ pub fn run(command: Command) -> Result<(), Error> {
     }
 }
 
-fn new(args: &New) -> Result<(), Error> {
+fn new(args: &New) -> Result<(), CommandError> {
     let secret = Key::random();
     let written = args.openers.keyring()?.write(&args.to, args.kind, &secret);
-    written.map_err(|error| Error::new(error, "choose another place; --config says which token and passphrase"))?;
+    written
+        .map_err(|error| CommandError::new(error, "choose another place; --config says which token and passphrase"))?;
     let at = args.to.at.display();
     match (args.kind, &args.id) {
         (SecretKind::Authority, Some(id)) => {
@@ -185,10 +187,10 @@ fn new(args: &New) -> Result<(), Error> {
     }
 }
 
-fn move_secret(args: &Move) -> Result<(), Error> {
+fn move_secret(args: &Move) -> Result<(), CommandError> {
     let keyring = args.openers.keyring()?;
     let hint = "--config says which token, and where the passphrase comes from";
-    let unmoved = |error: crate::keys::file::FileError| Error::new(error, hint);
+    let unmoved = |error: crate::keys::file::FileError| CommandError::new(error, hint);
     let secret = match args.kind {
         kind @ (SecretKind::Segment | SecretKind::Checkpoint) => {
             let key = keyring.read_signing_key(&args.from, kind).map_err(unmoved)?;
@@ -199,7 +201,7 @@ fn move_secret(args: &Move) -> Result<(), Error> {
     keyring.write(&args.to, args.kind, &secret).map_err(unmoved)?;
     let back = keyring.read(&args.to, args.kind).map_err(unmoved)?;
     if back.expose() != secret.expose() {
-        return Err(Error::new(
+        return Err(CommandError::new(
             "what was read back is not what was written",
             "do not use it: the token or disk is broken",
         ));

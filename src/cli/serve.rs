@@ -1,41 +1,10 @@
-//! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
+//! `cloison serve` and `cloison authority serve`.
 
-pub(super) mod descriptors;
-mod figures;
-mod tidy;
-mod watch;
-mod writable;
+use std::path::PathBuf;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-
-use figures::Figures;
-
-use super::Error;
-use crate::audit::log::LogError;
-use crate::clock::SystemClock;
-use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
-use crate::http::cosign::{self, Watching};
-use crate::http::data::DataDoor;
-use crate::http::node::NodeDoor;
-use crate::http::tls::ServerTls;
-use crate::http::{self, Callers, Limits, Listener, Readiness, control, data, health, tls};
-use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
-use crate::keys::file::{FileError, SecretKind, read_public};
-use crate::keys::memory::{self, Protection};
-use crate::keys::sector_secrets::SectorSecretDeposit;
-use crate::keys::shares::ShareSet;
-use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
-use crate::metrics::{PERSONS, Registry, coarse};
-use crate::node::{Node, NodeParts};
-use crate::order::book::Book;
-use crate::register::{OpenError, Register, Suite};
-use crate::reidentify::step;
-use crate::seal::segment::AuthorityPrivateKey;
-use crate::store::StoreError;
-use crate::tlog::checkpoint_file::CheckpointFileError;
-use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
+use crate::serve::{self, StartOptions};
+use crate::terminal::CommandError;
+use crate::vault::SectorAdvance;
 
 /// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
 #[derive(clap::Args)]
@@ -43,7 +12,7 @@ use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
     cloison serve --config vault.toml\n  \
     cloison serve --config vault.toml --advance health       # once, after the register changed the sector's granularity\n\n\
     SIGTERM ends it: what has begun is finished.")]
-pub struct Args {
+pub struct ServeArgs {
     /// The vault's configuration (`vault.toml`).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -51,9 +20,8 @@ pub struct Args {
     /// of an epoch before ends only where it is named.
     #[arg(long, value_name = "SECTOR[:EPOCH]", value_parser = sector_advance)]
     advance: Vec<SectorAdvance>,
-    /// Take the published keys of keys-example/: for trying things out, never for a person's data.
-    #[arg(long)]
-    allow_example_keys: bool,
+    #[command(flatten)]
+    start: StartArgs,
 }
 
 /// A sector, and the epoch whose overlap ends: `health`, `health:1`.
@@ -70,442 +38,43 @@ fn sector_advance(text: &str) -> Result<SectorAdvance, String> {
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  cloison authority serve --config node.toml\n\n\
     SIGTERM ends it: what has begun is finished. A key in shares is sealed until its custodians come: `cloison authority unseal`.")]
-pub struct NodeArgs {
+pub struct ServeNodeArgs {
     /// The node's configuration (`node.toml`).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    #[command(flatten)]
+    start: StartArgs,
+}
+
+/// What both take.
+#[derive(clap::Args)]
+struct StartArgs {
     /// Take the published keys of keys-example/: for trying things out, never for a person's data.
     #[arg(long)]
     allow_example_keys: bool,
+    /// Make a store where there is none, though `cloison init` has not prepared that: once, and only if no disk is away.
+    #[arg(long)]
+    first_start: bool,
 }
 
-/// Runs the vault until it is told to stop.
+impl StartArgs {
+    fn options(&self) -> StartOptions {
+        StartOptions { allow_example_keys: self.allow_example_keys, first_start: self.first_start }
+    }
+}
+
+/// Runs `cloison serve` until it is told to stop.
 ///
 /// # Errors
 /// When configuration, keys, register or store are not in order, or a port is taken.
-pub fn run(args: Args) -> Result<(), Error> {
-    let protection = prepare_process(false);
-    let config = VaultConfig::load(&args.config).map_err(|e| Error::new(e, "correct the file and start again"))?;
-    let register = open_register(&config.register)?;
-    let (secrets, fingerprints) = read_vault_secrets(&config)?;
-    refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
-    descriptors::secure(2, &config.limits)?;
-    writable::check(&config.store, &config.log)?;
-    runtime()?.block_on(serve_vault(config, register, secrets, args.advance, protection))
+pub fn run(args: ServeArgs) -> Result<(), CommandError> {
+    serve::run_vault(&args.config, args.advance, args.start.options())
 }
 
-async fn serve_vault(
-    config: VaultConfig,
-    register: Register,
-    secrets: VaultSecrets,
-    advance: Vec<SectorAdvance>,
-    protection: Protection,
-) -> Result<(), Error> {
-    let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
-    show(&protection, &registry);
-    let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = ServerTls::read(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
-    let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
-
-    tracing::info!(mib = config.index_memory >> 20, "memory that the index of mappings may take");
-
-    // Health answers while the index is rebuilt; the doors open when it is complete.
-    let memory = watch::memory(&config.log, &config.store)?;
-    let home = Home { store: config.store.clone(), index_memory: config.index_memory };
-    let shown = readiness.clone();
-    let open = tokio::task::spawn_blocking(move || {
-        let progress = move |words: String| shown.set("starting", words);
-        Vault::open(&home, register, secrets, &advance, Arc::new(SystemClock), &progress, Box::new(poisoned))
-    });
-    let serving_health = tokio::spawn({
-        let (readiness, registry) = (readiness.clone(), registry.clone());
-        async move { http::serve(vec![], Some(health), &readiness, &registry, std::future::pending()).await }
-    });
-    let vault = open
-        .await
-        .map_err(|_| Error::new("the vault failed while it started", "see the log above"))?
-        .map_err(unstarted)?;
-    let vault = Arc::new(vault);
-    begin_copies(vault.clone()).await?;
-    vault.know_former_segment_keys(config.former_segment_keys.clone());
-    let (watching, _asking) = watch::vault(&vault, &config, memory)?;
-    let control = control::router(vault.clone()).merge(cosign::router(watching.clone()));
-    let door = DataDoor::new(vault.clone(), &registry);
-    let callers = Callers::Registered(tls, vault.clone());
-    let batches = Limits { batches: config.bodies, ..limits(&config.limits) };
-    let listeners = vec![
-        bind("data", config.data, callers.clone(), data::router(door), batches)?,
-        bind("control", config.control, callers, control, limits(&config.limits))?,
-    ];
-    tracing::info!(
-        data = %config.data,
-        control = %config.control,
-        health = %config.health,
-        mappings = coarse(vault.index().len(), PERSONS),
-        "the vault serves"
-    );
-    readiness.clear("starting");
-    let looked_at = vault.clone();
-    tokio::task::spawn_blocking(move || {
-        if let Ok(count @ 1..) = crate::renewal::vault::stranded(&looked_at) {
-            let hint = "list the key that they are sealed to again, and `cloison authority renew`";
-            tracing::warn!(count, hint, "segments are sealed to no key that the register lists");
-        }
-    });
-    let tidying = tokio::spawn(tidy::vault(vault.clone()));
-    let placed = tokio::spawn(watch::keep_place(vault.clone(), readiness.clone()));
-    let housekeeping = tokio::spawn(keep_house(watching, config.reserve, readiness.clone(), registry.clone()));
-    http::serve(listeners, None, &readiness, &registry, shutdown).await;
-    housekeeping.abort();
-    placed.abort();
-    tidying.abort();
-    serving_health.abort();
-    tracing::info!("the vault has stopped");
-    Ok(())
-}
-
-/// Sees to the copies of orders, before anybody is served.
-async fn begin_copies(vault: Arc<Vault>) -> Result<(), Error> {
-    let begun = tokio::task::spawn_blocking(move || crate::reidentify::copies::start::begin(&vault)).await;
-    let begun = begun.map_err(|_| Error::new("the vault failed while it started", "see the log above"))?;
-    begun.map_err(|refusal| {
-        Error::new(refusal, "see the log above; a copy needs the storage secret that it was made under")
-    })
-}
-
-/// Why a store could not be opened, and whether that may pass by itself: another process that is about to end, a disk that is
-/// full or away.
-fn unstarted(error: StartError) -> Error {
-    let hint = "see docs/operations.md, \"What an error at start means\"";
-    match &error {
-        StartError::Store(StoreError::InUse(_))
-        | StartError::Log(LogError::Second(CheckpointFileError::Io(..)))
-        | StartError::Clock(_)
-        | StartError::Audit(_) => Error::temporary(error, hint),
-        _ => Error::new(error, hint),
-    }
-}
-
-/// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
-async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
-    let vault = &watching.vault;
-    let figures = Figures::new(&registry);
-    let bound = registry.gauge("cloison_index_bound_bytes", "Memory that the index may take before entries move", None);
-    bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
-    let alarms = registry.counter("cloison_release_alarms_total", "Unusual rates of releases that were noticed", None);
-    let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
-    let out_of_step =
-        registry.gauge("cloison_out_of_step", "Authorities whose node does not hold the same acts upon orders", None);
-    let clock = watch::clock_gauge(&registry);
-    let (mut beats, mut is_apart) = (0_u64, false);
-    loop {
-        vault.watch_space(reserve);
-        watch::say_disk(vault.is_short_of_space(), vault.committer().stalled(), &readiness);
-        watch::say_clock(vault.steady_time(), &readiness, &clock);
-        watch::say(vault.log(), &watching.cosigners, &readiness);
-        let apart = vault.orders().out_of_step(vault.now());
-        watch::say_step(&apart, false, &mut is_apart, &readiness);
-        out_of_step.set(apart.len() as i64);
-        vault.sweep();
-        alarms.add(vault.release_counts().1 - alarms.get());
-        if beats.is_multiple_of(3_600) {
-            figures.show(vault);
-            // One that could not be finished is tried again.
-            http::rights::scrub(vault.store().clone());
-        }
-        // It goes through all orders there ever were.
-        if beats.is_multiple_of(60)
-            && let Ok(due) = Book::from(&**vault).reviews_due()
-        {
-            reviews.set(due as i64);
-        }
-        beats += 1;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
-/// Runs the authority node until it is told to stop.
+/// Runs `cloison authority serve` until it is told to stop.
 ///
 /// # Errors
 /// When configuration, keys, register or store are not in order, or a port is taken.
-pub fn run_node(args: NodeArgs) -> Result<(), Error> {
-    let protection = prepare_process(true);
-    let config = NodeConfig::load(&args.config).map_err(|e| Error::new(e, "correct the file and start again"))?;
-    let register = open_register(&config.register)?;
-    let (parts, fingerprints) = node_parts(&config, register)?;
-    refuse_example_keys(&config.tls, &fingerprints, args.allow_example_keys)?;
-    descriptors::secure(1, &config.limits)?;
-    writable::check(&config.store, &config.log)?;
-    runtime()?.block_on(serve_node(config, parts, protection))
-}
-
-/// Reads what a node holds, and the fingerprints of its secrets.
-fn node_parts(config: &NodeConfig, register: Register) -> Result<(NodeParts, Vec<[u8; 32]>), Error> {
-    let keyring = config.openers.keyring();
-    let unread = |e: FileError| Error::new(e, "check [[key]] and [secrets] in the configuration");
-    let (mut fingerprints, mut keys, mut shared) = (vec![], vec![], vec![]);
-    for AuthorityKeyPlace { id, place } in &config.keys {
-        match place {
-            KeyPlace::Shares(file) => shared.push((id.clone(), read_set(file)?)),
-            KeyPlace::Own(deposit) => {
-                let secret = AuthoritySecret(keyring.read(deposit, SecretKind::Authority).map_err(unread)?);
-                fingerprints.push(fingerprint(secret.0.expose()));
-                // A key that the register does not state is refused by its id, whatever it is a key of.
-                let stated = register.authorities.get(&config.authority).into_iter().flat_map(|own| &own.keys);
-                let suite = stated.into_iter().find(|key| key.id == *id).map_or(Suite::X25519, |key| key.suite);
-                keys.push(AuthorityPrivateKey::derive(&secret, id.as_str(), suite));
-            }
-        }
-    }
-    let audit = AuditSecret(keyring.read(&config.audit, SecretKind::Audit).map_err(unread)?);
-    fingerprints.push(fingerprint(audit.0.expose()));
-    let checkpoint = keyring.read_signing_key(&config.checkpoint, SecretKind::Checkpoint).map_err(unread)?;
-    fingerprints.push(fingerprint(checkpoint.as_bytes()));
-    let parts = NodeParts {
-        register,
-        authority: config.authority.clone(),
-        keys,
-        shared,
-        times: config.seal,
-        segment_keys: config.segment_keys.clone(),
-        audit,
-        log: watch::log_parts(checkpoint, &config.log),
-    };
-    Ok((parts, fingerprints))
-}
-
-/// Reads a set of shares.
-///
-/// # Errors
-/// When it cannot be read or is none.
-pub(super) fn read_set(file: &Path) -> Result<ShareSet, Error> {
-    let hint = "`cloison authority keygen` and `cloison secrets split` write such files: *.set";
-    let text = read_public(file, 1 << 20).map_err(|e| Error::new(e, hint))?;
-    ShareSet::from_json(&text).map_err(|e| Error::new(format_args!("{}: {e}", file.display()), hint))
-}
-
-async fn serve_node(config: NodeConfig, parts: NodeParts, protection: Protection) -> Result<(), Error> {
-    let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
-    show(&protection, &registry);
-    let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = ServerTls::read(&config.tls).map_err(|e| Error::new(e, "check [tls] in the configuration"))?;
-    let shutdown = http::terminated().map_err(|e| Error::new(e, "check the system's signal settings"))?;
-    let memory = watch::memory(&config.log, &config.store)?;
-    let store = config.store.clone();
-    let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(poisoned));
-    let node = tokio::task::spawn_blocking(open)
-        .await
-        .map_err(|_| Error::new("the node failed while it started", "see the log above"))?
-        .map_err(unstarted)?;
-    let node = Arc::new(node);
-    let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
-    let door =
-        Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone(), log: peer.clone() });
-    let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
-    let callers = Callers::Registered(tls, node.clone());
-    let listeners = vec![bind("control", config.control, callers, http::node::router(door), limits(&config.limits))?];
-    tracing::info!(
-        control = %config.control,
-        health = %config.health,
-        authority = %config.authority,
-        "the authority node serves"
-    );
-    say_sealed(&node, &readiness);
-    watch::first(peer.clone()).await;
-    readiness.clear("starting");
-    let tidying = tokio::spawn(tidy::node(node.clone()));
-    let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
-    let placed = tokio::spawn(watch::keep_place(node.clone(), readiness.clone()));
-    let kept = tokio::spawn(watch::keep(node, peer, cosigners, config.reserve, readiness.clone(), registry.clone()));
-    http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
-    watch.abort();
-    tidying.abort();
-    kept.abort();
-    placed.abort();
-    keeping_in_step.abort();
-    tracing::info!("the authority node has stopped");
-    Ok(())
-}
-
-/// Keeps the times of the node's keys, and says to the world whether it is sealed.
-async fn watch_seal(node: Arc<Node>, readiness: Arc<Readiness>, registry: Arc<Registry>) {
-    let sealed = registry.gauge("cloison_sealed_keys", "Keys of the authority that this node does not hold", None);
-    loop {
-        let times = node.clone();
-        // It may wait for an entry to become durable.
-        let _ = tokio::task::spawn_blocking(move || crate::unseal::keep_time(&times)).await;
-        sealed.set(say_sealed(&node, &readiness) as i64);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// `/readyz` names the keys that are sealed; how many they are.
-fn say_sealed(node: &Node, readiness: &Readiness) -> usize {
-    let sealed = node.safe().sealed();
-    match sealed.is_empty() {
-        true => readiness.clear("sealed"),
-        false => readiness.set("sealed", format!("keys that their custodians have to unseal: {}", sealed.join(", "))),
-    }
-    sealed.len()
-}
-
-/// Brings vault and node in step at the start, and soon after a link that was lost is back. Nothing depends on it: a release
-/// checks for itself. But so a revocation that came to one side reaches the other also when nobody asks for anything.
-async fn keep_in_step(door: Arc<NodeDoor>) {
-    loop {
-        let door = door.clone();
-        let stepped = tokio::task::spawn_blocking(move || step::get_in_step(&door.node, &*door.vault)).await;
-        if let Ok(Err(refusal)) = stepped {
-            tracing::debug!(code = %refusal.code(), "vault and node are not in step");
-        }
-        tokio::time::sleep(IN_STEP_EVERY).await;
-    }
-}
-
-/// How often the node asks the vault for acts upon orders, and brings its own.
-const IN_STEP_EVERY: Duration = Duration::from_secs(5);
-
-/// A write failed, so that what the disk holds is unknown, or the files are not where they were: nothing more may be
-/// acknowledged by this process.
-///
-/// The process ends without its exit handlers: those of RocksDB destroy what its background threads still use, or wait for them
-/// while the disk hangs.
-fn poisoned(error: &StoreError) {
-    let what = match error {
-        StoreError::Displaced(_) | StoreError::SecondDisplaced(_) => "files were taken from under this process",
-        _ => "a write failed",
-    };
-    tracing::error!(%error, "{what}; stopping, because nothing more could be acknowledged");
-    // SAFETY: takes a plain value, and does not come back.
-    unsafe { libc::_exit(70) }
-}
-
-/// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size limit is to fail the write,
-/// which is then reported, and not to end the process without a word; nor is SIGHUP, which [`http::terminated`] hears later.
-pub(super) fn prepare_process(whole: bool) -> Protection {
-    super::log::start();
-    // SAFETY: takes plain values.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-    // SAFETY: as above.
-    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
-    memory::protect(whole)
-}
-
-/// Says in the log and on `/metrics` how well the process's memory is protected.
-fn show(protection: &Protection, registry: &Registry) {
-    let help = "0: keys may be swapped or dumped; 1: keys may not; 2: nothing of the process may";
-    registry.gauge("cloison_memory_protection", help, None).set(protection.level().into());
-    match protection.level() {
-        0 => tracing::warn!(?protection, "keys may be swapped or dumped: `cloison doctor` says what to change"),
-        level => tracing::info!(level, "keys are kept out of swap and dumps"),
-    }
-}
-
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(error, "check the limits on threads and memory"))
-}
-
-/// A listener's limits, as the configuration has them.
-pub(super) fn limits(config: &LimitConfig) -> Limits {
-    Limits { connections: config.connections, drain: config.drain, ..Limits::default() }
-}
-
-pub(super) fn bind(
-    name: &'static str,
-    address: std::net::SocketAddr,
-    callers: Callers,
-    router: axum::Router,
-    limits: Limits,
-) -> Result<Listener, Error> {
-    Listener::bind(name, address, callers, router, limits).map_err(|error| unbound(name, address, &error))
-}
-
-pub(super) fn health_listener(
-    address: std::net::SocketAddr,
-    readiness: &Arc<Readiness>,
-    registry: &Arc<Registry>,
-) -> Result<Listener, Error> {
-    let router = health::router(readiness.clone(), registry.clone());
-    let limits = Limits { connections: descriptors::HEALTH_CONNECTIONS, idle: HEALTH_IDLE, ..Limits::default() };
-    Listener::bind("health", address, Callers::Anybody, router, limits)
-        .map_err(|error| unbound("health", address, &error))
-}
-
-/// How long a connection of the health listener may have nothing to do.
-const HEALTH_IDLE: Duration = Duration::from_secs(5);
-
-fn unbound(name: &str, address: std::net::SocketAddr, error: &std::io::Error) -> Error {
-    let message = format_args!("the {name} listener cannot have {address}: {error}");
-    let hint = "stop what listens there, or choose another address in the configuration";
-    match error.kind() {
-        // The process before this one may still be draining; an address may come with its network.
-        std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable => Error::temporary(message, hint),
-        _ => Error::new(message, hint),
-    }
-}
-
-/// Reads the register, checks its signatures against the pinned keys, validates it whole.
-pub(super) fn open_register(files: &RegisterFiles) -> Result<Register, Error> {
-    crate::register::sign::open(&files.file, &files.signatures, &files.pins).map_err(|error| {
-        let hint = match &error {
-            OpenError::Read { .. } => "check [register] in the configuration",
-            OpenError::Signatures { .. } => "a register needs its signatures: see `cloison register sign --help`",
-            OpenError::Faults { .. } => "correct the register (`cloison check`) and have it signed again",
-        };
-        Error::new(error, hint)
-    })
-}
-
-/// Reads the vault's secrets, and the fingerprints of all of them.
-pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, Vec<[u8; 32]>), Error> {
-    let read = || {
-        let (places, keyring) = (&config.secrets, Arc::new(config.openers.keyring()));
-        let sector = SectorSecretDeposit::new(places.sector.clone(), keyring.clone());
-        let store = keyring.read_versions(&places.store, SecretKind::Store)?;
-        let secrets = VaultSecrets {
-            identity: IdentitySecret(keyring.read(&places.identity, SecretKind::Identity)?),
-            audit: AuditSecret(keyring.read(&places.audit, SecretKind::Audit)?),
-            segment: keyring.read_signing_key(&places.segment, SecretKind::Segment)?,
-            store: store.into_iter().map(|(version, key)| (version, StoreSecret(key))).collect(),
-            sector: Box::new(sector),
-            log: watch::log_parts(keyring.read_signing_key(&places.checkpoint, SecretKind::Checkpoint)?, &config.log),
-        };
-        let fingerprints = vault_fingerprints(&secrets)?;
-        Ok((secrets, fingerprints))
-    };
-    read().map_err(|e: FileError| Error::new(e, "check [secrets] in the configuration"))
-}
-
-fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError> {
-    let sector = secrets.sector.load()?;
-    let mut fingerprints = vec![
-        fingerprint(secrets.identity.0.expose()),
-        fingerprint(secrets.audit.0.expose()),
-        fingerprint(secrets.segment.as_bytes()),
-        fingerprint(secrets.log.key.as_bytes()),
-    ];
-    fingerprints.extend(secrets.store.iter().map(|(_, secret)| fingerprint(secret.0.expose())));
-    fingerprints.extend(sector.iter().map(|(_, secret)| fingerprint(secret.0.expose())));
-    Ok(fingerprints)
-}
-
-/// Keys that everybody has protect nobody.
-fn refuse_example_keys(tls: &TlsFiles, fingerprints: &[[u8; 32]], allowed: bool) -> Result<(), Error> {
-    let hint = "check [tls] in the configuration";
-    let certificate = tls::spki_digest_of_file(&tls.certificate).map_err(|e| Error::new(e, hint))?;
-    let found = fingerprints.iter().any(is_example) || is_example(&fingerprint_of_spki(&certificate.0));
-    match (found, allowed) {
-        (false, _) => Ok(()),
-        (true, true) => {
-            tracing::warn!("running on the published keys of keys-example: for trying things out only");
-            Ok(())
-        }
-        (true, false) => Err(Error::new(
-            "these are the published keys of keys-example/, which everybody has",
-            "make keys of your own with `cloison init DIR`; to try things out, add --allow-example-keys",
-        )),
-    }
+pub fn run_node(args: &ServeNodeArgs) -> Result<(), CommandError> {
+    serve::run_node(&args.config, args.start.options())
 }

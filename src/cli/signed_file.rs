@@ -7,9 +7,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::assent::Assent;
-use super::replace::replace;
-use super::{Error, print, read_text};
 use crate::jws;
+use crate::terminal::files::{read_text, replace_file};
+use crate::terminal::{CommandError, print};
 
 /// A file that nobody else replaces as long as this is held.
 pub(super) struct SignedFile {
@@ -23,8 +23,8 @@ impl SignedFile {
     ///
     /// # Errors
     /// When it cannot be read or locked.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |error: std::io::Error| Error::file(path, &error);
+    pub(super) fn open(path: &Path) -> Result<Self, CommandError> {
+        let failed = |error: std::io::Error| CommandError::file(path, &error);
         let path = fs::canonicalize(path).map_err(failed)?;
         loop {
             let file = File::open(&path).map_err(failed)?;
@@ -34,7 +34,7 @@ impl SignedFile {
                 if error.kind() == std::io::ErrorKind::Interrupted {
                     continue;
                 }
-                return Err(Error::new(
+                return Err(CommandError::new(
                     format_args!("{}: cannot be locked: {error}", path.display()),
                     "sign a copy on a local disk; signatures can be added one after the other on different machines",
                 ));
@@ -57,8 +57,8 @@ impl SignedFile {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub(super) fn replace(self, text: &str) -> Result<(), Error> {
-        replace(&self.path, format!("{text}\n").as_bytes())
+    pub(super) fn replace(self, text: &str) -> Result<(), CommandError> {
+        replace_file(&self.path, format!("{text}\n").as_bytes())
     }
 }
 
@@ -75,14 +75,14 @@ pub(super) fn countersign(
     shown: &str,
     summary: &str,
     assent: Assent,
-    sign: impl FnOnce(&str) -> Result<String, Error>,
-) -> Result<String, Error> {
+    sign: impl FnOnce(&str) -> Result<String, CommandError>,
+) -> Result<String, CommandError> {
     print(summary)?;
     assent.obtain_at_terminal("Sign this?")?;
     let file = SignedFile::open(path)?;
     let digest = |text: &str| jws::parse(text, typ).map(|jws| jws.digest());
     if digest(file.text()) != digest(shown) {
-        return Err(Error::new(
+        return Err(CommandError::new(
             format_args!("{}: the file says something else by now", path.display()),
             "nothing was signed: run the command again and read what it shows",
         ));

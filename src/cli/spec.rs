@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::Error;
 use crate::identifier::MAX_CANONICAL;
 use crate::keys::{DomainScope, IdentityKeys, IdentitySecret, Key, SectorRootKey, SectorSecret, UtiBatch, UtiSource};
 use crate::lines;
 use crate::pseudonym::{TextWriter, is_tag};
 use crate::register::{Id, TextForm};
+use crate::terminal::{CommandError, output_error};
 
 /// Most bytes on standard input.
 const MAX_INPUT: u64 = 16 << 20;
@@ -41,21 +41,19 @@ pub enum Command {
 ///
 /// # Errors
 /// When standard input is not what the command takes; then nothing is printed.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     let Command::Derive = command;
     let mut input = Vec::new();
-    io::stdin()
-        .lock()
-        .take(MAX_INPUT + 1)
-        .read_to_end(&mut input)
-        .map_err(|error| Error::new(format_args!("standard input: {error}"), "check where the input comes from"))?;
+    io::stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut input).map_err(|error| {
+        CommandError::new(format_args!("standard input: {error}"), "check where the input comes from")
+    })?;
     if input.len() as u64 > MAX_INPUT {
-        return Err(Error::usage("more than 16 MiB on standard input", "send it in parts"));
+        return Err(CommandError::usage("more than 16 MiB on standard input", "send it in parts"));
     }
     let lines =
-        derive(&input).map_err(|fault| Error::usage(fault, "see `cloison spec derive --help` for the input"))?;
+        derive(&input).map_err(|fault| CommandError::usage(fault, "see `cloison spec derive --help` for the input"))?;
     let mut out = io::stdout().lock();
-    out.write_all(lines.as_bytes()).and_then(|()| out.flush()).map_err(|error| super::output_error(&error))
+    out.write_all(lines.as_bytes()).and_then(|()| out.flush()).map_err(|error| output_error(&error))
 }
 
 /// Derives each JSON object of `input` and returns one line of JSON for each.

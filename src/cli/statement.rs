@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::assent::Assent;
-use super::{Error, print, read_text, signed_file};
+use super::signed_file;
 use crate::clock::{Clock as _, SystemClock};
 use crate::epoch::statement::{self, DESTRUCTION_TYP, Destruction, DestructionPayload};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::refusal::Refusal;
 use crate::register::{self, Register};
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, print};
 
 /// Make, sign and check the statements by which operators allow what destroys
 #[derive(clap::Subcommand)]
@@ -110,7 +112,7 @@ fn at_mark(text: &str) -> Result<(String, Timestamp), String> {
 ///
 /// # Errors
 /// When something is not as it should be.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::New(args) => new(args),
         Command::Sign(args) => sign(&args),
@@ -122,29 +124,30 @@ pub fn run(command: Command) -> Result<(), Error> {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub(super) fn bring(file: Option<&Path>) -> Result<Option<String>, Error> {
+pub(super) fn bring(file: Option<&Path>) -> Result<Option<String>, CommandError> {
     file.map(|file| Ok(read_text(file)?.trim_end().to_owned())).transpose()
 }
 
-fn new(args: New) -> Result<(), Error> {
+fn new(args: New) -> Result<(), CommandError> {
     let register = read_register(&args.register)?;
     let time = Timestamp::from_second(SystemClock.now().as_second());
     let payload = DestructionPayload {
         aud: register.deployment.clone(),
         id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
         destruction: args.act.destruction(&register)?,
-        time: time.map_err(|error| Error::new(error, "set the clock"))?,
+        time: time.map_err(|error| CommandError::new(error, "set the clock"))?,
     };
     let draft = statement::draft(&payload).map_err(unusable)?;
     write_private(&args.out, format!("{draft}\n").as_bytes())
-        .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+        .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
     print(format_args!("{}{}: operators sign it with `cloison statement sign`", shown(&payload), args.out.display()))
 }
 
 impl ActArgs {
-    fn destruction(self, register: &Register) -> Result<Destruction, Error> {
+    fn destruction(self, register: &Register) -> Result<Destruction, CommandError> {
         let known = |sector: &str| {
-            let unknown = || Error::usage("the register has no such sector", "`cloison register show` lists them");
+            let unknown =
+                || CommandError::usage("the register has no such sector", "`cloison register show` lists them");
             register.sector(sector).ok_or_else(unknown)
         };
         if let Some((sector, epoch)) = self.retire_epoch {
@@ -153,7 +156,7 @@ impl ActArgs {
         }
         if let Some((sector, from)) = self.own_secret {
             if known(&sector)?.reversible {
-                return Err(Error::usage(
+                return Err(CommandError::usage(
                     format_args!("sector {sector} stores mappings: --own-secret takes no statement there"),
                     "`cloison epoch advance --own-secret`",
                 ));
@@ -164,7 +167,7 @@ impl ActArgs {
             let whole = Timestamp::from_second(mark.as_second());
             return Ok(Destruction::ClockMark {
                 entity,
-                mark: whole.map_err(|error| Error::usage(error, "name another time"))?,
+                mark: whole.map_err(|error| CommandError::usage(error, "name another time"))?,
             });
         }
         // clap sees to it that one of the four is given.
@@ -172,21 +175,27 @@ impl ActArgs {
     }
 }
 
-fn sign(args: &Sign) -> Result<(), Error> {
+fn sign(args: &Sign) -> Result<(), CommandError> {
     let text = read_text(&args.statement)?;
     let register = read_register(&args.register)?;
     let (payload, _) = statement::read(&text).map_err(unusable)?;
     if payload.aud != register.deployment {
-        return Err(Error::new("the statement is for another deployment", "check --register"));
+        return Err(CommandError::new("the statement is for another deployment", "check --register"));
     }
-    let key = read_signing_key(&args.key).map_err(|error| Error::new(error, "the operator's own key is needed"))?;
+    let key =
+        read_signing_key(&args.key).map_err(|error| CommandError::new(error, "the operator's own key is needed"))?;
     match register.operators.values().find(|operator| operator.id.as_str() == args.kid).map(|operator| operator.key) {
         Some(Some(known)) if known == key.verifying_key() => {}
-        Some(Some(_)) => return Err(Error::new("the key is not the operator's", "check --key and --kid")),
+        Some(Some(_)) => return Err(CommandError::new("the key is not the operator's", "check --key and --kid")),
         Some(None) => {
-            return Err(Error::new("the register has no `key` for this operator", "have one entered, signed"));
+            return Err(CommandError::new("the register has no `key` for this operator", "have one entered, signed"));
         }
-        None => return Err(Error::new("the register knows no such operator", "check --kid: `cloison register show`")),
+        None => {
+            return Err(CommandError::new(
+                "the register knows no such operator",
+                "check --kid: `cloison register show`",
+            ));
+        }
     }
     let summary = format!("This is what is signed:\n{}", shown(&payload).trim_end());
     let signed = signed_file::countersign(&args.statement, DESTRUCTION_TYP, &text, &summary, args.assent, |text| {
@@ -199,7 +208,7 @@ fn sign(args: &Sign) -> Result<(), Error> {
     }
 }
 
-fn check(args: &Check) -> Result<(), Error> {
+fn check(args: &Check) -> Result<(), CommandError> {
     let text = read_text(&args.statement)?;
     let register = read_register(&args.register)?;
     let (payload, claimed) = statement::read(&text).map_err(unusable)?;
@@ -211,7 +220,7 @@ fn check(args: &Check) -> Result<(), Error> {
         }
         Err(refused) => {
             print(format_args!("  signed by    {}, as the file claims", claimed.join(", ")))?;
-            Err(Error::new(
+            Err(CommandError::new(
                 format_args!("{}: it allows nothing: {refused}", args.statement.display()),
                 "`cloison statement new` makes one, `cloison statement sign` signs it",
             ))
@@ -231,12 +240,13 @@ fn shown(payload: &DestructionPayload) -> String {
     )
 }
 
-fn unusable(refused: Refusal) -> Error {
-    Error::new(refused, "`cloison statement new --help` has examples")
+fn unusable(refused: Refusal) -> CommandError {
+    CommandError::new(refused, "`cloison statement new --help` has examples")
 }
 
-fn read_register(path: &Path) -> Result<Register, Error> {
+fn read_register(path: &Path) -> Result<Register, CommandError> {
     let text = read_text(path)?;
-    register::parse(&text)
-        .map_err(|faults| Error::new(super::check::listed(path, &faults), "take the register that is in force, whole"))
+    register::parse(&text).map_err(|faults| {
+        CommandError::new(super::check::listed(path, &faults), "take the register that is in force, whole")
+    })
 }

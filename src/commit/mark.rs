@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Change, Committer, Job, Logged, Pending};
-use crate::audit::{AuditReceipt, ClockLowerDetails, Entry, Event, StatementNote};
+use super::{Change, Committer};
+use crate::audit::{AuditReceipt, ClockLowerDetails, Event, StatementNote};
 use crate::code::Code;
 use crate::register::Id;
 use crate::store::{Store, StoreError};
@@ -77,8 +77,6 @@ impl Committer {
             store.put_carried_out(batch, until, id);
             mark.lower(from, now);
         });
-        let log = Logged::Entry(Entry::new(now, event), vec![]);
-        let job = Job { mappings: vec![], changes: vec![lower], count: None, log };
-        self.submit(job).and_then(Pending::wait).map_err(LowerMarkError::Log)
+        self.record(now, event, vec![], vec![lower]).map_err(LowerMarkError::Log)
     }
 }

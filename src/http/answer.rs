@@ -145,6 +145,5 @@ pub(super) async fn note(entity: &dyn Audited, peer: &Peer, operation: &'static 
 
 /// What a refusal looks like in the log.
 pub(super) fn refused(entity: &dyn Audited, actor: String, operation: &'static str, code: Code) -> Job {
-    let log = Logged::Refused { time: entity.now(), actor, operation, code };
-    Job { mappings: vec![], changes: vec![], count: None, log }
+    Job::new(Logged::Refused { time: entity.now(), actor, operation, code }, vec![])
 }

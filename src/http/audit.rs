@@ -202,8 +202,8 @@ async fn serve(entity: Entity, peer: Peer, named: Option<String>, path: String) 
     }
     if matches!(resource, LogResource::Entries(..)) {
         let read = Logged::Read { time: entity.now(), actor: access::actor(entity.register(), peer.spki) };
-        let job = Job { mappings: vec![], changes: vec![], count: None, log: read };
-        let pending = entity.committer().submit(job).map_err(|code| Problem::new(code).retry_after(1))?;
+        let pending =
+            entity.committer().submit(Job::new(read, vec![])).map_err(|code| Problem::new(code).retry_after(1))?;
         pending.noted().await?;
     }
     let bytes = blocking(&peer, Lane::Work, move || {

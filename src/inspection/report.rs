@@ -17,9 +17,8 @@ use super::object::Object;
 use super::{FAILED, InspectionView, Inspections, hex, read_unverified};
 use crate::access::AuditorPermit;
 use crate::audit::shard_reader::ShardReader;
-use crate::audit::{AccessDetails, Entry, Event};
+use crate::audit::{AccessDetails, Event};
 use crate::code::Code;
-use crate::commit::{Job, Logged, Pending};
 use crate::jws::{self, Members};
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Declaration, Granularity};
@@ -162,10 +161,9 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
         asked: [].into(),
         given: 1,
     };
-    let entry = Entry::new(now, Event::Access(Box::new(access)));
-    let job = Job { mappings: vec![], changes: vec![], count: None, log: Logged::Entry(entry, vec![]) };
     let unavailable = not_logged("nothing is reported");
-    let receipt = committer.submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    let recorded = committer.record(now, Event::Access(Box::new(access)), vec![], vec![]);
+    let receipt = recorded.map_err(unavailable)?;
     let head = log.covering(&receipt, PATIENCE).ok_or_else(|| unavailable(Code::AuditUnavailable))?;
 
     let object = Object::of(&view, register);

@@ -5,9 +5,8 @@ use data_encoding::BASE64URL_NOPAD;
 use super::hand_out::{entry, epochs};
 use super::{Handed, Identifier, Migrated, MigrationAsked, MigrationLink, Page, PageRequest, Run, Taken};
 use crate::access::OfficerPermit;
-use crate::audit::{AuditReceipt, Entry, Event};
+use crate::audit::{AuditReceipt, Event};
 use crate::code::Code;
-use crate::commit::{Job, Logged, Pending};
 use crate::keys::DomainScope;
 use crate::node::Node;
 use crate::order::ActiveOrder;
@@ -84,10 +83,8 @@ pub fn ask(
     entry.vault_entry = Some(page.entry.clone());
     entry.vault_path = proof.path.iter().map(|hash| hex(hash)).collect();
     entry.vault_checkpoint = Some(proof.checkpoint);
-    let log = Logged::Entry(Entry::new(book.now(), Event::MigrationReveal(Box::new(entry))), vec![]);
-    let job = Job { mappings: vec![], changes: vec![notes], count: None, log };
-    let unavailable = not_logged("nothing is opened");
-    let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    let recorded = node.committer().record(book.now(), Event::MigrationReveal(Box::new(entry)), vec![], vec![notes]);
+    let receipt = recorded.map_err(not_logged("nothing is opened"))?;
     drop(alone);
 
     migrated.entry = Some(receipt.index());

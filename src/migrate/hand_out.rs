@@ -7,9 +7,9 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::{PAGE, Page, PageRequest, Run, Slice, Way, check_room, pairs};
 use crate::access::NodePermit;
-use crate::audit::{AuditReceipt, Entry, Event, MigrationPageDetails};
+use crate::audit::{AuditReceipt, Event, MigrationPageDetails};
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::Change;
 use crate::order::book::Book;
 use crate::order::{ActiveOrder, Continuity};
 use crate::refusal::{Refusal, fault, not_logged};
@@ -46,11 +46,8 @@ pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Resu
     let CommittedPage { receipt, progress, runs, alarm } = commit(vault, permit, &asked.acts, &checked, epochs)?;
     if let Some(alarm) = alarm {
         vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        vault
-            .committer()
-            .log(vault.now(), alarm)
-            .and_then(Pending::wait)
-            .map_err(not_logged("nothing is handed out"))?;
+        let recorded = vault.committer().record(vault.now(), alarm, vec![], vec![]);
+        recorded.map_err(not_logged("nothing is handed out"))?;
     }
     Ok(Page {
         register: hex(&vault.register().digest),
@@ -101,13 +98,9 @@ fn commit(
     let entry = entry(checked, epochs, progress.page, items);
     let order = checked.order.key();
     let step: Change = Box::new(move |store, batch| store.put_migration(batch, &order, progress));
-    let job = Job {
-        mappings: vec![],
-        changes: vec![notes(checked, &book, progress.handed_out)?, step, rate.change()],
-        count: None,
-        log: Logged::Entry(Entry::new(book.now(), Event::MigrationRelease(Box::new(entry))), vec![]),
-    };
-    let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(not_logged("nothing is handed out"))?;
+    let changes = vec![notes(checked, &book, progress.handed_out)?, step, rate.change()];
+    let recorded = vault.committer().record(book.now(), Event::MigrationRelease(Box::new(entry)), vec![], changes);
+    let receipt = recorded.map_err(not_logged("nothing is handed out"))?;
     Ok(CommittedPage { receipt, progress, runs, alarm: rate.alarm(book.now()) })
 }
 

@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::SectorPermit;
-use crate::audit::{Entry, Event};
+use crate::audit::Event;
 use crate::code::Code;
-use crate::commit::{Job, Logged, Pending};
 use crate::keys::DomainScope;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Operation, Register};
@@ -270,8 +269,5 @@ fn note(
         pages: pages.len() as u64,
         pairs: pages.iter().map(|head| u64::from(head.pairs)).sum(),
     };
-    let log = Logged::Entry(Entry::new(vault.now(), event), vec![]);
-    let unavailable = not_logged("nothing is done");
-    let job = Job { mappings: vec![], changes, count: None, log };
-    vault.committer().submit(job).and_then(Pending::wait).map(|_| ()).map_err(unavailable)
+    vault.committer().record(vault.now(), event, vec![], changes).map(drop).map_err(not_logged("nothing is done"))
 }

@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use super::{Handed, Identifier, Slice, Taken, Way, check_room, pairs};
 use crate::access::NodePermit;
-use crate::audit::{Entry, Event};
+use crate::audit::Event;
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, NewMappings, Pending};
+use crate::commit::{Change, Job, NewMappings, Pending};
 use crate::identifier::MAX_CANONICAL;
 use crate::keys::DomainScope;
 use crate::order::Continuity;
@@ -86,9 +86,8 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
         skipped,
     };
     let changes = vec![made.pairs(&way, &order, handed.page, &progress)?, step(order, progress)];
-    let log = Logged::Entry(Entry::new(now, event), vec![]);
     let unavailable = |code| Refusal::new(code, "the new mappings could not be stored; ask again").come_back_in(1);
-    let job = Job { mappings: made.mappings, changes, count: None, log };
+    let job = Job { mappings: made.mappings, ..Job::entry(now, event, vec![], changes) };
     vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
     vault.migrated.fetch_add(migrated, std::sync::atomic::Ordering::Relaxed);
     told(vault, &way, &progress, migrated, skipped)
@@ -108,10 +107,9 @@ fn step(order: OrderKey, progress: MigrationRow) -> Change {
 
 /// Closes the page, durably, before anybody hears why.
 fn give_up(vault: &Vault, order: OrderKey, closed: MigrationRow) -> Refusal {
-    let job = Job { mappings: vec![], changes: vec![step(order, closed)], count: None, log: Logged::Nothing };
-    match vault.committer().submit(job).map(Pending::done) {
-        Ok(true) => Refusal::new(Code::MappingInvalid, "an identifier is not the one behind its record; ask again"),
-        _ => Refusal::new(Code::AuditUnavailable, "the vault could not write; try again later"),
+    match vault.committer().change_unlogged(step(order, closed)) {
+        Ok(()) => Refusal::new(Code::MappingInvalid, "an identifier is not the one behind its record; ask again"),
+        Err(_) => Refusal::new(Code::AuditUnavailable, "the vault could not write; try again later"),
     }
 }
 

@@ -21,11 +21,11 @@ use super::act::{Act, Kind, check_act, may_close};
 use super::life::{Done, Life, OrderView, is_reviewed, stopped};
 use super::{Refusal, Signer};
 use crate::access::BearerPermit;
-use crate::audit::{Entry, Event, OrderActDetails};
+use crate::audit::{Event, OrderActDetails};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::orders::{ActSet, OrderGate};
-use crate::commit::{Change, Committer, Job, Logged};
+use crate::commit::{Change, Committer, Job};
 use crate::node::Node;
 use crate::refusal::{fault, not_logged};
 use crate::register::{Id, Register};
@@ -308,8 +308,7 @@ impl<'a> Book<'a> {
         let value = serde_json::to_vec(&Stored { text, done: Some(done) }).map_err(fault(FAILED))?;
         let (authority, row) = (payload.authority, ActRow { order: payload.order, digest, value });
         let change: Change = Box::new(move |store, batch| store.put_order_act(batch, authority.as_str(), &row));
-        let log = Logged::Entry(Entry::new(self.now, Event::OrderAct(Box::new(entry))), vec![]);
-        Ok(Job { mappings: vec![], changes: vec![change], count: None, log })
+        Ok(Job::entry(self.now, Event::OrderAct(Box::new(entry)), vec![], vec![change]))
     }
 
     /// How many acts upon such orders each signer brought today.

@@ -10,9 +10,9 @@ use super::copies::Copies;
 use super::reveal::VaultLink;
 use super::{FAILED, check_clock, enter, hex};
 use crate::access::BearerPermit;
-use crate::audit::{Entry, Event, OrderLodgeDetails};
+use crate::audit::{Event, OrderLodgeDetails};
 use crate::code::Code;
-use crate::commit::{Change, Committer, Job, Logged, Pending};
+use crate::commit::{Change, Committer};
 use crate::node::Node;
 use crate::order::book::Book;
 use crate::order::life::stopped;
@@ -116,8 +116,6 @@ fn commit(
         bearer: permit.bearer.clone(),
     };
     changes.push(Box::new(move |store, batch| store.put_order_digest(batch, &key, &digest)));
-    let log = Logged::Entry(Entry::new(book.now(), Event::OrderLodge(Box::new(entry))), vec![]);
-    let unavailable = not_logged("the order is not taken");
-    let job = Job { mappings: vec![], changes, count: None, log };
-    committer.submit(job).and_then(Pending::wait).map(drop).map_err(unavailable)
+    let event = Event::OrderLodge(Box::new(entry));
+    committer.record(book.now(), event, vec![], changes).map(drop).map_err(not_logged("the order is not taken"))
 }

@@ -10,9 +10,9 @@ use super::{Asked, Checked, FAILED, Release, ReleaseRequest, Released, check_clo
 use crate::access::NodePermit;
 use crate::audit::origin::cosigner_name;
 use crate::audit::shard_reader::ShardReader;
-use crate::audit::{AuditReceipt, Domain, Entry, Event, ReidentifyDetails, salted, tags_root};
+use crate::audit::{AuditReceipt, Domain, Event, ReidentifyDetails, salted, tags_root};
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::Change;
 use crate::keys::DomainScope;
 use crate::order::book::Book;
 use crate::pseudonym::ParsedPseudonym;
@@ -40,7 +40,8 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
     let CommittedRelease { receipt, handed, used, alarm } = commit(vault, permit, asked, &checked, items)?;
     if let Some(alarm) = alarm {
         vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        vault.committer().log(vault.now(), alarm).and_then(Pending::wait).map_err(not_logged("nothing is released"))?;
+        let recorded = vault.committer().record(vault.now(), alarm, vec![], vec![]);
+        recorded.map_err(not_logged("nothing is released"))?;
     }
     let proof = prove(vault, &receipt)?;
     vault.released.fetch_add(asked.asked.pseudonyms.len() as u64, std::sync::atomic::Ordering::Relaxed);
@@ -96,13 +97,9 @@ fn commit(
         new_pairs.iter().for_each(|tag| store.put_order_pair(batch, &order, tag));
     });
     let copies = copies.change();
-    let job = Job {
-        mappings: vec![],
-        changes: vec![super::notes(checked, &book, used)?, pairs, copies, rate.change()],
-        count: None,
-        log: Logged::Entry(Entry::new(now, Event::Release(Box::new(entry))), tags),
-    };
-    let receipt = vault.committer().submit(job).and_then(Pending::wait).map_err(not_logged("nothing is released"))?;
+    let changes = vec![super::notes(checked, &book, used)?, pairs, copies, rate.change()];
+    let recorded = vault.committer().record(now, Event::Release(Box::new(entry)), tags, changes);
+    let receipt = recorded.map_err(not_logged("nothing is released"))?;
     Ok(CommittedRelease { receipt, handed, used, alarm: rate.alarm(now) })
 }
 

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{FAILED, hex};
 use crate::access::{NodePermit, ResumePermit};
+use crate::audit::Event;
 use crate::audit::resume::{self, Resumption};
-use crate::audit::{Entry, Event};
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::Change;
 use crate::node::Node;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::Vault;
@@ -125,10 +125,8 @@ pub fn acknowledge(
             lost_entries: found.lost.size,
             kept_entries: found.kept_entries,
         };
-        let log = Logged::Entry(Entry::new(time, event), vec![]);
-        let job = Job { mappings: vec![], changes: vec![change], count: None, log };
-        let unavailable = not_logged("nothing is acknowledged");
-        node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+        let recorded = node.committer().record(time, event, vec![], vec![change]);
+        recorded.map_err(not_logged("nothing is acknowledged"))?;
         tracing::warn!(actor = %permit.actor, log = found.log, "a restore of the vault was acknowledged");
     }
     list(node, link)

@@ -11,9 +11,9 @@ use super::step::{self, Exchange, Exchanged};
 use super::{Asked, Checked, FAILED, NODE_PATIENCE, Release, ReleaseRequest, Released, ask_alone, deliver, enter, hex};
 use crate::access::OfficerPermit;
 use crate::audit::origin::{cosigner_name, owner_and_shard};
-use crate::audit::{AuditReceipt, Entry, Event, LogPosition, ReidentifyDetails, salted, tags_root};
+use crate::audit::{AuditReceipt, Event, LogPosition, ReidentifyDetails, salted, tags_root};
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::Change;
 use crate::keys::DomainScope;
 use crate::node::Node;
 use crate::order::ActiveOrder;
@@ -164,10 +164,8 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     let tags = salted(tags);
     let entry = entry(node, &checked, asked, &release, proof, tags_root(&tags));
     let Checked { order, sector, .. } = checked;
-    let log = Logged::Entry(Entry::new(book.now(), Event::Reveal(Box::new(entry))), tags);
-    let job = Job { mappings: vec![], changes, count: None, log };
-    let unavailable = not_logged("nothing is opened");
-    let receipt = node.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    let recorded = node.committer().record(book.now(), Event::Reveal(Box::new(entry)), tags, changes);
+    let receipt = recorded.map_err(not_logged("nothing is opened"))?;
     drop(alone);
     reveal(node, order, receipt, asked, &sector, &release)
 }

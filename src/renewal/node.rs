@@ -11,7 +11,6 @@ use super::{
 use crate::access::RenewPermit;
 use crate::audit::{Event, SegmentAction, SegmentsDetails};
 use crate::code::Code;
-use crate::commit::Pending;
 use crate::node::Node;
 use crate::refusal::{Refusal, not_logged};
 use crate::register::{AuthorityKey, Sector};
@@ -62,8 +61,8 @@ pub fn step(
         segments: page.segments.len() as u64,
         recipients: 0,
     };
-    let logged = node.committer().log(node.now(), Event::Segments(Box::new(entry))).and_then(Pending::wait);
-    logged.map_err(not_logged("nothing is opened"))?;
+    let recorded = node.committer().record(node.now(), Event::Segments(Box::new(entry)), vec![], vec![]);
+    recorded.map_err(not_logged("nothing is opened"))?;
 
     let mut done = SegmentAnswer { register, added: vec![], proved: vec![], broken: vec![] };
     let held = node.safe().open(node.now(), |keys| {

@@ -14,9 +14,9 @@ use super::{
     SegmentAnswer, SegmentPage, SegmentQuestion, segment_id,
 };
 use crate::access::NodePermit;
-use crate::audit::{Entry, Event, SegmentAction, SegmentsDetails};
+use crate::audit::{Event, SegmentAction, SegmentsDetails};
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::Change;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{AuthorityKey, Id, Register, Sector};
 use crate::reidentify::{check_register, hex};
@@ -313,8 +313,6 @@ fn change(vault: &Vault, draft: Draft<'_>) -> Result<Change, Refusal> {
 
 /// Writes changes and their entry, durably.
 fn commit(vault: &Vault, entry: SegmentsDetails, changes: Vec<Change>) -> Result<(), Refusal> {
-    let log = Logged::Entry(Entry::new(vault.now(), Event::Segments(Box::new(entry))), vec![]);
-    let job = Job { mappings: vec![], changes, count: None, log };
-    let unavailable = not_logged("nothing is changed");
-    vault.committer().submit(job).and_then(Pending::wait).map(drop).map_err(unavailable)
+    let recorded = vault.committer().record(vault.now(), Event::Segments(Box::new(entry)), vec![], changes);
+    recorded.map(drop).map_err(not_logged("nothing is changed"))
 }

@@ -30,9 +30,9 @@ use super::FAILED;
 use super::request::{Erasure, check};
 use super::traces::Side;
 use crate::access::RightsPermit;
-use crate::audit::{AuditReceipt, Entry, EraseDetails, Event, LogPosition};
+use crate::audit::{EraseDetails, Event, LogPosition};
 use crate::code::Code;
-use crate::commit::{Change, Committer, Job, Logged, Pending};
+use crate::commit::{Change, Committer};
 use crate::keys::AuditKey;
 use crate::node::Node;
 use crate::pseudonym::ParsedPseudonym;
@@ -107,10 +107,8 @@ fn commit(
         sector: erasure.sector.clone(),
         bearer: permit.officer.id.clone(),
     };
-    let log = Logged::Entry(Entry::new(now, Event::Erase(Box::new(erased))), vec![]);
-    let job = Job { mappings: vec![], changes: vec![change], count: None, log };
-    let unavailable = not_logged("nothing is erased");
-    let receipt: AuditReceipt = committer.submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    let recorded = committer.record(now, Event::Erase(Box::new(erased)), vec![], vec![change]);
+    let receipt = recorded.map_err(not_logged("nothing is erased"))?;
     Ok(ErasureReceipt { request: erasure.id, entry: receipt.position() })
 }
 

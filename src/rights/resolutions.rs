@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::FAILED;
 use crate::access::RightsPermit;
-use crate::audit::{Entry, Event, LookUpDetails, origin, salted, tags_root};
+use crate::audit::{Event, LookUpDetails, origin, salted, tags_root};
 use crate::clock::day_of;
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::Change;
 use crate::order::book::Book;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Sector};
@@ -142,10 +142,8 @@ pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result
         found: items.iter().map(|item| item.resolutions.len() as u64).sum(),
         tags: tags_root(&tags),
     };
-    let log = Logged::Entry(Entry::new(now, Event::LookUp(Box::new(entry))), tags);
-    let job = Job { mappings: vec![], changes: vec![count], count: None, log };
-    let unavailable = not_logged("nothing is shown");
-    vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
+    let recorded = vault.committer().record(now, Event::LookUp(Box::new(entry)), tags, vec![count]);
+    recorded.map_err(not_logged("nothing is shown"))?;
     Ok(Resolutions { sector: asked.sector.clone(), items })
 }
 

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::FAILED;
 use super::resolutions::first_since;
-use crate::commit::{Change, Committer, Job, Logged, Pending};
+use crate::commit::{Change, Committer};
 use crate::node::Node;
 use crate::order::book::Book;
 use crate::refusal::{Refusal, fault};
@@ -157,10 +157,6 @@ fn due(side: &Side<'_>) -> Result<usize, Refusal> {
         store.put_scrub_due(batch, id);
     });
     // The erasure itself was logged, and that this follows is the law's.
-    let job = Job { mappings: vec![], changes: vec![change], count: None, log: Logged::Nothing };
-    match side.committer.submit(job).map(Pending::done) {
-        Ok(true) => Ok(count),
-        Ok(false) => Err(Refusal::unavailable(crate::code::Code::AuditUnavailable)),
-        Err(code) => Err(Refusal::unavailable(code)),
-    }
+    side.committer.change_unlogged(change).map_err(Refusal::unavailable)?;
+    Ok(count)
 }

@@ -84,7 +84,7 @@ impl Writing {
         for n in 0..count {
             let event =
                 Event::Refuse { actor: format!("client-{n}"), operation: "tokenize", code: Code::Forbidden, count: 1 };
-            last = Some(self.committer.log(self.clock.now(), event).unwrap().wait().unwrap());
+            last = Some(self.committer.record(self.clock.now(), event, vec![], vec![]).unwrap());
         }
         let published = self.log.covering(&last.unwrap(), PATIENCE).expect("a checkpoint");
         published.tree.shard
@@ -318,7 +318,7 @@ fn an_empty_mount_point_is_a_disk_that_is_away_and_not_one_that_forgot() {
     assert!(writing.log.trouble().unwrap().contains("the disk that it was on is away"));
     // Nothing is published, and nothing made in the empty folder; that is no fork.
     let event = || Event::Refuse { actor: "x".into(), operation: "tokenize", code: Code::Forbidden, count: 1 };
-    let receipt = writing.committer.log(writing.clock.now(), event()).unwrap().wait().unwrap();
+    let receipt = writing.committer.record(writing.clock.now(), event(), vec![], vec![]).unwrap();
     assert!(writing.log.covering(&receipt, Duration::from_secs(1)).is_none());
     assert!(!writing.log.is_forked());
     assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
@@ -374,10 +374,10 @@ fn two_writers_of_one_log_are_noticed() {
     assert!(open(&two, time, Some(&second), false).is_err());
     CheckpointFile::new(second).swap(Some(&last), b"another writer's").unwrap();
     let event = || Event::Refuse { actor: "x".into(), operation: "tokenize", code: Code::Forbidden, count: 1 };
-    let receipt = first.committer.log(first.clock.now(), event()).unwrap().wait().unwrap();
+    let receipt = first.committer.record(first.clock.now(), event(), vec![], vec![]).unwrap();
     assert!(first.log.covering(&receipt, Duration::from_secs(2)).is_none());
     assert!(first.log.trouble().unwrap().contains("another process extends the same log"));
-    assert!(first.committer.log(first.clock.now(), event()).unwrap().wait().is_err());
+    assert!(first.committer.record(first.clock.now(), event(), vec![], vec![]).is_err());
     let why = receiver.recv_timeout(PATIENCE).unwrap();
     assert!(why.contains("the log would fork"), "{why}");
 }
@@ -392,7 +392,7 @@ fn an_unwritable_second_place_holds_checkpoints_back_and_nothing_else() {
     writing.write(2);
     std::fs::rename(&place, folder.path().join("gone")).unwrap();
     let event = Event::Refuse { actor: "x".into(), operation: "tokenize", code: Code::Forbidden, count: 1 };
-    let receipt = writing.committer.log(writing.clock.now(), event).unwrap().wait().unwrap();
+    let receipt = writing.committer.record(writing.clock.now(), event, vec![], vec![]).unwrap();
     assert!(writing.log.covering(&receipt, Duration::from_millis(1_500)).is_none());
     assert!(writing.log.trouble().is_some());
     std::fs::rename(folder.path().join("gone"), &place).unwrap();

@@ -374,17 +374,20 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
         "certificate = \"tls/node.pem\"\nkey = \"secrets/tls/node.key\"\n\n[audit]",
     );
     let (log, config) = (world.path("logs/witness.log"), world.path("witness.toml"));
-    let serve = || {
+    let serve = |more: &[&str]| {
         let log = fs::File::options().create(true).append(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_cloison"))
             .args(["witness", "serve", "--config"])
             .arg(&config)
+            .args(more)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn();
         Running(child.unwrap())
     };
-    let witness = serve();
+    // What it remembers is never begun anew but on purpose.
+    assert_eq!(serve(&[]).0.wait().unwrap().code(), Some(75));
+    let witness = serve(&["--first-start"]);
     world.start(Side::Vault, &[]);
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
     eventually("the witness cosigns", || shown(&world, Door::Control).contains("— cndp "));
@@ -403,7 +406,7 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     let ready = || plain_get(world.health(Side::Vault), "/readyz").unwrap_or_default();
     drop(witness);
     eventually("the vault says what it lacks", || ready().contains("0 of 1 required cosignatures within 5 s"));
-    let _witness = serve();
+    let _witness = serve(&[]);
     eventually("the vault is ready again", || ready().contains("\"ready\":true"));
     assert!(world.log(Side::Vault).contains("the register does not state its key"), "asked, and not registered");
 }

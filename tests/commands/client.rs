@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use crate::common::{Door, QUORUM, Side, World};
+use crate::common::{Door, QUORUM, Side, World, plain_get};
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
@@ -102,8 +102,13 @@ fn a_vault_that_is_away_is_an_error_at_once_and_a_lost_one_is_waited_for() {
     let mut input = child.stdin.take().unwrap();
     let batch: String = (0..10).map(|n| format!("AB{n}\n")).collect();
     input.write_all(batch.as_bytes()).unwrap();
-    // The first batch is answered when the second is asked for; then the vault goes, and comes back.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // The first batch is answered; then the vault goes, and comes back.
+    let since = std::time::Instant::now();
+    let answered = "cloison_http_answers_total{listener=\"data\"} 1\n";
+    while !plain_get(world.health(Side::Vault), "/metrics").unwrap().contains(answered) {
+        assert!(since.elapsed() < std::time::Duration::from_secs(60), "no answer");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     world.kill(Side::Vault);
     input.write_all(batch.as_bytes()).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(500));

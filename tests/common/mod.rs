@@ -28,10 +28,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use cloison::cli::init::register_text::{DEMO, OPERATORS};
-use cloison::cli::init::{Place, Plan, make};
 use cloison::client::Client;
 use cloison::config::ClientConfig;
+use cloison::deployment::register_text::{DEMO, OPERATORS};
+use cloison::deployment::{Place, Plan, make};
 use cloison::epoch::statement::Destruction;
 use cloison::keys::file::read_signing_key;
 use cloison::register::sign::sign;

@@ -22,7 +22,7 @@ use super::world::{
 };
 use crate::common::{Setup, Side, plain_get, swap};
 use cloison::access;
-use cloison::cli::init::register_text::{AUTHORITY, OFFICER, OPERATORS};
+use cloison::deployment::register_text::{AUTHORITY, OFFICER, OPERATORS};
 use cloison::reidentify::reveal;
 
 fn texts(vault: &Vault, n: u32) -> Vec<String> {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use cloison::access;
 use cloison::audit::cosign::{CosignatureQuorum, Cosigner, Cosigners};
 use cloison::audit::origin::cosigner_name;
-use cloison::cli::init::register_text::{APPROVERS, AUTHORITY, OFFICER};
 use cloison::code::Code;
+use cloison::deployment::register_text::{APPROVERS, AUTHORITY, OFFICER};
 use cloison::epoch::retire::{Retire, retire};
 use cloison::epoch::statement::Destruction;
 use cloison::keys::file::read_signing_key;
 use cloison::keys::{Key, StoreKey, StoreSecret};
-use cloison::order::act::{ActPayload, Kind, draft_act, sign_act};
+use cloison::order::act::{ActPayload, SignatureKind, draft_act, sign_act};
 use cloison::order::book::Book;
 use cloison::order::{self, Payload};
 use cloison::register::{Operation, Register};
@@ -357,9 +357,9 @@ fn the_copies_of_a_revoked_order_are_destroyed() {
         let node = vault.register().authorities[&id(AUTHORITY)].node;
         Book::from(&vault).lodge(&signed, &access::bearer(vault.register(), node).unwrap()).unwrap()
     };
-    lodge_act(Kind::Suspend);
+    lodge_act(SignatureKind::Suspend);
     assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (0, 4), "a suspended order keeps its copies");
-    lodge_act(Kind::Revoke);
+    lodge_act(SignatureKind::Revoke);
     assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (1, 2));
     assert_eq!(lodge_order(&vault, &order).unwrap_err().code(), Code::OrderRevoked);
     assert_eq!(codes(&vault, &other, &people), [None; 2]);

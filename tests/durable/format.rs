@@ -445,7 +445,7 @@ fn tiles_byte_for_byte() {
         Vault::open(&Home::unbounded(&path), fixed_register(), secrets, &[], clock, &|_| {}, Box::new(|_| {})).unwrap();
     for n in 0..256 {
         let event = Event::Refuse { actor: n.to_string(), operation: "tokenize", code: Code::Forbidden, count: 1 };
-        vault.committer().log(now(), event).unwrap().wait().unwrap();
+        vault.committer().record(now(), event, vec![], vec![]).unwrap();
     }
     drop(vault);
     let rows = rows(&path);

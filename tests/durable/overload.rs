@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cloison::audit::{Entry, Event};
+use cloison::audit::Event;
 use cloison::code::Code;
-use cloison::commit::{Job, Logged};
+use cloison::commit::{Change, Job};
 use cloison::tokenize;
 use serde_json::json;
 
@@ -81,18 +81,11 @@ fn what_waits_for_the_writer_is_bounded() {
     let world = world::World::new();
     let vault = world.open();
     let (free, held) = std::sync::mpsc::channel::<()>();
-    let entry = Entry::new(
-        vault.now(),
-        Event::Refuse { actor: "nobody".into(), operation: "test", code: Code::Internal, count: 1 },
-    );
-    let hold = Job {
-        mappings: vec![],
-        changes: vec![Box::new(move |_, _| {
-            let _ = held.recv();
-        })],
-        count: None,
-        log: Logged::Entry(entry, vec![]),
-    };
+    let refused = |code| Event::Refuse { actor: "nobody".into(), operation: "test", code, count: 1 };
+    let hold: Change = Box::new(move |_, _| {
+        let _ = held.recv();
+    });
+    let hold = Job::entry(vault.now(), refused(Code::Internal), vec![], vec![hold]);
     drop(vault.committer().submit(hold).unwrap());
     let permit = world::permit(&vault, world::CALLERS[0], "cnie");
     let mut taken = vec![];
@@ -110,10 +103,7 @@ fn what_waits_for_the_writer_is_bounded() {
     assert!(vault.committer().is_full());
     assert!(taken.len() >= 10, "some may wait: {}", taken.len());
     // A refusal, and what an authority asks, still find a place.
-    let small = vault.committer().log(
-        vault.now(),
-        Event::Refuse { actor: "nobody".into(), operation: "test", code: Code::Overloaded, count: 1 },
-    );
+    let small = vault.committer().submit(Job::entry(vault.now(), refused(Code::Overloaded), vec![], vec![]));
     drop(free);
     for pending in taken {
         pending.wait().unwrap();

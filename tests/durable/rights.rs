@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use cloison::access;
-use cloison::cli::init::register_text::AUTHORITY;
 use cloison::code::Code;
+use cloison::deployment::register_text::AUTHORITY;
 use cloison::refusal::Refusal;
 use cloison::register::SpkiDigest;
 use cloison::rights::resolutions::{MOST_LOOK_UPS, Question, Resolutions, look_up};

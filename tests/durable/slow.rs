@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cloison::code::Code;
-use cloison::commit::{Job, Logged, STALL};
+use cloison::commit::{Change, Job, Logged, STALL};
 
 use super::faults::free;
 use super::world;
@@ -127,7 +127,7 @@ fn below_its_reserve_a_node_opens_nothing() {
     let store = format!("path = {:?}\nreserve-mib = {reserve}", folder.path().join("store"));
     world.replace("node.toml", "path = \"data/node\"", &store);
     world.start(Side::Vault, &[]);
-    world.start(Side::Node, &[]);
+    world.start(Side::Node, &["--first-start"]);
     let before = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
     let order = world.sign(&world.order("health", &before), QUORUM);
     world.reidentify(&order, "health", &before).ok();
@@ -192,15 +192,10 @@ fn who_submits_to_a_writer_that_hangs_is_told() {
     let vault = world.open();
     assert_eq!(vault.committer().stalled(), None);
     let (free, held) = std::sync::mpsc::channel::<()>();
-    let hold = Job {
-        mappings: vec![],
-        changes: vec![Box::new(move |_, _| {
-            let _ = held.recv();
-        })],
-        count: None,
-        log: Logged::Nothing,
-    };
-    drop(vault.committer().submit(hold).unwrap());
+    let hold: Change = Box::new(move |_, _| {
+        let _ = held.recv();
+    });
+    drop(vault.committer().submit(Job::new(Logged::Nothing, vec![hold])).unwrap());
     std::thread::sleep(2 * STALL + Duration::from_millis(200));
     assert!(vault.committer().stalled().is_some());
     assert_eq!(world::tokenize(&vault, world::CALLERS[0], &["AB1".into()]).err(), Some(Code::AuditUnavailable));

@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use cloison::access::{self, TokenizePermit};
 use cloison::audit::log::LogParts;
-use cloison::cli::init::register_text::{
-    APPROVERS, AUTHORITY, AUTHORITY_KEY, Client, Facts, OFFICER, OPERATOR, OPERATORS, Organisation, Scheme, Sector,
-};
-use cloison::cli::init::{Place, Plan, make};
 use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
 use cloison::config::{NodeConfig, VaultConfig};
+use cloison::deployment::register_text::{
+    APPROVERS, AUTHORITY, AUTHORITY_KEY, Client, Facts, OFFICER, OPERATOR, OPERATORS, Organisation, Scheme, Sector,
+};
+use cloison::deployment::{Place, Plan, make};
 use cloison::epoch::statement::{Destruction, DestructionPayload, draft, sign};
 use cloison::epoch::{self, Advance, EpochView};
 use cloison::jws;

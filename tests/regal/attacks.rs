@@ -324,13 +324,15 @@ fn one_order_at_two_nodes() {
     world.end(Side::Node);
     let (store, first) = (world.path("data/node"), world.path("data/node-1"));
     std::fs::rename(&store, &first).unwrap();
-    let failed = world.try_start(Side::Node, &[]).expect_err("another store");
-    assert!(failed.said.contains("not the one that was published"), "{failed}");
+    for more in [&[][..], &["--first-start"]] {
+        let failed = world.try_start(Side::Node, more).expect_err("no store");
+        assert_eq!(failed.code, Some(75), "{failed}");
+        assert!(failed.said.contains("there is no store at ") && !store.exists(), "{failed}");
+    }
     // Past any node: the vault counts, whoever asks.
     let asks = &asked[2..];
     let reply = world.release_with(&order, &world.request(&order, "health", asks), "health", asks).ok();
     assert_eq!(codes(&reply), [None, Some("limit-reached".to_owned())]);
-    std::fs::rename(&store, world.path("data/node-2")).unwrap();
     std::fs::rename(&first, &store).unwrap();
     world.start(Side::Node, &[]);
     let answer = codes(&world.reidentify(&order, "health", &asked).ok());

@@ -2,6 +2,7 @@
 //! the vault signed with a key that it no longer has.
 
 use cloison::register::Suite;
+use cloison::store::FirstStart;
 use ed25519_dalek::SigningKey;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -63,6 +64,7 @@ fn enter_the_ministry(world: &World, key: &str) -> u16 {
     let text = swap(&text, &court_health.to_string(), &format!("127.0.0.1:{health}"));
     let text = swap(&text, "authority = \"court\"", "authority = \"ministry\"");
     let text = swap(&text, "data/node", "data/ministry");
+    world.write("data/ministry.first-start", FirstStart::NOTE);
     let text = swap(&text, "secrets/authority/audit.secret", "secrets/ministry-audit.secret");
     let text = swap(&text, "secrets/authority/checkpoint.pem", "secrets/ministry-checkpoint.secret");
     let text = swap(&text, "secrets/authority/court-2026.secret", &format!("secrets/authority/{key}.secret"));

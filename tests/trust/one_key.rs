@@ -1,6 +1,6 @@
 //! Stolen: one key of one person, whoever it is. An order needs several from two bodies, and so does the register.
 
-use cloison::cli::init::register_text::{OPERATOR, OPERATORS};
+use cloison::deployment::register_text::{OPERATOR, OPERATORS};
 use cloison::epoch::statement::{self, Destruction, DestructionPayload};
 use cloison::keys::file::write_private;
 use cloison::register::sign::sign;

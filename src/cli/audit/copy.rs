@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::{LogArgs, head, head_and_note, unreadable};
 use crate::audit::source::LogFolder;
-use crate::cli::replace::replace;
-use crate::cli::{Error, client, print, print_json};
 use crate::keys::file::write_public;
+use crate::terminal::files::replace_file;
+use crate::terminal::{CommandError, print, print_json, progress};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::path::LogResource;
 use crate::tlog::proof::{consistency, is_consistent};
@@ -42,7 +42,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When the log cannot be read or the folder cannot be written, or the log does not contain what was copied before.
-pub fn run(args: &Args) -> Result<(), Error> {
+pub fn run(args: &Args) -> Result<(), CommandError> {
     let source = args.log.open()?;
     let shown = copy(&*source, &args.to)?;
     let copied: Vec<_> = shown.iter().map(|shard| (&shard.head.origin, shard.head.size)).collect();
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
 }
 
 /// Brings a copy up to date; what was copied.
-fn copy(source: &dyn LogSource, to: &Path) -> Result<Vec<ShownShard>, Error> {
+fn copy(source: &dyn LogSource, to: &Path) -> Result<Vec<ShownShard>, CommandError> {
     let names = source.shards().map_err(|error| unreadable(&error))?;
     let shown = names.into_iter().map(|name| ShownShard::read(source, name)).collect::<Result<Vec<_>, _>>()?;
     // All of them before anything is written.
@@ -78,14 +78,14 @@ struct ShownShard {
 }
 
 impl ShownShard {
-    fn read(source: &dyn LogSource, name: String) -> Result<Self, Error> {
+    fn read(source: &dyn LogSource, name: String) -> Result<Self, CommandError> {
         let (head, note) = head_and_note(source, &name)?;
         Ok(Self { name, head, note })
     }
 }
 
 /// Holds every shard of the copy against the log.
-fn contains_the_copy(source: &dyn LogSource, shown: &[ShownShard], to: &Path) -> Result<(), Error> {
+fn contains_the_copy(source: &dyn LogSource, shown: &[ShownShard], to: &Path) -> Result<(), CommandError> {
     let copy = LogFolder(to.to_owned());
     if !to.exists() {
         return Ok(());
@@ -109,7 +109,7 @@ fn contradicts(
     shard: &str,
     copied: &Checkpoint,
     shown: &Checkpoint,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<String>, CommandError> {
     if shown.origin != copied.origin {
         return Ok(Some(format!("the log calls itself {}", shown.origin)));
     }
@@ -123,17 +123,18 @@ fn contradicts(
 }
 
 /// Keeps what the log shows beside the copy's own checkpoint; where it is.
-fn keep_beside(shard: &Path, note: &[u8]) -> Result<PathBuf, Error> {
+fn keep_beside(shard: &Path, note: &[u8]) -> Result<PathBuf, CommandError> {
     let path = shard.join(format!("checkpoint.{}", &HEXLOWER.encode(&leaf_hash(note))[..16]));
     // There already: the very same one.
     if !path.exists() {
-        write_public(&path, note).map_err(|error| Error::new(error, "keep what the log shows now by other means"))?;
+        write_public(&path, note)
+            .map_err(|error| CommandError::new(error, "keep what the log shows now by other means"))?;
     }
     Ok(path)
 }
 
-fn contradiction(copied: &Checkpoint, why: &str, kept: &Path) -> Error {
-    Error::contradiction(
+fn contradiction(copied: &Checkpoint, why: &str, kept: &Path) -> CommandError {
+    CommandError::contradiction(
         format_args!(
             "the copy has {} entries of {}, and {why}: it was rolled back, shows an old checkpoint again, or there are \
              two of it. The copy is as it was; what proves it is in {}",
@@ -146,9 +147,9 @@ fn contradiction(copied: &Checkpoint, why: &str, kept: &Path) -> Error {
 }
 
 /// Copies what the checkpoint covers, however far the log goes on meanwhile.
-fn one(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(), Error> {
+fn one(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(), CommandError> {
     let ShownShard { name: shard, head, note } = shown;
-    let bar = client::progress(Some(head.size));
+    let bar = progress(Some(head.size));
     for index in 0..head.size.div_ceil(TILE_WIDTH as u64) {
         resource(source, shard, to, LogResource::Entries(index, width(TileId { level: 0, index }, head.size)))?;
         bar.set_position((index * TILE_WIDTH as u64).min(head.size));
@@ -167,11 +168,11 @@ fn one(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(), Erro
     bar.finish_and_clear();
     // The checkpoint comes last: a copy that was broken off is the earlier copy still.
     let path = to.join("checkpoint");
-    fs::create_dir_all(to).map_err(|error| Error::file(to, &error))?;
-    replace(&path, note)
+    fs::create_dir_all(to).map_err(|error| CommandError::file(to, &error))?;
+    replace_file(&path, note)
 }
 
-fn resource(source: &dyn LogSource, shard: &str, to: &Path, resource: LogResource) -> Result<(), Error> {
+fn resource(source: &dyn LogSource, shard: &str, to: &Path, resource: LogResource) -> Result<(), CommandError> {
     let path = to.join(resource.to_string());
     if path.exists() {
         return Ok(());
@@ -182,7 +183,7 @@ fn resource(source: &dyn LogSource, shard: &str, to: &Path, resource: LogResourc
     let half = path.with_extension("half");
     let written =
         fs::create_dir_all(folder).and_then(|()| fs::write(&half, bytes)).and_then(|()| fs::rename(&half, &path));
-    written.map_err(|error| Error::file(&path, &error))
+    written.map_err(|error| CommandError::file(&path, &error))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{FilterArgs, Found, LogArgs};
-use crate::cli::{Error, output_error};
+use crate::terminal::{CommandError, output_error};
 
 /// Export entries for programs: JSON lines or CSV
 #[derive(clap::Args)]
@@ -44,12 +44,12 @@ pub enum Format {
 ///
 /// # Errors
 /// When the log cannot be read or the output takes no more.
-pub fn run(args: &Args) -> Result<(), Error> {
+pub fn run(args: &Args) -> Result<(), CommandError> {
     let source = args.log.open()?;
     match &args.output {
         None => write(args, &*source, &mut BufWriter::new(io::stdout().lock()), output_error),
         Some(path) => {
-            let failed = |error: &io::Error| Error::file(path, error);
+            let failed = |error: &io::Error| CommandError::file(path, error);
             let file = std::fs::File::create_new(path).map_err(|error| failed(&error))?;
             write(args, &*source, &mut BufWriter::new(file), failed)
         }
@@ -60,8 +60,8 @@ fn write(
     args: &Args,
     source: &dyn crate::tlog::source::LogSource,
     output: &mut impl Write,
-    failed: impl Fn(&io::Error) -> Error,
-) -> Result<(), Error> {
+    failed: impl Fn(&io::Error) -> CommandError,
+) -> Result<(), CommandError> {
     if args.format == Format::Csv {
         writeln!(output, "{}\r", COLUMNS.join(",")).map_err(|error| failed(&error))?;
     }

@@ -7,8 +7,7 @@ use uuid::Uuid;
 
 use super::{read_register, time};
 use crate::cli::assent::{Assent, Irreversible};
-use crate::cli::remote::{self, ClientFile, failed};
-use crate::cli::{Error, print, print_json, read_text};
+use crate::cli::client_file::ClientFile;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::inspections::{Listed, Statement};
@@ -17,6 +16,8 @@ use crate::inspection::{InspectionView, Stage};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::refusal::Refusal;
 use crate::register::Id;
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, open_client, print, print_json};
 
 /// Enter, list and close inspections of the commission
 #[derive(clap::Subcommand)]
@@ -156,7 +157,7 @@ pub struct Close {
 ///
 /// # Errors
 /// When something is not as it should be, or the server refuses.
-pub fn run(command: Command) -> Result<(), Error> {
+pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::New(args) => new(*args),
         Command::Enter(args) => {
@@ -171,12 +172,12 @@ pub fn run(command: Command) -> Result<(), Error> {
     }
 }
 
-fn new(args: New) -> Result<(), Error> {
+fn new(args: New) -> Result<(), CommandError> {
     let not_before = args.not_before.unwrap_or_else(|| SystemClock.now());
     let not_before = whole(not_before)?;
     let not_after = not_before
         .checked_add(SignedDuration::from_hours(24 * i64::from(args.days)))
-        .map_err(|_| Error::usage("it ends after the end of time", "give an earlier --not-before"))?;
+        .map_err(|_| CommandError::usage("it ends after the end of time", "give an earlier --not-before"))?;
     let ids = |option: &str, texts: &[String]| texts.iter().map(|text| id(option, text)).collect::<Result<Vec<_>, _>>();
     let decision = Decision {
         aud: read_register(&args.register)?.deployment,
@@ -198,7 +199,7 @@ fn new(args: New) -> Result<(), Error> {
     args.seal.finish(&payload, DECISION_TYP, &format!("inspection {} ({})", decision.id, decision.reference))
 }
 
-fn close(args: Close) -> Result<(), Error> {
+fn close(args: Close) -> Result<(), CommandError> {
     obtain(args.assent, format!("Inspection {} ends before its time.", args.inspection))?;
     let closing = Closing {
         aud: read_register(&args.register)?.deployment,
@@ -211,19 +212,23 @@ fn close(args: Close) -> Result<(), Error> {
 }
 
 impl Seal {
-    fn finish(self, payload: &[u8], typ: &str, what: &str) -> Result<(), Error> {
+    fn finish(self, payload: &[u8], typ: &str, what: &str) -> Result<(), CommandError> {
         if self.out.is_none() && self.client.is_none() {
-            return Err(Error::usage("where does it go?", "give --out FILE, or --client FILE to bring it at once"));
+            return Err(CommandError::usage(
+                "where does it go?",
+                "give --out FILE, or --client FILE to bring it at once",
+            ));
         }
         let hint = "a register key of the commission is needed: the one by which vault and node know its registers";
-        let key = read_signing_key(&self.key).map_err(|error| Error::new(error, hint))?;
+        let key = read_signing_key(&self.key).map_err(|error| CommandError::new(error, hint))?;
         let signed = sign(payload, typ, &self.kid, &key).map_err(unusable)?;
         if let Some(out) = &self.out {
-            write_private(out, format!("{signed}\n").as_bytes())
-                .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+            write_private(out, format!("{signed}\n").as_bytes()).map_err(|error| {
+                CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists")
+            })?;
         }
         match &self.client {
-            Some(file) => bring(&remote::open(file)?, &signed, self.json),
+            Some(file) => bring(&open_client(file)?, &signed, self.json),
             None => print(format_args!(
                 "Signed by {}: {what}. It is in force where somebody has brought it: `cloison audit inspection enter`",
                 self.kid
@@ -232,7 +237,7 @@ impl Seal {
     }
 }
 
-fn obtain(assent: Assent, changes: String) -> Result<(), Error> {
+fn obtain(assent: Assent, changes: String) -> Result<(), CommandError> {
     assent.obtain(&Irreversible { changes, lost: "It does not open again: a new decision has to be signed." })
 }
 
@@ -241,18 +246,18 @@ fn is_decision(text: &str) -> bool {
     crate::inspection::decision::read_unverified(text.trim_end()).is_ok()
 }
 
-fn bring(client: &Client, text: &str, json: bool) -> Result<(), Error> {
+fn bring(client: &Client, text: &str, json: bool) -> Result<(), CommandError> {
     let path = if is_decision(text) { "/v1/inspections" } else { "/v1/inspections/closings" };
     let statement = Statement { statement: text.trim_end().to_owned() };
-    let view: InspectionView = client.post_json(path, &statement).map_err(|error| failed(&error))?;
+    let view: InspectionView = client.post_json(path, &statement)?;
     match json {
         true => print_json(&view),
         false => print(shown(&view).trim_end()),
     }
 }
 
-fn list(args: &List) -> Result<(), Error> {
-    let listed: Listed = args.client.open()?.get_json("/v1/inspections").map_err(|error| failed(&error))?;
+fn list(args: &List) -> Result<(), CommandError> {
+    let listed: Listed = args.client.open()?.get_json("/v1/inspections")?;
     if args.json {
         return print_json(&listed);
     }
@@ -293,15 +298,16 @@ fn shown(view: &InspectionView) -> String {
     )
 }
 
-fn id(option: &str, text: &str) -> Result<Id, Error> {
-    let wrong = || Error::usage(format_args!("{option} is no id"), "an id is 1 to 64 of a-z, 0-9 and '-'");
+fn id(option: &str, text: &str) -> Result<Id, CommandError> {
+    let wrong = || CommandError::usage(format_args!("{option} is no id"), "an id is 1 to 64 of a-z, 0-9 and '-'");
     Id::parse(text).ok_or_else(wrong)
 }
 
-fn whole(time: Timestamp) -> Result<Timestamp, Error> {
-    Timestamp::from_second(time.as_second()).map_err(|error| Error::new(error, "write it like 2026-11-22T09:00:00Z"))
+fn whole(time: Timestamp) -> Result<Timestamp, CommandError> {
+    Timestamp::from_second(time.as_second())
+        .map_err(|error| CommandError::new(error, "write it like 2026-11-22T09:00:00Z"))
 }
 
-fn unusable(refusal: Refusal) -> Error {
-    Error::new(refusal, "`cloison audit inspection new --help` has an example")
+fn unusable(refusal: Refusal) -> CommandError {
+    CommandError::new(refusal, "`cloison audit inspection new --help` has an example")
 }

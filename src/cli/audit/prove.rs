@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{KeyArgs, LogArgs, shards, unreadable};
-use crate::cli::{Error, print, print_json, read_text};
 use crate::keys::file::write_public;
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, print, print_json};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::path::LogResource;
 use crate::tlog::proof::{inclusion, is_included};
@@ -45,27 +46,27 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no such entry, or the file proves nothing.
-pub fn run(args: &Args) -> Result<(), Error> {
+pub fn run(args: &Args) -> Result<(), CommandError> {
     match (&args.check, &args.entry) {
         (Some(file), _) => check(args, file),
         (None, Some(entry)) => prove(args, entry),
-        (None, None) => Err(Error::usage("no entry is named", "name an entry, or a file with --check")),
+        (None, None) => Err(CommandError::usage("no entry is named", "name an entry, or a file with --check")),
     }
 }
 
-fn prove(args: &Args, entry: &str) -> Result<(), Error> {
+fn prove(args: &Args, entry: &str) -> Result<(), CommandError> {
     let source = args.log.open()?;
     let (shard, number) = match entry.rsplit_once('#') {
         Some((shard, number)) => (Some(shard), number),
         None => (None, entry),
     };
-    let index: u64 = number
-        .parse()
-        .map_err(|_| Error::usage(format_args!("{entry} is no entry"), "a number, or shard and number: 2026#1842"))?;
+    let index: u64 = number.parse().map_err(|_| {
+        CommandError::usage(format_args!("{entry} is no entry"), "a number, or shard and number: 2026#1842")
+    })?;
     let shard = match (shards(&*source, shard)?.as_slice(), shard) {
         ([one], _) => one.clone(),
         ([.., last], None) => last.clone(),
-        _ => return Err(Error::new("the log has no shard", "`cloison audit verify` says what it lacks")),
+        _ => return Err(CommandError::new("the log has no shard", "`cloison audit verify` says what it lacks")),
     };
     let proof = make(&*source, &shard, index)?;
     let origin = proof.claimed().map(|checkpoint| checkpoint.origin).unwrap_or_default();
@@ -73,7 +74,8 @@ fn prove(args: &Args, entry: &str) -> Result<(), Error> {
         None if args.json => print_json(&json!({"log": origin, "index": index, "proof": proof.text()})),
         None => print(proof.text().trim_end_matches('\n')),
         Some(path) => {
-            write_public(path, proof.text().as_bytes()).map_err(|error| Error::new(error, "choose another path"))?;
+            write_public(path, proof.text().as_bytes())
+                .map_err(|error| CommandError::new(error, "choose another path"))?;
             match args.json {
                 true => print_json(&json!({"log": origin, "index": index, "file": path})),
                 false => print(format_args!("entry {index} of {origin}: proof in {}", path.display())),
@@ -83,12 +85,13 @@ fn prove(args: &Args, entry: &str) -> Result<(), Error> {
 }
 
 /// Makes the proof, and checks it before anybody gets it.
-fn make(source: &dyn LogSource, shard: &str, index: u64) -> Result<ProofFile, Error> {
+fn make(source: &dyn LogSource, shard: &str, index: u64) -> Result<ProofFile, CommandError> {
     let note = source.read(shard, LogResource::Checkpoint).map_err(|error| unreadable(&error))?.unwrap_or_default();
-    let (head, _) = Checkpoint::read(&note)
-        .map_err(|error| Error::new(format_args!("the checkpoint: {error}"), "`cloison audit verify` says more"))?;
+    let (head, _) = Checkpoint::read(&note).map_err(|error| {
+        CommandError::new(format_args!("the checkpoint: {error}"), "`cloison audit verify` says more")
+    })?;
     if index >= head.size {
-        return Err(Error::new(
+        return Err(CommandError::new(
             format_args!("the log has no entry {index} yet: its checkpoint covers {}", head.size),
             "the last entries come under a checkpoint within a second",
         ));
@@ -103,7 +106,7 @@ fn make(source: &dyn LogSource, shard: &str, index: u64) -> Result<ProofFile, Er
     let mut tiles = SourceTiles::new(source, shard, head.size);
     let path = inclusion(&mut tiles, index, head.size).map_err(|error| unreadable(&error))?;
     if !is_included(&leaf_hash(&entry), index, head.size, &path, &head.root) {
-        return Err(Error::new(
+        return Err(CommandError::new(
             format_args!("entry {index} is not the one that the checkpoint covers"),
             "`cloison audit verify` says what is wrong with this log",
         ));
@@ -112,10 +115,10 @@ fn make(source: &dyn LogSource, shard: &str, index: u64) -> Result<ProofFile, Er
     Ok(ProofFile { entry, index, path, checkpoint })
 }
 
-fn check(args: &Args, file: &Path) -> Result<(), Error> {
+fn check(args: &Args, file: &Path) -> Result<(), CommandError> {
     let keys = args.keys.keys()?;
     let hint = "it proves nothing: ask for another one, from the log itself";
-    let failed = |error: &dyn std::fmt::Display| Error::new(format_args!("{}: {error}", file.display()), hint);
+    let failed = |error: &dyn std::fmt::Display| CommandError::new(format_args!("{}: {error}", file.display()), hint);
     let proof = ProofFile::parse(&read_text(file)?).map_err(|error| failed(&error))?;
     let claimed = proof.claimed().map_err(|error| failed(&error))?;
     let key = keys

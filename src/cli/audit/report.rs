@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{KeyArgs, LogArgs, head, read_register, unreadable};
-use crate::cli::remote::{self, failed};
-use crate::cli::{Error, client, print, print_json, read_text};
 use crate::client::path;
 use crate::inspection::figures::{Count, Figures};
 use crate::inspection::object::Object;
 use crate::inspection::report::{Document, Report, check};
 use crate::keys::file::write_private;
 use crate::register::Register;
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, open_client, print, print_json, progress};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::path::LogResource;
 use crate::tlog::source::{LogSource, read_or_wider, split_bundle};
@@ -60,19 +60,19 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no report to be had, or it is not as it should be.
-pub fn run(args: &Args) -> Result<(), Error> {
+pub fn run(args: &Args) -> Result<(), CommandError> {
     match (&args.check, args.inspection) {
         (Some(file), _) => verify(args, file),
         (None, Some(id)) => fetch(args, id),
         (None, None) => {
-            Err(Error::usage("of which inspection?", "give --inspection ID; `cloison audit inspection list`"))
+            Err(CommandError::usage("of which inspection?", "give --inspection ID; `cloison audit inspection list`"))
         }
     }
 }
 
-fn fetch(args: &Args, id: Uuid) -> Result<(), Error> {
+fn fetch(args: &Args, id: Uuid) -> Result<(), CommandError> {
     let Some(file) = &args.log.client else {
-        return Err(Error::usage(
+        return Err(CommandError::usage(
             "who writes the report?",
             "give --client FILE: the auditor's file of the vault or node",
         ));
@@ -85,16 +85,17 @@ fn fetch(args: &Args, id: Uuid) -> Result<(), Error> {
     let places = args.output.as_deref().map(|output| (with(output, ".json"), with(output, ".html")));
     // Before it is asked for: that is logged.
     if let Some(there) = places.iter().flat_map(|(data, page)| [data, page]).find(|path| path.exists()) {
-        return Err(Error::file(there, &std::io::ErrorKind::AlreadyExists.into()));
+        return Err(CommandError::file(there, &std::io::ErrorKind::AlreadyExists.into()));
     }
-    let client = remote::open(file)?;
-    let document: Document =
-        client.get_json(&path(&["v1", "inspections", &id.to_string(), "report"])).map_err(|error| failed(&error))?;
+    let client = open_client(file)?;
+    let document: Document = client.get_json(&path(&["v1", "inspections", &id.to_string(), "report"]))?;
     let Some((data, page)) = places else { return print_json(&document) };
-    let text = serde_json::to_string_pretty(&document).map_err(|error| Error::new(error, "report this as a fault"))?;
+    let text =
+        serde_json::to_string_pretty(&document).map_err(|error| CommandError::new(error, "report this as a fault"))?;
     let hint = "nothing is overwritten: choose a path in a folder that exists";
-    write_private(&data, format!("{text}\n").as_bytes()).map_err(|error| Error::new(error, hint))?;
-    write_private(&page, printable(&document, &args.language)?.as_bytes()).map_err(|error| Error::new(error, hint))?;
+    write_private(&data, format!("{text}\n").as_bytes()).map_err(|error| CommandError::new(error, hint))?;
+    write_private(&page, printable(&document, &args.language)?.as_bytes())
+        .map_err(|error| CommandError::new(error, hint))?;
     match args.json {
         true => print_json(&json!({"inspection": id, "report": data, "page": page})),
         false => print(format_args!(
@@ -107,8 +108,8 @@ fn fetch(args: &Args, id: Uuid) -> Result<(), Error> {
 }
 
 /// The page; every text in it is escaped.
-fn printable(document: &Document, language: &str) -> Result<String, Error> {
-    let fault = |error: &dyn std::fmt::Display| Error::new(error, "report this as a fault of cloison");
+fn printable(document: &Document, language: &str) -> Result<String, CommandError> {
+    let fault = |error: &dyn std::fmt::Display| CommandError::new(error, "report this as a fault of cloison");
     let words: Value = serde_json::from_str(WORDS).map_err(|error| fault(&error))?;
     let mut pages = Environment::new();
     // The name's end is what switches escaping on.
@@ -120,13 +121,14 @@ fn printable(document: &Document, language: &str) -> Result<String, Error> {
     page.render(context).map_err(|error| fault(&error))
 }
 
-fn verify(args: &Args, file: &Path) -> Result<(), Error> {
+fn verify(args: &Args, file: &Path) -> Result<(), CommandError> {
     let text = read_text(file)?;
-    let document: Document = serde_json::from_str(&text)
-        .map_err(|error| Error::new(format_args!("{}: {error}", file.display()), "name the .json of a report"))?;
+    let document: Document = serde_json::from_str(&text).map_err(|error| {
+        CommandError::new(format_args!("{}: {error}", file.display()), "name the .json of a report")
+    })?;
     let keys = args.keys.keys()?;
     let report = check(&document, |origin| keys.key_of(origin)).map_err(|refusal| {
-        Error::new(
+        CommandError::new(
             format_args!("the report is not as it should be: {refusal}"),
             "do not rely on it; ask for another one",
         )
@@ -134,7 +136,7 @@ fn verify(args: &Args, file: &Path) -> Result<(), Error> {
     let counted = match (&args.log.log, &args.keys.register) {
         (None, _) => None,
         (Some(_), None) => {
-            return Err(Error::usage(
+            return Err(CommandError::usage(
                 "who are the sectors' clients?",
                 "give --register FILE to count the figures again",
             ));
@@ -143,7 +145,7 @@ fn verify(args: &Args, file: &Path) -> Result<(), Error> {
             let figures = count(&*args.log.open()?, &report, &read_register(register)?)?;
             if figures != report.figures {
                 let hint = "verify the copy, and that the register is the one of the report";
-                return Err(Error::new("the figures are not those that the log gives", hint));
+                return Err(CommandError::new("the figures are not those that the log gives", hint));
             }
             Some(figures.entries)
         }
@@ -160,16 +162,17 @@ fn verify(args: &Args, file: &Path) -> Result<(), Error> {
 }
 
 /// Counts the figures out of a copy of the log, as far as the report's checkpoint goes.
-fn count(source: &dyn LogSource, report: &Report, register: &Register) -> Result<Figures, Error> {
-    let (last, _) = Checkpoint::read(report.checkpoint.as_bytes()).map_err(|error| Error::new(error, "see above"))?;
+fn count(source: &dyn LogSource, report: &Report, register: &Register) -> Result<Figures, CommandError> {
+    let (last, _) =
+        Checkpoint::read(report.checkpoint.as_bytes()).map_err(|error| CommandError::new(error, "see above"))?;
     let object = Object::of(&report.inspection, register);
     let mut count = Count::default();
-    let bar = client::progress(None);
+    let bar = progress(None);
     for shard in source.shards().map_err(|error| unreadable(&error))? {
         let found = head(source, &shard)?;
         let size = if found.origin == last.origin { last.size } else { found.size };
         if size > found.size {
-            return Err(Error::new(
+            return Err(CommandError::new(
                 "the copy ends before the report does",
                 "bring it up to date: `cloison audit copy`",
             ));
@@ -178,7 +181,10 @@ fn count(source: &dyn LogSource, report: &Report, register: &Register) -> Result
             let resource = LogResource::Entries(index, width(TileId { level: 0, index }, size));
             let bundle = read_or_wider(source, &shard, resource).map_err(|error| unreadable(&error))?;
             let entries = bundle.as_deref().and_then(split_bundle).ok_or_else(|| {
-                Error::new(format_args!("{resource} cannot be read"), "`cloison audit verify` says what else is wrong")
+                CommandError::new(
+                    format_args!("{resource} cannot be read"),
+                    "`cloison audit verify` says what else is wrong",
+                )
             })?;
             entries.iter().for_each(|entry| count.add(&object, entry));
             bar.inc(entries.len() as u64);

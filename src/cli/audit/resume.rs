@@ -9,15 +9,17 @@ use serde_json::json;
 use crate::audit::Event;
 use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
 use crate::cli::assent::{Assent, Irreversible};
-use crate::cli::{Error, check, print, print_json, read_text};
+use crate::cli::check;
 use crate::clock::{Clock as _, SystemClock};
+use crate::commit::Committer;
 use crate::commit::small::SmallChunks;
-use crate::commit::{Committer, Pending};
 use crate::config::{NodeConfig, VaultConfig};
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, print, print_json};
 use crate::tlog::checkpoint_file::CheckpointFile;
 
 /// How long the entry may take.
@@ -61,18 +63,25 @@ struct Place {
 ///
 /// # Errors
 /// When there is nothing to resume, or the log cannot be written.
-pub fn run(args: &Args) -> Result<(), Error> {
+pub fn run(args: &Args) -> Result<(), CommandError> {
     let place = place(args)?;
     let hint = "stop the process, and check [store], [secrets] and [audit] in the configuration";
-    let failed = |error: &dyn std::fmt::Display| Error::new(error, hint);
+    let failed = |error: &dyn std::fmt::Display| CommandError::new(error, hint);
     let Some(second) = place.second else {
-        return Err(Error::new(
+        return Err(CommandError::new(
             "the configuration names no second place (`[audit] second`), so nothing is known to be lost",
             "start the process; it goes on where the store ends",
         ));
     };
+    if !Store::is_there(&place.store) {
+        let message = format_args!("there is no store at {}", place.store.display());
+        return Err(CommandError::new(
+            message,
+            "mount its disk, or put the backup there first (docs/operations.md#backups)",
+        ));
+    }
     let store = Arc::new(Store::open(&place.store, &place.owner).map_err(|error| failed(&error))?);
-    let open = |resume| {
+    let open = |resume| -> Result<_, CommandError> {
         let key = place.keyring.read_signing_key(&place.key, SecretKind::Checkpoint).map_err(|error| failed(&error))?;
         let parts = LogParts { second: Some(CheckpointFile::new(second.clone())), resume, ..LogParts::new(key) };
         Ok(Log::open(store.clone(), &place.owner, parts, SystemClock.now()))
@@ -81,7 +90,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         let (origin, published) = match open(None)? {
             Err(LogError::SecondLost { origin, published, .. }) => (origin, published),
             Err(error) => return Err(failed(&error)),
-            Ok(_) => return Err(Error::new("the second place has what it should have", "start the process")),
+            Ok(_) => return Err(CommandError::new("the second place has what it should have", "start the process")),
         };
         args.assent.obtain(&Irreversible {
             changes: format!(
@@ -97,7 +106,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         Err(LogError::Behind { published, origin, found, .. }) => (origin, published, found),
         Err(error) => return Err(failed(&error)),
         Ok(_) => {
-            return Err(Error::new(
+            return Err(CommandError::new(
                 "there is nothing to resume: the store leads to the checkpoint in the second place",
                 "start the process",
             ));
@@ -147,7 +156,7 @@ fn go_on_without_second(args: &Args, log: &Log, appender: Appender) -> Result<()
     let last = log.latest().ok_or("the store has no checkpoint")?;
     let writer = writer(log, appender).map_err(|error| error.to_string())?;
     let event = Event::SecondLost { checkpoint: last.note.clone() };
-    let receipt = writer.log(SystemClock.now(), event).and_then(Pending::wait).map_err(|code| code.to_string())?;
+    let receipt = writer.record(SystemClock.now(), event, vec![], vec![]).map_err(|code| code.to_string())?;
     let published = log.covering(&receipt, PATIENCE);
     let late = || log.trouble().unwrap_or_else(|| "the entry was not published in time".to_owned());
     let checkpoint = published.ok_or_else(late)?.checkpoint.clone();
@@ -163,17 +172,17 @@ fn go_on_without_second(args: &Args, log: &Log, appender: Appender) -> Result<()
     shown.map_err(|error| error.message().to_owned())
 }
 
-fn place(args: &Args) -> Result<Place, Error> {
+fn place(args: &Args) -> Result<Place, CommandError> {
     let hint = "correct the file and try again";
     match check::is_node(&read_text(&args.config)?) {
         true => {
-            let config = NodeConfig::load(&args.config).map_err(|error| Error::new(error, hint))?;
+            let config = NodeConfig::load(&args.config).map_err(|error| CommandError::new(error, hint))?;
             let owner = format!("{}/node/{}", config.deployment, config.authority);
             let keyring = config.openers.keyring();
             Ok(Place { store: config.store, owner, key: config.checkpoint, keyring, second: config.log.second })
         }
         false => {
-            let config = VaultConfig::load(&args.config).map_err(|error| Error::new(error, hint))?;
+            let config = VaultConfig::load(&args.config).map_err(|error| CommandError::new(error, hint))?;
             let owner = format!("{}/vault", config.deployment);
             let keyring = config.openers.keyring();
             Ok(Place { store: config.store, owner, key: config.secrets.checkpoint, keyring, second: config.log.second })

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{FilterArgs, Found, LogArgs};
-use crate::cli::{Error, print, print_json};
+use crate::terminal::{CommandError, print, print_json};
 
 /// Show entries to people, a line each
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn run(args: &Args) -> Result<(), Error> {
+pub fn run(args: &Args) -> Result<(), CommandError> {
     let source = args.log.open()?;
     let mut found = std::collections::VecDeque::new();
     let mut matched = 0u64;

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use super::{KeyArgs, LogArgs, unreadable};
 use crate::audit::verify::{self, LogExpectations, LogReport, LogsReport};
-use crate::cli::replace::replace;
-use crate::cli::{Error, client, print, print_json};
+use crate::terminal::files::replace_file;
+use crate::terminal::{CommandError, print, print_json, progress};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::{SignatureKind, Verifier};
 
@@ -58,8 +58,8 @@ fn cosigner(text: &str) -> Result<Verifier, String> {
 ///
 /// # Errors
 /// When the log cannot be read, or anything is wrong with it.
-pub fn run(args: &Args) -> Result<(), Error> {
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|error| Error::file(path, &error));
+pub fn run(args: &Args) -> Result<(), CommandError> {
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|error| CommandError::file(path, &error));
     // What is there is replaced only by what contains it.
     let kept = args.keep.as_ref().filter(|path| path.exists()).map(read).transpose()?;
     let seen: Vec<_> = args.seen.iter().map(read).collect::<Result<_, _>>()?;
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     let source = args.log.open()?;
     let started = Instant::now();
-    let bar = client::progress(Some(0));
+    let bar = progress(Some(0));
     let mut shown = |log: &str, done: u64, all: u64| {
         bar.set_length(all);
         bar.set_position(done);
@@ -95,14 +95,14 @@ pub fn run(args: &Args) -> Result<(), Error> {
 }
 
 /// Keeps the last checkpoint that was verified, in the place of one that it contains.
-fn keep(report: &LogsReport, kept: Option<&[u8]>, path: &Path) -> Result<(), Error> {
+fn keep(report: &LogsReport, kept: Option<&[u8]>, path: &Path) -> Result<(), CommandError> {
     let Some(last) = report.logs.last() else { return Ok(()) };
     if let Some((before, _)) = kept.and_then(|note| Checkpoint::read(note).ok()) {
         // The log of its name contains it, or the report would not be good. Each later one contains it, too, if it begins with
         // the last checkpoint of the one before.
         let mut later = report.logs.iter().skip_while(|log| log.origin != before.origin).skip(1);
         if let Some(anew) = later.find(|log| log.continues.is_none()) {
-            return Err(Error::new(
+            return Err(CommandError::new(
                 format_args!(
                     "{} does not begin with the last checkpoint of the log before it: the one that is kept, of {}, stays",
                     anew.origin, before.origin
@@ -118,17 +118,17 @@ fn keep(report: &LogsReport, kept: Option<&[u8]>, path: &Path) -> Result<(), Err
         }
     }
     // What was kept before is evidence, too: it is there until the new one is, and whole.
-    replace(path, &last.note)
+    replace_file(path, &last.note)
 }
 
-fn fault(report: &LogsReport) -> Error {
+fn fault(report: &LogsReport) -> CommandError {
     let count = report.all_findings().count();
     let what = match report.logs.is_empty() {
         true => "there is no log here".to_owned(),
         false if count == 1 => "the log is not as it should be: one finding".to_owned(),
         false => format!("the log is not as it should be: {count} findings"),
     };
-    Error::new(
+    CommandError::new(
         what,
         "keep this copy and every checkpoint you have, and compare with the other side's and the witnesses'",
     )

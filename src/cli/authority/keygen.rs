@@ -6,12 +6,12 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 
 use crate::cli::custodians::Custodians;
-use crate::cli::{Error, print, print_json};
 use crate::keys::file::SecretKind;
 use crate::keys::shares::split;
 use crate::keys::{AuthoritySecret, Key, memory};
 use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
+use crate::terminal::{CommandError, print, print_json};
 
 /// Make a private key for the authority, split between custodians: it exists in their shares and nowhere else
 #[derive(clap::Args)]
@@ -63,7 +63,7 @@ struct Made {
 ///
 /// # Errors
 /// When there can be no such shares, a passphrase is missing, or the folder is not new.
-pub fn run(args: &Args) -> Result<(), Error> {
+pub fn run(args: &Args) -> Result<(), CommandError> {
     memory::protect(true);
     let made = make(args)?;
     if args.json {
@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     ))
 }
 
-fn make(args: &Args) -> Result<Made, Error> {
+fn make(args: &Args) -> Result<Made, CommandError> {
     let scalar = AuthoritySecret(Key::random());
     let derive = |scalar: &AuthoritySecret| AuthorityPrivateKey::derive(scalar, args.id.as_str(), args.suite);
     let public = derive(&scalar).public().to_vec();
@@ -101,7 +101,7 @@ fn make(args: &Args) -> Result<Made, Error> {
         let recovered = set.recover(&last).map_err(unsplit)?.pop().map(AuthoritySecret);
         match recovered.as_ref().map(derive) {
             Some(key) if key.public() == public => Ok((set, shares)),
-            _ => Err(Error::new("the new shares do not recover the key", "report this as a fault of cloison")),
+            _ => Err(CommandError::new("the new shares do not recover the key", "report this as a fault of cloison")),
         }
     })?;
     let shares = files.split_off(1);
@@ -116,6 +116,6 @@ fn make(args: &Args) -> Result<Made, Error> {
     })
 }
 
-fn unsplit(error: crate::keys::shares::ShareError) -> Error {
-    Error::usage(error, "choose --threshold and custodians anew")
+fn unsplit(error: crate::keys::shares::ShareError) -> CommandError {
+    CommandError::usage(error, "choose --threshold and custodians anew")
 }

@@ -4,11 +4,10 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use crate::cli::assent::{Assent, Irreversible};
-use crate::cli::client::progress;
-use crate::cli::remote::{self, ClientFile};
-use crate::cli::{Error, print, print_json};
+use crate::cli::client_file::ClientFile;
 use crate::client::Client;
 use crate::renewal::{DropRequest, Dropped, RenewalRequest, RenewalStep, RenewalTask};
+use crate::terminal::{CommandError, print, print_json, progress};
 
 /// Seal stored segments to the keys that the register lists now, and prove that they open
 #[derive(clap::Args)]
@@ -64,19 +63,18 @@ struct AllDropped {
 ///
 /// # Errors
 /// When the other side refuses, or segments are left that somebody has to do something about.
-pub fn run(args: &Args) -> Result<(), Error> {
+pub fn run(args: &Args) -> Result<(), CommandError> {
     let client = args.client.open()?;
     if args.drop_old { drop_old(args, &client) } else { renew(args, &client) }
 }
 
-fn renew(args: &Args, client: &Client) -> Result<(), Error> {
+fn renew(args: &Args, client: &Client) -> Result<(), CommandError> {
     let mut all = Renewed::default();
     for (task, verb) in [(RenewalTask::Rewrap, "sealed"), (RenewalTask::Prove, "proved")] {
         let mut request = RenewalRequest { task, after: None };
         let mut examined = 0;
         pages(verb, |bar| {
-            let step: RenewalStep =
-                client.post_json("/v1/renewal", &request).map_err(|error| stopped(remote::failed(&error)))?;
+            let step: RenewalStep = client.post_json("/v1/renewal", &request).map_err(|error| stopped(error.into()))?;
             examined += step.examined;
             match task {
                 RenewalTask::Rewrap => all.added += step.recipients,
@@ -108,10 +106,10 @@ fn renew(args: &Args, client: &Client) -> Result<(), Error> {
 
 impl Renewed {
     /// What somebody has to do something about, the worst first.
-    fn left(&self) -> Result<(), Error> {
+    fn left(&self) -> Result<(), CommandError> {
         let left = |count: u64, what: &str, hint: &str| match count {
             0 => Ok(()),
-            _ => Err(Error::new(format_args!("{} {what}", HumanCount(count)), hint)),
+            _ => Err(CommandError::new(format_args!("{} {what}", HumanCount(count)), hint)),
         };
         left(
             self.refused,
@@ -142,7 +140,7 @@ impl Renewed {
     }
 }
 
-fn drop_old(args: &Args, client: &Client) -> Result<(), Error> {
+fn drop_old(args: &Args, client: &Client) -> Result<(), CommandError> {
     args.assent.obtain(&Irreversible {
         changes: "Keys that the register no longer lists go out of all stored segments.".to_owned(),
         lost: "Mappings of those segments do not open with these keys any more.",
@@ -150,8 +148,7 @@ fn drop_old(args: &Args, client: &Client) -> Result<(), Error> {
     let mut all = AllDropped::default();
     let mut request = DropRequest::default();
     pages("looked at", |bar| {
-        let page: Dropped =
-            client.post_json("/v1/segments/drop", &request).map_err(|error| stopped(remote::failed(&error)))?;
+        let page: Dropped = client.post_json("/v1/segments/drop", &request).map_err(|error| stopped(error.into()))?;
         all.segments += page.examined;
         all.dropped += page.recipients;
         all.unproved += page.unproved;
@@ -170,14 +167,14 @@ fn drop_old(args: &Args, client: &Client) -> Result<(), Error> {
     }
     if all.unproved > 0 {
         let what = format!("{} segments keep an old key: no key that the register lists was proved", all.unproved);
-        return Err(Error::new(
+        return Err(CommandError::new(
             what,
             "run `cloison authority renew` at the node of an authority that the register lists",
         ));
     }
     match all.refused {
         0 => Ok(()),
-        refused => Err(Error::new(
+        refused => Err(CommandError::new(
             format_args!("{refused} segments are not signed by this vault"),
             "list its earlier keys as [[segment-key]] in vault.toml; if there are none, the store was tampered with",
         )),
@@ -186,7 +183,10 @@ fn drop_old(args: &Args, client: &Client) -> Result<(), Error> {
 
 /// Goes through pages until there are no more, with a bar on standard error. `page` tells the bar of the total (when it is
 /// known) and of what was looked at, and says whether another page follows.
-fn pages(verb: &str, mut page: impl FnMut(&dyn Fn(Option<u64>, u64)) -> Result<bool, Error>) -> Result<(), Error> {
+fn pages(
+    verb: &str,
+    mut page: impl FnMut(&dyn Fn(Option<u64>, u64)) -> Result<bool, CommandError>,
+) -> Result<(), CommandError> {
     let bar = progress(Some(0));
     let tell = |total: Option<u64>, examined: u64| {
         if let Some(total) = total {
@@ -201,7 +201,7 @@ fn pages(verb: &str, mut page: impl FnMut(&dyn Fn(Option<u64>, u64)) -> Result<b
 }
 
 /// What was done stays done.
-fn stopped(error: Error) -> Error {
+fn stopped(error: CommandError) -> CommandError {
     let hint = format!("{}; then run this again: what was done stays done", error.hint());
-    Error::new(error.message(), hint)
+    CommandError::new(error.message(), hint)
 }

@@ -1,8 +1,8 @@
 //! `cloison authority acknowledge-resume`: the vault was restored, and its log says what was lost.
 
-use crate::cli::remote::{self, ClientFile};
-use crate::cli::{Error, print, print_json};
+use crate::cli::client_file::ClientFile;
 use crate::reidentify::resumed::{ResumeAcknowledgement, ResumedLogs};
+use crate::terminal::{CommandError, print, print_json};
 
 /// What the command takes.
 #[derive(clap::Args)]
@@ -27,13 +27,12 @@ pub struct Args {
 ///
 /// # Errors
 /// When the node or the vault does not answer, or shows no such entry.
-pub(super) fn run(args: &Args) -> Result<(), Error> {
+pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     let client = args.client.open()?;
     let resumed: ResumedLogs = match &args.entry {
         None => client.get_json("/v1/resumes"),
         Some(entry) => client.post_json("/v1/resumes", &ResumeAcknowledgement { entry: entry.clone() }),
-    }
-    .map_err(|error| remote::failed(&error))?;
+    }?;
     if args.json {
         return print_json(&resumed);
     }

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::cli::client_file::ClientFile;
 use crate::cli::custodians::Opening;
-use crate::cli::remote::{self, ClientFile};
-use crate::cli::serve::{open_register, read_set};
-use crate::cli::{Error, print, print_json};
 use crate::config::{KeyPlace, NodeConfig};
 use crate::keys::file::SecretKind;
 use crate::keys::shares::{ShareError, ShareText};
 use crate::keys::{AuthoritySecret, memory};
 use crate::register::Suite;
 use crate::seal::segment::AuthorityPrivateKey;
+use crate::serve::{open_register, read_set};
+use crate::terminal::{CommandError, open_client, print, print_json};
 use crate::unseal::Progress;
 
 /// Bring a custodian's share to the node; with the last one needed, the node opens
@@ -65,11 +65,10 @@ pub struct Drill {
 ///
 /// # Errors
 /// When the share does not open, or the node refuses it.
-pub fn unseal(args: &Unseal) -> Result<(), Error> {
+pub fn unseal(args: &Unseal) -> Result<(), CommandError> {
     memory::protect(true);
     let file = args.opening.open(std::slice::from_ref(&args.share))?.remove(0);
-    let progress: Progress =
-        args.client.open()?.post_json("/v1/shares", &ShareText::from(file.share)).map_err(|e| remote::failed(&e))?;
+    let progress: Progress = args.client.open()?.post_json("/v1/shares", &ShareText::from(file.share))?;
     if args.json {
         return print_json(&progress);
     }
@@ -84,26 +83,25 @@ pub fn unseal(args: &Unseal) -> Result<(), Error> {
 ///
 /// # Errors
 /// When a share does not open or is refused, or the shares do not make the key.
-pub fn drill(args: &Drill) -> Result<(), Error> {
+pub fn drill(args: &Drill) -> Result<(), CommandError> {
     memory::protect(true);
     match (&args.client, &args.config) {
         (Some(client), _) => at_node(args, client),
         (None, Some(config)) => here(args, config),
-        (None, None) => Err(Error::usage("nothing says where to try the shares", "add --client or --config")),
+        (None, None) => Err(CommandError::usage("nothing says where to try the shares", "add --client or --config")),
     }
 }
 
-fn at_node(args: &Drill, client: &std::path::Path) -> Result<(), Error> {
+fn at_node(args: &Drill, client: &std::path::Path) -> Result<(), CommandError> {
     let [share] = args.share.as_slice() else {
-        return Err(Error::usage(
+        return Err(CommandError::usage(
             "a custodian brings one share, his own",
             "name one --share, or try all with --config",
         ));
     };
     let file = args.opening.open(std::slice::from_ref(share))?.remove(0);
-    let client = remote::open(client)?;
-    let progress: Progress =
-        client.post_json("/v1/drills", &ShareText::from(file.share)).map_err(|e| remote::failed(&e))?;
+    let client = open_client(client)?;
+    let progress: Progress = client.post_json("/v1/drills", &ShareText::from(file.share))?;
     if args.json {
         return print_json(&progress);
     }
@@ -114,8 +112,8 @@ fn at_node(args: &Drill, client: &std::path::Path) -> Result<(), Error> {
     }
 }
 
-fn here(args: &Drill, config: &std::path::Path) -> Result<(), Error> {
-    let config = NodeConfig::load(config).map_err(|e| Error::new(e, "correct the file"))?;
+fn here(args: &Drill, config: &std::path::Path) -> Result<(), CommandError> {
+    let config = NodeConfig::load(config).map_err(|e| CommandError::new(e, "correct the file"))?;
     let register = open_register(&config.register)?;
     let files = args.opening.open(&args.share)?;
     let digest = *files[0].share.set();
@@ -128,19 +126,21 @@ fn here(args: &Drill, config: &std::path::Path) -> Result<(), Error> {
             }
         }
     }
-    let foreign =
-        || Error::new(ShareError::Foreign, "bring the shares of a key that node.toml names, all of one splitting");
+    let foreign = || {
+        CommandError::new(ShareError::Foreign, "bring the shares of a key that node.toml names, all of one splitting")
+    };
     let (id, set) = pinned.ok_or_else(foreign)?;
     let shares: Vec<_> = files.iter().map(|file| &file.share).collect();
-    let mut secrets =
-        set.recover(&shares).map_err(|error| Error::new(error, "bring a share for each of as many custodians"))?;
+    let mut secrets = set
+        .recover(&shares)
+        .map_err(|error| CommandError::new(error, "bring a share for each of as many custodians"))?;
     let made = secrets.pop().filter(|_| set.secrets[0].kind == SecretKind::Authority).map(AuthoritySecret);
     let suite = Suite::of_public(&set.secrets[0].public).ok_or_else(foreign)?;
     let made = made.map(|scalar| AuthorityPrivateKey::derive(&scalar, id.as_str(), suite)).ok_or_else(foreign)?;
     let stated = register.authorities.get(&config.authority).into_iter().flat_map(|authority| &authority.keys);
     if !stated.into_iter().any(|key| key.id == id && key.public == made.public()) {
         let what = format!("the shares make another key than the register states for {id}");
-        return Err(Error::new(what, "seal nothing to it: the register or the set is wrong"));
+        return Err(CommandError::new(what, "seal nothing to it: the register or the set is wrong"));
     }
     let custodians: Vec<_> = shares.iter().map(|share| share.custodian().to_string()).collect();
     match args.json {

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::cli::serve::read_set;
 use crate::config::NamedFile;
 use crate::http::tls::{self, Identity, Validity};
 use crate::keys::custody::{Custody, Deposit, Keyring};
 use crate::keys::file::{FileError, FileFault, look_at_private, read_private};
+use crate::serve::read_set;
 
 /// What was found of the files that a configuration names.
 #[derive(Default)]

@@ -10,14 +10,15 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use crate::cli::assent::{Assent, Irreversible};
-use crate::cli::remote::{self, ClientFile};
-use crate::cli::{Error, output_error, print, print_json, statement};
+use crate::cli::client_file::ClientFile;
+use crate::cli::statement;
 use crate::client::{self, Client};
 use crate::epoch::retire::{Retire, Retired};
 use crate::keys::Key;
 use crate::keys::file::{SecretKind, read_secret, write_secret};
 use crate::migrate::pairs::{Acknowledge, Acknowledged, Migrations, SealedPages, Waiting};
 use crate::seal::pairs::MigrationKey;
+use crate::terminal::{CommandError, output_error, print, print_json};
 
 /// Make the key to which pairs of a migration are sealed
 #[derive(clap::Args)]
@@ -124,10 +125,10 @@ pub struct RetireEpoch {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn keygen(args: &Keygen) -> Result<(), Error> {
+pub fn keygen(args: &Keygen) -> Result<(), CommandError> {
     let secret = Key::random();
     write_secret(&args.out, SecretKind::Migration, &secret)
-        .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+        .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
     let public = HEXLOWER.encode(MigrationKey::derive(&secret).public());
     match args.json {
         true => print_json(&serde_json::json!({"file": args.out, "migration-key": public})),
@@ -142,7 +143,7 @@ pub fn keygen(args: &Keygen) -> Result<(), Error> {
 ///
 /// # Errors
 /// When the vault refuses, or pairs do not open.
-pub fn run(command: &Command) -> Result<(), Error> {
+pub fn run(command: &Command) -> Result<(), CommandError> {
     match command {
         Command::List(args) => {
             let listed = list(&args.client.open()?, &args.sector)?;
@@ -152,8 +153,8 @@ pub fn run(command: &Command) -> Result<(), Error> {
     }
 }
 
-fn list(client: &Client, sector: &str) -> Result<Migrations, Error> {
-    client.get_json(&client::path(&["v1", "sectors", sector, "migrations"])).map_err(|error| remote::failed(&error))
+fn list(client: &Client, sector: &str) -> Result<Migrations, CommandError> {
+    client.get_json(&client::path(&["v1", "sectors", sector, "migrations"])).map_err(CommandError::from)
 }
 
 fn table(listed: &Migrations) -> String {
@@ -177,16 +178,17 @@ struct Fetched {
     pairs: u64,
 }
 
-fn fetch(args: &Fetch) -> Result<(), Error> {
-    let key = read_secret(&args.key, SecretKind::Migration)
-        .map_err(|error| Error::new(error, "the key that `cloison client keygen` made is needed to open pairs"))?;
+fn fetch(args: &Fetch) -> Result<(), CommandError> {
+    let key = read_secret(&args.key, SecretKind::Migration).map_err(|error| {
+        CommandError::new(error, "the key that `cloison client keygen` made is needed to open pairs")
+    })?;
     let key = MigrationKey::derive(&key);
     let client = args.client.open()?;
     let waiting = list(&client, &args.sector)?;
     let wanted = |one: &&Waiting| args.order.as_deref().is_none_or(|order| order == one.order);
     let orders: Vec<&Waiting> = waiting.migrations.iter().filter(wanted).collect();
     if orders.is_empty() {
-        return Err(Error::new("no such pairs wait", "`cloison client migration list` shows those that do"));
+        return Err(CommandError::new("no such pairs wait", "`cloison client migration list` shows those that do"));
     }
     let total = orders.iter().map(|one| one.pairs).sum();
     let mut output = Output::open(args.out.as_deref())?;
@@ -216,14 +218,12 @@ fn one(
     output: &mut Output,
     fetched: &mut Fetched,
     bar: &indicatif::ProgressBar,
-) -> Result<(), Error> {
+) -> Result<(), CommandError> {
     let Waiting { authority, order, .. } = waiting;
     let path = client::path(&["v1", "sectors", &args.sector, "migrations", order]);
     let mut last = 0;
     loop {
-        let got: SealedPages = client
-            .get_json(&format!("{path}?authority={authority}&after={last}"))
-            .map_err(|error| remote::failed(&error))?;
+        let got: SealedPages = client.get_json(&format!("{path}?authority={authority}&after={last}"))?;
         for page in &got.pages {
             let sealed = BASE64URL_NOPAD.decode(page.sealed.as_bytes()).unwrap_or_default();
             let opened = key.open(&sealed).ok();
@@ -232,7 +232,7 @@ fn one(
             };
             let (head, lines) = opened.filter(is_it).ok_or_else(|| {
                 let what = format!("page {} of order {order} does not open", page.page);
-                Error::new(
+                CommandError::new(
                     what,
                     "is it the key whose public half the register has? Nothing of this page was taken away",
                 )
@@ -247,7 +247,7 @@ fn one(
         if !args.keep && !got.pages.is_empty() {
             let has = Acknowledge { page: last };
             let path = format!("{path}?authority={authority}");
-            let _: Acknowledged = client.post_json(&path, &has).map_err(|error| remote::failed(&error))?;
+            let _: Acknowledged = client.post_json(&path, &has)?;
         }
         if !got.more {
             return Ok(());
@@ -262,24 +262,26 @@ enum Output {
 }
 
 impl Output {
-    fn open(path: Option<&Path>) -> Result<Self, Error> {
+    fn open(path: Option<&Path>) -> Result<Self, CommandError> {
         let Some(path) = path else { return Ok(Self::Standard) };
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        file.map(|file| Self::File(file, path.to_owned())).map_err(|error| Error::file(path, &error))
+        file.map(|file| Self::File(file, path.to_owned())).map_err(|error| CommandError::file(path, &error))
     }
 
-    fn write(&mut self, lines: &str) -> Result<(), Error> {
+    fn write(&mut self, lines: &str) -> Result<(), CommandError> {
         match self {
             Self::Standard => io::stdout().write_all(lines.as_bytes()).map_err(|error| output_error(&error)),
-            Self::File(file, path) => file.write_all(lines.as_bytes()).map_err(|error| Error::file(path, &error)),
+            Self::File(file, path) => {
+                file.write_all(lines.as_bytes()).map_err(|error| CommandError::file(path, &error))
+            }
         }
     }
 
     /// Makes sure, as far as that can be, that what was written stays.
-    fn keep(&mut self) -> Result<(), Error> {
+    fn keep(&mut self) -> Result<(), CommandError> {
         match self {
             Self::Standard => io::stdout().flush().map_err(|error| output_error(&error)),
-            Self::File(file, path) => file.sync_all().map_err(|error| Error::file(path, &error)),
+            Self::File(file, path) => file.sync_all().map_err(|error| CommandError::file(path, &error)),
         }
     }
 }
@@ -288,7 +290,7 @@ impl Output {
 ///
 /// # Errors
 /// When the vault refuses.
-pub fn retire_epoch(args: &RetireEpoch) -> Result<(), Error> {
+pub fn retire_epoch(args: &RetireEpoch) -> Result<(), CommandError> {
     let statement = statement::bring(args.statement.as_deref())?;
     if !args.dry_run {
         let unmigrated = if args.unmigrated { ", also those that were never migrated" } else { "" };
@@ -299,7 +301,7 @@ pub fn retire_epoch(args: &RetireEpoch) -> Result<(), Error> {
     let client = args.client.open()?;
     let path = client::path(&["v1", "sectors", &args.sector, "epochs", &args.epoch.to_string(), "retire"]);
     let how = Retire { dry_run: args.dry_run, unmigrated: args.unmigrated, statement };
-    let retired: Retired = client.post_json(&path, &how).map_err(|error| remote::failed(&error))?;
+    let retired: Retired = client.post_json(&path, &how)?;
     if args.json {
         return print_json(&retired);
     }

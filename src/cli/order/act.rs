@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{Sign, list, payload};
 use crate::cli::assent::{Assent, Irreversible};
-use crate::cli::remote::{self, failed};
-use crate::cli::{Error, print, print_json, read_text, signed_file};
+use crate::cli::client_file::ClientFile;
+use crate::cli::signed_file;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::acts::{Lodge, Orders};
@@ -20,6 +20,8 @@ use crate::refusal::Refusal;
 use crate::register::{Id, Register};
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
 use crate::reidentify::step::Lodged;
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, open_client, print, print_json};
 
 /// What `order revoke` and `order suspend` take, and in part `resume` and `review`.
 #[derive(clap::Args)]
@@ -93,40 +95,46 @@ pub struct Bring {
     #[command(flatten)]
     assent: Assent,
     #[command(flatten)]
-    client: remote::ClientFile,
+    client: ClientFile,
 }
 
 /// `order revoke`
-pub(super) fn revoke(args: &Act) -> Result<(), Error> {
+pub(super) fn revoke(args: &Act) -> Result<(), CommandError> {
     run(args, Kind::Revoke, |_, _, _| Ok(vec![]))
 }
 
 /// `order suspend`
-pub(super) fn suspend(args: &Act) -> Result<(), Error> {
+pub(super) fn suspend(args: &Act) -> Result<(), CommandError> {
     run(args, Kind::Suspend, |_, _, _| Ok(vec![]))
 }
 
 /// `order review --close`
-pub(super) fn review(args: &Review) -> Result<(), Error> {
+pub(super) fn review(args: &Review) -> Result<(), CommandError> {
     debug_assert!(args.close, "clap requires it");
     run(&args.act, Kind::CloseReview, |_, _, _| Ok(vec![]))
 }
 
 /// `order resume`
-pub(super) fn resume(args: &Resume) -> Result<(), Error> {
+pub(super) fn resume(args: &Resume) -> Result<(), CommandError> {
     run(&args.act, Kind::Resume, |authority, order, client| {
         let digest = |text: &String| data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok();
         let digests = |texts: &[String]| texts.iter().map(digest).collect::<Option<Vec<[u8; 32]>>>();
-        let wrong = || Error::usage("--lift is no digest", "64 hexadecimal digits, as `cloison order list` shows them");
+        let wrong =
+            || CommandError::usage("--lift is no digest", "64 hexadecimal digits, as `cloison order list` shows them");
         match (args.lifts.as_slice(), client) {
-            ([], None) => Err(Error::usage("which suspension is lifted?", "name it with --lift, or give --client")),
+            ([], None) => {
+                Err(CommandError::usage("which suspension is lifted?", "name it with --lift, or give --client"))
+            }
             ([], Some(client)) => {
-                let known: Orders = client.get_json("/v1/orders").map_err(|error| failed(&error))?;
+                let known: Orders = client.get_json("/v1/orders")?;
                 let view = known.orders.iter().find(|view| (&view.authority, view.id) == (authority, order));
                 let found: Vec<String> =
                     view.iter().flat_map(|view| suspensions(&view.acts)).map(|done| done.digest.clone()).collect();
                 match found.as_slice() {
-                    [] => Err(Error::new("no suspension of this order is in force there", "see `cloison order list`")),
+                    [] => Err(CommandError::new(
+                        "no suspension of this order is in force there",
+                        "see `cloison order list`",
+                    )),
                     found => digests(found).ok_or_else(wrong),
                 }
             }
@@ -136,12 +144,14 @@ pub(super) fn resume(args: &Resume) -> Result<(), Error> {
 }
 
 /// `order lodge`
-pub(super) fn lodge(args: &Bring) -> Result<(), Error> {
+pub(super) fn lodge(args: &Bring) -> Result<(), CommandError> {
     if let Some(order) = &args.order {
         return bring_order(&args.client.open()?, order, args.json);
     }
-    let act =
-        args.act.as_deref().ok_or_else(|| Error::usage("what is brought?", "an act, or an order with --order"))?;
+    let act = args
+        .act
+        .as_deref()
+        .ok_or_else(|| CommandError::usage("what is brought?", "an act, or an order with --order"))?;
     let act = read_text(act)?;
     // What cannot be read the server refuses, and says why.
     if let Ok((payload, _)) = read_act(&act) {
@@ -151,9 +161,9 @@ pub(super) fn lodge(args: &Bring) -> Result<(), Error> {
 }
 
 /// Shows an order to where the client leads.
-fn bring_order(client: &Client, order: &Path, json: bool) -> Result<(), Error> {
+fn bring_order(client: &Client, order: &Path, json: bool) -> Result<(), CommandError> {
     let text = OrderText { order: read_text(order)?.trim_end().to_owned() };
-    let lodged: LodgedOrder = client.post_json("/v1/orders", &text).map_err(|error| failed(&error))?;
+    let lodged: LodgedOrder = client.post_json("/v1/orders", &text)?;
     match json {
         true => print_json(&lodged),
         false => print(format_args!(
@@ -164,7 +174,7 @@ fn bring_order(client: &Client, order: &Path, json: bool) -> Result<(), Error> {
 }
 
 /// Asks before an act that no other act takes back.
-fn obtain(assent: Assent, act: Kind, order: Uuid) -> Result<(), Error> {
+fn obtain(assent: Assent, act: Kind, order: Uuid) -> Result<(), CommandError> {
     let (changes, lost) = match act {
         // Each undoes the other.
         Kind::Suspend | Kind::Resume => return Ok(()),
@@ -183,12 +193,15 @@ fn obtain(assent: Assent, act: Kind, order: Uuid) -> Result<(), Error> {
 fn run(
     args: &Act,
     kind: Kind,
-    lifts: impl FnOnce(&Id, Uuid, Option<&Client>) -> Result<Vec<[u8; 32]>, Error>,
-) -> Result<(), Error> {
+    lifts: impl FnOnce(&Id, Uuid, Option<&Client>) -> Result<Vec<[u8; 32]>, CommandError>,
+) -> Result<(), CommandError> {
     if args.out.is_none() && args.client.is_none() {
-        return Err(Error::usage("where does the act go?", "give --out FILE, or --client FILE to bring it at once"));
+        return Err(CommandError::usage(
+            "where does the act go?",
+            "give --out FILE, or --client FILE to bring it at once",
+        ));
     }
-    let client = args.client.as_deref().map(remote::open).transpose()?;
+    let client = args.client.as_deref().map(open_client).transpose()?;
     let (aud, authority, order) = whose(args)?;
     let lifts = lifts(&authority, order, client.as_ref())?;
     obtain(args.assent, kind, order)?;
@@ -197,17 +210,20 @@ fn run(
         act: kind,
         authority,
         order,
-        reason: Id::parse(&args.reason)
-            .ok_or_else(|| Error::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as case-closed"))?,
+        reason: Id::parse(&args.reason).ok_or_else(|| {
+            CommandError::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as case-closed")
+        })?,
         time: Timestamp::from_second(SystemClock.now().as_second())
-            .map_err(|error| Error::new(error, "set the clock"))?,
+            .map_err(|error| CommandError::new(error, "set the clock"))?,
         lifts,
     };
-    let key = read_signing_key(&args.key).map_err(|error| Error::new(error, "the approver's own key is needed"))?;
+    let key =
+        read_signing_key(&args.key).map_err(|error| CommandError::new(error, "the approver's own key is needed"))?;
     let signed = draft_act(&payload).and_then(|draft| sign_act(&draft, &args.kid, &key)).map_err(unusable)?;
     if let Some(out) = &args.out {
-        write_private(out, format!("{signed}\n").as_bytes())
-            .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+        write_private(out, format!("{signed}\n").as_bytes()).map_err(|error| {
+            CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists")
+        })?;
     }
     match client {
         Some(client) => bring(&client, &signed, args.json),
@@ -220,16 +236,18 @@ fn run(
 }
 
 /// Deployment, authority and id of the order.
-fn whose(args: &Act) -> Result<(Id, Id, Uuid), Error> {
+fn whose(args: &Act) -> Result<(Id, Id, Uuid), CommandError> {
     if let Ok(id) = Uuid::try_parse(&args.order) {
         let Some(file) = &args.register else {
-            return Err(Error::usage("of which deployment is the order?", "give its file, or --register"));
+            return Err(CommandError::usage("of which deployment is the order?", "give its file, or --register"));
         };
         let register = super::read_register(file)?;
         let authority = match (&args.authority, register.authorities.keys().collect::<Vec<_>>().as_slice()) {
-            (Some(id), _) => Id::parse(id).ok_or_else(|| Error::usage("--authority is no id", "as in the register"))?,
+            (Some(id), _) => {
+                Id::parse(id).ok_or_else(|| CommandError::usage("--authority is no id", "as in the register"))?
+            }
             (None, [only]) => (*only).clone(),
-            (None, _) => return Err(Error::usage("which authority's order is it?", "give --authority")),
+            (None, _) => return Err(CommandError::usage("which authority's order is it?", "give --authority")),
         };
         return Ok((register.deployment, authority, id));
     }
@@ -238,14 +256,13 @@ fn whose(args: &Act) -> Result<(Id, Id, Uuid), Error> {
     Ok((order.aud, order.authority, order.id))
 }
 
-fn unusable(refusal: Refusal) -> Error {
-    Error::new(refusal, "`cloison order revoke --help` and its neighbours have examples")
+fn unusable(refusal: Refusal) -> CommandError {
+    CommandError::new(refusal, "`cloison order revoke --help` and its neighbours have examples")
 }
 
 /// Brings an act to where the client leads, and says what came of it.
-fn bring(client: &Client, act: &str, json: bool) -> Result<(), Error> {
-    let lodged: Lodged =
-        client.post_json("/v1/acts", &Lodge { act: act.to_owned() }).map_err(|error| failed(&error))?;
+fn bring(client: &Client, act: &str, json: bool) -> Result<(), CommandError> {
+    let lodged: Lodged = client.post_json("/v1/acts", &Lodge { act: act.to_owned() })?;
     if json {
         print_json(&lodged)?;
     } else {
@@ -269,7 +286,7 @@ pub(super) fn sign(
     shown: &str,
     key: &ed25519_dalek::SigningKey,
     register: Option<&Register>,
-) -> Result<(), Error> {
+) -> Result<(), CommandError> {
     let (payload, _) = read_act(shown).map_err(unusable)?;
     if let Some(register) = register {
         super::is_key_of_approver(args, key, &payload.authority, register)?;

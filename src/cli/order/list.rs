@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::payload;
-use crate::cli::remote::{self, ClientFile};
-use crate::cli::{Error, print, print_json, read_text};
+use crate::cli::client_file::ClientFile;
 use crate::http::acts::Orders;
 use crate::order::Payload;
 use crate::order::life::{OrderView, State};
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, print, print_json};
 
 /// What `order list` takes.
 #[derive(clap::Args)]
@@ -37,8 +38,8 @@ pub struct Args {
 ///
 /// # Errors
 /// When the server does not answer, or refuses.
-pub(super) fn run(args: &Args) -> Result<(), Error> {
-    let known: Orders = args.client.open()?.get_json("/v1/orders").map_err(|error| remote::failed(&error))?;
+pub(super) fn run(args: &Args) -> Result<(), CommandError> {
+    let known: Orders = args.client.open()?.get_json("/v1/orders")?;
     let mut orders = known.orders;
     if let Some(folder) = &args.folder {
         let drafts = drafts(folder)?;
@@ -57,8 +58,8 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
 }
 
 /// The order files of a folder, as orders that nobody has used.
-fn drafts(folder: &Path) -> Result<Vec<OrderView>, Error> {
-    let failed = |error: std::io::Error| Error::file(folder, &error);
+fn drafts(folder: &Path) -> Result<Vec<OrderView>, CommandError> {
+    let failed = |error: std::io::Error| CommandError::file(folder, &error);
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         files.push(entry.map_err(failed)?.path());

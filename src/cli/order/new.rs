@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use super::read_register;
 use crate::cli::list::{self, ListEntry};
-use crate::cli::{Error, print};
 use crate::clock::{Clock as _, SystemClock};
 use crate::jws;
 use crate::keys::file::write_private;
 use crate::order::{Basis, Continuity, Payload, Scope, Security, forbidden};
 use crate::register::{Id, Register};
+use crate::terminal::{CommandError, print};
 
 /// What `order new` takes.
 #[derive(clap::Args)]
@@ -111,15 +111,15 @@ fn epochs(text: &str) -> Result<Continuity, String> {
 ///
 /// # Errors
 /// Every value that is not what an order takes, and every rule of the register that the order breaks; or that the file exists.
-pub fn run(args: &Args) -> Result<(), Error> {
+pub fn run(args: &Args) -> Result<(), CommandError> {
     let register = args.register.as_deref().map(read_register).transpose()?;
     let payload = judged(args, register.as_ref())?;
-    let bytes = payload.write().map_err(|refusal| Error::usage(refusal, HINT))?;
+    let bytes = payload.write().map_err(|refusal| CommandError::usage(refusal, HINT))?;
     let text = jws::draft(&bytes);
     let Some(out) = &args.out else { return print(text) };
     // Private: it says about whom an authority asks.
     write_private(out, format!("{text}\n").as_bytes())
-        .map_err(|error| Error::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+        .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
     print(format_args!("Order {} written to {}; it needs signatures: `cloison order sign`", payload.id, out.display()))
 }
 
@@ -146,20 +146,22 @@ impl Faults {
         self.found.push(fault);
     }
 
-    fn into_error(mut self) -> Error {
+    fn into_error(mut self) -> CommandError {
         // A list of something else altogether has a fault in every line.
         let more = self.found.len().saturating_sub(MOST_TOLD);
         self.found.truncate(MOST_TOLD);
         self.found.extend((more > 0).then(|| format!("and {more} faults more")));
         match self.usage {
-            true => Error::usage(self.found.join("\n"), HINT),
-            false => Error::new(self.found.join("\n"), "`cloison order check` lists every rule that an order breaks"),
+            true => CommandError::usage(self.found.join("\n"), HINT),
+            false => {
+                CommandError::new(self.found.join("\n"), "`cloison order check` lists every rule that an order breaks")
+            }
         }
     }
 }
 
 /// The order that the arguments make, if nothing is wrong with it.
-fn judged(args: &Args, register: Option<&Register>) -> Result<Payload, Error> {
+fn judged(args: &Args, register: Option<&Register>) -> Result<Payload, CommandError> {
     let mut faults = Faults::default();
     let payload = payload(args, register, &mut faults);
     if let Some(payload) = &payload {

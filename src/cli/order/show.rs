@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::payload;
-use crate::cli::{Error, print, print_json, read_text};
 use crate::jws;
 use crate::order::{Basis, ORDER_TYP, Payload, Scope, Security};
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, print, print_json};
 
 /// What `order show` takes.
 #[derive(clap::Args)]
@@ -37,14 +38,15 @@ struct Shown<'a> {
 ///
 /// # Errors
 /// When the file cannot be read or holds no order.
-pub fn run(args: &Args) -> Result<(), Error> {
+pub fn run(args: &Args) -> Result<(), CommandError> {
     let order = read_text(&args.order)?;
     let payload = payload(&args.order, &order)?;
     if args.json { print_json(&shown(&order, &payload)?) } else { print(text(&order, &payload)?.trim_end()) }
 }
 
-fn shown<'a>(order: &str, payload: &'a Payload) -> Result<Shown<'a>, Error> {
-    let jws = jws::parse(order, ORDER_TYP).map_err(|error| Error::new(error, "`cloison order new` makes an order"))?;
+fn shown<'a>(order: &str, payload: &'a Payload) -> Result<Shown<'a>, CommandError> {
+    let jws =
+        jws::parse(order, ORDER_TYP).map_err(|error| CommandError::new(error, "`cloison order new` makes an order"))?;
     Ok(Shown {
         verified: false,
         digest: data_encoding::HEXLOWER.encode(&jws.digest()),
@@ -54,19 +56,19 @@ fn shown<'a>(order: &str, payload: &'a Payload) -> Result<Shown<'a>, Error> {
 }
 
 /// The order as people read it, one fact a line, with every pseudonym.
-fn text(order: &str, payload: &Payload) -> Result<String, Error> {
+fn text(order: &str, payload: &Payload) -> Result<String, CommandError> {
     let facts = facts(order, payload, usize::MAX)?;
     Ok(facts + "Nothing of this is verified here: `cloison order check` does that.\n")
 }
 
 /// The same on one screen, for those who are to sign it: of each sector the first pseudonyms.
-pub(super) fn summary(order: &str, payload: &Payload) -> Result<String, Error> {
+pub(super) fn summary(order: &str, payload: &Payload) -> Result<String, CommandError> {
     const MOST_SHOWN: usize = 5;
     Ok(format!("This is what is signed:\n{}", facts(order, payload, MOST_SHOWN)?.trim_end()))
 }
 
 /// One fact a line; of each sector `most` pseudonyms at most.
-fn facts(order: &str, payload: &Payload, most: usize) -> Result<String, Error> {
+fn facts(order: &str, payload: &Payload, most: usize) -> Result<String, CommandError> {
     let shown = shown(order, payload)?;
     let length = payload.not_after.duration_since(payload.not_before);
     let basis = match &payload.basis {

@@ -4,10 +4,11 @@
 use std::path::PathBuf;
 
 use crate::cli::assent::{Assent, Irreversible};
-use crate::cli::remote::{self, ClientFile};
-use crate::cli::{Error, print, print_json, statement};
+use crate::cli::client_file::ClientFile;
+use crate::cli::statement;
 use crate::epoch::secrets::{Need, Retire as Wish, Retired, SecretView};
 use crate::http::secrets::Secrets;
+use crate::terminal::{CommandError, print, print_json};
 
 /// List the versions of the sector secret, and what needs each
 #[derive(clap::Args)]
@@ -65,25 +66,25 @@ struct At {
 ///
 /// # Errors
 /// When the vault cannot be reached or refuses.
-pub fn versions(args: &Versions) -> Result<(), Error> {
+pub fn versions(args: &Versions) -> Result<(), CommandError> {
     let secrets = args.at.client.open()?.get_json("/v1/secrets");
-    show(&args.at, &secrets.map_err(|error| remote::failed(&error))?)
+    show(&args.at, &secrets?)
 }
 
 /// Makes a version.
 ///
 /// # Errors
 /// When the vault cannot be reached or refuses.
-pub fn rotate(args: &Rotate) -> Result<(), Error> {
+pub fn rotate(args: &Rotate) -> Result<(), CommandError> {
     let secrets = args.at.client.open()?.post_json("/v1/secrets", &serde_json::json!({}));
-    show(&args.at, &secrets.map_err(|error| remote::failed(&error))?)
+    show(&args.at, &secrets?)
 }
 
 /// Retires a version.
 ///
 /// # Errors
 /// When the vault cannot be reached or refuses, or could not destroy what it has forgotten.
-pub fn retire(args: &Retire) -> Result<(), Error> {
+pub fn retire(args: &Retire) -> Result<(), CommandError> {
     let statement = statement::bring(args.statement.as_deref())?;
     if !args.dry_run {
         let changes = format!("Version {} of the sector secret is destroyed.", args.version);
@@ -91,8 +92,7 @@ pub fn retire(args: &Retire) -> Result<(), Error> {
         args.assent.obtain(&Irreversible { changes, lost })?;
     }
     let wish = Wish { version: args.version, dry_run: args.dry_run, statement };
-    let retired: Retired =
-        args.at.client.open()?.post_json("/v1/secrets/retire", &wish).map_err(|error| remote::failed(&error))?;
+    let retired: Retired = args.at.client.open()?.post_json("/v1/secrets/retire", &wish)?;
     let Retired { version, destroyed, remains, .. } = &retired;
     match (args.at.json, args.dry_run, destroyed) {
         (true, ..) => print_json(&retired)?,
@@ -101,7 +101,7 @@ pub fn retire(args: &Retire) -> Result<(), Error> {
         (false, false, false) => print(format_args!("Version {version} is retired: the vault has forgotten it."))?,
     }
     match remains {
-        Some(place) => Err(Error::new(
+        Some(place) => Err(CommandError::new(
             format_args!("the vault cannot destroy {place}"),
             "destroy it by hand, with all its copies: of a credential, in the unit and its file",
         )),
@@ -109,7 +109,7 @@ pub fn retire(args: &Retire) -> Result<(), Error> {
     }
 }
 
-fn show(at: &At, secrets: &Secrets) -> Result<(), Error> {
+fn show(at: &At, secrets: &Secrets) -> Result<(), CommandError> {
     if at.json {
         return print_json(secrets);
     }

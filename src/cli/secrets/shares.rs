@@ -7,12 +7,12 @@ use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
 use crate::cli::custodians::{Custodians, Opening};
-use crate::cli::init::layout::{Folder, secret_file, unwritten};
-use crate::cli::{Error, print, print_json};
 use crate::config::VaultConfig;
+use crate::deployment::layout::{Folder, secret_file, unwritten};
 use crate::keys::Key;
 use crate::keys::file::{FileError, SecretKind, write_secret, write_signing_key};
 use crate::keys::shares::{ShareFile, ShareSet, SharedSecret};
+use crate::terminal::{CommandError, print, print_json};
 
 /// Split the vault's root secrets between custodians, as their last backup
 #[derive(clap::Args)]
@@ -75,8 +75,8 @@ pub struct Recover {
 type Root = (SecretKind, String, Key);
 
 /// All root secrets of a vault, in a fixed order.
-fn roots(config: &Path) -> Result<Vec<Root>, Error> {
-    let config = VaultConfig::load(config).map_err(|error| Error::new(error, "correct the file"))?;
+fn roots(config: &Path) -> Result<Vec<Root>, CommandError> {
+    let config = VaultConfig::load(config).map_err(|error| CommandError::new(error, "correct the file"))?;
     let (places, keyring) = (&config.secrets, config.openers.keyring());
     let read = || {
         let mut roots = vec![
@@ -93,7 +93,7 @@ fn roots(config: &Path) -> Result<Vec<Root>, Error> {
         }
         Ok(roots)
     };
-    read().map_err(|error: FileError| Error::new(error, "check [secrets] in the configuration"))
+    read().map_err(|error: FileError| CommandError::new(error, "check [secrets] in the configuration"))
 }
 
 /// What a secret is called: `identity`, `sector 1`.
@@ -105,17 +105,19 @@ fn called(kind: SecretKind, name: &str) -> String {
 ///
 /// # Errors
 /// When one cannot be read, or the shares cannot be made or written.
-pub fn split_secrets(args: &Split) -> Result<(), Error> {
+pub fn split_secrets(args: &Split) -> Result<(), CommandError> {
     let roots = roots(&args.config)?;
     let (set, mut files) = args.custodians.split("vault", |custodians, threshold| {
         let secrets: Vec<_> = roots.iter().map(|(kind, name, key)| (*kind, name.clone(), Vec::new(), key)).collect();
-        let unsplit = |error| Error::usage(error, "choose --threshold and custodians anew");
+        let unsplit = |error| CommandError::usage(error, "choose --threshold and custodians anew");
         let (set, shares) = crate::keys::shares::split(&secrets, custodians, threshold).map_err(unsplit)?;
         let last: Vec<_> = shares[shares.len() - threshold..].iter().collect();
         let recovered = set.recover(&last).map_err(unsplit)?;
         match recovered.iter().zip(&roots).all(|(found, (_, _, key))| same(found, key)) {
             true => Ok((set, shares)),
-            false => Err(Error::new("the new shares do not recover the secrets", "report this as a fault of cloison")),
+            false => {
+                Err(CommandError::new("the new shares do not recover the secrets", "report this as a fault of cloison"))
+            }
         }
     })?;
     let shares = files.split_off(1);
@@ -143,12 +145,12 @@ fn same(one: &Key, other: &Key) -> bool {
 }
 
 /// Opens shares and recovers what was split.
-fn recovered(opening: &Opening, files: &[PathBuf]) -> Result<(ShareSet, Vec<Key>), Error> {
+fn recovered(opening: &Opening, files: &[PathBuf]) -> Result<(ShareSet, Vec<Key>), CommandError> {
     let files: Vec<ShareFile> = opening.open(files)?;
     let set = files[0].set.clone();
     let shares: Vec<_> = files.iter().map(|file| &file.share).collect();
     let keys = set.recover(&shares).map_err(|error| {
-        Error::new(error, "bring shares of one splitting, one for each of as many custodians as it takes")
+        CommandError::new(error, "bring shares of one splitting, one for each of as many custodians as it takes")
     })?;
     Ok((set, keys))
 }
@@ -157,7 +159,7 @@ fn recovered(opening: &Opening, files: &[PathBuf]) -> Result<(ShareSet, Vec<Key>
 ///
 /// # Errors
 /// When one does not open or is wrong, or they recover something else than the vault runs on.
-pub fn drill(args: &Drill) -> Result<(), Error> {
+pub fn drill(args: &Drill) -> Result<(), CommandError> {
     let (set, keys) = recovered(&args.opening, &args.share)?;
     let present = args.config.as_deref().map(roots).transpose()?;
     let mut rows = Vec::new();
@@ -192,10 +194,10 @@ pub fn drill(args: &Drill) -> Result<(), Error> {
     }
     let hint = "split the vault's secrets again: `cloison secrets split`";
     if !differs.is_empty() {
-        return Err(Error::new(format_args!("these shares are of other secrets: {}", differs.join(", ")), hint));
+        return Err(CommandError::new(format_args!("these shares are of other secrets: {}", differs.join(", ")), hint));
     }
     if !missing.is_empty() {
-        return Err(Error::new(format_args!("no shares were made of {}", missing.join(", ")), hint));
+        return Err(CommandError::new(format_args!("no shares were made of {}", missing.join(", ")), hint));
     }
     Ok(())
 }
@@ -204,7 +206,7 @@ pub fn drill(args: &Drill) -> Result<(), Error> {
 ///
 /// # Errors
 /// When a share does not open or is wrong, or the folder is not new.
-pub fn recover(args: &Recover) -> Result<(), Error> {
+pub fn recover(args: &Recover) -> Result<(), CommandError> {
     let (set, keys) = recovered(&args.opening, &args.share)?;
     let folder = Folder::create(&args.out)?;
     let mut paths = Vec::new();

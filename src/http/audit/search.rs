@@ -16,7 +16,6 @@ use crate::audit::search::{EntryFilter, instant};
 use crate::audit::shard_reader::ShardReader;
 use crate::audit::{AccessDetails, Event};
 use crate::code::Code;
-use crate::commit::Pending;
 use crate::http::answer::{blocking, note};
 use crate::http::body::{self, query};
 use crate::http::{Lane, Peer, Problem};
@@ -108,8 +107,8 @@ pub(in crate::http) async fn entries(
             let actor = permit.auditor().clone();
             let access = AccessDetails { actor, inspection: id.to_string(), what: "entries", asked, given };
             // Durable before anything is shown.
-            let logged = entity.committer().log(entity.now(), Event::Access(Box::new(access)));
-            logged.and_then(Pending::wait).map_err(|code| Problem::new(code).retry_after(1))?;
+            let recorded = entity.committer().record(entity.now(), Event::Access(Box::new(access)), vec![], vec![]);
+            recorded.map_err(|code| Problem::new(code).retry_after(1))?;
             Ok(found)
         })
         .await

@@ -5,9 +5,9 @@
 use uuid::Uuid;
 
 use super::super::FAILED;
-use crate::audit::{Entry, Event};
+use crate::audit::Event;
 use crate::code::Code;
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::{Change, Job, Pending};
 use crate::order::book::Book;
 use crate::order::life::stopped;
 use crate::refusal::{Refusal, fault, not_logged};
@@ -67,7 +67,6 @@ impl Ended {
         let Self { order, why } = self;
         let event = Event::OrderEnd { authority: order.authority.clone(), order: order.id.to_string(), why };
         let change: Change = Box::new(move |store, batch| store.delete_order_copies(batch, &order));
-        let log = Logged::Entry(Entry::new(vault.now(), event), vec![]);
-        Job { mappings: vec![], changes: vec![change], count: None, log }
+        Job::entry(vault.now(), event, vec![], vec![change])
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::super::FAILED;
 use super::{SealedMapping, unwrap};
-use crate::commit::{Change, Job, Logged, Pending};
+use crate::commit::Change;
 use crate::order::book::Book;
 use crate::order::life::stopped;
 use crate::refusal::{Refusal, fault};
@@ -36,12 +36,7 @@ pub fn begin(vault: &Vault) -> Result<(), Refusal> {
         copies.iter().for_each(|(order, tag, copy)| store.put_order_copy(batch, order, tag, copy));
         store.put_begun_copies(batch);
     });
-    let job = Job { mappings: vec![], changes: vec![change], count: None, log: Logged::Nothing };
-    match vault.committer().submit(job).map(Pending::done) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Refusal::unavailable(crate::code::Code::AuditUnavailable)),
-        Err(code) => Err(Refusal::unavailable(code)),
-    }
+    vault.committer().change_unlogged(change).map_err(Refusal::unavailable)
 }
 
 /// The copies that lie under an earlier version of the storage key, under the present one.

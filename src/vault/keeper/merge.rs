@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Parts;
 use crate::code::Code;
+use crate::commit::Change;
 use crate::commit::small::{Kind, Small};
-use crate::commit::{Change, Job, Logged};
 use crate::seal::chunk::{Chunk, ChunkBuilder};
 use crate::store::ChunkKey;
 use crate::vault::StartError;
@@ -69,9 +69,8 @@ pub(super) fn merge(parts: &Parts, kind: &Kind, small: &[Small]) -> Result<u64, 
         old.iter().for_each(|sequence| store.delete_chunk(batch, ChunkKey { sequence: *sequence, ..key }));
         tell.store(sequence, Ordering::Release);
     });
-    let job = Job { mappings: vec![], changes: vec![change], count: None, log: Logged::Nothing };
-    let done = match parts.committer.submit(job) {
-        Ok(pending) => pending.done(),
+    let done = match parts.committer.change_unlogged(change) {
+        Ok(()) => true,
         Err(Code::Overloaded) => false,
         Err(_) => return Ok(0),
     };

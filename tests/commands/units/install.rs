@@ -173,7 +173,8 @@ fn a_folder_that_the_unit_keeps_shut_ends_the_start_before_a_store_is_made() {
         let log = text(&state["log"]);
         assert!(log.contains("[audit] second: nothing can be written in") && log.contains("Read-only"), "{log}");
         assert!(log.contains("nothing was made"), "{log}");
-        assert_eq!(machine.run(&format!("ls -A /var/lib/{}", service.0)), "", "{store}");
+        let note = format!("{store}.first-start\n");
+        assert_eq!(machine.run(&format!("ls -A /var/lib/{}", service.0)), note);
     }
 }
 

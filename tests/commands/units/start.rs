@@ -111,6 +111,45 @@ fn a_second_place_whose_folder_is_away_may_come_back() {
     world.stop();
 }
 
+/// A disk that is not mounted leaves a folder without a store, as before the first start.
+#[test]
+fn a_store_is_made_only_at_a_first_start_that_was_prepared() {
+    let mut world = World::asleep();
+    for (side, name) in [(Side::Vault, "vault"), (Side::Node, "node")] {
+        let note = world.path(&format!("data/{name}.first-start"));
+        assert!(note.exists(), "`init` leaves it");
+        world.start(side, &[]);
+        assert!(!note.exists(), "the first start removes it");
+        world.end(side);
+        // The store's disk away, the second place there: not even on purpose.
+        let (data, away) = (world.path("data"), world.path("away"));
+        std::fs::rename(data.join(name), &away).unwrap();
+        std::fs::create_dir(data.join(name)).unwrap();
+        for (more, words) in
+            [(&[][..], "no first start was prepared"), (&["--first-start"], "holds the last checkpoint")]
+        {
+            let failed = world.try_start(side, more).unwrap_err();
+            assert_eq!(failed.code, Some(75), "{failed}");
+            assert!(failed.said.contains("there is no store at ") && failed.said.contains(words), "{failed}");
+            assert_eq!(data.join(name).read_dir().unwrap().count(), 0, "nothing was made");
+        }
+        // The second place's disk away, too.
+        std::fs::rename(data.join(format!("{name}.checkpoint")), world.path("checkpoint")).unwrap();
+        assert_eq!(world.try_start(side, &[]).unwrap_err().code, Some(75));
+        std::fs::remove_dir(data.join(name)).unwrap();
+        std::fs::rename(&away, data.join(name)).unwrap();
+        let failed = world.try_start(side, &[]).unwrap_err();
+        assert_eq!(failed.code, Some(75), "the second place alone: {failed}");
+        std::fs::rename(world.path("checkpoint"), data.join(format!("{name}.checkpoint"))).unwrap();
+        // A note that is left beside a store goes; the option is for one start.
+        std::fs::write(&note, "").unwrap();
+        world.start(side, &[]);
+        assert!(!note.exists());
+        world.end(side);
+        assert_eq!(world.try_start(side, &["--first-start"]).unwrap_err().code, Some(2));
+    }
+}
+
 /// Starts another vault on the store, with ports of its own; its exit code and what it said.
 fn beside(world: &World) -> (Option<i32>, String) {
     let [data, control, health] = crate::common::free_ports();

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use cloison::cli::init::register_text::OPERATORS;
+use cloison::deployment::register_text::OPERATORS;
 use cloison::epoch::statement::Destruction;
 
 use super::{done, refused};

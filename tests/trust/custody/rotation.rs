@@ -1,6 +1,6 @@
 //! Versions of the sector secret: rotated, needed, retired, and never taken up again.
 
-use cloison::cli::init::register_text::OPERATORS;
+use cloison::deployment::register_text::OPERATORS;
 use cloison::epoch::statement::Destruction;
 use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ use rcgen::{
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::cli::Error;
+use crate::terminal::CommandError;
 
 /// How long the authority's own certificate lasts.
 const CA_YEARS: i16 = 20;
@@ -48,7 +48,7 @@ pub enum Use {
 
 impl Ca {
     /// A new one for `deployment`, issuing certificates that last `years` from `today`.
-    pub fn new(deployment: &str, today: Date, years: i16) -> Result<Self, Error> {
+    pub fn new(deployment: &str, today: Date, years: i16) -> Result<Self, CommandError> {
         // A day back, for clocks that are behind.
         let from = today.yesterday().unwrap_or(today);
         let until = years_later(today, years);
@@ -77,9 +77,12 @@ impl Ca {
     ///
     /// # Errors
     /// When a host is no name that a certificate can carry.
-    pub fn issue(&self, name: &str, hosts: &[String], r#use: Use) -> Result<Leaf, Error> {
+    pub fn issue(&self, name: &str, hosts: &[String], r#use: Use) -> Result<Leaf, CommandError> {
         let mut params = CertificateParams::new(hosts).map_err(|_| {
-            Error::usage("a host is neither a DNS name nor an address", "write it as vault.example.org or 192.0.2.7")
+            CommandError::usage(
+                "a host is neither a DNS name nor an address",
+                "write it as vault.example.org or 192.0.2.7",
+            )
         })?;
         params.distinguished_name = named(name);
         params.is_ca = IsCa::ExplicitNoCa;
@@ -99,7 +102,7 @@ impl Ca {
 }
 
 /// P-256: what every TLS library and every hardware token of a sector system knows.
-fn new_key() -> Result<KeyPair, Error> {
+fn new_key() -> Result<KeyPair, CommandError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(fault)
 }
 
@@ -122,6 +125,6 @@ fn valid(params: &mut CertificateParams, from: Date, until: Date) {
     params.not_after = midnight(until);
 }
 
-fn fault(error: rcgen::Error) -> Error {
-    Error::new(format_args!("a certificate could not be made: {error}"), "report this as a fault of cloison")
+fn fault(error: rcgen::Error) -> CommandError {
+    CommandError::new(format_args!("a certificate could not be made: {error}"), "report this as a fault of cloison")
 }

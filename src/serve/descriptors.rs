@@ -1,10 +1,10 @@
 //! Descriptors: every connection takes one, and so does every file of the store. A server that runs out of them can neither
 //! answer nor write, so it makes sure of them before it opens anything.
 
-use crate::cli::Error;
 use crate::config::LimitConfig;
 use crate::http::Limits;
 use crate::store::descriptors::{SHARE, limit};
+use crate::terminal::CommandError;
 
 /// Connections of the health listener at once: monitoring takes one or two, and the listener is open to every local user.
 pub(super) const HEALTH_CONNECTIONS: usize = 32;
@@ -17,8 +17,9 @@ const OTHERS: usize = 64;
 ///
 /// # Errors
 /// When the limit is too low; the message says how many it takes.
-pub(crate) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), Error> {
-    let unknown = |error| Error::new(format_args!("the limit on open files: {error}"), "check the system's limits");
+pub(super) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), CommandError> {
+    let unknown =
+        |error| CommandError::new(format_args!("the limit on open files: {error}"), "check the system's limits");
     let mut files = limit().map_err(unknown)?;
     files.rlim_cur = files.rlim_max;
     // SAFETY: `files` outlives the call.
@@ -27,7 +28,7 @@ pub(crate) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), Error
     }
     let needed = needed(listeners, limits.connections);
     if files.rlim_max < needed {
-        return Err(Error::new(
+        return Err(CommandError::new(
             format_args!("this process may open {} files and could need {needed}", files.rlim_max),
             "raise the limit (LimitNOFILE= in the unit, `ulimit -Hn` in a shell), or lower `[limits] connections`",
         ));

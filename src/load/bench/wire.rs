@@ -11,15 +11,15 @@ use rustls::pki_types::ServerName;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::cli::Error;
 use crate::config;
 use crate::http::tls::{self, Identity};
+use crate::terminal::CommandError;
 
 /// How long a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where connections go, and as whom.
-pub struct Target {
+pub struct LoadTarget {
     tls: Arc<ClientConfig>,
     host: String,
     port: u16,
@@ -27,13 +27,13 @@ pub struct Target {
     head: String,
 }
 
-impl Target {
+impl LoadTarget {
     /// `POST path` at the server of a client file; `headers` are whole lines, each with its line end.
     ///
     /// # Errors
     /// When the certificates or the key cannot be used, or the URL is none of `https://host:port`.
-    pub fn new(client: &config::ClientConfig, path: &str, headers: &str) -> Result<Self, Error> {
-        let fault = |error: &dyn std::fmt::Display| Error::new(error, "check the client file and what it names");
+    pub fn new(client: &config::ClientConfig, path: &str, headers: &str) -> Result<Self, CommandError> {
+        let fault = |error: &dyn std::fmt::Display| CommandError::new(error, "check the client file and what it names");
         let identity = Identity::read(&client.certificate, &client.key).map_err(|error| fault(&error))?;
         let mut roots = RootCertStore::empty();
         for certificate in tls::read_certificates(&client.ca).map_err(|error| fault(&error))? {
@@ -57,7 +57,7 @@ impl Target {
     ///
     /// # Errors
     /// When the server cannot be reached or does not take the certificate.
-    pub fn connect(&self) -> io::Result<Connection<'_>> {
+    pub fn connect(&self) -> io::Result<LoadConnection<'_>> {
         let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
         let address = (self.host.as_str(), self.port).to_socket_addrs()?.next();
         let mut socket = TcpStream::connect(address.ok_or(io::ErrorKind::AddrNotAvailable)?)?;
@@ -70,19 +70,19 @@ impl Target {
             session.complete_io(&mut socket)?;
         }
         let stream = BufReader::with_capacity(64 << 10, StreamOwned::new(session, socket));
-        Ok(Connection { target: self, stream, request: Vec::new(), line: Vec::new() })
+        Ok(LoadConnection { target: self, stream, request: Vec::new(), line: Vec::new() })
     }
 }
 
 /// A connection that one thread uses.
-pub struct Connection<'t> {
-    target: &'t Target,
+pub struct LoadConnection<'t> {
+    target: &'t LoadTarget,
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
     request: Vec<u8>,
     line: Vec<u8>,
 }
 
-impl Connection<'_> {
+impl LoadConnection<'_> {
     /// Sends `body`; the answer's body replaces what is in `reply`. The status comes back.
     ///
     /// # Errors

@@ -1,13 +1,12 @@
 //! `cloison demo`: the main job on one command, with real processes, real TLS and real files, on loopback.
 
 mod cards;
-pub(super) mod stage;
 mod steps;
 
 use std::path::PathBuf;
 
 use self::steps::Demo;
-use super::{Error, print, print_json};
+use crate::terminal::{CommandError, print, print_json};
 
 /// See it work: a vault, an authority node, three sectors, one order, all on this machine
 #[derive(clap::Args)]
@@ -17,7 +16,7 @@ use super::{Error, print, print_json};
     cloison demo --keep /tmp/demo      then go on by hand with the commands that it prints\n\n\
     Starts a vault and an authority node as processes of their own, with fresh keys and certificates in a temporary folder, \
     and takes both down again at the end. All persons are made up.")]
-pub struct Args {
+pub struct DemoArgs {
     /// How many made-up persons
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=cards::MOST))]
     persons: u64,
@@ -31,7 +30,7 @@ pub struct Args {
 
 /// What came of it.
 #[derive(Debug, serde::Serialize)]
-struct Outcome {
+struct DemoOutcome {
     /// How many persons were made up.
     persons: u64,
     /// In how many sectors each of them got a pseudonym.
@@ -59,7 +58,7 @@ struct Outcome {
 ///
 /// # Errors
 /// When a step fails or its result is not what it must be.
-pub fn run(args: Args) -> Result<(), Error> {
+pub fn run(args: DemoArgs) -> Result<(), CommandError> {
     let kept = args.keep.is_some();
     let demo = Demo::set_up(args.persons, args.keep, args.json)?;
     let outcome = demo.play()?;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cli::Error;
+use crate::terminal::CommandError;
 
 /// How long a process may work on after its last answer before that is an error.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -16,8 +16,8 @@ const IDLE_CPU: Duration = Duration::from_millis(2);
 ///
 /// # Errors
 /// When there is no such process.
-pub fn cpu(id: u32) -> Result<Duration, Error> {
-    let gone = || Error::new("the vault has ended while it was measured", "run it by hand to see why");
+pub fn cpu(id: u32) -> Result<Duration, CommandError> {
+    let gone = || CommandError::new("the vault has ended while it was measured", "run it by hand to see why");
     let id = libc::pid_t::try_from(id).map_err(|_| gone())?;
     let mut clock = 0;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -34,7 +34,7 @@ pub fn cpu(id: u32) -> Result<Duration, Error> {
 ///
 /// # Errors
 /// When it ended, or is still at work after five minutes.
-pub fn cpu_when_idle(id: u32) -> Result<Duration, Error> {
+pub fn cpu_when_idle(id: u32) -> Result<Duration, CommandError> {
     let begun = Instant::now();
     let (mut before, mut quiet) = (cpu(id)?, 0);
     while quiet < LOOKS {
@@ -43,7 +43,10 @@ pub fn cpu_when_idle(id: u32) -> Result<Duration, Error> {
         quiet = if now - before < IDLE_CPU { quiet + 1 } else { 0 };
         before = now;
         if begun.elapsed() > PATIENCE {
-            return Err(Error::new("the vault is still at work after five minutes", "is something else loading it?"));
+            return Err(CommandError::new(
+                "the vault is still at work after five minutes",
+                "is something else loading it?",
+            ));
         }
     }
     Ok(before)
@@ -53,12 +56,13 @@ pub fn cpu_when_idle(id: u32) -> Result<Duration, Error> {
 ///
 /// # Errors
 /// When there is no such process.
-pub fn resident_mib(id: u32) -> Result<f64, Error> {
+pub fn resident_mib(id: u32) -> Result<f64, CommandError> {
     let path = std::path::PathBuf::from(format!("/proc/{id}/status"));
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, &error))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| CommandError::file(&path, &error))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib: Option<f64> = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
-    kib.map(|kib| kib / 1024.0).ok_or_else(|| Error::new("the system does not tell VmRSS", "bench needs Linux's /proc"))
+    kib.map(|kib| kib / 1024.0)
+        .ok_or_else(|| CommandError::new("the system does not tell VmRSS", "bench needs Linux's /proc"))
 }
 
 #[cfg(test)]

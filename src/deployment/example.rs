@@ -10,11 +10,11 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::layout::Folder;
 use super::register_text::{APPROVERS, AUTHORITY, OFFICER};
-use crate::cli::Error;
 use crate::keys::{DomainScope, IdentityKeys, IdentitySecret, SectorRootKey, SectorSecret, UtiBatch, UtiSource as _};
 use crate::order::{Basis, ORDER_TYP, Payload, Scope};
 use crate::pseudonym::TextWriter;
 use crate::register::{Id, Register};
+use crate::terminal::CommandError;
 
 /// For the head of the register.
 pub const NOTE: &str = "#\n# EXAMPLE KEYS: everybody has them. Never use them for anything real.\n";
@@ -66,7 +66,7 @@ pub fn finish(
     today: Timestamp,
     until: Date,
     fingerprints: &[([u8; 32], String)],
-) -> Result<(), Error> {
+) -> Result<(), CommandError> {
     let register = crate::register::parse(register).map_err(|_| fault(&"the register has faults"))?;
     folder.public("orders/example.jws", &order(&register, roots, today)?)?;
     folder.public("README.md", &README.replace("{until}", &until.to_string()))?;
@@ -80,7 +80,7 @@ pub fn finish(
 }
 
 /// An order for one pseudonym of the first epoch, signed by the first and the last approver, who are of two bodies.
-fn order(register: &Register, roots: &Roots<'_>, today: Timestamp) -> Result<String, Error> {
+fn order(register: &Register, roots: &Roots<'_>, today: Timestamp) -> Result<String, CommandError> {
     let id = |text: &str| Id::parse(text).ok_or_else(|| fault(&"an id is none"));
     let order = Payload {
         aud: register.deployment.clone(),
@@ -105,8 +105,8 @@ fn order(register: &Register, roots: &Roots<'_>, today: Timestamp) -> Result<Str
     Ok(text)
 }
 
-fn fault(what: &dyn std::fmt::Display) -> Error {
-    Error::new(format_args!("the example order: {what}"), "report this as a fault of cloison")
+fn fault(what: &dyn std::fmt::Display) -> CommandError {
+    CommandError::new(format_args!("the example order: {what}"), "report this as a fault of cloison")
 }
 
 /// The card's pseudonym in the sector's first epoch (the sector has no granularity).

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::cli::Error;
+use crate::terminal::CommandError;
 
 /// How long a process may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -16,20 +16,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// A folder and the processes that run on it. Dropped, it ends the processes and removes the folder, unless it is kept.
-pub struct Stage {
+pub struct LocalDeployment {
     folder: PathBuf,
-    props: Arc<Mutex<Props>>,
+    local: Arc<Mutex<LocalProcesses>>,
 }
 
 #[derive(Default)]
-struct Props {
+struct LocalProcesses {
     processes: Vec<(&'static str, Child)>,
     remove: Option<PathBuf>,
 }
 
-impl Stage {
+impl LocalDeployment {
     /// Takes `keep`, or a folder of its own that is removed at the end; also when the demo is interrupted.
-    pub fn new(keep: Option<PathBuf>) -> Result<Self, Error> {
+    pub fn new(keep: Option<PathBuf>) -> Result<Self, CommandError> {
         let (folder, remove) = match keep {
             Some(folder) => (folder, None),
             None => {
@@ -38,9 +38,9 @@ impl Stage {
                 (folder.clone(), Some(folder))
             }
         };
-        let props = Arc::new(Mutex::new(Props { processes: Vec::new(), remove }));
-        on_interrupt(Arc::clone(&props))?;
-        Ok(Self { folder, props })
+        let local = Arc::new(Mutex::new(LocalProcesses { processes: Vec::new(), remove }));
+        on_interrupt(Arc::clone(&local))?;
+        Ok(Self { folder, local })
     }
 
     /// Where everything lies.
@@ -50,12 +50,12 @@ impl Stage {
 
     /// Starts this very program with `arguments`, writing to `logs/<name>.log`, and waits until it says on its health
     /// listener that it is ready. The process's id comes back.
-    pub fn start(&self, name: &'static str, arguments: &[&str], health: SocketAddr) -> Result<u32, Error> {
+    pub fn start(&self, name: &'static str, arguments: &[&str], health: SocketAddr) -> Result<u32, CommandError> {
         let log = self.folder.join(format!("logs/{name}.log"));
-        let output = File::create(&log).map_err(|error| Error::file(&log, &error))?;
-        let errors = output.try_clone().map_err(|error| Error::file(&log, &error))?;
+        let output = File::create(&log).map_err(|error| CommandError::file(&log, &error))?;
+        let errors = output.try_clone().map_err(|error| CommandError::file(&log, &error))?;
         let program = std::env::current_exe().map_err(|error| {
-            Error::new(format_args!("this program's own path: {error}"), "start it by its full path")
+            CommandError::new(format_args!("this program's own path: {error}"), "start it by its full path")
         })?;
         let child = Command::new(&program)
             .args(arguments)
@@ -63,19 +63,19 @@ impl Stage {
             .stdout(output)
             .stderr(errors)
             .spawn()
-            .map_err(|error| Error::file(&program, &error))?;
+            .map_err(|error| CommandError::file(&program, &error))?;
         let id = child.id();
-        lock(&self.props).processes.push((name, child));
+        lock(&self.local).processes.push((name, child));
         let started = Instant::now();
         while !ready(health) {
             if self.has_ended(name) {
-                return Err(Error::new(
+                return Err(CommandError::new(
                     format_args!("the {name} ended at once{}", tail(&log)),
                     "run it by hand to see why",
                 ));
             }
             if started.elapsed() > PATIENCE {
-                return Err(Error::new(
+                return Err(CommandError::new(
                     format_args!("the {name} is not ready{}", tail(&log)),
                     "is the machine very busy?",
                 ));
@@ -87,24 +87,24 @@ impl Stage {
 
     /// Asks a process to end, and waits until it has.
     pub fn stop(&self, name: &str) {
-        let mut props = lock(&self.props);
-        let (ending, others) = std::mem::take(&mut props.processes).into_iter().partition(|(n, _)| *n == name);
-        props.processes = others;
-        Props { processes: ending, remove: None }.clear();
+        let mut local = lock(&self.local);
+        let (ending, others) = std::mem::take(&mut local.processes).into_iter().partition(|(n, _)| *n == name);
+        local.processes = others;
+        LocalProcesses { processes: ending, remove: None }.clear();
     }
 
     fn has_ended(&self, name: &str) -> bool {
-        lock(&self.props).processes.iter_mut().any(|(n, child)| *n == name && !matches!(child.try_wait(), Ok(None)))
+        lock(&self.local).processes.iter_mut().any(|(n, child)| *n == name && !matches!(child.try_wait(), Ok(None)))
     }
 }
 
-impl Drop for Stage {
+impl Drop for LocalDeployment {
     fn drop(&mut self) {
-        lock(&self.props).clear();
+        lock(&self.local).clear();
     }
 }
 
-impl Props {
+impl LocalProcesses {
     /// Asks the processes to end, makes sure that they have, then removes the folder.
     fn clear(&mut self) {
         for (_, child) in &self.processes {
@@ -129,14 +129,14 @@ impl Props {
 }
 
 /// Also a thread that panicked leaves processes that have to end.
-fn lock(props: &Mutex<Props>) -> MutexGuard<'_, Props> {
-    props.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(local: &Mutex<LocalProcesses>) -> MutexGuard<'_, LocalProcesses> {
+    local.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Clears up on Ctrl-C, SIGTERM and when the terminal goes away, and ends the demo.
-fn on_interrupt(props: Arc<Mutex<Props>>) -> Result<(), Error> {
+fn on_interrupt(local: Arc<Mutex<LocalProcesses>>) -> Result<(), CommandError> {
     use tokio::signal::unix::{SignalKind, signal};
-    let fault = |error: std::io::Error| Error::new(format_args!("signals: {error}"), "try again");
+    let fault = |error: std::io::Error| CommandError::new(format_args!("signals: {error}"), "try again");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(fault)?;
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
     let [mut interrupt, mut terminate, mut hangup] = {
@@ -153,23 +153,23 @@ fn on_interrupt(props: Arc<Mutex<Props>>) -> Result<(), Error> {
             }
         });
         // The lock is not given back: nothing is started any more.
-        lock(&props).clear();
+        lock(&local).clear();
         std::process::exit(130);
     });
     Ok(())
 }
 
 /// Ports on loopback that nobody uses now.
-pub fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
+pub fn free_ports<const N: usize>() -> Result<[u16; N], CommandError> {
     // All at once, or the same port would come twice.
     let open = || -> std::io::Result<Vec<u16>> {
         let listeners: Vec<_> =
             (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
         listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
     };
-    let ports =
-        open().map_err(|error| Error::new(format_args!("no port on loopback: {error}"), "close some programs"))?;
-    ports.try_into().map_err(|_| Error::new("no port on loopback", "close some programs"))
+    let ports = open()
+        .map_err(|error| CommandError::new(format_args!("no port on loopback: {error}"), "close some programs"))?;
+    ports.try_into().map_err(|_| CommandError::new("no port on loopback", "close some programs"))
 }
 
 /// Whether a health listener answers that its process is ready.

@@ -3,10 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use crate::cli::Error;
-use crate::cli::demo::stage::free_ports;
-use crate::cli::init::register_text::{Client, Facts, Organisation, Scheme, Sector};
-use crate::cli::init::{Place, Plan};
+use crate::deployment::register_text::{Client, Facts, Organisation, Scheme, Sector};
+use crate::deployment::{Place, Plan};
+use crate::load::local::free_ports;
+use crate::terminal::CommandError;
 
 /// The sector that keeps mappings.
 pub const REVERSIBLE: &str = "health";
@@ -54,7 +54,7 @@ static FACTS: Facts = Facts {
 ///
 /// # Errors
 /// When the folder cannot be filled or loopback has no free port.
-pub fn make(folder: &Path) -> Result<SocketAddr, Error> {
+pub fn make(folder: &Path) -> Result<SocketAddr, CommandError> {
     let [data, control, health, node_data, node_control, node_health] = free_ports()?;
     let plan = Plan {
         deployment: DEPLOYMENT.to_owned(),
@@ -65,9 +65,9 @@ pub fn make(folder: &Path) -> Result<SocketAddr, Error> {
         example: false,
         custodians: None,
     };
-    crate::cli::init::make(folder, &plan)?;
+    crate::deployment::make(folder, &plan)?;
     let logs = folder.join("logs");
-    std::fs::create_dir(&logs).map_err(|error| Error::file(&logs, &error))?;
+    std::fs::create_dir(&logs).map_err(|error| CommandError::file(&logs, &error))?;
     Ok((Ipv4Addr::LOCALHOST, health).into())
 }
 

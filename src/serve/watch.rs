@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 
-use super::{Error, writable};
+use super::writable;
 use crate::audit::cosign::{CosignatureQuorum, Cosigner, Cosigners, WitnessThread};
 use crate::audit::log::{Log, LogParts};
 use crate::audit::origin::TrustedLogKey;
@@ -24,6 +24,7 @@ use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::store::Store;
+use crate::terminal::CommandError;
 use crate::tlog::checkpoint_file::CheckpointFile;
 use crate::tlog::note::{SignatureKind, Verifier};
 use crate::vault::Vault;
@@ -54,10 +55,10 @@ pub(super) fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
 }
 
 /// The witnesses that a configuration names.
-fn watchers(config: &LogConfig) -> Result<Vec<Cosigner>, Error> {
+fn watchers(config: &LogConfig) -> Result<Vec<Cosigner>, CommandError> {
     let watcher = |witness: &WatcherConfig| {
         let client = Client::with_timeouts(&witness.client, PATIENCE)
-            .map_err(|error| Error::new(error, "check [[audit.witness]] in the configuration"))?;
+            .map_err(|error| CommandError::new(error, "check [[audit.witness]] in the configuration"))?;
         let verifier = Verifier::new(witness.name.as_str(), SignatureKind::Cosigner, witness.public);
         Ok(Cosigner { verifier, ask: Some(Box::new(client)), counts: true })
     };
@@ -68,13 +69,14 @@ fn cosigners(
     watchers: Vec<Cosigner>,
     log: &Arc<Log>,
     config: &LogConfig,
-) -> Result<(Arc<Cosigners>, WitnessThread), Error> {
+) -> Result<(Arc<Cosigners>, WitnessThread), CommandError> {
     let quorum = CosignatureQuorum { required: config.required, within: config.within };
     if quorum.required > 0 {
         log.prefer_cosigned();
     }
     let cosigners = Cosigners::new(watchers, quorum, Arc::new(SystemClock));
-    let asking = cosigners.start(log.clone()).map_err(|error| Error::new(error, "check the limits on threads"))?;
+    let asking =
+        cosigners.start(log.clone()).map_err(|error| CommandError::new(error, "check the limits on threads"))?;
     Ok((cosigners, asking))
 }
 
@@ -83,17 +85,17 @@ fn cosigners(
 ///
 /// # Errors
 /// When it is lost, or cannot be made.
-pub(super) fn memory(config: &LogConfig, store: &Path) -> Result<PathBuf, Error> {
+pub(super) fn memory(config: &LogConfig, store: &Path) -> Result<PathBuf, CommandError> {
     let folder = writable::cosigned(config, store);
     if Store::is_there(store) && !folder.exists() {
         let what = "this remembers what was last seen of the other side's log (`[audit] cosigned`), and is gone";
-        return Err(Error::new(
+        return Err(CommandError::new(
             format_args!("{}: {what}", folder.display()),
             "bring it back; if it is lost, tell the commission, verify the other side's log, and make an empty folder there",
         ));
     }
     let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder);
-    made.map_err(|error| Error::file(&folder, &error))?;
+    made.map_err(|error| CommandError::file(&folder, &error))?;
     Ok(folder)
 }
 
@@ -117,7 +119,7 @@ pub(super) fn vault(
     vault: &Arc<Vault>,
     config: &VaultConfig,
     memory: PathBuf,
-) -> Result<(Arc<Watching>, WitnessThread), Error> {
+) -> Result<(Arc<Watching>, WitnessThread), CommandError> {
     let deployment = &vault.register().deployment;
     compare_witnesses(vault.register(), &config.log);
     let mut all = watchers(&config.log)?;
@@ -140,8 +142,8 @@ pub(super) fn node(
     node: &Arc<Node>,
     config: &NodeConfig,
     memory: PathBuf,
-) -> Result<(Arc<Peer>, Arc<Cosigners>, WitnessThread), Error> {
-    let failed = |error| Error::new(error, "check [vault] in the configuration");
+) -> Result<(Arc<Peer>, Arc<Cosigners>, WitnessThread), CommandError> {
+    let failed = |error| CommandError::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
     let owner = format!("{}/vault", node.register().deployment);
     compare_witnesses(node.register(), &config.log);

@@ -2,9 +2,9 @@
 
 mod body;
 mod deployment;
-mod load;
-mod process;
 mod reidentify;
+mod sender;
+mod usage;
 mod wire;
 
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ use std::time::Duration;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use self::body::Dialect;
-use self::load::{Load, Sent};
-use self::wire::Target;
-use super::demo::stage::Stage;
-use super::{Error, print, print_json};
+use self::sender::{LoadPlan, LoadResult};
+use self::wire::LoadTarget;
+use super::local::LocalDeployment;
 use crate::config::ClientConfig;
+use crate::terminal::{CommandError, print, print_json};
 
 /// Persons that are stored before anything is measured come in requests of so many.
 const PRELOAD_BATCH: u64 = 10_000;
@@ -37,7 +37,7 @@ const PRELOAD_BATCH: u64 = 10_000;
     answers. Its folder is made under TMPDIR (else /tmp), which should be on the kind of disk that is to be measured, and \
     is removed at the end. CPU time is that of the vault's process alone, by the operating system's count, with the \
     background work that the load left behind; the load runs on the same cores, and counts only in the throughput.")]
-pub struct Args {
+pub struct BenchArgs {
     /// Persons in each round; with --known, how many are stored
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=body::MOST / 2))]
     persons: u64,
@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "B", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     batch: u64,
     #[command(flatten)]
-    workload: Choice,
+    workload: WorkloadChoice,
     /// With --known: identifiers sent in each round; without it each person is sent once
     #[arg(long, value_name = "N", requires = "known", value_parser = clap::value_parser!(u64).range(1..))]
     items: Option<u64>,
@@ -80,7 +80,7 @@ pub struct Args {
 
 #[derive(clap::Args)]
 #[group(multiple = false)]
-struct Choice {
+struct WorkloadChoice {
     /// Persons that the vault has not seen: derived, sealed, stored (this is measured if nothing is chosen)
     #[arg(long)]
     new: bool,
@@ -102,7 +102,7 @@ enum Workload {
 
 /// What came of it: of one round, or the medians of all.
 #[derive(Debug, Clone, serde::Serialize)]
-struct Outcome {
+struct BenchOutcome {
     workload: Workload,
     persons: u64,
     batch: u64,
@@ -120,63 +120,64 @@ struct Outcome {
     rss_mib: f64,
     /// Each round, where there were several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    rounds: Vec<Outcome>,
+    rounds: Vec<BenchOutcome>,
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// When the vault cannot be started or does not answer everything.
-pub fn run(args: Args) -> Result<(), Error> {
+pub fn run(args: BenchArgs) -> Result<(), CommandError> {
     if args.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
-        return Err(Error::usage("--rate is a number above zero", "such as --rate 2000"));
+        return Err(CommandError::usage("--rate is a number above zero", "such as --rate 2000"));
     }
     if let Some(folder) = &args.prepare {
         deployment::make(folder)?;
         return Ok(());
     }
-    let stage = Stage::new(None)?;
-    let health = deployment::make(stage.folder())?;
+    let local = LocalDeployment::new(None)?;
+    let health = deployment::make(local.folder())?;
     if let Some(items) = args.reidentify {
         // What the register allows an authority in an hour bounds the rounds, the first one that is not measured included.
         let rounds = args.rounds.min(9);
-        return reidentify::run(&stage, health, items, args.segments.min(items), rounds, args.json);
+        return reidentify::run(&local, health, items, args.segments.min(items), rounds, args.json);
     }
-    let vault = Running::start(&stage, health)?;
+    let vault = RunningVault::start(&local, health)?;
     let outcome = vault.measure(&args)?;
-    drop(stage);
+    drop(local);
     if args.json { print_json(&outcome) } else { print(outcome.report(&args)) }
 }
 
 /// A vault under load.
-struct Running {
+struct RunningVault {
     id: u32,
     /// The sector with mappings, and the one without.
-    reversible: Target,
-    irreversible: Target,
+    reversible: LoadTarget,
+    irreversible: LoadTarget,
 }
 
-impl Running {
-    fn start(stage: &Stage, health: SocketAddr) -> Result<Self, Error> {
-        let config = stage.folder().join("vault.toml");
-        let config = config.to_str().ok_or_else(|| Error::usage("TMPDIR is not UTF-8", "choose another folder"))?;
-        let id = stage.start("vault", &["serve", "--config", config], health)?;
+impl RunningVault {
+    fn start(local: &LocalDeployment, health: SocketAddr) -> Result<Self, CommandError> {
+        let config = local.folder().join("vault.toml");
+        let config =
+            config.to_str().ok_or_else(|| CommandError::usage("TMPDIR is not UTF-8", "choose another folder"))?;
+        let id = local.start("vault", &["serve", "--config", config], health)?;
         let [reversible, irreversible] =
-            [deployment::REVERSIBLE, deployment::IRREVERSIBLE].map(|sector| target(stage.folder(), sector));
+            [deployment::REVERSIBLE, deployment::IRREVERSIBLE].map(|sector| target(local.folder(), sector));
         Ok(Self { id, reversible: reversible?, irreversible: irreversible? })
     }
 
-    fn measure(&self, args: &Args) -> Result<Outcome, Error> {
+    fn measure(&self, args: &BenchArgs) -> Result<BenchOutcome, CommandError> {
         let workload = args.workload.chosen();
         let known = if workload == Workload::Known || args.beside.is_some() { args.persons } else { 0 };
         self.preload(known + args.preload, args.json)?;
-        process::cpu_when_idle(self.id)?;
+        usage::cpu_when_idle(self.id)?;
         let rounds = (0..args.rounds).map(|round| {
             let (first, cycle) = match workload {
                 Workload::New => (known + args.preload + u64::from(round) * args.persons, u64::MAX),
                 Workload::Known | Workload::Irreversible => (0, args.persons),
             };
-            let load = Load {
+            let load = LoadPlan {
                 dialect: Dialect::Cloison,
                 first,
                 batch: args.batch,
@@ -187,11 +188,11 @@ impl Running {
             };
             self.round(args, workload, &load)
         });
-        Ok(Outcome::medians(rounds.collect::<Result<_, Error>>()?))
+        Ok(BenchOutcome::medians(rounds.collect::<Result<_, CommandError>>()?))
     }
 
     /// Stores persons before anything is measured.
-    fn preload(&self, persons: u64, quiet: bool) -> Result<(), Error> {
+    fn preload(&self, persons: u64, quiet: bool) -> Result<(), CommandError> {
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(persons) };
         let style = ProgressStyle::with_template("storing {bar:40} {human_pos} of {human_len}, {eta} left");
         bar.set_style(style.expect("the template is a constant"));
@@ -199,7 +200,7 @@ impl Running {
         for first in (0..persons).step_by(most as usize) {
             let items = most.min(persons - first);
             let (dialect, batch) = (Dialect::Cloison, PRELOAD_BATCH);
-            let load = Load { dialect, first, batch, items, cycle: u64::MAX, connections: 4, rate: None };
+            let load = LoadPlan { dialect, first, batch, items, cycle: u64::MAX, connections: 4, rate: None };
             load.run(&self.reversible, || Ok(()))?;
             bar.inc(items);
         }
@@ -207,17 +208,17 @@ impl Running {
         Ok(())
     }
 
-    fn round(&self, args: &Args, workload: Workload, load: &Load) -> Result<Outcome, Error> {
+    fn round(&self, args: &BenchArgs, workload: Workload, load: &LoadPlan) -> Result<BenchOutcome, CommandError> {
         let target = if workload == Workload::Irreversible { &self.irreversible } else { &self.reversible };
         let mut before = Duration::ZERO;
         // Handshakes are over when the clock starts.
         let begin = || {
             before = match args.beside {
-                None => process::cpu_when_idle(self.id)?,
+                None => usage::cpu_when_idle(self.id)?,
                 Some(_) => {
                     // Never idle then; until the load beside runs evenly.
                     std::thread::sleep(Duration::from_millis(300));
-                    process::cpu(self.id)?
+                    usage::cpu(self.id)?
                 }
             };
             Ok(())
@@ -226,10 +227,10 @@ impl Running {
             None => load.run(target, begin)?,
             Some(batch) => self.run_beside(load, target, begin, batch, args.persons)?,
         };
-        let rss_mib = process::resident_mib(self.id)?;
-        let cpu = process::cpu_when_idle(self.id)? - before;
+        let rss_mib = usage::resident_mib(self.id)?;
+        let cpu = usage::cpu_when_idle(self.id)? - before;
         let seconds = sent.elapsed.as_secs_f64();
-        Ok(Outcome {
+        Ok(BenchOutcome {
             workload,
             persons: args.persons,
             batch: load.batch,
@@ -247,14 +248,15 @@ impl Running {
     /// The load, while another connection sends known persons without pause. (The CPU time is that of both.)
     fn run_beside(
         &self,
-        load: &Load,
-        target: &Target,
-        begin: impl FnOnce() -> Result<(), Error>,
+        load: &LoadPlan,
+        target: &LoadTarget,
+        begin: impl FnOnce() -> Result<(), CommandError>,
         batch: u64,
         persons: u64,
-    ) -> Result<Sent, Error> {
+    ) -> Result<LoadResult, CommandError> {
         let (dialect, stop) = (Dialect::Cloison, AtomicBool::new(false));
-        let other = Load { dialect, first: 0, batch, items: u64::MAX / 2, cycle: persons, connections: 1, rate: None };
+        let other =
+            LoadPlan { dialect, first: 0, batch, items: u64::MAX / 2, cycle: persons, connections: 1, rate: None };
         std::thread::scope(|scope| {
             let beside = scope.spawn(|| other.run_until(&self.reversible, || Ok(()), &stop));
             let sent = load.run(target, begin);
@@ -265,13 +267,14 @@ impl Running {
     }
 }
 
-fn target(folder: &Path, sector: &str) -> Result<Target, Error> {
+fn target(folder: &Path, sector: &str) -> Result<LoadTarget, CommandError> {
     let file = folder.join(format!("clients/{}.toml", deployment::CLIENT));
-    let client = ClientConfig::load(&file).map_err(|error| Error::new(error, "report this as a fault of cloison"))?;
-    Target::new(&client, &crate::client::path(&["v1", "sectors", sector, "pseudonyms"]), "")
+    let client =
+        ClientConfig::load(&file).map_err(|error| CommandError::new(error, "report this as a fault of cloison"))?;
+    LoadTarget::new(&client, &crate::client::path(&["v1", "sectors", sector, "pseudonyms"]), "")
 }
 
-impl Choice {
+impl WorkloadChoice {
     fn chosen(&self) -> Workload {
         match (self.known, self.irreversible) {
             (true, _) => Workload::Known,
@@ -281,7 +284,7 @@ impl Choice {
     }
 }
 
-impl Outcome {
+impl BenchOutcome {
     /// The one round, or of several the median of each figure.
     fn medians(rounds: Vec<Self>) -> Self {
         let mut all = rounds[0].clone();
@@ -299,7 +302,7 @@ impl Outcome {
         all
     }
 
-    fn report(&self, args: &Args) -> String {
+    fn report(&self, args: &BenchArgs) -> String {
         let what = match self.workload {
             Workload::New => "new persons: derived, sealed, stored",
             Workload::Known => "known persons: nothing new to store",
@@ -338,7 +341,7 @@ impl Outcome {
 }
 
 /// Least, median and most.
-fn spread(rounds: &[Outcome], figure: impl Fn(&Outcome) -> f64) -> [f64; 3] {
+fn spread(rounds: &[BenchOutcome], figure: impl Fn(&BenchOutcome) -> f64) -> [f64; 3] {
     let mut all: Vec<f64> = rounds.iter().map(figure).collect();
     all.sort_unstable_by(f64::total_cmp);
     let (half, odd) = (all.len() / 2, all.len() % 2 == 1);
@@ -382,12 +385,13 @@ pub struct LoadArgs {
 ///
 /// # Errors
 /// When not everything is answered.
-pub fn run_load(args: LoadArgs) -> Result<(), Error> {
-    let mut client = ClientConfig::load(&args.client).map_err(|error| Error::new(error, "check the client file"))?;
+pub fn run_load(args: LoadArgs) -> Result<(), CommandError> {
+    let mut client =
+        ClientConfig::load(&args.client).map_err(|error| CommandError::new(error, "check the client file"))?;
     client.url = args.url.unwrap_or(client.url);
     let headers: String = args.header.iter().map(|header| format!("{header}\r\n")).collect();
-    let target = Target::new(&client, &args.path, &headers)?;
-    let load = Load {
+    let target = LoadTarget::new(&client, &args.path, &headers)?;
+    let load = LoadPlan {
         dialect: args.dialect,
         first: args.first,
         batch: args.batch,
@@ -410,8 +414,8 @@ pub fn run_load(args: LoadArgs) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    fn round(seconds: f64) -> Outcome {
-        Outcome {
+    fn round(seconds: f64) -> BenchOutcome {
+        BenchOutcome {
             workload: Workload::Known,
             persons: 1,
             batch: 1,
@@ -428,7 +432,7 @@ mod tests {
 
     #[test]
     fn one_round_has_exactly_the_members_that_are_promised() {
-        let value = serde_json::to_value(Outcome::medians(vec![round(1.0)])).unwrap();
+        let value = serde_json::to_value(BenchOutcome::medians(vec![round(1.0)])).unwrap();
         let mut names: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
         names.sort_unstable();
         let mut wanted = [
@@ -450,8 +454,8 @@ mod tests {
 
     #[test]
     fn medians_are_of_each_figure() {
-        let all = Outcome::medians([3.0, 1.0, 2.0, 10.0].map(round).to_vec());
+        let all = BenchOutcome::medians([3.0, 1.0, 2.0, 10.0].map(round).to_vec());
         assert_eq!((all.seconds, all.rounds.len()), (2.5, 4));
-        assert_eq!(Outcome::medians([3.0, 1.0, 2.0].map(round).to_vec()).seconds, 2.0);
+        assert_eq!(BenchOutcome::medians([3.0, 1.0, 2.0].map(round).to_vec()).seconds, 2.0);
     }
 }

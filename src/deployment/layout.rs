@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::cli::Error;
 use crate::keys::file::{FileError, SecretKind, write_private, write_public};
+use crate::terminal::CommandError;
 
 /// Where the vault's root secrets lie in a deployment.
 pub const VAULT_SECRETS: &str = "secrets/vault";
@@ -41,36 +41,36 @@ impl Folder {
     ///
     /// # Errors
     /// When it is neither, or cannot be made.
-    pub fn create(root: &Path) -> Result<Self, Error> {
+    pub fn create(root: &Path) -> Result<Self, CommandError> {
         let ours = match DirBuilder::new().mode(0o700).create(root) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let mut entries = root.read_dir().map_err(|error| Error::file(root, &error))?;
+                let mut entries = root.read_dir().map_err(|error| CommandError::file(root, &error))?;
                 if entries.next().is_some() {
-                    return Err(Error::new(
+                    return Err(CommandError::new(
                         format_args!("{} is not empty", root.display()),
                         "a deployment is never overwritten: name a folder that does not exist yet",
                     ));
                 }
                 false
             }
-            Err(error) => return Err(Error::file(root, &error)),
+            Err(error) => return Err(CommandError::file(root, &error)),
         };
         Ok(Self { root: root.to_owned(), ours, finished: false })
     }
 
     /// Writes a file that anyone who can enter the folder may read.
-    pub fn public(&self, path: &str, text: &str) -> Result<(), Error> {
+    pub fn public(&self, path: &str, text: &str) -> Result<(), CommandError> {
         write_public(&self.place(path)?, text.as_bytes()).map_err(|error| unwritten(&error))
     }
 
     /// Writes a file that only its owner may read (0600).
-    pub fn secret(&self, path: &str, text: &str) -> Result<(), Error> {
+    pub fn secret(&self, path: &str, text: &str) -> Result<(), CommandError> {
         write_private(&self.place(path)?, text.as_bytes()).map_err(|error| unwritten(&error))
     }
 
     /// Where a new file goes; the folders above it exist afterwards.
-    pub fn place(&self, path: &str) -> Result<PathBuf, Error> {
+    pub fn place(&self, path: &str) -> Result<PathBuf, CommandError> {
         if let Some((above, _)) = path.rsplit_once('/') {
             self.folder(above)?;
         }
@@ -78,17 +78,17 @@ impl Folder {
     }
 
     /// Makes a folder (0700) and those above it.
-    pub fn folder(&self, path: &str) -> Result<(), Error> {
+    pub fn folder(&self, path: &str) -> Result<(), CommandError> {
         let path = self.root.join(path);
-        DirBuilder::new().mode(0o700).recursive(true).create(&path).map_err(|error| Error::file(&path, &error))
+        DirBuilder::new().mode(0o700).recursive(true).create(&path).map_err(|error| CommandError::file(&path, &error))
     }
 
     /// Makes the folders' names durable (the files are already) and keeps the folder.
-    pub fn finish(mut self) -> Result<(), Error> {
-        sync_folders(&self.root).map_err(|error| Error::file(&self.root, &error))?;
+    pub fn finish(mut self) -> Result<(), CommandError> {
+        sync_folders(&self.root).map_err(|error| CommandError::file(&self.root, &error))?;
         if self.ours {
             let above = self.root.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(above).and_then(|above| above.sync_all()).map_err(|error| Error::file(above, &error))?;
+            File::open(above).and_then(|above| above.sync_all()).map_err(|error| CommandError::file(above, &error))?;
         }
         self.finished = true;
         Ok(())
@@ -112,8 +112,8 @@ impl Drop for Folder {
 }
 
 /// A file could not be written.
-pub fn unwritten(error: &FileError) -> Error {
-    Error::new(error, "check the path and the disk; nothing is left behind")
+pub fn unwritten(error: &FileError) -> CommandError {
+    CommandError::new(error, "check the path and the disk; nothing is left behind")
 }
 
 fn sync_folders(folder: &Path) -> io::Result<()> {

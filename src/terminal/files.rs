@@ -1,21 +1,39 @@
-//! Files that a command replaces: at any instant, and after a crash, such a file is the old one or the new one, whole.
+//! Files that commands read, write once, and replace.
 
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::Error;
+use super::CommandError;
 use crate::keys::file::write_private;
+
+/// Reads a text file of at most 2 MiB; a byte order mark is no part of it.
+///
+/// # Errors
+/// When it cannot be read, is longer, or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, CommandError> {
+    const MOST: u64 = 2 << 20;
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| CommandError::file(path, &error))?;
+    file.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| CommandError::file(path, &error))?;
+    if bytes.len() as u64 > MOST {
+        return Err(CommandError::new(format_args!("{}: is longer than 2 MiB", path.display()), "check the path"));
+    }
+    crate::lines::text(bytes).map_err(|fault| {
+        CommandError::new(format_args!("{}: {fault}", path.display()), "save it as UTF-8, or check the path")
+    })
+}
 
 /// Puts new bytes in the place of a file, which keeps its mode, or makes it (0644). Never follows a link beside it.
 ///
 /// # Errors
 /// When the folder cannot be written; the file is as it was then.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{:016x}.new", u64::from_be_bytes(crate::clock::random())));
     let beside = path.with_file_name(name);
-    write_private(&beside, bytes).map_err(|error| Error::new(error, "check the path and the disk"))?;
+    write_private(&beside, bytes).map_err(|error| CommandError::new(error, "check the path and the disk"))?;
     let put = || {
         let mode = fs::metadata(path).map_or(fs::Permissions::from_mode(0o644), |before| before.permissions());
         fs::set_permissions(&beside, mode)?;
@@ -26,7 +44,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     put().map_err(|error| {
         // Ours, made a moment ago; it is gone if the rename came through.
         let _ = fs::remove_file(&beside);
-        Error::file(path, &error)
+        CommandError::file(path, &error)
     })
 }
 
@@ -38,12 +56,12 @@ mod tests {
     fn a_file_is_replaced_whole_and_keeps_its_mode() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a");
-        replace(&file, b"one").unwrap();
+        replace_file(&file, b"one").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-        replace(&file, b"two").unwrap();
+        replace_file(&file, b"two").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"two");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
-        assert!(replace(&folder.path().join("no/such/folder"), b"x").is_err());
+        assert!(replace_file(&folder.path().join("no/such/folder"), b"x").is_err());
         assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing is left beside it");
     }
 }

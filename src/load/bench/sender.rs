@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::body::Dialect;
-use super::wire::{Connection, Target};
-use crate::cli::Error;
+use super::wire::{LoadConnection, LoadTarget};
+use crate::terminal::CommandError;
 
 /// How long a server that is busy or full is asked again, all requests of a connection together.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ const BUSY: [u16; 2] = [429, 503];
 
 /// What is sent.
 #[derive(Debug, Clone, Copy)]
-pub struct Load {
+pub struct LoadPlan {
     /// Whose form the requests have.
     pub dialect: Dialect,
     /// The first person.
@@ -37,7 +37,7 @@ pub struct Load {
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Sent {
+pub struct LoadResult {
     /// Persons answered.
     pub items: u64,
     /// From the first request to the last answer.
@@ -49,7 +49,7 @@ pub struct Sent {
     pub busy: u64,
 }
 
-impl Sent {
+impl LoadResult {
     /// The latency that `percent` of the requests did not exceed, in milliseconds.
     pub fn percentile_ms(&self, percent: f64) -> f64 {
         let rank = (self.latencies.len() as f64 * percent / 100.0).ceil() as usize;
@@ -58,25 +58,29 @@ impl Sent {
     }
 }
 
-impl Load {
+impl LoadPlan {
     /// Connects, calls `begin` once everyone is connected, sends everything and waits for the answers.
     ///
     /// # Errors
     /// The first failure of any connection, or of `begin`.
-    pub fn run(&self, target: &Target, begin: impl FnOnce() -> Result<(), Error>) -> Result<Sent, Error> {
+    pub fn run(
+        &self,
+        target: &LoadTarget,
+        begin: impl FnOnce() -> Result<(), CommandError>,
+    ) -> Result<LoadResult, CommandError> {
         self.run_until(target, begin, &AtomicBool::new(false))
     }
 
     /// The same, but no more is sent once `stop` is set.
     ///
     /// # Errors
-    /// As [`Load::run`].
+    /// As [`LoadPlan::run`].
     pub fn run_until(
         &self,
-        target: &Target,
-        begin: impl FnOnce() -> Result<(), Error>,
+        target: &LoadTarget,
+        begin: impl FnOnce() -> Result<(), CommandError>,
         stop: &AtomicBool,
-    ) -> Result<Sent, Error> {
+    ) -> Result<LoadResult, CommandError> {
         let (ready, go) = (Barrier::new(self.connections + 1), Barrier::new(self.connections + 1));
         let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
         let started = Mutex::new(Instant::now());
@@ -87,7 +91,7 @@ impl Load {
             let started = *started.lock().unwrap_or_else(PoisonError::into_inner);
             let sent = connection.and_then(|connection| {
                 let stop = || stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
-                Worker { load: self, connection, started, sent: Sent::default() }.work(&next, stop)
+                LoadWorker { load: self, connection, started, sent: LoadResult::default() }.work(&next, stop)
             });
             sent.inspect_err(|_| failed.store(true, Ordering::Relaxed))
         };
@@ -100,10 +104,13 @@ impl Load {
             go.wait();
             let results: Vec<_> = workers.into_iter().map(|worker| worker.join().expect("no worker panics")).collect();
             begun?;
-            let mut all = Sent::default();
+            let mut all = LoadResult::default();
             for result in results {
                 let sent = result.map_err(|error| {
-                    Error::new(format_args!("the load failed: {error}"), "see the server's log; is it up and ready?")
+                    CommandError::new(
+                        format_args!("the load failed: {error}"),
+                        "see the server's log; is it up and ready?",
+                    )
                 })?;
                 all.items += sent.items;
                 all.elapsed = all.elapsed.max(sent.elapsed);
@@ -116,15 +123,15 @@ impl Load {
     }
 }
 
-struct Worker<'a> {
-    load: &'a Load,
-    connection: Connection<'a>,
+struct LoadWorker<'a> {
+    load: &'a LoadPlan,
+    connection: LoadConnection<'a>,
     started: Instant,
-    sent: Sent,
+    sent: LoadResult,
 }
 
-impl Worker<'_> {
-    fn work(mut self, next: &AtomicU64, stop: impl Fn() -> bool) -> io::Result<Sent> {
+impl LoadWorker<'_> {
+    fn work(mut self, next: &AtomicU64, stop: impl Fn() -> bool) -> io::Result<LoadResult> {
         let (mut body, mut reply) = (Vec::new(), Vec::new());
         let batches = self.load.items.div_ceil(self.load.batch);
         while !stop() {
@@ -174,10 +181,10 @@ mod tests {
 
     #[test]
     fn percentiles_are_nearest_ranks() {
-        let sent = Sent { latencies: (1..=200).map(Duration::from_millis).collect(), ..Sent::default() };
+        let sent = LoadResult { latencies: (1..=200).map(Duration::from_millis).collect(), ..LoadResult::default() };
         assert_eq!(sent.percentile_ms(50.0), 100.0);
         assert_eq!(sent.percentile_ms(99.0), 198.0);
         assert_eq!(sent.percentile_ms(100.0), 200.0);
-        assert_eq!(Sent::default().percentile_ms(99.0), 0.0);
+        assert_eq!(LoadResult::default().percentile_ms(99.0), 0.0);
     }
 }

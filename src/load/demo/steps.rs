@@ -1,6 +1,5 @@
 //! The demo's steps, in the order in which they are shown.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,23 +9,34 @@ use std::sync::Arc;
 use indicatif::{HumanCount, ProgressBar};
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
-use super::stage::{Stage, free_ports};
-use super::{Outcome, cards};
-use crate::cli::client::{self, Target};
-use crate::cli::init::register_text::{APPROVERS, AUTHORITY, DEMO, OFFICER, OPERATOR};
-use crate::cli::init::{Place, Plan, make};
-use crate::cli::reidentify::{Asking, Opened, ask};
-use crate::cli::{Error, epoch, print, remote};
-use crate::client::{Client, ClientError};
+use super::{DemoOutcome, cards};
+use crate::client::Client;
+use crate::client::lines::{LineTokenizer, LineTotals, tokenize_path};
+use crate::client::officer::{OfficerCall, OfficerCallError};
 use crate::clock::{Clock as _, SystemClock};
+use crate::deployment::register_text::{APPROVERS, DEMO, OFFICER, OPERATOR};
+use crate::deployment::{Place, Plan, make};
 use crate::epoch::Advance;
-use crate::keys::file::read_signing_key;
-use crate::order::{Basis, ORDER_TYP, Payload, Scope};
-use crate::register::{Id, Register, Sector};
+use crate::load::local::{LocalDeployment, free_ports};
+use crate::load::orders::{CaseOrder, made_up_id, person_key};
+use crate::register::{Register, Sector};
+use crate::reidentify::reveal::{Item, Revealed};
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, line_progress, open_client, print, progress};
 
-/// The sectors that are shown: name, client, purpose.
-const SECTORS: [(&str, &str, &str); 3] =
-    [("health", "cnss-health", "billing"), ("tax", "dgi-tax", "assessment"), ("social", "rsu-social", "aid")];
+/// A sector that is shown, and the client that tokenizes in it.
+#[derive(Clone, Copy)]
+struct ShownSector {
+    name: &'static str,
+    client: &'static str,
+    purpose: &'static str,
+}
+
+const SECTORS: [ShownSector; 3] = [
+    ShownSector { name: SHOWN, client: "cnss-health", purpose: "billing" },
+    ShownSector { name: "tax", client: "dgi-tax", purpose: "assessment" },
+    ShownSector { name: "social", client: "rsu-social", purpose: "aid" },
+];
 /// The sector in which somebody is re-identified.
 const SHOWN: &str = "health";
 const SCHEME: &str = "cnie";
@@ -34,7 +44,7 @@ const BATCH: usize = 10_000;
 
 /// A running vault and node, and who plays with them.
 pub struct Demo {
-    stage: Stage,
+    local: LocalDeployment,
     persons: u64,
     quiet: bool,
     register: Register,
@@ -42,8 +52,8 @@ pub struct Demo {
 
 impl Demo {
     /// Makes keys, certificates and register, and starts both processes.
-    pub fn set_up(persons: u64, keep: Option<PathBuf>, quiet: bool) -> Result<Self, Error> {
-        let stage = Stage::new(keep)?;
+    pub fn set_up(persons: u64, keep: Option<PathBuf>, quiet: bool) -> Result<Self, CommandError> {
+        let local = LocalDeployment::new(keep)?;
         let [data, control, health, node_data, node_control, node_health] = free_ports()?;
         let plan = Plan {
             deployment: "demo".to_owned(),
@@ -54,18 +64,18 @@ impl Demo {
             example: false,
             custodians: None,
         };
-        let made = make(stage.folder(), &plan)?;
-        let folder = stage.folder();
+        let made = make(local.folder(), &plan)?;
+        let folder = local.folder();
         for name in ["logs", "output"] {
             let path = folder.join(name);
-            fs::create_dir(&path).map_err(|error| Error::file(&path, &error))?;
+            fs::create_dir(&path).map_err(|error| CommandError::file(&path, &error))?;
         }
         let cards_path = folder.join("input/cards.txt");
-        fs::write(&cards_path, cards::lines(persons)).map_err(|error| Error::file(&cards_path, &error))?;
-        let text = crate::cli::read_text(&folder.join("register.toml"))?;
+        fs::write(&cards_path, cards::lines(persons)).map_err(|error| CommandError::file(&cards_path, &error))?;
+        let text = read_text(&folder.join("register.toml"))?;
         let register =
             crate::register::parse(&text).map_err(|_| wrong("the register that was just made has faults"))?;
-        let demo = Self { stage, persons, quiet, register };
+        let demo = Self { local, persons, quiet, register };
         demo.say(format_args!(
             "Keys      {} secrets, a register signed by two keys, certificates",
             made.secrets.len()
@@ -77,15 +87,22 @@ impl Demo {
         Ok(demo)
     }
 
-    fn start(&self, name: &'static str, command: &[&str], config: &str, health: SocketAddr) -> Result<(), Error> {
+    fn start(
+        &self,
+        name: &'static str,
+        command: &[&str],
+        config: &str,
+        health: SocketAddr,
+    ) -> Result<(), CommandError> {
         let config = self.path(config);
-        let config =
-            config.to_str().ok_or_else(|| Error::usage("the folder's name is not UTF-8", "choose another one"))?;
-        self.stage.start(name, &[command, &["--config", config]].concat(), health).map(|_| ())
+        let config = config
+            .to_str()
+            .ok_or_else(|| CommandError::usage("the folder's name is not UTF-8", "choose another one"))?;
+        self.local.start(name, &[command, &["--config", config]].concat(), health).map(|_| ())
     }
 
     /// Everything after the start.
-    pub fn play(&self) -> Result<Outcome, Error> {
+    pub fn play(&self) -> Result<DemoOutcome, CommandError> {
         let seconds = self.tokenize("")?;
         let tokens = self.persons * SECTORS.len() as u64;
         let tokens_per_second = tokens as f64 / seconds;
@@ -96,7 +113,7 @@ impl Demo {
         let person = (self.persons / 2) as usize;
         let cross_sector_collisions = self.collisions()?;
         self.say("Separate  the same person has nothing in common in:")?;
-        for (sector, ..) in SECTORS {
+        for ShownSector { name: sector, .. } in SECTORS {
             self.say(format_args!("            {sector:<8} {}", self.line(&format!("output/{sector}.txt"), person)?))?;
         }
         self.say(format_args!("          {cross_sector_collisions} pseudonyms occur in two sectors"))?;
@@ -113,16 +130,16 @@ impl Demo {
         self.say(format_args!("Refused   one signature missing: {}; expired: {}", refused[0], refused[1]))?;
 
         let operator = self.client(OPERATOR)?;
-        let epoch_before = epoch::list(&operator, SHOWN)?.current();
-        let epoch_after =
-            epoch::advance(&operator, SHOWN, &Advance { from: epoch_before, ..Advance::default() })?.current();
+        let epoch_before = operator.epochs(SHOWN)?.current();
+        let next = Advance { from: epoch_before, ..Advance::default() };
+        let epoch_after = operator.advance_epoch(SHOWN, &next)?.current();
         let renewed = self.tokenize_one(person)?;
         let old_epoch_resolved = renewed != pseudonym && self.resolves("order-epochs", &[pseudonym, renewed], &card)?;
         self.say(format_args!(
             "Advanced  {SHOWN} from epoch {epoch_before} to {epoch_after}: new pseudonyms, and the old ones still open"
         ))?;
 
-        let outcome = Outcome {
+        let outcome = DemoOutcome {
             persons: self.persons,
             sectors: SECTORS.len(),
             tokens,
@@ -141,16 +158,14 @@ impl Demo {
     }
 
     /// Sends all cards to each sector; the seconds that it took.
-    fn tokenize(&self, suffix: &str) -> Result<f64, Error> {
+    fn tokenize(&self, suffix: &str) -> Result<f64, CommandError> {
         let mut seconds = 0.0;
         let length = fs::metadata(self.path("input/cards.txt")).map_or(0, |metadata| metadata.len());
-        for (sector, name, purpose) in SECTORS {
-            let bar = client::progress(Some(length));
+        for sector in SECTORS {
             let again = if suffix.is_empty() { "" } else { "again" };
-            let bar = bar.with_prefix(format!("{sector:<7}{again:<6}"));
-            let output = self.path(&format!("output/{sector}{suffix}.txt"));
-            let target = (self.client(name)?, client::path(sector, SCHEME, Some(purpose), false));
-            let totals = self.send(&target, &self.path("input/cards.txt"), &output, &bar)?;
+            let bar = progress(Some(length)).with_prefix(format!("{:<7}{again:<6}", sector.name));
+            let output = self.path(&format!("output/{}{suffix}.txt", sector.name));
+            let totals = self.send(sector, &self.path("input/cards.txt"), &output, &bar)?;
             bar.finish_and_clear();
             if totals.rejected > 0 || totals.items != self.persons {
                 return Err(wrong("the vault rejected cards that are right"));
@@ -161,36 +176,37 @@ impl Demo {
     }
 
     /// One person's pseudonym, now.
-    fn tokenize_one(&self, person: usize) -> Result<String, Error> {
-        let (sector, name, purpose) = SECTORS[0];
+    fn tokenize_one(&self, person: usize) -> Result<String, CommandError> {
         let (input, output) = (self.path("input/one.txt"), self.path("output/renewed.txt"));
-        fs::write(&input, self.line("input/cards.txt", person)? + "\n").map_err(|error| Error::file(&input, &error))?;
-        let target = (self.client(name)?, client::path(sector, SCHEME, Some(purpose), false));
-        self.send(&target, &input, &output, &ProgressBar::hidden())?;
+        fs::write(&input, self.line("input/cards.txt", person)? + "\n")
+            .map_err(|error| CommandError::file(&input, &error))?;
+        self.send(SECTORS[0], &input, &output, &ProgressBar::hidden())?;
         self.line("output/renewed.txt", 0)
     }
 
     fn send(
         &self,
-        (client, path): &(Client, String),
+        sector: ShownSector,
         input: &Path,
         output: &Path,
         bar: &ProgressBar,
-    ) -> Result<client::Totals, Error> {
-        let input = File::open(input).map_err(|error| Error::file(input, &error))?;
-        let mut file = BufWriter::new(File::create(output).map_err(|error| Error::file(output, &error))?);
-        let totals = client::stream(&Target { client, path: path.clone() }, input, &mut file, BATCH, bar)?;
-        file.flush().map_err(|error| Error::file(output, &error))?;
+    ) -> Result<LineTotals, CommandError> {
+        let path = tokenize_path(sector.name, SCHEME, Some(sector.purpose), false);
+        let client = &self.client(sector.client)?;
+        let input = File::open(input).map_err(|error| CommandError::file(input, &error))?;
+        let mut file = BufWriter::new(File::create(output).map_err(|error| CommandError::file(output, &error))?);
+        let totals = LineTokenizer { client, path, batch: BATCH }.run(input, &mut file, line_progress(bar))?;
+        file.flush().map_err(|error| CommandError::file(output, &error))?;
         Ok(totals)
     }
 
     /// How many pseudonyms, as the 16 bytes that they are, occur in more than one sector.
-    fn collisions(&self) -> Result<u64, Error> {
+    fn collisions(&self) -> Result<u64, CommandError> {
         let mut all = Vec::with_capacity(self.persons as usize * SECTORS.len());
-        for (name, ..) in SECTORS {
+        for ShownSector { name, .. } in SECTORS {
             let sector = self.sector(name)?;
             let path = self.path(&format!("output/{name}.txt"));
-            let text = fs::read_to_string(&path).map_err(|error| Error::file(&path, &error))?;
+            let text = fs::read_to_string(&path).map_err(|error| CommandError::file(&path, &error))?;
             let mut own = Vec::with_capacity(self.persons as usize);
             for line in text.lines() {
                 let parsed = crate::pseudonym::parse(sector.text_form, &sector.tag, line);
@@ -209,9 +225,9 @@ impl Demo {
         Ok((before - all.len()) as u64)
     }
 
-    fn repeated(&self) -> Result<bool, Error> {
-        for (sector, ..) in SECTORS {
-            let read = |path: PathBuf| fs::read(&path).map_err(|error| Error::file(&path, &error));
+    fn repeated(&self) -> Result<bool, CommandError> {
+        for ShownSector { name: sector, .. } in SECTORS {
+            let read = |path: PathBuf| fs::read(&path).map_err(|error| CommandError::file(&path, &error));
             if read(self.path(&format!("output/{sector}.txt")))?
                 != read(self.path(&format!("output/{sector}.again.txt")))?
             {
@@ -222,16 +238,17 @@ impl Demo {
     }
 
     /// Whether all of `pseudonyms` lead to `card`, under a new order for just these.
-    fn resolves(&self, order: &str, pseudonyms: &[String], card: &str) -> Result<bool, Error> {
+    fn resolves(&self, order: &str, pseudonyms: &[String], card: &str) -> Result<bool, CommandError> {
         let now = SystemClock.now();
         let order = self.order(order, pseudonyms, now, now + 24.hours(), &[0, 2])?;
-        let opened = self.ask(&order, pseudonyms)?.map_err(|error| remote::failed(&error))?;
-        let found = opened.items.iter().filter(|item| item.value.as_deref() == Some(card)).count();
-        Ok(found == pseudonyms.len() && opened.items.len() == found)
+        let answer = self.ask(&order, pseudonyms)??;
+        let is_card = |item: &&Item| matches!(item, Item::Identifier { value, .. } if *value.0 == card);
+        let found = answer.items.iter().filter(is_card).count();
+        Ok(found == pseudonyms.len() && answer.items.len() == found)
     }
 
     /// The attempts that must be refused, and the codes with which they were.
-    fn refusals(&self, pseudonym: &String) -> Result<Vec<String>, Error> {
+    fn refusals(&self, pseudonym: &String) -> Result<Vec<String>, CommandError> {
         let now = SystemClock.now();
         let asked = std::slice::from_ref(pseudonym);
         let attempts = [
@@ -242,10 +259,10 @@ impl Demo {
             .iter()
             .map(|order| match self.ask(order, asked)? {
                 Ok(_) => Err(wrong("an order was executed that must be refused")),
-                Err(error) => match error.code() {
-                    Some(code) => Ok(code.as_str().to_owned()),
-                    None => Err(remote::failed(&error)),
-                },
+                Err(OfficerCallError::Node(error)) if error.code().is_some() => {
+                    Ok(error.code().map(|code| code.as_str().to_owned()).unwrap_or_default())
+                }
+                Err(error) => Err(error.into()),
             })
             .collect()
     }
@@ -258,70 +275,59 @@ impl Demo {
         not_before: Timestamp,
         not_after: Timestamp,
         approvers: &[usize],
-    ) -> Result<String, Error> {
-        let id = |text: &str| Id::parse(text).ok_or_else(|| wrong("an id is none"));
+    ) -> Result<String, CommandError> {
         let whole = |time: Timestamp| time.round(jiff::Unit::Second).map_err(|_| wrong("the time is out of range"));
-        let payload = Payload {
-            aud: self.register.deployment.clone(),
-            id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
-            authority: id(AUTHORITY)?,
-            basis: Basis::Judicial,
-            case: "RABAT/2026/1".to_owned(),
-            purpose: id("investigation")?,
-            sectors: vec![SHOWN.to_owned()],
-            scope: Scope::Listed(BTreeMap::from([(SHOWN.to_owned(), pseudonyms.to_vec())])),
+        let order = CaseOrder {
+            deployment: self.register.deployment.as_str(),
+            case: "RABAT/2026/1",
+            purpose: "investigation",
+            sector: SHOWN,
+            pseudonyms,
             // A second back, so that rounding cannot put it into the future.
             not_before: whole(not_before)? - SignedDuration::from_secs(1),
             not_after: whole(not_after)?,
-            officers: vec![id(OFFICER)?],
-            inform_after: None,
         };
-        let mut text = crate::jws::draft(&payload.write().map_err(|refusal| wrong(&refusal.to_string()))?);
-        for approver in approvers {
-            let kid = APPROVERS[*approver].id;
-            let key = read_signing_key(&self.path(&format!("secrets/people/{kid}.pem")))
-                .map_err(|error| Error::new(error, "the demo's folder was changed while it ran"))?;
-            text = crate::jws::add_signature(&text, ORDER_TYP, kid, &key).map_err(|error| wrong(&error.to_string()))?;
-        }
+        let approvers: Vec<&str> = approvers.iter().map(|approver| APPROVERS[*approver].id).collect();
+        let text = order.sign(self.local.folder(), &approvers)?;
         let path = self.path(&format!("orders/{name}.jws"));
-        fs::write(&path, &text).map_err(|error| Error::file(&path, &error))?;
+        fs::write(&path, &text).map_err(|error| CommandError::file(&path, &error))?;
         Ok(text)
     }
 
-    fn ask(&self, order: &str, pseudonyms: &[String]) -> Result<Result<Opened, ClientError>, Error> {
-        let key = read_signing_key(&self.path(&format!("secrets/people/{OFFICER}.pem")))
-            .map_err(|error| Error::new(error, "the demo's folder was changed while it ran"))?;
-        let officer = Id::parse(OFFICER).ok_or_else(|| wrong("an id is none"))?;
-        ask(&self.client(OFFICER)?, &Asking { order, officer: &officer, key: &key, sector: SHOWN, pseudonyms })
+    /// What the node answers, or how it refuses.
+    fn ask(&self, order: &str, pseudonyms: &[String]) -> Result<Result<Revealed, OfficerCallError>, CommandError> {
+        let (key, officer) = (person_key(self.local.folder(), OFFICER)?, made_up_id(OFFICER)?);
+        let call = OfficerCall { order, officer: &officer, key: &key, sector: SHOWN, pseudonyms };
+        Ok(call.reidentify(&self.client(OFFICER)?, SystemClock.now()))
     }
 
-    fn client(&self, name: &str) -> Result<Client, Error> {
-        remote::open(&self.path(&format!("clients/{name}.toml")))
+    fn client(&self, name: &str) -> Result<Client, CommandError> {
+        open_client(&self.path(&format!("clients/{name}.toml")))
     }
 
-    fn sector(&self, name: &str) -> Result<&Arc<Sector>, Error> {
+    fn sector(&self, name: &str) -> Result<&Arc<Sector>, CommandError> {
         self.register.sector(name).ok_or_else(|| wrong("the register lacks a sector"))
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        self.stage.folder().join(path)
+        self.local.folder().join(path)
     }
 
-    fn line(&self, path: &str, n: usize) -> Result<String, Error> {
+    fn line(&self, path: &str, n: usize) -> Result<String, CommandError> {
         use std::io::BufRead as _;
         let path = self.path(path);
-        let file = File::open(&path).map_err(|error| Error::file(&path, &error))?;
+        let file = File::open(&path).map_err(|error| CommandError::file(&path, &error))?;
         let line = std::io::BufReader::new(file).lines().nth(n).and_then(Result::ok);
         line.ok_or_else(|| wrong("an answer is missing"))
     }
 
-    fn say(&self, line: impl std::fmt::Display) -> Result<(), Error> {
+    fn say(&self, line: impl std::fmt::Display) -> Result<(), CommandError> {
         if self.quiet { Ok(()) } else { print(line) }
     }
 
     /// How to go on in a kept folder.
     pub fn by_hand(&self) -> String {
-        let dir = self.stage.folder().display();
+        let dir = self.local.folder().display();
         format!(
             "Everything is in {dir}. To go on by hand:\n  \
              cloison serve --config {dir}/vault.toml &\n  \
@@ -337,9 +343,9 @@ impl Demo {
     }
 }
 
-impl Outcome {
+impl DemoOutcome {
     /// A demo that shows something else than it says is a failure.
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self) -> Result<(), CommandError> {
         for (holds, what) in [
             (self.repeat_identical, "the same batch gave other pseudonyms"),
             (self.cross_sector_collisions == 0, "sectors share pseudonyms"),
@@ -356,6 +362,6 @@ impl Outcome {
     }
 }
 
-fn wrong(what: &str) -> Error {
-    Error::new(what, "report this as a fault of cloison, with the logs of `cloison demo --keep DIR`")
+fn wrong(what: &str) -> CommandError {
+    CommandError::new(what, "report this as a fault of cloison, with the logs of `cloison demo --keep DIR`")
 }

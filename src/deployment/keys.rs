@@ -4,10 +4,10 @@ use ed25519_dalek::SigningKey;
 
 use super::certificates::{Ca, Leaf};
 use super::layout::{Folder, unwritten};
-use crate::cli::Error;
 use crate::keys::Key;
 use crate::keys::example::{fingerprint, fingerprint_of_spki};
 use crate::keys::file::{SecretKind, write_secret, write_signing_key};
+use crate::terminal::CommandError;
 
 /// Everything secret that one deployment has, written as it is made. What is kept here is public.
 pub struct Chest<'a> {
@@ -23,7 +23,7 @@ impl<'a> Chest<'a> {
     }
 
     /// Writes a fresh 32-byte secret and returns it.
-    pub fn secret(&mut self, path: &str, kind: SecretKind) -> Result<Key, Error> {
+    pub fn secret(&mut self, path: &str, kind: SecretKind) -> Result<Key, CommandError> {
         let secret = Key::random();
         write_secret(&self.folder.place(path)?, kind, &secret).map_err(|error| unwritten(&error))?;
         self.fingerprints.push((fingerprint(secret.expose()), path.to_owned()));
@@ -31,7 +31,7 @@ impl<'a> Chest<'a> {
     }
 
     /// Writes a fresh Ed25519 key and returns it.
-    pub fn signing_key(&mut self, path: &str) -> Result<SigningKey, Error> {
+    pub fn signing_key(&mut self, path: &str) -> Result<SigningKey, CommandError> {
         let seed = Key::random();
         let key = SigningKey::from_bytes(seed.expose());
         write_signing_key(&self.folder.place(path)?, &key).map_err(|error| unwritten(&error))?;
@@ -40,7 +40,7 @@ impl<'a> Chest<'a> {
     }
 
     /// Writes a certificate to `tls/` and its key to `secrets/tls/`.
-    pub fn leaf(&mut self, name: &str, leaf: &Leaf) -> Result<[u8; 32], Error> {
+    pub fn leaf(&mut self, name: &str, leaf: &Leaf) -> Result<[u8; 32], CommandError> {
         self.folder.public(&format!("tls/{name}.pem"), &leaf.certificate)?;
         let path = format!("secrets/tls/{name}.key");
         self.folder.secret(&path, &leaf.key)?;
@@ -49,7 +49,7 @@ impl<'a> Chest<'a> {
     }
 
     /// Writes the certificate authority's certificate and key.
-    pub fn ca(&mut self, ca: &Ca) -> Result<(), Error> {
+    pub fn ca(&mut self, ca: &Ca) -> Result<(), CommandError> {
         let (key, spki) = ca.key();
         self.folder.public("tls/ca.pem", ca.certificate())?;
         self.folder.secret("secrets/tls/ca.key", &key)?;

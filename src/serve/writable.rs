@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::cli::Error;
 use crate::config::LogConfig;
+use crate::terminal::CommandError;
 
 /// What to do about it.
 const HINT: &str = "nothing was made. Name a folder that this user may write in: the units in ops/ write below /var/lib only \
@@ -17,7 +17,7 @@ const HINT: &str = "nothing was made. Name a folder that this user may write in:
 ///
 /// # Errors
 /// The first that cannot be written.
-pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), Error> {
+pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), CommandError> {
     may_fill("[store] path", store)?;
     may_fill("[audit] cosigned", &cosigned(log, store))?;
     match &log.second {
@@ -37,7 +37,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// A folder that is there, or that can be made with those above it.
-fn may_fill(what: &str, folder: &Path) -> Result<(), Error> {
+fn may_fill(what: &str, folder: &Path) -> Result<(), CommandError> {
     let mut there = folder;
     while !there.exists() && there != Path::new(".") {
         there = folder_of(there);
@@ -45,15 +45,15 @@ fn may_fill(what: &str, folder: &Path) -> Result<(), Error> {
     may_write(what, there)
 }
 
-fn may_write(what: &str, folder: &Path) -> Result<(), Error> {
+fn may_write(what: &str, folder: &Path) -> Result<(), CommandError> {
     access(folder).map_err(|error| {
         let message = format_args!("{what}: nothing can be written in {}: {error}", folder.display());
         match error.kind() {
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
-                Error::new(message, HINT)
+                CommandError::new(message, HINT)
             }
             // Another disk or machine may come.
-            _ => Error::temporary(message, HINT),
+            _ => CommandError::temporary(message, HINT),
         }
     })
 }

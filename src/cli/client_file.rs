@@ -1,0 +1,24 @@
+//! The argument of all commands that talk to a vault or an authority node: where to go, and as whom.
+
+use std::path::PathBuf;
+
+use crate::client::Client;
+use crate::terminal::{CommandError, open_client};
+
+/// The client file, by option or environment.
+#[derive(clap::Args)]
+pub struct ClientFile {
+    /// The client file: the server's address, and the certificate and key to go there with
+    #[arg(long = "client", value_name = "FILE", env = "CLOISON_CLIENT")]
+    file: PathBuf,
+}
+
+impl ClientFile {
+    /// Reads the file and what it names.
+    ///
+    /// # Errors
+    /// When one of them cannot be read or is not what it should be.
+    pub fn open(&self) -> Result<Client, CommandError> {
+        open_client(&self.file)
+    }
+}

@@ -1,0 +1,102 @@
+//! What an officer asks of the authority node: an order, and a request under it that the officer signs anew each time.
+
+use ed25519_dalek::SigningKey;
+use jiff::Timestamp;
+
+use super::{Client, ClientError};
+use crate::jws;
+use crate::migrate::{Migrated, MigrationAsked};
+use crate::order::{self, NewRequest, ORDER_TYP, Payload};
+use crate::refusal::Refusal;
+use crate::register::Id;
+use crate::reidentify::deliver::Sealed;
+use crate::reidentify::reveal::Revealed;
+use crate::reidentify::{Asked, Delivery};
+
+/// Where re-identifications are asked for.
+const REIDENTIFICATIONS: &str = "/v1/reidentifications";
+
+/// Who asks, under which order, for what.
+pub struct OfficerCall<'a> {
+    /// The order, signed.
+    pub order: &'a str,
+    /// The officer's id.
+    pub officer: &'a Id,
+    /// The officer's own key, to sign the request.
+    pub key: &'a SigningKey,
+    /// The sector's name.
+    pub sector: &'a str,
+    /// The pseudonyms; none for a migration.
+    pub pseudonyms: &'a [String],
+}
+
+/// Why a call under an order has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum OfficerCallError {
+    /// The order or the list cannot be used, so that nothing was sent.
+    #[error("{0}")]
+    Order(Refusal),
+    /// The node refused, or did not answer.
+    #[error(transparent)]
+    Node(#[from] ClientError),
+}
+
+impl From<Refusal> for OfficerCallError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Order(refusal)
+    }
+}
+
+impl OfficerCall<'_> {
+    /// Asks who is behind the pseudonyms.
+    ///
+    /// # Errors
+    /// [`OfficerCallError`]
+    pub fn reidentify(&self, client: &Client, now: Timestamp) -> Result<Revealed, OfficerCallError> {
+        Ok(client.post_json(REIDENTIFICATIONS, &self.reidentification(None, now)?)?)
+    }
+
+    /// The same, with an answer sealed to the key that the register has for the officer.
+    ///
+    /// # Errors
+    /// [`OfficerCallError`]
+    pub fn reidentify_sealed(&self, client: &Client, now: Timestamp) -> Result<Sealed, OfficerCallError> {
+        Ok(client.post_json(REIDENTIFICATIONS, &self.reidentification(Some(Delivery::OfficerKey), now)?)?)
+    }
+
+    /// Asks for the next page of a migration.
+    ///
+    /// # Errors
+    /// [`OfficerCallError`]
+    pub fn migrate(&self, client: &Client, now: Timestamp) -> Result<Migrated, OfficerCallError> {
+        let (order, sector) = (self.order.to_owned(), self.sector.to_owned());
+        let page = MigrationAsked { order, request: self.sign(now)?, sector };
+        Ok(client.post_json("/v1/migrations", &page)?)
+    }
+
+    fn reidentification(&self, to: Option<Delivery>, now: Timestamp) -> Result<Asked, Refusal> {
+        let (order, sector) = (self.order.to_owned(), self.sector.to_owned());
+        Ok(Asked { order, request: self.sign(now)?, sector, pseudonyms: self.pseudonyms.to_vec(), to })
+    }
+
+    /// The officer's request, signed now.
+    fn sign(&self, now: Timestamp) -> Result<String, Refusal> {
+        let request = NewRequest {
+            deployment: &read_order(self.order)?.aud,
+            order: &order::digest_of(self.order)?,
+            id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+            sector: self.sector,
+            list: &order::list_digest(self.pseudonyms)?,
+            time: now,
+        };
+        order::sign_request(&request, self.officer, self.key)
+    }
+}
+
+/// What an order says. Proves nothing about who signed it.
+///
+/// # Errors
+/// Where the text is not an order.
+pub fn read_order(text: &str) -> Result<Payload, Refusal> {
+    Payload::read(jws::parse(text, ORDER_TYP)?.payload())
+}

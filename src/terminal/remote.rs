@@ -1,0 +1,77 @@
+//! The way to a server from the command line, and what a failed request means to the person at the keyboard.
+
+use std::path::Path;
+
+use indicatif::HumanCount;
+
+use super::advice::advice;
+use super::{CommandError, output_error};
+use crate::client::lines::LineError;
+use crate::client::officer::OfficerCallError;
+use crate::client::{Client, ClientError};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::ClientConfig;
+
+/// Reads a client file and what it names: the server's address, and the certificate and key to go there with.
+///
+/// # Errors
+/// When the file, or one that it names, cannot be read or is not what it should be, or the certificate has expired.
+pub fn open_client(file: &Path) -> Result<Client, CommandError> {
+    const HINT: &str = "`cloison init` writes such files to clients/; private keys have mode 0600";
+    let config = ClientConfig::load(file).map_err(|error| CommandError::new(error, HINT))?;
+    let client = Client::new(&config).map_err(|error| CommandError::new(error, HINT))?;
+    let own = client.own_certificate();
+    match own.validity.map(|validity| validity.check(SystemClock.now())) {
+        Some(Err(fault)) => Err(CommandError::new(
+            format_args!("your certificate {own} {fault}"),
+            "have a new one issued for the same key; or, if it is this machine's clock that is wrong, set that",
+        )),
+        _ => Ok(client),
+    }
+}
+
+impl From<ClientError> for CommandError {
+    fn from(error: ClientError) -> Self {
+        let hint = match &error {
+            ClientError::Setup(_) => "check the certificates and the key that the client file names",
+            ClientError::Handshake { fault, .. } => fault.remedy(),
+            ClientError::Connection { .. } => {
+                "check `url` and `ca` in the client file, and that the server runs and is ready"
+            }
+            ClientError::Answer { .. } => {
+                "check that `url` in the client file leads to a cloison listener of the right kind"
+            }
+            ClientError::Request => return Self::bug(error),
+            ClientError::Problem(problem) => problem.known().map_or("use the same version on both sides", advice),
+        };
+        Self::new(error, hint)
+    }
+}
+
+impl From<OfficerCallError> for CommandError {
+    fn from(error: OfficerCallError) -> Self {
+        match error {
+            OfficerCallError::Order(refusal) => {
+                Self::new(refusal, "`cloison order check` says what is wrong with an order")
+            }
+            OfficerCallError::Node(error) => error.into(),
+        }
+    }
+}
+
+impl From<LineError> for CommandError {
+    /// The failure, with where to go on when some lines are already answered.
+    fn from(error: LineError) -> Self {
+        let why = error.to_string();
+        let done = match error {
+            LineError::Input(_) => return Self::new(why, "check the input"),
+            LineError::Output(error) => return output_error(&error),
+            LineError::Vault { done: 0, error } => return error.into(),
+            LineError::Vault { done, .. } | LineError::Count { done } => done,
+        };
+        Self::new(
+            format_args!("{why}; stopped after {} answered lines", HumanCount(done)),
+            format_args!("send the rest later and append: tail -n +{} input", done + 1),
+        )
+    }
+}
