@@ -1,19 +1,20 @@
 //! cloison: a hardened vault for sector identifiers.
 //!
 //! Rooms, from the bottom up. A room knows only rooms that stand before it in this table (`tests/rules/house.rs` checks it), and
-//! [`store`] of those only [`code`] and [`clock`]:
+//! [`store`] of those only [`code`], [`clock`] and [`system`]:
 //!
 //! | room | what it holds |
 //! |---|---|
 //! | [`code`], [`clock`], [`metrics`] | the closed list of outward codes; time and randomness as parameters; counters |
 //! | [`refusal`] | why a request is refused: a code, a sentence, when to come back |
+//! | [`system`] | system calls as safe functions |
 //! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
 //! | [`files`] | files that are whole or absent, also after a crash |
 //! | [`id`], [`jws`] | the names by which things refer to one another; strict JWS: one payload, many signatures |
 //! | [`tlog`] | the transparency log after C2SP: a library that knows nothing of cloison |
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
-//! | [`store`] | the only room that knows RocksDB; sees sealed bytes, never a key |
+//! | [`store`] | rows behind one interface; the only room that knows RocksDB; sees sealed bytes, never a key |
 //! | [`audit`], [`commit`] | audit entries, and the logs that they stand in; the one writer that makes effect and entry durable together |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
@@ -61,6 +62,7 @@ pub mod rights;
 pub mod seal;
 pub mod serve;
 pub mod store;
+pub mod system;
 pub mod terminal;
 pub mod tlog;
 pub mod tokenize;

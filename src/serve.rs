@@ -355,18 +355,14 @@ fn poisoned(error: &StoreError) {
         _ => "a write failed",
     };
     tracing::error!(%error, "{what}; stopping, because nothing more could be acknowledged");
-    // SAFETY: takes a plain value, and does not come back.
-    unsafe { libc::_exit(70) }
+    crate::system::process::exit_at_once(70)
 }
 
 /// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size limit is to fail the write,
 /// which is then reported, and not to end the process without a word; nor is SIGHUP, which [`http::terminated`] hears later.
 fn prepare_process(whole: bool) -> Protection {
     crate::terminal::log::start();
-    // SAFETY: takes plain values.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-    // SAFETY: as above.
-    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    crate::system::process::ignore_file_size_and_hangup();
     memory::protect(whole)
 }
 

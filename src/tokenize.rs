@@ -20,7 +20,7 @@ use crate::refusal::{Refusal, fault};
 use crate::register::Id;
 use crate::seal::chunk::{ChunkBuilder, MAX_RECORDS};
 use crate::seal::mapping::{Location, Sealer};
-use crate::store::index::{AHEAD, View};
+use crate::store::index::{AHEAD, PartitionView};
 use crate::vault::{Epoch, SectorState, Vault};
 pub use domain::DomainRequest;
 use domain::Present;
@@ -320,7 +320,7 @@ struct Unknown {
 }
 
 /// Takes note of those of the last pseudonyms, whose PRF outputs are `prfs`, that are not stored yet.
-fn keep_unknown(view: &View<'_>, pseudonyms: &[Pseudonym], prfs: &mut Vec<Prf>, unknown: &mut Vec<Unknown>) {
+fn keep_unknown(view: &PartitionView<'_>, pseudonyms: &[Pseudonym], prfs: &mut Vec<Prf>, unknown: &mut Vec<Unknown>) {
     let first = pseudonyms.len() - prfs.len();
     pseudonyms[first..].iter().for_each(|pseudonym| view.prefetch_entry(pseudonym.as_bytes()));
     for (place, prf) in (first..).zip(prfs.drain(..)) {

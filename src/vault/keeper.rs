@@ -64,11 +64,11 @@ impl Keeper {
         Self { index, busy, stop, kept, thread: Some(thread) }
     }
 
-    pub(super) fn hold_still(&self) -> Still<'_> {
+    pub(super) fn pause(&self) -> PauseGuard<'_> {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        // The writer must not wait for room now: it is what whoever holds this waits for.
+        // The writer must not wait for room now: the holder of the guard waits for the writer.
         self.index.set_kept(false);
-        Still { index: &self.index, _busy: busy }
+        PauseGuard { index: &self.index, _busy: busy }
     }
 
     pub(super) fn kept(&self) -> &Kept {
@@ -77,12 +77,12 @@ impl Keeper {
 }
 
 /// Nothing is moved or merged while this lives.
-pub(crate) struct Still<'k> {
+pub(crate) struct PauseGuard<'k> {
     index: &'k Index,
     _busy: MutexGuard<'k, ()>,
 }
 
-impl Drop for Still<'_> {
+impl Drop for PauseGuard<'_> {
     fn drop(&mut self) {
         self.index.set_kept(true);
     }

@@ -153,7 +153,7 @@ fn a_new_storage_secret() {
     }
     // A wrong one is found out even where no chunk would have to be read.
     match open(with(2, 8)) {
-        Err(StartError::Store(StoreError::Veil(2))) => {}
+        Err(StartError::Store(StoreError::OtherIndexKey(2))) => {}
         other => panic!("{:?}", other.err()),
     }
     assert_eq!(open(with(2, 9)).unwrap().index().len(), 30_000);

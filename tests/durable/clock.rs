@@ -238,7 +238,7 @@ fn a_statement_lowers_one_mark_once_whatever_the_clock_shows() {
     tick(&vault, 2);
     assert!(matches!(lower(&vault), Err(LowerMarkError::Taken)));
     // Whatever prunes by time keeps it.
-    let mut batch = cloison::store::Batch::default();
+    let mut batch = cloison::store::RowBatch::default();
     vault.store().put_request(&mut batch, 0, Uuid::from_u128(9), i64::MAX).unwrap();
     vault.store().commit(batch).unwrap();
     drop(vault);

@@ -1,4 +1,5 @@
 //! Disks that fail or fill up: what was acknowledged is not lost, and nobody is left in doubt.
+#![expect(unsafe_code, reason = "limits of a child, signals to it, a full disk")]
 
 use std::ffi::CString;
 use std::fs::{self, File};

@@ -1,4 +1,5 @@
 //! A deployment on disk, and a vault and a node in this process that run on it.
+#![expect(unsafe_code, reason = "a function at the end of the process")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::Log;
 use crate::audit::origin;
 use crate::audit::{AuditReceipt, Event};
-use crate::store::{Batch, Shard, TreeRow};
+use crate::store::{RowBatch, Shard, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::tree::{Hash, MerkleTree, leaf_hash, tile_bytes};
 
@@ -77,7 +77,7 @@ impl Appender {
 
     /// Puts what entries do to the tree into their own batch, and checkpoints that the store lacks; where each entry
     /// stands.
-    pub fn append(&mut self, entries: &[Vec<u8>], batch: &mut Batch) -> Vec<AuditReceipt> {
+    pub fn append(&mut self, entries: &[Vec<u8>], batch: &mut RowBatch) -> Vec<AuditReceipt> {
         let store = &self.log.store;
         for (shard, published) in std::mem::take(&mut self.log.state().unstored) {
             store.put_checkpoint(batch, shard, published.note.as_bytes());

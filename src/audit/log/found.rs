@@ -1,7 +1,7 @@
 //! What a start finds in the store: trees and checkpoints, or entries of an older version without a tree.
 
 use super::PublishedCheckpoint;
-use crate::store::{Batch, Shard, Store, StoreError, TreeRow};
+use crate::store::{RowBatch, Shard, Store, StoreError, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::tree::{MerkleTree, leaf_hash, tile_bytes};
 
@@ -22,7 +22,7 @@ pub(super) fn stored(store: &Store, tree: TreeRow) -> Result<Option<PublishedChe
 
 /// Makes the tree of a log that was written without one.
 pub(super) fn rebuild(store: &Store, shard: Shard) -> Result<MerkleTree, StoreError> {
-    let (mut tree, mut batch, mut tiles) = (MerkleTree::default(), Batch::default(), 0);
+    let (mut tree, mut batch, mut tiles) = (MerkleTree::default(), RowBatch::default(), 0);
     store.each_audit::<StoreError>(0, usize::MAX, |number, entry| {
         if number != tree.size() {
             return Err(StoreError::Corrupt("audit"));

@@ -96,6 +96,7 @@ impl fmt::Display for PassphraseSource {
 const MOST: usize = MAX_PASSPHRASE + lines::BYTE_ORDER_MARK.len() + 1;
 
 /// One line, byte by byte: what follows may be the next passphrase, for the next question.
+#[expect(unsafe_code, reason = "a file over a descriptor that the caller names by number")]
 fn read_line(fd: RawFd) -> std::io::Result<Zeroizing<Vec<u8>>> {
     // SAFETY: the descriptor is the caller's, who named it; we neither keep nor close it. One that is not open fails.
     let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });

@@ -15,7 +15,7 @@ use crate::rights::resolutions::first_since;
 use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
 use crate::seal::segment;
 use crate::store::index::Index;
-use crate::store::{Batch, ChunkKey, Store, StoreError};
+use crate::store::{ChunkKey, RowBatch, Store, StoreError};
 use crate::vault::{SectorState, Vault};
 
 /// A chunk, and those of its mappings that are to go.
@@ -131,7 +131,7 @@ pub(super) fn salts(
 /// was changed.
 pub(super) fn rewrite(
     store: &Store,
-    batch: &mut Batch,
+    batch: &mut RowBatch,
     index: &Index,
     cipher: &ChunkCipher,
     found: BTreeMap<ChunkKey, Found>,
