@@ -11,7 +11,7 @@ use cloison::epoch::retire::{Retire, retire};
 use cloison::epoch::statement::Destruction;
 use cloison::keys::file::read_signing_key;
 use cloison::keys::{Key, StoreKey, StoreSecret};
-use cloison::order::act::{ActPayload, SignatureKind, draft_act, sign_act};
+use cloison::order::act::{ActPayload, Kind, draft_act, sign_act};
 use cloison::order::book::Book;
 use cloison::order::{self, Payload};
 use cloison::register::{Operation, Register};
@@ -357,9 +357,9 @@ fn the_copies_of_a_revoked_order_are_destroyed() {
         let node = vault.register().authorities[&id(AUTHORITY)].node;
         Book::from(&vault).lodge(&signed, &access::bearer(vault.register(), node).unwrap()).unwrap()
     };
-    lodge_act(SignatureKind::Suspend);
+    lodge_act(Kind::Suspend);
     assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (0, 4), "a suspended order keeps its copies");
-    lodge_act(SignatureKind::Revoke);
+    lodge_act(Kind::Revoke);
     assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (1, 2));
     assert_eq!(lodge_order(&vault, &order).unwrap_err().code(), Code::OrderRevoked);
     assert_eq!(codes(&vault, &other, &people), [None; 2]);
