@@ -7,12 +7,12 @@ mod common;
 use std::hint::black_box;
 use std::time::Duration;
 
-use cloison::audit::checkpoint::Checkpoint;
-use cloison::audit::tree::{Tree, leaf_hash, tile_bytes};
-use cloison::audit::{Domain, Entry, Event, Tokenized};
+use cloison::audit::{Domain, Entry, Event, TokenizeDetails};
 use cloison::commit::Answered;
 use cloison::pseudonym::Pseudonym;
 use cloison::register::Id;
+use cloison::tlog::checkpoint::Checkpoint;
+use cloison::tlog::tree::{MerkleTree, leaf_hash, tile_bytes};
 use common::{Bench, IRREVERSIBLE, REVERSIBLE, identifiers};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -45,7 +45,7 @@ fn batches(c: &mut Criterion) {
 /// The entry of a batch, as the writer makes it.
 fn entry() -> Entry {
     let id = |text| Id::parse(text).expect("an id");
-    let entry = Tokenized {
+    let entry = TokenizeDetails {
         client: id("bench"),
         organisation: id("bench"),
         sector: REVERSIBLE.to_owned(),
@@ -72,7 +72,7 @@ fn audit(c: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
-    let (entry, mut tree) = (entry(), Tree::default());
+    let (entry, mut tree) = (entry(), MerkleTree::default());
     group.bench_function("entry, leaf, tree", |b| {
         b.iter(|| {
             let bytes = black_box(&entry).to_bytes();

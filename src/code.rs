@@ -155,7 +155,7 @@ codes! {
     // --- custody
     /// The node is sealed: it holds no key and opens nothing.
     Sealed = "sealed",
-    /// The share is none, is not its bringer's, or does not fit the commitments of its set.
+    /// Not a share, not a share of the custodian who brings it, or it does not fit the commitments of its set.
     ShareInvalid = "share-invalid",
     /// The share is of another set: of another key, or of an earlier or later splitting.
     ShareForeign = "share-foreign",
@@ -172,7 +172,7 @@ codes! {
     /// Not a request that two rights officers of the sector signed.
     RightsInvalid = "rights-invalid",
     // --- destruction
-    /// What is asked for destroys, and takes a statement that others signed.
+    /// The request destroys something and needs a signed statement.
     StatementRequired = "statement-required",
     /// Not a statement that operators signed for exactly this, or not a fresh one.
     StatementInvalid = "statement-invalid",
@@ -183,7 +183,7 @@ codes! {
     SecretNeeded = "secret-needed",
     /// The custody of the sector secrets cannot be written from here.
     SecretReadOnly = "secret-read-only",
-    /// A recipient that is to be added to a segment, or a proof of one, is none that the register and the segment bear out.
+    /// The register and the segment do not confirm a recipient that is to be added, or the proof of one.
     RecipientInvalid = "recipient-invalid",
 
     // --- the other side and ourselves
@@ -191,7 +191,7 @@ codes! {
     Overloaded = "overloaded",
     /// No entry can be logged, so nothing is done.
     AuditUnavailable = "audit-unavailable",
-    /// The other entity (vault or node) does not answer, or not rightly.
+    /// The other entity (vault or node) does not answer, or gave no valid answer.
     PeerUnavailable = "peer-unavailable",
     /// The vault's proof that it logged the release does not hold, or its log is not the one that was seen before.
     ProofInvalid = "proof-invalid",
@@ -199,7 +199,7 @@ codes! {
     CosignatureMissing = "cosignature-missing",
     /// The clock is behind what was already seen.
     ClockBehind = "clock-behind",
-    /// A fault of ours. The log says more, without naming anybody.
+    /// An internal fault. The log says more, without naming a person.
     Internal = "internal",
 }
 

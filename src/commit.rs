@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::audit::log::Appender;
-use crate::audit::{AuditReceipt, Entry, Event, Tokenized};
+use crate::audit::{AuditReceipt, Entry, Event, TokenizeDetails};
 use crate::clock::{Clock, ClockMark};
 use crate::code::Code;
 use crate::keys::DomainScope;
@@ -79,7 +79,7 @@ pub enum Logged {
         /// When the request arrived.
         time: Timestamp,
         /// What the entry says.
-        entry: Box<Tokenized>,
+        entry: Box<TokenizeDetails>,
         /// What was answered.
         answered: Answered,
     },

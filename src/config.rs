@@ -13,7 +13,7 @@ use ed25519_dalek::VerifyingKey;
 use toml::de::DeTable;
 
 use crate::keys::custody::token::TokenConfig;
-use crate::keys::custody::{Deposit, Keyring, Source};
+use crate::keys::custody::{Deposit, Keyring, PassphraseSource};
 use crate::keys::file::{self, FileError};
 use crate::lines::{self, NotUtf8};
 use crate::register::read::{At, Faults, Field, Table};
@@ -124,7 +124,7 @@ pub struct SecretPlaces {
 #[derive(Debug, Clone, Default)]
 pub struct Openers {
     /// Where the passphrase comes from.
-    pub passphrase: Option<Source>,
+    pub passphrase: Option<PassphraseSource>,
     /// The token.
     pub token: Option<TokenConfig>,
 }

@@ -15,7 +15,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use check_digit::CheckDigit;
-use pattern::{Pattern, Walk};
+use pattern::{Pattern, PatternState};
 
 use crate::code::Code;
 use crate::id::Id;
@@ -148,7 +148,7 @@ impl Scheme {
         done
     }
 
-    fn append(&self, raw: &str, out: &mut Vec<u8>) -> Result<Walk, Code> {
+    fn append(&self, raw: &str, out: &mut Vec<u8>) -> Result<PatternState, Code> {
         if raw.len() > MAX_RAW {
             return Err(Code::IdentifierTooLong);
         }
@@ -172,7 +172,7 @@ impl Scheme {
     }
 
     #[cold]
-    fn append_unicode(&self, raw: &str, out: &mut Vec<u8>) -> Result<Walk, Code> {
+    fn append_unicode(&self, raw: &str, out: &mut Vec<u8>) -> Result<PatternState, Code> {
         let mut walk = self.pattern.start();
         let mut refused = false;
         for character in raw.chars() {
@@ -199,7 +199,7 @@ impl Scheme {
         }
     }
 
-    fn judge(&self, walk: Walk, value: &[u8]) -> Result<(), Code> {
+    fn judge(&self, walk: PatternState, value: &[u8]) -> Result<(), Code> {
         if value.is_empty() {
             Err(Code::IdentifierEmpty)
         } else if value.len() > MAX_CANONICAL {

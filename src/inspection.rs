@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::{AuditorPermit, MessengerPermit};
-use crate::audit::{Event, InspectionNoted};
+use crate::audit::{Event, InspectionDetails};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::entity::Entity;
@@ -179,7 +179,7 @@ impl<'a> Inspections<'a> {
         if before.is_none() {
             self.has_room()?;
         }
-        let entry = InspectionNoted {
+        let entry = InspectionDetails {
             not_after: decision.not_after.to_string(),
             reason: None,
             digest: hex(&signed.digest),
@@ -215,7 +215,7 @@ impl<'a> Inspections<'a> {
             Some(text) => noted("close", &read_unverified(text).map_err(fault(FAILED))?, permit),
             None => bare("close", id, permit),
         };
-        let entry = InspectionNoted {
+        let entry = InspectionDetails {
             not_after: format!("{:.3}", self.now),
             reason: Some(signed.says.reason.clone()),
             digest: hex(&signed.digest),
@@ -296,7 +296,7 @@ impl<'a> Inspections<'a> {
         row.map(|value| serde_json::from_slice(&value).map_err(fault(FAILED))).transpose()
     }
 
-    fn write(&self, id: Uuid, stored: &StoredInspection, entry: InspectionNoted) -> Result<(), Refusal> {
+    fn write(&self, id: Uuid, stored: &StoredInspection, entry: InspectionDetails) -> Result<(), Refusal> {
         let value = serde_json::to_vec(stored).map_err(fault(FAILED))?;
         let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
         let event = Event::Inspection(Box::new(entry));
@@ -319,8 +319,8 @@ fn undecided() -> Refusal {
 }
 
 /// What both kinds of entry say.
-fn noted(action: &'static str, decision: &InspectionDecision, permit: &MessengerPermit) -> InspectionNoted {
-    InspectionNoted {
+fn noted(action: &'static str, decision: &InspectionDecision, permit: &MessengerPermit) -> InspectionDetails {
+    InspectionDetails {
         reference: decision.reference.clone(),
         auditors: decision.auditors.clone(),
         sectors: decision.sectors.clone(),
@@ -331,8 +331,8 @@ fn noted(action: &'static str, decision: &InspectionDecision, permit: &Messenger
 }
 
 /// What an entry says of an inspection of which nothing but the id is known.
-fn bare(action: &'static str, id: Uuid, permit: &MessengerPermit) -> InspectionNoted {
-    InspectionNoted {
+fn bare(action: &'static str, id: Uuid, permit: &MessengerPermit) -> InspectionDetails {
+    InspectionDetails {
         action,
         inspection: id.to_string(),
         reference: String::new(),

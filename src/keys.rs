@@ -17,8 +17,8 @@ pub mod file;
 pub mod locked;
 mod mac;
 pub mod memory;
+pub mod sector_secrets;
 pub mod shares;
-pub mod shelf;
 
 use zeroize::Zeroize;
 
@@ -33,6 +33,16 @@ pub use derive::{
 pub const KEY_LEN: usize = 32;
 
 /// 32 secret bytes in locked memory: wiped on drop, never printed, never cloned.
+///
+/// ```compile_fail,E0599
+/// let key = cloison::keys::Key::random();
+/// let copy = key.clone();
+/// ```
+///
+/// ```
+/// let key = cloison::keys::Key::take(&mut [0xab; 32]);
+/// assert_eq!(format!("{key:?}"), "Key(…)");
+/// ```
 pub struct Key(Locked<[u8; KEY_LEN]>);
 
 impl Key {

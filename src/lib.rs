@@ -9,12 +9,14 @@
 //! | [`refusal`] | why a request is refused: a code, a sentence, when to come back |
 //! | [`system`] | system calls as safe functions |
 //! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
+//! | [`files`] | files that are whole or absent, also after a crash |
 //! | [`id`], [`json`], [`jws`] | the names by which things refer to one another; strict JSON; strict JWS: one payload, many signatures |
+//! | [`tlog`] | the transparency log after C2SP: a library that knows nothing of cloison |
 //! | [`statement`] | what people sign, and the one loop that verifies it and counts persons by key |
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
 //! | [`store`] | rows behind one interface; the only room that knows RocksDB; sees sealed bytes, never a key |
-//! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
+//! | [`audit`], [`commit`] | audit entries, and the logs that they stand in; the one writer that makes effect and entry durable together |
 //! | [`entity`] | what vault and node both are: register, store, log, writer, clock, cosigners, the order lock; how it starts |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
@@ -44,6 +46,7 @@ pub mod deployment;
 pub mod entity;
 pub mod epoch;
 pub mod execution;
+pub mod files;
 pub mod http;
 pub mod id;
 pub mod identifier;
@@ -70,6 +73,7 @@ pub mod statement;
 pub mod store;
 pub mod system;
 pub mod terminal;
+pub mod tlog;
 pub mod tokenize;
 pub mod unseal;
 pub mod vault;

@@ -45,7 +45,7 @@ pub struct NotUtf8 {
 
 /// An entry of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'t> {
+pub struct ListLine<'t> {
     /// The number of its line, from 1.
     pub line: usize,
     /// What stands there, without the spaces around it.
@@ -56,9 +56,9 @@ pub struct Entry<'t> {
 ///
 /// # Errors
 /// [`NotUtf8`], for the first such line.
-pub fn entries(text: &[u8]) -> Result<Vec<Entry<'_>>, NotUtf8> {
+pub fn entries(text: &[u8]) -> Result<Vec<ListLine<'_>>, NotUtf8> {
     let entry = |(line, bytes)| match str::from_utf8(bytes) {
-        Ok(text) => Ok(Entry { line, text: text.trim() }),
+        Ok(text) => Ok(ListLine { line, text: text.trim() }),
         Err(_) => Err(NotUtf8 { line }),
     };
     let all = (1..).zip(of(text)).map(entry);
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_list_has_entries_with_their_lines() {
         let list = "\u{feff}\u{a0}one \r\n\r\n \u{a0}\n\ttwo\u{202f}".as_bytes();
-        assert_eq!(entries(list), Ok(vec![Entry { line: 1, text: "one" }, Entry { line: 4, text: "two" }]));
+        assert_eq!(entries(list), Ok(vec![ListLine { line: 1, text: "one" }, ListLine { line: 4, text: "two" }]));
         assert_eq!(entries(b"one\n\n\xff\ntwo"), Err(NotUtf8 { line: 3 }));
         assert_eq!(NotUtf8 { line: 3 }.to_string(), "line 3 is not UTF-8");
     }

@@ -2,15 +2,15 @@
 //!
 //! A metric is an atomic that its owner holds; the [`Registry`] only knows how to print it. Names begin with `cloison_`.
 //! A label says which listener, operation or code, never who or which sector system: metrics are read without a
-//! certificate. And no figure moves by what one request does for one person: it would tell whoever reads it before and after
-//! whether that person was known ([`CoarseGauge`], [`CoarseCounter`]).
+//! certificate. No figure shows the effect of one request for one person either: a reader could compare it
+//! before and after, and learn whether that person was known ([`CoarseGauge`], [`CoarseCounter`]).
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Only grows.
+/// A metric that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -31,7 +31,7 @@ impl Counter {
     }
 }
 
-/// Goes up and down.
+/// A metric that goes up and down.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
@@ -42,9 +42,9 @@ impl Gauge {
     }
 
     /// One more, until the guard is dropped.
-    pub fn hold(self: &Arc<Self>) -> Held {
+    pub fn hold(self: &Arc<Self>) -> GaugeGuard {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Held(Arc::clone(self))
+        GaugeGuard(Arc::clone(self))
     }
 
     /// The present value.
@@ -63,8 +63,8 @@ pub const fn coarse(value: u64, step: u64) -> u64 {
     value - value % step
 }
 
-/// A gauge that is shown in whole steps. Steps alone hide nothing from somebody who knows how far the next one is: whoever
-/// sets it does so by the hour.
+/// A gauge that is shown in whole steps. Steps alone hide nothing from a reader who knows how far the next one is; set it
+/// once an hour.
 #[derive(Debug)]
 pub struct CoarseGauge {
     gauge: Arc<Gauge>,
@@ -92,11 +92,11 @@ impl CoarseCounter {
     }
 }
 
-/// What [`Gauge::hold`] counts.
+/// Lowers the gauge by one when dropped; see [`Gauge::hold`].
 #[derive(Debug)]
-pub struct Held(Arc<Gauge>);
+pub struct GaugeGuard(Arc<Gauge>);
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -142,7 +142,7 @@ impl Metric {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct MetricEntry {
     name: &'static str,
     help: &'static str,
     /// `key="value"`, or empty.
@@ -152,10 +152,10 @@ struct Entry {
 
 /// All metrics of a process.
 #[derive(Debug, Default)]
-pub struct Registry(Mutex<Vec<Entry>>);
+pub struct Registry(Mutex<Vec<MetricEntry>>);
 
 impl Registry {
-    /// None yet.
+    /// A registry without metrics.
     pub fn new() -> Self {
         Self::default()
     }
@@ -197,7 +197,7 @@ impl Registry {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Metrics of one name stand together, as the format asks.
         let place = entries.iter().rposition(|entry| entry.name == name).map_or(entries.len(), |last| last + 1);
-        entries.insert(place, Entry { name, help, label, metric });
+        entries.insert(place, MetricEntry { name, help, label, metric });
     }
 
     /// The text that Prometheus reads.
@@ -220,7 +220,7 @@ impl Registry {
     }
 }
 
-fn render_histogram(out: &mut String, entry: &Entry, histogram: &Histogram) {
+fn render_histogram(out: &mut String, entry: &MetricEntry, histogram: &Histogram) {
     let mut so_far = 0;
     for (index, bucket) in histogram.buckets.iter().enumerate() {
         so_far += bucket.load(Ordering::Relaxed);
@@ -234,9 +234,10 @@ fn render_histogram(out: &mut String, entry: &Entry, histogram: &Histogram) {
 
 fn sample(out: &mut String, name: &str, suffix: &str, labels: &[&str], value: impl std::fmt::Display) {
     let labels: Vec<&str> = labels.iter().copied().filter(|label| !label.is_empty()).collect();
-    let _ = match labels.is_empty() {
-        true => writeln!(out, "{name}{suffix} {value}"),
-        false => writeln!(out, "{name}{suffix}{{{}}} {value}", labels.join(",")),
+    let _ = if labels.is_empty() {
+        writeln!(out, "{name}{suffix} {value}")
+    } else {
+        writeln!(out, "{name}{suffix}{{{}}} {value}", labels.join(","))
     };
 }
 

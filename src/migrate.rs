@@ -26,7 +26,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::audit::{Domain, LogPosition, MigrationPage};
+use crate::audit::{Domain, LogPosition, MigrationPageDetails};
 use crate::code::Code;
 use crate::execution::at_node::{VaultHandout, VaultStatement};
 use crate::execution::opening::WipedText;
@@ -308,8 +308,8 @@ fn verify(
 }
 
 /// What both sides write down of a page; the node adds where the vault's entry stands.
-fn entry(verified: &VerifiedRequest, epochs: Continuity, page: u32, items: u64) -> MigrationPage {
-    MigrationPage {
+fn entry(verified: &VerifiedRequest, epochs: Continuity, page: u32, items: u64) -> MigrationPageDetails {
+    MigrationPageDetails {
         authority: verified.order.authority().clone(),
         officer: verified.request.officer().clone(),
         order: verified.order.id().to_string(),

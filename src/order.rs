@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::code::Code;
-use crate::pseudonym::Parsed;
+use crate::pseudonym::ParsedPseudonym;
 use crate::refusal::Refusal;
 use crate::register::{Approver, Id, Sector};
 use crate::statement;
@@ -58,7 +58,7 @@ pub(crate) struct OrderScope<'a> {
 }
 
 /// The pseudonyms that an order lists, by sector, as parsed values: with the form, for forms belong to epochs.
-type ListedPseudonyms = BTreeMap<String, HashSet<Parsed>>;
+type ListedPseudonyms = BTreeMap<String, HashSet<ParsedPseudonym>>;
 
 /// A person who signed, and the body that the person belonged to then.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -189,7 +189,7 @@ impl ActiveOrder {
     /// # Errors
     /// The item's code: [`Code::OutOfScope`] for another sector or a pseudonym that is not listed, or that of
     /// [`crate::pseudonym::parse`].
-    pub fn admit(&self, sector: &str, text: &str) -> Result<Parsed, Code> {
+    pub fn admit(&self, sector: &str, text: &str) -> Result<ParsedPseudonym, Code> {
         let facts = self.sectors.get(sector).ok_or(Code::OutOfScope)?;
         let parsed = facts.parse_pseudonym(text)?;
         if self.continuity().is_some() {

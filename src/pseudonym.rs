@@ -44,9 +44,14 @@ impl TextForm {
     }
 }
 
-/// What a person is called in one domain: 16 bytes, public to that domain's sector and meaningless to any other.
+/// The name of a person in one domain: 16 bytes, public to that domain's sector and meaningless to any other.
 ///
-/// Ordered by its bytes. `Debug` does not show them: a pseudonym never enters a log.
+/// Ordered by its bytes. `Debug` does not show them: a pseudonym never enters a log. Bytes become a pseudonym only by
+/// [`from_bytes`](Self::from_bytes).
+///
+/// ```compile_fail
+/// let pseudonym: cloison::pseudonym::Pseudonym = [0; 16].into();
+/// ```
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct Pseudonym([u8; 16]);
 
@@ -103,11 +108,11 @@ pub const fn is_tag(text: &str) -> bool {
 
 /// Writes the pseudonyms of one sector and epoch. Made once per batch; everything but the pseudonym is computed then.
 #[derive(Debug, Clone)]
-pub struct TextWriter(Writer);
+pub struct TextWriter(FormWriter);
 
 #[derive(Debug, Clone)]
-enum Writer {
-    Bech32m(bech32m::Writer),
+enum FormWriter {
+    Bech32m(bech32m::Bech32mWriter),
     Uuid,
     Hex,
 }
@@ -119,22 +124,22 @@ impl TextWriter {
     /// A writer for a sector's text form and tag, and one epoch. Only `bech32m` shows the last two.
     ///
     /// # Panics
-    /// When `tag` is no tag ([`is_tag`]); the register holds none that is not.
+    /// When `tag` is not a tag ([`is_tag`]); the register holds only tags.
     pub fn new(form: TextForm, tag: &str, epoch: u32) -> Self {
         assert!(is_tag(tag), "a tag is 2 to 12 of a-z");
         Self(match form {
-            TextForm::Bech32m => Writer::Bech32m(bech32m::Writer::new(tag, epoch)),
-            TextForm::Uuid => Writer::Uuid,
-            TextForm::Hex => Writer::Hex,
+            TextForm::Bech32m => FormWriter::Bech32m(bech32m::Bech32mWriter::new(tag, epoch)),
+            TextForm::Uuid => FormWriter::Uuid,
+            TextForm::Hex => FormWriter::Hex,
         })
     }
 
     /// How many bytes (all ASCII) each pseudonym takes.
     pub const fn text_len(&self) -> usize {
         match &self.0 {
-            Writer::Bech32m(writer) => writer.text_len(),
-            Writer::Uuid => 36,
-            Writer::Hex => 32,
+            FormWriter::Bech32m(writer) => writer.text_len(),
+            FormWriter::Uuid => 36,
+            FormWriter::Hex => 32,
         }
     }
 
@@ -145,16 +150,16 @@ impl TextWriter {
     /// that was stored.
     pub fn write(&self, pseudonym: &Pseudonym, out: &mut Vec<u8>) {
         match &self.0 {
-            Writer::Bech32m(writer) => writer.write(&pseudonym.0, out),
-            Writer::Uuid => {
+            FormWriter::Bech32m(writer) => writer.write(&pseudonym.0, out),
+            FormWriter::Uuid => {
                 assert!(pseudonym.has_uuid_bits(), "the version and variant bits are fixed before a pseudonym is used");
                 write_uuid(&pseudonym.0, out);
             }
-            Writer::Hex => out.extend_from_slice(hex(&pseudonym.0).as_flattened()),
+            FormWriter::Hex => out.extend_from_slice(hex(&pseudonym.0).as_flattened()),
         }
     }
 
-    /// The text of one pseudonym, for where speed is no matter.
+    /// The text of one pseudonym, where speed does not matter.
     ///
     /// # Panics
     /// As [`write`](Self::write).
@@ -165,9 +170,9 @@ impl TextWriter {
     }
 }
 
-/// What a text said.
+/// A pseudonym as a text names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Parsed {
+pub struct ParsedPseudonym {
     /// The pseudonym.
     pub pseudonym: Pseudonym,
     /// The form that it was written in.
@@ -183,11 +188,11 @@ pub struct Parsed {
 ///   variant that is none of this form's;
 /// * [`Code::PseudonymChecksum`]: a `bech32m` text whose checksum does not match, a typing error;
 /// * [`Code::PseudonymOtherSector`]: a sound `bech32m` text under another tag.
-pub fn parse(form: TextForm, tag: &str, text: &str) -> Result<Parsed, Code> {
+pub fn parse(form: TextForm, tag: &str, text: &str) -> Result<ParsedPseudonym, Code> {
     match form {
         TextForm::Bech32m => bech32m::parse(tag, text),
-        TextForm::Uuid => parse_uuid(text).map(|pseudonym| Parsed { pseudonym, form, epoch_mod_32: None }),
-        TextForm::Hex => parse_hex(text).map(|pseudonym| Parsed { pseudonym, form, epoch_mod_32: None }),
+        TextForm::Uuid => parse_uuid(text).map(|pseudonym| ParsedPseudonym { pseudonym, form, epoch_mod_32: None }),
+        TextForm::Hex => parse_hex(text).map(|pseudonym| ParsedPseudonym { pseudonym, form, epoch_mod_32: None }),
     }
 }
 

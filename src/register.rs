@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::code::Code;
 use crate::identifier::Scheme;
-use crate::pseudonym::{self, Parsed};
+use crate::pseudonym::{self, ParsedPseudonym};
 
 mod authority;
 mod build;
@@ -73,7 +73,7 @@ pub fn public_key(text: &str) -> Result<VerifyingKey, String> {
     value::read_ed25519(&value::hex(text)?)
 }
 
-/// The same beside keys that are somebody's already: nobody holds a register key and signs orders or requests with it.
+/// The same, beside keys that are in use already: a register key must not sign orders or requests too.
 fn parse_beside(text: &str, taken: impl Iterator<Item = VerifyingKey>) -> Result<Register, Vec<Fault>> {
     let mut faults = read::Faults::new(text);
     let Some(file) = file::read(text, &mut faults) else { return Err(faults.into_sorted()) };
@@ -128,7 +128,7 @@ pub struct Register {
     pub rights_officers: BTreeMap<Id, Arc<RightsOfficer>>,
     /// Those who watch the logs and cosign their checkpoints: id → Ed25519 key.
     pub witnesses: BTreeMap<Id, VerifyingKey>,
-    /// For how many days nobody destroys the tags of look-ups, releases and reveals: they are evidence of who looked at whom.
+    /// For how many days the tags of look-ups, releases and reveals are kept: they are evidence of who looked at whom.
     pub evidence_days: u32,
     /// The key (Ed25519) that signs the checkpoints of the vault's log.
     pub vault_checkpoint_key: Option<VerifyingKey>,
@@ -213,7 +213,7 @@ impl Sector {
     ///
     /// # Errors
     /// Those of [`pseudonym::parse`] in the present form, or in the one former form that the text has the shape of.
-    pub fn parse_pseudonym(&self, text: &str) -> Result<Parsed, Code> {
+    pub fn parse_pseudonym(&self, text: &str) -> Result<ParsedPseudonym, Code> {
         let present = pseudonym::parse(self.text_form, &self.tag, text);
         let former = || self.former_text_forms.iter().map(|form| pseudonym::parse(*form, &self.tag, text));
         match present {
@@ -273,13 +273,13 @@ pub struct Declaration {
     /// The day it was decided.
     pub decided: jiff::civil::Date,
     /// Explicitly, or by silence.
-    pub decision: Decision,
+    pub decision: DeclarationDecision,
 }
 
 /// How an authorisation was decided (art. 28).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Decision {
+pub enum DeclarationDecision {
     /// By a written decision.
     Explicit,
     /// By the end of the time limit.
@@ -431,6 +431,6 @@ pub struct Officer {
     pub key: VerifyingKey,
     /// The certificate key with which the officer reaches the node.
     pub certificate: SpkiDigest,
-    /// To whom answers are sealed, if the officer has such a key: an age X25519 recipient (`age1…`).
+    /// The key that answers are sealed to, if the officer has one: an age X25519 recipient (`age1…`).
     pub sealing_key: Option<String>,
 }

@@ -17,7 +17,7 @@ pub mod reveal;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Domain, LogPosition, Reidentified, tags_root};
+use crate::audit::{Domain, LogPosition, ReidentifyDetails, tags_root};
 use crate::code::Code;
 use crate::execution::at_node::{VaultHandout, VaultStatement};
 use crate::execution::{self, PresentedRequest, VerifiedRequest, hex};
@@ -179,9 +179,9 @@ fn mappings(items: &[ReleasedItem]) -> u64 {
 }
 
 /// What both sides write down; the node adds where the vault's entry stands.
-fn entry(verified: &VerifiedRequest, asked: &ReidentifyRequest, mappings: u64, tags: &[ItemTag]) -> Reidentified {
+fn entry(verified: &VerifiedRequest, asked: &ReidentifyRequest, mappings: u64, tags: &[ItemTag]) -> ReidentifyDetails {
     let VerifiedRequest { order, request, .. } = verified;
-    Reidentified {
+    ReidentifyDetails {
         authority: order.authority().clone(),
         officer: request.officer().clone(),
         order: order.id().to_string(),

@@ -39,9 +39,9 @@ pub enum SealError {
 }
 
 /// Reads fields off the front of a byte string; every read is checked.
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+pub(crate) struct SealReader<'a>(pub(crate) &'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> SealReader<'a> {
     pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], SealError> {
         let (head, tail) = self.0.split_at_checked(n).ok_or(SealError::Format)?;
         self.0 = tail;

@@ -17,7 +17,6 @@ use watch::EntityWatch;
 pub use witness::run_witness;
 
 use crate::audit::log::LogError;
-use crate::audit::second::SecondError;
 use crate::clock::SystemClock;
 use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
 use crate::execution::step;
@@ -28,8 +27,8 @@ use crate::http::{self, Callers, Limits, Listener, Readiness, health, mount, tls
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
 use crate::keys::file::{FileError, SecretKind, read_public};
 use crate::keys::memory::{self, Protection};
+use crate::keys::sector_secrets::SectorSecretDeposit;
 use crate::keys::shares::ShareSet;
-use crate::keys::shelf::SectorShelf;
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::{PERSONS, Registry, coarse};
 use crate::node::{Node, NodeParts};
@@ -38,6 +37,7 @@ use crate::register::{OpenError, Register, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::{FirstStart, StoreError};
 use crate::terminal::CommandError;
+use crate::tlog::checkpoint_file::CheckpointFileError;
 use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
 
 /// What a start of vault or node is allowed.
@@ -153,7 +153,7 @@ fn unstarted(error: StartError) -> CommandError {
     let hint = "see docs/operations.md, \"What an error at start means\"";
     match &error {
         StartError::Store(store) if store.may_pass() => CommandError::temporary(error, hint),
-        StartError::Log(LogError::Second(SecondError::Io(..)) | LogError::SecondLost { .. })
+        StartError::Log(LogError::Second(CheckpointFileError::Io(..)) | LogError::SecondLost { .. })
         | StartError::Clock(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
         _ => CommandError::new(error, hint),
@@ -435,7 +435,7 @@ pub fn open_register(files: &RegisterFiles) -> Result<Register, CommandError> {
 fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, Vec<[u8; 32]>), CommandError> {
     let read = || {
         let (places, keyring) = (&config.secrets, Arc::new(config.openers.keyring()));
-        let sector = SectorShelf::new(places.sector.clone(), keyring.clone());
+        let sector = SectorSecretDeposit::new(places.sector.clone(), keyring.clone());
         let store = keyring.read_versions(&places.store, SecretKind::Store)?;
         let secrets = VaultSecrets {
             identity: IdentitySecret(keyring.read(&places.identity, SecretKind::Identity)?),

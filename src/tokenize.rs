@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use zeroize::Zeroize as _;
 
 use crate::access::TokenizePermit;
-use crate::audit::{Domain, Tokenized};
+use crate::audit::{Domain, TokenizeDetails};
 use crate::clock::{day_of, give_way};
 use crate::code::Code;
 use crate::commit::{Answered, Job, Logged, NewMappings};
@@ -336,7 +336,7 @@ fn logged(permit: &TokenizePermit, answer: &Answer, now: Timestamp) -> Logged {
     if let Some(previous) = &answer.previous {
         answered.extend_from_slice(&previous.pseudonyms);
     }
-    let entry = Tokenized {
+    let entry = TokenizeDetails {
         client: permit.client.id.clone(),
         organisation: permit.client.organisation.clone(),
         sector: answer.sector.clone(),

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{CustodianPermit, SealPermit};
-use crate::audit::{Custody, CustodyAction, Event};
+use crate::audit::{CustodyAction, CustodyDetails, Event};
 use crate::code::Code;
 use crate::keys::AuthoritySecret;
 use crate::keys::shares::{Share, ShareError, ShareSet};
@@ -158,8 +158,8 @@ impl PinnedSet {
         UnsealProgress { key: self.key(), shares, threshold: self.set.threshold, done }
     }
 
-    fn entry(&self, permit: &CustodianPermit, action: CustodyAction, shares: usize) -> Custody {
-        Custody {
+    fn entry(&self, permit: &CustodianPermit, action: CustodyAction, shares: usize) -> CustodyDetails {
+        CustodyDetails {
             actor: permit.custodian.clone(),
             action,
             key: Some(self.key()),
@@ -252,12 +252,12 @@ pub fn keep_time(node: &Node) {
     }
 }
 
-fn of_all(actor: Id, action: CustodyAction) -> Custody {
-    Custody { actor, action, key: None, shares: None, threshold: None }
+fn of_all(actor: Id, action: CustodyAction) -> CustodyDetails {
+    CustodyDetails { actor, action, key: None, shares: None, threshold: None }
 }
 
 /// Writes an entry and waits until it is durable.
-fn log(node: &Node, now: Timestamp, entry: Custody) -> Result<(), Refusal> {
+fn log(node: &Node, now: Timestamp, entry: CustodyDetails) -> Result<(), Refusal> {
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry");
     node.committer().record(now, Event::Custody(entry), vec![], vec![]).map(drop).map_err(unavailable)
 }

@@ -23,7 +23,7 @@ use crate::clock::{Clock, ClockMark};
 use crate::commit::Poisoned;
 pub use crate::entity::StartError;
 use crate::entity::{Entity, EntityOpening, Role, WriterParts};
-use crate::keys::shelf::SecretShelf;
+use crate::keys::sector_secrets::SectorSecretStore;
 use crate::keys::{
     AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret, UtiSource,
 };
@@ -48,7 +48,7 @@ pub struct VaultSecrets {
     /// Versions of the storage secret.
     pub store: Vec<(u32, StoreSecret)>,
     /// Versions of the sector secret, and where new ones are made.
-    pub sector: Box<dyn SecretShelf>,
+    pub sector: Box<dyn SectorSecretStore>,
     /// Signs segments; authority nodes pin its public half.
     pub segment: SigningKey,
     /// Signs the log's checkpoints, and where the last one is kept.
@@ -95,7 +95,7 @@ pub struct Vault {
     entity: Arc<Entity>,
     identity: Box<dyn UtiSource>,
     segment_signer: SigningKey,
-    shelf: Box<dyn SecretShelf>,
+    shelf: Box<dyn SectorSecretStore>,
     roots: RwLock<HashMap<u32, SectorRootKey>>,
     sectors: HashMap<String, Arc<SectorState>>,
     frozen: Frozen,
@@ -264,7 +264,7 @@ impl Vault {
         std::iter::once(self.segment_signer.verifying_key()).chain(former).collect()
     }
 
-    pub(crate) fn shelf(&self) -> &dyn SecretShelf {
+    pub(crate) fn shelf(&self) -> &dyn SectorSecretStore {
         &*self.shelf
     }
 
@@ -285,7 +285,10 @@ impl Vault {
 
 /// The root keys of the sector secret's versions, and the versions that are here though they were retired: copies that were put
 /// back, or retirements that were broken off.
-fn load_roots(shelf: &dyn SecretShelf, store: &Store) -> Result<(HashMap<u32, SectorRootKey>, Vec<u32>), StartError> {
+fn load_roots(
+    shelf: &dyn SectorSecretStore,
+    store: &Store,
+) -> Result<(HashMap<u32, SectorRootKey>, Vec<u32>), StartError> {
     let retired = store.retired_secrets()?;
     let (mut roots, mut left) = (HashMap::new(), vec![]);
     for (version, secret) in shelf.load().map_err(|error| StartError::Shelf(error.to_string()))? {
@@ -298,7 +301,7 @@ fn load_roots(shelf: &dyn SecretShelf, store: &Store) -> Result<(HashMap<u32, Se
     Ok((roots, left))
 }
 
-fn destroy_retired(shelf: &dyn SecretShelf, versions: &[u32]) {
+fn destroy_retired(shelf: &dyn SectorSecretStore, versions: &[u32]) {
     for version in versions {
         match shelf.destroy(*version) {
             Ok(()) => tracing::warn!(version, "a retired version of the sector secret was here, and was destroyed"),

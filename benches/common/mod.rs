@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cloison::access::{self, TokenizePermit};
 use cloison::clock::SystemClock;
 use cloison::keys::file::FileError;
-use cloison::keys::shelf::SecretShelf;
+use cloison::keys::sector_secrets::SectorSecretStore;
 use cloison::keys::{AuditSecret, IdentitySecret, Key, SectorSecret, StoreSecret};
 use cloison::register::{self, SpkiDigest};
 use cloison::tokenize::{self, Answer, Wish};
@@ -24,7 +24,7 @@ pub struct Bench {
 
 struct Memory;
 
-impl SecretShelf for Memory {
+impl SectorSecretStore for Memory {
     fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
         Ok(vec![(1, SectorSecret(Key::take(&mut [2; 32])))])
     }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::log::{Log, Published};
-use super::note::{Note, Verifier};
-use super::proof::consistency;
-use super::shelf::Shelf;
-use super::witness::Submission;
+use super::log::{Log, PublishedCheckpoint};
+use super::shard_reader::ShardReader;
 use crate::clock::{CLOCK_TOLERANCE, Clock};
+use crate::tlog::note::{SignedNote, Verifier};
+use crate::tlog::proof::consistency;
+use crate::tlog::witness::CheckpointSubmission;
 
 /// How often witnesses are asked while there are new checkpoints.
 const EVERY: Duration = Duration::from_secs(1);
@@ -22,54 +22,54 @@ const RENEW: Duration = Duration::from_secs(60);
 /// How old the other side's cosignature may be for a release, in seconds.
 const PEER_WITHIN: i64 = 300;
 
-/// What a witness answers.
+/// A witness's answer to a submission.
 #[derive(Debug)]
-pub enum Answer {
+pub enum WitnessAnswer {
     /// Signature lines.
     Cosigned(String),
     /// It remembers another size.
     Stale(u64),
 }
 
-/// The way to a witness.
-pub trait Ask: Send + Sync {
+/// The connection to a witness.
+pub trait WitnessLink: Send + Sync {
     /// Submits a checkpoint (C2SP `tlog-witness`, `add-checkpoint`).
     ///
     /// # Errors
     /// Why there is no answer, or a refusal.
-    fn ask(&self, submission: &Submission) -> Result<Answer, String>;
+    fn ask(&self, submission: &CheckpointSubmission) -> Result<WitnessAnswer, String>;
 }
 
-/// A witness of our log.
-pub struct Watcher {
-    /// Whose cosignatures count.
+/// A cosigner of our log: a witness, or the other side.
+pub struct Cosigner {
+    /// The key of its cosignatures.
     pub verifier: Verifier,
-    /// The way there; none where the cosigner comes by itself.
-    pub ask: Option<Box<dyn Ask>>,
-    /// Whether it is one of those of whom [`Quorum::required`] are required. The other side is not.
+    /// The connection to it; none where the cosigner brings its cosignatures by itself.
+    pub ask: Option<Box<dyn WitnessLink>>,
+    /// Whether it counts towards [`CosignatureQuorum::required`]. The other side does not.
     pub counts: bool,
 }
 
 /// What must be cosigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quorum {
+pub struct CosignatureQuorum {
     /// How many witnesses.
     pub required: usize,
     /// How old their cosignatures may be.
     pub within: Duration,
 }
 
-/// All who cosign our log.
+/// All cosigners of our log.
 pub struct Cosigners {
-    watchers: Vec<Watcher>,
-    quorum: Quorum,
+    watchers: Vec<Cosigner>,
+    quorum: CosignatureQuorum,
     clock: Arc<dyn Clock>,
-    seen: Mutex<Seen>,
+    seen: Mutex<CosignerTimes>,
     wake: Condvar,
 }
 
 #[derive(Default)]
-struct Seen {
+struct CosignerTimes {
     /// By name: when it cosigned last, and how many entries.
     last: BTreeMap<String, (Timestamp, u64)>,
     /// By name: why it does not.
@@ -77,7 +77,7 @@ struct Seen {
     ending: bool,
 }
 
-/// Whether a time lies further ahead than clocks differ: this side's clock ran ahead when it was noted, and was set right since.
+/// Whether a time lies further ahead than clocks differ: this side's clock ran ahead when the time was noted.
 fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
     time.duration_since(now) > CLOCK_TOLERANCE
 }
@@ -87,9 +87,9 @@ fn is_fresh(time: Timestamp, now: Timestamp, within: i64) -> bool {
     !is_ahead(time, now) && now.as_second() - time.as_second() <= within
 }
 
-/// The time that has surely come, by which things are destroyed for their age: this side's clock has reached it, and so had the
-/// other side's when it last cosigned. So a clock that ran ahead destroys nothing, and neither does anything before the first
-/// cosignature since the start. Where the register states no other side, this side's clock has to do.
+/// The time by which things are destroyed for their age: this side's clock has reached it, and so had the other side's when it
+/// last cosigned. A clock that runs ahead alone therefore destroys nothing, and nothing is destroyed before the first
+/// cosignature since the start. Where the register states no other side, this side's clock decides.
 pub fn proven_time(has_peer: bool, cosigners: Option<&Arc<Cosigners>>, now: Timestamp) -> Timestamp {
     match (has_peer, cosigners.and_then(|cosigners| cosigners.peer_time(now))) {
         (false, _) => now,
@@ -99,12 +99,12 @@ pub fn proven_time(has_peer: bool, cosigners: Option<&Arc<Cosigners>>, now: Time
 }
 
 /// Ends the asking thread when dropped.
-pub struct Asking {
+pub struct WitnessThread {
     cosigners: Arc<Cosigners>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drop for Asking {
+impl Drop for WitnessThread {
     fn drop(&mut self) {
         self.cosigners.seen().ending = true;
         self.cosigners.wake.notify_all();
@@ -115,20 +115,20 @@ impl Drop for Asking {
 }
 
 impl Cosigners {
-    /// Those cosigners, of whom so many are required.
-    pub fn new(watchers: Vec<Watcher>, quorum: Quorum, clock: Arc<dyn Clock>) -> Arc<Self> {
+    /// Those cosigners, under that quorum.
+    pub fn new(watchers: Vec<Cosigner>, quorum: CosignatureQuorum, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self { watchers, quorum, clock, seen: Mutex::default(), wake: Condvar::new() })
     }
 
-    /// Starts to ask the witnesses, until what comes back is dropped.
+    /// Starts the thread that asks the witnesses; it ends when the returned value is dropped.
     ///
     /// # Errors
-    /// When there is no thread to be had.
-    pub fn start(self: &Arc<Self>, log: Arc<Log>) -> std::io::Result<Asking> {
+    /// When the system gives no thread.
+    pub fn start(self: &Arc<Self>, log: Arc<Log>) -> std::io::Result<WitnessThread> {
         let (cosigners, asking) = (self.clone(), self.watchers.iter().any(|watcher| watcher.ask.is_some()));
         let work = move || cosigners.ask_until_the_end(&log);
         let thread = asking.then(|| std::thread::Builder::new().name("witnesses".into()).spawn(work)).transpose()?;
-        Ok(Asking { cosigners: self.clone(), thread })
+        Ok(WitnessThread { cosigners: self.clone(), thread })
     }
 
     /// When a cosigner cosigned last.
@@ -182,18 +182,18 @@ impl Cosigners {
         ))
     }
 
-    /// Takes the signature line of the cosigner `name` below one of our checkpoints; whether there is one. Lines of others are left:
-    /// a cosignature says that its cosigner is there, so nobody else brings it. A cosigner's time never goes back: an older line
-    /// than the last one is taken for good and changes nothing, unless the last one is from a clock that ran ahead.
+    /// Takes the signature line of the cosigner `name` below one of our checkpoints; whether there is one. Lines of others are
+    /// ignored: a cosignature shows that its cosigner is there, so only the cosigner may bring it. A cosigner's time never goes
+    /// back: a line older than the last one is accepted and changes nothing, unless the last one is from a clock that ran ahead.
     ///
     /// # Errors
     /// Why the line is not one.
-    pub fn take(&self, log: &Log, published: &Published, lines: &str, name: &str) -> Result<bool, String> {
+    pub fn take(&self, log: &Log, published: &PublishedCheckpoint, lines: &str, name: &str) -> Result<bool, String> {
         let Some(watcher) = self.watchers.iter().find(|watcher| watcher.verifier.name() == name) else {
             return Ok(false);
         };
         let note = format!("{}\n{lines}", published.checkpoint.text());
-        let note = Note::parse(note.as_bytes()).map_err(|error| error.to_string())?;
+        let note = SignedNote::parse(note.as_bytes()).map_err(|error| error.to_string())?;
         let time = note.time_of(&watcher.verifier).map_err(|error| error.to_string())?;
         let line = note.line_of(&watcher.verifier).map_err(|error| error.to_string())?;
         let (Some(time), Some(line)) = (time, line) else { return Ok(false) };
@@ -217,37 +217,16 @@ impl Cosigners {
         true
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, CosignerTimes> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask_until_the_end(&self, log: &Log) {
-        // By cosigner and origin: the size that it remembers.
-        let mut known: BTreeMap<(usize, String), u64> = BTreeMap::new();
-        let mut asked: BTreeMap<usize, (Instant, String, u64)> = BTreeMap::new();
+        let mut asked: Vec<AskedWitness> = self.watchers.iter().map(|_| AskedWitness::default()).collect();
         loop {
-            for (place, watcher) in self.watchers.iter().enumerate() {
-                let Some(ask) = &watcher.ask else { continue };
-                for published in log.shards() {
-                    let (origin, size) = (published.checkpoint.origin.clone(), published.checkpoint.size);
-                    let remembered = known.get(&(place, origin.clone())).copied();
-                    let is_last = log.latest().is_some_and(|latest| latest.checkpoint.origin == origin);
-                    let renew = asked.get(&place).is_none_or(|(when, ..)| when.elapsed() >= RENEW);
-                    if remembered == Some(size) && !(is_last && renew) {
-                        continue;
-                    }
-                    match self.one(log, &published, watcher, &**ask, remembered.unwrap_or(0)) {
-                        Ok(()) => {
-                            known.insert((place, origin.clone()), size);
-                            asked.insert(place, (Instant::now(), origin, size));
-                        }
-                        Err(why) => {
-                            let name = watcher.verifier.name().to_owned();
-                            if self.seen().trouble.insert(name.clone(), why.clone()).is_none() {
-                                tracing::warn!(witness = name, why, "a witness does not cosign");
-                            }
-                        }
-                    }
+            for (watcher, asked) in self.watchers.iter().zip(&mut asked) {
+                if let Some(link) = &watcher.ask {
+                    self.ask_witness(log, watcher, &**link, asked);
                 }
             }
             let mut seen = self.seen();
@@ -260,36 +239,69 @@ impl Cosigners {
         }
     }
 
-    /// Asks one witness about one checkpoint.
-    fn one(
+    /// Asks one witness about every shard that has news for it, and about the last one again where its cosignature gets old.
+    fn ask_witness(&self, log: &Log, watcher: &Cosigner, link: &dyn WitnessLink, asked: &mut AskedWitness) {
+        for published in log.shards() {
+            let (origin, size) = (&published.checkpoint.origin, published.checkpoint.size);
+            let remembered = asked.sizes.get(origin).copied();
+            let is_last = log.latest().is_some_and(|latest| latest.checkpoint.origin == *origin);
+            let renew = asked.last.is_none_or(|last| last.elapsed() >= RENEW);
+            if remembered == Some(size) && !(is_last && renew) {
+                continue;
+            }
+            match self.submit(log, &published, watcher, link, remembered.unwrap_or(0)) {
+                Ok(()) => {
+                    asked.sizes.insert(origin.clone(), size);
+                    asked.last = Some(Instant::now());
+                }
+                Err(why) => {
+                    let name = watcher.verifier.name().to_owned();
+                    if self.seen().trouble.insert(name.clone(), why.clone()).is_none() {
+                        tracing::warn!(witness = name, why, "a witness does not cosign");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Submits one checkpoint to one witness, which remembers `known` entries of its log as far as we know.
+    fn submit(
         &self,
         log: &Log,
-        published: &Published,
-        watcher: &Watcher,
-        ask: &dyn Ask,
+        published: &PublishedCheckpoint,
+        watcher: &Cosigner,
+        link: &dyn WitnessLink,
         known: u64,
     ) -> Result<(), String> {
-        let mut old = known;
+        let (mut old, new) = (known, published.checkpoint.size);
         for _ in 0..2 {
-            let new = published.checkpoint.size;
             if old > new {
                 return Err(format!("it has seen {old} entries of {}, which has {new}", published.checkpoint.origin));
             }
-            let mut shelf = Shelf::new(log.store(), &published.tree, new);
-            let proof = consistency(&mut shelf, old, new).map_err(|error| error.to_string())?;
-            let submission = Submission { old, proof, note: published.note.clone() };
-            match ask.ask(&submission)? {
-                Answer::Stale(size) => old = size,
-                Answer::Cosigned(lines) => {
-                    return match self.take(log, published, &lines, watcher.verifier.name())? {
-                        true => Ok(()),
-                        false => Err(format!("its answer has no cosignature by {}", watcher.verifier)),
-                    };
+            let mut reader = ShardReader::new(log.store(), &published.tree, new);
+            let proof = consistency(&mut reader, old, new).map_err(|error| error.to_string())?;
+            let submission = CheckpointSubmission { old, proof, note: published.note.clone() };
+            match link.ask(&submission)? {
+                WitnessAnswer::Stale(size) => old = size,
+                WitnessAnswer::Cosigned(lines) => {
+                    if self.take(log, published, &lines, watcher.verifier.name())? {
+                        return Ok(());
+                    }
+                    return Err(format!("its answer has no cosignature by {}", watcher.verifier));
                 }
             }
         }
         Err("it names one size, and then another".to_owned())
     }
+}
+
+/// What the asking thread knows of a witness.
+#[derive(Default)]
+struct AskedWitness {
+    /// By origin: the size that it remembers.
+    sizes: BTreeMap<String, u64>,
+    /// When it last cosigned.
+    last: Option<Instant>,
 }
 
 #[cfg(test)]
@@ -304,13 +316,13 @@ mod tests {
         let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
         let ahead = now + jiff::SignedDuration::from_hours(24 * 365);
         let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key();
-        let watcher = |name: &str, counts| Watcher {
-            verifier: Verifier::new(name, super::super::note::Kind::Cosigner, key),
+        let watcher = |name: &str, counts| Cosigner {
+            verifier: Verifier::new(name, crate::tlog::note::SignatureKind::Cosigner, key),
             ask: None,
             counts,
         };
         let clock = Arc::new(FixedClock::at(ahead));
-        let quorum = Quorum { required: 1, within: Duration::from_secs(60) };
+        let quorum = CosignatureQuorum { required: 1, within: Duration::from_secs(60) };
         let cosigners = Cosigners::new(vec![watcher("node", false), watcher("witness", true)], quorum, clock.clone());
         let is_watched = || cosigners.is_watched_by("node", Duration::ZERO) && cosigners.lack().is_none();
         let note = |time| ["node", "witness"].map(|name| cosigners.note_time(name, time, 7));
@@ -330,7 +342,7 @@ mod tests {
     #[test]
     fn a_cosigners_time_never_goes_back() {
         let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
-        let quorum = Quorum { required: 0, within: Duration::from_secs(60) };
+        let quorum = CosignatureQuorum { required: 0, within: Duration::from_secs(60) };
         let cosigners = Cosigners::new(vec![], quorum, Arc::new(FixedClock::at(now)));
         let earlier = now - jiff::SignedDuration::from_secs(200);
         assert!(cosigners.note_time("node", now, 7));

@@ -22,13 +22,13 @@ impl Event {
 /// The same of an entry as it is stored.
 pub(super) fn keys_of(entry: &[u8]) -> EntryKeys {
     #[derive(Deserialize)]
-    struct Members<'a> {
+    struct KeyMembers<'a> {
         #[serde(borrow)]
         event: Cow<'a, str>,
         #[serde(borrow, default)]
         order: Option<Cow<'a, str>>,
     }
-    let read = serde_json::from_slice::<Members<'_>>(entry);
+    let read = serde_json::from_slice::<KeyMembers<'_>>(entry);
     read.map(|members| keys(&members.event, members.order.as_deref())).unwrap_or_default()
 }
 

@@ -17,14 +17,16 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{self, Checkpoint};
-use super::second::{SecondError, SecondPlace};
-use super::shelf::Shelf;
-use super::verify::Trusted;
-use super::witness::Witness;
-use super::{AuditReceipt, resume};
+use super::AuditReceipt;
+use super::resume::{self, LostCheckpoint};
+use super::shard_reader::ShardReader;
+use crate::audit::origin::{self, TrustedLogKey, owner_and_shard};
 use crate::jws::{self, JwsError};
 use crate::store::{Shard, Store, StoreError, TreeRow};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::checkpoint_file::{CheckpointFile, CheckpointFileError};
+use crate::tlog::tree::MerkleTree;
+use crate::tlog::witness::Witness;
 pub use append::Appender;
 use append::{end_of, year_of};
 use found::{rebuild, stored};
@@ -34,15 +36,15 @@ pub use publish::EVERY;
 pub struct LogParts {
     /// Signs the checkpoints.
     pub key: SigningKey,
-    /// Where the last checkpoint is kept beside the store.
-    pub second: Option<SecondPlace>,
-    /// What may be gone on from that a start refuses.
-    pub resume: Option<Resume>,
+    /// Where the last checkpoint is kept beside the store, as [`checkpoint_file`](crate::tlog::checkpoint_file) says.
+    pub second: Option<CheckpointFile>,
+    /// A loss from which the log may go on; without it a start refuses.
+    pub resume: Option<KnownLoss>,
 }
 
-/// A loss that is known, and that the log goes on from.
+/// A loss that an operator knows of, and from which the log goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resume {
+pub enum KnownLoss {
     /// The store is behind the second place, because it was restored: the log goes on in a shard of its own.
     AfterRestore,
     /// The second place has nothing.
@@ -53,6 +55,30 @@ impl LogParts {
     /// A log that signs with `key` and has no second place.
     pub fn new(key: SigningKey) -> Self {
         Self { key, second: None, resume: None }
+    }
+
+    /// Compares the store with the second place, and notes what that holds; the loss that the log goes on from.
+    fn compare_second(
+        &self,
+        store: &Store,
+        owner: &str,
+        state: &mut LogState,
+    ) -> Result<Option<LostCheckpoint>, LogError> {
+        let Some(second) = &self.second else { return Ok(None) };
+        state.second = second.load()?;
+        let key = self.key.verifying_key();
+        let mut lost = resume::compare(store, owner, &key, second, state.second.as_deref())?;
+        if let Some(lost) = lost.take_if(|_| self.resume != Some(KnownLoss::AfterRestore)) {
+            return Err(lost.refusal(second));
+        }
+        // Absence is first use only where nothing was ever published.
+        if let (None, Some((_, last))) = (&state.second, state.published.last_key_value())
+            && self.resume != Some(KnownLoss::SecondLost)
+        {
+            let (origin, published) = (last.checkpoint.origin.clone(), last.checkpoint.size);
+            return Err(LogError::SecondLost { place: second.path().display().to_string(), origin, published });
+        }
+        Ok(lost)
     }
 }
 
@@ -76,7 +102,24 @@ pub struct Shards {
     pub shards: Vec<ShardView>,
 }
 
-/// Why a log cannot be gone on with.
+/// The last shard's tree as the store has it, or the tree that an older version's entries get now.
+fn last_tree(store: &Store, last: Option<&TreeRow>, now: Timestamp) -> Result<(TreeRow, MerkleTree), StoreError> {
+    let next = store.last_audit()?.map_or(0, |(number, _)| number + 1);
+    if let Some(row) = last {
+        let tree = ShardReader::new(store, row, row.size).tree()?;
+        if tree.root() != row.root || row.first + row.size != next {
+            return Err(StoreError::Corrupt("audit-tree"));
+        }
+        return Ok((*row, tree));
+    }
+    // What was written in other years by older versions stays together in one shard.
+    let marked = Timestamp::from_millisecond(store.clock_mark()?).unwrap_or(Timestamp::UNIX_EPOCH);
+    let shard = Shard::of(year_of(if next > 0 { marked } else { now }));
+    let tree = rebuild(store, shard)?;
+    Ok((TreeRow { shard, first: 0, size: tree.size(), root: tree.root() }, tree))
+}
+
+/// Why a log cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The store.
@@ -84,7 +127,10 @@ pub enum LogError {
     Store(#[from] StoreError),
     /// The second place.
     #[error(transparent)]
-    Second(#[from] SecondError),
+    Second(#[from] CheckpointFileError),
+    /// The operating system gave no thread.
+    #[error("no thread to sign checkpoints in: {0}")]
+    Thread(std::io::Error),
     /// The second place has a checkpoint that this store's log does not lead to.
     #[error(
         "the log in this store is not the one that was published: the checkpoint kept at {place} covers {published} entries \
@@ -116,9 +162,9 @@ pub enum LogError {
     },
 }
 
-/// A checkpoint that anybody may see, and the tree that it is over.
+/// A checkpoint that was published, and the tree that it is over.
 #[derive(Debug, Clone)]
-pub struct Published {
+pub struct PublishedCheckpoint {
     /// What it says.
     pub checkpoint: Checkpoint,
     /// The tree: shard, first entry, size, root.
@@ -127,36 +173,36 @@ pub struct Published {
     pub note: String,
 }
 
-/// A log, as everybody but its writer sees it.
+/// A log, as everything but its writer sees it.
 pub struct Log {
     store: Arc<Store>,
     owner: String,
     key: SigningKey,
-    second: Option<SecondPlace>,
-    /// From changing the second place to noting what it has.
+    second: Option<CheckpointFile>,
+    /// Held from changing the second place to noting what it has.
     publishing: Mutex<()>,
-    state: Mutex<State>,
+    state: Mutex<LogState>,
     /// For the thread that signs: something is to be done.
     work: Condvar,
-    /// For those who wait for a checkpoint.
+    /// For threads that wait for a checkpoint.
     news: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct LogState {
     /// Durable trees that no checkpoint covers yet, at most one a shard, older shards first.
     heads: Vec<TreeRow>,
     /// By shard: the last checkpoint.
-    published: BTreeMap<Shard, Arc<Published>>,
-    /// By shard: the last checkpoint that somebody cosigned.
-    cosigned: BTreeMap<Shard, Arc<Published>>,
+    published: BTreeMap<Shard, Arc<PublishedCheckpoint>>,
+    /// By shard: the last checkpoint that has a cosignature.
+    cosigned: BTreeMap<Shard, Arc<PublishedCheckpoint>>,
     /// Whether the cosigned one is shown where the last one is not cosigned yet.
     prefer_cosigned: bool,
     /// Checkpoints that the store does not have yet.
-    unstored: BTreeMap<Shard, Arc<Published>>,
+    unstored: BTreeMap<Shard, Arc<PublishedCheckpoint>>,
     /// What the second place has.
     second: Option<Vec<u8>>,
-    /// Somebody waits for a checkpoint.
+    /// A thread waits for a checkpoint.
     wanted: bool,
     ending: bool,
     trouble: Option<String>,
@@ -179,44 +225,14 @@ impl Log {
     ) -> Result<(Arc<Self>, Appender), LogError> {
         store.index_entries(super::indexed::keys_of)?;
         let trees = store.trees()?;
-        let next = store.last_audit()?.map_or(0, |(number, _)| number + 1);
-        let (row, tree) = match trees.last() {
-            Some(row) => {
-                let tree = Shelf::new(&store, row, row.size).tree()?;
-                if tree.root() != row.root || row.first + row.size != next {
-                    return Err(StoreError::Corrupt("audit-tree").into());
-                }
-                (*row, tree)
-            }
-            None => {
-                // What was written in other years by older versions stays together in one shard.
-                let marked = Timestamp::from_millisecond(store.clock_mark()?).unwrap_or(Timestamp::UNIX_EPOCH);
-                let shard = Shard::of(year_of(if next > 0 { marked } else { now }));
-                let tree = rebuild(&store, shard)?;
-                (TreeRow { shard, first: 0, size: tree.size(), root: tree.root() }, tree)
-            }
-        };
-        let mut state = State::default();
+        let (row, tree) = last_tree(&store, trees.last(), now)?;
+        let mut state = LogState::default();
         for tree in trees {
             if let Some(published) = stored(&store, tree)? {
                 state.published.insert(tree.shard, Arc::new(published));
             }
         }
-        let mut behind = None;
-        if let Some(second) = &parts.second {
-            state.second = second.load()?;
-            behind = resume::compare(&store, owner, &parts.key.verifying_key(), second, state.second.as_deref())?;
-            if let Some(lost) = behind.take_if(|_| parts.resume != Some(Resume::AfterRestore)) {
-                return Err(lost.refusal(second));
-            }
-            // Absence is first use only where nothing was ever published.
-            if let (None, Some((_, last))) = (&state.second, state.published.last_key_value())
-                && parts.resume != Some(Resume::SecondLost)
-            {
-                let (origin, published) = (last.checkpoint.origin.clone(), last.checkpoint.size);
-                return Err(LogError::SecondLost { place: second.path().display().to_string(), origin, published });
-            }
-        }
+        let lost = parts.compare_second(&store, owner, &mut state)?;
         let LogParts { key, second, .. } = parts;
         let (work, news) = (Condvar::new(), Condvar::new());
         let (state, publishing) = (Mutex::new(state), Mutex::new(()));
@@ -225,9 +241,8 @@ impl Log {
             let log = log.clone();
             std::thread::Builder::new().name("checkpoints".into()).spawn(move || log.publish_until_the_end())
         };
-        let publisher = publisher.map_err(SecondError::Thread)?;
         let mut appender = Appender {
-            origin: checkpoint::origin(owner, row.shard).into(),
+            origin: origin::origin(owner, row.shard).into(),
             log: log.clone(),
             shard: row.shard,
             first: row.first,
@@ -235,9 +250,9 @@ impl Log {
             ends: end_of(row.shard.year),
             head: row,
             opening: None,
-            publisher: Some(publisher),
+            publisher: Some(publisher.map_err(LogError::Thread)?),
         };
-        if let Some(lost) = behind {
+        if let Some(lost) = lost {
             let (kept, root) = (appender.tree.size(), appender.tree.root());
             let last = lost.shard.max(row.shard);
             appender.go_on(Shard { part: last.part + 1, ..last });
@@ -253,9 +268,9 @@ impl Log {
 
     /// A witness of others' logs that signs with this log's key, under its owner's name. (What a cosigner signs begins with
     /// another line than what a log signs.)
-    pub fn witness(&self, logs: Vec<Trusted>, folder: PathBuf) -> Witness {
+    pub fn witness(&self, logs: Vec<TrustedLogKey>, folder: PathBuf) -> Witness {
         let key = SigningKey::from_bytes(&self.key.to_bytes());
-        Witness::new(checkpoint::cosigner_name(&self.owner), key, logs, folder)
+        Witness::new(origin::cosigner_name(&self.owner), key, logs, folder)
     }
 
     /// Whose log it is.
@@ -269,22 +284,22 @@ impl Log {
     }
 
     /// The last checkpoint of a shard.
-    pub fn published(&self, shard: Shard) -> Option<Arc<Published>> {
+    pub fn published(&self, shard: Shard) -> Option<Arc<PublishedCheckpoint>> {
         self.state().published.get(&shard).cloned()
     }
 
     /// The last checkpoint of all.
-    pub fn latest(&self) -> Option<Arc<Published>> {
+    pub fn latest(&self) -> Option<Arc<PublishedCheckpoint>> {
         self.state().published.last_key_value().map(|(_, published)| published.clone())
     }
 
     /// The last checkpoint of each shard, the first shard first.
-    pub fn shards(&self) -> Vec<Arc<Published>> {
+    pub fn shards(&self) -> Vec<Arc<PublishedCheckpoint>> {
         self.state().published.values().cloned().collect()
     }
 
-    /// The last checkpoint of the present shard that somebody cosigned.
-    pub fn cosigned(&self) -> Option<Arc<Published>> {
+    /// The last checkpoint of the present shard that has a cosignature.
+    pub fn cosigned(&self) -> Option<Arc<PublishedCheckpoint>> {
         self.state().cosigned.last_key_value().map(|(_, published)| published.clone())
     }
 
@@ -300,7 +315,7 @@ impl Log {
     }
 
     /// Waits for a checkpoint that covers an entry.
-    pub fn covering(&self, receipt: &AuditReceipt, patience: Duration) -> Option<Arc<Published>> {
+    pub fn covering(&self, receipt: &AuditReceipt, patience: Duration) -> Option<Arc<PublishedCheckpoint>> {
         let end = Instant::now() + patience;
         let mut state = self.state();
         loop {
@@ -321,8 +336,8 @@ impl Log {
         state.trouble.clone().or_else(|| state.away.clone())
     }
 
-    /// Looks whether the second place still holds what was last put there; one that cannot be reached is waited for, and is a
-    /// [trouble](Self::trouble) meanwhile. To be called every second or so.
+    /// Checks that the second place still holds what was last put there. While it cannot be reached, that is a
+    /// [trouble](Self::trouble) and no error. To be called every second or so.
     ///
     /// # Errors
     /// [`StoreError::SecondDisplaced`]
@@ -352,7 +367,7 @@ impl Log {
 
     /// The checkpoint of a shard (of the present one unless named) that is shown to others: the last one, or the last cosigned
     /// one where cosignatures are required.
-    pub fn shown(&self, shard: Option<Shard>) -> Option<Arc<Published>> {
+    pub fn shown(&self, shard: Option<Shard>) -> Option<Arc<PublishedCheckpoint>> {
         let state = self.state();
         let last = match shard {
             Some(shard) => state.published.get(&shard)?,
@@ -367,33 +382,33 @@ impl Log {
         self.state().prefer_cosigned = true;
     }
 
-    /// A checkpoint that is said to be ours, as we publish it; `None` where it is not, or is beyond the last one.
+    /// The checkpoint as this log publishes it; `None` where it is not of this log, or is beyond the last one.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn restate(&self, checkpoint: &Checkpoint) -> Result<Option<Published>, StoreError> {
-        let shard = checkpoint::owner_and_shard(&checkpoint.origin).filter(|(owner, _)| *owner == self.owner);
+    pub fn restate(&self, checkpoint: &Checkpoint) -> Result<Option<PublishedCheckpoint>, StoreError> {
+        let shard = owner_and_shard(&checkpoint.origin).filter(|(owner, _)| *owner == self.owner);
         let Some(last) = shard.and_then(|(_, shard)| self.published(shard)) else { return Ok(None) };
         if checkpoint.size > last.checkpoint.size {
             return Ok(None);
         }
-        let root = Shelf::new(&self.store, &last.tree, checkpoint.size).tree()?.root();
+        let root = ShardReader::new(&self.store, &last.tree, checkpoint.size).tree()?.root();
         let tree = TreeRow { size: checkpoint.size, root, ..last.tree };
-        let ours = Published { checkpoint: checkpoint.clone(), tree, note: checkpoint.sign(&self.key) };
+        let ours = PublishedCheckpoint { checkpoint: checkpoint.clone(), tree, note: checkpoint.sign(&self.key) };
         Ok((root == checkpoint.root).then_some(ours))
     }
 
     /// Adds signature lines (each with its line end) below a checkpoint that was published.
-    pub fn add_lines(&self, published: &Published, lines: &str) {
+    pub fn add_lines(&self, published: &PublishedCheckpoint, lines: &str) {
         let mut state = self.state();
         let shard = published.tree.shard;
         let known = match state.cosigned.get(&shard) {
-            Some(known) if known.checkpoint == published.checkpoint => Published::clone(known),
+            Some(known) if known.checkpoint == published.checkpoint => PublishedCheckpoint::clone(known),
             // A slow witness; others have cosigned a newer one since.
             Some(known) if known.checkpoint.size > published.checkpoint.size => return,
             _ => published.clone(),
         };
-        let added = Published { note: with_lines(&known.note, lines), ..known };
+        let added = PublishedCheckpoint { note: with_lines(&known.note, lines), ..known };
         let added = Arc::new(added);
         if state.published.get(&shard).is_some_and(|last| last.checkpoint == added.checkpoint) {
             state.published.insert(shard, added.clone());
@@ -403,18 +418,17 @@ impl Log {
         self.news.notify_all();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A note with more signature lines, of which it keeps the latest by each name: what was cosigned again and again would grow
-/// without end.
+/// A note with more signature lines. It keeps the latest line of each name, so that renewed cosignatures do not make it grow.
 fn with_lines(note: &str, lines: &str) -> String {
     let name = |line: &str| line.split(' ').nth(1).unwrap_or_default().to_owned();
     let added: Vec<String> = lines.lines().map(name).collect();
     let (text, signatures) = note.rsplit_once("\n\n").unwrap_or((note, ""));
-    // The log's own line comes first and stays, whoever else has its name.
+    // The log's own line comes first and stays, even where a cosigner has its name.
     let kept = signatures.split_inclusive('\n').enumerate();
     let kept = kept.filter(|(place, line)| *place == 0 || !added.contains(&name(line))).map(|(_, line)| line);
     format!("{text}\n\n{}{lines}", kept.collect::<String>())

@@ -1,24 +1,25 @@
-//! After a restore: what the second place remembers against what the store has.
+//! After a restore: the second place's checkpoint against the store's entries.
 //!
 //! A log is append-only, and what was published must stay. A store that lacks published entries therefore never extends
 //! their shard again: when told to (`audit resume --after-restore`) it begins another one, whose first entry says what was
-//! lost. The entries themselves are in the hands of whoever copied the log.
+//! lost. Those who copied the log have the entries themselves.
 
 use ed25519_dalek::VerifyingKey;
 use serde::Deserialize;
 
 use super::Event;
-use super::checkpoint::{Checkpoint, owner_and_shard};
 use super::log::{Log, LogError};
-use super::proof::inclusion;
-use super::proof_file::ProofFile;
-use super::second::{SecondError, SecondPlace};
-use super::shelf::Shelf;
-use super::tree::{Hash, leaf_hash};
+use super::shard_reader::ShardReader;
+use crate::audit::origin::owner_and_shard;
 use crate::store::{Shard, Store, StoreError};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::checkpoint_file::{CheckpointFile, CheckpointFileError};
+use crate::tlog::proof::inclusion;
+use crate::tlog::proof_file::ProofFile;
+use crate::tlog::tree::{Hash, leaf_hash};
 
 /// A published checkpoint that the store does not lead to.
-pub(super) struct Lost {
+pub(super) struct LostCheckpoint {
     checkpoint: Checkpoint,
     note: String,
     found: String,
@@ -26,37 +27,35 @@ pub(super) struct Lost {
     pub(super) shard: Shard,
 }
 
-/// Compares; `None` where all is well.
+/// Compares the second place's note with the store; `None` where the store's log leads to it.
 pub(super) fn compare(
     store: &Store,
     owner: &str,
     key: &VerifyingKey,
-    place: &SecondPlace,
+    place: &CheckpointFile,
     note: Option<&[u8]>,
-) -> Result<Option<Lost>, LogError> {
+) -> Result<Option<LostCheckpoint>, LogError> {
     let Some(note) = note else { return Ok(None) };
-    let unusable = |why: String| SecondError::Io(place.path().to_owned(), std::io::Error::other(why));
+    let unusable = |why: String| CheckpointFileError::Io(place.path().to_owned(), std::io::Error::other(why));
     let (checkpoint, _) = Checkpoint::open(note, key).map_err(|error| unusable(error.to_string()))?;
     let shard = owner_and_shard(&checkpoint.origin).filter(|(found, _)| *found == owner).map(|(_, shard)| shard);
     let shard = shard.ok_or_else(|| unusable(format!("it holds a checkpoint of {}", checkpoint.origin)))?;
     let found = match store.tree(shard)? {
         None => format!("this store has no entry of {shard}"),
         Some(row) if row.size < checkpoint.size => format!("this store has only {} of them", row.size),
-        Some(row) => match root_at(store, &row, checkpoint.size)? == checkpoint.root {
-            true => return Ok(None),
-            false => "this store has others in their place".to_owned(),
-        },
+        Some(row) if root_at(store, &row, checkpoint.size)? == checkpoint.root => return Ok(None),
+        Some(_) => "this store has others in their place".to_owned(),
     };
-    let note = String::from_utf8(note.to_vec()).map_err(|_| unusable("it is no text".into()))?;
-    Ok(Some(Lost { checkpoint, note, found, shard }))
+    let note = String::from_utf8(note.to_vec()).map_err(|_| unusable("it is not text".into()))?;
+    Ok(Some(LostCheckpoint { checkpoint, note, found, shard }))
 }
 
 fn root_at(store: &Store, row: &crate::store::TreeRow, size: u64) -> Result<Hash, StoreError> {
-    Ok(Shelf::new(store, row, size).tree()?.root())
+    Ok(ShardReader::new(store, row, size).tree()?.root())
 }
 
-impl Lost {
-    pub(super) fn refusal(self, place: &SecondPlace) -> LogError {
+impl LostCheckpoint {
+    pub(super) fn refusal(self, place: &CheckpointFile) -> LogError {
         LogError::Behind {
             place: place.path().display().to_string(),
             origin: self.checkpoint.origin,
@@ -76,8 +75,8 @@ impl Lost {
     }
 }
 
-/// The entry with which a log goes on after a restore, proved to be the first one of its shard: how the other side, which
-/// remembers more than there is now, tells a restore that was owned up to from a log that was cut.
+/// The entry with which a log goes on after a restore, proved to be the first one of its shard. The other side remembers more
+/// entries than there are now; by this proof it tells a declared restore from a log that was cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resumption {
     /// The log that it begins.
@@ -95,7 +94,7 @@ pub struct Resumption {
     kept_root: String,
 }
 
-/// What such an entry calls itself.
+/// The event of such an entry.
 const RESUME: &str = "resume";
 
 /// For each shard of a log that begins with such an entry, the proof of it (C2SP `tlog-proof`).
@@ -104,15 +103,15 @@ const RESUME: &str = "resume";
 /// [`StoreError`]
 pub fn proofs(log: &Log) -> Result<Vec<String>, StoreError> {
     #[derive(Deserialize)]
-    struct Named {
+    struct EntryEvent {
         event: String,
     }
     let mut proofs = vec![];
     for published in log.shards().iter().filter(|published| published.checkpoint.size > 0) {
         let size = published.checkpoint.size;
-        let mut shelf = Shelf::new(log.store(), &published.tree, size);
+        let mut shelf = ShardReader::new(log.store(), &published.tree, size);
         let Some(entry) = shelf.entry(0)? else { continue };
-        if serde_json::from_slice::<Named>(&entry).is_ok_and(|named| named.event == RESUME) {
+        if serde_json::from_slice::<EntryEvent>(&entry).is_ok_and(|named| named.event == RESUME) {
             let path = inclusion(&mut shelf, 0, size)?;
             proofs.push(ProofFile { entry, index: 0, path, checkpoint: published.note.clone() }.text());
         }
@@ -122,7 +121,7 @@ pub fn proofs(log: &Log) -> Result<Vec<String>, StoreError> {
 
 /// The members of such an entry.
 #[derive(Deserialize)]
-struct Said {
+struct ResumeMembers {
     event: String,
     time: String,
     lost: String,
@@ -136,14 +135,14 @@ impl Resumption {
     pub fn of(proof: &str, key: &VerifyingKey) -> Option<Self> {
         let proof = ProofFile::parse(proof).ok().filter(|proof| proof.index == 0)?;
         let (head, _) = proof.check(key).ok()?;
-        let said = serde_json::from_slice::<Said>(&proof.entry).ok().filter(|said| said.event == RESUME)?;
+        let said = serde_json::from_slice::<ResumeMembers>(&proof.entry).ok().filter(|said| said.event == RESUME)?;
         let (lost, _) = Checkpoint::open(said.lost.as_bytes(), key).ok()?;
-        let Said { time, kept, kept_entries, kept_root, .. } = said;
+        let ResumeMembers { time, kept, kept_entries, kept_root, .. } = said;
         Some(Self { log: head.origin, entry: leaf_hash(&proof.entry), time, lost, kept, kept_entries, kept_root })
     }
 
-    /// Whether it explains that of a log of which `seen` was cosigned only `now` is left, or nothing. A store that is restored may go
-    /// back by several shards: from the one that it ends with to the one of which the last checkpoint was published.
+    /// Whether it explains that the log of the cosigned checkpoint `seen` now ends with `now`, or is gone. A restored store may go
+    /// back by several shards: from the shard of the last published checkpoint to the one that it ends with.
     pub fn explains(&self, seen: &Checkpoint, now: Option<&Checkpoint>) -> bool {
         let (Some((owner, shard)), Some((lost_owner, lost_shard)), Some(kept_shard)) =
             (owner_and_shard(&seen.origin), owner_and_shard(&self.lost.origin), Shard::parse(&self.kept))

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// What an entry must have; what is absent does not matter.
+/// What an entry must have. A field that is `None` matches every entry.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct EntryFilter {
     /// Not before.
     pub from: Option<Timestamp>,
     /// Before.
@@ -21,9 +21,9 @@ pub struct Filter {
     pub event: Option<String>,
 }
 
-/// The members that are looked at.
+/// The members that a filter compares.
 #[derive(Deserialize)]
-struct Members<'a> {
+struct FilterMembers<'a> {
     #[serde(borrow)]
     time: Cow<'a, str>,
     #[serde(borrow)]
@@ -38,10 +38,10 @@ struct Members<'a> {
     order: Option<Cow<'a, str>>,
 }
 
-impl Filter {
-    /// Whether an entry is one of those looked for. What is no entry is none.
+impl EntryFilter {
+    /// Whether an entry matches. Bytes that are not an entry do not.
     pub fn matches(&self, entry: &[u8]) -> bool {
-        let Ok(found) = serde_json::from_slice::<Members<'_>>(entry) else { return false };
+        let Ok(found) = serde_json::from_slice::<FilterMembers<'_>>(entry) else { return false };
         let is = |wanted: &Option<String>, found: &Option<Cow<'_, str>>| {
             wanted.as_ref().is_none_or(|wanted| found.as_deref() == Some(wanted))
         };
@@ -84,22 +84,27 @@ mod tests {
         let entry = br#"{"client":"cnss-health","event":"tokenize","organisation":"cnss","sector":"health","time":"2026-11-22T10:00:00.000Z"}"#;
         let text = |text: &str| Some(text.to_owned());
         let yes = [
-            Filter::default(),
-            Filter { actor: text("cnss-health"), ..Filter::default() },
-            Filter { actor: text("cnss"), sector: text("health"), event: text("tokenize"), ..Filter::default() },
-            Filter { from: instant("2026-11-22"), to: instant("2026-11-23"), ..Filter::default() },
-            Filter { from: instant("2026-11-22T10:00:00Z"), ..Filter::default() },
+            EntryFilter::default(),
+            EntryFilter { actor: text("cnss-health"), ..EntryFilter::default() },
+            EntryFilter {
+                actor: text("cnss"),
+                sector: text("health"),
+                event: text("tokenize"),
+                ..EntryFilter::default()
+            },
+            EntryFilter { from: instant("2026-11-22"), to: instant("2026-11-23"), ..EntryFilter::default() },
+            EntryFilter { from: instant("2026-11-22T10:00:00Z"), ..EntryFilter::default() },
         ];
         let no = [
-            Filter { actor: text("health"), ..Filter::default() },
-            Filter { sector: text("health.x"), ..Filter::default() },
-            Filter { order: text("x"), ..Filter::default() },
-            Filter { to: instant("2026-11-22T10:00:00Z"), ..Filter::default() },
-            Filter { from: instant("2026-11-23"), ..Filter::default() },
+            EntryFilter { actor: text("health"), ..EntryFilter::default() },
+            EntryFilter { sector: text("health.x"), ..EntryFilter::default() },
+            EntryFilter { order: text("x"), ..EntryFilter::default() },
+            EntryFilter { to: instant("2026-11-22T10:00:00Z"), ..EntryFilter::default() },
+            EntryFilter { from: instant("2026-11-23"), ..EntryFilter::default() },
         ];
         assert!(yes.iter().all(|filter| filter.matches(entry)));
         assert!(no.iter().all(|filter| !filter.matches(entry)));
-        assert!(!Filter::default().matches(b"{}"));
+        assert!(!EntryFilter::default().matches(b"{}"));
         assert_eq!(instant("2026-11-22").unwrap().to_string(), "2026-11-22T00:00:00Z");
         assert_eq!(instant("yesterday"), None);
     }

@@ -12,15 +12,16 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use super::inputs::read_register;
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::note::{Kind, Verifier};
-use crate::audit::path::Resource;
-use crate::audit::search::{Filter, instant};
-use crate::audit::source::{self, Source, SourceError, read_or_wider, split_bundle};
-use crate::audit::tree::{TILE_WIDTH, TileId, width};
-use crate::audit::verify::Trusted;
+use crate::audit::origin::TrustedLogKey;
+use crate::audit::search::{EntryFilter, instant};
+use crate::audit::source;
 use crate::register;
 use crate::terminal::{CommandError, open_client};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::note::{SignatureKind, Verifier};
+use crate::tlog::path::LogResource;
+use crate::tlog::source::{LogSource, LogSourceError, read_or_wider, split_bundle};
+use crate::tlog::tree::{TILE_WIDTH, TileId, width};
 
 /// Verify, read and prove audit logs
 #[derive(clap::Subcommand)]
@@ -77,7 +78,7 @@ impl LogArgs {
     ///
     /// # Errors
     /// When there is none, or none was named.
-    pub fn open(&self) -> Result<Box<dyn Source>, CommandError> {
+    pub fn open(&self) -> Result<Box<dyn LogSource>, CommandError> {
         match (&self.log, &self.client) {
             (Some(path), _) => source::open(path).map_err(|error| unreadable(&error)),
             (None, Some(file)) => Ok(Box::new(open_client(file)?)),
@@ -93,7 +94,7 @@ impl LogArgs {
 pub struct LogKeyArgs {
     /// A public key of a log's checkpoints: 64 hexadecimal digits, or a verifier key (`name+id+key`); repeatable
     #[arg(long, value_name = "KEY", value_parser = trusted)]
-    key: Vec<Trusted>,
+    key: Vec<TrustedLogKey>,
     /// The register, as the auditor got it, which states the keys of all logs
     #[arg(long, value_name = "FILE")]
     register: Option<PathBuf>,
@@ -104,7 +105,7 @@ impl LogKeyArgs {
     ///
     /// # Errors
     /// When there is none, or the register cannot be read or states none.
-    pub fn keys(&self) -> Result<Vec<Trusted>, CommandError> {
+    pub fn keys(&self) -> Result<Vec<TrustedLogKey>, CommandError> {
         let mut keys = self.key.clone();
         if let Some(file) = &self.register {
             let of_register = of_register(file)?;
@@ -139,24 +140,24 @@ impl LogKeyArgs {
     }
 }
 
-fn trusted(text: &str) -> Result<Trusted, String> {
+fn trusted(text: &str) -> Result<TrustedLogKey, String> {
     if text.contains('+') {
         let key = Verifier::parse(text).map_err(|error| error.to_string())?;
         return match key.kind() {
-            Kind::Log => Ok(Trusted::Log(key)),
-            Kind::Cosigner => Err("this is the key of a cosigner and not of a log: --witness".into()),
+            SignatureKind::Log => Ok(TrustedLogKey::Log(key)),
+            SignatureKind::Cosigner => Err("this is the key of a cosigner and not of a log: --witness".into()),
         };
     }
-    register::public_key(text).map(Trusted::Any).map_err(|what| format!("the key {what}"))
+    register::public_key(text).map(TrustedLogKey::Any).map_err(|what| format!("the key {what}"))
 }
 
 /// The keys that a register states. Who relies on a copy has had its signatures checked: `cloison register verify`.
-fn of_register(file: &Path) -> Result<Vec<Trusted>, CommandError> {
+fn of_register(file: &Path) -> Result<Vec<TrustedLogKey>, CommandError> {
     let register = read_register(file)?;
     let deployment = &register.deployment;
-    let vault = register.vault_checkpoint_key.map(|key| Trusted::Owner(format!("{deployment}/vault"), key));
+    let vault = register.vault_checkpoint_key.map(|key| TrustedLogKey::Owner(format!("{deployment}/vault"), key));
     let nodes = register.authorities.values().filter_map(|authority| {
-        Some(Trusted::Owner(format!("{deployment}/node/{}", authority.id), authority.checkpoint_key?))
+        Some(TrustedLogKey::Owner(format!("{deployment}/node/{}", authority.id), authority.checkpoint_key?))
     });
     Ok(vault.into_iter().chain(nodes).collect())
 }
@@ -203,10 +204,10 @@ impl FilterArgs {
     /// Goes through the entries that match. Nothing is verified: `audit verify` does that.
     fn each(
         &self,
-        source: &dyn Source,
+        source: &dyn LogSource,
         mut each: impl FnMut(FoundEntry<'_>) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
-        let filter = Filter {
+        let filter = EntryFilter {
             from: self.from,
             to: self.to,
             actor: self.actor.clone(),
@@ -218,12 +219,12 @@ impl FilterArgs {
             let size = head(source, &shard)?.size;
             for index in 0..size.div_ceil(TILE_WIDTH as u64) {
                 let width = width(TileId { level: 0, index }, size);
-                let bundle = read_or_wider(source, &shard, Resource::Entries(index, width));
+                let bundle = read_or_wider(source, &shard, LogResource::Entries(index, width));
                 let bundle = bundle.map_err(|error| unreadable(&error))?;
                 let entries = bundle
                     .as_deref()
                     .and_then(split_bundle)
-                    .ok_or_else(|| unreadable(&SourceError::Tile(Resource::Entries(index, width).to_string())))?;
+                    .ok_or_else(|| unreadable(&LogSourceError::Tile(LogResource::Entries(index, width).to_string())))?;
                 for (index, entry) in (index * TILE_WIDTH as u64..).zip(entries) {
                     if filter.matches(entry) {
                         each(FoundEntry { shard: &shard, index, entry })?;
@@ -236,7 +237,7 @@ impl FilterArgs {
 }
 
 /// The shards of a source, or the one that was named.
-fn shards(source: &dyn Source, named: Option<&str>) -> Result<Vec<String>, CommandError> {
+fn shards(source: &dyn LogSource, named: Option<&str>) -> Result<Vec<String>, CommandError> {
     let shards = source.shards().map_err(|error| unreadable(&error))?;
     match named {
         None => Ok(shards),
@@ -249,13 +250,13 @@ fn shards(source: &dyn Source, named: Option<&str>) -> Result<Vec<String>, Comma
 }
 
 /// What a shard's checkpoint says, believed by nobody yet.
-fn head(source: &dyn Source, shard: &str) -> Result<Checkpoint, CommandError> {
+fn head(source: &dyn LogSource, shard: &str) -> Result<Checkpoint, CommandError> {
     Ok(head_and_note(source, shard)?.0)
 }
 
 /// The same, and the very bytes that say it: read again, they may be others.
-fn head_and_note(source: &dyn Source, shard: &str) -> Result<(Checkpoint, Vec<u8>), CommandError> {
-    let note = source.read(shard, Resource::Checkpoint).map_err(|error| unreadable(&error))?;
+fn head_and_note(source: &dyn LogSource, shard: &str) -> Result<(Checkpoint, Vec<u8>), CommandError> {
+    let note = source.read(shard, LogResource::Checkpoint).map_err(|error| unreadable(&error))?;
     let note = note.ok_or_else(|| {
         CommandError::new("the log has no checkpoint", "`cloison audit verify` says what else it lacks")
     })?;
@@ -266,13 +267,15 @@ fn head_and_note(source: &dyn Source, shard: &str) -> Result<(Checkpoint, Vec<u8
 }
 
 /// A log that cannot be read.
-fn unreadable(error: &SourceError) -> CommandError {
+fn unreadable(error: &LogSourceError) -> CommandError {
     let hint = match error {
-        SourceError::File(..) => "check the path and its permissions",
-        SourceError::Store(_) => "name the folder that `[store] path` names, or a copy of it",
-        SourceError::Server(_) => "check the client file, that the server runs, and that the register has this auditor",
-        SourceError::NoLog(_) => "name a folder that `cloison audit copy` made, or a store",
-        SourceError::Tile(_) => "`cloison audit verify` says what else is wrong",
+        LogSourceError::File(..) => "check the path and its permissions",
+        LogSourceError::Store(_) => "name the folder that `[store] path` names, or a copy of it",
+        LogSourceError::Server(_) => {
+            "check the client file, that the server runs, and that the register has this auditor"
+        }
+        LogSourceError::NoLog(_) => "name a folder that `cloison audit copy` made, or a store",
+        LogSourceError::Tile(_) => "`cloison audit verify` says what else is wrong",
     };
     CommandError::new(error, hint)
 }

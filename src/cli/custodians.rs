@@ -6,8 +6,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::deployment::layout::NewFolder;
 use crate::deployment::shares::seal_share;
-use crate::keys::custody::Source;
-use crate::keys::custody::passphrase::{self, LEAST_WORK, Lock, MOST_WORK, Opener};
+use crate::keys::custody::PassphraseSource;
+use crate::keys::custody::passphrase::{self, AgeLock, AgeOpener, LEAST_WORK, MOST_WORK};
 use crate::keys::file::{FileError, FileFault, read_private, read_public};
 use crate::keys::shares::{Share, ShareFile, ShareSet};
 use crate::register::Id;
@@ -32,7 +32,7 @@ pub struct CustodianArgs {
     custodian: Vec<(Id, Option<String>)>,
     /// Where the passphrases of the shares come from, one after the other: terminal or fd:N
     #[arg(long, value_name = "SOURCE", default_value = "terminal", value_parser = source)]
-    passphrase: Source,
+    passphrase: PassphraseSource,
     /// How much work guards a passphrase: scrypt's N = 2^WORK (15 to 22); without it, about a second on this machine
     #[arg(long, value_name = "WORK", value_parser = clap::value_parser!(u8).range(LEAST_WORK as i64..=MOST_WORK as i64))]
     work: Option<u8>,
@@ -49,14 +49,14 @@ pub struct ShareOpeningArgs {
     identity: Vec<PathBuf>,
     /// Where passphrases of shares come from, one after the other: terminal, fd:N, file:PATH or credential:NAME
     #[arg(long, value_name = "SOURCE", default_value = "terminal", value_parser = source)]
-    passphrase: Source,
+    passphrase: PassphraseSource,
 }
 
 fn custodian(text: &str) -> Result<(Id, Option<String>), String> {
     let (id, recipient) = text.split_once('=').map_or((text, None), |(id, recipient)| (id, Some(recipient)));
     let id = Id::parse(id).ok_or("a custodian's id is 1 to 64 of a-z, 0-9 and '-'")?;
     match recipient {
-        Some(recipient) if Lock::recipient(recipient).is_none() => {
+        Some(recipient) if AgeLock::recipient(recipient).is_none() => {
             Err("behind `=` stands an age recipient, age1…".into())
         }
         recipient => Ok((id, recipient.map(str::to_owned))),
@@ -64,8 +64,8 @@ fn custodian(text: &str) -> Result<(Id, Option<String>), String> {
 }
 
 /// Reads a source of passphrases from the command line.
-pub fn source(text: &str) -> Result<Source, String> {
-    Source::parse(text)
+pub fn source(text: &str) -> Result<PassphraseSource, String> {
+    PassphraseSource::parse(text)
         .ok_or_else(|| "terminal, fd:NUMBER, file:PATH or credential:NAME; never the passphrase itself".to_owned())
 }
 
@@ -100,7 +100,7 @@ impl CustodianArgs {
         let ids: Vec<Id> = all.iter().map(|(id, _)| id.clone()).collect();
         let (set, shares) = split(&ids, self.threshold)?;
         let alike = all.iter().filter(|(_, recipient)| recipient.is_none()).count() > 1;
-        if alike && matches!(self.passphrase, Source::File(_) | Source::Credential(_)) {
+        if alike && matches!(self.passphrase, PassphraseSource::File(_) | PassphraseSource::Credential(_)) {
             return Err(CommandError::usage(
                 "one file or credential holds one passphrase, and each custodian needs one of his own",
                 "use --passphrase terminal, or fd:N with a line for each",
@@ -109,9 +109,9 @@ impl CustodianArgs {
         // All passphrases before the first file: whoever gives up half-way leaves nothing.
         let mut locks = Vec::new();
         for (id, recipient) in &all {
-            locks.push(match recipient.as_deref().and_then(Lock::recipient) {
+            locks.push(match recipient.as_deref().and_then(AgeLock::recipient) {
                 Some(lock) => lock,
-                None => Lock::Passphrase { passphrase: new_passphrase(&self.passphrase, id)?, work: self.work },
+                None => AgeLock::Passphrase { passphrase: new_passphrase(&self.passphrase, id)?, work: self.work },
             });
         }
         let folder = NewFolder::create(&self.out)?;
@@ -129,7 +129,7 @@ impl CustodianArgs {
 }
 
 /// A passphrase for a new share: asked for twice where somebody types it.
-fn new_passphrase(source: &Source, custodian: &Id) -> Result<SecretString, CommandError> {
+fn new_passphrase(source: &PassphraseSource, custodian: &Id) -> Result<SecretString, CommandError> {
     let unread = |error: FileError| CommandError::new(error, "a passphrase comes from the terminal, or a line of fd:N");
     let first = source.read(&format!("Passphrase of {custodian}'s share")).map_err(unread)?;
     if first.expose_secret().chars().count() < SHORTEST {
@@ -139,7 +139,7 @@ fn new_passphrase(source: &Source, custodian: &Id) -> Result<SecretString, Comma
             "take five random words or more; whoever has the file can try as many as he likes",
         ));
     }
-    if *source == Source::Terminal {
+    if *source == PassphraseSource::Terminal {
         let second = source.read("The same again").map_err(unread)?;
         if first.expose_secret() != second.expose_secret() {
             return Err(CommandError::new("the two passphrases differ", "begin again; nothing was written"));
@@ -165,7 +165,7 @@ impl ShareOpeningArgs {
         let opener = match passphrase::wants_passphrase(&age).map_err(at)? {
             true => {
                 let asked = self.passphrase.read(&format!("Passphrase of {}", path.display()));
-                Opener::Passphrase(asked.map_err(|error| CommandError::new(error, hint))?)
+                AgeOpener::Passphrase(asked.map_err(|error| CommandError::new(error, hint))?)
             }
             false => self.identities()?,
         };
@@ -178,12 +178,12 @@ impl ShareOpeningArgs {
         })
     }
 
-    fn identities(&self) -> Result<Opener, CommandError> {
+    fn identities(&self) -> Result<AgeOpener, CommandError> {
         let mut all = Vec::new();
         for path in &self.identity {
             let text =
                 read_private(path).map_err(|error| CommandError::new(error, "an identity file has mode 0600"))?;
-            let Some(Opener::Identities(read)) = Opener::identities(&text) else {
+            let Some(AgeOpener::Identities(read)) = AgeOpener::identities(&text) else {
                 let what = format!("{}: is no age identity file", path.display());
                 return Err(CommandError::new(what, "it has a line AGE-SECRET-KEY-1…, as age-keygen writes it"));
             };
@@ -194,7 +194,7 @@ impl ShareOpeningArgs {
                 "the share is encrypted to an age recipient",
                 "name the identity with --identity FILE",
             )),
-            false => Ok(Opener::Identities(all)),
+            false => Ok(AgeOpener::Identities(all)),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use age::secrecy::ExposeSecret as _;
 
 use super::inputs::not_written;
-use crate::keys::custody::passphrase::Opener;
+use crate::keys::custody::passphrase::AgeOpener;
 use crate::keys::file::{read_private, read_public, write_private};
 use crate::terminal::{CommandError, output_error, print, print_json};
 
@@ -76,7 +76,7 @@ fn keygen(args: &DeliveryKeygenArgs) -> Result<(), CommandError> {
 
 fn open(args: &DeliveryOpenArgs) -> Result<(), CommandError> {
     let key = read_private(&args.key).map_err(|error| CommandError::new(error, "the officer's own key is needed"))?;
-    let Some(Opener::Identities(keys)) = Opener::identities(&key) else {
+    let Some(AgeOpener::Identities(keys)) = AgeOpener::identities(&key) else {
         let what = format!("{}: holds no age key", args.key.display());
         return Err(CommandError::new(what, "`cloison delivery keygen` makes one"));
     };

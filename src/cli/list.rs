@@ -39,7 +39,9 @@ fn read_from(input: impl Read, path: &Path) -> Result<Vec<ListEntry>, CommandErr
     }
     let entries = lines::entries(&bytes)
         .map_err(|fault| CommandError::new(format_args!("{called}: {fault}"), "one entry a line, saved as UTF-8"))?;
-    let owned =
-        |entry: &lines::Entry<'_>| ListEntry { place: format!("{called}:{}", entry.line), text: entry.text.to_owned() };
+    let owned = |entry: &lines::ListLine<'_>| ListEntry {
+        place: format!("{called}:{}", entry.line),
+        text: entry.text.to_owned(),
+    };
     Ok(entries.iter().map(owned).collect())
 }

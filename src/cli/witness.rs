@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::audit::note::{Kind, Verifier};
 use crate::config::WitnessConfig;
 use crate::keys::file::read_signing_key;
 use crate::serve;
 use crate::terminal::{CommandError, print, print_json};
+use crate::tlog::note::{SignatureKind, Verifier};
 
 /// Cosign the audit logs of others, as the commission does
 #[derive(clap::Subcommand)]
@@ -56,7 +56,7 @@ pub fn run(command: WitnessCommand) -> Result<(), CommandError> {
                 .map_err(|error| CommandError::new(error, "correct the file and start again"))?;
             let key =
                 read_signing_key(&config.key).map_err(|e| CommandError::new(e, "check [secrets]"))?.verifying_key();
-            let verifier = Verifier::new(config.name.as_str(), Kind::Cosigner, key).to_string();
+            let verifier = Verifier::new(config.name.as_str(), SignatureKind::Cosigner, key).to_string();
             let public = crate::keys::file::public_key_text(&key);
             match args.json {
                 true => print_json(&serde_json::json!({"name": config.name, "public": public, "verifier": verifier})),

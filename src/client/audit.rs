@@ -2,17 +2,17 @@
 
 use super::{Client, ClientError, path};
 use crate::audit::log::{ShardView, Shards};
-use crate::audit::path::Resource;
-use crate::audit::source::{Source, SourceError};
 use crate::store::Shard;
+use crate::tlog::path::LogResource;
+use crate::tlog::source::{LogSource, LogSourceError};
 
-impl Source for Client {
-    fn shards(&self) -> Result<Vec<String>, SourceError> {
+impl LogSource for Client {
+    fn shards(&self) -> Result<Vec<String>, LogSourceError> {
         let shards: Shards = self.get_json("/v1/audit/log").map_err(failed)?;
         names(&shards.shards)
     }
 
-    fn read(&self, shard: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError> {
+    fn read(&self, shard: &str, resource: LogResource) -> Result<Option<Vec<u8>>, LogSourceError> {
         let mut reply = Vec::new();
         match self.get(&format!("{}/{resource}", path(&["log", shard])), &mut reply) {
             Ok(()) => Ok(Some(reply)),
@@ -23,15 +23,16 @@ impl Source for Client {
 }
 
 /// The names of shards, which become paths where a log is copied: the one spelling of each, every shard once, oldest first.
-fn names(views: &[ShardView]) -> Result<Vec<String>, SourceError> {
+fn names(views: &[ShardView]) -> Result<Vec<String>, LogSourceError> {
     let shards: Option<Vec<Shard>> = views.iter().map(|view| Shard::parse(&view.shard)).collect();
     let shards = shards.filter(|shards| shards.is_sorted_by(|one, next| one < next));
-    let shards = shards.ok_or_else(|| SourceError::Server("the shards that the server names are none".to_owned()))?;
+    let shards =
+        shards.ok_or_else(|| LogSourceError::Server("the shards that the server names are none".to_owned()))?;
     Ok(shards.iter().map(Shard::to_string).collect())
 }
 
-fn failed(error: ClientError) -> SourceError {
-    SourceError::Server(error.to_string())
+fn failed(error: ClientError) -> LogSourceError {
+    LogSourceError::Server(error.to_string())
 }
 
 #[cfg(test)]

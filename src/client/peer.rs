@@ -9,18 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Client;
-use crate::audit::checkpoint::{Checkpoint, owner_and_shard};
-use crate::audit::path::Resource;
-use crate::audit::proof::consistency;
+use crate::audit::origin::owner_and_shard;
 use crate::audit::resume::Resumption;
-use crate::audit::source::{Source as _, SourceTiles};
-use crate::audit::witness::{Refused, Submission, Witness};
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::link::{PostedQuestion, VaultLink};
 use crate::refusal::Refusal;
 use crate::reidentify::resumed::ResumeProofs;
 use crate::store::Store;
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::path::LogResource;
+use crate::tlog::proof::consistency;
+use crate::tlog::source::{LogSource as _, SourceTiles};
+use crate::tlog::witness::{CheckpointSubmission, Witness, WitnessRefusal};
 
 /// How old an exchange may be before the next release makes another one.
 const FRESH: Duration = Duration::from_secs(60);
@@ -110,7 +111,7 @@ impl Peer {
 
     /// The checkpoint that the vault shows for a shard; nothing of it is believed but that it is about that shard.
     fn shown(&self, shard: &str) -> Result<Option<Shown>, Refusal> {
-        let Some(note) = self.watching.read(shard, Resource::Checkpoint).map_err(away)? else { return Ok(None) };
+        let Some(note) = self.watching.read(shard, LogResource::Checkpoint).map_err(away)? else { return Ok(None) };
         let note = String::from_utf8(note).map_err(away)?;
         let (checkpoint, _) = Checkpoint::read(note.as_bytes()).map_err(away)?;
         match owner_and_shard(&checkpoint.origin).is_some_and(|(_, found)| found.to_string() == shard) {
@@ -124,9 +125,9 @@ impl Peer {
         let old = self.witness.size(&claimed.origin).map_err(away)?;
         let mut tiles = SourceTiles::new(&self.watching, shard, claimed.size);
         let proof = consistency(&mut tiles, old, claimed.size).map_err(away)?;
-        let lines = match self.witness.add_checkpoint(&Submission { old, proof, note }, self.clock.now()) {
+        let lines = match self.witness.add_checkpoint(&CheckpointSubmission { old, proof, note }, self.clock.now()) {
             Ok(lines) => lines,
-            Err(error @ (Refused::Inconsistent { .. } | Refused::Unsigned(_))) => {
+            Err(error @ (WitnessRefusal::Inconsistent { .. } | WitnessRefusal::Unsigned(_))) => {
                 tracing::error!(%error, "the vault's log is not the one that was seen before");
                 return Err(Refusal::new(Code::ProofInvalid, error.to_string()));
             }

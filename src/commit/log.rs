@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sha2::Sha256;
 
 use super::Logged;
-use crate::audit::{Domain, Entry, Event, Tokenized};
+use crate::audit::{Domain, Entry, Event, TokenizeDetails};
 use crate::code::Code;
 use crate::pseudonym::Pseudonym;
 use crate::register::Id;
@@ -26,7 +26,7 @@ type Shared = (Id, String, Domain, Option<u32>, Id, Option<Id>);
 
 enum Draft {
     Entry(Entry, Vec<ItemTag>),
-    Tokenized { time: Timestamp, entry: Box<Tokenized>, digest: Box<BatchDigest> },
+    Tokenized { time: Timestamp, entry: Box<TokenizeDetails>, digest: Box<BatchDigest> },
 }
 
 /// HMAC-SHA256 over the pseudonyms answered, under a salt that lies apart and can be erased.
@@ -108,7 +108,7 @@ impl GroupLog {
         Some(self.first + place as u64)
     }
 
-    fn tokenized(&mut self, time: Timestamp, entry: Box<Tokenized>, answered: Answered) -> usize {
+    fn tokenized(&mut self, time: Timestamp, entry: Box<TokenizeDetails>, answered: Answered) -> usize {
         let answered = match answered.kept {
             Kept::Digest(digest) => return self.push(Draft::Tokenized { time, entry, digest }),
             Kept::Pseudonyms(answered) => answered,
@@ -153,7 +153,7 @@ impl GroupLog {
     }
 }
 
-fn shared_key(entry: &Tokenized) -> Shared {
+fn shared_key(entry: &TokenizeDetails) -> Shared {
     let (client, sector, domain) = (entry.client.clone(), entry.sector.clone(), entry.domain.clone());
     (client, sector, domain, entry.previous, entry.scheme.clone(), entry.purpose.clone())
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::value::{Count, Label, Lodged, Place, is_no_credential};
 use super::{Openers, optional_section};
-use crate::keys::custody::token::{Mechanism, TokenConfig};
-use crate::keys::custody::{Custody, Deposit, Source};
+use crate::keys::custody::token::{TokenConfig, WrapMechanism};
+use crate::keys::custody::{Custody, Deposit, PassphraseSource};
 use crate::node::safe::SealTimes;
 use crate::register::read::{Faults, Table};
 
@@ -15,7 +15,7 @@ pub(super) struct Places {
     line: usize,
     folder: PathBuf,
     custody: Custody,
-    passphrase: Option<Source>,
+    passphrase: Option<PassphraseSource>,
     used: Vec<Custody>,
 }
 
@@ -23,7 +23,7 @@ impl Places {
     /// What `[secrets]` says of all of them.
     pub(super) fn read(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<Self> {
         let custody = table.or("custody", Custody::File, faults);
-        let passphrase: Option<Source> = table.optional("passphrase", faults).map(|at| at.value);
+        let passphrase: Option<PassphraseSource> = table.optional("passphrase", faults).map(|at| at.value);
         Some(Self {
             line: table.line,
             folder: folder.to_owned(),
@@ -81,8 +81,8 @@ fn token(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Optio
     let module = table.required::<Place>("module", faults);
     let label = table.required::<Label>("label", faults);
     let key = table.required::<Label>("key", faults);
-    let pin = table.optional::<Source>("pin", faults);
-    let mechanism = table.or("mechanism", Mechanism::default(), faults);
+    let pin = table.optional::<PassphraseSource>("pin", faults);
+    let mechanism = table.or("mechanism", WrapMechanism::default(), faults);
     Some(TokenConfig {
         module: module?.within(folder),
         label: label?.value.0,

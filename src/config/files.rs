@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     ClientConfig, KeyPlace, LogConfig, NodeConfig, Openers, RegisterFiles, TlsFiles, VaultConfig, WitnessConfig,
 };
-use crate::keys::custody::{Deposit, Source};
+use crate::keys::custody::{Deposit, PassphraseSource};
 use crate::keys::file::SecretKind;
 
 /// A file or folder that a configuration names, and what it has to be.
@@ -110,7 +110,7 @@ fn of_openers(openers: &Openers) -> Vec<NamedFile<'_>> {
     let mut files = vec![];
     let pin = openers.token.as_ref().and_then(|token| token.pin.as_ref());
     for source in [openers.passphrase.as_ref(), pin].into_iter().flatten() {
-        if let Source::File(path) = source {
+        if let PassphraseSource::File(path) = source {
             files.push(NamedFile::Private(path));
         }
     }

@@ -196,7 +196,7 @@ fn secrets_lie_in_the_custody_that_is_stated() {
     assert_eq!(config.secrets.audit, deposit(Custody::Credential, "audit.secret"));
     assert_eq!(config.secrets.sector, deposit(Custody::Credential, "sector"));
     let read = config.openers.token.unwrap();
-    assert_eq!((read.label.as_str(), read.pin), ("vault", Some(Source::File("/v/pin".into()))));
+    assert_eq!((read.label.as_str(), read.pin), ("vault", Some(PassphraseSource::File("/v/pin".into()))));
     assert_eq!(read.mechanism.as_str(), "aes-gcm");
 
     let what = |text: &str| faults(text).into_iter().map(|fault| fault.what).collect::<Vec<_>>().join("\n");

@@ -5,7 +5,7 @@ use std::path::{Component, PathBuf};
 
 use toml::de::DeValue;
 
-use crate::keys::custody::{Custody, Deposit, Source, is_credential_name, token};
+use crate::keys::custody::{Custody, Deposit, PassphraseSource, is_credential_name, token};
 use crate::register::read::{Field, wrong_type};
 
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
@@ -174,11 +174,11 @@ impl Field for KeyCustody {
     }
 }
 
-impl Field for Source {
+impl Field for PassphraseSource {
     const EXAMPLE: &'static str = "\"terminal\", \"fd:3\", \"file:PATH\" or \"credential:NAME\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        Source::parse(text(value)?)
+        PassphraseSource::parse(text(value)?)
             .ok_or_else(|| "is no source of a passphrase (and never the passphrase itself)".into())
     }
 }
@@ -198,11 +198,11 @@ impl Field for Label {
     }
 }
 
-impl Field for token::Mechanism {
+impl Field for token::WrapMechanism {
     const EXAMPLE: &'static str = "\"aes-gcm\" or \"aes-key-wrap\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        token::Mechanism::parse(text(value)?).ok_or_else(|| "is no mechanism".into())
+        token::WrapMechanism::parse(text(value)?).ok_or_else(|| "is no mechanism".into())
     }
 }
 

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret as _;
 
 use super::layout::NewFolder;
 use super::register_text::AUTHORITY_KEY;
-use crate::keys::custody::passphrase::{self, Lock, new_identity};
+use crate::keys::custody::passphrase::{self, AgeLock, new_identity};
 use crate::keys::file::SecretKind;
 use crate::keys::shares::{Share, ShareError, ShareFile, ShareSet, split};
 use crate::keys::{AuthoritySecret, Key};
@@ -30,7 +30,7 @@ pub(super) fn make(
         let path = format!("secrets/custodians/{}", share.custodian());
         let (identity, recipient) = new_identity();
         let fault = || CommandError::new("a new age identity is none", "report this as a fault of cloison");
-        let age = seal_share(set.clone(), share, Lock::recipient(&recipient).ok_or_else(fault)?)?;
+        let age = seal_share(set.clone(), share, AgeLock::recipient(&recipient).ok_or_else(fault)?)?;
         folder.secret(&format!("{path}.key"), &format!("{}\n", identity.expose_secret()))?;
         folder.secret(&format!("{path}.share"), &age)?;
     }
@@ -41,7 +41,7 @@ pub(super) fn make(
 ///
 /// # Errors
 /// When it cannot be encrypted.
-pub fn seal_share(set: ShareSet, share: Share, lock: Lock) -> Result<String, CommandError> {
+pub fn seal_share(set: ShareSet, share: Share, lock: AgeLock) -> Result<String, CommandError> {
     let sealed = passphrase::encrypt(&ShareFile { set, share }.into_json(), lock);
     let sealed = sealed.ok().and_then(|age| String::from_utf8(age).ok());
     sealed.ok_or_else(|| CommandError::new("a share could not be encrypted", "report this as a fault of cloison"))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Entity, Role, StartError};
 use crate::audit::log::{Log, LogParts};
-use crate::audit::{Event, Opened};
+use crate::audit::{Event, OpenedEpoch};
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::commit::orders::OrderGate;
@@ -109,7 +109,7 @@ impl StartedEntity {
     ///
     /// # Errors
     /// [`StartError::Audit`].
-    pub(crate) fn begin(self, opened: Vec<Opened>) -> Result<Arc<Entity>, StartError> {
+    pub(crate) fn begin(self, opened: Vec<OpenedEpoch>) -> Result<Arc<Entity>, StartError> {
         let Self { entity, batch } = self;
         let start = Event::Start {
             entity: entity.role.name(),

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use super::{VerifiedRequest, check_seen, enter, hex, notes, step};
 use crate::access::OfficerPermit;
-use crate::audit::checkpoint::{cosigner_name, owner_and_shard};
-use crate::audit::proof_file::ProofFile;
-use crate::audit::{AuditReceipt, Event, LogPosition, leaf_hash};
+use crate::audit::origin::{cosigner_name, owner_and_shard};
+use crate::audit::{AuditReceipt, Event, LogPosition};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::orders::{OrderQuestion, UnderWay};
@@ -18,6 +17,8 @@ use crate::order::{ActiveOrder, OfficerRequest};
 use crate::refusal::{Refusal, not_logged};
 use crate::register::{Register, Sector};
 use crate::store::ItemTag;
+use crate::tlog::proof_file::ProofFile;
+use crate::tlog::tree::leaf_hash;
 
 /// How long a request waits for a place among those of its authority.
 const PATIENCE: Duration = Duration::from_secs(30);

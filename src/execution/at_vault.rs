@@ -6,10 +6,8 @@ use std::time::Duration;
 use super::rate::{RateKind, ReleaseRate, take_rate};
 use super::{FAILED, VerifiedRequest, check_clock, check_register, check_seen, enter, notes};
 use crate::access::NodePermit;
-use crate::audit::checkpoint::cosigner_name;
-use crate::audit::proof::inclusion;
-use crate::audit::proof_file::ProofFile;
-use crate::audit::shelf::Shelf;
+use crate::audit::origin::cosigner_name;
+use crate::audit::shard_reader::ShardReader;
 use crate::audit::{AuditReceipt, Event, LogPosition};
 use crate::code::Code;
 use crate::commit::Change;
@@ -17,6 +15,8 @@ use crate::commit::orders::UnderWay;
 use crate::order::book::Book;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::store::ItemTag;
+use crate::tlog::proof::inclusion;
+use crate::tlog::proof_file::ProofFile;
 use crate::vault::Vault;
 
 /// What the node says that it holds; the vault must hold the same.
@@ -168,7 +168,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Refusal> {
     let unavailable = || Refusal::new(Code::AuditUnavailable, "no checkpoint covers the entry, so nothing is released");
     let published = vault.log().covering(receipt, PATIENCE).ok_or_else(unavailable)?;
-    let mut shelf = Shelf::new(vault.store(), &published.tree, published.checkpoint.size);
+    let mut shelf = ShardReader::new(vault.store(), &published.tree, published.checkpoint.size);
     let entry = shelf.entry(receipt.index()).map_err(fault(FAILED))?.ok_or_else(unavailable)?;
     let path = inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(fault(FAILED))?;
     Ok(ProofFile { entry, index: receipt.index(), path, checkpoint: published.note.clone() }.text())

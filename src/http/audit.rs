@@ -20,13 +20,13 @@ use super::described::{OpenApiRouter, route_at, routes, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access::{self, LogReading};
-use crate::audit::log::{Log, Published, ShardView, Shards};
-use crate::audit::path::Resource;
-use crate::audit::shelf::Shelf;
+use crate::audit::log::{Log, PublishedCheckpoint, ShardView, Shards};
+use crate::audit::shard_reader::ShardReader;
 use crate::code::Code;
 use crate::commit::{Job, Logged};
 use crate::entity::Entity;
 use crate::store::{Shard, StoreError};
+use crate::tlog::path::LogResource;
 
 /// The routes, at either side.
 pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
@@ -89,7 +89,7 @@ pub(super) async fn resource(
 pub(super) async fn shards(State(entity): State<Arc<Entity>>, peer: Peer) -> Result<Response<Body>, Problem> {
     admit(&entity, &peer).await?;
     let log = entity.log();
-    let view = |published: &Arc<Published>| ShardView {
+    let view = |published: &Arc<PublishedCheckpoint>| ShardView {
         shard: published.tree.shard.to_string(),
         origin: published.checkpoint.origin.clone(),
         key: published.checkpoint.verifier(log.key()).to_string(),
@@ -106,28 +106,28 @@ async fn serve(
 ) -> Result<Response<Body>, Problem> {
     let reading = admit(&entity, &peer).await?;
     let _admitted = peer.allowance().admit(Lane::Work)?;
-    let resource = Resource::parse(&path).ok_or(Code::NotFound)?;
-    if matches!(resource, Resource::Entries(..)) && reading == LogReading::Hashes {
+    let resource = LogResource::parse(&path).ok_or(Code::NotFound)?;
+    if matches!(resource, LogResource::Entries(..)) && reading == LogReading::Hashes {
         return Err(note(&entity, &peer, "audit", Code::Forbidden.into()).await);
     }
     let published = shard(entity.log(), named.as_deref()).ok_or(Code::NotFound)?;
-    if resource == Resource::Checkpoint {
+    if resource == LogResource::Checkpoint {
         return Ok(body::reply("text/plain; charset=utf-8", published.note.clone()));
     }
-    if matches!(resource, Resource::Entries(..)) {
+    if matches!(resource, LogResource::Entries(..)) {
         let read = Logged::Read { time: entity.now(), actor: access::actor(entity.register(), peer.spki) };
         let pending =
             entity.committer().submit(Job::new(read, vec![])).map_err(|code| Problem::new(code).retry_after(1))?;
         pending.noted().await?;
     }
     let bytes = blocking(&peer, Lane::Work, move || {
-        let shelf = Shelf::new(entity.log().store(), &published.tree, published.checkpoint.size);
+        let shelf = ShardReader::new(entity.log().store(), &published.tree, published.checkpoint.size);
         shelf.read(resource).map_err(|error| internal(&error))
     });
     Ok(body::reply("application/octet-stream", bytes.await?.ok_or(Code::NotFound)?))
 }
 
-fn shard(log: &Log, named: Option<&str>) -> Option<Arc<Published>> {
+fn shard(log: &Log, named: Option<&str>) -> Option<Arc<PublishedCheckpoint>> {
     match named {
         None => log.shown(None),
         Some(name) => log.shown(Some(Shard::parse(name)?)),

@@ -16,11 +16,12 @@ use super::peer::Peer;
 use super::problem::Problem;
 use super::witness::{MAX_BODY, submit};
 use crate::access::{self, NodePermit};
-use crate::audit::checkpoint::{Checkpoint, cosigner_name};
 use crate::audit::cosign::Cosigners;
-use crate::audit::witness::Witness;
+use crate::audit::origin::cosigner_name;
 use crate::code::Code;
 use crate::entity::{Entity, Role};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::witness::Witness;
 
 /// What the routes work on.
 pub struct CosignDoor {

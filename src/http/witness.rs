@@ -16,10 +16,10 @@ use super::answer::blocking;
 use super::body;
 use super::peer::Peer;
 use super::problem::Problem;
-use crate::audit::note::MAX_NOTE;
-use crate::audit::witness::{Refused, Submission, Witness};
 use crate::clock::Clock;
 use crate::code::Code;
+use crate::tlog::note::MAX_NOTE;
+use crate::tlog::witness::{CheckpointSubmission, Witness, WitnessRefusal};
 
 /// Most bytes of a submission: a note and 63 hashes in base64.
 pub(super) const MAX_BODY: usize = MAX_NOTE + 4 * 1024;
@@ -57,7 +57,7 @@ pub(super) async fn submit(
 ) -> Result<Response<Body>, Problem> {
     let bytes = body::read(peer, Lane::Work, MAX_BODY, request.into_body()).await?;
     let work = move || {
-        let submission = Submission::parse(&bytes).ok_or(Refused::Malformed);
+        let submission = CheckpointSubmission::parse(&bytes).ok_or(WitnessRefusal::Malformed);
         Ok(submission.and_then(|submission| witness.add_checkpoint(&submission, now)))
     };
     let refused = match blocking(peer, Lane::Work, work).await? {
@@ -65,18 +65,20 @@ pub(super) async fn submit(
         Err(refused) => refused,
     };
     match &refused {
-        Refused::State(_) | Refused::Inconsistent { .. } => tracing::error!(%refused, "a checkpoint is not cosigned"),
+        WitnessRefusal::State(_) | WitnessRefusal::Inconsistent { .. } => {
+            tracing::error!(%refused, "a checkpoint is not cosigned")
+        }
         // It asks again from the size that it is told: so it is after every start.
-        Refused::Stale(_) => tracing::debug!(%refused, "a checkpoint is not cosigned"),
+        WitnessRefusal::Stale(_) => tracing::debug!(%refused, "a checkpoint is not cosigned"),
         _ => tracing::warn!(%refused, "a checkpoint is not cosigned"),
     }
     let (status, text) = match &refused {
-        Refused::Malformed => (StatusCode::BAD_REQUEST, refused.to_string()),
-        Refused::UnknownLog(_) | Refused::Unlikely(_) => (StatusCode::NOT_FOUND, refused.to_string()),
-        Refused::Unsigned(_) => (StatusCode::FORBIDDEN, refused.to_string()),
-        Refused::Stale(size) => (StatusCode::CONFLICT, size.to_string()),
-        Refused::Inconsistent { .. } => (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()),
-        Refused::State(_) => return Err(Code::Internal.into()),
+        WitnessRefusal::Malformed => (StatusCode::BAD_REQUEST, refused.to_string()),
+        WitnessRefusal::UnknownLog(_) | WitnessRefusal::Unlikely(_) => (StatusCode::NOT_FOUND, refused.to_string()),
+        WitnessRefusal::Unsigned(_) => (StatusCode::FORBIDDEN, refused.to_string()),
+        WitnessRefusal::Stale(size) => (StatusCode::CONFLICT, size.to_string()),
+        WitnessRefusal::Inconsistent { .. } => (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()),
+        WitnessRefusal::State(_) => return Err(Code::Internal.into()),
     };
     let mut response = body::reply("text/plain; charset=utf-8", text + "\n");
     *response.status_mut() = status;

@@ -20,7 +20,7 @@ pub(super) struct Pattern {
 
 /// How far into the pattern a value has come.
 #[derive(Clone, Copy)]
-pub(super) struct Walk(StateID);
+pub(super) struct PatternState(StateID);
 
 impl Pattern {
     /// Compiles an ASCII regular expression; it will have to match whole values.
@@ -44,9 +44,10 @@ impl Pattern {
             .map_err(|error| {
                 let cause = first_line(&error);
                 // The builder says so itself only of the table; of the automaton before it, the text does.
-                match error.is_size_limit_exceeded() || cause.contains("exceeded limit") {
-                    true => "the pattern is too large".to_owned(),
-                    false => format!("the pattern is not a regular expression that can be used: {cause}"),
+                if error.is_size_limit_exceeded() || cause.contains("exceeded limit") {
+                    "the pattern is too large".to_owned()
+                } else {
+                    format!("the pattern is not a regular expression that can be used: {cause}")
                 }
             })?;
         let start = table
@@ -56,17 +57,17 @@ impl Pattern {
     }
 
     /// At the start of a value.
-    pub(super) fn start(&self) -> Walk {
-        Walk(self.start)
+    pub(super) fn start(&self) -> PatternState {
+        PatternState(self.start)
     }
 
     /// One byte on.
-    pub(super) fn step(&self, walk: Walk, byte: u8) -> Walk {
-        Walk(self.table.next_state(walk.0, byte))
+    pub(super) fn step(&self, walk: PatternState, byte: u8) -> PatternState {
+        PatternState(self.table.next_state(walk.0, byte))
     }
 
     /// Whether a value that ends here matches as a whole.
-    pub(super) fn ends(&self, walk: Walk) -> bool {
+    pub(super) fn ends(&self, walk: PatternState) -> bool {
         self.table.is_match_state(self.table.next_eoi_state(walk.0))
     }
 
@@ -83,7 +84,7 @@ impl Pattern {
             let mut next = Vec::new();
             for (state, letter) in edge {
                 for byte in alphabet {
-                    let walk = self.step(Walk(state), *byte);
+                    let walk = self.step(PatternState(state), *byte);
                     let letter = letter || !byte.is_ascii_digit();
                     if !self.table.is_dead_state(walk.0) && seen.insert((walk.0, letter)) {
                         next.push((walk.0, letter));

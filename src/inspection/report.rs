@@ -16,10 +16,9 @@ use super::figures::{FigureCounter, InspectionFigures};
 use super::object::InspectionObject;
 use super::{FAILED, InspectionView, Inspections, hex};
 use crate::access::AuditorPermit;
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::log::Published;
-use crate::audit::shelf::Shelf;
-use crate::audit::{Access, AuditReceipt, Event};
+use crate::audit::log::PublishedCheckpoint;
+use crate::audit::shard_reader::ShardReader;
+use crate::audit::{AccessDetails, AuditReceipt, Event};
 use crate::code::Code;
 use crate::entity::Entity;
 use crate::json::JsonObject;
@@ -28,6 +27,7 @@ use crate::register::{Declaration, Granularity, Id, Sector};
 use crate::statement::members::as_hex;
 use crate::statement::{Statement, StatementFault, UnverifiedStatement, read_unverified};
 use crate::store::StoreError;
+use crate::tlog::checkpoint::Checkpoint;
 
 /// What the member `format` says.
 pub const FORMAT: &str = "cloison-inspection-report/1";
@@ -196,7 +196,7 @@ struct ReportEntries {
 
 impl ReportEntries {
     /// Goes through the log.
-    fn read(inspections: &Inspections<'_>, view: &InspectionView, head: &Published) -> Result<Self, Refusal> {
+    fn read(inspections: &Inspections<'_>, view: &InspectionView, head: &PublishedCheckpoint) -> Result<Self, Refusal> {
         let object = InspectionObject::of(view, inspections.entity.register());
         let mark = format!("\"inspection\":\"{}\"", view.decision.id);
         // Years before the object's first instant hold nothing of it, and those before the decision no access under it.
@@ -206,7 +206,7 @@ impl ReportEntries {
         for shard in inspections.entity.log().shards().iter().filter(|shard| may_hold(shard.tree.shard.year)) {
             // What came after the checkpoint that the report shows does not belong to it.
             let last = if shard.tree.shard == head.tree.shard { head } else { shard };
-            let shelf = Shelf::new(inspections.entity.store(), &last.tree, last.checkpoint.size);
+            let shelf = ShardReader::new(inspections.entity.store(), &last.tree, last.checkpoint.size);
             let each = |index: u64, entry: &[u8]| -> Result<(), StoreError> {
                 entries.count.add(&object, entry);
                 entries.note_access(&last.checkpoint.origin, index, entry, &mark);
@@ -236,7 +236,7 @@ impl ReportEntries {
 impl Inspections<'_> {
     /// Logs, durably, that a report is written for an auditor.
     fn log_report(&self, id: Uuid, permit: &AuditorPermit) -> Result<AuditReceipt, Code> {
-        let access = Access {
+        let access = AccessDetails {
             actor: permit.auditor().clone(),
             inspection: id.to_string(),
             what: "report",
@@ -250,7 +250,7 @@ impl Inspections<'_> {
         &self,
         view: InspectionView,
         entries: ReportEntries,
-        head: &Published,
+        head: &PublishedCheckpoint,
     ) -> Result<InspectionReport, Refusal> {
         let (register, log) = (self.entity.register(), self.entity.log());
         let ReportEntries { count, accesses, more_accesses } = entries;
@@ -280,7 +280,7 @@ impl Inspections<'_> {
         })
     }
 
-    fn signed(&self, report: InspectionReport, head: &Published) -> Result<SignedReport, Refusal> {
+    fn signed(&self, report: InspectionReport, head: &PublishedCheckpoint) -> Result<SignedReport, Refusal> {
         let inspection = report.inspection.decision.id;
         let report = serde_json::to_value(&report).map_err(fault(FAILED))?;
         let statement = ReportStatement {

@@ -8,7 +8,7 @@
 //! | `credential` | nothing of ours: systemd keeps it, perhaps encrypted to the machine's TPM | systemd, for this service |
 //! | `token` | the secret wrapped by a key in a PKCS#11 token | the token and its PIN |
 //!
-//! A fifth, shares of an authority's key held by custodians, is no way to read a secret but to be given one: [`super::shares`].
+//! A fifth, shares of an authority's key held by custodians, does not read a secret but is handed one: [`super::shares`].
 
 mod credential;
 pub mod passphrase;
@@ -26,8 +26,8 @@ use zeroize::Zeroizing;
 use super::Key;
 use super::file::{self, FileError, FileFault, SecretKind, at, parse_secret, secret_line};
 pub use credential::is_name as is_credential_name;
-use passphrase::{Lock, Opener};
-pub use source::Source;
+use passphrase::{AgeLock, AgeOpener};
+pub use source::PassphraseSource;
 use token::{Token, TokenConfig};
 
 /// The kinds of custody that a secret can be read from.
@@ -96,7 +96,7 @@ impl Deposit {
 /// What opens deposits that are more than a file. The passphrase is asked for and the token logged into at first need, once.
 #[derive(Default)]
 pub struct Keyring {
-    passphrase: Option<Source>,
+    passphrase: Option<PassphraseSource>,
     token: Option<TokenConfig>,
     work: Option<u8>,
     typed: OnceLock<SecretString>,
@@ -105,7 +105,7 @@ pub struct Keyring {
 
 impl Keyring {
     /// A keyring that takes the passphrase from there and uses that token.
-    pub fn new(passphrase: Option<Source>, token: Option<TokenConfig>) -> Self {
+    pub fn new(passphrase: Option<PassphraseSource>, token: Option<TokenConfig>) -> Self {
         Self { passphrase, token, ..Self::default() }
     }
 
@@ -117,7 +117,7 @@ impl Keyring {
     /// Reads a secret.
     ///
     /// # Errors
-    /// Whatever keeps it from being read or makes it none of that kind. Says where, never what.
+    /// When it cannot be read or is not of that kind. The error says where, never what.
     pub fn read(&self, deposit: &Deposit, kind: SecretKind) -> Result<Key, FileError> {
         match deposit.custody {
             Custody::Token => {
@@ -144,7 +144,7 @@ impl Keyring {
         Ok(SigningKey::from_bytes(self.read(deposit, kind)?.expose()))
     }
 
-    /// Writes a secret where there is none yet.
+    /// Writes a new secret.
     ///
     /// # Errors
     /// When something is there, or it cannot be written; a credential never can.
@@ -152,7 +152,7 @@ impl Keyring {
         let bytes = match deposit.custody {
             Custody::File => secret_line(kind, secret),
             Custody::Passphrase => {
-                let lock = Lock::Passphrase { passphrase: self.passphrase(&deposit.at)?.clone(), work: self.work };
+                let lock = AgeLock::Passphrase { passphrase: self.passphrase(&deposit.at)?.clone(), work: self.work };
                 let file = passphrase::encrypt(&secret_line(kind, secret), lock);
                 Zeroizing::new(file.map_err(at(&deposit.at))?)
             }
@@ -217,7 +217,7 @@ impl Keyring {
             Custody::Credential => credential::read(deposit.name()?),
             Custody::Passphrase => {
                 let file = file::read_private(&deposit.at)?;
-                let opener = Opener::Passphrase(self.passphrase(&deposit.at)?.clone());
+                let opener = AgeOpener::Passphrase(self.passphrase(&deposit.at)?.clone());
                 passphrase::decrypt(&file, &opener).map_err(at(&deposit.at))
             }
             Custody::Token => Err(at(&deposit.at)(FileFault::Form("a secret that a token would show"))),

@@ -41,6 +41,12 @@ fn keyed(key: &Key) -> HmacSha256 {
 // --- identity ---------------------------------------------------------------------------------------------------------
 
 /// The unique technical identifier of a person: 32 bytes that never leave the vault, are never logged and never stored.
+///
+/// ```compile_fail,E0277
+/// fn show(uti: &cloison::keys::Uti) -> String {
+///     format!("{uti:?}")
+/// }
+/// ```
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Uti([u8; 32]);
 

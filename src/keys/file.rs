@@ -1,6 +1,6 @@
 //! Secret and key files.
 //!
-//! A private file is taken only if nobody but the running user could have read or written it: a plain file (no link, no
+//! A private file is taken only if no other user could have read or written it: a plain file (no link, no
 //! device), owned by that user, without any permission for group or others. The check is made on the opened file, not on
 //! its name, so that what was checked is what is read. Writing never replaces anything: a new file, 0600, on disk (`fsync`
 //! of file and folder) before it counts.
@@ -21,6 +21,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::{KEY_LEN, Key};
+use crate::files::{create_new, sync_folder};
 use crate::lines;
 use crate::system;
 
@@ -77,13 +78,13 @@ pub enum FileFault {
     /// An age file that another passphrase opens, or none.
     #[error("does not open with this passphrase")]
     Passphrase,
-    /// An age file that was encrypted to somebody else.
-    #[error("does not open with this identity: it is encrypted to somebody else")]
+    /// An age file that was encrypted to another recipient.
+    #[error("does not open with this identity: it is encrypted to another recipient")]
     Identity,
-    /// Nobody said where the passphrase comes from.
+    /// No source of the passphrase is configured.
     #[error("needs a passphrase, and nothing says where it comes from")]
     NoPassphrase,
-    /// Nobody said which token.
+    /// No token is configured.
     #[error("needs a token, and there is no section [token]")]
     NoToken,
     /// The token, or its library, said no.
@@ -181,10 +182,7 @@ pub(super) fn parse_secret(text: &[u8], wanted: SecretKind) -> Result<Key, FileF
     }
     let mut readable = true;
     let secret = Key::init(|bytes| readable = HEXLOWER.decode_mut(digits.as_bytes(), bytes).is_ok());
-    match readable && secret.expose() != &[0; KEY_LEN] {
-        true => Ok(secret),
-        false => Err(FORM),
-    }
+    if readable && secret.expose() != &[0; KEY_LEN] { Ok(secret) } else { Err(FORM) }
 }
 
 /// Writes a new secret file.
@@ -242,7 +240,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read().map_err(at(path))
 }
 
-/// Looks at a private file as [`read_private`] would, without reading it. root may look at what is somebody else's.
+/// Looks at a private file as [`read_private`] would, without reading it. root may look at other users' files.
 ///
 /// # Errors
 /// What [`read_private`] would refuse it for.
@@ -262,7 +260,7 @@ pub fn look_at_private(path: &Path) -> Result<(), FileError> {
 
 /// Reads an opened file whole, at most [`MAX_PRIVATE`] bytes; without a byte order mark.
 pub(super) fn read_whole(file: &mut File) -> Result<Zeroizing<Vec<u8>>, FileFault> {
-    // One allocation for all of it: growing would leave copies behind that nobody wipes.
+    // One allocation for all of it: growing would leave unwiped copies behind.
     let mut bytes = Zeroizing::new(vec![0; MAX_PRIVATE + 1]);
     let length = read_up_to(file, &mut bytes)?;
     bytes.truncate(length);
@@ -300,33 +298,6 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_new(path, bytes, 0o644).map_err(at(path))
 }
 
-/// Puts a file in the place of another whole, by way of `beside`, a name in the same folder that only the caller uses, one at a
-/// time: a reader sees the old file or the new one, also after a crash. What lies under that name, be it a link, is taken away
-/// and never written through.
-pub(crate) fn put_in_place(beside: &Path, path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
-    match std::fs::remove_file(beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    let put = || {
-        let mut file = create_new(beside, mode)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(beside, path)?;
-        sync_folder(path)
-    };
-    put().map_err(|error| {
-        // Ours, made a moment ago; it is gone if the rename came through.
-        let _ = std::fs::remove_file(beside);
-        error.into()
-    })
-}
-
-/// A file that is not there yet; a link under that name counts as one that is.
-fn create_new(path: &Path, mode: u32) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW).open(path)
-}
-
 pub(super) fn at(path: &Path) -> impl FnOnce(FileFault) -> FileError {
     move |fault| FileError { path: path.to_owned(), fault }
 }
@@ -354,8 +325,8 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> Result<usize, FileFault> {
     Err(FileFault::TooLong(buffer.len() - 1))
 }
 
-/// Gives the file its name only when all of it is on disk: a kill half-way leaves a hidden file that nobody reads, and not
-/// half a key that the next start stumbles over.
+/// Gives the file its name only when all of it is on disk: a kill half-way leaves a hidden file that is never read, and not
+/// half a key at which the next start fails.
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
     let name = path.file_name().ok_or(FileFault::NotPlain)?.to_string_lossy();
     let hidden = path.with_file_name(format!(".{name}.{}", HEXLOWER.encode(&crate::clock::random::<8>())));
@@ -375,7 +346,6 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
     })
 }
 
-/// Makes the new name itself durable.
 /// Destroys a private file: overwrites it, takes it away, and returns when both are durable. A disk that keeps old blocks, and
 /// every copy, is beyond this.
 pub(super) fn destroy_private(path: &Path) -> Result<(), FileFault> {
@@ -385,14 +355,6 @@ pub(super) fn destroy_private(path: &Path) -> Result<(), FileFault> {
     file.sync_all()?;
     std::fs::remove_file(path)?;
     Ok(sync_folder(path)?)
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -431,21 +393,6 @@ mod tests {
         symlink(folder.path().join("elsewhere"), folder.path().join("link")).unwrap();
         assert!(write_private(&folder.path().join("link"), b"x").is_err());
         assert!(!folder.path().join("elsewhere").exists());
-    }
-
-    #[test]
-    fn a_file_is_replaced_whole_and_nothing_is_written_through_a_link() {
-        let folder = folder();
-        let (path, beside, victim) =
-            (folder.path().join("x"), folder.path().join("x.new"), folder.path().join("victim"));
-        fs::write(&victim, "theirs").unwrap();
-        for bytes in [b"one", b"two"] {
-            symlink(&victim, &beside).unwrap();
-            put_in_place(&beside, &path, bytes, 0o600).unwrap();
-            assert_eq!(fs::read(&path).unwrap(), bytes);
-        }
-        assert_eq!(fs::read(&victim).unwrap(), b"theirs");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Memory for keys: pages that are never swapped, never in a core dump, and empty in a forked child.
 //!
-//! A small allocator of its own: anonymous pages between two that nobody may touch, locked (`mlock`), left out of dumps
+//! A small allocator of its own: anonymous pages between two guard pages, locked (`mlock`), left out of dumps
 //! (`MADV_DONTDUMP`) and zeroed in children (`MADV_WIPEONFORK`). What is in it is wiped when it is dropped; the pages are kept
 //! and used again. Where the system refuses one of these (`RLIMIT_MEMLOCK`, a filter of system calls), keys are kept all the
 //! same; [`all_locked`] and [`all_left_out`] say so, and `cloison doctor` and `/metrics` show it.
@@ -28,7 +28,7 @@ struct Region {
     taken: [bool; SLOTS],
 }
 
-// SAFETY: a region is reached only through the mutex below; its memory is nobody's in particular.
+// SAFETY: a region is reached only through the mutex below; its memory belongs to no thread.
 unsafe impl Send for Region {}
 
 static REGIONS: Mutex<Vec<Region>> = Mutex::new(Vec::new());
@@ -105,7 +105,7 @@ impl<T> std::fmt::Debug for Locked<T> {
 
 impl<T> Drop for Locked<T> {
     fn drop(&mut self) {
-        // SAFETY: the value is ours and not used again; its slots are wiped before anybody else gets them.
+        // SAFETY: the value is ours and not used again; its slots are wiped before they are given out again.
         unsafe {
             self.place.drop_in_place();
             give_back(self.place.cast(), slots::<T>());
@@ -132,10 +132,10 @@ fn take(count: usize) -> NonNull<u8> {
 /// Wipes slots and lets others have them.
 ///
 /// # Safety
-/// They came from [`take`] with the same count, and nobody uses them any more.
+/// They came from [`take`] with the same count, and are not used any more.
 unsafe fn give_back(place: NonNull<u8>, count: usize) {
     for at in 0..count * SLOT {
-        // SAFETY: within the slots. Volatile, so that wiping what nobody reads again is not left out.
+        // SAFETY: within the slots. Volatile, so that the compiler keeps the writes although the bytes are not read again.
         unsafe { place.add(at).write_volatile(0) };
     }
     std::sync::atomic::compiler_fence(Ordering::SeqCst);
@@ -165,7 +165,7 @@ impl Region {
         let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("pages have a size");
         let length = REGION.next_multiple_of(page);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a new mapping, of nobody's memory.
+        // SAFETY: a new mapping, over no other memory.
         let all = unsafe { libc::mmap(std::ptr::null_mut(), length + 2 * page, libc::PROT_NONE, flags, -1, 0) };
         assert!(all != libc::MAP_FAILED, "the system has no memory for keys");
         // SAFETY: inside the new mapping: what lies between its first page and its last one, which stay shut.

@@ -1,4 +1,4 @@
-//! Shares: secrets split between custodians, any `threshold` of whom recover them, and fewer of whom know nothing.
+//! Shares: secrets split between custodians. Any `threshold` of them recover the secrets; fewer learn nothing.
 //!
 //! Pedersen's verifiable secret sharing (CRYPTO '91) over secp256k1: a secret of 32 bytes is a scalar `s` (a random one is, but
 //! for one in 2¹²⁸), hidden in a random polynomial of degree `threshold - 1` and blinded by a second one. The commitments to the
@@ -64,7 +64,7 @@ pub enum ShareError {
         /// How many it takes.
         threshold: usize,
     },
-    /// The secret is no scalar: 0, or one of the 2⁻¹²⁸ beyond the field.
+    /// The secret is not a scalar: 0, or one of the 2⁻¹²⁸ beyond the field.
     #[error("the secret cannot be split")]
     Unsplittable,
     /// The shares recover something that the commitments are not of: cannot be, once each was checked.
@@ -74,7 +74,7 @@ pub enum ShareError {
 
 /// A secret that is split, as far as that is public.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shared {
+pub struct SharedSecret {
     /// What it is for.
     pub kind: SecretKind,
     /// Which one: an authority key's id, a version's number, or empty where there is only one.
@@ -93,7 +93,7 @@ pub struct ShareSet {
     /// Who holds the shares 1, 2, …
     pub custodians: Vec<Id>,
     /// What was split.
-    pub secrets: Vec<Shared>,
+    pub secrets: Vec<SharedSecret>,
 }
 
 /// A custodian's share, of every secret of a set. In memory it is as secret as the secrets.
@@ -128,10 +128,7 @@ impl ShareSet {
             return Err(invalid());
         }
         let mut pairs = self.secrets.iter().zip(&share.values);
-        match pairs.all(|(shared, value)| math::fits(shared, share.index, value)) {
-            true => Ok(()),
-            false => Err(invalid()),
-        }
+        if pairs.all(|(shared, value)| math::fits(shared, share.index, value)) { Ok(()) } else { Err(invalid()) }
     }
 
     /// Recovers the secrets, in the set's order, from any `threshold` of its shares or more; each is checked first.
@@ -149,7 +146,7 @@ impl ShareSet {
             return Err(ShareError::TooFew { given: shares.len(), threshold: self.threshold });
         }
         let shares = &shares[..self.threshold];
-        let secret = |(place, shared): (usize, &Shared)| {
+        let secret = |(place, shared): (usize, &SharedSecret)| {
             let points: Vec<_> = shares.iter().map(|share| (share.index, &share.values[place])).collect();
             math::recover(shared, &points)
         };

@@ -22,7 +22,7 @@ use super::Signer;
 use super::act::{ActKind, SignedAct, check_act, may_close};
 use super::life::{AppliedAct, OrderLife, OrderView, is_reviewed, stopped};
 use crate::access::BearerPermit;
-use crate::audit::{Event, OrderAct};
+use crate::audit::{Event, OrderActDetails};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::orders::{ActSet, OrderGate};
@@ -285,7 +285,7 @@ impl<'a> Book<'a> {
 
     fn job(&self, act: SignedAct, bearer: &str) -> Result<Job, Refusal> {
         let SignedAct { says: payload, digest, text, persons: signers, .. } = act;
-        let entry = OrderAct {
+        let entry = OrderActDetails {
             authority: payload.authority.clone(),
             order: payload.order.to_string(),
             act: payload.act.as_str(),

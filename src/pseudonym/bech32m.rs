@@ -12,7 +12,7 @@
 use bech32::Bech32m;
 use bech32::primitives::decode::CheckedHrpstring;
 
-use super::{Parsed, Pseudonym, TextForm};
+use super::{ParsedPseudonym, Pseudonym, TextForm};
 use crate::code::Code;
 
 /// Letters of the longest tag.
@@ -88,7 +88,7 @@ fn pair(bits: u32) -> [u8; 2] {
 
 /// Writes pseudonyms under one tag and epoch.
 #[derive(Debug, Clone)]
-pub(super) struct Writer {
+pub(super) struct Bech32mWriter {
     /// Tag, `1` and the epoch's character.
     head: [u8; MAX_TAG + 2],
     head_len: usize,
@@ -96,7 +96,7 @@ pub(super) struct Writer {
     checksum: u32,
 }
 
-impl Writer {
+impl Bech32mWriter {
     pub(super) fn new(tag: &str, epoch: u32) -> Self {
         let epoch = epoch % 32;
         let tag = tag.as_bytes();
@@ -144,9 +144,9 @@ static IN_CHARSET: [bool; 256] = {
     table
 };
 
-/// Reads the canonical spelling. What is no such text at all is malformed before its checksum counts, a wrong checksum
+/// Reads the canonical spelling. A text of another form is malformed before its checksum counts, a wrong checksum
 /// (which may sit in the tag) before the tag, and another sector's tag before anything that only this sector could know.
-pub(super) fn parse(tag: &str, text: &str) -> Result<Parsed, Code> {
+pub(super) fn parse(tag: &str, text: &str) -> Result<ParsedPseudonym, Code> {
     let (own, data) = text.split_once('1').ok_or(Code::PseudonymMalformed)?;
     if !super::is_tag(own) || data.len() != DATA || !data.bytes().all(|b| IN_CHARSET[usize::from(b)]) {
         return Err(Code::PseudonymMalformed);
@@ -163,7 +163,7 @@ pub(super) fn parse(tag: &str, text: &str) -> Result<Parsed, Code> {
     }
     // 25 characters hold 125 bits, the last one three more and the padding.
     let bits = upper.iter().fold(0u128, |bits, &value| bits << 5 | u128::from(value)) << 3 | u128::from(last >> 2);
-    Ok(Parsed { pseudonym: Pseudonym(bits.to_be_bytes()), form: TextForm::Bech32m, epoch_mod_32: Some(epoch) })
+    Ok(ParsedPseudonym { pseudonym: Pseudonym(bits.to_be_bytes()), form: TextForm::Bech32m, epoch_mod_32: Some(epoch) })
 }
 
 #[cfg(test)]
@@ -184,7 +184,7 @@ mod tests {
 
     fn text(tag: &str, epoch: u32, pseudonym: &[u8; 16]) -> String {
         let mut out = Vec::new();
-        Writer::new(tag, epoch).write(pseudonym, &mut out);
+        Bech32mWriter::new(tag, epoch).write(pseudonym, &mut out);
         String::from_utf8(out).unwrap()
     }
 

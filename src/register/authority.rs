@@ -1,4 +1,4 @@
-//! What an authority must be so that its orders mean something: enough people, of two bodies, and somebody to act.
+//! What an authority must have so that its orders mean something: enough approvers, of two bodies, and officers who act.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ const LEAST_QUORUM: u64 = 2;
 /// The longest validity that an authority may be given: a leap year, in hours.
 const MOST_HOURS: u64 = 366 * 24;
 
-/// The most pseudonyms that an authority may be allowed to ask for in an hour: beyond it a limit is none.
+/// The most pseudonyms that an authority may be allowed to ask for in an hour: a larger limit would limit nothing.
 const MOST_RELEASES: u64 = 100_000_000;
 
 pub(super) fn check(file: &RegisterFile, faults: &mut Faults) {
@@ -28,7 +28,7 @@ pub(super) fn check(file: &RegisterFile, faults: &mut Faults) {
             keys.note(&key.public, "an authority", faults);
             suite(key, faults);
         }
-        one(authority, faults);
+        check_authority(authority, faults);
     }
 }
 
@@ -50,8 +50,19 @@ fn suite(key: &KeyEntry, faults: &mut Faults) {
     }
 }
 
-fn one(authority: &AuthorityEntry, faults: &mut Faults) {
+/// Checks one authority by itself.
+fn check_authority(authority: &AuthorityEntry, faults: &mut Faults) {
     let called = authority.id.as_ref().map_or("an authority".into(), |id| format!("authority `{}`", id.value));
+    people(authority, &called, faults);
+    quorums(authority, &called, faults);
+    within(&authority.max_hours, 1, MOST_HOURS, &format!("{called}: `max-hours`"), faults);
+    within(&authority.releases_per_hour, 1, MOST_RELEASES, &format!("{called}: `releases-per-hour`"), faults);
+    within(&authority.migrations_per_hour, 1, MOST_RELEASES, &format!("{called}: `migrations-per-hour`"), faults);
+    within(&authority.statutory_limit, 1, u64::MAX, &format!("{called}: `statutory-limit`"), faults);
+}
+
+/// An authority has a key, officers, and approvers of two bodies.
+fn people(authority: &AuthorityEntry, called: &str, faults: &mut Faults) {
     for (missing, header, fields) in [
         (authority.keys.is_empty(), "key", "id, suite and public"),
         (authority.approvers.is_empty(), "approver", "id, name, body and key"),
@@ -62,14 +73,18 @@ fn one(authority: &AuthorityEntry, faults: &mut Faults) {
             faults.push(authority.line, format!("{called} has no {header}"), instead);
         }
     }
-    let approvers = authority.approvers.len() as u64;
     let bodies: BTreeSet<_> =
         authority.approvers.iter().filter_map(|approver| Some(&approver.body.as_ref()?.value)).collect();
     let all_known = authority.approvers.iter().all(|approver| approver.body.is_some());
-    if approvers > 0 && all_known && bodies.len() < 2 {
+    if !authority.approvers.is_empty() && all_known && bodies.len() < 2 {
         let what = format!("all approvers of {called} are of one body");
         faults.push(authority.line, what, "approvers of at least two bodies");
     }
+}
+
+/// A quorum is more than one approver, and not more than there are.
+fn quorums(authority: &AuthorityEntry, called: &str, faults: &mut Faults) {
+    let approvers = authority.approvers.len() as u64;
     for (name, quorum) in [
         ("quorum", &authority.quorum),
         ("force-majeure-quorum", &authority.force_majeure_quorum),
@@ -84,8 +99,4 @@ fn one(authority: &AuthorityEntry, faults: &mut Faults) {
             faults.push(quorum.line, what, format!("{name} = {approvers}, or fewer; or more approvers"));
         }
     }
-    within(&authority.max_hours, 1, MOST_HOURS, &format!("{called}: `max-hours`"), faults);
-    within(&authority.releases_per_hour, 1, MOST_RELEASES, &format!("{called}: `releases-per-hour`"), faults);
-    within(&authority.migrations_per_hour, 1, MOST_RELEASES, &format!("{called}: `migrations-per-hour`"), faults);
-    within(&authority.statutory_limit, 1, u64::MAX, &format!("{called}: `statutory-limit`"), faults);
 }

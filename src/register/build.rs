@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::file::{AuthorityEntry, DeclarationEntry, Found, RegisterFile, SectorEntry};
+use super::file::{
+    ApproverEntry, AuthorityEntry, ClientEntry, CustodianEntry, DeclarationEntry, MaybeAt, OfficerEntry,
+    OrganisationEntry, RegisterFile, RightsOfficerEntry, SectorEntry,
+};
 use super::frozen;
+use super::read::At;
 use super::value::SealingKey;
 use super::{
     Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer, Operator,
-    Organisation, Quota, Register, RightsOfficer, Sector,
+    Organisation, Quota, Register, RightsOfficer, Sector, SpkiDigest,
 };
 use crate::identifier::Scheme;
 
@@ -18,77 +22,78 @@ use crate::identifier::Scheme;
 pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, digest: [u8; 32]) -> Option<Register> {
     let frozen = frozen::facts(&file, &schemes)?;
     let paths = paths(&file)?;
-    let mut register = Register {
-        deployment: the(file.deployment)?,
-        version: the(file.version)?,
+    Some(Register {
+        deployment: value_of(file.deployment)?,
+        version: value_of(file.version)?,
         digest,
-        organisations: BTreeMap::new(),
-        purposes: BTreeMap::new(),
+        organisations: all(file.organisations, organisation)?,
+        purposes: all(file.purposes, |entry| Some((value_of(entry.id)?, value_of(entry.title)?.0)))?,
         schemes,
-        sectors: BTreeMap::new(),
-        clients: BTreeMap::new(),
-        authorities: BTreeMap::new(),
-        operators: BTreeMap::new(),
-        auditors: BTreeMap::new(),
-        rights_officers: BTreeMap::new(),
-        witnesses: BTreeMap::new(),
+        sectors: all(file.sectors, |entry| {
+            let sector = sector(entry, &paths)?;
+            Some((sector.name.clone(), Arc::new(sector)))
+        })?,
+        clients: all(file.clients, client)?,
+        authorities: all(file.authorities, |entry| {
+            let authority = authority(entry)?;
+            Some((authority.id.clone(), Arc::new(authority)))
+        })?,
+        operators: all(file.operators, |entry| {
+            let operator = Operator { id: value_of(entry.id)?, key: value_of(entry.key) };
+            Some((value_of(entry.certificate)?, operator))
+        })?,
+        auditors: all(file.auditors, |entry| Some((value_of(entry.certificate)?, value_of(entry.id)?)))?,
+        rights_officers: all(file.rights_officers, rights_officer)?,
+        witnesses: all(file.witnesses, |entry| Some((value_of(entry.id)?, value_of(entry.key)?)))?,
         evidence_days: small(file.evidence_days)?,
-        vault_checkpoint_key: file.vault.and_then(|vault| the(vault.checkpoint_key)),
+        vault_checkpoint_key: file.vault.and_then(|vault| value_of(vault.checkpoint_key)),
         commission: vec![],
         frozen,
-    };
-    for entry in file.organisations {
-        let id = the(entry.id)?;
-        let quota = Quota { items_per_second: the(entry.items_per_second)?, items_per_day: the(entry.items_per_day)? };
-        register.organisations.insert(id.clone(), Organisation { id, name: the(entry.name)?.0, quota });
-    }
-    for entry in file.purposes {
-        register.purposes.insert(the(entry.id)?, the(entry.title)?.0);
-    }
-    for entry in file.sectors {
-        let sector = sector(entry, &paths)?;
-        register.sectors.insert(sector.name.clone(), Arc::new(sector));
-    }
-    for entry in file.clients {
-        let client = Client {
-            id: the(entry.id)?,
-            organisation: the(entry.organisation)?,
-            sectors: entry.sectors.into_iter().map(|name| name.value.0).collect(),
-            operations: entry.operations.into_iter().map(|operation| operation.value).collect(),
-            purposes: entry.purposes.into_iter().map(|purpose| purpose.value).collect(),
-            migration_key: the(entry.migration_key).map(|key| key.0),
-        };
-        register.clients.insert(the(entry.certificate)?, Arc::new(client));
-    }
-    for entry in file.operators {
-        let operator = Operator { id: the(entry.id)?, key: the(entry.key) };
-        register.operators.insert(the(entry.certificate)?, operator);
-    }
-    for entry in file.auditors {
-        register.auditors.insert(the(entry.certificate)?, the(entry.id)?);
-    }
-    for entry in file.rights_officers {
-        let officer = RightsOfficer {
-            id: the(entry.id)?,
-            name: the(entry.name)?.0,
-            key: the(entry.key)?,
-            certificate: the(entry.certificate)?,
-            sectors: entry.sectors.into_iter().map(|name| name.value.0).collect(),
-        };
-        register.rights_officers.insert(officer.id.clone(), Arc::new(officer));
-    }
-    for entry in file.witnesses {
-        register.witnesses.insert(the(entry.id)?, the(entry.key)?);
-    }
-    for entry in file.authorities {
-        let authority = authority(entry)?;
-        register.authorities.insert(authority.id.clone(), Arc::new(authority));
-    }
-    Some(register)
+    })
 }
 
-fn the<T>(found: Found<T>) -> Option<T> {
-    found.map(|found| found.value)
+/// Builds what the entries state, by key.
+fn all<E, M: FromIterator<(K, V)>, K, V>(entries: Vec<E>, build: impl Fn(E) -> Option<(K, V)>) -> Option<M> {
+    entries.into_iter().map(build).collect()
+}
+
+/// A field's value, without its line.
+fn value_of<T>(field: MaybeAt<T>) -> Option<T> {
+    field.map(|field| field.value)
+}
+
+fn values<T>(list: Vec<At<T>>) -> impl Iterator<Item = T> {
+    list.into_iter().map(|element| element.value)
+}
+
+fn organisation(entry: OrganisationEntry) -> Option<(Id, Organisation)> {
+    let id = value_of(entry.id)?;
+    let quota =
+        Quota { items_per_second: value_of(entry.items_per_second)?, items_per_day: value_of(entry.items_per_day)? };
+    Some((id.clone(), Organisation { id, name: value_of(entry.name)?.0, quota }))
+}
+
+fn client(entry: ClientEntry) -> Option<(SpkiDigest, Arc<Client>)> {
+    let client = Client {
+        id: value_of(entry.id)?,
+        organisation: value_of(entry.organisation)?,
+        sectors: values(entry.sectors).map(|name| name.0).collect(),
+        operations: values(entry.operations).collect(),
+        purposes: values(entry.purposes).collect(),
+        migration_key: value_of(entry.migration_key).map(|key| key.0),
+    };
+    Some((value_of(entry.certificate)?, Arc::new(client)))
+}
+
+fn rights_officer(entry: RightsOfficerEntry) -> Option<(Id, Arc<RightsOfficer>)> {
+    let officer = RightsOfficer {
+        id: value_of(entry.id)?,
+        name: value_of(entry.name)?.0,
+        key: value_of(entry.key)?,
+        certificate: value_of(entry.certificate)?,
+        sectors: values(entry.sectors).map(|name| name.0).collect(),
+    };
+    Some((officer.id.clone(), Arc::new(officer)))
 }
 
 /// For each sector the UUIDs from the top down to it.
@@ -114,23 +119,23 @@ fn paths(file: &RegisterFile) -> Option<BTreeMap<String, Vec<Uuid>>> {
 }
 
 fn sector(entry: SectorEntry, paths: &BTreeMap<String, Vec<Uuid>>) -> Option<Sector> {
-    let name = the(entry.name)?.0;
+    let name = value_of(entry.name)?.0;
     Some(Sector {
-        uuid: the(entry.uuid)?,
+        uuid: value_of(entry.uuid)?,
         path: paths.get(&name)?.clone(),
         name,
-        tag: the(entry.tag)?.0,
+        tag: value_of(entry.tag)?.0,
         granularity: Granularity {
-            controller: the(entry.by_controller)?,
-            purpose: the(entry.by_purpose)?,
-            period: the(entry.period),
+            controller: value_of(entry.by_controller)?,
+            purpose: value_of(entry.by_purpose)?,
+            period: value_of(entry.period),
         },
-        text_form: the(entry.text_form)?,
-        former_text_forms: entry.former_text_forms.into_iter().map(|form| form.value).collect(),
-        reversible: the(entry.reversible)?,
-        schemes: entry.schemes.into_iter().map(|id| id.value).collect(),
-        purposes: entry.purposes.into_iter().map(|id| id.value).collect(),
-        authorities: entry.authorities.into_iter().map(|id| id.value).collect(),
+        text_form: value_of(entry.text_form)?,
+        former_text_forms: values(entry.former_text_forms).collect(),
+        reversible: value_of(entry.reversible)?,
+        schemes: values(entry.schemes).collect(),
+        purposes: values(entry.purposes).collect(),
+        authorities: values(entry.authorities).collect(),
         epoch_overlap_days: small(entry.epoch_overlap_days)?,
         period_grace_days: small(entry.period_grace_days)?,
         retention_years: small(entry.retention_years)?,
@@ -138,61 +143,72 @@ fn sector(entry: SectorEntry, paths: &BTreeMap<String, Vec<Uuid>>) -> Option<Sec
     })
 }
 
-fn small(found: Found<u64>) -> Option<u32> {
-    u32::try_from(the(found)?).ok()
+fn small(field: MaybeAt<u64>) -> Option<u32> {
+    u32::try_from(value_of(field)?).ok()
 }
 
 fn declaration(entry: DeclarationEntry) -> Option<Declaration> {
     Some(Declaration {
-        controller: the(entry.controller)?.0,
-        purpose: the(entry.purpose)?.0,
-        persons: the(entry.persons)?.0,
-        data: the(entry.data)?.0,
-        recipients: entry.recipients.into_iter().map(|recipient| recipient.value.0).collect(),
-        transfers: entry.transfers.into_iter().map(|state| state.value.0).collect(),
-        received: the(entry.received)?,
-        extended: the(entry.extended),
-        decided: the(entry.decided)?,
-        decision: the(entry.decision)?,
+        controller: value_of(entry.controller)?.0,
+        purpose: value_of(entry.purpose)?.0,
+        persons: value_of(entry.persons)?.0,
+        data: value_of(entry.data)?.0,
+        recipients: values(entry.recipients).map(|recipient| recipient.0).collect(),
+        transfers: values(entry.transfers).map(|state| state.0).collect(),
+        received: value_of(entry.received)?,
+        extended: value_of(entry.extended),
+        decided: value_of(entry.decided)?,
+        decision: value_of(entry.decision)?,
     })
 }
 
 fn authority(entry: AuthorityEntry) -> Option<Authority> {
     let mut authority = Authority {
-        id: the(entry.id)?,
-        name: the(entry.name)?.0,
+        id: value_of(entry.id)?,
+        name: value_of(entry.name)?.0,
         keys: Vec::new(),
-        node: the(entry.node)?,
-        checkpoint_key: the(entry.checkpoint_key),
-        quorum: usize::try_from(the(entry.quorum)?).ok()?,
-        force_majeure_quorum: the(entry.force_majeure_quorum).and_then(|quorum| usize::try_from(quorum).ok()),
-        continuity_quorum: the(entry.continuity_quorum).and_then(|quorum| usize::try_from(quorum).ok()),
-        statutory_limit: the(entry.statutory_limit),
+        node: value_of(entry.node)?,
+        checkpoint_key: value_of(entry.checkpoint_key),
+        quorum: usize::try_from(value_of(entry.quorum)?).ok()?,
+        force_majeure_quorum: value_of(entry.force_majeure_quorum).and_then(|quorum| usize::try_from(quorum).ok()),
+        continuity_quorum: value_of(entry.continuity_quorum).and_then(|quorum| usize::try_from(quorum).ok()),
+        statutory_limit: value_of(entry.statutory_limit),
         max_hours: small(entry.max_hours)?,
-        releases_per_hour: the(entry.releases_per_hour)?,
-        migrations_per_hour: the(entry.migrations_per_hour)?,
+        releases_per_hour: value_of(entry.releases_per_hour)?,
+        migrations_per_hour: value_of(entry.migrations_per_hour)?,
         approvers: BTreeMap::new(),
         officers: BTreeMap::new(),
         custodians: BTreeMap::new(),
     };
     for key in entry.keys {
-        let SealingKey { suite, public } = the(key.public)?;
-        authority.keys.push(AuthorityKey { id: the(key.id)?, suite, public });
+        let SealingKey { suite, public } = value_of(key.public)?;
+        authority.keys.push(AuthorityKey { id: value_of(key.id)?, suite, public });
     }
-    for person in entry.approvers {
-        let (id, name) = (the(person.id)?, the(person.name)?.0);
-        let approver = Approver { id: id.clone(), name, body: the(person.body)?, key: the(person.key)? };
+    people(&mut authority, entry.approvers, entry.officers, entry.custodians)?;
+    Some(authority)
+}
+
+/// Adds an authority's people.
+fn people(
+    authority: &mut Authority,
+    approvers: Vec<ApproverEntry>,
+    officers: Vec<OfficerEntry>,
+    custodians: Vec<CustodianEntry>,
+) -> Option<()> {
+    for person in approvers {
+        let (id, name) = (value_of(person.id)?, value_of(person.name)?.0);
+        let approver = Approver { id: id.clone(), name, body: value_of(person.body)?, key: value_of(person.key)? };
         authority.approvers.insert(id, approver);
     }
-    for person in entry.officers {
-        let (id, name) = (the(person.id)?, the(person.name)?.0);
-        let (key, certificate) = (the(person.key)?, the(person.certificate)?);
-        let sealing_key = the(person.sealing_key).map(|key| key.0);
+    for person in officers {
+        let (id, name) = (value_of(person.id)?, value_of(person.name)?.0);
+        let (key, certificate) = (value_of(person.key)?, value_of(person.certificate)?);
+        let sealing_key = value_of(person.sealing_key).map(|key| key.0);
         authority.officers.insert(id.clone(), Officer { id, name, key, certificate, sealing_key });
     }
-    for person in entry.custodians {
-        let (id, name, certificate) = (the(person.id)?, the(person.name)?.0, the(person.certificate)?);
+    for person in custodians {
+        let (id, name, certificate) = (value_of(person.id)?, value_of(person.name)?.0, value_of(person.certificate)?);
         authority.custodians.insert(id.clone(), Custodian { id, name, certificate });
     }
-    Some(authority)
+    Some(())
 }

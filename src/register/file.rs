@@ -7,24 +7,25 @@ use toml::de::DeTable;
 use uuid::Uuid;
 
 use super::read::{At, Faults, Field, Table};
-use super::value::{AgeRecipient, MigrationKey, Raw, SealingKey, SectorName, State, Tag, Text};
-use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
+use super::value::{AgeRecipient, CountryCode, DottedName, MigrationPublicKey, PlainText, Raw, SealingKey, Tag};
+use super::{DeclarationDecision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
 use crate::identifier::{CheckDigit, LetterCase};
 
-pub(super) type Found<T> = Option<At<T>>;
+/// A field, where it could be read.
+pub(super) type MaybeAt<T> = Option<At<T>>;
 
 /// Pseudonyms that an authority may ask for in an hour, where the register does not say: more than a court needs, and weeks
 /// of asking away from a country.
 const RELEASES_PER_HOUR: u64 = 100_000;
-/// Mappings that an authority may migrate in an hour, where the register does not say: nobody sees an identifier.
+/// Mappings that an authority may migrate in an hour, where the register does not say. No person sees an identifier then.
 const MIGRATIONS_PER_HOUR: u64 = 10_000_000;
 /// Days for which tags are evidence, where the register does not say: a year's inspections find what the year before left.
 const EVIDENCE_DAYS: u64 = 365;
 
 pub(super) struct RegisterFile {
-    pub(super) deployment: Found<Id>,
-    pub(super) version: Found<u64>,
-    pub(super) evidence_days: Found<u64>,
+    pub(super) deployment: MaybeAt<Id>,
+    pub(super) version: MaybeAt<u64>,
+    pub(super) evidence_days: MaybeAt<u64>,
     pub(super) organisations: Vec<OrganisationEntry>,
     pub(super) purposes: Vec<PurposeEntry>,
     pub(super) schemes: Vec<SchemeEntry>,
@@ -39,113 +40,113 @@ pub(super) struct RegisterFile {
 }
 
 pub(super) struct OrganisationEntry {
-    pub(super) id: Found<Id>,
-    pub(super) name: Found<Text>,
-    pub(super) items_per_second: Found<u64>,
-    pub(super) items_per_day: Found<u64>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) name: MaybeAt<PlainText>,
+    pub(super) items_per_second: MaybeAt<u64>,
+    pub(super) items_per_day: MaybeAt<u64>,
 }
 
 pub(super) struct PurposeEntry {
-    pub(super) id: Found<Id>,
-    pub(super) title: Found<Text>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) title: MaybeAt<PlainText>,
 }
 
 pub(super) struct SchemeEntry {
-    pub(super) id: Found<Id>,
-    pub(super) pattern: Found<Raw>,
-    pub(super) separators: Found<Raw>,
-    pub(super) check: Found<CheckDigit>,
-    pub(super) case: Found<LetterCase>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) pattern: MaybeAt<Raw>,
+    pub(super) separators: MaybeAt<Raw>,
+    pub(super) check: MaybeAt<CheckDigit>,
+    pub(super) case: MaybeAt<LetterCase>,
 }
 
 pub(super) struct SectorEntry {
     pub(super) line: usize,
-    pub(super) uuid: Found<Uuid>,
-    pub(super) name: Found<SectorName>,
-    pub(super) tag: Found<Tag>,
-    pub(super) parent: Found<SectorName>,
-    pub(super) by_controller: Found<bool>,
-    pub(super) by_purpose: Found<bool>,
-    pub(super) period: Found<PeriodLength>,
-    pub(super) text_form: Found<TextForm>,
+    pub(super) uuid: MaybeAt<Uuid>,
+    pub(super) name: MaybeAt<DottedName>,
+    pub(super) tag: MaybeAt<Tag>,
+    pub(super) parent: MaybeAt<DottedName>,
+    pub(super) by_controller: MaybeAt<bool>,
+    pub(super) by_purpose: MaybeAt<bool>,
+    pub(super) period: MaybeAt<PeriodLength>,
+    pub(super) text_form: MaybeAt<TextForm>,
     pub(super) former_text_forms: Vec<At<TextForm>>,
-    pub(super) reversible: Found<bool>,
+    pub(super) reversible: MaybeAt<bool>,
     pub(super) schemes: Vec<At<Id>>,
     pub(super) purposes: Vec<At<Id>>,
     pub(super) authorities: Vec<At<Id>>,
-    pub(super) epoch_overlap_days: Found<u64>,
-    pub(super) period_grace_days: Found<u64>,
-    pub(super) retention_years: Found<u64>,
+    pub(super) epoch_overlap_days: MaybeAt<u64>,
+    pub(super) period_grace_days: MaybeAt<u64>,
+    pub(super) retention_years: MaybeAt<u64>,
     pub(super) declaration: Option<DeclarationEntry>,
 }
 
 pub(super) struct DeclarationEntry {
-    pub(super) controller: Found<Text>,
-    pub(super) purpose: Found<Text>,
-    pub(super) persons: Found<Text>,
-    pub(super) data: Found<Text>,
-    pub(super) recipients: Vec<At<Text>>,
-    pub(super) transfers: Vec<At<State>>,
-    pub(super) received: Found<Date>,
-    pub(super) extended: Found<Date>,
-    pub(super) decided: Found<Date>,
-    pub(super) decision: Found<Decision>,
+    pub(super) controller: MaybeAt<PlainText>,
+    pub(super) purpose: MaybeAt<PlainText>,
+    pub(super) persons: MaybeAt<PlainText>,
+    pub(super) data: MaybeAt<PlainText>,
+    pub(super) recipients: Vec<At<PlainText>>,
+    pub(super) transfers: Vec<At<CountryCode>>,
+    pub(super) received: MaybeAt<Date>,
+    pub(super) extended: MaybeAt<Date>,
+    pub(super) decided: MaybeAt<Date>,
+    pub(super) decision: MaybeAt<DeclarationDecision>,
 }
 
 pub(super) struct ClientEntry {
     pub(super) line: usize,
-    pub(super) id: Found<Id>,
-    pub(super) organisation: Found<Id>,
-    pub(super) certificate: Found<SpkiDigest>,
-    pub(super) sectors: Vec<At<SectorName>>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) organisation: MaybeAt<Id>,
+    pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) sectors: Vec<At<DottedName>>,
     pub(super) operations: Vec<At<Operation>>,
     pub(super) purposes: Vec<At<Id>>,
-    pub(super) migration_key: Found<MigrationKey>,
+    pub(super) migration_key: MaybeAt<MigrationPublicKey>,
     /// Whether there is one at all, readable or not.
     pub(super) has_migration_key: bool,
 }
 
 pub(super) struct OperatorEntry {
-    pub(super) id: Found<Id>,
-    pub(super) certificate: Found<SpkiDigest>,
-    pub(super) key: Found<VerifyingKey>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) key: MaybeAt<VerifyingKey>,
 }
 
 pub(super) struct AuditorEntry {
-    pub(super) id: Found<Id>,
-    pub(super) certificate: Found<SpkiDigest>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) certificate: MaybeAt<SpkiDigest>,
 }
 
 pub(super) struct RightsOfficerEntry {
-    pub(super) id: Found<Id>,
-    pub(super) name: Found<Text>,
-    pub(super) key: Found<VerifyingKey>,
-    pub(super) certificate: Found<SpkiDigest>,
-    pub(super) sectors: Vec<At<SectorName>>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) name: MaybeAt<PlainText>,
+    pub(super) key: MaybeAt<VerifyingKey>,
+    pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) sectors: Vec<At<DottedName>>,
 }
 
 pub(super) struct WitnessEntry {
-    pub(super) id: Found<Id>,
-    pub(super) key: Found<VerifyingKey>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) key: MaybeAt<VerifyingKey>,
 }
 
 pub(super) struct VaultEntry {
-    pub(super) checkpoint_key: Found<VerifyingKey>,
+    pub(super) checkpoint_key: MaybeAt<VerifyingKey>,
 }
 
 pub(super) struct AuthorityEntry {
     pub(super) line: usize,
-    pub(super) id: Found<Id>,
-    pub(super) name: Found<Text>,
-    pub(super) node: Found<SpkiDigest>,
-    pub(super) checkpoint_key: Found<VerifyingKey>,
-    pub(super) quorum: Found<u64>,
-    pub(super) force_majeure_quorum: Found<u64>,
-    pub(super) continuity_quorum: Found<u64>,
-    pub(super) statutory_limit: Found<u64>,
-    pub(super) max_hours: Found<u64>,
-    pub(super) releases_per_hour: Found<u64>,
-    pub(super) migrations_per_hour: Found<u64>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) name: MaybeAt<PlainText>,
+    pub(super) node: MaybeAt<SpkiDigest>,
+    pub(super) checkpoint_key: MaybeAt<VerifyingKey>,
+    pub(super) quorum: MaybeAt<u64>,
+    pub(super) force_majeure_quorum: MaybeAt<u64>,
+    pub(super) continuity_quorum: MaybeAt<u64>,
+    pub(super) statutory_limit: MaybeAt<u64>,
+    pub(super) max_hours: MaybeAt<u64>,
+    pub(super) releases_per_hour: MaybeAt<u64>,
+    pub(super) migrations_per_hour: MaybeAt<u64>,
     pub(super) keys: Vec<KeyEntry>,
     pub(super) approvers: Vec<ApproverEntry>,
     pub(super) officers: Vec<OfficerEntry>,
@@ -153,30 +154,30 @@ pub(super) struct AuthorityEntry {
 }
 
 pub(super) struct CustodianEntry {
-    pub(super) id: Found<Id>,
-    pub(super) name: Found<Text>,
-    pub(super) certificate: Found<SpkiDigest>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) name: MaybeAt<PlainText>,
+    pub(super) certificate: MaybeAt<SpkiDigest>,
 }
 
 pub(super) struct KeyEntry {
-    pub(super) id: Found<Id>,
-    pub(super) suite: Found<u64>,
-    pub(super) public: Found<SealingKey>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) suite: MaybeAt<u64>,
+    pub(super) public: MaybeAt<SealingKey>,
 }
 
 pub(super) struct ApproverEntry {
-    pub(super) id: Found<Id>,
-    pub(super) name: Found<Text>,
-    pub(super) body: Found<Id>,
-    pub(super) key: Found<VerifyingKey>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) name: MaybeAt<PlainText>,
+    pub(super) body: MaybeAt<Id>,
+    pub(super) key: MaybeAt<VerifyingKey>,
 }
 
 pub(super) struct OfficerEntry {
-    pub(super) id: Found<Id>,
-    pub(super) name: Found<Text>,
-    pub(super) key: Found<VerifyingKey>,
-    pub(super) certificate: Found<SpkiDigest>,
-    pub(super) sealing_key: Found<AgeRecipient>,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) name: MaybeAt<PlainText>,
+    pub(super) key: MaybeAt<VerifyingKey>,
+    pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) sealing_key: MaybeAt<AgeRecipient>,
 }
 
 /// Reads the file; wrong values, missing and unknown fields go to `faults`, and so does every syntax error, with which the
@@ -196,49 +197,14 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
         version: table.required("version", faults),
         evidence_days: table.or("evidence-days", EVIDENCE_DAYS, faults),
         organisations: each(&mut table, "organisation", "id", faults, organisation),
-        purposes: each(&mut table, "purpose", "id", faults, |table, faults| PurposeEntry {
-            id: table.required("id", faults),
-            title: table.required("title", faults),
-        }),
-        schemes: each(&mut table, "scheme", "id", faults, |table, faults| SchemeEntry {
-            id: table.required("id", faults),
-            pattern: table.required("pattern", faults),
-            separators: table.or("separators", Raw(String::new()), faults),
-            check: table.or("check", CheckDigit::None, faults),
-            case: table.or("case", LetterCase::Fold, faults),
-        }),
+        purposes: each(&mut table, "purpose", "id", faults, purpose),
+        schemes: each(&mut table, "scheme", "id", faults, scheme),
         sectors: each(&mut table, "sector", "name", faults, sector),
-        clients: each(&mut table, "client", "id", faults, |table, faults| ClientEntry {
-            line: table.line,
-            id: table.required("id", faults),
-            organisation: table.required("organisation", faults),
-            certificate: table.required("certificate", faults),
-            sectors: needed_list(table, "sectors", faults),
-            operations: needed_list(table, "operations", faults),
-            purposes: table.list("purposes", faults),
-            has_migration_key: table.has("migration-key"),
-            migration_key: table.optional("migration-key", faults),
-        }),
-        operators: each(&mut table, "operator", "id", faults, |table, faults| OperatorEntry {
-            id: table.required("id", faults),
-            certificate: table.required("certificate", faults),
-            key: table.optional("key", faults),
-        }),
-        auditors: each(&mut table, "auditor", "id", faults, |table, faults| AuditorEntry {
-            id: table.required("id", faults),
-            certificate: table.required("certificate", faults),
-        }),
-        rights_officers: each(&mut table, "rights-officer", "id", faults, |table, faults| RightsOfficerEntry {
-            id: table.required("id", faults),
-            name: table.required("name", faults),
-            key: table.required("key", faults),
-            certificate: table.required("certificate", faults),
-            sectors: needed_list(table, "sectors", faults),
-        }),
-        witnesses: each(&mut table, "witness", "id", faults, |table, faults| WitnessEntry {
-            id: table.required("id", faults),
-            key: table.required("key", faults),
-        }),
+        clients: each(&mut table, "client", "id", faults, client),
+        operators: each(&mut table, "operator", "id", faults, operator),
+        auditors: each(&mut table, "auditor", "id", faults, auditor),
+        rights_officers: each(&mut table, "rights-officer", "id", faults, rights_officer),
+        witnesses: each(&mut table, "witness", "id", faults, witness),
         vault: table.table("vault", faults).map(|mut vault| {
             let entry = VaultEntry { checkpoint_key: vault.required("checkpoint-key", faults) };
             vault.finish(faults);
@@ -292,6 +258,60 @@ fn organisation(table: &mut Table<'_, '_>, faults: &mut Faults) -> OrganisationE
     OrganisationEntry { id, name, items_per_second, items_per_day }
 }
 
+fn purpose(table: &mut Table<'_, '_>, faults: &mut Faults) -> PurposeEntry {
+    PurposeEntry { id: table.required("id", faults), title: table.required("title", faults) }
+}
+
+fn scheme(table: &mut Table<'_, '_>, faults: &mut Faults) -> SchemeEntry {
+    SchemeEntry {
+        id: table.required("id", faults),
+        pattern: table.required("pattern", faults),
+        separators: table.or("separators", Raw(String::new()), faults),
+        check: table.or("check", CheckDigit::None, faults),
+        case: table.or("case", LetterCase::Fold, faults),
+    }
+}
+
+fn client(table: &mut Table<'_, '_>, faults: &mut Faults) -> ClientEntry {
+    ClientEntry {
+        line: table.line,
+        id: table.required("id", faults),
+        organisation: table.required("organisation", faults),
+        certificate: table.required("certificate", faults),
+        sectors: needed_list(table, "sectors", faults),
+        operations: needed_list(table, "operations", faults),
+        purposes: table.list("purposes", faults),
+        has_migration_key: table.has("migration-key"),
+        migration_key: table.optional("migration-key", faults),
+    }
+}
+
+fn operator(table: &mut Table<'_, '_>, faults: &mut Faults) -> OperatorEntry {
+    OperatorEntry {
+        id: table.required("id", faults),
+        certificate: table.required("certificate", faults),
+        key: table.optional("key", faults),
+    }
+}
+
+fn auditor(table: &mut Table<'_, '_>, faults: &mut Faults) -> AuditorEntry {
+    AuditorEntry { id: table.required("id", faults), certificate: table.required("certificate", faults) }
+}
+
+fn rights_officer(table: &mut Table<'_, '_>, faults: &mut Faults) -> RightsOfficerEntry {
+    RightsOfficerEntry {
+        id: table.required("id", faults),
+        name: table.required("name", faults),
+        key: table.required("key", faults),
+        certificate: table.required("certificate", faults),
+        sectors: needed_list(table, "sectors", faults),
+    }
+}
+
+fn witness(table: &mut Table<'_, '_>, faults: &mut Faults) -> WitnessEntry {
+    WitnessEntry { id: table.required("id", faults), key: table.required("key", faults) }
+}
+
 fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
     let no = At { line: table.line, value: false };
     let (mut by_controller, mut by_purpose, mut period) = (Some(no.clone()), Some(no), None);
@@ -322,11 +342,12 @@ fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
         purposes: table.list("purposes", faults),
         authorities: table.list("authorities", faults),
         epoch_overlap_days: table.or("epoch-overlap-days", 0, faults),
-        // Without knowing the period there is no judging its grace.
+        // Where the period is unknown, its grace cannot be judged.
         period_grace_days: table.or("period-grace-days", 0, faults).filter(|_| period_known),
-        retention_years: match kept {
-            true => table.required("retention-years", faults),
-            false => table.or("retention-years", 0, faults),
+        retention_years: if kept {
+            table.required("retention-years", faults)
+        } else {
+            table.or("retention-years", 0, faults)
         },
         declaration: None,
     };

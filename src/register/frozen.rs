@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::file::RegisterFile;
+use super::read::At;
 use super::{Fault, Id, Register};
 use crate::identifier::{LetterCase, Scheme};
 
@@ -41,7 +42,24 @@ impl FrozenFact {
     }
 }
 
+/// The facts of a register. `None` only where a field is missing, which reading has already reported.
 pub(super) fn facts(file: &RegisterFile, schemes: &BTreeMap<Id, Arc<Scheme>>) -> Option<Vec<FrozenFact>> {
+    let mut facts = sector_facts(file)?;
+    for id in file.organisations.iter().map(|entry| &entry.id) {
+        let id = id.as_ref()?;
+        facts.push(FrozenFact::new(format!("organisation/{}", id.value), &[], id.line));
+    }
+    for id in file.purposes.iter().map(|entry| &entry.id) {
+        let id = id.as_ref()?;
+        facts.push(FrozenFact::new(format!("purpose/{}", id.value), &[], id.line));
+    }
+    for entry in &file.schemes {
+        facts.push(scheme_fact(entry.id.as_ref()?, schemes)?);
+    }
+    Some(facts)
+}
+
+fn sector_facts(file: &RegisterFile) -> Option<Vec<FrozenFact>> {
     let mut facts = Vec::new();
     let mut uuids = BTreeMap::new();
     for sector in &file.sectors {
@@ -58,25 +76,17 @@ pub(super) fn facts(file: &RegisterFile, schemes: &BTreeMap<Id, Arc<Scheme>>) ->
         facts.push(FrozenFact::new(format!("sector/{}/tag", uuid.value), &[tag.0.as_bytes()], tag.line));
         facts.push(FrozenFact::new(format!("tag/{}", tag.0), &[uuid.value.as_bytes()], uuid.line));
     }
-    for id in file.organisations.iter().map(|entry| &entry.id) {
-        let id = id.as_ref()?;
-        facts.push(FrozenFact::new(format!("organisation/{}", id.value), &[], id.line));
-    }
-    for id in file.purposes.iter().map(|entry| &entry.id) {
-        let id = id.as_ref()?;
-        facts.push(FrozenFact::new(format!("purpose/{}", id.value), &[], id.line));
-    }
-    for entry in &file.schemes {
-        let id = entry.id.as_ref()?;
-        let rules = schemes.get(&id.value)?.rules();
-        let mut values = vec![rules.pattern.as_bytes(), rules.separators.as_bytes(), rules.check.as_str().as_bytes()];
-        // `fold` adds nothing: schemes were frozen so before there was a choice.
-        if rules.case == LetterCase::Keep {
-            values.push(rules.case.as_str().as_bytes());
-        }
-        facts.push(FrozenFact::new(format!("scheme/{}", rules.id), &values, id.line));
-    }
     Some(facts)
+}
+
+fn scheme_fact(id: &At<Id>, schemes: &BTreeMap<Id, Arc<Scheme>>) -> Option<FrozenFact> {
+    let rules = schemes.get(&id.value)?.rules();
+    let mut values = vec![rules.pattern.as_bytes(), rules.separators.as_bytes(), rules.check.as_str().as_bytes()];
+    // `fold` adds nothing: schemes were frozen so before there was a choice.
+    if rules.case == LetterCase::Keep {
+        values.push(rules.case.as_str().as_bytes());
+    }
+    Some(FrozenFact::new(format!("scheme/{}", rules.id), &values, id.line))
 }
 
 impl Register {

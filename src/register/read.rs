@@ -1,5 +1,5 @@
-//! Reading TOML so that nothing is overlooked: every value keeps its line, a wrong one is a [`Fault`] and reading goes on,
-//! and a field that nobody asked for is a fault too.
+//! Strict reading of TOML: every value keeps its line, a wrong value is a [`Fault`] and reading goes on, and an unknown field
+//! is a fault too.
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, Range};
@@ -23,7 +23,7 @@ impl<T> Deref for At<T> {
     }
 }
 
-/// What goes wrong while reading, and where lines begin.
+/// The faults found while reading, and where lines begin.
 pub(crate) struct Faults {
     line_starts: Vec<usize>,
     found: Vec<Fault>,
@@ -55,7 +55,7 @@ impl Faults {
     }
 }
 
-/// Something that a TOML value can be read as.
+/// A type that a TOML value can be read as.
 pub(crate) trait Field: Sized {
     /// What to write instead of a wrong or missing one, after `field = `.
     const EXAMPLE: &'static str;
@@ -155,12 +155,11 @@ impl<'t, 'i> Table<'t, 'i> {
 
     /// A field that may be there and stands for `default` when it is not.
     pub(crate) fn or<T: Field>(&mut self, name: &'static str, default: T, faults: &mut Faults) -> Option<At<T>> {
-        match self.fields.contains_key(name) {
-            true => self.optional(name, faults),
-            false => {
-                self.known.insert(name);
-                Some(At { line: self.line, value: default })
-            }
+        if self.fields.contains_key(name) {
+            self.optional(name, faults)
+        } else {
+            self.known.insert(name);
+            Some(At { line: self.line, value: default })
         }
     }
 
@@ -198,7 +197,7 @@ impl<'t, 'i> Table<'t, 'i> {
         }
     }
 
-    /// The tables of `[[name]]`, each called by its `key` (its id or name) where it has one; absent is none.
+    /// The tables of `[[name]]`, each called by its `key` (its id or name) where it has one; without the field there are none.
     pub(crate) fn tables(&mut self, name: &'static str, key: &str, faults: &mut Faults) -> Vec<Table<'t, 'i>> {
         let Some((line, value)) = self.get(name, faults) else { return Vec::new() };
         let within = if self.called.is_empty() { String::new() } else { format!("{}: ", self.called) };
@@ -230,7 +229,7 @@ impl<'t, 'i> Table<'t, 'i> {
         faults.push(self.line, format!("{called} has no `{name}`"), format!("{name} = {example}"));
     }
 
-    /// Every field that nobody asked for is a fault.
+    /// Every field that was not asked for is a fault.
     pub(crate) fn finish(self, faults: &mut Faults) {
         for name in self.fields.keys() {
             if self.known.contains(name.get_ref().as_ref()) {

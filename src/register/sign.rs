@@ -90,7 +90,7 @@ impl RegisterStatement {
 /// Why a register's signatures do not make it valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureFault {
-    /// Nobody signed.
+    /// There is no signature.
     #[error("the register is not signed; `cloison register sign` does that")]
     Unsigned,
     /// Not a JWS of the strict form.
@@ -157,7 +157,7 @@ pub enum OpenError {
         fault: SignatureFault,
     },
     /// The register is signed and has faults, or cannot be signed for that reason.
-    #[error("{}", Listed(path, faults))]
+    #[error("{}", FaultList(path, faults))]
     Faults {
         /// The register file.
         path: PathBuf,
@@ -166,9 +166,9 @@ pub enum OpenError {
     },
 }
 
-struct Listed<'a>(&'a Path, &'a [Fault]);
+struct FaultList<'a>(&'a Path, &'a [Fault]);
 
-impl fmt::Display for Listed<'_> {
+impl fmt::Display for FaultList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for fault in self.1 {
             writeln!(f, "{}", fault.in_file(self.0))?;
@@ -195,9 +195,10 @@ pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, Ope
     let faulty = |faults| OpenError::Faults { path: file.into(), faults };
     let mut register = super::parse_beside(&text, pins.keys.iter().map(|pinned| pinned.key)).map_err(faulty)?;
     register.commission = pins.keys.iter().filter(|pinned| pinned.body == pins.commission).cloned().collect();
-    match RegisterStatement::of(&register) == statement {
-        true => Ok(register),
-        false => Err(of_signatures(SignatureFault::Contradiction)),
+    if RegisterStatement::of(&register) == statement {
+        Ok(register)
+    } else {
+        Err(of_signatures(SignatureFault::Contradiction))
     }
 }
 

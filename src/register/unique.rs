@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Id;
-use super::file::Found;
+use super::file::MaybeAt;
 use super::read::{At, Faults};
 
 /// Values that may occur once.
@@ -25,7 +25,7 @@ impl<K: Ord + Clone> Unique<K> {
 
     /// Takes note of a value of `owner` ("an approver"); a fault if it has an owner already. The value itself is not
     /// repeated: lines say enough, and for keys they say more.
-    pub(super) fn note(&mut self, found: &Found<K>, owner: &str, faults: &mut Faults) {
+    pub(super) fn note(&mut self, found: &MaybeAt<K>, owner: &str, faults: &mut Faults) {
         let Some(found) = found else { return };
         match self.first.get(&found.value) {
             None => {
@@ -50,7 +50,7 @@ pub(super) struct References {
 
 impl References {
     /// The ids of all entries of a kind: "organisation".
-    pub(super) fn to<'f>(what: &'static str, ids: impl Iterator<Item = &'f Found<Id>>) -> Self {
+    pub(super) fn to<'f>(what: &'static str, ids: impl Iterator<Item = &'f MaybeAt<Id>>) -> Self {
         References { what, ids: ids.flatten().map(|id| id.value.clone()).collect() }
     }
 
@@ -62,9 +62,10 @@ impl References {
     pub(super) fn check(&self, id: &At<Id>, called: &str, faults: &mut Faults) {
         if !self.ids.contains(&id.value) {
             let known: Vec<&str> = self.ids.iter().map(Id::as_str).collect();
-            let instead = match known.is_empty() {
-                true => format!("a [[{}]] entry with that id", self.what),
-                false => format!("one of: {}; or a [[{}]] entry with that id", known.join(", "), self.what),
+            let instead = if known.is_empty() {
+                format!("a [[{}]] entry with that id", self.what)
+            } else {
+                format!("one of: {}; or a [[{}]] entry with that id", known.join(", "), self.what)
             };
             faults.push(id.line, format!("{called} names the unknown {} `{}`", self.what, id.value), instead);
         }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
 
-use super::file::{ClientEntry, Found, RegisterFile, SectorEntry};
+use super::file::{AuthorityEntry, ClientEntry, MaybeAt, RegisterFile, SectorEntry};
 use super::read::{At, Faults, shown};
 use super::unique::{References, Unique};
-use super::{Id, Operation, PeriodLength, authority};
+use super::{Id, Operation, PeriodLength, SpkiDigest, authority};
 use crate::identifier::{Scheme, SchemeRules};
 
 /// Notes every fault between entries, and compiles the schemes (which is how their rules are judged). `taken` are keys
@@ -36,7 +36,7 @@ pub(super) fn check(
 }
 
 /// A number that must lie between two bounds, both included.
-pub(super) fn within(number: &Found<u64>, least: u64, most: u64, what: &str, faults: &mut Faults) {
+pub(super) fn within(number: &MaybeAt<u64>, least: u64, most: u64, what: &str, faults: &mut Faults) {
     let Some(number) = number else { return };
     if !(least..=most).contains(&number.value) {
         let instead = if number.value < least { format!("at least {least}") } else { format!("at most {most}") };
@@ -44,11 +44,11 @@ pub(super) fn within(number: &Found<u64>, least: u64, most: u64, what: &str, fau
     }
 }
 
-/// The bounds of `evidence-days`: who looked at whom has to outlast an inspection, and not the person.
+/// The bounds of `evidence-days`: the record of who looked at whom outlasts an inspection, and not the person.
 const LEAST_EVIDENCE: u64 = 30;
 const MOST_EVIDENCE: u64 = 3_650;
 
-/// The bounds of a quota: nobody needs more, and ten times as much still counts without overflow.
+/// The upper bound of a quota: more than any client needs, and ten times as much still counts without overflow.
 const MOST_ITEMS: u64 = 1_000_000_000_000;
 
 fn organisations(file: &RegisterFile, faults: &mut Faults) {
@@ -81,9 +81,10 @@ fn schemes(file: &RegisterFile, faults: &mut Faults) -> BTreeMap<Id, Arc<Scheme>
                 schemes.insert(id.value.clone(), Arc::new(scheme));
             }
             Err(what) => {
-                let (line, instead) = match what.starts_with("the separator") {
-                    true => (separators.line, "separators = \" -\", each a space or ASCII punctuation, each once"),
-                    false => (pattern.line, "pattern = '[A-Z]{1,2}[0-9]{1,7}', for what is left without separators"),
+                let (line, instead) = if what.starts_with("the separator") {
+                    (separators.line, "separators = \" -\", each a space or ASCII punctuation, each once")
+                } else {
+                    (pattern.line, "pattern = '[A-Z]{1,2}[0-9]{1,7}', for what is left without separators")
                 };
                 faults.push(line, format!("scheme `{}`: {what}", id.value), instead);
             }
@@ -106,22 +107,8 @@ fn sectors(file: &RegisterFile, faults: &mut Faults) {
         known_schemes.check_list(&sector.schemes, &called, faults);
         known_purposes.check_list(&sector.purposes, &called, faults);
         known_authorities.check_list(&sector.authorities, &called, faults);
-        if is(&sector.reversible) && sector.authorities.is_empty() {
-            let what = format!("{called} is reversible and names no authority, so nobody could lawfully go back");
-            faults.push(sector.line, what, "authorities = [\"…\"], or reversible = false");
-        }
-        if is(&sector.by_purpose) && sector.purposes.is_empty() {
-            let what = format!("{called} has the granularity `purpose` and declares no purpose");
-            faults.push(sector.line, what, "purposes = [\"…\"]");
-        }
-        let mut forms = Unique::new("text form");
-        for form in &sector.former_text_forms {
-            forms.note(&Some(At { line: form.line, value: form.value as u8 }), &called, faults);
-            if sector.text_form.as_ref().is_some_and(|present| present.value == form.value) {
-                let what = format!("{called} has its present text form among the former ones");
-                faults.push(form.line, what, "former-text-forms = [the forms that earlier epochs had, and no other]");
-            }
-        }
+        needed_lists(sector, &called, faults);
+        text_forms(sector, &called, faults);
         within(&sector.epoch_overlap_days, 0, 3650, &format!("{called}: `epoch-overlap-days`"), faults);
         let least = u64::from(is(&sector.reversible));
         within(&sector.retention_years, least, 100, &format!("{called}: `retention-years`"), faults);
@@ -131,7 +118,31 @@ fn sectors(file: &RegisterFile, faults: &mut Faults) {
     tree(file, faults);
 }
 
-fn is(found: &Found<bool>) -> bool {
+/// A reversible sector has authorities, and one with the granularity `purpose` has purposes.
+fn needed_lists(sector: &SectorEntry, called: &str, faults: &mut Faults) {
+    if is(&sector.reversible) && sector.authorities.is_empty() {
+        let what = format!("{called} is reversible and names no authority, so nobody could lawfully go back");
+        faults.push(sector.line, what, "authorities = [\"…\"], or reversible = false");
+    }
+    if is(&sector.by_purpose) && sector.purposes.is_empty() {
+        let what = format!("{called} has the granularity `purpose` and declares no purpose");
+        faults.push(sector.line, what, "purposes = [\"…\"]");
+    }
+}
+
+/// Former text forms are listed once each, and the present one is not among them.
+fn text_forms(sector: &SectorEntry, called: &str, faults: &mut Faults) {
+    let mut forms = Unique::new("text form");
+    for form in &sector.former_text_forms {
+        forms.note(&Some(At { line: form.line, value: form.value as u8 }), called, faults);
+        if sector.text_form.as_ref().is_some_and(|present| present.value == form.value) {
+            let what = format!("{called} has its present text form among the former ones");
+            faults.push(form.line, what, "former-text-forms = [the forms that earlier epochs had, and no other]");
+        }
+    }
+}
+
+fn is(found: &MaybeAt<bool>) -> bool {
     found.as_ref().is_some_and(|found| found.value)
 }
 
@@ -166,7 +177,7 @@ fn dates(sector: &SectorEntry, called: &str, faults: &mut Faults) {
     }
 }
 
-/// Parents exist, children are named after them, and nobody is his own ancestor.
+/// Parents exist, children are named after them, and no sector is its own ancestor.
 fn tree(file: &RegisterFile, faults: &mut Faults) {
     let mut parents: BTreeMap<&str, Option<&str>> = BTreeMap::new();
     for sector in &file.sectors {
@@ -242,26 +253,7 @@ fn clients(file: &RegisterFile, faults: &mut Faults) {
             operations.note(&Some(At { line: operation.line, value: operation.value.as_str() }), &called, faults);
         }
         migration(client, &called, faults);
-        let mut listed = Unique::new("sector");
-        let mut usable = BTreeSet::new();
-        let mut all_known = !client.sectors.is_empty(); // else the fault is there already
-        for name in &client.sectors {
-            listed.note(&Some(At { line: name.line, value: name.0.as_str() }), &called, faults);
-            let Some(sector) = sectors.get(name.0.as_str()) else {
-                all_known = false;
-                let known: Vec<&str> = sectors.keys().copied().collect();
-                let what = format!("{called} names the unknown sector `{}`", shown(&name.0));
-                faults.push(name.line, what, format!("one of: {}", known.join(", ")));
-                continue;
-            };
-            usable.extend(sector.purposes.iter().map(|purpose| &purpose.value));
-            let named = |purpose: &At<Id>| client.purposes.iter().any(|own| own.value == purpose.value);
-            if is(&sector.by_purpose) && !sector.purposes.is_empty() && !sector.purposes.iter().any(named) {
-                let what =
-                    format!("{called} has no purpose of sector `{}`, which has the granularity `purpose`", name.0);
-                faults.push(client.line, what, format!("purposes = [\"{}\"]", sector.purposes[0].value));
-            }
-        }
+        let (usable, all_known) = client_sectors(client, &called, &sectors, faults);
         for purpose in &client.purposes {
             if all_known && purposes.has(&purpose.value) && !usable.contains(&purpose.value) {
                 let what = format!("{called} has the purpose `{}`, which none of its sectors declares", purpose.value);
@@ -271,7 +263,36 @@ fn clients(file: &RegisterFile, faults: &mut Faults) {
     }
 }
 
-/// Who may fetch pairs has a key that they are sealed to, and the other way round.
+/// Checks the sectors of a client; the purposes that these declare, and whether all of them are known.
+fn client_sectors<'f>(
+    client: &ClientEntry,
+    called: &str,
+    sectors: &BTreeMap<&str, &'f SectorEntry>,
+    faults: &mut Faults,
+) -> (BTreeSet<&'f Id>, bool) {
+    let mut listed = Unique::new("sector");
+    let mut usable = BTreeSet::new();
+    let mut all_known = !client.sectors.is_empty(); // else the fault is there already
+    for name in &client.sectors {
+        listed.note(&Some(At { line: name.line, value: name.0.as_str() }), called, faults);
+        let Some(sector) = sectors.get(name.0.as_str()) else {
+            all_known = false;
+            let known: Vec<&str> = sectors.keys().copied().collect();
+            let what = format!("{called} names the unknown sector `{}`", shown(&name.0));
+            faults.push(name.line, what, format!("one of: {}", known.join(", ")));
+            continue;
+        };
+        usable.extend(sector.purposes.iter().map(|purpose| &purpose.value));
+        let named = |purpose: &At<Id>| client.purposes.iter().any(|own| own.value == purpose.value);
+        if is(&sector.by_purpose) && !sector.purposes.is_empty() && !sector.purposes.iter().any(named) {
+            let what = format!("{called} has no purpose of sector `{}`, which has the granularity `purpose`", name.0);
+            faults.push(client.line, what, format!("purposes = [\"{}\"]", sector.purposes[0].value));
+        }
+    }
+    (usable, all_known)
+}
+
+/// A client that may fetch pairs has a key that they are sealed to, and no other client has one.
 fn migration(client: &ClientEntry, called: &str, faults: &mut Faults) {
     let may = client.operations.iter().find(|operation| operation.value == Operation::Migrate);
     match (may, &client.migration_key) {
@@ -305,62 +326,75 @@ fn rights_officers(file: &RegisterFile, faults: &mut Faults) {
     }
 }
 
-/// Who acts is one: ids (the audit log names people by them), certificates and keys, over all kinds of actors.
+/// What tells actors apart: ids (the audit log names people by them), certificates and keys, over all kinds of actors.
+struct Actors {
+    ids: Unique<Id>,
+    certificates: Unique<SpkiDigest>,
+    keys: Unique<[u8; 32]>,
+}
+
+impl Actors {
+    fn key(&mut self, key: &MaybeAt<VerifyingKey>, owner: &str, faults: &mut Faults) {
+        let key = key.as_ref().map(|key| At { line: key.line, value: key.to_bytes() });
+        self.keys.note(&key, owner, faults);
+    }
+
+    fn system(&mut self, id: &MaybeAt<Id>, certificate: &MaybeAt<SpkiDigest>, owner: &str, faults: &mut Faults) {
+        self.ids.note(id, owner, faults);
+        self.certificates.note(certificate, owner, faults);
+    }
+}
+
 fn systems_and_persons(file: &RegisterFile, taken: impl Iterator<Item = VerifyingKey>, faults: &mut Faults) {
-    let (mut ids, mut certificates, mut keys) = (Unique::new("id"), Unique::new("certificate"), Unique::new("key"));
+    let mut actors =
+        Actors { ids: Unique::new("id"), certificates: Unique::new("certificate"), keys: Unique::new("key") };
     for key in taken {
-        keys.take(key.to_bytes(), "a holder of a register key");
+        actors.keys.take(key.to_bytes(), "a holder of a register key");
     }
     let mut sealing = Unique::new("migration key");
     for client in &file.clients {
         let key = client.migration_key.as_ref().map(|key| At { line: key.line, value: key.0 });
         sealing.note(&key, "a client", faults);
-        ids.note(&client.id, "a client", faults);
-        certificates.note(&client.certificate, "a client", faults);
+        actors.system(&client.id, &client.certificate, "a client", faults);
     }
     for operator in &file.operators {
-        ids.note(&operator.id, "an operator", faults);
-        certificates.note(&operator.certificate, "an operator", faults);
+        actors.system(&operator.id, &operator.certificate, "an operator", faults);
     }
     for auditor in &file.auditors {
-        ids.note(&auditor.id, "an auditor", faults);
-        certificates.note(&auditor.certificate, "an auditor", faults);
+        actors.system(&auditor.id, &auditor.certificate, "an auditor", faults);
     }
     for officer in &file.rights_officers {
-        ids.note(&officer.id, "a rights officer", faults);
-        certificates.note(&officer.certificate, "a rights officer", faults);
+        actors.system(&officer.id, &officer.certificate, "a rights officer", faults);
     }
-    let mut key = |found: &Found<VerifyingKey>, owner: &str, faults: &mut Faults| {
-        keys.note(&found.as_ref().map(|key| At { line: key.line, value: key.to_bytes() }), owner, faults);
-    };
     for operator in &file.operators {
-        key(&operator.key, "an operator", faults);
+        actors.key(&operator.key, "an operator", faults);
     }
     for officer in &file.rights_officers {
-        key(&officer.key, "a rights officer", faults);
+        actors.key(&officer.key, "a rights officer", faults);
     }
     for witness in &file.witnesses {
-        ids.note(&witness.id, "a witness", faults);
-        key(&witness.key, "a witness", faults);
+        actors.ids.note(&witness.id, "a witness", faults);
+        actors.key(&witness.key, "a witness", faults);
     }
     if let Some(vault) = &file.vault {
-        key(&vault.checkpoint_key, "the vault's log", faults);
+        actors.key(&vault.checkpoint_key, "the vault's log", faults);
     }
-    for authority in &file.authorities {
-        certificates.note(&authority.node, "an authority's node", faults);
-        key(&authority.checkpoint_key, "an authority's log", faults);
-        for approver in &authority.approvers {
-            ids.note(&approver.id, "an approver", faults);
-            key(&approver.key, "an approver", faults);
-        }
-        for officer in &authority.officers {
-            ids.note(&officer.id, "an officer", faults);
-            key(&officer.key, "an officer", faults);
-            certificates.note(&officer.certificate, "an officer", faults);
-        }
-        for custodian in &authority.custodians {
-            ids.note(&custodian.id, "a custodian", faults);
-            certificates.note(&custodian.certificate, "a custodian", faults);
-        }
+    file.authorities.iter().for_each(|authority| authority_and_people(authority, &mut actors, faults));
+}
+
+fn authority_and_people(authority: &AuthorityEntry, actors: &mut Actors, faults: &mut Faults) {
+    actors.certificates.note(&authority.node, "an authority's node", faults);
+    actors.key(&authority.checkpoint_key, "an authority's log", faults);
+    for approver in &authority.approvers {
+        actors.ids.note(&approver.id, "an approver", faults);
+        actors.key(&approver.key, "an approver", faults);
+    }
+    for officer in &authority.officers {
+        actors.ids.note(&officer.id, "an officer", faults);
+        actors.key(&officer.key, "an officer", faults);
+        actors.certificates.note(&officer.certificate, "an officer", faults);
+    }
+    for custodian in &authority.custodians {
+        actors.system(&custodian.id, &custodian.certificate, "a custodian", faults);
     }
 }

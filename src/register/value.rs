@@ -6,7 +6,7 @@ use toml::de::DeValue;
 use uuid::Uuid;
 
 use super::read::{Field, wrong_type};
-use super::{Decision, Id, Operation, PeriodLength, SpkiDigest, Suite, TextForm};
+use super::{DeclarationDecision, Id, Operation, PeriodLength, SpkiDigest, Suite, TextForm};
 use crate::identifier::{CheckDigit, LetterCase};
 
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
@@ -15,9 +15,9 @@ fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
 
 /// A text for people: a title, a name, an address.
 #[derive(Debug, Clone)]
-pub(super) struct Text(pub(super) String);
+pub(super) struct PlainText(pub(super) String);
 
-impl Field for Text {
+impl Field for PlainText {
     const EXAMPLE: &'static str = "\"…\", up to 500 characters";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -26,7 +26,7 @@ impl Field for Text {
             text if text.trim() != text => Err("begins or ends with a space".into()),
             text if text.chars().count() > 500 => Err("is longer than 500 characters".into()),
             text if text.chars().any(char::is_control) => Err("has a control character or a line break".into()),
-            text => Ok(Text(text.into())),
+            text => Ok(PlainText(text.into())),
         }
     }
 }
@@ -53,16 +53,17 @@ impl Field for Id {
 
 /// A sector's name: ids with dots between them, at most 253 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SectorName(pub(super) String);
+pub(super) struct DottedName(pub(super) String);
 
-impl Field for SectorName {
+impl Field for DottedName {
     const EXAMPLE: &'static str = "ids with dots between them, as in \"health.chu-rabat\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let name = text(value)?;
-        match name.len() <= 253 && name.split('.').all(|label| Id::parse(label).is_some()) {
-            true => Ok(SectorName(name.into())),
-            false => Err("is not a sector's name: ids of a-z, 0-9 and - with dots between them".into()),
+        if name.len() <= 253 && name.split('.').all(|label| Id::parse(label).is_some()) {
+            Ok(DottedName(name.into()))
+        } else {
+            Err("is not a sector's name: ids of a-z, 0-9 and - with dots between them".into())
         }
     }
 }
@@ -76,9 +77,10 @@ impl Field for Tag {
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let tag = text(value)?;
-        match (2..=12).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_lowercase()) {
-            true => Ok(Tag(tag.into())),
-            false => Err("is not a tag: 2 to 12 letters a to z".into()),
+        if (2..=12).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            Ok(Tag(tag.into()))
+        } else {
+            Err("is not a tag: 2 to 12 letters a to z".into())
         }
     }
 }
@@ -114,16 +116,17 @@ impl Field for Date {
 
 /// A State, ISO 3166-1 alpha-3.
 #[derive(Debug, Clone)]
-pub(super) struct State(pub(super) String);
+pub(super) struct CountryCode(pub(super) String);
 
-impl Field for State {
+impl Field for CountryCode {
     const EXAMPLE: &'static str = "\"FRA\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let state = text(value)?;
-        match state.len() == 3 && state.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            true => Ok(State(state.into())),
-            false => Err("is not a State of three capital letters (ISO 3166-1 alpha-3)".into()),
+        if state.len() == 3 && state.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            Ok(CountryCode(state.into()))
+        } else {
+            Err("is not a State of three capital letters (ISO 3166-1 alpha-3)".into())
         }
     }
 }
@@ -189,9 +192,10 @@ impl Field for SealingKey {
         // An X-Wing key is one of ML-KEM-768 and then one of X25519.
         let (mlkem, x25519) = public.split_at(public.len() - 32);
         x25519_key(x25519.try_into().map_err(|_| "is too short")?)?;
-        match suite == Suite::XWing && !mlkem_is_reduced(mlkem) {
-            true => Err("is no encapsulation key of ML-KEM-768 (FIPS 203, section 7.2)".into()),
-            false => Ok(SealingKey { suite, public }),
+        if suite == Suite::XWing && !mlkem_is_reduced(mlkem) {
+            Err("is not an encapsulation key of ML-KEM-768 (FIPS 203, section 7.2)".into())
+        } else {
+            Ok(SealingKey { suite, public })
         }
     }
 }
@@ -202,11 +206,13 @@ fn x25519_key(public: [u8; 32]) -> Result<(), String> {
     let top_bit = public[31] & 0x80 != 0;
     let beyond_prime = public[31] == 0x7f && public[1..31].iter().all(|byte| *byte == 0xff) && public[0] >= 0xed;
     // Any clamped scalar is a multiple of the cofactor and takes a point of small order to zero.
-    match x25519_dalek::x25519([0x55; 32], public) == [0; 32] {
-        true => Err("is a weak X25519 key (of small order)".into()),
-        false if top_bit || beyond_prime => Err("is not the canonical encoding of a key".into()),
-        false => Ok(()),
+    if x25519_dalek::x25519([0x55; 32], public) == [0; 32] {
+        return Err("is a weak X25519 key (of small order)".into());
     }
+    if top_bit || beyond_prime {
+        return Err("is not the canonical encoding of a key".into());
+    }
+    Ok(())
 }
 
 /// The modulus check of FIPS 203, section 7.2: 768 coefficients of twelve bits, each below q = 3329, and 32 bytes of seed.
@@ -236,14 +242,14 @@ impl Field for AgeRecipient {
 
 /// The X25519 public key of a sector system, to which the pairs of a migration are sealed.
 #[derive(Debug, Clone)]
-pub(super) struct MigrationKey(pub(super) [u8; 32]);
+pub(super) struct MigrationPublicKey(pub(super) [u8; 32]);
 
-impl Field for MigrationKey {
+impl Field for MigrationPublicKey {
     const EXAMPLE: &'static str = "an X25519 public key as 64 hexadecimal digits, as `cloison client keygen` prints";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let public = hex(text(value)?)?;
-        x25519_key(public).map(|()| MigrationKey(public))
+        x25519_key(public).map(|()| MigrationPublicKey(public))
     }
 }
 
@@ -255,7 +261,7 @@ macro_rules! one_of {
             fn read(value: &DeValue<'_>) -> Result<Self, String> {
                 match text(value)? {
                     $($text => Ok($value),)+
-                    _ => Err(concat!("is none of:", $(" \"", $text, "\""),+).into()),
+                    _ => Err(concat!("is not one of:", $(" \"", $text, "\""),+).into()),
                 }
             }
         }
@@ -266,7 +272,7 @@ one_of!(TextForm, "bech32m" => TextForm::Bech32m, "uuid" => TextForm::Uuid, "hex
 one_of!(PeriodLength, "year" => PeriodLength::Year, "month" => PeriodLength::Month);
 one_of!(Operation, "tokenize" => Operation::Tokenize, "migrate" => Operation::Migrate,
     "retire-epoch" => Operation::RetireEpoch);
-one_of!(Decision, "explicit" => Decision::Explicit, "tacit" => Decision::Tacit);
+one_of!(DeclarationDecision, "explicit" => DeclarationDecision::Explicit, "tacit" => DeclarationDecision::Tacit);
 one_of!(CheckDigit, "none" => CheckDigit::None, "luhn" => CheckDigit::Luhn, "verhoeff" => CheckDigit::Verhoeff,
     "damm" => CheckDigit::Damm, "iso7064-11-10" => CheckDigit::Iso7064Mod11_10);
 one_of!(LetterCase, "fold" => LetterCase::Fold, "keep" => LetterCase::Keep);

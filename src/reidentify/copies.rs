@@ -16,7 +16,7 @@ use crate::commit::Change;
 use crate::execution::FAILED;
 use crate::keys::DomainScope;
 use crate::order::OrderScope;
-use crate::pseudonym::{Parsed, Pseudonym};
+use crate::pseudonym::{ParsedPseudonym, Pseudonym};
 use crate::refusal::{Refusal, fault};
 use crate::seal::SealError;
 use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
@@ -54,7 +54,7 @@ fn unwrap(cipher: &ChunkCipher, order: &OrderKey, tag: &[u8; 16], copy: CopyRow)
 }
 
 /// What was found for a pseudonym: its mapping, or why there is none.
-pub(super) type MappingsFound = HashMap<Parsed, Result<SealedMapping, Code>>;
+pub(super) type MappingsFound = HashMap<ParsedPseudonym, Result<SealedMapping, Code>>;
 
 /// The copies of an order: those that it has, and those that it gets now. To be made and committed while nobody else releases
 /// or erases ([`Book::alone`](crate::order::book::Book::alone)).
@@ -78,7 +78,11 @@ impl<'v> Copies<'v> {
     }
 
     /// The mappings of pseudonyms of a sector: from the order's copies, and from the store where it has none. Those are copied.
-    pub(super) fn look_up(&mut self, state: &SectorState, asked: HashSet<Parsed>) -> Result<MappingsFound, Refusal> {
+    pub(super) fn look_up(
+        &mut self,
+        state: &SectorState,
+        asked: HashSet<ParsedPseudonym>,
+    ) -> Result<MappingsFound, Refusal> {
         let (mut found, mut lacking) = (MappingsFound::new(), vec![]);
         for parsed in asked {
             match self.own(state, &parsed).map_err(fault(FAILED))? {
@@ -123,12 +127,12 @@ impl<'v> Copies<'v> {
         })
     }
 
-    fn tag(&self, state: &SectorState, parsed: &Parsed) -> [u8; 16] {
+    fn tag(&self, state: &SectorState, parsed: &ParsedPseudonym) -> [u8; 16] {
         self.vault.audit_key().tag(state.sector.uuid, &parsed.pseudonym)
     }
 
     /// The order's own copy, whatever became of the mapping and its epoch.
-    fn own(&self, state: &SectorState, parsed: &Parsed) -> Result<Option<SealedMapping>, StartError> {
+    fn own(&self, state: &SectorState, parsed: &ParsedPseudonym) -> Result<Option<SealedMapping>, StartError> {
         let tag = self.tag(state, parsed);
         let Some(copy) = self.vault.store().order_copy(&self.order.key, &tag)? else { return Ok(None) };
         let epoch = copy.epoch;
@@ -143,9 +147,9 @@ impl<'v> Copies<'v> {
     fn copy(
         &mut self,
         state: &SectorState,
-        lacking: Vec<Parsed>,
-        mut each: impl FnMut(Parsed, SealedMapping),
-    ) -> Result<HashMap<Parsed, Code>, StartError> {
+        lacking: Vec<ParsedPseudonym>,
+        mut each: impl FnMut(ParsedPseudonym, SealedMapping),
+    ) -> Result<HashMap<ParsedPseudonym, Code>, StartError> {
         let mut damaged = None;
         let mut absent = self.vault.each_stored(state, lacking, |key, chunk, held| {
             for parsed in held {

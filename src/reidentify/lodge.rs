@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::copies::Copies;
 use crate::access::BearerPermit;
-use crate::audit::{Event, OrderLodged};
+use crate::audit::{Event, OrderLodgeDetails};
 use crate::code::Code;
 use crate::commit::{Change, Committer};
 use crate::execution::{FAILED, check_clock, enter, hex};
@@ -114,7 +114,7 @@ fn commit(
     mut changes: Vec<Change>,
 ) -> Result<(), Refusal> {
     let (key, digest) = (order.key(), *order.digest());
-    let entry = OrderLodged {
+    let entry = OrderLodgeDetails {
         authority: order.authority().clone(),
         order: order.id().to_string(),
         order_digest: hex(&digest),

@@ -13,7 +13,7 @@ use crate::commit::Change;
 use crate::execution::at_vault::{HandoutRecord, NodeState, ProvenEntry, VaultRequest};
 use crate::execution::rate::RateKind;
 use crate::execution::{FAILED, VerifiedRequest, hex};
-use crate::pseudonym::Parsed;
+use crate::pseudonym::ParsedPseudonym;
 use crate::refusal::{Refusal, fault};
 use crate::seal::segment::SegmentId;
 use crate::store::StoreError;
@@ -52,17 +52,17 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
 }
 
 /// An item that the order opens, with its tag; or why it does not.
-type TaggedItem = Result<(Parsed, [u8; 16]), Code>;
+type TaggedItem = Result<(ParsedPseudonym, [u8; 16]), Code>;
 
 /// Reads the pseudonyms that are asked for.
 fn read(vault: &Vault, verified: &VerifiedRequest, asked: &ReidentifyRequest) -> Vec<TaggedItem> {
-    let tagged = |parsed: Parsed| (parsed, vault.audit_key().tag(verified.sector.uuid, &parsed.pseudonym));
+    let tagged = |parsed: ParsedPseudonym| (parsed, vault.audit_key().tag(verified.sector.uuid, &parsed.pseudonym));
     asked.pseudonyms.iter().map(|text| verified.order.admit(&asked.sector, text).map(tagged)).collect()
 }
 
 /// The items after scope and limit, and what must be counted for them.
 struct CountedItems {
-    items: Vec<Result<Parsed, Code>>,
+    items: Vec<Result<ParsedPseudonym, Code>>,
     tags: Vec<[u8; 16]>,
     new_pairs: Vec<[u8; 16]>,
     /// Distinct pairs of the order by now.
@@ -100,7 +100,7 @@ struct ReleasedMappings {
 }
 
 impl ReleasedMappings {
-    fn of(vault: &Vault, found: &MappingsFound, asked: &[Result<Parsed, Code>]) -> Result<Self, StoreError> {
+    fn of(vault: &Vault, found: &MappingsFound, asked: &[Result<ParsedPseudonym, Code>]) -> Result<Self, StoreError> {
         let (mut items, mut segments) = (Vec::with_capacity(asked.len()), vec![]);
         let mut places: BTreeMap<SegmentId, usize> = BTreeMap::new();
         for item in asked {

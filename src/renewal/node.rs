@@ -9,7 +9,7 @@ use super::{
     SegmentQuestion,
 };
 use crate::access::RenewPermit;
-use crate::audit::{Event, SegmentAction, Segments};
+use crate::audit::{Event, SegmentAction, SegmentsDetails};
 use crate::code::Code;
 use crate::execution::{check_register, hex};
 use crate::link::VaultLink;
@@ -69,7 +69,7 @@ fn note_opening(node: &Node, permit: &RenewPermit, task: RenewalTask, segments: 
         RenewalTask::Prove => SegmentAction::OpenToProve,
     };
     let keys = node.authority().keys.iter().map(|key| key.id.to_string()).collect();
-    let entry = Segments { actor: permit.actor.clone(), action, keys, segments: segments as u64, recipients: 0 };
+    let entry = SegmentsDetails { actor: permit.actor.clone(), action, keys, segments: segments as u64, recipients: 0 };
     let recorded = node.committer().record(node.now(), Event::Segments(Box::new(entry)), vec![], vec![]);
     recorded.map(drop).map_err(not_logged("nothing is opened"))
 }

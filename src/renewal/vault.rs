@@ -14,7 +14,7 @@ use super::{
     SegmentAnswer, SegmentPage, SegmentQuestion, segment_id,
 };
 use crate::access::NodePermit;
-use crate::audit::{Event, SegmentAction, Segments};
+use crate::audit::{Event, SegmentAction, SegmentsDetails};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::{check_register, hex};
@@ -131,7 +131,7 @@ fn note_handout(
         RenewalTask::Rewrap => SegmentAction::HandOutToRewrap,
         RenewalTask::Prove => SegmentAction::HandOutToProve,
     };
-    let entry = Segments { actor: authority.clone(), action, keys, segments: segments as u64, recipients: 0 };
+    let entry = SegmentsDetails { actor: authority.clone(), action, keys, segments: segments as u64, recipients: 0 };
     commit(vault, entry, vec![])
 }
 
@@ -167,7 +167,7 @@ fn is_proved_now(vault: &Vault, record: &Record, key: &str) -> Result<bool, Refu
     Ok(record.recipient(key).is_some_and(|recipient| is_proved(recipient, &proofs)))
 }
 
-/// Segments that are being changed, as far as they were read.
+/// SegmentsDetails that are being changed, as far as they were read.
 struct SegmentDrafts<'v> {
     vault: &'v Vault,
     law: &'v RegisteredRecipients<'v>,
@@ -300,7 +300,7 @@ pub fn take(vault: &Vault, permit: &NodePermit, done: &SegmentAnswer) -> Result<
         let drafts = std::mem::take(&mut drafts.all);
         let segments = drafts.len() as u64;
         let changes = drafts.into_values().map(|draft| change(vault, draft)).collect::<Result<_, _>>()?;
-        commit(vault, Segments { actor: own.id.clone(), action, keys, segments, recipients }, changes)?;
+        commit(vault, SegmentsDetails { actor: own.id.clone(), action, keys, segments, recipients }, changes)?;
     }
     Ok(taken)
 }
@@ -326,7 +326,7 @@ fn change(vault: &Vault, draft: SegmentDraft<'_>) -> Result<Change, Refusal> {
 }
 
 /// Writes changes and their entry, durably.
-fn commit(vault: &Vault, entry: Segments, changes: Vec<Change>) -> Result<(), Refusal> {
+fn commit(vault: &Vault, entry: SegmentsDetails, changes: Vec<Change>) -> Result<(), Refusal> {
     let recorded = vault.committer().record(vault.now(), Event::Segments(Box::new(entry)), vec![], changes);
     recorded.map(drop).map_err(not_logged("nothing is changed"))
 }

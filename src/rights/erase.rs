@@ -30,12 +30,12 @@ use super::FAILED;
 use super::request::{ErasureRequest, check};
 use super::traces::TraceSide;
 use crate::access::RightsPermit;
-use crate::audit::{Erased, Event, LogPosition};
+use crate::audit::{EraseDetails, Event, LogPosition};
 use crate::code::Code;
 use crate::commit::{Change, Committer};
 use crate::keys::AuditKey;
 use crate::node::Node;
-use crate::pseudonym::Parsed;
+use crate::pseudonym::ParsedPseudonym;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register, Sector};
 use crate::statement::Signed;
@@ -64,7 +64,11 @@ pub struct ErasureReceipt {
 }
 
 /// Reads the pseudonyms of a request.
-fn parse(erasure: &ErasureRequest, sector: &Sector, key: &AuditKey) -> Result<Vec<(Parsed, [u8; 16])>, Refusal> {
+fn parse(
+    erasure: &ErasureRequest,
+    sector: &Sector,
+    key: &AuditKey,
+) -> Result<Vec<(ParsedPseudonym, [u8; 16])>, Refusal> {
     let read = erasure.pseudonyms.iter().map(|text| {
         let wrong = |code: Code| Refusal::new(Code::RightsInvalid, format!("a pseudonym of the request: {code}"));
         let parsed = sector.parse_pseudonym(text).map_err(wrong)?;
@@ -111,7 +115,7 @@ fn commit(
     permit: &RightsPermit,
     now: Timestamp,
 ) -> Result<ErasureReceipt, Refusal> {
-    let erased = Erased {
+    let erased = EraseDetails {
         officers,
         request: erasure.id.to_string(),
         sector: erasure.sector.clone(),
@@ -137,9 +141,9 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
         vault.sector(&sector.name).ok_or("a sector of the register has no state").map_err(fault(FAILED))?.clone();
     let wanted = parse(&erasure, &sector, vault.audit_key())?;
     let tags: HashSet<[u8; 16]> = wanted.iter().map(|(_, tag)| *tag).collect();
-    let stone = |(parsed, _): &(Parsed, _)| vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym);
+    let stone = |(parsed, _): &(ParsedPseudonym, _)| vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym);
     let stones: HashSet<[u8; 16]> = wanted.iter().map(stone).collect();
-    let named: Vec<Parsed> = wanted.into_iter().map(|(parsed, _)| parsed).collect();
+    let named: Vec<ParsedPseudonym> = wanted.into_iter().map(|(parsed, _)| parsed).collect();
     // The long way through the log before anybody has to wait …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &named)?)?;
     let (mut salts, end) = chunks::salts(vault, &sector.name, &domains, None)?;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::FAILED;
 use crate::access::RightsPermit;
-use crate::audit::{Event, LookUp, checkpoint, salted, tags_root};
+use crate::audit::{Event, LookUpDetails, origin, salted, tags_root};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::Change;
@@ -125,7 +125,7 @@ pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &ResolutionQuestion)
         None => reader.about(sector, &asked.pseudonyms)?,
     };
     let tags = salted(tags);
-    let entry = LookUp {
+    let entry = LookUpDetails {
         actor: officer.clone(),
         sector: asked.sector.clone(),
         order: asked.order.map(|id| id.to_string()),
@@ -241,7 +241,7 @@ impl ResolutionReader<'_> {
         let tree = self.trees.iter().rev().find(|tree| tree.first <= number);
         let owner = self.vault.log().owner();
         Ok(Some(Resolution {
-            log: tree.map(|tree| checkpoint::origin(owner, tree.shard)).unwrap_or_default(),
+            log: tree.map(|tree| origin::origin(owner, tree.shard)).unwrap_or_default(),
             index: number - tree.map_or(0, |tree| tree.first),
             time: found.time,
             authority: found.authority,

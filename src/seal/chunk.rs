@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::mapping::RecordView;
 use super::segment::SegmentId;
-use super::{Reader, SealError};
+use super::{SealError, SealReader};
 use crate::keys::{DomainScope, StoreKey, lp};
 use crate::pseudonym::Pseudonym;
 
@@ -39,7 +39,7 @@ impl ChunkCipher {
     /// A cipher over all versions that are here; the highest one wraps.
     ///
     /// # Panics
-    /// When there is no version at all; configuration is refused before that.
+    /// When there is no version; such a configuration is refused before.
     pub fn new(keys: impl IntoIterator<Item = (u32, StoreKey)>) -> Self {
         let keys: BTreeMap<_, _> = keys.into_iter().collect();
         let current = *keys.last_key_value().expect("at least one store key version").0;
@@ -71,7 +71,7 @@ impl ChunkCipher {
     /// [`SealError`]: format, an absent key version, or a row that does not open there.
     pub fn unwrap(&self, row_key: &[u8], row: Vec<u8>) -> Result<Chunk, SealError> {
         let mut plain = row;
-        let mut r = Reader(&plain);
+        let mut r = SealReader(&plain);
         if r.u8()? != FORMAT {
             return Err(SealError::Format);
         }
@@ -186,7 +186,7 @@ pub struct Chunk {
 
 impl Chunk {
     fn read(plain: Vec<u8>) -> Result<Self, SealError> {
-        let mut r = Reader(&plain[HEAD..]);
+        let mut r = SealReader(&plain[HEAD..]);
         if r.u8()? != FORMAT {
             return Err(SealError::Format);
         }
@@ -218,7 +218,7 @@ impl Chunk {
 
     /// Its records, in order.
     pub fn records(&self) -> impl Iterator<Item = Result<RecordView<'_>, SealError>> {
-        let mut r = Reader(&self.plain[self.records_at..]);
+        let mut r = SealReader(&self.plain[self.records_at..]);
         (0..self.count).map(move |_| RecordView::read(&mut r))
     }
 

@@ -13,7 +13,7 @@ use crate::keys::{AuthoritySecret, Key, authority_key_material, lp};
 use crate::register::{AuthorityKey, Suite};
 
 /// The private half, in locked memory; wipes itself.
-enum Private {
+enum HpkePrivateKey {
     X25519(Locked<<X25519HkdfSha256 as Kem>::PrivateKey>),
     XWing(Locked<<XWing as Kem>::PrivateKey>),
 }
@@ -21,7 +21,7 @@ enum Private {
 /// An authority's private key, of either suite, ready to open segments.
 pub struct AuthorityPrivateKey {
     id: String,
-    private: Private,
+    private: HpkePrivateKey,
     public: Vec<u8>,
 }
 
@@ -33,11 +33,11 @@ impl AuthorityPrivateKey {
         let (private, public) = match suite {
             Suite::X25519 => {
                 let (private, public) = X25519HkdfSha256::derive_keypair(material.expose());
-                (Private::X25519(Locked::new(private)), public.to_bytes().to_vec())
+                (HpkePrivateKey::X25519(Locked::new(private)), public.to_bytes().to_vec())
             }
             Suite::XWing => {
                 let (private, public) = XWing::derive_keypair(material.expose());
-                (Private::XWing(Locked::new(private)), public.to_bytes().to_vec())
+                (HpkePrivateKey::XWing(Locked::new(private)), public.to_bytes().to_vec())
             }
         };
         Self { id: key_id.to_owned(), private, public }
@@ -51,8 +51,8 @@ impl AuthorityPrivateKey {
     /// Its suite.
     pub fn suite(&self) -> Suite {
         match self.private {
-            Private::X25519(_) => Suite::X25519,
-            Private::XWing(_) => Suite::XWing,
+            HpkePrivateKey::X25519(_) => Suite::X25519,
+            HpkePrivateKey::XWing(_) => Suite::XWing,
         }
     }
 
@@ -65,8 +65,8 @@ impl AuthorityPrivateKey {
     pub(super) fn open(&self, sector: Uuid, enc: &[u8], ct: &[u8], aad: &[u8]) -> Result<Key, SealError> {
         let info = info(sector, &self.id);
         let mut dek = match &self.private {
-            Private::X25519(key) => open_with::<X25519HkdfSha256>(key, enc, &info, ct, aad)?,
-            Private::XWing(key) => open_with::<XWing>(key, enc, &info, ct, aad)?,
+            HpkePrivateKey::X25519(key) => open_with::<X25519HkdfSha256>(key, enc, &info, ct, aad)?,
+            HpkePrivateKey::XWing(key) => open_with::<XWing>(key, enc, &info, ct, aad)?,
         };
         // One copy, which `take` wipes.
         let mut bytes = [0; 32];

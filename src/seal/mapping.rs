@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::chunk::ChunkBuilder;
 use super::segment::{OpenSegment, OpenedSegment};
-use super::{Reader, SealError};
+use super::{SealError, SealReader};
 use crate::keys::{DomainScope, NoncePart, lp};
 use crate::pseudonym::Pseudonym;
 
@@ -117,7 +117,7 @@ pub struct RecordView<'a> {
 
 impl<'a> RecordView<'a> {
     /// Reads one record off the front.
-    pub(super) fn read(r: &mut Reader<'a>) -> Result<Self, SealError> {
+    pub(super) fn read(r: &mut SealReader<'a>) -> Result<Self, SealError> {
         Ok(Self { pseudonym: Pseudonym::from_bytes(r.array()?), nonce: r.array()?, ciphertext: r.lp()? })
     }
 
@@ -126,7 +126,7 @@ impl<'a> RecordView<'a> {
     /// # Errors
     /// [`SealError::Format`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, SealError> {
-        let mut r = Reader(bytes);
+        let mut r = SealReader(bytes);
         let record = Self::read(&mut r)?;
         r.end()?;
         Ok(record)
@@ -144,7 +144,7 @@ impl<'a> RecordView<'a> {
     /// Opens the mapping at the place where it is said to lie.
     ///
     /// # Errors
-    /// [`SealError::Open`] when it does not open there; [`SealError::Format`] when what opens is no mapping.
+    /// [`SealError::Open`] when it does not open there; [`SealError::Format`] when the plaintext is not a mapping.
     pub fn open(&self, segment: &OpenedSegment, mut location: Location) -> Result<Mapping, SealError> {
         let mut buffer = Zeroizing::new(self.ciphertext.to_vec());
         let plain = segment
@@ -155,7 +155,7 @@ impl<'a> RecordView<'a> {
                 &mut buffer,
             )
             .map_err(|_| SealError::Open)?;
-        let mut r = Reader(plain);
+        let mut r = SealReader(plain);
         let scheme = r.text()?.to_owned();
         let value = Zeroizing::new(r.text()?.to_owned());
         let first_seen = r.u32()?;

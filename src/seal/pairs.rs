@@ -16,7 +16,7 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use uuid::Uuid;
 
-use super::{Reader, SealError};
+use super::{SealError, SealReader};
 use crate::keys::locked::Locked;
 use crate::keys::{Key, lp};
 
@@ -55,7 +55,7 @@ impl PairsHead {
     /// # Errors
     /// [`SealError::Format`].
     pub fn read(sealed: &[u8]) -> Result<Self, SealError> {
-        let mut r = Reader(sealed);
+        let mut r = SealReader(sealed);
         if r.u8()? != FORMAT {
             return Err(SealError::Format);
         }
@@ -79,7 +79,7 @@ fn info(sector: Uuid) -> Vec<u8> {
 /// Seals the lines of a page to a sector system's public key (32 bytes).
 ///
 /// # Errors
-/// [`SealError::PublicKey`] when it is no X25519 key.
+/// [`SealError::PublicKey`] when it is not an X25519 key.
 pub fn seal(head: PairsHead, to: &[u8; 32], lines: &[u8]) -> Result<Vec<u8>, SealError> {
     let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(to).map_err(|_| SealError::PublicKey)?;
     let mut sealed = head.to_bytes();

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::segment::SegmentId;
-use super::{Reader, SealError, hpke};
+use super::{SealError, SealReader, hpke};
 use crate::keys::{Key, lp};
 use crate::register::AuthorityKey;
 
@@ -66,7 +66,7 @@ impl Recipient {
     }
 }
 
-/// A record's fields, whoever signed it.
+/// A record's fields, before its signature is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The segment's id.
@@ -77,7 +77,7 @@ pub struct Record {
     pub opened_at: [u8; 8],
     /// The commitment to its data key.
     pub commitment: [u8; 32],
-    /// To whom its data key is sealed, in the order in which they came.
+    /// The recipients of its data key, in the order in which they came.
     pub recipients: Vec<Recipient>,
 }
 
@@ -89,9 +89,10 @@ impl Record {
     pub fn read(bytes: &[u8], pinned: &[VerifyingKey]) -> Result<Self, SealError> {
         let (record, signature) = Self::parse(bytes)?;
         let signed = [SIGNATURE_LABEL, &bytes[..bytes.len() - 64]].concat();
-        match pinned.iter().any(|pin| pin.verify_strict(&signed, &signature).is_ok()) {
-            true => Ok(record),
-            false => Err(SealError::Signature),
+        if pinned.iter().any(|pin| pin.verify_strict(&signed, &signature).is_ok()) {
+            Ok(record)
+        } else {
+            Err(SealError::Signature)
         }
     }
 
@@ -104,7 +105,7 @@ impl Record {
     }
 
     fn parse(bytes: &[u8]) -> Result<(Self, Signature), SealError> {
-        let mut r = Reader(bytes);
+        let mut r = SealReader(bytes);
         if r.u8()? != FORMAT {
             return Err(SealError::Format);
         }

@@ -82,7 +82,7 @@ impl OpenSegment {
         &self.record
     }
 
-    /// SHA-256 of what shows that somebody opened it; see [`prove`].
+    /// SHA-256 of the value that proves its opening; see [`prove`].
     pub fn opening(&self) -> &[u8; 32] {
         &self.opening
     }
@@ -188,9 +188,10 @@ fn open_dek<'r>(record: &'r Record, key: &AuthorityPrivateKey) -> Result<(Key, &
     let recipient = record.recipients.iter().find(|r| r.suite == suite && r.key == key.id());
     let recipient = recipient.ok_or(SealError::NotForThisKey)?;
     let dek = key.open(record.sector, &recipient.enc, &recipient.ct, &record.aad())?;
-    match segment_commitment(&dek).ct_eq(&record.commitment).into() {
-        true => Ok((dek, recipient)),
-        false => Err(SealError::Commitment),
+    if bool::from(segment_commitment(&dek).ct_eq(&record.commitment)) {
+        Ok((dek, recipient))
+    } else {
+        Err(SealError::Commitment)
     }
 }
 

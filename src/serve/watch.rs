@@ -8,13 +8,10 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 
 use super::writable;
-use crate::audit::checkpoint::cosigner_name;
-use crate::audit::cosign::{Ask, Asking, Cosigners, Quorum, Watcher};
+use crate::audit::cosign::{CosignatureQuorum, Cosigner, Cosigners, WitnessLink, WitnessThread};
 use crate::audit::log::{Log, LogParts};
-use crate::audit::note::{Kind, Verifier};
-use crate::audit::second::SecondPlace;
-use crate::audit::verify::Trusted;
-use crate::audit::witness::Witness;
+use crate::audit::origin::TrustedLogKey;
+use crate::audit::origin::cosigner_name;
 use crate::client::peer::Peer;
 use crate::client::{Client, Timeouts};
 use crate::clock::{ClockBehind, SystemClock};
@@ -28,6 +25,9 @@ use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::store::Store;
 use crate::terminal::CommandError;
+use crate::tlog::checkpoint_file::CheckpointFile;
+use crate::tlog::note::{SignatureKind, Verifier};
+use crate::tlog::witness::Witness;
 use crate::vault::Vault;
 
 /// How long who watches may let us wait.
@@ -40,7 +40,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// What a log is opened with.
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
-    LogParts { second: config.second.clone().map(SecondPlace::new), ..LogParts::new(key) }
+    LogParts { second: config.second.clone().map(CheckpointFile::new), ..LogParts::new(key) }
 }
 
 /// Says on `/readyz` what keeps the log from being published or believed.
@@ -56,22 +56,22 @@ fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
 }
 
 /// The witnesses that a configuration names.
-fn watchers(config: &LogConfig) -> Result<Vec<Watcher>, CommandError> {
+fn watchers(config: &LogConfig) -> Result<Vec<Cosigner>, CommandError> {
     let watcher = |witness: &WatcherConfig| {
         let client = Client::with_timeouts(&witness.client, PATIENCE)
             .map_err(|error| CommandError::new(error, "check [[audit.witness]] in the configuration"))?;
-        let verifier = Verifier::new(witness.name.as_str(), Kind::Cosigner, witness.public);
-        Ok(Watcher { verifier, ask: Some(Box::new(client)), counts: true })
+        let verifier = Verifier::new(witness.name.as_str(), SignatureKind::Cosigner, witness.public);
+        Ok(Cosigner { verifier, ask: Some(Box::new(client)), counts: true })
     };
     config.witnesses.iter().map(watcher).collect()
 }
 
 fn cosigners(
-    watchers: Vec<Watcher>,
+    watchers: Vec<Cosigner>,
     log: &Arc<Log>,
     config: &LogConfig,
-) -> Result<(Arc<Cosigners>, Asking), CommandError> {
-    let quorum = Quorum { required: config.required, within: config.within };
+) -> Result<(Arc<Cosigners>, WitnessThread), CommandError> {
+    let quorum = CosignatureQuorum { required: config.required, within: config.within };
     if quorum.required > 0 {
         log.prefer_cosigned();
     }
@@ -119,7 +119,7 @@ fn compare_witnesses(register: &Register, config: &LogConfig) {
 struct Cosigning {
     witness: Witness,
     cosigners: Arc<Cosigners>,
-    asking: Asking,
+    asking: WitnessThread,
 }
 
 impl Cosigning {
@@ -128,7 +128,7 @@ impl Cosigning {
         entity: &Entity,
         config: &LogConfig,
         memory: PathBuf,
-        ask: impl Fn() -> Result<Option<Box<dyn Ask>>, CommandError>,
+        ask: impl Fn() -> Result<Option<Box<dyn WitnessLink>>, CommandError>,
     ) -> Result<Self, CommandError> {
         let register = entity.register();
         compare_witnesses(register, config);
@@ -136,9 +136,9 @@ impl Cosigning {
         let mut logs = vec![];
         for (side, key) in entity.role().peers(register) {
             let owner = side.owner(&register.deployment);
-            let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
-            all.push(Watcher { verifier, ask: ask()?, counts: false });
-            logs.push(Trusted::Owner(owner, key));
+            let verifier = Verifier::new(cosigner_name(&owner), SignatureKind::Cosigner, key);
+            all.push(Cosigner { verifier, ask: ask()?, counts: false });
+            logs.push(TrustedLogKey::Owner(owner, key));
         }
         let witness = entity.log().witness(logs, memory);
         let (cosigners, asking) = cosigners(all, entity.log(), config)?;
@@ -152,7 +152,7 @@ pub(super) fn vault(
     vault: &Vault,
     config: &VaultConfig,
     memory: PathBuf,
-) -> Result<(Arc<CosignDoor>, Asking), CommandError> {
+) -> Result<(Arc<CosignDoor>, WitnessThread), CommandError> {
     let Cosigning { witness, cosigners, asking } = Cosigning::start(vault, &config.log, memory, || Ok(None))?;
     let witness = Arc::new(witness);
     Ok((Arc::new(CosignDoor { entity: vault.entity().clone(), witness, cosigners }), asking))
@@ -163,10 +163,10 @@ pub(super) fn node(
     node: &Node,
     config: &NodeConfig,
     memory: PathBuf,
-) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), CommandError> {
+) -> Result<(Arc<Peer>, Arc<Cosigners>, WitnessThread), CommandError> {
     let failed = |error| CommandError::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
-    let ask = || Ok(Some(Box::new(watching()?) as Box<dyn Ask>));
+    let ask = || Ok(Some(Box::new(watching()?) as Box<dyn WitnessLink>));
     let Cosigning { witness, cosigners, asking } = Cosigning::start(node, &config.log, memory, ask)?;
     let releases = Client::new(&config.vault).map_err(failed)?;
     let peer = Peer::new(releases, watching()?, witness, node.store().clone(), Arc::new(SystemClock));

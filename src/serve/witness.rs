@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{bind, descriptors, first_start, health_listener, limits, prepare_process, runtime};
-use crate::audit::verify::Trusted;
-use crate::audit::witness::Witness;
+use crate::audit::origin::TrustedLogKey;
 use crate::clock::SystemClock;
 use crate::config::WitnessConfig;
 use crate::http::tls::ServerTls;
@@ -14,6 +13,7 @@ use crate::http::{self, Callers, Readiness};
 use crate::keys::file::read_signing_key;
 use crate::metrics::Registry;
 use crate::terminal::CommandError;
+use crate::tlog::witness::Witness;
 
 /// Runs a witness until it is told to stop.
 ///
@@ -27,7 +27,7 @@ pub fn run_witness(config: &Path, is_first_start: bool) -> Result<(), CommandErr
         .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
     descriptors::secure(1, &config.limits)?;
     first_start::witness_folder(&config.state, is_first_start)?;
-    let logs = config.logs.iter().map(|log| Trusted::Owner(log.owner.clone(), log.public)).collect();
+    let logs = config.logs.iter().map(|log| TrustedLogKey::Owner(log.owner.clone(), log.public)).collect::<Vec<_>>();
     let witness = Arc::new(Witness::new(config.name.as_str(), key, logs, config.state.clone()));
     runtime()?.block_on(async move {
         let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());

@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::StartError;
-use crate::audit::Opened;
+use crate::audit::OpenedEpoch;
 use crate::keys::{SectorRootKey, SectorTreeKey};
-use crate::pseudonym::Parsed;
+use crate::pseudonym::ParsedPseudonym;
 use crate::register::{Granularity, PeriodLength, Register, Sector, TextForm};
 use crate::seal::SealError;
 use crate::seal::segment::OpenSegment;
@@ -80,7 +80,7 @@ pub struct Epoch {
 
 impl Epoch {
     /// Whether a pseudonym written so can be of this epoch: a text form belongs to the epochs that had it.
-    pub(crate) fn writes(&self, parsed: &Parsed) -> bool {
+    pub(crate) fn writes(&self, parsed: &ParsedPseudonym) -> bool {
         let is_named = parsed.epoch_mod_32.is_none_or(|named| u32::from(named) == self.row.epoch % 32);
         self.terms.text_form == parsed.form && is_named
     }
@@ -234,7 +234,7 @@ pub(super) fn load_all(
     advance: &[SectorAdvance],
     now: Timestamp,
     batch: &mut RowBatch,
-) -> Result<(Sectors, Vec<Opened>), StartError> {
+) -> Result<(Sectors, Vec<OpenedEpoch>), StartError> {
     let numbers: HashMap<_, _> = store.sector_numbers()?.into_iter().collect();
     let (used, retired) = (store.all_epochs()?, store.retired_epochs()?);
     let mut next_number = numbers.values().max().map_or(0, |n| n + 1);
@@ -258,7 +258,7 @@ pub(super) fn load_all(
                 let row = next_row(last, shared_version(roots, &used), false, terms, now);
                 store.put_epoch(batch, sector.uuid, row);
                 let (epoch, secret_version) = (row.epoch, row.secret_version);
-                opened.push(Opened { sector: sector.name.clone(), epoch, secret_version, ended_overlap });
+                opened.push(OpenedEpoch { sector: sector.name.clone(), epoch, secret_version, ended_overlap });
                 rows.push(row);
             }
         }

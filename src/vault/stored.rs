@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{SectorState, StartError, Vault};
 use crate::code::Code;
-use crate::pseudonym::Parsed;
+use crate::pseudonym::ParsedPseudonym;
 use crate::seal::SealError;
 use crate::seal::chunk::{Chunk, ChunkCipher};
 use crate::store::{ChunkKey, Store, StoreError};
@@ -39,9 +39,9 @@ pub(crate) fn stored_chunk(store: &Store, cipher: &ChunkCipher, key: ChunkKey) -
 #[derive(Default)]
 pub(crate) struct Absent {
     /// Why there is none.
-    pub(crate) codes: HashMap<Parsed, Code>,
+    pub(crate) codes: HashMap<ParsedPseudonym, Code>,
     /// Those whose chunk the index names and the store did not have, however often it was looked for.
-    pub(crate) missing: Vec<Parsed>,
+    pub(crate) missing: Vec<ParsedPseudonym>,
 }
 
 impl Vault {
@@ -53,8 +53,8 @@ impl Vault {
     pub(crate) fn each_stored(
         &self,
         state: &SectorState,
-        wanted: Vec<Parsed>,
-        mut each: impl FnMut(ChunkKey, Chunk, Vec<Parsed>),
+        wanted: Vec<ParsedPseudonym>,
+        mut each: impl FnMut(ChunkKey, Chunk, Vec<ParsedPseudonym>),
     ) -> Result<Absent, StartError> {
         let mut absent = Absent::default();
         let mut missing = self.look(state, wanted, &mut absent.codes, &mut each)?;
@@ -73,12 +73,12 @@ impl Vault {
     fn look(
         &self,
         state: &SectorState,
-        wanted: Vec<Parsed>,
-        codes: &mut HashMap<Parsed, Code>,
-        each: &mut impl FnMut(ChunkKey, Chunk, Vec<Parsed>),
-    ) -> Result<Vec<Parsed>, StartError> {
+        wanted: Vec<ParsedPseudonym>,
+        codes: &mut HashMap<ParsedPseudonym, Code>,
+        each: &mut impl FnMut(ChunkKey, Chunk, Vec<ParsedPseudonym>),
+    ) -> Result<Vec<ParsedPseudonym>, StartError> {
         let mut missing = Vec::new();
-        let mut chunks: BTreeMap<ChunkKey, Vec<Parsed>> = BTreeMap::new();
+        let mut chunks: BTreeMap<ChunkKey, Vec<ParsedPseudonym>> = BTreeMap::new();
         for parsed in wanted {
             match self.locate(state, &parsed)? {
                 Ok(key) => chunks.entry(key).or_default().push(parsed),
@@ -103,7 +103,7 @@ impl Vault {
     }
 
     /// The chunk that holds a pseudonym's mapping.
-    fn locate(&self, state: &SectorState, parsed: &Parsed) -> Result<Result<ChunkKey, Code>, StoreError> {
+    fn locate(&self, state: &SectorState, parsed: &ParsedPseudonym) -> Result<Result<ChunkKey, Code>, StoreError> {
         let (mut known, mut retired) = (false, false);
         let epochs = state.epochs();
         if epochs.iter().all(|epoch| epoch.terms.text_form != parsed.form) {

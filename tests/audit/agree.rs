@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
-use cloison::audit::checkpoint::Checkpoint;
-use cloison::audit::path::Resource;
-use cloison::audit::proof::{Tiles, consistency, inclusion, is_consistent, is_included};
-use cloison::audit::tree::{self, Hash, TileId, Tree, leaf_hash, tree_hash};
+use cloison::tlog::checkpoint::Checkpoint;
+use cloison::tlog::path::LogResource;
+use cloison::tlog::proof::{TileReader, consistency, inclusion, is_consistent, is_included};
+use cloison::tlog::tree::{self, Hash, MerkleTree, TileId, leaf_hash, tree_hash};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use signed_note::{Note, StandardVerifier, VerifierList};
@@ -48,7 +48,7 @@ fn both() -> &'static Both {
 /// Our tiles of the tree of `size` leaves.
 struct Leaves(u64);
 
-impl Tiles for Leaves {
+impl TileReader for Leaves {
     type Error = Infallible;
 
     fn tile(&mut self, id: TileId, count: usize) -> Result<Rc<Vec<Hash>>, Infallible> {
@@ -61,13 +61,13 @@ impl Tiles for Leaves {
     }
 }
 
-fn our_tree(size: u64) -> Tree {
+fn our_tree(size: u64) -> MerkleTree {
     let edge = (0..tree::LEVELS).map(|level| {
         let at_level = size >> (8 * u32::from(level));
         let id = TileId { level, index: at_level / 256 };
         if at_level.is_multiple_of(256) { vec![] } else { Leaves(size).tile(id, 0).unwrap().to_vec() }
     });
-    Tree::from_edge(size, edge.collect()).unwrap()
+    MerkleTree::from_edge(size, edge.collect()).unwrap()
 }
 
 /// Sizes of all magnitudes, and those around the edges of tiles.
@@ -135,11 +135,11 @@ proptest! {
 
     #[test]
     fn paths(level in 0u8..8, index in 0u64..1_000_000_000_000, width in 1u16..=256) {
-        let ours = Resource::Tile(TileId { level, index }, width).to_string();
+        let ours = LogResource::Tile(TileId { level, index }, width).to_string();
         // Theirs name the height, too.
         let theirs = tlog_tiles::Tile::new(8, level, index, width.into(), false).path();
         prop_assert_eq!(ours.clone(), theirs.replacen("tile/8/", "tile/", 1));
-        prop_assert_eq!(Resource::parse(&ours), Some(Resource::Tile(TileId { level, index }, width)));
+        prop_assert_eq!(LogResource::parse(&ours), Some(LogResource::Tile(TileId { level, index }, width)));
     }
 
     #[test]

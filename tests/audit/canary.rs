@@ -88,7 +88,7 @@ fn no_entry_names_anybody() {
         let pseudonym = sector.parse_pseudonym(text).unwrap().pseudonym;
         forms(pseudonym.as_bytes(), &mut needles);
         forms(&Sha256::digest(pseudonym.as_bytes()), &mut needles);
-        forms(&cloison::audit::leaf_hash(pseudonym.as_bytes()), &mut needles);
+        forms(&cloison::tlog::tree::leaf_hash(pseudonym.as_bytes()), &mut needles);
     }
     for path in files(&world.path("secrets")) {
         let text = std::fs::read_to_string(&path).unwrap();

@@ -23,7 +23,7 @@ fn section<'p>(page: &'p str, event: &str) -> &'p str {
 
 /// The events of the source: the variants of `audit::Event`, as they are written.
 fn events() -> BTreeSet<String> {
-    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/audit.rs")).unwrap();
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/audit/event.rs")).unwrap();
     let body = &source[source.find("pub enum Event {").unwrap()..];
     let body = &body[..body.find("\n}").unwrap()];
     let variants = body.lines().filter(|line| line.starts_with("    ") && line.as_bytes()[4].is_ascii_uppercase());

@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cloison::audit::checkpoint::Checkpoint;
-use cloison::audit::path::Resource;
-use cloison::audit::source::{Folder, Source};
-use cloison::audit::tree::{self, Tree, leaf_hash};
-use cloison::audit::verify::{self, Report, Trusted, Wanted};
+use cloison::audit::origin::TrustedLogKey;
+use cloison::audit::source::LogFolder;
+use cloison::audit::verify::{self, LogExpectations, LogsReport};
+use cloison::tlog::checkpoint::Checkpoint;
+use cloison::tlog::path::LogResource;
+use cloison::tlog::source::LogSource;
+use cloison::tlog::tree::{self, MerkleTree, leaf_hash};
 use ed25519_dalek::SigningKey;
 
 pub const ORIGIN: &str = "cloison/test/vault/2026";
@@ -71,16 +73,16 @@ impl Log {
         let width = (self.size - first).min(256);
         let mut entries: Vec<_> = (first..first + width).map(entry).collect();
         change(&mut entries);
-        fs::write(self.file(&Resource::Entries(index, width as u16).to_string()), bundle(&entries)).unwrap();
+        fs::write(self.file(&LogResource::Entries(index, width as u16).to_string()), bundle(&entries)).unwrap();
     }
 
     /// Checks it with its key.
-    pub fn verify(&self) -> Report {
-        self.verify_with(&Wanted::default())
+    pub fn verify(&self) -> LogsReport {
+        self.verify_with(&LogExpectations::default())
     }
 
     /// The same, and what else is wanted.
-    pub fn verify_with(&self, wanted: &Wanted) -> Report {
+    pub fn verify_with(&self, wanted: &LogExpectations) -> LogsReport {
         verify_folder(self.path(), wanted)
     }
 
@@ -90,20 +92,20 @@ impl Log {
     }
 
     pub fn findings_with(&self, seen: &[u8]) -> Vec<String> {
-        findings(&self.verify_with(&Wanted { seen: vec![seen.to_vec()], ..Wanted::default() }))
+        findings(&self.verify_with(&LogExpectations { seen: vec![seen.to_vec()], ..LogExpectations::default() }))
     }
 }
 
-pub fn verify_folder(path: &Path, wanted: &Wanted) -> Report {
+pub fn verify_folder(path: &Path, wanted: &LogExpectations) -> LogsReport {
     let mut wanted = wanted.clone();
     if wanted.keys.is_empty() {
-        wanted.keys.push(Trusted::Any(key().verifying_key()));
+        wanted.keys.push(TrustedLogKey::Any(key().verifying_key()));
     }
-    let source: Box<dyn Source> = Box::new(Folder(path.to_owned()));
+    let source: Box<dyn LogSource> = Box::new(LogFolder(path.to_owned()));
     verify::all(&*source, &wanted, &mut |_, _, _| {}).unwrap()
 }
 
-pub fn findings(report: &Report) -> Vec<String> {
+pub fn findings(report: &LogsReport) -> Vec<String> {
     assert_eq!(report.is_good(), report.all_findings().next().is_none());
     report.all_findings().map(|(_, finding)| finding.to_string()).collect()
 }
@@ -114,22 +116,22 @@ pub fn bundle(entries: &[Vec<u8>]) -> Vec<u8> {
 
 /// Writes a log as a server has it.
 pub fn write(path: &Path, origin: &str, key: &SigningKey, entries: &[Vec<u8>]) -> Checkpoint {
-    let put = |resource: Resource, bytes: &[u8]| {
+    let put = |resource: LogResource, bytes: &[u8]| {
         let path = path.join(resource.to_string());
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     };
-    let mut tree = Tree::default();
+    let mut tree = MerkleTree::default();
     for entry in entries {
-        tree.push(leaf_hash(entry), |id, hashes| put(Resource::Tile(id, 256), &tree::tile_bytes(hashes)));
+        tree.push(leaf_hash(entry), |id, hashes| put(LogResource::Tile(id, 256), &tree::tile_bytes(hashes)));
     }
     for (id, width) in tree::edge_tiles(tree.size()) {
-        put(Resource::Tile(id, width), &tree::tile_bytes(tree.edge(id.level)));
+        put(LogResource::Tile(id, width), &tree::tile_bytes(tree.edge(id.level)));
     }
     for (index, chunk) in entries.chunks(256).enumerate() {
-        put(Resource::Entries(index as u64, chunk.len() as u16), &bundle(chunk));
+        put(LogResource::Entries(index as u64, chunk.len() as u16), &bundle(chunk));
     }
     let checkpoint = Checkpoint { origin: origin.to_owned(), size: tree.size(), root: tree.root() };
-    put(Resource::Checkpoint, checkpoint.sign(key).as_bytes());
+    put(LogResource::Checkpoint, checkpoint.sign(key).as_bytes());
     checkpoint
 }

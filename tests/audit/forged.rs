@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use cloison::audit::checkpoint::Checkpoint;
-use cloison::audit::note::{Kind, Verifier, cosign};
-use cloison::audit::tree::tree_hash;
-use cloison::audit::verify::{Trusted, Wanted};
+use cloison::audit::origin::TrustedLogKey;
+use cloison::audit::verify::LogExpectations;
+use cloison::tlog::checkpoint::Checkpoint;
+use cloison::tlog::note::{SignatureKind, Verifier, cosign};
+use cloison::tlog::tree::tree_hash;
 use ed25519_dalek::SigningKey;
 
 use super::forge::{Log, ORIGIN, entries, entry, findings, key, verify_folder, write};
@@ -104,7 +105,7 @@ fn a_forked_or_rewritten_log() {
     only(&fork.findings_with(&log.checkpoint()), "entries before 400", "rewritten or forked");
     // Seen before the fork: both contain it.
     let early = Log::new(300);
-    let report = fork.verify_with(&Wanted { seen: vec![early.checkpoint()], ..Wanted::default() });
+    let report = fork.verify_with(&LogExpectations { seen: vec![early.checkpoint()], ..LogExpectations::default() });
     assert!(report.is_good());
     assert_eq!(report.logs[0].contains, [300]);
     // The same size, other entries.
@@ -138,8 +139,8 @@ fn an_old_checkpoint_replayed() {
 #[test]
 fn another_origin() {
     let log = Log::new(10);
-    let of_vault = Trusted::Owner("test/vault".into(), key().verifying_key());
-    let wanted = Wanted { keys: vec![of_vault], ..Wanted::default() };
+    let of_vault = TrustedLogKey::Owner("test/vault".into(), key().verifying_key());
+    let wanted = LogExpectations { keys: vec![of_vault], ..LogExpectations::default() };
     assert!(log.verify_with(&wanted).is_good());
     write(log.path(), "cloison/other/vault/2026", &key(), &entries(10));
     only(
@@ -153,7 +154,7 @@ fn another_origin() {
     only(&findings(&verify_folder(years.path(), &wanted)), "checkpoint", "lies where shard 2027 belongs");
     // A checkpoint kept from a log that is not here.
     let elsewhere = Checkpoint { origin: "cloison/test/vault/2025".into(), size: 1, root: [0; 32] }.sign(&key());
-    let seen = Wanted { seen: vec![elsewhere.into_bytes()], ..wanted };
+    let seen = LogExpectations { seen: vec![elsewhere.into_bytes()], ..wanted };
     let found = findings(&Log::new(10).verify_with(&seen));
     only(&found, "the checkpoint kept from before", "no log of that name is here");
 }
@@ -162,15 +163,16 @@ fn another_origin() {
 fn another_key_and_a_damaged_signature() {
     let log = Log::new(10);
     let other = SigningKey::from_bytes(&[8; 32]);
-    let wanted = Wanted { keys: vec![Trusted::Any(other.verifying_key())], ..Wanted::default() };
+    let wanted =
+        LogExpectations { keys: vec![TrustedLogKey::Any(other.verifying_key())], ..LogExpectations::default() };
     only(&findings(&log.verify_with(&wanted)), "checkpoint", "no signature of it is by the key that is believed for");
     let note = String::from_utf8(log.checkpoint()).unwrap();
     fs::write(log.file("checkpoint"), note.replace("\n10\n", "\n11\n")).unwrap();
     only(&log.findings(), "checkpoint", "does not verify: it is forged, or the text was changed");
     fs::write(log.file("checkpoint"), "hello\n").unwrap();
-    only(&log.findings(), "checkpoint", "it is no signed note");
+    only(&log.findings(), "checkpoint", "it is not a signed note");
     fs::write(log.file("checkpoint"), note.replacen(ORIGIN, "x\ny", 1)).unwrap();
-    only(&log.findings(), "checkpoint", "its text is no checkpoint");
+    only(&log.findings(), "checkpoint", "its text is not a checkpoint");
 }
 
 #[test]
@@ -236,19 +238,20 @@ fn what_is_logged_and_yet_is_no_entry() {
     odd[8] = b"hello".to_vec();
     let found = Log::of(&odd).findings();
     assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found[0].starts_with("entry 7: is logged and yet is no entry"), "{found:#?}");
+    assert!(found[0].starts_with("entry 7: is logged and is not an entry"), "{found:#?}");
 }
 
 #[test]
 fn cosignatures_that_are_required() {
     let log = Log::new(10);
     let (witness, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
-    let verifier = |name: &str, key: &SigningKey| Verifier::new(name, Kind::Cosigner, key.verifying_key());
+    let verifier = |name: &str, key: &SigningKey| Verifier::new(name, SignatureKind::Cosigner, key.verifying_key());
     let note = String::from_utf8(log.checkpoint()).unwrap();
     let text = Checkpoint::read(note.as_bytes()).unwrap().0.text();
     let cosigned = note + &cosign("cndp", &witness, &text, 1_800_000_000);
     fs::write(log.file("checkpoint"), &cosigned).unwrap();
-    let mut wanted = Wanted { cosigners: vec![verifier("cndp", &witness)], required: 1, ..Wanted::default() };
+    let mut wanted =
+        LogExpectations { cosigners: vec![verifier("cndp", &witness)], required: 1, ..LogExpectations::default() };
     let report = log.verify_with(&wanted);
     assert!(report.is_good());
     assert_eq!((&*report.logs[0].cosigned[0].name, report.logs[0].cosigned[0].time), ("cndp", 1_800_000_000));
@@ -284,23 +287,23 @@ fn shards_hang_together() {
     let last = write(&folder.path().join("2026"), ORIGIN, &key(), &entries(300));
     let next = "cloison/test/vault/2027";
     write(&folder.path().join("2027"), next, &key(), &two(&last));
-    let report = verify_folder(folder.path(), &Wanted::default());
+    let report = verify_folder(folder.path(), &LogExpectations::default());
     assert!(report.is_good(), "{:#?}", findings(&report));
     assert_eq!(report.logs[1].continues.as_deref(), Some(ORIGIN));
     // Entries of the old year are added after its end, and signed.
     write(&folder.path().join("2026"), ORIGIN, &key(), &entries(301));
-    let found = findings(&verify_folder(folder.path(), &Wanted::default()));
+    let found = findings(&verify_folder(folder.path(), &LogExpectations::default()));
     only(&found, "entry 0", "which is not the last one of that log");
     // The new year knows nothing of the old one.
     fs::remove_dir_all(folder.path().join("2027")).unwrap();
     write(&folder.path().join("2027"), next, &key(), &entries(20));
-    let found = findings(&verify_folder(folder.path(), &Wanted::default()));
+    let found = findings(&verify_folder(folder.path(), &LogExpectations::default()));
     only(&found, "entry 0", "does not hold the last checkpoint of");
     // It names one that nobody signed.
     let forged = Checkpoint { origin: ORIGIN.into(), size: 301, root: tree_hash(&[]) };
     let text = String::from_utf8(two(&forged)[0].clone()).unwrap().replace("\\n301\\n", "\\n302\\n");
     fs::remove_dir_all(folder.path().join("2027")).unwrap();
     write(&folder.path().join("2027"), next, &key(), &[vec![text.into_bytes()], entries(5)].concat());
-    let found = findings(&verify_folder(folder.path(), &Wanted::default()));
+    let found = findings(&verify_folder(folder.path(), &LogExpectations::default()));
     only(&found, "entry 0", "the checkpoint in it: the signature by");
 }

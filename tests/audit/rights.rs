@@ -9,13 +9,14 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
-use cloison::audit::{leaf_hash, tags_root};
+use cloison::audit::tags_root;
 use cloison::keys::file::{SecretKind, read_secret};
 use cloison::keys::{AuditKey, AuditSecret};
 use cloison::order::OrderPayload;
 use cloison::rights::request::ErasureRequest;
 use cloison::statement::{self, Statement as _};
 use cloison::store::ItemTag;
+use cloison::tlog::tree::leaf_hash;
 use jiff::SignedDuration;
 use rocksdb::{DB, IteratorMode, Options};
 use serde_json::{Value, json};

@@ -6,9 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use cloison::audit::path::Resource;
-use cloison::audit::source::{Folder, Source, SourceError};
-use cloison::audit::verify::{self, Trusted, Wanted};
+use cloison::audit::origin::TrustedLogKey;
+use cloison::audit::source::LogFolder;
+use cloison::audit::verify::{self, LogExpectations};
+use cloison::tlog::path::LogResource;
+use cloison::tlog::source::{LogSource, LogSourceError};
 
 use super::forge::{Log, entries, entry, key};
 
@@ -104,18 +106,18 @@ fn a_kept_checkpoint_is_replaced_only_by_what_contains_it() {
 
 /// A log that another checkpoint is shown of, each time that it is asked for.
 struct Turning {
-    log: Folder,
+    log: LogFolder,
     notes: RefCell<Vec<Vec<u8>>>,
 }
 
-impl Source for Turning {
-    fn shards(&self) -> Result<Vec<String>, SourceError> {
+impl LogSource for Turning {
+    fn shards(&self) -> Result<Vec<String>, LogSourceError> {
         self.log.shards()
     }
 
-    fn read(&self, shard: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError> {
+    fn read(&self, shard: &str, resource: LogResource) -> Result<Option<Vec<u8>>, LogSourceError> {
         match resource {
-            Resource::Checkpoint => Ok(self.notes.borrow_mut().pop()),
+            LogResource::Checkpoint => Ok(self.notes.borrow_mut().pop()),
             _ => self.log.read(shard, resource),
         }
     }
@@ -125,8 +127,9 @@ impl Source for Turning {
 fn the_checkpoint_that_was_verified_is_the_one_that_is_kept() {
     let (log, shorter) = (Log::new(600), Log::new(300));
     let notes = RefCell::new(vec![shorter.checkpoint(), shorter.checkpoint(), log.checkpoint()]);
-    let source = Turning { log: Folder(log.path().to_owned()), notes };
-    let wanted = Wanted { keys: vec![Trusted::Any(key().verifying_key())], ..Wanted::default() };
+    let source = Turning { log: LogFolder(log.path().to_owned()), notes };
+    let wanted =
+        LogExpectations { keys: vec![TrustedLogKey::Any(key().verifying_key())], ..LogExpectations::default() };
     let report = verify::all(&source, &wanted, &mut |_, _, _| {}).unwrap();
     assert!(report.is_good());
     assert_eq!(report.logs[0].note, log.checkpoint(), "`--keep` writes these bytes and reads nothing again");

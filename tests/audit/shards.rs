@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cloison::audit::Event;
-use cloison::audit::log::{Log, LogError, LogParts, Resume};
-use cloison::audit::second::SecondPlace;
-use cloison::audit::source::StoreCopy;
-use cloison::audit::verify::{self, Report, Trusted, Wanted};
+use cloison::audit::log::{KnownLoss, Log, LogError, LogParts};
+use cloison::audit::origin::TrustedLogKey;
+use cloison::audit::source::StoreSource;
+use cloison::audit::verify::{self, LogExpectations, LogsReport};
 use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
 use cloison::commit::Committer;
 use cloison::commit::small::SmallChunks;
 use cloison::store::index::Index;
 use cloison::store::{EntryKeys, RowBatch, Shard, Store};
+use cloison::tlog::checkpoint_file::CheckpointFile;
 use jiff::Timestamp;
 
 use super::forge::{entries, findings, key};
@@ -43,13 +44,13 @@ fn open_with(
     resume: bool,
     poisoned: Option<Sender<String>>,
 ) -> Result<Writing, LogError> {
-    let second = second.map(|path| SecondPlace::new(path.to_owned()));
-    let resume = resume.then_some(Resume::AfterRestore);
+    let second = second.map(|path| CheckpointFile::new(path.to_owned()));
+    let resume = resume.then_some(KnownLoss::AfterRestore);
     open_parts(store, time, LogParts { second, resume, ..LogParts::new(key()) }, poisoned)
 }
 
 fn with_second(second: &Path) -> LogParts {
-    LogParts { second: Some(SecondPlace::new(second.to_owned())), ..LogParts::new(key()) }
+    LogParts { second: Some(CheckpointFile::new(second.to_owned())), ..LogParts::new(key()) }
 }
 
 fn open_parts(
@@ -90,14 +91,17 @@ impl Writing {
     }
 }
 
-fn check(store: &Path) -> Report {
-    let source = StoreCopy::open(store).unwrap();
-    let wanted = Wanted { keys: vec![Trusted::Owner("test/vault".into(), key().verifying_key())], ..Wanted::default() };
+fn check(store: &Path) -> LogsReport {
+    let source = StoreSource::open(store).unwrap();
+    let wanted = LogExpectations {
+        keys: vec![TrustedLogKey::Owner("test/vault".into(), key().verifying_key())],
+        ..LogExpectations::default()
+    };
     verify::all(&source, &wanted, &mut |_, _, _| {}).unwrap()
 }
 
 #[track_caller]
-fn good(store: &Path) -> Report {
+fn good(store: &Path) -> LogsReport {
     let report = check(store);
     assert!(report.is_good(), "{:#?}", findings(&report));
     report
@@ -252,7 +256,7 @@ fn a_lost_second_place_is_not_taken_for_a_first_use() {
     assert!(open(&store, time, Some(&second), true).is_err(), "that a restore lost entries is another thing");
     assert!(!second.exists(), "nothing was put there");
 
-    let known = LogParts { resume: Some(Resume::SecondLost), ..with_second(&second) };
+    let known = LogParts { resume: Some(KnownLoss::SecondLost), ..with_second(&second) };
     open_parts(&store, time, known, None).unwrap().write(1);
     // Told once is enough.
     open(&store, time, Some(&second), false).unwrap().write(1);
@@ -368,7 +372,7 @@ fn two_writers_of_one_log_are_noticed() {
     let last = std::fs::read(&second).unwrap();
     // A clone that is one entry behind is stopped at its start; one that began before runs into the other's checkpoint.
     assert!(open(&two, time, Some(&second), false).is_err());
-    SecondPlace::new(second).swap(Some(&last), b"another writer's").unwrap();
+    CheckpointFile::new(second).swap(Some(&last), b"another writer's").unwrap();
     let event = || Event::Refuse { actor: "x".into(), operation: "tokenize", code: Code::Forbidden, count: 1 };
     let receipt = first.committer.record(first.clock.now(), event(), vec![], vec![]).unwrap();
     assert!(first.log.covering(&receipt, Duration::from_secs(2)).is_none());

@@ -6,12 +6,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cloison::audit::checkpoint::Checkpoint;
-use cloison::audit::note::Note;
-use cloison::audit::proof::consistency;
-use cloison::audit::source::{Folder, SourceTiles};
-use cloison::audit::verify::{self, Trusted, Wanted};
-use cloison::audit::witness::{Refused, Submission, Witness};
+use cloison::audit::origin::TrustedLogKey;
+use cloison::audit::source::LogFolder;
+use cloison::audit::verify::{self, LogExpectations};
+use cloison::tlog::checkpoint::Checkpoint;
+use cloison::tlog::note::SignedNote;
+use cloison::tlog::proof::consistency;
+use cloison::tlog::source::SourceTiles;
+use cloison::tlog::witness::{CheckpointSubmission, Witness, WitnessRefusal};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -24,15 +26,15 @@ fn now() -> Timestamp {
 }
 
 fn witness(folder: &Path) -> Witness {
-    let logs = vec![Trusted::Owner("test/vault".into(), key().verifying_key())];
+    let logs = vec![TrustedLogKey::Owner("test/vault".into(), key().verifying_key())];
     Witness::new("cndp", SigningKey::from_bytes(&[9; 32]), logs, folder.to_owned())
 }
 
 /// What a log submits that believes the witness to know `old` entries of it.
-fn submission(log: &Log, old: u64) -> Submission {
-    let folder = Folder(log.path().to_owned());
+fn submission(log: &Log, old: u64) -> CheckpointSubmission {
+    let folder = LogFolder(log.path().to_owned());
     let proof = consistency(&mut SourceTiles::new(&folder, "", log.size), old, log.size).unwrap();
-    Submission { old, proof, note: String::from_utf8(log.checkpoint()).unwrap() }
+    CheckpointSubmission { old, proof, note: String::from_utf8(log.checkpoint()).unwrap() }
 }
 
 #[test]
@@ -42,13 +44,13 @@ fn a_witness_cosigns_growth_and_nothing_else() {
     let small = Log::new(300);
     let lines = ours.add_checkpoint(&submission(&small, 0), now()).unwrap();
     let note = String::from_utf8(small.checkpoint()).unwrap() + &lines;
-    let time = Note::parse(note.as_bytes()).unwrap().time_of(&ours.verifier()).unwrap();
+    let time = SignedNote::parse(note.as_bytes()).unwrap().time_of(&ours.verifier()).unwrap();
     assert_eq!(time, Some(now().as_second() as u64));
 
     // The same again, growth, and growth after a restart of the witness.
     ours.add_checkpoint(&submission(&small, 300), now()).unwrap();
     let large = Log::new(700);
-    assert!(matches!(ours.add_checkpoint(&submission(&large, 0), now()), Err(Refused::Stale(300))));
+    assert!(matches!(ours.add_checkpoint(&submission(&large, 0), now()), Err(WitnessRefusal::Stale(300))));
     ours.add_checkpoint(&submission(&large, 300), now()).unwrap();
     let ours = witness(folder.path());
     assert_eq!(ours.size(ORIGIN).unwrap(), 700);
@@ -56,25 +58,25 @@ fn a_witness_cosigns_growth_and_nothing_else() {
     ours.add_checkpoint(&submission(&larger, 700), now()).unwrap();
 
     // Old checkpoints, forks, forgeries.
-    assert!(matches!(ours.add_checkpoint(&submission(&large, 300), now()), Err(Refused::Stale(66_000))));
+    assert!(matches!(ours.add_checkpoint(&submission(&large, 300), now()), Err(WitnessRefusal::Stale(66_000))));
     let mut other = entries(66_500);
     other[10] = entry(1_000_000);
     let fork = Log::of(&other);
     assert!(matches!(
         ours.add_checkpoint(&submission(&fork, 66_000), now()),
-        Err(Refused::Inconsistent { old: 66_000, new: 66_500 })
+        Err(WitnessRefusal::Inconsistent { old: 66_000, new: 66_500 })
     ));
     let grown = Log::new(66_500);
     let mut spoilt = submission(&grown, 66_000);
     spoilt.proof[1][0] ^= 1;
-    assert!(matches!(ours.add_checkpoint(&spoilt, now()), Err(Refused::Inconsistent { .. })));
+    assert!(matches!(ours.add_checkpoint(&spoilt, now()), Err(WitnessRefusal::Inconsistent { .. })));
     let mut forged = submission(&grown, 66_000);
     forged.note = forged.note.replace("\n66500\n", "\n66501\n");
-    assert!(matches!(ours.add_checkpoint(&forged, now()), Err(Refused::Unsigned(_))));
+    assert!(matches!(ours.add_checkpoint(&forged, now()), Err(WitnessRefusal::Unsigned(_))));
     write(small.path(), "cloison/other/vault/2026", &key(), &entries(300));
-    assert!(matches!(ours.add_checkpoint(&submission(&small, 0), now()), Err(Refused::UnknownLog(_))));
-    let backwards = Submission { old: 66_501, ..submission(&grown, 66_000) };
-    assert!(matches!(ours.add_checkpoint(&backwards, now()), Err(Refused::Malformed)));
+    assert!(matches!(ours.add_checkpoint(&submission(&small, 0), now()), Err(WitnessRefusal::UnknownLog(_))));
+    let backwards = CheckpointSubmission { old: 66_501, ..submission(&grown, 66_000) };
+    assert!(matches!(ours.add_checkpoint(&backwards, now()), Err(WitnessRefusal::Malformed)));
     assert_eq!(ours.size(ORIGIN).unwrap(), 66_000, "nothing of that was remembered");
     ours.add_checkpoint(&submission(&grown, 66_000), now()).unwrap();
 }
@@ -95,7 +97,7 @@ fn a_witness_remembers_a_bounded_number_of_shards_of_one_owner() {
     let files = || fs::read_dir(folder.path()).unwrap().count();
     let before = files();
     for shard in ["2019", "2028", "65535", "2026-64", "2027-65535"] {
-        assert!(matches!(submit(shard, 0), Err(Refused::Unlikely(_))), "{shard}");
+        assert!(matches!(submit(shard, 0), Err(WitnessRefusal::Unlikely(_))), "{shard}");
     }
     assert_eq!(files(), before, "nothing is kept of them");
     // What is known goes on; a true log turns its year, and is restored now and then.
@@ -131,18 +133,18 @@ fn a_witness_whose_folder_is_emptied_under_it_cosigns_no_more() {
     }
     for old in [0, 300] {
         let refused = ours.add_checkpoint(&submission(&Log::new(700), old), now()).unwrap_err();
-        assert!(matches!(refused, Refused::State(_)), "{refused}");
+        assert!(matches!(refused, WitnessRefusal::State(_)), "{refused}");
     }
 }
 
 #[test]
 fn a_submission_has_one_form() {
     let good = submission(&Log::new(300), 256);
-    assert_eq!(Submission::parse(good.text().as_bytes()), Some(good.clone()));
+    assert_eq!(CheckpointSubmission::parse(good.text().as_bytes()), Some(good.clone()));
     for (from, to) in [("old 256", "old 0256"), ("old ", "old"), ("\n\n", "\n"), ("old 256\n", "old 256\nnot base64\n")]
     {
         let text = good.text().replacen(from, to, 1);
-        let parsed = Submission::parse(text.as_bytes());
+        let parsed = CheckpointSubmission::parse(text.as_bytes());
         assert!(parsed.is_none() || parsed.unwrap().note != good.note, "{from:?} → {to:?}");
     }
 }
@@ -424,9 +426,13 @@ fn the_witnesses_of_a_register_count_without_being_named() {
     let path = log.path().join("checkpoint");
     let report = |witnesses: Vec<(&str, &SigningKey)>, required| {
         let witnesses = witnesses.into_iter().map(|(id, key)| (id.to_owned(), key.verifying_key())).collect();
-        let wanted =
-            Wanted { keys: vec![Trusted::Any(key().verifying_key())], witnesses, required, ..Wanted::default() };
-        verify::all(&Folder(log.path().to_owned()), &wanted, &mut |_, _, _| {}).unwrap()
+        let wanted = LogExpectations {
+            keys: vec![TrustedLogKey::Any(key().verifying_key())],
+            witnesses,
+            required,
+            ..LogExpectations::default()
+        };
+        verify::all(&LogFolder(log.path().to_owned()), &wanted, &mut |_, _, _| {}).unwrap()
     };
     let (known, other) = (SigningKey::from_bytes(&[9; 32]), SigningKey::from_bytes(&[10; 32]));
     assert!(!report(vec![("commission", &known)], 1).is_good(), "not cosigned yet");

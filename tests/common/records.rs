@@ -1,7 +1,7 @@
 //! What the stores hold, read once the processes have ended.
 
 use cloison::keys::file::SecretKind;
-use cloison::keys::shelf::read_versions;
+use cloison::keys::sector_secrets::read_versions;
 use cloison::keys::{StoreKey, StoreSecret};
 use cloison::seal::chunk::ChunkCipher;
 use cloison::store::{Store, StoreError};

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use cloison::access;
-use cloison::audit::checkpoint::cosigner_name;
-use cloison::audit::cosign::{Cosigners, Quorum, Watcher};
-use cloison::audit::note::{self, Kind as NoteKind, Verifier};
+use cloison::audit::cosign::{CosignatureQuorum, Cosigner, Cosigners};
+use cloison::audit::origin::cosigner_name;
 use cloison::code::Code;
 use cloison::deployment::register_text::{APPROVERS, AUTHORITY, OFFICER};
 use cloison::epoch::retire::{Retire, retire};
@@ -23,6 +22,7 @@ use cloison::reidentify::{Release, ReleasedItem};
 use cloison::seal::chunk::ChunkCipher;
 use cloison::statement::{self, Statement as _};
 use cloison::store::{OrderKey, copy_location};
+use cloison::tlog::note::{self, SignatureKind, Verifier};
 use cloison::vault::{Home, Vault};
 use jiff::SignedDuration;
 use rocksdb::{DB, IteratorMode, Options};
@@ -377,12 +377,12 @@ fn a_clock_that_ran_ahead_destroys_no_copy() {
     let dawn = vault.now();
     let key = read_signing_key(&deployment().join("secrets/authority/checkpoint.pem")).unwrap();
     let name = cosigner_name(&format!("durable/node/{AUTHORITY}"));
-    let watcher = Watcher {
-        verifier: Verifier::new(name.as_str(), NoteKind::Cosigner, key.verifying_key()),
+    let watcher = Cosigner {
+        verifier: Verifier::new(name.as_str(), SignatureKind::Cosigner, key.verifying_key()),
         ask: None,
         counts: false,
     };
-    let quorum = Quorum { required: 0, within: std::time::Duration::from_secs(1) };
+    let quorum = CosignatureQuorum { required: 0, within: std::time::Duration::from_secs(1) };
     let cosigners = Cosigners::new(vec![watcher], quorum, world.clock.clone());
     vault.watch(cosigners.clone());
     let cosign = |time: jiff::Timestamp| {

@@ -17,7 +17,7 @@ use cloison::inspection::Inspections;
 use cloison::inspection::decision::InspectionDecision;
 use cloison::jws;
 use cloison::keys::file::FileError;
-use cloison::keys::shelf::SecretShelf;
+use cloison::keys::sector_secrets::SectorSecretStore;
 use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, Key, SectorSecret, StoreSecret};
 use cloison::order::act::{ActKind, ActPayload};
 use cloison::order::book::Book;
@@ -52,7 +52,7 @@ fn secret(byte: u8) -> Key {
 /// The sector secrets of this test: the first is there, more are counted up.
 struct Shelf;
 
-impl SecretShelf for Shelf {
+impl SectorSecretStore for Shelf {
     fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
         Ok(vec![(1, SectorSecret(secret(3)))])
     }
@@ -463,7 +463,7 @@ fn tiles_byte_for_byte() {
 /// After an epoch with a secret of its own there are two.
 struct BothVersions;
 
-impl SecretShelf for BothVersions {
+impl SectorSecretStore for BothVersions {
     fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
         Ok(vec![(1, SectorSecret(secret(3))), (2, SectorSecret(secret(4)))])
     }

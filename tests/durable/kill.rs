@@ -77,7 +77,7 @@ fn killed_in(mut world: World) {
 /// Sector, epoch and pseudonym of every record in the store.
 fn each_record(world: &World, mut each: impl FnMut((u32, u32, [u8; 16]))) {
     use cloison::keys::file::SecretKind;
-    use cloison::keys::shelf::read_versions;
+    use cloison::keys::sector_secrets::read_versions;
     use cloison::keys::{StoreKey, StoreSecret};
     let secrets = read_versions(&world.path("secrets/vault/store"), SecretKind::Store).unwrap();
     let keys = secrets.into_iter().map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));

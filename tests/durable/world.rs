@@ -21,7 +21,7 @@ use cloison::epoch::{self, Advance, EpochView};
 use cloison::execution::step::{self, ActExchange};
 use cloison::jws;
 use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
-use cloison::keys::shelf::{SectorShelf, read_versions};
+use cloison::keys::sector_secrets::{SectorSecretDeposit, read_versions};
 use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreKey, StoreSecret};
 use cloison::link::{PostedQuestion, VaultLink, VaultQuestion as _};
 use cloison::node::{Node, NodeParts};
@@ -200,7 +200,7 @@ impl World {
                 .into_iter()
                 .map(|(version, key)| (version, StoreSecret(key)))
                 .collect(),
-            sector: Box::new(SectorShelf::folder(self.home.path().join("sector"))),
+            sector: Box::new(SectorSecretDeposit::folder(self.home.path().join("sector"))),
             segment: read_signing_key(&files.segment.at).unwrap(),
             log: LogParts::new(read_signing_key(&files.checkpoint.at).unwrap()),
         }

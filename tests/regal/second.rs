@@ -140,7 +140,7 @@ fn another_authority_cannot_take_an_orders_id() {
     let (text, _) = shown.split_once("\n\n").unwrap();
     let key = cloison::keys::file::read_signing_key(&world.path("secrets/authority/checkpoint.pem")).unwrap();
     let time = jiff::Timestamp::now().as_second() as u64;
-    let line = cloison::audit::note::cosign("cloison/test/node/court", &key, &format!("{text}\n"), time);
+    let line = cloison::tlog::note::cosign("cloison/test/node/court", &key, &format!("{text}\n"), time);
     let note = format!("{text}\n\n{line}");
     let bring = |name: &str| {
         world.post(name, Door::Control, "/v1/audit/cosignatures", "text/plain; charset=utf-8", note.as_bytes()).status

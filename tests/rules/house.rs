@@ -200,6 +200,16 @@ fn the_store_knows_no_key_and_only_its_engine_knows_rocksdb() {
     }
 }
 
+/// The transparency log is a library: it knows no entry, no store and no register, so that it can be read, and taken, alone.
+#[test]
+fn the_transparency_log_knows_nothing_of_cloison() {
+    let known: BTreeSet<_> = ["tlog", "files", "system"].map(str::to_owned).into();
+    for source in sources().iter().filter(|source| source.room == "tlog") {
+        let other: Vec<_> = named(&source.code).difference(&known).cloned().collect();
+        assert!(other.is_empty(), "src/{} knows {other:?}", source.path);
+    }
+}
+
 #[test]
 fn libraries_stay_in_their_rooms() {
     let libraries: [(&[&str], &[&str]); 11] = [

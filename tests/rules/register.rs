@@ -185,7 +185,7 @@ fn unknown_and_missing_fields_and_wrong_types() {
     changed(
         "operations = [\"tokenize\"]\npurposes = [\"assessment\"]",
         "operations = [\"reveal\"]\npurposes = [\"assessment\"]",
-        "is none of: \"tokenize\"",
+        "is not one of: \"tokenize\"",
         "tokenize",
     );
     let tax = "operations = [\"tokenize\"]\npurposes = [\"assessment\"]";

@@ -13,7 +13,7 @@ use cloison::keys::{
     AuditKey, AuditSecret, AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret, Key, Prf, SectorRootKey,
     SectorSecret, StoreKey, StoreSecret, UtiBatch, UtiSource,
 };
-use cloison::pseudonym::{Parsed, Pseudonym, TextWriter, parse};
+use cloison::pseudonym::{ParsedPseudonym, Pseudonym, TextWriter, parse};
 use cloison::register::{AuthorityKey, Id, Suite, TextForm};
 use cloison::seal::SealError;
 use cloison::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher, MAX_RECORDS};
@@ -238,7 +238,7 @@ fn text_forms_agree() {
             let theirs = text(&vector[name]);
             assert_eq!(TextWriter::new(form, tag, epoch).text(&p), theirs);
             let epoch_mod_32 = (name == "bech32m").then_some((epoch % 32) as u8);
-            assert_eq!(parse(form, tag, theirs), Ok(Parsed { pseudonym: p, form, epoch_mod_32 }));
+            assert_eq!(parse(form, tag, theirs), Ok(ParsedPseudonym { pseudonym: p, form, epoch_mod_32 }));
         }
     }
 }

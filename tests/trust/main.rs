@@ -17,7 +17,7 @@ mod story;
 use std::path::Path;
 
 use cloison::keys::file::SecretKind;
-use cloison::keys::shelf::read_versions;
+use cloison::keys::sector_secrets::read_versions;
 use cloison::keys::{StoreKey, StoreSecret};
 use cloison::seal::chunk::ChunkCipher;
 

@@ -8,10 +8,11 @@ use jiff::civil::date;
 use jiff::tz::TimeZone;
 
 use super::Log;
-use crate::audit::checkpoint::{self, Checkpoint};
-use crate::audit::tree::{Hash, Tree, leaf_hash, tile_bytes};
+use crate::audit::origin;
 use crate::audit::{AuditReceipt, Event};
 use crate::store::{RowBatch, Shard, TreeRow};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::tree::{Hash, MerkleTree, leaf_hash, tile_bytes};
 
 pub(super) fn year_of(time: Timestamp) -> u16 {
     u16::try_from(time.to_zoned(TimeZone::UTC).year()).unwrap_or(0)
@@ -20,7 +21,7 @@ pub(super) fn year_of(time: Timestamp) -> u16 {
 /// The first instant after a year.
 pub(super) fn end_of(year: u16) -> Timestamp {
     let next = i16::try_from(year).map_or(i16::MAX, |year| year.saturating_add(1));
-    // Past the calendar's end there is no year to turn to.
+    // The calendar ends with the year 9999.
     if next > 9_999 {
         return Timestamp::MAX;
     }
@@ -34,7 +35,7 @@ pub struct Appender {
     pub(super) origin: Arc<str>,
     /// The number of the shard's first entry in the store.
     pub(super) first: u64,
-    pub(super) tree: Tree,
+    pub(super) tree: MerkleTree,
     pub(super) ends: Timestamp,
     /// The tree after the last commit.
     pub(super) head: TreeRow,
@@ -54,7 +55,7 @@ impl Appender {
         if now >= self.ends {
             // A shard without an entry has no checkpoint to hand on, and cannot be told from one that never was.
             let closed = (self.tree.size() > 0).then(|| {
-                // It may not be published yet, and after a kill nobody else would see to it.
+                // It may not be published yet; after a kill no other code would publish it.
                 self.durable();
                 let TreeRow { size, root, .. } = self.head;
                 Checkpoint { origin: self.origin.to_string(), size, root }.sign(&self.log.key)
@@ -67,9 +68,9 @@ impl Appender {
 
     pub(super) fn go_on(&mut self, shard: Shard) {
         self.first += self.tree.size();
-        self.tree = Tree::default();
+        self.tree = MerkleTree::default();
         self.shard = shard;
-        self.origin = checkpoint::origin(&self.log.owner, shard).into();
+        self.origin = origin::origin(&self.log.owner, shard).into();
         self.ends = end_of(shard.year);
         self.head = self.row();
     }

@@ -1,15 +1,15 @@
 //! What a start finds in the store: trees and checkpoints, or entries of an older version without a tree.
 
-use super::Published;
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::tree::{Tree, leaf_hash, tile_bytes};
+use super::PublishedCheckpoint;
 use crate::store::{RowBatch, Shard, Store, StoreError, TreeRow};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::tree::{MerkleTree, leaf_hash, tile_bytes};
 
 /// Full tiles written at once while the tree of an older store is made.
 const REBUILD_TILES: usize = 512;
 
 /// A shard's checkpoint as the store has it.
-pub(super) fn stored(store: &Store, tree: TreeRow) -> Result<Option<Published>, StoreError> {
+pub(super) fn stored(store: &Store, tree: TreeRow) -> Result<Option<PublishedCheckpoint>, StoreError> {
     let Some(note) = store.checkpoint(tree.shard)? else { return Ok(None) };
     let corrupt = || StoreError::Corrupt("audit-checkpoint");
     let checkpoint = Checkpoint::read(&note).map_err(|_| corrupt())?.0;
@@ -17,12 +17,12 @@ pub(super) fn stored(store: &Store, tree: TreeRow) -> Result<Option<Published>, 
         return Err(corrupt());
     }
     let tree = TreeRow { size: checkpoint.size, root: checkpoint.root, ..tree };
-    Ok(Some(Published { checkpoint, tree, note: String::from_utf8(note).map_err(|_| corrupt())? }))
+    Ok(Some(PublishedCheckpoint { checkpoint, tree, note: String::from_utf8(note).map_err(|_| corrupt())? }))
 }
 
 /// Makes the tree of a log that was written without one.
-pub(super) fn rebuild(store: &Store, shard: Shard) -> Result<Tree, StoreError> {
-    let (mut tree, mut batch, mut tiles) = (Tree::default(), RowBatch::default(), 0);
+pub(super) fn rebuild(store: &Store, shard: Shard) -> Result<MerkleTree, StoreError> {
+    let (mut tree, mut batch, mut tiles) = (MerkleTree::default(), RowBatch::default(), 0);
     store.each_audit::<StoreError>(0, usize::MAX, |number, entry| {
         if number != tree.size() {
             return Err(StoreError::Corrupt("audit"));

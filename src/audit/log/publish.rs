@@ -1,12 +1,13 @@
-//! The thread that signs: checkpoints over what is durable, in the second place before anybody sees them.
+//! The thread that signs checkpoints over durable entries. Each is in the second place before it is published.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Log, Published};
-use crate::audit::checkpoint::{self, Checkpoint};
-use crate::audit::second::SecondError;
+use super::{Log, PublishedCheckpoint};
+use crate::audit::origin;
 use crate::store::TreeRow;
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::checkpoint_file::CheckpointFileError;
 
 /// How often a checkpoint is signed while there are new entries.
 pub const EVERY: Duration = Duration::from_millis(500);
@@ -41,12 +42,12 @@ impl Log {
         }
     }
 
-    fn publish(&self, tree: TreeRow) -> Result<(), SecondError> {
+    fn publish(&self, tree: TreeRow) -> Result<(), CheckpointFileError> {
         // The same head again would only lose its cosignatures.
         if self.published(tree.shard).is_some_and(|published| published.checkpoint.size >= tree.size) {
             return Ok(());
         }
-        let origin = checkpoint::origin(&self.owner, tree.shard);
+        let origin = origin::origin(&self.owner, tree.shard);
         let checkpoint = Checkpoint { origin, size: tree.size, root: tree.root };
         let note = checkpoint.sign(&self.key);
         let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +55,7 @@ impl Log {
             let old = self.state().second.clone();
             second.swap(old.as_deref(), note.as_bytes())?;
         }
-        let published = Arc::new(Published { checkpoint, tree, note });
+        let published = Arc::new(PublishedCheckpoint { checkpoint, tree, note });
         let mut state = self.state();
         state.second = Some(published.note.clone().into_bytes());
         state.trouble = None;
@@ -65,9 +66,9 @@ impl Log {
     }
 
     /// Keeps what could not be published for the next time.
-    fn put_off(&self, heads: &[TreeRow], error: &SecondError) {
+    fn put_off(&self, heads: &[TreeRow], error: &CheckpointFileError) {
         let mut state = self.state();
-        state.forked |= matches!(error, SecondError::Changed(_));
+        state.forked |= matches!(error, CheckpointFileError::Changed(_));
         if state.trouble.is_none() {
             tracing::error!(%error, "no checkpoint can be published");
         }

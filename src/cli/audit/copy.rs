@@ -11,14 +11,15 @@ use indicatif::HumanCount;
 use serde_json::json;
 
 use super::{LogArgs, head, head_and_note, unreadable};
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::path::Resource;
-use crate::audit::proof::{consistency, is_consistent};
-use crate::audit::source::{Folder, Source, SourceError, SourceTiles, read_or_wider};
-use crate::audit::tree::{LEVELS, TILE_WIDTH, TileId, leaf_hash, width};
+use crate::audit::source::LogFolder;
 use crate::keys::file::write_public;
 use crate::terminal::files::replace_file;
 use crate::terminal::{CommandError, print, print_json, progress};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::path::LogResource;
+use crate::tlog::proof::{consistency, is_consistent};
+use crate::tlog::source::{LogSource, LogSourceError, SourceTiles, read_or_wider};
+use crate::tlog::tree::{LEVELS, TILE_WIDTH, TileId, leaf_hash, width};
 
 /// Copy a log into a folder, to be verified and kept there
 #[derive(clap::Args)]
@@ -58,7 +59,7 @@ pub fn run(args: &AuditCopyArgs) -> Result<(), CommandError> {
 }
 
 /// Brings a copy up to date; what was copied.
-fn copy(source: &dyn Source, to: &Path) -> Result<Vec<ShownShard>, CommandError> {
+fn copy(source: &dyn LogSource, to: &Path) -> Result<Vec<ShownShard>, CommandError> {
     let names = source.shards().map_err(|error| unreadable(&error))?;
     let shown = names.into_iter().map(|name| ShownShard::read(source, name)).collect::<Result<Vec<_>, _>>()?;
     // All of them before anything is written.
@@ -77,15 +78,15 @@ struct ShownShard {
 }
 
 impl ShownShard {
-    fn read(source: &dyn Source, name: String) -> Result<Self, CommandError> {
+    fn read(source: &dyn LogSource, name: String) -> Result<Self, CommandError> {
         let (head, note) = head_and_note(source, &name)?;
         Ok(Self { name, head, note })
     }
 }
 
 /// Holds every shard of the copy against the log.
-fn contains_the_copy(source: &dyn Source, shown: &[ShownShard], to: &Path) -> Result<(), CommandError> {
-    let copy = Folder(to.to_owned());
+fn contains_the_copy(source: &dyn LogSource, shown: &[ShownShard], to: &Path) -> Result<(), CommandError> {
+    let copy = LogFolder(to.to_owned());
     if !to.exists() {
         return Ok(());
     }
@@ -104,7 +105,7 @@ fn contains_the_copy(source: &dyn Source, shown: &[ShownShard], to: &Path) -> Re
 
 /// Why a log that shows one checkpoint cannot be the one that a copy has another of.
 fn contradicts(
-    source: &dyn Source,
+    source: &dyn LogSource,
     shard: &str,
     copied: &Checkpoint,
     shown: &Checkpoint,
@@ -146,11 +147,11 @@ fn contradiction(copied: &Checkpoint, why: &str, kept: &Path) -> CommandError {
 }
 
 /// Copies what the checkpoint covers, however far the log goes on meanwhile.
-fn one(source: &dyn Source, shown: &ShownShard, to: &Path) -> Result<(), CommandError> {
+fn one(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(), CommandError> {
     let ShownShard { name: shard, head, note } = shown;
     let bar = progress(Some(head.size));
     for index in 0..head.size.div_ceil(TILE_WIDTH as u64) {
-        resource(source, shard, to, Resource::Entries(index, width(TileId { level: 0, index }, head.size)))?;
+        resource(source, shard, to, LogResource::Entries(index, width(TileId { level: 0, index }, head.size)))?;
         bar.set_position((index * TILE_WIDTH as u64).min(head.size));
         bar.set_message(format!("{} entries of {}", HumanCount(bar.position()), head.origin));
         for level in 0..LEVELS {
@@ -160,7 +161,7 @@ fn one(source: &dyn Source, shown: &ShownShard, to: &Path) -> Result<(), Command
             let is_last_below = (index + 1) % span == 0 || (index + 1) * TILE_WIDTH as u64 >= head.size;
             let width = width(tile, head.size);
             if is_last_below && width > 0 {
-                resource(source, shard, to, Resource::Tile(tile, width))?;
+                resource(source, shard, to, LogResource::Tile(tile, width))?;
             }
         }
     }
@@ -171,13 +172,13 @@ fn one(source: &dyn Source, shown: &ShownShard, to: &Path) -> Result<(), Command
     replace_file(&path, note)
 }
 
-fn resource(source: &dyn Source, shard: &str, to: &Path, resource: Resource) -> Result<(), CommandError> {
+fn resource(source: &dyn LogSource, shard: &str, to: &Path, resource: LogResource) -> Result<(), CommandError> {
     let path = to.join(resource.to_string());
     if path.exists() {
         return Ok(());
     }
     let bytes = read_or_wider(source, shard, resource).map_err(|error| unreadable(&error))?;
-    let bytes = bytes.ok_or_else(|| unreadable(&SourceError::Tile(resource.to_string())))?;
+    let bytes = bytes.ok_or_else(|| unreadable(&LogSourceError::Tile(resource.to_string())))?;
     let folder = path.parent().unwrap_or(to);
     let half = path.with_extension("half");
     let written =
@@ -193,7 +194,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
-    use crate::audit::tree::{Hash, Tree, tile_bytes};
+    use crate::tlog::tree::{Hash, MerkleTree, tile_bytes};
 
     /// A log of few entries that shows a checkpoint of its own choice each time.
     #[derive(Default)]
@@ -209,23 +210,23 @@ mod tests {
         }
 
         fn note(size: u64) -> Vec<u8> {
-            let mut tree = Tree::default();
+            let mut tree = MerkleTree::default();
             Self::hashes(size).into_iter().for_each(|hash| tree.push(hash, |_, _| ()));
             let head = Checkpoint { origin: "test/vault/2026".to_owned(), size, root: tree.root() };
             head.sign(&SigningKey::from_bytes(&[7; 32])).into_bytes()
         }
     }
 
-    impl Source for Turning {
-        fn shards(&self) -> Result<Vec<String>, SourceError> {
+    impl LogSource for Turning {
+        fn shards(&self) -> Result<Vec<String>, LogSourceError> {
             Ok(vec!["2026".to_owned()])
         }
 
-        fn read(&self, _: &str, resource: Resource) -> Result<Option<Vec<u8>>, SourceError> {
+        fn read(&self, _: &str, resource: LogResource) -> Result<Option<Vec<u8>>, LogSourceError> {
             Ok(Some(match resource {
-                Resource::Checkpoint => Self::note(self.0.borrow_mut().pop_front().unwrap()),
-                Resource::Tile(_, width) => tile_bytes(&Self::hashes(width.into())),
-                Resource::Entries(_, width) => (0..width).flat_map(|n| [0, 1, n as u8]).collect(),
+                LogResource::Checkpoint => Self::note(self.0.borrow_mut().pop_front().unwrap()),
+                LogResource::Tile(_, width) => tile_bytes(&Self::hashes(width.into())),
+                LogResource::Entries(_, width) => (0..width).flat_map(|n| [0, 1, n as u8]).collect(),
             }))
         }
     }

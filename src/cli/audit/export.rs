@@ -58,7 +58,7 @@ pub fn run(args: &AuditExportArgs) -> Result<(), CommandError> {
 
 fn write(
     args: &AuditExportArgs,
-    source: &dyn crate::audit::source::Source,
+    source: &dyn crate::tlog::source::LogSource,
     output: &mut impl Write,
     failed: impl Fn(&io::Error) -> CommandError,
 ) -> Result<(), CommandError> {

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{LogArgs, LogKeyArgs, shards, unreadable};
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::path::Resource;
-use crate::audit::proof::{inclusion, is_included};
-use crate::audit::proof_file::ProofFile;
-use crate::audit::source::{Source, SourceError, SourceTiles, read_or_wider, split_bundle};
-use crate::audit::tree::{TILE_WIDTH, TileId, leaf_hash, width};
-use crate::audit::verify::Wanted;
 use crate::keys::file::write_public;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::path::LogResource;
+use crate::tlog::proof::{inclusion, is_included};
+use crate::tlog::proof_file::ProofFile;
+use crate::tlog::source::{LogSource, LogSourceError, SourceTiles, read_or_wider, split_bundle};
+use crate::tlog::tree::{TILE_WIDTH, TileId, leaf_hash, width};
+use crate::tlog::witness::KnownLogs as _;
 
 /// Write a proof that an entry is in the log, or check one
 #[derive(clap::Args)]
@@ -85,8 +85,8 @@ fn prove(args: &AuditProveArgs, entry: &str) -> Result<(), CommandError> {
 }
 
 /// Makes the proof, and checks it before anybody gets it.
-fn make(source: &dyn Source, shard: &str, index: u64) -> Result<ProofFile, CommandError> {
-    let note = source.read(shard, Resource::Checkpoint).map_err(|error| unreadable(&error))?.unwrap_or_default();
+fn make(source: &dyn LogSource, shard: &str, index: u64) -> Result<ProofFile, CommandError> {
+    let note = source.read(shard, LogResource::Checkpoint).map_err(|error| unreadable(&error))?.unwrap_or_default();
     let (head, _) = Checkpoint::read(&note).map_err(|error| {
         CommandError::new(format_args!("the checkpoint: {error}"), "`cloison audit verify` says more")
     })?;
@@ -97,12 +97,12 @@ fn make(source: &dyn Source, shard: &str, index: u64) -> Result<ProofFile, Comma
         ));
     }
     let bundle = index / TILE_WIDTH as u64;
-    let resource = Resource::Entries(bundle, width(TileId { level: 0, index: bundle }, head.size));
+    let resource = LogResource::Entries(bundle, width(TileId { level: 0, index: bundle }, head.size));
     let bytes = read_or_wider(source, shard, resource).map_err(|error| unreadable(&error))?;
     let place = (index % TILE_WIDTH as u64) as usize;
     let entry =
         bytes.as_deref().and_then(split_bundle).and_then(|entries| entries.get(place).map(|entry| entry.to_vec()));
-    let entry = entry.ok_or_else(|| unreadable(&SourceError::Tile(resource.to_string())))?;
+    let entry = entry.ok_or_else(|| unreadable(&LogSourceError::Tile(resource.to_string())))?;
     let mut tiles = SourceTiles::new(source, shard, head.size);
     let path = inclusion(&mut tiles, index, head.size).map_err(|error| unreadable(&error))?;
     if !is_included(&leaf_hash(&entry), index, head.size, &path, &head.root) {
@@ -116,13 +116,13 @@ fn make(source: &dyn Source, shard: &str, index: u64) -> Result<ProofFile, Comma
 }
 
 fn check(args: &AuditProveArgs, file: &Path) -> Result<(), CommandError> {
-    let wanted = Wanted { keys: args.keys.keys()?, ..Wanted::default() };
+    let keys = args.keys.keys()?;
     let hint = "it proves nothing: ask for another one, from the log itself";
     let failed = |error: &dyn std::fmt::Display| CommandError::new(format_args!("{}: {error}", file.display()), hint);
     let proof = ProofFile::parse(&read_text(file)?).map_err(|error| failed(&error))?;
     let claimed = proof.claimed().map_err(|error| failed(&error))?;
-    let key = wanted
-        .key(&claimed.origin)
+    let key = keys
+        .key_of(&claimed.origin)
         .ok_or_else(|| failed(&format_args!("it is of the log {}, for which no key is believed", claimed.origin)))?;
     let (checkpoint, _) = proof.check(&key).map_err(|error| failed(&error))?;
     let entry: Value = serde_json::from_slice(&proof.entry).unwrap_or_default();

@@ -8,11 +8,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{LogArgs, LogKeyArgs, head, unreadable};
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::path::Resource;
-use crate::audit::source::{Source, read_or_wider, split_bundle};
-use crate::audit::tree::{TILE_WIDTH, TileId, width};
-use crate::audit::verify::Wanted;
 use crate::cli::inputs::{not_written, read_register, write_new};
 use crate::client::path;
 use crate::inspection::figures::{FigureCounter, InspectionFigures};
@@ -22,6 +17,11 @@ use crate::keys::file::write_private;
 use crate::register::Register;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, open_client, print, print_json, progress};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::path::LogResource;
+use crate::tlog::source::{LogSource, read_or_wider, split_bundle};
+use crate::tlog::tree::{TILE_WIDTH, TileId, width};
+use crate::tlog::witness::KnownLogs as _;
 
 /// The printable page.
 const PAGE: &str = include_str!("report/report.html");
@@ -125,8 +125,8 @@ fn verify(args: &AuditReportArgs, file: &Path) -> Result<(), CommandError> {
     let document: SignedReport = serde_json::from_str(&text).map_err(|error| {
         CommandError::new(format_args!("{}: {error}", file.display()), "name the .json of a report")
     })?;
-    let wanted = Wanted { keys: args.keys.keys()?, ..Wanted::default() };
-    let report = check(&document, |origin| wanted.key(origin)).map_err(|refusal| {
+    let keys = args.keys.keys()?;
+    let report = check(&document, |origin| keys.key_of(origin)).map_err(|refusal| {
         CommandError::new(
             format_args!("the report is not as it should be: {refusal}"),
             "do not rely on it; ask for another one",
@@ -162,7 +162,7 @@ fn verify(args: &AuditReportArgs, file: &Path) -> Result<(), CommandError> {
 
 /// Counts the figures out of a copy of the log, as far as the report's checkpoint goes.
 fn count(
-    source: &dyn Source,
+    source: &dyn LogSource,
     report: &InspectionReport,
     register: &Register,
 ) -> Result<InspectionFigures, CommandError> {
@@ -181,7 +181,7 @@ fn count(
             ));
         }
         for index in 0..size.div_ceil(TILE_WIDTH as u64) {
-            let resource = Resource::Entries(index, width(TileId { level: 0, index }, size));
+            let resource = LogResource::Entries(index, width(TileId { level: 0, index }, size));
             let bundle = read_or_wider(source, &shard, resource).map_err(|error| unreadable(&error))?;
             let entries = bundle.as_deref().and_then(split_bundle).ok_or_else(|| {
                 CommandError::new(

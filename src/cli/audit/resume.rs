@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::audit::Event;
-use crate::audit::log::{Appender, Log, LogError, LogParts, Resume};
-use crate::audit::second::SecondPlace;
+use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::check;
 use crate::clock::{Clock as _, SystemClock};
@@ -21,6 +20,7 @@ use crate::store::index::Index;
 use crate::store::{Store, StoreError};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
+use crate::tlog::checkpoint_file::CheckpointFile;
 
 /// How long the entry may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,7 +83,7 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
     let store = Arc::new(Store::open(&place.store, &place.owner).map_err(|error| failed(&error))?);
     let open = |resume| -> Result<_, CommandError> {
         let key = place.keyring.read_signing_key(&place.key, SecretKind::Checkpoint).map_err(|error| failed(&error))?;
-        let parts = LogParts { second: Some(SecondPlace::new(second.clone())), resume, ..LogParts::new(key) };
+        let parts = LogParts { second: Some(CheckpointFile::new(second.clone())), resume, ..LogParts::new(key) };
         Ok(Log::open(store.clone(), &place.owner, parts, SystemClock.now()))
     };
     if args.second_lost {
@@ -99,7 +99,7 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
             ),
             lost: "Whether more were published, nobody can tell here any more; the log says so for good.",
         })?;
-        let (log, appender) = open(Some(Resume::SecondLost))?.map_err(|error| failed(&error))?;
+        let (log, appender) = open(Some(KnownLoss::SecondLost))?.map_err(|error| failed(&error))?;
         return go_on_without_second(args, &log, appender).map_err(|why| failed(&why));
     }
     let lost = match open(None)? {
@@ -117,7 +117,7 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
         changes: format!("{origin} had {published} published entries, and {found}. The log goes on without them."),
         lost: "The shard that lost entries is never extended again, and the new one says so for good.",
     })?;
-    let (log, appender) = open(Some(Resume::AfterRestore))?.map_err(|error| failed(&error))?;
+    let (log, appender) = open(Some(KnownLoss::AfterRestore))?.map_err(|error| failed(&error))?;
     let before = log.latest().map(|published| published.tree.shard);
     // The writer has the entry to write before anything else.
     let writer = writer(&log, appender).map_err(|error| failed(&error))?;

@@ -7,11 +7,11 @@ use indicatif::HumanCount;
 use jiff::Timestamp;
 
 use super::{LogArgs, LogKeyArgs, unreadable};
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::note::{Kind, Verifier};
-use crate::audit::verify::{self, LogReport, Report, Wanted};
+use crate::audit::verify::{self, LogExpectations, LogReport, LogsReport};
 use crate::terminal::files::replace_file;
 use crate::terminal::{CommandError, print, print_json, progress};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::note::{SignatureKind, Verifier};
 
 /// Check a whole log: signatures, tree, every entry, and that it contains what was seen before
 #[derive(clap::Args)]
@@ -49,8 +49,8 @@ pub struct AuditVerifyArgs {
 fn cosigner(text: &str) -> Result<Verifier, String> {
     let key = Verifier::parse(text).map_err(|error| error.to_string())?;
     match key.kind() {
-        Kind::Cosigner => Ok(key),
-        Kind::Log => Err("this is the key of a log and not of a cosigner: --key".into()),
+        SignatureKind::Cosigner => Ok(key),
+        SignatureKind::Log => Err("this is the key of a log and not of a cosigner: --key".into()),
     }
 }
 
@@ -63,7 +63,7 @@ pub fn run(args: &AuditVerifyArgs) -> Result<(), CommandError> {
     // What is there is replaced only by what contains it.
     let kept = args.keep.as_ref().filter(|path| path.exists()).map(read).transpose()?;
     let seen: Vec<_> = args.seen.iter().map(read).collect::<Result<_, _>>()?;
-    let wanted = Wanted {
+    let wanted = LogExpectations {
         keys: args.keys.keys()?,
         cosigners: args.witness.clone(),
         witnesses: args.keys.witnesses()?,
@@ -95,7 +95,7 @@ pub fn run(args: &AuditVerifyArgs) -> Result<(), CommandError> {
 }
 
 /// Keeps the last checkpoint that was verified, in the place of one that it contains.
-fn keep(report: &Report, kept: Option<&[u8]>, path: &Path) -> Result<(), CommandError> {
+fn keep(report: &LogsReport, kept: Option<&[u8]>, path: &Path) -> Result<(), CommandError> {
     let Some(last) = report.logs.last() else { return Ok(()) };
     if let Some((before, _)) = kept.and_then(|note| Checkpoint::read(note).ok()) {
         // The log of its name contains it, or the report would not be good. Each later one contains it, too, if it begins with
@@ -121,7 +121,7 @@ fn keep(report: &Report, kept: Option<&[u8]>, path: &Path) -> Result<(), Command
     replace_file(path, &last.note)
 }
 
-fn fault(report: &Report) -> CommandError {
+fn fault(report: &LogsReport) -> CommandError {
     let count = report.all_findings().count();
     let what = match report.logs.is_empty() {
         true => "there is no log here".to_owned(),
@@ -134,7 +134,7 @@ fn fault(report: &Report) -> CommandError {
     )
 }
 
-fn text(report: &Report, took: Duration) -> String {
+fn text(report: &LogsReport, took: Duration) -> String {
     let mut lines: Vec<String> = vec![];
     for log in &report.logs {
         lines.push(one(log));

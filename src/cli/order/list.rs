@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::cli::inputs::order_payload;
 use crate::cli::client_file::ClientFile;
+use crate::cli::inputs::order_payload;
 use crate::order::OrderPayload;
 use crate::order::life::Orders;
 use crate::order::life::{OrderState, OrderView};

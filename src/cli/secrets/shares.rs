@@ -11,7 +11,7 @@ use crate::config::VaultConfig;
 use crate::deployment::layout::{NewFolder, secret_file, unwritten};
 use crate::keys::Key;
 use crate::keys::file::{FileError, SecretKind, write_secret, write_signing_key};
-use crate::keys::shares::{ShareFile, ShareSet, Shared};
+use crate::keys::shares::{ShareFile, ShareSet, SharedSecret};
 use crate::terminal::{CommandError, print, print_json};
 
 /// Split the vault's root secrets between custodians, as their last backup
@@ -164,7 +164,7 @@ pub fn drill(args: &SecretsDrillArgs) -> Result<(), CommandError> {
     let present = args.config.as_deref().map(roots).transpose()?;
     let mut rows = Vec::new();
     let mut differs = Vec::new();
-    for (Shared { kind, name, .. }, key) in set.secrets.iter().zip(&keys) {
+    for (SharedSecret { kind, name, .. }, key) in set.secrets.iter().zip(&keys) {
         let own = present
             .as_ref()
             .map(|roots| roots.iter().find(|root| root.0 == *kind && root.1 == *name).map(|root| same(&root.2, key)));

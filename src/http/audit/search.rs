@@ -13,9 +13,9 @@ use uuid::Uuid;
 use super::{internal, shard};
 use crate::access;
 use crate::audit::log::Log;
-use crate::audit::search::{Filter, instant};
-use crate::audit::shelf::Shelf;
-use crate::audit::{Access, Event};
+use crate::audit::search::{EntryFilter, instant};
+use crate::audit::shard_reader::ShardReader;
+use crate::audit::{AccessDetails, Event};
 use crate::code::Code;
 use crate::entity::Entity;
 use crate::http::admission::Lane;
@@ -116,7 +116,7 @@ pub(in crate::http) async fn entries(
             let found = find(entity.log(), search, id, &InspectionObject::of(&view, entity.register()))?;
             let given = found.entries.len() as u64;
             let actor = permit.auditor().clone();
-            let access = Access { actor, inspection: id.to_string(), what: "entries", asked, given };
+            let access = AccessDetails { actor, inspection: id.to_string(), what: "entries", asked, given };
             // Durable before anything is shown.
             let recorded = entity.committer().record(entity.now(), Event::Access(Box::new(access)), vec![], vec![]);
             recorded.map_err(|code| Problem::new(code).retry_after(1))?;
@@ -166,7 +166,7 @@ fn find(log: &Log, search: Search, inspection: Uuid, object: &InspectionObject) 
         None => Ok(None),
         Some(text) => instant(&text).map(Some).ok_or_else(|| wrong(name)),
     };
-    let filter = Filter {
+    let filter = EntryFilter {
         from: time("from", search.from)?,
         to: time("to", search.to)?,
         actor: search.actor,
@@ -179,7 +179,7 @@ fn find(log: &Log, search: Search, inspection: Uuid, object: &InspectionObject) 
         return Err(wrong("limit"));
     }
     let published = shard(log, search.shard.as_deref()).ok_or_else(|| wrong("shard"))?;
-    let shelf = Shelf::new(log.store(), &published.tree, published.checkpoint.size);
+    let shelf = ShardReader::new(log.store(), &published.tree, published.checkpoint.size);
     let start = search.start.unwrap_or(0);
     let (log, size) = (published.checkpoint.origin.clone(), shelf.size());
     let mut found = FoundEntries { inspection, log, size, entries: vec![], next: None };

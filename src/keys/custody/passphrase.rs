@@ -17,20 +17,20 @@ pub const LEAST_WORK: u8 = 15;
 /// The most: a minute and four gigabytes.
 pub const MOST_WORK: u8 = 22;
 
-/// To whom something is encrypted.
-pub enum Lock {
-    /// Whoever knows the passphrase. `work`: scrypt's N = 2^work; `None` for about a second on this machine.
+/// What an age file is encrypted to.
+pub enum AgeLock {
+    /// A passphrase. `work`: scrypt's N = 2^work; `None` for about a second on this machine.
     Passphrase {
         /// The passphrase.
         passphrase: SecretString,
         /// scrypt's work factor as a power of two.
         work: Option<u8>,
     },
-    /// Whoever has the identity behind an age recipient, `age1…`.
+    /// An age recipient, `age1…`.
     Recipient(age::x25519::Recipient),
 }
 
-impl Lock {
+impl AgeLock {
     /// An age recipient, `age1…`.
     pub fn recipient(text: &str) -> Option<Self> {
         text.parse().ok().map(Self::Recipient)
@@ -38,14 +38,14 @@ impl Lock {
 }
 
 /// What opens an age file.
-pub enum Opener {
+pub enum AgeOpener {
     /// A passphrase.
     Passphrase(SecretString),
     /// Identities, `AGE-SECRET-KEY-1…`.
     Identities(Vec<age::x25519::Identity>),
 }
 
-impl Opener {
+impl AgeOpener {
     /// The identities in an identity file: one a line; empty lines and `#` comments do not count.
     pub fn identities(file: &[u8]) -> Option<Self> {
         let entries = lines::entries(file).ok()?;
@@ -65,17 +65,17 @@ pub fn new_identity() -> (SecretString, String) {
 ///
 /// # Errors
 /// When the library does not; it has no reason to.
-pub fn encrypt(plain: &[u8], lock: Lock) -> Result<Vec<u8>, FileFault> {
+pub fn encrypt(plain: &[u8], lock: AgeLock) -> Result<Vec<u8>, FileFault> {
     let failed = |_| FileFault::Form("what age can encrypt");
     let encryptor = match lock {
-        Lock::Passphrase { passphrase, work } => {
+        AgeLock::Passphrase { passphrase, work } => {
             let mut recipient = age::scrypt::Recipient::new(passphrase);
             if let Some(work) = work {
                 recipient.set_work_factor(work.clamp(LEAST_WORK, MOST_WORK));
             }
             Encryptor::with_recipients(iter::once(&recipient as &dyn age::Recipient))
         }
-        Lock::Recipient(recipient) => Encryptor::with_recipients(iter::once(&recipient as &dyn age::Recipient)),
+        AgeLock::Recipient(recipient) => Encryptor::with_recipients(iter::once(&recipient as &dyn age::Recipient)),
     };
     let encryptor = encryptor.map_err(failed)?;
     let mut armoured = Vec::new();
@@ -89,7 +89,7 @@ pub fn encrypt(plain: &[u8], lock: Lock) -> Result<Vec<u8>, FileFault> {
 /// Whether a file is an age file that a passphrase opens (and no identity).
 ///
 /// # Errors
-/// When it is no age file.
+/// When it is not an age file.
 pub fn wants_passphrase(file: &[u8]) -> Result<bool, FileFault> {
     let decryptor = Decryptor::new_buffered(ArmoredReader::new(file)).map_err(|_| FileFault::Form("an age file"))?;
     Ok(decryptor.is_scrypt())
@@ -98,23 +98,23 @@ pub fn wants_passphrase(file: &[u8]) -> Result<bool, FileFault> {
 /// Decrypts an age file, armoured or not.
 ///
 /// # Errors
-/// When it is none, was damaged, or does not open with this.
-pub fn decrypt(file: &[u8], opener: &Opener) -> Result<Zeroizing<Vec<u8>>, FileFault> {
+/// When it is not an age file, was damaged, or does not open with this.
+pub fn decrypt(file: &[u8], opener: &AgeOpener) -> Result<Zeroizing<Vec<u8>>, FileFault> {
     let decryptor = Decryptor::new_buffered(ArmoredReader::new(file)).map_err(|_| FileFault::Form("an age file"))?;
     let opened = match opener {
-        Opener::Passphrase(passphrase) => {
+        AgeOpener::Passphrase(passphrase) => {
             let mut identity = age::scrypt::Identity::new(passphrase.clone());
             identity.set_max_work_factor(MOST_WORK);
             decryptor.decrypt(iter::once(&identity as &dyn age::Identity))
         }
-        Opener::Identities(identities) => {
+        AgeOpener::Identities(identities) => {
             decryptor.decrypt(identities.iter().map(|identity| identity as &dyn age::Identity))
         }
     };
     let mut reader = opened.map_err(|error| match (error, opener) {
         (DecryptError::ExcessiveWork { .. }, _) => FileFault::Form("an age file that this machine can open"),
-        (_, Opener::Passphrase(_)) => FileFault::Passphrase,
-        (_, Opener::Identities(_)) => FileFault::Identity,
+        (_, AgeOpener::Passphrase(_)) => FileFault::Passphrase,
+        (_, AgeOpener::Identities(_)) => FileFault::Identity,
     })?;
     // One allocation for all of it, as in `read_private`.
     let mut plain = Zeroizing::new(vec![0; MAX_PRIVATE + 1]);
@@ -137,8 +137,8 @@ pub fn decrypt(file: &[u8], opener: &Opener) -> Result<Zeroizing<Vec<u8>>, FileF
 mod tests {
     use super::*;
 
-    fn locked(text: &str) -> Lock {
-        Lock::Passphrase { passphrase: SecretString::from(text), work: Some(LEAST_WORK) }
+    fn locked(text: &str) -> AgeLock {
+        AgeLock::Passphrase { passphrase: SecretString::from(text), work: Some(LEAST_WORK) }
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         let file = encrypt(b"a secret", locked("correct horse")).unwrap();
         assert!(file.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----\n"));
         assert!(wants_passphrase(&file).unwrap());
-        let opener = |text: &str| Opener::Passphrase(SecretString::from(text));
+        let opener = |text: &str| AgeOpener::Passphrase(SecretString::from(text));
         assert_eq!(**decrypt(&file, &opener("correct horse")).unwrap(), *b"a secret");
         assert!(matches!(decrypt(&file, &opener("wrong horse")), Err(FileFault::Passphrase)));
         let cut = &file[..file.len() - 60];
@@ -159,13 +159,13 @@ mod tests {
         use secrecy::ExposeSecret as _;
         let (secret, recipient) = new_identity();
         let text = format!("# made today\n\n{}\n", secret.expose_secret());
-        let file = encrypt(b"a share", Lock::recipient(&recipient).unwrap()).unwrap();
+        let file = encrypt(b"a share", AgeLock::recipient(&recipient).unwrap()).unwrap();
         assert!(!wants_passphrase(&file).unwrap());
-        assert_eq!(**decrypt(&file, &Opener::identities(text.as_bytes()).unwrap()).unwrap(), *b"a share");
+        assert_eq!(**decrypt(&file, &AgeOpener::identities(text.as_bytes()).unwrap()).unwrap(), *b"a share");
         let (other, _) = new_identity();
-        let other = Opener::identities(other.expose_secret().as_bytes()).unwrap();
+        let other = AgeOpener::identities(other.expose_secret().as_bytes()).unwrap();
         assert!(matches!(decrypt(&file, &other), Err(FileFault::Identity)));
-        assert!(Opener::identities(b"# nothing\n").is_none() && Opener::identities(b"nonsense").is_none());
-        assert!(Lock::recipient("age1nonsense").is_none());
+        assert!(AgeOpener::identities(b"# nothing\n").is_none() && AgeOpener::identities(b"nonsense").is_none());
+        assert!(AgeLock::recipient("age1nonsense").is_none());
     }
 }

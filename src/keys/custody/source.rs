@@ -20,7 +20,7 @@ const MAX_PASSPHRASE: usize = 1024;
 
 /// Where a passphrase comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum PassphraseSource {
     /// Typed at the terminal, not shown.
     Terminal,
     /// A line from a file descriptor that the caller opened.
@@ -31,7 +31,7 @@ pub enum Source {
     Credential(String),
 }
 
-impl Source {
+impl PassphraseSource {
     /// `terminal`, `fd:3`, `file:PATH` or `credential:NAME`.
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':') {
@@ -59,7 +59,7 @@ impl Source {
     /// a space at its end is part of it, a line end is not.
     ///
     /// # Errors
-    /// When there is none, or it is empty, too long or not UTF-8; the error names the source and never a byte of it.
+    /// When it is missing, empty, too long or not UTF-8; the error names the source and never a byte of it.
     pub fn read(&self, what: &str) -> Result<SecretString, FileError> {
         let place = PathBuf::from(self.to_string());
         let text = match self {
@@ -81,7 +81,7 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for PassphraseSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Terminal => f.write_str("the terminal"),
@@ -119,14 +119,17 @@ mod tests {
 
     #[test]
     fn a_source_has_one_spelling() {
-        assert_eq!(Source::parse("terminal"), Some(Source::Terminal));
-        assert_eq!(Source::parse("fd:3"), Some(Source::Descriptor(3)));
-        assert_eq!(Source::parse("file:a/b").unwrap().within(Path::new("/c")), Source::File("/c/a/b".into()));
-        assert_eq!(Source::parse("credential:pin"), Some(Source::Credential("pin".into())));
+        assert_eq!(PassphraseSource::parse("terminal"), Some(PassphraseSource::Terminal));
+        assert_eq!(PassphraseSource::parse("fd:3"), Some(PassphraseSource::Descriptor(3)));
+        assert_eq!(
+            PassphraseSource::parse("file:a/b").unwrap().within(Path::new("/c")),
+            PassphraseSource::File("/c/a/b".into())
+        );
+        assert_eq!(PassphraseSource::parse("credential:pin"), Some(PassphraseSource::Credential("pin".into())));
         let bad =
             ["", "tty", "fd:", "fd:03", "fd:+3", "fd:-1", "fd:x", "file:", "credential:", "credential:../x", "env:X"];
         for text in bad {
-            assert_eq!(Source::parse(text), None, "{text}");
+            assert_eq!(PassphraseSource::parse(text), None, "{text}");
         }
     }
 
@@ -135,13 +138,13 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all("first one\nsecond\n\nlast".as_bytes()).unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
-        let source = Source::Descriptor(file.as_raw_fd());
+        let source = PassphraseSource::Descriptor(file.as_raw_fd());
         assert_eq!(source.read("x").unwrap().expose_secret(), "first one");
         assert_eq!(source.read("x").unwrap().expose_secret(), "second");
         assert!(source.read("x").is_err(), "empty");
         assert_eq!(source.read("x").unwrap().expose_secret(), "last");
         assert!(source.read("x").is_err(), "at its end");
-        assert!(Source::Descriptor(65_000).read("x").is_err(), "not open");
+        assert!(PassphraseSource::Descriptor(65_000).read("x").is_err(), "not open");
     }
 
     #[test]
@@ -160,9 +163,13 @@ mod tests {
             let path = folder.path().join("passphrase");
             let _ = std::fs::remove_file(&path);
             crate::keys::file::write_private(&path, text.as_bytes()).unwrap();
-            assert_eq!(Source::File(path.clone()).read("x").unwrap().expose_secret(), wanted, "{text:?}");
+            assert_eq!(PassphraseSource::File(path.clone()).read("x").unwrap().expose_secret(), wanted, "{text:?}");
             let file = std::fs::File::open(path).unwrap();
-            assert_eq!(Source::Descriptor(file.as_raw_fd()).read("x").unwrap().expose_secret(), wanted, "{text:?}");
+            assert_eq!(
+                PassphraseSource::Descriptor(file.as_raw_fd()).read("x").unwrap().expose_secret(),
+                wanted,
+                "{text:?}"
+            );
         }
     }
 
@@ -172,7 +179,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("passphrase");
         std::fs::write(&path, "correct horse\n").unwrap();
-        let source = Source::File(path.clone());
+        let source = PassphraseSource::File(path.clone());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let refused = source.read("x").unwrap_err();
         assert!(refused.to_string().contains("must have 0600") && !refused.to_string().contains("horse"));

@@ -23,7 +23,7 @@ use cryptoki::session::{Session, UserType};
 use data_encoding::HEXLOWER;
 use zeroize::Zeroize as _;
 
-use super::Source;
+use super::PassphraseSource;
 use crate::keys::file::{FileFault, SecretKind};
 use crate::keys::{KEY_LEN, Key, lp};
 use crate::lines;
@@ -38,14 +38,14 @@ pub struct TokenConfig {
     /// The label of the AES key in it.
     pub key: String,
     /// Where its user's PIN comes from; `None` where the token asks for it itself (a PIN pad).
-    pub pin: Option<Source>,
+    pub pin: Option<PassphraseSource>,
     /// How it wraps.
-    pub mechanism: Mechanism,
+    pub mechanism: WrapMechanism,
 }
 
 /// How a token wraps a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mechanism {
+pub enum WrapMechanism {
     /// AES-GCM: encrypted as data, bound to its kind.
     #[default]
     AesGcm,
@@ -53,7 +53,7 @@ pub enum Mechanism {
     AesKeyWrap,
 }
 
-impl Mechanism {
+impl WrapMechanism {
     /// As configurations and wrapped files spell it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl Mechanism {
 pub struct Token {
     session: Mutex<Session>,
     key: String,
-    mechanism: Mechanism,
+    mechanism: WrapMechanism,
 }
 
 /// Bytes of the IV that is given to AES-GCM.
@@ -114,7 +114,7 @@ impl Token {
             Err(Pkcs11Error::Pkcs11(RvError::PinIncorrect, _)) => {
                 return Err(FileFault::Token("the PIN is wrong; a token locks itself after a few of those".into()));
             }
-            Err(error) => return Err(fault("it lets nobody in", error)),
+            Err(error) => return Err(fault("it refuses the login", error)),
         }
         Ok(Self { session: Mutex::new(session), key: config.key.clone(), mechanism: config.mechanism })
     }
@@ -152,10 +152,10 @@ impl Token {
     /// [`FileFault::Token`]
     pub fn wrap(&self, kind: SecretKind, secret: &Key) -> Result<String, FileFault> {
         let session = self.session();
-        let key = the_key(&session, &self.key)?;
+        let key = wrapping_key(&session, &self.key)?;
         let head = format!("cloison-wrapped-1:{kind}:{}:", self.mechanism.as_str());
         let body = match self.mechanism {
-            Mechanism::AesGcm => {
+            WrapMechanism::AesGcm => {
                 let (mut iv, bound) = (crate::clock::random::<IV>(), bound(kind));
                 let params = GcmParams::new(&mut iv, &bound, 128.into()).map_err(|error| fault("AES-GCM", error))?;
                 let sealed = session.encrypt(&Pkcs11Mechanism::AesGcm(params), key, secret.expose());
@@ -163,7 +163,7 @@ impl Token {
                 // Read after the call: some tokens insist on an IV of their own and write it over ours.
                 format!("{}:{}", HEXLOWER.encode(&iv), HEXLOWER.encode(&sealed))
             }
-            Mechanism::AesKeyWrap => {
+            WrapMechanism::AesKeyWrap => {
                 let mut template = secret_object();
                 template.push(Attribute::Value(secret.expose().to_vec()));
                 let object = session.create_object(&template);
@@ -183,21 +183,21 @@ impl Token {
         Ok(format!("{head}{body}\n"))
     }
 
-    /// The secret behind such a line, of whichever mechanism.
+    /// The secret behind such a line; both mechanisms are read.
     ///
     /// # Errors
-    /// When the line is none, of another kind, or does not open.
+    /// When the line has another form or kind, or does not open.
     pub fn unwrap(&self, line: &[u8], wanted: SecretKind) -> Result<Key, FileFault> {
         let (mechanism, iv, body) = parse(line, wanted)?;
         let session = self.session();
-        let key = the_key(&session, &self.key)?;
+        let key = wrapping_key(&session, &self.key)?;
         let mut bytes = match mechanism {
-            Mechanism::AesGcm => {
+            WrapMechanism::AesGcm => {
                 let (mut iv, bound) = (iv, bound(wanted));
                 let params = GcmParams::new(&mut iv, &bound, 128.into()).map_err(|error| fault("AES-GCM", error))?;
                 session.decrypt(&Pkcs11Mechanism::AesGcm(params), key, &body).map_err(unopened)?
             }
-            Mechanism::AesKeyWrap => {
+            WrapMechanism::AesKeyWrap => {
                 let object = session.unwrap_key(&Pkcs11Mechanism::AesKeyWrap, key, &body, &secret_object());
                 let object = object.map_err(unopened)?;
                 let value = session.get_attributes(object, &[AttributeType::Value]);
@@ -221,16 +221,16 @@ impl Token {
     }
 }
 
-fn parse(line: &[u8], wanted: SecretKind) -> Result<(Mechanism, [u8; IV], Vec<u8>), FileFault> {
+fn parse(line: &[u8], wanted: SecretKind) -> Result<(WrapMechanism, [u8; IV], Vec<u8>), FileFault> {
     let rest = lines::only(line).and_then(|line| line.strip_prefix("cloison-wrapped-1:")).ok_or(FORM)?;
     let mut parts = rest.split(':');
     let mut next = || parts.next().ok_or(FORM);
     let found = SecretKind::parse(next()?).ok_or(FORM)?;
-    let mechanism = Mechanism::parse(next()?).ok_or(FORM)?;
+    let mechanism = WrapMechanism::parse(next()?).ok_or(FORM)?;
     let hex = |text: &str| HEXLOWER.decode(text.as_bytes()).map_err(|_| FORM);
     let iv = match mechanism {
-        Mechanism::AesGcm => hex(next()?)?.try_into().map_err(|_| FORM)?,
-        Mechanism::AesKeyWrap => [0; IV],
+        WrapMechanism::AesGcm => hex(next()?)?.try_into().map_err(|_| FORM)?,
+        WrapMechanism::AesKeyWrap => [0; IV],
     };
     let body = hex(next()?)?;
     if parts.next().is_some() {
@@ -249,7 +249,7 @@ fn bound(kind: SecretKind) -> Vec<u8> {
     bound
 }
 
-/// A key that lives as long as the session does not.
+/// The attributes of a key that ends with the session, or before.
 fn secret_object() -> Vec<Attribute> {
     vec![
         Attribute::Class(ObjectClass::SECRET_KEY),
@@ -271,7 +271,7 @@ fn find(session: &Session, label: &str) -> Result<Vec<ObjectHandle>, FileFault> 
     session.find_objects(&template).map_err(|error| fault("it shows no keys", error))
 }
 
-fn the_key(session: &Session, label: &str) -> Result<ObjectHandle, FileFault> {
+fn wrapping_key(session: &Session, label: &str) -> Result<ObjectHandle, FileFault> {
     match find(session, label)?.as_slice() {
         [key] => Ok(*key),
         [] => Err(FileFault::Token(format!("it has no AES key with the label `{label}`: `cloison secrets token-key`"))),

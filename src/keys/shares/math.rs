@@ -13,7 +13,7 @@ use vsss_rs::{
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{MAX_SHARES, Share, ShareError, ShareSet, Shared};
+use super::{MAX_SHARES, Share, ShareError, ShareSet, SharedSecret};
 use crate::id::Id;
 use crate::keys::Key;
 use crate::keys::file::SecretKind;
@@ -21,7 +21,7 @@ use crate::keys::file::SecretKind;
 type Point = PrimeFieldShare<Scalar>;
 type Commitment = ShareVerifierGroup<ProjectivePoint>;
 
-/// `H`: nobody knows its logarithm to the base `G`, since it comes out of a hash.
+/// `H`: its logarithm to the base `G` is unknown, because it comes out of a hash.
 static BLINDER_GENERATOR: LazyLock<ProjectivePoint> = LazyLock::new(|| {
     Secp256k1::hash_from_bytes(&[b"blinder"], &[b"cloison/v1/share-blinder-generator"])
         .expect("the tag has a length that RFC 9380 takes")
@@ -60,7 +60,7 @@ pub fn split(
         let split = split.map_err(|_| ShareError::Unsplittable)?;
         // The generators stand before the commitments.
         let commitments = split.pedersen_verifier_set()[2..].iter().map(|point| bytes_of(&point.0)).collect();
-        set.secrets.push(Shared { kind: *kind, name: name.clone(), public: public.clone(), commitments });
+        set.secrets.push(SharedSecret { kind: *kind, name: name.clone(), public: public.clone(), commitments });
         for (own, (secret, blinder)) in values.iter_mut().zip(split.secret_shares().iter().zip(split.blinder_shares()))
         {
             own.push((key(&secret.value().0), key(&blinder.value().0)));
@@ -74,7 +74,7 @@ pub fn split(
 }
 
 /// Whether a share of one secret fits its commitments.
-pub(super) fn fits(shared: &Shared, index: usize, (value, blinder): &(Key, Key)) -> bool {
+pub(super) fn fits(shared: &SharedSecret, index: usize, (value, blinder): &(Key, Key)) -> bool {
     let Some(commitments) = shared.commitments.iter().map(point_of).collect::<Option<Vec<_>>>() else { return false };
     let (Some(value), Some(blinder)) = (scalar(value), scalar(blinder)) else { return false };
     let generators = [ProjectivePoint::GENERATOR, *BLINDER_GENERATOR];
@@ -84,7 +84,7 @@ pub(super) fn fits(shared: &Shared, index: usize, (value, blinder): &(Key, Key))
 }
 
 /// A secret from as many checked shares as it takes; and that it is what was committed to.
-pub(super) fn recover(shared: &Shared, shares: &[(usize, &(Key, Key))]) -> Result<Key, ShareError> {
+pub(super) fn recover(shared: &SharedSecret, shares: &[(usize, &(Key, Key))]) -> Result<Key, ShareError> {
     let combine = |of: fn(&(Key, Key)) -> &Key| {
         let points: Option<Vec<Point>> =
             shares.iter().map(|(index, pair)| Some(point(*index, &*scalar(of(pair))?))).collect();
@@ -124,7 +124,7 @@ fn bytes_of(point: &ProjectivePoint) -> [u8; 33] {
     point.to_bytes().into()
 }
 
-/// A commitment's point; the neutral element is none.
+/// A commitment's point; the neutral element is refused.
 fn point_of(bytes: &[u8; 33]) -> Option<ProjectivePoint> {
     Option::<ProjectivePoint>::from(ProjectivePoint::from_bytes(&(*bytes).into()))
         .filter(|point| *point != ProjectivePoint::IDENTITY)

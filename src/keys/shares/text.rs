@@ -15,7 +15,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{MAX_SHARES, Share, ShareError, ShareSet, Shared};
+use super::{MAX_SHARES, Share, ShareError, ShareSet, SharedSecret};
 use crate::id::Id;
 use crate::json::{object, read_object};
 use crate::keys::Key;
@@ -73,10 +73,10 @@ pub struct ShareText {
 struct ValueText {
     /// `g(i)`, hex.
     #[schema(value_type = String)]
-    blinder: Wiped,
+    blinder: HexKey,
     /// `f(i)`, hex.
     #[schema(value_type = String)]
-    value: Wiped,
+    value: HexKey,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,29 +89,29 @@ struct FileText {
 }
 
 /// 32 secret bytes that are written as 64 hexadecimal digits.
-struct Wiped(Key);
+struct HexKey(Key);
 
-impl Serialize for Wiped {
+impl Serialize for HexKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&Zeroizing::new(HEXLOWER.encode(self.0.expose())))
     }
 }
 
-impl<'de> Deserialize<'de> for Wiped {
+impl<'de> Deserialize<'de> for HexKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Digits;
         impl Visitor<'_> for Digits {
-            type Value = Wiped;
+            type Value = HexKey;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("64 hexadecimal digits")
             }
 
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Wiped, E> {
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<HexKey, E> {
                 let mut readable = text.len() == 64;
                 let key = Key::init(|key| readable = readable && HEXLOWER.decode_mut(text.as_bytes(), key).is_ok());
                 // The library would quote the text.
-                if readable { Ok(Wiped(key)) } else { Err(E::custom("not 64 hexadecimal digits")) }
+                if readable { Ok(HexKey(key)) } else { Err(E::custom("not 64 hexadecimal digits")) }
             }
         }
         deserializer.deserialize_str(Digits)
@@ -134,7 +134,7 @@ impl ShareSet {
     }
 
     fn text(&self) -> SetText {
-        let secret = |shared: &Shared| SharedText {
+        let secret = |shared: &SharedSecret| SharedText {
             commitments: shared.commitments.iter().map(|point| HEXLOWER.encode(point)).collect(),
             kind: shared.kind.to_string(),
             name: shared.name.clone(),
@@ -166,7 +166,7 @@ impl ShareSet {
             let commitments: Vec<[u8; 33]> = text.commitments.into_iter().map(point).collect::<Option<_>>()?;
             let kind = SecretKind::parse(&text.kind)?;
             let public = HEXLOWER.decode(text.public.as_bytes()).ok()?;
-            (commitments.len() == threshold).then_some(Shared { kind, name: text.name, public, commitments })
+            (commitments.len() == threshold).then_some(SharedSecret { kind, name: text.name, public, commitments })
         };
         let secrets = text.secrets.into_iter().map(secret).collect::<Option<Vec<_>>>().ok_or(FORM)?;
         Ok(Self { threshold, custodians: text.custodians, secrets })
@@ -189,7 +189,7 @@ impl TryFrom<ShareText> for Share {
 
 impl From<Share> for ShareText {
     fn from(share: Share) -> Self {
-        let pair = |(value, blinder)| ValueText { blinder: Wiped(blinder), value: Wiped(value) };
+        let pair = |(value, blinder)| ValueText { blinder: HexKey(blinder), value: HexKey(value) };
         Self {
             format: SHARE.to_owned(),
             custodian: share.custodian,
@@ -204,7 +204,7 @@ impl ShareFile {
     /// The text that goes into a custodian's age file.
     pub fn into_json(self) -> Zeroizing<Vec<u8>> {
         let text = FileText { set: self.set.text(), share: self.share.into() };
-        // Large enough from the start: growing would leave copies behind that nobody wipes.
+        // Large enough from the start: growing would leave unwiped copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
         serde_json::to_writer(&mut *bytes, &text).expect("a share is plain data");
         bytes

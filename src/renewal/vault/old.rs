@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::{DropReport, DropRequest, FAILED, MOST_EXAMINED, segment_id};
 use super::{RegisteredRecipients, SegmentDraft, change, commit, genuine, is_proved, proofs};
 use crate::access::DropPermit;
-use crate::audit::{SegmentAction, Segments};
+use crate::audit::{SegmentAction, SegmentsDetails};
 use crate::execution::{check_register, hex};
 use crate::refusal::{Refusal, fault};
 use crate::seal::record::{Recipient, Record};
@@ -56,7 +56,7 @@ pub fn drop_old(vault: &Vault, permit: &DropPermit, request: &DropRequest) -> Re
     if !changes.is_empty() {
         let (segments, recipients) = (changes.len() as u64, dropped.recipients);
         let (actor, keys) = (permit.actor.clone(), keys.into_iter().collect());
-        commit(vault, Segments { actor, action: SegmentAction::Drop, keys, segments, recipients }, changes)?;
+        commit(vault, SegmentsDetails { actor, action: SegmentAction::Drop, keys, segments, recipients }, changes)?;
     }
     Ok(dropped)
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::audit::Domain;
 use crate::commit::small::{Kind, Small};
 use crate::keys::DomainScope;
-use crate::pseudonym::{Parsed, Pseudonym};
+use crate::pseudonym::{ParsedPseudonym, Pseudonym};
 use crate::refusal::{Refusal, fault};
 use crate::rights::FAILED;
 use crate::rights::resolutions::first_since;
@@ -32,10 +32,10 @@ pub(super) struct AffectedChunk {
 pub(super) fn read(
     vault: &Vault,
     state: &SectorState,
-    wanted: &[Parsed],
+    wanted: &[ParsedPseudonym],
 ) -> Result<BTreeMap<ChunkKey, AffectedChunk>, Refusal> {
     let mut found: BTreeMap<ChunkKey, AffectedChunk> = BTreeMap::new();
-    let each = |key, chunk, held: Vec<Parsed>| {
+    let each = |key, chunk, held: Vec<ParsedPseudonym>| {
         let found = found.entry(key).or_insert(AffectedChunk { chunk, erased: vec![] });
         found.erased.extend(held.iter().map(|parsed| parsed.pseudonym));
     };

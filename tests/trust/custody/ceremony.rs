@@ -1,6 +1,6 @@
 //! The ceremony: shares are brought one at a time; wrong, repeated, foreign and tampered ones do no harm.
 
-use cloison::keys::custody::passphrase::{Opener, decrypt};
+use cloison::keys::custody::passphrase::{AgeOpener, decrypt};
 use serde_json::{Value, json};
 
 use super::{bring, done, refused, split, unseal};
@@ -9,7 +9,7 @@ use crate::common::{Door, QUORUM, Side, World, plain_get};
 /// A custodian's share as it is sent.
 fn share(world: &World, custodian: usize) -> Value {
     let read = |kind: &str| world.read(&format!("secrets/custodians/custodian-{custodian}.{kind}"));
-    let opener = Opener::identities(read("key").as_bytes()).unwrap();
+    let opener = AgeOpener::identities(read("key").as_bytes()).unwrap();
     let plain = decrypt(read("share").as_bytes(), &opener).unwrap();
     serde_json::from_slice::<Value>(&plain).unwrap()["share"].clone()
 }

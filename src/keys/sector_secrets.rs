@@ -1,4 +1,4 @@
-//! Where the versions of a root secret lie: a folder with one file for each, `1.secret`, `2.secret`, …, in any custody.
+//! The versions of a root secret: a folder with one file for each, `1.secret`, `2.secret`, …, in any custody.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use super::custody::{Deposit, Keyring};
 use super::file::{FileError, SecretKind};
 use super::{Key, SectorSecret};
 
-/// Versions of the sector secret: all that are here, and a place for new ones.
-pub trait SecretShelf: Send + Sync {
-    /// Every version that is here.
+/// The store of the sector secret's versions.
+pub trait SectorSecretStore: Send + Sync {
+    /// Every version in it.
     ///
     /// # Errors
     /// When one cannot be read.
     fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError>;
 
-    /// Makes a new random version, durable before it is returned, with a number above all that are here and above `used`,
-    /// the highest that was ever used: the number of a destroyed version never comes back.
+    /// Makes a new random version, durable before it is returned, with a number above all in the store and above `used`,
+    /// the highest that was ever used: the number of a destroyed version is never used again.
     ///
     /// # Errors
     /// When it cannot be stored.
@@ -25,17 +25,17 @@ pub trait SecretShelf: Send + Sync {
     /// Destroys a version, durably.
     ///
     /// # Errors
-    /// When it cannot be: it is not here, or its custody is not ours to write.
+    /// When it is not in the store, or the custody cannot be written.
     fn destroy(&self, version: u32) -> Result<(), FileError>;
 }
 
-/// Sector secrets in custody.
-pub struct SectorShelf {
+/// Sector secrets in a deposit.
+pub struct SectorSecretDeposit {
     deposit: Deposit,
     keyring: Arc<Keyring>,
 }
 
-impl SectorShelf {
+impl SectorSecretDeposit {
     /// The versions in that deposit.
     pub fn new(deposit: Deposit, keyring: Arc<Keyring>) -> Self {
         Self { deposit, keyring }
@@ -47,7 +47,7 @@ impl SectorShelf {
     }
 }
 
-impl SecretShelf for SectorShelf {
+impl SectorSecretStore for SectorSecretDeposit {
     fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
         let found = self.keyring.read_versions(&self.deposit, SecretKind::Sector)?;
         Ok(found.into_iter().map(|(version, key)| (version, SectorSecret(key))).collect())

@@ -6,7 +6,7 @@ use super::tree::{LEVELS, TILE_WIDTH, TileId};
 
 /// One of the static resources that make up a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resource {
+pub enum LogResource {
     /// The signed head.
     Checkpoint,
     /// `width` hashes, 1 to 256.
@@ -15,7 +15,7 @@ pub enum Resource {
     Entries(u64, u16),
 }
 
-impl Resource {
+impl LogResource {
     /// Reads a path, in its one spelling.
     pub fn parse(path: &str) -> Option<Self> {
         if path == "checkpoint" {
@@ -36,22 +36,22 @@ impl Resource {
     }
 }
 
-impl fmt::Display for Resource {
+impl fmt::Display for LogResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, index, width) = match self {
             Self::Checkpoint => return f.write_str("checkpoint"),
             Self::Tile(id, width) => (id.level.to_string(), id.index, *width),
             Self::Entries(index, width) => ("entries".to_owned(), *index, *width),
         };
-        write!(f, "tile/{kind}/{}", Spelled(index))?;
+        write!(f, "tile/{kind}/{}", TileNumber(index))?;
         if usize::from(width) < TILE_WIDTH { write!(f, ".p/{width}") } else { Ok(()) }
     }
 }
 
 /// A number in groups of three digits, all but the last group with an `x` before it: `x001/x234/067`.
-struct Spelled(u64);
+struct TileNumber(u64);
 
-impl fmt::Display for Spelled {
+impl fmt::Display for TileNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut groups = vec![self.0 % 1_000];
         let mut rest = self.0 / 1_000;
@@ -72,7 +72,7 @@ fn number(text: &str) -> Option<u64> {
         number = number.checked_mul(1_000)?.checked_add(plain.then(|| digits.parse().ok())??)?;
     }
     // The one spelling: no group too many, and `x` where it belongs.
-    (Spelled(number).to_string() == text).then_some(number)
+    (TileNumber(number).to_string() == text).then_some(number)
 }
 
 fn decimal(text: &str) -> Option<u64> {
@@ -88,14 +88,14 @@ mod tests {
     fn paths_have_one_spelling() {
         let tile = |level, index| TileId { level, index };
         for (path, resource) in [
-            ("checkpoint", Resource::Checkpoint),
-            ("tile/0/000", Resource::Tile(tile(0, 0), 256)),
-            ("tile/2/x001/x234/067", Resource::Tile(tile(2, 1_234_067), 256)),
-            ("tile/0/x273/112.p/255", Resource::Tile(tile(0, 273_112), 255)),
-            ("tile/entries/007.p/1", Resource::Entries(7, 1)),
-            ("tile/entries/x001/000", Resource::Entries(1_000, 256)),
+            ("checkpoint", LogResource::Checkpoint),
+            ("tile/0/000", LogResource::Tile(tile(0, 0), 256)),
+            ("tile/2/x001/x234/067", LogResource::Tile(tile(2, 1_234_067), 256)),
+            ("tile/0/x273/112.p/255", LogResource::Tile(tile(0, 273_112), 255)),
+            ("tile/entries/007.p/1", LogResource::Entries(7, 1)),
+            ("tile/entries/x001/000", LogResource::Entries(1_000, 256)),
         ] {
-            assert_eq!(Resource::parse(path), Some(resource), "{path}");
+            assert_eq!(LogResource::parse(path), Some(resource), "{path}");
             assert_eq!(resource.to_string(), path);
         }
         for path in [
@@ -124,7 +124,7 @@ mod tests {
             "tile/0/x999/x999/x999/x999/x999/x999/x999/x999/999",
             "tile/entries/000/",
         ] {
-            assert_eq!(Resource::parse(path), None, "{path}");
+            assert_eq!(LogResource::parse(path), None, "{path}");
         }
     }
 }

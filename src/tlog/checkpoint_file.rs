@@ -1,40 +1,37 @@
-//! The second place of the last checkpoint: a file on another disk than the store's. It is changed by compare-and-swap before
-//! a checkpoint is published, so that two writers of one log, or a store from a backup, are noticed.
+//! A file that holds the last checkpoint of a log and is changed by compare-and-swap, so that two writers of one log, or a
+//! store from a backup, are noticed: a log's second place, on another disk than its store's, and a witness's memory.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::keys::file::{FileFault, put_in_place};
+use crate::files::put_in_place;
 use crate::system;
 
-/// Why the second place did not take or give a checkpoint.
+/// Why a checkpoint was not read from its file, or not written to it.
 #[derive(Debug, thiserror::Error)]
-pub enum SecondError {
+pub enum CheckpointFileError {
     /// It cannot be read or written.
     #[error("the last checkpoint that is kept in {0}: {1}")]
     Io(PathBuf, io::Error),
-    /// Somebody else changed it.
+    /// Another process changed it.
     #[error(
         "the last checkpoint that is kept in {0} is not the one that was last put there: it was deleted, or another process \
          extends the same log"
     )]
     Changed(PathBuf),
-    /// No thread.
-    #[error("no thread to sign checkpoints in: {0}")]
-    Thread(io::Error),
 }
 
 /// A file that holds one checkpoint.
 #[derive(Debug, Clone)]
-pub struct SecondPlace {
+pub struct CheckpointFile {
     path: PathBuf,
     /// The device that its folder lay on at first: where a disk is unmounted, an empty folder of another one is left.
     device: Option<u64>,
 }
 
-impl SecondPlace {
+impl CheckpointFile {
     /// At that path; its folder must exist, and the disk that it is on be mounted.
     pub fn new(path: PathBuf) -> Self {
         let device = device(&path);
@@ -49,8 +46,8 @@ impl SecondPlace {
     /// What is there.
     ///
     /// # Errors
-    /// [`SecondError::Io`]
-    pub fn load(&self) -> Result<Option<Vec<u8>>, SecondError> {
+    /// [`CheckpointFileError::Io`]
+    pub fn load(&self) -> Result<Option<Vec<u8>>, CheckpointFileError> {
         match fs::read(&self.path) {
             Ok(note) => Ok(Some(note)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -58,22 +55,22 @@ impl SecondPlace {
         }
     }
 
-    /// What is there; that nothing is there is believed only of the disk that it was on at first.
-    fn held(&self) -> Result<Option<Vec<u8>>, SecondError> {
+    /// What is there. An empty place is believed only while its folder is on the disk that it was on at first.
+    fn held(&self) -> Result<Option<Vec<u8>>, CheckpointFileError> {
         let found = self.load()?;
         let now = device(&self.path);
         let is_away = now.is_none() || self.device.is_some_and(|first| Some(first) != now);
-        match found.is_none() && is_away {
-            true => Err(self.io(io::Error::other("the disk that it was on is away"))),
-            false => Ok(found),
+        if found.is_none() && is_away {
+            return Err(self.io(io::Error::other("the disk that it was on is away")));
         }
+        Ok(found)
     }
 
     /// Puts `new` there if `old` is what is there; durable on return.
     ///
     /// # Errors
-    /// [`SecondError::Changed`] where something else is there, [`SecondError::Io`], also where its disk is away.
-    pub fn swap(&self, old: Option<&[u8]>, new: &[u8]) -> Result<(), SecondError> {
+    /// [`CheckpointFileError::Changed`] where something else is there, [`CheckpointFileError::Io`], also where its disk is away.
+    pub fn swap(&self, old: Option<&[u8]>, new: &[u8]) -> Result<(), CheckpointFileError> {
         // Before anything is made in the folder of a disk that is away.
         self.held()?;
         let name = |end: &str| {
@@ -87,24 +84,21 @@ impl SecondPlace {
         let lock = options.open(name(".lock")).map_err(|error| self.io(error))?;
         system::wait_for_lock(&lock).map_err(|error| self.io(error))?;
         if self.held()?.as_deref() != old {
-            return Err(SecondError::Changed(self.path.clone()));
+            return Err(CheckpointFileError::Changed(self.path.clone()));
         }
-        put_in_place(&name(".new"), &self.path, new, 0o600).map_err(|fault| match fault {
-            FileFault::Io(error) => self.io(error),
-            fault => self.io(io::Error::other(fault.to_string())),
-        })
+        put_in_place(&name(".new"), &self.path, new, 0o600).map_err(|error| self.io(error))
     }
 
     /// Whether `wanted` is what is there.
     ///
     /// # Errors
-    /// [`SecondError::Io`]: it cannot be reached, as a disk that is away for a while. Nothing can be published there meanwhile.
-    pub(super) fn still_holds(&self, wanted: &[u8]) -> Result<bool, SecondError> {
+    /// [`CheckpointFileError::Io`]: it cannot be reached, because its disk is away, perhaps for a while.
+    pub fn still_holds(&self, wanted: &[u8]) -> Result<bool, CheckpointFileError> {
         Ok(self.held()?.is_some_and(|found| found == wanted))
     }
 
-    fn io(&self, error: io::Error) -> SecondError {
-        SecondError::Io(self.path.clone(), error)
+    fn io(&self, error: io::Error) -> CheckpointFileError {
+        CheckpointFileError::Io(self.path.clone(), error)
     }
 }
 
@@ -124,25 +118,25 @@ mod tests {
         let (path, victim) = (folder.path().join("checkpoint"), folder.path().join("victim"));
         fs::write(&victim, "theirs").unwrap();
         std::os::unix::fs::symlink(&victim, folder.path().join("checkpoint.new")).unwrap();
-        let place = SecondPlace::new(path);
+        let place = CheckpointFile::new(path);
         place.swap(None, b"one").unwrap();
         assert_eq!((place.load().unwrap().unwrap(), fs::read(&victim).unwrap()), (b"one".to_vec(), b"theirs".to_vec()));
         fs::remove_file(folder.path().join("checkpoint.lock")).unwrap();
         std::os::unix::fs::symlink(&victim, folder.path().join("checkpoint.lock")).unwrap();
-        assert!(matches!(place.swap(Some(b"one"), b"two"), Err(SecondError::Io(..))));
+        assert!(matches!(place.swap(Some(b"one"), b"two"), Err(CheckpointFileError::Io(..))));
     }
 
     #[test]
     fn only_who_knows_what_is_there_may_change_it() {
         let folder = tempfile::tempdir().unwrap();
-        let place = SecondPlace::new(folder.path().join("checkpoint"));
+        let place = CheckpointFile::new(folder.path().join("checkpoint"));
         assert_eq!(place.load().unwrap(), None);
         place.swap(None, b"one").unwrap();
         place.swap(Some(b"one"), b"two").unwrap();
-        assert!(matches!(place.swap(Some(b"one"), b"three"), Err(SecondError::Changed(_))));
-        assert!(matches!(place.swap(None, b"three"), Err(SecondError::Changed(_))));
+        assert!(matches!(place.swap(Some(b"one"), b"three"), Err(CheckpointFileError::Changed(_))));
+        assert!(matches!(place.swap(None, b"three"), Err(CheckpointFileError::Changed(_))));
         assert_eq!(place.load().unwrap().unwrap(), b"two");
-        let nowhere = SecondPlace::new(folder.path().join("no/such/folder"));
-        assert!(matches!(nowhere.swap(None, b"x"), Err(SecondError::Io(..))));
+        let nowhere = CheckpointFile::new(folder.path().join("no/such/folder"));
+        assert!(matches!(nowhere.swap(None, b"x"), Err(CheckpointFileError::Io(..))));
     }
 }

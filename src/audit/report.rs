@@ -1,43 +1,25 @@
-//! What came of a check.
+//! The result of a check of logs.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
-/// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Where: an entry, a tile, the checkpoint.
-    pub place: String,
-    /// What is wrong there.
-    pub what: String,
-}
-
-impl Finding {
-    pub(super) fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { place: place.into(), what: what.into() }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.what)
-    }
-}
+use crate::tlog::walk::LogFinding;
 
 /// A cosignature that verifies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Cosigned {
+pub struct Cosignature {
     /// Who cosigned.
     pub name: String,
     /// When (Unix seconds).
     pub time: u64,
 }
 
-/// A place where the times of entries run backwards by more than clocks do. No fault of the log: it holds what the clock showed.
+/// A place where the times of entries run backwards by more than clocks do. The log is not at fault: it holds what the clock
+/// showed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Backwards {
+pub struct TimeReversal {
     /// The entry, from 0.
     pub entry: u64,
     /// Its time.
@@ -46,13 +28,13 @@ pub struct Backwards {
     pub after: String,
 }
 
-impl fmt::Display for Backwards {
+impl fmt::Display for TimeReversal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "entry {}: is of {}, and comes after an entry of {}", self.entry, self.time, self.after)
     }
 }
 
-/// What came of one log, that is of one shard.
+/// The result for one log, that is for one shard.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct LogReport {
     /// Its origin, or where it lies if its checkpoint is not believed.
@@ -75,7 +57,7 @@ pub struct LogReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
     /// Cosignatures that verify.
-    pub cosigned: Vec<Cosigned>,
+    pub cosigned: Vec<Cosignature>,
     /// Sizes of checkpoints kept from before that this log contains.
     pub contains: Vec<u64>,
     /// The log whose last checkpoint its first entry holds.
@@ -89,40 +71,65 @@ pub struct LogReport {
     pub uncovered: u64,
     /// Where the times of entries begin to run backwards: the clock was set back there, or had run ahead before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub backwards: Vec<Backwards>,
+    pub backwards: Vec<TimeReversal>,
     /// What is wrong with it.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<LogFinding>,
     /// Whether there was more that is wrong than is listed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub more_findings: bool,
+}
+
+/// Findings of one log that are listed one by one.
+const MOST_FINDINGS: usize = 20;
+
+impl LogReport {
+    pub(super) fn find(&mut self, place: impl Into<String>, what: impl Into<String>) {
+        self.findings.push(LogFinding { place: place.into(), what: what.into() });
+    }
+
+    /// Adds a finding of the walk, unless there are many.
+    pub(super) fn find_in_walk(&mut self, finding: LogFinding) {
+        if self.findings.len() < MOST_FINDINGS {
+            self.findings.push(finding);
+        } else {
+            self.more_findings = true;
+        }
+    }
+
+    /// Notes a time reversal, unless there are many.
+    pub(super) fn note_reversal(&mut self, reversal: TimeReversal) {
+        if self.backwards.len() < MOST_FINDINGS {
+            self.backwards.push(reversal);
+        }
+    }
 }
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What came of a source.
+/// The result for all logs of a source.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Report {
+pub struct LogsReport {
     /// Its logs, oldest first.
     pub logs: Vec<LogReport>,
     /// What is wrong beyond a single log.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<LogFinding>,
 }
 
-impl Report {
+impl LogsReport {
     /// Whether nothing at all is wrong.
     pub fn is_good(&self) -> bool {
         !self.logs.is_empty() && self.all_findings().next().is_none()
     }
 
-    /// What is not wrong and yet worth knowing, each with its log.
-    pub fn all_warnings(&self) -> impl Iterator<Item = (&str, &Backwards)> {
+    /// What is worth knowing though it is not wrong, each with its log.
+    pub fn all_warnings(&self) -> impl Iterator<Item = (&str, &TimeReversal)> {
         self.logs.iter().flat_map(|log| log.backwards.iter().map(|place| (log.origin.as_str(), place)))
     }
 
     /// Everything that is wrong, each with its log.
-    pub fn all_findings(&self) -> impl Iterator<Item = (&str, &Finding)> {
+    pub fn all_findings(&self) -> impl Iterator<Item = (&str, &LogFinding)> {
         let of_logs = self.logs.iter().flat_map(|log| log.findings.iter().map(|found| (log.origin.as_str(), found)));
         of_logs.chain(self.findings.iter().map(|found| ("", found)))
     }

@@ -5,14 +5,13 @@ use std::fmt;
 use data_encoding::BASE64;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
-use super::note::{Kind, Note, NoteError, Verifier, sign};
+use super::note::{NoteError, SignatureKind, SignedNote, Verifier, sign};
 use super::tree::Hash;
-use crate::store::Shard;
 
 /// The head of a log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Which log: `cloison/<deployment>/<entity>/<shard>`.
+    /// The name of the log.
     pub origin: String,
     /// How many entries.
     pub size: u64,
@@ -24,22 +23,6 @@ impl fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Checkpoint({} {} {})", self.origin, self.size, BASE64.encode(&self.root))
     }
-}
-
-/// The origin of a shard that an owner (`<deployment>/vault`, `<deployment>/node/<authority>`) writes.
-pub fn origin(owner: &str, shard: Shard) -> String {
-    format!("cloison/{owner}/{shard}")
-}
-
-/// The name under which an owner cosigns the other side's checkpoints (with the key of its own ones; what is signed differs).
-pub fn cosigner_name(owner: &str) -> String {
-    format!("cloison/{owner}")
-}
-
-/// The owner and the shard in an origin of ours.
-pub fn owner_and_shard(origin: &str) -> Option<(&str, Shard)> {
-    let (owner, shard) = origin.strip_prefix("cloison/")?.rsplit_once('/')?;
-    Some((owner, Shard::parse(shard)?))
 }
 
 impl Checkpoint {
@@ -56,10 +39,10 @@ impl Checkpoint {
 
     /// The verifier of this log's signatures, if `key` is its key.
     pub fn verifier(&self, key: VerifyingKey) -> Verifier {
-        Verifier::new(self.origin.as_str(), Kind::Log, key)
+        Verifier::new(self.origin.as_str(), SignatureKind::Log, key)
     }
 
-    /// Reads the text of a note. Lines after the third are the log's own business; ours has none.
+    /// Reads the text of a note. A log may add lines after the third; cloison's logs add none.
     pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
@@ -73,23 +56,21 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`CheckpointError`]
-    pub fn open<'a>(note: &'a [u8], key: &VerifyingKey) -> Result<(Self, Note<'a>), CheckpointError> {
+    pub fn open<'a>(note: &'a [u8], key: &VerifyingKey) -> Result<(Self, SignedNote<'a>), CheckpointError> {
         let (checkpoint, note) = Self::read(note)?;
-        match note.is_signed_by(&checkpoint.verifier(*key))? {
-            true => Ok((checkpoint, note)),
-            false => Err(CheckpointError::Unsigned {
-                origin: checkpoint.origin.clone(),
-                claimed: note.claimed().map(str::to_owned).collect(),
-            }),
+        if note.is_signed_by(&checkpoint.verifier(*key))? {
+            return Ok((checkpoint, note));
         }
+        let claimed = note.claimed().map(str::to_owned).collect();
+        Err(CheckpointError::Unsigned { origin: checkpoint.origin, claimed })
     }
 
-    /// Reads a note, and believes nothing of it.
+    /// Reads a note without checking a signature.
     ///
     /// # Errors
-    /// [`CheckpointError::Note`], [`CheckpointError::Text`]
-    pub fn read(note: &[u8]) -> Result<(Self, Note<'_>), CheckpointError> {
-        let note = Note::parse(note)?;
+    /// [`CheckpointError::SignedNote`], [`CheckpointError::Text`]
+    pub fn read(note: &[u8]) -> Result<(Self, SignedNote<'_>), CheckpointError> {
+        let note = SignedNote::parse(note)?;
         let checkpoint = Self::parse(note.text()).ok_or(CheckpointError::Text)?;
         Ok((checkpoint, note))
     }
@@ -100,9 +81,9 @@ impl Checkpoint {
 pub enum CheckpointError {
     /// Not a signed note, or a forged one.
     #[error(transparent)]
-    Note(#[from] NoteError),
-    /// The note's text is no checkpoint.
-    #[error("its text is no checkpoint (origin, size, root)")]
+    SignedNote(#[from] NoteError),
+    /// The note's text is not a checkpoint.
+    #[error("its text is not a checkpoint (origin, size, root)")]
     Text,
     /// The log's key did not sign it.
     #[error("no signature of it is by the key that is believed for {origin} (it claims: {})", claimed.join(", "))]
@@ -121,7 +102,7 @@ mod tests {
     #[test]
     fn a_checkpoint_comes_back_and_only_under_its_own_key() {
         let key = SigningKey::from_bytes(&[3; 32]);
-        let checkpoint = Checkpoint { origin: origin("demo/vault", Shard::of(2026)), size: 7, root: [9; 32] };
+        let checkpoint = Checkpoint { origin: "cloison/demo/vault/2026".into(), size: 7, root: [9; 32] };
         let note = checkpoint.sign(&key);
         assert!(note.starts_with("cloison/demo/vault/2026\n7\nCQkJCQkJ"), "{note}");
         assert_eq!(Checkpoint::open(note.as_bytes(), &key.verifying_key()).unwrap().0, checkpoint);
@@ -130,8 +111,6 @@ mod tests {
         let larger = note.replace("\n7\n", "\n8\n");
         let forged = Checkpoint::open(larger.as_bytes(), &key.verifying_key()).unwrap_err();
         assert_eq!(forged, NoteError::Forged("cloison/demo/vault/2026".into()).into());
-        assert_eq!(owner_and_shard(&checkpoint.origin), Some(("demo/vault", Shard::of(2026))));
-        assert_eq!(owner_and_shard("cloison/demo/vault/26"), None);
     }
 
     #[test]

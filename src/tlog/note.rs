@@ -1,8 +1,8 @@
 //! Signed notes (C2SP `signed-note`): a text and, below it, lines that say who signed it.
 //!
 //! Two kinds of signature are known: a log's (0x01, Ed25519 over the text) and a cosigner's (0x04, `tlog-cosignature`: Ed25519
-//! over a header, a time and the text). Signatures by keys that nobody asked about are passed over, as the
-//! specification wants; a signature by a known key that does not verify makes the note worthless.
+//! over a header, a time and the text). As the specification says, signatures by
+//! unknown keys are ignored, and a signature by a known key that does not verify makes the note worthless.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use data_encoding::{BASE64, HEXLOWER};
 use ed25519_dalek::{Signature as Ed25519, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
-/// The most bytes of a note that are looked at: a checkpoint with more cosignatures than anybody needs.
+/// The most bytes of a note. A checkpoint with dozens of cosignatures is shorter.
 pub const MAX_NOTE: usize = 64 * 1024;
 
-/// Why a note or a verifier key is not taken.
+/// Why a note or a verifier key is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
     /// Not the form of a signed note.
-    #[error("it is no signed note")]
+    #[error("it is not a signed note")]
     Malformed,
     /// A signature by a known key is not that key's over this text.
     #[error("the signature by {0} does not verify: it is forged, or the text was changed")]
@@ -29,10 +29,10 @@ pub enum NoteError {
 
 /// What a key signs with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SignatureKind {
     /// A log, its own checkpoints.
     Log = 0x01,
-    /// A witness or a peer, somebody else's.
+    /// A witness or a peer, the checkpoints of other logs.
     Cosigner = 0x04,
 }
 
@@ -40,14 +40,14 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verifier {
     name: String,
-    kind: Kind,
+    kind: SignatureKind,
     key: VerifyingKey,
     id: [u8; 4],
 }
 
 impl Verifier {
     /// The key that signs as `name`.
-    pub fn new(name: impl Into<String>, kind: Kind, key: VerifyingKey) -> Self {
+    pub fn new(name: impl Into<String>, kind: SignatureKind, key: VerifyingKey) -> Self {
         let name = name.into();
         let id = key_id(&name, kind, &key);
         Self { name, kind, key, id }
@@ -63,7 +63,7 @@ impl Verifier {
             let (id, key) = rest.split_once('+')?;
             let bytes = BASE64.decode(key.as_bytes()).ok()?;
             let (kind, key) = bytes.split_first()?;
-            let kind = [Kind::Log, Kind::Cosigner].into_iter().find(|known| *known as u8 == *kind)?;
+            let kind = [SignatureKind::Log, SignatureKind::Cosigner].into_iter().find(|known| *known as u8 == *kind)?;
             let key = VerifyingKey::from_bytes(key.try_into().ok()?).ok().filter(|key| !key.is_weak())?;
             let verifier = Self::new(name, kind, key);
             (is_name(name) && HEXLOWER.encode(&verifier.id) == id).then_some(verifier)
@@ -77,7 +77,7 @@ impl Verifier {
     }
 
     /// What it signs.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> SignatureKind {
         self.kind
     }
 
@@ -95,7 +95,7 @@ impl fmt::Display for Verifier {
 }
 
 /// `SHA-256(name ‖ "\n" ‖ kind ‖ public key)[0..4]`.
-fn key_id(name: &str, kind: Kind, key: &VerifyingKey) -> [u8; 4] {
+fn key_id(name: &str, kind: SignatureKind, key: &VerifyingKey) -> [u8; 4] {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(name)
         .chain_update(b"\n")
@@ -112,13 +112,13 @@ fn is_name(name: &str) -> bool {
 
 /// Signs a log's own text; the line below the note, with its line end.
 pub fn sign(name: &str, key: &SigningKey, text: &str) -> String {
-    line(name, Kind::Log, key, &key.sign(text.as_bytes()).to_bytes())
+    line(name, SignatureKind::Log, key, &key.sign(text.as_bytes()).to_bytes())
 }
 
 /// Cosigns another log's text at a time (Unix seconds); the line below the note, with its line end.
 pub fn cosign(name: &str, key: &SigningKey, text: &str, time: u64) -> String {
     let signature = key.sign(&cosigned(text, time)).to_bytes();
-    line(name, Kind::Cosigner, key, &[&time.to_be_bytes()[..], &signature].concat())
+    line(name, SignatureKind::Cosigner, key, &[&time.to_be_bytes()[..], &signature].concat())
 }
 
 /// What a cosignature is over (`tlog-cosignature`, Ed25519 signed message).
@@ -126,28 +126,28 @@ fn cosigned(text: &str, time: u64) -> Vec<u8> {
     format!("cosignature/v1\ntime {time}\n{text}").into_bytes()
 }
 
-fn line(name: &str, kind: Kind, key: &SigningKey, signature: &[u8]) -> String {
+fn line(name: &str, kind: SignatureKind, key: &SigningKey, signature: &[u8]) -> String {
     let id = key_id(name, kind, &key.verifying_key());
     format!("— {name} {}\n", BASE64.encode(&[&id[..], signature].concat()))
 }
 
-/// A note as it came: nothing about it is true until [`Note::time_of`] or [`Note::is_signed_by`] says so.
+/// A note as it came. No signature is checked before [`SignedNote::time_of`] or [`SignedNote::is_signed_by`] is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note<'a> {
+pub struct SignedNote<'a> {
     text: &'a str,
-    signatures: Vec<Signature<'a>>,
+    signatures: Vec<NoteSignature<'a>>,
 }
 
 /// One line below a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Signature<'a> {
+struct NoteSignature<'a> {
     name: &'a str,
     id: [u8; 4],
     bytes: Vec<u8>,
     line: &'a str,
 }
 
-impl<'a> Note<'a> {
+impl<'a> SignedNote<'a> {
     /// Takes a note apart.
     ///
     /// # Errors
@@ -165,14 +165,14 @@ impl<'a> Note<'a> {
         read().ok_or(NoteError::Malformed)
     }
 
-    fn lines(text: &'a str) -> Option<Vec<Signature<'a>>> {
+    fn lines(text: &'a str) -> Option<Vec<NoteSignature<'a>>> {
         let lines = text.strip_suffix('\n')?.split('\n');
         lines
             .map(|line| {
                 let (name, signature) = line.strip_prefix("— ")?.split_once(' ')?;
                 let bytes = BASE64.decode(signature.as_bytes()).ok()?;
                 let (id, bytes) = bytes.split_first_chunk::<4>()?;
-                is_name(name).then(|| Signature { name, id: *id, bytes: bytes.to_vec(), line })
+                is_name(name).then(|| NoteSignature { name, id: *id, bytes: bytes.to_vec(), line })
             })
             .collect()
     }
@@ -182,7 +182,7 @@ impl<'a> Note<'a> {
         self.text
     }
 
-    /// The names of those who are said to have signed.
+    /// The names in the signature lines, unchecked.
     pub fn claimed(&self) -> impl Iterator<Item = &'a str> {
         self.signatures.iter().map(|signature| signature.name)
     }
@@ -190,30 +190,31 @@ impl<'a> Note<'a> {
     /// Whether that key signed the text as a log.
     ///
     /// # Errors
-    /// [`NoteError::Forged`] where a signature says so and is none.
+    /// [`NoteError::Forged`] where a signature names this key and does not verify.
     pub fn is_signed_by(&self, verifier: &Verifier) -> Result<bool, NoteError> {
-        self.verified(verifier).map(|found| found.is_some() && verifier.kind == Kind::Log)
+        self.verified(verifier).map(|found| found.is_some() && verifier.kind == SignatureKind::Log)
     }
 
     /// When that key cosigned the text (Unix seconds; the latest time where it did so more than once).
     ///
     /// # Errors
-    /// [`NoteError::Forged`] where a signature says so and is none.
+    /// [`NoteError::Forged`] where a signature names this key and does not verify.
     pub fn time_of(&self, verifier: &Verifier) -> Result<Option<u64>, NoteError> {
-        self.verified(verifier).map(|found| found.filter(|_| verifier.kind == Kind::Cosigner).map(|(time, _)| time))
+        self.verified(verifier)
+            .map(|found| found.filter(|_| verifier.kind == SignatureKind::Cosigner).map(|(time, _)| time))
     }
 
     /// The line of that key's (latest) signature, without its line end.
     ///
     /// # Errors
-    /// [`NoteError::Forged`] where a signature says so and is none.
+    /// [`NoteError::Forged`] where a signature names this key and does not verify.
     pub fn line_of(&self, verifier: &Verifier) -> Result<Option<&'a str>, NoteError> {
         self.verified(verifier).map(|found| found.map(|(_, line)| line))
     }
 
-    /// Under which name that key is said to have cosigned the text: registers state keys, and notes say names.
+    /// The verifier of that key under the name in its cosignature line: registers state keys, and notes state names.
     pub fn cosigner(&self, key: &VerifyingKey) -> Option<Verifier> {
-        let claims = self.signatures.iter().map(|line| (line, Verifier::new(line.name, Kind::Cosigner, *key)));
+        let claims = self.signatures.iter().map(|line| (line, Verifier::new(line.name, SignatureKind::Cosigner, *key)));
         claims.into_iter().find(|(line, verifier)| line.id == verifier.id).map(|(_, verifier)| verifier)
     }
 
@@ -222,8 +223,8 @@ impl<'a> Note<'a> {
         for signature in self.signatures.iter().filter(|s| s.name == verifier.name && s.id == verifier.id) {
             let forged = || NoteError::Forged(verifier.name.clone());
             let (time, message, bytes) = match verifier.kind {
-                Kind::Log => (0, self.text.as_bytes().to_vec(), &signature.bytes[..]),
-                Kind::Cosigner => {
+                SignatureKind::Log => (0, self.text.as_bytes().to_vec(), &signature.bytes[..]),
+                SignatureKind::Cosigner => {
                     let (time, bytes) = signature.bytes.split_first_chunk::<8>().ok_or_else(forged)?;
                     let time = u64::from_be_bytes(*time);
                     (time, cosigned(self.text, time), bytes)
@@ -249,11 +250,11 @@ mod tests {
         assert_eq!(verifier.to_string(), key);
         let text = "This is an example message.\n\n— example.com/foo \
                     Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n";
-        let note = Note::parse(text.as_bytes()).unwrap();
+        let note = SignedNote::parse(text.as_bytes()).unwrap();
         assert_eq!(note.text(), "This is an example message.\n");
         assert_eq!(note.is_signed_by(&verifier), Ok(true));
         let changed = text.replace("example message", "exemplar message");
-        let changed = Note::parse(changed.as_bytes()).unwrap().is_signed_by(&verifier);
+        let changed = SignedNote::parse(changed.as_bytes()).unwrap().is_signed_by(&verifier);
         assert_eq!(changed, Err(NoteError::Forged("example.com/foo".into())));
         for wrong in [key.replace("530d", "530e"), key.replace('+', "-"), key.replace("Aeky", "Aekz"), String::new()] {
             assert_eq!(Verifier::parse(&wrong), Err(NoteError::Key), "{wrong}");
@@ -265,14 +266,14 @@ mod tests {
         let (log, witness) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
         let text = "a/log\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n";
         let note = format!("{text}\n{}{}", sign("a/log", &log, text), cosign("w", &witness, text, 1_700_000_000));
-        let parsed = Note::parse(note.as_bytes()).unwrap();
-        let log = Verifier::new("a/log", Kind::Log, log.verifying_key());
-        let witness = Verifier::new("w", Kind::Cosigner, witness.verifying_key());
+        let parsed = SignedNote::parse(note.as_bytes()).unwrap();
+        let log = Verifier::new("a/log", SignatureKind::Log, log.verifying_key());
+        let witness = Verifier::new("w", SignatureKind::Cosigner, witness.verifying_key());
         assert_eq!(parsed.is_signed_by(&log), Ok(true));
         assert_eq!(parsed.time_of(&witness), Ok(Some(1_700_000_000)));
         assert_eq!(parsed.time_of(&log), Ok(None), "a log's own signature is no cosignature");
         assert_eq!(parsed.is_signed_by(&witness), Ok(false));
-        let stranger = Verifier::new("w", Kind::Cosigner, *log.key());
+        let stranger = Verifier::new("w", SignatureKind::Cosigner, *log.key());
         assert_eq!(parsed.time_of(&stranger), Ok(None), "the same name, another key");
         assert_eq!(parsed.claimed().collect::<Vec<_>>(), ["a/log", "w"]);
     }
@@ -281,7 +282,7 @@ mod tests {
     fn what_is_no_note() {
         let line = sign("n", &SigningKey::from_bytes(&[1; 32]), "t\n");
         let good = format!("t\n\n{line}");
-        Note::parse(good.as_bytes()).unwrap();
+        SignedNote::parse(good.as_bytes()).unwrap();
         let bad = [
             String::new(),
             "t\n".into(),
@@ -296,8 +297,8 @@ mod tests {
             format!("{}\n\n{line}", "x".repeat(MAX_NOTE)),
         ];
         for note in bad {
-            assert_eq!(Note::parse(note.as_bytes()), Err(NoteError::Malformed), "{note:?}");
+            assert_eq!(SignedNote::parse(note.as_bytes()), Err(NoteError::Malformed), "{note:?}");
         }
-        assert_eq!(Note::parse(b"\xff\n\n\xe2\x80\x94 n AAAAAAAA\n"), Err(NoteError::Malformed));
+        assert_eq!(SignedNote::parse(b"\xff\n\n\xe2\x80\x94 n AAAAAAAA\n"), Err(NoteError::Malformed));
     }
 }

@@ -1,5 +1,5 @@
-//! The witness (C2SP `tlog-witness`, `tlog-cosignature`): it cosigns a log's checkpoint after it has seen that the log only
-//! grew since the last one, and remembers it before it answers. Vault and node are each other's witnesses by the same rules.
+//! The witness (C2SP `tlog-witness`, `tlog-cosignature`): it cosigns a log's checkpoint after it has checked that the log only
+//! grew since the last one, and stores the checkpoint before it answers.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,29 +10,33 @@ use std::sync::{Mutex, PoisonError};
 use data_encoding::{BASE64, HEXLOWER};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 
-use super::checkpoint::{Checkpoint, CheckpointError, owner_and_shard};
-use super::note::{Kind, Verifier, cosign};
+use super::checkpoint::{Checkpoint, CheckpointError};
+use super::checkpoint_file::{CheckpointFile, CheckpointFileError};
+use super::note::{SignatureKind, Verifier, cosign};
 use super::proof::is_consistent;
-use super::second::{SecondError, SecondPlace};
 use super::tree::{Hash, empty_root};
-use super::verify::{Trusted, Wanted};
 
 /// The most lines of a consistency proof.
 pub const MAX_PROOF: usize = 63;
 
-/// Before the first log.
-const FIRST_YEAR: i32 = 2020;
-/// Most parts of a year that a log is thought to have: one, and one more for each restore.
-const PARTS: u16 = 64;
-/// Files in the folder from which on no shard is begun that no log is thought to have.
+/// Files in the folder from which on only logs are begun that [`KnownLogs::may_begin`] allows.
 const MANY: usize = 1024;
+
+/// The logs that a witness knows.
+pub trait KnownLogs: Send + Sync {
+    /// The key by which a log is believed; `None` where the witness does not watch it.
+    fn key_of(&self, origin: &str) -> Option<VerifyingKey>;
+
+    /// Whether a log of this name may begin now. A witness that remembers many logs refuses others: a stolen key signs for any
+    /// name, so what is kept for one key is bounded. A true log can have such a name, after a clock that ran years ahead.
+    fn may_begin(&self, origin: &str, now: Timestamp) -> bool;
+}
 
 /// What is submitted: a checkpoint, and the proof that it continues the one of `old` entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Submission {
+pub struct CheckpointSubmission {
     /// The size of the last checkpoint that the witness cosigned.
     pub old: u64,
     /// RFC 6962, section 2.1.2; empty from size 0 on or to the same size.
@@ -41,7 +45,7 @@ pub struct Submission {
     pub note: String,
 }
 
-impl Submission {
+impl CheckpointSubmission {
     /// The body of the request.
     pub fn text(&self) -> String {
         let mut text = format!("old {}\n", self.old);
@@ -63,11 +67,11 @@ impl Submission {
     }
 }
 
-/// Why a checkpoint is not cosigned.
+/// Why a witness does not cosign a checkpoint.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// Not the form, or the old size is the larger one (400).
-    #[error("this is no submission of a checkpoint")]
+pub enum WitnessRefusal {
+    /// It has not the form of a submission, or its old size is the larger one (400).
+    #[error("this is not a submission of a checkpoint")]
     Malformed,
     /// A log that this witness does not watch (404).
     #[error("this witness does not watch the log {0}")]
@@ -91,67 +95,67 @@ pub enum Refused {
     },
     /// It cannot be remembered (500).
     #[error("what was cosigned cannot be remembered: {0}")]
-    State(#[from] SecondError),
+    State(#[from] CheckpointFileError),
 }
 
-/// Somebody who cosigns.
+/// A cosigner of other logs.
 pub struct Witness {
     name: String,
     key: SigningKey,
-    logs: Wanted,
+    logs: Box<dyn KnownLogs>,
     /// A file for each log, with its last cosigned checkpoint.
     folder: PathBuf,
-    /// What this process has put into each file, by origin: a folder that is emptied under it makes it forget nothing. One
-    /// submission at a time: comparing and remembering are one step.
+    /// What this process has put into each file, by origin, so that a folder that is emptied under it is noticed. Held for the
+    /// whole of a submission: comparing and storing are one step.
     kept: Mutex<BTreeMap<String, String>>,
 }
 
 impl Witness {
-    /// A witness that signs as `name`, watches the logs that `logs` are the keys of, and remembers in `folder`, which exists.
-    pub fn new(name: impl Into<String>, key: SigningKey, logs: Vec<Trusted>, folder: PathBuf) -> Self {
-        let logs = Wanted { keys: logs, ..Wanted::default() };
-        Self { name: name.into(), key, logs, folder, kept: Mutex::default() }
+    /// A witness that signs as `name`, watches `logs`, and remembers in `folder`, which exists.
+    pub fn new(name: impl Into<String>, key: SigningKey, logs: impl KnownLogs + 'static, folder: PathBuf) -> Self {
+        Self { name: name.into(), key, logs: Box::new(logs), folder, kept: Mutex::default() }
     }
 
     /// The key by which others know its cosignatures.
     pub fn verifier(&self) -> Verifier {
-        Verifier::new(self.name.as_str(), Kind::Cosigner, self.key.verifying_key())
+        Verifier::new(self.name.as_str(), SignatureKind::Cosigner, self.key.verifying_key())
     }
 
     /// Checks a submission and cosigns it; the signature lines.
     ///
     /// # Errors
-    /// [`Refused`]; nothing was cosigned or remembered then.
-    pub fn add_checkpoint(&self, submission: &Submission, now: Timestamp) -> Result<String, Refused> {
-        let (claimed, _) = Checkpoint::read(submission.note.as_bytes()).map_err(|_| Refused::Malformed)?;
-        let key = self.logs.key(&claimed.origin).ok_or_else(|| Refused::UnknownLog(claimed.origin.clone()))?;
+    /// [`WitnessRefusal`]; nothing was cosigned or remembered then.
+    pub fn add_checkpoint(&self, submission: &CheckpointSubmission, now: Timestamp) -> Result<String, WitnessRefusal> {
+        let (claimed, _) = Checkpoint::read(submission.note.as_bytes()).map_err(|_| WitnessRefusal::Malformed)?;
+        let key =
+            self.logs.key_of(&claimed.origin).ok_or_else(|| WitnessRefusal::UnknownLog(claimed.origin.clone()))?;
         let opened = Checkpoint::open(submission.note.as_bytes(), &key);
-        let (new, note) = opened.map_err(Refused::Unsigned)?;
+        let (new, note) = opened.map_err(WitnessRefusal::Unsigned)?;
         if submission.old > new.size {
-            return Err(Refused::Malformed);
+            return Err(WitnessRefusal::Malformed);
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.place(&new.origin);
         let remembered = place.load()?;
         if kept.get(&new.origin).is_some_and(|kept| Some(kept.as_bytes()) != remembered.as_deref()) {
-            return Err(SecondError::Changed(place.path().to_owned()).into());
+            return Err(CheckpointFileError::Changed(place.path().to_owned()).into());
         }
-        if remembered.is_none() && !is_likely(&new.origin, now) && self.has_many()? {
-            return Err(Refused::Unlikely(new.origin));
+        if remembered.is_none() && !self.logs.may_begin(&new.origin, now) && self.has_many()? {
+            return Err(WitnessRefusal::Unlikely(new.origin));
         }
         let before = remembered.as_deref().and_then(|note| Checkpoint::read(note).ok());
         let before = before.map_or((0, empty_root()), |(checkpoint, _)| (checkpoint.size, checkpoint.root));
         if before.0 != submission.old {
-            return Err(Refused::Stale(before.0));
+            return Err(WitnessRefusal::Stale(before.0));
         }
         let empty_is_empty = new.size > 0 || new.root == empty_root();
         if !empty_is_empty || !is_consistent(before, (new.size, new.root), &submission.proof) {
-            return Err(Refused::Inconsistent { old: before.0, new: new.size });
+            return Err(WitnessRefusal::Inconsistent { old: before.0, new: new.size });
         }
         let time = u64::try_from(now.as_second()).unwrap_or(0);
         let line = cosign(&self.name, &self.key, note.text(), time);
         // Only what was verified is kept beside our own signature.
-        let log_line = note.line_of(&new.verifier(key)).map_err(|error| Refused::Unsigned(error.into()))?;
+        let log_line = note.line_of(&new.verifier(key)).map_err(|error| WitnessRefusal::Unsigned(error.into()))?;
         let remember = format!("{}\n{}\n{line}", note.text(), log_line.unwrap_or_default());
         place.swap(remembered.as_deref(), remember.as_bytes())?;
         kept.insert(new.origin, remember);
@@ -160,25 +164,25 @@ impl Witness {
 
     /// The key that is believed for a log.
     pub fn key_of(&self, origin: &str) -> Option<VerifyingKey> {
-        self.logs.key(origin)
+        self.logs.key_of(origin)
     }
 
     /// The last cosigned checkpoint of a log.
     ///
     /// # Errors
-    /// [`SecondError`]
-    pub fn remembered(&self, origin: &str) -> Result<Option<Checkpoint>, SecondError> {
+    /// [`CheckpointFileError`]
+    pub fn remembered(&self, origin: &str) -> Result<Option<Checkpoint>, CheckpointFileError> {
         let note = self.place(origin).load()?;
         Ok(note.as_deref().and_then(|note| Checkpoint::read(note).ok()).map(|(checkpoint, _)| checkpoint))
     }
 
-    /// The last cosigned checkpoint of every log that was ever cosigned and is watched.
+    /// The last cosigned checkpoint of every log that is still watched.
     ///
     /// # Errors
-    /// [`SecondError`], also where one that this process has put there is gone.
-    pub fn all_remembered(&self) -> Result<Vec<Checkpoint>, SecondError> {
+    /// [`CheckpointFileError`], also where one that this process has put there is gone.
+    pub fn all_remembered(&self) -> Result<Vec<Checkpoint>, CheckpointFileError> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let unusable = |error: io::Error| SecondError::Io(self.folder.clone(), error);
+        let unusable = |error: io::Error| CheckpointFileError::Io(self.folder.clone(), error);
         let mut all = BTreeMap::new();
         for file in self.folder.read_dir().map_err(unusable)? {
             let name = file.map_err(unusable)?.file_name();
@@ -188,7 +192,7 @@ impl Witness {
             all.insert(checkpoint.origin.clone(), checkpoint);
         }
         match kept.keys().find(|origin| !all.contains_key(*origin)) {
-            Some(gone) => Err(SecondError::Changed(self.place(gone).path().to_owned())),
+            Some(gone) => Err(CheckpointFileError::Changed(self.place(gone).path().to_owned())),
             None => Ok(all.into_values().filter(|checkpoint| self.key_of(&checkpoint.origin).is_some()).collect()),
         }
     }
@@ -196,35 +200,28 @@ impl Witness {
     /// How many entries the last cosigned checkpoint of a log covers; 0 where there is none.
     ///
     /// # Errors
-    /// [`SecondError`]
-    pub fn size(&self, origin: &str) -> Result<u64, SecondError> {
+    /// [`CheckpointFileError`]
+    pub fn size(&self, origin: &str) -> Result<u64, CheckpointFileError> {
         Ok(self.remembered(origin)?.map_or(0, |checkpoint| checkpoint.size))
     }
 
     /// The last cosigned checkpoint of the log whose origin has that SHA-256 (hex).
     ///
     /// # Errors
-    /// [`SecondError`]
-    pub fn last(&self, origin_hash: &str) -> Result<Option<Vec<u8>>, SecondError> {
+    /// [`CheckpointFileError`]
+    pub fn last(&self, origin_hash: &str) -> Result<Option<Vec<u8>>, CheckpointFileError> {
         let is_hash =
             origin_hash.len() == 64 && origin_hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if is_hash { SecondPlace::new(self.folder.join(origin_hash)).load() } else { Ok(None) }
+        if is_hash { CheckpointFile::new(self.folder.join(origin_hash)).load() } else { Ok(None) }
     }
 
-    fn has_many(&self) -> Result<bool, SecondError> {
-        let files = std::fs::read_dir(&self.folder).map_err(|error| SecondError::Io(self.folder.clone(), error))?;
+    fn has_many(&self) -> Result<bool, CheckpointFileError> {
+        let files =
+            std::fs::read_dir(&self.folder).map_err(|error| CheckpointFileError::Io(self.folder.clone(), error))?;
         Ok(files.take(MANY).count() == MANY)
     }
 
-    fn place(&self, origin: &str) -> SecondPlace {
-        SecondPlace::new(self.folder.join(HEXLOWER.encode(&Sha256::digest(origin))))
+    fn place(&self, origin: &str) -> CheckpointFile {
+        CheckpointFile::new(self.folder.join(HEXLOWER.encode(&Sha256::digest(origin))))
     }
-}
-
-/// Whether a log can be thought to have that shard now. A key that is stolen signs for any, so what is kept for one is bounded;
-/// a true log can have a strange one as well, after a clock that ran years ahead.
-fn is_likely(origin: &str, now: Timestamp) -> bool {
-    let next_year = i32::from(now.to_zoned(TimeZone::UTC).year()) + 1;
-    owner_and_shard(origin)
-        .is_none_or(|(_, shard)| (FIRST_YEAR..=next_year).contains(&i32::from(shard.year)) && shard.part < PARTS)
 }

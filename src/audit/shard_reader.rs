@@ -2,20 +2,20 @@
 
 use std::rc::Rc;
 
-use super::path::Resource;
-use super::proof::Tiles;
-use super::tree::{self, Hash, TILE_WIDTH, TileId, Tree};
 use crate::store::{Shard, Store, StoreError, TreeRow};
+use crate::tlog::path::LogResource;
+use crate::tlog::proof::TileReader;
+use crate::tlog::tree::{self, Hash, MerkleTree, TILE_WIDTH, TileId};
 
 /// One shard of a log in a store, up to a size: what lies beyond is as if it were not there.
-pub struct Shelf<'s> {
+pub struct ShardReader<'s> {
     store: &'s Store,
     shard: Shard,
     first: u64,
     size: u64,
 }
 
-impl<'s> Shelf<'s> {
+impl<'s> ShardReader<'s> {
     /// The shard as far as `size` entries.
     pub fn new(store: &'s Store, row: &TreeRow, size: u64) -> Self {
         Self { store, shard: row.shard, first: row.first, size: size.min(row.size) }
@@ -26,18 +26,18 @@ impl<'s> Shelf<'s> {
         self.size
     }
 
-    /// The bytes of a tile or an entry bundle; `None` where there is none of that width (yet).
+    /// The bytes of a tile or an entry bundle; `None` where none of that width exists (yet).
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn read(&self, resource: Resource) -> Result<Option<Vec<u8>>, StoreError> {
+    pub fn read(&self, resource: LogResource) -> Result<Option<Vec<u8>>, StoreError> {
         match resource {
-            Resource::Checkpoint => Ok(None),
-            Resource::Tile(id, width) => {
+            LogResource::Checkpoint => Ok(None),
+            LogResource::Tile(id, width) => {
                 let there = width <= tree::width(id, self.size);
                 there.then(|| self.tile(id, width.into()).map(|hashes| tree::tile_bytes(&hashes))).transpose()
             }
-            Resource::Entries(index, width) => {
+            LogResource::Entries(index, width) => {
                 let there = width <= tree::width(TileId { level: 0, index }, self.size);
                 there.then(|| self.bundle(index, width.into())).transpose()
             }
@@ -119,19 +119,19 @@ impl<'s> Shelf<'s> {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn tree(&self) -> Result<Tree, StoreError> {
+    pub fn tree(&self) -> Result<MerkleTree, StoreError> {
         let mut edge = vec![vec![]; tree::LEVELS.into()];
         for (id, width) in tree::edge_tiles(self.size) {
             edge[usize::from(id.level)] = self.tile(id, width.into())?;
         }
-        Tree::from_edge(self.size, edge).ok_or(StoreError::Corrupt("audit-tile"))
+        MerkleTree::from_edge(self.size, edge).ok_or(StoreError::Corrupt("audit-tile"))
     }
 }
 
-impl Tiles for Shelf<'_> {
+impl TileReader for ShardReader<'_> {
     type Error = StoreError;
 
     fn tile(&mut self, id: TileId, count: usize) -> Result<Rc<Vec<Hash>>, StoreError> {
-        Shelf::tile(self, id, count.max(tree::width(id, self.size).into())).map(Rc::new)
+        ShardReader::tile(self, id, count.max(tree::width(id, self.size).into())).map(Rc::new)
     }
 }

@@ -1,5 +1,5 @@
-//! Proof files (C2SP `tlog-proof`): one entry, its inclusion proof and the checkpoint, in one text that proves itself to
-//! whoever has the log's key. The entry stands in the `extra` line.
+//! Proof files (C2SP `tlog-proof`): one entry, its inclusion proof and the checkpoint, in one text. With the log's key anyone
+//! can check it. The entry stands in the `extra` line.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use ed25519_dalek::VerifyingKey;
 
 use super::checkpoint::{Checkpoint, CheckpointError};
-use super::note::Note;
+use super::note::SignedNote;
 use super::proof::is_included;
 use super::tree::{Hash, leaf_hash};
 
@@ -16,13 +16,13 @@ const HEADER: &str = "c2sp.org/tlog-proof@v1";
 /// A tree of 2^63 entries has no longer paths.
 const MAX_PATH: usize = 63;
 
-/// Why a proof file proves nothing.
+/// Why a proof file does not prove its entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
-    /// Not the form.
-    #[error("it is no proof file (c2sp.org/tlog-proof@v1)")]
+    /// It has not the form of a proof file.
+    #[error("it is not a proof file (c2sp.org/tlog-proof@v1)")]
     Malformed,
-    /// Its checkpoint is not believed.
+    /// The log's key did not sign its checkpoint.
     #[error("its checkpoint: {0}")]
     Checkpoint(#[from] CheckpointError),
     /// Entry, path and checkpoint do not fit together.
@@ -79,7 +79,7 @@ impl ProofFile {
         read().ok_or(ProofError::Malformed)
     }
 
-    /// What the checkpoint says, believed by nobody yet.
+    /// What the checkpoint says, before its signature is checked.
     ///
     /// # Errors
     /// [`ProofError::Checkpoint`]
@@ -87,15 +87,16 @@ impl ProofFile {
         Ok(Checkpoint::read(self.checkpoint.as_bytes())?.0)
     }
 
-    /// Checks all of it: afterwards the entry is in the log that the checkpoint names, by its `key`.
+    /// Checks that the entry is in the log that the checkpoint names and that `key` signed.
     ///
     /// # Errors
     /// [`ProofError`]
-    pub fn check(&self, key: &VerifyingKey) -> Result<(Checkpoint, Note<'_>), ProofError> {
+    pub fn check(&self, key: &VerifyingKey) -> Result<(Checkpoint, SignedNote<'_>), ProofError> {
         let (checkpoint, note) = Checkpoint::open(self.checkpoint.as_bytes(), key)?;
-        match is_included(&leaf_hash(&self.entry), self.index, checkpoint.size, &self.path, &checkpoint.root) {
-            true => Ok((checkpoint, note)),
-            false => Err(ProofError::NotIncluded { index: self.index, origin: checkpoint.origin }),
+        if is_included(&leaf_hash(&self.entry), self.index, checkpoint.size, &self.path, &checkpoint.root) {
+            Ok((checkpoint, note))
+        } else {
+            Err(ProofError::NotIncluded { index: self.index, origin: checkpoint.origin })
         }
     }
 }
@@ -105,7 +106,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
-    use crate::audit::tree::node_hash;
+    use crate::tlog::tree::node_hash;
 
     #[test]
     fn a_file_comes_back_and_proves_only_what_it_says() {

@@ -1,6 +1,6 @@
 //! The Merkle tree of RFC 6962, section 2, kept incrementally and cut into tiles (C2SP `tlog-tiles`, height 8).
 //!
-//! A [`Tree`] remembers only its right edge: for each tile level the hashes of the tile that is not full yet, and the roots
+//! A [`MerkleTree`] remembers only its right edge: for each tile level the hashes of the tile that is not full yet, and the roots
 //! of the perfect subtrees that the leaves fall into (one for each one bit of the size). To append a leaf costs one node
 //! hash on average, to tell the root one for each of those subtrees.
 
@@ -82,7 +82,7 @@ pub fn tile_hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
 
 /// The right edge of a tree: enough to append to it and to tell its root.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tree {
+pub struct MerkleTree {
     size: u64,
     /// By tile level: the hashes of the tile that is not full.
     edge: Vec<Vec<Hash>>,
@@ -90,7 +90,7 @@ pub struct Tree {
     peaks: Vec<Hash>,
 }
 
-impl Tree {
+impl MerkleTree {
     /// The tree of `size` leaves whose tiles that are not full are these (by level). `None` where they do not fit the size.
     pub fn from_edge(size: u64, mut edge: Vec<Vec<Hash>>) -> Option<Self> {
         edge.resize(edge.len().max(LEVELS.into()), vec![]);
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn the_edge_tells_the_root_that_all_leaves_tell() {
         let leaves: Vec<Hash> = (0..1_000).map(leaf).collect();
-        let mut tree = Tree::default();
+        let mut tree = MerkleTree::default();
         for (n, leaf) in leaves.iter().enumerate() {
             assert_eq!(tree.root(), tree_hash(&leaves[..n]), "{n} leaves");
             tree.push(*leaf, |_, _| {});
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn tiles_are_full_when_they_come_and_an_edge_makes_the_same_tree() {
-        let mut tree = Tree::default();
+        let mut tree = MerkleTree::default();
         let mut tiles = std::collections::BTreeMap::new();
         for n in 0..66_000 {
             tree.push(leaf(n), |id, hashes| {
@@ -197,7 +197,7 @@ mod tests {
             });
             if [255, 256, 257, 65_535, 65_536, 65_537].contains(&tree.size()) {
                 let edge = (0..LEVELS).map(|level| tree.edge(level).to_vec()).collect();
-                let again = Tree::from_edge(tree.size(), edge).unwrap();
+                let again = MerkleTree::from_edge(tree.size(), edge).unwrap();
                 assert_eq!((again.root(), again.peaks), (tree.root(), tree.peaks.clone()));
             }
         }
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(tiles.keys().filter(|id| id.level == 1).count(), 1);
         let under: Vec<Hash> = (0..256).map(|index| tiles[&TileId { level: 0, index }]).collect();
         assert_eq!(tiles[&TileId { level: 1, index: 0 }], tree_hash(&under));
-        assert!(Tree::from_edge(3, vec![vec![leaf(0)]]).is_none());
+        assert!(MerkleTree::from_edge(3, vec![vec![leaf(0)]]).is_none());
     }
 
     /// The examples of `tlog-tiles`: 70 000 leaves and 256.

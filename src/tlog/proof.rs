@@ -4,7 +4,7 @@
 use super::tree::{Hash, TILE_HEIGHT, TileId, node_hash, tree_hash};
 
 /// Where the tiles of a tree come from.
-pub trait Tiles {
+pub trait TileReader {
     /// Why a tile cannot be had.
     type Error;
 
@@ -18,11 +18,11 @@ pub trait Tiles {
 /// The path from leaf `index` to the root of a tree of `size` leaves, the leaf's sibling first.
 ///
 /// # Errors
-/// What [`Tiles::tile`] says.
+/// What [`TileReader::tile`] says.
 ///
 /// # Panics
 /// When the tree has no such leaf.
-pub fn inclusion<T: Tiles>(tiles: &mut T, index: u64, size: u64) -> Result<Vec<Hash>, T::Error> {
+pub fn inclusion<T: TileReader>(tiles: &mut T, index: u64, size: u64) -> Result<Vec<Hash>, T::Error> {
     assert!(index < size, "a leaf of the tree");
     let mut path = vec![];
     let (mut low, mut high) = (0, size);
@@ -44,11 +44,11 @@ pub fn inclusion<T: Tiles>(tiles: &mut T, index: u64, size: u64) -> Result<Vec<H
 /// the same.
 ///
 /// # Errors
-/// What [`Tiles::tile`] says.
+/// What [`TileReader::tile`] says.
 ///
 /// # Panics
 /// When the old tree is the larger one.
-pub fn consistency<T: Tiles>(tiles: &mut T, old: u64, new: u64) -> Result<Vec<Hash>, T::Error> {
+pub fn consistency<T: TileReader>(tiles: &mut T, old: u64, new: u64) -> Result<Vec<Hash>, T::Error> {
     assert!(old <= new, "a tree only grows");
     let mut proof = vec![];
     if old == 0 || old == new {
@@ -80,7 +80,7 @@ fn split(n: u64) -> u64 {
 }
 
 /// The hash over the leaves from `low` to `high`; `low` is a multiple of a power of two that is at least their number.
-fn range<T: Tiles>(tiles: &mut T, low: u64, high: u64) -> Result<Hash, T::Error> {
+fn range<T: TileReader>(tiles: &mut T, low: u64, high: u64) -> Result<Hash, T::Error> {
     let count = high - low;
     if count.is_power_of_two() {
         return perfect(tiles, count.trailing_zeros(), low / count);
@@ -91,7 +91,7 @@ fn range<T: Tiles>(tiles: &mut T, low: u64, high: u64) -> Result<Hash, T::Error>
 }
 
 /// The root of the perfect subtree of height `level` that is the `index`-th of its kind.
-fn perfect<T: Tiles>(tiles: &mut T, level: u32, index: u64) -> Result<Hash, T::Error> {
+fn perfect<T: TileReader>(tiles: &mut T, level: u32, index: u64) -> Result<Hash, T::Error> {
     let within = level % TILE_HEIGHT;
     let first = index << within;
     let id = TileId { level: (level / TILE_HEIGHT) as u8, index: first >> TILE_HEIGHT };
@@ -127,10 +127,10 @@ pub fn is_included(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Ha
 }
 
 /// A tree as a checkpoint states it: size and root.
-pub type Head = (u64, Hash);
+pub type TreeHead = (u64, Hash);
 
 /// Whether the proof shows that the old tree is the beginning of the new one.
-pub fn is_consistent((old, old_root): Head, (new, new_root): Head, proof: &[Hash]) -> bool {
+pub fn is_consistent((old, old_root): TreeHead, (new, new_root): TreeHead, proof: &[Hash]) -> bool {
     if old > new || old == 0 || old == new {
         let same = old == 0 || old_root == new_root;
         return old <= new && proof.is_empty() && same && (old > 0 || old_root == super::tree::empty_root());

@@ -1,0 +1,222 @@
+//! What entries say: the closed list of events.
+
+use serde::Serialize;
+
+use super::details::*;
+use crate::code::Code;
+use crate::id::Id;
+
+/// What an entry says.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The process began to serve.
+    Start {
+        /// `vault` or `node`.
+        entity: &'static str,
+        /// Version of the program.
+        program: &'static str,
+        /// Version of the register in force.
+        register_version: u64,
+        /// SHA-256 of the register in force, hex.
+        register_digest: String,
+        /// Epochs that this start opened: the first ones of new sectors, and those that a changed register needed.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        opened: Vec<OpenedEpoch>,
+    },
+    /// The first entry of a shard that follows another one.
+    Continue {
+        /// The last checkpoint of the shard before, signed.
+        checkpoint: String,
+    },
+    /// The first entry of a shard with which the log goes on after a restore that lost entries.
+    Resume {
+        /// The last checkpoint that was published before, signed: it covers entries that are lost.
+        lost: String,
+        /// The shard that the restored store ended with.
+        kept: String,
+        /// How many entries of it there are.
+        kept_entries: u64,
+        /// The Merkle root over them, hex.
+        kept_root: String,
+    },
+    /// The second place was empty although checkpoints of this log were published, and the log goes on.
+    SecondLost {
+        /// The last checkpoint that the store has, signed. A later one may have been published.
+        checkpoint: String,
+    },
+    /// Two operators had the clock's high-water mark lowered: the clock once ran ahead.
+    ClockLower(Box<ClockLowerDetails>),
+    /// An officer or custodian has acknowledged that the vault's log went on after a restore that lost entries.
+    AcknowledgeResume {
+        /// The officer or custodian.
+        actor: Id,
+        /// The log that goes on.
+        log: String,
+        /// Leaf hash of its first entry, hex.
+        entry: String,
+        /// The log that lost entries.
+        lost_log: String,
+        /// How many it had.
+        lost_entries: u64,
+        /// How many are left.
+        kept_entries: u64,
+    },
+    /// A batch, or the single-item requests of one client within one commit.
+    Tokenize(Box<TokenizeDetails>),
+    /// Requests that were refused as a whole.
+    Refuse {
+        /// Client, operator, authority or officer id; `unknown` for a certificate that the register does not know.
+        actor: String,
+        /// What was asked for, e.g. `tokenize`.
+        operation: &'static str,
+        /// Why it was refused.
+        code: Code,
+        /// How many requests within one second.
+        count: u64,
+    },
+    /// A sector's epoch was advanced.
+    EpochAdvance {
+        /// Who did it.
+        operator: Id,
+        /// Sector name.
+        sector: String,
+        /// The new epoch.
+        epoch: u32,
+        /// The version of the sector secret that it derives from.
+        secret_version: u32,
+        /// Whether no other epoch uses that version.
+        own_secret: bool,
+        /// The earlier epoch whose overlap this ended.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ended_overlap: Option<u32>,
+        /// The statement that allowed it, where it took one.
+        #[serde(flatten)]
+        statement: Option<StatementNote>,
+    },
+    /// A new version of the sector secret was made, for the next epochs.
+    SecretRotate {
+        /// Who had it made.
+        operator: Id,
+        /// The new version.
+        version: u32,
+    },
+    /// A version of the sector secret, which no epoch needed, was retired: it is destroyed after this entry.
+    SecretRetire {
+        /// Who had it retired.
+        operator: Id,
+        /// The version.
+        version: u32,
+        /// The statement that allowed it.
+        #[serde(flatten)]
+        statement: StatementNote,
+    },
+    /// The vault released sealed mappings to an authority's node.
+    Release(Box<ReidentifyDetails>),
+    /// The authority node opened mappings for an officer.
+    Reveal(Box<ReidentifyDetails>),
+    /// The vault handed a page of an epoch's mappings, still sealed, to an authority's node, under an order for continuity.
+    MigrationRelease(Box<MigrationPageDetails>),
+    /// The authority node opened such a page, for the vault alone.
+    MigrationReveal(Box<MigrationPageDetails>),
+    /// The vault derived the new pseudonyms of such a page, stored their mappings and sealed the pairs to the sector.
+    Migrate {
+        /// Authority id.
+        authority: Id,
+        /// Order id.
+        order: String,
+        /// The request under which the page was handed out.
+        request: String,
+        /// Sector name.
+        sector: String,
+        /// The epoch that is left.
+        from: u32,
+        /// The epoch that is gone to.
+        to: u32,
+        /// The page.
+        page: u32,
+        /// Pairs that were made.
+        migrated: u64,
+        /// Mappings that the node could not open.
+        skipped: u64,
+    },
+    /// A sector system fetched pairs, or said that it has them.
+    MigrationPairs {
+        /// Client id.
+        client: Id,
+        /// Sector name.
+        sector: String,
+        /// Order id.
+        order: String,
+        /// `fetch` or `acknowledge`.
+        action: &'static str,
+        /// How many pages.
+        pages: u64,
+        /// How many pairs.
+        pairs: u64,
+    },
+    /// A sector retired an epoch: its mappings are gone.
+    EpochRetire {
+        /// Client id.
+        client: Id,
+        /// Sector name.
+        sector: String,
+        /// The epoch.
+        epoch: u32,
+        /// How many mappings it had.
+        mappings: u64,
+        /// How many of them were never migrated.
+        unmigrated: u64,
+        /// The statement that allowed it.
+        #[serde(flatten)]
+        statement: StatementNote,
+    },
+    /// Something happened to a private key of the authority's node.
+    Custody(CustodyDetails),
+    /// Segments were sealed to other keys of authorities, or proved to open with them.
+    Segments(Box<SegmentsDetails>),
+    /// An act upon an order came in: a revocation, a suspension, its lifting, the closing of a review.
+    OrderAct(Box<OrderActDetails>),
+    /// An order was shown to the vault before it was used, which copied what it lists.
+    OrderLodge(Box<OrderLodgeDetails>),
+    /// The copies that the vault kept for an order were destroyed.
+    OrderEnd {
+        /// Authority id.
+        authority: String,
+        /// Order id.
+        order: String,
+        /// `over` or `revoked`.
+        why: &'static str,
+    },
+    /// An inspection was entered, or closed before its time.
+    Inspection(Box<InspectionDetails>),
+    /// An auditor read under an inspection.
+    Access(Box<AccessDetails>),
+    /// An auditor read bundles of entries, to verify the log.
+    Read {
+        /// Id of the auditor.
+        actor: String,
+        /// How many bundles within one minute.
+        count: u64,
+    },
+    /// A rights officer looked up who resolved a person's pseudonym.
+    LookUp(Box<LookUpDetails>),
+    /// Two rights officers had a person's traces in a sector destroyed, as far as they are old enough.
+    Erase(Box<EraseDetails>),
+    /// An authority asks for far more than it used to, or for half of what it may.
+    ReleaseAlarm {
+        /// Authority id.
+        authority: Id,
+        /// `migrations` where mappings handed out for continuity were counted; absent for pseudonyms asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        of: Option<&'static str>,
+        /// The hour, RFC 3339.
+        hour: String,
+        /// Pseudonyms asked for in that hour so far.
+        items: u64,
+        /// What made it an alarm: so many were reached.
+        threshold: u64,
+        /// What the register allows in an hour.
+        limit: u64,
+    },
+}

@@ -1,0 +1,74 @@
+//! The names of cloison's logs, and the keys by which they are believed.
+
+use ed25519_dalek::VerifyingKey;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::store::Shard;
+use crate::tlog::note::Verifier;
+use crate::tlog::witness::KnownLogs;
+
+/// The first year of which a log can be.
+const FIRST_YEAR: i32 = 2020;
+/// Most parts that a year's log is thought to have: one, and one more for each restore.
+const MOST_PARTS: u16 = 64;
+
+/// The origin of a shard that an owner (`<deployment>/vault`, `<deployment>/node/<authority>`) writes.
+pub fn origin(owner: &str, shard: Shard) -> String {
+    format!("cloison/{owner}/{shard}")
+}
+
+/// The name under which an owner cosigns the other side's checkpoints. It uses the key of its own checkpoints; what is signed
+/// differs.
+pub fn cosigner_name(owner: &str) -> String {
+    format!("cloison/{owner}")
+}
+
+/// The owner and the shard in an origin of ours.
+pub fn owner_and_shard(origin: &str) -> Option<(&str, Shard)> {
+    let (owner, shard) = origin.strip_prefix("cloison/")?.rsplit_once('/')?;
+    Some((owner, Shard::parse(shard)?))
+}
+
+/// A key by which a log's checkpoints are believed.
+#[derive(Debug, Clone)]
+pub enum TrustedLogKey {
+    /// Of any log: the auditor looks at one only.
+    Any(VerifyingKey),
+    /// Of the logs of an owner, such as `demo/vault`, in every year.
+    Owner(String, VerifyingKey),
+    /// Of one log, by its verifier key.
+    Log(Verifier),
+}
+
+impl KnownLogs for Vec<TrustedLogKey> {
+    fn key_of(&self, origin: &str) -> Option<VerifyingKey> {
+        self.iter().find_map(|trusted| match trusted {
+            TrustedLogKey::Any(key) => Some(*key),
+            TrustedLogKey::Owner(owner, key) => {
+                owner_and_shard(origin).is_some_and(|(found, _)| found == owner).then_some(*key)
+            }
+            TrustedLogKey::Log(verifier) => (verifier.name() == origin).then_some(*verifier.key()),
+        })
+    }
+
+    fn may_begin(&self, origin: &str, now: Timestamp) -> bool {
+        let next_year = i32::from(now.to_zoned(TimeZone::UTC).year()) + 1;
+        let may_be =
+            |shard: Shard| (FIRST_YEAR..=next_year).contains(&i32::from(shard.year)) && shard.part < MOST_PARTS;
+        owner_and_shard(origin).is_none_or(|(_, shard)| may_be(shard))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_names_its_owner_and_its_shard() {
+        let origin = origin("demo/vault", Shard::of(2026));
+        assert_eq!(origin, "cloison/demo/vault/2026");
+        assert_eq!(owner_and_shard(&origin), Some(("demo/vault", Shard::of(2026))));
+        assert_eq!(owner_and_shard("cloison/demo/vault/26"), None);
+    }
+}
