@@ -10,7 +10,7 @@ use std::time::Duration;
 use cloison::audit::checkpoint::Checkpoint;
 use cloison::audit::tree::{Tree, leaf_hash, tile_bytes};
 use cloison::audit::{Domain, Entry, Event, Tokenized};
-use cloison::commit::Answered;
+use cloison::commit::AnsweredPseudonyms;
 use cloison::pseudonym::Pseudonym;
 use cloison::register::Id;
 use common::{Bench, IRREVERSIBLE, REVERSIBLE, identifiers};
@@ -68,7 +68,7 @@ fn audit(c: &mut Criterion) {
     group.bench_function("salted digest", |b| {
         b.iter_batched(
             || pseudonyms.clone(),
-            |answered| Answered::new(BATCH, black_box(answered)),
+            |answered| AnsweredPseudonyms::new(BATCH, black_box(answered)),
             BatchSize::SmallInput,
         );
     });

@@ -82,7 +82,7 @@ impl Node {
         path: &Path,
         parts: NodeParts,
         clock: Arc<dyn Clock>,
-        poisoned: crate::commit::Poisoned,
+        poisoned: crate::commit::PoisonHandler,
     ) -> Result<Self, StartError> {
         let NodeParts { register, authority, keys, shared, times, segment_keys, audit, log } = parts;
         let authority = register.authorities.get(&authority).cloned().ok_or(StartError::UnknownAuthority(authority))?;

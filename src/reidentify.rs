@@ -30,7 +30,7 @@ use crate::audit::{Domain, LogPosition};
 use crate::clock::ClockMark;
 use crate::code::Code;
 use crate::commit::Change;
-use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderQuestion, UnderWay};
+use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderPlace, OrderQuestion};
 use crate::node::Node;
 use crate::order::book::Book;
 use crate::order::life::Life;
@@ -257,7 +257,7 @@ pub(crate) const NODE_PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// [`Code::Overloaded`] when none is free within `patience`.
-pub(crate) fn enter<'a>(gate: &'a OrderGate, authority: &Id, patience: Duration) -> Result<UnderWay<'a>, Refusal> {
+pub(crate) fn enter<'a>(gate: &'a OrderGate, authority: &Id, patience: Duration) -> Result<OrderPlace<'a>, Refusal> {
     gate.enter(authority, patience).ok_or_else(|| {
         let why = format!("{MOST_UNDER_WAY} requests under orders of this authority are being worked on");
         Refusal::new(Code::Overloaded, why).come_back_in(1)

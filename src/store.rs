@@ -59,7 +59,9 @@ pub enum StoreError {
         source: rocksdb::Error,
     },
     /// None is there, and no first start was prepared.
-    #[error("there is no store at {0}, and no first start was prepared there. A disk that is not mounted looks like this")]
+    #[error(
+        "there is no store at {0}, and no first start was prepared there. A disk that is not mounted looks like this"
+    )]
     Absent(PathBuf),
     /// Another process has it.
     #[error("the store at {0} is in use by another process; stop that one first")]

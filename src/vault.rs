@@ -31,10 +31,10 @@ use crate::register::{Fault, Id, Register};
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::Index;
 use crate::store::{Batch, Space, Store, StoreError};
-use frozen::Frozen;
-pub use keeper::Kept;
-pub(crate) use keeper::Still;
-use keeper::{Keeper, Parts};
+use frozen::FrozenFacts;
+pub use keeper::KeeperCounts;
+pub(crate) use keeper::PauseGuard;
+use keeper::{Keeper, KeeperParts};
 pub use quota::Quotas;
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use veil::IndexVeil;
@@ -167,7 +167,7 @@ pub enum StartError {
 }
 
 /// Called now and then during a long start: how far it is, in words.
-pub type Progress<'a> = &'a dyn Fn(String);
+pub type StartProgress<'a> = &'a dyn Fn(String);
 
 /// Where the vault's store lies, and what it may take of the machine.
 #[derive(Debug, Clone)]
@@ -215,7 +215,7 @@ pub struct Vault {
     shelf: Box<dyn SecretShelf>,
     roots: RwLock<HashMap<u32, SectorRootKey>>,
     sectors: HashMap<String, Arc<SectorState>>,
-    frozen: Frozen,
+    frozen: FrozenFacts,
     space: Space,
     quotas: Quotas,
     /// One release at a time: counting against an order's limit and the commit of the release are one step.
@@ -247,8 +247,8 @@ impl Vault {
         secrets: VaultSecrets,
         advance: &[SectorAdvance],
         clock: Arc<dyn Clock>,
-        progress: Progress<'_>,
-        poisoned: crate::commit::Poisoned,
+        progress: StartProgress<'_>,
+        poisoned: crate::commit::PoisonHandler,
     ) -> Result<Self, StartError> {
         let owner = format!("{}/vault", register.deployment);
         let store = Arc::new(Store::open_with(&home.store, &owner, home.cache())?);
@@ -316,7 +316,7 @@ impl Vault {
         }
 
         let committer = Arc::new(committer);
-        let keeper = Keeper::start(Parts {
+        let keeper = Keeper::start(KeeperParts {
             store: store.clone(),
             index: index.clone(),
             cipher: cipher.clone(),
@@ -338,7 +338,7 @@ impl Vault {
             shelf: secrets.sector,
             roots: RwLock::new(roots),
             sectors,
-            frozen: Frozen::default(),
+            frozen: FrozenFacts::default(),
             space: Space::default(),
             quotas,
             orders: OrderGate::default(),
@@ -389,8 +389,8 @@ impl Vault {
     }
 
     /// What was done in the background since the start.
-    pub fn kept(&self) -> &Kept {
-        self.keeper.kept()
+    pub fn kept(&self) -> &KeeperCounts {
+        self.keeper.counts()
     }
 
     /// The writer.
@@ -444,7 +444,7 @@ impl Vault {
         self.migrated.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    pub(crate) fn frozen(&self) -> &Frozen {
+    pub(crate) fn frozen(&self) -> &FrozenFacts {
         &self.frozen
     }
 
@@ -465,8 +465,8 @@ impl Vault {
     }
 
     /// Keeps the keeper from moving entries of the index and from merging chunks until the guard is dropped.
-    pub(crate) fn hold_still(&self) -> Still<'_> {
-        self.keeper.hold_still()
+    pub(crate) fn pause_keeper(&self) -> PauseGuard<'_> {
+        self.keeper.pause()
     }
 
     pub(crate) fn audit_key(&self) -> &AuditKey {

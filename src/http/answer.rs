@@ -17,7 +17,7 @@ use super::operations::{OperationBounds, bounds};
 use super::{Peer, Problem};
 use crate::access;
 use crate::code::Code;
-use crate::commit::{Job, Logged};
+use crate::commit::{Job, JobLog};
 use crate::vault::Vault;
 
 /// What a handler gives back.
@@ -145,5 +145,5 @@ pub(super) async fn note(entity: &dyn Audited, peer: &Peer, operation: &'static 
 
 /// What a refusal looks like in the log.
 pub(super) fn refused(entity: &dyn Audited, actor: String, operation: &'static str, code: Code) -> Job {
-    Job::new(Logged::Refused { time: entity.now(), actor, operation, code }, vec![])
+    Job::new(JobLog::Refused { time: entity.now(), actor, operation, code }, vec![])
 }

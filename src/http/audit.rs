@@ -26,7 +26,7 @@ use crate::audit::log::{Log, Published};
 use crate::audit::path::Resource;
 use crate::audit::shelf::Shelf;
 use crate::code::Code;
-use crate::commit::{Committer, Job, Logged};
+use crate::commit::{Committer, Job, JobLog};
 use crate::inspection::Inspections;
 use crate::node::Node;
 use crate::register::{Register, SpkiDigest};
@@ -201,7 +201,7 @@ async fn serve(entity: Entity, peer: Peer, named: Option<String>, path: String) 
         return Ok(body::reply("text/plain; charset=utf-8", published.note.clone()));
     }
     if matches!(resource, Resource::Entries(..)) {
-        let read = Logged::Read { time: entity.now(), actor: access::actor(entity.register(), peer.spki) };
+        let read = JobLog::Read { time: entity.now(), actor: access::actor(entity.register(), peer.spki) };
         let pending =
             entity.committer().submit(Job::new(read, vec![])).map_err(|code| Problem::new(code).retry_after(1))?;
         pending.noted().await?;

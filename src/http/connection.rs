@@ -28,7 +28,7 @@ use super::handshakes::{HandshakePlace, Handshakes};
 use super::request::{Activity, Caller, Peer, answer};
 use super::socket::{ClientSocket, SocketState};
 use super::{Limits, tls};
-use crate::access::{self, AccountHolder, Standing};
+use crate::access::{self, AccountHolder, CallerStanding};
 use crate::code::Code;
 use crate::metrics::Registry;
 use crate::register::SpkiDigest;
@@ -75,7 +75,7 @@ impl Door {
         draining: watch::Receiver<bool>,
     ) -> Arc<Self> {
         let admission = Admission::new(&limits);
-        let anybody = admission.new_allowance(&Standing { holder: AccountHolder::Anybody, stops: true });
+        let anybody = admission.new_allowance(&CallerStanding { holder: AccountHolder::Anybody, stops: true });
         Arc::new(Self {
             name,
             router,
@@ -198,10 +198,10 @@ impl Door {
     }
 
     /// Who has a certificate; nothing for a stranger.
-    fn standing(&self, spki: SpkiDigest) -> Option<Standing> {
+    fn standing(&self, spki: SpkiDigest) -> Option<CallerStanding> {
         match &self.entity {
             Some(entity) => access::standing(entity.register(), spki),
-            None => Some(Standing { holder: AccountHolder::Certificate(spki), stops: false }),
+            None => Some(CallerStanding { holder: AccountHolder::Certificate(spki), stops: false }),
         }
     }
 

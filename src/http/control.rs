@@ -11,7 +11,7 @@ use super::answer::{Answer, answer, answer_to};
 use super::body::SectorName;
 use super::{Peer, Problem, acts, audit, clock, migrations, openapi, rights, secrets, segments};
 use crate::access;
-use crate::epoch::{self, Advance, EpochView};
+use crate::epoch::{self, AdvanceEpochRequest, EpochView};
 use crate::reidentify::resumed::{self, ResumeProofs};
 use crate::reidentify::{Release, ReleaseRequest, release};
 use crate::vault::Vault;
@@ -65,7 +65,7 @@ pub(super) async fn list_epochs(State(vault): State<Arc<Vault>>, SectorName(sect
     post,
     path = "/v1/sectors/{sector}/epochs",
     params(("sector" = String, Path, description = "Sector name")),
-    request_body = Advance,
+    request_body = AdvanceEpochRequest,
     responses(
         (status = 200, description = "The epochs, oldest first", body = Epochs),
         Problem,
@@ -78,7 +78,7 @@ pub(super) async fn advance_epoch(
     request: Request,
 ) -> Answer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer_to(vault, peer, "epoch-advance", permit, request, move |vault, permit, how: Advance| {
+    answer_to(vault, peer, "epoch-advance", permit, request, move |vault, permit, how: AdvanceEpochRequest| {
         epoch::advance(vault, permit, &sector, &how).map(|epochs| Epochs { sector, epochs })
     })
     .await

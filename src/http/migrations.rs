@@ -16,7 +16,7 @@ use super::node::NodeDoor;
 use super::{Peer, Problem, body};
 use crate::access;
 use crate::code::Code;
-use crate::epoch::retire::{self, Retire, Retired};
+use crate::epoch::retire::{self, RetireEpochRequest, RetiredEpoch};
 use crate::migrate::pairs::{self, Acknowledge, Acknowledged, Migrations, NamedOrder, SealedPages};
 use crate::migrate::{Handed, Migrated, MigrationAsked, Page, PageRequest, Taken, at_node, hand_out, take};
 use crate::register::{Id, Operation};
@@ -204,9 +204,9 @@ pub(super) async fn acknowledge_pairs(
         ("sector" = String, Path, description = "Sector name"),
         ("epoch" = u32, Path, description = "The epoch"),
     ),
-    request_body = Retire,
+    request_body = RetireEpochRequest,
     responses(
-        (status = 200, description = "What went, or with `dry_run` would go", body = Retired),
+        (status = 200, description = "What went, or with `dry_run` would go", body = RetiredEpoch),
         Problem,
     ),
 )]
@@ -218,7 +218,7 @@ pub(super) async fn retire_epoch(
 ) -> Answer {
     let asked = access::in_sector(&vault, peer.spki, &sector, Operation::RetireEpoch)
         .and_then(|permit| Ok((permit, epoch.parse().map_err(|_| Code::DomainClosed)?)));
-    answer_to(vault, peer, "epoch-retire", asked, request, |vault, (permit, epoch), how: Retire| {
+    answer_to(vault, peer, "epoch-retire", asked, request, |vault, (permit, epoch), how: RetireEpochRequest| {
         retire::retire(vault, permit, *epoch, &how)
     })
     .await

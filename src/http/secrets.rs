@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Answer, answer, answer_to};
 use super::{Peer, Problem};
 use crate::access;
-use crate::epoch::secrets::{self, Retire, Retired, SecretView};
+use crate::epoch::secrets::{self, RetireSecretRequest, RetiredSecret, SecretView};
 use crate::vault::Vault;
 
 /// The routes.
@@ -72,15 +72,15 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Answe
     post,
     path = "/v1/secrets/retire",
     operation_id = "retire_secret",
-    request_body = Retire,
+    request_body = RetireSecretRequest,
     responses(
-        (status = 200, description = "What became of it", body = Retired),
+        (status = 200, description = "What became of it", body = RetiredSecret),
         Problem,
     ),
 )]
 pub(super) async fn retire(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer_to(vault, peer, "secret-retire", permit, request, |vault, permit, asked: Retire| {
+    answer_to(vault, peer, "secret-retire", permit, request, |vault, permit, asked: RetireSecretRequest| {
         secrets::retire(vault, permit, &asked)
     })
     .await

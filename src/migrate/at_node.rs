@@ -61,7 +61,7 @@ pub fn ask(
     check_watched(node)?;
 
     // From here to the commit nobody else reveals and no act is taken: what came meanwhile counts.
-    let alone = Book::from(node).alone();
+    let orders = Book::from(node).lock_orders();
     let book = Book::from(node);
     seen(&checked, &book)?;
     check_count(&checked.order, &book, page.used)?;
@@ -85,7 +85,7 @@ pub fn ask(
     entry.vault_checkpoint = Some(proof.checkpoint);
     let recorded = node.committer().record(book.now(), Event::MigrationReveal(Box::new(entry)), vec![], vec![notes]);
     let receipt = recorded.map_err(not_logged("nothing is opened"))?;
-    drop(alone);
+    drop(orders);
 
     migrated.entry = Some(receipt.index());
     let id = order.id();

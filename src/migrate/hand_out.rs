@@ -77,7 +77,7 @@ fn commit(
     checked: &Checked,
     epochs: Continuity,
 ) -> Result<CommittedPage, Refusal> {
-    let _alone = Book::from(vault).alone();
+    let _orders = Book::from(vault).lock_orders();
     // Only now: an order may end, and an act may come, while one waits.
     let book = Book::from(vault);
     check_clock(&book, vault.committer().clock_mark())?;

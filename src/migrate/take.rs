@@ -25,7 +25,7 @@ use crate::register::Id;
 use crate::reidentify::{FAILED, check_clock, check_register, enter};
 use crate::seal::pairs::{PairsHead, seal};
 use crate::store::{MigrationRow, OpenPage, OrderKey, PairsRow};
-use crate::tokenize::{Canonical, Scoped, derive, writer};
+use crate::tokenize::{BatchDerivation, CanonicalBatch, OpenDomain, writer};
 use crate::vault::Vault;
 
 /// Takes the identifiers of a page that was handed out.
@@ -37,7 +37,7 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
     check_register(vault.register(), &handed.register)?;
     check_room(vault)?;
     let _place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
-    let _alone = Book::from(vault).alone();
+    let _orders = Book::from(vault).lock_orders();
     let book = Book::from(vault);
     let (now, authority) = (book.now(), &permit.authority.id);
     check_clock(&book, vault.committer().clock_mark())?;
@@ -157,7 +157,7 @@ impl Made {
         group: &Group<'_>,
         now: Timestamp,
     ) -> Result<bool, Refusal> {
-        let batch = Canonical::of(group.iter().map(|(_, value)| *value));
+        let batch = CanonicalBatch::of(group.iter().map(|(_, value)| *value));
         let utis = batch.utis(vault, scheme);
 
         let key = way.from.key.as_ref().ok_or("an epoch lost its key").map_err(fault(FAILED))?;
@@ -167,8 +167,10 @@ impl Made {
         if prfs.iter().zip(group).any(|(prf, (old, _))| prf.to_pseudonym().fixed_for(form) != *old) {
             return Ok(false);
         }
-        let scoped = Scoped { epoch: way.to.clone(), scope: scope.clone() };
-        let new = derive(vault, &way.state, scheme, &scoped, &utis, &batch, now, &mut self.mappings)
+        let domain = OpenDomain { epoch: way.to.clone(), scope: scope.clone() };
+        let derivation = BatchDerivation { vault, state: &way.state, scheme, batch: &batch, utis: &utis, now };
+        let new = derivation
+            .in_domain(&domain, &mut self.mappings)
             .map_err(|refusal| Refusal::new(refusal.code(), "the new pseudonyms could not be derived"))?;
 
         let (old_text, new_text) = (writer(&way.state, &way.from), writer(&way.state, &way.to));

@@ -154,7 +154,7 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     check_watched(node)?;
 
     // From here to the commit nobody else reveals and no act is taken: what came meanwhile counts.
-    let alone = Book::from(node).alone();
+    let orders = Book::from(node).lock_orders();
     let book = Book::from(node);
     super::seen(&checked, &book)?;
     super::check_count(&checked.order, &book, release.used)?;
@@ -165,7 +165,7 @@ pub fn ask(node: &Node, permit: &OfficerPermit, asked: &Asked, vault: &dyn Vault
     let Checked { order, sector, .. } = checked;
     let recorded = node.committer().record(book.now(), Event::Reveal(Box::new(entry)), tags, changes);
     let receipt = recorded.map_err(not_logged("nothing is opened"))?;
-    drop(alone);
+    drop(orders);
     reveal(node, order, receipt, asked, &sector, &release)
 }
 

@@ -78,7 +78,7 @@ fn checked(
 
 /// Refuses a request that was carried out here already: one officer alone could otherwise bring it again and again, for as long
 /// as it is good, and have destroyed what came since. It holds only under
-/// [`Book::alone`](crate::order::book::Book::alone).
+/// [`Book::lock_orders`](crate::order::book::Book::lock_orders).
 fn seen(store: &Store, erasure: &Erasure) -> Result<(), Refusal> {
     match store.is_carried_out(erasure.until(), erasure.id).map_err(fault(FAILED))? {
         true => Err(Refusal::new(Code::RequestReplayed, "the request was carried out here already; sign another one")),
@@ -127,8 +127,8 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
         vault.sector(&sector.name).ok_or("a sector of the register has no state").map_err(fault(FAILED))?.clone();
     let wanted = parse(&erasure, &sector, vault.audit_key())?;
     let tags: HashSet<[u8; 16]> = wanted.iter().map(|(_, tag)| *tag).collect();
-    let stone = |(parsed, _): &(Parsed, _)| vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym);
-    let stones: HashSet<[u8; 16]> = wanted.iter().map(stone).collect();
+    let tombstone = |(parsed, _): &(Parsed, _)| vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym);
+    let tombstones: HashSet<[u8; 16]> = wanted.iter().map(tombstone).collect();
     let named: Vec<Parsed> = wanted.into_iter().map(|(parsed, _)| parsed).collect();
     // The long way through the log before anybody has to wait …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &named)?)?;
@@ -136,8 +136,8 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     let side = Side::from(vault);
     let pairs = side.pairs(&tags)?;
     // … and what came since while nothing is released and no entry of the index is on its way.
-    let _alone = side.book.alone();
-    let _still = vault.hold_still();
+    let _orders = side.book.lock_orders();
+    let _still = vault.pause_keeper();
     seen(vault.store(), &erasure)?;
     // A commit that has begun may bring one of the mappings.
     if !vault.committer().settled() {
@@ -153,8 +153,8 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     let (tell, told) = channel();
     let change: Change = Box::new(move |store, batch| {
         // First: whoever has prepared a batch finds the pseudonyms in the index or among these.
-        state.bury(&stones);
-        stones.iter().for_each(|stone| store.put_tombstone(batch, sector.uuid, stone, now.as_second()));
+        state.add_tombstones(&tombstones);
+        tombstones.iter().for_each(|tombstone| store.put_tombstone(batch, sector.uuid, tombstone, now.as_second()));
         note(store, batch, &written);
         salts.iter().for_each(|entry| store.delete_salt(batch, *entry));
         traces.destroy(store, batch);
@@ -179,7 +179,7 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
     seen(node.store(), &erasure)?;
     let side = Side::from(node);
     let pairs = side.pairs(&tags)?;
-    let _alone = side.book.alone();
+    let _orders = side.book.lock_orders();
     seen(node.store(), &erasure)?;
     let traces = side.traces(&tags, pairs)?;
     let written = erasure.clone();

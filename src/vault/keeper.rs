@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 const RECLAIM: Duration = Duration::from_secs(10);
 
 /// What it works on.
-pub(super) struct Parts {
+pub(super) struct KeeperParts {
     pub(super) store: Arc<Store>,
     pub(super) index: Arc<Index>,
     pub(super) cipher: Arc<ChunkCipher>,
@@ -34,7 +34,7 @@ pub(super) struct Parts {
 
 /// What it has done since the start.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct KeeperCounts {
     /// Index entries moved from memory to the store.
     pub moved: AtomicU64,
     /// Chunks that were merged into others.
@@ -47,42 +47,43 @@ pub(super) struct Keeper {
     /// Held while entries are moved or chunks merged.
     busy: Arc<Mutex<()>>,
     stop: Arc<AtomicBool>,
-    kept: Arc<Kept>,
+    counts: Arc<KeeperCounts>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
-    pub(super) fn start(parts: Parts) -> Self {
-        let (index, stop, kept) = (parts.index.clone(), Arc::new(AtomicBool::new(false)), Arc::new(Kept::default()));
+    pub(super) fn start(parts: KeeperParts) -> Self {
+        let (index, stop, counts) =
+            (parts.index.clone(), Arc::new(AtomicBool::new(false)), Arc::new(KeeperCounts::default()));
         index.set_kept(true);
         let busy = Arc::new(Mutex::new(()));
-        let work = Work { parts, busy: busy.clone(), stop: stop.clone(), kept: kept.clone() };
+        let work = KeeperThread { parts, busy: busy.clone(), stop: stop.clone(), counts: counts.clone() };
         let thread = std::thread::Builder::new()
             .name("keeper".into())
             .spawn(move || work.run())
             .expect("the operating system starts a thread");
-        Self { index, busy, stop, kept, thread: Some(thread) }
+        Self { index, busy, stop, counts, thread: Some(thread) }
     }
 
-    pub(super) fn hold_still(&self) -> Still<'_> {
+    pub(super) fn pause(&self) -> PauseGuard<'_> {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        // The writer must not wait for room now: it is what whoever holds this waits for.
+        // The writer must not wait for room now: the holder of this guard waits for the writer.
         self.index.set_kept(false);
-        Still { index: &self.index, _busy: busy }
+        PauseGuard { index: &self.index, _busy: busy }
     }
 
-    pub(super) fn kept(&self) -> &Kept {
-        &self.kept
+    pub(super) fn counts(&self) -> &KeeperCounts {
+        &self.counts
     }
 }
 
 /// Nothing is moved or merged while this lives.
-pub(crate) struct Still<'k> {
+pub(crate) struct PauseGuard<'k> {
     index: &'k Index,
     _busy: MutexGuard<'k, ()>,
 }
 
-impl Drop for Still<'_> {
+impl Drop for PauseGuard<'_> {
     fn drop(&mut self) {
         self.index.set_kept(true);
     }
@@ -98,15 +99,15 @@ impl Drop for Keeper {
     }
 }
 
-struct Work {
-    parts: Parts,
+struct KeeperThread {
+    parts: KeeperParts,
     busy: Arc<Mutex<()>>,
     stop: Arc<AtomicBool>,
-    kept: Arc<Kept>,
+    counts: Arc<KeeperCounts>,
 }
 
-/// Nobody waits for a keeper that is gone, whatever ended it.
-impl Drop for Work {
+/// However the keeper ended, the writer waits for it no more.
+impl Drop for KeeperThread {
     fn drop(&mut self) {
         self.parts.index.set_kept(false);
         if std::thread::panicking() {
@@ -115,13 +116,13 @@ impl Drop for Work {
     }
 }
 
-impl Work {
+impl KeeperThread {
     fn stops(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
     fn run(&self) {
-        let Parts { store, index, committer, .. } = &self.parts;
+        let KeeperParts { store, index, committer, .. } = &self.parts;
         let (mut rest, mut reclaimed) = (LOOK, Instant::now());
         while !self.stops() {
             index.sleep_keeper(rest);
@@ -129,7 +130,7 @@ impl Work {
             let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
             if index.is_over() {
                 match index.relieve(store, || !self.stops() && committer.settled()) {
-                    Ok(moved) => drop(self.kept.moved.fetch_add(moved, Ordering::Relaxed)),
+                    Ok(moved) => drop(self.counts.moved.fetch_add(moved, Ordering::Relaxed)),
                     Err(error) => return committer.poison(&error),
                 }
             }
@@ -141,12 +142,12 @@ impl Work {
             }
             let Some((kind, chunks)) = committer.small().take().filter(|_| !self.stops()) else { continue };
             let begun = Instant::now();
-            // The writer must not wait for room now: it is what the merge waits for.
+            // The writer must not wait for room now: the merge waits for the writer.
             index.set_kept(false);
             let merged = merge::merge(&self.parts, &kind, &chunks);
             index.set_kept(true);
             match merged {
-                Ok(merged) => drop(self.kept.merged.fetch_add(merged, Ordering::Relaxed)),
+                Ok(merged) => drop(self.counts.merged.fetch_add(merged, Ordering::Relaxed)),
                 Err(error) => tracing::error!(%error, "small chunks could not be merged; they stay as they are"),
             }
             rest = (begun.elapsed() * REST).min(LONGEST);

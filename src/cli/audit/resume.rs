@@ -75,7 +75,10 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
     };
     if !Store::is_there(&place.store) {
         let message = format_args!("there is no store at {}", place.store.display());
-        return Err(CommandError::new(message, "mount its disk, or put the backup there first (docs/operations.md#backups)"));
+        return Err(CommandError::new(
+            message,
+            "mount its disk, or put the backup there first (docs/operations.md#backups)",
+        ));
     }
     let store = Arc::new(Store::open(&place.store, &place.owner).map_err(|error| failed(&error))?);
     let open = |resume| -> Result<_, CommandError> {

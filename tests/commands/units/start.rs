@@ -125,7 +125,9 @@ fn a_store_is_made_only_at_a_first_start_that_was_prepared() {
         let (data, away) = (world.path("data"), world.path("away"));
         std::fs::rename(data.join(name), &away).unwrap();
         std::fs::create_dir(data.join(name)).unwrap();
-        for (more, words) in [(&[][..], "no first start was prepared"), (&["--first-start"], "holds the last checkpoint")] {
+        for (more, words) in
+            [(&[][..], "no first start was prepared"), (&["--first-start"], "holds the last checkpoint")]
+        {
             let failed = world.try_start(side, more).unwrap_err();
             assert_eq!(failed.code, Some(75), "{failed}");
             assert!(failed.said.contains("there is no store at ") && failed.said.contains(words), "{failed}");
