@@ -14,7 +14,7 @@ use cloison::seal::chunk::{ChunkBuilder, ChunkCipher, MAX_RECORDS};
 use cloison::seal::mapping::{Location, Sealer};
 use cloison::seal::segment::{AuthorityPrivateKey, OpenSegment};
 use cloison::store::index::{AHEAD, Index, Partition};
-use cloison::store::{Batch, ChunkKey, Store};
+use cloison::store::{ChunkKey, RowBatch, Store};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use uuid::Uuid;
 
@@ -200,7 +200,7 @@ fn store(c: &mut Criterion) {
     let mut sequence = 0;
     group.bench_function("chunk rows, durable", |b| {
         b.iter(|| {
-            let mut batch = Batch::default();
+            let mut batch = RowBatch::default();
             for _ in 0..BATCH.div_ceil(MAX_RECORDS) {
                 sequence += 1;
                 store.put_chunk(&mut batch, ChunkKey { sector: 1, epoch: 1, sequence }, &row);

@@ -23,6 +23,7 @@ use rand_core::Rng as _;
 use serde::Serialize;
 
 use crate::code::Code;
+use crate::keys::DomainScope;
 use crate::register::Id;
 use crate::store::{ItemTag, Shard};
 
@@ -548,6 +549,25 @@ pub struct Domain {
     pub period: Option<String>,
     /// The sector's epoch.
     pub epoch: u32,
+}
+
+impl Domain {
+    /// The domain of these granularity values in an epoch; an empty value is one that the sector does not separate.
+    pub fn of(scope: &DomainScope, epoch: u32) -> Self {
+        let named = |value: &String| (!value.is_empty()).then(|| value.clone());
+        Self {
+            controller: named(&scope.controller),
+            purpose: named(&scope.purpose),
+            period: named(&scope.period),
+            epoch,
+        }
+    }
+
+    /// The granularity values.
+    pub fn scope(&self) -> DomainScope {
+        let value = |named: &Option<String>| named.clone().unwrap_or_default();
+        DomainScope { controller: value(&self.controller), purpose: value(&self.purpose), period: value(&self.period) }
+    }
 }
 
 /// Proof that an entry is durable. Only the writer makes one; what may happen only after an entry takes it by value.

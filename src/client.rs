@@ -11,7 +11,6 @@ mod last_words;
 pub mod lines;
 pub mod officer;
 pub mod peer;
-mod segments;
 mod vault;
 mod witness;
 

@@ -3,8 +3,7 @@
 //! Everything that depends on the time of day takes a [`Clock`], so that a test can stand at any instant; the
 //! operating system's time of day is read in [`SystemClock`] and its randomness in [`random`], and nowhere else.
 //!
-//! What is closed by the time of day must not open again because a clock was set back: such decisions go by
-//! [`ClockMark::steady`].
+//! A clock that is set back must not open again what the time has closed: such decisions use [`ClockMark::steady`].
 
 mod mark;
 
@@ -38,7 +37,7 @@ pub fn day_of(now: Timestamp) -> u32 {
 /// `N` bytes from the operating system's generator.
 ///
 /// # Panics
-/// When the operating system has no randomness to give: nothing in cloison may go on without.
+/// When the operating system has no randomness to give: cloison cannot work without it.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system's random generator failed");
@@ -53,11 +52,11 @@ pub fn dice() -> impl rand_core::CryptoRng {
     rand_core::UnwrapErr(getrandom::SysRng)
 }
 
-/// For how long a long computation goes on before it lets others run.
+/// How long a long computation goes on before it lets other threads run.
 const TURN: Duration = Duration::from_micros(200);
 
-/// Between two steps of a long computation: lets another thread run that waits for this core, unless it did so a moment ago.
-/// A system without preemption would do so at its next tick, milliseconds later.
+/// Between two steps of a long computation: lets another thread that waits for this core run, unless this was done a moment ago.
+/// Without this, the system switches threads at its next tick, milliseconds later.
 pub fn give_way() {
     thread_local!(static LAST: Cell<Option<Instant>> = const { Cell::new(None) });
     if LAST.get().is_none_or(|last| last.elapsed() >= TURN) {

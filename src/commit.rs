@@ -35,7 +35,7 @@ use crate::keys::DomainScope;
 use crate::seal::chunk::{ChunkBuilder, ChunkCipher};
 use crate::seal::segment::OpenSegment;
 use crate::store::index::{Index, PartitionId};
-use crate::store::{Batch, ItemTag, Store, StoreError};
+use crate::store::{ItemTag, RowBatch, Store, StoreError};
 pub use log::AnsweredPseudonyms;
 use log::{GroupLog, Tally};
 pub use mark::{LowerMark, LowerMarkError};
@@ -106,7 +106,7 @@ pub enum JobLog {
 }
 
 /// A state change that belongs to a job.
-pub type Change = Box<dyn FnOnce(&Store, &mut Batch) + Send>;
+pub type Change = Box<dyn FnOnce(&Store, &mut RowBatch) + Send>;
 
 /// Called once when a write failed: the process must end.
 pub type PoisonHandler = Box<dyn FnOnce(&StoreError) + Send>;
@@ -363,7 +363,7 @@ impl Committer {
     ///
     /// # Errors
     /// As [`Committer::record`].
-    pub fn begin(&self, changes: Batch, time: Timestamp, start: Event) -> Result<AuditReceipt, Code> {
+    pub fn begin(&self, changes: RowBatch, time: Timestamp, start: Event) -> Result<AuditReceipt, Code> {
         // The first job of all finds the group's batch empty.
         self.record(time, start, vec![], vec![Box::new(move |_, batch| *batch = changes)])
     }
@@ -475,7 +475,7 @@ impl CommitWriter {
     /// Writes a group. After an error the writer may not go on.
     fn commit(&mut self, group: Vec<QueuedJob>, last: bool) -> Result<(), StoreError> {
         self.rounds.begin();
-        let mut batch = Batch::default();
+        let mut batch = RowBatch::default();
         let mut segments: Vec<Arc<OpenSegment>> = vec![];
         let (jobs, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let mut mappings = vec![];
@@ -528,14 +528,14 @@ impl CommitWriter {
     }
 
     /// Writes rows durably, unless another process extends this log.
-    fn write(&self, batch: Batch) -> Result<(), StoreError> {
+    fn write(&self, batch: RowBatch) -> Result<(), StoreError> {
         if self.log.is_forked() { Err(StoreError::Forked) } else { self.store.commit(batch) }
     }
 
     /// The last thing that is written: the checkpoint over all that was.
     fn close(&mut self) -> Result<(), StoreError> {
         self.log.end();
-        let mut batch = Batch::default();
+        let mut batch = RowBatch::default();
         self.log.append(&[], &mut batch);
         if batch.is_empty() { Ok(()) } else { self.write(batch) }
     }

@@ -1,21 +1,24 @@
 //! cloison: a hardened vault for sector identifiers.
 //!
 //! Rooms, from the bottom up. A room knows only rooms that stand before it in this table (`tests/rules/house.rs` checks it), and
-//! [`store`] of those only [`code`] and [`clock`]:
+//! [`store`] of those only [`code`], [`clock`] and [`system`]:
 //!
 //! | room | what it holds |
 //! |---|---|
 //! | [`code`], [`clock`], [`metrics`] | the closed list of outward codes; time and randomness as parameters; counters |
 //! | [`refusal`] | why a request is refused: a code, a sentence, when to come back |
+//! | [`system`] | system calls as safe functions |
 //! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
 //! | [`id`], [`jws`] | the names by which things refer to one another; strict JWS: one payload, many signatures |
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
-//! | [`store`] | the only room that knows RocksDB; sees sealed bytes, never a key |
+//! | [`store`] | rows behind one interface; the only room that knows RocksDB; sees sealed bytes, never a key |
 //! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
-//! | [`tokenize`], [`epoch`], [`order`], [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases: plain, synchronous |
+//! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
+//! | [`link`], [`execution`] | the node's way to the vault; the steps in which either side carries out an order |
+//! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
@@ -37,6 +40,7 @@ pub mod commit;
 pub mod config;
 pub mod deployment;
 pub mod epoch;
+pub mod execution;
 pub mod http;
 pub mod id;
 pub mod identifier;
@@ -44,6 +48,7 @@ pub mod inspection;
 pub mod jws;
 pub mod keys;
 pub mod lines;
+pub mod link;
 pub mod load;
 pub mod metrics;
 pub mod migrate;
@@ -58,6 +63,7 @@ pub mod rights;
 pub mod seal;
 pub mod serve;
 pub mod store;
+pub mod system;
 pub mod terminal;
 pub mod tokenize;
 pub mod unseal;

@@ -1,8 +1,8 @@
 //! Migration under an order for continuity: a sector that keeps only pseudonyms follows an epoch, and nobody is shown an
 //! identifier.
 //!
-//! An officer asks for page after page, each with a request that he signs; so every page is checked like a
-//! re-identification, and stops where the order is stopped. For each page
+//! An officer asks for page after page, each with a signed request of its own; so every page is checked like a
+//! re-identification, and stops where the order is stopped; the steps that the two share: [`crate::execution`]. For each page
 //!
 //! 1. [`hand_out`] (vault): checks, counts, logs durably, and hands out the records of the next chunks of the epoch that is
 //!    left, still sealed to the authority;
@@ -13,8 +13,8 @@
 //! The node and the officer learn counts. The sector fetches the pairs: [`pairs`].
 //!
 //! **Each mapping once.** Chunks of the epoch are gone through in the order of their sequences, and from the first page on no
-//! merge gives records of the epoch another one. How far an order has come is durable with each step. Whoever is killed
-//! in between, the officer asks again: a page that was handed out and not taken is handed out again, and not counted again.
+//! merge gives records of the epoch another one. How far an order has come is durable with each step. If a side is
+//! killed in between, the officer asks again: a page that was handed out and not taken is handed out again, and not counted again.
 
 pub mod at_node;
 pub mod hand_out;
@@ -26,14 +26,20 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::audit::{Domain, LogPosition};
+use crate::audit::{Domain, LogPosition, MigrationPage};
 use crate::code::Code;
-use crate::order::Continuity;
+use crate::execution::at_node::{VaultHandout, VaultStatement};
+use crate::execution::opening::WipedText;
+use crate::execution::{self, FAILED, PresentedRequest, VerifiedRequest, hex};
+use crate::identifier::MAX_CANONICAL;
+use crate::link::VaultQuestion;
+use crate::order::book::Book;
+use crate::order::{ActiveOrder, Continuity};
 use crate::refusal::{Refusal, fault};
-use crate::reidentify::FAILED;
-use crate::reidentify::reveal::{VaultLink, Wiped};
+use crate::register::Id;
 use crate::seal::chunk::Chunk;
 use crate::store::ChunkKey;
+use crate::vault::stored::open_chunk;
 use crate::vault::{Epoch, SectorState, StartError, Vault};
 
 /// Most mappings in one page.
@@ -47,10 +53,10 @@ fn check_room(vault: &Vault) -> Result<(), Refusal> {
     vault.committer().admit().map_err(Refusal::unavailable)
 }
 
-/// What an officer asks of the node: the order, his signed request (over an empty list), and the sector.
+/// What an officer asks of the node: the order, the signed request (over an empty list), and the sector.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MigrationAsked {
+pub struct MigrateRequest {
     /// The order: JWS General JSON, as text.
     pub order: String,
     /// The officer's request: JWS General JSON, as text.
@@ -62,20 +68,26 @@ pub struct MigrationAsked {
 /// What the node asks of the vault.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PageRequest {
+pub struct EpochPageRequest {
     /// SHA-256 of the node's register, hex.
     pub register: String,
     /// The digest of all acts upon the authority's orders that the node holds.
     pub acts: String,
     /// What the officer asked.
     #[serde(deserialize_with = "crate::jws::object")]
-    pub asked: MigrationAsked,
+    pub asked: MigrateRequest,
+}
+
+impl VaultQuestion for EpochPageRequest {
+    type Answer = EpochPage;
+    const PATH: &'static str = "/v1/migrations/pages";
+    const HANDS_OUT_MAPPINGS: bool = true;
 }
 
 /// A page of an epoch: inner envelopes still closed.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Page {
+pub struct EpochPage {
     /// SHA-256 of the vault's register, hex.
     pub register: String,
     /// Where the vault's entry about this page stands in its log.
@@ -88,22 +100,29 @@ pub struct Page {
     /// Which page it is, from 1.
     pub page: u32,
     /// Its records. None: there is nothing left to migrate.
-    pub runs: Vec<Run>,
+    pub runs: Vec<RecordRun>,
     /// The segment records that the runs name, base64url.
     pub segments: Vec<String>,
 }
 
-impl std::fmt::Debug for Page {
+impl std::fmt::Debug for EpochPage {
     /// Counts only: records begin with their pseudonym.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Page").field("entry", &self.entry).field("page", &self.page).finish_non_exhaustive()
     }
 }
 
+impl VaultHandout for EpochPage {
+    fn statement(&self) -> VaultStatement<'_> {
+        let Self { register, entry, proof, used, .. } = self;
+        VaultStatement { register, entry, proof, used: *used }
+    }
+}
+
 /// Records of one domain and segment.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Run {
+pub struct RecordRun {
     /// Their domain.
     pub domain: Domain,
     /// Which of the page's segments they are sealed under.
@@ -115,7 +134,7 @@ pub struct Run {
 /// What the node hands back: who is behind each record, in the order of the page.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Handed {
+pub struct OpenedPage {
     /// SHA-256 of the node's register, hex.
     pub register: String,
     /// The order's id.
@@ -127,24 +146,34 @@ pub struct Handed {
     /// The page.
     pub page: u32,
     /// One for each record; nothing where it did not open.
-    pub identifiers: Vec<Option<Identifier>>,
+    pub identifiers: Vec<Option<MigratedIdentifier>>,
+}
+
+impl VaultQuestion for OpenedPage {
+    type Answer = MigrationProgress;
+    const PATH: &'static str = "/v1/migrations/identifiers";
+
+    fn capacity(&self) -> usize {
+        // Of each: scheme, canonical value, and what stands around them.
+        1_024 + self.identifiers.len() * (64 + MAX_CANONICAL + 32)
+    }
 }
 
 /// An identifier on its way back into the vault. Never printed.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Identifier {
+pub struct MigratedIdentifier {
     /// Scheme id.
     pub scheme: String,
     /// Canonical value.
     #[schema(value_type = String)]
-    pub value: Wiped,
+    pub value: WipedText,
 }
 
 /// How far a migration has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Taken {
+pub struct MigrationProgress {
     /// Pairs made of this page.
     pub migrated: u64,
     /// Mappings of this page that did not open.
@@ -160,7 +189,7 @@ pub struct Taken {
 /// What an officer learns of a page.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Migrated {
+pub struct MigrateResponse {
     /// Order id.
     pub order: String,
     /// Sector name.
@@ -175,35 +204,17 @@ pub struct Migrated {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub entry: Option<u64>,
     /// How far it has come.
-    pub progress: Taken,
-}
-
-/// The way to the vault, for migrations.
-pub trait MigrationLink: VaultLink {
-    /// Asks for the next page.
-    ///
-    /// # Errors
-    /// The vault's refusal, or [`Code::PeerUnavailable`].
-    fn migration_page(&self, request: &PageRequest) -> Result<Page, Refusal>;
-
-    /// Hands identifiers back.
-    ///
-    /// # Errors
-    /// As [`MigrationLink::migration_page`].
-    fn hand_back(&self, handed: &Handed) -> Result<Taken, Refusal>;
-
-    /// The same link, for everything else.
-    fn as_vault(&self) -> &dyn VaultLink;
+    pub progress: MigrationProgress,
 }
 
 /// From where to where: both epochs at run time, after every check of them.
-struct Way {
+struct EpochPair {
     state: Arc<SectorState>,
     from: Arc<Epoch>,
     to: Arc<Epoch>,
 }
 
-impl Way {
+impl EpochPair {
     /// # Errors
     /// [`Code::DomainClosed`] for an epoch that is not there, a current one that is another, other granularity, a destroyed
     /// secret; [`Code::EpochRetired`]; [`Code::Irreversible`].
@@ -236,15 +247,14 @@ impl Way {
 
     /// Reads the chunks from `next` on: whole ones, before `until` and `most` records at most; where the first one alone has
     /// more, or the last one up to `until`, only its first records count.
-    fn read(&self, vault: &Vault, next: u32, until: Option<u32>, most: usize) -> Result<Slice, Refusal> {
+    fn read(&self, vault: &Vault, next: u32, until: Option<u32>, most: usize) -> Result<EpochSlice, Refusal> {
         let (sector, epoch) = self.id();
-        let mut slice = Slice { chunks: vec![], items: 0, until: next, is_cut: false };
+        let mut slice = EpochSlice { chunks: vec![], items: 0, until: next, is_cut: false };
         let each = |key: ChunkKey, row: Vec<u8>| -> Result<bool, StartError> {
             if until.is_some_and(|until| key.sequence >= until) || slice.items == most {
                 return Ok(false);
             }
-            let bad = |source| StartError::Chunk { sector, epoch, sequence: key.sequence, source };
-            let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(bad)?;
+            let chunk = open_chunk(vault.cipher(), key, row)?;
             let room = most - slice.items;
             if chunk.count() > room && slice.items > 0 && until.is_none() {
                 return Ok(false);
@@ -262,11 +272,57 @@ impl Way {
 }
 
 /// Chunks of a page, and how many records of each belong to it.
-struct Slice {
+struct EpochSlice {
     chunks: Vec<(Chunk, usize)>,
     items: usize,
     /// The sequence behind the last chunk.
     until: u32,
     /// Whether not all records of the last chunk belong to it: the order allows no more.
     is_cut: bool,
+}
+
+/// The epochs of an order for continuity.
+///
+/// # Errors
+/// [`Code::OrderRule`] for any other order.
+fn epochs(order: &ActiveOrder) -> Result<Continuity, Refusal> {
+    let other = || Refusal::new(Code::OrderRule, "only an order for continuity migrates");
+    order.continuity().ok_or_else(other)
+}
+
+/// The checks that both sides make.
+///
+/// # Errors
+/// Those of [`execution::verify`] and of [`epochs`].
+fn verify(
+    asked: &MigrateRequest,
+    authority: &Id,
+    book: &Book<'_>,
+    clock_mark: i64,
+) -> Result<VerifiedRequest, Refusal> {
+    let MigrateRequest { order, request, sector } = asked;
+    let presented = PresentedRequest { order, request, sector, pseudonyms: &[] };
+    let verified = execution::verify(&presented, authority, book, clock_mark)?;
+    epochs(&verified.order)?;
+    Ok(verified)
+}
+
+/// What both sides write down of a page; the node adds where the vault's entry stands.
+fn entry(verified: &VerifiedRequest, epochs: Continuity, page: u32, items: u64) -> MigrationPage {
+    MigrationPage {
+        authority: verified.order.authority().clone(),
+        officer: verified.request.officer().clone(),
+        order: verified.order.id().to_string(),
+        order_digest: hex(verified.order.digest()),
+        request: verified.request.id().to_string(),
+        case: verified.order.case().to_owned(),
+        sector: verified.sector.name.clone(),
+        from: epochs.from,
+        to: epochs.to,
+        page,
+        items,
+        vault_entry: None,
+        vault_path: vec![],
+        vault_checkpoint: None,
+    }
 }

@@ -22,7 +22,7 @@ use crate::keys::{AuditKey, AuditSecret};
 use crate::register::{Authority, Id, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::index::Index;
-use crate::store::{Batch, Space, Store};
+use crate::store::{RowBatch, Space, Store};
 use crate::vault::{StartError, accept_register, first_checkpoint};
 use safe::{Safe, SealTimes};
 
@@ -103,7 +103,7 @@ impl Node {
         }
         let owner = format!("{}/node/{}", register.deployment, authority.id);
         let store = Arc::new(Store::open(path, &owner)?);
-        let mut batch = Batch::default();
+        let mut batch = RowBatch::default();
         accept_register(&store, &register, &mut batch)?;
         let index = Arc::new(Index::default());
         let (log, appender) = Log::open(store.clone(), &owner, log, clock.now())?;

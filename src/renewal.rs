@@ -1,13 +1,13 @@
 //! Renewal: stored segments are sealed to the keys that the register lists *now*.
 //!
-//! To whom a sector's segments are to be sealed is the law's to say, and so the signed register's: every key of every competent
+//! The signed register says to which keys a sector's segments are sealed: every key of every competent
 //! authority ([`crate::register::Register::recipients`]). A new key, a change of suite, a further authority, one that leaves:
 //! each is a register that lists other keys than the segments have recipients. Three tasks make up the difference, each page by
 //! page, each again as often as one likes; what is done is what lies in the store.
 //!
 //! 1. **rewrap** (node and vault). A node opens the data key of a segment with a key that it has, and seals it to the keys that
 //!    are lacking; the vault checks each against its own register, adds it to the record, signs that anew. Nothing else in a
-//!    record changes, and its commitment tells whoever opens it that it is the same data key.
+//!    record changes, and its commitment proves that it is still the same data key.
 //! 2. **prove** (node and vault). Each authority's node reads every segment back and proves with each of its own keys that it opens
 //!    and is the one committed to. The vault notes which entry was proved.
 //! 3. **drop** (vault alone). Recipients that the register no longer lists are taken out, where one that it lists was proved.
@@ -23,6 +23,7 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
+use crate::link::VaultQuestion;
 use crate::refusal::Refusal;
 use crate::seal::segment::SegmentId;
 
@@ -150,7 +151,7 @@ pub struct NewRecipient {
     pub ct: String,
 }
 
-/// Whether a recipient opens, which its authority's node alone can tell. Not printable: whoever has `opening` is believed.
+/// Whether a recipient opens, which only its authority's node can tell. Never printed: `opening` is what makes it believed.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecipientProof {
@@ -191,7 +192,7 @@ pub struct DropRequest {
 /// What was dropped of a page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Dropped {
+pub struct DropReport {
     /// Segments looked at.
     pub examined: u64,
     /// At the beginning: how many there are.
@@ -208,25 +209,19 @@ pub struct Dropped {
     pub next: Option<String>,
 }
 
-/// A node's way to the vault's segments.
-pub trait SegmentsLink: Send + Sync {
-    /// Asks for a page.
-    ///
-    /// # Errors
-    /// The vault's refusal, or [`Code::PeerUnavailable`].
-    fn segments(&self, question: &SegmentQuestion) -> Result<SegmentPage, Refusal>;
+impl VaultQuestion for SegmentQuestion {
+    type Answer = SegmentPage;
+    const PATH: &'static str = "/v1/segments";
+}
 
-    /// Brings what was done with it.
-    ///
-    /// # Errors
-    /// As [`SegmentsLink::segments`].
-    fn recipients(&self, done: &SegmentAnswer) -> Result<RecipientsTaken, Refusal>;
+impl VaultQuestion for SegmentAnswer {
+    type Answer = RecipientsTaken;
+    const PATH: &'static str = "/v1/segments/recipients";
+}
 
-    /// Has recipients dropped that the register no longer lists.
-    ///
-    /// # Errors
-    /// As [`SegmentsLink::segments`].
-    fn drop_recipients(&self, request: &DropRequest) -> Result<Dropped, Refusal>;
+impl VaultQuestion for DropRequest {
+    type Answer = DropReport;
+    const PATH: &'static str = "/v1/segments/drop";
 }
 
 fn segment_id(text: &str) -> Result<SegmentId, Refusal> {

@@ -19,6 +19,7 @@ use crate::audit::log::LogError;
 use crate::audit::second::SecondError;
 use crate::clock::SystemClock;
 use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
+use crate::execution::step;
 use crate::http::cosign::{self, Watching};
 use crate::http::data::DataDoor;
 use crate::http::node::NodeDoor;
@@ -34,7 +35,6 @@ use crate::metrics::{PERSONS, Registry, coarse};
 use crate::node::{Node, NodeParts};
 use crate::order::book::Book;
 use crate::register::{OpenError, Register, Suite};
-use crate::reidentify::step;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::{FirstStart, StoreError};
 use crate::terminal::CommandError;
@@ -278,8 +278,7 @@ async fn serve_node(
     first_start::end(first)?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
-    let door =
-        Arc::new(NodeDoor { node: node.clone(), vault: peer.clone(), segments: peer.clone(), log: peer.clone() });
+    let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone() });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
     let callers = Callers::Registered(tls, node.clone());
     let listeners = vec![bind("control", config.control, callers, http::node::router(door), limits(&config.limits))?];
@@ -355,18 +354,14 @@ fn poisoned(error: &StoreError) {
         _ => "a write failed",
     };
     tracing::error!(%error, "{what}; stopping, because nothing more could be acknowledged");
-    // SAFETY: takes a plain value, and does not come back.
-    unsafe { libc::_exit(70) }
+    crate::system::process::exit_at_once(70)
 }
 
 /// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size limit is to fail the write,
 /// which is then reported, and not to end the process without a word; nor is SIGHUP, which [`http::terminated`] hears later.
 fn prepare_process(whole: bool) -> Protection {
     crate::terminal::log::start();
-    // SAFETY: takes plain values.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-    // SAFETY: as above.
-    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    crate::system::process::ignore_file_size_and_hangup();
     memory::protect(whole)
 }
 

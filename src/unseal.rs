@@ -1,9 +1,9 @@
-//! Unsealing and sealing an authority's node: custodians bring shares, one at a time; whoever is near can seal.
+//! Unsealing and sealing an authority's node: custodians bring shares, one at a time; any of them, or an officer, can seal.
 //!
-//! Who may bring a share: a custodian that the register names, over his own certificate, and only the share that was made
-//! for him. So a share file with its passphrase is not enough, nor is a certificate; and the log names who came. A share is
-//! checked against the pinned set as it comes: one that does not fit leaves what was brought before as it was. What the node
-//! says is how many it has, to custodians and officers only.
+//! A share is brought by the custodian that it was made for, whom the register names, over their own certificate. So neither a
+//! share file with its passphrase nor a certificate is enough, and the log names who came. A share is checked against the pinned
+//! set when it comes; one that does not fit leaves the others as they were. The node says how many it has, to custodians and
+//! officers only.
 //!
 //! Each share is in the log before it is counted, and an unsealing before the key is in the safe. Sealing is the other way
 //! round: the key is gone at once, and the log hears of it when it can.
@@ -26,7 +26,7 @@ use crate::seal::segment::AuthorityPrivateKey;
 /// What came of a share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Progress {
+pub struct UnsealProgress {
     /// The key that it is a share of.
     pub key: String,
     /// How many shares the node holds towards the key now; none once it is reached.
@@ -40,7 +40,7 @@ pub struct Progress {
 /// How it stands with a node's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Status {
+pub struct SealStatus {
     /// Whether no key is open.
     pub sealed: bool,
     /// Each key.
@@ -78,64 +78,90 @@ pub struct KeyStatus {
 /// Bringing a share again, or one of a key that is open already, changes nothing and is answered as if it were the first.
 ///
 /// # Errors
-/// A [`Refusal`]: not his share, of no set that is pinned here, does not fit, or nothing can be logged.
-pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpose) -> Result<Progress, Refusal> {
+/// [`Code::ShareInvalid`] for another custodian's share or one that does not fit, [`Code::ShareForeign`] for one of no pinned set;
+/// those of a log that takes no entry.
+pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpose) -> Result<UnsealProgress, Refusal> {
     let now = node.now();
     // One at a time: what the log says of the count is what it was.
     let mut ceremony = node.safe().ceremony();
-    let (place, set, open, sealings) = {
-        let drawers = node.safe().drawers();
-        let mut pinned = drawers.keys.iter().enumerate().filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
-        let found = pinned.find(|(_, set, _)| set.digest() == *share.set());
-        let (place, set, drawer) =
-            found.ok_or_else(|| Refusal::new(Code::ShareForeign, "the share is of no set that this node waits for"))?;
-        (place, set.clone(), drawer.key.is_some(), drawers.sealings)
-    };
+    let pinned = PinnedSet::of(node, &share)?;
+    let place = pinned.place;
     if share.custodian() != &permit.custodian {
         return Err(Refusal::new(Code::ShareInvalid, "the share is another custodian's than the one who brings it"));
     }
-    set.check(&share).map_err(refused)?;
-    let key = set.secrets.first().map(|shared| shared.name.clone()).unwrap_or_default();
-    let progress = |shares, done| Progress { key: key.clone(), shares, threshold: set.threshold, done };
-    if open && purpose == Purpose::Unseal {
-        return Ok(progress(0, true));
+    pinned.set.check(&share).map_err(refused)?;
+    if pinned.is_open && purpose == Purpose::Unseal {
+        return Ok(pinned.progress(0, true));
     }
 
     let gathering = ceremony.entry((purpose, place));
     let gathering = gathering.or_insert_with(|| Gathering { shares: vec![], since: Since::at(now) });
     if gathering.shares.iter().any(|before| before.index() == share.index()) {
-        return Ok(progress(gathering.shares.len(), false));
+        return Ok(pinned.progress(gathering.shares.len(), false));
     }
-    let entry = |action, shares: usize| Custody {
-        actor: permit.custodian.clone(),
-        action,
-        key: Some(key.clone()),
-        shares: Some(shares as u64),
-        threshold: Some(set.threshold as u64),
-    };
     let (taken, reached) = match purpose {
         Purpose::Unseal => (CustodyAction::Share, CustodyAction::Unseal),
         Purpose::Drill => (CustodyAction::DrillShare, CustodyAction::Drill),
     };
     let count = gathering.shares.len() + 1;
-    log(node, now, entry(taken, count))?;
+    let entry = |action| pinned.entry(permit, action, count);
+    log(node, now, entry(taken))?;
     gathering.shares.push(share);
-    if count < set.threshold {
-        return Ok(progress(count, false));
+    if count < pinned.set.threshold {
+        return Ok(pinned.progress(count, false));
     }
 
     // Whatever comes of them, the shares are not needed again.
     let shares = ceremony.remove(&(purpose, place)).map(|gathering| gathering.shares).unwrap_or_default();
-    let Some(private) = recover(&set, &shares, &key) else {
-        log(node, now, entry(CustodyAction::Mismatch, count))?;
+    let Some(private) = recover(&pinned.set, &shares, &pinned.key()) else {
+        log(node, now, entry(CustodyAction::Mismatch))?;
         return Err(Refusal::new(Code::ShareInvalid, "the shares do not make the key that the register states"));
     };
     drop(shares);
-    log(node, now, entry(reached, count))?;
-    if purpose == Purpose::Unseal && !node.safe().put(place, private, sealings, now) {
+    log(node, now, entry(reached))?;
+    if purpose == Purpose::Unseal && !node.safe().put(place, private, pinned.sealings, now) {
         return Err(Refusal::new(Code::Sealed, "somebody sealed the node in the meantime"));
     }
-    Ok(progress(0, true))
+    Ok(pinned.progress(0, true))
+}
+
+/// The pinned set that a share is of, as the safe had it at that moment.
+struct PinnedSet {
+    place: usize,
+    set: ShareSet,
+    /// Whether the node holds its key.
+    is_open: bool,
+    /// How often the node had been sealed.
+    sealings: u64,
+}
+
+impl PinnedSet {
+    fn of(node: &Node, share: &Share) -> Result<Self, Refusal> {
+        let drawers = node.safe().drawers();
+        let mut pinned = drawers.keys.iter().enumerate().filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
+        let found = pinned.find(|(_, set, _)| set.digest() == *share.set());
+        let (place, set, drawer) = found.ok_or(ShareError::Foreign).map_err(refused)?;
+        Ok(Self { place, set: set.clone(), is_open: drawer.key.is_some(), sealings: drawers.sealings })
+    }
+
+    /// The id of the key that its shares make.
+    fn key(&self) -> String {
+        self.set.secrets.first().map(|shared| shared.name.clone()).unwrap_or_default()
+    }
+
+    fn progress(&self, shares: usize, done: bool) -> UnsealProgress {
+        UnsealProgress { key: self.key(), shares, threshold: self.set.threshold, done }
+    }
+
+    fn entry(&self, permit: &CustodianPermit, action: CustodyAction, shares: usize) -> Custody {
+        Custody {
+            actor: permit.custodian.clone(),
+            action,
+            key: Some(self.key()),
+            shares: Some(shares as u64),
+            threshold: Some(self.set.threshold as u64),
+        }
+    }
 }
 
 /// The private key that the shares make, if it is the one that the set, and so the register, states.
@@ -158,7 +184,7 @@ fn refused(error: ShareError) -> Refusal {
 ///
 /// # Errors
 /// Where it could not be logged; the node is sealed all the same.
-pub fn seal(node: &Node, permit: &SealPermit) -> Result<Status, Refusal> {
+pub fn seal(node: &Node, permit: &SealPermit) -> Result<SealStatus, Refusal> {
     node.safe().seal(false);
     tracing::warn!("the node is sealed: it was told to");
     log(node, node.now(), of_all(permit.actor.clone(), CustodyAction::Seal))?;
@@ -166,7 +192,7 @@ pub fn seal(node: &Node, permit: &SealPermit) -> Result<Status, Refusal> {
 }
 
 /// How it stands with the node's keys.
-pub fn status(node: &Node, _permit: &SealPermit) -> Status {
+pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
     let brought: Vec<_> = {
         let ceremony = node.safe().ceremony();
         let count = |place| ceremony.get(&(Purpose::Unseal, place)).map_or(0, |gathering| gathering.shares.len());
@@ -185,7 +211,7 @@ pub fn status(node: &Node, _permit: &SealPermit) -> Status {
         }
     };
     let times = node.safe().times();
-    Status {
+    SealStatus {
         sealed: drawers.keys.iter().all(|drawer| drawer.key.is_none()),
         keys: drawers.keys.iter().zip(brought).map(key).collect(),
         idle_seconds: times.idle.as_secs(),

@@ -2,13 +2,13 @@
 //!
 //! Use cases ([`crate::tokenize`], [`crate::epoch`], [`crate::reidentify`]) take a `&Vault`; no HTTP here.
 
+mod blinding;
 mod frozen;
 mod keeper;
 mod quota;
 mod rebuild;
 pub(crate) mod sector;
-mod stored;
-mod veil;
+pub(crate) mod stored;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -30,14 +30,14 @@ use crate::keys::{
 use crate::register::{Fault, Id, Register};
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::Index;
-use crate::store::{Batch, Space, Store, StoreError};
+use crate::store::{RowBatch, Space, Store, StoreError};
+use blinding::KeyedBlinding;
 use frozen::FrozenFacts;
 pub use keeper::KeeperCounts;
 pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
 pub use quota::Quotas;
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
-use veil::IndexVeil;
 
 /// Everything secret that the vault starts with.
 pub struct VaultSecrets {
@@ -255,7 +255,7 @@ impl Vault {
         if register.vault_checkpoint_key.is_some_and(|stated| stated != secrets.log.key.verifying_key()) {
             return Err(StartError::CheckpointKey);
         }
-        let mut batch = Batch::default();
+        let mut batch = RowBatch::default();
         accept_register(&store, &register, &mut batch)?;
 
         let retired = store.retired_secrets()?;
@@ -276,12 +276,13 @@ impl Vault {
         }
         let (sectors, opened) = sector::load_all(&store, &register, &roots, advance, clock.now(), &mut batch)?;
 
-        let veil = secrets.store.iter().max_by_key(|(version, _)| *version);
-        let veil = veil.map(|(version, secret)| IndexVeil { version: *version, key: IndexKey::new(secret) });
+        let blinding = secrets.store.iter().max_by_key(|(version, _)| *version);
+        let blinding =
+            blinding.map(|(version, secret)| KeyedBlinding { version: *version, key: IndexKey::new(secret) });
         let store_keys = secrets.store.iter().map(|(version, secret)| (*version, StoreKey::new(secret)));
         let cipher = Arc::new(ChunkCipher::new(store_keys));
-        let veil = Arc::new(veil.expect("at least one version of the storage secret"));
-        let index = Arc::new(Index::open(&store, veil, home.tables())?);
+        let blinding = Arc::new(blinding.expect("at least one version of the storage secret"));
+        let index = Arc::new(Index::open(&store, blinding, home.tables())?);
         let small = rebuild::rebuild(&store, &cipher, &index, progress)?;
         // What somebody goes through in its order is not merged.
         for row in store.migrations()? {
@@ -540,7 +541,7 @@ pub(crate) fn first_checkpoint(log: &Log, start: &crate::audit::AuditReceipt) ->
 }
 
 /// Checks the register against the one that was in force and against every frozen fact; notes what is new.
-pub(crate) fn accept_register(store: &Store, register: &Register, batch: &mut Batch) -> Result<(), StartError> {
+pub(crate) fn accept_register(store: &Store, register: &Register, batch: &mut RowBatch) -> Result<(), StartError> {
     match store.register()? {
         Some((seen, _)) if register.version < seen => {
             return Err(StartError::RegisterOlder { found: register.version, seen });

@@ -3,11 +3,11 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::keys::file::{FileFault, put_in_place};
+use crate::system;
 
 /// Why the second place did not take or give a checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -85,10 +85,7 @@ impl SecondPlace {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
         let lock = options.open(name(".lock")).map_err(|error| self.io(error))?;
-        // SAFETY: the descriptor is open for as long as `lock` lives.
-        if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) } != 0 {
-            return Err(self.io(io::Error::last_os_error()));
-        }
+        system::wait_for_lock(&lock).map_err(|error| self.io(error))?;
         if self.held()?.as_deref() != old {
             return Err(SecondError::Changed(self.path.clone()));
         }

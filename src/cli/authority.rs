@@ -8,7 +8,7 @@ mod shares;
 use super::serve;
 use crate::cli::client_file::ClientFile;
 use crate::terminal::{CommandError, print, print_json};
-use crate::unseal::Status;
+use crate::unseal::SealStatus;
 
 /// The authority's own process, and its key
 #[derive(clap::Subcommand)]
@@ -68,7 +68,7 @@ pub fn run(command: Command) -> Result<(), CommandError> {
     }
 }
 
-fn show(args: &Plain, status: &Status) -> Result<(), CommandError> {
+fn show(args: &Plain, status: &SealStatus) -> Result<(), CommandError> {
     if args.json {
         return print_json(status);
     }
@@ -82,7 +82,7 @@ fn show(args: &Plain, status: &Status) -> Result<(), CommandError> {
         let custodians = if key.custodians.is_empty() { "-".to_owned() } else { key.custodians.join(", ") };
         text += &format!("\n{:<24} {state:<9} {shares:<8} {custodians}", key.id);
     }
-    let Status { idle_seconds, forget_seconds, .. } = status;
+    let SealStatus { idle_seconds, forget_seconds, .. } = status;
     text += &format!(
         "\nKeys in shares are sealed after {idle_seconds} s without use, shares forgotten after {forget_seconds} s."
     );

@@ -12,7 +12,7 @@ use crate::client::officer::{OfficerCall, OfficerCallError};
 use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::read_signing_key;
-use crate::migrate::Migrated;
+use crate::migrate::MigrateResponse;
 use crate::order::Basis;
 use crate::register::Id;
 use crate::terminal::files::read_text;
@@ -152,7 +152,7 @@ fn stopped(summary: &Summary, error: CommandError) -> CommandError {
 }
 
 impl Summary {
-    fn take(&mut self, page: Migrated, bar: &ProgressBar) {
+    fn take(&mut self, page: MigrateResponse, bar: &ProgressBar) {
         let progress = page.progress;
         self.pages += u64::from(progress.migrated + progress.skipped > 0);
         self.migrated += progress.migrated;

@@ -11,7 +11,7 @@ use crate::code::Code;
 use crate::keys::file::{read_signing_key, write_private};
 use crate::order::Payload;
 use crate::register::Id;
-use crate::reidentify::reveal::Item;
+use crate::reidentify::reveal::RevealedItem;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
@@ -91,7 +91,7 @@ pub fn run(args: Args) -> Result<(), CommandError> {
     } else {
         answer.items.iter().try_for_each(|item| print(line(item)))?;
     }
-    match answer.items.iter().filter(|item| matches!(item, Item::Refused { .. })).count() {
+    match answer.items.iter().filter(|item| matches!(item, RevealedItem::Refused { .. })).count() {
         0 => Ok(()),
         missing => Err(CommandError::rejected(
             format_args!("{missing} of {} pseudonyms were not resolved", answer.items.len()),
@@ -161,15 +161,15 @@ fn from_input() -> Result<Vec<String>, CommandError> {
 }
 
 /// What is not a pseudonym may be an identifier that got into the wrong list: its number stands for it.
-fn hide_what_is_no_pseudonym(item: &mut Item, number: usize) {
-    if let Item::Refused { pseudonym, code: Code::PseudonymMalformed } = item {
+fn hide_what_is_no_pseudonym(item: &mut RevealedItem, number: usize) {
+    if let RevealedItem::Refused { pseudonym, code: Code::PseudonymMalformed } = item {
         *pseudonym = format!("#{number}");
     }
 }
 
-fn line(item: &Item) -> String {
+fn line(item: &RevealedItem) -> String {
     match item {
-        Item::Identifier { pseudonym, scheme, value, .. } => format!("{pseudonym}\t{scheme}\t{}", *value.0),
-        Item::Refused { pseudonym, code } => format!("{pseudonym}\t!{code}"),
+        RevealedItem::Identifier { pseudonym, scheme, value, .. } => format!("{pseudonym}\t{scheme}\t{}", *value.0),
+        RevealedItem::Refused { pseudonym, code } => format!("{pseudonym}\t!{code}"),
     }
 }

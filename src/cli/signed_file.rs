@@ -2,7 +2,6 @@
 //! when two sign at once, also after a crash.
 
 use std::fs::{self, File};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -28,9 +27,7 @@ impl SignedFile {
         let path = fs::canonicalize(path).map_err(failed)?;
         loop {
             let file = File::open(&path).map_err(failed)?;
-            // SAFETY: the descriptor is open as long as `file` is.
-            if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) } != 0 {
-                let error = std::io::Error::last_os_error();
+            if let Err(error) = crate::system::wait_for_lock(&file) {
                 if error.kind() == std::io::ErrorKind::Interrupted {
                     continue;
                 }

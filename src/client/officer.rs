@@ -5,13 +5,13 @@ use jiff::Timestamp;
 
 use super::{Client, ClientError};
 use crate::jws;
-use crate::migrate::{Migrated, MigrationAsked};
+use crate::migrate::{MigrateRequest, MigrateResponse};
 use crate::order::{self, NewRequest, ORDER_TYP, Payload};
 use crate::refusal::Refusal;
 use crate::register::Id;
-use crate::reidentify::deliver::Sealed;
-use crate::reidentify::reveal::Revealed;
-use crate::reidentify::{Asked, Delivery};
+use crate::reidentify::deliver::SealedResponse;
+use crate::reidentify::reveal::ReidentifyResponse;
+use crate::reidentify::{Delivery, ReidentifyRequest};
 
 /// Where re-identifications are asked for.
 const REIDENTIFICATIONS: &str = "/v1/reidentifications";
@@ -52,7 +52,7 @@ impl OfficerCall<'_> {
     ///
     /// # Errors
     /// [`OfficerCallError`]
-    pub fn reidentify(&self, client: &Client, now: Timestamp) -> Result<Revealed, OfficerCallError> {
+    pub fn reidentify(&self, client: &Client, now: Timestamp) -> Result<ReidentifyResponse, OfficerCallError> {
         Ok(client.post_json(REIDENTIFICATIONS, &self.reidentification(None, now)?)?)
     }
 
@@ -60,7 +60,7 @@ impl OfficerCall<'_> {
     ///
     /// # Errors
     /// [`OfficerCallError`]
-    pub fn reidentify_sealed(&self, client: &Client, now: Timestamp) -> Result<Sealed, OfficerCallError> {
+    pub fn reidentify_sealed(&self, client: &Client, now: Timestamp) -> Result<SealedResponse, OfficerCallError> {
         Ok(client.post_json(REIDENTIFICATIONS, &self.reidentification(Some(Delivery::OfficerKey), now)?)?)
     }
 
@@ -68,15 +68,15 @@ impl OfficerCall<'_> {
     ///
     /// # Errors
     /// [`OfficerCallError`]
-    pub fn migrate(&self, client: &Client, now: Timestamp) -> Result<Migrated, OfficerCallError> {
+    pub fn migrate(&self, client: &Client, now: Timestamp) -> Result<MigrateResponse, OfficerCallError> {
         let (order, sector) = (self.order.to_owned(), self.sector.to_owned());
-        let page = MigrationAsked { order, request: self.sign(now)?, sector };
+        let page = MigrateRequest { order, request: self.sign(now)?, sector };
         Ok(client.post_json("/v1/migrations", &page)?)
     }
 
-    fn reidentification(&self, to: Option<Delivery>, now: Timestamp) -> Result<Asked, Refusal> {
+    fn reidentification(&self, to: Option<Delivery>, now: Timestamp) -> Result<ReidentifyRequest, Refusal> {
         let (order, sector) = (self.order.to_owned(), self.sector.to_owned());
-        Ok(Asked { order, request: self.sign(now)?, sector, pseudonyms: self.pseudonyms.to_vec(), to })
+        Ok(ReidentifyRequest { order, request: self.sign(now)?, sector, pseudonyms: self.pseudonyms.to_vec(), to })
     }
 
     /// The officer's request, signed now.

@@ -17,13 +17,9 @@ use crate::audit::source::{Source as _, SourceTiles};
 use crate::audit::witness::{Refused, Submission, Witness};
 use crate::clock::Clock;
 use crate::code::Code;
-use crate::migrate::{Handed, MigrationLink, Page, PageRequest, Taken};
+use crate::link::{PostedQuestion, VaultLink};
 use crate::refusal::Refusal;
-use crate::reidentify::lodge::{LodgedOrder, OrderText};
-use crate::reidentify::resumed::{ResumeLink, ResumeProofs};
-use crate::reidentify::reveal::VaultLink;
-use crate::reidentify::step::{Exchange, Exchanged};
-use crate::reidentify::{Release, ReleaseRequest};
+use crate::reidentify::resumed::ResumeProofs;
 use crate::store::Store;
 
 /// How old an exchange may be before the next release makes another one.
@@ -160,11 +156,6 @@ impl Peer {
         Ok(found.find(|found| found.explains(seen, now.as_ref())))
     }
 
-    /// The way to the vault itself.
-    pub(super) fn client(&self) -> &Client {
-        &self.client
-    }
-
     fn is_fresh(&self) -> bool {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_some_and(|last| last.elapsed() < FRESH)
@@ -188,21 +179,15 @@ impl Peer {
     }
 }
 
-impl MigrationLink for Peer {
-    fn migration_page(&self, request: &PageRequest) -> Result<Page, Refusal> {
-        self.watched(|| self.client.migration_page(request))
+impl VaultLink for Peer {
+    fn post(&self, question: PostedQuestion<'_>) -> Result<Vec<u8>, Refusal> {
+        if question.hands_out_mappings {
+            self.watched(|| self.client.post_question(question))
+        } else {
+            self.client.post_question(question)
+        }
     }
 
-    fn hand_back(&self, handed: &Handed) -> Result<Taken, Refusal> {
-        self.client.hand_back(handed)
-    }
-
-    fn as_vault(&self) -> &dyn VaultLink {
-        self
-    }
-}
-
-impl ResumeLink for Peer {
     fn resumptions(&self) -> Result<Vec<Resumption>, Refusal> {
         let mut all: Vec<Resumption> = vec![];
         for (shard, seen) in &self.seen()? {
@@ -215,19 +200,5 @@ impl ResumeLink for Peer {
             all.extend(found.filter(|found| all.iter().all(|known| known.entry != found.entry)));
         }
         Ok(all)
-    }
-}
-
-impl VaultLink for Peer {
-    fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal> {
-        self.watched(|| self.client.release(request))
-    }
-
-    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
-        self.client.exchange_acts(exchange)
-    }
-
-    fn lodge_order(&self, order: &OrderText) -> Result<LodgedOrder, Refusal> {
-        self.client.lodge_order(order)
     }
 }

@@ -1,7 +1,7 @@
 //! The clock's high-water mark: the latest time that was ever acted on.
 //!
-//! It is durable, so that a restart does not forget it. A clock behind it was set back, or it had run ahead before: nobody can
-//! tell which, and by either what is over would not be over.
+//! It is durable, so that a restart does not forget it. A clock behind it was set back, or had run ahead before; which of
+//! the two cannot be known, and either way something that is over would be open again.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,7 +17,7 @@ pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(2);
 #[derive(Debug, Default)]
 pub struct ClockMark(AtomicI64);
 
-/// The clock stands further behind the mark than clocks do by themselves.
+/// The clock stands further behind the mark than a time service sets one back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockBehind {
     /// What the clock shows.
@@ -64,12 +64,12 @@ impl ClockMark {
 }
 
 impl ClockBehind {
-    /// From when on the clock is believed again, if nobody sets anything.
+    /// From when on the clock is believed again, if it is not set.
     pub fn until(&self) -> Timestamp {
         self.mark.checked_sub(CLOCK_TOLERANCE).unwrap_or(Timestamp::MIN)
     }
 
-    /// By how many seconds.
+    /// How many seconds the clock stands behind the mark.
     pub fn seconds(&self) -> i64 {
         self.mark.as_second().saturating_sub(self.now.as_second())
     }

@@ -11,7 +11,7 @@ use crate::audit::{Domain, Entry, Event, Tokenized};
 use crate::code::Code;
 use crate::pseudonym::Pseudonym;
 use crate::register::Id;
-use crate::store::{Batch, ItemTag, Store};
+use crate::store::{ItemTag, RowBatch, Store};
 
 /// Entries of one commit in the making.
 pub(super) struct GroupLog {
@@ -135,7 +135,7 @@ impl GroupLog {
     }
 
     /// Puts all entries into the batch; their bytes in order.
-    pub(super) fn write(self, store: &Store, batch: &mut Batch) -> Vec<Vec<u8>> {
+    pub(super) fn write(self, store: &Store, batch: &mut RowBatch) -> Vec<Vec<u8>> {
         let mut entries = Vec::with_capacity(self.drafts.len());
         for (index, draft) in (self.first..).zip(self.drafts) {
             let (entry, salt, tags) = match draft {

@@ -9,15 +9,15 @@ use super::{CommitWriter, NewMappings};
 use crate::keys::DomainScope;
 use crate::seal::chunk::{ChunkBuilder, MAX_RECORDS, RecordRef};
 use crate::seal::segment::{OpenSegment, SegmentId};
-use crate::store::index::{AHEAD, Insertions, Partition, PartitionId};
-use crate::store::{Batch, ChunkKey, Store, StoreError};
+use crate::store::index::{AHEAD, Partition, PartitionId, PartitionInsertions};
+use crate::store::{ChunkKey, RowBatch, Store, StoreError};
 
 impl CommitWriter {
     /// Stores what of the new mappings is not stored yet. Full chunks stay as they come; what came in smaller ones is put
     /// together, by partition, segment and scope.
     pub(super) fn pack(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut RowBatch,
         mappings: Vec<NewMappings>,
         segments: &mut Vec<Arc<OpenSegment>>,
     ) -> Result<(), StoreError> {
@@ -133,7 +133,7 @@ struct PackGroup {
 
 /// Enters records under a chunk's sequence, and says the places of those that were not there yet.
 fn enter(
-    index: &mut Insertions<'_>,
+    index: &mut PartitionInsertions<'_>,
     records: &[RecordRef],
     moved: &HashSet<[u8; 16]>,
     sequence: u32,

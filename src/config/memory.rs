@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::system::memory::of_machine;
+
 /// Taken where the system does not say how much there is.
 const UNKNOWN: u64 = 4 << 30;
 
@@ -14,24 +16,12 @@ const GROUPS: &str = "/sys/fs/cgroup";
 /// Half of the memory that this process may have, in bytes.
 pub(super) fn half() -> u64 {
     let membership = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    least(machine(), Path::new(GROUPS), &membership) / 2
+    least(of_machine(), Path::new(GROUPS), &membership) / 2
 }
 
 /// The least of what the machine has and what the control groups of a process leave it.
 fn least(machine: Option<u64>, groups: &Path, membership: &str) -> u64 {
     machine.into_iter().chain(group_limits(groups, membership)).min().unwrap_or(UNKNOWN)
-}
-
-/// All memory of the machine, in bytes.
-fn machine() -> Option<u64> {
-    let mut facts = std::mem::MaybeUninit::<libc::sysinfo>::uninit();
-    // SAFETY: `facts` has room for what sysinfo writes.
-    if unsafe { libc::sysinfo(facts.as_mut_ptr()) } != 0 {
-        return None;
-    }
-    // SAFETY: sysinfo succeeded, so it wrote all of it.
-    let facts = unsafe { facts.assume_init() };
-    Some(facts.totalram.saturating_mul(u64::from(facts.mem_unit)))
 }
 
 /// The limits of the control groups that `membership` (`/proc/self/cgroup`) names, and of those around them: cgroup v2, or
@@ -92,7 +82,7 @@ mod tests {
         let text = std::fs::read_to_string("/proc/meminfo").unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
         let total = line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10;
-        assert_eq!(machine(), Some(total));
+        assert_eq!(of_machine(), Some(total));
         assert!((64 << 20..=total / 2).contains(&half()), "{}", half());
     }
 

@@ -11,10 +11,10 @@ use super::answer::{Answer, answer, answer_to};
 use super::node::NodeDoor;
 use super::{Peer, Problem};
 use crate::access;
+use crate::execution::step::{self, ActExchange, ActExchangeAnswer, ActResponse};
 use crate::order::book::Book;
 use crate::order::life::OrderView;
 use crate::reidentify::lodge::{self, LodgedOrder, OrderText};
-use crate::reidentify::step::{self, Exchange, Exchanged, Lodged};
 use crate::vault::Vault;
 
 /// An act upon an order that somebody brings.
@@ -102,7 +102,7 @@ pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: 
     path = "/v1/acts",
     request_body = Lodge,
     responses(
-        (status = 200, description = "In force; how the order stands now", body = Lodged),
+        (status = 200, description = "In force; how the order stands now", body = ActResponse),
         Problem,
     ),
 )]
@@ -118,15 +118,15 @@ pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, 
 #[utoipa::path(
     post,
     path = "/v1/acts/exchange",
-    request_body = Exchange,
+    request_body = ActExchange,
     responses(
-        (status = 200, description = "What the node lacks, and what the vault lacks", body = Exchanged),
+        (status = 200, description = "What the node lacks, and what the vault lacks", body = ActExchangeAnswer),
         Problem,
     ),
 )]
 pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "exchange", permit, request, |vault, permit, asked: Exchange| {
+    answer_to(vault, peer, "exchange", permit, request, |vault, permit, asked: ActExchange| {
         step::exchange(vault, permit, &asked)
     })
     .await
@@ -162,7 +162,7 @@ pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) 
 pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door, peer, "order-lodge", permit, request, |door, permit, brought: OrderText| {
-        lodge::at_node(&door.node, permit, &brought.order, door.vault.as_vault())
+        lodge::at_node(&door.node, permit, &brought.order, &*door.vault)
     })
     .await
 }
@@ -173,14 +173,14 @@ pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer:
     path = "/v1/acts",
     request_body = Lodge,
     responses(
-        (status = 200, description = "In force here; `both` says whether the vault has it too", body = Lodged),
+        (status = 200, description = "In force here; `both` says whether the vault has it too", body = ActResponse),
         Problem,
     ),
 )]
 pub(super) async fn lodge_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door, peer, "order-act", permit, request, |door, permit, lodge: Lodge| {
-        step::lodge_at_node(&door.node, permit, &lodge.act, door.vault.as_vault())
+        step::lodge_at_node(&door.node, permit, &lodge.act, &*door.vault)
     })
     .await
 }

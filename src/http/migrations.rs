@@ -17,8 +17,11 @@ use super::{Peer, Problem, body};
 use crate::access;
 use crate::code::Code;
 use crate::epoch::retire::{self, RetireEpochRequest, RetiredEpoch};
-use crate::migrate::pairs::{self, Acknowledge, Acknowledged, Migrations, NamedOrder, SealedPages};
-use crate::migrate::{Handed, Migrated, MigrationAsked, Page, PageRequest, Taken, at_node, hand_out, take};
+use crate::migrate::pairs::{self, NamedOrder, PairsAcknowledgement, PairsRemoved, SealedPages, WaitingMigrations};
+use crate::migrate::{
+    EpochPage, EpochPageRequest, MigrateRequest, MigrateResponse, MigrationProgress, OpenedPage, at_node, hand_out,
+    take,
+};
 use crate::register::{Id, Operation};
 use crate::vault::Vault;
 
@@ -46,15 +49,15 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
 #[utoipa::path(
     post,
     path = "/v1/migrations",
-    request_body = MigrationAsked,
+    request_body = MigrateRequest,
     responses(
-        (status = 200, description = "How far it has come; counts and nothing else", body = Migrated),
+        (status = 200, description = "How far it has come; counts and nothing else", body = MigrateResponse),
         Problem,
     ),
 )]
 pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "migrate", permit, request, |door, permit, asked: MigrationAsked| {
+    answer_to(door, peer, "migrate", permit, request, |door, permit, asked: MigrateRequest| {
         at_node::ask(&door.node, permit, &asked, &*door.vault)
     })
     .await
@@ -64,15 +67,15 @@ pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, reque
 #[utoipa::path(
     post,
     path = "/v1/migrations/pages",
-    request_body = PageRequest,
+    request_body = EpochPageRequest,
     responses(
-        (status = 200, description = "Sealed mappings and their segments; none when all is migrated", body = Page),
+        (status = 200, description = "Sealed mappings and their segments; none when all is migrated", body = EpochPage),
         Problem,
     ),
 )]
 pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "migration-page", permit, request, |vault, permit, asked: PageRequest| {
+    answer_to(vault, peer, "migration-page", permit, request, |vault, permit, asked: EpochPageRequest| {
         hand_out::hand_out(vault, permit, &asked)
     })
     .await
@@ -82,15 +85,15 @@ pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, 
 #[utoipa::path(
     post,
     path = "/v1/migrations/identifiers",
-    request_body = Handed,
+    request_body = OpenedPage,
     responses(
-        (status = 200, description = "New mappings and sealed pairs are stored; how far it has come", body = Taken),
+        (status = 200, description = "New mappings and sealed pairs are stored; how far it has come", body = MigrationProgress),
         Problem,
     ),
 )]
 pub(super) async fn hand_back(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "migration-take", permit, request, |vault, permit, handed: Handed| {
+    answer_to(vault, peer, "migration-take", permit, request, |vault, permit, handed: OpenedPage| {
         take::take(vault, permit, &handed)
     })
     .await
@@ -102,7 +105,7 @@ pub(super) async fn hand_back(State(vault): State<Arc<Vault>>, peer: Peer, reque
     path = "/v1/sectors/{sector}/migrations",
     params(("sector" = String, Path, description = "Sector name")),
     responses(
-        (status = 200, description = "By the order's id", body = Migrations),
+        (status = 200, description = "By the order's id", body = WaitingMigrations),
         Problem,
     ),
 )]
@@ -172,9 +175,9 @@ pub(super) async fn fetch_pairs(
         ("order" = String, Path, description = "The order's id"),
         ("authority" = Option<String>, Query, description = "The order's authority, where two have one of this id"),
     ),
-    request_body = Acknowledge,
+    request_body = PairsAcknowledgement,
     responses(
-        (status = 200, description = "What was taken away", body = Acknowledged),
+        (status = 200, description = "What was taken away", body = PairsRemoved),
         Problem,
     ),
 )]
@@ -190,9 +193,14 @@ pub(super) async fn acknowledge_pairs(
         let Whose { authority } = body::query(&uri)?;
         Ok((permit, NamedOrder { id: order_id(&order)?, authority }))
     });
-    answer_to(vault, peer, "migration-acknowledge", asked, request, |vault, (permit, order), has: Acknowledge| {
-        pairs::acknowledge(vault, permit, order, has.page)
-    })
+    answer_to(
+        vault,
+        peer,
+        "migration-acknowledge",
+        asked,
+        request,
+        |vault, (permit, order), has: PairsAcknowledgement| pairs::acknowledge(vault, permit, order, has.page),
+    )
     .await
 }
 

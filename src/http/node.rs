@@ -12,26 +12,21 @@ use super::{Peer, Problem, acts, audit, clock, migrations, openapi, rights, segm
 use crate::access;
 use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
-use crate::migrate::MigrationLink;
+use crate::link::VaultLink;
 use crate::node::Node;
 use crate::node::safe::Purpose;
-use crate::reidentify::deliver::{self, Sealed};
-use crate::reidentify::resumed::{self, ResumeAcknowledgement, ResumeLink, ResumedLogs};
-use crate::reidentify::reveal::{self, Revealed};
-use crate::reidentify::{Asked, Delivery};
-use crate::renewal::SegmentsLink;
-use crate::unseal::{Progress, Status};
+use crate::reidentify::deliver::{self, SealedResponse};
+use crate::reidentify::resumed::{self, ResumeAcknowledgement, ResumedLogs};
+use crate::reidentify::reveal::{self, ReidentifyResponse};
+use crate::reidentify::{Delivery, ReidentifyRequest};
+use crate::unseal::{SealStatus, UnsealProgress};
 
 /// The node's listener's state.
 pub struct NodeDoor {
     /// The node.
     pub node: Arc<Node>,
     /// The way to the vault.
-    pub vault: Arc<dyn MigrationLink>,
-    /// The way to the vault's segments.
-    pub segments: Arc<dyn SegmentsLink>,
-    /// The way to the vault's log.
-    pub log: Arc<dyn ResumeLink>,
+    pub vault: Arc<dyn VaultLink>,
 }
 
 /// The node's control listener's router.
@@ -56,31 +51,33 @@ pub fn router(door: Arc<NodeDoor>) -> Router {
 /// What the node answers.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
-enum Answered {
-    Clear(Revealed),
-    Sealed(Sealed),
+enum ReidentifyAnswer {
+    Clear(ReidentifyResponse),
+    Sealed(SealedResponse),
 }
 
 /// Who is behind these pseudonyms, under an order.
 #[utoipa::path(
     post,
     path = "/v1/reidentifications",
-    request_body = Asked,
+    request_body = ReidentifyRequest,
     responses(
         (
             status = 200, description = "An identifier or a code for each pseudonym; with `to` the same, sealed",
-            body = inline(Answered),
+            body = inline(ReidentifyAnswer),
         ),
         Problem,
     ),
 )]
 pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "reidentify", permit, request, |door, permit, asked: Asked| {
-        let vault = door.vault.as_vault();
+    answer_to(door, peer, "reidentify", permit, request, |door, permit, asked: ReidentifyRequest| {
+        let vault = &*door.vault;
         match asked.to {
-            None => reveal::ask(&door.node, permit, &asked, vault).map(Answered::Clear),
-            Some(Delivery::OfficerKey) => deliver::ask_sealed(&door.node, permit, &asked, vault).map(Answered::Sealed),
+            None => reveal::ask(&door.node, permit, &asked, vault).map(ReidentifyAnswer::Clear),
+            Some(Delivery::OfficerKey) => {
+                deliver::ask_sealed(&door.node, permit, &asked, vault).map(ReidentifyAnswer::Sealed)
+            }
         }
     })
     .await
@@ -92,7 +89,7 @@ pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, re
     path = "/v1/shares",
     request_body = ShareText,
     responses(
-        (status = 200, description = "The share was taken; how many there are now", body = Progress),
+        (status = 200, description = "The share was taken; how many there are now", body = UnsealProgress),
         Problem,
     ),
 )]
@@ -106,7 +103,7 @@ pub(super) async fn unseal(State(door): State<Arc<NodeDoor>>, peer: Peer, reques
     path = "/v1/drills",
     request_body = ShareText,
     responses(
-        (status = 200, description = "The share was taken; how many there are now", body = Progress),
+        (status = 200, description = "The share was taken; how many there are now", body = UnsealProgress),
         Problem,
     ),
 )]
@@ -128,7 +125,7 @@ async fn bring(door: Arc<NodeDoor>, peer: Peer, request: Request, purpose: Purpo
     get,
     path = "/v1/seal",
     responses(
-        (status = 200, description = "How it stands with each key", body = Status),
+        (status = 200, description = "How it stands with each key", body = SealStatus),
         Problem,
     ),
 )]
@@ -149,7 +146,7 @@ pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Ans
 )]
 pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door, peer, "resume-list", permit, |door, _| resumed::list(&door.node, &*door.log)).await
+    answer(door, peer, "resume-list", permit, |door, _| resumed::list(&door.node, &*door.vault)).await
 }
 
 /// Acknowledges that a log of the vault lost entries at a restore: from then on the node opens again.
@@ -165,7 +162,7 @@ pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> An
 pub(super) async fn acknowledge_resume(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door, peer, "resume-acknowledge", permit, request, |door, permit, asked: ResumeAcknowledgement| {
-        resumed::acknowledge(&door.node, permit, &asked, &*door.log)
+        resumed::acknowledge(&door.node, permit, &asked, &*door.vault)
     })
     .await
 }
@@ -181,7 +178,7 @@ pub struct SealNow {}
     path = "/v1/seal",
     request_body = SealNow,
     responses(
-        (status = 200, description = "The node is sealed", body = Status),
+        (status = 200, description = "The node is sealed", body = SealStatus),
         Problem,
         (
             status = "5XX", description = "Sealed, but that could not be logged",

@@ -11,7 +11,7 @@ use super::node::NodeDoor;
 use super::{Peer, Problem};
 use crate::access;
 use crate::renewal::{
-    self, DropRequest, Dropped, RecipientsTaken, RenewalRequest, RenewalStep, SegmentAnswer, SegmentPage,
+    self, DropReport, DropRequest, RecipientsTaken, RenewalRequest, RenewalStep, SegmentAnswer, SegmentPage,
     SegmentQuestion,
 };
 use crate::vault::Vault;
@@ -73,7 +73,7 @@ pub(super) async fn take(State(vault): State<Arc<Vault>>, peer: Peer, request: R
     path = "/v1/segments/drop",
     request_body = DropRequest,
     responses(
-        (status = 200, description = "What was dropped, and where to go on", body = Dropped),
+        (status = 200, description = "What was dropped, and where to go on", body = DropReport),
         Problem,
     ),
 )]
@@ -98,7 +98,7 @@ pub(super) async fn drop_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, r
 pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door, peer, "renewal", permit, request, |door, permit, asked: RenewalRequest| {
-        renewal::node::step(&door.node, permit, &asked, &*door.segments)
+        renewal::node::step(&door.node, permit, &asked, &*door.vault)
     })
     .await
 }
@@ -109,14 +109,14 @@ pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request
     path = "/v1/segments/drop",
     request_body = DropRequest,
     responses(
-        (status = 200, description = "What was dropped, and where to go on", body = Dropped),
+        (status = 200, description = "What was dropped, and where to go on", body = DropReport),
         Problem,
     ),
 )]
 pub(super) async fn drop_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
     let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(door, peer, "segments-drop", permit, request, |door, permit, asked: DropRequest| {
-        renewal::node::drop_old(&door.node, permit, &asked, &*door.segments)
+        renewal::node::drop_old(&door.node, permit, &asked, &*door.vault)
     })
     .await
 }

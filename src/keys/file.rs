@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use super::{KEY_LEN, Key};
 use crate::lines;
+use crate::system;
 
 /// The most bytes that a secret or private key file may have.
 pub const MAX_PRIVATE: usize = 64 * 1024;
@@ -229,8 +230,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let read = || {
         let mut file = open_plain(path)?;
         let facts = file.metadata()?;
-        // SAFETY: geteuid has no preconditions and cannot fail.
-        let user = unsafe { libc::geteuid() };
+        let user = system::user();
         if facts.uid() != user {
             return Err(FileFault::Owner { owner: facts.uid(), user });
         }
@@ -249,8 +249,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
 pub fn look_at_private(path: &Path) -> Result<(), FileError> {
     let look = || {
         let facts = std::fs::symlink_metadata(path)?;
-        // SAFETY: geteuid has no preconditions and cannot fail.
-        let user = unsafe { libc::geteuid() };
+        let user = system::user();
         match () {
             () if !facts.is_file() => Err(FileFault::NotPlain),
             () if facts.uid() != user && user != 0 => Err(FileFault::Owner { owner: facts.uid(), user }),
@@ -464,8 +463,7 @@ mod tests {
 
     #[test]
     fn another_users_file_is_refused() {
-        // SAFETY: no preconditions.
-        if unsafe { libc::geteuid() } != 0 {
+        if system::user() != 0 {
             return; // only root can give a file away
         }
         let folder = folder();
@@ -476,6 +474,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(unsafe_code, reason = "the standard library makes no pipes with a name")]
     fn links_folders_pipes_and_giants_are_refused() {
         let folder = folder();
         let path = folder.path().join("s");

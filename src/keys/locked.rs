@@ -7,6 +7,7 @@
 //!
 //! Every [`Key`](super::Key) lies here, and so do the states that are derived from one and kept. Copies that a computation
 //! makes on the stack do not, nor what libraries keep of their own (the TLS key, a segment's cipher).
+#![expect(unsafe_code, reason = "an allocator of locked pages: pointers into its own mapping")]
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};

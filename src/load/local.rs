@@ -108,10 +108,7 @@ impl LocalProcesses {
     /// Asks the processes to end, makes sure that they have, then removes the folder.
     fn clear(&mut self) {
         for (_, child) in &self.processes {
-            if let Ok(id) = libc::pid_t::try_from(child.id()) {
-                // SAFETY: `kill` takes any numbers. The child was not waited for yet, so the id is still its own.
-                unsafe { libc::kill(id, libc::SIGTERM) };
-            }
+            crate::system::process::terminate(child);
         }
         let asked = Instant::now();
         for (_, mut child) in self.processes.drain(..) {

@@ -1,116 +1,61 @@
 //! The vault's first step: check, count, log, hand out the next page.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::{PAGE, Page, PageRequest, Run, Slice, Way, check_room, pairs};
+use super::{
+    EpochPage, EpochPageRequest, EpochPair, EpochSlice, PAGE, RecordRun, check_room, entry, epochs, pairs, verify,
+};
 use crate::access::NodePermit;
-use crate::audit::{AuditReceipt, Event, MigrationPage};
+use crate::audit::{Domain, Event};
 use crate::code::Code;
 use crate::commit::Change;
-use crate::order::book::Book;
-use crate::order::{ActiveOrder, Continuity};
-use crate::refusal::{Refusal, fault, not_logged};
-use crate::reidentify::release::{check_peer, check_step, domain, prove};
-use crate::reidentify::{Checked, FAILED, check_clock, check_order, enter, hex, notes, rate, seen};
+use crate::execution::at_vault::{HandoutRecord, NodeState, ProvenEntry, VaultRequest};
+use crate::execution::rate::RateKind;
+use crate::execution::{FAILED, VerifiedRequest, hex};
+use crate::refusal::{Refusal, fault};
 use crate::seal::SealError;
 use crate::store::{MigrationRow, OpenPage};
 use crate::vault::Vault;
-
-/// The epochs of an order for continuity.
-///
-/// # Errors
-/// [`Code::OrderRule`] for any other order.
-pub(super) fn epochs(order: &ActiveOrder) -> Result<Continuity, Refusal> {
-    let other = || Refusal::new(Code::OrderRule, "only an order for continuity migrates");
-    order.continuity().ok_or_else(other)
-}
 
 /// Hands out the next page of an epoch's mappings, or the last one again where it was not taken.
 ///
 /// # Errors
 /// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
-pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &PageRequest) -> Result<Page, Refusal> {
-    check_peer(vault, permit, &asked.register)?;
-    check_room(vault)?;
-    let _place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
-    // Signatures, formats and digests are verified before anybody has to wait.
-    let book = Book::from(vault);
-    check_step(&book, permit, &asked.acts)?;
-    let (order, authority, mark) = (&asked.asked, &permit.authority, vault.committer().clock_mark());
-    let checked = check_order(&order.order, &order.request, &order.sector, &[], &authority.id, &book, mark)?;
-    let epochs = epochs(&checked.order)?;
+pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &EpochPageRequest) -> Result<EpochPage, Refusal> {
+    let EpochPageRequest { register, acts, asked } = asked;
+    let request = VaultRequest::admit(vault, permit, NodeState { register, acts }, check_room)?;
+    let verified = request.verify(|book, mark| verify(asked, &permit.authority.id, book, mark))?;
+    let epochs = epochs(&verified.order)?;
 
-    let CommittedPage { receipt, progress, runs, alarm } = commit(vault, permit, &asked.acts, &checked, epochs)?;
-    if let Some(alarm) = alarm {
-        vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let recorded = vault.committer().record(vault.now(), alarm, vec![], vec![]);
-        recorded.map_err(not_logged("nothing is handed out"))?;
-    }
-    Ok(Page {
-        register: hex(&vault.register().digest),
-        proof: prove(vault, &receipt)?,
-        entry: receipt.position(),
-        used: progress.handed_out,
-        page: progress.page,
-        runs: runs.runs,
-        segments: runs.segments,
-    })
-}
-
-/// A page that is durable.
-struct CommittedPage {
-    receipt: AuditReceipt,
-    progress: MigrationRow,
-    runs: Runs,
-    alarm: Option<Event>,
-}
-
-/// Counts, reads and commits. From reading how far it has come to committing it nobody else releases or migrates, and no act
-/// comes in between.
-fn commit(
-    vault: &Vault,
-    permit: &NodePermit,
-    acts: &str,
-    checked: &Checked,
-    epochs: Continuity,
-) -> Result<CommittedPage, Refusal> {
-    let _orders = Book::from(vault).lock_orders();
-    // Only now: an order may end, and an act may come, while one waits.
-    let book = Book::from(vault);
-    check_clock(&book, vault.committer().clock_mark())?;
-    check_step(&book, permit, acts)?;
-    seen(checked, &book)?;
-    let way = Way::open(vault, &checked.sector.name, epochs)?;
+    let turn = request.turn(&verified)?;
+    let pair = EpochPair::open(vault, &verified.sector.name, epochs)?;
     // What the writer has begun is over before the first chunk is read; after that nothing is merged.
-    vault.index().partition(way.id()).hold();
+    vault.index().partition(pair.id()).hold();
     vault.committer().settled();
-
-    let (mut progress, slice) = next(vault, &way, checked)?;
-    let runs = Runs::of(vault, &way, &slice)?;
+    let (mut progress, slice) = next(vault, &pair, &verified)?;
+    let PageContent { runs, segments } = PageContent::of(vault, &pair, &slice)?;
     let items = slice.items as u64;
-    let rate = rate::take(vault.store(), rate::Counted::Migrations, &permit.authority, items, book.now())?;
+    let rate = turn.take_rate(RateKind::Migrations, items)?;
     if items == 0 {
         progress.open = None;
     }
-    let entry = entry(checked, epochs, progress.page, items);
-    let order = checked.order.key();
+    let (page, used, order) = (progress.page, progress.handed_out, verified.order.key());
     let step: Change = Box::new(move |store, batch| store.put_migration(batch, &order, progress));
-    let changes = vec![notes(checked, &book, progress.handed_out)?, step, rate.change()];
-    let recorded = vault.committer().record(book.now(), Event::MigrationRelease(Box::new(entry)), vec![], changes);
-    let receipt = recorded.map_err(not_logged("nothing is handed out"))?;
-    Ok(CommittedPage { receipt, progress, runs, alarm: rate.alarm(book.now()) })
+    let event = Event::MigrationRelease(Box::new(entry(&verified, epochs, page, items)));
+    let record = HandoutRecord { event, tags: vec![], changes: vec![step], used, rate };
+    let ProvenEntry { position, proof } = turn.commit(record, "nothing is handed out")?;
+    Ok(EpochPage { register: hex(&vault.register().digest), entry: position, proof, used, page, runs, segments })
 }
 
 /// The page that is next, and how far it has come with it.
-fn next(vault: &Vault, way: &Way, checked: &Checked) -> Result<(MigrationRow, Slice), Refusal> {
-    let (order, request) = (&checked.order, checked.request.id());
+fn next(vault: &Vault, pair: &EpochPair, verified: &VerifiedRequest) -> Result<(MigrationRow, EpochSlice), Refusal> {
+    let (order, request) = (&verified.order, verified.request.id());
     let begin = || MigrationRow {
-        sector: checked.sector.uuid,
-        from: way.from.row.epoch,
-        to: way.to.row.epoch,
+        sector: verified.sector.uuid,
+        from: pair.from.row.epoch,
+        to: pair.to.row.epoch,
         next: 1,
         page: 0,
         handed_out: 0,
@@ -121,7 +66,7 @@ fn next(vault: &Vault, way: &Way, checked: &Checked) -> Result<(MigrationRow, Sl
     let mut progress = vault.store().migration(&order.key()).map_err(fault(FAILED))?.unwrap_or_else(begin);
     if let Some(open) = progress.open {
         // Killed, or lost, in between: the same again, which was counted already.
-        let slice = way.read(vault, progress.next, Some(open.until), open.items as usize)?;
+        let slice = pair.read(vault, progress.next, Some(open.until), open.items as usize)?;
         if slice.items > 0 {
             progress.open = Some(OpenPage { request, items: slice.items as u32, ..open });
             return Ok((progress, slice));
@@ -129,7 +74,7 @@ fn next(vault: &Vault, way: &Way, checked: &Checked) -> Result<(MigrationRow, Sl
     }
     let left = order.limit().saturating_sub(progress.handed_out);
     let most = usize::try_from(left).unwrap_or(PAGE).min(PAGE);
-    let slice = way.read(vault, progress.next, None, most.max(1))?;
+    let slice = pair.read(vault, progress.next, None, most.max(1))?;
     if left == 0 && slice.items > 0 {
         return Err(Refusal::new(Code::LimitReached, "as many mappings as the order allows were handed out"));
     }
@@ -142,19 +87,19 @@ fn next(vault: &Vault, way: &Way, checked: &Checked) -> Result<(MigrationRow, Sl
 }
 
 /// A page as the node gets it.
-struct Runs {
-    runs: Vec<Run>,
+struct PageContent {
+    runs: Vec<RecordRun>,
     segments: Vec<String>,
 }
 
-impl Runs {
+impl PageContent {
     /// # Errors
-    /// [`Code::NoMigrationKey`] where there is nobody whom the pairs could be sealed to: better before than after.
-    fn of(vault: &Vault, way: &Way, slice: &Slice) -> Result<Self, Refusal> {
+    /// [`Code::NoMigrationKey`] when the pairs could be sealed to no client: the page must not be counted then.
+    fn of(vault: &Vault, pair: &EpochPair, slice: &EpochSlice) -> Result<Self, Refusal> {
         let mut runs = Self { runs: vec![], segments: vec![] };
         let mut places = BTreeMap::new();
         for (chunk, count) in &slice.chunks {
-            pairs::recipients(vault.register(), &way.state.sector.name, chunk.scope())?;
+            pairs::recipients(vault.register(), &pair.state.sector.name, chunk.scope())?;
             let next = places.len();
             let segment = *places.entry(*chunk.segment()).or_insert(next);
             if segment == runs.segments.len() {
@@ -163,28 +108,8 @@ impl Runs {
             }
             let records = chunk.records().take(*count).map(|record| Ok(BASE64URL_NOPAD.encode(&record?.to_bytes())));
             let records = records.collect::<Result<_, SealError>>().map_err(fault(FAILED))?;
-            runs.runs.push(Run { domain: domain(chunk.scope(), way.from.row.epoch), segment, records });
+            runs.runs.push(RecordRun { domain: Domain::of(chunk.scope(), pair.from.row.epoch), segment, records });
         }
         Ok(runs)
-    }
-}
-
-/// What both sides write down of a page.
-pub(super) fn entry(checked: &Checked, epochs: Continuity, page: u32, items: u64) -> MigrationPage {
-    MigrationPage {
-        authority: checked.order.authority().clone(),
-        officer: checked.request.officer().clone(),
-        order: checked.order.id().to_string(),
-        order_digest: hex(checked.order.digest()),
-        request: checked.request.id().to_string(),
-        case: checked.order.case().to_owned(),
-        sector: checked.sector.name.clone(),
-        from: epochs.from,
-        to: epochs.to,
-        page,
-        items,
-        vault_entry: None,
-        vault_path: vec![],
-        vault_checkpoint: None,
     }
 }

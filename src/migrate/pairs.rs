@@ -12,10 +12,10 @@ use uuid::Uuid;
 use crate::access::SectorPermit;
 use crate::audit::Event;
 use crate::code::Code;
+use crate::execution::FAILED;
 use crate::keys::DomainScope;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Operation, Register};
-use crate::reidentify::FAILED;
 use crate::seal::pairs::PairsHead;
 use crate::store::OrderKey;
 use crate::vault::Vault;
@@ -56,7 +56,7 @@ pub(super) fn recipients(
 /// A migration whose pairs wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Waiting {
+pub struct WaitingMigration {
     /// The order's authority.
     pub authority: String,
     /// The order's id.
@@ -74,11 +74,11 @@ pub struct Waiting {
 /// The migrations whose pairs wait for a sector system in one sector.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Migrations {
+pub struct WaitingMigrations {
     /// Sector name.
     pub sector: String,
     /// By authority and order.
-    pub migrations: Vec<Waiting>,
+    pub migrations: Vec<WaitingMigration>,
 }
 
 /// Pages of pairs, sealed.
@@ -108,7 +108,7 @@ pub struct SealedPage {
 /// Says that a sector system has pairs, up to a page.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Acknowledge {
+pub struct PairsAcknowledgement {
     /// The last page that it has.
     pub page: u32,
 }
@@ -116,7 +116,7 @@ pub struct Acknowledge {
 /// What was taken away.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Acknowledged {
+pub struct PairsRemoved {
     /// How many pages.
     pub pages: u64,
     /// How many pairs were in them.
@@ -149,13 +149,13 @@ fn each(
 ///
 /// # Errors
 /// [`Code::Internal`].
-pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<Migrations, Refusal> {
-    let mut migrations: Vec<Waiting> = vec![];
+pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<WaitingMigrations, Refusal> {
+    let mut migrations: Vec<WaitingMigration> = vec![];
     each(vault, permit, None, |head, key, _| {
         let OrderKey { authority, id } = key;
         let order = id.to_string();
         if migrations.last().is_none_or(|last| (&last.authority, &last.order) != (&authority, &order)) {
-            migrations.push(Waiting { authority, order, from: head.from, to: head.to, pages: 0, pairs: 0 });
+            migrations.push(WaitingMigration { authority, order, from: head.from, to: head.to, pages: 0, pairs: 0 });
         }
         if let Some(last) = migrations.last_mut() {
             last.pages += 1;
@@ -163,7 +163,7 @@ pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<Migrations, Refusal>
         }
         true
     })?;
-    Ok(Migrations { sector: permit.sector.sector.name.clone(), migrations })
+    Ok(WaitingMigrations { sector: permit.sector.sector.name.clone(), migrations })
 }
 
 /// An order as a sector system names it.
@@ -231,8 +231,8 @@ pub fn acknowledge(
     permit: &SectorPermit,
     order: &NamedOrder,
     last: u32,
-) -> Result<Acknowledged, Refusal> {
-    let Some(order) = find(vault, permit, order)? else { return Ok(Acknowledged { pages: 0, pairs: 0 }) };
+) -> Result<PairsRemoved, Refusal> {
+    let Some(order) = find(vault, permit, order)? else { return Ok(PairsRemoved { pages: 0, pairs: 0 }) };
     let mut gone = vec![];
     each(vault, permit, Some((&order, 0)), |head, _, _| {
         let has = head.page <= last;
@@ -250,7 +250,7 @@ pub fn acknowledge(
         });
         note(vault, permit, &order, "acknowledge", &gone, vec![change])?;
     }
-    Ok(Acknowledged { pages: count.0, pairs: count.1 })
+    Ok(PairsRemoved { pages: count.0, pairs: count.1 })
 }
 
 fn note(

@@ -10,11 +10,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Handed, Identifier, Slice, Taken, Way, check_room, pairs};
+use super::{EpochPair, EpochSlice, MigratedIdentifier, MigrationProgress, OpenedPage, check_room, pairs};
 use crate::access::NodePermit;
 use crate::audit::Event;
 use crate::code::Code;
 use crate::commit::{Change, Job, NewMappings, Pending};
+use crate::execution::{FAILED, check_clock, check_register, enter};
 use crate::identifier::MAX_CANONICAL;
 use crate::keys::DomainScope;
 use crate::order::Continuity;
@@ -22,7 +23,6 @@ use crate::order::book::Book;
 use crate::pseudonym::Pseudonym;
 use crate::refusal::{Refusal, fault};
 use crate::register::Id;
-use crate::reidentify::{FAILED, check_clock, check_register, enter};
 use crate::seal::pairs::{PairsHead, seal};
 use crate::store::{MigrationRow, OpenPage, OrderKey, PairsRow};
 use crate::tokenize::{BatchDerivation, CanonicalBatch, OpenDomain, writer};
@@ -33,37 +33,23 @@ use crate::vault::Vault;
 /// # Errors
 /// A [`Refusal`] of the whole. [`Code::MappingInvalid`] where an identifier is not the one behind its record: the page must
 /// then be asked for again.
-pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken, Refusal> {
-    check_register(vault.register(), &handed.register)?;
+pub fn take(vault: &Vault, permit: &NodePermit, opened: &OpenedPage) -> Result<MigrationProgress, Refusal> {
+    check_register(vault.register(), &opened.register)?;
     check_room(vault)?;
     let _place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
     let _orders = Book::from(vault).lock_orders();
     let book = Book::from(vault);
-    let (now, authority) = (book.now(), &permit.authority.id);
     check_clock(&book, vault.committer().clock_mark())?;
-    let unknown =
-        || Refusal::new(Code::UnknownOrder, "no migration is under way under such an order of this authority");
-    let order = OrderKey::new(authority.as_str(), handed.order);
-    let life = book.life(&order)?.ok_or_else(unknown)?;
-    let mut progress = vault.store().migration(&order).map_err(fault(FAILED))?.ok_or_else(unknown)?;
-    // What came since the page was handed out counts.
-    book.stands(authority, handed.order)?;
-    if now >= life.not_after {
-        return Err(Refusal::new(Code::OrderExpired, "the order ended while it was being executed"));
-    }
-    let awaited = |open: &OpenPage| open.request == handed.request && progress.page == handed.page;
-    let foreign = || Refusal::new(Code::RequestInvalid, "the vault waits for no such page; ask for it again");
-    let open = progress.open.filter(awaited).ok_or_else(foreign)?;
-    let sector = life.sectors.first().ok_or_else(unknown)?;
-    let way = Way::open(vault, sector, Continuity { from: progress.from, to: progress.to })?;
-    let slice = way.read(vault, progress.next, Some(open.until), open.items as usize)?;
+    let AwaitedPage { order, sector, mut progress, open } = AwaitedPage::of(&book, &permit.authority.id, opened)?;
+    let pair = EpochPair::open(vault, &sector, Continuity { from: progress.from, to: progress.to })?;
+    let slice = pair.read(vault, progress.next, Some(open.until), open.items as usize)?;
 
     // A page that keeps what it counted, and that only a new request opens again.
     let closed = MigrationRow { open: Some(OpenPage { request: Uuid::nil(), ..open }), ..progress };
-    let Some(groups) = group(&slice, &handed.identifiers)? else { return Err(give_up(vault, order, closed)) };
-    let mut made = Made::default();
+    let Some(groups) = group(&slice, &opened.identifiers)? else { return Err(give_up(vault, order, closed)) };
+    let mut made = PagePairs::default();
     for ((scope, scheme), group) in &groups {
-        if !made.derive(vault, &way, scope, scheme, group, now)? {
+        if !made.derive(vault, &pair, scope, scheme, group, book.now())? {
             return Err(give_up(vault, order, closed));
         }
     }
@@ -75,37 +61,76 @@ pub fn take(vault: &Vault, permit: &NodePermit, handed: &Handed) -> Result<Taken
     progress.migrated += migrated;
     progress.skipped += skipped;
     let event = Event::Migrate {
-        authority: authority.clone(),
-        order: handed.order.to_string(),
-        request: handed.request.to_string(),
-        sector: sector.clone(),
+        authority: permit.authority.id.clone(),
+        order: opened.order.to_string(),
+        request: opened.request.to_string(),
+        sector,
         from: progress.from,
         to: progress.to,
-        page: handed.page,
+        page: opened.page,
         migrated,
         skipped,
     };
-    let changes = vec![made.pairs(&way, &order, handed.page, &progress)?, step(order, progress)];
+    let changes = vec![made.pairs(&pair, &order, opened.page, &progress)?, step(order, progress)];
     let unavailable = |code| Refusal::new(code, "the new mappings could not be stored; ask again").come_back_in(1);
-    let job = Job { mappings: made.mappings, ..Job::entry(now, event, vec![], changes) };
+    let job = Job { mappings: made.mappings, ..Job::entry(book.now(), event, vec![], changes) };
     vault.committer().submit(job).and_then(Pending::wait).map_err(unavailable)?;
     vault.migrated.fetch_add(migrated, std::sync::atomic::Ordering::Relaxed);
-    told(vault, &way, &progress, migrated, skipped)
+    told(vault, &pair, &progress, migrated, skipped)
+}
+
+/// A page that was handed out under an order that still stands, and whose identifiers have not come yet.
+struct AwaitedPage {
+    order: OrderKey,
+    sector: String,
+    progress: MigrationRow,
+    open: OpenPage,
+}
+
+impl AwaitedPage {
+    /// The page that a node brings identifiers for.
+    ///
+    /// # Errors
+    /// [`Code::UnknownOrder`], [`Code::OrderRevoked`], [`Code::OrderSuspended`], [`Code::OrderExpired`]; [`Code::RequestInvalid`]
+    /// when another page is awaited, or none.
+    fn of(book: &Book<'_>, authority: &Id, opened: &OpenedPage) -> Result<Self, Refusal> {
+        let unknown =
+            || Refusal::new(Code::UnknownOrder, "no migration is under way under such an order of this authority");
+        let order = OrderKey::new(authority.as_str(), opened.order);
+        let life = book.life(&order)?.ok_or_else(unknown)?;
+        let progress = book.store().migration(&order).map_err(fault(FAILED))?.ok_or_else(unknown)?;
+        // What came since the page was handed out counts.
+        book.stands(authority, opened.order)?;
+        if book.now() >= life.not_after {
+            return Err(Refusal::new(Code::OrderExpired, "the order ended while it was being executed"));
+        }
+        let awaited = |open: &OpenPage| open.request == opened.request && progress.page == opened.page;
+        let foreign = || Refusal::new(Code::RequestInvalid, "the vault waits for no such page; ask for it again");
+        let open = progress.open.filter(awaited).ok_or_else(foreign)?;
+        let sector = life.sectors.first().ok_or_else(unknown)?.clone();
+        Ok(Self { order, sector, progress, open })
+    }
 }
 
 /// How far it has come.
-fn told(vault: &Vault, way: &Way, progress: &MigrationRow, migrated: u64, skipped: u64) -> Result<Taken, Refusal> {
-    let done = way.read(vault, progress.next, None, 1)?.items == 0;
+fn told(
+    vault: &Vault,
+    pair: &EpochPair,
+    progress: &MigrationRow,
+    migrated: u64,
+    skipped: u64,
+) -> Result<MigrationProgress, Refusal> {
+    let done = pair.read(vault, progress.next, None, 1)?.items == 0;
     let seen = progress.migrated + progress.skipped;
-    let total = vault.index().partition(way.id()).entries().max(seen);
-    Ok(Taken { migrated, skipped, seen, total, done })
+    let total = vault.index().partition(pair.id()).entries().max(seen);
+    Ok(MigrationProgress { migrated, skipped, seen, total, done })
 }
 
 fn step(order: OrderKey, progress: MigrationRow) -> Change {
     Box::new(move |store, batch| store.put_migration(batch, &order, progress))
 }
 
-/// Closes the page, durably, before anybody hears why.
+/// Closes the page durably; the refusal goes out only after that.
 fn give_up(vault: &Vault, order: OrderKey, closed: MigrationRow) -> Refusal {
     match vault.committer().change_unlogged(step(order, closed)) {
         Ok(()) => Refusal::new(Code::MappingInvalid, "an identifier is not the one behind its record; ask again"),
@@ -114,15 +139,18 @@ fn give_up(vault: &Vault, order: OrderKey, closed: MigrationRow) -> Refusal {
 }
 
 /// Old pseudonyms and canonical values of one domain and scheme.
-type Group<'a> = Vec<(Pseudonym, &'a str)>;
-type Groups<'a> = BTreeMap<(DomainScope, Id), Group<'a>>;
+type IdentifierGroup<'a> = Vec<(Pseudonym, &'a str)>;
+type IdentifierGroups<'a> = BTreeMap<(DomainScope, Id), IdentifierGroup<'a>>;
 
 /// The identifiers by domain and scheme; `None` where they do not fit the page.
-fn group<'a>(slice: &Slice, identifiers: &'a [Option<Identifier>]) -> Result<Option<Groups<'a>>, Refusal> {
+fn group<'a>(
+    slice: &EpochSlice,
+    identifiers: &'a [Option<MigratedIdentifier>],
+) -> Result<Option<IdentifierGroups<'a>>, Refusal> {
     if identifiers.len() != slice.items {
         return Ok(None);
     }
-    let mut groups = Groups::new();
+    let mut groups = IdentifierGroups::new();
     let mut identifiers = identifiers.iter();
     for (chunk, count) in &slice.chunks {
         for record in chunk.records().take(*count) {
@@ -139,41 +167,41 @@ fn group<'a>(slice: &Slice, identifiers: &'a [Option<Identifier>]) -> Result<Opt
 
 /// What a page comes to.
 #[derive(Default)]
-struct Made {
+struct PagePairs {
     mappings: Vec<NewMappings>,
     count: u64,
     /// By recipient (client id): its key, the lines, how many.
     lines: BTreeMap<Id, ([u8; 32], Vec<u8>, u32)>,
 }
 
-impl Made {
+impl PagePairs {
     /// Derives the pairs of one domain and scheme; whether every old pseudonym is the record's.
     fn derive(
         &mut self,
         vault: &Vault,
-        way: &Way,
+        pair: &EpochPair,
         scope: &DomainScope,
         scheme: &Id,
-        group: &Group<'_>,
+        group: &IdentifierGroup<'_>,
         now: Timestamp,
     ) -> Result<bool, Refusal> {
         let batch = CanonicalBatch::of(group.iter().map(|(_, value)| *value));
         let utis = batch.utis(vault, scheme);
 
-        let key = way.from.key.as_ref().ok_or("an epoch lost its key").map_err(fault(FAILED))?;
+        let key = pair.from.key.as_ref().ok_or("an epoch lost its key").map_err(fault(FAILED))?;
         let mut prfs = Vec::with_capacity(utis.len());
-        key.domain(way.from.row.epoch, scope).prfs(&utis, &mut prfs);
-        let form = way.from.terms.text_form;
+        key.domain(pair.from.row.epoch, scope).prfs(&utis, &mut prfs);
+        let form = pair.from.terms.text_form;
         if prfs.iter().zip(group).any(|(prf, (old, _))| prf.to_pseudonym().fixed_for(form) != *old) {
             return Ok(false);
         }
-        let domain = OpenDomain { epoch: way.to.clone(), scope: scope.clone() };
-        let derivation = BatchDerivation { vault, state: &way.state, scheme, batch: &batch, utis: &utis, now };
+        let domain = OpenDomain { epoch: pair.to.clone(), scope: scope.clone() };
+        let derivation = BatchDerivation { vault, state: &pair.state, scheme, batch: &batch, utis: &utis, now };
         let new = derivation
             .in_domain(&domain, &mut self.mappings)
             .map_err(|refusal| Refusal::new(refusal.code(), "the new pseudonyms could not be derived"))?;
 
-        let (old_text, new_text) = (writer(&way.state, &way.from), writer(&way.state, &way.to));
+        let (old_text, new_text) = (writer(&pair.state, &pair.from), writer(&pair.state, &pair.to));
         let mut text = Vec::with_capacity(group.len() * 84);
         for ((old, _), new) in group.iter().zip(&new) {
             old_text.write(old, &mut text);
@@ -181,7 +209,7 @@ impl Made {
             new_text.write(new, &mut text);
             text.push(b'\n');
         }
-        for (client, key) in pairs::recipients(vault.register(), &way.state.sector.name, scope)? {
+        for (client, key) in pairs::recipients(vault.register(), &pair.state.sector.name, scope)? {
             let (_, lines, count) = self.lines.entry(client).or_insert((key, vec![], 0));
             lines.extend_from_slice(&text);
             *count += group.len() as u32;
@@ -191,11 +219,17 @@ impl Made {
     }
 
     /// Seals the lines to each recipient; what the commit writes.
-    fn pairs(&mut self, way: &Way, order: &OrderKey, page: u32, progress: &MigrationRow) -> Result<Change, Refusal> {
+    fn pairs(
+        &mut self,
+        pair: &EpochPair,
+        order: &OrderKey,
+        page: u32,
+        progress: &MigrationRow,
+    ) -> Result<Change, Refusal> {
         let mut rows = vec![];
         for (client, (key, lines, pairs)) in std::mem::take(&mut self.lines) {
             let head = PairsHead {
-                sector: way.state.sector.uuid,
+                sector: pair.state.sector.uuid,
                 order: order.id,
                 from: progress.from,
                 to: progress.to,

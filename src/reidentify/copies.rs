@@ -11,9 +11,9 @@ pub mod start;
 
 use std::collections::{HashMap, HashSet};
 
-use super::FAILED;
 use crate::code::Code;
 use crate::commit::Change;
+use crate::execution::FAILED;
 use crate::keys::DomainScope;
 use crate::order::OrderScope;
 use crate::pseudonym::{Parsed, Pseudonym};
@@ -54,7 +54,7 @@ fn unwrap(cipher: &ChunkCipher, order: &OrderKey, tag: &[u8; 16], copy: CopyRow)
 }
 
 /// What was found for a pseudonym: its mapping, or why there is none.
-pub(super) type Lookup = HashMap<Parsed, Result<SealedMapping, Code>>;
+pub(super) type MappingsFound = HashMap<Parsed, Result<SealedMapping, Code>>;
 
 /// The copies of an order: those that it has, and those that it gets now. To be made and committed while nobody else releases
 /// or erases ([`Book::lock_orders`](crate::order::book::Book::lock_orders)).
@@ -78,8 +78,8 @@ impl<'v> Copies<'v> {
     }
 
     /// The mappings of pseudonyms of a sector: from the order's copies, and from the store where it has none. Those are copied.
-    pub(super) fn look_up(&mut self, state: &SectorState, asked: HashSet<Parsed>) -> Result<Lookup, Refusal> {
-        let (mut found, mut lacking) = (Lookup::new(), vec![]);
+    pub(super) fn look_up(&mut self, state: &SectorState, asked: HashSet<Parsed>) -> Result<MappingsFound, Refusal> {
+        let (mut found, mut lacking) = (MappingsFound::new(), vec![]);
         for parsed in asked {
             match self.own(state, &parsed).map_err(fault(FAILED))? {
                 Some(mapping) => drop(found.insert(parsed, Ok(mapping))),

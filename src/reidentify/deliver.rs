@@ -7,10 +7,12 @@ use std::io::Write as _;
 use age::armor::{ArmoredWriter, Format};
 use serde::{Deserialize, Serialize};
 
-use super::reveal::{Item, Revealed, VaultLink, ask};
-use super::{Asked, FAILED};
+use super::ReidentifyRequest;
+use super::reveal::{ReidentifyResponse, RevealedItem, ask};
 use crate::access::OfficerPermit;
 use crate::code::Code;
+use crate::execution::FAILED;
+use crate::link::VaultLink;
 use crate::node::Node;
 use crate::refusal::{Refusal, fault};
 use crate::register::Id;
@@ -18,7 +20,7 @@ use crate::register::Id;
 /// A sealed answer, and what can be said of it in clear.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Sealed {
+pub struct SealedResponse {
     /// Order id.
     pub order: String,
     /// Sector name.
@@ -37,7 +39,7 @@ pub struct Sealed {
 ///
 /// # Errors
 /// [`Code::NoDeliveryKey`].
-pub(super) fn key(node: &Node, officer: &Id) -> Result<age::x25519::Recipient, Refusal> {
+fn key(node: &Node, officer: &Id) -> Result<age::x25519::Recipient, Refusal> {
     let officer = node.authority().officers.get(officer);
     let key = officer.and_then(|officer| officer.sealing_key.as_ref()).and_then(|key| key.parse().ok());
     key.ok_or_else(|| Refusal::new(Code::NoDeliveryKey, "the register has no `sealing-key` for this officer"))
@@ -50,13 +52,13 @@ pub(super) fn key(node: &Node, officer: &Id) -> Result<age::x25519::Recipient, R
 pub fn ask_sealed(
     node: &Node,
     permit: &OfficerPermit,
-    asked: &Asked,
+    asked: &ReidentifyRequest,
     vault: &dyn VaultLink,
-) -> Result<Sealed, Refusal> {
+) -> Result<SealedResponse, Refusal> {
     let key = key(node, &permit.officer)?;
     let revealed = ask(node, permit, asked, vault)?;
-    let found = revealed.items.iter().filter(|item| matches!(item, Item::Identifier { .. })).count() as u64;
-    Ok(Sealed {
+    let found = revealed.items.iter().filter(|item| matches!(item, RevealedItem::Identifier { .. })).count() as u64;
+    Ok(SealedResponse {
         order: revealed.order.clone(),
         sector: revealed.sector.clone(),
         entry: revealed.entry,
@@ -67,7 +69,7 @@ pub fn ask_sealed(
 }
 
 /// The JSON goes piece by piece into the cipher; no clear copy of it is made.
-fn seal(revealed: &Revealed, key: &age::x25519::Recipient) -> std::io::Result<String> {
+fn seal(revealed: &ReidentifyResponse, key: &age::x25519::Recipient) -> std::io::Result<String> {
     let recipients = std::iter::once(key as &dyn age::Recipient);
     let encryptor = age::Encryptor::with_recipients(recipients).map_err(std::io::Error::other)?;
     let mut armor = encryptor.wrap_output(ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?)?;
@@ -86,8 +88,8 @@ mod tests {
     #[test]
     fn only_the_officers_key_opens() {
         let (officer, other) = (age::x25519::Identity::generate(), age::x25519::Identity::generate());
-        let item = Item::Refused { pseudonym: "p".into(), code: Code::NoMapping };
-        let revealed = Revealed { order: "o".into(), sector: "health".into(), entry: 7, items: vec![item] };
+        let item = RevealedItem::Refused { pseudonym: "p".into(), code: Code::NoMapping };
+        let revealed = ReidentifyResponse { order: "o".into(), sector: "health".into(), entry: 7, items: vec![item] };
         let sealed = seal(&revealed, &officer.to_public()).unwrap();
         assert!(sealed.starts_with("-----BEGIN AGE ENCRYPTED FILE-----"));
         let open = |key: &age::x25519::Identity| {

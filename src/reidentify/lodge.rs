@@ -1,5 +1,5 @@
 //! Lodging an order: showing it to the vault before it is used, so that the vault copies what it lists ([`super::copies`]).
-//! Whoever brings it learns that it is valid, and nothing of what is there.
+//! The answer says that the order is valid, and nothing about what is stored.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::copies::Copies;
-use super::reveal::VaultLink;
-use super::{FAILED, check_clock, enter, hex};
 use crate::access::BearerPermit;
 use crate::audit::{Event, OrderLodged};
 use crate::code::Code;
 use crate::commit::{Change, Committer};
+use crate::execution::{FAILED, check_clock, enter, hex};
+use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::book::Book;
 use crate::order::life::stopped;
@@ -20,12 +20,17 @@ use crate::order::{LodgeableOrder, check_ahead};
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::Vault;
 
-/// An order that somebody brings.
+/// An order that is lodged.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderText {
     /// The order: JWS General JSON, as text.
     pub order: String,
+}
+
+impl VaultQuestion for OrderText {
+    type Answer = LodgedOrder;
+    const PATH: &'static str = "/v1/orders";
 }
 
 /// That an order was lodged: the same whatever the vault has of what it lists.
@@ -72,7 +77,7 @@ pub fn at_node(node: &Node, permit: &BearerPermit, text: &str, vault: &dyn Vault
     let book = Book::from(node);
     let order = checked(&book, permit, text, committer.clock_mark())?;
     stands(&book, &order)?;
-    let lodged = vault.lodge_order(&OrderText { order: text.to_owned() })?;
+    let lodged = vault.ask(&OrderText { order: text.to_owned() })?;
     let _orders = book.lock_orders();
     stands(&book, &order)?;
     commit(committer, &book, permit, &order, vec![])?;

@@ -6,24 +6,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FAILED, hex};
 use crate::access::{NodePermit, ResumePermit};
 use crate::audit::Event;
 use crate::audit::resume::{self, Resumption};
 use crate::code::Code;
 use crate::commit::Change;
+use crate::execution::{FAILED, hex};
+use crate::link::VaultLink;
 use crate::node::Node;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::Vault;
-
-/// The way to the vault's log.
-pub trait ResumeLink: Send + Sync {
-    /// The entries that explain, provably, why logs of the vault are shorter than this node has seen them.
-    ///
-    /// # Errors
-    /// [`Code::PeerUnavailable`].
-    fn resumptions(&self) -> Result<Vec<Resumption>, Refusal>;
-}
 
 /// The entries with which the vault's log went on after a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -81,7 +73,7 @@ pub struct ResumeAcknowledgement {
 ///
 /// # Errors
 /// [`Code::PeerUnavailable`], [`Code::Internal`].
-pub fn list(node: &Node, link: &dyn ResumeLink) -> Result<ResumedLogs, Refusal> {
+pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
     let shown = |resumption: &Resumption| {
         Ok(ResumedLog {
             entry: hex(&resumption.entry),
@@ -104,7 +96,7 @@ pub fn acknowledge(
     node: &Node,
     permit: &ResumePermit,
     asked: &ResumeAcknowledgement,
-    link: &dyn ResumeLink,
+    link: &dyn VaultLink,
 ) -> Result<ResumedLogs, Refusal> {
     let found = link.resumptions()?.into_iter().find(|resumption| hex(&resumption.entry) == asked.entry);
     let Some(found) = found else {

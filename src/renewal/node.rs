@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use data_encoding::BASE64URL_NOPAD;
 
 use super::{
-    DropRequest, Dropped, NewRecipient, RecipientProof, RenewalRequest, RenewalStep, RenewalTask, SegmentAnswer,
-    SegmentQuestion, SegmentsLink,
+    DropReport, DropRequest, NewRecipient, RecipientProof, RenewalRequest, RenewalStep, RenewalTask, SegmentAnswer,
+    SegmentQuestion,
 };
 use crate::access::RenewPermit;
 use crate::audit::{Event, SegmentAction, Segments};
 use crate::code::Code;
+use crate::execution::{check_register, hex};
+use crate::link::VaultLink;
 use crate::node::Node;
 use crate::refusal::{Refusal, not_logged};
 use crate::register::{AuthorityKey, Sector};
-use crate::reidentify::{check_register, hex};
 use crate::seal::record::Record;
 use crate::seal::segment::{AuthorityPrivateKey, prove, rewrap};
 
@@ -26,12 +27,12 @@ pub fn step(
     node: &Node,
     permit: &RenewPermit,
     asked: &RenewalRequest,
-    vault: &dyn SegmentsLink,
+    vault: &dyn VaultLink,
 ) -> Result<RenewalStep, Refusal> {
     check_held(node, asked.task)?;
     let register = hex(&node.register().digest);
     let question = SegmentQuestion { register: register.clone(), task: asked.task, after: asked.after.clone() };
-    let page = vault.segments(&question)?;
+    let page = vault.ask(&question)?;
     check_register(node.register(), &page.register)?;
     let mut step = RenewalStep {
         examined: page.examined,
@@ -49,19 +50,40 @@ pub fn step(
     }
 
     // Before a single data key is opened.
-    let action = match asked.task {
+    note_opening(node, permit, asked.task, page.segments.len())?;
+    let mut done = SegmentAnswer { register, added: vec![], proved: vec![], broken: vec![] };
+    work_on(node, asked.task, &page.segments, &mut step, &mut done)?;
+    if done.added.is_empty() && done.proved.is_empty() && done.broken.is_empty() {
+        return Ok(step);
+    }
+    let taken = vault.ask(&done)?;
+    step.recipients = taken.added + taken.proved;
+    step.discarded = taken.discarded;
+    Ok(step)
+}
+
+/// Writes down that segments are about to be opened.
+fn note_opening(node: &Node, permit: &RenewPermit, task: RenewalTask, segments: usize) -> Result<(), Refusal> {
+    let action = match task {
         RenewalTask::Rewrap => SegmentAction::OpenToRewrap,
         RenewalTask::Prove => SegmentAction::OpenToProve,
     };
     let keys = node.authority().keys.iter().map(|key| key.id.to_string()).collect();
-    let entry =
-        Segments { actor: permit.actor.clone(), action, keys, segments: page.segments.len() as u64, recipients: 0 };
+    let entry = Segments { actor: permit.actor.clone(), action, keys, segments: segments as u64, recipients: 0 };
     let recorded = node.committer().record(node.now(), Event::Segments(Box::new(entry)), vec![], vec![]);
-    recorded.map_err(not_logged("nothing is opened"))?;
+    recorded.map(drop).map_err(not_logged("nothing is opened"))
+}
 
-    let mut done = SegmentAnswer { register, added: vec![], proved: vec![], broken: vec![] };
+/// Opens the data keys of a page with the keys that the node holds, and does the task with each.
+fn work_on(
+    node: &Node,
+    task: RenewalTask,
+    segments: &[String],
+    step: &mut RenewalStep,
+    done: &mut SegmentAnswer,
+) -> Result<(), Refusal> {
     let held = node.safe().open(node.now(), |keys| {
-        for text in &page.segments {
+        for text in segments {
             let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
             let record = record.and_then(|bytes| Record::read(&bytes, node.segment_keys()).ok());
             let Some((record, sector)) = record.and_then(|record| competent(node, record)) else {
@@ -69,23 +91,14 @@ pub fn step(
                 step.refused += 1;
                 continue;
             };
-            match asked.task {
-                RenewalTask::Rewrap => seal_anew(node, keys, &record, sector, &mut step, &mut done),
-                RenewalTask::Prove => prove_own(keys, &record, &mut done),
+            match task {
+                RenewalTask::Rewrap => seal_anew(node, keys, &record, sector, step, done),
+                RenewalTask::Prove => prove_own(keys, &record, done),
             }
         }
         !keys.is_empty()
     });
-    if !held {
-        return Err(sealed("somebody sealed the node in the meantime"));
-    }
-    if done.added.is_empty() && done.proved.is_empty() && done.broken.is_empty() {
-        return Ok(step);
-    }
-    let taken = vault.recipients(&done)?;
-    step.recipients = taken.added + taken.proved;
-    step.discarded = taken.discarded;
-    Ok(step)
+    if held { Ok(()) } else { Err(sealed("somebody sealed the node in the meantime")) }
 }
 
 /// Has the vault drop recipients that the register no longer lists; no key is needed for that.
@@ -96,10 +109,10 @@ pub fn drop_old(
     node: &Node,
     _permit: &RenewPermit,
     request: &DropRequest,
-    vault: &dyn SegmentsLink,
-) -> Result<Dropped, Refusal> {
+    vault: &dyn VaultLink,
+) -> Result<DropReport, Refusal> {
     let register = Some(hex(&node.register().digest));
-    vault.drop_recipients(&DropRequest { register, after: request.after.clone() })
+    vault.ask(&DropRequest { register, after: request.after.clone() })
 }
 
 fn sealed(why: &str) -> Refusal {

@@ -17,23 +17,23 @@ use crate::access::NodePermit;
 use crate::audit::{Event, SegmentAction, Segments};
 use crate::code::Code;
 use crate::commit::Change;
+use crate::execution::{check_register, hex};
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{AuthorityKey, Id, Register, Sector};
-use crate::reidentify::{check_register, hex};
 use crate::seal::record::{Recipient, Record};
 use crate::seal::segment::{SegmentId, is_opening};
 use crate::vault::Vault;
 pub use old::{drop_old, stranded};
 
 /// What the register says of the sectors, by UUID.
-struct Law<'v> {
+struct RegisteredRecipients<'v> {
     register: &'v Register,
     sectors: BTreeMap<Uuid, &'v Arc<Sector>>,
     /// The vault's own signatures.
     signed: Vec<VerifyingKey>,
 }
 
-impl<'v> Law<'v> {
+impl<'v> RegisteredRecipients<'v> {
     fn of(vault: &'v Vault) -> Self {
         let register = vault.register();
         let sectors = register.sectors.values().map(|sector| (sector.uuid, sector)).collect();
@@ -57,7 +57,7 @@ impl<'v> Law<'v> {
 /// [`Code::RegisterMismatch`], [`Code::AuditUnavailable`], [`Code::Internal`].
 pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> Result<SegmentPage, Refusal> {
     check_register(vault.register(), &question.register)?;
-    let (law, own) = (Law::of(vault), &permit.authority);
+    let (law, own) = (RegisteredRecipients::of(vault), &permit.authority);
     let after = question.after.as_deref().map(segment_id).transpose()?;
     let total = after.is_none().then(|| vault.store().segment_count()).transpose().map_err(fault(FAILED))?;
     let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(fault(FAILED))?;
@@ -79,15 +79,12 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
             continue;
         };
         let Some(sector) = law.sector(&record, Some(&own.id)) else { continue };
-        let is_own = |key: &str| own.keys.iter().any(|own| own.id.as_str() == key);
+        let is_own = |recipient: &&Recipient| own.keys.iter().any(|own| own.id.as_str() == recipient.key);
         let todo: Vec<String> = match question.task {
-            RenewalTask::Rewrap => {
-                let lacking = law.wanted(sector).into_iter().filter(|key| record.recipient(key.id.as_str()).is_none());
-                lacking.map(|key| key.id.to_string()).collect()
-            }
+            RenewalTask::Rewrap => lacking(&law, &record, sector),
             RenewalTask::Prove => {
                 let proofs = proofs(vault, &id)?;
-                let unproved = record.recipients.iter().filter(|one| is_own(&one.key) && !is_proved(one, &proofs));
+                let unproved = record.recipients.iter().filter(is_own).filter(|one| !is_proved(one, &proofs));
                 unproved.map(|one| one.key.clone()).collect()
             }
         };
@@ -98,7 +95,7 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
             page.unprovable += 1;
             continue;
         }
-        if !record.recipients.iter().any(|one| is_own(&one.key)) {
+        if !record.recipients.iter().any(|one| is_own(&one)) {
             page.beyond += 1;
             continue;
         }
@@ -111,18 +108,35 @@ pub fn page(vault: &Vault, permit: &NodePermit, question: &SegmentQuestion) -> R
         }
     }
     if !page.segments.is_empty() {
-        let action = match question.task {
-            RenewalTask::Rewrap => SegmentAction::HandOutToRewrap,
-            RenewalTask::Prove => SegmentAction::HandOutToProve,
-        };
-        let (segments, keys) = (page.segments.len() as u64, keys.into_iter().collect());
-        commit(vault, Segments { actor: own.id.clone(), action, keys, segments, recipients: 0 }, vec![])?;
+        note_handout(vault, &own.id, question.task, page.segments.len(), keys.into_iter().collect())?;
     }
     Ok(page)
 }
 
+/// The keys that the register lists for the sector and that the record has no recipient for.
+fn lacking(law: &RegisteredRecipients<'_>, record: &Record, sector: &Sector) -> Vec<String> {
+    let lacking = law.register.recipients(sector).filter(|(_, key)| record.recipient(key.id.as_str()).is_none());
+    lacking.map(|(_, key)| key.id.to_string()).collect()
+}
+
+/// Writes down, before they go out, that segments are handed out to be opened.
+fn note_handout(
+    vault: &Vault,
+    authority: &Id,
+    task: RenewalTask,
+    segments: usize,
+    keys: Vec<String>,
+) -> Result<(), Refusal> {
+    let action = match task {
+        RenewalTask::Rewrap => SegmentAction::HandOutToRewrap,
+        RenewalTask::Prove => SegmentAction::HandOutToProve,
+    };
+    let entry = Segments { actor: authority.clone(), action, keys, segments: segments as u64, recipients: 0 };
+    commit(vault, entry, vec![])
+}
+
 /// A record that the vault itself signed, under its own id: whatever else lies there is not to be signed anew.
-fn genuine(law: &Law<'_>, id: &SegmentId, bytes: &[u8]) -> Option<Record> {
+fn genuine(law: &RegisteredRecipients<'_>, id: &SegmentId, bytes: &[u8]) -> Option<Record> {
     let record = Record::read(bytes, &law.signed).ok().filter(|record| record.id == *id);
     if record.is_none() {
         tracing::debug!("a stored segment is not signed by this vault: is an earlier [[segment-key]] missing?");
@@ -134,8 +148,8 @@ fn is_proved(recipient: &Recipient, proofs: &[(String, [u8; 32])]) -> bool {
     proofs.iter().any(|(key, entry)| *key == recipient.key && *entry == recipient.digest())
 }
 
-/// The SHA-256 of what shows that somebody opened a segment. One that an earlier version made has none: whoever says that they
-/// opened it would have to be believed.
+/// The SHA-256 of what shows that somebody opened a segment. A segment that an earlier version
+/// made has none, so a claim about it cannot be told from a proof.
 fn opening(vault: &Vault, id: &SegmentId) -> Result<Option<[u8; 32]>, Refusal> {
     vault.store().segment_opening(id).map_err(fault(FAILED))
 }
@@ -154,14 +168,14 @@ fn is_proved_now(vault: &Vault, record: &Record, key: &str) -> Result<bool, Refu
 }
 
 /// Segments that are being changed, as far as they were read.
-struct Drafts<'v> {
+struct SegmentDrafts<'v> {
     vault: &'v Vault,
-    law: &'v Law<'v>,
+    law: &'v RegisteredRecipients<'v>,
     authority: &'v Id,
-    all: BTreeMap<SegmentId, Draft<'v>>,
+    all: BTreeMap<SegmentId, SegmentDraft<'v>>,
 }
 
-struct Draft<'v> {
+struct SegmentDraft<'v> {
     record: Record,
     sector: &'v Sector,
     /// Whether it is to be signed anew.
@@ -170,7 +184,7 @@ struct Draft<'v> {
     proofs: BTreeMap<String, Option<[u8; 32]>>,
 }
 
-impl Draft<'_> {
+impl SegmentDraft<'_> {
     /// Whether a recipient other than that key's is proved to open.
     fn has_another_proved(&self, vault: &Vault, key: &str) -> Result<bool, Refusal> {
         let proofs = proofs(vault, &self.record.id)?;
@@ -183,8 +197,8 @@ fn invalid(why: &str) -> Refusal {
     Refusal::new(Code::RecipientInvalid, why.to_owned())
 }
 
-impl<'v> Drafts<'v> {
-    fn of(&mut self, text: &str) -> Result<&mut Draft<'v>, Refusal> {
+impl<'v> SegmentDrafts<'v> {
+    fn of(&mut self, text: &str) -> Result<&mut SegmentDraft<'v>, Refusal> {
         let id = segment_id(text)?;
         if !self.all.contains_key(&id) {
             let bytes = self.vault.store().segment(&id).map_err(fault(FAILED))?;
@@ -192,7 +206,7 @@ impl<'v> Drafts<'v> {
             let record = record.ok_or_else(|| invalid("there is no segment of that id that the vault signed"))?;
             let sector = self.law.sector(&record, Some(self.authority));
             let sector = sector.ok_or_else(|| invalid("the authority is not competent in the segment's sector"))?;
-            self.all.insert(id, Draft { record, sector, changed: false, proofs: BTreeMap::new() });
+            self.all.insert(id, SegmentDraft { record, sector, changed: false, proofs: BTreeMap::new() });
         }
         self.all.get_mut(&id).ok_or("a draft that was just made is gone").map_err(fault(FAILED))
     }
@@ -223,7 +237,7 @@ impl<'v> Drafts<'v> {
         &mut self,
         proof: &RecipientProof,
         own: &[AuthorityKey],
-    ) -> Result<Option<(&mut Draft<'v>, [u8; 32])>, Refusal> {
+    ) -> Result<Option<(&mut SegmentDraft<'v>, [u8; 32])>, Refusal> {
         if !own.iter().any(|key| key.id.as_str() == proof.key) {
             return Err(invalid("only an authority's own node can say whether its key opens a segment"));
         }
@@ -238,7 +252,7 @@ impl<'v> Drafts<'v> {
             return Err(invalid("nothing shows that the node opened the segment"));
         }
         let entry = draft.record.recipient(&proof.key).map(Recipient::digest);
-        // Somebody may have changed it meanwhile: then it is to be looked at again.
+        // The entry may have changed since: then the node looks at it again.
         Ok(entry.filter(|entry| hex(entry) == proof.entry).map(|entry| (draft, entry)))
     }
 }
@@ -250,8 +264,8 @@ impl<'v> Drafts<'v> {
 pub fn take(vault: &Vault, permit: &NodePermit, done: &SegmentAnswer) -> Result<RecipientsTaken, Refusal> {
     check_register(vault.register(), &done.register)?;
     let _one_at_a_time = vault.segment_changes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (law, own) = (Law::of(vault), &permit.authority);
-    let mut drafts = Drafts { vault, law: &law, authority: &own.id, all: BTreeMap::new() };
+    let (law, own) = (RegisteredRecipients::of(vault), &permit.authority);
+    let mut drafts = SegmentDrafts { vault, law: &law, authority: &own.id, all: BTreeMap::new() };
     let mut taken = RecipientsTaken { added: 0, proved: 0, discarded: 0 };
     for new in &done.added {
         taken.added += u64::from(drafts.add(new)?);
@@ -295,8 +309,8 @@ fn names<'n>(keys: impl Iterator<Item = &'n String>) -> Vec<String> {
     keys.cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn change(vault: &Vault, draft: Draft<'_>) -> Result<Change, Refusal> {
-    let Draft { record, changed, proofs, .. } = draft;
+fn change(vault: &Vault, draft: SegmentDraft<'_>) -> Result<Change, Refusal> {
+    let SegmentDraft { record, changed, proofs, .. } = draft;
     let signed = changed.then(|| record.sign(vault.segment_signer())).transpose().map_err(fault(FAILED))?;
     Ok(Box::new(move |store, batch| {
         if let Some(signed) = signed {

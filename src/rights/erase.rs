@@ -38,7 +38,7 @@ use crate::node::Node;
 use crate::pseudonym::Parsed;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register, Sector};
-use crate::store::{Batch, Store};
+use crate::store::{RowBatch, Store};
 use crate::vault::Vault;
 
 /// That an erasure was carried out on one side: the same whatever was there.
@@ -87,7 +87,7 @@ fn seen(store: &Store, erasure: &Erasure) -> Result<(), Refusal> {
 }
 
 /// What both sides write down with an erasure: the request, and that the files are to be scrubbed.
-fn note(store: &Store, batch: &mut Batch, erasure: &Erasure) {
+fn note(store: &Store, batch: &mut RowBatch, erasure: &Erasure) {
     store.put_carried_out(batch, erasure.until(), erasure.id);
     store.put_scrub_due(batch, erasure.id);
 }
@@ -137,7 +137,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     let pairs = side.pairs(&tags)?;
     // … and what came since while nothing is released and no entry of the index is on its way.
     let _orders = side.book.lock_orders();
-    let _still = vault.pause_keeper();
+    let _pause = vault.pause_keeper();
     seen(vault.store(), &erasure)?;
     // A commit that has begun may bring one of the mappings.
     if !vault.committer().settled() {

@@ -14,7 +14,7 @@ use crate::commit::{Change, Committer};
 use crate::node::Node;
 use crate::order::book::Book;
 use crate::refusal::{Refusal, fault};
-use crate::store::{Batch, OrderKey, Store, TagKind, TagPlace};
+use crate::store::{OrderKey, RowBatch, Store, TagKind, TagPlace};
 use crate::vault::Vault;
 
 /// How much longer a young trace waits: the times of entries may be out of order by an hour, and what is not old enough then would
@@ -116,7 +116,7 @@ impl Traces {
     }
 
     /// Destroys those that are old enough, and notes when to look at the others.
-    pub(super) fn destroy(&self, store: &Store, batch: &mut Batch) {
+    pub(super) fn destroy(&self, store: &Store, batch: &mut RowBatch) {
         self.tags.iter().for_each(|(kind, tag, place)| store.delete_tag(batch, *kind, tag, *place));
         for (order, tag) in &self.pairs {
             store.replace_order_pair(batch, order, tag, &crate::clock::random());

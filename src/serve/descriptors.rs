@@ -3,7 +3,8 @@
 
 use crate::config::LimitConfig;
 use crate::http::Limits;
-use crate::store::descriptors::{SHARE, limit};
+use crate::store::descriptors::SHARE;
+use crate::system::process::raise_open_files;
 use crate::terminal::CommandError;
 
 /// Connections of the health listener at once: monitoring takes one or two, and the listener is open to every local user.
@@ -20,20 +21,15 @@ const OTHERS: usize = 64;
 pub(super) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), CommandError> {
     let unknown =
         |error| CommandError::new(format_args!("the limit on open files: {error}"), "check the system's limits");
-    let mut files = limit().map_err(unknown)?;
-    files.rlim_cur = files.rlim_max;
-    // SAFETY: `files` outlives the call.
-    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files) } != 0 {
-        return Err(unknown(std::io::Error::last_os_error()));
-    }
+    let files = raise_open_files().map_err(unknown)?;
     let needed = needed(listeners, limits.connections);
-    if files.rlim_max < needed {
+    if files < needed {
         return Err(CommandError::new(
-            format_args!("this process may open {} files and could need {needed}", files.rlim_max),
+            format_args!("this process may open {files} files and could need {needed}"),
             "raise the limit (LimitNOFILE= in the unit, `ulimit -Hn` in a shell), or lower `[limits] connections`",
         ));
     }
-    tracing::debug!(limit = files.rlim_max, needed, "open files");
+    tracing::debug!(limit = files, needed, "open files");
     Ok(())
 }
 

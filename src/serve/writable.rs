@@ -1,12 +1,11 @@
 //! Looks at the folders that a server is going to write in, before it makes anything: on a read-only file system, or in a
 //! folder that is another user's, a start ends before there is half a store.
 
-use std::ffi::CString;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::LogConfig;
+use crate::system;
 use crate::terminal::CommandError;
 
 /// What to do about it.
@@ -46,7 +45,7 @@ fn may_fill(what: &str, folder: &Path) -> Result<(), CommandError> {
 }
 
 fn may_write(what: &str, folder: &Path) -> Result<(), CommandError> {
-    access(folder).map_err(|error| {
+    system::may_write_in(folder).map_err(|error| {
         let message = format_args!("{what}: nothing can be written in {}: {error}", folder.display());
         match error.kind() {
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
@@ -56,17 +55,6 @@ fn may_write(what: &str, folder: &Path) -> Result<(), CommandError> {
             _ => CommandError::temporary(message, HINT),
         }
     })
-}
-
-/// Asks the system without writing anything: as root, too, it knows what is mounted read-only.
-fn access(folder: &Path) -> io::Result<()> {
-    let path = CString::new(folder.as_os_str().as_bytes())?;
-    // SAFETY: `path` ends with a zero byte and outlives the call.
-    match unsafe { libc::access(path.as_ptr(), libc::W_OK | libc::X_OK) } {
-        0 if folder.is_dir() => Ok(()),
-        0 => Err(io::ErrorKind::NotADirectory.into()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 #[cfg(test)]

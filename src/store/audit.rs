@@ -1,15 +1,13 @@
 //! The rows of the log: entries with their prunable companions, and for each shard the tree over its entries, the tree's
 //! full tiles, and the last checkpoint.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
-
-use rocksdb::{Cache, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, ReadOptions};
-
-use super::columns::Column;
-use super::{Batch, EntryKeys, Store, StoreError, TagPlace, column_options, fixed};
+use super::columns::{AUDIT, AUDIT_CHECKPOINT, AUDIT_SALT, AUDIT_TAG, AUDIT_TILE, AUDIT_TREE, META};
+use super::fields::RowField;
+use super::rows::{RowEngine as _, ScanRange, ScanStep};
+use super::{EntryKeys, RowBatch, Store, StoreError, TagPlace};
 
 /// A part of the log with a tree of its own: a year's, or what follows in that year after a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,10 +30,16 @@ impl Shard {
         let shard = Self { year: year.parse().ok()?, part: part.parse().ok()? };
         (shard.to_string() == text).then_some(shard)
     }
+}
 
-    fn to_bytes(self) -> [u8; 4] {
-        let ([a, b], [c, d]) = (self.year.to_be_bytes(), self.part.to_be_bytes());
-        [a, b, c, d]
+impl RowField for Shard {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Owned([self.year.to_be_bytes(), self.part.to_be_bytes()].concat())
+    }
+
+    fn read_front(bytes: &mut &[u8]) -> Option<Self> {
+        let [a, b, c, d] = <[u8; 4]>::read_front(bytes)?;
+        Some(Self { year: u16::from_be_bytes([a, b]), part: u16::from_be_bytes([c, d]) })
     }
 }
 
@@ -69,15 +73,12 @@ impl TreeRow {
         value
     }
 
-    fn from_bytes(shard: Shard, value: &[u8]) -> Option<Self> {
-        let value: &[u8; 49] = value.try_into().ok()?;
-        (value[0] == 1).then_some(())?;
-        Some(Self {
-            shard,
-            first: u64::from_be_bytes(value[1..9].try_into().ok()?),
-            size: u64::from_be_bytes(value[9..17].try_into().ok()?),
-            root: value[17..].try_into().ok()?,
-        })
+    fn from_bytes(shard: Shard, value: &[u8; 49]) -> Result<Self, StoreError> {
+        let (format, first, (size, root)) = <(u8, u64, (u64, [u8; 32]))>::read(value).ok_or(AUDIT_TREE.corrupt())?;
+        if format != 1 {
+            return Err(AUDIT_TREE.corrupt());
+        }
+        Ok(Self { shard, first, size, root })
     }
 }
 
@@ -94,32 +95,24 @@ fn resume_key(entry: &[u8; 32]) -> Vec<u8> {
     [&b"resume-acknowledged/"[..], entry].concat()
 }
 
-fn tile_key(shard: Shard, level: u8, index: u64) -> [u8; 13] {
-    let mut key = [0; 13];
-    key[..4].copy_from_slice(&shard.to_bytes());
-    key[4] = level;
-    key[5..].copy_from_slice(&index.to_be_bytes());
-    key
-}
-
 impl Store {
     /// Adds an audit entry with its prunable companions, and what it is found by.
     pub fn put_audit(
         &self,
-        batch: &mut Batch,
+        batch: &mut RowBatch,
         index: u64,
         entry: &[u8],
         salt: Option<&[u8; 16]>,
         tags: &[ItemTag],
         keys: EntryKeys,
     ) {
-        self.put(batch, Column::Audit, &index.to_be_bytes(), entry);
+        self.put(batch, AUDIT, &index, entry);
         if let Some(salt) = salt {
-            self.put(batch, Column::AuditSalt, &index.to_be_bytes(), salt);
+            self.put(batch, AUDIT_SALT, &index, salt);
         }
         for (place, item) in (0..).zip(tags) {
             let place = TagPlace { entry: index, place };
-            self.put(batch, Column::AuditTag, &place.to_bytes(), &[item.tag, item.salt].concat());
+            self.put(batch, AUDIT_TAG, &place, &[item.tag, item.salt].concat());
             self.index_tag(batch, keys.tags, &item.tag, place);
         }
         if let Some(order) = keys.order {
@@ -132,10 +125,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn last_audit(&self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-        let mut rows = self.db.iterator_cf(self.column(Column::Audit), IteratorMode::End);
-        let Some(row) = rows.next() else { return Ok(None) };
-        let (key, entry) = row.map_err(|source| self.engine(source))?;
-        Ok(Some((u64::from_be_bytes(fixed(Column::Audit, &key)?), entry.into_vec())))
+        let row = self.engine.last(AUDIT.name)?;
+        row.map(|(key, entry)| Ok((u64::read(&key).ok_or(AUDIT.corrupt())?, entry))).transpose()
     }
 
     /// Audit entries from `from` on, at most `count`.
@@ -154,27 +145,26 @@ impl Store {
     /// Goes through audit entries from `from` on, at most `count`, in order.
     ///
     /// # Errors
-    /// The first error of RocksDB or of `each`.
+    /// The first error of the engine or of `each`.
     pub fn each_audit<E: From<StoreError>>(
         &self,
         from: u64,
         count: usize,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let start = from.to_be_bytes();
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        let mode = IteratorMode::From(&start, Direction::Forward);
-        for row in self.db.iterator_cf_opt(self.column(Column::Audit), options, mode).take(count) {
-            let (key, entry) = row.map_err(|source| self.engine(source))?;
-            each(u64::from_be_bytes(fixed(Column::Audit, &key)?), &entry)?;
-        }
-        Ok(())
+        let mut left = count;
+        self.each(AUDIT, ScanRange::from(&from.to_be_bytes()).once(), |index, entry| {
+            if left == 0 {
+                return Ok(ScanStep::Stop);
+            }
+            left -= 1;
+            each(index, entry).map(|()| ScanStep::Next)
+        })
     }
 
     /// Notes the tree of a shard.
-    pub fn put_tree(&self, batch: &mut Batch, tree: TreeRow) {
-        self.put(batch, Column::AuditTree, &tree.shard.to_bytes(), &tree.to_bytes());
+    pub fn put_tree(&self, batch: &mut RowBatch, tree: TreeRow) {
+        self.put(batch, AUDIT_TREE, &tree.shard, &tree.to_bytes());
     }
 
     /// The trees of all shards, the first one first. None in a store that older versions wrote.
@@ -182,14 +172,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn trees(&self) -> Result<Vec<TreeRow>, StoreError> {
-        self.rows(Column::AuditTree, &[])?
-            .into_iter()
-            .map(|(key, value)| {
-                let [a, b, c, d] = fixed(Column::AuditTree, &key)?;
-                let shard = Shard { year: u16::from_be_bytes([a, b]), part: u16::from_be_bytes([c, d]) };
-                TreeRow::from_bytes(shard, &value).ok_or(StoreError::Corrupt(Column::AuditTree.name()))
-            })
-            .collect()
+        let rows = self.rows(AUDIT_TREE, &[])?.into_iter();
+        rows.map(|(shard, value)| TreeRow::from_bytes(shard, &value)).collect()
     }
 
     /// The tree of a shard.
@@ -197,16 +181,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn tree(&self, shard: Shard) -> Result<Option<TreeRow>, StoreError> {
-        let corrupt = StoreError::Corrupt(Column::AuditTree.name());
-        match self.get(Column::AuditTree, &shard.to_bytes())? {
-            Some(value) => TreeRow::from_bytes(shard, &value).ok_or(corrupt).map(Some),
-            None => Ok(None),
-        }
+        self.get(AUDIT_TREE, &shard)?.map(|value| TreeRow::from_bytes(shard, &value)).transpose()
     }
 
     /// Adds a full tile of a shard's tree (256 hashes).
-    pub fn put_tile(&self, batch: &mut Batch, shard: Shard, level: u8, index: u64, hashes: &[u8]) {
-        self.put(batch, Column::AuditTile, &tile_key(shard, level, index), hashes);
+    pub fn put_tile(&self, batch: &mut RowBatch, shard: Shard, level: u8, index: u64, hashes: &[u8]) {
+        self.put(batch, AUDIT_TILE, &(shard, level, index), hashes);
     }
 
     /// A full tile of a shard's tree.
@@ -214,45 +194,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn tile(&self, shard: Shard, level: u8, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let tile = self.get(Column::AuditTile, &tile_key(shard, level, index))?;
-        match tile {
-            Some(hashes) if hashes.len() != 256 * 32 => Err(StoreError::Corrupt(Column::AuditTile.name())),
-            tile => Ok(tile),
+        let tile = self.get(AUDIT_TILE, &(shard, level, index))?;
+        if tile.as_ref().is_some_and(|hashes| hashes.len() != 256 * 32) {
+            return Err(AUDIT_TILE.corrupt());
         }
-    }
-
-    /// Opens a store for reading its log and nothing else: a backup, or beside the process that writes it. Nothing is written.
-    ///
-    /// # Errors
-    /// [`StoreError`]: no store, one without a tree (an older version's), or RocksDB cannot read it.
-    pub fn open_for_audit(path: &Path) -> Result<Self, StoreError> {
-        let engine = |source| StoreError::Engine { path: path.to_owned(), source };
-        let found = DB::list_cf(&Options::default(), path).map_err(engine)?;
-        if !found.iter().any(|name| name == Column::AuditTree.name()) {
-            return Err(StoreError::Treeless(path.to_owned()));
-        }
-        let columns = Column::ALL.iter().filter(|column| found.iter().any(|name| name == column.name()));
-        let cache = Cache::new_lru_cache(1 << 20);
-        let columns = columns.map(|column| ColumnFamilyDescriptor::new(column.name(), column_options(*column, &cache)));
-        let db = DB::open_cf_descriptors_read_only(&Options::default(), path, columns, false).map_err(engine)?;
-        Ok(Self {
-            db,
-            path: path.to_owned(),
-            cache,
-            poisoned: AtomicBool::new(true),
-            moves_chunks: AtomicBool::new(false),
-            scrubbed: AtomicBool::new(false),
-            place: None,
-        })
-    }
-
-    /// Whose store it is: deployment and entity, such as `demo/vault`.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn owner(&self) -> Result<String, StoreError> {
-        let owner = self.get(Column::Meta, b"owner")?.and_then(|owner| String::from_utf8(owner).ok());
-        owner.ok_or(StoreError::Corrupt(Column::Meta.name()))
+        Ok(tile)
     }
 
     /// Whether it was acknowledged that the other side's log goes on with this entry (leaf hash) after a restore.
@@ -260,17 +206,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`].
     pub fn resume_acknowledged(&self, entry: &[u8; 32]) -> Result<bool, StoreError> {
-        self.get(Column::Meta, &resume_key(entry)).map(|row| row.is_some())
+        self.has(META, &resume_key(entry)[..])
     }
 
     /// Notes that it was, and when (Unix seconds).
-    pub fn put_resume_acknowledged(&self, batch: &mut Batch, entry: &[u8; 32], time: i64) {
-        self.put(batch, Column::Meta, &resume_key(entry), &time.to_be_bytes());
+    pub fn put_resume_acknowledged(&self, batch: &mut RowBatch, entry: &[u8; 32], time: i64) {
+        self.put(batch, META, &resume_key(entry), &time.to_be_bytes());
     }
 
     /// Notes the last checkpoint of a shard's tree (a signed note).
-    pub fn put_checkpoint(&self, batch: &mut Batch, shard: Shard, note: &[u8]) {
-        self.put(batch, Column::AuditCheckpoint, &shard.to_bytes(), note);
+    pub fn put_checkpoint(&self, batch: &mut RowBatch, shard: Shard, note: &[u8]) {
+        self.put(batch, AUDIT_CHECKPOINT, &shard, note);
     }
 
     /// The last checkpoint of a shard's tree that was written down (a signed note).
@@ -278,6 +224,6 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`].
     pub fn checkpoint(&self, shard: Shard) -> Result<Option<Vec<u8>>, StoreError> {
-        self.get(Column::AuditCheckpoint, &shard.to_bytes())
+        self.get(AUDIT_CHECKPOINT, &shard)
     }
 }

@@ -1,161 +1,136 @@
-//! The columns and the shape of their keys and values.
+//! The columns: for each its name, and the types of its rows' keys and values, which say what bytes stand in them.
 //!
 //! Values that change their meaning change the store's format version and get a migration file of their own.
 
-/// One column family. `State` columns are those that must not roll back at a restore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Column {
-    /// sector number ‖ epoch ‖ sequence (u32be, u32be, u64be) → sealed chunk
-    Chunk,
-    /// sector number ‖ epoch ‖ place (u32be, u32be, u8) ‖ tag (16) → sequence of the chunk (u32be): index entries that the
-    /// memory had no room for; made anew from the chunks where it is lost
-    Index,
-    /// sector number ‖ epoch ‖ place → version of the key that made place and tags (u32be) ‖ check of that key (8) ‖
-    /// sequence (u32be) ‖ entries (u64be): of the chunks below that sequence, all entries of that place lie in `Index`, and so
-    /// many they are
-    IndexMark,
-    /// segment id (16) → segment record
-    Segment,
-    /// segment id (16) ‖ authority key id → SHA-256 of the recipient entry that this key was proved to open (32)
-    SegmentProof,
-    /// audit entry index (u64be) → entry (canonical JSON)
-    Audit,
-    /// audit entry index (u64be) → salt (16); prunable
-    AuditSalt,
-    /// audit entry index (u64be) ‖ place (u32be) → tag (16) ‖ salt (16; absent in rows of older versions); prunable
-    AuditTag,
-    /// kind (u8: 0 tags of releases and reveals, 1 tags of look-ups, 2 orders) ‖ tag or order id (16) ‖ audit entry index
-    /// (u64be) ‖ place (u32be) → nothing: where a tag or an order's release lies
-    EntryIndex,
-    /// shard (year, part: u16be each) → the tree over its entries: [`super::TreeRow`]
-    AuditTree,
-    /// shard (4) ‖ level (u8) ‖ number (u64be) → a full tile of that tree (256 hashes)
-    AuditTile,
-    /// shard (4) → the last checkpoint of that tree (signed note)
-    AuditCheckpoint,
-    /// state: sector UUID (16) → sector number (u32be)
-    Sector,
-    /// state: sector UUID (16) ‖ epoch (u32be) → [`super::EpochRow`]
-    Epoch,
-    /// state: sector UUID (16) ‖ epoch (u32be) → when the epoch was retired (i64be, Unix seconds)
-    Retired,
-    /// state: name of a frozen fact → digest (32)
-    Frozen,
-    /// state: authority id ‖ 0 ‖ order id (16) → payload digest (32)
-    Order,
-    /// state: authority id ‖ 0 ‖ order id (16) ‖ tag of a pseudonym asked for (16) → nothing
-    OrderPair,
-    /// state: authority id ‖ 0 ‖ order id (16) → the order's life so far (canonical JSON)
-    OrderLife,
-    /// state: authority id ‖ 0 ‖ order id (16) ‖ SHA-256 of an act's payload (32) → the act (JSON)
-    OrderAct,
-    /// state: authority id ‖ 0 ‖ order id (16) → when the order is over (i64be, Unix seconds) ‖ whether everything that it lists was
-    /// looked for (u8): an order that has copies
-    OrderCopies,
-    /// state: authority id ‖ 0 ‖ order id (16) ‖ tag of a pseudonym (16) → epoch (u32be) ‖ chunk of that one mapping, wrapped for
-    /// [`super::copy_location`]
-    OrderCopy,
-    /// state: inspection id (16) → the inspection: decision as it was signed, and its end (JSON)
-    Inspection,
-    /// state: sector UUID (16) ‖ tombstone of an erased pseudonym (16) → when (i64be, Unix seconds)
-    Tombstone,
-    /// state: when the tags of an erased pseudonym are old enough (i64be, Unix seconds) ‖ tag (16) → nothing
-    ErasureDue,
-    /// state: rights officer's id ‖ 0 ‖ days since 1970 (u32be) → look-ups made that day (u64be)
-    LookUps,
-    /// state: time of an officer's request (i64be, Unix seconds) ‖ its id (16) → nothing; prunable when long over. Rows of
-    /// older versions may be of what `CarriedOut` is for
-    Request,
-    /// state: time when a request to erase, or a statement that allows a destruction, is too old (i64be, Unix seconds) ‖ its
-    /// id (16) → nothing: it was carried out here. Never pruned, so that a clock that ran ahead has none forgotten
-    CarriedOut,
-    /// state: authority id ‖ 0 ‖ hour since 1970 (u32be) → pseudonyms asked for (u64be)
-    ReleaseRate,
-    /// state: authority id ‖ 0 ‖ order id (16) → how far the migration under it has come: [`super::MigrationRow`]
-    Migration,
-    /// client id ‖ 0 ‖ authority id ‖ 0 ‖ order id (16) ‖ page (u32be) → pairs of old and new pseudonyms, sealed to the client
-    MigrationPairs,
-    /// state: organisation id ‖ day (u32be) → items (u64be)
-    Quota,
-    /// state: single values by name
-    Meta,
-}
+use std::borrow::Cow;
+use std::marker::PhantomData;
 
-impl Column {
-    pub(super) const ALL: [Column; 33] = [
-        Column::Chunk,
-        Column::Index,
-        Column::IndexMark,
-        Column::Segment,
-        Column::SegmentProof,
-        Column::Audit,
-        Column::AuditSalt,
-        Column::AuditTag,
-        Column::EntryIndex,
-        Column::AuditTree,
-        Column::AuditTile,
-        Column::AuditCheckpoint,
-        Column::Sector,
-        Column::Epoch,
-        Column::Retired,
-        Column::Frozen,
-        Column::Order,
-        Column::OrderPair,
-        Column::OrderLife,
-        Column::OrderAct,
-        Column::OrderCopies,
-        Column::OrderCopy,
-        Column::Inspection,
-        Column::Tombstone,
-        Column::ErasureDue,
-        Column::LookUps,
-        Column::Request,
-        Column::CarriedOut,
-        Column::ReleaseRate,
-        Column::Migration,
-        Column::MigrationPairs,
-        Column::Quota,
-        Column::Meta,
-    ];
+use uuid::Uuid;
 
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Column::Chunk => "chunk",
-            Column::Index => "index",
-            Column::IndexMark => "index-mark",
-            Column::Segment => "segment",
-            Column::SegmentProof => "segment-proof",
-            Column::Audit => "audit",
-            Column::AuditSalt => "audit-salt",
-            Column::AuditTag => "audit-tag",
-            Column::EntryIndex => "entry-index",
-            Column::AuditTree => "audit-tree",
-            Column::AuditTile => "audit-tile",
-            Column::AuditCheckpoint => "audit-checkpoint",
-            Column::Sector => "state-sector",
-            Column::Epoch => "state-epoch",
-            Column::Retired => "state-retired",
-            Column::Frozen => "state-frozen",
-            Column::Order => "state-order",
-            Column::OrderPair => "state-order-pair",
-            Column::OrderLife => "state-order-life",
-            Column::OrderAct => "state-order-act",
-            Column::OrderCopies => "state-order-copies",
-            Column::OrderCopy => "state-order-copy",
-            Column::Inspection => "state-inspection",
-            Column::Tombstone => "state-tombstone",
-            Column::ErasureDue => "state-erasure-due",
-            Column::LookUps => "state-look-up",
-            Column::Request => "state-request",
-            Column::CarriedOut => "state-carried-out",
-            Column::ReleaseRate => "state-release-rate",
-            Column::Migration => "state-migration",
-            Column::MigrationPairs => "migration-pairs",
-            Column::Quota => "state-quota",
-            Column::Meta => "state-meta",
-        }
+use super::StoreError;
+use super::audit::Shard;
+use super::fields::{NameField, RowField};
+use super::migrations::MigrationRow;
+use super::moved::{BlindingKeyId, MovedKey, MovedMark};
+use super::order_copies::{CopiesRow, CopyRow};
+use super::orders::OrderKey;
+use super::tags::TagPlace;
+
+/// The name of a column; there are no others than [`COLUMNS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ColumnName(&'static str);
+
+impl ColumnName {
+    /// The name as text.
+    pub const fn as_str(self) -> &'static str {
+        self.0
     }
 }
+
+/// A column whose rows have keys of type `K` and values of type `V`.
+pub(super) struct TypedColumn<K: ?Sized, V: ?Sized> {
+    pub(super) name: ColumnName,
+    rows: PhantomData<fn(&K, &V)>,
+}
+
+impl<K: ?Sized, V: ?Sized> TypedColumn<K, V> {
+    const fn named(name: &'static str) -> Self {
+        Self { name: ColumnName(name), rows: PhantomData }
+    }
+
+    /// The error of a row that is not what was written.
+    pub(super) fn corrupt(&self) -> StoreError {
+        StoreError::Corrupt(self.name.0)
+    }
+}
+
+macro_rules! columns {
+    ($($(#[$doc:meta])+ $column:ident = $name:literal: $key:ty => $value:ty;)+) => {
+        $($(#[$doc])+ pub(super) const $column: TypedColumn<$key, $value> = TypedColumn::named($name);)+
+
+        /// Every column.
+        pub const COLUMNS: &[ColumnName] = &[$($column.name),+];
+    };
+}
+
+// Those called `state-…` are the ones that must not roll back at a restore.
+columns! {
+    /// Sealed chunks.
+    CHUNK = "chunk": ChunkKey => [u8];
+    /// Sector number, epoch, place and tag → sequence of the chunk: index entries that the memory had no room for. They are made
+    /// anew from the chunks where they are lost.
+    INDEX = "index": MovedKey => u32;
+    /// Sector number, epoch and place → key that made place and tags, and how far: of the chunks below a sequence, all entries of
+    /// that place lie in `INDEX`.
+    INDEX_MARK = "index-mark": (u32, u32, u8) => (BlindingKeyId, MovedMark);
+    /// Segment id → segment record.
+    SEGMENT = "segment": [u8; 16] => [u8];
+    /// Segment id and authority key id → SHA-256 of the recipient entry that this key was proved to open. Without a key id: the
+    /// SHA-256 of what shows that a key opened the segment.
+    SEGMENT_PROOF = "segment-proof": ([u8; 16], String) => [u8; 32];
+    /// Number of an audit entry → the entry (canonical JSON).
+    AUDIT = "audit": u64 => [u8];
+    /// Number of an audit entry → its salt; prunable.
+    AUDIT_SALT = "audit-salt": u64 => [u8; 16];
+    /// Entry and place → tag (16) ‖ salt (16; absent in rows of older versions); prunable.
+    AUDIT_TAG = "audit-tag": TagPlace => [u8];
+    /// Kind (0 tags of releases and reveals, 1 tags of look-ups, 2 orders), tag or order id, entry and place: where a tag or an
+    /// order's release lies.
+    ENTRY_INDEX = "entry-index": (u8, [u8; 16], TagPlace) => ();
+    /// The tree over a shard's entries: [`super::TreeRow`].
+    AUDIT_TREE = "audit-tree": Shard => [u8; 49];
+    /// Shard, level and number → a full tile of that tree (256 hashes).
+    AUDIT_TILE = "audit-tile": (Shard, u8, u64) => [u8];
+    /// The last checkpoint of a shard's tree (signed note).
+    AUDIT_CHECKPOINT = "audit-checkpoint": Shard => [u8];
+    /// Sector → its number.
+    SECTOR = "state-sector": Uuid => u32;
+    /// Sector and epoch → [`EpochRow`].
+    EPOCH = "state-epoch": (Uuid, u32) => [u8; 18];
+    /// Sector and epoch → when the epoch was retired (Unix seconds).
+    RETIRED = "state-retired": (Uuid, u32) => i64;
+    /// Name of a frozen fact → its digest.
+    FROZEN = "state-frozen": str => [u8; 32];
+    /// Order → digest of its payload.
+    ORDER = "state-order": OrderKey => [u8; 32];
+    /// Order and tag of a pseudonym asked for.
+    ORDER_PAIR = "state-order-pair": (OrderKey, [u8; 16]) => ();
+    /// Order → its life so far (canonical JSON).
+    ORDER_LIFE = "state-order-life": OrderKey => [u8];
+    /// Order and SHA-256 of an act's payload → the act (JSON).
+    ORDER_ACT = "state-order-act": (OrderKey, [u8; 32]) => [u8];
+    /// Order that has copies → until when, and whether everything that it lists was looked for.
+    ORDER_COPIES = "state-order-copies": OrderKey => CopiesRow;
+    /// Order and tag of a pseudonym → epoch, and chunk of that one mapping, wrapped for [`super::copy_location`].
+    ORDER_COPY = "state-order-copy": (OrderKey, [u8; 16]) => CopyRow;
+    /// Inspection id → the inspection: the decision as it was signed, and its end (JSON).
+    INSPECTION = "state-inspection": Uuid => [u8];
+    /// Sector and tombstone of an erased pseudonym → when (Unix seconds).
+    TOMBSTONE = "state-tombstone": (Uuid, [u8; 16]) => i64;
+    /// When the tags of an erased pseudonym are old enough (Unix seconds), and such a tag.
+    ERASURE_DUE = "state-erasure-due": (i64, [u8; 16]) => ();
+    /// Rights officer and days since 1970 → look-ups made that day.
+    LOOK_UPS = "state-look-up": (NameField, u32) => u64;
+    /// Time of an officer's request (Unix seconds) and its id; prunable when long over. Rows of older versions may be of what
+    /// `CARRIED_OUT` is for.
+    REQUEST = "state-request": (i64, Uuid) => ();
+    /// Time when a request to erase, or a statement that allows a destruction, is too old (Unix seconds), and its id: it was
+    /// carried out here. Never pruned, so that a clock that ran ahead has none forgotten.
+    CARRIED_OUT = "state-carried-out": (i64, Uuid) => ();
+    /// Authority and hour since 1970 → pseudonyms asked for.
+    RELEASE_RATE = "state-release-rate": (NameField, u32) => u64;
+    /// Order → how far the migration under it has come.
+    MIGRATION = "state-migration": OrderKey => MigrationRow;
+    /// Client, order and page → pairs of old and new pseudonyms, sealed to the client.
+    MIGRATION_PAIRS = "migration-pairs": (NameField, OrderKey, u32) => [u8];
+    /// Organisation and day → items.
+    QUOTA = "state-quota": (NameField, u32) => u64;
+    /// Single values by name.
+    META = "state-meta": [u8] => [u8];
+}
+
+/// The columns whose keys begin with sector number and epoch.
+pub const PARTITIONED: [ColumnName; 3] = [CHUNK.name, INDEX.name, INDEX_MARK.name];
 
 /// Where a chunk lies: sorted so that a sector's epoch is one range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,15 +152,16 @@ impl ChunkKey {
         key[8..].copy_from_slice(&u64::from(self.sequence).to_be_bytes());
         key
     }
+}
 
-    pub(super) fn from_bytes(key: &[u8]) -> Option<Self> {
-        let key: &[u8; 16] = key.try_into().ok()?;
-        let sequence = u64::from_be_bytes(key[8..].try_into().ok()?);
-        Some(Self {
-            sector: u32::from_be_bytes(key[..4].try_into().ok()?),
-            epoch: u32::from_be_bytes(key[4..8].try_into().ok()?),
-            sequence: u32::try_from(sequence).ok()?,
-        })
+impl RowField for ChunkKey {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.to_bytes().to_vec())
+    }
+
+    fn read_front(bytes: &mut &[u8]) -> Option<Self> {
+        let (sector, epoch, sequence) = <(u32, u32, u64)>::read_front(bytes)?;
+        Some(Self { sector, epoch, sequence: u32::try_from(sequence).ok()? })
     }
 }
 
@@ -205,23 +181,23 @@ pub struct EpochRow {
 }
 
 impl EpochRow {
-    pub(super) fn to_bytes(self) -> Vec<u8> {
-        let mut value = vec![1, u8::from(self.own_secret)];
-        value.extend_from_slice(&self.secret_version.to_be_bytes());
-        value.extend_from_slice(&self.opened_at.to_be_bytes());
-        value.extend_from_slice(&self.terms);
+    pub(super) fn to_bytes(self) -> [u8; 18] {
+        let mut value = [1; 18];
+        value[1] = u8::from(self.own_secret);
+        value[2..6].copy_from_slice(&self.secret_version.to_be_bytes());
+        value[6..14].copy_from_slice(&self.opened_at.to_be_bytes());
+        value[14..].copy_from_slice(&self.terms);
         value
     }
 
-    pub(super) fn from_bytes(epoch: u32, value: &[u8]) -> Option<Self> {
-        let value: &[u8; 18] = value.try_into().ok()?;
-        (value[0] == 1).then_some(())?;
+    pub(super) fn from_bytes(epoch: u32, value: &[u8; 18]) -> Option<Self> {
+        let mut rest = value.strip_prefix(&[1])?;
         Some(Self {
             epoch,
-            own_secret: value[1] == 1,
-            secret_version: u32::from_be_bytes(value[2..6].try_into().ok()?),
-            opened_at: i64::from_be_bytes(value[6..14].try_into().ok()?),
-            terms: value[14..].try_into().ok()?,
+            own_secret: u8::read_front(&mut rest)? == 1,
+            secret_version: u32::read_front(&mut rest)?,
+            opened_at: i64::read_front(&mut rest)?,
+            terms: <[u8; 4]>::read_front(&mut rest)?,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! How many files RocksDB may keep open. Left to itself it keeps every file of the database open, and a file that it cannot
 //! open is to it a failed write, after which it takes no more.
 
-use std::io;
+use crate::system::process::{LimitedResource, limit};
 
 /// What the store takes of the files that this process may have open: one in so many.
 pub const SHARE: u64 = 4;
@@ -9,22 +9,9 @@ pub const SHARE: u64 = 4;
 /// The least that RocksDB can work with: what flushes and compactions of a few columns hold at once.
 const LEAST: u64 = 64;
 
-/// Files that this process may have open.
-///
-/// # Errors
-/// What the operating system says.
-pub fn limit() -> io::Result<libc::rlimit> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` outlives the call.
-    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } {
-        0 => Ok(limit),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// The store's share of them.
+/// The store's share of the files that this process may have open.
 pub(super) fn share() -> i32 {
-    let files = limit().map_or(LEAST, |limit| limit.rlim_cur / SHARE).max(LEAST);
+    let files = limit(LimitedResource::OpenFiles).map_or(LEAST, |limit| limit.present / SHARE).max(LEAST);
     i32::try_from(files).unwrap_or(i32::MAX)
 }
 
@@ -34,7 +21,7 @@ mod tests {
 
     #[test]
     fn a_quarter_and_never_too_few() {
-        let own = limit().unwrap().rlim_cur;
+        let own = limit(LimitedResource::OpenFiles).unwrap().present;
         assert_eq!(u64::try_from(share()).unwrap(), (own / SHARE).max(LEAST));
     }
 }

@@ -84,7 +84,7 @@ mod tests {
 
         // Files without the one that says which of them count are a damaged store, and opening it says so.
         fs::remove_file(path.join("CURRENT")).unwrap();
-        FirstStart::permit(&path, false).unwrap();
+        let _ = FirstStart::permit(&path, false).unwrap();
         assert!(matches!(Store::open(&path, "test/vault"), Err(StoreError::Headless(_))));
     }
 }

@@ -11,55 +11,55 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{Store, StoreError};
-use below::Below;
-pub use below::Veil;
-use bound::Bound;
-use table::Table;
+pub use below::IndexBlinding;
+use below::LowerLevel;
+use bound::MemoryBound;
+use table::IndexTable;
 
 /// Which partition: sector number and epoch.
 pub type PartitionId = (u32, u32);
 
-/// So many look-ups or insertions are worth fetching for together. A processor that has to look up where a page of memory
-/// lies does not go past the fetch, but looks up several at a time: so the fetches of a block stand one behind the other.
+/// How many look-ups or insertions fetch their memory together. A processor that has to look up where a page of memory lies waits
+/// there, but looks up several pages at a time: so the fetches of a block stand one behind the other.
 pub const AHEAD: usize = 64;
 
-/// All partitions.
+/// Which chunk holds each mapping, for every partition.
 pub struct Index {
     partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
-    veil: Option<Arc<dyn Veil>>,
-    bound: Bound,
+    blinding: Option<Arc<dyn IndexBlinding>>,
+    bound: MemoryBound,
 }
 
 /// Without a bound.
 impl Default for Index {
     fn default() -> Self {
-        Self { partitions: RwLock::default(), veil: None, bound: Bound::new(u64::MAX) }
+        Self { partitions: RwLock::default(), blinding: None, bound: MemoryBound::new(u64::MAX) }
     }
 }
 
 impl Index {
-    /// An index whose tables take `bytes`: what is more goes to the store, behind the `veil`. It knows what lies there
+    /// An index whose tables take `bytes`: what is more goes to the store, behind the `blinding`. It knows what lies there
     /// already; what lies there under another key is forgotten.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not say what lies there.
-    pub fn open(store: &Store, veil: Arc<dyn Veil>, bytes: u64) -> Result<Self, StoreError> {
-        let index = Self { partitions: RwLock::default(), veil: Some(veil.clone()), bound: Bound::new(bytes) };
+    pub fn open(store: &Store, blinding: Arc<dyn IndexBlinding>, bytes: u64) -> Result<Self, StoreError> {
+        let index =
+            Self { partitions: RwLock::default(), blinding: Some(blinding.clone()), bound: MemoryBound::new(bytes) };
         let mut partitions: BTreeMap<PartitionId, Vec<_>> = BTreeMap::new();
         for (id, place, under, mark) in store.marks()? {
             partitions.entry(id).or_default().push((under, place, mark));
         }
         for (id, marks) in partitions {
-            let made = below::made(&*veil, id);
+            let made = below::made(&*blinding, id);
             if marks.iter().any(|(under, ..)| under.version == made.version && under.check != made.check) {
-                return Err(StoreError::Veil(made.version));
+                return Err(StoreError::OtherIndexKey(made.version));
             }
-            match marks.iter().all(|(under, ..)| *under == made) {
-                true => {
-                    let marks: Vec<_> = marks.into_iter().map(|(_, place, mark)| (place, mark)).collect();
-                    index.partition(id).1.load(&marks);
-                }
-                false => store.forget_moved(id)?,
+            if marks.iter().all(|(under, ..)| *under == made) {
+                let marks: Vec<_> = marks.into_iter().map(|(_, place, mark)| (place, mark)).collect();
+                index.partition(id).1.load(&marks);
+            } else {
+                store.forget_moved(id)?;
             }
         }
         Ok(index)
@@ -74,7 +74,7 @@ impl Index {
             .write()
             .expect("no panic under this lock")
             .entry(id)
-            .or_insert_with(|| Arc::new(Partition::new(id, self.veil.clone())))
+            .or_insert_with(|| Arc::new(Partition::new(id, self.blinding.clone())))
             .clone()
     }
 
@@ -106,24 +106,24 @@ impl Index {
 }
 
 /// The index of one sector's epoch: tables, and what lies below them.
-pub struct Partition(RwLock<Tables>, Below);
+pub struct Partition(RwLock<PartitionTables>, LowerLevel);
 
 /// One table for each first byte.
-struct Tables {
-    tables: Vec<Table>,
+struct PartitionTables {
+    tables: Vec<IndexTable>,
     /// Entries of each. Apart, because each insertion changes it: look-ups on other cores would wait for the cache line.
     used: Vec<usize>,
 }
 
-impl Default for Tables {
+impl Default for PartitionTables {
     fn default() -> Self {
-        Self { tables: (0..256).map(|_| Table::default()).collect(), used: vec![0; 256] }
+        Self { tables: (0..256).map(|_| IndexTable::default()).collect(), used: vec![0; 256] }
     }
 }
 
-impl Tables {
+impl PartitionTables {
     #[inline]
-    fn of(&self, pseudonym: &[u8; 16]) -> &Table {
+    fn of(&self, pseudonym: &[u8; 16]) -> &IndexTable {
         &self.tables[pseudonym[0] as usize]
     }
 
@@ -145,18 +145,18 @@ impl Default for Partition {
 }
 
 impl Partition {
-    fn new(id: PartitionId, veil: Option<Arc<dyn Veil>>) -> Self {
-        Self(RwLock::default(), Below::new(id, veil))
+    fn new(id: PartitionId, blinding: Option<Arc<dyn IndexBlinding>>) -> Self {
+        Self(RwLock::default(), LowerLevel::new(id, blinding))
     }
 
     /// A view for many look-ups under one lock.
-    pub fn read(&self) -> View<'_> {
-        View(self.0.read().expect("no panic under this lock"))
+    pub fn read(&self) -> PartitionView<'_> {
+        PartitionView(self.0.read().expect("no panic under this lock"))
     }
 
     /// A view for many insertions under one lock.
-    pub fn write(&self) -> Insertions<'_> {
-        Insertions(self.0.write().expect("no panic under this lock"))
+    pub fn write(&self) -> PartitionInsertions<'_> {
+        PartitionInsertions(self.0.write().expect("no panic under this lock"))
     }
 
     /// How many mappings it knows.
@@ -168,14 +168,14 @@ impl Partition {
 
     fn bytes(&self) -> u64 {
         let tables = self.0.read().expect("no panic under this lock");
-        tables.tables.iter().map(Table::bytes).sum::<u64>() + self.1.frozen_bytes()
+        tables.tables.iter().map(IndexTable::bytes).sum::<u64>() + self.1.frozen_bytes()
     }
 }
 
 /// A read-locked partition.
-pub struct View<'a>(RwLockReadGuard<'a, Tables>);
+pub struct PartitionView<'a>(RwLockReadGuard<'a, PartitionTables>);
 
-impl View<'_> {
+impl PartitionView<'_> {
     /// The chunk that holds the pseudonym's mapping, where the tables have it; see [`Partition::locate`].
     pub fn get(&self, pseudonym: &[u8; 16]) -> Option<u32> {
         self.0.of(pseudonym).get(pseudonym)
@@ -200,9 +200,9 @@ impl View<'_> {
 }
 
 /// A write-locked partition.
-pub struct Insertions<'a>(RwLockWriteGuard<'a, Tables>);
+pub struct PartitionInsertions<'a>(RwLockWriteGuard<'a, PartitionTables>);
 
-impl Insertions<'_> {
+impl PartitionInsertions<'_> {
     /// Enters a pseudonym unless it is there; whether it was entered.
     pub fn insert(&mut self, pseudonym: &[u8; 16], chunk: u32) -> bool {
         self.0.insert(pseudonym, chunk)

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::columns::Column;
-use super::{Batch, Store, StoreError, fixed};
+use super::columns::INSPECTION;
+use super::{RowBatch, Store, StoreError};
 
 impl Store {
     /// An inspection, as the inspection room writes it.
@@ -11,7 +11,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`].
     pub fn inspection(&self, id: Uuid) -> Result<Option<Vec<u8>>, StoreError> {
-        self.get(Column::Inspection, id.as_bytes())
+        self.get(INSPECTION, &id)
     }
 
     /// All inspections, by id.
@@ -19,12 +19,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn inspections(&self) -> Result<Vec<(Uuid, Vec<u8>)>, StoreError> {
-        let rows = self.rows(Column::Inspection, &[])?.into_iter();
-        rows.map(|(key, value)| Ok((Uuid::from_bytes(fixed(Column::Inspection, &key)?), value))).collect()
+        self.rows(INSPECTION, &[])
     }
 
     /// Writes an inspection.
-    pub fn put_inspection(&self, batch: &mut Batch, id: Uuid, value: &[u8]) {
-        self.put(batch, Column::Inspection, id.as_bytes(), value);
+    pub fn put_inspection(&self, batch: &mut RowBatch, id: Uuid, value: &[u8]) {
+        self.put(batch, INSPECTION, &id, value);
     }
 }

@@ -1,13 +1,16 @@
 //! Migrations and retired epochs in the store: how far an order for continuity has come, the pairs that wait for their sector,
 //! and which epochs are gone.
 
-use rocksdb::{Direction, IteratorMode};
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
-use super::columns::{ChunkKey, Column};
+use super::columns::{MIGRATION, MIGRATION_PAIRS, RETIRED};
+use super::fields::{NameField, RowField};
 use super::index::PartitionId;
-use super::orders::{OrderKey, named};
-use super::{Batch, Store, StoreError, fixed};
+use super::orders::OrderKey;
+use super::rows::{RowEngine as _, ScanRange, ScanStep};
+use super::{RowBatch, Store, StoreError};
 
 /// Sealed pairs that wait for a sector system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,43 +57,32 @@ pub struct OpenPage {
     pub items: u32,
 }
 
-impl MigrationRow {
-    fn to_bytes(self) -> Vec<u8> {
+impl RowField for MigrationRow {
+    fn bytes(&self) -> Cow<'_, [u8]> {
         let mut value = vec![1];
         value.extend_from_slice(self.sector.as_bytes());
         [self.from, self.to, self.next, self.page].iter().for_each(|n| value.extend_from_slice(&n.to_be_bytes()));
         let counts = [self.handed_out, self.migrated, self.skipped];
         counts.iter().for_each(|n| value.extend_from_slice(&n.to_be_bytes()));
         if let Some(open) = self.open {
-            value.extend_from_slice(open.request.as_bytes());
-            value.extend_from_slice(&open.until.to_be_bytes());
-            value.extend_from_slice(&open.items.to_be_bytes());
+            value.extend_from_slice(&(open.request, open.until, open.items).bytes());
         }
-        value
+        Cow::Owned(value)
     }
 
-    fn from_bytes(value: &[u8]) -> Option<Self> {
-        let (head, open) = value.split_at_checked(1 + 16 + 4 * 4 + 3 * 8)?;
-        (head[0] == 1).then_some(())?;
-        let number = |bytes: &[u8], at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-        let count = |at: usize| Some(u64::from_be_bytes(head.get(at..at + 8)?.try_into().ok()?));
-        let uuid = |bytes: &[u8]| Uuid::from_slice(bytes).ok();
-        let open = match open.len() {
-            0 => None,
-            24 => Some(OpenPage { request: uuid(&open[..16])?, until: number(open, 16)?, items: number(open, 20)? }),
-            _ => return None,
+    fn read_front(bytes: &mut &[u8]) -> Option<Self> {
+        (u8::read_front(bytes)? == 1).then_some(())?;
+        let sector = Uuid::read_front(bytes)?;
+        let (from, to) = <(u32, u32)>::read_front(bytes)?;
+        let (next, page) = <(u32, u32)>::read_front(bytes)?;
+        let (handed_out, migrated, skipped) = <(u64, u64, u64)>::read_front(bytes)?;
+        let open = if bytes.is_empty() {
+            None
+        } else {
+            let (request, until, items) = <(Uuid, u32, u32)>::read_front(bytes)?;
+            Some(OpenPage { request, until, items })
         };
-        Some(Self {
-            sector: uuid(&head[1..17])?,
-            from: number(head, 17)?,
-            to: number(head, 21)?,
-            next: number(head, 25)?,
-            page: number(head, 29)?,
-            handed_out: count(33)?,
-            migrated: count(41)?,
-            skipped: count(49)?,
-            open,
-        })
+        Some(Self { sector, from, to, next, page, handed_out, migrated, skipped, open })
     }
 }
 
@@ -100,8 +92,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn migration(&self, order: &OrderKey) -> Result<Option<MigrationRow>, StoreError> {
-        let Some(value) = self.get(Column::Migration, &order.to_bytes())? else { return Ok(None) };
-        MigrationRow::from_bytes(&value).map(Some).ok_or(StoreError::Corrupt(Column::Migration.name()))
+        self.get(MIGRATION, order)
     }
 
     /// All migrations that have begun.
@@ -109,39 +100,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn migrations(&self) -> Result<Vec<MigrationRow>, StoreError> {
-        let rows = self.rows(Column::Migration, &[])?.into_iter();
-        let corrupt = || StoreError::Corrupt(Column::Migration.name());
-        rows.map(|(_, value)| MigrationRow::from_bytes(&value).ok_or_else(corrupt)).collect()
+        Ok(self.rows(MIGRATION, &[])?.into_iter().map(|(_, row)| row).collect())
     }
 
     /// Writes how far a migration has come.
-    pub fn put_migration(&self, batch: &mut Batch, order: &OrderKey, row: MigrationRow) {
-        self.put(batch, Column::Migration, &order.to_bytes(), &row.to_bytes());
-    }
-
-    /// Goes through the chunks of a partition from a sequence on, for as long as `each` wants another one.
-    ///
-    /// # Errors
-    /// The first error of RocksDB or of `each`.
-    pub fn chunks_from<E: From<StoreError>>(
-        &self,
-        first: ChunkKey,
-        mut each: impl FnMut(ChunkKey, Vec<u8>) -> Result<bool, E>,
-    ) -> Result<(), E> {
-        let start = first.to_bytes();
-        for row in self.db.iterator_cf(self.column(Column::Chunk), IteratorMode::From(&start, Direction::Forward)) {
-            let (key, value) = row.map_err(|source| self.engine(source))?;
-            let key = ChunkKey::from_bytes(&key).ok_or(StoreError::Corrupt("chunk"))?;
-            if (key.sector, key.epoch) != (first.sector, first.epoch) || !each(key, value.into_vec())? {
-                break;
-            }
-        }
-        Ok(())
+    pub fn put_migration(&self, batch: &mut RowBatch, order: &OrderKey, row: MigrationRow) {
+        self.put(batch, MIGRATION, order, &row);
     }
 
     /// Adds pairs for a sector system.
-    pub fn put_pairs(&self, batch: &mut Batch, client: &str, row: &PairsRow) {
-        self.put(batch, Column::MigrationPairs, &pairs_key(client, &row.order, row.page), &row.sealed);
+    pub fn put_pairs(&self, batch: &mut RowBatch, client: &str, row: &PairsRow) {
+        self.put(batch, MIGRATION_PAIRS, &pairs_key(client, &row.order, row.page), &row.sealed[..]);
     }
 
     /// Goes through the pairs that wait for a sector system, of one order and from a page on, or of all: order, page and what is
@@ -156,24 +125,14 @@ impl Store {
         mut each: impl FnMut(OrderKey, u32, &[u8]) -> bool,
     ) -> Result<(), StoreError> {
         let (start, page) = match from {
-            Some((order, page)) => (pairs_key(client, order, page), 4),
-            None => (named(client), 0),
+            Some((order, page)) => (pairs_key(client, order, page).bytes().into_owned(), 4),
+            None => (NameField::of(client).bytes().into_owned(), 0),
         };
         // Of one order, or of all.
-        let prefix = &start[..start.len() - page];
-        let rows =
-            self.db.iterator_cf(self.column(Column::MigrationPairs), IteratorMode::From(&start, Direction::Forward));
-        for row in rows {
-            let (key, sealed) = row.map_err(|source| self.engine(source))?;
-            if !key.starts_with(prefix) {
-                break;
-            }
-            let (order, page) = OrderKey::read(Column::MigrationPairs, &key[client.len() + 1..])?;
-            if !each(order, u32::from_be_bytes(fixed(Column::MigrationPairs, page)?), &sealed) {
-                break;
-            }
-        }
-        Ok(())
+        let range = ScanRange { prefix: &start[..start.len() - page], ..ScanRange::from(&start) };
+        self.each(MIGRATION_PAIRS, range, |(_, order, page), sealed| {
+            Ok(if each(order, page, sealed) { ScanStep::Next } else { ScanStep::Stop })
+        })
     }
 
     /// The orders of whose migrations pairs wait for a sector system. Reads one row an order.
@@ -181,21 +140,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn pairs_orders(&self, client: &str) -> Result<Vec<OrderKey>, StoreError> {
-        let (prefix, mut orders) = (named(client), vec![]);
-        let mut rows = self.db.raw_iterator_cf(self.column(Column::MigrationPairs));
-        rows.seek(&prefix);
-        while let Some(key) = rows.key().filter(|key| key.starts_with(&prefix)) {
-            let (order, _) = OrderKey::read(Column::MigrationPairs, &key[prefix.len()..])?;
-            rows.seek([&pairs_key(client, &order, u32::MAX)[..], &[0]].concat());
+        let mut orders = vec![];
+        self.each(MIGRATION_PAIRS, ScanRange::of(&NameField::of(client).bytes()), |(_, order, _), _| {
+            let behind = [&pairs_key(client, &order, u32::MAX).bytes()[..], &[0]].concat();
             orders.push(order);
-        }
-        rows.status().map_err(|source| self.engine(source))?;
+            Ok::<_, StoreError>(ScanStep::SkipTo(behind))
+        })?;
         Ok(orders)
     }
 
     /// Takes pairs away that a sector system has.
-    pub fn delete_pairs(&self, batch: &mut Batch, client: &str, order: &OrderKey, page: u32) {
-        batch.rows.delete_cf(self.column(Column::MigrationPairs), pairs_key(client, order, page));
+    pub fn delete_pairs(&self, batch: &mut RowBatch, client: &str, order: &OrderKey, page: u32) {
+        self.delete(batch, MIGRATION_PAIRS, &pairs_key(client, order, page));
     }
 
     /// Every epoch that was retired: sector, epoch, when (Unix seconds).
@@ -203,35 +159,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn retired_epochs(&self) -> Result<Vec<(Uuid, u32, i64)>, StoreError> {
-        let rows = self.rows(Column::Retired, &[])?.into_iter();
-        rows.map(|(key, value)| {
-            let (sector, epoch) = key.split_at_checked(16).ok_or(StoreError::Corrupt(Column::Retired.name()))?;
-            let epoch = u32::from_be_bytes(fixed(Column::Retired, epoch)?);
-            let time = i64::from_be_bytes(fixed(Column::Retired, &value)?);
-            Ok((Uuid::from_bytes(fixed(Column::Retired, sector)?), epoch, time))
-        })
-        .collect()
+        let rows = self.rows(RETIRED, &[])?.into_iter();
+        Ok(rows.map(|((sector, epoch), time)| (sector, epoch, time)).collect())
     }
 
     /// Retires an epoch: notes when, and takes away every row that its mappings have.
-    pub fn retire_epoch(&self, batch: &mut Batch, sector: Uuid, epoch: u32, time: i64, partition: PartitionId) {
-        let key = [&sector.as_bytes()[..], &epoch.to_be_bytes()].concat();
-        self.put(batch, Column::Retired, &key, &time.to_be_bytes());
-        for column in [Column::Chunk, Column::Index, Column::IndexMark] {
-            self.delete_partition(batch, column, partition);
-        }
-    }
-
-    /// Takes away every row of a partition in a column whose keys begin with sector number and epoch.
-    pub(super) fn delete_partition(&self, batch: &mut Batch, column: Column, (sector, epoch): PartitionId) {
-        let mut from = sector.to_be_bytes().to_vec();
-        from.extend_from_slice(&epoch.to_be_bytes());
-        // No key of the partition is longer than this.
-        let to = [&from[..], &[0xff; 18]].concat();
-        batch.rows.delete_range_cf(self.column(column), &from, &to);
+    pub fn retire_epoch(&self, batch: &mut RowBatch, sector: Uuid, epoch: u32, time: i64, partition: PartitionId) {
+        self.put(batch, RETIRED, &(sector, epoch), &time);
+        self.engine.delete_partition(batch, partition);
     }
 }
 
-fn pairs_key(client: &str, order: &OrderKey, page: u32) -> Vec<u8> {
-    [&named(client)[..], &order.to_bytes(), &page.to_be_bytes()].concat()
+fn pairs_key(client: &str, order: &OrderKey, page: u32) -> (NameField, OrderKey, u32) {
+    (NameField::of(client), order.clone(), page)
 }

@@ -1,11 +1,13 @@
 //! The copies that orders have of mappings: sealed as they were stored, each under its order's key. What an order may open stays
 //! here until the order is over, whatever becomes of the mapping meanwhile.
 
-use rocksdb::{Direction, IteratorMode};
+use std::borrow::Cow;
 
-use super::columns::Column;
+use super::columns::{META, ORDER_COPIES, ORDER_COPY};
+use super::fields::RowField;
 use super::orders::OrderKey;
-use super::{Batch, Store, StoreError, fixed};
+use super::rows::{RowEngine as _, ScanRange, ScanStep};
+use super::{RowBatch, Store, StoreError};
 use crate::clock::random;
 
 /// An order's copy of one mapping.
@@ -28,11 +30,7 @@ pub struct CopiesRow {
 
 /// Where an order's copy lies, as what wraps it is bound to: its row's key, and its epoch.
 pub fn copy_location(order: &OrderKey, tag: &[u8; 16], epoch: u32) -> Vec<u8> {
-    [&copy_key(order, tag)[..], &epoch.to_be_bytes()].concat()
-}
-
-fn copy_key(order: &OrderKey, tag: &[u8; 16]) -> Vec<u8> {
-    [&order.to_bytes()[..], tag].concat()
+    [&order.bytes()[..], tag, &epoch.to_be_bytes()].concat()
 }
 
 /// Single value that says that the orders which were live under an older version have their copies.
@@ -47,7 +45,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn order_copies(&self, order: &OrderKey) -> Result<Option<CopiesRow>, StoreError> {
-        self.get(Column::OrderCopies, &order.to_bytes())?.map(|value| CopiesRow::from_bytes(&value)).transpose()
+        self.get(ORDER_COPIES, order)
     }
 
     /// All orders that have copies.
@@ -55,15 +53,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn copied_orders(&self) -> Result<Vec<(OrderKey, CopiesRow)>, StoreError> {
-        let rows = self.rows(Column::OrderCopies, &[])?.into_iter();
-        rows.map(|(key, value)| Ok((OrderKey::read(Column::OrderCopies, &key)?.0, CopiesRow::from_bytes(&value)?)))
-            .collect()
+        self.rows(ORDER_COPIES, &[])
     }
 
     /// Notes that an order has copies, and until when.
-    pub fn put_order_copies(&self, batch: &mut Batch, order: &OrderKey, row: CopiesRow) {
-        let value = [&row.until.to_be_bytes()[..], &[u8::from(row.whole)]].concat();
-        self.put(batch, Column::OrderCopies, &order.to_bytes(), &value);
+    pub fn put_order_copies(&self, batch: &mut RowBatch, order: &OrderKey, row: CopiesRow) {
+        self.put(batch, ORDER_COPIES, order, &row);
     }
 
     /// An order's copy of the mapping of a pseudonym, by its tag.
@@ -71,42 +66,37 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn order_copy(&self, order: &OrderKey, tag: &[u8; 16]) -> Result<Option<CopyRow>, StoreError> {
-        self.get(Column::OrderCopy, &copy_key(order, tag))?.map(|value| CopyRow::from_bytes(&value)).transpose()
+        self.get(ORDER_COPY, &(order.clone(), *tag))
     }
 
     /// Adds an order's copy, or puts another in its place.
-    pub fn put_order_copy(&self, batch: &mut Batch, order: &OrderKey, tag: &[u8; 16], copy: &CopyRow) {
-        let value = [&copy.epoch.to_be_bytes()[..], &copy.sealed].concat();
-        self.put(batch, Column::OrderCopy, &copy_key(order, tag), &value);
+    pub fn put_order_copy(&self, batch: &mut RowBatch, order: &OrderKey, tag: &[u8; 16], copy: &CopyRow) {
+        self.put(batch, ORDER_COPY, &(order.clone(), *tag), copy);
     }
 
     /// Goes through all copies of all orders.
     ///
     /// # Errors
-    /// The first error of RocksDB or of `each`.
+    /// The first error of the engine or of `each`.
     pub fn each_order_copy<E: From<StoreError>>(
         &self,
         mut each: impl FnMut(OrderKey, [u8; 16], CopyRow) -> Result<(), E>,
     ) -> Result<(), E> {
-        let column = Column::OrderCopy;
-        for row in self.db.iterator_cf(self.column(column), IteratorMode::From(&[], Direction::Forward)) {
-            let (key, value) = row.map_err(|source| self.engine(source))?;
-            let (order, tag) = OrderKey::read(column, &key)?;
-            each(order, fixed(column, tag)?, CopyRow::from_bytes(&value)?)?;
-        }
-        Ok(())
+        self.each(ORDER_COPY, ScanRange::ALL, |(order, tag), value| {
+            each(order, tag, CopyRow::read(value).ok_or(ORDER_COPY.corrupt())?).map(|()| ScanStep::Next)
+        })
     }
 
     /// Destroys the copies of an order, and notes that their bytes are still to be cleared out of the files
     /// ([`Store::clear_copies`]).
-    pub fn delete_order_copies(&self, batch: &mut Batch, order: &OrderKey) {
-        let from = order.to_bytes();
+    pub fn delete_order_copies(&self, batch: &mut RowBatch, order: &OrderKey) {
+        let from = order.bytes();
         // Behind the last tag there can be.
-        let to = [&from[..], &[0xff; 17]].concat();
-        batch.rows.delete_range_cf(self.column(Column::OrderCopy), &from, &to);
-        batch.rows.delete_cf(self.column(Column::OrderCopies), &from);
+        let until = [&from[..], &[0xff; 17]].concat();
+        self.engine.delete_range(batch, ORDER_COPY.name, &from, &until);
+        self.delete(batch, ORDER_COPIES, order);
         let due: [u8; 16] = random();
-        self.put(batch, Column::Meta, &[CLEAR_DUE, &due].concat(), &[]);
+        self.put(batch, META, &[CLEAR_DUE, &due].concat()[..], &[]);
     }
 
     /// Clears the bytes of copies that were destroyed out of the files where that is due; whether it was. One clearing sees to all
@@ -120,7 +110,7 @@ impl Store {
         if due.is_empty() {
             return Ok(false);
         }
-        self.rewrite(&[Column::OrderCopy, Column::OrderCopies])?;
+        self.engine.rewrite(&[ORDER_COPY.name, ORDER_COPIES.name])?;
         self.strike_out(&due).map(|()| true)
     }
 
@@ -129,27 +119,34 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`].
     pub fn has_begun_copies(&self) -> Result<bool, StoreError> {
-        Ok(self.get(Column::Meta, BEGUN)?.is_some())
+        self.has(META, BEGUN)
     }
 
     /// Notes that it has.
-    pub fn put_begun_copies(&self, batch: &mut Batch) {
-        self.put(batch, Column::Meta, BEGUN, &[1]);
+    pub fn put_begun_copies(&self, batch: &mut RowBatch) {
+        self.put(batch, META, BEGUN, &[1]);
     }
 }
 
-impl CopiesRow {
-    fn from_bytes(value: &[u8]) -> Result<Self, StoreError> {
-        let value: [u8; 9] = fixed(Column::OrderCopies, value)?;
-        let (until, whole) = value.split_at(8);
-        Ok(Self { until: i64::from_be_bytes(fixed(Column::OrderCopies, until)?), whole: whole == [1] })
+impl RowField for CopiesRow {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Owned([&self.until.to_be_bytes()[..], &[u8::from(self.whole)]].concat())
+    }
+
+    fn read_front(bytes: &mut &[u8]) -> Option<Self> {
+        let (until, whole) = <(i64, u8)>::read_front(bytes)?;
+        Some(Self { until, whole: whole == 1 })
     }
 }
 
-impl CopyRow {
-    fn from_bytes(value: &[u8]) -> Result<Self, StoreError> {
-        let (epoch, sealed) = value.split_first_chunk::<4>().ok_or(StoreError::Corrupt(Column::OrderCopy.name()))?;
-        Ok(Self { epoch: u32::from_be_bytes(*epoch), sealed: sealed.to_vec() })
+impl RowField for CopyRow {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Owned([&self.epoch.to_be_bytes()[..], &self.sealed].concat())
+    }
+
+    fn read_front(bytes: &mut &[u8]) -> Option<Self> {
+        let epoch = u32::read_front(bytes)?;
+        Some(Self { epoch, sealed: std::mem::take(bytes).to_vec() })
     }
 }
 
@@ -166,13 +163,13 @@ mod tests {
         assert!(!store.clear_copies().unwrap(), "nothing was destroyed");
         let orders = [1, 2].map(|n| OrderKey::new("court", Uuid::from_bytes([n; 16])));
         let copy = CopyRow { epoch: 1, sealed: vec![7; 100] };
-        let mut batch = Batch::default();
+        let mut batch = RowBatch::default();
         orders.iter().for_each(|order| store.put_order_copy(&mut batch, order, &[9; 16], &copy));
         store.commit(batch).unwrap();
-        store.db.flush_cf(store.column(Column::OrderCopy)).unwrap();
-        // Whoever reads keeps the files.
-        let reading = store.db.iterator_cf(store.column(Column::OrderCopy), IteratorMode::Start);
-        let mut batch = Batch::default();
+        store.engine.flush(ORDER_COPY.name).unwrap();
+        // A reader keeps the files.
+        let reading = store.engine.hold_files(ORDER_COPY.name);
+        let mut batch = RowBatch::default();
         orders.iter().for_each(|order| store.delete_order_copies(&mut batch, order));
         store.commit(batch).unwrap();
         assert!(matches!(store.clear_copies(), Err(StoreError::Unscrubbed(_))));

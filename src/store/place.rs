@@ -19,13 +19,13 @@ pub(super) const LOCK: &str = "LOCK";
 /// The file that says which of the others count. It is replaced now and then.
 const CURRENT: &str = "CURRENT";
 
-/// The files of an open store by which it is known again. Both are held open, so that no other file gets their numbers.
-pub(super) struct Place {
+/// The files that tell an open store from another at the same path. Both are held open, so that no other file gets their inodes.
+pub(super) struct StorePlace {
     folder: File,
     identity: File,
     /// RocksDB has it open; opened here and closed again, the lock would be lost.
     lock: Inode,
-    /// The highest number of a write-ahead log that was ever seen: the one that is written.
+    /// The highest number of a write-ahead log that was ever seen, which is the one being written.
     last_log: AtomicU64,
 }
 
@@ -39,7 +39,7 @@ fn inode(facts: &Metadata) -> Inode {
     (facts.dev(), facts.ino())
 }
 
-impl Place {
+impl StorePlace {
     /// Notes where an open store lies.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let open = |path: &Path| File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
@@ -115,11 +115,11 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Batch, ChunkKey, Store};
+    use super::super::{ChunkKey, RowBatch, Store};
     use super::*;
 
     fn write(store: &Store) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
+        let mut batch = RowBatch::default();
         store.put_chunk(&mut batch, ChunkKey { sector: 1, epoch: 1, sequence: 1 }, &[7; 600]);
         store.commit(batch)
     }

@@ -1,4 +1,4 @@
-//! Taking back the disk that chunks held which are gone: merged into others, erased, or of a retired epoch.
+//! Takes back the disk space of deleted chunks: merged into others, erased, or of a retired epoch.
 //!
 //! RocksDB can do it in any compaction, by moving what is alive out of the oldest blob files, whether or not there is anything
 //! to take back. For rows that are written once and kept that is a quarter of the store, written again and again. So it is
@@ -6,7 +6,6 @@
 
 use std::sync::atomic::Ordering;
 
-use super::columns::Column;
 use super::{Store, StoreError};
 
 /// Compactions begin to move chunks when so much of the blob files is gone, in percent,
@@ -27,9 +26,8 @@ impl Store {
     }
 
     fn reclaim_beyond(&self, worth: u64) -> Result<bool, StoreError> {
-        let Some(_alone) = self.alone() else { return Ok(self.moves_chunks.load(Ordering::Relaxed)) };
-        let (all, gone) =
-            (self.blob_bytes("rocksdb.live-blob-file-size")?, self.blob_bytes("rocksdb.live-blob-file-garbage-size")?);
+        let Some(_guard) = self.guard_compactions() else { return Ok(self.moves_chunks.load(Ordering::Relaxed)) };
+        let (all, gone) = self.engine.blob_bytes()?;
         let moves = self.moves_chunks.load(Ordering::Relaxed);
         let enough = if moves { END } else { BEGIN };
         let wanted = gone >= worth && gone > all / 100 * enough;
@@ -45,17 +43,11 @@ impl Store {
         Ok(wanted)
     }
 
-    /// Whether compactions move all chunks that they meet, or none. Whoever calls it holds [`super::erase::Alone`].
+    /// Whether compactions move all chunks that they meet, or none. The caller holds [`super::erase::CompactionGuard`].
     pub(super) fn move_chunks(&self, on: bool) -> Result<(), StoreError> {
-        let cutoff = [("blob_garbage_collection_age_cutoff", if on { "1.0" } else { "0.0" })];
-        self.db.set_options_cf(self.column(Column::Chunk), &cutoff).map_err(|source| self.engine(source))?;
+        self.engine.move_blobs(on)?;
         self.moves_chunks.store(on, Ordering::Relaxed);
         Ok(())
-    }
-
-    fn blob_bytes(&self, property: &str) -> Result<u64, StoreError> {
-        let found = self.db.property_int_value_cf(self.column(Column::Chunk), property);
-        Ok(found.map_err(|source| self.engine(source))?.unwrap_or(0))
     }
 }
 
@@ -63,8 +55,8 @@ impl Store {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::super::{Batch, ChunkKey, Store};
-    use super::*;
+    use super::super::columns::CHUNK;
+    use super::super::{ChunkKey, RowBatch, Store};
 
     fn chunk(sequence: u32) -> ChunkKey {
         ChunkKey { sector: 1, epoch: 1, sequence }
@@ -74,13 +66,13 @@ mod tests {
     fn a_scrub_under_way_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), "test/vault").unwrap();
-        let scrub = store.alone().unwrap();
+        let scrub = store.guard_compactions().unwrap();
         store.move_chunks(true).unwrap();
-        assert!(store.alone().is_none(), "a second one waits");
+        assert!(store.guard_compactions().is_none(), "a second one waits");
         assert!(store.reclaim_beyond(1).unwrap(), "there is nothing to take back, and they are moved all the same");
         drop(scrub);
         assert!(!store.reclaim_beyond(1).unwrap());
-        assert!(store.alone().is_some());
+        assert!(store.guard_compactions().is_some());
     }
 
     #[test]
@@ -88,25 +80,25 @@ mod tests {
         const SIZE: usize = 64 << 10;
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), "test/vault").unwrap();
-        let flush = || store.db.flush_cf(store.column(Column::Chunk)).unwrap();
-        let on_disk = || store.blob_bytes("rocksdb.total-blob-file-size").unwrap();
+        let flush = || store.engine.flush(CHUNK.name).unwrap();
+        let on_disk = || store.engine.all_blob_bytes();
         let row = |sequence: u32| vec![sequence as u8; SIZE];
         for round in 0..8 {
-            let mut batch = Batch::default();
+            let mut batch = RowBatch::default();
             (0..16).for_each(|n| store.put_chunk(&mut batch, chunk(round * 16 + n), &row(round * 16 + n)));
             store.commit(batch).unwrap();
             flush();
         }
         let full = on_disk();
         assert!(!store.reclaim_beyond(1).unwrap());
-        store.db.compact_range_cf(store.column(Column::Chunk), None::<&[u8]>, None::<&[u8]>);
+        store.engine.compact(CHUNK.name);
         assert_eq!(on_disk(), full, "all is alive, and nothing was moved");
 
-        let mut batch = Batch::default();
+        let mut batch = RowBatch::default();
         (0..128).filter(|n| n % 8 != 0).for_each(|n| store.delete_chunk(&mut batch, chunk(n)));
         store.commit(batch).unwrap();
         flush();
-        store.db.compact_range_cf(store.column(Column::Chunk), None::<&[u8]>, None::<&[u8]>);
+        store.engine.compact(CHUNK.name);
         assert_eq!(on_disk(), full);
         // RocksDB's own threads do the rest.
         let begun = Instant::now();

@@ -1,10 +1,10 @@
-//! Whether the disk has room for what was let in, and for the log.
+//! Watches the free space of the store's disk, which admitted requests and the log need.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Store;
 
-/// Notes whether a reserve is touched.
+/// Whether the disk has less free space than a reserve.
 #[derive(Debug, Default)]
 pub struct Space(AtomicBool);
 
@@ -18,9 +18,10 @@ impl Space {
     pub fn watch(&self, store: &Store, reserve: u64) {
         let short = store.free_bytes().is_ok_and(|free| free < reserve);
         if short != self.0.swap(short, Ordering::Relaxed) {
-            match short {
-                true => tracing::error!("less than {} MiB free: requests are refused", reserve >> 20),
-                false => tracing::info!("there is room on the disk again: requests are served"),
+            if short {
+                tracing::error!("less than {} MiB free: requests are refused", reserve >> 20);
+            } else {
+                tracing::info!("there is room on the disk again: requests are served");
             }
         }
     }

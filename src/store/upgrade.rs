@@ -9,8 +9,9 @@
 
 mod from_1;
 
-use super::columns::Column;
-use super::{Batch, Store, StoreError};
+use super::columns::META;
+use super::fields::RowField as _;
+use super::{RowBatch, Store, StoreError};
 
 /// The format of everything in the store.
 pub(super) const FORMAT: u32 = 2;
@@ -27,8 +28,8 @@ pub(super) fn upgrade(store: &Store, found: u32) -> Result<(), StoreError> {
             _ => return Err(StoreError::Format { path: store.path.clone(), found }),
         }
         format += 1;
-        let mut batch = Batch::default();
-        store.put(&mut batch, Column::Meta, b"format", &format.to_be_bytes());
+        let mut batch = RowBatch::default();
+        store.put(&mut batch, META, b"format", &format.bytes());
         store.commit(batch)?;
         tracing::info!(format, "the store was brought to a later format");
     }

@@ -15,7 +15,7 @@ use crate::register::{Id, TextForm};
 use crate::seal::chunk::{ChunkBuilder, MAX_RECORDS};
 use crate::seal::mapping::{Location, Sealer};
 use crate::seal::segment::OpenSegment;
-use crate::store::index::{AHEAD, Partition, View};
+use crate::store::index::{AHEAD, Partition, PartitionView};
 use crate::vault::{SectorState, Vault};
 
 /// One batch of a sector, whose pseudonyms are derived in one domain after the other.
@@ -170,7 +170,12 @@ impl BatchDerivation<'_> {
 }
 
 /// Keeps those of the last pseudonyms, whose PRF outputs are `prfs`, that the tables do not have.
-fn keep_unstored(view: &View<'_>, pseudonyms: &[Pseudonym], prfs: &mut Vec<Prf>, unstored: &mut Vec<UnstoredMapping>) {
+fn keep_unstored(
+    view: &PartitionView<'_>,
+    pseudonyms: &[Pseudonym],
+    prfs: &mut Vec<Prf>,
+    unstored: &mut Vec<UnstoredMapping>,
+) {
     let first = pseudonyms.len() - prfs.len();
     pseudonyms[first..].iter().for_each(|pseudonym| view.prefetch_entry(pseudonym.as_bytes()));
     for (place, prf) in (first..).zip(prfs.drain(..)) {

@@ -47,13 +47,7 @@ pub(crate) struct OpenDomain {
 impl OpenDomain {
     /// The domain as answers and entries give it.
     pub(super) fn named(&self) -> Domain {
-        let named = |text: &String| (!text.is_empty()).then(|| text.clone());
-        Domain {
-            controller: named(&self.scope.controller),
-            purpose: named(&self.scope.purpose),
-            period: named(&self.scope.period),
-            epoch: self.epoch.row.epoch,
-        }
+        Domain::of(&self.scope, self.epoch.row.epoch)
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::stored::{bad_chunk, open_chunk};
 use super::{StartError, StartProgress};
 use crate::commit::small::{SmallChunk, SmallChunkKind, SmallChunks};
 use crate::metrics::{PERSONS, coarse};
@@ -181,12 +182,11 @@ impl RebuildWork<'_> {
     }
 
     fn enter(&self, key: ChunkKey, row: Vec<u8>, partition: &Partition, moved: &[u32; 256]) -> Result<(), StartError> {
-        let bad = |source| StartError::Chunk { sector: key.sector, epoch: key.epoch, sequence: key.sequence, source };
-        let chunk = self.cipher.unwrap(&key.to_bytes(), row).map_err(bad)?;
+        let chunk = open_chunk(&self.cipher, key, row)?;
         let mut pseudonyms = Vec::with_capacity(crate::seal::chunk::MAX_RECORDS);
         let mut records = 0;
         for record in chunk.records() {
-            let pseudonym = *record.map_err(bad)?.pseudonym.as_bytes();
+            let pseudonym = *record.map_err(bad_chunk(key))?.pseudonym.as_bytes();
             records += 1;
             // What was moved since the thread looked is of earlier chunks.
             if key.sequence >= moved[usize::from(pseudonym[0])] {

@@ -14,7 +14,7 @@ use crate::pseudonym::Parsed;
 use crate::register::{Granularity, PeriodLength, Register, Sector, TextForm};
 use crate::seal::SealError;
 use crate::seal::segment::OpenSegment;
-use crate::store::{Batch, EpochRow, Store, StoreError};
+use crate::store::{EpochRow, RowBatch, Store, StoreError};
 
 /// What only a new epoch may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,7 +235,7 @@ pub(super) fn load_all(
     roots: &HashMap<u32, SectorRootKey>,
     advance: &[SectorAdvance],
     now: Timestamp,
-    batch: &mut Batch,
+    batch: &mut RowBatch,
 ) -> Result<(Sectors, Vec<Opened>), StartError> {
     let numbers: HashMap<_, _> = store.sector_numbers()?.into_iter().collect();
     let (used, retired) = (store.all_epochs()?, store.retired_epochs()?);

@@ -1,16 +1,39 @@
 //! Looking stored mappings up: find the chunk, unwrap it, and look again until the commits under way have settled. Releases,
-//! orders' copies and erasures all look here.
+//! orders' copies and erasures look here; merges, migrations and the start, which go through whole chunks, open them here.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{SectorState, StartError, Vault};
 use crate::code::Code;
 use crate::pseudonym::Parsed;
-use crate::seal::chunk::Chunk;
-use crate::store::{ChunkKey, StoreError};
+use crate::seal::SealError;
+use crate::seal::chunk::{Chunk, ChunkCipher};
+use crate::store::{ChunkKey, Store, StoreError};
 
 /// How often a chunk that is not there is looked for again.
 const MOST_LOOKS: usize = 16;
+
+/// For `map_err`: says which chunk does not open.
+pub(crate) fn bad_chunk(key: ChunkKey) -> impl Fn(SealError) -> StartError + Copy {
+    let ChunkKey { sector, epoch, sequence } = key;
+    move |source| StartError::Chunk { sector, epoch, sequence, source }
+}
+
+/// Opens the vault's envelope around a chunk's row.
+///
+/// # Errors
+/// [`StartError::Chunk`]
+pub(crate) fn open_chunk(cipher: &ChunkCipher, key: ChunkKey, row: Vec<u8>) -> Result<Chunk, StartError> {
+    cipher.unwrap(&key.to_bytes(), row).map_err(bad_chunk(key))
+}
+
+/// The chunk under a key, if it is stored.
+///
+/// # Errors
+/// [`StartError::Store`], [`StartError::Chunk`]
+pub(crate) fn stored_chunk(store: &Store, cipher: &ChunkCipher, key: ChunkKey) -> Result<Option<Chunk>, StartError> {
+    store.chunk(key)?.map(|row| open_chunk(cipher, key, row)).transpose()
+}
 
 /// The pseudonyms for which no mapping was found.
 #[derive(Default)]
@@ -64,16 +87,13 @@ impl Vault {
             }
         }
         for (key, mut wanted) in chunks {
-            let Some(row) = self.store.chunk(key)? else {
+            let Some(chunk) = stored_chunk(&self.store, &self.cipher, key)? else {
                 missing.extend(wanted);
                 continue;
             };
-            let (sector, epoch, sequence) = (key.sector, key.epoch, key.sequence);
-            let bad = |source| StartError::Chunk { sector, epoch, sequence, source };
-            let chunk = self.cipher.unwrap(&key.to_bytes(), row).map_err(bad)?;
             let mut held = vec![];
             for parsed in wanted.drain(..) {
-                match chunk.find(&parsed.pseudonym).map_err(bad)? {
+                match chunk.find(&parsed.pseudonym).map_err(bad_chunk(key))? {
                     Some(_) => held.push(parsed),
                     None => drop(codes.insert(parsed, Code::NoMapping)),
                 }

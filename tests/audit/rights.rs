@@ -1,5 +1,6 @@
 //! People's rights with real processes: who resolved a person, told when it may be; and erasure, after which the log is as good as
 //! before and nothing that is left can be held against a guess.
+#![expect(unsafe_code, reason = "a lock that is held")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -15,7 +15,7 @@ use cloison::code::Code;
 use cloison::commit::Committer;
 use cloison::commit::small::SmallChunks;
 use cloison::store::index::Index;
-use cloison::store::{Batch, EntryKeys, Shard, Store};
+use cloison::store::{EntryKeys, RowBatch, Shard, Store};
 use jiff::Timestamp;
 
 use super::forge::{entries, findings, key};
@@ -156,7 +156,7 @@ fn a_store_without_a_tree_gets_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let store = Store::open(&path, "test/vault").unwrap();
-    let mut batch = Batch::default();
+    let mut batch = RowBatch::default();
     for (n, entry) in entries(700).iter().enumerate() {
         store.put_audit(&mut batch, n as u64, entry, None, &[], EntryKeys::default());
     }
@@ -178,7 +178,7 @@ fn a_damaged_tree_is_refused_at_start() {
     let path = folder.path().join("store");
     open(&path, "2026-11-22T12:00:00Z", None, false).unwrap().write(300);
     let store = Store::open(&path, "test/vault").unwrap();
-    let mut batch = Batch::default();
+    let mut batch = RowBatch::default();
     store.put_audit(&mut batch, 290, b"{}", None, &[], EntryKeys::default());
     store.commit(batch).unwrap();
     drop(store);

@@ -1,5 +1,6 @@
 //! An honest client beside a hostile one: whatever one address, certificate or organisation does, every request of everybody else
 //! is answered within seconds, and memory stays flat. Latencies are printed (`--nocapture`), and judged by those seconds only.
+#![expect(unsafe_code, reason = "signals to a child")]
 
 use std::collections::VecDeque;
 use std::io::Read as _;

@@ -1,4 +1,5 @@
 //! `cloison order`, as approvers and clerks use it: files in a folder, the real program.
+#![expect(unsafe_code, reason = "a terminal")]
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};

@@ -1,4 +1,5 @@
 //! Child processes: started, waited for, and ended by their id whichever way a test ends.
+#![expect(unsafe_code, reason = "signals to a child")]
 
 use std::collections::BTreeSet;
 use std::fmt;

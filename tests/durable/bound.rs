@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cloison::keys::{Key, StoreSecret};
 use cloison::pseudonym::Pseudonym;
-use cloison::reidentify::reveal::Item;
+use cloison::reidentify::reveal::RevealedItem;
 use cloison::store::StoreError;
 use cloison::vault::{StartError, Vault};
 use jiff::SignedDuration;
@@ -55,7 +55,7 @@ fn check_opens(world: &World, vault: &Vault, first: u32, texts: &[String]) {
     let node = world.node();
     for (n, items) in (0..).zip(texts.chunks(5_000)) {
         for (place, item) in (0..).zip(reveal(vault, &node, "health", items)) {
-            let Item::Identifier { value, .. } = item else { panic!("{item:?}") };
+            let RevealedItem::Identifier { value, .. } = item else { panic!("{item:?}") };
             assert_eq!(*value.0, card(first + n * 5_000 + place));
         }
     }
@@ -153,7 +153,7 @@ fn a_new_storage_secret() {
     }
     // A wrong one is found out even where no chunk would have to be read.
     match open(with(2, 8)) {
-        Err(StartError::Store(StoreError::Veil(2))) => {}
+        Err(StartError::Store(StoreError::OtherIndexKey(2))) => {}
         other => panic!("{:?}", other.err()),
     }
     assert_eq!(open(with(2, 9)).unwrap().index().len(), 30_000);
@@ -217,7 +217,7 @@ fn nobody_slips_through_while_tables_move() {
                 }
                 let first = (round * 127) % 2_900;
                 for item in reveal(vault, &node, "health", &texts[first..first + 100]) {
-                    assert!(matches!(item, Item::Identifier { .. }), "{item:?}");
+                    assert!(matches!(item, RevealedItem::Identifier { .. }), "{item:?}");
                 }
             }
         });

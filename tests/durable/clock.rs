@@ -10,7 +10,7 @@ use cloison::clock::Clock;
 use cloison::code::Code;
 use cloison::commit::{LowerMark, LowerMarkError};
 use cloison::epoch::{self, AdvanceEpochRequest};
-use cloison::reidentify::Released;
+use cloison::reidentify::ReleasedItem;
 use cloison::tokenize::{DomainRequest, TokenizeOptions};
 use cloison::vault::Vault;
 use jiff::SignedDuration;
@@ -239,7 +239,7 @@ fn a_statement_lowers_one_mark_once_whatever_the_clock_shows() {
     tick(&vault, 2);
     assert!(matches!(lower(&vault), Err(LowerMarkError::Taken)));
     // Whatever prunes by time keeps it.
-    let mut batch = cloison::store::Batch::default();
+    let mut batch = cloison::store::RowBatch::default();
     vault.store().put_request(&mut batch, 0, Uuid::from_u128(9), i64::MAX).unwrap();
     vault.store().commit(batch).unwrap();
     drop(vault);
@@ -363,8 +363,8 @@ fn counts_are_exact_when_many_ask_at_once() {
                     barrier.wait();
                     let items = release_of(vault, &question).unwrap().items;
                     let mappings = items.iter().zip(&window).filter(|(item, _)| match item {
-                        Released::Mapping { .. } => true,
-                        Released::Refused { code } => {
+                        ReleasedItem::Mapping { .. } => true,
+                        ReleasedItem::Refused { code } => {
                             assert_eq!(*code, Code::LimitReached);
                             false
                         }
@@ -383,7 +383,7 @@ fn counts_are_exact_when_many_ask_at_once() {
     let vault = world.open();
     let again = release_of(&vault, &asked(dawn(), &order, "health", &texts)).unwrap().items;
     for (item, text) in again.iter().zip(&texts) {
-        let given = matches!(item, Released::Mapping { .. });
+        let given = matches!(item, ReleasedItem::Mapping { .. });
         assert_eq!(given, released.contains(text), "what was counted stays open, what was not stays closed");
     }
 }
@@ -402,8 +402,8 @@ fn unknown_pseudonyms_count() {
         items
             .iter()
             .map(|item| match item {
-                Released::Mapping { .. } => None,
-                Released::Refused { code } => Some(*code),
+                ReleasedItem::Mapping { .. } => None,
+                ReleasedItem::Refused { code } => Some(*code),
             })
             .collect()
     };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Barrier, Mutex};
 
-use cloison::reidentify::reveal::Item;
+use cloison::reidentify::reveal::RevealedItem;
 use cloison::tokenize;
 
 use super::world::{CALLERS, World, card, long, permit, reveal, tokenize};
@@ -56,7 +56,7 @@ fn from_all_sides(world: World, rounds: u32) {
     let (persons, texts): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
     for (persons, texts) in persons.chunks(1_000).zip(texts.chunks(1_000)) {
         for (item, person) in reveal(&vault, &node, "health", texts).iter().zip(persons) {
-            let Item::Identifier { value, .. } = item else { panic!("{item:?}") };
+            let RevealedItem::Identifier { value, .. } = item else { panic!("{item:?}") };
             assert_eq!(*value.0, card(*person));
         }
     }

@@ -18,8 +18,8 @@ use cloison::order::{self, Payload};
 use cloison::register::{Operation, Register};
 use cloison::reidentify::copies::{end, start};
 use cloison::reidentify::lodge;
-use cloison::reidentify::reveal::{self, Item};
-use cloison::reidentify::{Release, Released};
+use cloison::reidentify::reveal::{self, RevealedItem};
+use cloison::reidentify::{Release, ReleasedItem};
 use cloison::seal::chunk::ChunkCipher;
 use cloison::store::{OrderKey, copy_location};
 use cloison::vault::{Home, Vault};
@@ -71,9 +71,9 @@ fn key(order: &str) -> OrderKey {
 /// The codes under an order; nothing where a mapping is handed out.
 fn codes(vault: &Vault, order: &str, pseudonyms: &[String]) -> Vec<Option<Code>> {
     let Release { items, .. } = release_of(vault, &asked(vault.now(), order, "health", pseudonyms)).unwrap();
-    let code = |item: &Released| match item {
-        Released::Mapping { .. } => None,
-        Released::Refused { code } => Some(*code),
+    let code = |item: &ReleasedItem| match item {
+        ReleasedItem::Mapping { .. } => None,
+        ReleasedItem::Refused { code } => Some(*code),
     };
     items.iter().map(code).collect()
 }
@@ -86,8 +86,8 @@ fn found(vault: &Vault, world: &World, order: &str, pseudonyms: &[String]) -> Ve
     let asked = asked(vault.now(), order, "health", pseudonyms);
     let items = reveal::ask(&node, &permit, &asked, &Link(vault)).unwrap().items;
     let who = |item| match item {
-        Item::Identifier { value, .. } => Ok(value.0.to_string()),
-        Item::Refused { code, .. } => Err(code),
+        RevealedItem::Identifier { value, .. } => Ok(value.0.to_string()),
+        RevealedItem::Refused { code, .. } => Err(code),
     };
     items.into_iter().map(who).collect()
 }

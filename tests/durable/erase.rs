@@ -13,10 +13,10 @@ use cloison::commit::LowerMark;
 use cloison::pseudonym::Pseudonym;
 use cloison::refusal::Refusal;
 use cloison::register::{Register, RightsOfficer, SpkiDigest};
-use cloison::reidentify::reveal::Item;
+use cloison::reidentify::reveal::RevealedItem;
 use cloison::rights::erase::{ErasureReceipt, at_vault};
 use cloison::rights::request::{Erasure, sign};
-use cloison::store::{Batch, StoreError};
+use cloison::store::{RowBatch, StoreError};
 use cloison::vault::Vault;
 use ed25519_dalek::SigningKey;
 
@@ -115,7 +115,7 @@ fn what_older_versions_noted_as_carried_out_is_still_found() {
     let vault = open(&world);
     let (store, id, until) = (vault.store(), uuid::Uuid::from_bytes([7; 16]), vault.now().as_second());
     assert!(!store.is_carried_out(until, id).unwrap());
-    let mut batch = Batch::default();
+    let mut batch = RowBatch::default();
     store.put_request(&mut batch, until, id, 0).unwrap();
     store.commit(batch).unwrap();
     assert!(store.is_carried_out(until, id).unwrap());
@@ -198,8 +198,8 @@ fn erased_for_good(memory: u64) {
     let node = world.node();
     for (place, item) in reveal(&vault, &node, "health", &texts(&vault, &pseudonyms)).into_iter().enumerate() {
         match item {
-            Item::Identifier { value, .. } => assert_eq!(*value.0, card(place as u32)),
-            Item::Refused { code, .. } => {
+            RevealedItem::Identifier { value, .. } => assert_eq!(*value.0, card(place as u32)),
+            RevealedItem::Refused { code, .. } => {
                 assert!(code == Code::NoMapping && victims.contains(&place), "{place}: {code}")
             }
         }

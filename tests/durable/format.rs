@@ -25,13 +25,13 @@ use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
 use cloison::pseudonym::Pseudonym;
 use cloison::register::{self, PinnedKey, Register, SpkiDigest, Suite};
 use cloison::reidentify::release::release;
-use cloison::reidentify::{Asked, ReleaseRequest};
+use cloison::reidentify::{ReidentifyRequest, ReleaseRequest};
 use cloison::renewal::{self, RecipientProof, SegmentAnswer};
 use cloison::rights::erase;
 use cloison::rights::request::{self, Erasure};
 use cloison::seal::record::Record;
 use cloison::seal::segment::AuthorityPrivateKey;
-use cloison::store::{Batch, MigrationRow, OpenPage, OrderKey, PairsRow, Store};
+use cloison::store::{MigrationRow, OpenPage, OrderKey, PairsRow, RowBatch, Store};
 use cloison::tokenize;
 use cloison::vault::{Home, Vault, VaultSecrets};
 use data_encoding::HEXLOWER;
@@ -134,7 +134,7 @@ fn write(path: &Path) -> Vec<u8> {
         time: now(),
     };
     let request = order::sign_request(&request, &id("driss"), &person("driss")).unwrap();
-    let asked = Asked { order, request, sector: "health".into(), pseudonyms: texts, to: None };
+    let asked = ReidentifyRequest { order, request, sector: "health".into(), pseudonyms: texts, to: None };
     let node = access::node(vault.register(), vault.register().authorities[&id("court")].node).unwrap();
     let acts = Book::from(&vault).digest(&id("court")).unwrap();
     let question = ReleaseRequest { register: HEXLOWER.encode(&vault.register().digest), acts, asked };
@@ -178,7 +178,7 @@ fn write(path: &Path) -> Vec<u8> {
 
     // A migration would write a second chunk and a second segment, and retiring take the first away: so as plain rows.
     let store = vault.store();
-    let mut batch = Batch::default();
+    let mut batch = RowBatch::default();
     let order = OrderKey::new("court", ORDER.parse().unwrap());
     let sector = "62484e22-a6a5-4de1-ba25-cb1b7c55c4b8".parse().unwrap();
     let open = OpenPage { request: "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11".parse().unwrap(), until: 90, items: 7 };

@@ -1,4 +1,5 @@
 //! `kill -9` at any moment: whatever was answered is there afterwards.
+#![expect(unsafe_code, reason = "a signal to a child")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -23,4 +23,5 @@ mod retire;
 mod rights;
 mod slow;
 mod start;
+mod store_contract;
 mod world;

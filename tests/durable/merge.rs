@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use cloison::reidentify::reveal::Item;
+use cloison::reidentify::reveal::RevealedItem;
 use cloison::seal::chunk::MAX_RECORDS;
 use cloison::store::StoreError;
 use cloison::vault::Vault;
@@ -66,7 +66,7 @@ fn wait(vault: &Vault) {
 fn check_opens(world: &World, vault: &Vault, texts: &[String]) {
     let node = world.node();
     for (person, item) in (0..).zip(reveal(vault, &node, "health", texts)) {
-        let Item::Identifier { value, .. } = item else { panic!("{item:?}") };
+        let RevealedItem::Identifier { value, .. } = item else { panic!("{item:?}") };
         assert_eq!(*value.0, card(person));
     }
 }
@@ -151,7 +151,7 @@ fn a_release_meets_a_merge() {
                 let node = world.node();
                 while !stop.load(Ordering::Relaxed) {
                     for item in reveal(vault, &node, "health", known) {
-                        assert!(matches!(item, Item::Identifier { .. }), "{item:?}");
+                        assert!(matches!(item, RevealedItem::Identifier { .. }), "{item:?}");
                     }
                     asked.fetch_add(1, Ordering::Relaxed);
                 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use cloison::clock::Clock;
 use cloison::code::Code;
 use cloison::node::Node;
-use cloison::reidentify::reveal::Item;
+use cloison::reidentify::reveal::RevealedItem;
 use cloison::store::{Store, StoreError};
 use cloison::tokenize::{self, TokenizeOptions, TokenizedBatch};
 use cloison::vault::Vault;
@@ -161,7 +161,7 @@ fn check_opens(vault: &Vault, node: &Node, model: &mut Model, which: impl Fn(usi
             releases += 1;
             assert_eq!(opened.len(), items.len());
             for (item, (text, person, day)) in opened.iter().zip(items) {
-                let Item::Identifier { pseudonym, scheme, value, first_seen } = item else {
+                let RevealedItem::Identifier { pseudonym, scheme, value, first_seen } = item else {
                     panic!("an acknowledged pseudonym of person {person} in {sector} does not open: {item:?}")
                 };
                 assert_eq!((pseudonym.as_str(), scheme.as_str()), (*text, "cnie"));

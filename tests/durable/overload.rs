@@ -1,4 +1,5 @@
 //! More than can be done: turned away at once, within bounds of memory; and an orderly end.
+#![expect(unsafe_code, reason = "a signal to a child")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

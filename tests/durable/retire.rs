@@ -7,7 +7,7 @@ use cloison::access;
 use cloison::epoch::retire::{RetireEpochRequest, retire};
 use cloison::epoch::statement::Destruction;
 use cloison::register::{self, Operation, Register};
-use cloison::reidentify::Released;
+use cloison::reidentify::ReleasedItem;
 use cloison::vault::Vault;
 use jiff::SignedDuration;
 use rocksdb::{DB, IteratorMode, Options};
@@ -59,9 +59,9 @@ fn rows(world: &World, sector: u32, epoch: u32) -> [usize; 3] {
 fn codes(vault: &Vault, texts: &[String]) -> Vec<Option<&'static str>> {
     let now = vault.now();
     let released = release_of(vault, &asked(now, &order_for(now, "health", texts), "health", texts)).unwrap();
-    let code = |item: &Released| match item {
-        Released::Mapping { .. } => None,
-        Released::Refused { code } => Some(code.as_str()),
+    let code = |item: &ReleasedItem| match item {
+        ReleasedItem::Mapping { .. } => None,
+        ReleasedItem::Refused { code } => Some(code.as_str()),
     };
     released.items.iter().map(code).collect()
 }

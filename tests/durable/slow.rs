@@ -1,5 +1,6 @@
 //! A disk that does not come back, and one that comes back late: nobody is let in who would wait for it without end, nothing is
 //! half done, and service goes on by itself. On real processes, whose writer is stopped in its tracks as by a write that hangs.
+#![expect(unsafe_code, reason = "a child that is stopped and a file that fills the disk")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cloison::clock::FixedClock;
 use cloison::keys::{Key, StoreSecret};
-use cloison::reidentify::reveal::Item;
+use cloison::reidentify::reveal::RevealedItem;
 use cloison::store::{Store, StoreError};
 use cloison::tokenize::TokenizeOptions;
 use cloison::vault::{Home, StartError, Vault};
@@ -247,7 +247,7 @@ fn a_segment_without_counters_is_replaced() {
     assert_ne!(present().id(), first.id(), "three more do not");
     let texts: Vec<_> = answer.pseudonyms.iter().map(|pseudonym| answer.writer.text(pseudonym)).collect();
     for (item, person) in reveal(&vault, &node, "health", &texts).iter().zip(1..) {
-        let Item::Identifier { value, .. } = item else { panic!("{item:?}") };
+        let RevealedItem::Identifier { value, .. } = item else { panic!("{item:?}") };
         assert_eq!(*value.0, card(person));
     }
 }

@@ -1,4 +1,5 @@
 //! A deployment on disk, and a vault and a node in this process that run on it.
+#![expect(unsafe_code, reason = "a function at the end of the process")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use cloison::access::{self, TokenizePermit};
 use cloison::audit::log::LogParts;
+use cloison::audit::resume::Resumption;
 use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
 use cloison::config::{NodeConfig, VaultConfig};
@@ -15,10 +17,12 @@ use cloison::deployment::register_text::{
 use cloison::deployment::{Place, Plan, make};
 use cloison::epoch::statement::{Destruction, DestructionPayload, draft, sign};
 use cloison::epoch::{self, AdvanceEpochRequest, EpochView};
+use cloison::execution::step::{self, ActExchange};
 use cloison::jws;
 use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
 use cloison::keys::shelf::{SectorShelf, read_versions};
 use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreKey, StoreSecret};
+use cloison::link::{PostedQuestion, VaultLink, VaultQuestion as _};
 use cloison::node::{Node, NodeParts};
 use cloison::order::book::Book;
 use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
@@ -26,15 +30,16 @@ use cloison::refusal::Refusal;
 use cloison::register::{self, Id, Register, SpkiDigest, Suite};
 use cloison::reidentify::lodge::{self, LodgedOrder, OrderText};
 use cloison::reidentify::release::release;
-use cloison::reidentify::reveal::{self, Item, VaultLink};
-use cloison::reidentify::step::{self, Exchange, Exchanged};
-use cloison::reidentify::{Asked, Release, ReleaseRequest};
+use cloison::reidentify::reveal::{self, RevealedItem};
+use cloison::reidentify::{ReidentifyRequest, Release, ReleaseRequest};
 use cloison::seal::chunk::ChunkCipher;
 use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::store::StoreError;
 use cloison::tokenize::{self, TokenizeOptions, TokenizedBatch};
 use cloison::vault::{Home, StartError, Vault, VaultSecrets};
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 const AMPLE: (u64, u64) = (1_000_000_000, 1_000_000_000_000);
@@ -345,7 +350,7 @@ fn person(id: &str) -> ed25519_dalek::SigningKey {
 }
 
 /// What the officer sends: the order, and a fresh signed request for these pseudonyms.
-pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -> Asked {
+pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -> ReidentifyRequest {
     let request = NewRequest {
         deployment: &id("durable"),
         order: &order::digest_of(order).unwrap(),
@@ -354,7 +359,7 @@ pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -
         list: &order::list_digest(pseudonyms).unwrap(),
         time: now,
     };
-    Asked {
+    ReidentifyRequest {
         order: order.to_owned(),
         request: order::sign_request(&request, &id(OFFICER), &person(OFFICER)).unwrap(),
         sector: sector.into(),
@@ -364,7 +369,7 @@ pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -
 }
 
 /// Asks the vault as the authority's node does.
-pub fn release_of(vault: &Vault, asked: &Asked) -> Result<Release, Refusal> {
+pub fn release_of(vault: &Vault, asked: &ReidentifyRequest) -> Result<Release, Refusal> {
     let node = vault.register().authorities[&id(AUTHORITY)].node;
     let permit = access::node(vault.register(), node).unwrap();
     let digest = data_encoding::HEXLOWER.encode(&vault.register().digest);
@@ -382,22 +387,32 @@ pub fn lodge_order(vault: &Vault, order: &str) -> Result<LodgedOrder, Refusal> {
 pub struct Link<'a>(pub &'a Vault);
 
 impl VaultLink for Link<'_> {
-    fn release(&self, request: &ReleaseRequest) -> Result<Release, Refusal> {
-        release_of(self.0, &request.asked)
-    }
-
-    fn exchange_acts(&self, exchange: &Exchange) -> Result<Exchanged, Refusal> {
+    fn post(&self, question: PostedQuestion<'_>) -> Result<Vec<u8>, Refusal> {
         let node = self.0.register().authorities[&id(AUTHORITY)].node;
-        step::exchange(self.0, &access::node(self.0.register(), node).unwrap(), exchange)
+        let permit = access::node(self.0.register(), node).unwrap();
+        match question.path {
+            ReleaseRequest::PATH => answer(question.body, |asked: ReleaseRequest| release_of(self.0, &asked.asked)),
+            ActExchange::PATH => answer(question.body, |acts| step::exchange(self.0, &permit, &acts)),
+            OrderText::PATH => answer(question.body, |order: OrderText| lodge_order(self.0, &order.order)),
+            other => panic!("nobody here answers {other}"),
+        }
     }
 
-    fn lodge_order(&self, order: &OrderText) -> Result<LodgedOrder, Refusal> {
-        lodge_order(self.0, &order.order)
+    fn resumptions(&self) -> Result<Vec<Resumption>, Refusal> {
+        Ok(vec![])
     }
 }
 
+/// Answers a question's JSON in JSON.
+fn answer<Q: DeserializeOwned, A: Serialize>(
+    question: &[u8],
+    answer: impl FnOnce(Q) -> Result<A, Refusal>,
+) -> Result<Vec<u8>, Refusal> {
+    Ok(serde_json::to_vec(&answer(serde_json::from_slice(question).unwrap())?).unwrap())
+}
+
 /// Opens pseudonyms by the whole road: order, node, vault, node.
-pub fn reveal(vault: &Vault, node: &Node, sector: &str, pseudonyms: &[String]) -> Vec<Item> {
+pub fn reveal(vault: &Vault, node: &Node, sector: &str, pseudonyms: &[String]) -> Vec<RevealedItem> {
     let now = vault.now();
     let asked = asked(now, &order_for(now, sector, pseudonyms), sector, pseudonyms);
     let officer = vault.register().authorities[&id(AUTHORITY)].officers[&id(OFFICER)].certificate;

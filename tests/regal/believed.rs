@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cloison::order::act::{ActPayload, Kind, draft_act, read_act, sign_act};
 use cloison::order::{Basis, Payload, Scope};
-use cloison::store::{ActRow, Batch};
+use cloison::store::{ActRow, RowBatch};
 use ed25519_dalek::SigningKey;
 use rocksdb::{DB, Options};
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ fn a_forged_copy_of_a_revocation_does_not_shadow_the_true_one() {
         digest: read_act(&truth).unwrap().1,
         value: json!({"text": forged}).to_string().into_bytes(),
     };
-    let mut batch = Batch::default();
+    let mut batch = RowBatch::default();
     store.put_order_act(&mut batch, "court", &row);
     store.commit(batch).unwrap();
     drop(store);
@@ -92,7 +92,7 @@ fn padded(world: &World, order: uuid::Uuid, signer: &str) -> (ActPayload, String
 /// Puts such acts upon unknown orders, taken a moment ago, into the store of a side that does not run.
 fn keep_padded(world: &World, side: Side, signer: &str, count: usize) {
     let store = world.store(side);
-    let mut batch = Batch::default();
+    let mut batch = RowBatch::default();
     for _ in 0..count {
         let (payload, text) = padded(world, uuid4(), signer);
         let digest = read_act(&text).unwrap().1;

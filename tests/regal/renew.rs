@@ -9,7 +9,7 @@ use cloison::keys::file::{SecretKind, read_secret};
 use cloison::register::{AuthorityKey, Suite};
 use cloison::seal::record::Record;
 use cloison::seal::segment::{AuthorityPrivateKey, OpenSegment, prove};
-use cloison::store::{Batch, Store};
+use cloison::store::{RowBatch, Store};
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
@@ -99,8 +99,8 @@ pub fn keys_of(record: &Record) -> Vec<&str> {
     record.recipients.iter().map(|recipient| recipient.key.as_str()).collect()
 }
 
-fn write(store: &Store, put: impl FnOnce(&mut Batch)) {
-    let mut batch = Batch::default();
+fn write(store: &Store, put: impl FnOnce(&mut RowBatch)) {
+    let mut batch = RowBatch::default();
     put(&mut batch);
     store.commit(batch).unwrap();
 }

@@ -1,6 +1,6 @@
 //! Rows that somebody with access to the vault's store moves about: they open nowhere else.
 
-use cloison::store::{Batch, ChunkKey, Store, StoreError};
+use cloison::store::{ChunkKey, RowBatch, Store, StoreError};
 
 use super::common::{QUORUM, Side, World};
 use super::people::{codes, quiet};
@@ -42,8 +42,8 @@ fn two_segments() -> (World, Vec<String>, Rows, Vec<[u8; 16]>) {
     (world, asked, chunks, segments)
 }
 
-fn write(store: &Store, put: impl FnOnce(&mut Batch)) {
-    let mut batch = Batch::default();
+fn write(store: &Store, put: impl FnOnce(&mut RowBatch)) {
+    let mut batch = RowBatch::default();
     put(&mut batch);
     store.commit(batch).unwrap();
 }

@@ -11,7 +11,7 @@ use super::Log;
 use crate::audit::checkpoint::{self, Checkpoint};
 use crate::audit::tree::{Hash, Tree, leaf_hash, tile_bytes};
 use crate::audit::{AuditReceipt, Event};
-use crate::store::{Batch, Shard, TreeRow};
+use crate::store::{RowBatch, Shard, TreeRow};
 
 pub(super) fn year_of(time: Timestamp) -> u16 {
     u16::try_from(time.to_zoned(TimeZone::UTC).year()).unwrap_or(0)
@@ -76,7 +76,7 @@ impl Appender {
 
     /// Puts what entries do to the tree into their own batch, and checkpoints that the store lacks; where each entry
     /// stands.
-    pub fn append(&mut self, entries: &[Vec<u8>], batch: &mut Batch) -> Vec<AuditReceipt> {
+    pub fn append(&mut self, entries: &[Vec<u8>], batch: &mut RowBatch) -> Vec<AuditReceipt> {
         let store = &self.log.store;
         for (shard, published) in std::mem::take(&mut self.log.state().unstored) {
             store.put_checkpoint(batch, shard, published.note.as_bytes());

@@ -3,7 +3,7 @@
 use super::Published;
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::tree::{Tree, leaf_hash, tile_bytes};
-use crate::store::{Batch, Shard, Store, StoreError, TreeRow};
+use crate::store::{RowBatch, Shard, Store, StoreError, TreeRow};
 
 /// Full tiles written at once while the tree of an older store is made.
 const REBUILD_TILES: usize = 512;
@@ -22,7 +22,7 @@ pub(super) fn stored(store: &Store, tree: TreeRow) -> Result<Option<Published>, 
 
 /// Makes the tree of a log that was written without one.
 pub(super) fn rebuild(store: &Store, shard: Shard) -> Result<Tree, StoreError> {
-    let (mut tree, mut batch, mut tiles) = (Tree::default(), Batch::default(), 0);
+    let (mut tree, mut batch, mut tiles) = (Tree::default(), RowBatch::default(), 0);
     store.each_audit::<StoreError>(0, usize::MAX, |number, entry| {
         if number != tree.size() {
             return Err(StoreError::Corrupt("audit"));

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::client::Client;
-use crate::renewal::{DropRequest, Dropped, RenewalRequest, RenewalStep, RenewalTask};
+use crate::renewal::{DropReport, DropRequest, RenewalRequest, RenewalStep, RenewalTask};
 use crate::terminal::{CommandError, print, print_json, progress};
 
 /// Seal stored segments to the keys that the register lists now, and prove that they open
@@ -148,7 +148,8 @@ fn drop_old(args: &Args, client: &Client) -> Result<(), CommandError> {
     let mut all = AllDropped::default();
     let mut request = DropRequest::default();
     pages("looked at", |bar| {
-        let page: Dropped = client.post_json("/v1/segments/drop", &request).map_err(|error| stopped(error.into()))?;
+        let page: DropReport =
+            client.post_json("/v1/segments/drop", &request).map_err(|error| stopped(error.into()))?;
         all.segments += page.examined;
         all.dropped += page.recipients;
         all.unproved += page.unproved;

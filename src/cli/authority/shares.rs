@@ -14,7 +14,7 @@ use crate::register::Suite;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::serve::{open_register, read_set};
 use crate::terminal::{CommandError, open_client, print, print_json};
-use crate::unseal::Progress;
+use crate::unseal::UnsealProgress;
 
 /// Bring a custodian's share to the node; with the last one needed, the node opens
 #[derive(clap::Args)]
@@ -68,11 +68,11 @@ pub struct Drill {
 pub fn unseal(args: &Unseal) -> Result<(), CommandError> {
     memory::protect(true);
     let file = args.opening.open(std::slice::from_ref(&args.share))?.remove(0);
-    let progress: Progress = args.client.open()?.post_json("/v1/shares", &ShareText::from(file.share))?;
+    let progress: UnsealProgress = args.client.open()?.post_json("/v1/shares", &ShareText::from(file.share))?;
     if args.json {
         return print_json(&progress);
     }
-    let Progress { key, shares, threshold, done } = progress;
+    let UnsealProgress { key, shares, threshold, done } = progress;
     match done {
         true => print(format_args!("{key}: the node is unsealed")),
         false => print(format_args!("{key}: the node has {shares} of {threshold} shares")),
@@ -101,11 +101,11 @@ fn at_node(args: &Drill, client: &std::path::Path) -> Result<(), CommandError> {
     };
     let file = args.opening.open(std::slice::from_ref(share))?.remove(0);
     let client = open_client(client)?;
-    let progress: Progress = client.post_json("/v1/drills", &ShareText::from(file.share))?;
+    let progress: UnsealProgress = client.post_json("/v1/drills", &ShareText::from(file.share))?;
     if args.json {
         return print_json(&progress);
     }
-    let Progress { key, shares, threshold, done } = progress;
+    let UnsealProgress { key, shares, threshold, done } = progress;
     match done {
         true => print(format_args!("{key}: proved; {threshold} shares make the key that the register states")),
         false => print(format_args!("{key}: the drill has {shares} of {threshold} shares")),

@@ -16,7 +16,7 @@ use crate::client::{self, Client};
 use crate::epoch::retire::{RetireEpochRequest, RetiredEpoch};
 use crate::keys::Key;
 use crate::keys::file::{SecretKind, read_secret, write_secret};
-use crate::migrate::pairs::{Acknowledge, Acknowledged, Migrations, SealedPages, Waiting};
+use crate::migrate::pairs::{PairsAcknowledgement, PairsRemoved, SealedPages, WaitingMigration, WaitingMigrations};
 use crate::seal::pairs::MigrationKey;
 use crate::terminal::{CommandError, output_error, print, print_json};
 
@@ -153,11 +153,11 @@ pub fn run(command: &Command) -> Result<(), CommandError> {
     }
 }
 
-fn list(client: &Client, sector: &str) -> Result<Migrations, CommandError> {
+fn list(client: &Client, sector: &str) -> Result<WaitingMigrations, CommandError> {
     client.get_json(&client::path(&["v1", "sectors", sector, "migrations"])).map_err(CommandError::from)
 }
 
-fn table(listed: &Migrations) -> String {
+fn table(listed: &WaitingMigrations) -> String {
     if listed.migrations.is_empty() {
         return format!("No pairs wait in sector {}.", listed.sector);
     }
@@ -185,8 +185,8 @@ fn fetch(args: &Fetch) -> Result<(), CommandError> {
     let key = MigrationKey::derive(&key);
     let client = args.client.open()?;
     let waiting = list(&client, &args.sector)?;
-    let wanted = |one: &&Waiting| args.order.as_deref().is_none_or(|order| order == one.order);
-    let orders: Vec<&Waiting> = waiting.migrations.iter().filter(wanted).collect();
+    let wanted = |one: &&WaitingMigration| args.order.as_deref().is_none_or(|order| order == one.order);
+    let orders: Vec<&WaitingMigration> = waiting.migrations.iter().filter(wanted).collect();
     if orders.is_empty() {
         return Err(CommandError::new("no such pairs wait", "`cloison client migration list` shows those that do"));
     }
@@ -214,12 +214,12 @@ fn one(
     client: &Client,
     args: &Fetch,
     key: &MigrationKey,
-    waiting: &Waiting,
+    waiting: &WaitingMigration,
     output: &mut Output,
     fetched: &mut Fetched,
     bar: &indicatif::ProgressBar,
 ) -> Result<(), CommandError> {
-    let Waiting { authority, order, .. } = waiting;
+    let WaitingMigration { authority, order, .. } = waiting;
     let path = client::path(&["v1", "sectors", &args.sector, "migrations", order]);
     let mut last = 0;
     loop {
@@ -245,9 +245,9 @@ fn one(
         }
         output.keep()?;
         if !args.keep && !got.pages.is_empty() {
-            let has = Acknowledge { page: last };
+            let has = PairsAcknowledgement { page: last };
             let path = format!("{path}?authority={authority}");
-            let _: Acknowledged = client.post_json(&path, &has)?;
+            let _: PairsRemoved = client.post_json(&path, &has)?;
         }
         if !got.more {
             return Ok(());

@@ -12,6 +12,7 @@ use crate::cli::client_file::ClientFile;
 use crate::cli::signed_file;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
+use crate::execution::step::ActResponse;
 use crate::http::acts::{Lodge, Orders};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::order::act::{ACT_TYP, ActPayload, Kind, check_act, draft_act, read_act, sign_act};
@@ -19,7 +20,6 @@ use crate::order::life::suspensions;
 use crate::refusal::Refusal;
 use crate::register::{Id, Register};
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
-use crate::reidentify::step::Lodged;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, open_client, print, print_json};
 
@@ -262,7 +262,7 @@ fn unusable(refusal: Refusal) -> CommandError {
 
 /// Brings an act to where the client leads, and says what came of it.
 fn bring(client: &Client, act: &str, json: bool) -> Result<(), CommandError> {
-    let lodged: Lodged = client.post_json("/v1/acts", &Lodge { act: act.to_owned() })?;
+    let lodged: ActResponse = client.post_json("/v1/acts", &Lodge { act: act.to_owned() })?;
     if json {
         print_json(&lodged)?;
     } else {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use crate::keys::file::{FileError, FileFault, at, open_plain, read_whole};
+use crate::system;
 
 /// What systemd sets for a service with credentials.
 const FOLDER: &str = "CREDENTIALS_DIRECTORY";
@@ -27,8 +28,7 @@ pub(crate) fn read(name: &str) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let read = || {
         let mut file = open_plain(&path)?;
         let facts = file.metadata()?;
-        // SAFETY: geteuid has no preconditions and cannot fail.
-        let user = unsafe { libc::geteuid() };
+        let user = system::user();
         if facts.uid() != user && facts.uid() != 0 {
             return Err(FileFault::Owner { owner: facts.uid(), user });
         }

@@ -96,8 +96,9 @@ impl fmt::Display for Source {
 const MOST: usize = MAX_PASSPHRASE + lines::BYTE_ORDER_MARK.len() + 1;
 
 /// One line, byte by byte: what follows may be the next passphrase, for the next question.
+#[expect(unsafe_code, reason = "a file over a descriptor that the caller names by number")]
 fn read_line(fd: RawFd) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    // SAFETY: the descriptor is the caller's, named by himself; we neither keep nor close it. One that is not open fails.
+    // SAFETY: the descriptor is the caller's, who named it; we neither keep nor close it. One that is not open fails.
     let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
     let mut line = Zeroizing::new(Vec::with_capacity(MOST + 1));
     let mut byte = Zeroizing::new([0]);

@@ -16,7 +16,7 @@ use crate::config::NodeConfig;
 use crate::deployment::register_text::{APPROVERS, OFFICER};
 use crate::load::local::LocalDeployment;
 use crate::load::orders::{CaseOrder, made_up_id, person_key};
-use crate::reidentify::reveal::Item;
+use crate::reidentify::reveal::RevealedItem;
 use crate::terminal::{CommandError, open_client, print, print_json};
 
 /// What came of it: the medians of all rounds.
@@ -147,7 +147,9 @@ fn round(
     let opened = call.reidentify(officer, SystemClock.now())?;
     let took = begun.elapsed();
     let after = [usage::cpu_when_idle(sides.vault)?, usage::cpu_when_idle(sides.node)?];
-    if opened.items.len() != pseudonyms.len() || opened.items.iter().any(|item| matches!(item, Item::Refused { .. })) {
+    if opened.items.len() != pseudonyms.len()
+        || opened.items.iter().any(|item| matches!(item, RevealedItem::Refused { .. }))
+    {
         return Err(CommandError::new("not every pseudonym was opened", "report this as a fault of cloison"));
     }
     let per_item = |spent: Duration| spent.as_secs_f64() * 1e6 / pseudonyms.len() as f64;

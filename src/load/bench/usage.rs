@@ -18,16 +18,7 @@ const IDLE_CPU: Duration = Duration::from_millis(2);
 /// When there is no such process.
 pub fn cpu(id: u32) -> Result<Duration, CommandError> {
     let gone = || CommandError::new("the vault has ended while it was measured", "run it by hand to see why");
-    let id = libc::pid_t::try_from(id).map_err(|_| gone())?;
-    let mut clock = 0;
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: both calls write plain values into variables that outlive them, and take any numbers.
-    let failed =
-        unsafe { libc::clock_getcpuclockid(id, &raw mut clock) != 0 || libc::clock_gettime(clock, &raw mut time) != 0 };
-    if failed {
-        return Err(gone());
-    }
-    Ok(Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0)))
+    crate::system::process::cpu_time(id).ok_or_else(gone)
 }
 
 /// Waits until a process has nothing left to do (compaction, above all); its CPU time then.

@@ -20,7 +20,7 @@ use crate::epoch::AdvanceEpochRequest;
 use crate::load::local::{LocalDeployment, free_ports};
 use crate::load::orders::{CaseOrder, made_up_id, person_key};
 use crate::register::{Register, Sector};
-use crate::reidentify::reveal::{Item, Revealed};
+use crate::reidentify::reveal::{ReidentifyResponse, RevealedItem};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, line_progress, open_client, print, progress};
 
@@ -242,7 +242,7 @@ impl Demo {
         let now = SystemClock.now();
         let order = self.order(order, pseudonyms, now, now + 24.hours(), &[0, 2])?;
         let answer = self.ask(&order, pseudonyms)??;
-        let is_card = |item: &&Item| matches!(item, Item::Identifier { value, .. } if *value.0 == card);
+        let is_card = |item: &&RevealedItem| matches!(item, RevealedItem::Identifier { value, .. } if *value.0 == card);
         let found = answer.items.iter().filter(is_card).count();
         Ok(found == pseudonyms.len() && answer.items.len() == found)
     }
@@ -295,7 +295,11 @@ impl Demo {
     }
 
     /// What the node answers, or how it refuses.
-    fn ask(&self, order: &str, pseudonyms: &[String]) -> Result<Result<Revealed, OfficerCallError>, CommandError> {
+    fn ask(
+        &self,
+        order: &str,
+        pseudonyms: &[String],
+    ) -> Result<Result<ReidentifyResponse, OfficerCallError>, CommandError> {
         let (key, officer) = (person_key(self.local.folder(), OFFICER)?, made_up_id(OFFICER)?);
         let call = OfficerCall { order, officer: &officer, key: &key, sector: SHOWN, pseudonyms };
         Ok(call.reidentify(&self.client(OFFICER)?, SystemClock.now()))

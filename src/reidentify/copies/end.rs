@@ -4,10 +4,10 @@
 
 use uuid::Uuid;
 
-use super::super::FAILED;
 use crate::audit::Event;
 use crate::code::Code;
 use crate::commit::{Change, Job, Pending};
+use crate::execution::FAILED;
 use crate::order::book::Book;
 use crate::order::life::stopped;
 use crate::refusal::{Refusal, fault, not_logged};
@@ -38,13 +38,13 @@ pub fn destroy_over(vault: &Vault) -> Result<usize, Refusal> {
     Ok(count)
 }
 
-struct Ended {
+struct EndedOrder {
     order: OrderKey,
     why: &'static str,
 }
 
 /// The orders with copies that are over or revoked.
-fn ended(vault: &Vault) -> Result<Vec<Ended>, Refusal> {
+fn ended(vault: &Vault) -> Result<Vec<EndedOrder>, Refusal> {
     let (book, now) = (Book::from(vault), vault.proven_time().as_second());
     let mut ended = vec![];
     for (order, row) in vault.store().copied_orders().map_err(fault(FAILED))? {
@@ -52,7 +52,7 @@ fn ended(vault: &Vault) -> Result<Vec<Ended>, Refusal> {
             true => Some("over"),
             false => is_revoked(&book, &order.authority, order.id)?.then_some("revoked"),
         };
-        ended.extend(why.map(|why| Ended { order, why }));
+        ended.extend(why.map(|why| EndedOrder { order, why }));
     }
     Ok(ended)
 }
@@ -62,7 +62,7 @@ fn is_revoked(book: &Book<'_>, authority: &str, order: Uuid) -> Result<bool, Ref
     Ok(stopped(&book.acts(&authority, order)?) == Some(Code::OrderRevoked))
 }
 
-impl Ended {
+impl EndedOrder {
     fn job(self, vault: &Vault) -> Job {
         let Self { order, why } = self;
         let event = Event::OrderEnd { authority: order.authority.clone(), order: order.id.to_string(), why };

@@ -3,19 +3,20 @@
 
 use std::collections::HashMap;
 
-use super::super::FAILED;
 use super::{SealedMapping, unwrap};
 use crate::commit::Change;
+use crate::execution::FAILED;
 use crate::order::book::Book;
 use crate::order::life::stopped;
 use crate::refusal::{Refusal, fault};
 use crate::store::{ChunkKey, CopiesRow, CopyRow, OrderKey};
+use crate::vault::stored::{bad_chunk, open_chunk};
 use crate::vault::{StartError, Vault};
 
 /// A copy to write: its order, the tag that it lies under, its row.
 type NewCopy = (OrderKey, [u8; 16], CopyRow);
 
-/// Sees to both, durably. To be called at a start, before anybody is served.
+/// Does both, durably. To be called at a start, before the vault serves.
 ///
 /// # Errors
 /// [`Code::Internal`](crate::code::Code::Internal) also where a copy does not open, as without a version of the storage secret
@@ -89,14 +90,12 @@ fn of_counted(vault: &Vault, orders: &[(OrderKey, CopiesRow)]) -> Result<Vec<New
     let uuids: HashMap<u32, _> = vault.sector_states().map(|state| (state.number, state.sector.uuid)).collect();
     let each = |key: ChunkKey, row| {
         let Some(sector) = uuids.get(&key.sector) else { return Ok(()) };
-        let (number, epoch, sequence) = (key.sector, key.epoch, key.sequence);
-        let bad = |source| StartError::Chunk { sector: number, epoch, sequence, source };
-        let chunk = vault.cipher().unwrap(&key.to_bytes(), row).map_err(bad)?;
+        let (chunk, bad) = (open_chunk(vault.cipher(), key, row)?, bad_chunk(key));
         for record in chunk.records() {
             let pseudonym = record.map_err(bad)?.pseudonym;
             let tag = vault.audit_key().tag(*sector, &pseudonym);
             for order in wanted.get(&tag).into_iter().flatten() {
-                if let Some(mapping) = SealedMapping::of(&chunk, epoch, &pseudonym).map_err(bad)? {
+                if let Some(mapping) = SealedMapping::of(&chunk, key.epoch, &pseudonym).map_err(bad)? {
                     copies.push(((*order).clone(), tag, mapping.wrap(vault.cipher(), order, &tag, pseudonym)));
                 }
             }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{DropRequest, Dropped, FAILED, MOST_EXAMINED, segment_id};
-use super::{Draft, Law, change, commit, genuine, is_proved, proofs};
+use super::super::{DropReport, DropRequest, FAILED, MOST_EXAMINED, segment_id};
+use super::{RegisteredRecipients, SegmentDraft, change, commit, genuine, is_proved, proofs};
 use crate::access::DropPermit;
 use crate::audit::{SegmentAction, Segments};
+use crate::execution::{check_register, hex};
 use crate::refusal::{Refusal, fault};
-use crate::reidentify::{check_register, hex};
 use crate::seal::record::{Recipient, Record};
 use crate::vault::Vault;
 
@@ -17,17 +17,17 @@ use crate::vault::Vault;
 /// # Errors
 /// [`RegisterMismatch`](crate::code::Code::RegisterMismatch), [`AuditUnavailable`](crate::code::Code::AuditUnavailable),
 /// [`Internal`](crate::code::Code::Internal).
-pub fn drop_old(vault: &Vault, permit: &DropPermit, request: &DropRequest) -> Result<Dropped, Refusal> {
+pub fn drop_old(vault: &Vault, permit: &DropPermit, request: &DropRequest) -> Result<DropReport, Refusal> {
     if let Some(register) = &request.register {
         check_register(vault.register(), register)?;
     }
     let _one_at_a_time = vault.segment_changes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let law = Law::of(vault);
+    let law = RegisteredRecipients::of(vault);
     let after = request.after.as_deref().map(segment_id).transpose()?;
     let total = after.is_none().then(|| vault.store().segment_count()).transpose().map_err(fault(FAILED))?;
     let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(fault(FAILED))?;
     let next = (rows.len() == MOST_EXAMINED).then(|| rows.last().map(|(id, _)| hex(id))).flatten();
-    let mut dropped = Dropped { examined: rows.len() as u64, total, recipients: 0, unproved: 0, refused: 0, next };
+    let mut dropped = DropReport { examined: rows.len() as u64, total, recipients: 0, unproved: 0, refused: 0, next };
     let (mut changes, mut keys) = (vec![], BTreeSet::new());
     for (id, bytes) in rows {
         let Some(mut record) = genuine(&law, &id, &bytes) else {
@@ -51,7 +51,7 @@ pub fn drop_old(vault: &Vault, permit: &DropPermit, request: &DropRequest) -> Re
         dropped.recipients += gone.len() as u64;
         let proofs = gone.iter().map(|key| (key.clone(), None)).collect();
         keys.extend(gone);
-        changes.push(change(vault, Draft { record, sector, changed: true, proofs })?);
+        changes.push(change(vault, SegmentDraft { record, sector, changed: true, proofs })?);
     }
     if !changes.is_empty() {
         let (segments, recipients) = (changes.len() as u64, dropped.recipients);
@@ -67,7 +67,7 @@ pub fn drop_old(vault: &Vault, permit: &DropPermit, request: &DropRequest) -> Re
 /// # Errors
 /// [`Internal`](crate::code::Code::Internal).
 pub fn stranded(vault: &Vault) -> Result<u64, Refusal> {
-    let law = Law::of(vault);
+    let law = RegisteredRecipients::of(vault);
     let (mut after, mut stranded) = (None, 0);
     loop {
         let rows = vault.store().segments_after(after.as_ref(), MOST_EXAMINED).map_err(fault(FAILED))?;

@@ -15,11 +15,11 @@ use crate::rights::resolutions::first_since;
 use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
 use crate::seal::segment;
 use crate::store::index::Index;
-use crate::store::{Batch, ChunkKey, Store, StoreError};
+use crate::store::{ChunkKey, RowBatch, Store, StoreError};
 use crate::vault::{SectorState, Vault};
 
 /// A chunk, and those of its mappings that are to go.
-pub(super) struct Found {
+pub(super) struct ErasureChunk {
     chunk: Chunk,
     erased: Vec<Pseudonym>,
 }
@@ -33,10 +33,10 @@ pub(super) fn read(
     vault: &Vault,
     state: &SectorState,
     wanted: &[Parsed],
-) -> Result<BTreeMap<ChunkKey, Found>, Refusal> {
-    let mut found: BTreeMap<ChunkKey, Found> = BTreeMap::new();
+) -> Result<BTreeMap<ChunkKey, ErasureChunk>, Refusal> {
+    let mut found: BTreeMap<ChunkKey, ErasureChunk> = BTreeMap::new();
     let each = |key, chunk, held: Vec<Parsed>| {
-        let found = found.entry(key).or_insert(Found { chunk, erased: vec![] });
+        let found = found.entry(key).or_insert(ErasureChunk { chunk, erased: vec![] });
         found.erased.extend(held.iter().map(|parsed| parsed.pseudonym));
     };
     // What the index does not know has no mapping.
@@ -48,27 +48,28 @@ pub(super) fn read(
 }
 
 /// A domain in which a mapping lies, and since when it may.
-pub(super) struct Since {
+pub(super) struct DomainSince {
     epoch: u32,
     scope: DomainScope,
     opened: Timestamp,
 }
 
 /// The domains of the chunks.
-pub(super) fn domains(vault: &Vault, found: &BTreeMap<ChunkKey, Found>) -> Result<Vec<Since>, Refusal> {
-    let of = |(key, found): (&ChunkKey, &Found)| {
+pub(super) fn domains(vault: &Vault, found: &BTreeMap<ChunkKey, ErasureChunk>) -> Result<Vec<DomainSince>, Refusal> {
+    let of = |(key, found): (&ChunkKey, &ErasureChunk)| {
         let record = vault.store().segment(found.chunk.segment()).map_err(fault(FAILED))?.unwrap_or_default();
         let opened = segment::opened_at(&record).map_err(fault(FAILED))?;
-        Ok(Since { epoch: key.epoch, scope: found.chunk.scope().clone(), opened })
+        Ok(DomainSince { epoch: key.epoch, scope: found.chunk.scope().clone(), opened })
     };
     found.iter().map(of).collect()
 }
 
 /// Those of the domains that a search for the salts of `searched` has not seen to, or not far enough back.
-pub(super) fn beyond(domains: Vec<Since>, searched: &[Since]) -> Vec<Since> {
-    let is_in = |since: &Since| {
-        let covers =
-            |known: &Since| known.epoch == since.epoch && known.scope == since.scope && known.opened <= since.opened;
+pub(super) fn beyond(domains: Vec<DomainSince>, searched: &[DomainSince]) -> Vec<DomainSince> {
+    let is_in = |since: &DomainSince| {
+        let covers = |known: &DomainSince| {
+            known.epoch == since.epoch && known.scope == since.scope && known.opened <= since.opened
+        };
         searched.iter().any(covers)
     };
     domains.into_iter().filter(|since| !is_in(since)).collect()
@@ -89,7 +90,7 @@ struct Batched {
 pub(super) fn salts(
     vault: &Vault,
     sector: &str,
-    domains: &[Since],
+    domains: &[DomainSince],
     from: Option<u64>,
 ) -> Result<(Vec<u64>, u64), Refusal> {
     let store = vault.store();
@@ -99,14 +100,8 @@ pub(super) fn salts(
     let mut salts = vec![];
     let each = |number: u64, entry: &[u8]| -> Result<(), StoreError> {
         let Ok(batch) = serde_json::from_slice::<Batched>(entry) else { return Ok(()) };
-        let is_over = |since: &Since| {
-            let text = |value: &Option<String>| value.clone().unwrap_or_default();
-            let same = |domain: &Domain| {
-                domain.epoch == since.epoch
-                    && text(&domain.controller) == since.scope.controller
-                    && text(&domain.purpose) == since.scope.purpose
-                    && text(&domain.period) == since.scope.period
-            };
+        let is_over = |since: &DomainSince| {
+            let same = |domain: &Domain| domain.epoch == since.epoch && domain.scope() == since.scope;
             batch.domain.as_ref().is_some_and(same) || batch.previous == Some(since.epoch)
         };
         if batch.event == "tokenize"
@@ -131,13 +126,13 @@ pub(super) fn salts(
 /// was changed.
 pub(super) fn rewrite(
     store: &Store,
-    batch: &mut Batch,
+    batch: &mut RowBatch,
     index: &Index,
     cipher: &ChunkCipher,
-    found: BTreeMap<ChunkKey, Found>,
+    found: BTreeMap<ChunkKey, ErasureChunk>,
 ) -> Vec<(SmallChunkKind, SmallChunk)> {
     let mut fresh = vec![];
-    for (old, Found { chunk, erased }) in found.into_iter().filter(|(_, found)| !found.erased.is_empty()) {
+    for (old, ErasureChunk { chunk, erased }) in found.into_iter().filter(|(_, found)| !found.erased.is_empty()) {
         let records: Vec<_> = chunk.records().filter_map(Result::ok).collect();
         let all: Vec<[u8; 16]> = records.iter().map(|record| *record.pseudonym.as_bytes()).collect();
         let kept: Vec<_> = records.iter().filter(|record| !erased.contains(&record.pseudonym)).collect();

@@ -2,23 +2,23 @@
 //!
 //! A table that has to go is *frozen* first (an empty one takes its place, and it is still looked into), then written to
 //! the store's column `index`, then marked there, then dropped. An entry so moves from the tables to the frozen ones to the
-//! column, and is there before it leaves where it was: whoever looks in that order finds it. A crash at any step leaves
+//! column, and is there before it leaves where it was: a look-up in that order finds it. A crash at any step leaves
 //! entries in the column that no mark counts; they are read from their chunks again, and what is in the tables rules.
 //!
 //! Only a merge of chunks goes the other way: it gives entries a new chunk, and takes them out of the column and into the
-//! tables. Who found nothing looks again when that happened meanwhile.
+//! tables. A look-up that found nothing is made again when that happened meanwhile.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
-use super::table::Table;
-use super::{Partition, PartitionId, Tables};
-use crate::store::moved::{self, Made, Mark, MovedKey};
-use crate::store::{Batch, Store, StoreError};
+use super::table::IndexTable;
+use super::{Partition, PartitionId, PartitionTables};
+use crate::store::moved::{self, BlindingKeyId, MovedKey, MovedMark};
+use crate::store::{RowBatch, Store, StoreError};
 
 /// Hides pseudonyms before they go to the disk. The store has no key; this is lent to it.
-pub trait Veil: Send + Sync {
+pub trait IndexBlinding: Send + Sync {
     /// The version of the key: what was written under another is made anew.
     fn version(&self) -> u32;
 
@@ -30,54 +30,54 @@ pub trait Veil: Send + Sync {
 }
 
 /// What a partition has beside its tables.
-pub(super) struct Below {
+pub(super) struct LowerLevel {
     id: PartitionId,
-    veil: Option<Arc<dyn Veil>>,
+    blinding: Option<Arc<dyn IndexBlinding>>,
     /// The next chunk's sequence.
     sequence: AtomicU32,
-    /// Whether anything was ever moved: until then nobody need look.
+    /// Whether anything was ever moved: until then no look-up need go there.
     used: AtomicBool,
     /// How often tables were frozen.
     freezes: AtomicU64,
     /// How often entries went back into the tables.
     returns: AtomicU64,
-    /// Whether chunks of the partition may not be merged: somebody goes through them in their order.
+    /// Whether chunks of the partition may not be merged: a migration goes through them in their order.
     held: AtomicBool,
     /// Whether the partition's epoch was retired: nothing comes here any more.
     retired: AtomicBool,
     /// Held while frozen tables are written to the store.
     moving: Mutex<()>,
     /// Locked only by itself or while the tables are locked.
-    state: RwLock<State>,
+    state: RwLock<LowerState>,
 }
 
 /// A table on its way.
 #[derive(Clone)]
-struct Frozen {
+struct FrozenTable {
     /// First byte of its pseudonyms.
     first: u8,
-    table: Arc<Table>,
+    table: Arc<IndexTable>,
     entries: u64,
 }
 
 #[derive(Default)]
-struct State {
+struct LowerState {
     /// Pseudonyms that were taken out for good: what was prepared before that must not bring them back.
     erased: HashSet<[u8; 16]>,
-    frozen: Vec<Frozen>,
+    frozen: Vec<FrozenTable>,
     /// By first byte; made when first needed.
     places: Option<Box<[u8; 256]>>,
     /// By first byte; empty when there is none.
-    marks: Vec<Mark>,
+    marks: Vec<MovedMark>,
     /// The place whose turn it is.
     cursor: u8,
 }
 
-impl Below {
-    pub(super) fn new(id: PartitionId, veil: Option<Arc<dyn Veil>>) -> Self {
+impl LowerLevel {
+    pub(super) fn new(id: PartitionId, blinding: Option<Arc<dyn IndexBlinding>>) -> Self {
         Self {
             id,
-            veil,
+            blinding,
             sequence: AtomicU32::new(1),
             used: AtomicBool::new(false),
             freezes: AtomicU64::new(0),
@@ -93,21 +93,21 @@ impl Below {
         self.moving.lock().expect("no panic under this lock")
     }
 
-    fn state(&self) -> std::sync::RwLockReadGuard<'_, State> {
+    fn state(&self) -> std::sync::RwLockReadGuard<'_, LowerState> {
         self.state.read().expect("no panic under this lock")
     }
 
-    fn state_mut(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+    fn state_mut(&self) -> std::sync::RwLockWriteGuard<'_, LowerState> {
         self.state.write().expect("no panic under this lock")
     }
 
-    fn veil(&self) -> &dyn Veil {
-        &**self.veil.as_ref().expect("nothing is moved without a veil")
+    fn blinding(&self) -> &dyn IndexBlinding {
+        &**self.blinding.as_ref().expect("nothing is moved without a blinding")
     }
 
     /// The key that this partition's rows are made under.
-    fn made(&self) -> Made {
-        made(self.veil(), self.id)
+    fn made(&self) -> BlindingKeyId {
+        made(self.blinding(), self.id)
     }
 
     /// Entries in frozen tables and in the column.
@@ -126,10 +126,10 @@ impl Below {
     }
 
     /// Takes over what the store says of the partition.
-    pub(super) fn load(&self, marks: &[(u8, Mark)]) {
-        let places = self.veil().places(self.id);
+    pub(super) fn load(&self, marks: &[(u8, MovedMark)]) {
+        let places = self.blinding().places(self.id);
         let mut state = self.state_mut();
-        let mut by_place = [Mark::default(); 256];
+        let mut by_place = [MovedMark::default(); 256];
         marks.iter().for_each(|(place, mark)| by_place[usize::from(*place)] = *mark);
         state.marks = places.iter().map(|place| by_place[usize::from(*place)]).collect();
         // Where it went on before.
@@ -139,18 +139,18 @@ impl Below {
     }
 }
 
-/// What a veil makes of nothing tells it from every other.
-pub(super) fn made(veil: &dyn Veil, id: PartitionId) -> Made {
-    let tag = veil.tags(id, &mut [[0; 16]].iter())[0];
-    Made { version: veil.version(), check: tag[..8].try_into().expect("8 of 16") }
+/// What a blinding makes of nothing tells it from every other.
+pub(super) fn made(blinding: &dyn IndexBlinding, id: PartitionId) -> BlindingKeyId {
+    let tag = blinding.tags(id, &mut [[0; 16]].iter())[0];
+    BlindingKeyId { version: blinding.version(), check: tag[..8].try_into().expect("8 of 16") }
 }
 
-impl State {
+impl LowerState {
     fn moved(&self) -> u64 {
         self.marks.iter().map(|mark| mark.entries).sum()
     }
 
-    fn mark(&self, first: u8) -> Mark {
+    fn mark(&self, first: u8) -> MovedMark {
         self.marks.get(usize::from(first)).copied().unwrap_or_default()
     }
 }
@@ -194,7 +194,7 @@ impl Partition {
         if wanted.is_empty() {
             return Ok(found);
         }
-        let tags = self.1.veil().tags(self.1.id, &mut wanted.iter().map(|(_, at)| &pseudonyms[*at]));
+        let tags = self.1.blinding().tags(self.1.id, &mut wanted.iter().map(|(_, at)| &pseudonyms[*at]));
         let key = |((place, at), tag): (&(u8, usize), &[u8; 16])| (moved::key(self.1.id, *place, tag), *at);
         let mut keys: Vec<(MovedKey, usize)> = wanted.iter().zip(&tags).map(key).collect();
         keys.sort_unstable();
@@ -278,7 +278,7 @@ impl Partition {
         }
         let mut tables = self.0.write().expect("no panic under this lock");
         let mut state = self.1.state_mut();
-        *tables = Tables::default();
+        *tables = PartitionTables::default();
         state.frozen.clear();
         state.marks.clear();
     }
@@ -287,9 +287,9 @@ impl Partition {
     pub(super) fn freeze(&self, bytes: u64) -> bool {
         let mut tables = self.0.write().expect("no panic under this lock");
         let mut state = self.1.state_mut();
-        let veil = || Box::new(self.1.veil().places(self.1.id));
+        let blinding = || Box::new(self.1.blinding().places(self.1.id));
         let mut at_place = [0; 256];
-        (0..=255u8).zip(state.places.get_or_insert_with(veil).iter()).for_each(|(first, place)| {
+        (0..=255u8).zip(state.places.get_or_insert_with(blinding).iter()).for_each(|(first, place)| {
             at_place[usize::from(*place)] = first;
         });
         let mut frozen: u64 = state.frozen.iter().map(|frozen| frozen.table.bytes()).sum();
@@ -303,7 +303,7 @@ impl Partition {
             if entries > 0 {
                 let table = std::mem::take(&mut tables.tables[usize::from(first)]);
                 frozen += table.bytes();
-                state.frozen.push(Frozen { first, table: Arc::new(table), entries });
+                state.frozen.push(FrozenTable { first, table: Arc::new(table), entries });
             }
         }
         self.1.used.store(true, Ordering::Release);
@@ -322,7 +322,7 @@ impl Partition {
         }
         let (mut frozen, places, mut marks) = {
             let state = self.1.state();
-            let marks: Vec<Mark> = (0..=255u8).map(|first| state.mark(first)).collect();
+            let marks: Vec<MovedMark> = (0..=255u8).map(|first| state.mark(first)).collect();
             let Some(places) = state.places.clone() else { return Ok(0) };
             (state.frozen.clone(), places, marks)
         };
@@ -331,9 +331,9 @@ impl Partition {
         }
         frozen.sort_unstable_by_key(|frozen| places[usize::from(frozen.first)]);
         store.take_in(frozen.iter().flat_map(|one| self.rows(places[usize::from(one.first)], &one.table)))?;
-        let mut batch = Batch::default();
+        let mut batch = RowBatch::default();
         let (mut moved, made) = (0, self.1.made());
-        for Frozen { first, table, entries } in &frozen {
+        for FrozenTable { first, table, entries } in &frozen {
             let mark = &mut marks[usize::from(*first)];
             // Each sequence is taken within one write lock: whatever comes later has a later one.
             mark.below = mark.below.max(latest(table).saturating_add(1));
@@ -349,8 +349,8 @@ impl Partition {
     }
 
     /// A table's rows, sorted.
-    fn rows(&self, place: u8, table: &Table) -> Vec<(MovedKey, u32)> {
-        let tags = self.1.veil().tags(self.1.id, &mut table.entries().map(|(pseudonym, _)| pseudonym));
+    fn rows(&self, place: u8, table: &IndexTable) -> Vec<(MovedKey, u32)> {
+        let tags = self.1.blinding().tags(self.1.id, &mut table.entries().map(|(pseudonym, _)| pseudonym));
         let values = table.entries().map(|(_, chunk)| chunk);
         let mut rows: Vec<_> = tags.iter().map(|tag| moved::key(self.1.id, place, tag)).zip(values).collect();
         rows.sort_unstable();
@@ -365,7 +365,7 @@ impl Partition {
     pub fn give_chunk(
         &self,
         store: &Store,
-        batch: &mut Batch,
+        batch: &mut RowBatch,
         pseudonyms: &[[u8; 16]],
         old: &[u32],
     ) -> Result<Option<u32>, StoreError> {
@@ -390,7 +390,7 @@ impl Partition {
         self.set_sequence(sequence.checked_add(1).expect("an epoch of a sector has fewer than 2^32 chunks"));
         pseudonyms.iter().for_each(|pseudonym| tables.set(pseudonym, sequence));
         if !moved.is_empty() {
-            let (tags, made) = (self.1.veil().tags(self.1.id, &mut moved.iter()), self.1.made());
+            let (tags, made) = (self.1.blinding().tags(self.1.id, &mut moved.iter()), self.1.made());
             for (pseudonym, tag) in moved.iter().zip(tags) {
                 let place = state.places.as_ref().expect("something was moved")[usize::from(pseudonym[0])];
                 store.delete_moved(batch, &moved::key(self.1.id, place, &tag));
@@ -404,7 +404,7 @@ impl Partition {
     }
 }
 
-impl Tables {
+impl PartitionTables {
     fn remove(&mut self, pseudonym: &[u8; 16]) {
         let first = usize::from(pseudonym[0]);
         self.used[first] -= usize::from(self.tables[first].remove(pseudonym));
@@ -419,6 +419,6 @@ impl Tables {
 }
 
 /// The latest chunk that a table names.
-fn latest(table: &Table) -> u32 {
+fn latest(table: &IndexTable) -> u32 {
     table.entries().map(|(_, chunk)| chunk).max().unwrap_or(0)
 }

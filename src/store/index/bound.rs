@@ -1,4 +1,4 @@
-//! The bound on the memory of the tables, and who keeps it.
+//! The bound on the memory of the tables, and the keeper of it.
 //!
 //! One thread, the keeper, moves tables to the store when they are over the bound. The writer hears of it: where entries come
 //! faster than they can be moved it waits, so that the memory stays bounded and what is too much is turned away at the door.
@@ -15,8 +15,8 @@ const STEP: u64 = 32 << 20;
 /// Fewer are not worth a file.
 const LEAST: u64 = 64 << 10;
 
-/// Bytes, and who waits for whom.
-pub(super) struct Bound {
+/// The bound, and how the keeper and the writer wait for each other.
+pub(super) struct MemoryBound {
     /// Bytes that all tables may take.
     bytes: u64,
     /// Whether the keeper is there to move tables.
@@ -29,7 +29,7 @@ pub(super) struct Bound {
     under: Condvar,
 }
 
-impl Bound {
+impl MemoryBound {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
             bytes,
@@ -52,7 +52,7 @@ impl Index {
         self.bytes() > self.bound.bytes
     }
 
-    /// Says whether somebody is there who moves tables; without, nobody waits for it.
+    /// Says whether the keeper is there to move tables; without it, the writer does not wait for room.
     pub fn set_kept(&self, kept: bool) {
         self.bound.kept.store(kept, Ordering::Release);
         self.bound.under.notify_all();

@@ -12,17 +12,17 @@ const MOST_ROOM: usize = 4;
 /// Grow beyond this fill (in 1/100).
 const MAX_FILL: usize = 80;
 
-/// The tag of a slot that nothing ever lay in: whoever looks for a pseudonym need not go on to the next group.
+/// The tag of a slot that nothing ever lay in: a look-up need not go on to the next group.
 const FREE: u8 = 0;
 /// The tag of a slot whose entry was taken out of a group that had no free slot.
 const GONE: u8 = 1;
 
-type Tags = [u8; GROUP];
+type GroupTags = [u8; GROUP];
 
 /// Which chunk holds a pseudonym's mapping: pseudonym(16) ‖ sequence(u32be).
-type Entry = [u8; 20];
+type TableEntry = [u8; 20];
 
-fn entry(pseudonym: &[u8; 16], chunk: u32) -> Entry {
+fn entry(pseudonym: &[u8; 16], chunk: u32) -> TableEntry {
     let mut entry = [0; 20];
     entry[..16].copy_from_slice(pseudonym);
     entry[16..].copy_from_slice(&chunk.to_be_bytes());
@@ -30,16 +30,16 @@ fn entry(pseudonym: &[u8; 16], chunk: u32) -> Entry {
 }
 
 #[inline]
-fn pseudonym(entry: &Entry) -> &[u8; 16] {
+fn pseudonym(entry: &TableEntry) -> &[u8; 16] {
     entry.first_chunk().expect("16 of 20")
 }
 
-fn chunk(entry: &Entry) -> u32 {
+fn chunk(entry: &TableEntry) -> u32 {
     u32::from_be_bytes(*entry.last_chunk().expect("4 of 20"))
 }
 
 /// Where a pseudonym may be put.
-enum Place {
+enum InsertPlace {
     There,
     Free(usize),
     /// The table ends before there is room.
@@ -48,14 +48,14 @@ enum Place {
 
 /// A table of pseudonyms with the same first byte.
 #[derive(Default)]
-pub(super) struct Table {
-    tags: Vec<Tags>,
-    entries: Vec<Entry>,
-    /// Groups that are somebody's home.
+pub(super) struct IndexTable {
+    tags: Vec<GroupTags>,
+    entries: Vec<TableEntry>,
+    /// Groups that are a pseudonym's home.
     homes: usize,
 }
 
-impl Table {
+impl IndexTable {
     /// A table with so many homes and nothing in it.
     fn with_homes(homes: usize) -> Self {
         let groups = homes + (homes / 4).min(MOST_ROOM);
@@ -117,7 +117,7 @@ impl Table {
     }
 
     #[inline]
-    fn find_in(&self, group: usize, tags: &Tags, pseudonym: &[u8; 16]) -> Option<usize> {
+    fn find_in(&self, group: usize, tags: &GroupTags, pseudonym: &[u8; 16]) -> Option<usize> {
         let mut maybe = slots(tags, tag(pseudonym));
         while maybe != 0 {
             let slot = group * GROUP + maybe.trailing_zeros() as usize;
@@ -131,16 +131,16 @@ impl Table {
 
     /// The first place where it may be put, unless it is there.
     #[inline]
-    fn place(&self, pseudonym: &[u8; 16]) -> Place {
-        let mut first = Place::Nowhere;
+    fn place(&self, pseudonym: &[u8; 16]) -> InsertPlace {
+        let mut first = InsertPlace::Nowhere;
         for (group, tags) in self.tags.iter().enumerate().skip(self.home(pseudonym)) {
             if self.find_in(group, tags, pseudonym).is_some() {
-                return Place::There;
+                return InsertPlace::There;
             }
             let free = slots(tags, FREE);
             let room = free | slots(tags, GONE);
-            if room != 0 && matches!(first, Place::Nowhere) {
-                first = Place::Free(group * GROUP + room.trailing_zeros() as usize);
+            if room != 0 && matches!(first, InsertPlace::Nowhere) {
+                first = InsertPlace::Free(group * GROUP + room.trailing_zeros() as usize);
             }
             if free != 0 {
                 break;
@@ -162,18 +162,18 @@ impl Table {
     pub(super) fn insert(&mut self, pseudonym: &[u8; 16], chunk: u32) -> bool {
         loop {
             match self.place(pseudonym) {
-                Place::There => return false,
-                Place::Free(slot) => {
+                InsertPlace::There => return false,
+                InsertPlace::Free(slot) => {
                     self.put(slot, &entry(pseudonym, chunk));
                     return true;
                 }
-                Place::Nowhere => self.grow(pseudonym[0]),
+                InsertPlace::Nowhere => self.grow(pseudonym[0]),
             }
         }
     }
 
     #[inline]
-    fn put(&mut self, slot: usize, entry: &Entry) {
+    fn put(&mut self, slot: usize, entry: &TableEntry) {
         self.tags[slot / GROUP][slot % GROUP] = tag(pseudonym(entry));
         self.entries[slot] = *entry;
     }
@@ -225,7 +225,7 @@ impl Table {
         Some(grown)
     }
 
-    fn slots(&self) -> impl Iterator<Item = &Entry> {
+    fn slots(&self) -> impl Iterator<Item = &TableEntry> {
         let tags = self.tags.iter().flatten();
         self.entries.iter().zip(tags).filter(|(_, tag)| **tag > GONE).map(|(entry, _)| entry)
     }
@@ -237,7 +237,7 @@ impl Table {
 
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> u64 {
-        (self.tags.capacity() * size_of::<Tags>() + self.entries.capacity() * size_of::<Entry>()) as u64
+        (self.tags.capacity() * size_of::<GroupTags>() + self.entries.capacity() * size_of::<TableEntry>()) as u64
     }
 }
 
@@ -250,7 +250,8 @@ fn tag(pseudonym: &[u8; 16]) -> u8 {
 /// The slots of a group that have this tag, a bit each.
 #[inline]
 #[cfg(target_arch = "x86_64")]
-fn slots(tags: &Tags, tag: u8) -> u16 {
+#[expect(unsafe_code, reason = "sixteen tags are compared by one instruction")]
+fn slots(tags: &GroupTags, tag: u8) -> u16 {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
     // SAFETY: every x86-64 processor has SSE2, and an unaligned load reads the sixteen bytes that are there.
     unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(tags.as_ptr().cast()), _mm_set1_epi8(tag as i8))) as u16 }
@@ -258,12 +259,13 @@ fn slots(tags: &Tags, tag: u8) -> u16 {
 
 #[inline]
 #[cfg(not(target_arch = "x86_64"))]
-fn slots(tags: &Tags, tag: u8) -> u16 {
+fn slots(tags: &GroupTags, tag: u8) -> u16 {
     tags.iter().rev().fold(0, |slots, found| slots << 1 | u16::from(*found == tag))
 }
 
 /// Starts fetching the cache line of something.
 #[inline]
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "a prefetch is an instruction of its own"))]
 fn prefetch<T>(there: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing architecturally, and faults on no address.
@@ -289,7 +291,7 @@ mod tests {
     /// A full group, one entry taken out of it: what lies behind it must still be found.
     #[test]
     fn a_gap_hides_nothing() {
-        let mut table = Table::default();
+        let mut table = IndexTable::default();
         let pseudonym = |n: u8| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n, 9];
         assert!((0..GROUP as u8 + 1).all(|n| table.insert(&pseudonym(n), n.into())));
         assert!(table.remove(&pseudonym(3)));

@@ -9,35 +9,35 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::super::columns::Column;
-use super::super::orders::named;
-use super::super::{Batch, Store, StoreError};
+use super::super::columns::{ColumnName, MIGRATION, MIGRATION_PAIRS, ORDER, ORDER_LIFE, ORDER_PAIR};
+use super::super::fields::{NameField, RowField as _};
+use super::super::rows::{RowEngine as _, ScanRange, ScanStep};
+use super::super::{RowBatch, Store, StoreError};
 
 /// The columns whose keys change.
-const COLUMNS: [Column; 5] =
-    [Column::Order, Column::OrderPair, Column::OrderLife, Column::Migration, Column::MigrationPairs];
+const REKEYED: [ColumnName; 5] = [ORDER.name, ORDER_PAIR.name, ORDER_LIFE.name, MIGRATION.name, MIGRATION_PAIRS.name];
 
 /// Bytes of rows that are moved in one commit.
 const COMMIT: usize = 1 << 20;
 
-/// Whose each order is.
+/// The authority of each order.
 type Authorities = HashMap<Uuid, String>;
 
 /// Moves every old row under its new key, in commits of about [`COMMIT`].
 pub(super) fn key_orders_by_authority(store: &Store) -> Result<(), StoreError> {
     let authorities = authorities(store)?;
-    for column in COLUMNS {
-        let mut batch = Batch::default();
-        store.each_row(column, |key, value| {
-            let Some(at) = old(column, key) else { return Ok(()) };
-            let authority = authorities.get(&id(key, at)).ok_or(StoreError::Corrupt(column.name()))?;
-            let moved = [&key[..at], &named(authority), &key[at..]].concat();
-            batch.rows.delete_cf(store.column(column), key);
-            store.put(&mut batch, column, &moved, value);
-            match batch.rows.size_in_bytes() < COMMIT {
-                true => Ok(()),
-                false => store.commit(std::mem::take(&mut batch)),
+    for column in REKEYED {
+        let mut batch = RowBatch::default();
+        store.engine.scan(column, ScanRange::ALL.once(), |key, value| {
+            let Some(at) = old(column, key) else { return Ok(ScanStep::Next) };
+            let authority = authorities.get(&id(key, at)).ok_or(StoreError::Corrupt(column.as_str()))?;
+            let moved = [&key[..at], &NameField::of(authority).bytes(), &key[at..]].concat();
+            store.engine.delete(&mut batch, column, key);
+            store.engine.put(&mut batch, column, &moved, value);
+            if batch.size() >= COMMIT {
+                store.commit(std::mem::take(&mut batch))?;
             }
+            Ok::<_, StoreError>(ScanStep::Next)
         })?;
         store.commit(batch)?;
     }
@@ -45,12 +45,14 @@ pub(super) fn key_orders_by_authority(store: &Store) -> Result<(), StoreError> {
 }
 
 /// Where the order's id stands in an old key; nothing for a new one.
-fn old(column: Column, key: &[u8]) -> Option<usize> {
-    let (at, behind) = match column {
-        Column::OrderPair => (0, 16),
+fn old(column: ColumnName, key: &[u8]) -> Option<usize> {
+    let (at, behind) = if column == ORDER_PAIR.name {
+        (0, 16)
+    } else if column == MIGRATION_PAIRS.name {
         // client id ‖ 0 ‖ order id ‖ page
-        Column::MigrationPairs => (key.iter().position(|byte| *byte == 0)? + 1, 4),
-        _ => (0, 0),
+        (key.iter().position(|byte| *byte == 0)? + 1, 4)
+    } else {
+        (0, 0)
     };
     (key.len() == at + 16 + behind).then_some(at)
 }
@@ -62,20 +64,20 @@ fn id(key: &[u8], at: usize) -> Uuid {
 /// Whose each order of an old row is: its life says so, and where it has none (the first versions kept none), the log.
 fn authorities(store: &Store) -> Result<Authorities, StoreError> {
     #[derive(Deserialize)]
-    struct Life {
+    struct LifeAuthority {
         authority: String,
     }
     let mut known = Authorities::new();
-    store.each_row(Column::OrderLife, |key, value| {
-        let life: Life = serde_json::from_slice(value).map_err(|_| StoreError::Corrupt(Column::OrderLife.name()))?;
+    store.engine.scan(ORDER_LIFE.name, ScanRange::ALL.once(), |key, value| {
+        let life: LifeAuthority = serde_json::from_slice(value).map_err(|_| ORDER_LIFE.corrupt())?;
         // New keys end with the id too: the step may have been killed before.
         known.insert(id(key, key.len().saturating_sub(16)), life.authority);
-        Ok(())
+        Ok::<_, StoreError>(ScanStep::Next)
     })?;
     let mut unknown = false;
-    store.each_row(Column::Order, |key, _| {
-        unknown |= old(Column::Order, key).is_some_and(|at| !known.contains_key(&id(key, at)));
-        Ok(())
+    store.engine.scan(ORDER.name, ScanRange::ALL.once(), |key, _| {
+        unknown |= old(ORDER.name, key).is_some_and(|at| !known.contains_key(&id(key, at)));
+        Ok::<_, StoreError>(ScanStep::Next)
     })?;
     if unknown {
         add_logged(store, &mut known)?;
@@ -86,13 +88,13 @@ fn authorities(store: &Store) -> Result<Authorities, StoreError> {
 /// Adds the orders that the log names: an order's row was written in the commit of such an entry.
 fn add_logged(store: &Store, known: &mut Authorities) -> Result<(), StoreError> {
     #[derive(Deserialize)]
-    struct Named {
+    struct ReleaseEntry {
         event: String,
         authority: String,
         order: Uuid,
     }
     store.each_audit::<StoreError>(0, usize::MAX, |_, entry| {
-        let named = serde_json::from_slice::<Named>(entry).ok();
+        let named = serde_json::from_slice::<ReleaseEntry>(entry).ok();
         if let Some(named) = named.filter(|named| matches!(named.event.as_str(), "release" | "reveal")) {
             known.entry(named.order).or_insert(named.authority);
         }

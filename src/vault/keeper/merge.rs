@@ -14,6 +14,7 @@ use crate::commit::small::{SmallChunk, SmallChunkKind};
 use crate::seal::chunk::{Chunk, ChunkBuilder};
 use crate::store::ChunkKey;
 use crate::vault::StartError;
+use crate::vault::stored::{bad_chunk, stored_chunk};
 
 /// Merges chunks of one kind, which fit one chunk; how many old ones are gone.
 ///
@@ -24,10 +25,7 @@ pub(super) fn merge(parts: &KeeperParts, kind: &SmallChunkKind, small: &[SmallCh
     let mut chunks: Vec<(ChunkKey, Chunk)> = Vec::with_capacity(small.len());
     for SmallChunk { sequence, .. } in small {
         let key = ChunkKey { sector, epoch, sequence: *sequence };
-        let bad = |source| StartError::Chunk { sector, epoch, sequence: *sequence, source };
-        if let Some(row) = parts.store.chunk(key)? {
-            chunks.push((key, parts.cipher.unwrap(&key.to_bytes(), row).map_err(bad)?));
-        }
+        chunks.extend(stored_chunk(&parts.store, &parts.cipher, key)?.map(|chunk| (key, chunk)));
     }
     if chunks.len() < 2 {
         return Ok(0);
@@ -81,10 +79,9 @@ fn put_together(
     chunks: &[(ChunkKey, Chunk)],
 ) -> Result<(ChunkBuilder, Vec<[u8; 16]>), StartError> {
     let mut records = Vec::new();
-    for (ChunkKey { sector, epoch, sequence }, chunk) in chunks {
-        let bad = |source| StartError::Chunk { sector: *sector, epoch: *epoch, sequence: *sequence, source };
+    for (key, chunk) in chunks {
         for record in chunk.records() {
-            let record = record.map_err(bad)?;
+            let record = record.map_err(bad_chunk(*key))?;
             records.push((record.pseudonym, record.to_bytes()));
         }
     }

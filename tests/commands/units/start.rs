@@ -1,4 +1,5 @@
 //! What a server makes sure of before it opens anything.
+#![expect(unsafe_code, reason = "limits of a child and signals to it")]
 
 use std::net::TcpStream;
 use std::process::Command;

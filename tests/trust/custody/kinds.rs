@@ -1,4 +1,5 @@
 //! Every kind of custody, for the vault's root secrets and the node's: it serves as from plain files, and refuses what is wrong.
+#![expect(unsafe_code, reason = "the user")]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

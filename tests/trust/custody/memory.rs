@@ -1,4 +1,5 @@
 //! What the kernel says of the memory of processes that hold keys, and what `cloison doctor` says of it.
+#![expect(unsafe_code, reason = "the user")]
 
 use std::fs;
 

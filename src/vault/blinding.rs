@@ -1,15 +1,15 @@
 //! What the store sees of pseudonyms in the index that it keeps: tags under a key of the vault's.
 
 use crate::keys::IndexKey;
-use crate::store::index::{PartitionId, Veil};
+use crate::store::index::{IndexBlinding, PartitionId};
 
 /// The key of one version of the storage secret.
-pub(super) struct IndexVeil {
+pub(super) struct KeyedBlinding {
     pub(super) version: u32,
     pub(super) key: IndexKey,
 }
 
-impl Veil for IndexVeil {
+impl IndexBlinding for KeyedBlinding {
     fn version(&self) -> u32 {
         self.version
     }

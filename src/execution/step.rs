@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::hex;
-use super::reveal::VaultLink;
+use super::{check_register, hex};
 use crate::access::{BearerPermit, NodePermit};
 use crate::code::Code;
+use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::act::read_act;
 use crate::order::book::Book;
@@ -24,7 +24,7 @@ const TRIES: usize = 3;
 /// What the node sends: a window of its acts, and acts that the vault said it lacks.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Exchange {
+pub struct ActExchange {
     /// SHA-256 of the node's register, hex.
     pub register: String,
     /// The digest of all acts that the node holds ([`Book::digest`]).
@@ -41,10 +41,15 @@ pub struct Exchange {
     pub acts: Vec<String>,
 }
 
+impl VaultQuestion for ActExchange {
+    type Answer = ActExchangeAnswer;
+    const PATH: &'static str = "/v1/acts/exchange";
+}
+
 /// What the vault answers.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Exchanged {
+pub struct ActExchangeAnswer {
     /// The digest of all acts that the vault holds now.
     pub digest: String,
     /// Acts in the window that the node lacks, as they were signed; 128 KiB at most.
@@ -57,8 +62,8 @@ pub struct Exchanged {
 ///
 /// # Errors
 /// [`Code::RegisterMismatch`]; [`Code::MalformedBody`], [`Code::TooLarge`]; those of [`Book::take`].
-pub fn exchange(vault: &Vault, permit: &NodePermit, asked: &Exchange) -> Result<Exchanged, Refusal> {
-    super::check_register(vault.register(), &asked.register)?;
+pub fn exchange(vault: &Vault, permit: &NodePermit, asked: &ActExchange) -> Result<ActExchangeAnswer, Refusal> {
+    check_register(vault.register(), &asked.register)?;
     if asked.known.len() > MOST_NAMED {
         return Err(Refusal::new(Code::TooLarge, format!("at most {MOST_NAMED} acts are named at once")));
     }
@@ -70,7 +75,7 @@ pub fn exchange(vault: &Vault, permit: &NodePermit, asked: &Exchange) -> Result<
         book.take(authority, &asked.acts, authority.as_str())?;
     }
     let own = book.borne_out(authority)?;
-    let answer = Exchanged {
+    let answer = ActExchangeAnswer {
         digest: hex(&own.digest()),
         acts: book.lacking(authority, window, &known)?,
         lacks: known.iter().filter(|digest| own.order(digest).is_none()).map(|digest| hex(digest)).collect(),
@@ -120,7 +125,7 @@ fn go_through(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refusal> {
     let (mut after, mut bring, mut brought) = (None, vec![], BTreeSet::new());
     loop {
         let (window, known) = Book::from(node).window(authority, after)?;
-        let got = vault.exchange_acts(&question(node, authority, window, &known, bring)?)?;
+        let got = vault.ask(&question(node, authority, window, &known, bring)?)?;
         let taken = Book::from(node).take(authority, &got.acts, "vault")?;
         let mut lacks = digests(&got.lacks)?;
         lacks.retain(|digest| !brought.contains(digest));
@@ -143,8 +148,8 @@ fn question(
     window: ActWindow,
     known: &[ActDigest],
     acts: Vec<String>,
-) -> Result<Exchange, Refusal> {
-    Ok(Exchange {
+) -> Result<ActExchange, Refusal> {
+    Ok(ActExchange {
         register: hex(&node.register().digest),
         digest: Book::from(node).digest(authority)?,
         after: window.after.map(|digest| hex(&digest)),
@@ -157,7 +162,7 @@ fn question(
 /// What came of an act that was brought to the node.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Lodged {
+pub struct ActResponse {
     /// The order, as this side sees it now.
     pub order: OrderView,
     /// Whether the vault itself confirms that it holds every act that the node holds, this one among them. Brought to the vault:
@@ -169,19 +174,24 @@ pub struct Lodged {
 ///
 /// # Errors
 /// Those of [`Book::lodge`].
-pub fn lodge_at_vault(vault: &Vault, permit: &BearerPermit, act: &str) -> Result<Lodged, Refusal> {
-    Ok(Lodged { order: Book::from(vault).lodge(act, permit)?, both: false })
+pub fn lodge_at_vault(vault: &Vault, permit: &BearerPermit, act: &str) -> Result<ActResponse, Refusal> {
+    Ok(ActResponse { order: Book::from(vault).lodge(act, permit)?, both: false })
 }
 
 /// Takes an act at the node, and brings it to the vault at once. It is in force here also where the vault does not answer.
 ///
 /// # Errors
 /// Those of [`Book::lodge`].
-pub fn lodge_at_node(node: &Node, permit: &BearerPermit, act: &str, vault: &dyn VaultLink) -> Result<Lodged, Refusal> {
+pub fn lodge_at_node(
+    node: &Node,
+    permit: &BearerPermit,
+    act: &str,
+    vault: &dyn VaultLink,
+) -> Result<ActResponse, Refusal> {
     let order = Book::from(node).lodge(act, permit)?;
     let both = get_in_step(node, vault);
     if let Err(refusal) = &both {
         tracing::warn!(code = %refusal.code(), "the vault does not have the act yet");
     }
-    Ok(Lodged { order, both: both.is_ok() })
+    Ok(ActResponse { order, both: both.is_ok() })
 }

@@ -22,41 +22,41 @@ const LEAST: u64 = 1_000;
 
 /// What is counted: each has its own figure in the register and its own hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Counted {
+pub(crate) enum RateKind {
     /// Pseudonyms asked for under orders that re-identify.
     Releases,
     /// Mappings handed out under orders for continuity, which show nobody an identifier.
     Migrations,
 }
 
-impl Counted {
+impl RateKind {
     /// Under what name the hours lie in the store; no authority's id has a slash.
     fn name(self, authority: &Id) -> String {
         match self {
-            Counted::Releases => authority.to_string(),
-            Counted::Migrations => format!("{authority}/migrations"),
+            RateKind::Releases => authority.to_string(),
+            RateKind::Migrations => format!("{authority}/migrations"),
         }
     }
 
     fn limit(self, authority: &Authority) -> u64 {
         match self {
-            Counted::Releases => authority.releases_per_hour,
-            Counted::Migrations => authority.migrations_per_hour,
+            RateKind::Releases => authority.releases_per_hour,
+            RateKind::Migrations => authority.migrations_per_hour,
         }
     }
 
     /// A migration is seldom and never usual: half of what is allowed is an alarm, and nothing before.
     fn threshold(self, usual: u64, limit: u64) -> u64 {
         match self {
-            Counted::Releases => threshold(usual, limit),
-            Counted::Migrations => (limit / 2).max(1),
+            RateKind::Releases => threshold(usual, limit),
+            RateKind::Migrations => (limit / 2).max(1),
         }
     }
 }
 
 /// What a release adds to an authority's hour.
-pub(crate) struct Rate {
-    counted: Counted,
+pub(crate) struct ReleaseRate {
+    kind: RateKind,
     authority: Id,
     hour: u32,
     before: u64,
@@ -70,24 +70,24 @@ pub(crate) struct Rate {
 ///
 /// # Errors
 /// [`Code::ReleaseRate`] when the register does not allow as many in an hour.
-pub(crate) fn take(
+pub(super) fn take_rate(
     store: &Store,
-    counted: Counted,
+    kind: RateKind,
     authority: &Authority,
     items: u64,
     now: Timestamp,
-) -> Result<Rate, Refusal> {
+) -> Result<ReleaseRate, Refusal> {
     let hour = hour_of(now);
-    let hours = store.released(&counted.name(&authority.id)).map_err(fault(FAILED))?;
+    let hours = store.released(&kind.name(&authority.id)).map_err(fault(FAILED))?;
     let before = hours.iter().find(|(other, _)| *other == hour).map_or(0, |(_, items)| *items);
-    let limit = counted.limit(authority);
+    let limit = kind.limit(authority);
     if before.saturating_add(items) > limit {
         let left = 3_600 - now.as_second().rem_euclid(3_600);
-        let why = match counted {
-            Counted::Releases => {
+        let why = match kind {
+            RateKind::Releases => {
                 format!("the register allows this authority {limit} pseudonyms an hour; {before} were asked for")
             }
-            Counted::Migrations => {
+            RateKind::Migrations => {
                 format!("the register allows this authority {limit} mappings an hour to migrate; {before} were")
             }
         };
@@ -95,13 +95,13 @@ pub(crate) fn take(
     }
     let week = hours.iter().filter(|(other, _)| *other < hour && *other >= hour.saturating_sub(WEEK));
     let usual = week.map(|(_, items)| items).sum::<u64>() / u64::from(WEEK);
-    Ok(Rate {
-        counted,
+    Ok(ReleaseRate {
+        kind,
         authority: authority.id.clone(),
         hour,
         before,
         items,
-        threshold: counted.threshold(usual, limit),
+        threshold: kind.threshold(usual, limit),
         limit,
         old: hours.iter().map(|(hour, _)| *hour).filter(|other| *other < hour.saturating_sub(WEEK)).collect(),
     })
@@ -112,11 +112,11 @@ fn threshold(usual: u64, limit: u64) -> u64 {
     (usual.saturating_mul(UNUSUAL)).max(LEAST).min(limit / 2).max(1)
 }
 
-impl Rate {
+impl ReleaseRate {
     /// What the release's commit writes.
     pub(crate) fn change(&self) -> Change {
         let (name, hour, items, old) =
-            (self.counted.name(&self.authority), self.hour, self.before + self.items, self.old.clone());
+            (self.kind.name(&self.authority), self.hour, self.before + self.items, self.old.clone());
         Box::new(move |store, batch| store.put_released(batch, &name, hour, items, &old))
     }
 
@@ -130,7 +130,7 @@ impl Rate {
         let begins = now.as_second() - now.as_second().rem_euclid(3_600);
         Some(Event::ReleaseAlarm {
             authority: self.authority.clone(),
-            of: (self.counted == Counted::Migrations).then_some("migrations"),
+            of: (self.kind == RateKind::Migrations).then_some("migrations"),
             hour: Timestamp::from_second(begins).map(|time| time.to_string()).unwrap_or_default(),
             items,
             threshold: self.threshold,
@@ -155,6 +155,6 @@ mod tests {
         assert_eq!(threshold(9_000, 100_000), 50_000, "half of what is allowed, however usual");
         assert_eq!(threshold(0, 100), 50);
         assert_eq!(threshold(0, 1), 1);
-        assert_eq!(Counted::Migrations.threshold(0, 10_000_000), 5_000_000, "no migration is usual");
+        assert_eq!(RateKind::Migrations.threshold(0, 10_000_000), 5_000_000, "no migration is usual");
     }
 }

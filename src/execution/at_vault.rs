@@ -1,0 +1,175 @@
+//! The vault's side: check, count, log durably, and only then hand out.
+
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use super::rate::{RateKind, ReleaseRate, take_rate};
+use super::{FAILED, VerifiedRequest, check_clock, check_register, check_seen, enter, notes};
+use crate::access::NodePermit;
+use crate::audit::checkpoint::cosigner_name;
+use crate::audit::proof::inclusion;
+use crate::audit::proof_file::ProofFile;
+use crate::audit::shelf::Shelf;
+use crate::audit::{AuditReceipt, Event, LogPosition};
+use crate::code::Code;
+use crate::commit::Change;
+use crate::commit::orders::OrderPlace;
+use crate::order::book::Book;
+use crate::refusal::{Refusal, fault, not_logged};
+use crate::store::ItemTag;
+use crate::vault::Vault;
+
+/// What the node says that it holds; the vault must hold the same.
+pub(crate) struct NodeState<'a> {
+    /// SHA-256 of its register, hex.
+    pub(crate) register: &'a str,
+    /// The digest of its acts upon the authority's orders ([`Book::digest`]).
+    pub(crate) acts: &'a str,
+}
+
+/// A request under an order, while it has a place among those of its authority.
+pub(crate) struct VaultRequest<'v> {
+    vault: &'v Vault,
+    permit: &'v NodePermit,
+    acts: &'v str,
+    _place: OrderPlace<'v>,
+}
+
+impl<'v> VaultRequest<'v> {
+    /// Lets a request in, of a node that holds the same register and watches this log, while `check_room` finds room for it.
+    ///
+    /// # Errors
+    /// [`Code::RegisterMismatch`], [`Code::CosignatureMissing`], those of `check_room`, [`Code::Overloaded`].
+    pub(crate) fn admit(
+        vault: &'v Vault,
+        permit: &'v NodePermit,
+        node: NodeState<'v>,
+        check_room: impl FnOnce(&Vault) -> Result<(), Refusal>,
+    ) -> Result<Self, Refusal> {
+        check_register(vault.register(), node.register)?;
+        check_watched(vault, permit)?;
+        check_room(vault)?;
+        let place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
+        Ok(Self { vault, permit, acts: node.acts, _place: place })
+    }
+
+    /// Verifies signatures, formats and digests, before other requests have to wait for it.
+    ///
+    /// # Errors
+    /// [`Code::OutOfStep`]; those of `verify`.
+    pub(crate) fn verify(
+        &self,
+        verify: impl FnOnce(&Book<'_>, i64) -> Result<VerifiedRequest, Refusal>,
+    ) -> Result<VerifiedRequest, Refusal> {
+        let book = Book::from(self.vault);
+        self.check_step(&book)?;
+        verify(&book, self.vault.committer().clock_mark())
+    }
+
+    /// Waits for the request's turn. Until that is committed nobody else releases or migrates, and no act is taken. What may
+    /// have changed while it waited is checked again: an order may have ended, an act may have come.
+    ///
+    /// # Errors
+    /// [`Code::ClockBehind`], [`Code::OutOfStep`]; those of [`check_seen`].
+    pub(crate) fn turn<'t>(&'t self, verified: &'t VerifiedRequest) -> Result<VaultTurn<'t>, Refusal> {
+        let orders = Book::from(self.vault).lock_orders();
+        let book = Book::from(self.vault);
+        check_clock(&book, self.vault.committer().clock_mark())?;
+        self.check_step(&book)?;
+        check_seen(verified, &book)?;
+        Ok(VaultTurn { request: self, verified, book, orders })
+    }
+
+    /// Refuses a node that does not hold the same acts.
+    fn check_step(&self, book: &Book<'_>) -> Result<(), Refusal> {
+        let authority = &self.permit.authority.id;
+        if self.acts == book.digest(authority)? {
+            return Ok(());
+        }
+        book.note_step(authority, false);
+        Err(Refusal::new(Code::OutOfStep, "vault and node do not hold the same acts upon orders yet"))
+    }
+}
+
+/// Nothing is released to a node that does not watch this log.
+fn check_watched(vault: &Vault, permit: &NodePermit) -> Result<(), Refusal> {
+    let Some(cosigners) = vault.cosigners().filter(|_| permit.authority.checkpoint_key.is_some()) else {
+        return Ok(());
+    };
+    let name = cosigner_name(&format!("{}/node/{}", vault.register().deployment, permit.authority.id));
+    if cosigners.is_watched_by(&name, Duration::ZERO) {
+        Ok(())
+    } else {
+        let why = "the node has not cosigned the vault's log within five minutes, so nothing is released";
+        Err(Refusal::new(Code::CosignatureMissing, why))
+    }
+}
+
+/// A request in its turn.
+pub(crate) struct VaultTurn<'t> {
+    request: &'t VaultRequest<'t>,
+    verified: &'t VerifiedRequest,
+    book: Book<'t>,
+    orders: MutexGuard<'t, ()>,
+}
+
+/// What is written down of what is about to be handed out.
+pub(crate) struct HandoutRecord {
+    pub(crate) event: Event,
+    pub(crate) tags: Vec<ItemTag>,
+    /// What this use of the order writes beside the notes that every use writes.
+    pub(crate) changes: Vec<Change>,
+    /// The order's count by now.
+    pub(crate) used: u64,
+    pub(crate) rate: ReleaseRate,
+}
+
+/// The entry about what is handed out: where it stands in the log, and the proof that it does.
+pub(crate) struct ProvenEntry {
+    pub(crate) position: LogPosition,
+    pub(crate) proof: String,
+}
+
+impl VaultTurn<'_> {
+    /// Adds `items` to the authority's present hour.
+    ///
+    /// # Errors
+    /// [`Code::ReleaseRate`].
+    pub(crate) fn take_rate(&self, kind: RateKind, items: u64) -> Result<ReleaseRate, Refusal> {
+        take_rate(self.book.store(), kind, &self.request.permit.authority, items, self.book.now())
+    }
+
+    /// Commits, raises the alarm where the rate is unusual, and proves the entry. Nothing is handed out without what comes back;
+    /// `therefore` says so where nothing can be logged.
+    ///
+    /// # Errors
+    /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`].
+    pub(crate) fn commit(self, record: HandoutRecord, therefore: &'static str) -> Result<ProvenEntry, Refusal> {
+        let Self { request: VaultRequest { vault, .. }, verified, book, orders } = self;
+        let unavailable = not_logged(therefore);
+        let mut changes = vec![notes(verified, &book, record.used)?];
+        changes.extend(record.changes);
+        changes.push(record.rate.change());
+        let receipt = vault.committer().record(book.now(), record.event, record.tags, changes).map_err(unavailable)?;
+        let alarm = record.rate.alarm(book.now());
+        drop(orders);
+        if let Some(alarm) = alarm {
+            vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            vault.committer().record(vault.now(), alarm, vec![], vec![]).map_err(unavailable)?;
+        }
+        Ok(ProvenEntry { proof: prove(vault, &receipt)?, position: receipt.position() })
+    }
+}
+
+/// How long a release waits for the checkpoint over its entry.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The proof that the entry of a release is in the log.
+fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Refusal> {
+    let unavailable = || Refusal::new(Code::AuditUnavailable, "no checkpoint covers the entry, so nothing is released");
+    let published = vault.log().covering(receipt, PATIENCE).ok_or_else(unavailable)?;
+    let mut shelf = Shelf::new(vault.store(), &published.tree, published.checkpoint.size);
+    let entry = shelf.entry(receipt.index()).map_err(fault(FAILED))?.ok_or_else(unavailable)?;
+    let path = inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(fault(FAILED))?;
+    Ok(ProofFile { entry, index: receipt.index(), path, checkpoint: published.note.clone() }.text())
+}

@@ -1,0 +1,113 @@
+//! What the store refuses, and what can go wrong in it.
+
+use std::path::PathBuf;
+
+use super::upgrade::FORMAT;
+
+/// What went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The engine says so.
+    #[error("the store at {path} failed: {source}")]
+    Engine {
+        /// Where the store lies.
+        path: PathBuf,
+        /// The engine's words.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether the disk is full.
+        full: bool,
+    },
+    /// None is there, and no first start was prepared.
+    #[error(
+        "there is no store at {0}, and no first start was prepared there. A disk that is not mounted looks like this"
+    )]
+    Absent(PathBuf),
+    /// Another process has it open.
+    #[error("the store at {0} is in use by another process; stop that one first")]
+    InUse(PathBuf),
+    /// Made by another version of cloison.
+    #[error("the store at {path} has format {found}, this cloison reads formats 1 to {FORMAT}")]
+    Format {
+        /// Where the store lies.
+        path: PathBuf,
+        /// The format it has.
+        found: u32,
+    },
+    /// Another deployment's, or another entity's.
+    #[error("the store at {path} belongs to {found}, not to {wanted}")]
+    Foreign {
+        /// Where the store lies.
+        path: PathBuf,
+        /// The owner that it has.
+        found: String,
+        /// The owner that it should have.
+        wanted: String,
+    },
+    /// It has columns that this version does not know.
+    #[error("the store at {path} has columns that this cloison does not know ({}): a later version made it", found.join(", "))]
+    Columns {
+        /// Where the store lies.
+        path: PathBuf,
+        /// The unknown columns.
+        found: Vec<String>,
+    },
+    /// Data files, but no file that says which of them count.
+    #[error("the store at {0} has data files but no CURRENT file; restore it from a backup")]
+    Headless(PathBuf),
+    /// A table of the present state is missing or has another length.
+    #[error("the file {0} of the store is gone, or is not what it was; restore the store from a backup")]
+    Missing(PathBuf),
+    /// A record of the write-ahead log is whole, and its header is damaged.
+    #[error("the write-ahead log {0} is damaged; restore the store from a backup")]
+    Log(PathBuf),
+    /// Its log has no tree yet.
+    #[error("the store at {0} has no tree over its log: an earlier version wrote it, and the next start makes one")]
+    Treeless(PathBuf),
+    /// A row that is not what was written.
+    #[error("a row of column {0} is not what cloison writes; restore the store from a backup")]
+    Corrupt(&'static str),
+    /// The index on the disk was made with another key.
+    #[error(
+        "the index on the disk was made under another storage secret of version {0}; is this the right store secret?"
+    )]
+    OtherIndexKey(u32),
+    /// An earlier write failed; nothing more is written.
+    #[error("an earlier write failed; the store takes no more until restart")]
+    Poisoned,
+    /// Another process extends the same log.
+    #[error("the second place of the last checkpoint was changed by another process: the log would fork")]
+    Forked,
+    /// The files of an open store cannot be looked at.
+    #[error("the files of the store at {path} cannot be looked at: {source}")]
+    Place {
+        /// Where the store lies.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The store's path no longer leads to the files that are open.
+    #[error(
+        "the store at {0} was deleted, moved or replaced while it was open: what is written now would be lost. Bring the \
+         folder back, or restore it from a backup"
+    )]
+    Displaced(PathBuf),
+    /// The second place of the last checkpoint is gone or holds something else.
+    #[error("the second place of the last checkpoint, {0}, no longer holds what this log last put there")]
+    SecondDisplaced(PathBuf),
+    /// The files still hold what was destroyed.
+    #[error("files from before what was destroyed are still in the store at {0}: the scrub stays due")]
+    Unscrubbed(PathBuf),
+    /// The thread that writes met a fault of ours.
+    #[error("the writer met a fault of ours and has ended; what it said stands above")]
+    WriterEnded,
+    /// The thread that keeps the index within its bound met a fault of ours.
+    #[error("the keeper of the index met a fault of ours and has ended; what it said stands above")]
+    KeeperEnded,
+}
+
+impl StoreError {
+    /// Whether it may pass by itself: a process that ends, a disk that comes back or gets room.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::InUse(_) | Self::Absent(_) | Self::Engine { full: true, .. })
+    }
+}

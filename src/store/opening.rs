@@ -1,0 +1,91 @@
+//! Opening a store: checks its owner, and brings it to the present format.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use super::columns::META;
+use super::fields::RowField as _;
+use super::place::StorePlace;
+use super::rocks::RocksEngine;
+use super::upgrade::{self, FORMAT};
+use super::{RowBatch, Store, StoreError};
+
+impl Store {
+    /// Whether there is a store at that path.
+    pub fn is_there(path: &Path) -> bool {
+        RocksEngine::is_there(path)
+    }
+
+    /// Whether there is none: not even files of one that is damaged.
+    pub(super) fn is_absent(path: &Path) -> bool {
+        RocksEngine::is_absent(path)
+    }
+
+    /// Opens the store of `owner` (deployment and entity, such as `demo/vault`), or makes it where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`]: in use, of another format, another owner's, damaged, or the engine cannot open it.
+    pub fn open(path: &Path, owner: &str) -> Result<Self, StoreError> {
+        Self::open_with(path, owner, 1 << 20)
+    }
+
+    /// The same, with so many bytes of memory for blocks and filters of the index that lies on the disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(path: &Path, owner: &str, cache: usize) -> Result<Self, StoreError> {
+        let engine = RocksEngine::open(path, owner, cache)?;
+        let place = StorePlace::of(path).map_err(|source| StoreError::Place { path: path.to_owned(), source })?;
+        let store = Self::over(engine, path, Some(place));
+        store.claim(owner)?;
+        Ok(store)
+    }
+
+    /// Opens a store for reading its log and nothing else: a backup, or beside the process that writes it. Nothing is written.
+    ///
+    /// # Errors
+    /// [`StoreError`]: no store, one without a tree (an older version's), or the engine cannot read it.
+    pub fn open_for_audit(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self::over(RocksEngine::open_for_reading(path)?, path, None))
+    }
+
+    /// A store over an open engine; one that does not watch its place takes no writes.
+    fn over(engine: RocksEngine, path: &Path, place: Option<StorePlace>) -> Self {
+        Self {
+            engine,
+            path: path.to_owned(),
+            poisoned: AtomicBool::new(place.is_none()),
+            moves_chunks: AtomicBool::new(false),
+            scrubbed: AtomicBool::new(false),
+            place,
+        }
+    }
+
+    /// Checks the owner and brings the store to the present format, or writes both into a new store.
+    fn claim(&self, owner: &str) -> Result<(), StoreError> {
+        let Some(format) = self.meta::<u32>(b"format")? else {
+            // The first row after these two is a log entry: with one of those, this is no new store but a damaged one.
+            if self.last_audit()?.is_some() {
+                return Err(META.corrupt());
+            }
+            let mut batch = RowBatch::default();
+            self.put(&mut batch, META, b"format", &FORMAT.bytes());
+            self.put(&mut batch, META, b"owner", owner.as_bytes());
+            return self.commit(batch);
+        };
+        let found = self.get(META, b"owner")?.unwrap_or_default();
+        if found != owner.as_bytes() {
+            let found = String::from_utf8_lossy(&found).into_owned();
+            return Err(StoreError::Foreign { path: self.path.clone(), found, wanted: owner.to_owned() });
+        }
+        upgrade::upgrade(self, format)
+    }
+
+    /// Whose store it is: deployment and entity, such as `demo/vault`.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn owner(&self) -> Result<String, StoreError> {
+        self.meta::<String>(b"owner")?.ok_or(META.corrupt())
+    }
+}

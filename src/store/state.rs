@@ -1,0 +1,115 @@
+//! Single facts that must not roll back: sectors, epochs, frozen facts, quotas, the register, the clock.
+
+use uuid::Uuid;
+
+use super::columns::{EPOCH, EpochRow, FROZEN, META, QUOTA, SECTOR};
+use super::fields::{NameField, RowField as _};
+use super::{RowBatch, Store, StoreError};
+
+impl Store {
+    /// Numbers of the sectors that were ever used.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn sector_numbers(&self) -> Result<Vec<(Uuid, u32)>, StoreError> {
+        self.rows(SECTOR, &[])
+    }
+
+    /// Gives a sector its number.
+    pub fn put_sector_number(&self, batch: &mut RowBatch, sector: Uuid, number: u32) {
+        self.put(batch, SECTOR, &sector, &number);
+    }
+
+    /// The epochs of a sector, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn epochs(&self, sector: Uuid) -> Result<Vec<EpochRow>, StoreError> {
+        self.epochs_under(sector.as_bytes())
+    }
+
+    /// The epochs of all sectors, also of those that the register no longer has.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn all_epochs(&self) -> Result<Vec<EpochRow>, StoreError> {
+        self.epochs_under(&[])
+    }
+
+    fn epochs_under(&self, prefix: &[u8]) -> Result<Vec<EpochRow>, StoreError> {
+        let rows = self.rows(EPOCH, prefix)?.into_iter();
+        rows.map(|((_, epoch), value)| EpochRow::from_bytes(epoch, &value).ok_or(EPOCH.corrupt())).collect()
+    }
+
+    /// Adds an epoch.
+    pub fn put_epoch(&self, batch: &mut RowBatch, sector: Uuid, row: EpochRow) {
+        self.put(batch, EPOCH, &(sector, row.epoch), &row.to_bytes());
+    }
+
+    /// Every frozen fact with its digest.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn all_frozen(&self) -> Result<Vec<(String, [u8; 32])>, StoreError> {
+        self.rows(FROZEN, &[])
+    }
+
+    /// Freezes a fact.
+    pub fn put_frozen(&self, batch: &mut RowBatch, fact: &str, digest: &[u8; 32]) {
+        self.put(batch, FROZEN, fact, digest);
+    }
+
+    /// Items that an organisation sent on a day.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn quota_used(&self, organisation: &str, day: u32) -> Result<u64, StoreError> {
+        Ok(self.get(QUOTA, &(NameField::of(organisation), day))?.unwrap_or(0))
+    }
+
+    /// Notes the items that an organisation sent on a day.
+    pub fn put_quota_used(&self, batch: &mut RowBatch, organisation: &str, day: u32, items: u64) {
+        self.put(batch, QUOTA, &(NameField::of(organisation), day), &items);
+    }
+
+    /// The register that was last accepted: version and digest.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn register(&self) -> Result<Option<(u64, [u8; 32])>, StoreError> {
+        self.meta::<(u64, [u8; 32])>(b"register")
+    }
+
+    /// Notes the register that is now in force.
+    pub fn put_register(&self, batch: &mut RowBatch, version: u64, digest: &[u8; 32]) {
+        self.put(batch, META, b"register", &(version, *digest).bytes());
+    }
+
+    /// Versions of the sector secret that were retired, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn retired_secrets(&self) -> Result<Vec<u32>, StoreError> {
+        let value = self.get(META, b"retired-secrets")?.unwrap_or_default();
+        value.chunks(4).map(|version| u32::read(version).ok_or(META.corrupt())).collect()
+    }
+
+    /// Notes which versions of the sector secret were retired.
+    pub fn put_retired_secrets(&self, batch: &mut RowBatch, versions: &[u32]) {
+        let value: Vec<u8> = versions.iter().flat_map(|version| version.to_be_bytes()).collect();
+        self.put(batch, META, b"retired-secrets", &value);
+    }
+
+    /// The latest time that was ever acted on (Unix milliseconds).
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn clock_mark(&self) -> Result<i64, StoreError> {
+        Ok(self.meta::<i64>(b"clock")?.unwrap_or(0))
+    }
+
+    /// Notes the time of a commit (Unix milliseconds).
+    pub fn put_clock_mark(&self, batch: &mut RowBatch, now: i64) {
+        self.put(batch, META, b"clock", &now.bytes());
+    }
+}
