@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::code::Code;
+use crate::entity::{Entity, Role};
 use crate::identifier::Scheme;
 use crate::register::{Authority, Client, Id, Officer, Operation, Register, RightsOfficer, SpkiDigest};
 use crate::vault::{SectorState, Vault};
@@ -254,7 +255,7 @@ pub fn rights_officer(register: &Register, peer: SpkiDigest) -> Result<RightsPer
     }
 }
 
-/// How much of the vault's log a caller may read.
+/// How much of a log a caller may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogReading {
     /// All of it: an auditor.
@@ -264,14 +265,16 @@ pub enum LogReading {
     Hashes,
 }
 
-/// Authorises an auditor or an authority's node to read the vault's log.
+/// Authorises an auditor to read a log, and an authority's node to read the vault's.
 ///
 /// # Errors
 /// As [`operator`].
-pub fn reader(register: &Register, peer: SpkiDigest) -> Result<LogReading, Code> {
+pub fn reader(entity: &Entity, peer: SpkiDigest) -> Result<LogReading, Code> {
+    let (register, is_vault) = (entity.register(), *entity.role() == Role::Vault);
     match auditor(register, peer) {
         Ok(_) => Ok(LogReading::Entries),
-        Err(code) => node(register, peer).map(|_| LogReading::Hashes).map_err(|_| code),
+        Err(_) if is_vault && node(register, peer).is_ok() => Ok(LogReading::Hashes),
+        Err(code) => Err(code),
     }
 }
 

@@ -20,6 +20,16 @@ use crate::vault::{Epoch, SectorState, Terms, Vault, sector as epochs};
 /// What the log says of a fault of ours here.
 const FAILED: &str = "epochs and their secrets";
 
+/// The epochs of a sector.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Epochs)]
+pub struct SectorEpochs {
+    /// Sector name.
+    pub sector: String,
+    /// Oldest first.
+    pub epochs: Vec<EpochView>,
+}
+
 /// One epoch, as operators see it.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EpochView {

@@ -27,7 +27,7 @@ use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderPlace};
 use crate::order::book::Book;
-use crate::order::life::Life;
+use crate::order::life::OrderLife;
 use crate::order::{self, ActiveOrder, OfficerRequest};
 use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register, Sector};
@@ -108,7 +108,7 @@ const REMEMBERED: i64 = 3_600;
 fn notes(verified: &VerifiedRequest, book: &Book<'_>, used: u64) -> Result<Change, Refusal> {
     let (order, digest) = (verified.order.key(), *verified.order.digest());
     let life = book.life(&order)?;
-    let life = Life::after_use(life, &verified.order, verified.request.officer(), book.now(), used).to_bytes();
+    let life = OrderLife::after_use(life, &verified.order, verified.request.officer(), book.now(), used).to_bytes();
     let (request, time) = (verified.request.id(), verified.request.time().as_second());
     let forget = book.now().as_second() - REMEMBERED;
     Ok(Box::new(move |store, batch| {

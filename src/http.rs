@@ -2,7 +2,10 @@
 //!
 //! [`serve`] takes listeners, each an axum router behind an own small acceptor (`connection`), and runs them until it is
 //! told to stop; then it lets requests under way finish. Handlers see the caller as a [`Peer`], read bodies with
-//! [`body::read`] and refuse with a [`Problem`]; every answer has `cache-control: no-store`.
+//! [`body::read`] and refuse with a [`Problem`]; every answer has `cache-control: no-store`. [`mount`] lists the routes of each
+//! listener and makes their description from the same list.
+//!
+//! The modules know one another in one direction (`tests/house.rs`).
 //!
 //! What a hostile client can take is bounded, and what one takes is not taken from others: handshakes by address
 //! (`handshakes`); once the register knows who it is, connections, requests, bodies as they arrive, threads, and answers until
@@ -17,18 +20,22 @@ pub mod body;
 mod budget;
 mod clock;
 mod connection;
-pub mod control;
+mod control;
 pub mod cosign;
 mod counts;
 pub mod data;
+mod described;
 mod handshakes;
 pub mod health;
 pub mod inspections;
+mod lent;
 mod limits;
 pub mod migrations;
-pub mod node;
-mod openapi;
+pub mod mount;
+mod node;
+pub mod node_door;
 mod operations;
+mod peer;
 pub mod problem;
 mod request;
 pub mod rights;
@@ -42,6 +49,6 @@ pub mod witness;
 pub use admission::Lane;
 pub use health::Readiness;
 pub use limits::Limits;
+pub use peer::Peer;
 pub use problem::Problem;
-pub use request::Peer;
 pub use server::{Callers, Listener, serve, terminated};

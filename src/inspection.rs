@@ -10,47 +10,35 @@ pub mod figures;
 pub mod object;
 pub mod report;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::{AuditorPermit, MessengerPermit};
-use crate::audit::log::Log;
 use crate::audit::{Event, InspectionNoted};
 use crate::code::Code;
-use crate::commit::{Change, Committer};
-use crate::node::Node;
+use crate::commit::Change;
+use crate::entity::Entity;
 use crate::refusal::{Refusal, fault, not_logged};
-use crate::register::{Id, Register};
-use crate::store::Store;
-use crate::vault::Vault;
-use decision::{Decision, check, check_closing, invalid, read_unverified};
+use crate::register::Id;
+use crate::statement::read_unverified;
+use decision::{InspectionDecision, check, check_closing, invalid};
 
 /// Inspections that a side keeps, at most.
 const MOST: usize = 10_000;
 
-/// One statement at a time: from reading how an inspection stands to committing how it will.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// Says how many mappings a sector has in the store.
-pub type Mappings<'m> = &'m dyn Fn(&str) -> Option<u64>;
-
 /// One side's inspections, at one instant.
 pub struct Inspections<'a> {
-    register: &'a Register,
-    store: &'a Store,
-    log: &'a Log,
-    committer: &'a Committer,
-    mappings: Option<Mappings<'a>>,
+    entity: &'a Entity,
     now: Timestamp,
 }
 
 /// The row of an inspection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct StoredInspection {
     /// The decision as it was signed; absent while only its end has come.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     text: Option<String>,
@@ -59,13 +47,13 @@ struct Stored {
     /// When this side got it.
     entered: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    closed: Option<Closed>,
+    closed: Option<InspectionEnd>,
 }
 
 /// How an inspection ended before its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Closed {
+pub struct InspectionEnd {
     /// When this side got to know.
     #[schema(value_type = String)]
     pub time: Timestamp,
@@ -79,7 +67,7 @@ pub struct Closed {
 /// Where an inspection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Stage {
+pub enum InspectionStage {
     /// Its time has not come.
     Pending,
     /// It opens.
@@ -95,9 +83,9 @@ pub enum Stage {
 #[serde(deny_unknown_fields)]
 pub struct InspectionView {
     /// What was decided.
-    pub decision: Decision,
+    pub decision: InspectionDecision,
     /// Where it stands.
-    pub state: Stage,
+    pub state: InspectionStage,
     /// When this side got it.
     #[schema(value_type = String)]
     pub entered: Timestamp,
@@ -106,21 +94,39 @@ pub struct InspectionView {
     pub signers: Vec<Id>,
     /// Its end, where that came before its time.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub closed: Option<Closed>,
+    pub closed: Option<InspectionEnd>,
     /// The decision as it was signed: JWS General JSON.
     pub text: String,
 }
 
+/// A statement of the commission's that somebody brings.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Statement)]
+pub struct InspectionText {
+    /// The decision, or the end of an inspection: JWS General JSON, as text.
+    pub statement: String,
+}
+
+/// Inspections.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Listed)]
+pub struct InspectionList {
+    /// The last entered first.
+    pub inspections: Vec<InspectionView>,
+}
+
 impl InspectionView {
-    fn new(stored: Stored, now: Timestamp) -> Result<Self, Refusal> {
-        let Stored { text, signers, entered, closed } = stored;
+    fn new(stored: StoredInspection, now: Timestamp) -> Result<Self, Refusal> {
+        let StoredInspection { text, signers, entered, closed } = stored;
         let text = text.ok_or_else(undecided)?;
-        let decision = read_unverified(&text).map_err(fault(FAILED))?;
+        let decision: InspectionDecision = read_unverified(&text).map_err(fault(FAILED))?;
         let state = match &closed {
-            Some(_) => Stage::Closed,
-            None if now >= decision.not_after => Stage::Over,
-            None if now < decision.not_before => Stage::Pending,
-            None => Stage::Open,
+            Some(_) => InspectionStage::Closed,
+            None if now >= decision.not_after => InspectionStage::Over,
+            None if now < decision.not_before => InspectionStage::Pending,
+            None => InspectionStage::Open,
         };
         Ok(Self { decision, state, entered, signers, closed, text })
     }
@@ -133,7 +139,7 @@ impl InspectionView {
 
     /// Whether it is or was ever open here: not where its time has not come, nor where it was closed before it came.
     fn has_begun(&self) -> bool {
-        self.state != Stage::Pending && self.end() > self.decision.not_before.max(self.entered)
+        self.state != InspectionStage::Pending && self.end() > self.decision.not_before.max(self.entered)
     }
 }
 
@@ -144,24 +150,10 @@ fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
-impl<'a> From<&'a Vault> for Inspections<'a> {
-    fn from(vault: &'a Vault) -> Self {
-        let (register, store, log) = (&**vault.register(), &**vault.store(), &**vault.log());
-        Self { register, store, log, committer: vault.committer(), mappings: None, now: vault.now() }
-    }
-}
-
-impl<'a> From<&'a Node> for Inspections<'a> {
-    fn from(node: &'a Node) -> Self {
-        let (register, store, log) = (&**node.register(), &**node.store(), &**node.log());
-        Self { register, store, log, committer: node.committer(), mappings: None, now: node.now() }
-    }
-}
-
 impl<'a> Inspections<'a> {
-    /// The same, with the count of mappings that a sector has in the store.
-    pub fn counting(self, mappings: Mappings<'a>) -> Self {
-        Self { mappings: Some(mappings), ..self }
+    /// Those of a vault or a node, now.
+    pub fn of(entity: &'a Entity) -> Self {
+        Self { entity, now: entity.now() }
     }
 
     /// Enters a decision, durably and logged. To enter it again does nothing; one whose end came first stays closed.
@@ -169,14 +161,14 @@ impl<'a> Inspections<'a> {
     /// # Errors
     /// [`Code::InspectionInvalid`]; [`Code::AuditUnavailable`], [`Code::Overloaded`].
     pub fn enter(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
-        let signed = check(text, self.register)?;
+        let signed = check(text, self.entity.register())?;
         let decision = &signed.says;
-        let _alone = alone();
+        let _alone = self.alone();
         let before = self.stored(decision.id)?;
         if let Some(stored) = &before
             && let Some(known) = &stored.text
         {
-            return match read_unverified(known)? == *decision {
+            return match read_unverified::<InspectionDecision>(known)? == *decision {
                 true => InspectionView::new(stored.clone(), self.now),
                 false => Err(invalid("another decision was entered under this id")),
             };
@@ -191,11 +183,12 @@ impl<'a> Inspections<'a> {
             not_after: decision.not_after.to_string(),
             reason: None,
             digest: hex(&signed.digest),
-            signers: signed.signers.clone(),
+            signers: signed.persons.clone(),
             ..noted("enter", decision, permit)
         };
         let closed = before.and_then(|end| end.closed);
-        let stored = Stored { text: Some(text.to_owned()), signers: signed.signers, entered: self.now, closed };
+        let stored =
+            StoredInspection { text: Some(text.to_owned()), signers: signed.persons, entered: self.now, closed };
         self.write(decision.id, &stored, entry)?;
         InspectionView::new(stored, self.now)
     }
@@ -207,15 +200,15 @@ impl<'a> Inspections<'a> {
     /// [`Code::InspectionInvalid`]; [`Code::UnknownInspection`] where the end is kept and there is no inspection to show yet;
     /// [`Code::AuditUnavailable`], [`Code::Overloaded`].
     pub fn close(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
-        let signed = check_closing(text, self.register)?;
+        let signed = check_closing(text, self.entity.register())?;
         let id = signed.says.inspection;
-        let _alone = alone();
+        let _alone = self.alone();
         let mut stored = match self.stored(id)? {
             Some(stored) if stored.closed.is_some() => return InspectionView::new(stored, self.now),
             Some(stored) => stored,
             None => {
                 self.has_room()?;
-                Stored { text: None, signers: vec![], entered: self.now, closed: None }
+                StoredInspection { text: None, signers: vec![], entered: self.now, closed: None }
             }
         };
         let noted = match &stored.text {
@@ -226,10 +219,10 @@ impl<'a> Inspections<'a> {
             not_after: format!("{:.3}", self.now),
             reason: Some(signed.says.reason.clone()),
             digest: hex(&signed.digest),
-            signers: signed.signers,
+            signers: signed.persons,
             ..noted
         };
-        stored.closed = Some(Closed { time: self.now, reason: signed.says.reason, text: text.to_owned() });
+        stored.closed = Some(InspectionEnd { time: self.now, reason: signed.says.reason, text: text.to_owned() });
         self.write(id, &stored, entry)?;
         InspectionView::new(stored, self.now)
     }
@@ -239,10 +232,10 @@ impl<'a> Inspections<'a> {
     /// # Errors
     /// [`Code::Internal`].
     pub fn list(&self, auditor: Option<&Id>) -> Result<Vec<InspectionView>, Refusal> {
-        let rows = self.store.inspections().map_err(fault(FAILED))?;
+        let rows = self.entity.store().inspections().map_err(fault(FAILED))?;
         let mut views = vec![];
         for (_, value) in rows {
-            let stored: Stored = serde_json::from_slice(&value).map_err(fault(FAILED))?;
+            let stored: StoredInspection = serde_json::from_slice(&value).map_err(fault(FAILED))?;
             // Of what only the end has come there is nothing to show.
             if stored.text.is_some() {
                 views.push(InspectionView::new(stored, self.now)?);
@@ -260,7 +253,7 @@ impl<'a> Inspections<'a> {
     pub fn one(&self, id: Uuid, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
         let stored = self.stored(id)?.filter(|stored| stored.text.is_some()).ok_or_else(unknown)?;
         let view = InspectionView::new(stored, self.now)?;
-        // Whom it does not name does not learn that it is there.
+        // An auditor it does not name must not learn that it exists.
         if view.decision.auditors.contains(permit.auditor()) { Ok(view) } else { Err(unknown()) }
     }
 
@@ -270,9 +263,9 @@ impl<'a> Inspections<'a> {
     /// [`Code::InspectionRequired`] where none is open; [`Code::BadParameter`] where several are and none was named;
     /// [`Code::ClockBehind`]: by a clock set back one that is over would be open.
     pub fn open(&self, named: Option<Uuid>, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
-        self.committer.mark().steady(self.now)?;
+        self.entity.committer().mark().steady(self.now)?;
         let mut open = self.list(Some(permit.auditor()))?;
-        open.retain(|view| view.state == Stage::Open && named.is_none_or(|id| view.decision.id == id));
+        open.retain(|view| view.state == InspectionStage::Open && named.is_none_or(|id| view.decision.id == id));
         match (open.pop(), open.is_empty()) {
             (Some(view), true) => Ok(view),
             (Some(_), false) => {
@@ -285,44 +278,48 @@ impl<'a> Inspections<'a> {
         }
     }
 
+    /// Keeps others from entering and closing until the guard is dropped.
+    fn alone(&self) -> MutexGuard<'a, ()> {
+        // What the lock guards lies in the store and is whole after any panic.
+        self.entity.inspection_changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn has_room(&self) -> Result<(), Refusal> {
-        match self.store.inspections().map_err(fault(FAILED))?.len() < MOST {
+        match self.entity.store().inspections().map_err(fault(FAILED))?.len() < MOST {
             true => Ok(()),
             false => Err(invalid("there are too many inspections")),
         }
     }
 
-    fn stored(&self, id: Uuid) -> Result<Option<Stored>, Refusal> {
-        let row = self.store.inspection(id).map_err(fault(FAILED))?;
+    fn stored(&self, id: Uuid) -> Result<Option<StoredInspection>, Refusal> {
+        let row = self.entity.store().inspection(id).map_err(fault(FAILED))?;
         row.map(|value| serde_json::from_slice(&value).map_err(fault(FAILED))).transpose()
     }
 
-    fn write(&self, id: Uuid, stored: &Stored, entry: InspectionNoted) -> Result<(), Refusal> {
+    fn write(&self, id: Uuid, stored: &StoredInspection, entry: InspectionNoted) -> Result<(), Refusal> {
         let value = serde_json::to_vec(stored).map_err(fault(FAILED))?;
         let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
         let event = Event::Inspection(Box::new(entry));
-        self.committer.record(self.now, event, vec![], vec![change]).map(drop).map_err(not_logged("nothing is done"))
+        self.entity
+            .committer()
+            .record(self.now, event, vec![], vec![change])
+            .map(drop)
+            .map_err(not_logged("nothing is done"))
     }
-}
-
-/// Keeps everybody else from entering and closing until the guard is dropped.
-fn alone() -> MutexGuard<'static, ()> {
-    // What the lock guards lies in the store and is whole after any panic.
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unknown() -> Refusal {
     Refusal::new(Code::UnknownInspection, "no inspection of this id was entered here")
 }
 
-/// What who brings an end is told when its decision has not come.
+/// The answer to those who bring an end before its decision has come.
 fn undecided() -> Refusal {
     let why = "no inspection of this id was entered here; its end is kept: its decision will not open it";
     Refusal::new(Code::UnknownInspection, why)
 }
 
 /// What both kinds of entry say.
-fn noted(action: &'static str, decision: &Decision, permit: &MessengerPermit) -> InspectionNoted {
+fn noted(action: &'static str, decision: &InspectionDecision, permit: &MessengerPermit) -> InspectionNoted {
     InspectionNoted {
         reference: decision.reference.clone(),
         auditors: decision.auditors.clone(),

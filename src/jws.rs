@@ -6,12 +6,8 @@
 //! header exactly `alg`, `kid` and `typ` (so no `crit`, `b64`, `jwk`, `x5c`, …), base64url in its one canonical spelling,
 //! and no signer twice. Algorithm confusion has no place to begin: the key's type decides, the header may only agree.
 //!
-//! [`parse`] proves nothing about the signatures: it returns an [`Unverified`], whose payload nobody should act upon before
-//! [`Unverified::signatures`] found enough persons among its signers.
-
-mod members;
-mod object;
-mod signatures;
+//! [`parse`] proves nothing about the signatures: it returns an [`UnverifiedJws`]. [`crate::statement`] verifies them and counts
+//! the persons behind them before anything acts on the payload.
 
 use std::fmt;
 
@@ -19,9 +15,7 @@ use data_encoding::BASE64URL_NOPAD;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
-pub use members::{Json, Members};
-pub use object::{maybe_object, object, read_object};
-pub use signatures::{BadSignature, Signatures};
+use crate::json::{JsonFault, JsonObject};
 
 /// The longest text that is read, in bytes.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -36,20 +30,9 @@ pub enum JwsError {
     /// Longer than [`MAX_TEXT`].
     #[error("longer than 1 MiB")]
     TooLarge,
-    /// Not one object of strict JSON.
-    #[error("not strict JSON: {0}")]
-    Json(&'static str),
-    /// A member is missing or of another type.
-    #[error("member `{name}` {fault}")]
-    Member {
-        /// Which one.
-        name: &'static str,
-        /// What is wrong with it.
-        fault: &'static str,
-    },
-    /// A member that has no place there: `header`, `crit`, `b64`, `jwk` or any other.
-    #[error("a member that has no place there")]
-    UnknownMember,
+    /// The text, its payload or a protected header is not the strict JSON that is expected there.
+    #[error(transparent)]
+    Json(#[from] JsonFault),
     /// Not base64url without padding in its one canonical spelling (RFC 7515 §2).
     #[error("member `{0}` is not canonical base64url without padding")]
     Base64(&'static str),
@@ -59,7 +42,7 @@ pub enum JwsError {
     /// `typ` is another one.
     #[error("`typ` is not the expected one")]
     Type,
-    /// `kid` is no id.
+    /// `kid` is not an id.
     #[error("`kid` is not 1 to 64 of a-z, 0-9 and '-'")]
     KeyId,
     /// The signature has not 64 bytes.
@@ -74,46 +57,46 @@ pub enum JwsError {
 }
 
 /// A text of the strict form, nothing verified yet.
-pub struct Unverified {
+pub struct UnverifiedJws {
     /// The payload as it stands in the text: what is signed.
     encoded: String,
     payload: Vec<u8>,
-    signatures: Vec<Entry>,
+    signatures: Vec<SignatureEntry>,
 }
 
-struct Entry {
+struct SignatureEntry {
     protected: String,
     kid: String,
     signature: [u8; 64],
 }
 
-impl fmt::Debug for Unverified {
+impl fmt::Debug for UnverifiedJws {
     /// Says who signed; not what, for an order's payload may list pseudonyms.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unverified").field("signers", &self.signers().collect::<Vec<_>>()).finish_non_exhaustive()
+        f.debug_struct("UnverifiedJws").field("signers", &self.signers().collect::<Vec<_>>()).finish_non_exhaustive()
     }
 }
 
 /// Reads a JWS of type `typ`. No signature at all is allowed here: that is a draft.
 ///
-/// The payload is JSON without duplicate members, too; read it with [`Members::parse`].
+/// The payload is JSON without duplicate members, too; read it with [`JsonObject::parse`].
 ///
 /// # Errors
 /// [`JwsError`] for everything that is not exactly the strict form.
-pub fn parse(text: &str, typ: &str) -> Result<Unverified, JwsError> {
+pub fn parse(text: &str, typ: &str) -> Result<UnverifiedJws, JwsError> {
     if text.len() > MAX_TEXT {
         return Err(JwsError::TooLarge);
     }
-    let mut members = Members::parse(text.as_bytes())?;
+    let mut members = JsonObject::parse(text.as_bytes())?;
     let encoded = members.text("payload")?;
     let entries = members.objects("signatures")?;
     members.end()?;
     let payload = decode(&encoded, "payload")?;
-    Members::parse(&payload)?;
+    JsonObject::parse(&payload)?;
     if entries.len() > MAX_SIGNATURES {
         return Err(JwsError::TooManySignatures);
     }
-    let mut signatures: Vec<Entry> = Vec::with_capacity(entries.len());
+    let mut signatures: Vec<SignatureEntry> = Vec::with_capacity(entries.len());
     for entry in entries {
         let entry = parse_entry(entry, typ)?;
         if signatures.iter().any(|earlier| earlier.kid == entry.kid) {
@@ -121,17 +104,17 @@ pub fn parse(text: &str, typ: &str) -> Result<Unverified, JwsError> {
         }
         signatures.push(entry);
     }
-    Ok(Unverified { encoded, payload, signatures })
+    Ok(UnverifiedJws { encoded, payload, signatures })
 }
 
-fn parse_entry(mut entry: Members, typ: &str) -> Result<Entry, JwsError> {
+fn parse_entry(mut entry: JsonObject, typ: &str) -> Result<SignatureEntry, JwsError> {
     let protected = entry.text("protected")?;
     let signature = entry.text("signature")?;
     entry.end()?;
     if protected.len() > MAX_PROTECTED {
         return Err(JwsError::TooLarge);
     }
-    let mut header = Members::parse(&decode(&protected, "protected")?)?;
+    let mut header = JsonObject::parse(&decode(&protected, "protected")?)?;
     let (alg, kid, said) = (header.text("alg")?, header.text("kid")?, header.text("typ")?);
     header.end()?;
     if alg != "EdDSA" && alg != "Ed25519" {
@@ -144,7 +127,7 @@ fn parse_entry(mut entry: Members, typ: &str) -> Result<Entry, JwsError> {
         return Err(JwsError::KeyId);
     }
     let signature = decode(&signature, "signature")?.try_into().map_err(|_| JwsError::SignatureLength)?;
-    Ok(Entry { protected, kid, signature })
+    Ok(SignatureEntry { protected, kid, signature })
 }
 
 fn is_key_id(kid: &str) -> bool {
@@ -156,7 +139,7 @@ fn decode(text: &str, name: &'static str) -> Result<Vec<u8>, JwsError> {
     BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| JwsError::Base64(name))
 }
 
-impl Unverified {
+impl UnverifiedJws {
     /// The payload's bytes: one JSON object without duplicate members.
     pub fn payload(&self) -> &[u8] {
         &self.payload
@@ -200,13 +183,14 @@ fn signing_input(protected: &str, payload: &str) -> Vec<u8> {
 
 /// An unsigned text over `payload`, to be signed with [`add_signature`].
 pub fn draft(payload: &[u8]) -> String {
-    Unverified { encoded: BASE64URL_NOPAD.encode(payload), payload: payload.to_vec(), signatures: Vec::new() }.to_text()
+    UnverifiedJws { encoded: BASE64URL_NOPAD.encode(payload), payload: payload.to_vec(), signatures: Vec::new() }
+        .to_text()
 }
 
 /// The text with one more signature, by `kid`.
 ///
 /// # Errors
-/// [`JwsError`] when the text is not of the strict form and type, `kid` is no id, or `kid` signed it already.
+/// [`JwsError`] when the text is not of the strict form and type, `kid` is not an id, or `kid` signed it already.
 pub fn add_signature(text: &str, typ: &str, kid: &str, key: &SigningKey) -> Result<String, JwsError> {
     let mut jws = parse(text, typ)?;
     if !is_key_id(kid) {
@@ -219,7 +203,7 @@ pub fn add_signature(text: &str, typ: &str, kid: &str, key: &SigningKey) -> Resu
     let header = format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"{typ}"}}"#);
     let protected = BASE64URL_NOPAD.encode(header.as_bytes());
     let signature = key.sign(&signing_input(&protected, &jws.encoded)).to_bytes();
-    jws.signatures.push(Entry { protected, kid: kid.to_owned(), signature });
+    jws.signatures.push(SignatureEntry { protected, kid: kid.to_owned(), signature });
     let text = jws.to_text();
     // What we write, we can read.
     parse(&text, typ)?;
@@ -275,15 +259,24 @@ mod tests {
             (r#"{"alg":"EdDSA","kid":"one","typ":"JWT"}"#, JwsError::Type),
             (r#"{"alg":"EdDSA","kid":"One","typ":"cloison-test+json"}"#, JwsError::KeyId),
             (r#"{"alg":"EdDSA","kid":"","typ":"cloison-test+json"}"#, JwsError::KeyId),
-            (r#"{"alg":"EdDSA","kid":"one"}"#, JwsError::Member { name: "typ", fault: "is missing" }),
-            (r#"{"alg":"EdDSA","typ":"cloison-test+json"}"#, JwsError::Member { name: "kid", fault: "is missing" }),
-            (r#"{"alg":"EdDSA","kid":"one","typ":"cloison-test+json","crit":[]}"#, JwsError::UnknownMember),
-            (r#"{"alg":"EdDSA","kid":"one","typ":"cloison-test+json","jwk":{}}"#, JwsError::UnknownMember),
+            (r#"{"alg":"EdDSA","kid":"one"}"#, JwsError::Json(JsonFault::Member { name: "typ", fault: "is missing" })),
+            (
+                r#"{"alg":"EdDSA","typ":"cloison-test+json"}"#,
+                JwsError::Json(JsonFault::Member { name: "kid", fault: "is missing" }),
+            ),
+            (
+                r#"{"alg":"EdDSA","kid":"one","typ":"cloison-test+json","crit":[]}"#,
+                JwsError::Json(JsonFault::UnknownMember),
+            ),
+            (
+                r#"{"alg":"EdDSA","kid":"one","typ":"cloison-test+json","jwk":{}}"#,
+                JwsError::Json(JsonFault::UnknownMember),
+            ),
             (
                 r#"{"alg":"EdDSA","kid":"one","kid":"one","typ":"cloison-test+json"}"#,
-                JwsError::Json("a member appears twice"),
+                JwsError::Json(JsonFault::Text("a member appears twice")),
             ),
-            (r#"["EdDSA","one","cloison-test+json"]"#, JwsError::Json("no JSON object")),
+            (r#"["EdDSA","one","cloison-test+json"]"#, JwsError::Json(JsonFault::Text("no JSON object"))),
         ] {
             assert_eq!(refusal(&with_header(header)), error, "{header}");
         }
@@ -295,29 +288,35 @@ mod tests {
     fn other_shapes_are_refused() {
         let good = signed();
         let compact = good.replace(r#""signatures":["#, r#""header":{},"signatures":["#);
-        assert_eq!(refusal(&compact), JwsError::UnknownMember);
+        assert_eq!(refusal(&compact), JwsError::Json(JsonFault::UnknownMember));
         assert_eq!(
             refusal(&good.replacen(r#"{"protected""#, r#"{"header":{},"protected""#, 1)),
-            JwsError::UnknownMember
+            JwsError::Json(JsonFault::UnknownMember)
         );
         assert_eq!(
             refusal(&good.replacen(r#"{"payload""#, r#"{"payload":"e30","payload""#, 1)),
-            JwsError::Json("a member appears twice")
+            JwsError::Json(JsonFault::Text("a member appears twice"))
         );
-        assert_eq!(refusal("a.b.c"), JwsError::Json("no JSON"));
-        assert_eq!(refusal(r#"["e30",[]]"#), JwsError::Json("no JSON object"));
-        assert_eq!(refusal(r#"{"payload":"e30"}"#), JwsError::Member { name: "signatures", fault: "is missing" });
+        assert_eq!(refusal("a.b.c"), JwsError::Json(JsonFault::Text("no JSON")));
+        assert_eq!(refusal(r#"["e30",[]]"#), JwsError::Json(JsonFault::Text("no JSON object")));
+        assert_eq!(
+            refusal(r#"{"payload":"e30"}"#),
+            JwsError::Json(JsonFault::Member { name: "signatures", fault: "is missing" })
+        );
         assert_eq!(
             refusal(r#"{"payload":"e30","protected":"e30","signature":""}"#),
-            JwsError::Member { name: "signatures", fault: "is missing" }
+            JwsError::Json(JsonFault::Member { name: "signatures", fault: "is missing" })
         );
         assert_eq!(refusal(r#"{"payload":"e30=","signatures":[]}"#), JwsError::Base64("payload"));
         // `e31` has the same first two bytes as `e30` and a bit that is not used.
         assert_eq!(refusal(r#"{"payload":"e31","signatures":[]}"#), JwsError::Base64("payload"));
         assert_eq!(refusal(r#"{"payload":" e30","signatures":[]}"#), JwsError::Base64("payload"));
-        assert_eq!(refusal(r#"{"payload":"","signatures":[]}"#), JwsError::Json("no JSON"));
-        assert_eq!(refusal(&draft(br#"{"a":{"b":1,"b":1}}"#)), JwsError::Json("a member appears twice"));
-        assert_eq!(refusal(&draft(b"[]")), JwsError::Json("no JSON object"));
+        assert_eq!(refusal(r#"{"payload":"","signatures":[]}"#), JwsError::Json(JsonFault::Text("no JSON")));
+        assert_eq!(
+            refusal(&draft(br#"{"a":{"b":1,"b":1}}"#)),
+            JwsError::Json(JsonFault::Text("a member appears twice"))
+        );
+        assert_eq!(refusal(&draft(b"[]")), JwsError::Json(JsonFault::Text("no JSON object")));
         assert_eq!(refusal(&" ".repeat(MAX_TEXT + 1)), JwsError::TooLarge);
         let entry = &good[good.find(r#"{"protected""#).unwrap()..good.find("},{").unwrap() + 1];
         assert_eq!(refusal(&good.replacen("[{", &format!("[{entry},{{"), 1)), JwsError::DuplicateSigner);

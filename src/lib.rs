@@ -9,11 +9,13 @@
 //! | [`refusal`] | why a request is refused: a code, a sentence, when to come back |
 //! | [`system`] | system calls as safe functions |
 //! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
-//! | [`id`], [`jws`] | the names by which things refer to one another; strict JWS: one payload, many signatures |
+//! | [`id`], [`json`], [`jws`] | the names by which things refer to one another; strict JSON; strict JWS: one payload, many signatures |
+//! | [`statement`] | what people sign, and the one loop that verifies it and counts persons by key |
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
 //! | [`store`] | rows behind one interface; the only room that knows RocksDB; sees sealed bytes, never a key |
 //! | [`audit`], [`commit`] | audit entries; the one writer that makes effect and entry durable together |
+//! | [`entity`] | what vault and node both are: register, store, log, writer, clock, cosigners, the order lock; how it starts |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
 //! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
@@ -39,12 +41,14 @@ pub mod code;
 pub mod commit;
 pub mod config;
 pub mod deployment;
+pub mod entity;
 pub mod epoch;
 pub mod execution;
 pub mod http;
 pub mod id;
 pub mod identifier;
 pub mod inspection;
+pub mod json;
 pub mod jws;
 pub mod keys;
 pub mod lines;
@@ -62,6 +66,7 @@ pub mod renewal;
 pub mod rights;
 pub mod seal;
 pub mod serve;
+pub mod statement;
 pub mod store;
 pub mod system;
 pub mod terminal;

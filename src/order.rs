@@ -1,6 +1,6 @@
 //! Orders: the signed permission to re-identify (design §6; the format for other implementers is in `docs/orders.md`).
 //!
-//! An order is a JSON [`Payload`] signed as JWS by k of n approvers of one authority, from at least two distinct bodies. An
+//! An order is a JSON [`OrderPayload`] signed as JWS by k of n approvers of one authority, from at least two distinct bodies. An
 //! [`ActiveOrder`] exists only because [`check()`] made it: everything that text, register and time can tell was found in
 //! order. Revealing takes one by value, so that an unauthorised reveal does not compile:
 //!
@@ -33,18 +33,16 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::code::Code;
-use crate::jws;
 use crate::pseudonym::Parsed;
 use crate::refusal::Refusal;
 use crate::register::{Approver, Id, Sector};
+use crate::statement;
 use crate::store::OrderKey;
 
-pub use check::{Finding, LODGE_DAYS, check, check_ahead, examine, forbidden};
-pub use payload::{Basis, Continuity, Payload, Scope, Security};
-pub use request::{FRESH_SECONDS, NewRequest, OfficerRequest, REQUEST_TYP, check_request, list_digest, sign_request};
+pub use check::{LODGE_DAYS, OrderFinding, check, check_ahead, examine, forbidden};
+pub use payload::{Continuity, LegalBasis, OrderPayload, PseudonymScope, SecuritySide};
+pub use request::{FRESH_SECONDS, OfficerRequest, RequestPayload, check_request, list_digest, sign_request};
 
-/// The `typ` of an order's signatures.
-pub const ORDER_TYP: &str = "cloison-order+json";
 /// The longest validity of an order under force majeure, in hours.
 pub const FORCE_MAJEURE_HOURS: u32 = 72;
 /// The least number of signatures and of bodies, whatever the register says.
@@ -56,11 +54,11 @@ pub(crate) struct OrderScope<'a> {
     /// When it is over.
     pub(crate) until: Timestamp,
     /// What it lists, by sector.
-    pub(crate) listed: &'a Listed,
+    pub(crate) listed: &'a ListedPseudonyms,
 }
 
 /// The pseudonyms that an order lists, by sector, as parsed values: with the form, for forms belong to epochs.
-type Listed = BTreeMap<String, HashSet<Parsed>>;
+type ListedPseudonyms = BTreeMap<String, HashSet<Parsed>>;
 
 /// A person who signed, and the body that the person belonged to then.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -86,12 +84,12 @@ impl Signer {
 /// request and consume it there.
 #[must_use]
 pub struct ActiveOrder {
-    payload: Payload,
+    payload: OrderPayload,
     digest: [u8; 32],
     signers: Vec<Signer>,
     sectors: BTreeMap<String, Arc<Sector>>,
     /// What is listed, parsed; for an order that lists nothing, empty.
-    listed: Listed,
+    listed: ListedPseudonyms,
 }
 
 impl ActiveOrder {
@@ -126,20 +124,20 @@ impl ActiveOrder {
     }
 
     /// The legal ground.
-    pub fn basis(&self) -> &Basis {
+    pub fn basis(&self) -> &LegalBasis {
         &self.payload.basis
     }
 
     /// Whether its use must be reviewed afterwards, as force majeure must.
     pub fn opens_review(&self) -> bool {
-        matches!(self.payload.basis, Basis::ForceMajeure { .. })
+        matches!(self.payload.basis, LegalBasis::ForceMajeure { .. })
     }
 
     /// From which epoch to which it migrates; nothing for an order that re-identifies.
     pub fn continuity(&self) -> Option<Continuity> {
         match self.payload.basis {
-            Basis::Continuity(epochs) => Some(epochs),
-            Basis::Judicial | Basis::Statutory { .. } | Basis::ForceMajeure { .. } => None,
+            LegalBasis::Continuity(epochs) => Some(epochs),
+            LegalBasis::Judicial | LegalBasis::Statutory { .. } | LegalBasis::ForceMajeure { .. } => None,
         }
     }
 
@@ -175,8 +173,8 @@ impl ActiveOrder {
     /// this is the length of its lists.
     pub fn limit(&self) -> u64 {
         match &self.payload.scope {
-            Scope::AtMost(limit) => *limit,
-            Scope::Listed(lists) => lists.values().map(|list| list.len() as u64).sum(),
+            PseudonymScope::AtMost(limit) => *limit,
+            PseudonymScope::Listed(lists) => lists.values().map(|list| list.len() as u64).sum(),
         }
     }
 
@@ -199,9 +197,11 @@ impl ActiveOrder {
             return Err(Code::OutOfScope);
         }
         match &self.payload.scope {
-            Scope::AtMost(_) => Ok(parsed),
-            Scope::Listed(_) if self.listed.get(sector).is_some_and(|list| list.contains(&parsed)) => Ok(parsed),
-            Scope::Listed(_) => Err(Code::OutOfScope),
+            PseudonymScope::AtMost(_) => Ok(parsed),
+            PseudonymScope::Listed(_) if self.listed.get(sector).is_some_and(|list| list.contains(&parsed)) => {
+                Ok(parsed)
+            }
+            PseudonymScope::Listed(_) => Err(Code::OutOfScope),
         }
     }
 
@@ -260,5 +260,5 @@ impl fmt::Debug for ActiveOrder {
 /// # Errors
 /// [`Code::OrderMalformed`] when the text is not of the strict form.
 pub fn digest_of(text: &str) -> Result<[u8; 32], Refusal> {
-    Ok(jws::parse(text, ORDER_TYP)?.digest())
+    statement::digest_of::<OrderPayload>(text)
 }

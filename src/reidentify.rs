@@ -74,7 +74,7 @@ pub struct ReleaseRequest {
     /// The digest of all acts upon the authority's orders that the node holds ([`Book::digest`]).
     pub acts: String,
     /// What the officer asked.
-    #[serde(deserialize_with = "crate::jws::object")]
+    #[serde(deserialize_with = "crate::json::object")]
     pub asked: ReidentifyRequest,
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use figures::Figures;
+use watch::EntityWatch;
 pub use witness::run_witness;
 
 use crate::audit::log::LogError;
@@ -20,11 +21,10 @@ use crate::audit::second::SecondError;
 use crate::clock::SystemClock;
 use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
 use crate::execution::step;
-use crate::http::cosign::{self, Watching};
 use crate::http::data::DataDoor;
-use crate::http::node::NodeDoor;
+use crate::http::node_door::NodeDoor;
 use crate::http::tls::ServerTls;
-use crate::http::{self, Callers, Limits, Listener, Readiness, control, data, health, tls};
+use crate::http::{self, Callers, Limits, Listener, Readiness, health, mount, tls};
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
 use crate::keys::file::{FileError, SecretKind, read_public};
 use crate::keys::memory::{self, Protection};
@@ -100,14 +100,14 @@ async fn serve_vault(
     let vault = Arc::new(vault);
     begin_copies(vault.clone()).await?;
     vault.know_former_segment_keys(config.former_segment_keys.clone());
-    let (watching, _asking) = watch::vault(&vault, &config, memory)?;
-    let control = control::router(vault.clone()).merge(cosign::router(watching.clone()));
-    let door = DataDoor::new(vault.clone(), &registry);
-    let callers = Callers::Registered(tls, vault.clone());
+    let (cosigning, _asking) = watch::vault(&vault, &config, memory)?;
+    let cosigners = cosigning.cosigners.clone();
+    let routers = mount::vault(DataDoor::new(vault.clone(), &registry), cosigning);
+    let callers = Callers::Registered(tls, vault.entity().clone());
     let batches = Limits { batches: config.bodies, ..limits(&config.limits) };
     let listeners = vec![
-        bind("data", config.data, callers.clone(), data::router(door), batches)?,
-        bind("control", config.control, callers, control, limits(&config.limits))?,
+        bind("data", config.data, callers.clone(), routers.data, batches)?,
+        bind("control", config.control, callers, routers.control, limits(&config.limits))?,
     ];
     tracing::info!(
         data = %config.data,
@@ -125,8 +125,9 @@ async fn serve_vault(
         }
     });
     let tidying = tokio::spawn(tidy::vault(vault.clone()));
-    let placed = tokio::spawn(watch::keep_place(vault.clone(), readiness.clone()));
-    let housekeeping = tokio::spawn(keep_house(watching, config.reserve, readiness.clone(), registry.clone()));
+    let placed = tokio::spawn(watch::keep_place(vault.entity().clone(), readiness.clone()));
+    let watch = EntityWatch::new(vault.entity().clone(), cosigners, config.reserve, readiness.clone(), &registry);
+    let housekeeping = tokio::spawn(keep_house(vault.clone(), watch, registry.clone()));
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     housekeeping.abort();
     placed.abort();
@@ -159,8 +160,7 @@ fn unstarted(error: StartError) -> CommandError {
 }
 
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
-async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readiness>, registry: Arc<Registry>) {
-    let vault = &watching.vault;
+async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Registry>) {
     let figures = Figures::new(&registry);
     let bound = registry.gauge("cloison_index_bound_bytes", "Memory that the index may take before entries move", None);
     bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
@@ -168,26 +168,19 @@ async fn keep_house(watching: Arc<Watching>, reserve: u64, readiness: Arc<Readin
     let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
     let out_of_step =
         registry.gauge("cloison_out_of_step", "Authorities whose node does not hold the same acts upon orders", None);
-    let clock = watch::clock_gauge(&registry);
-    let (mut beats, mut is_apart) = (0_u64, false);
+    let mut beats = 0_u64;
     loop {
-        vault.watch_space(reserve);
-        watch::say_disk(vault.is_short_of_space(), vault.committer().stalled(), &readiness);
-        watch::say_clock(vault.steady_time(), &readiness, &clock);
-        watch::say(vault.log(), &watching.cosigners, &readiness);
-        let apart = vault.orders().out_of_step(vault.now());
-        watch::say_step(&apart, false, &mut is_apart, &readiness);
-        out_of_step.set(apart.len() as i64);
+        out_of_step.set(watch.look() as i64);
         vault.sweep();
         alarms.add(vault.release_counts().1 - alarms.get());
         if beats.is_multiple_of(3_600) {
-            figures.show(vault);
+            figures.show(&vault);
             // One that could not be finished is tried again.
             http::rights::scrub(vault.store().clone());
         }
         // It goes through all orders there ever were.
         if beats.is_multiple_of(60)
-            && let Ok(due) = Book::from(&**vault).reviews_due()
+            && let Ok(due) = Book::of(&vault).reviews_due()
         {
             reviews.set(due as i64);
         }
@@ -280,8 +273,8 @@ async fn serve_node(
     let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
     let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone() });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
-    let callers = Callers::Registered(tls, node.clone());
-    let listeners = vec![bind("control", config.control, callers, http::node::router(door), limits(&config.limits))?];
+    let callers = Callers::Registered(tls, node.entity().clone());
+    let listeners = vec![bind("control", config.control, callers, mount::node(door), limits(&config.limits))?];
     tracing::info!(
         control = %config.control,
         health = %config.health,
@@ -293,8 +286,9 @@ async fn serve_node(
     readiness.clear("starting");
     let tidying = tokio::spawn(tidy::node(node.clone()));
     let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
-    let placed = tokio::spawn(watch::keep_place(node.clone(), readiness.clone()));
-    let kept = tokio::spawn(watch::keep(node, peer, cosigners, config.reserve, readiness.clone(), registry.clone()));
+    let placed = tokio::spawn(watch::keep_place(node.entity().clone(), readiness.clone()));
+    let entity_watch = EntityWatch::new(node.entity().clone(), cosigners, config.reserve, readiness.clone(), &registry);
+    let kept = tokio::spawn(watch::keep(node, peer, entity_watch));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     watch.abort();
     tidying.abort();

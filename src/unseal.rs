@@ -18,7 +18,7 @@ use crate::code::Code;
 use crate::keys::AuthoritySecret;
 use crate::keys::shares::{Share, ShareError, ShareSet};
 use crate::node::Node;
-use crate::node::safe::{Gathering, Purpose, Since};
+use crate::node::safe::{GatheredShares, SharePurpose, TwoClockMoment};
 use crate::refusal::Refusal;
 use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
@@ -80,7 +80,12 @@ pub struct KeyStatus {
 /// # Errors
 /// [`Code::ShareInvalid`] for another custodian's share or one that does not fit, [`Code::ShareForeign`] for one of no pinned set;
 /// those of a log that takes no entry.
-pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpose) -> Result<UnsealProgress, Refusal> {
+pub fn bring(
+    node: &Node,
+    permit: &CustodianPermit,
+    share: Share,
+    purpose: SharePurpose,
+) -> Result<UnsealProgress, Refusal> {
     let now = node.now();
     // One at a time: what the log says of the count is what it was.
     let mut ceremony = node.safe().ceremony();
@@ -90,18 +95,18 @@ pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpo
         return Err(Refusal::new(Code::ShareInvalid, "the share is another custodian's than the one who brings it"));
     }
     pinned.set.check(&share).map_err(refused)?;
-    if pinned.is_open && purpose == Purpose::Unseal {
+    if pinned.is_open && purpose == SharePurpose::Unseal {
         return Ok(pinned.progress(0, true));
     }
 
     let gathering = ceremony.entry((purpose, place));
-    let gathering = gathering.or_insert_with(|| Gathering { shares: vec![], since: Since::at(now) });
+    let gathering = gathering.or_insert_with(|| GatheredShares { shares: vec![], since: TwoClockMoment::at(now) });
     if gathering.shares.iter().any(|before| before.index() == share.index()) {
         return Ok(pinned.progress(gathering.shares.len(), false));
     }
     let (taken, reached) = match purpose {
-        Purpose::Unseal => (CustodyAction::Share, CustodyAction::Unseal),
-        Purpose::Drill => (CustodyAction::DrillShare, CustodyAction::Drill),
+        SharePurpose::Unseal => (CustodyAction::Share, CustodyAction::Unseal),
+        SharePurpose::Drill => (CustodyAction::DrillShare, CustodyAction::Drill),
     };
     let count = gathering.shares.len() + 1;
     let entry = |action| pinned.entry(permit, action, count);
@@ -119,7 +124,7 @@ pub fn bring(node: &Node, permit: &CustodianPermit, share: Share, purpose: Purpo
     };
     drop(shares);
     log(node, now, entry(reached))?;
-    if purpose == Purpose::Unseal && !node.safe().put(place, private, pinned.sealings, now) {
+    if purpose == SharePurpose::Unseal && !node.safe().put(place, private, pinned.sealings, now) {
         return Err(Refusal::new(Code::Sealed, "somebody sealed the node in the meantime"));
     }
     Ok(pinned.progress(0, true))
@@ -137,11 +142,11 @@ struct PinnedSet {
 
 impl PinnedSet {
     fn of(node: &Node, share: &Share) -> Result<Self, Refusal> {
-        let drawers = node.safe().drawers();
-        let mut pinned = drawers.keys.iter().enumerate().filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
+        let slots = node.safe().slots();
+        let mut pinned = slots.keys.iter().enumerate().filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
         let found = pinned.find(|(_, set, _)| set.digest() == *share.set());
-        let (place, set, drawer) = found.ok_or(ShareError::Foreign).map_err(refused)?;
-        Ok(Self { place, set: set.clone(), is_open: drawer.key.is_some(), sealings: drawers.sealings })
+        let (place, set, slot) = found.ok_or(ShareError::Foreign).map_err(refused)?;
+        Ok(Self { place, set: set.clone(), is_open: slot.key.is_some(), sealings: slots.sealings })
     }
 
     /// The id of the key that its shares make.
@@ -195,15 +200,15 @@ pub fn seal(node: &Node, permit: &SealPermit) -> Result<SealStatus, Refusal> {
 pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
     let brought: Vec<_> = {
         let ceremony = node.safe().ceremony();
-        let count = |place| ceremony.get(&(Purpose::Unseal, place)).map_or(0, |gathering| gathering.shares.len());
-        (0..node.safe().drawers().keys.len()).map(count).collect()
+        let count = |place| ceremony.get(&(SharePurpose::Unseal, place)).map_or(0, |gathering| gathering.shares.len());
+        (0..node.safe().slots().keys.len()).map(count).collect()
     };
-    let drawers = node.safe().drawers();
-    let key = |(drawer, brought): (&crate::node::safe::Drawer, usize)| {
-        let set = drawer.set.as_ref();
+    let slots = node.safe().slots();
+    let key = |(slot, brought): (&crate::node::safe::KeySlot, usize)| {
+        let set = slot.set.as_ref();
         KeyStatus {
-            id: drawer.id.clone(),
-            sealed: drawer.key.is_none(),
+            id: slot.id.clone(),
+            sealed: slot.key.is_none(),
             set: set.map(|set| HEXLOWER.encode(&set.digest())),
             custodians: set.iter().flat_map(|set| &set.custodians).map(Id::to_string).collect(),
             threshold: set.map(|set| set.threshold),
@@ -212,8 +217,8 @@ pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
     };
     let times = node.safe().times();
     SealStatus {
-        sealed: drawers.keys.iter().all(|drawer| drawer.key.is_none()),
-        keys: drawers.keys.iter().zip(brought).map(key).collect(),
+        sealed: slots.keys.iter().all(|slot| slot.key.is_none()),
+        keys: slots.keys.iter().zip(brought).map(key).collect(),
         idle_seconds: times.idle.as_secs(),
         forget_seconds: times.forget.as_secs(),
     }
@@ -225,22 +230,22 @@ pub fn keep_time(node: &Node) {
     let (now, times) = (node.now(), node.safe().times());
     let forgotten: Vec<_> = {
         let mut ceremony = node.safe().ceremony();
-        let late = |gathering: &Gathering| gathering.since.elapsed(now) >= times.forget;
+        let late = |gathering: &GatheredShares| gathering.since.elapsed(now) >= times.forget;
         let places: Vec<_> = ceremony.iter().filter(|(_, gathering)| late(gathering)).map(|(at, _)| *at).collect();
         places.into_iter().filter_map(|at| Some((at.1, ceremony.remove(&at)?.shares.len()))).collect()
     };
     for (place, count) in forgotten {
         tracing::info!("shares were forgotten: the others did not come in time");
         let (key, threshold) = {
-            let drawers = node.safe().drawers();
-            let drawer = &drawers.keys[place];
-            (drawer.id.clone(), drawer.set.as_ref().map(|set| set.threshold as u64))
+            let slots = node.safe().slots();
+            let slot = &slots.keys[place];
+            (slot.id.clone(), slot.set.as_ref().map(|set| set.threshold as u64))
         };
         let mut entry = of_all(node.authority().id.clone(), CustodyAction::Forget);
         (entry.key, entry.shares, entry.threshold) = (Some(key), Some(count as u64), threshold);
         unheard(log(node, now, entry));
     }
-    let open = node.safe().drawers().keys.iter().any(|drawer| drawer.set.is_some() && drawer.key.is_some());
+    let open = node.safe().slots().keys.iter().any(|slot| slot.set.is_some() && slot.key.is_some());
     if open && node.safe().idle(now) >= times.idle && node.safe().seal(true) {
         tracing::info!("the node is sealed: nobody used its keys for long");
         unheard(log(node, now, of_all(node.authority().id.clone(), CustodyAction::SealIdle)));

@@ -1,4 +1,4 @@
-//! The vault's state: register, keys, store, index and writer, put together at start.
+//! The vault's state: an [`Entity`] with the keys of pseudonymisation and the index of stored mappings, put together at start.
 //!
 //! Use cases ([`crate::tokenize`], [`crate::epoch`], [`crate::reidentify`]) take a `&Vault`; no HTTP here.
 
@@ -11,26 +11,26 @@ pub(crate) mod sector;
 pub(crate) mod stored;
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
-use crate::audit::Event;
-use crate::audit::cosign::{Cosigners, proven_time};
-use crate::audit::log::{Log, LogError, LogParts};
-use crate::clock::{Clock, ClockBehind, ClockMark};
-use crate::code::Code;
-use crate::commit::Committer;
-use crate::commit::orders::OrderGate;
+use crate::audit::log::LogParts;
+use crate::clock::{Clock, ClockMark};
+use crate::commit::PoisonHandler;
+pub use crate::entity::StartError;
+use crate::entity::{Entity, EntityOpening, Role, WriterParts};
 use crate::keys::shelf::SecretShelf;
 use crate::keys::{
-    AuditKey, AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret, UtiSource,
+    AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret, UtiSource,
 };
-use crate::register::{Fault, Id, Register};
+use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::Index;
-use crate::store::{RowBatch, Space, Store, StoreError};
+use crate::store::{Store, StoreError};
 use blinding::KeyedBlinding;
 use frozen::FrozenFacts;
 pub use keeper::KeeperCounts;
@@ -53,117 +53,6 @@ pub struct VaultSecrets {
     pub segment: SigningKey,
     /// Signs the log's checkpoints, and where the last one is kept.
     pub log: LogParts,
-}
-
-/// Why the vault does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The store does not open, or is not ours.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The register is older than one that was in force.
-    #[error("register version {found} is older than version {seen}, which was in force; take the newer one")]
-    RegisterOlder {
-        /// Version of the file.
-        found: u64,
-        /// Version in force before.
-        seen: u64,
-    },
-    /// Another register of the same version was in force.
-    #[error("another register of version {0} was in force; a change needs a higher version")]
-    RegisterChanged(u64),
-    /// The register changes what is frozen since its first use.
-    #[error("the register changes what is frozen since its first use:{}", list(.0))]
-    Frozen(Vec<Fault>),
-    /// The register changes what only a new epoch may change.
-    #[error(
-        "the register changes granularity, text form or reversibility of sector {0}, which needs a new epoch; \
-         start once with --advance {0}"
-    )]
-    TermsChanged(String),
-    /// A new epoch would end an overlap, and nobody said so.
-    #[error(
-        "epoch {epoch} of sector {sector} is still answered beside the present one, and a new epoch ends that for good; \
-         wait until its overlap is over, or start once with --advance {sector}:{epoch}"
-    )]
-    EpochOverlaps {
-        /// Sector name.
-        sector: String,
-        /// The epoch that still overlaps.
-        epoch: u32,
-    },
-    /// The register forgets a text form that an epoch still has.
-    #[error(
-        "an epoch of sector {sector} has the text form {form}, which the register does not name; \
-         add former-text-forms = [\"{form}\"] to it, so that orders can still name pseudonyms of that epoch"
-    )]
-    FormerTextForm {
-        /// Sector name.
-        sector: String,
-        /// The form.
-        form: &'static str,
-    },
-    /// A sector that is to have a new epoch is not in the register.
-    #[error("the register knows no sector {0} to advance")]
-    UnknownSector(String),
-    /// A secret version that an epoch derives from is not here.
-    #[error("sector secret version {version}, from which epoch {epoch} of {sector} derives, is not here")]
-    SecretMissing {
-        /// Sector name.
-        sector: String,
-        /// Its epoch.
-        epoch: u32,
-        /// The absent version.
-        version: u32,
-    },
-    /// Secrets cannot be read or made.
-    #[error("sector secrets: {0}")]
-    Shelf(String),
-    /// A chunk does not open: wrong storage secret, or a damaged store.
-    #[error(
-        "chunk {sequence} of sector number {sector}, epoch {epoch} does not open: {source}; is this the right store secret?"
-    )]
-    Chunk {
-        /// Sector number.
-        sector: u32,
-        /// Epoch.
-        epoch: u32,
-        /// Sequence.
-        sequence: u32,
-        /// Why.
-        source: crate::seal::SealError,
-    },
-    /// An order's copy of a mapping does not open.
-    #[error("a copy that an order keeps does not open: {0}; is this the right store secret?")]
-    Copy(crate::seal::SealError),
-    /// The register does not know the authority that this node is configured for.
-    #[error("the register knows no authority {0}")]
-    UnknownAuthority(Id),
-    /// An authority's private key does not fit the register.
-    #[error("the private key {0} is not one that the register states for this authority")]
-    AuthorityKey(String),
-    /// Not enough of a key's custodians are in the register to unseal it.
-    #[error("{able} custodians of the key {key} are in the register, and it takes {threshold} of them")]
-    Custodians {
-        /// The key's id.
-        key: String,
-        /// How many of the set's custodians the register knows.
-        able: usize,
-        /// How many shares it takes.
-        threshold: usize,
-    },
-    /// A new epoch would begin at a time that is over.
-    #[error("a sector is to have a new epoch, and {0}")]
-    Clock(ClockBehind),
-    /// The log cannot be gone on with.
-    #[error(transparent)]
-    Log(LogError),
-    /// The register states another key for the log's checkpoints.
-    #[error("the key that signs checkpoints (`[secrets] checkpoint`) is not the one that the register states")]
-    CheckpointKey,
-    /// Nothing can be logged.
-    #[error("the audit log takes no entry ({0}); a vault does not start without one")]
-    Audit(Code),
 }
 
 /// Called now and then during a long start: how far it is, in words.
@@ -199,40 +88,40 @@ impl Home {
 
 /// The vault, serving.
 pub struct Vault {
-    register: Arc<Register>,
-    store: Arc<Store>,
-    log: Arc<Log>,
-    cosigners: OnceLock<Arc<Cosigners>>,
     index: Arc<Index>,
     cipher: Arc<ChunkCipher>,
-    /// Before the writer, which it must not outlive.
+    /// Before the entity and its writer, which it must not outlive.
     keeper: Keeper,
-    committer: Arc<Committer>,
-    clock: Arc<dyn Clock>,
+    entity: Arc<Entity>,
     identity: Box<dyn UtiSource>,
-    audit_key: AuditKey,
     segment_signer: SigningKey,
     shelf: Box<dyn SecretShelf>,
     roots: RwLock<HashMap<u32, SectorRootKey>>,
     sectors: HashMap<String, Arc<SectorState>>,
     frozen: FrozenFacts,
-    space: Space,
     quotas: Quotas,
-    /// One release at a time: counting against an order's limit and the commit of the release are one step.
-    orders: OrderGate,
     /// Unusual rates of release that were noticed since the start.
-    pub(crate) release_alarms: std::sync::atomic::AtomicU64,
+    pub(crate) release_alarms: AtomicU64,
     /// Pseudonyms that were asked for under orders since the start.
-    pub(crate) released: std::sync::atomic::AtomicU64,
+    pub(crate) released: AtomicU64,
     /// Pairs of old and new pseudonyms made since the start.
-    pub(crate) migrated: std::sync::atomic::AtomicU64,
+    pub(crate) migrated: AtomicU64,
     /// One look-up of rights officers at a time: counting it and its commit are one step.
-    pub(crate) look_ups: std::sync::Mutex<()>,
+    pub(crate) look_ups: Mutex<()>,
     /// One epoch change at a time.
-    pub(crate) epoch_changes: std::sync::Mutex<()>,
+    pub(crate) epoch_changes: Mutex<()>,
     /// One change of stored segments at a time: from reading a record to the commit of what comes in its place.
-    pub(crate) segment_changes: std::sync::Mutex<()>,
+    pub(crate) segment_changes: Mutex<()>,
     former_segment_keys: OnceLock<Vec<VerifyingKey>>,
+}
+
+/// A vault is an entity, with pseudonymisation beside it.
+impl Deref for Vault {
+    type Target = Entity;
+
+    fn deref(&self) -> &Entity {
+        &self.entity
+    }
 }
 
 impl Vault {
@@ -248,25 +137,13 @@ impl Vault {
         advance: &[SectorAdvance],
         clock: Arc<dyn Clock>,
         progress: StartProgress<'_>,
-        poisoned: crate::commit::PoisonHandler,
+        poisoned: PoisonHandler,
     ) -> Result<Self, StartError> {
-        let owner = format!("{}/vault", register.deployment);
-        let store = Arc::new(Store::open_with(&home.store, &owner, home.cache())?);
-        if register.vault_checkpoint_key.is_some_and(|stated| stated != secrets.log.key.verifying_key()) {
-            return Err(StartError::CheckpointKey);
-        }
-        let mut batch = RowBatch::default();
-        accept_register(&store, &register, &mut batch)?;
-
-        let retired = store.retired_secrets()?;
-        let mut left = vec![];
-        let mut roots: HashMap<u32, SectorRootKey> = HashMap::new();
-        for (version, secret) in secrets.sector.load().map_err(|e| StartError::Shelf(e.to_string()))? {
-            match retired.contains(&version) {
-                true => left.push(version),
-                false => drop(roots.insert(version, SectorRootKey::new(&secret))),
-            }
-        }
+        let VaultSecrets { identity, audit, store: storage, sector: shelf, segment, log } = secrets;
+        let open = |owner: &str| Store::open_with(&home.store, owner, home.cache());
+        let mut opening = EntityOpening::of(Role::Vault, register, log, open)?;
+        let (register, store) = (opening.register.clone(), opening.store.clone());
+        let (roots, retired) = load_roots(&*shelf, &store)?;
         if let Some(unknown) = advance.iter().find(|asked| register.sector(&asked.sector).is_none()) {
             return Err(StartError::UnknownSector(unknown.sector.clone()));
         }
@@ -274,114 +151,46 @@ impl Vault {
             // The overlap with the epoch before begins now.
             ClockMark::at(store.clock_mark()?).steady(clock.now()).map_err(StartError::Clock)?;
         }
-        let (sectors, opened) = sector::load_all(&store, &register, &roots, advance, clock.now(), &mut batch)?;
+        let (sectors, opened) = sector::load_all(&store, &register, &roots, advance, clock.now(), &mut opening.batch)?;
 
-        let blinding = secrets.store.iter().max_by_key(|(version, _)| *version);
-        let blinding =
-            blinding.map(|(version, secret)| KeyedBlinding { version: *version, key: IndexKey::new(secret) });
-        let store_keys = secrets.store.iter().map(|(version, secret)| (*version, StoreKey::new(secret)));
-        let cipher = Arc::new(ChunkCipher::new(store_keys));
-        let blinding = Arc::new(blinding.expect("at least one version of the storage secret"));
-        let index = Arc::new(Index::open(&store, blinding, home.tables())?);
+        let cipher = Arc::new(ChunkCipher::new(storage.iter().map(|(version, key)| (*version, StoreKey::new(key)))));
+        let index = Arc::new(Index::open(&store, Arc::new(newest_blinding(&storage)), home.tables())?);
         let small = rebuild::rebuild(&store, &cipher, &index, progress)?;
-        // What somebody goes through in its order is not merged.
-        for row in store.migrations()? {
-            if let Some(state) = sectors.values().find(|state| state.sector.uuid == row.sector) {
-                let partition = index.partition((state.number, row.from));
-                partition.hold();
-                // What comes later lies behind what was gone through, even if the last chunk of that is no more.
-                partition.set_sequence(partition.sequence().max(row.next).max(row.open.map_or(0, |open| open.until)));
-            }
-        }
-        let (log, appender) = Log::open(store.clone(), &owner, secrets.log, clock.now())?;
-        let (wrap, ours) = (Some(cipher.clone()), index.clone());
-        let committer = Committer::start(store.clone(), appender, ours, wrap, small, clock.clone(), poisoned)?;
-        let quotas = Quotas::load(&register, &store, committer.mark().clone(), clock.now())?;
-        let start = Event::Start {
-            entity: "vault",
-            program: env!("CARGO_PKG_VERSION"),
-            register_version: register.version,
-            register_digest: data_encoding::HEXLOWER.encode(&register.digest),
-            opened,
-        };
-        // Only now: a start that failed on any of the above has put no register in force and opened no epoch.
-        let begun = committer.begin(batch, clock.now(), start).map_err(StartError::Audit)?;
-        first_checkpoint(&log, &begun)?;
+        hold_migrated(&store, &sectors, &index)?;
+        let wrap = Some(cipher.clone());
+        let writer = WriterParts { index: index.clone(), cipher: wrap, small, clock: clock.clone(), poisoned };
+        let started = opening.start(&audit, writer)?;
+        let mark = started.entity.committer().mark().clone();
+        let quotas = Quotas::load(&register, &store, mark, clock.now())?;
+        let entity = started.begin(opened)?;
 
-        // Retired, and here again (or still): a copy that somebody put back, or a retirement that was broken off.
-        for version in left {
-            match secrets.sector.destroy(version) {
-                Ok(()) => tracing::warn!(version, "a retired version of the sector secret was here, and was destroyed"),
-                Err(error) => tracing::error!(version, %error, "a retired version of the sector secret is still here"),
-            }
-        }
-
-        let committer = Arc::new(committer);
-        let keeper = Keeper::start(KeeperParts {
-            store: store.clone(),
-            index: index.clone(),
-            cipher: cipher.clone(),
-            committer: committer.clone(),
-        });
+        destroy_retired(&*shelf, &retired);
+        let parts = KeeperParts { entity: entity.clone(), index: index.clone(), cipher: cipher.clone() };
         Ok(Self {
-            register: Arc::new(register),
-            store,
-            log,
-            cosigners: OnceLock::new(),
+            keeper: Keeper::start(parts),
             index,
             cipher,
-            keeper,
-            committer,
-            clock,
-            identity: Box::new(IdentityKeys::new(&secrets.identity)),
-            audit_key: AuditKey::new(&secrets.audit),
-            segment_signer: secrets.segment,
-            shelf: secrets.sector,
+            entity,
+            identity: Box::new(IdentityKeys::new(&identity)),
+            segment_signer: segment,
+            shelf,
             roots: RwLock::new(roots),
             sectors,
             frozen: FrozenFacts::default(),
-            space: Space::default(),
             quotas,
-            orders: OrderGate::default(),
-            release_alarms: std::sync::atomic::AtomicU64::new(0),
-            released: std::sync::atomic::AtomicU64::new(0),
-            migrated: std::sync::atomic::AtomicU64::new(0),
-            look_ups: std::sync::Mutex::default(),
-            epoch_changes: std::sync::Mutex::default(),
-            segment_changes: std::sync::Mutex::default(),
+            release_alarms: AtomicU64::new(0),
+            released: AtomicU64::new(0),
+            migrated: AtomicU64::new(0),
+            look_ups: Mutex::default(),
+            epoch_changes: Mutex::default(),
+            segment_changes: Mutex::default(),
             former_segment_keys: OnceLock::new(),
         })
     }
 
-    /// The register in force.
-    pub fn register(&self) -> &Arc<Register> {
-        &self.register
-    }
-
-    /// The store.
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
-    }
-
-    /// The log.
-    pub fn log(&self) -> &Arc<Log> {
-        &self.log
-    }
-
-    /// From now on the other side must have cosigned this log of late before anything is released.
-    pub fn watch(&self, cosigners: Arc<Cosigners>) {
-        let _ = self.cosigners.set(cosigners);
-    }
-
-    /// Those who cosign this log, once there are any.
-    pub fn cosigners(&self) -> Option<&Arc<Cosigners>> {
-        self.cosigners.get()
-    }
-
-    /// The time that this side and an authority's node have both reached ([`proven_time`]).
-    pub fn proven_time(&self) -> jiff::Timestamp {
-        let has_peer = self.register.authorities.values().any(|authority| authority.checkpoint_key.is_some());
-        proven_time(has_peer, self.cosigners(), self.now())
+    /// What it shares with an authority's node.
+    pub fn entity(&self) -> &Arc<Entity> {
+        &self.entity
     }
 
     /// The index of stored mappings.
@@ -394,34 +203,9 @@ impl Vault {
         self.keeper.counts()
     }
 
-    /// The writer.
-    pub fn committer(&self) -> &Committer {
-        &self.committer
-    }
-
-    /// The time.
-    pub fn now(&self) -> jiff::Timestamp {
-        self.clock.now()
-    }
-
-    /// The time for a decision that a clock set back must not revive.
-    ///
-    /// # Errors
-    /// [`ClockBehind`]
-    pub fn steady_time(&self) -> Result<jiff::Timestamp, ClockBehind> {
-        self.committer.mark().steady(self.now())
-    }
-
     /// What is kept of a sector at run time.
     pub fn sector(&self, name: &str) -> Option<&Arc<SectorState>> {
         self.sectors.get(name)
-    }
-
-    /// Mappings that a sector has in the store, in all its epochs.
-    pub fn mappings(&self, sector: &str) -> Option<u64> {
-        let number = self.sector(sector)?.number;
-        let of_sector = self.index.partitions().into_iter().filter(|((found, _), _)| *found == number);
-        Some(of_sector.map(|(_, partition)| partition.entries()).sum())
     }
 
     /// Quotas of the organisations.
@@ -429,20 +213,14 @@ impl Vault {
         &self.quotas
     }
 
-    /// Turns, places and acts of orders.
-    pub(crate) fn orders(&self) -> &OrderGate {
-        &self.orders
-    }
-
     /// What was released since the start: pseudonyms asked for under orders, and alarms about unusual rates of it.
     pub fn release_counts(&self) -> (u64, u64) {
-        use std::sync::atomic::Ordering::Relaxed;
-        (self.released.load(Relaxed), self.release_alarms.load(Relaxed))
+        (self.released.load(Ordering::Relaxed), self.release_alarms.load(Ordering::Relaxed))
     }
 
     /// Pairs of old and new pseudonyms made since the start.
     pub fn migrated(&self) -> u64 {
-        self.migrated.load(std::sync::atomic::Ordering::Relaxed)
+        self.migrated.load(Ordering::Relaxed)
     }
 
     pub(crate) fn frozen(&self) -> &FrozenFacts {
@@ -468,10 +246,6 @@ impl Vault {
     /// Keeps the keeper from moving entries of the index and from merging chunks until the guard is dropped.
     pub(crate) fn pause_keeper(&self) -> PauseGuard<'_> {
         self.keeper.pause()
-    }
-
-    pub(crate) fn audit_key(&self) -> &AuditKey {
-        &self.audit_key
     }
 
     pub(crate) fn segment_signer(&self) -> &SigningKey {
@@ -503,60 +277,52 @@ impl Vault {
         &self.roots
     }
 
-    /// Whether the disk has less room than the reserve that what was let in, and the log, need.
-    pub fn is_short_of_space(&self) -> bool {
-        self.space.is_short()
-    }
-
-    /// Looks at the disk's free space and notes whether the `reserve` (bytes) is touched. To be called every second or so.
-    pub fn watch_space(&self, reserve: u64) {
-        self.space.watch(&self.store, reserve);
-    }
-
     /// Wipes data keys of segments whose time is over, also where no request comes to replace them.
     pub fn sweep(&self) {
         self.sectors.values().for_each(|sector| sector.sweep(self.now()));
     }
 }
 
-impl From<LogError> for StartError {
-    fn from(error: LogError) -> Self {
-        match error {
-            LogError::Store(error) => Self::Store(error),
-            error => Self::Log(error),
+/// The root keys of the sector secret's versions, and the versions that are here though they were retired: copies that were put
+/// back, or retirements that were broken off.
+fn load_roots(shelf: &dyn SecretShelf, store: &Store) -> Result<(HashMap<u32, SectorRootKey>, Vec<u32>), StartError> {
+    let retired = store.retired_secrets()?;
+    let (mut roots, mut left) = (HashMap::new(), vec![]);
+    for (version, secret) in shelf.load().map_err(|error| StartError::Shelf(error.to_string()))? {
+        if retired.contains(&version) {
+            left.push(version);
+        } else {
+            roots.insert(version, SectorRootKey::new(&secret));
+        }
+    }
+    Ok((roots, left))
+}
+
+fn destroy_retired(shelf: &dyn SecretShelf, versions: &[u32]) {
+    for version in versions {
+        match shelf.destroy(*version) {
+            Ok(()) => tracing::warn!(version, "a retired version of the sector secret was here, and was destroyed"),
+            Err(error) => tracing::error!(version, %error, "a retired version of the sector secret is still here"),
         }
     }
 }
 
-/// How long a start waits for the checkpoint over its entry.
-const FIRST_CHECKPOINT: std::time::Duration = std::time::Duration::from_secs(10);
+/// The key of the index's tags: under the newest version of the storage secret.
+fn newest_blinding(storage: &[(u32, StoreSecret)]) -> KeyedBlinding {
+    let newest = storage.iter().max_by_key(|(version, _)| *version);
+    let (version, secret) = newest.expect("at least one version of the storage secret");
+    KeyedBlinding { version: *version, key: IndexKey::new(secret) }
+}
 
-/// Nobody is served before a checkpoint covers the entry of the start.
-pub(crate) fn first_checkpoint(log: &Log, start: &crate::audit::AuditReceipt) -> Result<(), StartError> {
-    if log.covering(start, FIRST_CHECKPOINT).is_none() {
-        tracing::error!(why = log.trouble(), "no checkpoint covers the start");
-        return Err(StartError::Audit(Code::AuditUnavailable));
+/// Keeps the partitions from being merged that a migration goes through in their order.
+fn hold_migrated(store: &Store, sectors: &sector::Sectors, index: &Index) -> Result<(), StoreError> {
+    for row in store.migrations()? {
+        if let Some(state) = sectors.values().find(|state| state.sector.uuid == row.sector) {
+            let partition = index.partition((state.number, row.from));
+            partition.hold();
+            // Later chunks lie behind those that were migrated, even where the last of these is gone.
+            partition.set_sequence(partition.sequence().max(row.next).max(row.open.map_or(0, |open| open.until)));
+        }
     }
     Ok(())
-}
-
-/// Checks the register against the one that was in force and against every frozen fact; notes what is new.
-pub(crate) fn accept_register(store: &Store, register: &Register, batch: &mut RowBatch) -> Result<(), StartError> {
-    match store.register()? {
-        Some((seen, _)) if register.version < seen => {
-            return Err(StartError::RegisterOlder { found: register.version, seen });
-        }
-        Some((seen, digest)) if register.version == seen && digest != register.digest => {
-            return Err(StartError::RegisterChanged(seen));
-        }
-        Some((seen, _)) if register.version == seen => {}
-        _ => store.put_register(batch, register.version, &register.digest),
-    }
-    let used = store.all_frozen()?;
-    let changed = register.changed_facts(used.iter().map(|(key, digest)| (key.as_str(), digest)));
-    if changed.is_empty() { Ok(()) } else { Err(StartError::Frozen(changed)) }
-}
-
-fn list(faults: &[Fault]) -> String {
-    faults.iter().map(|fault| format!("\n  {fault}")).collect()
 }

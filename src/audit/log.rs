@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, Checkpoint};
 use super::second::{SecondError, SecondPlace};
@@ -53,6 +54,26 @@ impl LogParts {
     pub fn new(key: SigningKey) -> Self {
         Self { key, second: None, resume: None }
     }
+}
+
+/// A shard of the log.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ShardView {
+    /// `2026`; its resources are below `/log/2026/`.
+    pub shard: String,
+    /// The origin of its checkpoints.
+    pub origin: String,
+    /// The verifier key (C2SP `signed-note`) of its checkpoints.
+    pub key: String,
+    /// Entries under its last checkpoint.
+    pub size: u64,
+}
+
+/// The log's shards.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Shards {
+    /// Oldest first.
+    pub shards: Vec<ShardView>,
 }
 
 /// Why a log cannot be gone on with.

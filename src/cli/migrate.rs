@@ -13,7 +13,7 @@ use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::read_signing_key;
 use crate::migrate::MigrateResponse;
-use crate::order::Basis;
+use crate::order::LegalBasis;
 use crate::register::Id;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
@@ -71,7 +71,7 @@ struct Summary {
 pub fn run(args: Args) -> Result<(), CommandError> {
     let order = read_text(&args.order)?;
     let payload = payload(&order)?;
-    if !matches!(payload.basis, Basis::Continuity(_)) {
+    if !matches!(payload.basis, LegalBasis::Continuity(_)) {
         return Err(CommandError::usage(
             "this is no order for continuity",
             "`cloison order new --continuity FROM:TO` makes one",

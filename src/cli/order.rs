@@ -18,9 +18,10 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::jws;
 use crate::keys::file::read_signing_key;
-use crate::order::{Finding, ORDER_TYP, Payload, examine};
+use crate::order::{OrderFinding, OrderPayload, examine};
 use crate::refusal::Refusal;
 use crate::register::{self, Id, Register};
+use crate::statement::{self, Statement as _, UnverifiedStatement};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
@@ -154,8 +155,8 @@ fn sign(args: &Sign) -> Result<(), CommandError> {
         is_key_of_approver(args, &key, &payload.authority, register)?;
     }
     let summary = show::summary(&text, &payload)?;
-    let signed = signed_file::countersign(&args.order, ORDER_TYP, &text, &summary, args.assent, |text| {
-        jws::add_signature(text, ORDER_TYP, &args.kid, &key).map_err(|error| unsigned(&args.order, error))
+    let signed = signed_file::countersign::<OrderPayload>(&args.order, &text, &summary, args.assent, |text| {
+        jws::add_signature(text, OrderPayload::TYP, &args.kid, &key).map_err(|error| unsigned(&args.order, error))
     })?;
     print(format_args!("Signed by {}: {}", args.kid, args.order.display()))?;
     print(missing(&signed, &payload, register.as_ref()))
@@ -183,9 +184,9 @@ fn is_key_of_approver(args: &Sign, key: &SigningKey, authority: &Id, register: &
 }
 
 /// Which signatures an order still lacks: what the register says, or as much as can be said without one.
-fn missing(text: &str, payload: &Payload, register: Option<&Register>) -> String {
-    let signers: Vec<String> =
-        jws::parse(text, ORDER_TYP).map(|jws| jws.signers().map(str::to_owned).collect()).unwrap_or_default();
+fn missing(text: &str, payload: &OrderPayload, register: Option<&Register>) -> String {
+    let order = UnverifiedStatement::<OrderPayload>::read(text);
+    let signers: Vec<&str> = order.iter().flat_map(UnverifiedStatement::claimed_signers).collect();
     let Some(register) = register else {
         return format!(
             "Signatures in the file: {}. An order takes two at least, of two bodies; with --register this says which are missing.",
@@ -198,7 +199,7 @@ fn missing(text: &str, payload: &Payload, register: Option<&Register>) -> String
     let approvers =
         register.authorities.get(&payload.authority).into_iter().flat_map(|authority| authority.approvers.values());
     let left: Vec<String> = approvers
-        .filter(|approver| signers.iter().all(|signer| signer != approver.id.as_str()))
+        .filter(|approver| signers.iter().all(|signer| *signer != approver.id.as_str()))
         .map(|approver| format!("{} ({})", approver.id, approver.body))
         .collect();
     format!("Still missing: {refusal}. These have not signed: {}", left.join(", "))
@@ -267,7 +268,7 @@ fn check(args: &Check) -> Result<(), CommandError> {
     }
 }
 
-fn line(finding: Finding) -> Line {
+fn line(finding: OrderFinding) -> Line {
     let (result, refusal) = match finding.result {
         Some(Ok(())) => ("passed", None),
         Some(Err(refusal)) => ("refused", Some(refusal)),
@@ -301,9 +302,8 @@ impl Report {
 // --- shared -----------------------------------------------------------------------------------------------------------
 
 /// What an order says. Proves nothing about who signed it.
-fn payload(path: &Path, text: &str) -> Result<Payload, CommandError> {
-    let read = || Payload::read(jws::parse(text, ORDER_TYP)?.payload());
-    read().map_err(|refusal: Refusal| {
+fn payload(path: &Path, text: &str) -> Result<OrderPayload, CommandError> {
+    statement::read_unverified(text).map_err(|refusal| {
         CommandError::new(
             format_args!("{}: this is no order: {refusal}", path.display()),
             "`cloison order new` makes one",

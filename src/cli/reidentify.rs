@@ -9,7 +9,7 @@ use crate::client::officer::{OfficerCall, read_order};
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::keys::file::{read_signing_key, write_private};
-use crate::order::Payload;
+use crate::order::OrderPayload;
 use crate::register::Id;
 use crate::reidentify::reveal::RevealedItem;
 use crate::terminal::files::read_text;
@@ -130,7 +130,7 @@ fn sealed(client: &Client, call: &OfficerCall<'_>, out: &Path, json: bool) -> Re
 }
 
 /// What an order says, before anybody checked it.
-pub(super) fn payload(order: &str) -> Result<Payload, CommandError> {
+pub(super) fn payload(order: &str) -> Result<OrderPayload, CommandError> {
     read_order(order).map_err(|refusal| {
         CommandError::new(
             format_args!("this is no order: {refusal}"),

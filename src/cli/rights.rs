@@ -9,14 +9,14 @@ use super::assent::{Assent, Irreversible};
 use super::{list, signed_file};
 use crate::cli::client_file::ClientFile;
 use crate::clock::{Clock as _, SystemClock};
-use crate::http::rights::Brought;
-use crate::jws;
 use crate::keys::file::{read_signing_key, write_private};
 use crate::refusal::Refusal;
 use crate::register::{self, Id};
 use crate::rights::erase::ErasureReceipt;
-use crate::rights::request::{ERASURE_TYP, Erasure, sign};
-use crate::rights::resolutions::{Found, Question, Resolutions};
+use crate::rights::erase::ErasureText;
+use crate::rights::request::ErasureRequest;
+use crate::rights::resolutions::{ItemResolutions, PersonResolutions, ResolutionQuestion};
+use crate::statement::{self, Statement as _};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
@@ -152,8 +152,8 @@ pub fn run(command: Command) -> Result<(), CommandError> {
 fn resolutions(args: Look) -> Result<(), CommandError> {
     let mut pseudonyms = args.pseudonyms;
     pseudonyms.extend(lines(args.list.as_deref())?);
-    let asked = Question { sector: args.sector, pseudonyms, order: args.order };
-    let found: Resolutions = args.client.open()?.post_json("/v1/rights/resolutions", &asked)?;
+    let asked = ResolutionQuestion { sector: args.sector, pseudonyms, order: args.order };
+    let found: PersonResolutions = args.client.open()?.post_json("/v1/rights/resolutions", &asked)?;
     if args.json {
         return print_json(&found);
     }
@@ -162,7 +162,7 @@ fn resolutions(args: Look) -> Result<(), CommandError> {
     print(texts.join("\n"))
 }
 
-fn shown(found: &Found, several: bool) -> String {
+fn shown(found: &ItemResolutions, several: bool) -> String {
     let mut lines = vec![];
     if let Some(pseudonym) = found.pseudonym.as_ref().filter(|_| several) {
         lines.push(format!("{pseudonym}:"));
@@ -198,7 +198,7 @@ fn erase(args: Erase) -> Result<(), CommandError> {
         ));
     }
     let time = Timestamp::from_second(SystemClock.now().as_second());
-    let erasure = Erasure {
+    let erasure = ErasureRequest {
         aud: register.deployment.clone(),
         id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
         sector: args.sector,
@@ -209,7 +209,7 @@ fn erase(args: Erase) -> Result<(), CommandError> {
         time: time.map_err(|error| CommandError::new(error, "set the clock"))?,
     };
     let signed = erasure.draft().and_then(|draft| Ok((draft, args.key.read()?))).map_err(unusable)?;
-    let signed = sign(&signed.0, &args.key.kid, &signed.1).map_err(unusable)?;
+    let signed = statement::sign::<ErasureRequest>(&signed.0, &args.key.kid, &signed.1).map_err(unusable)?;
     write_private(&args.out, format!("{signed}\n").as_bytes())
         .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
     print(format_args!(
@@ -228,19 +228,19 @@ impl Key {
 
 fn countersign(args: &Sign) -> Result<(), CommandError> {
     let text = read_text(&args.request)?;
-    let erasure = read_erasure(&text).map_err(unusable)?;
+    let erasure: ErasureRequest = statement::read_unverified(&text).map_err(unusable)?;
     let key = args.key.read().map_err(unusable)?;
     let summary = summary(&erasure);
-    signed_file::countersign(&args.request, ERASURE_TYP, &text, &summary, args.assent, |text| {
-        sign(text, &args.key.kid, &key).map_err(unusable)
+    signed_file::countersign::<ErasureRequest>(&args.request, &text, &summary, args.assent, |text| {
+        statement::sign::<ErasureRequest>(text, &args.key.kid, &key).map_err(unusable)
     })?;
     print(format_args!("Signed by {}: {}", args.key.kid, args.request.display()))
 }
 
 /// What a request says, for those who are to sign it. Of its texts none was checked: nothing of them moves a reader's cursor.
-fn summary(erasure: &Erasure) -> String {
+fn summary(erasure: &ErasureRequest) -> String {
     const MOST_SHOWN: usize = 5;
-    let Erasure { id, aud, sector, pseudonyms, reason, time } = erasure;
+    let ErasureRequest { id, aud, sector, pseudonyms, reason, time } = erasure;
     let mut text = format!(
         "This is what is signed:\n  erasure      {id}\n  deployment   {aud}\n  sector       {}\n  reason       {reason}\n  \
          written      {time}\n  pseudonyms   {}",
@@ -256,16 +256,10 @@ fn summary(erasure: &Erasure) -> String {
     text
 }
 
-/// What a request says, verifying nothing.
-fn read_erasure(text: &str) -> Result<Erasure, Refusal> {
-    let wrong = |error: jws::JwsError| Refusal::new(crate::code::Code::RightsInvalid, format!("the request: {error}"));
-    Erasure::read(jws::parse(text, ERASURE_TYP).map_err(wrong)?.payload())
-}
-
 fn lodge(args: &Lodge) -> Result<(), CommandError> {
-    let brought = Brought { request: read_text(&args.request)?.trim_end().to_owned() };
+    let brought = ErasureText { request: read_text(&args.request)?.trim_end().to_owned() };
     // What cannot be read the server refuses, and says why.
-    if let Ok(erasure) = read_erasure(&brought.request) {
+    if let Ok(erasure) = statement::read_unverified::<ErasureRequest>(&brought.request) {
         let changes = format!(
             "What is kept of {} pseudonyms in sector {} is destroyed there.",
             erasure.pseudonyms.len(),

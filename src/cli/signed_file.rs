@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::assent::Assent;
-use crate::jws;
+use crate::statement::{self, Statement};
 use crate::terminal::files::{read_text, replace_file};
 use crate::terminal::{CommandError, print};
 
@@ -66,9 +66,8 @@ impl SignedFile {
 ///
 /// # Errors
 /// When the person does not go on, the file says something else by now, `sign` refuses, or the folder cannot be written.
-pub(super) fn countersign(
+pub(super) fn countersign<S: Statement>(
     path: &Path,
-    typ: &'static str,
     shown: &str,
     summary: &str,
     assent: Assent,
@@ -77,8 +76,7 @@ pub(super) fn countersign(
     print(summary)?;
     assent.obtain_at_terminal("Sign this?")?;
     let file = SignedFile::open(path)?;
-    let digest = |text: &str| jws::parse(text, typ).map(|jws| jws.digest());
-    if digest(file.text()) != digest(shown) {
+    if statement::digest_of::<S>(file.text()) != statement::digest_of::<S>(shown) {
         return Err(CommandError::new(
             format_args!("{}: the file says something else by now", path.display()),
             "nothing was signed: run the command again and read what it shows",
@@ -94,7 +92,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::jws;
     use crate::keys::file::write_private;
+    use crate::order::OrderPayload;
 
     #[test]
     fn who_waited_for_a_file_reads_what_the_other_wrote() {
@@ -118,13 +118,12 @@ mod tests {
 
     #[test]
     fn a_file_that_says_something_else_by_now_is_not_signed() {
-        const TYP: &str = "cloison-test+json";
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("order.jws");
         write_private(&path, jws::draft(br#"{"a":"other"}"#).as_bytes()).unwrap();
         let before = fs::read(&path).unwrap();
         let shown = jws::draft(br#"{"a":"shown"}"#);
-        let signed = countersign(&path, TYP, &shown, "", Assent::default(), |_| panic!("it is not signed"));
+        let signed = countersign::<OrderPayload>(&path, &shown, "", Assent::default(), |_| panic!("it is not signed"));
         assert!(signed.unwrap_err().message().contains("says something else"));
         assert_eq!(fs::read(&path).unwrap(), before);
     }

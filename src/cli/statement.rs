@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use super::assent::Assent;
 use super::signed_file;
 use crate::clock::{Clock as _, SystemClock};
-use crate::epoch::statement::{self, DESTRUCTION_TYP, Destruction, DestructionPayload};
+use crate::epoch::statement::{Destruction, DestructionPayload, check as check_statement};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::refusal::Refusal;
 use crate::register::{self, Register};
+use crate::statement::{self, Statement as _, UnverifiedStatement};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print};
 
@@ -137,7 +138,7 @@ fn new(args: New) -> Result<(), CommandError> {
         destruction: args.act.destruction(&register)?,
         time: time.map_err(|error| CommandError::new(error, "set the clock"))?,
     };
-    let draft = statement::draft(&payload).map_err(unusable)?;
+    let draft = payload.draft().map_err(unusable)?;
     write_private(&args.out, format!("{draft}\n").as_bytes())
         .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
     print(format_args!("{}{}: operators sign it with `cloison statement sign`", shown(&payload), args.out.display()))
@@ -178,7 +179,7 @@ impl ActArgs {
 fn sign(args: &Sign) -> Result<(), CommandError> {
     let text = read_text(&args.statement)?;
     let register = read_register(&args.register)?;
-    let (payload, _) = statement::read(&text).map_err(unusable)?;
+    let payload = read(&text)?.into_says();
     if payload.aud != register.deployment {
         return Err(CommandError::new("the statement is for another deployment", "check --register"));
     }
@@ -198,11 +199,12 @@ fn sign(args: &Sign) -> Result<(), CommandError> {
         }
     }
     let summary = format!("This is what is signed:\n{}", shown(&payload).trim_end());
-    let signed = signed_file::countersign(&args.statement, DESTRUCTION_TYP, &text, &summary, args.assent, |text| {
-        statement::sign(text, &args.kid, &key).map_err(unusable)
-    })?;
+    let signed =
+        signed_file::countersign::<DestructionPayload>(&args.statement, &text, &summary, args.assent, |text| {
+            statement::sign::<DestructionPayload>(text, &args.kid, &key).map_err(unusable)
+        })?;
     print(format_args!("Signed by {}: {}", args.kid, args.statement.display()))?;
-    match statement::check(&signed, &register, SystemClock.now()) {
+    match check_statement(&signed, &register, SystemClock.now()) {
         Ok(_) => print("No signature is missing: --statement brings it."),
         Err(refused) => print(format_args!("Not enough yet: {refused}")),
     }
@@ -211,21 +213,29 @@ fn sign(args: &Sign) -> Result<(), CommandError> {
 fn check(args: &Check) -> Result<(), CommandError> {
     let text = read_text(&args.statement)?;
     let register = read_register(&args.register)?;
-    let (payload, claimed) = statement::read(&text).map_err(unusable)?;
-    print(shown(&payload).trim_end())?;
-    match statement::check(&text, &register, SystemClock.now()) {
-        Ok((_, signers)) => {
-            let signers: Vec<_> = signers.iter().map(|signer| signer.as_str()).collect();
+    let claimed = read(&text)?;
+    let payload = claimed.says();
+    print(shown(payload).trim_end())?;
+    match check_statement(&text, &register, SystemClock.now()) {
+        Ok(signed) => {
+            let signers: Vec<_> = signed.persons.iter().map(|signer| signer.as_str()).collect();
             print(format_args!("Signed by {}: it allows this once, until {}.", signers.join(", "), payload.until()))
         }
         Err(refused) => {
-            print(format_args!("  signed by    {}, as the file claims", claimed.join(", ")))?;
+            print(format_args!(
+                "  signed by    {}, as the file claims",
+                claimed.claimed_signers().collect::<Vec<_>>().join(", ")
+            ))?;
             Err(CommandError::new(
                 format_args!("{}: it allows nothing: {refused}", args.statement.display()),
                 "`cloison statement new` makes one, `cloison statement sign` signs it",
             ))
         }
     }
+}
+
+fn read(text: &str) -> Result<UnverifiedStatement<DestructionPayload>, CommandError> {
+    UnverifiedStatement::read(text).map_err(unusable)
 }
 
 /// What a statement says, to people.
@@ -240,8 +250,8 @@ fn shown(payload: &DestructionPayload) -> String {
     )
 }
 
-fn unusable(refused: Refusal) -> CommandError {
-    CommandError::new(refused, "`cloison statement new --help` has examples")
+fn unusable(refusal: Refusal) -> CommandError {
+    CommandError::new(refusal, "`cloison statement new --help` has examples")
 }
 
 fn read_register(path: &Path) -> Result<Register, CommandError> {

@@ -1,9 +1,9 @@
 //! A server's log as a source for checks.
 
 use super::{Client, ClientError, path};
+use crate::audit::log::{ShardView, Shards};
 use crate::audit::path::Resource;
 use crate::audit::source::{Source, SourceError};
-use crate::http::audit::{ShardView, Shards};
 use crate::store::Shard;
 
 impl Source for Client {

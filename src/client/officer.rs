@@ -4,14 +4,14 @@ use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 
 use super::{Client, ClientError};
-use crate::jws;
 use crate::migrate::{MigrateRequest, MigrateResponse};
-use crate::order::{self, NewRequest, ORDER_TYP, Payload};
+use crate::order::{self, OrderPayload, RequestPayload};
 use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::reidentify::deliver::SealedResponse;
 use crate::reidentify::reveal::ReidentifyResponse;
 use crate::reidentify::{Delivery, ReidentifyRequest};
+use crate::statement;
 
 /// Where re-identifications are asked for.
 const REIDENTIFICATIONS: &str = "/v1/reidentifications";
@@ -81,15 +81,15 @@ impl OfficerCall<'_> {
 
     /// The officer's request, signed now.
     fn sign(&self, now: Timestamp) -> Result<String, Refusal> {
-        let request = NewRequest {
-            deployment: &read_order(self.order)?.aud,
-            order: &order::digest_of(self.order)?,
-            id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
-            sector: self.sector,
-            list: &order::list_digest(self.pseudonyms)?,
+        let request = RequestPayload {
+            aud: read_order(self.order)?.aud,
+            order: order::digest_of(self.order)?,
+            request: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+            sector: self.sector.to_owned(),
+            list: order::list_digest(self.pseudonyms)?,
             time: now,
         };
-        order::sign_request(&request, self.officer, self.key)
+        order::sign_request(request, self.officer, self.key)
     }
 }
 
@@ -97,6 +97,6 @@ impl OfficerCall<'_> {
 ///
 /// # Errors
 /// Where the text is not an order.
-pub fn read_order(text: &str) -> Result<Payload, Refusal> {
-    Payload::read(jws::parse(text, ORDER_TYP)?.payload())
+pub fn read_order(text: &str) -> Result<OrderPayload, Refusal> {
+    statement::read_unverified(text)
 }

@@ -11,9 +11,10 @@ use jiff::{Timestamp, ToSpan as _};
 use super::layout::Folder;
 use super::register_text::{APPROVERS, AUTHORITY, OFFICER};
 use crate::keys::{DomainScope, IdentityKeys, IdentitySecret, SectorRootKey, SectorSecret, UtiBatch, UtiSource as _};
-use crate::order::{Basis, ORDER_TYP, Payload, Scope};
+use crate::order::{LegalBasis, OrderPayload, PseudonymScope};
 use crate::pseudonym::TextWriter;
 use crate::register::{Id, Register};
+use crate::statement::{self, Statement as _};
 use crate::terminal::CommandError;
 
 /// For the head of the register.
@@ -82,24 +83,24 @@ pub fn finish(
 /// An order for one pseudonym of the first epoch, signed by the first and the last approver, who are of two bodies.
 fn order(register: &Register, roots: &Roots<'_>, today: Timestamp) -> Result<String, CommandError> {
     let id = |text: &str| Id::parse(text).ok_or_else(|| fault(&"an id is none"));
-    let order = Payload {
+    let order = OrderPayload {
         aud: register.deployment.clone(),
         id: super::register_text::version4(),
         authority: id(AUTHORITY)?,
-        basis: Basis::Judicial,
+        basis: LegalBasis::Judicial,
         case: "RABAT/2026/42".to_owned(),
         purpose: id("investigation")?,
         sectors: vec![SECTOR.to_owned()],
-        scope: Scope::Listed(BTreeMap::from([(SECTOR.to_owned(), vec![pseudonym(register, roots)])])),
+        scope: PseudonymScope::Listed(BTreeMap::from([(SECTOR.to_owned(), vec![pseudonym(register, roots)])])),
         not_before: today,
         not_after: today + (30 * 24).hours(),
         officers: vec![id(OFFICER)?],
         inform_after: None,
     };
-    let mut text = crate::jws::draft(&order.write().map_err(|refusal| fault(&refusal))?);
+    let mut text = order.draft().map_err(|refusal| fault(&refusal))?;
     let (last, first) = (APPROVERS.len() - 1, 0);
     for n in [first, last] {
-        text = crate::jws::add_signature(&text, ORDER_TYP, APPROVERS[n].id, &roots.approvers[n])
+        text = statement::sign::<OrderPayload>(&text, APPROVERS[n].id, &roots.approvers[n])
             .map_err(|error| fault(&error))?;
     }
     Ok(text)

@@ -4,17 +4,16 @@
 //! store never forgets that it was taken: its age is judged by a clock that is in doubt here, and an operator who sets that clock
 //! could otherwise bring an old statement again and again.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::statement::{self, Destruction};
 use crate::access::OperatorPermit;
 use crate::audit::StatementNote;
 use crate::code::Code;
-use crate::commit::{Committer, LowerMark, LowerMarkError};
+use crate::commit::{LowerMark, LowerMarkError};
+use crate::entity::Entity;
 use crate::refusal::{Refusal, fault, not_logged};
-use crate::register::Register;
-use crate::store::Store;
+use crate::statement::Signed;
 
 /// What an operator brings.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -34,27 +33,21 @@ pub struct LoweredClock {
     pub to: String,
 }
 
-/// Lowers the mark of a vault or a node, whose `store` that is, to `now`, durably and logged.
+/// Lowers the mark of a vault or a node to what its clock shows, durably and logged.
 ///
 /// # Errors
 /// [`Code::StatementInvalid`], also where the clock is not behind its mark; [`Code::RequestReplayed`] for a statement that was
 /// taken; [`Code::AuditUnavailable`]; [`Code::Internal`].
-pub fn lower(
-    register: &Register,
-    committer: &Committer,
-    store: &Store,
-    now: Timestamp,
-    permit: &OperatorPermit,
-    asked: &LowerClock,
-) -> Result<LoweredClock, Refusal> {
+pub fn lower(entity: &Entity, permit: &OperatorPermit, asked: &LowerClock) -> Result<LoweredClock, Refusal> {
+    let (register, committer, store, now) = (entity.register(), entity.committer(), entity.store(), entity.now());
     let invalid = |why: String| Refusal::new(Code::StatementInvalid, why);
-    let (payload, signers) = statement::check(&asked.statement, register, now)?;
+    let Signed { says: payload, persons: signers, .. } = statement::check(&asked.statement, register, now)?;
     let (id, until) = (payload.id, payload.until().as_second());
-    let Destruction::ClockMark { entity, mark } = payload.destruction else {
+    let Destruction::ClockMark { entity: named, mark } = payload.destruction else {
         return Err(invalid("the statement is for something else".to_owned()));
     };
-    if store.owner().map_err(fault(super::FAILED))? != format!("{}/{entity}", register.deployment) {
-        return Err(invalid(format!("the statement is about the clock's mark of {entity}")));
+    if store.owner().map_err(fault(super::FAILED))? != format!("{}/{named}", register.deployment) {
+        return Err(invalid(format!("the statement is about the clock's mark of {named}")));
     }
     let statement = StatementNote { statement: id.to_string(), signers };
     let said = LowerMark { mark, id, until, statement, bearer: permit.operator.clone() };

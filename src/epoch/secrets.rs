@@ -26,6 +26,14 @@ use crate::refusal::{Refusal, fault};
 use crate::store::{EpochRow, StoreError};
 use crate::vault::{Vault, sector as epochs};
 
+/// The versions of the sector secret.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Secrets)]
+pub struct SectorSecrets {
+    /// By number.
+    pub versions: Vec<SecretView>,
+}
+
 /// A version of the sector secret, as operators see it. Nothing of the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

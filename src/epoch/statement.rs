@@ -1,7 +1,7 @@
 //! Destruction statements: what two persons sign offline before the vault destroys something for good.
 //!
 //! A statement is JSON signed as JWS like an order (`docs/orders.md`). It names one [`Destruction`] exactly, and is good for a
-//! week and for one call, which carries it. Whoever calls needs the right to do so as well: a certificate alone destroys
+//! week and for one call, which carries it. The caller needs the right to do so as well: a certificate alone destroys
 //! nothing, and neither do two signatures in the hands of a stranger.
 //!
 //! | act | what cannot be undone | who calls | who signs |
@@ -13,7 +13,6 @@
 
 use std::fmt;
 
-use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
@@ -21,29 +20,29 @@ use uuid::Uuid;
 use crate::audit::StatementNote;
 use crate::code::Code;
 use crate::commit::Change;
-use crate::jws::{self, JwsError, Members};
+use crate::json::JsonObject;
 use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register};
+use crate::statement::{Signed, Statement, StatementFault, UnverifiedStatement};
 use crate::vault::Vault;
 
-/// The `typ` of a statement's signatures.
-pub const DESTRUCTION_TYP: &str = "cloison-destruction+json";
-/// The longest statement, in bytes: room for every signature there may be.
-pub const MAX_STATEMENT: usize = 16 << 10;
 /// How long a statement is good, in hours: two persons need time to sign.
 pub const VALID_HOURS: i64 = 7 * 24;
 /// How far a statement's time may lie ahead of ours, in seconds.
 const SKEW_SECONDS: i64 = 120;
 
 /// What is done for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "act")]
 pub enum Destruction {
     /// A version of the sector secret is destroyed.
+    #[serde(rename = "retire-secret")]
     Secret {
         /// The version.
         version: u32,
     },
     /// A sector that stores no mappings gets an epoch with a secret of its own.
+    #[serde(rename = "own-secret")]
     OwnSecret {
         /// Sector name.
         sector: String,
@@ -51,6 +50,7 @@ pub enum Destruction {
         from: u32,
     },
     /// The mappings of a closed epoch are taken away.
+    #[serde(rename = "retire-epoch")]
     Epoch {
         /// Sector name.
         sector: String,
@@ -58,6 +58,7 @@ pub enum Destruction {
         epoch: u32,
     },
     /// The clock's high-water mark is lowered to the present time ([`super::clock`]).
+    #[serde(rename = "lower-clock-mark")]
     ClockMark {
         /// Whose mark: `vault` or `node/<authority>`.
         entity: String,
@@ -107,96 +108,46 @@ impl fmt::Display for Destruction {
 }
 
 /// What a statement says: its payload, member by member.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DestructionPayload {
     /// The deployment's id.
     pub aud: Id,
     /// The statement's own id, random: UUID version 4.
     pub id: Uuid,
     /// What is done.
+    #[serde(flatten)]
     pub destruction: Destruction,
     /// When it was written; whole seconds.
     pub time: Timestamp,
 }
 
-/// The payload as it is written, its members in this order.
-#[derive(Default, Serialize)]
-struct Written<'a> {
-    aud: &'a str,
-    id: Uuid,
-    act: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sector: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    epoch: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entity: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mark: Option<String>,
-    time: String,
-}
+impl Statement for DestructionPayload {
+    const TYP: &'static str = "cloison-destruction+json";
+    const NAME: &'static str = "the statement";
+    const CODE: Code = Code::StatementInvalid;
+    /// Room for every signature there may be.
+    const MAX_TEXT: usize = 16 << 10;
 
-fn invalid(why: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
-    Refusal::new(Code::StatementInvalid, why)
-}
+    fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
+        let sector = |members: &mut JsonObject| members.text("sector");
+        let destruction = match members.text("act")?.as_str() {
+            "retire-secret" => Destruction::Secret { version: members.small("version")? },
+            "own-secret" => Destruction::OwnSecret { sector: sector(members)?, from: members.small("from")? },
+            "retire-epoch" => Destruction::Epoch { sector: sector(members)?, epoch: members.small("epoch")? },
+            "lower-clock-mark" => Destruction::ClockMark { entity: entity(members)?, mark: members.time("mark")? },
+            _ => {
+                return Err("`act` is none of retire-secret, own-secret, retire-epoch, lower-clock-mark".into());
+            }
+        };
+        Ok(Self { aud: members.id("aud")?, id: members.random_uuid("id")?, destruction, time: members.time("time")? })
+    }
 
-fn unreadable(error: JwsError) -> Refusal {
-    invalid(format!("the statement: {error}"))
+    fn deployment(&self) -> &Id {
+        &self.aud
+    }
 }
 
 impl DestructionPayload {
-    /// Reads a payload, strictly.
-    ///
-    /// # Errors
-    /// [`Code::StatementInvalid`], saying which member is wrong.
-    pub fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        Members::parse(bytes).and_then(Self::take).map_err(unreadable)
-    }
-
-    fn take(mut members: Members) -> Result<Self, JwsError> {
-        let sector = |members: &mut Members| members.text("sector");
-        let destruction = match members.text("act")?.as_str() {
-            "retire-secret" => Destruction::Secret { version: members.small("version")? },
-            "own-secret" => Destruction::OwnSecret { sector: sector(&mut members)?, from: members.small("from")? },
-            "retire-epoch" => Destruction::Epoch { sector: sector(&mut members)?, epoch: members.small("epoch")? },
-            "lower-clock-mark" => Destruction::ClockMark { entity: entity(&mut members)?, mark: members.time("mark")? },
-            _ => {
-                return Err(JwsError::Member {
-                    name: "act",
-                    fault: "is none of retire-secret, own-secret, retire-epoch, lower-clock-mark",
-                });
-            }
-        };
-        let payload =
-            Self { aud: members.id("aud")?, id: members.random_uuid("id")?, destruction, time: members.time("time")? };
-        members.end()?;
-        Ok(payload)
-    }
-
-    /// The payload as compact JSON.
-    ///
-    /// # Errors
-    /// [`Code::StatementInvalid`] when it is not one that can be read.
-    pub fn write(&self) -> Result<Vec<u8>, Refusal> {
-        let (aud, act) = (self.aud.as_str(), self.destruction.act());
-        let written = Written { aud, id: self.id, act, time: self.time.to_string(), ..Written::default() };
-        let written = match &self.destruction {
-            Destruction::Secret { version } => Written { version: Some(*version), ..written },
-            Destruction::OwnSecret { sector, from } => Written { sector: Some(sector), from: Some(*from), ..written },
-            Destruction::Epoch { sector, epoch } => Written { sector: Some(sector), epoch: Some(*epoch), ..written },
-            Destruction::ClockMark { entity, mark } => {
-                Written { entity: Some(entity), mark: Some(mark.to_string()), ..written }
-            }
-        };
-        let bytes = serde_json::to_vec(&written).map_err(|_| invalid("the statement cannot be written as JSON"))?;
-        Self::read(&bytes)?;
-        Ok(bytes)
-    }
-
     /// The last second in which it is good.
     pub fn until(&self) -> Timestamp {
         self.time.saturating_add(SignedDuration::from_hours(VALID_HOURS)).unwrap_or(Timestamp::MAX)
@@ -204,77 +155,39 @@ impl DestructionPayload {
 }
 
 /// The entity whose clock's mark is meant.
-fn entity(members: &mut Members) -> Result<String, JwsError> {
+fn entity(members: &mut JsonObject) -> Result<String, StatementFault> {
     let entity = members.text("entity")?;
-    match entity == "vault" || entity.strip_prefix("node/").is_some_and(|authority| Id::parse(authority).is_some()) {
-        true => Ok(entity),
-        false => Err(JwsError::Member { name: "entity", fault: "is neither vault nor node/ and an authority's id" }),
+    if entity == "vault" || entity.strip_prefix("node/").is_some_and(|authority| Id::parse(authority).is_some()) {
+        Ok(entity)
+    } else {
+        Err("`entity` is neither vault nor node/ and an authority's id".into())
     }
 }
 
-/// Reads the envelope of a statement, at most [`MAX_STATEMENT`] bytes of it.
-fn parse(text: &str) -> Result<jws::Unverified, Refusal> {
-    if text.len() > MAX_STATEMENT {
-        return Err(invalid("a statement has at most 16 KiB"));
-    }
-    jws::parse(text, DESTRUCTION_TYP).map_err(unreadable)
-}
-
-/// A statement without a signature, to be signed with [`sign`].
-///
-/// # Errors
-/// As [`DestructionPayload::write`].
-pub fn draft(payload: &DestructionPayload) -> Result<String, Refusal> {
-    Ok(jws::draft(&payload.write()?))
-}
-
-/// The statement with one more signature.
-///
-/// # Errors
-/// [`Code::StatementInvalid`] when the text is no statement, or `kid` signed it already.
-pub fn sign(text: &str, kid: &str, key: &SigningKey) -> Result<String, Refusal> {
-    read(text)?;
-    jws::add_signature(text, DESTRUCTION_TYP, kid, key).map_err(unreadable)
-}
-
-/// What a statement says and who is said to have signed it, verifying nothing.
-///
-/// # Errors
-/// [`Code::StatementInvalid`] when it is not of the strict form.
-pub fn read(text: &str) -> Result<(DestructionPayload, Vec<String>), Refusal> {
-    let jws = parse(text)?;
-    let payload = DestructionPayload::read(jws.payload())?;
-    Ok((payload, jws.signers().map(str::to_owned).collect()))
-}
-
-/// Checks a statement against the register and the time: form, deployment, signatures, how many persons signed. Who signed
-/// comes back. One bad signature spoils it, even where the others would do.
+/// Checks a statement against the register and the time: form, deployment, signatures, how many persons signed. The persons
+/// are the operators who did.
 ///
 /// # Errors
 /// [`Code::StatementInvalid`], saying what does not fit.
-pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<(DestructionPayload, Vec<Id>), Refusal> {
-    let jws = parse(text)?;
-    let payload = DestructionPayload::read(jws.payload())?;
-    if payload.aud != register.deployment {
-        return Err(invalid("the statement is for another deployment"));
-    }
+pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<Signed<DestructionPayload, Id>, Refusal> {
     let operator_of = |kid: &str| {
         let operator = register.operators.values().find(|operator| operator.id.as_str() == kid)?;
         Some((operator.id.clone(), operator.key.as_ref()?))
     };
-    let bad = |_| invalid("a signature does not verify, or its signer is no operator with a key");
-    let signers = jws.signatures(operator_of).all_good().map_err(bad)?;
-    let (have, need) = (signers.len(), payload.destruction.operators());
-    if have < need {
-        return Err(invalid(format!("{have} of {need} operators have signed")));
-    }
-    if payload.time.duration_since(now) > SignedDuration::from_secs(SKEW_SECONDS) {
+    let statement = UnverifiedStatement::<DestructionPayload>::read(text)?;
+    let need = statement.says().destruction.operators();
+    let signed = statement.verify(&register.deployment, need, "an operator with a key", operator_of)?;
+    if signed.says.time.duration_since(now) > SignedDuration::from_secs(SKEW_SECONDS) {
         return Err(invalid("the statement's time is still to come, or a clock is wrong"));
     }
-    if now > payload.until() {
+    if now > signed.says.until() {
         return Err(invalid("the statement is older than seven days: sign another one"));
     }
-    Ok((payload, signers))
+    Ok(signed)
+}
+
+fn invalid(why: &'static str) -> Refusal {
+    DestructionPayload::refuse(why)
 }
 
 /// A statement that was checked, for the one act that it allows. To be remembered in the commit of that act.
@@ -300,7 +213,7 @@ impl Mandate {
             return Err(Refusal::new(Code::StatementRequired, why));
         };
         // A statement that is too old is not good again because the clock was set back.
-        let (payload, signers) = check(text, vault.register(), vault.steady_time()?)?;
+        let Signed { says: payload, persons: signers, .. } = check(text, vault.register(), vault.steady_time()?)?;
         if payload.destruction != *wanted {
             return Err(invalid("the statement is for something else"));
         }

@@ -10,12 +10,13 @@ use crate::access::{BearerPermit, NodePermit};
 use crate::code::Code;
 use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
-use crate::order::act::read_act;
+use crate::order::act::ActPayload;
 use crate::order::book::Book;
 use crate::order::book::step::{ActDigest, ActWindow, MOST_NAMED};
 use crate::order::life::OrderView;
 use crate::refusal::Refusal;
 use crate::register::Id;
+use crate::statement;
 use crate::vault::Vault;
 
 /// How often an exchange begins anew because an act came to one side while it was under way.
@@ -131,11 +132,11 @@ fn go_through(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refusal> {
         lacks.retain(|digest| !brought.contains(digest));
         bring = Book::from(node).texts_of(authority, &lacks)?;
         for text in &bring {
-            brought.insert(read_act(text)?.1);
+            brought.insert(statement::digest_of::<ActPayload>(text)?);
         }
         match got.acts.last() {
             _ if !bring.is_empty() || taken > 0 => {}
-            Some(last) => after = Some(read_act(last)?.1),
+            Some(last) => after = Some(statement::digest_of::<ActPayload>(last)?),
             None if window.until.is_some() => after = window.until,
             None => return Ok(got.digest == Book::from(node).digest(authority)?),
         }
@@ -157,6 +158,15 @@ fn question(
         known: known.iter().map(|digest| hex(digest)).collect(),
         acts,
     })
+}
+
+/// An act upon an order that somebody brings.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Lodge)]
+#[serde(deny_unknown_fields)]
+pub struct ActText {
+    /// The act: JWS General JSON, as text.
+    pub act: String,
 }
 
 /// What came of an act that was brought to the node.

@@ -2,63 +2,34 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::routing::{get, post};
-use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, answer, answer_to};
-use super::node::NodeDoor;
-use super::{Peer, Problem};
+use super::answer::{HttpAnswer, answer, answer_to};
+use super::described::{OpenApiRouter, routes, tagged};
+use super::node_door::NodeDoor;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
-use crate::execution::step::{self, ActExchange, ActExchangeAnswer, ActResponse};
+use crate::execution::step::{self, ActExchange, ActExchangeAnswer, ActResponse, ActText};
 use crate::order::book::Book;
-use crate::order::life::OrderView;
+use crate::order::life::Orders;
 use crate::reidentify::lodge::{self, LodgedOrder, OrderText};
 use crate::vault::Vault;
 
-/// An act upon an order that somebody brings.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Lodge {
-    /// The act: JWS General JSON, as text.
-    pub act: String,
-}
-
-/// The orders that a side knows.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Orders {
-    /// Those with a review to close first, then the latest used.
-    pub orders: Vec<OrderView>,
-    /// How many older ones were left out.
-    pub more: usize,
-}
-
-/// The most orders in one answer.
-const MOST_LISTED: usize = 10_000;
-
-impl Orders {
-    fn of(mut orders: Vec<OrderView>) -> Self {
-        let more = orders.len().saturating_sub(MOST_LISTED);
-        orders.truncate(MOST_LISTED);
-        Self { orders, more }
-    }
-}
-
 /// The routes of the vault's control listener.
-pub(super) fn vault_routes() -> Router<Arc<Vault>> {
-    Router::new()
-        .route("/v1/orders", get(list_at_vault).post(lodge_order_at_vault))
-        .route("/v1/acts", post(lodge_at_vault))
-        .route("/v1/acts/exchange", post(exchange))
+pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+    let all = OpenApiRouter::default()
+        .routes(routes!(list_at_vault, lodge_order_at_vault))
+        .routes(routes!(lodge_at_vault))
+        .routes(routes!(exchange));
+    tagged("acts", all)
 }
 
 /// The routes of the node's control listener.
-pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
-    Router::new()
-        .route("/v1/orders", get(list_at_node).post(lodge_order_at_node))
-        .route("/v1/acts", post(lodge_at_node))
+pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+    let routes =
+        OpenApiRouter::default().routes(routes!(list_at_node, lodge_order_at_node)).routes(routes!(lodge_at_node));
+    tagged("acts", routes)
 }
 
 /// The orders that the vault knows: an authority's node sees its own, an operator all.
@@ -70,10 +41,10 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
+pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
     let permit = access::bearer(vault.register(), peer.spki);
-    answer(vault, peer, "order-list", permit, |vault, permit| {
-        Book::from(&**vault).list(permit.authority.as_ref()).map(Orders::of)
+    answer(vault.entity().clone(), peer, "order-list", permit, move |permit| {
+        Book::of(&vault).list(permit.authority.as_ref()).map(Orders::of)
     })
     .await
 }
@@ -88,10 +59,10 @@ pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -
         Problem,
     ),
 )]
-pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::bearer(vault.register(), peer.spki);
-    answer_to(vault, peer, "order-lodge", permit, request, |vault, permit, brought: OrderText| {
-        lodge::at_vault(vault, permit, &brought.order)
+    answer_to(vault.entity().clone(), peer, "order-lodge", permit, request, move |permit, brought: OrderText| {
+        lodge::at_vault(&vault, permit, &brought.order)
     })
     .await
 }
@@ -100,16 +71,16 @@ pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: 
 #[utoipa::path(
     post,
     path = "/v1/acts",
-    request_body = Lodge,
+    request_body = ActText,
     responses(
         (status = 200, description = "In force; how the order stands now", body = ActResponse),
         Problem,
     ),
 )]
-pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::bearer(vault.register(), peer.spki);
-    answer_to(vault, peer, "order-act", permit, request, |vault, permit, lodge: Lodge| {
-        step::lodge_at_vault(vault, permit, &lodge.act)
+    answer_to(vault.entity().clone(), peer, "order-act", permit, request, move |permit, brought: ActText| {
+        step::lodge_at_vault(&vault, permit, &brought.act)
     })
     .await
 }
@@ -124,10 +95,10 @@ pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, 
         Problem,
     ),
 )]
-pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "exchange", permit, request, |vault, permit, asked: ActExchange| {
-        step::exchange(vault, permit, &asked)
+    answer_to(vault.entity().clone(), peer, "exchange", permit, request, move |permit, asked: ActExchange| {
+        step::exchange(&vault, permit, &asked)
     })
     .await
 }
@@ -141,10 +112,10 @@ pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, reques
         Problem,
     ),
 )]
-pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door, peer, "order-list", permit, |door, permit| {
-        Book::from(&*door.node).list(permit.authority.as_ref()).map(Orders::of)
+    answer(door.entity(), peer, "order-list", permit, move |permit| {
+        Book::of(&door.node).list(permit.authority.as_ref()).map(Orders::of)
     })
     .await
 }
@@ -159,9 +130,9 @@ pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) 
         Problem,
     ),
 )]
-pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "order-lodge", permit, request, |door, permit, brought: OrderText| {
+    answer_to(door.entity(), peer, "order-lodge", permit, request, move |permit, brought: OrderText| {
         lodge::at_node(&door.node, permit, &brought.order, &*door.vault)
     })
     .await
@@ -171,16 +142,16 @@ pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer:
 #[utoipa::path(
     post,
     path = "/v1/acts",
-    request_body = Lodge,
+    request_body = ActText,
     responses(
         (status = 200, description = "In force here; `both` says whether the vault has it too", body = ActResponse),
         Problem,
     ),
 )]
-pub(super) async fn lodge_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn lodge_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "order-act", permit, request, |door, permit, lodge: Lodge| {
-        step::lodge_at_node(&door.node, permit, &lodge.act, &*door.vault)
+    answer_to(door.entity(), peer, "order-act", permit, request, move |permit, brought: ActText| {
+        step::lodge_at_node(&door.node, permit, &brought.act, &*door.vault)
     })
     .await
 }

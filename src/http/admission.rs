@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::budget::{Account, Budget, ByHolder, Charge, HOLDER};
-use super::{Limits, Problem};
+use super::limits::{Limits, MAX_BATCH};
+use super::problem::Problem;
 use crate::access::{AccountHolder, CallerStanding};
 use crate::code::Code;
 use crate::register::SpkiDigest;
@@ -21,7 +22,7 @@ const REQUESTS: usize = 8 << 10;
 /// Bytes of answers under way at a listener.
 const ANSWERS: usize = 128 << 20;
 /// The largest batch, and what growing into it takes.
-const LARGEST_BATCH: usize = super::data::MAX_BODY + (64 << 10);
+const LARGEST_BATCH: usize = MAX_BATCH + (64 << 10);
 /// The largest body of other work.
 const LARGEST_BODY: usize = (4 << 20) + (64 << 10);
 

@@ -1,5 +1,5 @@
-//! The one shape of nearly every question at a control listener: who asks gets a permit before a byte of the body is read, the
-//! use case runs on a thread of its lane, outside those that serve connections, and a refusal is logged before it is answered.
+//! How nearly every request at a control listener is answered: the caller gets a permit before a byte of the body is read; the
+//! use case runs on a thread of its lane, outside those that serve connections; a refusal is logged before it is answered.
 
 use std::sync::Arc;
 
@@ -10,51 +10,26 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::admission::Lane;
-use super::audit::{Audited, Entity};
 use super::body::{self, Content};
-use super::node::NodeDoor;
 use super::operations::{OperationBounds, bounds};
-use super::{Peer, Problem};
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Job, JobLog};
-use crate::vault::Vault;
+use crate::entity::{Entity, Role};
 
 /// What a handler gives back.
-pub(super) type Answer = Result<Response<Body>, Problem>;
+pub(super) type HttpAnswer = Result<Response<Body>, Problem>;
 
-/// Where questions are put: the state of a listener's routes.
-pub(super) trait Desk: Clone + Send + Sync + 'static {
-    /// Whose log refusals go to.
-    fn audited(&self) -> &dyn Audited;
-}
-
-impl Desk for Arc<Vault> {
-    fn audited(&self) -> &dyn Audited {
-        &**self
-    }
-}
-
-impl Desk for Arc<NodeDoor> {
-    fn audited(&self) -> &dyn Audited {
-        &*self.node
-    }
-}
-
-impl Desk for Entity {
-    fn audited(&self) -> &dyn Audited {
-        &**self
-    }
-}
-
-/// Answers what is asked without a body. `operation` is what a refusal is logged as.
-pub(super) async fn answer<D: Desk, P: Send + 'static, A: Serialize, Denied, Refused>(
-    desk: D,
+/// Answers what is asked without a body. A refusal is logged by `entity`, as one of `operation`.
+pub(super) async fn answer<P: Send + 'static, A: Serialize, Denied, Refused>(
+    entity: Arc<Entity>,
     peer: Peer,
     operation: &'static str,
     permit: Result<P, Denied>,
-    work: impl FnOnce(&D, &P) -> Result<A, Refused> + Send + 'static,
-) -> Answer
+    work: impl FnOnce(&P) -> Result<A, Refused> + Send + 'static,
+) -> HttpAnswer
 where
     Problem: From<Denied> + From<Refused>,
 {
@@ -62,22 +37,21 @@ where
         let permit = permit.map_err(Problem::from)?;
         let lane = bounds(operation).lane;
         let _admitted = peer.allowance().admit(lane)?;
-        let desk = desk.clone();
-        blocking(&peer, lane, move || body::json(&work(&desk, &permit)?)).await
+        blocking(&peer, lane, move || body::json(&work(&permit)?)).await
     };
     let answered = answered.await;
-    close(&desk, &peer, operation, answered).await
+    close(&entity, &peer, operation, answered).await
 }
 
 /// Answers what is asked by a JSON body, which is read once there is a permit.
-pub(super) async fn answer_to<D: Desk, P, Q, A: Serialize, Denied, Refused>(
-    desk: D,
+pub(super) async fn answer_to<P, Q, A: Serialize, Denied, Refused>(
+    entity: Arc<Entity>,
     peer: Peer,
     operation: &'static str,
     permit: Result<P, Denied>,
     request: Request,
-    work: impl FnOnce(&D, &P, Q) -> Result<A, Refused> + Send + 'static,
-) -> Answer
+    work: impl FnOnce(&P, Q) -> Result<A, Refused> + Send + 'static,
+) -> HttpAnswer
 where
     P: Send + 'static,
     Q: DeserializeOwned + Send + 'static,
@@ -90,24 +64,23 @@ where
         }
         let OperationBounds { body: limit, lane } = bounds(operation);
         let bytes = body::read(&peer, lane, limit, request.into_body()).await?;
-        let desk = desk.clone();
         // The bytes are held, and charged, for as long as what was read from them.
-        blocking(&peer, lane, move || body::json(&work(&desk, &permit, parse(&bytes)?)?)).await
+        blocking(&peer, lane, move || body::json(&work(&permit, parse(&bytes)?)?)).await
     };
     let answered = answered.await;
-    close(&desk, &peer, operation, answered).await
+    close(&entity, &peer, operation, answered).await
 }
 
-async fn close(desk: &impl Desk, peer: &Peer, operation: &'static str, answered: Answer) -> Answer {
+async fn close(entity: &Entity, peer: &Peer, operation: &'static str, answered: HttpAnswer) -> HttpAnswer {
     match answered {
         Ok(answer) => Ok(answer),
-        Err(problem) => Err(note(desk.audited(), peer, operation, problem).await),
+        Err(problem) => Err(note(entity, peer, operation, problem).await),
     }
 }
 
 /// Reads JSON. What is wrong in it is said by place only.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    crate::jws::read_object(bytes).map_err(|error| {
+    crate::json::read_object(bytes).map_err(|error| {
         let place = format!("see line {}, column {}", error.line(), error.column());
         Problem::new(Code::MalformedBody).detail(place)
     })
@@ -128,9 +101,9 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// Logs a refusal before it is answered; where it cannot be logged, that is the answer.
-pub(super) async fn note(entity: &dyn Audited, peer: &Peer, operation: &'static str, problem: Problem) -> Problem {
-    // Where they are not another's, these say that nothing can be logged, or that too much waits to be.
-    if !entity.relays() && matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded) {
+pub(super) async fn note(entity: &Entity, peer: &Peer, operation: &'static str, problem: Problem) -> Problem {
+    // From the vault, these say that nothing can be logged, or that too much waits to be. A node may pass them on from the vault.
+    if *entity.role() == Role::Vault && matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded) {
         return problem;
     }
     let actor = access::actor(entity.register(), peer.spki);
@@ -144,6 +117,6 @@ pub(super) async fn note(entity: &dyn Audited, peer: &Peer, operation: &'static 
 }
 
 /// What a refusal looks like in the log.
-pub(super) fn refused(entity: &dyn Audited, actor: String, operation: &'static str, code: Code) -> Job {
+pub(super) fn refused(entity: &Entity, actor: String, operation: &'static str, code: Code) -> Job {
     Job::new(JobLog::Refused { time: entity.now(), actor, operation, code }, vec![])
 }

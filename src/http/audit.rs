@@ -9,124 +9,33 @@ pub(super) mod search;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::Response;
-use axum::routing::get;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::admission::Lane;
 use super::answer::{blocking, note};
 use super::body;
-use super::{Peer, Problem, inspections};
+use super::described::{OpenApiRouter, route_at, routes, tagged};
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access::{self, LogReading};
-use crate::audit::log::{Log, Published};
+use crate::audit::log::{Log, Published, ShardView, Shards};
 use crate::audit::path::Resource;
 use crate::audit::shelf::Shelf;
 use crate::code::Code;
-use crate::commit::{Committer, Job, JobLog};
-use crate::inspection::Inspections;
-use crate::node::Node;
-use crate::register::{Register, SpkiDigest};
+use crate::commit::{Job, JobLog};
+use crate::entity::Entity;
 use crate::store::{Shard, StoreError};
-use crate::vault::Vault;
 
-/// Whoever has a log.
-pub trait Audited: Send + Sync {
-    /// The register in force.
-    fn register(&self) -> &Register;
-    /// The log.
-    fn log(&self) -> &Arc<Log>;
-    /// The writer, for refusals.
-    fn committer(&self) -> &Committer;
-    /// The time.
-    fn now(&self) -> Timestamp;
-    /// The inspections that were entered here.
-    fn inspections(&self) -> Inspections<'_>;
-    /// Mappings that a sector has in the store.
-    fn mappings(&self, sector: &str) -> Option<u64>;
-    /// Whether what is refused here may have been refused elsewhere: a node passes on what the vault says.
-    fn relays(&self) -> bool;
-    /// How much of the log somebody may read.
-    ///
-    /// # Errors
-    /// The code of the refusal.
-    fn reader(&self, peer: SpkiDigest) -> Result<LogReading, Code>;
-}
-
-macro_rules! audited {
-    ($($entity:ty, $mappings:expr, $relays:literal, $reader:expr);*) => {$(
-        impl Audited for $entity {
-            fn register(&self) -> &Register {
-                self.register()
-            }
-            fn log(&self) -> &Arc<Log> {
-                self.log()
-            }
-            fn committer(&self) -> &Committer {
-                self.committer()
-            }
-            fn now(&self) -> Timestamp {
-                self.now()
-            }
-            fn inspections(&self) -> Inspections<'_> {
-                Inspections::from(self)
-            }
-            fn mappings(&self, sector: &str) -> Option<u64> {
-                let count: fn(&$entity, &str) -> Option<u64> = $mappings;
-                count(self, sector)
-            }
-            fn relays(&self) -> bool {
-                $relays
-            }
-            fn reader(&self, peer: SpkiDigest) -> Result<LogReading, Code> {
-                let reader: fn(&Register, SpkiDigest) -> Result<LogReading, Code> = $reader;
-                reader(self.register(), peer)
-            }
-        }
-    )*};
-}
-
-audited!(
-    Vault, Vault::mappings, false, access::reader;
-    Node, |_, _| None, true, |register, peer| access::auditor(register, peer).map(|_| LogReading::Entries)
-);
-
-/// Whoever has a log, as the routes share it.
-pub(super) type Entity = Arc<dyn Audited>;
-
-/// The routes; to be merged into a control listener's router.
-pub fn router(entity: Entity) -> Router {
-    Router::new()
-        .route("/checkpoint", get(checkpoint))
-        .route("/tile/{*path}", get(tile))
-        .route("/log/{shard}/{*path}", get(resource))
-        .route("/v1/audit/log", get(shards))
-        .route("/v1/audit/entries", get(search::entries))
-        .merge(inspections::routes())
-        .with_state(entity)
-}
-
-/// A shard of the log.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct ShardView {
-    /// `2026`; its resources are below `/log/2026/`.
-    pub shard: String,
-    /// The origin of its checkpoints.
-    pub origin: String,
-    /// The verifier key (C2SP `signed-note`) of its checkpoints.
-    pub key: String,
-    /// Entries under its last checkpoint.
-    pub size: u64,
-}
-
-/// The log's shards.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Shards {
-    /// Oldest first.
-    pub shards: Vec<ShardView>,
+/// The routes, at either side.
+pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
+    let all = OpenApiRouter::default()
+        .routes(routes!(checkpoint))
+        .merge(route_at("/tile/{*path}", routes!(tile)))
+        .merge(route_at("/log/{shard}/{*path}", routes!(resource)))
+        .routes(routes!(shards));
+    tagged("audit", all)
 }
 
 /// The checkpoint of the present shard: a signed note.
@@ -134,7 +43,7 @@ pub struct Shards {
     (status = 200, description = "C2SP tlog-checkpoint", body = String, content_type = "text/plain"),
     Problem,
 ))]
-pub(super) async fn checkpoint(State(entity): State<Entity>, peer: Peer) -> Result<Response<Body>, Problem> {
+pub(super) async fn checkpoint(State(entity): State<Arc<Entity>>, peer: Peer) -> Result<Response<Body>, Problem> {
     serve(entity, peer, None, "checkpoint".to_owned()).await
 }
 
@@ -146,7 +55,7 @@ pub(super) async fn checkpoint(State(entity): State<Entity>, peer: Peer) -> Resu
     ),
 )]
 pub(super) async fn tile(
-    State(entity): State<Entity>,
+    State(entity): State<Arc<Entity>>,
     Path(path): Path<String>,
     peer: Peer,
 ) -> Result<Response<Body>, Problem> {
@@ -165,7 +74,7 @@ pub(super) async fn tile(
     ),
 )]
 pub(super) async fn resource(
-    State(entity): State<Entity>,
+    State(entity): State<Arc<Entity>>,
     Path((shard, path)): Path<(String, String)>,
     peer: Peer,
 ) -> Result<Response<Body>, Problem> {
@@ -177,7 +86,7 @@ pub(super) async fn resource(
     (status = 200, description = "The shards, oldest first", body = Shards),
     Problem,
 ))]
-pub(super) async fn shards(State(entity): State<Entity>, peer: Peer) -> Result<Response<Body>, Problem> {
+pub(super) async fn shards(State(entity): State<Arc<Entity>>, peer: Peer) -> Result<Response<Body>, Problem> {
     admit(&entity, &peer).await?;
     let log = entity.log();
     let view = |published: &Arc<Published>| ShardView {
@@ -189,12 +98,17 @@ pub(super) async fn shards(State(entity): State<Entity>, peer: Peer) -> Result<R
     body::json(&Shards { shards: log.shards().iter().map(view).collect() })
 }
 
-async fn serve(entity: Entity, peer: Peer, named: Option<String>, path: String) -> Result<Response<Body>, Problem> {
+async fn serve(
+    entity: Arc<Entity>,
+    peer: Peer,
+    named: Option<String>,
+    path: String,
+) -> Result<Response<Body>, Problem> {
     let reading = admit(&entity, &peer).await?;
     let _admitted = peer.allowance().admit(Lane::Work)?;
     let resource = Resource::parse(&path).ok_or(Code::NotFound)?;
     if matches!(resource, Resource::Entries(..)) && reading == LogReading::Hashes {
-        return Err(note(&*entity, &peer, "audit", Code::Forbidden.into()).await);
+        return Err(note(&entity, &peer, "audit", Code::Forbidden.into()).await);
     }
     let published = shard(entity.log(), named.as_deref()).ok_or(Code::NotFound)?;
     if resource == Resource::Checkpoint {
@@ -227,8 +141,8 @@ fn internal(error: &StoreError) -> Problem {
 
 /// Only those who may read the log, and how much of it; others are refused, and that is logged.
 async fn admit(entity: &Entity, peer: &Peer) -> Result<LogReading, Problem> {
-    match entity.reader(peer.spki) {
+    match access::reader(entity, peer.spki) {
         Ok(reading) => Ok(reading),
-        Err(code) => Err(note(&**entity, peer, "audit", code.into()).await),
+        Err(code) => Err(note(entity, peer, "audit", code.into()).await),
     }
 }

@@ -3,22 +3,21 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Path, Query};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderValue};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Request, Response, Uri};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use axum::http::{HeaderMap, Response, Uri};
+use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::admission::{Lane, overloaded};
 use super::budget::Charge;
-use super::{Peer, Problem};
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::code::Code;
 
 /// How long a body may take to arrive.
@@ -29,12 +28,6 @@ const FIRST_BYTE: Duration = Duration::from_secs(5);
 const PIECE: usize = 64 << 10;
 /// See [`PIECE`].
 const PIECE_TIME: Duration = Duration::from_secs(10);
-
-/// What of a refused request is still read before it is answered.
-const MAX_REST: u64 = 64 * 1024 * 1024;
-
-/// How long that may take.
-const REST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A content type that an operation may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,13 +126,13 @@ struct BodyPace {
     end: Instant,
     deadline: Instant,
     /// Bytes since the deadline was last moved.
-    since: usize,
+    arrived_since: usize,
 }
 
 impl BodyPace {
     fn start() -> Self {
         let now = Instant::now();
-        Self { end: now + PATIENCE, deadline: now + FIRST_BYTE, since: PIECE }
+        Self { end: now + PATIENCE, deadline: now + FIRST_BYTE, arrived_since: PIECE }
     }
 
     /// The next piece of a body.
@@ -160,9 +153,9 @@ impl BodyPace {
     }
 
     fn arrived(&mut self, bytes: usize) {
-        self.since += bytes;
-        if bytes > 0 && self.since >= PIECE {
-            self.since = 0;
+        self.arrived_since += bytes;
+        if bytes > 0 && self.arrived_since >= PIECE {
+            self.arrived_since = 0;
             self.deadline = self.end.min(Instant::now() + PIECE_TIME);
         }
     }
@@ -178,9 +171,9 @@ pub fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
 
 /// A sector's name as the path gives it. What is not UTF-8 is a name that no sector has: it is for the handler to refuse,
 /// in its own form and on the record.
-pub struct SectorName(pub String);
+pub struct SectorPath(pub String);
 
-impl<S: Send + Sync> FromRequestParts<S> for SectorName {
+impl<S: Send + Sync> FromRequestParts<S> for SectorPath {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
@@ -205,85 +198,13 @@ pub fn json(value: &impl serde::Serialize) -> Result<Response<Body>, Problem> {
     Ok(reply("application/json", json))
 }
 
-/// Where a request's body comes back to when its handler did not want all of it.
-#[derive(Default)]
-pub(super) struct Rest(Arc<Mutex<Option<Incoming>>>);
-
-/// A body lent to a handler: what it leaves unread goes to [`Rest`].
-struct Lent {
-    body: Option<Incoming>,
-    rest: Arc<Mutex<Option<Incoming>>>,
-    /// A client that waits for `100 Continue` sends nothing if it gets its answer first.
-    waits: bool,
-}
-
-/// Hands the body of a request to the handler, and keeps hold of what it leaves.
-///
-/// The rest is read and thrown away before the answer, within bounds, so that the connection can be used again. Where there is
-/// more, the answer comes first, and the socket lingers ([`super::socket`]).
-pub(super) fn lend(request: Request<Incoming>) -> (Request<Body>, Option<Rest>) {
-    if request.body().is_end_stream() {
-        return (request.map(Body::new), None);
-    }
-    let waits = request.headers().contains_key(EXPECT);
-    let rest = Rest::default();
-    let lent = |body| Lent { body: Some(body), rest: Arc::clone(&rest.0), waits };
-    (request.map(|body| Body::new(lent(body))), Some(rest))
-}
-
-impl Rest {
-    /// Reads what is left and throws it away; whether that was all.
-    pub(super) async fn discard(self) -> bool {
-        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut body) = left else { return true };
-        if body.size_hint().lower() > MAX_REST {
-            return false;
-        }
-        let mut discarded = 0;
-        let throw_away = async {
-            while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-                discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if discarded > MAX_REST {
-                    return false;
-                }
-            }
-            true
-        };
-        tokio::time::timeout(REST_PATIENCE, throw_away).await.unwrap_or(false)
-    }
-}
-
-impl HttpBody for Lent {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.waits = false;
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| body.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or(SizeHint::with_exact(0), |body| body.size_hint())
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if !self.waits && !self.is_end_stream() {
-            *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::task::{Context, Poll};
+
+    use hyper::body::{Body as HttpBody, Frame};
+
     use super::*;
     use crate::access::{AccountHolder, CallerStanding};
     use crate::http::Limits;

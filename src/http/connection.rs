@@ -21,15 +21,17 @@ use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Allowance};
 use super::answer::refused;
-use super::audit::Entity;
 use super::budget::Charge;
 use super::counts::{ListenerCounts, OncePerSecond};
 use super::handshakes::{HandshakePlace, Handshakes};
-use super::request::{Activity, Caller, Peer, answer};
+use super::limits::Limits;
+use super::peer::Peer;
+use super::request::{Activity, Caller, RequestHandler, answer};
 use super::socket::{ClientSocket, SocketState};
-use super::{Limits, tls};
+use super::tls;
 use crate::access::{self, AccountHolder, CallerStanding};
 use crate::code::Code;
+use crate::entity::Entity;
 use crate::metrics::Registry;
 use crate::register::SpkiDigest;
 
@@ -41,16 +43,13 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// A listener's side of all its connections.
 pub(super) struct Door {
     name: &'static str,
-    pub(super) router: Router,
     tls: Option<Arc<ServerConfig>>,
-    /// Whose register is asked, and whose log refusals go to.
-    pub(super) entity: Option<Entity>,
     limits: Limits,
     admission: Admission,
     /// What all have together who come without TLS.
     anybody: Arc<Allowance>,
     handshakes: Arc<Handshakes>,
-    pub(super) counts: ListenerCounts,
+    handler: Arc<RequestHandler>,
     strangers: OncePerSecond,
     /// Becomes true when connections are to close.
     draining: watch::Receiver<bool>,
@@ -58,7 +57,7 @@ pub(super) struct Door {
 
 /// How a connection came to its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ended {
+enum ConnectionEnd {
     /// By itself, or when it was asked to.
     Closed,
     /// In the middle of something.
@@ -69,7 +68,7 @@ impl Door {
     pub(super) fn new(
         name: &'static str,
         router: Router,
-        (tls, entity): (Option<Arc<ServerConfig>>, Option<Entity>),
+        (tls, entity): (Option<Arc<ServerConfig>>, Option<Arc<Entity>>),
         limits: Limits,
         registry: &Registry,
         draining: watch::Receiver<bool>,
@@ -78,14 +77,12 @@ impl Door {
         let anybody = admission.new_allowance(&CallerStanding { holder: AccountHolder::Anybody, stops: true });
         Arc::new(Self {
             name,
-            router,
             tls,
-            entity,
             admission,
             anybody: Arc::new(anybody),
             handshakes: Handshakes::new(limits.handshakes),
             limits,
-            counts: ListenerCounts::new(registry, name),
+            handler: Arc::new(RequestHandler { router, entity, counts: ListenerCounts::new(registry, name) }),
             strangers: OncePerSecond::new(),
             draining,
         })
@@ -98,35 +95,40 @@ impl Door {
         let _ = stream.set_nodelay(true);
         let door = Arc::clone(self);
         let Some(config) = self.tls.clone() else {
-            let Some(slot) = self.anybody.connections.charge(1) else { return self.counts.refused.one() };
-            self.counts.accepted.one();
+            let Some(slot) = self.anybody.connections.charge(1) else { return self.handler.counts.refused.one() };
+            self.handler.counts.accepted.one();
             tokio::spawn(async move { door.ended(door.plain(stream, slot).await, &alive) });
             return;
         };
         let (place, evicts) = self.handshakes.enter(from);
-        self.counts.accepted.one();
+        self.handler.counts.accepted.one();
         if evicts {
-            self.counts.evicted_handshakes.one();
+            self.handler.counts.evicted_handshakes.one();
         }
         tokio::spawn(async move { door.ended(door.secure(stream, config, place).await, &alive) });
     }
 
-    fn ended(&self, how: Ended, alive: &mpsc::UnboundedSender<()>) {
-        if how == Ended::Cut && *self.draining.borrow() {
+    fn ended(&self, how: ConnectionEnd, alive: &mpsc::UnboundedSender<()>) {
+        if how == ConnectionEnd::Cut && *self.draining.borrow() {
             let _ = alive.send(());
         }
     }
 
     /// A connection without TLS.
-    async fn plain(self: &Arc<Self>, stream: TcpStream, _slot: Charge) -> Ended {
+    async fn plain(self: &Arc<Self>, stream: TcpStream, _slot: Charge) -> ConnectionEnd {
         let socket = ClientSocket::new(stream, self.limits.stall, None);
         let (state, caller) = (socket.state(), Caller { peer: None, allowance: Arc::clone(&self.anybody) });
         self.converse_http1(TokioIo::new(socket), caller, state).await
     }
 
     /// The handshake, and what follows it.
-    async fn secure(self: &Arc<Self>, stream: TcpStream, config: Arc<ServerConfig>, place: HandshakePlace) -> Ended {
-        let Some(mut stream) = self.handshake(stream, config, &place).await else { return Ended::Closed };
+    async fn secure(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        config: Arc<ServerConfig>,
+        place: HandshakePlace,
+    ) -> ConnectionEnd {
+        let Some(mut stream) = self.handshake(stream, config, &place).await else { return ConnectionEnd::Closed };
         drop(place);
         stream.get_mut().0.settle();
         let (socket, session) = stream.get_ref();
@@ -134,14 +136,14 @@ impl Door {
         let certificate = session.peer_certificates().and_then(|chain| chain.first());
         let spki = certificate.and_then(|certificate| tls::spki_digest(certificate).ok());
         let Some((spki, standing)) = spki.and_then(|spki| Some((spki, self.standing(spki)?))) else {
-            self.counts.failed_handshakes.one();
-            return Ended::Closed;
+            self.handler.counts.failed_handshakes.one();
+            return ConnectionEnd::Closed;
         };
         let http2 = session.alpn_protocol() == Some(b"h2");
         let allowance = self.admission.allowance(spki, &standing);
         let Some(_slot) = allowance.connections.charge(1) else {
-            self.counts.refused.one();
-            return Ended::Closed;
+            self.handler.counts.refused.one();
+            return ConnectionEnd::Closed;
         };
         let caller = Caller { peer: Some(Peer::new(spki, Arc::clone(&allowance))), allowance };
         if http2 {
@@ -175,7 +177,7 @@ impl Door {
                     () = place.evicted() => {}
                 }
             }
-            Err(_) => self.counts.failed_handshakes.one(),
+            Err(_) => self.handler.counts.failed_handshakes.one(),
         }
         None
     }
@@ -183,35 +185,35 @@ impl Door {
     /// Counts a handshake that failed; a stranger is also in the log, where refusals of one kind are one entry a second.
     fn refused_handshake(&self, error: &std::io::Error) {
         tracing::debug!(%error, "handshake failed");
-        self.counts.failed_handshakes.one();
+        self.handler.counts.failed_handshakes.one();
         if !tls::is_strange(error) {
             return;
         }
-        self.counts.strangers.one();
+        self.handler.counts.strangers.one();
         if let Some(count) = self.strangers.count() {
             tracing::warn!(listener = self.name, count, "certificates were refused that the register does not know");
         }
-        if let Some(entity) = &self.entity {
+        if let Some(entity) = &self.handler.entity {
             // The other side was told already. Where nothing can be logged, nothing was done for it either.
-            let _ = entity.committer().submit(refused(&**entity, "unknown".into(), "connect", Code::UnknownClient));
+            let _ = entity.committer().submit(refused(entity, "unknown".into(), "connect", Code::UnknownClient));
         }
     }
 
     /// Who has a certificate; nothing for a stranger.
     fn standing(&self, spki: SpkiDigest) -> Option<CallerStanding> {
-        match &self.entity {
+        match &self.handler.entity {
             Some(entity) => access::standing(entity.register(), spki),
             None => Some(CallerStanding { holder: AccountHolder::Certificate(spki), stops: false }),
         }
     }
 
-    async fn converse_http1<I>(self: &Arc<Self>, io: I, caller: Caller, socket: Arc<SocketState>) -> Ended
+    async fn converse_http1<I>(&self, io: I, caller: Caller, socket: Arc<SocketState>) -> ConnectionEnd
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
         let activity = Activity::new(socket);
-        let (door, seen) = (Arc::clone(self), Arc::clone(&activity));
-        let service = service_fn(move |request| answer(&door, &seen, &caller, request));
+        let (handler, seen) = (Arc::clone(&self.handler), Arc::clone(&activity));
+        let service = service_fn(move |request| answer(&handler, &seen, &caller, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // Also runs while nothing is sent at all; the watchdog is a little earlier, and politer.
@@ -223,13 +225,13 @@ impl Door {
         self.drive(connection, &activity).await
     }
 
-    async fn converse_http2<I>(self: &Arc<Self>, io: I, caller: Caller, socket: Arc<SocketState>) -> Ended
+    async fn converse_http2<I>(&self, io: I, caller: Caller, socket: Arc<SocketState>) -> ConnectionEnd
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
         let activity = Activity::new(socket);
-        let (door, seen) = (Arc::clone(self), Arc::clone(&activity));
-        let service = service_fn(move |request| answer(&door, &seen, &caller, request));
+        let (handler, seen) = (Arc::clone(&self.handler), Arc::clone(&activity));
+        let service = service_fn(move |request| answer(&handler, &seen, &caller, request));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(64)
@@ -244,8 +246,8 @@ impl Door {
     }
 
     /// Runs a connection to its end: its own, that of its time, or ours.
-    async fn drive<C: GracefulConnection>(&self, connection: C, activity: &Activity) -> Ended {
-        let _open = self.counts.open.hold();
+    async fn drive<C: GracefulConnection>(&self, connection: C, activity: &Activity) -> ConnectionEnd {
+        let _open = self.handler.counts.open.hold();
         let mut connection = pin!(connection);
         let mut draining = self.draining.clone();
         let born = Instant::now();
@@ -255,7 +257,7 @@ impl Door {
         loop {
             tokio::select! {
                 biased;
-                _ = connection.as_mut() => return Ended::Closed,
+                _ = connection.as_mut() => return ConnectionEnd::Closed,
                 _ = draining.wait_for(|draining| *draining) => break,
                 _ = watchdog.tick() => {
                     let now = activity.progress();
@@ -269,8 +271,8 @@ impl Door {
         }
         connection.as_mut().graceful_shutdown();
         match timeout(self.limits.drain, connection).await {
-            Ok(_) => Ended::Closed,
-            Err(_) => Ended::Cut,
+            Ok(_) => ConnectionEnd::Closed,
+            Err(_) => ConnectionEnd::Cut,
         }
     }
 }

@@ -2,44 +2,26 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::routing::{get, post};
-use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, answer, answer_to};
-use super::body::SectorName;
-use super::{Peer, Problem, acts, audit, clock, migrations, openapi, rights, secrets, segments};
+use super::answer::{HttpAnswer, answer, answer_to};
+use super::body::SectorPath;
+use super::described::{OpenApiRouter, routes, tagged};
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
-use crate::epoch::{self, AdvanceEpochRequest, EpochView};
+use crate::epoch::{self, AdvanceEpochRequest, SectorEpochs};
 use crate::reidentify::resumed::{self, ResumeProofs};
 use crate::reidentify::{Release, ReleaseRequest, release};
 use crate::vault::Vault;
 
-/// The control listener's router.
-pub fn router(vault: Arc<Vault>) -> Router {
-    Router::new()
-        .route("/v1/sectors/{sector}/epochs", get(list_epochs).post(advance_epoch))
-        .route("/v1/releases", post(release_mappings))
-        .route("/v1/resumes", get(resume_proofs))
-        .merge(acts::vault_routes())
-        .merge(clock::vault_routes())
-        .merge(migrations::vault_routes())
-        .merge(rights::vault_routes())
-        .merge(segments::vault_routes())
-        .merge(secrets::routes())
-        .with_state(vault.clone())
-        .route("/openapi.json", get(openapi::vault))
-        .merge(audit::router(vault))
-}
-
-/// The epochs of a sector.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Epochs {
-    /// Sector name.
-    pub sector: String,
-    /// Oldest first.
-    pub epochs: Vec<EpochView>,
+/// Epochs, releases, resumes.
+pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
+    let all = OpenApiRouter::default()
+        .routes(routes!(list_epochs, advance_epoch))
+        .routes(routes!(release_mappings))
+        .routes(routes!(resume_proofs));
+    tagged("control", all)
 }
 
 /// The epochs of a sector, oldest first.
@@ -48,14 +30,18 @@ pub struct Epochs {
     path = "/v1/sectors/{sector}/epochs",
     params(("sector" = String, Path, description = "Sector name")),
     responses(
-        (status = 200, description = "The epochs, oldest first", body = Epochs),
+        (status = 200, description = "The epochs, oldest first", body = SectorEpochs),
         Problem,
     ),
 )]
-pub(super) async fn list_epochs(State(vault): State<Arc<Vault>>, SectorName(sector): SectorName, peer: Peer) -> Answer {
+pub(super) async fn list_epochs(
+    State(vault): State<Arc<Vault>>,
+    SectorPath(sector): SectorPath,
+    peer: Peer,
+) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer(vault, peer, "epoch-list", permit, move |vault, permit| {
-        epoch::list(vault, permit, &sector).map(|epochs| Epochs { sector, epochs })
+    answer(vault.entity().clone(), peer, "epoch-list", permit, move |permit| {
+        epoch::list(&vault, permit, &sector).map(|epochs| SectorEpochs { sector, epochs })
     })
     .await
 }
@@ -67,20 +53,27 @@ pub(super) async fn list_epochs(State(vault): State<Arc<Vault>>, SectorName(sect
     params(("sector" = String, Path, description = "Sector name")),
     request_body = AdvanceEpochRequest,
     responses(
-        (status = 200, description = "The epochs, oldest first", body = Epochs),
+        (status = 200, description = "The epochs, oldest first", body = SectorEpochs),
         Problem,
     ),
 )]
 pub(super) async fn advance_epoch(
     State(vault): State<Arc<Vault>>,
-    SectorName(sector): SectorName,
+    SectorPath(sector): SectorPath,
     peer: Peer,
     request: Request,
-) -> Answer {
+) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer_to(vault, peer, "epoch-advance", permit, request, move |vault, permit, how: AdvanceEpochRequest| {
-        epoch::advance(vault, permit, &sector, &how).map(|epochs| Epochs { sector, epochs })
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "epoch-advance",
+        permit,
+        request,
+        move |permit, how: AdvanceEpochRequest| {
+            epoch::advance(&vault, permit, &sector, &how).map(|epochs| SectorEpochs { sector, epochs })
+        },
+    )
     .await
 }
 
@@ -94,10 +87,10 @@ pub(super) async fn advance_epoch(
         Problem,
     ),
 )]
-pub(super) async fn release_mappings(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn release_mappings(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "release", permit, request, |vault, permit, asked: ReleaseRequest| {
-        release::release(vault, permit, &asked)
+    answer_to(vault.entity().clone(), peer, "release", permit, request, move |permit, asked: ReleaseRequest| {
+        release::release(&vault, permit, &asked)
     })
     .await
 }
@@ -111,7 +104,7 @@ pub(super) async fn release_mappings(State(vault): State<Arc<Vault>>, peer: Peer
         Problem,
     ),
 )]
-pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
+pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer(vault, peer, "resume-proofs", permit, |vault, permit| resumed::proofs(vault, permit)).await
+    answer(vault.entity().clone(), peer, "resume-proofs", permit, move |permit| resumed::proofs(&vault, permit)).await
 }

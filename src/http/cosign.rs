@@ -1,5 +1,5 @@
-//! Where an authority's node watches the vault: it submits its own checkpoints to be cosigned, and brings its cosignatures on
-//! the vault's.
+//! The door at which an authority's node watches the vault: it submits its own checkpoints to be cosigned, and brings its
+//! cosignatures on the vault's.
 
 use std::sync::Arc;
 
@@ -11,68 +11,70 @@ use axum::routing::post;
 
 use super::admission::Lane;
 use super::answer::{blocking, note};
+use super::body;
+use super::peer::Peer;
+use super::problem::Problem;
 use super::witness::{MAX_BODY, submit};
-use super::{Peer, Problem, body};
 use crate::access::{self, NodePermit};
 use crate::audit::checkpoint::{Checkpoint, cosigner_name};
 use crate::audit::cosign::Cosigners;
 use crate::audit::witness::Witness;
 use crate::code::Code;
-use crate::vault::Vault;
+use crate::entity::{Entity, Role};
 
 /// What the routes work on.
-pub struct Watching {
-    /// The vault.
-    pub vault: Arc<Vault>,
+pub struct CosignDoor {
+    /// The vault, as an entity.
+    pub entity: Arc<Entity>,
     /// Cosigns the nodes' checkpoints.
     pub witness: Arc<Witness>,
     /// Takes the nodes' cosignatures.
     pub cosigners: Arc<Cosigners>,
 }
 
-/// The routes; to be merged into the vault's control listener's router.
-pub fn router(watching: Arc<Watching>) -> Router {
+/// The routes, at the vault's control listener. The specification of `tlog-witness` describes them.
+pub(super) fn router(door: Arc<CosignDoor>) -> Router {
     Router::new()
         .route("/add-checkpoint", post(add_checkpoint))
         .route("/v1/audit/cosignatures", post(take))
-        .with_state(watching)
+        .with_state(door)
 }
 
 /// C2SP `tlog-witness`, for nodes.
 async fn add_checkpoint(
-    State(watching): State<Arc<Watching>>,
+    State(door): State<Arc<CosignDoor>>,
     peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let submitted = async {
-        access::node(watching.vault.register(), peer.spki)?;
-        submit(watching.witness.clone(), &peer, request, watching.vault.now()).await
+        access::node(door.entity.register(), peer.spki)?;
+        submit(door.witness.clone(), &peer, request, door.entity.now()).await
     };
     match submitted.await {
         Ok(response) => Ok(response),
-        Err(problem) => Err(note(&*watching.vault, &peer, "cosign", problem).await),
+        Err(problem) => Err(note(&door.entity, &peer, "cosign", problem).await),
     }
 }
 
 /// A note: a checkpoint of the vault's, and below it the node's cosignature.
-async fn take(State(watching): State<Arc<Watching>>, peer: Peer, request: Request) -> Result<Response<Body>, Problem> {
+async fn take(State(door): State<Arc<CosignDoor>>, peer: Peer, request: Request) -> Result<Response<Body>, Problem> {
     let taken = async {
-        let node = access::node(watching.vault.register(), peer.spki)?;
+        let node = access::node(door.entity.register(), peer.spki)?;
         let bytes = body::read(&peer, Lane::Work, MAX_BODY, request.into_body()).await?;
-        let watching = watching.clone();
-        blocking(&peer, Lane::Work, move || cosigned(&watching, &node, &bytes)).await
+        let door = door.clone();
+        blocking(&peer, Lane::Work, move || cosigned(&door, &node, &bytes)).await
     };
     match taken.await {
         Ok(()) => Ok(body::reply("text/plain; charset=utf-8", "taken\n")),
-        Err(problem) => Err(note(&*watching.vault, &peer, "cosign", problem).await),
+        Err(problem) => Err(note(&door.entity, &peer, "cosign", problem).await),
     }
 }
 
 /// Takes a node's own cosignature.
-fn cosigned(watching: &Watching, node: &NodePermit, bytes: &[u8]) -> Result<(), Problem> {
+fn cosigned(door: &CosignDoor, node: &NodePermit, bytes: &[u8]) -> Result<(), Problem> {
     let malformed = |why: String| Problem::new(Code::MalformedBody).detail(why);
     let (checkpoint, _) = Checkpoint::read(bytes).map_err(|error| malformed(error.to_string()))?;
-    let log = watching.vault.log();
+    let log = door.entity.log();
     let published = log.restate(&checkpoint).map_err(|error| {
         tracing::error!(%error, "the log cannot be read");
         Problem::new(Code::Internal)
@@ -80,8 +82,8 @@ fn cosigned(watching: &Watching, node: &NodePermit, bytes: &[u8]) -> Result<(), 
     let published = published.ok_or_else(|| malformed("this is no checkpoint of this log".into()))?;
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let lines = text.rsplit_once("\n\n").map_or("", |(_, lines)| lines);
-    let name = cosigner_name(&format!("{}/node/{}", watching.vault.register().deployment, node.authority.id));
-    match watching.cosigners.take(log, &published, lines, &name) {
+    let name = cosigner_name(&Role::Node(node.authority.id.clone()).owner(&door.entity.register().deployment));
+    match door.cosigners.take(log, &published, lines, &name) {
         Ok(true) => Ok(()),
         Ok(false) => Err(malformed("no line is by the node that brings it".into())),
         Err(why) => Err(malformed(why)),

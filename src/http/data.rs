@@ -1,7 +1,7 @@
 //! The data listener: sector systems ask for pseudonyms.
 //!
-//! `POST /v1/sectors/{sector}/pseudonyms`, in JSON or as text, one identifier a line. Bodies are charged as they arrive; who has
-//! more under way than its share is answered 503 at once.
+//! `POST /v1/sectors/{sector}/pseudonyms`, in JSON or as text, one identifier a line. Bodies are charged as they
+//! arrive; a caller with more under way than its share is answered 503 at once.
 
 mod json;
 mod niceness;
@@ -10,16 +10,17 @@ mod text;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::Response;
-use axum::routing::{get, post};
 
 use super::admission::{Lane, overloaded};
 use super::answer::blocking;
-use super::body::{self, Content, SectorName};
-use super::{Peer, Problem, migrations, openapi};
+use super::body::{self, Content, SectorPath};
+use super::described::{OpenApiRouter, routes, tagged};
+use super::limits::MAX_BATCH;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Committer, Job, STALL};
@@ -27,8 +28,6 @@ use crate::metrics::{Counter, Registry};
 use crate::register::SpkiDigest;
 use crate::vault::Vault;
 
-/// Most bytes of a request's body.
-pub const MAX_BODY: usize = 16 << 20;
 /// Bodies larger than this are worked on outside the threads that serve connections.
 const INLINE: usize = 8 << 10;
 
@@ -50,16 +49,15 @@ impl DataDoor {
             refused: registry.counter("cloison_batches_refused_total", "Tokenization requests refused", None),
         })
     }
+
+    pub(super) fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
 }
 
-/// The data listener's router.
-pub fn router(door: Arc<DataDoor>) -> Router {
-    let vault = door.vault.clone();
-    Router::new()
-        .route("/v1/sectors/{sector}/pseudonyms", post(tokenize))
-        .with_state(door)
-        .merge(migrations::data_routes().with_state(vault))
-        .route("/openapi.json", get(openapi::vault))
+/// The route that needs a [`DataDoor`].
+pub(super) fn routes() -> OpenApiRouter<Arc<DataDoor>> {
+    tagged("data", OpenApiRouter::default().routes(routes!(tokenize)))
 }
 
 /// Pseudonyms for a batch of identifiers.
@@ -79,7 +77,7 @@ pub fn router(door: Arc<DataDoor>) -> Router {
     ),
     request_body(
         content(
-            (json::Batch = "application/json"),
+            (json::JsonBatch = "application/json"),
             (String = "text/plain", example = "AB123456\nBE9876\n"),
         ),
     ),
@@ -90,7 +88,7 @@ pub fn router(door: Arc<DataDoor>) -> Router {
 )]
 pub(super) async fn tokenize(
     State(door): State<Arc<DataDoor>>,
-    SectorName(sector): SectorName,
+    SectorPath(sector): SectorPath,
     peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
@@ -104,11 +102,11 @@ async fn answer(door: &Arc<DataDoor>, peer: &Peer, sector: &str, request: Reques
     if door.vault.is_short_of_space() {
         return Err(Problem::new(Code::AuditUnavailable).retry_after(30));
     }
-    // Whoever is let in while the disk does not come back would wait for it without end.
+    // While the disk hangs, an admitted request would wait forever.
     if !responds(door.vault.committer()).await {
         return Err(Problem::new(Code::AuditUnavailable).retry_after(5));
     }
-    // A stranger's body is not even read.
+    // The body of an unknown caller is not even read.
     access::client(door.vault.register(), peer.spki)?;
     let content = body::content(request.headers())?;
     // Before any work, and before the quota: what waits for the writer is bounded too.
@@ -116,7 +114,7 @@ async fn answer(door: &Arc<DataDoor>, peer: &Peer, sector: &str, request: Reques
         return Err(overloaded());
     }
     let (parts, body) = request.into_parts();
-    let bytes = body::read(peer, Lane::Batches, MAX_BODY, body).await?;
+    let bytes = body::read(peer, Lane::Batches, MAX_BATCH, body).await?;
 
     let prepared = if bytes.len() <= INLINE {
         prepare(&door.vault, peer.spki, sector, &parts.uri, content, &bytes)?
@@ -134,7 +132,7 @@ async fn answer(door: &Arc<DataDoor>, peer: &Peer, sector: &str, request: Reques
     answer
 }
 
-/// Whether the writer gets on, or comes to within as long again as it may take to notice that it does not.
+/// Whether the writer commits, or commits again within [`STALL`], which is how long it may take to notice that it does not.
 async fn responds(committer: &Committer) -> bool {
     let began = Instant::now();
     while committer.stalled().is_some() {
@@ -186,7 +184,7 @@ impl DataDoor {
     /// Logs a refusal before it is answered.
     async fn refuse(&self, peer: &Peer, problem: Problem) -> Problem {
         self.refused.one();
-        super::answer::note(&*self.vault, peer, "tokenize", problem).await
+        super::answer::note(&self.vault, peer, "tokenize", problem).await
     }
 }
 

@@ -11,7 +11,8 @@ use axum::http::{Response, StatusCode};
 use axum::routing::get;
 use serde::Serialize;
 
-use super::{Problem, body, problem};
+use super::body;
+use super::problem::{self, Problem};
 use crate::metrics::Registry;
 
 /// Why the process should not be sent requests at present; ready when there is no reason.
@@ -64,7 +65,7 @@ impl Readiness {
 
 /// The answer of `/readyz`.
 #[derive(Debug, Serialize)]
-struct Report {
+struct ReadinessReport {
     ready: bool,
     /// What about → why not.
     reasons: BTreeMap<&'static str, String>,
@@ -86,7 +87,7 @@ async fn readyz(State(readiness): State<Arc<Readiness>>) -> Result<Response<Body
     let reasons = readiness.reasons().clone();
     let notices = readiness.notices.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let ready = reasons.is_empty();
-    let mut response = body::json(&Report { ready, reasons, notices })?;
+    let mut response = body::json(&ReadinessReport { ready, reasons, notices })?;
     if !ready {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }

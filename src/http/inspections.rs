@@ -1,81 +1,64 @@
 //! Inspections: at the control listeners of vault and node. The commission's statements are brought by auditors or operators;
 //! the auditors whom an inspection names get its report.
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::extract::{Path, Request, State};
-use axum::routing::{get, post};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::answer::{Answer, answer, answer_to};
-use super::audit::Entity;
-use super::{Peer, Problem};
+use super::answer::{HttpAnswer, answer, answer_to};
+use super::described::{OpenApiRouter, routes, tagged};
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
-use crate::inspection::InspectionView;
-use crate::inspection::report::{self, Document};
+use crate::entity::Entity;
+use crate::inspection::report::{self, SignedReport};
+use crate::inspection::{InspectionList, InspectionText, InspectionView, Inspections};
 
-/// A statement of the commission's that somebody brings.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Statement {
-    /// The decision, or the end of an inspection: JWS General JSON, as text.
-    pub statement: String,
-}
-
-/// Inspections.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Listed {
-    /// The last entered first.
-    pub inspections: Vec<InspectionView>,
-}
-
-/// The routes; state is whoever has a log.
-pub(super) fn routes() -> Router<Entity> {
-    Router::new()
-        .route("/v1/inspections", get(list).post(enter))
-        .route("/v1/inspections/{id}/report", get(annex))
-        .route("/v1/inspections/closings", post(close))
+/// The routes, at either side.
+pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
+    let all = OpenApiRouter::default().routes(routes!(list, enter)).routes(routes!(annex)).routes(routes!(close));
+    tagged("inspections", all)
 }
 
 /// The inspections that were entered: an operator sees all, an auditor those that name him.
 #[utoipa::path(get, path = "/v1/inspections", operation_id = "list_inspections", responses(
-    (status = 200, description = "Inspections, the last entered first", body = Listed),
+    (status = 200, description = "Inspections, the last entered first", body = InspectionList),
     Problem,
 ))]
-pub(super) async fn list(State(entity): State<Entity>, peer: Peer) -> Answer {
+pub(super) async fn list(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpAnswer {
     let permit = access::messenger(entity.register(), peer.spki);
-    answer(entity, peer, "inspection-list", permit, |entity, permit| {
-        entity.inspections().list(permit.auditor.as_ref()).map(|inspections| Listed { inspections })
+    answer(entity.clone(), peer, "inspection-list", permit, move |permit| {
+        Inspections::of(&entity).list(permit.auditor.as_ref()).map(|inspections| InspectionList { inspections })
     })
     .await
 }
 
 /// Enters a decision of the commission's to inspect.
-#[utoipa::path(post, path = "/v1/inspections", operation_id = "enter_inspection", request_body = Statement, responses(
+#[utoipa::path(post, path = "/v1/inspections", operation_id = "enter_inspection", request_body = InspectionText, responses(
     (status = 200, description = "Entered; how it stands", body = InspectionView),
     Problem,
 ))]
-pub(super) async fn enter(State(entity): State<Entity>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn enter(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::messenger(entity.register(), peer.spki);
-    answer_to(entity, peer, "inspection-enter", permit, request, |entity, permit, brought: Statement| {
-        entity.inspections().enter(&brought.statement, permit)
+    answer_to(entity.clone(), peer, "inspection-enter", permit, request, move |permit, brought: InspectionText| {
+        Inspections::of(&entity).enter(&brought.statement, permit)
     })
     .await
 }
 
 /// Ends an inspection before its time, as the commission says.
-#[utoipa::path(post, path = "/v1/inspections/closings", operation_id = "close_inspection", request_body = Statement,
+#[utoipa::path(post, path = "/v1/inspections/closings", operation_id = "close_inspection", request_body = InspectionText,
     responses(
         (status = 200, description = "Closed; how it stands", body = InspectionView),
         Problem,
     ),
 )]
-pub(super) async fn close(State(entity): State<Entity>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn close(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::messenger(entity.register(), peer.spki);
-    answer_to(entity, peer, "inspection-close", permit, request, |entity, permit, brought: Statement| {
-        entity.inspections().close(&brought.statement, permit)
+    answer_to(entity.clone(), peer, "inspection-close", permit, request, move |permit, brought: InspectionText| {
+        Inspections::of(&entity).close(&brought.statement, permit)
     })
     .await
 }
@@ -84,16 +67,15 @@ pub(super) async fn close(State(entity): State<Entity>, peer: Peer, request: Req
 #[utoipa::path(get, path = "/v1/inspections/{id}/report", operation_id = "inspection_report",
     params(("id" = String, Path, description = "The inspection's id")),
     responses(
-        (status = 200, description = "The report and its signature", body = Document),
+        (status = 200, description = "The report and its signature", body = SignedReport),
         Problem,
     ),
 )]
-pub(super) async fn annex(State(entity): State<Entity>, Path(id): Path<String>, peer: Peer) -> Answer {
+pub(super) async fn annex(State(entity): State<Arc<Entity>>, Path(id): Path<String>, peer: Peer) -> HttpAnswer {
     let asked = access::auditor(entity.register(), peer.spki)
         .and_then(|permit| Ok((permit, Uuid::try_parse(&id).map_err(|_| Code::UnknownInspection)?)));
-    answer(entity, peer, "inspection-report", asked, |entity, (permit, id)| {
-        let mappings = |sector: &str| entity.mappings(sector);
-        report::write(&entity.inspections().counting(&mappings), *id, permit)
+    answer(entity.clone(), peer, "inspection-report", asked, move |(permit, id)| {
+        report::write(&Inspections::of(&entity), *id, permit)
     })
     .await
 }

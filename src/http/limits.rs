@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The most bytes of a batch: the largest body that there is.
+pub const MAX_BATCH: usize = 16 << 20;
+
 /// The bounds of a listener. What one caller can have of them is in `budget` and `admission`.
 #[derive(Debug, Clone)]
 pub struct Limits {

@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
-use axum::routing::{get, post};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::answer::{Answer, answer, answer_to};
-use super::body::SectorName;
-use super::node::NodeDoor;
-use super::{Peer, Problem, body};
+use super::answer::{HttpAnswer, answer, answer_to};
+use super::body::{self, SectorPath};
+use super::described::{OpenApiRouter, routes, tagged};
+use super::node_door::NodeDoor;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::epoch::retire::{self, RetireEpochRequest, RetiredEpoch};
@@ -26,23 +26,24 @@ use crate::register::{Id, Operation};
 use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
-pub(super) fn vault_routes() -> Router<Arc<Vault>> {
-    Router::new()
-        .route("/v1/migrations/pages", post(migration_page))
-        .route("/v1/migrations/identifiers", post(hand_back))
+pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+    let all = OpenApiRouter::default().routes(routes!(migration_page)).routes(routes!(hand_back));
+    tagged("migrations", all)
 }
 
 /// The routes of the vault's data listener.
-pub(super) fn data_routes() -> Router<Arc<Vault>> {
-    Router::new()
-        .route("/v1/sectors/{sector}/migrations", get(list_migrations))
-        .route("/v1/sectors/{sector}/migrations/{order}", get(fetch_pairs).post(acknowledge_pairs))
-        .route("/v1/sectors/{sector}/epochs/{epoch}/retire", post(retire_epoch))
+pub(super) fn data_routes() -> OpenApiRouter<Arc<Vault>> {
+    let all = OpenApiRouter::default()
+        .routes(routes!(list_migrations))
+        .routes(routes!(fetch_pairs, acknowledge_pairs))
+        .routes(routes!(retire_epoch));
+    tagged("migrations", all)
 }
 
 /// The routes of the node's control listener.
-pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
-    Router::new().route("/v1/migrations", post(migrate))
+pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+    let all = OpenApiRouter::default().routes(routes!(migrate));
+    tagged("migrations", all)
 }
 
 /// Migrates the next page of an epoch, under an order for continuity.
@@ -55,9 +56,9 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "migrate", permit, request, |door, permit, asked: MigrateRequest| {
+    answer_to(door.entity(), peer, "migrate", permit, request, move |permit, asked: MigrateRequest| {
         at_node::ask(&door.node, permit, &asked, &*door.vault)
     })
     .await
@@ -73,11 +74,16 @@ pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, reque
         Problem,
     ),
 )]
-pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "migration-page", permit, request, |vault, permit, asked: EpochPageRequest| {
-        hand_out::hand_out(vault, permit, &asked)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "migration-page",
+        permit,
+        request,
+        move |permit, asked: EpochPageRequest| hand_out::hand_out(&vault, permit, &asked),
+    )
     .await
 }
 
@@ -91,10 +97,10 @@ pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, 
         Problem,
     ),
 )]
-pub(super) async fn hand_back(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn hand_back(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "migration-take", permit, request, |vault, permit, handed: OpenedPage| {
-        take::take(vault, permit, &handed)
+    answer_to(vault.entity().clone(), peer, "migration-take", permit, request, move |permit, handed: OpenedPage| {
+        take::take(&vault, permit, &handed)
     })
     .await
 }
@@ -111,26 +117,26 @@ pub(super) async fn hand_back(State(vault): State<Arc<Vault>>, peer: Peer, reque
 )]
 pub(super) async fn list_migrations(
     State(vault): State<Arc<Vault>>,
-    SectorName(sector): SectorName,
+    SectorPath(sector): SectorPath,
     peer: Peer,
-) -> Answer {
+) -> HttpAnswer {
     let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate);
-    answer(vault, peer, "migration-list", permit, |vault, permit| pairs::list(vault, permit)).await
+    answer(vault.entity().clone(), peer, "migration-list", permit, move |permit| pairs::list(&vault, permit)).await
 }
 
-/// Where to go on.
+/// The query of a page of pairs: where to go on, and whose order it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct After {
+struct PageQuery {
     #[serde(default)]
     after: u32,
     authority: Option<Id>,
 }
 
-/// Whose order it is.
+/// The query of an acknowledgement: whose order it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Whose {
+struct AuthorityQuery {
     authority: Option<Id>,
 }
 
@@ -154,14 +160,14 @@ pub(super) async fn fetch_pairs(
     Path((sector, order)): Path<(String, String)>,
     peer: Peer,
     uri: Uri,
-) -> Answer {
+) -> HttpAnswer {
     let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
     let asked = permit.and_then(|permit| {
-        let After { after, authority } = body::query(&uri)?;
+        let PageQuery { after, authority } = body::query(&uri)?;
         Ok((permit, NamedOrder { id: order_id(&order)?, authority }, after))
     });
-    answer(vault, peer, "migration-fetch", asked, |vault, (permit, order, after)| {
-        pairs::fetch(vault, permit, order, *after)
+    answer(vault.entity().clone(), peer, "migration-fetch", asked, move |(permit, order, after)| {
+        pairs::fetch(&vault, permit, order, *after)
     })
     .await
 }
@@ -187,19 +193,19 @@ pub(super) async fn acknowledge_pairs(
     peer: Peer,
     uri: Uri,
     request: Request,
-) -> Answer {
+) -> HttpAnswer {
     let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
     let asked = permit.and_then(|permit| {
-        let Whose { authority } = body::query(&uri)?;
+        let AuthorityQuery { authority } = body::query(&uri)?;
         Ok((permit, NamedOrder { id: order_id(&order)?, authority }))
     });
     answer_to(
-        vault,
+        vault.entity().clone(),
         peer,
         "migration-acknowledge",
         asked,
         request,
-        |vault, (permit, order), has: PairsAcknowledgement| pairs::acknowledge(vault, permit, order, has.page),
+        move |(permit, order), has: PairsAcknowledgement| pairs::acknowledge(&vault, permit, order, has.page),
     )
     .await
 }
@@ -223,12 +229,17 @@ pub(super) async fn retire_epoch(
     Path((sector, epoch)): Path<(String, String)>,
     peer: Peer,
     request: Request,
-) -> Answer {
+) -> HttpAnswer {
     let asked = access::in_sector(&vault, peer.spki, &sector, Operation::RetireEpoch)
         .and_then(|permit| Ok((permit, epoch.parse().map_err(|_| Code::DomainClosed)?)));
-    answer_to(vault, peer, "epoch-retire", asked, request, |vault, (permit, epoch), how: RetireEpochRequest| {
-        retire::retire(vault, permit, *epoch, &how)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "epoch-retire",
+        asked,
+        request,
+        move |(permit, epoch), how: RetireEpochRequest| retire::retire(&vault, permit, *epoch, &how),
+    )
     .await
 }
 

@@ -2,50 +2,33 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::routing::{get, post};
 use serde::Serialize;
 
-use super::answer::{Answer, answer, answer_to};
-use super::{Peer, Problem, acts, audit, clock, migrations, openapi, rights, segments};
+use super::answer::{HttpAnswer, answer, answer_to};
+use super::described::{OpenApiRouter, routes, tagged};
+use super::node_door::NodeDoor;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
-use crate::link::VaultLink;
-use crate::node::Node;
-use crate::node::safe::Purpose;
+use crate::node::safe::SharePurpose;
 use crate::reidentify::deliver::{self, SealedResponse};
 use crate::reidentify::resumed::{self, ResumeAcknowledgement, ResumedLogs};
 use crate::reidentify::reveal::{self, ReidentifyResponse};
 use crate::reidentify::{Delivery, ReidentifyRequest};
 use crate::unseal::{SealStatus, UnsealProgress};
 
-/// The node's listener's state.
-pub struct NodeDoor {
-    /// The node.
-    pub node: Arc<Node>,
-    /// The way to the vault.
-    pub vault: Arc<dyn VaultLink>,
-}
-
-/// The node's control listener's router.
-pub fn router(door: Arc<NodeDoor>) -> Router {
-    let node = door.node.clone();
-    Router::new()
-        .route("/v1/reidentifications", post(reidentify))
-        .route("/v1/seal", get(status).post(seal))
-        .route("/v1/shares", post(unseal))
-        .route("/v1/drills", post(drill))
-        .route("/v1/resumes", get(resumes).post(acknowledge_resume))
-        .merge(acts::node_routes())
-        .merge(clock::node_routes())
-        .merge(migrations::node_routes())
-        .merge(rights::node_routes())
-        .merge(segments::node_routes())
-        .with_state(door)
-        .route("/openapi.json", get(openapi::node))
-        .merge(audit::router(node))
+/// Re-identification, custody, resumes.
+pub(super) fn routes() -> OpenApiRouter<Arc<NodeDoor>> {
+    let all = OpenApiRouter::default()
+        .routes(routes!(reidentify))
+        .routes(routes!(status, seal))
+        .routes(routes!(unseal))
+        .routes(routes!(drill))
+        .routes(routes!(resumes, acknowledge_resume));
+    tagged("node", all)
 }
 
 /// What the node answers.
@@ -69,9 +52,9 @@ enum ReidentifyAnswer {
         Problem,
     ),
 )]
-pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "reidentify", permit, request, |door, permit, asked: ReidentifyRequest| {
+    answer_to(door.entity(), peer, "reidentify", permit, request, move |permit, asked: ReidentifyRequest| {
         let vault = &*door.vault;
         match asked.to {
             None => reveal::ask(&door.node, permit, &asked, vault).map(ReidentifyAnswer::Clear),
@@ -93,8 +76,8 @@ pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, re
         Problem,
     ),
 )]
-pub(super) async fn unseal(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
-    bring(door, peer, request, Purpose::Unseal, "unseal").await
+pub(super) async fn unseal(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+    bring(door, peer, request, SharePurpose::Unseal, "unseal").await
 }
 
 /// Takes a custodian's share for a drill, which proves that shares make the key and opens nothing.
@@ -107,13 +90,19 @@ pub(super) async fn unseal(State(door): State<Arc<NodeDoor>>, peer: Peer, reques
         Problem,
     ),
 )]
-pub(super) async fn drill(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
-    bring(door, peer, request, Purpose::Drill, "drill").await
+pub(super) async fn drill(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+    bring(door, peer, request, SharePurpose::Drill, "drill").await
 }
 
-async fn bring(door: Arc<NodeDoor>, peer: Peer, request: Request, purpose: Purpose, operation: &'static str) -> Answer {
+async fn bring(
+    door: Arc<NodeDoor>,
+    peer: Peer,
+    request: Request,
+    purpose: SharePurpose,
+    operation: &'static str,
+) -> HttpAnswer {
     let permit = access::custodian(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, operation, permit, request, move |door, permit, text: ShareText| {
+    answer_to(door.entity(), peer, operation, permit, request, move |permit, text: ShareText| {
         let share = Share::try_from(text).map_err(|_| Problem::new(Code::ShareInvalid))?;
         crate::unseal::bring(&door.node, permit, share, purpose).map_err(Problem::from)
     })
@@ -129,10 +118,12 @@ async fn bring(door: Arc<NodeDoor>, peer: Peer, request: Request, purpose: Purpo
         Problem,
     ),
 )]
-pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door, peer, "seal-status", permit, |door, permit| Ok::<_, Code>(crate::unseal::status(&door.node, permit)))
-        .await
+    answer(door.entity(), peer, "seal-status", permit, move |permit| {
+        Ok::<_, Code>(crate::unseal::status(&door.node, permit))
+    })
+    .await
 }
 
 /// The logs of the vault that lost entries at a restore, and whether that was acknowledged here.
@@ -144,9 +135,9 @@ pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Ans
         Problem,
     ),
 )]
-pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door, peer, "resume-list", permit, |door, _| resumed::list(&door.node, &*door.vault)).await
+    answer(door.entity(), peer, "resume-list", permit, move |_| resumed::list(&door.node, &*door.vault)).await
 }
 
 /// Acknowledges that a log of the vault lost entries at a restore: from then on the node opens again.
@@ -159,11 +150,16 @@ pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> An
         Problem,
     ),
 )]
-pub(super) async fn acknowledge_resume(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn acknowledge_resume(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "resume-acknowledge", permit, request, |door, permit, asked: ResumeAcknowledgement| {
-        resumed::acknowledge(&door.node, permit, &asked, &*door.vault)
-    })
+    answer_to(
+        door.entity(),
+        peer,
+        "resume-acknowledge",
+        permit,
+        request,
+        move |permit, asked: ResumeAcknowledgement| resumed::acknowledge(&door.node, permit, &asked, &*door.vault),
+    )
     .await
 }
 
@@ -186,7 +182,7 @@ pub struct SealNow {}
         ),
     ),
 )]
-pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Answer {
+pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door, peer, "seal", permit, |door, permit| crate::unseal::seal(&door.node, permit)).await
+    answer(door.entity(), peer, "seal", permit, move |permit| crate::unseal::seal(&door.node, permit)).await
 }

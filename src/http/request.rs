@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 
+use axum::Router;
 use axum::body::Body;
-use axum::extract::FromRequestParts;
 use axum::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use axum::http::request::Parts;
 use axum::http::{Request, Response, StatusCode, Version};
 use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
@@ -21,43 +20,17 @@ use tower::Service as _;
 use super::admission::{Allowance, overloaded};
 use super::answer::note;
 use super::budget::Charge;
-use super::connection::Door;
+use super::counts::ListenerCounts;
+use super::lent::lend;
+use super::peer::Peer;
+use super::problem::Problem;
 use super::socket::SocketState;
-use super::{Problem, body};
 use crate::code::Code;
-use crate::register::SpkiDigest;
+use crate::entity::Entity;
 
 /// Answers up to so many bytes are not counted by themselves.
 const SMALL_ANSWER: usize = 4 << 10;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// Who is at the other end: a handler's first argument. Taken from the connection's certificate, which descends from the
-/// pinned authority, is in date and known to the register; what it may do is for the handler to say.
-#[derive(Clone)]
-pub struct Peer {
-    /// SHA-256 of the certificate's public key.
-    pub spki: SpkiDigest,
-    allowance: Arc<Allowance>,
-}
-
-impl Peer {
-    pub(super) fn new(spki: SpkiDigest, allowance: Arc<Allowance>) -> Self {
-        Self { spki, allowance }
-    }
-
-    /// What it may take of the listener.
-    pub(super) fn allowance(&self) -> &Allowance {
-        &self.allowance
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Peer {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Peer>().cloned().ok_or(Problem::new(Code::UnknownClient))
-    }
-}
 
 /// Who is behind a connection.
 #[derive(Clone)]
@@ -65,6 +38,14 @@ pub(super) struct Caller {
     /// Nobody by name, where there is no TLS.
     pub(super) peer: Option<Peer>,
     pub(super) allowance: Arc<Allowance>,
+}
+
+/// What answers the requests of a listener, on all its connections.
+pub(super) struct RequestHandler {
+    pub(super) router: Router,
+    /// Whose register is asked, and whose log refusals go to.
+    pub(super) entity: Option<Arc<Entity>>,
+    pub(super) counts: ListenerCounts,
 }
 
 /// What one connection is doing, seen from its watchdog.
@@ -86,9 +67,9 @@ impl Activity {
 }
 
 /// A request under way.
-struct UnderWay(Arc<Activity>);
+struct RequestUnderWay(Arc<Activity>);
 
-impl UnderWay {
+impl RequestUnderWay {
     fn begin(activity: &Arc<Activity>) -> Self {
         activity.begun.fetch_add(1, Ordering::Relaxed);
         activity.under_way.fetch_add(1, Ordering::Relaxed);
@@ -96,7 +77,7 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for RequestUnderWay {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
@@ -104,19 +85,19 @@ impl Drop for UnderWay {
 
 /// Answers a request, whatever happens.
 pub(super) fn answer(
-    door: &Arc<Door>,
+    handler: &Arc<RequestHandler>,
     activity: &Arc<Activity>,
     caller: &Caller,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
-    let under_way = UnderWay::begin(activity);
+    let under_way = RequestUnderWay::begin(activity);
     let http1 = request.version() <= Version::HTTP_11;
-    let (request, rest) = body::lend(request);
-    let (door, caller) = (Arc::clone(door), caller.clone());
+    let (request, rest) = lend(request);
+    let (handler, caller) = (Arc::clone(handler), caller.clone());
     async move {
         let one = caller.allowance.requests.charge(1);
         let response = match &one {
-            Some(_) => handle(&door, &caller, request).await,
+            Some(_) => handle(&handler, &caller, request).await,
             None => overloaded().into_response(),
         };
         if let Some(rest) = rest {
@@ -128,30 +109,30 @@ pub(super) fn answer(
         }
         let mut response = charged(response, &caller.allowance, one).await;
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        door.counts.answered(response.status().as_u16());
+        handler.counts.answered(response.status().as_u16());
         drop(under_way);
         Ok(response)
     }
 }
 
 /// Hands a request to its handler, unless it is a browser's.
-async fn handle(door: &Door, caller: &Caller, mut request: Request<Body>) -> Response<Body> {
+async fn handle(handler: &RequestHandler, caller: &Caller, mut request: Request<Body>) -> Response<Body> {
     if is_of_a_browser(request.headers()) {
         let problem = Problem::new(Code::BrowserRefused);
-        return match (&door.entity, &caller.peer) {
-            (Some(entity), Some(peer)) => note(&**entity, peer, "request", problem).await.into_response(),
+        return match (&handler.entity, &caller.peer) {
+            (Some(entity), Some(peer)) => note(entity, peer, "request", problem).await.into_response(),
             _ => problem.into_response(),
         };
     }
     if let Some(peer) = &caller.peer {
         request.extensions_mut().insert(peer.clone());
     }
-    match caught(door.router.clone().call(request)).await {
+    match caught(handler.router.clone().call(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
         Err(_) => {
             // The panic's own message went through the panic hook; here nothing of it is shown to the caller.
-            door.counts.panics.one();
+            handler.counts.panics.one();
             Problem::new(Code::Internal).into_response()
         }
     }

@@ -3,53 +3,46 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::routing::post;
-use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, answer_to};
-use super::node::NodeDoor;
-use super::{Peer, Problem};
+use super::answer::{HttpAnswer, answer_to};
+use super::described::{OpenApiRouter, routes, tagged};
+use super::node_door::NodeDoor;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::refusal::Refusal;
-use crate::rights::erase::{self, ErasureReceipt};
-use crate::rights::resolutions::{self, Question, Resolutions};
+use crate::rights::erase::{self, ErasureReceipt, ErasureText};
+use crate::rights::resolutions::{self, PersonResolutions, ResolutionQuestion};
 use crate::store::Store;
 use crate::vault::Vault;
 
-/// A request to erase that somebody brings.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Brought {
-    /// The request that two rights officers signed: JWS General JSON, as text.
-    pub request: String,
-}
-
 /// The routes of the vault's control listener.
-pub(super) fn vault_routes() -> Router<Arc<Vault>> {
-    Router::new().route("/v1/rights/resolutions", post(look_up)).route("/v1/rights/erasures", post(erase_at_vault))
+pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+    let all = OpenApiRouter::default().routes(routes!(look_up)).routes(routes!(erase_at_vault));
+    tagged("rights", all)
 }
 
 /// The routes of the node's control listener.
-pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
-    Router::new().route("/v1/rights/erasures", post(erase_at_node))
+pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+    let all = OpenApiRouter::default().routes(routes!(erase_at_node));
+    tagged("rights", all)
 }
 
 /// Who resolved these pseudonyms, or what was resolved under this order.
 #[utoipa::path(
     post,
     path = "/v1/rights/resolutions",
-    request_body = Question,
+    request_body = ResolutionQuestion,
     responses(
-        (status = 200, description = "For each pseudonym its resolutions, oldest first", body = Resolutions),
+        (status = 200, description = "For each pseudonym its resolutions, oldest first", body = PersonResolutions),
         Problem,
     ),
 )]
-pub(super) async fn look_up(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn look_up(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::rights_officer(vault.register(), peer.spki);
-    answer_to(vault, peer, "look-up", permit, request, |vault, permit, asked: Question| {
-        resolutions::look_up(vault, permit, &asked)
+    answer_to(vault.entity().clone(), peer, "look-up", permit, request, move |permit, asked: ResolutionQuestion| {
+        resolutions::look_up(&vault, permit, &asked)
     })
     .await
 }
@@ -58,16 +51,16 @@ pub(super) async fn look_up(State(vault): State<Arc<Vault>>, peer: Peer, request
 #[utoipa::path(
     post,
     path = "/v1/rights/erasures",
-    request_body = Brought,
+    request_body = ErasureText,
     responses(
         (status = 200, description = "Carried out, durably; where the entry about it stands", body = ErasureReceipt),
         Problem,
     ),
 )]
-pub(super) async fn erase_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn erase_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::rights_officer(vault.register(), peer.spki);
-    answer_to(vault, peer, "erase", permit, request, |vault, permit, brought: Brought| {
-        let done = erase::at_vault(vault, permit, &brought.request)?;
+    answer_to(vault.entity().clone(), peer, "erase", permit, request, move |permit, brought: ErasureText| {
+        let done = erase::at_vault(&vault, permit, &brought.request)?;
         scrub(vault.store().clone());
         Ok::<_, Refusal>(done)
     })
@@ -78,15 +71,15 @@ pub(super) async fn erase_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, 
 #[utoipa::path(
     post,
     path = "/v1/rights/erasures",
-    request_body = Brought,
+    request_body = ErasureText,
     responses(
         (status = 200, description = "Carried out, durably; where the entry about it stands", body = ErasureReceipt),
         Problem,
     ),
 )]
-pub(super) async fn erase_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn erase_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::rights_officer(door.node.register(), peer.spki);
-    answer_to(door, peer, "erase", permit, request, |door, permit, brought: Brought| {
+    answer_to(door.entity(), peer, "erase", permit, request, move |permit, brought: ErasureText| {
         let done = erase::at_node(&door.node, permit, &brought.request)?;
         scrub(door.node.store().clone());
         Ok::<_, Refusal>(done)

@@ -2,27 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::routing::{get, post};
-use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, answer, answer_to};
-use super::{Peer, Problem};
+use super::answer::{HttpAnswer, answer, answer_to};
+use super::described::{OpenApiRouter, routes, tagged};
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
-use crate::epoch::secrets::{self, RetireSecretRequest, RetiredSecret, SecretView};
+use crate::epoch::secrets::{self, RetireSecretRequest, RetiredSecret, SectorSecrets};
 use crate::vault::Vault;
 
 /// The routes.
-pub(super) fn routes() -> Router<Arc<Vault>> {
-    Router::new().route("/v1/secrets", get(list).post(rotate)).route("/v1/secrets/retire", post(retire))
-}
-
-/// The versions of the sector secret.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Secrets {
-    /// By number.
-    pub versions: Vec<SecretView>,
+pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
+    let all = OpenApiRouter::default().routes(routes!(list, rotate)).routes(routes!(retire));
+    tagged("secrets", all)
 }
 
 /// What a rotation takes: nothing, and whatever is sent is not looked at.
@@ -36,14 +29,14 @@ pub struct RotateNow {}
     path = "/v1/secrets",
     operation_id = "list_secrets",
     responses(
-        (status = 200, description = "The versions", body = Secrets),
+        (status = 200, description = "The versions", body = SectorSecrets),
         Problem,
     ),
 )]
-pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
+pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer(vault, peer, "secret-list", permit, |vault, permit| {
-        secrets::list(vault, permit).map(|versions| Secrets { versions })
+    answer(vault.entity().clone(), peer, "secret-list", permit, move |permit| {
+        secrets::list(&vault, permit).map(|versions| SectorSecrets { versions })
     })
     .await
 }
@@ -55,14 +48,14 @@ pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer 
     operation_id = "rotate_secret",
     request_body = RotateNow,
     responses(
-        (status = 200, description = "The versions", body = Secrets),
+        (status = 200, description = "The versions", body = SectorSecrets),
         Problem,
     ),
 )]
-pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Answer {
+pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer(vault, peer, "secret-rotate", permit, |vault, permit| {
-        secrets::rotate(vault, permit).map(|versions| Secrets { versions })
+    answer(vault.entity().clone(), peer, "secret-rotate", permit, move |permit| {
+        secrets::rotate(&vault, permit).map(|versions| SectorSecrets { versions })
     })
     .await
 }
@@ -78,10 +71,15 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> Answe
         Problem,
     ),
 )]
-pub(super) async fn retire(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn retire(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer_to(vault, peer, "secret-retire", permit, request, |vault, permit, asked: RetireSecretRequest| {
-        secrets::retire(vault, permit, &asked)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "secret-retire",
+        permit,
+        request,
+        move |permit, asked: RetireSecretRequest| secrets::retire(&vault, permit, &asked),
+    )
     .await
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::routing::post;
 
-use super::answer::{Answer, answer_to};
-use super::node::NodeDoor;
-use super::{Peer, Problem};
+use super::answer::{HttpAnswer, answer_to};
+use super::described::{OpenApiRouter, routes, tagged};
+use super::node_door::NodeDoor;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::access;
 use crate::renewal::{
     self, DropReport, DropRequest, RecipientsTaken, RenewalRequest, RenewalStep, SegmentAnswer, SegmentPage,
@@ -17,16 +17,15 @@ use crate::renewal::{
 use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
-pub(super) fn vault_routes() -> Router<Arc<Vault>> {
-    Router::new()
-        .route("/v1/segments", post(page))
-        .route("/v1/segments/recipients", post(take))
-        .route("/v1/segments/drop", post(drop_at_vault))
+pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+    let all = OpenApiRouter::default().routes(routes!(page)).routes(routes!(take)).routes(routes!(drop_at_vault));
+    tagged("segments", all)
 }
 
 /// The routes of the node's control listener.
-pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
-    Router::new().route("/v1/renewal", post(renew)).route("/v1/segments/drop", post(drop_at_node))
+pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+    let all = OpenApiRouter::default().routes(routes!(renew)).routes(routes!(drop_at_node));
+    tagged("segments", all)
 }
 
 /// Hands out a page of segments that the authority's node has something to do with. No mapping is among them.
@@ -40,10 +39,10 @@ pub(super) fn node_routes() -> Router<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "segments", permit, request, |vault, permit, asked: SegmentQuestion| {
-        renewal::vault::page(vault, permit, &asked)
+    answer_to(vault.entity().clone(), peer, "segments", permit, request, move |permit, asked: SegmentQuestion| {
+        renewal::vault::page(&vault, permit, &asked)
     })
     .await
 }
@@ -59,10 +58,10 @@ pub(super) async fn page(State(vault): State<Arc<Vault>>, peer: Peer, request: R
         Problem,
     ),
 )]
-pub(super) async fn take(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn take(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault, peer, "segments", permit, request, |vault, permit, done: SegmentAnswer| {
-        renewal::vault::take(vault, permit, &done)
+    answer_to(vault.entity().clone(), peer, "segments", permit, request, move |permit, done: SegmentAnswer| {
+        renewal::vault::take(&vault, permit, &done)
     })
     .await
 }
@@ -77,10 +76,10 @@ pub(super) async fn take(State(vault): State<Arc<Vault>>, peer: Peer, request: R
         Problem,
     ),
 )]
-pub(super) async fn drop_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn drop_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::dropper(vault.register(), peer.spki);
-    answer_to(vault, peer, "segments-drop", permit, request, |vault, permit, asked: DropRequest| {
-        renewal::vault::drop_old(vault, permit, &asked)
+    answer_to(vault.entity().clone(), peer, "segments-drop", permit, request, move |permit, asked: DropRequest| {
+        renewal::vault::drop_old(&vault, permit, &asked)
     })
     .await
 }
@@ -95,9 +94,9 @@ pub(super) async fn drop_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, r
         Problem,
     ),
 )]
-pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "renewal", permit, request, |door, permit, asked: RenewalRequest| {
+    answer_to(door.entity(), peer, "renewal", permit, request, move |permit, asked: RenewalRequest| {
         renewal::node::step(&door.node, permit, &asked, &*door.vault)
     })
     .await
@@ -113,9 +112,9 @@ pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request
         Problem,
     ),
 )]
-pub(super) async fn drop_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> Answer {
+pub(super) async fn drop_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door, peer, "segments-drop", permit, request, |door, permit, asked: DropRequest| {
+    answer_to(door.entity(), peer, "segments-drop", permit, request, move |permit, asked: DropRequest| {
         renewal::node::drop_old(&door.node, permit, &asked, &*door.vault)
     })
     .await

@@ -11,11 +11,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::audit::Entity;
 use super::connection::Door;
+use super::health::Readiness;
+use super::limits::Limits;
+use super::problem;
 use super::tls::ServerTls;
-use super::{Limits, Readiness, problem};
 use crate::access;
+use crate::entity::Entity;
 use crate::metrics::Registry;
 
 /// Connections that the kernel keeps for us until we accept them.
@@ -29,7 +31,7 @@ pub enum Callers {
     /// Who shows a certificate of the pinned authority.
     Certified(ServerTls),
     /// Of these, whose key the register of an entity knows. Its log has an entry about strangers, and about browsers.
-    Registered(ServerTls, Entity),
+    Registered(ServerTls, Arc<Entity>),
 }
 
 /// A bound socket and what stands behind it.

@@ -13,7 +13,9 @@ use jiff::Timestamp;
 
 use super::admission::Lane;
 use super::answer::blocking;
-use super::{Peer, Problem, body};
+use super::body;
+use super::peer::Peer;
+use super::problem::Problem;
 use crate::audit::note::MAX_NOTE;
 use crate::audit::witness::{Refused, Submission, Witness};
 use crate::clock::Clock;

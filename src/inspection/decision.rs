@@ -3,22 +3,17 @@
 //! Decree 2-09-165, art. 17: the decision names the controller with its address, the commissioned agents, the object and the
 //! duration. The object is written twice: in words for people, and as sectors, actors and a time for the doors.
 
-use std::collections::BTreeSet;
-
-use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::code::Code;
-use crate::jws::{self, JwsError, Members};
+use crate::json::JsonObject;
 use crate::refusal::Refusal;
 use crate::register::{Id, Register};
+use crate::statement::members::{is_reference, repeats};
+use crate::statement::{Signed, Statement, StatementFault, UnverifiedStatement};
 
-/// The `typ` of a decision's signatures.
-pub const DECISION_TYP: &str = "cloison-inspection+json";
-/// The `typ` of the signatures under its end.
-pub const CLOSING_TYP: &str = "cloison-inspection-close+json";
 /// The longest inspection, in days.
 pub const MOST_DAYS: i64 = 366;
 /// The longest statement, in bytes.
@@ -27,7 +22,7 @@ pub const MAX_STATEMENT: usize = 64 << 10;
 /// A decision of the commission to inspect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Decision {
+pub struct InspectionDecision {
     /// The deployment's id.
     #[schema(value_type = String)]
     pub aud: Id,
@@ -71,7 +66,7 @@ pub struct Decision {
 /// The commission ends an inspection before its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Closing {
+pub struct InspectionClosing {
     /// The deployment's id.
     #[schema(value_type = String)]
     pub aud: Id,
@@ -86,37 +81,8 @@ pub struct Closing {
     pub time: Timestamp,
 }
 
-/// A statement whose signatures were verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signed<T> {
-    /// What it says.
-    pub says: T,
-    /// SHA-256 of its payload, 32 bytes.
-    pub digest: [u8; 32],
-    /// The commission's keys that signed, by id.
-    pub signers: Vec<Id>,
-}
-
 pub(super) fn invalid(why: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
-    Refusal::new(Code::InspectionInvalid, why)
-}
-
-fn unreadable(error: JwsError) -> Refusal {
-    invalid(format!("the statement: {error}"))
-}
-
-fn id(text: String, why: &'static str) -> Result<Id, Refusal> {
-    Id::parse(&text).ok_or_else(|| invalid(why))
-}
-
-fn uuid(text: &str, why: &'static str) -> Result<Uuid, Refusal> {
-    let read = Uuid::try_parse(text).ok().filter(|uuid| uuid.hyphenated().to_string() == text);
-    read.filter(|uuid| uuid.get_version_num() == 4).ok_or_else(|| invalid(why))
-}
-
-fn time(text: &str, why: &'static str) -> Result<Timestamp, Refusal> {
-    let read = text.parse::<Timestamp>().ok().filter(|time| time.subsec_nanosecond() == 0 && time.to_string() == text);
-    read.ok_or_else(|| invalid(why))
+    InspectionDecision::refuse(why)
 }
 
 /// Text for people: one line of 1 to `most` characters, nothing before and behind.
@@ -125,53 +91,44 @@ fn plain(text: &str, most: usize) -> bool {
     (1..=most).contains(&count) && text.trim() == text && !text.chars().any(char::is_control)
 }
 
-fn distinct<T: Ord>(list: &[T]) -> bool {
-    list.iter().collect::<BTreeSet<_>>().len() == list.len()
-}
+impl Statement for InspectionDecision {
+    const TYP: &'static str = "cloison-inspection+json";
+    const NAME: &'static str = "the decision";
+    const CODE: Code = Code::InspectionInvalid;
+    const MAX_TEXT: usize = MAX_STATEMENT;
 
-impl Decision {
-    /// Reads a payload, strictly.
-    ///
-    /// # Errors
-    /// [`Code::InspectionInvalid`], saying which member is wrong.
-    pub fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut members = Members::parse(bytes).map_err(unreadable)?;
-        let from = members.maybe_text("from").map_err(unreadable)?;
-        let to = members.maybe_text("to").map_err(unreadable)?;
-        let mut texts = |name| members.texts(name).map_err(unreadable);
-        let (agents, sectors) = (texts("agents")?, texts("sectors")?);
-        let (auditors, actors) = (texts("auditors")?, texts("actors")?);
-        let mut text = |name| members.text(name).map_err(unreadable);
-        let decision = Decision {
-            aud: id(text("aud")?, "`aud` is no id")?,
-            id: uuid(&text("id")?, "`id` is not a random UUID in lower case with hyphens")?,
-            reference: text("reference")?,
-            controller: text("controller")?,
-            address: text("address")?,
-            agents,
-            object: text("object")?,
-            auditors: auditors.into_iter().map(|one| id(one, "an auditor is no id")).collect::<Result<_, _>>()?,
-            sectors,
-            actors: actors.into_iter().map(|one| id(one, "an actor is no id")).collect::<Result<_, _>>()?,
-            from: from.map(|text| time(&text, "`from` is not written like 2026-11-22T09:00:00Z")).transpose()?,
-            to: to.map(|text| time(&text, "`to` is not written like 2026-11-22T09:00:00Z")).transpose()?,
-            not_before: time(&text("not_before")?, "`not_before` is not written like 2026-11-22T09:00:00Z")?,
-            not_after: time(&text("not_after")?, "`not_after` is not written like 2026-11-22T09:00:00Z")?,
+    fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
+        let decision = Self {
+            aud: members.id("aud")?,
+            id: members.random_uuid("id")?,
+            reference: members.text("reference")?,
+            controller: members.text("controller")?,
+            address: members.text("address")?,
+            agents: members.texts("agents")?,
+            object: members.text("object")?,
+            auditors: members.ids("auditors")?,
+            sectors: members.texts("sectors")?,
+            actors: members.ids("actors")?,
+            from: members.maybe_time("from")?,
+            to: members.maybe_time("to")?,
+            not_before: members.time("not_before")?,
+            not_after: members.time("not_after")?,
         };
-        members.end().map_err(unreadable)?;
         decision.well_formed()?;
         Ok(decision)
     }
 
-    fn well_formed(&self) -> Result<(), Refusal> {
-        let reference = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"/.-".contains(&b);
+    fn deployment(&self) -> &Id {
+        &self.aud
+    }
+}
+
+impl InspectionDecision {
+    fn well_formed(&self) -> Result<(), StatementFault> {
         let lines = [&self.controller, &self.address];
         let longest = SignedDuration::from_hours(24 * MOST_DAYS);
         let faults = [
-            (
-                !(1..=40).contains(&self.reference.len()) || !self.reference.bytes().all(reference),
-                "`reference` is not 1 to 40 of A-Z, 0-9, '/', '.' and '-'",
-            ),
+            (!is_reference(&self.reference), "`reference` is not 1 to 40 of A-Z, 0-9, '/', '.' and '-'"),
             (
                 !lines.iter().all(|line| plain(line, 200)),
                 "`controller` or `address` is not a line of 1 to 200 characters",
@@ -181,8 +138,8 @@ impl Decision {
                 self.agents.is_empty() || self.agents.len() > 32 || !self.agents.iter().all(|agent| plain(agent, 120)),
                 "`agents` does not name 1 to 32 agents, each in a line of 1 to 120 characters",
             ),
-            (self.auditors.is_empty() || !distinct(&self.auditors), "`auditors` is empty or names one twice"),
-            (!distinct(&self.sectors) || !distinct(&self.actors), "`sectors` or `actors` names one twice"),
+            (self.auditors.is_empty() || repeats(&self.auditors), "`auditors` is empty or names one twice"),
+            (repeats(&self.sectors) || repeats(&self.actors), "`sectors` or `actors` names one twice"),
             (self.sectors.len() > 256 || self.actors.len() > 256, "`sectors` or `actors` names more than 256"),
             (
                 self.sectors.is_empty() && self.actors.is_empty(),
@@ -193,120 +150,73 @@ impl Decision {
             (self.not_after.duration_since(self.not_before) > longest, "an inspection lasts 366 days at most"),
         ];
         match faults.into_iter().find(|(wrong, _)| *wrong) {
-            Some((_, why)) => Err(invalid(why)),
+            Some((_, why)) => Err(why.into()),
             None => Ok(()),
         }
     }
+}
 
-    /// The payload as compact JSON.
-    ///
-    /// # Errors
-    /// [`Code::InspectionInvalid`] when it is not one that can be read.
-    pub fn write(&self) -> Result<Vec<u8>, Refusal> {
-        let bytes = serde_json::to_vec(self).map_err(|_| invalid("the decision cannot be written as JSON"))?;
-        Self::read(&bytes)?;
-        Ok(bytes)
+impl Statement for InspectionClosing {
+    const TYP: &'static str = "cloison-inspection-close+json";
+    const NAME: &'static str = "the statement";
+    const CODE: Code = Code::InspectionInvalid;
+    const MAX_TEXT: usize = MAX_STATEMENT;
+
+    fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
+        Ok(Self {
+            aud: members.id("aud")?,
+            inspection: members.random_uuid("inspection")?,
+            reason: members.reason("reason")?,
+            time: members.time("time")?,
+        })
+    }
+
+    fn deployment(&self) -> &Id {
+        &self.aud
     }
 }
 
-impl Closing {
-    fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut members = Members::parse(bytes).map_err(unreadable)?;
-        let mut text = |name| members.text(name).map_err(unreadable);
-        let closing = Closing {
-            aud: id(text("aud")?, "`aud` is no id")?,
-            inspection: uuid(&text("inspection")?, "`inspection` is not a random UUID in lower case with hyphens")?,
-            reason: id(text("reason")?, "`reason` is not a code of a-z, 0-9 and '-'")?,
-            time: time(&text("time")?, "`time` is not written like 2026-11-22T09:00:00Z")?,
-        };
-        members.end().map_err(unreadable)?;
-        Ok(closing)
-    }
-
-    /// The payload as compact JSON.
-    ///
-    /// # Errors
-    /// As [`Decision::write`].
-    pub fn write(&self) -> Result<Vec<u8>, Refusal> {
-        let bytes = serde_json::to_vec(self).map_err(|_| invalid("the statement cannot be written as JSON"))?;
-        Self::read(&bytes)?;
-        Ok(bytes)
-    }
-}
-
-/// A payload, signed with a register key of the commission's.
-///
-/// # Errors
-/// [`Code::InspectionInvalid`] when `kid` is no id.
-pub fn sign(payload: &[u8], typ: &str, kid: &str, key: &SigningKey) -> Result<String, Refusal> {
-    jws::add_signature(&jws::draft(payload), typ, kid, key).map_err(unreadable)
-}
-
-/// Verifies that the commission signed: one of its pinned keys, and nobody else.
-fn verified(text: &str, typ: &str, register: &Register) -> Result<(jws::Unverified, Vec<Id>), Refusal> {
-    if text.len() > MAX_STATEMENT {
-        return Err(invalid("a statement has at most 64 KiB"));
-    }
-    let jws = jws::parse(text, typ).map_err(unreadable)?;
+/// Verifies that the commission signed: one of its pinned register keys, and nobody else.
+fn by_commission<S: Statement>(text: &str, register: &Register) -> Result<Signed<S, Id>, Refusal> {
     let holder_of = |kid: &str| {
         let pinned = register.commission.iter().find(|pinned| pinned.id.as_str() == kid)?;
         Some((pinned.id.clone(), &pinned.key))
     };
-    let bad = |_| invalid("a signature does not verify, or its key is no register key of the commission");
-    let signers = jws.signatures(holder_of).all_good().map_err(bad)?;
-    match signers.is_empty() {
-        true => Err(invalid("the commission has not signed it")),
-        false => Ok((jws, signers)),
-    }
+    let statement = UnverifiedStatement::<S>::read(text)?;
+    statement.verify(&register.deployment, 1, "the commission with one of its register keys", holder_of)
 }
 
 /// Checks a decision against the register.
 ///
 /// # Errors
 /// [`Code::InspectionInvalid`]: form, deployment, signatures, an auditor or a sector that the register does not know.
-pub fn check(text: &str, register: &Register) -> Result<Signed<Decision>, Refusal> {
-    let (jws, signers) = verified(text, DECISION_TYP, register)?;
-    let says = Decision::read(jws.payload())?;
-    if says.aud != register.deployment {
-        return Err(invalid("the decision is for another deployment"));
-    }
-    if let Some(unknown) = says.auditors.iter().find(|id| register.auditors.values().all(|known| known != *id)) {
+pub fn check(text: &str, register: &Register) -> Result<Signed<InspectionDecision, Id>, Refusal> {
+    let signed = by_commission::<InspectionDecision>(text, register)?;
+    let InspectionDecision { auditors, sectors, .. } = &signed.says;
+    if let Some(unknown) = auditors.iter().find(|id| register.auditors.values().all(|known| known != *id)) {
         return Err(invalid(format!("the register has no auditor {unknown}")));
     }
-    if says.sectors.iter().any(|name| register.sector(name).is_none()) {
+    if sectors.iter().any(|name| register.sector(name).is_none()) {
         return Err(invalid("the decision names a sector that the register does not have"));
     }
-    Ok(Signed { says, digest: jws.digest(), signers })
+    Ok(signed)
 }
 
 /// Checks the end of an inspection against the register.
 ///
 /// # Errors
 /// [`Code::InspectionInvalid`]: form, deployment, signatures.
-pub fn check_closing(text: &str, register: &Register) -> Result<Signed<Closing>, Refusal> {
-    let (jws, signers) = verified(text, CLOSING_TYP, register)?;
-    let says = Closing::read(jws.payload())?;
-    match says.aud == register.deployment {
-        true => Ok(Signed { says, digest: jws.digest(), signers }),
-        false => Err(invalid("the statement is for another deployment")),
-    }
-}
-
-/// Reads a decision's payload, verifying no signature.
-///
-/// # Errors
-/// [`Code::InspectionInvalid`] when it is not of the strict form.
-pub fn read_unverified(text: &str) -> Result<Decision, Refusal> {
-    Decision::read(jws::parse(text, DECISION_TYP).map_err(unreadable)?.payload())
+pub fn check_closing(text: &str, register: &Register) -> Result<Signed<InspectionClosing, Id>, Refusal> {
+    by_commission(text, register)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn decision() -> Decision {
+    fn decision() -> InspectionDecision {
         let time = |text: &str| text.parse().unwrap();
-        Decision {
+        InspectionDecision {
             aud: Id::parse("demo").unwrap(),
             id: "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d".parse().unwrap(),
             reference: "D-118/2026".into(),
@@ -327,7 +237,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_and_every_departure_is_refused() {
         let written = decision().write().unwrap();
-        assert_eq!(Decision::read(&written).unwrap(), decision());
+        assert_eq!(InspectionDecision::read(&written).unwrap(), decision());
         let good = String::from_utf8(written).unwrap();
         for (from, to) in [
             (r#""aud":"demo""#, r#""aud":"Demo""#),
@@ -347,7 +257,11 @@ mod tests {
         ] {
             assert!(good.contains(from), "{from}");
             let text = good.replacen(from, to, 1);
-            assert_eq!(Decision::read(text.as_bytes()).expect_err(&text).code(), Code::InspectionInvalid, "{text}");
+            assert_eq!(
+                InspectionDecision::read(text.as_bytes()).expect_err(&text).code(),
+                Code::InspectionInvalid,
+                "{text}"
+            );
         }
     }
 }

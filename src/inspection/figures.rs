@@ -1,11 +1,11 @@
-//! The figures of an inspection: what the log says happened in its sectors, counted entry by entry. Whoever has a copy of the
-//! log counts the same.
+//! The figures of an inspection: what the log says happened in its sectors, counted entry by entry. Everyone who has a copy of
+//! the log counts the same.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::object::Object;
+use super::object::InspectionObject;
 
 /// What happened in one sector.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ pub struct OrderFigures {
 
 /// Refusals of one actor with one code.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Refused {
+pub struct RefusalGroup {
     /// Who was refused.
     pub actor: String,
     /// What for.
@@ -56,20 +56,20 @@ pub struct Refused {
 
 /// What happened, as far as an inspection is about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Figures {
+pub struct InspectionFigures {
     /// Entries counted.
     pub entries: u64,
     /// By sector.
     pub sectors: BTreeMap<String, SectorFigures>,
     /// Refusals with their number. They name no sector: those of the object's actors, or of its sectors' clients.
-    pub refusals: Vec<(Refused, u64)>,
+    pub refusals: Vec<(RefusalGroup, u64)>,
 }
 
 /// The members that are counted.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
-struct Counted {
+struct EntryFigures {
     event: String,
     sector: String,
     requests: u64,
@@ -89,22 +89,22 @@ struct Counted {
 
 /// Counts entries.
 #[derive(Default)]
-pub struct Count {
-    figures: Figures,
-    refusals: BTreeMap<Refused, u64>,
+pub struct FigureCounter {
+    figures: InspectionFigures,
+    refusals: BTreeMap<RefusalGroup, u64>,
 }
 
-impl Count {
+impl FigureCounter {
     /// Counts an entry, if it is of the object.
-    pub fn add(&mut self, object: &Object, entry: &[u8]) {
+    pub fn add(&mut self, object: &InspectionObject, entry: &[u8]) {
         if !object.covers(entry) {
             return;
         }
         // What an inspection covers is an entry; members of other kinds than these count nothing.
-        let Ok(found) = serde_json::from_slice::<Counted>(entry) else { return };
+        let Ok(found) = serde_json::from_slice::<EntryFigures>(entry) else { return };
         self.figures.entries += 1;
         if found.event == "refuse" {
-            let refused = Refused { actor: found.actor, operation: found.operation, code: found.code };
+            let refused = RefusalGroup { actor: found.actor, operation: found.operation, code: found.code };
             *self.refusals.entry(refused).or_default() += found.count;
             return;
         }
@@ -134,7 +134,7 @@ impl Count {
     }
 
     /// What came of it.
-    pub fn figures(self) -> Figures {
-        Figures { refusals: self.refusals.into_iter().collect(), ..self.figures }
+    pub fn figures(self) -> InspectionFigures {
+        InspectionFigures { refusals: self.refusals.into_iter().collect(), ..self.figures }
     }
 }

@@ -11,7 +11,7 @@ use crate::register::Register;
 
 /// What an inspection is about, resolved against a register.
 #[derive(Debug, Clone)]
-pub struct Object {
+pub struct InspectionObject {
     /// Sector names; none: any.
     sectors: BTreeSet<String>,
     /// Ids of actors; none: any.
@@ -24,7 +24,7 @@ pub struct Object {
 
 /// The members that are looked at.
 #[derive(Deserialize)]
-struct Members<'a> {
+struct EntryNames<'a> {
     #[serde(borrow)]
     time: Cow<'a, str>,
     #[serde(borrow)]
@@ -43,7 +43,7 @@ struct Members<'a> {
     sector: Option<Cow<'a, str>>,
 }
 
-impl Object {
+impl InspectionObject {
     /// The object of an inspection. Nothing is covered that was logged after its end.
     pub fn of(view: &InspectionView, register: &Register) -> Self {
         let decision = &view.decision;
@@ -69,7 +69,7 @@ impl Object {
 
     /// Whether an entry is of this object. What is no entry is not.
     pub fn covers(&self, entry: &[u8]) -> bool {
-        let Ok(found) = serde_json::from_slice::<Members<'_>>(entry) else { return false };
+        let Ok(found) = serde_json::from_slice::<EntryNames<'_>>(entry) else { return false };
         let by = |set: &BTreeSet<String>| {
             [&found.actor, &found.client, &found.operator, &found.officer, &found.authority, &found.organisation]
                 .iter()
@@ -94,9 +94,9 @@ impl Object {
 mod tests {
     use super::*;
 
-    fn object(sectors: &[&str], actors: &[&str], clients: &[&str]) -> Object {
+    fn object(sectors: &[&str], actors: &[&str], clients: &[&str]) -> InspectionObject {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        Object {
+        InspectionObject {
             sectors: set(sectors),
             actors: set(actors),
             without_sector: set(actors).union(&set(clients)).cloned().collect(),

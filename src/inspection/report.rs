@@ -1,7 +1,7 @@
 //! The annex of an inspection's minutes: what was decided, what was accessed under it, the figures of the sectors concerned, and
 //! the head of the log that bears all this out; signed with the key of the log's checkpoints.
 
-use std::sync::{Mutex, TryLockError};
+use std::sync::TryLockError;
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
@@ -11,22 +11,24 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::decision::invalid;
-use super::figures::{Count, Figures};
-use super::object::Object;
-use super::{FAILED, InspectionView, Inspections, hex, read_unverified};
+use super::decision::{InspectionDecision, invalid};
+use super::figures::{FigureCounter, InspectionFigures};
+use super::object::InspectionObject;
+use super::{FAILED, InspectionView, Inspections, hex};
 use crate::access::AuditorPermit;
 use crate::audit::checkpoint::Checkpoint;
+use crate::audit::log::Published;
 use crate::audit::shelf::Shelf;
-use crate::audit::{Access, Event};
+use crate::audit::{Access, AuditReceipt, Event};
 use crate::code::Code;
-use crate::jws::{self, Members};
+use crate::entity::Entity;
+use crate::json::JsonObject;
 use crate::refusal::{Refusal, fault, not_logged};
-use crate::register::{Declaration, Granularity};
+use crate::register::{Declaration, Granularity, Id, Sector};
+use crate::statement::members::as_hex;
+use crate::statement::{Statement, StatementFault, UnverifiedStatement, read_unverified};
 use crate::store::StoreError;
 
-/// The `typ` of a report's signature.
-pub const REPORT_TYP: &str = "cloison-inspection-report+json";
 /// What the member `format` says.
 pub const FORMAT: &str = "cloison-inspection-report/1";
 /// Accesses that are listed one by one.
@@ -37,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The annex of an inspection's minutes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Report {
+pub struct InspectionReport {
     /// [`FORMAT`].
     pub format: String,
     /// Deployment and entity, such as `demo/vault`.
@@ -53,13 +55,13 @@ pub struct Report {
     /// What was decided, and how it stands.
     pub inspection: Box<InspectionView>,
     /// Every access under it, as it was logged, oldest first.
-    pub accesses: Vec<Accessed>,
+    pub accesses: Vec<LoggedAccess>,
     /// How many more there were than are listed.
     pub more_accesses: u64,
     /// What the register says of the sectors concerned.
     pub sectors: Vec<SectorFacts>,
     /// What happened in them.
-    pub figures: Figures,
+    pub figures: InspectionFigures,
     /// The checkpoint that covers all of it, the entry about this report included: a signed note.
     pub checkpoint: String,
     /// The last checkpoint that others cosigned, with their signatures; absent where nobody did.
@@ -70,7 +72,7 @@ pub struct Report {
 /// An access, where it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Accessed {
+pub struct LoggedAccess {
     /// The log: the origin of its checkpoints.
     pub log: String,
     /// The entry's number in it.
@@ -107,7 +109,7 @@ pub struct SectorFacts {
 /// A report with its signature: the file.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Document {
+pub struct SignedReport {
     /// The report.
     #[schema(value_type = Object)]
     pub report: Value,
@@ -115,172 +117,232 @@ pub struct Document {
     pub signature: String,
 }
 
-/// The payload of the signature.
+/// What the signature states: the payload, member by member.
 #[derive(Serialize)]
-struct Statement<'a> {
-    aud: &'a str,
-    inspection: Uuid,
-    log: &'a str,
-    size: u64,
-    sha256: String,
+pub struct ReportStatement {
+    /// The deployment's id.
+    pub aud: Id,
+    /// The inspection's id.
+    pub inspection: Uuid,
+    /// The log whose checkpoint the report shows, and whose key signs: the origin of its checkpoints.
+    pub log: String,
+    /// The size of that checkpoint.
+    pub size: u64,
+    /// SHA-256 of the report as canonical JSON.
+    #[serde(serialize_with = "as_hex")]
+    pub sha256: [u8; 32],
 }
 
-/// One at a time: a report goes through the whole log.
-static BUSY: Mutex<()> = Mutex::new(());
+impl Statement for ReportStatement {
+    const TYP: &'static str = "cloison-inspection-report+json";
+    const NAME: &'static str = "the signature";
+    const CODE: Code = Code::InspectionInvalid;
+
+    fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
+        Ok(Self {
+            aud: members.id("aud")?,
+            inspection: members.random_uuid("inspection")?,
+            log: members.text("log")?,
+            size: members.number("size")?,
+            sha256: members.digest("sha256")?,
+        })
+    }
+
+    fn deployment(&self) -> &Id {
+        &self.aud
+    }
+}
 
 /// SHA-256 of a report as canonical JSON.
-fn digest(report: &Value) -> String {
+fn digest(report: &Value) -> [u8; 32] {
     // `Value` keeps its members sorted.
-    hex(&Sha256::digest(serde_json::to_vec(report).unwrap_or_default()))
+    Sha256::digest(serde_json::to_vec(report).unwrap_or_default()).into()
 }
 
-/// Writes the report on an inspection for one of its auditors; that it was written is logged first. Not before its time; also
-/// after its end: then it counts what was logged until then.
+/// Writes the report on an inspection for one of its auditors. Before it does, it logs that it was written. It refuses before
+/// the inspection has begun; after the end it counts what was logged until then.
 ///
 /// # Errors
 /// [`Code::UnknownInspection`]; [`Code::InspectionRequired`] where it has not begun, or was closed before it did;
 /// [`Code::Overloaded`] while another one is written; [`Code::AuditUnavailable`].
-pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) -> Result<Document, Refusal> {
-    let Inspections { register, store, log, committer, now, .. } = *inspections;
+pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) -> Result<SignedReport, Refusal> {
     let view = inspections.one(id, permit)?;
     if !view.has_begun() {
         let why = "the inspection has not begun, or was closed before it did: it opens nothing";
         return Err(Refusal::new(Code::InspectionRequired, why));
     }
-    let _alone = match BUSY.try_lock() {
+    let _alone = match inspections.entity.reports.try_lock() {
         Ok(guard) => guard,
         Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
         Err(TryLockError::WouldBlock) => {
             return Err(Refusal::new(Code::Overloaded, "another report is being written").come_back_in(5));
         }
     };
-    let access = Access {
-        actor: permit.auditor().clone(),
-        inspection: id.to_string(),
-        what: "report",
-        asked: [].into(),
-        given: 1,
-    };
     let unavailable = not_logged("nothing is reported");
-    let recorded = committer.record(now, Event::Access(Box::new(access)), vec![], vec![]);
-    let receipt = recorded.map_err(unavailable)?;
-    let head = log.covering(&receipt, PATIENCE).ok_or_else(|| unavailable(Code::AuditUnavailable))?;
+    let receipt = inspections.log_report(id, permit).map_err(unavailable)?;
+    let head = inspections.entity.log().covering(&receipt, PATIENCE);
+    let head = head.ok_or_else(|| unavailable(Code::AuditUnavailable))?;
+    let entries = ReportEntries::read(inspections, &view, &head)?;
+    inspections.signed(inspections.compose(view, entries, &head)?, &head)
+}
 
-    let object = Object::of(&view, register);
-    let (mut count, mut accesses, mut more) = (Count::default(), vec![], 0);
-    let mark = format!("\"inspection\":\"{id}\"");
-    // Years before the object's first instant hold nothing of it, and those before the decision came no access under it.
-    let first = object.from().map(|from| from.min(view.entered).to_zoned(jiff::tz::TimeZone::UTC).year());
-    let may_hold = |year: u16| first.is_none_or(|first| i32::from(year) >= i32::from(first));
-    for shard in log.shards().iter().filter(|shard| may_hold(shard.tree.shard.year)) {
-        // What came after the checkpoint that the report shows does not belong to it.
-        let last = if shard.tree.shard == head.tree.shard { &head } else { shard };
-        let shelf = Shelf::new(store, &last.tree, last.checkpoint.size);
-        let each = |index: u64, entry: &[u8]| -> Result<(), StoreError> {
-            count.add(&object, entry);
-            let text = std::str::from_utf8(entry).unwrap_or_default();
-            if text.contains(&mark)
-                && let Ok(entry) = serde_json::from_str::<Value>(text)
-                && entry["event"] == "access"
-            {
-                match accesses.len() < MOST_LISTED {
-                    true => accesses.push(Accessed { log: last.checkpoint.origin.clone(), index, entry }),
-                    false => more += 1,
-                }
-            }
-            Ok(())
-        };
-        shelf.each::<StoreError>(0, u64::MAX, each).map_err(fault(FAILED))?;
+/// What the log says of an inspection, up to a checkpoint.
+#[derive(Default)]
+struct ReportEntries {
+    count: FigureCounter,
+    accesses: Vec<LoggedAccess>,
+    more_accesses: u64,
+}
+
+impl ReportEntries {
+    /// Goes through the log.
+    fn read(inspections: &Inspections<'_>, view: &InspectionView, head: &Published) -> Result<Self, Refusal> {
+        let object = InspectionObject::of(view, inspections.entity.register());
+        let mark = format!("\"inspection\":\"{}\"", view.decision.id);
+        // Years before the object's first instant hold nothing of it, and those before the decision no access under it.
+        let first = object.from().map(|from| from.min(view.entered).to_zoned(jiff::tz::TimeZone::UTC).year());
+        let may_hold = |year: u16| first.is_none_or(|first| i32::from(year) >= i32::from(first));
+        let mut entries = Self::default();
+        for shard in inspections.entity.log().shards().iter().filter(|shard| may_hold(shard.tree.shard.year)) {
+            // What came after the checkpoint that the report shows does not belong to it.
+            let last = if shard.tree.shard == head.tree.shard { head } else { shard };
+            let shelf = Shelf::new(inspections.entity.store(), &last.tree, last.checkpoint.size);
+            let each = |index: u64, entry: &[u8]| -> Result<(), StoreError> {
+                entries.count.add(&object, entry);
+                entries.note_access(&last.checkpoint.origin, index, entry, &mark);
+                Ok(())
+            };
+            shelf.each::<StoreError>(0, u64::MAX, each).map_err(fault(FAILED))?;
+        }
+        Ok(entries)
     }
-    let figures = count.figures();
-    let concerned: Vec<&String> = match view.decision.sectors.is_empty() {
-        true => figures.sectors.keys().collect(),
-        false => view.decision.sectors.iter().collect(),
-    };
-    let sectors = concerned.into_iter().filter_map(|name| inspections.facts(name)).collect();
-    let report = Report {
-        format: FORMAT.to_owned(),
-        owner: log.owner().to_owned(),
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        register_version: register.version,
-        register_digest: hex(&register.digest),
-        written: now,
-        inspection: Box::new(view),
-        accesses,
-        more_accesses: more,
-        sectors,
-        figures,
-        checkpoint: head.note.clone(),
-        cosigned: log.cosigned().map(|cosigned| cosigned.note.clone()),
-    };
-    let report = serde_json::to_value(&report).map_err(fault(FAILED))?;
-    let statement = Statement {
-        aud: register.deployment.as_str(),
-        inspection: id,
-        log: &head.checkpoint.origin,
-        size: head.checkpoint.size,
-        sha256: digest(&report),
-    };
-    let payload = serde_json::to_vec(&statement).map_err(fault(FAILED))?;
-    let signature = log.sign_statement(&payload, REPORT_TYP).map_err(fault(FAILED))?;
-    Ok(Document { report, signature })
+
+    /// Lists an entry that is an access under the inspection of which `mark` is a piece.
+    fn note_access(&mut self, log: &str, index: u64, entry: &[u8], mark: &str) {
+        let text = std::str::from_utf8(entry).unwrap_or_default();
+        if text.contains(mark)
+            && let Ok(entry) = serde_json::from_str::<Value>(text)
+            && entry["event"] == "access"
+        {
+            if self.accesses.len() < MOST_LISTED {
+                self.accesses.push(LoggedAccess { log: log.to_owned(), index, entry });
+            } else {
+                self.more_accesses += 1;
+            }
+        }
+    }
 }
 
 impl Inspections<'_> {
-    fn facts(&self, name: &str) -> Option<SectorFacts> {
-        let sector = self.register.sector(name)?;
-        let called = |id: &crate::register::Id| {
-            let authority = self.register.authorities.get(id);
-            (id.to_string(), authority.map(|authority| authority.name.clone()).unwrap_or_default())
+    /// Logs, durably, that a report is written for an auditor.
+    fn log_report(&self, id: Uuid, permit: &AuditorPermit) -> Result<AuditReceipt, Code> {
+        let access = Access {
+            actor: permit.auditor().clone(),
+            inspection: id.to_string(),
+            what: "report",
+            asked: [].into(),
+            given: 1,
         };
-        Some(SectorFacts {
-            name: name.to_owned(),
-            uuid: sector.uuid,
-            declaration: sector.declaration.clone(),
-            granularity: sector.granularity,
-            text_form: sector.text_form.as_str().to_owned(),
-            reversible: sector.reversible,
-            retention_years: sector.retention_years,
-            authorities: sector.authorities.iter().map(called).collect(),
-            mappings: self.mappings.and_then(|count| count(name)),
+        self.entity.committer().record(self.now, Event::Access(Box::new(access)), vec![], vec![])
+    }
+
+    fn compose(
+        &self,
+        view: InspectionView,
+        entries: ReportEntries,
+        head: &Published,
+    ) -> Result<InspectionReport, Refusal> {
+        let (register, log) = (self.entity.register(), self.entity.log());
+        let ReportEntries { count, accesses, more_accesses } = entries;
+        let figures = count.figures();
+        let concerned: Vec<&String> = if view.decision.sectors.is_empty() {
+            figures.sectors.keys().collect()
+        } else {
+            view.decision.sectors.iter().collect()
+        };
+        let sectors = concerned.into_iter().filter_map(|name| register.sector(name));
+        let sectors =
+            sectors.map(|sector| facts(self.entity, sector)).collect::<Result<_, _>>().map_err(fault(FAILED))?;
+        Ok(InspectionReport {
+            format: FORMAT.to_owned(),
+            owner: log.owner().to_owned(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            register_version: register.version,
+            register_digest: hex(&register.digest),
+            written: self.now,
+            inspection: Box::new(view),
+            accesses,
+            more_accesses,
+            sectors,
+            figures,
+            checkpoint: head.note.clone(),
+            cosigned: log.cosigned().map(|cosigned| cosigned.note.clone()),
         })
     }
+
+    fn signed(&self, report: InspectionReport, head: &Published) -> Result<SignedReport, Refusal> {
+        let inspection = report.inspection.decision.id;
+        let report = serde_json::to_value(&report).map_err(fault(FAILED))?;
+        let statement = ReportStatement {
+            aud: self.entity.register().deployment.clone(),
+            inspection,
+            log: head.checkpoint.origin.clone(),
+            size: head.checkpoint.size,
+            sha256: digest(&report),
+        };
+        let signature =
+            self.entity.log().sign_statement(&statement.write()?, ReportStatement::TYP).map_err(fault(FAILED))?;
+        Ok(SignedReport { report, signature })
+    }
+}
+
+/// What register and store say of a sector.
+fn facts(entity: &Entity, sector: &Sector) -> Result<SectorFacts, StoreError> {
+    let called = |id: &Id| {
+        let authority = entity.register().authorities.get(id);
+        (id.to_string(), authority.map(|authority| authority.name.clone()).unwrap_or_default())
+    };
+    Ok(SectorFacts {
+        name: sector.name.clone(),
+        uuid: sector.uuid,
+        declaration: sector.declaration.clone(),
+        granularity: sector.granularity,
+        text_form: sector.text_form.as_str().to_owned(),
+        reversible: sector.reversible,
+        retention_years: sector.retention_years,
+        authorities: sector.authorities.iter().map(called).collect(),
+        mappings: entity.mappings(&sector.name)?,
+    })
 }
 
 /// Checks a report: its signature, by the key that `key` believes for its log, its digest, and the checkpoint in it.
 ///
 /// # Errors
 /// [`Code::InspectionInvalid`], saying what does not fit.
-pub fn check(document: &Document, key: impl Fn(&str) -> Option<VerifyingKey>) -> Result<Report, Refusal> {
-    let unreadable = |error: jws::JwsError| invalid(format!("the signature: {error}"));
-    let jws = jws::parse(&document.signature, REPORT_TYP).map_err(unreadable)?;
-    let mut members = Members::parse(jws.payload()).map_err(unreadable)?;
-    let mut text = |name| members.text(name).map_err(unreadable);
-    let (aud, inspection, origin, sha256) = (text("aud")?, text("inspection")?, text("log")?, text("sha256")?);
-    let size = members.number("size").map_err(unreadable)?;
-    members.end().map_err(unreadable)?;
-    let believed = key(&origin).ok_or_else(|| invalid(format!("no key is believed for the log {origin}")))?;
-    let mut signers = jws.signers();
-    match (signers.next(), signers.next()) {
-        (Some(kid), None) if jws.verify(kid, &believed) => {}
-        _ => return Err(invalid(format!("the signature is not by the key that is believed for the log {origin}"))),
+pub fn check(document: &SignedReport, key: impl Fn(&str) -> Option<VerifyingKey>) -> Result<InspectionReport, Refusal> {
+    let signature = UnverifiedStatement::<ReportStatement>::read(&document.signature)?;
+    let ReportStatement { aud, inspection, log: origin, size, sha256 } = signature.says();
+    let believed = key(origin).ok_or_else(|| invalid(format!("no key is believed for the log {origin}")))?;
+    let signatures = signature.signatures(|_| Some(((), &believed)));
+    if signature.claimed_signers().count() != 1 || signatures.all_good().is_err() {
+        return Err(invalid(format!("the signature is not by the key that is believed for the log {origin}")));
     }
-    if digest(&document.report) != sha256 {
+    if digest(&document.report) != *sha256 {
         return Err(invalid("the report is not the one that was signed: it was changed"));
     }
-    let report: Report = serde_json::from_value(document.report.clone())
+    let report: InspectionReport = serde_json::from_value(document.report.clone())
         .map_err(|error| invalid(format!("the report does not read: {error}")))?;
     let decision = &report.inspection.decision;
-    if report.format != FORMAT || decision.id.to_string() != inspection || decision.aud.as_str() != aud {
+    if report.format != FORMAT || decision.id != *inspection || decision.aud != *aud {
         return Err(invalid("the signature is of a report on something else"));
     }
-    if read_unverified(&report.inspection.text)? != *decision {
+    if read_unverified::<InspectionDecision>(&report.inspection.text)? != *decision {
         return Err(invalid("the decision that is shown is not the one that was signed"));
     }
     let opened = Checkpoint::open(report.checkpoint.as_bytes(), &believed);
     let (checkpoint, _) = opened.map_err(|error| invalid(format!("its checkpoint: {error}")))?;
-    match checkpoint.origin == origin && checkpoint.size == size {
-        true => Ok(report),
-        false => Err(invalid("its checkpoint is not the one that was signed with it")),
+    if checkpoint.origin != *origin || checkpoint.size != *size {
+        return Err(invalid("its checkpoint is not the one that was signed with it"));
     }
+    Ok(report)
 }

@@ -7,10 +7,10 @@ use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 
 use crate::deployment::register_text::{AUTHORITY, OFFICER};
-use crate::jws;
 use crate::keys::file::read_signing_key;
-use crate::order::{Basis, ORDER_TYP, Payload, Scope};
+use crate::order::{LegalBasis, OrderPayload, PseudonymScope};
 use crate::register::Id;
+use crate::statement::{self, Statement as _};
 use crate::terminal::CommandError;
 
 /// A judicial order for pseudonyms of one sector, to be executed by the deployment's officer.
@@ -37,23 +37,23 @@ impl CaseOrder<'_> {
     /// # Errors
     /// When a key cannot be read, or the order cannot be written.
     pub fn sign(&self, folder: &Path, approvers: &[&str]) -> Result<String, CommandError> {
-        let payload = Payload {
+        let payload = OrderPayload {
             aud: made_up_id(self.deployment)?,
             id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
             authority: made_up_id(AUTHORITY)?,
-            basis: Basis::Judicial,
+            basis: LegalBasis::Judicial,
             case: self.case.to_owned(),
             purpose: made_up_id(self.purpose)?,
             sectors: vec![self.sector.to_owned()],
-            scope: Scope::Listed(BTreeMap::from([(self.sector.to_owned(), self.pseudonyms.to_vec())])),
+            scope: PseudonymScope::Listed(BTreeMap::from([(self.sector.to_owned(), self.pseudonyms.to_vec())])),
             not_before: self.not_before,
             not_after: self.not_after,
             officers: vec![made_up_id(OFFICER)?],
             inform_after: None,
         };
-        let draft = jws::draft(&payload.write().map_err(CommandError::bug)?);
+        let draft = payload.draft().map_err(CommandError::bug)?;
         approvers.iter().try_fold(draft, |text, kid| {
-            jws::add_signature(&text, ORDER_TYP, kid, &person_key(folder, kid)?).map_err(CommandError::bug)
+            statement::sign::<OrderPayload>(&text, kid, &person_key(folder, kid)?).map_err(CommandError::bug)
         })
     }
 }

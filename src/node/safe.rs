@@ -1,8 +1,8 @@
 //! The node's keys: sealed, being unsealed, open.
 //!
 //! A key in shares is not here until its custodians have brought enough of them; a key in another custody was here from the
-//! start. Either is gone when somebody seals. Who opens with a key holds the safe for as long as that takes, so that once
-//! sealing has returned no key is anywhere. What this room only keeps, [`crate::unseal`] decides and logs.
+//! start. Sealing wipes both. A request that opens mappings holds the safe for as long as that takes, so that no key is left
+//! anywhere once sealing has returned. This module only keeps the keys; [`crate::unseal`] decides and logs.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -19,7 +19,7 @@ use crate::seal::segment::AuthorityPrivateKey;
 pub struct SealTimes {
     /// A key in shares that was not used for so long is sealed.
     pub idle: Duration,
-    /// Shares are forgotten when the last of those needed has not come so long after the first.
+    /// Shares are forgotten so long after the first, if not enough have come by then.
     pub forget: Duration,
 }
 
@@ -31,22 +31,22 @@ impl Default for SealTimes {
 }
 
 /// The keys of a node.
-pub struct Safe {
+pub struct KeySafe {
     times: SealTimes,
-    drawers: RwLock<Drawers>,
+    slots: RwLock<KeySlots>,
     ceremony: Mutex<Ceremony>,
-    used: Mutex<Since>,
+    used: Mutex<TwoClockMoment>,
 }
 
 /// All keys, and how often they were sealed.
-pub(crate) struct Drawers {
-    pub(crate) keys: Vec<Drawer>,
-    /// Goes up with each sealing: who began to unseal before one must not end after it.
+pub(crate) struct KeySlots {
+    pub(crate) keys: Vec<KeySlot>,
+    /// Goes up with each sealing: an unsealing that began before a sealing must not end after it.
     pub(crate) sealings: u64,
 }
 
 /// A key's place.
-pub(crate) struct Drawer {
+pub(crate) struct KeySlot {
     /// The key's id in the register.
     pub(crate) id: String,
     /// The key, if it is unsealed.
@@ -57,32 +57,32 @@ pub(crate) struct Drawer {
 
 /// What a share is brought for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Purpose {
+pub enum SharePurpose {
     /// To open the node.
     Unseal,
     /// To prove that the shares make the key, and no more.
     Drill,
 }
 
-/// Shares brought so far, for each purpose and key (by its place among the drawers).
-pub(crate) type Ceremony = BTreeMap<(Purpose, usize), Gathering>;
+/// Shares brought so far, for each purpose and key (by its place among the slots).
+pub(crate) type Ceremony = BTreeMap<(SharePurpose, usize), GatheredShares>;
 
 /// Shares of one key.
-pub(crate) struct Gathering {
+pub(crate) struct GatheredShares {
     /// Each was checked against the key's set; no two are the same custodian's.
     pub(crate) shares: Vec<Share>,
     /// When the first came.
-    pub(crate) since: Since,
+    pub(crate) since: TwoClockMoment,
 }
 
 /// A moment, by two clocks: the one that stands still while the machine sleeps, and the one that can be set back.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Since {
+pub(crate) struct TwoClockMoment {
     steady: Instant,
     wall: Timestamp,
 }
 
-impl Since {
+impl TwoClockMoment {
     pub(crate) fn at(now: Timestamp) -> Self {
         Self { steady: Instant::now(), wall: now }
     }
@@ -94,17 +94,17 @@ impl Since {
     }
 }
 
-impl Safe {
+impl KeySafe {
     /// A safe with keys in it, and with places for those in shares.
     pub fn new(keys: Vec<AuthorityPrivateKey>, shared: Vec<(Id, ShareSet)>, times: SealTimes) -> Self {
-        let here = keys.into_iter().map(|key| Drawer { id: key.id().to_owned(), key: Some(key), set: None });
-        let away = shared.into_iter().map(|(id, set)| Drawer { id: id.to_string(), key: None, set: Some(set) });
+        let here = keys.into_iter().map(|key| KeySlot { id: key.id().to_owned(), key: Some(key), set: None });
+        let away = shared.into_iter().map(|(id, set)| KeySlot { id: id.to_string(), key: None, set: Some(set) });
         let keys = here.chain(away).collect();
         Self {
             times,
-            drawers: RwLock::new(Drawers { keys, sealings: 0 }),
+            slots: RwLock::new(KeySlots { keys, sealings: 0 }),
             ceremony: Mutex::default(),
-            used: Mutex::new(Since::at(Timestamp::UNIX_EPOCH)),
+            used: Mutex::new(TwoClockMoment::at(Timestamp::UNIX_EPOCH)),
         }
     }
 
@@ -113,20 +113,20 @@ impl Safe {
         self.times
     }
 
-    /// Whether not one key is open.
+    /// Whether every key is sealed.
     pub fn is_sealed(&self) -> bool {
-        self.drawers().keys.iter().all(|drawer| drawer.key.is_none())
+        self.slots().keys.iter().all(|slot| slot.key.is_none())
     }
 
     /// The ids of the keys that are sealed.
     pub fn sealed(&self) -> Vec<String> {
-        self.drawers().keys.iter().filter(|drawer| drawer.key.is_none()).map(|drawer| drawer.id.clone()).collect()
+        self.slots().keys.iter().filter(|slot| slot.key.is_none()).map(|slot| slot.id.clone()).collect()
     }
 
-    /// Lends the keys that are open. Nobody can seal while they are lent, so this is no place to wait for anything.
+    /// Lends the keys that are open. Sealing waits until they are back, so `work` must not wait for anything.
     pub(crate) fn open<T>(&self, now: Timestamp, work: impl FnOnce(&[&AuthorityPrivateKey]) -> T) -> T {
-        let drawers = self.drawers();
-        let keys: Vec<_> = drawers.keys.iter().filter_map(|drawer| drawer.key.as_ref()).collect();
+        let slots = self.slots();
+        let keys: Vec<_> = slots.keys.iter().filter_map(|slot| slot.key.as_ref()).collect();
         if !keys.is_empty() {
             self.touch(now);
         }
@@ -136,11 +136,11 @@ impl Safe {
     /// Wipes every key, or only those in shares, and all shares brought so far; whether there was any key.
     pub(crate) fn seal(&self, only_shared: bool) -> bool {
         let had = {
-            let mut drawers = self.drawers.write().unwrap_or_else(PoisonError::into_inner);
-            drawers.sealings += 1;
+            let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+            slots.sealings += 1;
             let mut wiped = false;
-            for drawer in drawers.keys.iter_mut().filter(|drawer| !only_shared || drawer.set.is_some()) {
-                wiped |= drawer.key.take().is_some();
+            for slot in slots.keys.iter_mut().filter(|slot| !only_shared || slot.set.is_some()) {
+                wiped |= slot.key.take().is_some();
             }
             wiped
         };
@@ -149,13 +149,13 @@ impl Safe {
         had
     }
 
-    /// Puts a key in its drawer, unless somebody sealed since `sealings` were counted; whether it is in.
+    /// Puts a key in its slot, unless there was a sealing since `sealings` was read; whether it is in.
     pub(crate) fn put(&self, place: usize, key: AuthorityPrivateKey, sealings: u64, now: Timestamp) -> bool {
-        let mut drawers = self.drawers.write().unwrap_or_else(PoisonError::into_inner);
-        if drawers.sealings != sealings {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        if slots.sealings != sealings {
             return false;
         }
-        drawers.keys[place].key = Some(key);
+        slots.keys[place].key = Some(key);
         self.touch(now);
         true
     }
@@ -165,8 +165,8 @@ impl Safe {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed(now)
     }
 
-    pub(crate) fn drawers(&self) -> RwLockReadGuard<'_, Drawers> {
-        self.drawers.read().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn slots(&self) -> RwLockReadGuard<'_, KeySlots> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn ceremony(&self) -> MutexGuard<'_, Ceremony> {
@@ -174,6 +174,6 @@ impl Safe {
     }
 
     fn touch(&self, now: Timestamp) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Since::at(now);
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = TwoClockMoment::at(now);
     }
 }

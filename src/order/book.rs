@@ -3,7 +3,7 @@
 //!
 //! A row of an act is its text as it was signed, and what it did. What it did stays in force on the side that took it, whatever
 //! a later register says of its signers. Nothing is kept that the register does not bear out: neither what fails under a key
-//! that it has nor what somebody unknown has signed. (Earlier versions kept the latter, as rows that do nothing; such a row is
+//! that it has nor what an unknown signer has signed. (Earlier versions kept the latter, as rows that do nothing; such a row is
 //! replaced when a good text over the same payload comes, for an act is what was signed *and* by whom.)
 //!
 //! How two sides come to hold the same acts: [`step`].
@@ -11,26 +11,26 @@
 pub mod step;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::sync::MutexGuard;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::act::{Act, Kind, check_act, may_close};
-use super::life::{Done, Life, OrderView, is_reviewed, stopped};
-use super::{Refusal, Signer};
+use super::Signer;
+use super::act::{ActKind, SignedAct, check_act, may_close};
+use super::life::{AppliedAct, OrderLife, OrderView, is_reviewed, stopped};
 use crate::access::BearerPermit;
 use crate::audit::{Event, OrderAct};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::orders::{ActSet, OrderGate};
 use crate::commit::{Change, Committer, Job};
-use crate::node::Node;
-use crate::refusal::{fault, not_logged};
+use crate::entity::Entity;
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register};
 use crate::store::{ActRow, OrderKey, Store};
-use crate::vault::Vault;
 
 /// Acts upon one order that are taken at a door. A revocation is always taken.
 const MOST_ACTS: usize = 64;
@@ -49,35 +49,17 @@ pub struct Book<'a> {
 
 /// The row of an act.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredAct {
     /// The act as it was signed.
     text: String,
     /// What it did; absent only in rows of earlier versions, which do nothing.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    done: Option<Done>,
+    done: Option<AppliedAct>,
 }
 
-impl<'a> From<&'a Vault> for Book<'a> {
-    fn from(vault: &'a Vault) -> Self {
-        Self {
-            register: vault.register(),
-            store: vault.store(),
-            committer: vault.committer(),
-            gate: vault.orders(),
-            now: vault.now(),
-        }
-    }
-}
-
-impl<'a> From<&'a Node> for Book<'a> {
-    fn from(node: &'a Node) -> Self {
-        Self {
-            register: node.register(),
-            store: node.store(),
-            committer: node.committer(),
-            gate: node.orders(),
-            now: node.now(),
-        }
+impl<'a, E: Deref<Target = Entity>> From<&'a E> for Book<'a> {
+    fn from(side: &'a E) -> Self {
+        Self::of(side)
     }
 }
 
@@ -88,11 +70,22 @@ fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
-fn stored(row: &ActRow) -> Result<Stored, Refusal> {
+fn stored(row: &ActRow) -> Result<StoredAct, Refusal> {
     serde_json::from_slice(&row.value).map_err(|_| fault(FAILED)("an act does not read back"))
 }
 
 impl<'a> Book<'a> {
+    /// The book of a vault or a node, now.
+    pub fn of(entity: &'a Entity) -> Self {
+        Self {
+            register: entity.register(),
+            store: entity.store(),
+            committer: entity.committer(),
+            gate: entity.orders(),
+            now: entity.now(),
+        }
+    }
+
     /// This side's register.
     pub fn register(&self) -> &'a Register {
         self.register
@@ -117,7 +110,7 @@ impl<'a> Book<'a> {
     ///
     /// # Errors
     /// [`Code::Internal`].
-    pub fn acts(&self, authority: &Id, order: Uuid) -> Result<Vec<Done>, Refusal> {
+    pub fn acts(&self, authority: &Id, order: Uuid) -> Result<Vec<AppliedAct>, Refusal> {
         let rows = self.store.order_acts(authority.as_str(), Some(order)).map_err(fault(FAILED))?;
         rows.iter().filter_map(|row| stored(row).map(|stored| stored.done).transpose()).collect()
     }
@@ -138,18 +131,18 @@ impl<'a> Book<'a> {
     ///
     /// # Errors
     /// [`Code::Internal`].
-    pub fn life(&self, order: &OrderKey) -> Result<Option<Life>, Refusal> {
+    pub fn life(&self, order: &OrderKey) -> Result<Option<OrderLife>, Refusal> {
         let Some(bytes) = self.store.order_life(order).map_err(fault(FAILED))? else { return Ok(None) };
-        Life::from_bytes(&bytes).map(Some).ok_or("an order's life does not read back").map_err(fault(FAILED))
+        OrderLife::from_bytes(&bytes).map(Some).ok_or("an order's life does not read back").map_err(fault(FAILED))
     }
 
     /// The lives of all orders that were used here.
     ///
     /// # Errors
     /// [`Code::Internal`].
-    pub fn lives(&self) -> Result<BTreeMap<OrderKey, Life>, Refusal> {
+    pub fn lives(&self) -> Result<BTreeMap<OrderKey, OrderLife>, Refusal> {
         let read = |(key, bytes): (OrderKey, Vec<u8>)| {
-            Ok((key, Life::from_bytes(&bytes).ok_or("an order's life does not read back").map_err(fault(FAILED))?))
+            Ok((key, OrderLife::from_bytes(&bytes).ok_or("an order's life does not read back").map_err(fault(FAILED))?))
         };
         self.store.order_lives().map_err(fault(FAILED))?.into_iter().map(read).collect()
     }
@@ -160,7 +153,7 @@ impl<'a> Book<'a> {
     /// [`Code::Internal`].
     pub fn list(&self, authority: Option<&Id>) -> Result<Vec<OrderView>, Refusal> {
         let mut lives = self.lives()?;
-        let mut acts: BTreeMap<(Id, Uuid), Vec<Done>> = BTreeMap::new();
+        let mut acts: BTreeMap<(Id, Uuid), Vec<AppliedAct>> = BTreeMap::new();
         for (key, life) in &lives {
             acts.entry((life.authority.clone(), key.id)).or_default();
         }
@@ -196,7 +189,7 @@ impl<'a> Book<'a> {
         Ok(OrderView::new(order, authority.clone(), life, self.acts(authority, order)?, self.now))
     }
 
-    /// Takes an act that somebody brought to this side, durably and logged. Bringing it again does nothing.
+    /// Takes an act that was brought to this side, durably and logged. Bringing it again does nothing.
     ///
     /// # Errors
     /// Those of [`check_act`]; [`Code::OrderAuthority`] for an act of another authority; [`Code::OrderRevoked`] for a `resume`
@@ -204,17 +197,17 @@ impl<'a> Book<'a> {
     /// or not these signers' to close; [`Code::ActRate`]; [`Code::AuditUnavailable`].
     pub fn lodge(&self, text: &str, permit: &BearerPermit) -> Result<OrderView, Refusal> {
         let act = check_act(text, self.register)?;
-        if permit.authority.as_ref().is_some_and(|own| *own != act.payload.authority) {
+        if permit.authority.as_ref().is_some_and(|own| *own != act.says.authority) {
             return Err(Refusal::new(Code::OrderAuthority, "the act is another authority's"));
         }
         self.committer.admit().map_err(Refusal::unavailable)?;
-        let (authority, order) = (act.payload.authority.clone(), act.payload.order);
+        let (authority, order) = (act.says.authority.clone(), act.says.order);
         // Its signatures are verified before anybody has to wait.
         self.borne_out(&authority)?;
         let orders = self.lock_orders();
         let before = self.view(&authority, order)?;
         let acts = self.borne_out(&authority)?;
-        if acts.order(&act.digest).is_some() || act.payload.act == Kind::Revoke && is_revoked(&before.acts, &acts) {
+        if acts.order(&act.digest).is_some() || act.says.act == ActKind::Revoke && is_revoked(&before.acts, &acts) {
             return Ok(before);
         }
         self.allowed(&act, &before)?;
@@ -226,14 +219,14 @@ impl<'a> Book<'a> {
         self.view(&authority, order)
     }
 
-    fn allowed(&self, act: &Act, before: &OrderView) -> Result<(), Refusal> {
-        match act.payload.act {
-            Kind::Revoke => return Ok(()),
-            Kind::Resume if stopped(&before.acts) == Some(Code::OrderRevoked) => {
+    fn allowed(&self, act: &SignedAct, before: &OrderView) -> Result<(), Refusal> {
+        match act.says.act {
+            ActKind::Revoke => return Ok(()),
+            ActKind::Resume if stopped(&before.acts) == Some(Code::OrderRevoked) => {
                 return Err(Refusal::new(Code::OrderRevoked, "a revoked order stays revoked"));
             }
-            Kind::CloseReview => self.closable(&act.signers, before)?,
-            Kind::Suspend | Kind::Resume => {}
+            ActKind::CloseReview => self.closable(&act.persons, before)?,
+            ActKind::Suspend | ActKind::Resume => {}
         }
         if before.acts.len() >= MOST_ACTS {
             return Err(Refusal::new(Code::ActInvalid, "there are too many acts upon this order; it can be revoked"));
@@ -267,11 +260,11 @@ impl<'a> Book<'a> {
     // --- writing ------------------------------------------------------------------------------------------------------
 
     /// Keeps acts, durably and logged. To be called under [`Book::lock_orders`].
-    fn keep(&self, acts: Vec<Act>, bearer: &str) -> Result<(), Refusal> {
+    fn keep(&self, acts: Vec<SignedAct>, bearer: &str) -> Result<(), Refusal> {
         let unavailable = not_logged("the act is not taken");
         let mut waiting = vec![];
         for act in acts {
-            let known = (act.payload.authority.clone(), act.digest, act.payload.order);
+            let known = (act.says.authority.clone(), act.digest, act.says.order);
             waiting.push((known, self.committer.submit(self.job(act, bearer)?)));
         }
         let mut failed = None;
@@ -284,8 +277,8 @@ impl<'a> Book<'a> {
         failed.map_or(Ok(()), Err)
     }
 
-    fn job(&self, act: Act, bearer: &str) -> Result<Job, Refusal> {
-        let Act { payload, digest, text, signers } = act;
+    fn job(&self, act: SignedAct, bearer: &str) -> Result<Job, Refusal> {
+        let SignedAct { says: payload, digest, text, persons: signers, .. } = act;
         let entry = OrderAct {
             authority: payload.authority.clone(),
             order: payload.order.to_string(),
@@ -296,7 +289,7 @@ impl<'a> Book<'a> {
             bearer: bearer.to_owned(),
             effective: true,
         };
-        let done = Done {
+        let done = AppliedAct {
             act: payload.act,
             reason: payload.reason,
             by: signers,
@@ -305,7 +298,7 @@ impl<'a> Book<'a> {
             digest: hex(&digest),
             lifts: payload.lifts.iter().map(|digest| hex(digest)).collect(),
         };
-        let value = serde_json::to_vec(&Stored { text, done: Some(done) }).map_err(fault(FAILED))?;
+        let value = serde_json::to_vec(&StoredAct { text, done: Some(done) }).map_err(fault(FAILED))?;
         let (authority, row) = (payload.authority, ActRow { order: payload.order, digest, value });
         let change: Change = Box::new(move |store, batch| store.put_order_act(batch, authority.as_str(), &row));
         Ok(Job::entry(self.now, Event::OrderAct(Box::new(entry)), vec![], vec![change]))
@@ -339,20 +332,20 @@ impl ActsOfDay {
     ///
     /// # Errors
     /// [`Code::ActRate`] when one of its signers has `most` already.
-    fn add(&mut self, act: &Act, most: usize) -> Result<(), Refusal> {
+    fn add(&mut self, act: &SignedAct, most: usize) -> Result<(), Refusal> {
         let has_most = |signer: &Signer| self.0.get(&signer.id).is_some_and(|count| *count >= most);
-        if act.signers.iter().any(has_most) {
+        if act.persons.iter().any(has_most) {
             let why = format!("a signer has brought {most} such acts today: let another approver sign, or wait");
             return Err(Refusal::new(Code::ActRate, why).come_back_in(3_600));
         }
-        act.signers.iter().for_each(|signer| *self.0.entry(signer.id.clone()).or_default() += 1);
+        act.persons.iter().for_each(|signer| *self.0.entry(signer.id.clone()).or_default() += 1);
         Ok(())
     }
 }
 
 /// Whether a revocation is among the acts that the register bears out.
-fn is_revoked(done: &[Done], acts: &ActSet) -> bool {
-    let digest = |done: &Done| data_encoding::HEXLOWER.decode(done.digest.as_bytes()).ok()?.try_into().ok();
-    let revocations = done.iter().filter(|done| done.act == Kind::Revoke);
+fn is_revoked(done: &[AppliedAct], acts: &ActSet) -> bool {
+    let digest = |done: &AppliedAct| data_encoding::HEXLOWER.decode(done.digest.as_bytes()).ok()?.try_into().ok();
+    let revocations = done.iter().filter(|done| done.act == ActKind::Revoke);
     revocations.filter_map(digest).any(|digest| acts.order(&digest).is_some())
 }

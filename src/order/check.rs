@@ -5,26 +5,38 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::payload::{Basis, Payload, Scope};
-use super::{ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, Listed, LodgeableOrder, ORDER_TYP, Refusal, Signer};
+use super::payload::{LegalBasis, OrderPayload, PseudonymScope};
+use super::{ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, ListedPseudonyms, LodgeableOrder, Signer};
 use crate::code::Code;
-use crate::jws::{self, Signatures, Unverified};
-use crate::register::{Approver, Authority, Id, Register, Sector};
+use crate::refusal::Refusal;
+use crate::register::{Authority, Id, Register, Sector};
+use crate::statement::{SignatureCheck, Statement, UnverifiedStatement};
+
+type UnverifiedOrder = UnverifiedStatement<OrderPayload>;
 
 /// What a step looks at.
-struct Facts<'a> {
-    jws: Unverified,
-    signatures: Signatures<&'a Approver>,
-    payload: Payload,
+struct OrderFacts<'a> {
+    order: UnverifiedOrder,
+    signatures: SignatureCheck<Signer>,
     register: &'a Register,
     authority: &'a Authority,
     now: Timestamp,
 }
 
-type Step = fn(&Facts<'_>) -> Result<(), Refusal>;
+impl<'a> OrderFacts<'a> {
+    fn new(order: UnverifiedOrder, register: &'a Register, authority: &'a Authority, now: Timestamp) -> Self {
+        Self { signatures: signers_of(&order, authority), order, register, authority, now }
+    }
+
+    fn payload(&self) -> &OrderPayload {
+        self.order.says()
+    }
+}
+
+type OrderStep = fn(&OrderFacts<'_>) -> Result<(), Refusal>;
 
 /// The steps after form, deployment and authority, by the names that `cloison order check` prints.
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, OrderStep); 7] = [
     ("signatures", signatures),
     ("quorum", quorum),
     ("validity", validity),
@@ -43,10 +55,10 @@ const STEPS: [(&str, Step); 7] = [
 /// [`Code::UnknownSector`] or [`Code::Irreversible`] or [`Code::OrderAuthority`] (of a sector),
 /// [`Code::OrderNotYetValid`], [`Code::OrderExpired`], and the code of a listed pseudonym that is none.
 pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<ActiveOrder, Refusal> {
-    let (jws, payload) = read(text)?;
-    deployment(&payload, register)?;
-    let authority = authority(&payload, register)?;
-    let facts = Facts { signatures: signed(&jws, authority), jws, payload, register, authority, now };
+    let order = UnverifiedOrder::read(text)?;
+    deployment(order.says(), register)?;
+    let authority = authority(order.says(), register)?;
+    let facts = OrderFacts::new(order, register, authority, now);
     for (_, step) in STEPS {
         step(&facts)?;
     }
@@ -62,15 +74,15 @@ pub const LODGE_DAYS: i64 = 30;
 /// # Errors
 /// As [`check()`].
 pub fn check_ahead(text: &str, register: &Register, now: Timestamp) -> Result<LodgeableOrder, Refusal> {
-    let (_, payload) = read(text)?;
-    let is_near = payload.not_before.duration_since(now) <= SignedDuration::from_hours(24 * LODGE_DAYS);
-    let then = if is_near { now.max(payload.not_before) } else { now };
+    let not_before = UnverifiedOrder::read(text)?.says().not_before;
+    let is_near = not_before.duration_since(now) <= SignedDuration::from_hours(24 * LODGE_DAYS);
+    let then = if is_near { now.max(not_before) } else { now };
     check(text, register, then).map(LodgeableOrder)
 }
 
 /// The result of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct OrderFinding {
     /// The step's name.
     pub name: &'static str,
     /// What came of it; `None`: not reached, for an earlier one failed that it rests on.
@@ -78,36 +90,35 @@ pub struct Finding {
 }
 
 /// Makes every check of [`check`] and reports each, for people who want to know all that is wrong. Permits nothing.
-pub fn examine(text: &str, register: &Register, now: Timestamp) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = ["form", "deployment", "authority"]
+pub fn examine(text: &str, register: &Register, now: Timestamp) -> Vec<OrderFinding> {
+    let mut findings: Vec<OrderFinding> = ["form", "deployment", "authority"]
         .into_iter()
         .chain(STEPS.into_iter().map(|(name, _)| name))
         .chain(["pseudonyms"])
-        .map(|name| Finding { name, result: None })
+        .map(|name| OrderFinding { name, result: None })
         .collect();
     let mut note = |name, result| {
         let finding = findings.iter_mut().find(|finding| finding.name == name);
         finding.expect("a step has a name").result = Some(result);
     };
-    let (jws, payload) = match read(text) {
-        Ok(read) => read,
+    let order = match UnverifiedOrder::read(text) {
+        Ok(order) => order,
         Err(refusal) => {
             note("form", Err(refusal));
             return findings;
         }
     };
     note("form", Ok(()));
-    judge(jws, payload, register, now, note);
+    judge(order, register, now, note);
     findings
 }
 
 /// What the register says of an order that is still to be written and signed: every rule that it breaks, whether it is well
 /// formed or not. Signatures are not asked for, nor the time.
-pub fn forbidden(payload: &Payload, register: &Register, now: Timestamp) -> Vec<(&'static str, Refusal)> {
-    let draft = serde_json::to_vec(payload).ok().and_then(|bytes| jws::parse(&jws::draft(&bytes), ORDER_TYP).ok());
-    let Some(draft) = draft else { return vec![] };
+pub fn forbidden(payload: &OrderPayload, register: &Register, now: Timestamp) -> Vec<(&'static str, Refusal)> {
+    let Some(draft) = UnverifiedOrder::unsigned(payload.clone()) else { return vec![] };
     let mut broken = vec![];
-    judge(draft, payload.clone(), register, now, |name, result| match result {
+    judge(draft, register, now, |name, result| match result {
         Err(refusal) if !matches!(refusal.code(), Code::OrderQuorum | Code::OrderNotYetValid) => {
             broken.push((name, refusal))
         }
@@ -118,18 +129,17 @@ pub fn forbidden(payload: &Payload, register: &Register, now: Timestamp) -> Vec<
 
 /// Makes every check after the form, and tells what came of each.
 fn judge(
-    jws: Unverified,
-    payload: Payload,
+    order: UnverifiedOrder,
     register: &Register,
     now: Timestamp,
     mut note: impl FnMut(&'static str, Result<(), Refusal>),
 ) {
-    note("deployment", deployment(&payload, register));
-    match authority(&payload, register) {
+    note("deployment", deployment(order.says(), register));
+    match authority(order.says(), register) {
         Err(refusal) => note("authority", Err(refusal)),
         Ok(authority) => {
             note("authority", Ok(()));
-            let facts = Facts { signatures: signed(&jws, authority), jws, payload, register, authority, now };
+            let facts = OrderFacts::new(order, register, authority, now);
             for (name, step) in STEPS {
                 note(name, step(&facts));
             }
@@ -149,34 +159,31 @@ fn rule(why: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(Code::OrderRule, why)
 }
 
-fn read(text: &str) -> Result<(Unverified, Payload), Refusal> {
-    let jws = jws::parse(text, ORDER_TYP)?;
-    let payload = Payload::read(jws.payload())?;
-    Ok((jws, payload))
-}
-
-fn deployment(payload: &Payload, register: &Register) -> Result<(), Refusal> {
+fn deployment(payload: &OrderPayload, register: &Register) -> Result<(), Refusal> {
     if payload.aud == register.deployment {
         return Ok(());
     }
     Err(Refusal::new(Code::OrderAudience, "the order is for another deployment"))
 }
 
-fn authority<'a>(payload: &Payload, register: &'a Register) -> Result<&'a Authority, Refusal> {
+fn authority<'a>(payload: &OrderPayload, register: &'a Register) -> Result<&'a Authority, Refusal> {
     let authority = register.authorities.get(&payload.authority);
     authority.map(Arc::as_ref).ok_or_else(|| Refusal::new(Code::OrderAuthority, "the register knows no such authority"))
 }
 
-/// The approvers who signed.
-pub(super) fn signed<'a>(jws: &Unverified, authority: &'a Authority) -> Signatures<&'a Approver> {
-    jws.signatures(|kid| {
+/// The approvers who signed an order, or an act upon one.
+pub(super) fn signers_of<S: Statement>(
+    statement: &UnverifiedStatement<S>,
+    authority: &Authority,
+) -> SignatureCheck<Signer> {
+    statement.signatures(|kid| {
         let approver = authority.approvers.get(&Id::parse(kid)?)?;
-        Some((approver, &approver.key))
+        Some((Signer::of(approver), &approver.key))
     })
 }
 
-/// One bad signature spoils the order, even where the others would do: whoever added it meant something by it.
-fn signatures(facts: &Facts<'_>) -> Result<(), Refusal> {
+/// One bad signature spoils the order, even where the others would do: the person who added it meant something by it.
+fn signatures(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     if facts.signatures.bad.is_none() {
         return Ok(());
     }
@@ -186,13 +193,13 @@ fn signatures(facts: &Facts<'_>) -> Result<(), Refusal> {
     ))
 }
 
-fn quorum(facts: &Facts<'_>) -> Result<(), Refusal> {
+fn quorum(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     let persons = &facts.signatures.persons;
-    let bodies: BTreeSet<_> = persons.iter().map(|approver| &approver.body).collect();
-    let wanted = match facts.payload.basis {
-        Basis::ForceMajeure { .. } => facts.authority.force_majeure_quorum.unwrap_or(facts.authority.quorum),
-        Basis::Judicial | Basis::Statutory { .. } => facts.authority.quorum,
-        Basis::Continuity(_) => facts
+    let bodies: BTreeSet<_> = persons.iter().map(|signer| &signer.body).collect();
+    let wanted = match facts.payload().basis {
+        LegalBasis::ForceMajeure { .. } => facts.authority.force_majeure_quorum.unwrap_or(facts.authority.quorum),
+        LegalBasis::Judicial | LegalBasis::Statutory { .. } => facts.authority.quorum,
+        LegalBasis::Continuity(_) => facts
             .authority
             .continuity_quorum
             .ok_or_else(|| rule("the register has no `continuity-quorum`: this authority may not order a migration"))?,
@@ -212,43 +219,43 @@ pub(super) fn enough(persons: usize, bodies: usize, wanted: usize) -> Result<(),
     Ok(())
 }
 
-fn validity(facts: &Facts<'_>) -> Result<(), Refusal> {
-    let most = match facts.payload.basis {
-        Basis::ForceMajeure { .. } => facts.authority.max_hours.min(FORCE_MAJEURE_HOURS),
-        Basis::Judicial | Basis::Statutory { .. } | Basis::Continuity(_) => facts.authority.max_hours,
+fn validity(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
+    let most = match facts.payload().basis {
+        LegalBasis::ForceMajeure { .. } => facts.authority.max_hours.min(FORCE_MAJEURE_HOURS),
+        LegalBasis::Judicial | LegalBasis::Statutory { .. } | LegalBasis::Continuity(_) => facts.authority.max_hours,
     };
-    let length = facts.payload.not_after.duration_since(facts.payload.not_before);
+    let length = facts.payload().not_after.duration_since(facts.payload().not_before);
     if length > SignedDuration::from_hours(i64::from(most)) {
         return Err(rule(format!("the order is valid for longer than {most} hours")));
     }
     Ok(())
 }
 
-fn limit(facts: &Facts<'_>) -> Result<(), Refusal> {
-    match (&facts.payload.scope, &facts.payload.basis, facts.authority.statutory_limit) {
-        (Scope::Listed(_), _, _) => Ok(()),
+fn limit(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
+    match (&facts.payload().scope, &facts.payload().basis, facts.authority.statutory_limit) {
+        (PseudonymScope::Listed(_), _, _) => Ok(()),
         // The epoch is the list, and a limit must bound it: the form sees to both.
-        (Scope::AtMost(_), Basis::Continuity(_), _) => Ok(()),
-        (Scope::AtMost(_), Basis::Statutory { .. }, None) => {
+        (PseudonymScope::AtMost(_), LegalBasis::Continuity(_), _) => Ok(()),
+        (PseudonymScope::AtMost(_), LegalBasis::Statutory { .. }, None) => {
             Err(rule("the register does not allow this authority an order that lists no pseudonyms"))
         }
-        (Scope::AtMost(limit), Basis::Statutory { .. }, Some(most)) if *limit <= most => Ok(()),
-        (Scope::AtMost(_), Basis::Statutory { .. }, Some(most)) => {
+        (PseudonymScope::AtMost(limit), LegalBasis::Statutory { .. }, Some(most)) if *limit <= most => Ok(()),
+        (PseudonymScope::AtMost(_), LegalBasis::Statutory { .. }, Some(most)) => {
             Err(rule(format!("the register allows this authority a limit of {most} at most")))
         }
-        (Scope::AtMost(_), Basis::Judicial | Basis::ForceMajeure { .. }, _) => {
+        (PseudonymScope::AtMost(_), LegalBasis::Judicial | LegalBasis::ForceMajeure { .. }, _) => {
             Err(rule("only a statutory order may have a limit in place of the list of pseudonyms"))
         }
     }
 }
 
-fn sectors(facts: &Facts<'_>) -> Result<(), Refusal> {
+fn sectors(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     named(facts).map(|_| ())
 }
 
-fn named(facts: &Facts<'_>) -> Result<BTreeMap<String, Arc<Sector>>, Refusal> {
+fn named(facts: &OrderFacts<'_>) -> Result<BTreeMap<String, Arc<Sector>>, Refusal> {
     let (mut sectors, mut faults) = (BTreeMap::new(), vec![]);
-    for (number, name) in (1..).zip(&facts.payload.sectors) {
+    for (number, name) in (1..).zip(&facts.payload().sectors) {
         match open_to(facts, number, name) {
             Ok(sector) => drop(sectors.insert(name.clone(), sector)),
             Err(refusal) => faults.push(refusal),
@@ -258,7 +265,7 @@ fn named(facts: &Facts<'_>) -> Result<BTreeMap<String, Arc<Sector>>, Refusal> {
 }
 
 /// The sector that stands `number`th in the order, if the authority may have its mappings opened.
-fn open_to(facts: &Facts<'_>, number: usize, name: &str) -> Result<Arc<Sector>, Refusal> {
+fn open_to(facts: &OrderFacts<'_>, number: usize, name: &str) -> Result<Arc<Sector>, Refusal> {
     let Some(sector) = facts.register.sector(name) else {
         return Err(Refusal::new(
             Code::UnknownSector,
@@ -275,8 +282,8 @@ fn open_to(facts: &Facts<'_>, number: usize, name: &str) -> Result<Arc<Sector>, 
     Ok(Arc::clone(sector))
 }
 
-fn officers(facts: &Facts<'_>) -> Result<(), Refusal> {
-    let numbered = (1..).zip(&facts.payload.officers);
+fn officers(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
+    let numbered = (1..).zip(&facts.payload().officers);
     let strangers = numbered.filter(|(_, officer)| !facts.authority.officers.contains_key(*officer));
     all_of(
         strangers
@@ -285,8 +292,8 @@ fn officers(facts: &Facts<'_>) -> Result<(), Refusal> {
     )
 }
 
-fn time(facts: &Facts<'_>) -> Result<(), Refusal> {
-    let (from, to) = (facts.payload.not_before, facts.payload.not_after);
+fn time(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
+    let (from, to) = (facts.payload().not_before, facts.payload().not_after);
     if facts.now < from {
         return Err(Refusal::new(Code::OrderNotYetValid, format!("the order is valid from {from} on")));
     }
@@ -297,12 +304,12 @@ fn time(facts: &Facts<'_>) -> Result<(), Refusal> {
 }
 
 /// The order's sectors and the pseudonyms that it lists, parsed.
-fn resolve(facts: &Facts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Listed), Refusal> {
+fn resolve(facts: &OrderFacts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, ListedPseudonyms), Refusal> {
     let sectors = named(facts)?;
-    let mut listed = Listed::new();
-    if let Scope::Listed(lists) = &facts.payload.scope {
+    let mut listed = ListedPseudonyms::new();
+    if let PseudonymScope::Listed(lists) = &facts.payload().scope {
         for (name, list) in lists {
-            // `Payload` is well formed: each list belongs to a sector that the order names.
+            // `OrderPayload` is well formed: each list belongs to a sector that the order names.
             let sector = &sectors[name];
             let mut parsed = HashSet::with_capacity(list.len());
             for (index, text) in list.iter().enumerate() {
@@ -318,8 +325,8 @@ fn resolve(facts: &Facts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Listed),
     Ok((sectors, listed))
 }
 
-fn activate(facts: Facts<'_>) -> Result<ActiveOrder, Refusal> {
+fn activate(facts: OrderFacts<'_>) -> Result<ActiveOrder, Refusal> {
     let (sectors, listed) = resolve(&facts)?;
-    let signers = facts.signatures.persons.iter().map(|approver| Signer::of(approver)).collect();
-    Ok(ActiveOrder { digest: facts.jws.digest(), payload: facts.payload, signers, sectors, listed })
+    let digest = facts.order.digest();
+    Ok(ActiveOrder { digest, payload: facts.order.into_says(), signers: facts.signatures.persons, sectors, listed })
 }

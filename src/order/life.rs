@@ -17,15 +17,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::act::{Kind, may_close};
-use super::{ActiveOrder, Basis, Scope, Signer};
+use super::act::{ActKind, may_close};
+use super::{ActiveOrder, LegalBasis, PseudonymScope, Signer};
 use crate::code::Code;
 use crate::register::Id;
 
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum OrderState {
     /// A file that no side has seen in use.
     Drafted,
     /// May be used (or may be once its time has come).
@@ -40,16 +40,16 @@ pub enum State {
     Revoked,
 }
 
-impl State {
+impl OrderState {
     /// The spelling in JSON and on the terminal.
     pub const fn as_str(self) -> &'static str {
         match self {
-            State::Drafted => "drafted",
-            State::Active => "active",
-            State::Suspended => "suspended",
-            State::Exhausted => "exhausted",
-            State::Expired => "expired",
-            State::Revoked => "revoked",
+            OrderState::Drafted => "drafted",
+            OrderState::Active => "active",
+            OrderState::Suspended => "suspended",
+            OrderState::Exhausted => "exhausted",
+            OrderState::Expired => "expired",
+            OrderState::Revoked => "revoked",
         }
     }
 }
@@ -57,7 +57,7 @@ impl State {
 /// When an order was used, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Use {
+pub struct OrderUse {
     /// When.
     #[schema(value_type = String)]
     pub time: Timestamp,
@@ -69,7 +69,7 @@ pub struct Use {
 /// What a side stores of an order that was used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Life {
+pub struct OrderLife {
     /// Whose it is.
     #[schema(value_type = String)]
     pub authority: Id,
@@ -107,9 +107,9 @@ pub struct Life {
     /// Who signed it, as it was first used.
     pub signers: Vec<Signer>,
     /// Its first use.
-    pub first: Use,
+    pub first: OrderUse,
     /// Its last use so far.
-    pub last: Use,
+    pub last: OrderUse,
     /// When the last pseudonym that it allows was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(value_type = Option<String>)]
@@ -120,10 +120,10 @@ pub struct Life {
     pub review: Option<Timestamp>,
 }
 
-impl Life {
+impl OrderLife {
     /// The life of an order after another use; `before` is what was stored, `used` how many pseudonyms were asked for by now.
     pub fn after_use(before: Option<Self>, order: &ActiveOrder, officer: &Id, now: Timestamp, used: u64) -> Self {
-        let use_now = Use { time: now, officer: officer.clone() };
+        let use_now = OrderUse { time: now, officer: officer.clone() };
         let mut life = before.unwrap_or_else(|| Self::new(order, use_now.clone()));
         life.last = use_now;
         life.used = used;
@@ -133,22 +133,22 @@ impl Life {
         life
     }
 
-    fn new(order: &ActiveOrder, first: Use) -> Self {
+    fn new(order: &ActiveOrder, first: OrderUse) -> Self {
         let payload = &order.payload;
         let basis_detail = match &payload.basis {
-            Basis::Judicial => None,
-            Basis::Statutory { article } => Some(article.clone()),
-            Basis::ForceMajeure { security } => Some(security.as_str().to_owned()),
-            Basis::Continuity(epochs) => Some(format!("epoch {} to {}", epochs.from, epochs.to)),
+            LegalBasis::Judicial => None,
+            LegalBasis::Statutory { article } => Some(article.clone()),
+            LegalBasis::ForceMajeure { security } => Some(security.as_str().to_owned()),
+            LegalBasis::Continuity(epochs) => Some(format!("epoch {} to {}", epochs.from, epochs.to)),
         };
-        Life {
+        OrderLife {
             authority: payload.authority.clone(),
             basis: payload.basis.kind().to_owned(),
             basis_detail,
             case: payload.case.clone(),
             purpose: payload.purpose.clone(),
             sectors: payload.sectors.clone(),
-            listed: matches!(payload.scope, Scope::Listed(_)),
+            listed: matches!(payload.scope, PseudonymScope::Listed(_)),
             limit: order.limit(),
             used: 0,
             not_before: payload.not_before,
@@ -170,7 +170,7 @@ impl Life {
         serde_json::to_vec(&value).expect("a value is plain data")
     }
 
-    /// Reads what [`Life::to_bytes`] wrote.
+    /// Reads what [`OrderLife::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
@@ -179,9 +179,9 @@ impl Life {
 /// An act upon an order as it is stored and shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Done {
+pub struct AppliedAct {
     /// What was done.
-    pub act: Kind,
+    pub act: ActKind,
     /// Why, as a code.
     #[schema(value_type = String)]
     pub reason: Id,
@@ -211,19 +211,19 @@ pub struct OrderView {
     #[schema(value_type = String)]
     pub authority: Id,
     /// Where it stands now.
-    pub state: State,
+    pub state: OrderState,
     /// Whether its use has to be reviewed and was not.
     pub review_due: bool,
     /// What is known from its use; absent where there were only acts upon it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub life: Option<Life>,
+    pub life: Option<OrderLife>,
     /// What was done upon it, oldest first as it was received.
-    pub acts: Vec<Done>,
+    pub acts: Vec<AppliedAct>,
 }
 
 impl OrderView {
     /// Puts together what is known of an order.
-    pub fn new(id: Uuid, authority: Id, life: Option<Life>, mut acts: Vec<Done>, now: Timestamp) -> Self {
+    pub fn new(id: Uuid, authority: Id, life: Option<OrderLife>, mut acts: Vec<AppliedAct>, now: Timestamp) -> Self {
         acts.sort_by(|one, other| (one.received, &one.digest).cmp(&(other.received, &other.digest)));
         let state = state(life.as_ref(), &acts, now);
         let review_due = life.as_ref().is_some_and(|life| life.review.is_some() && !is_reviewed(life, &acts));
@@ -232,30 +232,52 @@ impl OrderView {
 }
 
 /// Whether the acts stop an order: the code of the refusal.
-pub fn stopped(acts: &[Done]) -> Option<Code> {
-    if acts.iter().any(|done| done.act == Kind::Revoke) {
+pub fn stopped(acts: &[AppliedAct]) -> Option<Code> {
+    if acts.iter().any(|done| done.act == ActKind::Revoke) {
         return Some(Code::OrderRevoked);
     }
     (!suspensions(acts).is_empty()).then_some(Code::OrderSuspended)
 }
 
 /// The suspensions that nothing has lifted.
-pub fn suspensions(acts: &[Done]) -> Vec<&Done> {
+pub fn suspensions(acts: &[AppliedAct]) -> Vec<&AppliedAct> {
     let lifted: BTreeSet<&String> = acts.iter().flat_map(|done| &done.lifts).collect();
-    acts.iter().filter(|done| done.act == Kind::Suspend && !lifted.contains(&done.digest)).collect()
+    acts.iter().filter(|done| done.act == ActKind::Suspend && !lifted.contains(&done.digest)).collect()
 }
 
 /// Whether the review of an order was closed by those who may.
-pub fn is_reviewed(life: &Life, acts: &[Done]) -> bool {
-    acts.iter().any(|done| done.act == Kind::CloseReview && may_close(&done.by, &life.signers))
+pub fn is_reviewed(life: &OrderLife, acts: &[AppliedAct]) -> bool {
+    acts.iter().any(|done| done.act == ActKind::CloseReview && may_close(&done.by, &life.signers))
 }
 
-fn state(life: Option<&Life>, acts: &[Done], now: Timestamp) -> State {
+fn state(life: Option<&OrderLife>, acts: &[AppliedAct], now: Timestamp) -> OrderState {
     match (stopped(acts), life) {
-        (Some(Code::OrderRevoked), _) => State::Revoked,
-        (_, Some(life)) if now >= life.not_after => State::Expired,
-        (Some(_), _) => State::Suspended,
-        (None, Some(life)) if life.used >= life.limit => State::Exhausted,
-        (None, _) => State::Active,
+        (Some(Code::OrderRevoked), _) => OrderState::Revoked,
+        (_, Some(life)) if now >= life.not_after => OrderState::Expired,
+        (Some(_), _) => OrderState::Suspended,
+        (None, Some(life)) if life.used >= life.limit => OrderState::Exhausted,
+        (None, _) => OrderState::Active,
+    }
+}
+
+/// The orders that a side knows.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Orders {
+    /// Those with a review to close first, then the latest used.
+    pub orders: Vec<OrderView>,
+    /// How many older ones were left out.
+    pub more: usize,
+}
+
+/// The most orders in one answer.
+const MOST_LISTED: usize = 10_000;
+
+impl Orders {
+    /// These orders, as far as one answer has room for them.
+    pub fn of(mut orders: Vec<OrderView>) -> Self {
+        let more = orders.len().saturating_sub(MOST_LISTED);
+        orders.truncate(MOST_LISTED);
+        Self { orders, more }
     }
 }

@@ -8,14 +8,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Refusal;
 use crate::code::Code;
-use crate::jws::{JwsError, Members};
+use crate::json::JsonObject;
 use crate::register::Id;
+use crate::statement::members::{is_reference, repeats};
+use crate::statement::{Statement, StatementFault};
 
-/// The payload of an order. As a value it is well formed; whether the register allows it is for [`super::check()`] to say.
+/// The payload of an order. Once read it is well formed; whether the register allows it is for [`super::check()`] to say.
 #[derive(Clone, PartialEq, Eq, Serialize)]
-pub struct Payload {
+pub struct OrderPayload {
     /// The deployment's id.
     pub aud: Id,
     /// The order's own id, random: UUID version 4.
@@ -23,7 +24,7 @@ pub struct Payload {
     /// The authority whose approvers sign.
     pub authority: Id,
     /// On what legal ground.
-    pub basis: Basis,
+    pub basis: LegalBasis,
     /// The case reference: `[A-Z0-9/.-]{1,40}`.
     pub case: String,
     /// What for: a code, so that it can be logged without naming anybody.
@@ -32,7 +33,7 @@ pub struct Payload {
     pub sectors: Vec<String>,
     /// Which pseudonyms.
     #[serde(flatten)]
-    pub scope: Scope,
+    pub scope: PseudonymScope,
     /// Valid from this second on …
     pub not_before: Timestamp,
     /// … and until before this one.
@@ -50,7 +51,7 @@ pub const MOST_DELAY_DAYS: i64 = 5 * 366;
 /// The legal ground of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Basis {
+pub enum LegalBasis {
     /// A court's decision.
     Judicial,
     /// A law that names the authority.
@@ -61,9 +62,9 @@ pub enum Basis {
     /// Force majeure relating to security.
     ForceMajeure {
         /// Inside or outside the State.
-        security: Security,
+        security: SecuritySide,
     },
-    /// A sector must follow an epoch: its pseudonyms are migrated, and nobody is shown an identifier.
+    /// A sector must follow an epoch: its pseudonyms are migrated, and no identifier is shown.
     Continuity(Continuity),
 }
 
@@ -79,26 +80,26 @@ pub struct Continuity {
 /// Of which side of the State's security force majeure speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Security {
+pub enum SecuritySide {
     /// Inside the State.
     Internal,
     /// Outside the State.
     External,
 }
 
-impl Security {
+impl SecuritySide {
     /// The spelling in the payload.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Security::Internal => "internal",
-            Security::External => "external",
+            SecuritySide::Internal => "internal",
+            SecuritySide::External => "external",
         }
     }
 }
 
 /// Which pseudonyms an order opens.
 #[derive(Clone, PartialEq, Eq, Serialize)]
-pub enum Scope {
+pub enum PseudonymScope {
     /// Exactly these: sector → pseudonyms in the sector's text form.
     #[serde(rename = "pseudonyms")]
     Listed(BTreeMap<String, Vec<String>>),
@@ -107,95 +108,75 @@ pub enum Scope {
     AtMost(u64),
 }
 
-impl fmt::Debug for Scope {
+impl fmt::Debug for PseudonymScope {
     /// Counts only: a pseudonym has no place in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Scope::Listed(lists) => write!(f, "Listed({} in all)", lists.values().map(Vec::len).sum::<usize>()),
-            Scope::AtMost(limit) => write!(f, "AtMost({limit})"),
+            PseudonymScope::Listed(lists) => {
+                write!(f, "Listed({} in all)", lists.values().map(Vec::len).sum::<usize>())
+            }
+            PseudonymScope::AtMost(limit) => write!(f, "AtMost({limit})"),
         }
     }
 }
 
-impl fmt::Debug for Payload {
+impl fmt::Debug for OrderPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Payload").field("id", &self.id).field("authority", &self.authority).finish_non_exhaustive()
+        f.debug_struct("OrderPayload").field("id", &self.id).field("authority", &self.authority).finish_non_exhaustive()
     }
 }
 
-impl Payload {
-    /// Reads a payload.
-    ///
-    /// # Errors
-    /// [`Code::OrderMalformed`], saying which member is wrong, never what stands in it.
-    pub fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut members = Members::parse(bytes)?;
-        let payload = Payload {
-            aud: id(members.text("aud")?, "`aud` is no id")?,
-            id: uuid(&members.text("id")?).ok_or_else(|| malformed("`id` is not a UUID in lower case with hyphens"))?,
-            authority: id(members.text("authority")?, "`authority` is no id")?,
-            basis: Basis::read(members.object("basis")?)?,
+impl Statement for OrderPayload {
+    const TYP: &'static str = "cloison-order+json";
+    const NAME: &'static str = "the order";
+    const CODE: Code = Code::OrderMalformed;
+
+    fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
+        let payload = OrderPayload {
+            aud: members.id("aud")?,
+            id: members.uuid("id")?,
+            authority: members.id("authority")?,
+            basis: LegalBasis::take(members.object("basis")?)?,
             case: members.text("case")?,
-            purpose: id(members.text("purpose")?, "`purpose` is no id")?,
+            purpose: members.id("purpose")?,
             sectors: members.texts("sectors")?,
-            scope: Scope::read(&mut members)?,
-            not_before: time(&members.text("not_before")?)
-                .ok_or_else(|| malformed("`not_before` is not written like 2026-11-22T09:00:00Z"))?,
-            not_after: time(&members.text("not_after")?)
-                .ok_or_else(|| malformed("`not_after` is not written like 2026-11-22T09:00:00Z"))?,
-            officers: members
-                .texts("officers")?
-                .into_iter()
-                .map(|o| id(o, "an officer is no id"))
-                .collect::<Result<_, _>>()?,
-            inform_after: members
-                .maybe_text("inform_after")?
-                .map(|text| {
-                    time(&text).ok_or_else(|| malformed("`inform_after` is not written like 2026-11-22T09:00:00Z"))
-                })
-                .transpose()?,
+            scope: PseudonymScope::take(members)?,
+            not_before: members.time("not_before")?,
+            not_after: members.time("not_after")?,
+            officers: members.ids("officers")?,
+            inform_after: members.maybe_time("inform_after")?,
         };
-        members.end()?;
-        payload.well_formed()?;
-        Ok(payload)
-    }
-
-    /// The payload as compact JSON, its members in the order of this struct.
-    ///
-    /// # Errors
-    /// [`Code::OrderMalformed`] when it is not well formed: what we write, we can read.
-    pub fn write(&self) -> Result<Vec<u8>, Refusal> {
-        self.well_formed()?;
-        serde_json::to_vec(self).map_err(|_| malformed("the payload cannot be written as JSON"))
-    }
-
-    fn well_formed(&self) -> Result<(), Refusal> {
-        match self.faults().into_iter().next() {
-            Some(fault) => Err(Refusal::new(Code::OrderMalformed, fault)),
-            None => Ok(()),
+        match payload.faults().into_iter().next() {
+            Some(fault) => Err(StatementFault::Rule(fault)),
+            None => Ok(payload),
         }
     }
 
+    fn deployment(&self) -> &Id {
+        &self.aud
+    }
+}
+
+impl OrderPayload {
     /// Every rule that it breaks, of those that need no register and no type expresses. Says which member is wrong, counted
     /// from 1, and never what stands in it.
     pub fn faults(&self) -> Vec<Cow<'static, str>> {
         let mut faults: Vec<Cow<'static, str>> = vec![];
-        let reference = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"/.-".contains(&b);
-        if !(1..=40).contains(&self.case.len()) || !self.case.bytes().all(reference) {
+        if !is_reference(&self.case) {
             faults.push("`case` is not 1 to 40 of A-Z, 0-9, '/', '.' and '-'".into());
         }
-        if let Basis::Statutory { article } = &self.basis {
+        if let LegalBasis::Statutory { article } = &self.basis {
             let plain = |c: char| c.is_alphanumeric() || " ,.;:()/'’°º-".contains(c);
             if !(1..=120).contains(&article.chars().count()) || !article.chars().all(plain) || article.trim() != article
             {
                 faults.push("`article` is not 1 to 120 letters, digits, spaces and ,.;:()/'’°º-".into());
             }
         }
-        if let Basis::Continuity(Continuity { from, to }) = self.basis {
+        if let LegalBasis::Continuity(Continuity { from, to }) = self.basis {
             if from == 0 || from >= to {
                 faults.push("`from` and `to` are not two epochs, the later one last".into());
             }
-            if self.sectors.len() != 1 || !matches!(self.scope, Scope::AtMost(_)) {
+            if self.sectors.len() != 1 || !matches!(self.scope, PseudonymScope::AtMost(_)) {
                 faults.push("an order for continuity names one sector and has a `limit`".into());
             }
         }
@@ -239,9 +220,9 @@ impl Payload {
     /// Every sector has its list and every list its sector: nobody signs for more or less than is written.
     fn faults_of_scope(&self, faults: &mut Vec<Cow<'static, str>>) {
         let lists = match &self.scope {
-            Scope::AtMost(0) => return faults.push("`limit` is 0".into()),
-            Scope::AtMost(_) => return,
-            Scope::Listed(lists) => lists,
+            PseudonymScope::AtMost(0) => return faults.push("`limit` is 0".into()),
+            PseudonymScope::AtMost(_) => return,
+            PseudonymScope::Listed(lists) => lists,
         };
         if lists.len() > self.sectors.len() {
             faults.push("`pseudonyms` has a list for a sector that `sectors` does not name".into());
@@ -258,20 +239,16 @@ impl Payload {
     }
 }
 
-impl Basis {
-    fn read(mut members: Members) -> Result<Self, Refusal> {
+impl LegalBasis {
+    fn take(mut members: JsonObject) -> Result<Self, StatementFault> {
         let basis = match members.text("kind")?.as_str() {
-            "judicial" => Basis::Judicial,
-            "statutory" => Basis::Statutory { article: members.text("article")? },
-            "force-majeure" => Basis::ForceMajeure { security: security(&members.text("security")?)? },
+            "judicial" => LegalBasis::Judicial,
+            "statutory" => LegalBasis::Statutory { article: members.text("article")? },
+            "force-majeure" => LegalBasis::ForceMajeure { security: security(&members.text("security")?)? },
             "continuity" => {
-                let mut epoch = |name| {
-                    let number = members.number(name)?;
-                    u32::try_from(number).map_err(|_| malformed("an epoch is a number below 2^32"))
-                };
-                Basis::Continuity(Continuity { from: epoch("from")?, to: epoch("to")? })
+                LegalBasis::Continuity(Continuity { from: members.small("from")?, to: members.small("to")? })
             }
-            _ => return Err(malformed("`kind` is none of judicial, statutory, force-majeure, continuity")),
+            _ => return Err("`kind` is none of judicial, statutory, force-majeure, continuity".into()),
         };
         members.end()?;
         Ok(basis)
@@ -280,60 +257,30 @@ impl Basis {
     /// The spelling of `kind`.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Basis::Judicial => "judicial",
-            Basis::Statutory { .. } => "statutory",
-            Basis::ForceMajeure { .. } => "force-majeure",
-            Basis::Continuity(_) => "continuity",
+            LegalBasis::Judicial => "judicial",
+            LegalBasis::Statutory { .. } => "statutory",
+            LegalBasis::ForceMajeure { .. } => "force-majeure",
+            LegalBasis::Continuity(_) => "continuity",
         }
     }
 }
 
-fn security(text: &str) -> Result<Security, Refusal> {
+fn security(text: &str) -> Result<SecuritySide, StatementFault> {
     match text {
-        "internal" => Ok(Security::Internal),
-        "external" => Ok(Security::External),
-        _ => Err(malformed("`security` is neither internal nor external")),
+        "internal" => Ok(SecuritySide::Internal),
+        "external" => Ok(SecuritySide::External),
+        _ => Err("`security` is neither internal nor external".into()),
     }
 }
 
-impl Scope {
-    fn read(members: &mut Members) -> Result<Self, Refusal> {
+impl PseudonymScope {
+    fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
         match (members.maybe_object("pseudonyms")?, members.maybe_number("limit")?) {
-            (Some(lists), None) => Ok(Scope::Listed(lists.into_texts_by_name("pseudonyms")?)),
-            (None, Some(limit)) => Ok(Scope::AtMost(limit)),
-            _ => Err(malformed("there must be either `pseudonyms` or `limit`")),
+            (Some(lists), None) => Ok(PseudonymScope::Listed(lists.into_texts_by_name("pseudonyms")?)),
+            (None, Some(limit)) => Ok(PseudonymScope::AtMost(limit)),
+            _ => Err("there must be either `pseudonyms` or `limit`".into()),
         }
     }
-}
-
-impl From<JwsError> for Refusal {
-    fn from(error: JwsError) -> Self {
-        Refusal::new(Code::OrderMalformed, error.to_string())
-    }
-}
-
-fn malformed(why: &'static str) -> Refusal {
-    Refusal::new(Code::OrderMalformed, why)
-}
-
-fn id(text: String, fault: &'static str) -> Result<Id, Refusal> {
-    Id::parse(&text).ok_or_else(|| malformed(fault))
-}
-
-/// A UUID in its one canonical spelling (RFC 9562 §4, lower case).
-pub(super) fn uuid(text: &str) -> Option<Uuid> {
-    Uuid::try_parse(text).ok().filter(|uuid| uuid.hyphenated().to_string() == text)
-}
-
-/// A whole second in UTC in its one canonical spelling (RFC 3339, `Z`).
-pub(super) fn time(text: &str) -> Option<Timestamp> {
-    let time: Timestamp = text.parse().ok()?;
-    (time.to_string() == text && time.subsec_nanosecond() == 0).then_some(time)
-}
-
-fn repeats<T: Ord>(items: &[T]) -> bool {
-    let mut seen = std::collections::BTreeSet::new();
-    !items.iter().all(|item| seen.insert(item))
 }
 
 #[cfg(test)]
@@ -359,7 +306,7 @@ mod tests {
                 false => text,
             };
             let text = if from.is_empty() { GOOD.to_owned() } else { text };
-            let payload = Payload::read(text.as_bytes()).unwrap_or_else(|e| panic!("{e}: {text}"));
+            let payload = OrderPayload::read(text.as_bytes()).unwrap_or_else(|e| panic!("{e}: {text}"));
             assert_eq!(String::from_utf8(payload.write().unwrap()).unwrap(), text);
         }
     }
@@ -422,7 +369,7 @@ mod tests {
         ] {
             assert!(GOOD.contains(from), "{from}");
             let text = GOOD.replacen(from, to, 1);
-            let refusal = Payload::read(text.as_bytes()).expect_err(&text);
+            let refusal = OrderPayload::read(text.as_bytes()).expect_err(&text);
             assert_eq!(refusal.code(), Code::OrderMalformed, "{text}");
             assert!(!refusal.to_string().contains("sante1"), "{refusal}");
         }
@@ -433,7 +380,7 @@ mod tests {
         let good = GOOD
             .replace(r#"{"kind":"judicial"}"#, r#"{"kind":"continuity","from":1,"to":2}"#)
             .replace(r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":5"#);
-        assert!(Payload::read(good.as_bytes()).is_ok());
+        assert!(OrderPayload::read(good.as_bytes()).is_ok());
         for (from, to) in [
             (r#""from":1"#, r#""from":0"#),
             (r#""from":1"#, r#""from":2"#),
@@ -444,7 +391,7 @@ mod tests {
         ] {
             assert!(good.contains(from), "{from}");
             assert_eq!(
-                Payload::read(good.replace(from, to).as_bytes()).unwrap_err().code(),
+                OrderPayload::read(good.replace(from, to).as_bytes()).unwrap_err().code(),
                 Code::OrderMalformed,
                 "{to}"
             );
@@ -453,7 +400,7 @@ mod tests {
 
     #[test]
     fn neither_payload_nor_scope_prints_a_pseudonym() {
-        let payload = Payload::read(GOOD.as_bytes()).unwrap();
+        let payload = OrderPayload::read(GOOD.as_bytes()).unwrap();
         assert!(!format!("{payload:?} {:?}", payload.scope).contains("p1"));
     }
 }

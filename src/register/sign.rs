@@ -14,7 +14,9 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 use super::{Fault, Id, Register};
-use crate::jws::{self, JwsError, Members};
+use crate::json::{JsonFault, JsonObject};
+use crate::jws::{self, JwsError};
+use crate::statement::SignatureCheck;
 
 /// The `typ` of the register's signatures.
 pub const TYP: &str = "cloison-register+json";
@@ -48,7 +50,7 @@ pub struct PinnedKey {
 
 /// What the signatures say about a register file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub struct RegisterStatement {
     /// The deployment's id.
     pub deployment: Id,
     /// The register's version.
@@ -57,10 +59,14 @@ pub struct Statement {
     pub digest: [u8; 32],
 }
 
-impl Statement {
+impl RegisterStatement {
     /// What signers of this register would state.
     pub fn of(register: &Register) -> Self {
-        Statement { deployment: register.deployment.clone(), version: register.version, digest: register.digest }
+        RegisterStatement {
+            deployment: register.deployment.clone(),
+            version: register.version,
+            digest: register.digest,
+        }
     }
 
     /// The payload: `{"aud":deployment,"version":n,"sha256":hex}`, without white space.
@@ -69,15 +75,15 @@ impl Statement {
         format!(r#"{{"aud":"{aud}","version":{},"sha256":"{sha256}"}}"#, self.version).into_bytes()
     }
 
-    fn parse(payload: &[u8]) -> Result<Self, SignatureFault> {
-        let mut members = Members::parse(payload)?;
-        let (aud, version, sha256) = (members.text("aud")?, members.number("version")?, members.text("sha256")?);
+    fn read(payload: &[u8]) -> Result<Self, JsonFault> {
+        let mut members = JsonObject::parse(payload)?;
+        let statement = Self {
+            deployment: members.id("aud")?,
+            version: members.number("version")?,
+            digest: members.digest("sha256")?,
+        };
         members.end()?;
-        let digest = HEXLOWER.decode(sha256.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-        match (Id::parse(&aud), digest) {
-            (Some(deployment), Some(digest)) => Ok(Statement { deployment, version, digest }),
-            _ => Err(SignatureFault::Payload),
-        }
+        Ok(statement)
     }
 }
 
@@ -189,7 +195,7 @@ pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, Ope
     let faulty = |faults| OpenError::Faults { path: file.into(), faults };
     let mut register = super::parse_beside(&text, pins.keys.iter().map(|pinned| pinned.key)).map_err(faulty)?;
     register.commission = pins.keys.iter().filter(|pinned| pinned.body == pins.commission).cloned().collect();
-    match Statement::of(&register) == statement {
+    match RegisterStatement::of(&register) == statement {
         true => Ok(register),
         false => Err(of_signatures(SignatureFault::Contradiction)),
     }
@@ -202,18 +208,18 @@ pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, Ope
 ///
 /// # Errors
 /// [`SignatureFault`].
-pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<Statement, SignatureFault> {
+pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<RegisterStatement, SignatureFault> {
     let signed = jws::parse(signatures, TYP)?;
     if signed.signers().next().is_none() {
         return Err(SignatureFault::Unsigned);
     }
     let pinned = |kid: &str| pins.keys.iter().find(|pinned| pinned.id.as_str() == kid);
-    let found = signed.signatures(|kid| pinned(kid).map(|pinned| (pinned, &pinned.key)));
-    if let Some(forged) = found.bad.as_ref().and_then(|bad| pinned(bad.kid())) {
+    let check = SignatureCheck::of(&signed, |kid| pinned(kid).map(|pinned| (pinned, &pinned.key)));
+    if let Some(forged) = check.bad.as_ref().and_then(|bad| pinned(bad.kid())) {
         return Err(SignatureFault::Forged(forged.id.clone()));
     }
-    let bodies: BTreeSet<_> = found.persons.iter().map(|pinned| &pinned.body).collect();
-    let (have, need) = (found.persons.len(), pins.quorum.max(1));
+    let bodies: BTreeSet<_> = check.persons.iter().map(|pinned| &pinned.body).collect();
+    let (have, need) = (check.persons.len(), pins.quorum.max(1));
     if have < need {
         let has = |pinned: &&PinnedKey| signed.signers().any(|kid| kid == pinned.id.as_str());
         let missing: Vec<_> = pins.keys.iter().filter(|pinned| !has(pinned)).map(|pinned| pinned.id.as_str()).collect();
@@ -225,7 +231,10 @@ pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<Statement, S
     if bodies.len() < 2 {
         return Err(SignatureFault::OneBody(pins.commission.clone()));
     }
-    let statement = Statement::parse(signed.payload())?;
+    let statement = RegisterStatement::read(signed.payload()).map_err(|fault| match fault {
+        JsonFault::Value { .. } => SignatureFault::Payload,
+        form => SignatureFault::Malformed(form.into()),
+    })?;
     if statement.deployment != pins.deployment {
         return Err(SignatureFault::Foreign { signed_for: statement.deployment, here: pins.deployment.clone() });
     }
@@ -242,7 +251,7 @@ pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<Statement, S
 /// The faults of the register, or why the signatures at hand cannot be added to.
 pub fn sign(text: &str, signatures: Option<&str>, kid: &Id, key: &SigningKey) -> Result<String, SignError> {
     let register = super::parse(text).map_err(SignError::Faults)?;
-    let payload = Statement::of(&register).payload();
+    let payload = RegisterStatement::of(&register).payload();
     let draft = match signatures {
         Some(signatures) if jws::parse(signatures, TYP)?.payload() == payload => signatures.to_owned(),
         _ => jws::draft(&payload),

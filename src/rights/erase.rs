@@ -12,9 +12,9 @@
 //! An erasure asks no order: what a live order needs it has as a copy of its own. And it says nothing of what was there, neither
 //! in its answer nor in its entry: that would tell of orders that may not be told yet.
 //!
-//! What stays is a tombstone, under a key of its own: who holds the audit secret *and* the pseudonym can tell by it that it was
-//! erased, and nothing else. It keeps the mapping from being stored again. And the request's id stays: it is carried out
-//! once on each side.
+//! What stays is a tombstone, under a key of its own: those who hold the audit secret *and* the pseudonym can tell by it that
+//! the pseudonym was erased, and nothing else. It keeps the mapping from being stored again. The request's id stays too, so that
+//! each side carries the request out once.
 
 mod chunks;
 
@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::FAILED;
-use super::request::{Erasure, check};
-use super::traces::Side;
+use super::request::{ErasureRequest, check};
+use super::traces::TraceSide;
 use crate::access::RightsPermit;
 use crate::audit::{Erased, Event, LogPosition};
 use crate::code::Code;
@@ -38,8 +38,18 @@ use crate::node::Node;
 use crate::pseudonym::Parsed;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register, Sector};
+use crate::statement::Signed;
 use crate::store::{RowBatch, Store};
 use crate::vault::Vault;
+
+/// A request to erase that somebody brings.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Brought)]
+pub struct ErasureText {
+    /// The request that two rights officers signed: JWS General JSON, as text.
+    pub request: String,
+}
 
 /// That an erasure was carried out on one side: the same whatever was there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -54,7 +64,7 @@ pub struct ErasureReceipt {
 }
 
 /// Reads the pseudonyms of a request.
-fn parse(erasure: &Erasure, sector: &Sector, key: &AuditKey) -> Result<Vec<(Parsed, [u8; 16])>, Refusal> {
+fn parse(erasure: &ErasureRequest, sector: &Sector, key: &AuditKey) -> Result<Vec<(Parsed, [u8; 16])>, Refusal> {
     let read = erasure.pseudonyms.iter().map(|text| {
         let wrong = |code: Code| Refusal::new(Code::RightsInvalid, format!("a pseudonym of the request: {code}"));
         let parsed = sector.parse_pseudonym(text).map_err(wrong)?;
@@ -68,8 +78,8 @@ fn checked(
     register: &Register,
     permit: &RightsPermit,
     now: Timestamp,
-) -> Result<(Erasure, Vec<Id>, Arc<Sector>), Refusal> {
-    let (erasure, officers) = check(text, register, now)?;
+) -> Result<(ErasureRequest, Vec<Id>, Arc<Sector>), Refusal> {
+    let Signed { says: erasure, persons: officers, .. } = check(text, register, now)?;
     let own = permit.officer.sectors.contains(&erasure.sector);
     let sector = register.sector(&erasure.sector).filter(|_| own).cloned();
     let sector = sector.ok_or_else(|| Refusal::new(Code::UnknownSector, "there is no such sector for this officer"))?;
@@ -79,7 +89,7 @@ fn checked(
 /// Refuses a request that was carried out here already: one officer alone could otherwise bring it again and again, for as long
 /// as it is good, and have destroyed what came since. It holds only under
 /// [`Book::lock_orders`](crate::order::book::Book::lock_orders).
-fn seen(store: &Store, erasure: &Erasure) -> Result<(), Refusal> {
+fn seen(store: &Store, erasure: &ErasureRequest) -> Result<(), Refusal> {
     match store.is_carried_out(erasure.until(), erasure.id).map_err(fault(FAILED))? {
         true => Err(Refusal::new(Code::RequestReplayed, "the request was carried out here already; sign another one")),
         false => Ok(()),
@@ -87,7 +97,7 @@ fn seen(store: &Store, erasure: &Erasure) -> Result<(), Refusal> {
 }
 
 /// What both sides write down with an erasure: the request, and that the files are to be scrubbed.
-fn note(store: &Store, batch: &mut RowBatch, erasure: &Erasure) {
+fn note(store: &Store, batch: &mut RowBatch, erasure: &ErasureRequest) {
     store.put_carried_out(batch, erasure.until(), erasure.id);
     store.put_scrub_due(batch, erasure.id);
 }
@@ -96,7 +106,7 @@ fn note(store: &Store, batch: &mut RowBatch, erasure: &Erasure) {
 fn commit(
     committer: &Committer,
     change: Change,
-    erasure: &Erasure,
+    erasure: &ErasureRequest,
     officers: Vec<Id>,
     permit: &RightsPermit,
     now: Timestamp,
@@ -133,7 +143,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     // The long way through the log before anybody has to wait …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &named)?)?;
     let (mut salts, end) = chunks::salts(vault, &sector.name, &domains, None)?;
-    let side = Side::from(vault);
+    let side = TraceSide::of(vault);
     let pairs = side.pairs(&tags)?;
     // … and what came since while nothing is released and no entry of the index is on its way.
     let _orders = side.book.lock_orders();
@@ -152,13 +162,13 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     let (index, cipher, written) = (vault.shared_index(), vault.shared_cipher(), erasure.clone());
     let (tell, told) = channel();
     let change: Change = Box::new(move |store, batch| {
-        // First: whoever has prepared a batch finds the pseudonyms in the index or among these.
+        // First: a batch that is already prepared finds the pseudonyms in the index or among these.
         state.add_tombstones(&tombstones);
         tombstones.iter().for_each(|tombstone| store.put_tombstone(batch, sector.uuid, tombstone, now.as_second()));
         note(store, batch, &written);
         salts.iter().for_each(|entry| store.delete_salt(batch, *entry));
         traces.destroy(store, batch);
-        // Whoever waited for it may have gone away.
+        // The request that waits for it may have ended.
         let _ = tell.send(chunks::rewrite(store, batch, &index, &cipher, found));
     });
     let receipt = commit(vault.committer(), change, &erasure, officers, permit, now)?;
@@ -177,7 +187,7 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
     let tags = parse(&erasure, &sector, node.audit_key())?.into_iter().map(|(_, tag)| tag).collect();
     // Before the long way through the pairs as well: a repeated request is to cost nothing.
     seen(node.store(), &erasure)?;
-    let side = Side::from(node);
+    let side = TraceSide::of(node);
     let pairs = side.pairs(&tags)?;
     let _orders = side.book.lock_orders();
     seen(node.store(), &erasure)?;

@@ -5,7 +5,7 @@
 //! however often was looked before.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ pub const MOST_LOOK_UPS: u64 = 50;
 /// What a rights officer asks: about pseudonyms, or about an order.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Question {
+pub struct ResolutionQuestion {
     /// Sector name.
     pub sector: String,
     /// Pseudonyms in the sector's text form, or in one that it had in an earlier epoch.
@@ -43,10 +43,10 @@ pub struct Question {
     pub order: Option<Uuid>,
 }
 
-impl std::fmt::Debug for Question {
+impl std::fmt::Debug for ResolutionQuestion {
     /// Counts only: a pseudonym has no place in a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Question").field("items", &self.pseudonyms.len()).finish_non_exhaustive()
+        f.debug_struct("ResolutionQuestion").field("items", &self.pseudonyms.len()).finish_non_exhaustive()
     }
 }
 
@@ -75,7 +75,7 @@ pub struct Resolution {
 /// The resolutions of one pseudonym, or under one order.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Found {
+pub struct ItemResolutions {
     /// The pseudonym as it was asked about; absent where it was an order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pseudonym: Option<String>,
@@ -87,7 +87,7 @@ pub struct Found {
     pub resolutions: Vec<Resolution>,
 }
 
-impl Found {
+impl ItemResolutions {
     fn new(pseudonym: Option<String>, found: Result<Vec<Resolution>, Code>) -> Self {
         match found {
             Ok(resolutions) => Self { pseudonym, code: None, resolutions },
@@ -99,11 +99,11 @@ impl Found {
 /// What a rights officer gets.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Resolutions {
+pub struct PersonResolutions {
     /// Sector name.
     pub sector: String,
     /// One for each pseudonym asked about, in order; or one for the order.
-    pub items: Vec<Found>,
+    pub items: Vec<ItemResolutions>,
 }
 
 /// Says who resolved the pseudonyms, or what was resolved under the order; the look-up is logged before it is answered.
@@ -111,26 +111,17 @@ pub struct Resolutions {
 /// # Errors
 /// [`Code::UnknownSector`] also for a sector that is not the officer's; [`Code::EmptyBatch`], [`Code::TooLarge`];
 /// [`Code::LookUpLimit`]; [`Code::ClockBehind`]; [`Code::AuditUnavailable`].
-pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result<Resolutions, Refusal> {
-    let own = permit.officer.sectors.contains(&asked.sector);
-    let sector = vault.register().sector(&asked.sector).filter(|_| own);
-    let sector = sector.ok_or_else(|| Refusal::new(Code::UnknownSector, "there is no such sector for this officer"))?;
-    match (asked.pseudonyms.len(), asked.order) {
-        (0, None) => return Err(Refusal::new(Code::EmptyBatch, "name pseudonyms, or an order")),
-        (1.., Some(_)) => return Err(Refusal::new(Code::MalformedBody, "either pseudonyms or an order, not both")),
-        (MOST_ASKED.., _) if asked.pseudonyms.len() > MOST_ASKED => {
-            return Err(Refusal::new(Code::TooLarge, "at most 1000 pseudonyms a request"));
-        }
-        _ => {}
-    }
+pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &ResolutionQuestion) -> Result<PersonResolutions, Refusal> {
+    let sector = admitted(vault, permit, asked)?;
     // A day whose look-ups are used up does not come back with the clock.
     let (officer, now) = (&permit.officer.id, vault.steady_time()?);
     // From reading the count to the commit that counts on.
     let _alone = vault.look_ups.lock().unwrap_or_else(PoisonError::into_inner);
     let count = counted(vault, officer, now)?;
-    let reader = Reader { vault, book: Book::from(vault), trees: vault.store().trees().map_err(fault(FAILED))? };
+    let reader =
+        ResolutionReader { vault, book: Book::from(vault), trees: vault.store().trees().map_err(fault(FAILED))? };
     let (items, tags) = match asked.order {
-        Some(order) => (vec![Found::new(None, Ok(reader.under(order, &asked.sector)?))], vec![]),
+        Some(order) => (vec![ItemResolutions::new(None, Ok(reader.under(order, &asked.sector)?))], vec![]),
         None => reader.about(sector, &asked.pseudonyms)?,
     };
     let tags = salted(tags);
@@ -144,7 +135,27 @@ pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &Question) -> Result
     };
     let recorded = vault.committer().record(now, Event::LookUp(Box::new(entry)), tags, vec![count]);
     recorded.map_err(not_logged("nothing is shown"))?;
-    Ok(Resolutions { sector: asked.sector.clone(), items })
+    Ok(PersonResolutions { sector: asked.sector.clone(), items })
+}
+
+/// The sector that is asked about, where the question is one and the sector the officer's.
+fn admitted<'v>(
+    vault: &'v Vault,
+    permit: &RightsPermit,
+    asked: &ResolutionQuestion,
+) -> Result<&'v Arc<Sector>, Refusal> {
+    let own = permit.officer.sectors.contains(&asked.sector);
+    let sector = vault.register().sector(&asked.sector).filter(|_| own);
+    let sector = sector.ok_or_else(|| Refusal::new(Code::UnknownSector, "there is no such sector for this officer"))?;
+    match (asked.pseudonyms.len(), asked.order) {
+        (0, None) => return Err(Refusal::new(Code::EmptyBatch, "name pseudonyms, or an order")),
+        (1.., Some(_)) => return Err(Refusal::new(Code::MalformedBody, "either pseudonyms or an order, not both")),
+        (MOST_ASKED.., _) if asked.pseudonyms.len() > MOST_ASKED => {
+            return Err(Refusal::new(Code::TooLarge, "at most 1000 pseudonyms a request"));
+        }
+        _ => {}
+    }
+    Ok(sector)
 }
 
 /// What counts one more look-up of an officer on that day; just after midnight it stays the new day, whatever the clock does.
@@ -160,7 +171,7 @@ fn counted(vault: &Vault, officer: &Id, now: Timestamp) -> Result<Change, Refusa
     Ok(Box::new(move |store, batch| store.put_look_ups(batch, &officer, day, made + 1)))
 }
 
-struct Reader<'a> {
+struct ResolutionReader<'a> {
     vault: &'a Vault,
     book: Book<'a>,
     trees: Vec<TreeRow>,
@@ -170,7 +181,7 @@ struct Reader<'a> {
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
-struct Released {
+struct ReleaseEntry {
     event: String,
     time: String,
     authority: String,
@@ -181,9 +192,9 @@ struct Released {
     sector: String,
 }
 
-impl Reader<'_> {
+impl ResolutionReader<'_> {
     /// The resolutions of pseudonyms, in order, and the tags of those that are some.
-    fn about(&self, sector: &Sector, pseudonyms: &[String]) -> Result<(Vec<Found>, Vec<[u8; 16]>), Refusal> {
+    fn about(&self, sector: &Sector, pseudonyms: &[String]) -> Result<(Vec<ItemResolutions>, Vec<[u8; 16]>), Refusal> {
         let (mut items, mut tags) = (vec![], vec![]);
         for text in pseudonyms {
             let found = match sector.parse_pseudonym(text) {
@@ -191,13 +202,13 @@ impl Reader<'_> {
                     let tag = self.vault.audit_key().tag(sector.uuid, &parsed.pseudonym);
                     tags.push(tag);
                     let places = self.vault.store().tag_places(TagKind::Resolution, &tag).map_err(fault(FAILED))?;
-                    // Somebody who is named twice in a request was resolved once.
+                    // A person who is named twice in a request was resolved once.
                     let entries: BTreeSet<u64> = places.iter().map(|place| place.entry).collect();
                     Ok(self.resolutions(entries, &sector.name)?)
                 }
                 Err(code) => Err(code),
             };
-            items.push(Found::new(Some(text.clone()), found));
+            items.push(ItemResolutions::new(Some(text.clone()), found));
         }
         Ok((items, tags))
     }
@@ -222,7 +233,7 @@ impl Reader<'_> {
     }
 
     fn read(&self, number: u64, entry: &[u8], sector: &str) -> Result<Option<Resolution>, Refusal> {
-        let Ok(found) = serde_json::from_slice::<Released>(entry) else { return Ok(None) };
+        let Ok(found) = serde_json::from_slice::<ReleaseEntry>(entry) else { return Ok(None) };
         if found.event != "release" || found.sector != sector || self.is_delayed(&found.authority, &found.order)? {
             return Ok(None);
         }
@@ -255,7 +266,7 @@ const SLACK_MINUTES: i64 = 60;
 /// The number of an entry before which none says a time from `since` on.
 pub(super) fn first_since(store: &Store, since: Timestamp) -> Result<u64, Refusal> {
     #[derive(Deserialize)]
-    struct Time {
+    struct EntryTime {
         time: Timestamp,
     }
     let since = since - jiff::SignedDuration::from_mins(SLACK_MINUTES);
@@ -263,7 +274,7 @@ pub(super) fn first_since(store: &Store, since: Timestamp) -> Result<u64, Refusa
     while low < high {
         let middle = low + (high - low) / 2;
         let entry = store.audit_from(middle, 1).map_err(fault(FAILED))?.pop();
-        let time = entry.and_then(|(_, entry)| serde_json::from_slice::<Time>(&entry).ok());
+        let time = entry.and_then(|(_, entry)| serde_json::from_slice::<EntryTime>(&entry).ok());
         match time.is_some_and(|found| found.time < since) {
             true => low = middle + 1,
             false => high = middle,

@@ -11,21 +11,20 @@ use jiff::{SignedDuration, Timestamp};
 use super::FAILED;
 use super::resolutions::first_since;
 use crate::commit::{Change, Committer};
-use crate::node::Node;
+use crate::entity::Entity;
 use crate::order::book::Book;
 use crate::refusal::{Refusal, fault};
 use crate::store::{OrderKey, RowBatch, Store, TagKind, TagPlace};
-use crate::vault::Vault;
 
 /// How much longer a young trace waits: the times of entries may be out of order by an hour, and what is not old enough then would
 /// wait for as long again.
 const MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// An order and a tag that it counts.
-pub(super) type Pair = (OrderKey, [u8; 16]);
+pub(super) type CountedPair = (OrderKey, [u8; 16]);
 
 /// One side, as far as traces lie there.
-pub(super) struct Side<'a> {
+pub(super) struct TraceSide<'a> {
     pub(super) book: Book<'a>,
     pub(super) committer: &'a Committer,
     /// The time that both sides have reached.
@@ -33,28 +32,17 @@ pub(super) struct Side<'a> {
     evidence: SignedDuration,
 }
 
-impl<'a> From<&'a Vault> for Side<'a> {
-    fn from(vault: &'a Vault) -> Self {
-        Self::new(Book::from(vault), vault.committer(), vault.proven_time())
-    }
-}
-
-impl<'a> From<&'a Node> for Side<'a> {
-    fn from(node: &'a Node) -> Self {
-        Self::new(Book::from(node), node.committer(), node.proven_time())
-    }
-}
-
-impl<'a> Side<'a> {
-    fn new(book: Book<'a>, committer: &'a Committer, proven: Timestamp) -> Self {
-        let evidence = SignedDuration::from_hours(24 * i64::from(book.register().evidence_days));
-        Self { book, committer, proven, evidence }
+impl<'a> TraceSide<'a> {
+    /// That of a vault or a node, now.
+    pub(super) fn of(entity: &'a Entity) -> Self {
+        let evidence = SignedDuration::from_hours(24 * i64::from(entity.register().evidence_days));
+        Self { book: Book::of(entity), committer: entity.committer(), proven: entity.proven_time(), evidence }
     }
 
     /// The orders that count some of these tags, each with the tag. It goes through all pairs there are, so ask before
     /// [`Book::lock_orders`] has anybody wait. A pair that comes later is of an order that is live, which keeps it; and the tag beside
     /// the entry, which comes with it, is young: so it is looked at again.
-    pub(super) fn pairs(&self, wanted: &HashSet<[u8; 16]>) -> Result<Vec<Pair>, Refusal> {
+    pub(super) fn pairs(&self, wanted: &HashSet<[u8; 16]>) -> Result<Vec<CountedPair>, Refusal> {
         let mut pairs = vec![];
         let each = |order, tag| {
             if wanted.contains(&tag) {
@@ -67,11 +55,11 @@ impl<'a> Side<'a> {
 
     /// The traces of tags, of which these are the pairs: which of them are old enough to be destroyed, and which tags have younger
     /// ones. It holds only under [`Book::lock_orders`].
-    pub(super) fn traces(&self, wanted: &HashSet<[u8; 16]>, pairs: Vec<Pair>) -> Result<Traces, Refusal> {
+    pub(super) fn traces(&self, wanted: &HashSet<[u8; 16]>, pairs: Vec<CountedPair>) -> Result<PersonTraces, Refusal> {
         let store = self.book.store();
         let before = self.proven.checked_sub(self.evidence).unwrap_or(Timestamp::UNIX_EPOCH);
         let kept_from = first_since(store, before)?;
-        let mut traces = Traces::default();
+        let mut traces = PersonTraces::default();
         for tag in wanted {
             for kind in [TagKind::Resolution, TagKind::LookUp] {
                 let places = store.tag_places(kind, tag).map_err(fault(FAILED))?;
@@ -99,16 +87,16 @@ impl<'a> Side<'a> {
 
 /// Traces of some tags.
 #[derive(Default)]
-pub(super) struct Traces {
+pub(super) struct PersonTraces {
     tags: Vec<(TagKind, [u8; 16], TagPlace)>,
-    pairs: Vec<Pair>,
+    pairs: Vec<CountedPair>,
     /// Tags with traces that are not old enough.
     young: HashSet<[u8; 16]>,
     /// When those are looked at again (Unix seconds).
     due: i64,
 }
 
-impl Traces {
+impl PersonTraces {
     fn keep(&mut self, tag: &[u8; 16], is_young: bool) {
         if is_young {
             self.young.insert(*tag);
@@ -125,23 +113,12 @@ impl Traces {
     }
 }
 
-/// Destroys the traces of persons erased at the vault that have grown old enough since; how many tags were looked at.
+/// Destroys the traces of persons erased at a vault or a node that have grown old enough since; how many tags were looked at.
 ///
 /// # Errors
 /// [`Code::Internal`](crate::code::Code::Internal), [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable).
-pub fn destroy_due(vault: &Vault) -> Result<usize, Refusal> {
-    due(&Side::from(vault))
-}
-
-/// The same at an authority's node.
-///
-/// # Errors
-/// As [`destroy_due`].
-pub fn destroy_due_at_node(node: &Node) -> Result<usize, Refusal> {
-    due(&Side::from(node))
-}
-
-fn due(side: &Side<'_>) -> Result<usize, Refusal> {
+pub fn destroy_due(entity: &Entity) -> Result<usize, Refusal> {
+    let side = &TraceSide::of(entity);
     let due = side.book.store().erasures_due(side.proven.as_second()).map_err(fault(FAILED))?;
     if due.is_empty() {
         return Ok(0);

@@ -60,7 +60,7 @@ pub(super) async fn node(node: Arc<Node>) {
     loop {
         tokio::time::sleep(EVERY).await;
         let node = node.clone();
-        let work = move || traced(traces::destroy_due_at_node(&node), node.store());
+        let work = move || traced(traces::destroy_due(&node), node.store());
         let _ = tokio::task::spawn_blocking(work).await;
     }
 }

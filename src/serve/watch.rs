@@ -9,18 +9,19 @@ use ed25519_dalek::SigningKey;
 
 use super::writable;
 use crate::audit::checkpoint::cosigner_name;
-use crate::audit::cosign::{Asking, Cosigners, Quorum, Watcher};
+use crate::audit::cosign::{Ask, Asking, Cosigners, Quorum, Watcher};
 use crate::audit::log::{Log, LogParts};
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::second::SecondPlace;
 use crate::audit::verify::Trusted;
+use crate::audit::witness::Witness;
 use crate::client::peer::Peer;
 use crate::client::{Client, Timeouts};
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
+use crate::entity::{Entity, Role};
 use crate::http::Readiness;
-use crate::http::audit::Audited;
-use crate::http::cosign::Watching;
+use crate::http::cosign::CosignDoor;
 use crate::http::rights::scrub;
 use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
@@ -43,7 +44,7 @@ pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
 }
 
 /// Says on `/readyz` what keeps the log from being published or believed.
-pub(super) fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
+fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
     match log.trouble() {
         Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
         None => readiness.clear("audit"),
@@ -114,55 +115,62 @@ fn compare_witnesses(register: &Register, config: &LogConfig) {
     }
 }
 
+/// Who cosigns an entity's log, and what it cosigns itself: with witnesses, and with the other sides that the register states.
+struct Cosigning {
+    witness: Witness,
+    cosigners: Arc<Cosigners>,
+    asking: Asking,
+}
+
+impl Cosigning {
+    /// `ask` gives the way to another side, where this one dials.
+    fn start(
+        entity: &Entity,
+        config: &LogConfig,
+        memory: PathBuf,
+        ask: impl Fn() -> Result<Option<Box<dyn Ask>>, CommandError>,
+    ) -> Result<Self, CommandError> {
+        let register = entity.register();
+        compare_witnesses(register, config);
+        let mut all = watchers(config)?;
+        let mut logs = vec![];
+        for (side, key) in entity.role().peers(register) {
+            let owner = side.owner(&register.deployment);
+            let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
+            all.push(Watcher { verifier, ask: ask()?, counts: false });
+            logs.push(Trusted::Owner(owner, key));
+        }
+        let witness = entity.log().witness(logs, memory);
+        let (cosigners, asking) = cosigners(all, entity.log(), config)?;
+        entity.watch(cosigners.clone());
+        Ok(Self { witness, cosigners, asking })
+    }
+}
+
 /// Nodes and witnesses watch the vault; the vault watches the nodes.
 pub(super) fn vault(
-    vault: &Arc<Vault>,
+    vault: &Vault,
     config: &VaultConfig,
     memory: PathBuf,
-) -> Result<(Arc<Watching>, Asking), CommandError> {
-    let deployment = &vault.register().deployment;
-    compare_witnesses(vault.register(), &config.log);
-    let mut all = watchers(&config.log)?;
-    let mut logs = vec![];
-    for authority in vault.register().authorities.values() {
-        let Some(key) = authority.checkpoint_key else { continue };
-        let owner = format!("{deployment}/node/{}", authority.id);
-        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
-        all.push(Watcher { verifier, ask: None, counts: false });
-        logs.push(Trusted::Owner(owner, key));
-    }
-    let witness = vault.log().witness(logs, memory);
-    let (cosigners, asking) = cosigners(all, vault.log(), &config.log)?;
-    vault.watch(cosigners.clone());
-    Ok((Arc::new(Watching { vault: vault.clone(), witness: Arc::new(witness), cosigners }), asking))
+) -> Result<(Arc<CosignDoor>, Asking), CommandError> {
+    let Cosigning { witness, cosigners, asking } = Cosigning::start(vault, &config.log, memory, || Ok(None))?;
+    let witness = Arc::new(witness);
+    Ok((Arc::new(CosignDoor { entity: vault.entity().clone(), witness, cosigners }), asking))
 }
 
 /// The node's side of the same: it dials, for both.
 pub(super) fn node(
-    node: &Arc<Node>,
+    node: &Node,
     config: &NodeConfig,
     memory: PathBuf,
 ) -> Result<(Arc<Peer>, Arc<Cosigners>, Asking), CommandError> {
     let failed = |error| CommandError::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
-    let owner = format!("{}/vault", node.register().deployment);
-    compare_witnesses(node.register(), &config.log);
-    let mut all = watchers(&config.log)?;
-    let mut logs = vec![];
-    if let Some(key) = node.register().vault_checkpoint_key {
-        let verifier = Verifier::new(cosigner_name(&owner), Kind::Cosigner, key);
-        all.push(Watcher { verifier, ask: Some(Box::new(watching()?)), counts: false });
-        logs.push(Trusted::Owner(owner, key));
-    }
-    let witness = node.log().witness(logs, memory);
-    let (cosigners, asking) = cosigners(all, node.log(), &config.log)?;
-    node.watch(cosigners.clone());
+    let ask = || Ok(Some(Box::new(watching()?) as Box<dyn Ask>));
+    let Cosigning { witness, cosigners, asking } = Cosigning::start(node, &config.log, memory, ask)?;
     let releases = Client::new(&config.vault).map_err(failed)?;
-    Ok((
-        Arc::new(Peer::new(releases, watching()?, witness, node.store().clone(), Arc::new(SystemClock))),
-        cosigners,
-        asking,
-    ))
+    let peer = Peer::new(releases, watching()?, witness, node.store().clone(), Arc::new(SystemClock));
+    Ok((Arc::new(peer), cosigners, asking))
 }
 
 /// Whoever finds the node ready may count on the vault's log being watched, if the vault is there.
@@ -173,7 +181,7 @@ pub(super) async fn first(peer: Arc<Peer>) {
 }
 
 /// Says on `/readyz` what keeps the disk from taking what is to be logged.
-pub(super) fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Readiness) {
+fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Readiness) {
     match is_short {
         true => readiness.set("space", "the disk is nearly full: requests are refused"),
         false => readiness.clear("space"),
@@ -189,7 +197,7 @@ pub(super) fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Re
 
 /// Says on `/readyz`, in the log and on `/metrics` that the clock stands behind what was already seen, and until when that
 /// matters.
-pub(super) fn say_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readiness, gauge: &Gauge) {
+fn say_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readiness, gauge: &Gauge) {
     let was_behind = readiness.has("clock");
     match steady {
         Ok(_) => {
@@ -209,15 +217,9 @@ pub(super) fn say_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness:
     }
 }
 
-/// The gauge of [`say_clock`].
-pub(super) fn clock_gauge(registry: &Registry) -> Arc<Gauge> {
-    let help = "Seconds by which the clock is behind the latest time that was ever acted on; 0: within what clocks do";
-    registry.gauge("cloison_clock_behind_seconds", help, None)
-}
-
 /// Looks each second whether the paths of store and second place still lead to what this process has there. If not, what it
 /// acknowledges would be lost: it ends. Beside the task, because a disk that hangs would hold it up.
-pub(super) async fn keep_place<E: Audited + 'static>(entity: Arc<E>, readiness: Arc<Readiness>) {
+pub(super) async fn keep_place(entity: Arc<Entity>, readiness: Arc<Readiness>) {
     loop {
         let (looking, readiness) = (entity.clone(), readiness.clone());
         let look = move || {
@@ -233,7 +235,7 @@ pub(super) async fn keep_place<E: Audited + 'static>(entity: Arc<E>, readiness: 
 
 /// Says on `/readyz` and in the log which authorities' vault and node do not hold the same acts upon orders. Where it is the only
 /// thing that a side is for, as at the node, it is not ready; the vault goes on tokenizing.
-pub(super) fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness) {
+fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness) {
     let named: Vec<_> = apart.iter().map(Id::as_str).collect();
     let what = (!apart.is_empty()).then(|| {
         format!("vault and node do not hold the same acts upon orders of {}: nothing is released", named.join(", "))
@@ -249,16 +251,46 @@ pub(super) fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: 
     }
 }
 
-/// The node watches the vault's log and its own disk, and says how it stands with them.
-pub(super) async fn keep(
-    node: Arc<Node>,
-    peer: Arc<Peer>,
+/// What is said of an entity each second: on `/readyz`, in the log, on `/metrics`.
+pub(super) struct EntityWatch {
+    entity: Arc<Entity>,
     cosigners: Arc<Cosigners>,
+    /// Bytes of the disk that stay free.
     reserve: u64,
     readiness: Arc<Readiness>,
-    registry: Arc<Registry>,
-) {
-    let clock = clock_gauge(&registry);
+    clock: Arc<Gauge>,
+    is_apart: bool,
+}
+
+impl EntityWatch {
+    pub(super) fn new(
+        entity: Arc<Entity>,
+        cosigners: Arc<Cosigners>,
+        reserve: u64,
+        readiness: Arc<Readiness>,
+        registry: &Registry,
+    ) -> Self {
+        let help =
+            "Seconds by which the clock is behind the latest time that was ever acted on; 0: within what clocks do";
+        let clock = registry.gauge("cloison_clock_behind_seconds", help, None);
+        Self { entity, cosigners, reserve, readiness, clock, is_apart: false }
+    }
+
+    /// Looks at disk, clock, log and the other sides; of how many authorities vault and node do not hold the same acts.
+    pub(super) fn look(&mut self) -> usize {
+        let (entity, readiness) = (&*self.entity, &*self.readiness);
+        entity.watch_space(self.reserve);
+        say_disk(entity.is_short_of_space(), entity.committer().stalled(), readiness);
+        say_clock(entity.steady_time(), readiness, &self.clock);
+        say(entity.log(), &self.cosigners, readiness);
+        let apart = entity.orders().out_of_step(entity.now());
+        say_step(&apart, *entity.role() != Role::Vault, &mut self.is_apart, readiness);
+        apart.len()
+    }
+}
+
+/// The node watches the vault's log and its own disk, and says how it stands with them.
+pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, mut watch: EntityWatch) {
     let watching = async {
         loop {
             let peer = peer.clone();
@@ -273,18 +305,13 @@ pub(super) async fn keep(
             tokio::time::sleep(pause).await;
         }
     };
-    let mut is_apart = false;
     let saying = async {
         for beat in 0_u64.. {
             if beat.is_multiple_of(3_600) {
                 // What an erasure destroyed: the last scrub may not have come to its end.
                 scrub(node.store().clone());
             }
-            node.watch_space(reserve);
-            say_disk(node.is_short_of_space(), node.committer().stalled(), &readiness);
-            say_clock(node.steady_time(), &readiness, &clock);
-            say(node.log(), &cosigners, &readiness);
-            say_step(&node.orders().out_of_step(node.now()), true, &mut is_apart, &readiness);
+            watch.look();
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };

@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::commit::Committer;
+use crate::entity::Entity;
 use crate::seal::chunk::ChunkCipher;
-use crate::store::Store;
 use crate::store::index::Index;
 
 /// How often it looks whether there is something to do.
@@ -26,10 +25,9 @@ const RECLAIM: Duration = Duration::from_secs(10);
 
 /// What it works on.
 pub(super) struct KeeperParts {
-    pub(super) store: Arc<Store>,
+    pub(super) entity: Arc<Entity>,
     pub(super) index: Arc<Index>,
     pub(super) cipher: Arc<ChunkCipher>,
-    pub(super) committer: Arc<Committer>,
 }
 
 /// What it has done since the start.
@@ -111,7 +109,7 @@ impl Drop for KeeperThread {
     fn drop(&mut self) {
         self.parts.index.set_kept(false);
         if std::thread::panicking() {
-            self.parts.committer.poison(&crate::store::StoreError::KeeperEnded);
+            self.parts.entity.committer().poison(&crate::store::StoreError::KeeperEnded);
         }
     }
 }
@@ -122,7 +120,8 @@ impl KeeperThread {
     }
 
     fn run(&self) {
-        let KeeperParts { store, index, committer, .. } = &self.parts;
+        let KeeperParts { entity, index, .. } = &self.parts;
+        let (store, committer) = (entity.store(), entity.committer());
         let (mut rest, mut reclaimed) = (LOOK, Instant::now());
         while !self.stops() {
             index.sleep_keeper(rest);

@@ -62,7 +62,7 @@ impl Vault {
         // commits under way are over, another look settles it, unless the chunk was merged once more. A chunk that is still not
         // there holds nothing that was answered.
         for _ in 0..MOST_LOOKS {
-            if missing.is_empty() || !self.committer.settled() {
+            if missing.is_empty() || !self.committer().settled() {
                 break;
             }
             missing = self.look(state, missing, &mut absent.codes, &mut each)?;
@@ -87,7 +87,7 @@ impl Vault {
             }
         }
         for (key, mut wanted) in chunks {
-            let Some(chunk) = stored_chunk(&self.store, &self.cipher, key)? else {
+            let Some(chunk) = stored_chunk(self.store(), &self.cipher, key)? else {
                 missing.extend(wanted);
                 continue;
             };
@@ -119,7 +119,7 @@ impl Vault {
             let epoch = epoch.row.epoch;
             known = true;
             let partition = self.index.partition((state.number, epoch));
-            if let Some(sequence) = partition.locate(&self.store, parsed.pseudonym.as_bytes())? {
+            if let Some(sequence) = partition.locate(self.store(), parsed.pseudonym.as_bytes())? {
                 return Ok(Ok(ChunkKey { sector: state.number, epoch, sequence }));
             }
         }

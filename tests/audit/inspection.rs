@@ -3,7 +3,9 @@
 
 use std::process::Output;
 
-use cloison::inspection::decision::{CLOSING_TYP, DECISION_TYP, sign};
+use cloison::inspection::decision::{InspectionClosing, InspectionDecision};
+use cloison::jws;
+use cloison::statement::Statement as _;
 use serde_json::{Value, json};
 
 use super::actors;
@@ -226,7 +228,13 @@ fn a_decision_is_for_one_deployment_and_for_auditors_and_sectors_that_are_there(
         if member == "not_after" {
             changed["not_before"] = json!("2020-01-01T00:00:00Z");
         }
-        let text = sign(changed.to_string().as_bytes(), DECISION_TYP, "commission", &key).unwrap();
+        let text = jws::add_signature(
+            &jws::draft(changed.to_string().as_bytes()),
+            InspectionDecision::TYP,
+            "commission",
+            &key,
+        )
+        .unwrap();
         let reply = world.post_json("auditor", Door::Control, "/v1/inspections", &json!({"statement": text}));
         refused(&reply, 403, "inspection-invalid");
     }
@@ -248,13 +256,13 @@ fn what_has_not_begun_is_not_reported_and_an_end_that_comes_first_counts() {
 
     let key = world.register_key("commission");
     let bring = |path: &str, says: &Value, typ: &str| {
-        let text = sign(says.to_string().as_bytes(), typ, "commission", &key).unwrap();
+        let text = jws::add_signature(&jws::draft(says.to_string().as_bytes()), typ, "commission", &key).unwrap();
         world.post_json("auditor", Door::Control, path, &json!({"statement": text}))
     };
     let end = |id: &Value| {
         let (aud, time) = (&pending["decision"]["aud"], "2026-01-01T00:00:00Z");
         let says = json!({"aud": aud, "inspection": id, "reason": "done", "time": time});
-        bring("/v1/inspections/closings", &says, CLOSING_TYP)
+        bring("/v1/inspections/closings", &says, InspectionClosing::TYP)
     };
     assert_eq!(end(&pending["decision"]["id"]).ok()["state"], "closed");
     refused(&report(&pending["decision"]["id"]), 403, "inspection-required");
@@ -273,7 +281,7 @@ fn what_has_not_begun_is_not_reported_and_an_end_that_comes_first_counts() {
     };
     assert_eq!(listed(), 1);
     for _ in 0..2 {
-        let entered = bring("/v1/inspections", &decision, DECISION_TYP).ok();
+        let entered = bring("/v1/inspections", &decision, InspectionDecision::TYP).ok();
         assert_eq!((&entered["state"], &entered["closed"]["reason"]), (&json!("closed"), &json!("done")));
     }
     assert_eq!(listed(), 2);

@@ -12,7 +12,9 @@ use std::time::Duration;
 use cloison::audit::{leaf_hash, tags_root};
 use cloison::keys::file::{SecretKind, read_secret};
 use cloison::keys::{AuditKey, AuditSecret};
-use cloison::order::Payload;
+use cloison::order::OrderPayload;
+use cloison::rights::request::ErasureRequest;
+use cloison::statement::{self, Statement as _};
 use cloison::store::ItemTag;
 use jiff::SignedDuration;
 use rocksdb::{DB, IteratorMode, Options};
@@ -45,7 +47,7 @@ fn resolutions(world: &World, pseudonym: &str) -> Vec<Value> {
     found["items"][0]["resolutions"].as_array().unwrap().clone()
 }
 
-fn resolve(world: &World, order: &Payload, pseudonyms: &[String]) -> Value {
+fn resolve(world: &World, order: &OrderPayload, pseudonyms: &[String]) -> Value {
     let order = world.sign(order, QUORUM);
     world.reidentify(&order, "health", pseudonyms).ok()
 }
@@ -61,7 +63,7 @@ fn a_person_learns_who_resolved_them_when_that_may_be_told() {
     let open = world.order("health", &health[..2]);
     resolve(&world, &open, &health[..2]);
     let told = now() + SignedDuration::from_secs(6);
-    let delayed = Payload { inform_after: Some(told), ..world.order("health", &health[..1]) };
+    let delayed = OrderPayload { inform_after: Some(told), ..world.order("health", &health[..1]) };
     resolve(&world, &delayed, &health[..1]);
 
     let found = resolutions(&world, &health[0]);
@@ -75,7 +77,7 @@ fn a_person_learns_who_resolved_them_when_that_may_be_told() {
     let proof = world.cloison(&["audit", "prove", &place, "--client", "clients/auditor.toml"]);
     assert!(proof.status.success(), "{}", said(&proof));
     assert_eq!(resolutions(&world, &health[2]), [] as [Value; 0]);
-    let by_order = |order: &Payload| {
+    let by_order = |order: &OrderPayload| {
         let found = ask(&world, "rights-1", json!({"sector": "health", "order": order.id})).ok();
         found["items"][0]["resolutions"].as_array().unwrap().len()
     };
@@ -306,7 +308,8 @@ fn a_countersignature_replaces_the_request_whole_and_under_a_lock() {
     let held = File::open(&file).unwrap();
     // SAFETY: the descriptor is open as long as `held` is.
     assert_eq!(unsafe { libc::flock(held.as_raw_fd(), libc::LOCK_EX) }, 0);
-    let third = cloison::rights::request::sign(&world.read("erase.jws"), "rights-3", &world.key("rights-3")).unwrap();
+    let third =
+        statement::sign::<ErasureRequest>(&world.read("erase.jws"), "rights-3", &world.key("rights-3")).unwrap();
     let signed = std::thread::scope(|scope| {
         let [key, kid] = by("rights-2");
         let world = &world;
@@ -318,7 +321,7 @@ fn a_countersignature_replaces_the_request_whole_and_under_a_lock() {
         second.join().unwrap()
     });
     assert!(signed.status.success() && said(&signed).contains("pseudonyms   1"), "{}", said(&signed));
-    let signed = cloison::jws::parse(&world.read("erase.jws"), cloison::rights::request::ERASURE_TYP).unwrap();
+    let signed = cloison::jws::parse(&world.read("erase.jws"), ErasureRequest::TYP).unwrap();
     assert_eq!(signed.signers().collect::<Vec<_>>(), ["rights-1", "rights-3", "rights-2"]);
     let left = files(&world.path("")).into_iter().filter(|path| path.to_string_lossy().ends_with(".new")).count();
     assert_eq!(left, 0, "nothing is left behind");

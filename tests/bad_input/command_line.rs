@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
 use cloison::keys::file::write_private;
-use cloison::order::Payload;
+use cloison::order::OrderPayload;
 use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
 use rcgen::{
@@ -91,8 +91,8 @@ fn officers() {
     let right = watch.order("health", &pseudonyms[..1]);
     let hour = SignedDuration::from_hours(1);
     let expired =
-        Payload { not_before: now() - hour * 2, not_after: now() - hour, ..watch.order("health", &pseudonyms) };
-    let elsewhere = Payload { aud: id("elsewhere"), ..watch.order("health", &pseudonyms) };
+        OrderPayload { not_before: now() - hour * 2, not_after: now() - hour, ..watch.order("health", &pseudonyms) };
+    let elsewhere = OrderPayload { aud: id("elsewhere"), ..watch.order("health", &pseudonyms) };
     for (payload, signers, code) in [
         (&right, &["judge-1"][..], "order-quorum"),
         (&right, &["judge-1", "judge-2"], "order-quorum"),

@@ -1,5 +1,8 @@
 //! `/openapi.json`: OpenAPI 3.1, whole in itself, and true of what the doors answer.
 
+use cloison::order::RequestPayload;
+use cloison::order::act::ActPayload;
+use cloison::statement::{self, Statement as _};
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -258,16 +261,16 @@ fn the_description_is_valid_and_true() {
     let payload = world.order("health", &list[..1]);
     let act = cloison::order::act::ActPayload {
         aud: payload.aud,
-        act: cloison::order::act::Kind::Revoke,
+        act: cloison::order::act::ActKind::Revoke,
         authority: payload.authority,
         order: payload.id,
         reason: crate::common::id("test"),
         time: crate::common::now(),
         lifts: vec![],
     };
-    let act = cloison::order::act::draft_act(&act).unwrap();
+    let act = act.draft().unwrap();
     let act =
-        serde_json::json!({"act": cloison::order::act::sign_act(&act, "judge-1", &world.key("judge-1")).unwrap()});
+        serde_json::json!({"act": statement::sign::<ActPayload>(&act, "judge-1", &world.key("judge-1")).unwrap()});
     check(&officers, "/v1/acts", "post", "200", &world.post_json("officer", Door::Officers, "/v1/acts", &act).ok());
     check(&data, "/v1/acts", "post", "200", &world.post_json("operator", Door::Control, "/v1/acts", &act).ok());
     check(&data, "/v1/acts", "post", "4XX", &world.post_json("officer", Door::Control, "/v1/acts", &act).json());
@@ -325,7 +328,7 @@ fn the_description_is_valid_and_true() {
 /// The same for migrations and retired epochs, which need another register.
 #[test]
 fn migrations_are_described_as_they_are() {
-    use cloison::order::{Basis, Continuity, Scope};
+    use cloison::order::{Continuity, LegalBasis, PseudonymScope};
     let public = cloison::seal::pairs::MigrationKey::derive(&cloison::keys::Key::random());
     let public = data_encoding::HEXLOWER.encode(public.public());
     let world = World::on(move |text| {
@@ -350,8 +353,8 @@ fn migrations_are_described_as_they_are() {
     world.advance("health", false);
     let order = || {
         let mut order = world.order("health", &known);
-        order.basis = Basis::Continuity(Continuity { from: 1, to: 2 });
-        order.scope = Scope::AtMost(5);
+        order.basis = LegalBasis::Continuity(Continuity { from: 1, to: 2 });
+        order.scope = PseudonymScope::AtMost(5);
         order
     };
     // Past the node, in its two steps.
@@ -364,7 +367,7 @@ fn migrations_are_described_as_they_are() {
     let path = "/v1/migrations/pages";
     check(&vault, path, "post", "200", &world.post_json("node", Door::Control, path, &page).ok());
     check(&vault, path, "post", "4XX", &world.post_json("node", Door::Control, path, &page).json());
-    let request = cloison::jws::parse(&request, cloison::order::REQUEST_TYP).unwrap();
+    let request = cloison::jws::parse(&request, RequestPayload::TYP).unwrap();
     let request: Value = serde_json::from_slice(request.payload()).unwrap();
     let handed = serde_json::json!({
         "register": digest, "order": payload.id, "request": request["request"], "page": 1,

@@ -2,9 +2,10 @@
 
 use cloison::jws;
 use cloison::keys::{AuthoritySecret, Key};
-use cloison::order::{Basis, ORDER_TYP, Payload, Scope, Security};
+use cloison::order::{LegalBasis, OrderPayload, PseudonymScope, SecuritySide};
 use cloison::register::{Id, Suite};
 use cloison::seal::segment::AuthorityPrivateKey;
+use cloison::statement::Statement as _;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ed25519_dalek::{Signer as _, SigningKey};
 use jiff::{SignedDuration, Timestamp};
@@ -114,7 +115,7 @@ impl Court {
     }
 
     /// An order that would be right, bent a little.
-    fn order(&mut self, bend: impl FnOnce(&mut Payload)) -> Payload {
+    fn order(&mut self, bend: impl FnOnce(&mut OrderPayload)) -> OrderPayload {
         let mut payload = self.watch.order("health", &self.pseudonyms);
         bend(&mut payload);
         self.unused.push(payload.id);
@@ -182,7 +183,7 @@ fn signatures_that_do_not_count() {
     }
     // One forged beside enough good ones spoils all.
     let spoiled = SigningKey::from_bytes(&cloison::clock::random());
-    let order = jws::add_signature(&right, ORDER_TYP, "judge-2", &spoiled).unwrap();
+    let order = jws::add_signature(&right, OrderPayload::TYP, "judge-2", &spoiled).unwrap();
     court.refuse(&order, 403, "order-signature");
     // A bit of a signature changed.
     let mut value: Value = serde_json::from_str(&right).unwrap();
@@ -198,9 +199,9 @@ fn signatures_that_do_not_count() {
 
     // A payload changed after it was signed: one more pseudonym, one more day.
     for change in [
-        |payload: &mut Payload| payload.case.push('1'),
-        |payload: &mut Payload| payload.not_after += SignedDuration::from_hours(24),
-        |payload: &mut Payload| payload.scope = Scope::AtMost(100),
+        |payload: &mut OrderPayload| payload.case.push('1'),
+        |payload: &mut OrderPayload| payload.not_after += SignedDuration::from_hours(24),
+        |payload: &mut OrderPayload| payload.scope = PseudonymScope::AtMost(100),
     ] {
         let mut changed = payload.clone();
         change(&mut changed);
@@ -226,7 +227,7 @@ fn what_is_no_order() {
     };
     let signed = |payload: &[u8]| {
         let payload = BASE64URL_NOPAD.encode(payload);
-        let header = |kid: &str| format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"{ORDER_TYP}"}}"#);
+        let header = |kid: &str| format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"{}"}}"#, OrderPayload::TYP);
         let signatures = [
             signature(&judge, &header("judge-1"), &payload),
             signature(&prosecutor, &header("prosecutor-1"), &payload),
@@ -301,7 +302,7 @@ fn orders_against_the_rules() {
     let mut court = Court::new(&["QR550001", "QR550002"]);
     let (hour, clerk, minister) =
         (SignedDuration::from_hours(1), court.others.clerk.clone(), court.others.minister.clone());
-    type Bend = Box<dyn FnOnce(&mut Payload)>;
+    type Bend = Box<dyn FnOnce(&mut OrderPayload)>;
     let bent: Vec<(Bend, u16, &str)> = vec![
         (Box::new(|order| order.aud = id("elsewhere")), 403, "order-audience"),
         (Box::new(|order| order.authority = id("nobody")), 403, "order-authority"),
@@ -315,17 +316,17 @@ fn orders_against_the_rules() {
         (Box::new(move |order| order.not_after = order.not_before + hour * 721), 403, "order-rule"),
         (
             Box::new(move |order| {
-                order.basis = Basis::ForceMajeure { security: Security::Internal };
+                order.basis = LegalBasis::ForceMajeure { security: SecuritySide::Internal };
                 order.not_after = order.not_before + hour * 73;
             }),
             403,
             "order-rule",
         ),
-        (Box::new(|order| order.scope = Scope::AtMost(1)), 403, "order-rule"),
+        (Box::new(|order| order.scope = PseudonymScope::AtMost(1)), 403, "order-rule"),
         (
             Box::new(|order| {
-                order.basis = Basis::Statutory { article: "Law 1, article 2".into() };
-                order.scope = Scope::AtMost(101);
+                order.basis = LegalBasis::Statutory { article: "Law 1, article 2".into() };
+                order.scope = PseudonymScope::AtMost(101);
             }),
             403,
             "order-rule",
@@ -341,8 +342,8 @@ fn orders_against_the_rules() {
     let without_list = |court: &mut Court, sector: &str| {
         let sector = sector.to_owned();
         court.order(move |order| {
-            order.basis = Basis::Statutory { article: "Law 1, article 2".into() };
-            order.scope = Scope::AtMost(5);
+            order.basis = LegalBasis::Statutory { article: "Law 1, article 2".into() };
+            order.scope = PseudonymScope::AtMost(5);
             order.sectors = vec!["health".into(), sector];
         })
     };
@@ -358,9 +359,12 @@ fn orders_against_the_rules() {
         order.officers = vec![id("usher")];
         order.not_after = order.not_before + SignedDuration::from_hours(24);
         order.sectors = vec!["tax".into()];
-        order.scope = Scope::Listed([("tax".to_owned(), vec![])].into());
+        order.scope = PseudonymScope::Listed([("tax".to_owned(), vec![])].into());
     });
-    let payload = Payload { scope: Scope::Listed([("tax".to_owned(), tax_pseudonym(&mut court))].into()), ..payload };
+    let payload = OrderPayload {
+        scope: PseudonymScope::Listed([("tax".to_owned(), tax_pseudonym(&mut court))].into()),
+        ..payload
+    };
     let order = sign_with(&payload, &[("clerk", clerk), ("minister", minister)]);
     court.refuse(&order, 403, "order-authority");
 
@@ -423,7 +427,7 @@ fn requests_that_are_not_the_officers() {
         // Nobody's, two persons', or none at all.
         jws::draft(&payload),
         jws::add_signature(&right, "cloison-request+json", "officer-2", &second).unwrap(),
-        sign(&payload, ORDER_TYP),
+        sign(&payload, OrderPayload::TYP),
         sign(b"{}", "cloison-request+json"),
         order.clone(),
         String::new(),
@@ -490,14 +494,14 @@ fn another_payload_under_a_used_id() {
     let answer = court.watch.reidentify(&order, "health", &court.pseudonyms[..1]).ok();
     assert_eq!(answer["items"][0]["value"], "QR330001");
 
-    let other = Payload { id: first.id, ..court.watch.order("health", &court.pseudonyms) };
+    let other = OrderPayload { id: first.id, ..court.watch.order("health", &court.pseudonyms) };
     let forked = court.watch.sign(&other, QUORUM);
     court.refuse(&forked, 409, "order-conflict");
     // Also after a restart: the store remembers, on both sides.
     court.watch.restart();
     court.refuse(&forked, 409, "order-conflict");
     // More signatures on the same payload are the same order.
-    let more = jws::add_signature(&order, ORDER_TYP, "judge-2", &court.watch.key("judge-2")).unwrap();
+    let more = jws::add_signature(&order, OrderPayload::TYP, "judge-2", &court.watch.key("judge-2")).unwrap();
     let answer = court.watch.reidentify(&more, "health", &court.pseudonyms[..1]).ok();
     assert_eq!(answer["items"][0]["value"], "QR330001");
     court.finish(&[(first.id, 1)]);
@@ -545,7 +549,7 @@ fn orders_that_are_right() {
     let (world, others) = world();
     let health = world.tokenize("cnss-health", "health", "cnie", None, &["QR110001"]);
     let mut majeure = world.order("health", &health);
-    majeure.basis = Basis::ForceMajeure { security: Security::External };
+    majeure.basis = LegalBasis::ForceMajeure { security: SecuritySide::External };
     majeure.not_after = majeure.not_before + SignedDuration::from_hours(72);
     let mut long = world.order("health", &health);
     long.not_after = long.not_before + SignedDuration::from_hours(720);

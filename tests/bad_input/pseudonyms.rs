@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cloison::order::{Basis, Payload, Scope};
+use cloison::order::{LegalBasis, OrderPayload, PseudonymScope};
 use cloison::pseudonym::{Pseudonym, TextWriter};
 use cloison::register::TextForm;
 use serde_json::{Value, json};
@@ -13,10 +13,10 @@ use crate::watch::{Left, Watch};
 const OFFICER: (Side, &str, &str) = (Side::Node, "officer", "reidentify");
 
 /// A statutory order for at most so many pseudonyms of these sectors.
-pub fn at_most(world: &World, limit: u64, sectors: &[&str]) -> Payload {
-    Payload {
-        basis: Basis::Statutory { article: "Law 09-08, article 4".to_owned() },
-        scope: Scope::AtMost(limit),
+pub fn at_most(world: &World, limit: u64, sectors: &[&str]) -> OrderPayload {
+    OrderPayload {
+        basis: LegalBasis::Statutory { article: "Law 09-08, article 4".to_owned() },
+        scope: PseudonymScope::AtMost(limit),
         sectors: sectors.iter().map(|sector| (*sector).to_owned()).collect(),
         ..world.order(sectors[0], &[])
     }
@@ -228,8 +228,10 @@ fn an_order_may_name_several_sectors() {
     let tax = world.tokenize("dgi-tax", "tax", "cnie", None, &["QP440001"]);
     let mut payload = world.order("health", &health);
     payload.sectors.push("tax".to_owned());
-    payload.scope =
-        Scope::Listed(BTreeMap::from([("health".to_owned(), health.clone()), ("tax".to_owned(), tax.clone())]));
+    payload.scope = PseudonymScope::Listed(BTreeMap::from([
+        ("health".to_owned(), health.clone()),
+        ("tax".to_owned(), tax.clone()),
+    ]));
     let order = world.sign(&payload, QUORUM);
     for (sector, list) in [("health", &health), ("tax", &tax)] {
         let answer = world.reidentify(&order, sector, list).ok();

@@ -362,8 +362,8 @@ fn that_change_terms_need_a_new_epoch() {
     let lookalike = cloison::pseudonym::TextWriter::new(cloison::register::TextForm::Bech32m, "sante", 1)
         .text(&lookalike.pseudonym);
     let mut open = world.order("health", &[]);
-    open.basis = cloison::order::Basis::Statutory { article: "Law 47-06, art. 214".to_owned() };
-    open.scope = cloison::order::Scope::AtMost(9);
+    open.basis = cloison::order::LegalBasis::Statutory { article: "Law 47-06, art. 214".to_owned() };
+    open.scope = cloison::order::PseudonymScope::AtMost(9);
     let open = world.sign(&open, crate::common::QUORUM);
     let answer = world.reidentify(&open, "health", &[lookalike, hex]).ok();
     assert_eq!(answer["items"][0]["code"], "no-mapping");

@@ -1,5 +1,7 @@
 //! `keys-example/` as it lies in the repository: refused, unless somebody insists; then it works.
 
+use cloison::order::OrderPayload;
+use cloison::statement::Statement as _;
 use std::fs::{self, File, Permissions};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -159,8 +161,8 @@ fn who_insists_gets_a_working_deployment_and_the_order_names_the_right_person() 
 
     // `init` derived it without a vault when it wrote the order; both must agree.
     let text = fs::read_to_string(copy.path("orders/example.jws")).unwrap();
-    let payload = cloison::jws::parse(&text, cloison::order::ORDER_TYP).unwrap().payload().to_vec();
-    let payload = cloison::order::Payload::read(&payload).unwrap();
+    let payload = cloison::jws::parse(&text, OrderPayload::TYP).unwrap().payload().to_vec();
+    let payload = cloison::order::OrderPayload::read(&payload).unwrap();
     assert_eq!(serde_json::to_value(&payload).unwrap()["pseudonyms"]["health"], serde_json::json!([pseudonym]));
 
     // The published order opens while it lasts; once it has expired, it is refused as such.
@@ -225,8 +227,8 @@ fn the_published_certificates_are_good_until_the_day_that_their_page_names() {
     let day = jiff::SignedDuration::from_hours(24);
     // The order beside them begins on the day on which all of it was made.
     let order = fs::read_to_string(dir.join("orders/example.jws")).unwrap();
-    let order = cloison::jws::parse(&order, cloison::order::ORDER_TYP).unwrap();
-    let made = cloison::order::Payload::read(order.payload()).unwrap().not_before;
+    let order = cloison::jws::parse(&order, OrderPayload::TYP).unwrap();
+    let made = cloison::order::OrderPayload::read(order.payload()).unwrap().not_before;
     let days = ["2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z", "2028-02-29T12:00:00Z"];
     let days = days.into_iter().map(|time| time.parse().unwrap()).filter(|time| *time >= made);
     let within: Vec<jiff::Timestamp> = [made].into_iter().chain(days).collect();

@@ -9,7 +9,9 @@ use std::process::{Command, Output};
 use cloison::keys::example::{fingerprint, fingerprint_of_spki, is_example, listed};
 use cloison::keys::file::read_signing_key;
 use cloison::order;
+use cloison::order::OrderPayload;
 use cloison::register::{Id, PinnedKey, Pins, open};
+use cloison::statement::Statement as _;
 
 fn cloison(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cloison")).args(arguments).output().unwrap()
@@ -238,8 +240,8 @@ fn the_example_says_what_it_is_and_its_register_and_order_are_valid() {
     let register = open(&dir.join("register.toml"), &dir.join("register.jws"), &pins).unwrap();
     assert_eq!(register.operators.values().filter(|operator| operator.key.is_some()).count(), 2);
     let text = fs::read_to_string(dir.join("orders/example.jws")).unwrap();
-    let payload = cloison::jws::parse(&text, order::ORDER_TYP).unwrap().payload().to_vec();
-    let payload = order::Payload::read(&payload).unwrap();
+    let payload = cloison::jws::parse(&text, OrderPayload::TYP).unwrap().payload().to_vec();
+    let payload = order::OrderPayload::read(&payload).unwrap();
     // It is valid from the day on which it was made; this test has to hold on any later day, too.
     let active = order::check(&text, &register, payload.not_before).unwrap();
     assert_eq!(active.signers().len(), 2);

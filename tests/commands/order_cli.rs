@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use cloison::keys::file::write_signing_key;
+use cloison::order::OrderPayload;
 use cloison::order::check;
+use cloison::statement::Statement as _;
 use jiff::tz::{TimeZone, offset};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
@@ -157,7 +159,7 @@ fn an_order_is_made_signed_by_two_and_found_valid() {
 fn check_reports_every_step_and_its_json_says_the_same() {
     let desk = Desk::new();
     let register_file = vector("order-register.toml");
-    let bad = cloison::order::Payload { officers: vec![id("hind")], ..payload() };
+    let bad = cloison::order::OrderPayload { officers: vec![id("hind")], ..payload() };
     fs::write(desk.path("order.jws"), signed(&bad, &["amina"])).unwrap();
     let arguments = ["check", "order.jws", "--register", &register_file, "--at", "2026-11-30T00:00:00Z", "--json"];
     let output = desk.run(&arguments);
@@ -425,7 +427,7 @@ fn who_signs_must_be_who_he_says_and_signs_once() {
     assert_eq!(fs::read_to_string(desk.path("order.jws")).unwrap(), text);
     assert_eq!(desk.files(), ["order.jws"]);
     // Nor is anything added to an order that somebody has forged a signature on.
-    let forged = cloison::jws::add_signature(&text, cloison::order::ORDER_TYP, "brahim", &key("chadia")).unwrap();
+    let forged = cloison::jws::add_signature(&text, OrderPayload::TYP, "brahim", &key("chadia")).unwrap();
     fs::write(desk.path("order.jws"), &forged).unwrap();
     let arguments = ["sign", "--key", "chadia.pem", "--kid", "chadia", "--register", &register_file, "order.jws"];
     let said = desk.fails(1, &arguments);

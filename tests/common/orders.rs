@@ -1,9 +1,10 @@
 //! The register of `tests/vectors/order-register.toml`, and orders made under it.
 
 use cloison::jws;
-use cloison::order::{Basis, ORDER_TYP, Payload, Scope};
+use cloison::order::{LegalBasis, OrderPayload, PseudonymScope};
 use cloison::pseudonym::{Pseudonym, TextWriter};
 use cloison::register::{self, Id, Register, TextForm};
+use cloison::statement::Statement as _;
 use ed25519_dalek::SigningKey;
 use jiff::{Timestamp, ToSpan as _};
 use sha2::{Digest, Sha256};
@@ -42,16 +43,16 @@ pub fn pseudonym(n: u8) -> String {
 }
 
 /// A judicial order over the pseudonyms 1 and 2 of `health`, for the officer driss.
-pub fn payload() -> Payload {
-    Payload {
+pub fn payload() -> OrderPayload {
+    OrderPayload {
         aud: id("vectors"),
         id: "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d".parse().unwrap(),
         authority: id("court"),
-        basis: Basis::Judicial,
+        basis: LegalBasis::Judicial,
         case: "RABAT/2026-17.A".into(),
         purpose: id("investigation"),
         sectors: vec!["health".into()],
-        scope: Scope::Listed([("health".into(), vec![pseudonym(1), pseudonym(2)])].into()),
+        scope: PseudonymScope::Listed([("health".into(), vec![pseudonym(1), pseudonym(2)])].into()),
         not_before: now() - 3.hours(),
         not_after: at("2026-11-25T09:00:00Z"),
         officers: vec![id("driss")],
@@ -60,8 +61,8 @@ pub fn payload() -> Payload {
 }
 
 /// An order, signed by each of `signers` with their own keys.
-pub fn signed(payload: &Payload, signers: &[&str]) -> String {
+pub fn signed(payload: &OrderPayload, signers: &[&str]) -> String {
     signers.iter().fold(jws::draft(&payload.write().unwrap()), |text, signer| {
-        jws::add_signature(&text, ORDER_TYP, signer, &key(signer)).unwrap()
+        jws::add_signature(&text, OrderPayload::TYP, signer, &key(signer)).unwrap()
     })
 }

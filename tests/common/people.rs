@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cloison::epoch::statement::{self, Destruction, DestructionPayload};
+use cloison::epoch::statement::{Destruction, DestructionPayload};
 use cloison::jws;
-use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
+use cloison::order::{self, LegalBasis, OrderPayload, PseudonymScope, RequestPayload};
+use cloison::statement::{self, Statement as _};
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -41,16 +42,16 @@ pub fn not_in_the_last(last: i64, period: i64) {
 
 impl World {
     /// A judicial order for just these pseudonyms of one sector, valid since a minute ago and for a day.
-    pub fn order(&self, sector: &str, pseudonyms: &[String]) -> Payload {
-        Payload {
+    pub fn order(&self, sector: &str, pseudonyms: &[String]) -> OrderPayload {
+        OrderPayload {
             aud: id(DEPLOYMENT),
             id: uuid4(),
             authority: id("court"),
-            basis: Basis::Judicial,
+            basis: LegalBasis::Judicial,
             case: "RABAT/2026/1".to_owned(),
             purpose: id("investigation"),
             sectors: vec![sector.to_owned()],
-            scope: Scope::Listed(BTreeMap::from([(sector.to_owned(), pseudonyms.to_vec())])),
+            scope: PseudonymScope::Listed(BTreeMap::from([(sector.to_owned(), pseudonyms.to_vec())])),
             not_before: now() - SignedDuration::from_mins(1),
             not_after: now() + SignedDuration::from_hours(24),
             officers: vec![id("officer")],
@@ -59,7 +60,7 @@ impl World {
     }
 
     /// The order, signed by those approvers with their own keys.
-    pub fn sign(&self, order: &Payload, approvers: &[&str]) -> String {
+    pub fn sign(&self, order: &OrderPayload, approvers: &[&str]) -> String {
         let keys: Vec<_> = approvers.iter().map(|approver| (*approver, self.key(approver))).collect();
         sign_with(order, &keys)
     }
@@ -71,8 +72,10 @@ impl World {
 
     /// The statement, signed by those operators with their own keys.
     pub fn sign_statement(&self, statement: &DestructionPayload, operators: &[&str]) -> String {
-        let draft = statement::draft(statement).unwrap();
-        operators.iter().fold(draft, |text, id| statement::sign(&text, id, &self.key(id)).unwrap())
+        let draft = statement.draft().unwrap();
+        operators
+            .iter()
+            .fold(draft, |text, id| statement::sign::<DestructionPayload>(&text, id, &self.key(id)).unwrap())
     }
 
     /// A request for these pseudonyms by the officer, now.
@@ -90,15 +93,15 @@ impl World {
         pseudonyms: &[String],
         time: Timestamp,
     ) -> String {
-        let request = NewRequest {
-            deployment: &id(DEPLOYMENT),
-            order: &order::digest_of(order).unwrap(),
-            id: uuid4(),
-            sector,
-            list: &order::list_digest(pseudonyms).unwrap(),
+        let request = RequestPayload {
+            aud: id(DEPLOYMENT),
+            order: order::digest_of(order).unwrap(),
+            request: uuid4(),
+            sector: sector.to_owned(),
+            list: order::list_digest(pseudonyms).unwrap(),
             time,
         };
-        order::sign_request(&request, &id(officer), key).unwrap()
+        order::sign_request(request, &id(officer), key).unwrap()
     }
 
     /// What the officer sends to the node, with a request of his own over it.
@@ -122,7 +125,7 @@ impl World {
 }
 
 /// The order, signed by whoever, with whatever keys.
-pub fn sign_with(order: &Payload, signers: &[(&str, SigningKey)]) -> String {
-    let draft = jws::draft(&order.write().unwrap());
-    signers.iter().fold(draft, |text, (kid, key)| jws::add_signature(&text, ORDER_TYP, kid, key).unwrap())
+pub fn sign_with(order: &OrderPayload, signers: &[(&str, SigningKey)]) -> String {
+    let draft = order.draft().unwrap();
+    signers.iter().fold(draft, |text, (kid, key)| jws::add_signature(&text, OrderPayload::TYP, kid, key).unwrap())
 }

@@ -12,15 +12,16 @@ use cloison::epoch::retire::{RetireEpochRequest, retire};
 use cloison::epoch::statement::Destruction;
 use cloison::keys::file::read_signing_key;
 use cloison::keys::{Key, StoreKey, StoreSecret};
-use cloison::order::act::{ActPayload, Kind, draft_act, sign_act};
+use cloison::order::OrderPayload;
+use cloison::order::act::{ActKind, ActPayload};
 use cloison::order::book::Book;
-use cloison::order::{self, Payload};
 use cloison::register::{Operation, Register};
 use cloison::reidentify::copies::{end, start};
 use cloison::reidentify::lodge;
 use cloison::reidentify::reveal::{self, RevealedItem};
 use cloison::reidentify::{Release, ReleasedItem};
 use cloison::seal::chunk::ChunkCipher;
+use cloison::statement::{self, Statement as _};
 use cloison::store::{OrderKey, copy_location};
 use cloison::vault::{Home, Vault};
 use jiff::SignedDuration;
@@ -60,8 +61,8 @@ fn persons(vault: &Vault, range: std::ops::Range<u32>) -> Vec<String> {
 }
 
 /// The payload of an order, as anybody can read it.
-fn payload(order: &str) -> Payload {
-    Payload::read(cloison::jws::parse(order, order::ORDER_TYP).unwrap().payload()).unwrap()
+fn payload(order: &str) -> OrderPayload {
+    OrderPayload::read(cloison::jws::parse(order, OrderPayload::TYP).unwrap().payload()).unwrap()
 }
 
 fn key(order: &str) -> OrderKey {
@@ -353,13 +354,13 @@ fn the_copies_of_a_revoked_order_are_destroyed() {
     };
     let signer = read_signing_key(&deployment().join(format!("secrets/people/{}.pem", APPROVERS[0].id))).unwrap();
     let lodge_act = |kind| {
-        let signed = sign_act(&draft_act(&act(kind)).unwrap(), APPROVERS[0].id, &signer).unwrap();
+        let signed = statement::sign::<ActPayload>(&act(kind).draft().unwrap(), APPROVERS[0].id, &signer).unwrap();
         let node = vault.register().authorities[&id(AUTHORITY)].node;
         Book::from(&vault).lodge(&signed, &access::bearer(vault.register(), node).unwrap()).unwrap()
     };
-    lodge_act(Kind::Suspend);
+    lodge_act(ActKind::Suspend);
     assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (0, 4), "a suspended order keeps its copies");
-    lodge_act(Kind::Revoke);
+    lodge_act(ActKind::Revoke);
     assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (1, 2));
     assert_eq!(lodge_order(&vault, &order).unwrap_err().code(), Code::OrderRevoked);
     assert_eq!(codes(&vault, &other, &people), [None; 2]);

@@ -15,7 +15,8 @@ use cloison::refusal::Refusal;
 use cloison::register::{Register, RightsOfficer, SpkiDigest};
 use cloison::reidentify::reveal::RevealedItem;
 use cloison::rights::erase::{ErasureReceipt, at_vault};
-use cloison::rights::request::{Erasure, sign};
+use cloison::rights::request::ErasureRequest;
+use cloison::statement::{self, Statement as _};
 use cloison::store::{RowBatch, StoreError};
 use cloison::vault::Vault;
 use ed25519_dalek::SigningKey;
@@ -54,7 +55,7 @@ pub fn texts(vault: &Vault, pseudonyms: &[Pseudonym]) -> Vec<String> {
 
 /// A request that both officers signed.
 pub fn request(vault: &Vault, pseudonyms: Vec<String>) -> String {
-    let erasure = Erasure {
+    let erasure = ErasureRequest {
         aud: vault.register().deployment.clone(),
         id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
         sector: "health".into(),
@@ -62,9 +63,9 @@ pub fn request(vault: &Vault, pseudonyms: Vec<String>) -> String {
         reason: id("request"),
         time: vault.now(),
     };
-    [201, 202]
-        .iter()
-        .fold(erasure.draft().unwrap(), |text, number| sign(&text, &format!("rights-{number}"), &key(*number)).unwrap())
+    [201, 202].iter().fold(erasure.draft().unwrap(), |text, number| {
+        statement::sign::<ErasureRequest>(&text, &format!("rights-{number}"), &key(*number)).unwrap()
+    })
 }
 
 pub fn lodge(vault: &Vault, signed: &str) -> Result<ErasureReceipt, Refusal> {

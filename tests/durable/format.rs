@@ -14,23 +14,24 @@ use cloison::audit::log::LogParts;
 use cloison::clock::FixedClock;
 use cloison::code::Code;
 use cloison::inspection::Inspections;
-use cloison::inspection::decision::{DECISION_TYP, Decision, sign as sign_decision};
+use cloison::inspection::decision::InspectionDecision;
 use cloison::jws;
 use cloison::keys::file::FileError;
 use cloison::keys::shelf::SecretShelf;
 use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, Key, SectorSecret, StoreSecret};
-use cloison::order::act::{ActPayload, Kind, draft_act, sign_act};
+use cloison::order::act::{ActKind, ActPayload};
 use cloison::order::book::Book;
-use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
+use cloison::order::{self, LegalBasis, OrderPayload, PseudonymScope, RequestPayload};
 use cloison::pseudonym::Pseudonym;
 use cloison::register::{self, PinnedKey, Register, SpkiDigest, Suite};
 use cloison::reidentify::release::release;
 use cloison::reidentify::{ReidentifyRequest, ReleaseRequest};
 use cloison::renewal::{self, RecipientProof, SegmentAnswer};
 use cloison::rights::erase;
-use cloison::rights::request::{self, Erasure};
+use cloison::rights::request::ErasureRequest;
 use cloison::seal::record::Record;
 use cloison::seal::segment::AuthorityPrivateKey;
+use cloison::statement::{self, Statement as _};
 use cloison::store::{MigrationRow, OpenPage, OrderKey, PairsRow, RowBatch, Store};
 use cloison::tokenize;
 use cloison::vault::{Home, Vault, VaultSecrets};
@@ -108,32 +109,32 @@ fn write(path: &Path) -> Vec<u8> {
     vault.committer().submit(job).unwrap().wait().unwrap();
     let texts: Vec<_> = answer.pseudonyms.iter().map(|pseudonym| answer.writer.text(pseudonym)).collect();
 
-    let payload = Payload {
+    let payload = OrderPayload {
         aud: id("format"),
         id: ORDER.parse().unwrap(),
         authority: id("court"),
-        basis: Basis::Judicial,
+        basis: LegalBasis::Judicial,
         case: "RABAT/2026/1".into(),
         purpose: id("investigation"),
         sectors: vec!["health".into()],
-        scope: Scope::Listed([("health".into(), texts.clone())].into()),
+        scope: PseudonymScope::Listed([("health".into(), texts.clone())].into()),
         not_before: now(),
         not_after: now() + jiff::SignedDuration::from_hours(1),
         officers: vec![id("driss")],
         inform_after: None,
     };
-    let order = ["amina", "chadia"].iter().fold(jws::draft(&payload.write().unwrap()), |text, approver| {
-        jws::add_signature(&text, ORDER_TYP, approver, &person(approver)).unwrap()
+    let order = ["amina", "chadia"].iter().fold(payload.draft().unwrap(), |text, approver| {
+        jws::add_signature(&text, OrderPayload::TYP, approver, &person(approver)).unwrap()
     });
-    let request = NewRequest {
-        deployment: &id("format"),
-        order: &order::digest_of(&order).unwrap(),
-        id: "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11".parse().unwrap(),
-        sector: "health",
-        list: &order::list_digest(&texts).unwrap(),
+    let request = RequestPayload {
+        aud: id("format"),
+        order: order::digest_of(&order).unwrap(),
+        request: "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11".parse().unwrap(),
+        sector: "health".to_owned(),
+        list: order::list_digest(&texts).unwrap(),
         time: now(),
     };
-    let request = order::sign_request(&request, &id("driss"), &person("driss")).unwrap();
+    let request = order::sign_request(request, &id("driss"), &person("driss")).unwrap();
     let asked = ReidentifyRequest { order, request, sector: "health".into(), pseudonyms: texts, to: None };
     let node = access::node(vault.register(), vault.register().authorities[&id("court")].node).unwrap();
     let acts = Book::from(&vault).digest(&id("court")).unwrap();
@@ -165,14 +166,14 @@ fn write(path: &Path) -> Vec<u8> {
 
     let suspend = ActPayload {
         aud: id("format"),
-        act: Kind::Suspend,
+        act: ActKind::Suspend,
         authority: id("court"),
         order: ORDER.parse().unwrap(),
         reason: id("appeal"),
         time: now(),
         lifts: vec![],
     };
-    let suspend = sign_act(&draft_act(&suspend).unwrap(), "amina", &person("amina")).unwrap();
+    let suspend = statement::sign::<ActPayload>(&suspend.draft().unwrap(), "amina", &person("amina")).unwrap();
     let bearer = access::bearer(vault.register(), SpkiDigest([0x22; 32])).unwrap();
     Book::from(&vault).lodge(&suspend, &bearer).unwrap();
 
@@ -204,7 +205,7 @@ fn write(path: &Path) -> Vec<u8> {
     assert_eq!(store.migration(&order).unwrap(), Some(row));
     assert_eq!(store.migrations().unwrap(), [row]);
     assert_eq!(store.retired_epochs().unwrap(), [(sector, 9, now().as_second())]);
-    let decision = Decision {
+    let decision = InspectionDecision {
         aud: id("format"),
         id: "0f3c2a6e-2b3d-4c5e-9f70-8192a3b4c5d6".parse().unwrap(),
         reference: "D-1/2026".into(),
@@ -220,12 +221,12 @@ fn write(path: &Path) -> Vec<u8> {
         not_before: now(),
         not_after: now() + jiff::SignedDuration::from_hours(1),
     };
-    let decision = sign_decision(&decision.write().unwrap(), DECISION_TYP, "cndp", &person("cndp")).unwrap();
+    let decision = statement::sign::<InspectionDecision>(&decision.draft().unwrap(), "cndp", &person("cndp")).unwrap();
     let messenger = access::messenger(vault.register(), SpkiDigest([0x33; 32])).unwrap();
-    Inspections::from(&vault).enter(&decision, &messenger).unwrap();
+    Inspections::of(&vault).enter(&decision, &messenger).unwrap();
 
     // Of a pseudonym that has no mapping: what is stored above stays.
-    let erasure = Erasure {
+    let erasure = ErasureRequest {
         aud: id("format"),
         id: "6a1d9c54-7e21-4b8f-8c3d-1e2f3a4b5c6d".parse().unwrap(),
         sector: "health".into(),
@@ -233,9 +234,9 @@ fn write(path: &Path) -> Vec<u8> {
         reason: id("request"),
         time: now(),
     };
-    let erasure = ["fatima", "ghita"]
-        .iter()
-        .fold(erasure.draft().unwrap(), |text, officer| request::sign(&text, officer, &person(officer)).unwrap());
+    let erasure = ["fatima", "ghita"].iter().fold(erasure.draft().unwrap(), |text, officer| {
+        statement::sign::<ErasureRequest>(&text, officer, &person(officer)).unwrap()
+    });
     let officer = access::rights_officer(vault.register(), SpkiDigest([0x44; 32])).unwrap();
     erase::at_vault(&vault, &officer, &erasure).unwrap();
     answer.pseudonyms.iter().flat_map(|pseudonym| *pseudonym.as_bytes()).collect()

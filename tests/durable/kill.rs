@@ -139,8 +139,8 @@ fn the_node_is_killed_between_the_steps() {
     let mut world = quiet();
     let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1", "AB2", "AB3"]);
     let mut order = world.order("health", &pseudonyms);
-    order.scope = cloison::order::Scope::AtMost(2);
-    order.basis = cloison::order::Basis::Statutory { article: "Loi 43-05, art. 19".to_owned() };
+    order.scope = cloison::order::PseudonymScope::AtMost(2);
+    order.basis = cloison::order::LegalBasis::Statutory { article: "Loi 43-05, art. 19".to_owned() };
     let order = world.sign(&order, QUORUM);
     for _ in 0..if long() { 40 } else { 6 } {
         let asked = &pseudonyms[..2];
@@ -190,8 +190,8 @@ fn the_vault_is_killed_while_it_counts() {
     let cards: Vec<_> = cards.iter().map(String::as_str).collect();
     let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards);
     let mut order = world.order("health", &pseudonyms);
-    order.scope = cloison::order::Scope::AtMost(12);
-    order.basis = cloison::order::Basis::Statutory { article: "Loi 43-05, art. 19".to_owned() };
+    order.scope = cloison::order::PseudonymScope::AtMost(12);
+    order.basis = cloison::order::LegalBasis::Statutory { article: "Loi 43-05, art. 19".to_owned() };
     let order = world.sign(&order, QUORUM);
     let opened = Mutex::new(std::collections::BTreeSet::new());
     for round in 0..if long() { 30 } else { 3 } {

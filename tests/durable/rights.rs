@@ -6,10 +6,12 @@ use std::time::Instant;
 use cloison::access;
 use cloison::code::Code;
 use cloison::deployment::register_text::AUTHORITY;
+use cloison::order::OrderPayload;
 use cloison::refusal::Refusal;
 use cloison::register::SpkiDigest;
-use cloison::rights::resolutions::{MOST_LOOK_UPS, Question, Resolutions, look_up};
+use cloison::rights::resolutions::{MOST_LOOK_UPS, PersonResolutions, ResolutionQuestion, look_up};
 use cloison::rights::traces;
+use cloison::statement::Statement as _;
 use cloison::store::{OrderKey, TagKind};
 use cloison::vault::Vault;
 use jiff::SignedDuration;
@@ -34,19 +36,19 @@ fn persons(vault: &Vault, range: std::ops::Range<u32>) -> Vec<String> {
     texts(vault, &tokenize(vault, CALLERS[0], &cards).unwrap().pseudonyms)
 }
 
-fn ask(vault: &Vault, officer: u8, question: &Question) -> Result<Resolutions, Refusal> {
+fn ask(vault: &Vault, officer: u8, question: &ResolutionQuestion) -> Result<PersonResolutions, Refusal> {
     look_up(vault, &access::rights_officer(vault.register(), SpkiDigest([officer; 32])).unwrap(), question)
 }
 
-fn about(pseudonyms: &[String]) -> Question {
-    Question { sector: "health".into(), pseudonyms: pseudonyms.to_vec(), order: None }
+fn about(pseudonyms: &[String]) -> ResolutionQuestion {
+    ResolutionQuestion { sector: "health".into(), pseudonyms: pseudonyms.to_vec(), order: None }
 }
 
 fn release(vault: &Vault, pseudonyms: &[String]) -> uuid::Uuid {
     let order = order_for(vault.now(), "health", pseudonyms);
     release_of(vault, &asked(vault.now(), &order, "health", pseudonyms)).unwrap();
-    let payload = cloison::jws::parse(&order, cloison::order::ORDER_TYP).unwrap();
-    cloison::order::Payload::read(payload.payload()).unwrap().id
+    let payload = cloison::jws::parse(&order, OrderPayload::TYP).unwrap();
+    cloison::order::OrderPayload::read(payload.payload()).unwrap().id
 }
 
 /// How many tags of releases and of look-ups the store has, by rows and by index.
@@ -144,7 +146,7 @@ fn an_officer_makes_fifty_look_ups_a_day() {
     let refused = ask(&vault, 201, &about(&people)).err().unwrap();
     assert_eq!((refused.code(), refused.retry_after()), (Code::LookUpLimit, Some(12 * 3_600)), "until midnight, UTC");
     assert_eq!(
-        ask(&vault, 201, &Question { pseudonyms: vec![], ..about(&people) }).err().unwrap().code(),
+        ask(&vault, 201, &ResolutionQuestion { pseudonyms: vec![], ..about(&people) }).err().unwrap().code(),
         Code::EmptyBatch
     );
     ask(&vault, 202, &about(&people)).unwrap();
@@ -184,7 +186,7 @@ fn entries_of_earlier_versions_are_indexed_at_the_first_start() {
     let order = release(&vault, &people[..2]);
     release(&vault, &people[1..]);
     ask(&vault, 201, &about(&people)).unwrap();
-    let by_order = Question { pseudonyms: vec![], order: Some(order), ..about(&[]) };
+    let by_order = ResolutionQuestion { pseudonyms: vec![], order: Some(order), ..about(&[]) };
     let found = |vault: &Vault| {
         let of = |question| serde_json::to_value(ask(vault, 201, question).unwrap()).unwrap();
         (of(&about(&people)), of(&by_order), tags(vault, &people[1]).0)

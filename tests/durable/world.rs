@@ -15,7 +15,7 @@ use cloison::deployment::register_text::{
     APPROVERS, AUTHORITY, AUTHORITY_KEY, Client, Facts, OFFICER, OPERATOR, OPERATORS, Organisation, Scheme, Sector,
 };
 use cloison::deployment::{Place, Plan, make};
-use cloison::epoch::statement::{Destruction, DestructionPayload, draft, sign};
+use cloison::epoch::statement::{Destruction, DestructionPayload};
 use cloison::epoch::{self, AdvanceEpochRequest, EpochView};
 use cloison::execution::step::{self, ActExchange};
 use cloison::jws;
@@ -25,7 +25,7 @@ use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreKey, Stor
 use cloison::link::{PostedQuestion, VaultLink, VaultQuestion as _};
 use cloison::node::{Node, NodeParts};
 use cloison::order::book::Book;
-use cloison::order::{self, Basis, NewRequest, ORDER_TYP, Payload, Scope};
+use cloison::order::{self, LegalBasis, OrderPayload, PseudonymScope, RequestPayload};
 use cloison::refusal::Refusal;
 use cloison::register::{self, Id, Register, SpkiDigest, Suite};
 use cloison::reidentify::lodge::{self, LodgedOrder, OrderText};
@@ -34,6 +34,7 @@ use cloison::reidentify::reveal::{self, RevealedItem};
 use cloison::reidentify::{ReidentifyRequest, Release, ReleaseRequest};
 use cloison::seal::chunk::ChunkCipher;
 use cloison::seal::segment::AuthorityPrivateKey;
+use cloison::statement::{self, Statement as _};
 use cloison::store::StoreError;
 use cloison::tokenize::{self, TokenizeOptions, TokenizedBatch};
 use cloison::vault::{Home, StartError, Vault, VaultSecrets};
@@ -308,15 +309,15 @@ pub fn statement(vault: &Vault, destruction: Destruction) -> String {
         destruction,
         time: Timestamp::from_second(vault.now().as_second()).unwrap(),
     };
-    OPERATORS.iter().fold(draft(&payload).unwrap(), |text, operator| {
+    OPERATORS.iter().fold(payload.draft().unwrap(), |text, operator| {
         let key = read_signing_key(&deployment().join(format!("secrets/people/{operator}.pem"))).unwrap();
-        sign(&text, operator, &key).unwrap()
+        statement::sign::<DestructionPayload>(&text, operator, &key).unwrap()
     })
 }
 
 /// An order of the court over `scope`, signed by a judge and a prosecutor, valid for a day from now.
-pub fn order(now: Timestamp, sector: &str, scope: Scope, basis: Basis) -> String {
-    let payload = Payload {
+pub fn order(now: Timestamp, sector: &str, scope: PseudonymScope, basis: LegalBasis) -> String {
+    let payload = OrderPayload {
         aud: id("durable"),
         id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
         authority: id(AUTHORITY),
@@ -330,19 +331,19 @@ pub fn order(now: Timestamp, sector: &str, scope: Scope, basis: Basis) -> String
         officers: vec![id(OFFICER)],
         inform_after: None,
     };
-    [APPROVERS[0].id, APPROVERS[2].id].iter().fold(jws::draft(&payload.write().unwrap()), |text, approver| {
-        jws::add_signature(&text, ORDER_TYP, approver, &person(approver)).unwrap()
+    [APPROVERS[0].id, APPROVERS[2].id].iter().fold(payload.draft().unwrap(), |text, approver| {
+        jws::add_signature(&text, OrderPayload::TYP, approver, &person(approver)).unwrap()
     })
 }
 
 /// An order that lists exactly these.
 pub fn order_for(now: Timestamp, sector: &str, pseudonyms: &[String]) -> String {
-    order(now, sector, Scope::Listed([(sector.to_owned(), pseudonyms.to_vec())].into()), Basis::Judicial)
+    order(now, sector, PseudonymScope::Listed([(sector.to_owned(), pseudonyms.to_vec())].into()), LegalBasis::Judicial)
 }
 
 /// An order for any `limit` pseudonyms of the sector.
 pub fn order_at_most(now: Timestamp, sector: &str, limit: u64) -> String {
-    order(now, sector, Scope::AtMost(limit), Basis::Statutory { article: "Loi 43-05, art. 19".into() })
+    order(now, sector, PseudonymScope::AtMost(limit), LegalBasis::Statutory { article: "Loi 43-05, art. 19".into() })
 }
 
 fn person(id: &str) -> ed25519_dalek::SigningKey {
@@ -351,17 +352,17 @@ fn person(id: &str) -> ed25519_dalek::SigningKey {
 
 /// What the officer sends: the order, and a fresh signed request for these pseudonyms.
 pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -> ReidentifyRequest {
-    let request = NewRequest {
-        deployment: &id("durable"),
-        order: &order::digest_of(order).unwrap(),
-        id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
-        sector,
-        list: &order::list_digest(pseudonyms).unwrap(),
+    let request = RequestPayload {
+        aud: id("durable"),
+        order: order::digest_of(order).unwrap(),
+        request: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        sector: sector.to_owned(),
+        list: order::list_digest(pseudonyms).unwrap(),
         time: now,
     };
     ReidentifyRequest {
         order: order.to_owned(),
-        request: order::sign_request(&request, &id(OFFICER), &person(OFFICER)).unwrap(),
+        request: order::sign_request(request, &id(OFFICER), &person(OFFICER)).unwrap(),
         sector: sector.into(),
         pseudonyms: pseudonyms.to_vec(),
         to: None,

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Barrier;
 
-use cloison::order::{Basis, ORDER_TYP, Payload, Scope};
+use cloison::order::act::ActPayload;
+use cloison::order::{LegalBasis, OrderPayload, PseudonymScope};
+use cloison::statement::{self, Statement as _};
 use data_encoding::BASE64URL_NOPAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -88,7 +90,7 @@ fn algorithm_confusion() {
     let asked = persons(&world, 1);
     let payload = world.order("health", &asked).write().unwrap();
     let entry = |alg: &str, kid: &str, sign: &dyn Fn(&[u8]) -> Vec<u8>| {
-        let protected = b64(format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"{ORDER_TYP}"}}"#).as_bytes());
+        let protected = b64(format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"{}"}}"#, OrderPayload::TYP).as_bytes());
         let signature = sign(format!("{protected}.{}", b64(&payload)).as_bytes());
         json!({"protected": protected, "signature": b64(&signature)})
     };
@@ -147,7 +149,8 @@ fn a_payload_swapped_under_valid_signatures() {
     let first = world.order("health", &asked[..1]);
     let order = world.sign(&first, QUORUM);
     world.reidentify(&order, "health", &asked[..1]).ok();
-    let wider = Payload { scope: Scope::Listed(BTreeMap::from([("health".to_owned(), asked.clone())])), ..first };
+    let wider =
+        OrderPayload { scope: PseudonymScope::Listed(BTreeMap::from([("health".to_owned(), asked.clone())])), ..first };
     refused(&world, &world.sign(&wider, QUORUM), &asked, "order-conflict");
 }
 
@@ -162,11 +165,11 @@ fn expired_and_not_yet_valid() {
         (now() + SignedDuration::from_mins(1), now() + hours(1), "order-not-yet-valid"),
         (now() - hours(1), now() + hours(720), "order-rule"),
     ] {
-        let order = Payload { not_before: from, not_after: to, ..world.order("health", &asked) };
+        let order = OrderPayload { not_before: from, not_after: to, ..world.order("health", &asked) };
         refused(&world, &world.sign(&order, QUORUM), &asked, code);
     }
-    let long = Payload {
-        basis: Basis::ForceMajeure { security: cloison::order::Security::External },
+    let long = OrderPayload {
+        basis: LegalBasis::ForceMajeure { security: cloison::order::SecuritySide::External },
         not_after: now() + hours(73),
         ..world.order("health", &asked)
     };
@@ -178,9 +181,9 @@ fn another_authority_another_sector() {
     let world = quiet();
     let asked = persons(&world, 1);
     let tax = world.tokenize("dgi-tax", "tax", "cnie", Some("assessment"), &["AB000000"]);
-    let foreign = Payload { authority: super::common::id("ministry"), ..world.order("health", &asked) };
+    let foreign = OrderPayload { authority: super::common::id("ministry"), ..world.order("health", &asked) };
     refused(&world, &world.sign(&foreign, QUORUM), &asked, "order-authority");
-    let elsewhere = Payload { aud: super::common::id("elsewhere"), ..world.order("health", &asked) };
+    let elsewhere = OrderPayload { aud: super::common::id("elsewhere"), ..world.order("health", &asked) };
     let elsewhere = world.sign(&elsewhere, QUORUM);
     refused(&world, &elsewhere, &asked, "order-audience");
     // An order for health opens nothing of tax: neither under tax's name nor as health's.
@@ -200,8 +203,8 @@ fn a_limit_under_parallel_requests() {
     let world = quiet();
     let asked = persons(&world, 40);
     let mut payload = world.order("health", &[]);
-    payload.basis = Basis::Statutory { article: "Law 47-06, art. 214".to_owned() };
-    payload.scope = Scope::AtMost(LIMIT as u64);
+    payload.basis = LegalBasis::Statutory { article: "Law 47-06, art. 214".to_owned() };
+    payload.scope = PseudonymScope::AtMost(LIMIT as u64);
     let order = world.sign(&payload, QUORUM);
     // The vault releases to nobody before its log was watched.
     let warm = world.sign(&world.order("health", &asked[..1]), QUORUM);
@@ -317,8 +320,8 @@ fn one_order_at_two_nodes() {
     let mut world = quiet();
     let asked = persons(&world, 4);
     let mut payload = world.order("health", &asked);
-    payload.basis = Basis::Statutory { article: "Law 47-06, art. 214".to_owned() };
-    payload.scope = Scope::AtMost(3);
+    payload.basis = LegalBasis::Statutory { article: "Law 47-06, art. 214".to_owned() };
+    payload.scope = PseudonymScope::AtMost(3);
     let order = world.sign(&payload, QUORUM);
     assert!(codes(&world.reidentify(&order, "health", &asked[..2]).ok()).iter().all(Option::is_none));
     world.end(Side::Node);
@@ -346,11 +349,11 @@ fn a_stolen_node_that_claims_to_be_in_step() {
     let asked = persons(&world, 1);
     let payload = world.order("health", &asked);
     let order = world.sign(&payload, QUORUM);
-    let revoke = super::people::act(&world, &payload, cloison::order::act::Kind::Revoke, &["judge-1"]);
+    let revoke = super::people::act(&world, &payload, cloison::order::act::ActKind::Revoke, &["judge-1"]);
     super::people::to_vault(&world, &revoke).ok();
     let register = data_encoding::HEXLOWER.encode(&world.register().digest);
     // It can compute the very digest that the vault expects.
-    let digest = cloison::order::act::read_act(&revoke).unwrap().1;
+    let digest = statement::digest_of::<ActPayload>(&revoke).unwrap();
     let acts = <sha2::Sha256 as sha2::Digest>::digest([payload.id.as_bytes(), &digest[..]].concat());
     let request = world.request(&order, "health", &asked);
     let asked = json!({"order": order, "request": request, "sector": "health", "pseudonyms": asked});

@@ -4,8 +4,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use cloison::order::act::{ActPayload, Kind, draft_act, read_act, sign_act};
-use cloison::order::{Basis, Payload, Scope};
+use cloison::order::act::{ActKind, ActPayload};
+use cloison::order::{LegalBasis, OrderPayload, PseudonymScope};
+use cloison::statement::{self, Statement as _};
 use cloison::store::{ActRow, RowBatch};
 use ed25519_dalek::SigningKey;
 use rocksdb::{DB, Options};
@@ -31,10 +32,10 @@ fn with_zeroed_signatures(act: &str) -> String {
     parts.to_string()
 }
 
-fn statutory(world: &World, asked: &[String], limit: u64) -> Payload {
+fn statutory(world: &World, asked: &[String], limit: u64) -> OrderPayload {
     let mut payload = world.order("health", asked);
-    payload.basis = Basis::Statutory { article: "Law 47-06, art. 214".to_owned() };
-    payload.scope = Scope::AtMost(limit);
+    payload.basis = LegalBasis::Statutory { article: "Law 47-06, art. 214".to_owned() };
+    payload.scope = PseudonymScope::AtMost(limit);
     payload
 }
 
@@ -46,10 +47,11 @@ fn a_forged_copy_of_a_revocation_does_not_shadow_the_true_one() {
     let order = world.sign(&payload, QUORUM);
     world.reidentify(&order, "health", &asked).ok();
     wire.cut(true);
-    let revoke = act_upon(&payload, Kind::Revoke, vec![]);
+    let revoke = act_upon(&payload, ActKind::Revoke, vec![]);
     let truth = signed(&world, &revoke, &["judge-1"]);
     let forged = with_zeroed_signatures(&truth);
-    let strange = sign_act(&draft_act(&revoke).unwrap(), "stranger", &SigningKey::from_bytes(&[7; 32])).unwrap();
+    let strange =
+        statement::sign::<ActPayload>(&revoke.draft().unwrap(), "stranger", &SigningKey::from_bytes(&[7; 32])).unwrap();
 
     // What fails under a known key is refused whole, with everything that comes with it; of a stranger nothing is kept.
     assert_eq!(exchange(&world, &[strange.clone(), forged.clone()]).code(), "act-invalid");
@@ -61,7 +63,7 @@ fn a_forged_copy_of_a_revocation_does_not_shadow_the_true_one() {
     let store = world.store(Side::Vault);
     let row = ActRow {
         order: payload.id,
-        digest: read_act(&truth).unwrap().1,
+        digest: statement::digest_of::<ActPayload>(&truth).unwrap(),
         value: json!({"text": forged}).to_string().into_bytes(),
     };
     let mut batch = RowBatch::default();
@@ -82,8 +84,8 @@ fn a_forged_copy_of_a_revocation_does_not_shadow_the_true_one() {
 
 /// An act as an earlier version kept it: with white space that fills it up.
 fn padded(world: &World, order: uuid::Uuid, signer: &str) -> (ActPayload, String) {
-    let upon = Payload { id: order, ..world.order("health", &["sante1x".to_owned()]) };
-    let payload = act_upon(&upon, Kind::Revoke, vec![]);
+    let upon = OrderPayload { id: order, ..world.order("health", &["sante1x".to_owned()]) };
+    let payload = act_upon(&upon, ActKind::Revoke, vec![]);
     let text = signed(world, &payload, &[signer]);
     let spaces = " ".repeat((16 << 10) - text.len());
     (payload, text.replacen(',', &format!(",{spaces}"), 1))
@@ -95,7 +97,7 @@ fn keep_padded(world: &World, side: Side, signer: &str, count: usize) {
     let mut batch = RowBatch::default();
     for _ in 0..count {
         let (payload, text) = padded(world, uuid4(), signer);
-        let digest = read_act(&text).unwrap().1;
+        let digest = statement::digest_of::<ActPayload>(&text).unwrap();
         let done = json!({
             "act": "revoke", "reason": "test", "by": [{"id": signer, "body": "court-of-rabat"}],
             "time": payload.time, "received": payload.time, "digest": data_encoding::HEXLOWER.encode(&digest),
@@ -118,7 +120,7 @@ fn above_the_bound_of_a_day_one_exchange_ends_a_used_order_once() {
     keep_padded(&world, Side::Vault, "judge-2", 1_000);
     world.start(Side::Vault, &[]);
     let revocation = |n: usize| {
-        let revoke = ActPayload { reason: id(&format!("test-{n}")), ..act_upon(&used, Kind::Revoke, vec![]) };
+        let revoke = ActPayload { reason: id(&format!("test-{n}")), ..act_upon(&used, ActKind::Revoke, vec![]) };
         signed(&world, &revoke, &["judge-2"])
     };
     let of_used = || {
@@ -148,7 +150,7 @@ fn acts_upon_random_orders_do_not_brick_an_authority() {
         }
     }
     assert_eq!(taken, 100);
-    to_node(&world, &act(&world, &used, Kind::Revoke, &["judge-1"])).ok();
+    to_node(&world, &act(&world, &used, ActKind::Revoke, &["judge-1"])).ok();
 
     // Earlier versions had no such bound: what they kept is exchanged page by page, without its white space.
     world.end(Side::Node);
@@ -204,7 +206,10 @@ fn unsigned_orders_from_a_stolen_node_do_not_delay_a_revocation() {
     let order = world.sign(&payload, QUORUM);
     world.reidentify(&order, "health", &asked).ok();
     // An order of a megabyte that nobody has signed: thousands of pseudonyms, and a request that fits nothing.
-    let large = Payload { scope: Scope::Listed([("health".to_owned(), many(&asked[0]))].into()), ..payload.clone() };
+    let large = OrderPayload {
+        scope: PseudonymScope::Listed([("health".to_owned(), many(&asked[0]))].into()),
+        ..payload.clone()
+    };
     let unsigned = world.sign(&large, &[]);
     assert!(unsigned.len() > 900_000 && unsigned.len() < 1 << 20, "{}", unsigned.len());
     let request = world.request(&order, "health", &asked);
@@ -245,7 +250,7 @@ fn many(one: &str) -> Vec<String> {
 
 fn revoke_another(world: &World, asked: &[String]) -> Duration {
     let payload = world.order("health", asked);
-    let revoke = act(world, &payload, Kind::Revoke, &["judge-1"]);
+    let revoke = act(world, &payload, ActKind::Revoke, &["judge-1"]);
     let began = Instant::now();
     to_vault(world, &revoke).ok();
     began.elapsed()

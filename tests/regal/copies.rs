@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloison::order::act::Kind;
+use cloison::order::act::ActKind;
 use cloison::register::Suite;
 use jiff::SignedDuration;
 use rocksdb::{DB, IteratorMode, Options};
@@ -153,7 +153,7 @@ fn nothing_is_on_the_disk_after_an_orders_end() {
     let before = copies(&world);
     assert_eq!(before.len(), 8);
     world.start(Side::Vault, &[]);
-    to_vault(&world, &act(&world, &long, Kind::Revoke, &["judge-1"])).ok();
+    to_vault(&world, &act(&world, &long, ActKind::Revoke, &["judge-1"])).ok();
     while now() < short.not_after {
         std::thread::sleep(Duration::from_millis(200));
     }

@@ -1,8 +1,8 @@
 //! `kill -9` of either process at every step of a re-identification: whoever asks again is answered rightly, nothing is counted
 //! twice, and nothing is opened that the vault's log does not know.
 
-use cloison::order::act::Kind;
-use cloison::order::{Basis, Payload, Scope};
+use cloison::order::act::ActKind;
+use cloison::order::{LegalBasis, OrderPayload, PseudonymScope};
 use serde_json::Value;
 
 use super::common::{QUORUM, Side, World};
@@ -10,12 +10,12 @@ use super::people::{act, at_node, at_vault, codes, persons, soon, to_node, to_va
 use super::proxy::Wire;
 
 /// A world with a wire that was used already, and an order for two pseudonyms of three.
-fn scene() -> (World, Wire, Payload, String, Vec<String>) {
+fn scene() -> (World, Wire, OrderPayload, String, Vec<String>) {
     let (world, wire) = Wire::world();
     let asked = persons(&world, 3);
     let mut payload = world.order("health", &asked);
-    payload.basis = Basis::Statutory { article: "Law 47-06, art. 214".to_owned() };
-    payload.scope = Scope::AtMost(2);
+    payload.basis = LegalBasis::Statutory { article: "Law 47-06, art. 214".to_owned() };
+    payload.scope = PseudonymScope::AtMost(2);
     let order = world.sign(&payload, QUORUM);
     let warm = world.sign(&world.order("health", &asked), QUORUM);
     world.reidentify(&warm, "health", &asked).ok();
@@ -43,7 +43,7 @@ fn killed(world: &mut World, order: &str, asked: &[String], at: impl FnOnce(&Wor
 }
 
 /// What is right afterwards, whatever happened before: the two open, the third is beyond the limit, and the logs agree.
-fn goes_on(mut world: World, payload: &Payload, order: &str, asked: &[String]) {
+fn goes_on(mut world: World, payload: &OrderPayload, order: &str, asked: &[String]) {
     let answer = world.reidentify(order, "health", &asked[..2]).ok();
     assert_eq!((&answer["items"][0]["value"], &answer["items"][1]["value"]), (&"AB000000".into(), &"AB000001".into()));
     let third = world.reidentify(order, "health", &asked[2..]).ok();
@@ -153,7 +153,7 @@ fn either_after_a_revocation() {
     {
         let (mut world, _wire, payload, order, asked) = scene();
         world.reidentify(&order, "health", &asked[..1]).ok();
-        let revoke = act(&world, &payload, Kind::Revoke, &["judge-1"]);
+        let revoke = act(&world, &payload, ActKind::Revoke, &["judge-1"]);
         match taker {
             Side::Node => to_node(&world, &revoke).ok(),
             Side::Vault => to_vault(&world, &revoke).ok(),

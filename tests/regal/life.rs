@@ -1,7 +1,8 @@
 //! The life of an order: active, exhausted, suspended, resumed, revoked, and who did it.
 
-use cloison::order::act::{Kind, read_act};
-use cloison::order::{Basis, Scope};
+use cloison::order::act::{ActKind, ActPayload};
+use cloison::order::{LegalBasis, PseudonymScope};
+use cloison::statement::{self, Statement as _};
 use serde_json::json;
 
 use super::common::{QUORUM, Setup, Side, World};
@@ -49,7 +50,7 @@ fn unsealed_ordered_a_thousand_of_two_epochs_then_revoked() {
     // What was counted may be asked for again.
     assert!(codes(&world.reidentify(&order, "health", &asked[..3]).ok()).iter().all(Option::is_none));
 
-    let lodged = to_node(&world, &act(&world, &payload, Kind::Revoke, &["judge-2"])).ok();
+    let lodged = to_node(&world, &act(&world, &payload, ActKind::Revoke, &["judge-2"])).ok();
     assert_eq!((&lodged["both"], &lodged["order"]["state"]), (&json!(true), &json!("revoked")));
     assert_eq!(world.reidentify(&order, "health", &asked).code(), "order-revoked");
     let request = world.request(&order, "health", &asked);
@@ -81,12 +82,12 @@ fn one_stops_and_a_quorum_resumes() {
     let asked = persons(&world, 2);
     let payload = world.order("health", &asked);
     let order = world.sign(&payload, QUORUM);
-    let suspend = act(&world, &payload, Kind::Suspend, &["prosecutor-1"]);
-    let digest = read_act(&suspend).unwrap().1;
+    let suspend = act(&world, &payload, ActKind::Suspend, &["prosecutor-1"]);
+    let digest = statement::digest_of::<ActPayload>(&suspend).unwrap();
     assert_eq!(to_vault(&world, &suspend).ok()["order"]["state"], "suspended");
     assert_eq!(world.reidentify(&order, "health", &asked).code(), "order-suspended");
 
-    let resume = act_upon(&payload, Kind::Resume, vec![digest]);
+    let resume = act_upon(&payload, ActKind::Resume, vec![digest]);
     for too_few in [&["judge-1"][..], &["judge-1", "judge-2"]] {
         assert_eq!(to_node(&world, &signed(&world, &resume, too_few)).code(), "order-quorum");
         assert_eq!(to_vault(&world, &signed(&world, &resume, too_few)).code(), "order-quorum");
@@ -96,15 +97,15 @@ fn one_stops_and_a_quorum_resumes() {
     assert!(codes(&world.reidentify(&order, "health", &asked).ok()).iter().all(Option::is_none));
 
     // The old lifting again lifts no new suspension.
-    let again = super::people::act_upon(&payload, Kind::Suspend, vec![]);
+    let again = super::people::act_upon(&payload, ActKind::Suspend, vec![]);
     let again = cloison::order::act::ActPayload { reason: super::common::id("appeal"), ..again };
     assert_eq!(to_node(&world, &signed(&world, &again, &["judge-1"])).ok()["order"]["state"], "suspended");
     assert_eq!(to_node(&world, &resumed).ok()["order"]["state"], "suspended");
     assert_eq!(world.reidentify(&order, "health", &asked).code(), "order-suspended");
 
     // Revoked is for good, also for a quorum.
-    to_node(&world, &act(&world, &payload, Kind::Revoke, &["judge-1"])).ok();
-    let lift = act_upon(&payload, Kind::Resume, vec![[7; 32]]);
+    to_node(&world, &act(&world, &payload, ActKind::Revoke, &["judge-1"])).ok();
+    let lift = act_upon(&payload, ActKind::Resume, vec![[7; 32]]);
     assert_eq!(to_node(&world, &signed(&world, &lift, QUORUM)).code(), "order-revoked");
 }
 
@@ -115,17 +116,9 @@ fn stopped_before_it_was_used() {
     let asked = persons(&world, 1);
     let payload = world.order("health", &asked);
     let order = world.sign(&payload, QUORUM);
-    let revoke = act_upon(&payload, Kind::Revoke, vec![]);
-    let officer = cloison::order::act::sign_act(
-        &cloison::order::act::draft_act(&revoke).unwrap(),
-        "officer",
-        &world.key("officer"),
-    );
-    let forged = cloison::order::act::sign_act(
-        &cloison::order::act::draft_act(&revoke).unwrap(),
-        "judge-1",
-        &world.key("officer"),
-    );
+    let revoke = act_upon(&payload, ActKind::Revoke, vec![]);
+    let officer = statement::sign::<ActPayload>(&revoke.draft().unwrap(), "officer", &world.key("officer"));
+    let forged = statement::sign::<ActPayload>(&revoke.draft().unwrap(), "judge-1", &world.key("officer"));
     for (what, text) in [
         ("an officer's", officer.unwrap()),
         ("a forged one", forged.unwrap()),
@@ -138,7 +131,7 @@ fn stopped_before_it_was_used() {
         assert_eq!(to_vault(&world, &text).code(), "act-invalid", "{what}");
         assert_eq!(to_node(&world, &text).code(), "act-invalid", "{what}");
     }
-    let unsigned = cloison::order::act::draft_act(&revoke).unwrap();
+    let unsigned = revoke.draft().unwrap();
     assert_eq!(to_vault(&world, &unsigned).code(), "order-quorum");
 
     let revoked = signed(&world, &revoke, &["prosecutor-1"]);
@@ -157,8 +150,8 @@ fn on_the_command_line() {
     let world = quiet();
     let asked = persons(&world, 3);
     let mut payload = world.order("health", &asked);
-    payload.basis = Basis::Statutory { article: "Law 47-06, art. 214".to_owned() };
-    payload.scope = Scope::AtMost(5);
+    payload.basis = LegalBasis::Statutory { article: "Law 47-06, art. 214".to_owned() };
+    payload.scope = PseudonymScope::AtMost(5);
     let order = world.sign(&payload, QUORUM);
     std::fs::create_dir_all(world.path("orders")).unwrap();
     world.write("orders/17.jws", &order);

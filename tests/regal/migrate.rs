@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use cloison::epoch::statement::Destruction;
 use cloison::keys::Key;
 use cloison::keys::file::{SecretKind, write_secret};
-use cloison::order::act::Kind;
-use cloison::order::{Basis, Continuity, Payload, Scope};
+use cloison::order::act::ActKind;
+use cloison::order::{Continuity, LegalBasis, OrderPayload, PseudonymScope, RequestPayload};
 use cloison::seal::pairs::MigrationKey;
+use cloison::statement::Statement as _;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Value, json};
 
@@ -53,10 +54,10 @@ fn world_with(edit: impl FnOnce(String) -> String + 'static) -> World {
 }
 
 /// An order to migrate health from epoch 1 to 2.
-fn order(world: &World, limit: u64) -> Payload {
+fn order(world: &World, limit: u64) -> OrderPayload {
     let mut payload = world.order("health", &["unused".to_owned()]);
-    payload.basis = Basis::Continuity(Continuity { from: 1, to: 2 });
-    payload.scope = Scope::AtMost(limit);
+    payload.basis = LegalBasis::Continuity(Continuity { from: 1, to: 2 });
+    payload.scope = PseudonymScope::AtMost(limit);
     payload
 }
 
@@ -76,7 +77,7 @@ fn page_past_the_node(world: &World, order: &str, request: &str, sector: &str) -
 }
 
 /// Identifiers handed back past the node.
-fn hand_back(world: &World, order: &Payload, request: &str, page: u64, identifiers: &Value) -> Reply {
+fn hand_back(world: &World, order: &OrderPayload, request: &str, page: u64, identifiers: &Value) -> Reply {
     let digest = HEXLOWER.encode(&world.register().digest);
     let body = json!({
         "register": digest, "order": order.id, "request": request, "page": page, "identifiers": identifiers,
@@ -278,9 +279,9 @@ fn only_a_quorum_for_continuity_migrates_and_only_what_it_says() {
     both(&world.sign(&good, &["judge-1"]), "order-quorum", "one signature");
     both(&world.sign(&good, &["judge-1", "judge-2"]), "order-quorum", "one body");
     both(&judicial, "order-rule", "a judicial order migrates nobody");
-    let statutory = Payload {
-        basis: Basis::Statutory { article: "Law 47-06, art. 214".to_owned() },
-        scope: Scope::AtMost(5),
+    let statutory = OrderPayload {
+        basis: LegalBasis::Statutory { article: "Law 47-06, art. 214".to_owned() },
+        scope: PseudonymScope::AtMost(5),
         ..order(&world, 5)
     };
     both(&world.sign(&statutory, QUORUM), "order-rule", "a statutory one neither");
@@ -289,8 +290,8 @@ fn only_a_quorum_for_continuity_migrates_and_only_what_it_says() {
     let request = world.request(&signed, "health", &old);
     assert_eq!(world.release_with(&signed, &request, "health", &old).code(), "order-rule");
     for (epochs, code) in [((1, 3), "domain-closed"), ((2, 3), "domain-closed")] {
-        let basis = Basis::Continuity(Continuity { from: epochs.0, to: epochs.1 });
-        both(&world.sign(&Payload { basis, ..order(&world, 5) }, QUORUM), code, "epochs that are not so");
+        let basis = LegalBasis::Continuity(Continuity { from: epochs.0, to: epochs.1 });
+        both(&world.sign(&OrderPayload { basis, ..order(&world, 5) }, QUORUM), code, "epochs that are not so");
     }
     // Another sector than the order's: the request says so, or does not fit.
     let body = |request: &str, sector: &str| json!({"order": signed, "request": request, "sector": sector});
@@ -332,7 +333,7 @@ fn only_a_quorum_for_continuity_migrates_and_only_what_it_says() {
     assert_eq!(send().ok()["progress"]["migrated"], 8, "another order goes through all again");
     assert_eq!(send().code(), "request-replayed");
     // Revoked, it stops, on both sides.
-    to_node(&world, &act(&world, &wide, Kind::Revoke, &["judge-2"])).ok();
+    to_node(&world, &act(&world, &wide, ActKind::Revoke, &["judge-2"])).ok();
     assert_eq!(page(&world, &signed).code(), "order-revoked");
     let request = world.request(&signed, "health", &[]);
     assert_eq!(page_past_the_node(&world, &signed, &request, "health").code(), "out-of-step");
@@ -383,7 +384,7 @@ fn the_vault_believes_no_identifier() {
     let request = world.request(&signed, "health", &[]);
     let got = page_past_the_node(&world, &signed, &request, "health").ok();
     assert_eq!(got["runs"][0]["records"].as_array().unwrap().len(), 2);
-    let id = cloison::jws::parse(&request, cloison::order::REQUEST_TYP).unwrap();
+    let id = cloison::jws::parse(&request, RequestPayload::TYP).unwrap();
     let id: Value = serde_json::from_slice(id.payload()).unwrap();
     let id = id["request"].as_str().unwrap().to_owned();
     let card = |value: &str| json!({"scheme": "cnie", "value": value});
@@ -422,7 +423,7 @@ fn pairs_go_to_the_controller_whose_they_are() {
     let own = world.tokenize("dgi-tax", "tax", "cnie", None, &cards);
     let other = world.tokenize("rsu-social", "tax", "cnie", None, &cards[..1]);
     world.advance("tax", false);
-    let payload = Payload { sectors: vec!["tax".to_owned()], ..order(&world, 10) };
+    let payload = OrderPayload { sectors: vec!["tax".to_owned()], ..order(&world, 10) };
     let signed = world.sign(&payload, QUORUM);
     let ask = |world: &World| {
         let request = world.request(&signed, "tax", &[]);

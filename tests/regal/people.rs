@@ -1,7 +1,8 @@
 //! What approvers, officers and operators do upon orders.
 
-use cloison::order::Payload;
-use cloison::order::act::{ActPayload, Kind, draft_act, sign_act};
+use cloison::order::OrderPayload;
+use cloison::order::act::{ActKind, ActPayload};
+use cloison::statement::{self, Statement as _};
 use serde_json::{Value, json};
 
 use super::common::{DEPLOYMENT, Door, Reply, Setup, World, id, now};
@@ -19,7 +20,7 @@ pub fn persons(world: &World, count: usize) -> Vec<String> {
 }
 
 /// An act upon an order, as its payload.
-pub fn act_upon(order: &Payload, kind: Kind, lifts: Vec<[u8; 32]>) -> ActPayload {
+pub fn act_upon(order: &OrderPayload, kind: ActKind, lifts: Vec<[u8; 32]>) -> ActPayload {
     ActPayload {
         aud: id(DEPLOYMENT),
         act: kind,
@@ -33,12 +34,12 @@ pub fn act_upon(order: &Payload, kind: Kind, lifts: Vec<[u8; 32]>) -> ActPayload
 
 /// The same, signed.
 pub fn signed(world: &World, act: &ActPayload, signers: &[&str]) -> String {
-    let draft = draft_act(act).unwrap();
-    signers.iter().fold(draft, |text, kid| sign_act(&text, kid, &world.key(kid)).unwrap())
+    let draft = act.draft().unwrap();
+    signers.iter().fold(draft, |text, kid| statement::sign::<ActPayload>(&text, kid, &world.key(kid)).unwrap())
 }
 
 /// A signed act upon an order.
-pub fn act(world: &World, order: &Payload, kind: Kind, signers: &[&str]) -> String {
+pub fn act(world: &World, order: &OrderPayload, kind: ActKind, signers: &[&str]) -> String {
     signed(world, &act_upon(order, kind, vec![]), signers)
 }
 
@@ -53,7 +54,7 @@ pub fn to_vault(world: &World, act: &str) -> Reply {
 }
 
 /// The order as the vault lists it for an operator.
-pub fn at_vault(world: &World, order: &Payload) -> Option<Value> {
+pub fn at_vault(world: &World, order: &OrderPayload) -> Option<Value> {
     find(&world.get("operator", Door::Control, "/v1/orders").ok(), order)
 }
 
@@ -63,11 +64,11 @@ pub fn at_vault_all(world: &World) -> Vec<Value> {
 }
 
 /// The order as the node lists it for an officer.
-pub fn at_node(world: &World, order: &Payload) -> Option<Value> {
+pub fn at_node(world: &World, order: &OrderPayload) -> Option<Value> {
     find(&world.get("officer", Door::Officers, "/v1/orders").ok(), order)
 }
 
-fn find(list: &Value, order: &Payload) -> Option<Value> {
+fn find(list: &Value, order: &OrderPayload) -> Option<Value> {
     let orders = list["orders"].as_array().unwrap();
     orders.iter().find(|view| view["id"] == order.id.to_string()).cloned()
 }

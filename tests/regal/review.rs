@@ -1,7 +1,7 @@
 //! Force majeure opens a review, which a second body closes.
 
-use cloison::order::act::Kind;
-use cloison::order::{Basis, Security};
+use cloison::order::act::ActKind;
+use cloison::order::{LegalBasis, SecuritySide};
 use jiff::SignedDuration;
 
 use super::common::{QUORUM, now};
@@ -12,7 +12,7 @@ fn a_review_is_due_until_a_second_body_closes_it() {
     let mut world = quiet();
     let asked = persons(&world, 2);
     let mut payload = world.order("health", &asked);
-    payload.basis = Basis::ForceMajeure { security: Security::Internal };
+    payload.basis = LegalBasis::ForceMajeure { security: SecuritySide::Internal };
     payload.not_after = now() + SignedDuration::from_hours(71);
     let order = world.sign(&payload, QUORUM);
     let due = |world: &super::common::World| {
@@ -21,7 +21,7 @@ fn a_review_is_due_until_a_second_body_closes_it() {
         list["orders"].as_array().unwrap().len()
     };
     assert_eq!(due(&world), 0, "not used, nothing to review");
-    let close = act(&world, &payload, Kind::CloseReview, &["judge-2", "prosecutor-1"]);
+    let close = act(&world, &payload, ActKind::CloseReview, &["judge-2", "prosecutor-1"]);
     assert_eq!(to_node(&world, &close).code(), "unknown-order");
     world.reidentify(&order, "health", &asked).ok();
     assert_eq!(due(&world), 1);
@@ -29,14 +29,14 @@ fn a_review_is_due_until_a_second_body_closes_it() {
 
     // While it may still be used there would be something left to review.
     assert_eq!(to_node(&world, &close).code(), "act-invalid");
-    to_node(&world, &act(&world, &payload, Kind::Revoke, &["judge-1"])).ok();
+    to_node(&world, &act(&world, &payload, ActKind::Revoke, &["judge-1"])).ok();
     for (what, signers) in [
         ("one who ordered", &["judge-1"][..]),
         ("those who ordered", QUORUM),
         ("another of a body that ordered", &["judge-2"]),
         ("two of one body", &["judge-1", "judge-2"]),
     ] {
-        let close = signed(&world, &act_upon(&payload, Kind::CloseReview, vec![]), signers);
+        let close = signed(&world, &act_upon(&payload, ActKind::CloseReview, vec![]), signers);
         assert_eq!(to_node(&world, &close).code(), "order-quorum", "{what}");
         assert_eq!(to_vault(&world, &close).code(), "order-quorum", "{what}");
     }

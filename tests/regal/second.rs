@@ -115,7 +115,8 @@ fn another_authority_cannot_take_an_orders_id() {
     world.start(Side::Node, &[]);
     let ministry = world.start_node("ministry.toml", health);
     let court = world.order("health", &asked);
-    let theirs = cloison::order::Payload { authority: id("ministry"), officers: vec![id("clerk")], ..court.clone() };
+    let theirs =
+        cloison::order::OrderPayload { authority: id("ministry"), officers: vec![id("clerk")], ..court.clone() };
     let order = sign_with(&theirs, &["minister", "ombudsman"].map(|kid| (kid, key_of(kid))));
     let request = world.request_by("clerk", &key_of("clerk"), &order, "health", &asked, jiff::Timestamp::now());
     let body = json!({"order": order, "request": request, "sector": "health", "pseudonyms": asked});
@@ -128,7 +129,7 @@ fn another_authority_cannot_take_an_orders_id() {
         |authority: &str| views.iter().find(|view| view["authority"] == authority).unwrap()["life"]["used"].clone();
     assert_eq!((of("court"), of("ministry")), (json!(2), json!(2)));
     // An act of one is none upon the other's.
-    let revoke = super::people::act(&world, &court, cloison::order::act::Kind::Revoke, &["judge-1"]);
+    let revoke = super::people::act(&world, &court, cloison::order::act::ActKind::Revoke, &["judge-1"]);
     super::people::to_vault(&world, &revoke).ok();
     let views = super::people::at_vault_all(&world);
     let state = |authority: &str| views.iter().find(|view| view["authority"] == authority).unwrap()["state"].clone();
@@ -159,7 +160,7 @@ fn a_second_authority_comes_and_the_first_one_goes() {
     world.start(Side::Node, &[]);
     let ministry = world.start_node("ministry.toml", health);
 
-    let payload = cloison::order::Payload {
+    let payload = cloison::order::OrderPayload {
         authority: id("ministry"),
         officers: vec![id("clerk")],
         ..world.order("health", &asked)

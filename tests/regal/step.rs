@@ -1,7 +1,7 @@
 //! Revoked at either side is revoked: after a start or a lost link neither side releases before it has the other's
 //! revocations.
 
-use cloison::order::act::Kind;
+use cloison::order::act::ActKind;
 
 use super::common::QUORUM;
 use super::common::Side;
@@ -18,7 +18,7 @@ fn revoked_at_the_node_while_the_link_is_lost() {
     let order = world.sign(&payload, QUORUM);
     world.reidentify(&order, "health", &asked).ok();
     wire.cut(true);
-    let lodged = to_node(&world, &act(&world, &payload, Kind::Revoke, &["judge-1"])).ok();
+    let lodged = to_node(&world, &act(&world, &payload, ActKind::Revoke, &["judge-1"])).ok();
     assert_eq!((lodged["both"].as_bool(), lodged["order"]["state"].as_str()), (Some(false), Some("revoked")));
     assert_eq!(world.reidentify(&order, "health", &asked).code(), "order-revoked");
     assert_eq!(at_vault(&world, &payload).unwrap()["state"], "exhausted", "the vault cannot know yet");
@@ -36,7 +36,7 @@ fn revoked_at_the_node_and_killed() {
     let asked = persons(&world, 1);
     let payload = world.order("health", &asked);
     wire.cut(true);
-    to_node(&world, &act(&world, &payload, Kind::Revoke, &["judge-1"])).ok();
+    to_node(&world, &act(&world, &payload, ActKind::Revoke, &["judge-1"])).ok();
     world.kill(Side::Node);
     wire.cut(false);
     world.start(Side::Node, &[]);
@@ -55,7 +55,7 @@ fn revoked_at_the_vault_while_the_node_is_down() {
     let payload = world.order("health", &asked);
     let order = world.sign(&payload, QUORUM);
     world.kill(Side::Node);
-    to_vault(&world, &act(&world, &payload, Kind::Revoke, &["prosecutor-1"])).ok();
+    to_vault(&world, &act(&world, &payload, ActKind::Revoke, &["prosecutor-1"])).ok();
     world.kill(Side::Vault);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
@@ -75,10 +75,10 @@ fn both_had_something_to_say() {
     let other = world.sign(&world.order("health", &asked), QUORUM);
     wire.cut(true);
     for order in &orders[..5] {
-        to_node(&world, &act(&world, order, Kind::Suspend, &["judge-2"])).ok();
+        to_node(&world, &act(&world, order, ActKind::Suspend, &["judge-2"])).ok();
     }
     for order in &orders[5..] {
-        to_vault(&world, &act(&world, order, Kind::Revoke, &["judge-1"])).ok();
+        to_vault(&world, &act(&world, order, ActKind::Revoke, &["judge-1"])).ok();
     }
     // Meanwhile the second judge leaves.
     world.stop();
@@ -115,7 +115,7 @@ fn revoked_while_the_answer_is_on_its_way() {
     // A connection stands.
     let warm = world.sign(&world.order("health", &asked), QUORUM);
     world.reidentify(&warm, "health", &asked).ok();
-    let revoke = act(&world, &payload, Kind::Revoke, &["judge-1"]);
+    let revoke = act(&world, &payload, ActKind::Revoke, &["judge-1"]);
     wire.hold_answers(true);
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| world.reidentify(&order, "health", &asked));

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use cloison::code::Code;
-use cloison::order::{ORDER_TYP, check};
+use cloison::order::{OrderPayload, check};
+use cloison::statement::Statement as _;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
@@ -48,8 +49,8 @@ fn an_order_signed_here_verifies_there() {
     let two = signed(&payload(), &["amina", "chadia"]);
     let three = signed(&payload(), &["chadia", "brahim", "amina"]);
     let forged = signed(&payload(), &["amina"]);
-    let forged = cloison::jws::add_signature(&forged, ORDER_TYP, "chadia", &key("mallory")).unwrap();
-    let changed = cloison::order::Payload { case: "B".into(), ..payload() };
+    let forged = cloison::jws::add_signature(&forged, OrderPayload::TYP, "chadia", &key("mallory")).unwrap();
+    let changed = cloison::order::OrderPayload { case: "B".into(), ..payload() };
     let swapped = two.replacen(&encoded(&two), &encoded(&signed(&changed, &[])), 1);
     assert_eq!(verified(&[two, three, forged, swapped]), [Some(written.clone()), Some(written), None, None]);
 }
@@ -66,14 +67,14 @@ fn an_order_signed_there_verifies_here() {
         let signer =
             |kid: &str, person: &str| json!({"kid": kid, "alg": alg, "seed": HEXLOWER.encode(&key(person).to_bytes())});
         let sign = |signers: Vec<Value>| {
-            let answer = jose(&json!({"do": "sign", "payload": written, "typ": ORDER_TYP, "signers": signers}));
+            let answer = jose(&json!({"do": "sign", "payload": written, "typ": OrderPayload::TYP, "signers": signers}));
             answer["jws"].as_str().expect("a JWS").to_owned()
         };
         let text = sign(vec![signer("chadia", "chadia"), signer("amina", "amina")]);
         let order = check(&text, &register(), now()).unwrap_or_else(|refusal| panic!("{alg}: {refusal}"));
         assert_eq!(order.signers(), [id("chadia"), id("amina")]);
         // And what was begun there can be gone on with here.
-        let text = cloison::jws::add_signature(&text, ORDER_TYP, "brahim", &key("brahim")).unwrap();
+        let text = cloison::jws::add_signature(&text, OrderPayload::TYP, "brahim", &key("brahim")).unwrap();
         assert_eq!(check(&text, &register(), now()).unwrap().signers().len(), 3);
 
         let forged = sign(vec![signer("chadia", "chadia"), signer("amina", "mallory")]);

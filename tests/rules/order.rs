@@ -5,8 +5,9 @@ mod request;
 use std::sync::Arc;
 
 use cloison::code::Code;
-use cloison::order::{ActiveOrder, Basis, Payload, Scope, Security, check, examine};
+use cloison::order::{ActiveOrder, LegalBasis, OrderPayload, PseudonymScope, SecuritySide, check, examine};
 use cloison::register::{Authority, Register};
+use cloison::statement::Statement as _;
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -20,7 +21,7 @@ fn register_with(change: impl FnOnce(&mut Authority)) -> Register {
     register
 }
 
-fn active(payload: &Payload) -> ActiveOrder {
+fn active(payload: &OrderPayload) -> ActiveOrder {
     check(&signed(payload, &["amina", "brahim", "chadia"]), &register(), now()).unwrap()
 }
 
@@ -104,8 +105,8 @@ fn an_order_opens_what_it_lists_and_nothing_else() {
 
 #[test]
 fn a_statutory_order_with_a_limit_opens_any_pseudonym_of_its_sectors() {
-    let basis = Basis::Statutory { article: "Loi n° 43-05, art. 19".into() };
-    let order = active(&Payload { basis, scope: Scope::AtMost(7), ..payload() });
+    let basis = LegalBasis::Statutory { article: "Loi n° 43-05, art. 19".into() };
+    let order = active(&OrderPayload { basis, scope: PseudonymScope::AtMost(7), ..payload() });
     assert!(order.allows("health", &pseudonym(200)));
     assert_eq!(order.admit("tax", &pseudonym(1)).unwrap_err(), Code::OutOfScope);
     assert_eq!(order.limit(), 7);
@@ -126,14 +127,14 @@ fn the_floor_is_two_persons_of_two_bodies_whatever_the_register_says() {
         court.approvers.get_mut(&id("chadia")).unwrap().key = amina;
     });
     let text = signed(&payload(), &["amina"]);
-    let text = cloison::jws::add_signature(&text, cloison::order::ORDER_TYP, "chadia", &key("amina")).unwrap();
+    let text = cloison::jws::add_signature(&text, OrderPayload::TYP, "chadia", &key("amina")).unwrap();
     assert_eq!(check(&text, &doubled, now()).unwrap_err().code(), Code::OrderQuorum);
 }
 
 #[test]
 fn force_majeure_has_its_own_quorum_and_72_hours_and_opens_a_review() {
-    let basis = Basis::ForceMajeure { security: Security::External };
-    let urgent = Payload { basis, ..payload() };
+    let basis = LegalBasis::ForceMajeure { security: SecuritySide::External };
+    let urgent = OrderPayload { basis, ..payload() };
     assert!(active(&urgent).opens_review());
     let two = signed(&urgent, &["amina", "chadia"]);
     assert_eq!(check(&two, &register(), now()).unwrap_err().code(), Code::OrderQuorum);
@@ -166,7 +167,7 @@ fn the_digest_is_that_of_the_payload_whoever_signed() {
     let order = check(&two, &register(), now()).unwrap();
     assert_eq!(order.digest(), active(&payload()).digest());
     assert_eq!(*order.digest(), cloison::order::digest_of(&two).unwrap());
-    let other = Payload { case: "B".into(), ..payload() };
+    let other = OrderPayload { case: "B".into(), ..payload() };
     assert_ne!(order.digest(), active(&other).digest());
 }
 
@@ -249,6 +250,6 @@ fn the_example_in_the_documentation_is_valid() {
     assert!(page.contains(&data_encoding::HEXLOWER.encode(order.digest())));
     let payload = page.split("```json\n").find(|block| block.starts_with(r#"{"aud""#)).expect("its payload");
     let payload: String = payload.split("```").next().unwrap().lines().map(str::trim).collect();
-    assert_eq!(cloison::order::Payload::read(payload.as_bytes()).unwrap().write().unwrap(), payload.as_bytes());
-    assert_eq!(cloison::jws::parse(text, cloison::order::ORDER_TYP).unwrap().payload(), payload.as_bytes());
+    assert_eq!(cloison::order::OrderPayload::read(payload.as_bytes()).unwrap().write().unwrap(), payload.as_bytes());
+    assert_eq!(cloison::jws::parse(text, OrderPayload::TYP).unwrap().payload(), payload.as_bytes());
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cloison::jws;
-use cloison::register::sign::{self, SignError, Statement};
+use cloison::register::sign::{self, RegisterStatement, SignError};
 use cloison::register::{self, Id, OpenError, PinnedKey, Pins, SignatureFault};
 use ed25519_dalek::SigningKey;
 use sha2::{Digest, Sha256};
@@ -79,7 +79,7 @@ fn two_of_three_with_the_commission_open_it() {
         let register = open(&files(GOOD, Some(&format!("{jws}\n")))).unwrap();
         assert_eq!(register.version, 1);
         let stated = sign::verify(GOOD.as_bytes(), &jws, &pins()).unwrap();
-        assert_eq!(stated, Statement { deployment: id("demo"), version: 1, digest: register.digest });
+        assert_eq!(stated, RegisterStatement { deployment: id("demo"), version: 1, digest: register.digest });
     }
 }
 
@@ -185,7 +185,7 @@ fn a_payload_has_one_form() {
         let fault = fault(GOOD, &over(&payload, &["operations", "commission"]));
         assert!(matches!(fault, SignatureFault::Payload | SignatureFault::Malformed(_)), "{why}: {fault}");
     }
-    let text = sign::Statement::of(&register::parse(GOOD).unwrap()).payload();
+    let text = sign::RegisterStatement::of(&register::parse(GOOD).unwrap()).payload();
     let digest = data_encoding::HEXLOWER.encode(&sign::digest_of(GOOD.as_bytes()));
     assert_eq!(String::from_utf8(text).unwrap(), format!(r#"{{"aud":"demo","version":1,"sha256":"{digest}"}}"#));
 }

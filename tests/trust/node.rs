@@ -3,7 +3,7 @@
 use cloison::keys::AuthoritySecret;
 use cloison::keys::DomainScope;
 use cloison::keys::file::{SecretKind, read_secret};
-use cloison::order::{Basis, Scope};
+use cloison::order::{LegalBasis, PseudonymScope};
 use cloison::register::Suite;
 use cloison::seal::SealError;
 use cloison::seal::mapping::{Location, RecordView};
@@ -127,8 +127,8 @@ fn a_stolen_node_does_not_exceed_a_limit() {
     let story = Story::told();
     let Story { world, health: [first, second], .. } = &story;
     let mut order = world.order("health", &[]);
-    order.basis = Basis::Statutory { article: "Law 47-06, art. 214".to_owned() };
-    order.scope = Scope::AtMost(1);
+    order.basis = LegalBasis::Statutory { article: "Law 47-06, art. 214".to_owned() };
+    order.scope = PseudonymScope::AtMost(1);
     let order = world.sign(&order, QUORUM);
     let ask = |asked: &[String]| world.release_with(&order, &world.request(&order, "health", asked), "health", asked);
     assert!(ask(std::slice::from_ref(first)).ok()["items"][0]["record"].is_string());

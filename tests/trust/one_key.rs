@@ -1,9 +1,10 @@
 //! Stolen: one key of one person, whoever it is. An order needs several from two bodies, and so does the register.
 
 use cloison::deployment::register_text::{OPERATOR, OPERATORS};
-use cloison::epoch::statement::{self, Destruction, DestructionPayload};
+use cloison::epoch::statement::{Destruction, DestructionPayload};
 use cloison::keys::file::write_private;
 use cloison::register::sign::sign;
+use cloison::statement::{self, Statement as _};
 use ed25519_dalek::SigningKey;
 use serde_json::json;
 
@@ -294,8 +295,8 @@ fn one_operator_destroys_nothing() {
     };
     let thief = SigningKey::from_bytes(&[7; 32]);
     let sign = |payload: &DestructionPayload, signers: &[(&str, SigningKey)]| {
-        let draft = statement::draft(payload).unwrap();
-        signers.iter().fold(draft, |text, (kid, key)| statement::sign(&text, kid, key).unwrap())
+        let draft = payload.draft().unwrap();
+        signers.iter().fold(draft, |text, (kid, key)| statement::sign::<DestructionPayload>(&text, kid, key).unwrap())
     };
     let key = || world.key(OPERATOR);
     for wanted in [&secret, &own, &epoch] {

@@ -10,12 +10,12 @@ use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
-use crate::http::inspections::{Listed, Statement};
-use crate::inspection::decision::{CLOSING_TYP, Closing, DECISION_TYP, Decision, sign};
-use crate::inspection::{InspectionView, Stage};
+use crate::inspection::decision::{InspectionClosing, InspectionDecision};
+use crate::inspection::{InspectionList, InspectionStage, InspectionText, InspectionView};
 use crate::keys::file::{read_signing_key, write_private};
 use crate::refusal::Refusal;
 use crate::register::Id;
+use crate::statement;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, open_client, print, print_json};
 
@@ -179,7 +179,7 @@ fn new(args: New) -> Result<(), CommandError> {
         .checked_add(SignedDuration::from_hours(24 * i64::from(args.days)))
         .map_err(|_| CommandError::usage("it ends after the end of time", "give an earlier --not-before"))?;
     let ids = |option: &str, texts: &[String]| texts.iter().map(|text| id(option, text)).collect::<Result<Vec<_>, _>>();
-    let decision = Decision {
+    let decision = InspectionDecision {
         aud: read_register(&args.register)?.deployment,
         id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
         reference: args.reference,
@@ -195,24 +195,22 @@ fn new(args: New) -> Result<(), CommandError> {
         not_before,
         not_after,
     };
-    let payload = decision.write().map_err(unusable)?;
-    args.seal.finish(&payload, DECISION_TYP, &format!("inspection {} ({})", decision.id, decision.reference))
+    args.seal.finish(&decision, &format!("inspection {} ({})", decision.id, decision.reference))
 }
 
 fn close(args: Close) -> Result<(), CommandError> {
     obtain(args.assent, format!("Inspection {} ends before its time.", args.inspection))?;
-    let closing = Closing {
+    let closing = InspectionClosing {
         aud: read_register(&args.register)?.deployment,
         inspection: args.inspection,
         reason: id("--reason", &args.reason)?,
         time: whole(SystemClock.now())?,
     };
-    let payload = closing.write().map_err(unusable)?;
-    args.seal.finish(&payload, CLOSING_TYP, &format!("the end of inspection {}", args.inspection))
+    args.seal.finish(&closing, &format!("the end of inspection {}", args.inspection))
 }
 
 impl Seal {
-    fn finish(self, payload: &[u8], typ: &str, what: &str) -> Result<(), CommandError> {
+    fn finish<S: statement::Statement>(self, says: &S, what: &str) -> Result<(), CommandError> {
         if self.out.is_none() && self.client.is_none() {
             return Err(CommandError::usage(
                 "where does it go?",
@@ -221,7 +219,7 @@ impl Seal {
         }
         let hint = "a register key of the commission is needed: the one by which vault and node know its registers";
         let key = read_signing_key(&self.key).map_err(|error| CommandError::new(error, hint))?;
-        let signed = sign(payload, typ, &self.kid, &key).map_err(unusable)?;
+        let signed = says.draft().and_then(|draft| statement::sign::<S>(&draft, &self.kid, &key)).map_err(unusable)?;
         if let Some(out) = &self.out {
             write_private(out, format!("{signed}\n").as_bytes()).map_err(|error| {
                 CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists")
@@ -243,12 +241,12 @@ fn obtain(assent: Assent, changes: String) -> Result<(), CommandError> {
 
 /// Whether a text decides on an inspection, and does not end one.
 fn is_decision(text: &str) -> bool {
-    crate::inspection::decision::read_unverified(text.trim_end()).is_ok()
+    statement::read_unverified::<InspectionDecision>(text.trim_end()).is_ok()
 }
 
 fn bring(client: &Client, text: &str, json: bool) -> Result<(), CommandError> {
     let path = if is_decision(text) { "/v1/inspections" } else { "/v1/inspections/closings" };
-    let statement = Statement { statement: text.trim_end().to_owned() };
+    let statement = InspectionText { statement: text.trim_end().to_owned() };
     let view: InspectionView = client.post_json(path, &statement)?;
     match json {
         true => print_json(&view),
@@ -257,7 +255,7 @@ fn bring(client: &Client, text: &str, json: bool) -> Result<(), CommandError> {
 }
 
 fn list(args: &List) -> Result<(), CommandError> {
-    let listed: Listed = args.client.open()?.get_json("/v1/inspections")?;
+    let listed: InspectionList = args.client.open()?.get_json("/v1/inspections")?;
     if args.json {
         return print_json(&listed);
     }
@@ -270,10 +268,10 @@ fn list(args: &List) -> Result<(), CommandError> {
 fn shown(view: &InspectionView) -> String {
     let decision = &view.decision;
     let state = match view.state {
-        Stage::Pending => "not open yet",
-        Stage::Open => "open",
-        Stage::Over => "over",
-        Stage::Closed => "closed",
+        InspectionStage::Pending => "not open yet",
+        InspectionStage::Open => "open",
+        InspectionStage::Over => "over",
+        InspectionStage::Closed => "closed",
     };
     let all = |names: Vec<&str>| if names.is_empty() { "any".to_owned() } else { names.join(", ") };
     let ids = |ids: &[Id]| all(ids.iter().map(Id::as_str).collect());

@@ -14,9 +14,9 @@ use crate::audit::source::{Source, read_or_wider, split_bundle};
 use crate::audit::tree::{TILE_WIDTH, TileId, width};
 use crate::audit::verify::Wanted;
 use crate::client::path;
-use crate::inspection::figures::{Count, Figures};
-use crate::inspection::object::Object;
-use crate::inspection::report::{Document, Report, check};
+use crate::inspection::figures::{FigureCounter, InspectionFigures};
+use crate::inspection::object::InspectionObject;
+use crate::inspection::report::{InspectionReport, ReportStatement, SignedReport, check};
 use crate::keys::file::write_private;
 use crate::register::Register;
 use crate::terminal::files::read_text;
@@ -88,7 +88,7 @@ fn fetch(args: &Args, id: Uuid) -> Result<(), CommandError> {
         return Err(CommandError::file(there, &std::io::ErrorKind::AlreadyExists.into()));
     }
     let client = open_client(file)?;
-    let document: Document = client.get_json(&path(&["v1", "inspections", &id.to_string(), "report"]))?;
+    let document: SignedReport = client.get_json(&path(&["v1", "inspections", &id.to_string(), "report"]))?;
     let Some((data, page)) = places else { return print_json(&document) };
     let text =
         serde_json::to_string_pretty(&document).map_err(|error| CommandError::new(error, "report this as a fault"))?;
@@ -108,22 +108,22 @@ fn fetch(args: &Args, id: Uuid) -> Result<(), CommandError> {
 }
 
 /// The page; every text in it is escaped.
-fn printable(document: &Document, language: &str) -> Result<String, CommandError> {
+fn printable(document: &SignedReport, language: &str) -> Result<String, CommandError> {
     let fault = |error: &dyn std::fmt::Display| CommandError::new(error, "report this as a fault of cloison");
     let words: Value = serde_json::from_str(WORDS).map_err(|error| fault(&error))?;
     let mut pages = Environment::new();
     // The name's end is what switches escaping on.
     pages.add_template("report.html", PAGE).map_err(|error| fault(&error))?;
     let page = pages.get_template("report.html").map_err(|error| fault(&error))?;
-    let digest = crate::jws::parse(&document.signature, crate::inspection::report::REPORT_TYP);
-    let digest = digest.map(|jws| data_encoding::HEXLOWER.encode(&jws.digest())).unwrap_or_default();
+    let digest = crate::statement::digest_of::<ReportStatement>(&document.signature);
+    let digest = digest.map(|digest| data_encoding::HEXLOWER.encode(&digest)).unwrap_or_default();
     let context = context! { r => document.report, w => words[language], language, digest };
     page.render(context).map_err(|error| fault(&error))
 }
 
 fn verify(args: &Args, file: &Path) -> Result<(), CommandError> {
     let text = read_text(file)?;
-    let document: Document = serde_json::from_str(&text).map_err(|error| {
+    let document: SignedReport = serde_json::from_str(&text).map_err(|error| {
         CommandError::new(format_args!("{}: {error}", file.display()), "name the .json of a report")
     })?;
     let wanted = Wanted { keys: args.keys.keys()?, ..Wanted::default() };
@@ -162,11 +162,15 @@ fn verify(args: &Args, file: &Path) -> Result<(), CommandError> {
 }
 
 /// Counts the figures out of a copy of the log, as far as the report's checkpoint goes.
-fn count(source: &dyn Source, report: &Report, register: &Register) -> Result<Figures, CommandError> {
+fn count(
+    source: &dyn Source,
+    report: &InspectionReport,
+    register: &Register,
+) -> Result<InspectionFigures, CommandError> {
     let (last, _) =
         Checkpoint::read(report.checkpoint.as_bytes()).map_err(|error| CommandError::new(error, "see above"))?;
-    let object = Object::of(&report.inspection, register);
-    let mut count = Count::default();
+    let object = InspectionObject::of(&report.inspection, register);
+    let mut count = FigureCounter::default();
     let bar = progress(None);
     for shard in source.shards().map_err(|error| unreadable(&error))? {
         let found = head(source, &shard)?;

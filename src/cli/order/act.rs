@@ -12,14 +12,15 @@ use crate::cli::client_file::ClientFile;
 use crate::cli::signed_file;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
-use crate::execution::step::ActResponse;
-use crate::http::acts::{Lodge, Orders};
+use crate::execution::step::{ActResponse, ActText};
 use crate::keys::file::{read_signing_key, write_private};
-use crate::order::act::{ACT_TYP, ActPayload, Kind, check_act, draft_act, read_act, sign_act};
+use crate::order::act::{ActKind, ActPayload, check_act};
+use crate::order::life::Orders;
 use crate::order::life::suspensions;
 use crate::refusal::Refusal;
 use crate::register::{Id, Register};
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
+use crate::statement::{self, Statement as _};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, open_client, print, print_json};
 
@@ -100,23 +101,23 @@ pub struct Bring {
 
 /// `order revoke`
 pub(super) fn revoke(args: &Act) -> Result<(), CommandError> {
-    run(args, Kind::Revoke, |_, _, _| Ok(vec![]))
+    run(args, ActKind::Revoke, |_, _, _| Ok(vec![]))
 }
 
 /// `order suspend`
 pub(super) fn suspend(args: &Act) -> Result<(), CommandError> {
-    run(args, Kind::Suspend, |_, _, _| Ok(vec![]))
+    run(args, ActKind::Suspend, |_, _, _| Ok(vec![]))
 }
 
 /// `order review --close`
 pub(super) fn review(args: &Review) -> Result<(), CommandError> {
     debug_assert!(args.close, "clap requires it");
-    run(&args.act, Kind::CloseReview, |_, _, _| Ok(vec![]))
+    run(&args.act, ActKind::CloseReview, |_, _, _| Ok(vec![]))
 }
 
 /// `order resume`
 pub(super) fn resume(args: &Resume) -> Result<(), CommandError> {
-    run(&args.act, Kind::Resume, |authority, order, client| {
+    run(&args.act, ActKind::Resume, |authority, order, client| {
         let digest = |text: &String| data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok();
         let digests = |texts: &[String]| texts.iter().map(digest).collect::<Option<Vec<[u8; 32]>>>();
         let wrong =
@@ -154,7 +155,7 @@ pub(super) fn lodge(args: &Bring) -> Result<(), CommandError> {
         .ok_or_else(|| CommandError::usage("what is brought?", "an act, or an order with --order"))?;
     let act = read_text(act)?;
     // What cannot be read the server refuses, and says why.
-    if let Ok((payload, _)) = read_act(&act) {
+    if let Ok(payload) = statement::read_unverified::<ActPayload>(&act) {
         obtain(args.assent, payload.act, payload.order)?;
     }
     bring(&args.client.open()?, &act, args.json)
@@ -174,15 +175,15 @@ fn bring_order(client: &Client, order: &Path, json: bool) -> Result<(), CommandE
 }
 
 /// Asks before an act that no other act takes back.
-fn obtain(assent: Assent, act: Kind, order: Uuid) -> Result<(), CommandError> {
+fn obtain(assent: Assent, act: ActKind, order: Uuid) -> Result<(), CommandError> {
     let (changes, lost) = match act {
         // Each undoes the other.
-        Kind::Suspend | Kind::Resume => return Ok(()),
-        Kind::Revoke => {
+        ActKind::Suspend | ActKind::Resume => return Ok(()),
+        ActKind::Revoke => {
             let changes = format!("Order {order} ends: nothing is released or opened under it any more.");
             (changes, "A revocation cannot be taken back: a new order has to be signed.")
         }
-        Kind::CloseReview => {
+        ActKind::CloseReview => {
             let changes = format!("The review of order {order} ends.");
             (changes, "A review that was closed cannot be opened again.")
         }
@@ -192,7 +193,7 @@ fn obtain(assent: Assent, act: Kind, order: Uuid) -> Result<(), CommandError> {
 
 fn run(
     args: &Act,
-    kind: Kind,
+    kind: ActKind,
     lifts: impl FnOnce(&Id, Uuid, Option<&Client>) -> Result<Vec<[u8; 32]>, CommandError>,
 ) -> Result<(), CommandError> {
     if args.out.is_none() && args.client.is_none() {
@@ -219,7 +220,8 @@ fn run(
     };
     let key =
         read_signing_key(&args.key).map_err(|error| CommandError::new(error, "the approver's own key is needed"))?;
-    let signed = draft_act(&payload).and_then(|draft| sign_act(&draft, &args.kid, &key)).map_err(unusable)?;
+    let signed =
+        payload.draft().and_then(|draft| statement::sign::<ActPayload>(&draft, &args.kid, &key)).map_err(unusable)?;
     if let Some(out) = &args.out {
         write_private(out, format!("{signed}\n").as_bytes()).map_err(|error| {
             CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists")
@@ -262,7 +264,7 @@ fn unusable(refusal: Refusal) -> CommandError {
 
 /// Brings an act to where the client leads, and says what came of it.
 fn bring(client: &Client, act: &str, json: bool) -> Result<(), CommandError> {
-    let lodged: ActResponse = client.post_json("/v1/acts", &Lodge { act: act.to_owned() })?;
+    let lodged: ActResponse = client.post_json("/v1/acts", &ActText { act: act.to_owned() })?;
     if json {
         print_json(&lodged)?;
     } else {
@@ -277,7 +279,7 @@ fn bring(client: &Client, act: &str, json: bool) -> Result<(), CommandError> {
 
 /// Whether a file holds an act and no order.
 pub(super) fn is_act(text: &str) -> bool {
-    read_act(text).is_ok()
+    statement::read_unverified::<ActPayload>(text).is_ok()
 }
 
 /// Adds a signature to an act's file.
@@ -287,13 +289,13 @@ pub(super) fn sign(
     key: &ed25519_dalek::SigningKey,
     register: Option<&Register>,
 ) -> Result<(), CommandError> {
-    let (payload, _) = read_act(shown).map_err(unusable)?;
+    let payload: ActPayload = statement::read_unverified(shown).map_err(unusable)?;
     if let Some(register) = register {
         super::is_key_of_approver(args, key, &payload.authority, register)?;
     }
     let summary = format!("This is what is signed:\n{}", text(&payload).trim_end());
-    let signed = signed_file::countersign(&args.order, ACT_TYP, shown, &summary, args.assent, |text| {
-        sign_act(text, &args.kid, key).map_err(unusable)
+    let signed = signed_file::countersign::<ActPayload>(&args.order, shown, &summary, args.assent, |text| {
+        statement::sign::<ActPayload>(text, &args.kid, key).map_err(unusable)
     })?;
     print(format_args!("Signed by {}: {}", args.kid, args.order.display()))?;
     match register.map(|register| check_act(&signed, register)) {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::payload;
 use crate::cli::client_file::ClientFile;
-use crate::http::acts::Orders;
-use crate::order::Payload;
-use crate::order::life::{OrderView, State};
+use crate::order::OrderPayload;
+use crate::order::life::Orders;
+use crate::order::life::{OrderState, OrderView};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
@@ -71,9 +71,9 @@ fn drafts(folder: &Path) -> Result<Vec<OrderView>, CommandError> {
     Ok(orders.filter_map(Result::ok).map(draft).collect())
 }
 
-fn draft(payload: Payload) -> OrderView {
+fn draft(payload: OrderPayload) -> OrderView {
     let (id, authority) = (payload.id, payload.authority);
-    OrderView { id, authority, state: State::Drafted, review_due: false, life: None, acts: vec![] }
+    OrderView { id, authority, state: OrderState::Drafted, review_due: false, life: None, acts: vec![] }
 }
 
 /// Orders as people read them.

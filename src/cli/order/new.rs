@@ -10,10 +10,10 @@ use uuid::Uuid;
 use super::read_register;
 use crate::cli::list::{self, ListEntry};
 use crate::clock::{Clock as _, SystemClock};
-use crate::jws;
 use crate::keys::file::write_private;
-use crate::order::{Basis, Continuity, Payload, Scope, Security, forbidden};
+use crate::order::{Continuity, LegalBasis, OrderPayload, PseudonymScope, SecuritySide, forbidden};
 use crate::register::{Id, Register};
+use crate::statement::Statement as _;
 use crate::terminal::{CommandError, print};
 
 /// What `order new` takes.
@@ -114,8 +114,7 @@ fn epochs(text: &str) -> Result<Continuity, String> {
 pub fn run(args: &Args) -> Result<(), CommandError> {
     let register = args.register.as_deref().map(read_register).transpose()?;
     let payload = judged(args, register.as_ref())?;
-    let bytes = payload.write().map_err(|refusal| CommandError::usage(refusal, HINT))?;
-    let text = jws::draft(&bytes);
+    let text = payload.draft().map_err(|refusal| CommandError::usage(refusal, HINT))?;
     let Some(out) = &args.out else { return print(text) };
     // Private: it says about whom an authority asks.
     write_private(out, format!("{text}\n").as_bytes())
@@ -161,7 +160,7 @@ impl Faults {
 }
 
 /// The order that the arguments make, if nothing is wrong with it.
-fn judged(args: &Args, register: Option<&Register>) -> Result<Payload, CommandError> {
+fn judged(args: &Args, register: Option<&Register>) -> Result<OrderPayload, CommandError> {
     let mut faults = Faults::default();
     let payload = payload(args, register, &mut faults);
     if let Some(payload) = &payload {
@@ -179,7 +178,7 @@ fn judged(args: &Args, register: Option<&Register>) -> Result<Payload, CommandEr
     }
 }
 
-fn payload(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Option<Payload> {
+fn payload(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Option<OrderPayload> {
     let aud = faults.note(deployment(args, register));
     let authority = faults.note(authority(args, register));
     let purpose = faults.note(id("--purpose", &args.purpose));
@@ -196,7 +195,7 @@ fn payload(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Opt
         (None, None) => None,
     };
     let inform_after = faults.note(args.inform_after.map(whole_second).transpose());
-    Some(Payload {
+    Some(OrderPayload {
         aud: aud?,
         id: args.id.unwrap_or_else(|| uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid()),
         authority: authority?,
@@ -229,24 +228,24 @@ fn authority(args: &Args, register: Option<&Register>) -> Result<Id, String> {
 }
 
 impl BasisArgs {
-    fn basis(&self) -> Basis {
+    fn basis(&self) -> LegalBasis {
         if let Some(epochs) = self.continuity {
-            return Basis::Continuity(epochs);
+            return LegalBasis::Continuity(epochs);
         }
         match (&self.statutory, self.force_majeure.as_deref()) {
-            (Some(article), _) => Basis::Statutory { article: article.clone() },
-            (None, Some("external")) => Basis::ForceMajeure { security: Security::External },
-            (None, Some(_)) => Basis::ForceMajeure { security: Security::Internal },
+            (Some(article), _) => LegalBasis::Statutory { article: article.clone() },
+            (None, Some("external")) => LegalBasis::ForceMajeure { security: SecuritySide::External },
+            (None, Some(_)) => LegalBasis::ForceMajeure { security: SecuritySide::Internal },
             // clap sees to it that one of the four is given.
-            (None, None) => Basis::Judicial,
+            (None, None) => LegalBasis::Judicial,
         }
     }
 }
 
 /// Which pseudonyms, each with its place in the command line or in a list where something is wrong with it.
-fn scope(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Scope {
+fn scope(args: &Args, register: Option<&Register>, faults: &mut Faults) -> PseudonymScope {
     if let Some(limit) = args.limit {
-        return Scope::AtMost(limit);
+        return PseudonymScope::AtMost(limit);
     }
     let mut entries: Vec<(&str, ListEntry)> = vec![];
     for (place, text) in numbered("--pseudonym", &args.pseudonyms) {
@@ -275,7 +274,7 @@ fn scope(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Scope
             }
         }
     }
-    Scope::Listed(lists)
+    PseudonymScope::Listed(lists)
 }
 
 /// The values of an option with their places, counted from 1 where there are several.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::payload;
-use crate::jws;
-use crate::order::{Basis, ORDER_TYP, Payload, Scope, Security};
+use crate::order::{LegalBasis, OrderPayload, PseudonymScope, SecuritySide};
+use crate::statement::UnverifiedStatement;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
@@ -31,7 +31,7 @@ struct Shown<'a> {
     verified: bool,
     digest: String,
     claimed_signers: Vec<String>,
-    payload: &'a Payload,
+    payload: &'a OrderPayload,
 }
 
 /// Runs the command.
@@ -44,39 +44,43 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
     if args.json { print_json(&shown(&order, &payload)?) } else { print(text(&order, &payload)?.trim_end()) }
 }
 
-fn shown<'a>(order: &str, payload: &'a Payload) -> Result<Shown<'a>, CommandError> {
-    let jws =
-        jws::parse(order, ORDER_TYP).map_err(|error| CommandError::new(error, "`cloison order new` makes an order"))?;
+fn shown<'a>(order: &str, payload: &'a OrderPayload) -> Result<Shown<'a>, CommandError> {
+    let order = UnverifiedStatement::<OrderPayload>::read(order)
+        .map_err(|refusal| CommandError::new(refusal, "`cloison order new` makes an order"))?;
     Ok(Shown {
         verified: false,
-        digest: data_encoding::HEXLOWER.encode(&jws.digest()),
-        claimed_signers: jws.signers().map(str::to_owned).collect(),
+        digest: data_encoding::HEXLOWER.encode(&order.digest()),
+        claimed_signers: order.claimed_signers().map(str::to_owned).collect(),
         payload,
     })
 }
 
 /// The order as people read it, one fact a line, with every pseudonym.
-fn text(order: &str, payload: &Payload) -> Result<String, CommandError> {
+fn text(order: &str, payload: &OrderPayload) -> Result<String, CommandError> {
     let facts = facts(order, payload, usize::MAX)?;
     Ok(facts + "Nothing of this is verified here: `cloison order check` does that.\n")
 }
 
 /// The same on one screen, for those who are to sign it: of each sector the first pseudonyms.
-pub(super) fn summary(order: &str, payload: &Payload) -> Result<String, CommandError> {
+pub(super) fn summary(order: &str, payload: &OrderPayload) -> Result<String, CommandError> {
     const MOST_SHOWN: usize = 5;
     Ok(format!("This is what is signed:\n{}", facts(order, payload, MOST_SHOWN)?.trim_end()))
 }
 
 /// One fact a line; of each sector `most` pseudonyms at most.
-fn facts(order: &str, payload: &Payload, most: usize) -> Result<String, CommandError> {
+fn facts(order: &str, payload: &OrderPayload, most: usize) -> Result<String, CommandError> {
     let shown = shown(order, payload)?;
     let length = payload.not_after.duration_since(payload.not_before);
     let basis = match &payload.basis {
-        Basis::Statutory { article } => format!("statutory: {article}"),
-        Basis::ForceMajeure { security: Security::Internal } => "force majeure, security inside the State".into(),
-        Basis::ForceMajeure { security: Security::External } => "force majeure, security outside the State".into(),
-        Basis::Judicial => "judicial".into(),
-        Basis::Continuity(epochs) => format!("continuity: from epoch {} to epoch {}", epochs.from, epochs.to),
+        LegalBasis::Statutory { article } => format!("statutory: {article}"),
+        LegalBasis::ForceMajeure { security: SecuritySide::Internal } => {
+            "force majeure, security inside the State".into()
+        }
+        LegalBasis::ForceMajeure { security: SecuritySide::External } => {
+            "force majeure, security outside the State".into()
+        }
+        LegalBasis::Judicial => "judicial".into(),
+        LegalBasis::Continuity(epochs) => format!("continuity: from epoch {} to epoch {}", epochs.from, epochs.to),
     };
     let signers = match shown.claimed_signers.as_slice() {
         [] => "nobody yet".to_owned(),
@@ -96,8 +100,8 @@ fn facts(order: &str, payload: &Payload, most: usize) -> Result<String, CommandE
     fact("purpose", payload.purpose.as_str());
     fact("sectors", &sectors.join(", "));
     match &payload.scope {
-        Scope::AtMost(limit) => fact("pseudonyms", &format!("any of these sectors, {limit} at most")),
-        Scope::Listed(lists) => {
+        PseudonymScope::AtMost(limit) => fact("pseudonyms", &format!("any of these sectors, {limit} at most")),
+        PseudonymScope::Listed(lists) => {
             let all: usize = lists.values().map(Vec::len).sum();
             fact("pseudonyms", &format!("these {all} and no other:"));
             for (sector, list) in lists {

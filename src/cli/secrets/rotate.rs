@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::cli::statement;
+use crate::epoch::secrets::SectorSecrets;
 use crate::epoch::secrets::{RetireSecretRequest, RetiredSecret, SecretNeed, SecretView};
-use crate::http::secrets::Secrets;
 use crate::terminal::{CommandError, print, print_json};
 
 /// List the versions of the sector secret, and what needs each
@@ -109,7 +109,7 @@ pub fn retire(args: &Retire) -> Result<(), CommandError> {
     }
 }
 
-fn show(at: &At, secrets: &Secrets) -> Result<(), CommandError> {
+fn show(at: &At, secrets: &SectorSecrets) -> Result<(), CommandError> {
     if at.json {
         return print_json(secrets);
     }

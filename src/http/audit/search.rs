@@ -1,6 +1,7 @@
 //! Entries for people, by time, actor, sector, order and event: under an inspection, and about its object only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -9,17 +10,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Entity, internal, shard};
+use super::{internal, shard};
 use crate::access;
 use crate::audit::log::Log;
 use crate::audit::search::{Filter, instant};
 use crate::audit::shelf::Shelf;
 use crate::audit::{Access, Event};
 use crate::code::Code;
+use crate::entity::Entity;
+use crate::http::admission::Lane;
 use crate::http::answer::{blocking, note};
 use crate::http::body::{self, query};
-use crate::http::{Lane, Peer, Problem};
-use crate::inspection::object::Object;
+use crate::http::described::{OpenApiRouter, routes, tagged};
+use crate::http::peer::Peer;
+use crate::http::problem::Problem;
+use crate::inspection::Inspections;
+use crate::inspection::object::InspectionObject;
 use crate::register::Register;
 use crate::store::{Shard, StoreError};
 
@@ -28,6 +34,11 @@ const SCAN: u64 = 100_000;
 /// Entries that one answer has, unless asked otherwise, and at most.
 const LIMIT: u64 = 100;
 const MOST: u64 = 1_000;
+
+/// The route, at either side.
+pub(in crate::http) fn routes() -> OpenApiRouter<Arc<Entity>> {
+    tagged("audit::search", OpenApiRouter::default().routes(routes!(entries)))
+}
 
 /// What to look for.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -90,7 +101,7 @@ pub struct FoundEntries {
      body = crate::http::problem::ProblemBody<'static>, content_type = "application/problem+json"),
 ))]
 pub(in crate::http) async fn entries(
-    State(entity): State<Entity>,
+    State(entity): State<Arc<Entity>>,
     peer: Peer,
     uri: Uri,
 ) -> Result<Response<Body>, Problem> {
@@ -100,9 +111,9 @@ pub(in crate::http) async fn entries(
         let entity = entity.clone();
         let _admitted = peer.allowance().admit(Lane::Work)?;
         blocking(&peer, Lane::Work, move || {
-            let view = entity.inspections().open(search.inspection, &permit)?;
+            let view = Inspections::of(&entity).open(search.inspection, &permit)?;
             let (asked, id) = (search.asked(entity.register()), view.decision.id);
-            let found = find(entity.log(), search, id, &Object::of(&view, entity.register()))?;
+            let found = find(entity.log(), search, id, &InspectionObject::of(&view, entity.register()))?;
             let given = found.entries.len() as u64;
             let actor = permit.auditor().clone();
             let access = Access { actor, inspection: id.to_string(), what: "entries", asked, given };
@@ -115,7 +126,7 @@ pub(in crate::http) async fn entries(
     };
     match found.await {
         Ok(found) => body::json(&found),
-        Err(problem) => Err(note(&*entity, &peer, "audit", problem).await),
+        Err(problem) => Err(note(&entity, &peer, "audit", problem).await),
     }
 }
 
@@ -149,7 +160,7 @@ impl Search {
     }
 }
 
-fn find(log: &Log, search: Search, inspection: Uuid, object: &Object) -> Result<FoundEntries, Problem> {
+fn find(log: &Log, search: Search, inspection: Uuid, object: &InspectionObject) -> Result<FoundEntries, Problem> {
     let wrong = |name: &str| Problem::new(Code::BadParameter).detail(format!("`{name}` has no such value"));
     let time = |name: &str, text: Option<String>| match text {
         None => Ok(None),
@@ -174,9 +185,9 @@ fn find(log: &Log, search: Search, inspection: Uuid, object: &Object) -> Result<
     let mut found = FoundEntries { inspection, log, size, entries: vec![], next: None };
     let end = start.saturating_add(SCAN).min(shelf.size());
     let mut next = start;
-    let scanned = shelf.each::<Stop>(start, SCAN, |index, entry| {
+    let scanned = shelf.each::<ScanEnd>(start, SCAN, |index, entry| {
         if found.entries.len() as u64 == limit {
-            return Err(Stop::Full);
+            return Err(ScanEnd::Full);
         }
         next = index + 1;
         if object.covers(entry) && filter.matches(entry) {
@@ -188,20 +199,20 @@ fn find(log: &Log, search: Search, inspection: Uuid, object: &Object) -> Result<
     });
     match scanned {
         Ok(()) => next = next.max(end),
-        Err(Stop::Full) => {}
-        Err(Stop::Store(error)) => return Err(internal(&error)),
+        Err(ScanEnd::Full) => {}
+        Err(ScanEnd::Store(error)) => return Err(internal(&error)),
     }
     found.next = (next < shelf.size()).then_some(next);
     Ok(found)
 }
 
-/// Why a search ends early.
-enum Stop {
+/// Why a scan ends early.
+enum ScanEnd {
     Full,
     Store(StoreError),
 }
 
-impl From<StoreError> for Stop {
+impl From<StoreError> for ScanEnd {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }

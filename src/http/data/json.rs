@@ -7,11 +7,12 @@ use axum::http::Uri;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::super::{Problem, body};
 use crate::audit::Domain;
 use crate::code::Code;
 use crate::commit::Job;
-use crate::jws;
+use crate::http::body;
+use crate::http::problem::Problem;
+use crate::json;
 use crate::pseudonym::{Pseudonym, TextWriter};
 use crate::register::SpkiDigest;
 use crate::tokenize::{self, DomainRequest, TokenizeOptions, TokenizedBatch};
@@ -20,28 +21,30 @@ use crate::vault::Vault;
 /// A batch of identifiers of one scheme.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct Batch<'a> {
+#[schema(as = Batch)]
+pub(in crate::http) struct JsonBatch<'a> {
     /// Scheme id.
     #[serde(borrow)]
     #[schema(value_type = String, example = "cnie")]
-    scheme: Text<'a>,
+    scheme: JsonText<'a>,
     /// At most 100 000 identifiers.
     #[serde(borrow)]
     #[schema(value_type = Vec<String>, example = json!(["AB123456", "be9876"]))]
-    identifiers: Items<'a>,
+    identifiers: JsonItems<'a>,
     /// Purpose code.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, example = "billing")]
-    purpose: Option<Text<'a>>,
+    purpose: Option<JsonText<'a>>,
     /// The domain to answer in; absent: the present one.
-    #[serde(default, deserialize_with = "jws::maybe_object")]
-    domain: Option<Named>,
+    #[serde(default, deserialize_with = "json::maybe_object")]
+    domain: Option<NamedDomain>,
 }
 
 /// Epoch and period, where a client names them.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct Named {
+#[schema(as = Named)]
+pub(in crate::http) struct NamedDomain {
     /// The epoch.
     #[serde(default)]
     epoch: Option<u32>,
@@ -91,106 +94,106 @@ pub(in crate::http) struct ItemError {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Query {
+struct JsonQuery {
     #[serde(default)]
     previous: bool,
 }
 
 /// A string that lies in the body where it has no escapes. (`Cow` alone is always copied within a `Vec`.)
-struct Text<'a>(Cow<'a, str>);
+struct JsonText<'a>(Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonText<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Borrow;
-        impl<'de> Visitor<'de> for Borrow {
-            type Value = Text<'de>;
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = JsonText<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
+                Ok(JsonText(Cow::Borrowed(text)))
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
+                Ok(JsonText(Cow::Owned(text.to_owned())))
             }
         }
-        deserializer.deserialize_str(Borrow)
+        deserializer.deserialize_str(TextVisitor)
     }
 }
 
 /// An element of `identifiers`: its string, or nothing where it is anything else, which is that item's error and no other's.
-struct Item<'a>(Option<Cow<'a, str>>);
+struct JsonItem<'a>(Option<Cow<'a, str>>);
 
-impl Item<'_> {
+impl JsonItem<'_> {
     fn text(&self) -> Result<&str, Code> {
         self.0.as_deref().ok_or(Code::IdentifierNotText)
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonItem<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Borrow;
-        impl<'de> Visitor<'de> for Borrow {
-            type Value = Item<'de>;
+        struct ItemVisitor;
+        impl<'de> Visitor<'de> for ItemVisitor {
+            type Value = JsonItem<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an identifier")
             }
 
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Item(Some(Cow::Borrowed(text))))
+                Ok(JsonItem(Some(Cow::Borrowed(text))))
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Item(Some(Cow::Owned(text.to_owned()))))
+                Ok(JsonItem(Some(Cow::Owned(text.to_owned()))))
             }
 
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Item(None))
+                Ok(JsonItem(None))
             }
 
             fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(Item(None))
+                Ok(JsonItem(None))
             }
 
             fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-                Ok(Item(None))
+                Ok(JsonItem(None))
             }
 
             fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-                Ok(Item(None))
+                Ok(JsonItem(None))
             }
 
             fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-                Ok(Item(None))
+                Ok(JsonItem(None))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Item(None))
+                Ok(JsonItem(None))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
                 while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Item(None))
+                Ok(JsonItem(None))
             }
         }
-        deserializer.deserialize_any(Borrow)
+        deserializer.deserialize_any(ItemVisitor)
     }
 }
 
 /// As many elements as a request may have, and one more: the rest is read over, so that memory does not follow whoever sends
 /// a body full of empty ones.
-struct Items<'a>(Vec<Item<'a>>);
+struct JsonItems<'a>(Vec<JsonItem<'a>>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonItems<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bounded;
-        impl<'de> Visitor<'de> for Bounded {
-            type Value = Items<'de>;
+        struct ItemsVisitor;
+        impl<'de> Visitor<'de> for ItemsVisitor {
+            type Value = JsonItems<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of identifiers")
@@ -201,14 +204,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
                 while let Some(item) = list.next_element()? {
                     items.push(item);
                     if items.len() > tokenize::MAX_ITEMS {
-                        while list.next_element::<Item<'de>>()?.is_some() {}
+                        while list.next_element::<JsonItem<'de>>()?.is_some() {}
                         break;
                     }
                 }
-                Ok(Items(items))
+                Ok(JsonItems(items))
             }
         }
-        deserializer.deserialize_seq(Bounded)
+        deserializer.deserialize_seq(ItemsVisitor)
     }
 }
 
@@ -219,14 +222,14 @@ pub(super) fn prepare(
     uri: &Uri,
     bytes: &[u8],
 ) -> Result<(TokenizedBatch, Job), Problem> {
-    let query: Query = body::query(uri)?;
-    let batch: Batch<'_> = jws::read_object(bytes).map_err(|error| malformed(&error))?;
+    let query: JsonQuery = body::query(uri)?;
+    let batch: JsonBatch<'_> = json::read_object(bytes).map_err(|error| malformed(&error))?;
     let permit = super::permit(vault, peer, sector, &batch.scheme.0, batch.purpose.as_ref().map(|p| &*p.0))?;
     let domain = batch
         .domain
         .map_or_else(DomainRequest::default, |named| DomainRequest { epoch: named.epoch, period: named.period });
     let options = TokenizeOptions { domain, previous: query.previous };
-    Ok(tokenize::prepare(vault, &permit, &options, batch.identifiers.0.iter().map(Item::text))?)
+    Ok(tokenize::prepare(vault, &permit, &options, batch.identifiers.0.iter().map(JsonItem::text))?)
 }
 
 /// Says where the body is malformed, not what stands there: serde_json's own words may quote an identifier.

@@ -3,9 +3,10 @@
 use axum::http::Uri;
 use serde::Deserialize;
 
-use super::super::{Problem, body};
 use crate::code::Code;
 use crate::commit::Job;
+use crate::http::body;
+use crate::http::problem::Problem;
 use crate::lines;
 use crate::pseudonym::TextWriter;
 use crate::register::SpkiDigest;
@@ -14,7 +15,7 @@ use crate::vault::Vault;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Query {
+struct TextQuery {
     scheme: String,
     #[serde(default)]
     purpose: Option<String>,
@@ -33,7 +34,7 @@ pub(super) fn prepare(
     uri: &Uri,
     bytes: &[u8],
 ) -> Result<(TokenizedBatch, Job), Problem> {
-    let query: Query = body::query(uri)?;
+    let query: TextQuery = body::query(uri)?;
     let permit = super::permit(vault, peer, sector, &query.scheme, query.purpose.as_deref())?;
     let domain = DomainRequest { epoch: query.epoch, period: query.period };
     let options = TokenizeOptions { domain, previous: query.previous };

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::{MAX_SHARES, Share, ShareError, ShareSet, Shared};
 use crate::id::Id;
-use crate::jws::{object, read_object};
+use crate::json::{object, read_object};
 use crate::keys::Key;
 use crate::keys::file::SecretKind;
 

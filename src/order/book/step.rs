@@ -23,7 +23,7 @@ use std::sync::Arc;
 use super::{Book, FAILED, hex, is_revoked, stored};
 use crate::code::Code;
 use crate::commit::orders::ActSet;
-use crate::order::act::{Act, Kind, Verdict, judge_act};
+use crate::order::act::{ActKind, ActVerdict, SignedAct, judge_act};
 use crate::refusal::{Refusal, fault};
 use crate::register::Id;
 
@@ -58,7 +58,7 @@ impl Book<'_> {
             let mut acts = ActSet::default();
             for row in self.store.order_acts(authority.as_str(), None).map_err(fault(FAILED))? {
                 let kept = stored(&row)?;
-                let is_good = || matches!(judge_act(&kept.text, self.register), Ok(Verdict::Good(_)));
+                let is_good = || matches!(judge_act(&kept.text, self.register), Ok(ActVerdict::Good(_)));
                 // A row that does nothing is as good as none: its true text is still to come.
                 if kept.done.is_some() && is_good() {
                     acts.insert(row.digest, row.order);
@@ -94,7 +94,7 @@ impl Book<'_> {
         Ok((ActWindow { after, until }, known))
     }
 
-    /// Texts of acts in a window that somebody lacks who knows `known`, as many as [`MOST_BYTES`] hold.
+    /// The texts of the acts in a window that a side lacks that knows `known`, as many as [`MOST_BYTES`] hold.
     ///
     /// # Errors
     /// [`Code::Internal`].
@@ -126,7 +126,7 @@ impl Book<'_> {
             let row = self.store.order_act(authority.as_str(), order, &digest).map_err(fault(FAILED))?;
             let text = stored(&row.ok_or("an act is gone").map_err(fault(FAILED))?)?.text;
             // Rows of earlier versions may hold white space.
-            let Verdict::Good(Act { text, .. }) = judge_act(&text, self.register)? else { continue };
+            let ActVerdict::Good(SignedAct { text, .. }) = judge_act(&text, self.register)? else { continue };
             bytes += text.len();
             if bytes > MOST_BYTES && !texts.is_empty() {
                 break;
@@ -146,11 +146,11 @@ impl Book<'_> {
         let mut good = vec![];
         for text in texts {
             match judge_act(text, self.register)? {
-                Verdict::Good(act) if act.payload.authority == *authority => good.push(act),
-                Verdict::Good(_) => {
+                ActVerdict::Good(act) if act.says.authority == *authority => good.push(act),
+                ActVerdict::Good(_) => {
                     return Err(Refusal::new(Code::ActInvalid, "the act is upon an order of another authority"));
                 }
-                Verdict::Unproven(refusal) => {
+                ActVerdict::Unproven(refusal) => {
                     tracing::warn!(why = refusal.why(), "an act of the other side is not borne out by the register");
                 }
             }
@@ -165,8 +165,8 @@ impl Book<'_> {
         let mut of_day = self.counted_today(authority, |_| Ok(true))?;
         let (mut taken, mut ended) = (vec![], BTreeSet::new());
         for act in good {
-            let order = act.payload.order;
-            let is_revocation = act.payload.act == Kind::Revoke;
+            let order = act.says.order;
+            let is_revocation = act.says.act == ActKind::Revoke;
             match of_day.add(&act, MOST_BROUGHT) {
                 Ok(()) => taken.push(act),
                 // One is enough to end an order, however many come at once.
@@ -186,11 +186,11 @@ impl Book<'_> {
     }
 
     /// Whether an act revokes an order that was used here and is not revoked yet: such a one is always taken, once.
-    fn ends_a_used_order(&self, act: &Act, acts: &ActSet) -> Result<bool, Refusal> {
-        if act.payload.act != Kind::Revoke {
+    fn ends_a_used_order(&self, act: &SignedAct, acts: &ActSet) -> Result<bool, Refusal> {
+        if act.says.act != ActKind::Revoke {
             return Ok(false);
         }
-        let view = self.view(&act.payload.authority, act.payload.order)?;
+        let view = self.view(&act.says.authority, act.says.order)?;
         Ok(view.life.is_some() && !is_revoked(&view.acts, acts))
     }
 }

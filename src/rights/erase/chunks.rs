@@ -19,7 +19,7 @@ use crate::store::{ChunkKey, RowBatch, Store, StoreError};
 use crate::vault::{SectorState, Vault};
 
 /// A chunk, and those of its mappings that are to go.
-pub(super) struct ErasureChunk {
+pub(super) struct AffectedChunk {
     chunk: Chunk,
     erased: Vec<Pseudonym>,
 }
@@ -33,10 +33,10 @@ pub(super) fn read(
     vault: &Vault,
     state: &SectorState,
     wanted: &[Parsed],
-) -> Result<BTreeMap<ChunkKey, ErasureChunk>, Refusal> {
-    let mut found: BTreeMap<ChunkKey, ErasureChunk> = BTreeMap::new();
+) -> Result<BTreeMap<ChunkKey, AffectedChunk>, Refusal> {
+    let mut found: BTreeMap<ChunkKey, AffectedChunk> = BTreeMap::new();
     let each = |key, chunk, held: Vec<Parsed>| {
-        let found = found.entry(key).or_insert(ErasureChunk { chunk, erased: vec![] });
+        let found = found.entry(key).or_insert(AffectedChunk { chunk, erased: vec![] });
         found.erased.extend(held.iter().map(|parsed| parsed.pseudonym));
     };
     // What the index does not know has no mapping.
@@ -48,26 +48,26 @@ pub(super) fn read(
 }
 
 /// A domain in which a mapping lies, and since when it may.
-pub(super) struct DomainSince {
+pub(super) struct MappingDomain {
     epoch: u32,
     scope: DomainScope,
     opened: Timestamp,
 }
 
 /// The domains of the chunks.
-pub(super) fn domains(vault: &Vault, found: &BTreeMap<ChunkKey, ErasureChunk>) -> Result<Vec<DomainSince>, Refusal> {
-    let of = |(key, found): (&ChunkKey, &ErasureChunk)| {
+pub(super) fn domains(vault: &Vault, found: &BTreeMap<ChunkKey, AffectedChunk>) -> Result<Vec<MappingDomain>, Refusal> {
+    let of = |(key, found): (&ChunkKey, &AffectedChunk)| {
         let record = vault.store().segment(found.chunk.segment()).map_err(fault(FAILED))?.unwrap_or_default();
         let opened = segment::opened_at(&record).map_err(fault(FAILED))?;
-        Ok(DomainSince { epoch: key.epoch, scope: found.chunk.scope().clone(), opened })
+        Ok(MappingDomain { epoch: key.epoch, scope: found.chunk.scope().clone(), opened })
     };
     found.iter().map(of).collect()
 }
 
 /// Those of the domains that a search for the salts of `searched` has not seen to, or not far enough back.
-pub(super) fn beyond(domains: Vec<DomainSince>, searched: &[DomainSince]) -> Vec<DomainSince> {
-    let is_in = |since: &DomainSince| {
-        let covers = |known: &DomainSince| {
+pub(super) fn beyond(domains: Vec<MappingDomain>, searched: &[MappingDomain]) -> Vec<MappingDomain> {
+    let is_in = |since: &MappingDomain| {
+        let covers = |known: &MappingDomain| {
             known.epoch == since.epoch && known.scope == since.scope && known.opened <= since.opened
         };
         searched.iter().any(covers)
@@ -77,7 +77,7 @@ pub(super) fn beyond(domains: Vec<DomainSince>, searched: &[DomainSince]) -> Vec
 
 /// The members of a tokenization that are looked at.
 #[derive(Deserialize)]
-struct Batched {
+struct TokenizeEntry {
     event: String,
     #[serde(default)]
     sector: String,
@@ -90,7 +90,7 @@ struct Batched {
 pub(super) fn salts(
     vault: &Vault,
     sector: &str,
-    domains: &[DomainSince],
+    domains: &[MappingDomain],
     from: Option<u64>,
 ) -> Result<(Vec<u64>, u64), Refusal> {
     let store = vault.store();
@@ -99,8 +99,8 @@ pub(super) fn salts(
     let from = from.map_or_else(|| first_since(store, oldest), Ok)?;
     let mut salts = vec![];
     let each = |number: u64, entry: &[u8]| -> Result<(), StoreError> {
-        let Ok(batch) = serde_json::from_slice::<Batched>(entry) else { return Ok(()) };
-        let is_over = |since: &DomainSince| {
+        let Ok(batch) = serde_json::from_slice::<TokenizeEntry>(entry) else { return Ok(()) };
+        let is_over = |since: &MappingDomain| {
             let same = |domain: &Domain| domain.epoch == since.epoch && domain.scope() == since.scope;
             batch.domain.as_ref().is_some_and(same) || batch.previous == Some(since.epoch)
         };
@@ -129,10 +129,10 @@ pub(super) fn rewrite(
     batch: &mut RowBatch,
     index: &Index,
     cipher: &ChunkCipher,
-    found: BTreeMap<ChunkKey, ErasureChunk>,
+    found: BTreeMap<ChunkKey, AffectedChunk>,
 ) -> Vec<(SmallChunkKind, SmallChunk)> {
     let mut fresh = vec![];
-    for (old, ErasureChunk { chunk, erased }) in found.into_iter().filter(|(_, found)| !found.erased.is_empty()) {
+    for (old, AffectedChunk { chunk, erased }) in found.into_iter().filter(|(_, found)| !found.erased.is_empty()) {
         let records: Vec<_> = chunk.records().filter_map(Result::ok).collect();
         let all: Vec<[u8; 16]> = records.iter().map(|record| *record.pseudonym.as_bytes()).collect();
         let kept: Vec<_> = records.iter().filter(|record| !erased.contains(&record.pseudonym)).collect();

@@ -25,7 +25,7 @@ pub(super) fn merge(parts: &KeeperParts, kind: &SmallChunkKind, small: &[SmallCh
     let mut chunks: Vec<(ChunkKey, Chunk)> = Vec::with_capacity(small.len());
     for SmallChunk { sequence, .. } in small {
         let key = ChunkKey { sector, epoch, sequence: *sequence };
-        chunks.extend(stored_chunk(&parts.store, &parts.cipher, key)?.map(|chunk| (key, chunk)));
+        chunks.extend(stored_chunk(parts.entity.store(), &parts.cipher, key)?.map(|chunk| (key, chunk)));
     }
     if chunks.len() < 2 {
         return Ok(0);
@@ -53,7 +53,7 @@ pub(super) fn merge(parts: &KeeperParts, kind: &SmallChunkKind, small: &[SmallCh
         old.iter().for_each(|sequence| store.delete_chunk(batch, ChunkKey { sequence: *sequence, ..key }));
         tell.store(sequence, Ordering::Release);
     });
-    let done = match parts.committer.change_unlogged(change) {
+    let done = match parts.entity.committer().change_unlogged(change) {
         Ok(()) => true,
         Err(Code::Overloaded) => false,
         Err(_) => return Ok(0),
@@ -61,13 +61,13 @@ pub(super) fn merge(parts: &KeeperParts, kind: &SmallChunkKind, small: &[SmallCh
     match given.load(Ordering::Acquire) {
         0 if !done => {
             // It never reached the writer, who has better things to do just now.
-            small.iter().for_each(|small| parts.committer.small().add(kind, *small));
+            small.iter().for_each(|small| parts.entity.committer().small().add(kind, *small));
             Ok(0)
         }
         0 => Ok(0),
         _ if !done => Ok(0),
         sequence => {
-            parts.committer.small().add(kind, SmallChunk { sequence, records: count });
+            parts.entity.committer().small().add(kind, SmallChunk { sequence, records: count });
             Ok(gone)
         }
     }

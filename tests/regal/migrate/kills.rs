@@ -7,7 +7,7 @@ const PERSONS: usize = 12_000;
 const FIRST: u64 = 39 * 256;
 
 /// Two pages to migrate, over a wire that the test holds.
-fn scene() -> (World, Wire, Payload, Vec<String>) {
+fn scene() -> (World, Wire, OrderPayload, Vec<String>) {
     let (secret, public) = key();
     let (world, wire) = Wire::world_with(setup(|text| text, public));
     write_secret(&world.path("health.migration"), SecretKind::Migration, &secret).unwrap();
@@ -32,7 +32,7 @@ fn asking(world: &World) -> std::thread::JoinHandle<bool> {
 }
 
 /// What is right afterwards: run again, all are migrated, each once; counts and logs agree.
-fn goes_on(mut world: World, payload: &Payload, old: &[String], twice: bool) {
+fn goes_on(mut world: World, payload: &OrderPayload, old: &[String], twice: bool) {
     let (code, said) = run(&world);
     assert_eq!(code, 0, "{said}");
     let summary: Value = serde_json::from_str(&said).unwrap();
@@ -134,7 +134,7 @@ fn killed_when_the_identifiers_were_taken() {
 }
 
 /// Holds the wire when the node has opened a page and hands it back.
-fn identifiers_wait(world: &World, wire: &Wire, payload: &Payload) -> std::thread::JoinHandle<bool> {
+fn identifiers_wait(world: &World, wire: &Wire, payload: &OrderPayload) -> std::thread::JoinHandle<bool> {
     wire.hold_answers(true);
     let officer = asking(world);
     soon("handed out", || used(at_vault(world, payload)) == Some(FIRST));

@@ -2,8 +2,9 @@
 
 use cloison::code::Code;
 use cloison::jws;
-use cloison::order::{ActiveOrder, NewRequest, OfficerRequest, REQUEST_TYP, check_request, list_digest, sign_request};
+use cloison::order::{ActiveOrder, OfficerRequest, RequestPayload, check_request, list_digest};
 use cloison::refusal::Refusal;
+use cloison::statement::Statement as _;
 use jiff::ToSpan;
 
 use super::active;
@@ -14,18 +15,19 @@ fn list() -> Vec<String> {
 }
 
 /// A request for [`list`], changed by `change`, signed in the name of `officer` with the key of `signer`.
-fn request(order: &ActiveOrder, officer: &str, signer: &str, change: impl FnOnce(&mut NewRequest<'_>)) -> String {
-    let (deployment, list) = (id("vectors"), list_digest(&list()).unwrap());
-    let mut new = NewRequest {
-        deployment: &deployment,
-        order: order.digest(),
-        id: "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11".parse().unwrap(),
-        sector: "health",
-        list: &list,
+fn request(order: &ActiveOrder, officer: &str, signer: &str, change: impl FnOnce(&mut RequestPayload)) -> String {
+    let mut new = RequestPayload {
+        aud: id("vectors"),
+        order: *order.digest(),
+        request: "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11".parse().unwrap(),
+        sector: "health".to_owned(),
+        list: list_digest(&list()).unwrap(),
         time: now(),
     };
     change(&mut new);
-    sign_request(&new, &id(officer), &key(signer)).unwrap()
+    // As `sign_request` signs it, also where it is not a request that can be read.
+    let draft = jws::draft(&serde_json::to_vec(&new).unwrap());
+    jws::add_signature(&draft, RequestPayload::TYP, officer, &key(signer)).unwrap()
 }
 
 fn judge(text: &str, order: &ActiveOrder, pseudonyms: &[String]) -> Result<OfficerRequest, Refusal> {
@@ -57,23 +59,23 @@ fn only_an_officer_whom_the_order_names_may_ask() {
     refused(&request(&order, "amina", "amina", |_| ()), &order); // an approver
     refused(&request(&order, "mallory", "mallory", |_| ()), &order);
     let good = request(&order, "driss", "driss", |_| ());
-    refused(&jws::add_signature(&good, REQUEST_TYP, "elham", &key("elham")).unwrap(), &order); // two at once
-    refused(&jws::draft(jws::parse(&good, REQUEST_TYP).unwrap().payload()), &order); // nobody
+    refused(&jws::add_signature(&good, RequestPayload::TYP, "elham", &key("elham")).unwrap(), &order); // two at once
+    refused(&jws::draft(jws::parse(&good, RequestPayload::TYP).unwrap().payload()), &order); // nobody
 }
 
 #[test]
 fn a_request_is_for_one_order_sector_and_list() {
     let order = active(&payload());
-    let other = active(&cloison::order::Payload { case: "B".into(), ..payload() });
+    let other = active(&cloison::order::OrderPayload { case: "B".into(), ..payload() });
     refused(&request(&other, "driss", "driss", |_| ()), &order);
-    refused(&request(&order, "driss", "driss", |r| r.sector = "tax"), &order);
-    refused(&request(&order, "driss", "driss", |r| r.id = uuid::Uuid::nil()), &order);
+    refused(&request(&order, "driss", "driss", |r| r.sector = "tax".to_owned()), &order);
+    refused(&request(&order, "driss", "driss", |r| r.request = uuid::Uuid::nil()), &order);
 
     let good = request(&order, "driss", "driss", |_| ());
     for wrong in [vec![], vec![pseudonym(2)], vec![pseudonym(1), pseudonym(2)], [list(), list()].concat()] {
         assert_eq!(judge(&good, &order, &wrong).unwrap_err().code(), Code::RequestInvalid);
     }
-    let elsewhere = request(&order, "driss", "driss", |r| r.sector = "tax");
+    let elsewhere = request(&order, "driss", "driss", |r| r.sector = "tax".to_owned());
     let refusal = check_request(&elsewhere, &order, &register(), "tax", &list(), now()).unwrap_err();
     assert_eq!(refusal.code(), Code::OutOfScope);
 }
@@ -103,9 +105,9 @@ fn an_order_is_no_request_and_a_request_no_order() {
 fn a_request_has_exactly_its_members() {
     let order = active(&payload());
     let good = request(&order, "driss", "driss", |_| ());
-    let text = String::from_utf8(jws::parse(&good, REQUEST_TYP).unwrap().payload().to_vec()).unwrap();
+    let text = String::from_utf8(jws::parse(&good, RequestPayload::TYP).unwrap().payload().to_vec()).unwrap();
     let resigned = |payload: String| {
-        jws::add_signature(&jws::draft(payload.as_bytes()), REQUEST_TYP, "driss", &key("driss")).unwrap()
+        jws::add_signature(&jws::draft(payload.as_bytes()), RequestPayload::TYP, "driss", &key("driss")).unwrap()
     };
     assert!(judge(&resigned(text.clone()), &order, &list()).is_ok());
     for (from, to) in [

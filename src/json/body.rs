@@ -1,7 +1,7 @@
-//! Structs from JSON objects and from nothing else.
+//! Structs from JSON objects and from nothing else, for the bodies of requests and for files.
 //!
-//! `serde`'s derived readers also take an array for a struct, whose members are then told by their place: a second spelling
-//! of every request, which no description mentions and no reader expects.
+//! `serde`'s derived readers also take an array for a struct and tell its members by their place: a second spelling of every
+//! request, which no description mentions and no reader expects.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -36,7 +36,7 @@ fn read_from<'t, R: Read<'t>, T: Deserialize<'t>>(
 /// # Errors
 /// The deserializer's, also for what is no object.
 pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    deserializer.deserialize_map(Object(PhantomData))
+    deserializer.deserialize_map(ObjectVisitor(PhantomData))
 }
 
 /// Reads a struct from an object, or nothing from `null`: for `deserialize_with`.
@@ -44,12 +44,12 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -
 /// # Errors
 /// As [`object`].
 pub fn maybe_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    deserializer.deserialize_option(Maybe(PhantomData))
+    deserializer.deserialize_option(MaybeVisitor(PhantomData))
 }
 
-struct Object<T>(PhantomData<T>);
+struct ObjectVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,9 +61,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
     }
 }
 
-struct Maybe<T>(PhantomData<T>);
+struct MaybeVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Maybe<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for MaybeVisitor<T> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,23 +91,26 @@ mod tests {
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Outer<'a> {
+    struct OuterExample<'a> {
         name: &'a str,
         #[serde(default, deserialize_with = "maybe_object")]
-        inner: Option<Inner>,
+        inner: Option<InnerExample>,
     }
 
     #[derive(Debug, PartialEq, Deserialize)]
-    struct Inner {
+    struct InnerExample {
         n: u8,
     }
 
     #[test]
     fn an_object_is_an_object_at_every_depth() {
-        let read = |text: &'static str| read_object::<Outer<'_>>(text.as_bytes());
-        assert_eq!(read(r#"{"name":"a","inner":{"n":1}}"#).unwrap(), Outer { name: "a", inner: Some(Inner { n: 1 }) });
-        assert_eq!(read(r#" {"name":"a","inner":null} "#).unwrap(), Outer { name: "a", inner: None });
-        assert_eq!(read(r#"{"name":"a"}"#).unwrap(), Outer { name: "a", inner: None });
+        let read = |text: &'static str| read_object::<OuterExample<'_>>(text.as_bytes());
+        assert_eq!(
+            read(r#"{"name":"a","inner":{"n":1}}"#).unwrap(),
+            OuterExample { name: "a", inner: Some(InnerExample { n: 1 }) }
+        );
+        assert_eq!(read(r#" {"name":"a","inner":null} "#).unwrap(), OuterExample { name: "a", inner: None });
+        assert_eq!(read(r#"{"name":"a"}"#).unwrap(), OuterExample { name: "a", inner: None });
         for wrong in [
             r#"["a",null]"#,
             r#"{"name":"a","inner":[1]}"#,

@@ -1,8 +1,8 @@
-//! Who signed: each person once. A person is a key: whoever has one key for two `kid`s is one person under both.
+//! Who signed: each person once. A person is a key: those who use one key under two `kid`s are one person.
 
 use ed25519_dalek::VerifyingKey;
 
-use super::Unverified;
+use crate::jws::UnverifiedJws;
 
 /// A signature that counts for nobody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,38 +22,25 @@ impl BadSignature {
     }
 }
 
-/// The signatures of a text, verified.
+/// What came of verifying all signatures of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signatures<T> {
+pub struct SignatureCheck<P> {
     /// What is known of each person who signed, in the order of their first signatures.
-    pub persons: Vec<T>,
-    /// The first signature that is forged; or else the first one by somebody unknown.
+    pub persons: Vec<P>,
+    /// The first forged signature; where none is forged, the first by an unknown signer.
     pub bad: Option<BadSignature>,
 }
 
-impl<T> Signatures<T> {
-    /// The persons who signed, where every signature is good.
-    ///
-    /// # Errors
-    /// The signature that is not.
-    pub fn all_good(self) -> Result<Vec<T>, BadSignature> {
-        match self.bad {
-            None => Ok(self.persons),
-            Some(bad) => Err(bad),
-        }
-    }
-}
-
-impl Unverified {
-    /// Verifies every signature. `find` says by a `kid` what is known of its signer, and the signer's key.
-    pub fn signatures<'a, T>(&self, find: impl Fn(&str) -> Option<(T, &'a VerifyingKey)>) -> Signatures<T> {
+impl<P> SignatureCheck<P> {
+    /// Verifies every signature. `signer` says by a `kid` what is known of its signer, and the signer's key.
+    pub fn of<'k>(jws: &UnverifiedJws, signer: impl Fn(&str) -> Option<(P, &'k VerifyingKey)>) -> Self {
         let (mut persons, mut keys, mut forged, mut unknown) = (vec![], vec![], None, None);
-        for kid in self.signers() {
-            match find(kid) {
+        for kid in jws.signers() {
+            match signer(kid) {
                 None => {
                     unknown.get_or_insert_with(|| BadSignature::Unknown(kid.to_owned()));
                 }
-                Some((_, key)) if !self.verify(kid, key) => {
+                Some((_, key)) if !jws.verify(kid, key) => {
                     forged.get_or_insert_with(|| BadSignature::Forged(kid.to_owned()));
                 }
                 Some((_, key)) if keys.contains(key) => {}
@@ -63,7 +50,18 @@ impl Unverified {
                 }
             }
         }
-        Signatures { persons, bad: forged.or(unknown) }
+        Self { persons, bad: forged.or(unknown) }
+    }
+
+    /// The persons who signed, where every signature is good.
+    ///
+    /// # Errors
+    /// The signature that is not.
+    pub fn all_good(self) -> Result<Vec<P>, BadSignature> {
+        match self.bad {
+            None => Ok(self.persons),
+            Some(bad) => Err(bad),
+        }
     }
 }
 
@@ -71,21 +69,21 @@ impl Unverified {
 mod tests {
     use ed25519_dalek::SigningKey;
 
-    use super::super::{add_signature, draft, parse};
     use super::*;
+    use crate::jws::{add_signature, draft, parse};
 
     const TYP: &str = "cloison-test+json";
 
-    fn signed(by: &[(&str, u8)]) -> Unverified {
+    fn signed(by: &[(&str, u8)]) -> UnverifiedJws {
         let sign = |text: String, (kid, seed): &(&str, u8)| {
             add_signature(&text, TYP, kid, &SigningKey::from_bytes(&[*seed; 32])).unwrap()
         };
         parse(&by.iter().fold(draft(b"{}"), sign), TYP).unwrap()
     }
 
-    fn signatures(by: &[(&str, u8)]) -> Signatures<char> {
+    fn signatures(by: &[(&str, u8)]) -> SignatureCheck<char> {
         let keys = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
-        signed(by).signatures(|kid| match kid {
+        SignatureCheck::of(&signed(by), |kid| match kid {
             "one" => Some(('1', &keys[0])),
             "one-again" => Some(('1', &keys[0])),
             "two" => Some(('2', &keys[1])),
@@ -103,7 +101,7 @@ mod tests {
     #[test]
     fn a_forged_signature_is_told_from_an_unknown_one_and_before_it() {
         let unknown = Some(BadSignature::Unknown("three".into()));
-        assert_eq!(signatures(&[("three", 3), ("one", 1)]), Signatures { persons: vec!['1'], bad: unknown });
+        assert_eq!(signatures(&[("three", 3), ("one", 1)]), SignatureCheck { persons: vec!['1'], bad: unknown });
         let forged = BadSignature::Forged("two".into());
         assert_eq!(signatures(&[("three", 3), ("two", 1)]).all_good(), Err(forged));
     }

@@ -1,0 +1,133 @@
+//! What vault and node both are: a process with a register, a store, a log and the one writer of both.
+//!
+//! [`Vault`](crate::vault) and [`Node`](crate::node) own one and dereference to it. What answers for either side (the log for
+//! auditors, inspections, the clock's mark, refusals) takes an [`Entity`] and nothing else.
+
+mod error;
+mod role;
+mod start;
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use jiff::Timestamp;
+
+use crate::audit::cosign::{Cosigners, proven_time};
+use crate::audit::log::Log;
+use crate::clock::{Clock, ClockBehind};
+use crate::commit::Committer;
+use crate::commit::orders::OrderGate;
+use crate::keys::AuditKey;
+use crate::register::Register;
+use crate::store::index::Index;
+use crate::store::{Space, Store, StoreError};
+pub use error::StartError;
+pub use role::Role;
+pub(crate) use start::{EntityOpening, WriterParts};
+
+/// One side of a deployment, serving.
+pub struct Entity {
+    role: Role,
+    register: Arc<Register>,
+    store: Arc<Store>,
+    log: Arc<Log>,
+    cosigners: OnceLock<Arc<Cosigners>>,
+    committer: Committer,
+    index: Arc<Index>,
+    clock: Arc<dyn Clock>,
+    audit_key: AuditKey,
+    space: Space,
+    orders: OrderGate,
+    /// One change of an inspection at a time: from reading how it stands to committing how it will.
+    pub(crate) inspection_changes: Mutex<()>,
+    /// One report at a time: it goes through the whole log.
+    pub(crate) reports: Mutex<()>,
+}
+
+impl Entity {
+    /// Which of the two it is.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// The register in force.
+    pub fn register(&self) -> &Arc<Register> {
+        &self.register
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// The writer.
+    pub fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The time for a decision that a clock set back must not revive.
+    ///
+    /// # Errors
+    /// [`ClockBehind`]
+    pub fn steady_time(&self) -> Result<Timestamp, ClockBehind> {
+        self.committer.mark().steady(self.now())
+    }
+
+    /// The time that this side and the other have both reached ([`proven_time`]).
+    pub fn proven_time(&self) -> Timestamp {
+        proven_time(!self.role.peers(&self.register).is_empty(), self.cosigners(), self.now())
+    }
+
+    /// Says who cosigns this log. From then on the other side must have cosigned it recently before anything is released or
+    /// opened.
+    pub fn watch(&self, cosigners: Arc<Cosigners>) {
+        let _ = self.cosigners.set(cosigners);
+    }
+
+    /// Those who cosign this log, once [`Entity::watch`] has named them.
+    pub fn cosigners(&self) -> Option<&Arc<Cosigners>> {
+        self.cosigners.get()
+    }
+
+    /// Whether the disk has less room than the reserve. Then no new work is taken: what room there is stays for what was let in,
+    /// for revocations and for the log.
+    pub fn is_short_of_space(&self) -> bool {
+        self.space.is_short()
+    }
+
+    /// Looks at the disk's free space and notes whether the `reserve` (bytes) is touched. To be called every second or so.
+    pub fn watch_space(&self, reserve: u64) {
+        self.space.watch(&self.store, reserve);
+    }
+
+    /// Mappings that a sector has in the store, in all its epochs; `None` where there is no such sector here, as at a node.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn mappings(&self, sector: &str) -> Result<Option<u64>, StoreError> {
+        let Some(sector) = self.register.sector(sector) else { return Ok(None) };
+        let numbers = self.store.sector_numbers()?;
+        let Some((_, number)) = numbers.iter().find(|(uuid, _)| *uuid == sector.uuid) else { return Ok(None) };
+        let partitions = self.index.partitions().into_iter().filter(|((found, _), _)| found == number);
+        Ok(Some(partitions.map(|(_, partition)| partition.entries()).sum()))
+    }
+
+    /// Turns, places and acts of orders.
+    pub(crate) fn orders(&self) -> &OrderGate {
+        &self.orders
+    }
+
+    /// The key of the tags by which entries are found that are about an item.
+    pub(crate) fn audit_key(&self) -> &AuditKey {
+        &self.audit_key
+    }
+}

@@ -1,0 +1,133 @@
+//! Why an entity does not start: the one list for vault and node, because operations read it in one place
+//! (docs/operations.md, "What an error at start means").
+
+use crate::audit::log::LogError;
+use crate::clock::ClockBehind;
+use crate::code::Code;
+use crate::register::{Fault, Id};
+use crate::seal::SealError;
+use crate::store::StoreError;
+
+/// Why a vault or a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store does not open, or is not ours.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The register is older than one that was in force.
+    #[error("register version {found} is older than version {seen}, which was in force; take the newer one")]
+    RegisterOlder {
+        /// Version of the file.
+        found: u64,
+        /// Version in force before.
+        seen: u64,
+    },
+    /// Another register of the same version was in force.
+    #[error("another register of version {0} was in force; a change needs a higher version")]
+    RegisterChanged(u64),
+    /// The register changes what is frozen since its first use.
+    #[error("the register changes what is frozen since its first use:{}", list(.0))]
+    Frozen(Vec<Fault>),
+    /// The register changes what only a new epoch may change.
+    #[error(
+        "the register changes granularity, text form or reversibility of sector {0}, which needs a new epoch; \
+         start once with --advance {0}"
+    )]
+    TermsChanged(String),
+    /// A new epoch would end an overlap, and nobody said so.
+    #[error(
+        "epoch {epoch} of sector {sector} is still answered beside the present one, and a new epoch ends that for good; \
+         wait until its overlap is over, or start once with --advance {sector}:{epoch}"
+    )]
+    EpochOverlaps {
+        /// Sector name.
+        sector: String,
+        /// The epoch that still overlaps.
+        epoch: u32,
+    },
+    /// The register forgets a text form that an epoch still has.
+    #[error(
+        "an epoch of sector {sector} has the text form {form}, which the register does not name; \
+         add former-text-forms = [\"{form}\"] to it, so that orders can still name pseudonyms of that epoch"
+    )]
+    FormerTextForm {
+        /// Sector name.
+        sector: String,
+        /// The form.
+        form: &'static str,
+    },
+    /// A sector that is to have a new epoch is not in the register.
+    #[error("the register knows no sector {0} to advance")]
+    UnknownSector(String),
+    /// A secret version that an epoch derives from is not here.
+    #[error("sector secret version {version}, from which epoch {epoch} of {sector} derives, is not here")]
+    SecretMissing {
+        /// Sector name.
+        sector: String,
+        /// Its epoch.
+        epoch: u32,
+        /// The absent version.
+        version: u32,
+    },
+    /// Secrets cannot be read or made.
+    #[error("sector secrets: {0}")]
+    Shelf(String),
+    /// A chunk does not open: wrong storage secret, or a damaged store.
+    #[error(
+        "chunk {sequence} of sector number {sector}, epoch {epoch} does not open: {source}; is this the right store secret?"
+    )]
+    Chunk {
+        /// Sector number.
+        sector: u32,
+        /// Epoch.
+        epoch: u32,
+        /// Sequence.
+        sequence: u32,
+        /// Why.
+        source: SealError,
+    },
+    /// An order's copy of a mapping does not open.
+    #[error("a copy that an order keeps does not open: {0}; is this the right store secret?")]
+    Copy(SealError),
+    /// The register does not know the authority for which this node is configured.
+    #[error("the register knows no authority {0}")]
+    UnknownAuthority(Id),
+    /// An authority's private key does not fit the register.
+    #[error("the private key {0} is not one that the register states for this authority")]
+    AuthorityKey(String),
+    /// Not enough of a key's custodians are in the register to unseal it.
+    #[error("{able} custodians of the key {key} are in the register, and it takes {threshold} of them")]
+    Custodians {
+        /// The key's id.
+        key: String,
+        /// How many of the set's custodians the register knows.
+        able: usize,
+        /// How many shares it takes.
+        threshold: usize,
+    },
+    /// A new epoch would begin at a time that is over.
+    #[error("a sector is to have a new epoch, and {0}")]
+    Clock(ClockBehind),
+    /// The log cannot be gone on with.
+    #[error(transparent)]
+    Log(LogError),
+    /// The register states another key for the log's checkpoints.
+    #[error("the key that signs checkpoints (`[secrets] checkpoint`) is not the one that the register states")]
+    CheckpointKey,
+    /// Nothing can be logged.
+    #[error("the audit log takes no entry ({0}); a vault does not start without one")]
+    Audit(Code),
+}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Store(error) => Self::Store(error),
+            error => Self::Log(error),
+        }
+    }
+}
+
+fn list(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("\n  {fault}")).collect()
+}

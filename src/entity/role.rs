@@ -1,0 +1,49 @@
+//! Which of the two entities a process is, and what follows from that.
+
+use ed25519_dalek::VerifyingKey;
+
+use crate::register::{Id, Register};
+
+/// The vault, or an authority's node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// The vault.
+    Vault,
+    /// The node of this authority.
+    Node(Id),
+}
+
+impl Role {
+    /// `vault` or `node`: as entries of the log name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Vault => "vault",
+            Self::Node(_) => "node",
+        }
+    }
+
+    /// The owner of its store and of its log: `<deployment>/vault`, `<deployment>/node/<authority>`.
+    pub fn owner(&self, deployment: &Id) -> String {
+        match self {
+            Self::Vault => format!("{deployment}/vault"),
+            Self::Node(authority) => format!("{deployment}/node/{authority}"),
+        }
+    }
+
+    /// The key of its checkpoints, where the register states one.
+    pub fn checkpoint_key(&self, register: &Register) -> Option<VerifyingKey> {
+        match self {
+            Self::Vault => register.vault_checkpoint_key,
+            Self::Node(authority) => register.authorities.get(authority)?.checkpoint_key,
+        }
+    }
+
+    /// The other sides whose keys the register states: they cosign this side's log, and it cosigns theirs.
+    pub fn peers(&self, register: &Register) -> Vec<(Role, VerifyingKey)> {
+        let stated = |role: Role| role.checkpoint_key(register).map(|key| (role, key));
+        match self {
+            Self::Vault => register.authorities.keys().cloned().map(Self::Node).filter_map(stated).collect(),
+            Self::Node(_) => stated(Self::Vault).into_iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Which routes a listener has, and their description: OpenAPI 3.1 at `/openapi.json`. Both come from the same list
+//! ([`utoipa_axum`]), so that no route is without a description but those of C2SP `tlog-witness`, which has its own.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::cosign::{self, CosignDoor};
+use super::data::{self, DataDoor};
+use super::node_door::NodeDoor;
+use super::{acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments};
+use crate::entity::Entity;
+use crate::vault::Vault;
+
+/// The routers of the vault's listeners.
+pub struct VaultRouters {
+    /// For sector systems.
+    pub data: Router,
+    /// For operations, authorities' nodes and auditors.
+    pub control: Router,
+}
+
+/// The vault's routers. Both have the description of all operations.
+pub fn vault(door: Arc<DataDoor>, cosigning: Arc<CosignDoor>) -> VaultRouters {
+    let (vault, description) = (door.vault().clone(), description(&vault_api()));
+    let pairs = Router::from(migrations::data_routes()).with_state(vault.clone());
+    let data = Router::from(data::routes()).with_state(door).merge(pairs).merge(description.clone());
+    let audit = Router::from(entity_routes()).with_state(vault.entity().clone());
+    let control = Router::from(vault_routes()).with_state(vault).merge(audit).merge(cosign::router(cosigning));
+    VaultRouters { data, control: control.merge(description) }
+}
+
+/// The router of a node's control listener.
+pub fn node(door: Arc<NodeDoor>) -> Router {
+    let audit = Router::from(entity_routes()).with_state(door.entity());
+    Router::from(node_routes()).with_state(door).merge(audit).merge(description(&node_api()))
+}
+
+/// The vault's control listener, but for [`entity_routes`].
+fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+    control::routes()
+        .merge(acts::vault_routes())
+        .merge(migrations::vault_routes())
+        .merge(rights::vault_routes())
+        .merge(segments::vault_routes())
+        .merge(secrets::routes())
+}
+
+/// The node's control listener, but for [`entity_routes`].
+fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+    node::routes()
+        .merge(acts::node_routes())
+        .merge(migrations::node_routes())
+        .merge(rights::node_routes())
+        .merge(segments::node_routes())
+}
+
+/// What the control listeners of vault and node both have.
+fn entity_routes() -> OpenApiRouter<Arc<Entity>> {
+    audit::routes().merge(audit::search::routes()).merge(inspections::routes()).merge(clock::routes())
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "cloison vault",
+        description = "Sector pseudonyms, epochs, releases. TLS 1.3 with client certificates."
+    ),
+    components(schemas(super::problem::ProblemBody<'static>)),
+)]
+struct VaultInfo;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "cloison authority node",
+        description = "Re-identification under a signed order; custody of the key. TLS 1.3 with client certificates."
+    ),
+    components(schemas(super::problem::ProblemBody<'static>)),
+)]
+struct NodeInfo;
+
+/// The vault's operations, on the data and control listeners.
+fn vault_api() -> utoipa::openapi::OpenApi {
+    let mut api = VaultInfo::openapi();
+    api.merge(data::routes().into_openapi());
+    api.merge(migrations::data_routes().into_openapi());
+    api.merge(vault_routes().into_openapi());
+    api.merge(entity_routes().into_openapi());
+    api
+}
+
+/// The authority node's operations.
+fn node_api() -> utoipa::openapi::OpenApi {
+    let mut api = NodeInfo::openapi();
+    api.merge(node_routes().into_openapi());
+    api.merge(entity_routes().into_openapi());
+    api
+}
+
+/// The route of a description.
+fn description(api: &utoipa::openapi::OpenApi) -> Router {
+    let text = Bytes::from(api.to_json().expect("the description is plain data"));
+    Router::new().route("/openapi.json", get(async move || body::reply("application/json", text)))
+}
