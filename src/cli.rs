@@ -25,6 +25,7 @@ pub mod delivery;
 pub mod doctor;
 pub mod epoch;
 pub mod init;
+mod inputs;
 mod list;
 pub mod migrate;
 pub mod order;
@@ -52,76 +53,76 @@ pub mod witness;
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CloisonCommand,
 }
 
 /// In the order in which somebody new would meet them.
 #[derive(Subcommand)]
-enum Command {
+enum CloisonCommand {
     Demo(demo::DemoArgs),
     Bench(Box<bench::BenchArgs>),
     #[command(hide = true)]
     Load(Box<bench::LoadArgs>),
     Init(init::InitArgs),
-    Check(check::Args),
+    Check(check::CheckArgs),
     Serve(serve::ServeArgs),
     #[command(subcommand)]
-    Authority(authority::Command),
+    Authority(authority::AuthorityCommand),
     #[command(subcommand)]
-    Client(client::Command),
+    Client(client::ClientCommand),
     #[command(subcommand)]
-    Order(order::Command),
-    Reidentify(reidentify::Args),
-    Migrate(migrate::Args),
+    Order(order::OrderCommand),
+    Reidentify(reidentify::ReidentifyArgs),
+    Migrate(migrate::MigrateArgs),
     #[command(subcommand)]
-    Delivery(delivery::Command),
+    Delivery(delivery::DeliveryCommand),
     #[command(subcommand)]
-    Epoch(epoch::Command),
+    Epoch(epoch::EpochCommand),
     #[command(subcommand)]
-    Statement(statement::Command),
+    Statement(statement::StatementCommand),
     #[command(subcommand)]
-    Clock(clock::Command),
+    Clock(clock::ClockCommand),
     #[command(subcommand)]
-    Register(register::Command),
+    Register(register::RegisterCommand),
     #[command(subcommand)]
-    Rights(rights::Command),
+    Rights(rights::RightsCommand),
     #[command(subcommand)]
-    Secrets(secrets::Command),
+    Secrets(secrets::SecretsCommand),
     #[command(subcommand)]
-    Audit(audit::Command),
+    Audit(audit::AuditCommand),
     #[command(subcommand)]
-    Witness(witness::Command),
-    Doctor(doctor::Args),
+    Witness(witness::WitnessCommand),
+    Doctor(doctor::DoctorArgs),
     /// Check an implementation of the specification
     #[command(subcommand)]
-    Spec(spec::Command),
+    Spec(spec::SpecCommand),
 }
 
 /// Reads the command line, runs it and says what went wrong. Called by `main` and by nothing else.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Demo(args) => demo::run(args),
-        Command::Bench(args) => bench::run(*args),
-        Command::Load(args) => bench::run_load(*args),
-        Command::Init(args) => init::run(args),
-        Command::Check(args) => check::run(args),
-        Command::Serve(args) => serve::run(args),
-        Command::Authority(command) => authority::run(command),
-        Command::Client(command) => client::run(command),
-        Command::Order(command) => order::run(command),
-        Command::Reidentify(args) => reidentify::run(args),
-        Command::Migrate(args) => migrate::run(args),
-        Command::Delivery(command) => delivery::run(command),
-        Command::Epoch(command) => epoch::run(command),
-        Command::Spec(command) => spec::run(command),
-        Command::Statement(command) => statement::run(command),
-        Command::Clock(command) => clock::run(command),
-        Command::Register(command) => register::run(command),
-        Command::Rights(command) => rights::run(command),
-        Command::Secrets(command) => secrets::run(command),
-        Command::Audit(command) => audit::run(command),
-        Command::Witness(command) => witness::run(command),
-        Command::Doctor(args) => doctor::run(args),
+        CloisonCommand::Demo(args) => demo::run(args),
+        CloisonCommand::Bench(args) => bench::run(*args),
+        CloisonCommand::Load(args) => bench::run_load(*args),
+        CloisonCommand::Init(args) => init::run(args),
+        CloisonCommand::Check(args) => check::run(args),
+        CloisonCommand::Serve(args) => serve::run(args),
+        CloisonCommand::Authority(command) => authority::run(command),
+        CloisonCommand::Client(command) => client::run(command),
+        CloisonCommand::Order(command) => order::run(command),
+        CloisonCommand::Reidentify(args) => reidentify::run(args),
+        CloisonCommand::Migrate(args) => migrate::run(args),
+        CloisonCommand::Delivery(command) => delivery::run(command),
+        CloisonCommand::Epoch(command) => epoch::run(command),
+        CloisonCommand::Spec(command) => spec::run(command),
+        CloisonCommand::Statement(command) => statement::run(command),
+        CloisonCommand::Clock(command) => clock::run(command),
+        CloisonCommand::Register(command) => register::run(command),
+        CloisonCommand::Rights(command) => rights::run(command),
+        CloisonCommand::Secrets(command) => secrets::run(command),
+        CloisonCommand::Audit(command) => audit::run(command),
+        CloisonCommand::Witness(command) => witness::run(command),
+        CloisonCommand::Doctor(args) => doctor::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -125,7 +125,14 @@ fn is_done(state: &SectorState, how: &AdvanceEpochRequest) -> Result<bool, Refus
         return Ok(false);
     }
     match state.epochs().as_slice() {
-        [.., left, _] if left.row.epoch == how.from && current.own_secret == how.own_secret => Ok(true),
+        [.., left, _]
+            if left.row.epoch == how.from
+                && current.own_secret == how.own_secret
+                // The one overlap that it can have ended.
+                && how.end_overlap.is_none_or(|ended| ended.checked_add(1) == Some(how.from)) =>
+        {
+            Ok(true)
+        }
         _ => {
             let why = format!("the sector stands at epoch {}, not at epoch {}", current.epoch, how.from);
             Err(Refusal::new(Code::EpochNotCurrent, why))

@@ -71,5 +71,10 @@ impl dyn VaultLink + '_ {
 /// The vault gave no valid answer.
 pub(crate) fn no_answer(error: impl std::fmt::Display) -> Refusal {
     tracing::warn!(%error, "the vault does not answer rightly");
+    away()
+}
+
+/// The same where nothing is amiss with the answer, because there is none: the node says once when the vault is away.
+pub(crate) fn away() -> Refusal {
     Refusal::new(Code::PeerUnavailable, "the vault does not answer, or not rightly; try again later")
 }

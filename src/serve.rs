@@ -62,14 +62,15 @@ pub fn run_vault(config: &Path, advance: Vec<SectorAdvance>, options: StartOptio
     descriptors::secure(2, &config.limits)?;
     let first = first_start::permit(&config.store, &config.log, options.first_start)?;
     writable::check(&config.store, &config.log)?;
-    runtime()?.block_on(serve_vault(config, register, secrets, (advance, first), protection))
+    runtime()?.block_on(serve_vault(config, register, secrets, advance, first, protection))
 }
 
 async fn serve_vault(
     config: VaultConfig,
     register: Register,
     secrets: VaultSecrets,
-    (advance, first): (Vec<SectorAdvance>, FirstStart),
+    advance: Vec<SectorAdvance>,
+    first: FirstStart,
     protection: Protection,
 ) -> Result<(), CommandError> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());

@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::io::{self, Write as _};
 
 pub use error::CommandError;
-pub use progress::{line_progress, line_summary, progress};
+pub use progress::{line_progress, line_summary, progress, say_wait};
 pub use remote::open_client;
 
 /// Writes a result to standard output, with a line end. Commands use this and not `println!`, which panics when the

@@ -332,7 +332,13 @@ impl Log {
         let Ok(_changing) = self.publishing.try_lock() else { return Ok(()) };
         let Some(held) = self.state().second.clone() else { return Ok(()) };
         let found = second.still_holds(&held);
-        self.state().away = found.as_ref().err().map(ToString::to_string);
+        let away = found.as_ref().err().map(ToString::to_string);
+        let before = std::mem::replace(&mut self.state().away, away.clone());
+        match (before, away) {
+            (None, Some(why)) => tracing::warn!(why, "the second place cannot be reached"),
+            (Some(_), None) => tracing::info!("the second place can be reached again"),
+            _ => {}
+        }
         match found {
             Ok(true) | Err(_) => Ok(()),
             Ok(false) => Err(StoreError::SecondDisplaced(second.path().to_owned())),

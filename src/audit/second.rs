@@ -13,12 +13,12 @@ use crate::system;
 #[derive(Debug, thiserror::Error)]
 pub enum SecondError {
     /// It cannot be read or written.
-    #[error("the second place of the last checkpoint, {0}: {1}")]
+    #[error("the last checkpoint that is kept in {0}: {1}")]
     Io(PathBuf, io::Error),
     /// Somebody else changed it.
     #[error(
-        "the second place of the last checkpoint, {0}, does not hold what this log last put there: it was deleted, or another \
-         process extends the same log"
+        "the last checkpoint that is kept in {0} is not the one that was last put there: it was deleted, or another process \
+         extends the same log"
     )]
     Changed(PathBuf),
     /// No thread.

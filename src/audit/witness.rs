@@ -90,7 +90,7 @@ pub enum Refused {
         new: u64,
     },
     /// It cannot be remembered (500).
-    #[error(transparent)]
+    #[error("what was cosigned cannot be remembered: {0}")]
     State(#[from] SecondError),
 }
 

@@ -11,6 +11,7 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
+use super::inputs::read_register;
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::path::Resource;
@@ -19,45 +20,44 @@ use crate::audit::source::{self, Source, SourceError, read_or_wider, split_bundl
 use crate::audit::tree::{TILE_WIDTH, TileId, width};
 use crate::audit::verify::Trusted;
 use crate::register;
-use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, open_client};
 
 /// Verify, read and prove audit logs
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum AuditCommand {
     /// Check a whole log: signatures, tree, every entry, and that it contains what was seen before
-    Verify(verify::Args),
+    Verify(verify::AuditVerifyArgs),
     /// Copy a log into a folder, to be verified and kept there
-    Copy(copy::Args),
+    Copy(copy::AuditCopyArgs),
     /// Show entries to people, a line each
-    Show(show::Args),
+    Show(show::AuditShowArgs),
     /// Export entries for programs: JSON lines or CSV
-    Export(export::Args),
+    Export(export::AuditExportArgs),
     /// Write a proof that an entry is in the log, or check one
-    Prove(prove::Args),
+    Prove(prove::AuditProveArgs),
     /// Enter, list and close inspections of the commission
     #[command(subcommand)]
-    Inspection(inspection::Command),
+    Inspection(inspection::InspectionCommand),
     /// Write the annex of an inspection's minutes, signed, or check one
-    Report(report::Args),
+    Report(report::AuditReportArgs),
     /// Let a log go on after its store was restored from a backup
-    Resume(resume::Args),
+    Resume(resume::AuditResumeArgs),
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// When the log cannot be read, or is not as it should be.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: AuditCommand) -> Result<(), CommandError> {
     match command {
-        Command::Verify(args) => verify::run(&args),
-        Command::Copy(args) => copy::run(&args),
-        Command::Show(args) => show::run(&args),
-        Command::Export(args) => export::run(&args),
-        Command::Prove(args) => prove::run(&args),
-        Command::Inspection(command) => inspection::run(command),
-        Command::Report(args) => report::run(&args),
-        Command::Resume(args) => resume::run(&args),
+        AuditCommand::Verify(args) => verify::run(&args),
+        AuditCommand::Copy(args) => copy::run(&args),
+        AuditCommand::Show(args) => show::run(&args),
+        AuditCommand::Export(args) => export::run(&args),
+        AuditCommand::Prove(args) => prove::run(&args),
+        AuditCommand::Inspection(command) => inspection::run(command),
+        AuditCommand::Report(args) => report::run(&args),
+        AuditCommand::Resume(args) => resume::run(&args),
     }
 }
 
@@ -90,7 +90,7 @@ impl LogArgs {
 
 /// By which keys a log is believed.
 #[derive(clap::Args)]
-pub struct KeyArgs {
+pub struct LogKeyArgs {
     /// A public key of a log's checkpoints: 64 hexadecimal digits, or a verifier key (`name+id+key`); repeatable
     #[arg(long, value_name = "KEY", value_parser = trusted)]
     key: Vec<Trusted>,
@@ -99,7 +99,7 @@ pub struct KeyArgs {
     register: Option<PathBuf>,
 }
 
-impl KeyArgs {
+impl LogKeyArgs {
     /// The keys.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl KeyArgs {
     }
 }
 
-impl KeyArgs {
+impl LogKeyArgs {
     /// The witnesses that the register states, if one was named.
     ///
     /// # Errors
@@ -161,13 +161,6 @@ fn of_register(file: &Path) -> Result<Vec<Trusted>, CommandError> {
     Ok(vault.into_iter().chain(nodes).collect())
 }
 
-fn read_register(file: &Path) -> Result<register::Register, CommandError> {
-    let text = read_text(file)?;
-    register::parse(&text).map_err(|faults| {
-        CommandError::new(super::check::listed(file, &faults), "take the register that is in force, whole")
-    })
-}
-
 /// Which entries.
 #[derive(clap::Args)]
 pub struct FilterArgs {
@@ -199,7 +192,7 @@ fn time(text: &str) -> Result<jiff::Timestamp, String> {
 }
 
 /// An entry, where it stands.
-struct Found<'e> {
+struct FoundEntry<'e> {
     /// The shard, as its source calls it.
     shard: &'e str,
     index: u64,
@@ -211,7 +204,7 @@ impl FilterArgs {
     fn each(
         &self,
         source: &dyn Source,
-        mut each: impl FnMut(Found<'_>) -> Result<(), CommandError>,
+        mut each: impl FnMut(FoundEntry<'_>) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
         let filter = Filter {
             from: self.from,
@@ -233,7 +226,7 @@ impl FilterArgs {
                     .ok_or_else(|| unreadable(&SourceError::Tile(Resource::Entries(index, width).to_string())))?;
                 for (index, entry) in (index * TILE_WIDTH as u64..).zip(entries) {
                     if filter.matches(entry) {
-                        each(Found { shard: &shard, index, entry })?;
+                        each(FoundEntry { shard: &shard, index, entry })?;
                     }
                 }
             }

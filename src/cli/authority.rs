@@ -12,32 +12,32 @@ use crate::unseal::SealStatus;
 
 /// The authority's own process, and its key
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum AuthorityCommand {
     /// Run the authority node: opens mappings that the vault releases under an order
     Serve(serve::ServeNodeArgs),
     /// Make a private key for the authority, split between custodians: it exists in their shares and nowhere else
-    Keygen(keygen::Args),
+    Keygen(keygen::AuthorityKeygenArgs),
     /// Bring a custodian's share to the node; with the last one needed, the node opens
-    Unseal(shares::Unseal),
+    Unseal(shares::UnsealArgs),
     /// Prove that shares make the key that the register states, and unseal nothing
-    Drill(shares::Drill),
+    Drill(shares::AuthorityDrillArgs),
     /// The panic button: the node wipes its keys, at once
     #[command(after_long_help = "Example:\n  cloison authority seal --client clients/officer.toml\n\n\
         Any custodian and any officer may. What runs is finished first (milliseconds); after it nothing opens until \
         enough custodians have brought their shares again. A key that is not in shares comes back by a restart.")]
-    Seal(Plain),
+    Seal(NodeCallArgs),
     /// Seal stored segments to the keys that the register lists now, and prove that they open
-    Renew(renew::Args),
+    Renew(renew::RenewArgs),
     /// Acknowledge that the vault's log lost entries at a restore, so that the node opens again
-    AcknowledgeResume(resumed::Args),
+    AcknowledgeResume(resumed::AcknowledgeResumeArgs),
     /// Whether the node is sealed, and how many shares were brought
     #[command(after_long_help = "Example:\n  cloison authority status --client clients/custodian-1.toml")]
-    Status(Plain),
+    Status(NodeCallArgs),
 }
 
 /// Where to ask, and how to show it.
 #[derive(clap::Args)]
-pub struct Plain {
+pub struct NodeCallArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -49,26 +49,26 @@ pub struct Plain {
 ///
 /// # Errors
 /// Whatever keeps it from being done.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: AuthorityCommand) -> Result<(), CommandError> {
     match command {
-        Command::Serve(args) => serve::run_node(&args),
-        Command::Keygen(args) => keygen::run(&args),
-        Command::Unseal(args) => shares::unseal(&args),
-        Command::Drill(args) => shares::drill(&args),
-        Command::Renew(args) => renew::run(&args),
-        Command::AcknowledgeResume(args) => resumed::run(&args),
-        Command::Seal(args) => {
+        AuthorityCommand::Serve(args) => serve::run_node(&args),
+        AuthorityCommand::Keygen(args) => keygen::run(&args),
+        AuthorityCommand::Unseal(args) => shares::unseal(&args),
+        AuthorityCommand::Drill(args) => shares::drill(&args),
+        AuthorityCommand::Renew(args) => renew::run(&args),
+        AuthorityCommand::AcknowledgeResume(args) => resumed::run(&args),
+        AuthorityCommand::Seal(args) => {
             let sealed = args.client.open()?.post_json("/v1/seal", &serde_json::json!({}));
             show(&args, &sealed?)
         }
-        Command::Status(args) => {
+        AuthorityCommand::Status(args) => {
             let status = args.client.open()?.get_json("/v1/seal");
             show(&args, &status?)
         }
     }
 }
 
-fn show(args: &Plain, status: &SealStatus) -> Result<(), CommandError> {
+fn show(args: &NodeCallArgs, status: &SealStatus) -> Result<(), CommandError> {
     if args.json {
         return print_json(status);
     }

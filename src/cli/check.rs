@@ -6,6 +6,7 @@ mod survey;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::inputs::list_faults;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
     ClientConfig, ConfigError, FileKind, NamedFile, NodeConfig, RegisterFiles, VaultConfig, WitnessConfig,
@@ -23,7 +24,7 @@ pub(super) use survey::Survey;
     passphrase or a token opens stays closed. A register by itself is checked without its signatures: `cloison register \
     verify` does that.\n\
     Exit code 1 if anything has a fault.")]
-pub struct Args {
+pub struct CheckArgs {
     /// Registers, and configurations of vaults, nodes, witnesses and clients; which is which shows in the file
     #[arg(value_name = "FILE", required_unless_present = "config")]
     files: Vec<PathBuf>,
@@ -36,7 +37,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When any file has a fault or cannot be read.
-pub fn run(args: Args) -> Result<(), CommandError> {
+pub fn run(args: CheckArgs) -> Result<(), CommandError> {
     let mut bad = 0;
     for file in args.files.iter().chain(&args.config) {
         match one(file) {
@@ -71,10 +72,18 @@ pub(super) fn is_node(text: &str) -> bool {
 fn one(file: &Path) -> Result<String, String> {
     let text = register::sign::read_text(file).map_err(|error| error.to_string())?;
     let of_config = |error: ConfigError| error.to_string();
+    let kind = FileKind::of(&text);
+    if let (None, Some(other)) = (kind, not_ours(&text)) {
+        return Err(format!("{}: is {other}, and neither a register nor a configuration", file.display()));
+    }
     // Where nothing tells, somebody is at the beginning of a register.
-    match FileKind::of(&text).unwrap_or(FileKind::Register) {
+    match kind.unwrap_or(FileKind::Register) {
         FileKind::Register => {
-            let register = register::parse(&text).map_err(|faults| listed(file, &faults))?;
+            let faulty = |faults: Vec<Fault>| match kind {
+                Some(_) => list_faults(file, &faults),
+                None => first_of(file, &faults),
+            };
+            let register = register::parse(&text).map_err(faulty)?;
             Ok(format!("a register without a fault: {}", summary(&register)))
         }
         FileKind::Vault => {
@@ -121,7 +130,7 @@ fn open(files: &RegisterFiles) -> Result<Register, String> {
         OpenError::Signatures { .. } => {
             let faults =
                 register::sign::read_text(&files.file).map(|text| register::parse(&text).err().unwrap_or_default());
-            let lines = faults.map(|faults| listed(&files.file, &faults)).unwrap_or_default();
+            let lines = faults.map(|faults| list_faults(&files.file, &faults)).unwrap_or_default();
             [lines, error.to_string()].join("\n").trim_start().to_owned()
         }
         _ => error.to_string(),
@@ -133,10 +142,32 @@ fn signed(files: &RegisterFiles) -> Result<String, String> {
     Ok(format!("a configuration without a fault, with a signed register: {}", summary(&register)))
 }
 
-/// Every fault on lines of its own, as editors and people read them.
-pub(super) fn listed(file: &Path, faults: &[Fault]) -> String {
-    let lines: Vec<String> = faults.iter().map(|fault| fault.in_file(file).to_string()).collect();
-    lines.join("\n")
+/// What a file is that nobody checks here by itself, told by how it begins.
+fn not_ours(text: &str) -> Option<&'static str> {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    let first = lines.next()?.trim();
+    let is_entry = |line: &str| !line.contains(['=', '[', ' ']);
+    match first {
+        _ if first.starts_with("-----BEGIN ") => {
+            Some("a certificate or key in PEM (the configuration that names it checks it, too)")
+        }
+        _ if first.starts_with("cloison-secret-") => Some("a secret (the configuration that names it checks it, too)"),
+        _ if first.starts_with('{') => {
+            Some("JSON, as signatures, orders, acts and statements are (`cloison register`, `order`, `statement`)")
+        }
+        _ if is_entry(first) && lines.take(9).all(is_entry) => Some("a list, a line an entry"),
+        _ => None,
+    }
+}
+
+/// The first faults of a file that nothing tells the kind of, and how many there are.
+fn first_of(file: &Path, faults: &[Fault]) -> String {
+    const MOST: usize = 10;
+    let shown = list_faults(file, &faults[..faults.len().min(MOST)]);
+    match faults.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown}\n{}: and {}", file.display(), count(more, "more fault", "more faults")),
+    }
 }
 
 /// A register in a few words.

@@ -9,20 +9,20 @@ use indicatif::{HumanCount, ProgressBar};
 
 use crate::cli::client_file::ClientFile;
 use crate::client::lines::{LineTokenizer, tokenize_path};
-use crate::terminal::{CommandError, line_progress, line_summary, output_error, progress};
+use crate::terminal::{CommandError, line_progress, line_summary, output_error, progress, say_wait};
 
 /// Do what a sector system does
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum ClientCommand {
     /// Turn a file of identifiers, one a line, into pseudonyms, one a line
-    Tokenize(Tokenize),
+    Tokenize(TokenizeArgs),
     /// Make the key to which pairs of a migration are sealed
-    Keygen(migration::Keygen),
+    Keygen(migration::MigrationKeygenArgs),
     /// Fetch the pairs (old pseudonym, new one) of a migration
     #[command(subcommand)]
-    Migration(migration::Command),
+    Migration(migration::MigrationCommand),
     /// Say that the sector needs a closed epoch no more: its mappings go, for good
-    RetireEpoch(migration::RetireEpoch),
+    RetireEpoch(migration::RetireEpochArgs),
 }
 
 /// Turn a file of identifiers, one a line, into pseudonyms, one a line
@@ -35,7 +35,7 @@ pub enum Command {
     and fails no other. A file may have any size; it is sent in batches, each of which is stored when it is answered, and \
     sending the same line again gives the same answer.\n\n\
     Exit codes: 0 every line has a pseudonym; 3 some lines were rejected; 1 stopped early (the hint says where to go on).")]
-pub struct Tokenize {
+pub struct TokenizeArgs {
     /// The sector whose pseudonyms are wanted
     #[arg(long)]
     sector: String,
@@ -59,20 +59,21 @@ pub struct Tokenize {
 ///
 /// # Errors
 /// As the command's help says.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: ClientCommand) -> Result<(), CommandError> {
     match command {
-        Command::Tokenize(args) => tokenize(&args),
-        Command::Keygen(args) => migration::keygen(&args),
-        Command::Migration(command) => migration::run(&command),
-        Command::RetireEpoch(args) => migration::retire_epoch(&args),
+        ClientCommand::Tokenize(args) => tokenize(&args),
+        ClientCommand::Keygen(args) => migration::keygen(&args),
+        ClientCommand::Migration(command) => migration::run(&command),
+        ClientCommand::RetireEpoch(args) => migration::retire_epoch(&args),
     }
 }
 
-fn tokenize(args: &Tokenize) -> Result<(), CommandError> {
+fn tokenize(args: &TokenizeArgs) -> Result<(), CommandError> {
     let client = args.client.open()?;
     let bar = progress_beside_answers(input_length());
     let path = tokenize_path(&args.sector, &args.scheme, args.purpose.as_deref(), args.previous);
-    let lines = LineTokenizer { client: &client, path, batch: args.batch as usize };
+    let on_wait = say_wait(&bar);
+    let lines = LineTokenizer { client: &client, path, batch: args.batch as usize, on_wait: &on_wait };
     let mut output = io::BufWriter::with_capacity(1 << 20, io::stdout().lock());
     let outcome = lines.run(io::stdin(), &mut output, line_progress(&bar));
     // Whatever was answered is kept, also when the next batch failed.

@@ -10,9 +10,9 @@ use crate::terminal::{CommandError, print, print_json};
 
 /// See to what a clock that ran ahead left behind
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum ClockCommand {
     /// Lower the clock's high-water mark of a vault or a node to the present time
-    Lower(Lower),
+    Lower(ClockLowerArgs),
 }
 
 /// What `clock lower` takes.
@@ -23,7 +23,7 @@ pub enum Command {
     The mark is the latest time that was ever acted on; what depends on the time is refused (`clock-behind`) while the clock is \
     behind it. /readyz names it (`clock`). First set the clock right: the mark becomes what it shows. Two operators sign the \
     statement (`cloison statement sign`). The vault and each node have marks of their own.")]
-pub struct Lower {
+pub struct ClockLowerArgs {
     /// The statement that two operators signed
     #[arg(long, value_name = "FILE")]
     statement: PathBuf,
@@ -40,8 +40,8 @@ pub struct Lower {
 ///
 /// # Errors
 /// When the other side cannot be reached or refuses.
-pub fn run(command: Command) -> Result<(), CommandError> {
-    let Command::Lower(args) = command;
+pub fn run(command: ClockCommand) -> Result<(), CommandError> {
+    let ClockCommand::Lower(args) = command;
     let statement = statement::bring(Some(&args.statement))?.unwrap_or_default();
     args.assent.obtain(&Irreversible {
         changes: "The clock's high-water mark becomes what the clock shows now.".to_owned(),

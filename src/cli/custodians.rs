@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::deployment::layout::Folder;
+use crate::deployment::layout::NewFolder;
 use crate::deployment::shares::seal_share;
 use crate::keys::custody::Source;
 use crate::keys::custody::passphrase::{self, LEAST_WORK, Lock, MOST_WORK, Opener};
@@ -20,7 +20,7 @@ const MAX_FILE: usize = 256 * 1024;
 
 /// Who gets shares, and where these go.
 #[derive(clap::Args)]
-pub struct Custodians {
+pub struct CustodianArgs {
     /// How many shares recover what is split
     #[arg(long, value_name = "COUNT")]
     threshold: usize,
@@ -43,7 +43,7 @@ pub struct Custodians {
 
 /// What opens share files.
 #[derive(clap::Args)]
-pub struct Opening {
+pub struct ShareOpeningArgs {
     /// An age identity file that opens the share (repeatable); without one a passphrase does
     #[arg(long, value_name = "FILE")]
     identity: Vec<PathBuf>,
@@ -69,7 +69,7 @@ pub fn source(text: &str) -> Result<Source, String> {
         .ok_or_else(|| "terminal, fd:NUMBER, file:PATH or credential:NAME; never the passphrase itself".to_owned())
 }
 
-impl Custodians {
+impl CustodianArgs {
     /// The custodians in the order of their shares.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl Custodians {
                 None => Lock::Passphrase { passphrase: new_passphrase(&self.passphrase, id)?, work: self.work },
             });
         }
-        let folder = Folder::create(&self.out)?;
+        let folder = NewFolder::create(&self.out)?;
         let mut files = vec![self.out.join(format!("{name}.set"))];
         folder.public(&format!("{name}.set"), &(set.to_json() + "\n"))?;
         for (share, lock) in shares.into_iter().zip(locks) {
@@ -148,7 +148,7 @@ fn new_passphrase(source: &Source, custodian: &Id) -> Result<SecretString, Comma
     Ok(first)
 }
 
-impl Opening {
+impl ShareOpeningArgs {
     /// Decrypts share files and checks each share against its own set.
     ///
     /// # Errors

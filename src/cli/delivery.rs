@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use age::secrecy::ExposeSecret as _;
 
+use super::inputs::not_written;
 use crate::keys::custody::passphrase::Opener;
 use crate::keys::file::{read_private, read_public, write_private};
 use crate::terminal::{CommandError, output_error, print, print_json};
@@ -15,21 +16,21 @@ const MAX_SEALED: usize = 64 << 20;
 
 /// Make an officer's key for sealed answers, and open these
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum DeliveryCommand {
     /// Make a key: the file stays with the officer, its public half goes into the register as `sealing-key`
     #[command(
         after_long_help = "Example:\n  cloison delivery keygen officer.age\n\n`age-keygen -o officer.age` does the same."
     )]
-    Keygen(Keygen),
+    Keygen(DeliveryKeygenArgs),
     /// Open a sealed answer; what it holds goes to standard output
     #[command(after_long_help = "Example:\n  cloison delivery open --key officer.age answers.age\n\n\
         `age --decrypt -i officer.age answers.age` does the same.")]
-    Open(Open),
+    Open(DeliveryOpenArgs),
 }
 
 /// What `delivery keygen` takes.
 #[derive(clap::Args)]
-pub struct Keygen {
+pub struct DeliveryKeygenArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -40,7 +41,7 @@ pub struct Keygen {
 
 /// What `delivery open` takes.
 #[derive(clap::Args)]
-pub struct Open {
+pub struct DeliveryOpenArgs {
     /// The officer's private key, as `delivery keygen` or `age-keygen` made it; mode 0600
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -53,19 +54,18 @@ pub struct Open {
 ///
 /// # Errors
 /// When a file cannot be read or written, or the answer does not open with the key.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: DeliveryCommand) -> Result<(), CommandError> {
     match command {
-        Command::Keygen(args) => keygen(&args),
-        Command::Open(args) => open(&args),
+        DeliveryCommand::Keygen(args) => keygen(&args),
+        DeliveryCommand::Open(args) => open(&args),
     }
 }
 
-fn keygen(args: &Keygen) -> Result<(), CommandError> {
+fn keygen(args: &DeliveryKeygenArgs) -> Result<(), CommandError> {
     let identity = age::x25519::Identity::generate();
     let public = identity.to_public().to_string();
     let text = zeroize::Zeroizing::new(format!("# public key: {public}\n{}\n", identity.to_string().expose_secret()));
-    write_private(&args.out, text.as_bytes())
-        .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+    write_private(&args.out, text.as_bytes()).map_err(not_written)?;
     match args.json {
         true => print_json(&serde_json::json!({"file": args.out, "sealing-key": public})),
         false => {
@@ -74,7 +74,7 @@ fn keygen(args: &Keygen) -> Result<(), CommandError> {
     }
 }
 
-fn open(args: &Open) -> Result<(), CommandError> {
+fn open(args: &DeliveryOpenArgs) -> Result<(), CommandError> {
     let key = read_private(&args.key).map_err(|error| CommandError::new(error, "the officer's own key is needed"))?;
     let Some(Opener::Identities(keys)) = Opener::identities(&key) else {
         let what = format!("{}: holds no age key", args.key.display());

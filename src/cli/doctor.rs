@@ -23,7 +23,7 @@ use crate::terminal::{CommandError, print, print_json};
     --config the process that runs on it is asked for the level that it reached, over its health listener.\n\
     Exit code 1 if anything is bad."
 )]
-pub struct Args {
+pub struct DoctorArgs {
     /// The configuration of a vault or node that lies here (repeatable)
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
@@ -35,7 +35,7 @@ pub struct Args {
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum State {
+enum FindingState {
     Good,
     Poor,
     Bad,
@@ -43,33 +43,33 @@ enum State {
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
-struct Finding {
+struct DoctorFinding {
     what: String,
-    state: State,
+    state: FindingState,
     says: String,
     /// What to do: of whatever is not good.
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
 }
 
-impl Finding {
+impl DoctorFinding {
     fn good(what: impl Into<String>, says: impl Into<String>) -> Self {
-        Self { what: what.into(), state: State::Good, says: says.into(), remedy: None }
+        Self { what: what.into(), state: FindingState::Good, says: says.into(), remedy: None }
     }
 
     fn poor(what: impl Into<String>, says: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { state: State::Poor, remedy: Some(remedy.into()), ..Self::good(what, says) }
+        Self { state: FindingState::Poor, remedy: Some(remedy.into()), ..Self::good(what, says) }
     }
 
     fn bad(what: impl Into<String>, says: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { state: State::Bad, ..Self::poor(what, says, remedy) }
+        Self { state: FindingState::Bad, ..Self::poor(what, says, remedy) }
     }
 
     fn line(&self) -> String {
         let state = match self.state {
-            State::Good => "good",
-            State::Poor => "poor",
-            State::Bad => "BAD",
+            FindingState::Good => "good",
+            FindingState::Poor => "poor",
+            FindingState::Bad => "BAD",
         };
         let remedy = self.remedy.iter().map(|remedy| format!("\n      do: {remedy}")).collect::<String>();
         format!("{state:<5} {}: {}{remedy}", self.what, self.says)
@@ -80,7 +80,7 @@ impl Finding {
 ///
 /// # Errors
 /// When anything is bad.
-pub fn run(args: Args) -> Result<(), CommandError> {
+pub fn run(args: DoctorArgs) -> Result<(), CommandError> {
     let mut findings = machine();
     for config in &args.config {
         of_config(config, &mut findings)?;
@@ -89,7 +89,7 @@ pub fn run(args: Args) -> Result<(), CommandError> {
         true => print_json(&findings)?,
         false => findings.iter().try_for_each(|finding| print(finding.line()))?,
     }
-    match findings.iter().filter(|finding| finding.state == State::Bad).count() {
+    match findings.iter().filter(|finding| finding.state == FindingState::Bad).count() {
         0 => Ok(()),
         count => Err(CommandError::new(format_args!("{count} findings are bad"), "each says what to do")),
     }
@@ -101,50 +101,54 @@ const LOCKING: &str = "LimitMEMLOCK=infinity in the unit, `ulimit -l unlimited` 
 const KERNEL: &str = "see whether a sandbox or a security module forbids the process setrlimit and prctl";
 
 /// What holds for whatever would be started here, by this user, in this place.
-fn machine() -> Vec<Finding> {
+fn machine() -> Vec<DoctorFinding> {
     let reached = memory::protect(true);
     let level = reached.level();
     let limit = memory::lock_limit().map_or("no limit".to_owned(), |bytes| format!("{} KiB", bytes >> 10));
     let says = format!("level {level} of 2 can be reached here (locked memory: {limit})");
     let mut findings = vec![match level {
-        0 => Finding::bad("memory protection", says, LOCKING),
-        _ => Finding::good("memory protection", says),
+        0 => DoctorFinding::bad("memory protection", says, LOCKING),
+        _ => DoctorFinding::good("memory protection", says),
     }];
     findings.push(match (reached.keys_locked, reached.keys_left_out) {
-        (true, true) => Finding::good("key pages", "are locked, and left out of dumps and of children"),
-        (false, _) => Finding::bad("key pages", "are not locked: they may be written to swap", LOCKING),
-        (true, false) => Finding::bad("key pages", "are locked, but not left out of dumps and of children", KERNEL),
+        (true, true) => DoctorFinding::good("key pages", "are locked, and left out of dumps and of children"),
+        (false, _) => DoctorFinding::bad("key pages", "are not locked: they may be written to swap", LOCKING),
+        (true, false) => {
+            DoctorFinding::bad("key pages", "are locked, but not left out of dumps and of children", KERNEL)
+        }
     });
     findings.push(match reached.no_core {
-        true => Finding::good("core files", "RLIMIT_CORE is set to 0 at each start"),
-        false => Finding::bad("core files", "RLIMIT_CORE could not be set to 0: a crash may write keys", KERNEL),
+        true => DoctorFinding::good("core files", "RLIMIT_CORE is set to 0 at each start"),
+        false => DoctorFinding::bad("core files", "RLIMIT_CORE could not be set to 0: a crash may write keys", KERNEL),
     });
     findings.push(match reached.undumpable {
-        true => Finding::good("other processes", "PR_SET_DUMPABLE is off: none of the same user may look in"),
-        false => Finding::bad("other processes", "PR_SET_DUMPABLE is on: those of the same user may look in", KERNEL),
+        true => DoctorFinding::good("other processes", "PR_SET_DUMPABLE is off: none of the same user may look in"),
+        false => {
+            DoctorFinding::bad("other processes", "PR_SET_DUMPABLE is on: those of the same user may look in", KERNEL)
+        }
     });
     findings.push(swap_finding(level));
     findings.extend(match number("/proc/sys/kernel/yama/ptrace_scope") {
-        Some(0) => Some(Finding::poor(
+        Some(0) => Some(DoctorFinding::poor(
             "debuggers",
             "kernel.yama.ptrace_scope is 0",
             "make it 1 or more: `sysctl kernel.yama.ptrace_scope=1`",
         )),
-        Some(scope) => Some(Finding::good("debuggers", format!("kernel.yama.ptrace_scope is {scope}"))),
+        Some(scope) => Some(DoctorFinding::good("debuggers", format!("kernel.yama.ptrace_scope is {scope}"))),
         None => None,
     });
     findings
 }
 
-fn swap_finding(level: u8) -> Finding {
+fn swap_finding(level: u8) -> DoctorFinding {
     match swap() {
         Some(true) if level < 2 => {
             let remedy = "turn it off, or MemorySwapMax=0 in the unit";
-            Finding::poor("swap", "is on: what is not locked may be written to it", remedy)
+            DoctorFinding::poor("swap", "is on: what is not locked may be written to it", remedy)
         }
-        Some(true) => Finding::good("swap", "is on, and an authority node's memory is locked whole"),
-        Some(false) => Finding::good("swap", "is off, or not for this service"),
-        None => Finding::poor(
+        Some(true) => DoctorFinding::good("swap", "is on, and an authority node's memory is locked whole"),
+        Some(false) => DoctorFinding::good("swap", "is off, or not for this service"),
+        None => DoctorFinding::poor(
             "swap",
             "cannot be seen here",
             "run `cloison doctor` outside the sandbox, where /proc is whole",
@@ -167,7 +171,7 @@ fn swap() -> Option<bool> {
 }
 
 /// What a configuration names, and the process that runs on it.
-fn of_config(path: &Path, findings: &mut Vec<Finding>) -> Result<(), CommandError> {
+fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), CommandError> {
     let text = read_text(path)?;
     let load = |error| CommandError::new(error, "correct the file: `cloison check`");
     let now = SystemClock.now();
@@ -183,20 +187,21 @@ fn of_config(path: &Path, findings: &mut Vec<Finding>) -> Result<(), CommandErro
     };
     let called = path.display();
     let (files, secrets) = (|| format!("{called}: files"), || format!("{called}: secrets"));
-    findings
-        .extend(survey.faults.into_iter().map(|fault| Finding::bad(files(), fault, "put it right: `cloison check`")));
+    findings.extend(
+        survey.faults.into_iter().map(|fault| DoctorFinding::bad(files(), fault, "put it right: `cloison check`")),
+    );
     findings.extend(survey.custody.into_iter().map(|(custody, count)| match custody {
         "file" => {
             let says = format!("{count} in clear in files of mode 0600: root on this machine reads them");
-            Finding::poor(secrets(), says, "put them into another custody: docs/keys.md")
+            DoctorFinding::poor(secrets(), says, "put them into another custody: docs/keys.md")
         }
-        other => Finding::good(secrets(), format!("{count} in custody `{other}`")),
+        other => DoctorFinding::good(secrets(), format!("{count} in custody `{other}`")),
     }));
     let process = format!("{called}: the process");
     findings.push(match level_of(health) {
-        Some(0) => Finding::bad(process, "runs at level 0: keys may be swapped or dumped", LOCKING),
-        Some(level) => Finding::good(process, format!("runs at level {level} of memory protection")),
-        None => Finding::poor(process, format!("does not answer on {health}"), "start it, or look at its log"),
+        Some(0) => DoctorFinding::bad(process, "runs at level 0: keys may be swapped or dumped", LOCKING),
+        Some(level) => DoctorFinding::good(process, format!("runs at level {level} of memory protection")),
+        None => DoctorFinding::poor(process, format!("does not answer on {health}"), "start it, or look at its log"),
     });
     Ok(())
 }

@@ -10,10 +10,10 @@ use crate::terminal::{CommandError, print, print_json};
 
 /// See or advance the epochs of a sector
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum EpochCommand {
     /// List a sector's epochs
     #[command(after_long_help = "Example:\n  cloison epoch list --sector health --client clients/operator.toml")]
-    List(Which),
+    List(SectorEpochArgs),
     /// Begin a new epoch: from now on the sector gets new pseudonyms
     #[command(after_long_help = "Examples:\n  \
         cloison epoch advance --sector health --from 1 --client clients/operator.toml\n  \
@@ -25,12 +25,12 @@ pub enum Command {
         statement new`). During the overlap that the register declares, clients can ask for the previous epoch's \
         pseudonyms too (`cloison client tokenize --previous`) and move their tables. Mappings of all epochs still \
         re-identify.")]
-    Advance(Advance),
+    Advance(EpochAdvanceArgs),
 }
 
 /// Which sector, and how to show it.
 #[derive(clap::Args)]
-pub struct Which {
+pub struct SectorEpochArgs {
     /// The sector
     #[arg(long)]
     sector: String,
@@ -43,9 +43,9 @@ pub struct Which {
 
 /// The same, to advance.
 #[derive(clap::Args)]
-pub struct Advance {
+pub struct EpochAdvanceArgs {
     #[command(flatten)]
-    which: Which,
+    which: SectorEpochArgs,
     /// The epoch at which the sector stands now
     #[arg(long, value_name = "EPOCH")]
     from: u32,
@@ -66,13 +66,13 @@ pub struct Advance {
 ///
 /// # Errors
 /// When the vault cannot be reached or refuses.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: EpochCommand) -> Result<(), CommandError> {
     let (which, epochs) = match command {
-        Command::List(which) => {
+        EpochCommand::List(which) => {
             let epochs = which.client.open()?.epochs(&which.sector)?;
             (which, epochs)
         }
-        Command::Advance(args) => {
+        EpochCommand::Advance(args) => {
             let epochs = args.run()?;
             (args.which, epochs)
         }
@@ -80,7 +80,7 @@ pub fn run(command: Command) -> Result<(), CommandError> {
     if which.json { print_json(&epochs) } else { print(table(&epochs)) }
 }
 
-impl Advance {
+impl EpochAdvanceArgs {
     fn run(&self) -> Result<SectorEpochs, CommandError> {
         let statement = statement::bring(self.statement.as_deref())?;
         let (from, end_overlap) = (self.from, self.end_overlap);

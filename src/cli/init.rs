@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::deployment::{Made, Place, Plan, make, register_text};
+use super::inputs::parse_id;
+use crate::deployment::{DeploymentPlan, ListenPlan, NewDeployment, make, register_text};
 use crate::register::Id;
 use crate::terminal::{CommandError, print, print_json};
 
@@ -16,8 +17,8 @@ pub struct InitArgs {
     /// The folder to fill; it must not exist yet, or be empty
     dir: PathBuf,
     /// The deployment's id: orders and registers of another deployment are refused
-    #[arg(long, value_name = "ID", default_value = "cloison", value_parser = id)]
-    deployment: String,
+    #[arg(long, value_name = "ID", default_value = "cloison", value_parser = parse_id)]
+    deployment: Id,
     /// A name or address under which sector systems reach the vault (repeatable); without one it listens on loopback
     #[arg(long, value_name = "HOST", value_parser = host)]
     vault_host: Vec<String>,
@@ -41,10 +42,6 @@ pub struct InitArgs {
     example: bool,
 }
 
-fn id(text: &str) -> Result<String, String> {
-    Id::parse(text).map(|id| id.to_string()).ok_or_else(|| "an id is 1 to 64 of a-z, 0-9 and '-'".to_owned())
-}
-
 /// A name that clients can dial and a certificate can carry.
 fn host(text: &str) -> Result<String, String> {
     match rustls::pki_types::ServerName::try_from(text) {
@@ -58,11 +55,11 @@ fn host(text: &str) -> Result<String, String> {
 /// # Errors
 /// When the folder is not empty or cannot be written; nothing is left behind then.
 pub fn run(args: InitArgs) -> Result<(), CommandError> {
-    let plan = Plan {
-        deployment: args.deployment,
+    let plan = DeploymentPlan {
+        deployment: args.deployment.to_string(),
         facts: if args.example { &register_text::DEMO } else { &register_text::START },
-        vault: Place::new(args.vault_host, [7443, 7444, 7445]),
-        node: Place::new(args.authority_host, [7542, 7543, 7545]),
+        vault: ListenPlan::new(args.vault_host, [7443, 7444, 7445]),
+        node: ListenPlan::new(args.authority_host, [7542, 7543, 7545]),
         years: args.years,
         example: args.example,
         custodians: args.threshold.zip(args.custodians).map(|(threshold, count)| (threshold.into(), count.into())),
@@ -71,23 +68,26 @@ pub fn run(args: InitArgs) -> Result<(), CommandError> {
     if args.json { print_json(&made) } else { print(report(&made, &args.dir)) }
 }
 
-fn report(made: &Made, dir: &Path) -> String {
+fn report(made: &NewDeployment, dir: &Path) -> String {
     let dir = dir.display();
-    let Made { deployment, certificates_until, .. } = made;
+    let NewDeployment { deployment, certificates_until, .. } = made;
     format!(
         "Deployment {deployment:?} is ready in {dir}: {secrets} secrets, {clients} clients, certificates until \
          {certificates_until}.\n\
          \n\
          Who must hold what; nobody holds two rows, and {dir} as a whole should soon exist nowhere:\n\
          \n  \
-         the vault               vault.toml register.* tls/ca.pem tls/vault.pem secrets/tls/vault.key secrets/vault/\n  \
+         the vault               vault.toml register.* tls/ca.pem tls/vault.pem secrets/tls/vault.key secrets/vault/ data/vault.first-start\n  \
          {0:<23} its backup: secrets/vault/, under another administrator than the store's backup\n  \
-         the authority node      node.toml register.* tls/ca.pem tls/node.pem secrets/tls/node.key secrets/authority/\n  \
+         the authority node      node.toml register.* tls/ca.pem tls/node.pem secrets/tls/node.key secrets/authority/ data/node.first-start\n  \
          the commission          secrets/register/commission.pem clients/auditor*.toml tls/ca.pem tls/auditor.pem secrets/tls/auditor.key\n  \
          operations              secrets/register/operations.pem, secrets/tls/ca.key (offline)\n  \
          each operator           their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  \
-         each approver, officer  their own secrets/people/*.pem\n  {custodians}\
+         each approver           their own secrets/people/*.pem\n  \
+         each officer            their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  {custodians}\
          each sector system      its own clients/*.toml tls/*.pem secrets/tls/*.key\n\
+         \n\
+         orders/ and input/ are empty: for orders to be signed, and for identifiers that are sent. data/ is each program's own.\n\
          \n\
          Next:\n  \
          cloison serve --config {dir}/vault.toml\n  \

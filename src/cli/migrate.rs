@@ -7,15 +7,12 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::client_file::ClientFile;
-use super::reidentify::{only, payload};
+use super::inputs::{officer_of, only, read_order_file, read_person_key};
 use crate::client::officer::{OfficerCall, OfficerCallError};
 use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
-use crate::keys::file::read_signing_key;
 use crate::migrate::MigrateResponse;
 use crate::order::LegalBasis;
-use crate::register::Id;
-use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
 /// How long the command waits for a side that does not answer before it gives up.
@@ -30,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
     `cloison client migration fetch`. Nobody is shown an identifier; this command prints counts.\n\n\
     Stopped, or killed, it goes on where it was when it is run again. The officer's key signs each page of 10 000.\n\n\
     Exit codes: 0 all migrated; 3 some mappings did not open; 1 stopped early or refused.")]
-pub struct Args {
+pub struct MigrateArgs {
     /// The order, signed
     #[arg(long, value_name = "FILE")]
     order: PathBuf,
@@ -49,7 +46,7 @@ pub struct Args {
 
 /// What came of a run.
 #[derive(Debug, Default, Serialize)]
-struct Summary {
+struct MigrationSummary {
     order: String,
     sector: String,
     from: u32,
@@ -68,24 +65,17 @@ struct Summary {
 ///
 /// # Errors
 /// When the order cannot be used or a side refuses; with exit code 3 when some mappings did not open.
-pub fn run(args: Args) -> Result<(), CommandError> {
-    let order = read_text(&args.order)?;
-    let payload = payload(&order)?;
+pub fn run(args: MigrateArgs) -> Result<(), CommandError> {
+    let (order, payload) = read_order_file(&args.order)?;
     if !matches!(payload.basis, LegalBasis::Continuity(_)) {
         return Err(CommandError::usage(
             "this is no order for continuity",
             "`cloison order new --continuity FROM:TO` makes one",
         ));
     }
-    let officer = match args.officer {
-        Some(officer) => {
-            Id::parse(&officer).ok_or_else(|| CommandError::usage("--officer is no id", "as the order spells it"))?
-        }
-        None => only(&payload.officers, "officers", "--officer")?.clone(),
-    };
+    let officer = officer_of(&payload, args.officer.as_deref())?;
     let sector = only(&payload.sectors, "sectors", "an order for one")?;
-    let key = read_signing_key(&args.key)
-        .map_err(|error| CommandError::new(error, "the officer's own key is needed to sign the requests"))?;
+    let key = read_person_key(&args.key, "officer")?;
     let client = args.client.open()?;
     let call = OfficerCall { order: &order, officer: &officer, key: &key, sector, pseudonyms: &[] };
     let bar = bar();
@@ -106,8 +96,8 @@ pub fn run(args: Args) -> Result<(), CommandError> {
 }
 
 /// Asks for page after page until there is none left.
-fn all(client: &Client, call: &OfficerCall<'_>, bar: &ProgressBar) -> Result<Summary, CommandError> {
-    let mut summary = Summary::default();
+fn all(client: &Client, call: &OfficerCall<'_>, bar: &ProgressBar) -> Result<MigrationSummary, CommandError> {
+    let mut summary = MigrationSummary::default();
     let mut deadline = Instant::now() + PATIENCE;
     loop {
         // Each page has a request of its own, because an officer wants it now.
@@ -132,7 +122,7 @@ fn all(client: &Client, call: &OfficerCall<'_>, bar: &ProgressBar) -> Result<Sum
 }
 
 /// How long to wait before the page is asked for again, where that may help.
-fn pause(summary: &Summary, error: &OfficerCallError) -> Option<Duration> {
+fn pause(summary: &MigrationSummary, error: &OfficerCallError) -> Option<Duration> {
     match error {
         // A node that was never reached is more likely a wrong address than a passing fault.
         OfficerCallError::Node(ClientError::Connection { .. }) if summary.pages == 0 => None,
@@ -141,7 +131,7 @@ fn pause(summary: &Summary, error: &OfficerCallError) -> Option<Duration> {
     }
 }
 
-fn stopped(summary: &Summary, error: CommandError) -> CommandError {
+fn stopped(summary: &MigrationSummary, error: CommandError) -> CommandError {
     match summary.pages {
         0 => error,
         _ => CommandError::new(
@@ -151,7 +141,7 @@ fn stopped(summary: &Summary, error: CommandError) -> CommandError {
     }
 }
 
-impl Summary {
+impl MigrationSummary {
     fn take(&mut self, page: MigrateResponse, bar: &ProgressBar) {
         let progress = page.progress;
         self.pages += u64::from(progress.migrated + progress.skipped > 0);

@@ -13,31 +13,31 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::assent::Assent;
+use super::inputs::{order_payload, read_person_key, read_register};
 use super::signed_file;
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::jws;
-use crate::keys::file::read_signing_key;
 use crate::order::{OrderFinding, OrderPayload, examine};
 use crate::refusal::Refusal;
-use crate::register::{self, Id, Register};
-use crate::statement::{self, Statement as _, UnverifiedStatement};
+use crate::register::{Id, Register};
+use crate::statement::{Statement as _, UnverifiedStatement};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
 /// Make, sign, check and read orders; stop them, and see where they stand
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum OrderCommand {
     /// Write an unsigned order, for approvers to sign
-    New(Box<new::Args>),
+    New(Box<new::OrderNewArgs>),
     /// Add an approver's signature to the file of an order, or of an act upon one
-    Sign(Sign),
+    Sign(OrderSignArgs),
     /// Check an order against a register and the time, and say every rule that it breaks
-    Check(Check),
+    Check(OrderCheckArgs),
     /// Print what an order says, verifying nothing
-    Show(show::Args),
+    Show(show::OrderShowArgs),
     /// List the orders that the vault or the authority node knows, and where they stand
-    List(list::Args),
+    List(list::OrderListArgs),
     /// End an order for good; any one of its authority's approvers may
     #[command(after_long_help = "Examples:\n  \
         cloison order revoke --key secrets/people/judge.pem --kid judge --reason case-closed \\\n    \
@@ -46,31 +46,31 @@ pub enum Command {
         --out revoke.jws 97483811-47ac-4cfb-9d79-2e01cc0fb1e3\n\n\
         Whoever has the signed file may bring it, to either side or to both: `cloison order lodge`. To be sure against a node \
         that is no longer trusted, have an operator bring it to the vault.")]
-    Revoke(act::Act),
+    Revoke(act::OrderActArgs),
     /// Stop an order until that is lifted; any one of its authority's approvers may
     #[command(after_long_help = "Example:\n  \
         cloison order suspend --key secrets/people/judge.pem --kid judge --reason appeal --client clients/officer.toml orders/17.jws")]
-    Suspend(act::Act),
+    Suspend(act::OrderActArgs),
     /// Lift suspensions; that takes a quorum, as an order does
     #[command(after_long_help = "Example:\n  \
         cloison order resume --key judge.pem --kid judge --reason appeal-rejected --lift DIGEST --out resume.jws orders/17.jws\n  \
         cloison order sign --key prosecutor.pem --kid prosecutor resume.jws\n  \
         cloison order lodge resume.jws --client clients/officer.toml\n\n\
         It lifts the suspensions that it names and no later one. `cloison order list` shows their digests.")]
-    Resume(act::Resume),
+    Resume(act::OrderResumeArgs),
     /// Close the review that the use of an order under force majeure opened
     #[command(after_long_help = "Example:\n  \
         cloison order review --close --key inspector.pem --kid inspector --reason lawful --client clients/officer.toml orders/17.jws\n\n\
         A review is closed when the order is over, by an approver of a body that did not sign it; or, where the authority has \
         no such body, by two bodies with at least one person who did not sign it (--out, then `cloison order sign`, `lodge`).")]
-    Review(act::Review),
+    Review(act::OrderReviewArgs),
     /// Bring a signed act, or an order before it is used, to the authority node (as an officer) or to the vault (as an operator)
     #[command(after_long_help = "Examples:\n  \
         cloison order lodge revoke.jws --client clients/officer.toml\n  \
         cloison order lodge --order orders/17.jws --client clients/officer.toml\n\n\
         An order is lodged at most 30 days before it is valid. The vault copies the mappings that it lists into the order's own rows, \
         so that no erasure and no retired epoch takes them from it; it says nothing of what there was to copy.")]
-    Lodge(act::Bring),
+    Lodge(act::OrderLodgeArgs),
 }
 
 /// What `order sign` takes.
@@ -80,7 +80,7 @@ pub enum Command {
     Prints what is signed before it signs, and asks where it runs at a terminal; then replaces the file by one with the signature \
     added, and says which signatures are still missing. \
     With --register it signs nothing that the register forbids, nor with a key that is not the approver's.")]
-pub struct Sign {
+pub struct OrderSignArgs {
     /// The approver's own private key: Ed25519, PKCS#8 PEM, mode 0600
     #[arg(long, value_name = "FILE", env = "CLOISON_APPROVER_KEY")]
     key: PathBuf,
@@ -105,7 +105,7 @@ pub struct Sign {
     payload they first saw under the order's id, what was used of its limit, and whether it was revoked. The register's \
     own signatures are `cloison register verify`'s work.\n\n\
     Exit codes: 0 valid; 1 refused.")]
-pub struct Check {
+pub struct OrderCheckArgs {
     /// The order
     #[arg(value_name = "ORDERFILE")]
     order: PathBuf,
@@ -124,32 +124,31 @@ pub struct Check {
 ///
 /// # Errors
 /// As the command's help says.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: OrderCommand) -> Result<(), CommandError> {
     match command {
-        Command::New(args) => new::run(&args),
-        Command::Sign(args) => sign(&args),
-        Command::Check(args) => check(&args),
-        Command::Show(args) => show::run(&args),
-        Command::List(args) => list::run(&args),
-        Command::Revoke(args) => act::revoke(&args),
-        Command::Suspend(args) => act::suspend(&args),
-        Command::Resume(args) => act::resume(&args),
-        Command::Review(args) => act::review(&args),
-        Command::Lodge(args) => act::lodge(&args),
+        OrderCommand::New(args) => new::run(&args),
+        OrderCommand::Sign(args) => sign(&args),
+        OrderCommand::Check(args) => check(&args),
+        OrderCommand::Show(args) => show::run(&args),
+        OrderCommand::List(args) => list::run(&args),
+        OrderCommand::Revoke(args) => act::revoke(&args),
+        OrderCommand::Suspend(args) => act::suspend(&args),
+        OrderCommand::Resume(args) => act::resume(&args),
+        OrderCommand::Review(args) => act::review(&args),
+        OrderCommand::Lodge(args) => act::lodge(&args),
     }
 }
 
 // --- sign -------------------------------------------------------------------------------------------------------------
 
-fn sign(args: &Sign) -> Result<(), CommandError> {
+fn sign(args: &OrderSignArgs) -> Result<(), CommandError> {
     let text = read_text(&args.order)?;
-    let key =
-        read_signing_key(&args.key).map_err(|error| CommandError::new(error, "the approver's own key is needed"))?;
+    let key = read_person_key(&args.key, "approver")?;
     let register = args.register.as_deref().map(read_register).transpose()?;
     if act::is_act(&text) {
         return act::sign(args, &text, &key, register.as_ref());
     }
-    let payload = payload(&args.order, &text)?;
+    let payload = order_payload(&args.order, &text)?;
     if let Some(register) = &register {
         allowed(&text, register)?;
         is_key_of_approver(args, &key, &payload.authority, register)?;
@@ -171,7 +170,12 @@ fn unsigned(path: &Path, error: jws::JwsError) -> CommandError {
 }
 
 /// Refuses a key that is not the one which the register has for this approver.
-fn is_key_of_approver(args: &Sign, key: &SigningKey, authority: &Id, register: &Register) -> Result<(), CommandError> {
+fn is_key_of_approver(
+    args: &OrderSignArgs,
+    key: &SigningKey,
+    authority: &Id,
+    register: &Register,
+) -> Result<(), CommandError> {
     let approver = register.authorities.get(authority).zip(Id::parse(&args.kid));
     match approver.and_then(|(authority, kid)| authority.approvers.get(&kid)) {
         Some(approver) if approver.key == key.verifying_key() => Ok(()),
@@ -224,15 +228,15 @@ fn allowed(text: &str, register: &Register) -> Result<(), CommandError> {
 // --- check ------------------------------------------------------------------------------------------------------------
 
 #[derive(Serialize)]
-struct Report {
+struct OrderCheckReport {
     valid: bool,
     /// SHA-256 of the payload, where there is one.
     digest: Option<String>,
-    checks: Vec<Line>,
+    checks: Vec<OrderCheckLine>,
 }
 
 #[derive(Serialize)]
-struct Line {
+struct OrderCheckLine {
     name: &'static str,
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,11 +245,11 @@ struct Line {
     why: Option<String>,
 }
 
-fn check(args: &Check) -> Result<(), CommandError> {
+fn check(args: &OrderCheckArgs) -> Result<(), CommandError> {
     let text = read_text(&args.order)?;
     let register = read_register(&args.register)?;
     let findings = examine(&text, &register, args.at.unwrap_or_else(|| SystemClock.now()));
-    let report = Report {
+    let report = OrderCheckReport {
         valid: findings.iter().all(|finding| finding.result == Some(Ok(()))),
         digest: crate::order::digest_of(&text).ok().map(|digest| data_encoding::HEXLOWER.encode(&digest)),
         checks: findings.into_iter().map(line).collect(),
@@ -268,17 +272,17 @@ fn check(args: &Check) -> Result<(), CommandError> {
     }
 }
 
-fn line(finding: OrderFinding) -> Line {
+fn line(finding: OrderFinding) -> OrderCheckLine {
     let (result, refusal) = match finding.result {
         Some(Ok(())) => ("passed", None),
         Some(Err(refusal)) => ("refused", Some(refusal)),
         None => ("not-reached", None),
     };
     let code = refusal.as_ref().map(Refusal::code);
-    Line { name: finding.name, result, code, why: refusal.map(|refusal| refusal.to_string()) }
+    OrderCheckLine { name: finding.name, result, code, why: refusal.map(|refusal| refusal.to_string()) }
 }
 
-impl Report {
+impl OrderCheckReport {
     fn text(&self) -> String {
         let mut out = String::new();
         for line in &self.checks {
@@ -297,23 +301,4 @@ impl Report {
         }
         out
     }
-}
-
-// --- shared -----------------------------------------------------------------------------------------------------------
-
-/// What an order says. Proves nothing about who signed it.
-fn payload(path: &Path, text: &str) -> Result<OrderPayload, CommandError> {
-    statement::read_unverified(text).map_err(|refusal| {
-        CommandError::new(
-            format_args!("{}: this is no order: {refusal}", path.display()),
-            "`cloison order new` makes one",
-        )
-    })
-}
-
-fn read_register(path: &Path) -> Result<Register, CommandError> {
-    register::parse(&read_text(path)?).map_err(|faults| {
-        let faults: Vec<String> = faults.iter().map(|fault| fault.in_file(path).to_string()).collect();
-        CommandError::new(faults.join("\n"), "orders are checked against a register without faults")
-    })
 }

@@ -10,7 +10,8 @@ use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 
 use super::assent::Assent;
-use super::check::{listed, summary};
+use super::check::summary;
+use super::inputs::{list_faults, parse_id};
 use super::signed_file::SignedFile;
 use crate::config::{ConfigError, NodeConfig, VaultConfig};
 use crate::jws;
@@ -21,34 +22,34 @@ use crate::terminal::{CommandError, print, print_json};
 
 /// Sign, verify or show the register
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum RegisterCommand {
     /// Add a signature to a register that has no fault
     #[command(after_long_help = "Example:\n  \
         cloison register sign register.toml --as operations --key secrets/register/operations.pem --config vault.toml\n\n\
         With --config nothing is signed in a name, or with a key, that the configuration does not pin. Each holder of a \
         register key runs this in turn, on the same register.toml, and hands on register.jws. Signatures over another \
         text, such as the version before, are set aside in a file beside it.")]
-    Sign(Sign),
+    Sign(RegisterSignArgs),
     /// Verify the signatures: by the keys that a configuration pins, or by keys that you name
     #[command(after_long_help = "Examples:\n  \
         cloison register verify --config vault.toml\n  \
         cloison register verify register.toml --deployment cloison --commission cndp --quorum 2 \\\n      \
         --pin operations:vault-agency:HEX --pin commission:cndp:HEX")]
-    Verify(Verify),
+    Verify(RegisterVerifyArgs),
     /// Show what the register says (not who signed it)
     #[command(
         after_long_help = "Examples:\n  cloison register show register.toml\n  cloison register show --json | jq .sectors"
     )]
-    Show(Show),
+    Show(RegisterShowArgs),
 }
 
 /// What `sign` takes.
 #[derive(clap::Args)]
-pub struct Sign {
+pub struct RegisterSignArgs {
     #[command(flatten)]
-    files: Files,
+    files: RegisterFileArgs,
     /// The id of the register key, as the configurations pin it
-    #[arg(long = "as", value_name = "ID", value_parser = id)]
+    #[arg(long = "as", value_name = "ID", value_parser = parse_id)]
     kid: Id,
     /// The private register key: Ed25519, PKCS#8 PEM, readable by you alone
     #[arg(long, value_name = "FILE")]
@@ -62,9 +63,9 @@ pub struct Sign {
 
 /// What `verify` takes.
 #[derive(clap::Args)]
-pub struct Verify {
+pub struct RegisterVerifyArgs {
     #[command(flatten)]
-    files: Files,
+    files: RegisterFileArgs,
     /// Configuration of a vault or a node: its pinned keys count, and its register is meant unless one is named
     #[arg(long, value_name = "FILE", conflicts_with_all = ["pins", "deployment", "commission", "quorum"])]
     config: Option<PathBuf>,
@@ -72,10 +73,10 @@ pub struct Verify {
     #[arg(long = "pin", value_name = "ID:BODY:HEX", value_parser = pin, required_unless_present = "config")]
     pins: Vec<PinnedKey>,
     /// The deployment that the register must be for
-    #[arg(long, value_name = "ID", value_parser = id, required_unless_present = "config")]
+    #[arg(long, value_name = "ID", value_parser = parse_id, required_unless_present = "config")]
     deployment: Option<Id>,
     /// The body without whose signature none is valid
-    #[arg(long, value_name = "BODY", value_parser = id, required_unless_present = "config")]
+    #[arg(long, value_name = "BODY", value_parser = parse_id, required_unless_present = "config")]
     commission: Option<Id>,
     /// How many register keys must have signed
     #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=32))]
@@ -87,7 +88,7 @@ pub struct Verify {
 
 /// What `show` takes.
 #[derive(clap::Args)]
-pub struct Show {
+pub struct RegisterShowArgs {
     /// The register
     #[arg(value_name = "FILE", default_value = "register.toml")]
     file: PathBuf,
@@ -98,7 +99,7 @@ pub struct Show {
 
 /// A register and the file with its signatures.
 #[derive(clap::Args)]
-pub struct Files {
+pub struct RegisterFileArgs {
     /// The register [default: register.toml]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
@@ -107,7 +108,7 @@ pub struct Files {
     signatures: Option<PathBuf>,
 }
 
-impl Files {
+impl RegisterFileArgs {
     fn register(&self) -> PathBuf {
         self.file.clone().unwrap_or_else(|| "register.toml".into())
     }
@@ -117,16 +118,12 @@ impl Files {
     }
 }
 
-fn id(text: &str) -> Result<Id, String> {
-    Id::parse(text).ok_or_else(|| "an id is 1 to 64 of a-z, 0-9 and '-'".to_owned())
-}
-
 fn pin(text: &str) -> Result<PinnedKey, String> {
     let parts: Vec<&str> = text.split(':').collect();
     let [kid, body, key] = parts[..] else { return Err("ID:BODY:HEX, as in operations:vault-agency:5c12…".into()) };
     Ok(PinnedKey {
-        id: id(kid)?,
-        body: id(body)?,
+        id: parse_id(kid)?,
+        body: parse_id(body)?,
         key: register::public_key(key).map_err(|fault| format!("the key {fault}"))?,
     })
 }
@@ -135,18 +132,18 @@ fn pin(text: &str) -> Result<PinnedKey, String> {
 ///
 /// # Errors
 /// When the register has a fault or is not validly signed, or a file cannot be read or written.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: RegisterCommand) -> Result<(), CommandError> {
     match command {
-        Command::Sign(args) => sign(&args),
-        Command::Verify(args) => verify(&args),
-        Command::Show(args) => {
+        RegisterCommand::Sign(args) => sign(&args),
+        RegisterCommand::Verify(args) => verify(&args),
+        RegisterCommand::Show(args) => {
             let register = register::parse(&read(&args.file)?).map_err(|faults| faulty(&args.file, &faults))?;
             if args.json { print_json(&show::json(&register)) } else { print(show::text(&register)) }
         }
     }
 }
 
-fn sign(args: &Sign) -> Result<(), CommandError> {
+fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
     let (file, signatures) = (args.files.register(), args.files.signatures());
     let text = read(&file)?;
     let register = register::parse(&text).map_err(|faults| faulty(&file, &faults))?;
@@ -231,7 +228,7 @@ fn signers(text: &str) -> Vec<String> {
     jws::parse(text, TYP).map(|jws| jws.signers().map(str::to_owned).collect()).unwrap_or_default()
 }
 
-fn verify(args: &Verify) -> Result<(), CommandError> {
+fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
     let (file, signatures, pins) = match &args.config {
         Some(config) => {
             let files = pinned_by(config)?;
@@ -295,6 +292,6 @@ fn read(path: &Path) -> Result<String, CommandError> {
 }
 
 fn faulty(file: &Path, faults: &[register::Fault]) -> CommandError {
-    let _ = writeln!(io::stderr(), "{}", listed(file, faults));
+    let _ = writeln!(io::stderr(), "{}", list_faults(file, faults));
     CommandError::new(format_args!("{}: the register has faults", file.display()), "correct what is listed above")
 }

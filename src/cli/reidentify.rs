@@ -3,16 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::client_file::ClientFile;
+use super::inputs::{not_written, officer_of, only, read_order_file, read_person_key};
 use super::list;
 use crate::client::Client;
-use crate::client::officer::{OfficerCall, read_order};
+use crate::client::officer::OfficerCall;
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
-use crate::keys::file::{read_signing_key, write_private};
-use crate::order::OrderPayload;
-use crate::register::Id;
+use crate::keys::file::{FileError, FileFault, write_private};
 use crate::reidentify::reveal::RevealedItem;
-use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
 /// Ask, as an officer, who is behind pseudonyms, under a signed order
@@ -24,7 +22,7 @@ use crate::terminal::{CommandError, print, print_json};
     Prints one line an item, in order: pseudonym, scheme and value, or `!` and a code. What is no pseudonym is not \
     repeated: the number of the item stands for it, such as #3. The vault and the authority node each check \
     the order and write to their logs before anything is opened. Exit codes: 0 all found; 3 some were not; 1 refused.")]
-pub struct Args {
+pub struct ReidentifyArgs {
     /// The order, signed
     #[arg(long, value_name = "FILE")]
     order: PathBuf,
@@ -39,7 +37,7 @@ pub struct Args {
     sector: Option<String>,
     /// How the answer comes: sealed to the key that the register has for the officer; needs --out
     #[arg(long, value_name = "TO", value_enum, requires = "out")]
-    to: Option<To>,
+    to: Option<AnswerRecipient>,
     /// Where the sealed answer goes; an existing file is never overwritten
     #[arg(long, value_name = "FILE", requires = "to")]
     out: Option<PathBuf>,
@@ -54,7 +52,7 @@ pub struct Args {
 
 /// To whom an answer is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum To {
+enum AnswerRecipient {
     /// The officer's `sealing-key` in the register
     OfficerKey,
 }
@@ -63,25 +61,18 @@ enum To {
 ///
 /// # Errors
 /// When the order cannot be used or the node refuses; with exit code 3 when some items were not found.
-pub fn run(args: Args) -> Result<(), CommandError> {
-    let order = read_text(&args.order)?;
-    let payload = payload(&order)?;
-    let officer = match args.officer {
-        Some(officer) => {
-            Id::parse(&officer).ok_or_else(|| CommandError::usage("--officer is no id", "as the order spells it"))?
-        }
-        None => only(&payload.officers, "officers", "--officer")?.clone(),
-    };
+pub fn run(args: ReidentifyArgs) -> Result<(), CommandError> {
+    let (order, payload) = read_order_file(&args.order)?;
+    let officer = officer_of(&payload, args.officer.as_deref())?;
     let sector = match args.sector {
         Some(sector) => sector,
         None => only(&payload.sectors, "sectors", "--sector")?.clone(),
     };
-    let key = read_signing_key(&args.key)
-        .map_err(|error| CommandError::new(error, "the officer's own key is needed to sign the request"))?;
+    let key = read_person_key(&args.key, "officer")?;
     let pseudonyms = if args.pseudonyms.is_empty() { from_input()? } else { args.pseudonyms };
     let client = args.client.open()?;
     let call = OfficerCall { order: &order, officer: &officer, key: &key, sector: &sector, pseudonyms: &pseudonyms };
-    if let (Some(To::OfficerKey), Some(out)) = (args.to, &args.out) {
+    if let (Some(AnswerRecipient::OfficerKey), Some(out)) = (args.to, &args.out) {
         return sealed(&client, &call, out, args.json);
     }
     let mut answer = call.reidentify(&client, SystemClock.now())?;
@@ -103,12 +94,11 @@ pub fn run(args: Args) -> Result<(), CommandError> {
 /// Asks for a sealed answer and puts it into a file.
 fn sealed(client: &Client, call: &OfficerCall<'_>, out: &Path, json: bool) -> Result<(), CommandError> {
     // Before anything is asked, and counted: whether there is a place for the answer.
-    let taken = |error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists");
     if out.exists() {
-        return Err(taken(format!("{}: the file exists", out.display())));
+        return Err(not_written(FileError { path: out.to_owned(), fault: FileFault::Exists }));
     }
     let answer = call.reidentify_sealed(client, SystemClock.now())?;
-    write_private(out, answer.sealed.as_bytes()).map_err(|error| taken(error.to_string()))?;
+    write_private(out, answer.sealed.as_bytes()).map_err(not_written)?;
     let (items, found) = (answer.items, answer.found);
     match json {
         true => print_json(&serde_json::json!({
@@ -125,26 +115,6 @@ fn sealed(client: &Client, call: &OfficerCall<'_>, out: &Path, json: bool) -> Re
         missing => Err(CommandError::rejected(
             format_args!("{missing} of {items} pseudonyms were not resolved"),
             "the codes are in the sealed answer",
-        )),
-    }
-}
-
-/// What an order says, before anybody checked it.
-pub(super) fn payload(order: &str) -> Result<OrderPayload, CommandError> {
-    read_order(order).map_err(|refusal| {
-        CommandError::new(
-            format_args!("this is no order: {refusal}"),
-            "`cloison order new` makes one, `order sign` signs it",
-        )
-    })
-}
-
-pub(super) fn only<'a, T>(all: &'a [T], what: &str, option: &str) -> Result<&'a T, CommandError> {
-    match all {
-        [one] => Ok(one),
-        _ => Err(CommandError::usage(
-            format_args!("the order names several {what}"),
-            format_args!("say which with {option}"),
         )),
     }
 }

@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::assent::{Assent, Irreversible};
+use super::inputs::{present_second, read_register, write_new};
 use super::{list, signed_file};
 use crate::cli::client_file::ClientFile;
-use crate::clock::{Clock as _, SystemClock};
-use crate::keys::file::{read_signing_key, write_private};
+use crate::keys::file::read_signing_key;
 use crate::refusal::Refusal;
-use crate::register::{self, Id};
+use crate::register::Id;
 use crate::rights::erase::ErasureReceipt;
 use crate::rights::erase::ErasureText;
 use crate::rights::request::ErasureRequest;
@@ -22,15 +21,15 @@ use crate::terminal::{CommandError, print, print_json};
 
 /// See to people's rights, as a rights officer: who resolved a pseudonym; erasure
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum RightsCommand {
     /// Say who resolved a person's pseudonym in a sector, and when
-    Resolutions(Look),
+    Resolutions(ResolutionsArgs),
     /// Write a request to erase and sign it, as the first of two rights officers
-    Erase(Erase),
+    Erase(EraseArgs),
     /// Sign a request to erase, as the second
-    Sign(Sign),
+    Sign(EraseSignArgs),
     /// Bring a signed request to erase to the vault, or to an authority's node
-    Lodge(Lodge),
+    Lodge(EraseLodgeArgs),
 }
 
 /// What `rights resolutions` takes.
@@ -39,7 +38,7 @@ pub enum Command {
     cloison rights resolutions --client clients/rights.toml --sector health --pseudonym sante1p…\n\n\
     Each resolution names authority, officer, order and legal basis, and the entry of the vault's log that says so. What an order \
     asks to be told later (`inform_after`) does not appear before. That it was asked is logged; whose it was is not.")]
-pub struct Look {
+pub struct ResolutionsArgs {
     /// The sector
     #[arg(long, value_name = "NAME")]
     sector: String,
@@ -61,7 +60,7 @@ pub struct Look {
 
 /// The officer's own key.
 #[derive(clap::Args)]
-struct Key {
+struct RightsKeyArgs {
     /// The rights officer's own private key: Ed25519, PKCS#8 PEM, mode 0600
     #[arg(long, value_name = "FILE", env = "CLOISON_RIGHTS_KEY")]
     key: PathBuf,
@@ -82,7 +81,7 @@ struct Key {
     by which entries could be told to be about them when they are as old as the register's evidence-days say. What was there is \
     not said. An order that was shown to the vault before goes on with a copy of its own until it is over. A person has other pseudonyms in other epochs, periods and purposes of the sector: \
     name them too. It cannot be undone, and copies of the store (backups) have to be dealt with apart.")]
-pub struct Erase {
+pub struct EraseArgs {
     /// The register: gives the deployment's id
     #[arg(long, value_name = "FILE")]
     register: PathBuf,
@@ -99,7 +98,7 @@ pub struct Erase {
     #[arg(long, value_name = "CODE")]
     reason: String,
     #[command(flatten)]
-    key: Key,
+    key: RightsKeyArgs,
     /// Where to write it; an existing file is never overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -108,12 +107,12 @@ pub struct Erase {
 /// What `rights sign` takes.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  cloison rights sign erase.jws --key secrets/rights-2.pem --kid rights-2")]
-pub struct Sign {
+pub struct EraseSignArgs {
     /// The request
     #[arg(value_name = "FILE")]
     request: PathBuf,
     #[command(flatten)]
-    key: Key,
+    key: RightsKeyArgs,
     #[command(flatten)]
     assent: Assent,
 }
@@ -123,7 +122,7 @@ pub struct Sign {
 #[command(after_long_help = "Examples:\n  \
     cloison rights lodge erase.jws --client clients/rights.toml        # at the vault\n  \
     cloison rights lodge erase.jws --client clients/rights-node.toml   # at each authority's node")]
-pub struct Lodge {
+pub struct EraseLodgeArgs {
     /// The request, signed by two
     #[arg(value_name = "FILE")]
     request: PathBuf,
@@ -140,16 +139,16 @@ pub struct Lodge {
 ///
 /// # Errors
 /// When something is not as it should be, or the server refuses.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: RightsCommand) -> Result<(), CommandError> {
     match command {
-        Command::Resolutions(args) => resolutions(args),
-        Command::Erase(args) => erase(args),
-        Command::Sign(args) => countersign(&args),
-        Command::Lodge(args) => lodge(&args),
+        RightsCommand::Resolutions(args) => resolutions(args),
+        RightsCommand::Erase(args) => erase(args),
+        RightsCommand::Sign(args) => countersign(&args),
+        RightsCommand::Lodge(args) => lodge(&args),
     }
 }
 
-fn resolutions(args: Look) -> Result<(), CommandError> {
+fn resolutions(args: ResolutionsArgs) -> Result<(), CommandError> {
     let mut pseudonyms = args.pseudonyms;
     pseudonyms.extend(lines(args.list.as_deref())?);
     let asked = ResolutionQuestion { sector: args.sector, pseudonyms, order: args.order };
@@ -181,11 +180,8 @@ fn shown(found: &ItemResolutions, several: bool) -> String {
     lines.join("\n")
 }
 
-fn erase(args: Erase) -> Result<(), CommandError> {
-    let text = read_text(&args.register)?;
-    let register = register::parse(&text).map_err(|faults| {
-        CommandError::new(super::check::listed(&args.register, &faults), "take the register that is in force, whole")
-    })?;
+fn erase(args: EraseArgs) -> Result<(), CommandError> {
+    let register = read_register(&args.register)?;
     let mut pseudonyms = args.pseudonyms;
     pseudonyms.extend(lines(args.list.as_deref())?);
     let sector = register.sector(&args.sector);
@@ -197,7 +193,6 @@ fn erase(args: Erase) -> Result<(), CommandError> {
             "copy it as it was answered",
         ));
     }
-    let time = Timestamp::from_second(SystemClock.now().as_second());
     let erasure = ErasureRequest {
         aud: register.deployment.clone(),
         id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
@@ -206,12 +201,11 @@ fn erase(args: Erase) -> Result<(), CommandError> {
         reason: Id::parse(&args.reason).ok_or_else(|| {
             CommandError::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as request")
         })?,
-        time: time.map_err(|error| CommandError::new(error, "set the clock"))?,
+        time: present_second()?,
     };
     let signed = erasure.draft().and_then(|draft| Ok((draft, args.key.read()?))).map_err(unusable)?;
     let signed = statement::sign::<ErasureRequest>(&signed.0, &args.key.kid, &signed.1).map_err(unusable)?;
-    write_private(&args.out, format!("{signed}\n").as_bytes())
-        .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+    write_new(&args.out, &signed)?;
     print(format_args!(
         "Request {} signed by {}: {}. A second rights officer signs it: `cloison rights sign`",
         erasure.id,
@@ -220,13 +214,13 @@ fn erase(args: Erase) -> Result<(), CommandError> {
     ))
 }
 
-impl Key {
+impl RightsKeyArgs {
     fn read(&self) -> Result<ed25519_dalek::SigningKey, Refusal> {
         read_signing_key(&self.key).map_err(|error| Refusal::new(crate::code::Code::RightsInvalid, error.to_string()))
     }
 }
 
-fn countersign(args: &Sign) -> Result<(), CommandError> {
+fn countersign(args: &EraseSignArgs) -> Result<(), CommandError> {
     let text = read_text(&args.request)?;
     let erasure: ErasureRequest = statement::read_unverified(&text).map_err(unusable)?;
     let key = args.key.read().map_err(unusable)?;
@@ -256,7 +250,7 @@ fn summary(erasure: &ErasureRequest) -> String {
     text
 }
 
-fn lodge(args: &Lodge) -> Result<(), CommandError> {
+fn lodge(args: &EraseLodgeArgs) -> Result<(), CommandError> {
     let brought = ErasureText { request: read_text(&args.request)?.trim_end().to_owned() };
     // What cannot be read the server refuses, and says why.
     if let Ok(erasure) = statement::read_unverified::<ErasureRequest>(&brought.request) {

@@ -21,25 +21,25 @@ use crate::terminal::{CommandError, print};
 
 /// Root secrets: make them, move them between kinds of custody, split and recover them
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum SecretsCommand {
     /// Make a secret where there is none
-    New(New),
+    New(SecretsNewArgs),
     /// Copy a secret into another custody, and read it back from there
-    Move(Move),
+    Move(SecretsMoveArgs),
     /// Make the AES key in a token that wraps secrets, never to leave it
-    TokenKey(TokenKey),
+    TokenKey(TokenKeyArgs),
     /// Split the vault's root secrets between custodians, as their last backup
-    Split(shares::Split),
+    Split(shares::SecretsSplitArgs),
     /// Prove that shares recover the vault's root secrets, and write nothing
-    Drill(shares::Drill),
+    Drill(shares::SecretsDrillArgs),
     /// Recover secrets from shares, into a new folder
-    Recover(shares::Recover),
+    Recover(shares::SecretsRecoverArgs),
     /// List the versions of the sector secret, and what needs each
-    Versions(rotate::Versions),
+    Versions(rotate::SecretsVersionsArgs),
     /// Make a new version of the sector secret, which the next epochs take
-    Rotate(rotate::Rotate),
+    Rotate(rotate::SecretsRotateArgs),
     /// Destroy a version of the sector secret that no epoch needs
-    Retire(rotate::Retire),
+    Retire(rotate::SecretsRetireArgs),
 }
 
 /// Make a secret where there is none
@@ -49,7 +49,7 @@ pub enum Command {
     cloison secrets new authority token:court-2027.secret --id court-2027 --config node.toml\n\n\
     Kinds: identity, sector, store, audit, authority, segment, checkpoint. A place is file:PATH, passphrase:PATH or token:PATH; \
     --config says where the passphrase comes from and which token it is. Nothing is overwritten.")]
-pub struct New {
+pub struct SecretsNewArgs {
     /// What the secret is for
     #[arg(value_parser = kind)]
     kind: SecretKind,
@@ -63,7 +63,7 @@ pub struct New {
     #[arg(long, value_name = "SUITE", default_value = "x25519", requires = "id", value_parser = keygen::suite)]
     suite: Suite,
     #[command(flatten)]
-    openers: OpenersFile,
+    openers: OpenersArgs,
 }
 
 /// Copy a secret into another custody, and read it back from there
@@ -72,7 +72,7 @@ pub struct New {
     cloison secrets move identity file:secrets/vault/identity.secret token:secrets/vault/identity.wrapped --config vault.toml\n  \
     cloison secrets move audit credential:audit file:audit.secret\n\n\
     The old place is left as it is: change the configuration, start, and destroy the old one when the vault serves.")]
-pub struct Move {
+pub struct SecretsMoveArgs {
     /// What the secret is for
     #[arg(value_parser = kind)]
     kind: SecretKind,
@@ -83,7 +83,7 @@ pub struct Move {
     #[arg(value_name = "CUSTODY:PATH", value_parser = deposit)]
     to: Deposit,
     #[command(flatten)]
-    openers: OpenersFile,
+    openers: OpenersArgs,
 }
 
 /// Make the AES key in a token that wraps secrets, never to leave it
@@ -91,14 +91,14 @@ pub struct Move {
 #[command(after_long_help = "Example:\n  cloison secrets token-key --config vault.toml\n\n\
     The section [token] names the library, the token and the key. Back the token up by its maker's means before anything \
     depends on it: what it wrapped opens with this key alone.")]
-pub struct TokenKey {
+pub struct TokenKeyArgs {
     #[command(flatten)]
-    openers: OpenersFile,
+    openers: OpenersArgs,
 }
 
 /// Whose passphrase and token are used.
 #[derive(clap::Args)]
-pub struct OpenersFile {
+pub struct OpenersArgs {
     /// A vault's or node's configuration, for its token and for where its passphrase comes from
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -107,7 +107,7 @@ pub struct OpenersFile {
     work: Option<u8>,
 }
 
-impl OpenersFile {
+impl OpenersArgs {
     fn keyring(&self) -> Result<Keyring, CommandError> {
         let openers = self.config.as_deref().map(openers).transpose()?.unwrap_or_default();
         Ok(openers.keyring().with_work(self.work))
@@ -145,26 +145,26 @@ fn deposit(text: &str) -> Result<Deposit, String> {
 ///
 /// # Errors
 /// Whatever keeps it from being done.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: SecretsCommand) -> Result<(), CommandError> {
     memory::protect(true);
     match command {
-        Command::New(args) => new(&args),
-        Command::Move(args) => move_secret(&args),
-        Command::TokenKey(args) => {
+        SecretsCommand::New(args) => new(&args),
+        SecretsCommand::Move(args) => move_secret(&args),
+        SecretsCommand::TokenKey(args) => {
             let made = args.openers.keyring()?.make_token_key();
             made.map_err(|error| CommandError::new(error, "check [token] in the configuration given with --config"))?;
             print("The token has a wrapping key now.")
         }
-        Command::Split(args) => shares::split_secrets(&args),
-        Command::Drill(args) => shares::drill(&args),
-        Command::Recover(args) => shares::recover(&args),
-        Command::Versions(args) => rotate::versions(&args),
-        Command::Rotate(args) => rotate::rotate(&args),
-        Command::Retire(args) => rotate::retire(&args),
+        SecretsCommand::Split(args) => shares::split_secrets(&args),
+        SecretsCommand::Drill(args) => shares::drill(&args),
+        SecretsCommand::Recover(args) => shares::recover(&args),
+        SecretsCommand::Versions(args) => rotate::versions(&args),
+        SecretsCommand::Rotate(args) => rotate::rotate(&args),
+        SecretsCommand::Retire(args) => rotate::retire(&args),
     }
 }
 
-fn new(args: &New) -> Result<(), CommandError> {
+fn new(args: &SecretsNewArgs) -> Result<(), CommandError> {
     let secret = Key::random();
     let written = args.openers.keyring()?.write(&args.to, args.kind, &secret);
     written
@@ -187,7 +187,7 @@ fn new(args: &New) -> Result<(), CommandError> {
     }
 }
 
-fn move_secret(args: &Move) -> Result<(), CommandError> {
+fn move_secret(args: &SecretsMoveArgs) -> Result<(), CommandError> {
     let keyring = args.openers.keyring()?;
     let hint = "--config says which token, and where the passphrase comes from";
     let unmoved = |error: crate::keys::file::FileError| CommandError::new(error, hint);

@@ -23,7 +23,7 @@ const MAX_INPUT: u64 = 16 << 20;
 
 /// Check another implementation of docs/spec.md against this one
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum SpecCommand {
     /// Derive a pseudonym from made-up secrets and print every value on the way, JSON in and JSON out
     #[command(
         long_about = "Derive a pseudonym from made-up secrets and print every value on the way.\n\n\
@@ -41,8 +41,8 @@ pub enum Command {
 ///
 /// # Errors
 /// When standard input is not what the command takes; then nothing is printed.
-pub fn run(command: Command) -> Result<(), CommandError> {
-    let Command::Derive = command;
+pub fn run(command: SpecCommand) -> Result<(), CommandError> {
+    let SpecCommand::Derive = command;
     let mut input = Vec::new();
     io::stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut input).map_err(|error| {
         CommandError::new(format_args!("standard input: {error}"), "check where the input comes from")
@@ -73,11 +73,11 @@ pub fn derive(input: &[u8]) -> Result<String, String> {
     if lines.is_empty() { Err("there is no JSON object on standard input".into()) } else { Ok(lines) }
 }
 
-fn one(object: &str) -> Result<Output, String> {
+fn one(object: &str) -> Result<DerivationTrace, String> {
     if !object.starts_with('{') {
         return Err("not a JSON object".into()); // an array of the right values in the right order would pass, too
     }
-    serde_json::from_str::<Input>(object).map_err(|error| safe_words(&error))?.derive()
+    serde_json::from_str::<DerivationCase>(object).map_err(|error| safe_words(&error))?.derive()
 }
 
 /// An error of `serde_json` without what it quotes of the input.
@@ -94,7 +94,7 @@ fn safe_words(error: &serde_json::Error) -> String {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Input {
+struct DerivationCase {
     identity_secret: String,
     sector_secret: String,
     path: Vec<String>,
@@ -111,7 +111,7 @@ struct Input {
 }
 
 #[derive(Serialize)]
-struct Output {
+struct DerivationTrace {
     prk_id: String,
     k_uti: String,
     uti: String,
@@ -120,18 +120,18 @@ struct Output {
     k_domain: String,
     pseudonym: String,
     person_handle: String,
-    text: Texts,
+    text: TextForms,
 }
 
 #[derive(Serialize)]
-struct Texts {
+struct TextForms {
     bech32m: String,
     uuid: String,
     hex: String,
 }
 
-impl Input {
-    fn derive(self) -> Result<Output, String> {
+impl DerivationCase {
+    fn derive(self) -> Result<DerivationTrace, String> {
         self.check()?;
         let path: Vec<Uuid> = self.path.iter().map(|text| sector(text)).collect::<Result<_, _>>()?;
         let last = *path.last().ok_or("path: at least one sector; the person handle is that of the last")?;
@@ -157,7 +157,7 @@ impl Input {
         let pseudonym = domain.prf(uti).to_pseudonym();
         let text = |form| TextWriter::new(form, &self.tag, self.epoch).text(&pseudonym.fixed_for(form));
 
-        Ok(Output {
+        Ok(DerivationTrace {
             prk_id: HEXLOWER.encode(identity.prk().expose()),
             k_uti: HEXLOWER.encode(identity.uti_key().expose()),
             uti: HEXLOWER.encode(uti.expose()),
@@ -166,7 +166,7 @@ impl Input {
             k_domain: HEXLOWER.encode(domain.expose()),
             pseudonym: HEXLOWER.encode(pseudonym.as_bytes()),
             person_handle: HEXLOWER.encode(&identity.person_key(last).handle(uti)),
-            text: Texts { bech32m: text(TextForm::Bech32m), uuid: text(TextForm::Uuid), hex: text(TextForm::Hex) },
+            text: TextForms { bech32m: text(TextForm::Bech32m), uuid: text(TextForm::Uuid), hex: text(TextForm::Hex) },
         })
     }
 

@@ -6,25 +6,25 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::assent::Assent;
+use super::inputs::{present_second, read_person_key, read_register, write_new};
 use super::signed_file;
 use crate::clock::{Clock as _, SystemClock};
 use crate::epoch::statement::{Destruction, DestructionPayload, check as check_statement};
-use crate::keys::file::{read_signing_key, write_private};
 use crate::refusal::Refusal;
-use crate::register::{self, Register};
+use crate::register::Register;
 use crate::statement::{self, Statement as _, UnverifiedStatement};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print};
 
 /// Make, sign and check the statements by which operators allow what destroys
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum StatementCommand {
     /// Write an unsigned statement, for operators to sign
-    New(New),
+    New(StatementNewArgs),
     /// Add an operator's signature to the file of a statement
-    Sign(Sign),
+    Sign(StatementSignArgs),
     /// Say what a statement allows, who signed it, and whether that is enough
-    Check(Check),
+    Check(StatementCheckArgs),
 }
 
 /// What `statement new` takes.
@@ -35,12 +35,12 @@ pub enum Command {
     cloison statement new --register register.toml --retire-epoch health:1 --out statement.jws\n  \
     cloison statement new --register register.toml --lower-clock-mark vault:2036-11-20T12:00:00Z --out statement.jws\n\n\
     It allows one act, for seven days. Then: `cloison statement sign`, and --statement of the command that acts.")]
-pub struct New {
+pub struct StatementNewArgs {
     /// The register: gives the deployment's id
     #[arg(long, value_name = "FILE")]
     register: PathBuf,
     #[command(flatten)]
-    act: ActArgs,
+    act: StatementActArgs,
     /// Where to write it; an existing file is never overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -48,7 +48,7 @@ pub struct New {
 
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
-struct ActArgs {
+struct StatementActArgs {
     /// Allow `cloison secrets retire` of this version; two operators sign
     #[arg(long, value_name = "VERSION")]
     retire_secret: Option<u32>,
@@ -68,7 +68,7 @@ struct ActArgs {
 #[command(after_long_help = "Example:\n  \
     cloison statement sign --key secrets/people/operator.pem --kid operator --register register.toml statement.jws\n\n\
     Prints what is signed before it signs, and asks where it runs at a terminal.")]
-pub struct Sign {
+pub struct StatementSignArgs {
     /// The operator's own private key: Ed25519, PKCS#8 PEM, mode 0600
     #[arg(long, value_name = "FILE", env = "CLOISON_OPERATOR_KEY")]
     key: PathBuf,
@@ -89,7 +89,7 @@ pub struct Sign {
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  cloison statement check statement.jws --register register.toml\n\n\
     Only the vault knows whether it was taken already. Exit codes: 0 it allows what it says; 1 it does not.")]
-pub struct Check {
+pub struct StatementCheckArgs {
     /// The statement
     #[arg(value_name = "STATEMENTFILE")]
     statement: PathBuf,
@@ -113,11 +113,11 @@ fn at_mark(text: &str) -> Result<(String, Timestamp), String> {
 ///
 /// # Errors
 /// When something is not as it should be.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: StatementCommand) -> Result<(), CommandError> {
     match command {
-        Command::New(args) => new(args),
-        Command::Sign(args) => sign(&args),
-        Command::Check(args) => check(&args),
+        StatementCommand::New(args) => new(args),
+        StatementCommand::Sign(args) => sign(&args),
+        StatementCommand::Check(args) => check(&args),
     }
 }
 
@@ -129,22 +129,20 @@ pub(super) fn bring(file: Option<&Path>) -> Result<Option<String>, CommandError>
     file.map(|file| Ok(read_text(file)?.trim_end().to_owned())).transpose()
 }
 
-fn new(args: New) -> Result<(), CommandError> {
+fn new(args: StatementNewArgs) -> Result<(), CommandError> {
     let register = read_register(&args.register)?;
-    let time = Timestamp::from_second(SystemClock.now().as_second());
     let payload = DestructionPayload {
         aud: register.deployment.clone(),
         id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
         destruction: args.act.destruction(&register)?,
-        time: time.map_err(|error| CommandError::new(error, "set the clock"))?,
+        time: present_second()?,
     };
     let draft = payload.draft().map_err(unusable)?;
-    write_private(&args.out, format!("{draft}\n").as_bytes())
-        .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+    write_new(&args.out, &draft)?;
     print(format_args!("{}{}: operators sign it with `cloison statement sign`", shown(&payload), args.out.display()))
 }
 
-impl ActArgs {
+impl StatementActArgs {
     fn destruction(self, register: &Register) -> Result<Destruction, CommandError> {
         let known = |sector: &str| {
             let unknown =
@@ -176,15 +174,14 @@ impl ActArgs {
     }
 }
 
-fn sign(args: &Sign) -> Result<(), CommandError> {
+fn sign(args: &StatementSignArgs) -> Result<(), CommandError> {
     let text = read_text(&args.statement)?;
     let register = read_register(&args.register)?;
     let payload = read(&text)?.into_says();
     if payload.aud != register.deployment {
         return Err(CommandError::new("the statement is for another deployment", "check --register"));
     }
-    let key =
-        read_signing_key(&args.key).map_err(|error| CommandError::new(error, "the operator's own key is needed"))?;
+    let key = read_person_key(&args.key, "operator")?;
     match register.operators.values().find(|operator| operator.id.as_str() == args.kid).map(|operator| operator.key) {
         Some(Some(known)) if known == key.verifying_key() => {}
         Some(Some(_)) => return Err(CommandError::new("the key is not the operator's", "check --key and --kid")),
@@ -201,7 +198,12 @@ fn sign(args: &Sign) -> Result<(), CommandError> {
     let summary = format!("This is what is signed:\n{}", shown(&payload).trim_end());
     let signed =
         signed_file::countersign::<DestructionPayload>(&args.statement, &text, &summary, args.assent, |text| {
-            statement::sign::<DestructionPayload>(text, &args.kid, &key).map_err(unusable)
+            statement::sign::<DestructionPayload>(text, &args.kid, &key).map_err(|refused| {
+                CommandError::new(
+                    refused,
+                    "each operator signs once; `cloison statement check` says whose signature is missing",
+                )
+            })
         })?;
     print(format_args!("Signed by {}: {}", args.kid, args.statement.display()))?;
     match check_statement(&signed, &register, SystemClock.now()) {
@@ -210,7 +212,7 @@ fn sign(args: &Sign) -> Result<(), CommandError> {
     }
 }
 
-fn check(args: &Check) -> Result<(), CommandError> {
+fn check(args: &StatementCheckArgs) -> Result<(), CommandError> {
     let text = read_text(&args.statement)?;
     let register = read_register(&args.register)?;
     let claimed = read(&text)?;
@@ -222,10 +224,11 @@ fn check(args: &Check) -> Result<(), CommandError> {
             print(format_args!("Signed by {}: it allows this once, until {}.", signers.join(", "), payload.until()))
         }
         Err(refused) => {
-            print(format_args!(
-                "  signed by    {}, as the file claims",
-                claimed.claimed_signers().collect::<Vec<_>>().join(", ")
-            ))?;
+            let claimed: Vec<_> = claimed.claimed_signers().collect();
+            match claimed.as_slice() {
+                [] => print("  signed by    nobody")?,
+                claimed => print(format_args!("  signed by    {}, as the file claims", claimed.join(", ")))?,
+            }
             Err(CommandError::new(
                 format_args!("{}: it allows nothing: {refused}", args.statement.display()),
                 "`cloison statement new` makes one, `cloison statement sign` signs it",
@@ -252,11 +255,4 @@ fn shown(payload: &DestructionPayload) -> String {
 
 fn unusable(refusal: Refusal) -> CommandError {
     CommandError::new(refusal, "`cloison statement new --help` has examples")
-}
-
-fn read_register(path: &Path) -> Result<Register, CommandError> {
-    let text = read_text(path)?;
-    register::parse(&text).map_err(|faults| {
-        CommandError::new(super::check::listed(path, &faults), "take the register that is in force, whole")
-    })
 }

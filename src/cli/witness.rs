@@ -10,11 +10,11 @@ use crate::terminal::{CommandError, print, print_json};
 
 /// Cosign the audit logs of others, as the commission does
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum WitnessCommand {
     /// Run the witness: it cosigns a checkpoint after it has seen that the log only grew
-    Serve(Args),
+    Serve(WitnessServeArgs),
     /// Print the verifier key by which others know the witness's cosignatures
-    Key(KeyArgs),
+    Key(WitnessKeyArgs),
 }
 
 /// What `witness serve` takes.
@@ -23,7 +23,7 @@ pub enum Command {
     cloison witness serve --config witness.toml\n\n\
     It speaks C2SP tlog-witness. docs/operations.md has an example of witness.toml. What it remembers (`[state]`) must not be \
     lost: a witness that forgets can be shown another history.")]
-pub struct Args {
+pub struct WitnessServeArgs {
     /// The witness's configuration (`witness.toml`)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -35,7 +35,7 @@ pub struct Args {
 /// What `witness key` takes.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  cloison witness key --config witness.toml")]
-pub struct KeyArgs {
+pub struct WitnessKeyArgs {
     /// The witness's configuration (`witness.toml`)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -48,10 +48,10 @@ pub struct KeyArgs {
 ///
 /// # Errors
 /// When configuration or key are not in order, or a port is taken.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: WitnessCommand) -> Result<(), CommandError> {
     match command {
-        Command::Serve(args) => serve::run_witness(&args.config, args.first_start),
-        Command::Key(args) => {
+        WitnessCommand::Serve(args) => serve::run_witness(&args.config, args.first_start),
+        WitnessCommand::Key(args) => {
             let config = WitnessConfig::load(&args.config)
                 .map_err(|error| CommandError::new(error, "correct the file and start again"))?;
             let key =

@@ -12,7 +12,7 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Some lines of the input.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Batch {
+pub(super) struct LineBatch {
     /// How many.
     pub(super) lines: usize,
     /// The lines, each with its line end.
@@ -22,24 +22,24 @@ pub(super) struct Batch {
 }
 
 /// Reads batches off an input.
-pub(super) struct Batches<R> {
+pub(super) struct LineBatches<R> {
     input: LineReader<R>,
     lines: usize,
 }
 
-impl<R: Read> Batches<R> {
+impl<R: Read> LineBatches<R> {
     fn new(input: R, lines: usize) -> Self {
         Self { input: LineReader::new(input), lines }
     }
 
     /// Batches of `lines` lines; the next ones are read while the caller works on one.
-    pub(super) fn read_ahead(input: R, lines: usize) -> impl Iterator<Item = io::Result<Batch>>
+    pub(super) fn read_ahead(input: R, lines: usize) -> impl Iterator<Item = io::Result<LineBatch>>
     where
         R: Send + 'static,
     {
         let (sender, receiver) = mpsc::sync_channel(2);
         std::thread::spawn(move || {
-            for batch in Batches::new(input, lines) {
+            for batch in LineBatches::new(input, lines) {
                 let last = batch.is_err();
                 if sender.send(batch).is_err() || last {
                     return;
@@ -50,7 +50,7 @@ impl<R: Read> Batches<R> {
     }
 
     /// Appends the next line to `batch`; false at the end of the input.
-    fn line(&mut self, batch: &mut Batch) -> io::Result<bool> {
+    fn line(&mut self, batch: &mut LineBatch) -> io::Result<bool> {
         let Some(taken) = self.input.next_line(&mut batch.bytes, MAX_LINE)? else { return Ok(false) };
         batch.taken += taken;
         batch.bytes.push(b'\n');
@@ -59,11 +59,11 @@ impl<R: Read> Batches<R> {
     }
 }
 
-impl<R: Read> Iterator for Batches<R> {
-    type Item = io::Result<Batch>;
+impl<R: Read> Iterator for LineBatches<R> {
+    type Item = io::Result<LineBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut batch = Batch::default();
+        let mut batch = LineBatch::default();
         while batch.lines < self.lines && batch.bytes.len() < MAX_BYTES {
             match self.line(&mut batch) {
                 Ok(true) => {}
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn texts(input: &[u8], lines: usize) -> Vec<String> {
-        Batches::new(input, lines).map(|batch| String::from_utf8(batch.unwrap().bytes).unwrap()).collect()
+        LineBatches::new(input, lines).map(|batch| String::from_utf8(batch.unwrap().bytes).unwrap()).collect()
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
     fn a_line_without_end_takes_bounded_memory_and_one_place() {
         let mut input = vec![b'x'; 3_000_000];
         input.extend_from_slice(b"\nb\n");
-        let batches: Vec<_> = Batches::new(&input[..], 10).map(Result::unwrap).collect();
+        let batches: Vec<_> = LineBatches::new(&input[..], 10).map(Result::unwrap).collect();
         assert_eq!((batches.len(), batches[0].lines), (1, 2));
         assert_eq!(batches[0].bytes.len(), MAX_LINE + 1 + 2);
         assert_eq!(batches[0].taken, input.len() as u64);
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_batch_is_closed_before_it_is_too_large() {
         let input = vec![b'x'; 100].into_iter().chain([b'\n']).cycle().take(101 * 200_000).collect::<Vec<_>>();
-        let batches: Vec<_> = Batches::new(&input[..], 1_000_000).map(Result::unwrap).collect();
+        let batches: Vec<_> = LineBatches::new(&input[..], 1_000_000).map(Result::unwrap).collect();
         assert!(batches.iter().all(|batch| batch.bytes.len() < MAX_BYTES + MAX_LINE + 2));
         assert_eq!(batches.iter().map(|batch| batch.lines).sum::<usize>(), 200_000);
     }
@@ -132,7 +132,7 @@ mod tests {
                 Err(io::Error::other("gone"))
             }
         }
-        let all: Vec<_> = Batches::read_ahead(Broken, 2).collect();
+        let all: Vec<_> = LineBatches::read_ahead(Broken, 2).collect();
         assert_eq!(all.len(), 1);
         assert!(all[0].is_err());
     }

@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::batches::{Batch, Batches};
+use super::batches::{LineBatch, LineBatches};
 use super::{Client, ClientError, path};
 
 /// How long one batch may wait for a busy vault or a lost connection.
@@ -18,6 +18,8 @@ pub struct LineTokenizer<'a> {
     pub path: String,
     /// Lines in one request.
     pub batch: usize,
+    /// Learns why a batch is sent again, and after how long.
+    pub on_wait: &'a dyn Fn(&ClientError, Duration),
 }
 
 /// What became of the lines so far.
@@ -70,7 +72,7 @@ impl LineTokenizer<'_> {
     ) -> Result<LineTotals, LineError> {
         let started = Instant::now();
         let (mut totals, mut answers) = (LineTotals::default(), Vec::new());
-        for batch in Batches::read_ahead(input, self.batch) {
+        for batch in LineBatches::read_ahead(input, self.batch) {
             let batch = batch.map_err(LineError::Input)?;
             let done = totals.items;
             self.send(&batch, done == 0, &mut answers).map_err(|error| LineError::Vault { done, error })?;
@@ -88,14 +90,17 @@ impl LineTokenizer<'_> {
     }
 
     /// Sends one batch until it is answered. Sending it twice is harmless: the same line gives the same pseudonym.
-    fn send(&self, batch: &Batch, is_first: bool, answers: &mut Vec<u8>) -> Result<(), ClientError> {
+    fn send(&self, batch: &LineBatch, is_first: bool, answers: &mut Vec<u8>) -> Result<(), ClientError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let Err(error) = self.client.post(&self.path, "text/plain", &batch.bytes, answers) else { return Ok(()) };
             // A vault that was never reached is more likely a wrong address than a passing fault.
             let hopeless = is_first && matches!(error, ClientError::Connection { .. });
             match error.retry_after() {
-                Some(pause) if !hopeless && Instant::now() + pause < deadline => std::thread::sleep(pause),
+                Some(pause) if !hopeless && Instant::now() + pause < deadline => {
+                    (self.on_wait)(&error, pause);
+                    std::thread::sleep(pause);
+                }
                 _ => return Err(error),
             }
         }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Client;
@@ -36,6 +36,8 @@ pub struct Peer {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     last: Mutex<Option<Instant>>,
+    /// Why the vault's log is not believed.
+    distrust: Mutex<Option<String>>,
 }
 
 /// A checkpoint as the vault shows it.
@@ -51,7 +53,7 @@ fn away(what: impl Display) -> Refusal {
 impl Peer {
     /// The vault at the other end of both clients; `witness` cosigns its checkpoints, `store` is the node's.
     pub fn new(client: Client, watching: Client, witness: Witness, store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { client, watching, witness, store, clock, last: Mutex::default() }
+        Self { client, watching, witness, store, clock, last: Mutex::default(), distrust: Mutex::default() }
     }
 
     /// Fetches the vault's checkpoints, checks each against what was cosigned before, cosigns it, and brings the cosignature. Every
@@ -61,6 +63,26 @@ impl Peer {
     /// [`Code::ProofInvalid`] where a log did not only grow; [`Code::PeerUnavailable`].
     pub fn watch(&self) -> Result<(), Refusal> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked = self.look();
+        match &looked {
+            Ok(()) => (*last, *self.distrusted()) = (Some(Instant::now()), None),
+            Err(why) if why.code() == Code::ProofInvalid => *self.distrusted() = Some(why.to_string()),
+            // It could not be looked at, so what was known of it stands.
+            Err(_) => {}
+        }
+        looked
+    }
+
+    /// Why the vault's log was not believed when it was last seen: then nothing is opened.
+    pub fn distrust(&self) -> Option<String> {
+        self.distrusted().clone()
+    }
+
+    fn distrusted(&self) -> MutexGuard<'_, Option<String>> {
+        self.distrust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self) -> Result<(), Refusal> {
         let named = self.watching.shards().map_err(away)?;
         let seen = self.seen()?;
         // The last two that it names: a shard may have ended since.
@@ -76,7 +98,6 @@ impl Peer {
                 (_, None) => return Err(away("it has no checkpoint")),
             }
         }
-        *last = Some(Instant::now());
         Ok(())
     }
 
@@ -129,7 +150,8 @@ impl Peer {
         };
         let Resumption { log, lost, kept_entries, .. } = &resumption;
         if self.store.resume_acknowledged(&resumption.entry).map_err(away)? {
-            tracing::warn!(
+            // It was said when it was acknowledged, and stays so.
+            tracing::debug!(
                 log,
                 lost = lost.size,
                 kept_entries,

@@ -1,7 +1,7 @@
 //! The authority node's questions to the vault, over this client.
 
 use super::{Client, ClientError, JSON};
-use crate::link::{PostedQuestion, no_answer};
+use crate::link::{PostedQuestion, away, no_answer};
 use crate::refusal::Refusal;
 
 impl Client {
@@ -19,6 +19,10 @@ fn refusal(error: &ClientError) -> Refusal {
             let why = problem.detail.as_ref().unwrap_or(&problem.title);
             let refusal = Refusal::new(code, format!("the vault refuses: {why}"));
             problem.retry_after.map_or(refusal.clone(), |seconds| refusal.come_back_in(seconds))
+        }
+        (ClientError::Connection { .. }, _) => {
+            tracing::debug!(%error, "the vault does not answer");
+            away()
         }
         _ => no_answer(error),
     }

@@ -17,7 +17,7 @@ use crate::terminal::CommandError;
 const CA_YEARS: i16 = 20;
 
 /// A certificate authority that exists while `init` runs and then only as a file.
-pub struct Ca {
+pub struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
     from: Date,
@@ -26,7 +26,7 @@ pub struct Ca {
 }
 
 /// A certificate with its key.
-pub struct Leaf {
+pub struct IssuedCertificate {
     /// PEM.
     pub certificate: String,
     /// PKCS#8 PEM.
@@ -37,7 +37,7 @@ pub struct Leaf {
 
 /// What a certificate may be used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Use {
+pub enum CertificateUse {
     /// To be dialled.
     Server,
     /// To dial.
@@ -46,7 +46,7 @@ pub enum Use {
     Both,
 }
 
-impl Ca {
+impl CertificateAuthority {
     /// A new one for `deployment`, issuing certificates that last `years` from `today`.
     pub fn new(deployment: &str, today: Date, years: i16) -> Result<Self, CommandError> {
         // A day back, for clocks that are behind.
@@ -77,7 +77,12 @@ impl Ca {
     ///
     /// # Errors
     /// When a host is no name that a certificate can carry.
-    pub fn issue(&self, name: &str, hosts: &[String], r#use: Use) -> Result<Leaf, CommandError> {
+    pub fn issue(
+        &self,
+        name: &str,
+        hosts: &[String],
+        r#use: CertificateUse,
+    ) -> Result<IssuedCertificate, CommandError> {
         let mut params = CertificateParams::new(hosts).map_err(|_| {
             CommandError::usage(
                 "a host is neither a DNS name nor an address",
@@ -88,16 +93,16 @@ impl Ca {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match r#use {
-            Use::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
-            Use::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
-            Use::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            CertificateUse::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+            CertificateUse::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
+            CertificateUse::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
         };
         params.use_authority_key_identifier_extension = true;
         valid(&mut params, self.from, self.until);
         let key = new_key()?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(fault)?.pem();
         let spki = Sha256::digest(key.subject_public_key_info()).into();
-        Ok(Leaf { certificate, key: Zeroizing::new(key.serialize_pem()), spki })
+        Ok(IssuedCertificate { certificate, key: Zeroizing::new(key.serialize_pem()), spki })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::layout::{VAULT_SECRETS, vault_secret};
 use super::register_text::{AUTHORITY, AUTHORITY_KEY};
-use super::{COMMISSION, Plan};
+use super::{COMMISSION, DeploymentPlan};
 use crate::keys::file::SecretKind;
 
 /// `clients/<id>.toml`.
@@ -17,7 +17,7 @@ pub fn client(id: &str, url: &str) -> String {
 }
 
 /// `vault.toml`; `pins` are the register keys.
-pub fn vault(plan: &Plan, pins: &str) -> String {
+pub fn vault(plan: &DeploymentPlan, pins: &str) -> String {
     format!(
         r#"# The vault: `cloison serve --config vault.toml`. Paths are relative to this file.
 deployment = {deployment:?}
@@ -71,7 +71,7 @@ commission = {COMMISSION:?}
 }
 
 /// `node.toml`; `segment` is the public key that the node pins.
-pub fn node(plan: &Plan, pins: &str, segment: &str) -> String {
+pub fn node(plan: &DeploymentPlan, pins: &str, segment: &str) -> String {
     format!(
         r#"# The authority node: `cloison authority serve --config node.toml`. Paths are relative to this file.
 deployment = {deployment:?}

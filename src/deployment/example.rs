@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 
-use super::layout::Folder;
+use super::layout::NewFolder;
 use super::register_text::{APPROVERS, AUTHORITY, OFFICER};
 use crate::keys::{DomainScope, IdentityKeys, IdentitySecret, SectorRootKey, SectorSecret, UtiBatch, UtiSource as _};
 use crate::order::{LegalBasis, OrderPayload, PseudonymScope};
@@ -50,7 +50,7 @@ All of it is written by `ops/example`, anew each time.
 ";
 
 /// The two roots that the order's pseudonym derives from, and the approvers' keys.
-pub struct Roots<'a> {
+pub struct ExampleRoots<'a> {
     /// Identity secret.
     pub identity: IdentitySecret,
     /// Sector secret, version 1.
@@ -61,9 +61,9 @@ pub struct Roots<'a> {
 
 /// Writes the order, the warning and the list. The certificates are good until the beginning of `until`.
 pub fn finish(
-    folder: &Folder,
+    folder: &NewFolder,
     register: &str,
-    roots: &Roots<'_>,
+    roots: &ExampleRoots<'_>,
     today: Timestamp,
     until: Date,
     fingerprints: &[([u8; 32], String)],
@@ -81,7 +81,7 @@ pub fn finish(
 }
 
 /// An order for one pseudonym of the first epoch, signed by the first and the last approver, who are of two bodies.
-fn order(register: &Register, roots: &Roots<'_>, today: Timestamp) -> Result<String, CommandError> {
+fn order(register: &Register, roots: &ExampleRoots<'_>, today: Timestamp) -> Result<String, CommandError> {
     let id = |text: &str| Id::parse(text).ok_or_else(|| fault(&"an id is none"));
     let order = OrderPayload {
         aud: register.deployment.clone(),
@@ -111,7 +111,7 @@ fn fault(what: &dyn std::fmt::Display) -> CommandError {
 }
 
 /// The card's pseudonym in the sector's first epoch (the sector has no granularity).
-fn pseudonym(register: &Register, roots: &Roots<'_>) -> String {
+fn pseudonym(register: &Register, roots: &ExampleRoots<'_>) -> String {
     let sector = &register.sectors[SECTOR];
     let mut utis = Vec::new();
     let batch = UtiBatch { scheme: CARD.0, values: CARD.1, start: 0, ends: &[CARD.1.len() as u32] };

@@ -2,23 +2,23 @@
 
 use ed25519_dalek::SigningKey;
 
-use super::certificates::{Ca, Leaf};
-use super::layout::{Folder, unwritten};
+use super::certificates::{CertificateAuthority, IssuedCertificate};
+use super::layout::{NewFolder, unwritten};
 use crate::keys::Key;
 use crate::keys::example::{fingerprint, fingerprint_of_spki};
 use crate::keys::file::{SecretKind, write_secret, write_signing_key};
 use crate::terminal::CommandError;
 
 /// Everything secret that one deployment has, written as it is made. What is kept here is public.
-pub struct Chest<'a> {
-    folder: &'a Folder,
+pub struct DeploymentKeys<'a> {
+    folder: &'a NewFolder,
     /// Fingerprint and path of every secret file, for `keys-example/FINGERPRINTS`.
     pub fingerprints: Vec<([u8; 32], String)>,
 }
 
-impl<'a> Chest<'a> {
+impl<'a> DeploymentKeys<'a> {
     /// An empty one.
-    pub fn new(folder: &'a Folder) -> Self {
+    pub fn new(folder: &'a NewFolder) -> Self {
         Self { folder, fingerprints: Vec::new() }
     }
 
@@ -40,7 +40,7 @@ impl<'a> Chest<'a> {
     }
 
     /// Writes a certificate to `tls/` and its key to `secrets/tls/`.
-    pub fn leaf(&mut self, name: &str, leaf: &Leaf) -> Result<[u8; 32], CommandError> {
+    pub fn leaf(&mut self, name: &str, leaf: &IssuedCertificate) -> Result<[u8; 32], CommandError> {
         self.folder.public(&format!("tls/{name}.pem"), &leaf.certificate)?;
         let path = format!("secrets/tls/{name}.key");
         self.folder.secret(&path, &leaf.key)?;
@@ -49,7 +49,7 @@ impl<'a> Chest<'a> {
     }
 
     /// Writes the certificate authority's certificate and key.
-    pub fn ca(&mut self, ca: &Ca) -> Result<(), CommandError> {
+    pub fn ca(&mut self, ca: &CertificateAuthority) -> Result<(), CommandError> {
         let (key, spki) = ca.key();
         self.folder.public("tls/ca.pem", ca.certificate())?;
         self.folder.secret("secrets/tls/ca.key", &key)?;

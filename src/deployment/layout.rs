@@ -29,14 +29,14 @@ pub fn vault_secret(kind: SecretKind, version: &str) -> String {
 }
 
 /// The folder of one deployment while it is being written. Dropped before [`Folder::finish`], it is emptied again.
-pub struct Folder {
+pub struct NewFolder {
     root: PathBuf,
     /// Whether we made the root itself, and so may remove it.
     ours: bool,
     finished: bool,
 }
 
-impl Folder {
+impl NewFolder {
     /// Takes `root`, which must be absent or empty.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for NewFolder {
     fn drop(&mut self) {
         if self.finished {
             return;
@@ -140,7 +140,7 @@ mod tests {
     fn secrets_are_private_and_nothing_is_overwritten() {
         let place = tempfile::tempdir().unwrap();
         let root = place.path().join("d");
-        let folder = Folder::create(&root).unwrap();
+        let folder = NewFolder::create(&root).unwrap();
         folder.secret("secrets/a/one.secret", "x\n").unwrap();
         folder.public("tls/ca.pem", "y\n").unwrap();
         assert_eq!(mode(&root.join("secrets/a/one.secret")), 0o600);
@@ -149,21 +149,21 @@ mod tests {
         assert!(folder.secret("secrets/a/one.secret", "z\n").is_err());
         folder.finish().unwrap();
         assert_eq!(std::fs::read_to_string(root.join("secrets/a/one.secret")).unwrap(), "x\n");
-        assert!(Folder::create(&root).err().unwrap().message().contains("not empty"));
+        assert!(NewFolder::create(&root).err().unwrap().message().contains("not empty"));
     }
 
     #[test]
     fn a_failure_leaves_nothing() {
         let place = tempfile::tempdir().unwrap();
         let absent = place.path().join("absent");
-        let folder = Folder::create(&absent).unwrap();
+        let folder = NewFolder::create(&absent).unwrap();
         folder.secret("secrets/a.secret", "x\n").unwrap();
         drop(folder);
         assert!(!absent.exists());
 
         let empty = place.path().join("empty");
         std::fs::create_dir(&empty).unwrap();
-        let folder = Folder::create(&empty).unwrap();
+        let folder = NewFolder::create(&empty).unwrap();
         folder.secret("secrets/a.secret", "x\n").unwrap();
         folder.public("vault.toml", "y\n").unwrap();
         drop(folder);

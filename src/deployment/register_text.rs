@@ -6,21 +6,21 @@ use data_encoding::HEXLOWER;
 use uuid::Uuid;
 
 /// What a deployment starts with.
-pub struct Facts {
+pub struct DeclaredFacts {
     /// Controllers.
-    pub organisations: &'static [Organisation],
+    pub organisations: &'static [DeclaredOrganisation],
     /// Code and title of each purpose.
     pub purposes: &'static [(&'static str, &'static str)],
     /// Identifier schemes.
-    pub schemes: &'static [Scheme],
+    pub schemes: &'static [DeclaredScheme],
     /// Sectors, parents first.
-    pub sectors: &'static [Sector],
+    pub sectors: &'static [DeclaredSector],
     /// Sector systems.
-    pub clients: &'static [Client],
+    pub clients: &'static [DeclaredClient],
 }
 
 /// A controller: id, name, items a second, items a day.
-pub struct Organisation {
+pub struct DeclaredOrganisation {
     /// Stable id.
     pub id: &'static str,
     /// Display name.
@@ -32,7 +32,7 @@ pub struct Organisation {
 }
 
 /// The rules of a scheme.
-pub struct Scheme {
+pub struct DeclaredScheme {
     /// Stable id.
     pub id: &'static str,
     /// What the canonical form matches.
@@ -44,7 +44,7 @@ pub struct Scheme {
 }
 
 /// A sector and what was declared of it.
-pub struct Sector {
+pub struct DeclaredSector {
     /// Dotted name.
     pub name: &'static str,
     /// Human-readable part of its pseudonyms.
@@ -72,7 +72,7 @@ pub struct Sector {
 }
 
 /// A sector system.
-pub struct Client {
+pub struct DeclaredClient {
     /// Stable id; names its certificate, key and client file.
     pub id: &'static str,
     /// Its controller.
@@ -84,7 +84,7 @@ pub struct Client {
 }
 
 /// A person who signs orders: id, name, body.
-pub struct Approver {
+pub struct DeclaredApprover {
     /// Stable id.
     pub id: &'static str,
     /// Display name.
@@ -98,10 +98,10 @@ pub const AUTHORITY: &str = "court";
 /// The id of its first key.
 pub const AUTHORITY_KEY: &str = "court-2026";
 /// Its approvers: two bodies, so that two signatures can come from different ones.
-pub const APPROVERS: &[Approver] = &[
-    Approver { id: "judge-1", name: "First investigating judge", body: "court-of-rabat" },
-    Approver { id: "judge-2", name: "Second investigating judge", body: "court-of-rabat" },
-    Approver { id: "prosecutor-1", name: "Deputy public prosecutor", body: "public-prosecutor" },
+pub const APPROVERS: &[DeclaredApprover] = &[
+    DeclaredApprover { id: "judge-1", name: "First investigating judge", body: "court-of-rabat" },
+    DeclaredApprover { id: "judge-2", name: "Second investigating judge", body: "court-of-rabat" },
+    DeclaredApprover { id: "prosecutor-1", name: "Deputy public prosecutor", body: "public-prosecutor" },
 ];
 /// Its officer.
 pub const OFFICER: &str = "officer";
@@ -112,7 +112,7 @@ pub const OPERATORS: [&str; 2] = [OPERATOR, "operator-2"];
 /// Who reads the logs.
 pub const AUDITOR: &str = "auditor";
 
-const CNIE: Scheme = Scheme {
+const CNIE: DeclaredScheme = DeclaredScheme {
     id: "cnie",
     pattern: "[A-Z]{1,2}[0-9]{1,7}",
     separators: " -",
@@ -120,20 +120,20 @@ const CNIE: Scheme = Scheme {
         # (BE007) is another number than the bare one (BE7), and so another person. Before the first use, ask the issuer\n\
         # which of them it prints, and require that width in the pattern: at first use the pattern is frozen.",
 };
-const IDCS: Scheme = Scheme {
+const IDCS: DeclaredScheme = DeclaredScheme {
     id: "idcs",
     pattern: "[0-9]{10}",
     separators: " -",
     comment: "Digital civil and social identifier: ten digits; the check digit's algorithm is not published.",
 };
-const PASSPORT: Scheme = Scheme {
+const PASSPORT: DeclaredScheme = DeclaredScheme {
     id: "passport",
     pattern: "[A-Z]{3}[A-Z0-9]{5,12}",
     separators: " -",
     comment: "ISO 3166 alpha-3 code of the issuing State, then the number.",
 };
 
-const HEALTH: Sector = Sector {
+const HEALTH: DeclaredSector = DeclaredSector {
     name: "health",
     tag: "sante",
     granularity: "{}",
@@ -147,7 +147,7 @@ const HEALTH: Sector = Sector {
     persons: "Insured persons and their dependants",
     data: "Acts, prescriptions, amounts",
 };
-const CNSS: Organisation = Organisation {
+const CNSS: DeclaredOrganisation = DeclaredOrganisation {
     id: "cnss",
     name: "Caisse nationale de sécurité sociale",
     items_per_second: 20_000,
@@ -155,11 +155,11 @@ const CNSS: Organisation = Organisation {
 };
 /// So much that nothing waits for it: a demo measures the vault and not the quota.
 const AMPLE: (u64, u64) = (10_000_000, 100_000_000_000);
-const CNSS_HEALTH: Client =
-    Client { id: "cnss-health", organisation: "cnss", sectors: &["health"], purposes: &["billing"] };
+const CNSS_HEALTH: DeclaredClient =
+    DeclaredClient { id: "cnss-health", organisation: "cnss", sectors: &["health"], purposes: &["billing"] };
 
 /// The least that works: one sector with one client. What `init` writes.
-pub static START: Facts = Facts {
+pub static START: DeclaredFacts = DeclaredFacts {
     organisations: &[CNSS],
     purposes: &[("billing", "Settlement of claims")],
     schemes: &[CNIE, IDCS, PASSPORT],
@@ -168,22 +168,22 @@ pub static START: Facts = Facts {
 };
 
 /// Three sectors that share people, and a study that cannot go back. What `demo` and `keys-example/` have.
-pub static DEMO: Facts = Facts {
+pub static DEMO: DeclaredFacts = DeclaredFacts {
     organisations: &[
-        Organisation { items_per_second: AMPLE.0, items_per_day: AMPLE.1, ..CNSS },
-        Organisation {
+        DeclaredOrganisation { items_per_second: AMPLE.0, items_per_day: AMPLE.1, ..CNSS },
+        DeclaredOrganisation {
             id: "dgi",
             name: "Direction générale des impôts",
             items_per_second: AMPLE.0,
             items_per_day: AMPLE.1,
         },
-        Organisation {
+        DeclaredOrganisation {
             id: "rsu",
             name: "Agence nationale des registres",
             items_per_second: AMPLE.0,
             items_per_day: AMPLE.1,
         },
-        Organisation {
+        DeclaredOrganisation {
             id: "chu-rabat",
             name: "Centre hospitalier universitaire Ibn Sina, Rabat",
             items_per_second: 20_000,
@@ -200,7 +200,7 @@ pub static DEMO: Facts = Facts {
     schemes: &[CNIE, IDCS, PASSPORT],
     sectors: &[
         HEALTH,
-        Sector {
+        DeclaredSector {
             name: "health.chu-rabat",
             tag: "chur",
             granularity: "{}",
@@ -214,7 +214,7 @@ pub static DEMO: Facts = Facts {
             persons: "Patients",
             data: "Stays, diagnoses, acts",
         },
-        Sector {
+        DeclaredSector {
             name: "health.chu-rabat.study-42",
             tag: "etude",
             granularity: "{ purpose = true }",
@@ -228,7 +228,7 @@ pub static DEMO: Facts = Facts {
             persons: "Patients who consented",
             data: "Diagnoses, laboratory values",
         },
-        Sector {
+        DeclaredSector {
             name: "tax",
             tag: "impot",
             granularity: "{ controller = true }",
@@ -242,7 +242,7 @@ pub static DEMO: Facts = Facts {
             persons: "Taxpayers",
             data: "Declared and withheld amounts",
         },
-        Sector {
+        DeclaredSector {
             name: "social",
             tag: "social",
             granularity: "{ purpose = true }",
@@ -259,9 +259,9 @@ pub static DEMO: Facts = Facts {
     ],
     clients: &[
         CNSS_HEALTH,
-        Client { id: "dgi-tax", organisation: "dgi", sectors: &["tax"], purposes: &["assessment"] },
-        Client { id: "rsu-social", organisation: "rsu", sectors: &["social"], purposes: &["aid"] },
-        Client {
+        DeclaredClient { id: "dgi-tax", organisation: "dgi", sectors: &["tax"], purposes: &["assessment"] },
+        DeclaredClient { id: "rsu-social", organisation: "rsu", sectors: &["social"], purposes: &["aid"] },
+        DeclaredClient {
             id: "chu-study",
             organisation: "chu-rabat",
             sectors: &["health.chu-rabat", "health.chu-rabat.study-42"],
@@ -271,7 +271,7 @@ pub static DEMO: Facts = Facts {
 };
 
 /// The public halves of what `init` made, for the register.
-pub struct Publics<'a> {
+pub struct PublicKeys<'a> {
     /// The deployment's id.
     pub deployment: &'a str,
     /// A comment for the head of the file.
@@ -302,85 +302,111 @@ pub struct Publics<'a> {
     pub custodians: Vec<(String, [u8; 32])>,
 }
 
-/// Writes `register.toml`. UUIDs of the sectors are drawn here.
-pub fn write(facts: &Facts, publics: &Publics<'_>) -> String {
-    let mut out = String::new();
-    let hex = |bytes: &[u8; 32]| HEXLOWER.encode(bytes);
-    // Writing to a String cannot fail.
-    macro_rules! line { ($($arg:tt)*) => { let _ = writeln!(out, $($arg)*); } }
+// Writing to a String cannot fail.
+macro_rules! line { ($out:ident, $($arg:tt)*) => { let _ = writeln!($out, $($arg)*); } }
 
-    line!("# The register: what is declared, and so what the vault allows. Signed in register.jws: after any change");
+/// Writes `register.toml`. UUIDs of the sectors are drawn here.
+pub fn write(facts: &DeclaredFacts, publics: &PublicKeys<'_>) -> String {
+    let mut text = String::new();
+    let out = &mut text;
     line!(
+        out,
+        "# The register: what is declared, and so what the vault allows. Signed in register.jws: after any change"
+    );
+    line!(
+        out,
         "#     raise `version`, `cloison check register.toml`, and have it signed again (`cloison register sign --help`)."
     );
-    line!("{}", publics.note);
-    line!("deployment = {:?}", publics.deployment);
-    line!("version = 1");
-    line!("\n# --- controllers; the quota is for all clients of one together");
+    line!(out, "{}", publics.note);
+    line!(out, "deployment = {:?}", publics.deployment);
+    line!(out, "version = 1");
+    write_declarations(out, facts);
+    write_sectors(out, facts.sectors, &publics.today);
+    write_clients(out, facts.clients, publics);
+    write_authority(out, publics);
+    text
+}
+
+/// Controllers, purposes and identifier schemes.
+fn write_declarations(out: &mut String, facts: &DeclaredFacts) {
+    line!(out, "\n# --- controllers; the quota is for all clients of one together");
     for organisation in facts.organisations {
-        line!("\n[[organisation]]");
-        line!("id = {:?}", organisation.id);
-        line!("name = {:?}", organisation.name);
+        line!(out, "\n[[organisation]]");
+        line!(out, "id = {:?}", organisation.id);
+        line!(out, "name = {:?}", organisation.name);
         let (second, day) = (organisation.items_per_second, organisation.items_per_day);
-        line!("quota = {{ items-per-second = {second}, items-per-day = {day} }}");
+        line!(out, "quota = {{ items-per-second = {second}, items-per-day = {day} }}");
     }
-    line!("\n# --- declared purposes");
+    line!(out, "\n# --- declared purposes");
     for (id, title) in facts.purposes {
-        line!("\n[[purpose]]\nid = {id:?}\ntitle = {title:?}");
+        line!(out, "\n[[purpose]]\nid = {id:?}\ntitle = {title:?}");
     }
-    line!("\n# --- identifier schemes; frozen at first use");
+    line!(out, "\n# --- identifier schemes; frozen at first use");
     for scheme in facts.schemes {
-        line!("\n# {}", scheme.comment);
-        line!("[[scheme]]\nid = {:?}\npattern = {:?}", scheme.id, scheme.pattern);
-        line!("separators = {:?}\ncheck = \"none\"", scheme.separators);
+        line!(out, "\n# {}", scheme.comment);
+        line!(out, "[[scheme]]\nid = {:?}\npattern = {:?}", scheme.id, scheme.pattern);
+        line!(out, "separators = {:?}\ncheck = \"none\"", scheme.separators);
     }
-    line!("\n# --- sectors; uuid, parent and tag are frozen at first use");
-    for sector in facts.sectors {
-        line!("\n[[sector]]\nuuid = \"{}\"\nname = {:?}\ntag = {:?}", version4(), sector.name, sector.tag);
+}
+
+fn write_sectors(out: &mut String, sectors: &[DeclaredSector], today: &str) {
+    line!(out, "\n# --- sectors; uuid, parent and tag are frozen at first use");
+    for sector in sectors {
+        line!(out, "\n[[sector]]\nuuid = \"{}\"\nname = {:?}\ntag = {:?}", version4(), sector.name, sector.tag);
         if let Some((parent, _)) = sector.name.rsplit_once('.') {
-            line!("parent = {parent:?}");
+            line!(out, "parent = {parent:?}");
         }
-        line!("granularity = {}\ntext-form = {:?}", sector.granularity, sector.text_form);
-        line!("reversible = {}\nschemes = {:?}", sector.reversible, sector.schemes);
-        line!("purposes = {:?}", sector.purposes);
+        line!(out, "granularity = {}\ntext-form = {:?}", sector.granularity, sector.text_form);
+        line!(out, "reversible = {}\nschemes = {:?}", sector.reversible, sector.schemes);
+        line!(out, "purposes = {:?}", sector.purposes);
         let authorities: &[&str] = if sector.reversible { &[AUTHORITY] } else { &[] };
-        line!("authorities = {authorities:?}\nepoch-overlap-days = 30");
-        line!("retention-years = {}", sector.retention_years);
-        line!("\n# Decree 2-09-165, art. 27 and 28: replace by what was declared and decided.");
-        line!("[sector.declaration]\ncontroller = {:?}\npurpose = {:?}", sector.controller, sector.purpose);
-        line!("persons = {:?}\ndata = {:?}", sector.persons, sector.data);
-        line!("received = \"{0}\"\ndecided = \"{0}\"\ndecision = \"explicit\"", publics.today);
+        line!(out, "authorities = {authorities:?}\nepoch-overlap-days = 30");
+        line!(out, "retention-years = {}", sector.retention_years);
+        line!(out, "\n# Decree 2-09-165, art. 27 and 28: replace by what was declared and decided.");
+        line!(out, "[sector.declaration]\ncontroller = {:?}\npurpose = {:?}", sector.controller, sector.purpose);
+        line!(out, "persons = {:?}\ndata = {:?}", sector.persons, sector.data);
+        line!(out, "received = \"{0}\"\ndecided = \"{0}\"\ndecision = \"explicit\"", today);
     }
-    line!("\n# --- sector systems, by SHA-256 of their certificate's public key");
-    for (client, certificate) in facts.clients.iter().zip(&publics.clients) {
-        line!("\n[[client]]\nid = {:?}\norganisation = {:?}", client.id, client.organisation);
-        line!("certificate = \"{}\"\nsectors = {:?}", hex(certificate), client.sectors);
-        line!("operations = [\"tokenize\"]\npurposes = {:?}", client.purposes);
+}
+
+/// Sector systems, operators and the auditor; the vault's own key.
+fn write_clients(out: &mut String, clients: &[DeclaredClient], publics: &PublicKeys<'_>) {
+    line!(out, "\n# --- sector systems, by SHA-256 of their certificate's public key");
+    for (client, certificate) in clients.iter().zip(&publics.clients) {
+        line!(out, "\n[[client]]\nid = {:?}\norganisation = {:?}", client.id, client.organisation);
+        line!(out, "certificate = \"{}\"\nsectors = {:?}", hex(certificate), client.sectors);
+        line!(out, "operations = [\"tokenize\"]\npurposes = {:?}", client.purposes);
     }
-    line!("\n# --- who runs the vault; the keys sign what destroys, two persons each time");
+    line!(out, "\n# --- who runs the vault; the keys sign what destroys, two persons each time");
     for (id, (certificate, key)) in OPERATORS.iter().zip(&publics.operators) {
-        line!("\n[[operator]]\nid = {id:?}\ncertificate = \"{}\"\nkey = {key:?}", hex(certificate));
+        line!(out, "\n[[operator]]\nid = {id:?}\ncertificate = \"{}\"\nkey = {key:?}", hex(certificate));
     }
-    line!("\n# --- who watches: may read the logs, and the keys by which their checkpoints are believed");
-    line!("\n[[auditor]]\nid = {AUDITOR:?}\ncertificate = \"{}\"", hex(&publics.auditor));
-    line!("\n[vault]\ncheckpoint-key = {:?}", publics.vault_checkpoint);
-    line!("\n# --- who may re-identify: two signatures at least, from two bodies");
-    line!("\n[[authority]]\nid = {AUTHORITY:?}\nname = \"Court of first instance, Rabat\"");
-    line!("node = \"{}\"\ncheckpoint-key = {:?}", hex(&publics.node), publics.node_checkpoint);
-    line!("quorum = 2\nforce-majeure-quorum = 2");
-    line!("statutory-limit = 100\nmax-hours = 720");
-    line!("\n[[authority.key]]\nid = {AUTHORITY_KEY:?}\nsuite = 1\npublic = {:?}", publics.authority_key);
+    line!(out, "\n# --- who watches: may read the logs, and the keys by which their checkpoints are believed");
+    line!(out, "\n[[auditor]]\nid = {AUDITOR:?}\ncertificate = \"{}\"", hex(&publics.auditor));
+    line!(out, "\n[vault]\ncheckpoint-key = {:?}", publics.vault_checkpoint);
+}
+
+fn write_authority(out: &mut String, publics: &PublicKeys<'_>) {
+    line!(out, "\n# --- who may re-identify: two signatures at least, from two bodies");
+    line!(out, "\n[[authority]]\nid = {AUTHORITY:?}\nname = \"Court of first instance, Rabat\"");
+    line!(out, "node = \"{}\"\ncheckpoint-key = {:?}", hex(&publics.node), publics.node_checkpoint);
+    line!(out, "quorum = 2\nforce-majeure-quorum = 2");
+    line!(out, "statutory-limit = 100\nmax-hours = 720");
+    line!(out, "\n[[authority.key]]\nid = {AUTHORITY_KEY:?}\nsuite = 1\npublic = {:?}", publics.authority_key);
     for (approver, key) in APPROVERS.iter().zip(&publics.approvers) {
-        line!("\n[[authority.approver]]\nid = {:?}\nname = {:?}", approver.id, approver.name);
-        line!("body = {:?}\nkey = {key:?}", approver.body);
+        line!(out, "\n[[authority.approver]]\nid = {:?}\nname = {:?}", approver.id, approver.name);
+        line!(out, "body = {:?}\nkey = {key:?}", approver.body);
     }
-    line!("\n[[authority.officer]]\nid = {OFFICER:?}\nname = \"Officer of the court\"");
-    line!("key = {:?}\ncertificate = \"{}\"", publics.officer_key, hex(&publics.officer_certificate));
+    line!(out, "\n[[authority.officer]]\nid = {OFFICER:?}\nname = \"Officer of the court\"");
+    line!(out, "key = {:?}\ncertificate = \"{}\"", publics.officer_key, hex(&publics.officer_certificate));
     for (id, certificate) in &publics.custodians {
-        line!("\n[[authority.custodian]]\nid = {id:?}\nname = \"Holder of a share, to be named\"");
-        line!("certificate = \"{}\"", hex(certificate));
+        line!(out, "\n[[authority.custodian]]\nid = {id:?}\nname = \"Holder of a share, to be named\"");
+        line!(out, "certificate = \"{}\"", hex(certificate));
     }
-    out
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    HEXLOWER.encode(bytes)
 }
 
 /// 16 random bytes as a version 4 UUID (RFC 9562, §5.4).

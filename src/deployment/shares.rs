@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::layout::Folder;
+use super::layout::NewFolder;
 use super::register_text::AUTHORITY_KEY;
 use crate::keys::custody::passphrase::{self, Lock, new_identity};
 use crate::keys::file::SecretKind;
@@ -15,7 +15,7 @@ use crate::terminal::CommandError;
 /// Makes the key, its set, and each custodian's share with the identity that opens it; the key's public half is wanted, its
 /// private half is gone when the caller drops it.
 pub(super) fn make(
-    folder: &Folder,
+    folder: &NewFolder,
     threshold: usize,
     count: usize,
 ) -> Result<(AuthorityPrivateKey, Vec<Id>), CommandError> {

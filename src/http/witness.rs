@@ -66,6 +66,8 @@ pub(super) async fn submit(
     };
     match &refused {
         Refused::State(_) | Refused::Inconsistent { .. } => tracing::error!(%refused, "a checkpoint is not cosigned"),
+        // It asks again from the size that it is told: so it is after every start.
+        Refused::Stale(_) => tracing::debug!(%refused, "a checkpoint is not cosigned"),
         _ => tracing::warn!(%refused, "a checkpoint is not cosigned"),
     }
     let (status, text) = match &refused {

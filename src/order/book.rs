@@ -34,7 +34,7 @@ use crate::store::{ActRow, OrderKey, Store};
 
 /// Acts upon one order that are taken at a door. A revocation is always taken.
 const MOST_ACTS: usize = 64;
-/// Acts of one signer upon orders that were never used here that are taken at a door in a day. Anybody can make up an id, and
+/// Acts of one signer upon orders that were never seen here that are taken at a door in a day. Anybody can make up an id, and
 /// what is taken is kept for good.
 pub const MOST_UNKNOWN: usize = 100;
 
@@ -211,12 +211,18 @@ impl<'a> Book<'a> {
             return Ok(before);
         }
         self.allowed(&act, &before)?;
-        if before.life.is_none() {
-            self.counted_today(&authority, |key| Ok(self.life(key)?.is_none()))?.add(&act, MOST_UNKNOWN)?;
+        if !self.was_seen(&OrderKey::new(authority.as_str(), order))? {
+            self.counted_today(&authority, |key| Ok(!self.was_seen(key)?))?.add(&act, MOST_UNKNOWN)?;
         }
         self.keep(vec![act], &permit.bearer)?;
         drop(orders);
         self.view(&authority, order)
+    }
+
+    /// Whether the order itself was seen here: used, or lodged, which pins its payload. Then nobody made up its id.
+    pub(super) fn was_seen(&self, order: &OrderKey) -> Result<bool, Refusal> {
+        let is_pinned = || self.store.order_digest(order).map_err(fault(FAILED)).map(|digest| digest.is_some());
+        Ok(self.life(order)?.is_some() || is_pinned()?)
     }
 
     fn allowed(&self, act: &SignedAct, before: &OrderView) -> Result<(), Refusal> {

@@ -292,17 +292,17 @@ impl EntityWatch {
 /// The node watches the vault's log and its own disk, and says how it stands with them.
 pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, mut watch: EntityWatch) {
     let watching = async {
+        let mut was_unwatched = false;
         loop {
-            let peer = peer.clone();
-            let watched = tokio::task::spawn_blocking(move || peer.watch()).await;
-            let pause = match watched {
-                Ok(Err(why)) => {
-                    tracing::warn!(%why, "the vault's log was not watched");
-                    AGAIN
-                }
-                _ => EVERY,
-            };
-            tokio::time::sleep(pause).await;
+            let watcher = peer.clone();
+            let unwatched = tokio::task::spawn_blocking(move || watcher.watch()).await.ok().and_then(Result::err);
+            match &unwatched {
+                Some(why) if !was_unwatched => tracing::warn!(%why, "the vault's log is not watched"),
+                None if was_unwatched => tracing::info!("the vault's log is watched again"),
+                _ => {}
+            }
+            was_unwatched = unwatched.is_some();
+            tokio::time::sleep(if was_unwatched { AGAIN } else { EVERY }).await;
         }
     };
     let saying = async {
@@ -312,6 +312,10 @@ pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, mut watch: EntityWatc
                 scrub(node.store().clone());
             }
             watch.look();
+            match peer.distrust() {
+                Some(why) => watch.readiness.set("vault-log", why),
+                None => watch.readiness.clear("vault-log"),
+            }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };

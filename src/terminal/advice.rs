@@ -73,7 +73,7 @@ const ADVICE: &[(&[Code], &str)] = &[
     (&[Code::OrderSuspended], "its authority has suspended it: `cloison order list` says who and when"),
     (&[Code::UnknownOrder], "check the id: `cloison order list` has the orders that were seen there"),
     (&[Code::ActInvalid], "`cloison order revoke --help` and its neighbours say who may sign what"),
-    (&[Code::RequestReplayed], "ask again: each request is answered once"),
+    (&[Code::RequestReplayed], "each request is answered once: run the command again, or have a new file signed"),
     (
         &[Code::ReleaseRate],
         "come back when the hour is over, or have the authority's rate in the register \

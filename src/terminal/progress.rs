@@ -1,7 +1,11 @@
 //! Bars on standard error while something takes its time; hidden unless that is a terminal.
 
+use std::io::{self, Write as _};
+use std::time::Duration;
+
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
+use crate::client::ClientError;
 use crate::client::lines::LineTotals;
 
 /// A bar over `length` bytes or rows, or a counter where the length is not known.
@@ -19,6 +23,15 @@ pub fn line_progress(bar: &ProgressBar) -> impl FnMut(u64, &LineTotals) {
     |taken, totals| {
         bar.inc(taken);
         bar.set_message(line_summary(totals));
+    }
+}
+
+/// Says on standard error, beside a bar, why lines are sent again, and after how long.
+pub fn say_wait(bar: &ProgressBar) -> impl Fn(&ClientError, Duration) {
+    |error, pause| {
+        // Standard error may be closed; then nobody waits for a word.
+        let say = || writeln!(io::stderr(), "waiting {} s, then trying again: {error}", pause.as_secs().max(1));
+        let _ = bar.suspend(say);
     }
 }
 

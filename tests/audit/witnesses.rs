@@ -241,6 +241,10 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     let refused = world.reidentify(&order, "health", &pseudonyms);
     assert_eq!((refused.status, refused.code().as_str()), (502, "proof-invalid"));
     assert!(refused.text().contains("acknowledge-resume"), "{}", refused.text());
+    let ready = || plain_get(world.health(Side::Node), "/readyz").unwrap();
+    eventually("the node says that it opens nothing", || {
+        ready().starts_with("HTTP/1.1 503") && ready().contains("vault-log") && ready().contains("acknowledge-resume")
+    });
     let command = |more: &[&str]| {
         let arguments = ["authority", "acknowledge-resume", "--json", "--client", "clients/officer.toml"];
         let output = world.cloison(&[&arguments[..], more].concat());
@@ -255,6 +259,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     assert_eq!(world.reidentify(&order, "health", &pseudonyms).code(), "proof-invalid");
     assert_eq!(command(&["--entry", found["entry"].as_str().unwrap()])["acknowledged"], true);
     world.reidentify(&order, "health", &pseudonyms).ok();
+    eventually("the node is ready again", || ready().starts_with("HTTP/1.1 200"));
     world.end(Side::Node);
     world.start(Side::Node, &[]);
     world.reidentify(&order, "health", &pseudonyms).ok();

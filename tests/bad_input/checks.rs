@@ -53,6 +53,26 @@ fn check_knows_what_kind_of_file_it_got() {
     }
 }
 
+/// Files that are often given by mistake are called what they are, and one that nothing tells has ten faults at most.
+#[test]
+fn a_file_that_is_nothing_to_check_is_called_what_it_is() {
+    let world = world();
+    world.write("cards.txt", &"AB123456\n".repeat(100_000));
+    world.write("strange.txt", &"a = \n".repeat(1_000));
+    for (file, called) in [
+        ("cards.txt", "is a list, a line an entry"),
+        ("tls/ca.pem", "is a certificate or key in PEM"),
+        ("secrets/vault/identity.secret", "is a secret"),
+        ("register.jws", "is JSON"),
+    ] {
+        let (_, faults, exit) = check(&world, &[file]);
+        assert!(faults.starts_with(file) && faults.contains(called) && faults.lines().count() < 5, "{faults}");
+        assert_eq!(exit, Some(1));
+    }
+    let (_, faults, _) = check(&world, &["strange.txt"]);
+    assert!(faults.lines().count() < 40 && faults.contains("more faults"), "{faults}");
+}
+
 /// Every file that a configuration names, but for those that the process itself makes.
 fn named(text: &str) -> BTreeSet<&str> {
     let values = text.lines().filter_map(|line| line.split_once(" = \"")?.1.split('"').next());

@@ -113,7 +113,7 @@ fn officers() {
     // What fails before anything is sent.
     failed(&reidentify(&watch, &order, &["--key", "secrets/people/nobody.pem"]), 1, "nobody.pem", &secrets);
     for nonsense in ["", "nonsense", &pseudonyms[0], "{}"] {
-        failed(&reidentify(&watch, nonsense, &own), 1, "this is no order", &secrets);
+        failed(&reidentify(&watch, nonsense, &own), 1, "this is not an order", &secrets);
     }
     let mut two = watch.order("health", &pseudonyms);
     two.officers.push(id("other"));

@@ -236,6 +236,8 @@ fn an_epoch_advanced_twice_is_advanced_once_and_an_overlap_ends_only_by_name() {
     refused(&["--from", "2", "--end-overlap", "2"], "epoch-overlaps");
     assert_eq!(advance(&["--from", "2", "--end-overlap", "1"]).0, ["closed", "overlap", "current"]);
     assert_eq!(advance(&["--from", "2", "--end-overlap", "1"]).0, ["closed", "overlap", "current"]);
+    // Another overlap than the one that was ended: this is no call that was carried out.
+    refused(&["--from", "2", "--end-overlap", "7"], "epoch-not-current");
     world.end(Side::Vault);
     let entries = world.entries(Side::Vault);
     let ended: Vec<_> =

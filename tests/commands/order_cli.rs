@@ -269,8 +269,8 @@ fn order_new_tells_all_faults_at_once_counted_from_1() {
     );
     // With an id that is none there is no order to be judged by the register; all the same everything else is told.
     for fault in [
-        "--purpose is no id",
-        "--officer 2 is no id",
+        "--purpose is not an id",
+        "--officer 2 is not an id",
         "--pseudonym 2: does not say of which of the order's sectors it is",
         "list:3: is no pseudonym of sector health: pseudonym-",
         "list:4: is the same as --pseudonym 1",

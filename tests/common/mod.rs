@@ -31,7 +31,7 @@ use std::process::{Command, Output, Stdio};
 use cloison::client::Client;
 use cloison::config::ClientConfig;
 use cloison::deployment::register_text::{DEMO, OPERATORS};
-use cloison::deployment::{Place, Plan, make};
+use cloison::deployment::{DeploymentPlan, ListenPlan, make};
 use cloison::epoch::statement::Destruction;
 use cloison::keys::file::read_signing_key;
 use cloison::register::sign::sign;
@@ -127,11 +127,11 @@ impl World {
         let folder = tempfile::Builder::new().prefix("cloison-test-").tempdir().unwrap();
         let dir = folder.path().join("deployment");
         let [data, control, vault_health, node_data, officers, node_health] = process::free_ports();
-        let plan = Plan {
+        let plan = DeploymentPlan {
             deployment: DEPLOYMENT.to_owned(),
             facts: &DEMO,
-            vault: Place::new(Vec::new(), [data, control, vault_health]),
-            node: Place::new(Vec::new(), [node_data, officers, node_health]),
+            vault: ListenPlan::new(Vec::new(), [data, control, vault_health]),
+            node: ListenPlan::new(Vec::new(), [node_data, officers, node_health]),
             years: 2,
             example: false,
             custodians: setup.custodians,

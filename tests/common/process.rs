@@ -114,9 +114,12 @@ fn said(log: &Path, from: u64) -> String {
 }
 
 fn ready(health: SocketAddr) -> bool {
-    // A node whose keys are with their custodians serves, and says of itself that it is not ready.
-    let sealed = |answer: &str| answer.contains("\"reasons\":{\"sealed\":") && !answer.contains("\",\"");
-    get(health, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200") || sealed(&answer))
+    // A node is up, and opens nothing: its custodians are to unseal it, or somebody to acknowledge what the vault lost.
+    let is_up = |answer: &str| {
+        let only = |reason: &str| answer.contains(&format!("\"reasons\":{{\"{reason}\":"));
+        (only("sealed") || only("vault-log")) && !answer.contains("\",\"")
+    };
+    get(health, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200") || is_up(&answer))
 }
 
 /// What a health listener answers, head and body; nothing when it does not.

@@ -12,9 +12,10 @@ use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
 use cloison::config::{NodeConfig, VaultConfig};
 use cloison::deployment::register_text::{
-    APPROVERS, AUTHORITY, AUTHORITY_KEY, Client, Facts, OFFICER, OPERATOR, OPERATORS, Organisation, Scheme, Sector,
+    APPROVERS, AUTHORITY, AUTHORITY_KEY, DeclaredClient, DeclaredFacts, DeclaredOrganisation, DeclaredScheme,
+    DeclaredSector, OFFICER, OPERATOR, OPERATORS,
 };
-use cloison::deployment::{Place, Plan, make};
+use cloison::deployment::{DeploymentPlan, ListenPlan, make};
 use cloison::epoch::statement::{Destruction, DestructionPayload};
 use cloison::epoch::{self, AdvanceEpochRequest, EpochView};
 use cloison::execution::step::{self, ActExchange};
@@ -45,8 +46,8 @@ use tempfile::TempDir;
 
 const AMPLE: (u64, u64) = (1_000_000_000, 1_000_000_000_000);
 
-const fn organisation(id: &'static str) -> Organisation {
-    Organisation { id, name: id, items_per_second: AMPLE.0, items_per_day: AMPLE.1 }
+const fn organisation(id: &'static str) -> DeclaredOrganisation {
+    DeclaredOrganisation { id, name: id, items_per_second: AMPLE.0, items_per_day: AMPLE.1 }
 }
 
 const fn sector(
@@ -55,8 +56,8 @@ const fn sector(
     granularity: &'static str,
     text_form: &'static str,
     purposes: &'static [&'static str],
-) -> Sector {
-    Sector {
+) -> DeclaredSector {
+    DeclaredSector {
         name,
         tag,
         granularity,
@@ -73,7 +74,7 @@ const fn sector(
 }
 
 /// Each granularity and each text form once, and a sector that stores nothing.
-pub static FACTS: Facts = Facts {
+pub static FACTS: DeclaredFacts = DeclaredFacts {
     organisations: &[
         organisation("cnss"),
         organisation("clinic"),
@@ -85,27 +86,27 @@ pub static FACTS: Facts = Facts {
     ],
     purposes: &[("billing", "B"), ("assessment", "A"), ("aid", "D"), ("control", "C"), ("research", "R")],
     schemes: &[
-        Scheme { id: "cnie", pattern: "[A-Z]{1,2}[0-9]{1,7}", separators: " -", comment: "Card" },
-        Scheme { id: "idcs", pattern: "[0-9]{10}", separators: " -", comment: "Number" },
+        DeclaredScheme { id: "cnie", pattern: "[A-Z]{1,2}[0-9]{1,7}", separators: " -", comment: "Card" },
+        DeclaredScheme { id: "idcs", pattern: "[0-9]{10}", separators: " -", comment: "Number" },
     ],
     sectors: &[
         sector("health", "sante", "{}", "bech32m", &["billing"]),
         sector("tax", "impot", "{ controller = true }", "bech32m", &["assessment"]),
         sector("social", "social", "{ purpose = true }", "uuid", &["aid", "control"]),
         sector("school", "ecole", "{ period = \"month\" }", "hex", &["aid"]),
-        Sector {
+        DeclaredSector {
             reversible: false,
             ..sector("study", "etude", "{ controller = true, purpose = true, period = \"year\" }", "hex", &["research"])
         },
     ],
     clients: &[
-        Client { id: "cnss-health", organisation: "cnss", sectors: &["health"], purposes: &["billing"] },
-        Client { id: "clinic-health", organisation: "clinic", sectors: &["health"], purposes: &["billing"] },
-        Client { id: "dgi-tax", organisation: "dgi", sectors: &["tax"], purposes: &["assessment"] },
-        Client { id: "commune-tax", organisation: "commune", sectors: &["tax"], purposes: &["assessment"] },
-        Client { id: "rsu-social", organisation: "rsu", sectors: &["social"], purposes: &["aid", "control"] },
-        Client { id: "school", organisation: "school", sectors: &["school"], purposes: &["aid"] },
-        Client { id: "lab-study", organisation: "lab", sectors: &["study"], purposes: &["research"] },
+        DeclaredClient { id: "cnss-health", organisation: "cnss", sectors: &["health"], purposes: &["billing"] },
+        DeclaredClient { id: "clinic-health", organisation: "clinic", sectors: &["health"], purposes: &["billing"] },
+        DeclaredClient { id: "dgi-tax", organisation: "dgi", sectors: &["tax"], purposes: &["assessment"] },
+        DeclaredClient { id: "commune-tax", organisation: "commune", sectors: &["tax"], purposes: &["assessment"] },
+        DeclaredClient { id: "rsu-social", organisation: "rsu", sectors: &["social"], purposes: &["aid", "control"] },
+        DeclaredClient { id: "school", organisation: "school", sectors: &["school"], purposes: &["aid"] },
+        DeclaredClient { id: "lab-study", organisation: "lab", sectors: &["study"], purposes: &["research"] },
     ],
 };
 
@@ -139,11 +140,11 @@ pub fn deployment() -> &'static Path {
     static MADE: OnceLock<TempDir> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let plan = Plan {
+        let plan = DeploymentPlan {
             deployment: "durable".into(),
             facts: &FACTS,
-            vault: Place::new(vec![], [7443, 7444, 7445]),
-            node: Place::new(vec![], [7542, 7543, 7545]),
+            vault: ListenPlan::new(vec![], [7443, 7444, 7445]),
+            node: ListenPlan::new(vec![], [7542, 7543, 7545]),
             years: 1,
             example: false,
             custodians: None,

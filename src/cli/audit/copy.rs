@@ -26,7 +26,7 @@ use crate::terminal::{CommandError, print, print_json, progress};
     Files are named as C2SP tlog-tiles names them, in a folder for each year; any static web server can serve them. What is \
     there already is not fetched again, so that the same command brings a copy up to date. Exit code 4: the log does not \
     contain what the copy has; the copy is left as it is, and what the log shows is kept beside it.")]
-pub struct Args {
+pub struct AuditCopyArgs {
     #[command(flatten)]
     log: LogArgs,
     /// The folder to copy into
@@ -41,7 +41,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When the log cannot be read or the folder cannot be written, or the log does not contain what was copied before.
-pub fn run(args: &Args) -> Result<(), CommandError> {
+pub fn run(args: &AuditCopyArgs) -> Result<(), CommandError> {
     let source = args.log.open()?;
     let shown = copy(&*source, &args.to)?;
     let copied: Vec<_> = shown.iter().map(|shard| (&shard.head.origin, shard.head.size)).collect();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{FilterArgs, Found, LogArgs};
+use super::{FilterArgs, FoundEntry, LogArgs};
 use crate::terminal::{CommandError, output_error};
 
 /// Export entries for programs: JSON lines or CSV
@@ -15,14 +15,14 @@ use crate::terminal::{CommandError, output_error};
     cloison audit export --client clients/auditor.toml --format csv --event release --output releases.csv\n\n\
     A JSON line has `shard`, `index` and `entry`; the entry is byte for byte the one that was logged. The CSV (RFC 4180) has \
     the members that most questions are about, and the whole entry in its last column.")]
-pub struct Args {
+pub struct AuditExportArgs {
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
     filter: FilterArgs,
     /// In which form
-    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    format: ExportFormat,
     /// The file to write, which must not exist; standard output without it
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub struct Args {
 
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum ExportFormat {
     /// One JSON object a line
     Jsonl,
     /// Comma-separated values with a head line
@@ -44,7 +44,7 @@ pub enum Format {
 ///
 /// # Errors
 /// When the log cannot be read or the output takes no more.
-pub fn run(args: &Args) -> Result<(), CommandError> {
+pub fn run(args: &AuditExportArgs) -> Result<(), CommandError> {
     let source = args.log.open()?;
     match &args.output {
         None => write(args, &*source, &mut BufWriter::new(io::stdout().lock()), output_error),
@@ -57,25 +57,25 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
 }
 
 fn write(
-    args: &Args,
+    args: &AuditExportArgs,
     source: &dyn crate::audit::source::Source,
     output: &mut impl Write,
     failed: impl Fn(&io::Error) -> CommandError,
 ) -> Result<(), CommandError> {
-    if args.format == Format::Csv {
+    if args.format == ExportFormat::Csv {
         writeln!(output, "{}\r", COLUMNS.join(",")).map_err(|error| failed(&error))?;
     }
     args.filter.each(source, |found| {
         let line = match args.format {
-            Format::Jsonl => jsonl(&found),
-            Format::Csv => csv(&found),
+            ExportFormat::Jsonl => jsonl(&found),
+            ExportFormat::Csv => csv(&found),
         };
         output.write_all(&line).map_err(|error| failed(&error))
     })?;
     output.flush().map_err(|error| failed(&error))
 }
 
-fn jsonl(found: &Found<'_>) -> Vec<u8> {
+fn jsonl(found: &FoundEntry<'_>) -> Vec<u8> {
     let head = format!("{{\"shard\":\"{}\",\"index\":{},\"entry\":", found.shard, found.index);
     [head.as_bytes(), found.entry, b"}\n"].concat()
 }
@@ -106,7 +106,7 @@ const COLUMNS: [&str; 22] = [
     "entry",
 ];
 
-fn csv(found: &Found<'_>) -> Vec<u8> {
+fn csv(found: &FoundEntry<'_>) -> Vec<u8> {
     let entry: Value = serde_json::from_slice(found.entry).unwrap_or_default();
     let mut line = vec![field(found.shard), found.index.to_string()];
     for name in &COLUMNS[2..COLUMNS.len() - 1] {
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn lines_of_both_forms() {
         let entry = br#"{"case":"-1,2","client":"a","event":"tokenize","time":"t"}"#;
-        let found = Found { shard: "2026", index: 7, entry };
+        let found = FoundEntry { shard: "2026", index: 7, entry };
         let line = String::from_utf8(jsonl(&found)).unwrap();
         assert!(line.starts_with(r#"{"shard":"2026","index":7,"entry":{"case""#) && line.ends_with("}}\n"));
         let line = String::from_utf8(csv(&found)).unwrap();

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{read_register, time};
+use super::time;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
+use crate::cli::inputs::{id_of_option, present_second, read_register, write_new};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::inspection::decision::{InspectionClosing, InspectionDecision};
 use crate::inspection::{InspectionList, InspectionStage, InspectionText, InspectionView};
-use crate::keys::file::{read_signing_key, write_private};
+use crate::keys::file::read_signing_key;
 use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::statement;
@@ -21,15 +22,15 @@ use crate::terminal::{CommandError, open_client, print, print_json};
 
 /// Enter, list and close inspections of the commission
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum InspectionCommand {
     /// Write and sign a decision to inspect, with a register key of the commission
-    New(Box<New>),
+    New(Box<InspectionNewArgs>),
     /// Bring a signed decision, or the signed end of an inspection, to the vault or an authority's node
-    Enter(Enter),
+    Enter(InspectionEnterArgs),
     /// List the inspections that were entered there
-    List(List),
+    List(InspectionListArgs),
     /// Sign that an inspection is over before its time
-    Close(Close),
+    Close(InspectionCloseArgs),
 }
 
 /// What `audit inspection new` takes.
@@ -41,12 +42,12 @@ pub enum Command {
     --days 30 --client clients/auditor.toml\n\n\
     Decree 2-09-165, art. 17. The object is a text for people, and sectors and actors for the doors: where both are named, what \
     is in one of the sectors and by one of the actors. Enter it at the vault and at each node that is to be inspected.")]
-pub struct New {
+pub struct InspectionNewArgs {
     /// The register: gives the deployment's id
     #[arg(long, value_name = "FILE")]
     register: PathBuf,
     #[command(flatten)]
-    seal: Seal,
+    seal: InspectionSealArgs,
     /// The commission's reference: 1 to 40 of A-Z, 0-9, '/', '.' and '-'
     #[arg(long)]
     reference: String,
@@ -87,7 +88,7 @@ pub struct New {
 
 /// Who signs, and where what was signed goes.
 #[derive(clap::Args)]
-struct Seal {
+struct InspectionSealArgs {
     /// A register key of the commission: Ed25519, PKCS#8 PEM, mode 0600
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -108,7 +109,7 @@ struct Seal {
 /// What `audit inspection enter` takes.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  cloison audit inspection enter inspection.jws --client clients/auditor.toml")]
-pub struct Enter {
+pub struct InspectionEnterArgs {
     /// The decision, or the end of an inspection, signed
     #[arg(value_name = "FILE")]
     statement: PathBuf,
@@ -124,7 +125,7 @@ pub struct Enter {
 /// What `audit inspection list` takes.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  cloison audit inspection list --client clients/auditor.toml")]
-pub struct List {
+pub struct InspectionListArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -137,7 +138,7 @@ pub struct List {
 #[command(after_long_help = "Example:\n  \
     cloison audit inspection close 0f9c2f5e-5d3a-4b21-9c4d-1f2e3d4c5b6a --register register.toml --reason done \\\n    \
     --key secrets/register/commission.pem --kid commission --client clients/auditor.toml")]
-pub struct Close {
+pub struct InspectionCloseArgs {
     /// The register: gives the deployment's id
     #[arg(long, value_name = "FILE")]
     register: PathBuf,
@@ -145,7 +146,7 @@ pub struct Close {
     #[arg(long, value_name = "CODE")]
     reason: String,
     #[command(flatten)]
-    seal: Seal,
+    seal: InspectionSealArgs,
     #[command(flatten)]
     assent: Assent,
     /// The inspection's id
@@ -157,28 +158,30 @@ pub struct Close {
 ///
 /// # Errors
 /// When something is not as it should be, or the server refuses.
-pub fn run(command: Command) -> Result<(), CommandError> {
+pub fn run(command: InspectionCommand) -> Result<(), CommandError> {
     match command {
-        Command::New(args) => new(*args),
-        Command::Enter(args) => {
+        InspectionCommand::New(args) => new(*args),
+        InspectionCommand::Enter(args) => {
             let text = read_text(&args.statement)?;
             if !is_decision(&text) {
                 obtain(args.assent, "An inspection ends before its time.".to_owned())?;
             }
             bring(&args.client.open()?, &text, args.json)
         }
-        Command::List(args) => list(&args),
-        Command::Close(args) => close(args),
+        InspectionCommand::List(args) => list(&args),
+        InspectionCommand::Close(args) => close(args),
     }
 }
 
-fn new(args: New) -> Result<(), CommandError> {
+fn new(args: InspectionNewArgs) -> Result<(), CommandError> {
     let not_before = args.not_before.unwrap_or_else(|| SystemClock.now());
     let not_before = whole(not_before)?;
     let not_after = not_before
         .checked_add(SignedDuration::from_hours(24 * i64::from(args.days)))
         .map_err(|_| CommandError::usage("it ends after the end of time", "give an earlier --not-before"))?;
-    let ids = |option: &str, texts: &[String]| texts.iter().map(|text| id(option, text)).collect::<Result<Vec<_>, _>>();
+    let ids = |option: &str, texts: &[String]| {
+        texts.iter().map(|text| id_of_option(option, text)).collect::<Result<Vec<_>, _>>()
+    };
     let decision = InspectionDecision {
         aud: read_register(&args.register)?.deployment,
         id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
@@ -198,18 +201,18 @@ fn new(args: New) -> Result<(), CommandError> {
     args.seal.finish(&decision, &format!("inspection {} ({})", decision.id, decision.reference))
 }
 
-fn close(args: Close) -> Result<(), CommandError> {
+fn close(args: InspectionCloseArgs) -> Result<(), CommandError> {
     obtain(args.assent, format!("Inspection {} ends before its time.", args.inspection))?;
     let closing = InspectionClosing {
         aud: read_register(&args.register)?.deployment,
         inspection: args.inspection,
-        reason: id("--reason", &args.reason)?,
-        time: whole(SystemClock.now())?,
+        reason: id_of_option("--reason", &args.reason)?,
+        time: present_second()?,
     };
     args.seal.finish(&closing, &format!("the end of inspection {}", args.inspection))
 }
 
-impl Seal {
+impl InspectionSealArgs {
     fn finish<S: statement::Statement>(self, says: &S, what: &str) -> Result<(), CommandError> {
         if self.out.is_none() && self.client.is_none() {
             return Err(CommandError::usage(
@@ -221,9 +224,7 @@ impl Seal {
         let key = read_signing_key(&self.key).map_err(|error| CommandError::new(error, hint))?;
         let signed = says.draft().and_then(|draft| statement::sign::<S>(&draft, &self.kid, &key)).map_err(unusable)?;
         if let Some(out) = &self.out {
-            write_private(out, format!("{signed}\n").as_bytes()).map_err(|error| {
-                CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists")
-            })?;
+            write_new(out, &signed)?;
         }
         match &self.client {
             Some(file) => bring(&open_client(file)?, &signed, self.json),
@@ -254,7 +255,7 @@ fn bring(client: &Client, text: &str, json: bool) -> Result<(), CommandError> {
     }
 }
 
-fn list(args: &List) -> Result<(), CommandError> {
+fn list(args: &InspectionListArgs) -> Result<(), CommandError> {
     let listed: InspectionList = args.client.open()?.get_json("/v1/inspections")?;
     if args.json {
         return print_json(&listed);
@@ -291,14 +292,9 @@ fn shown(view: &InspectionView) -> String {
         bound(decision.to),
         ids(&decision.auditors),
         decision.not_before,
-        view.end(),
+        format_args!("{:.0}", view.end()),
         ids(&view.signers),
     )
-}
-
-fn id(option: &str, text: &str) -> Result<Id, CommandError> {
-    let wrong = || CommandError::usage(format_args!("{option} is no id"), "an id is 1 to 64 of a-z, 0-9 and '-'");
-    Id::parse(text).ok_or_else(wrong)
 }
 
 fn whole(time: Timestamp) -> Result<Timestamp, CommandError> {

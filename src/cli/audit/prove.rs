@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{KeyArgs, LogArgs, shards, unreadable};
+use super::{LogArgs, LogKeyArgs, shards, unreadable};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::path::Resource;
 use crate::audit::proof::{inclusion, is_included};
@@ -23,7 +23,7 @@ use crate::terminal::{CommandError, print, print_json};
     cloison audit prove --check release.tlog-proof --register register.toml\n\n\
     The file (C2SP tlog-proof) holds the entry, its path in the tree and the signed checkpoint. Whoever has it and the \
     log's public key needs nothing else. Exit codes of --check: 0 proven; 1 not.")]
-pub struct Args {
+pub struct AuditProveArgs {
     /// The entry's number, with its shard where there are several: 1842, 2026#1842
     #[arg(value_name = "ENTRY", required_unless_present = "check")]
     entry: Option<String>,
@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
     #[command(flatten)]
-    keys: KeyArgs,
+    keys: LogKeyArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -46,7 +46,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no such entry, or the file proves nothing.
-pub fn run(args: &Args) -> Result<(), CommandError> {
+pub fn run(args: &AuditProveArgs) -> Result<(), CommandError> {
     match (&args.check, &args.entry) {
         (Some(file), _) => check(args, file),
         (None, Some(entry)) => prove(args, entry),
@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
     }
 }
 
-fn prove(args: &Args, entry: &str) -> Result<(), CommandError> {
+fn prove(args: &AuditProveArgs, entry: &str) -> Result<(), CommandError> {
     let source = args.log.open()?;
     let (shard, number) = match entry.rsplit_once('#') {
         Some((shard, number)) => (Some(shard), number),
@@ -115,7 +115,7 @@ fn make(source: &dyn Source, shard: &str, index: u64) -> Result<ProofFile, Comma
     Ok(ProofFile { entry, index, path, checkpoint })
 }
 
-fn check(args: &Args, file: &Path) -> Result<(), CommandError> {
+fn check(args: &AuditProveArgs, file: &Path) -> Result<(), CommandError> {
     let wanted = Wanted { keys: args.keys.keys()?, ..Wanted::default() };
     let hint = "it proves nothing: ask for another one, from the log itself";
     let failed = |error: &dyn std::fmt::Display| CommandError::new(format_args!("{}: {error}", file.display()), hint);

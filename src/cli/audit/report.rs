@@ -7,12 +7,13 @@ use minijinja::{Environment, context};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{KeyArgs, LogArgs, head, read_register, unreadable};
+use super::{LogArgs, LogKeyArgs, head, unreadable};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::path::Resource;
 use crate::audit::source::{Source, read_or_wider, split_bundle};
 use crate::audit::tree::{TILE_WIDTH, TileId, width};
 use crate::audit::verify::Wanted;
+use crate::cli::inputs::{not_written, read_register, write_new};
 use crate::client::path;
 use crate::inspection::figures::{FigureCounter, InspectionFigures};
 use crate::inspection::object::InspectionObject;
@@ -34,7 +35,7 @@ const WORDS: &str = include_str!("report/words.json");
     cloison audit report --check minutes.json --register register.toml ./copy\n\n\
     It writes minutes.json, signed with the key of the log's checkpoints, and minutes.html, the same to be printed. --check \
     verifies the signature and the checkpoint; with a copy of the log (or a store) it also counts the figures again.")]
-pub struct Args {
+pub struct AuditReportArgs {
     /// The inspection's id
     #[arg(long, value_name = "ID", required_unless_present = "check", conflicts_with = "check")]
     inspection: Option<Uuid>,
@@ -48,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
     #[command(flatten)]
-    keys: KeyArgs,
+    keys: LogKeyArgs,
     #[command(flatten)]
     log: LogArgs,
     /// Print JSON
@@ -60,7 +61,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no report to be had, or it is not as it should be.
-pub fn run(args: &Args) -> Result<(), CommandError> {
+pub fn run(args: &AuditReportArgs) -> Result<(), CommandError> {
     match (&args.check, args.inspection) {
         (Some(file), _) => verify(args, file),
         (None, Some(id)) => fetch(args, id),
@@ -70,7 +71,7 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
     }
 }
 
-fn fetch(args: &Args, id: Uuid) -> Result<(), CommandError> {
+fn fetch(args: &AuditReportArgs, id: Uuid) -> Result<(), CommandError> {
     let Some(file) = &args.log.client else {
         return Err(CommandError::usage(
             "who writes the report?",
@@ -92,10 +93,8 @@ fn fetch(args: &Args, id: Uuid) -> Result<(), CommandError> {
     let Some((data, page)) = places else { return print_json(&document) };
     let text =
         serde_json::to_string_pretty(&document).map_err(|error| CommandError::new(error, "report this as a fault"))?;
-    let hint = "nothing is overwritten: choose a path in a folder that exists";
-    write_private(&data, format!("{text}\n").as_bytes()).map_err(|error| CommandError::new(error, hint))?;
-    write_private(&page, printable(&document, &args.language)?.as_bytes())
-        .map_err(|error| CommandError::new(error, hint))?;
+    write_new(&data, &text)?;
+    write_private(&page, printable(&document, &args.language)?.as_bytes()).map_err(not_written)?;
     match args.json {
         true => print_json(&json!({"inspection": id, "report": data, "page": page})),
         false => print(format_args!(
@@ -121,7 +120,7 @@ fn printable(document: &SignedReport, language: &str) -> Result<String, CommandE
     page.render(context).map_err(|error| fault(&error))
 }
 
-fn verify(args: &Args, file: &Path) -> Result<(), CommandError> {
+fn verify(args: &AuditReportArgs, file: &Path) -> Result<(), CommandError> {
     let text = read_text(file)?;
     let document: SignedReport = serde_json::from_str(&text).map_err(|error| {
         CommandError::new(format_args!("{}: {error}", file.display()), "name the .json of a report")

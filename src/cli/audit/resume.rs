@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
     new one, whose first entry says what was lost. Before that, see docs/operations.md for what else an older store lacks, and \
     tell the commission. Where the second place is empty (lost, or new in the configuration) nobody can tell whether the store \
     is the newest one: hold it against what a witness or the other side has cosigned. The log says that it went on.")]
-pub struct Args {
+pub struct AuditResumeArgs {
     /// The configuration of the vault or the node (`vault.toml`, `node.toml`)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -51,7 +51,7 @@ pub struct Args {
 }
 
 /// Where a log lies, and whose it is.
-struct Place {
+struct ResumePlaces {
     store: PathBuf,
     owner: String,
     key: Deposit,
@@ -63,7 +63,7 @@ struct Place {
 ///
 /// # Errors
 /// When there is nothing to resume, or the log cannot be written.
-pub fn run(args: &Args) -> Result<(), CommandError> {
+pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
     let place = place(args)?;
     let hint = "stop the process, and check [store], [secrets] and [audit] in the configuration";
     let failed = |error: &dyn std::fmt::Display| CommandError::new(error, hint);
@@ -152,7 +152,7 @@ fn writer(log: &Log, appender: Appender) -> Result<Committer, StoreError> {
 }
 
 /// Writes down that the second place had nothing, and fills it with the checkpoint over that entry.
-fn go_on_without_second(args: &Args, log: &Log, appender: Appender) -> Result<(), String> {
+fn go_on_without_second(args: &AuditResumeArgs, log: &Log, appender: Appender) -> Result<(), String> {
     let last = log.latest().ok_or("the store has no checkpoint")?;
     let writer = writer(log, appender).map_err(|error| error.to_string())?;
     let event = Event::SecondLost { checkpoint: last.note.clone() };
@@ -172,20 +172,26 @@ fn go_on_without_second(args: &Args, log: &Log, appender: Appender) -> Result<()
     shown.map_err(|error| error.message().to_owned())
 }
 
-fn place(args: &Args) -> Result<Place, CommandError> {
+fn place(args: &AuditResumeArgs) -> Result<ResumePlaces, CommandError> {
     let hint = "correct the file and try again";
     match check::is_node(&read_text(&args.config)?) {
         true => {
             let config = NodeConfig::load(&args.config).map_err(|error| CommandError::new(error, hint))?;
             let owner = format!("{}/node/{}", config.deployment, config.authority);
             let keyring = config.openers.keyring();
-            Ok(Place { store: config.store, owner, key: config.checkpoint, keyring, second: config.log.second })
+            Ok(ResumePlaces { store: config.store, owner, key: config.checkpoint, keyring, second: config.log.second })
         }
         false => {
             let config = VaultConfig::load(&args.config).map_err(|error| CommandError::new(error, hint))?;
             let owner = format!("{}/vault", config.deployment);
             let keyring = config.openers.keyring();
-            Ok(Place { store: config.store, owner, key: config.secrets.checkpoint, keyring, second: config.log.second })
+            Ok(ResumePlaces {
+                store: config.store,
+                owner,
+                key: config.secrets.checkpoint,
+                keyring,
+                second: config.log.second,
+            })
         }
     }
 }

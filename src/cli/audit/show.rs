@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{FilterArgs, Found, LogArgs};
+use super::{FilterArgs, FoundEntry, LogArgs};
 use crate::terminal::{CommandError, print, print_json};
 
 /// Show entries to people, a line each
@@ -11,7 +11,7 @@ use crate::terminal::{CommandError, print, print_json};
     cloison audit show --client clients/auditor.toml --event release --from 2026-11-01\n  \
     cloison audit show ./copy --order 97483811-47ac-4cfb-9d79-2e01cc0fb1e3\n\n\
     Nothing is verified here: `cloison audit verify` does that. `cloison audit export` gives all entries to programs.")]
-pub struct Args {
+pub struct AuditShowArgs {
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
@@ -28,11 +28,11 @@ pub struct Args {
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn run(args: &Args) -> Result<(), CommandError> {
+pub fn run(args: &AuditShowArgs) -> Result<(), CommandError> {
     let source = args.log.open()?;
     let mut found = std::collections::VecDeque::new();
     let mut matched = 0u64;
-    args.filter.each(&*source, |Found { shard, index, entry }| {
+    args.filter.each(&*source, |FoundEntry { shard, index, entry }| {
         matched += 1;
         found.push_back((shard.to_owned(), index, entry.to_vec()));
         if found.len() > args.last {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::HumanCount;
 use jiff::Timestamp;
 
-use super::{KeyArgs, LogArgs, unreadable};
+use super::{LogArgs, LogKeyArgs, unreadable};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::note::{Kind, Verifier};
 use crate::audit::verify::{self, LogReport, Report, Wanted};
@@ -23,11 +23,11 @@ use crate::terminal::{CommandError, print, print_json, progress};
     even with its key, cannot make it contain what you saw. Where the times of entries run backwards it warns: such a log is \
     whole, and its clock was not right. Exit codes: 0 all is well, with or without a warning; 1 something is not, or nothing \
     could be read.")]
-pub struct Args {
+pub struct AuditVerifyArgs {
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
-    keys: KeyArgs,
+    keys: LogKeyArgs,
     /// A checkpoint kept from before; the log must contain it (repeatable)
     #[arg(long, value_name = "FILE")]
     seen: Vec<PathBuf>,
@@ -58,7 +58,7 @@ fn cosigner(text: &str) -> Result<Verifier, String> {
 ///
 /// # Errors
 /// When the log cannot be read, or anything is wrong with it.
-pub fn run(args: &Args) -> Result<(), CommandError> {
+pub fn run(args: &AuditVerifyArgs) -> Result<(), CommandError> {
     let read = |path: &PathBuf| std::fs::read(path).map_err(|error| CommandError::file(path, &error));
     // What is there is replaced only by what contains it.
     let kept = args.keep.as_ref().filter(|path| path.exists()).map(read).transpose()?;

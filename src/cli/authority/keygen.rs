@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 
-use crate::cli::custodians::Custodians;
+use crate::cli::custodians::CustodianArgs;
+use crate::cli::inputs::parse_id;
 use crate::keys::file::SecretKind;
 use crate::keys::shares::split;
 use crate::keys::{AuthoritySecret, Key, memory};
@@ -23,23 +24,19 @@ use crate::terminal::{CommandError, print, print_json};
     A key in another custody: `cloison secrets new authority CUSTODY:PATH --id ID --suite SUITE`. To change from one key to \
     another, of either suite: `cloison authority renew`. Best on a machine without a network, by all custodians together. Each takes his own file and nobody takes two. The set \
     (*.set) is public: it lies at the node, which checks each share against it.")]
-pub struct Args {
+pub struct AuthorityKeygenArgs {
     /// The new key's id in the register
-    #[arg(long, value_name = "ID", value_parser = id)]
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
     id: Id,
     /// What segments are sealed with: x25519, or x-wing (X25519 and ML-KEM-768 at once, against a quantum computer to come);
     /// as in the register also 1 or 2
     #[arg(long, value_name = "SUITE", default_value = "x25519", value_parser = suite)]
     suite: Suite,
     #[command(flatten)]
-    custodians: Custodians,
+    custodians: CustodianArgs,
     /// Print what was made as one JSON object
     #[arg(long)]
     json: bool,
-}
-
-fn id(text: &str) -> Result<Id, String> {
-    Id::parse(text).ok_or_else(|| "an id is 1 to 64 of a-z, 0-9 and '-'".to_owned())
 }
 
 /// Reads a suite from the command line.
@@ -49,7 +46,7 @@ pub fn suite(text: &str) -> Result<Suite, String> {
 
 /// What was made; nothing in it is secret.
 #[derive(Serialize)]
-struct Made {
+struct NewAuthorityKey {
     id: Id,
     suite: u8,
     public: String,
@@ -63,13 +60,13 @@ struct Made {
 ///
 /// # Errors
 /// When there can be no such shares, a passphrase is missing, or the folder is not new.
-pub fn run(args: &Args) -> Result<(), CommandError> {
+pub fn run(args: &AuthorityKeygenArgs) -> Result<(), CommandError> {
     memory::protect(true);
     let made = make(args)?;
     if args.json {
         return print_json(&made);
     }
-    let Made { id, suite, public, set, digest, threshold, shares } = &made;
+    let NewAuthorityKey { id, suite, public, set, digest, threshold, shares } = &made;
     print(format_args!(
         "The key {id} is split into {count} shares, {threshold} of which recover it; it exists nowhere else.\n\
          \n\
@@ -89,7 +86,7 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
     ))
 }
 
-fn make(args: &Args) -> Result<Made, CommandError> {
+fn make(args: &AuthorityKeygenArgs) -> Result<NewAuthorityKey, CommandError> {
     let scalar = AuthoritySecret(Key::random());
     let derive = |scalar: &AuthoritySecret| AuthorityPrivateKey::derive(scalar, args.id.as_str(), args.suite);
     let public = derive(&scalar).public().to_vec();
@@ -105,7 +102,7 @@ fn make(args: &Args) -> Result<Made, CommandError> {
         }
     })?;
     let shares = files.split_off(1);
-    Ok(Made {
+    Ok(NewAuthorityKey {
         id: args.id.clone(),
         suite: args.suite.number(),
         public: HEXLOWER.encode(&public),

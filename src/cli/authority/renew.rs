@@ -24,7 +24,7 @@ use crate::terminal::{CommandError, print, print_json, progress};
     The same adds a second authority to a sector (4 at the first one's node, then at the second's) and removes one (5). Mappings \
     are not touched and no pseudonym changes. It may be broken off and repeated at any time: what is done is done. \
     Any custodian or officer may run it; the signed register alone says to whom anything is sealed.")]
-pub struct Args {
+pub struct RenewArgs {
     /// Take keys out of stored segments that the register no longer lists, where one that it lists was proved
     #[arg(long)]
     drop_old: bool,
@@ -39,7 +39,7 @@ pub struct Args {
 
 /// What came of all pages.
 #[derive(Debug, Default, Serialize)]
-struct Renewed {
+struct RenewalTotals {
     segments: u64,
     added: u64,
     proved: u64,
@@ -52,7 +52,7 @@ struct Renewed {
 
 /// The same of dropping.
 #[derive(Debug, Default, Serialize)]
-struct AllDropped {
+struct DropTotals {
     segments: u64,
     dropped: u64,
     unproved: u64,
@@ -63,13 +63,13 @@ struct AllDropped {
 ///
 /// # Errors
 /// When the other side refuses, or segments are left that somebody has to do something about.
-pub fn run(args: &Args) -> Result<(), CommandError> {
+pub fn run(args: &RenewArgs) -> Result<(), CommandError> {
     let client = args.client.open()?;
     if args.drop_old { drop_old(args, &client) } else { renew(args, &client) }
 }
 
-fn renew(args: &Args, client: &Client) -> Result<(), CommandError> {
-    let mut all = Renewed::default();
+fn renew(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
+    let mut all = RenewalTotals::default();
     for (task, verb) in [(RenewalTask::Rewrap, "sealed"), (RenewalTask::Prove, "proved")] {
         let mut request = RenewalRequest { task, after: None };
         let mut examined = 0;
@@ -104,7 +104,7 @@ fn renew(args: &Args, client: &Client) -> Result<(), CommandError> {
     all.left()
 }
 
-impl Renewed {
+impl RenewalTotals {
     /// What somebody has to do something about, the worst first.
     fn left(&self) -> Result<(), CommandError> {
         let left = |count: u64, what: &str, hint: &str| match count {
@@ -140,12 +140,12 @@ impl Renewed {
     }
 }
 
-fn drop_old(args: &Args, client: &Client) -> Result<(), CommandError> {
+fn drop_old(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
     args.assent.obtain(&Irreversible {
         changes: "Keys that the register no longer lists go out of all stored segments.".to_owned(),
         lost: "Mappings of those segments do not open with these keys any more.",
     })?;
-    let mut all = AllDropped::default();
+    let mut all = DropTotals::default();
     let mut request = DropRequest::default();
     pages("looked at", |bar| {
         let page: DropReport =

@@ -12,7 +12,7 @@ use crate::terminal::{CommandError, print, print_json};
     Any officer and any custodian may; it is logged with their name. Ask the vault's administration first why it was restored, \
     and tell the commission: counts against orders and revocations that only the vault had are gone (docs/operations.md). \
     What the node remembers of the lost entries is kept: do not delete it.")]
-pub struct Args {
+pub struct AcknowledgeResumeArgs {
     /// The digest of the entry to acknowledge, as it is shown without this option
     #[arg(long, value_name = "DIGEST")]
     entry: Option<String>,
@@ -27,12 +27,16 @@ pub struct Args {
 ///
 /// # Errors
 /// When the node or the vault does not answer, or shows no such entry.
-pub(super) fn run(args: &Args) -> Result<(), CommandError> {
+pub(super) fn run(args: &AcknowledgeResumeArgs) -> Result<(), CommandError> {
     let client = args.client.open()?;
-    let resumed: ResumedLogs = match &args.entry {
-        None => client.get_json("/v1/resumes"),
-        Some(entry) => client.post_json("/v1/resumes", &ResumeAcknowledgement { entry: entry.clone() }),
-    }?;
+    let mut resumed: ResumedLogs = client.get_json("/v1/resumes")?;
+    if let Some(entry) = &args.entry {
+        if resumed.resumed.iter().all(|log| log.entry != *entry) {
+            let hint = "copy it from what `cloison authority acknowledge-resume` lists without --entry";
+            return Err(CommandError::new("no log of the vault goes on with that entry", hint));
+        }
+        resumed = client.post_json("/v1/resumes", &ResumeAcknowledgement { entry: entry.clone() })?;
+    }
     if args.json {
         return print_json(&resumed);
     }

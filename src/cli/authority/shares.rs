@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::cli::client_file::ClientFile;
-use crate::cli::custodians::Opening;
+use crate::cli::custodians::ShareOpeningArgs;
 use crate::config::{KeyPlace, NodeConfig};
 use crate::keys::file::SecretKind;
 use crate::keys::shares::{ShareError, ShareText};
@@ -23,12 +23,12 @@ use crate::unseal::UnsealProgress;
     cloison authority unseal --client clients/custodian-2.toml --share custodian-2.share --identity custodian-2.key\n\n\
     Each custodian from his own machine, over his own certificate, in any order. The share is decrypted here, and only the \
     node sees it. A share brought twice counts once; shares are forgotten when the others do not come in time.")]
-pub struct Unseal {
+pub struct UnsealArgs {
     /// The custodian's share file
     #[arg(long, value_name = "FILE")]
     share: PathBuf,
     #[command(flatten)]
-    opening: Opening,
+    opening: ShareOpeningArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -44,12 +44,12 @@ pub struct Unseal {
     With --client a custodian brings his share to the node, as for unsealing; when enough have come the node makes the key, \
     compares its public half, forgets it and stays as it was. With --config all shares are tried on this machine: it \
     should be one that never had a network. Practise every half year: a share that nobody can open is no share.")]
-pub struct Drill {
+pub struct AuthorityDrillArgs {
     /// A share file; with --config as many as it takes (repeatable)
     #[arg(long, value_name = "FILE", required = true)]
     share: Vec<PathBuf>,
     #[command(flatten)]
-    opening: Opening,
+    opening: ShareOpeningArgs,
     /// The client file of the custodian who brings his share to the node
     #[arg(long, value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
     client: Option<PathBuf>,
@@ -65,7 +65,7 @@ pub struct Drill {
 ///
 /// # Errors
 /// When the share does not open, or the node refuses it.
-pub fn unseal(args: &Unseal) -> Result<(), CommandError> {
+pub fn unseal(args: &UnsealArgs) -> Result<(), CommandError> {
     memory::protect(true);
     let file = args.opening.open(std::slice::from_ref(&args.share))?.remove(0);
     let progress: UnsealProgress = args.client.open()?.post_json("/v1/shares", &ShareText::from(file.share))?;
@@ -83,7 +83,7 @@ pub fn unseal(args: &Unseal) -> Result<(), CommandError> {
 ///
 /// # Errors
 /// When a share does not open or is refused, or the shares do not make the key.
-pub fn drill(args: &Drill) -> Result<(), CommandError> {
+pub fn drill(args: &AuthorityDrillArgs) -> Result<(), CommandError> {
     memory::protect(true);
     match (&args.client, &args.config) {
         (Some(client), _) => at_node(args, client),
@@ -92,7 +92,7 @@ pub fn drill(args: &Drill) -> Result<(), CommandError> {
     }
 }
 
-fn at_node(args: &Drill, client: &std::path::Path) -> Result<(), CommandError> {
+fn at_node(args: &AuthorityDrillArgs, client: &std::path::Path) -> Result<(), CommandError> {
     let [share] = args.share.as_slice() else {
         return Err(CommandError::usage(
             "a custodian brings one share, his own",
@@ -112,7 +112,7 @@ fn at_node(args: &Drill, client: &std::path::Path) -> Result<(), CommandError> {
     }
 }
 
-fn here(args: &Drill, config: &std::path::Path) -> Result<(), CommandError> {
+fn here(args: &AuthorityDrillArgs, config: &std::path::Path) -> Result<(), CommandError> {
     let config = NodeConfig::load(config).map_err(|e| CommandError::new(e, "correct the file"))?;
     let register = open_register(&config.register)?;
     let files = args.opening.open(&args.share)?;

@@ -11,8 +11,10 @@ use serde::Serialize;
 
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
+use crate::cli::inputs::not_written;
 use crate::cli::statement;
-use crate::client::{self, Client};
+use crate::client;
+use crate::client::Client;
 use crate::epoch::retire::{RetireEpochRequest, RetiredEpoch};
 use crate::keys::Key;
 use crate::keys::file::{SecretKind, read_secret, write_secret};
@@ -25,7 +27,7 @@ use crate::terminal::{CommandError, output_error, print, print_json};
 #[command(after_long_help = "Example:\n  cloison client keygen secrets/health.migration\n\n\
     The file stays with the sector; what is printed goes into the register: `migration-key` of its client, which also needs \
     the operation `migrate`.")]
-pub struct Keygen {
+pub struct MigrationKeygenArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -36,23 +38,23 @@ pub struct Keygen {
 
 /// Fetch the pairs of a migration
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum MigrationCommand {
     /// List the migrations whose pairs wait
     #[command(after_long_help = "Example:\n  \
         cloison client migration list --sector health --client clients/cnss-health.toml")]
-    List(List),
+    List(MigrationListArgs),
     /// Fetch pairs and open them: a line `old,new` each, as CSV
     #[command(after_long_help = "Example:\n  \
         cloison client migration fetch --sector health --key secrets/health.migration \\\n    \
         --out pairs.csv --client clients/cnss-health.toml\n\n\
         Each page is on the disk before the vault takes it away. Stopped in between, run it again with another file: \
         what was not taken away comes again, and lines that come twice are the same.")]
-    Fetch(Fetch),
+    Fetch(MigrationFetchArgs),
 }
 
 /// What `client migration list` takes.
 #[derive(clap::Args)]
-pub struct List {
+pub struct MigrationListArgs {
     /// The sector
     #[arg(long)]
     sector: String,
@@ -65,7 +67,7 @@ pub struct List {
 
 /// What `client migration fetch` takes.
 #[derive(clap::Args)]
-pub struct Fetch {
+pub struct MigrationFetchArgs {
     /// The sector
     #[arg(long)]
     sector: String,
@@ -96,7 +98,7 @@ pub struct Fetch {
     An operator signs the statement: `cloison statement new --retire-epoch health:1`. There is no way back: no pseudonym of the \
     epoch can be re-identified or migrated afterwards. Fetch the pairs of every migration first and see that your tables have \
     them. The vault refuses where mappings were never migrated, unless you give them up with --unmigrated.")]
-pub struct RetireEpoch {
+pub struct RetireEpochArgs {
     /// The sector
     #[arg(long)]
     sector: String,
@@ -125,10 +127,9 @@ pub struct RetireEpoch {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn keygen(args: &Keygen) -> Result<(), CommandError> {
+pub fn keygen(args: &MigrationKeygenArgs) -> Result<(), CommandError> {
     let secret = Key::random();
-    write_secret(&args.out, SecretKind::Migration, &secret)
-        .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+    write_secret(&args.out, SecretKind::Migration, &secret).map_err(not_written)?;
     let public = HEXLOWER.encode(MigrationKey::derive(&secret).public());
     match args.json {
         true => print_json(&serde_json::json!({"file": args.out, "migration-key": public})),
@@ -143,13 +144,13 @@ pub fn keygen(args: &Keygen) -> Result<(), CommandError> {
 ///
 /// # Errors
 /// When the vault refuses, or pairs do not open.
-pub fn run(command: &Command) -> Result<(), CommandError> {
+pub fn run(command: &MigrationCommand) -> Result<(), CommandError> {
     match command {
-        Command::List(args) => {
+        MigrationCommand::List(args) => {
             let listed = list(&args.client.open()?, &args.sector)?;
             if args.json { print_json(&listed) } else { print(table(&listed)) }
         }
-        Command::Fetch(args) => fetch(args),
+        MigrationCommand::Fetch(args) => fetch(args),
     }
 }
 
@@ -172,13 +173,13 @@ fn table(listed: &WaitingMigrations) -> String {
 
 /// What was fetched.
 #[derive(Default, Serialize)]
-struct Fetched {
+struct FetchedPairs {
     orders: Vec<String>,
     pages: u64,
     pairs: u64,
 }
 
-fn fetch(args: &Fetch) -> Result<(), CommandError> {
+fn fetch(args: &MigrationFetchArgs) -> Result<(), CommandError> {
     let key = read_secret(&args.key, SecretKind::Migration).map_err(|error| {
         CommandError::new(error, "the key that `cloison client keygen` made is needed to open pairs")
     })?;
@@ -191,12 +192,12 @@ fn fetch(args: &Fetch) -> Result<(), CommandError> {
         return Err(CommandError::new("no such pairs wait", "`cloison client migration list` shows those that do"));
     }
     let total = orders.iter().map(|one| one.pairs).sum();
-    let mut output = Output::open(args.out.as_deref())?;
+    let mut output = PairsOutput::open(args.out.as_deref())?;
     let bar = match args.out {
         Some(_) => super::progress(Some(total)),
         None => super::progress_beside_answers(Some(total)),
     };
-    let mut fetched = Fetched::default();
+    let mut fetched = FetchedPairs::default();
     for order in orders {
         one(&client, args, &key, order, &mut output, &mut fetched, &bar)?;
         fetched.orders.push(order.order.clone());
@@ -212,11 +213,11 @@ fn fetch(args: &Fetch) -> Result<(), CommandError> {
 /// Fetches the pages of one order, each kept before it is acknowledged.
 fn one(
     client: &Client,
-    args: &Fetch,
+    args: &MigrationFetchArgs,
     key: &MigrationKey,
     waiting: &WaitingMigration,
-    output: &mut Output,
-    fetched: &mut Fetched,
+    output: &mut PairsOutput,
+    fetched: &mut FetchedPairs,
     bar: &indicatif::ProgressBar,
 ) -> Result<(), CommandError> {
     let WaitingMigration { authority, order, .. } = waiting;
@@ -256,12 +257,12 @@ fn one(
 }
 
 /// Where pairs go.
-enum Output {
+enum PairsOutput {
     Standard,
     File(File, PathBuf),
 }
 
-impl Output {
+impl PairsOutput {
     fn open(path: Option<&Path>) -> Result<Self, CommandError> {
         let Some(path) = path else { return Ok(Self::Standard) };
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -290,7 +291,7 @@ impl Output {
 ///
 /// # Errors
 /// When the vault refuses.
-pub fn retire_epoch(args: &RetireEpoch) -> Result<(), CommandError> {
+pub fn retire_epoch(args: &RetireEpochArgs) -> Result<(), CommandError> {
     let statement = statement::bring(args.statement.as_deref())?;
     if !args.dry_run {
         let unmigrated = if args.unmigrated { ", also those that were never migrated" } else { "" };

@@ -3,17 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Sign, list, payload};
+use super::{OrderSignArgs, list};
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
+use crate::cli::inputs::{
+    id_of_option, order_payload, present_second, read_order_file, read_person_key, read_register, write_new,
+};
 use crate::cli::signed_file;
 use crate::client::Client;
-use crate::clock::{Clock as _, SystemClock};
 use crate::execution::step::{ActResponse, ActText};
-use crate::keys::file::{read_signing_key, write_private};
 use crate::order::act::{ActKind, ActPayload, check_act};
 use crate::order::life::Orders;
 use crate::order::life::suspensions;
@@ -26,7 +26,7 @@ use crate::terminal::{CommandError, open_client, print, print_json};
 
 /// What `order revoke` and `order suspend` take, and in part `resume` and `review`.
 #[derive(clap::Args)]
-pub struct Act {
+pub struct OrderActArgs {
     /// The approver's own private key: Ed25519, PKCS#8 PEM, mode 0600
     #[arg(long, value_name = "FILE", env = "CLOISON_APPROVER_KEY")]
     key: PathBuf,
@@ -60,9 +60,9 @@ pub struct Act {
 
 /// What `order resume` takes.
 #[derive(clap::Args)]
-pub struct Resume {
+pub struct OrderResumeArgs {
     #[command(flatten)]
-    act: Act,
+    act: OrderActArgs,
     /// The digest of a suspension to lift; may be given several times [default: with --client, all that are in force there]
     #[arg(long = "lift", value_name = "DIGEST")]
     lifts: Vec<String>,
@@ -70,12 +70,12 @@ pub struct Resume {
 
 /// What `order review` takes.
 #[derive(clap::Args)]
-pub struct Review {
+pub struct OrderReviewArgs {
     /// Close the review
     #[arg(long, required = true)]
     close: bool,
     #[command(flatten)]
-    act: Act,
+    act: OrderActArgs,
 }
 
 /// What `order lodge` takes.
@@ -83,7 +83,7 @@ pub struct Review {
 #[command(after_long_help = "Examples:\n  \
     cloison order lodge revoke.jws --client clients/officer.toml     # at the authority's node\n  \
     cloison order lodge revoke.jws --client clients/operator.toml    # at the vault")]
-pub struct Bring {
+pub struct OrderLodgeArgs {
     /// The act, signed
     #[arg(value_name = "ACTFILE", required_unless_present = "order", conflicts_with = "order")]
     act: Option<PathBuf>,
@@ -100,23 +100,23 @@ pub struct Bring {
 }
 
 /// `order revoke`
-pub(super) fn revoke(args: &Act) -> Result<(), CommandError> {
+pub(super) fn revoke(args: &OrderActArgs) -> Result<(), CommandError> {
     run(args, ActKind::Revoke, |_, _, _| Ok(vec![]))
 }
 
 /// `order suspend`
-pub(super) fn suspend(args: &Act) -> Result<(), CommandError> {
+pub(super) fn suspend(args: &OrderActArgs) -> Result<(), CommandError> {
     run(args, ActKind::Suspend, |_, _, _| Ok(vec![]))
 }
 
 /// `order review --close`
-pub(super) fn review(args: &Review) -> Result<(), CommandError> {
+pub(super) fn review(args: &OrderReviewArgs) -> Result<(), CommandError> {
     debug_assert!(args.close, "clap requires it");
     run(&args.act, ActKind::CloseReview, |_, _, _| Ok(vec![]))
 }
 
 /// `order resume`
-pub(super) fn resume(args: &Resume) -> Result<(), CommandError> {
+pub(super) fn resume(args: &OrderResumeArgs) -> Result<(), CommandError> {
     run(&args.act, ActKind::Resume, |authority, order, client| {
         let digest = |text: &String| data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok();
         let digests = |texts: &[String]| texts.iter().map(digest).collect::<Option<Vec<[u8; 32]>>>();
@@ -145,18 +145,20 @@ pub(super) fn resume(args: &Resume) -> Result<(), CommandError> {
 }
 
 /// `order lodge`
-pub(super) fn lodge(args: &Bring) -> Result<(), CommandError> {
+pub(super) fn lodge(args: &OrderLodgeArgs) -> Result<(), CommandError> {
     if let Some(order) = &args.order {
         return bring_order(&args.client.open()?, order, args.json);
     }
-    let act = args
-        .act
-        .as_deref()
-        .ok_or_else(|| CommandError::usage("what is brought?", "an act, or an order with --order"))?;
-    let act = read_text(act)?;
-    // What cannot be read the server refuses, and says why.
-    if let Ok(payload) = statement::read_unverified::<ActPayload>(&act) {
-        obtain(args.assent, payload.act, payload.order)?;
+    let asked = || CommandError::usage("what is brought?", "an act, or an order with --order");
+    let path = args.act.as_deref().ok_or_else(asked)?;
+    let act = read_text(path)?;
+    match statement::read_unverified::<ActPayload>(&act) {
+        Ok(payload) => obtain(args.assent, payload.act, payload.order)?,
+        Err(_) if order_payload(path, &act).is_ok() => {
+            return Err(CommandError::usage("this is an order, and no act upon one", "bring it with --order FILE"));
+        }
+        // The server refuses it, and says why.
+        Err(_) => {}
     }
     bring(&args.client.open()?, &act, args.json)
 }
@@ -181,7 +183,11 @@ fn obtain(assent: Assent, act: ActKind, order: Uuid) -> Result<(), CommandError>
         ActKind::Suspend | ActKind::Resume => return Ok(()),
         ActKind::Revoke => {
             let changes = format!("Order {order} ends: nothing is released or opened under it any more.");
-            (changes, "A revocation cannot be taken back: a new order has to be signed.")
+            (
+                changes,
+                "A revocation cannot be taken back: a new order has to be signed. The copies that were kept for this order are \
+                 destroyed; what was erased or retired meanwhile cannot be opened under another order.",
+            )
         }
         ActKind::CloseReview => {
             let changes = format!("The review of order {order} ends.");
@@ -192,7 +198,7 @@ fn obtain(assent: Assent, act: ActKind, order: Uuid) -> Result<(), CommandError>
 }
 
 fn run(
-    args: &Act,
+    args: &OrderActArgs,
     kind: ActKind,
     lifts: impl FnOnce(&Id, Uuid, Option<&Client>) -> Result<Vec<[u8; 32]>, CommandError>,
 ) -> Result<(), CommandError> {
@@ -211,21 +217,15 @@ fn run(
         act: kind,
         authority,
         order,
-        reason: Id::parse(&args.reason).ok_or_else(|| {
-            CommandError::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as case-closed")
-        })?,
-        time: Timestamp::from_second(SystemClock.now().as_second())
-            .map_err(|error| CommandError::new(error, "set the clock"))?,
+        reason: id_of_option("--reason", &args.reason)?,
+        time: present_second()?,
         lifts,
     };
-    let key =
-        read_signing_key(&args.key).map_err(|error| CommandError::new(error, "the approver's own key is needed"))?;
+    let key = read_person_key(&args.key, "approver")?;
     let signed =
         payload.draft().and_then(|draft| statement::sign::<ActPayload>(&draft, &args.kid, &key)).map_err(unusable)?;
     if let Some(out) = &args.out {
-        write_private(out, format!("{signed}\n").as_bytes()).map_err(|error| {
-            CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists")
-        })?;
+        write_new(out, &signed)?;
     }
     match client {
         Some(client) => bring(&client, &signed, args.json),
@@ -238,23 +238,21 @@ fn run(
 }
 
 /// Deployment, authority and id of the order.
-fn whose(args: &Act) -> Result<(Id, Id, Uuid), CommandError> {
+fn whose(args: &OrderActArgs) -> Result<(Id, Id, Uuid), CommandError> {
     if let Ok(id) = Uuid::try_parse(&args.order) {
         let Some(file) = &args.register else {
             return Err(CommandError::usage("of which deployment is the order?", "give its file, or --register"));
         };
-        let register = super::read_register(file)?;
+        let register = read_register(file)?;
         let authority = match (&args.authority, register.authorities.keys().collect::<Vec<_>>().as_slice()) {
-            (Some(id), _) => {
-                Id::parse(id).ok_or_else(|| CommandError::usage("--authority is no id", "as in the register"))?
-            }
+            (Some(id), _) => id_of_option("--authority", id)?,
             (None, [only]) => (*only).clone(),
             (None, _) => return Err(CommandError::usage("which authority's order is it?", "give --authority")),
         };
         return Ok((register.deployment, authority, id));
     }
     let path = Path::new(&args.order);
-    let order = payload(path, &read_text(path)?)?;
+    let (_, order) = read_order_file(path)?;
     Ok((order.aud, order.authority, order.id))
 }
 
@@ -284,7 +282,7 @@ pub(super) fn is_act(text: &str) -> bool {
 
 /// Adds a signature to an act's file.
 pub(super) fn sign(
-    args: &Sign,
+    args: &OrderSignArgs,
     shown: &str,
     key: &ed25519_dalek::SigningKey,
     register: Option<&Register>,

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::payload;
 use crate::cli::client_file::ClientFile;
+use crate::cli::inputs::order_payload;
 use crate::order::OrderPayload;
 use crate::order::life::Orders;
 use crate::order::life::{OrderState, OrderView};
@@ -20,7 +20,7 @@ use crate::terminal::{CommandError, print, print_json};
     cloison order list --client clients/officer.toml --folder orders\n\n\
     States: drafted (a file in --folder that nobody has used), active, suspended, exhausted (all that it allows was asked \
     for), expired, revoked. The vault's count of what was asked for is the one that binds.")]
-pub struct Args {
+pub struct OrderListArgs {
     /// Only orders under force majeure whose review nobody has closed
     #[arg(long)]
     review_due: bool,
@@ -38,7 +38,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When the server does not answer, or refuses.
-pub(super) fn run(args: &Args) -> Result<(), CommandError> {
+pub(super) fn run(args: &OrderListArgs) -> Result<(), CommandError> {
     let known: Orders = args.client.open()?.get_json("/v1/orders")?;
     let mut orders = known.orders;
     if let Some(folder) = &args.folder {
@@ -66,7 +66,7 @@ fn drafts(folder: &Path) -> Result<Vec<OrderView>, CommandError> {
     }
     files.retain(|file| file.extension().is_some_and(|end| end == "jws"));
     files.sort();
-    let orders = files.iter().map(|file| payload(file, &read_text(file)?));
+    let orders = files.iter().map(|file| order_payload(file, &read_text(file)?));
     // An act, say: not an order, and nothing to list.
     Ok(orders.filter_map(Result::ok).map(draft).collect())
 }

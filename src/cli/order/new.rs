@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use jiff::{Timestamp, ToSpan as _};
 use uuid::Uuid;
 
-use super::read_register;
+use crate::cli::inputs::{parse_id, read_register, write_new};
 use crate::cli::list::{self, ListEntry};
 use crate::clock::{Clock as _, SystemClock};
-use crate::keys::file::write_private;
 use crate::order::{Continuity, LegalBasis, OrderPayload, PseudonymScope, SecuritySide, forbidden};
 use crate::register::{Id, Register};
 use crate::statement::Statement as _;
@@ -28,7 +27,7 @@ use crate::terminal::{CommandError, print};
     An order lists its pseudonyms (--pseudonym, --list), or, where its basis is continuity, or statutory and the \
     register allows it, says how many at most (--limit). Where it names several sectors, each pseudonym is written SECTOR:PSEUDONYM and \
     each list SECTOR:FILE. With --register nothing is written that the register forbids.")]
-pub struct Args {
+pub struct OrderNewArgs {
     /// The register: gives the deployment's id, and the order is checked against it
     #[arg(long, value_name = "FILE", required_unless_present = "deployment")]
     register: Option<PathBuf>,
@@ -111,14 +110,13 @@ fn epochs(text: &str) -> Result<Continuity, String> {
 ///
 /// # Errors
 /// Every value that is not what an order takes, and every rule of the register that the order breaks; or that the file exists.
-pub fn run(args: &Args) -> Result<(), CommandError> {
+pub fn run(args: &OrderNewArgs) -> Result<(), CommandError> {
     let register = args.register.as_deref().map(read_register).transpose()?;
     let payload = judged(args, register.as_ref())?;
     let text = payload.draft().map_err(|refusal| CommandError::usage(refusal, HINT))?;
     let Some(out) = &args.out else { return print(text) };
     // Private: it says about whom an authority asks.
-    write_private(out, format!("{text}\n").as_bytes())
-        .map_err(|error| CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists"))?;
+    write_new(out, &text)?;
     print(format_args!("Order {} written to {}; it needs signatures: `cloison order sign`", payload.id, out.display()))
 }
 
@@ -128,13 +126,13 @@ const MOST_TOLD: usize = 100;
 
 /// What is wrong with an order that is to be made: all of it, so that nobody corrects one thing to be told the next.
 #[derive(Default)]
-struct Faults {
+struct NewOrderFaults {
     found: Vec<String>,
     /// Whether one of them lies in the command line itself, and not in the register or a file.
     usage: bool,
 }
 
-impl Faults {
+impl NewOrderFaults {
     /// The value; or nothing, and its fault is noted.
     fn note<T>(&mut self, read: Result<T, String>) -> Option<T> {
         read.map_err(|fault| self.push(fault)).ok()
@@ -160,8 +158,8 @@ impl Faults {
 }
 
 /// The order that the arguments make, if nothing is wrong with it.
-fn judged(args: &Args, register: Option<&Register>) -> Result<OrderPayload, CommandError> {
-    let mut faults = Faults::default();
+fn judged(args: &OrderNewArgs, register: Option<&Register>) -> Result<OrderPayload, CommandError> {
+    let mut faults = NewOrderFaults::default();
     let payload = payload(args, register, &mut faults);
     if let Some(payload) = &payload {
         payload.faults().into_iter().for_each(|fault| faults.push(fault.into_owned()));
@@ -178,7 +176,7 @@ fn judged(args: &Args, register: Option<&Register>) -> Result<OrderPayload, Comm
     }
 }
 
-fn payload(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Option<OrderPayload> {
+fn payload(args: &OrderNewArgs, register: Option<&Register>, faults: &mut NewOrderFaults) -> Option<OrderPayload> {
     let aud = faults.note(deployment(args, register));
     let authority = faults.note(authority(args, register));
     let purpose = faults.note(id("--purpose", &args.purpose));
@@ -211,7 +209,7 @@ fn payload(args: &Args, register: Option<&Register>, faults: &mut Faults) -> Opt
     })
 }
 
-fn deployment(args: &Args, register: Option<&Register>) -> Result<Id, String> {
+fn deployment(args: &OrderNewArgs, register: Option<&Register>) -> Result<Id, String> {
     match (&args.deployment, register) {
         (Some(id), _) => self::id("--deployment", id),
         (None, Some(register)) => Ok(register.deployment.clone()),
@@ -219,7 +217,7 @@ fn deployment(args: &Args, register: Option<&Register>) -> Result<Id, String> {
     }
 }
 
-fn authority(args: &Args, register: Option<&Register>) -> Result<Id, String> {
+fn authority(args: &OrderNewArgs, register: Option<&Register>) -> Result<Id, String> {
     match (&args.authority, register.map(|r| r.authorities.keys().collect::<Vec<_>>()).as_deref()) {
         (Some(id), _) => self::id("--authority", id),
         (None, Some([only])) => Ok((*only).clone()),
@@ -243,7 +241,7 @@ impl BasisArgs {
 }
 
 /// Which pseudonyms, each with its place in the command line or in a list where something is wrong with it.
-fn scope(args: &Args, register: Option<&Register>, faults: &mut Faults) -> PseudonymScope {
+fn scope(args: &OrderNewArgs, register: Option<&Register>, faults: &mut NewOrderFaults) -> PseudonymScope {
     if let Some(limit) = args.limit {
         return PseudonymScope::AtMost(limit);
     }
@@ -293,7 +291,7 @@ fn in_sector<'a>(place: &str, text: &'a str, sectors: &'a [String]) -> Result<(&
 }
 
 fn id(place: &str, text: &str) -> Result<Id, String> {
-    Id::parse(text).ok_or_else(|| format!("{place} is no id: 1 to 64 of a-z, 0-9 and '-'"))
+    parse_id(text).map_err(|_| format!("{place} is not an id: 1 to 64 of a-z, 0-9 and '-'"))
 }
 
 fn whole_second(time: Timestamp) -> Result<Timestamp, String> {

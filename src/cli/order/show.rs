@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::payload;
+use crate::cli::inputs::order_payload;
 use crate::order::{LegalBasis, OrderPayload, PseudonymScope, SecuritySide};
 use crate::statement::UnverifiedStatement;
 use crate::terminal::files::read_text;
@@ -16,7 +16,7 @@ use crate::terminal::{CommandError, print, print_json};
 #[command(after_long_help = "Example:\n  cloison order show orders/17.jws\n\n\
     This only reads the file: neither signatures nor rules are checked, and anybody could have written it. \
     `cloison order check` checks it.")]
-pub struct Args {
+pub struct OrderShowArgs {
     /// The order
     #[arg(value_name = "ORDERFILE")]
     order: PathBuf,
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ShownOrder<'a> {
     /// Always false: a reader of this JSON must not take it for more than it is.
     verified: bool,
     digest: String,
@@ -38,16 +38,16 @@ struct Shown<'a> {
 ///
 /// # Errors
 /// When the file cannot be read or holds no order.
-pub fn run(args: &Args) -> Result<(), CommandError> {
+pub fn run(args: &OrderShowArgs) -> Result<(), CommandError> {
     let order = read_text(&args.order)?;
-    let payload = payload(&args.order, &order)?;
+    let payload = order_payload(&args.order, &order)?;
     if args.json { print_json(&shown(&order, &payload)?) } else { print(text(&order, &payload)?.trim_end()) }
 }
 
-fn shown<'a>(order: &str, payload: &'a OrderPayload) -> Result<Shown<'a>, CommandError> {
+fn shown<'a>(order: &str, payload: &'a OrderPayload) -> Result<ShownOrder<'a>, CommandError> {
     let order = UnverifiedStatement::<OrderPayload>::read(order)
         .map_err(|refusal| CommandError::new(refusal, "`cloison order new` makes an order"))?;
-    Ok(Shown {
+    Ok(ShownOrder {
         verified: false,
         digest: data_encoding::HEXLOWER.encode(&order.digest()),
         claimed_signers: order.claimed_signers().map(str::to_owned).collect(),

@@ -13,9 +13,9 @@ use crate::terminal::{CommandError, print, print_json};
 /// List the versions of the sector secret, and what needs each
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  cloison secrets versions --client clients/operator.toml")]
-pub struct Versions {
+pub struct SecretsVersionsArgs {
     #[command(flatten)]
-    at: At,
+    at: SectorOfEpoch,
 }
 
 /// Make a new version of the sector secret, which the next epochs take
@@ -23,9 +23,9 @@ pub struct Versions {
 #[command(after_long_help = "Example:\n  cloison secrets rotate --client clients/operator.toml\n\n\
     Nothing changes by it yet: an epoch keeps the version that it was opened with. Advance the sectors' epochs one by one \
     (`cloison epoch advance`), and back the new version up before the first of them (`cloison secrets split`).")]
-pub struct Rotate {
+pub struct SecretsRotateArgs {
     #[command(flatten)]
-    at: At,
+    at: SectorOfEpoch,
 }
 
 /// Destroy a version of the sector secret that no epoch needs
@@ -37,7 +37,7 @@ pub struct Rotate {
     Two operators sign the statement (`cloison statement sign`). The vault refuses while an epoch needs it: a current one, one that overlaps, a closed one whose mappings are kept, or the \
     next ones. There is no way back: the pseudonyms of its epochs can never be made again. Destroy the copies, too: backups, \
     shares, what a disk keeps of old blocks.")]
-pub struct Retire {
+pub struct SecretsRetireArgs {
     /// The version
     version: u32,
     /// Only say whether it may be retired
@@ -49,12 +49,12 @@ pub struct Retire {
     #[command(flatten)]
     assent: Assent,
     #[command(flatten)]
-    at: At,
+    at: SectorOfEpoch,
 }
 
 /// Where to ask, and how to show it.
 #[derive(clap::Args)]
-struct At {
+struct SectorOfEpoch {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -66,7 +66,7 @@ struct At {
 ///
 /// # Errors
 /// When the vault cannot be reached or refuses.
-pub fn versions(args: &Versions) -> Result<(), CommandError> {
+pub fn versions(args: &SecretsVersionsArgs) -> Result<(), CommandError> {
     let secrets = args.at.client.open()?.get_json("/v1/secrets");
     show(&args.at, &secrets?)
 }
@@ -75,7 +75,7 @@ pub fn versions(args: &Versions) -> Result<(), CommandError> {
 ///
 /// # Errors
 /// When the vault cannot be reached or refuses.
-pub fn rotate(args: &Rotate) -> Result<(), CommandError> {
+pub fn rotate(args: &SecretsRotateArgs) -> Result<(), CommandError> {
     let secrets = args.at.client.open()?.post_json("/v1/secrets", &serde_json::json!({}));
     show(&args.at, &secrets?)
 }
@@ -84,7 +84,7 @@ pub fn rotate(args: &Rotate) -> Result<(), CommandError> {
 ///
 /// # Errors
 /// When the vault cannot be reached or refuses, or could not destroy what it has forgotten.
-pub fn retire(args: &Retire) -> Result<(), CommandError> {
+pub fn retire(args: &SecretsRetireArgs) -> Result<(), CommandError> {
     let statement = statement::bring(args.statement.as_deref())?;
     if !args.dry_run {
         let changes = format!("Version {} of the sector secret is destroyed.", args.version);
@@ -109,7 +109,7 @@ pub fn retire(args: &Retire) -> Result<(), CommandError> {
     }
 }
 
-fn show(at: &At, secrets: &SectorSecrets) -> Result<(), CommandError> {
+fn show(at: &SectorOfEpoch, secrets: &SectorSecrets) -> Result<(), CommandError> {
     if at.json {
         return print_json(secrets);
     }

@@ -6,9 +6,9 @@ use ed25519_dalek::SigningKey;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use crate::cli::custodians::{Custodians, Opening};
+use crate::cli::custodians::{CustodianArgs, ShareOpeningArgs};
 use crate::config::VaultConfig;
-use crate::deployment::layout::{Folder, secret_file, unwritten};
+use crate::deployment::layout::{NewFolder, secret_file, unwritten};
 use crate::keys::Key;
 use crate::keys::file::{FileError, SecretKind, write_secret, write_signing_key};
 use crate::keys::shares::{ShareFile, ShareSet, Shared};
@@ -22,12 +22,12 @@ use crate::terminal::{CommandError, print, print_json};
     --custodian driss --out shares-2026-11\n\n\
     Each custodian's file holds his share of every secret: identity, audit, segment, checkpoint, and all versions of sector and store. \
     After `epoch advance --own-secret` split again: older shares lack the new version.")]
-pub struct Split {
+pub struct SecretsSplitArgs {
     /// The vault's configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     #[command(flatten)]
-    custodians: Custodians,
+    custodians: CustodianArgs,
     /// Print what was made as one JSON object
     #[arg(long)]
     json: bool,
@@ -39,12 +39,12 @@ pub struct Split {
     cloison secrets drill --share a.share --share b.share --share c.share\n  \
     cloison secrets drill --config vault.toml --share a.share --share b.share --share c.share\n\n\
     With --config the secrets that the shares recover are compared with those that the vault runs on.")]
-pub struct Drill {
+pub struct SecretsDrillArgs {
     /// A share file, as many as it takes (repeatable)
     #[arg(long, value_name = "FILE", required = true)]
     share: Vec<PathBuf>,
     #[command(flatten)]
-    opening: Opening,
+    opening: ShareOpeningArgs,
     /// The vault's configuration, to compare with
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -60,22 +60,22 @@ pub struct Drill {
     The folder gets plain files (0600) under the names that `cloison init` gives them in secrets/vault: identity.secret, \
     segment.pem, sector/1.secret, … It can take that folder's place; or bring them into the vault's custody with `cloison \
     secrets move`, and destroy the folder.")]
-pub struct Recover {
+pub struct SecretsRecoverArgs {
     /// A share file, as many as it takes (repeatable)
     #[arg(long, value_name = "FILE", required = true)]
     share: Vec<PathBuf>,
     #[command(flatten)]
-    opening: Opening,
+    opening: ShareOpeningArgs,
     /// The new folder
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
 /// A root secret: what it is for, its version where it has any, and itself.
-type Root = (SecretKind, String, Key);
+type RootSecret = (SecretKind, String, Key);
 
 /// All root secrets of a vault, in a fixed order.
-fn roots(config: &Path) -> Result<Vec<Root>, CommandError> {
+fn roots(config: &Path) -> Result<Vec<RootSecret>, CommandError> {
     let config = VaultConfig::load(config).map_err(|error| CommandError::new(error, "correct the file"))?;
     let (places, keyring) = (&config.secrets, config.openers.keyring());
     let read = || {
@@ -105,7 +105,7 @@ fn called(kind: SecretKind, name: &str) -> String {
 ///
 /// # Errors
 /// When one cannot be read, or the shares cannot be made or written.
-pub fn split_secrets(args: &Split) -> Result<(), CommandError> {
+pub fn split_secrets(args: &SecretsSplitArgs) -> Result<(), CommandError> {
     let roots = roots(&args.config)?;
     let (set, mut files) = args.custodians.split("vault", |custodians, threshold| {
         let secrets: Vec<_> = roots.iter().map(|(kind, name, key)| (*kind, name.clone(), Vec::new(), key)).collect();
@@ -145,7 +145,7 @@ fn same(one: &Key, other: &Key) -> bool {
 }
 
 /// Opens shares and recovers what was split.
-fn recovered(opening: &Opening, files: &[PathBuf]) -> Result<(ShareSet, Vec<Key>), CommandError> {
+fn recovered(opening: &ShareOpeningArgs, files: &[PathBuf]) -> Result<(ShareSet, Vec<Key>), CommandError> {
     let files: Vec<ShareFile> = opening.open(files)?;
     let set = files[0].set.clone();
     let shares: Vec<_> = files.iter().map(|file| &file.share).collect();
@@ -159,7 +159,7 @@ fn recovered(opening: &Opening, files: &[PathBuf]) -> Result<(ShareSet, Vec<Key>
 ///
 /// # Errors
 /// When one does not open or is wrong, or they recover something else than the vault runs on.
-pub fn drill(args: &Drill) -> Result<(), CommandError> {
+pub fn drill(args: &SecretsDrillArgs) -> Result<(), CommandError> {
     let (set, keys) = recovered(&args.opening, &args.share)?;
     let present = args.config.as_deref().map(roots).transpose()?;
     let mut rows = Vec::new();
@@ -180,7 +180,7 @@ pub fn drill(args: &Drill) -> Result<(), CommandError> {
         }
         rows.push((called, state));
     }
-    let held = |root: &&Root| set.secrets.iter().any(|shared| shared.kind == root.0 && shared.name == root.1);
+    let held = |root: &&RootSecret| set.secrets.iter().any(|shared| shared.kind == root.0 && shared.name == root.1);
     let missing: Vec<_> =
         present.iter().flatten().filter(|root| !held(root)).map(|root| called(root.0, &root.1)).collect();
     match args.json {
@@ -206,9 +206,9 @@ pub fn drill(args: &Drill) -> Result<(), CommandError> {
 ///
 /// # Errors
 /// When a share does not open or is wrong, or the folder is not new.
-pub fn recover(args: &Recover) -> Result<(), CommandError> {
+pub fn recover(args: &SecretsRecoverArgs) -> Result<(), CommandError> {
     let (set, keys) = recovered(&args.opening, &args.share)?;
-    let folder = Folder::create(&args.out)?;
+    let folder = NewFolder::create(&args.out)?;
     let mut paths = Vec::new();
     for (shared, key) in set.secrets.iter().zip(&keys) {
         let path = secret_file(shared.kind, &shared.name);

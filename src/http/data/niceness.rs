@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn either_call_steps_back_and_only_this_thread() {
-        let before = niceness();
+        let before = thread_niceness();
         for step in [set_slice, set_nice] {
             std::thread::spawn(move || {
                 step().unwrap();

@@ -3,8 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use crate::deployment::register_text::{Client, Facts, Organisation, Scheme, Sector};
-use crate::deployment::{Place, Plan};
+use crate::deployment::register_text::{
+    DeclaredClient, DeclaredFacts, DeclaredOrganisation, DeclaredScheme, DeclaredSector,
+};
+use crate::deployment::{DeploymentPlan, ListenPlan};
 use crate::load::local::free_ports;
 use crate::terminal::CommandError;
 
@@ -17,7 +19,7 @@ pub const DEPLOYMENT: &str = "bench";
 /// The client of both.
 pub const CLIENT: &str = "bench";
 
-const HEALTH: Sector = Sector {
+const HEALTH: DeclaredSector = DeclaredSector {
     name: REVERSIBLE,
     tag: "sante",
     granularity: "{}",
@@ -32,22 +34,27 @@ const HEALTH: Sector = Sector {
     data: "None",
 };
 
-static FACTS: Facts = Facts {
-    organisations: &[Organisation {
+static FACTS: DeclaredFacts = DeclaredFacts {
+    organisations: &[DeclaredOrganisation {
         id: "bench",
         name: "Measurement",
         items_per_second: 1_000_000_000,
         items_per_day: 1_000_000_000_000,
     }],
     purposes: &[],
-    schemes: &[Scheme {
+    schemes: &[DeclaredScheme {
         id: "passport",
         pattern: "[A-Z]{3}[A-Z0-9]{5,12}",
         separators: " -",
         comment: "ISO 3166 alpha-3 code of the issuing State, then the number.",
     }],
-    sectors: &[HEALTH, Sector { name: IRREVERSIBLE, tag: "etude", reversible: false, ..HEALTH }],
-    clients: &[Client { id: CLIENT, organisation: "bench", sectors: &[REVERSIBLE, IRREVERSIBLE], purposes: &[] }],
+    sectors: &[HEALTH, DeclaredSector { name: IRREVERSIBLE, tag: "etude", reversible: false, ..HEALTH }],
+    clients: &[DeclaredClient {
+        id: CLIENT,
+        organisation: "bench",
+        sectors: &[REVERSIBLE, IRREVERSIBLE],
+        purposes: &[],
+    }],
 };
 
 /// Fills `folder`, which must be absent or empty; where the vault's health listener will be.
@@ -56,11 +63,11 @@ static FACTS: Facts = Facts {
 /// When the folder cannot be filled or loopback has no free port.
 pub fn make(folder: &Path) -> Result<SocketAddr, CommandError> {
     let [data, control, health, node_data, node_control, node_health] = free_ports()?;
-    let plan = Plan {
+    let plan = DeploymentPlan {
         deployment: DEPLOYMENT.to_owned(),
         facts: &FACTS,
-        vault: Place::new(Vec::new(), [data, control, health]),
-        node: Place::new(Vec::new(), [node_data, node_control, node_health]),
+        vault: ListenPlan::new(Vec::new(), [data, control, health]),
+        node: ListenPlan::new(Vec::new(), [node_data, node_control, node_health]),
         years: 1,
         example: false,
         custodians: None,

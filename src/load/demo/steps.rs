@@ -15,14 +15,14 @@ use crate::client::lines::{LineTokenizer, LineTotals, tokenize_path};
 use crate::client::officer::{OfficerCall, OfficerCallError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::deployment::register_text::{APPROVERS, DEMO, OFFICER, OPERATOR};
-use crate::deployment::{Place, Plan, make};
+use crate::deployment::{DeploymentPlan, ListenPlan, make};
 use crate::epoch::AdvanceEpochRequest;
 use crate::load::local::{LocalDeployment, free_ports};
 use crate::load::orders::{CaseOrder, made_up_id, person_key};
 use crate::register::{Register, Sector};
 use crate::reidentify::reveal::{ReidentifyResponse, RevealedItem};
 use crate::terminal::files::read_text;
-use crate::terminal::{CommandError, line_progress, open_client, print, progress};
+use crate::terminal::{CommandError, line_progress, open_client, print, progress, say_wait};
 
 /// A sector that is shown, and the client that tokenizes in it.
 #[derive(Clone, Copy)]
@@ -55,11 +55,11 @@ impl Demo {
     pub fn set_up(persons: u64, keep: Option<PathBuf>, quiet: bool) -> Result<Self, CommandError> {
         let local = LocalDeployment::new(keep)?;
         let [data, control, health, node_data, node_control, node_health] = free_ports()?;
-        let plan = Plan {
+        let plan = DeploymentPlan {
             deployment: "demo".to_owned(),
             facts: &DEMO,
-            vault: Place::new(Vec::new(), [data, control, health]),
-            node: Place::new(Vec::new(), [node_data, node_control, node_health]),
+            vault: ListenPlan::new(Vec::new(), [data, control, health]),
+            node: ListenPlan::new(Vec::new(), [node_data, node_control, node_health]),
             years: 1,
             example: false,
             custodians: None,
@@ -195,7 +195,8 @@ impl Demo {
         let client = &self.client(sector.client)?;
         let input = File::open(input).map_err(|error| CommandError::file(input, &error))?;
         let mut file = BufWriter::new(File::create(output).map_err(|error| CommandError::file(output, &error))?);
-        let totals = LineTokenizer { client, path, batch: BATCH }.run(input, &mut file, line_progress(bar))?;
+        let lines = LineTokenizer { client, path, batch: BATCH, on_wait: &say_wait(bar) };
+        let totals = lines.run(input, &mut file, line_progress(bar))?;
         file.flush().map_err(|error| CommandError::file(output, &error))?;
         Ok(totals)
     }

@@ -26,6 +26,7 @@ use crate::commit::orders::ActSet;
 use crate::order::act::{ActKind, ActVerdict, SignedAct, judge_act};
 use crate::refusal::{Refusal, fault};
 use crate::register::Id;
+use crate::store::OrderKey;
 
 /// Most acts that are named in one part of an exchange.
 pub const MOST_NAMED: usize = 1_000;
@@ -170,7 +171,7 @@ impl Book<'_> {
             match of_day.add(&act, MOST_BROUGHT) {
                 Ok(()) => taken.push(act),
                 // One is enough to end an order, however many come at once.
-                Err(_) if !ended.contains(&order) && self.ends_a_used_order(&act, &acts)? => taken.push(act),
+                Err(_) if !ended.contains(&order) && self.ends_a_seen_order(&act, &acts)? => taken.push(act),
                 Err(refusal) => {
                     tracing::warn!(why = refusal.why(), "an act of the other side is left for another day");
                     continue;
@@ -185,12 +186,13 @@ impl Book<'_> {
         Ok(count)
     }
 
-    /// Whether an act revokes an order that was used here and is not revoked yet: such a one is always taken, once.
-    fn ends_a_used_order(&self, act: &SignedAct, acts: &ActSet) -> Result<bool, Refusal> {
+    /// Whether an act revokes an order that was seen here and is not revoked yet: such a one is always taken, once.
+    fn ends_a_seen_order(&self, act: &SignedAct, acts: &ActSet) -> Result<bool, Refusal> {
         if act.says.act != ActKind::Revoke {
             return Ok(false);
         }
-        let view = self.view(&act.says.authority, act.says.order)?;
-        Ok(view.life.is_some() && !is_revoked(&view.acts, acts))
+        let (authority, order) = (&act.says.authority, act.says.order);
+        let was_seen = self.was_seen(&OrderKey::new(authority.as_str(), order))?;
+        Ok(was_seen && !is_revoked(&self.acts(authority, order)?, acts))
     }
 }

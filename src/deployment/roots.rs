@@ -1,0 +1,155 @@
+//! The secrets, key pairs and certificates of a new deployment, each made once and written as it is made.
+
+use data_encoding::HEXLOWER;
+use ed25519_dalek::SigningKey;
+use jiff::civil::Date;
+
+use super::certificates::{CertificateAuthority, CertificateUse};
+use super::keys::DeploymentKeys;
+use super::layout::{NewFolder, vault_secret};
+use super::register_text::{APPROVERS, AUDITOR, AUTHORITY_KEY, OFFICER, OPERATORS, PublicKeys};
+use super::{COMMISSION, DeploymentPlan, configuration, example, shares};
+use crate::keys::file::{SecretKind, public_key_text};
+use crate::keys::{AuthoritySecret, IdentitySecret, SectorSecret};
+use crate::register::{Id, Suite};
+use crate::seal::segment::AuthorityPrivateKey;
+use crate::terminal::CommandError;
+
+/// A key that signs registers.
+pub(super) struct RegisterKey {
+    pub(super) id: &'static str,
+    pub(super) body: &'static str,
+    pub(super) key: SigningKey,
+}
+
+/// What the rest of a deployment is made with.
+pub(super) struct Roots {
+    pub(super) identity: IdentitySecret,
+    pub(super) sector: SectorSecret,
+    pub(super) segment: SigningKey,
+    pub(super) register: Vec<RegisterKey>,
+    /// In the order of [`APPROVERS`].
+    pub(super) approvers: Vec<SigningKey>,
+    authority: AuthorityPrivateKey,
+    custodians: Vec<Id>,
+    vault_checkpoint: SigningKey,
+    node_checkpoint: SigningKey,
+    officer: SigningKey,
+    /// In the order of [`OPERATORS`].
+    operators: Vec<SigningKey>,
+}
+
+impl Roots {
+    /// Makes all of them. Their order is that of the published fingerprints.
+    pub(super) fn make(
+        keys: &mut DeploymentKeys<'_>,
+        folder: &NewFolder,
+        plan: &DeploymentPlan,
+    ) -> Result<Self, CommandError> {
+        let identity = IdentitySecret(keys.secret(&vault_secret(SecretKind::Identity, ""), SecretKind::Identity)?);
+        let sector = SectorSecret(keys.secret(&vault_secret(SecretKind::Sector, "1"), SecretKind::Sector)?);
+        keys.secret(&vault_secret(SecretKind::Store, "1"), SecretKind::Store)?;
+        keys.secret(&vault_secret(SecretKind::Audit, ""), SecretKind::Audit)?;
+        keys.secret("secrets/authority/audit.secret", SecretKind::Audit)?;
+        let (authority, custodians) = match plan.custodians {
+            None => {
+                let scalar =
+                    keys.secret(&format!("secrets/authority/{AUTHORITY_KEY}.secret"), SecretKind::Authority)?;
+                (AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY, Suite::X25519), vec![])
+            }
+            Some((threshold, count)) => shares::make(folder, threshold, count)?,
+        };
+        let segment = keys.signing_key(&vault_secret(SecretKind::Segment, ""))?;
+        let vault_checkpoint = keys.signing_key(&vault_secret(SecretKind::Checkpoint, ""))?;
+        let node_checkpoint = keys.signing_key("secrets/authority/checkpoint.pem")?;
+        let register = [("operations", "operations"), ("commission", COMMISSION)]
+            .map(|(id, body)| Ok((id, body, keys.signing_key(&format!("secrets/register/{id}.pem"))?)));
+        let register = register.into_iter().map(|made| made.map(|(id, body, key)| RegisterKey { id, body, key }));
+        let register = register.collect::<Result<Vec<_>, CommandError>>()?;
+        let mut person = |id: &str| keys.signing_key(&format!("secrets/people/{id}.pem"));
+        let approvers = APPROVERS.iter().map(|approver| person(approver.id)).collect::<Result<_, CommandError>>()?;
+        let officer = person(OFFICER)?;
+        let operators = OPERATORS.iter().map(|id| person(id)).collect::<Result<_, CommandError>>()?;
+        Ok(Self {
+            identity,
+            sector,
+            segment,
+            register,
+            approvers,
+            authority,
+            custodians,
+            vault_checkpoint,
+            node_checkpoint,
+            officer,
+            operators,
+        })
+    }
+
+    /// The public halves, for the register.
+    pub(super) fn publics<'p>(
+        &self,
+        plan: &'p DeploymentPlan,
+        today: Date,
+        certificates: Certificates,
+    ) -> PublicKeys<'p> {
+        let public = |key: &SigningKey| public_key_text(&key.verifying_key());
+        PublicKeys {
+            deployment: &plan.deployment,
+            note: if plan.example { example::NOTE } else { "" },
+            today: today.to_string(),
+            clients: certificates.clients,
+            operators: certificates.operators.into_iter().zip(self.operators.iter().map(public)).collect(),
+            auditor: certificates.auditor,
+            vault_checkpoint: public(&self.vault_checkpoint),
+            node_checkpoint: public(&self.node_checkpoint),
+            node: certificates.node,
+            officer_certificate: certificates.officer,
+            officer_key: public(&self.officer),
+            approvers: self.approvers.iter().map(public).collect(),
+            authority_key: HEXLOWER.encode(self.authority.public()),
+            custodians: self.custodians.iter().map(Id::to_string).zip(certificates.custodians).collect(),
+        }
+    }
+}
+
+/// SHA-256 of the public keys in the certificates that were issued.
+pub(super) struct Certificates {
+    node: [u8; 32],
+    clients: Vec<[u8; 32]>,
+    operators: Vec<[u8; 32]>,
+    officer: [u8; 32],
+    auditor: [u8; 32],
+    custodians: Vec<[u8; 32]>,
+}
+
+impl Certificates {
+    /// Issues them, and writes a client file for each client.
+    pub(super) fn issue(
+        keys: &mut DeploymentKeys<'_>,
+        folder: &NewFolder,
+        ca: &CertificateAuthority,
+        plan: &DeploymentPlan,
+        roots: &Roots,
+    ) -> Result<Self, CommandError> {
+        keys.ca(ca)?;
+        keys.leaf("vault", &ca.issue("vault", &plan.vault.names(), CertificateUse::Server)?)?;
+        let node = keys.leaf("node", &ca.issue("node", &plan.node.names(), CertificateUse::Both)?)?;
+        let mut client = |id: &str, url: &str| {
+            let spki = keys.leaf(id, &ca.issue(id, &[], CertificateUse::Client)?)?;
+            folder.public(&format!("clients/{id}.toml"), &configuration::client(id, url))?;
+            Ok::<_, CommandError>(spki)
+        };
+        let (data, control) = (plan.vault.url(plan.vault.data), plan.vault.url(plan.vault.control));
+        let node_control = plan.node.url(plan.node.control);
+        let clients = plan.facts.clients.iter().map(|declared| client(declared.id, &data)).collect::<Result<_, _>>()?;
+        let operators = OPERATORS.iter().map(|id| client(id, &control)).collect::<Result<_, _>>()?;
+        let officer = client(OFFICER, &node_control)?;
+        let auditor = client(AUDITOR, &control)?;
+        // The same certificate at the other log.
+        let at_node = configuration::client(AUDITOR, &node_control);
+        folder.public(&format!("clients/{AUDITOR}-node.toml"), &at_node)?;
+        let custodians =
+            roots.custodians.iter().map(|id| client(id.as_str(), &node_control)).collect::<Result<_, _>>()?;
+        Ok(Self { node, clients, operators, officer, auditor, custodians })
+    }
+}
