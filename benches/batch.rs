@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use cloison::audit::{Domain, Entry, Event, TokenizeDetails};
-use cloison::commit::Answered;
+use cloison::commit::AnsweredPseudonyms;
 use cloison::pseudonym::Pseudonym;
 use cloison::register::Id;
 use cloison::tlog::checkpoint::Checkpoint;
@@ -68,7 +68,7 @@ fn audit(c: &mut Criterion) {
     group.bench_function("salted digest", |b| {
         b.iter_batched(
             || pseudonyms.clone(),
-            |answered| Answered::new(BATCH, black_box(answered)),
+            |answered| AnsweredPseudonyms::new(BATCH, black_box(answered)),
             BatchSize::SmallInput,
         );
     });

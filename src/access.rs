@@ -36,7 +36,7 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     "unknown".to_owned()
 }
 
-/// On whose account it is what a certificate takes of a listener.
+/// To whose account a listener's connections and requests are charged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AccountHolder {
     /// A controller, by its id.
@@ -51,22 +51,22 @@ pub enum AccountHolder {
     Rights,
     /// A certificate by itself, where no register is asked.
     Certificate(SpkiDigest),
-    /// Whoever reaches a listener without TLS.
+    /// Any caller of a listener without TLS.
     Anybody,
 }
 
 /// What a listener knows of a caller before anything is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// On whose account its requests are.
+pub struct CallerStanding {
+    /// To whose account its requests are charged.
     pub holder: AccountHolder,
     /// Whether it can stop something: bring an act upon an order, or seal a node. A little is guaranteed to these.
     pub stops: bool,
 }
 
 /// Who stands at the other end; nothing for a key that the register does not know.
-pub fn standing(register: &Register, peer: SpkiDigest) -> Option<Standing> {
-    let known = |holder, stops| Some(Standing { holder, stops });
+pub fn standing(register: &Register, peer: SpkiDigest) -> Option<CallerStanding> {
+    let known = |holder, stops| Some(CallerStanding { holder, stops });
     if let Some(client) = register.clients.get(&peer) {
         return known(AccountHolder::Organisation(client.organisation.clone()), false);
     }
@@ -108,7 +108,7 @@ pub fn names(register: &Register, id: &str) -> bool {
 /// The sector system behind a key.
 ///
 /// # Errors
-/// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for anybody else.
+/// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for any other caller.
 pub fn client(register: &Register, peer: SpkiDigest) -> Result<&Arc<Client>, Code> {
     register.clients.get(&peer).ok_or_else(|| stranger(register, peer))
 }
@@ -187,7 +187,7 @@ pub struct OperatorPermit {
 /// Authorises an operator.
 ///
 /// # Errors
-/// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for anybody else.
+/// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for any other caller.
 pub fn operator(register: &Register, peer: SpkiDigest) -> Result<OperatorPermit, Code> {
     match register.operators.get(&peer) {
         Some(operator) => Ok(OperatorPermit { operator: operator.id.clone() }),
@@ -261,7 +261,7 @@ pub enum LogReading {
     /// All of it: an auditor.
     Entries,
     /// Checkpoints and tiles of hashes: an authority's node, which watches that the log only grows. What other authorities,
-    /// and sector systems, did is not its affair.
+    /// and sector systems, did is not the node's affair.
     Hashes,
 }
 
@@ -294,7 +294,7 @@ pub fn node(register: &Register, peer: SpkiDigest) -> Result<NodePermit, Code> {
     }
 }
 
-/// Leave, for an officer, to ask his authority's node.
+/// Leave, for an officer, to ask their authority's node.
 pub struct OfficerPermit {
     pub(crate) officer: Id,
 }
@@ -311,7 +311,7 @@ pub fn officer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<
     }
 }
 
-/// Leave, for a custodian, to bring his share to his authority's node.
+/// Leave, for a custodian, to bring their share to their authority's node.
 pub struct CustodianPermit {
     pub(crate) custodian: Id,
 }
@@ -329,8 +329,8 @@ pub fn custodian(register: &Register, authority: &Id, peer: SpkiDigest) -> Resul
     }
 }
 
-/// Leave to see whether an authority's node is sealed, and to seal it. Whoever is near when something is wrong should have it:
-/// any custodian and any officer. Sealing takes nothing from anybody that the custodians cannot give back.
+/// Leave to see whether an authority's node is sealed, and to seal it. Any custodian and any officer has it: the first of them
+/// who sees that something is wrong should seal. The custodians can undo that.
 pub struct SealPermit {
     pub(crate) actor: Id,
 }
@@ -344,8 +344,8 @@ pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<S
     permit.or_else(|_| officer(register, authority, peer).map(|permit| SealPermit { actor: permit.officer }))
 }
 
-/// Leave, at an authority's node, to acknowledge that the vault's log lost entries at a restore. Whoever answers for what the node
-/// opens may: any custodian and any officer. It opens nothing that an order does not.
+/// Leave, at an authority's node, to acknowledge that the vault's log lost entries at a restore. Any
+/// custodian and any officer has it, for they answer for what the node opens. It opens nothing that an order does not.
 pub struct ResumePermit {
     pub(crate) actor: Id,
 }
@@ -358,8 +358,8 @@ pub fn resumer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<
     sealer(register, authority, peer).map(|permit| ResumePermit { actor: permit.actor })
 }
 
-/// Leave, at an authority's node, to have its segments sealed to the keys that the register lists. The register decides to which;
-/// so whoever is near may have it done: any custodian and any officer.
+/// Leave, at an authority's node, to have its segments sealed to the keys that the register lists. Any
+/// custodian and any officer has it: the register alone decides to which keys.
 pub struct RenewPermit {
     pub(crate) actor: Id,
 }

@@ -36,18 +36,18 @@ use crate::seal::chunk::{ChunkBuilder, ChunkCipher};
 use crate::seal::segment::OpenSegment;
 use crate::store::index::{Index, PartitionId};
 use crate::store::{ItemTag, RowBatch, Store, StoreError};
-pub use log::Answered;
+pub use log::AnsweredPseudonyms;
 use log::{GroupLog, Tally};
 pub use mark::{LowerMark, LowerMarkError};
 use pace::Pace;
 pub use pace::STALL;
 use rounds::Rounds;
-use small::{Kind, Small, SmallChunks};
+use small::{SmallChunk, SmallChunkKind, SmallChunks};
 
 /// Jobs that may wait before callers are turned away.
 const QUEUE: usize = 4_096;
-/// Pseudonyms and records that may wait in them: bounds their memory to some 100 MB, whoever sends, and also where a
-/// caller goes away and leaves its job behind.
+/// Pseudonyms and records that may wait in them. Bounds their memory to some 100 MB, whatever callers do: one that goes away
+/// leaves its job behind.
 const QUEUE_WEIGHT: usize = 1 << 20;
 /// Jobs merged into one commit at most.
 const GROUP: usize = 1_024;
@@ -71,7 +71,7 @@ pub struct NewMappings {
 }
 
 /// The audit entry of a job.
-pub enum Logged {
+pub enum JobLog {
     /// An entry of its own, with the tags of the items that it concerns.
     Entry(Entry, Vec<ItemTag>),
     /// A tokenization; single-item ones of one client are merged. `digest` is filled in by the writer.
@@ -81,7 +81,7 @@ pub enum Logged {
         /// What the entry says.
         entry: Box<TokenizeDetails>,
         /// What was answered.
-        answered: Answered,
+        answered: AnsweredPseudonyms,
     },
     /// Reading of entry bundles; those of one auditor are counted by the minute.
     Read {
@@ -90,7 +90,7 @@ pub enum Logged {
         /// Who reads.
         actor: String,
     },
-    /// Nothing: what the vault does for itself, which changes nothing for anybody.
+    /// Nothing: what the vault does for itself, which changes no answer.
     Nothing,
     /// A refusal; those of one actor with one code are counted by the second.
     Refused {
@@ -109,7 +109,7 @@ pub enum Logged {
 pub type Change = Box<dyn FnOnce(&Store, &mut RowBatch) + Send>;
 
 /// Called once when a write failed: the process must end.
-pub type Poisoned = Box<dyn FnOnce(&StoreError) + Send>;
+pub type PoisonHandler = Box<dyn FnOnce(&StoreError) + Send>;
 
 /// What one request wants written.
 pub struct Job {
@@ -120,18 +120,18 @@ pub struct Job {
     /// The organisation whose items were counted for it.
     pub count: Option<Arc<DayCount>>,
     /// What the log says of it.
-    pub log: Logged,
+    pub log: JobLog,
 }
 
 impl Job {
     /// A job that stores no mappings: what the log says of it, and the state that it changes.
-    pub fn new(log: Logged, changes: Vec<Change>) -> Self {
+    pub fn new(log: JobLog, changes: Vec<Change>) -> Self {
         Self { mappings: vec![], changes, count: None, log }
     }
 
     /// A job with an entry of its own. `tags` are those of the items that the entry concerns.
     pub fn entry(time: Timestamp, event: Event, tags: Vec<ItemTag>, changes: Vec<Change>) -> Self {
-        Self::new(Logged::Entry(Entry::new(time, event), tags), changes)
+        Self::new(JobLog::Entry(Entry::new(time, event), tags), changes)
     }
 
     fn records(&self) -> usize {
@@ -141,9 +141,9 @@ impl Job {
     /// What it counts against [`QUEUE_WEIGHT`].
     fn weight(&self) -> usize {
         let logged = match &self.log {
-            Logged::Tokenized { answered, .. } => answered.len(),
+            JobLog::Tokenized { answered, .. } => answered.len(),
             // Few and small; and an authority must not wait for batches.
-            Logged::Entry(..) | Logged::Nothing | Logged::Read { .. } | Logged::Refused { .. } => 0,
+            JobLog::Entry(..) | JobLog::Nothing | JobLog::Read { .. } | JobLog::Refused { .. } => 0,
         };
         self.records() + logged
     }
@@ -196,7 +196,7 @@ impl Pending {
 
 /// Hands jobs to the writer.
 pub struct Committer {
-    sender: Option<SyncSender<Message>>,
+    sender: Option<SyncSender<QueuedJob>>,
     thread: Option<JoinHandle<()>>,
     mark: Arc<ClockMark>,
     /// Held while the mark is lowered.
@@ -205,10 +205,10 @@ pub struct Committer {
     pace: Arc<Pace>,
     rounds: Arc<Rounds>,
     small: Arc<SmallChunks>,
-    poisoned: Arc<Mutex<Option<Poisoned>>>,
+    poisoned: Arc<Mutex<Option<PoisonHandler>>>,
 }
 
-type Message = (Job, oneshot::Sender<Option<AuditReceipt>>);
+type QueuedJob = (Job, oneshot::Sender<Option<AuditReceipt>>);
 
 impl Committer {
     /// Starts the writer over a store and its log. `cipher` wraps chunks; an entity without mappings has none. `poisoned` is called
@@ -223,14 +223,14 @@ impl Committer {
         cipher: Option<Arc<ChunkCipher>>,
         small: SmallChunks,
         clock: Arc<dyn Clock>,
-        poisoned: Poisoned,
+        poisoned: PoisonHandler,
     ) -> Result<Self, StoreError> {
         let (sender, receiver) = sync_channel(QUEUE);
         let mark = Arc::new(ClockMark::at(store.clock_mark()?));
         let waiting = Arc::new(AtomicUsize::new(0));
         let (rounds, small, pace) = (Arc::new(Rounds::default()), Arc::new(small), Arc::new(Pace::default()));
         let poisoned = Arc::new(Mutex::new(Some(poisoned)));
-        let mut writer = Writer {
+        let mut writer = CommitWriter {
             store,
             index,
             cipher,
@@ -274,7 +274,7 @@ impl Committer {
         &self.small
     }
 
-    /// Says that a write failed that was not the writer's.
+    /// Reports a failed write of another thread.
     pub fn poison(&self, error: &StoreError) {
         report(&self.poisoned, error);
     }
@@ -284,17 +284,16 @@ impl Committer {
         self.waiting.load(Ordering::Relaxed) >= QUEUE_WEIGHT
     }
 
-    /// For how long nothing has become durable, where something waits for it and it is longer than [`STALL`]: the disk does
-    /// not come back.
+    /// How long the writer has been stalled: jobs wait, and no commit has finished for longer than [`STALL`]. The disk hangs.
     pub fn stalled(&self) -> Option<Duration> {
         self.pace.stalled()
     }
 
-    /// Lets somebody in who will wait for a commit, and perhaps keep others waiting meanwhile. Where the writer does not get
-    /// on, it waits for at most [`STALL`]. Blocks the thread.
+    /// Admits a request that will wait for a commit, and perhaps keep others waiting meanwhile. While the writer is stalled,
+    /// waits for at most [`STALL`]. Blocks the thread.
     ///
     /// # Errors
-    /// [`Code::AuditUnavailable`] when it still does not.
+    /// [`Code::AuditUnavailable`] when the writer is stalled even then.
     pub fn admit(&self) -> Result<(), Code> {
         let began = Instant::now();
         while self.stalled().is_some() {
@@ -309,11 +308,11 @@ impl Committer {
     /// Queues a job.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] when too many wait; [`Code::AuditUnavailable`] when the writer has stopped, or has not got on for
-    /// twice as long as [`STALL`]: nobody is to wait for a disk that does not come back. Nothing was done then.
+    /// [`Code::Overloaded`] when too many wait; [`Code::AuditUnavailable`] when the writer has stopped, or has been stalled for
+    /// twice [`STALL`]: while the disk hangs, the job would wait forever. Nothing was done then.
     pub fn submit(&self, job: Job) -> Result<Pending, Code> {
         // What the vault does for itself can wait.
-        if !matches!(job.log, Logged::Nothing) && self.stalled().is_some_and(|since| since > 2 * STALL) {
+        if !matches!(job.log, JobLog::Nothing) && self.stalled().is_some_and(|since| since > 2 * STALL) {
             return Err(Code::AuditUnavailable);
         }
         let weight = job.weight();
@@ -351,12 +350,12 @@ impl Committer {
     }
 
     /// Makes a change that no entry describes, and blocks until it is durable: what an entity does for itself, which changes
-    /// nothing for anybody.
+    /// no answer.
     ///
     /// # Errors
     /// As [`Committer::record`].
     pub fn change_unlogged(&self, change: Change) -> Result<(), Code> {
-        self.submit(Job::new(Logged::Nothing, vec![change]))?.done()
+        self.submit(Job::new(JobLog::Nothing, vec![change]))?.done()
     }
 
     /// Writes the entry of a start together with what the start changes, and blocks until both are durable. Nothing may be
@@ -390,19 +389,19 @@ impl Drop for Committer {
     }
 }
 
-fn report(poisoned: &Mutex<Option<Poisoned>>, error: &StoreError) {
+fn report(poisoned: &Mutex<Option<PoisonHandler>>, error: &StoreError) {
     let handler = poisoned.lock().ok().and_then(|mut handler| handler.take());
     if let Some(handler) = handler {
         handler(error);
     }
 }
 
-struct Writer {
+struct CommitWriter {
     store: Arc<Store>,
     index: Arc<Index>,
     cipher: Option<Arc<ChunkCipher>>,
     /// Chunks of the commit under way.
-    fresh: Vec<(Kind, Small)>,
+    fresh: Vec<(SmallChunkKind, SmallChunk)>,
     /// Entries that came into the index since the bound was last looked at.
     inserted: u64,
     log: Appender,
@@ -414,11 +413,11 @@ struct Writer {
     pace: Arc<Pace>,
     rounds: Arc<Rounds>,
     small: Arc<SmallChunks>,
-    poisoned: Arc<Mutex<Option<Poisoned>>>,
+    poisoned: Arc<Mutex<Option<PoisonHandler>>>,
 }
 
-impl Drop for Writer {
-    /// A writer that a fault of ours ended must not leave a process behind that looks alive and answers nobody.
+impl Drop for CommitWriter {
+    /// Reports a writer that panicked: the process would look alive and answer no request.
     fn drop(&mut self) {
         self.rounds.close();
         if std::thread::panicking() {
@@ -427,8 +426,8 @@ impl Drop for Writer {
     }
 }
 
-impl Writer {
-    fn run(&mut self, receiver: &Receiver<Message>) {
+impl CommitWriter {
+    fn run(&mut self, receiver: &Receiver<QueuedJob>) {
         loop {
             let group = match receiver.recv_timeout(TICK) {
                 Ok(first) => self.gather(first, receiver),
@@ -442,7 +441,7 @@ impl Writer {
             };
             let jobs = group.len();
             if let Err(error) = self.commit(group, false) {
-                // Before anybody hears of it, so that nobody takes this commit for one that is over.
+                // Before a caller is told: `settled` must not take this commit for one that became durable.
                 self.rounds.close();
                 report(&self.poisoned, &error);
                 return;
@@ -460,7 +459,7 @@ impl Writer {
     }
 
     /// Takes what waits behind the first message, within the bounds of a group.
-    fn gather(&self, first: Message, receiver: &Receiver<Message>) -> Vec<Message> {
+    fn gather(&self, first: QueuedJob, receiver: &Receiver<QueuedJob>) -> Vec<QueuedJob> {
         let (mut records, mut weight) = (first.0.records(), first.0.weight());
         let mut group = vec![first];
         while group.len() < GROUP && records < GROUP_RECORDS {
@@ -474,7 +473,7 @@ impl Writer {
     }
 
     /// Writes a group. After an error the writer may not go on.
-    fn commit(&mut self, group: Vec<Message>, last: bool) -> Result<(), StoreError> {
+    fn commit(&mut self, group: Vec<QueuedJob>, last: bool) -> Result<(), StoreError> {
         self.rounds.begin();
         let mut batch = RowBatch::default();
         let mut segments: Vec<Arc<OpenSegment>> = vec![];
@@ -528,12 +527,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes rows durably, as long as nobody else extends this log.
+    /// Writes rows durably, unless another process extends this log.
     fn write(&self, batch: RowBatch) -> Result<(), StoreError> {
-        match self.log.is_forked() {
-            true => Err(StoreError::Forked),
-            false => self.store.commit(batch),
-        }
+        if self.log.is_forked() { Err(StoreError::Forked) } else { self.store.commit(batch) }
     }
 
     /// The last thing that is written: the checkpoint over all that was.

@@ -59,8 +59,9 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit, sector: &str) -> Result<Vec
 
 /// How to advance an epoch.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Advance)]
 #[serde(deny_unknown_fields)]
-pub struct Advance {
+pub struct AdvanceEpochRequest {
     /// The epoch at which the sector stands. Asked again, when it stands at the next one, it is answered as done.
     pub from: u32,
     /// The epoch before `from`, where clients still get its pseudonyms beside the present ones: that ends now.
@@ -79,7 +80,12 @@ pub struct Advance {
 /// # Errors
 /// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`]; [`Code::ClockBehind`]; those of a statement,
 /// where it takes one; [`Code::Internal`] when a new secret cannot be stored; [`Code::AuditUnavailable`].
-pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, how: &Advance) -> Result<Vec<EpochView>, Refusal> {
+pub fn advance(
+    vault: &Vault,
+    permit: &OperatorPermit,
+    sector: &str,
+    how: &AdvanceEpochRequest,
+) -> Result<Vec<EpochView>, Refusal> {
     let unknown = || Refusal::new(Code::UnknownSector, "the register knows no such sector");
     let state = vault.sector(sector).ok_or_else(unknown)?;
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
@@ -89,12 +95,11 @@ pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, how: &Advan
     // The overlap with the epoch before begins now, and would be over too early.
     let now = vault.steady_time()?;
     let ended_overlap = overlap_to_end(state, how, now)?;
-    let mandate = match how.own_secret && !state.sector.reversible {
-        true => {
-            let wanted = Destruction::OwnSecret { sector: sector.to_owned(), from: how.from };
-            Some(Mandate::of(vault, how.statement.as_deref(), &wanted)?)
-        }
-        false => None,
+    let mandate = if how.own_secret && !state.sector.reversible {
+        let wanted = Destruction::OwnSecret { sector: sector.to_owned(), from: how.from };
+        Some(Mandate::of(vault, how.statement.as_deref(), &wanted)?)
+    } else {
+        None
     };
     let epoch = next(vault, state, how.own_secret, now)?;
     let (uuid, row) = (state.sector.uuid, epoch.row);
@@ -114,7 +119,7 @@ pub fn advance(vault: &Vault, permit: &OperatorPermit, sector: &str, how: &Advan
 }
 
 /// Whether this very call was carried out before: an answer can get lost, and an epoch that is over does not come back.
-fn is_done(state: &SectorState, how: &Advance) -> Result<bool, Refusal> {
+fn is_done(state: &SectorState, how: &AdvanceEpochRequest) -> Result<bool, Refusal> {
     let current = state.current().row;
     if current.epoch == how.from {
         return Ok(false);
@@ -136,7 +141,7 @@ fn is_done(state: &SectorState, how: &Advance) -> Result<bool, Refusal> {
 }
 
 /// The epoch whose overlap ends with the next one: only where the call names it.
-fn overlap_to_end(state: &SectorState, how: &Advance, now: Timestamp) -> Result<Option<u32>, Refusal> {
+fn overlap_to_end(state: &SectorState, how: &AdvanceEpochRequest, now: Timestamp) -> Result<Option<u32>, Refusal> {
     let overlapping = state.previous(now).map(|epoch| epoch.row.epoch);
     if overlapping.is_none() || overlapping == how.end_overlap {
         return Ok(overlapping);

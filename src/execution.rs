@@ -25,7 +25,7 @@ use std::time::Duration;
 use crate::clock::ClockMark;
 use crate::code::Code;
 use crate::commit::Change;
-use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, UnderWay};
+use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderPlace};
 use crate::order::book::Book;
 use crate::order::life::OrderLife;
 use crate::order::{self, ActiveOrder, OfficerRequest};
@@ -80,7 +80,7 @@ pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusa
 }
 
 /// Those of the checks that look at what was seen and done before. They hold only while nobody else reveals or releases, so
-/// each side makes them again in its turn ([`Book::alone`]).
+/// each side makes them again in its turn ([`Book::lock_orders`]).
 ///
 /// # Errors
 /// [`Code::OrderConflict`], [`Code::OrderRevoked`], [`Code::OrderSuspended`], [`Code::RequestReplayed`]; [`Code::OrderExpired`]
@@ -126,7 +126,7 @@ fn notes(verified: &VerifiedRequest, book: &Book<'_>, used: u64) -> Result<Chang
 ///
 /// # Errors
 /// [`Code::Overloaded`] when none is free within `patience`.
-pub(crate) fn enter<'a>(gate: &'a OrderGate, authority: &Id, patience: Duration) -> Result<UnderWay<'a>, Refusal> {
+pub(crate) fn enter<'a>(gate: &'a OrderGate, authority: &Id, patience: Duration) -> Result<OrderPlace<'a>, Refusal> {
     gate.enter(authority, patience).ok_or_else(|| {
         let why = format!("{MOST_UNDER_WAY} requests under orders of this authority are being worked on");
         Refusal::new(Code::Overloaded, why).come_back_in(1)

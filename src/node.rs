@@ -12,7 +12,7 @@ use ed25519_dalek::VerifyingKey;
 
 use crate::audit::log::LogParts;
 use crate::clock::Clock;
-use crate::commit::Poisoned;
+use crate::commit::PoisonHandler;
 use crate::commit::small::SmallChunks;
 use crate::entity::{Entity, EntityOpening, Role, StartError, WriterParts};
 use crate::keys::AuditSecret;
@@ -76,7 +76,12 @@ impl Node {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn open(path: &Path, parts: NodeParts, clock: Arc<dyn Clock>, poisoned: Poisoned) -> Result<Self, StartError> {
+    pub fn open(
+        path: &Path,
+        parts: NodeParts,
+        clock: Arc<dyn Clock>,
+        poisoned: PoisonHandler,
+    ) -> Result<Self, StartError> {
         let NodeParts { register, authority, keys, shared, times, segment_keys, audit, log } = parts;
         let authority = register.authorities.get(&authority).cloned().ok_or(StartError::UnknownAuthority(authority))?;
         for (id, public) in keys.iter().map(|key| (key.id(), key.public())).chain(shared.iter().map(pinned)) {

@@ -20,7 +20,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use crate::audit::log::LogParts;
 use crate::clock::{Clock, ClockMark};
-use crate::commit::Poisoned;
+use crate::commit::PoisonHandler;
 pub use crate::entity::StartError;
 use crate::entity::{Entity, EntityOpening, Role, WriterParts};
 use crate::keys::sector_secrets::SectorSecretStore;
@@ -32,7 +32,7 @@ use crate::seal::chunk::ChunkCipher;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
 use blinding::KeyedBlinding;
-use frozen::Frozen;
+use frozen::FrozenFacts;
 pub use keeper::KeeperCounts;
 pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
@@ -56,7 +56,7 @@ pub struct VaultSecrets {
 }
 
 /// Called now and then during a long start: how far it is, in words.
-pub type Progress<'a> = &'a dyn Fn(String);
+pub type StartProgress<'a> = &'a dyn Fn(String);
 
 /// Where the vault's store lies, and what it may take of the machine.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ pub struct Vault {
     shelf: Box<dyn SectorSecretStore>,
     roots: RwLock<HashMap<u32, SectorRootKey>>,
     sectors: HashMap<String, Arc<SectorState>>,
-    frozen: Frozen,
+    frozen: FrozenFacts,
     quotas: Quotas,
     /// Unusual rates of release that were noticed since the start.
     pub(crate) release_alarms: AtomicU64,
@@ -136,8 +136,8 @@ impl Vault {
         secrets: VaultSecrets,
         advance: &[SectorAdvance],
         clock: Arc<dyn Clock>,
-        progress: Progress<'_>,
-        poisoned: Poisoned,
+        progress: StartProgress<'_>,
+        poisoned: PoisonHandler,
     ) -> Result<Self, StartError> {
         let VaultSecrets { identity, audit, store: storage, sector: shelf, segment, log } = secrets;
         let open = |owner: &str| Store::open_with(&home.store, owner, home.cache());
@@ -176,7 +176,7 @@ impl Vault {
             shelf,
             roots: RwLock::new(roots),
             sectors,
-            frozen: Frozen::default(),
+            frozen: FrozenFacts::default(),
             quotas,
             release_alarms: AtomicU64::new(0),
             released: AtomicU64::new(0),
@@ -200,7 +200,7 @@ impl Vault {
 
     /// What was done in the background since the start.
     pub fn kept(&self) -> &KeeperCounts {
-        self.keeper.kept()
+        self.keeper.counts()
     }
 
     /// What is kept of a sector at run time.
@@ -223,7 +223,7 @@ impl Vault {
         self.migrated.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn frozen(&self) -> &Frozen {
+    pub(crate) fn frozen(&self) -> &FrozenFacts {
         &self.frozen
     }
 

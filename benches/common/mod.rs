@@ -9,7 +9,7 @@ use cloison::keys::file::FileError;
 use cloison::keys::sector_secrets::SectorSecretStore;
 use cloison::keys::{AuditSecret, IdentitySecret, Key, SectorSecret, StoreSecret};
 use cloison::register::{self, SpkiDigest};
-use cloison::tokenize::{self, Answer, Wish};
+use cloison::tokenize::{self, TokenizeOptions, TokenizedBatch};
 use cloison::vault::{Home, Vault, VaultSecrets};
 
 /// The sector with mappings, and the one without.
@@ -68,9 +68,10 @@ impl Bench {
     }
 
     /// One batch, durable.
-    pub fn batch(&self, permit: &TokenizePermit, identifiers: &[String]) -> Answer {
+    pub fn batch(&self, permit: &TokenizePermit, identifiers: &[String]) -> TokenizedBatch {
         let items = identifiers.iter().map(|text| Ok(text.as_str()));
-        let (answer, job) = tokenize::prepare(&self.vault, permit, &Wish::default(), items).expect("a batch");
+        let (answer, job) =
+            tokenize::prepare(&self.vault, permit, &TokenizeOptions::default(), items).expect("a batch");
         self.vault.committer().submit(job).expect("room in the queue").wait().expect("a durable batch");
         answer
     }

@@ -89,7 +89,7 @@ impl EpochAdvanceArgs {
         let changes = format!("Sector {} leaves epoch {from}: all its pseudonyms change.{overlap}", self.which.sector);
         let lost = "An epoch that was left does not become the present one again.";
         self.assent.obtain(&Irreversible { changes, lost })?;
-        let how = crate::epoch::Advance { from, end_overlap, own_secret: self.own_secret, statement };
+        let how = crate::epoch::AdvanceEpochRequest { from, end_overlap, own_secret: self.own_secret, statement };
         Ok(self.which.client.open()?.advance_epoch(&self.which.sector, &how)?)
     }
 }

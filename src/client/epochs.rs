@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Client, ClientError, path};
-use crate::epoch::Advance;
+use crate::epoch::AdvanceEpochRequest;
 
 /// A sector's epochs, as the vault lists them.
 #[derive(Debug, Deserialize, Serialize)]
@@ -51,7 +51,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]
-    pub fn advance_epoch(&self, sector: &str, how: &Advance) -> Result<SectorEpochs, ClientError> {
+    pub fn advance_epoch(&self, sector: &str, how: &AdvanceEpochRequest) -> Result<SectorEpochs, ClientError> {
         self.post_json(&epochs_path(sector), how)
     }
 }

@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use sha2::Sha256;
 
-use super::Logged;
+use super::JobLog;
 use crate::audit::{Domain, Entry, Event, TokenizeDetails};
 use crate::code::Code;
 use crate::pseudonym::Pseudonym;
@@ -16,15 +16,15 @@ use crate::store::{ItemTag, RowBatch, Store};
 /// Entries of one commit in the making.
 pub(super) struct GroupLog {
     first: u64,
-    drafts: Vec<Draft>,
+    drafts: Vec<EntryDraft>,
     /// Entries that single-item requests share.
-    shared: HashMap<Shared, usize>,
+    shared: HashMap<SharedEntryKey, usize>,
 }
 
 /// What single-item requests must have in common to share an entry.
-type Shared = (Id, String, Domain, Option<u32>, Id, Option<Id>);
+type SharedEntryKey = (Id, String, Domain, Option<u32>, Id, Option<Id>);
 
-enum Draft {
+enum EntryDraft {
     Entry(Entry, Vec<ItemTag>),
     Tokenized { time: Timestamp, entry: Box<TokenizeDetails>, digest: Box<BatchDigest> },
 }
@@ -49,25 +49,25 @@ impl BatchDigest {
 }
 
 /// The pseudonyms that a request was answered with, as far as its entry needs them.
-pub struct Answered {
+pub struct AnsweredPseudonyms {
     count: usize,
-    kept: Kept,
+    kept: EntryPseudonyms,
 }
 
-enum Kept {
+enum EntryPseudonyms {
     /// Of one item: its entry may be shared with others.
     Pseudonyms(Vec<Pseudonym>),
     /// Of many: already digested, by the thread that had them, so that the writer need not.
     Digest(Box<BatchDigest>),
 }
 
-impl Answered {
+impl AnsweredPseudonyms {
     /// What a request of `items` items was answered with.
     pub fn new(items: usize, pseudonyms: Vec<Pseudonym>) -> Self {
         let count = pseudonyms.len();
         let kept = match items {
-            1 => Kept::Pseudonyms(pseudonyms),
-            _ => Kept::Digest(Box::new(BatchDigest::of(&pseudonyms))),
+            1 => EntryPseudonyms::Pseudonyms(pseudonyms),
+            _ => EntryPseudonyms::Digest(Box::new(BatchDigest::of(&pseudonyms))),
         };
         Self { count, kept }
     }
@@ -91,31 +91,31 @@ impl GroupLog {
 
     /// What a shard begins with, before anything else.
     pub(super) fn begin(&mut self, time: Timestamp, event: Event) {
-        self.push(Draft::Entry(Entry::new(time, event), vec![]));
+        self.push(EntryDraft::Entry(Entry::new(time, event), vec![]));
     }
 
     /// Finds a place for what a job has to say; `None` where it was only counted.
-    pub(super) fn place(&mut self, log: Logged, tally: &mut Tally) -> Option<u64> {
+    pub(super) fn place(&mut self, log: JobLog, tally: &mut Tally) -> Option<u64> {
         let place = match log {
-            Logged::Nothing => return None,
-            Logged::Entry(entry, tags) => self.push(Draft::Entry(entry, tags)),
-            Logged::Tokenized { time, entry, answered } => self.tokenized(time, entry, answered),
-            Logged::Refused { time, actor, operation, code } => {
-                tally.count(time, Counting::Refused(actor, operation, code), self)?
+            JobLog::Nothing => return None,
+            JobLog::Entry(entry, tags) => self.push(EntryDraft::Entry(entry, tags)),
+            JobLog::Tokenized { time, entry, answered } => self.tokenized(time, entry, answered),
+            JobLog::Refused { time, actor, operation, code } => {
+                tally.count(time, CountedEvent::Refused(actor, operation, code), self)?
             }
-            Logged::Read { time, actor } => tally.count(time, Counting::Read(actor), self)?,
+            JobLog::Read { time, actor } => tally.count(time, CountedEvent::Read(actor), self)?,
         };
         Some(self.first + place as u64)
     }
 
-    fn tokenized(&mut self, time: Timestamp, entry: Box<TokenizeDetails>, answered: Answered) -> usize {
+    fn tokenized(&mut self, time: Timestamp, entry: Box<TokenizeDetails>, answered: AnsweredPseudonyms) -> usize {
         let answered = match answered.kept {
-            Kept::Digest(digest) => return self.push(Draft::Tokenized { time, entry, digest }),
-            Kept::Pseudonyms(answered) => answered,
+            EntryPseudonyms::Digest(digest) => return self.push(EntryDraft::Tokenized { time, entry, digest }),
+            EntryPseudonyms::Pseudonyms(answered) => answered,
         };
         let key = shared_key(&entry);
         if let Some(place) = self.shared.get(&key).copied()
-            && let Draft::Tokenized { entry: shared, digest, .. } = &mut self.drafts[place]
+            && let EntryDraft::Tokenized { entry: shared, digest, .. } = &mut self.drafts[place]
         {
             shared.requests += entry.requests;
             shared.accepted += entry.accepted;
@@ -124,12 +124,12 @@ impl GroupLog {
             return place;
         }
         let digest = Box::new(BatchDigest::of(&answered));
-        let place = self.push(Draft::Tokenized { time, entry, digest });
+        let place = self.push(EntryDraft::Tokenized { time, entry, digest });
         self.shared.insert(key, place);
         place
     }
 
-    fn push(&mut self, draft: Draft) -> usize {
+    fn push(&mut self, draft: EntryDraft) -> usize {
         self.drafts.push(draft);
         self.drafts.len() - 1
     }
@@ -139,8 +139,8 @@ impl GroupLog {
         let mut entries = Vec::with_capacity(self.drafts.len());
         for (index, draft) in (self.first..).zip(self.drafts) {
             let (entry, salt, tags) = match draft {
-                Draft::Entry(entry, tags) => (entry, None, tags),
-                Draft::Tokenized { time, mut entry, digest } => {
+                EntryDraft::Entry(entry, tags) => (entry, None, tags),
+                EntryDraft::Tokenized { time, mut entry, digest } => {
                     entry.digest = data_encoding::HEXLOWER.encode(&digest.mac.finalize().into_bytes());
                     (Entry::new(time, Event::Tokenize(entry)), Some(digest.salt), vec![])
                 }
@@ -153,51 +153,51 @@ impl GroupLog {
     }
 }
 
-fn shared_key(entry: &TokenizeDetails) -> Shared {
+fn shared_key(entry: &TokenizeDetails) -> SharedEntryKey {
     let (client, sector, domain) = (entry.client.clone(), entry.sector.clone(), entry.domain.clone());
     (client, sector, domain, entry.previous, entry.scheme.clone(), entry.purpose.clone())
 }
 
-/// What is counted rather than logged one by one, so that nobody floods the log: refusals by actor, operation and code, an
+/// What is counted rather than logged one by one, so that no caller floods the log: refusals by actor, operation and code, an
 /// entry a second; readings of entry bundles by actor, an entry a minute.
 #[derive(Default)]
-pub(super) struct Tally(BTreeMap<Counting, Counted>);
+pub(super) struct Tally(BTreeMap<CountedEvent, PeriodCount>);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Counting {
+enum CountedEvent {
     Refused(String, &'static str, Code),
     Read(String),
 }
 
-impl Counting {
+impl CountedEvent {
     /// Seconds that one entry stands for.
     const fn period(&self) -> i64 {
         match self {
-            Counting::Refused(..) => 1,
-            Counting::Read(_) => 60,
+            CountedEvent::Refused(..) => 1,
+            CountedEvent::Read(_) => 60,
         }
     }
 
-    fn draft(self, time: Timestamp, count: u64) -> Draft {
+    fn draft(self, time: Timestamp, count: u64) -> EntryDraft {
         let event = match self {
-            Counting::Refused(actor, operation, code) => Event::Refuse { actor, operation, code, count },
-            Counting::Read(actor) => Event::Read { actor, count },
+            CountedEvent::Refused(actor, operation, code) => Event::Refuse { actor, operation, code, count },
+            CountedEvent::Read(actor) => Event::Read { actor, count },
         };
-        Draft::Entry(Entry::new(time, event), vec![])
+        EntryDraft::Entry(Entry::new(time, event), vec![])
     }
 }
 
 /// The period that was last written down, and how many came since.
-struct Counted {
+struct PeriodCount {
     period: i64,
     unwritten: u64,
 }
 
 impl Tally {
     /// The first of a period is an entry at once; what follows in that period is counted.
-    fn count(&mut self, time: Timestamp, what: Counting, log: &mut GroupLog) -> Option<usize> {
+    fn count(&mut self, time: Timestamp, what: CountedEvent, log: &mut GroupLog) -> Option<usize> {
         let period = time.as_second().div_euclid(what.period());
-        let counted = self.0.entry(what.clone()).or_insert(Counted { period: i64::MIN, unwritten: 0 });
+        let counted = self.0.entry(what.clone()).or_insert(PeriodCount { period: i64::MIN, unwritten: 0 });
         counted.unwritten += 1;
         if counted.period == period {
             return None;

@@ -11,10 +11,10 @@ use crate::code::Code;
 use crate::register::Id;
 use crate::store::{Store, StoreError};
 
-/// What two operators have signed, and it was verified: that the clock once ran ahead to `mark`.
+/// A verified statement of two operators: the clock once ran ahead to `mark`.
 #[derive(Debug, Clone)]
 pub struct LowerMark {
-    /// The mark as they saw it, to the second. Once it is another one, what they signed is about nothing any more.
+    /// The mark as they saw it, to the second. Once the mark is another one, the statement allows nothing.
     pub mark: Timestamp,
     /// The statement's id: it is carried out once.
     pub id: Uuid,
@@ -72,7 +72,7 @@ impl Committer {
             to: format!("{now:.3}"),
         }));
         let (mark, until, id) = (Arc::clone(&self.mark), said.until, said.id);
-        // The writer takes the mark for its row after this. What somebody else is let in by meanwhile comes behind this commit.
+        // The writer takes the mark for its row after this. A request that the lowered mark admits commits after this one.
         let lower: Change = Box::new(move |store, batch| {
             store.put_carried_out(batch, until, id);
             mark.lower(from, now);

@@ -2,7 +2,7 @@
 //! authority, and which acts the register bears out.
 //!
 //! Everything costly (reading a text, verifying its signatures) is done before [`OrderGate::lock`]; under it only what was
-//! seen is compared, counted and committed. So nobody who can only send bytes keeps a revocation waiting.
+//! seen is compared, counted and committed. So a caller who can only send bytes keeps no revocation waiting.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,12 +36,12 @@ pub struct OrderGate {
 }
 
 /// A place among those whose request under an order is worked on; given back when dropped.
-pub struct UnderWay<'a> {
+pub struct OrderPlace<'a> {
     gate: &'a OrderGate,
     authority: Id,
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for OrderPlace<'_> {
     fn drop(&mut self) {
         if let Some(count) = held(&self.gate.under_way).get_mut(&self.authority) {
             *count -= 1;
@@ -93,14 +93,14 @@ impl ActSet {
 }
 
 impl OrderGate {
-    /// Keeps everybody else from committing a release, a reveal, a migration's page or an act until the guard is dropped.
+    /// While the guard lives, no other thread commits a release, a reveal, a migration's page or an act.
     pub fn lock(&self) -> MutexGuard<'_, ()> {
         // What the lock guards lies in the store and is whole after any panic.
         held(&self.turn)
     }
 
     /// Takes a place for a request of this authority; where all are taken, waits for one as long as `patience`.
-    pub fn enter(&self, authority: &Id, patience: Duration) -> Option<UnderWay<'_>> {
+    pub fn enter(&self, authority: &Id, patience: Duration) -> Option<OrderPlace<'_>> {
         let is_full =
             |under_way: &mut HashMap<Id, usize>| under_way.get(authority).is_some_and(|count| *count >= MOST_UNDER_WAY);
         let waited = self.place_left.wait_timeout_while(held(&self.under_way), patience, is_full);
@@ -109,7 +109,7 @@ impl OrderGate {
             return None;
         }
         *under_way.entry(authority.clone()).or_default() += 1;
-        Some(UnderWay { gate: self, authority: authority.clone() })
+        Some(OrderPlace { gate: self, authority: authority.clone() })
     }
 
     /// Asks the other side for one request under an order at a time, so that its counts come in the order in which it made them;

@@ -1,12 +1,13 @@
-//! Whether the writer gets on: how long something has waited for it without a commit coming to its end.
+//! Detects a stalled writer: jobs wait and no commit has finished for [`STALL`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Nobody is let in while the writer has not got on for so long: a commit takes milliseconds.
+/// After so long without a finished commit the writer counts as stalled, and no request is admitted: a commit takes
+/// milliseconds, and while the disk hangs, an admitted request would wait forever.
 pub const STALL: Duration = Duration::from_secs(2);
 
-/// What waits for the writer, and when it last got on.
+/// How many jobs wait for the writer, and when its last commit finished.
 pub(super) struct Pace {
     began: Instant,
     /// Jobs that were submitted and not answered.
@@ -42,7 +43,7 @@ impl Pace {
         self.waiting.fetch_sub(jobs, Ordering::AcqRel);
     }
 
-    /// Says that the writer waits, or waits no more, for something else than a commit.
+    /// Notes whether the writer waits for room in memory: that is not a stall.
     pub(super) fn hold_back(&self, held_back: bool) {
         self.set_mark();
         self.held_back.store(held_back, Ordering::Release);
@@ -52,7 +53,7 @@ impl Pace {
         self.mark.store(self.began.elapsed().as_millis() as u64, Ordering::Release);
     }
 
-    /// For how long the writer has not got on, where something waits and it is longer than [`STALL`].
+    /// How long the writer has been stalled, where that is longer than [`STALL`].
     pub(super) fn stalled(&self) -> Option<Duration> {
         if self.waiting.load(Ordering::Acquire) == 0 || self.held_back.load(Ordering::Acquire) {
             return None;

@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::small::{self, Kind, Small};
-use super::{NewMappings, Writer};
+use super::small::{self, SmallChunk, SmallChunkKind};
+use super::{CommitWriter, NewMappings};
 use crate::keys::DomainScope;
 use crate::seal::chunk::{ChunkBuilder, MAX_RECORDS, RecordRef};
 use crate::seal::segment::{OpenSegment, SegmentId};
 use crate::store::index::{AHEAD, Partition, PartitionId, PartitionInsertions};
 use crate::store::{ChunkKey, RowBatch, Store, StoreError};
 
-impl Writer {
+impl CommitWriter {
     /// Stores what of the new mappings is not stored yet. Full chunks stay as they come; what came in smaller ones is put
     /// together, by partition, segment and scope.
     pub(super) fn pack(
@@ -21,9 +21,9 @@ impl Writer {
         mappings: Vec<NewMappings>,
         segments: &mut Vec<Arc<OpenSegment>>,
     ) -> Result<(), StoreError> {
-        let mut groups: BTreeMap<(PartitionId, SegmentId, Arc<DomainScope>), Group> = BTreeMap::new();
+        let mut groups: BTreeMap<(PartitionId, SegmentId, Arc<DomainScope>), PackGroup> = BTreeMap::new();
         for new in mappings {
-            let group = groups.entry((new.partition, *new.segment.id(), new.scope)).or_insert_with(|| Group {
+            let group = groups.entry((new.partition, *new.segment.id(), new.scope)).or_insert_with(|| PackGroup {
                 segment: new.segment,
                 full: vec![],
                 small: vec![],
@@ -48,8 +48,8 @@ impl Writer {
                 let records = chunk.records().len();
                 self.inserted += records as u64;
                 if records < small::SMALL {
-                    let kind = Kind { partition, segment: id, scope: (*scope).clone() };
-                    self.fresh.push((kind, Small { sequence, records: records as u32 }));
+                    let kind = SmallChunkKind { partition, segment: id, scope: (*scope).clone() };
+                    self.fresh.push((kind, SmallChunk { sequence, records: records as u32 }));
                 }
                 self.store.put_chunk(batch, key, &cipher.wrap(&key.to_bytes(), chunk));
             }
@@ -59,7 +59,7 @@ impl Writer {
 }
 
 /// Pseudonyms of the group that are stored, and whose entries have left the index's tables.
-fn moved_meanwhile(store: &Store, partition: &Partition, group: &Group) -> Result<HashSet<[u8; 16]>, StoreError> {
+fn moved_meanwhile(store: &Store, partition: &Partition, group: &PackGroup) -> Result<HashSet<[u8; 16]>, StoreError> {
     let chunks = group.full.iter().chain(&group.small);
     let all: Vec<_> = chunks.flat_map(ChunkBuilder::records).map(|record| *record.pseudonym.as_bytes()).collect();
     let found = partition.below(store, &all)?;
@@ -72,9 +72,9 @@ fn claim(
     partition: &Partition,
     id: &SegmentId,
     scope: &DomainScope,
-    group: Group,
+    group: PackGroup,
 ) -> Result<Vec<(u32, ChunkBuilder)>, StoreError> {
-    // What was looked up in vain may have come to the tables and left them since. While they are locked nothing leaves them.
+    // A key that missed at lookup may since have been inserted and evicted to disk. While the tables are locked nothing leaves them.
     let (mut moved, mut generation) = (HashSet::new(), group.generation);
     let mut index = loop {
         let index = partition.write();
@@ -90,7 +90,7 @@ fn claim(
         return Ok(vec![]);
     }
     moved.extend(partition.erased());
-    let Group { full, small, .. } = group;
+    let PackGroup { full, small, .. } = group;
     let (small, moved) = (&small[..], &moved);
     let next = &mut partition.sequence();
     let mut chunks = Vec::with_capacity(full.len() + small.len());
@@ -123,7 +123,7 @@ fn claim(
 }
 
 /// What one group of jobs stores in one partition, segment and scope.
-struct Group {
+struct PackGroup {
     segment: Arc<OpenSegment>,
     full: Vec<ChunkBuilder>,
     small: Vec<ChunkBuilder>,

@@ -33,7 +33,7 @@ impl Rounds {
             match self.ended.load(Ordering::Acquire) {
                 OVER => return false,
                 ended if ended >= begun => return true,
-                // A commit takes as long as an fsync, and whoever asks is in no hurry.
+                // A commit takes as long as an fsync, and no caller is in a hurry.
                 _ => std::thread::sleep(Duration::from_micros(200)),
             }
         }

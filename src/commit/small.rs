@@ -1,4 +1,4 @@
-//! Chunks that have room left: what is to be merged some day.
+//! Small chunks: those with so much room left that the keeper merges them.
 //!
 //! One identifier a request makes chunks of one record, or of as many as met in one commit. They cost a row each, and a row
 //! costs as much as a hundred records in a large chunk.
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// What chunks must have in common to be merged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Kind {
+pub struct SmallChunkKind {
     /// Sector number and epoch.
     pub partition: PartitionId,
     /// The segment that their mappings are sealed under.
@@ -34,7 +34,7 @@ pub struct Kind {
 
 /// One small chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Small {
+pub struct SmallChunk {
     /// Its sequence.
     pub sequence: u32,
     /// How many records it has.
@@ -43,32 +43,32 @@ pub struct Small {
 
 /// All small chunks that are known.
 #[derive(Default)]
-pub struct SmallChunks(Mutex<All>);
+pub struct SmallChunks(Mutex<KnownSmallChunks>);
 
 #[derive(Default)]
-struct All {
-    kinds: HashMap<Kind, Chunks>,
+struct KnownSmallChunks {
+    kinds: HashMap<SmallChunkKind, ChunksOfKind>,
     /// Kinds that may have become due since the last look.
-    touched: Vec<Kind>,
+    touched: Vec<SmallChunkKind>,
     looked: Option<Instant>,
 }
 
-struct Chunks {
-    chunks: Vec<Small>,
+struct ChunksOfKind {
+    chunks: Vec<SmallChunk>,
     records: u32,
     since: Instant,
 }
 
-impl Chunks {
+impl ChunksOfKind {
     fn is_due(&self, now: Instant) -> bool {
         let enough = self.records as usize >= MAX_RECORDS || self.chunks.len() >= MANY;
         enough || (self.chunks.len() >= 2 && now.saturating_duration_since(self.since) >= QUIET)
     }
 
     /// Takes as many as fill one chunk.
-    fn take(&mut self) -> Vec<Small> {
+    fn take(&mut self) -> Vec<SmallChunk> {
         let mut records = 0;
-        let fits = |small: &&Small| {
+        let fits = |small: &&SmallChunk| {
             records += small.records;
             records as usize <= MAX_RECORDS
         };
@@ -81,13 +81,13 @@ impl Chunks {
 
 impl SmallChunks {
     /// Adds a chunk, where it is a small one. It must be durable.
-    pub fn add(&self, kind: &Kind, small: Small) {
+    pub fn add(&self, kind: &SmallChunkKind, small: SmallChunk) {
         if small.records as usize >= SMALL {
             return;
         }
         let now = Instant::now();
         let mut all = self.0.lock().expect("no panic under this lock");
-        let empty = || Chunks { chunks: vec![], records: 0, since: now };
+        let empty = || ChunksOfKind { chunks: vec![], records: 0, since: now };
         let chunks = all.kinds.entry(kind.clone()).or_insert_with(empty);
         let was_due = chunks.is_due(chunks.since);
         chunks.chunks.push(small);
@@ -116,7 +116,7 @@ impl SmallChunks {
     }
 
     /// Takes chunks that are to be merged into one: at least two.
-    pub fn take(&self) -> Option<(Kind, Vec<Small>)> {
+    pub fn take(&self) -> Option<(SmallChunkKind, Vec<SmallChunk>)> {
         let now = Instant::now();
         let mut all = self.0.lock().expect("no panic under this lock");
         if all.touched.is_empty() && all.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK) {
@@ -126,7 +126,7 @@ impl SmallChunks {
         }
         loop {
             let kind = all.touched.last()?.clone();
-            let taken = all.kinds.get_mut(&kind).filter(|chunks| chunks.is_due(now)).map(Chunks::take);
+            let taken = all.kinds.get_mut(&kind).filter(|chunks| chunks.is_due(now)).map(ChunksOfKind::take);
             if !all.kinds.get(&kind).is_some_and(|chunks| chunks.is_due(now)) {
                 all.touched.pop();
             }
@@ -143,12 +143,14 @@ impl SmallChunks {
 mod tests {
     use super::*;
 
-    fn kind(epoch: u32) -> Kind {
-        Kind { partition: (1, epoch), segment: [7; 16], scope: DomainScope::default() }
+    fn kind(epoch: u32) -> SmallChunkKind {
+        SmallChunkKind { partition: (1, epoch), segment: [7; 16], scope: DomainScope::default() }
     }
 
     fn add(small: &SmallChunks, epoch: u32, sizes: &[u32]) {
-        (1..).zip(sizes).for_each(|(sequence, records)| small.add(&kind(epoch), Small { sequence, records: *records }));
+        (1..)
+            .zip(sizes)
+            .for_each(|(sequence, records)| small.add(&kind(epoch), SmallChunk { sequence, records: *records }));
     }
 
     #[test]
@@ -169,7 +171,7 @@ mod tests {
         add(&small, 2, &[3, 3]);
         assert_eq!(small.len(), 6, "128 and 255 are not small");
         let (_, taken) = small.take().unwrap();
-        assert_eq!(taken, [Small { sequence: 1, records: 127 }, Small { sequence: 2, records: 127 }]);
+        assert_eq!(taken, [SmallChunk { sequence: 1, records: 127 }, SmallChunk { sequence: 2, records: 127 }]);
         assert_eq!((small.take(), small.len()), (None, 4));
     }
 

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::commit::orders::OrderGate;
 use crate::commit::small::SmallChunks;
-use crate::commit::{Committer, Poisoned};
+use crate::commit::{Committer, PoisonHandler};
 use crate::keys::{AuditKey, AuditSecret};
 use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
@@ -44,7 +44,7 @@ pub(crate) struct WriterParts {
     pub(crate) small: SmallChunks,
     pub(crate) clock: Arc<dyn Clock>,
     /// Called once when a write fails: the process must end.
-    pub(crate) poisoned: Poisoned,
+    pub(crate) poisoned: PoisonHandler,
 }
 
 /// An entity whose writer runs, and whose start is not logged yet.

@@ -1,8 +1,8 @@
 //! Lowering the clock's high-water mark, at the vault or at a node: two operators have signed that the clock once ran ahead.
 //!
-//! The statement names whose mark it is, and the mark to the second: once that is another one it is about nothing any more. That it
-//! was taken is never forgotten: its age is judged by a clock that is in doubt here, and whoever sets that clock could otherwise
-//! bring an old statement again and again.
+//! The statement names the entity, and its mark to the second: once the mark is another one, the statement allows nothing. The
+//! store never forgets that it was taken: its age is judged by a clock that is in doubt here, and an operator who sets that clock
+//! could otherwise bring an old statement again and again.
 
 use serde::{Deserialize, Serialize};
 

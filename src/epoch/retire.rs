@@ -1,10 +1,10 @@
-//! Retiring an epoch: its sector says that it needs it no more, and its mappings go.
+//! Retiring an epoch: its sector needs it no more, and its mappings go.
 //!
 //! A live order goes on with its own copies of what it may open ([`crate::reidentify::copies`]); nothing is asked of it.
 //!
-//! Nobody else may say so, neither operations nor an authority: who keeps pseudonyms of an epoch is the sector alone. An
-//! operator signs a statement with it, so that one stolen certificate destroys nothing. What is gone is gone from the store's
-//! view at once, and from its files when RocksDB next compacts them; until then it is as sealed as it was.
+//! Only the sector's system may retire an epoch, neither operations nor an authority: the sector alone keeps its pseudonyms. An
+//! operator signs a statement with it, so that one stolen certificate destroys nothing. The store shows the mappings no more
+//! at once; RocksDB removes them from its files at its next compaction, and until then they are as sealed as they were.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ use crate::vault::{SectorState, Vault};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = RetireEpoch)]
 #[serde(deny_unknown_fields)]
-pub struct Retire {
+pub struct RetireEpochRequest {
     /// Whether only to say what would go.
     #[serde(default)]
     pub dry_run: bool,
@@ -36,9 +36,8 @@ pub struct Retire {
 
 /// What went with an epoch, or would go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = RetiredEpoch)]
 #[serde(deny_unknown_fields)]
-pub struct Retired {
+pub struct RetiredEpoch {
     /// Sector name.
     pub sector: String,
     /// The epoch.
@@ -56,7 +55,12 @@ pub struct Retired {
 /// # Errors
 /// [`Code::DomainClosed`] for an epoch that the sector does not have; [`Code::EpochOpen`] for the current one and for one
 /// whose overlap lasts; [`Code::ClockBehind`]; [`Code::EpochUnmigrated`]; those of a statement; [`Code::AuditUnavailable`].
-pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: &Retire) -> Result<Retired, Refusal> {
+pub fn retire(
+    vault: &Vault,
+    permit: &SectorPermit,
+    number: u32,
+    how: &RetireEpochRequest,
+) -> Result<RetiredEpoch, Refusal> {
     let state = &permit.sector;
     // No epoch is advanced, nothing released and nothing migrated meanwhile.
     let _changes = vault.epoch_changes.lock().expect("no panic under this lock");
@@ -66,7 +70,7 @@ pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: &Retire) -
     let epoch = state.epoch(number).ok_or_else(no_such)?;
     let sector = state.sector.name.clone();
     if epoch.is_retired() {
-        return Ok(Retired { sector, epoch: number, mappings: 0, unmigrated: 0, retired: true });
+        return Ok(RetiredEpoch { sector, epoch: number, mappings: 0, unmigrated: 0, retired: true });
     }
     let overlaps = state.previous(now).is_some_and(|previous| previous.row.epoch == number);
     if state.current().row.epoch == number || overlaps {
@@ -76,7 +80,7 @@ pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: &Retire) -
     let partition = vault.index().partition(id);
     let mappings = partition.entries();
     let unmigrated = unmigrated(vault, state, number, mappings).map_err(fault(FAILED))?;
-    let retired = Retired { sector, epoch: number, mappings, unmigrated, retired: !how.dry_run };
+    let retired = RetiredEpoch { sector, epoch: number, mappings, unmigrated, retired: !how.dry_run };
     if how.dry_run {
         return Ok(retired);
     }
@@ -90,7 +94,7 @@ pub fn retire(vault: &Vault, permit: &SectorPermit, number: u32, how: &Retire) -
 
     let (uuid, time) = (state.sector.uuid, now.as_second());
     let change: Change = Box::new(move |store, batch| {
-        // First: after this nobody writes rows that the batch would not take away.
+        // First: after this no thread writes rows that the batch would not take away.
         partition.retire();
         store.retire_epoch(batch, uuid, number, time, id);
     });

@@ -4,7 +4,7 @@
 //! takes the newest version that is no epoch's own. A version is *needed* by
 //!
 //! * the epochs that answer: each sector's current one, and the one before while they overlap;
-//! * closed epochs whose mappings are kept: without it nobody could find a person's mapping in them again;
+//! * closed epochs whose mappings are kept: without it no mapping of a person could be found in them again;
 //! * the next epochs, if it is the one that they would take.
 //!
 //! Retiring one that nothing needs is for good: the store keeps that it was retired, so that a copy that comes back is not
@@ -45,13 +45,14 @@ pub struct SecretView {
     /// Whether it is one epoch's own.
     pub own: bool,
     /// What needs it; nothing does where it may be retired.
-    pub needed_by: Vec<Need>,
+    pub needed_by: Vec<SecretNeed>,
 }
 
 /// Why a version is needed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Need)]
 #[serde(deny_unknown_fields)]
-pub struct Need {
+pub struct SecretNeed {
     /// Sector name, or the UUID of one that the register no longer has; absent for the next epochs of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sector: Option<String>,
@@ -64,8 +65,9 @@ pub struct Need {
 
 /// What to retire.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Retire)]
 #[serde(deny_unknown_fields)]
-pub struct Retire {
+pub struct RetireSecretRequest {
     /// The version.
     pub version: u32,
     /// Whether only to say what would be done.
@@ -78,8 +80,9 @@ pub struct Retire {
 
 /// What became of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Retired)]
 #[serde(deny_unknown_fields)]
-pub struct Retired {
+pub struct RetiredSecret {
     /// The version.
     pub version: u32,
     /// Whether it is retired now; not so in a dry run.
@@ -125,18 +128,18 @@ pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>,
 /// # Errors
 /// [`Code::UnknownSecret`]; [`Code::SecretNeeded`], with what needs it; those of a statement; [`Code::AuditUnavailable`];
 /// [`Code::Internal`].
-pub fn retire(vault: &Vault, permit: &OperatorPermit, asked: &Retire) -> Result<Retired, Refusal> {
+pub fn retire(vault: &Vault, permit: &OperatorPermit, asked: &RetireSecretRequest) -> Result<RetiredSecret, Refusal> {
     let version = asked.version;
     let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
     let view = views(vault).map_err(fault(FAILED))?.into_iter().find(|view| view.version == version);
     let view = view.ok_or_else(|| Refusal::new(Code::UnknownSecret, format!("there is no version {version}")))?;
     if !view.needed_by.is_empty() {
-        let needs: Vec<String> = view.needed_by.iter().map(Need::to_string).collect();
+        let needs: Vec<String> = view.needed_by.iter().map(SecretNeed::to_string).collect();
         let why = format!("version {version} is needed by {}", needs.join(", "));
         return Err(Refusal::new(Code::SecretNeeded, why));
     }
     if asked.dry_run {
-        return Ok(Retired { version, retired: view.state == "retired", destroyed: false, remains: None });
+        return Ok(RetiredSecret { version, retired: view.state == "retired", destroyed: false, remains: None });
     }
     if view.state != "retired" {
         let mandate = Mandate::of(vault, asked.statement.as_deref(), &Destruction::Secret { version })?;
@@ -152,7 +155,7 @@ pub fn retire(vault: &Vault, permit: &OperatorPermit, asked: &Retire) -> Result<
 }
 
 /// Forgets a retired version and destroys it.
-fn destroy(vault: &Vault, version: u32) -> Retired {
+fn destroy(vault: &Vault, version: u32) -> RetiredSecret {
     vault.roots().write().expect("no panic under this lock").remove(&version);
     vault.sector_states().for_each(|sector| sector.forget(version));
     let remains = match vault.shelf().destroy(version) {
@@ -164,7 +167,7 @@ fn destroy(vault: &Vault, version: u32) -> Retired {
             Some(error.path.display().to_string())
         }
     };
-    Retired { version, retired: true, destroyed: remains.is_none(), remains }
+    RetiredSecret { version, retired: true, destroyed: remains.is_none(), remains }
 }
 
 fn is_absent(fault: &FileFault) -> bool {
@@ -185,8 +188,8 @@ fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
         let roots = vault.roots().read().expect("no panic under this lock");
         (roots.keys().copied().collect(), epochs::shared_version(&roots, &used))
     };
-    let mut needs: BTreeMap<u32, BTreeSet<Need>> = BTreeMap::new();
-    needs.entry(next).or_default().insert(Need { sector: None, epoch: None, why: "next-epochs".into() });
+    let mut needs: BTreeMap<u32, BTreeSet<SecretNeed>> = BTreeMap::new();
+    needs.entry(next).or_default().insert(SecretNeed { sector: None, epoch: None, why: "next-epochs".into() });
     for (uuid, number) in store.sector_numbers()? {
         let state = vault.sector_states().find(|state| state.sector.uuid == uuid);
         let name = state.map_or_else(|| uuid.to_string(), |state| state.sector.name.clone());
@@ -200,7 +203,7 @@ fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
                 epoch if store.has_chunks(number, epoch)? => "mappings",
                 _ => continue,
             };
-            let need = Need { sector: Some(name.clone()), epoch: Some(row.epoch), why: why.into() };
+            let need = SecretNeed { sector: Some(name.clone()), epoch: Some(row.epoch), why: why.into() };
             needs.entry(row.secret_version).or_default().insert(need);
         }
     }
@@ -221,7 +224,7 @@ fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
     Ok(all.into_iter().map(view).collect())
 }
 
-impl std::fmt::Display for Need {
+impl std::fmt::Display for SecretNeed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.sector, self.epoch) {
             (Some(sector), Some(epoch)) => write!(f, "epoch {epoch} of {sector} ({})", self.why),

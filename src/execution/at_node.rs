@@ -9,7 +9,7 @@ use crate::audit::origin::{cosigner_name, owner_and_shard};
 use crate::audit::{AuditReceipt, Event, LogPosition};
 use crate::code::Code;
 use crate::commit::Change;
-use crate::commit::orders::{OrderQuestion, UnderWay};
+use crate::commit::orders::{OrderPlace, OrderQuestion};
 use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::book::Book;
@@ -29,7 +29,7 @@ const WATCH_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct NodeRequest<'n> {
     node: &'n Node,
     permit: &'n OfficerPermit,
-    _place: UnderWay<'n>,
+    _place: OrderPlace<'n>,
 }
 
 /// What the vault says about what it hands out.
@@ -139,12 +139,12 @@ impl<'n> NodeRequest<'n> {
         let proof = check_proof(node.register(), statement, is_about)?;
         // Only now: where the vault cannot be reached, that is the answer.
         check_watched(node)?;
-        let alone = Book::from(node).alone();
+        let orders = Book::from(node).lock_orders();
         let book = Book::from(node);
         check_seen(&verified, &book)?;
         check_count(&verified.order, &book, statement.used)?;
         let vault_entry = statement.entry.clone();
-        Ok(NodeTurn { node, verified, vault_entry, proof, used: statement.used, book, alone })
+        Ok(NodeTurn { node, verified, vault_entry, proof, used: statement.used, book, orders })
     }
 }
 
@@ -225,7 +225,7 @@ pub(crate) struct NodeTurn<'n> {
     proof: ProofFile,
     used: u64,
     book: Book<'n>,
-    alone: MutexGuard<'n, ()>,
+    orders: MutexGuard<'n, ()>,
 }
 
 /// A request whose entry is durable: its order opens mappings with that receipt.
@@ -253,12 +253,12 @@ impl NodeTurn<'_> {
         tags: Vec<ItemTag>,
         own_changes: Vec<Change>,
     ) -> Result<LoggedRequest, Refusal> {
-        let Self { node, verified, used, book, alone, .. } = self;
+        let Self { node, verified, used, book, orders, .. } = self;
         let mut changes = vec![notes(&verified, &book, used)?];
         changes.extend(own_changes);
         let unavailable = not_logged("nothing is opened");
         let receipt = node.committer().record(book.now(), event, tags, changes).map_err(unavailable)?;
-        drop(alone);
+        drop(orders);
         let VerifiedRequest { order, request, sector } = verified;
         Ok(LoggedRequest { order, request, sector, receipt })
     }

@@ -11,7 +11,7 @@ use crate::audit::shard_reader::ShardReader;
 use crate::audit::{AuditReceipt, Event, LogPosition};
 use crate::code::Code;
 use crate::commit::Change;
-use crate::commit::orders::UnderWay;
+use crate::commit::orders::OrderPlace;
 use crate::order::book::Book;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::store::ItemTag;
@@ -32,7 +32,7 @@ pub(crate) struct VaultRequest<'v> {
     vault: &'v Vault,
     permit: &'v NodePermit,
     acts: &'v str,
-    _place: UnderWay<'v>,
+    _place: OrderPlace<'v>,
 }
 
 impl<'v> VaultRequest<'v> {
@@ -72,12 +72,12 @@ impl<'v> VaultRequest<'v> {
     /// # Errors
     /// [`Code::ClockBehind`], [`Code::OutOfStep`]; those of [`check_seen`].
     pub(crate) fn turn<'t>(&'t self, verified: &'t VerifiedRequest) -> Result<VaultTurn<'t>, Refusal> {
-        let alone = Book::from(self.vault).alone();
+        let orders = Book::from(self.vault).lock_orders();
         let book = Book::from(self.vault);
         check_clock(&book, self.vault.committer().clock_mark())?;
         self.check_step(&book)?;
         check_seen(verified, &book)?;
-        Ok(VaultTurn { request: self, verified, book, alone })
+        Ok(VaultTurn { request: self, verified, book, orders })
     }
 
     /// Refuses a node that does not hold the same acts.
@@ -110,7 +110,7 @@ pub(crate) struct VaultTurn<'t> {
     request: &'t VaultRequest<'t>,
     verified: &'t VerifiedRequest,
     book: Book<'t>,
-    alone: MutexGuard<'t, ()>,
+    orders: MutexGuard<'t, ()>,
 }
 
 /// What is written down of what is about to be handed out.
@@ -145,14 +145,14 @@ impl VaultTurn<'_> {
     /// # Errors
     /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`].
     pub(crate) fn commit(self, record: HandoutRecord, therefore: &'static str) -> Result<ProvenEntry, Refusal> {
-        let Self { request: VaultRequest { vault, .. }, verified, book, alone } = self;
+        let Self { request: VaultRequest { vault, .. }, verified, book, orders } = self;
         let unavailable = not_logged(therefore);
         let mut changes = vec![notes(verified, &book, record.used)?];
         changes.extend(record.changes);
         changes.push(record.rate.change());
         let receipt = vault.committer().record(book.now(), record.event, record.tags, changes).map_err(unavailable)?;
         let alarm = record.rate.alarm(book.now());
-        drop(alone);
+        drop(orders);
         if let Some(alarm) = alarm {
             vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             vault.committer().record(vault.now(), alarm, vec![], vec![]).map_err(unavailable)?;

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::budget::{Account, Budget, ByHolder, Charge, HOLDER};
 use super::limits::{Limits, MAX_BATCH};
 use super::problem::Problem;
-use crate::access::{AccountHolder, Standing};
+use crate::access::{AccountHolder, CallerStanding};
 use crate::code::Code;
 use crate::register::SpkiDigest;
 
@@ -72,7 +72,7 @@ impl LaneBudget {
         }
     }
 
-    fn allowance(&self, standing: &Standing) -> LaneAllowance {
+    fn allowance(&self, standing: &CallerStanding) -> LaneAllowance {
         let share = match standing.holder {
             AccountHolder::Anybody => self.number,
             _ => (self.number / HOLDER).max(2 * self.each).min(self.number),
@@ -136,14 +136,14 @@ impl Admission {
 
     /// What a certificate has: the same for all its connections, and for as long as anything that was taken of it is not given
     /// back. Work goes on when its connection is closed; whoever connects again finds it counted.
-    pub(super) fn allowance(&self, spki: SpkiDigest, standing: &Standing) -> Arc<Allowance> {
+    pub(super) fn allowance(&self, spki: SpkiDigest, standing: &CallerStanding) -> Arc<Allowance> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, allowance| Arc::strong_count(allowance) > 1 || allowance.is_drawn_on());
         Arc::clone(known.entry(spki).or_insert_with(|| Arc::new(self.new_allowance(standing))))
     }
 
     /// An allowance of its own, for a connection without a certificate.
-    pub(super) fn new_allowance(&self, standing: &Standing) -> Allowance {
+    pub(super) fn new_allowance(&self, standing: &CallerStanding) -> Allowance {
         Allowance {
             connections: self.connections.account(standing),
             requests: self.requests.account(standing),
@@ -199,8 +199,8 @@ mod tests {
     use super::*;
     use crate::register::Id;
 
-    fn of(organisation: &str) -> Standing {
-        Standing { holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()), stops: false }
+    fn of(organisation: &str) -> CallerStanding {
+        CallerStanding { holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()), stops: false }
     }
 
     /// All threads of a lane that one certificate gets without waiting.

@@ -16,7 +16,7 @@ use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
-use crate::commit::{Job, Logged};
+use crate::commit::{Job, JobLog};
 use crate::entity::{Entity, Role};
 
 /// What a handler gives back.
@@ -118,5 +118,5 @@ pub(super) async fn note(entity: &Entity, peer: &Peer, operation: &'static str, 
 
 /// What a refusal looks like in the log.
 pub(super) fn refused(entity: &Entity, actor: String, operation: &'static str, code: Code) -> Job {
-    Job::new(Logged::Refused { time: entity.now(), actor, operation, code }, vec![])
+    Job::new(JobLog::Refused { time: entity.now(), actor, operation, code }, vec![])
 }

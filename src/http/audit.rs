@@ -23,7 +23,7 @@ use crate::access::{self, LogReading};
 use crate::audit::log::{Log, PublishedCheckpoint, ShardView, Shards};
 use crate::audit::shard_reader::ShardReader;
 use crate::code::Code;
-use crate::commit::{Job, Logged};
+use crate::commit::{Job, JobLog};
 use crate::entity::Entity;
 use crate::store::{Shard, StoreError};
 use crate::tlog::path::LogResource;
@@ -115,7 +115,7 @@ async fn serve(
         return Ok(body::reply("text/plain; charset=utf-8", published.note.clone()));
     }
     if matches!(resource, LogResource::Entries(..)) {
-        let read = Logged::Read { time: entity.now(), actor: access::actor(entity.register(), peer.spki) };
+        let read = JobLog::Read { time: entity.now(), actor: access::actor(entity.register(), peer.spki) };
         let pending =
             entity.committer().submit(Job::new(read, vec![])).map_err(|code| Problem::new(code).retry_after(1))?;
         pending.noted().await?;

@@ -206,7 +206,7 @@ mod tests {
     use hyper::body::{Body as HttpBody, Frame};
 
     use super::*;
-    use crate::access::{AccountHolder, Standing};
+    use crate::access::{AccountHolder, CallerStanding};
     use crate::http::Limits;
     use crate::http::admission::Admission;
     use crate::register::SpkiDigest;
@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn peer() -> Peer {
-        let standing = Standing { holder: AccountHolder::Anybody, stops: true };
+        let standing = CallerStanding { holder: AccountHolder::Anybody, stops: true };
         Peer::new(SpkiDigest([0; 32]), Arc::new(Admission::new(&Limits::default()).new_allowance(&standing)))
     }
 
@@ -288,7 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_charged_as_it_arrives_and_given_back_with_the_bytes() {
-        let standing = Standing { holder: AccountHolder::Certificate(SpkiDigest([0; 32])), stops: false };
+        let standing = CallerStanding { holder: AccountHolder::Certificate(SpkiDigest([0; 32])), stops: false };
         let peer =
             Peer::new(SpkiDigest([0; 32]), Arc::new(Admission::new(&Limits::default()).new_allowance(&standing)));
         let read = async |size, left| read(&peer, Lane::Work, 4 << 20, Body::new(Pieces { size, left })).await;

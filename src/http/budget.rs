@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use axum::body::Bytes;
 
-use crate::access::{AccountHolder, Standing};
+use crate::access::{AccountHolder, CallerStanding};
 
 /// What of the whole one holder can have: one part in so many.
 pub(super) const HOLDER: usize = 4;
@@ -97,7 +97,7 @@ impl Budget {
     }
 
     /// The account of one certificate.
-    pub(super) fn account(&self, standing: &Standing) -> Account {
+    pub(super) fn account(&self, standing: &CallerStanding) -> Account {
         let whole = self.whole.limit;
         let share = |parts: usize| (whole / parts).max(self.least).min(whole);
         let (holder, certificate) = match standing.holder {
@@ -223,8 +223,8 @@ mod tests {
     use super::*;
     use crate::register::Id;
 
-    fn standing(organisation: &str, stops: bool) -> Standing {
-        Standing { holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()), stops }
+    fn standing(organisation: &str, stops: bool) -> CallerStanding {
+        CallerStanding { holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()), stops }
     }
 
     #[test]

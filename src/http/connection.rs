@@ -29,7 +29,7 @@ use super::peer::Peer;
 use super::request::{Activity, Caller, RequestHandler, answer};
 use super::socket::{ClientSocket, SocketState};
 use super::tls;
-use crate::access::{self, AccountHolder, Standing};
+use crate::access::{self, AccountHolder, CallerStanding};
 use crate::code::Code;
 use crate::entity::Entity;
 use crate::metrics::Registry;
@@ -74,7 +74,7 @@ impl Door {
         draining: watch::Receiver<bool>,
     ) -> Arc<Self> {
         let admission = Admission::new(&limits);
-        let anybody = admission.new_allowance(&Standing { holder: AccountHolder::Anybody, stops: true });
+        let anybody = admission.new_allowance(&CallerStanding { holder: AccountHolder::Anybody, stops: true });
         Arc::new(Self {
             name,
             tls,
@@ -200,10 +200,10 @@ impl Door {
     }
 
     /// Who has a certificate; nothing for a stranger.
-    fn standing(&self, spki: SpkiDigest) -> Option<Standing> {
+    fn standing(&self, spki: SpkiDigest) -> Option<CallerStanding> {
         match &self.handler.entity {
             Some(entity) => access::standing(entity.register(), spki),
-            None => Some(Standing { holder: AccountHolder::Certificate(spki), stops: false }),
+            None => Some(CallerStanding { holder: AccountHolder::Certificate(spki), stops: false }),
         }
     }
 

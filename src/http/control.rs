@@ -10,7 +10,7 @@ use super::described::{OpenApiRouter, routes, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
-use crate::epoch::{self, Advance, SectorEpochs};
+use crate::epoch::{self, AdvanceEpochRequest, SectorEpochs};
 use crate::reidentify::resumed::{self, ResumeProofs};
 use crate::reidentify::{Release, ReleaseRequest, release};
 use crate::vault::Vault;
@@ -51,7 +51,7 @@ pub(super) async fn list_epochs(
     post,
     path = "/v1/sectors/{sector}/epochs",
     params(("sector" = String, Path, description = "Sector name")),
-    request_body = Advance,
+    request_body = AdvanceEpochRequest,
     responses(
         (status = 200, description = "The epochs, oldest first", body = SectorEpochs),
         Problem,
@@ -64,9 +64,16 @@ pub(super) async fn advance_epoch(
     request: Request,
 ) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "epoch-advance", permit, request, move |permit, how: Advance| {
-        epoch::advance(&vault, permit, &sector, &how).map(|epochs| SectorEpochs { sector, epochs })
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "epoch-advance",
+        permit,
+        request,
+        move |permit, how: AdvanceEpochRequest| {
+            epoch::advance(&vault, permit, &sector, &how).map(|epochs| SectorEpochs { sector, epochs })
+        },
+    )
     .await
 }
 

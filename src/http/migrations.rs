@@ -16,7 +16,7 @@ use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
-use crate::epoch::retire::{self, Retire, Retired};
+use crate::epoch::retire::{self, RetireEpochRequest, RetiredEpoch};
 use crate::migrate::pairs::{self, NamedOrder, PairsAcknowledgement, PairsRemoved, SealedPages, WaitingMigrations};
 use crate::migrate::{
     EpochPage, EpochPageRequest, MigrateRequest, MigrateResponse, MigrationProgress, OpenedPage, at_node, hand_out,
@@ -218,9 +218,9 @@ pub(super) async fn acknowledge_pairs(
         ("sector" = String, Path, description = "Sector name"),
         ("epoch" = u32, Path, description = "The epoch"),
     ),
-    request_body = Retire,
+    request_body = RetireEpochRequest,
     responses(
-        (status = 200, description = "What went, or with `dry_run` would go", body = Retired),
+        (status = 200, description = "What went, or with `dry_run` would go", body = RetiredEpoch),
         Problem,
     ),
 )]
@@ -232,9 +232,14 @@ pub(super) async fn retire_epoch(
 ) -> HttpAnswer {
     let asked = access::in_sector(&vault, peer.spki, &sector, Operation::RetireEpoch)
         .and_then(|permit| Ok((permit, epoch.parse().map_err(|_| Code::DomainClosed)?)));
-    answer_to(vault.entity().clone(), peer, "epoch-retire", asked, request, move |(permit, epoch), how: Retire| {
-        retire::retire(&vault, permit, *epoch, &how)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "epoch-retire",
+        asked,
+        request,
+        move |(permit, epoch), how: RetireEpochRequest| retire::retire(&vault, permit, *epoch, &how),
+    )
     .await
 }
 

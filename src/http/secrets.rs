@@ -9,7 +9,7 @@ use super::described::{OpenApiRouter, routes, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
-use crate::epoch::secrets::{self, Retire, Retired, SectorSecrets};
+use crate::epoch::secrets::{self, RetireSecretRequest, RetiredSecret, SectorSecrets};
 use crate::vault::Vault;
 
 /// The routes.
@@ -65,16 +65,21 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpA
     post,
     path = "/v1/secrets/retire",
     operation_id = "retire_secret",
-    request_body = Retire,
+    request_body = RetireSecretRequest,
     responses(
-        (status = 200, description = "What became of it", body = Retired),
+        (status = 200, description = "What became of it", body = RetiredSecret),
         Problem,
     ),
 )]
 pub(super) async fn retire(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "secret-retire", permit, request, move |permit, asked: Retire| {
-        secrets::retire(&vault, permit, &asked)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "secret-retire",
+        permit,
+        request,
+        move |permit, asked: RetireSecretRequest| secrets::retire(&vault, permit, &asked),
+    )
     .await
 }

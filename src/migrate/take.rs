@@ -25,7 +25,7 @@ use crate::refusal::{Refusal, fault};
 use crate::register::Id;
 use crate::seal::pairs::{PairsHead, seal};
 use crate::store::{MigrationRow, OpenPage, OrderKey, PairsRow};
-use crate::tokenize::{Canonical, Scoped, derive, writer};
+use crate::tokenize::{BatchDerivation, CanonicalBatch, OpenDomain, writer};
 use crate::vault::Vault;
 
 /// Takes the identifiers of a page that was handed out.
@@ -37,7 +37,7 @@ pub fn take(vault: &Vault, permit: &NodePermit, opened: &OpenedPage) -> Result<M
     check_register(vault.register(), &opened.register)?;
     check_room(vault)?;
     let _place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
-    let _alone = Book::from(vault).alone();
+    let _orders = Book::from(vault).lock_orders();
     let book = Book::from(vault);
     check_clock(&book, vault.committer().clock_mark())?;
     let AwaitedPage { order, sector, mut progress, open } = AwaitedPage::of(&book, &permit.authority.id, opened)?;
@@ -185,7 +185,7 @@ impl PagePairs {
         group: &IdentifierGroup<'_>,
         now: Timestamp,
     ) -> Result<bool, Refusal> {
-        let batch = Canonical::of(group.iter().map(|(_, value)| *value));
+        let batch = CanonicalBatch::of(group.iter().map(|(_, value)| *value));
         let utis = batch.utis(vault, scheme);
 
         let key = pair.from.key.as_ref().ok_or("an epoch lost its key").map_err(fault(FAILED))?;
@@ -195,8 +195,10 @@ impl PagePairs {
         if prfs.iter().zip(group).any(|(prf, (old, _))| prf.to_pseudonym().fixed_for(form) != *old) {
             return Ok(false);
         }
-        let scoped = Scoped { epoch: pair.to.clone(), scope: scope.clone() };
-        let new = derive(vault, &pair.state, scheme, &scoped, &utis, &batch, now, &mut self.mappings)
+        let domain = OpenDomain { epoch: pair.to.clone(), scope: scope.clone() };
+        let derivation = BatchDerivation { vault, state: &pair.state, scheme, batch: &batch, utis: &utis, now };
+        let new = derivation
+            .in_domain(&domain, &mut self.mappings)
             .map_err(|refusal| Refusal::new(refusal.code(), "the new pseudonyms could not be derived"))?;
 
         let (old_text, new_text) = (writer(&pair.state, &pair.from), writer(&pair.state, &pair.to));

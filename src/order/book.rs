@@ -101,8 +101,8 @@ impl<'a> Book<'a> {
         self.now
     }
 
-    /// Keeps everybody else from releasing, revealing and taking acts until the guard is dropped.
-    pub fn alone(&self) -> MutexGuard<'a, ()> {
+    /// While the guard lives, no other thread releases, reveals or takes an act.
+    pub fn lock_orders(&self) -> MutexGuard<'a, ()> {
         self.gate.lock()
     }
 
@@ -204,7 +204,7 @@ impl<'a> Book<'a> {
         let (authority, order) = (act.says.authority.clone(), act.says.order);
         // Its signatures are verified before anybody has to wait.
         self.borne_out(&authority)?;
-        let alone = self.alone();
+        let orders = self.lock_orders();
         let before = self.view(&authority, order)?;
         let acts = self.borne_out(&authority)?;
         if acts.order(&act.digest).is_some() || act.says.act == ActKind::Revoke && is_revoked(&before.acts, &acts) {
@@ -215,7 +215,7 @@ impl<'a> Book<'a> {
             self.counted_today(&authority, |key| Ok(!self.was_seen(key)?))?.add(&act, MOST_UNKNOWN)?;
         }
         self.keep(vec![act], &permit.bearer)?;
-        drop(alone);
+        drop(orders);
         self.view(&authority, order)
     }
 
@@ -265,7 +265,7 @@ impl<'a> Book<'a> {
 
     // --- writing ------------------------------------------------------------------------------------------------------
 
-    /// Keeps acts, durably and logged. To be called under [`Book::alone`].
+    /// Keeps acts, durably and logged. To be called under [`Book::lock_orders`].
     fn keep(&self, acts: Vec<SignedAct>, bearer: &str) -> Result<(), Refusal> {
         let unavailable = not_logged("the act is not taken");
         let mut waiting = vec![];

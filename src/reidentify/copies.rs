@@ -57,7 +57,7 @@ fn unwrap(cipher: &ChunkCipher, order: &OrderKey, tag: &[u8; 16], copy: CopyRow)
 pub(super) type MappingsFound = HashMap<ParsedPseudonym, Result<SealedMapping, Code>>;
 
 /// The copies of an order: those that it has, and those that it gets now. To be made and committed while nobody else releases
-/// or erases ([`Book::alone`](crate::order::book::Book::alone)).
+/// or erases ([`Book::lock_orders`](crate::order::book::Book::lock_orders)).
 pub(super) struct Copies<'v> {
     vault: &'v Vault,
     order: OrderScope<'v>,

@@ -55,7 +55,7 @@ pub fn at_vault(vault: &Vault, permit: &BearerPermit, text: &str) -> Result<Lodg
     let book = Book::from(vault);
     let order = checked(&book, permit, text, committer.clock_mark())?;
     // From finding the mappings to the commit of their copies nobody erases them.
-    let _alone = book.alone();
+    let _orders = book.lock_orders();
     stands(&book, &order)?;
     let lodged = LodgedOrder { order: order.id() };
     let mut copies = Copies::of(vault, order.scope())?;
@@ -78,7 +78,7 @@ pub fn at_node(node: &Node, permit: &BearerPermit, text: &str, vault: &dyn Vault
     let order = checked(&book, permit, text, committer.clock_mark())?;
     stands(&book, &order)?;
     let lodged = vault.ask(&OrderText { order: text.to_owned() })?;
-    let _alone = book.alone();
+    let _orders = book.lock_orders();
     stands(&book, &order)?;
     commit(committer, &book, permit, &order, vec![])?;
     Ok(lodged)

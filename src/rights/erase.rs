@@ -92,7 +92,7 @@ fn checked(
 
 /// Refuses a request that was carried out here already: one officer alone could otherwise bring it again and again, for as long
 /// as it is good, and have destroyed what came since. It holds only under
-/// [`Book::alone`](crate::order::book::Book::alone).
+/// [`Book::lock_orders`](crate::order::book::Book::lock_orders).
 fn seen(store: &Store, erasure: &ErasureRequest) -> Result<(), Refusal> {
     match store.is_carried_out(erasure.until(), erasure.id).map_err(fault(FAILED))? {
         true => Err(Refusal::new(Code::RequestReplayed, "the request was carried out here already; sign another one")),
@@ -141,8 +141,8 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
         vault.sector(&sector.name).ok_or("a sector of the register has no state").map_err(fault(FAILED))?.clone();
     let wanted = parse(&erasure, &sector, vault.audit_key())?;
     let tags: HashSet<[u8; 16]> = wanted.iter().map(|(_, tag)| *tag).collect();
-    let stone = |(parsed, _): &(ParsedPseudonym, _)| vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym);
-    let stones: HashSet<[u8; 16]> = wanted.iter().map(stone).collect();
+    let tombstone = |(parsed, _): &(ParsedPseudonym, _)| vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym);
+    let tombstones: HashSet<[u8; 16]> = wanted.iter().map(tombstone).collect();
     let named: Vec<ParsedPseudonym> = wanted.into_iter().map(|(parsed, _)| parsed).collect();
     // The long way through the log before anybody has to wait …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &named)?)?;
@@ -150,7 +150,7 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     let side = TraceSide::of(vault);
     let pairs = side.pairs(&tags)?;
     // … and what came since while nothing is released and no entry of the index is on its way.
-    let _alone = side.book.alone();
+    let _orders = side.book.lock_orders();
     let _pause = vault.pause_keeper();
     seen(vault.store(), &erasure)?;
     // A commit that has begun may bring one of the mappings.
@@ -167,8 +167,8 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     let (tell, told) = channel();
     let change: Change = Box::new(move |store, batch| {
         // First: a batch that is already prepared finds the pseudonyms in the index or among these.
-        state.bury(&stones);
-        stones.iter().for_each(|stone| store.put_tombstone(batch, sector.uuid, stone, now.as_second()));
+        state.add_tombstones(&tombstones);
+        tombstones.iter().for_each(|tombstone| store.put_tombstone(batch, sector.uuid, tombstone, now.as_second()));
         note(store, batch, &written);
         salts.iter().for_each(|entry| store.delete_salt(batch, *entry));
         traces.destroy(store, batch);
@@ -193,7 +193,7 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
     seen(node.store(), &erasure)?;
     let side = TraceSide::of(node);
     let pairs = side.pairs(&tags)?;
-    let _alone = side.book.alone();
+    let _orders = side.book.lock_orders();
     seen(node.store(), &erasure)?;
     let traces = side.traces(&tags, pairs)?;
     let written = erasure.clone();

@@ -40,7 +40,7 @@ impl<'a> TraceSide<'a> {
     }
 
     /// The orders that count some of these tags, each with the tag. It goes through all pairs there are, so ask before
-    /// [`Book::alone`] has anybody wait. A pair that comes later is of an order that is live, which keeps it; and the tag beside
+    /// [`Book::lock_orders`] has anybody wait. A pair that comes later is of an order that is live, which keeps it; and the tag beside
     /// the entry, which comes with it, is young: so it is looked at again.
     pub(super) fn pairs(&self, wanted: &HashSet<[u8; 16]>) -> Result<Vec<CountedPair>, Refusal> {
         let mut pairs = vec![];
@@ -54,7 +54,7 @@ impl<'a> TraceSide<'a> {
     }
 
     /// The traces of tags, of which these are the pairs: which of them are old enough to be destroyed, and which tags have younger
-    /// ones. It holds only under [`Book::alone`].
+    /// ones. It holds only under [`Book::lock_orders`].
     pub(super) fn traces(&self, wanted: &HashSet<[u8; 16]>, pairs: Vec<CountedPair>) -> Result<PersonTraces, Refusal> {
         let store = self.book.store();
         let before = self.proven.checked_sub(self.evidence).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -125,7 +125,7 @@ pub fn destroy_due(entity: &Entity) -> Result<usize, Refusal> {
     }
     let tags = due.iter().map(|due| due.tag).collect();
     let pairs = side.pairs(&tags)?;
-    let _alone = side.book.alone();
+    let _orders = side.book.lock_orders();
     let traces = side.traces(&tags, pairs)?;
     let (count, id) = (due.len(), uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid());
     let change: Change = Box::new(move |store, batch| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Wish, text};
+use super::{TokenizeOptions, text};
 use crate::access::TokenizePermit;
 use crate::audit::Domain;
 use crate::clock::{ClockBehind, ClockMark};
@@ -26,12 +26,12 @@ pub struct DomainRequest {
 
 /// The time of a request, and the mark that it is held against where the domain goes by the clock.
 #[derive(Clone, Copy)]
-pub(super) struct Present<'m> {
+pub(super) struct RequestTime<'m> {
     pub(super) now: Timestamp,
     pub(super) mark: &'m ClockMark,
 }
 
-impl Present<'_> {
+impl RequestTime<'_> {
     /// The time for a decision that a clock set back must not revive: which period it is, whether an overlap lasts.
     fn steady(self) -> Result<Timestamp, ClockBehind> {
         self.mark.steady(self.now)
@@ -39,14 +39,14 @@ impl Present<'_> {
 }
 
 /// A domain that is open: epoch and granularity values.
-pub(crate) struct Scoped {
+pub(crate) struct OpenDomain {
     pub(crate) epoch: Arc<Epoch>,
     pub(crate) scope: DomainScope,
 }
 
-impl Scoped {
+impl OpenDomain {
     /// The domain as answers and entries give it.
-    pub(super) fn domain(&self) -> Domain {
+    pub(super) fn named(&self) -> Domain {
         Domain::of(&self.scope, self.epoch.row.epoch)
     }
 }
@@ -59,39 +59,39 @@ impl Scoped {
 pub(super) fn open(
     state: &SectorState,
     permit: &TokenizePermit,
-    wish: &DomainRequest,
-    present: Present<'_>,
-) -> Result<Scoped, Refusal> {
+    asked: &DomainRequest,
+    time: RequestTime<'_>,
+) -> Result<OpenDomain, Refusal> {
     let current = state.current();
-    let epoch = match wish.epoch {
+    let epoch = match asked.epoch {
         None => current,
         Some(named) if named == current.row.epoch => current,
         Some(named) => {
             let open = |epoch: &Arc<Epoch>| epoch.row.epoch == named && epoch.key.is_some();
-            state.previous(present.steady()?).filter(open).ok_or(Code::DomainClosed)?
+            state.previous(time.steady()?).filter(open).ok_or(Code::DomainClosed)?
         }
     };
-    let scope = scope(state, permit, &epoch, wish.period.as_deref(), present)?;
-    Ok(Scoped { epoch, scope })
+    let scope = scope(state, permit, &epoch, asked.period.as_deref(), time)?;
+    Ok(OpenDomain { epoch, scope })
 }
 
 /// The previous epoch's domain, where the client wants its pseudonyms too and its overlap lasts.
 pub(super) fn previous(
     state: &SectorState,
     permit: &TokenizePermit,
-    wish: &Wish,
-    current: &Scoped,
-    present: Present<'_>,
-) -> Result<Option<Scoped>, Refusal> {
-    if !wish.previous {
+    options: &TokenizeOptions,
+    current: &OpenDomain,
+    time: RequestTime<'_>,
+) -> Result<Option<OpenDomain>, Refusal> {
+    if !options.previous {
         return Ok(None);
     }
     // A destroyed epoch has no pseudonyms any more; that is no reason to refuse the present one's.
     let wanted = |epoch: &Arc<Epoch>| epoch.row.epoch != current.epoch.row.epoch && epoch.key.is_some();
-    let now = present.steady()?;
+    let now = time.steady()?;
     let Some(epoch) = state.previous(now).filter(wanted) else { return Ok(None) };
-    let scope = scope(state, permit, &epoch, wish.domain.period.as_deref(), present)?;
-    Ok(Some(Scoped { epoch, scope }))
+    let scope = scope(state, permit, &epoch, options.domain.period.as_deref(), time)?;
+    Ok(Some(OpenDomain { epoch, scope }))
 }
 
 fn scope(
@@ -99,7 +99,7 @@ fn scope(
     permit: &TokenizePermit,
     epoch: &Epoch,
     named_period: Option<&str>,
-    present: Present<'_>,
+    time: RequestTime<'_>,
 ) -> Result<DomainScope, Refusal> {
     let granularity = epoch.terms.granularity;
     if granularity.purpose && permit.purpose.is_none() {
@@ -108,8 +108,8 @@ fn scope(
     let period = match (granularity.period, named_period) {
         (None, None) => String::new(),
         (None, Some(_)) => return Err(Code::DomainClosed.into()),
-        (Some(length), None) => period_of(length, present.steady()?),
-        (Some(length), Some(named)) => open_period(length, named, state.sector.period_grace_days, present.steady()?)?,
+        (Some(length), None) => period_of(length, time.steady()?),
+        (Some(length), Some(named)) => open_period(length, named, state.sector.period_grace_days, time.steady()?)?,
     };
     Ok(DomainScope {
         controller: if granularity.controller { permit.client.organisation.to_string() } else { String::new() },

@@ -10,11 +10,11 @@ use crate::register::{Id, Register, Sector};
 
 /// Combinations whose facts are frozen in the store.
 #[derive(Default)]
-pub(crate) struct Frozen(Arc<RwLock<HashSet<Used>>>);
+pub(crate) struct FrozenFacts(Arc<RwLock<HashSet<FirstUse>>>);
 
-type Used = (Uuid, Id, Id, Option<Id>);
+type FirstUse = (Uuid, Id, Id, Option<Id>);
 
-impl Frozen {
+impl FrozenFacts {
     /// What must be written when `sector` takes identifiers of `scheme` from `organisation` for `purpose`, where that is its
     /// first time since the start. Writing a fact again is harmless.
     pub(crate) fn first_use(

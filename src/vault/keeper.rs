@@ -45,33 +45,33 @@ pub(super) struct Keeper {
     /// Held while entries are moved or chunks merged.
     busy: Arc<Mutex<()>>,
     stop: Arc<AtomicBool>,
-    kept: Arc<KeeperCounts>,
+    counts: Arc<KeeperCounts>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
     pub(super) fn start(parts: KeeperParts) -> Self {
-        let (index, stop, kept) =
+        let (index, stop, counts) =
             (parts.index.clone(), Arc::new(AtomicBool::new(false)), Arc::new(KeeperCounts::default()));
         index.set_kept(true);
         let busy = Arc::new(Mutex::new(()));
-        let work = Work { parts, busy: busy.clone(), stop: stop.clone(), kept: kept.clone() };
+        let work = KeeperThread { parts, busy: busy.clone(), stop: stop.clone(), counts: counts.clone() };
         let thread = std::thread::Builder::new()
             .name("keeper".into())
             .spawn(move || work.run())
             .expect("the operating system starts a thread");
-        Self { index, busy, stop, kept, thread: Some(thread) }
+        Self { index, busy, stop, counts, thread: Some(thread) }
     }
 
     pub(super) fn pause(&self) -> PauseGuard<'_> {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        // The writer must not wait for room now: the holder of the guard waits for the writer.
+        // The writer must not wait for room now: the holder of this guard waits for the writer.
         self.index.set_kept(false);
         PauseGuard { index: &self.index, _busy: busy }
     }
 
-    pub(super) fn kept(&self) -> &KeeperCounts {
-        &self.kept
+    pub(super) fn counts(&self) -> &KeeperCounts {
+        &self.counts
     }
 }
 
@@ -97,15 +97,15 @@ impl Drop for Keeper {
     }
 }
 
-struct Work {
+struct KeeperThread {
     parts: KeeperParts,
     busy: Arc<Mutex<()>>,
     stop: Arc<AtomicBool>,
-    kept: Arc<KeeperCounts>,
+    counts: Arc<KeeperCounts>,
 }
 
-/// Nobody waits for a keeper that is gone, whatever ended it.
-impl Drop for Work {
+/// However the keeper ended, the writer waits for it no more.
+impl Drop for KeeperThread {
     fn drop(&mut self) {
         self.parts.index.set_kept(false);
         if std::thread::panicking() {
@@ -114,7 +114,7 @@ impl Drop for Work {
     }
 }
 
-impl Work {
+impl KeeperThread {
     fn stops(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
@@ -129,7 +129,7 @@ impl Work {
             let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
             if index.is_over() {
                 match index.relieve(store, || !self.stops() && committer.settled()) {
-                    Ok(moved) => drop(self.kept.moved.fetch_add(moved, Ordering::Relaxed)),
+                    Ok(moved) => drop(self.counts.moved.fetch_add(moved, Ordering::Relaxed)),
                     Err(error) => return committer.poison(&error),
                 }
             }
@@ -141,12 +141,12 @@ impl Work {
             }
             let Some((kind, chunks)) = committer.small().take().filter(|_| !self.stops()) else { continue };
             let begun = Instant::now();
-            // The writer must not wait for room now: it is what the merge waits for.
+            // The writer must not wait for room now: the merge waits for the writer.
             index.set_kept(false);
             let merged = merge::merge(&self.parts, &kind, &chunks);
             index.set_kept(true);
             match merged {
-                Ok(merged) => drop(self.kept.merged.fetch_add(merged, Ordering::Relaxed)),
+                Ok(merged) => drop(self.counts.merged.fetch_add(merged, Ordering::Relaxed)),
                 Err(error) => tracing::error!(%error, "small chunks could not be merged; they stay as they are"),
             }
             rest = (begun.elapsed() * REST).min(LONGEST);

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::stored::{bad_chunk, open_chunk};
-use super::{Progress, StartError};
-use crate::commit::small::{Kind, Small, SmallChunks};
+use super::{StartError, StartProgress};
+use crate::commit::small::{SmallChunk, SmallChunkKind, SmallChunks};
 use crate::metrics::{PERSONS, coarse};
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::{AHEAD, Index, Partition, PartitionId};
@@ -24,13 +24,13 @@ const TOGETHER: usize = 16;
 const WAITING: usize = 8;
 /// Threads at most: one reader does not feed more.
 const MOST_THREADS: usize = 8;
-/// How often somebody is told how far it is.
+/// How often the progress is reported.
 const TELL: Duration = Duration::from_millis(100);
 
 type Portion = Vec<(ChunkKey, Vec<u8>)>;
 
 /// What the threads share.
-struct Work<'a> {
+struct RebuildWork<'a> {
     cipher: &'a ChunkCipher,
     index: &'a Index,
     small: &'a SmallChunks,
@@ -49,10 +49,10 @@ pub(super) fn rebuild(
     store: &Store,
     cipher: &ChunkCipher,
     index: &Index,
-    progress: Progress<'_>,
+    progress: StartProgress<'_>,
 ) -> Result<SmallChunks, StartError> {
     let small = SmallChunks::default();
-    let work = Work {
+    let work = RebuildWork {
         cipher,
         index,
         small: &small,
@@ -77,7 +77,12 @@ pub(super) fn rebuild(
 }
 
 /// Reads what must be read, and hands it out.
-fn read(store: &Store, work: &Work<'_>, sender: SyncSender<Portion>, progress: Progress<'_>) -> Result<(), StartError> {
+fn read(
+    store: &Store,
+    work: &RebuildWork<'_>,
+    sender: SyncSender<Portion>,
+    progress: StartProgress<'_>,
+) -> Result<(), StartError> {
     let first: HashMap<PartitionId, u32> =
         work.index.partitions().into_iter().map(|(id, p)| (id, unread(&p))).collect();
     for (id, partition) in work.index.partitions() {
@@ -112,7 +117,7 @@ fn read(store: &Store, work: &Work<'_>, sender: SyncSender<Portion>, progress: P
         }
         if told.elapsed() >= TELL {
             told = Instant::now();
-            // Everybody on this machine may read it.
+            // Every user of this machine may read it.
             let mappings = coarse(work.mappings.load(Ordering::Relaxed), PERSONS);
             progress(format!("rebuilding the index: {mappings} mappings, {chunks} of about {total} chunks"));
         }
@@ -131,7 +136,7 @@ fn unread(partition: &Partition) -> u32 {
     partition.moved_below().into_iter().min().unwrap_or(0)
 }
 
-impl Work<'_> {
+impl RebuildWork<'_> {
     fn hand_out(&self, sender: &SyncSender<Portion>, portion: &mut Portion) -> Result<(), StartError> {
         if self.has_failed.load(Ordering::Relaxed) {
             // Any error does: that of the thread is the one that is told.
@@ -197,8 +202,12 @@ impl Work<'_> {
         }
         drop(entries);
         self.mappings.fetch_add(pseudonyms.len() as u64, Ordering::Relaxed);
-        let kind = Kind { partition: (key.sector, key.epoch), segment: *chunk.segment(), scope: chunk.scope().clone() };
-        self.small.add(&kind, Small { sequence: key.sequence, records });
+        let kind = SmallChunkKind {
+            partition: (key.sector, key.epoch),
+            segment: *chunk.segment(),
+            scope: chunk.scope().clone(),
+        };
+        self.small.add(&kind, SmallChunk { sequence: key.sequence, records });
         Ok(())
     }
 }

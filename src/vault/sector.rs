@@ -100,7 +100,7 @@ pub struct SectorState {
     epochs: RwLock<Arc<Vec<Arc<Epoch>>>>,
     segment: Mutex<Option<Arc<OpenSegment>>>,
     /// Tombstones of erased pseudonyms.
-    buried: RwLock<Arc<HashSet<[u8; 16]>>>,
+    tombstones: RwLock<Arc<HashSet<[u8; 16]>>>,
 }
 
 impl SectorState {
@@ -145,9 +145,11 @@ impl SectorState {
     /// Forgets the keys of the epochs that derive from a version of the sector secret.
     pub(crate) fn forget(&self, version: u32) {
         let mut epochs = self.epochs.write().expect("no panic under this lock");
-        let without = |epoch: &Arc<Epoch>| match epoch.row.secret_version == version {
-            true => Arc::new(Epoch { row: epoch.row, terms: epoch.terms, key: None, retired: epoch.retired.clone() }),
-            false => epoch.clone(),
+        let without = |epoch: &Arc<Epoch>| {
+            if epoch.row.secret_version != version {
+                return epoch.clone();
+            }
+            Arc::new(Epoch { row: epoch.row, terms: epoch.terms, key: None, retired: epoch.retired.clone() })
         };
         *epochs = Arc::new(epochs.iter().map(without).collect());
     }
@@ -194,15 +196,15 @@ impl SectorState {
     }
 
     /// The tombstones of pseudonyms that were erased and are not to be stored again; nothing where there are none.
-    pub(crate) fn buried(&self) -> Option<Arc<HashSet<[u8; 16]>>> {
-        let buried = self.buried.read().expect("no panic under this lock");
-        (!buried.is_empty()).then(|| buried.clone())
+    pub(crate) fn tombstones(&self) -> Option<Arc<HashSet<[u8; 16]>>> {
+        let tombstones = self.tombstones.read().expect("no panic under this lock");
+        (!tombstones.is_empty()).then(|| tombstones.clone())
     }
 
-    /// Adds some.
-    pub(crate) fn bury(&self, stones: &HashSet<[u8; 16]>) {
-        let mut buried = self.buried.write().expect("no panic under this lock");
-        *buried = Arc::new(buried.union(stones).copied().collect());
+    /// Adds the tombstones of pseudonyms that are being erased.
+    pub(crate) fn add_tombstones(&self, erased: &HashSet<[u8; 16]>) {
+        let mut tombstones = self.tombstones.write().expect("no panic under this lock");
+        *tombstones = Arc::new(tombstones.union(erased).copied().collect());
     }
 
     pub(super) fn sweep(&self, now: Timestamp) {
@@ -237,6 +239,7 @@ pub(super) fn load_all(
 ) -> Result<(Sectors, Vec<OpenedEpoch>), StartError> {
     let numbers: HashMap<_, _> = store.sector_numbers()?.into_iter().collect();
     let (used, retired) = (store.all_epochs()?, store.retired_epochs()?);
+    let loader = EpochLoader { roots, advance, now, used, retired };
     let mut next_number = numbers.values().max().map_or(0, |n| n + 1);
     let mut sectors = HashMap::new();
     let mut opened = vec![];
@@ -247,75 +250,95 @@ pub(super) fn load_all(
             next_number - 1
         });
         let mut rows = store.epochs(sector.uuid)?;
-        let terms = Terms::of(sector);
-        match rows.last() {
-            Some(row) if row.terms == terms.to_bytes() => {}
-            last => {
-                let ended_overlap = match last {
-                    Some(_) => overlap_to_end(sector, &rows, &retired, advance, now)?,
-                    None => None,
-                };
-                let row = next_row(last, shared_version(roots, &used), false, terms, now);
-                store.put_epoch(batch, sector.uuid, row);
-                let (epoch, secret_version) = (row.epoch, row.secret_version);
-                opened.push(OpenedEpoch { sector: sector.name.clone(), epoch, secret_version, ended_overlap });
-                rows.push(row);
-            }
+        if rows.last().is_none_or(|row| row.terms != Terms::of(sector).to_bytes()) {
+            let (row, ended_overlap) = loader.next(sector, &rows)?;
+            store.put_epoch(batch, sector.uuid, row);
+            let (epoch, secret_version) = (row.epoch, row.secret_version);
+            opened.push(OpenedEpoch { sector: sector.name.clone(), epoch, secret_version, ended_overlap });
+            rows.push(row);
         }
-        let epochs =
-            rows.into_iter().map(|row| load(sector, row, roots).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
-        for epoch in &epochs {
-            if let Some((.., time)) = retired.iter().find(|(uuid, n, _)| (*uuid, *n) == (sector.uuid, epoch.row.epoch))
-            {
-                let _ = epoch.retired.set(*time);
-            }
-        }
-        // The node has only the register to know the forms by: what it cannot parse, no order can name.
-        let told = |form: TextForm| form == sector.text_form || sector.former_text_forms.contains(&form);
-        let named = |epoch: &&Arc<Epoch>| epoch.terms.reversible && !epoch.is_retired();
-        if let Some(epoch) = epochs.iter().filter(named).find(|epoch| !told(epoch.terms.text_form)) {
-            let form = epoch.terms.text_form.as_str();
-            return Err(StartError::FormerTextForm { sector: sector.name.clone(), form });
-        }
-        let current = epochs.last().expect("the first epoch was just made");
-        if current.key.is_none() {
-            return Err(StartError::SecretMissing {
-                sector: sector.name.clone(),
-                epoch: current.row.epoch,
-                version: current.row.secret_version,
-            });
-        }
+        let epochs = loader.load(sector, rows)?;
+        check_epochs(sector, &epochs)?;
         let state = SectorState {
             sector: sector.clone(),
             number,
             epochs: RwLock::new(Arc::new(epochs)),
             segment: Mutex::default(),
-            buried: RwLock::new(Arc::new(store.tombstones(sector.uuid)?.into_iter().collect())),
+            tombstones: RwLock::new(Arc::new(store.tombstones(sector.uuid)?.into_iter().collect())),
         };
         sectors.insert(sector.name.clone(), Arc::new(state));
     }
     Ok((sectors, opened))
 }
 
-/// The epoch whose overlap ends as a start opens the next one: only where the start was told so.
-fn overlap_to_end(
-    sector: &Sector,
-    rows: &[EpochRow],
-    retired: &[(Uuid, u32, i64)],
-    advance: &[SectorAdvance],
+/// What a start loads the epochs of all sectors by.
+struct EpochLoader<'a> {
+    roots: &'a HashMap<u32, SectorRootKey>,
+    advance: &'a [SectorAdvance],
     now: Timestamp,
-) -> Result<Option<u32>, StartError> {
-    let asked = advance.iter().find(|asked| asked.sector == sector.name);
-    let asked = asked.ok_or_else(|| StartError::TermsChanged(sector.name.clone()))?;
-    let [.., previous, current] = rows else { return Ok(None) };
-    let is_retired = retired.iter().any(|(uuid, epoch, _)| (*uuid, *epoch) == (sector.uuid, previous.epoch));
-    if is_retired || !overlaps(sector, current, now) {
-        return Ok(None);
+    /// The epochs of all sectors.
+    used: Vec<EpochRow>,
+    /// Sector, epoch, and when it was retired (Unix seconds).
+    retired: Vec<(Uuid, u32, i64)>,
+}
+
+impl EpochLoader<'_> {
+    /// The row of the epoch that has the register's terms, and the epoch whose overlap ends with it.
+    fn next(&self, sector: &Sector, rows: &[EpochRow]) -> Result<(EpochRow, Option<u32>), StartError> {
+        let ended_overlap = if rows.is_empty() { None } else { self.overlap_to_end(sector, rows)? };
+        let version = shared_version(self.roots, &self.used);
+        Ok((next_row(rows.last(), version, false, Terms::of(sector), self.now), ended_overlap))
     }
-    match asked.end_overlap == Some(previous.epoch) {
-        true => Ok(asked.end_overlap),
-        false => Err(StartError::EpochOverlaps { sector: sector.name.clone(), epoch: previous.epoch }),
+
+    /// A sector's epochs, with their keys where these are here.
+    fn load(&self, sector: &Sector, rows: Vec<EpochRow>) -> Result<Vec<Arc<Epoch>>, StoreError> {
+        let mut epochs = Vec::with_capacity(rows.len());
+        for row in rows {
+            let epoch = load(sector, row, self.roots)?;
+            if let Some(time) = self.retired_at(sector, row.epoch) {
+                let _ = epoch.retired.set(time);
+            }
+            epochs.push(Arc::new(epoch));
+        }
+        Ok(epochs)
     }
+
+    fn retired_at(&self, sector: &Sector, epoch: u32) -> Option<i64> {
+        let row = self.retired.iter().find(|(uuid, number, _)| (*uuid, *number) == (sector.uuid, epoch));
+        row.map(|(.., time)| *time)
+    }
+
+    /// The epoch whose overlap ends as a start opens the next one: only where the start was told so.
+    fn overlap_to_end(&self, sector: &Sector, rows: &[EpochRow]) -> Result<Option<u32>, StartError> {
+        let asked = self.advance.iter().find(|asked| asked.sector == sector.name);
+        let asked = asked.ok_or_else(|| StartError::TermsChanged(sector.name.clone()))?;
+        let [.., previous, current] = rows else { return Ok(None) };
+        if self.retired_at(sector, previous.epoch).is_some() || !overlaps(sector, current, self.now) {
+            return Ok(None);
+        }
+        if asked.end_overlap == Some(previous.epoch) {
+            Ok(asked.end_overlap)
+        } else {
+            Err(StartError::EpochOverlaps { sector: sector.name.clone(), epoch: previous.epoch })
+        }
+    }
+}
+
+/// Refuses a sector with an epoch whose text form the register does not name, or without the key of its current epoch.
+fn check_epochs(sector: &Sector, epochs: &[Arc<Epoch>]) -> Result<(), StartError> {
+    // The node has only the register to know the forms by: what it cannot parse, no order can name.
+    let told = |form: TextForm| form == sector.text_form || sector.former_text_forms.contains(&form);
+    let named = |epoch: &&Arc<Epoch>| epoch.terms.reversible && !epoch.is_retired();
+    if let Some(epoch) = epochs.iter().filter(named).find(|epoch| !told(epoch.terms.text_form)) {
+        let form = epoch.terms.text_form.as_str();
+        return Err(StartError::FormerTextForm { sector: sector.name.clone(), form });
+    }
+    let current = epochs.last().expect("the first epoch was just made");
+    if current.key.is_none() {
+        let (epoch, version) = (current.row.epoch, current.row.secret_version);
+        return Err(StartError::SecretMissing { sector: sector.name.clone(), epoch, version });
+    }
+    Ok(())
 }
 
 /// Whether the epoch before `current` is still answered beside it.

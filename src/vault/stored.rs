@@ -37,7 +37,7 @@ pub(crate) fn stored_chunk(store: &Store, cipher: &ChunkCipher, key: ChunkKey) -
 
 /// The pseudonyms for which no mapping was found.
 #[derive(Default)]
-pub(crate) struct Absent {
+pub(crate) struct AbsentMappings {
     /// Why there is none.
     pub(crate) codes: HashMap<ParsedPseudonym, Code>,
     /// Those whose chunk the index names and the store did not have, however often it was looked for.
@@ -55,18 +55,19 @@ impl Vault {
         state: &SectorState,
         wanted: Vec<ParsedPseudonym>,
         mut each: impl FnMut(ChunkKey, Chunk, Vec<ParsedPseudonym>),
-    ) -> Result<Absent, StartError> {
-        let mut absent = Absent::default();
+    ) -> Result<AbsentMappings, StartError> {
+        let mut absent = AbsentMappings::default();
         let mut missing = self.look(state, wanted, &mut absent.codes, &mut each)?;
-        // The index names a chunk just before its commit, and one that was merged away a moment ago is named no more: either way
-        // the commit under way tells. What is not there after it holds nothing that was answered, unless it was merged once more.
+        // The index names a chunk just before the commit that stores it, and a merge may have moved the records since: once the
+        // commits under way are over, another look settles it, unless the chunk was merged once more. A chunk that is still not
+        // there holds nothing that was answered.
         for _ in 0..MOST_LOOKS {
             if missing.is_empty() || !self.committer().settled() {
                 break;
             }
             missing = self.look(state, missing, &mut absent.codes, &mut each)?;
         }
-        Ok(Absent { missing, ..absent })
+        Ok(AbsentMappings { missing, ..absent })
     }
 
     /// Looks once; what the index knows and the store does not have comes back.

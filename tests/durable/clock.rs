@@ -9,9 +9,9 @@ use cloison::audit::StatementNote;
 use cloison::clock::Clock;
 use cloison::code::Code;
 use cloison::commit::{LowerMark, LowerMarkError};
-use cloison::epoch::{self, Advance};
+use cloison::epoch::{self, AdvanceEpochRequest};
 use cloison::reidentify::ReleasedItem;
-use cloison::tokenize::{DomainRequest, Wish};
+use cloison::tokenize::{DomainRequest, TokenizeOptions};
 use cloison::vault::Vault;
 use jiff::SignedDuration;
 use uuid::Uuid;
@@ -106,7 +106,8 @@ fn a_period_is_not_told_by_a_clock_behind_its_mark() {
     world.clock.set(dawn() - SignedDuration::from_hours(30 * 24));
     for _ in 0..2 {
         let entries = vault.store().last_audit().unwrap().unwrap().0;
-        let closed = Wish { domain: DomainRequest { epoch: None, period: Some("2026-10".into()) }, previous: false };
+        let closed =
+            TokenizeOptions { domain: DomainRequest { epoch: None, period: Some("2026-10".into()) }, previous: false };
         for caller in [school, study] {
             assert_eq!(tokenize(&vault, caller, &[card(3)]).err(), Some(Code::ClockBehind));
         }
@@ -126,8 +127,8 @@ fn an_overlap_is_not_told_by_a_clock_behind_its_mark() {
     let world = World::new();
     let vault = world.open();
     let days = i64::from(vault.sector("health").unwrap().sector.epoch_overlap_days);
-    let first = Wish { domain: DomainRequest { epoch: Some(1), period: None }, previous: false };
-    let both = Wish { previous: true, ..Wish::default() };
+    let first = TokenizeOptions { domain: DomainRequest { epoch: Some(1), period: None }, previous: false };
+    let both = TokenizeOptions { previous: true, ..TokenizeOptions::default() };
     advance(&vault, "health", false);
     assert!(tokenize_with(&vault, CALLERS[0], &first, &[card(1)]).is_ok());
     world.later(SignedDuration::from_hours(24 * days + 1));
@@ -140,7 +141,7 @@ fn an_overlap_is_not_told_by_a_clock_behind_its_mark() {
     assert_eq!(tokenize(&vault, CALLERS[0], &[card(1)]).unwrap().domain.epoch, 2);
     let operator = *vault.register().operators.keys().next().unwrap();
     let permit = access::operator(vault.register(), operator).unwrap();
-    let how = Advance { from: 2, ..Advance::default() };
+    let how = AdvanceEpochRequest { from: 2, ..AdvanceEpochRequest::default() };
     assert_eq!(epoch::advance(&vault, &permit, "health", &how).unwrap_err().code(), Code::ClockBehind);
 }
 

@@ -7,7 +7,7 @@ use cloison::audit::cosign::{CosignatureQuorum, Cosigner, Cosigners};
 use cloison::audit::origin::cosigner_name;
 use cloison::code::Code;
 use cloison::deployment::register_text::{APPROVERS, AUTHORITY, OFFICER};
-use cloison::epoch::retire::{Retire, retire};
+use cloison::epoch::retire::{RetireEpochRequest, retire};
 use cloison::epoch::statement::Destruction;
 use cloison::keys::file::read_signing_key;
 use cloison::keys::{Key, StoreKey, StoreSecret};
@@ -256,7 +256,7 @@ fn an_order_goes_on_when_its_epoch_is_retired() {
     let peer = client_key(vault.register(), "cnss-health");
     let permit = access::in_sector(&vault, peer, "health", Operation::RetireEpoch).unwrap();
     let statement = statement(&vault, Destruction::Epoch { sector: "health".into(), epoch: 1 });
-    let how = Retire { unmigrated: true, statement: Some(statement), ..Retire::default() };
+    let how = RetireEpochRequest { unmigrated: true, statement: Some(statement), ..RetireEpochRequest::default() };
     assert!(retire(&vault, &permit, 1, &how).unwrap().retired);
     assert_eq!(codes(&vault, &order, &people), [None; 3]);
     let other = order_for(vault.now(), "health", &people);

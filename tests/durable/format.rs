@@ -161,7 +161,7 @@ fn write(path: &Path) -> Vec<u8> {
     assert_eq!(renewal::vault::take(&vault, &node, &done).unwrap().proved, 1);
 
     let operator = access::operator(vault.register(), SpkiDigest([0x22; 32])).unwrap();
-    let how = cloison::epoch::Advance { from: 1, own_secret: true, ..Default::default() };
+    let how = cloison::epoch::AdvanceEpochRequest { from: 1, own_secret: true, ..Default::default() };
     cloison::epoch::advance(&vault, &operator, "health", &how).unwrap();
 
     let suspend = ActPayload {

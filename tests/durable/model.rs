@@ -7,7 +7,7 @@ use cloison::code::Code;
 use cloison::node::Node;
 use cloison::reidentify::reveal::RevealedItem;
 use cloison::store::{Store, StoreError};
-use cloison::tokenize::{self, Answer, Wish};
+use cloison::tokenize::{self, TokenizeOptions, TokenizedBatch};
 use cloison::vault::Vault;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -112,7 +112,7 @@ impl Model {
         assert_eq!(known.0, text, "the same identifier in the same domain has the same pseudonym, always");
     }
 
-    fn answered(&mut self, request: &Request, answer: &Answer, day: i64) {
+    fn answered(&mut self, request: &Request, answer: &TokenizedBatch, day: i64) {
         self.requests += 1;
         self.accepted += answer.pseudonyms.len() as u64;
         self.rejected += answer.errors.len() as u64;
@@ -238,7 +238,7 @@ fn history(steps: &[Step], memory: u64) {
                     .iter()
                     .map(|request| {
                         let permit = permit(&vault, CALLERS[request.caller], "cnie");
-                        let wish = Wish { previous: request.previous, ..Wish::default() };
+                        let wish = TokenizeOptions { previous: request.previous, ..TokenizeOptions::default() };
                         let items: Vec<_> =
                             request.persons.iter().map(|person| spelled(*person, request.spelling)).collect();
                         let items: Vec<_> = items.iter().map(|item| Ok(item.as_str())).collect();

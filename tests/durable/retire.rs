@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use cloison::access;
-use cloison::epoch::retire::{Retire, retire};
+use cloison::epoch::retire::{RetireEpochRequest, retire};
 use cloison::epoch::statement::Destruction;
 use cloison::register::{self, Operation, Register};
 use cloison::reidentify::ReleasedItem;
@@ -36,9 +36,10 @@ fn store(vault: &Vault, persons: std::ops::Range<u32>) -> Vec<String> {
 fn retire_first(vault: &Vault) -> u64 {
     let peer = client_key(vault.register(), "cnss-health");
     let permit = access::in_sector(vault, peer, "health", Operation::RetireEpoch).unwrap();
-    let dry = retire(vault, &permit, 1, &Retire { dry_run: true, ..Retire::default() }).unwrap();
+    let dry =
+        retire(vault, &permit, 1, &RetireEpochRequest { dry_run: true, ..RetireEpochRequest::default() }).unwrap();
     let statement = statement(vault, Destruction::Epoch { sector: "health".into(), epoch: 1 });
-    let how = Retire { unmigrated: true, statement: Some(statement), ..Retire::default() };
+    let how = RetireEpochRequest { unmigrated: true, statement: Some(statement), ..RetireEpochRequest::default() };
     let retired = retire(vault, &permit, 1, &how).unwrap();
     assert_eq!((dry.mappings, dry.retired, retired.retired), (retired.mappings, false, true));
     retired.mappings

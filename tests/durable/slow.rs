@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cloison::code::Code;
-use cloison::commit::{Change, Job, Logged, STALL};
+use cloison::commit::{Change, Job, JobLog, STALL};
 
 use super::faults::free;
 use super::world;
@@ -196,7 +196,7 @@ fn who_submits_to_a_writer_that_hangs_is_told() {
     let hold: Change = Box::new(move |_, _| {
         let _ = held.recv();
     });
-    drop(vault.committer().submit(Job::new(Logged::Nothing, vec![hold])).unwrap());
+    drop(vault.committer().submit(Job::new(JobLog::Nothing, vec![hold])).unwrap());
     std::thread::sleep(2 * STALL + Duration::from_millis(200));
     assert!(vault.committer().stalled().is_some());
     assert_eq!(world::tokenize(&vault, world::CALLERS[0], &["AB1".into()]).err(), Some(Code::AuditUnavailable));

@@ -7,7 +7,7 @@ use cloison::clock::FixedClock;
 use cloison::keys::{Key, StoreSecret};
 use cloison::reidentify::reveal::RevealedItem;
 use cloison::store::{Store, StoreError};
-use cloison::tokenize::Wish;
+use cloison::tokenize::TokenizeOptions;
 use cloison::vault::{Home, StartError, Vault};
 use rocksdb::{DB, Options};
 use std::sync::Arc;
@@ -220,7 +220,7 @@ fn a_destroyed_epoch_is_no_longer_answered_beside_the_next() {
     let vault = world.open();
     let own = advance(&vault, "health", true).last().unwrap().secret_version;
     advance(&vault, "health", false);
-    let both = Wish { previous: true, ..Wish::default() };
+    let both = TokenizeOptions { previous: true, ..TokenizeOptions::default() };
     assert!(tokenize_with(&vault, CALLERS[0], &both, &[card(1)]).unwrap().previous.is_some());
     drop(vault);
     fs::remove_file(world.home.path().join(format!("sector/{own}.secret"))).unwrap();

@@ -17,7 +17,7 @@ use cloison::deployment::register_text::{
 };
 use cloison::deployment::{DeploymentPlan, ListenPlan, make};
 use cloison::epoch::statement::{Destruction, DestructionPayload};
-use cloison::epoch::{self, Advance, EpochView};
+use cloison::epoch::{self, AdvanceEpochRequest, EpochView};
 use cloison::execution::step::{self, ActExchange};
 use cloison::jws;
 use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
@@ -37,7 +37,7 @@ use cloison::seal::chunk::ChunkCipher;
 use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::statement::{self, Statement as _};
 use cloison::store::StoreError;
-use cloison::tokenize::{self, Answer, Wish};
+use cloison::tokenize::{self, TokenizeOptions, TokenizedBatch};
 use cloison::vault::{Home, StartError, Vault, VaultSecrets};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -272,11 +272,16 @@ pub fn permit(vault: &Vault, caller: Caller, scheme: &str) -> TokenizePermit {
 }
 
 /// One batch, to the end: the answer comes when it is durable.
-pub fn tokenize(vault: &Vault, caller: Caller, items: &[String]) -> Result<Answer, Code> {
-    tokenize_with(vault, caller, &Wish::default(), items)
+pub fn tokenize(vault: &Vault, caller: Caller, items: &[String]) -> Result<TokenizedBatch, Code> {
+    tokenize_with(vault, caller, &TokenizeOptions::default(), items)
 }
 
-pub fn tokenize_with(vault: &Vault, caller: Caller, wish: &Wish, items: &[String]) -> Result<Answer, Code> {
+pub fn tokenize_with(
+    vault: &Vault,
+    caller: Caller,
+    wish: &TokenizeOptions,
+    items: &[String],
+) -> Result<TokenizedBatch, Code> {
     let permit = permit(vault, caller, "cnie");
     let items: Vec<_> = items.iter().map(|item| Ok(item.as_str())).collect();
     let (answer, job) = tokenize::prepare(vault, &permit, wish, items.into_iter()).map_err(|refusal| refusal.code())?;
@@ -293,7 +298,7 @@ pub fn advance(vault: &Vault, sector: &str, own_secret: bool) -> Vec<EpochView> 
     let from = state.current().row.epoch;
     let end_overlap = state.previous(vault.now()).map(|previous| previous.row.epoch);
     let statement = statement(vault, Destruction::OwnSecret { sector: sector.into(), from });
-    let how = Advance { from, end_overlap, own_secret, statement: Some(statement) };
+    let how = AdvanceEpochRequest { from, end_overlap, own_secret, statement: Some(statement) };
     epoch::advance(vault, &permit, sector, &how).unwrap()
 }
 

@@ -15,7 +15,7 @@ use crate::cli::inputs::not_written;
 use crate::cli::statement;
 use crate::client;
 use crate::client::Client;
-use crate::epoch::retire::{Retire, Retired};
+use crate::epoch::retire::{RetireEpochRequest, RetiredEpoch};
 use crate::keys::Key;
 use crate::keys::file::{SecretKind, read_secret, write_secret};
 use crate::migrate::pairs::{PairsAcknowledgement, PairsRemoved, SealedPages, WaitingMigration, WaitingMigrations};
@@ -301,12 +301,12 @@ pub fn retire_epoch(args: &RetireEpochArgs) -> Result<(), CommandError> {
     }
     let client = args.client.open()?;
     let path = client::path(&["v1", "sectors", &args.sector, "epochs", &args.epoch.to_string(), "retire"]);
-    let how = Retire { dry_run: args.dry_run, unmigrated: args.unmigrated, statement };
-    let retired: Retired = client.post_json(&path, &how)?;
+    let how = RetireEpochRequest { dry_run: args.dry_run, unmigrated: args.unmigrated, statement };
+    let retired: RetiredEpoch = client.post_json(&path, &how)?;
     if args.json {
         return print_json(&retired);
     }
-    let Retired { epoch, sector, .. } = &retired;
+    let RetiredEpoch { epoch, sector, .. } = &retired;
     let (mappings, unmigrated) = (HumanCount(retired.mappings), HumanCount(retired.unmigrated));
     match (retired.retired, retired.mappings) {
         (true, 0) => print(format_args!("Epoch {epoch} of {sector} is retired: it has no mappings any more.")),

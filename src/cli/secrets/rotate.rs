@@ -7,7 +7,7 @@ use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::cli::statement;
 use crate::epoch::secrets::SectorSecrets;
-use crate::epoch::secrets::{Need, Retire as Wish, Retired, SecretView};
+use crate::epoch::secrets::{RetireSecretRequest, RetiredSecret, SecretNeed, SecretView};
 use crate::terminal::{CommandError, print, print_json};
 
 /// List the versions of the sector secret, and what needs each
@@ -91,9 +91,9 @@ pub fn retire(args: &SecretsRetireArgs) -> Result<(), CommandError> {
         let lost = "The pseudonyms of its epochs can never be made again.";
         args.assent.obtain(&Irreversible { changes, lost })?;
     }
-    let wish = Wish { version: args.version, dry_run: args.dry_run, statement };
-    let retired: Retired = args.at.client.open()?.post_json("/v1/secrets/retire", &wish)?;
-    let Retired { version, destroyed, remains, .. } = &retired;
+    let request = RetireSecretRequest { version: args.version, dry_run: args.dry_run, statement };
+    let retired: RetiredSecret = args.at.client.open()?.post_json("/v1/secrets/retire", &request)?;
+    let RetiredSecret { version, destroyed, remains, .. } = &retired;
     match (args.at.json, args.dry_run, destroyed) {
         (true, ..) => print_json(&retired)?,
         (false, true, _) => print(format_args!("Nothing needs version {version}: it may be retired."))?,
@@ -115,7 +115,7 @@ fn show(at: &SectorOfEpoch, secrets: &SectorSecrets) -> Result<(), CommandError>
     }
     let mut table = format!("{:<8} {:<9} NEEDED BY", "VERSION", "STATE");
     for SecretView { version, state, own, needed_by } in &secrets.versions {
-        let needs: Vec<String> = needed_by.iter().map(Need::to_string).collect();
+        let needs: Vec<String> = needed_by.iter().map(SecretNeed::to_string).collect();
         let needs = if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") };
         let own = if *own { " (one epoch's own)" } else { "" };
         table += &format!("\n{version:<8} {state:<9} {needs}{own}");

@@ -15,7 +15,7 @@ use crate::http::problem::Problem;
 use crate::json;
 use crate::pseudonym::{Pseudonym, TextWriter};
 use crate::register::SpkiDigest;
-use crate::tokenize::{self, Answer, DomainRequest, Wish};
+use crate::tokenize::{self, DomainRequest, TokenizeOptions, TokenizedBatch};
 use crate::vault::Vault;
 
 /// A batch of identifiers of one scheme.
@@ -221,15 +221,15 @@ pub(super) fn prepare(
     sector: &str,
     uri: &Uri,
     bytes: &[u8],
-) -> Result<(Answer, Job), Problem> {
+) -> Result<(TokenizedBatch, Job), Problem> {
     let query: JsonQuery = body::query(uri)?;
     let batch: JsonBatch<'_> = json::read_object(bytes).map_err(|error| malformed(&error))?;
     let permit = super::permit(vault, peer, sector, &batch.scheme.0, batch.purpose.as_ref().map(|p| &*p.0))?;
     let domain = batch
         .domain
         .map_or_else(DomainRequest::default, |named| DomainRequest { epoch: named.epoch, period: named.period });
-    let wish = Wish { domain, previous: query.previous };
-    Ok(tokenize::prepare(vault, &permit, &wish, batch.identifiers.0.iter().map(JsonItem::text))?)
+    let options = TokenizeOptions { domain, previous: query.previous };
+    Ok(tokenize::prepare(vault, &permit, &options, batch.identifiers.0.iter().map(JsonItem::text))?)
 }
 
 /// Says where the body is malformed, not what stands there: serde_json's own words may quote an identifier.
@@ -240,7 +240,7 @@ fn malformed(error: &serde_json::Error) -> Problem {
 }
 
 /// Writes an answer: the members of [`Pseudonyms`], without going through it.
-pub(super) fn write(answer: &Answer) -> Vec<u8> {
+pub(super) fn write(answer: &TokenizedBatch) -> Vec<u8> {
     let items = answer.pseudonyms.len() + answer.errors.len();
     let lists = 1 + usize::from(answer.previous.is_some());
     let mut out = Vec::with_capacity(256 + lists * items * (TextWriter::MAX_LEN + 3) + answer.errors.len() * 64);
@@ -272,7 +272,7 @@ fn value(out: &mut Vec<u8>, value: &impl Serialize) {
     serde_json::to_writer(out, value).expect("plain data into memory");
 }
 
-fn list(out: &mut Vec<u8>, answer: &Answer, pseudonyms: &[Pseudonym], writer: &TextWriter) {
+fn list(out: &mut Vec<u8>, answer: &TokenizedBatch, pseudonyms: &[Pseudonym], writer: &TextWriter) {
     let quoted = |out: &mut Vec<u8>, pseudonym| {
         out.push(b'"');
         writer.write(pseudonym, out);

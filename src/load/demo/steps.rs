@@ -16,7 +16,7 @@ use crate::client::officer::{OfficerCall, OfficerCallError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::deployment::register_text::{APPROVERS, DEMO, OFFICER, OPERATOR};
 use crate::deployment::{DeploymentPlan, ListenPlan, make};
-use crate::epoch::Advance;
+use crate::epoch::AdvanceEpochRequest;
 use crate::load::local::{LocalDeployment, free_ports};
 use crate::load::orders::{CaseOrder, made_up_id, person_key};
 use crate::register::{Register, Sector};
@@ -131,7 +131,7 @@ impl Demo {
 
         let operator = self.client(OPERATOR)?;
         let epoch_before = operator.epochs(SHOWN)?.current();
-        let next = Advance { from: epoch_before, ..Advance::default() };
+        let next = AdvanceEpochRequest { from: epoch_before, ..AdvanceEpochRequest::default() };
         let epoch_after = operator.advance_epoch(SHOWN, &next)?.current();
         let renewed = self.tokenize_one(person)?;
         let old_epoch_resolved = renewed != pseudonym && self.resolves("order-epochs", &[pseudonym, renewed], &card)?;

@@ -156,7 +156,7 @@ impl Book<'_> {
                 }
             }
         }
-        let _alone = self.alone();
+        let _orders = self.lock_orders();
         let acts = self.borne_out(authority)?;
         let mut seen = BTreeSet::new();
         good.retain(|act| acts.order(&act.digest).is_none() && seen.insert(act.digest));

@@ -26,7 +26,7 @@ pub fn destroy_over(vault: &Vault) -> Result<usize, Refusal> {
         return Ok(0);
     }
     // A release that is under way may be adding copies.
-    let _alone = Book::from(vault).alone();
+    let _orders = Book::from(vault).lock_orders();
     let ended = ended(vault)?;
     let jobs: Vec<Job> = ended.into_iter().map(|end| end.job(vault)).collect();
     let unavailable = not_logged("no copy is destroyed");

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::audit::Domain;
-use crate::commit::small::{Kind, Small};
+use crate::commit::small::{SmallChunk, SmallChunkKind};
 use crate::keys::DomainScope;
 use crate::pseudonym::{ParsedPseudonym, Pseudonym};
 use crate::refusal::{Refusal, fault};
@@ -130,7 +130,7 @@ pub(super) fn rewrite(
     index: &Index,
     cipher: &ChunkCipher,
     found: BTreeMap<ChunkKey, AffectedChunk>,
-) -> Vec<(Kind, Small)> {
+) -> Vec<(SmallChunkKind, SmallChunk)> {
     let mut fresh = vec![];
     for (old, AffectedChunk { chunk, erased }) in found.into_iter().filter(|(_, found)| !found.erased.is_empty()) {
         let records: Vec<_> = chunk.records().filter_map(Result::ok).collect();
@@ -149,8 +149,8 @@ pub(super) fn rewrite(
         if !kept.is_empty() {
             store.put_chunk(batch, new, &cipher.wrap(&new.to_bytes(), plain));
             let partition = (old.sector, old.epoch);
-            let kind = Kind { partition, segment: *chunk.segment(), scope: chunk.scope().clone() };
-            fresh.push((kind, Small { sequence: new.sequence, records: kept.len() as u32 }));
+            let kind = SmallChunkKind { partition, segment: *chunk.segment(), scope: chunk.scope().clone() };
+            fresh.push((kind, SmallChunk { sequence: new.sequence, records: kept.len() as u32 }));
         }
         let erased: Vec<[u8; 16]> = erased.iter().map(|pseudonym| *pseudonym.as_bytes()).collect();
         partition.forget(&erased);

@@ -1,8 +1,8 @@
 //! Merging small chunks: their records, sorted, in one chunk under a new sequence, and the old rows gone, in one commit of
 //! the one writer.
 //!
-//! Records stay sealed as they are; only the vault's own envelope is opened and closed. Who looked up an old sequence just
-//! before finds no chunk there, and looks it up again ([`Vault::each_stored`](crate::vault::Vault::each_stored)).
+//! Records stay sealed as they are; only the vault's own envelope is opened and closed. A look-up that found an old sequence
+//! just before meets no chunk there, and looks again (`vault::stored`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::KeeperParts;
 use crate::code::Code;
 use crate::commit::Change;
-use crate::commit::small::{Kind, Small};
+use crate::commit::small::{SmallChunk, SmallChunkKind};
 use crate::seal::chunk::{Chunk, ChunkBuilder};
 use crate::store::ChunkKey;
 use crate::vault::StartError;
@@ -20,30 +20,17 @@ use crate::vault::stored::{bad_chunk, stored_chunk};
 ///
 /// # Errors
 /// When one of them does not open; nothing has changed then.
-pub(super) fn merge(parts: &KeeperParts, kind: &Kind, small: &[Small]) -> Result<u64, StartError> {
+pub(super) fn merge(parts: &KeeperParts, kind: &SmallChunkKind, small: &[SmallChunk]) -> Result<u64, StartError> {
     let (sector, epoch) = kind.partition;
     let mut chunks: Vec<(ChunkKey, Chunk)> = Vec::with_capacity(small.len());
-    for Small { sequence, .. } in small {
+    for SmallChunk { sequence, .. } in small {
         let key = ChunkKey { sector, epoch, sequence: *sequence };
         chunks.extend(stored_chunk(parts.entity.store(), &parts.cipher, key)?.map(|chunk| (key, chunk)));
     }
     if chunks.len() < 2 {
         return Ok(0);
     }
-    let mut records = Vec::new();
-    for (key, chunk) in &chunks {
-        for record in chunk.records() {
-            let record = record.map_err(bad_chunk(*key))?;
-            records.push((record.pseudonym, record.to_bytes()));
-        }
-    }
-    records.sort_by_key(|(pseudonym, _)| *pseudonym);
-    // Nothing is stored twice; and if it were, one is enough.
-    records.dedup_by(|a, b| a.0 == b.0);
-    let bytes = records.iter().map(|(_, bytes)| bytes.len()).sum();
-    let mut plain = ChunkBuilder::new(&kind.segment, &kind.scope, records.len(), bytes);
-    records.iter().for_each(|(pseudonym, bytes)| plain.push(*pseudonym, bytes));
-    let pseudonyms: Vec<[u8; 16]> = records.into_iter().map(|(pseudonym, _)| *pseudonym.as_bytes()).collect();
+    let (plain, pseudonyms) = put_together(kind, &chunks)?;
     let count = pseudonyms.len() as u32;
     let mut old: Vec<u32> = chunks.into_iter().map(|(key, _)| key.sequence).collect();
     old.sort_unstable();
@@ -80,8 +67,29 @@ pub(super) fn merge(parts: &KeeperParts, kind: &Kind, small: &[Small]) -> Result
         0 => Ok(0),
         _ if !done => Ok(0),
         sequence => {
-            parts.entity.committer().small().add(kind, Small { sequence, records: count });
+            parts.entity.committer().small().add(kind, SmallChunk { sequence, records: count });
             Ok(gone)
         }
     }
+}
+
+/// The records of several chunks in one, and whose they are.
+fn put_together(
+    kind: &SmallChunkKind,
+    chunks: &[(ChunkKey, Chunk)],
+) -> Result<(ChunkBuilder, Vec<[u8; 16]>), StartError> {
+    let mut records = Vec::new();
+    for (key, chunk) in chunks {
+        for record in chunk.records() {
+            let record = record.map_err(bad_chunk(*key))?;
+            records.push((record.pseudonym, record.to_bytes()));
+        }
+    }
+    records.sort_by_key(|(pseudonym, _)| *pseudonym);
+    // Nothing is stored twice; and if it were, one is enough.
+    records.dedup_by(|a, b| a.0 == b.0);
+    let bytes = records.iter().map(|(_, bytes)| bytes.len()).sum();
+    let mut plain = ChunkBuilder::new(&kind.segment, &kind.scope, records.len(), bytes);
+    records.iter().for_each(|(pseudonym, bytes)| plain.push(*pseudonym, bytes));
+    Ok((plain, records.into_iter().map(|(pseudonym, _)| *pseudonym.as_bytes()).collect()))
 }
