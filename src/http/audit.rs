@@ -25,6 +25,7 @@ use crate::audit::shard_reader::ShardReader;
 use crate::code::Code;
 use crate::commit::{Job, JobLog};
 use crate::entity::Entity;
+use crate::refusal::fault;
 use crate::store::{Shard, StoreError};
 use crate::tlog::path::LogResource;
 
@@ -122,7 +123,7 @@ async fn serve(
     }
     let bytes = blocking(&peer, Lane::Work, move || {
         let shelf = ShardReader::new(entity.log().store(), &published.tree, published.checkpoint.size);
-        shelf.read(resource).map_err(|error| internal(&error))
+        shelf.read(resource).map_err(|error| unreadable(&error))
     });
     Ok(body::reply("application/octet-stream", bytes.await?.ok_or(Code::NotFound)?))
 }
@@ -134,9 +135,8 @@ fn shard(log: &Log, named: Option<&str>) -> Option<Arc<PublishedCheckpoint>> {
     }
 }
 
-fn internal(error: &StoreError) -> Problem {
-    tracing::error!(%error, "the log cannot be read");
-    Problem::new(Code::Internal)
+fn unreadable(error: &StoreError) -> Problem {
+    fault("the log cannot be read")(error).code().into()
 }
 
 /// Only those who may read the log, and how much of it; others are refused, and that is logged.

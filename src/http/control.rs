@@ -10,7 +10,7 @@ use super::described::{OpenApiRouter, routes, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
-use crate::epoch::{self, AdvanceEpochRequest, SectorEpochs};
+use crate::epoch::{self, AdvanceEpochRequest, EpochList};
 use crate::reidentify::resumed::{self, ResumeProofs};
 use crate::reidentify::{Release, ReleaseRequest, release};
 use crate::vault::Vault;
@@ -30,7 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
     path = "/v1/sectors/{sector}/epochs",
     params(("sector" = String, Path, description = "Sector name")),
     responses(
-        (status = 200, description = "The epochs, oldest first", body = SectorEpochs),
+        (status = 200, description = "The epochs, oldest first", body = EpochList),
         Problem,
     ),
 )]
@@ -41,7 +41,7 @@ pub(super) async fn list_epochs(
 ) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
     answer(vault.entity().clone(), peer, "epoch-list", permit, move |permit| {
-        epoch::list(&vault, permit, &sector).map(|epochs| SectorEpochs { sector, epochs })
+        epoch::list(&vault, permit, &sector).map(|epochs| EpochList { sector, epochs })
     })
     .await
 }
@@ -53,7 +53,7 @@ pub(super) async fn list_epochs(
     params(("sector" = String, Path, description = "Sector name")),
     request_body = AdvanceEpochRequest,
     responses(
-        (status = 200, description = "The epochs, oldest first", body = SectorEpochs),
+        (status = 200, description = "The epochs, oldest first", body = EpochList),
         Problem,
     ),
 )]
@@ -71,7 +71,7 @@ pub(super) async fn advance_epoch(
         permit,
         request,
         move |permit, how: AdvanceEpochRequest| {
-            epoch::advance(&vault, permit, &sector, &how).map(|epochs| SectorEpochs { sector, epochs })
+            epoch::advance(&vault, permit, &sector, &how).map(|epochs| EpochList { sector, epochs })
         },
     )
     .await
