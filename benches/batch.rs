@@ -1,5 +1,5 @@
-//! The in-process batch: everything but HTTP. Ten thousand identifiers, each batch durable before the next. And what of it the
-//! log costs, by itself: `cargo bench --bench batch -- audit`.
+//! The in-process batch: everything but HTTP. Ten thousand identifiers, each batch durable before
+//! the next. And what of it the log costs, by itself: `cargo bench --bench batch -- audit`.
 #![allow(missing_docs)]
 
 mod common;
@@ -21,7 +21,10 @@ const BATCH: usize = 10_000;
 fn batches(c: &mut Criterion) {
     let bench = Bench::new();
     let mut group = c.benchmark_group("batch of 10 000");
-    group.throughput(Throughput::Elements(BATCH as u64)).sample_size(20).measurement_time(Duration::from_secs(5));
+    group
+        .throughput(Throughput::Elements(BATCH as u64))
+        .sample_size(20)
+        .measurement_time(Duration::from_secs(5));
 
     let permit = bench.permit(REVERSIBLE);
     let mut next = 0;
@@ -39,7 +42,9 @@ fn batches(c: &mut Criterion) {
     bench.batch(&permit, &known);
     group.bench_function("known persons", |b| b.iter(|| bench.batch(&permit, &known)));
     let permit = bench.permit(IRREVERSIBLE);
-    group.bench_function("irreversible sector", |b| b.iter(|| bench.batch(&permit, &known)));
+    group.bench_function("irreversible sector", |b| {
+        b.iter(|| bench.batch(&permit, &known))
+    });
 }
 
 /// The entry of a batch, as the writer makes it.
@@ -49,7 +54,12 @@ fn entry() -> Entry {
         client: id("bench"),
         organisation: id("bench"),
         sector: REVERSIBLE.to_owned(),
-        domain: Domain { controller: None, purpose: None, period: None, epoch: 1 },
+        domain: Domain {
+            controller: None,
+            purpose: None,
+            period: None,
+            epoch: 1,
+        },
         previous: None,
         scheme: id("passport"),
         purpose: None,
@@ -58,13 +68,19 @@ fn entry() -> Entry {
         rejected: 0,
         digest: "155555ad9071aa6b0ac8a50fef5f1c6dde75d52b8e96816a26f91895be394b18".to_owned(),
     };
-    Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Tokenize(Box::new(entry)))
+    Entry::new(
+        jiff::Timestamp::UNIX_EPOCH,
+        Event::Tokenize(Box::new(entry)),
+    )
 }
 
-/// Compare the sum of the first two with a batch above; of the third there are two a second, however many batches.
+/// Compare the sum of the first two with a batch above; of the third there are two a second,
+/// however many batches.
 fn audit(c: &mut Criterion) {
     let mut group = c.benchmark_group("audit of a batch of 10 000");
-    let pseudonyms: Vec<_> = (0..BATCH as u128).map(|n| Pseudonym::from_bytes(n.to_be_bytes())).collect();
+    let pseudonyms: Vec<_> = (0..BATCH as u128)
+        .map(|n| Pseudonym::from_bytes(n.to_be_bytes()))
+        .collect();
     group.bench_function("salted digest", |b| {
         b.iter_batched(
             || pseudonyms.clone(),
@@ -76,13 +92,21 @@ fn audit(c: &mut Criterion) {
     group.bench_function("entry, leaf, tree", |b| {
         b.iter(|| {
             let bytes = black_box(&entry).to_bytes();
-            tree.push(leaf_hash(&bytes), |_, hashes| drop(black_box(tile_bytes(hashes))));
+            tree.push(leaf_hash(&bytes), |_, hashes| {
+                drop(black_box(tile_bytes(hashes)))
+            });
             black_box(tree.root())
         });
     });
     let key = ed25519_dalek::SigningKey::from_bytes(&[6; 32]);
-    let checkpoint = Checkpoint { origin: "cloison/bench/vault/2026".into(), size: 1_000_000, root: [7; 32] };
-    group.bench_function("checkpoint", |b| b.iter(|| black_box(&checkpoint).sign(&key)));
+    let checkpoint = Checkpoint {
+        origin: "cloison/bench/vault/2026".into(),
+        size: 1_000_000,
+        root: [7; 32],
+    };
+    group.bench_function("checkpoint", |b| {
+        b.iter(|| black_box(&checkpoint).sign(&key))
+    });
 }
 
 criterion_group!(benches, batches, audit);

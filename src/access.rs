@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::code::Code;
 use crate::entity::{Entity, Role};
 use crate::identifier::Scheme;
-use crate::register::{Authority, Client, Id, Officer, Operation, Register, RightsOfficer, SpkiDigest};
+use crate::register::{
+    Authority, Client, Id, Officer, Operation, Register, RightsOfficer, SpkiDigest,
+};
 use crate::vault::{SectorState, Vault};
 
 /// Who stands at the other end, as the log names them.
@@ -19,17 +21,29 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     if let Some(auditor) = register.auditors.get(&peer) {
         return auditor.to_string();
     }
-    if let Some(officer) = register.rights_officers.values().find(|officer| officer.certificate == peer) {
+    if let Some(officer) = register
+        .rights_officers
+        .values()
+        .find(|officer| officer.certificate == peer)
+    {
         return officer.id.to_string();
     }
     for authority in register.authorities.values() {
         if authority.node == peer {
             return authority.id.to_string();
         }
-        if let Some(officer) = authority.officers.values().find(|officer| officer.certificate == peer) {
+        if let Some(officer) = authority
+            .officers
+            .values()
+            .find(|officer| officer.certificate == peer)
+        {
             return officer.id.to_string();
         }
-        if let Some(custodian) = authority.custodians.values().find(|custodian| custodian.certificate == peer) {
+        if let Some(custodian) = authority
+            .custodians
+            .values()
+            .find(|custodian| custodian.certificate == peer)
+        {
             return custodian.id.to_string();
         }
     }
@@ -60,7 +74,8 @@ pub enum AccountHolder {
 pub struct CallerStanding {
     /// To whose account its requests are charged.
     pub holder: AccountHolder,
-    /// Whether it can stop something: bring an act upon an order, or seal a node. A little is guaranteed to these.
+    /// Whether it can stop something: bring an act upon an order, or seal a node. A little is
+    /// guaranteed to these.
     pub stops: bool,
 }
 
@@ -68,7 +83,10 @@ pub struct CallerStanding {
 pub fn standing(register: &Register, peer: SpkiDigest) -> Option<CallerStanding> {
     let known = |holder, stops| Some(CallerStanding { holder, stops });
     if let Some(client) = register.clients.get(&peer) {
-        return known(AccountHolder::Organisation(client.organisation.clone()), false);
+        return known(
+            AccountHolder::Organisation(client.organisation.clone()),
+            false,
+        );
     }
     if register.operators.contains_key(&peer) {
         return known(AccountHolder::Operations, true);
@@ -76,13 +94,23 @@ pub fn standing(register: &Register, peer: SpkiDigest) -> Option<CallerStanding>
     if register.auditors.contains_key(&peer) {
         return known(AccountHolder::Commission, false);
     }
-    if register.rights_officers.values().any(|officer| officer.certificate == peer) {
+    if register
+        .rights_officers
+        .values()
+        .any(|officer| officer.certificate == peer)
+    {
         return known(AccountHolder::Rights, false);
     }
     let of_authority = |authority: &&Arc<Authority>| {
         authority.node == peer
-            || authority.officers.values().any(|officer| officer.certificate == peer)
-            || authority.custodians.values().any(|custodian| custodian.certificate == peer)
+            || authority
+                .officers
+                .values()
+                .any(|officer| officer.certificate == peer)
+            || authority
+                .custodians
+                .values()
+                .any(|custodian| custodian.certificate == peer)
     };
     let authority = register.authorities.values().find(of_authority)?;
     known(AccountHolder::Authority(authority.id.clone()), true)
@@ -90,7 +118,9 @@ pub fn standing(register: &Register, peer: SpkiDigest) -> Option<CallerStanding>
 
 /// Whether the register knows an actor of that id.
 pub fn names(register: &Register, id: &str) -> bool {
-    let Some(id) = &Id::parse(id) else { return false };
+    let Some(id) = &Id::parse(id) else {
+        return false;
+    };
     let of_authority = |authority: &Arc<Authority>| {
         authority.id == *id
             || authority.officers.contains_key(id)
@@ -99,7 +129,10 @@ pub fn names(register: &Register, id: &str) -> bool {
     };
     register.clients.values().any(|client| client.id == *id)
         || register.organisations.contains_key(id)
-        || register.operators.values().any(|operator| operator.id == *id)
+        || register
+            .operators
+            .values()
+            .any(|operator| operator.id == *id)
         || register.auditors.values().any(|known| *known == *id)
         || register.rights_officers.contains_key(id)
         || register.authorities.values().any(of_authority)
@@ -108,9 +141,13 @@ pub fn names(register: &Register, id: &str) -> bool {
 /// The sector system behind a key.
 ///
 /// # Errors
-/// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for any other caller.
+/// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for any
+/// other caller.
 pub fn client(register: &Register, peer: SpkiDigest) -> Result<&Arc<Client>, Code> {
-    register.clients.get(&peer).ok_or_else(|| stranger(register, peer))
+    register
+        .clients
+        .get(&peer)
+        .ok_or_else(|| stranger(register, peer))
 }
 
 /// Leave to ask for pseudonyms in one sector, with one scheme, for one purpose.
@@ -140,8 +177,10 @@ pub fn tokenize(
     if !client.operations.contains(&Operation::Tokenize) {
         return Err(Code::Forbidden);
     }
-    let state =
-        vault.sector(sector).filter(|_| client.sectors.iter().any(|name| name == sector)).ok_or(Code::UnknownSector)?;
+    let state = vault
+        .sector(sector)
+        .filter(|_| client.sectors.iter().any(|name| name == sector))
+        .ok_or(Code::UnknownSector)?;
     let scheme = state
         .sector
         .schemes
@@ -153,10 +192,20 @@ pub fn tokenize(
         None => None,
         Some(text) => {
             let declared = state.sector.purposes.iter().find(|id| id.as_str() == text);
-            Some(declared.filter(|id| client.purposes.contains(id)).cloned().ok_or(Code::UnknownPurpose)?)
+            Some(
+                declared
+                    .filter(|id| client.purposes.contains(id))
+                    .cloned()
+                    .ok_or(Code::UnknownPurpose)?,
+            )
         }
     };
-    Ok(TokenizePermit { client: client.clone(), sector: state.clone(), scheme: scheme.clone(), purpose })
+    Ok(TokenizePermit {
+        client: client.clone(),
+        sector: state.clone(),
+        scheme: scheme.clone(),
+        purpose,
+    })
 }
 
 /// Leave, for a sector system, to do something in one of its sectors beside asking for pseudonyms.
@@ -169,14 +218,25 @@ pub struct SectorPermit {
 ///
 /// # Errors
 /// [`Code::UnknownClient`], [`Code::Forbidden`], [`Code::UnknownSector`], as [`tokenize`].
-pub fn in_sector(vault: &Vault, peer: SpkiDigest, sector: &str, operation: Operation) -> Result<SectorPermit, Code> {
+pub fn in_sector(
+    vault: &Vault,
+    peer: SpkiDigest,
+    sector: &str,
+    operation: Operation,
+) -> Result<SectorPermit, Code> {
     let client = client(vault.register(), peer)?;
     if !client.operations.contains(&operation) {
         return Err(Code::Forbidden);
     }
     let own = |_: &&Arc<SectorState>| client.sectors.iter().any(|name| name == sector);
-    let state = vault.sector(sector).filter(own).ok_or(Code::UnknownSector)?;
-    Ok(SectorPermit { client: client.clone(), sector: state.clone() })
+    let state = vault
+        .sector(sector)
+        .filter(own)
+        .ok_or(Code::UnknownSector)?;
+    Ok(SectorPermit {
+        client: client.clone(),
+        sector: state.clone(),
+    })
 }
 
 /// Leave to run the vault: epochs.
@@ -187,10 +247,13 @@ pub struct OperatorPermit {
 /// Authorises an operator.
 ///
 /// # Errors
-/// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for any other caller.
+/// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for any
+/// other caller.
 pub fn operator(register: &Register, peer: SpkiDigest) -> Result<OperatorPermit, Code> {
     match register.operators.get(&peer) {
-        Some(operator) => Ok(OperatorPermit { operator: operator.id.clone() }),
+        Some(operator) => Ok(OperatorPermit {
+            operator: operator.id.clone(),
+        }),
         None => Err(stranger(register, peer)),
     }
 }
@@ -213,13 +276,15 @@ impl AuditorPermit {
 /// As [`operator`].
 pub fn auditor(register: &Register, peer: SpkiDigest) -> Result<AuditorPermit, Code> {
     match register.auditors.get(&peer) {
-        Some(auditor) => Ok(AuditorPermit { auditor: auditor.clone() }),
+        Some(auditor) => Ok(AuditorPermit {
+            auditor: auditor.clone(),
+        }),
         None => Err(stranger(register, peer)),
     }
 }
 
-/// Leave to bring a statement of the commission's. Who brings it does not matter for what it does: that follows from its
-/// signatures.
+/// Leave to bring a statement of the commission's. Who brings it does not matter for what it does:
+/// that follows from its signatures.
 pub struct MessengerPermit {
     /// Who brings it, as the log names them.
     pub(crate) bearer: String,
@@ -233,9 +298,14 @@ pub struct MessengerPermit {
 /// As [`operator`].
 pub fn messenger(register: &Register, peer: SpkiDigest) -> Result<MessengerPermit, Code> {
     match auditor(register, peer) {
-        Ok(permit) => Ok(MessengerPermit { bearer: permit.auditor.to_string(), auditor: Some(permit.auditor) }),
-        Err(_) => operator(register, peer)
-            .map(|permit| MessengerPermit { bearer: permit.operator.to_string(), auditor: None }),
+        Ok(permit) => Ok(MessengerPermit {
+            bearer: permit.auditor.to_string(),
+            auditor: Some(permit.auditor),
+        }),
+        Err(_) => operator(register, peer).map(|permit| MessengerPermit {
+            bearer: permit.operator.to_string(),
+            auditor: None,
+        }),
     }
 }
 
@@ -249,8 +319,14 @@ pub struct RightsPermit {
 /// # Errors
 /// As [`operator`].
 pub fn rights_officer(register: &Register, peer: SpkiDigest) -> Result<RightsPermit, Code> {
-    match register.rights_officers.values().find(|officer| officer.certificate == peer) {
-        Some(officer) => Ok(RightsPermit { officer: officer.clone() }),
+    match register
+        .rights_officers
+        .values()
+        .find(|officer| officer.certificate == peer)
+    {
+        Some(officer) => Ok(RightsPermit {
+            officer: officer.clone(),
+        }),
         None => Err(stranger(register, peer)),
     }
 }
@@ -260,8 +336,8 @@ pub fn rights_officer(register: &Register, peer: SpkiDigest) -> Result<RightsPer
 pub enum LogReading {
     /// All of it: an auditor.
     Entries,
-    /// Checkpoints and tiles of hashes: an authority's node, which watches that the log only grows. What other authorities,
-    /// and sector systems, did is not the node's affair.
+    /// Checkpoints and tiles of hashes: an authority's node, which watches that the log only grows.
+    /// What other authorities, and sector systems, did is not the node's affair.
     Hashes,
 }
 
@@ -288,8 +364,14 @@ pub struct NodePermit {
 /// # Errors
 /// As [`operator`].
 pub fn node(register: &Register, peer: SpkiDigest) -> Result<NodePermit, Code> {
-    match register.authorities.values().find(|authority| authority.node == peer) {
-        Some(authority) => Ok(NodePermit { authority: authority.clone() }),
+    match register
+        .authorities
+        .values()
+        .find(|authority| authority.node == peer)
+    {
+        Some(authority) => Ok(NodePermit {
+            authority: authority.clone(),
+        }),
         None => Err(stranger(register, peer)),
     }
 }
@@ -303,10 +385,23 @@ pub struct OfficerPermit {
 ///
 /// # Errors
 /// As [`operator`].
-pub fn officer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<OfficerPermit, Code> {
-    let officers = register.authorities.get(authority).into_iter().flat_map(|authority| authority.officers.values());
-    match officers.into_iter().find(|officer: &&Officer| officer.certificate == peer) {
-        Some(officer) => Ok(OfficerPermit { officer: officer.id.clone() }),
+pub fn officer(
+    register: &Register,
+    authority: &Id,
+    peer: SpkiDigest,
+) -> Result<OfficerPermit, Code> {
+    let officers = register
+        .authorities
+        .get(authority)
+        .into_iter()
+        .flat_map(|authority| authority.officers.values());
+    match officers
+        .into_iter()
+        .find(|officer: &&Officer| officer.certificate == peer)
+    {
+        Some(officer) => Ok(OfficerPermit {
+            officer: officer.id.clone(),
+        }),
         None => Err(stranger(register, peer)),
     }
 }
@@ -320,17 +415,30 @@ pub struct CustodianPermit {
 ///
 /// # Errors
 /// As [`operator`].
-pub fn custodian(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<CustodianPermit, Code> {
-    let custodians =
-        register.authorities.get(authority).into_iter().flat_map(|authority| authority.custodians.values());
-    match custodians.into_iter().find(|custodian| custodian.certificate == peer) {
-        Some(custodian) => Ok(CustodianPermit { custodian: custodian.id.clone() }),
+pub fn custodian(
+    register: &Register,
+    authority: &Id,
+    peer: SpkiDigest,
+) -> Result<CustodianPermit, Code> {
+    let custodians = register
+        .authorities
+        .get(authority)
+        .into_iter()
+        .flat_map(|authority| authority.custodians.values());
+    match custodians
+        .into_iter()
+        .find(|custodian| custodian.certificate == peer)
+    {
+        Some(custodian) => Ok(CustodianPermit {
+            custodian: custodian.id.clone(),
+        }),
         None => Err(stranger(register, peer)),
     }
 }
 
-/// Leave to see whether an authority's node is sealed, and to seal it. Any custodian and any officer has it: the first of them
-/// who sees that something is wrong should seal. The custodians can undo that.
+/// Leave to see whether an authority's node is sealed, and to seal it. Any custodian and any
+/// officer has it: the first of them who sees that something is wrong should seal. The custodians
+/// can undo that.
 pub struct SealPermit {
     pub(crate) actor: Id,
 }
@@ -340,12 +448,19 @@ pub struct SealPermit {
 /// # Errors
 /// As [`operator`].
 pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<SealPermit, Code> {
-    let permit = custodian(register, authority, peer).map(|permit| SealPermit { actor: permit.custodian });
-    permit.or_else(|_| officer(register, authority, peer).map(|permit| SealPermit { actor: permit.officer }))
+    let permit = custodian(register, authority, peer).map(|permit| SealPermit {
+        actor: permit.custodian,
+    });
+    permit.or_else(|_| {
+        officer(register, authority, peer).map(|permit| SealPermit {
+            actor: permit.officer,
+        })
+    })
 }
 
-/// Leave, at an authority's node, to acknowledge that the vault's log lost entries at a restore. Any
-/// custodian and any officer has it, for they answer for what the node opens. It opens nothing that an order does not.
+/// Leave, at an authority's node, to acknowledge that the vault's log lost entries at a restore.
+/// Any custodian and any officer has it, for they answer for what the node opens. It opens nothing
+/// that an order does not.
 pub struct ResumePermit {
     pub(crate) actor: Id,
 }
@@ -354,12 +469,18 @@ pub struct ResumePermit {
 ///
 /// # Errors
 /// As [`operator`].
-pub fn resumer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<ResumePermit, Code> {
-    sealer(register, authority, peer).map(|permit| ResumePermit { actor: permit.actor })
+pub fn resumer(
+    register: &Register,
+    authority: &Id,
+    peer: SpkiDigest,
+) -> Result<ResumePermit, Code> {
+    sealer(register, authority, peer).map(|permit| ResumePermit {
+        actor: permit.actor,
+    })
 }
 
-/// Leave, at an authority's node, to have its segments sealed to the keys that the register lists. Any
-/// custodian and any officer has it: the register alone decides to which keys.
+/// Leave, at an authority's node, to have its segments sealed to the keys that the register lists.
+/// Any custodian and any officer has it: the register alone decides to which keys.
 pub struct RenewPermit {
     pub(crate) actor: Id,
 }
@@ -369,7 +490,9 @@ pub struct RenewPermit {
 /// # Errors
 /// As [`operator`].
 pub fn renewer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<RenewPermit, Code> {
-    sealer(register, authority, peer).map(|permit| RenewPermit { actor: permit.actor })
+    sealer(register, authority, peer).map(|permit| RenewPermit {
+        actor: permit.actor,
+    })
 }
 
 /// Leave, at the vault, to take recipients out of segments that the register no longer lists.
@@ -385,19 +508,27 @@ pub struct DropPermit {
 /// As [`operator`].
 pub fn dropper(register: &Register, peer: SpkiDigest) -> Result<DropPermit, Code> {
     match node(register, peer) {
-        Ok(NodePermit { authority }) => {
-            Ok(DropPermit { actor: authority.id.clone(), authority: Some(authority.id.clone()) })
-        }
-        Err(_) => operator(register, peer).map(|permit| DropPermit { actor: permit.operator, authority: None }),
+        Ok(NodePermit { authority }) => Ok(DropPermit {
+            actor: authority.id.clone(),
+            authority: Some(authority.id.clone()),
+        }),
+        Err(_) => operator(register, peer).map(|permit| DropPermit {
+            actor: permit.operator,
+            authority: None,
+        }),
     }
 }
 
 fn stranger(register: &Register, peer: SpkiDigest) -> Code {
-    if actor(register, peer) == "unknown" { Code::UnknownClient } else { Code::Forbidden }
+    if actor(register, peer) == "unknown" {
+        Code::UnknownClient
+    } else {
+        Code::Forbidden
+    }
 }
 
-/// Leave to bring an act upon an order, and to see the orders that a side knows. Who brings an act does not matter for what it
-/// does: that follows from its signatures.
+/// Leave to bring an act upon an order, and to see the orders that a side knows. Who brings an act
+/// does not matter for what it does: that follows from its signatures.
 pub struct BearerPermit {
     /// Who brings it, as the log names them.
     pub(crate) bearer: String,
@@ -412,10 +543,14 @@ pub struct BearerPermit {
 pub fn bearer(register: &Register, peer: SpkiDigest) -> Result<BearerPermit, Code> {
     let own = node(register, peer).map(|permit| permit.authority.id.clone());
     match own {
-        Ok(authority) => Ok(BearerPermit { bearer: authority.to_string(), authority: Some(authority) }),
-        Err(_) => {
-            operator(register, peer).map(|permit| BearerPermit { bearer: permit.operator.to_string(), authority: None })
-        }
+        Ok(authority) => Ok(BearerPermit {
+            bearer: authority.to_string(),
+            authority: Some(authority),
+        }),
+        Err(_) => operator(register, peer).map(|permit| BearerPermit {
+            bearer: permit.operator.to_string(),
+            authority: None,
+        }),
     }
 }
 
@@ -423,7 +558,14 @@ pub fn bearer(register: &Register, peer: SpkiDigest) -> Result<BearerPermit, Cod
 ///
 /// # Errors
 /// As [`operator`].
-pub fn officer_bearer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<BearerPermit, Code> {
+pub fn officer_bearer(
+    register: &Register,
+    authority: &Id,
+    peer: SpkiDigest,
+) -> Result<BearerPermit, Code> {
     let permit = officer(register, authority, peer)?;
-    Ok(BearerPermit { bearer: permit.officer.to_string(), authority: Some(authority.clone()) })
+    Ok(BearerPermit {
+        bearer: permit.officer.to_string(),
+        authority: Some(authority.clone()),
+    })
 }

@@ -1,10 +1,12 @@
-//! Audit entries: who asked what, in which sector and domain, with what outcome. Never an identifier, a UTI, a key, or an
-//! unkeyed digest of one.
+//! Audit entries: who asked what, in which sector and domain, with what outcome. Never an
+//! identifier, a UTI, a key, or an unkeyed digest of one.
 //!
-//! An entry is canonical JSON (sorted keys, no spaces, integers only). Entries are numbered from 0 without gaps, in the
-//! order in which they became durable, each in the same commit as the effect it describes.
+//! An entry is canonical JSON (sorted keys, no spaces, integers only). Entries are numbered from 0
+//! without gaps, in the order in which they became durable, each in the same commit as the effect
+//! it describes.
 //!
-//! Over the entries of each year stands a Merkle tree ([`tlog`](crate::tlog)), served and copied as C2SP `tlog-tiles`:
+//! Over the entries of each year stands a Merkle tree ([`tlog`](crate::tlog)), served and copied as
+//! C2SP `tlog-tiles`:
 //!
 //! | module | what it does |
 //! |---|---|
@@ -55,7 +57,10 @@ pub struct Entry {
 impl Entry {
     /// An entry of that moment.
     pub fn new(now: Timestamp, event: Event) -> Self {
-        Self { time: format!("{now:.3}"), event }
+        Self {
+            time: format!("{now:.3}"),
+            event,
+        }
     }
 
     /// Canonical JSON (RFC 8785 for the strings and integers that entries have).
@@ -96,7 +101,8 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// The domain of these granularity values in an epoch; an empty value is one that the sector does not separate.
+    /// The domain of these granularity values in an epoch; an empty value is one that the sector
+    /// does not separate.
     pub fn of(scope: &DomainScope, epoch: u32) -> Self {
         let named = |value: &String| (!value.is_empty()).then(|| value.clone());
         Self {
@@ -110,11 +116,16 @@ impl Domain {
     /// The granularity values.
     pub fn scope(&self) -> DomainScope {
         let value = |named: &Option<String>| named.clone().unwrap_or_default();
-        DomainScope { controller: value(&self.controller), purpose: value(&self.purpose), period: value(&self.period) }
+        DomainScope {
+            controller: value(&self.controller),
+            purpose: value(&self.purpose),
+            period: value(&self.period),
+        }
     }
 }
 
-/// Proof that an entry is durable. Only the writer makes one; what may happen only after an entry takes it by value.
+/// Proof that an entry is durable. Only the writer makes one; what may happen only after an entry
+/// takes it by value.
 ///
 /// ```compile_fail,E0451
 /// let receipt = cloison::audit::AuditReceipt { origin: "".into(), shard: cloison::store::Shard::of(2026), index: 0, leaf: [0; 32] };
@@ -144,23 +155,32 @@ impl AuditReceipt {
 
     /// The receipt of another request with the same entry.
     pub(crate) fn shared(&self) -> Self {
-        Self { origin: self.origin.clone(), ..*self }
+        Self {
+            origin: self.origin.clone(),
+            ..*self
+        }
     }
 }
 
-/// Gives each tag a random salt. Once a tag's row is destroyed, no guess can be tested against the entry, not even with the
-/// audit secret.
+/// Gives each tag a random salt. Once a tag's row is destroyed, no guess can be tested against the
+/// entry, not even with the audit secret.
 pub fn salted(tags: impl IntoIterator<Item = [u8; 16]>) -> Vec<ItemTag> {
     let tags: Vec<[u8; 16]> = tags.into_iter().collect();
     // One system call for all.
     let mut salts = vec![[0; 16]; tags.len()];
     crate::clock::dice().fill_bytes(salts.as_flattened_mut());
-    tags.into_iter().zip(salts).map(|(tag, salt)| ItemTag { tag, salt }).collect()
+    tags.into_iter()
+        .zip(salts)
+        .map(|(tag, salt)| ItemTag { tag, salt })
+        .collect()
 }
 
 /// The Merkle root over per-item tags: each leaf is a tag and its salt.
 pub fn tags_root(tags: &[ItemTag]) -> String {
-    let leaves: Vec<_> = tags.iter().map(|item| leaf_hash(&[item.tag, item.salt].concat())).collect();
+    let leaves: Vec<_> = tags
+        .iter()
+        .map(|item| leaf_hash(&[item.tag, item.salt].concat()))
+        .collect();
     data_encoding::HEXLOWER.encode(&tree_hash(&leaves))
 }
 
@@ -171,8 +191,12 @@ mod tests {
 
     #[test]
     fn entries_are_canonical() {
-        let event =
-            Event::Refuse { actor: "unknown".into(), operation: "tokenize", code: Code::UnknownClient, count: 2 };
+        let event = Event::Refuse {
+            actor: "unknown".into(),
+            operation: "tokenize",
+            code: Code::UnknownClient,
+            count: 2,
+        };
         let entry = Entry::new(Timestamp::from_second(1_800_000_000).unwrap(), event);
         assert_eq!(
             String::from_utf8(entry.to_bytes()).unwrap(),

@@ -1,11 +1,13 @@
 //! The command line: reads what was asked, calls one room, prints what came of it.
 //!
-//! Every command lives in its own file with its arguments and one function `run`. All of them fail with the one
-//! [`CommandError`](crate::terminal::CommandError), which always says what to do next. Results go to standard output, everything else
-//! to standard error, so that any command can stand in a pipe.
+//! Every command lives in its own file with its arguments and one function `run`. All of them fail
+//! with the one [`CommandError`](crate::terminal::CommandError), which always says what to do next.
+//! Results go to standard output, everything else to standard error, so that any command can stand
+//! in a pipe.
 //!
-//! Exit codes: 0 done; 1 refused or failed; 2 the command line itself is wrong; 3 done, but some items were rejected; 4 an
-//! auditor's copy and the log contradict each other; 75 a server could not start for a reason that may pass by itself.
+//! Exit codes: 0 done; 1 refused or failed; 2 the command line itself is wrong; 3 done, but some
+//! items were rejected; 4 an auditor's copy and the log contradict each other; 75 a server could
+//! not start for a reason that may pass by itself.
 
 use std::process::ExitCode;
 
@@ -141,16 +143,40 @@ mod tests {
         let mut command = Cli::command();
         command.clone().debug_assert();
         fn explained(command: &clap::Command) {
-            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
-            let example = command.get_after_long_help().is_some_and(|help| help.to_string().contains("Example"));
+            assert!(
+                command.get_about().is_some(),
+                "{} has no help",
+                command.get_name()
+            );
+            let example = command
+                .get_after_long_help()
+                .is_some_and(|help| help.to_string().contains("Example"));
             let needs_one = !command.has_subcommands() && !command.is_hide_set();
-            assert!(example || !needs_one, "{} has no example", command.get_name());
-            command.get_subcommands().filter(|command| command.get_name() != "help").for_each(explained);
-            for argument in command.get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version")) {
-                assert!(argument.get_help().is_some(), "{} {} has no help", command.get_name(), argument.get_id());
+            assert!(
+                example || !needs_one,
+                "{} has no example",
+                command.get_name()
+            );
+            command
+                .get_subcommands()
+                .filter(|command| command.get_name() != "help")
+                .for_each(explained);
+            for argument in command
+                .get_arguments()
+                .filter(|a| !matches!(a.get_id().as_str(), "help" | "version"))
+            {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {} has no help",
+                    command.get_name(),
+                    argument.get_id()
+                );
             }
         }
         command.build();
-        command.get_subcommands().filter(|c| c.get_name() != "help").for_each(explained);
+        command
+            .get_subcommands()
+            .filter(|c| c.get_name() != "help")
+            .for_each(explained);
     }
 }

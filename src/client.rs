@@ -1,7 +1,8 @@
 //! The blocking HTTP client: what the command line and the authority node speak to a server with.
 //!
-//! It believes servers of one certificate authority only, shows its own certificate, keeps connections open, follows no
-//! redirect and knows no proxy. Refusals come back as a [`ProblemReply`].
+//! It believes servers of one certificate authority only, shows its own certificate, keeps
+//! connections open, follows no redirect and knows no proxy. Refusals come back as a
+//! [`ProblemReply`].
 
 mod audit;
 mod batches;
@@ -35,13 +36,15 @@ use crate::config::ClientConfig;
 use crate::http::problem::ProblemBody;
 use crate::http::tls::{self, Identity, TlsError};
 
-/// The most bytes that an answer may have: 100 000 items with everything around them, and room to spare.
+/// The most bytes that an answer may have: 100 000 items with everything around them, and room to
+/// spare.
 const MAX_REPLY: u64 = 64 * 1024 * 1024;
 
 /// The content type of JSON.
 pub const JSON: &str = "application/json";
 
-/// A server that one talks to, with the connections to it. Cheap to share between threads; each uses connections of its own.
+/// A server that one talks to, with the connections to it. Cheap to share between threads; each
+/// uses connections of its own.
 pub struct Client {
     agent: Agent,
     base: String,
@@ -50,7 +53,9 @@ pub struct Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("base", &self.base).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,7 +70,10 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), step: Duration::from_secs(120) }
+        Self {
+            connect: Duration::from_secs(10),
+            step: Duration::from_secs(120),
+        }
     }
 }
 
@@ -87,15 +95,22 @@ pub struct ProblemReply {
 impl ProblemReply {
     /// The code, if this version knows it.
     pub fn known(&self) -> Option<Code> {
-        Code::ALL.iter().copied().find(|code| code.as_str() == self.code)
+        Code::ALL
+            .iter()
+            .copied()
+            .find(|code| code.as_str() == self.code)
     }
 }
 
 impl fmt::Display for ProblemReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.title, self.code)?;
-        self.detail.iter().try_for_each(|detail| write!(f, ": {detail}"))?;
-        self.retry_after.iter().try_for_each(|seconds| write!(f, "; come back in {seconds} s"))
+        self.detail
+            .iter()
+            .try_for_each(|detail| write!(f, ": {detail}"))?;
+        self.retry_after
+            .iter()
+            .try_for_each(|seconds| write!(f, "; come back in {seconds} s"))
     }
 }
 
@@ -138,7 +153,8 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether to try the same again may help, and after how long at the soonest. For requests that may arrive twice.
+    /// Whether to try the same again may help, and after how long at the soonest. For requests that
+    /// may arrive twice.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Connection { .. } => Some(Duration::from_millis(200)),
@@ -176,12 +192,21 @@ impl Client {
     pub fn with_timeouts(config: &ClientConfig, timeouts: Timeouts) -> Result<Self, ClientError> {
         let identity = Identity::read(&config.certificate, &config.key)?;
         let roots = tls::read_certificates(&config.ca)?;
-        let chain: Vec<Certificate<'static>> =
-            identity.chain.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-        let key = PrivateKey::from_pem(&identity.pem)
-            .map_err(|_| TlsError::Pem { path: config.key.clone(), wanted: "private key" })?;
+        let chain: Vec<Certificate<'static>> = identity
+            .chain
+            .iter()
+            .map(|certificate| Certificate::from_der(certificate).to_owned())
+            .collect();
+        let key = PrivateKey::from_pem(&identity.pem).map_err(|_| TlsError::Pem {
+            path: config.key.clone(),
+            wanted: "private key",
+        })?;
         let tls = TlsConfig::builder()
-            .root_certs(RootCerts::from(roots.iter().map(|root| Certificate::from_der(root).to_owned())))
+            .root_certs(RootCerts::from(
+                roots
+                    .iter()
+                    .map(|root| Certificate::from_der(root).to_owned()),
+            ))
             .client_cert(Some(ClientCert::new_with_certs(&chain, key)))
             .unversioned_rustls_crypto_provider(tls::provider())
             .build();
@@ -204,9 +229,16 @@ impl Client {
             .timeout_recv_response(Some(timeouts.step))
             .timeout_recv_body(Some(timeouts.step))
             .build();
-        let connector = ().chain(TcpConnector::default()).chain(HearLastWords).chain(RustlsConnector::default());
+        let connector =
+            ().chain(TcpConnector::default())
+                .chain(HearLastWords)
+                .chain(RustlsConnector::default());
         let agent = Agent::with_parts(agent, connector, DefaultResolver::default());
-        Ok(Self { agent, base: config.url.clone(), own: Arc::new(OwnCertificate::of(config, &identity)) })
+        Ok(Self {
+            agent,
+            base: config.url.clone(),
+            own: Arc::new(OwnCertificate::of(config, &identity)),
+        })
     }
 
     /// The certificate that it shows.
@@ -223,8 +255,17 @@ impl Client {
     ///
     /// # Errors
     /// All but [`ClientError::Setup`].
-    pub fn post(&self, path: &str, content_type: &str, body: &[u8], reply: &mut Vec<u8>) -> Result<(), ClientError> {
-        let request = self.agent.post(format!("{}{path}", self.base)).content_type(content_type);
+    pub fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+        reply: &mut Vec<u8>,
+    ) -> Result<(), ClientError> {
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .content_type(content_type);
         self.finish(request.send(body), reply)
     }
 
@@ -239,11 +280,17 @@ impl Client {
         body: &[u8],
         reply: &mut Vec<u8>,
     ) -> Result<u16, ClientError> {
-        let sent = self.agent.post(format!("{}{path}", self.base)).content_type(content_type).send(body);
+        let sent = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .content_type(content_type)
+            .send(body);
         let mut response = sent.map_err(|error| self.broken(error))?;
         reply.clear();
         let mut reader = response.body_mut().with_config().limit(MAX_REPLY).reader();
-        reader.read_to_end(reply).map_err(|error| self.broken(error.into()))?;
+        reader
+            .read_to_end(reply)
+            .map_err(|error| self.broken(error.into()))?;
         Ok(response.status().as_u16())
     }
 
@@ -255,11 +302,16 @@ impl Client {
         self.finish(self.agent.get(format!("{}{path}", self.base)).call(), reply)
     }
 
-    /// [`Client::post`], from and to JSON. (Who has large batches keeps the buffer and borrows from it instead.)
+    /// [`Client::post`], from and to JSON. (Who has large batches keeps the buffer and borrows from
+    /// it instead.)
     ///
     /// # Errors
     /// All but [`ClientError::Setup`].
-    pub fn post_json<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+    pub fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|_| ClientError::Request)?;
         let mut reply = Vec::new();
         self.post(path, JSON, &body, &mut reply)?;
@@ -284,31 +336,48 @@ impl Client {
         serde_json::from_slice(reply).map_err(|_| self.senseless(200))
     }
 
-    fn finish(&self, sent: Result<Response<Body>, ureq::Error>, reply: &mut Vec<u8>) -> Result<(), ClientError> {
+    fn finish(
+        &self,
+        sent: Result<Response<Body>, ureq::Error>,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), ClientError> {
         let mut response = sent.map_err(|error| self.broken(error))?;
         reply.clear();
         let length = response.body().content_length().unwrap_or(0);
         reply.reserve_exact(length.min(MAX_REPLY) as usize);
         let mut reader = response.body_mut().with_config().limit(MAX_REPLY).reader();
-        reader.read_to_end(reply).map_err(|error| self.broken(error.into()))?;
+        reader
+            .read_to_end(reply)
+            .map_err(|error| self.broken(error.into()))?;
         let status = response.status().as_u16();
         match status {
             200..=299 => Ok(()),
-            _ => Err(self.refusal(&response, reply).map_or_else(|| self.senseless(status), ClientError::Problem)),
+            _ => Err(self
+                .refusal(&response, reply)
+                .map_or_else(|| self.senseless(status), ClientError::Problem)),
         }
     }
 
     fn refusal(&self, response: &Response<Body>, reply: &[u8]) -> Option<ProblemReply> {
-        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let body: ProblemBody<'_> = match text("content-type")?.starts_with(crate::http::problem::CONTENT) {
-            true => serde_json::from_slice(reply).ok()?,
-            false => return None,
+        let text = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
         };
+        let body: ProblemBody<'_> =
+            match text("content-type")?.starts_with(crate::http::problem::CONTENT) {
+                true => serde_json::from_slice(reply).ok()?,
+                false => return None,
+            };
         let code = body.code.into_owned();
         Some(ProblemReply {
             status: response.status().as_u16(),
             title: body.title.into_owned(),
-            detail: body.detail.map(Into::into).or_else(|| self.who_is_unknown(&code)),
+            detail: body
+                .detail
+                .map(Into::into)
+                .or_else(|| self.who_is_unknown(&code)),
             code,
             retry_after: text("retry-after").and_then(|seconds| seconds.parse().ok()),
         })
@@ -317,18 +386,25 @@ impl Client {
     /// What somebody needs to know who is to enter this client in the register.
     fn who_is_unknown(&self, code: &str) -> Option<String> {
         let own = &self.own;
-        (code == Code::UnknownClient.as_str()).then(|| format!("the digest of {own} is {}", own.digest_text()))
+        (code == Code::UnknownClient.as_str())
+            .then(|| format!("the digest of {own} is {}", own.digest_text()))
     }
 
     fn senseless(&self, status: u16) -> ClientError {
-        ClientError::Answer { base: self.base.clone(), status }
+        ClientError::Answer {
+            base: self.base.clone(),
+            status,
+        }
     }
 
     fn broken(&self, error: ureq::Error) -> ClientError {
         let base = self.base.clone();
         match HandshakeFault::of(&error, &self.own) {
             Some(fault) => ClientError::Handshake { base, fault },
-            None => ClientError::Connection { base, why: error.to_string() },
+            None => ClientError::Connection {
+                base,
+                why: error.to_string(),
+            },
         }
     }
 }
@@ -340,7 +416,9 @@ pub fn path(parts: &[&str]) -> String {
         path.push('/');
         for byte in part.bytes() {
             match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(byte.into()),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    path.push(byte.into())
+                }
                 _ => path.push_str(&format!("%{byte:02X}")),
             }
         }

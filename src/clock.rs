@@ -1,9 +1,11 @@
 //! Time and randomness, as parameters.
 //!
-//! Everything that depends on the time of day takes a [`Clock`], so that a test can stand at any instant; the
-//! operating system's time of day is read in [`SystemClock`] and its randomness in [`random`], and nowhere else.
+//! Everything that depends on the time of day takes a [`Clock`], so that a test can stand at any
+//! instant; the operating system's time of day is read in [`SystemClock`] and its randomness in
+//! [`random`], and nowhere else.
 //!
-//! A clock that is set back must not open again what the time has closed: such decisions use [`ClockMark::steady`].
+//! A clock that is set back must not open again what the time has closed: such decisions use
+//! [`ClockMark::steady`].
 
 mod mark;
 
@@ -55,8 +57,9 @@ pub fn dice() -> impl rand_core::CryptoRng {
 /// How long a long computation goes on before it lets other threads run.
 const TURN: Duration = Duration::from_micros(200);
 
-/// Between two steps of a long computation: lets another thread that waits for this core run, unless this was done a moment ago.
-/// Without this, the system switches threads at its next tick, milliseconds later.
+/// Between two steps of a long computation: lets another thread that waits for this core run,
+/// unless this was done a moment ago. Without this, the system switches threads at its next tick,
+/// milliseconds later.
 pub fn give_way() {
     thread_local!(static LAST: Cell<Option<Instant>> = const { Cell::new(None) });
     if LAST.get().is_none_or(|last| last.elapsed() >= TURN) {
@@ -77,7 +80,8 @@ impl FixedClock {
 
     /// Moves the hands to `now`.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.as_second(), std::sync::atomic::Ordering::SeqCst);
+        self.0
+            .store(now.as_second(), std::sync::atomic::Ordering::SeqCst);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The closed list of outward codes.
 //!
-//! A code is a promise: clients branch on it, so it never changes its meaning and never carries data. Each room maps its
-//! own errors to these; `http::problem` gives them a status and a title, and nothing else does.
+//! A code is a promise: clients branch on it, so it never changes its meaning and never carries
+//! data. Each room maps its own errors to these; `http::problem` gives them a status and a title,
+//! and nothing else does.
 
 use std::fmt;
 
@@ -27,7 +28,8 @@ codes! {
     // --- the request as such
     /// The body is not the JSON that the operation takes.
     MalformedBody = "malformed-body",
-    /// The content type is neither `application/json` nor, where the operation takes it, `text/plain`.
+    /// The content type is neither `application/json` nor, where the operation takes it,
+    /// `text/plain`.
     UnsupportedMediaType = "unsupported-media-type",
     /// More bytes or items than a request may have.
     TooLarge = "too-large",
@@ -53,7 +55,8 @@ codes! {
     UnknownSector = "unknown-sector",
     /// The sector takes no such scheme.
     UnknownScheme = "unknown-scheme",
-    /// The purpose is not declared for this sector and client, or missing where the granularity needs it.
+    /// The purpose is not declared for this sector and client, or missing where the granularity
+    /// needs it.
     UnknownPurpose = "unknown-purpose",
     /// The organisation's quota of items is used up; `Retry-After` says when to come back.
     QuotaExceeded = "quota-exceeded",
@@ -83,7 +86,8 @@ codes! {
     IdentifierNotUtf8 = "identifier-not-utf8",
     /// A control character other than a tab.
     IdentifierControl = "identifier-control-character",
-    /// A character beyond ASCII that is neither a space nor full-width: a direction mark, a digit of another script.
+    /// A character beyond ASCII that is neither a space nor full-width: a direction mark, a digit
+    /// of another script.
     IdentifierCharacter = "identifier-character",
     /// The canonical form does not match the scheme's pattern.
     IdentifierPattern = "identifier-pattern",
@@ -113,7 +117,8 @@ codes! {
     OrderQuorum = "order-quorum",
     /// The order is for another deployment.
     OrderAudience = "order-audience",
-    /// The order is of an authority that is unknown, or not competent for the sector, or not this node's.
+    /// The order is of an authority that is unknown, or not competent for the sector, or not this
+    /// node's.
     OrderAuthority = "order-authority",
     /// The order is not valid yet.
     OrderNotYetValid = "order-not-yet-valid",
@@ -123,7 +128,8 @@ codes! {
     OrderConflict = "order-conflict",
     /// The order breaks a rule of the register (legal basis, length, limit).
     OrderRule = "order-rule",
-    /// The officer's request does not verify, is stale, or asks for something else than it was sent with.
+    /// The officer's request does not verify, is stale, or asks for something else than it was sent
+    /// with.
     RequestInvalid = "request-invalid",
     /// The sector or pseudonym is not in the order.
     OutOfScope = "out-of-scope",
@@ -141,21 +147,25 @@ codes! {
     ActInvalid = "act-invalid",
     /// The officer's request was answered already: a new one has to be signed.
     RequestReplayed = "request-replayed",
-    /// The authority has asked for as many pseudonyms as it may within the hour; `Retry-After` says when to come back.
+    /// The authority has asked for as many pseudonyms as it may within the hour; `Retry-After` says
+    /// when to come back.
     ReleaseRate = "release-rate",
-    /// A signer has brought as many acts upon orders as one may in a day; `Retry-After` says when to come back.
+    /// A signer has brought as many acts upon orders as one may in a day; `Retry-After` says when
+    /// to come back.
     ActRate = "act-rate",
     /// Vault and node do not yet have each other's acts upon orders.
     OutOfStep = "out-of-step",
     /// The register has no key to which an answer to this officer could be sealed.
     NoDeliveryKey = "no-delivery-key",
-    /// The register has no sector system with a key to which the pairs of a migration could be sealed.
+    /// The register has no sector system with a key to which the pairs of a migration could be
+    /// sealed.
     NoMigrationKey = "no-migration-key",
 
     // --- custody
     /// The node is sealed: it holds no key and opens nothing.
     Sealed = "sealed",
-    /// Not a share, not a share of the custodian who brings it, or it does not fit the commitments of its set.
+    /// Not a share, not a share of the custodian who brings it, or it does not fit the commitments
+    /// of its set.
     ShareInvalid = "share-invalid",
     /// The share is of another set: of another key, or of an earlier or later splitting.
     ShareForeign = "share-foreign",
@@ -167,7 +177,8 @@ codes! {
     InspectionRequired = "inspection-required",
     /// No inspection of that id was entered here.
     UnknownInspection = "unknown-inspection",
-    /// The rights officer has made as many look-ups as one may in a day; `Retry-After` says when to come back.
+    /// The rights officer has made as many look-ups as one may in a day; `Retry-After` says when to
+    /// come back.
     LookUpLimit = "look-up-limit",
     /// Not a request that two rights officers of the sector signed.
     RightsInvalid = "rights-invalid",
@@ -183,7 +194,8 @@ codes! {
     SecretNeeded = "secret-needed",
     /// The custody of the sector secrets cannot be written from here.
     SecretReadOnly = "secret-read-only",
-    /// The register and the segment do not confirm a recipient that is to be added, or the proof of one.
+    /// The register and the segment do not confirm a recipient that is to be added, or the proof of
+    /// one.
     RecipientInvalid = "recipient-invalid",
 
     // --- the other side and ourselves
@@ -193,7 +205,8 @@ codes! {
     AuditUnavailable = "audit-unavailable",
     /// The other entity (vault or node) does not answer, or gave no valid answer.
     PeerUnavailable = "peer-unavailable",
-    /// The vault's proof that it logged the release does not hold, or its log is not the one that was seen before.
+    /// The vault's proof that it logged the release does not hold, or its log is not the one that
+    /// was seen before.
     ProofInvalid = "proof-invalid",
     /// The other entity has not cosigned this log within five minutes, so nothing is released.
     CosignatureMissing = "cosignature-missing",

@@ -1,13 +1,14 @@
 //! The one writer: merges what waits into one durable write.
 //!
-//! Use cases prepare a [`Job`] (sealed mappings, state changes, an audit entry) and wait for its receipt. The writer takes
-//! all jobs that wait, drops mappings that meanwhile got stored, packs the rest into chunks, numbers the audit entries,
-//! writes everything in one batch with one fsync, and only then answers.
+//! Use cases prepare a [`Job`] (sealed mappings, state changes, an audit entry) and wait for its
+//! receipt. The writer takes all jobs that wait, drops mappings that meanwhile got stored, packs
+//! the rest into chunks, numbers the audit entries, writes everything in one batch with one fsync,
+//! and only then answers.
 //!
-//! **Why no answer can overtake a mapping.** A pseudonym enters the index just before the commit that stores it. A request
-//! that finds it there stores nothing, but has an audit entry of its own to write, and the writer works in order: its
-//! answer waits for a commit that is the same or a later one. Where a commit fails, the store is poisoned and nothing is
-//! answered ever after.
+//! **Why no answer can overtake a mapping.** A pseudonym enters the index just before the commit
+//! that stores it. A request that finds it there stores nothing, but has an audit entry of its own
+//! to write, and the writer works in order: its answer waits for a commit that is the same or a
+//! later one. Where a commit fails, the store is poisoned and nothing is answered ever after.
 
 mod log;
 mod mark;
@@ -46,8 +47,8 @@ use small::{SmallChunk, SmallChunkKind, SmallChunks};
 
 /// Jobs that may wait before callers are turned away.
 const QUEUE: usize = 4_096;
-/// Pseudonyms and records that may wait in them. Bounds their memory to some 100 MB, whatever callers do: one that goes away
-/// leaves its job behind.
+/// Pseudonyms and records that may wait in them. Bounds their memory to some 100 MB, whatever
+/// callers do: one that goes away leaves its job behind.
 const QUEUE_WEIGHT: usize = 1 << 20;
 /// Jobs merged into one commit at most.
 const GROUP: usize = 1_024;
@@ -74,7 +75,8 @@ pub struct NewMappings {
 pub enum JobLog {
     /// An entry of its own, with the tags of the items that it concerns.
     Entry(Entry, Vec<ItemTag>),
-    /// A tokenization; single-item ones of one client are merged. `digest` is filled in by the writer.
+    /// A tokenization; single-item ones of one client are merged. `digest` is filled in by the
+    /// writer.
     Tokenized {
         /// When the request arrived.
         time: Timestamp,
@@ -126,7 +128,12 @@ pub struct Job {
 impl Job {
     /// A job that stores no mappings: what the log says of it, and the state that it changes.
     pub fn new(log: JobLog, changes: Vec<Change>) -> Self {
-        Self { mappings: vec![], changes, count: None, log }
+        Self {
+            mappings: vec![],
+            changes,
+            count: None,
+            log,
+        }
     }
 
     /// A job with an entry of its own. `tags` are those of the items that the entry concerns.
@@ -135,7 +142,11 @@ impl Job {
     }
 
     fn records(&self) -> usize {
-        self.mappings.iter().flat_map(|new| &new.chunks).map(|chunk| chunk.records().len()).sum()
+        self.mappings
+            .iter()
+            .flat_map(|new| &new.chunks)
+            .map(|chunk| chunk.records().len())
+            .sum()
     }
 
     /// What it counts against [`QUEUE_WEIGHT`].
@@ -149,7 +160,8 @@ impl Job {
     }
 }
 
-/// Items that an organisation sent today, counted in memory when a request is let in and written down with its commit.
+/// Items that an organisation sent today, counted in memory when a request is let in and written
+/// down with its commit.
 #[derive(Debug)]
 pub struct DayCount {
     /// Organisation id.
@@ -169,12 +181,19 @@ impl Pending {
     /// # Errors
     /// [`Code::AuditUnavailable`] when it could not be made durable.
     pub fn wait(self) -> Result<AuditReceipt, Code> {
-        self.0.blocking_recv().ok().flatten().ok_or(Code::AuditUnavailable)
+        self.0
+            .blocking_recv()
+            .ok()
+            .flatten()
+            .ok_or(Code::AuditUnavailable)
     }
 
     /// Blocks until the writer is done with a job that has no entry.
     fn done(self) -> Result<(), Code> {
-        self.0.blocking_recv().map(drop).map_err(|_| Code::AuditUnavailable)
+        self.0
+            .blocking_recv()
+            .map(drop)
+            .map_err(|_| Code::AuditUnavailable)
     }
 
     /// Waits until a refusal is written down or counted, without blocking the thread.
@@ -211,8 +230,9 @@ pub struct Committer {
 type QueuedJob = (Job, oneshot::Sender<Option<AuditReceipt>>);
 
 impl Committer {
-    /// Starts the writer over a store and its log. `cipher` wraps chunks; an entity without mappings has none. `poisoned` is called
-    /// once when a write fails: the process must end. `small` are the small chunks that are there already.
+    /// Starts the writer over a store and its log. `cipher` wraps chunks; an entity without
+    /// mappings has none. `poisoned` is called once when a write fails: the process must end.
+    /// `small` are the small chunks that are there already.
     ///
     /// # Errors
     /// [`StoreError`] when the log's end cannot be read.
@@ -228,7 +248,11 @@ impl Committer {
         let (sender, receiver) = sync_channel(QUEUE);
         let mark = Arc::new(ClockMark::at(store.clock_mark()?));
         let waiting = Arc::new(AtomicUsize::new(0));
-        let (rounds, small, pace) = (Arc::new(Rounds::default()), Arc::new(small), Arc::new(Pace::default()));
+        let (rounds, small, pace) = (
+            Arc::new(Rounds::default()),
+            Arc::new(small),
+            Arc::new(Pace::default()),
+        );
         let poisoned = Arc::new(Mutex::new(Some(poisoned)));
         let mut writer = CommitWriter {
             store,
@@ -263,8 +287,8 @@ impl Committer {
         })
     }
 
-    /// Waits until every commit that has begun is over; whether they all became durable. What a look-up in the index found
-    /// before it is then in the store.
+    /// Waits until every commit that has begun is over; whether they all became durable. What a
+    /// look-up in the index found before it is then in the store.
     pub fn settled(&self) -> bool {
         self.rounds.settled()
     }
@@ -279,18 +303,20 @@ impl Committer {
         report(&self.poisoned, error);
     }
 
-    /// Whether so much waits that a batch would be turned away: worth knowing before work is put into it.
+    /// Whether so much waits that a batch would be turned away: worth knowing before work is put
+    /// into it.
     pub fn is_full(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) >= QUEUE_WEIGHT
     }
 
-    /// How long the writer has been stalled: jobs wait, and no commit has finished for longer than [`STALL`]. The disk hangs.
+    /// How long the writer has been stalled: jobs wait, and no commit has finished for longer than
+    /// [`STALL`]. The disk hangs.
     pub fn stalled(&self) -> Option<Duration> {
         self.pace.stalled()
     }
 
-    /// Admits a request that will wait for a commit, and perhaps keep others waiting meanwhile. While the writer is stalled,
-    /// waits for at most [`STALL`]. Blocks the thread.
+    /// Admits a request that will wait for a commit, and perhaps keep others waiting meanwhile.
+    /// While the writer is stalled, waits for at most [`STALL`]. Blocks the thread.
     ///
     /// # Errors
     /// [`Code::AuditUnavailable`] when the writer is stalled even then.
@@ -308,11 +334,14 @@ impl Committer {
     /// Queues a job.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] when too many wait; [`Code::AuditUnavailable`] when the writer has stopped, or has been stalled for
-    /// twice [`STALL`]: while the disk hangs, the job would wait forever. Nothing was done then.
+    /// [`Code::Overloaded`] when too many wait; [`Code::AuditUnavailable`] when the writer has
+    /// stopped, or has been stalled for twice [`STALL`]: while the disk hangs, the job would wait
+    /// forever. Nothing was done then.
     pub fn submit(&self, job: Job) -> Result<Pending, Code> {
         // What the vault does for itself can wait.
-        if !matches!(job.log, JobLog::Nothing) && self.stalled().is_some_and(|since| since > 2 * STALL) {
+        if !matches!(job.log, JobLog::Nothing)
+            && self.stalled().is_some_and(|since| since > 2 * STALL)
+        {
             return Err(Code::AuditUnavailable);
         }
         let weight = job.weight();
@@ -323,22 +352,27 @@ impl Committer {
         }
         let (reply, pending) = oneshot::channel();
         self.pace.enter();
-        self.sender.as_ref().expect("there until drop").try_send((job, reply)).map_err(|error| {
-            self.pace.leave(1);
-            self.waiting.fetch_sub(weight, Ordering::Relaxed);
-            match error {
-                TrySendError::Full(_) => Code::Overloaded,
-                TrySendError::Disconnected(_) => Code::AuditUnavailable,
-            }
-        })?;
+        self.sender
+            .as_ref()
+            .expect("there until drop")
+            .try_send((job, reply))
+            .map_err(|error| {
+                self.pace.leave(1);
+                self.waiting.fetch_sub(weight, Ordering::Relaxed);
+                match error {
+                    TrySendError::Full(_) => Code::Overloaded,
+                    TrySendError::Disconnected(_) => Code::AuditUnavailable,
+                }
+            })?;
         Ok(Pending(pending))
     }
 
-    /// Writes an entry together with the changes that it describes, and blocks until both are durable. `tags` are those of the
-    /// items that the entry concerns.
+    /// Writes an entry together with the changes that it describes, and blocks until both are
+    /// durable. `tags` are those of the items that the entry concerns.
     ///
     /// # Errors
-    /// As [`Committer::submit`], and [`Code::AuditUnavailable`] when the job could not be made durable. Nothing was done then.
+    /// As [`Committer::submit`], and [`Code::AuditUnavailable`] when the job could not be made
+    /// durable. Nothing was done then.
     pub fn record(
         &self,
         time: Timestamp,
@@ -349,8 +383,8 @@ impl Committer {
         self.submit(Job::entry(time, event, tags, changes))?.wait()
     }
 
-    /// Makes a change that no entry describes, and blocks until it is durable: what an entity does for itself, which changes
-    /// no answer.
+    /// Makes a change that no entry describes, and blocks until it is durable: what an entity does
+    /// for itself, which changes no answer.
     ///
     /// # Errors
     /// As [`Committer::record`].
@@ -358,14 +392,24 @@ impl Committer {
         self.submit(Job::new(JobLog::Nothing, vec![change]))?.done()
     }
 
-    /// Writes the entry of a start together with what the start changes, and blocks until both are durable. Nothing may be
-    /// queued before it.
+    /// Writes the entry of a start together with what the start changes, and blocks until both are
+    /// durable. Nothing may be queued before it.
     ///
     /// # Errors
     /// As [`Committer::record`].
-    pub fn begin(&self, changes: RowBatch, time: Timestamp, start: Event) -> Result<AuditReceipt, Code> {
+    pub fn begin(
+        &self,
+        changes: RowBatch,
+        time: Timestamp,
+        start: Event,
+    ) -> Result<AuditReceipt, Code> {
         // The first job of all finds the group's batch empty.
-        self.record(time, start, vec![], vec![Box::new(move |_, batch| *batch = changes)])
+        self.record(
+            time,
+            start,
+            vec![],
+            vec![Box::new(move |_, batch| *batch = changes)],
+        )
     }
 
     /// The latest time that was ever acted on (Unix milliseconds).
@@ -441,7 +485,8 @@ impl CommitWriter {
             };
             let jobs = group.len();
             if let Err(error) = self.commit(group, false) {
-                // Before a caller is told: `settled` must not take this commit for one that became durable.
+                // Before a caller is told: `settled` must not take this commit for one that became
+                // durable.
                 self.rounds.close();
                 report(&self.poisoned, &error);
                 return;
@@ -483,7 +528,9 @@ impl CommitWriter {
         let mut counts = HashMap::new();
         for job in jobs {
             mappings.extend(job.mappings);
-            job.changes.into_iter().for_each(|change| change(&self.store, &mut batch));
+            job.changes
+                .into_iter()
+                .for_each(|change| change(&self.store, &mut batch));
             logs.push(job.log);
             if let Some(count) = job.count {
                 counts.insert(Arc::as_ptr(&count), count);
@@ -491,7 +538,8 @@ impl CommitWriter {
         }
         for count in counts.values() {
             let items = count.items.load(Ordering::Relaxed);
-            self.store.put_quota_used(&mut batch, &count.organisation, count.day, items);
+            self.store
+                .put_quota_used(&mut batch, &count.organisation, count.day, items);
         }
         self.pack(&mut batch, mappings, &mut segments)?;
         let now = self.clock.now();
@@ -500,7 +548,10 @@ impl CommitWriter {
             log.begin(now, first);
         }
         self.tally.flush(now, last, &mut log);
-        let places: Vec<_> = logs.into_iter().map(|entry| log.place(entry, &mut self.tally)).collect();
+        let places: Vec<_> = logs
+            .into_iter()
+            .map(|entry| log.place(entry, &mut self.tally))
+            .collect();
         let first = log.first();
         let entries = log.write(&self.store, &mut batch);
         let receipts = self.log.append(&entries, &mut batch);
@@ -516,7 +567,9 @@ impl CommitWriter {
         self.write(batch)?;
         self.log.durable();
         self.rounds.end();
-        self.fresh.drain(..).for_each(|(kind, small)| self.small.add(&kind, small));
+        self.fresh
+            .drain(..)
+            .for_each(|(kind, small)| self.small.add(&kind, small));
         self.mark.raise(mark);
         segments.iter().for_each(|segment| segment.mark_stored());
         for (reply, place) in replies.into_iter().zip(places) {
@@ -529,7 +582,11 @@ impl CommitWriter {
 
     /// Writes rows durably, unless another process extends this log.
     fn write(&self, batch: RowBatch) -> Result<(), StoreError> {
-        if self.log.is_forked() { Err(StoreError::Forked) } else { self.store.commit(batch) }
+        if self.log.is_forked() {
+            Err(StoreError::Forked)
+        } else {
+            self.store.commit(batch)
+        }
     }
 
     /// The last thing that is written: the checkpoint over all that was.
@@ -537,6 +594,10 @@ impl CommitWriter {
         self.log.end();
         let mut batch = RowBatch::default();
         self.log.append(&[], &mut batch);
-        if batch.is_empty() { Ok(()) } else { self.write(batch) }
+        if batch.is_empty() {
+            Ok(())
+        } else {
+            self.write(batch)
+        }
     }
 }

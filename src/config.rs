@@ -1,8 +1,9 @@
 //! Configuration files of the vault, the authority node and their clients.
 //!
-//! TOML. A field that nobody knows is a fault, and all faults are reported at once, each with its line and what to write
-//! instead. Paths are seen from the folder of the file. What is *law* (sectors, clients, authorities) stands in the signed
-//! register and not here; here stand addresses, files and the keys by which the register is known.
+//! TOML. A field that nobody knows is a fault, and all faults are reported at once, each with its
+//! line and what to write instead. Paths are seen from the folder of the file. What is *law*
+//! (sectors, clients, authorities) stands in the signed register and not here; here stand
+//! addresses, files and the keys by which the register is known.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -55,15 +56,17 @@ pub struct VaultConfig {
     pub health: SocketAddr,
     /// The server's certificate, its key and who may sign clients'.
     pub tls: TlsFiles,
-    /// Bytes of batches that may be under way at once; who has more than its share of them is sent away for a second. At least
-    /// 17 MiB: one batch of the largest size (16 MiB) and what counting adds. Default 128 MiB.
+    /// Bytes of batches that may be under way at once; who has more than its share of them is sent
+    /// away for a second. At least 17 MiB: one batch of the largest size (16 MiB) and what counting
+    /// adds. Default 128 MiB.
     pub bodies: usize,
     /// The store's folder.
     pub store: PathBuf,
-    /// Free bytes on the store's disk below which batches are refused, so that what was let in, and the log, still find
-    /// room. Default 256 MiB.
+    /// Free bytes on the store's disk below which batches are refused, so that what was let in, and
+    /// the log, still find room. Default 256 MiB.
     pub reserve: u64,
-    /// Bytes of memory for the index of mappings: what is more lies on the disk. Default: half of what this process may have.
+    /// Bytes of memory for the index of mappings: what is more lies on the disk. Default: half of
+    /// what this process may have.
     pub index_memory: u64,
     /// `[audit]`: who watches the log.
     pub log: LogConfig,
@@ -139,7 +142,8 @@ impl Openers {
 /// `[limits]`, all optional.
 #[derive(Debug, Clone)]
 pub struct LimitConfig {
-    /// Connections that a listener holds at once, in shares: one organisation a quarter, one certificate an eighth. Default 1024.
+    /// Connections that a listener holds at once, in shares: one organisation a quarter, one
+    /// certificate an eighth. Default 1024.
     pub connections: usize,
     /// How long requests under way may still take after SIGTERM. Default 20 seconds.
     pub drain: Duration,
@@ -206,9 +210,14 @@ impl VaultConfig {
                 let bodies = table.or("bodies-mib", Bodies(128), faults);
                 Some((listen?, bodies?.value.0 << 20))
             });
-            let (data, bodies) = (data.as_ref().map(|(at, _)| (at.line, at.value.0)), data.as_ref().map(|(_, n)| *n));
-            let control = listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
-            let health = listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
+            let (data, bodies) = (
+                data.as_ref().map(|(at, _)| (at.line, at.value.0)),
+                data.as_ref().map(|(_, n)| *n),
+            );
+            let control =
+                listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
+            let health =
+                listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
             distinct_addresses(&[data, control, health], faults);
             let tls = tls_files(root, folder, faults);
             let store = section(root, "store", faults, |table, faults| {
@@ -235,7 +244,12 @@ impl VaultConfig {
                 };
                 Some((secrets, places))
             });
-            let openers = openers(root, folder, secrets.as_ref().map(|(_, places)| places), faults);
+            let openers = openers(
+                root,
+                folder,
+                secrets.as_ref().map(|(_, places)| places),
+                faults,
+            );
             let log = audit::read(root, folder, faults);
             let former_segment_keys = node::segment_keys(root, faults);
             let register = register_files(root, deployment.as_deref(), folder, faults);
@@ -269,7 +283,9 @@ impl ClientConfig {
 
     /// Reads the text of a client's file that lies in `folder`; every fault, not the first.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
-        parse(text, "the client's configuration", |root, faults| client(root, folder, faults))
+        parse(text, "the client's configuration", |root, faults| {
+            client(root, folder, faults)
+        })
     }
 }
 
@@ -280,15 +296,27 @@ fn load<T>(
 ) -> Result<T, ConfigError> {
     let file = path.to_owned();
     let text = lines::text(file::read_public(path, MAX_FILE)?).map_err(|NotUtf8 { line }| {
-        let (what, instead) = ("the line is not UTF-8".into(), "the same text, saved as UTF-8".into());
-        ConfigError::Faults { file: file.clone(), faults: vec![Fault { line, what, instead }] }
+        let (what, instead) = (
+            "the line is not UTF-8".into(),
+            "the same text, saved as UTF-8".into(),
+        );
+        ConfigError::Faults {
+            file: file.clone(),
+            faults: vec![Fault {
+                line,
+                what,
+                instead,
+            }],
+        }
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     parse(&text, folder).map_err(|faults| match FileKind::of(&text) {
         // Where even the syntax is broken, what seems to stand in the file may stand elsewhere.
-        Some(found) if found != wanted && DeTable::parse(&text).is_ok() => {
-            ConfigError::OtherKind { file, found, wanted }
-        }
+        Some(found) if found != wanted && DeTable::parse(&text).is_ok() => ConfigError::OtherKind {
+            file,
+            found,
+            wanted,
+        },
         _ => ConfigError::Faults { file, faults },
     })
 }
@@ -303,7 +331,11 @@ fn parse<T>(
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let line = faults.line(&error.span().unwrap_or(0..0));
-        faults.push(line, format!("the line is not TOML: {}", error.message()), "a line `name = value` or `[section]`");
+        faults.push(
+            line,
+            format!("the line is not TOML: {}", error.message()),
+            "a line `name = value` or `[section]`",
+        );
     }
     if !errors.is_empty() {
         // What could be made out of a broken file would only raise faults that are none.
@@ -344,14 +376,22 @@ fn optional_section<T>(
     take: impl FnOnce(&mut Table<'_, '_>, &mut Faults) -> Option<T>,
 ) -> Option<Option<T>> {
     let there = root.has(name);
-    let Some(mut table) = root.table(name, faults) else { return (!there).then_some(None) };
+    let Some(mut table) = root.table(name, faults) else {
+        return (!there).then_some(None);
+    };
     let taken = take(&mut table, faults);
     table.finish(faults);
     taken.map(Some)
 }
 
-fn listener<T: Field>(root: &mut Table<'_, '_>, name: &'static str, faults: &mut Faults) -> Option<At<T>> {
-    section(root, name, faults, |table, faults| table.required("listen", faults))
+fn listener<T: Field>(
+    root: &mut Table<'_, '_>,
+    name: &'static str,
+    faults: &mut Faults,
+) -> Option<At<T>> {
+    section(root, name, faults, |table, faults| {
+        table.required("listen", faults)
+    })
 }
 
 fn distinct_addresses(addresses: &[Option<(usize, SocketAddr)>], faults: &mut Faults) {
@@ -359,7 +399,11 @@ fn distinct_addresses(addresses: &[Option<(usize, SocketAddr)>], faults: &mut Fa
     for (line, address) in addresses.iter().flatten() {
         // Port 0 is "any free one" and therefore never taken.
         if address.port() != 0 && seen.contains(address) {
-            faults.push(*line, "`listen` is the address of another listener", "an address of its own");
+            faults.push(
+                *line,
+                "`listen` is the address of another listener",
+                "an address of its own",
+            );
         }
         seen.push(*address);
     }
@@ -393,17 +437,31 @@ fn client(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Opti
 
 fn index(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<u64> {
     let memory = optional_section(root, "index", faults, |table, faults| {
-        Some(table.optional::<Mebibytes>("memory-mib", faults).map(|at| at.value.0 << 20))
+        Some(
+            table
+                .optional::<Mebibytes>("memory-mib", faults)
+                .map(|at| at.value.0 << 20),
+        )
     })?;
     Some(memory.flatten().unwrap_or_else(memory::half))
 }
 
 fn limits(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<LimitConfig> {
-    let usual = LimitConfig { connections: 1024, drain: Duration::from_secs(20) };
+    let usual = LimitConfig {
+        connections: 1024,
+        drain: Duration::from_secs(20),
+    };
     let limits = optional_section(root, "limits", faults, |table, faults| {
         let connections = table.or("connections", Count(usual.connections), faults);
-        let drain = table.or("drain-seconds", Count(usual.drain.as_secs() as usize), faults);
-        Some(LimitConfig { connections: connections?.value.0, drain: Duration::from_secs(drain?.value.0 as u64) })
+        let drain = table.or(
+            "drain-seconds",
+            Count(usual.drain.as_secs() as usize),
+            faults,
+        );
+        Some(LimitConfig {
+            connections: connections?.value.0,
+            drain: Duration::from_secs(drain?.value.0 as u64),
+        })
     })?;
     Some(limits.unwrap_or(usual))
 }

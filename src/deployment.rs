@@ -1,7 +1,7 @@
 //! Makes a working deployment in a new folder.
 //!
-//! Everything is made on one machine, because something has to be signed before anything can start; `cloison init`
-//! says at the end who must hold which file from then on.
+//! Everything is made on one machine, because something has to be signed before anything can start;
+//! `cloison init` says at the end who must hold which file from then on.
 
 mod certificates;
 mod configuration;
@@ -63,15 +63,30 @@ pub struct ListenPlan {
 }
 
 impl ListenPlan {
-    /// Reached under `hosts` (none: loopback only), with the ports of the data, control and health listeners.
+    /// Reached under `hosts` (none: loopback only), with the ports of the data, control and health
+    /// listeners.
     pub fn new(hosts: Vec<String>, [data, control, health]: [u16; 3]) -> Self {
-        let listen = if hosts.is_empty() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-        Self { hosts, listen: listen.into(), data, control, health }
+        let listen = if hosts.is_empty() {
+            Ipv4Addr::LOCALHOST
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        };
+        Self {
+            hosts,
+            listen: listen.into(),
+            data,
+            control,
+            health,
+        }
     }
 
     /// The names and addresses in the certificate.
     fn names(&self) -> Vec<String> {
-        self.hosts.iter().cloned().chain(["localhost", "127.0.0.1", "::1"].map(str::to_owned)).collect()
+        self.hosts
+            .iter()
+            .cloned()
+            .chain(["localhost", "127.0.0.1", "::1"].map(str::to_owned))
+            .collect()
     }
 
     fn url(&self, port: u16) -> String {
@@ -118,7 +133,8 @@ pub struct NewDeployment {
 /// Fills `dir` by the plan.
 ///
 /// # Errors
-/// When `dir` is neither absent nor empty, or something cannot be written; nothing is left behind then.
+/// When `dir` is neither absent nor empty, or something cannot be written; nothing is left behind
+/// then.
 pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandError> {
     let folder = NewFolder::create(dir)?;
     let today = SystemClock.now().to_zoned(TimeZone::UTC).date();
@@ -133,8 +149,19 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
     write_configuration(&folder, plan, &roots)?;
     let fingerprints = keys.fingerprints;
     if plan.example {
-        let example = ExampleRoots { identity: roots.identity, sector: roots.sector, approvers: &roots.approvers };
-        example::finish(&folder, &text, &example, midnight(today)?, ca.until, &fingerprints)?;
+        let example = ExampleRoots {
+            identity: roots.identity,
+            sector: roots.sector,
+            approvers: &roots.approvers,
+        };
+        example::finish(
+            &folder,
+            &text,
+            &example,
+            midnight(today)?,
+            ca.until,
+            &fingerprints,
+        )?;
     }
     folder.finish()?;
     Ok(NewDeployment {
@@ -148,20 +175,33 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
     })
 }
 
-/// Signs the register with all its keys. Signing reads the register first: what is written here must be what is accepted.
+/// Signs the register with all its keys. Signing reads the register first: what is written here
+/// must be what is accepted.
 fn sign_register(text: &str, roots: &Roots) -> Result<String, CommandError> {
     let mut signatures = None;
     for RegisterKey { id, key, .. } in &roots.register {
         let kid = Id::parse(id).ok_or_else(|| fault(&"a register key's id is not an id"))?;
-        signatures = Some(sign(text, signatures.as_deref(), &kid, key).map_err(|error| match error {
-            SignError::Faults(faults) => fault(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
-            SignError::Jws(error) => fault(&error),
-        })?);
+        signatures = Some(
+            sign(text, signatures.as_deref(), &kid, key).map_err(|error| match error {
+                SignError::Faults(faults) => fault(
+                    &faults
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("\n"),
+                ),
+                SignError::Jws(error) => fault(&error),
+            })?,
+        );
     }
     Ok(signatures.unwrap_or_default())
 }
 
-fn write_configuration(folder: &NewFolder, plan: &DeploymentPlan, roots: &Roots) -> Result<(), CommandError> {
+fn write_configuration(
+    folder: &NewFolder,
+    plan: &DeploymentPlan,
+    roots: &Roots,
+) -> Result<(), CommandError> {
     for path in ["orders", "input", "data/vault", "data/node"] {
         folder.folder(path)?;
     }
@@ -181,16 +221,29 @@ fn write_configuration(folder: &NewFolder, plan: &DeploymentPlan, roots: &Roots)
 
 /// The client files, by path inside the folder.
 fn client_files(plan: &DeploymentPlan) -> Vec<String> {
-    let ids = plan.facts.clients.iter().map(|client| client.id).chain(OPERATORS).chain([OFFICER, AUDITOR]);
-    ids.map(|id| format!("clients/{id}.toml")).chain([format!("clients/{AUDITOR}-node.toml")]).collect()
+    let ids = plan
+        .facts
+        .clients
+        .iter()
+        .map(|client| client.id)
+        .chain(OPERATORS)
+        .chain([OFFICER, AUDITOR]);
+    ids.map(|id| format!("clients/{id}.toml"))
+        .chain([format!("clients/{AUDITOR}-node.toml")])
+        .collect()
 }
 
 fn fault(what: &dyn std::fmt::Display) -> CommandError {
-    CommandError::new(format_args!("the new register: {what}"), "report this as a fault of cloison")
+    CommandError::new(
+        format_args!("the new register: {what}"),
+        "report this as a fault of cloison",
+    )
 }
 
 /// The day on which a placeholder order becomes valid.
 fn midnight(day: Date) -> Result<Timestamp, CommandError> {
     let zoned = day.to_zoned(TimeZone::UTC);
-    zoned.map(|zoned| zoned.timestamp()).map_err(|error| CommandError::new(error, "set the clock of this machine"))
+    zoned
+        .map(|zoned| zoned.timestamp())
+        .map_err(|error| CommandError::new(error, "set the clock of this machine"))
 }

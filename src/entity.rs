@@ -1,7 +1,9 @@
-//! What vault and node both are: a process with a register, a store, a log and the one writer of both.
+//! What vault and node both are: a process with a register, a store, a log and the one writer of
+//! both.
 //!
-//! [`Vault`](crate::vault) and [`Node`](crate::node) own one and dereference to it. What answers for either side (the log for
-//! auditors, inspections, the clock's mark, refusals) takes an [`Entity`] and nothing else.
+//! [`Vault`](crate::vault) and [`Node`](crate::node) own one and dereference to it. What answers
+//! for either side (the log for auditors, inspections, the clock's mark, refusals) takes an
+//! [`Entity`] and nothing else.
 
 mod error;
 mod role;
@@ -84,11 +86,15 @@ impl Entity {
 
     /// The time that this side and the other have both reached ([`proven_time`]).
     pub fn proven_time(&self) -> Timestamp {
-        proven_time(!self.role.peers(&self.register).is_empty(), self.cosigners(), self.now())
+        proven_time(
+            !self.role.peers(&self.register).is_empty(),
+            self.cosigners(),
+            self.now(),
+        )
     }
 
-    /// Says who cosigns this log. From then on the other side must have cosigned it recently before anything is released or
-    /// opened.
+    /// Says who cosigns this log. From then on the other side must have cosigned it recently before
+    /// anything is released or opened.
     pub fn watch(&self, cosigners: Arc<Cosigners>) {
         let _ = self.cosigners.set(cosigners);
     }
@@ -98,27 +104,39 @@ impl Entity {
         self.cosigners.get()
     }
 
-    /// Whether the disk has less room than the reserve. Then no new work is taken: what room there is stays for what was let in,
-    /// for revocations and for the log.
+    /// Whether the disk has less room than the reserve. Then no new work is taken: what room there
+    /// is stays for what was let in, for revocations and for the log.
     pub fn is_short_of_space(&self) -> bool {
         self.space.is_short()
     }
 
-    /// Looks at the disk's free space and notes whether the `reserve` (bytes) is touched. To be called every second or so.
+    /// Looks at the disk's free space and notes whether the `reserve` (bytes) is touched. To be
+    /// called every second or so.
     pub fn watch_space(&self, reserve: u64) {
         self.space.watch(&self.store, reserve);
     }
 
-    /// Mappings that a sector has in the store, in all its epochs; `None` where there is no such sector here, as at a node.
+    /// Mappings that a sector has in the store, in all its epochs; `None` where there is no such
+    /// sector here, as at a node.
     ///
     /// # Errors
     /// [`StoreError`]
     pub fn mappings(&self, sector: &str) -> Result<Option<u64>, StoreError> {
-        let Some(sector) = self.register.sector(sector) else { return Ok(None) };
+        let Some(sector) = self.register.sector(sector) else {
+            return Ok(None);
+        };
         let numbers = self.store.sector_numbers()?;
-        let Some((_, number)) = numbers.iter().find(|(uuid, _)| *uuid == sector.uuid) else { return Ok(None) };
-        let partitions = self.index.partitions().into_iter().filter(|((found, _), _)| found == number);
-        Ok(Some(partitions.map(|(_, partition)| partition.entries()).sum()))
+        let Some((_, number)) = numbers.iter().find(|(uuid, _)| *uuid == sector.uuid) else {
+            return Ok(None);
+        };
+        let partitions = self
+            .index
+            .partitions()
+            .into_iter()
+            .filter(|((found, _), _)| found == number);
+        Ok(Some(
+            partitions.map(|(_, partition)| partition.entries()).sum(),
+        ))
     }
 
     /// Turns, places and acts of orders.

@@ -35,7 +35,8 @@ pub struct EpochList {
 pub struct EpochView {
     /// Its number.
     pub epoch: u32,
-    /// `current`, `overlap` (the previous one, still answered), `closed` or `retired` (its mappings are gone).
+    /// `current`, `overlap` (the previous one, still answered), `closed` or `retired` (its mappings
+    /// are gone).
     pub state: String,
     /// When it was opened, RFC 3339.
     pub opened_at: String,
@@ -62,24 +63,30 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit, sector: &str) -> Result<Vec
 #[schema(as = Advance)]
 #[serde(deny_unknown_fields)]
 pub struct AdvanceEpochRequest {
-    /// The epoch at which the sector stands. Asked again, when it stands at the next one, it is answered as done.
+    /// The epoch at which the sector stands. Asked again, when it stands at the next one, it is
+    /// answered as done.
     pub from: u32,
-    /// The epoch before `from`, where clients still get its pseudonyms beside the present ones: that ends now.
+    /// The epoch before `from`, where clients still get its pseudonyms beside the present ones:
+    /// that ends now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_overlap: Option<u32>,
-    /// Whether the new epoch gets a version of the sector secret of its own, so that it can be destroyed.
+    /// Whether the new epoch gets a version of the sector secret of its own, so that it can be
+    /// destroyed.
     #[serde(default)]
     pub own_secret: bool,
-    /// The statement that two operators signed, JWS General JSON as text: for `own_secret` in a sector without mappings.
+    /// The statement that two operators signed, JWS General JSON as text: for `own_secret` in a
+    /// sector without mappings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<String>,
 }
 
-/// Opens the next epoch of a sector, durable and logged before it is used. The same call again changes nothing.
+/// Opens the next epoch of a sector, durable and logged before it is used. The same call again
+/// changes nothing.
 ///
 /// # Errors
-/// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`]; [`Code::ClockBehind`]; those of a statement,
-/// where it takes one; [`Code::Internal`] when a new secret cannot be stored; [`Code::AuditUnavailable`].
+/// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`];
+/// [`Code::ClockBehind`]; those of a statement, where it takes one; [`Code::Internal`] when a new
+/// secret cannot be stored; [`Code::AuditUnavailable`].
 pub fn advance(
     vault: &Vault,
     permit: &OperatorPermit,
@@ -88,7 +95,10 @@ pub fn advance(
 ) -> Result<Vec<EpochView>, Refusal> {
     let unknown = || Refusal::new(Code::UnknownSector, "the register knows no such sector");
     let state = vault.sector(sector).ok_or_else(unknown)?;
-    let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
+    let _one_at_a_time = vault
+        .epoch_changes
+        .lock()
+        .expect("no panic under this lock");
     if is_done(state, how)? {
         return Ok(views(state, vault.now()));
     }
@@ -96,7 +106,10 @@ pub fn advance(
     let now = vault.steady_time()?;
     let ended_overlap = overlap_to_end(state, how, now)?;
     let mandate = if how.own_secret && !state.sector.reversible {
-        let wanted = Destruction::OwnSecret { sector: sector.to_owned(), from: how.from };
+        let wanted = Destruction::OwnSecret {
+            sector: sector.to_owned(),
+            from: how.from,
+        };
         Some(Mandate::of(vault, how.statement.as_deref(), &wanted)?)
     } else {
         None
@@ -113,12 +126,20 @@ pub fn advance(
         statement: mandate.as_ref().map(Mandate::note),
     };
     let opened: Change = Box::new(move |store, batch| store.put_epoch(batch, uuid, row));
-    commit(vault, event, [opened].into_iter().chain(mandate.as_ref().map(Mandate::change)).collect())?;
+    commit(
+        vault,
+        event,
+        [opened]
+            .into_iter()
+            .chain(mandate.as_ref().map(Mandate::change))
+            .collect(),
+    )?;
     state.advance(epoch);
     Ok(views(state, now))
 }
 
-/// Whether this very call was carried out before: an answer can get lost, and an epoch that is over does not come back.
+/// Whether this very call was carried out before: an answer can get lost, and an epoch that is over
+/// does not come back.
 fn is_done(state: &SectorState, how: &AdvanceEpochRequest) -> Result<bool, Refusal> {
     let current = state.current().row;
     if current.epoch == how.from {
@@ -134,20 +155,30 @@ fn is_done(state: &SectorState, how: &AdvanceEpochRequest) -> Result<bool, Refus
             Ok(true)
         }
         _ => {
-            let why = format!("the sector stands at epoch {}, not at epoch {}", current.epoch, how.from);
+            let why = format!(
+                "the sector stands at epoch {}, not at epoch {}",
+                current.epoch, how.from
+            );
             Err(Refusal::new(Code::EpochNotCurrent, why))
         }
     }
 }
 
 /// The epoch whose overlap ends with the next one: only where the call names it.
-fn overlap_to_end(state: &SectorState, how: &AdvanceEpochRequest, now: Timestamp) -> Result<Option<u32>, Refusal> {
+fn overlap_to_end(
+    state: &SectorState,
+    how: &AdvanceEpochRequest,
+    now: Timestamp,
+) -> Result<Option<u32>, Refusal> {
     let overlapping = state.previous(now).map(|epoch| epoch.row.epoch);
     if overlapping.is_none() || overlapping == how.end_overlap {
         return Ok(overlapping);
     }
     let (epoch, current) = (overlapping.unwrap_or_default(), how.from);
-    let until = state.overlap_ends().map(|until| until.to_string()).unwrap_or_default();
+    let until = state
+        .overlap_ends()
+        .map(|until| until.to_string())
+        .unwrap_or_default();
     let why = format!(
         "epoch {epoch} is still answered beside epoch {current}, until {until}, and the call does not end that"
     );
@@ -155,36 +186,61 @@ fn overlap_to_end(state: &SectorState, how: &AdvanceEpochRequest, now: Timestamp
 }
 
 /// The next epoch of a sector with its key, not yet stored.
-fn next(vault: &Vault, state: &SectorState, own_secret: bool, now: Timestamp) -> Result<Epoch, Refusal> {
+fn next(
+    vault: &Vault,
+    state: &SectorState,
+    own_secret: bool,
+    now: Timestamp,
+) -> Result<Epoch, Refusal> {
     let used = vault.store().all_epochs().map_err(fault(FAILED))?;
     let version = if own_secret {
         let highest = secrets::highest(vault, &used).map_err(fault(FAILED))?;
         let (version, secret) = vault.shelf().create(highest).map_err(fault(FAILED))?;
-        vault.roots().write().expect("no panic under this lock").insert(version, SectorRootKey::new(&secret));
+        vault
+            .roots()
+            .write()
+            .expect("no panic under this lock")
+            .insert(version, SectorRootKey::new(&secret));
         version
     } else {
         let roots = vault.roots().read().expect("no panic under this lock");
         epochs::shared_version(&roots, &used)
     };
-    let row = epochs::next_row(Some(&state.current().row), version, own_secret, Terms::of(&state.sector), now);
+    let row = epochs::next_row(
+        Some(&state.current().row),
+        version,
+        own_secret,
+        Terms::of(&state.sector),
+        now,
+    );
     let roots = vault.roots().read().expect("no panic under this lock");
     let epoch = epochs::load(&state.sector, row, &roots).map_err(fault(FAILED))?;
     if epoch.key.is_none() {
-        return Err(fault(FAILED)("no sector secret is here for the next epoch to derive from; try --own-secret"));
+        return Err(fault(FAILED)(
+            "no sector secret is here for the next epoch to derive from; try --own-secret",
+        ));
     }
     Ok(epoch)
 }
 
 /// An entry and what it describes, durable together.
 fn commit(vault: &Vault, event: Event, changes: Vec<Change>) -> Result<(), Refusal> {
-    vault.committer().record(vault.now(), event, vec![], changes).map(drop).map_err(not_logged("nothing is done"))
+    vault
+        .committer()
+        .record(vault.now(), event, vec![], changes)
+        .map(drop)
+        .map_err(not_logged("nothing is done"))
 }
 
 fn views(state: &SectorState, now: Timestamp) -> Vec<EpochView> {
     let epochs = state.epochs();
     let previous = state.previous(now).map(|epoch| epoch.row.epoch);
     let current = state.current().row.epoch;
-    let time = |seconds| Timestamp::from_second(seconds).map(|t| t.to_string()).unwrap_or_default();
+    let time = |seconds| {
+        Timestamp::from_second(seconds)
+            .map(|t| t.to_string())
+            .unwrap_or_default()
+    };
     epochs
         .iter()
         .map(|epoch| EpochView {

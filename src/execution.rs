@@ -1,4 +1,5 @@
-//! Carrying out an order: the steps that its two uses, re-identification and migration, have in common on either side.
+//! Carrying out an order: the steps that its two uses, re-identification and migration, have in
+//! common on either side.
 //!
 //! | | vault ([`at_vault`]) | node ([`at_node`]) |
 //! |---|---|---|
@@ -10,8 +11,9 @@
 //! | 6 | one commit: entry, counts and notes | one commit: entry and notes |
 //! | 7 | the proof of the entry; mappings are handed out | order and receipt open the mappings ([`opening`]) |
 //!
-//! Each side makes every check from its own register, its own store and its own clock; neither trusts the other for any of them.
-//! Before anything is released, both sides hold the same acts upon orders: [`step`].
+//! Each side makes every check from its own register, its own store and its own clock; neither
+//! trusts the other for any of them. Before anything is released, both sides hold the same acts
+//! upon orders: [`step`].
 
 pub(crate) mod at_node;
 pub(crate) mod at_vault;
@@ -39,7 +41,8 @@ pub(crate) struct VerifiedRequest {
     pub(crate) sector: Arc<Sector>,
 }
 
-/// What an officer brings: the order and the request as they were signed, and what the request is about.
+/// What an officer brings: the order and the request as they were signed, and what the request is
+/// about.
 pub(crate) struct PresentedRequest<'a> {
     pub(crate) order: &'a str,
     pub(crate) request: &'a str,
@@ -61,11 +64,25 @@ pub(crate) fn verify(
     check_clock(book, clock_mark)?;
     let order = order::check(asked.order, register, now)?;
     if order.authority() != authority {
-        return Err(Refusal::new(Code::OrderAuthority, "the order is another authority's"));
+        return Err(Refusal::new(
+            Code::OrderAuthority,
+            "the order is another authority's",
+        ));
     }
     let sector = order.sector(asked.sector)?.clone();
-    let request = order::check_request(asked.request, &order, register, asked.sector, asked.pseudonyms, now)?;
-    let verified = VerifiedRequest { order, request, sector };
+    let request = order::check_request(
+        asked.request,
+        &order,
+        register,
+        asked.sector,
+        asked.pseudonyms,
+        now,
+    )?;
+    let verified = VerifiedRequest {
+        order,
+        request,
+        sector,
+    };
     check_seen(&verified, book)?;
     Ok(verified)
 }
@@ -79,36 +96,61 @@ pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusa
     Ok(())
 }
 
-/// Those of the checks that look at what was seen and done before. They hold only while nobody else reveals or releases, so
-/// each side makes them again in its turn ([`Book::lock_orders`]).
+/// Those of the checks that look at what was seen and done before. They hold only while nobody else
+/// reveals or releases, so each side makes them again in its turn ([`Book::lock_orders`]).
 ///
 /// # Errors
-/// [`Code::OrderConflict`], [`Code::OrderRevoked`], [`Code::OrderSuspended`], [`Code::RequestReplayed`]; [`Code::OrderExpired`]
-/// when the order ended meanwhile.
+/// [`Code::OrderConflict`], [`Code::OrderRevoked`], [`Code::OrderSuspended`],
+/// [`Code::RequestReplayed`]; [`Code::OrderExpired`] when the order ended meanwhile.
 fn check_seen(verified: &VerifiedRequest, book: &Book<'_>) -> Result<(), Refusal> {
     let VerifiedRequest { order, request, .. } = verified;
-    let pinned = book.store().order_digest(&order.key()).map_err(fault(FAILED))?;
+    let pinned = book
+        .store()
+        .order_digest(&order.key())
+        .map_err(fault(FAILED))?;
     if pinned.is_some_and(|digest| digest != *order.digest()) {
-        return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this id of the authority's"));
+        return Err(Refusal::new(
+            Code::OrderConflict,
+            "another payload was seen under this id of the authority's",
+        ));
     }
     book.stands(order.authority(), order.id())?;
     if book.now() >= order.validity().1 {
-        return Err(Refusal::new(Code::OrderExpired, "the order ended while it was being executed"));
+        return Err(Refusal::new(
+            Code::OrderExpired,
+            "the order ended while it was being executed",
+        ));
     }
-    if book.store().request_seen(request.time().as_second(), request.id()).map_err(fault(FAILED))? {
-        return Err(Refusal::new(Code::RequestReplayed, "the request was answered already; sign another one"));
+    if book
+        .store()
+        .request_seen(request.time().as_second(), request.id())
+        .map_err(fault(FAILED))?
+    {
+        return Err(Refusal::new(
+            Code::RequestReplayed,
+            "the request was answered already; sign another one",
+        ));
     }
     Ok(())
 }
 
-/// How long an answered request is remembered, in seconds: far beyond the time for which it is fresh.
+/// How long an answered request is remembered, in seconds: far beyond the time for which it is
+/// fresh.
 const REMEMBERED: i64 = 3_600;
 
-/// What both sides write down with an answer: the payload under the order's id, its life, and the request.
+/// What both sides write down with an answer: the payload under the order's id, its life, and the
+/// request.
 fn notes(verified: &VerifiedRequest, book: &Book<'_>, used: u64) -> Result<Change, Refusal> {
     let (order, digest) = (verified.order.key(), *verified.order.digest());
     let life = book.life(&order)?;
-    let life = OrderLife::after_use(life, &verified.order, verified.request.officer(), book.now(), used).to_bytes();
+    let life = OrderLife::after_use(
+        life,
+        &verified.order,
+        verified.request.officer(),
+        book.now(),
+        used,
+    )
+    .to_bytes();
     let (request, time) = (verified.request.id(), verified.request.time().as_second());
     let forget = book.now().as_second() - REMEMBERED;
     Ok(Box::new(move |store, batch| {
@@ -121,19 +163,25 @@ fn notes(verified: &VerifiedRequest, book: &Book<'_>, used: u64) -> Result<Chang
     }))
 }
 
-/// Takes a place for a request under an order: few of an authority are worked on at a time, so that a stolen node's certificate
-/// cannot keep the vault from everybody else.
+/// Takes a place for a request under an order: few of an authority are worked on at a time, so that
+/// a stolen node's certificate cannot keep the vault from everybody else.
 ///
 /// # Errors
 /// [`Code::Overloaded`] when none is free within `patience`.
-pub(crate) fn enter<'a>(gate: &'a OrderGate, authority: &Id, patience: Duration) -> Result<OrderPlace<'a>, Refusal> {
+pub(crate) fn enter<'a>(
+    gate: &'a OrderGate,
+    authority: &Id,
+    patience: Duration,
+) -> Result<OrderPlace<'a>, Refusal> {
     gate.enter(authority, patience).ok_or_else(|| {
-        let why = format!("{MOST_UNDER_WAY} requests under orders of this authority are being worked on");
+        let why =
+            format!("{MOST_UNDER_WAY} requests under orders of this authority are being worked on");
         Refusal::new(Code::Overloaded, why).come_back_in(1)
     })
 }
 
-/// Refuses where vault and node hold different registers; `other` is the digest of the other side's, hex.
+/// Refuses where vault and node hold different registers; `other` is the digest of the other
+/// side's, hex.
 ///
 /// # Errors
 /// [`Code::RegisterMismatch`].

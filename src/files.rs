@@ -10,15 +10,21 @@ use std::path::Path;
 /// # Errors
 /// Those of the operating system.
 pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW).open(path)
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
 }
 
-/// Replaces the file at `path` by way of `beside`, a name in the same folder that only the caller uses, one call at a time:
-/// a reader sees the old file or the new one, whole. Whatever lies at `beside`, be it a link, is removed and never written
-/// through.
+/// Replaces the file at `path` by way of `beside`, a name in the same folder that only the caller
+/// uses, one call at a time: a reader sees the old file or the new one, whole. Whatever lies at
+/// `beside`, be it a link, is removed and never written through.
 ///
 /// # Errors
-/// Those of the operating system. The old file may then be in place, or the new one without being durable.
+/// Those of the operating system. The old file may then be in place, or the new one without being
+/// durable.
 pub fn put_in_place(beside: &Path, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     match fs::remove_file(beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -58,8 +64,11 @@ mod tests {
     #[test]
     fn a_file_is_replaced_whole_and_nothing_is_written_through_a_link() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, beside, victim) =
-            (folder.path().join("x"), folder.path().join("x.new"), folder.path().join("victim"));
+        let (path, beside, victim) = (
+            folder.path().join("x"),
+            folder.path().join("x.new"),
+            folder.path().join("victim"),
+        );
         fs::write(&victim, "theirs").unwrap();
         for bytes in [b"one", b"two"] {
             symlink(&victim, &beside).unwrap();
@@ -67,6 +76,10 @@ mod tests {
             assert_eq!(fs::read(&path).unwrap(), bytes);
         }
         assert_eq!(fs::read(&victim).unwrap(), b"theirs");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "nothing is left beside"
+        );
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// An id of an organisation, purpose, scheme, authority or person: `[a-z0-9-]{1,64}`. Compared and hashed as text.
+/// An id of an organisation, purpose, scheme, authority or person: `[a-z0-9-]{1,64}`. Compared and
+/// hashed as text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(Arc<str>);
 
@@ -13,7 +14,9 @@ impl Id {
     /// Reads an id, or refuses anything outside `[a-z0-9-]{1,64}`.
     pub fn parse(text: &str) -> Option<Self> {
         let ok = (1..=64).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         ok.then(|| Self(text.into()))
     }
 
@@ -44,6 +47,7 @@ impl Serialize for Id {
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Id::parse(&text).ok_or_else(|| serde::de::Error::custom("an id is 1 to 64 of a-z, 0-9 and '-'"))
+        Id::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom("an id is 1 to 64 of a-z, 0-9 and '-'"))
     }
 }

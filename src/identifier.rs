@@ -1,11 +1,13 @@
 //! Identifiers: schemes, and the one canonical form of a value (design §4).
 //!
-//! Two clients who mean the same person must reach the same bytes, or that person has two pseudonyms; and two persons must
-//! never reach the same bytes, or one answers for the other. So the mapping from spellings to values is small enough to be
-//! listed: spaces and the declared separators are removed, full-width forms become the ASCII characters that they show, and
-//! ASCII letters are folded to upper case where the scheme says so. Every other character beyond ASCII is refused, because
-//! what it resembles (`²`, `①`, `Ⅷ`, an Arabic-Indic digit) would be a guess at somebody's number. What is left must match
-//! the scheme's pattern as a whole and end in its check digit. A refusal is a [`Code`] and never repeats the value.
+//! Two clients who mean the same person must reach the same bytes, or that person has two
+//! pseudonyms; and two persons must never reach the same bytes, or one answers for the other. So
+//! the mapping from spellings to values is small enough to be listed: spaces and the declared
+//! separators are removed, full-width forms become the ASCII characters that they show, and ASCII
+//! letters are folded to upper case where the scheme says so. Every other character beyond ASCII is
+//! refused, because what it resembles (`²`, `①`, `Ⅷ`, an Arabic-Indic digit) would be a guess at
+//! somebody's number. What is left must match the scheme's pattern as a whole and end in its check
+//! digit. A refusal is a [`Code`] and never repeats the value.
 
 mod check_digit;
 mod pattern;
@@ -51,7 +53,9 @@ impl LetterCase {
 
     /// The case rule of that name.
     pub fn parse(text: &str) -> Option<Self> {
-        [LetterCase::Fold, LetterCase::Keep].into_iter().find(|case| case.as_str() == text)
+        [LetterCase::Fold, LetterCase::Keep]
+            .into_iter()
+            .find(|case| case.as_str() == text)
     }
 
     const fn apply(self, byte: u8) -> u8 {
@@ -62,16 +66,16 @@ impl LetterCase {
     }
 }
 
-/// A scheme's rules: what is frozen at its first use, because another rule would be another canonical form and with it
-/// other pseudonyms.
+/// A scheme's rules: what is frozen at its first use, because another rule would be another
+/// canonical form and with it other pseudonyms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemeRules {
     /// Stable id, bound into the derivation.
     pub id: Id,
     /// A regular expression over ASCII that the whole canonical value must match.
     pub pattern: String,
-    /// ASCII characters that are removed wherever they stand, each once: punctuation, and the space, which is removed
-    /// anyway.
+    /// ASCII characters that are removed wherever they stand, each once: punctuation, and the
+    /// space, which is removed anyway.
     pub separators: String,
     /// The check digit that a canonical value ends in.
     pub check: CheckDigit,
@@ -95,14 +99,19 @@ impl Scheme {
     /// Compiles the rules, or says in one sentence what is wrong with them.
     ///
     /// # Errors
-    /// When a separator is a letter, a digit, repeated or not ASCII; when the pattern does not compile within its size
-    /// limits, is not ASCII, or matches no canonical value, the empty one, or (with a check digit) one that is not all
-    /// digits.
+    /// When a separator is a letter, a digit, repeated or not ASCII; when the pattern does not
+    /// compile within its size limits, is not ASCII, or matches no canonical value, the empty one,
+    /// or (with a check digit) one that is not all digits.
     pub fn new(mut rules: SchemeRules) -> Result<Scheme, String> {
         let mut separators: Vec<char> = rules.separators.chars().collect();
         separators.sort_unstable(); // their order means nothing, and so it must not change what is frozen
-        if let Some(bad) = separators.iter().find(|c| !(**c == ' ' || c.is_ascii_punctuation())) {
-            return Err(format!("the separator {bad:?} is neither a space nor ASCII punctuation"));
+        if let Some(bad) = separators
+            .iter()
+            .find(|c| !(**c == ' ' || c.is_ascii_punctuation()))
+        {
+            return Err(format!(
+                "the separator {bad:?} is neither a space nor ASCII punctuation"
+            ));
         }
         if let Some(pair) = separators.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("the separator {:?} is written twice", pair[0]));
@@ -115,10 +124,16 @@ impl Scheme {
             byte if rules.separators.contains(char::from(byte)) => REMOVED,
             byte => rules.case.apply(byte),
         });
-        let canonical: Vec<u8> = (0x21..0x7f).filter(|byte| classes[usize::from(*byte)] == *byte).collect();
+        let canonical: Vec<u8> = (0x21..0x7f)
+            .filter(|byte| classes[usize::from(*byte)] == *byte)
+            .collect();
         let pattern = Pattern::compile(&rules.pattern)?;
         pattern.suits(&canonical, rules.check)?;
-        Ok(Scheme { rules, pattern, classes })
+        Ok(Scheme {
+            rules,
+            pattern,
+            classes,
+        })
     }
 
     /// The scheme's id.
@@ -137,11 +152,13 @@ impl Scheme {
     ///
     /// # Errors
     /// In this order: [`Code::IdentifierTooLong`] (as presented), [`Code::IdentifierControl`],
-    /// [`Code::IdentifierCharacter`], [`Code::IdentifierEmpty`], [`Code::IdentifierTooLong`] (canonical),
-    /// [`Code::IdentifierPattern`] and [`Code::IdentifierCheckDigit`].
+    /// [`Code::IdentifierCharacter`], [`Code::IdentifierEmpty`], [`Code::IdentifierTooLong`]
+    /// (canonical), [`Code::IdentifierPattern`] and [`Code::IdentifierCheckDigit`].
     pub fn canonical(&self, raw: &str, out: &mut Vec<u8>) -> Result<(), Code> {
         let before = out.len();
-        let done = self.append(raw, out).and_then(|walk| self.judge(walk, &out[before..]));
+        let done = self
+            .append(raw, out)
+            .and_then(|walk| self.judge(walk, &out[before..]));
         if done.is_err() {
             out.truncate(before);
         }
@@ -186,14 +203,20 @@ impl Scheme {
                 }
             }
         }
-        if refused { Err(Code::IdentifierCharacter) } else { Ok(walk) }
+        if refused {
+            Err(Code::IdentifierCharacter)
+        } else {
+            Ok(walk)
+        }
     }
 
     fn class_of(&self, character: char) -> u8 {
         match character {
             '\0'..='\x7f' => self.classes[character as usize],
             '\u{80}'..='\u{9f}' => CONTROL,
-            '\u{ff01}'..='\u{ff5e}' => self.classes[(character as u32 - FULL_WIDTH_OFFSET) as usize],
+            '\u{ff01}'..='\u{ff5e}' => {
+                self.classes[(character as u32 - FULL_WIDTH_OFFSET) as usize]
+            }
             _ if is_space(character) => REMOVED,
             _ => BEYOND_ASCII,
         }
@@ -214,12 +237,13 @@ impl Scheme {
     }
 }
 
-/// The tab and Unicode's spaces (general category Zs). Not the ends of lines and paragraphs: what stands on two lines is two
-/// values.
+/// The tab and Unicode's spaces (general category Zs). Not the ends of lines and paragraphs: what
+/// stands on two lines is two values.
 const fn is_space(character: char) -> bool {
     matches!(
         character,
-        '\t' | ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+        '\t' | ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'
+            ..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
     )
 }
 
@@ -238,9 +262,20 @@ mod tests {
         cased(pattern, separators, check, LetterCase::Fold)
     }
 
-    fn cased(pattern: &str, separators: &str, check: CheckDigit, case: LetterCase) -> Result<Scheme, String> {
+    fn cased(
+        pattern: &str,
+        separators: &str,
+        check: CheckDigit,
+        case: LetterCase,
+    ) -> Result<Scheme, String> {
         let id = Id::parse("test").unwrap();
-        Scheme::new(SchemeRules { id, pattern: pattern.into(), separators: separators.into(), check, case })
+        Scheme::new(SchemeRules {
+            id,
+            pattern: pattern.into(),
+            separators: separators.into(),
+            check,
+            case,
+        })
     }
 
     fn cnie() -> Scheme {
@@ -251,7 +286,10 @@ mod tests {
         let mut out = b"before".to_vec();
         let done = scheme.canonical(raw, &mut out);
         let rest = out.strip_prefix(b"before").expect("what was there stays");
-        assert!(done.is_ok() || rest.is_empty(), "an error leaves nothing behind");
+        assert!(
+            done.is_ok() || rest.is_empty(),
+            "an error leaves nothing behind"
+        );
         done.map(|()| String::from_utf8(rest.to_vec()).unwrap())
     }
 
@@ -267,32 +305,72 @@ mod tests {
             "\tAB\u{202f}123\u{2009}456\u{3000}",
             "AB－123456",
         ] {
-            assert_eq!(canonical(&cnie(), raw).as_deref(), Ok("AB123456"), "{raw:?}");
+            assert_eq!(
+                canonical(&cnie(), raw).as_deref(),
+                Ok("AB123456"),
+                "{raw:?}"
+            );
         }
-        assert_eq!(canonical(&cnie(), "be007").as_deref(), Ok("BE007"), "digits are kept as printed");
+        assert_eq!(
+            canonical(&cnie(), "be007").as_deref(),
+            Ok("BE007"),
+            "digits are kept as printed"
+        );
         let undeclared = scheme("[0-9]+", "", CheckDigit::None).unwrap();
-        assert_eq!(canonical(&undeclared, "12 34\t5").as_deref(), Ok("12345"), "spaces need no declaration");
+        assert_eq!(
+            canonical(&undeclared, "12 34\t5").as_deref(),
+            Ok("12345"),
+            "spaces need no declaration"
+        );
     }
 
     /// Under NFKC each of these would be the number of somebody else.
     #[test]
     fn what_only_resembles_a_number_is_nobody() {
-        for raw in ["AB12345²", "AB①23456", "\u{212a}7", "ſ123456", "AB12345Ⅷ", "AB１２３٤", "AB123456\u{200f}"]
-        {
-            assert_eq!(canonical(&cnie(), raw), Err(Code::IdentifierCharacter), "{raw:?}");
+        for raw in [
+            "AB12345²",
+            "AB①23456",
+            "\u{212a}7",
+            "ſ123456",
+            "AB12345Ⅷ",
+            "AB１２３٤",
+            "AB123456\u{200f}",
+        ] {
+            assert_eq!(
+                canonical(&cnie(), raw),
+                Err(Code::IdentifierCharacter),
+                "{raw:?}"
+            );
         }
     }
 
     #[test]
     fn a_scheme_that_keeps_case_has_two_persons_where_another_has_one() {
-        let record = cased("[A-Za-z]{2}[0-9]{4}", "-", CheckDigit::None, LetterCase::Keep).unwrap();
-        for (raw, value) in [("aB-1234", "aB1234"), ("ab 1234", "ab1234"), ("ａＢ１２３４", "aB1234")] {
+        let record = cased(
+            "[A-Za-z]{2}[0-9]{4}",
+            "-",
+            CheckDigit::None,
+            LetterCase::Keep,
+        )
+        .unwrap();
+        for (raw, value) in [
+            ("aB-1234", "aB1234"),
+            ("ab 1234", "ab1234"),
+            ("ａＢ１２３４", "aB1234"),
+        ] {
             assert_eq!(canonical(&record, raw).as_deref(), Ok(value), "{raw}");
         }
         let upper = cased("[A-Z]{2}[0-9]{4}", "", CheckDigit::None, LetterCase::Keep).unwrap();
-        assert_eq!(canonical(&upper, "ab1234"), Err(Code::IdentifierPattern), "kept, and so not of the pattern");
+        assert_eq!(
+            canonical(&upper, "ab1234"),
+            Err(Code::IdentifierPattern),
+            "kept, and so not of the pattern"
+        );
         let digits = cased("[0-9]+", "-", CheckDigit::Luhn, LetterCase::Keep).unwrap();
-        assert_eq!(canonical(&digits, "7992-739-8713").as_deref(), Ok("79927398713"));
+        assert_eq!(
+            canonical(&digits, "7992-739-8713").as_deref(),
+            Ok("79927398713")
+        );
         let fault = cased("[a-z0-9]+", "", CheckDigit::Luhn, LetterCase::Keep).unwrap_err();
         assert!(fault.contains("digits"), "{fault}");
     }
@@ -305,7 +383,11 @@ mod tests {
             (&cnie(), " - .", Code::IdentifierEmpty),
             (&cnie(), &"A".repeat(MAX_RAW + 1), Code::IdentifierTooLong),
             (&cnie(), &"\0".repeat(MAX_RAW + 1), Code::IdentifierTooLong),
-            (&digits, &"0".repeat(MAX_CANONICAL + 1), Code::IdentifierTooLong),
+            (
+                &digits,
+                &"0".repeat(MAX_CANONICAL + 1),
+                Code::IdentifierTooLong,
+            ),
             (&cnie(), "AB123\n456", Code::IdentifierControl),
             (&cnie(), "AB123456\r", Code::IdentifierControl),
             (&cnie(), "?\0", Code::IdentifierControl),
@@ -331,13 +413,23 @@ mod tests {
         ] {
             assert_eq!(canonical(scheme, raw), Err(code), "{raw:?}");
         }
-        assert_eq!(canonical(&digits, "7992-739-8713").as_deref(), Ok("79927398713"));
+        assert_eq!(
+            canonical(&digits, "7992-739-8713").as_deref(),
+            Ok("79927398713")
+        );
     }
 
     #[test]
     fn a_pattern_matches_the_whole_value() {
         let scheme = scheme("A|AB|[0-9]{3}$", "", CheckDigit::None).unwrap();
-        for (raw, ok) in [("A", true), ("AB", true), ("ABC", false), ("012", true), ("0123", false), ("XA", false)] {
+        for (raw, ok) in [
+            ("A", true),
+            ("AB", true),
+            ("ABC", false),
+            ("012", true),
+            ("0123", false),
+            ("XA", false),
+        ] {
             assert_eq!(canonical(&scheme, raw).is_ok(), ok, "{raw}");
         }
     }
@@ -347,13 +439,28 @@ mod tests {
         for (pattern, separators, check, why) in [
             ("[A-Z", "", CheckDigit::None, "regular expression"),
             ("[a-z]+", "", CheckDigit::None, "matches no canonical"),
-            ("[0-9]{2}-[0-9]", "-", CheckDigit::None, "matches no canonical"),
-            ("[0-9]{2} [0-9]", "", CheckDigit::None, "matches no canonical"),
+            (
+                "[0-9]{2}-[0-9]",
+                "-",
+                CheckDigit::None,
+                "matches no canonical",
+            ),
+            (
+                "[0-9]{2} [0-9]",
+                "",
+                CheckDigit::None,
+                "matches no canonical",
+            ),
             ("[0-9]{65}", "", CheckDigit::None, "matches no canonical"),
             ("[0-9]*", "", CheckDigit::None, "empty"),
             ("[É]", "", CheckDigit::None, "ASCII"),
             ("", "", CheckDigit::None, "empty"),
-            ("([A-Z0-9]{1,60}X){1,60}Y{0,500}(A|B)*[0-9]{900}", "", CheckDigit::None, "too large"),
+            (
+                "([A-Z0-9]{1,60}X){1,60}Y{0,500}(A|B)*[0-9]{900}",
+                "",
+                CheckDigit::None,
+                "too large",
+            ),
             ("[A-Z][0-9]{4}", "", CheckDigit::Luhn, "digits"),
             ("[0-9]+", "--", CheckDigit::None, "twice"),
             ("[0-9]+", "A", CheckDigit::None, "punctuation"),

@@ -1,9 +1,11 @@
-//! Inspections (decree 2-09-165, art. 16 to 21): the commission decides, and its signed decision opens the doors of vault and
-//! node to the auditors that it names, for its object and its time and for nothing else.
+//! Inspections (decree 2-09-165, art. 16 to 21): the commission decides, and its signed decision
+//! opens the doors of vault and node to the auditors that it names, for its object and its time and
+//! for nothing else.
 //!
-//! What needs no inspection: checkpoints, tiles and entry bundles, by which auditors of the register verify the log with their
-//! own copy. What needs one: the questions that a side answers about its entries ([`Inspections::open`]), and the report with
-//! the figures of its register and store ([`report`]). Every such access is an entry that names the inspection.
+//! What needs no inspection: checkpoints, tiles and entry bundles, by which auditors of the
+//! register verify the log with their own copy. What needs one: the questions that a side answers
+//! about its entries ([`Inspections::open`]), and the report with the figures of its register and
+//! store ([`report`]). Every such access is an entry that names the inspection.
 
 pub mod decision;
 pub mod figures;
@@ -119,7 +121,12 @@ pub struct InspectionList {
 
 impl InspectionView {
     fn new(stored: StoredInspection, now: Timestamp) -> Result<Self, Refusal> {
-        let StoredInspection { text, signers, entered, closed } = stored;
+        let StoredInspection {
+            text,
+            signers,
+            entered,
+            closed,
+        } = stored;
         let text = text.ok_or_else(undecided)?;
         let decision: InspectionDecision = read_unverified(&text).map_err(fault(FAILED))?;
         let state = match &closed {
@@ -128,18 +135,29 @@ impl InspectionView {
             None if now < decision.not_before => InspectionStage::Pending,
             None => InspectionStage::Open,
         };
-        Ok(Self { decision, state, entered, signers, closed, text })
+        Ok(Self {
+            decision,
+            state,
+            entered,
+            signers,
+            closed,
+            text,
+        })
     }
 
     /// When it was or will be over.
     pub fn end(&self) -> Timestamp {
         let closed = self.closed.as_ref().map(|closed| closed.time);
-        closed.map_or(self.decision.not_after, |closed| closed.min(self.decision.not_after))
+        closed.map_or(self.decision.not_after, |closed| {
+            closed.min(self.decision.not_after)
+        })
     }
 
-    /// Whether it is or was ever open here: not where its time has not come, nor where it was closed before it came.
+    /// Whether it is or was ever open here: not where its time has not come, nor where it was
+    /// closed before it came.
     fn has_begun(&self) -> bool {
-        self.state != InspectionStage::Pending && self.end() > self.decision.not_before.max(self.entered)
+        self.state != InspectionStage::Pending
+            && self.end() > self.decision.not_before.max(self.entered)
     }
 }
 
@@ -153,10 +171,14 @@ fn hex(bytes: &[u8]) -> String {
 impl<'a> Inspections<'a> {
     /// Those of a vault or a node, now.
     pub fn of(entity: &'a Entity) -> Self {
-        Self { entity, now: entity.now() }
+        Self {
+            entity,
+            now: entity.now(),
+        }
     }
 
-    /// Enters a decision, durably and logged. To enter it again does nothing; one whose end came first stays closed.
+    /// Enters a decision, durably and logged. To enter it again does nothing; one whose end came
+    /// first stays closed.
     ///
     /// # Errors
     /// [`Code::InspectionInvalid`]; [`Code::AuditUnavailable`], [`Code::Overloaded`].
@@ -187,32 +209,48 @@ impl<'a> Inspections<'a> {
             ..noted("enter", decision, permit)
         };
         let closed = before.and_then(|end| end.closed);
-        let stored =
-            StoredInspection { text: Some(text.to_owned()), signers: signed.persons, entered: self.now, closed };
+        let stored = StoredInspection {
+            text: Some(text.to_owned()),
+            signers: signed.persons,
+            entered: self.now,
+            closed,
+        };
         self.write(decision.id, &stored, entry)?;
         InspectionView::new(stored, self.now)
     }
 
-    /// Ends an inspection, durably and logged. To end it again does nothing. An end that comes before its decision is kept, so
-    /// that nobody opens an inspection by bringing the two in the other order.
+    /// Ends an inspection, durably and logged. To end it again does nothing. An end that comes
+    /// before its decision is kept, so that nobody opens an inspection by bringing the two in the
+    /// other order.
     ///
     /// # Errors
-    /// [`Code::InspectionInvalid`]; [`Code::UnknownInspection`] where the end is kept and there is no inspection to show yet;
-    /// [`Code::AuditUnavailable`], [`Code::Overloaded`].
+    /// [`Code::InspectionInvalid`]; [`Code::UnknownInspection`] where the end is kept and there is
+    /// no inspection to show yet; [`Code::AuditUnavailable`], [`Code::Overloaded`].
     pub fn close(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
         let signed = check_closing(text, self.entity.register())?;
         let id = signed.says.inspection;
         let _alone = self.alone();
         let mut stored = match self.stored(id)? {
-            Some(stored) if stored.closed.is_some() => return InspectionView::new(stored, self.now),
+            Some(stored) if stored.closed.is_some() => {
+                return InspectionView::new(stored, self.now);
+            }
             Some(stored) => stored,
             None => {
                 self.has_room()?;
-                StoredInspection { text: None, signers: vec![], entered: self.now, closed: None }
+                StoredInspection {
+                    text: None,
+                    signers: vec![],
+                    entered: self.now,
+                    closed: None,
+                }
             }
         };
         let noted = match &stored.text {
-            Some(text) => noted("close", &read_unverified(text).map_err(fault(FAILED))?, permit),
+            Some(text) => noted(
+                "close",
+                &read_unverified(text).map_err(fault(FAILED))?,
+                permit,
+            ),
             None => bare("close", id, permit),
         };
         let entry = InspectionDetails {
@@ -222,7 +260,11 @@ impl<'a> Inspections<'a> {
             signers: signed.persons,
             ..noted
         };
-        stored.closed = Some(InspectionEnd { time: self.now, reason: signed.says.reason, text: text.to_owned() });
+        stored.closed = Some(InspectionEnd {
+            time: self.now,
+            reason: signed.says.reason,
+            text: text.to_owned(),
+        });
         self.write(id, &stored, entry)?;
         InspectionView::new(stored, self.now)
     }
@@ -251,26 +293,42 @@ impl<'a> Inspections<'a> {
     /// # Errors
     /// [`Code::UnknownInspection`].
     pub fn one(&self, id: Uuid, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
-        let stored = self.stored(id)?.filter(|stored| stored.text.is_some()).ok_or_else(unknown)?;
+        let stored = self
+            .stored(id)?
+            .filter(|stored| stored.text.is_some())
+            .ok_or_else(unknown)?;
         let view = InspectionView::new(stored, self.now)?;
         // An auditor it does not name must not learn that it exists.
-        if view.decision.auditors.contains(permit.auditor()) { Ok(view) } else { Err(unknown()) }
+        if view.decision.auditors.contains(permit.auditor()) {
+            Ok(view)
+        } else {
+            Err(unknown())
+        }
     }
 
-    /// The inspection that opens something to an auditor now: the one of that id, or the only one there is.
+    /// The inspection that opens something to an auditor now: the one of that id, or the only one
+    /// there is.
     ///
     /// # Errors
-    /// [`Code::InspectionRequired`] where none is open; [`Code::BadParameter`] where several are and none was named;
+    /// [`Code::InspectionRequired`] where none is open; [`Code::BadParameter`] where several are
+    /// and none was named;
     /// [`Code::ClockBehind`]: by a clock set back one that is over would be open.
-    pub fn open(&self, named: Option<Uuid>, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
+    pub fn open(
+        &self,
+        named: Option<Uuid>,
+        permit: &AuditorPermit,
+    ) -> Result<InspectionView, Refusal> {
         self.entity.committer().mark().steady(self.now)?;
         let mut open = self.list(Some(permit.auditor()))?;
-        open.retain(|view| view.state == InspectionStage::Open && named.is_none_or(|id| view.decision.id == id));
+        open.retain(|view| {
+            view.state == InspectionStage::Open && named.is_none_or(|id| view.decision.id == id)
+        });
         match (open.pop(), open.is_empty()) {
             (Some(view), true) => Ok(view),
-            (Some(_), false) => {
-                Err(Refusal::new(Code::BadParameter, "several inspections are open to you: name one with `inspection`"))
-            }
+            (Some(_), false) => Err(Refusal::new(
+                Code::BadParameter,
+                "several inspections are open to you: name one with `inspection`",
+            )),
             (None, _) => {
                 let why = "no inspection that is open now names you; the tiles of the log are open all the same";
                 Err(Refusal::new(Code::InspectionRequired, why))
@@ -281,11 +339,21 @@ impl<'a> Inspections<'a> {
     /// Keeps others from entering and closing until the guard is dropped.
     fn alone(&self) -> MutexGuard<'a, ()> {
         // What the lock guards lies in the store and is whole after any panic.
-        self.entity.inspection_changes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entity
+            .inspection_changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn has_room(&self) -> Result<(), Refusal> {
-        match self.entity.store().inspections().map_err(fault(FAILED))?.len() < MOST {
+        match self
+            .entity
+            .store()
+            .inspections()
+            .map_err(fault(FAILED))?
+            .len()
+            < MOST
+        {
             true => Ok(()),
             false => Err(invalid("there are too many inspections")),
         }
@@ -293,10 +361,16 @@ impl<'a> Inspections<'a> {
 
     fn stored(&self, id: Uuid) -> Result<Option<StoredInspection>, Refusal> {
         let row = self.entity.store().inspection(id).map_err(fault(FAILED))?;
-        row.map(|value| serde_json::from_slice(&value).map_err(fault(FAILED))).transpose()
+        row.map(|value| serde_json::from_slice(&value).map_err(fault(FAILED)))
+            .transpose()
     }
 
-    fn write(&self, id: Uuid, stored: &StoredInspection, entry: InspectionDetails) -> Result<(), Refusal> {
+    fn write(
+        &self,
+        id: Uuid,
+        stored: &StoredInspection,
+        entry: InspectionDetails,
+    ) -> Result<(), Refusal> {
         let value = serde_json::to_vec(stored).map_err(fault(FAILED))?;
         let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
         let event = Event::Inspection(Box::new(entry));
@@ -309,17 +383,25 @@ impl<'a> Inspections<'a> {
 }
 
 fn unknown() -> Refusal {
-    Refusal::new(Code::UnknownInspection, "no inspection of this id was entered here")
+    Refusal::new(
+        Code::UnknownInspection,
+        "no inspection of this id was entered here",
+    )
 }
 
 /// The answer to those who bring an end before its decision has come.
 fn undecided() -> Refusal {
-    let why = "no inspection of this id was entered here; its end is kept: its decision will not open it";
+    let why =
+        "no inspection of this id was entered here; its end is kept: its decision will not open it";
     Refusal::new(Code::UnknownInspection, why)
 }
 
 /// What both kinds of entry say.
-fn noted(action: &'static str, decision: &InspectionDecision, permit: &MessengerPermit) -> InspectionDetails {
+fn noted(
+    action: &'static str,
+    decision: &InspectionDecision,
+    permit: &MessengerPermit,
+) -> InspectionDetails {
     InspectionDetails {
         reference: decision.reference.clone(),
         auditors: decision.auditors.clone(),

@@ -1,10 +1,11 @@
 //! Strict JSON (RFC 8259): one meaning per text.
 //!
-//! Parsers differ in what they make of a member that appears twice (RFC 8259 §4), so a text with one can mean one thing to
-//! the person who signs it and another to the program that acts on it. [`JsonObject`] reads what is signed and refuses every
-//! such freedom: duplicate members at any depth, `null`, booleans, fractions and negative numbers (nothing signed needs them),
-//! members that the reader does not ask for, and an array in place of an object. [`read_object`] reads the bodies of requests
-//! through `serde` and refuses the last of these.
+//! Parsers differ in what they make of a member that appears twice (RFC 8259 §4), so a text with
+//! one can mean one thing to the person who signs it and another to the program that acts on it.
+//! [`JsonObject`] reads what is signed and refuses every such freedom: duplicate members at any
+//! depth, `null`, booleans, fractions and negative numbers (nothing signed needs them), members
+//! that the reader does not ask for, and an array in place of an object. [`read_object`] reads the
+//! bodies of requests through `serde` and refuses the last of these.
 
 mod body;
 mod object;

@@ -1,13 +1,17 @@
-//! JWS General JSON (RFC 7515 §7.2.1), strictly: the form of orders, officers' requests and the register's signatures.
+//! JWS General JSON (RFC 7515 §7.2.1), strictly: the form of orders, officers' requests and the
+//! register's signatures.
 //!
-//! One payload, many Ed25519 signatures (RFC 8037, RFC 9864), so that any JOSE library can make or check one. Of all that
-//! the RFC leaves open, one way is taken and the rest refused: exactly the members `payload` and `signatures`, in each
-//! signature exactly `protected` and `signature` (no unprotected `header`, not even an empty one), in each protected
-//! header exactly `alg`, `kid` and `typ` (so no `crit`, `b64`, `jwk`, `x5c`, …), base64url in its one canonical spelling,
-//! and no signer twice. Algorithm confusion has no place to begin: the key's type decides, the header may only agree.
+//! One payload, many Ed25519 signatures (RFC 8037, RFC 9864), so that any JOSE library can make or
+//! check one. Of all that the RFC leaves open, one way is taken and the rest refused: exactly the
+//! members `payload` and `signatures`, in each signature exactly `protected` and `signature` (no
+//! unprotected `header`, not even an empty one), in each protected header exactly `alg`, `kid` and
+//! `typ` (so no `crit`, `b64`, `jwk`, `x5c`, …), base64url in its one canonical spelling, and no
+//! signer twice. Algorithm confusion has no place to begin: the key's type decides, the header may
+//! only agree.
 //!
-//! [`parse`] proves nothing about the signatures: it returns an [`UnverifiedJws`]. [`crate::statement`] verifies them and counts
-//! the persons behind them before anything acts on the payload.
+//! [`parse`] proves nothing about the signatures: it returns an [`UnverifiedJws`].
+//! [`crate::statement`] verifies them and counts the persons behind them before anything acts on
+//! the payload.
 
 use std::fmt;
 
@@ -73,7 +77,9 @@ struct SignatureEntry {
 impl fmt::Debug for UnverifiedJws {
     /// Says who signed; not what, for an order's payload may list pseudonyms.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnverifiedJws").field("signers", &self.signers().collect::<Vec<_>>()).finish_non_exhaustive()
+        f.debug_struct("UnverifiedJws")
+            .field("signers", &self.signers().collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,7 +110,11 @@ pub fn parse(text: &str, typ: &str) -> Result<UnverifiedJws, JwsError> {
         }
         signatures.push(entry);
     }
-    Ok(UnverifiedJws { encoded, payload, signatures })
+    Ok(UnverifiedJws {
+        encoded,
+        payload,
+        signatures,
+    })
 }
 
 fn parse_entry(mut entry: JsonObject, typ: &str) -> Result<SignatureEntry, JwsError> {
@@ -115,7 +125,11 @@ fn parse_entry(mut entry: JsonObject, typ: &str) -> Result<SignatureEntry, JwsEr
         return Err(JwsError::TooLarge);
     }
     let mut header = JsonObject::parse(&decode(&protected, "protected")?)?;
-    let (alg, kid, said) = (header.text("alg")?, header.text("kid")?, header.text("typ")?);
+    let (alg, kid, said) = (
+        header.text("alg")?,
+        header.text("kid")?,
+        header.text("typ")?,
+    );
     header.end()?;
     if alg != "EdDSA" && alg != "Ed25519" {
         return Err(JwsError::Algorithm);
@@ -126,17 +140,29 @@ fn parse_entry(mut entry: JsonObject, typ: &str) -> Result<SignatureEntry, JwsEr
     if !is_key_id(&kid) {
         return Err(JwsError::KeyId);
     }
-    let signature = decode(&signature, "signature")?.try_into().map_err(|_| JwsError::SignatureLength)?;
-    Ok(SignatureEntry { protected, kid, signature })
+    let signature = decode(&signature, "signature")?
+        .try_into()
+        .map_err(|_| JwsError::SignatureLength)?;
+    Ok(SignatureEntry {
+        protected,
+        kid,
+        signature,
+    })
 }
 
 fn is_key_id(kid: &str) -> bool {
-    (1..=64).contains(&kid.len()) && kid.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    (1..=64).contains(&kid.len())
+        && kid
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// `data_encoding` refuses padding, other alphabets, white space and trailing bits that are not zero.
+/// `data_encoding` refuses padding, other alphabets, white space and trailing bits that are not
+/// zero.
 fn decode(text: &str, name: &'static str) -> Result<Vec<u8>, JwsError> {
-    BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| JwsError::Base64(name))
+    BASE64URL_NOPAD
+        .decode(text.as_bytes())
+        .map_err(|_| JwsError::Base64(name))
 }
 
 impl UnverifiedJws {
@@ -145,7 +171,8 @@ impl UnverifiedJws {
         &self.payload
     }
 
-    /// SHA-256 of the payload's bytes, 32 bytes: what an order is known by, however many signatures it has.
+    /// SHA-256 of the payload's bytes, 32 bytes: what an order is known by, however many signatures
+    /// it has.
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(&self.payload).into()
     }
@@ -155,24 +182,35 @@ impl UnverifiedJws {
         self.signatures.iter().map(|entry| entry.kid.as_str())
     }
 
-    /// Whether there is a signature by `kid` and it verifies under `key`, by the strict rules: neither a key nor a nonce
-    /// point of small order, no second spelling of a signature.
+    /// Whether there is a signature by `kid` and it verifies under `key`, by the strict rules:
+    /// neither a key nor a nonce point of small order, no second spelling of a signature.
     pub fn verify(&self, kid: &str, key: &VerifyingKey) -> bool {
-        let Some(entry) = self.signatures.iter().find(|entry| entry.kid == kid) else { return false };
+        let Some(entry) = self.signatures.iter().find(|entry| entry.kid == kid) else {
+            return false;
+        };
         let input = signing_input(&entry.protected, &self.encoded);
-        key.verify_strict(&input, &Signature::from_bytes(&entry.signature)).is_ok()
+        key.verify_strict(&input, &Signature::from_bytes(&entry.signature))
+            .is_ok()
     }
 
-    /// The text in its one canonical spelling: what is stored, so that white space and escapes take no room.
+    /// The text in its one canonical spelling: what is stored, so that white space and escapes take
+    /// no room.
     pub fn to_text(&self) -> String {
         // base64url needs no escape inside a JSON string.
         let entries: Vec<String> = (self.signatures.iter())
             .map(|entry| {
                 let signature = BASE64URL_NOPAD.encode(&entry.signature);
-                format!(r#"{{"protected":"{}","signature":"{signature}"}}"#, entry.protected)
+                format!(
+                    r#"{{"protected":"{}","signature":"{signature}"}}"#,
+                    entry.protected
+                )
             })
             .collect();
-        format!(r#"{{"payload":"{}","signatures":[{}]}}"#, self.encoded, entries.join(","))
+        format!(
+            r#"{{"payload":"{}","signatures":[{}]}}"#,
+            self.encoded,
+            entries.join(",")
+        )
     }
 }
 
@@ -183,15 +221,25 @@ fn signing_input(protected: &str, payload: &str) -> Vec<u8> {
 
 /// An unsigned text over `payload`, to be signed with [`add_signature`].
 pub fn draft(payload: &[u8]) -> String {
-    UnverifiedJws { encoded: BASE64URL_NOPAD.encode(payload), payload: payload.to_vec(), signatures: Vec::new() }
-        .to_text()
+    UnverifiedJws {
+        encoded: BASE64URL_NOPAD.encode(payload),
+        payload: payload.to_vec(),
+        signatures: Vec::new(),
+    }
+    .to_text()
 }
 
 /// The text with one more signature, by `kid`.
 ///
 /// # Errors
-/// [`JwsError`] when the text is not of the strict form and type, `kid` is not an id, or `kid` signed it already.
-pub fn add_signature(text: &str, typ: &str, kid: &str, key: &SigningKey) -> Result<String, JwsError> {
+/// [`JwsError`] when the text is not of the strict form and type, `kid` is not an id, or `kid`
+/// signed it already.
+pub fn add_signature(
+    text: &str,
+    typ: &str,
+    kid: &str,
+    key: &SigningKey,
+) -> Result<String, JwsError> {
     let mut jws = parse(text, typ)?;
     if !is_key_id(kid) {
         return Err(JwsError::KeyId);
@@ -202,8 +250,14 @@ pub fn add_signature(text: &str, typ: &str, kid: &str, key: &SigningKey) -> Resu
     // `typ` is one of our own constants and `kid` an id: neither needs an escape.
     let header = format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"{typ}"}}"#);
     let protected = BASE64URL_NOPAD.encode(header.as_bytes());
-    let signature = key.sign(&signing_input(&protected, &jws.encoded)).to_bytes();
-    jws.signatures.push(SignatureEntry { protected, kid: kid.to_owned(), signature });
+    let signature = key
+        .sign(&signing_input(&protected, &jws.encoded))
+        .to_bytes();
+    jws.signatures.push(SignatureEntry {
+        protected,
+        kid: kid.to_owned(),
+        signature,
+    });
     let text = jws.to_text();
     // What we write, we can read.
     parse(&text, typ)?;
@@ -227,9 +281,15 @@ mod tests {
 
     /// A text with one signature, valid over whatever header is given.
     fn with_header(header: &str) -> String {
-        let (protected, payload) = (BASE64URL_NOPAD.encode(header.as_bytes()), BASE64URL_NOPAD.encode(b"{}"));
-        let signature = BASE64URL_NOPAD.encode(&key(1).sign(&signing_input(&protected, &payload)).to_bytes());
-        format!(r#"{{"payload":"{payload}","signatures":[{{"protected":"{protected}","signature":"{signature}"}}]}}"#)
+        let (protected, payload) = (
+            BASE64URL_NOPAD.encode(header.as_bytes()),
+            BASE64URL_NOPAD.encode(b"{}"),
+        );
+        let signature =
+            BASE64URL_NOPAD.encode(&key(1).sign(&signing_input(&protected, &payload)).to_bytes());
+        format!(
+            r#"{{"payload":"{payload}","signatures":[{{"protected":"{protected}","signature":"{signature}"}}]}}"#
+        )
     }
 
     fn refusal(text: &str) -> JwsError {
@@ -245,24 +305,60 @@ mod tests {
         assert!(jws.verify("two", &key(2).verifying_key()));
         assert!(!jws.verify("one", &key(2).verifying_key()));
         assert!(!jws.verify("three", &key(1).verifying_key()));
-        assert_eq!(add_signature(&signed(), TYP, "one", &key(3)), Err(JwsError::DuplicateSigner));
+        assert_eq!(
+            add_signature(&signed(), TYP, "one", &key(3)),
+            Err(JwsError::DuplicateSigner)
+        );
     }
 
     #[test]
     fn a_header_has_exactly_three_members() {
-        assert!(parse(&with_header(r#"{"alg":"Ed25519","kid":"one","typ":"cloison-test+json"}"#), TYP).is_ok());
+        assert!(
+            parse(
+                &with_header(r#"{"alg":"Ed25519","kid":"one","typ":"cloison-test+json"}"#),
+                TYP
+            )
+            .is_ok()
+        );
         for (header, error) in [
-            (r#"{"alg":"none","kid":"one","typ":"cloison-test+json"}"#, JwsError::Algorithm),
-            (r#"{"alg":"HS256","kid":"one","typ":"cloison-test+json"}"#, JwsError::Algorithm),
-            (r#"{"alg":"eddsa","kid":"one","typ":"cloison-test+json"}"#, JwsError::Algorithm),
-            (r#"{"alg":"Ed448","kid":"one","typ":"cloison-test+json"}"#, JwsError::Algorithm),
+            (
+                r#"{"alg":"none","kid":"one","typ":"cloison-test+json"}"#,
+                JwsError::Algorithm,
+            ),
+            (
+                r#"{"alg":"HS256","kid":"one","typ":"cloison-test+json"}"#,
+                JwsError::Algorithm,
+            ),
+            (
+                r#"{"alg":"eddsa","kid":"one","typ":"cloison-test+json"}"#,
+                JwsError::Algorithm,
+            ),
+            (
+                r#"{"alg":"Ed448","kid":"one","typ":"cloison-test+json"}"#,
+                JwsError::Algorithm,
+            ),
             (r#"{"alg":"EdDSA","kid":"one","typ":"JWT"}"#, JwsError::Type),
-            (r#"{"alg":"EdDSA","kid":"One","typ":"cloison-test+json"}"#, JwsError::KeyId),
-            (r#"{"alg":"EdDSA","kid":"","typ":"cloison-test+json"}"#, JwsError::KeyId),
-            (r#"{"alg":"EdDSA","kid":"one"}"#, JwsError::Json(JsonFault::Member { name: "typ", fault: "is missing" })),
+            (
+                r#"{"alg":"EdDSA","kid":"One","typ":"cloison-test+json"}"#,
+                JwsError::KeyId,
+            ),
+            (
+                r#"{"alg":"EdDSA","kid":"","typ":"cloison-test+json"}"#,
+                JwsError::KeyId,
+            ),
+            (
+                r#"{"alg":"EdDSA","kid":"one"}"#,
+                JwsError::Json(JsonFault::Member {
+                    name: "typ",
+                    fault: "is missing",
+                }),
+            ),
             (
                 r#"{"alg":"EdDSA","typ":"cloison-test+json"}"#,
-                JwsError::Json(JsonFault::Member { name: "kid", fault: "is missing" }),
+                JwsError::Json(JsonFault::Member {
+                    name: "kid",
+                    fault: "is missing",
+                }),
             ),
             (
                 r#"{"alg":"EdDSA","kid":"one","typ":"cloison-test+json","crit":[]}"#,
@@ -276,11 +372,17 @@ mod tests {
                 r#"{"alg":"EdDSA","kid":"one","kid":"one","typ":"cloison-test+json"}"#,
                 JwsError::Json(JsonFault::Text("a member appears twice")),
             ),
-            (r#"["EdDSA","one","cloison-test+json"]"#, JwsError::Json(JsonFault::Text("no JSON object"))),
+            (
+                r#"["EdDSA","one","cloison-test+json"]"#,
+                JwsError::Json(JsonFault::Text("no JSON object")),
+            ),
         ] {
             assert_eq!(refusal(&with_header(header)), error, "{header}");
         }
-        let long = format!(r#"{{"alg":"EdDSA","kid":"one","typ":"{}"}}"#, "x".repeat(400));
+        let long = format!(
+            r#"{{"alg":"EdDSA","kid":"one","typ":"{}"}}"#,
+            "x".repeat(400)
+        );
         assert_eq!(refusal(&with_header(&long)), JwsError::TooLarge);
     }
 
@@ -298,28 +400,55 @@ mod tests {
             JwsError::Json(JsonFault::Text("a member appears twice"))
         );
         assert_eq!(refusal("a.b.c"), JwsError::Json(JsonFault::Text("no JSON")));
-        assert_eq!(refusal(r#"["e30",[]]"#), JwsError::Json(JsonFault::Text("no JSON object")));
+        assert_eq!(
+            refusal(r#"["e30",[]]"#),
+            JwsError::Json(JsonFault::Text("no JSON object"))
+        );
         assert_eq!(
             refusal(r#"{"payload":"e30"}"#),
-            JwsError::Json(JsonFault::Member { name: "signatures", fault: "is missing" })
+            JwsError::Json(JsonFault::Member {
+                name: "signatures",
+                fault: "is missing"
+            })
         );
         assert_eq!(
             refusal(r#"{"payload":"e30","protected":"e30","signature":""}"#),
-            JwsError::Json(JsonFault::Member { name: "signatures", fault: "is missing" })
+            JwsError::Json(JsonFault::Member {
+                name: "signatures",
+                fault: "is missing"
+            })
         );
-        assert_eq!(refusal(r#"{"payload":"e30=","signatures":[]}"#), JwsError::Base64("payload"));
+        assert_eq!(
+            refusal(r#"{"payload":"e30=","signatures":[]}"#),
+            JwsError::Base64("payload")
+        );
         // `e31` has the same first two bytes as `e30` and a bit that is not used.
-        assert_eq!(refusal(r#"{"payload":"e31","signatures":[]}"#), JwsError::Base64("payload"));
-        assert_eq!(refusal(r#"{"payload":" e30","signatures":[]}"#), JwsError::Base64("payload"));
-        assert_eq!(refusal(r#"{"payload":"","signatures":[]}"#), JwsError::Json(JsonFault::Text("no JSON")));
+        assert_eq!(
+            refusal(r#"{"payload":"e31","signatures":[]}"#),
+            JwsError::Base64("payload")
+        );
+        assert_eq!(
+            refusal(r#"{"payload":" e30","signatures":[]}"#),
+            JwsError::Base64("payload")
+        );
+        assert_eq!(
+            refusal(r#"{"payload":"","signatures":[]}"#),
+            JwsError::Json(JsonFault::Text("no JSON"))
+        );
         assert_eq!(
             refusal(&draft(br#"{"a":{"b":1,"b":1}}"#)),
             JwsError::Json(JsonFault::Text("a member appears twice"))
         );
-        assert_eq!(refusal(&draft(b"[]")), JwsError::Json(JsonFault::Text("no JSON object")));
+        assert_eq!(
+            refusal(&draft(b"[]")),
+            JwsError::Json(JsonFault::Text("no JSON object"))
+        );
         assert_eq!(refusal(&" ".repeat(MAX_TEXT + 1)), JwsError::TooLarge);
         let entry = &good[good.find(r#"{"protected""#).unwrap()..good.find("},{").unwrap() + 1];
-        assert_eq!(refusal(&good.replacen("[{", &format!("[{entry},{{"), 1)), JwsError::DuplicateSigner);
+        assert_eq!(
+            refusal(&good.replacen("[{", &format!("[{entry},{{"), 1)),
+            JwsError::DuplicateSigner
+        );
     }
 
     #[test]
@@ -331,7 +460,8 @@ mod tests {
 
     #[test]
     fn a_key_of_small_order_verifies_nothing() {
-        // The neutral element as key, neutral R and s = 0 satisfy the plain equation for every message.
+        // The neutral element as key, neutral R and s = 0 satisfy the plain equation for every
+        // message.
         let mut point = [0; 32];
         point[0] = 1;
         let weak = VerifyingKey::from_bytes(&point).unwrap();

@@ -1,7 +1,8 @@
 //! Root secrets and the key schedule (version 1).
 //!
-//! Every label is used by one derivation and stands next to it. Every variable field is length-prefixed ([`lp`]), so that
-//! `("ab", "c")` and `("a", "bc")` never meet. `docs/spec.md` states the same for implementers in other languages.
+//! Every label is used by one derivation and stands next to it. Every variable field is
+//! length-prefixed ([`lp`]), so that `("ab", "c")` and `("a", "bc")` never meet. `docs/spec.md`
+//! states the same for implementers in other languages.
 //!
 //! ```text
 //! identity_secret ─ PRK_id ─┬─ K_uti ──────────────── UTI of a person
@@ -25,8 +26,9 @@ use zeroize::Zeroize;
 use locked::Locked;
 
 pub use derive::{
-    AuditKey, DomainKey, DomainScope, IdentityKeys, IndexKey, NoncePart, PersonKey, Prf, SectorRootKey, SectorTreeKey,
-    StoreKey, Uti, UtiBatch, UtiSource, authority_key_material, segment_commitment, segment_opening,
+    AuditKey, DomainKey, DomainScope, IdentityKeys, IndexKey, NoncePart, PersonKey, Prf,
+    SectorRootKey, SectorTreeKey, StoreKey, Uti, UtiBatch, UtiSource, authority_key_material,
+    segment_commitment, segment_opening,
 };
 
 /// Length of every root secret and derived key, in bytes.
@@ -84,9 +86,11 @@ macro_rules! root_secrets {
 }
 
 root_secrets! {
-    /// Root of every UTI and person handle. Never rotates: that would be a new enrolment of the country.
+    /// Root of every UTI and person handle. Never rotates: that would be a new enrolment of the
+    /// country.
     IdentitySecret,
-    /// Root of the sector tree; versioned, each epoch of a sector names the version it derives from.
+    /// Root of the sector tree; versioned, each epoch of a sector names the version it derives
+    /// from.
     SectorSecret,
     /// Root of the outer envelope; versioned.
     StoreSecret,
@@ -99,7 +103,8 @@ root_secrets! {
 /// Appends `LP(x)`: the two-byte big-endian length of `x`, then `x`.
 ///
 /// # Panics
-/// When `x` is longer than 65 535 bytes. Every field of cloison is bounded far below that where it enters.
+/// When `x` is longer than 65 535 bytes. Every field of cloison is bounded far below that where it
+/// enters.
 pub fn lp(out: &mut Vec<u8>, x: &[u8]) {
     let len = u16::try_from(x.len()).expect("a length-prefixed field has at most 65 535 bytes");
     out.extend_from_slice(&len.to_be_bytes());

@@ -1,7 +1,8 @@
 //! cloison: a hardened vault for sector identifiers.
 //!
-//! Rooms, from the bottom up. A room knows only rooms that stand before it in this table (`tests/rules/house.rs` checks it), and
-//! [`store`] of those only [`code`], [`clock`] and [`system`]:
+//! Rooms, from the bottom up. A room knows only rooms that stand before it in this table
+//! (`tests/rules/house.rs` checks it), and [`store`] of those only [`code`], [`clock`] and
+//! [`system`]:
 //!
 //! | room | what it holds |
 //! |---|---|

@@ -1,9 +1,10 @@
 //! Lines of what people write: lists, batches, files of secrets.
 //!
-//! One rule for all of them. A UTF-8 byte order mark at the start is dropped, because spreadsheets and editors of Windows write
-//! one. A line ends with LF or CR LF, and the last one may lack its end. What an empty line means depends on the text: in a batch
-//! ([`of`], [`LineReader`]) it is an item, which is empty; in a list ([`entries`]) and in a file of one secret ([`only`]) it does
-//! not count, nor do the spaces around an entry, the no-break space among them.
+//! One rule for all of them. A UTF-8 byte order mark at the start is dropped, because spreadsheets
+//! and editors of Windows write one. A line ends with LF or CR LF, and the last one may lack its
+//! end. What an empty line means depends on the text: in a batch ([`of`], [`LineReader`]) it is an
+//! item, which is empty; in a list ([`entries`]) and in a file of one secret ([`only`]) it does not
+//! count, nor do the spaces around an entry, the no-break space among them.
 
 use std::io::{self, BufRead as _, BufReader, Read};
 
@@ -32,7 +33,9 @@ pub fn of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let text = without_mark(text);
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let most = if text.is_empty() { 0 } else { usize::MAX };
-    text.split(|byte| *byte == b'\n').take(most).map(without_return)
+    text.split(|byte| *byte == b'\n')
+        .take(most)
+        .map(without_return)
 }
 
 /// A line is not UTF-8.
@@ -58,11 +61,15 @@ pub struct ListLine<'t> {
 /// [`NotUtf8`], for the first such line.
 pub fn entries(text: &[u8]) -> Result<Vec<ListLine<'_>>, NotUtf8> {
     let entry = |(line, bytes)| match str::from_utf8(bytes) {
-        Ok(text) => Ok(ListLine { line, text: text.trim() }),
+        Ok(text) => Ok(ListLine {
+            line,
+            text: text.trim(),
+        }),
         Err(_) => Err(NotUtf8 { line }),
     };
     let all = (1..).zip(of(text)).map(entry);
-    all.filter(|entry| !entry.is_ok_and(|entry| entry.text.is_empty())).collect()
+    all.filter(|entry| !entry.is_ok_and(|entry| entry.text.is_empty()))
+        .collect()
 }
 
 /// The entry of a text that has exactly one.
@@ -81,7 +88,9 @@ pub fn text(mut bytes: Vec<u8>) -> Result<String, NotUtf8> {
     drop_mark(&mut bytes);
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        NotUtf8 { line: 1 + before.iter().filter(|byte| **byte == b'\n').count() }
+        NotUtf8 {
+            line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
+        }
     })
 }
 
@@ -95,11 +104,14 @@ pub struct LineReader<R> {
 impl<R: Read> LineReader<R> {
     /// Begins with what the input has next.
     pub fn new(input: R) -> Self {
-        Self { input: BufReader::with_capacity(1 << 20, input), begun: false }
+        Self {
+            input: BufReader::with_capacity(1 << 20, input),
+            begun: false,
+        }
     }
 
-    /// Appends the next line to `line`, without its end and not more than `most` bytes of it: how many bytes of the input it
-    /// took, or nothing at the end of the input.
+    /// Appends the next line to `line`, without its end and not more than `most` bytes of it: how
+    /// many bytes of the input it took, or nothing at the end of the input.
     ///
     /// # Errors
     /// Those of the input.
@@ -163,10 +175,17 @@ mod tests {
             (b"\r\n", &[""]),
             (b"a\rb\n", &["a\rb"]),
         ] {
-            assert_eq!(of(text).collect::<Vec<_>>(), lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>());
+            assert_eq!(
+                of(text).collect::<Vec<_>>(),
+                lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>()
+            );
             assert_eq!(read(text), of(text).map(<[u8]>::to_vec).collect::<Vec<_>>());
             let marked = [BYTE_ORDER_MARK, text].concat();
-            assert_eq!(of(&marked).collect::<Vec<_>>(), of(text).collect::<Vec<_>>(), "a mark changes nothing");
+            assert_eq!(
+                of(&marked).collect::<Vec<_>>(),
+                of(text).collect::<Vec<_>>(),
+                "a mark changes nothing"
+            );
         }
         assert_eq!(of(b"\n").count(), 0);
         assert_eq!(read(&[BYTE_ORDER_MARK, b"a\r\n"].concat()), [b"a"]);
@@ -176,14 +195,29 @@ mod tests {
     #[test]
     fn a_mark_counts_at_the_start_only() {
         let text = "\u{feff}a\n\u{feff}b\n".as_bytes();
-        assert_eq!(of(text).collect::<Vec<_>>(), [&b"a"[..], "\u{feff}b".as_bytes()]);
+        assert_eq!(
+            of(text).collect::<Vec<_>>(),
+            [&b"a"[..], "\u{feff}b".as_bytes()]
+        );
         assert_eq!(read(text), [b"a".to_vec(), "\u{feff}b".as_bytes().to_vec()]);
     }
 
     #[test]
     fn a_list_has_entries_with_their_lines() {
         let list = "\u{feff}\u{a0}one \r\n\r\n \u{a0}\n\ttwo\u{202f}".as_bytes();
-        assert_eq!(entries(list), Ok(vec![ListLine { line: 1, text: "one" }, ListLine { line: 4, text: "two" }]));
+        assert_eq!(
+            entries(list),
+            Ok(vec![
+                ListLine {
+                    line: 1,
+                    text: "one"
+                },
+                ListLine {
+                    line: 4,
+                    text: "two"
+                }
+            ])
+        );
         assert_eq!(entries(b"one\n\n\xff\ntwo"), Err(NotUtf8 { line: 3 }));
         assert_eq!(NotUtf8 { line: 3 }.to_string(), "line 3 is not UTF-8");
     }
@@ -191,12 +225,18 @@ mod tests {
     #[test]
     fn one_entry_is_one_entry() {
         assert_eq!(only("\u{feff}\r\none\r\n".as_bytes()), Some("one"));
-        assert_eq!((only(b""), only(b"one\ntwo"), only(b"\xff")), (None, None, None));
+        assert_eq!(
+            (only(b""), only(b"one\ntwo"), only(b"\xff")),
+            (None, None, None)
+        );
     }
 
     #[test]
     fn a_text_says_where_it_is_none() {
         assert_eq!(text("\u{feff}é\r\n".as_bytes().to_vec()).unwrap(), "é\r\n");
-        assert_eq!(text(b"a\nb\n\xe9t\xe9\n".to_vec()), Err(NotUtf8 { line: 3 }));
+        assert_eq!(
+            text(b"a\nb\n\xe9t\xe9\n".to_vec()),
+            Err(NotUtf8 { line: 3 })
+        );
     }
 }

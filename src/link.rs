@@ -1,8 +1,10 @@
-//! The authority node's way to the vault. The node asks and the vault answers; the vault never dials.
+//! The authority node's way to the vault. The node asks and the vault answers; the vault never
+//! dials.
 //!
-//! [`VaultLink`] names no question. A question stands with its use case, as a type that says where it is asked and what the
-//! vault answers ([`VaultQuestion`]). One trait with a method for each question would have to know the types of every use case
-//! that asks; so those types would have to move here, away from the rules that they belong to.
+//! [`VaultLink`] names no question. A question stands with its use case, as a type that says where
+//! it is asked and what the vault answers ([`VaultQuestion`]). One trait with a method for each
+//! question would have to know the types of every use case that asks; so those types would have to
+//! move here, away from the rules that they belong to.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,7 +23,8 @@ pub trait VaultQuestion: Serialize {
     /// Whether the vault hands out mappings. It is then asked only while this node watches its log.
     const HANDS_OUT_MAPPINGS: bool = false;
 
-    /// Bytes of its JSON at most, where that has identifiers in it: a buffer that grows leaves copies of them in freed memory.
+    /// Bytes of its JSON at most, where that has identifiers in it: a buffer that grows leaves
+    /// copies of them in freed memory.
     fn capacity(&self) -> usize {
         0
     }
@@ -46,7 +49,8 @@ pub trait VaultLink: Send + Sync {
     /// The vault's refusal, or [`Code::PeerUnavailable`].
     fn post(&self, question: PostedQuestion<'_>) -> Result<Vec<u8>, Refusal>;
 
-    /// The entries that explain, provably, why logs of the vault are shorter than this node has seen them.
+    /// The entries that explain, provably, why logs of the vault are shorter than this node has
+    /// seen them.
     ///
     /// # Errors
     /// [`Code::PeerUnavailable`].
@@ -57,12 +61,18 @@ impl dyn VaultLink + '_ {
     /// Asks the vault.
     ///
     /// # Errors
-    /// The vault's refusal; [`Code::PeerUnavailable`] when it does not answer, or not in the answer's form.
+    /// The vault's refusal; [`Code::PeerUnavailable`] when it does not answer, or not in the
+    /// answer's form.
     pub fn ask<Q: VaultQuestion>(&self, question: &Q) -> Result<Q::Answer, Refusal> {
         let mut body = Zeroizing::new(Vec::with_capacity(question.capacity()));
-        serde_json::to_writer(&mut *body, question).map_err(|_| no_answer("the question could not be written"))?;
+        serde_json::to_writer(&mut *body, question)
+            .map_err(|_| no_answer("the question could not be written"))?;
         let (path, hands_out_mappings) = (Q::PATH, Q::HANDS_OUT_MAPPINGS);
-        let answer = self.post(PostedQuestion { path, hands_out_mappings, body: &body })?;
+        let answer = self.post(PostedQuestion {
+            path,
+            hands_out_mappings,
+            body: &body,
+        })?;
         // What the error says may quote the answer, which has records in it.
         serde_json::from_slice(&answer).map_err(|_| no_answer("the answer is not in its form"))
     }
@@ -74,7 +84,11 @@ pub(crate) fn no_answer(error: impl std::fmt::Display) -> Refusal {
     away()
 }
 
-/// The same where nothing is amiss with the answer, because there is none: the node says once when the vault is away.
+/// The same where nothing is amiss with the answer, because there is none: the node says once when
+/// the vault is away.
 pub(crate) fn away() -> Refusal {
-    Refusal::new(Code::PeerUnavailable, "the vault does not answer, or not rightly; try again later")
+    Refusal::new(
+        Code::PeerUnavailable,
+        "the vault does not answer, or not rightly; try again later",
+    )
 }

@@ -1,9 +1,10 @@
 //! Counters and gauges, and their text for Prometheus (exposition format 0.0.4).
 //!
-//! A metric is an atomic that its owner holds; the [`Registry`] only knows how to print it. Names begin with `cloison_`.
-//! A label says which listener, operation or code, never who or which sector system: metrics are read without a
-//! certificate. No figure shows the effect of one request for one person either: a reader could compare it
-//! before and after, and learn whether that person was known ([`CoarseGauge`], [`CoarseCounter`]).
+//! A metric is an atomic that its owner holds; the [`Registry`] only knows how to print it. Names
+//! begin with `cloison_`. A label says which listener, operation or code, never who or which sector
+//! system: metrics are read without a certificate. No figure shows the effect of one request for
+//! one person either: a reader could compare it before and after, and learn whether that person was
+//! known ([`CoarseGauge`], [`CoarseCounter`]).
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -63,8 +64,8 @@ pub const fn coarse(value: u64, step: u64) -> u64 {
     value - value % step
 }
 
-/// A gauge that is shown in whole steps. Steps alone hide nothing from a reader who knows how far the next one is; set it
-/// once an hour.
+/// A gauge that is shown in whole steps. Steps alone hide nothing from a reader who knows how far
+/// the next one is; set it once an hour.
 #[derive(Debug)]
 pub struct CoarseGauge {
     gauge: Arc<Gauge>,
@@ -74,7 +75,8 @@ pub struct CoarseGauge {
 impl CoarseGauge {
     /// Sets it.
     pub fn set(&self, value: u64) {
-        self.gauge.set(i64::try_from(coarse(value, self.step)).unwrap_or(i64::MAX));
+        self.gauge
+            .set(i64::try_from(coarse(value, self.step)).unwrap_or(i64::MAX));
     }
 }
 
@@ -88,7 +90,8 @@ pub struct CoarseCounter {
 impl CoarseCounter {
     /// Brings it up to the count so far.
     pub fn advance_to(&self, count: u64) {
-        self.counter.add(coarse(count, self.step).saturating_sub(self.counter.get()));
+        self.counter
+            .add(coarse(count, self.step).saturating_sub(self.counter.get()));
     }
 }
 
@@ -103,8 +106,10 @@ impl Drop for GaugeGuard {
 }
 
 /// Upper bounds of a histogram's buckets, in microseconds.
-const BOUNDS: [u64; 14] =
-    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 10_000_000];
+const BOUNDS: [u64; 14] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 10_000_000,
+];
 
 /// How long something took, in buckets from 0.1 ms to 10 s.
 #[derive(Debug, Default)]
@@ -118,7 +123,10 @@ impl Histogram {
     /// Counts one.
     pub fn observe(&self, took: Duration) {
         let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.iter().position(|bound| microseconds <= *bound).unwrap_or(BOUNDS.len());
+        let bucket = BOUNDS
+            .iter()
+            .position(|bound| microseconds <= *bound)
+            .unwrap_or(BOUNDS.len());
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.microseconds.fetch_add(microseconds, Ordering::Relaxed);
     }
@@ -161,14 +169,24 @@ impl Registry {
     }
 
     /// A new counter. `name` ends in `_total`; metrics of one name differ in their label.
-    pub fn counter(&self, name: &'static str, help: &'static str, label: Option<(&str, &str)>) -> Arc<Counter> {
+    pub fn counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: Option<(&str, &str)>,
+    ) -> Arc<Counter> {
         let counter = Arc::new(Counter::default());
         self.push(name, help, label, Metric::Counter(Arc::clone(&counter)));
         counter
     }
 
     /// A new gauge.
-    pub fn gauge(&self, name: &'static str, help: &'static str, label: Option<(&str, &str)>) -> Arc<Gauge> {
+    pub fn gauge(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: Option<(&str, &str)>,
+    ) -> Arc<Gauge> {
         let gauge = Arc::new(Gauge::default());
         self.push(name, help, label, Metric::Gauge(Arc::clone(&gauge)));
         gauge
@@ -176,28 +194,63 @@ impl Registry {
 
     /// A new gauge that is shown in whole steps.
     pub fn coarse_gauge(&self, name: &'static str, help: &'static str, step: u64) -> CoarseGauge {
-        CoarseGauge { gauge: self.gauge(name, help, None), step }
+        CoarseGauge {
+            gauge: self.gauge(name, help, None),
+            step,
+        }
     }
 
     /// A new counter that is shown in whole steps.
-    pub fn coarse_counter(&self, name: &'static str, help: &'static str, step: u64) -> CoarseCounter {
-        CoarseCounter { counter: self.counter(name, help, None), step }
+    pub fn coarse_counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        step: u64,
+    ) -> CoarseCounter {
+        CoarseCounter {
+            counter: self.counter(name, help, None),
+            step,
+        }
     }
 
     /// A new histogram. `name` ends in `_seconds`.
-    pub fn histogram(&self, name: &'static str, help: &'static str, label: Option<(&str, &str)>) -> Arc<Histogram> {
+    pub fn histogram(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: Option<(&str, &str)>,
+    ) -> Arc<Histogram> {
         let histogram = Arc::new(Histogram::default());
         self.push(name, help, label, Metric::Histogram(Arc::clone(&histogram)));
         histogram
     }
 
-    fn push(&self, name: &'static str, help: &'static str, label: Option<(&str, &str)>, metric: Metric) {
+    fn push(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: Option<(&str, &str)>,
+        metric: Metric,
+    ) {
         debug_assert!(name.starts_with("cloison_"));
-        let label = label.map(|(key, value)| format!("{key}=\"{value}\"")).unwrap_or_default();
+        let label = label
+            .map(|(key, value)| format!("{key}=\"{value}\""))
+            .unwrap_or_default();
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Metrics of one name stand together, as the format asks.
-        let place = entries.iter().rposition(|entry| entry.name == name).map_or(entries.len(), |last| last + 1);
-        entries.insert(place, MetricEntry { name, help, label, metric });
+        let place = entries
+            .iter()
+            .rposition(|entry| entry.name == name)
+            .map_or(entries.len(), |last| last + 1);
+        entries.insert(
+            place,
+            MetricEntry {
+                name,
+                help,
+                label,
+                metric,
+            },
+        );
     }
 
     /// The text that Prometheus reads.
@@ -207,12 +260,22 @@ impl Registry {
         let mut before = "";
         for entry in entries.iter() {
             if entry.name != before {
-                let _ = writeln!(out, "# HELP {0} {1}\n# TYPE {0} {2}", entry.name, entry.help, entry.metric.kind());
+                let _ = writeln!(
+                    out,
+                    "# HELP {0} {1}\n# TYPE {0} {2}",
+                    entry.name,
+                    entry.help,
+                    entry.metric.kind()
+                );
                 before = entry.name;
             }
             match &entry.metric {
-                Metric::Counter(counter) => sample(&mut out, entry.name, "", &[&entry.label], counter.get()),
-                Metric::Gauge(gauge) => sample(&mut out, entry.name, "", &[&entry.label], gauge.get()),
+                Metric::Counter(counter) => {
+                    sample(&mut out, entry.name, "", &[&entry.label], counter.get())
+                }
+                Metric::Gauge(gauge) => {
+                    sample(&mut out, entry.name, "", &[&entry.label], gauge.get())
+                }
                 Metric::Histogram(histogram) => render_histogram(&mut out, entry, histogram),
             }
         }
@@ -224,16 +287,34 @@ fn render_histogram(out: &mut String, entry: &MetricEntry, histogram: &Histogram
     let mut so_far = 0;
     for (index, bucket) in histogram.buckets.iter().enumerate() {
         so_far += bucket.load(Ordering::Relaxed);
-        let bound = BOUNDS.get(index).map_or("+Inf".into(), |bound| (*bound as f64 / 1e6).to_string());
-        sample(out, entry.name, "_bucket", &[&entry.label, &format!("le=\"{bound}\"")], so_far);
+        let bound = BOUNDS
+            .get(index)
+            .map_or("+Inf".into(), |bound| (*bound as f64 / 1e6).to_string());
+        sample(
+            out,
+            entry.name,
+            "_bucket",
+            &[&entry.label, &format!("le=\"{bound}\"")],
+            so_far,
+        );
     }
     let seconds = histogram.microseconds.load(Ordering::Relaxed) as f64 / 1e6;
     sample(out, entry.name, "_sum", &[&entry.label], seconds);
     sample(out, entry.name, "_count", &[&entry.label], so_far);
 }
 
-fn sample(out: &mut String, name: &str, suffix: &str, labels: &[&str], value: impl std::fmt::Display) {
-    let labels: Vec<&str> = labels.iter().copied().filter(|label| !label.is_empty()).collect();
+fn sample(
+    out: &mut String,
+    name: &str,
+    suffix: &str,
+    labels: &[&str],
+    value: impl std::fmt::Display,
+) {
+    let labels: Vec<&str> = labels
+        .iter()
+        .copied()
+        .filter(|label| !label.is_empty())
+        .collect();
     let _ = if labels.is_empty() {
         writeln!(out, "{name}{suffix} {value}")
     } else {
@@ -248,9 +329,17 @@ mod tests {
     #[test]
     fn the_text_is_prometheus() {
         let registry = Registry::new();
-        let data = registry.counter("cloison_connections_total", "Connections.", Some(("listener", "data")));
+        let data = registry.counter(
+            "cloison_connections_total",
+            "Connections.",
+            Some(("listener", "data")),
+        );
         let depth = registry.gauge("cloison_waiting", "Requests that wait.", None);
-        registry.counter("cloison_connections_total", "Connections.", Some(("listener", "control")));
+        registry.counter(
+            "cloison_connections_total",
+            "Connections.",
+            Some(("listener", "control")),
+        );
         data.add(3);
         let held = depth.hold();
         assert_eq!(
@@ -268,28 +357,66 @@ mod tests {
         let registry = Registry::new();
         let mappings = registry.coarse_gauge("cloison_mappings", "Mappings.", PERSONS);
         let released = registry.coarse_counter("cloison_released_total", "Releases.", PERSONS);
-        for (value, shown) in [(0, 0), (999, 0), (1_000, 1_000), (1_999, 1_000), (2_000, 2_000)] {
+        for (value, shown) in [
+            (0, 0),
+            (999, 0),
+            (1_000, 1_000),
+            (1_999, 1_000),
+            (2_000, 2_000),
+        ] {
             mappings.set(value);
             released.advance_to(value);
             let text = registry.render();
-            assert!(text.contains(&format!("\ncloison_mappings {shown}\n")), "{text}");
-            assert!(text.contains(&format!("\ncloison_released_total {shown}\n")), "{text}");
+            assert!(
+                text.contains(&format!("\ncloison_mappings {shown}\n")),
+                "{text}"
+            );
+            assert!(
+                text.contains(&format!("\ncloison_released_total {shown}\n")),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_histogram_counts_upwards() {
         let registry = Registry::new();
-        let took = registry.histogram("cloison_request_seconds", "Time.", Some(("operation", "tokenize")));
+        let took = registry.histogram(
+            "cloison_request_seconds",
+            "Time.",
+            Some(("operation", "tokenize")),
+        );
         for milliseconds in [1, 1, 30, 60_000] {
             took.observe(Duration::from_millis(milliseconds));
         }
         let text = registry.render();
-        assert!(text.contains("cloison_request_seconds_bucket{operation=\"tokenize\",le=\"0.0005\"} 0\n"), "{text}");
-        assert!(text.contains("cloison_request_seconds_bucket{operation=\"tokenize\",le=\"0.001\"} 2\n"), "{text}");
-        assert!(text.contains("cloison_request_seconds_bucket{operation=\"tokenize\",le=\"10\"} 3\n"), "{text}");
-        assert!(text.contains("cloison_request_seconds_bucket{operation=\"tokenize\",le=\"+Inf\"} 4\n"), "{text}");
-        assert!(text.contains("cloison_request_seconds_sum{operation=\"tokenize\"} 60.032\n"), "{text}");
-        assert!(text.contains("cloison_request_seconds_count{operation=\"tokenize\"} 4\n"), "{text}");
+        assert!(
+            text.contains(
+                "cloison_request_seconds_bucket{operation=\"tokenize\",le=\"0.0005\"} 0\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "cloison_request_seconds_bucket{operation=\"tokenize\",le=\"0.001\"} 2\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("cloison_request_seconds_bucket{operation=\"tokenize\",le=\"10\"} 3\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("cloison_request_seconds_bucket{operation=\"tokenize\",le=\"+Inf\"} 4\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("cloison_request_seconds_sum{operation=\"tokenize\"} 60.032\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("cloison_request_seconds_count{operation=\"tokenize\"} 4\n"),
+            "{text}"
+        );
     }
 }

@@ -1,20 +1,23 @@
-//! Migration under an order for continuity: a sector that keeps only pseudonyms follows an epoch, and nobody is shown an
-//! identifier.
+//! Migration under an order for continuity: a sector that keeps only pseudonyms follows an epoch,
+//! and nobody is shown an identifier.
 //!
-//! An officer asks for page after page, each with a signed request of its own; so every page is checked like a
-//! re-identification, and stops where the order is stopped; the steps that the two share: [`crate::execution`]. For each page
+//! An officer asks for page after page, each with a signed request of its own; so every page is
+//! checked like a re-identification, and stops where the order is stopped; the steps that the two
+//! share: [`crate::execution`]. For each page
 //!
-//! 1. [`hand_out`] (vault): checks, counts, logs durably, and hands out the records of the next chunks of the epoch that is
-//!    left, still sealed to the authority;
+//! 1. [`hand_out`] (vault): checks, counts, logs durably, and hands out the records of the next
+//!    chunks of the epoch that is left, still sealed to the authority;
 //! 2. [`at_node`] (node): checks, logs durably, opens, and hands the identifiers back to the vault;
-//! 3. [`take`] (vault): derives the old pseudonyms again, so that it need not believe the node, and the new ones; stores the new
-//!    mappings, and the pairs sealed to the sector system, in one commit with how far it has come.
+//! 3. [`take`] (vault): derives the old pseudonyms again, so that it need not believe the node, and
+//!    the new ones; stores the new mappings, and the pairs sealed to the sector system, in one
+//!    commit with how far it has come.
 //!
 //! The node and the officer learn counts. The sector fetches the pairs: [`pairs`].
 //!
-//! **Each mapping once.** Chunks of the epoch are gone through in the order of their sequences, and from the first page on no
-//! merge gives records of the epoch another one. How far an order has come is durable with each step. If a side is
-//! killed in between, the officer asks again: a page that was handed out and not taken is handed out again, and not counted again.
+//! **Each mapping once.** Chunks of the epoch are gone through in the order of their sequences, and
+//! from the first page on no merge gives records of the epoch another one. How far an order has
+//! come is durable with each step. If a side is killed in between, the officer asks again: a page
+//! that was handed out and not taken is handed out again, and not counted again.
 
 pub mod at_node;
 pub mod hand_out;
@@ -53,7 +56,8 @@ fn check_room(vault: &Vault) -> Result<(), Refusal> {
     vault.committer().admit().map_err(Refusal::unavailable)
 }
 
-/// What an officer asks of the node: the order, the signed request (over an empty list), and the sector.
+/// What an officer asks of the node: the order, the signed request (over an empty list), and the
+/// sector.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MigrateRequest {
@@ -108,14 +112,28 @@ pub struct EpochPage {
 impl std::fmt::Debug for EpochPage {
     /// Counts only: records begin with their pseudonym.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Page").field("entry", &self.entry).field("page", &self.page).finish_non_exhaustive()
+        f.debug_struct("Page")
+            .field("entry", &self.entry)
+            .field("page", &self.page)
+            .finish_non_exhaustive()
     }
 }
 
 impl VaultHandout for EpochPage {
     fn statement(&self) -> VaultStatement<'_> {
-        let Self { register, entry, proof, used, .. } = self;
-        VaultStatement { register, entry, proof, used: *used }
+        let Self {
+            register,
+            entry,
+            proof,
+            used,
+            ..
+        } = self;
+        VaultStatement {
+            register,
+            entry,
+            proof,
+            used: *used,
+        }
     }
 }
 
@@ -216,24 +234,38 @@ struct EpochPair {
 
 impl EpochPair {
     /// # Errors
-    /// [`Code::DomainClosed`] for an epoch that is not there, a current one that is another, other granularity, a destroyed
-    /// secret; [`Code::EpochRetired`]; [`Code::Irreversible`].
+    /// [`Code::DomainClosed`] for an epoch that is not there, a current one that is another, other
+    /// granularity, a destroyed secret; [`Code::EpochRetired`]; [`Code::Irreversible`].
     fn open(vault: &Vault, sector: &str, epochs: Continuity) -> Result<Self, Refusal> {
         let closed = |why: &'static str| Refusal::new(Code::DomainClosed, why);
-        let state = vault.sector(sector).ok_or("a sector of the register has no state").map_err(fault(FAILED))?.clone();
-        let from = state.epoch(epochs.from).ok_or_else(|| closed("the sector has no such epoch to leave"))?;
+        let state = vault
+            .sector(sector)
+            .ok_or("a sector of the register has no state")
+            .map_err(fault(FAILED))?
+            .clone();
+        let from = state
+            .epoch(epochs.from)
+            .ok_or_else(|| closed("the sector has no such epoch to leave"))?;
         let to = state.current();
         if to.row.epoch != epochs.to {
             return Err(closed("the epoch to go to is not the sector's current one"));
         }
         if from.is_retired() {
-            return Err(Refusal::new(Code::EpochRetired, "its sector has retired the epoch to leave"));
+            return Err(Refusal::new(
+                Code::EpochRetired,
+                "its sector has retired the epoch to leave",
+            ));
         }
         if !from.terms.reversible {
-            return Err(Refusal::new(Code::Irreversible, "the epoch to leave stores no mapping"));
+            return Err(Refusal::new(
+                Code::Irreversible,
+                "the epoch to leave stores no mapping",
+            ));
         }
         if from.terms.granularity != to.terms.granularity {
-            return Err(closed("the two epochs separate domains otherwise, so that no pair belongs together"));
+            return Err(closed(
+                "the two epochs separate domains otherwise, so that no pair belongs together",
+            ));
         }
         if from.key.is_none() {
             return Err(closed("the secret of the epoch to leave was destroyed"));
@@ -245,11 +277,23 @@ impl EpochPair {
         (self.state.number, self.from.row.epoch)
     }
 
-    /// Reads the chunks from `next` on: whole ones, before `until` and `most` records at most; where the first one alone has
-    /// more, or the last one up to `until`, only its first records count.
-    fn read(&self, vault: &Vault, next: u32, until: Option<u32>, most: usize) -> Result<EpochSlice, Refusal> {
+    /// Reads the chunks from `next` on: whole ones, before `until` and `most` records at most;
+    /// where the first one alone has more, or the last one up to `until`, only its first records
+    /// count.
+    fn read(
+        &self,
+        vault: &Vault,
+        next: u32,
+        until: Option<u32>,
+        most: usize,
+    ) -> Result<EpochSlice, Refusal> {
         let (sector, epoch) = self.id();
-        let mut slice = EpochSlice { chunks: vec![], items: 0, until: next, is_cut: false };
+        let mut slice = EpochSlice {
+            chunks: vec![],
+            items: 0,
+            until: next,
+            is_cut: false,
+        };
         let each = |key: ChunkKey, row: Vec<u8>| -> Result<bool, StartError> {
             if until.is_some_and(|until| key.sequence >= until) || slice.items == most {
                 return Ok(false);
@@ -266,7 +310,17 @@ impl EpochPair {
             slice.chunks.push((chunk, count));
             Ok(true)
         };
-        vault.store().chunks_from(ChunkKey { sector, epoch, sequence: next }, each).map_err(fault(FAILED))?;
+        vault
+            .store()
+            .chunks_from(
+                ChunkKey {
+                    sector,
+                    epoch,
+                    sequence: next,
+                },
+                each,
+            )
+            .map_err(fault(FAILED))?;
         Ok(slice)
     }
 }
@@ -300,15 +354,29 @@ fn verify(
     book: &Book<'_>,
     clock_mark: i64,
 ) -> Result<VerifiedRequest, Refusal> {
-    let MigrateRequest { order, request, sector } = asked;
-    let presented = PresentedRequest { order, request, sector, pseudonyms: &[] };
+    let MigrateRequest {
+        order,
+        request,
+        sector,
+    } = asked;
+    let presented = PresentedRequest {
+        order,
+        request,
+        sector,
+        pseudonyms: &[],
+    };
     let verified = execution::verify(&presented, authority, book, clock_mark)?;
     epochs(&verified.order)?;
     Ok(verified)
 }
 
 /// What both sides write down of a page; the node adds where the vault's entry stands.
-fn entry(verified: &VerifiedRequest, epochs: Continuity, page: u32, items: u64) -> MigrationPageDetails {
+fn entry(
+    verified: &VerifiedRequest,
+    epochs: Continuity,
+    page: u32,
+    items: u64,
+) -> MigrationPageDetails {
     MigrationPageDetails {
         authority: verified.order.authority().clone(),
         officer: verified.request.officer().clone(),

@@ -82,27 +82,69 @@ impl Node {
         clock: Arc<dyn Clock>,
         poisoned: PoisonHandler,
     ) -> Result<Self, StartError> {
-        let NodeParts { register, authority, keys, shared, times, segment_keys, audit, log } = parts;
-        let authority = register.authorities.get(&authority).cloned().ok_or(StartError::UnknownAuthority(authority))?;
-        for (id, public) in keys.iter().map(|key| (key.id(), key.public())).chain(shared.iter().map(pinned)) {
-            let stated = authority.keys.iter().find(|stated| stated.id.as_str() == id);
+        let NodeParts {
+            register,
+            authority,
+            keys,
+            shared,
+            times,
+            segment_keys,
+            audit,
+            log,
+        } = parts;
+        let authority = register
+            .authorities
+            .get(&authority)
+            .cloned()
+            .ok_or(StartError::UnknownAuthority(authority))?;
+        for (id, public) in keys
+            .iter()
+            .map(|key| (key.id(), key.public()))
+            .chain(shared.iter().map(pinned))
+        {
+            let stated = authority
+                .keys
+                .iter()
+                .find(|stated| stated.id.as_str() == id);
             if stated.is_none_or(|stated| stated.public != public) {
                 return Err(StartError::AuthorityKey(id.to_owned()));
             }
         }
         for (id, set) in &shared {
-            let able = set.custodians.iter().filter(|id| authority.custodians.contains_key(*id)).count();
+            let able = set
+                .custodians
+                .iter()
+                .filter(|id| authority.custodians.contains_key(*id))
+                .count();
             if able < set.threshold {
-                return Err(StartError::Custodians { key: id.to_string(), able, threshold: set.threshold });
+                return Err(StartError::Custodians {
+                    key: id.to_string(),
+                    able,
+                    threshold: set.threshold,
+                });
             }
         }
         let open = |owner: &str| Store::open(path, owner);
         let opening = EntityOpening::of(Role::Node(authority.id.clone()), register, log, open)?;
         // A node stores no mappings.
         let (index, small) = (Arc::new(Index::default()), SmallChunks::default());
-        let started = opening.start(&audit, WriterParts { index, cipher: None, small, clock, poisoned })?;
+        let started = opening.start(
+            &audit,
+            WriterParts {
+                index,
+                cipher: None,
+                small,
+                clock,
+                poisoned,
+            },
+        )?;
         let entity = started.begin(vec![])?;
-        Ok(Self { entity, authority, safe: KeySafe::new(keys, shared, times), segment_keys })
+        Ok(Self {
+            entity,
+            authority,
+            safe: KeySafe::new(keys, shared, times),
+            segment_keys,
+        })
     }
 
     /// What it shares with the vault.

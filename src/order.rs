@@ -1,8 +1,10 @@
-//! Orders: the signed permission to re-identify (design §6; the format for other implementers is in `docs/orders.md`).
+//! Orders: the signed permission to re-identify (design §6; the format for other implementers is in
+//! `docs/orders.md`).
 //!
-//! An order is a JSON [`OrderPayload`] signed as JWS by k of n approvers of one authority, from at least two distinct bodies. An
-//! [`ActiveOrder`] exists only because [`check()`] made it: everything that text, register and time can tell was found in
-//! order. Revealing takes one by value, so that an unauthorised reveal does not compile:
+//! An order is a JSON [`OrderPayload`] signed as JWS by k of n approvers of one authority, from at
+//! least two distinct bodies. An [`ActiveOrder`] exists only because [`check()`] made it:
+//! everything that text, register and time can tell was found in order. Revealing takes one by
+//! value, so that an unauthorised reveal does not compile:
 //!
 //! ```compile_fail,E0451
 //! # use cloison::order::ActiveOrder;
@@ -14,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! What needs a store stands apart: an order's life ([`life`]), the acts upon it ([`act`]: revoke, suspend, resume, close its
-//! review), and the book that each side keeps of both ([`book`]).
+//! What needs a store stands apart: an order's life ([`life`]), the acts upon it ([`act`]: revoke,
+//! suspend, resume, close its review), and the book that each side keeps of both ([`book`]).
 
 pub mod act;
 pub mod book;
@@ -41,7 +43,9 @@ use crate::store::OrderKey;
 
 pub use check::{LODGE_DAYS, OrderFinding, check, check_ahead, examine, forbidden};
 pub use payload::{Continuity, LegalBasis, OrderPayload, PseudonymScope, SecuritySide};
-pub use request::{FRESH_SECONDS, OfficerRequest, RequestPayload, check_request, list_digest, sign_request};
+pub use request::{
+    FRESH_SECONDS, OfficerRequest, RequestPayload, check_request, list_digest, sign_request,
+};
 
 /// The longest validity of an order under force majeure, in hours.
 pub const FORCE_MAJEURE_HOURS: u32 = 72;
@@ -57,11 +61,14 @@ pub(crate) struct OrderScope<'a> {
     pub(crate) listed: &'a ListedPseudonyms,
 }
 
-/// The pseudonyms that an order lists, by sector, as parsed values: with the form, for forms belong to epochs.
+/// The pseudonyms that an order lists, by sector, as parsed values: with the form, for forms belong
+/// to epochs.
 type ListedPseudonyms = BTreeMap<String, HashSet<ParsedPseudonym>>;
 
 /// A person who signed, and the body that the person belonged to then.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Signer {
     /// The approver's id.
@@ -74,14 +81,17 @@ pub struct Signer {
 
 impl Signer {
     fn of(approver: &Approver) -> Self {
-        Self { id: approver.id.clone(), body: approver.body.clone() }
+        Self {
+            id: approver.id.clone(),
+            body: approver.body.clone(),
+        }
     }
 }
 
 /// An order that was checked against a register and the time: permission for one request.
 ///
-/// Neither `Clone` nor constructible outside this room. It is active for the instant of its check, so make one for each
-/// request and consume it there.
+/// Neither `Clone` nor constructible outside this room. It is active for the instant of its check,
+/// so make one for each request and consume it there.
 #[must_use]
 pub struct ActiveOrder {
     payload: OrderPayload,
@@ -108,14 +118,18 @@ impl ActiveOrder {
         &self.digest
     }
 
-    /// The authority whose order it is. Whether it is *this* node's, or that of the node that asks, is the caller's check.
+    /// The authority whose order it is. Whether it is *this* node's, or that of the node that asks,
+    /// is the caller's check.
     pub fn authority(&self) -> &Id {
         &self.payload.authority
     }
 
     /// The approvers who signed, all verified, in the order of their signatures.
     pub fn signers(&self) -> Vec<Id> {
-        self.signers.iter().map(|signer| signer.id.clone()).collect()
+        self.signers
+            .iter()
+            .map(|signer| signer.id.clone())
+            .collect()
     }
 
     /// The same with the bodies that they are of.
@@ -137,7 +151,9 @@ impl ActiveOrder {
     pub fn continuity(&self) -> Option<Continuity> {
         match self.payload.basis {
             LegalBasis::Continuity(epochs) => Some(epochs),
-            LegalBasis::Judicial | LegalBasis::Statutory { .. } | LegalBasis::ForceMajeure { .. } => None,
+            LegalBasis::Judicial
+            | LegalBasis::Statutory { .. }
+            | LegalBasis::ForceMajeure { .. } => None,
         }
     }
 
@@ -161,7 +177,9 @@ impl ActiveOrder {
     /// # Errors
     /// [`Code::OutOfScope`] when it does not.
     pub fn sector(&self, name: &str) -> Result<&Arc<Sector>, Refusal> {
-        self.sectors.get(name).ok_or_else(|| Refusal::new(Code::OutOfScope, "the order does not name this sector"))
+        self.sectors
+            .get(name)
+            .ok_or_else(|| Refusal::new(Code::OutOfScope, "the order does not name this sector"))
     }
 
     /// Who may execute it.
@@ -169,8 +187,8 @@ impl ActiveOrder {
         &self.payload.officers
     }
 
-    /// How many distinct pseudonyms may be asked for under it, in all its sectors together. For an order that lists them
-    /// this is the length of its lists.
+    /// How many distinct pseudonyms may be asked for under it, in all its sectors together. For an
+    /// order that lists them this is the length of its lists.
     pub fn limit(&self) -> u64 {
         match &self.payload.scope {
             PseudonymScope::AtMost(limit) => *limit,
@@ -183,12 +201,12 @@ impl ActiveOrder {
         (self.payload.not_before, self.payload.not_after)
     }
 
-    /// Reads a pseudonym of one of its sectors, in the sector's text form or one that it had in an earlier epoch, and says
-    /// whether the order opens it. Compared as parsed values, not as text.
+    /// Reads a pseudonym of one of its sectors, in the sector's text form or one that it had in an
+    /// earlier epoch, and says whether the order opens it. Compared as parsed values, not as text.
     ///
     /// # Errors
-    /// The item's code: [`Code::OutOfScope`] for another sector or a pseudonym that is not listed, or that of
-    /// [`crate::pseudonym::parse`].
+    /// The item's code: [`Code::OutOfScope`] for another sector or a pseudonym that is not listed,
+    /// or that of [`crate::pseudonym::parse`].
     pub fn admit(&self, sector: &str, text: &str) -> Result<ParsedPseudonym, Code> {
         let facts = self.sectors.get(sector).ok_or(Code::OutOfScope)?;
         let parsed = facts.parse_pseudonym(text)?;
@@ -198,7 +216,12 @@ impl ActiveOrder {
         }
         match &self.payload.scope {
             PseudonymScope::AtMost(_) => Ok(parsed),
-            PseudonymScope::Listed(_) if self.listed.get(sector).is_some_and(|list| list.contains(&parsed)) => {
+            PseudonymScope::Listed(_)
+                if self
+                    .listed
+                    .get(sector)
+                    .is_some_and(|list| list.contains(&parsed)) =>
+            {
                 Ok(parsed)
             }
             PseudonymScope::Listed(_) => Err(Code::OutOfScope),
@@ -207,7 +230,11 @@ impl ActiveOrder {
 
     /// What copies of its pseudonyms are made for.
     pub(crate) fn scope(&self) -> OrderScope<'_> {
-        OrderScope { key: self.key(), until: self.payload.not_after, listed: &self.listed }
+        OrderScope {
+            key: self.key(),
+            until: self.payload.not_after,
+            listed: &self.listed,
+        }
     }
 
     /// Whether the order opens this pseudonym of this sector.
@@ -216,7 +243,8 @@ impl ActiveOrder {
     }
 }
 
-/// An order that was checked as of the time from which it is valid: it may be lodged, and opens nothing.
+/// An order that was checked as of the time from which it is valid: it may be lodged, and opens
+/// nothing.
 pub struct LodgeableOrder(ActiveOrder);
 
 impl LodgeableOrder {
@@ -255,7 +283,8 @@ impl fmt::Debug for ActiveOrder {
     }
 }
 
-/// SHA-256 of the payload of an order that nobody checked yet, 32 bytes: what an officer's request quotes.
+/// SHA-256 of the payload of an order that nobody checked yet, 32 bytes: what an officer's request
+/// quotes.
 ///
 /// # Errors
 /// [`Code::OrderMalformed`] when the text is not of the strict form.

@@ -1,7 +1,7 @@
 //! Pseudonyms and their text forms.
 //!
-//! A pseudonym is 16 bytes. A sector writes it in one of three forms, and each form has exactly one spelling of each
-//! pseudonym; [`parse`] takes that spelling and nothing else:
+//! A pseudonym is 16 bytes. A sector writes it in one of three forms, and each form has exactly one
+//! spelling of each pseudonym; [`parse`] takes that spelling and nothing else:
 //!
 //! | form | example | |
 //! |---|---|---|
@@ -9,8 +9,8 @@
 //! | `uuid` | `xxxxxxxx-xxxx-8xxx-[89ab]xxx-xxxxxxxxxxxx` | RFC 9562 version 8; six bits of the pseudonym are fixed |
 //! | `hex` | 32 digits | lower case |
 //!
-//! Only `bech32m` finds typing errors and pseudonyms pasted into the wrong sector; the other two are for databases that
-//! have a native column type for them.
+//! Only `bech32m` finds typing errors and pseudonyms pasted into the wrong sector; the other two
+//! are for databases that have a native column type for them.
 
 mod bech32m;
 
@@ -44,10 +44,11 @@ impl TextForm {
     }
 }
 
-/// The name of a person in one domain: 16 bytes, public to that domain's sector and meaningless to any other.
+/// The name of a person in one domain: 16 bytes, public to that domain's sector and meaningless to
+/// any other.
 ///
-/// Ordered by its bytes. `Debug` does not show them: a pseudonym never enters a log. Bytes become a pseudonym only by
-/// [`from_bytes`](Self::from_bytes).
+/// Ordered by its bytes. `Debug` does not show them: a pseudonym never enters a log. Bytes become a
+/// pseudonym only by [`from_bytes`](Self::from_bytes).
 ///
 /// ```compile_fail
 /// let pseudonym: cloison::pseudonym::Pseudonym = [0; 16].into();
@@ -66,18 +67,19 @@ impl Pseudonym {
         &self.0
     }
 
-    /// The same with the four version bits (8) and two variant bits (binary 10) of RFC 9562, section 5.8, fixed.
+    /// The same with the four version bits (8) and two variant bits (binary 10) of RFC 9562,
+    /// section 5.8, fixed.
     ///
-    /// A sector of text form `uuid` does this once, right after derivation: what is stored, sealed, indexed and sent is the
-    /// fixed one. 122 bits are left.
+    /// A sector of text form `uuid` does this once, right after derivation: what is stored, sealed,
+    /// indexed and sent is the fixed one. 122 bits are left.
     pub const fn with_uuid_bits(mut self) -> Self {
         self.0[6] = self.0[6] & 0x0f | 0x80;
         self.0[8] = self.0[8] & 0x3f | 0x80;
         self
     }
 
-    /// The pseudonym as a sector of that text form uses it: [`with_uuid_bits`](Self::with_uuid_bits) for `uuid`, unchanged for
-    /// the others.
+    /// The pseudonym as a sector of that text form uses it:
+    /// [`with_uuid_bits`](Self::with_uuid_bits) for `uuid`, unchanged for the others.
     pub const fn fixed_for(self, form: TextForm) -> Self {
         match form {
             TextForm::Uuid => self.with_uuid_bits(),
@@ -96,7 +98,8 @@ impl fmt::Debug for Pseudonym {
     }
 }
 
-/// Whether `text` can be a sector's tag: `[a-z]{2,12}`, the human-readable part of the `bech32m` form.
+/// Whether `text` can be a sector's tag: `[a-z]{2,12}`, the human-readable part of the `bech32m`
+/// form.
 pub const fn is_tag(text: &str) -> bool {
     let bytes = text.as_bytes();
     let mut i = 0;
@@ -106,7 +109,8 @@ pub const fn is_tag(text: &str) -> bool {
     i == bytes.len() && 2 <= i && i <= bech32m::MAX_TAG
 }
 
-/// Writes the pseudonyms of one sector and epoch. Made once per batch; everything but the pseudonym is computed then.
+/// Writes the pseudonyms of one sector and epoch. Made once per batch; everything but the pseudonym
+/// is computed then.
 #[derive(Debug, Clone)]
 pub struct TextWriter(FormWriter);
 
@@ -143,16 +147,20 @@ impl TextWriter {
         }
     }
 
-    /// Appends the text of `pseudonym` to `out`. Allocates nothing where `out` has [`text_len`](Self::text_len) bytes of room.
+    /// Appends the text of `pseudonym` to `out`. Allocates nothing where `out` has
+    /// [`text_len`](Self::text_len) bytes of room.
     ///
     /// # Panics
-    /// In the form `uuid`, when the six bits of `pseudonym` were not fixed: the text would name another pseudonym than the one
-    /// that was stored.
+    /// In the form `uuid`, when the six bits of `pseudonym` were not fixed: the text would name
+    /// another pseudonym than the one that was stored.
     pub fn write(&self, pseudonym: &Pseudonym, out: &mut Vec<u8>) {
         match &self.0 {
             FormWriter::Bech32m(writer) => writer.write(&pseudonym.0, out),
             FormWriter::Uuid => {
-                assert!(pseudonym.has_uuid_bits(), "the version and variant bits are fixed before a pseudonym is used");
+                assert!(
+                    pseudonym.has_uuid_bits(),
+                    "the version and variant bits are fixed before a pseudonym is used"
+                );
                 write_uuid(&pseudonym.0, out);
             }
             FormWriter::Hex => out.extend_from_slice(hex(&pseudonym.0).as_flattened()),
@@ -184,15 +192,23 @@ pub struct ParsedPseudonym {
 /// Reads the one canonical spelling of a pseudonym of a sector with that text form and tag.
 ///
 /// # Errors
-/// * [`Code::PseudonymMalformed`]: not a canonical spelling: a character, length, case, padding, or UUID version or
-///   variant that is none of this form's;
+/// * [`Code::PseudonymMalformed`]: not a canonical spelling: a character, length, case, padding, or
+///   UUID version or variant that is none of this form's;
 /// * [`Code::PseudonymChecksum`]: a `bech32m` text whose checksum does not match, a typing error;
 /// * [`Code::PseudonymOtherSector`]: a sound `bech32m` text under another tag.
 pub fn parse(form: TextForm, tag: &str, text: &str) -> Result<ParsedPseudonym, Code> {
     match form {
         TextForm::Bech32m => bech32m::parse(tag, text),
-        TextForm::Uuid => parse_uuid(text).map(|pseudonym| ParsedPseudonym { pseudonym, form, epoch_mod_32: None }),
-        TextForm::Hex => parse_hex(text).map(|pseudonym| ParsedPseudonym { pseudonym, form, epoch_mod_32: None }),
+        TextForm::Uuid => parse_uuid(text).map(|pseudonym| ParsedPseudonym {
+            pseudonym,
+            form,
+            epoch_mod_32: None,
+        }),
+        TextForm::Hex => parse_hex(text).map(|pseudonym| ParsedPseudonym {
+            pseudonym,
+            form,
+            epoch_mod_32: None,
+        }),
     }
 }
 
@@ -230,7 +246,10 @@ fn write_uuid(bytes: &[u8; 16], out: &mut Vec<u8>) {
 }
 
 fn parse_uuid(text: &str) -> Result<Pseudonym, Code> {
-    let text: &[u8; 36] = text.as_bytes().try_into().map_err(|_| Code::PseudonymMalformed)?;
+    let text: &[u8; 36] = text
+        .as_bytes()
+        .try_into()
+        .map_err(|_| Code::PseudonymMalformed)?;
     let mut digits = [0; 32];
     for (i, digit) in digits.iter_mut().enumerate() {
         *digit = text[i + HYPHENS.iter().filter(|&&h| h <= i).count()];
@@ -239,17 +258,27 @@ fn parse_uuid(text: &str) -> Result<Pseudonym, Code> {
     // Whatever stands between the digits: only the text that would be written is the canonical one.
     let mut canonical = Vec::with_capacity(text.len());
     write_uuid(&pseudonym.0, &mut canonical);
-    if canonical == text && pseudonym.has_uuid_bits() { Ok(pseudonym) } else { Err(Code::PseudonymMalformed) }
+    if canonical == text && pseudonym.has_uuid_bits() {
+        Ok(pseudonym)
+    } else {
+        Err(Code::PseudonymMalformed)
+    }
 }
 
 fn parse_hex(text: &str) -> Result<Pseudonym, Code> {
-    parse_digits(text.as_bytes().try_into().map_err(|_| Code::PseudonymMalformed)?)
+    parse_digits(
+        text.as_bytes()
+            .try_into()
+            .map_err(|_| Code::PseudonymMalformed)?,
+    )
 }
 
 fn parse_digits(digits: &[u8; 32]) -> Result<Pseudonym, Code> {
     let mut bytes = [0; 16];
     // HEXLOWER is strict: lower case, an even number of digits, nothing between them.
-    data_encoding::HEXLOWER.decode_mut(digits, &mut bytes).map_err(|_| Code::PseudonymMalformed)?;
+    data_encoding::HEXLOWER
+        .decode_mut(digits, &mut bytes)
+        .map_err(|_| Code::PseudonymMalformed)?;
     Ok(Pseudonym(bytes))
 }
 
@@ -301,7 +330,11 @@ mod tests {
             assert_eq!(fixed.get_version(), Some(uuid::Version::Custom));
             assert_eq!(fixed.get_variant(), uuid::Variant::RFC4122);
             let mask = 0xffff_ffff_ffff_0fff_3fff_ffff_ffff_ffff;
-            assert_eq!(fixed.as_u128() & mask, u128::from_be_bytes([byte; 16]) & mask, "no other bit changes");
+            assert_eq!(
+                fixed.as_u128() & mask,
+                u128::from_be_bytes([byte; 16]) & mask,
+                "no other bit changes"
+            );
             let text = TextWriter::new(TextForm::Uuid, "ab", 0).text(&Pseudonym(*fixed.as_bytes()));
             assert_eq!(text, fixed.hyphenated().to_string());
         }
@@ -328,7 +361,11 @@ mod tests {
             "",
         ];
         for text in bad {
-            assert_eq!(parse(TextForm::Uuid, "sante", text), Err(Code::PseudonymMalformed), "{text}");
+            assert_eq!(
+                parse(TextForm::Uuid, "sante", text),
+                Err(Code::PseudonymMalformed),
+                "{text}"
+            );
         }
     }
 
@@ -346,7 +383,11 @@ mod tests {
             "",
         ];
         for text in bad {
-            assert_eq!(parse(TextForm::Hex, "sante", text), Err(Code::PseudonymMalformed), "{text}");
+            assert_eq!(
+                parse(TextForm::Hex, "sante", text),
+                Err(Code::PseudonymMalformed),
+                "{text}"
+            );
         }
     }
 

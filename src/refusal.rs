@@ -1,7 +1,9 @@
-//! Why a request is refused: one type for every use case, and the two refusals that the caller did nothing to earn.
+//! Why a request is refused: one type for every use case, and the two refusals that the caller did
+//! nothing to earn.
 //!
-//! `http::problem` turns a [`Refusal`] into an answer, and the command line prints it. So its sentence names neither a person
-//! nor a pseudonym, and of a fault of ours it says only that the log has the cause.
+//! `http::problem` turns a [`Refusal`] into an answer, and the command line prints it. So its
+//! sentence names neither a person nor a pseudonym, and of a fault of ours it says only that the
+//! log has the cause.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +22,11 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with `code`; `why` is a short sentence that is safe to show and to log.
     pub fn new(code: Code, why: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, why: Some(why.into()), retry_after: None }
+        Self {
+            code,
+            why: Some(why.into()),
+            retry_after: None,
+        }
     }
 
     /// Nothing can be logged, so nothing is done.
@@ -30,7 +36,10 @@ impl Refusal {
 
     /// The same refusal; it tells the caller to come back after so many seconds.
     pub fn come_back_in(self, seconds: u32) -> Self {
-        Self { retry_after: Some(seconds), ..self }
+        Self {
+            retry_after: Some(seconds),
+            ..self
+        }
     }
 
     /// After how many seconds the caller may come back, where waiting helps.
@@ -49,7 +58,8 @@ impl Refusal {
     }
 }
 
-/// For `map_err`: a fault of ours. The log gets `what` failed and the error; the caller learns neither.
+/// For `map_err`: a fault of ours. The log gets `what` failed and the error; the caller learns
+/// neither.
 pub fn fault<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Refusal {
     move |error| {
         tracing::error!(%error, "{what}");
@@ -59,13 +69,22 @@ pub fn fault<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Refusal {
 
 /// For `map_err`: the audit log took no entry, and `therefore` says what is not done.
 pub fn not_logged(therefore: &'static str) -> impl Fn(Code) -> Refusal + Copy {
-    move |code| Refusal::new(code, format!("the audit log takes no entry, so {therefore}"))
+    move |code| {
+        Refusal::new(
+            code,
+            format!("the audit log takes no entry, so {therefore}"),
+        )
+    }
 }
 
 /// A refusal that its code says all about.
 impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
-        Self { code, why: None, retry_after: None }
+        Self {
+            code,
+            why: None,
+            retry_after: None,
+        }
     }
 }
 

@@ -1,7 +1,9 @@
-//! The register: the declared facts about sectors, clients, authorities and schemes. The law as configuration.
+//! The register: the declared facts about sectors, clients, authorities and schemes. The law as
+//! configuration.
 //!
-//! A [`Register`] value exists only after the whole file was validated and its signatures were checked; every other room
-//! may therefore rely on it: names resolve, trees have no cycle, keys belong to one person.
+//! A [`Register`] value exists only after the whole file was validated and its signatures were
+//! checked; every other room may therefore rely on it: names resolve, trees have no cycle, keys
+//! belong to one person.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,25 +49,38 @@ pub struct Fault {
 impl Fault {
     /// The fault as people read it, with the file's name in front.
     pub fn in_file(&self, file: &Path) -> impl fmt::Display {
-        format!("{}:{}: {}\n    write instead: {}", file.display(), self.line, self.what, self.instead)
+        format!(
+            "{}:{}: {}\n    write instead: {}",
+            file.display(),
+            self.line,
+            self.what,
+            self.instead
+        )
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}\n    write instead: {}", self.line, self.what, self.instead)
+        write!(
+            f,
+            "line {}: {}\n    write instead: {}",
+            self.line, self.what, self.instead
+        )
     }
 }
 
-/// Reads and validates a register file's text as a whole. Says nothing about who signed it: see [`open`].
+/// Reads and validates a register file's text as a whole. Says nothing about who signed it: see
+/// [`open`].
 ///
 /// # Errors
-/// Every fault that it has, in the order of the file. A text that is not TOML is judged no further than its syntax.
+/// Every fault that it has, in the order of the file. A text that is not TOML is judged no further
+/// than its syntax.
 pub fn parse(text: &str) -> Result<Register, Vec<Fault>> {
     parse_beside(text, std::iter::empty())
 }
 
-/// Reads an Ed25519 public key as registers and configurations write it: 64 hexadecimal digits in lower case.
+/// Reads an Ed25519 public key as registers and configurations write it: 64 hexadecimal digits in
+/// lower case.
 ///
 /// # Errors
 /// What is wrong ("is not …"): the digits, or a key that more than its owner could sign for.
@@ -73,10 +88,16 @@ pub fn public_key(text: &str) -> Result<VerifyingKey, String> {
     value::read_ed25519(&value::hex(text)?)
 }
 
-/// The same, beside keys that are in use already: a register key must not sign orders or requests too.
-fn parse_beside(text: &str, taken: impl Iterator<Item = VerifyingKey>) -> Result<Register, Vec<Fault>> {
+/// The same, beside keys that are in use already: a register key must not sign orders or requests
+/// too.
+fn parse_beside(
+    text: &str,
+    taken: impl Iterator<Item = VerifyingKey>,
+) -> Result<Register, Vec<Fault>> {
     let mut faults = read::Faults::new(text);
-    let Some(file) = file::read(text, &mut faults) else { return Err(faults.into_sorted()) };
+    let Some(file) = file::read(text, &mut faults) else {
+        return Err(faults.into_sorted());
+    };
     let schemes = validate::check(&file, taken, &mut faults);
     let faults = faults.into_sorted();
     if !faults.is_empty() {
@@ -84,8 +105,13 @@ fn parse_beside(text: &str, taken: impl Iterator<Item = VerifyingKey>) -> Result
     }
     let digest = sign::digest_of(text.as_bytes());
     build::build(file, schemes, digest).ok_or_else(|| {
-        let what = "the register could not be put together, and cloison does not know why".to_owned();
-        vec![Fault { line: 1, what, instead: "a report of this fault to cloison's makers".into() }]
+        let what =
+            "the register could not be put together, and cloison does not know why".to_owned();
+        vec![Fault {
+            line: 1,
+            what,
+            instead: "a report of this fault to cloison's makers".into(),
+        }]
     })
 }
 
@@ -128,12 +154,14 @@ pub struct Register {
     pub rights_officers: BTreeMap<Id, Arc<RightsOfficer>>,
     /// Those who watch the logs and cosign their checkpoints: id → Ed25519 key.
     pub witnesses: BTreeMap<Id, VerifyingKey>,
-    /// For how many days the tags of look-ups, releases and reveals are kept: they are evidence of who looked at whom.
+    /// For how many days the tags of look-ups, releases and reveals are kept: they are evidence of
+    /// who looked at whom.
     pub evidence_days: u32,
     /// The key (Ed25519) that signs the checkpoints of the vault's log.
     pub vault_checkpoint_key: Option<VerifyingKey>,
-    /// The commission's register keys, from this side's own configuration and not from the register: who decides on
-    /// inspections. Empty where the register was read without its signatures.
+    /// The commission's register keys, from this side's own configuration and not from the
+    /// register: who decides on inspections. Empty where the register was read without its
+    /// signatures.
     pub commission: Vec<PinnedKey>,
     /// What may not change once it was used.
     frozen: Vec<FrozenFact>,
@@ -145,10 +173,16 @@ impl Register {
         self.sectors.get(name)
     }
 
-    /// The keys to which a sector's segments are sealed: every key of every authority that is competent in it, with the
-    /// authority that it is of.
-    pub fn recipients<'r>(&'r self, sector: &'r Sector) -> impl Iterator<Item = (&'r Authority, &'r AuthorityKey)> {
-        let competent = sector.authorities.iter().filter_map(|id| self.authorities.get(id));
+    /// The keys to which a sector's segments are sealed: every key of every authority that is
+    /// competent in it, with the authority that it is of.
+    pub fn recipients<'r>(
+        &'r self,
+        sector: &'r Sector,
+    ) -> impl Iterator<Item = (&'r Authority, &'r AuthorityKey)> {
+        let competent = sector
+            .authorities
+            .iter()
+            .filter_map(|id| self.authorities.get(id));
         competent.flat_map(|authority| authority.keys.iter().map(move |key| (&**authority, key)))
     }
 }
@@ -188,7 +222,8 @@ pub struct Sector {
     pub granularity: Granularity,
     /// How its pseudonyms are written.
     pub text_form: TextForm,
-    /// How they were written in earlier epochs, where that was otherwise: orders may still name them so.
+    /// How they were written in earlier epochs, where that was otherwise: orders may still name
+    /// them so.
     pub former_text_forms: Vec<TextForm>,
     /// Whether mappings are stored at all.
     pub reversible: bool,
@@ -198,7 +233,8 @@ pub struct Sector {
     pub purposes: Vec<Id>,
     /// Competent authorities; any one of them suffices. Empty only where `reversible` is false.
     pub authorities: Vec<Id>,
-    /// Days during which an advanced epoch's predecessor is still answered (`?previous=true`) and accepted.
+    /// Days during which an advanced epoch's predecessor is still answered (`?previous=true`) and
+    /// accepted.
     pub epoch_overlap_days: u32,
     /// Days during which the previous period may still be named.
     pub period_grace_days: u32,
@@ -209,17 +245,23 @@ pub struct Sector {
 }
 
 impl Sector {
-    /// Reads a pseudonym of any epoch: in the present text form, or in one of the former ones. No text is of two forms.
+    /// Reads a pseudonym of any epoch: in the present text form, or in one of the former ones. No
+    /// text is of two forms.
     ///
     /// # Errors
-    /// Those of [`pseudonym::parse`] in the present form, or in the one former form that the text has the shape of.
+    /// Those of [`pseudonym::parse`] in the present form, or in the one former form that the text
+    /// has the shape of.
     pub fn parse_pseudonym(&self, text: &str) -> Result<ParsedPseudonym, Code> {
         let present = pseudonym::parse(self.text_form, &self.tag, text);
-        let former = || self.former_text_forms.iter().map(|form| pseudonym::parse(*form, &self.tag, text));
+        let former = || {
+            self.former_text_forms
+                .iter()
+                .map(|form| pseudonym::parse(*form, &self.tag, text))
+        };
         match present {
-            Err(Code::PseudonymMalformed) => {
-                former().find(|read| *read != Err(Code::PseudonymMalformed)).unwrap_or(present)
-            }
+            Err(Code::PseudonymMalformed) => former()
+                .find(|read| *read != Err(Code::PseudonymMalformed))
+                .unwrap_or(present),
             read => read,
         }
     }
@@ -247,7 +289,8 @@ pub enum PeriodLength {
     Month,
 }
 
-/// What a request for authorisation states (decree 2-09-165, art. 27) and what became of it (art. 28).
+/// What a request for authorisation states (decree 2-09-165, art. 27) and what became of it (art.
+/// 28).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Declaration {
@@ -299,7 +342,8 @@ pub struct Client {
     pub operations: Vec<Operation>,
     /// Purposes that it may name.
     pub purposes: Vec<Id>,
-    /// The X25519 public key (HPKE, 32 bytes) to which pairs of a migration are sealed for it; there where it may `migrate`.
+    /// The X25519 public key (HPKE, 32 bytes) to which pairs of a migration are sealed for it;
+    /// there where it may `migrate`.
     pub migration_key: Option<[u8; 32]>,
 }
 
@@ -333,7 +377,8 @@ pub struct Authority {
     pub id: Id,
     /// Display name.
     pub name: String,
-    /// Public keys to which segments are sealed, each of them. Two at once are one key being renewed by the other.
+    /// Public keys to which segments are sealed, each of them. Two at once are one key being
+    /// renewed by the other.
     pub keys: Vec<AuthorityKey>,
     /// Its node's certificate key.
     pub node: SpkiDigest,
@@ -345,7 +390,8 @@ pub struct Authority {
     pub force_majeure_quorum: Option<usize>,
     /// The quorum for continuity (at least two); `None`: the authority may not order a migration.
     pub continuity_quorum: Option<usize>,
-    /// The most pseudonyms that a statutory order may allow without listing them; `None`: it must list them.
+    /// The most pseudonyms that a statutory order may allow without listing them; `None`: it must
+    /// list them.
     pub statutory_limit: Option<u64>,
     /// The longest validity of an order, in hours.
     pub max_hours: u32,
@@ -431,6 +477,7 @@ pub struct Officer {
     pub key: VerifyingKey,
     /// The certificate key with which the officer reaches the node.
     pub certificate: SpkiDigest,
-    /// The key that answers are sealed to, if the officer has one: an age X25519 recipient (`age1…`).
+    /// The key that answers are sealed to, if the officer has one: an age X25519 recipient
+    /// (`age1…`).
     pub sealing_key: Option<String>,
 }

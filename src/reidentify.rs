@@ -1,12 +1,15 @@
-//! Re-identification under a signed order: the vault releases sealed mappings, the authority node opens them. The steps that it
-//! shares with migration: [`crate::execution`].
+//! Re-identification under a signed order: the vault releases sealed mappings, the authority node
+//! opens them. The steps that it shares with migration: [`crate::execution`].
 //!
 //! 1. [`reveal::ask`] (node): checks, then asks the vault.
-//! 2. [`release::release`] (vault): checks again, counts, logs durably, and only then hands out records with their segments.
-//! 3. [`reveal::ask`] goes on (node): checks the proof of the vault's entry, logs durably, opens, answers.
+//! 2. [`release::release`] (vault): checks again, counts, logs durably, and only then hands out
+//!    records with their segments.
+//! 3. [`reveal::ask`] goes on (node): checks the proof of the vault's entry, logs durably, opens,
+//!    answers.
 //!
-//! What the vault releases it copies into the order's own rows ([`copies`]), at the latest then; an order may be shown to it before
-//! ([`lodge`]). An answer may come sealed to the officer's own key: [`deliver`].
+//! What the vault releases it copies into the order's own rows ([`copies`]), at the latest then; an
+//! order may be shown to it before ([`lodge`]). An answer may come sealed to the officer's own key:
+//! [`deliver`].
 
 pub mod copies;
 pub mod deliver;
@@ -61,7 +64,8 @@ impl std::fmt::Debug for ReidentifyRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
-    /// As an age file, sealed to the key that the register has for the officer who signed the request.
+    /// As an age file, sealed to the key that the register has for the officer who signed the
+    /// request.
     OfficerKey,
 }
 
@@ -106,14 +110,28 @@ pub struct Release {
 impl std::fmt::Debug for Release {
     /// Counts only: records begin with their pseudonym.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Release").field("entry", &self.entry).field("items", &self.items.len()).finish_non_exhaustive()
+        f.debug_struct("Release")
+            .field("entry", &self.entry)
+            .field("items", &self.items.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl VaultHandout for Release {
     fn statement(&self) -> VaultStatement<'_> {
-        let Self { register, entry, proof, used, .. } = self;
-        VaultStatement { register, entry, proof, used: *used }
+        let Self {
+            register,
+            entry,
+            proof,
+            used,
+            ..
+        } = self;
+        VaultStatement {
+            register,
+            entry,
+            proof,
+            used: *used,
+        }
     }
 }
 
@@ -157,29 +175,63 @@ fn verify(
     book: &Book<'_>,
     clock_mark: i64,
 ) -> Result<VerifiedRequest, Refusal> {
-    let ReidentifyRequest { order, request, sector, pseudonyms, .. } = asked;
+    let ReidentifyRequest {
+        order,
+        request,
+        sector,
+        pseudonyms,
+        ..
+    } = asked;
     match pseudonyms.len() {
-        0 => return Err(Refusal::new(Code::EmptyBatch, "the request names no pseudonym")),
+        0 => {
+            return Err(Refusal::new(
+                Code::EmptyBatch,
+                "the request names no pseudonym",
+            ));
+        }
         n if n > MAX_ITEMS => {
-            return Err(Refusal::new(Code::TooLarge, format!("at most {MAX_ITEMS} pseudonyms a request")));
+            return Err(Refusal::new(
+                Code::TooLarge,
+                format!("at most {MAX_ITEMS} pseudonyms a request"),
+            ));
         }
         _ => {}
     }
-    let verified =
-        execution::verify(&PresentedRequest { order, request, sector, pseudonyms }, authority, book, clock_mark)?;
+    let verified = execution::verify(
+        &PresentedRequest {
+            order,
+            request,
+            sector,
+            pseudonyms,
+        },
+        authority,
+        book,
+        clock_mark,
+    )?;
     match verified.order.continuity() {
         None => Ok(verified),
-        Some(_) => Err(Refusal::new(Code::OrderRule, "an order for continuity migrates, and re-identifies nobody")),
+        Some(_) => Err(Refusal::new(
+            Code::OrderRule,
+            "an order for continuity migrates, and re-identifies nobody",
+        )),
     }
 }
 
 /// How many items have a mapping.
 fn mappings(items: &[ReleasedItem]) -> u64 {
-    items.iter().filter(|item| matches!(item, ReleasedItem::Mapping { .. })).count() as u64
+    items
+        .iter()
+        .filter(|item| matches!(item, ReleasedItem::Mapping { .. }))
+        .count() as u64
 }
 
 /// What both sides write down; the node adds where the vault's entry stands.
-fn entry(verified: &VerifiedRequest, asked: &ReidentifyRequest, mappings: u64, tags: &[ItemTag]) -> ReidentifyDetails {
+fn entry(
+    verified: &VerifiedRequest,
+    asked: &ReidentifyRequest,
+    mappings: u64,
+    tags: &[ItemTag],
+) -> ReidentifyDetails {
     let VerifiedRequest { order, request, .. } = verified;
     ReidentifyDetails {
         authority: order.authority().clone(),

@@ -1,20 +1,26 @@
 //! Renewal: stored segments are sealed to the keys that the register lists *now*.
 //!
-//! The signed register says to which keys a sector's segments are sealed: every key of every competent
-//! authority ([`crate::register::Register::recipients`]). A new key, a change of suite, a further authority, one that leaves:
-//! each is a register that lists other keys than the segments have recipients. Three tasks make up the difference, each page by
-//! page, each again as often as one likes; what is done is what lies in the store.
+//! The signed register says to which keys a sector's segments are sealed: every key of every
+//! competent authority ([`crate::register::Register::recipients`]). A new key, a change of suite, a
+//! further authority, one that leaves: each is a register that lists other keys than the segments
+//! have recipients. Three tasks make up the difference, each page by page, each again as often as
+//! one likes; what is done is what lies in the store.
 //!
-//! 1. **rewrap** (node and vault). A node opens the data key of a segment with a key that it has, and seals it to the keys that
-//!    are lacking; the vault checks each against its own register, adds it to the record, signs that anew. Nothing else in a
-//!    record changes, and its commitment proves that it is still the same data key.
-//! 2. **prove** (node and vault). Each authority's node reads every segment back and proves with each of its own keys that it opens
-//!    and is the one committed to. The vault notes which entry was proved.
-//! 3. **drop** (vault alone). Recipients that the register no longer lists are taken out, where one that it lists was proved.
+//! 1. **rewrap** (node and vault). A node opens the data key of a segment with a key that it has,
+//!    and seals it to the keys that are lacking; the vault checks each against its own register,
+//!    adds it to the record, signs that anew. Nothing else in a record changes, and its commitment
+//!    proves that it is still the same data key.
+//! 2. **prove** (node and vault). Each authority's node reads every segment back and proves with
+//!    each of its own keys that it opens and is the one committed to. The vault notes which entry
+//!    was proved.
+//! 3. **drop** (vault alone). Recipients that the register no longer lists are taken out, where one
+//!    that it lists was proved.
 //!
-//! No segment is ever taken away: orders' copies of erased mappings name theirs, and so are renewed like everything else.
+//! No segment is ever taken away: orders' copies of erased mappings name theirs, and so are renewed
+//! like everything else.
 //!
-//! Mappings are not touched, and no pseudonym changes. What the vault hands out are sealed data keys without a single mapping.
+//! Mappings are not touched, and no pseudonym changes. What the vault hands out are sealed data
+//! keys without a single mapping.
 
 pub mod node;
 pub mod vault;
@@ -66,16 +72,20 @@ pub struct RenewalStep {
     pub total: Option<u64>,
     /// Recipients added, or proved.
     pub recipients: u64,
-    /// Segments that lack a recipient and are sealed to no key of this authority: another one's node has to do it.
+    /// Segments that lack a recipient and are sealed to no key of this authority: another one's
+    /// node has to do it.
     pub beyond: u64,
-    /// Segments that open with none of the keys that the node holds: others of its keys have to be unsealed first.
+    /// Segments that open with none of the keys that the node holds: others of its keys have to be
+    /// unsealed first.
     pub sealed: u64,
     /// Recipients that did not open and were taken out: the task `rewrap` makes them anew.
     pub discarded: u64,
-    /// Segments of which nothing could show that somebody opened them ([`SegmentPage::unprovable`]).
+    /// Segments of which nothing could show that somebody opened them
+    /// ([`SegmentPage::unprovable`]).
     #[serde(default)]
     pub unprovable: u64,
-    /// Segments that are not signed by a key that vault and node know, or do not belong where they lie. Nothing was done to them.
+    /// Segments that are not signed by a key that vault and node know, or do not belong where they
+    /// lie. Nothing was done to them.
     pub refused: u64,
     /// Where to go on; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,8 +120,8 @@ pub struct SegmentPage {
     pub total: Option<u64>,
     /// Segments that lack a recipient and are sealed to no key of this authority.
     pub beyond: u64,
-    /// Segments that an earlier version made, without the digest by which a proof is told from a claim: no proof of them is
-    /// believed, and they keep every recipient.
+    /// Segments that an earlier version made, without the digest by which a proof is told from a
+    /// claim: no proof of them is believed, and they keep every recipient.
     #[serde(default)]
     pub unprovable: u64,
     /// Segments that the vault itself did not sign.
@@ -151,7 +161,8 @@ pub struct NewRecipient {
     pub ct: String,
 }
 
-/// Whether a recipient opens, which only its authority's node can tell. Never printed: `opening` is what makes it believed.
+/// Whether a recipient opens, which only its authority's node can tell. Never printed: `opening` is
+/// what makes it believed.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecipientProof {
@@ -200,7 +211,8 @@ pub struct DropReport {
     pub total: Option<u64>,
     /// Recipients that were taken out.
     pub recipients: u64,
-    /// Segments that kept recipients which the register no longer lists, because none that it lists was proved.
+    /// Segments that kept recipients which the register no longer lists, because none that it lists
+    /// was proved.
     pub unproved: u64,
     /// Segments that the vault itself did not sign. Nothing was done to them.
     pub refused: u64,
@@ -225,8 +237,16 @@ impl VaultQuestion for DropRequest {
 }
 
 fn segment_id(text: &str) -> Result<SegmentId, Refusal> {
-    let bytes = HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| Refusal::new(Code::MalformedBody, "a segment's id is 32 hexadecimal digits"))
+    let bytes = HEXLOWER
+        .decode(text.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| {
+        Refusal::new(
+            Code::MalformedBody,
+            "a segment's id is 32 hexadecimal digits",
+        )
+    })
 }
 
 /// What the log says of a fault of ours here.

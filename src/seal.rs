@@ -1,9 +1,10 @@
 //! The two envelopes.
 //!
-//! * inner ([`segment`], [`record`], [`mapping`]): to the authority. The vault seals and cannot open; the authority node opens.
+//! * inner ([`segment`], [`record`], [`mapping`]): to the authority. The vault seals and cannot
+//!   open; the authority node opens.
 //! * pairs of a migration ([`pairs`]): to the sector system that must follow an epoch.
-//! * outer ([`chunk`]): the vault's own, around many mappings, so that the disk shows neither pseudonyms nor how many
-//!   sectors saw the same list.
+//! * outer ([`chunk`]): the vault's own, around many mappings, so that the disk shows neither
+//!   pseudonyms nor how many sectors saw the same list.
 
 pub mod chunk;
 mod hpke;
@@ -71,6 +72,10 @@ impl<'a> SealReader<'a> {
     }
 
     pub(crate) fn end(&self) -> Result<(), SealError> {
-        if self.0.is_empty() { Ok(()) } else { Err(SealError::Format) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(SealError::Format)
+        }
     }
 }

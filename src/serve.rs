@@ -18,7 +18,9 @@ pub use witness::run_witness;
 
 use crate::audit::log::LogError;
 use crate::clock::SystemClock;
-use crate::config::{AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig};
+use crate::config::{
+    AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig,
+};
 use crate::execution::step;
 use crate::http::data::DataDoor;
 use crate::http::node_door::NodeDoor;
@@ -53,16 +55,23 @@ pub struct StartOptions {
 ///
 /// # Errors
 /// When configuration, keys, register or store are not in order, or a port is taken.
-pub fn run_vault(config: &Path, advance: Vec<SectorAdvance>, options: StartOptions) -> Result<(), CommandError> {
+pub fn run_vault(
+    config: &Path,
+    advance: Vec<SectorAdvance>,
+    options: StartOptions,
+) -> Result<(), CommandError> {
     let protection = prepare_process(false);
-    let config = VaultConfig::load(config).map_err(|e| CommandError::new(e, "correct the file and start again"))?;
+    let config = VaultConfig::load(config)
+        .map_err(|e| CommandError::new(e, "correct the file and start again"))?;
     let register = open_register(&config.register)?;
     let (secrets, fingerprints) = read_vault_secrets(&config)?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
     descriptors::secure(2, &config.limits)?;
     let first = first_start::permit(&config.store, &config.log, options.first_start)?;
     writable::check(&config.store, &config.log)?;
-    runtime()?.block_on(serve_vault(config, register, secrets, advance, first, protection))
+    runtime()?.block_on(serve_vault(
+        config, register, secrets, advance, first, protection,
+    ))
 }
 
 async fn serve_vault(
@@ -76,22 +85,47 @@ async fn serve_vault(
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
     show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = ServerTls::read(&config.tls).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
-    let shutdown = http::terminated().map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
+    let tls = ServerTls::read(&config.tls)
+        .map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
+    let shutdown = http::terminated()
+        .map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
 
-    tracing::info!(mib = config.index_memory >> 20, "memory that the index of mappings may take");
+    tracing::info!(
+        mib = config.index_memory >> 20,
+        "memory that the index of mappings may take"
+    );
 
     // Health answers while the index is rebuilt; the doors open when it is complete.
     let memory = watch::memory(&config.log, &config.store)?;
-    let home = Home { store: config.store.clone(), index_memory: config.index_memory };
+    let home = Home {
+        store: config.store.clone(),
+        index_memory: config.index_memory,
+    };
     let shown = readiness.clone();
     let open = tokio::task::spawn_blocking(move || {
         let progress = move |words: String| shown.set("starting", words);
-        Vault::open(&home, register, secrets, &advance, Arc::new(SystemClock), &progress, Box::new(poisoned))
+        Vault::open(
+            &home,
+            register,
+            secrets,
+            &advance,
+            Arc::new(SystemClock),
+            &progress,
+            Box::new(poisoned),
+        )
     });
     let serving_health = tokio::spawn({
         let (readiness, registry) = (readiness.clone(), registry.clone());
-        async move { http::serve(vec![], Some(health), &readiness, &registry, std::future::pending()).await }
+        async move {
+            http::serve(
+                vec![],
+                Some(health),
+                &readiness,
+                &registry,
+                std::future::pending(),
+            )
+            .await
+        }
     });
     let vault = open
         .await
@@ -105,10 +139,19 @@ async fn serve_vault(
     let cosigners = cosigning.cosigners.clone();
     let routers = mount::vault(DataDoor::new(vault.clone(), &registry), cosigning);
     let callers = Callers::Registered(tls, vault.entity().clone());
-    let batches = Limits { batches: config.bodies, ..limits(&config.limits) };
+    let batches = Limits {
+        batches: config.bodies,
+        ..limits(&config.limits)
+    };
     let listeners = vec![
         bind("data", config.data, callers.clone(), routers.data, batches)?,
-        bind("control", config.control, callers, routers.control, limits(&config.limits))?,
+        bind(
+            "control",
+            config.control,
+            callers,
+            routers.control,
+            limits(&config.limits),
+        )?,
     ];
     tracing::info!(
         data = %config.data,
@@ -122,12 +165,22 @@ async fn serve_vault(
     tokio::task::spawn_blocking(move || {
         if let Ok(count @ 1..) = crate::renewal::vault::stranded(&looked_at) {
             let hint = "list the key that they are sealed to again, and `cloison authority renew`";
-            tracing::warn!(count, hint, "segments are sealed to no key that the register lists");
+            tracing::warn!(
+                count,
+                hint,
+                "segments are sealed to no key that the register lists"
+            );
         }
     });
     let tidying = tokio::spawn(tidy::vault(vault.clone()));
     let placed = tokio::spawn(watch::keep_place(vault.entity().clone(), readiness.clone()));
-    let watch = EntityWatch::new(vault.entity().clone(), cosigners, config.reserve, readiness.clone(), &registry);
+    let watch = EntityWatch::new(
+        vault.entity().clone(),
+        cosigners,
+        config.reserve,
+        readiness.clone(),
+        &registry,
+    );
     let housekeeping = tokio::spawn(keep_house(vault.clone(), watch, registry.clone()));
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     housekeeping.abort();
@@ -140,20 +193,27 @@ async fn serve_vault(
 
 /// Sees to the copies of orders, before anybody is served.
 async fn begin_copies(vault: Arc<Vault>) -> Result<(), CommandError> {
-    let begun = tokio::task::spawn_blocking(move || crate::reidentify::copies::start::begin(&vault)).await;
-    let begun = begun.map_err(|_| CommandError::new("the vault failed while it started", "see the log above"))?;
+    let begun =
+        tokio::task::spawn_blocking(move || crate::reidentify::copies::start::begin(&vault)).await;
+    let begun = begun
+        .map_err(|_| CommandError::new("the vault failed while it started", "see the log above"))?;
     begun.map_err(|refusal| {
-        CommandError::new(refusal, "see the log above; a copy needs the storage secret that it was made under")
+        CommandError::new(
+            refusal,
+            "see the log above; a copy needs the storage secret that it was made under",
+        )
     })
 }
 
-/// Why a store could not be opened, and whether that may pass by itself: another process that is about to end, a disk that is
-/// full or away.
+/// Why a store could not be opened, and whether that may pass by itself: another process that is
+/// about to end, a disk that is full or away.
 fn unstarted(error: StartError) -> CommandError {
     let hint = "see docs/operations.md, \"What an error at start means\"";
     match &error {
         StartError::Store(store) if store.may_pass() => CommandError::temporary(error, hint),
-        StartError::Log(LogError::Second(CheckpointFileError::Io(..)) | LogError::SecondLost { .. })
+        StartError::Log(
+            LogError::Second(CheckpointFileError::Io(..)) | LogError::SecondLost { .. },
+        )
         | StartError::Clock(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
         _ => CommandError::new(error, hint),
@@ -163,12 +223,27 @@ fn unstarted(error: StartError) -> CommandError {
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
 async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Registry>) {
     let figures = Figures::new(&registry);
-    let bound = registry.gauge("cloison_index_bound_bytes", "Memory that the index may take before entries move", None);
+    let bound = registry.gauge(
+        "cloison_index_bound_bytes",
+        "Memory that the index may take before entries move",
+        None,
+    );
     bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
-    let alarms = registry.counter("cloison_release_alarms_total", "Unusual rates of releases that were noticed", None);
-    let reviews = registry.gauge("cloison_reviews_due", "Orders under force majeure whose review is not closed", None);
-    let out_of_step =
-        registry.gauge("cloison_out_of_step", "Authorities whose node does not hold the same acts upon orders", None);
+    let alarms = registry.counter(
+        "cloison_release_alarms_total",
+        "Unusual rates of releases that were noticed",
+        None,
+    );
+    let reviews = registry.gauge(
+        "cloison_reviews_due",
+        "Orders under force majeure whose review is not closed",
+        None,
+    );
+    let out_of_step = registry.gauge(
+        "cloison_out_of_step",
+        "Authorities whose node does not hold the same acts upon orders",
+        None,
+    );
     let mut beats = 0_u64;
     loop {
         out_of_step.set(watch.look() as i64);
@@ -196,7 +271,8 @@ async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Reg
 /// When configuration, keys, register or store are not in order, or a port is taken.
 pub fn run_node(config: &Path, options: StartOptions) -> Result<(), CommandError> {
     let protection = prepare_process(true);
-    let config = NodeConfig::load(config).map_err(|e| CommandError::new(e, "correct the file and start again"))?;
+    let config = NodeConfig::load(config)
+        .map_err(|e| CommandError::new(e, "correct the file and start again"))?;
     let register = open_register(&config.register)?;
     let (parts, fingerprints) = node_parts(&config, register)?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
@@ -207,26 +283,48 @@ pub fn run_node(config: &Path, options: StartOptions) -> Result<(), CommandError
 }
 
 /// Reads what a node holds, and the fingerprints of its secrets.
-fn node_parts(config: &NodeConfig, register: Register) -> Result<(NodeParts, Vec<[u8; 32]>), CommandError> {
+fn node_parts(
+    config: &NodeConfig,
+    register: Register,
+) -> Result<(NodeParts, Vec<[u8; 32]>), CommandError> {
     let keyring = config.openers.keyring();
-    let unread = |e: FileError| CommandError::new(e, "check [[key]] and [secrets] in the configuration");
+    let unread =
+        |e: FileError| CommandError::new(e, "check [[key]] and [secrets] in the configuration");
     let (mut fingerprints, mut keys, mut shared) = (vec![], vec![], vec![]);
     for AuthorityKeyPlace { id, place } in &config.keys {
         match place {
             KeyPlace::Shares(file) => shared.push((id.clone(), read_set(file)?)),
             KeyPlace::Own(deposit) => {
-                let secret = AuthoritySecret(keyring.read(deposit, SecretKind::Authority).map_err(unread)?);
+                let secret = AuthoritySecret(
+                    keyring
+                        .read(deposit, SecretKind::Authority)
+                        .map_err(unread)?,
+                );
                 fingerprints.push(fingerprint(secret.0.expose()));
-                // A key that the register does not state is refused by its id, whatever it is a key of.
-                let stated = register.authorities.get(&config.authority).into_iter().flat_map(|own| &own.keys);
-                let suite = stated.into_iter().find(|key| key.id == *id).map_or(Suite::X25519, |key| key.suite);
+                // A key that the register does not state is refused by its id, whatever it is a key
+                // of.
+                let stated = register
+                    .authorities
+                    .get(&config.authority)
+                    .into_iter()
+                    .flat_map(|own| &own.keys);
+                let suite = stated
+                    .into_iter()
+                    .find(|key| key.id == *id)
+                    .map_or(Suite::X25519, |key| key.suite);
                 keys.push(AuthorityPrivateKey::derive(&secret, id.as_str(), suite));
             }
         }
     }
-    let audit = AuditSecret(keyring.read(&config.audit, SecretKind::Audit).map_err(unread)?);
+    let audit = AuditSecret(
+        keyring
+            .read(&config.audit, SecretKind::Audit)
+            .map_err(unread)?,
+    );
     fingerprints.push(fingerprint(audit.0.expose()));
-    let checkpoint = keyring.read_signing_key(&config.checkpoint, SecretKind::Checkpoint).map_err(unread)?;
+    let checkpoint = keyring
+        .read_signing_key(&config.checkpoint, SecretKind::Checkpoint)
+        .map_err(unread)?;
     fingerprints.push(fingerprint(checkpoint.as_bytes()));
     let parts = NodeParts {
         register,
@@ -248,7 +346,8 @@ fn node_parts(config: &NodeConfig, register: Register) -> Result<(NodeParts, Vec
 pub fn read_set(file: &Path) -> Result<ShareSet, CommandError> {
     let hint = "`cloison authority keygen` and `cloison secrets split` write such files: *.set";
     let text = read_public(file, 1 << 20).map_err(|e| CommandError::new(e, hint))?;
-    ShareSet::from_json(&text).map_err(|e| CommandError::new(format_args!("{}: {e}", file.display()), hint))
+    ShareSet::from_json(&text)
+        .map_err(|e| CommandError::new(format_args!("{}: {e}", file.display()), hint))
 }
 
 async fn serve_node(
@@ -260,8 +359,10 @@ async fn serve_node(
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
     show(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = ServerTls::read(&config.tls).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
-    let shutdown = http::terminated().map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
+    let tls = ServerTls::read(&config.tls)
+        .map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
+    let shutdown = http::terminated()
+        .map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
     let memory = watch::memory(&config.log, &config.store)?;
     let store = config.store.clone();
     let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(poisoned));
@@ -272,10 +373,19 @@ async fn serve_node(
     first_start::end(first)?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
-    let door = Arc::new(NodeDoor { node: node.clone(), vault: peer.clone() });
+    let door = Arc::new(NodeDoor {
+        node: node.clone(),
+        vault: peer.clone(),
+    });
     let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
     let callers = Callers::Registered(tls, node.entity().clone());
-    let listeners = vec![bind("control", config.control, callers, mount::node(door), limits(&config.limits))?];
+    let listeners = vec![bind(
+        "control",
+        config.control,
+        callers,
+        mount::node(door),
+        limits(&config.limits),
+    )?];
     tracing::info!(
         control = %config.control,
         health = %config.health,
@@ -286,9 +396,19 @@ async fn serve_node(
     watch::first(peer.clone()).await;
     readiness.clear("starting");
     let tidying = tokio::spawn(tidy::node(node.clone()));
-    let watch = tokio::spawn(watch_seal(node.clone(), readiness.clone(), registry.clone()));
+    let watch = tokio::spawn(watch_seal(
+        node.clone(),
+        readiness.clone(),
+        registry.clone(),
+    ));
     let placed = tokio::spawn(watch::keep_place(node.entity().clone(), readiness.clone()));
-    let entity_watch = EntityWatch::new(node.entity().clone(), cosigners, config.reserve, readiness.clone(), &registry);
+    let entity_watch = EntityWatch::new(
+        node.entity().clone(),
+        cosigners,
+        config.reserve,
+        readiness.clone(),
+        &registry,
+    );
     let kept = tokio::spawn(watch::keep(node, peer, entity_watch));
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     watch.abort();
@@ -302,7 +422,11 @@ async fn serve_node(
 
 /// Keeps the times of the node's keys, and says to the world whether it is sealed.
 async fn watch_seal(node: Arc<Node>, readiness: Arc<Readiness>, registry: Arc<Registry>) {
-    let sealed = registry.gauge("cloison_sealed_keys", "Keys of the authority that this node does not hold", None);
+    let sealed = registry.gauge(
+        "cloison_sealed_keys",
+        "Keys of the authority that this node does not hold",
+        None,
+    );
     loop {
         let times = node.clone();
         // It may wait for an entry to become durable.
@@ -317,17 +441,25 @@ fn say_sealed(node: &Node, readiness: &Readiness) -> usize {
     let sealed = node.safe().sealed();
     match sealed.is_empty() {
         true => readiness.clear("sealed"),
-        false => readiness.set("sealed", format!("keys that their custodians have to unseal: {}", sealed.join(", "))),
+        false => readiness.set(
+            "sealed",
+            format!(
+                "keys that their custodians have to unseal: {}",
+                sealed.join(", ")
+            ),
+        ),
     }
     sealed.len()
 }
 
-/// Brings vault and node in step at the start, and soon after a link that was lost is back. Nothing depends on it: a release
-/// checks for itself. But so a revocation that came to one side reaches the other also when nobody asks for anything.
+/// Brings vault and node in step at the start, and soon after a link that was lost is back. Nothing
+/// depends on it: a release checks for itself. But so a revocation that came to one side reaches
+/// the other also when nobody asks for anything.
 async fn keep_in_step(door: Arc<NodeDoor>) {
     loop {
         let door = door.clone();
-        let stepped = tokio::task::spawn_blocking(move || step::get_in_step(&door.node, &*door.vault)).await;
+        let stepped =
+            tokio::task::spawn_blocking(move || step::get_in_step(&door.node, &*door.vault)).await;
         if let Ok(Err(refusal)) = stepped {
             tracing::debug!(code = %refusal.code(), "vault and node are not in step");
         }
@@ -338,22 +470,25 @@ async fn keep_in_step(door: Arc<NodeDoor>) {
 /// How often the node asks the vault for acts upon orders, and brings its own.
 const IN_STEP_EVERY: Duration = Duration::from_secs(5);
 
-/// A write failed, so that what the disk holds is unknown, or the files are not where they were: nothing more may be
-/// acknowledged by this process.
+/// A write failed, so that what the disk holds is unknown, or the files are not where they were:
+/// nothing more may be acknowledged by this process.
 ///
-/// The process ends without its exit handlers: those of RocksDB destroy what its background threads still use, or wait for them
-/// while the disk hangs.
+/// The process ends without its exit handlers: those of RocksDB destroy what its background threads
+/// still use, or wait for them while the disk hangs.
 fn poisoned(error: &StoreError) {
     let what = match error {
-        StoreError::Displaced(_) | StoreError::SecondDisplaced(_) => "files were taken from under this process",
+        StoreError::Displaced(_) | StoreError::SecondDisplaced(_) => {
+            "files were taken from under this process"
+        }
         _ => "a write failed",
     };
     tracing::error!(%error, "{what}; stopping, because nothing more could be acknowledged");
     crate::system::process::exit_at_once(70)
 }
 
-/// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size limit is to fail the write,
-/// which is then reported, and not to end the process without a word; nor is SIGHUP, which [`http::terminated`] hears later.
+/// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size
+/// limit is to fail the write, which is then reported, and not to end the process without a word;
+/// nor is SIGHUP, which [`http::terminated`] hears later.
 fn prepare_process(whole: bool) -> Protection {
     crate::terminal::log::start();
     crate::system::process::ignore_file_size_and_hangup();
@@ -363,9 +498,14 @@ fn prepare_process(whole: bool) -> Protection {
 /// Says in the log and on `/metrics` how well the process's memory is protected.
 fn show(protection: &Protection, registry: &Registry) {
     let help = "0: keys may be swapped or dumped; 1: keys may not; 2: nothing of the process may";
-    registry.gauge("cloison_memory_protection", help, None).set(protection.level().into());
+    registry
+        .gauge("cloison_memory_protection", help, None)
+        .set(protection.level().into());
     match protection.level() {
-        0 => tracing::warn!(?protection, "keys may be swapped or dumped: `cloison doctor` says what to change"),
+        0 => tracing::warn!(
+            ?protection,
+            "keys may be swapped or dumped: `cloison doctor` says what to change"
+        ),
         level => tracing::info!(level, "keys are kept out of swap and dumps"),
     }
 }
@@ -379,7 +519,11 @@ fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
 
 /// A listener's limits, as the configuration has them.
 fn limits(config: &LimitConfig) -> Limits {
-    Limits { connections: config.connections, drain: config.drain, ..Limits::default() }
+    Limits {
+        connections: config.connections,
+        drain: config.drain,
+        ..Limits::default()
+    }
 }
 
 fn bind(
@@ -389,7 +533,8 @@ fn bind(
     router: axum::Router,
     limits: Limits,
 ) -> Result<Listener, CommandError> {
-    Listener::bind(name, address, callers, router, limits).map_err(|error| unbound(name, address, &error))
+    Listener::bind(name, address, callers, router, limits)
+        .map_err(|error| unbound(name, address, &error))
 }
 
 fn health_listener(
@@ -398,7 +543,11 @@ fn health_listener(
     registry: &Arc<Registry>,
 ) -> Result<Listener, CommandError> {
     let router = health::router(readiness.clone(), registry.clone());
-    let limits = Limits { connections: descriptors::HEALTH_CONNECTIONS, idle: HEALTH_IDLE, ..Limits::default() };
+    let limits = Limits {
+        connections: descriptors::HEALTH_CONNECTIONS,
+        idle: HEALTH_IDLE,
+        ..Limits::default()
+    };
     Listener::bind("health", address, Callers::Anybody, router, limits)
         .map_err(|error| unbound("health", address, &error))
 }
@@ -411,7 +560,9 @@ fn unbound(name: &str, address: std::net::SocketAddr, error: &std::io::Error) ->
     let hint = "stop what listens there, or choose another address in the configuration";
     match error.kind() {
         // The process before this one may still be draining; an address may come with its network.
-        std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable => CommandError::temporary(message, hint),
+        std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable => {
+            CommandError::temporary(message, hint)
+        }
         _ => CommandError::new(message, hint),
     }
 }
@@ -424,8 +575,12 @@ pub fn open_register(files: &RegisterFiles) -> Result<Register, CommandError> {
     crate::register::sign::open(&files.file, &files.signatures, &files.pins).map_err(|error| {
         let hint = match &error {
             OpenError::Read { .. } => "check [register] in the configuration",
-            OpenError::Signatures { .. } => "a register needs its signatures: see `cloison register sign --help`",
-            OpenError::Faults { .. } => "correct the register (`cloison check`) and have it signed again",
+            OpenError::Signatures { .. } => {
+                "a register needs its signatures: see `cloison register sign --help`"
+            }
+            OpenError::Faults { .. } => {
+                "correct the register (`cloison check`) and have it signed again"
+            }
         };
         CommandError::new(error, hint)
     })
@@ -441,9 +596,15 @@ fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, Vec<[u8; 32
             identity: IdentitySecret(keyring.read(&places.identity, SecretKind::Identity)?),
             audit: AuditSecret(keyring.read(&places.audit, SecretKind::Audit)?),
             segment: keyring.read_signing_key(&places.segment, SecretKind::Segment)?,
-            store: store.into_iter().map(|(version, key)| (version, StoreSecret(key))).collect(),
+            store: store
+                .into_iter()
+                .map(|(version, key)| (version, StoreSecret(key)))
+                .collect(),
             sector: Box::new(sector),
-            log: watch::log_parts(keyring.read_signing_key(&places.checkpoint, SecretKind::Checkpoint)?, &config.log),
+            log: watch::log_parts(
+                keyring.read_signing_key(&places.checkpoint, SecretKind::Checkpoint)?,
+                &config.log,
+            ),
         };
         let fingerprints = vault_fingerprints(&secrets)?;
         Ok((secrets, fingerprints))
@@ -459,20 +620,37 @@ fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError
         fingerprint(secrets.segment.as_bytes()),
         fingerprint(secrets.log.key.as_bytes()),
     ];
-    fingerprints.extend(secrets.store.iter().map(|(_, secret)| fingerprint(secret.0.expose())));
-    fingerprints.extend(sector.iter().map(|(_, secret)| fingerprint(secret.0.expose())));
+    fingerprints.extend(
+        secrets
+            .store
+            .iter()
+            .map(|(_, secret)| fingerprint(secret.0.expose())),
+    );
+    fingerprints.extend(
+        sector
+            .iter()
+            .map(|(_, secret)| fingerprint(secret.0.expose())),
+    );
     Ok(fingerprints)
 }
 
 /// Keys that everybody has protect nobody.
-fn refuse_example_keys(tls: &TlsFiles, fingerprints: &[[u8; 32]], allowed: bool) -> Result<(), CommandError> {
+fn refuse_example_keys(
+    tls: &TlsFiles,
+    fingerprints: &[[u8; 32]],
+    allowed: bool,
+) -> Result<(), CommandError> {
     let hint = "check [tls] in the configuration";
-    let certificate = tls::spki_digest_of_file(&tls.certificate).map_err(|e| CommandError::new(e, hint))?;
-    let found = fingerprints.iter().any(is_example) || is_example(&fingerprint_of_spki(&certificate.0));
+    let certificate =
+        tls::spki_digest_of_file(&tls.certificate).map_err(|e| CommandError::new(e, hint))?;
+    let found =
+        fingerprints.iter().any(is_example) || is_example(&fingerprint_of_spki(&certificate.0));
     match (found, allowed) {
         (false, _) => Ok(()),
         (true, true) => {
-            tracing::warn!("running on the published keys of keys-example: for trying things out only");
+            tracing::warn!(
+                "running on the published keys of keys-example: for trying things out only"
+            );
             Ok(())
         }
         (true, false) => Err(CommandError::new(

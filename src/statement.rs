@@ -1,16 +1,21 @@
-//! Statements: what people sign. An order, an act upon one, an officer's request, an inspection and its end, an erasure, a
-//! destruction, the report on an inspection.
+//! Statements: what people sign. An order, an act upon one, an officer's request, an inspection and
+//! its end, an erasure, a destruction, the report on an inspection.
 //!
-//! Each is a JSON payload signed as JWS General JSON ([`crate::jws`]). Each kind says which members its payload has
-//! ([`Statement`]) and, where it is checked, who may sign it. This room holds what must not differ between the kinds:
+//! Each is a JSON payload signed as JWS General JSON ([`crate::jws`]). Each kind says which members
+//! its payload has ([`Statement`]) and, where it is checked, who may sign it. This room holds what
+//! must not differ between the kinds:
 //!
-//! * [`UnverifiedStatement::read`] is the one way from a text to a payload: type, size, strict members.
-//! * [`SignatureCheck::of`] is the one loop that verifies signatures. It counts **persons by key**: two signatures under one
-//!   key are one person's, whatever their `kid`s say.
-//! * [`UnverifiedStatement::verify`] makes a [`Signed`]: for this deployment, every signature good, enough persons.
-//! * [`members`] reads ids, UUIDs, times, digests and references, each in its one canonical spelling.
+//! * [`UnverifiedStatement::read`] is the one way from a text to a payload: type, size, strict
+//!   members.
+//! * [`SignatureCheck::of`] is the one loop that verifies signatures. It counts **persons by key**:
+//!   two signatures under one key are one person's, whatever their `kid`s say.
+//! * [`UnverifiedStatement::verify`] makes a [`Signed`]: for this deployment, every signature good,
+//!   enough persons.
+//! * [`members`] reads ids, UUIDs, times, digests and references, each in its one canonical
+//!   spelling.
 //!
-//! The register's signatures are read in two stages and counted here too ([`crate::register::sign`]).
+//! The register's signatures are read in two stages and counted here too
+//! ([`crate::register::sign`]).
 
 pub mod members;
 mod signatures;
@@ -69,7 +74,8 @@ pub trait Statement: Serialize + Sized {
     /// # Errors
     /// [`Self::CODE`] when it does not read back.
     fn write(&self) -> Result<Vec<u8>, Refusal> {
-        let payload = serde_json::to_vec(self).map_err(|_| Self::refuse("a member cannot be written as JSON"))?;
+        let payload = serde_json::to_vec(self)
+            .map_err(|_| Self::refuse("a member cannot be written as JSON"))?;
         Self::read(&payload)?;
         Ok(payload)
     }
@@ -127,7 +133,8 @@ impl From<&'static str> for StatementFault {
     }
 }
 
-/// A statement as it stands in a text. Nothing about its signatures is verified, so nothing may act on what it says.
+/// A statement as it stands in a text. Nothing about its signatures is verified, so nothing may act
+/// on what it says.
 #[derive(Debug)]
 pub struct UnverifiedStatement<S> {
     says: S,
@@ -141,14 +148,20 @@ impl<S: Statement> UnverifiedStatement<S> {
     /// [`Statement::CODE`] when it is too long, not of the strict form, or of another kind.
     pub fn read(text: &str) -> Result<Self, Refusal> {
         let jws = envelope::<S>(text)?;
-        Ok(Self { says: S::read(jws.payload())?, jws })
+        Ok(Self {
+            says: S::read(jws.payload())?,
+            jws,
+        })
     }
 
-    /// A statement that is still to be written, well formed or not, as if it stood in a text without a signature; none where
-    /// it cannot stand in one.
+    /// A statement that is still to be written, well formed or not, as if it stood in a text
+    /// without a signature; none where it cannot stand in one.
     pub fn unsigned(says: S) -> Option<Self> {
         let payload = serde_json::to_vec(&says).ok()?;
-        Some(Self { jws: jws::parse(&jws::draft(&payload), S::TYP).ok()?, says })
+        Some(Self {
+            jws: jws::parse(&jws::draft(&payload), S::TYP).ok()?,
+            says,
+        })
     }
 
     /// What it says.
@@ -183,8 +196,12 @@ impl<S: Statement> UnverifiedStatement<S> {
         }
     }
 
-    /// Verifies every signature. `signer` says by a `kid` what is known of its signer, and the signer's key.
-    pub fn signatures<'k, P>(&self, signer: impl Fn(&str) -> Option<(P, &'k VerifyingKey)>) -> SignatureCheck<P> {
+    /// Verifies every signature. `signer` says by a `kid` what is known of its signer, and the
+    /// signer's key.
+    pub fn signatures<'k, P>(
+        &self,
+        signer: impl Fn(&str) -> Option<(P, &'k VerifyingKey)>,
+    ) -> SignatureCheck<P> {
         SignatureCheck::of(&self.jws, signer)
     }
 
@@ -194,12 +211,19 @@ impl<S: Statement> UnverifiedStatement<S> {
     /// The signature that is not.
     pub fn signed<P>(self, signatures: SignatureCheck<P>) -> Result<Signed<S, P>, BadSignature> {
         let persons = signatures.all_good()?;
-        Ok(Signed { digest: self.jws.digest(), text: self.jws.to_text(), says: self.says, persons, only_here: () })
+        Ok(Signed {
+            digest: self.jws.digest(),
+            text: self.jws.to_text(),
+            says: self.says,
+            persons,
+            only_here: (),
+        })
     }
 
-    /// Verifies that it is for this deployment and that at least `need` persons signed it. `signer` is as for
-    /// [`UnverifiedStatement::signatures`]; `office` says what every signer must be, such as `an operator with a key`. One bad
-    /// signature spoils the statement, even where the others would do.
+    /// Verifies that it is for this deployment and that at least `need` persons signed it. `signer`
+    /// is as for [`UnverifiedStatement::signatures`]; `office` says what every signer must be, such
+    /// as `an operator with a key`. One bad signature spoils the statement, even where the others
+    /// would do.
     ///
     /// # Errors
     /// [`Statement::CODE`], saying what does not fit.
@@ -212,11 +236,17 @@ impl<S: Statement> UnverifiedStatement<S> {
     ) -> Result<Signed<S, P>, Refusal> {
         self.is_for(deployment)?;
         let signatures = self.signatures(signer);
-        let bad = |_| S::refuse(format!("a signature does not verify, or its signer is not {office}"));
+        let bad = |_| {
+            S::refuse(format!(
+                "a signature does not verify, or its signer is not {office}"
+            ))
+        };
         let signed = self.signed(signatures).map_err(bad)?;
         let have = signed.persons.len();
         if have < need {
-            return Err(S::refuse(format!("{have} of {need} signatures are there: every signer must be {office}")));
+            return Err(S::refuse(format!(
+                "{have} of {need} signatures are there: every signer must be {office}"
+            )));
         }
         Ok(signed)
     }
@@ -238,7 +268,11 @@ pub struct Signed<S, P> {
 
 fn envelope<S: Statement>(text: &str) -> Result<UnverifiedJws, Refusal> {
     if text.len() > S::MAX_TEXT {
-        return Err(S::refuse(format!("{} is longer than {} KiB", S::NAME, S::MAX_TEXT >> 10)));
+        return Err(S::refuse(format!(
+            "{} is longer than {} KiB",
+            S::NAME,
+            S::MAX_TEXT >> 10
+        )));
     }
     jws::parse(text, S::TYP).map_err(|error| StatementFault::from(error).refusal::<S>())
 }
@@ -262,10 +296,12 @@ pub fn digest_of<S: Statement>(text: &str) -> Result<[u8; 32], Refusal> {
 /// The text of a statement with one more signature, by `kid`.
 ///
 /// # Errors
-/// [`Statement::CODE`] when the text is not a statement of this kind, `kid` is not an id, or `kid` signed it already.
+/// [`Statement::CODE`] when the text is not a statement of this kind, `kid` is not an id, or `kid`
+/// signed it already.
 pub fn sign<S: Statement>(text: &str, kid: &str, key: &SigningKey) -> Result<String, Refusal> {
     UnverifiedStatement::<S>::read(text)?;
-    jws::add_signature(text, S::TYP, kid, key).map_err(|error| StatementFault::from(error).refusal::<S>())
+    jws::add_signature(text, S::TYP, kid, key)
+        .map_err(|error| StatementFault::from(error).refusal::<S>())
 }
 
 #[cfg(test)]
@@ -284,7 +320,9 @@ mod tests {
         const MAX_TEXT: usize = 1 << 10;
 
         fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
-            Ok(Self { aud: members.id("aud")? })
+            Ok(Self {
+                aud: members.id("aud")?,
+            })
         }
 
         fn deployment(&self) -> &Id {
@@ -296,19 +334,35 @@ mod tests {
         SigningKey::from_bytes(&[seed; 32])
     }
 
-    /// Verifies a sample that these signed, each with its own key but `twin`, who has that of `one`.
+    /// Verifies a sample that these signed, each with its own key but `twin`, who has that of
+    /// `one`.
     fn verify(signers: &[&str], deployment: &str) -> Result<Vec<String>, Refusal> {
         let keys = [("one", 1), ("twin", 1), ("two", 2)].map(|(kid, seed)| (kid, key(seed)));
-        let publics = keys.each_ref().map(|(kid, key)| (*kid, key.verifying_key()));
-        let draft = Sample { aud: Id::parse("demo").unwrap() }.draft().unwrap();
+        let publics = keys
+            .each_ref()
+            .map(|(kid, key)| (*kid, key.verifying_key()));
+        let draft = Sample {
+            aud: Id::parse("demo").unwrap(),
+        }
+        .draft()
+        .unwrap();
         let text = signers.iter().fold(draft, |text, kid| {
-            let known = keys.iter().find(|(known, _)| known == kid).map(|(_, key)| key.clone());
+            let known = keys
+                .iter()
+                .find(|(known, _)| known == kid)
+                .map(|(_, key)| key.clone());
             sign::<Sample>(&text, kid, &known.unwrap_or_else(|| key(9))).unwrap()
         });
-        let signer =
-            |kid: &str| publics.iter().find(|(known, _)| *known == kid).map(|(kid, key)| (kid.to_string(), key));
+        let signer = |kid: &str| {
+            publics
+                .iter()
+                .find(|(known, _)| *known == kid)
+                .map(|(kid, key)| (kid.to_string(), key))
+        };
         let sample = UnverifiedStatement::<Sample>::read(&text)?;
-        Ok(sample.verify(&Id::parse(deployment).unwrap(), 2, "a signer", signer)?.persons)
+        Ok(sample
+            .verify(&Id::parse(deployment).unwrap(), 2, "a signer", signer)?
+            .persons)
     }
 
     #[test]
@@ -320,15 +374,26 @@ mod tests {
             (&["one", "twin"], "demo"),
             (&["one", "two", "x"], "demo"),
         ] {
-            assert_eq!(verify(signers, deployment).unwrap_err().code(), Code::StatementInvalid, "{signers:?}");
+            assert_eq!(
+                verify(signers, deployment).unwrap_err().code(),
+                Code::StatementInvalid,
+                "{signers:?}"
+            );
         }
     }
 
     #[test]
     fn a_text_is_short_and_of_its_kind_and_says_nothing_more() {
-        let refused = |text: &str| UnverifiedStatement::<Sample>::read(text).unwrap_err().to_string();
+        let refused = |text: &str| {
+            UnverifiedStatement::<Sample>::read(text)
+                .unwrap_err()
+                .to_string()
+        };
         let good = jws::draft(br#"{"aud":"demo"}"#);
-        assert_eq!(read_unverified::<Sample>(&good).unwrap().aud.as_str(), "demo");
+        assert_eq!(
+            read_unverified::<Sample>(&good).unwrap().aud.as_str(),
+            "demo"
+        );
         assert!(refused(&(good.clone() + &" ".repeat(1 << 10))).contains("longer than 1 KiB"));
         assert!(refused(&jws::draft(br#"{"aud":"demo","more":1}"#)).contains("has no place there"));
         assert!(refused(&jws::draft(br#"{"aud":"De mo"}"#)).contains("`aud`"));

@@ -1,7 +1,9 @@
-//! The store: rows of sealed bytes, and never a key. What keeps the rows is behind [`rows`]; RocksDB is the only engine yet.
+//! The store: rows of sealed bytes, and never a key. What keeps the rows is behind [`rows`];
+//! RocksDB is the only engine yet.
 //!
-//! Durability is chosen in one place, [`Store::commit`]: no return before fsync. An error that a write or an fsync itself
-//! returns poisons the store: what the disk holds is then unknown, and going on would acknowledge what may be lost.
+//! Durability is chosen in one place, [`Store::commit`]: no return before fsync. An error that a
+//! write or an fsync itself returns poisons the store: what the disk holds is then unknown, and
+//! going on would acknowledge what may be lost.
 
 mod audit;
 mod chunks;
@@ -98,10 +100,16 @@ impl Store {
         K: RowField + ?Sized,
         V: RowField + ?Sized,
     {
-        self.engine.put(batch, column.name, &key.bytes(), &value.bytes());
+        self.engine
+            .put(batch, column.name, &key.bytes(), &value.bytes());
     }
 
-    fn delete<K: RowField + ?Sized, V: ?Sized>(&self, batch: &mut RowBatch, column: TypedColumn<K, V>, key: &K) {
+    fn delete<K: RowField + ?Sized, V: ?Sized>(
+        &self,
+        batch: &mut RowBatch,
+        column: TypedColumn<K, V>,
+        key: &K,
+    ) {
         self.engine.delete(batch, column.name, &key.bytes());
     }
 
@@ -111,30 +119,43 @@ impl Store {
         V: RowField + ?Sized,
     {
         let value = self.engine.read(column.name, &key.bytes())?;
-        value.map(|value| V::read_owned(value).ok_or(column.corrupt())).transpose()
+        value
+            .map(|value| V::read_owned(value).ok_or(column.corrupt()))
+            .transpose()
     }
 
-    fn has<K: RowField + ?Sized, V: ?Sized>(&self, column: TypedColumn<K, V>, key: &K) -> Result<bool, StoreError> {
+    fn has<K: RowField + ?Sized, V: ?Sized>(
+        &self,
+        column: TypedColumn<K, V>,
+        key: &K,
+    ) -> Result<bool, StoreError> {
         Ok(self.engine.read(column.name, &key.bytes())?.is_some())
     }
 
     /// A single value by its name.
     fn meta<V: RowField>(&self, name: &[u8]) -> Result<Option<V::Owned>, StoreError> {
-        self.get(META, name)?.map(|value| V::read(&value).ok_or(META.corrupt())).transpose()
+        self.get(META, name)?
+            .map(|value| V::read(&value).ok_or(META.corrupt()))
+            .transpose()
     }
 
     /// All rows whose key begins with `prefix`. For columns with few rows a prefix.
-    fn rows<K, V>(&self, column: TypedColumn<K, V>, prefix: &[u8]) -> Result<Vec<(K::Owned, V::Owned)>, StoreError>
+    fn rows<K, V>(
+        &self,
+        column: TypedColumn<K, V>,
+        prefix: &[u8],
+    ) -> Result<Vec<(K::Owned, V::Owned)>, StoreError>
     where
         K: RowField + ?Sized,
         V: RowField + ?Sized,
     {
         let mut rows = vec![];
-        self.engine.scan(column.name, ScanRange::of(prefix), |key, value| {
-            let row = K::read(key).zip(V::read(value)).ok_or(column.corrupt())?;
-            rows.push(row);
-            Ok::<_, StoreError>(ScanStep::Next)
-        })?;
+        self.engine
+            .scan(column.name, ScanRange::of(prefix), |key, value| {
+                let row = K::read(key).zip(V::read(value)).ok_or(column.corrupt())?;
+                rows.push(row);
+                Ok::<_, StoreError>(ScanStep::Next)
+            })?;
         Ok(rows)
     }
 
@@ -145,7 +166,9 @@ impl Store {
         range: ScanRange<'_>,
         mut each: impl FnMut(K::Owned, &[u8]) -> Result<ScanStep, E>,
     ) -> Result<(), E> {
-        self.engine.scan(column.name, range, |key, value| each(K::read(key).ok_or(column.corrupt())?, value))
+        self.engine.scan(column.name, range, |key, value| {
+            each(K::read(key).ok_or(column.corrupt())?, value)
+        })
     }
 
     /// The keys before `end`, at most `most` of them.

@@ -1,5 +1,8 @@
 //! System calls that the standard library does not have, as safe functions with plain arguments.
-#![expect(unsafe_code, reason = "the one room for system calls: each is one call, and says why it is sound")]
+#![expect(
+    unsafe_code,
+    reason = "the one room for system calls: each is one call, and says why it is sound"
+)]
 
 pub mod memory;
 pub mod process;
@@ -26,8 +29,8 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
-/// Whether this user may make files in a folder, asked without writing anything: for root, too, the answer is no on a file
-/// system that is mounted read-only.
+/// Whether this user may make files in a folder, asked without writing anything: for root, too, the
+/// answer is no on a file system that is mounted read-only.
 ///
 /// # Errors
 /// Why not.
@@ -35,7 +38,11 @@ pub fn may_write_in(folder: &Path) -> io::Result<()> {
     let path = CString::new(folder.as_os_str().as_bytes())?;
     // SAFETY: `path` ends with a zero byte and outlives the call.
     succeeded(unsafe { libc::access(path.as_ptr(), libc::W_OK | libc::X_OK) } == 0)?;
-    if folder.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    if folder.is_dir() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
+    }
 }
 
 /// The effective user of this process.
@@ -44,7 +51,8 @@ pub fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Waits until no other open file of the same file holds its lock (`flock`), and takes it until `file` is closed.
+/// Waits until no other open file of the same file holds its lock (`flock`), and takes it until
+/// `file` is closed.
 ///
 /// # Errors
 /// What the operating system says; [`io::ErrorKind::Interrupted`] when a signal came.
@@ -53,7 +61,8 @@ pub fn wait_for_lock(file: &File) -> io::Result<()> {
     succeeded(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) } == 0)
 }
 
-/// Takes a lock of a whole file that belongs to the open file and conflicts with those of processes (`fcntl`).
+/// Takes a lock of a whole file that belongs to the open file and conflicts with those of processes
+/// (`fcntl`).
 ///
 /// # Errors
 /// [`io::ErrorKind::WouldBlock`] when another holds it; else what the operating system says.
@@ -61,7 +70,8 @@ pub fn lock_record(file: &File) -> io::Result<()> {
     set_record_lock(file, libc::F_WRLCK)
 }
 
-/// Gives such a lock back. Closing the file alone would not do: a child that is just being started has it open, too.
+/// Gives such a lock back. Closing the file alone would not do: a child that is just being started
+/// has it open, too.
 ///
 /// # Errors
 /// What the operating system says.
@@ -79,5 +89,9 @@ fn set_record_lock(file: &File, kind: libc::c_int) -> io::Result<()> {
 }
 
 fn succeeded(done: bool) -> io::Result<()> {
-    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if done {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

@@ -1,5 +1,5 @@
-//! What every program of cloison needs at a terminal: an error that says what to do next, results on standard output, files,
-//! a log on standard error, and the way to a server.
+//! What every program of cloison needs at a terminal: an error that says what to do next, results
+//! on standard output, files, a log on standard error, and the way to a server.
 
 mod advice;
 mod error;
@@ -15,14 +15,16 @@ pub use error::CommandError;
 pub use progress::{line_progress, line_summary, progress, say_wait};
 pub use remote::open_client;
 
-/// Writes a result to standard output, with a line end. Commands use this and not `println!`, which panics when the
-/// reader has gone.
+/// Writes a result to standard output, with a line end. Commands use this and not `println!`, which
+/// panics when the reader has gone.
 ///
 /// # Errors
 /// When standard output takes no more.
 pub fn print(text: impl Display) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| output_error(&error))
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| output_error(&error))
 }
 
 /// Writes a result to standard output as indented JSON.
@@ -39,6 +41,9 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
 pub fn output_error(error: &io::Error) -> CommandError {
     match error.kind() {
         io::ErrorKind::BrokenPipe => CommandError::unheard(),
-        _ => CommandError::new(format_args!("standard output: {error}"), "check where the output goes"),
+        _ => CommandError::new(
+            format_args!("standard output: {error}"),
+            "check where the output goes",
+        ),
     }
 }

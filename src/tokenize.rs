@@ -1,6 +1,7 @@
 //! The batch path: identifiers in, pseudonyms out, new mappings sealed and stored.
 //!
-//! [`prepare`] does all the computing and leaves a [`Job`] for the writer; the answer may go out once that job is durable.
+//! [`prepare`] does all the computing and leaves a [`Job`] for the writer; the answer may go out
+//! once that job is durable.
 
 mod answer;
 mod canonical;
@@ -28,7 +29,8 @@ use domain::RequestTime;
 
 /// Most identifiers in one request.
 pub const MAX_ITEMS: usize = 100_000;
-/// Identifiers after which a long batch asks whether it is time to let others run: about a twentieth of a millisecond.
+/// Identifiers after which a long batch asks whether it is time to let others run: about a
+/// twentieth of a millisecond.
 const STRIDE: usize = 8 * AHEAD;
 
 /// What a client asks, beside the identifiers.
@@ -43,9 +45,9 @@ pub struct TokenizeOptions {
 /// Derives the pseudonyms of a batch and seals what the vault does not hold yet.
 ///
 /// # Errors
-/// A [`Refusal`] of the whole: an empty batch or too large a one, a closed domain, a missing purpose, a used-up quota, a clock
-/// behind its mark where the domain goes by the clock.
-/// Nothing was changed then.
+/// A [`Refusal`] of the whole: an empty batch or too large a one, a closed domain, a missing
+/// purpose, a used-up quota, a clock behind its mark where the domain goes by the clock. Nothing
+/// was changed then.
 pub fn prepare<'a>(
     vault: &Vault,
     permit: &TokenizePermit,
@@ -53,24 +55,43 @@ pub fn prepare<'a>(
     items: impl ExactSizeIterator<Item = Result<&'a str, Code>>,
 ) -> Result<(TokenizedBatch, Job), Refusal> {
     let now = vault.now();
-    let (state, scheme, organisation) = (&permit.sector, permit.scheme.id(), &permit.client.organisation);
+    let (state, scheme, organisation) = (
+        &permit.sector,
+        permit.scheme.id(),
+        &permit.client.organisation,
+    );
     if items.len() == 0 {
         return Err(Code::EmptyBatch.into());
     }
     if items.len() > MAX_ITEMS {
-        return Err(Refusal::new(Code::TooLarge, format!("at most {MAX_ITEMS} identifiers a request")));
+        return Err(Refusal::new(
+            Code::TooLarge,
+            format!("at most {MAX_ITEMS} identifiers a request"),
+        ));
     }
-    let time = RequestTime { now, mark: vault.committer().mark() };
+    let time = RequestTime {
+        now,
+        mark: vault.committer().mark(),
+    };
     let current = domain::open(state, permit, &options.domain, time)?;
     let previous = domain::previous(state, permit, options, &current, time)?;
     let count = vault
         .quotas()
         .take(organisation, items.len() as u64, now)
-        .map_err(|exceeded| Refusal::from(Code::QuotaExceeded).come_back_in(exceeded.retry_after))?;
+        .map_err(|exceeded| {
+            Refusal::from(Code::QuotaExceeded).come_back_in(exceeded.retry_after)
+        })?;
 
     let batch = CanonicalBatch::read(permit, items);
     let utis = batch.utis(vault, scheme);
-    let derivation = BatchDerivation { vault, state, scheme, batch: &batch, utis: &utis, now };
+    let derivation = BatchDerivation {
+        vault,
+        state,
+        scheme,
+        batch: &batch,
+        utis: &utis,
+        now,
+    };
     let mut mappings = Vec::new();
     let pseudonyms = derivation.in_domain(&current, &mut mappings)?;
     let previous = match &previous {
@@ -90,9 +111,22 @@ pub fn prepare<'a>(
         errors: batch.errors,
     };
     let log = log_of(permit, &answer, now);
-    let changes =
-        vault.frozen().first_use(vault.register(), &state.sector, scheme, organisation, permit.purpose.as_ref());
-    Ok((answer, Job { mappings, changes, count: Some(count), log }))
+    let changes = vault.frozen().first_use(
+        vault.register(),
+        &state.sector,
+        scheme,
+        organisation,
+        permit.purpose.as_ref(),
+    );
+    Ok((
+        answer,
+        Job {
+            mappings,
+            changes,
+            count: Some(count),
+            log,
+        },
+    ))
 }
 
 /// How a sector writes the pseudonyms of an epoch.
@@ -117,7 +151,10 @@ fn log_of(permit: &TokenizePermit, answer: &TokenizedBatch, now: Timestamp) -> J
         organisation: permit.client.organisation.clone(),
         sector: answer.sector.clone(),
         domain: answer.domain.clone(),
-        previous: answer.previous.as_ref().map(|previous| previous.domain.epoch),
+        previous: answer
+            .previous
+            .as_ref()
+            .map(|previous| previous.domain.epoch),
         scheme: permit.scheme.id().clone(),
         purpose: permit.purpose.clone(),
         requests: 1,
@@ -126,7 +163,11 @@ fn log_of(permit: &TokenizePermit, answer: &TokenizedBatch, now: Timestamp) -> J
         digest: String::new(),
     };
     let items = answer.pseudonyms.len() + answer.errors.len();
-    JobLog::Tokenized { time: now, entry: Box::new(entry), answered: AnsweredPseudonyms::new(items, answered) }
+    JobLog::Tokenized {
+        time: now,
+        entry: Box::new(entry),
+        answered: AnsweredPseudonyms::new(items, answered),
+    }
 }
 
 /// The purpose code, or nothing.

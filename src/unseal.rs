@@ -1,12 +1,14 @@
-//! Unsealing and sealing an authority's node: custodians bring shares, one at a time; any of them, or an officer, can seal.
+//! Unsealing and sealing an authority's node: custodians bring shares, one at a time; any of them,
+//! or an officer, can seal.
 //!
-//! A share is brought by the custodian that it was made for, whom the register names, over their own certificate. So neither a
-//! share file with its passphrase nor a certificate is enough, and the log names who came. A share is checked against the pinned
-//! set when it comes; one that does not fit leaves the others as they were. The node says how many it has, to custodians and
+//! A share is brought by the custodian that it was made for, whom the register names, over their
+//! own certificate. So neither a share file with its passphrase nor a certificate is enough, and
+//! the log names who came. A share is checked against the pinned set when it comes; one that does
+//! not fit leaves the others as they were. The node says how many it has, to custodians and
 //! officers only.
 //!
-//! Each share is in the log before it is counted, and an unsealing before the key is in the safe. Sealing is the other way
-//! round: the key is gone at once, and the log hears of it when it can.
+//! Each share is in the log before it is counted, and an unsealing before the key is in the safe.
+//! Sealing is the other way round: the key is gone at once, and the log hears of it when it can.
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
@@ -59,7 +61,8 @@ pub struct KeyStatus {
     pub id: String,
     /// Whether the node opens nothing with it.
     pub sealed: bool,
-    /// The digest of its set, hex, if it is in shares; absent where the node has it in a custody of its own.
+    /// The digest of its set, hex, if it is in shares; absent where the node has it in a custody of
+    /// its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
     /// Who holds its shares, in order.
@@ -75,11 +78,12 @@ pub struct KeyStatus {
 
 /// Takes a custodian's share.
 ///
-/// Bringing a share again, or one of a key that is open already, changes nothing and is answered as if it were the first.
+/// Bringing a share again, or one of a key that is open already, changes nothing and is answered as
+/// if it were the first.
 ///
 /// # Errors
-/// [`Code::ShareInvalid`] for another custodian's share or one that does not fit, [`Code::ShareForeign`] for one of no pinned set;
-/// those of a log that takes no entry.
+/// [`Code::ShareInvalid`] for another custodian's share or one that does not fit,
+/// [`Code::ShareForeign`] for one of no pinned set; those of a log that takes no entry.
 pub fn bring(
     node: &Node,
     permit: &CustodianPermit,
@@ -92,7 +96,10 @@ pub fn bring(
     let pinned = PinnedSet::of(node, &share)?;
     let place = pinned.place;
     if share.custodian() != &permit.custodian {
-        return Err(Refusal::new(Code::ShareInvalid, "the share is another custodian's than the one who brings it"));
+        return Err(Refusal::new(
+            Code::ShareInvalid,
+            "the share is another custodian's than the one who brings it",
+        ));
     }
     pinned.set.check(&share).map_err(refused)?;
     if pinned.is_open && purpose == SharePurpose::Unseal {
@@ -100,8 +107,15 @@ pub fn bring(
     }
 
     let gathering = ceremony.entry((purpose, place));
-    let gathering = gathering.or_insert_with(|| GatheredShares { shares: vec![], since: TwoClockMoment::at(now) });
-    if gathering.shares.iter().any(|before| before.index() == share.index()) {
+    let gathering = gathering.or_insert_with(|| GatheredShares {
+        shares: vec![],
+        since: TwoClockMoment::at(now),
+    });
+    if gathering
+        .shares
+        .iter()
+        .any(|before| before.index() == share.index())
+    {
         return Ok(pinned.progress(gathering.shares.len(), false));
     }
     let (taken, reached) = match purpose {
@@ -117,15 +131,24 @@ pub fn bring(
     }
 
     // Whatever comes of them, the shares are not needed again.
-    let shares = ceremony.remove(&(purpose, place)).map(|gathering| gathering.shares).unwrap_or_default();
+    let shares = ceremony
+        .remove(&(purpose, place))
+        .map(|gathering| gathering.shares)
+        .unwrap_or_default();
     let Some(private) = recover(&pinned.set, &shares, &pinned.key()) else {
         log(node, now, entry(CustodyAction::Mismatch))?;
-        return Err(Refusal::new(Code::ShareInvalid, "the shares do not make the key that the register states"));
+        return Err(Refusal::new(
+            Code::ShareInvalid,
+            "the shares do not make the key that the register states",
+        ));
     };
     drop(shares);
     log(node, now, entry(reached))?;
     if purpose == SharePurpose::Unseal && !node.safe().put(place, private, pinned.sealings, now) {
-        return Err(Refusal::new(Code::Sealed, "somebody sealed the node in the meantime"));
+        return Err(Refusal::new(
+            Code::Sealed,
+            "somebody sealed the node in the meantime",
+        ));
     }
     Ok(pinned.progress(0, true))
 }
@@ -143,22 +166,45 @@ struct PinnedSet {
 impl PinnedSet {
     fn of(node: &Node, share: &Share) -> Result<Self, Refusal> {
         let slots = node.safe().slots();
-        let mut pinned = slots.keys.iter().enumerate().filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
+        let mut pinned = slots
+            .keys
+            .iter()
+            .enumerate()
+            .filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
         let found = pinned.find(|(_, set, _)| set.digest() == *share.set());
         let (place, set, slot) = found.ok_or(ShareError::Foreign).map_err(refused)?;
-        Ok(Self { place, set: set.clone(), is_open: slot.key.is_some(), sealings: slots.sealings })
+        Ok(Self {
+            place,
+            set: set.clone(),
+            is_open: slot.key.is_some(),
+            sealings: slots.sealings,
+        })
     }
 
     /// The id of the key that its shares make.
     fn key(&self) -> String {
-        self.set.secrets.first().map(|shared| shared.name.clone()).unwrap_or_default()
+        self.set
+            .secrets
+            .first()
+            .map(|shared| shared.name.clone())
+            .unwrap_or_default()
     }
 
     fn progress(&self, shares: usize, done: bool) -> UnsealProgress {
-        UnsealProgress { key: self.key(), shares, threshold: self.set.threshold, done }
+        UnsealProgress {
+            key: self.key(),
+            shares,
+            threshold: self.set.threshold,
+            done,
+        }
     }
 
-    fn entry(&self, permit: &CustodianPermit, action: CustodyAction, shares: usize) -> CustodyDetails {
+    fn entry(
+        &self,
+        permit: &CustodianPermit,
+        action: CustodyAction,
+        shares: usize,
+    ) -> CustodyDetails {
         CustodyDetails {
             actor: permit.custodian.clone(),
             action,
@@ -169,9 +215,14 @@ impl PinnedSet {
     }
 }
 
-/// The private key that the shares make, if it is the one that the set, and so the register, states.
+/// The private key that the shares make, if it is the one that the set, and so the register,
+/// states.
 fn recover(set: &ShareSet, shares: &[Share], id: &str) -> Option<AuthorityPrivateKey> {
-    let scalar = AuthoritySecret(set.recover(&shares.iter().collect::<Vec<_>>()).ok()?.pop()?);
+    let scalar = AuthoritySecret(
+        set.recover(&shares.iter().collect::<Vec<_>>())
+            .ok()?
+            .pop()?,
+    );
     let public = &set.secrets.first()?.public;
     let key = AuthorityPrivateKey::derive(&scalar, id, Suite::of_public(public)?);
     (key.public() == public).then_some(key)
@@ -179,20 +230,27 @@ fn recover(set: &ShareSet, shares: &[Share], id: &str) -> Option<AuthorityPrivat
 
 fn refused(error: ShareError) -> Refusal {
     match error {
-        ShareError::Foreign => Refusal::new(Code::ShareForeign, "the share is of no set that this node waits for"),
+        ShareError::Foreign => Refusal::new(
+            Code::ShareForeign,
+            "the share is of no set that this node waits for",
+        ),
         error => Refusal::new(Code::ShareInvalid, error.to_string()),
     }
 }
 
-/// The panic button: wipes every key and every share brought so far, whatever their custody. Keys that were not in shares come
-/// back by a restart only.
+/// The panic button: wipes every key and every share brought so far, whatever their custody. Keys
+/// that were not in shares come back by a restart only.
 ///
 /// # Errors
 /// Where it could not be logged; the node is sealed all the same.
 pub fn seal(node: &Node, permit: &SealPermit) -> Result<SealStatus, Refusal> {
     node.safe().seal(false);
     tracing::warn!("the node is sealed: it was told to");
-    log(node, node.now(), of_all(permit.actor.clone(), CustodyAction::Seal))?;
+    log(
+        node,
+        node.now(),
+        of_all(permit.actor.clone(), CustodyAction::Seal),
+    )?;
     Ok(status(node, permit))
 }
 
@@ -200,7 +258,11 @@ pub fn seal(node: &Node, permit: &SealPermit) -> Result<SealStatus, Refusal> {
 pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
     let brought: Vec<_> = {
         let ceremony = node.safe().ceremony();
-        let count = |place| ceremony.get(&(SharePurpose::Unseal, place)).map_or(0, |gathering| gathering.shares.len());
+        let count = |place| {
+            ceremony
+                .get(&(SharePurpose::Unseal, place))
+                .map_or(0, |gathering| gathering.shares.len())
+        };
         (0..node.safe().slots().keys.len()).map(count).collect()
     };
     let slots = node.safe().slots();
@@ -210,7 +272,11 @@ pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
             id: slot.id.clone(),
             sealed: slot.key.is_none(),
             set: set.map(|set| HEXLOWER.encode(&set.digest())),
-            custodians: set.iter().flat_map(|set| &set.custodians).map(Id::to_string).collect(),
+            custodians: set
+                .iter()
+                .flat_map(|set| &set.custodians)
+                .map(Id::to_string)
+                .collect(),
             threshold: set.map(|set| set.threshold),
             shares: set.map(|_| brought),
         }
@@ -224,45 +290,74 @@ pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
     }
 }
 
-/// Forgets shares whose others have not come in time, and seals keys in shares that nobody used for long. To be called every
-/// second or more often.
+/// Forgets shares whose others have not come in time, and seals keys in shares that nobody used for
+/// long. To be called every second or more often.
 pub fn keep_time(node: &Node) {
     let (now, times) = (node.now(), node.safe().times());
     let forgotten: Vec<_> = {
         let mut ceremony = node.safe().ceremony();
         let late = |gathering: &GatheredShares| gathering.since.elapsed(now) >= times.forget;
-        let places: Vec<_> = ceremony.iter().filter(|(_, gathering)| late(gathering)).map(|(at, _)| *at).collect();
-        places.into_iter().filter_map(|at| Some((at.1, ceremony.remove(&at)?.shares.len()))).collect()
+        let places: Vec<_> = ceremony
+            .iter()
+            .filter(|(_, gathering)| late(gathering))
+            .map(|(at, _)| *at)
+            .collect();
+        places
+            .into_iter()
+            .filter_map(|at| Some((at.1, ceremony.remove(&at)?.shares.len())))
+            .collect()
     };
     for (place, count) in forgotten {
         tracing::info!("shares were forgotten: the others did not come in time");
         let (key, threshold) = {
             let slots = node.safe().slots();
             let slot = &slots.keys[place];
-            (slot.id.clone(), slot.set.as_ref().map(|set| set.threshold as u64))
+            (
+                slot.id.clone(),
+                slot.set.as_ref().map(|set| set.threshold as u64),
+            )
         };
         let mut entry = of_all(node.authority().id.clone(), CustodyAction::Forget);
         (entry.key, entry.shares, entry.threshold) = (Some(key), Some(count as u64), threshold);
         unheard(log(node, now, entry));
     }
-    let open = node.safe().slots().keys.iter().any(|slot| slot.set.is_some() && slot.key.is_some());
+    let open = node
+        .safe()
+        .slots()
+        .keys
+        .iter()
+        .any(|slot| slot.set.is_some() && slot.key.is_some());
     if open && node.safe().idle(now) >= times.idle && node.safe().seal(true) {
         tracing::info!("the node is sealed: nobody used its keys for long");
-        unheard(log(node, now, of_all(node.authority().id.clone(), CustodyAction::SealIdle)));
+        unheard(log(
+            node,
+            now,
+            of_all(node.authority().id.clone(), CustodyAction::SealIdle),
+        ));
     }
 }
 
 fn of_all(actor: Id, action: CustodyAction) -> CustodyDetails {
-    CustodyDetails { actor, action, key: None, shares: None, threshold: None }
+    CustodyDetails {
+        actor,
+        action,
+        key: None,
+        shares: None,
+        threshold: None,
+    }
 }
 
 /// Writes an entry and waits until it is durable.
 fn log(node: &Node, now: Timestamp, entry: CustodyDetails) -> Result<(), Refusal> {
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry");
-    node.committer().record(now, Event::Custody(entry), vec![], vec![]).map(drop).map_err(unavailable)
+    node.committer()
+        .record(now, Event::Custody(entry), vec![], vec![])
+        .map(drop)
+        .map_err(unavailable)
 }
 
-/// What a log that takes no entry means where nobody waits for an answer: it has poisoned the store, and says so itself.
+/// What a log that takes no entry means where nobody waits for an answer: it has poisoned the
+/// store, and says so itself.
 fn unheard(logged: Result<(), Refusal>) {
     if let Err(refusal) = logged {
         tracing::error!(code = %refusal.code(), "an entry about the node's keys was not written");

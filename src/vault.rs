@@ -1,6 +1,8 @@
-//! The vault's state: an [`Entity`] with the keys of pseudonymisation and the index of stored mappings, put together at start.
+//! The vault's state: an [`Entity`] with the keys of pseudonymisation and the index of stored
+//! mappings, put together at start.
 //!
-//! Use cases ([`crate::tokenize`], [`crate::epoch`], [`crate::reidentify`]) take a `&Vault`; no HTTP here.
+//! Use cases ([`crate::tokenize`], [`crate::epoch`], [`crate::reidentify`]) take a `&Vault`; no
+//! HTTP here.
 
 mod blinding;
 mod frozen;
@@ -25,7 +27,8 @@ pub use crate::entity::StartError;
 use crate::entity::{Entity, EntityOpening, Role, WriterParts};
 use crate::keys::sector_secrets::SectorSecretStore;
 use crate::keys::{
-    AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret, UtiSource,
+    AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret,
+    UtiSource,
 };
 use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
@@ -63,14 +66,18 @@ pub type StartProgress<'a> = &'a dyn Fn(String);
 pub struct Home {
     /// The store's folder.
     pub store: PathBuf,
-    /// Bytes of memory for the index: three quarters for the tables, one for what is read of the index on the disk.
+    /// Bytes of memory for the index: three quarters for the tables, one for what is read of the
+    /// index on the disk.
     pub index_memory: u64,
 }
 
 impl Home {
     /// A store whose index takes what it needs.
     pub fn unbounded(store: &Path) -> Self {
-        Self { store: store.to_owned(), index_memory: u64::MAX }
+        Self {
+            store: store.to_owned(),
+            index_memory: u64::MAX,
+        }
     }
 
     /// Bytes for the tables.
@@ -82,7 +89,11 @@ impl Home {
     fn cache(&self) -> usize {
         // Where nothing is ever moved nothing is read.
         let unbounded = self.index_memory == u64::MAX;
-        if unbounded { 1 << 20 } else { usize::try_from(self.index_memory / 4).unwrap_or(usize::MAX) }
+        if unbounded {
+            1 << 20
+        } else {
+            usize::try_from(self.index_memory / 4).unwrap_or(usize::MAX)
+        }
     }
 }
 
@@ -110,7 +121,8 @@ pub struct Vault {
     pub(crate) look_ups: Mutex<()>,
     /// One epoch change at a time.
     pub(crate) epoch_changes: Mutex<()>,
-    /// One change of stored segments at a time: from reading a record to the commit of what comes in its place.
+    /// One change of stored segments at a time: from reading a record to the commit of what comes
+    /// in its place.
     pub(crate) segment_changes: Mutex<()>,
     former_segment_keys: OnceLock<Vec<VerifyingKey>>,
 }
@@ -125,8 +137,9 @@ impl Deref for Vault {
 }
 
 impl Vault {
-    /// Opens the store, checks the register against what was in force, rebuilds the index, starts the writer and logs the
-    /// start. `advance` names the sectors that get a new epoch because the register changed their terms.
+    /// Opens the store, checks the register against what was in force, rebuilds the index, starts
+    /// the writer and logs the start. `advance` names the sectors that get a new epoch because the
+    /// register changed their terms.
     ///
     /// # Errors
     /// [`StartError`]; nothing was changed in the store then, but for a store made anew.
@@ -139,33 +152,70 @@ impl Vault {
         progress: StartProgress<'_>,
         poisoned: PoisonHandler,
     ) -> Result<Self, StartError> {
-        let VaultSecrets { identity, audit, store: storage, sector: shelf, segment, log } = secrets;
+        let VaultSecrets {
+            identity,
+            audit,
+            store: storage,
+            sector: shelf,
+            segment,
+            log,
+        } = secrets;
         let open = |owner: &str| Store::open_with(&home.store, owner, home.cache());
         let mut opening = EntityOpening::of(Role::Vault, register, log, open)?;
         let (register, store) = (opening.register.clone(), opening.store.clone());
         let (roots, retired) = load_roots(&*shelf, &store)?;
-        if let Some(unknown) = advance.iter().find(|asked| register.sector(&asked.sector).is_none()) {
+        if let Some(unknown) = advance
+            .iter()
+            .find(|asked| register.sector(&asked.sector).is_none())
+        {
             return Err(StartError::UnknownSector(unknown.sector.clone()));
         }
         if !advance.is_empty() {
             // The overlap with the epoch before begins now.
-            ClockMark::at(store.clock_mark()?).steady(clock.now()).map_err(StartError::Clock)?;
+            ClockMark::at(store.clock_mark()?)
+                .steady(clock.now())
+                .map_err(StartError::Clock)?;
         }
-        let (sectors, opened) = sector::load_all(&store, &register, &roots, advance, clock.now(), &mut opening.batch)?;
+        let (sectors, opened) = sector::load_all(
+            &store,
+            &register,
+            &roots,
+            advance,
+            clock.now(),
+            &mut opening.batch,
+        )?;
 
-        let cipher = Arc::new(ChunkCipher::new(storage.iter().map(|(version, key)| (*version, StoreKey::new(key)))));
-        let index = Arc::new(Index::open(&store, Arc::new(newest_blinding(&storage)), home.tables())?);
+        let cipher = Arc::new(ChunkCipher::new(
+            storage
+                .iter()
+                .map(|(version, key)| (*version, StoreKey::new(key))),
+        ));
+        let index = Arc::new(Index::open(
+            &store,
+            Arc::new(newest_blinding(&storage)),
+            home.tables(),
+        )?);
         let small = rebuild::rebuild(&store, &cipher, &index, progress)?;
         hold_migrated(&store, &sectors, &index)?;
         let wrap = Some(cipher.clone());
-        let writer = WriterParts { index: index.clone(), cipher: wrap, small, clock: clock.clone(), poisoned };
+        let writer = WriterParts {
+            index: index.clone(),
+            cipher: wrap,
+            small,
+            clock: clock.clone(),
+            poisoned,
+        };
         let started = opening.start(&audit, writer)?;
         let mark = started.entity.committer().mark().clone();
         let quotas = Quotas::load(&register, &store, mark, clock.now())?;
         let entity = started.begin(opened)?;
 
         destroy_retired(&*shelf, &retired);
-        let parts = KeeperParts { entity: entity.clone(), index: index.clone(), cipher: cipher.clone() };
+        let parts = KeeperParts {
+            entity: entity.clone(),
+            index: index.clone(),
+            cipher: cipher.clone(),
+        };
         Ok(Self {
             keeper: Keeper::start(parts),
             index,
@@ -213,9 +263,13 @@ impl Vault {
         &self.quotas
     }
 
-    /// What was released since the start: pseudonyms asked for under orders, and alarms about unusual rates of it.
+    /// What was released since the start: pseudonyms asked for under orders, and alarms about
+    /// unusual rates of it.
     pub fn release_counts(&self) -> (u64, u64) {
-        (self.released.load(Ordering::Relaxed), self.release_alarms.load(Ordering::Relaxed))
+        (
+            self.released.load(Ordering::Relaxed),
+            self.release_alarms.load(Ordering::Relaxed),
+        )
     }
 
     /// Pairs of old and new pseudonyms made since the start.
@@ -243,7 +297,8 @@ impl Vault {
         self.cipher.clone()
     }
 
-    /// Keeps the keeper from moving entries of the index and from merging chunks until the guard is dropped.
+    /// Keeps the keeper from moving entries of the index and from merging chunks until the guard is
+    /// dropped.
     pub(crate) fn pause_keeper(&self) -> PauseGuard<'_> {
         self.keeper.pause()
     }
@@ -257,11 +312,18 @@ impl Vault {
         let _ = self.former_segment_keys.set(keys);
     }
 
-    /// The keys whose signature under a stored segment is the vault's own: what anybody else wrote into the store is not to
-    /// be signed anew.
+    /// The keys whose signature under a stored segment is the vault's own: what anybody else wrote
+    /// into the store is not to be signed anew.
     pub(crate) fn segment_keys(&self) -> Vec<VerifyingKey> {
-        let former = self.former_segment_keys.get().into_iter().flatten().copied();
-        std::iter::once(self.segment_signer.verifying_key()).chain(former).collect()
+        let former = self
+            .former_segment_keys
+            .get()
+            .into_iter()
+            .flatten()
+            .copied();
+        std::iter::once(self.segment_signer.verifying_key())
+            .chain(former)
+            .collect()
     }
 
     pub(crate) fn shelf(&self) -> &dyn SectorSecretStore {
@@ -279,19 +341,24 @@ impl Vault {
 
     /// Wipes data keys of segments whose time is over, also where no request comes to replace them.
     pub fn sweep(&self) {
-        self.sectors.values().for_each(|sector| sector.sweep(self.now()));
+        self.sectors
+            .values()
+            .for_each(|sector| sector.sweep(self.now()));
     }
 }
 
-/// The root keys of the sector secret's versions, and the versions that are here though they were retired: copies that were put
-/// back, or retirements that were broken off.
+/// The root keys of the sector secret's versions, and the versions that are here though they were
+/// retired: copies that were put back, or retirements that were broken off.
 fn load_roots(
     shelf: &dyn SectorSecretStore,
     store: &Store,
 ) -> Result<(HashMap<u32, SectorRootKey>, Vec<u32>), StartError> {
     let retired = store.retired_secrets()?;
     let (mut roots, mut left) = (HashMap::new(), vec![]);
-    for (version, secret) in shelf.load().map_err(|error| StartError::Shelf(error.to_string()))? {
+    for (version, secret) in shelf
+        .load()
+        .map_err(|error| StartError::Shelf(error.to_string()))?
+    {
         if retired.contains(&version) {
             left.push(version);
         } else {
@@ -304,8 +371,13 @@ fn load_roots(
 fn destroy_retired(shelf: &dyn SectorSecretStore, versions: &[u32]) {
     for version in versions {
         match shelf.destroy(*version) {
-            Ok(()) => tracing::warn!(version, "a retired version of the sector secret was here, and was destroyed"),
-            Err(error) => tracing::error!(version, %error, "a retired version of the sector secret is still here"),
+            Ok(()) => tracing::warn!(
+                version,
+                "a retired version of the sector secret was here, and was destroyed"
+            ),
+            Err(error) => {
+                tracing::error!(version, %error, "a retired version of the sector secret is still here")
+            }
         }
     }
 }
@@ -314,17 +386,33 @@ fn destroy_retired(shelf: &dyn SectorSecretStore, versions: &[u32]) {
 fn newest_blinding(storage: &[(u32, StoreSecret)]) -> KeyedBlinding {
     let newest = storage.iter().max_by_key(|(version, _)| *version);
     let (version, secret) = newest.expect("at least one version of the storage secret");
-    KeyedBlinding { version: *version, key: IndexKey::new(secret) }
+    KeyedBlinding {
+        version: *version,
+        key: IndexKey::new(secret),
+    }
 }
 
 /// Keeps the partitions from being merged that a migration goes through in their order.
-fn hold_migrated(store: &Store, sectors: &sector::Sectors, index: &Index) -> Result<(), StoreError> {
+fn hold_migrated(
+    store: &Store,
+    sectors: &sector::Sectors,
+    index: &Index,
+) -> Result<(), StoreError> {
     for row in store.migrations()? {
-        if let Some(state) = sectors.values().find(|state| state.sector.uuid == row.sector) {
+        if let Some(state) = sectors
+            .values()
+            .find(|state| state.sector.uuid == row.sector)
+        {
             let partition = index.partition((state.number, row.from));
             partition.hold();
-            // Later chunks lie behind those that were migrated, even where the last of these is gone.
-            partition.set_sequence(partition.sequence().max(row.next).max(row.open.map_or(0, |open| open.until)));
+            // Later chunks lie behind those that were migrated, even where the last of these is
+            // gone.
+            partition.set_sequence(
+                partition
+                    .sequence()
+                    .max(row.next)
+                    .max(row.open.map_or(0, |open| open.until)),
+            );
         }
     }
     Ok(())

@@ -48,7 +48,9 @@ impl Bench {
             store: vec![(1, StoreSecret(Key::take(&mut [4; 32])))],
             sector: Box::new(Memory),
             segment: ed25519_dalek::SigningKey::from_bytes(&[5; 32]),
-            log: cloison::audit::log::LogParts::new(ed25519_dalek::SigningKey::from_bytes(&[6; 32])),
+            log: cloison::audit::log::LogParts::new(ed25519_dalek::SigningKey::from_bytes(
+                &[6; 32],
+            )),
         };
         let vault = Vault::open(
             &Home::unbounded(&folder.path().join("store")),
@@ -60,26 +62,38 @@ impl Bench {
             Box::new(|error| panic!("{error}")),
         )
         .expect("a vault");
-        Self { vault, _folder: folder }
+        Self {
+            vault,
+            _folder: folder,
+        }
     }
 
     pub fn permit(&self, sector: &str) -> TokenizePermit {
-        access::tokenize(&self.vault, SpkiDigest(CLIENT), sector, "passport", None).expect("a permit")
+        access::tokenize(&self.vault, SpkiDigest(CLIENT), sector, "passport", None)
+            .expect("a permit")
     }
 
     /// One batch, durable.
     pub fn batch(&self, permit: &TokenizePermit, identifiers: &[String]) -> TokenizedBatch {
         let items = identifiers.iter().map(|text| Ok(text.as_str()));
         let (answer, job) =
-            tokenize::prepare(&self.vault, permit, &TokenizeOptions::default(), items).expect("a batch");
-        self.vault.committer().submit(job).expect("room in the queue").wait().expect("a durable batch");
+            tokenize::prepare(&self.vault, permit, &TokenizeOptions::default(), items)
+                .expect("a batch");
+        self.vault
+            .committer()
+            .submit(job)
+            .expect("room in the queue")
+            .wait()
+            .expect("a durable batch");
         answer
     }
 }
 
 /// Passport numbers of 11 characters: `MAR` and eight digits, from a number that `n` stands for.
 pub fn identifiers(first: u64, count: usize) -> Vec<String> {
-    (first..first + count as u64).map(|n| format!("MAR{:08}", n * 38_201 % 100_000_000)).collect()
+    (first..first + count as u64)
+        .map(|n| format!("MAR{:08}", n * 38_201 % 100_000_000))
+        .collect()
 }
 
 fn register_text() -> String {
@@ -98,8 +112,11 @@ fn register_text() -> String {
         data_encoding::HEXLOWER.encode(key.as_bytes())
     };
     let secret = cloison::keys::AuthoritySecret(Key::take(&mut [6; 32]));
-    let public =
-        cloison::seal::segment::AuthorityPrivateKey::derive(&secret, "court-1", cloison::register::Suite::X25519);
+    let public = cloison::seal::segment::AuthorityPrivateKey::derive(
+        &secret,
+        "court-1",
+        cloison::register::Suite::X25519,
+    );
     format!(
         "deployment = \"bench\"\nversion = 1\n\
          [[organisation]]\nid = \"bench\"\nname = \"bench\"\nquota = {{ items-per-second = 1000000000, items-per-day = 1000000000000 }}\n\

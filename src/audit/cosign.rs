@@ -1,4 +1,5 @@
-//! Cosignatures on our own checkpoints: asked of witnesses by a thread, or brought by the peer; who gave one, and when.
+//! Cosignatures on our own checkpoints: asked of witnesses by a thread, or brought by the peer; who
+//! gave one, and when.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -77,21 +78,31 @@ struct CosignerTimes {
     ending: bool,
 }
 
-/// Whether a time lies further ahead than clocks differ: this side's clock ran ahead when the time was noted.
+/// Whether a time lies further ahead than clocks differ: this side's clock ran ahead when the time
+/// was noted.
 fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
     time.duration_since(now) > CLOCK_TOLERANCE
 }
 
-/// Whether a cosignature of that time is at most so many seconds old. One from the future says nothing about who is there now.
+/// Whether a cosignature of that time is at most so many seconds old. One from the future says
+/// nothing about who is there now.
 fn is_fresh(time: Timestamp, now: Timestamp, within: i64) -> bool {
     !is_ahead(time, now) && now.as_second() - time.as_second() <= within
 }
 
-/// The time by which things are destroyed for their age: this side's clock has reached it, and so had the other side's when it
-/// last cosigned. A clock that runs ahead alone therefore destroys nothing, and nothing is destroyed before the first
-/// cosignature since the start. Where the register states no other side, this side's clock decides.
-pub fn proven_time(has_peer: bool, cosigners: Option<&Arc<Cosigners>>, now: Timestamp) -> Timestamp {
-    match (has_peer, cosigners.and_then(|cosigners| cosigners.peer_time(now))) {
+/// The time by which things are destroyed for their age: this side's clock has reached it, and so
+/// had the other side's when it last cosigned. A clock that runs ahead alone therefore destroys
+/// nothing, and nothing is destroyed before the first cosignature since the start. Where the
+/// register states no other side, this side's clock decides.
+pub fn proven_time(
+    has_peer: bool,
+    cosigners: Option<&Arc<Cosigners>>,
+    now: Timestamp,
+) -> Timestamp {
+    match (
+        has_peer,
+        cosigners.and_then(|cosigners| cosigners.peer_time(now)),
+    ) {
         (false, _) => now,
         (true, Some(time)) => time.min(now),
         (true, None) => Timestamp::UNIX_EPOCH,
@@ -116,8 +127,18 @@ impl Drop for WitnessThread {
 
 impl Cosigners {
     /// Those cosigners, under that quorum.
-    pub fn new(watchers: Vec<Cosigner>, quorum: CosignatureQuorum, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { watchers, quorum, clock, seen: Mutex::default(), wake: Condvar::new() })
+    pub fn new(
+        watchers: Vec<Cosigner>,
+        quorum: CosignatureQuorum,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            watchers,
+            quorum,
+            clock,
+            seen: Mutex::default(),
+            wake: Condvar::new(),
+        })
     }
 
     /// Starts the thread that asks the witnesses; it ends when the returned value is dropped.
@@ -125,10 +146,22 @@ impl Cosigners {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(self: &Arc<Self>, log: Arc<Log>) -> std::io::Result<WitnessThread> {
-        let (cosigners, asking) = (self.clone(), self.watchers.iter().any(|watcher| watcher.ask.is_some()));
+        let (cosigners, asking) = (
+            self.clone(),
+            self.watchers.iter().any(|watcher| watcher.ask.is_some()),
+        );
         let work = move || cosigners.ask_until_the_end(&log);
-        let thread = asking.then(|| std::thread::Builder::new().name("witnesses".into()).spawn(work)).transpose()?;
-        Ok(WitnessThread { cosigners: self.clone(), thread })
+        let thread = asking
+            .then(|| {
+                std::thread::Builder::new()
+                    .name("witnesses".into())
+                    .spawn(work)
+            })
+            .transpose()?;
+        Ok(WitnessThread {
+            cosigners: self.clone(),
+            thread,
+        })
     }
 
     /// When a cosigner cosigned last.
@@ -140,17 +173,22 @@ impl Cosigners {
     fn peer_time(&self, now: Timestamp) -> Option<Timestamp> {
         let seen = self.seen();
         let peers = self.watchers.iter().filter(|watcher| !watcher.counts);
-        let times = peers.filter_map(|watcher| seen.last.get(watcher.verifier.name())).map(|(time, _)| *time);
+        let times = peers
+            .filter_map(|watcher| seen.last.get(watcher.verifier.name()))
+            .map(|(time, _)| *time);
         times.filter(|time| !is_ahead(*time, now)).max()
     }
 
-    /// Whether that cosigner cosigned within five minutes: nothing is released otherwise. Waits a little for one that is
-    /// being asked.
+    /// Whether that cosigner cosigned within five minutes: nothing is released otherwise. Waits a
+    /// little for one that is being asked.
     pub fn is_watched_by(&self, name: &str, patience: Duration) -> bool {
         let end = Instant::now() + patience;
         loop {
             let now = self.clock.now();
-            if self.last(name).is_some_and(|time| is_fresh(time, now, PEER_WITHIN)) {
+            if self
+                .last(name)
+                .is_some_and(|time| is_fresh(time, now, PEER_WITHIN))
+            {
                 return true;
             }
             if Instant::now() >= end {
@@ -165,16 +203,26 @@ impl Cosigners {
         let now = self.clock.now();
         let within = i64::try_from(self.quorum.within.as_secs()).unwrap_or(i64::MAX);
         let seen = self.seen();
-        let fresh = |name: &str| seen.last.get(name).is_some_and(|(time, _)| is_fresh(*time, now, within));
-        let names = self.watchers.iter().filter(|watcher| watcher.counts).map(|watcher| watcher.verifier.name());
+        let fresh = |name: &str| {
+            seen.last
+                .get(name)
+                .is_some_and(|(time, _)| is_fresh(*time, now, within))
+        };
+        let names = self
+            .watchers
+            .iter()
+            .filter(|watcher| watcher.counts)
+            .map(|watcher| watcher.verifier.name());
         let count = names.clone().filter(|name| fresh(name)).count();
         if count >= self.quorum.required {
             return None;
         }
-        let missing = names.filter(|name| !fresh(name)).map(|name| match seen.trouble.get(name) {
-            Some(why) => format!("{name} ({why})"),
-            None => name.to_owned(),
-        });
+        let missing = names
+            .filter(|name| !fresh(name))
+            .map(|name| match seen.trouble.get(name) {
+                Some(why) => format!("{name} ({why})"),
+                None => name.to_owned(),
+            });
         Some(format!(
             "{count} of {} required cosignatures within {within} s; missing: {}",
             self.quorum.required,
@@ -182,22 +230,41 @@ impl Cosigners {
         ))
     }
 
-    /// Takes the signature line of the cosigner `name` below one of our checkpoints; whether there is one. Lines of others are
-    /// ignored: a cosignature shows that its cosigner is there, so only the cosigner may bring it. A cosigner's time never goes
-    /// back: a line older than the last one is accepted and changes nothing, unless the last one is from a clock that ran ahead.
+    /// Takes the signature line of the cosigner `name` below one of our checkpoints; whether there
+    /// is one. Lines of others are ignored: a cosignature shows that its cosigner is there, so only
+    /// the cosigner may bring it. A cosigner's time never goes back: a line older than the last one
+    /// is accepted and changes nothing, unless the last one is from a clock that ran ahead.
     ///
     /// # Errors
     /// Why the line is not one.
-    pub fn take(&self, log: &Log, published: &PublishedCheckpoint, lines: &str, name: &str) -> Result<bool, String> {
-        let Some(watcher) = self.watchers.iter().find(|watcher| watcher.verifier.name() == name) else {
+    pub fn take(
+        &self,
+        log: &Log,
+        published: &PublishedCheckpoint,
+        lines: &str,
+        name: &str,
+    ) -> Result<bool, String> {
+        let Some(watcher) = self
+            .watchers
+            .iter()
+            .find(|watcher| watcher.verifier.name() == name)
+        else {
             return Ok(false);
         };
         let note = format!("{}\n{lines}", published.checkpoint.text());
         let note = SignedNote::parse(note.as_bytes()).map_err(|error| error.to_string())?;
-        let time = note.time_of(&watcher.verifier).map_err(|error| error.to_string())?;
-        let line = note.line_of(&watcher.verifier).map_err(|error| error.to_string())?;
-        let (Some(time), Some(line)) = (time, line) else { return Ok(false) };
-        let time = i64::try_from(time).ok().and_then(|time| Timestamp::from_second(time).ok());
+        let time = note
+            .time_of(&watcher.verifier)
+            .map_err(|error| error.to_string())?;
+        let line = note
+            .line_of(&watcher.verifier)
+            .map_err(|error| error.to_string())?;
+        let (Some(time), Some(line)) = (time, line) else {
+            return Ok(false);
+        };
+        let time = i64::try_from(time)
+            .ok()
+            .and_then(|time| Timestamp::from_second(time).ok());
         // A cosignature from the future would stay fresh for too long.
         let time = time.map_or(Timestamp::UNIX_EPOCH, |time| time.min(self.clock.now()));
         if self.note_time(name, time, published.checkpoint.size) {
@@ -206,10 +273,15 @@ impl Cosigners {
         Ok(true)
     }
 
-    /// Notes when a cosigner cosigned; whether that is not before the last time, or the last one is from the future.
+    /// Notes when a cosigner cosigned; whether that is not before the last time, or the last one is
+    /// from the future.
     fn note_time(&self, name: &str, time: Timestamp, size: u64) -> bool {
         let (now, mut seen) = (self.clock.now(), self.seen());
-        if seen.last.get(name).is_some_and(|(last, _)| time < *last && !is_ahead(*last, now)) {
+        if seen
+            .last
+            .get(name)
+            .is_some_and(|(last, _)| time < *last && !is_ahead(*last, now))
+        {
             return false;
         }
         seen.last.insert(name.to_owned(), (time, size));
@@ -222,7 +294,11 @@ impl Cosigners {
     }
 
     fn ask_until_the_end(&self, log: &Log) {
-        let mut asked: Vec<AskedWitness> = self.watchers.iter().map(|_| AskedWitness::default()).collect();
+        let mut asked: Vec<AskedWitness> = self
+            .watchers
+            .iter()
+            .map(|_| AskedWitness::default())
+            .collect();
         loop {
             for (watcher, asked) in self.watchers.iter().zip(&mut asked) {
                 if let Some(link) = &watcher.ask {
@@ -231,7 +307,11 @@ impl Cosigners {
             }
             let mut seen = self.seen();
             if !seen.ending {
-                seen = self.wake.wait_timeout(seen, EVERY).unwrap_or_else(PoisonError::into_inner).0;
+                seen = self
+                    .wake
+                    .wait_timeout(seen, EVERY)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
             }
             if seen.ending {
                 return;
@@ -239,12 +319,21 @@ impl Cosigners {
         }
     }
 
-    /// Asks one witness about every shard that has news for it, and about the last one again where its cosignature gets old.
-    fn ask_witness(&self, log: &Log, watcher: &Cosigner, link: &dyn WitnessLink, asked: &mut AskedWitness) {
+    /// Asks one witness about every shard that has news for it, and about the last one again where
+    /// its cosignature gets old.
+    fn ask_witness(
+        &self,
+        log: &Log,
+        watcher: &Cosigner,
+        link: &dyn WitnessLink,
+        asked: &mut AskedWitness,
+    ) {
         for published in log.shards() {
             let (origin, size) = (&published.checkpoint.origin, published.checkpoint.size);
             let remembered = asked.sizes.get(origin).copied();
-            let is_last = log.latest().is_some_and(|latest| latest.checkpoint.origin == *origin);
+            let is_last = log
+                .latest()
+                .is_some_and(|latest| latest.checkpoint.origin == *origin);
             let renew = asked.last.is_none_or(|last| last.elapsed() >= RENEW);
             if remembered == Some(size) && !(is_last && renew) {
                 continue;
@@ -256,7 +345,12 @@ impl Cosigners {
                 }
                 Err(why) => {
                     let name = watcher.verifier.name().to_owned();
-                    if self.seen().trouble.insert(name.clone(), why.clone()).is_none() {
+                    if self
+                        .seen()
+                        .trouble
+                        .insert(name.clone(), why.clone())
+                        .is_none()
+                    {
                         tracing::warn!(witness = name, why, "a witness does not cosign");
                     }
                 }
@@ -264,7 +358,8 @@ impl Cosigners {
         }
     }
 
-    /// Submits one checkpoint to one witness, which remembers `known` entries of its log as far as we know.
+    /// Submits one checkpoint to one witness, which remembers `known` entries of its log as far as
+    /// we know.
     fn submit(
         &self,
         log: &Log,
@@ -276,18 +371,28 @@ impl Cosigners {
         let (mut old, new) = (known, published.checkpoint.size);
         for _ in 0..2 {
             if old > new {
-                return Err(format!("it has seen {old} entries of {}, which has {new}", published.checkpoint.origin));
+                return Err(format!(
+                    "it has seen {old} entries of {}, which has {new}",
+                    published.checkpoint.origin
+                ));
             }
             let mut reader = ShardReader::new(log.store(), &published.tree, new);
             let proof = consistency(&mut reader, old, new).map_err(|error| error.to_string())?;
-            let submission = CheckpointSubmission { old, proof, note: published.note.clone() };
+            let submission = CheckpointSubmission {
+                old,
+                proof,
+                note: published.note.clone(),
+            };
             match link.ask(&submission)? {
                 WitnessAnswer::Stale(size) => old = size,
                 WitnessAnswer::Cosigned(lines) => {
                     if self.take(log, published, &lines, watcher.verifier.name())? {
                         return Ok(());
                     }
-                    return Err(format!("its answer has no cosignature by {}", watcher.verifier));
+                    return Err(format!(
+                        "its answer has no cosignature by {}",
+                        watcher.verifier
+                    ));
                 }
             }
         }
@@ -309,8 +414,8 @@ mod tests {
     use super::*;
     use crate::clock::FixedClock;
 
-    /// Both clocks ran ahead by a year and are right again: nobody counts as watching for what was cosigned then, nothing is
-    /// destroyed by it, and the next cosignature takes its place.
+    /// Both clocks ran ahead by a year and are right again: nobody counts as watching for what was
+    /// cosigned then, nothing is destroyed by it, and the next cosignature takes its place.
     #[test]
     fn a_cosignature_from_the_future_is_stale_and_is_replaced() {
         let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
@@ -322,33 +427,57 @@ mod tests {
             counts,
         };
         let clock = Arc::new(FixedClock::at(ahead));
-        let quorum = CosignatureQuorum { required: 1, within: Duration::from_secs(60) };
-        let cosigners = Cosigners::new(vec![watcher("node", false), watcher("witness", true)], quorum, clock.clone());
-        let is_watched = || cosigners.is_watched_by("node", Duration::ZERO) && cosigners.lack().is_none();
+        let quorum = CosignatureQuorum {
+            required: 1,
+            within: Duration::from_secs(60),
+        };
+        let cosigners = Cosigners::new(
+            vec![watcher("node", false), watcher("witness", true)],
+            quorum,
+            clock.clone(),
+        );
+        let is_watched =
+            || cosigners.is_watched_by("node", Duration::ZERO) && cosigners.lack().is_none();
         let note = |time| ["node", "witness"].map(|name| cosigners.note_time(name, time, 7));
         let proven = |now| proven_time(true, Some(&cosigners), now);
         assert_eq!(note(ahead), [true; 2]);
         assert!(is_watched());
         clock.set(now);
-        assert!(!cosigners.is_watched_by("node", Duration::ZERO), "nothing is released");
+        assert!(
+            !cosigners.is_watched_by("node", Duration::ZERO),
+            "nothing is released"
+        );
         assert!(cosigners.lack().is_some());
         assert_eq!(proven(now), Timestamp::UNIX_EPOCH, "nothing is destroyed");
         assert_eq!(note(now), [true; 2], "it is replaced");
         assert!(is_watched());
         assert_eq!(proven(now), now);
-        assert_eq!(note(now - CLOCK_TOLERANCE), [false; 2], "and does not go back");
+        assert_eq!(
+            note(now - CLOCK_TOLERANCE),
+            [false; 2],
+            "and does not go back"
+        );
     }
 
     #[test]
     fn a_cosigners_time_never_goes_back() {
         let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
-        let quorum = CosignatureQuorum { required: 0, within: Duration::from_secs(60) };
+        let quorum = CosignatureQuorum {
+            required: 0,
+            within: Duration::from_secs(60),
+        };
         let cosigners = Cosigners::new(vec![], quorum, Arc::new(FixedClock::at(now)));
         let earlier = now - jiff::SignedDuration::from_secs(200);
         assert!(cosigners.note_time("node", now, 7));
-        assert!(!cosigners.note_time("node", earlier, 9), "an old line changes nothing");
+        assert!(
+            !cosigners.note_time("node", earlier, 9),
+            "an old line changes nothing"
+        );
         assert_eq!(cosigners.last("node"), Some(now));
-        assert!(cosigners.note_time("node", now, 8), "the same second is not before");
+        assert!(
+            cosigners.note_time("node", now, 8),
+            "the same second is not before"
+        );
         assert!(cosigners.note_time("other", earlier, 9), "each has its own");
     }
 }

@@ -16,7 +16,8 @@ pub struct StatementNote {
     pub signers: Vec<Id>,
 }
 
-/// What an entry about an authority's private key says. Never a share, nor anything computed from one.
+/// What an entry about an authority's private key says. Never a share, nor anything computed from
+/// one.
 #[derive(Debug, Clone, Serialize)]
 pub struct CustodyDetails {
     /// Custodian or officer; the authority's id where the node did it itself.
@@ -26,7 +27,8 @@ pub struct CustodyDetails {
     /// The key's id; absent where all keys were meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// How many shares the node held after it, for a share; how many it had taken, for what came of them.
+    /// How many shares the node held after it, for a share; how many it had taken, for what came of
+    /// them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shares: Option<u64>,
     /// How many it takes.
@@ -208,7 +210,8 @@ pub struct MigrationPageDetails {
     pub vault_checkpoint: Option<String>,
 }
 
-/// What an entry about an order that was lodged says. It has no count: how many mappings were copied is secret.
+/// What an entry about an order that was lodged says. It has no count: how many mappings were
+/// copied is secret.
 #[derive(Debug, Clone, Serialize)]
 pub struct OrderLodgeDetails {
     /// Authority id.
@@ -238,7 +241,8 @@ pub struct OrderActDetails {
     pub digest: String,
     /// Who brought it: an operator, an officer, the other side.
     pub bearer: String,
-    /// Whether the register bears it out. If not, it is only kept, so that both sides hold the same.
+    /// Whether the register bears it out. If not, it is only kept, so that both sides hold the
+    /// same.
     pub effective: bool,
 }
 
@@ -320,8 +324,8 @@ pub struct LookUpDetails {
     pub tags: String,
 }
 
-/// What an entry about an erasure says: never whose, and no count. A count would tell of orders that are still secret, and the
-/// entry is proved to everyone who asks.
+/// What an entry about an erasure says: never whose, and no count. A count would tell of orders
+/// that are still secret, and the entry is proved to everyone who asks.
 #[derive(Debug, Clone, Serialize)]
 pub struct EraseDetails {
     /// The rights officers who signed.

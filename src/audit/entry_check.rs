@@ -43,7 +43,8 @@ impl LogVisitor for EntryCheck<'_> {
             Ok(members) if canonical => self.count(index, members),
             _ => self.finding(LogFinding {
                 place: format!("entry {index}"),
-                what: "is logged and is not an entry: not canonical JSON with time and event".to_owned(),
+                what: "is logged and is not an entry: not canonical JSON with time and event"
+                    .to_owned(),
             }),
         }
     }
@@ -62,8 +63,18 @@ impl LogVisitor for EntryCheck<'_> {
 }
 
 impl<'c> EntryCheck<'c> {
-    pub(super) fn new(log: &'c mut LogReport, latest: &'c mut String, progress: VerifyProgress<'c>) -> Self {
-        Self { log, first: None, latest, is_behind: false, progress }
+    pub(super) fn new(
+        log: &'c mut LogReport,
+        latest: &'c mut String,
+        progress: VerifyProgress<'c>,
+    ) -> Self {
+        Self {
+            log,
+            first: None,
+            latest,
+            is_behind: false,
+            progress,
+        }
     }
 
     /// Counts an entry.
@@ -74,16 +85,26 @@ impl<'c> EntryCheck<'c> {
             Some(count) => *count += 1,
             None => drop(self.log.events.insert(event.into_owned(), 1)),
         }
-        if self.log.earliest.as_deref().is_none_or(|earliest| &*time < earliest) {
+        if self
+            .log
+            .earliest
+            .as_deref()
+            .is_none_or(|earliest| &*time < earliest)
+        {
             self.log.earliest = Some(time.to_string());
         }
-        if self.log.latest.as_deref().is_none_or(|latest| &*time > latest) {
+        if self
+            .log
+            .latest
+            .as_deref()
+            .is_none_or(|latest| &*time > latest)
+        {
             self.log.latest = Some(time.into_owned());
         }
     }
 
-    /// Notes where times begin to run backwards. Requests that wait a little become durable behind younger ones, so that only
-    /// what clocks do not do by themselves counts.
+    /// Notes where times begin to run backwards. Requests that wait a little become durable behind
+    /// younger ones, so that only what clocks do not do by themselves counts.
     fn compare_times(&mut self, index: u64, time: &str) {
         // Nearly always later, and in one spelling: compared as text.
         if *time >= **self.latest {
@@ -93,11 +114,17 @@ impl<'c> EntryCheck<'c> {
             return;
         }
         let (now, mark) = (time.parse::<Timestamp>(), self.latest.parse::<Timestamp>());
-        let (Ok(now), Ok(mark)) = (now, mark) else { return };
+        let (Ok(now), Ok(mark)) = (now, mark) else {
+            return;
+        };
         let is_behind = now < ClockBehind { now, mark }.until();
         if is_behind && !self.is_behind {
             let after = self.latest.clone();
-            self.log.note_reversal(TimeReversal { entry: index, time: time.to_owned(), after });
+            self.log.note_reversal(TimeReversal {
+                entry: index,
+                time: time.to_owned(),
+                after,
+            });
         }
         self.is_behind = is_behind;
     }

@@ -20,7 +20,8 @@ pub enum Event {
         register_version: u64,
         /// SHA-256 of the register in force, hex.
         register_digest: String,
-        /// Epochs that this start opened: the first ones of new sectors, and those that a changed register needed.
+        /// Epochs that this start opened: the first ones of new sectors, and those that a changed
+        /// register needed.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         opened: Vec<OpenedEpoch>,
     },
@@ -40,14 +41,16 @@ pub enum Event {
         /// The Merkle root over them, hex.
         kept_root: String,
     },
-    /// The second place was empty although checkpoints of this log were published, and the log goes on.
+    /// The second place was empty although checkpoints of this log were published, and the log goes
+    /// on.
     SecondLost {
         /// The last checkpoint that the store has, signed. A later one may have been published.
         checkpoint: String,
     },
     /// Two operators had the clock's high-water mark lowered: the clock once ran ahead.
     ClockLower(Box<ClockLowerDetails>),
-    /// An officer or custodian has acknowledged that the vault's log went on after a restore that lost entries.
+    /// An officer or custodian has acknowledged that the vault's log went on after a restore that
+    /// lost entries.
     AcknowledgeResume {
         /// The officer or custodian.
         actor: Id,
@@ -66,7 +69,8 @@ pub enum Event {
     Tokenize(Box<TokenizeDetails>),
     /// Requests that were refused as a whole.
     Refuse {
-        /// Client, operator, authority or officer id; `unknown` for a certificate that the register does not know.
+        /// Client, operator, authority or officer id; `unknown` for a certificate that the register
+        /// does not know.
         actor: String,
         /// What was asked for, e.g. `tokenize`.
         operation: &'static str,
@@ -101,7 +105,8 @@ pub enum Event {
         /// The new version.
         version: u32,
     },
-    /// A version of the sector secret, which no epoch needed, was retired: it is destroyed after this entry.
+    /// A version of the sector secret, which no epoch needed, was retired: it is destroyed after
+    /// this entry.
     SecretRetire {
         /// Who had it retired.
         operator: Id,
@@ -115,11 +120,13 @@ pub enum Event {
     Release(Box<ReidentifyDetails>),
     /// The authority node opened mappings for an officer.
     Reveal(Box<ReidentifyDetails>),
-    /// The vault handed a page of an epoch's mappings, still sealed, to an authority's node, under an order for continuity.
+    /// The vault handed a page of an epoch's mappings, still sealed, to an authority's node, under
+    /// an order for continuity.
     MigrationRelease(Box<MigrationPageDetails>),
     /// The authority node opened such a page, for the vault alone.
     MigrationReveal(Box<MigrationPageDetails>),
-    /// The vault derived the new pseudonyms of such a page, stored their mappings and sealed the pairs to the sector.
+    /// The vault derived the new pseudonyms of such a page, stored their mappings and sealed the
+    /// pairs to the sector.
     Migrate {
         /// Authority id.
         authority: Id,
@@ -175,7 +182,8 @@ pub enum Event {
     Custody(CustodyDetails),
     /// Segments were sealed to other keys of authorities, or proved to open with them.
     Segments(Box<SegmentsDetails>),
-    /// An act upon an order came in: a revocation, a suspension, its lifting, the closing of a review.
+    /// An act upon an order came in: a revocation, a suspension, its lifting, the closing of a
+    /// review.
     OrderAct(Box<OrderActDetails>),
     /// An order was shown to the vault before it was used, which copied what it lists.
     OrderLodge(Box<OrderLodgeDetails>),
@@ -201,13 +209,15 @@ pub enum Event {
     },
     /// A rights officer looked up who resolved a person's pseudonym.
     LookUp(Box<LookUpDetails>),
-    /// Two rights officers had a person's traces in a sector destroyed, as far as they are old enough.
+    /// Two rights officers had a person's traces in a sector destroyed, as far as they are old
+    /// enough.
     Erase(Box<EraseDetails>),
     /// An authority asks for far more than it used to, or for half of what it may.
     ReleaseAlarm {
         /// Authority id.
         authority: Id,
-        /// `migrations` where mappings handed out for continuity were counted; absent for pseudonyms asked for.
+        /// `migrations` where mappings handed out for continuity were counted; absent for
+        /// pseudonyms asked for.
         #[serde(skip_serializing_if = "Option::is_none")]
         of: Option<&'static str>,
         /// The hour, RFC 3339.

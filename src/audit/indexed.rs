@@ -1,4 +1,5 @@
-//! What an entry is found by, beside its number: the tags of its items, and the order under which it released something.
+//! What an entry is found by, beside its number: the tags of its items, and the order under which
+//! it released something.
 
 use std::borrow::Cow;
 
@@ -29,12 +30,19 @@ pub(super) fn keys_of(entry: &[u8]) -> EntryKeys {
         order: Option<Cow<'a, str>>,
     }
     let read = serde_json::from_slice::<KeyMembers<'_>>(entry);
-    read.map(|members| keys(&members.event, members.order.as_deref())).unwrap_or_default()
+    read.map(|members| keys(&members.event, members.order.as_deref()))
+        .unwrap_or_default()
 }
 
 fn keys(event: &str, order: Option<&str>) -> EntryKeys {
-    let tags = if event == "look-up" { TagKind::LookUp } else { TagKind::Resolution };
-    let order = order.filter(|_| event == "release").and_then(|order| Uuid::try_parse(order).ok());
+    let tags = if event == "look-up" {
+        TagKind::LookUp
+    } else {
+        TagKind::Resolution
+    };
+    let order = order
+        .filter(|_| event == "release")
+        .and_then(|order| Uuid::try_parse(order).ok());
     EntryKeys { tags, order }
 }
 
@@ -47,8 +55,20 @@ mod tests {
         let order = "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d";
         let entry = |event: &str| format!(r#"{{"event":"{event}","items":1,"order":"{order}"}}"#);
         let found = |event| keys_of(entry(event).as_bytes());
-        assert_eq!(found("release"), EntryKeys { tags: TagKind::Resolution, order: order.parse().ok() });
-        assert_eq!(found("look-up"), EntryKeys { tags: TagKind::LookUp, order: None });
+        assert_eq!(
+            found("release"),
+            EntryKeys {
+                tags: TagKind::Resolution,
+                order: order.parse().ok()
+            }
+        );
+        assert_eq!(
+            found("look-up"),
+            EntryKeys {
+                tags: TagKind::LookUp,
+                order: None
+            }
+        );
         assert_eq!(found("reveal"), EntryKeys::default());
         assert_eq!(keys_of(b"no entry"), EntryKeys::default());
     }

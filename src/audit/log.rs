@@ -1,8 +1,9 @@
-//! The log that is being written: a tree for each shard, which the writer extends in the commits of the entries themselves,
-//! and the checkpoints over it, which a thread of its own signs.
+//! The log that is being written: a tree for each shard, which the writer extends in the commits of
+//! the entries themselves, and the checkpoints over it, which a thread of its own signs.
 //!
-//! A shard is a year's entries; it ends with the year, and the first entry of the next one holds its last checkpoint. A
-//! checkpoint is signed only over entries that are durable, and is published only after the second place has it.
+//! A shard is a year's entries; it ends with the year, and the first entry of the next one holds
+//! its last checkpoint. A checkpoint is signed only over entries that are durable, and is published
+//! only after the second place has it.
 
 mod append;
 mod found;
@@ -36,7 +37,8 @@ pub use publish::EVERY;
 pub struct LogParts {
     /// Signs the checkpoints.
     pub key: SigningKey,
-    /// Where the last checkpoint is kept beside the store, as [`checkpoint_file`](crate::tlog::checkpoint_file) says.
+    /// Where the last checkpoint is kept beside the store, as
+    /// [`checkpoint_file`](crate::tlog::checkpoint_file) says.
     pub second: Option<CheckpointFile>,
     /// A loss from which the log may go on; without it a start refuses.
     pub resume: Option<KnownLoss>,
@@ -45,7 +47,8 @@ pub struct LogParts {
 /// A loss that an operator knows of, and from which the log goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KnownLoss {
-    /// The store is behind the second place, because it was restored: the log goes on in a shard of its own.
+    /// The store is behind the second place, because it was restored: the log goes on in a shard of
+    /// its own.
     AfterRestore,
     /// The second place has nothing.
     SecondLost,
@@ -54,17 +57,24 @@ pub enum KnownLoss {
 impl LogParts {
     /// A log that signs with `key` and has no second place.
     pub fn new(key: SigningKey) -> Self {
-        Self { key, second: None, resume: None }
+        Self {
+            key,
+            second: None,
+            resume: None,
+        }
     }
 
-    /// Compares the store with the second place, and notes what that holds; the loss that the log goes on from.
+    /// Compares the store with the second place, and notes what that holds; the loss that the log
+    /// goes on from.
     fn compare_second(
         &self,
         store: &Store,
         owner: &str,
         state: &mut LogState,
     ) -> Result<Option<LostCheckpoint>, LogError> {
-        let Some(second) = &self.second else { return Ok(None) };
+        let Some(second) = &self.second else {
+            return Ok(None);
+        };
         state.second = second.load()?;
         let key = self.key.verifying_key();
         let mut lost = resume::compare(store, owner, &key, second, state.second.as_deref())?;
@@ -76,7 +86,11 @@ impl LogParts {
             && self.resume != Some(KnownLoss::SecondLost)
         {
             let (origin, published) = (last.checkpoint.origin.clone(), last.checkpoint.size);
-            return Err(LogError::SecondLost { place: second.path().display().to_string(), origin, published });
+            return Err(LogError::SecondLost {
+                place: second.path().display().to_string(),
+                origin,
+                published,
+            });
         }
         Ok(lost)
     }
@@ -103,7 +117,11 @@ pub struct Shards {
 }
 
 /// The last shard's tree as the store has it, or the tree that an older version's entries get now.
-fn last_tree(store: &Store, last: Option<&TreeRow>, now: Timestamp) -> Result<(TreeRow, MerkleTree), StoreError> {
+fn last_tree(
+    store: &Store,
+    last: Option<&TreeRow>,
+    now: Timestamp,
+) -> Result<(TreeRow, MerkleTree), StoreError> {
     let next = store.last_audit()?.map_or(0, |(number, _)| number + 1);
     if let Some(row) = last {
         let tree = ShardReader::new(store, row, row.size).tree()?;
@@ -116,7 +134,15 @@ fn last_tree(store: &Store, last: Option<&TreeRow>, now: Timestamp) -> Result<(T
     let marked = Timestamp::from_millisecond(store.clock_mark()?).unwrap_or(Timestamp::UNIX_EPOCH);
     let shard = Shard::of(year_of(if next > 0 { marked } else { now }));
     let tree = rebuild(store, shard)?;
-    Ok((TreeRow { shard, first: 0, size: tree.size(), root: tree.root() }, tree))
+    Ok((
+        TreeRow {
+            shard,
+            first: 0,
+            size: tree.size(),
+            root: tree.root(),
+        },
+        tree,
+    ))
 }
 
 /// Why a log cannot go on.
@@ -212,8 +238,8 @@ struct LogState {
 }
 
 impl Log {
-    /// Opens the log in `store`, of `owner` (such as `demo/vault`), and starts the thread that signs. A store that older
-    /// versions wrote gets its tree and its index now.
+    /// Opens the log in `store`, of `owner` (such as `demo/vault`), and starts the thread that
+    /// signs. A store that older versions wrote gets its tree and its index now.
     ///
     /// # Errors
     /// [`LogError`]
@@ -236,10 +262,21 @@ impl Log {
         let LogParts { key, second, .. } = parts;
         let (work, news) = (Condvar::new(), Condvar::new());
         let (state, publishing) = (Mutex::new(state), Mutex::new(()));
-        let log = Arc::new(Self { store, owner: owner.to_owned(), key, second, publishing, state, work, news });
+        let log = Arc::new(Self {
+            store,
+            owner: owner.to_owned(),
+            key,
+            second,
+            publishing,
+            state,
+            work,
+            news,
+        });
         let publisher = {
             let log = log.clone();
-            std::thread::Builder::new().name("checkpoints".into()).spawn(move || log.publish_until_the_end())
+            std::thread::Builder::new()
+                .name("checkpoints".into())
+                .spawn(move || log.publish_until_the_end())
         };
         let mut appender = Appender {
             origin: origin::origin(owner, row.shard).into(),
@@ -255,7 +292,10 @@ impl Log {
         if let Some(lost) = lost {
             let (kept, root) = (appender.tree.size(), appender.tree.root());
             let last = lost.shard.max(row.shard);
-            appender.go_on(Shard { part: last.part + 1, ..last });
+            appender.go_on(Shard {
+                part: last.part + 1,
+                ..last
+            });
             appender.opening = Some(lost.event(row.shard, kept, root));
         }
         Ok((log, appender))
@@ -266,8 +306,8 @@ impl Log {
         self.key.verifying_key()
     }
 
-    /// A witness of others' logs that signs with this log's key, under its owner's name. (What a cosigner signs begins with
-    /// another line than what a log signs.)
+    /// A witness of others' logs that signs with this log's key, under its owner's name. (What a
+    /// cosigner signs begins with another line than what a log signs.)
     pub fn witness(&self, logs: Vec<TrustedLogKey>, folder: PathBuf) -> Witness {
         let key = SigningKey::from_bytes(&self.key.to_bytes());
         Witness::new(origin::cosigner_name(&self.owner), key, logs, folder)
@@ -290,7 +330,10 @@ impl Log {
 
     /// The last checkpoint of all.
     pub fn latest(&self) -> Option<Arc<PublishedCheckpoint>> {
-        self.state().published.last_key_value().map(|(_, published)| published.clone())
+        self.state()
+            .published
+            .last_key_value()
+            .map(|(_, published)| published.clone())
     }
 
     /// The last checkpoint of each shard, the first shard first.
@@ -300,12 +343,15 @@ impl Log {
 
     /// The last checkpoint of the present shard that has a cosignature.
     pub fn cosigned(&self) -> Option<Arc<PublishedCheckpoint>> {
-        self.state().cosigned.last_key_value().map(|(_, published)| published.clone())
+        self.state()
+            .cosigned
+            .last_key_value()
+            .map(|(_, published)| published.clone())
     }
 
-    /// Signs a statement about this log: JWS of that type, by the key of its checkpoints, under the name of its entity
-    /// (`vault`, or the authority's id). What a JWS signs has no line end and what checkpoints and cosignatures sign has
-    /// some, so that none can stand for another.
+    /// Signs a statement about this log: JWS of that type, by the key of its checkpoints, under the
+    /// name of its entity (`vault`, or the authority's id). What a JWS signs has no line end and
+    /// what checkpoints and cosignatures sign has some, so that none can stand for another.
     ///
     /// # Errors
     /// [`JwsError`] when it would be too long.
@@ -315,18 +361,29 @@ impl Log {
     }
 
     /// Waits for a checkpoint that covers an entry.
-    pub fn covering(&self, receipt: &AuditReceipt, patience: Duration) -> Option<Arc<PublishedCheckpoint>> {
+    pub fn covering(
+        &self,
+        receipt: &AuditReceipt,
+        patience: Duration,
+    ) -> Option<Arc<PublishedCheckpoint>> {
         let end = Instant::now() + patience;
         let mut state = self.state();
         loop {
-            let found = state.published.get(&receipt.shard).filter(|p| p.checkpoint.size > receipt.index);
+            let found = state
+                .published
+                .get(&receipt.shard)
+                .filter(|p| p.checkpoint.size > receipt.index);
             if let Some(published) = found {
                 return Some(published.clone());
             }
             let left = end.checked_duration_since(Instant::now())?;
             state.wanted = true;
             self.work.notify_one();
-            state = self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .news
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -336,16 +393,23 @@ impl Log {
         state.trouble.clone().or_else(|| state.away.clone())
     }
 
-    /// Checks that the second place still holds what was last put there. While it cannot be reached, that is a
+    /// Checks that the second place still holds what was last put there. While it cannot be
+    /// reached, that is a
     /// [trouble](Self::trouble) and no error. To be called every second or so.
     ///
     /// # Errors
     /// [`StoreError::SecondDisplaced`]
     pub fn look_at_second(&self) -> Result<(), StoreError> {
-        let Some(second) = &self.second else { return Ok(()) };
+        let Some(second) = &self.second else {
+            return Ok(());
+        };
         // While it is being changed, the change itself looks.
-        let Ok(_changing) = self.publishing.try_lock() else { return Ok(()) };
-        let Some(held) = self.state().second.clone() else { return Ok(()) };
+        let Ok(_changing) = self.publishing.try_lock() else {
+            return Ok(());
+        };
+        let Some(held) = self.state().second.clone() else {
+            return Ok(());
+        };
         let found = second.still_holds(&held);
         let away = found.as_ref().err().map(ToString::to_string);
         let before = std::mem::replace(&mut self.state().away, away.clone());
@@ -365,15 +429,18 @@ impl Log {
         self.state().forked
     }
 
-    /// The checkpoint of a shard (of the present one unless named) that is shown to others: the last one, or the last cosigned
-    /// one where cosignatures are required.
+    /// The checkpoint of a shard (of the present one unless named) that is shown to others: the
+    /// last one, or the last cosigned one where cosignatures are required.
     pub fn shown(&self, shard: Option<Shard>) -> Option<Arc<PublishedCheckpoint>> {
         let state = self.state();
         let last = match shard {
             Some(shard) => state.published.get(&shard)?,
             None => state.published.last_key_value()?.1,
         };
-        let cosigned = state.cosigned.get(&last.tree.shard).filter(|_| state.prefer_cosigned);
+        let cosigned = state
+            .cosigned
+            .get(&last.tree.shard)
+            .filter(|_| state.prefer_cosigned);
         Some(cosigned.unwrap_or(last).clone())
     }
 
@@ -382,19 +449,35 @@ impl Log {
         self.state().prefer_cosigned = true;
     }
 
-    /// The checkpoint as this log publishes it; `None` where it is not of this log, or is beyond the last one.
+    /// The checkpoint as this log publishes it; `None` where it is not of this log, or is beyond
+    /// the last one.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn restate(&self, checkpoint: &Checkpoint) -> Result<Option<PublishedCheckpoint>, StoreError> {
+    pub fn restate(
+        &self,
+        checkpoint: &Checkpoint,
+    ) -> Result<Option<PublishedCheckpoint>, StoreError> {
         let shard = owner_and_shard(&checkpoint.origin).filter(|(owner, _)| *owner == self.owner);
-        let Some(last) = shard.and_then(|(_, shard)| self.published(shard)) else { return Ok(None) };
+        let Some(last) = shard.and_then(|(_, shard)| self.published(shard)) else {
+            return Ok(None);
+        };
         if checkpoint.size > last.checkpoint.size {
             return Ok(None);
         }
-        let root = ShardReader::new(&self.store, &last.tree, checkpoint.size).tree()?.root();
-        let tree = TreeRow { size: checkpoint.size, root, ..last.tree };
-        let ours = PublishedCheckpoint { checkpoint: checkpoint.clone(), tree, note: checkpoint.sign(&self.key) };
+        let root = ShardReader::new(&self.store, &last.tree, checkpoint.size)
+            .tree()?
+            .root();
+        let tree = TreeRow {
+            size: checkpoint.size,
+            root,
+            ..last.tree
+        };
+        let ours = PublishedCheckpoint {
+            checkpoint: checkpoint.clone(),
+            tree,
+            note: checkpoint.sign(&self.key),
+        };
         Ok((root == checkpoint.root).then_some(ours))
     }
 
@@ -403,14 +486,23 @@ impl Log {
         let mut state = self.state();
         let shard = published.tree.shard;
         let known = match state.cosigned.get(&shard) {
-            Some(known) if known.checkpoint == published.checkpoint => PublishedCheckpoint::clone(known),
+            Some(known) if known.checkpoint == published.checkpoint => {
+                PublishedCheckpoint::clone(known)
+            }
             // A slow witness; others have cosigned a newer one since.
             Some(known) if known.checkpoint.size > published.checkpoint.size => return,
             _ => published.clone(),
         };
-        let added = PublishedCheckpoint { note: with_lines(&known.note, lines), ..known };
+        let added = PublishedCheckpoint {
+            note: with_lines(&known.note, lines),
+            ..known
+        };
         let added = Arc::new(added);
-        if state.published.get(&shard).is_some_and(|last| last.checkpoint == added.checkpoint) {
+        if state
+            .published
+            .get(&shard)
+            .is_some_and(|last| last.checkpoint == added.checkpoint)
+        {
             state.published.insert(shard, added.clone());
             state.unstored.insert(shard, added.clone());
         }
@@ -423,13 +515,16 @@ impl Log {
     }
 }
 
-/// A note with more signature lines. It keeps the latest line of each name, so that renewed cosignatures do not make it grow.
+/// A note with more signature lines. It keeps the latest line of each name, so that renewed
+/// cosignatures do not make it grow.
 fn with_lines(note: &str, lines: &str) -> String {
     let name = |line: &str| line.split(' ').nth(1).unwrap_or_default().to_owned();
     let added: Vec<String> = lines.lines().map(name).collect();
     let (text, signatures) = note.rsplit_once("\n\n").unwrap_or((note, ""));
     // The log's own line comes first and stays, even where a cosigner has its name.
     let kept = signatures.split_inclusive('\n').enumerate();
-    let kept = kept.filter(|(place, line)| *place == 0 || !added.contains(&name(line))).map(|(_, line)| line);
+    let kept = kept
+        .filter(|(place, line)| *place == 0 || !added.contains(&name(line)))
+        .map(|(_, line)| line);
     format!("{text}\n\n{}{lines}", kept.collect::<String>())
 }

@@ -13,13 +13,14 @@ const FIRST_YEAR: i32 = 2020;
 /// Most parts that a year's log is thought to have: one, and one more for each restore.
 const MOST_PARTS: u16 = 64;
 
-/// The origin of a shard that an owner (`<deployment>/vault`, `<deployment>/node/<authority>`) writes.
+/// The origin of a shard that an owner (`<deployment>/vault`, `<deployment>/node/<authority>`)
+/// writes.
 pub fn origin(owner: &str, shard: Shard) -> String {
     format!("cloison/{owner}/{shard}")
 }
 
-/// The name under which an owner cosigns the other side's checkpoints. It uses the key of its own checkpoints; what is signed
-/// differs.
+/// The name under which an owner cosigns the other side's checkpoints. It uses the key of its own
+/// checkpoints; what is signed differs.
 pub fn cosigner_name(owner: &str) -> String {
     format!("cloison/{owner}")
 }
@@ -45,17 +46,18 @@ impl KnownLogs for Vec<TrustedLogKey> {
     fn key_of(&self, origin: &str) -> Option<VerifyingKey> {
         self.iter().find_map(|trusted| match trusted {
             TrustedLogKey::Any(key) => Some(*key),
-            TrustedLogKey::Owner(owner, key) => {
-                owner_and_shard(origin).is_some_and(|(found, _)| found == owner).then_some(*key)
-            }
+            TrustedLogKey::Owner(owner, key) => owner_and_shard(origin)
+                .is_some_and(|(found, _)| found == owner)
+                .then_some(*key),
             TrustedLogKey::Log(verifier) => (verifier.name() == origin).then_some(*verifier.key()),
         })
     }
 
     fn may_begin(&self, origin: &str, now: Timestamp) -> bool {
         let next_year = i32::from(now.to_zoned(TimeZone::UTC).year()) + 1;
-        let may_be =
-            |shard: Shard| (FIRST_YEAR..=next_year).contains(&i32::from(shard.year)) && shard.part < MOST_PARTS;
+        let may_be = |shard: Shard| {
+            (FIRST_YEAR..=next_year).contains(&i32::from(shard.year)) && shard.part < MOST_PARTS
+        };
         owner_and_shard(origin).is_none_or(|(_, shard)| may_be(shard))
     }
 }
@@ -68,7 +70,10 @@ mod tests {
     fn an_origin_names_its_owner_and_its_shard() {
         let origin = origin("demo/vault", Shard::of(2026));
         assert_eq!(origin, "cloison/demo/vault/2026");
-        assert_eq!(owner_and_shard(&origin), Some(("demo/vault", Shard::of(2026))));
+        assert_eq!(
+            owner_and_shard(&origin),
+            Some(("demo/vault", Shard::of(2026)))
+        );
         assert_eq!(owner_and_shard("cloison/demo/vault/26"), None);
     }
 }

@@ -16,8 +16,8 @@ pub struct Cosignature {
     pub time: u64,
 }
 
-/// A place where the times of entries run backwards by more than clocks do. The log is not at fault: it holds what the clock
-/// showed.
+/// A place where the times of entries run backwards by more than clocks do. The log is not at
+/// fault: it holds what the clock showed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TimeReversal {
     /// The entry, from 0.
@@ -30,7 +30,11 @@ pub struct TimeReversal {
 
 impl fmt::Display for TimeReversal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "entry {}: is of {}, and comes after an entry of {}", self.entry, self.time, self.after)
+        write!(
+            f,
+            "entry {}: is of {}, and comes after an entry of {}",
+            self.entry, self.time, self.after
+        )
     }
 }
 
@@ -39,7 +43,8 @@ impl fmt::Display for TimeReversal {
 pub struct LogReport {
     /// Its origin, or where it lies if its checkpoint is not believed.
     pub origin: String,
-    /// The checkpoint that everything was held against: the signed note, as it was read; empty where it is not believed.
+    /// The checkpoint that everything was held against: the signed note, as it was read; empty
+    /// where it is not believed.
     #[serde(skip)]
     pub note: Vec<u8>,
     /// Entries that the checkpoint covers.
@@ -69,7 +74,8 @@ pub struct LogReport {
     /// Entries at the end of a store that no checkpoint covers yet.
     #[serde(skip_serializing_if = "is_zero")]
     pub uncovered: u64,
-    /// Where the times of entries begin to run backwards: the clock was set back there, or had run ahead before.
+    /// Where the times of entries begin to run backwards: the clock was set back there, or had run
+    /// ahead before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub backwards: Vec<TimeReversal>,
     /// What is wrong with it.
@@ -84,7 +90,10 @@ const MOST_FINDINGS: usize = 20;
 
 impl LogReport {
     pub(super) fn find(&mut self, place: impl Into<String>, what: impl Into<String>) {
-        self.findings.push(LogFinding { place: place.into(), what: what.into() });
+        self.findings.push(LogFinding {
+            place: place.into(),
+            what: what.into(),
+        });
     }
 
     /// Adds a finding of the walk, unless there are many.
@@ -125,12 +134,20 @@ impl LogsReport {
 
     /// What is worth knowing though it is not wrong, each with its log.
     pub fn all_warnings(&self) -> impl Iterator<Item = (&str, &TimeReversal)> {
-        self.logs.iter().flat_map(|log| log.backwards.iter().map(|place| (log.origin.as_str(), place)))
+        self.logs.iter().flat_map(|log| {
+            log.backwards
+                .iter()
+                .map(|place| (log.origin.as_str(), place))
+        })
     }
 
     /// Everything that is wrong, each with its log.
     pub fn all_findings(&self) -> impl Iterator<Item = (&str, &LogFinding)> {
-        let of_logs = self.logs.iter().flat_map(|log| log.findings.iter().map(|found| (log.origin.as_str(), found)));
+        let of_logs = self.logs.iter().flat_map(|log| {
+            log.findings
+                .iter()
+                .map(|found| (log.origin.as_str(), found))
+        });
         of_logs.chain(self.findings.iter().map(|found| ("", found)))
     }
 }

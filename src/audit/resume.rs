@@ -1,8 +1,9 @@
 //! After a restore: the second place's checkpoint against the store's entries.
 //!
-//! A log is append-only, and what was published must stay. A store that lacks published entries therefore never extends
-//! their shard again: when told to (`audit resume --after-restore`) it begins another one, whose first entry says what was
-//! lost. Those who copied the log have the entries themselves.
+//! A log is append-only, and what was published must stay. A store that lacks published entries
+//! therefore never extends their shard again: when told to (`audit resume --after-restore`) it
+//! begins another one, whose first entry says what was lost. Those who copied the log have the
+//! entries themselves.
 
 use ed25519_dalek::VerifyingKey;
 use serde::Deserialize;
@@ -36,18 +37,30 @@ pub(super) fn compare(
     note: Option<&[u8]>,
 ) -> Result<Option<LostCheckpoint>, LogError> {
     let Some(note) = note else { return Ok(None) };
-    let unusable = |why: String| CheckpointFileError::Io(place.path().to_owned(), std::io::Error::other(why));
-    let (checkpoint, _) = Checkpoint::open(note, key).map_err(|error| unusable(error.to_string()))?;
-    let shard = owner_and_shard(&checkpoint.origin).filter(|(found, _)| *found == owner).map(|(_, shard)| shard);
-    let shard = shard.ok_or_else(|| unusable(format!("it holds a checkpoint of {}", checkpoint.origin)))?;
+    let unusable =
+        |why: String| CheckpointFileError::Io(place.path().to_owned(), std::io::Error::other(why));
+    let (checkpoint, _) =
+        Checkpoint::open(note, key).map_err(|error| unusable(error.to_string()))?;
+    let shard = owner_and_shard(&checkpoint.origin)
+        .filter(|(found, _)| *found == owner)
+        .map(|(_, shard)| shard);
+    let shard =
+        shard.ok_or_else(|| unusable(format!("it holds a checkpoint of {}", checkpoint.origin)))?;
     let found = match store.tree(shard)? {
         None => format!("this store has no entry of {shard}"),
-        Some(row) if row.size < checkpoint.size => format!("this store has only {} of them", row.size),
+        Some(row) if row.size < checkpoint.size => {
+            format!("this store has only {} of them", row.size)
+        }
         Some(row) if root_at(store, &row, checkpoint.size)? == checkpoint.root => return Ok(None),
         Some(_) => "this store has others in their place".to_owned(),
     };
     let note = String::from_utf8(note.to_vec()).map_err(|_| unusable("it is not text".into()))?;
-    Ok(Some(LostCheckpoint { checkpoint, note, found, shard }))
+    Ok(Some(LostCheckpoint {
+        checkpoint,
+        note,
+        found,
+        shard,
+    }))
 }
 
 fn root_at(store: &Store, row: &crate::store::TreeRow, size: u64) -> Result<Hash, StoreError> {
@@ -75,8 +88,9 @@ impl LostCheckpoint {
     }
 }
 
-/// The entry with which a log goes on after a restore, proved to be the first one of its shard. The other side remembers more
-/// entries than there are now; by this proof it tells a declared restore from a log that was cut.
+/// The entry with which a log goes on after a restore, proved to be the first one of its shard. The
+/// other side remembers more entries than there are now; by this proof it tells a declared restore
+/// from a log that was cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resumption {
     /// The log that it begins.
@@ -107,13 +121,27 @@ pub fn proofs(log: &Log) -> Result<Vec<String>, StoreError> {
         event: String,
     }
     let mut proofs = vec![];
-    for published in log.shards().iter().filter(|published| published.checkpoint.size > 0) {
+    for published in log
+        .shards()
+        .iter()
+        .filter(|published| published.checkpoint.size > 0)
+    {
         let size = published.checkpoint.size;
         let mut shelf = ShardReader::new(log.store(), &published.tree, size);
-        let Some(entry) = shelf.entry(0)? else { continue };
+        let Some(entry) = shelf.entry(0)? else {
+            continue;
+        };
         if serde_json::from_slice::<EntryEvent>(&entry).is_ok_and(|named| named.event == RESUME) {
             let path = inclusion(&mut shelf, 0, size)?;
-            proofs.push(ProofFile { entry, index: 0, path, checkpoint: published.note.clone() }.text());
+            proofs.push(
+                ProofFile {
+                    entry,
+                    index: 0,
+                    path,
+                    checkpoint: published.note.clone(),
+                }
+                .text(),
+            );
         }
     }
     Ok(proofs)
@@ -131,25 +159,48 @@ struct ResumeMembers {
 }
 
 impl Resumption {
-    /// Reads a proof file; nothing where its entry is another one, or is not proved under the log's `key`.
+    /// Reads a proof file; nothing where its entry is another one, or is not proved under the log's
+    /// `key`.
     pub fn of(proof: &str, key: &VerifyingKey) -> Option<Self> {
-        let proof = ProofFile::parse(proof).ok().filter(|proof| proof.index == 0)?;
+        let proof = ProofFile::parse(proof)
+            .ok()
+            .filter(|proof| proof.index == 0)?;
         let (head, _) = proof.check(key).ok()?;
-        let said = serde_json::from_slice::<ResumeMembers>(&proof.entry).ok().filter(|said| said.event == RESUME)?;
+        let said = serde_json::from_slice::<ResumeMembers>(&proof.entry)
+            .ok()
+            .filter(|said| said.event == RESUME)?;
         let (lost, _) = Checkpoint::open(said.lost.as_bytes(), key).ok()?;
-        let ResumeMembers { time, kept, kept_entries, kept_root, .. } = said;
-        Some(Self { log: head.origin, entry: leaf_hash(&proof.entry), time, lost, kept, kept_entries, kept_root })
+        let ResumeMembers {
+            time,
+            kept,
+            kept_entries,
+            kept_root,
+            ..
+        } = said;
+        Some(Self {
+            log: head.origin,
+            entry: leaf_hash(&proof.entry),
+            time,
+            lost,
+            kept,
+            kept_entries,
+            kept_root,
+        })
     }
 
-    /// Whether it explains that the log of the cosigned checkpoint `seen` now ends with `now`, or is gone. A restored store may go
-    /// back by several shards: from the shard of the last published checkpoint to the one that it ends with.
+    /// Whether it explains that the log of the cosigned checkpoint `seen` now ends with `now`, or
+    /// is gone. A restored store may go back by several shards: from the shard of the last
+    /// published checkpoint to the one that it ends with.
     pub fn explains(&self, seen: &Checkpoint, now: Option<&Checkpoint>) -> bool {
-        let (Some((owner, shard)), Some((lost_owner, lost_shard)), Some(kept_shard)) =
-            (owner_and_shard(&seen.origin), owner_and_shard(&self.lost.origin), Shard::parse(&self.kept))
-        else {
+        let (Some((owner, shard)), Some((lost_owner, lost_shard)), Some(kept_shard)) = (
+            owner_and_shard(&seen.origin),
+            owner_and_shard(&self.lost.origin),
+            Shard::parse(&self.kept),
+        ) else {
             return false;
         };
-        let reaches = shard < lost_shard || shard == lost_shard && (seen.size < self.lost.size || *seen == self.lost);
+        let reaches = shard < lost_shard
+            || shard == lost_shard && (seen.size < self.lost.size || *seen == self.lost);
         let is_kept = match now {
             Some(now) => {
                 now.origin == seen.origin
@@ -168,7 +219,11 @@ mod tests {
     use super::*;
 
     fn head(shard: &str, size: u64) -> Checkpoint {
-        Checkpoint { origin: format!("cloison/demo/vault/{shard}"), size, root: [1; 32] }
+        Checkpoint {
+            origin: format!("cloison/demo/vault/{shard}"),
+            size,
+            root: [1; 32],
+        }
     }
 
     #[test]
@@ -182,15 +237,37 @@ mod tests {
             kept_entries: 300,
             kept_root: data_encoding::HEXLOWER.encode(&[1; 32]),
         };
-        let explains = |seen: Checkpoint, now: Option<Checkpoint>| resumption.explains(&seen, now.as_ref());
-        assert!(explains(head("2026", 350), Some(head("2026", 300))), "cut where the store was");
-        assert!(explains(head("2027", 40), None) && explains(head("2027", 39), None), "gone with what came after");
-        assert!(!explains(head("2027", 41), None), "more was seen than it owns up to");
-        assert!(!explains(head("2026", 350), Some(head("2026", 299))), "less is left than it says");
-        assert!(!explains(head("2026", 350), None), "what was kept is not to be left out");
-        assert!(!explains(head("2025", 350), None), "what is before it was not lost");
+        let explains =
+            |seen: Checkpoint, now: Option<Checkpoint>| resumption.explains(&seen, now.as_ref());
+        assert!(
+            explains(head("2026", 350), Some(head("2026", 300))),
+            "cut where the store was"
+        );
+        assert!(
+            explains(head("2027", 40), None) && explains(head("2027", 39), None),
+            "gone with what came after"
+        );
+        assert!(
+            !explains(head("2027", 41), None),
+            "more was seen than it owns up to"
+        );
+        assert!(
+            !explains(head("2026", 350), Some(head("2026", 299))),
+            "less is left than it says"
+        );
+        assert!(
+            !explains(head("2026", 350), None),
+            "what was kept is not to be left out"
+        );
+        assert!(
+            !explains(head("2025", 350), None),
+            "what is before it was not lost"
+        );
         assert!(!explains(head("2027-1", 2), None), "nor what came after");
-        let other = Checkpoint { origin: "cloison/demo/node/court/2027".to_owned(), ..head("2027", 9) };
+        let other = Checkpoint {
+            origin: "cloison/demo/node/court/2027".to_owned(),
+            ..head("2027", 9)
+        };
         assert!(!explains(other, None), "another's log");
     }
 }

@@ -41,18 +41,32 @@ struct FilterMembers<'a> {
 impl EntryFilter {
     /// Whether an entry matches. Bytes that are not an entry do not.
     pub fn matches(&self, entry: &[u8]) -> bool {
-        let Ok(found) = serde_json::from_slice::<FilterMembers<'_>>(entry) else { return false };
+        let Ok(found) = serde_json::from_slice::<FilterMembers<'_>>(entry) else {
+            return false;
+        };
         let is = |wanted: &Option<String>, found: &Option<Cow<'_, str>>| {
-            wanted.as_ref().is_none_or(|wanted| found.as_deref() == Some(wanted))
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| found.as_deref() == Some(wanted))
         };
         let by = |actor: &String| {
-            [&found.actor, &found.client, &found.operator, &found.officer, &found.authority, &found.organisation]
-                .iter()
-                .any(|name| name.as_deref() == Some(actor))
+            [
+                &found.actor,
+                &found.client,
+                &found.operator,
+                &found.officer,
+                &found.authority,
+                &found.organisation,
+            ]
+            .iter()
+            .any(|name| name.as_deref() == Some(actor))
         };
         is(&self.sector, &found.sector)
             && is(&self.order, &found.order)
-            && self.event.as_ref().is_none_or(|event| *event == found.event)
+            && self
+                .event
+                .as_ref()
+                .is_none_or(|event| *event == found.event)
             && self.actor.as_ref().is_none_or(by)
             && self.in_time(&found.time)
     }
@@ -61,14 +75,21 @@ impl EntryFilter {
         if self.from.is_none() && self.to.is_none() {
             return true;
         }
-        let Ok(time) = time.parse::<Timestamp>() else { return false };
+        let Ok(time) = time.parse::<Timestamp>() else {
+            return false;
+        };
         self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
     }
 }
 
 /// Reads an instant (RFC 3339) or the beginning of a day (`2026-11-22`, UTC).
 pub fn instant(text: &str) -> Option<Timestamp> {
-    let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    let day = || {
+        text.parse::<jiff::civil::Date>()
+            .ok()?
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()
+    };
     match text.len() {
         10 => day().map(|day| day.timestamp()),
         _ => text.parse().ok(),
@@ -85,27 +106,55 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         let yes = [
             EntryFilter::default(),
-            EntryFilter { actor: text("cnss-health"), ..EntryFilter::default() },
+            EntryFilter {
+                actor: text("cnss-health"),
+                ..EntryFilter::default()
+            },
             EntryFilter {
                 actor: text("cnss"),
                 sector: text("health"),
                 event: text("tokenize"),
                 ..EntryFilter::default()
             },
-            EntryFilter { from: instant("2026-11-22"), to: instant("2026-11-23"), ..EntryFilter::default() },
-            EntryFilter { from: instant("2026-11-22T10:00:00Z"), ..EntryFilter::default() },
+            EntryFilter {
+                from: instant("2026-11-22"),
+                to: instant("2026-11-23"),
+                ..EntryFilter::default()
+            },
+            EntryFilter {
+                from: instant("2026-11-22T10:00:00Z"),
+                ..EntryFilter::default()
+            },
         ];
         let no = [
-            EntryFilter { actor: text("health"), ..EntryFilter::default() },
-            EntryFilter { sector: text("health.x"), ..EntryFilter::default() },
-            EntryFilter { order: text("x"), ..EntryFilter::default() },
-            EntryFilter { to: instant("2026-11-22T10:00:00Z"), ..EntryFilter::default() },
-            EntryFilter { from: instant("2026-11-23"), ..EntryFilter::default() },
+            EntryFilter {
+                actor: text("health"),
+                ..EntryFilter::default()
+            },
+            EntryFilter {
+                sector: text("health.x"),
+                ..EntryFilter::default()
+            },
+            EntryFilter {
+                order: text("x"),
+                ..EntryFilter::default()
+            },
+            EntryFilter {
+                to: instant("2026-11-22T10:00:00Z"),
+                ..EntryFilter::default()
+            },
+            EntryFilter {
+                from: instant("2026-11-23"),
+                ..EntryFilter::default()
+            },
         ];
         assert!(yes.iter().all(|filter| filter.matches(entry)));
         assert!(no.iter().all(|filter| !filter.matches(entry)));
         assert!(!EntryFilter::default().matches(b"{}"));
-        assert_eq!(instant("2026-11-22").unwrap().to_string(), "2026-11-22T00:00:00Z");
+        assert_eq!(
+            instant("2026-11-22").unwrap().to_string(),
+            "2026-11-22T00:00:00Z"
+        );
         assert_eq!(instant("yesterday"), None);
     }
 }

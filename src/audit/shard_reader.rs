@@ -18,7 +18,12 @@ pub struct ShardReader<'s> {
 impl<'s> ShardReader<'s> {
     /// The shard as far as `size` entries.
     pub fn new(store: &'s Store, row: &TreeRow, size: u64) -> Self {
-        Self { store, shard: row.shard, first: row.first, size: size.min(row.size) }
+        Self {
+            store,
+            shard: row.shard,
+            first: row.first,
+            size: size.min(row.size),
+        }
     }
 
     /// How many entries there are.
@@ -35,7 +40,12 @@ impl<'s> ShardReader<'s> {
             LogResource::Checkpoint => Ok(None),
             LogResource::Tile(id, width) => {
                 let there = width <= tree::width(id, self.size);
-                there.then(|| self.tile(id, width.into()).map(|hashes| tree::tile_bytes(&hashes))).transpose()
+                there
+                    .then(|| {
+                        self.tile(id, width.into())
+                            .map(|hashes| tree::tile_bytes(&hashes))
+                    })
+                    .transpose()
             }
             LogResource::Entries(index, width) => {
                 let there = width <= tree::width(TileId { level: 0, index }, self.size);
@@ -53,7 +63,9 @@ impl<'s> ShardReader<'s> {
             return Ok(None);
         }
         let found = self.store.audit_from(self.first + index, 1)?.pop();
-        Ok(found.filter(|(number, _)| *number == self.first + index).map(|(_, entry)| entry))
+        Ok(found
+            .filter(|(number, _)| *number == self.first + index)
+            .map(|(_, entry)| entry))
     }
 
     /// Goes through entries from `from` on, at most `count`: number within the shard, and bytes.
@@ -69,14 +81,19 @@ impl<'s> ShardReader<'s> {
         let end = from.saturating_add(count).min(self.size);
         let mut next = from;
         let count = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX);
-        self.store.each_audit::<E>(self.first + from, count, |number, entry| {
-            if number != self.first + next {
-                return Err(StoreError::Corrupt("audit").into());
-            }
-            next += 1;
-            each(number - self.first, entry)
-        })?;
-        if next < end { Err(StoreError::Corrupt("audit").into()) } else { Ok(()) }
+        self.store
+            .each_audit::<E>(self.first + from, count, |number, entry| {
+                if number != self.first + next {
+                    return Err(StoreError::Corrupt("audit").into());
+                }
+                next += 1;
+                each(number - self.first, entry)
+            })?;
+        if next < end {
+            Err(StoreError::Corrupt("audit").into())
+        } else {
+            Ok(())
+        }
     }
 
     fn bundle(&self, index: u64, width: usize) -> Result<Vec<u8>, StoreError> {
@@ -108,7 +125,9 @@ impl<'s> ShardReader<'s> {
                 for index in first..first + width as u64 {
                     let below = self.store.tile(self.shard, level, index)?;
                     let below = below.and_then(|bytes| tree::tile_hashes(&bytes));
-                    hashes.push(tree::tree_hash(&below.ok_or(StoreError::Corrupt("audit-tile"))?));
+                    hashes.push(tree::tree_hash(
+                        &below.ok_or(StoreError::Corrupt("audit-tile"))?,
+                    ));
                 }
             }
         }

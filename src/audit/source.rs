@@ -1,4 +1,5 @@
-//! The logs that are read beside a server's: a copied folder, and a store (a backup, or beside the process that writes it).
+//! The logs that are read beside a server's: a copied folder, and a store (a backup, or beside the
+//! process that writes it).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -31,7 +32,8 @@ pub fn open(path: &Path) -> Result<Box<dyn LogSource>, LogSourceError> {
     Ok(Box::new(folder))
 }
 
-/// A log copied into a folder: `checkpoint`, `tile/…`, as a server has it; or a folder of those for each shard.
+/// A log copied into a folder: `checkpoint`, `tile/…`, as a server has it; or a folder of those for
+/// each shard.
 pub struct LogFolder(pub PathBuf);
 
 impl LogSource for LogFolder {
@@ -60,7 +62,11 @@ impl LogSource for LogFolder {
         }
     }
 
-    fn read_wider(&self, shard: &str, resource: LogResource) -> Result<Option<Vec<u8>>, LogSourceError> {
+    fn read_wider(
+        &self,
+        shard: &str,
+        resource: LogResource,
+    ) -> Result<Option<Vec<u8>>, LogSourceError> {
         let least = match resource {
             LogResource::Checkpoint => return Ok(None),
             LogResource::Tile(_, width) | LogResource::Entries(_, width) => width,
@@ -92,7 +98,11 @@ impl StoreSource {
     /// [`LogSourceError::Store`]
     pub fn open(path: &Path) -> Result<Self, LogSourceError> {
         let store = Store::open_for_audit(path)?;
-        let trees = store.trees()?.into_iter().map(|tree| (tree.shard, tree)).collect();
+        let trees = store
+            .trees()?
+            .into_iter()
+            .map(|tree| (tree.shard, tree))
+            .collect();
         Ok(Self { store, trees })
     }
 
@@ -104,13 +114,14 @@ impl StoreSource {
     fn bundle(&self, tree: &TreeRow, index: u64, width: u16) -> Result<Vec<u8>, StoreError> {
         let first = tree.first + index * TILE_WIDTH as u64;
         let mut bundle = vec![];
-        self.store.each_audit::<StoreError>(first, width.into(), |number, entry| {
-            if number < first + u64::from(width) {
-                bundle.extend_from_slice(&(entry.len() as u16).to_be_bytes());
-                bundle.extend_from_slice(entry);
-            }
-            Ok(())
-        })?;
+        self.store
+            .each_audit::<StoreError>(first, width.into(), |number, entry| {
+                if number < first + u64::from(width) {
+                    bundle.extend_from_slice(&(entry.len() as u16).to_be_bytes());
+                    bundle.extend_from_slice(entry);
+                }
+                Ok(())
+            })?;
         Ok(bundle)
     }
 }
@@ -121,7 +132,9 @@ impl LogSource for StoreSource {
     }
 
     fn read(&self, shard: &str, resource: LogResource) -> Result<Option<Vec<u8>>, LogSourceError> {
-        let Some(tree) = self.tree(shard) else { return Ok(None) };
+        let Some(tree) = self.tree(shard) else {
+            return Ok(None);
+        };
         let found = match resource {
             LogResource::Checkpoint => self.store.checkpoint(tree.shard),
             LogResource::Entries(index, width) => self.bundle(tree, index, width).map(Some),

@@ -1,7 +1,8 @@
-//! The check of a log from outside, with nothing but its public key: signatures, tree, every entry, cosignatures, the links
-//! between shards, and that it still contains what an auditor saw before.
+//! The check of a log from outside, with nothing but its public key: signatures, tree, every entry,
+//! cosignatures, the links between shards, and that it still contains what an auditor saw before.
 //!
-//! [`tlog::walk`](crate::tlog::walk) checks each tree; what an entry must be and how shards follow one another is checked here.
+//! [`tlog::walk`](crate::tlog::walk) checks each tree; what an entry must be and how shards follow
+//! one another is checked here.
 
 use ed25519_dalek::VerifyingKey;
 
@@ -35,7 +36,10 @@ impl LogExpectations {
     fn open<'n>(&self, note: &'n [u8]) -> Result<(Checkpoint, SignedNote<'n>), String> {
         let (claimed, _) = Checkpoint::read(note).map_err(|error| error.to_string())?;
         let Some(key) = self.keys.key_of(&claimed.origin) else {
-            return Err(format!("it is of the log {}, for which no key is believed", claimed.origin));
+            return Err(format!(
+                "it is of the log {}, for which no key is believed",
+                claimed.origin
+            ));
         };
         Checkpoint::open(note, &key).map_err(|error: CheckpointError| error.to_string())
     }
@@ -57,7 +61,12 @@ pub fn all(
     progress: VerifyProgress<'_>,
 ) -> Result<LogsReport, LogSourceError> {
     let mut report = LogsReport::default();
-    let mut find = |what| report.findings.push(LogFinding { place: KEPT.to_owned(), what });
+    let mut find = |what| {
+        report.findings.push(LogFinding {
+            place: KEPT.to_owned(),
+            what,
+        })
+    };
     let mut seen: Vec<Checkpoint> = vec![];
     for note in &wanted.seen {
         match wanted.open(note) {
@@ -65,13 +74,23 @@ pub fn all(
             Err(why) => find(why),
         }
     }
-    let mut verification = Verification { source, wanted, seen, before: None, latest: String::new(), progress };
+    let mut verification = Verification {
+        source,
+        wanted,
+        seen,
+        before: None,
+        latest: String::new(),
+        progress,
+    };
     for shard in source.shards()? {
         report.logs.push(verification.shard(&shard)?);
     }
     // What was seen must be somewhere.
     for kept in verification.seen {
-        find(format!("covers {} entries of {}, and no log of that name is here", kept.size, kept.origin));
+        find(format!(
+            "covers {} entries of {}, and no log of that name is here",
+            kept.size, kept.origin
+        ));
     }
     Ok(report)
 }
@@ -92,7 +111,10 @@ struct Verification<'v> {
 impl Verification<'_> {
     /// Checks one shard.
     fn shard(&mut self, shard: &str) -> Result<LogReport, LogSourceError> {
-        let mut log = LogReport { origin: shard.to_owned(), ..LogReport::default() };
+        let mut log = LogReport {
+            origin: shard.to_owned(),
+            ..LogReport::default()
+        };
         let head = self.head(shard, &mut log)?;
         if let Some(head) = &head {
             let first = self.walk(shard, head, &mut log)?;
@@ -125,15 +147,30 @@ impl Verification<'_> {
         log.root = data_encoding::BASE64.encode(&head.root);
         let own = owner_and_shard(&head.origin).map(|(_, shard)| shard.to_string());
         if !shard.is_empty() && own.as_deref() != Some(shard) {
-            log.find("checkpoint", format!("is of {}, and lies where shard {shard} belongs", head.origin));
+            log.find(
+                "checkpoint",
+                format!(
+                    "is of {}, and lies where shard {shard} belongs",
+                    head.origin
+                ),
+            );
         }
         cosignatures(&opened, self.wanted, log);
         Ok(Some(head))
     }
 
     /// Checks the tree and the entries of a shard; its first entry.
-    fn walk(&mut self, shard: &str, head: &Checkpoint, log: &mut LogReport) -> Result<Option<Vec<u8>>, LogSourceError> {
-        let seen: Vec<&Checkpoint> = self.seen.iter().filter(|seen| seen.origin == head.origin).collect();
+    fn walk(
+        &mut self,
+        shard: &str,
+        head: &Checkpoint,
+        log: &mut LogReport,
+    ) -> Result<Option<Vec<u8>>, LogSourceError> {
+        let seen: Vec<&Checkpoint> = self
+            .seen
+            .iter()
+            .filter(|seen| seen.origin == head.origin)
+            .collect();
         for seen in seen.iter().filter(|seen| seen.size > head.size) {
             log.find(
                 "checkpoint",
@@ -151,8 +188,14 @@ impl Verification<'_> {
 
     /// The first entry of a shard must hold the last checkpoint of the shard before.
     fn link(&self, first: Option<&[u8]>, head: &Checkpoint, log: &mut LogReport) {
-        let value: serde_json::Value = first.and_then(|entry| serde_json::from_slice(entry).ok()).unwrap_or_default();
-        let note = match (value["event"].as_str(), value["checkpoint"].as_str(), value["lost"].as_str()) {
+        let value: serde_json::Value = first
+            .and_then(|entry| serde_json::from_slice(entry).ok())
+            .unwrap_or_default();
+        let note = match (
+            value["event"].as_str(),
+            value["checkpoint"].as_str(),
+            value["lost"].as_str(),
+        ) {
             (Some("continue"), Some(note), _) => note,
             (Some("resume"), _, Some(note)) => {
                 if let Err(why) = self.wanted.open(note.as_bytes()) {
@@ -163,7 +206,10 @@ impl Verification<'_> {
             }
             _ => {
                 if let Some(before) = self.before.as_ref().filter(|_| head.size > 0) {
-                    log.find("entry 0", format!("does not hold the last checkpoint of {}", before.origin));
+                    log.find(
+                        "entry 0",
+                        format!("does not hold the last checkpoint of {}", before.origin),
+                    );
                 }
                 return;
             }
@@ -186,18 +232,35 @@ impl Verification<'_> {
 
 /// Which cosigners cosigned a checkpoint, and whether enough did.
 fn cosignatures(note: &SignedNote<'_>, wanted: &LogExpectations, log: &mut LogReport) {
-    let registered: Vec<Verifier> = wanted.witnesses.iter().filter_map(|(_, key)| note.cosigner(key)).collect();
-    let of_register = registered.iter().filter(|found| wanted.cosigners.iter().all(|known| known.key() != found.key()));
+    let registered: Vec<Verifier> = wanted
+        .witnesses
+        .iter()
+        .filter_map(|(_, key)| note.cosigner(key))
+        .collect();
+    let of_register = registered.iter().filter(|found| {
+        wanted
+            .cosigners
+            .iter()
+            .all(|known| known.key() != found.key())
+    });
     for cosigner in wanted.cosigners.iter().chain(of_register) {
         match note.time_of(cosigner) {
-            Ok(Some(time)) => log.cosigned.push(Cosignature { name: cosigner.name().to_owned(), time }),
+            Ok(Some(time)) => log.cosigned.push(Cosignature {
+                name: cosigner.name().to_owned(),
+                time,
+            }),
             Ok(None) => {}
             Err(forged) => log.find("checkpoint", forged.to_string()),
         }
     }
     if log.cosigned.len() < wanted.required {
-        let only_registered = |key: &VerifyingKey| wanted.cosigners.iter().all(|known| known.key() != key);
-        let registered = wanted.witnesses.iter().filter(|(_, key)| only_registered(key)).count();
+        let only_registered =
+            |key: &VerifyingKey| wanted.cosigners.iter().all(|known| known.key() != key);
+        let registered = wanted
+            .witnesses
+            .iter()
+            .filter(|(_, key)| only_registered(key))
+            .count();
         let what = format!(
             "is cosigned by {} of the {} known cosigners, and {} are required",
             log.cosigned.len(),

@@ -32,19 +32,27 @@ impl Assent {
         }
         if !is_terminal() {
             return Err(CommandError::usage(
-                format_args!("{} {} Nobody is at a terminal to be asked", act.changes, act.lost),
+                format_args!(
+                    "{} {} Nobody is at a terminal to be asked",
+                    act.changes, act.lost
+                ),
                 "add --yes to do it without a question",
             ));
         }
         ask(&format!("{}\n{}\nGo on?", act.changes, act.lost))
     }
 
-    /// The same where a command does no harm by itself, as a signature: without a terminal it goes on.
+    /// The same where a command does no harm by itself, as a signature: without a terminal it goes
+    /// on.
     ///
     /// # Errors
     /// When the person at the terminal does not say so.
     pub(super) fn obtain_at_terminal(self, question: &str) -> Result<(), CommandError> {
-        if self.yes || !is_terminal() { Ok(()) } else { ask(question) }
+        if self.yes || !is_terminal() {
+            Ok(())
+        } else {
+            ask(question)
+        }
     }
 }
 
@@ -54,12 +62,20 @@ fn is_terminal() -> bool {
 
 /// Only `yes` is yes: a key pressed by habit decides nothing.
 fn ask(question: &str) -> Result<(), CommandError> {
-    let failed = |error: io::Error| CommandError::new(format_args!("the terminal: {error}"), "add --yes, or try again");
+    let failed = |error: io::Error| {
+        CommandError::new(
+            format_args!("the terminal: {error}"),
+            "add --yes, or try again",
+        )
+    };
     let mut answer = String::new();
     write!(io::stderr(), "{question} Write yes: ").map_err(failed)?;
     io::stdin().read_line(&mut answer).map_err(failed)?;
     match answer.trim() {
         "yes" => Ok(()),
-        _ => Err(CommandError::new("nothing was done", "write yes to go on, or give --yes")),
+        _ => Err(CommandError::new(
+            "nothing was done",
+            "write yes to go on, or give --yes",
+        )),
     }
 }

@@ -65,10 +65,12 @@ pub fn run(command: AuditCommand) -> Result<(), CommandError> {
 /// Which log.
 #[derive(clap::Args)]
 pub struct LogArgs {
-    /// A folder: a copied log, or a store (a backup, or the one in use); without it `--client` says where the log is served
+    /// A folder: a copied log, or a store (a backup, or the one in use); without it `--client` says
+    /// where the log is served
     #[arg(value_name = "LOG")]
     log: Option<PathBuf>,
-    /// The auditor's client file: the control listener that serves the log, and the certificate and key to go there with
+    /// The auditor's client file: the control listener that serves the log, and the certificate and
+    /// key to go there with
     #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
     client: Option<PathBuf>,
 }
@@ -82,9 +84,10 @@ impl LogArgs {
         match (&self.log, &self.client) {
             (Some(path), _) => source::open(path).map_err(|error| unreadable(&error)),
             (None, Some(file)) => Ok(Box::new(open_client(file)?)),
-            (None, None) => {
-                Err(CommandError::usage("no log is named", "name a folder, or a server with --client FILE"))
-            }
+            (None, None) => Err(CommandError::usage(
+                "no log is named",
+                "name a folder, or a server with --client FILE",
+            )),
         }
     }
 }
@@ -92,7 +95,8 @@ impl LogArgs {
 /// By which keys a log is believed.
 #[derive(clap::Args)]
 pub struct LogKeyArgs {
-    /// A public key of a log's checkpoints: 64 hexadecimal digits, or a verifier key (`name+id+key`); repeatable
+    /// A public key of a log's checkpoints: 64 hexadecimal digits, or a verifier key
+    /// (`name+id+key`); repeatable
     #[arg(long, value_name = "KEY", value_parser = trusted)]
     key: Vec<TrustedLogKey>,
     /// The register, as the auditor got it, which states the keys of all logs
@@ -134,9 +138,15 @@ impl LogKeyArgs {
     /// # Errors
     /// When it cannot be read.
     pub fn witnesses(&self) -> Result<Vec<(String, ed25519_dalek::VerifyingKey)>, CommandError> {
-        let Some(file) = &self.register else { return Ok(vec![]) };
+        let Some(file) = &self.register else {
+            return Ok(vec![]);
+        };
         let register = read_register(file)?;
-        Ok(register.witnesses.into_iter().map(|(id, key)| (id.to_string(), key)).collect())
+        Ok(register
+            .witnesses
+            .into_iter()
+            .map(|(id, key)| (id.to_string(), key))
+            .collect())
     }
 }
 
@@ -145,19 +155,29 @@ fn trusted(text: &str) -> Result<TrustedLogKey, String> {
         let key = Verifier::parse(text).map_err(|error| error.to_string())?;
         return match key.kind() {
             SignatureKind::Log => Ok(TrustedLogKey::Log(key)),
-            SignatureKind::Cosigner => Err("this is the key of a cosigner and not of a log: --witness".into()),
+            SignatureKind::Cosigner => {
+                Err("this is the key of a cosigner and not of a log: --witness".into())
+            }
         };
     }
-    register::public_key(text).map(TrustedLogKey::Any).map_err(|what| format!("the key {what}"))
+    register::public_key(text)
+        .map(TrustedLogKey::Any)
+        .map_err(|what| format!("the key {what}"))
 }
 
-/// The keys that a register states. Who relies on a copy has had its signatures checked: `cloison register verify`.
+/// The keys that a register states. Who relies on a copy has had its signatures checked: `cloison
+/// register verify`.
 fn of_register(file: &Path) -> Result<Vec<TrustedLogKey>, CommandError> {
     let register = read_register(file)?;
     let deployment = &register.deployment;
-    let vault = register.vault_checkpoint_key.map(|key| TrustedLogKey::Owner(format!("{deployment}/vault"), key));
+    let vault = register
+        .vault_checkpoint_key
+        .map(|key| TrustedLogKey::Owner(format!("{deployment}/vault"), key));
     let nodes = register.authorities.values().filter_map(|authority| {
-        Some(TrustedLogKey::Owner(format!("{deployment}/node/{}", authority.id), authority.checkpoint_key?))
+        Some(TrustedLogKey::Owner(
+            format!("{deployment}/node/{}", authority.id),
+            authority.checkpoint_key?,
+        ))
     });
     Ok(vault.into_iter().chain(nodes).collect())
 }
@@ -189,7 +209,8 @@ pub struct FilterArgs {
 }
 
 fn time(text: &str) -> Result<jiff::Timestamp, String> {
-    instant(text).ok_or_else(|| "a day as 2026-11-22, or an instant as 2026-11-22T10:00:00Z".to_owned())
+    instant(text)
+        .ok_or_else(|| "a day as 2026-11-22, or an instant as 2026-11-22T10:00:00Z".to_owned())
 }
 
 /// An entry, where it stands.
@@ -221,13 +242,18 @@ impl FilterArgs {
                 let width = width(TileId { level: 0, index }, size);
                 let bundle = read_or_wider(source, &shard, LogResource::Entries(index, width));
                 let bundle = bundle.map_err(|error| unreadable(&error))?;
-                let entries = bundle
-                    .as_deref()
-                    .and_then(split_bundle)
-                    .ok_or_else(|| unreadable(&LogSourceError::Tile(LogResource::Entries(index, width).to_string())))?;
+                let entries = bundle.as_deref().and_then(split_bundle).ok_or_else(|| {
+                    unreadable(&LogSourceError::Tile(
+                        LogResource::Entries(index, width).to_string(),
+                    ))
+                })?;
                 for (index, entry) in (index * TILE_WIDTH as u64..).zip(entries) {
                     if filter.matches(entry) {
-                        each(FoundEntry { shard: &shard, index, entry })?;
+                        each(FoundEntry {
+                            shard: &shard,
+                            index,
+                            entry,
+                        })?;
                     }
                 }
             }
@@ -255,13 +281,24 @@ fn head(source: &dyn LogSource, shard: &str) -> Result<Checkpoint, CommandError>
 }
 
 /// The same, and the very bytes that say it: read again, they may be others.
-fn head_and_note(source: &dyn LogSource, shard: &str) -> Result<(Checkpoint, Vec<u8>), CommandError> {
-    let note = source.read(shard, LogResource::Checkpoint).map_err(|error| unreadable(&error))?;
+fn head_and_note(
+    source: &dyn LogSource,
+    shard: &str,
+) -> Result<(Checkpoint, Vec<u8>), CommandError> {
+    let note = source
+        .read(shard, LogResource::Checkpoint)
+        .map_err(|error| unreadable(&error))?;
     let note = note.ok_or_else(|| {
-        CommandError::new("the log has no checkpoint", "`cloison audit verify` says what else it lacks")
+        CommandError::new(
+            "the log has no checkpoint",
+            "`cloison audit verify` says what else it lacks",
+        )
     })?;
     let checkpoint = Checkpoint::read(&note).map_err(|error| {
-        CommandError::new(format_args!("the checkpoint: {error}"), "`cloison audit verify` says what else is wrong")
+        CommandError::new(
+            format_args!("the checkpoint: {error}"),
+            "`cloison audit verify` says what else is wrong",
+        )
     })?;
     Ok((checkpoint.0, note))
 }

@@ -15,23 +15,28 @@ use crate::unseal::SealStatus;
 pub enum AuthorityCommand {
     /// Run the authority node: opens mappings that the vault releases under an order
     Serve(serve::ServeNodeArgs),
-    /// Make a private key for the authority, split between custodians: it exists in their shares and nowhere else
+    /// Make a private key for the authority, split between custodians: it exists in their shares
+    /// and nowhere else
     Keygen(keygen::AuthorityKeygenArgs),
     /// Bring a custodian's share to the node; with the last one needed, the node opens
     Unseal(shares::UnsealArgs),
     /// Prove that shares make the key that the register states, and unseal nothing
     Drill(shares::AuthorityDrillArgs),
     /// The panic button: the node wipes its keys, at once
-    #[command(after_long_help = "Example:\n  cloison authority seal --client clients/officer.toml\n\n\
+    #[command(
+        after_long_help = "Example:\n  cloison authority seal --client clients/officer.toml\n\n\
         Any custodian and any officer may. What runs is finished first (milliseconds); after it nothing opens until \
-        enough custodians have brought their shares again. A key that is not in shares comes back by a restart.")]
+        enough custodians have brought their shares again. A key that is not in shares comes back by a restart."
+    )]
     Seal(NodeCallArgs),
     /// Seal stored segments to the keys that the register lists now, and prove that they open
     Renew(renew::RenewArgs),
     /// Acknowledge that the vault's log lost entries at a restore, so that the node opens again
     AcknowledgeResume(resumed::AcknowledgeResumeArgs),
     /// Whether the node is sealed, and how many shares were brought
-    #[command(after_long_help = "Example:\n  cloison authority status --client clients/custodian-1.toml")]
+    #[command(
+        after_long_help = "Example:\n  cloison authority status --client clients/custodian-1.toml"
+    )]
     Status(NodeCallArgs),
 }
 
@@ -58,7 +63,10 @@ pub fn run(command: AuthorityCommand) -> Result<(), CommandError> {
         AuthorityCommand::Renew(args) => renew::run(&args),
         AuthorityCommand::AcknowledgeResume(args) => resumed::run(&args),
         AuthorityCommand::Seal(args) => {
-            let sealed = args.client.open()?.post_json("/v1/seal", &serde_json::json!({}));
+            let sealed = args
+                .client
+                .open()?
+                .post_json("/v1/seal", &serde_json::json!({}));
             show(&args, &sealed?)
         }
         AuthorityCommand::Status(args) => {
@@ -79,10 +87,18 @@ fn show(args: &NodeCallArgs, status: &SealStatus) -> Result<(), CommandError> {
             (Some(shares), Some(threshold)) => format!("{shares} of {threshold}"),
             _ => "-".to_owned(),
         };
-        let custodians = if key.custodians.is_empty() { "-".to_owned() } else { key.custodians.join(", ") };
+        let custodians = if key.custodians.is_empty() {
+            "-".to_owned()
+        } else {
+            key.custodians.join(", ")
+        };
         text += &format!("\n{:<24} {state:<9} {shares:<8} {custodians}", key.id);
     }
-    let SealStatus { idle_seconds, forget_seconds, .. } = status;
+    let SealStatus {
+        idle_seconds,
+        forget_seconds,
+        ..
+    } = status;
     text += &format!(
         "\nKeys in shares are sealed after {idle_seconds} s without use, shares forgotten after {forget_seconds} s."
     );

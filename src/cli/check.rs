@@ -1,5 +1,5 @@
-//! `cloison check`: is this register, is this configuration right? The same questions that `serve` asks at its start, and
-//! every fault at once, each with file, line and what to write instead.
+//! `cloison check`: is this register, is this configuration right? The same questions that `serve`
+//! asks at its start, and every fault at once, each with file, line and what to write instead.
 
 mod survey;
 
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use super::inputs::list_faults;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
-    ClientConfig, ConfigError, FileKind, NamedFile, NodeConfig, RegisterFiles, VaultConfig, WitnessConfig,
+    ClientConfig, ConfigError, FileKind, NamedFile, NodeConfig, RegisterFiles, VaultConfig,
+    WitnessConfig,
 };
 use crate::register::{self, Fault, OpenError, Register};
 use crate::terminal::{CommandError, print};
@@ -25,7 +26,8 @@ pub(super) use survey::Survey;
     verify` does that.\n\
     Exit code 1 if anything has a fault.")]
 pub struct CheckArgs {
-    /// Registers, and configurations of vaults, nodes, witnesses and clients; which is which shows in the file
+    /// Registers, and configurations of vaults, nodes, witnesses and clients; which is which shows
+    /// in the file
     #[arg(value_name = "FILE", required_unless_present = "config")]
     files: Vec<PathBuf>,
     /// The same, spelled as for `serve`
@@ -50,7 +52,10 @@ pub fn run(args: CheckArgs) -> Result<(), CommandError> {
     }
     match bad {
         0 => Ok(()),
-        1 => Err(CommandError::new("a file has faults", "correct what is listed above and check again")),
+        1 => Err(CommandError::new(
+            "a file has faults",
+            "correct what is listed above and check again",
+        )),
         _ => Err(CommandError::new(
             format_args!("{bad} files have faults"),
             "correct what is listed above and check again",
@@ -74,7 +79,10 @@ fn one(file: &Path) -> Result<String, String> {
     let of_config = |error: ConfigError| error.to_string();
     let kind = FileKind::of(&text);
     if let (None, Some(other)) = (kind, not_ours(&text)) {
-        return Err(format!("{}: is {other}, and neither a register nor a configuration", file.display()));
+        return Err(format!(
+            "{}: is {other}, and neither a register nor a configuration",
+            file.display()
+        ));
     }
     // Where nothing tells, somebody is at the beginning of a register.
     match kind.unwrap_or(FileKind::Register) {
@@ -84,12 +92,19 @@ fn one(file: &Path) -> Result<String, String> {
                 None => first_of(file, &faults),
             };
             let register = register::parse(&text).map_err(faulty)?;
-            Ok(format!("a register without a fault: {}", summary(&register)))
+            Ok(format!(
+                "a register without a fault: {}",
+                summary(&register)
+            ))
         }
         FileKind::Vault => {
             let config = VaultConfig::load(file).map_err(of_config)?;
             opened(&config.named_files(), None)?;
-            Ok(format!("{}; {} MiB for the index", signed(&config.register)?, config.index_memory >> 20))
+            Ok(format!(
+                "{}; {} MiB for the index",
+                signed(&config.register)?,
+                config.index_memory >> 20
+            ))
         }
         FileKind::Node => {
             let config = NodeConfig::load(file).map_err(of_config)?;
@@ -112,26 +127,44 @@ fn one(file: &Path) -> Result<String, String> {
     }
 }
 
-/// Opens every file that a configuration names: all that is wrong with them, and the other fault that is known already.
+/// Opens every file that a configuration names: all that is wrong with them, and the other fault
+/// that is known already.
 fn opened(files: &[NamedFile<'_>], known: Option<String>) -> Result<(), String> {
     let Survey { mut faults, .. } = Survey::of(files, SystemClock.now());
     faults.extend(known);
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults.join("\n"))
+    }
 }
 
 fn unknown_authority(file: &Path, config: &NodeConfig) -> Option<String> {
-    let known = open(&config.register).map(|register| register.authorities.contains_key(&config.authority));
-    (known == Ok(false)).then(|| format!("{}: the register knows no authority `{}`", file.display(), config.authority))
+    let known =
+        open(&config.register).map(|register| register.authorities.contains_key(&config.authority));
+    (known == Ok(false)).then(|| {
+        format!(
+            "{}: the register knows no authority `{}`",
+            file.display(),
+            config.authority
+        )
+    })
 }
 
-/// Opens the register; where its signatures do not hold, its text is judged all the same, for those who edit it.
+/// Opens the register; where its signatures do not hold, its text is judged all the same, for those
+/// who edit it.
 fn open(files: &RegisterFiles) -> Result<Register, String> {
     register::open(&files.file, &files.signatures, &files.pins).map_err(|error| match &error {
         OpenError::Signatures { .. } => {
-            let faults =
-                register::sign::read_text(&files.file).map(|text| register::parse(&text).err().unwrap_or_default());
-            let lines = faults.map(|faults| list_faults(&files.file, &faults)).unwrap_or_default();
-            [lines, error.to_string()].join("\n").trim_start().to_owned()
+            let faults = register::sign::read_text(&files.file)
+                .map(|text| register::parse(&text).err().unwrap_or_default());
+            let lines = faults
+                .map(|faults| list_faults(&files.file, &faults))
+                .unwrap_or_default();
+            [lines, error.to_string()]
+                .join("\n")
+                .trim_start()
+                .to_owned()
         }
         _ => error.to_string(),
     })
@@ -139,22 +172,29 @@ fn open(files: &RegisterFiles) -> Result<Register, String> {
 
 fn signed(files: &RegisterFiles) -> Result<String, String> {
     let register = open(files)?;
-    Ok(format!("a configuration without a fault, with a signed register: {}", summary(&register)))
+    Ok(format!(
+        "a configuration without a fault, with a signed register: {}",
+        summary(&register)
+    ))
 }
 
 /// What a file is that nobody checks here by itself, told by how it begins.
 fn not_ours(text: &str) -> Option<&'static str> {
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    let mut lines = text
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let first = lines.next()?.trim();
     let is_entry = |line: &str| !line.contains(['=', '[', ' ']);
     match first {
         _ if first.starts_with("-----BEGIN ") => {
             Some("a certificate or key in PEM (the configuration that names it checks it, too)")
         }
-        _ if first.starts_with("cloison-secret-") => Some("a secret (the configuration that names it checks it, too)"),
-        _ if first.starts_with('{') => {
-            Some("JSON, as signatures, orders, acts and statements are (`cloison register`, `order`, `statement`)")
+        _ if first.starts_with("cloison-secret-") => {
+            Some("a secret (the configuration that names it checks it, too)")
         }
+        _ if first.starts_with('{') => Some(
+            "JSON, as signatures, orders, acts and statements are (`cloison register`, `order`, `statement`)",
+        ),
         _ if is_entry(first) && lines.take(9).all(is_entry) => Some("a list, a line an entry"),
         _ => None,
     }
@@ -166,7 +206,11 @@ fn first_of(file: &Path, faults: &[Fault]) -> String {
     let shown = list_faults(file, &faults[..faults.len().min(MOST)]);
     match faults.len().saturating_sub(MOST) {
         0 => shown,
-        more => format!("{shown}\n{}: and {}", file.display(), count(more, "more fault", "more faults")),
+        more => format!(
+            "{shown}\n{}: and {}",
+            file.display(),
+            count(more, "more fault", "more faults")
+        ),
     }
 }
 

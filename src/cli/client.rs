@@ -9,7 +9,9 @@ use indicatif::{HumanCount, ProgressBar};
 
 use crate::cli::client_file::ClientFile;
 use crate::client::lines::{LineTokenizer, tokenize_path};
-use crate::terminal::{CommandError, line_progress, line_summary, output_error, progress, say_wait};
+use crate::terminal::{
+    CommandError, line_progress, line_summary, output_error, progress, say_wait,
+};
 
 /// Do what a sector system does
 #[derive(clap::Subcommand)]
@@ -71,9 +73,19 @@ pub fn run(command: ClientCommand) -> Result<(), CommandError> {
 fn tokenize(args: &TokenizeArgs) -> Result<(), CommandError> {
     let client = args.client.open()?;
     let bar = progress_beside_answers(input_length());
-    let path = tokenize_path(&args.sector, &args.scheme, args.purpose.as_deref(), args.previous);
+    let path = tokenize_path(
+        &args.sector,
+        &args.scheme,
+        args.purpose.as_deref(),
+        args.previous,
+    );
     let on_wait = say_wait(&bar);
-    let lines = LineTokenizer { client: &client, path, batch: args.batch as usize, on_wait: &on_wait };
+    let lines = LineTokenizer {
+        client: &client,
+        path,
+        batch: args.batch as usize,
+        on_wait: &on_wait,
+    };
     let mut output = io::BufWriter::with_capacity(1 << 20, io::stdout().lock());
     let outcome = lines.run(io::stdin(), &mut output, line_progress(&bar));
     // Whatever was answered is kept, also when the next batch failed.
@@ -88,19 +100,32 @@ fn tokenize(args: &TokenizeArgs) -> Result<(), CommandError> {
     match totals.rejected {
         0 => Ok(()),
         rejected => Err(CommandError::rejected(
-            format_args!("{} of {} lines were rejected", HumanCount(rejected), HumanCount(totals.items)),
+            format_args!(
+                "{} of {} lines were rejected",
+                HumanCount(rejected),
+                HumanCount(totals.items)
+            ),
             "they are the lines that start with '!'; the code after it says why",
         )),
     }
 }
 
-/// A bar while answers go to standard output: none where that is a terminal, on which it would stand between them.
+/// A bar while answers go to standard output: none where that is a terminal, on which it would
+/// stand between them.
 fn progress_beside_answers(length: Option<u64>) -> ProgressBar {
-    if io::stdout().is_terminal() { ProgressBar::hidden() } else { progress(length) }
+    if io::stdout().is_terminal() {
+        ProgressBar::hidden()
+    } else {
+        progress(length)
+    }
 }
 
 /// How many bytes standard input has, if it is a file.
 fn input_length() -> Option<u64> {
     let input = std::fs::File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
-    input.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len())
+    input
+        .metadata()
+        .ok()
+        .filter(std::fs::Metadata::is_file)
+        .map(|metadata| metadata.len())
 }

@@ -1,4 +1,5 @@
-//! The argument of all commands that talk to a vault or an authority node: where to go, and as whom.
+//! The argument of all commands that talk to a vault or an authority node: where to go, and as
+//! whom.
 
 use std::path::PathBuf;
 

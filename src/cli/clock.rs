@@ -47,9 +47,15 @@ pub fn run(command: ClockCommand) -> Result<(), CommandError> {
         changes: "The clock's high-water mark becomes what the clock shows now.".to_owned(),
         lost: "What was closed by the time between them is open again, and what is done then stays done.",
     })?;
-    let lowered: LoweredClock = args.client.open()?.post_json("/v1/clock-mark", &LowerClock { statement })?;
+    let lowered: LoweredClock = args
+        .client
+        .open()?
+        .post_json("/v1/clock-mark", &LowerClock { statement })?;
     match args.json {
         true => print_json(&lowered),
-        false => print(format_args!("The mark was at {} and is at {} now.", lowered.from, lowered.to)),
+        false => print(format_args!(
+            "The mark was at {} and is at {} now.",
+            lowered.from, lowered.to
+        )),
     }
 }

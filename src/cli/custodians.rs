@@ -27,13 +27,15 @@ pub struct CustodianArgs {
     /// How many shares there are; without --custodian they are called custodian-1, custodian-2, …
     #[arg(long, value_name = "COUNT")]
     shares: Option<usize>,
-    /// A custodian by id, whose share a passphrase opens, or by id and age recipient (repeatable, in the order of the shares)
+    /// A custodian by id, whose share a passphrase opens, or by id and age recipient (repeatable,
+    /// in the order of the shares)
     #[arg(long, value_name = "ID[=age1…]", value_parser = custodian)]
     custodian: Vec<(Id, Option<String>)>,
     /// Where the passphrases of the shares come from, one after the other: terminal or fd:N
     #[arg(long, value_name = "SOURCE", default_value = "terminal", value_parser = source)]
     passphrase: PassphraseSource,
-    /// How much work guards a passphrase: scrypt's N = 2^WORK (15 to 22); without it, about a second on this machine
+    /// How much work guards a passphrase: scrypt's N = 2^WORK (15 to 22); without it, about a
+    /// second on this machine
     #[arg(long, value_name = "WORK", value_parser = clap::value_parser!(u8).range(LEAST_WORK as i64..=MOST_WORK as i64))]
     work: Option<u8>,
     /// The new folder for the set and one share file a custodian
@@ -47,13 +49,16 @@ pub struct ShareOpeningArgs {
     /// An age identity file that opens the share (repeatable); without one a passphrase does
     #[arg(long, value_name = "FILE")]
     identity: Vec<PathBuf>,
-    /// Where passphrases of shares come from, one after the other: terminal, fd:N, file:PATH or credential:NAME
+    /// Where passphrases of shares come from, one after the other: terminal, fd:N, file:PATH or
+    /// credential:NAME
     #[arg(long, value_name = "SOURCE", default_value = "terminal", value_parser = source)]
     passphrase: PassphraseSource,
 }
 
 fn custodian(text: &str) -> Result<(Id, Option<String>), String> {
-    let (id, recipient) = text.split_once('=').map_or((text, None), |(id, recipient)| (id, Some(recipient)));
+    let (id, recipient) = text
+        .split_once('=')
+        .map_or((text, None), |(id, recipient)| (id, Some(recipient)));
     let id = Id::parse(id).ok_or("a custodian's id is 1 to 64 of a-z, 0-9 and '-'")?;
     match recipient {
         Some(recipient) if AgeLock::recipient(recipient).is_none() => {
@@ -65,8 +70,9 @@ fn custodian(text: &str) -> Result<(Id, Option<String>), String> {
 
 /// Reads a source of passphrases from the command line.
 pub fn source(text: &str) -> Result<PassphraseSource, String> {
-    PassphraseSource::parse(text)
-        .ok_or_else(|| "terminal, fd:NUMBER, file:PATH or credential:NAME; never the passphrase itself".to_owned())
+    PassphraseSource::parse(text).ok_or_else(|| {
+        "terminal, fd:NUMBER, file:PATH or credential:NAME; never the passphrase itself".to_owned()
+    })
 }
 
 impl CustodianArgs {
@@ -82,15 +88,17 @@ impl CustodianArgs {
                 let id = |number| Id::parse(&format!("custodian-{number}")).map(|id| (id, None));
                 Ok((1..=count.min(1000)).filter_map(id).collect())
             }
-            (Some(count), named) if count != named => {
-                Err(CommandError::usage(format_args!("--shares says {count}, and {named} custodians are named"), hint))
-            }
+            (Some(count), named) if count != named => Err(CommandError::usage(
+                format_args!("--shares says {count}, and {named} custodians are named"),
+                hint,
+            )),
             _ => Ok(self.custodian.clone()),
         }
     }
 
-    /// Splits, asks for passphrases, writes the set to `<name>.set` and each share to `<custodian>.share`; the set comes back,
-    /// with the files' paths. Nothing is left behind after a failure.
+    /// Splits, asks for passphrases, writes the set to `<name>.set` and each share to
+    /// `<custodian>.share`; the set comes back, with the files' paths. Nothing is left behind after
+    /// a failure.
     pub fn split(
         &self,
         name: &str,
@@ -99,8 +107,17 @@ impl CustodianArgs {
         let all = self.all()?;
         let ids: Vec<Id> = all.iter().map(|(id, _)| id.clone()).collect();
         let (set, shares) = split(&ids, self.threshold)?;
-        let alike = all.iter().filter(|(_, recipient)| recipient.is_none()).count() > 1;
-        if alike && matches!(self.passphrase, PassphraseSource::File(_) | PassphraseSource::Credential(_)) {
+        let alike = all
+            .iter()
+            .filter(|(_, recipient)| recipient.is_none())
+            .count()
+            > 1;
+        if alike
+            && matches!(
+                self.passphrase,
+                PassphraseSource::File(_) | PassphraseSource::Credential(_)
+            )
+        {
             return Err(CommandError::usage(
                 "one file or credential holds one passphrase, and each custodian needs one of his own",
                 "use --passphrase terminal, or fd:N with a line for each",
@@ -111,7 +128,10 @@ impl CustodianArgs {
         for (id, recipient) in &all {
             locks.push(match recipient.as_deref().and_then(AgeLock::recipient) {
                 Some(lock) => lock,
-                None => AgeLock::Passphrase { passphrase: new_passphrase(&self.passphrase, id)?, work: self.work },
+                None => AgeLock::Passphrase {
+                    passphrase: new_passphrase(&self.passphrase, id)?,
+                    work: self.work,
+                },
             });
         }
         let folder = NewFolder::create(&self.out)?;
@@ -130,10 +150,18 @@ impl CustodianArgs {
 
 /// A passphrase for a new share: asked for twice where somebody types it.
 fn new_passphrase(source: &PassphraseSource, custodian: &Id) -> Result<SecretString, CommandError> {
-    let unread = |error: FileError| CommandError::new(error, "a passphrase comes from the terminal, or a line of fd:N");
-    let first = source.read(&format!("Passphrase of {custodian}'s share")).map_err(unread)?;
+    let unread = |error: FileError| {
+        CommandError::new(
+            error,
+            "a passphrase comes from the terminal, or a line of fd:N",
+        )
+    };
+    let first = source
+        .read(&format!("Passphrase of {custodian}'s share"))
+        .map_err(unread)?;
     if first.expose_secret().chars().count() < SHORTEST {
-        let what = format!("the passphrase of {custodian}'s share has fewer than {SHORTEST} characters");
+        let what =
+            format!("the passphrase of {custodian}'s share has fewer than {SHORTEST} characters");
         return Err(CommandError::new(
             what,
             "take five random words or more; whoever has the file can try as many as he likes",
@@ -142,7 +170,10 @@ fn new_passphrase(source: &PassphraseSource, custodian: &Id) -> Result<SecretStr
     if *source == PassphraseSource::Terminal {
         let second = source.read("The same again").map_err(unread)?;
         if first.expose_secret() != second.expose_secret() {
-            return Err(CommandError::new("the two passphrases differ", "begin again; nothing was written"));
+            return Err(CommandError::new(
+                "the two passphrases differ",
+                "begin again; nothing was written",
+            ));
         }
     }
     Ok(first)
@@ -159,12 +190,23 @@ impl ShareOpeningArgs {
 
     fn open_one(&self, path: &Path) -> Result<ShareFile, CommandError> {
         let hint = "a share opens with its custodian's passphrase, or with --identity FILE";
-        let at = |fault: FileFault| CommandError::new(FileError { path: path.to_owned(), fault }, hint);
+        let at = |fault: FileFault| {
+            CommandError::new(
+                FileError {
+                    path: path.to_owned(),
+                    fault,
+                },
+                hint,
+            )
+        };
         // What lies in the file is encrypted, and may well come on a stick that knows no modes.
-        let age = read_public(path, MAX_FILE).map_err(|error| CommandError::new(error, "check the path"))?;
+        let age = read_public(path, MAX_FILE)
+            .map_err(|error| CommandError::new(error, "check the path"))?;
         let opener = match passphrase::wants_passphrase(&age).map_err(at)? {
             true => {
-                let asked = self.passphrase.read(&format!("Passphrase of {}", path.display()));
+                let asked = self
+                    .passphrase
+                    .read(&format!("Passphrase of {}", path.display()));
                 AgeOpener::Passphrase(asked.map_err(|error| CommandError::new(error, hint))?)
             }
             false => self.identities()?,
@@ -181,11 +223,14 @@ impl ShareOpeningArgs {
     fn identities(&self) -> Result<AgeOpener, CommandError> {
         let mut all = Vec::new();
         for path in &self.identity {
-            let text =
-                read_private(path).map_err(|error| CommandError::new(error, "an identity file has mode 0600"))?;
+            let text = read_private(path)
+                .map_err(|error| CommandError::new(error, "an identity file has mode 0600"))?;
             let Some(AgeOpener::Identities(read)) = AgeOpener::identities(&text) else {
                 let what = format!("{}: is no age identity file", path.display());
-                return Err(CommandError::new(what, "it has a line AGE-SECRET-KEY-1…, as age-keygen writes it"));
+                return Err(CommandError::new(
+                    what,
+                    "it has a line AGE-SECRET-KEY-1…, as age-keygen writes it",
+                ));
             };
             all.extend(read);
         }

@@ -1,5 +1,5 @@
-//! `cloison delivery`: an officer's key for sealed answers, and opening them. The files are age's (age-encryption.org), so any
-//! age tool does the same.
+//! `cloison delivery`: an officer's key for sealed answers, and opening them. The files are age's
+//! (age-encryption.org), so any age tool does the same.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -17,14 +17,17 @@ const MAX_SEALED: usize = 64 << 20;
 /// Make an officer's key for sealed answers, and open these
 #[derive(clap::Subcommand)]
 pub enum DeliveryCommand {
-    /// Make a key: the file stays with the officer, its public half goes into the register as `sealing-key`
+    /// Make a key: the file stays with the officer, its public half goes into the register as
+    /// `sealing-key`
     #[command(
         after_long_help = "Example:\n  cloison delivery keygen officer.age\n\n`age-keygen -o officer.age` does the same."
     )]
     Keygen(DeliveryKeygenArgs),
     /// Open a sealed answer; what it holds goes to standard output
-    #[command(after_long_help = "Example:\n  cloison delivery open --key officer.age answers.age\n\n\
-        `age --decrypt -i officer.age answers.age` does the same.")]
+    #[command(
+        after_long_help = "Example:\n  cloison delivery open --key officer.age answers.age\n\n\
+        `age --decrypt -i officer.age answers.age` does the same."
+    )]
     Open(DeliveryOpenArgs),
 }
 
@@ -64,36 +67,51 @@ pub fn run(command: DeliveryCommand) -> Result<(), CommandError> {
 fn keygen(args: &DeliveryKeygenArgs) -> Result<(), CommandError> {
     let identity = age::x25519::Identity::generate();
     let public = identity.to_public().to_string();
-    let text = zeroize::Zeroizing::new(format!("# public key: {public}\n{}\n", identity.to_string().expose_secret()));
+    let text = zeroize::Zeroizing::new(format!(
+        "# public key: {public}\n{}\n",
+        identity.to_string().expose_secret()
+    ));
     write_private(&args.out, text.as_bytes()).map_err(not_written)?;
     match args.json {
         true => print_json(&serde_json::json!({"file": args.out, "sealing-key": public})),
-        false => {
-            print(format_args!("{public}\nPrivate key in {}; the line above is for the register.", args.out.display()))
-        }
+        false => print(format_args!(
+            "{public}\nPrivate key in {}; the line above is for the register.",
+            args.out.display()
+        )),
     }
 }
 
 fn open(args: &DeliveryOpenArgs) -> Result<(), CommandError> {
-    let key = read_private(&args.key).map_err(|error| CommandError::new(error, "the officer's own key is needed"))?;
+    let key = read_private(&args.key)
+        .map_err(|error| CommandError::new(error, "the officer's own key is needed"))?;
     let Some(AgeOpener::Identities(keys)) = AgeOpener::identities(&key) else {
         let what = format!("{}: holds no age key", args.key.display());
-        return Err(CommandError::new(what, "`cloison delivery keygen` makes one"));
+        return Err(CommandError::new(
+            what,
+            "`cloison delivery keygen` makes one",
+        ));
     };
-    let sealed = read_public(&args.sealed, MAX_SEALED).map_err(|error| CommandError::new(error, "check the path"))?;
+    let sealed = read_public(&args.sealed, MAX_SEALED)
+        .map_err(|error| CommandError::new(error, "check the path"))?;
     let foreign = |error: &dyn std::fmt::Display| {
-        CommandError::new(format_args!("{}: {error}", args.sealed.display()), "is it whole, and sealed to this key?")
+        CommandError::new(
+            format_args!("{}: {error}", args.sealed.display()),
+            "is it whole, and sealed to this key?",
+        )
     };
-    let decryptor =
-        age::Decryptor::new_buffered(age::armor::ArmoredReader::new(&sealed[..])).map_err(|error| foreign(&error))?;
+    let decryptor = age::Decryptor::new_buffered(age::armor::ArmoredReader::new(&sealed[..]))
+        .map_err(|error| foreign(&error))?;
     let identities = keys.iter().map(|key| key as &dyn age::Identity);
-    let mut plain = decryptor.decrypt(identities).map_err(|error| foreign(&error))?;
+    let mut plain = decryptor
+        .decrypt(identities)
+        .map_err(|error| foreign(&error))?;
     let mut out = std::io::stdout().lock();
     let mut piece = zeroize::Zeroizing::new([0; 8192]);
     loop {
         match plain.read(&mut piece[..]) {
             Ok(0) => return Ok(()),
-            Ok(n) => std::io::Write::write_all(&mut out, &piece[..n]).map_err(|error| output_error(&error))?,
+            Ok(n) => std::io::Write::write_all(&mut out, &piece[..n])
+                .map_err(|error| output_error(&error))?,
             Err(error) => return Err(foreign(&error)),
         }
     }

@@ -1,4 +1,5 @@
-//! `cloison doctor`: how well this machine, this configuration and the process that runs on it keep their secrets.
+//! `cloison doctor`: how well this machine, this configuration and the process that runs on it keep
+//! their secrets.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -54,15 +55,27 @@ struct DoctorFinding {
 
 impl DoctorFinding {
     fn good(what: impl Into<String>, says: impl Into<String>) -> Self {
-        Self { what: what.into(), state: FindingState::Good, says: says.into(), remedy: None }
+        Self {
+            what: what.into(),
+            state: FindingState::Good,
+            says: says.into(),
+            remedy: None,
+        }
     }
 
     fn poor(what: impl Into<String>, says: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { state: FindingState::Poor, remedy: Some(remedy.into()), ..Self::good(what, says) }
+        Self {
+            state: FindingState::Poor,
+            remedy: Some(remedy.into()),
+            ..Self::good(what, says)
+        }
     }
 
     fn bad(what: impl Into<String>, says: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { state: FindingState::Bad, ..Self::poor(what, says, remedy) }
+        Self {
+            state: FindingState::Bad,
+            ..Self::poor(what, says, remedy)
+        }
     }
 
     fn line(&self) -> String {
@@ -71,7 +84,11 @@ impl DoctorFinding {
             FindingState::Poor => "poor",
             FindingState::Bad => "BAD",
         };
-        let remedy = self.remedy.iter().map(|remedy| format!("\n      do: {remedy}")).collect::<String>();
+        let remedy = self
+            .remedy
+            .iter()
+            .map(|remedy| format!("\n      do: {remedy}"))
+            .collect::<String>();
         format!("{state:<5} {}: {}{remedy}", self.what, self.says)
     }
 }
@@ -87,45 +104,75 @@ pub fn run(args: DoctorArgs) -> Result<(), CommandError> {
     }
     match args.json {
         true => print_json(&findings)?,
-        false => findings.iter().try_for_each(|finding| print(finding.line()))?,
+        false => findings
+            .iter()
+            .try_for_each(|finding| print(finding.line()))?,
     }
-    match findings.iter().filter(|finding| finding.state == FindingState::Bad).count() {
+    match findings
+        .iter()
+        .filter(|finding| finding.state == FindingState::Bad)
+        .count()
+    {
         0 => Ok(()),
-        count => Err(CommandError::new(format_args!("{count} findings are bad"), "each says what to do")),
+        count => Err(CommandError::new(
+            format_args!("{count} findings are bad"),
+            "each says what to do",
+        )),
     }
 }
 
 /// What to do where memory cannot be locked.
 const LOCKING: &str = "LimitMEMLOCK=infinity in the unit, `ulimit -l unlimited` in a shell";
 /// What to do where the kernel did not do as it was told.
-const KERNEL: &str = "see whether a sandbox or a security module forbids the process setrlimit and prctl";
+const KERNEL: &str =
+    "see whether a sandbox or a security module forbids the process setrlimit and prctl";
 
 /// What holds for whatever would be started here, by this user, in this place.
 fn machine() -> Vec<DoctorFinding> {
     let reached = memory::protect(true);
     let level = reached.level();
-    let limit = memory::lock_limit().map_or("no limit".to_owned(), |bytes| format!("{} KiB", bytes >> 10));
+    let limit = memory::lock_limit().map_or("no limit".to_owned(), |bytes| {
+        format!("{} KiB", bytes >> 10)
+    });
     let says = format!("level {level} of 2 can be reached here (locked memory: {limit})");
     let mut findings = vec![match level {
         0 => DoctorFinding::bad("memory protection", says, LOCKING),
         _ => DoctorFinding::good("memory protection", says),
     }];
     findings.push(match (reached.keys_locked, reached.keys_left_out) {
-        (true, true) => DoctorFinding::good("key pages", "are locked, and left out of dumps and of children"),
-        (false, _) => DoctorFinding::bad("key pages", "are not locked: they may be written to swap", LOCKING),
-        (true, false) => {
-            DoctorFinding::bad("key pages", "are locked, but not left out of dumps and of children", KERNEL)
-        }
+        (true, true) => DoctorFinding::good(
+            "key pages",
+            "are locked, and left out of dumps and of children",
+        ),
+        (false, _) => DoctorFinding::bad(
+            "key pages",
+            "are not locked: they may be written to swap",
+            LOCKING,
+        ),
+        (true, false) => DoctorFinding::bad(
+            "key pages",
+            "are locked, but not left out of dumps and of children",
+            KERNEL,
+        ),
     });
     findings.push(match reached.no_core {
         true => DoctorFinding::good("core files", "RLIMIT_CORE is set to 0 at each start"),
-        false => DoctorFinding::bad("core files", "RLIMIT_CORE could not be set to 0: a crash may write keys", KERNEL),
+        false => DoctorFinding::bad(
+            "core files",
+            "RLIMIT_CORE could not be set to 0: a crash may write keys",
+            KERNEL,
+        ),
     });
     findings.push(match reached.undumpable {
-        true => DoctorFinding::good("other processes", "PR_SET_DUMPABLE is off: none of the same user may look in"),
-        false => {
-            DoctorFinding::bad("other processes", "PR_SET_DUMPABLE is on: those of the same user may look in", KERNEL)
-        }
+        true => DoctorFinding::good(
+            "other processes",
+            "PR_SET_DUMPABLE is off: none of the same user may look in",
+        ),
+        false => DoctorFinding::bad(
+            "other processes",
+            "PR_SET_DUMPABLE is on: those of the same user may look in",
+            KERNEL,
+        ),
     });
     findings.push(swap_finding(level));
     findings.extend(match number("/proc/sys/kernel/yama/ptrace_scope") {
@@ -134,7 +181,10 @@ fn machine() -> Vec<DoctorFinding> {
             "kernel.yama.ptrace_scope is 0",
             "make it 1 or more: `sysctl kernel.yama.ptrace_scope=1`",
         )),
-        Some(scope) => Some(DoctorFinding::good("debuggers", format!("kernel.yama.ptrace_scope is {scope}"))),
+        Some(scope) => Some(DoctorFinding::good(
+            "debuggers",
+            format!("kernel.yama.ptrace_scope is {scope}"),
+        )),
         None => None,
     });
     findings
@@ -144,9 +194,16 @@ fn swap_finding(level: u8) -> DoctorFinding {
     match swap() {
         Some(true) if level < 2 => {
             let remedy = "turn it off, or MemorySwapMax=0 in the unit";
-            DoctorFinding::poor("swap", "is on: what is not locked may be written to it", remedy)
+            DoctorFinding::poor(
+                "swap",
+                "is on: what is not locked may be written to it",
+                remedy,
+            )
         }
-        Some(true) => DoctorFinding::good("swap", "is on, and an authority node's memory is locked whole"),
+        Some(true) => DoctorFinding::good(
+            "swap",
+            "is on, and an authority node's memory is locked whole",
+        ),
         Some(false) => DoctorFinding::good("swap", "is off, or not for this service"),
         None => DoctorFinding::poor(
             "swap",
@@ -160,13 +217,25 @@ fn number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Whether anything of this process may be swapped: a swap area is on, and the process's group may use it.
+/// Whether anything of this process may be swapped: a swap area is on, and the process's group may
+/// use it.
 fn swap() -> Option<bool> {
     let areas = fs::read_to_string("/proc/swaps").ok()?.lines().count() > 1;
-    let group = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| {
-        let path = text.lines().find_map(|line| line.strip_prefix("0::"))?.trim_start_matches('/').to_owned();
-        fs::read_to_string(Path::new("/sys/fs/cgroup").join(path).join("memory.swap.max")).ok()
-    });
+    let group = fs::read_to_string("/proc/self/cgroup")
+        .ok()
+        .and_then(|text| {
+            let path = text
+                .lines()
+                .find_map(|line| line.strip_prefix("0::"))?
+                .trim_start_matches('/')
+                .to_owned();
+            fs::read_to_string(
+                Path::new("/sys/fs/cgroup")
+                    .join(path)
+                    .join("memory.swap.max"),
+            )
+            .ok()
+        });
     Some(areas && group.is_none_or(|most| most.trim() != "0"))
 }
 
@@ -186,22 +255,50 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
         }
     };
     let called = path.display();
-    let (files, secrets) = (|| format!("{called}: files"), || format!("{called}: secrets"));
-    findings.extend(
-        survey.faults.into_iter().map(|fault| DoctorFinding::bad(files(), fault, "put it right: `cloison check`")),
+    let (files, secrets) = (
+        || format!("{called}: files"),
+        || format!("{called}: secrets"),
     );
-    findings.extend(survey.custody.into_iter().map(|(custody, count)| match custody {
-        "file" => {
-            let says = format!("{count} in clear in files of mode 0600: root on this machine reads them");
-            DoctorFinding::poor(secrets(), says, "put them into another custody: docs/keys.md")
-        }
-        other => DoctorFinding::good(secrets(), format!("{count} in custody `{other}`")),
-    }));
+    findings.extend(
+        survey
+            .faults
+            .into_iter()
+            .map(|fault| DoctorFinding::bad(files(), fault, "put it right: `cloison check`")),
+    );
+    findings.extend(
+        survey
+            .custody
+            .into_iter()
+            .map(|(custody, count)| match custody {
+                "file" => {
+                    let says = format!(
+                        "{count} in clear in files of mode 0600: root on this machine reads them"
+                    );
+                    DoctorFinding::poor(
+                        secrets(),
+                        says,
+                        "put them into another custody: docs/keys.md",
+                    )
+                }
+                other => DoctorFinding::good(secrets(), format!("{count} in custody `{other}`")),
+            }),
+    );
     let process = format!("{called}: the process");
     findings.push(match level_of(health) {
-        Some(0) => DoctorFinding::bad(process, "runs at level 0: keys may be swapped or dumped", LOCKING),
-        Some(level) => DoctorFinding::good(process, format!("runs at level {level} of memory protection")),
-        None => DoctorFinding::poor(process, format!("does not answer on {health}"), "start it, or look at its log"),
+        Some(0) => DoctorFinding::bad(
+            process,
+            "runs at level 0: keys may be swapped or dumped",
+            LOCKING,
+        ),
+        Some(level) => DoctorFinding::good(
+            process,
+            format!("runs at level {level} of memory protection"),
+        ),
+        None => DoctorFinding::poor(
+            process,
+            format!("does not answer on {health}"),
+            "start it, or look at its log",
+        ),
     });
     Ok(())
 }
@@ -211,9 +308,15 @@ fn level_of(health: SocketAddr) -> Option<u8> {
     let patience = Duration::from_secs(2);
     let mut stream = TcpStream::connect_timeout(&health, patience).ok()?;
     stream.set_read_timeout(Some(patience)).ok()?;
-    write!(stream, "GET /metrics HTTP/1.1\r\nhost: {health}\r\nconnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nhost: {health}\r\nconnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut answer = String::new();
     stream.take(1 << 20).read_to_string(&mut answer).ok()?;
-    let line = answer.lines().find_map(|line| line.strip_prefix("cloison_memory_protection "))?;
+    let line = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("cloison_memory_protection "))?;
     line.trim().parse().ok()
 }

@@ -12,7 +12,9 @@ use crate::terminal::{CommandError, print, print_json};
 #[derive(clap::Subcommand)]
 pub enum EpochCommand {
     /// List a sector's epochs
-    #[command(after_long_help = "Example:\n  cloison epoch list --sector health --client clients/operator.toml")]
+    #[command(
+        after_long_help = "Example:\n  cloison epoch list --sector health --client clients/operator.toml"
+    )]
     List(SectorEpochArgs),
     /// Begin a new epoch: from now on the sector gets new pseudonyms
     #[command(after_long_help = "Examples:\n  \
@@ -52,10 +54,12 @@ pub struct EpochAdvanceArgs {
     /// End the overlap of this epoch, which clients still get beside the present one
     #[arg(long, value_name = "EPOCH")]
     end_overlap: Option<u32>,
-    /// Derive the epoch from a secret of its own, so that the epoch can be destroyed by destroying the secret
+    /// Derive the epoch from a secret of its own, so that the epoch can be destroyed by destroying
+    /// the secret
     #[arg(long)]
     own_secret: bool,
-    /// The statement that two operators signed, for --own-secret in a sector that stores no mappings
+    /// The statement that two operators signed, for --own-secret in a sector that stores no
+    /// mappings
     #[arg(long, value_name = "FILE")]
     statement: Option<PathBuf>,
     #[command(flatten)]
@@ -77,25 +81,45 @@ pub fn run(command: EpochCommand) -> Result<(), CommandError> {
             (args.which, epochs)
         }
     };
-    if which.json { print_json(&epochs) } else { print(table(&epochs)) }
+    if which.json {
+        print_json(&epochs)
+    } else {
+        print(table(&epochs))
+    }
 }
 
 impl EpochAdvanceArgs {
     fn run(&self) -> Result<SectorEpochs, CommandError> {
         let statement = statement::bring(self.statement.as_deref())?;
         let (from, end_overlap) = (self.from, self.end_overlap);
-        let overlap =
-            end_overlap.map(|epoch| format!(" Epoch {epoch} is no longer answered beside it.")).unwrap_or_default();
-        let changes = format!("Sector {} leaves epoch {from}: all its pseudonyms change.{overlap}", self.which.sector);
+        let overlap = end_overlap
+            .map(|epoch| format!(" Epoch {epoch} is no longer answered beside it."))
+            .unwrap_or_default();
+        let changes = format!(
+            "Sector {} leaves epoch {from}: all its pseudonyms change.{overlap}",
+            self.which.sector
+        );
         let lost = "An epoch that was left does not become the present one again.";
         self.assent.obtain(&Irreversible { changes, lost })?;
-        let how = crate::epoch::AdvanceEpochRequest { from, end_overlap, own_secret: self.own_secret, statement };
-        Ok(self.which.client.open()?.advance_epoch(&self.which.sector, &how)?)
+        let how = crate::epoch::AdvanceEpochRequest {
+            from,
+            end_overlap,
+            own_secret: self.own_secret,
+            statement,
+        };
+        Ok(self
+            .which
+            .client
+            .open()?
+            .advance_epoch(&self.which.sector, &how)?)
     }
 }
 
 fn table(epochs: &SectorEpochs) -> String {
-    let mut table = format!("{:<6} {:<10} {:<21} {:<21} SECRET", "EPOCH", "STATE", "OPENED", "OVERLAP UNTIL");
+    let mut table = format!(
+        "{:<6} {:<10} {:<21} {:<21} SECRET",
+        "EPOCH", "STATE", "OPENED", "OVERLAP UNTIL"
+    );
     for epoch in &epochs.epochs {
         let own = if epoch.own_secret { " (own)" } else { "" };
         table += &format!(

@@ -19,13 +19,16 @@ pub struct InitArgs {
     /// The deployment's id: orders and registers of another deployment are refused
     #[arg(long, value_name = "ID", default_value = "cloison", value_parser = parse_id)]
     deployment: Id,
-    /// A name or address under which sector systems reach the vault (repeatable); without one it listens on loopback
+    /// A name or address under which sector systems reach the vault (repeatable); without one it
+    /// listens on loopback
     #[arg(long, value_name = "HOST", value_parser = host)]
     vault_host: Vec<String>,
-    /// A name or address under which officers reach the authority node (repeatable); without one it listens on loopback
+    /// A name or address under which officers reach the authority node (repeatable); without one it
+    /// listens on loopback
     #[arg(long, value_name = "HOST", value_parser = host)]
     authority_host: Vec<String>,
-    /// Split the authority's key between so many custodians; without it the key is a file at the authority node
+    /// Split the authority's key between so many custodians; without it the key is a file at the
+    /// authority node
     #[arg(long, value_name = "COUNT", requires = "threshold", value_parser = clap::value_parser!(u8).range(2..=32))]
     custodians: Option<u8>,
     /// How many custodians together unseal the authority node
@@ -46,7 +49,9 @@ pub struct InitArgs {
 fn host(text: &str) -> Result<String, String> {
     match rustls::pki_types::ServerName::try_from(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("a host is a DNS name as vault.example.org, or an address as 192.0.2.7".to_owned()),
+        Err(_) => {
+            Err("a host is a DNS name as vault.example.org, or an address as 192.0.2.7".to_owned())
+        }
     }
 }
 
@@ -57,20 +62,35 @@ fn host(text: &str) -> Result<String, String> {
 pub fn run(args: InitArgs) -> Result<(), CommandError> {
     let plan = DeploymentPlan {
         deployment: args.deployment.to_string(),
-        facts: if args.example { &register_text::DEMO } else { &register_text::START },
+        facts: if args.example {
+            &register_text::DEMO
+        } else {
+            &register_text::START
+        },
         vault: ListenPlan::new(args.vault_host, [7443, 7444, 7445]),
         node: ListenPlan::new(args.authority_host, [7542, 7543, 7545]),
         years: args.years,
         example: args.example,
-        custodians: args.threshold.zip(args.custodians).map(|(threshold, count)| (threshold.into(), count.into())),
+        custodians: args
+            .threshold
+            .zip(args.custodians)
+            .map(|(threshold, count)| (threshold.into(), count.into())),
     };
     let made = make(&args.dir, &plan)?;
-    if args.json { print_json(&made) } else { print(report(&made, &args.dir)) }
+    if args.json {
+        print_json(&made)
+    } else {
+        print(report(&made, &args.dir))
+    }
 }
 
 fn report(made: &NewDeployment, dir: &Path) -> String {
     let dir = dir.display();
-    let NewDeployment { deployment, certificates_until, .. } = made;
+    let NewDeployment {
+        deployment,
+        certificates_until,
+        ..
+    } = made;
     format!(
         "Deployment {deployment:?} is ready in {dir}: {secrets} secrets, {clients} clients, certificates until \
          {certificates_until}.\n\

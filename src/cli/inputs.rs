@@ -1,4 +1,5 @@
-//! What commands take from people and give back: ids, registers, keys, orders, and files that are written once.
+//! What commands take from people and give back: ids, registers, keys, orders, and files that are
+//! written once.
 
 use std::path::Path;
 
@@ -31,13 +32,20 @@ pub(super) fn id_of_option(option: &str, text: &str) -> Result<Id, CommandError>
 /// # Errors
 /// When it cannot be read, or has faults, which are all listed.
 pub(super) fn read_register(path: &Path) -> Result<Register, CommandError> {
-    register::parse(&read_text(path)?)
-        .map_err(|faults| CommandError::new(list_faults(path, &faults), "take the register that is in force, whole"))
+    register::parse(&read_text(path)?).map_err(|faults| {
+        CommandError::new(
+            list_faults(path, &faults),
+            "take the register that is in force, whole",
+        )
+    })
 }
 
 /// Every fault on lines of its own, as editors and people read them.
 pub(super) fn list_faults(file: &Path, faults: &[Fault]) -> String {
-    let lines: Vec<String> = faults.iter().map(|fault| fault.in_file(file).to_string()).collect();
+    let lines: Vec<String> = faults
+        .iter()
+        .map(|fault| fault.in_file(file).to_string())
+        .collect();
     lines.join("\n")
 }
 
@@ -46,8 +54,12 @@ pub(super) fn list_faults(file: &Path, faults: &[Fault]) -> String {
 /// # Errors
 /// When it cannot be read.
 pub(super) fn read_person_key(path: &Path, role: &str) -> Result<SigningKey, CommandError> {
-    read_signing_key(path)
-        .map_err(|error| CommandError::new(error, format_args!("the {role}'s own key is needed to sign")))
+    read_signing_key(path).map_err(|error| {
+        CommandError::new(
+            error,
+            format_args!("the {role}'s own key is needed to sign"),
+        )
+    })
 }
 
 /// Writes a text with a line end to a new file that only its owner may read.
@@ -60,7 +72,10 @@ pub(super) fn write_new(path: &Path, text: &str) -> Result<(), CommandError> {
 
 /// A new file could not be written.
 pub(super) fn not_written(error: FileError) -> CommandError {
-    CommandError::new(error, "nothing is overwritten: choose a path in a folder that exists")
+    CommandError::new(
+        error,
+        "nothing is overwritten: choose a path in a folder that exists",
+    )
 }
 
 /// The present time in whole seconds, as signed texts carry it.
@@ -68,7 +83,8 @@ pub(super) fn not_written(error: FileError) -> CommandError {
 /// # Errors
 /// When the clock is out of range.
 pub(super) fn present_second() -> Result<Timestamp, CommandError> {
-    Timestamp::from_second(SystemClock.now().as_second()).map_err(|error| CommandError::new(error, "set the clock"))
+    Timestamp::from_second(SystemClock.now().as_second())
+        .map_err(|error| CommandError::new(error, "set the clock"))
 }
 
 /// Reads an order and what it says, which nobody has checked yet.
@@ -88,7 +104,10 @@ pub(super) fn read_order_file(path: &Path) -> Result<(String, OrderPayload), Com
 pub(super) fn order_payload(path: &Path, text: &str) -> Result<OrderPayload, CommandError> {
     read_order(text).map_err(|refusal| {
         let what = format_args!("{}: this is not an order: {refusal}", path.display()).to_string();
-        CommandError::new(what, "`cloison order new` makes one, `cloison order sign` signs it")
+        CommandError::new(
+            what,
+            "`cloison order new` makes one, `cloison order sign` signs it",
+        )
     })
 }
 

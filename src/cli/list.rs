@@ -33,12 +33,22 @@ pub(super) fn read(path: &Path) -> Result<Vec<ListEntry>, CommandError> {
 fn read_from(input: impl Read, path: &Path) -> Result<Vec<ListEntry>, CommandError> {
     let called = path.display();
     let mut bytes = Vec::new();
-    input.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| CommandError::file(path, &error))?;
+    input
+        .take(MOST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| CommandError::file(path, &error))?;
     if bytes.len() as u64 > MOST {
-        return Err(CommandError::new(format_args!("{called}: is longer than 64 MiB"), "send less at once"));
+        return Err(CommandError::new(
+            format_args!("{called}: is longer than 64 MiB"),
+            "send less at once",
+        ));
     }
-    let entries = lines::entries(&bytes)
-        .map_err(|fault| CommandError::new(format_args!("{called}: {fault}"), "one entry a line, saved as UTF-8"))?;
+    let entries = lines::entries(&bytes).map_err(|fault| {
+        CommandError::new(
+            format_args!("{called}: {fault}"),
+            "one entry a line, saved as UTF-8",
+        )
+    })?;
     let owned = |entry: &lines::ListLine<'_>| ListEntry {
         place: format!("{called}:{}", entry.line),
         text: entry.text.to_owned(),

@@ -64,7 +64,8 @@ struct MigrationSummary {
 /// Runs the command.
 ///
 /// # Errors
-/// When the order cannot be used or a side refuses; with exit code 3 when some mappings did not open.
+/// When the order cannot be used or a side refuses; with exit code 3 when some mappings did not
+/// open.
 pub fn run(args: MigrateArgs) -> Result<(), CommandError> {
     let (order, payload) = read_order_file(&args.order)?;
     if !matches!(payload.basis, LegalBasis::Continuity(_)) {
@@ -77,7 +78,13 @@ pub fn run(args: MigrateArgs) -> Result<(), CommandError> {
     let sector = only(&payload.sectors, "sectors", "an order for one")?;
     let key = read_person_key(&args.key, "officer")?;
     let client = args.client.open()?;
-    let call = OfficerCall { order: &order, officer: &officer, key: &key, sector, pseudonyms: &[] };
+    let call = OfficerCall {
+        order: &order,
+        officer: &officer,
+        key: &key,
+        sector,
+        pseudonyms: &[],
+    };
     let bar = bar();
     let outcome = all(&client, &call, &bar);
     bar.finish_and_clear();
@@ -89,14 +96,21 @@ pub fn run(args: MigrateArgs) -> Result<(), CommandError> {
     match summary.skipped {
         0 => Ok(()),
         skipped => Err(CommandError::rejected(
-            format_args!("{} mappings did not open, and have no pair", HumanCount(skipped)),
+            format_args!(
+                "{} mappings did not open, and have no pair",
+                HumanCount(skipped)
+            ),
             "the node's log says more: does it hold every key of the authority? A new order goes through all again",
         )),
     }
 }
 
 /// Asks for page after page until there is none left.
-fn all(client: &Client, call: &OfficerCall<'_>, bar: &ProgressBar) -> Result<MigrationSummary, CommandError> {
+fn all(
+    client: &Client,
+    call: &OfficerCall<'_>,
+    bar: &ProgressBar,
+) -> Result<MigrationSummary, CommandError> {
     let mut summary = MigrationSummary::default();
     let mut deadline = Instant::now() + PATIENCE;
     loop {
@@ -135,7 +149,11 @@ fn stopped(summary: &MigrationSummary, error: CommandError) -> CommandError {
     match summary.pages {
         0 => error,
         _ => CommandError::new(
-            format_args!("{}; stopped after {} mappings", error.message(), HumanCount(summary.seen)),
+            format_args!(
+                "{}; stopped after {} mappings",
+                error.message(),
+                HumanCount(summary.seen)
+            ),
             "run the same command again: it goes on where it was",
         ),
     }
@@ -150,11 +168,14 @@ impl MigrationSummary {
         self.seen = progress.seen;
         bar.set_length(progress.total);
         bar.set_position(progress.seen);
-        (self.order, self.sector, self.from, self.to) = (page.order, page.sector, page.from, page.to);
+        (self.order, self.sector, self.from, self.to) =
+            (page.order, page.sector, page.from, page.to);
     }
 
     fn text(&self) -> String {
-        let Self { sector, from, to, .. } = self;
+        let Self {
+            sector, from, to, ..
+        } = self;
         let skipped = match self.skipped {
             0 => String::new(),
             skipped => format!(", {} did not open", HumanCount(skipped)),
@@ -170,8 +191,9 @@ impl MigrationSummary {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
-    let style =
-        ProgressStyle::with_template("{bar:24} {percent:>3} %  {human_pos} of {human_len} mappings, {eta} left");
+    let style = ProgressStyle::with_template(
+        "{bar:24} {percent:>3} %  {human_pos} of {human_len} mappings, {eta} left",
+    );
     bar.set_style(style.expect("the template is a constant"));
     bar
 }

@@ -1,4 +1,5 @@
-//! `cloison order`: make, sign, check and read orders (none of which talks to a vault or a node), and act upon them.
+//! `cloison order`: make, sign, check and read orders (none of which talks to a vault or a node),
+//! and act upon them.
 
 mod act;
 mod list;
@@ -64,7 +65,8 @@ pub enum OrderCommand {
         A review is closed when the order is over, by an approver of a body that did not sign it; or, where the authority has \
         no such body, by two bodies with at least one person who did not sign it (--out, then `cloison order sign`, `lodge`).")]
     Review(act::OrderReviewArgs),
-    /// Bring a signed act, or an order before it is used, to the authority node (as an officer) or to the vault (as an operator)
+    /// Bring a signed act, or an order before it is used, to the authority node (as an officer) or
+    /// to the vault (as an operator)
     #[command(after_long_help = "Examples:\n  \
         cloison order lodge revoke.jws --client clients/officer.toml\n  \
         cloison order lodge --order orders/17.jws --client clients/officer.toml\n\n\
@@ -154,10 +156,21 @@ fn sign(args: &OrderSignArgs) -> Result<(), CommandError> {
         is_key_of_approver(args, &key, &payload.authority, register)?;
     }
     let summary = show::summary(&text, &payload)?;
-    let signed = signed_file::countersign::<OrderPayload>(&args.order, &text, &summary, args.assent, |text| {
-        jws::add_signature(text, OrderPayload::TYP, &args.kid, &key).map_err(|error| unsigned(&args.order, error))
-    })?;
-    print(format_args!("Signed by {}: {}", args.kid, args.order.display()))?;
+    let signed = signed_file::countersign::<OrderPayload>(
+        &args.order,
+        &text,
+        &summary,
+        args.assent,
+        |text| {
+            jws::add_signature(text, OrderPayload::TYP, &args.kid, &key)
+                .map_err(|error| unsigned(&args.order, error))
+        },
+    )?;
+    print(format_args!(
+        "Signed by {}: {}",
+        args.kid,
+        args.order.display()
+    ))?;
     print(missing(&signed, &payload, register.as_ref()))
 }
 
@@ -176,21 +189,34 @@ fn is_key_of_approver(
     authority: &Id,
     register: &Register,
 ) -> Result<(), CommandError> {
-    let approver = register.authorities.get(authority).zip(Id::parse(&args.kid));
+    let approver = register
+        .authorities
+        .get(authority)
+        .zip(Id::parse(&args.kid));
     match approver.and_then(|(authority, kid)| authority.approvers.get(&kid)) {
         Some(approver) if approver.key == key.verifying_key() => Ok(()),
-        Some(_) => Err(CommandError::new("the key is not the approver's", "check --key and --kid")),
+        Some(_) => Err(CommandError::new(
+            "the key is not the approver's",
+            "check --key and --kid",
+        )),
         None => {
             let what = format!("the register knows no such approver of authority {authority}");
-            Err(CommandError::new(what, "check --kid; `cloison register show` lists the approvers"))
+            Err(CommandError::new(
+                what,
+                "check --kid; `cloison register show` lists the approvers",
+            ))
         }
     }
 }
 
-/// Which signatures an order still lacks: what the register says, or as much as can be said without one.
+/// Which signatures an order still lacks: what the register says, or as much as can be said without
+/// one.
 fn missing(text: &str, payload: &OrderPayload, register: Option<&Register>) -> String {
     let order = UnverifiedStatement::<OrderPayload>::read(text);
-    let signers: Vec<&str> = order.iter().flat_map(UnverifiedStatement::claimed_signers).collect();
+    let signers: Vec<&str> = order
+        .iter()
+        .flat_map(UnverifiedStatement::claimed_signers)
+        .collect();
     let Some(register) = register else {
         return format!(
             "Signatures in the file: {}. An order takes two at least, of two bodies; with --register this says which are missing.",
@@ -198,29 +224,49 @@ fn missing(text: &str, payload: &OrderPayload, register: Option<&Register>) -> S
         );
     };
     let findings = examine(text, register, SystemClock.now());
-    let quorum = findings.into_iter().find(|finding| finding.name == "quorum").and_then(|finding| finding.result);
-    let Some(Err(refusal)) = quorum else { return "No signature is missing.".to_owned() };
-    let approvers =
-        register.authorities.get(&payload.authority).into_iter().flat_map(|authority| authority.approvers.values());
+    let quorum = findings
+        .into_iter()
+        .find(|finding| finding.name == "quorum")
+        .and_then(|finding| finding.result);
+    let Some(Err(refusal)) = quorum else {
+        return "No signature is missing.".to_owned();
+    };
+    let approvers = register
+        .authorities
+        .get(&payload.authority)
+        .into_iter()
+        .flat_map(|authority| authority.approvers.values());
     let left: Vec<String> = approvers
         .filter(|approver| signers.iter().all(|signer| *signer != approver.id.as_str()))
         .map(|approver| format!("{} ({})", approver.id, approver.body))
         .collect();
-    format!("Still missing: {refusal}. These have not signed: {}", left.join(", "))
+    format!(
+        "Still missing: {refusal}. These have not signed: {}",
+        left.join(", ")
+    )
 }
 
-/// Refuses an order that the register forbids however many sign it: the steps that need signatures or the time aside.
+/// Refuses an order that the register forbids however many sign it: the steps that need signatures
+/// or the time aside.
 fn allowed(text: &str, register: &Register) -> Result<(), CommandError> {
     let later = |code| matches!(code, Code::OrderQuorum | Code::OrderNotYetValid);
-    let broken = examine(text, register, SystemClock.now()).into_iter().find_map(|finding| match finding.result {
-        Some(Err(refusal)) if !later(refusal.code()) => Some((finding.name, refusal)),
-        _ => None,
-    });
+    let broken = examine(text, register, SystemClock.now())
+        .into_iter()
+        .find_map(|finding| match finding.result {
+            Some(Err(refusal)) if !later(refusal.code()) => Some((finding.name, refusal)),
+            _ => None,
+        });
     match broken {
         None => Ok(()),
         Some((name, refusal)) => {
-            let what = format!("the register forbids this order: {name}: {}: {refusal}", refusal.code());
-            Err(CommandError::new(what, "`cloison order check` lists every rule that an order breaks"))
+            let what = format!(
+                "the register forbids this order: {name}: {}: {refusal}",
+                refusal.code()
+            );
+            Err(CommandError::new(
+                what,
+                "`cloison order check` lists every rule that an order breaks",
+            ))
         }
     }
 }
@@ -248,10 +294,18 @@ struct OrderCheckLine {
 fn check(args: &OrderCheckArgs) -> Result<(), CommandError> {
     let text = read_text(&args.order)?;
     let register = read_register(&args.register)?;
-    let findings = examine(&text, &register, args.at.unwrap_or_else(|| SystemClock.now()));
+    let findings = examine(
+        &text,
+        &register,
+        args.at.unwrap_or_else(|| SystemClock.now()),
+    );
     let report = OrderCheckReport {
-        valid: findings.iter().all(|finding| finding.result == Some(Ok(()))),
-        digest: crate::order::digest_of(&text).ok().map(|digest| data_encoding::HEXLOWER.encode(&digest)),
+        valid: findings
+            .iter()
+            .all(|finding| finding.result == Some(Ok(()))),
+        digest: crate::order::digest_of(&text)
+            .ok()
+            .map(|digest| data_encoding::HEXLOWER.encode(&digest)),
         checks: findings.into_iter().map(line).collect(),
     };
     if args.json {
@@ -279,7 +333,12 @@ fn line(finding: OrderFinding) -> OrderCheckLine {
         None => ("not-reached", None),
     };
     let code = refusal.as_ref().map(Refusal::code);
-    OrderCheckLine { name: finding.name, result, code, why: refusal.map(|refusal| refusal.to_string()) }
+    OrderCheckLine {
+        name: finding.name,
+        result,
+        code,
+        why: refusal.map(|refusal| refusal.to_string()),
+    }
 }
 
 impl OrderCheckReport {
@@ -289,7 +348,9 @@ impl OrderCheckReport {
             // Writing to a String cannot fail.
             let _ = match (line.result, line.code, &line.why) {
                 ("passed", ..) => writeln!(out, "  ok       {}", line.name),
-                (_, Some(code), Some(why)) => writeln!(out, "  REFUSED  {:<12} {code}: {why}", line.name),
+                (_, Some(code), Some(why)) => {
+                    writeln!(out, "  REFUSED  {:<12} {code}: {why}", line.name)
+                }
                 _ => writeln!(out, "  -        {:<12} not reached", line.name),
             };
         }

@@ -54,7 +54,8 @@ pub struct RegisterSignArgs {
     /// The private register key: Ed25519, PKCS#8 PEM, readable by you alone
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Configuration of a vault or a node, to check the id and the key against those that it pins before signing
+    /// Configuration of a vault or a node, to check the id and the key against those that it pins
+    /// before signing
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -66,10 +67,12 @@ pub struct RegisterSignArgs {
 pub struct RegisterVerifyArgs {
     #[command(flatten)]
     files: RegisterFileArgs,
-    /// Configuration of a vault or a node: its pinned keys count, and its register is meant unless one is named
+    /// Configuration of a vault or a node: its pinned keys count, and its register is meant unless
+    /// one is named
     #[arg(long, value_name = "FILE", conflicts_with_all = ["pins", "deployment", "commission", "quorum"])]
     config: Option<PathBuf>,
-    /// A register key: its id, the body that holds it, and the Ed25519 public key as 64 hexadecimal digits (repeatable)
+    /// A register key: its id, the body that holds it, and the Ed25519 public key as 64 hexadecimal
+    /// digits (repeatable)
     #[arg(long = "pin", value_name = "ID:BODY:HEX", value_parser = pin, required_unless_present = "config")]
     pins: Vec<PinnedKey>,
     /// The deployment that the register must be for
@@ -114,13 +117,17 @@ impl RegisterFileArgs {
     }
 
     fn signatures(&self) -> PathBuf {
-        self.signatures.clone().unwrap_or_else(|| self.register().with_extension("jws"))
+        self.signatures
+            .clone()
+            .unwrap_or_else(|| self.register().with_extension("jws"))
     }
 }
 
 fn pin(text: &str) -> Result<PinnedKey, String> {
     let parts: Vec<&str> = text.split(':').collect();
-    let [kid, body, key] = parts[..] else { return Err("ID:BODY:HEX, as in operations:vault-agency:5c12…".into()) };
+    let [kid, body, key] = parts[..] else {
+        return Err("ID:BODY:HEX, as in operations:vault-agency:5c12…".into());
+    };
     Ok(PinnedKey {
         id: parse_id(kid)?,
         body: parse_id(body)?,
@@ -137,8 +144,13 @@ pub fn run(command: RegisterCommand) -> Result<(), CommandError> {
         RegisterCommand::Sign(args) => sign(&args),
         RegisterCommand::Verify(args) => verify(&args),
         RegisterCommand::Show(args) => {
-            let register = register::parse(&read(&args.file)?).map_err(|faults| faulty(&args.file, &faults))?;
-            if args.json { print_json(&show::json(&register)) } else { print(show::text(&register)) }
+            let register = register::parse(&read(&args.file)?)
+                .map_err(|faults| faulty(&args.file, &faults))?;
+            if args.json {
+                print_json(&show::json(&register))
+            } else {
+                print(show::text(&register))
+            }
         }
     }
 }
@@ -148,7 +160,10 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
     let text = read(&file)?;
     let register = register::parse(&text).map_err(|faults| faulty(&file, &faults))?;
     let key = read_signing_key(&args.key).map_err(|error| {
-        CommandError::new(error, "name the private register key: PKCS#8 PEM, mode 0600, owned by you")
+        CommandError::new(
+            error,
+            "name the private register key: PKCS#8 PEM, mode 0600, owned by you",
+        )
     })?;
     if let Some(config) = &args.config {
         pinned(&args.kid, &key, &pinned_by(config)?.pins)?;
@@ -166,41 +181,67 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
         Err(error) => return Err(CommandError::file(&signatures, &error)),
     };
     let before = held.as_ref().map(|held| held.text().to_owned());
-    let signed = sign::sign(&text, before.as_deref(), &args.kid, &key).map_err(|error| match error {
-        SignError::Faults(faults) => faulty(&file, &faults),
-        SignError::Jws(jws::JwsError::DuplicateSigner) => CommandError::new(
-            format_args!("{}: `{}` has signed this register already", signatures.display(), args.kid),
-            "nothing is left to do, or name another key with --as and --key",
-        ),
-        SignError::Jws(error) => CommandError::new(
-            format_args!("{}: {error}", signatures.display()),
-            "move the file away to begin anew, or name another with --signatures",
-        ),
-    })?;
+    let signed =
+        sign::sign(&text, before.as_deref(), &args.kid, &key).map_err(|error| match error {
+            SignError::Faults(faults) => faulty(&file, &faults),
+            SignError::Jws(jws::JwsError::DuplicateSigner) => CommandError::new(
+                format_args!(
+                    "{}: `{}` has signed this register already",
+                    signatures.display(),
+                    args.kid
+                ),
+                "nothing is left to do, or name another key with --as and --key",
+            ),
+            SignError::Jws(error) => CommandError::new(
+                format_args!("{}: {error}", signatures.display()),
+                "move the file away to begin anew, or name another with --signatures",
+            ),
+        })?;
     if let Some(before) = before.filter(|before| payload(before) != payload(&signed)) {
         set_aside(&signatures, &before)?;
     }
     match held {
         Some(held) => held.replace(&signed)?,
         // Who signs first makes the file; who meant to be first as well runs the command again.
-        None => write_public(&signatures, format!("{signed}\n").as_bytes())
-            .map_err(|error| CommandError::new(error, "somebody else has just signed: run the command again"))?,
+        None => write_public(&signatures, format!("{signed}\n").as_bytes()).map_err(|error| {
+            CommandError::new(
+                error,
+                "somebody else has just signed: run the command again",
+            )
+        })?,
     }
-    print(format_args!("{}: signed by {}", signatures.display(), signers(&signed).join(", ")))
+    print(format_args!(
+        "{}: signed by {}",
+        signatures.display(),
+        signers(&signed).join(", ")
+    ))
 }
 
-/// Keeps signatures over another text beside the new ones: the register that is in force may have no others.
+/// Keeps signatures over another text beside the new ones: the register that is in force may have
+/// no others.
 fn set_aside(signatures: &Path, before: &str) -> Result<(), CommandError> {
     let mut name = signatures.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", &HEXLOWER.encode(&sign::digest_of(before.as_bytes()))[..16]));
+    name.push(format!(
+        ".{}",
+        &HEXLOWER.encode(&sign::digest_of(before.as_bytes()))[..16]
+    ));
     let aside = signatures.with_file_name(name);
     // There already: the very same ones.
     if !aside.exists() {
         let kept = write_public(&aside, before.as_bytes());
-        kept.map_err(|error| CommandError::new(error, "the signatures must be kept before they are replaced"))?;
+        kept.map_err(|error| {
+            CommandError::new(
+                error,
+                "the signatures must be kept before they are replaced",
+            )
+        })?;
     }
     let who = signers(before).join(", ");
-    let _ = writeln!(io::stderr(), "set aside: signatures over another text by {who}, in {}", aside.display());
+    let _ = writeln!(
+        io::stderr(),
+        "set aside: signatures over another text by {who}, in {}",
+        aside.display()
+    );
     Ok(())
 }
 
@@ -225,7 +266,9 @@ fn payload(text: &str) -> Option<Vec<u8>> {
 }
 
 fn signers(text: &str) -> Vec<String> {
-    jws::parse(text, TYP).map(|jws| jws.signers().map(str::to_owned).collect()).unwrap_or_default()
+    jws::parse(text, TYP)
+        .map(|jws| jws.signers().map(str::to_owned).collect())
+        .unwrap_or_default()
 }
 
 fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
@@ -233,15 +276,29 @@ fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
         Some(config) => {
             let files = pinned_by(config)?;
             let file = args.files.file.clone().unwrap_or(files.file);
-            let named =
-                args.files.signatures.clone().or_else(|| args.files.file.is_some().then(|| file.with_extension("jws")));
+            let named = args.files.signatures.clone().or_else(|| {
+                args.files
+                    .file
+                    .is_some()
+                    .then(|| file.with_extension("jws"))
+            });
             (file, named.unwrap_or(files.signatures), files.pins)
         }
         None => {
-            let (Some(deployment), Some(commission)) = (args.deployment.clone(), args.commission.clone()) else {
-                return Err(CommandError::usage("no --config, and no --deployment and --commission", "name either"));
+            let (Some(deployment), Some(commission)) =
+                (args.deployment.clone(), args.commission.clone())
+            else {
+                return Err(CommandError::usage(
+                    "no --config, and no --deployment and --commission",
+                    "name either",
+                ));
             };
-            let pins = Pins { deployment, keys: args.pins.clone(), quorum: args.quorum.into(), commission };
+            let pins = Pins {
+                deployment,
+                keys: args.pins.clone(),
+                quorum: args.quorum.into(),
+                commission,
+            };
             (args.files.register(), args.files.signatures(), pins)
         }
     };
@@ -255,7 +312,10 @@ fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
     })?;
     let signed_by: Vec<&PinnedKey> = {
         let kids = signers(&read(&signatures)?);
-        pins.keys.iter().filter(|pinned| kids.iter().any(|kid| kid == pinned.id.as_str())).collect()
+        pins.keys
+            .iter()
+            .filter(|pinned| kids.iter().any(|kid| kid == pinned.id.as_str()))
+            .collect()
     };
     if args.json {
         return print_json(&serde_json::json!({
@@ -265,7 +325,10 @@ fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
             "signed_by": signed_by.iter().map(|pinned| serde_json::json!({"id": pinned.id, "body": pinned.body})).collect::<Vec<_>>(),
         }));
     }
-    let who: Vec<String> = signed_by.iter().map(|pinned| format!("{} ({})", pinned.id, pinned.body)).collect();
+    let who: Vec<String> = signed_by
+        .iter()
+        .map(|pinned| format!("{} ({})", pinned.id, pinned.body))
+        .collect();
     print(format_args!(
         "{}: valid: {}\nsigned by {}\nsha256 {}",
         file.display(),
@@ -277,10 +340,16 @@ fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
 
 /// The `[register]` section of a vault's or a node's configuration.
 fn pinned_by(config: &Path) -> Result<crate::config::RegisterFiles, CommandError> {
-    let wrong = |error: ConfigError| CommandError::new(error, "cloison check says it all: cloison check --help");
+    let wrong = |error: ConfigError| {
+        CommandError::new(error, "cloison check says it all: cloison check --help")
+    };
     match super::check::is_node(&read(config)?) {
-        true => NodeConfig::load(config).map(|config| config.register).map_err(wrong),
-        false => VaultConfig::load(config).map(|config| config.register).map_err(wrong),
+        true => NodeConfig::load(config)
+            .map(|config| config.register)
+            .map_err(wrong),
+        false => VaultConfig::load(config)
+            .map(|config| config.register)
+            .map_err(wrong),
     }
 }
 
@@ -293,5 +362,8 @@ fn read(path: &Path) -> Result<String, CommandError> {
 
 fn faulty(file: &Path, faults: &[register::Fault]) -> CommandError {
     let _ = writeln!(io::stderr(), "{}", list_faults(file, faults));
-    CommandError::new(format_args!("{}: the register has faults", file.display()), "correct what is listed above")
+    CommandError::new(
+        format_args!("{}: the register has faults", file.display()),
+        "correct what is listed above",
+    )
 }

@@ -60,7 +60,8 @@ enum AnswerRecipient {
 /// Runs the command.
 ///
 /// # Errors
-/// When the order cannot be used or the node refuses; with exit code 3 when some items were not found.
+/// When the order cannot be used or the node refuses; with exit code 3 when some items were not
+/// found.
 pub fn run(args: ReidentifyArgs) -> Result<(), CommandError> {
     let (order, payload) = read_order_file(&args.order)?;
     let officer = officer_of(&payload, args.officer.as_deref())?;
@@ -69,33 +70,61 @@ pub fn run(args: ReidentifyArgs) -> Result<(), CommandError> {
         None => only(&payload.sectors, "sectors", "--sector")?.clone(),
     };
     let key = read_person_key(&args.key, "officer")?;
-    let pseudonyms = if args.pseudonyms.is_empty() { from_input()? } else { args.pseudonyms };
+    let pseudonyms = if args.pseudonyms.is_empty() {
+        from_input()?
+    } else {
+        args.pseudonyms
+    };
     let client = args.client.open()?;
-    let call = OfficerCall { order: &order, officer: &officer, key: &key, sector: &sector, pseudonyms: &pseudonyms };
+    let call = OfficerCall {
+        order: &order,
+        officer: &officer,
+        key: &key,
+        sector: &sector,
+        pseudonyms: &pseudonyms,
+    };
     if let (Some(AnswerRecipient::OfficerKey), Some(out)) = (args.to, &args.out) {
         return sealed(&client, &call, out, args.json);
     }
     let mut answer = call.reidentify(&client, SystemClock.now())?;
-    (1..).zip(&mut answer.items).for_each(|(number, item)| hide_what_is_no_pseudonym(item, number));
+    (1..)
+        .zip(&mut answer.items)
+        .for_each(|(number, item)| hide_what_is_no_pseudonym(item, number));
     if args.json {
         print_json(&answer)?;
     } else {
         answer.items.iter().try_for_each(|item| print(line(item)))?;
     }
-    match answer.items.iter().filter(|item| matches!(item, RevealedItem::Refused { .. })).count() {
+    match answer
+        .items
+        .iter()
+        .filter(|item| matches!(item, RevealedItem::Refused { .. }))
+        .count()
+    {
         0 => Ok(()),
         missing => Err(CommandError::rejected(
-            format_args!("{missing} of {} pseudonyms were not resolved", answer.items.len()),
+            format_args!(
+                "{missing} of {} pseudonyms were not resolved",
+                answer.items.len()
+            ),
             "the code on the line says why: no-mapping, out-of-scope, limit-reached, …",
         )),
     }
 }
 
 /// Asks for a sealed answer and puts it into a file.
-fn sealed(client: &Client, call: &OfficerCall<'_>, out: &Path, json: bool) -> Result<(), CommandError> {
+fn sealed(
+    client: &Client,
+    call: &OfficerCall<'_>,
+    out: &Path,
+    json: bool,
+) -> Result<(), CommandError> {
     // Before anything is asked, and counted: whether there is a place for the answer.
     if out.exists() {
-        return Err(not_written(FileError { path: out.to_owned(), fault: FileFault::Exists }));
+        return Err(not_written(FileError {
+            path: out.to_owned(),
+            fault: FileFault::Exists,
+        }));
     }
     let answer = call.reidentify_sealed(client, SystemClock.now())?;
     write_private(out, answer.sealed.as_bytes()).map_err(not_written)?;
@@ -130,16 +159,26 @@ fn from_input() -> Result<Vec<String>, CommandError> {
     Ok(entries.into_iter().map(|entry| entry.text).collect())
 }
 
-/// What is not a pseudonym may be an identifier that got into the wrong list: its number stands for it.
+/// What is not a pseudonym may be an identifier that got into the wrong list: its number stands for
+/// it.
 fn hide_what_is_no_pseudonym(item: &mut RevealedItem, number: usize) {
-    if let RevealedItem::Refused { pseudonym, code: Code::PseudonymMalformed } = item {
+    if let RevealedItem::Refused {
+        pseudonym,
+        code: Code::PseudonymMalformed,
+    } = item
+    {
         *pseudonym = format!("#{number}");
     }
 }
 
 fn line(item: &RevealedItem) -> String {
     match item {
-        RevealedItem::Identifier { pseudonym, scheme, value, .. } => format!("{pseudonym}\t{scheme}\t{}", *value.0),
+        RevealedItem::Identifier {
+            pseudonym,
+            scheme,
+            value,
+            ..
+        } => format!("{pseudonym}\t{scheme}\t{}", *value.0),
         RevealedItem::Refused { pseudonym, code } => format!("{pseudonym}\t!{code}"),
     }
 }

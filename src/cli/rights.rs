@@ -89,7 +89,11 @@ pub struct EraseArgs {
     #[arg(long, value_name = "NAME")]
     sector: String,
     /// A pseudonym of the person in that sector; repeatable
-    #[arg(long = "pseudonym", value_name = "PSEUDONYM", required_unless_present = "list")]
+    #[arg(
+        long = "pseudonym",
+        value_name = "PSEUDONYM",
+        required_unless_present = "list"
+    )]
     pseudonyms: Vec<String>,
     /// A file of pseudonyms, one a line ('-': standard input)
     #[arg(long, value_name = "FILE")]
@@ -106,7 +110,9 @@ pub struct EraseArgs {
 
 /// What `rights sign` takes.
 #[derive(clap::Args)]
-#[command(after_long_help = "Example:\n  cloison rights sign erase.jws --key secrets/rights-2.pem --kid rights-2")]
+#[command(
+    after_long_help = "Example:\n  cloison rights sign erase.jws --key secrets/rights-2.pem --kid rights-2"
+)]
 pub struct EraseSignArgs {
     /// The request
     #[arg(value_name = "FILE")]
@@ -151,13 +157,24 @@ pub fn run(command: RightsCommand) -> Result<(), CommandError> {
 fn resolutions(args: ResolutionsArgs) -> Result<(), CommandError> {
     let mut pseudonyms = args.pseudonyms;
     pseudonyms.extend(lines(args.list.as_deref())?);
-    let asked = ResolutionQuestion { sector: args.sector, pseudonyms, order: args.order };
-    let found: PersonResolutions = args.client.open()?.post_json("/v1/rights/resolutions", &asked)?;
+    let asked = ResolutionQuestion {
+        sector: args.sector,
+        pseudonyms,
+        order: args.order,
+    };
+    let found: PersonResolutions = args
+        .client
+        .open()?
+        .post_json("/v1/rights/resolutions", &asked)?;
     if args.json {
         return print_json(&found);
     }
     let several = found.items.len() > 1;
-    let texts: Vec<String> = found.items.iter().map(|item| shown(item, several)).collect();
+    let texts: Vec<String> = found
+        .items
+        .iter()
+        .map(|item| shown(item, several))
+        .collect();
     print(texts.join("\n"))
 }
 
@@ -174,7 +191,14 @@ fn shown(found: &ItemResolutions, several: bool) -> String {
     for one in &found.resolutions {
         lines.push(format!(
             "{}  {} ({})  {}  case {}  order {}  entry {} of {}",
-            one.time, one.authority, one.officer, one.basis, one.case, one.order, one.index, one.log
+            one.time,
+            one.authority,
+            one.officer,
+            one.basis,
+            one.case,
+            one.order,
+            one.index,
+            one.log
         ));
     }
     lines.join("\n")
@@ -185,9 +209,13 @@ fn erase(args: EraseArgs) -> Result<(), CommandError> {
     let mut pseudonyms = args.pseudonyms;
     pseudonyms.extend(lines(args.list.as_deref())?);
     let sector = register.sector(&args.sector);
-    let sector =
-        sector.ok_or_else(|| CommandError::usage("the register has no such sector", "`cloison register show`"))?;
-    if let Some(code) = pseudonyms.iter().find_map(|text| sector.parse_pseudonym(text).err()) {
+    let sector = sector.ok_or_else(|| {
+        CommandError::usage("the register has no such sector", "`cloison register show`")
+    })?;
+    if let Some(code) = pseudonyms
+        .iter()
+        .find_map(|text| sector.parse_pseudonym(text).err())
+    {
         return Err(CommandError::usage(
             format_args!("a pseudonym is none of this sector: {code}"),
             "copy it as it was answered",
@@ -199,12 +227,19 @@ fn erase(args: EraseArgs) -> Result<(), CommandError> {
         sector: args.sector,
         pseudonyms,
         reason: Id::parse(&args.reason).ok_or_else(|| {
-            CommandError::usage("--reason is no code", "1 to 64 of a-z, 0-9 and '-', such as request")
+            CommandError::usage(
+                "--reason is no code",
+                "1 to 64 of a-z, 0-9 and '-', such as request",
+            )
         })?,
         time: present_second()?,
     };
-    let signed = erasure.draft().and_then(|draft| Ok((draft, args.key.read()?))).map_err(unusable)?;
-    let signed = statement::sign::<ErasureRequest>(&signed.0, &args.key.kid, &signed.1).map_err(unusable)?;
+    let signed = erasure
+        .draft()
+        .and_then(|draft| Ok((draft, args.key.read()?)))
+        .map_err(unusable)?;
+    let signed =
+        statement::sign::<ErasureRequest>(&signed.0, &args.key.kid, &signed.1).map_err(unusable)?;
     write_new(&args.out, &signed)?;
     print(format_args!(
         "Request {} signed by {}: {}. A second rights officer signs it: `cloison rights sign`",
@@ -216,7 +251,8 @@ fn erase(args: EraseArgs) -> Result<(), CommandError> {
 
 impl RightsKeyArgs {
     fn read(&self) -> Result<ed25519_dalek::SigningKey, Refusal> {
-        read_signing_key(&self.key).map_err(|error| Refusal::new(crate::code::Code::RightsInvalid, error.to_string()))
+        read_signing_key(&self.key)
+            .map_err(|error| Refusal::new(crate::code::Code::RightsInvalid, error.to_string()))
     }
 }
 
@@ -225,16 +261,32 @@ fn countersign(args: &EraseSignArgs) -> Result<(), CommandError> {
     let erasure: ErasureRequest = statement::read_unverified(&text).map_err(unusable)?;
     let key = args.key.read().map_err(unusable)?;
     let summary = summary(&erasure);
-    signed_file::countersign::<ErasureRequest>(&args.request, &text, &summary, args.assent, |text| {
-        statement::sign::<ErasureRequest>(text, &args.key.kid, &key).map_err(unusable)
-    })?;
-    print(format_args!("Signed by {}: {}", args.key.kid, args.request.display()))
+    signed_file::countersign::<ErasureRequest>(
+        &args.request,
+        &text,
+        &summary,
+        args.assent,
+        |text| statement::sign::<ErasureRequest>(text, &args.key.kid, &key).map_err(unusable),
+    )?;
+    print(format_args!(
+        "Signed by {}: {}",
+        args.key.kid,
+        args.request.display()
+    ))
 }
 
-/// What a request says, for those who are to sign it. Of its texts none was checked: nothing of them moves a reader's cursor.
+/// What a request says, for those who are to sign it. Of its texts none was checked: nothing of
+/// them moves a reader's cursor.
 fn summary(erasure: &ErasureRequest) -> String {
     const MOST_SHOWN: usize = 5;
-    let ErasureRequest { id, aud, sector, pseudonyms, reason, time } = erasure;
+    let ErasureRequest {
+        id,
+        aud,
+        sector,
+        pseudonyms,
+        reason,
+        time,
+    } = erasure;
     let mut text = format!(
         "This is what is signed:\n  erasure      {id}\n  deployment   {aud}\n  sector       {}\n  reason       {reason}\n  \
          written      {time}\n  pseudonyms   {}",
@@ -251,7 +303,9 @@ fn summary(erasure: &ErasureRequest) -> String {
 }
 
 fn lodge(args: &EraseLodgeArgs) -> Result<(), CommandError> {
-    let brought = ErasureText { request: read_text(&args.request)?.trim_end().to_owned() };
+    let brought = ErasureText {
+        request: read_text(&args.request)?.trim_end().to_owned(),
+    };
     // What cannot be read the server refuses, and says why.
     if let Ok(erasure) = statement::read_unverified::<ErasureRequest>(&brought.request) {
         let changes = format!(
@@ -259,9 +313,15 @@ fn lodge(args: &EraseLodgeArgs) -> Result<(), CommandError> {
             erasure.pseudonyms.len(),
             erasure.sector.escape_debug()
         );
-        args.assent.obtain(&Irreversible { changes, lost: "Nobody can re-identify or find them again." })?;
+        args.assent.obtain(&Irreversible {
+            changes,
+            lost: "Nobody can re-identify or find them again.",
+        })?;
     }
-    let done: ErasureReceipt = args.client.open()?.post_json("/v1/rights/erasures", &brought)?;
+    let done: ErasureReceipt = args
+        .client
+        .open()?
+        .post_json("/v1/rights/erasures", &brought)?;
     if args.json {
         return print_json(&done);
     }

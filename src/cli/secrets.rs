@@ -1,4 +1,5 @@
-//! `cloison secrets`: root secrets made, moved between kinds of custody, split between custodians, tried and recovered.
+//! `cloison secrets`: root secrets made, moved between kinds of custody, split between custodians,
+//! tried and recovered.
 
 mod rotate;
 mod shares;
@@ -88,9 +89,11 @@ pub struct SecretsMoveArgs {
 
 /// Make the AES key in a token that wraps secrets, never to leave it
 #[derive(clap::Args)]
-#[command(after_long_help = "Example:\n  cloison secrets token-key --config vault.toml\n\n\
+#[command(
+    after_long_help = "Example:\n  cloison secrets token-key --config vault.toml\n\n\
     The section [token] names the library, the token and the key. Back the token up by its maker's means before anything \
-    depends on it: what it wrapped opens with this key alone.")]
+    depends on it: what it wrapped opens with this key alone."
+)]
 pub struct TokenKeyArgs {
     #[command(flatten)]
     openers: OpenersArgs,
@@ -102,19 +105,26 @@ pub struct OpenersArgs {
     /// A vault's or node's configuration, for its token and for where its passphrase comes from
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How much work guards a passphrase: scrypt's N = 2^WORK (15 to 22); without it, about a second on this machine
+    /// How much work guards a passphrase: scrypt's N = 2^WORK (15 to 22); without it, about a
+    /// second on this machine
     #[arg(long, value_name = "WORK", value_parser = clap::value_parser!(u8).range(15..=22))]
     work: Option<u8>,
 }
 
 impl OpenersArgs {
     fn keyring(&self) -> Result<Keyring, CommandError> {
-        let openers = self.config.as_deref().map(openers).transpose()?.unwrap_or_default();
+        let openers = self
+            .config
+            .as_deref()
+            .map(openers)
+            .transpose()?
+            .unwrap_or_default();
         Ok(openers.keyring().with_work(self.work))
     }
 }
 
-/// What a vault's or node's configuration says of passphrase and token. Its other faults do not matter here.
+/// What a vault's or node's configuration says of passphrase and token. Its other faults do not
+/// matter here.
 fn openers(path: &std::path::Path) -> Result<Openers, CommandError> {
     let text = read_text(path)?;
     let hint = "correct the file: `cloison check`";
@@ -134,10 +144,14 @@ fn kind(text: &str) -> Result<SecretKind, String> {
 
 fn deposit(text: &str) -> Result<Deposit, String> {
     let (custody, at) = text.split_once(':').ok_or("a custody, `:`, and a path")?;
-    let custody = Custody::parse(custody).ok_or("the custody is file, passphrase, credential or token")?;
+    let custody =
+        Custody::parse(custody).ok_or("the custody is file, passphrase, credential or token")?;
     match custody == Custody::Credential && !is_credential_name(at) || at.is_empty() {
         true => Err("behind the custody stands a path, or a credential's name".into()),
-        false => Ok(Deposit { custody, at: at.into() }),
+        false => Ok(Deposit {
+            custody,
+            at: at.into(),
+        }),
     }
 }
 
@@ -152,7 +166,12 @@ pub fn run(command: SecretsCommand) -> Result<(), CommandError> {
         SecretsCommand::Move(args) => move_secret(&args),
         SecretsCommand::TokenKey(args) => {
             let made = args.openers.keyring()?.make_token_key();
-            made.map_err(|error| CommandError::new(error, "check [token] in the configuration given with --config"))?;
+            made.map_err(|error| {
+                CommandError::new(
+                    error,
+                    "check [token] in the configuration given with --config",
+                )
+            })?;
             print("The token has a wrapping key now.")
         }
         SecretsCommand::Split(args) => shares::split_secrets(&args),
@@ -167,8 +186,12 @@ pub fn run(command: SecretsCommand) -> Result<(), CommandError> {
 fn new(args: &SecretsNewArgs) -> Result<(), CommandError> {
     let secret = Key::random();
     let written = args.openers.keyring()?.write(&args.to, args.kind, &secret);
-    written
-        .map_err(|error| CommandError::new(error, "choose another place; --config says which token and passphrase"))?;
+    written.map_err(|error| {
+        CommandError::new(
+            error,
+            "choose another place; --config says which token and passphrase",
+        )
+    })?;
     let at = args.to.at.display();
     match (args.kind, &args.id) {
         (SecretKind::Authority, Some(id)) => {
@@ -181,7 +204,9 @@ fn new(args: &SecretsNewArgs) -> Result<(), CommandError> {
         }
         (kind @ (SecretKind::Segment | SecretKind::Checkpoint), _) => {
             let public = public_key_text(&SigningKey::from_bytes(secret.expose()).verifying_key());
-            print(format_args!("{at}: a new {kind} key; its public key is {public}"))
+            print(format_args!(
+                "{at}: a new {kind} key; its public key is {public}"
+            ))
         }
         (kind, _) => print(format_args!("{at}: a new secret of kind {kind}")),
     }
@@ -193,12 +218,16 @@ fn move_secret(args: &SecretsMoveArgs) -> Result<(), CommandError> {
     let unmoved = |error: crate::keys::file::FileError| CommandError::new(error, hint);
     let secret = match args.kind {
         kind @ (SecretKind::Segment | SecretKind::Checkpoint) => {
-            let key = keyring.read_signing_key(&args.from, kind).map_err(unmoved)?;
+            let key = keyring
+                .read_signing_key(&args.from, kind)
+                .map_err(unmoved)?;
             Key::take(&mut key.to_bytes())
         }
         kind => keyring.read(&args.from, kind).map_err(unmoved)?,
     };
-    keyring.write(&args.to, args.kind, &secret).map_err(unmoved)?;
+    keyring
+        .write(&args.to, args.kind, &secret)
+        .map_err(unmoved)?;
     let back = keyring.read(&args.to, args.kind).map_err(unmoved)?;
     if back.expose() != secret.expose() {
         return Err(CommandError::new(
@@ -206,7 +235,11 @@ fn move_secret(args: &SecretsMoveArgs) -> Result<(), CommandError> {
             "do not use it: the token or disk is broken",
         ));
     }
-    let (from, to, custody) = (args.from.at.display(), args.to.at.display(), args.to.custody.as_str());
+    let (from, to, custody) = (
+        args.from.at.display(),
+        args.to.at.display(),
+        args.to.custody.as_str(),
+    );
     print(format_args!(
         "{to}: the secret is here now, in custody `{custody}`, and was read back.\n{from} is as it was."
     ))

@@ -16,8 +16,8 @@ pub struct ServeArgs {
     /// The vault's configuration (`vault.toml`).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Open a new epoch for this sector, because the register changed its granularity, text form or reversibility; the overlap
-    /// of an epoch before ends only where it is named.
+    /// Open a new epoch for this sector, because the register changed its granularity, text form or
+    /// reversibility; the overlap of an epoch before ends only where it is named.
     #[arg(long, value_name = "SECTOR[:EPOCH]", value_parser = sector_advance)]
     advance: Vec<SectorAdvance>,
     #[command(flatten)]
@@ -27,17 +27,26 @@ pub struct ServeArgs {
 /// A sector, and the epoch whose overlap ends: `health`, `health:1`.
 fn sector_advance(text: &str) -> Result<SectorAdvance, String> {
     let Some((sector, epoch)) = text.rsplit_once(':') else {
-        return Ok(SectorAdvance { sector: text.to_owned(), end_overlap: None });
+        return Ok(SectorAdvance {
+            sector: text.to_owned(),
+            end_overlap: None,
+        });
     };
-    let epoch =
-        epoch.parse().map_err(|_| "a sector and the epoch whose overlap ends are written health:1".to_owned())?;
-    Ok(SectorAdvance { sector: sector.to_owned(), end_overlap: Some(epoch) })
+    let epoch = epoch
+        .parse()
+        .map_err(|_| "a sector and the epoch whose overlap ends are written health:1".to_owned())?;
+    Ok(SectorAdvance {
+        sector: sector.to_owned(),
+        end_overlap: Some(epoch),
+    })
 }
 
 /// Run the authority node: opens mappings that the vault releases under an order.
 #[derive(clap::Args)]
-#[command(after_long_help = "Example:\n  cloison authority serve --config node.toml\n\n\
-    SIGTERM ends it: what has begun is finished. A key in shares is sealed until its custodians come: `cloison authority unseal`.")]
+#[command(
+    after_long_help = "Example:\n  cloison authority serve --config node.toml\n\n\
+    SIGTERM ends it: what has begun is finished. A key in shares is sealed until its custodians come: `cloison authority unseal`."
+)]
 pub struct ServeNodeArgs {
     /// The node's configuration (`node.toml`).
     #[arg(long, value_name = "FILE")]
@@ -52,14 +61,18 @@ struct StartArgs {
     /// Take the published keys of keys-example/: for trying things out, never for a person's data.
     #[arg(long)]
     allow_example_keys: bool,
-    /// Make a store where there is none, though `cloison init` has not prepared that: once, and only if no disk is away.
+    /// Make a store where there is none, though `cloison init` has not prepared that: once, and
+    /// only if no disk is away.
     #[arg(long)]
     first_start: bool,
 }
 
 impl StartArgs {
     fn options(&self) -> StartOptions {
-        StartOptions { allow_example_keys: self.allow_example_keys, first_start: self.first_start }
+        StartOptions {
+            allow_example_keys: self.allow_example_keys,
+            first_start: self.first_start,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Files that several people sign: orders, acts, requests, statements, the register's signatures. Nobody's signature is lost
-//! when two sign at once, also after a crash.
+//! Files that several people sign: orders, acts, requests, statements, the register's signatures.
+//! Nobody's signature is lost when two sign at once, also after a crash.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
@@ -37,9 +37,16 @@ impl SignedFile {
                 ));
             }
             // Whoever held it has put a new file in its place: the lock is on the old one then.
-            let (ours, now) = (file.metadata().map_err(failed)?, fs::metadata(&path).map_err(failed)?);
+            let (ours, now) = (
+                file.metadata().map_err(failed)?,
+                fs::metadata(&path).map_err(failed)?,
+            );
             if (ours.dev(), ours.ino()) == (now.dev(), now.ino()) {
-                return Ok(Self { text: read_text(&path)?, path, _lock: file });
+                return Ok(Self {
+                    text: read_text(&path)?,
+                    path,
+                    _lock: file,
+                });
             }
         }
     }
@@ -49,8 +56,8 @@ impl SignedFile {
         &self.text
     }
 
-    /// Puts a text with its line end in the place of the file at once: a reader sees the old file or the new one, also after a
-    /// crash.
+    /// Puts a text with its line end in the place of the file at once: a reader sees the old file
+    /// or the new one, also after a crash.
     ///
     /// # Errors
     /// When the folder cannot be written.
@@ -59,13 +66,15 @@ impl SignedFile {
     }
 }
 
-/// Shows what a file says, asks at a terminal, and adds a signature to the file. Gives its new text back.
+/// Shows what a file says, asks at a terminal, and adds a signature to the file. Gives its new text
+/// back.
 ///
-/// The file is not locked while the person reads. So it may have got another signature meanwhile, which stays; where it says
-/// something else than `shown`, nothing is signed.
+/// The file is not locked while the person reads. So it may have got another signature meanwhile,
+/// which stays; where it says something else than `shown`, nothing is signed.
 ///
 /// # Errors
-/// When the person does not go on, the file says something else by now, `sign` refuses, or the folder cannot be written.
+/// When the person does not go on, the file says something else by now, `sign` refuses, or the
+/// folder cannot be written.
 pub(super) fn countersign<S: Statement>(
     path: &Path,
     shown: &str,
@@ -112,8 +121,15 @@ mod tests {
             second.replace("two").unwrap();
         });
         assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
-        assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing is left behind");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        assert_eq!(
+            folder.path().read_dir().unwrap().count(),
+            1,
+            "nothing is left behind"
+        );
     }
 
     #[test]
@@ -123,8 +139,15 @@ mod tests {
         write_private(&path, jws::draft(br#"{"a":"other"}"#).as_bytes()).unwrap();
         let before = fs::read(&path).unwrap();
         let shown = jws::draft(br#"{"a":"shown"}"#);
-        let signed = countersign::<OrderPayload>(&path, &shown, "", Assent::default(), |_| panic!("it is not signed"));
-        assert!(signed.unwrap_err().message().contains("says something else"));
+        let signed = countersign::<OrderPayload>(&path, &shown, "", Assent::default(), |_| {
+            panic!("it is not signed")
+        });
+        assert!(
+            signed
+                .unwrap_err()
+                .message()
+                .contains("says something else")
+        );
         assert_eq!(fs::read(&path).unwrap(), before);
     }
 }

@@ -1,7 +1,7 @@
 //! `cloison spec`: the conformance kit for implementers of `docs/spec.md`.
 //!
-//! It reads secrets that are made up for a test and prints every value on the way to the pseudonym. It opens no file, no
-//! socket and no vault.
+//! It reads secrets that are made up for a test and prints every value on the way to the pseudonym.
+//! It opens no file, no socket and no vault.
 
 use std::io::{self, Read, Write as _};
 
@@ -12,7 +12,10 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::identifier::MAX_CANONICAL;
-use crate::keys::{DomainScope, IdentityKeys, IdentitySecret, Key, SectorRootKey, SectorSecret, UtiBatch, UtiSource};
+use crate::keys::{
+    DomainScope, IdentityKeys, IdentitySecret, Key, SectorRootKey, SectorSecret, UtiBatch,
+    UtiSource,
+};
 use crate::lines;
 use crate::pseudonym::{TextWriter, is_tag};
 use crate::register::{Id, TextForm};
@@ -24,7 +27,8 @@ const MAX_INPUT: u64 = 16 << 20;
 /// Check another implementation of docs/spec.md against this one
 #[derive(Debug, Subcommand)]
 pub enum SpecCommand {
-    /// Derive a pseudonym from made-up secrets and print every value on the way, JSON in and JSON out
+    /// Derive a pseudonym from made-up secrets and print every value on the way, JSON in and JSON
+    /// out
     #[command(
         long_about = "Derive a pseudonym from made-up secrets and print every value on the way.\n\n\
         Standard input: JSON objects, one after the other, each\n  \
@@ -44,47 +48,76 @@ pub enum SpecCommand {
 pub fn run(command: SpecCommand) -> Result<(), CommandError> {
     let SpecCommand::Derive = command;
     let mut input = Vec::new();
-    io::stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut input).map_err(|error| {
-        CommandError::new(format_args!("standard input: {error}"), "check where the input comes from")
-    })?;
+    io::stdin()
+        .lock()
+        .take(MAX_INPUT + 1)
+        .read_to_end(&mut input)
+        .map_err(|error| {
+            CommandError::new(
+                format_args!("standard input: {error}"),
+                "check where the input comes from",
+            )
+        })?;
     if input.len() as u64 > MAX_INPUT {
-        return Err(CommandError::usage("more than 16 MiB on standard input", "send it in parts"));
+        return Err(CommandError::usage(
+            "more than 16 MiB on standard input",
+            "send it in parts",
+        ));
     }
-    let lines =
-        derive(&input).map_err(|fault| CommandError::usage(fault, "see `cloison spec derive --help` for the input"))?;
+    let lines = derive(&input).map_err(|fault| {
+        CommandError::usage(fault, "see `cloison spec derive --help` for the input")
+    })?;
     let mut out = io::stdout().lock();
-    out.write_all(lines.as_bytes()).and_then(|()| out.flush()).map_err(|error| output_error(&error))
+    out.write_all(lines.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| output_error(&error))
 }
 
 /// Derives each JSON object of `input` and returns one line of JSON for each.
 ///
 /// # Errors
-/// What is wrong with the input, in words that repeat none of it. One bad object and there is no answer at all.
+/// What is wrong with the input, in words that repeat none of it. One bad object and there is no
+/// answer at all.
 pub fn derive(input: &[u8]) -> Result<String, String> {
-    let text = std::str::from_utf8(lines::without_mark(input)).map_err(|_| "standard input is not UTF-8")?;
+    let text = std::str::from_utf8(lines::without_mark(input))
+        .map_err(|_| "standard input is not UTF-8")?;
     let mut lines = String::new();
     let objects = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     for (index, object) in objects.enumerate() {
-        let output = object.map_err(|error| safe_words(&error)).and_then(|object| one(object.get()));
+        let output = object
+            .map_err(|error| safe_words(&error))
+            .and_then(|object| one(object.get()));
         let output = output.map_err(|fault| format!("input {}: {fault}", index + 1))?;
         lines.push_str(&serde_json::to_string(&output).map_err(|error| error.to_string())?);
         lines.push('\n');
     }
-    if lines.is_empty() { Err("there is no JSON object on standard input".into()) } else { Ok(lines) }
+    if lines.is_empty() {
+        Err("there is no JSON object on standard input".into())
+    } else {
+        Ok(lines)
+    }
 }
 
 fn one(object: &str) -> Result<DerivationTrace, String> {
     if !object.starts_with('{') {
         return Err("not a JSON object".into()); // an array of the right values in the right order would pass, too
     }
-    serde_json::from_str::<DerivationCase>(object).map_err(|error| safe_words(&error))?.derive()
+    serde_json::from_str::<DerivationCase>(object)
+        .map_err(|error| safe_words(&error))?
+        .derive()
 }
 
 /// An error of `serde_json` without what it quotes of the input.
 fn safe_words(error: &serde_json::Error) -> String {
     let whole = error.to_string();
     let words = whole.split(" at line ").next().unwrap_or_default();
-    let own = ["missing field", "duplicate field", "expected", "trailing", "EOF"];
+    let own = [
+        "missing field",
+        "duplicate field",
+        "expected",
+        "trailing",
+        "EOF",
+    ];
     match words.rsplit_once(", expected ") {
         Some((_, expected)) => format!("expected {expected}"),
         None if own.iter().any(|start| words.starts_with(start)) => words.to_owned(),
@@ -133,10 +166,19 @@ struct TextForms {
 impl DerivationCase {
     fn derive(self) -> Result<DerivationTrace, String> {
         self.check()?;
-        let path: Vec<Uuid> = self.path.iter().map(|text| sector(text)).collect::<Result<_, _>>()?;
-        let last = *path.last().ok_or("path: at least one sector; the person handle is that of the last")?;
+        let path: Vec<Uuid> = self
+            .path
+            .iter()
+            .map(|text| sector(text))
+            .collect::<Result<_, _>>()?;
+        let last = *path
+            .last()
+            .ok_or("path: at least one sector; the person handle is that of the last")?;
 
-        let identity = IdentityKeys::new(&IdentitySecret(secret("identity_secret", &self.identity_secret)?));
+        let identity = IdentityKeys::new(&IdentitySecret(secret(
+            "identity_secret",
+            &self.identity_secret,
+        )?));
         let mut utis = Vec::new();
         let batch = UtiBatch {
             scheme: &self.scheme,
@@ -152,21 +194,33 @@ impl DerivationCase {
             keys.push(keys[keys.len() - 1].child(uuid));
             keys
         });
-        let scope = DomainScope { controller: self.controller, purpose: self.purpose, period: self.period };
+        let scope = DomainScope {
+            controller: self.controller,
+            purpose: self.purpose,
+            period: self.period,
+        };
         let domain = tree[tree.len() - 1].domain(self.epoch, &scope);
         let pseudonym = domain.prf(uti).to_pseudonym();
-        let text = |form| TextWriter::new(form, &self.tag, self.epoch).text(&pseudonym.fixed_for(form));
+        let text =
+            |form| TextWriter::new(form, &self.tag, self.epoch).text(&pseudonym.fixed_for(form));
 
         Ok(DerivationTrace {
             prk_id: HEXLOWER.encode(identity.prk().expose()),
             k_uti: HEXLOWER.encode(identity.uti_key().expose()),
             uti: HEXLOWER.encode(uti.expose()),
             prk_sec: HEXLOWER.encode(root.expose()),
-            k_path: tree.iter().map(|key| HEXLOWER.encode(key.expose())).collect(),
+            k_path: tree
+                .iter()
+                .map(|key| HEXLOWER.encode(key.expose()))
+                .collect(),
             k_domain: HEXLOWER.encode(domain.expose()),
             pseudonym: HEXLOWER.encode(pseudonym.as_bytes()),
             person_handle: HEXLOWER.encode(&identity.person_key(last).handle(uti)),
-            text: TextForms { bech32m: text(TextForm::Bech32m), uuid: text(TextForm::Uuid), hex: text(TextForm::Hex) },
+            text: TextForms {
+                bech32m: text(TextForm::Bech32m),
+                uuid: text(TextForm::Uuid),
+                hex: text(TextForm::Hex),
+            },
         })
     }
 
@@ -175,10 +229,26 @@ impl DerivationCase {
         let id = |text: &str| Id::parse(text).is_some();
         for (member, good, rule) in [
             ("scheme", id(&self.scheme), "1 to 64 of a-z, 0-9 and '-'"),
-            ("controller", self.controller.is_empty() || id(&self.controller), "empty, or 1 to 64 of a-z, 0-9 and '-'"),
-            ("purpose", self.purpose.is_empty() || id(&self.purpose), "empty, or 1 to 64 of a-z, 0-9 and '-'"),
-            ("period", self.period.is_empty() || is_period(&self.period), "empty, a year (2026) or a month (2026-11)"),
-            ("value", is_canonical(&self.value), "1 to 64 printable ASCII characters without a space"),
+            (
+                "controller",
+                self.controller.is_empty() || id(&self.controller),
+                "empty, or 1 to 64 of a-z, 0-9 and '-'",
+            ),
+            (
+                "purpose",
+                self.purpose.is_empty() || id(&self.purpose),
+                "empty, or 1 to 64 of a-z, 0-9 and '-'",
+            ),
+            (
+                "period",
+                self.period.is_empty() || is_period(&self.period),
+                "empty, a year (2026) or a month (2026-11)",
+            ),
+            (
+                "value",
+                is_canonical(&self.value),
+                "1 to 64 printable ASCII characters without a space",
+            ),
             ("tag", is_tag(&self.tag), "2 to 12 of a-z"),
         ] {
             if !good {
@@ -198,14 +268,18 @@ fn is_period(text: &str) -> bool {
     let digits = |text: &str, n| text.len() == n && text.bytes().all(|b| b.is_ascii_digit());
     match text.split_once('-') {
         None => digits(text, 4),
-        Some((year, month)) => digits(year, 4) && digits(month, 2) && ("01"..="12").contains(&month),
+        Some((year, month)) => {
+            digits(year, 4) && digits(month, 2) && ("01"..="12").contains(&month)
+        }
     }
 }
 
 fn secret(member: &str, hex: &str) -> Result<Key, String> {
     let bytes = HEXLOWER.decode(hex.as_bytes()).ok();
     let bytes: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.try_into().ok());
-    bytes.map(|mut bytes| Key::take(&mut bytes)).ok_or_else(|| format!("{member}: 64 lower-case hexadecimal digits"))
+    bytes
+        .map(|mut bytes| Key::take(&mut bytes))
+        .ok_or_else(|| format!("{member}: 64 lower-case hexadecimal digits"))
 }
 
 fn sector(text: &str) -> Result<Uuid, String> {
@@ -229,7 +303,10 @@ mod tests {
         assert_eq!(one.lines().count(), 1);
         assert!(one.contains(r#""bech32m":"sante1r"#));
         for between in ["\n", " ", ""] {
-            assert_eq!(derive(format!("{GOOD}{between}{GOOD}\n").as_bytes()).unwrap(), one.repeat(2));
+            assert_eq!(
+                derive(format!("{GOOD}{between}{GOOD}\n").as_bytes()).unwrap(),
+                one.repeat(2)
+            );
         }
     }
 
@@ -243,7 +320,10 @@ mod tests {
     #[test]
     fn members_are_named_not_numbered() {
         let values = r#"["11","22",[],3,"","","","cnie","AB123456","sante"]"#;
-        assert_eq!(derive(values.as_bytes()).unwrap_err(), "input 1: not a JSON object");
+        assert_eq!(
+            derive(values.as_bytes()).unwrap_err(),
+            "input 1: not a JSON object"
+        );
     }
 
     #[test]
@@ -263,7 +343,10 @@ mod tests {
             let bad = GOOD.replacen(from, to, 1);
             assert_ne!(bad, GOOD);
             let fault = derive(bad.as_bytes()).unwrap_err();
-            assert!(!fault.to_lowercase().contains("secret\"") && !fault.contains("SECRET"), "{fault}");
+            assert!(
+                !fault.to_lowercase().contains("secret\"") && !fault.contains("SECRET"),
+                "{fault}"
+            );
         }
         assert!(derive(b"\xff").is_err());
         assert!(derive(b" \n").is_err());

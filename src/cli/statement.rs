@@ -1,5 +1,6 @@
-//! `cloison statement`: make, sign and check the statements without which nothing is destroyed. None of this talks to a vault;
-//! the command that destroys brings the statement with `--statement`.
+//! `cloison statement`: make, sign and check the statements without which nothing is destroyed.
+//! None of this talks to a vault; the command that destroys brings the statement with
+//! `--statement`.
 
 use std::path::{Path, PathBuf};
 
@@ -52,13 +53,15 @@ struct StatementActArgs {
     /// Allow `cloison secrets retire` of this version; two operators sign
     #[arg(long, value_name = "VERSION")]
     retire_secret: Option<u32>,
-    /// Allow `cloison epoch advance --own-secret` of a sector without mappings, from this epoch; two operators sign
+    /// Allow `cloison epoch advance --own-secret` of a sector without mappings, from this epoch;
+    /// two operators sign
     #[arg(long, value_name = "SECTOR:FROM", value_parser = at_epoch)]
     own_secret: Option<(String, u32)>,
     /// Allow `cloison client retire-epoch`; one operator signs, and the sector's client brings it
     #[arg(long, value_name = "SECTOR:EPOCH", value_parser = at_epoch)]
     retire_epoch: Option<(String, u32)>,
-    /// Allow `cloison clock lower` at `vault` or `node/AUTHORITY` from this mark, which its /readyz names; two operators sign
+    /// Allow `cloison clock lower` at `vault` or `node/AUTHORITY` from this mark, which its /readyz
+    /// names; two operators sign
     #[arg(long, value_name = "ENTITY:TIME", value_parser = at_mark)]
     lower_clock_mark: Option<(String, Timestamp)>,
 }
@@ -87,8 +90,10 @@ pub struct StatementSignArgs {
 
 /// What `statement check` takes.
 #[derive(clap::Args)]
-#[command(after_long_help = "Example:\n  cloison statement check statement.jws --register register.toml\n\n\
-    Only the vault knows whether it was taken already. Exit codes: 0 it allows what it says; 1 it does not.")]
+#[command(
+    after_long_help = "Example:\n  cloison statement check statement.jws --register register.toml\n\n\
+    Only the vault knows whether it was taken already. Exit codes: 0 it allows what it says; 1 it does not."
+)]
 pub struct StatementCheckArgs {
     /// The statement
     #[arg(value_name = "STATEMENTFILE")]
@@ -100,13 +105,21 @@ pub struct StatementCheckArgs {
 
 /// A sector and its epoch, `health:1`.
 fn at_epoch(text: &str) -> Result<(String, u32), String> {
-    let read = || text.rsplit_once(':').and_then(|(sector, epoch)| Some((sector.to_owned(), epoch.parse().ok()?)));
+    let read = || {
+        text.rsplit_once(':')
+            .and_then(|(sector, epoch)| Some((sector.to_owned(), epoch.parse().ok()?)))
+    };
     read().ok_or_else(|| "a sector and its epoch are written health:1".to_owned())
 }
 
 fn at_mark(text: &str) -> Result<(String, Timestamp), String> {
-    let read = || text.split_once(':').and_then(|(entity, mark)| Some((entity.to_owned(), mark.parse().ok()?)));
-    read().ok_or_else(|| "whose mark, and the mark, are written vault:2036-11-20T12:00:00Z".to_owned())
+    let read = || {
+        text.split_once(':')
+            .and_then(|(entity, mark)| Some((entity.to_owned(), mark.parse().ok()?)))
+    };
+    read().ok_or_else(|| {
+        "whose mark, and the mark, are written vault:2036-11-20T12:00:00Z".to_owned()
+    })
 }
 
 /// Runs the command.
@@ -126,7 +139,8 @@ pub fn run(command: StatementCommand) -> Result<(), CommandError> {
 /// # Errors
 /// When the file cannot be read.
 pub(super) fn bring(file: Option<&Path>) -> Result<Option<String>, CommandError> {
-    file.map(|file| Ok(read_text(file)?.trim_end().to_owned())).transpose()
+    file.map(|file| Ok(read_text(file)?.trim_end().to_owned()))
+        .transpose()
 }
 
 fn new(args: StatementNewArgs) -> Result<(), CommandError> {
@@ -139,14 +153,22 @@ fn new(args: StatementNewArgs) -> Result<(), CommandError> {
     };
     let draft = payload.draft().map_err(unusable)?;
     write_new(&args.out, &draft)?;
-    print(format_args!("{}{}: operators sign it with `cloison statement sign`", shown(&payload), args.out.display()))
+    print(format_args!(
+        "{}{}: operators sign it with `cloison statement sign`",
+        shown(&payload),
+        args.out.display()
+    ))
 }
 
 impl StatementActArgs {
     fn destruction(self, register: &Register) -> Result<Destruction, CommandError> {
         let known = |sector: &str| {
-            let unknown =
-                || CommandError::usage("the register has no such sector", "`cloison register show` lists them");
+            let unknown = || {
+                CommandError::usage(
+                    "the register has no such sector",
+                    "`cloison register show` lists them",
+                )
+            };
             register.sector(sector).ok_or_else(unknown)
         };
         if let Some((sector, epoch)) = self.retire_epoch {
@@ -156,7 +178,9 @@ impl StatementActArgs {
         if let Some((sector, from)) = self.own_secret {
             if known(&sector)?.reversible {
                 return Err(CommandError::usage(
-                    format_args!("sector {sector} stores mappings: --own-secret takes no statement there"),
+                    format_args!(
+                        "sector {sector} stores mappings: --own-secret takes no statement there"
+                    ),
                     "`cloison epoch advance --own-secret`",
                 ));
             }
@@ -170,7 +194,9 @@ impl StatementActArgs {
             });
         }
         // clap sees to it that one of the four is given.
-        Ok(Destruction::Secret { version: self.retire_secret.unwrap_or_default() })
+        Ok(Destruction::Secret {
+            version: self.retire_secret.unwrap_or_default(),
+        })
     }
 }
 
@@ -179,14 +205,30 @@ fn sign(args: &StatementSignArgs) -> Result<(), CommandError> {
     let register = read_register(&args.register)?;
     let payload = read(&text)?.into_says();
     if payload.aud != register.deployment {
-        return Err(CommandError::new("the statement is for another deployment", "check --register"));
+        return Err(CommandError::new(
+            "the statement is for another deployment",
+            "check --register",
+        ));
     }
     let key = read_person_key(&args.key, "operator")?;
-    match register.operators.values().find(|operator| operator.id.as_str() == args.kid).map(|operator| operator.key) {
+    match register
+        .operators
+        .values()
+        .find(|operator| operator.id.as_str() == args.kid)
+        .map(|operator| operator.key)
+    {
         Some(Some(known)) if known == key.verifying_key() => {}
-        Some(Some(_)) => return Err(CommandError::new("the key is not the operator's", "check --key and --kid")),
+        Some(Some(_)) => {
+            return Err(CommandError::new(
+                "the key is not the operator's",
+                "check --key and --kid",
+            ));
+        }
         Some(None) => {
-            return Err(CommandError::new("the register has no `key` for this operator", "have one entered, signed"));
+            return Err(CommandError::new(
+                "the register has no `key` for this operator",
+                "have one entered, signed",
+            ));
         }
         None => {
             return Err(CommandError::new(
@@ -196,16 +238,25 @@ fn sign(args: &StatementSignArgs) -> Result<(), CommandError> {
         }
     }
     let summary = format!("This is what is signed:\n{}", shown(&payload).trim_end());
-    let signed =
-        signed_file::countersign::<DestructionPayload>(&args.statement, &text, &summary, args.assent, |text| {
+    let signed = signed_file::countersign::<DestructionPayload>(
+        &args.statement,
+        &text,
+        &summary,
+        args.assent,
+        |text| {
             statement::sign::<DestructionPayload>(text, &args.kid, &key).map_err(|refused| {
                 CommandError::new(
                     refused,
                     "each operator signs once; `cloison statement check` says whose signature is missing",
                 )
             })
-        })?;
-    print(format_args!("Signed by {}: {}", args.kid, args.statement.display()))?;
+        },
+    )?;
+    print(format_args!(
+        "Signed by {}: {}",
+        args.kid,
+        args.statement.display()
+    ))?;
     match check_statement(&signed, &register, SystemClock.now()) {
         Ok(_) => print("No signature is missing: --statement brings it."),
         Err(refused) => print(format_args!("Not enough yet: {refused}")),
@@ -220,14 +271,25 @@ fn check(args: &StatementCheckArgs) -> Result<(), CommandError> {
     print(shown(payload).trim_end())?;
     match check_statement(&text, &register, SystemClock.now()) {
         Ok(signed) => {
-            let signers: Vec<_> = signed.persons.iter().map(|signer| signer.as_str()).collect();
-            print(format_args!("Signed by {}: it allows this once, until {}.", signers.join(", "), payload.until()))
+            let signers: Vec<_> = signed
+                .persons
+                .iter()
+                .map(|signer| signer.as_str())
+                .collect();
+            print(format_args!(
+                "Signed by {}: it allows this once, until {}.",
+                signers.join(", "),
+                payload.until()
+            ))
         }
         Err(refused) => {
             let claimed: Vec<_> = claimed.claimed_signers().collect();
             match claimed.as_slice() {
                 [] => print("  signed by    nobody")?,
-                claimed => print(format_args!("  signed by    {}, as the file claims", claimed.join(", ")))?,
+                claimed => print(format_args!(
+                    "  signed by    {}, as the file claims",
+                    claimed.join(", ")
+                ))?,
             }
             Err(CommandError::new(
                 format_args!("{}: it allows nothing: {refused}", args.statement.display()),

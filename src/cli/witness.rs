@@ -19,15 +19,18 @@ pub enum WitnessCommand {
 
 /// What `witness serve` takes.
 #[derive(clap::Args)]
-#[command(after_long_help = "Examples:\n  cloison witness serve --config witness.toml --first-start      # once\n  \
+#[command(
+    after_long_help = "Examples:\n  cloison witness serve --config witness.toml --first-start      # once\n  \
     cloison witness serve --config witness.toml\n\n\
     It speaks C2SP tlog-witness. docs/operations.md has an example of witness.toml. What it remembers (`[state]`) must not be \
-    lost: a witness that forgets can be shown another history.")]
+    lost: a witness that forgets can be shown another history."
+)]
 pub struct WitnessServeArgs {
     /// The witness's configuration (`witness.toml`)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Make the folder in which it remembers (`[state]`): at its first start only, and only if no disk is away
+    /// Make the folder in which it remembers (`[state]`): at its first start only, and only if no
+    /// disk is away
     #[arg(long)]
     first_start: bool,
 }
@@ -54,12 +57,16 @@ pub fn run(command: WitnessCommand) -> Result<(), CommandError> {
         WitnessCommand::Key(args) => {
             let config = WitnessConfig::load(&args.config)
                 .map_err(|error| CommandError::new(error, "correct the file and start again"))?;
-            let key =
-                read_signing_key(&config.key).map_err(|e| CommandError::new(e, "check [secrets]"))?.verifying_key();
-            let verifier = Verifier::new(config.name.as_str(), SignatureKind::Cosigner, key).to_string();
+            let key = read_signing_key(&config.key)
+                .map_err(|e| CommandError::new(e, "check [secrets]"))?
+                .verifying_key();
+            let verifier =
+                Verifier::new(config.name.as_str(), SignatureKind::Cosigner, key).to_string();
             let public = crate::keys::file::public_key_text(&key);
             match args.json {
-                true => print_json(&serde_json::json!({"name": config.name, "public": public, "verifier": verifier})),
+                true => print_json(
+                    &serde_json::json!({"name": config.name, "public": public, "verifier": verifier}),
+                ),
                 false => print(verifier),
             }
         }

@@ -22,12 +22,14 @@ impl LogSource for Client {
     }
 }
 
-/// The names of shards, which become paths where a log is copied: the one spelling of each, every shard once, oldest first.
+/// The names of shards, which become paths where a log is copied: the one spelling of each, every
+/// shard once, oldest first.
 fn names(views: &[ShardView]) -> Result<Vec<String>, LogSourceError> {
     let shards: Option<Vec<Shard>> = views.iter().map(|view| Shard::parse(&view.shard)).collect();
     let shards = shards.filter(|shards| shards.is_sorted_by(|one, next| one < next));
-    let shards =
-        shards.ok_or_else(|| LogSourceError::Server("the shards that the server names are none".to_owned()))?;
+    let shards = shards.ok_or_else(|| {
+        LogSourceError::Server("the shards that the server names are none".to_owned())
+    })?;
     Ok(shards.iter().map(Shard::to_string).collect())
 }
 
@@ -41,11 +43,28 @@ mod tests {
 
     #[test]
     fn a_server_names_shards_and_no_other_paths() {
-        let view =
-            |shard: &&str| ShardView { shard: (*shard).to_owned(), origin: String::new(), key: String::new(), size: 0 };
+        let view = |shard: &&str| ShardView {
+            shard: (*shard).to_owned(),
+            origin: String::new(),
+            key: String::new(),
+            size: 0,
+        };
         let named = |shards: &[&str]| names(&shards.iter().map(view).collect::<Vec<_>>());
-        assert_eq!(named(&["2026", "2026-1", "2027"]).unwrap(), ["2026", "2026-1", "2027"]);
-        for strange in ["../other/2026", "/var/lib/2026", "2026/..", "", ".", "02026", "+2026", "2026-0", "2026-01"] {
+        assert_eq!(
+            named(&["2026", "2026-1", "2027"]).unwrap(),
+            ["2026", "2026-1", "2027"]
+        );
+        for strange in [
+            "../other/2026",
+            "/var/lib/2026",
+            "2026/..",
+            "",
+            ".",
+            "02026",
+            "+2026",
+            "2026-0",
+            "2026-01",
+        ] {
             assert!(named(&["2025", strange]).is_err(), "{strange}");
         }
         assert!(named(&["2026", "2026"]).is_err(), "once each");

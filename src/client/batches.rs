@@ -5,7 +5,8 @@ use std::sync::mpsc;
 
 use crate::lines::{BYTE_ORDER_MARK, LineReader};
 
-/// No identifier is this long, so that a longer line may be cut here: it is rejected in either case.
+/// No identifier is this long, so that a longer line may be cut here: it is rejected in either
+/// case.
 const MAX_LINE: usize = 4 * 1024;
 /// A batch is closed at this size even when it has fewer lines: the vault takes 16 MiB.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -29,7 +30,10 @@ pub(super) struct LineBatches<R> {
 
 impl<R: Read> LineBatches<R> {
     fn new(input: R, lines: usize) -> Self {
-        Self { input: LineReader::new(input), lines }
+        Self {
+            input: LineReader::new(input),
+            lines,
+        }
     }
 
     /// Batches of `lines` lines; the next ones are read while the caller works on one.
@@ -51,7 +55,9 @@ impl<R: Read> LineBatches<R> {
 
     /// Appends the next line to `batch`; false at the end of the input.
     fn line(&mut self, batch: &mut LineBatch) -> io::Result<bool> {
-        let Some(taken) = self.input.next_line(&mut batch.bytes, MAX_LINE)? else { return Ok(false) };
+        let Some(taken) = self.input.next_line(&mut batch.bytes, MAX_LINE)? else {
+            return Ok(false);
+        };
         batch.taken += taken;
         batch.bytes.push(b'\n');
         batch.lines += 1;
@@ -72,11 +78,13 @@ impl<R: Read> Iterator for LineBatches<R> {
             }
         }
         if batch.bytes == b"\n" {
-            // A body of one empty line reads as a body without a line, so that line keeps a line end of two bytes.
+            // A body of one empty line reads as a body without a line, so that line keeps a line
+            // end of two bytes.
             batch.bytes = b"\r\n".to_vec();
         }
         if batch.bytes.starts_with(BYTE_ORDER_MARK) {
-            // The vault takes one off the start of a body, and this one stood within the input: it is part of its line.
+            // The vault takes one off the start of a body, and this one stood within the input: it
+            // is part of its line.
             batch.bytes.splice(0..0, BYTE_ORDER_MARK.iter().copied());
         }
         (batch.lines > 0).then_some(Ok(batch))
@@ -88,7 +96,9 @@ mod tests {
     use super::*;
 
     fn texts(input: &[u8], lines: usize) -> Vec<String> {
-        LineBatches::new(input, lines).map(|batch| String::from_utf8(batch.unwrap().bytes).unwrap()).collect()
+        LineBatches::new(input, lines)
+            .map(|batch| String::from_utf8(batch.unwrap().bytes).unwrap())
+            .collect()
     }
 
     #[test]
@@ -110,7 +120,9 @@ mod tests {
     fn a_line_without_end_takes_bounded_memory_and_one_place() {
         let mut input = vec![b'x'; 3_000_000];
         input.extend_from_slice(b"\nb\n");
-        let batches: Vec<_> = LineBatches::new(&input[..], 10).map(Result::unwrap).collect();
+        let batches: Vec<_> = LineBatches::new(&input[..], 10)
+            .map(Result::unwrap)
+            .collect();
         assert_eq!((batches.len(), batches[0].lines), (1, 2));
         assert_eq!(batches[0].bytes.len(), MAX_LINE + 1 + 2);
         assert_eq!(batches[0].taken, input.len() as u64);
@@ -118,10 +130,24 @@ mod tests {
 
     #[test]
     fn a_batch_is_closed_before_it_is_too_large() {
-        let input = vec![b'x'; 100].into_iter().chain([b'\n']).cycle().take(101 * 200_000).collect::<Vec<_>>();
-        let batches: Vec<_> = LineBatches::new(&input[..], 1_000_000).map(Result::unwrap).collect();
-        assert!(batches.iter().all(|batch| batch.bytes.len() < MAX_BYTES + MAX_LINE + 2));
-        assert_eq!(batches.iter().map(|batch| batch.lines).sum::<usize>(), 200_000);
+        let input = vec![b'x'; 100]
+            .into_iter()
+            .chain([b'\n'])
+            .cycle()
+            .take(101 * 200_000)
+            .collect::<Vec<_>>();
+        let batches: Vec<_> = LineBatches::new(&input[..], 1_000_000)
+            .map(Result::unwrap)
+            .collect();
+        assert!(
+            batches
+                .iter()
+                .all(|batch| batch.bytes.len() < MAX_BYTES + MAX_LINE + 2)
+        );
+        assert_eq!(
+            batches.iter().map(|batch| batch.lines).sum::<usize>(),
+            200_000
+        );
     }
 
     #[test]

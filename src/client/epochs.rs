@@ -34,7 +34,11 @@ pub struct SectorEpoch {
 impl SectorEpochs {
     /// The epoch in which new answers are given.
     pub fn current(&self) -> u32 {
-        self.epochs.iter().map(|epoch| epoch.epoch).max().unwrap_or_default()
+        self.epochs
+            .iter()
+            .map(|epoch| epoch.epoch)
+            .max()
+            .unwrap_or_default()
     }
 }
 
@@ -51,7 +55,11 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]
-    pub fn advance_epoch(&self, sector: &str, how: &AdvanceEpochRequest) -> Result<SectorEpochs, ClientError> {
+    pub fn advance_epoch(
+        &self,
+        sector: &str,
+        how: &AdvanceEpochRequest,
+    ) -> Result<SectorEpochs, ClientError> {
         self.post_json(&epochs_path(sector), how)
     }
 }

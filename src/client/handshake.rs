@@ -1,5 +1,5 @@
-//! Why TLS did not come about, in words: from the alert that the server sent (RFC 8446 §6.2), or from our own verdict on its
-//! certificate.
+//! Why TLS did not come about, in words: from the alert that the server sent (RFC 8446 §6.2), or
+//! from our own verdict on its certificate.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -33,7 +33,8 @@ impl OwnCertificate {
 
     /// The digest of its key as the register writes it.
     pub fn digest_text(&self) -> String {
-        self.digest.map_or_else(|| "unreadable".to_owned(), |digest| format!("{digest:?}"))
+        self.digest
+            .map_or_else(|| "unreadable".to_owned(), |digest| format!("{digest:?}"))
     }
 }
 
@@ -65,15 +66,31 @@ impl fmt::Display for HandshakeFault {
         match self {
             Self::OutOfDate(own) => {
                 let Some(Validity { from, until }) = own.validity else {
-                    return write!(f, "by the server's clock your certificate {own} is out of date");
+                    return write!(
+                        f,
+                        "by the server's clock your certificate {own} is out of date"
+                    );
                 };
-                write!(f, "by the server's clock your certificate {own} ended on {until} (it counts from {from})")
+                write!(
+                    f,
+                    "by the server's clock your certificate {own} ended on {until} (it counts from {from})"
+                )
             }
             Self::UnknownKey(own) => {
-                write!(f, "your key is not in the server's register: the digest of {own} is {}", own.digest_text())
+                write!(
+                    f,
+                    "your key is not in the server's register: the digest of {own} is {}",
+                    own.digest_text()
+                )
             }
-            Self::UnknownIssuer(own) => write!(f, "the server does not know who issued your certificate, {own}"),
-            Self::Certificate(own, alert) => write!(f, "the server does not take your certificate, {own} ({alert:?})"),
+            Self::UnknownIssuer(own) => write!(
+                f,
+                "the server does not know who issued your certificate, {own}"
+            ),
+            Self::Certificate(own, alert) => write!(
+                f,
+                "the server does not take your certificate, {own} ({alert:?})"
+            ),
             Self::Alert(alert) => write!(f, "the server refused the TLS handshake ({alert:?})"),
             Self::Server(error) => match error {
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -86,7 +103,8 @@ impl fmt::Display for HandshakeFault {
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                     f.write_str("the server's certificate is not of an authority that `ca` names")
                 }
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => {
                     f.write_str("the server's certificate is not for the host in `url`")
                 }
                 other => write!(f, "the server's certificate is not taken: {other}"),
@@ -136,12 +154,16 @@ impl HandshakeFault {
             Self::UnknownKey(_) => {
                 "have a register entered and signed that lists this digest as the client's `certificate`, or use the right client file"
             }
-            Self::UnknownIssuer(_) => "have the certificate issued by an authority that the server's `client-ca` names",
+            Self::UnknownIssuer(_) => {
+                "have the certificate issued by an authority that the server's `client-ca` names"
+            }
             Self::Certificate(..) => {
                 "check `certificate` in the client file: a client's certificate for TLS, of this deployment"
             }
             Self::Alert(_) => "check that `url` in the client file leads to a cloison listener",
-            Self::Server(_) => "check `url` and `ca` in the client file, and the server's certificate",
+            Self::Server(_) => {
+                "check `url` and `ca` in the client file, and the server's certificate"
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
 //! A connection that still hears what the server said before it closed.
 //!
-//! A server that refuses says why and closes: with an alert, because a client of TLS 1.3 has its handshake behind it before the
-//! server has looked at its certificate; or with an answer, in the middle of a body that is too large. The client is still
-//! writing then, and meets a broken pipe, while the reason lies unread in the socket. So a write that finds the connection closed
-//! is no error yet: what follows is dropped, and the next read, which comes when everything is "written", gives what was said, or
-//! else the error.
+//! A server that refuses says why and closes: with an alert, because a client of TLS 1.3 has its
+//! handshake behind it before the server has looked at its certificate; or with an answer, in the
+//! middle of a body that is too large. The client is still writing then, and meets a broken pipe,
+//! while the reason lies unread in the socket. So a write that finds the connection closed is no
+//! error yet: what follows is dropped, and the next read, which comes when everything is "written",
+//! gives what was said, or else the error.
 
 use std::io;
 
@@ -17,8 +18,15 @@ pub(super) struct HearLastWords;
 impl<In: Transport> Connector<In> for HearLastWords {
     type Out = LastWords<In>;
 
-    fn connect(&self, _: &ConnectionDetails<'_>, made: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
-        Ok(made.map(|inner| LastWords { inner, closed: None }))
+    fn connect(
+        &self,
+        _: &ConnectionDetails<'_>,
+        made: Option<In>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        Ok(made.map(|inner| LastWords {
+            inner,
+            closed: None,
+        }))
     }
 }
 
@@ -71,6 +79,8 @@ impl<T: Transport> Transport for LastWords<T> {
 fn says_closed(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
     )
 }

@@ -1,5 +1,5 @@
-//! Identifiers from any input, one a line, turned into pseudonyms in the same order: in batches, tried again while the vault is
-//! busy or the connection lost.
+//! Identifiers from any input, one a line, turned into pseudonyms in the same order: in batches,
+//! tried again while the vault is busy or the connection lost.
 
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -59,8 +59,8 @@ pub enum LineError {
 }
 
 impl LineTokenizer<'_> {
-    /// Sends `input` in batches and writes the answers to `output`, in order. After each batch `tell` learns how many bytes of
-    /// the input it took, and the totals.
+    /// Sends `input` in batches and writes the answers to `output`, in order. After each batch
+    /// `tell` learns how many bytes of the input it took, and the totals.
     ///
     /// # Errors
     /// [`LineError`]; what was answered before stands in the output.
@@ -75,25 +75,39 @@ impl LineTokenizer<'_> {
         for batch in LineBatches::read_ahead(input, self.batch) {
             let batch = batch.map_err(LineError::Input)?;
             let done = totals.items;
-            self.send(&batch, done == 0, &mut answers).map_err(|error| LineError::Vault { done, error })?;
+            self.send(&batch, done == 0, &mut answers)
+                .map_err(|error| LineError::Vault { done, error })?;
             if answers.iter().filter(|byte| **byte == b'\n').count() != batch.lines {
                 return Err(LineError::Count { done });
             }
             output.write_all(&answers).map_err(LineError::Output)?;
             totals.items += batch.lines as u64;
-            totals.rejected +=
-                answers.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"!")).count() as u64;
+            totals.rejected += answers
+                .split(|byte| *byte == b'\n')
+                .filter(|line| line.starts_with(b"!"))
+                .count() as u64;
             totals.elapsed = started.elapsed();
             tell(batch.taken, &totals);
         }
         Ok(totals)
     }
 
-    /// Sends one batch until it is answered. Sending it twice is harmless: the same line gives the same pseudonym.
-    fn send(&self, batch: &LineBatch, is_first: bool, answers: &mut Vec<u8>) -> Result<(), ClientError> {
+    /// Sends one batch until it is answered. Sending it twice is harmless: the same line gives the
+    /// same pseudonym.
+    fn send(
+        &self,
+        batch: &LineBatch,
+        is_first: bool,
+        answers: &mut Vec<u8>,
+    ) -> Result<(), ClientError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let Err(error) = self.client.post(&self.path, "text/plain", &batch.bytes, answers) else { return Ok(()) };
+            let Err(error) = self
+                .client
+                .post(&self.path, "text/plain", &batch.bytes, answers)
+            else {
+                return Ok(());
+            };
             // A vault that was never reached is more likely a wrong address than a passing fault.
             let hopeless = is_first && matches!(error, ClientError::Connection { .. });
             match error.retry_after() {
@@ -107,7 +121,8 @@ impl LineTokenizer<'_> {
     }
 }
 
-/// Path and query of a tokenization. The vault refuses unknown names; here they only must not become other paths.
+/// Path and query of a tokenization. The vault refuses unknown names; here they only must not
+/// become other paths.
 pub fn tokenize_path(sector: &str, scheme: &str, purpose: Option<&str>, previous: bool) -> String {
     // A part's encoding leaves no character that means something in a query, either.
     let value = |text: &str| path(&[text])[1..].to_owned();
@@ -128,7 +143,10 @@ mod tests {
 
     #[test]
     fn names_cannot_become_other_paths_or_parameters() {
-        assert_eq!(tokenize_path("health", "cnie", None, false), "/v1/sectors/health/pseudonyms?scheme=cnie");
+        assert_eq!(
+            tokenize_path("health", "cnie", None, false),
+            "/v1/sectors/health/pseudonyms?scheme=cnie"
+        );
         assert_eq!(
             tokenize_path("a/../b?x", "c&previous=true", Some("p q"), true),
             "/v1/sectors/a%2F..%2Fb%3Fx/pseudonyms?scheme=c%26previous%3Dtrue&purpose=p%20q&previous=true"

@@ -1,4 +1,5 @@
-//! What an officer asks of the authority node: an order, and a request under it that the officer signs anew each time.
+//! What an officer asks of the authority node: an order, and a request under it that the officer
+//! signs anew each time.
 
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -52,7 +53,11 @@ impl OfficerCall<'_> {
     ///
     /// # Errors
     /// [`OfficerCallError`]
-    pub fn reidentify(&self, client: &Client, now: Timestamp) -> Result<ReidentifyResponse, OfficerCallError> {
+    pub fn reidentify(
+        &self,
+        client: &Client,
+        now: Timestamp,
+    ) -> Result<ReidentifyResponse, OfficerCallError> {
         Ok(client.post_json(REIDENTIFICATIONS, &self.reidentification(None, now)?)?)
     }
 
@@ -60,23 +65,48 @@ impl OfficerCall<'_> {
     ///
     /// # Errors
     /// [`OfficerCallError`]
-    pub fn reidentify_sealed(&self, client: &Client, now: Timestamp) -> Result<SealedResponse, OfficerCallError> {
-        Ok(client.post_json(REIDENTIFICATIONS, &self.reidentification(Some(Delivery::OfficerKey), now)?)?)
+    pub fn reidentify_sealed(
+        &self,
+        client: &Client,
+        now: Timestamp,
+    ) -> Result<SealedResponse, OfficerCallError> {
+        Ok(client.post_json(
+            REIDENTIFICATIONS,
+            &self.reidentification(Some(Delivery::OfficerKey), now)?,
+        )?)
     }
 
     /// Asks for the next page of a migration.
     ///
     /// # Errors
     /// [`OfficerCallError`]
-    pub fn migrate(&self, client: &Client, now: Timestamp) -> Result<MigrateResponse, OfficerCallError> {
+    pub fn migrate(
+        &self,
+        client: &Client,
+        now: Timestamp,
+    ) -> Result<MigrateResponse, OfficerCallError> {
         let (order, sector) = (self.order.to_owned(), self.sector.to_owned());
-        let page = MigrateRequest { order, request: self.sign(now)?, sector };
+        let page = MigrateRequest {
+            order,
+            request: self.sign(now)?,
+            sector,
+        };
         Ok(client.post_json("/v1/migrations", &page)?)
     }
 
-    fn reidentification(&self, to: Option<Delivery>, now: Timestamp) -> Result<ReidentifyRequest, Refusal> {
+    fn reidentification(
+        &self,
+        to: Option<Delivery>,
+        now: Timestamp,
+    ) -> Result<ReidentifyRequest, Refusal> {
         let (order, sector) = (self.order.to_owned(), self.sector.to_owned());
-        Ok(ReidentifyRequest { order, request: self.sign(now)?, sector, pseudonyms: self.pseudonyms.to_vec(), to })
+        Ok(ReidentifyRequest {
+            order,
+            request: self.sign(now)?,
+            sector,
+            pseudonyms: self.pseudonyms.to_vec(),
+            to,
+        })
     }
 
     /// The officer's request, signed now.

@@ -1,7 +1,8 @@
 //! The authority node's way to the vault: releases, and before them the exchange of cosignatures.
 //!
-//! The node dials, the vault never does. It fetches the vault's checkpoint, checks that the log only grew since the last
-//! one, cosigns it and brings the cosignature; its own checkpoints it submits like any log (`audit::cosign`).
+//! The node dials, the vault never does. It fetches the vault's checkpoint, checks that the log
+//! only grew since the last one, cosigns it and brings the cosignature; its own checkpoints it
+//! submits like any log (`audit::cosign`).
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -48,17 +49,36 @@ struct Shown {
 }
 
 fn away(what: impl Display) -> Refusal {
-    Refusal::new(Code::PeerUnavailable, format!("the vault's log cannot be watched: {what}"))
+    Refusal::new(
+        Code::PeerUnavailable,
+        format!("the vault's log cannot be watched: {what}"),
+    )
 }
 
 impl Peer {
-    /// The vault at the other end of both clients; `witness` cosigns its checkpoints, `store` is the node's.
-    pub fn new(client: Client, watching: Client, witness: Witness, store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { client, watching, witness, store, clock, last: Mutex::default(), distrust: Mutex::default() }
+    /// The vault at the other end of both clients; `witness` cosigns its checkpoints, `store` is
+    /// the node's.
+    pub fn new(
+        client: Client,
+        watching: Client,
+        witness: Witness,
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            client,
+            watching,
+            witness,
+            store,
+            clock,
+            last: Mutex::default(),
+            distrust: Mutex::default(),
+        }
     }
 
-    /// Fetches the vault's checkpoints, checks each against what was cosigned before, cosigns it, and brings the cosignature. Every
-    /// log that this node remembers is asked for: which ones the vault names is the vault's word only.
+    /// Fetches the vault's checkpoints, checks each against what was cosigned before, cosigns it,
+    /// and brings the cosignature. Every log that this node remembers is asked for: which ones the
+    /// vault names is the vault's word only.
     ///
     /// # Errors
     /// [`Code::ProofInvalid`] where a log did not only grow; [`Code::PeerUnavailable`].
@@ -67,7 +87,9 @@ impl Peer {
         let looked = self.look();
         match &looked {
             Ok(()) => (*last, *self.distrusted()) = (Some(Instant::now()), None),
-            Err(why) if why.code() == Code::ProofInvalid => *self.distrusted() = Some(why.to_string()),
+            Err(why) if why.code() == Code::ProofInvalid => {
+                *self.distrusted() = Some(why.to_string())
+            }
             // It could not be looked at, so what was known of it stands.
             Err(_) => {}
         }
@@ -88,13 +110,18 @@ impl Peer {
         let seen = self.seen()?;
         // The last two that it names: a shard may have ended since.
         let recent = &named[named.len().saturating_sub(2)..];
-        for shard in seen.keys().chain(recent.iter().filter(|shard| !seen.contains_key(*shard))) {
+        for shard in seen
+            .keys()
+            .chain(recent.iter().filter(|shard| !seen.contains_key(*shard)))
+        {
             let shown = self.shown(shard)?;
             let size = shown.as_ref().map_or(0, |shown| shown.checkpoint.size);
             match (seen.get(shard), shown) {
                 (Some(seen), shown) if seen.size > size => self.shortened(seen, shown.as_ref())?,
-                // It has ended. There is nothing new to cosign, and a key from before may have signed it.
-                (Some(seen), Some(shown)) if shown.checkpoint == *seen && !recent.contains(shard) => {}
+                // It has ended. There is nothing new to cosign, and a key from before may have
+                // signed it.
+                (Some(seen), Some(shown))
+                    if shown.checkpoint == *seen && !recent.contains(shard) => {}
                 (_, Some(shown)) => self.cosign(shard, shown)?,
                 (_, None) => return Err(away("it has no checkpoint")),
             }
@@ -104,28 +131,52 @@ impl Peer {
 
     /// By shard: the last checkpoint with entries that was cosigned here.
     fn seen(&self) -> Result<BTreeMap<String, Checkpoint>, Refusal> {
-        let seen = self.witness.all_remembered().map_err(away)?.into_iter().filter(|seen| seen.size > 0);
-        let by_shard = |seen: Checkpoint| Some((owner_and_shard(&seen.origin)?.1.to_string(), seen));
+        let seen = self
+            .witness
+            .all_remembered()
+            .map_err(away)?
+            .into_iter()
+            .filter(|seen| seen.size > 0);
+        let by_shard =
+            |seen: Checkpoint| Some((owner_and_shard(&seen.origin)?.1.to_string(), seen));
         Ok(seen.filter_map(by_shard).collect())
     }
 
-    /// The checkpoint that the vault shows for a shard; nothing of it is believed but that it is about that shard.
+    /// The checkpoint that the vault shows for a shard; nothing of it is believed but that it is
+    /// about that shard.
     fn shown(&self, shard: &str) -> Result<Option<Shown>, Refusal> {
-        let Some(note) = self.watching.read(shard, LogResource::Checkpoint).map_err(away)? else { return Ok(None) };
+        let Some(note) = self
+            .watching
+            .read(shard, LogResource::Checkpoint)
+            .map_err(away)?
+        else {
+            return Ok(None);
+        };
         let note = String::from_utf8(note).map_err(away)?;
         let (checkpoint, _) = Checkpoint::read(note.as_bytes()).map_err(away)?;
-        match owner_and_shard(&checkpoint.origin).is_some_and(|(_, found)| found.to_string() == shard) {
+        match owner_and_shard(&checkpoint.origin)
+            .is_some_and(|(_, found)| found.to_string() == shard)
+        {
             true => Ok(Some(Shown { checkpoint, note })),
-            false => Err(away(format_args!("asked for {shard}, it shows {}", checkpoint.origin))),
+            false => Err(away(format_args!(
+                "asked for {shard}, it shows {}",
+                checkpoint.origin
+            ))),
         }
     }
 
     fn cosign(&self, shard: &str, shown: Shown) -> Result<(), Refusal> {
-        let Shown { checkpoint: claimed, note } = shown;
+        let Shown {
+            checkpoint: claimed,
+            note,
+        } = shown;
         let old = self.witness.size(&claimed.origin).map_err(away)?;
         let mut tiles = SourceTiles::new(&self.watching, shard, claimed.size);
         let proof = consistency(&mut tiles, old, claimed.size).map_err(away)?;
-        let lines = match self.witness.add_checkpoint(&CheckpointSubmission { old, proof, note }, self.clock.now()) {
+        let lines = match self
+            .witness
+            .add_checkpoint(&CheckpointSubmission { old, proof, note }, self.clock.now())
+        {
             Ok(lines) => lines,
             Err(error @ (WitnessRefusal::Inconsistent { .. } | WitnessRefusal::Unsigned(_))) => {
                 tracing::error!(%error, "the vault's log is not the one that was seen before");
@@ -135,22 +186,38 @@ impl Peer {
         };
         let body = format!("{}\n{lines}", claimed.text());
         let mut reply = Vec::new();
-        let posted =
-            self.watching.post("/v1/audit/cosignatures", "text/plain; charset=utf-8", body.as_bytes(), &mut reply);
+        let posted = self.watching.post(
+            "/v1/audit/cosignatures",
+            "text/plain; charset=utf-8",
+            body.as_bytes(),
+            &mut reply,
+        );
         posted.map_err(away)
     }
 
-    /// A log that is shorter than it was, or gone, is believed where the vault proves an entry that says so, and somebody at this
-    /// node has acknowledged it.
+    /// A log that is shorter than it was, or gone, is believed where the vault proves an entry that
+    /// says so, and somebody at this node has acknowledged it.
     fn shortened(&self, seen: &Checkpoint, shown: Option<&Shown>) -> Result<(), Refusal> {
         let Some(resumption) = self.resumption(seen, shown)? else {
             let now = shown.map_or(0, |shown| shown.checkpoint.size);
-            let why = format!("the vault's log {} now has {now} entries, and had {}", seen.origin, seen.size);
+            let why = format!(
+                "the vault's log {} now has {now} entries, and had {}",
+                seen.origin, seen.size
+            );
             tracing::error!(why, "the vault's log was rewritten or truncated");
             return Err(Refusal::new(Code::ProofInvalid, why));
         };
-        let Resumption { log, lost, kept_entries, .. } = &resumption;
-        if self.store.resume_acknowledged(&resumption.entry).map_err(away)? {
+        let Resumption {
+            log,
+            lost,
+            kept_entries,
+            ..
+        } = &resumption;
+        if self
+            .store
+            .resume_acknowledged(&resumption.entry)
+            .map_err(away)?
+        {
             // It was said when it was acknowledged, and stays so.
             tracing::debug!(
                 log,
@@ -169,13 +236,26 @@ impl Peer {
         Err(Refusal::new(Code::ProofInvalid, why))
     }
 
-    /// The entry of another shard that explains why a log is shorter than what was cosigned of it, or gone.
-    fn resumption(&self, seen: &Checkpoint, shown: Option<&Shown>) -> Result<Option<Resumption>, Refusal> {
-        let Some(key) = self.witness.key_of(&seen.origin) else { return Ok(None) };
-        let now = shown.map(|shown| Checkpoint::open(shown.note.as_bytes(), &key)).transpose().map_err(away)?;
+    /// The entry of another shard that explains why a log is shorter than what was cosigned of it,
+    /// or gone.
+    fn resumption(
+        &self,
+        seen: &Checkpoint,
+        shown: Option<&Shown>,
+    ) -> Result<Option<Resumption>, Refusal> {
+        let Some(key) = self.witness.key_of(&seen.origin) else {
+            return Ok(None);
+        };
+        let now = shown
+            .map(|shown| Checkpoint::open(shown.note.as_bytes(), &key))
+            .transpose()
+            .map_err(away)?;
         let now = now.map(|(now, _)| now);
         let proved: ResumeProofs = self.watching.get_json("/v1/resumes").map_err(away)?;
-        let mut found = proved.proofs.iter().filter_map(|proof| Resumption::of(proof, &key));
+        let mut found = proved
+            .proofs
+            .iter()
+            .filter_map(|proof| Resumption::of(proof, &key));
         Ok(found.find(|found| found.explains(seen, now.as_ref())))
     }
 
@@ -215,7 +295,10 @@ impl VaultLink for Peer {
         let mut all: Vec<Resumption> = vec![];
         for (shard, seen) in &self.seen()? {
             let shown = self.shown(shard)?;
-            if shown.as_ref().is_some_and(|shown| shown.checkpoint.size >= seen.size) {
+            if shown
+                .as_ref()
+                .is_some_and(|shown| shown.checkpoint.size >= seen.size)
+            {
                 continue;
             }
             // One entry may explain several shards.

@@ -8,7 +8,8 @@ impl Client {
     /// Posts a question of the node's; the JSON of the answer comes back.
     pub(super) fn post_question(&self, question: PostedQuestion<'_>) -> Result<Vec<u8>, Refusal> {
         let mut answer = Vec::new();
-        self.post(question.path, JSON, question.body, &mut answer).map_err(|error| refusal(&error))?;
+        self.post(question.path, JSON, question.body, &mut answer)
+            .map_err(|error| refusal(&error))?;
         Ok(answer)
     }
 }
@@ -18,7 +19,9 @@ fn refusal(error: &ClientError) -> Refusal {
         (ClientError::Problem(problem), Some(code)) => {
             let why = problem.detail.as_ref().unwrap_or(&problem.title);
             let refusal = Refusal::new(code, format!("the vault refuses: {why}"));
-            problem.retry_after.map_or(refusal.clone(), |seconds| refusal.come_back_in(seconds))
+            problem
+                .retry_after
+                .map_or(refusal.clone(), |seconds| refusal.come_back_in(seconds))
         }
         (ClientError::Connection { .. }, _) => {
             tracing::debug!(%error, "the vault does not answer");

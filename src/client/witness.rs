@@ -8,13 +8,25 @@ impl WitnessLink for Client {
     fn ask(&self, submission: &CheckpointSubmission) -> Result<WitnessAnswer, String> {
         let mut reply = Vec::new();
         let status = self
-            .post_any("/add-checkpoint", "text/plain; charset=utf-8", submission.text().as_bytes(), &mut reply)
+            .post_any(
+                "/add-checkpoint",
+                "text/plain; charset=utf-8",
+                submission.text().as_bytes(),
+                &mut reply,
+            )
             .map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&reply);
         match status {
             200 => Ok(WitnessAnswer::Cosigned(text.into_owned())),
-            409 => text.trim_end().parse().map(WitnessAnswer::Stale).map_err(|_| "it names no size".to_owned()),
-            422 => Err("it says that this log was rewritten or forked since it cosigned it last".to_owned()),
+            409 => text
+                .trim_end()
+                .parse()
+                .map(WitnessAnswer::Stale)
+                .map_err(|_| "it names no size".to_owned()),
+            422 => Err(
+                "it says that this log was rewritten or forked since it cosigned it last"
+                    .to_owned(),
+            ),
             404 => Err("it does not watch this log".to_owned()),
             403 => Err("it does not believe this log's key".to_owned()),
             status => Err(format!("{} answers with status {status}", self.base())),

@@ -1,7 +1,8 @@
 //! The clock's high-water mark: the latest time that was ever acted on.
 //!
-//! It is durable, so that a restart does not forget it. A clock behind it was set back, or had run ahead before; which of
-//! the two cannot be known, and either way something that is over would be open again.
+//! It is durable, so that a restart does not forget it. A clock behind it was set back, or had run
+//! ahead before; which of the two cannot be known, and either way something that is over would be
+//! open again.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -50,7 +51,11 @@ impl ClockMark {
     /// Lowers it to `to` where it still is at `from`; whether it was.
     pub fn lower(&self, from: Timestamp, to: Timestamp) -> bool {
         let (from, to) = (from.as_millisecond(), to.as_millisecond());
-        to < from && self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        to < from
+            && self
+                .0
+                .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// The time for a decision that a clock set back must not revive: `now`, held against the mark.
@@ -58,15 +63,24 @@ impl ClockMark {
     /// # Errors
     /// [`ClockBehind`]
     pub fn steady(&self, now: Timestamp) -> Result<Timestamp, ClockBehind> {
-        let behind = ClockBehind { now, mark: self.time() };
-        if now < behind.until() { Err(behind) } else { Ok(now) }
+        let behind = ClockBehind {
+            now,
+            mark: self.time(),
+        };
+        if now < behind.until() {
+            Err(behind)
+        } else {
+            Ok(now)
+        }
     }
 }
 
 impl ClockBehind {
     /// From when on the clock is believed again, if it is not set.
     pub fn until(&self) -> Timestamp {
-        self.mark.checked_sub(CLOCK_TOLERANCE).unwrap_or(Timestamp::MIN)
+        self.mark
+            .checked_sub(CLOCK_TOLERANCE)
+            .unwrap_or(Timestamp::MIN)
     }
 
     /// How many seconds the clock stands behind the mark.
@@ -114,8 +128,16 @@ mod tests {
         mark.raise(at("2026-11-21T12:00:00Z").as_millisecond());
         assert!(mark.steady(at("2026-11-22T11:58:00Z")).is_ok());
         let behind = mark.steady(at("2026-11-22T11:57:59Z")).unwrap_err();
-        assert_eq!((behind.until(), behind.seconds()), (at("2026-11-22T11:58:00Z"), 121));
-        assert!(behind.to_string().contains("refused until 2026-11-22T11:58:00Z"), "{behind}");
+        assert_eq!(
+            (behind.until(), behind.seconds()),
+            (at("2026-11-22T11:58:00Z"), 121)
+        );
+        assert!(
+            behind
+                .to_string()
+                .contains("refused until 2026-11-22T11:58:00Z"),
+            "{behind}"
+        );
     }
 
     #[test]
@@ -123,7 +145,10 @@ mod tests {
         let (ahead, present) = (at("2036-01-01T00:00:00Z"), at("2026-11-22T12:00:00Z"));
         let mark = ClockMark::at(ahead.as_millisecond());
         assert!(!mark.lower(at("2035-01-01T00:00:00Z"), present));
-        assert!(!mark.lower(ahead, at("2037-01-01T00:00:00Z")), "that would raise it");
+        assert!(
+            !mark.lower(ahead, at("2037-01-01T00:00:00Z")),
+            "that would raise it"
+        );
         assert!(mark.lower(ahead, present));
         assert!(mark.steady(present).is_ok());
     }

@@ -26,7 +26,11 @@ type SharedEntryKey = (Id, String, Domain, Option<u32>, Id, Option<Id>);
 
 enum EntryDraft {
     Entry(Entry, Vec<ItemTag>),
-    Tokenized { time: Timestamp, entry: Box<TokenizeDetails>, digest: Box<BatchDigest> },
+    Tokenized {
+        time: Timestamp,
+        entry: Box<TokenizeDetails>,
+        digest: Box<BatchDigest>,
+    },
 }
 
 /// HMAC-SHA256 over the pseudonyms answered, under a salt that lies apart and can be erased.
@@ -38,7 +42,10 @@ struct BatchDigest {
 impl BatchDigest {
     fn of(answered: &[Pseudonym]) -> Self {
         let salt: [u8; 16] = crate::clock::random();
-        let mut digest = Self { salt, mac: Hmac::new_from_slice(&salt).expect("HMAC takes a key of any length") };
+        let mut digest = Self {
+            salt,
+            mac: Hmac::new_from_slice(&salt).expect("HMAC takes a key of any length"),
+        };
         digest.add(answered);
         digest
     }
@@ -81,7 +88,11 @@ impl AnsweredPseudonyms {
 impl GroupLog {
     /// A log that goes on at entry `first`.
     pub(super) fn new(first: u64) -> Self {
-        Self { first, drafts: vec![], shared: HashMap::new() }
+        Self {
+            first,
+            drafts: vec![],
+            shared: HashMap::new(),
+        }
     }
 
     /// The number of its first entry.
@@ -99,23 +110,45 @@ impl GroupLog {
         let place = match log {
             JobLog::Nothing => return None,
             JobLog::Entry(entry, tags) => self.push(EntryDraft::Entry(entry, tags)),
-            JobLog::Tokenized { time, entry, answered } => self.tokenized(time, entry, answered),
-            JobLog::Refused { time, actor, operation, code } => {
-                tally.count(time, CountedEvent::Refused(actor, operation, code), self)?
-            }
+            JobLog::Tokenized {
+                time,
+                entry,
+                answered,
+            } => self.tokenized(time, entry, answered),
+            JobLog::Refused {
+                time,
+                actor,
+                operation,
+                code,
+            } => tally.count(time, CountedEvent::Refused(actor, operation, code), self)?,
             JobLog::Read { time, actor } => tally.count(time, CountedEvent::Read(actor), self)?,
         };
         Some(self.first + place as u64)
     }
 
-    fn tokenized(&mut self, time: Timestamp, entry: Box<TokenizeDetails>, answered: AnsweredPseudonyms) -> usize {
+    fn tokenized(
+        &mut self,
+        time: Timestamp,
+        entry: Box<TokenizeDetails>,
+        answered: AnsweredPseudonyms,
+    ) -> usize {
         let answered = match answered.kept {
-            EntryPseudonyms::Digest(digest) => return self.push(EntryDraft::Tokenized { time, entry, digest }),
+            EntryPseudonyms::Digest(digest) => {
+                return self.push(EntryDraft::Tokenized {
+                    time,
+                    entry,
+                    digest,
+                });
+            }
             EntryPseudonyms::Pseudonyms(answered) => answered,
         };
         let key = shared_key(&entry);
         if let Some(place) = self.shared.get(&key).copied()
-            && let EntryDraft::Tokenized { entry: shared, digest, .. } = &mut self.drafts[place]
+            && let EntryDraft::Tokenized {
+                entry: shared,
+                digest,
+                ..
+            } = &mut self.drafts[place]
         {
             shared.requests += entry.requests;
             shared.accepted += entry.accepted;
@@ -124,7 +157,11 @@ impl GroupLog {
             return place;
         }
         let digest = Box::new(BatchDigest::of(&answered));
-        let place = self.push(EntryDraft::Tokenized { time, entry, digest });
+        let place = self.push(EntryDraft::Tokenized {
+            time,
+            entry,
+            digest,
+        });
         self.shared.insert(key, place);
         place
     }
@@ -140,13 +177,29 @@ impl GroupLog {
         for (index, draft) in (self.first..).zip(self.drafts) {
             let (entry, salt, tags) = match draft {
                 EntryDraft::Entry(entry, tags) => (entry, None, tags),
-                EntryDraft::Tokenized { time, mut entry, digest } => {
-                    entry.digest = data_encoding::HEXLOWER.encode(&digest.mac.finalize().into_bytes());
-                    (Entry::new(time, Event::Tokenize(entry)), Some(digest.salt), vec![])
+                EntryDraft::Tokenized {
+                    time,
+                    mut entry,
+                    digest,
+                } => {
+                    entry.digest =
+                        data_encoding::HEXLOWER.encode(&digest.mac.finalize().into_bytes());
+                    (
+                        Entry::new(time, Event::Tokenize(entry)),
+                        Some(digest.salt),
+                        vec![],
+                    )
                 }
             };
             let bytes = entry.to_bytes();
-            store.put_audit(batch, index, &bytes, salt.as_ref(), &tags, entry.event.keys());
+            store.put_audit(
+                batch,
+                index,
+                &bytes,
+                salt.as_ref(),
+                &tags,
+                entry.event.keys(),
+            );
             entries.push(bytes);
         }
         entries
@@ -154,12 +207,24 @@ impl GroupLog {
 }
 
 fn shared_key(entry: &TokenizeDetails) -> SharedEntryKey {
-    let (client, sector, domain) = (entry.client.clone(), entry.sector.clone(), entry.domain.clone());
-    (client, sector, domain, entry.previous, entry.scheme.clone(), entry.purpose.clone())
+    let (client, sector, domain) = (
+        entry.client.clone(),
+        entry.sector.clone(),
+        entry.domain.clone(),
+    );
+    (
+        client,
+        sector,
+        domain,
+        entry.previous,
+        entry.scheme.clone(),
+        entry.purpose.clone(),
+    )
 }
 
-/// What is counted rather than logged one by one, so that no caller floods the log: refusals by actor, operation and code, an
-/// entry a second; readings of entry bundles by actor, an entry a minute.
+/// What is counted rather than logged one by one, so that no caller floods the log: refusals by
+/// actor, operation and code, an entry a second; readings of entry bundles by actor, an entry a
+/// minute.
 #[derive(Default)]
 pub(super) struct Tally(BTreeMap<CountedEvent, PeriodCount>);
 
@@ -180,7 +245,12 @@ impl CountedEvent {
 
     fn draft(self, time: Timestamp, count: u64) -> EntryDraft {
         let event = match self {
-            CountedEvent::Refused(actor, operation, code) => Event::Refuse { actor, operation, code, count },
+            CountedEvent::Refused(actor, operation, code) => Event::Refuse {
+                actor,
+                operation,
+                code,
+                count,
+            },
             CountedEvent::Read(actor) => Event::Read { actor, count },
         };
         EntryDraft::Entry(Entry::new(time, event), vec![])
@@ -197,7 +267,10 @@ impl Tally {
     /// The first of a period is an entry at once; what follows in that period is counted.
     fn count(&mut self, time: Timestamp, what: CountedEvent, log: &mut GroupLog) -> Option<usize> {
         let period = time.as_second().div_euclid(what.period());
-        let counted = self.0.entry(what.clone()).or_insert(PeriodCount { period: i64::MIN, unwritten: 0 });
+        let counted = self.0.entry(what.clone()).or_insert(PeriodCount {
+            period: i64::MIN,
+            unwritten: 0,
+        });
         counted.unwritten += 1;
         if counted.period == period {
             return None;
@@ -206,7 +279,8 @@ impl Tally {
         Some(log.push(what.draft(time, std::mem::take(&mut counted.unwritten))))
     }
 
-    /// Writes down what was only counted, once its period is over (or at the end), and forgets who has been quiet.
+    /// Writes down what was only counted, once its period is over (or at the end), and forgets who
+    /// has been quiet.
     pub(super) fn flush(&mut self, now: Timestamp, last: bool, log: &mut GroupLog) {
         self.0.retain(|what, counted| {
             if !last && counted.period >= now.as_second().div_euclid(what.period()) {

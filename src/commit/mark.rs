@@ -14,7 +14,8 @@ use crate::store::{Store, StoreError};
 /// A verified statement of two operators: the clock once ran ahead to `mark`.
 #[derive(Debug, Clone)]
 pub struct LowerMark {
-    /// The mark as they saw it, to the second. Once the mark is another one, the statement allows nothing.
+    /// The mark as they saw it, to the second. Once the mark is another one, the statement allows
+    /// nothing.
     pub mark: Timestamp,
     /// The statement's id: it is carried out once.
     pub id: Uuid,
@@ -47,12 +48,17 @@ pub enum LowerMarkError {
 }
 
 impl Committer {
-    /// Lowers the mark to `now`, durably and logged. What was refused because of it is answered from then on. `store` is the one that
-    /// this writes to.
+    /// Lowers the mark to `now`, durably and logged. What was refused because of it is answered
+    /// from then on. `store` is the one that this writes to.
     ///
     /// # Errors
     /// [`LowerMarkError`]; the mark stays where it was then.
-    pub fn lower_mark(&self, store: &Store, said: &LowerMark, now: Timestamp) -> Result<AuditReceipt, LowerMarkError> {
+    pub fn lower_mark(
+        &self,
+        store: &Store,
+        said: &LowerMark,
+        now: Timestamp,
+    ) -> Result<AuditReceipt, LowerMarkError> {
         // Looking for the statement and noting it are one step.
         let _one = self.lowering.lock().unwrap_or_else(PoisonError::into_inner);
         if store.is_carried_out(said.until, said.id)? {
@@ -72,11 +78,13 @@ impl Committer {
             to: format!("{now:.3}"),
         }));
         let (mark, until, id) = (Arc::clone(&self.mark), said.until, said.id);
-        // The writer takes the mark for its row after this. A request that the lowered mark admits commits after this one.
+        // The writer takes the mark for its row after this. A request that the lowered mark admits
+        // commits after this one.
         let lower: Change = Box::new(move |store, batch| {
             store.put_carried_out(batch, until, id);
             mark.lower(from, now);
         });
-        self.record(now, event, vec![], vec![lower]).map_err(LowerMarkError::Log)
+        self.record(now, event, vec![], vec![lower])
+            .map_err(LowerMarkError::Log)
     }
 }

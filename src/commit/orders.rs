@@ -1,8 +1,9 @@
-//! What vault and node each keep in memory about orders: whose turn it is to commit, how many releases are under way for each
-//! authority, and which acts the register bears out.
+//! What vault and node each keep in memory about orders: whose turn it is to commit, how many
+//! releases are under way for each authority, and which acts the register bears out.
 //!
-//! Everything costly (reading a text, verifying its signatures) is done before [`OrderGate::lock`]; under it only what was
-//! seen is compared, counted and committed. So a caller who can only send bytes keeps no revocation waiting.
+//! Everything costly (reading a text, verifying its signatures) is done before [`OrderGate::lock`];
+//! under it only what was seen is compared, counted and committed. So a caller who can only send
+//! bytes keeps no revocation waiting.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -50,7 +51,8 @@ impl Drop for OrderPlace<'_> {
     }
 }
 
-/// The only request under an order for which the other side is asked now; others go on when it is dropped.
+/// The only request under an order for which the other side is asked now; others go on when it is
+/// dropped.
 pub struct OrderQuestion<'a> {
     gate: &'a OrderGate,
     order: OrderKey,
@@ -81,42 +83,57 @@ impl ActSet {
     /// The acts behind `after`, in the order of their digests, each with its order.
     pub fn behind(&self, after: Option<[u8; 32]>) -> impl Iterator<Item = ([u8; 32], Uuid)> {
         let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        self.0.range((from, std::ops::Bound::Unbounded)).map(|(digest, order)| (*digest, *order))
+        self.0
+            .range((from, std::ops::Bound::Unbounded))
+            .map(|(digest, order)| (*digest, *order))
     }
 
     /// SHA-256 over order id and digest of each, in the order of their digests.
     pub fn digest(&self) -> [u8; 32] {
-        let hash =
-            self.0.iter().fold(Sha256::new(), |hash, (digest, order)| hash.chain_update(order).chain_update(digest));
+        let hash = self.0.iter().fold(Sha256::new(), |hash, (digest, order)| {
+            hash.chain_update(order).chain_update(digest)
+        });
         hash.finalize().into()
     }
 }
 
 impl OrderGate {
-    /// While the guard lives, no other thread commits a release, a reveal, a migration's page or an act.
+    /// While the guard lives, no other thread commits a release, a reveal, a migration's page or an
+    /// act.
     pub fn lock(&self) -> MutexGuard<'_, ()> {
         // What the lock guards lies in the store and is whole after any panic.
         held(&self.turn)
     }
 
-    /// Takes a place for a request of this authority; where all are taken, waits for one as long as `patience`.
+    /// Takes a place for a request of this authority; where all are taken, waits for one as long as
+    /// `patience`.
     pub fn enter(&self, authority: &Id, patience: Duration) -> Option<OrderPlace<'_>> {
-        let is_full =
-            |under_way: &mut HashMap<Id, usize>| under_way.get(authority).is_some_and(|count| *count >= MOST_UNDER_WAY);
-        let waited = self.place_left.wait_timeout_while(held(&self.under_way), patience, is_full);
+        let is_full = |under_way: &mut HashMap<Id, usize>| {
+            under_way
+                .get(authority)
+                .is_some_and(|count| *count >= MOST_UNDER_WAY)
+        };
+        let waited = self
+            .place_left
+            .wait_timeout_while(held(&self.under_way), patience, is_full);
         let (mut under_way, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             return None;
         }
         *under_way.entry(authority.clone()).or_default() += 1;
-        Some(OrderPlace { gate: self, authority: authority.clone() })
+        Some(OrderPlace {
+            gate: self,
+            authority: authority.clone(),
+        })
     }
 
-    /// Asks the other side for one request under an order at a time, so that its counts come in the order in which it made them;
-    /// waits as long as `patience`.
+    /// Asks the other side for one request under an order at a time, so that its counts come in the
+    /// order in which it made them; waits as long as `patience`.
     pub fn ask(&self, order: OrderKey, patience: Duration) -> Option<OrderQuestion<'_>> {
         let is_asked = |asking: &mut HashSet<OrderKey>| asking.contains(&order);
-        let waited = self.answered.wait_timeout_while(held(&self.asking), patience, is_asked);
+        let waited = self
+            .answered
+            .wait_timeout_while(held(&self.asking), patience, is_asked);
         let (mut asking, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             return None;
@@ -129,8 +146,13 @@ impl OrderGate {
     ///
     /// # Errors
     /// Those of `load`.
-    pub fn acts<E>(&self, authority: &Id, load: impl FnOnce() -> Result<ActSet, E>) -> Result<Arc<ActSet>, E> {
-        // Held while they are loaded: an act that is committed meanwhile is added after, and not forgotten.
+    pub fn acts<E>(
+        &self,
+        authority: &Id,
+        load: impl FnOnce() -> Result<ActSet, E>,
+    ) -> Result<Arc<ActSet>, E> {
+        // Held while they are loaded: an act that is committed meanwhile is added after, and not
+        // forgotten.
         let mut acts = held(&self.acts);
         if let Some(known) = acts.get(authority) {
             return Ok(known.clone());
@@ -160,7 +182,9 @@ impl OrderGate {
     /// The authorities whose other side has not held the same acts for [`OUT_OF_STEP`] or longer.
     pub fn out_of_step(&self, now: Timestamp) -> Vec<Id> {
         let apart = held(&self.apart);
-        let long = apart.iter().filter(|(_, since)| now.duration_since(**since) >= OUT_OF_STEP);
+        let long = apart
+            .iter()
+            .filter(|(_, since)| now.duration_since(**since) >= OUT_OF_STEP);
         long.map(|(authority, _)| authority.clone()).collect()
     }
 }
@@ -175,15 +199,23 @@ mod tests {
 
     #[test]
     fn an_authority_has_so_many_places_and_another_has_its_own() {
-        let (gate, court, ministry) =
-            (OrderGate::default(), Id::parse("court").unwrap(), Id::parse("ministry").unwrap());
-        let mut places: Vec<_> = (0..MOST_UNDER_WAY).map(|_| gate.enter(&court, Duration::ZERO).unwrap()).collect();
+        let (gate, court, ministry) = (
+            OrderGate::default(),
+            Id::parse("court").unwrap(),
+            Id::parse("ministry").unwrap(),
+        );
+        let mut places: Vec<_> = (0..MOST_UNDER_WAY)
+            .map(|_| gate.enter(&court, Duration::ZERO).unwrap())
+            .collect();
         assert!(gate.enter(&court, Duration::ZERO).is_none());
         assert!(gate.enter(&ministry, Duration::ZERO).is_some());
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| gate.enter(&court, Duration::from_secs(60)).is_some());
             places.pop();
-            assert!(waiting.join().unwrap(), "a place that was given back is taken");
+            assert!(
+                waiting.join().unwrap(),
+                "a place that was given back is taken"
+            );
         });
     }
 
@@ -191,7 +223,11 @@ mod tests {
     fn an_act_that_is_added_while_the_others_are_loaded_is_not_forgotten() {
         let (gate, court) = (OrderGate::default(), Id::parse("court").unwrap());
         gate.add_act(&court, [1; 32], Uuid::nil());
-        let loaded = gate.acts(&court, || Ok::<_, ()>(ActSet([([1; 32], Uuid::nil())].into()))).unwrap();
+        let loaded = gate
+            .acts(&court, || {
+                Ok::<_, ()>(ActSet([([1; 32], Uuid::nil())].into()))
+            })
+            .unwrap();
         gate.add_act(&court, [2; 32], Uuid::nil());
         let acts = gate.acts(&court, || Err(())).unwrap();
         assert_eq!(acts.behind(None).count(), 2);
@@ -206,7 +242,10 @@ mod tests {
         let later = |seconds| began + SignedDuration::from_secs(seconds);
         gate.note_step(&court, false, began);
         gate.note_step(&court, false, later(20));
-        assert!(gate.out_of_step(later(29)).is_empty(), "an exchange takes its time");
+        assert!(
+            gate.out_of_step(later(29)).is_empty(),
+            "an exchange takes its time"
+        );
         assert_eq!(gate.out_of_step(later(30)), std::slice::from_ref(&court));
         gate.note_step(&court, true, later(31));
         assert!(gate.out_of_step(later(90)).is_empty());

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// After so long without a finished commit the writer counts as stalled, and no request is admitted: a commit takes
-/// milliseconds, and while the disk hangs, an admitted request would wait forever.
+/// After so long without a finished commit the writer counts as stalled, and no request is
+/// admitted: a commit takes milliseconds, and while the disk hangs, an admitted request would wait
+/// forever.
 pub const STALL: Duration = Duration::from_secs(2);
 
 /// How many jobs wait for the writer, and when its last commit finished.
@@ -50,7 +51,8 @@ impl Pace {
     }
 
     fn set_mark(&self) {
-        self.mark.store(self.began.elapsed().as_millis() as u64, Ordering::Release);
+        self.mark
+            .store(self.began.elapsed().as_millis() as u64, Ordering::Release);
     }
 
     /// How long the writer has been stalled, where that is longer than [`STALL`].
@@ -70,10 +72,16 @@ mod tests {
 
     #[test]
     fn only_what_waits_can_stall() {
-        let pace = Pace { began: Instant::now() - Duration::from_secs(10), ..Pace::default() };
+        let pace = Pace {
+            began: Instant::now() - Duration::from_secs(10),
+            ..Pace::default()
+        };
         assert_eq!(pace.stalled(), None, "nothing waits");
         pace.waiting.store(1, Ordering::Release);
-        assert!(pace.stalled().unwrap() > STALL, "ten seconds without a commit");
+        assert!(
+            pace.stalled().unwrap() > STALL,
+            "ten seconds without a commit"
+        );
         pace.leave(1);
         assert_eq!(pace.stalled(), None);
         pace.enter();

@@ -1,5 +1,5 @@
-//! New mappings of one group of jobs on their way into chunks: what is stored already is left out, by the index, which they
-//! enter here.
+//! New mappings of one group of jobs on their way into chunks: what is stored already is left out,
+//! by the index, which they enter here.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -13,45 +13,78 @@ use crate::store::index::{AHEAD, Partition, PartitionId, PartitionInsertions};
 use crate::store::{ChunkKey, RowBatch, Store, StoreError};
 
 impl CommitWriter {
-    /// Stores what of the new mappings is not stored yet. Full chunks stay as they come; what came in smaller ones is put
-    /// together, by partition, segment and scope.
+    /// Stores what of the new mappings is not stored yet. Full chunks stay as they come; what came
+    /// in smaller ones is put together, by partition, segment and scope.
     pub(super) fn pack(
         &mut self,
         batch: &mut RowBatch,
         mappings: Vec<NewMappings>,
         segments: &mut Vec<Arc<OpenSegment>>,
     ) -> Result<(), StoreError> {
-        let mut groups: BTreeMap<(PartitionId, SegmentId, Arc<DomainScope>), PackGroup> = BTreeMap::new();
+        let mut groups: BTreeMap<(PartitionId, SegmentId, Arc<DomainScope>), PackGroup> =
+            BTreeMap::new();
         for new in mappings {
-            let group = groups.entry((new.partition, *new.segment.id(), new.scope)).or_insert_with(|| PackGroup {
-                segment: new.segment,
-                full: vec![],
-                small: vec![],
-                generation: new.generation,
-            });
+            let group = groups
+                .entry((new.partition, *new.segment.id(), new.scope))
+                .or_insert_with(|| PackGroup {
+                    segment: new.segment,
+                    full: vec![],
+                    small: vec![],
+                    generation: new.generation,
+                });
             group.generation = group.generation.min(new.generation);
             for chunk in new.chunks {
-                if chunk.records().len() == MAX_RECORDS { &mut group.full } else { &mut group.small }.push(chunk);
+                if chunk.records().len() == MAX_RECORDS {
+                    &mut group.full
+                } else {
+                    &mut group.small
+                }
+                .push(chunk);
             }
         }
         for ((partition, id, scope), group) in groups {
             let segment = group.segment.clone();
-            let chunks = claim(&self.store, &self.index.partition(partition), &id, &scope, group)?;
+            let chunks = claim(
+                &self.store,
+                &self.index.partition(partition),
+                &id,
+                &scope,
+                group,
+            )?;
             if !chunks.is_empty() && !segment.is_stored() {
                 self.store.put_segment(batch, &id, segment.record());
-                self.store.put_segment_opening(batch, &id, segment.opening());
+                self.store
+                    .put_segment_opening(batch, &id, segment.opening());
                 segments.push(segment);
             }
-            let cipher = self.cipher.as_ref().expect("mappings come only where a chunk cipher is");
+            let cipher = self
+                .cipher
+                .as_ref()
+                .expect("mappings come only where a chunk cipher is");
             for (sequence, chunk) in chunks {
-                let key = ChunkKey { sector: partition.0, epoch: partition.1, sequence };
+                let key = ChunkKey {
+                    sector: partition.0,
+                    epoch: partition.1,
+                    sequence,
+                };
                 let records = chunk.records().len();
                 self.inserted += records as u64;
                 if records < small::SMALL {
-                    let kind = SmallChunkKind { partition, segment: id, scope: (*scope).clone() };
-                    self.fresh.push((kind, SmallChunk { sequence, records: records as u32 }));
+                    let kind = SmallChunkKind {
+                        partition,
+                        segment: id,
+                        scope: (*scope).clone(),
+                    };
+                    self.fresh.push((
+                        kind,
+                        SmallChunk {
+                            sequence,
+                            records: records as u32,
+                        },
+                    ));
                 }
-                self.store.put_chunk(batch, key, &cipher.wrap(&key.to_bytes(), chunk));
+                self.store
+                    .put_chunk(batch, key, &cipher.wrap(&key.to_bytes(), chunk));
             }
         }
         Ok(())
@@ -59,14 +92,26 @@ impl CommitWriter {
 }
 
 /// Pseudonyms of the group that are stored, and whose entries have left the index's tables.
-fn moved_meanwhile(store: &Store, partition: &Partition, group: &PackGroup) -> Result<HashSet<[u8; 16]>, StoreError> {
+fn moved_meanwhile(
+    store: &Store,
+    partition: &Partition,
+    group: &PackGroup,
+) -> Result<HashSet<[u8; 16]>, StoreError> {
     let chunks = group.full.iter().chain(&group.small);
-    let all: Vec<_> = chunks.flat_map(ChunkBuilder::records).map(|record| *record.pseudonym.as_bytes()).collect();
+    let all: Vec<_> = chunks
+        .flat_map(ChunkBuilder::records)
+        .map(|record| *record.pseudonym.as_bytes())
+        .collect();
     let found = partition.below(store, &all)?;
-    Ok(all.into_iter().zip(found).filter_map(|(pseudonym, chunk)| chunk.map(|_| pseudonym)).collect())
+    Ok(all
+        .into_iter()
+        .zip(found)
+        .filter_map(|(pseudonym, chunk)| chunk.map(|_| pseudonym))
+        .collect())
 }
 
-/// Enters mappings into the index; those that were not there yet come back in chunks, each with its sequence.
+/// Enters mappings into the index; those that were not there yet come back in chunks, each with its
+/// sequence.
 fn claim(
     store: &Store,
     partition: &Partition,
@@ -74,7 +119,8 @@ fn claim(
     scope: &DomainScope,
     group: PackGroup,
 ) -> Result<Vec<(u32, ChunkBuilder)>, StoreError> {
-    // A key that missed at lookup may since have been inserted and evicted to disk. While the tables are locked nothing leaves them.
+    // A key that missed at lookup may since have been inserted and evicted to disk. While the
+    // tables are locked nothing leaves them.
     let (mut moved, mut generation) = (HashSet::new(), group.generation);
     let mut index = loop {
         let index = partition.write();
@@ -86,7 +132,8 @@ fn claim(
         (moved, generation) = (moved_meanwhile(store, partition, &group)?, present);
     };
     if partition.is_retired() {
-        // A request from the last moment of an overlap: its epoch is gone, and nothing of it is stored any more.
+        // A request from the last moment of an overlap: its epoch is gone, and nothing of it is
+        // stored any more.
         return Ok(vec![]);
     }
     moved.extend(partition.erased());
@@ -97,11 +144,15 @@ fn claim(
     let mut finish = |chunk, next: &mut u32| {
         chunks.push((*next, chunk));
         // Wrapping around would overwrite the first chunks.
-        *next = next.checked_add(1).expect("an epoch of a sector has fewer than 2^32 chunks");
+        *next = next
+            .checked_add(1)
+            .expect("an epoch of a sector has fewer than 2^32 chunks");
     };
     for mut chunk in full {
         let mut new = [false; MAX_RECORDS];
-        enter(&mut index, chunk.records(), moved, *next, |place| new[place] = true);
+        enter(&mut index, chunk.records(), moved, *next, |place| {
+            new[place] = true
+        });
         let mut new = new.iter();
         chunk.retain(|_| *new.next().expect("no chunk has more records"));
         if !chunk.records().is_empty() {
@@ -113,7 +164,9 @@ fn claim(
         if run.len() + chunk.records().len() > MAX_RECORDS {
             finish(put_together(id, scope, std::mem::take(&mut run)), next);
         }
-        enter(&mut index, chunk.records(), moved, *next, |place| run.push((chunk, chunk.records()[place])));
+        enter(&mut index, chunk.records(), moved, *next, |place| {
+            run.push((chunk, chunk.records()[place]))
+        });
     }
     if !run.is_empty() {
         finish(put_together(id, scope, run), next);
@@ -152,10 +205,18 @@ fn enter(
 }
 
 /// One chunk of records that lie in several.
-fn put_together(id: &SegmentId, scope: &DomainScope, mut run: Vec<(&ChunkBuilder, RecordRef)>) -> ChunkBuilder {
+fn put_together(
+    id: &SegmentId,
+    scope: &DomainScope,
+    mut run: Vec<(&ChunkBuilder, RecordRef)>,
+) -> ChunkBuilder {
     run.sort_unstable_by_key(|(_, record)| record.pseudonym);
-    let bytes = run.iter().map(|(chunk, record)| chunk.record(record).len()).sum();
+    let bytes = run
+        .iter()
+        .map(|(chunk, record)| chunk.record(record).len())
+        .sum();
     let mut together = ChunkBuilder::new(id, scope, run.len(), bytes);
-    run.iter().for_each(|(chunk, record)| together.push(record.pseudonym, chunk.record(record)));
+    run.iter()
+        .for_each(|(chunk, record)| together.push(record.pseudonym, chunk.record(record)));
     together
 }

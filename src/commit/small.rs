@@ -1,7 +1,7 @@
 //! Small chunks: those with so much room left that the keeper merges them.
 //!
-//! One identifier a request makes chunks of one record, or of as many as met in one commit. They cost a row each, and a row
-//! costs as much as a hundred records in a large chunk.
+//! One identifier a request makes chunks of one record, or of as many as met in one commit. They
+//! cost a row each, and a row costs as much as a hundred records in a large chunk.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -87,7 +87,11 @@ impl SmallChunks {
         }
         let now = Instant::now();
         let mut all = self.0.lock().expect("no panic under this lock");
-        let empty = || ChunksOfKind { chunks: vec![], records: 0, since: now };
+        let empty = || ChunksOfKind {
+            chunks: vec![],
+            records: 0,
+            since: now,
+        };
         let chunks = all.kinds.entry(kind.clone()).or_insert_with(empty);
         let was_due = chunks.is_due(chunks.since);
         chunks.chunks.push(small);
@@ -107,7 +111,13 @@ impl SmallChunks {
 
     /// How many small chunks are known.
     pub fn len(&self) -> usize {
-        self.0.lock().expect("no panic under this lock").kinds.values().map(|chunks| chunks.chunks.len()).sum()
+        self.0
+            .lock()
+            .expect("no panic under this lock")
+            .kinds
+            .values()
+            .map(|chunks| chunks.chunks.len())
+            .sum()
     }
 
     /// Whether there is none.
@@ -119,18 +129,35 @@ impl SmallChunks {
     pub fn take(&self) -> Option<(SmallChunkKind, Vec<SmallChunk>)> {
         let now = Instant::now();
         let mut all = self.0.lock().expect("no panic under this lock");
-        if all.touched.is_empty() && all.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK) {
+        if all.touched.is_empty()
+            && all
+                .looked
+                .is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK)
+        {
             all.looked = Some(now);
-            let due = all.kinds.iter().filter(|(_, chunks)| chunks.is_due(now)).map(|(kind, _)| kind.clone());
+            let due = all
+                .kinds
+                .iter()
+                .filter(|(_, chunks)| chunks.is_due(now))
+                .map(|(kind, _)| kind.clone());
             all.touched = due.collect();
         }
         loop {
             let kind = all.touched.last()?.clone();
-            let taken = all.kinds.get_mut(&kind).filter(|chunks| chunks.is_due(now)).map(ChunksOfKind::take);
-            if !all.kinds.get(&kind).is_some_and(|chunks| chunks.is_due(now)) {
+            let taken = all
+                .kinds
+                .get_mut(&kind)
+                .filter(|chunks| chunks.is_due(now))
+                .map(ChunksOfKind::take);
+            if !all
+                .kinds
+                .get(&kind)
+                .is_some_and(|chunks| chunks.is_due(now))
+            {
                 all.touched.pop();
             }
-            all.kinds.retain(|other, chunks| *other != kind || !chunks.chunks.is_empty());
+            all.kinds
+                .retain(|other, chunks| *other != kind || !chunks.chunks.is_empty());
             match taken {
                 Some(taken) if taken.len() >= 2 => return Some((kind, taken)),
                 _ => continue,
@@ -144,13 +171,23 @@ mod tests {
     use super::*;
 
     fn kind(epoch: u32) -> SmallChunkKind {
-        SmallChunkKind { partition: (1, epoch), segment: [7; 16], scope: DomainScope::default() }
+        SmallChunkKind {
+            partition: (1, epoch),
+            segment: [7; 16],
+            scope: DomainScope::default(),
+        }
     }
 
     fn add(small: &SmallChunks, epoch: u32, sizes: &[u32]) {
-        (1..)
-            .zip(sizes)
-            .for_each(|(sequence, records)| small.add(&kind(epoch), SmallChunk { sequence, records: *records }));
+        (1..).zip(sizes).for_each(|(sequence, records)| {
+            small.add(
+                &kind(epoch),
+                SmallChunk {
+                    sequence,
+                    records: *records,
+                },
+            )
+        });
     }
 
     #[test]
@@ -171,7 +208,19 @@ mod tests {
         add(&small, 2, &[3, 3]);
         assert_eq!(small.len(), 6, "128 and 255 are not small");
         let (_, taken) = small.take().unwrap();
-        assert_eq!(taken, [SmallChunk { sequence: 1, records: 127 }, SmallChunk { sequence: 2, records: 127 }]);
+        assert_eq!(
+            taken,
+            [
+                SmallChunk {
+                    sequence: 1,
+                    records: 127
+                },
+                SmallChunk {
+                    sequence: 2,
+                    records: 127
+                }
+            ]
+        );
         assert_eq!((small.take(), small.len()), (None, 4));
     }
 

@@ -1,4 +1,5 @@
-//! `[audit]`: who watches over the log beside the store. All of it is optional, the log itself is not.
+//! `[audit]`: who watches over the log beside the store. All of it is optional, the log itself is
+//! not.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +16,8 @@ use crate::register::read::{Faults, Table};
 pub struct LogConfig {
     /// A file on another disk than the store's that always holds the last checkpoint.
     pub second: Option<PathBuf>,
-    /// Folder in which the last cosigned checkpoints of the other side's log are remembered; beside the store unless named.
+    /// Folder in which the last cosigned checkpoints of the other side's log are remembered; beside
+    /// the store unless named.
     pub cosigned: Option<PathBuf>,
     /// How many of the witnesses must have cosigned of late. Default 0.
     pub required: usize,
@@ -38,13 +40,25 @@ pub struct WatcherConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { second: None, cosigned: None, required: 0, within: Duration::from_secs(60), witnesses: vec![] }
+        Self {
+            second: None,
+            cosigned: None,
+            required: 0,
+            within: Duration::from_secs(60),
+            witnesses: vec![],
+        }
     }
 }
 
 /// Reads the section; absent is all defaults.
-pub(super) fn read(root: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<LogConfig> {
-    let log = optional_section(root, "audit", faults, |table, faults| log(table, folder, faults))?;
+pub(super) fn read(
+    root: &mut Table<'_, '_>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Option<LogConfig> {
+    let log = optional_section(root, "audit", faults, |table, faults| {
+        log(table, folder, faults)
+    })?;
     Some(log.unwrap_or_default())
 }
 
@@ -59,14 +73,34 @@ fn log(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<
         let public = entry.required::<VerifyingKey>("public", faults);
         let client = client(&mut entry, folder, faults);
         entry.finish(faults);
-        let (Some(name), Some(public), Some(client)) = (name, public, client) else { continue };
-        if witnesses.iter().any(|known| known.name == name.value.0 || known.public == public.value) {
-            faults.push(name.line, "a second witness has that name or that key", "a name and a key of its own");
+        let (Some(name), Some(public), Some(client)) = (name, public, client) else {
+            continue;
+        };
+        if witnesses
+            .iter()
+            .any(|known| known.name == name.value.0 || known.public == public.value)
+        {
+            faults.push(
+                name.line,
+                "a second witness has that name or that key",
+                "a name and a key of its own",
+            );
         }
-        witnesses.push(WatcherConfig { name: name.value.0, public: public.value, client });
+        witnesses.push(WatcherConfig {
+            name: name.value.0,
+            public: public.value,
+            client,
+        });
     }
-    if let Some(required) = required.as_ref().filter(|required| required.value.0 > witnesses.len()) {
-        let what = format!("`required` is {}, and there are {} witnesses", required.value.0, witnesses.len());
+    if let Some(required) = required
+        .as_ref()
+        .filter(|required| required.value.0 > witnesses.len())
+    {
+        let what = format!(
+            "`required` is {}, and there are {} witnesses",
+            required.value.0,
+            witnesses.len()
+        );
         faults.push(required.line, what, "[[audit.witness]] for each, or fewer");
     }
     Some(LogConfig {

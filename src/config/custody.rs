@@ -1,4 +1,5 @@
-//! `[secrets]`, `[token]` and `[seal]`: where secrets lie, what opens them, and when a node forgets its own.
+//! `[secrets]`, `[token]` and `[seal]`: where secrets lie, what opens them, and when a node forgets
+//! its own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,8 @@ use crate::keys::custody::{Custody, Deposit, PassphraseSource};
 use crate::node::safe::SealTimes;
 use crate::register::read::{Faults, Table};
 
-/// The secrets of a configuration: what they have in common, and which kinds of custody are among them.
+/// The secrets of a configuration: what they have in common, and which kinds of custody are among
+/// them.
 pub(super) struct Places {
     line: usize,
     folder: PathBuf,
@@ -21,9 +23,14 @@ pub(super) struct Places {
 
 impl Places {
     /// What `[secrets]` says of all of them.
-    pub(super) fn read(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<Self> {
+    pub(super) fn read(
+        table: &mut Table<'_, '_>,
+        folder: &Path,
+        faults: &mut Faults,
+    ) -> Option<Self> {
         let custody = table.or("custody", Custody::File, faults);
-        let passphrase: Option<PassphraseSource> = table.optional("passphrase", faults).map(|at| at.value);
+        let passphrase: Option<PassphraseSource> =
+            table.optional("passphrase", faults).map(|at| at.value);
         Some(Self {
             line: table.line,
             folder: folder.to_owned(),
@@ -50,7 +57,11 @@ impl Places {
     pub(super) fn note(&mut self, name: &str, deposit: &Deposit, line: usize, faults: &mut Faults) {
         if is_no_credential(deposit) {
             let what = format!("`{name}` is not the name of a credential");
-            faults.push(line, what, "letters, digits, `-`, `_` and `.`, as in LoadCredential=");
+            faults.push(
+                line,
+                what,
+                "letters, digits, `-`, `_` and `.`, as in LoadCredential=",
+            );
         }
         self.used.push(deposit.custody);
     }
@@ -63,18 +74,27 @@ pub(super) fn openers(
     places: Option<&Places>,
     faults: &mut Faults,
 ) -> Option<Openers> {
-    let token = optional_section(root, "token", faults, |table, faults| token(table, folder, faults));
+    let token = optional_section(root, "token", faults, |table, faults| {
+        token(table, folder, faults)
+    });
     let places = places?;
     let needs = |custody| places.used.contains(&custody);
     if needs(Custody::Passphrase) && places.passphrase.is_none() {
         let what = "a secret is encrypted to a passphrase, and nothing says where that comes from";
-        faults.push(places.line, what, "passphrase = \"terminal\", \"fd:3\", \"file:PATH\" or \"credential:NAME\"");
+        faults.push(
+            places.line,
+            what,
+            "passphrase = \"terminal\", \"fd:3\", \"file:PATH\" or \"credential:NAME\"",
+        );
     }
     if needs(Custody::Token) && matches!(token, Some(None)) {
         let what = "a secret is wrapped by a token, and there is no section [token]";
         faults.push(places.line, what, "[token] with module, label, key and pin");
     }
-    Some(Openers { passphrase: places.passphrase.clone(), token: token? })
+    Some(Openers {
+        passphrase: places.passphrase.clone(),
+        token: token?,
+    })
 }
 
 fn token(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<TokenConfig> {
@@ -97,9 +117,16 @@ pub(super) fn seal_times(root: &mut Table<'_, '_>, faults: &mut Faults) -> Optio
     let usual = SealTimes::default();
     let times = optional_section(root, "seal", faults, |table, faults| {
         let idle = table.or("idle-seconds", Count(usual.idle.as_secs() as usize), faults);
-        let forget = table.or("forget-seconds", Count(usual.forget.as_secs() as usize), faults);
+        let forget = table.or(
+            "forget-seconds",
+            Count(usual.forget.as_secs() as usize),
+            faults,
+        );
         let seconds = |count: Count| Duration::from_secs(count.0 as u64);
-        Some(SealTimes { idle: seconds(idle?.value), forget: seconds(forget?.value) })
+        Some(SealTimes {
+            idle: seconds(idle?.value),
+            forget: seconds(forget?.value),
+        })
     })?;
     Some(times.unwrap_or(usual))
 }

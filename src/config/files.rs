@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::{
-    ClientConfig, KeyPlace, LogConfig, NodeConfig, Openers, RegisterFiles, TlsFiles, VaultConfig, WitnessConfig,
+    ClientConfig, KeyPlace, LogConfig, NodeConfig, Openers, RegisterFiles, TlsFiles, VaultConfig,
+    WitnessConfig,
 };
 use crate::keys::custody::{Deposit, PassphraseSource};
 use crate::keys::file::SecretKind;
@@ -32,7 +33,8 @@ pub enum NamedFile<'c> {
     Private(&'c Path),
     /// A token's library.
     Module(&'c Path),
-    /// A file or folder that the process itself makes and writes, beside others that it makes below `store`.
+    /// A file or folder that the process itself makes and writes, beside others that it makes below
+    /// `store`.
     Written {
         /// Where it is, or will be.
         at: &'c Path,
@@ -87,8 +89,14 @@ impl WitnessConfig {
     /// Every file that the witness's configuration names.
     pub fn named_files(&self) -> Vec<NamedFile<'_>> {
         let mut files = of_server(&self.tls);
-        files.push(NamedFile::SigningKey(Deposit::file(&self.key), SecretKind::Checkpoint));
-        files.push(NamedFile::Written { at: &self.state, store: &self.state });
+        files.push(NamedFile::SigningKey(
+            Deposit::file(&self.key),
+            SecretKind::Checkpoint,
+        ));
+        files.push(NamedFile::Written {
+            at: &self.state,
+            store: &self.state,
+        });
         files
     }
 }
@@ -96,13 +104,19 @@ impl WitnessConfig {
 impl ClientConfig {
     /// Every file that a client's file names.
     pub fn named_files(&self) -> Vec<NamedFile<'_>> {
-        let own = NamedFile::Identity { certificate: &self.certificate, key: &self.key };
+        let own = NamedFile::Identity {
+            certificate: &self.certificate,
+            key: &self.key,
+        };
         vec![NamedFile::Issuers(&self.ca), own]
     }
 }
 
 fn of_server(tls: &TlsFiles) -> Vec<NamedFile<'_>> {
-    let own = NamedFile::Identity { certificate: &tls.certificate, key: &tls.key };
+    let own = NamedFile::Identity {
+        certificate: &tls.certificate,
+        key: &tls.key,
+    };
     vec![own, NamedFile::Issuers(&tls.client_ca)]
 }
 
@@ -114,12 +128,23 @@ fn of_openers(openers: &Openers) -> Vec<NamedFile<'_>> {
             files.push(NamedFile::Private(path));
         }
     }
-    files.extend(openers.token.as_ref().map(|token| NamedFile::Module(&token.module)));
+    files.extend(
+        openers
+            .token
+            .as_ref()
+            .map(|token| NamedFile::Module(&token.module)),
+    );
     files
 }
 
 fn of_log<'c>(log: &'c LogConfig, store: &'c Path) -> Vec<NamedFile<'c>> {
     let written = [&log.second, &log.cosigned].into_iter().flatten();
     let written = written.map(|at| NamedFile::Written { at, store });
-    written.chain(log.witnesses.iter().flat_map(|witness| witness.client.named_files())).collect()
+    written
+        .chain(
+            log.witnesses
+                .iter()
+                .flat_map(|witness| witness.client.named_files()),
+        )
+        .collect()
 }

@@ -18,22 +18,38 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// Told by a field that only this kind has; nothing where there is no such field. A file that is broken is still
-    /// somebody's: what can be read of it counts.
+    /// Told by a field that only this kind has; nothing where there is no such field. A file that
+    /// is broken is still somebody's: what can be read of it counts.
     pub fn of(text: &str) -> Option<Self> {
         let (table, _) = DeTable::parse_recoverable(text);
         let table = table.get_ref();
-        let is_text = |name: &str| table.get(name).is_some_and(|value| value.get_ref().is_str());
-        let has_table = |name: &str| table.get(name).is_some_and(|value| value.get_ref().is_table());
-        let has_list = |name: &str| table.get(name).is_some_and(|value| value.get_ref().is_array());
+        let is_text = |name: &str| {
+            table
+                .get(name)
+                .is_some_and(|value| value.get_ref().is_str())
+        };
+        let has_table = |name: &str| {
+            table
+                .get(name)
+                .is_some_and(|value| value.get_ref().is_table())
+        };
+        let has_list = |name: &str| {
+            table
+                .get(name)
+                .is_some_and(|value| value.get_ref().is_array())
+        };
         let told = [
             (is_text("url"), Self::Client),
-            (has_list("sector") || has_list("organisation") || has_list("authority"), Self::Register),
+            (
+                has_list("sector") || has_list("organisation") || has_list("authority"),
+                Self::Register,
+            ),
             (is_text("authority") || has_table("vault"), Self::Node),
             (has_list("log") || has_table("state"), Self::Witness),
             (has_table("data"), Self::Vault),
         ];
-        told.into_iter().find_map(|(it_is, kind)| it_is.then_some(kind))
+        told.into_iter()
+            .find_map(|(it_is, kind)| it_is.then_some(kind))
     }
 
     /// How messages call it.
@@ -66,13 +82,34 @@ mod tests {
     #[test]
     fn files_are_told_apart_even_when_broken() {
         for (text, kind) in [
-            (include_str!("../../tests/data/register.toml"), Some(FileKind::Register)),
-            ("deployment = \"demo\"\n[[authority]]\nid = \"court\"\n", Some(FileKind::Register)),
-            ("deployment = \"demo\"\n[data]\nlisten = \"…\"\n[secrets]\nidentity = \"…\"\n", Some(FileKind::Vault)),
-            ("deployment = \"demo\"\n[data]\nlisten = \n[tls]\nkey = \n", Some(FileKind::Vault)),
-            ("deployment = \"demo\"\nauthority = \"court\"\n[tls]\n", Some(FileKind::Node)),
-            ("[vault]\nurl = \"https://localhost\"\n", Some(FileKind::Node)),
-            ("name = \"cndp\"\n[[log]]\nowner = \"demo/vault\"\n", Some(FileKind::Witness)),
+            (
+                include_str!("../../tests/data/register.toml"),
+                Some(FileKind::Register),
+            ),
+            (
+                "deployment = \"demo\"\n[[authority]]\nid = \"court\"\n",
+                Some(FileKind::Register),
+            ),
+            (
+                "deployment = \"demo\"\n[data]\nlisten = \"…\"\n[secrets]\nidentity = \"…\"\n",
+                Some(FileKind::Vault),
+            ),
+            (
+                "deployment = \"demo\"\n[data]\nlisten = \n[tls]\nkey = \n",
+                Some(FileKind::Vault),
+            ),
+            (
+                "deployment = \"demo\"\nauthority = \"court\"\n[tls]\n",
+                Some(FileKind::Node),
+            ),
+            (
+                "[vault]\nurl = \"https://localhost\"\n",
+                Some(FileKind::Node),
+            ),
+            (
+                "name = \"cndp\"\n[[log]]\nowner = \"demo/vault\"\n",
+                Some(FileKind::Witness),
+            ),
             ("url = \"https://localhost\"\n", Some(FileKind::Client)),
             ("deployment = \"demo\"\n[tls]\n", None),
             ("", None),

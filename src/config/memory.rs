@@ -1,7 +1,8 @@
 //! How much memory this process may have: the machine's, or what its control group leaves of it.
 //!
-//! The machine is asked by `sysinfo(2)` and not by `/proc/meminfo`, which a unit with `ProcSubset=pid` does not see. A limit
-//! that is not set reads `max` (cgroup v2) or as some eight exbibytes (v1): neither is less than the machine's memory.
+//! The machine is asked by `sysinfo(2)` and not by `/proc/meminfo`, which a unit with
+//! `ProcSubset=pid` does not see. A limit that is not set reads `max` (cgroup v2) or as some eight
+//! exbibytes (v1): neither is less than the machine's memory.
 
 use std::path::{Path, PathBuf};
 
@@ -21,11 +22,16 @@ pub(super) fn half() -> u64 {
 
 /// The least of what the machine has and what the control groups of a process leave it.
 fn least(machine: Option<u64>, groups: &Path, membership: &str) -> u64 {
-    machine.into_iter().chain(group_limits(groups, membership)).min().unwrap_or(UNKNOWN)
+    machine
+        .into_iter()
+        .chain(group_limits(groups, membership))
+        .min()
+        .unwrap_or(UNKNOWN)
 }
 
-/// The limits of the control groups that `membership` (`/proc/self/cgroup`) names, and of those around them: cgroup v2, or
-/// v1 mounted as usual. Beyond `memory.high` a group is slowed down until it hardly runs, so that is a limit, too.
+/// The limits of the control groups that `membership` (`/proc/self/cgroup`) names, and of those
+/// around them: cgroup v2, or v1 mounted as usual. Beyond `memory.high` a group is slowed down
+/// until it hardly runs, so that is a limit, too.
 fn group_limits(groups: &Path, membership: &str) -> Vec<u64> {
     membership
         .lines()
@@ -80,8 +86,18 @@ mod tests {
     #[test]
     fn the_machine_is_known_without_proc() {
         let text = std::fs::read_to_string("/proc/meminfo").unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
-        let total = line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("MemTotal:"))
+            .unwrap();
+        let total = line
+            .trim()
+            .strip_suffix(" kB")
+            .unwrap()
+            .trim()
+            .parse::<u64>()
+            .unwrap()
+            << 10;
         assert_eq!(of_machine(), Some(total));
         assert!((64 << 20..=total / 2).contains(&half()), "{}", half());
     }
@@ -92,29 +108,87 @@ mod tests {
         let own = |file: &str| format!("system.slice/cloison-vault.service/{file}");
         for (files, membership, wanted) in [
             // No limit, by whatever name.
-            (vec![(own("memory.max"), "max"), (own("memory.high"), "max")], unified, 16 * GIB),
+            (
+                vec![(own("memory.max"), "max"), (own("memory.high"), "max")],
+                unified,
+                16 * GIB,
+            ),
             (vec![], unified, 16 * GIB),
             (vec![], "", 16 * GIB),
             // Each limit by itself, and the lesser of both.
-            (vec![(own("memory.max"), "2147483648"), (own("memory.high"), "max")], unified, 2 * GIB),
-            (vec![(own("memory.max"), "max"), (own("memory.high"), "1073741824")], unified, GIB),
-            (vec![(own("memory.max"), "2147483648"), (own("memory.high"), "1073741824")], unified, GIB),
+            (
+                vec![
+                    (own("memory.max"), "2147483648"),
+                    (own("memory.high"), "max"),
+                ],
+                unified,
+                2 * GIB,
+            ),
+            (
+                vec![
+                    (own("memory.max"), "max"),
+                    (own("memory.high"), "1073741824"),
+                ],
+                unified,
+                GIB,
+            ),
+            (
+                vec![
+                    (own("memory.max"), "2147483648"),
+                    (own("memory.high"), "1073741824"),
+                ],
+                unified,
+                GIB,
+            ),
             // A group around it.
-            (vec![(own("memory.max"), "max"), ("system.slice/memory.max".into(), "3221225472")], unified, 3 * GIB),
+            (
+                vec![
+                    (own("memory.max"), "max"),
+                    ("system.slice/memory.max".into(), "3221225472"),
+                ],
+                unified,
+                3 * GIB,
+            ),
             // More than the machine has is no limit.
             (vec![(own("memory.max"), "68719476736")], unified, 16 * GIB),
             // cgroup v1, without a limit and with one.
-            (vec![("memory/a/memory.limit_in_bytes".into(), "9223372036854771712")], "4:memory:/a\n", 16 * GIB),
-            (vec![("memory/a/memory.limit_in_bytes".into(), "1073741824")], "4:memory:/a\n0::/\n", GIB),
+            (
+                vec![(
+                    "memory/a/memory.limit_in_bytes".into(),
+                    "9223372036854771712",
+                )],
+                "4:memory:/a\n",
+                16 * GIB,
+            ),
+            (
+                vec![("memory/a/memory.limit_in_bytes".into(), "1073741824")],
+                "4:memory:/a\n0::/\n",
+                GIB,
+            ),
             // A container whose own group is what it sees as the root.
             (vec![("memory.max".into(), "1073741824")], "0::/\n", GIB),
-            (vec![("memory/memory.limit_in_bytes".into(), "1073741824")], "4:memory:/docker/1f\n", GIB),
+            (
+                vec![("memory/memory.limit_in_bytes".into(), "1073741824")],
+                "4:memory:/docker/1f\n",
+                GIB,
+            ),
         ] {
-            let files: Vec<_> = files.iter().map(|(path, text): &(String, &str)| (path.as_str(), *text)).collect();
+            let files: Vec<_> = files
+                .iter()
+                .map(|(path, text): &(String, &str)| (path.as_str(), *text))
+                .collect();
             let root = groups(&files);
-            assert_eq!(least(Some(16 * GIB), root.path(), membership), wanted, "{files:?} {membership:?}");
+            assert_eq!(
+                least(Some(16 * GIB), root.path(), membership),
+                wanted,
+                "{files:?} {membership:?}"
+            );
         }
         let root = groups(&[("memory.max", "max")]);
-        assert_eq!(least(None, root.path(), "0::/\n"), UNKNOWN, "nothing says how much there is");
+        assert_eq!(
+            least(None, root.path(), "0::/\n"),
+            UNKNOWN,
+            "nothing says how much there is"
+        );
     }
 }

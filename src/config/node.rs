@@ -9,8 +9,8 @@ use super::custody::{Places, openers, seal_times};
 use super::register::{RegisterFiles, register_files};
 use super::value::{self, Address, Count, KeyCustody, Loopback, Place};
 use super::{
-    ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, audit, client, distinct_addresses,
-    limits, listener, load, parse, section, tls_files,
+    ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, audit, client,
+    distinct_addresses, limits, listener, load, parse, section, tls_files,
 };
 use crate::keys::custody::{Custody, Deposit};
 use crate::node::safe::SealTimes;
@@ -85,8 +85,10 @@ impl NodeConfig {
         parse(text, "the node's configuration", |root, faults| {
             let deployment: Option<At<Id>> = root.required("deployment", faults);
             let authority = root.required("authority", faults);
-            let control = listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
-            let health = listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
+            let control =
+                listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
+            let health =
+                listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
             distinct_addresses(&[control, health], faults);
             let tls = tls_files(root, folder, faults);
             let store = section(root, "store", faults, |table, faults| {
@@ -115,7 +117,9 @@ impl NodeConfig {
                 );
             }
             let register = register_files(root, deployment.as_deref(), folder, faults);
-            let vault = section(root, "vault", faults, |table, faults| client(table, folder, faults));
+            let vault = section(root, "vault", faults, |table, faults| {
+                client(table, folder, faults)
+            });
             let limits = limits(root, faults);
             Some(NodeConfig {
                 deployment: deployment?.value,
@@ -149,16 +153,26 @@ fn authority_keys(
     let mut keys: Vec<AuthorityKeyPlace> = Vec::new();
     let tables = root.tables("key", "id", faults);
     if tables.is_empty() {
-        faults.push(root.line, "the node has no key of its authority", "[[key]] with id and file");
+        faults.push(
+            root.line,
+            "the node has no key of its authority",
+            "[[key]] with id and file",
+        );
     }
     for mut table in tables {
         let id = table.required::<Id>("id", faults);
         let file = table.required::<Place>("file", faults);
         let custody = table.or("custody", KeyCustody::Own(Custody::File), faults);
         table.finish(faults);
-        let (Some(id), Some(file), Some(custody)) = (id, file, custody) else { continue };
+        let (Some(id), Some(file), Some(custody)) = (id, file, custody) else {
+            continue;
+        };
         if keys.iter().any(|key| key.id == id.value) {
-            faults.push(id.line, format!("a second key has the id `{}`", id.value), "an id of its own");
+            faults.push(
+                id.line,
+                format!("a second key has the id `{}`", id.value),
+                "an id of its own",
+            );
         }
         let place = match custody.value {
             KeyCustody::Shares => KeyPlace::Shares(file.within(folder)),
@@ -170,7 +184,10 @@ fn authority_keys(
                 KeyPlace::Own(deposit)
             }
         };
-        keys.push(AuthorityKeyPlace { id: id.value, place });
+        keys.push(AuthorityKeyPlace {
+            id: id.value,
+            place,
+        });
     }
     keys
 }
@@ -180,7 +197,11 @@ pub(super) fn segment_keys(root: &mut Table<'_, '_>, faults: &mut Faults) -> Vec
     let tables = root.tables("segment-key", "public", faults);
     let mut keys = Vec::new();
     for mut table in tables {
-        keys.extend(table.required::<VerifyingKey>("public", faults).map(|at| at.value));
+        keys.extend(
+            table
+                .required::<VerifyingKey>("public", faults)
+                .map(|at| at.value),
+        );
         table.finish(faults);
     }
     keys

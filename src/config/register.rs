@@ -34,7 +34,9 @@ pub(super) fn register_files(
         let before = faults.count();
         let keys = register_keys(table, faults);
         // With a key that could not be read, counting keys would only raise faults that are none.
-        if let (Some(quorum), Some(commission), true) = (&quorum, &commission, faults.count() == before) {
+        if let (Some(quorum), Some(commission), true) =
+            (&quorum, &commission, faults.count() == before)
+        {
             check_pins(quorum, commission, &keys, faults);
         }
         Some(RegisterFiles {
@@ -57,14 +59,28 @@ fn register_keys(table: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<PinnedKe
         let body = entry.required::<Id>("body", faults);
         let public = entry.required::<VerifyingKey>("public", faults);
         entry.finish(faults);
-        let (Some(id), Some(body), Some(public)) = (id, body, public) else { continue };
+        let (Some(id), Some(body), Some(public)) = (id, body, public) else {
+            continue;
+        };
         if keys.iter().any(|key| key.id == id.value) {
-            faults.push(id.line, format!("a second register key has the id `{}`", id.value), "an id of its own");
+            faults.push(
+                id.line,
+                format!("a second register key has the id `{}`", id.value),
+                "an id of its own",
+            );
         }
         if keys.iter().any(|key| key.key == public.value) {
-            faults.push(public.line, "two register keys are one and the same", "the key of another holder");
+            faults.push(
+                public.line,
+                "two register keys are one and the same",
+                "the key of another holder",
+            );
         }
-        keys.push(PinnedKey { id: id.value, body: body.value, key: public.value });
+        keys.push(PinnedKey {
+            id: id.value,
+            body: body.value,
+            key: public.value,
+        });
     }
     keys
 }
@@ -81,9 +97,17 @@ fn check_pins(quorum: &At<Count>, commission: &At<Id>, keys: &[PinnedKey], fault
     }
     if !keys.iter().any(|key| key.body == commission.value) {
         let what = format!("no register key is of the body `{}`", commission.value);
-        faults.push(commission.line, what, "the `body` of one of the [[register.key]]");
+        faults.push(
+            commission.line,
+            what,
+            "the `body` of one of the [[register.key]]",
+        );
     }
     if !keys.is_empty() && keys.iter().all(|key| key.body == keys[0].body) {
-        faults.push(commission.line, "all register keys are of one body", "a [[register.key]] of a second body");
+        faults.push(
+            commission.line,
+            "all register keys are of one body",
+            "a [[register.key]] of a second body",
+        );
     }
 }

@@ -94,19 +94,33 @@ fn a_vault_is_read_with_paths_from_its_folder() {
     assert_eq!(config.tls.key, Path::new("/etc/x/secrets/tls/vault.key"));
     assert_eq!(config.tls.client_ca, Path::new("/etc/cloison/ca.pem"));
     assert_eq!(config.store, Path::new("/etc/x/data/vault"));
-    assert_eq!((config.register.pins.quorum, config.register.pins.keys.len()), (2, 2));
+    assert_eq!(
+        (config.register.pins.quorum, config.register.pins.keys.len()),
+        (2, 2)
+    );
     assert_eq!(config.limits.connections, 1024);
     let relative = VaultConfig::parse(&vault(), Path::new("")).unwrap();
     assert_eq!(relative.store, Path::new("data/vault"));
-    let limited = VaultConfig::parse(&format!("{}[limits]\nconnections = 7\n", vault()), Path::new("")).unwrap();
-    assert_eq!((limited.limits.connections, limited.limits.drain), (7, Duration::from_secs(20)));
+    let limited = VaultConfig::parse(
+        &format!("{}[limits]\nconnections = 7\n", vault()),
+        Path::new(""),
+    )
+    .unwrap();
+    assert_eq!(
+        (limited.limits.connections, limited.limits.drain),
+        (7, Duration::from_secs(20))
+    );
     assert_eq!((config.bodies, config.reserve), (128 << 20, 256 << 20));
     assert_eq!(config.log.second, None);
     let watched = format!("{}[audit]\nsecond = \"elsewhere/checkpoint\"\n", vault());
     let watched = VaultConfig::parse(&watched, Path::new("/etc/x")).unwrap();
-    assert_eq!(watched.log.second.unwrap(), Path::new("/etc/x/elsewhere/checkpoint"));
-    let roomy =
-        vault().replace("[store]\n", "[store]\nreserve-mib = 1000\n").replace("[data]\n", "[data]\nbodies-mib = 17\n");
+    assert_eq!(
+        watched.log.second.unwrap(),
+        Path::new("/etc/x/elsewhere/checkpoint")
+    );
+    let roomy = vault()
+        .replace("[store]\n", "[store]\nreserve-mib = 1000\n")
+        .replace("[data]\n", "[data]\nbodies-mib = 17\n");
     let roomy = VaultConfig::parse(&roomy, Path::new("")).unwrap();
     assert_eq!((roomy.bodies, roomy.reserve), (17 << 20, 1000 << 20));
     let cramped = faults(&vault().replace("[data]\n", "[data]\nbodies-mib = 16\n"));
@@ -117,14 +131,25 @@ fn a_vault_is_read_with_paths_from_its_folder() {
 fn a_node_and_a_client_are_read() {
     let config = NodeConfig::parse(&node(), Path::new("/n")).unwrap();
     assert_eq!(config.authority.as_str(), "court");
-    let KeyPlace::Own(deposit) = &config.keys[0].place else { panic!("a file") };
-    assert_eq!(deposit, &Deposit::file("/n/secrets/authority/court-2026.secret"));
-    assert_eq!((config.seal.idle.as_secs(), config.seal.forget.as_secs()), (3600, 600));
+    let KeyPlace::Own(deposit) = &config.keys[0].place else {
+        panic!("a file")
+    };
+    assert_eq!(
+        deposit,
+        &Deposit::file("/n/secrets/authority/court-2026.secret")
+    );
+    assert_eq!(
+        (config.seal.idle.as_secs(), config.seal.forget.as_secs()),
+        (3600, 600)
+    );
     assert_eq!(config.segment_keys.len(), 1);
     assert_eq!(config.vault.url, "https://127.0.0.1:8444");
     let text = "url = \"https://vault.example/\"\nca = \"ca.pem\"\ncertificate = \"c.pem\"\nkey = \"c.key\"\n";
     let client = ClientConfig::parse(text, Path::new("clients")).unwrap();
-    assert_eq!((client.url.as_str(), client.key.as_path()), ("https://vault.example", Path::new("clients/c.key")));
+    assert_eq!(
+        (client.url.as_str(), client.key.as_path()),
+        ("https://vault.example", Path::new("clients/c.key"))
+    );
 }
 
 #[test]
@@ -134,10 +159,16 @@ fn every_fault_is_reported_with_its_line() {
         .replace("quorum = 2", "quorum = 1")
         .replace("client-ca", "client_ca")
         .replace("path = \"./data/vault\"", "path = 3");
-    let found: Vec<(usize, String)> = faults(&text).into_iter().map(|fault| (fault.line, fault.what)).collect();
+    let found: Vec<(usize, String)> = faults(&text)
+        .into_iter()
+        .map(|fault| (fault.line, fault.what))
+        .collect();
     let lines: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
     assert_eq!(lines, [8, 10, 13, 16, 29], "{found:?}");
-    let unknown = faults(&text).into_iter().find(|fault| fault.line == 13).unwrap();
+    let unknown = faults(&text)
+        .into_iter()
+        .find(|fault| fault.line == 13)
+        .unwrap();
     assert!(unknown.what.contains("`client_ca`"), "{unknown:?}");
     assert!(unknown.instead.contains("client-ca"), "{unknown:?}");
 }
@@ -150,22 +181,70 @@ fn what_must_not_be() {
         faults(&text.replacen(from, to, 1))
     };
     assert!(both("8444", "8443")[0].what.contains("another listener"));
-    assert!(both("\"cndp\"\n\n", "\"nobody\"\n\n")[0].what.contains("`nobody`"));
-    assert!(both(COMMISSION, OPERATIONS)[0].what.contains("one and the same"));
-    assert!(both("body = \"operations\"", "body = \"cndp\"")[0].what.contains("one body"));
-    assert!(both("id = \"commission\"", "id = \"operations\"")[0].what.contains("second register key"));
-    assert!(both(COMMISSION, &COMMISSION.to_uppercase())[0].what.contains("lower case"));
-    assert!(both(COMMISSION, &format!("01{}", "00".repeat(31)))[0].what.contains("weak Ed25519 key"));
-    assert!(both("deployment = \"demo\"", "deployment = \"De mo\"")[0].what.contains("not an id"));
-    assert!(both("[store]\npath = \"./data/vault\"\n", "")[0].what.contains("no section `store`"));
-    assert!(both("listen = \"127.0.0.1:8443\"", "listen = \"localhost\"")[0].what.contains("IP address"));
+    assert!(
+        both("\"cndp\"\n\n", "\"nobody\"\n\n")[0]
+            .what
+            .contains("`nobody`")
+    );
+    assert!(
+        both(COMMISSION, OPERATIONS)[0]
+            .what
+            .contains("one and the same")
+    );
+    assert!(
+        both("body = \"operations\"", "body = \"cndp\"")[0]
+            .what
+            .contains("one body")
+    );
+    assert!(
+        both("id = \"commission\"", "id = \"operations\"")[0]
+            .what
+            .contains("second register key")
+    );
+    assert!(
+        both(COMMISSION, &COMMISSION.to_uppercase())[0]
+            .what
+            .contains("lower case")
+    );
+    assert!(
+        both(COMMISSION, &format!("01{}", "00".repeat(31)))[0]
+            .what
+            .contains("weak Ed25519 key")
+    );
+    assert!(
+        both("deployment = \"demo\"", "deployment = \"De mo\"")[0]
+            .what
+            .contains("not an id")
+    );
+    assert!(
+        both("[store]\npath = \"./data/vault\"\n", "")[0]
+            .what
+            .contains("no section `store`")
+    );
+    assert!(
+        both("listen = \"127.0.0.1:8443\"", "listen = \"localhost\"")[0]
+            .what
+            .contains("IP address")
+    );
     assert_eq!(both("[store]", "[store")[0].line, 15);
     let missing = VaultConfig::parse("", Path::new("")).unwrap_err();
     assert_eq!(missing.len(), 8, "{missing:?}");
     assert!(NodeConfig::parse(&node().replace("[[key]]", "[[keys]]"), Path::new("")).is_err());
-    for url in ["http://x", "https://", "https://x/y", "https://u@x", "https://x?y", "x", "https://x y"] {
+    for url in [
+        "http://x",
+        "https://",
+        "https://x/y",
+        "https://u@x",
+        "https://x?y",
+        "x",
+        "https://x y",
+    ] {
         let text = format!("url = \"{url}\"\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n");
-        assert_eq!(ClientConfig::parse(&text, Path::new("")).unwrap_err()[0].line, 1, "{url}");
+        assert_eq!(
+            ClientConfig::parse(&text, Path::new("")).unwrap_err()[0].line,
+            1,
+            "{url}"
+        );
     }
 }
 
@@ -173,43 +252,96 @@ fn what_must_not_be() {
 fn the_error_names_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vault.toml");
-    std::fs::write(&path, vault().replace("[store]\n", "[store]\nsync = true\n")).unwrap();
+    std::fs::write(
+        &path,
+        vault().replace("[store]\n", "[store]\nsync = true\n"),
+    )
+    .unwrap();
     let shown = VaultConfig::load(&path).unwrap_err().to_string();
-    assert!(shown.starts_with(&format!("{}:16: ", path.display())), "{shown}");
+    assert!(
+        shown.starts_with(&format!("{}:16: ", path.display())),
+        "{shown}"
+    );
     assert!(shown.contains("\n    write instead: "), "{shown}");
     std::fs::write(&path, b"deployment = \"demo\"\n# \xff\n").unwrap();
-    assert!(VaultConfig::load(&path).unwrap_err().to_string().contains("vault.toml:2: the line is not UTF-8"));
-    assert!(matches!(VaultConfig::load(&folder.path().join("none.toml")), Err(ConfigError::File(_))));
+    assert!(
+        VaultConfig::load(&path)
+            .unwrap_err()
+            .to_string()
+            .contains("vault.toml:2: the line is not UTF-8")
+    );
+    assert!(matches!(
+        VaultConfig::load(&folder.path().join("none.toml")),
+        Err(ConfigError::File(_))
+    ));
 }
 
 #[test]
 fn secrets_lie_in_the_custody_that_is_stated() {
-    let all = vault().replace("[secrets]\n", "[secrets]\ncustody = \"credential\"\n").replace(
-        "identity = \"secrets/vault/identity.secret\"",
-        "identity = { custody = \"token\", at = \"identity.wrapped\" }",
-    );
+    let all = vault()
+        .replace("[secrets]\n", "[secrets]\ncustody = \"credential\"\n")
+        .replace(
+            "identity = \"secrets/vault/identity.secret\"",
+            "identity = { custody = \"token\", at = \"identity.wrapped\" }",
+        );
     let named = all.replace("\"secrets/vault/", "\"");
     let token = "[token]\nmodule = \"/lib/hsm.so\"\nlabel = \"vault\"\nkey = \"wrap\"\npin = \"file:pin\"\n";
     let config = VaultConfig::parse(&format!("{named}{token}"), Path::new("/v")).unwrap();
-    let deposit = |custody, at: &str| Deposit { custody, at: at.into() };
-    assert_eq!(config.secrets.identity, deposit(Custody::Token, "/v/identity.wrapped"));
-    assert_eq!(config.secrets.audit, deposit(Custody::Credential, "audit.secret"));
-    assert_eq!(config.secrets.sector, deposit(Custody::Credential, "sector"));
+    let deposit = |custody, at: &str| Deposit {
+        custody,
+        at: at.into(),
+    };
+    assert_eq!(
+        config.secrets.identity,
+        deposit(Custody::Token, "/v/identity.wrapped")
+    );
+    assert_eq!(
+        config.secrets.audit,
+        deposit(Custody::Credential, "audit.secret")
+    );
+    assert_eq!(
+        config.secrets.sector,
+        deposit(Custody::Credential, "sector")
+    );
     let read = config.openers.token.unwrap();
-    assert_eq!((read.label.as_str(), read.pin), ("vault", Some(PassphraseSource::File("/v/pin".into()))));
+    assert_eq!(
+        (read.label.as_str(), read.pin),
+        ("vault", Some(PassphraseSource::File("/v/pin".into())))
+    );
     assert_eq!(read.mechanism.as_str(), "aes-gcm");
 
-    let what = |text: &str| faults(text).into_iter().map(|fault| fault.what).collect::<Vec<_>>().join("\n");
+    let what = |text: &str| {
+        faults(text)
+            .into_iter()
+            .map(|fault| fault.what)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
     assert!(what(&named).contains("there is no section [token]"));
     assert!(what(&format!("{all}{token}")).contains("`audit` is not the name of a credential"));
     let passphrase = vault().replace("[secrets]\n", "[secrets]\ncustody = \"passphrase\"\n");
     assert!(what(&passphrase).contains("nothing says where that comes from"));
-    for (source, right) in [("terminal", true), ("fd:3", true), ("correct horse battery", false), ("env:X", false)] {
-        let text = passphrase.replace("[secrets]\n", &format!("[secrets]\npassphrase = \"{source}\"\n"));
-        assert_eq!(VaultConfig::parse(&text, Path::new("")).is_ok(), right, "{source}");
+    for (source, right) in [
+        ("terminal", true),
+        ("fd:3", true),
+        ("correct horse battery", false),
+        ("env:X", false),
+    ] {
+        let text = passphrase.replace(
+            "[secrets]\n",
+            &format!("[secrets]\npassphrase = \"{source}\"\n"),
+        );
+        assert_eq!(
+            VaultConfig::parse(&text, Path::new("")).is_ok(),
+            right,
+            "{source}"
+        );
     }
     for wrong in ["custody = \"cupboard\"", "custody = \"shares\""] {
-        assert!(what(&vault().replace("[secrets]\n", &format!("[secrets]\n{wrong}\n"))).contains("is no custody"));
+        assert!(
+            what(&vault().replace("[secrets]\n", &format!("[secrets]\n{wrong}\n")))
+                .contains("is no custody")
+        );
     }
     let pin = format!("{named}{}", token.replace("file:pin", "1234"));
     assert!(what(&pin).contains("is no source of a passphrase"));
@@ -222,8 +354,13 @@ fn a_key_in_shares_names_its_set_and_its_times() {
         "custody = \"shares\"\nfile = \"court-2026.set\"\n[seal]\nidle-seconds = 5\nforget-seconds = 7",
     );
     let config = NodeConfig::parse(&text, Path::new("/n")).unwrap();
-    assert!(matches!(&config.keys[0].place, KeyPlace::Shares(path) if path == Path::new("/n/court-2026.set")));
-    assert_eq!((config.seal.idle.as_secs(), config.seal.forget.as_secs()), (5, 7));
+    assert!(
+        matches!(&config.keys[0].place, KeyPlace::Shares(path) if path == Path::new("/n/court-2026.set"))
+    );
+    assert_eq!(
+        (config.seal.idle.as_secs(), config.seal.forget.as_secs()),
+        (5, 7)
+    );
     let zero = NodeConfig::parse(&text.replace("= 5", "= 0"), Path::new("/n")).unwrap_err();
     assert!(zero[0].what.contains("from 1 to 1000000"), "{zero:?}");
 }

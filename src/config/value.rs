@@ -9,7 +9,9 @@ use crate::keys::custody::{Custody, Deposit, PassphraseSource, is_credential_nam
 use crate::register::read::{Field, wrong_type};
 
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
-    value.as_str().ok_or_else(|| wrong_type(value, "a text in quotes"))
+    value
+        .as_str()
+        .ok_or_else(|| wrong_type(value, "a text in quotes"))
 }
 
 /// Where a listener binds.
@@ -19,7 +21,10 @@ impl Field for Address {
     const EXAMPLE: &'static str = "\"127.0.0.1:8443\", an IP address and a port";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        text(value)?.parse().map(Address).map_err(|_| "is not an IP address with a port".into())
+        text(value)?
+            .parse()
+            .map(Address)
+            .map_err(|_| "is not an IP address with a port".into())
     }
 }
 
@@ -27,7 +32,8 @@ impl Field for Address {
 pub(super) struct Loopback(pub(super) SocketAddr);
 
 impl Field for Loopback {
-    const EXAMPLE: &'static str = "\"127.0.0.1:9443\", on loopback: this listener knows no certificates";
+    const EXAMPLE: &'static str =
+        "\"127.0.0.1:9443\", on loopback: this listener knows no certificates";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         match Address::read(value)?.0 {
@@ -55,7 +61,11 @@ impl Field for Place {
 impl Place {
     /// The path, seen from `folder`; an absolute one stays as it is.
     pub(super) fn within(&self, folder: &std::path::Path) -> PathBuf {
-        folder.join(&self.0).components().filter(|part| *part != Component::CurDir).collect()
+        folder
+            .join(&self.0)
+            .components()
+            .filter(|part| *part != Component::CurDir)
+            .collect()
     }
 }
 
@@ -69,9 +79,14 @@ impl Field for Base {
         let url = text(value)?;
         let base = url.strip_suffix('/').unwrap_or(url);
         let whole = base.parse::<axum::http::Uri>().ok();
-        let authority = whole.as_ref().filter(|uri| uri.scheme_str() == Some("https")).and_then(|uri| uri.authority());
+        let authority = whole
+            .as_ref()
+            .filter(|uri| uri.scheme_str() == Some("https"))
+            .and_then(|uri| uri.authority());
         match authority {
-            Some(authority) if base == format!("https://{authority}") && !authority.as_str().contains('@') => {
+            Some(authority)
+                if base == format!("https://{authority}") && !authority.as_str().contains('@') =>
+            {
                 Ok(Base(base.into()))
             }
             _ => Err("is not https:// with a host, perhaps a port, and nothing else".into()),
@@ -117,13 +132,27 @@ impl Field for Lodged {
     const EXAMPLE: &'static str = "a path in quotes, or { custody = \"token\", at = \"…\" }";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let Some(table) = value.as_table() else { return Ok(Self { custody: None, at: Place::read(value)? }) };
-        if table.keys().any(|name| !matches!(name.get_ref().as_ref(), "custody" | "at")) {
+        let Some(table) = value.as_table() else {
+            return Ok(Self {
+                custody: None,
+                at: Place::read(value)?,
+            });
+        };
+        if table
+            .keys()
+            .any(|name| !matches!(name.get_ref().as_ref(), "custody" | "at"))
+        {
             return Err("has something beside `custody` and `at`".into());
         }
-        let custody = table.get("custody").map(|value| Custody::read(value.get_ref())).transpose()?;
+        let custody = table
+            .get("custody")
+            .map(|value| Custody::read(value.get_ref()))
+            .transpose()?;
         let at = table.get("at").ok_or("has no `at`")?;
-        Ok(Self { custody, at: Place::read(at.get_ref())? })
+        Ok(Self {
+            custody,
+            at: Place::read(at.get_ref())?,
+        })
     }
 }
 
@@ -137,8 +166,14 @@ impl Lodged {
 /// A deposit with that path, or credential's name.
 pub(super) fn deposit(at: &Place, custody: Custody, folder: &std::path::Path) -> Deposit {
     match custody {
-        Custody::Credential => Deposit { custody, at: at.0.clone() },
-        _ => Deposit { custody, at: at.within(folder) },
+        Custody::Credential => Deposit {
+            custody,
+            at: at.0.clone(),
+        },
+        _ => Deposit {
+            custody,
+            at: at.within(folder),
+        },
     }
 }
 
@@ -164,7 +199,8 @@ pub(super) enum KeyCustody {
 }
 
 impl Field for KeyCustody {
-    const EXAMPLE: &'static str = "\"shares\", \"file\", \"passphrase\", \"credential\" or \"token\"";
+    const EXAMPLE: &'static str =
+        "\"shares\", \"file\", \"passphrase\", \"credential\" or \"token\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         match text(value)? {

@@ -8,7 +8,8 @@ use toml::de::DeValue;
 
 use super::value::{Address, Loopback, Place};
 use super::{
-    ConfigError, FileKind, LimitConfig, TlsFiles, distinct_addresses, limits, listener, load, parse, section, tls_files,
+    ConfigError, FileKind, LimitConfig, TlsFiles, distinct_addresses, limits, listener, load,
+    parse, section, tls_files,
 };
 use crate::register::Fault;
 use crate::register::read::{Faults, Field, Table, wrong_type};
@@ -50,8 +51,12 @@ impl Field for Name {
     const EXAMPLE: &'static str = "\"cndp\", without spaces and plus signs";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let text = value.as_str().ok_or_else(|| wrong_type(value, "a text in quotes"))?;
-        let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
+        let text = value
+            .as_str()
+            .ok_or_else(|| wrong_type(value, "a text in quotes"))?;
+        let plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'+');
         match (1..=255).contains(&text.len()) && plain {
             true => Ok(Name(text.into())),
             false => Err("is not a name".into()),
@@ -75,12 +80,18 @@ impl WitnessConfig {
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
         parse(text, "the witness's configuration", |root, faults| {
             let name = root.required::<Name>("name", faults);
-            let control = listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
-            let health = listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
+            let control =
+                listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
+            let health =
+                listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
             distinct_addresses(&[control, health], faults);
             let tls = tls_files(root, folder, faults);
-            let state = section(root, "state", faults, |table, faults| table.required::<Place>("path", faults));
-            let key = section(root, "secrets", faults, |table, faults| table.required::<Place>("key", faults));
+            let state = section(root, "state", faults, |table, faults| {
+                table.required::<Place>("path", faults)
+            });
+            let key = section(root, "secrets", faults, |table, faults| {
+                table.required::<Place>("key", faults)
+            });
             let logs = logs(root, faults);
             let limits = limits(root, faults);
             Some(WitnessConfig {
@@ -100,15 +111,24 @@ impl WitnessConfig {
 fn logs(root: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<WatchedLog> {
     let tables = root.tables("log", "owner", faults);
     if tables.is_empty() {
-        faults.push(root.line, "the witness watches no log", "[[log]] with owner and public");
+        faults.push(
+            root.line,
+            "the witness watches no log",
+            "[[log]] with owner and public",
+        );
     }
     let mut logs = Vec::new();
     for mut table in tables {
         let owner = table.required::<Name>("owner", faults);
         let public = table.required::<VerifyingKey>("public", faults);
         table.finish(faults);
-        let (Some(owner), Some(public)) = (owner, public) else { continue };
-        logs.push(WatchedLog { owner: owner.value.0, public: public.value });
+        let (Some(owner), Some(public)) = (owner, public) else {
+            continue;
+        };
+        logs.push(WatchedLog {
+            owner: owner.value.0,
+            public: public.value,
+        });
     }
     logs
 }

@@ -1,12 +1,13 @@
 //! The deployment's private certificate authority and what it issues.
 //!
-//! cloison knows its peers by their keys (the register lists SHA-256 of each SubjectPublicKeyInfo), so a certificate here
-//! carries a key and its two permitted uses, and nothing is decided by its names except the host that a client dials.
+//! cloison knows its peers by their keys (the register lists SHA-256 of each SubjectPublicKeyInfo),
+//! so a certificate here carries a key and its two permitted uses, and nothing is decided by its
+//! names except the host that a client dials.
 
 use jiff::civil::Date;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _,
 };
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -59,7 +60,12 @@ impl CertificateAuthority {
         valid(&mut params, from, years_later(today, CA_YEARS));
         let key = new_key()?;
         let certificate = params.self_signed(&key).map_err(fault)?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), certificate, from, until })
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+            certificate,
+            from,
+            until,
+        })
     }
 
     /// The certificate, PEM.
@@ -70,10 +76,14 @@ impl CertificateAuthority {
     /// The key, PKCS#8 PEM, and SHA-256 of its SubjectPublicKeyInfo.
     pub fn key(&self) -> (Zeroizing<String>, [u8; 32]) {
         let key = self.issuer.key();
-        (Zeroizing::new(key.serialize_pem()), Sha256::digest(key.subject_public_key_info()).into())
+        (
+            Zeroizing::new(key.serialize_pem()),
+            Sha256::digest(key.subject_public_key_info()).into(),
+        )
     }
 
-    /// A certificate for `name`, reachable under `hosts` (DNS names or addresses; none for a mere client).
+    /// A certificate for `name`, reachable under `hosts` (DNS names or addresses; none for a mere
+    /// client).
     ///
     /// # Errors
     /// When a host is no name that a certificate can carry.
@@ -95,14 +105,21 @@ impl CertificateAuthority {
         params.extended_key_usages = match r#use {
             CertificateUse::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
             CertificateUse::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
-            CertificateUse::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            CertificateUse::Both => vec![
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ],
         };
         params.use_authority_key_identifier_extension = true;
         valid(&mut params, self.from, self.until);
         let key = new_key()?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(fault)?.pem();
         let spki = Sha256::digest(key.subject_public_key_info()).into();
-        Ok(IssuedCertificate { certificate, key: Zeroizing::new(key.serialize_pem()), spki })
+        Ok(IssuedCertificate {
+            certificate,
+            key: Zeroizing::new(key.serialize_pem()),
+            spki,
+        })
     }
 }
 
@@ -120,16 +137,26 @@ fn named(name: &str) -> DistinguishedName {
 fn years_later(day: Date, years: i16) -> Date {
     let later = day.year().saturating_add(years);
     // 29 February has no counterpart in most years.
-    Date::new(later, day.month(), day.day()).or_else(|_| Date::new(later, day.month(), 28)).unwrap_or(Date::MAX)
+    Date::new(later, day.month(), day.day())
+        .or_else(|_| Date::new(later, day.month(), 28))
+        .unwrap_or(Date::MAX)
 }
 
 fn valid(params: &mut CertificateParams, from: Date, until: Date) {
-    let midnight =
-        |day: Date| rcgen::date_time_ymd(day.year().into(), day.month().unsigned_abs(), day.day().unsigned_abs());
+    let midnight = |day: Date| {
+        rcgen::date_time_ymd(
+            day.year().into(),
+            day.month().unsigned_abs(),
+            day.day().unsigned_abs(),
+        )
+    };
     params.not_before = midnight(from);
     params.not_after = midnight(until);
 }
 
 fn fault(error: rcgen::Error) -> CommandError {
-    CommandError::new(format_args!("a certificate could not be made: {error}"), "report this as a fault of cloison")
+    CommandError::new(
+        format_args!("a certificate could not be made: {error}"),
+        "report this as a fault of cloison",
+    )
 }

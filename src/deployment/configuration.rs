@@ -123,8 +123,9 @@ commission = {COMMISSION:?}
         vault = plan.vault.url(plan.vault.control),
         key = match plan.custodians {
             None => format!("file = \"secrets/authority/{AUTHORITY_KEY}.secret\""),
-            Some(_) =>
-                format!("custody = \"shares\"              # its custodians unseal it\nfile = \"{AUTHORITY_KEY}.set\""),
+            Some(_) => format!(
+                "custody = \"shares\"              # its custodians unseal it\nfile = \"{AUTHORITY_KEY}.set\""
+            ),
         },
     )
 }

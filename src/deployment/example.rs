@@ -1,4 +1,5 @@
-//! What `keys-example/` has beyond a fresh deployment: a signed order, a warning, and the list of its fingerprints.
+//! What `keys-example/` has beyond a fresh deployment: a signed order, a warning, and the list of
+//! its fingerprints.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +11,10 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::layout::NewFolder;
 use super::register_text::{APPROVERS, AUTHORITY, OFFICER};
-use crate::keys::{DomainScope, IdentityKeys, IdentitySecret, SectorRootKey, SectorSecret, UtiBatch, UtiSource as _};
+use crate::keys::{
+    DomainScope, IdentityKeys, IdentitySecret, SectorRootKey, SectorSecret, UtiBatch,
+    UtiSource as _,
+};
 use crate::order::{LegalBasis, OrderPayload, PseudonymScope};
 use crate::pseudonym::TextWriter;
 use crate::register::{Id, Register};
@@ -59,7 +63,8 @@ pub struct ExampleRoots<'a> {
     pub approvers: &'a [SigningKey],
 }
 
-/// Writes the order, the warning and the list. The certificates are good until the beginning of `until`.
+/// Writes the order, the warning and the list. The certificates are good until the beginning of
+/// `until`.
 pub fn finish(
     folder: &NewFolder,
     register: &str,
@@ -68,7 +73,8 @@ pub fn finish(
     until: Date,
     fingerprints: &[([u8; 32], String)],
 ) -> Result<(), CommandError> {
-    let register = crate::register::parse(register).map_err(|_| fault(&"the register has faults"))?;
+    let register =
+        crate::register::parse(register).map_err(|_| fault(&"the register has faults"))?;
     folder.public("orders/example.jws", &order(&register, roots, today)?)?;
     folder.public("README.md", &README.replace("{until}", &until.to_string()))?;
     let mut list = String::new();
@@ -80,8 +86,13 @@ pub fn finish(
     folder.public("FINGERPRINTS", &list)
 }
 
-/// An order for one pseudonym of the first epoch, signed by the first and the last approver, who are of two bodies.
-fn order(register: &Register, roots: &ExampleRoots<'_>, today: Timestamp) -> Result<String, CommandError> {
+/// An order for one pseudonym of the first epoch, signed by the first and the last approver, who
+/// are of two bodies.
+fn order(
+    register: &Register,
+    roots: &ExampleRoots<'_>,
+    today: Timestamp,
+) -> Result<String, CommandError> {
     let id = |text: &str| Id::parse(text).ok_or_else(|| fault(&"an id is none"));
     let order = OrderPayload {
         aud: register.deployment.clone(),
@@ -91,7 +102,10 @@ fn order(register: &Register, roots: &ExampleRoots<'_>, today: Timestamp) -> Res
         case: "RABAT/2026/42".to_owned(),
         purpose: id("investigation")?,
         sectors: vec![SECTOR.to_owned()],
-        scope: PseudonymScope::Listed(BTreeMap::from([(SECTOR.to_owned(), vec![pseudonym(register, roots)])])),
+        scope: PseudonymScope::Listed(BTreeMap::from([(
+            SECTOR.to_owned(),
+            vec![pseudonym(register, roots)],
+        )])),
         not_before: today,
         not_after: today + (30 * 24).hours(),
         officers: vec![id(OFFICER)?],
@@ -107,15 +121,25 @@ fn order(register: &Register, roots: &ExampleRoots<'_>, today: Timestamp) -> Res
 }
 
 fn fault(what: &dyn std::fmt::Display) -> CommandError {
-    CommandError::new(format_args!("the example order: {what}"), "report this as a fault of cloison")
+    CommandError::new(
+        format_args!("the example order: {what}"),
+        "report this as a fault of cloison",
+    )
 }
 
 /// The card's pseudonym in the sector's first epoch (the sector has no granularity).
 fn pseudonym(register: &Register, roots: &ExampleRoots<'_>) -> String {
     let sector = &register.sectors[SECTOR];
     let mut utis = Vec::new();
-    let batch = UtiBatch { scheme: CARD.0, values: CARD.1, start: 0, ends: &[CARD.1.len() as u32] };
+    let batch = UtiBatch {
+        scheme: CARD.0,
+        values: CARD.1,
+        start: 0,
+        ends: &[CARD.1.len() as u32],
+    };
     IdentityKeys::new(&roots.identity).derive(batch, &mut utis);
-    let key = SectorRootKey::new(&roots.sector).sector(&sector.path).domain(1, &DomainScope::default());
+    let key = SectorRootKey::new(&roots.sector)
+        .sector(&sector.path)
+        .domain(1, &DomainScope::default());
     TextWriter::new(sector.text_form, &sector.tag, 1).text(&key.prf(&utis[0]).to_pseudonym())
 }

@@ -19,14 +19,19 @@ pub struct DeploymentKeys<'a> {
 impl<'a> DeploymentKeys<'a> {
     /// An empty one.
     pub fn new(folder: &'a NewFolder) -> Self {
-        Self { folder, fingerprints: Vec::new() }
+        Self {
+            folder,
+            fingerprints: Vec::new(),
+        }
     }
 
     /// Writes a fresh 32-byte secret and returns it.
     pub fn secret(&mut self, path: &str, kind: SecretKind) -> Result<Key, CommandError> {
         let secret = Key::random();
-        write_secret(&self.folder.place(path)?, kind, &secret).map_err(|error| unwritten(&error))?;
-        self.fingerprints.push((fingerprint(secret.expose()), path.to_owned()));
+        write_secret(&self.folder.place(path)?, kind, &secret)
+            .map_err(|error| unwritten(&error))?;
+        self.fingerprints
+            .push((fingerprint(secret.expose()), path.to_owned()));
         Ok(secret)
     }
 
@@ -35,16 +40,19 @@ impl<'a> DeploymentKeys<'a> {
         let seed = Key::random();
         let key = SigningKey::from_bytes(seed.expose());
         write_signing_key(&self.folder.place(path)?, &key).map_err(|error| unwritten(&error))?;
-        self.fingerprints.push((fingerprint(seed.expose()), path.to_owned()));
+        self.fingerprints
+            .push((fingerprint(seed.expose()), path.to_owned()));
         Ok(key)
     }
 
     /// Writes a certificate to `tls/` and its key to `secrets/tls/`.
     pub fn leaf(&mut self, name: &str, leaf: &IssuedCertificate) -> Result<[u8; 32], CommandError> {
-        self.folder.public(&format!("tls/{name}.pem"), &leaf.certificate)?;
+        self.folder
+            .public(&format!("tls/{name}.pem"), &leaf.certificate)?;
         let path = format!("secrets/tls/{name}.key");
         self.folder.secret(&path, &leaf.key)?;
-        self.fingerprints.push((fingerprint_of_spki(&leaf.spki), path));
+        self.fingerprints
+            .push((fingerprint_of_spki(&leaf.spki), path));
         Ok(leaf.spki)
     }
 
@@ -53,7 +61,8 @@ impl<'a> DeploymentKeys<'a> {
         let (key, spki) = ca.key();
         self.folder.public("tls/ca.pem", ca.certificate())?;
         self.folder.secret("secrets/tls/ca.key", &key)?;
-        self.fingerprints.push((fingerprint_of_spki(&spki), "secrets/tls/ca.key".to_owned()));
+        self.fingerprints
+            .push((fingerprint_of_spki(&spki), "secrets/tls/ca.key".to_owned()));
         Ok(())
     }
 }

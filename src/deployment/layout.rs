@@ -1,5 +1,5 @@
-//! A folder that is filled once: nothing in it is ever overwritten, secrets are private from their first byte, and a
-//! failure leaves nothing behind.
+//! A folder that is filled once: nothing in it is ever overwritten, secrets are private from their
+//! first byte, and a failure leaves nothing behind.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -12,8 +12,9 @@ use crate::terminal::CommandError;
 /// Where the vault's root secrets lie in a deployment.
 pub const VAULT_SECRETS: &str = "secrets/vault";
 
-/// The file of a secret within its holder's folder: the same for who makes it, who names it in a configuration and who recovers
-/// it. `name` is the version of a secret that has versions, the id of an authority's, and empty for all others.
+/// The file of a secret within its holder's folder: the same for who makes it, who names it in a
+/// configuration and who recovers it. `name` is the version of a secret that has versions, the id
+/// of an authority's, and empty for all others.
 pub fn secret_file(kind: SecretKind, name: &str) -> String {
     match (kind, name) {
         (SecretKind::Segment | SecretKind::Checkpoint, _) => format!("{kind}.pem"),
@@ -28,7 +29,8 @@ pub fn vault_secret(kind: SecretKind, version: &str) -> String {
     format!("{VAULT_SECRETS}/{}", secret_file(kind, version))
 }
 
-/// The folder of one deployment while it is being written. Dropped before [`Folder::finish`], it is emptied again.
+/// The folder of one deployment while it is being written. Dropped before [`Folder::finish`], it is
+/// emptied again.
 pub struct NewFolder {
     root: PathBuf,
     /// Whether we made the root itself, and so may remove it.
@@ -45,7 +47,9 @@ impl NewFolder {
         let ours = match DirBuilder::new().mode(0o700).create(root) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let mut entries = root.read_dir().map_err(|error| CommandError::file(root, &error))?;
+                let mut entries = root
+                    .read_dir()
+                    .map_err(|error| CommandError::file(root, &error))?;
                 if entries.next().is_some() {
                     return Err(CommandError::new(
                         format_args!("{} is not empty", root.display()),
@@ -56,7 +60,11 @@ impl NewFolder {
             }
             Err(error) => return Err(CommandError::file(root, &error)),
         };
-        Ok(Self { root: root.to_owned(), ours, finished: false })
+        Ok(Self {
+            root: root.to_owned(),
+            ours,
+            finished: false,
+        })
     }
 
     /// Writes a file that anyone who can enter the folder may read.
@@ -80,15 +88,25 @@ impl NewFolder {
     /// Makes a folder (0700) and those above it.
     pub fn folder(&self, path: &str) -> Result<(), CommandError> {
         let path = self.root.join(path);
-        DirBuilder::new().mode(0o700).recursive(true).create(&path).map_err(|error| CommandError::file(&path, &error))
+        DirBuilder::new()
+            .mode(0o700)
+            .recursive(true)
+            .create(&path)
+            .map_err(|error| CommandError::file(&path, &error))
     }
 
     /// Makes the folders' names durable (the files are already) and keeps the folder.
     pub fn finish(mut self) -> Result<(), CommandError> {
         sync_folders(&self.root).map_err(|error| CommandError::file(&self.root, &error))?;
         if self.ours {
-            let above = self.root.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(above).and_then(|above| above.sync_all()).map_err(|error| CommandError::file(above, &error))?;
+            let above = self
+                .root
+                .parent()
+                .filter(|above| !above.as_os_str().is_empty())
+                .unwrap_or(Path::new("."));
+            File::open(above)
+                .and_then(|above| above.sync_all())
+                .map_err(|error| CommandError::file(above, &error))?;
         }
         self.finished = true;
         Ok(())
@@ -100,12 +118,17 @@ impl Drop for NewFolder {
         if self.finished {
             return;
         }
-        // The folder was absent or empty, so all that lies in it is ours. There is nobody left to tell of a failure.
+        // The folder was absent or empty, so all that lies in it is ours. There is nobody left to
+        // tell of a failure.
         if self.ours {
             let _ = std::fs::remove_dir_all(&self.root);
         } else if let Ok(entries) = self.root.read_dir() {
             for path in entries.flatten().map(|entry| entry.path()) {
-                let _ = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+                let _ = if path.is_dir() {
+                    std::fs::remove_dir_all(&path)
+                } else {
+                    std::fs::remove_file(&path)
+                };
             }
         }
     }
@@ -148,8 +171,17 @@ mod tests {
         assert_eq!(mode(&root), 0o700);
         assert!(folder.secret("secrets/a/one.secret", "z\n").is_err());
         folder.finish().unwrap();
-        assert_eq!(std::fs::read_to_string(root.join("secrets/a/one.secret")).unwrap(), "x\n");
-        assert!(NewFolder::create(&root).err().unwrap().message().contains("not empty"));
+        assert_eq!(
+            std::fs::read_to_string(root.join("secrets/a/one.secret")).unwrap(),
+            "x\n"
+        );
+        assert!(
+            NewFolder::create(&root)
+                .err()
+                .unwrap()
+                .message()
+                .contains("not empty")
+        );
     }
 
     #[test]

@@ -99,9 +99,21 @@ pub const AUTHORITY: &str = "court";
 pub const AUTHORITY_KEY: &str = "court-2026";
 /// Its approvers: two bodies, so that two signatures can come from different ones.
 pub const APPROVERS: &[DeclaredApprover] = &[
-    DeclaredApprover { id: "judge-1", name: "First investigating judge", body: "court-of-rabat" },
-    DeclaredApprover { id: "judge-2", name: "Second investigating judge", body: "court-of-rabat" },
-    DeclaredApprover { id: "prosecutor-1", name: "Deputy public prosecutor", body: "public-prosecutor" },
+    DeclaredApprover {
+        id: "judge-1",
+        name: "First investigating judge",
+        body: "court-of-rabat",
+    },
+    DeclaredApprover {
+        id: "judge-2",
+        name: "Second investigating judge",
+        body: "court-of-rabat",
+    },
+    DeclaredApprover {
+        id: "prosecutor-1",
+        name: "Deputy public prosecutor",
+        body: "public-prosecutor",
+    },
 ];
 /// Its officer.
 pub const OFFICER: &str = "officer";
@@ -155,8 +167,12 @@ const CNSS: DeclaredOrganisation = DeclaredOrganisation {
 };
 /// So much that nothing waits for it: a demo measures the vault and not the quota.
 const AMPLE: (u64, u64) = (10_000_000, 100_000_000_000);
-const CNSS_HEALTH: DeclaredClient =
-    DeclaredClient { id: "cnss-health", organisation: "cnss", sectors: &["health"], purposes: &["billing"] };
+const CNSS_HEALTH: DeclaredClient = DeclaredClient {
+    id: "cnss-health",
+    organisation: "cnss",
+    sectors: &["health"],
+    purposes: &["billing"],
+};
 
 /// The least that works: one sector with one client. What `init` writes.
 pub static START: DeclaredFacts = DeclaredFacts {
@@ -167,10 +183,15 @@ pub static START: DeclaredFacts = DeclaredFacts {
     clients: &[CNSS_HEALTH],
 };
 
-/// Three sectors that share people, and a study that cannot go back. What `demo` and `keys-example/` have.
+/// Three sectors that share people, and a study that cannot go back. What `demo` and
+/// `keys-example/` have.
 pub static DEMO: DeclaredFacts = DeclaredFacts {
     organisations: &[
-        DeclaredOrganisation { items_per_second: AMPLE.0, items_per_day: AMPLE.1, ..CNSS },
+        DeclaredOrganisation {
+            items_per_second: AMPLE.0,
+            items_per_day: AMPLE.1,
+            ..CNSS
+        },
         DeclaredOrganisation {
             id: "dgi",
             name: "Direction générale des impôts",
@@ -259,8 +280,18 @@ pub static DEMO: DeclaredFacts = DeclaredFacts {
     ],
     clients: &[
         CNSS_HEALTH,
-        DeclaredClient { id: "dgi-tax", organisation: "dgi", sectors: &["tax"], purposes: &["assessment"] },
-        DeclaredClient { id: "rsu-social", organisation: "rsu", sectors: &["social"], purposes: &["aid"] },
+        DeclaredClient {
+            id: "dgi-tax",
+            organisation: "dgi",
+            sectors: &["tax"],
+            purposes: &["assessment"],
+        },
+        DeclaredClient {
+            id: "rsu-social",
+            organisation: "rsu",
+            sectors: &["social"],
+            purposes: &["aid"],
+        },
         DeclaredClient {
             id: "chu-study",
             organisation: "chu-rabat",
@@ -329,13 +360,19 @@ pub fn write(facts: &DeclaredFacts, publics: &PublicKeys<'_>) -> String {
 
 /// Controllers, purposes and identifier schemes.
 fn write_declarations(out: &mut String, facts: &DeclaredFacts) {
-    line!(out, "\n# --- controllers; the quota is for all clients of one together");
+    line!(
+        out,
+        "\n# --- controllers; the quota is for all clients of one together"
+    );
     for organisation in facts.organisations {
         line!(out, "\n[[organisation]]");
         line!(out, "id = {:?}", organisation.id);
         line!(out, "name = {:?}", organisation.name);
         let (second, day) = (organisation.items_per_second, organisation.items_per_day);
-        line!(out, "quota = {{ items-per-second = {second}, items-per-day = {day} }}");
+        line!(
+            out,
+            "quota = {{ items-per-second = {second}, items-per-day = {day} }}"
+        );
     }
     line!(out, "\n# --- declared purposes");
     for (id, title) in facts.purposes {
@@ -344,63 +381,177 @@ fn write_declarations(out: &mut String, facts: &DeclaredFacts) {
     line!(out, "\n# --- identifier schemes; frozen at first use");
     for scheme in facts.schemes {
         line!(out, "\n# {}", scheme.comment);
-        line!(out, "[[scheme]]\nid = {:?}\npattern = {:?}", scheme.id, scheme.pattern);
-        line!(out, "separators = {:?}\ncheck = \"none\"", scheme.separators);
+        line!(
+            out,
+            "[[scheme]]\nid = {:?}\npattern = {:?}",
+            scheme.id,
+            scheme.pattern
+        );
+        line!(
+            out,
+            "separators = {:?}\ncheck = \"none\"",
+            scheme.separators
+        );
     }
 }
 
 fn write_sectors(out: &mut String, sectors: &[DeclaredSector], today: &str) {
-    line!(out, "\n# --- sectors; uuid, parent and tag are frozen at first use");
+    line!(
+        out,
+        "\n# --- sectors; uuid, parent and tag are frozen at first use"
+    );
     for sector in sectors {
-        line!(out, "\n[[sector]]\nuuid = \"{}\"\nname = {:?}\ntag = {:?}", version4(), sector.name, sector.tag);
+        line!(
+            out,
+            "\n[[sector]]\nuuid = \"{}\"\nname = {:?}\ntag = {:?}",
+            version4(),
+            sector.name,
+            sector.tag
+        );
         if let Some((parent, _)) = sector.name.rsplit_once('.') {
             line!(out, "parent = {parent:?}");
         }
-        line!(out, "granularity = {}\ntext-form = {:?}", sector.granularity, sector.text_form);
-        line!(out, "reversible = {}\nschemes = {:?}", sector.reversible, sector.schemes);
+        line!(
+            out,
+            "granularity = {}\ntext-form = {:?}",
+            sector.granularity,
+            sector.text_form
+        );
+        line!(
+            out,
+            "reversible = {}\nschemes = {:?}",
+            sector.reversible,
+            sector.schemes
+        );
         line!(out, "purposes = {:?}", sector.purposes);
         let authorities: &[&str] = if sector.reversible { &[AUTHORITY] } else { &[] };
-        line!(out, "authorities = {authorities:?}\nepoch-overlap-days = 30");
+        line!(
+            out,
+            "authorities = {authorities:?}\nepoch-overlap-days = 30"
+        );
         line!(out, "retention-years = {}", sector.retention_years);
-        line!(out, "\n# Decree 2-09-165, art. 27 and 28: replace by what was declared and decided.");
-        line!(out, "[sector.declaration]\ncontroller = {:?}\npurpose = {:?}", sector.controller, sector.purpose);
-        line!(out, "persons = {:?}\ndata = {:?}", sector.persons, sector.data);
-        line!(out, "received = \"{0}\"\ndecided = \"{0}\"\ndecision = \"explicit\"", today);
+        line!(
+            out,
+            "\n# Decree 2-09-165, art. 27 and 28: replace by what was declared and decided."
+        );
+        line!(
+            out,
+            "[sector.declaration]\ncontroller = {:?}\npurpose = {:?}",
+            sector.controller,
+            sector.purpose
+        );
+        line!(
+            out,
+            "persons = {:?}\ndata = {:?}",
+            sector.persons,
+            sector.data
+        );
+        line!(
+            out,
+            "received = \"{0}\"\ndecided = \"{0}\"\ndecision = \"explicit\"",
+            today
+        );
     }
 }
 
 /// Sector systems, operators and the auditor; the vault's own key.
 fn write_clients(out: &mut String, clients: &[DeclaredClient], publics: &PublicKeys<'_>) {
-    line!(out, "\n# --- sector systems, by SHA-256 of their certificate's public key");
+    line!(
+        out,
+        "\n# --- sector systems, by SHA-256 of their certificate's public key"
+    );
     for (client, certificate) in clients.iter().zip(&publics.clients) {
-        line!(out, "\n[[client]]\nid = {:?}\norganisation = {:?}", client.id, client.organisation);
-        line!(out, "certificate = \"{}\"\nsectors = {:?}", hex(certificate), client.sectors);
-        line!(out, "operations = [\"tokenize\"]\npurposes = {:?}", client.purposes);
+        line!(
+            out,
+            "\n[[client]]\nid = {:?}\norganisation = {:?}",
+            client.id,
+            client.organisation
+        );
+        line!(
+            out,
+            "certificate = \"{}\"\nsectors = {:?}",
+            hex(certificate),
+            client.sectors
+        );
+        line!(
+            out,
+            "operations = [\"tokenize\"]\npurposes = {:?}",
+            client.purposes
+        );
     }
-    line!(out, "\n# --- who runs the vault; the keys sign what destroys, two persons each time");
+    line!(
+        out,
+        "\n# --- who runs the vault; the keys sign what destroys, two persons each time"
+    );
     for (id, (certificate, key)) in OPERATORS.iter().zip(&publics.operators) {
-        line!(out, "\n[[operator]]\nid = {id:?}\ncertificate = \"{}\"\nkey = {key:?}", hex(certificate));
+        line!(
+            out,
+            "\n[[operator]]\nid = {id:?}\ncertificate = \"{}\"\nkey = {key:?}",
+            hex(certificate)
+        );
     }
-    line!(out, "\n# --- who watches: may read the logs, and the keys by which their checkpoints are believed");
-    line!(out, "\n[[auditor]]\nid = {AUDITOR:?}\ncertificate = \"{}\"", hex(&publics.auditor));
-    line!(out, "\n[vault]\ncheckpoint-key = {:?}", publics.vault_checkpoint);
+    line!(
+        out,
+        "\n# --- who watches: may read the logs, and the keys by which their checkpoints are believed"
+    );
+    line!(
+        out,
+        "\n[[auditor]]\nid = {AUDITOR:?}\ncertificate = \"{}\"",
+        hex(&publics.auditor)
+    );
+    line!(
+        out,
+        "\n[vault]\ncheckpoint-key = {:?}",
+        publics.vault_checkpoint
+    );
 }
 
 fn write_authority(out: &mut String, publics: &PublicKeys<'_>) {
-    line!(out, "\n# --- who may re-identify: two signatures at least, from two bodies");
-    line!(out, "\n[[authority]]\nid = {AUTHORITY:?}\nname = \"Court of first instance, Rabat\"");
-    line!(out, "node = \"{}\"\ncheckpoint-key = {:?}", hex(&publics.node), publics.node_checkpoint);
+    line!(
+        out,
+        "\n# --- who may re-identify: two signatures at least, from two bodies"
+    );
+    line!(
+        out,
+        "\n[[authority]]\nid = {AUTHORITY:?}\nname = \"Court of first instance, Rabat\""
+    );
+    line!(
+        out,
+        "node = \"{}\"\ncheckpoint-key = {:?}",
+        hex(&publics.node),
+        publics.node_checkpoint
+    );
     line!(out, "quorum = 2\nforce-majeure-quorum = 2");
     line!(out, "statutory-limit = 100\nmax-hours = 720");
-    line!(out, "\n[[authority.key]]\nid = {AUTHORITY_KEY:?}\nsuite = 1\npublic = {:?}", publics.authority_key);
+    line!(
+        out,
+        "\n[[authority.key]]\nid = {AUTHORITY_KEY:?}\nsuite = 1\npublic = {:?}",
+        publics.authority_key
+    );
     for (approver, key) in APPROVERS.iter().zip(&publics.approvers) {
-        line!(out, "\n[[authority.approver]]\nid = {:?}\nname = {:?}", approver.id, approver.name);
+        line!(
+            out,
+            "\n[[authority.approver]]\nid = {:?}\nname = {:?}",
+            approver.id,
+            approver.name
+        );
         line!(out, "body = {:?}\nkey = {key:?}", approver.body);
     }
-    line!(out, "\n[[authority.officer]]\nid = {OFFICER:?}\nname = \"Officer of the court\"");
-    line!(out, "key = {:?}\ncertificate = \"{}\"", publics.officer_key, hex(&publics.officer_certificate));
+    line!(
+        out,
+        "\n[[authority.officer]]\nid = {OFFICER:?}\nname = \"Officer of the court\""
+    );
+    line!(
+        out,
+        "key = {:?}\ncertificate = \"{}\"",
+        publics.officer_key,
+        hex(&publics.officer_certificate)
+    );
     for (id, certificate) in &publics.custodians {
-        line!(out, "\n[[authority.custodian]]\nid = {id:?}\nname = \"Holder of a share, to be named\"");
+        line!(
+            out,
+            "\n[[authority.custodian]]\nid = {id:?}\nname = \"Holder of a share, to be named\""
+        );
         line!(out, "certificate = \"{}\"", hex(certificate));
     }
 }

@@ -1,4 +1,5 @@
-//! The secrets, key pairs and certificates of a new deployment, each made once and written as it is made.
+//! The secrets, key pairs and certificates of a new deployment, each made once and written as it is
+//! made.
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
@@ -46,30 +47,57 @@ impl Roots {
         folder: &NewFolder,
         plan: &DeploymentPlan,
     ) -> Result<Self, CommandError> {
-        let identity = IdentitySecret(keys.secret(&vault_secret(SecretKind::Identity, ""), SecretKind::Identity)?);
-        let sector = SectorSecret(keys.secret(&vault_secret(SecretKind::Sector, "1"), SecretKind::Sector)?);
+        let identity = IdentitySecret(keys.secret(
+            &vault_secret(SecretKind::Identity, ""),
+            SecretKind::Identity,
+        )?);
+        let sector =
+            SectorSecret(keys.secret(&vault_secret(SecretKind::Sector, "1"), SecretKind::Sector)?);
         keys.secret(&vault_secret(SecretKind::Store, "1"), SecretKind::Store)?;
         keys.secret(&vault_secret(SecretKind::Audit, ""), SecretKind::Audit)?;
         keys.secret("secrets/authority/audit.secret", SecretKind::Audit)?;
         let (authority, custodians) = match plan.custodians {
             None => {
-                let scalar =
-                    keys.secret(&format!("secrets/authority/{AUTHORITY_KEY}.secret"), SecretKind::Authority)?;
-                (AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY, Suite::X25519), vec![])
+                let scalar = keys.secret(
+                    &format!("secrets/authority/{AUTHORITY_KEY}.secret"),
+                    SecretKind::Authority,
+                )?;
+                (
+                    AuthorityPrivateKey::derive(
+                        &AuthoritySecret(scalar),
+                        AUTHORITY_KEY,
+                        Suite::X25519,
+                    ),
+                    vec![],
+                )
             }
             Some((threshold, count)) => shares::make(folder, threshold, count)?,
         };
         let segment = keys.signing_key(&vault_secret(SecretKind::Segment, ""))?;
         let vault_checkpoint = keys.signing_key(&vault_secret(SecretKind::Checkpoint, ""))?;
         let node_checkpoint = keys.signing_key("secrets/authority/checkpoint.pem")?;
-        let register = [("operations", "operations"), ("commission", COMMISSION)]
-            .map(|(id, body)| Ok((id, body, keys.signing_key(&format!("secrets/register/{id}.pem"))?)));
-        let register = register.into_iter().map(|made| made.map(|(id, body, key)| RegisterKey { id, body, key }));
+        let register =
+            [("operations", "operations"), ("commission", COMMISSION)].map(|(id, body)| {
+                Ok((
+                    id,
+                    body,
+                    keys.signing_key(&format!("secrets/register/{id}.pem"))?,
+                ))
+            });
+        let register = register
+            .into_iter()
+            .map(|made| made.map(|(id, body, key)| RegisterKey { id, body, key }));
         let register = register.collect::<Result<Vec<_>, CommandError>>()?;
         let mut person = |id: &str| keys.signing_key(&format!("secrets/people/{id}.pem"));
-        let approvers = APPROVERS.iter().map(|approver| person(approver.id)).collect::<Result<_, CommandError>>()?;
+        let approvers = APPROVERS
+            .iter()
+            .map(|approver| person(approver.id))
+            .collect::<Result<_, CommandError>>()?;
         let officer = person(OFFICER)?;
-        let operators = OPERATORS.iter().map(|id| person(id)).collect::<Result<_, CommandError>>()?;
+        let operators = OPERATORS
+            .iter()
+            .map(|id| person(id))
+            .collect::<Result<_, CommandError>>()?;
         Ok(Self {
             identity,
             sector,
@@ -98,7 +126,11 @@ impl Roots {
             note: if plan.example { example::NOTE } else { "" },
             today: today.to_string(),
             clients: certificates.clients,
-            operators: certificates.operators.into_iter().zip(self.operators.iter().map(public)).collect(),
+            operators: certificates
+                .operators
+                .into_iter()
+                .zip(self.operators.iter().map(public))
+                .collect(),
             auditor: certificates.auditor,
             vault_checkpoint: public(&self.vault_checkpoint),
             node_checkpoint: public(&self.node_checkpoint),
@@ -107,7 +139,12 @@ impl Roots {
             officer_key: public(&self.officer),
             approvers: self.approvers.iter().map(public).collect(),
             authority_key: HEXLOWER.encode(self.authority.public()),
-            custodians: self.custodians.iter().map(Id::to_string).zip(certificates.custodians).collect(),
+            custodians: self
+                .custodians
+                .iter()
+                .map(Id::to_string)
+                .zip(certificates.custodians)
+                .collect(),
         }
     }
 }
@@ -132,24 +169,54 @@ impl Certificates {
         roots: &Roots,
     ) -> Result<Self, CommandError> {
         keys.ca(ca)?;
-        keys.leaf("vault", &ca.issue("vault", &plan.vault.names(), CertificateUse::Server)?)?;
-        let node = keys.leaf("node", &ca.issue("node", &plan.node.names(), CertificateUse::Both)?)?;
+        keys.leaf(
+            "vault",
+            &ca.issue("vault", &plan.vault.names(), CertificateUse::Server)?,
+        )?;
+        let node = keys.leaf(
+            "node",
+            &ca.issue("node", &plan.node.names(), CertificateUse::Both)?,
+        )?;
         let mut client = |id: &str, url: &str| {
             let spki = keys.leaf(id, &ca.issue(id, &[], CertificateUse::Client)?)?;
-            folder.public(&format!("clients/{id}.toml"), &configuration::client(id, url))?;
+            folder.public(
+                &format!("clients/{id}.toml"),
+                &configuration::client(id, url),
+            )?;
             Ok::<_, CommandError>(spki)
         };
-        let (data, control) = (plan.vault.url(plan.vault.data), plan.vault.url(plan.vault.control));
+        let (data, control) = (
+            plan.vault.url(plan.vault.data),
+            plan.vault.url(plan.vault.control),
+        );
         let node_control = plan.node.url(plan.node.control);
-        let clients = plan.facts.clients.iter().map(|declared| client(declared.id, &data)).collect::<Result<_, _>>()?;
-        let operators = OPERATORS.iter().map(|id| client(id, &control)).collect::<Result<_, _>>()?;
+        let clients = plan
+            .facts
+            .clients
+            .iter()
+            .map(|declared| client(declared.id, &data))
+            .collect::<Result<_, _>>()?;
+        let operators = OPERATORS
+            .iter()
+            .map(|id| client(id, &control))
+            .collect::<Result<_, _>>()?;
         let officer = client(OFFICER, &node_control)?;
         let auditor = client(AUDITOR, &control)?;
         // The same certificate at the other log.
         let at_node = configuration::client(AUDITOR, &node_control);
         folder.public(&format!("clients/{AUDITOR}-node.toml"), &at_node)?;
-        let custodians =
-            roots.custodians.iter().map(|id| client(id.as_str(), &node_control)).collect::<Result<_, _>>()?;
-        Ok(Self { node, clients, operators, officer, auditor, custodians })
+        let custodians = roots
+            .custodians
+            .iter()
+            .map(|id| client(id.as_str(), &node_control))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            node,
+            clients,
+            operators,
+            officer,
+            auditor,
+            custodians,
+        })
     }
 }

@@ -1,5 +1,5 @@
-//! Why an entity does not start: the one list for vault and node, because operations read it in one place
-//! (docs/operations.md, "What an error at start means").
+//! Why an entity does not start: the one list for vault and node, because operations read it in one
+//! place (docs/operations.md, "What an error at start means").
 
 use crate::audit::log::LogError;
 use crate::clock::ClockBehind;
@@ -15,7 +15,9 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The register is older than one that was in force.
-    #[error("register version {found} is older than version {seen}, which was in force; take the newer one")]
+    #[error(
+        "register version {found} is older than version {seen}, which was in force; take the newer one"
+    )]
     RegisterOlder {
         /// Version of the file.
         found: u64,
@@ -60,7 +62,9 @@ pub enum StartError {
     #[error("the register knows no sector {0} to advance")]
     UnknownSector(String),
     /// A secret version that an epoch derives from is not here.
-    #[error("sector secret version {version}, from which epoch {epoch} of {sector} derives, is not here")]
+    #[error(
+        "sector secret version {version}, from which epoch {epoch} of {sector} derives, is not here"
+    )]
     SecretMissing {
         /// Sector name.
         sector: String,
@@ -96,7 +100,9 @@ pub enum StartError {
     #[error("the private key {0} is not one that the register states for this authority")]
     AuthorityKey(String),
     /// Not enough of a key's custodians are in the register to unseal it.
-    #[error("{able} custodians of the key {key} are in the register, and it takes {threshold} of them")]
+    #[error(
+        "{able} custodians of the key {key} are in the register, and it takes {threshold} of them"
+    )]
     Custodians {
         /// The key's id.
         key: String,
@@ -112,7 +118,9 @@ pub enum StartError {
     #[error(transparent)]
     Log(LogError),
     /// The register states another key for the log's checkpoints.
-    #[error("the key that signs checkpoints (`[secrets] checkpoint`) is not the one that the register states")]
+    #[error(
+        "the key that signs checkpoints (`[secrets] checkpoint`) is not the one that the register states"
+    )]
     CheckpointKey,
     /// Nothing can be logged.
     #[error("the audit log takes no entry ({0}); a vault does not start without one")]

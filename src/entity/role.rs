@@ -22,7 +22,8 @@ impl Role {
         }
     }
 
-    /// The owner of its store and of its log: `<deployment>/vault`, `<deployment>/node/<authority>`.
+    /// The owner of its store and of its log: `<deployment>/vault`,
+    /// `<deployment>/node/<authority>`.
     pub fn owner(&self, deployment: &Id) -> String {
         match self {
             Self::Vault => format!("{deployment}/vault"),
@@ -38,11 +39,18 @@ impl Role {
         }
     }
 
-    /// The other sides whose keys the register states: they cosign this side's log, and it cosigns theirs.
+    /// The other sides whose keys the register states: they cosign this side's log, and it cosigns
+    /// theirs.
     pub fn peers(&self, register: &Register) -> Vec<(Role, VerifyingKey)> {
         let stated = |role: Role| role.checkpoint_key(register).map(|key| (role, key));
         match self {
-            Self::Vault => register.authorities.keys().cloned().map(Self::Node).filter_map(stated).collect(),
+            Self::Vault => register
+                .authorities
+                .keys()
+                .cloned()
+                .map(Self::Node)
+                .filter_map(stated)
+                .collect(),
             Self::Node(_) => stated(Self::Vault).into_iter().collect(),
         }
     }

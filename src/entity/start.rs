@@ -1,7 +1,9 @@
-//! How an entity starts: open the store, check the register, start log and writer, log the start, wait for its checkpoint.
+//! How an entity starts: open the store, check the register, start log and writer, log the start,
+//! wait for its checkpoint.
 //!
-//! It goes in three steps, because the vault has more to check between them: [`EntityOpening`], [`StartedEntity`], [`Entity`]. Only the last
-//! step writes: a start that fails before it has put no register in force.
+//! It goes in three steps, because the vault has more to check between them: [`EntityOpening`],
+//! [`StartedEntity`], [`Entity`]. Only the last step writes: a start that fails before it has put
+//! no register in force.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -54,7 +56,8 @@ pub(crate) struct StartedEntity {
 }
 
 impl EntityOpening {
-    /// Checks the key of the checkpoints, opens the store of this owner, and checks the register against it.
+    /// Checks the key of the checkpoints, opens the store of this owner, and checks the register
+    /// against it.
     ///
     /// # Errors
     /// [`StartError`]; nothing was changed in the store then, but for a store made anew.
@@ -64,26 +67,60 @@ impl EntityOpening {
         log: LogParts,
         open: impl FnOnce(&str) -> Result<Store, StoreError>,
     ) -> Result<Self, StartError> {
-        if role.checkpoint_key(&register).is_some_and(|stated| stated != log.key.verifying_key()) {
+        if role
+            .checkpoint_key(&register)
+            .is_some_and(|stated| stated != log.key.verifying_key())
+        {
             return Err(StartError::CheckpointKey);
         }
         let owner = role.owner(&register.deployment);
         let store = Arc::new(open(&owner)?);
         let mut batch = RowBatch::default();
         accept_register(&store, &register, &mut batch)?;
-        Ok(Self { register: Arc::new(register), store, batch, role, owner, log })
+        Ok(Self {
+            register: Arc::new(register),
+            store,
+            batch,
+            role,
+            owner,
+            log,
+        })
     }
 
     /// Opens the log and starts the writer.
     ///
     /// # Errors
     /// [`StartError::Log`], [`StartError::Store`].
-    pub(crate) fn start(self, audit: &AuditSecret, writer: WriterParts) -> Result<StartedEntity, StartError> {
-        let Self { register, store, batch, role, owner, log } = self;
-        let WriterParts { index, cipher, small, clock, poisoned } = writer;
+    pub(crate) fn start(
+        self,
+        audit: &AuditSecret,
+        writer: WriterParts,
+    ) -> Result<StartedEntity, StartError> {
+        let Self {
+            register,
+            store,
+            batch,
+            role,
+            owner,
+            log,
+        } = self;
+        let WriterParts {
+            index,
+            cipher,
+            small,
+            clock,
+            poisoned,
+        } = writer;
         let (log, appender) = Log::open(store.clone(), &owner, log, clock.now())?;
-        let committer =
-            Committer::start(store.clone(), appender, index.clone(), cipher, small, clock.clone(), poisoned)?;
+        let committer = Committer::start(
+            store.clone(),
+            appender,
+            index.clone(),
+            cipher,
+            small,
+            clock.clone(),
+            poisoned,
+        )?;
         let entity = Entity {
             role,
             register,
@@ -104,8 +141,9 @@ impl EntityOpening {
 }
 
 impl StartedEntity {
-    /// Puts the register in force, writes the rest of the batch and logs the start, in one commit, and waits until a checkpoint
-    /// covers the entry: nobody is served before. `opened` are the epochs that the start opens.
+    /// Puts the register in force, writes the rest of the batch and logs the start, in one commit,
+    /// and waits until a checkpoint covers the entry: nobody is served before. `opened` are the
+    /// epochs that the start opens.
     ///
     /// # Errors
     /// [`StartError::Audit`].
@@ -118,7 +156,10 @@ impl StartedEntity {
             register_digest: data_encoding::HEXLOWER.encode(&entity.register.digest),
             opened,
         };
-        let begun = entity.committer.begin(batch, entity.now(), start).map_err(StartError::Audit)?;
+        let begun = entity
+            .committer
+            .begin(batch, entity.now(), start)
+            .map_err(StartError::Audit)?;
         if entity.log.covering(&begun, FIRST_CHECKPOINT).is_none() {
             tracing::error!(why = entity.log.trouble(), "no checkpoint covers the start");
             return Err(StartError::Audit(Code::AuditUnavailable));
@@ -127,11 +168,19 @@ impl StartedEntity {
     }
 }
 
-/// Checks the register against the one that was in force and against every frozen fact; notes what is new.
-fn accept_register(store: &Store, register: &Register, batch: &mut RowBatch) -> Result<(), StartError> {
+/// Checks the register against the one that was in force and against every frozen fact; notes what
+/// is new.
+fn accept_register(
+    store: &Store,
+    register: &Register,
+    batch: &mut RowBatch,
+) -> Result<(), StartError> {
     match store.register()? {
         Some((seen, _)) if register.version < seen => {
-            return Err(StartError::RegisterOlder { found: register.version, seen });
+            return Err(StartError::RegisterOlder {
+                found: register.version,
+                seen,
+            });
         }
         Some((seen, digest)) if register.version == seen && digest != register.digest => {
             return Err(StartError::RegisterChanged(seen));
@@ -141,5 +190,9 @@ fn accept_register(store: &Store, register: &Register, batch: &mut RowBatch) -> 
     }
     let used = store.all_frozen()?;
     let changed = register.changed_facts(used.iter().map(|(key, digest)| (key.as_str(), digest)));
-    if changed.is_empty() { Ok(()) } else { Err(StartError::Frozen(changed)) }
+    if changed.is_empty() {
+        Ok(())
+    } else {
+        Err(StartError::Frozen(changed))
+    }
 }

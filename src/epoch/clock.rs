@@ -1,8 +1,10 @@
-//! Lowering the clock's high-water mark, at the vault or at a node: two operators have signed that the clock once ran ahead.
+//! Lowering the clock's high-water mark, at the vault or at a node: two operators have signed that
+//! the clock once ran ahead.
 //!
-//! The statement names the entity, and its mark to the second: once the mark is another one, the statement allows nothing. The
-//! store never forgets that it was taken: its age is judged by a clock that is in doubt here, and an operator who sets that clock
-//! could otherwise bring an old statement again and again.
+//! The statement names the entity, and its mark to the second: once the mark is another one, the
+//! statement allows nothing. The store never forgets that it was taken: its age is judged by a
+//! clock that is in doubt here, and an operator who sets that clock could otherwise bring an old
+//! statement again and again.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,27 +38,61 @@ pub struct LoweredClock {
 /// Lowers the mark of a vault or a node to what its clock shows, durably and logged.
 ///
 /// # Errors
-/// [`Code::StatementInvalid`], also where the clock is not behind its mark; [`Code::RequestReplayed`] for a statement that was
-/// taken; [`Code::AuditUnavailable`]; [`Code::Internal`].
-pub fn lower(entity: &Entity, permit: &OperatorPermit, asked: &LowerClock) -> Result<LoweredClock, Refusal> {
-    let (register, committer, store, now) = (entity.register(), entity.committer(), entity.store(), entity.now());
+/// [`Code::StatementInvalid`], also where the clock is not behind its mark;
+/// [`Code::RequestReplayed`] for a statement that was taken; [`Code::AuditUnavailable`];
+/// [`Code::Internal`].
+pub fn lower(
+    entity: &Entity,
+    permit: &OperatorPermit,
+    asked: &LowerClock,
+) -> Result<LoweredClock, Refusal> {
+    let (register, committer, store, now) = (
+        entity.register(),
+        entity.committer(),
+        entity.store(),
+        entity.now(),
+    );
     let invalid = |why: String| Refusal::new(Code::StatementInvalid, why);
-    let Signed { says: payload, persons: signers, .. } = statement::check(&asked.statement, register, now)?;
+    let Signed {
+        says: payload,
+        persons: signers,
+        ..
+    } = statement::check(&asked.statement, register, now)?;
     let (id, until) = (payload.id, payload.until().as_second());
-    let Destruction::ClockMark { entity: named, mark } = payload.destruction else {
+    let Destruction::ClockMark {
+        entity: named,
+        mark,
+    } = payload.destruction
+    else {
         return Err(invalid("the statement is for something else".to_owned()));
     };
     if store.owner().map_err(fault(super::FAILED))? != format!("{}/{named}", register.deployment) {
-        return Err(invalid(format!("the statement is about the clock's mark of {named}")));
+        return Err(invalid(format!(
+            "the statement is about the clock's mark of {named}"
+        )));
     }
-    let statement = StatementNote { statement: id.to_string(), signers };
-    let said = LowerMark { mark, id, until, statement, bearer: permit.operator.clone() };
+    let statement = StatementNote {
+        statement: id.to_string(),
+        signers,
+    };
+    let said = LowerMark {
+        mark,
+        id,
+        until,
+        statement,
+        bearer: permit.operator.clone(),
+    };
     let from = committer.mark().time();
-    committer.lower_mark(store, &said, now).map_err(|error| match error {
-        LowerMarkError::Log(code) => not_logged("nothing is done")(code),
-        LowerMarkError::Taken => Refusal::new(Code::RequestReplayed, error.to_string()),
-        LowerMarkError::Store(error) => fault(super::FAILED)(error),
-        error => invalid(error.to_string()),
-    })?;
-    Ok(LoweredClock { from: from.to_string(), to: now.to_string() })
+    committer
+        .lower_mark(store, &said, now)
+        .map_err(|error| match error {
+            LowerMarkError::Log(code) => not_logged("nothing is done")(code),
+            LowerMarkError::Taken => Refusal::new(Code::RequestReplayed, error.to_string()),
+            LowerMarkError::Store(error) => fault(super::FAILED)(error),
+            error => invalid(error.to_string()),
+        })?;
+    Ok(LoweredClock {
+        from: from.to_string(),
+        to: now.to_string(),
+    })
 }

@@ -1,10 +1,12 @@
 //! Retiring an epoch: its sector needs it no more, and its mappings go.
 //!
-//! A live order goes on with its own copies of what it may open ([`crate::reidentify::copies`]); nothing is asked of it.
+//! A live order goes on with its own copies of what it may open ([`crate::reidentify::copies`]);
+//! nothing is asked of it.
 //!
-//! Only the sector's system may retire an epoch, neither operations nor an authority: the sector alone keeps its pseudonyms. An
-//! operator signs a statement with it, so that one stolen certificate destroys nothing. The store shows the mappings no more
-//! at once; RocksDB removes them from its files at its next compaction, and until then they are as sealed as they were.
+//! Only the sector's system may retire an epoch, neither operations nor an authority: the sector
+//! alone keeps its pseudonyms. An operator signs a statement with it, so that one stolen
+//! certificate destroys nothing. The store shows the mappings no more at once; RocksDB removes them
+//! from its files at its next compaction, and until then they are as sealed as they were.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,11 +52,13 @@ pub struct RetiredEpoch {
     pub retired: bool,
 }
 
-/// Retires a closed epoch, durable and logged before it is answered. Retiring it again changes nothing.
+/// Retires a closed epoch, durable and logged before it is answered. Retiring it again changes
+/// nothing.
 ///
 /// # Errors
-/// [`Code::DomainClosed`] for an epoch that the sector does not have; [`Code::EpochOpen`] for the current one and for one
-/// whose overlap lasts; [`Code::ClockBehind`]; [`Code::EpochUnmigrated`]; those of a statement; [`Code::AuditUnavailable`].
+/// [`Code::DomainClosed`] for an epoch that the sector does not have; [`Code::EpochOpen`] for the
+/// current one and for one whose overlap lasts; [`Code::ClockBehind`]; [`Code::EpochUnmigrated`];
+/// those of a statement; [`Code::AuditUnavailable`].
 pub fn retire(
     vault: &Vault,
     permit: &SectorPermit,
@@ -63,33 +67,57 @@ pub fn retire(
 ) -> Result<RetiredEpoch, Refusal> {
     let state = &permit.sector;
     // No epoch is advanced, nothing released and nothing migrated meanwhile.
-    let _changes = vault.epoch_changes.lock().expect("no panic under this lock");
+    let _changes = vault
+        .epoch_changes
+        .lock()
+        .expect("no panic under this lock");
     let _alone = vault.orders().lock();
     let now = vault.steady_time()?;
     let no_such = || Refusal::new(Code::DomainClosed, "the sector has no such epoch");
     let epoch = state.epoch(number).ok_or_else(no_such)?;
     let sector = state.sector.name.clone();
     if epoch.is_retired() {
-        return Ok(RetiredEpoch { sector, epoch: number, mappings: 0, unmigrated: 0, retired: true });
+        return Ok(RetiredEpoch {
+            sector,
+            epoch: number,
+            mappings: 0,
+            unmigrated: 0,
+            retired: true,
+        });
     }
-    let overlaps = state.previous(now).is_some_and(|previous| previous.row.epoch == number);
+    let overlaps = state
+        .previous(now)
+        .is_some_and(|previous| previous.row.epoch == number);
     if state.current().row.epoch == number || overlaps {
-        return Err(Refusal::new(Code::EpochOpen, "the epoch is the current one, or its overlap lasts"));
+        return Err(Refusal::new(
+            Code::EpochOpen,
+            "the epoch is the current one, or its overlap lasts",
+        ));
     }
     let id = (state.number, number);
     let partition = vault.index().partition(id);
     let mappings = partition.entries();
     let unmigrated = unmigrated(vault, state, number, mappings).map_err(fault(FAILED))?;
-    let retired = RetiredEpoch { sector, epoch: number, mappings, unmigrated, retired: !how.dry_run };
+    let retired = RetiredEpoch {
+        sector,
+        epoch: number,
+        mappings,
+        unmigrated,
+        retired: !how.dry_run,
+    };
     if how.dry_run {
         return Ok(retired);
     }
     if unmigrated > 0 && !how.unmigrated {
-        let why =
-            format!("{unmigrated} of its {mappings} mappings were never migrated, and the call does not give them up");
+        let why = format!(
+            "{unmigrated} of its {mappings} mappings were never migrated, and the call does not give them up"
+        );
         return Err(Refusal::new(Code::EpochUnmigrated, why));
     }
-    let wanted = Destruction::Epoch { sector: retired.sector.clone(), epoch: number };
+    let wanted = Destruction::Epoch {
+        sector: retired.sector.clone(),
+        epoch: number,
+    };
     let mandate = Mandate::of(vault, how.statement.as_deref(), &wanted)?;
 
     let (uuid, time) = (state.sector.uuid, now.as_second());
@@ -112,21 +140,37 @@ pub fn retire(
     Ok(retired)
 }
 
-/// How many of an epoch's mappings no migration made a pair of. Of several migrations the one that came furthest counts.
-fn unmigrated(vault: &Vault, state: &SectorState, epoch: u32, mappings: u64) -> Result<u64, StoreError> {
+/// How many of an epoch's mappings no migration made a pair of. Of several migrations the one that
+/// came furthest counts.
+fn unmigrated(
+    vault: &Vault,
+    state: &SectorState,
+    epoch: u32,
+    mappings: u64,
+) -> Result<u64, StoreError> {
     let left = |migration: MigrationRow| -> Result<u64, StoreError> {
-        // A migration goes through the chunks by their sequence: those from `next` on it has not seen.
+        // A migration goes through the chunks by their sequence: those from `next` on it has not
+        // seen.
         let mut is_seen = true;
-        let next = ChunkKey { sector: state.number, epoch, sequence: migration.next };
+        let next = ChunkKey {
+            sector: state.number,
+            epoch,
+            sequence: migration.next,
+        };
         vault.store().chunks_from(next, |_, _| {
             is_seen = false;
             Ok::<bool, StoreError>(false)
         })?;
         // An erasure may have taken mappings that were migrated: what was not seen is one at least.
-        Ok(if is_seen { migration.skipped } else { mappings.saturating_sub(migration.migrated).max(1) })
+        Ok(if is_seen {
+            migration.skipped
+        } else {
+            mappings.saturating_sub(migration.migrated).max(1)
+        })
     };
     let migrations = vault.store().migrations()?.into_iter();
-    let of_epoch = migrations.filter(|migration| (migration.sector, migration.from) == (state.sector.uuid, epoch));
+    let of_epoch = migrations
+        .filter(|migration| (migration.sector, migration.from) == (state.sector.uuid, epoch));
     let counts = of_epoch.map(left).collect::<Result<Vec<_>, StoreError>>()?;
     Ok(counts.into_iter().min().unwrap_or(mappings))
 }

@@ -1,14 +1,17 @@
-//! Versions of the sector secret: a new one for the next epochs, and the end of one that no epoch needs.
+//! Versions of the sector secret: a new one for the next epochs, and the end of one that no epoch
+//! needs.
 //!
-//! An epoch keeps the version that it was opened with. So a rotation changes nothing by itself: the next epoch of each sector
-//! takes the newest version that is no epoch's own. A version is *needed* by
+//! An epoch keeps the version that it was opened with. So a rotation changes nothing by itself: the
+//! next epoch of each sector takes the newest version that is no epoch's own. A version is *needed*
+//! by
 //!
 //! * the epochs that answer: each sector's current one, and the one before while they overlap;
-//! * closed epochs whose mappings are kept: without it no mapping of a person could be found in them again;
+//! * closed epochs whose mappings are kept: without it no mapping of a person could be found in
+//!   them again;
 //! * the next epochs, if it is the one that they would take.
 //!
-//! Retiring one that nothing needs is for good: the store keeps that it was retired, so that a copy that comes back is not
-//! taken up again.
+//! Retiring one that nothing needs is for good: the store keeps that it was retired, so that a copy
+//! that comes back is not taken up again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,11 +52,14 @@ pub struct SecretView {
 }
 
 /// Why a version is needed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[schema(as = Need)]
 #[serde(deny_unknown_fields)]
 pub struct SecretNeed {
-    /// Sector name, or the UUID of one that the register no longer has; absent for the next epochs of all.
+    /// Sector name, or the UUID of one that the register no longer has; absent for the next epochs
+    /// of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sector: Option<String>,
     /// Its epoch.
@@ -87,7 +93,8 @@ pub struct RetiredSecret {
     pub version: u32,
     /// Whether it is retired now; not so in a dry run.
     pub retired: bool,
-    /// Whether the vault has destroyed it. Where it could not, it has forgotten it all the same, and `remains` says what is left.
+    /// Whether the vault has destroyed it. Where it could not, it has forgotten it all the same,
+    /// and `remains` says what is left.
     pub destroyed: bool,
     /// What is still to be destroyed by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,7 +106,10 @@ pub struct RetiredSecret {
 /// # Errors
 /// [`Code::Internal`].
 pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, Refusal> {
-    let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
+    let _one_at_a_time = vault
+        .epoch_changes
+        .lock()
+        .expect("no panic under this lock");
     views(vault).map_err(fault(FAILED))
 }
 
@@ -108,47 +118,97 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, 
 /// # Errors
 /// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::Internal`].
 pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>, Refusal> {
-    let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
+    let _one_at_a_time = vault
+        .epoch_changes
+        .lock()
+        .expect("no panic under this lock");
     let used = vault.store().all_epochs().map_err(fault(FAILED))?;
     let highest = highest(vault, &used).map_err(fault(FAILED))?;
-    let read_only = || Refusal::new(Code::SecretReadOnly, "the vault cannot write where its sector secrets lie");
-    let (version, secret) = vault.shelf().create(highest).map_err(|error| match &error.fault {
-        FileFault::ReadOnly => read_only(),
-        FileFault::Io(io) if io.kind() == std::io::ErrorKind::PermissionDenied => read_only(),
-        _ => fault(FAILED)(&error),
-    })?;
-    commit(vault, Event::SecretRotate { operator: permit.operator.clone(), version }, vec![])?;
-    vault.roots().write().expect("no panic under this lock").insert(version, SectorRootKey::new(&secret));
+    let read_only = || {
+        Refusal::new(
+            Code::SecretReadOnly,
+            "the vault cannot write where its sector secrets lie",
+        )
+    };
+    let (version, secret) = vault
+        .shelf()
+        .create(highest)
+        .map_err(|error| match &error.fault {
+            FileFault::ReadOnly => read_only(),
+            FileFault::Io(io) if io.kind() == std::io::ErrorKind::PermissionDenied => read_only(),
+            _ => fault(FAILED)(&error),
+        })?;
+    commit(
+        vault,
+        Event::SecretRotate {
+            operator: permit.operator.clone(),
+            version,
+        },
+        vec![],
+    )?;
+    vault
+        .roots()
+        .write()
+        .expect("no panic under this lock")
+        .insert(version, SectorRootKey::new(&secret));
     views(vault).map_err(fault(FAILED))
 }
 
-/// Retires a version that nothing needs: logged first, then destroyed and forgotten. Retiring it again finishes what was not
-/// done, and takes no statement.
+/// Retires a version that nothing needs: logged first, then destroyed and forgotten. Retiring it
+/// again finishes what was not done, and takes no statement.
 ///
 /// # Errors
-/// [`Code::UnknownSecret`]; [`Code::SecretNeeded`], with what needs it; those of a statement; [`Code::AuditUnavailable`];
-/// [`Code::Internal`].
-pub fn retire(vault: &Vault, permit: &OperatorPermit, asked: &RetireSecretRequest) -> Result<RetiredSecret, Refusal> {
+/// [`Code::UnknownSecret`]; [`Code::SecretNeeded`], with what needs it; those of a statement;
+/// [`Code::AuditUnavailable`]; [`Code::Internal`].
+pub fn retire(
+    vault: &Vault,
+    permit: &OperatorPermit,
+    asked: &RetireSecretRequest,
+) -> Result<RetiredSecret, Refusal> {
     let version = asked.version;
-    let _one_at_a_time = vault.epoch_changes.lock().expect("no panic under this lock");
-    let view = views(vault).map_err(fault(FAILED))?.into_iter().find(|view| view.version == version);
-    let view = view.ok_or_else(|| Refusal::new(Code::UnknownSecret, format!("there is no version {version}")))?;
+    let _one_at_a_time = vault
+        .epoch_changes
+        .lock()
+        .expect("no panic under this lock");
+    let view = views(vault)
+        .map_err(fault(FAILED))?
+        .into_iter()
+        .find(|view| view.version == version);
+    let view = view.ok_or_else(|| {
+        Refusal::new(
+            Code::UnknownSecret,
+            format!("there is no version {version}"),
+        )
+    })?;
     if !view.needed_by.is_empty() {
         let needs: Vec<String> = view.needed_by.iter().map(SecretNeed::to_string).collect();
         let why = format!("version {version} is needed by {}", needs.join(", "));
         return Err(Refusal::new(Code::SecretNeeded, why));
     }
     if asked.dry_run {
-        return Ok(RetiredSecret { version, retired: view.state == "retired", destroyed: false, remains: None });
+        return Ok(RetiredSecret {
+            version,
+            retired: view.state == "retired",
+            destroyed: false,
+            remains: None,
+        });
     }
     if view.state != "retired" {
-        let mandate = Mandate::of(vault, asked.statement.as_deref(), &Destruction::Secret { version })?;
+        let mandate = Mandate::of(
+            vault,
+            asked.statement.as_deref(),
+            &Destruction::Secret { version },
+        )?;
         let mut all = vault.store().retired_secrets().map_err(fault(FAILED))?;
         all.push(version);
         all.sort_unstable();
         let note: Change = Box::new(move |store, batch| store.put_retired_secrets(batch, &all));
         let operator = permit.operator.clone();
-        let event = Event::SecretRetire { operator, version, statement: mandate.note() };
+        let event = Event::SecretRetire {
+            operator,
+            version,
+            statement: mandate.note(),
+        };
         commit(vault, event, vec![note, mandate.change()])?;
     }
     Ok(destroy(vault, version))
@@ -156,8 +216,14 @@ pub fn retire(vault: &Vault, permit: &OperatorPermit, asked: &RetireSecretReques
 
 /// Forgets a retired version and destroys it.
 fn destroy(vault: &Vault, version: u32) -> RetiredSecret {
-    vault.roots().write().expect("no panic under this lock").remove(&version);
-    vault.sector_states().for_each(|sector| sector.forget(version));
+    vault
+        .roots()
+        .write()
+        .expect("no panic under this lock")
+        .remove(&version);
+    vault
+        .sector_states()
+        .for_each(|sector| sector.forget(version));
     let remains = match vault.shelf().destroy(version) {
         Ok(()) => None,
         // Retired before, and destroyed.
@@ -167,7 +233,12 @@ fn destroy(vault: &Vault, version: u32) -> RetiredSecret {
             Some(error.path.display().to_string())
         }
     };
-    RetiredSecret { version, retired: true, destroyed: remains.is_none(), remains }
+    RetiredSecret {
+        version,
+        retired: true,
+        destroyed: remains.is_none(),
+        remains,
+    }
 }
 
 fn is_absent(fault: &FileFault) -> bool {
@@ -177,8 +248,20 @@ fn is_absent(fault: &FileFault) -> bool {
 /// The highest version that there ever was: no number comes back.
 pub(super) fn highest(vault: &Vault, used: &[EpochRow]) -> Result<u32, StoreError> {
     let retired = vault.store().retired_secrets()?;
-    let here = vault.roots().read().expect("no panic under this lock").keys().copied().max();
-    Ok(used.iter().map(|row| row.secret_version).chain(retired).chain(here).max().unwrap_or(0))
+    let here = vault
+        .roots()
+        .read()
+        .expect("no panic under this lock")
+        .keys()
+        .copied()
+        .max();
+    Ok(used
+        .iter()
+        .map(|row| row.secret_version)
+        .chain(retired)
+        .chain(here)
+        .max()
+        .unwrap_or(0))
 }
 
 fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
@@ -186,14 +269,25 @@ fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
     let (used, retired) = (store.all_epochs()?, store.retired_secrets()?);
     let (here, next): (BTreeSet<u32>, u32) = {
         let roots = vault.roots().read().expect("no panic under this lock");
-        (roots.keys().copied().collect(), epochs::shared_version(&roots, &used))
+        (
+            roots.keys().copied().collect(),
+            epochs::shared_version(&roots, &used),
+        )
     };
     let mut needs: BTreeMap<u32, BTreeSet<SecretNeed>> = BTreeMap::new();
-    needs.entry(next).or_default().insert(SecretNeed { sector: None, epoch: None, why: "next-epochs".into() });
+    needs.entry(next).or_default().insert(SecretNeed {
+        sector: None,
+        epoch: None,
+        why: "next-epochs".into(),
+    });
     for (uuid, number) in store.sector_numbers()? {
-        let state = vault.sector_states().find(|state| state.sector.uuid == uuid);
+        let state = vault
+            .sector_states()
+            .find(|state| state.sector.uuid == uuid);
         let name = state.map_or_else(|| uuid.to_string(), |state| state.sector.name.clone());
-        let overlap = state.and_then(|state| state.previous(now)).map(|epoch| epoch.row.epoch);
+        let overlap = state
+            .and_then(|state| state.previous(now))
+            .map(|epoch| epoch.row.epoch);
         let rows = store.epochs(uuid)?;
         let current = rows.last().map(|row| row.epoch);
         for row in rows {
@@ -203,13 +297,23 @@ fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
                 epoch if store.has_chunks(number, epoch)? => "mappings",
                 _ => continue,
             };
-            let need = SecretNeed { sector: Some(name.clone()), epoch: Some(row.epoch), why: why.into() };
+            let need = SecretNeed {
+                sector: Some(name.clone()),
+                epoch: Some(row.epoch),
+                why: why.into(),
+            };
             needs.entry(row.secret_version).or_default().insert(need);
         }
     }
-    let own: BTreeSet<u32> = used.iter().filter(|row| row.own_secret).map(|row| row.secret_version).collect();
-    let all: BTreeSet<u32> =
-        (used.iter().map(|row| row.secret_version)).chain(retired.clone()).chain(here.clone()).collect();
+    let own: BTreeSet<u32> = used
+        .iter()
+        .filter(|row| row.own_secret)
+        .map(|row| row.secret_version)
+        .collect();
+    let all: BTreeSet<u32> = (used.iter().map(|row| row.secret_version))
+        .chain(retired.clone())
+        .chain(here.clone())
+        .collect();
     let view = |version: u32| SecretView {
         version,
         state: match (retired.contains(&version), here.contains(&version)) {
@@ -219,7 +323,11 @@ fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
         }
         .to_owned(),
         own: own.contains(&version),
-        needed_by: needs.remove(&version).unwrap_or_default().into_iter().collect(),
+        needed_by: needs
+            .remove(&version)
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
     };
     Ok(all.into_iter().map(view).collect())
 }

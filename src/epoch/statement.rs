@@ -1,8 +1,10 @@
-//! Destruction statements: what two persons sign offline before the vault destroys something for good.
+//! Destruction statements: what two persons sign offline before the vault destroys something for
+//! good.
 //!
-//! A statement is JSON signed as JWS like an order (`docs/orders.md`). It names one [`Destruction`] exactly, and is good for a
-//! week and for one call, which carries it. The caller needs the right to do so as well: a certificate alone destroys
-//! nothing, and neither do two signatures in the hands of a stranger.
+//! A statement is JSON signed as JWS like an order (`docs/orders.md`). It names one [`Destruction`]
+//! exactly, and is good for a week and for one call, which carries it. The caller needs the right
+//! to do so as well: a certificate alone destroys nothing, and neither do two signatures in the
+//! hands of a stranger.
 //!
 //! | act | what cannot be undone | who calls | who signs |
 //! |---|---|---|---|
@@ -81,27 +83,42 @@ impl Destruction {
     /// How many operators must sign. Where the sector's client calls, it is the other person.
     pub const fn operators(&self) -> usize {
         match self {
-            Destruction::Secret { .. } | Destruction::OwnSecret { .. } | Destruction::ClockMark { .. } => 2,
+            Destruction::Secret { .. }
+            | Destruction::OwnSecret { .. }
+            | Destruction::ClockMark { .. } => 2,
             Destruction::Epoch { .. } => 1,
         }
     }
 }
 
 impl fmt::Display for Destruction {
-    /// A sector's name comes from a file that anybody may have written: nothing of it moves a reader's cursor.
+    /// A sector's name comes from a file that anybody may have written: nothing of it moves a
+    /// reader's cursor.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Destruction::Secret { version } => write!(f, "destroy version {version} of the sector secret"),
+            Destruction::Secret { version } => {
+                write!(f, "destroy version {version} of the sector secret")
+            }
             Destruction::OwnSecret { sector, from } => {
                 let sector = sector.escape_debug();
-                write!(f, "have sector {sector} leave epoch {from} for one with a secret of its own")
+                write!(
+                    f,
+                    "have sector {sector} leave epoch {from} for one with a secret of its own"
+                )
             }
             Destruction::Epoch { sector, epoch } => {
-                write!(f, "take away the mappings of epoch {epoch} of sector {}", sector.escape_debug())
+                write!(
+                    f,
+                    "take away the mappings of epoch {epoch} of sector {}",
+                    sector.escape_debug()
+                )
             }
             Destruction::ClockMark { entity, mark } => {
                 let entity = entity.escape_debug();
-                write!(f, "lower the clock's high-water mark of {entity}, now at {mark}: the clock once ran ahead")
+                write!(
+                    f,
+                    "lower the clock's high-water mark of {entity}, now at {mark}: the clock once ran ahead"
+                )
             }
         }
     }
@@ -131,15 +148,34 @@ impl Statement for DestructionPayload {
     fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
         let sector = |members: &mut JsonObject| members.text("sector");
         let destruction = match members.text("act")?.as_str() {
-            "retire-secret" => Destruction::Secret { version: members.small("version")? },
-            "own-secret" => Destruction::OwnSecret { sector: sector(members)?, from: members.small("from")? },
-            "retire-epoch" => Destruction::Epoch { sector: sector(members)?, epoch: members.small("epoch")? },
-            "lower-clock-mark" => Destruction::ClockMark { entity: entity(members)?, mark: members.time("mark")? },
+            "retire-secret" => Destruction::Secret {
+                version: members.small("version")?,
+            },
+            "own-secret" => Destruction::OwnSecret {
+                sector: sector(members)?,
+                from: members.small("from")?,
+            },
+            "retire-epoch" => Destruction::Epoch {
+                sector: sector(members)?,
+                epoch: members.small("epoch")?,
+            },
+            "lower-clock-mark" => Destruction::ClockMark {
+                entity: entity(members)?,
+                mark: members.time("mark")?,
+            },
             _ => {
-                return Err("`act` is none of retire-secret, own-secret, retire-epoch, lower-clock-mark".into());
+                return Err(
+                    "`act` is none of retire-secret, own-secret, retire-epoch, lower-clock-mark"
+                        .into(),
+                );
             }
         };
-        Ok(Self { aud: members.id("aud")?, id: members.random_uuid("id")?, destruction, time: members.time("time")? })
+        Ok(Self {
+            aud: members.id("aud")?,
+            id: members.random_uuid("id")?,
+            destruction,
+            time: members.time("time")?,
+        })
     }
 
     fn deployment(&self) -> &Id {
@@ -150,38 +186,60 @@ impl Statement for DestructionPayload {
 impl DestructionPayload {
     /// The last second in which it is good.
     pub fn until(&self) -> Timestamp {
-        self.time.saturating_add(SignedDuration::from_hours(VALID_HOURS)).unwrap_or(Timestamp::MAX)
+        self.time
+            .saturating_add(SignedDuration::from_hours(VALID_HOURS))
+            .unwrap_or(Timestamp::MAX)
     }
 }
 
 /// The entity whose clock's mark is meant.
 fn entity(members: &mut JsonObject) -> Result<String, StatementFault> {
     let entity = members.text("entity")?;
-    if entity == "vault" || entity.strip_prefix("node/").is_some_and(|authority| Id::parse(authority).is_some()) {
+    if entity == "vault"
+        || entity
+            .strip_prefix("node/")
+            .is_some_and(|authority| Id::parse(authority).is_some())
+    {
         Ok(entity)
     } else {
         Err("`entity` is neither vault nor node/ and an authority's id".into())
     }
 }
 
-/// Checks a statement against the register and the time: form, deployment, signatures, how many persons signed. The persons
-/// are the operators who did.
+/// Checks a statement against the register and the time: form, deployment, signatures, how many
+/// persons signed. The persons are the operators who did.
 ///
 /// # Errors
 /// [`Code::StatementInvalid`], saying what does not fit.
-pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<Signed<DestructionPayload, Id>, Refusal> {
+pub fn check(
+    text: &str,
+    register: &Register,
+    now: Timestamp,
+) -> Result<Signed<DestructionPayload, Id>, Refusal> {
     let operator_of = |kid: &str| {
-        let operator = register.operators.values().find(|operator| operator.id.as_str() == kid)?;
+        let operator = register
+            .operators
+            .values()
+            .find(|operator| operator.id.as_str() == kid)?;
         Some((operator.id.clone(), operator.key.as_ref()?))
     };
     let statement = UnverifiedStatement::<DestructionPayload>::read(text)?;
     let need = statement.says().destruction.operators();
-    let signed = statement.verify(&register.deployment, need, "an operator with a key", operator_of)?;
+    let signed = statement.verify(
+        &register.deployment,
+        need,
+        "an operator with a key",
+        operator_of,
+    )?;
     if signed.says.time.duration_since(now) > SignedDuration::from_secs(SKEW_SECONDS) {
-        return Err(invalid("the statement's time is still to come, or a clock is wrong"));
+        return Err(invalid(
+            "the statement's time is still to come, or a clock is wrong",
+        ));
     }
     if now > signed.says.until() {
-        return Err(invalid("the statement is older than seven days: sign another one"));
+        return Err(invalid(
+            "the statement is older than seven days: sign another one",
+        ));
     }
     Ok(signed)
 }
@@ -190,7 +248,8 @@ fn invalid(why: &'static str) -> Refusal {
     DestructionPayload::refuse(why)
 }
 
-/// A statement that was checked, for the one act that it allows. To be remembered in the commit of that act.
+/// A statement that was checked, for the one act that it allows. To be remembered in the commit of
+/// that act.
 pub(super) struct Mandate {
     id: Uuid,
     /// When it is too old (Unix seconds).
@@ -199,12 +258,16 @@ pub(super) struct Mandate {
 }
 
 impl Mandate {
-    /// Checks that a statement allows exactly this, and was not taken before. The latter holds under
-    /// [`Vault::epoch_changes`].
+    /// Checks that a statement allows exactly this, and was not taken before. The latter holds
+    /// under [`Vault::epoch_changes`].
     ///
     /// # Errors
     /// [`Code::StatementRequired`], [`Code::StatementInvalid`], [`Code::RequestReplayed`].
-    pub(super) fn of(vault: &Vault, statement: Option<&str>, wanted: &Destruction) -> Result<Self, Refusal> {
+    pub(super) fn of(
+        vault: &Vault,
+        statement: Option<&str>,
+        wanted: &Destruction,
+    ) -> Result<Self, Refusal> {
         let Some(text) = statement else {
             let why = match wanted.operators() {
                 1 => "an operator must sign a statement for it",
@@ -213,20 +276,34 @@ impl Mandate {
             return Err(Refusal::new(Code::StatementRequired, why));
         };
         // A statement that is too old is not good again because the clock was set back.
-        let Signed { says: payload, persons: signers, .. } = check(text, vault.register(), vault.steady_time()?)?;
+        let Signed {
+            says: payload,
+            persons: signers,
+            ..
+        } = check(text, vault.register(), vault.steady_time()?)?;
         if payload.destruction != *wanted {
             return Err(invalid("the statement is for something else"));
         }
         let (id, until) = (payload.id, payload.until().as_second());
-        match vault.store().is_carried_out(until, id).map_err(fault(super::FAILED))? {
+        match vault
+            .store()
+            .is_carried_out(until, id)
+            .map_err(fault(super::FAILED))?
+        {
             false => Ok(Self { id, until, signers }),
-            true => Err(Refusal::new(Code::RequestReplayed, "the statement was taken already: sign another one")),
+            true => Err(Refusal::new(
+                Code::RequestReplayed,
+                "the statement was taken already: sign another one",
+            )),
         }
     }
 
     /// What the entry says of it.
     pub(super) fn note(&self) -> StatementNote {
-        StatementNote { statement: self.id.to_string(), signers: self.signers.clone() }
+        StatementNote {
+            statement: self.id.to_string(),
+            signers: self.signers.clone(),
+        }
     }
 
     /// What the commit remembers, so that it is taken once.
@@ -253,8 +330,14 @@ mod tests {
         let sector = || "health".to_owned();
         [
             Destruction::Secret { version: 1 },
-            Destruction::OwnSecret { sector: sector(), from: 2 },
-            Destruction::Epoch { sector: sector(), epoch: 3 },
+            Destruction::OwnSecret {
+                sector: sector(),
+                from: 2,
+            },
+            Destruction::Epoch {
+                sector: sector(),
+                epoch: 3,
+            },
             Destruction::ClockMark {
                 entity: "node/authority".to_owned(),
                 mark: "2036-11-20T12:00:00Z".parse().unwrap(),
@@ -266,7 +349,10 @@ mod tests {
     fn what_is_written_reads_back() {
         for destruction in all() {
             let payload = payload(destruction);
-            assert_eq!(DestructionPayload::read(&payload.write().unwrap()).unwrap(), payload);
+            assert_eq!(
+                DestructionPayload::read(&payload.write().unwrap()).unwrap(),
+                payload
+            );
         }
         let written = payload(all()[1].clone()).write().unwrap();
         let wanted = r#"{"aud":"demo","id":"7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d","act":"own-secret","sector":"health","from":2,"time":"2026-11-22T09:00:00Z"}"#;
@@ -276,13 +362,24 @@ mod tests {
     #[test]
     fn a_statement_about_a_mark_names_a_vault_or_a_node() {
         let good = String::from_utf8(payload(all()[3].clone()).write().unwrap()).unwrap();
-        let named = |entity: &str| DestructionPayload::read(good.replace("node/authority", entity).as_bytes());
+        let named = |entity: &str| {
+            DestructionPayload::read(good.replace("node/authority", entity).as_bytes())
+        };
         assert!(named("vault").is_ok());
         for wrong in ["", "node", "node/", "node/a b", "demo/vault", "Vault"] {
-            assert_eq!(named(wrong).expect_err(wrong).code(), Code::StatementInvalid, "{wrong}");
+            assert_eq!(
+                named(wrong).expect_err(wrong).code(),
+                Code::StatementInvalid,
+                "{wrong}"
+            );
         }
         let nobody = good.replace(r#""entity":"node/authority","#, "");
-        assert_eq!(DestructionPayload::read(nobody.as_bytes()).unwrap_err().code(), Code::StatementInvalid);
+        assert_eq!(
+            DestructionPayload::read(nobody.as_bytes())
+                .unwrap_err()
+                .code(),
+            Code::StatementInvalid
+        );
     }
 
     #[test]
@@ -307,7 +404,9 @@ mod tests {
             assert!(good.contains(from), "{from}");
             let text = good.replacen(from, to, 1);
             assert_eq!(
-                DestructionPayload::read(text.as_bytes()).expect_err(&text).code(),
+                DestructionPayload::read(text.as_bytes())
+                    .expect_err(&text)
+                    .code(),
                 Code::StatementInvalid,
                 "{text}"
             );

@@ -50,12 +50,16 @@ pub(crate) trait VaultHandout {
 }
 
 impl<'n> NodeRequest<'n> {
-    /// Lets a request in while the node is unsealed and has room: the vault must not count for a node that opens nothing. `full`
-    /// is the answer while its disk is nearly full.
+    /// Lets a request in while the node is unsealed and has room: the vault must not count for a
+    /// node that opens nothing. `full` is the answer while its disk is nearly full.
     ///
     /// # Errors
     /// [`Code::Sealed`], `full`, [`Code::AuditUnavailable`], [`Code::Overloaded`].
-    pub(crate) fn admit(node: &'n Node, permit: &'n OfficerPermit, full: Refusal) -> Result<Self, Refusal> {
+    pub(crate) fn admit(
+        node: &'n Node,
+        permit: &'n OfficerPermit,
+        full: Refusal,
+    ) -> Result<Self, Refusal> {
         if node.safe().is_sealed() {
             return Err(sealed());
         }
@@ -64,7 +68,11 @@ impl<'n> NodeRequest<'n> {
         }
         node.committer().admit().map_err(Refusal::unavailable)?;
         let place = enter(node.orders(), &node.authority().id, PATIENCE)?;
-        Ok(Self { node, permit, _place: place })
+        Ok(Self {
+            node,
+            permit,
+            _place: place,
+        })
     }
 
     /// Verifies signatures, formats and digests, and that the officer who asks has signed.
@@ -84,18 +92,26 @@ impl<'n> NodeRequest<'n> {
         Ok(verified)
     }
 
-    /// Lets one request under an order at a time ask the vault, so that the vault's counts come in the order in which it made
-    /// them.
+    /// Lets one request under an order at a time ask the vault, so that the vault's counts come in
+    /// the order in which it made them.
     ///
     /// # Errors
     /// [`Code::Overloaded`] when another one takes longer than [`PATIENCE`].
     pub(crate) fn ask_alone(&self, order: &ActiveOrder) -> Result<OrderQuestion<'n>, Refusal> {
-        self.node.orders().ask(order.key(), PATIENCE).ok_or_else(|| {
-            Refusal::new(Code::Overloaded, "another request under this order is being worked on").come_back_in(1)
-        })
+        self.node
+            .orders()
+            .ask(order.key(), PATIENCE)
+            .ok_or_else(|| {
+                Refusal::new(
+                    Code::Overloaded,
+                    "another request under this order is being worked on",
+                )
+                .come_back_in(1)
+            })
     }
 
-    /// Asks the vault with the digests of the node's register and of its acts; where the acts are out of step, once more in step.
+    /// Asks the vault with the digests of the node's register and of its acts; where the acts are
+    /// out of step, once more in step.
     ///
     /// # Errors
     /// The vault's refusal; [`Code::RegisterMismatch`]; those of [`step::get_in_step`].
@@ -117,16 +133,21 @@ impl<'n> NodeRequest<'n> {
             answered => answered?,
         };
         if answer.statement().register != register {
-            return Err(Refusal::new(Code::RegisterMismatch, "the vault holds another register"));
+            return Err(Refusal::new(
+                Code::RegisterMismatch,
+                "the vault holds another register",
+            ));
         }
         Ok(answer)
     }
 
-    /// Checks that the vault has provably logged an `event` about this very request, of which `is_it` says the rest, then waits for
-    /// the request's turn. Until that is committed nobody else reveals and no act is taken. What came meanwhile counts.
+    /// Checks that the vault has provably logged an `event` about this very request, of which
+    /// `is_it` says the rest, then waits for the request's turn. Until that is committed nobody
+    /// else reveals and no act is taken. What came meanwhile counts.
     ///
     /// # Errors
-    /// [`Code::ProofInvalid`], [`Code::CosignatureMissing`]; those of [`check_seen`]; [`Code::LimitReached`].
+    /// [`Code::ProofInvalid`], [`Code::CosignatureMissing`]; those of [`check_seen`];
+    /// [`Code::LimitReached`].
     pub(crate) fn turn(
         &self,
         verified: VerifiedRequest,
@@ -135,7 +156,8 @@ impl<'n> NodeRequest<'n> {
         is_it: impl FnOnce(&serde_json::Value) -> bool,
     ) -> Result<NodeTurn<'n>, Refusal> {
         let node = self.node;
-        let is_about = |entry: &serde_json::Value| is_about(entry, event, &verified) && is_it(entry);
+        let is_about =
+            |entry: &serde_json::Value| is_about(entry, event, &verified) && is_it(entry);
         let proof = check_proof(node.register(), statement, is_about)?;
         // Only now: where the vault cannot be reached, that is the answer.
         check_watched(node)?;
@@ -144,23 +166,37 @@ impl<'n> NodeRequest<'n> {
         check_seen(&verified, &book)?;
         check_count(&verified.order, &book, statement.used)?;
         let vault_entry = statement.entry.clone();
-        Ok(NodeTurn { node, verified, vault_entry, proof, used: statement.used, book, orders })
+        Ok(NodeTurn {
+            node,
+            verified,
+            vault_entry,
+            proof,
+            used: statement.used,
+            book,
+            orders,
+        })
     }
 }
 
 /// The refusal of a node that holds no key.
 pub(super) fn sealed() -> Refusal {
-    Refusal::new(Code::Sealed, "the node is sealed: its custodians have to unseal it")
+    Refusal::new(
+        Code::Sealed,
+        "the node is sealed: its custodians have to unseal it",
+    )
 }
 
 /// Nothing is opened while nobody watches this log.
 fn check_watched(node: &Node) -> Result<(), Refusal> {
-    let Some(cosigners) = node.cosigners() else { return Ok(()) };
+    let Some(cosigners) = node.cosigners() else {
+        return Ok(());
+    };
     let name = cosigner_name(&format!("{}/vault", node.register().deployment));
     if cosigners.is_watched_by(&name, WATCH_PATIENCE) {
         Ok(())
     } else {
-        let why = "the vault has not cosigned the node's log within five minutes, so nothing is opened";
+        let why =
+            "the vault has not cosigned the node's log within five minutes, so nothing is opened";
         Err(Refusal::new(Code::CosignatureMissing, why))
     }
 }
@@ -174,20 +210,32 @@ fn is_about(entry: &serde_json::Value, event: &str, verified: &VerifiedRequest) 
         && says("request", &verified.request.id().to_string())
 }
 
-/// Nothing is opened that the vault has not provably logged: the entry, under a checkpoint by the key that the register states.
+/// Nothing is opened that the vault has not provably logged: the entry, under a checkpoint by the
+/// key that the register states.
 fn check_proof(
     register: &Register,
     statement: &VaultStatement<'_>,
     is_about: impl FnOnce(&serde_json::Value) -> bool,
 ) -> Result<ProofFile, Refusal> {
-    let refused = |why: String| Refusal::new(Code::ProofInvalid, format!("the vault's proof of its log entry: {why}"));
+    let refused = |why: String| {
+        Refusal::new(
+            Code::ProofInvalid,
+            format!("the vault's proof of its log entry: {why}"),
+        )
+    };
     let key = register.vault_checkpoint_key;
     let key = key.ok_or_else(|| refused("the register states no key of the vault's log".into()))?;
     let proof = ProofFile::parse(statement.proof).map_err(|error| refused(error.to_string()))?;
-    let (checkpoint, _) = proof.check(&key).map_err(|error| refused(error.to_string()))?;
+    let (checkpoint, _) = proof
+        .check(&key)
+        .map_err(|error| refused(error.to_string()))?;
     let owner = format!("{}/vault", register.deployment);
     let is_vaults = owner_and_shard(&checkpoint.origin).is_some_and(|(found, _)| found == owner);
-    let position = LogPosition { log: checkpoint.origin, index: proof.index, leaf: hex(&leaf_hash(&proof.entry)) };
+    let position = LogPosition {
+        log: checkpoint.origin,
+        index: proof.index,
+        leaf: hex(&leaf_hash(&proof.entry)),
+    };
     if !is_vaults || position != *statement.entry {
         return Err(refused("it is of another entry".into()));
     }
@@ -198,22 +246,28 @@ fn check_proof(
     }
 }
 
-/// Compares the vault's count under an order with what this node remembers of it, before anything is opened: a vault that was
-/// rolled back would have the same limit used up twice.
+/// Compares the vault's count under an order with what this node remembers of it, before anything
+/// is opened: a vault that was rolled back would have the same limit used up twice.
 ///
 /// # Errors
-/// [`Code::ProofInvalid`] when the count went down; [`Code::LimitReached`] when it is above the limit.
+/// [`Code::ProofInvalid`] when the count went down; [`Code::LimitReached`] when it is above the
+/// limit.
 fn check_count(order: &ActiveOrder, book: &Book<'_>, used: u64) -> Result<(), Refusal> {
     let before = book.life(&order.key())?.map_or(0, |life| life.used);
     if used < before {
         tracing::error!(order = %order.id(), used, before, "the vault counts less under an order than it did");
-        let why = format!("the vault counts {used} under this order and counted {before} before: was it rolled back?");
+        let why = format!(
+            "the vault counts {used} under this order and counted {before} before: was it rolled back?"
+        );
         return Err(Refusal::new(Code::ProofInvalid, why));
     }
     if used <= order.limit() {
         Ok(())
     } else {
-        Err(Refusal::new(Code::LimitReached, "the vault has handed out more than the order allows"))
+        Err(Refusal::new(
+            Code::LimitReached,
+            "the vault has handed out more than the order allows",
+        ))
     }
 }
 
@@ -237,13 +291,19 @@ pub(crate) struct LoggedRequest {
 }
 
 impl NodeTurn<'_> {
-    /// Where the vault's entry stands, the path of its proof, and the checkpoint of that: what the node's own entry says of it.
+    /// Where the vault's entry stands, the path of its proof, and the checkpoint of that: what the
+    /// node's own entry says of it.
     pub(crate) fn vault_entry(&self) -> (LogPosition, Vec<String>, String) {
         let proof = &self.proof;
-        (self.vault_entry.clone(), proof.path.iter().map(|hash| hex(hash)).collect(), proof.checkpoint.clone())
+        (
+            self.vault_entry.clone(),
+            proof.path.iter().map(|hash| hex(hash)).collect(),
+            proof.checkpoint.clone(),
+        )
     }
 
-    /// Writes the node's entry, and what this use of the order writes beside the notes that every use writes.
+    /// Writes the node's entry, and what this use of the order writes beside the notes that every
+    /// use writes.
     ///
     /// # Errors
     /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`].
@@ -253,13 +313,32 @@ impl NodeTurn<'_> {
         tags: Vec<ItemTag>,
         own_changes: Vec<Change>,
     ) -> Result<LoggedRequest, Refusal> {
-        let Self { node, verified, used, book, orders, .. } = self;
+        let Self {
+            node,
+            verified,
+            used,
+            book,
+            orders,
+            ..
+        } = self;
         let mut changes = vec![notes(&verified, &book, used)?];
         changes.extend(own_changes);
         let unavailable = not_logged("nothing is opened");
-        let receipt = node.committer().record(book.now(), event, tags, changes).map_err(unavailable)?;
+        let receipt = node
+            .committer()
+            .record(book.now(), event, tags, changes)
+            .map_err(unavailable)?;
         drop(orders);
-        let VerifiedRequest { order, request, sector } = verified;
-        Ok(LoggedRequest { order, request, sector, receipt })
+        let VerifiedRequest {
+            order,
+            request,
+            sector,
+        } = verified;
+        Ok(LoggedRequest {
+            order,
+            request,
+            sector,
+            receipt,
+        })
     }
 }

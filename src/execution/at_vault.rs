@@ -36,10 +36,12 @@ pub(crate) struct VaultRequest<'v> {
 }
 
 impl<'v> VaultRequest<'v> {
-    /// Lets a request in, of a node that holds the same register and watches this log, while `check_room` finds room for it.
+    /// Lets a request in, of a node that holds the same register and watches this log, while
+    /// `check_room` finds room for it.
     ///
     /// # Errors
-    /// [`Code::RegisterMismatch`], [`Code::CosignatureMissing`], those of `check_room`, [`Code::Overloaded`].
+    /// [`Code::RegisterMismatch`], [`Code::CosignatureMissing`], those of `check_room`,
+    /// [`Code::Overloaded`].
     pub(crate) fn admit(
         vault: &'v Vault,
         permit: &'v NodePermit,
@@ -50,7 +52,12 @@ impl<'v> VaultRequest<'v> {
         check_watched(vault, permit)?;
         check_room(vault)?;
         let place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
-        Ok(Self { vault, permit, acts: node.acts, _place: place })
+        Ok(Self {
+            vault,
+            permit,
+            acts: node.acts,
+            _place: place,
+        })
     }
 
     /// Verifies signatures, formats and digests, before other requests have to wait for it.
@@ -66,18 +73,27 @@ impl<'v> VaultRequest<'v> {
         verify(&book, self.vault.committer().clock_mark())
     }
 
-    /// Waits for the request's turn. Until that is committed nobody else releases or migrates, and no act is taken. What may
-    /// have changed while it waited is checked again: an order may have ended, an act may have come.
+    /// Waits for the request's turn. Until that is committed nobody else releases or migrates, and
+    /// no act is taken. What may have changed while it waited is checked again: an order may have
+    /// ended, an act may have come.
     ///
     /// # Errors
     /// [`Code::ClockBehind`], [`Code::OutOfStep`]; those of [`check_seen`].
-    pub(crate) fn turn<'t>(&'t self, verified: &'t VerifiedRequest) -> Result<VaultTurn<'t>, Refusal> {
+    pub(crate) fn turn<'t>(
+        &'t self,
+        verified: &'t VerifiedRequest,
+    ) -> Result<VaultTurn<'t>, Refusal> {
         let orders = Book::from(self.vault).lock_orders();
         let book = Book::from(self.vault);
         check_clock(&book, self.vault.committer().clock_mark())?;
         self.check_step(&book)?;
         check_seen(verified, &book)?;
-        Ok(VaultTurn { request: self, verified, book, orders })
+        Ok(VaultTurn {
+            request: self,
+            verified,
+            book,
+            orders,
+        })
     }
 
     /// Refuses a node that does not hold the same acts.
@@ -87,20 +103,31 @@ impl<'v> VaultRequest<'v> {
             return Ok(());
         }
         book.note_step(authority, false);
-        Err(Refusal::new(Code::OutOfStep, "vault and node do not hold the same acts upon orders yet"))
+        Err(Refusal::new(
+            Code::OutOfStep,
+            "vault and node do not hold the same acts upon orders yet",
+        ))
     }
 }
 
 /// Nothing is released to a node that does not watch this log.
 fn check_watched(vault: &Vault, permit: &NodePermit) -> Result<(), Refusal> {
-    let Some(cosigners) = vault.cosigners().filter(|_| permit.authority.checkpoint_key.is_some()) else {
+    let Some(cosigners) = vault
+        .cosigners()
+        .filter(|_| permit.authority.checkpoint_key.is_some())
+    else {
         return Ok(());
     };
-    let name = cosigner_name(&format!("{}/node/{}", vault.register().deployment, permit.authority.id));
+    let name = cosigner_name(&format!(
+        "{}/node/{}",
+        vault.register().deployment,
+        permit.authority.id
+    ));
     if cosigners.is_watched_by(&name, Duration::ZERO) {
         Ok(())
     } else {
-        let why = "the node has not cosigned the vault's log within five minutes, so nothing is released";
+        let why =
+            "the node has not cosigned the vault's log within five minutes, so nothing is released";
         Err(Refusal::new(Code::CosignatureMissing, why))
     }
 }
@@ -136,28 +163,54 @@ impl VaultTurn<'_> {
     /// # Errors
     /// [`Code::ReleaseRate`].
     pub(crate) fn take_rate(&self, kind: RateKind, items: u64) -> Result<ReleaseRate, Refusal> {
-        take_rate(self.book.store(), kind, &self.request.permit.authority, items, self.book.now())
+        take_rate(
+            self.book.store(),
+            kind,
+            &self.request.permit.authority,
+            items,
+            self.book.now(),
+        )
     }
 
-    /// Commits, raises the alarm where the rate is unusual, and proves the entry. Nothing is handed out without what comes back;
-    /// `therefore` says so where nothing can be logged.
+    /// Commits, raises the alarm where the rate is unusual, and proves the entry. Nothing is handed
+    /// out without what comes back; `therefore` says so where nothing can be logged.
     ///
     /// # Errors
     /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`].
-    pub(crate) fn commit(self, record: HandoutRecord, therefore: &'static str) -> Result<ProvenEntry, Refusal> {
-        let Self { request: VaultRequest { vault, .. }, verified, book, orders } = self;
+    pub(crate) fn commit(
+        self,
+        record: HandoutRecord,
+        therefore: &'static str,
+    ) -> Result<ProvenEntry, Refusal> {
+        let Self {
+            request: VaultRequest { vault, .. },
+            verified,
+            book,
+            orders,
+        } = self;
         let unavailable = not_logged(therefore);
         let mut changes = vec![notes(verified, &book, record.used)?];
         changes.extend(record.changes);
         changes.push(record.rate.change());
-        let receipt = vault.committer().record(book.now(), record.event, record.tags, changes).map_err(unavailable)?;
+        let receipt = vault
+            .committer()
+            .record(book.now(), record.event, record.tags, changes)
+            .map_err(unavailable)?;
         let alarm = record.rate.alarm(book.now());
         drop(orders);
         if let Some(alarm) = alarm {
-            vault.release_alarms.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            vault.committer().record(vault.now(), alarm, vec![], vec![]).map_err(unavailable)?;
+            vault
+                .release_alarms
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            vault
+                .committer()
+                .record(vault.now(), alarm, vec![], vec![])
+                .map_err(unavailable)?;
         }
-        Ok(ProvenEntry { proof: prove(vault, &receipt)?, position: receipt.position() })
+        Ok(ProvenEntry {
+            proof: prove(vault, &receipt)?,
+            position: receipt.position(),
+        })
     }
 }
 
@@ -166,10 +219,28 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The proof that the entry of a release is in the log.
 fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Refusal> {
-    let unavailable = || Refusal::new(Code::AuditUnavailable, "no checkpoint covers the entry, so nothing is released");
-    let published = vault.log().covering(receipt, PATIENCE).ok_or_else(unavailable)?;
+    let unavailable = || {
+        Refusal::new(
+            Code::AuditUnavailable,
+            "no checkpoint covers the entry, so nothing is released",
+        )
+    };
+    let published = vault
+        .log()
+        .covering(receipt, PATIENCE)
+        .ok_or_else(unavailable)?;
     let mut shelf = ShardReader::new(vault.store(), &published.tree, published.checkpoint.size);
-    let entry = shelf.entry(receipt.index()).map_err(fault(FAILED))?.ok_or_else(unavailable)?;
-    let path = inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(fault(FAILED))?;
-    Ok(ProofFile { entry, index: receipt.index(), path, checkpoint: published.note.clone() }.text())
+    let entry = shelf
+        .entry(receipt.index())
+        .map_err(fault(FAILED))?
+        .ok_or_else(unavailable)?;
+    let path =
+        inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(fault(FAILED))?;
+    Ok(ProofFile {
+        entry,
+        index: receipt.index(),
+        path,
+        checkpoint: published.note.clone(),
+    }
+    .text())
 }

@@ -18,8 +18,8 @@ use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 
 /// The opened segments of what the vault handed out under one order.
 ///
-/// It takes the order and the receipt of the node's own durable entry by value. So no mapping is opened without a valid order and
-/// an entry, and with one of each only once:
+/// It takes the order and the receipt of the node's own durable entry by value. So no mapping is
+/// opened without a valid order and an entry, and with one of each only once:
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -64,7 +64,8 @@ impl MappingOpener {
     /// Opens the segment records (base64url); one that does not open opens no mapping.
     ///
     /// # Errors
-    /// [`Code::Sealed`](crate::code::Code::Sealed) when the node was sealed while the vault was asked.
+    /// [`Code::Sealed`](crate::code::Code::Sealed) when the node was sealed while the vault was
+    /// asked.
     pub fn new(
         node: &Node,
         order: ActiveOrder,
@@ -76,7 +77,12 @@ impl MappingOpener {
             let open = |text: &String| open_segment(node, keys, &sector, text);
             (!keys.is_empty()).then(|| segments.iter().map(open).collect())
         });
-        Ok(Self { segments: segments.ok_or_else(sealed)?, order, entry: receipt.index(), sector })
+        Ok(Self {
+            segments: segments.ok_or_else(sealed)?,
+            order,
+            entry: receipt.index(),
+            sector,
+        })
     }
 
     /// The order.
@@ -94,7 +100,8 @@ impl MappingOpener {
         &self.sector
     }
 
-    /// Opens a record (base64url) of a domain that is sealed under one of the segments, if it is the one that `is_asked` means.
+    /// Opens a record (base64url) of a domain that is sealed under one of the segments, if it is
+    /// the one that `is_asked` means.
     pub(crate) fn mapping(
         &self,
         segment: usize,
@@ -105,15 +112,29 @@ impl MappingOpener {
         let segment = self.segments.get(segment)?.as_ref()?;
         let bytes = BASE64URL_NOPAD.decode(record.as_bytes()).ok()?;
         let record = RecordView::parse(&bytes).ok().filter(is_asked)?;
-        record.open(segment, Location::new(self.sector.uuid, domain.epoch, &domain.scope())).ok()
+        record
+            .open(
+                segment,
+                Location::new(self.sector.uuid, domain.epoch, &domain.scope()),
+            )
+            .ok()
     }
 }
 
-/// A segment that is signed by a pinned key, committed, sealed to this authority, and this sector's.
-fn open_segment(node: &Node, keys: &[&AuthorityPrivateKey], sector: &Sector, text: &str) -> Option<OpenedSegment> {
+/// A segment that is signed by a pinned key, committed, sealed to this authority, and this
+/// sector's.
+fn open_segment(
+    node: &Node,
+    keys: &[&AuthorityPrivateKey],
+    sector: &Sector,
+    text: &str,
+) -> Option<OpenedSegment> {
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
     let record = Record::read(&bytes, node.segment_keys()).ok();
-    let opened = record.and_then(|record| keys.iter().find_map(|key| OpenedSegment::of(&record, key).ok()));
+    let opened = record.and_then(|record| {
+        keys.iter()
+            .find_map(|key| OpenedSegment::of(&record, key).ok())
+    });
     if opened.is_none() {
         tracing::warn!("a released segment did not open");
     }

@@ -1,7 +1,9 @@
-//! How much an authority asks for: bounded by the register, and an alarm before that when it is unusual.
+//! How much an authority asks for: bounded by the register, and an alarm before that when it is
+//! unusual.
 //!
-//! Counted are the pseudonyms of every request that is answered, by the hour (UTC), in the commit of the release itself; so no
-//! restart resets them. A stolen quorum that stays within its orders is slowed down, and heard.
+//! Counted are the pseudonyms of every request that is answered, by the hour (UTC), in the commit
+//! of the release itself; so no restart resets them. A stolen quorum that stays within its orders
+//! is slowed down, and heard.
 
 use jiff::Timestamp;
 
@@ -45,7 +47,8 @@ impl RateKind {
         }
     }
 
-    /// A migration is seldom and never usual: half of what is allowed is an alarm, and nothing before.
+    /// A migration is seldom and never usual: half of what is allowed is an alarm, and nothing
+    /// before.
     fn threshold(self, usual: u64, limit: u64) -> u64 {
         match self {
             RateKind::Releases => threshold(usual, limit),
@@ -78,22 +81,33 @@ pub(super) fn take_rate(
     now: Timestamp,
 ) -> Result<ReleaseRate, Refusal> {
     let hour = hour_of(now);
-    let hours = store.released(&kind.name(&authority.id)).map_err(fault(FAILED))?;
-    let before = hours.iter().find(|(other, _)| *other == hour).map_or(0, |(_, items)| *items);
+    let hours = store
+        .released(&kind.name(&authority.id))
+        .map_err(fault(FAILED))?;
+    let before = hours
+        .iter()
+        .find(|(other, _)| *other == hour)
+        .map_or(0, |(_, items)| *items);
     let limit = kind.limit(authority);
     if before.saturating_add(items) > limit {
         let left = 3_600 - now.as_second().rem_euclid(3_600);
         let why = match kind {
             RateKind::Releases => {
-                format!("the register allows this authority {limit} pseudonyms an hour; {before} were asked for")
+                format!(
+                    "the register allows this authority {limit} pseudonyms an hour; {before} were asked for"
+                )
             }
             RateKind::Migrations => {
-                format!("the register allows this authority {limit} mappings an hour to migrate; {before} were")
+                format!(
+                    "the register allows this authority {limit} mappings an hour to migrate; {before} were"
+                )
             }
         };
         return Err(Refusal::new(Code::ReleaseRate, why).come_back_in(left as u32));
     }
-    let week = hours.iter().filter(|(other, _)| *other < hour && *other >= hour.saturating_sub(WEEK));
+    let week = hours
+        .iter()
+        .filter(|(other, _)| *other < hour && *other >= hour.saturating_sub(WEEK));
     let usual = week.map(|(_, items)| items).sum::<u64>() / u64::from(WEEK);
     Ok(ReleaseRate {
         kind,
@@ -103,20 +117,31 @@ pub(super) fn take_rate(
         items,
         threshold: kind.threshold(usual, limit),
         limit,
-        old: hours.iter().map(|(hour, _)| *hour).filter(|other| *other < hour.saturating_sub(WEEK)).collect(),
+        old: hours
+            .iter()
+            .map(|(hour, _)| *hour)
+            .filter(|other| *other < hour.saturating_sub(WEEK))
+            .collect(),
     })
 }
 
 /// From how many pseudonyms in an hour on there is an alarm.
 fn threshold(usual: u64, limit: u64) -> u64 {
-    (usual.saturating_mul(UNUSUAL)).max(LEAST).min(limit / 2).max(1)
+    (usual.saturating_mul(UNUSUAL))
+        .max(LEAST)
+        .min(limit / 2)
+        .max(1)
 }
 
 impl ReleaseRate {
     /// What the release's commit writes.
     pub(crate) fn change(&self) -> Change {
-        let (name, hour, items, old) =
-            (self.kind.name(&self.authority), self.hour, self.before + self.items, self.old.clone());
+        let (name, hour, items, old) = (
+            self.kind.name(&self.authority),
+            self.hour,
+            self.before + self.items,
+            self.old.clone(),
+        );
         Box::new(move |store, batch| store.put_released(batch, &name, hour, items, &old))
     }
 
@@ -131,7 +156,9 @@ impl ReleaseRate {
         Some(Event::ReleaseAlarm {
             authority: self.authority.clone(),
             of: (self.kind == RateKind::Migrations).then_some("migrations"),
-            hour: Timestamp::from_second(begins).map(|time| time.to_string()).unwrap_or_default(),
+            hour: Timestamp::from_second(begins)
+                .map(|time| time.to_string())
+                .unwrap_or_default(),
             items,
             threshold: self.threshold,
             limit: self.limit,
@@ -152,9 +179,17 @@ mod tests {
         assert_eq!(threshold(0, 100_000), 1_000, "a quiet authority");
         assert_eq!(threshold(50, 100_000), 1_000);
         assert_eq!(threshold(500, 100_000), 5_000, "ten usual hours");
-        assert_eq!(threshold(9_000, 100_000), 50_000, "half of what is allowed, however usual");
+        assert_eq!(
+            threshold(9_000, 100_000),
+            50_000,
+            "half of what is allowed, however usual"
+        );
         assert_eq!(threshold(0, 100), 50);
         assert_eq!(threshold(0, 1), 1);
-        assert_eq!(RateKind::Migrations.threshold(0, 10_000_000), 5_000_000, "no migration is usual");
+        assert_eq!(
+            RateKind::Migrations.threshold(0, 10_000_000),
+            5_000_000,
+            "no migration is usual"
+        );
     }
 }

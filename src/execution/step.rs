@@ -1,5 +1,5 @@
-//! In step: vault and node bring each other what was done upon orders. The node asks, for only it can reach the other; the
-//! vault answers with what the node lacks and says what it lacks itself.
+//! In step: vault and node bring each other what was done upon orders. The node asks, for only it
+//! can reach the other; the vault answers with what the node lacks and says what it lacks itself.
 
 use std::collections::BTreeSet;
 
@@ -62,15 +62,26 @@ pub struct ActExchangeAnswer {
 /// The vault's side: takes what the node brings, answers with what it lacks.
 ///
 /// # Errors
-/// [`Code::RegisterMismatch`]; [`Code::MalformedBody`], [`Code::TooLarge`]; those of [`Book::take`].
-pub fn exchange(vault: &Vault, permit: &NodePermit, asked: &ActExchange) -> Result<ActExchangeAnswer, Refusal> {
+/// [`Code::RegisterMismatch`]; [`Code::MalformedBody`], [`Code::TooLarge`]; those of
+/// [`Book::take`].
+pub fn exchange(
+    vault: &Vault,
+    permit: &NodePermit,
+    asked: &ActExchange,
+) -> Result<ActExchangeAnswer, Refusal> {
     check_register(vault.register(), &asked.register)?;
     if asked.known.len() > MOST_NAMED {
-        return Err(Refusal::new(Code::TooLarge, format!("at most {MOST_NAMED} acts are named at once")));
+        return Err(Refusal::new(
+            Code::TooLarge,
+            format!("at most {MOST_NAMED} acts are named at once"),
+        ));
     }
     let known = digests(&asked.known)?;
     let end = |text: &Option<String>| text.as_deref().map(digest).transpose();
-    let window = ActWindow { after: end(&asked.after)?, until: end(&asked.until)? };
+    let window = ActWindow {
+        after: end(&asked.after)?,
+        until: end(&asked.until)?,
+    };
     let (book, authority) = (Book::from(vault), &permit.authority.id);
     if !asked.acts.is_empty() {
         book.take(authority, &asked.acts, authority.as_str())?;
@@ -79,15 +90,27 @@ pub fn exchange(vault: &Vault, permit: &NodePermit, asked: &ActExchange) -> Resu
     let answer = ActExchangeAnswer {
         digest: hex(&own.digest()),
         acts: book.lacking(authority, window, &known)?,
-        lacks: known.iter().filter(|digest| own.order(digest).is_none()).map(|digest| hex(digest)).collect(),
+        lacks: known
+            .iter()
+            .filter(|digest| own.order(digest).is_none())
+            .map(|digest| hex(digest))
+            .collect(),
     };
     book.note_step(authority, answer.digest == asked.digest);
     Ok(answer)
 }
 
 fn digest(text: &str) -> Result<ActDigest, Refusal> {
-    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| Refusal::new(Code::MalformedBody, "an act's digest is 64 hexadecimal digits"))
+    let bytes = data_encoding::HEXLOWER
+        .decode(text.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| {
+        Refusal::new(
+            Code::MalformedBody,
+            "an act's digest is 64 hexadecimal digits",
+        )
+    })
 }
 
 fn digests(texts: &[String]) -> Result<Vec<ActDigest>, Refusal> {
@@ -97,7 +120,8 @@ fn digests(texts: &[String]) -> Result<Vec<ActDigest>, Refusal> {
 /// The node's side: exchanges until both hold the same, as the vault itself says.
 ///
 /// # Errors
-/// The vault's refusal, or that it does not answer; [`Code::OutOfStep`] when one side does not take what the other brings.
+/// The vault's refusal, or that it does not answer; [`Code::OutOfStep`] when one side does not take
+/// what the other brings.
 pub fn get_in_step(node: &Node, vault: &dyn VaultLink) -> Result<(), Refusal> {
     let mut equal = go_through(node, vault);
     for _ in 1..TRIES {
@@ -113,14 +137,17 @@ pub fn get_in_step(node: &Node, vault: &dyn VaultLink) -> Result<(), Refusal> {
         )),
     });
     // Of a vault that is away, nothing is known.
-    if stepped.as_ref().map_or_else(|refusal| refusal.code() != Code::PeerUnavailable, |()| true) {
+    if stepped
+        .as_ref()
+        .map_or_else(|refusal| refusal.code() != Code::PeerUnavailable, |()| true)
+    {
         Book::from(node).note_step(&node.authority().id, stepped.is_ok());
     }
     stepped
 }
 
-/// Goes through all windows once; whether both hold the same after that. What one side does not take is passed over, so that it
-/// keeps nothing else from being taken.
+/// Goes through all windows once; whether both hold the same after that. What one side does not
+/// take is passed over, so that it keeps nothing else from being taken.
 fn go_through(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refusal> {
     let authority = &node.authority().id;
     let (mut after, mut bring, mut brought) = (None, vec![], BTreeSet::new());
@@ -175,8 +202,8 @@ pub struct ActText {
 pub struct ActResponse {
     /// The order, as this side sees it now.
     pub order: OrderView,
-    /// Whether the vault itself confirms that it holds every act that the node holds, this one among them. Brought to the vault:
-    /// false; the node takes it before it opens anything.
+    /// Whether the vault itself confirms that it holds every act that the node holds, this one
+    /// among them. Brought to the vault: false; the node takes it before it opens anything.
     pub both: bool,
 }
 
@@ -184,11 +211,19 @@ pub struct ActResponse {
 ///
 /// # Errors
 /// Those of [`Book::lodge`].
-pub fn lodge_at_vault(vault: &Vault, permit: &BearerPermit, act: &str) -> Result<ActResponse, Refusal> {
-    Ok(ActResponse { order: Book::from(vault).lodge(act, permit)?, both: false })
+pub fn lodge_at_vault(
+    vault: &Vault,
+    permit: &BearerPermit,
+    act: &str,
+) -> Result<ActResponse, Refusal> {
+    Ok(ActResponse {
+        order: Book::from(vault).lodge(act, permit)?,
+        both: false,
+    })
 }
 
-/// Takes an act at the node, and brings it to the vault at once. It is in force here also where the vault does not answer.
+/// Takes an act at the node, and brings it to the vault at once. It is in force here also where the
+/// vault does not answer.
 ///
 /// # Errors
 /// Those of [`Book::lodge`].
@@ -203,5 +238,8 @@ pub fn lodge_at_node(
     if let Err(refusal) = &both {
         tracing::warn!(code = %refusal.code(), "the vault does not have the act yet");
     }
-    Ok(ActResponse { order, both: both.is_ok() })
+    Ok(ActResponse {
+        order,
+        both: both.is_ok(),
+    })
 }

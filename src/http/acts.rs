@@ -1,4 +1,5 @@
-//! Acts upon orders, and the list of orders: at the vault's control listener and at the authority node's.
+//! Acts upon orders, and the list of orders: at the vault's control listener and at the authority
+//! node's.
 
 use std::sync::Arc;
 
@@ -27,8 +28,9 @@ pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
 
 /// The routes of the node's control listener.
 pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
-    let routes =
-        OpenApiRouter::default().routes(routes!(list_at_node, lodge_order_at_node)).routes(routes!(lodge_at_node));
+    let routes = OpenApiRouter::default()
+        .routes(routes!(list_at_node, lodge_order_at_node))
+        .routes(routes!(lodge_at_node));
     tagged("acts", routes)
 }
 
@@ -43,9 +45,17 @@ pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
 )]
 pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
     let permit = access::bearer(vault.register(), peer.spki);
-    answer(vault.entity().clone(), peer, "order-list", permit, move |permit| {
-        Book::of(&vault).list(permit.authority.as_ref()).map(Orders::of)
-    })
+    answer(
+        vault.entity().clone(),
+        peer,
+        "order-list",
+        permit,
+        move |permit| {
+            Book::of(&vault)
+                .list(permit.authority.as_ref())
+                .map(Orders::of)
+        },
+    )
     .await
 }
 
@@ -59,11 +69,20 @@ pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -
         Problem,
     ),
 )]
-pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn lodge_order_at_vault(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::bearer(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "order-lodge", permit, request, move |permit, brought: OrderText| {
-        lodge::at_vault(&vault, permit, &brought.order)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "order-lodge",
+        permit,
+        request,
+        move |permit, brought: OrderText| lodge::at_vault(&vault, permit, &brought.order),
+    )
     .await
 }
 
@@ -77,11 +96,20 @@ pub(super) async fn lodge_order_at_vault(State(vault): State<Arc<Vault>>, peer: 
         Problem,
     ),
 )]
-pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn lodge_at_vault(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::bearer(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "order-act", permit, request, move |permit, brought: ActText| {
-        step::lodge_at_vault(&vault, permit, &brought.act)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "order-act",
+        permit,
+        request,
+        move |permit, brought: ActText| step::lodge_at_vault(&vault, permit, &brought.act),
+    )
     .await
 }
 
@@ -95,11 +123,20 @@ pub(super) async fn lodge_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, 
         Problem,
     ),
 )]
-pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn exchange(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "exchange", permit, request, move |permit, asked: ActExchange| {
-        step::exchange(&vault, permit, &asked)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "exchange",
+        permit,
+        request,
+        move |permit, asked: ActExchange| step::exchange(&vault, permit, &asked),
+    )
     .await
 }
 
@@ -115,7 +152,9 @@ pub(super) async fn exchange(State(vault): State<Arc<Vault>>, peer: Peer, reques
 pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
     answer(door.entity(), peer, "order-list", permit, move |permit| {
-        Book::of(&door.node).list(permit.authority.as_ref()).map(Orders::of)
+        Book::of(&door.node)
+            .list(permit.authority.as_ref())
+            .map(Orders::of)
     })
     .await
 }
@@ -130,11 +169,22 @@ pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) 
         Problem,
     ),
 )]
-pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn lodge_order_at_node(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door.entity(), peer, "order-lodge", permit, request, move |permit, brought: OrderText| {
-        lodge::at_node(&door.node, permit, &brought.order, &*door.vault)
-    })
+    answer_to(
+        door.entity(),
+        peer,
+        "order-lodge",
+        permit,
+        request,
+        move |permit, brought: OrderText| {
+            lodge::at_node(&door.node, permit, &brought.order, &*door.vault)
+        },
+    )
     .await
 }
 
@@ -148,10 +198,21 @@ pub(super) async fn lodge_order_at_node(State(door): State<Arc<NodeDoor>>, peer:
         Problem,
     ),
 )]
-pub(super) async fn lodge_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn lodge_at_node(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door.entity(), peer, "order-act", permit, request, move |permit, brought: ActText| {
-        step::lodge_at_node(&door.node, permit, &brought.act, &*door.vault)
-    })
+    answer_to(
+        door.entity(),
+        peer,
+        "order-act",
+        permit,
+        request,
+        move |permit, brought: ActText| {
+            step::lodge_at_node(&door.node, permit, &brought.act, &*door.vault)
+        },
+    )
     .await
 }

@@ -1,7 +1,9 @@
-//! What a listener grants, and to whom: the budgets of one listener, and the part of them that one certificate has.
+//! What a listener grants, and to whom: the budgets of one listener, and the part of them that one
+//! certificate has.
 //!
-//! Work is in lanes, so that what is many and large does not keep out what is rare and urgent: batches, everything else, acts
-//! upon orders, sealing. Each lane has room for bodies of its own and threads of its own.
+//! Work is in lanes, so that what is many and large does not keep out what is rare and urgent:
+//! batches, everything else, acts upon orders, sealing. Each lane has room for bodies of its own
+//! and threads of its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,8 +58,8 @@ struct LaneBudget {
     number: usize,
     /// How many of them one certificate can have.
     each: usize,
-    /// The threads that all certificates of one holder can have: a quarter, and as many as two certificates at least, so that
-    /// one that is stolen does not keep out the holder's others.
+    /// The threads that all certificates of one holder can have: a quarter, and as many as two
+    /// certificates at least, so that one that is stolen does not keep out the holder's others.
     holders: ByHolder<Semaphore>,
 }
 
@@ -80,7 +82,9 @@ impl LaneBudget {
         LaneAllowance {
             bytes: self.bytes.account(standing),
             own: Arc::new(Semaphore::new(self.each)),
-            holder: self.holders.of(&standing.holder, || Arc::new(Semaphore::new(share))),
+            holder: self
+                .holders
+                .of(&standing.holder, || Arc::new(Semaphore::new(share))),
             all: Arc::clone(&self.threads),
         }
     }
@@ -118,7 +122,8 @@ pub(super) struct LaneThread {
 impl Admission {
     pub(super) fn new(limits: &Limits) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        // All threads together are fewer than tokio's pool has (512), so that none waits for what is not in a lane either.
+        // All threads together are fewer than tokio's pool has (512), so that none waits for what
+        // is not in a lane either.
         let lanes = [
             LaneBudget::new(limits.batches, LARGEST_BATCH, cores, cores),
             LaneBudget::new(64 << 20, LARGEST_BODY, 64, 8),
@@ -134,12 +139,17 @@ impl Admission {
         }
     }
 
-    /// What a certificate has: the same for all its connections, and for as long as anything that was taken of it is not given
-    /// back. Work goes on when its connection is closed; whoever connects again finds it counted.
+    /// What a certificate has: the same for all its connections, and for as long as anything that
+    /// was taken of it is not given back. Work goes on when its connection is closed; whoever
+    /// connects again finds it counted.
     pub(super) fn allowance(&self, spki: SpkiDigest, standing: &CallerStanding) -> Arc<Allowance> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, allowance| Arc::strong_count(allowance) > 1 || allowance.is_drawn_on());
-        Arc::clone(known.entry(spki).or_insert_with(|| Arc::new(self.new_allowance(standing))))
+        Arc::clone(
+            known
+                .entry(spki)
+                .or_insert_with(|| Arc::new(self.new_allowance(standing))),
+        )
     }
 
     /// An allowance of its own, for a connection without a certificate.
@@ -160,29 +170,48 @@ impl Allowance {
     /// [`Code::Overloaded`]: the certificate's share, its holder's, or the whole is used up.
     pub(super) fn admit(&self, lane: Lane) -> Result<Charge, Problem> {
         self.answerable(lane)?;
-        self.lanes[lane as usize].bytes.charge(REQUEST).ok_or_else(overloaded)
+        self.lanes[lane as usize]
+            .bytes
+            .charge(REQUEST)
+            .ok_or_else(overloaded)
     }
 
-    /// A thread for what is to be worked out. First among the certificate's own requests, then among its holder's, so that of
-    /// each only a few stand in the line of all.
+    /// A thread for what is to be worked out. First among the certificate's own requests, then
+    /// among its holder's, so that of each only a few stand in the line of all.
     ///
     /// # Errors
     /// [`Code::Overloaded`], as [`Allowance::admit`].
     pub(super) async fn thread(&self, lane: Lane) -> Result<LaneThread, Problem> {
         let threads = &self.lanes[lane as usize];
-        let own = Arc::clone(&threads.own).acquire_owned().await.map_err(|_| overloaded())?;
-        let holder = Arc::clone(&threads.holder).acquire_owned().await.map_err(|_| overloaded())?;
-        let all = Arc::clone(&threads.all).acquire_owned().await.map_err(|_| overloaded())?;
+        let own = Arc::clone(&threads.own)
+            .acquire_owned()
+            .await
+            .map_err(|_| overloaded())?;
+        let holder = Arc::clone(&threads.holder)
+            .acquire_owned()
+            .await
+            .map_err(|_| overloaded())?;
+        let all = Arc::clone(&threads.all)
+            .acquire_owned()
+            .await
+            .map_err(|_| overloaded())?;
         self.answerable(lane)?;
-        Ok(LaneThread { _own: own, _holder: holder, _all: all })
+        Ok(LaneThread {
+            _own: own,
+            _holder: holder,
+            _all: all,
+        })
     }
 
     fn is_drawn_on(&self) -> bool {
-        [&self.connections, &self.requests, &self.answers].into_iter().any(Account::is_drawn_on)
+        [&self.connections, &self.requests, &self.answers]
+            .into_iter()
+            .any(Account::is_drawn_on)
             || self.lanes.iter().any(LaneAllowance::is_drawn_on)
     }
 
-    /// Whether there is room for an answer. What is answered to acts and to sealing is small, and they wait for nothing.
+    /// Whether there is room for an answer. What is answered to acts and to sealing is small, and
+    /// they wait for nothing.
     fn answerable(&self, lane: Lane) -> Result<(), Problem> {
         let waits = matches!(lane, Lane::Batches | Lane::Work) && self.answers.is_spent();
         if waits { Err(overloaded()) } else { Ok(()) }
@@ -200,30 +229,39 @@ mod tests {
     use crate::register::Id;
 
     fn of(organisation: &str) -> CallerStanding {
-        CallerStanding { holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()), stops: false }
+        CallerStanding {
+            holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()),
+            stops: false,
+        }
     }
 
     /// All threads of a lane that one certificate gets without waiting.
     fn threads(allowance: &Allowance, lane: Lane) -> Vec<LaneThread> {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        std::iter::from_fn(|| match std::pin::pin!(allowance.thread(lane)).poll(&mut context) {
-            std::task::Poll::Ready(thread) => thread.ok(),
-            std::task::Poll::Pending => None,
-        })
+        std::iter::from_fn(
+            || match std::pin::pin!(allowance.thread(lane)).poll(&mut context) {
+                std::task::Poll::Ready(thread) => thread.ok(),
+                std::task::Poll::Pending => None,
+            },
+        )
         .collect()
     }
 
     #[test]
     fn closing_connections_while_their_work_goes_on_gives_nothing_back() {
         let admission = Admission::new(&Limits::default());
-        let connect = |certificate: u8| admission.allowance(SpkiDigest([certificate; 32]), &of("cnss"));
+        let connect =
+            |certificate: u8| admission.allowance(SpkiDigest([certificate; 32]), &of("cnss"));
         let connection = connect(1);
         let running = threads(&connection, Lane::Work);
         let answer = connection.answers.charge(ANSWERS / 8).unwrap();
         assert_eq!(running.len(), 8);
         drop(connection);
         let again = connect(1);
-        assert!(threads(&again, Lane::Work).is_empty(), "its threads are still running");
+        assert!(
+            threads(&again, Lane::Work).is_empty(),
+            "its threads are still running"
+        );
         assert!(again.answers.is_spent(), "its answers are not read yet");
         // Another certificate, or none, that connects meanwhile changes nothing.
         drop((again, connect(2)));
@@ -233,19 +271,34 @@ mod tests {
         drop(answer);
         assert_eq!(threads(&connect(1), Lane::Acts).len(), 4);
         drop(connect(2));
-        assert_eq!(admission.known.lock().unwrap().len(), 1, "what nothing is taken of is forgotten");
+        assert_eq!(
+            admission.known.lock().unwrap().len(),
+            1,
+            "what nothing is taken of is forgotten"
+        );
     }
 
     #[test]
     fn no_certificate_has_all_threads_of_its_holder_and_no_holder_all_of_a_lane() {
         let admission = Admission::new(&Limits::default());
         for (lane, share) in [(Lane::Work, 16), (Lane::Acts, 8), (Lane::Stops, 4)] {
-            let certificates: Vec<_> = (0..8).map(|n| admission.allowance(SpkiDigest([n; 32]), &of("cnss"))).collect();
-            let taken: Vec<_> = certificates.iter().map(|allowance| threads(allowance, lane)).collect();
-            assert!(!taken[1].is_empty(), "{lane:?}: another certificate of the same holder has some");
+            let certificates: Vec<_> = (0..8)
+                .map(|n| admission.allowance(SpkiDigest([n; 32]), &of("cnss")))
+                .collect();
+            let taken: Vec<_> = certificates
+                .iter()
+                .map(|allowance| threads(allowance, lane))
+                .collect();
+            assert!(
+                !taken[1].is_empty(),
+                "{lane:?}: another certificate of the same holder has some"
+            );
             assert_eq!(taken.iter().map(Vec::len).sum::<usize>(), share, "{lane:?}");
             let other = admission.allowance(SpkiDigest([9; 32]), &of("dgi"));
-            assert!(!threads(&other, lane).is_empty(), "{lane:?}: another holder has its own");
+            assert!(
+                !threads(&other, lane).is_empty(),
+                "{lane:?}: another holder has its own"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
-//! How nearly every request at a control listener is answered: the caller gets a permit before a byte of the body is read; the
-//! use case runs on a thread of its lane, outside those that serve connections; a refusal is logged before it is answered.
+//! How nearly every request at a control listener is answered: the caller gets a permit before a
+//! byte of the body is read; the use case runs on a thread of its lane, outside those that serve
+//! connections; a refusal is logged before it is answered.
 
 use std::sync::Arc;
 
@@ -65,13 +66,21 @@ where
         let OperationBounds { body: limit, lane } = bounds(operation);
         let bytes = body::read(&peer, lane, limit, request.into_body()).await?;
         // The bytes are held, and charged, for as long as what was read from them.
-        blocking(&peer, lane, move || body::json(&work(&permit, parse(&bytes)?)?)).await
+        blocking(&peer, lane, move || {
+            body::json(&work(&permit, parse(&bytes)?)?)
+        })
+        .await
     };
     let answered = answered.await;
     close(&entity, &peer, operation, answered).await
 }
 
-async fn close(entity: &Entity, peer: &Peer, operation: &'static str, answered: HttpAnswer) -> HttpAnswer {
+async fn close(
+    entity: &Entity,
+    peer: &Peer,
+    operation: &'static str,
+    answered: HttpAnswer,
+) -> HttpAnswer {
     match answered {
         Ok(answer) => Ok(answer),
         Err(problem) => Err(note(entity, peer, operation, problem).await),
@@ -97,17 +106,30 @@ pub(super) async fn blocking<T: Send + 'static>(
         let _thread = thread;
         work()
     };
-    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::new(Code::Internal))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Problem::new(Code::Internal))?
 }
 
 /// Logs a refusal before it is answered; where it cannot be logged, that is the answer.
-pub(super) async fn note(entity: &Entity, peer: &Peer, operation: &'static str, problem: Problem) -> Problem {
-    // From the vault, these say that nothing can be logged, or that too much waits to be. A node may pass them on from the vault.
-    if *entity.role() == Role::Vault && matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded) {
+pub(super) async fn note(
+    entity: &Entity,
+    peer: &Peer,
+    operation: &'static str,
+    problem: Problem,
+) -> Problem {
+    // From the vault, these say that nothing can be logged, or that too much waits to be. A node
+    // may pass them on from the vault.
+    if *entity.role() == Role::Vault
+        && matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded)
+    {
         return problem;
     }
     let actor = access::actor(entity.register(), peer.spki);
-    match entity.committer().submit(refused(entity, actor, operation, problem.code())) {
+    match entity
+        .committer()
+        .submit(refused(entity, actor, operation, problem.code()))
+    {
         Ok(pending) => match pending.noted().await {
             Ok(()) => problem,
             Err(code) => code.into(),
@@ -118,5 +140,13 @@ pub(super) async fn note(entity: &Entity, peer: &Peer, operation: &'static str, 
 
 /// What a refusal looks like in the log.
 pub(super) fn refused(entity: &Entity, actor: String, operation: &'static str, code: Code) -> Job {
-    Job::new(JobLog::Refused { time: entity.now(), actor, operation, code }, vec![])
+    Job::new(
+        JobLog::Refused {
+            time: entity.now(),
+            actor,
+            operation,
+            code,
+        },
+        vec![],
+    )
 }

@@ -1,8 +1,9 @@
 //! The log, read-only, for auditors: on the control listeners of vault and node.
 //!
-//! `/checkpoint` and `/tile/…` are the present shard as C2SP `tlog-tiles` has it, `/log/<shard>/…` is any shard, so that
-//! standard clients work with either prefix. Nothing beyond the last checkpoint is shown. `/v1/audit/entries` answers people's
-//! questions, under an inspection and about its object only. Nodes read checkpoints and tiles of hashes of the vault's log, and
+//! `/checkpoint` and `/tile/…` are the present shard as C2SP `tlog-tiles` has it, `/log/<shard>/…`
+//! is any shard, so that standard clients work with either prefix. Nothing beyond the last
+//! checkpoint is shown. `/v1/audit/entries` answers people's questions, under an inspection and
+//! about its object only. Nodes read checkpoints and tiles of hashes of the vault's log, and
 //! nothing of other nodes'.
 
 pub(super) mod search;
@@ -44,7 +45,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
     (status = 200, description = "C2SP tlog-checkpoint", body = String, content_type = "text/plain"),
     Problem,
 ))]
-pub(super) async fn checkpoint(State(entity): State<Arc<Entity>>, peer: Peer) -> Result<Response<Body>, Problem> {
+pub(super) async fn checkpoint(
+    State(entity): State<Arc<Entity>>,
+    peer: Peer,
+) -> Result<Response<Body>, Problem> {
     serve(entity, peer, None, "checkpoint".to_owned()).await
 }
 
@@ -87,7 +91,10 @@ pub(super) async fn resource(
     (status = 200, description = "The shards, oldest first", body = Shards),
     Problem,
 ))]
-pub(super) async fn shards(State(entity): State<Arc<Entity>>, peer: Peer) -> Result<Response<Body>, Problem> {
+pub(super) async fn shards(
+    State(entity): State<Arc<Entity>>,
+    peer: Peer,
+) -> Result<Response<Body>, Problem> {
     admit(&entity, &peer).await?;
     let log = entity.log();
     let view = |published: &Arc<PublishedCheckpoint>| ShardView {
@@ -96,7 +103,9 @@ pub(super) async fn shards(State(entity): State<Arc<Entity>>, peer: Peer) -> Res
         key: published.checkpoint.verifier(log.key()).to_string(),
         size: published.checkpoint.size,
     };
-    body::json(&Shards { shards: log.shards().iter().map(view).collect() })
+    body::json(&Shards {
+        shards: log.shards().iter().map(view).collect(),
+    })
 }
 
 async fn serve(
@@ -113,19 +122,34 @@ async fn serve(
     }
     let published = shard(entity.log(), named.as_deref()).ok_or(Code::NotFound)?;
     if resource == LogResource::Checkpoint {
-        return Ok(body::reply("text/plain; charset=utf-8", published.note.clone()));
+        return Ok(body::reply(
+            "text/plain; charset=utf-8",
+            published.note.clone(),
+        ));
     }
     if matches!(resource, LogResource::Entries(..)) {
-        let read = JobLog::Read { time: entity.now(), actor: access::actor(entity.register(), peer.spki) };
-        let pending =
-            entity.committer().submit(Job::new(read, vec![])).map_err(|code| Problem::new(code).retry_after(1))?;
+        let read = JobLog::Read {
+            time: entity.now(),
+            actor: access::actor(entity.register(), peer.spki),
+        };
+        let pending = entity
+            .committer()
+            .submit(Job::new(read, vec![]))
+            .map_err(|code| Problem::new(code).retry_after(1))?;
         pending.noted().await?;
     }
     let bytes = blocking(&peer, Lane::Work, move || {
-        let shelf = ShardReader::new(entity.log().store(), &published.tree, published.checkpoint.size);
+        let shelf = ShardReader::new(
+            entity.log().store(),
+            &published.tree,
+            published.checkpoint.size,
+        );
         shelf.read(resource).map_err(|error| unreadable(&error))
     });
-    Ok(body::reply("application/octet-stream", bytes.await?.ok_or(Code::NotFound)?))
+    Ok(body::reply(
+        "application/octet-stream",
+        bytes.await?.ok_or(Code::NotFound)?,
+    ))
 }
 
 fn shard(log: &Log, named: Option<&str>) -> Option<Arc<PublishedCheckpoint>> {

@@ -44,10 +44,16 @@ pub enum Content {
 /// [`Code::UnsupportedMediaType`]: neither of the two, none at all, another character set, or a compressed body.
 pub fn content(headers: &HeaderMap) -> Result<Content, Problem> {
     let refused = || Problem::new(Code::UnsupportedMediaType);
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|encoding| encoding != "identity")
+    {
         return Err(refused().detail("send the body without a content-encoding"));
     }
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).ok_or_else(refused)?;
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(refused)?;
     let (media, parameters) = value.split_once(';').unwrap_or((value, ""));
     let content = match media.trim() {
         media if media.eq_ignore_ascii_case("application/json") => Content::Json,
@@ -55,9 +61,13 @@ pub fn content(headers: &HeaderMap) -> Result<Content, Problem> {
         _ => return Err(refused()),
     };
     for parameter in parameters.split(';') {
-        let (name, value) = parameter.trim().split_once('=').unwrap_or((parameter.trim(), ""));
+        let (name, value) = parameter
+            .trim()
+            .split_once('=')
+            .unwrap_or((parameter.trim(), ""));
         let value = value.trim_matches('"');
-        let readable = value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("us-ascii");
+        let readable =
+            value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("us-ascii");
         if name.eq_ignore_ascii_case("charset") && !readable {
             return Err(refused().detail("send the body as UTF-8"));
         }
@@ -65,19 +75,22 @@ pub fn content(headers: &HeaderMap) -> Result<Content, Problem> {
     Ok(content)
 }
 
-/// Reads a body whole, at most `limit` bytes. Its memory is charged to the caller's account as the bytes arrive, whatever was
-/// announced, and given back with the last reference to them.
+/// Reads a body whole, at most `limit` bytes. Its memory is charged to the caller's account as the
+/// bytes arrive, whatever was announced, and given back with the last reference to them.
 ///
 /// # Errors
-/// [`Code::TooLarge`], with the limit; [`Code::RequestTimeout`], when it does not arrive at the `BodyPace` that is asked for;
-/// [`Code::Overloaded`], when the caller's share of the listener's memory is used up; [`Code::MalformedBody`] when it breaks off.
+/// [`Code::TooLarge`], with the limit; [`Code::RequestTimeout`], when it does not arrive at the
+/// `BodyPace` that is asked for; [`Code::Overloaded`], when the caller's share of the listener's
+/// memory is used up; [`Code::MalformedBody`] when it breaks off.
 pub async fn read(peer: &Peer, lane: Lane, limit: usize, mut body: Body) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
     let mut charge = peer.allowance().admit(lane)?;
     let mut pace = BodyPace::start();
-    let Some(first) = pace.next_data(&mut body).await? else { return Ok(Bytes::new()) };
+    let Some(first) = pace.next_data(&mut body).await? else {
+        return Ok(Bytes::new());
+    };
     if first.len() > limit {
         return Err(too_large(limit));
     }
@@ -87,7 +100,9 @@ pub async fn read(peer: &Peer, lane: Lane, limit: usize, mut body: Body) -> Resu
         return Ok(charge.hold(first));
     }
     let mut whole = Vec::new();
-    let announced = body.size_hint().upper().map_or(limit, |rest| rest.saturating_add(first.len() as u64) as usize);
+    let announced = body.size_hint().upper().map_or(limit, |rest| {
+        rest.saturating_add(first.len() as u64) as usize
+    });
     let most = announced.min(limit);
     append(&mut whole, &first, most, &mut charge)?;
     drop(first);
@@ -105,11 +120,21 @@ fn too_large(limit: usize) -> Problem {
 }
 
 fn cover(charge: &mut Charge, bytes: usize) -> Result<(), Problem> {
-    if charge.cover(bytes) { Ok(()) } else { Err(overloaded()) }
+    if charge.cover(bytes) {
+        Ok(())
+    } else {
+        Err(overloaded())
+    }
 }
 
-/// Appends a piece. Room is made, and charged, for twice what has arrived, and for no more than there can be.
-fn append(whole: &mut Vec<u8>, piece: &[u8], most: usize, charge: &mut Charge) -> Result<(), Problem> {
+/// Appends a piece. Room is made, and charged, for twice what has arrived, and for no more than
+/// there can be.
+fn append(
+    whole: &mut Vec<u8>,
+    piece: &[u8],
+    most: usize,
+    charge: &mut Charge,
+) -> Result<(), Problem> {
     let needed = whole.len() + piece.len();
     if needed > whole.capacity() {
         let wanted = (2 * needed).min(most).max(needed);
@@ -120,8 +145,9 @@ fn append(whole: &mut Vec<u8>, piece: &[u8], most: usize, charge: &mut Charge) -
     Ok(())
 }
 
-/// How fast a body has to arrive: the first byte within [`FIRST_BYTE`], then [`PIECE`] in each [`PIECE_TIME`], and all of it
-/// within [`PATIENCE`]. Who is slower holds memory that others could use.
+/// How fast a body has to arrive: the first byte within [`FIRST_BYTE`], then [`PIECE`] in each
+/// [`PIECE_TIME`], and all of it within [`PATIENCE`]. Who is slower holds memory that others could
+/// use.
 struct BodyPace {
     end: Instant,
     deadline: Instant,
@@ -132,16 +158,28 @@ struct BodyPace {
 impl BodyPace {
     fn start() -> Self {
         let now = Instant::now();
-        Self { end: now + PATIENCE, deadline: now + FIRST_BYTE, arrived_since: PIECE }
+        Self {
+            end: now + PATIENCE,
+            deadline: now + FIRST_BYTE,
+            arrived_since: PIECE,
+        }
     }
 
     /// The next piece of a body.
     async fn next_data(&mut self, body: &mut Body) -> Result<Option<Bytes>, Problem> {
         loop {
-            let frame = timeout_at(self.deadline, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)));
-            match frame.await.map_err(|_| Problem::new(Code::RequestTimeout))? {
+            let frame = timeout_at(
+                self.deadline,
+                poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)),
+            );
+            match frame
+                .await
+                .map_err(|_| Problem::new(Code::RequestTimeout))?
+            {
                 None => return Ok(None),
-                Some(Err(_)) => return Err(Problem::new(Code::MalformedBody).detail("the body broke off")),
+                Some(Err(_)) => {
+                    return Err(Problem::new(Code::MalformedBody).detail("the body broke off"));
+                }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         self.arrived(data.len());
@@ -166,11 +204,13 @@ impl BodyPace {
 /// # Errors
 /// [`Code::BadParameter`]
 pub fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
-    Query::<T>::try_from_uri(uri).map(|query| query.0).map_err(|_| Problem::new(Code::BadParameter))
+    Query::<T>::try_from_uri(uri)
+        .map(|query| query.0)
+        .map_err(|_| Problem::new(Code::BadParameter))
 }
 
-/// A sector's name as the path gives it. What is not UTF-8 is a name that no sector has: it is for the handler to refuse,
-/// in its own form and on the record.
+/// A sector's name as the path gives it. What is not UTF-8 is a name that no sector has: it is for
+/// the handler to refuse, in its own form and on the record.
 pub struct SectorPath(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for SectorPath {
@@ -185,7 +225,9 @@ impl<S: Send + Sync> FromRequestParts<S> for SectorPath {
 /// An answer of status 200.
 pub fn reply(content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -220,32 +262,63 @@ mod tests {
     #[test]
     fn two_content_types_are_taken() {
         assert_eq!(of("application/json"), Ok(Content::Json));
-        assert_eq!(of("Application/JSON ; Charset=\"UTF-8\""), Ok(Content::Json));
+        assert_eq!(
+            of("Application/JSON ; Charset=\"UTF-8\""),
+            Ok(Content::Json)
+        );
         assert_eq!(of("text/plain;charset=us-ascii"), Ok(Content::Text));
-        assert_eq!(of("text/plain; format=flowed; charset=utf-8"), Ok(Content::Text));
-        for other in ["text/plain; charset=utf-16", "application/jsonp", "text/html", "multipart/form-data", ""] {
+        assert_eq!(
+            of("text/plain; format=flowed; charset=utf-8"),
+            Ok(Content::Text)
+        );
+        for other in [
+            "text/plain; charset=utf-16",
+            "application/jsonp",
+            "text/html",
+            "multipart/form-data",
+            "",
+        ] {
             assert_eq!(of(other), Err(Code::UnsupportedMediaType), "{other}");
         }
-        assert_eq!(content(&HeaderMap::new()).unwrap_err().code(), Code::UnsupportedMediaType);
+        assert_eq!(
+            content(&HeaderMap::new()).unwrap_err().code(),
+            Code::UnsupportedMediaType
+        );
     }
 
     fn peer() -> Peer {
-        let standing = CallerStanding { holder: AccountHolder::Anybody, stops: true };
-        Peer::new(SpkiDigest([0; 32]), Arc::new(Admission::new(&Limits::default()).new_allowance(&standing)))
+        let standing = CallerStanding {
+            holder: AccountHolder::Anybody,
+            stops: true,
+        };
+        Peer::new(
+            SpkiDigest([0; 32]),
+            Arc::new(Admission::new(&Limits::default()).new_allowance(&standing)),
+        )
     }
 
     async fn length(body: Body, limit: usize) -> Result<usize, Code> {
         let read = read(&peer(), Lane::Work, limit, body).await;
-        read.map(|bytes| bytes.len()).map_err(|problem| problem.code())
+        read.map(|bytes| bytes.len())
+            .map_err(|problem| problem.code())
     }
 
     #[tokio::test]
     async fn the_limit_is_exact() {
         assert_eq!(length(Body::from(vec![7; 100]), 100).await, Ok(100));
-        assert_eq!(length(Body::from(vec![7; 101]), 100).await, Err(Code::TooLarge));
+        assert_eq!(
+            length(Body::from(vec![7; 101]), 100).await,
+            Err(Code::TooLarge)
+        );
         assert_eq!(length(Body::empty(), 0).await, Ok(0));
-        assert_eq!(length(Body::new(Pieces { size: 30, left: 3 }), 90).await, Ok(90));
-        assert_eq!(length(Body::new(Pieces { size: 30, left: 4 }), 90).await, Err(Code::TooLarge));
+        assert_eq!(
+            length(Body::new(Pieces { size: 30, left: 3 }), 90).await,
+            Ok(90)
+        );
+        assert_eq!(
+            length(Body::new(Pieces { size: 30, left: 4 }), 90).await,
+            Err(Code::TooLarge)
+        );
     }
 
     /// So many pieces of a size.
@@ -258,7 +331,10 @@ mod tests {
         type Data = Bytes;
         type Error = Infallible;
 
-        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             if self.left == 0 {
                 return Poll::Ready(None);
             }
@@ -288,10 +364,17 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_charged_as_it_arrives_and_given_back_with_the_bytes() {
-        let standing = CallerStanding { holder: AccountHolder::Certificate(SpkiDigest([0; 32])), stops: false };
-        let peer =
-            Peer::new(SpkiDigest([0; 32]), Arc::new(Admission::new(&Limits::default()).new_allowance(&standing)));
-        let read = async |size, left| read(&peer, Lane::Work, 4 << 20, Body::new(Pieces { size, left })).await;
+        let standing = CallerStanding {
+            holder: AccountHolder::Certificate(SpkiDigest([0; 32])),
+            stops: false,
+        };
+        let peer = Peer::new(
+            SpkiDigest([0; 32]),
+            Arc::new(Admission::new(&Limits::default()).new_allowance(&standing)),
+        );
+        let read = async |size, left| {
+            read(&peer, Lane::Work, 4 << 20, Body::new(Pieces { size, left })).await
+        };
         // An eighth of 64 MiB is the certificate's.
         let first = read(999, 4_000).await.unwrap();
         let second = read(999, 2_000).await.unwrap();

@@ -1,8 +1,9 @@
 //! Fair shares of what a listener has little of: bytes, connections, requests.
 //!
-//! A [`Budget`] bounds a whole, and each holder's part of it: a quarter for all certificates of one holder (an organisation, an
-//! authority), an eighth for one certificate. Who can stop something has a little guaranteed, whatever others took. What is taken
-//! is a [`Charge`], which gives it back when it is dropped. Where the charge is for memory, [`Charge::hold`] ties it to the bytes
+//! A [`Budget`] bounds a whole, and each holder's part of it: a quarter for all certificates of one
+//! holder (an organisation, an authority), an eighth for one certificate. Who can stop something
+//! has a little guaranteed, whatever others took. What is taken is a [`Charge`], which gives it
+//! back when it is dropped. Where the charge is for memory, [`Charge::hold`] ties it to the bytes
 //! themselves, so that neither outlives the other.
 
 use std::collections::HashMap;
@@ -49,13 +50,18 @@ struct Meter {
 
 impl Meter {
     fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit })
+        Arc::new(Self {
+            used: AtomicUsize::new(0),
+            limit,
+        })
     }
 
     /// Takes `amount` where the sum stays within `limit`.
     fn take_within(&self, limit: usize, amount: usize) -> bool {
         let within = |used: usize| used.checked_add(amount).filter(|sum| *sum <= limit);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within)
+            .is_ok()
     }
 
     fn take(&self, amount: usize) -> bool {
@@ -88,10 +94,16 @@ pub(super) struct Budget {
 impl Budget {
     /// A budget of `whole`, in shares that are never smaller than `least`.
     pub(super) fn new(whole: usize, least: usize) -> Self {
-        Self { whole: Meter::new(whole), least, guaranteed: 0, holders: ByHolder::default() }
+        Self {
+            whole: Meter::new(whole),
+            least,
+            guaranteed: 0,
+            holders: ByHolder::default(),
+        }
     }
 
-    /// The same with so much for each certificate that can stop something, even beyond the whole. There are few of them.
+    /// The same with so much for each certificate that can stop something, even beyond the whole.
+    /// There are few of them.
     pub(super) fn guaranteeing(self, guaranteed: usize) -> Self {
         Self { guaranteed, ..self }
     }
@@ -148,17 +160,31 @@ impl Meters {
 }
 
 impl Account {
-    /// Takes `amount`; nothing where it would exceed the certificate's share, its holder's, or the whole.
+    /// Takes `amount`; nothing where it would exceed the certificate's share, its holder's, or the
+    /// whole.
     pub(super) fn charge(&self, amount: usize) -> Option<Charge> {
-        let mut charge = Charge { account: self.clone(), amount: 0 };
+        let mut charge = Charge {
+            account: self.clone(),
+            amount: 0,
+        };
         charge.cover(amount).then_some(charge)
     }
 
     /// Counts what is there already, whatever the limits say: what comes after it is refused.
     pub(super) fn overdraw(&self, amount: usize) -> Charge {
-        let Meters { whole, holder, certificate, .. } = &*self.0;
-        [certificate, holder, whole].into_iter().for_each(|meter| meter.count(amount));
-        Charge { account: self.clone(), amount }
+        let Meters {
+            whole,
+            holder,
+            certificate,
+            ..
+        } = &*self.0;
+        [certificate, holder, whole]
+            .into_iter()
+            .for_each(|meter| meter.count(amount));
+        Charge {
+            account: self.clone(),
+            amount,
+        }
     }
 
     /// Whether something of it is taken. (Each charge refers to its account.)
@@ -168,8 +194,15 @@ impl Account {
 
     /// Whether nothing is left to take.
     pub(super) fn is_spent(&self) -> bool {
-        let Meters { whole, holder, certificate, .. } = &*self.0;
-        [certificate, holder, whole].into_iter().any(|meter| meter.is_spent())
+        let Meters {
+            whole,
+            holder,
+            certificate,
+            ..
+        } = &*self.0;
+        [certificate, holder, whole]
+            .into_iter()
+            .any(|meter| meter.is_spent())
     }
 }
 
@@ -191,15 +224,24 @@ impl Charge {
         covered
     }
 
-    /// The bytes that it was taken for, which give it back when the last reference to them is dropped.
+    /// The bytes that it was taken for, which give it back when the last reference to them is
+    /// dropped.
     pub(super) fn hold(self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
-        Bytes::from_owner(ChargedBytes { bytes, _charge: self })
+        Bytes::from_owner(ChargedBytes {
+            bytes,
+            _charge: self,
+        })
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let Meters { whole, holder, certificate, .. } = &*self.account.0;
+        let Meters {
+            whole,
+            holder,
+            certificate,
+            ..
+        } = &*self.account.0;
         for meter in [certificate, holder, whole] {
             meter.give_back(self.amount);
         }
@@ -224,29 +266,52 @@ mod tests {
     use crate::register::Id;
 
     fn standing(organisation: &str, stops: bool) -> CallerStanding {
-        CallerStanding { holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()), stops }
+        CallerStanding {
+            holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()),
+            stops,
+        }
     }
 
     #[test]
     fn nobody_has_more_than_a_quarter_and_no_certificate_more_than_an_eighth() {
         let budget = Budget::new(800, 1);
-        let (first, second) = (budget.account(&standing("cnss", false)), budget.account(&standing("cnss", false)));
+        let (first, second) = (
+            budget.account(&standing("cnss", false)),
+            budget.account(&standing("cnss", false)),
+        );
         let third = budget.account(&standing("cnss", false));
         let _whole_share = first.charge(100).unwrap();
-        assert!(first.charge(1).is_none(), "a certificate's share is used up");
+        assert!(
+            first.charge(1).is_none(),
+            "a certificate's share is used up"
+        );
         let of_second = second.charge(100).unwrap();
-        assert!(third.charge(1).is_none(), "the organisation's share is used up");
+        assert!(
+            third.charge(1).is_none(),
+            "the organisation's share is used up"
+        );
         let other = budget.account(&standing("dgi", false));
-        assert!(other.charge(100).is_some(), "another organisation has its own");
+        assert!(
+            other.charge(100).is_some(),
+            "another organisation has its own"
+        );
         drop(of_second);
-        assert!(third.charge(100).is_some(), "what was given back can be taken again");
+        assert!(
+            third.charge(100).is_some(),
+            "what was given back can be taken again"
+        );
     }
 
     #[test]
     fn who_can_stop_something_has_a_little_whatever_others_took() {
         let budget = Budget::new(800, 1).guaranteeing(2);
-        let accounts: Vec<_> = (0..8).map(|n| budget.account(&standing(&format!("org-{n}"), n == 0))).collect();
-        let _taken: Vec<_> = accounts.iter().map(|account| account.charge(100).unwrap()).collect();
+        let accounts: Vec<_> = (0..8)
+            .map(|n| budget.account(&standing(&format!("org-{n}"), n == 0)))
+            .collect();
+        let _taken: Vec<_> = accounts
+            .iter()
+            .map(|account| account.charge(100).unwrap())
+            .collect();
         assert!(budget.account(&standing("last", false)).charge(1).is_none());
         // Also where its own holder's share is used up.
         let _rest_of_the_holder = budget.account(&standing("org-0", true)).overdraw(100);
@@ -276,6 +341,11 @@ mod tests {
     #[test]
     fn the_largest_request_fits_into_a_share() {
         let budget = Budget::new(170, 160);
-        assert!(budget.account(&standing("court", true)).charge(160).is_some());
+        assert!(
+            budget
+                .account(&standing("court", true))
+                .charge(160)
+                .is_some()
+        );
     }
 }

@@ -18,7 +18,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
     tagged("clock", all)
 }
 
-/// Lowers the clock's high-water mark, because the clock once ran ahead. That takes a statement by two operators.
+/// Lowers the clock's high-water mark, because the clock once ran ahead. That takes a statement by
+/// two operators.
 #[utoipa::path(
     post,
     path = "/v1/clock-mark",
@@ -29,10 +30,19 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
         Problem,
     ),
 )]
-pub(super) async fn lower(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn lower(
+    State(entity): State<Arc<Entity>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::operator(entity.register(), peer.spki);
-    answer_to(entity.clone(), peer, "clock-lower", permit, request, move |permit, asked: LowerClock| {
-        clock::lower(&entity, permit, &asked)
-    })
+    answer_to(
+        entity.clone(),
+        peer,
+        "clock-lower",
+        permit,
+        request,
+        move |permit, asked: LowerClock| clock::lower(&entity, permit, &asked),
+    )
     .await
 }

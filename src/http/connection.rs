@@ -74,7 +74,10 @@ impl Door {
         draining: watch::Receiver<bool>,
     ) -> Arc<Self> {
         let admission = Admission::new(&limits);
-        let anybody = admission.new_allowance(&CallerStanding { holder: AccountHolder::Anybody, stops: true });
+        let anybody = admission.new_allowance(&CallerStanding {
+            holder: AccountHolder::Anybody,
+            stops: true,
+        });
         Arc::new(Self {
             name,
             tls,
@@ -82,20 +85,31 @@ impl Door {
             anybody: Arc::new(anybody),
             handshakes: Handshakes::new(limits.handshakes),
             limits,
-            handler: Arc::new(RequestHandler { router, entity, counts: ListenerCounts::new(registry, name) }),
+            handler: Arc::new(RequestHandler {
+                router,
+                entity,
+                counts: ListenerCounts::new(registry, name),
+            }),
             strangers: OncePerSecond::new(),
             draining,
         })
     }
 
-    /// Takes in an accepted socket, or closes it at once. `alive` is held for as long as the connection lives, and told
-    /// if it had to be cut at the end.
-    pub(super) fn admit(self: &Arc<Self>, stream: TcpStream, from: IpAddr, alive: mpsc::UnboundedSender<()>) {
+    /// Takes in an accepted socket, or closes it at once. `alive` is held for as long as the
+    /// connection lives, and told if it had to be cut at the end.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        from: IpAddr,
+        alive: mpsc::UnboundedSender<()>,
+    ) {
         // An answer is written whole; waiting for more to send would only delay it.
         let _ = stream.set_nodelay(true);
         let door = Arc::clone(self);
         let Some(config) = self.tls.clone() else {
-            let Some(slot) = self.anybody.connections.charge(1) else { return self.handler.counts.refused.one() };
+            let Some(slot) = self.anybody.connections.charge(1) else {
+                return self.handler.counts.refused.one();
+            };
             self.handler.counts.accepted.one();
             tokio::spawn(async move { door.ended(door.plain(stream, slot).await, &alive) });
             return;
@@ -117,8 +131,15 @@ impl Door {
     /// A connection without TLS.
     async fn plain(self: &Arc<Self>, stream: TcpStream, _slot: Charge) -> ConnectionEnd {
         let socket = ClientSocket::new(stream, self.limits.stall, None);
-        let (state, caller) = (socket.state(), Caller { peer: None, allowance: Arc::clone(&self.anybody) });
-        self.converse_http1(TokioIo::new(socket), caller, state).await
+        let (state, caller) = (
+            socket.state(),
+            Caller {
+                peer: None,
+                allowance: Arc::clone(&self.anybody),
+            },
+        );
+        self.converse_http1(TokioIo::new(socket), caller, state)
+            .await
     }
 
     /// The handshake, and what follows it.
@@ -128,14 +149,17 @@ impl Door {
         config: Arc<ServerConfig>,
         place: HandshakePlace,
     ) -> ConnectionEnd {
-        let Some(mut stream) = self.handshake(stream, config, &place).await else { return ConnectionEnd::Closed };
+        let Some(mut stream) = self.handshake(stream, config, &place).await else {
+            return ConnectionEnd::Closed;
+        };
         drop(place);
         stream.get_mut().0.settle();
         let (socket, session) = stream.get_ref();
         let state = socket.state();
         let certificate = session.peer_certificates().and_then(|chain| chain.first());
         let spki = certificate.and_then(|certificate| tls::spki_digest(certificate).ok());
-        let Some((spki, standing)) = spki.and_then(|spki| Some((spki, self.standing(spki)?))) else {
+        let Some((spki, standing)) = spki.and_then(|spki| Some((spki, self.standing(spki)?)))
+        else {
             self.handler.counts.failed_handshakes.one();
             return ConnectionEnd::Closed;
         };
@@ -145,11 +169,16 @@ impl Door {
             self.handler.counts.refused.one();
             return ConnectionEnd::Closed;
         };
-        let caller = Caller { peer: Some(Peer::new(spki, Arc::clone(&allowance))), allowance };
+        let caller = Caller {
+            peer: Some(Peer::new(spki, Arc::clone(&allowance))),
+            allowance,
+        };
         if http2 {
-            self.converse_http2(TokioIo::new(stream), caller, state).await
+            self.converse_http2(TokioIo::new(stream), caller, state)
+                .await
         } else {
-            self.converse_http1(TokioIo::new(stream), caller, state).await
+            self.converse_http1(TokioIo::new(stream), caller, state)
+                .await
         }
     }
 
@@ -182,7 +211,8 @@ impl Door {
         None
     }
 
-    /// Counts a handshake that failed; a stranger is also in the log, where refusals of one kind are one entry a second.
+    /// Counts a handshake that failed; a stranger is also in the log, where refusals of one kind
+    /// are one entry a second.
     fn refused_handshake(&self, error: &std::io::Error) {
         tracing::debug!(%error, "handshake failed");
         self.handler.counts.failed_handshakes.one();
@@ -191,11 +221,21 @@ impl Door {
         }
         self.handler.counts.strangers.one();
         if let Some(count) = self.strangers.count() {
-            tracing::warn!(listener = self.name, count, "certificates were refused that the register does not know");
+            tracing::warn!(
+                listener = self.name,
+                count,
+                "certificates were refused that the register does not know"
+            );
         }
         if let Some(entity) = &self.handler.entity {
-            // The other side was told already. Where nothing can be logged, nothing was done for it either.
-            let _ = entity.committer().submit(refused(entity, "unknown".into(), "connect", Code::UnknownClient));
+            // The other side was told already. Where nothing can be logged, nothing was done for it
+            // either.
+            let _ = entity.committer().submit(refused(
+                entity,
+                "unknown".into(),
+                "connect",
+                Code::UnknownClient,
+            ));
         }
     }
 
@@ -203,11 +243,19 @@ impl Door {
     fn standing(&self, spki: SpkiDigest) -> Option<CallerStanding> {
         match &self.handler.entity {
             Some(entity) => access::standing(entity.register(), spki),
-            None => Some(CallerStanding { holder: AccountHolder::Certificate(spki), stops: false }),
+            None => Some(CallerStanding {
+                holder: AccountHolder::Certificate(spki),
+                stops: false,
+            }),
         }
     }
 
-    async fn converse_http1<I>(&self, io: I, caller: Caller, socket: Arc<SocketState>) -> ConnectionEnd
+    async fn converse_http1<I>(
+        &self,
+        io: I,
+        caller: Caller,
+        socket: Arc<SocketState>,
+    ) -> ConnectionEnd
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
@@ -216,7 +264,8 @@ impl Door {
         let service = service_fn(move |request| answer(&handler, &seen, &caller, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // Also runs while nothing is sent at all; the watchdog is a little earlier, and politer.
+            // Also runs while nothing is sent at all; the watchdog is a little earlier, and
+            // politer.
             .header_read_timeout(2 * self.limits.idle + Duration::from_millis(200))
             .max_header_size(MAX_HEAD)
             // What lies unread on a connection is charged to nobody.
@@ -225,7 +274,12 @@ impl Door {
         self.drive(connection, &activity).await
     }
 
-    async fn converse_http2<I>(&self, io: I, caller: Caller, socket: Arc<SocketState>) -> ConnectionEnd
+    async fn converse_http2<I>(
+        &self,
+        io: I,
+        caller: Caller,
+        socket: Arc<SocketState>,
+    ) -> ConnectionEnd
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
@@ -246,7 +300,11 @@ impl Door {
     }
 
     /// Runs a connection to its end: its own, that of its time, or ours.
-    async fn drive<C: GracefulConnection>(&self, connection: C, activity: &Activity) -> ConnectionEnd {
+    async fn drive<C: GracefulConnection>(
+        &self,
+        connection: C,
+        activity: &Activity,
+    ) -> ConnectionEnd {
         let _open = self.handler.counts.open.hold();
         let mut connection = pin!(connection);
         let mut draining = self.draining.clone();

@@ -1,4 +1,5 @@
-//! The vault's control listener: operations advance epochs, authorities' nodes ask for releases, auditors read the log.
+//! The vault's control listener: operations advance epochs, authorities' nodes ask for releases,
+//! auditors read the log.
 
 use std::sync::Arc;
 
@@ -40,9 +41,15 @@ pub(super) async fn list_epochs(
     peer: Peer,
 ) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer(vault.entity().clone(), peer, "epoch-list", permit, move |permit| {
-        epoch::list(&vault, permit, &sector).map(|epochs| EpochList { sector, epochs })
-    })
+    answer(
+        vault.entity().clone(),
+        peer,
+        "epoch-list",
+        permit,
+        move |permit| {
+            epoch::list(&vault, permit, &sector).map(|epochs| EpochList { sector, epochs })
+        },
+    )
     .await
 }
 
@@ -87,15 +94,25 @@ pub(super) async fn advance_epoch(
         Problem,
     ),
 )]
-pub(super) async fn release_mappings(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn release_mappings(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "release", permit, request, move |permit, asked: ReleaseRequest| {
-        release::release(&vault, permit, &asked)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "release",
+        permit,
+        request,
+        move |permit, asked: ReleaseRequest| release::release(&vault, permit, &asked),
+    )
     .await
 }
 
-/// The entries with which the vault's log went on after a restore, each with its proof, for an authority's node.
+/// The entries with which the vault's log went on after a restore, each with its proof, for an
+/// authority's node.
 #[utoipa::path(
     get,
     path = "/v1/resumes",
@@ -106,5 +123,12 @@ pub(super) async fn release_mappings(State(vault): State<Arc<Vault>>, peer: Peer
 )]
 pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer(vault.entity().clone(), peer, "resume-proofs", permit, move |permit| resumed::proofs(&vault, permit)).await
+    answer(
+        vault.entity().clone(),
+        peer,
+        "resume-proofs",
+        permit,
+        move |permit| resumed::proofs(&vault, permit),
+    )
+    .await
 }

@@ -1,5 +1,5 @@
-//! The door at which an authority's node watches the vault: it submits its own checkpoints to be cosigned, and brings its
-//! cosignatures on the vault's.
+//! The door at which an authority's node watches the vault: it submits its own checkpoints to be
+//! cosigned, and brings its cosignatures on the vault's.
 
 use std::sync::Arc;
 
@@ -58,7 +58,11 @@ async fn add_checkpoint(
 }
 
 /// A note: a checkpoint of the vault's, and below it the node's cosignature.
-async fn take(State(door): State<Arc<CosignDoor>>, peer: Peer, request: Request) -> Result<Response<Body>, Problem> {
+async fn take(
+    State(door): State<Arc<CosignDoor>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
     let taken = async {
         let node = access::node(door.entity.register(), peer.spki)?;
         let bytes = body::read(&peer, Lane::Work, MAX_BODY, request.into_body()).await?;
@@ -80,10 +84,13 @@ fn cosigned(door: &CosignDoor, node: &NodePermit, bytes: &[u8]) -> Result<(), Pr
         tracing::error!(%error, "the log cannot be read");
         Problem::new(Code::Internal)
     })?;
-    let published = published.ok_or_else(|| malformed("this is no checkpoint of this log".into()))?;
+    let published =
+        published.ok_or_else(|| malformed("this is no checkpoint of this log".into()))?;
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let lines = text.rsplit_once("\n\n").map_or("", |(_, lines)| lines);
-    let name = cosigner_name(&Role::Node(node.authority.id.clone()).owner(&door.entity.register().deployment));
+    let name = cosigner_name(
+        &Role::Node(node.authority.id.clone()).owner(&door.entity.register().deployment),
+    );
     match door.cosigners.take(log, &published, lines, &name) {
         Ok(true) => Ok(()),
         Ok(false) => Err(malformed("no line is by the node that brings it".into())),

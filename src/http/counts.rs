@@ -26,8 +26,14 @@ impl ListenerCounts {
         Self {
             open: registry.gauge("cloison_connections_open", "Connections at present.", label),
             accepted: counter("cloison_connections_total", "Connections accepted."),
-            refused: counter("cloison_connections_refused_total", "Connections closed as one too many."),
-            failed_handshakes: counter("cloison_handshakes_failed_total", "TLS handshakes that failed."),
+            refused: counter(
+                "cloison_connections_refused_total",
+                "Connections closed as one too many.",
+            ),
+            failed_handshakes: counter(
+                "cloison_handshakes_failed_total",
+                "TLS handshakes that failed.",
+            ),
             evicted_handshakes: counter(
                 "cloison_handshakes_evicted_total",
                 "TLS handshakes given up for those of another address, or for newer ones of the same.",
@@ -38,9 +44,18 @@ impl ListenerCounts {
             ),
             panics: counter("cloison_panics_total", "Requests that met a fault of ours."),
             answers: [
-                counter("cloison_http_answers_total", "Requests answered with a status of 2xx."),
-                counter("cloison_http_refusals_total", "Requests answered with a status of 4xx."),
-                counter("cloison_http_failures_total", "Requests answered with a status of 5xx."),
+                counter(
+                    "cloison_http_answers_total",
+                    "Requests answered with a status of 2xx.",
+                ),
+                counter(
+                    "cloison_http_refusals_total",
+                    "Requests answered with a status of 4xx.",
+                ),
+                counter(
+                    "cloison_http_failures_total",
+                    "Requests answered with a status of 5xx.",
+                ),
             ],
         }
     }
@@ -55,7 +70,8 @@ impl ListenerCounts {
     }
 }
 
-/// Counts what strangers can make happen as often as they like, so that it is said at most once a second.
+/// Counts what strangers can make happen as often as they like, so that it is said at most once a
+/// second.
 pub(super) struct OncePerSecond {
     began: Instant,
     /// The second in which it may be said again.
@@ -65,7 +81,11 @@ pub(super) struct OncePerSecond {
 
 impl OncePerSecond {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), next: AtomicU64::new(0), unsaid: AtomicU64::new(0) }
+        Self {
+            began: Instant::now(),
+            next: AtomicU64::new(0),
+            unsaid: AtomicU64::new(0),
+        }
     }
 
     /// Counts one more; where it is time to say so, how many there were since it was said last.
@@ -73,7 +93,9 @@ impl OncePerSecond {
         self.unsaid.fetch_add(1, Ordering::Relaxed);
         let now = self.began.elapsed().as_secs();
         let due = |next: u64| (next <= now).then_some(now + 1);
-        self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).ok()?;
+        self.next
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, due)
+            .ok()?;
         Some(self.unsaid.swap(0, Ordering::Relaxed))
     }
 }

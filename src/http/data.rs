@@ -1,7 +1,7 @@
 //! The data listener: sector systems ask for pseudonyms.
 //!
-//! `POST /v1/sectors/{sector}/pseudonyms`, in JSON or as text, one identifier a line. Bodies are charged as they
-//! arrive; a caller with more under way than its share is answered 503 at once.
+//! `POST /v1/sectors/{sector}/pseudonyms`, in JSON or as text, one identifier a line. Bodies are
+//! charged as they arrive; a caller with more under way than its share is answered 503 at once.
 
 mod json;
 mod niceness;
@@ -44,9 +44,21 @@ impl DataDoor {
     pub fn new(vault: Arc<Vault>, registry: &Registry) -> Arc<Self> {
         Arc::new(Self {
             vault,
-            accepted: registry.counter("cloison_identifiers_accepted_total", "Identifiers answered", None),
-            rejected: registry.counter("cloison_identifiers_rejected_total", "Identifiers rejected", None),
-            refused: registry.counter("cloison_batches_refused_total", "Tokenization requests refused", None),
+            accepted: registry.counter(
+                "cloison_identifiers_accepted_total",
+                "Identifiers answered",
+                None,
+            ),
+            rejected: registry.counter(
+                "cloison_identifiers_rejected_total",
+                "Identifiers rejected",
+                None,
+            ),
+            refused: registry.counter(
+                "cloison_batches_refused_total",
+                "Tokenization requests refused",
+                None,
+            ),
         })
     }
 
@@ -62,8 +74,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<DataDoor>> {
 
 /// Pseudonyms for a batch of identifiers.
 ///
-/// Order is kept; a bad identifier is `null` and an entry of `errors`, and never fails its neighbours. The answer comes
-/// when everything that it says is durable.
+/// Order is kept; a bad identifier is `null` and an entry of `errors`, and never fails its
+/// neighbours. The answer comes when everything that it says is durable.
 #[utoipa::path(
     post,
     path = "/v1/sectors/{sector}/pseudonyms",
@@ -98,7 +110,12 @@ pub(super) async fn tokenize(
     }
 }
 
-async fn answer(door: &Arc<DataDoor>, peer: &Peer, sector: &str, request: Request) -> Result<Response<Body>, Problem> {
+async fn answer(
+    door: &Arc<DataDoor>,
+    peer: &Peer,
+    sector: &str,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
     if door.vault.is_short_of_space() {
         return Err(Problem::new(Code::AuditUnavailable).retry_after(30));
     }
@@ -119,7 +136,12 @@ async fn answer(door: &Arc<DataDoor>, peer: &Peer, sector: &str, request: Reques
     let prepared = if bytes.len() <= INLINE {
         prepare(&door.vault, peer.spki, sector, &parts.uri, content, &bytes)?
     } else {
-        let (vault, sector, spki, bytes) = (door.vault.clone(), sector.to_owned(), peer.spki, bytes.clone());
+        let (vault, sector, spki, bytes) = (
+            door.vault.clone(),
+            sector.to_owned(),
+            peer.spki,
+            bytes.clone(),
+        );
         let work = move || {
             niceness::step_back();
             prepare(&vault, spki, &sector, &parts.uri, content, &bytes)
@@ -132,7 +154,8 @@ async fn answer(door: &Arc<DataDoor>, peer: &Peer, sector: &str, request: Reques
     answer
 }
 
-/// Whether the writer commits, or commits again within [`STALL`], which is how long it may take to notice that it does not.
+/// Whether the writer commits, or commits again within [`STALL`], which is how long it may take to
+/// notice that it does not.
 async fn responds(committer: &Committer) -> bool {
     let began = Instant::now();
     while committer.stalled().is_some() {
@@ -168,13 +191,24 @@ fn prepare(
         Content::Json => body::reply("application/json", json::write(&answer)),
         Content::Text => body::reply("text/plain; charset=utf-8", text::write(&answer)),
     };
-    Ok(Prepared { job, accepted: answer.pseudonyms.len() as u64, rejected: answer.errors.len() as u64, reply })
+    Ok(Prepared {
+        job,
+        accepted: answer.pseudonyms.len() as u64,
+        rejected: answer.errors.len() as u64,
+        reply,
+    })
 }
 
 /// Waits for the writer, and only then answers.
 async fn durable(door: &DataDoor, prepared: Prepared) -> Result<Response<Body>, Problem> {
     let busy = |code| Problem::new(code).retry_after(1);
-    door.vault.committer().submit(prepared.job).map_err(busy)?.durable().await.map_err(busy)?;
+    door.vault
+        .committer()
+        .submit(prepared.job)
+        .map_err(busy)?
+        .durable()
+        .await
+        .map_err(busy)?;
     door.accepted.add(prepared.accepted);
     door.rejected.add(prepared.rejected);
     Ok(prepared.reply)

@@ -17,12 +17,18 @@ where
     routes
 }
 
-/// A route at `path`, which ends in `{*rest}`, described as its handler says: OpenAPI knows `{rest}` only.
-pub(super) fn route_at<S>(path: &str, (schemas, paths, methods): UtoipaMethodRouter<S>) -> OpenApiRouter<S>
+/// A route at `path`, which ends in `{*rest}`, described as its handler says: OpenAPI knows
+/// `{rest}` only.
+pub(super) fn route_at<S>(
+    path: &str,
+    (schemas, paths, methods): UtoipaMethodRouter<S>,
+) -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    let described = OpenApiRouter::<S>::default().routes((schemas, paths, MethodRouter::new())).into_openapi();
+    let described = OpenApiRouter::<S>::default()
+        .routes((schemas, paths, MethodRouter::new()))
+        .into_openapi();
     let mut routes = OpenApiRouter::default().route(path, methods);
     routes.get_openapi_mut().merge(described);
     routes

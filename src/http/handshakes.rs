@@ -1,8 +1,9 @@
 //! Handshakes under way, shared by the addresses that they come from.
 //!
-//! Before a handshake is over nothing is known of the other side but its address. So a newcomer is never turned away: where all
-//! places are taken, the address with the most of them gives one up. Of its handshakes those that are more, the ones that said
-//! nothing yet or the ones that did, give up the one that has been silent for the longest time.
+//! Before a handshake is over nothing is known of the other side but its address. So a newcomer is
+//! never turned away: where all places are taken, the address with the most of them gives one up.
+//! Of its handshakes those that are more, the ones that said nothing yet or the ones that did, give
+//! up the one that has been silent for the longest time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,15 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Where a connection comes from, as far as addresses are counted: an IPv4 address, or the /64 of an IPv6 address, which is
-/// what one host is given.
+/// Where a connection comes from, as far as addresses are counted: an IPv4 address, or the /64 of
+/// an IPv6 address, which is what one host is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Network(IpAddr);
 
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V6(v6) => Self(Ipv6Addr::from_bits(v6.to_bits() & !(u128::from(u64::MAX))).into()),
+            IpAddr::V6(v6) => {
+                Self(Ipv6Addr::from_bits(v6.to_bits() & !(u128::from(u64::MAX))).into())
+            }
             v4 => Self(v4),
         }
     }
@@ -46,7 +49,8 @@ struct Handshake {
     evicted: Arc<Notify>,
 }
 
-/// When something was last heard from the other side: the place in one order of all that was heard; zero for nothing yet.
+/// When something was last heard from the other side: the place in one order of all that was heard;
+/// zero for nothing yet.
 pub(super) struct Heard {
     last: AtomicU64,
     clock: Arc<AtomicU64>,
@@ -55,7 +59,10 @@ pub(super) struct Heard {
 impl Heard {
     /// Something was heard now.
     pub(super) fn now(&self) {
-        self.last.store(self.clock.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.last.store(
+            self.clock.fetch_add(1, Ordering::Relaxed) + 1,
+            Ordering::Relaxed,
+        );
     }
 }
 
@@ -87,7 +94,11 @@ impl Drop for HandshakePlace {
 
 impl Handshakes {
     pub(super) fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self { places, clock: Arc::default(), under_way: Mutex::default() })
+        Arc::new(Self {
+            places,
+            clock: Arc::default(),
+            under_way: Mutex::default(),
+        })
     }
 
     /// A place for a newcomer; whether another had to give it up.
@@ -99,16 +110,33 @@ impl Handshakes {
             under_way.evict(network);
         }
         let evicted = Arc::new(Notify::new());
-        let heard = Arc::new(Heard { last: AtomicU64::new(0), clock: Arc::clone(&self.clock) });
+        let heard = Arc::new(Heard {
+            last: AtomicU64::new(0),
+            clock: Arc::clone(&self.clock),
+        });
         let arrival = under_way.arrivals;
         under_way.arrivals += 1;
-        let handshake = Handshake { network, heard: Arc::clone(&heard), evicted: Arc::clone(&evicted) };
+        let handshake = Handshake {
+            network,
+            heard: Arc::clone(&heard),
+            evicted: Arc::clone(&evicted),
+        };
         under_way.all.insert(arrival, handshake);
-        (HandshakePlace { room: Arc::clone(self), arrival, evicted, heard }, evicts)
+        (
+            HandshakePlace {
+                room: Arc::clone(self),
+                arrival,
+                evicted,
+                heard,
+            },
+            evicts,
+        )
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HandshakeTable> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,12 +148,19 @@ impl HandshakeTable {
             *places.entry(handshake.network).or_insert(0) += 1;
         }
         let most = places.values().copied().max().unwrap_or_default();
-        let of_the_largest = self.all.iter().filter(|(_, handshake)| places[&handshake.network] == most);
+        let of_the_largest = self
+            .all
+            .iter()
+            .filter(|(_, handshake)| places[&handshake.network] == most);
         let (silent, spoken): (Vec<_>, Vec<_>) = of_the_largest
             .map(|(arrival, handshake)| (handshake.last_heard(), *arrival))
             .partition(|(last, _)| *last == 0);
         // Who just came had no time to speak: among those who all spoke it is not the one to go.
-        let larger = if silent.len() >= spoken.len() { silent } else { spoken };
+        let larger = if silent.len() >= spoken.len() {
+            silent
+        } else {
+            spoken
+        };
         if let Some((_, arrival)) = larger.into_iter().min()
             && let Some(handshake) = self.all.remove(&arrival)
         {
@@ -160,8 +195,16 @@ mod tests {
         let (other, _) = room.enter(from(2));
         flood[0].heard().now();
         let (newcomer, evicted) = room.enter(from(3));
-        assert!(evicted && is_evicted(&flood[1]), "the first that said nothing");
-        assert!(!is_evicted(&flood[0]) && !is_evicted(&flood[2]) && !is_evicted(&other) && !is_evicted(&newcomer));
+        assert!(
+            evicted && is_evicted(&flood[1]),
+            "the first that said nothing"
+        );
+        assert!(
+            !is_evicted(&flood[0])
+                && !is_evicted(&flood[2])
+                && !is_evicted(&other)
+                && !is_evicted(&newcomer)
+        );
         // The one that gives way to a newcomer of its own address is of that address too.
         flood.push(room.enter(from(1)).0);
         assert!(is_evicted(&flood[2]) && !is_evicted(&other));
@@ -179,7 +222,9 @@ mod tests {
         flood.iter().for_each(|place| place.heard().now());
         let (honest, _) = room.enter(from(1));
         let next: Vec<_> = (0..3).map(|_| room.enter(from(1)).0).collect();
-        assert!(!is_evicted(&honest) && flood[..4].iter().all(is_evicted) && !is_evicted(&flood[4]));
+        assert!(
+            !is_evicted(&honest) && flood[..4].iter().all(is_evicted) && !is_evicted(&flood[4])
+        );
         // And who spoke is not pushed out by those who come and say nothing.
         honest.heard().now();
         let silent: Vec<_> = (0..20).map(|_| room.enter(from(1)).0).collect();

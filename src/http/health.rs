@@ -1,5 +1,5 @@
-//! The health listener: `/healthz`, `/readyz`, `/metrics`. Without certificates, therefore on loopback only and without
-//! anything about persons or clients.
+//! The health listener: `/healthz`, `/readyz`, `/metrics`. Without certificates, therefore on
+//! loopback only and without anything about persons or clients.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,10 @@ impl Readiness {
     /// Not ready, because it is starting; `clear("starting")` when that is over.
     pub fn starting() -> Arc<Self> {
         let reasons = BTreeMap::from([("starting", "not serving yet".to_owned())]);
-        Arc::new(Self { reasons: Mutex::new(reasons), notices: Mutex::default() })
+        Arc::new(Self {
+            reasons: Mutex::new(reasons),
+            notices: Mutex::default(),
+        })
     }
 
     /// Sets a reason not to be ready, in place of an earlier one about the same thing.
@@ -44,7 +47,8 @@ impl Readiness {
         self.reasons().contains_key(about)
     }
 
-    /// Says something that operations should look into, and that is no reason not to be sent requests; `None`: it is over.
+    /// Says something that operations should look into, and that is no reason not to be sent
+    /// requests; `None`: it is over.
     pub fn notice(&self, about: &'static str, what: Option<String>) {
         let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         match what {
@@ -77,7 +81,10 @@ struct ReadinessReport {
 /// The router of the health listener.
 pub fn router(readiness: Arc<Readiness>, metrics: Arc<Registry>) -> Router {
     let router = Router::new()
-        .route("/healthz", get(async || body::reply("text/plain; charset=utf-8", "ok\n")))
+        .route(
+            "/healthz",
+            get(async || body::reply("text/plain; charset=utf-8", "ok\n")),
+        )
         .route("/readyz", get(readyz).with_state(readiness))
         .route("/metrics", get(render).with_state(metrics));
     problem::with_fallbacks(router)
@@ -85,9 +92,17 @@ pub fn router(readiness: Arc<Readiness>, metrics: Arc<Registry>) -> Router {
 
 async fn readyz(State(readiness): State<Arc<Readiness>>) -> Result<Response<Body>, Problem> {
     let reasons = readiness.reasons().clone();
-    let notices = readiness.notices.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let notices = readiness
+        .notices
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     let ready = reasons.is_empty();
-    let mut response = body::json(&ReadinessReport { ready, reasons, notices })?;
+    let mut response = body::json(&ReadinessReport {
+        ready,
+        reasons,
+        notices,
+    })?;
     if !ready {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }

@@ -1,5 +1,5 @@
-//! Inspections: at the control listeners of vault and node. The commission's statements are brought by auditors or operators;
-//! the auditors whom an inspection names get its report.
+//! Inspections: at the control listeners of vault and node. The commission's statements are brought
+//! by auditors or operators; the auditors whom an inspection names get its report.
 
 use std::sync::Arc;
 
@@ -18,7 +18,10 @@ use crate::inspection::{InspectionList, InspectionText, InspectionView, Inspecti
 
 /// The routes, at either side.
 pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
-    let all = OpenApiRouter::default().routes(routes!(list, enter)).routes(routes!(annex)).routes(routes!(close));
+    let all = OpenApiRouter::default()
+        .routes(routes!(list, enter))
+        .routes(routes!(annex))
+        .routes(routes!(close));
     tagged("inspections", all)
 }
 
@@ -29,9 +32,17 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
 ))]
 pub(super) async fn list(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpAnswer {
     let permit = access::messenger(entity.register(), peer.spki);
-    answer(entity.clone(), peer, "inspection-list", permit, move |permit| {
-        Inspections::of(&entity).list(permit.auditor.as_ref()).map(|inspections| InspectionList { inspections })
-    })
+    answer(
+        entity.clone(),
+        peer,
+        "inspection-list",
+        permit,
+        move |permit| {
+            Inspections::of(&entity)
+                .list(permit.auditor.as_ref())
+                .map(|inspections| InspectionList { inspections })
+        },
+    )
     .await
 }
 
@@ -40,11 +51,22 @@ pub(super) async fn list(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpA
     (status = 200, description = "Entered; how it stands", body = InspectionView),
     Problem,
 ))]
-pub(super) async fn enter(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn enter(
+    State(entity): State<Arc<Entity>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::messenger(entity.register(), peer.spki);
-    answer_to(entity.clone(), peer, "inspection-enter", permit, request, move |permit, brought: InspectionText| {
-        Inspections::of(&entity).enter(&brought.statement, permit)
-    })
+    answer_to(
+        entity.clone(),
+        peer,
+        "inspection-enter",
+        permit,
+        request,
+        move |permit, brought: InspectionText| {
+            Inspections::of(&entity).enter(&brought.statement, permit)
+        },
+    )
     .await
 }
 
@@ -55,11 +77,22 @@ pub(super) async fn enter(State(entity): State<Arc<Entity>>, peer: Peer, request
         Problem,
     ),
 )]
-pub(super) async fn close(State(entity): State<Arc<Entity>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn close(
+    State(entity): State<Arc<Entity>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::messenger(entity.register(), peer.spki);
-    answer_to(entity.clone(), peer, "inspection-close", permit, request, move |permit, brought: InspectionText| {
-        Inspections::of(&entity).close(&brought.statement, permit)
-    })
+    answer_to(
+        entity.clone(),
+        peer,
+        "inspection-close",
+        permit,
+        request,
+        move |permit, brought: InspectionText| {
+            Inspections::of(&entity).close(&brought.statement, permit)
+        },
+    )
     .await
 }
 
@@ -71,11 +104,23 @@ pub(super) async fn close(State(entity): State<Arc<Entity>>, peer: Peer, request
         Problem,
     ),
 )]
-pub(super) async fn annex(State(entity): State<Arc<Entity>>, Path(id): Path<String>, peer: Peer) -> HttpAnswer {
-    let asked = access::auditor(entity.register(), peer.spki)
-        .and_then(|permit| Ok((permit, Uuid::try_parse(&id).map_err(|_| Code::UnknownInspection)?)));
-    answer(entity.clone(), peer, "inspection-report", asked, move |(permit, id)| {
-        report::write(&Inspections::of(&entity), *id, permit)
-    })
+pub(super) async fn annex(
+    State(entity): State<Arc<Entity>>,
+    Path(id): Path<String>,
+    peer: Peer,
+) -> HttpAnswer {
+    let asked = access::auditor(entity.register(), peer.spki).and_then(|permit| {
+        Ok((
+            permit,
+            Uuid::try_parse(&id).map_err(|_| Code::UnknownInspection)?,
+        ))
+    });
+    answer(
+        entity.clone(),
+        peer,
+        "inspection-report",
+        asked,
+        move |(permit, id)| report::write(&Inspections::of(&entity), *id, permit),
+    )
     .await
 }

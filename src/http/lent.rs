@@ -1,5 +1,5 @@
-//! A request's body, lent to the handler that answers: what the handler leaves unread is read and thrown away, so that the
-//! connection can be used again.
+//! A request's body, lent to the handler that answers: what the handler leaves unread is read and
+//! thrown away, so that the connection can be used again.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -32,15 +32,20 @@ struct LentBody {
 
 /// Hands the body of a request to the handler, and gets back what the handler leaves.
 ///
-/// The rest is read and thrown away before the answer, within bounds, so that the connection can be used again. Where there is
-/// more, the answer comes first, and the socket lingers ([`super::socket`]).
+/// The rest is read and thrown away before the answer, within bounds, so that the connection can be
+/// used again. Where there is more, the answer comes first, and the socket lingers
+/// ([`super::socket`]).
 pub(super) fn lend(request: Request<Incoming>) -> (Request<Body>, Option<UnreadBody>) {
     if request.body().is_end_stream() {
         return (request.map(Body::new), None);
     }
     let waits = request.headers().contains_key(EXPECT);
     let rest = UnreadBody::default();
-    let lent = |body| LentBody { body: Some(body), rest: Arc::clone(&rest.0), waits };
+    let lent = |body| LentBody {
+        body: Some(body),
+        rest: Arc::clone(&rest.0),
+        waits,
+    };
     (request.map(|body| Body::new(lent(body))), Some(rest))
 }
 
@@ -62,7 +67,9 @@ impl UnreadBody {
             }
             true
         };
-        tokio::time::timeout(UNREAD_PATIENCE, throw_away).await.unwrap_or(false)
+        tokio::time::timeout(UNREAD_PATIENCE, throw_away)
+            .await
+            .unwrap_or(false)
     }
 }
 
@@ -70,7 +77,10 @@ impl HttpBody for LentBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         self.waits = false;
         match &mut self.body {
             Some(body) => Pin::new(body).poll_frame(cx),
@@ -83,7 +93,9 @@ impl HttpBody for LentBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or(SizeHint::with_exact(0), |body| body.size_hint())
+        self.body
+            .as_ref()
+            .map_or(SizeHint::with_exact(0), |body| body.size_hint())
     }
 }
 

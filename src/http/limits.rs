@@ -8,7 +8,8 @@ pub const MAX_BATCH: usize = 16 << 20;
 /// The bounds of a listener. What one caller can have of them is in `budget` and `admission`.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at once. One organisation has at most a quarter of them, one certificate an eighth.
+    /// Connections at once. One organisation has at most a quarter of them, one certificate an
+    /// eighth.
     pub connections: usize,
     /// Handshakes at once: where more come, the address with the most of them gives one up.
     pub handshakes: usize,
@@ -16,8 +17,8 @@ pub struct Limits {
     pub batches: usize,
     /// Time for a handshake.
     pub handshake: Duration,
-    /// Time for which a connection may have nothing to do: after one to two of these it is asked to close, and what has
-    /// not sent a whole head by then is cut.
+    /// Time for which a connection may have nothing to do: after one to two of these it is asked to
+    /// close, and what has not sent a whole head by then is cut.
     pub idle: Duration,
     /// Time for which an answer may lie unread.
     pub stall: Duration,

@@ -1,5 +1,5 @@
-//! Migrations: officers at the node's control listener, nodes at the vault's, and sector systems at the data listener, who fetch
-//! their pairs and say when an epoch may go.
+//! Migrations: officers at the node's control listener, nodes at the vault's, and sector systems at
+//! the data listener, who fetch their pairs and say when an epoch may go.
 
 use std::sync::Arc;
 
@@ -17,17 +17,21 @@ use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::epoch::retire::{self, RetireEpochRequest, RetiredEpoch};
-use crate::migrate::pairs::{self, NamedOrder, PairsAcknowledgement, PairsRemoved, SealedPages, WaitingMigrations};
+use crate::migrate::pairs::{
+    self, NamedOrder, PairsAcknowledgement, PairsRemoved, SealedPages, WaitingMigrations,
+};
 use crate::migrate::{
-    EpochPage, EpochPageRequest, MigrateRequest, MigrateResponse, MigrationProgress, OpenedPage, at_node, hand_out,
-    take,
+    EpochPage, EpochPageRequest, MigrateRequest, MigrateResponse, MigrationProgress, OpenedPage,
+    at_node, hand_out, take,
 };
 use crate::register::{Id, Operation};
 use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
 pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
-    let all = OpenApiRouter::default().routes(routes!(migration_page)).routes(routes!(hand_back));
+    let all = OpenApiRouter::default()
+        .routes(routes!(migration_page))
+        .routes(routes!(hand_back));
     tagged("migrations", all)
 }
 
@@ -56,15 +60,25 @@ pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn migrate(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door.entity(), peer, "migrate", permit, request, move |permit, asked: MigrateRequest| {
-        at_node::ask(&door.node, permit, &asked, &*door.vault)
-    })
+    answer_to(
+        door.entity(),
+        peer,
+        "migrate",
+        permit,
+        request,
+        move |permit, asked: MigrateRequest| at_node::ask(&door.node, permit, &asked, &*door.vault),
+    )
     .await
 }
 
-/// Hands the next page of an epoch's mappings to an authority's node, still sealed, under an order for continuity.
+/// Hands the next page of an epoch's mappings to an authority's node, still sealed, under an order
+/// for continuity.
 #[utoipa::path(
     post,
     path = "/v1/migrations/pages",
@@ -74,7 +88,11 @@ pub(super) async fn migrate(State(door): State<Arc<NodeDoor>>, peer: Peer, reque
         Problem,
     ),
 )]
-pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn migration_page(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
     answer_to(
         vault.entity().clone(),
@@ -97,11 +115,20 @@ pub(super) async fn migration_page(State(vault): State<Arc<Vault>>, peer: Peer, 
         Problem,
     ),
 )]
-pub(super) async fn hand_back(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn hand_back(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "migration-take", permit, request, move |permit, handed: OpenedPage| {
-        take::take(&vault, permit, &handed)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "migration-take",
+        permit,
+        request,
+        move |permit, handed: OpenedPage| take::take(&vault, permit, &handed),
+    )
     .await
 }
 
@@ -121,7 +148,14 @@ pub(super) async fn list_migrations(
     peer: Peer,
 ) -> HttpAnswer {
     let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate);
-    answer(vault.entity().clone(), peer, "migration-list", permit, move |permit| pairs::list(&vault, permit)).await
+    answer(
+        vault.entity().clone(),
+        peer,
+        "migration-list",
+        permit,
+        move |permit| pairs::list(&vault, permit),
+    )
+    .await
 }
 
 /// The query of a page of pairs: where to go on, and whose order it is.
@@ -161,14 +195,26 @@ pub(super) async fn fetch_pairs(
     peer: Peer,
     uri: Uri,
 ) -> HttpAnswer {
-    let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
+    let permit =
+        access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
     let asked = permit.and_then(|permit| {
         let PageQuery { after, authority } = body::query(&uri)?;
-        Ok((permit, NamedOrder { id: order_id(&order)?, authority }, after))
+        Ok((
+            permit,
+            NamedOrder {
+                id: order_id(&order)?,
+                authority,
+            },
+            after,
+        ))
     });
-    answer(vault.entity().clone(), peer, "migration-fetch", asked, move |(permit, order, after)| {
-        pairs::fetch(&vault, permit, order, *after)
-    })
+    answer(
+        vault.entity().clone(),
+        peer,
+        "migration-fetch",
+        asked,
+        move |(permit, order, after)| pairs::fetch(&vault, permit, order, *after),
+    )
     .await
 }
 
@@ -194,10 +240,17 @@ pub(super) async fn acknowledge_pairs(
     uri: Uri,
     request: Request,
 ) -> HttpAnswer {
-    let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
+    let permit =
+        access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
     let asked = permit.and_then(|permit| {
         let AuthorityQuery { authority } = body::query(&uri)?;
-        Ok((permit, NamedOrder { id: order_id(&order)?, authority }))
+        Ok((
+            permit,
+            NamedOrder {
+                id: order_id(&order)?,
+                authority,
+            },
+        ))
     });
     answer_to(
         vault.entity().clone(),
@@ -205,12 +258,15 @@ pub(super) async fn acknowledge_pairs(
         "migration-acknowledge",
         asked,
         request,
-        move |(permit, order), has: PairsAcknowledgement| pairs::acknowledge(&vault, permit, order, has.page),
+        move |(permit, order), has: PairsAcknowledgement| {
+            pairs::acknowledge(&vault, permit, order, has.page)
+        },
     )
     .await
 }
 
-/// Retires a closed epoch: its mappings are taken away, for good. That takes a statement by an operator.
+/// Retires a closed epoch: its mappings are taken away, for good. That takes a statement by an
+/// operator.
 #[utoipa::path(
     post,
     path = "/v1/sectors/{sector}/epochs/{epoch}/retire",
@@ -238,7 +294,9 @@ pub(super) async fn retire_epoch(
         "epoch-retire",
         asked,
         request,
-        move |(permit, epoch), how: RetireEpochRequest| retire::retire(&vault, permit, *epoch, &how),
+        move |(permit, epoch), how: RetireEpochRequest| {
+            retire::retire(&vault, permit, *epoch, &how)
+        },
     )
     .await
 }

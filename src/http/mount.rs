@@ -1,5 +1,6 @@
-//! Which routes a listener has, and their description: OpenAPI 3.1 at `/openapi.json`. Both come from the same list
-//! ([`utoipa_axum`]), so that no route is without a description but those of C2SP `tlog-witness`, which has its own.
+//! Which routes a listener has, and their description: OpenAPI 3.1 at `/openapi.json`. Both come
+//! from the same list ([`utoipa_axum`]), so that no route is without a description but those of
+//! C2SP `tlog-witness`, which has its own.
 
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ use utoipa_axum::router::OpenApiRouter;
 use super::cosign::{self, CosignDoor};
 use super::data::{self, DataDoor};
 use super::node_door::NodeDoor;
-use super::{acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments};
+use super::{
+    acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments,
+};
 use crate::entity::Entity;
 use crate::vault::Vault;
 
@@ -28,16 +31,28 @@ pub struct VaultRouters {
 pub fn vault(door: Arc<DataDoor>, cosigning: Arc<CosignDoor>) -> VaultRouters {
     let (vault, description) = (door.vault().clone(), description(&vault_api()));
     let pairs = Router::from(migrations::data_routes()).with_state(vault.clone());
-    let data = Router::from(data::routes()).with_state(door).merge(pairs).merge(description.clone());
+    let data = Router::from(data::routes())
+        .with_state(door)
+        .merge(pairs)
+        .merge(description.clone());
     let audit = Router::from(entity_routes()).with_state(vault.entity().clone());
-    let control = Router::from(vault_routes()).with_state(vault).merge(audit).merge(cosign::router(cosigning));
-    VaultRouters { data, control: control.merge(description) }
+    let control = Router::from(vault_routes())
+        .with_state(vault)
+        .merge(audit)
+        .merge(cosign::router(cosigning));
+    VaultRouters {
+        data,
+        control: control.merge(description),
+    }
 }
 
 /// The router of a node's control listener.
 pub fn node(door: Arc<NodeDoor>) -> Router {
     let audit = Router::from(entity_routes()).with_state(door.entity());
-    Router::from(node_routes()).with_state(door).merge(audit).merge(description(&node_api()))
+    Router::from(node_routes())
+        .with_state(door)
+        .merge(audit)
+        .merge(description(&node_api()))
 }
 
 /// The vault's control listener, but for [`entity_routes`].
@@ -61,7 +76,10 @@ fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
 
 /// What the control listeners of vault and node both have.
 fn entity_routes() -> OpenApiRouter<Arc<Entity>> {
-    audit::routes().merge(audit::search::routes()).merge(inspections::routes()).merge(clock::routes())
+    audit::routes()
+        .merge(audit::search::routes())
+        .merge(inspections::routes())
+        .merge(clock::routes())
 }
 
 #[derive(OpenApi)]
@@ -105,5 +123,8 @@ fn node_api() -> utoipa::openapi::OpenApi {
 /// The route of a description.
 fn description(api: &utoipa::openapi::OpenApi) -> Router {
     let text = Bytes::from(api.to_json().expect("the description is plain data"));
-    Router::new().route("/openapi.json", get(async move || body::reply("application/json", text)))
+    Router::new().route(
+        "/openapi.json",
+        get(async move || body::reply("application/json", text)),
+    )
 }

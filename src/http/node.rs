@@ -1,4 +1,5 @@
-//! The authority node's control listener: officers re-identify, custodians unseal, auditors read the log.
+//! The authority node's control listener: officers re-identify, custodians unseal, auditors read
+//! the log.
 
 use std::sync::Arc;
 
@@ -52,17 +53,29 @@ enum ReidentifyAnswer {
         Problem,
     ),
 )]
-pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn reidentify(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door.entity(), peer, "reidentify", permit, request, move |permit, asked: ReidentifyRequest| {
-        let vault = &*door.vault;
-        match asked.to {
-            None => reveal::ask(&door.node, permit, &asked, vault).map(ReidentifyAnswer::Clear),
-            Some(Delivery::OfficerKey) => {
-                deliver::ask_sealed(&door.node, permit, &asked, vault).map(ReidentifyAnswer::Sealed)
+    answer_to(
+        door.entity(),
+        peer,
+        "reidentify",
+        permit,
+        request,
+        move |permit, asked: ReidentifyRequest| {
+            let vault = &*door.vault;
+            match asked.to {
+                None => reveal::ask(&door.node, permit, &asked, vault).map(ReidentifyAnswer::Clear),
+                Some(Delivery::OfficerKey) => {
+                    deliver::ask_sealed(&door.node, permit, &asked, vault)
+                        .map(ReidentifyAnswer::Sealed)
+                }
             }
-        }
-    })
+        },
+    )
     .await
 }
 
@@ -76,7 +89,11 @@ pub(super) async fn reidentify(State(door): State<Arc<NodeDoor>>, peer: Peer, re
         Problem,
     ),
 )]
-pub(super) async fn unseal(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn unseal(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     bring(door, peer, request, SharePurpose::Unseal, "unseal").await
 }
 
@@ -90,7 +107,11 @@ pub(super) async fn unseal(State(door): State<Arc<NodeDoor>>, peer: Peer, reques
         Problem,
     ),
 )]
-pub(super) async fn drill(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn drill(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     bring(door, peer, request, SharePurpose::Drill, "drill").await
 }
 
@@ -102,10 +123,17 @@ async fn bring(
     operation: &'static str,
 ) -> HttpAnswer {
     let permit = access::custodian(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door.entity(), peer, operation, permit, request, move |permit, text: ShareText| {
-        let share = Share::try_from(text).map_err(|_| Problem::new(Code::ShareInvalid))?;
-        crate::unseal::bring(&door.node, permit, share, purpose).map_err(Problem::from)
-    })
+    answer_to(
+        door.entity(),
+        peer,
+        operation,
+        permit,
+        request,
+        move |permit, text: ShareText| {
+            let share = Share::try_from(text).map_err(|_| Problem::new(Code::ShareInvalid))?;
+            crate::unseal::bring(&door.node, permit, share, purpose).map_err(Problem::from)
+        },
+    )
     .await
 }
 
@@ -137,10 +165,14 @@ pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Htt
 )]
 pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door.entity(), peer, "resume-list", permit, move |_| resumed::list(&door.node, &*door.vault)).await
+    answer(door.entity(), peer, "resume-list", permit, move |_| {
+        resumed::list(&door.node, &*door.vault)
+    })
+    .await
 }
 
-/// Acknowledges that a log of the vault lost entries at a restore: from then on the node opens again.
+/// Acknowledges that a log of the vault lost entries at a restore: from then on the node opens
+/// again.
 #[utoipa::path(
     post,
     path = "/v1/resumes",
@@ -150,7 +182,11 @@ pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Ht
         Problem,
     ),
 )]
-pub(super) async fn acknowledge_resume(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn acknowledge_resume(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(
         door.entity(),
@@ -158,7 +194,9 @@ pub(super) async fn acknowledge_resume(State(door): State<Arc<NodeDoor>>, peer: 
         "resume-acknowledge",
         permit,
         request,
-        move |permit, asked: ResumeAcknowledgement| resumed::acknowledge(&door.node, permit, &asked, &*door.vault),
+        move |permit, asked: ResumeAcknowledgement| {
+            resumed::acknowledge(&door.node, permit, &asked, &*door.vault)
+        },
     )
     .await
 }
@@ -184,5 +222,8 @@ pub struct SealNow {}
 )]
 pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door.entity(), peer, "seal", permit, move |permit| crate::unseal::seal(&door.node, permit)).await
+    answer(door.entity(), peer, "seal", permit, move |permit| {
+        crate::unseal::seal(&door.node, permit)
+    })
+    .await
 }

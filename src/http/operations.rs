@@ -1,5 +1,5 @@
-//! What each operation of the control listeners may take: the most bytes of its body, and the lane that it goes in. In one table,
-//! by the name that the operation has in the log.
+//! What each operation of the control listeners may take: the most bytes of its body, and the lane
+//! that it goes in. In one table, by the name that the operation has in the log.
 
 use super::admission::Lane;
 
@@ -12,8 +12,8 @@ pub(super) struct OperationBounds {
     pub(super) lane: Lane,
 }
 
-/// An order may have a megabyte ([`crate::jws::MAX_TEXT`]); with it come the officer's request and the list of 10 000
-/// pseudonyms.
+/// An order may have a megabyte ([`crate::jws::MAX_TEXT`]); with it come the officer's request and
+/// the list of 10 000 pseudonyms.
 const WITH_AN_ORDER: usize = 2 << 20;
 /// A page of migrations is 10 000 identifiers, one of segments 1 024 sealed keys.
 const PAGE: usize = 4 << 20;
@@ -27,7 +27,9 @@ pub(super) fn bounds(operation: &str) -> OperationBounds {
         "order-act" => (24 << 10, Lane::Acts),
         // A thousand digests, and `order::book::step::MOST_BYTES` of acts, as strings in JSON.
         "exchange" => (512 << 10, Lane::Acts),
-        "reidentify" | "release" | "migrate" | "migration-page" | "order-lodge" => (WITH_AN_ORDER, Lane::Work),
+        "reidentify" | "release" | "migrate" | "migration-page" | "order-lodge" => {
+            (WITH_AN_ORDER, Lane::Work)
+        }
         "migration-take" | "segments" => (PAGE, Lane::Work),
         // A list of 1 000 pseudonyms.
         "look-up" => (256 << 10, Lane::Work),

@@ -10,8 +10,9 @@ use super::problem::Problem;
 use crate::code::Code;
 use crate::register::SpkiDigest;
 
-/// Who is at the other end: a handler's first argument. Taken from the connection's certificate, which descends from the
-/// pinned authority, is in date and known to the register; what it may do is for the handler to say.
+/// Who is at the other end: a handler's first argument. Taken from the connection's certificate,
+/// which descends from the pinned authority, is in date and known to the register; what it may do
+/// is for the handler to say.
 #[derive(Clone)]
 pub struct Peer {
     /// SHA-256 of the certificate's public key.
@@ -34,6 +35,10 @@ impl<S: Sync> FromRequestParts<S> for Peer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Peer>().cloned().ok_or(Problem::new(Code::UnknownClient))
+        parts
+            .extensions
+            .get::<Peer>()
+            .cloned()
+            .ok_or(Problem::new(Code::UnknownClient))
     }
 }

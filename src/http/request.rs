@@ -1,4 +1,5 @@
-//! One request, from its head to the answer: refused before anything is asked, or handed to its handler.
+//! One request, from its head to the answer: refused before anything is asked, or handed to its
+//! handler.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -57,12 +58,20 @@ pub(super) struct Activity {
 
 impl Activity {
     pub(super) fn new(socket: Arc<SocketState>) -> Arc<Self> {
-        Arc::new(Self { under_way: AtomicU32::new(0), begun: AtomicU64::new(0), socket })
+        Arc::new(Self {
+            under_way: AtomicU32::new(0),
+            begun: AtomicU64::new(0),
+            socket,
+        })
     }
 
-    /// How much has happened so far. What keeps an idle connection open (pings of HTTP/2) is too little to count.
+    /// How much has happened so far. What keeps an idle connection open (pings of HTTP/2) is too
+    /// little to count.
     pub(super) fn progress(&self) -> (u64, u64) {
-        (self.begun.load(Ordering::Relaxed), self.socket.written.load(Ordering::Relaxed) / 4096)
+        (
+            self.begun.load(Ordering::Relaxed),
+            self.socket.written.load(Ordering::Relaxed) / 4096,
+        )
     }
 }
 
@@ -108,7 +117,9 @@ pub(super) fn answer(
             }
         }
         let mut response = charged(response, &caller.allowance, one).await;
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         handler.counts.answered(response.status().as_u16());
         drop(under_way);
         Ok(response)
@@ -116,11 +127,17 @@ pub(super) fn answer(
 }
 
 /// Hands a request to its handler, unless it is a browser's.
-async fn handle(handler: &RequestHandler, caller: &Caller, mut request: Request<Body>) -> Response<Body> {
+async fn handle(
+    handler: &RequestHandler,
+    caller: &Caller,
+    mut request: Request<Body>,
+) -> Response<Body> {
     if is_of_a_browser(request.headers()) {
         let problem = Problem::new(Code::BrowserRefused);
         return match (&handler.entity, &caller.peer) {
-            (Some(entity), Some(peer)) => note(entity, peer, "request", problem).await.into_response(),
+            (Some(entity), Some(peer)) => {
+                note(entity, peer, "request", problem).await.into_response()
+            }
             _ => problem.into_response(),
         };
     }
@@ -131,23 +148,33 @@ async fn handle(handler: &RequestHandler, caller: &Caller, mut request: Request<
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
         Err(_) => {
-            // The panic's own message went through the panic hook; here nothing of it is shown to the caller.
+            // The panic's own message went through the panic hook; here nothing of it is shown to
+            // the caller.
             handler.counts.panics.one();
             Problem::new(Code::Internal).into_response()
         }
     }
 }
 
-/// Whether a request is one that a page made, in a browser that may hold an officer's certificate: browsers send `Origin` with
-/// whatever could change something, and `Sec-Fetch-Site` with all that did not come from their own address bar. A program sends
-/// neither.
+/// Whether a request is one that a page made, in a browser that may hold an officer's certificate:
+/// browsers send `Origin` with whatever could change something, and `Sec-Fetch-Site` with all that
+/// did not come from their own address bar. A program sends neither.
 fn is_of_a_browser(headers: &HeaderMap) -> bool {
-    headers.contains_key(ORIGIN) || headers.get_all(SEC_FETCH_SITE).iter().any(|site| site != "none")
+    headers.contains_key(ORIGIN)
+        || headers
+            .get_all(SEC_FETCH_SITE)
+            .iter()
+            .any(|site| site != "none")
 }
 
-/// Charges an answer to the caller until it was sent. A small one goes with its request; what a large one takes is counted whatever
-/// the limits say, for it is there already, and what comes after it is refused.
-async fn charged(response: Response<Body>, allowance: &Allowance, one: Option<Charge>) -> Response<Body> {
+/// Charges an answer to the caller until it was sent. A small one goes with its request; what a
+/// large one takes is counted whatever the limits say, for it is there already, and what comes
+/// after it is refused.
+async fn charged(
+    response: Response<Body>,
+    allowance: &Allowance,
+    one: Option<Charge>,
+) -> Response<Body> {
     let (parts, body) = response.into_parts();
     // An answer is one piece of memory from the start.
     let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
@@ -161,13 +188,16 @@ async fn charged(response: Response<Body>, allowance: &Allowance, one: Option<Ch
     Response::from_parts(parts, body)
 }
 
-/// Runs a future and catches its panic: one request's fault is not its neighbours' on the same connection.
+/// Runs a future and catches its panic: one request's fault is not its neighbours' on the same
+/// connection.
 async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
     let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        },
+    )
     .await
 }

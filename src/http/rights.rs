@@ -1,5 +1,5 @@
-//! People's rights: rights officers ask who resolved a pseudonym (at the vault), and have a person's traces destroyed (at the
-//! vault, and at each authority's node).
+//! People's rights: rights officers ask who resolved a pseudonym (at the vault), and have a
+//! person's traces destroyed (at the vault, and at each authority's node).
 
 use std::sync::Arc;
 
@@ -19,7 +19,9 @@ use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
 pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
-    let all = OpenApiRouter::default().routes(routes!(look_up)).routes(routes!(erase_at_vault));
+    let all = OpenApiRouter::default()
+        .routes(routes!(look_up))
+        .routes(routes!(erase_at_vault));
     tagged("rights", all)
 }
 
@@ -39,11 +41,20 @@ pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn look_up(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn look_up(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::rights_officer(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "look-up", permit, request, move |permit, asked: ResolutionQuestion| {
-        resolutions::look_up(&vault, permit, &asked)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "look-up",
+        permit,
+        request,
+        move |permit, asked: ResolutionQuestion| resolutions::look_up(&vault, permit, &asked),
+    )
     .await
 }
 
@@ -57,13 +68,24 @@ pub(super) async fn look_up(State(vault): State<Arc<Vault>>, peer: Peer, request
         Problem,
     ),
 )]
-pub(super) async fn erase_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn erase_at_vault(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::rights_officer(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "erase", permit, request, move |permit, brought: ErasureText| {
-        let done = erase::at_vault(&vault, permit, &brought.request)?;
-        scrub(vault.store().clone());
-        Ok::<_, Refusal>(done)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "erase",
+        permit,
+        request,
+        move |permit, brought: ErasureText| {
+            let done = erase::at_vault(&vault, permit, &brought.request)?;
+            scrub(vault.store().clone());
+            Ok::<_, Refusal>(done)
+        },
+    )
     .await
 }
 
@@ -77,23 +99,37 @@ pub(super) async fn erase_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, 
         Problem,
     ),
 )]
-pub(super) async fn erase_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn erase_at_node(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::rights_officer(door.node.register(), peer.spki);
-    answer_to(door.entity(), peer, "erase", permit, request, move |permit, brought: ErasureText| {
-        let done = erase::at_node(&door.node, permit, &brought.request)?;
-        scrub(door.node.store().clone());
-        Ok::<_, Refusal>(done)
-    })
+    answer_to(
+        door.entity(),
+        peer,
+        "erase",
+        permit,
+        request,
+        move |permit, brought: ErasureText| {
+            let done = erase::at_node(&door.node, permit, &brought.request)?;
+            scrub(door.node.store().clone());
+            Ok::<_, Refusal>(done)
+        },
+    )
     .await
 }
 
-/// Clears the destroyed bytes out of the store's files where that is due, beside the requests: in a large store it takes its
-/// time. To be called after an erasure, at a start, and by the hour: the last one may not have come to its end.
+/// Clears the destroyed bytes out of the store's files where that is due, beside the requests: in a
+/// large store it takes its time. To be called after an erasure, at a start, and by the hour: the
+/// last one may not have come to its end.
 pub(crate) fn scrub(store: Arc<Store>) {
     tokio::task::spawn_blocking(move || match store.scrub_due() {
         Ok(true) => tracing::info!("what was erased is gone from the store's files"),
         // Another scrub has seen to it.
         Ok(false) => {}
-        Err(error) => tracing::error!(%error, "what was erased may still stand in the store's files"),
+        Err(error) => {
+            tracing::error!(%error, "what was erased may still stand in the store's files")
+        }
     });
 }

@@ -14,7 +14,9 @@ use crate::vault::Vault;
 
 /// The routes.
 pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
-    let all = OpenApiRouter::default().routes(routes!(list, rotate)).routes(routes!(retire));
+    let all = OpenApiRouter::default()
+        .routes(routes!(list, rotate))
+        .routes(routes!(retire));
     tagged("secrets", all)
 }
 
@@ -35,9 +37,13 @@ pub struct RotateNow {}
 )]
 pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer(vault.entity().clone(), peer, "secret-list", permit, move |permit| {
-        secrets::list(&vault, permit).map(|versions| SectorSecrets { versions })
-    })
+    answer(
+        vault.entity().clone(),
+        peer,
+        "secret-list",
+        permit,
+        move |permit| secrets::list(&vault, permit).map(|versions| SectorSecrets { versions }),
+    )
     .await
 }
 
@@ -54,13 +60,18 @@ pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAns
 )]
 pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
-    answer(vault.entity().clone(), peer, "secret-rotate", permit, move |permit| {
-        secrets::rotate(&vault, permit).map(|versions| SectorSecrets { versions })
-    })
+    answer(
+        vault.entity().clone(),
+        peer,
+        "secret-rotate",
+        permit,
+        move |permit| secrets::rotate(&vault, permit).map(|versions| SectorSecrets { versions }),
+    )
     .await
 }
 
-/// Retires a version of the sector secret that nothing needs: it is destroyed. That takes a statement by two operators.
+/// Retires a version of the sector secret that nothing needs: it is destroyed. That takes a
+/// statement by two operators.
 #[utoipa::path(
     post,
     path = "/v1/secrets/retire",
@@ -71,7 +82,11 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpA
         Problem,
     ),
 )]
-pub(super) async fn retire(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn retire(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::operator(vault.register(), peer.spki);
     answer_to(
         vault.entity().clone(),

@@ -1,4 +1,5 @@
-//! Renewal of segments: at the vault's control listener for nodes and operators, at the node's for custodians and officers.
+//! Renewal of segments: at the vault's control listener for nodes and operators, at the node's for
+//! custodians and officers.
 
 use std::sync::Arc;
 
@@ -11,24 +12,30 @@ use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::renewal::{
-    self, DropReport, DropRequest, RecipientsTaken, RenewalRequest, RenewalStep, SegmentAnswer, SegmentPage,
-    SegmentQuestion,
+    self, DropReport, DropRequest, RecipientsTaken, RenewalRequest, RenewalStep, SegmentAnswer,
+    SegmentPage, SegmentQuestion,
 };
 use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
 pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
-    let all = OpenApiRouter::default().routes(routes!(page)).routes(routes!(take)).routes(routes!(drop_at_vault));
+    let all = OpenApiRouter::default()
+        .routes(routes!(page))
+        .routes(routes!(take))
+        .routes(routes!(drop_at_vault));
     tagged("segments", all)
 }
 
 /// The routes of the node's control listener.
 pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
-    let all = OpenApiRouter::default().routes(routes!(renew)).routes(routes!(drop_at_node));
+    let all = OpenApiRouter::default()
+        .routes(routes!(renew))
+        .routes(routes!(drop_at_node));
     tagged("segments", all)
 }
 
-/// Hands out a page of segments that the authority's node has something to do with. No mapping is among them.
+/// Hands out a page of segments that the authority's node has something to do with. No mapping is
+/// among them.
 #[utoipa::path(
     post,
     path = "/v1/segments",
@@ -39,15 +46,25 @@ pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
         Problem,
     ),
 )]
-pub(super) async fn page(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn page(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "segments", permit, request, move |permit, asked: SegmentQuestion| {
-        renewal::vault::page(&vault, permit, &asked)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "segments",
+        permit,
+        request,
+        move |permit, asked: SegmentQuestion| renewal::vault::page(&vault, permit, &asked),
+    )
     .await
 }
 
-/// Takes what the authority's node did with a page: recipients to add, and which of its own it proved.
+/// Takes what the authority's node did with a page: recipients to add, and which of its own it
+/// proved.
 #[utoipa::path(
     post,
     path = "/v1/segments/recipients",
@@ -58,11 +75,20 @@ pub(super) async fn page(State(vault): State<Arc<Vault>>, peer: Peer, request: R
         Problem,
     ),
 )]
-pub(super) async fn take(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn take(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::node(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "segments", permit, request, move |permit, done: SegmentAnswer| {
-        renewal::vault::take(&vault, permit, &done)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "segments",
+        permit,
+        request,
+        move |permit, done: SegmentAnswer| renewal::vault::take(&vault, permit, &done),
+    )
     .await
 }
 
@@ -76,15 +102,25 @@ pub(super) async fn take(State(vault): State<Arc<Vault>>, peer: Peer, request: R
         Problem,
     ),
 )]
-pub(super) async fn drop_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn drop_at_vault(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::dropper(vault.register(), peer.spki);
-    answer_to(vault.entity().clone(), peer, "segments-drop", permit, request, move |permit, asked: DropRequest| {
-        renewal::vault::drop_old(&vault, permit, &asked)
-    })
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        "segments-drop",
+        permit,
+        request,
+        move |permit, asked: DropRequest| renewal::vault::drop_old(&vault, permit, &asked),
+    )
     .await
 }
 
-/// Renews a page of segments: seals them to keys that are lacking, or proves that they open with the authority's own.
+/// Renews a page of segments: seals them to keys that are lacking, or proves that they open with
+/// the authority's own.
 #[utoipa::path(
     post,
     path = "/v1/renewal",
@@ -94,11 +130,22 @@ pub(super) async fn drop_at_vault(State(vault): State<Arc<Vault>>, peer: Peer, r
         Problem,
     ),
 )]
-pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn renew(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door.entity(), peer, "renewal", permit, request, move |permit, asked: RenewalRequest| {
-        renewal::node::step(&door.node, permit, &asked, &*door.vault)
-    })
+    answer_to(
+        door.entity(),
+        peer,
+        "renewal",
+        permit,
+        request,
+        move |permit, asked: RenewalRequest| {
+            renewal::node::step(&door.node, permit, &asked, &*door.vault)
+        },
+    )
     .await
 }
 
@@ -112,10 +159,21 @@ pub(super) async fn renew(State(door): State<Arc<NodeDoor>>, peer: Peer, request
         Problem,
     ),
 )]
-pub(super) async fn drop_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer, request: Request) -> HttpAnswer {
+pub(super) async fn drop_at_node(
+    State(door): State<Arc<NodeDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
     let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(door.entity(), peer, "segments-drop", permit, request, move |permit, asked: DropRequest| {
-        renewal::node::drop_old(&door.node, permit, &asked, &*door.vault)
-    })
+    answer_to(
+        door.entity(),
+        peer,
+        "segments-drop",
+        permit,
+        request,
+        move |permit, asked: DropRequest| {
+            renewal::node::drop_old(&door.node, permit, &asked, &*door.vault)
+        },
+    )
     .await
 }

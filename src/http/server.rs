@@ -30,7 +30,8 @@ pub enum Callers {
     Anybody,
     /// Who shows a certificate of the pinned authority.
     Certified(ServerTls),
-    /// Of these, whose key the register of an entity knows. Its log has an entry about strangers, and about browsers.
+    /// Of these, whose key the register of an entity knows. Its log has an entry about strangers,
+    /// and about browsers.
     Registered(ServerTls, Arc<Entity>),
 }
 
@@ -58,12 +59,22 @@ impl Listener {
         router: Router,
         limits: Limits,
     ) -> io::Result<Self> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
         // So that a restart need not wait for the old connections' last minutes.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let socket = socket.listen(BACKLOG)?;
-        Ok(Self { name, socket, callers, router: problem::with_fallbacks(router), limits })
+        Ok(Self {
+            name,
+            socket,
+            callers,
+            router: problem::with_fallbacks(router),
+            limits,
+        })
     }
 
     /// The address it is bound to, with the port that port 0 became.
@@ -75,9 +86,11 @@ impl Listener {
     }
 }
 
-/// Serves until `shutdown` is done and the requests under way are answered (or the listeners' `drain` is over).
+/// Serves until `shutdown` is done and the requests under way are answered (or the listeners'
+/// `drain` is over).
 ///
-/// `health` is served to the very end, and says "draining" meanwhile. Returns how many connections had to be cut.
+/// `health` is served to the very end, and says "draining" meanwhile. Returns how many connections
+/// had to be cut.
 pub async fn serve(
     listeners: Vec<Listener>,
     health: Option<Listener>,
@@ -88,12 +101,22 @@ pub async fn serve(
     let (drain, draining) = watch::channel(false);
     let (end_health, health_ending) = watch::channel(false);
     let (alive, mut cuts) = mpsc::unbounded_channel::<()>();
-    // Connections close themselves when their time is over; a little more, and they are no longer waited for.
-    let patience =
-        listeners.iter().map(|listener| listener.limits.drain).max().unwrap_or_default() + Duration::from_secs(2);
+    // Connections close themselves when their time is over; a little more, and they are no longer
+    // waited for.
+    let patience = listeners
+        .iter()
+        .map(|listener| listener.limits.drain)
+        .max()
+        .unwrap_or_default()
+        + Duration::from_secs(2);
     let mut accepting = Vec::new();
     for listener in listeners {
-        accepting.push(tokio::spawn(accept(listener, registry, draining.clone(), alive.clone())));
+        accepting.push(tokio::spawn(accept(
+            listener,
+            registry,
+            draining.clone(),
+            alive.clone(),
+        )));
     }
     let health = health.map(|listener| {
         let (nobody_waits, _) = mpsc::unbounded_channel();
@@ -129,7 +152,13 @@ fn accept(
     mut draining: watch::Receiver<bool>,
     alive: mpsc::UnboundedSender<()>,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let Listener { name, socket, callers, router, limits } = listener;
+    let Listener {
+        name,
+        socket,
+        callers,
+        router,
+        limits,
+    } = listener;
     let (tls, entity) = match callers {
         Callers::Anybody => (None, None),
         Callers::Certified(tls) => (Some(tls.for_certificates()), None),
@@ -139,7 +168,14 @@ fn accept(
             (Some(tls.for_known(is_known)), Some(entity))
         }
     };
-    let door = Door::new(name, router, (tls, entity), limits, registry, draining.clone());
+    let door = Door::new(
+        name,
+        router,
+        (tls, entity),
+        limits,
+        registry,
+        draining.clone(),
+    );
     async move {
         loop {
             let accepted = tokio::select! {
@@ -163,11 +199,14 @@ fn accept(
 /// Errors of `accept` that are about one connection that went away, and not about us.
 fn of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind as K;
-    matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted)
+    matches!(
+        error.kind(),
+        K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted
+    )
 }
 
-/// Is done when the process is told to end: SIGTERM or SIGINT. SIGHUP, by which other servers read their configuration anew,
-/// ends nothing: a node that it ended would come back sealed.
+/// Is done when the process is told to end: SIGTERM or SIGINT. SIGHUP, by which other servers read
+/// their configuration anew, ends nothing: a node that it ended would come back sealed.
 ///
 /// # Errors
 /// When the operating system does not let us listen for signals.

@@ -1,5 +1,6 @@
-//! A client's socket, with the manners of a server that is told lies: it gives up when the other side does not read, says when
-//! something is heard, and closes so that the last answer is not lost.
+//! A client's socket, with the manners of a server that is told lies: it gives up when the other
+//! side does not read, says when something is heard, and closes so that the last answer is not
+//! lost.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,7 +15,8 @@ use tokio::time::Sleep;
 
 use super::handshakes::Heard;
 
-/// For how long a socket is still read after its last answer, where the other side may not have finished sending.
+/// For how long a socket is still read after its last answer, where the other side may not have
+/// finished sending.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// What others see of a socket.
@@ -22,13 +24,14 @@ const LINGER: Duration = Duration::from_secs(30);
 pub(super) struct SocketState {
     /// Bytes sent: an answer may take its time to be read.
     pub(super) written: AtomicU64,
-    /// Whether what the other side sends is read on after the last answer, and thrown away. Closing instead would make the
-    /// kernel reset the connection while the other side still sends, and it would never see the answer (RFC 9112 §9.6).
+    /// Whether what the other side sends is read on after the last answer, and thrown away. Closing
+    /// instead would make the kernel reset the connection while the other side still sends, and it
+    /// would never see the answer (RFC 9112 §9.6).
     pub(super) lingers: AtomicBool,
 }
 
-/// A TCP stream whose writes fail with `TimedOut` once nothing could be written for so long. How long a client may be silent is
-/// the business of those who know what they wait for.
+/// A TCP stream whose writes fail with `TimedOut` once nothing could be written for so long. How
+/// long a client may be silent is the business of those who know what they wait for.
 pub(super) struct ClientSocket {
     stream: TcpStream,
     patience: Duration,
@@ -43,7 +46,15 @@ pub(super) struct ClientSocket {
 impl ClientSocket {
     pub(super) fn new(stream: TcpStream, patience: Duration, heard: Option<Arc<Heard>>) -> Self {
         let state = Arc::default();
-        Self { stream, patience, deadline: None, state, heard, shut: false, lingering: None }
+        Self {
+            stream,
+            patience,
+            deadline: None,
+            state,
+            heard,
+            shut: false,
+            lingering: None,
+        }
     }
 
     pub(super) fn state(&self) -> Arc<SocketState> {
@@ -57,25 +68,36 @@ impl ClientSocket {
 
     fn count(&self, polled: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(bytes)) = polled {
-            self.state.written.fetch_add(*bytes as u64, Ordering::Relaxed);
+            self.state
+                .written
+                .fetch_add(*bytes as u64, Ordering::Relaxed);
         }
     }
 
     /// Passes on what the stream said, and watches how long it has been saying "not now".
-    fn watch<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn watch<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.deadline = None;
             return polled;
         }
         let patience = self.patience;
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(deadline.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Reads what still comes and throws it away, until the other side closes or [`LINGER`] is over.
+    /// Reads what still comes and throws it away, until the other side closes or [`LINGER`] is
+    /// over.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let over = self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let over = self
+            .lingering
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
         if over.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -91,7 +113,11 @@ impl ClientSocket {
 }
 
 impl AsyncRead for ClientSocket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if let Some(heard) = &self.heard
@@ -104,7 +130,11 @@ impl AsyncRead for ClientSocket {
 }
 
 impl AsyncWrite for ClientSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.count(&polled);
         self.watch(polled, cx)

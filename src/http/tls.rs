@@ -1,12 +1,13 @@
 //! TLS 1.3 with certificates on both sides.
 //!
-//! One crypto provider (aws-lc-rs), handed to rustls explicitly and cut down to the suites of TLS 1.3, so that no process
-//! default and no feature of another crate can widen it; the hybrid X25519MLKEM768 is preferred. No session resumption and
-//! no early data: a certificate is checked for each connection, and nothing can be replayed.
+//! One crypto provider (aws-lc-rs), handed to rustls explicitly and cut down to the suites of TLS
+//! 1.3, so that no process default and no feature of another crate can widen it; the hybrid
+//! X25519MLKEM768 is preferred. No session resumption and no early data: a certificate is checked
+//! for each connection, and nothing can be replayed.
 //!
-//! A peer is known by the SHA-256 of its public key (SubjectPublicKeyInfo), which is what the register lists. That its
-//! certificate comes from the right authority and is in date, and that the register knows its key, is checked within the
-//! handshake; what it may do, after.
+//! A peer is known by the SHA-256 of its public key (SubjectPublicKeyInfo), which is what the
+//! register lists. That its certificate comes from the right authority and is in date, and that the
+//! register knows its key, is checked within the handshake; what it may do, after.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,8 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVeri
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{
-    CertificateError, ConfigBuilder, DigitallySignedStruct, DistinguishedName, InconsistentKeys, ProtocolVersion,
-    RootCertStore, ServerConfig, SignatureScheme, WantsVerifier,
+    CertificateError, ConfigBuilder, DigitallySignedStruct, DistinguishedName, InconsistentKeys,
+    ProtocolVersion, RootCertStore, ServerConfig, SignatureScheme, WantsVerifier,
 };
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -75,7 +76,9 @@ pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let make = || {
         let mut provider = aws_lc_rs::default_provider();
-        provider.cipher_suites.retain(|suite| suite.version().version == ProtocolVersion::TLSv1_3);
+        provider
+            .cipher_suites
+            .retain(|suite| suite.version().version == ProtocolVersion::TLSv1_3);
         Arc::new(provider)
     };
     PROVIDER.get_or_init(make).clone()
@@ -100,8 +103,8 @@ impl ServerTls {
             move |error| TlsError::Rustls { path, error }
         };
         let identity = Identity::read(&files.certificate, &files.key)?;
-        let key =
-            CertifiedKey::from_der(identity.chain, identity.key, &provider()).map_err(wrong(&files.certificate))?;
+        let key = CertifiedKey::from_der(identity.chain, identity.key, &provider())
+            .map_err(wrong(&files.certificate))?;
         let roots = Arc::new(read_roots(&files.client_ca)?);
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
             .build()
@@ -109,7 +112,11 @@ impl ServerTls {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .map_err(wrong(&files.certificate))?;
-        Ok(Self { builder, key: Arc::new(key.into()), verifier })
+        Ok(Self {
+            builder,
+            key: Arc::new(key.into()),
+            verifier,
+        })
     }
 
     /// For a listener that takes any certificate of the authority.
@@ -118,15 +125,24 @@ impl ServerTls {
         self.config(verifier)
     }
 
-    /// For a listener that takes only certificates whose key is known: others are refused within the handshake, with the alert
-    /// `access_denied`, once they have proved that they hold the key.
-    pub fn for_known(self, is_known: impl Fn(SpkiDigest) -> bool + Send + Sync + 'static) -> Arc<ServerConfig> {
-        let verifier = Arc::new(KnownKeys { chain: Arc::clone(&self.verifier), is_known: Box::new(is_known) });
+    /// For a listener that takes only certificates whose key is known: others are refused within
+    /// the handshake, with the alert `access_denied`, once they have proved that they hold the key.
+    pub fn for_known(
+        self,
+        is_known: impl Fn(SpkiDigest) -> bool + Send + Sync + 'static,
+    ) -> Arc<ServerConfig> {
+        let verifier = Arc::new(KnownKeys {
+            chain: Arc::clone(&self.verifier),
+            is_known: Box::new(is_known),
+        });
         self.config(verifier)
     }
 
     fn config(self, verifier: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
-        let mut config = self.builder.with_client_cert_verifier(verifier).with_cert_resolver(self.key);
+        let mut config = self
+            .builder
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(self.key);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -134,8 +150,8 @@ impl ServerTls {
     }
 }
 
-/// Verifies a chain, then the signature by its key, and then that the key is known: what the register holds is told to the
-/// holder of the key alone, and a certificate is public.
+/// Verifies a chain, then the signature by its key, and then that the key is known: what the
+/// register holds is told to the holder of the key alone, and a certificate is public.
 struct KnownKeys {
     chain: Arc<dyn ClientCertVerifier>,
     is_known: Box<dyn Fn(SpkiDigest) -> bool + Send + Sync>,
@@ -153,16 +169,23 @@ impl KnownKeys {
         certificate: &CertificateDer<'_>,
         valid: HandshakeSignatureValid,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if (self.is_known)(spki_digest(certificate)?) { Ok(valid) } else { Err(STRANGER) }
+        if (self.is_known)(spki_digest(certificate)?) {
+            Ok(valid)
+        } else {
+            Err(STRANGER)
+        }
     }
 }
 
 /// What [`KnownKeys`] refuses a stranger with.
-const STRANGER: rustls::Error = rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+const STRANGER: rustls::Error =
+    rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
 
 /// Whether a handshake failed because the key is not known.
 pub(super) fn is_strange(error: &std::io::Error) -> bool {
-    let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let error = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     error.is_some_and(|error| *error == STRANGER)
 }
 
@@ -177,7 +200,8 @@ impl ClientCertVerifier for KnownKeys {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.chain.verify_client_cert(end_entity, intermediates, now)
+        self.chain
+            .verify_client_cert(end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(
@@ -186,7 +210,11 @@ impl ClientCertVerifier for KnownKeys {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.known(certificate, self.chain.verify_tls12_signature(message, certificate, signature)?)
+        self.known(
+            certificate,
+            self.chain
+                .verify_tls12_signature(message, certificate, signature)?,
+        )
     }
 
     fn verify_tls13_signature(
@@ -195,7 +223,11 @@ impl ClientCertVerifier for KnownKeys {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.known(certificate, self.chain.verify_tls13_signature(message, certificate, signature)?)
+        self.known(
+            certificate,
+            self.chain
+                .verify_tls13_signature(message, certificate, signature)?,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -221,14 +253,20 @@ impl Identity {
     pub fn read(certificate: &Path, key_file: &Path) -> Result<Self, TlsError> {
         let chain = read_certificates(certificate)?;
         let pem = file::read_private(key_file)?;
-        let key = PrivateKeyDer::from_pem_slice(&pem)
-            .map_err(|_| TlsError::Pem { path: key_file.to_owned(), wanted: "private key" })?;
+        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::Pem {
+            path: key_file.to_owned(),
+            wanted: "private key",
+        })?;
         let fits = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider());
         fits.map_err(|error| match error {
-            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                TlsError::OtherKey { key: key_file.to_owned(), certificate: certificate.to_owned() }
-            }
-            error => TlsError::Rustls { path: certificate.to_owned(), error },
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::OtherKey {
+                key: key_file.to_owned(),
+                certificate: certificate.to_owned(),
+            },
+            error => TlsError::Rustls {
+                path: certificate.to_owned(),
+                error,
+            },
         })?;
         Ok(Self { chain, key, pem })
     }
@@ -243,19 +281,26 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
-        _ => Err(TlsError::Pem { path: path.to_owned(), wanted: "certificate" }),
+        _ => Err(TlsError::Pem {
+            path: path.to_owned(),
+            wanted: "certificate",
+        }),
     }
 }
 
 fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in read_certificates(path)? {
-        roots.add(certificate).map_err(|error| TlsError::Rustls { path: path.to_owned(), error })?;
+        roots.add(certificate).map_err(|error| TlsError::Rustls {
+            path: path.to_owned(),
+            error,
+        })?;
     }
     Ok(roots)
 }
 
-/// SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 5280 §4.1, DER): what the register calls `certificate`.
+/// SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 5280 §4.1, DER): what the register calls
+/// `certificate`.
 ///
 /// # Errors
 /// What is not a certificate of X.509.
@@ -270,5 +315,8 @@ pub fn spki_digest(certificate: &CertificateDer<'_>) -> Result<SpkiDigest, rustl
 /// A file that is missing, unreadable, or without a certificate.
 pub fn spki_digest_of_file(path: &Path) -> Result<SpkiDigest, TlsError> {
     let chain = read_certificates(path)?;
-    spki_digest(&chain[0]).map_err(|error| TlsError::Rustls { path: path.to_owned(), error })
+    spki_digest(&chain[0]).map_err(|error| TlsError::Rustls {
+        path: path.to_owned(),
+        error,
+    })
 }

@@ -1,5 +1,5 @@
-//! A witness's door (C2SP `tlog-witness`): `POST /add-checkpoint`, `GET /<origin hash>/checkpoint`. The submission proves
-//! itself by the log's signature; who brings it does not matter.
+//! A witness's door (C2SP `tlog-witness`): `POST /add-checkpoint`, `GET /<origin hash>/checkpoint`.
+//! The submission proves itself by the log's signature; who brings it does not matter.
 
 use std::sync::Arc;
 
@@ -74,16 +74,22 @@ pub(super) async fn submit(
     }
     let (status, text) = match &refused {
         WitnessRefusal::Malformed => (StatusCode::BAD_REQUEST, refused.to_string()),
-        WitnessRefusal::UnknownLog(_) | WitnessRefusal::Unlikely(_) => (StatusCode::NOT_FOUND, refused.to_string()),
+        WitnessRefusal::UnknownLog(_) | WitnessRefusal::Unlikely(_) => {
+            (StatusCode::NOT_FOUND, refused.to_string())
+        }
         WitnessRefusal::Unsigned(_) => (StatusCode::FORBIDDEN, refused.to_string()),
         WitnessRefusal::Stale(size) => (StatusCode::CONFLICT, size.to_string()),
-        WitnessRefusal::Inconsistent { .. } => (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()),
+        WitnessRefusal::Inconsistent { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string())
+        }
         WitnessRefusal::State(_) => return Err(Code::Internal.into()),
     };
     let mut response = body::reply("text/plain; charset=utf-8", text + "\n");
     *response.status_mut() = status;
     if status == StatusCode::CONFLICT {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/x.tlog.size"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("text/x.tlog.size"));
     }
     Ok(response)
 }
@@ -94,7 +100,14 @@ async fn last(
     Path(origin): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let _admitted = peer.allowance().admit(Lane::Work)?;
-    let work = move || door.witness.last(&origin).map_err(|_| Problem::new(Code::Internal));
+    let work = move || {
+        door.witness
+            .last(&origin)
+            .map_err(|_| Problem::new(Code::Internal))
+    };
     let note = blocking(&peer, Lane::Work, work).await?;
-    Ok(body::reply("text/plain; charset=utf-8", note.ok_or(Code::NotFound)?))
+    Ok(body::reply(
+        "text/plain; charset=utf-8",
+        note.ok_or(Code::NotFound)?,
+    ))
 }

@@ -1,7 +1,7 @@
 //! Check digits: what catches a mistyped identifier before it becomes a stranger's pseudonym.
 //!
-//! All four run over the whole canonical value, which must then consist of ASCII digits, the last one being the check
-//! digit. They keep no secret: a pass says nothing but "well typed".
+//! All four run over the whole canonical value, which must then consist of ASCII digits, the last
+//! one being the check digit. They keep no secret: a pass says nothing but "well typed".
 
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +15,12 @@ pub enum CheckDigit {
     /// ISO/IEC 7812-1, annex B: doubles every second digit. Misses the transposition of 0 and 9.
     #[serde(rename = "luhn")]
     Luhn,
-    /// J. Verhoeff, 1969: the dihedral group D5. Catches every single error and adjacent transposition.
+    /// J. Verhoeff, 1969: the dihedral group D5. Catches every single error and adjacent
+    /// transposition.
     #[serde(rename = "verhoeff")]
     Verhoeff,
-    /// H. M. Damm, 2004: a totally anti-symmetric quasigroup. Catches the same without permutations.
+    /// H. M. Damm, 2004: a totally anti-symmetric quasigroup. Catches the same without
+    /// permutations.
     #[serde(rename = "damm")]
     Damm,
     /// ISO/IEC 7064, the hybrid system MOD 11,10.
@@ -28,8 +30,13 @@ pub enum CheckDigit {
 
 impl CheckDigit {
     /// Every algorithm on offer.
-    pub const ALL: [CheckDigit; 5] =
-        [CheckDigit::None, CheckDigit::Luhn, CheckDigit::Verhoeff, CheckDigit::Damm, CheckDigit::Iso7064Mod11_10];
+    pub const ALL: [CheckDigit; 5] = [
+        CheckDigit::None,
+        CheckDigit::Luhn,
+        CheckDigit::Verhoeff,
+        CheckDigit::Damm,
+        CheckDigit::Iso7064Mod11_10,
+    ];
 
     /// The spelling in the register.
     pub const fn as_str(self) -> &'static str {
@@ -47,8 +54,8 @@ impl CheckDigit {
         Self::ALL.into_iter().find(|check| check.as_str() == text)
     }
 
-    /// Whether `value` ends in its right check digit. A value with anything but digits, or with fewer than two, has
-    /// none.
+    /// Whether `value` ends in its right check digit. A value with anything but digits, or with
+    /// fewer than two, has none.
     pub fn holds(self, value: &[u8]) -> bool {
         if self == CheckDigit::None {
             return true;
@@ -82,7 +89,9 @@ fn luhn(from_the_right: impl Iterator<Item = usize>) -> bool {
 fn verhoeff(from_the_right: impl Iterator<Item = usize>) -> bool {
     let product = from_the_right
         .enumerate()
-        .fold(0, |so_far, (place, digit)| usize::from(DIHEDRAL[so_far][usize::from(PERMUTATION[place % 8][digit])]));
+        .fold(0, |so_far, (place, digit)| {
+            usize::from(DIHEDRAL[so_far][usize::from(PERMUTATION[place % 8][digit])])
+        });
     product == 0
 }
 
@@ -90,7 +99,8 @@ fn damm(from_the_left: impl Iterator<Item = usize>) -> bool {
     from_the_left.fold(0, |interim, digit| usize::from(QUASIGROUP[interim][digit])) == 0
 }
 
-/// ISO/IEC 7064 clause 9: every digit but the last goes through the product; the last one must bring the sum to 1.
+/// ISO/IEC 7064 clause 9: every digit but the last goes through the product; the last one must
+/// bring the sum to 1.
 fn iso7064_mod_11_10(from_the_left: impl Iterator<Item = usize>) -> bool {
     let mut product = 10;
     let mut sum = 0;
@@ -146,12 +156,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const CHECKED: [CheckDigit; 4] =
-        [CheckDigit::Luhn, CheckDigit::Verhoeff, CheckDigit::Damm, CheckDigit::Iso7064Mod11_10];
+    const CHECKED: [CheckDigit; 4] = [
+        CheckDigit::Luhn,
+        CheckDigit::Verhoeff,
+        CheckDigit::Damm,
+        CheckDigit::Iso7064Mod11_10,
+    ];
 
     #[test]
     fn published_examples() {
-        // From ISO/IEC 7812 and its Wikipedia article; Verhoeff 1969; Damm 2004; the example of ISO/IEC 7064.
+        // From ISO/IEC 7812 and its Wikipedia article; Verhoeff 1969; Damm 2004; the example of
+        // ISO/IEC 7064.
         for (check, value) in [
             (CheckDigit::Luhn, "79927398713"),
             (CheckDigit::Luhn, "4539578763621486"),
@@ -161,7 +176,11 @@ mod tests {
             (CheckDigit::Damm, "112946"),
             (CheckDigit::Iso7064Mod11_10, "07945"),
         ] {
-            assert!(check.holds(value.as_bytes()), "{} of {value}", check.as_str());
+            assert!(
+                check.holds(value.as_bytes()),
+                "{} of {value}",
+                check.as_str()
+            );
         }
     }
 
@@ -169,7 +188,10 @@ mod tests {
     fn names_go_both_ways() {
         for check in CheckDigit::ALL {
             assert_eq!(CheckDigit::parse(check.as_str()), Some(check));
-            assert_eq!(serde_json::to_string(&check).unwrap(), format!("\"{}\"", check.as_str()));
+            assert_eq!(
+                serde_json::to_string(&check).unwrap(),
+                format!("\"{}\"", check.as_str())
+            );
         }
         assert_eq!(CheckDigit::parse("Luhn"), None);
     }
@@ -178,7 +200,11 @@ mod tests {
     fn too_short_or_not_digits() {
         for check in CHECKED {
             for value in ["", "0", "1", "A0", "00A", "0 0"] {
-                assert!(!check.holds(value.as_bytes()), "{} of {value:?}", check.as_str());
+                assert!(
+                    !check.holds(value.as_bytes()),
+                    "{} of {value:?}",
+                    check.as_str()
+                );
             }
         }
     }

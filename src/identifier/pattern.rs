@@ -26,12 +26,25 @@ impl Pattern {
     /// Compiles an ASCII regular expression; it will have to match whole values.
     pub(super) fn compile(pattern: &str) -> Result<Pattern, String> {
         if !pattern.is_ascii() {
-            return Err("the pattern has a character that is not ASCII, and no canonical value has one".into());
+            return Err(
+                "the pattern has a character that is not ASCII, and no canonical value has one"
+                    .into(),
+            );
         }
-        // `All` instead of leftmost-first: "A|AB" is to match "AB" too, and only the end of the value decides.
+        // `All` instead of leftmost-first: "A|AB" is to match "AB" too, and only the end of the
+        // value decides.
         let table = dense::Builder::new()
-            .syntax(syntax::Config::new().unicode(false).utf8(false).nest_limit(50))
-            .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(SIZE_LIMIT)))
+            .syntax(
+                syntax::Config::new()
+                    .unicode(false)
+                    .utf8(false)
+                    .nest_limit(50),
+            )
+            .thompson(
+                thompson::Config::new()
+                    .utf8(false)
+                    .nfa_size_limit(Some(SIZE_LIMIT)),
+            )
             .configure(
                 dense::Config::new()
                     .start_kind(StartKind::Anchored)
@@ -43,7 +56,8 @@ impl Pattern {
             .build(pattern)
             .map_err(|error| {
                 let cause = first_line(&error);
-                // The builder says so itself only of the table; of the automaton before it, the text does.
+                // The builder says so itself only of the table; of the automaton before it, the
+                // text does.
                 if error.is_size_limit_exceeded() || cause.contains("exceeded limit") {
                     "the pattern is too large".to_owned()
                 } else {
@@ -71,8 +85,8 @@ impl Pattern {
         self.table.is_match_state(self.table.next_eoi_state(walk.0))
     }
 
-    /// Refuses a pattern with which no identifier, the empty one, or none with a check digit could be canonical: walks all
-    /// that the canonical `alphabet` can spell, to the greatest length.
+    /// Refuses a pattern with which no identifier, the empty one, or none with a check digit could
+    /// be canonical: walks all that the canonical `alphabet` can spell, to the greatest length.
     pub(super) fn suits(&self, alphabet: &[u8], check: CheckDigit) -> Result<(), String> {
         if self.ends(self.start()) {
             return Err("the pattern matches the empty value".into());

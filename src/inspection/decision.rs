@@ -1,7 +1,9 @@
-//! What the commission decides on an inspection, and that it is over: statements signed with one of its register keys.
+//! What the commission decides on an inspection, and that it is over: statements signed with one of
+//! its register keys.
 //!
-//! Decree 2-09-165, art. 17: the decision names the controller with its address, the commissioned agents, the object and the
-//! duration. The object is written twice: in words for people, and as sectors, actors and a time for the doors.
+//! Decree 2-09-165, art. 17: the decision names the controller with its address, the commissioned
+//! agents, the object and the duration. The object is written twice: in words for people, and as
+//! sectors, actors and a time for the doors.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -128,26 +130,52 @@ impl InspectionDecision {
         let lines = [&self.controller, &self.address];
         let longest = SignedDuration::from_hours(24 * MOST_DAYS);
         let faults = [
-            (!is_reference(&self.reference), "`reference` is not 1 to 40 of A-Z, 0-9, '/', '.' and '-'"),
+            (
+                !is_reference(&self.reference),
+                "`reference` is not 1 to 40 of A-Z, 0-9, '/', '.' and '-'",
+            ),
             (
                 !lines.iter().all(|line| plain(line, 200)),
                 "`controller` or `address` is not a line of 1 to 200 characters",
             ),
-            (!plain(&self.object, 1_000), "`object` is not a line of 1 to 1000 characters"),
             (
-                self.agents.is_empty() || self.agents.len() > 32 || !self.agents.iter().all(|agent| plain(agent, 120)),
+                !plain(&self.object, 1_000),
+                "`object` is not a line of 1 to 1000 characters",
+            ),
+            (
+                self.agents.is_empty()
+                    || self.agents.len() > 32
+                    || !self.agents.iter().all(|agent| plain(agent, 120)),
                 "`agents` does not name 1 to 32 agents, each in a line of 1 to 120 characters",
             ),
-            (self.auditors.is_empty() || repeats(&self.auditors), "`auditors` is empty or names one twice"),
-            (repeats(&self.sectors) || repeats(&self.actors), "`sectors` or `actors` names one twice"),
-            (self.sectors.len() > 256 || self.actors.len() > 256, "`sectors` or `actors` names more than 256"),
+            (
+                self.auditors.is_empty() || repeats(&self.auditors),
+                "`auditors` is empty or names one twice",
+            ),
+            (
+                repeats(&self.sectors) || repeats(&self.actors),
+                "`sectors` or `actors` names one twice",
+            ),
+            (
+                self.sectors.len() > 256 || self.actors.len() > 256,
+                "`sectors` or `actors` names more than 256",
+            ),
             (
                 self.sectors.is_empty() && self.actors.is_empty(),
                 "neither `sectors` nor `actors` names one: an inspection has an object",
             ),
-            (self.from.zip(self.to).is_some_and(|(from, to)| from >= to), "`from` is not before `to`"),
-            (self.not_before >= self.not_after, "`not_before` is not before `not_after`"),
-            (self.not_after.duration_since(self.not_before) > longest, "an inspection lasts 366 days at most"),
+            (
+                self.from.zip(self.to).is_some_and(|(from, to)| from >= to),
+                "`from` is not before `to`",
+            ),
+            (
+                self.not_before >= self.not_after,
+                "`not_before` is not before `not_after`",
+            ),
+            (
+                self.not_after.duration_since(self.not_before) > longest,
+                "an inspection lasts 366 days at most",
+            ),
         ];
         match faults.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, why)) => Err(why.into()),
@@ -179,11 +207,19 @@ impl Statement for InspectionClosing {
 /// Verifies that the commission signed: one of its pinned register keys, and nobody else.
 fn by_commission<S: Statement>(text: &str, register: &Register) -> Result<Signed<S, Id>, Refusal> {
     let holder_of = |kid: &str| {
-        let pinned = register.commission.iter().find(|pinned| pinned.id.as_str() == kid)?;
+        let pinned = register
+            .commission
+            .iter()
+            .find(|pinned| pinned.id.as_str() == kid)?;
         Some((pinned.id.clone(), &pinned.key))
     };
     let statement = UnverifiedStatement::<S>::read(text)?;
-    statement.verify(&register.deployment, 1, "the commission with one of its register keys", holder_of)
+    statement.verify(
+        &register.deployment,
+        1,
+        "the commission with one of its register keys",
+        holder_of,
+    )
 }
 
 /// Checks a decision against the register.
@@ -192,12 +228,19 @@ fn by_commission<S: Statement>(text: &str, register: &Register) -> Result<Signed
 /// [`Code::InspectionInvalid`]: form, deployment, signatures, an auditor or a sector that the register does not know.
 pub fn check(text: &str, register: &Register) -> Result<Signed<InspectionDecision, Id>, Refusal> {
     let signed = by_commission::<InspectionDecision>(text, register)?;
-    let InspectionDecision { auditors, sectors, .. } = &signed.says;
-    if let Some(unknown) = auditors.iter().find(|id| register.auditors.values().all(|known| known != *id)) {
+    let InspectionDecision {
+        auditors, sectors, ..
+    } = &signed.says;
+    if let Some(unknown) = auditors
+        .iter()
+        .find(|id| register.auditors.values().all(|known| known != *id))
+    {
         return Err(invalid(format!("the register has no auditor {unknown}")));
     }
     if sectors.iter().any(|name| register.sector(name).is_none()) {
-        return Err(invalid("the decision names a sector that the register does not have"));
+        return Err(invalid(
+            "the decision names a sector that the register does not have",
+        ));
     }
     Ok(signed)
 }
@@ -206,7 +249,10 @@ pub fn check(text: &str, register: &Register) -> Result<Signed<InspectionDecisio
 ///
 /// # Errors
 /// [`Code::InspectionInvalid`]: form, deployment, signatures.
-pub fn check_closing(text: &str, register: &Register) -> Result<Signed<InspectionClosing, Id>, Refusal> {
+pub fn check_closing(
+    text: &str,
+    register: &Register,
+) -> Result<Signed<InspectionClosing, Id>, Refusal> {
     by_commission(text, register)
 }
 
@@ -258,7 +304,9 @@ mod tests {
             assert!(good.contains(from), "{from}");
             let text = good.replacen(from, to, 1);
             assert_eq!(
-                InspectionDecision::read(text.as_bytes()).expect_err(&text).code(),
+                InspectionDecision::read(text.as_bytes())
+                    .expect_err(&text)
+                    .code(),
                 Code::InspectionInvalid,
                 "{text}"
             );

@@ -1,5 +1,5 @@
-//! The figures of an inspection: what the log says happened in its sectors, counted entry by entry. Everyone who has a copy of
-//! the log counts the same.
+//! The figures of an inspection: what the log says happened in its sectors, counted entry by entry.
+//! Everyone who has a copy of the log counts the same.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,8 @@ pub struct OrderFigures {
     pub order: String,
     /// Whose.
     pub authority: String,
-    /// `judicial`, `statutory` or `force-majeure`; empty in entries of versions that did not log it.
+    /// `judicial`, `statutory` or `force-majeure`; empty in entries of versions that did not log
+    /// it.
     pub basis: String,
     /// Case reference.
     pub case: String,
@@ -61,7 +62,8 @@ pub struct InspectionFigures {
     pub entries: u64,
     /// By sector.
     pub sectors: BTreeMap<String, SectorFigures>,
-    /// Refusals with their number. They name no sector: those of the object's actors, or of its sectors' clients.
+    /// Refusals with their number. They name no sector: those of the object's actors, or of its
+    /// sectors' clients.
     pub refusals: Vec<(RefusalGroup, u64)>,
 }
 
@@ -101,10 +103,16 @@ impl FigureCounter {
             return;
         }
         // What an inspection covers is an entry; members of other kinds than these count nothing.
-        let Ok(found) = serde_json::from_slice::<EntryFigures>(entry) else { return };
+        let Ok(found) = serde_json::from_slice::<EntryFigures>(entry) else {
+            return;
+        };
         self.figures.entries += 1;
         if found.event == "refuse" {
-            let refused = RefusalGroup { actor: found.actor, operation: found.operation, code: found.code };
+            let refused = RefusalGroup {
+                actor: found.actor,
+                operation: found.operation,
+                code: found.code,
+            };
             *self.refusals.entry(refused).or_default() += found.count;
             return;
         }
@@ -120,12 +128,16 @@ impl FigureCounter {
             }
             "release" | "reveal" => {
                 let order = found.order.unwrap_or_default();
-                let of_order = sector.orders.entry(format!("{}/{order}", found.authority)).or_default();
+                let of_order = sector
+                    .orders
+                    .entry(format!("{}/{order}", found.authority))
+                    .or_default();
                 of_order.order = order;
                 of_order.requests += 1;
                 of_order.items += found.items;
                 of_order.mappings += found.mappings;
-                (of_order.authority, of_order.basis, of_order.case) = (found.authority, found.basis, found.case);
+                (of_order.authority, of_order.basis, of_order.case) =
+                    (found.authority, found.basis, found.case);
             }
             "look-up" => sector.look_ups += 1,
             "erase" => sector.erasures += 1,
@@ -135,6 +147,9 @@ impl FigureCounter {
 
     /// What came of it.
     pub fn figures(self) -> InspectionFigures {
-        InspectionFigures { refusals: self.refusals.into_iter().collect(), ..self.figures }
+        InspectionFigures {
+            refusals: self.refusals.into_iter().collect(),
+            ..self.figures
+        }
     }
 }

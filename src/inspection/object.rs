@@ -48,11 +48,18 @@ impl InspectionObject {
     pub fn of(view: &InspectionView, register: &Register) -> Self {
         let decision = &view.decision;
         let actors: BTreeSet<String> = decision.actors.iter().map(ToString::to_string).collect();
-        let of_sectors = register
-            .clients
-            .values()
-            .filter(|client| actors.is_empty() && client.sectors.iter().any(|name| decision.sectors.contains(name)));
-        let without_sector = actors.iter().cloned().chain(of_sectors.map(|client| client.id.to_string())).collect();
+        let of_sectors = register.clients.values().filter(|client| {
+            actors.is_empty()
+                && client
+                    .sectors
+                    .iter()
+                    .any(|name| decision.sectors.contains(name))
+        });
+        let without_sector = actors
+            .iter()
+            .cloned()
+            .chain(of_sectors.map(|client| client.id.to_string()))
+            .collect();
         Self {
             sectors: decision.sectors.iter().cloned().collect(),
             actors,
@@ -69,11 +76,20 @@ impl InspectionObject {
 
     /// Whether an entry is of this object. What is no entry is not.
     pub fn covers(&self, entry: &[u8]) -> bool {
-        let Ok(found) = serde_json::from_slice::<EntryNames<'_>>(entry) else { return false };
+        let Ok(found) = serde_json::from_slice::<EntryNames<'_>>(entry) else {
+            return false;
+        };
         let by = |set: &BTreeSet<String>| {
-            [&found.actor, &found.client, &found.operator, &found.officer, &found.authority, &found.organisation]
-                .iter()
-                .any(|name| name.as_ref().is_some_and(|name| set.contains(&**name)))
+            [
+                &found.actor,
+                &found.client,
+                &found.operator,
+                &found.officer,
+                &found.authority,
+                &found.organisation,
+            ]
+            .iter()
+            .any(|name| name.as_ref().is_some_and(|name| set.contains(&**name)))
         };
         let is_about = match &found.sector {
             Some(sector) => {
@@ -83,10 +99,9 @@ impl InspectionObject {
             None => by(&self.without_sector),
         };
         is_about
-            && found
-                .time
-                .parse()
-                .is_ok_and(|time: Timestamp| self.from.is_none_or(|from| time >= from) && time < self.to)
+            && found.time.parse().is_ok_and(|time: Timestamp| {
+                self.from.is_none_or(|from| time >= from) && time < self.to
+            })
     }
 }
 
@@ -95,7 +110,12 @@ mod tests {
     use super::*;
 
     fn object(sectors: &[&str], actors: &[&str], clients: &[&str]) -> InspectionObject {
-        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let set = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<BTreeSet<_>>()
+        };
         InspectionObject {
             sectors: set(sectors),
             actors: set(actors),
@@ -108,7 +128,8 @@ mod tests {
     #[test]
     fn an_object_covers_itself_and_nothing_else() {
         let time = r#""time":"2026-11-22T10:00:00.000Z""#;
-        let batch = format!(r#"{{"client":"cnss-health","organisation":"cnss","sector":"health",{time}}}"#);
+        let batch =
+            format!(r#"{{"client":"cnss-health","organisation":"cnss","sector":"health",{time}}}"#);
         let child = batch.replace("\"health\"", "\"health.chu-rabat\"");
         let refusal = format!(r#"{{"actor":"cnss-health",{time}}}"#);
         let start = format!(r#"{{"entity":"vault",{time}}}"#);
@@ -120,7 +141,10 @@ mod tests {
         assert!(!object(&["health"], &["dgi"], &[]).covers(batch.as_bytes()));
         assert!(object(&[], &["cnss"], &[]).covers(child.as_bytes()));
         for day in ["2026-11-21", "2026-11-23"] {
-            assert!(!by_sector.covers(batch.replace("2026-11-22", day).as_bytes()), "{day}");
+            assert!(
+                !by_sector.covers(batch.replace("2026-11-22", day).as_bytes()),
+                "{day}"
+            );
         }
         assert!(!by_sector.covers(b"{}"));
     }

@@ -1,5 +1,6 @@
-//! The annex of an inspection's minutes: what was decided, what was accessed under it, the figures of the sectors concerned, and
-//! the head of the log that bears all this out; signed with the key of the log's checkpoints.
+//! The annex of an inspection's minutes: what was decided, what was accessed under it, the figures
+//! of the sectors concerned, and the head of the log that bears all this out; signed with the key
+//! of the log's checkpoints.
 
 use std::sync::TryLockError;
 use std::time::Duration;
@@ -113,7 +114,8 @@ pub struct SignedReport {
     /// The report.
     #[schema(value_type = Object)]
     pub report: Value,
-    /// JWS General JSON over the SHA-256 of the report as canonical JSON (members sorted, no white space).
+    /// JWS General JSON over the SHA-256 of the report as canonical JSON (members sorted, no white
+    /// space).
     pub signature: String,
 }
 
@@ -124,7 +126,8 @@ pub struct ReportStatement {
     pub aud: Id,
     /// The inspection's id.
     pub inspection: Uuid,
-    /// The log whose checkpoint the report shows, and whose key signs: the origin of its checkpoints.
+    /// The log whose checkpoint the report shows, and whose key signs: the origin of its
+    /// checkpoints.
     pub log: String,
     /// The size of that checkpoint.
     pub size: u64,
@@ -159,13 +162,18 @@ fn digest(report: &Value) -> [u8; 32] {
     Sha256::digest(serde_json::to_vec(report).unwrap_or_default()).into()
 }
 
-/// Writes the report on an inspection for one of its auditors. Before it does, it logs that it was written. It refuses before
-/// the inspection has begun; after the end it counts what was logged until then.
+/// Writes the report on an inspection for one of its auditors. Before it does, it logs that it was
+/// written. It refuses before the inspection has begun; after the end it counts what was logged
+/// until then.
 ///
 /// # Errors
-/// [`Code::UnknownInspection`]; [`Code::InspectionRequired`] where it has not begun, or was closed before it did;
-/// [`Code::Overloaded`] while another one is written; [`Code::AuditUnavailable`].
-pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) -> Result<SignedReport, Refusal> {
+/// [`Code::UnknownInspection`]; [`Code::InspectionRequired`] where it has not begun, or was closed
+/// before it did; [`Code::Overloaded`] while another one is written; [`Code::AuditUnavailable`].
+pub fn write(
+    inspections: &Inspections<'_>,
+    id: Uuid,
+    permit: &AuditorPermit,
+) -> Result<SignedReport, Refusal> {
     let view = inspections.one(id, permit)?;
     if !view.has_begun() {
         let why = "the inspection has not begun, or was closed before it did: it opens nothing";
@@ -175,7 +183,9 @@ pub fn write(inspections: &Inspections<'_>, id: Uuid, permit: &AuditorPermit) ->
         Ok(guard) => guard,
         Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
         Err(TryLockError::WouldBlock) => {
-            return Err(Refusal::new(Code::Overloaded, "another report is being written").come_back_in(5));
+            return Err(
+                Refusal::new(Code::Overloaded, "another report is being written").come_back_in(5),
+            );
         }
     };
     let unavailable = not_logged("nothing is reported");
@@ -196,23 +206,45 @@ struct ReportEntries {
 
 impl ReportEntries {
     /// Goes through the log.
-    fn read(inspections: &Inspections<'_>, view: &InspectionView, head: &PublishedCheckpoint) -> Result<Self, Refusal> {
+    fn read(
+        inspections: &Inspections<'_>,
+        view: &InspectionView,
+        head: &PublishedCheckpoint,
+    ) -> Result<Self, Refusal> {
         let object = InspectionObject::of(view, inspections.entity.register());
         let mark = format!("\"inspection\":\"{}\"", view.decision.id);
-        // Years before the object's first instant hold nothing of it, and those before the decision no access under it.
-        let first = object.from().map(|from| from.min(view.entered).to_zoned(jiff::tz::TimeZone::UTC).year());
+        // Years before the object's first instant hold nothing of it, and those before the decision
+        // no access under it.
+        let first = object.from().map(|from| {
+            from.min(view.entered)
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .year()
+        });
         let may_hold = |year: u16| first.is_none_or(|first| i32::from(year) >= i32::from(first));
         let mut entries = Self::default();
-        for shard in inspections.entity.log().shards().iter().filter(|shard| may_hold(shard.tree.shard.year)) {
+        for shard in inspections
+            .entity
+            .log()
+            .shards()
+            .iter()
+            .filter(|shard| may_hold(shard.tree.shard.year))
+        {
             // What came after the checkpoint that the report shows does not belong to it.
-            let last = if shard.tree.shard == head.tree.shard { head } else { shard };
-            let shelf = ShardReader::new(inspections.entity.store(), &last.tree, last.checkpoint.size);
+            let last = if shard.tree.shard == head.tree.shard {
+                head
+            } else {
+                shard
+            };
+            let shelf =
+                ShardReader::new(inspections.entity.store(), &last.tree, last.checkpoint.size);
             let each = |index: u64, entry: &[u8]| -> Result<(), StoreError> {
                 entries.count.add(&object, entry);
                 entries.note_access(&last.checkpoint.origin, index, entry, &mark);
                 Ok(())
             };
-            shelf.each::<StoreError>(0, u64::MAX, each).map_err(fault(FAILED))?;
+            shelf
+                .each::<StoreError>(0, u64::MAX, each)
+                .map_err(fault(FAILED))?;
         }
         Ok(entries)
     }
@@ -225,7 +257,11 @@ impl ReportEntries {
             && entry["event"] == "access"
         {
             if self.accesses.len() < MOST_LISTED {
-                self.accesses.push(LoggedAccess { log: log.to_owned(), index, entry });
+                self.accesses.push(LoggedAccess {
+                    log: log.to_owned(),
+                    index,
+                    entry,
+                });
             } else {
                 self.more_accesses += 1;
             }
@@ -243,7 +279,9 @@ impl Inspections<'_> {
             asked: [].into(),
             given: 1,
         };
-        self.entity.committer().record(self.now, Event::Access(Box::new(access)), vec![], vec![])
+        self.entity
+            .committer()
+            .record(self.now, Event::Access(Box::new(access)), vec![], vec![])
     }
 
     fn compose(
@@ -253,16 +291,24 @@ impl Inspections<'_> {
         head: &PublishedCheckpoint,
     ) -> Result<InspectionReport, Refusal> {
         let (register, log) = (self.entity.register(), self.entity.log());
-        let ReportEntries { count, accesses, more_accesses } = entries;
+        let ReportEntries {
+            count,
+            accesses,
+            more_accesses,
+        } = entries;
         let figures = count.figures();
         let concerned: Vec<&String> = if view.decision.sectors.is_empty() {
             figures.sectors.keys().collect()
         } else {
             view.decision.sectors.iter().collect()
         };
-        let sectors = concerned.into_iter().filter_map(|name| register.sector(name));
-        let sectors =
-            sectors.map(|sector| facts(self.entity, sector)).collect::<Result<_, _>>().map_err(fault(FAILED))?;
+        let sectors = concerned
+            .into_iter()
+            .filter_map(|name| register.sector(name));
+        let sectors = sectors
+            .map(|sector| facts(self.entity, sector))
+            .collect::<Result<_, _>>()
+            .map_err(fault(FAILED))?;
         Ok(InspectionReport {
             format: FORMAT.to_owned(),
             owner: log.owner().to_owned(),
@@ -280,7 +326,11 @@ impl Inspections<'_> {
         })
     }
 
-    fn signed(&self, report: InspectionReport, head: &PublishedCheckpoint) -> Result<SignedReport, Refusal> {
+    fn signed(
+        &self,
+        report: InspectionReport,
+        head: &PublishedCheckpoint,
+    ) -> Result<SignedReport, Refusal> {
         let inspection = report.inspection.decision.id;
         let report = serde_json::to_value(&report).map_err(fault(FAILED))?;
         let statement = ReportStatement {
@@ -290,8 +340,11 @@ impl Inspections<'_> {
             size: head.checkpoint.size,
             sha256: digest(&report),
         };
-        let signature =
-            self.entity.log().sign_statement(&statement.write()?, ReportStatement::TYP).map_err(fault(FAILED))?;
+        let signature = self
+            .entity
+            .log()
+            .sign_statement(&statement.write()?, ReportStatement::TYP)
+            .map_err(fault(FAILED))?;
         Ok(SignedReport { report, signature })
     }
 }
@@ -300,7 +353,12 @@ impl Inspections<'_> {
 fn facts(entity: &Entity, sector: &Sector) -> Result<SectorFacts, StoreError> {
     let called = |id: &Id| {
         let authority = entity.register().authorities.get(id);
-        (id.to_string(), authority.map(|authority| authority.name.clone()).unwrap_or_default())
+        (
+            id.to_string(),
+            authority
+                .map(|authority| authority.name.clone())
+                .unwrap_or_default(),
+        )
     };
     Ok(SectorFacts {
         name: sector.name.clone(),
@@ -315,20 +373,35 @@ fn facts(entity: &Entity, sector: &Sector) -> Result<SectorFacts, StoreError> {
     })
 }
 
-/// Checks a report: its signature, by the key that `key` believes for its log, its digest, and the checkpoint in it.
+/// Checks a report: its signature, by the key that `key` believes for its log, its digest, and the
+/// checkpoint in it.
 ///
 /// # Errors
 /// [`Code::InspectionInvalid`], saying what does not fit.
-pub fn check(document: &SignedReport, key: impl Fn(&str) -> Option<VerifyingKey>) -> Result<InspectionReport, Refusal> {
+pub fn check(
+    document: &SignedReport,
+    key: impl Fn(&str) -> Option<VerifyingKey>,
+) -> Result<InspectionReport, Refusal> {
     let signature = UnverifiedStatement::<ReportStatement>::read(&document.signature)?;
-    let ReportStatement { aud, inspection, log: origin, size, sha256 } = signature.says();
-    let believed = key(origin).ok_or_else(|| invalid(format!("no key is believed for the log {origin}")))?;
+    let ReportStatement {
+        aud,
+        inspection,
+        log: origin,
+        size,
+        sha256,
+    } = signature.says();
+    let believed =
+        key(origin).ok_or_else(|| invalid(format!("no key is believed for the log {origin}")))?;
     let signatures = signature.signatures(|_| Some(((), &believed)));
     if signature.claimed_signers().count() != 1 || signatures.all_good().is_err() {
-        return Err(invalid(format!("the signature is not by the key that is believed for the log {origin}")));
+        return Err(invalid(format!(
+            "the signature is not by the key that is believed for the log {origin}"
+        )));
     }
     if digest(&document.report) != *sha256 {
-        return Err(invalid("the report is not the one that was signed: it was changed"));
+        return Err(invalid(
+            "the report is not the one that was signed: it was changed",
+        ));
     }
     let report: InspectionReport = serde_json::from_value(document.report.clone())
         .map_err(|error| invalid(format!("the report does not read: {error}")))?;
@@ -337,12 +410,16 @@ pub fn check(document: &SignedReport, key: impl Fn(&str) -> Option<VerifyingKey>
         return Err(invalid("the signature is of a report on something else"));
     }
     if read_unverified::<InspectionDecision>(&report.inspection.text)? != *decision {
-        return Err(invalid("the decision that is shown is not the one that was signed"));
+        return Err(invalid(
+            "the decision that is shown is not the one that was signed",
+        ));
     }
     let opened = Checkpoint::open(report.checkpoint.as_bytes(), &believed);
     let (checkpoint, _) = opened.map_err(|error| invalid(format!("its checkpoint: {error}")))?;
     if checkpoint.origin != *origin || checkpoint.size != *size {
-        return Err(invalid("its checkpoint is not the one that was signed with it"));
+        return Err(invalid(
+            "its checkpoint is not the one that was signed with it",
+        ));
     }
     Ok(report)
 }

@@ -1,7 +1,7 @@
 //! Structs from JSON objects and from nothing else, for the bodies of requests and for files.
 //!
-//! `serde`'s derived readers also take an array for a struct and tell its members by their place: a second spelling of every
-//! request, which no description mentions and no reader expects.
+//! `serde`'s derived readers also take an array for a struct and tell its members by their place: a
+//! second spelling of every request, which no description mentions and no reader expects.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -35,7 +35,9 @@ fn read_from<'t, R: Read<'t>, T: Deserialize<'t>>(
 ///
 /// # Errors
 /// The deserializer's, also for what is no object.
-pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     deserializer.deserialize_map(ObjectVisitor(PhantomData))
 }
 
@@ -43,7 +45,9 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -
 ///
 /// # Errors
 /// As [`object`].
-pub fn maybe_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub fn maybe_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     deserializer.deserialize_option(MaybeVisitor(PhantomData))
 }
 
@@ -107,10 +111,25 @@ mod tests {
         let read = |text: &'static str| read_object::<OuterExample<'_>>(text.as_bytes());
         assert_eq!(
             read(r#"{"name":"a","inner":{"n":1}}"#).unwrap(),
-            OuterExample { name: "a", inner: Some(InnerExample { n: 1 }) }
+            OuterExample {
+                name: "a",
+                inner: Some(InnerExample { n: 1 })
+            }
         );
-        assert_eq!(read(r#" {"name":"a","inner":null} "#).unwrap(), OuterExample { name: "a", inner: None });
-        assert_eq!(read(r#"{"name":"a"}"#).unwrap(), OuterExample { name: "a", inner: None });
+        assert_eq!(
+            read(r#" {"name":"a","inner":null} "#).unwrap(),
+            OuterExample {
+                name: "a",
+                inner: None
+            }
+        );
+        assert_eq!(
+            read(r#"{"name":"a"}"#).unwrap(),
+            OuterExample {
+                name: "a",
+                inner: None
+            }
+        );
         for wrong in [
             r#"["a",null]"#,
             r#"{"name":"a","inner":[1]}"#,

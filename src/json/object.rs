@@ -22,7 +22,8 @@ pub enum JsonValue {
     Object(JsonObject),
 }
 
-/// The members of a JSON object, each there once. Take the expected ones out, then call [`JsonObject::end`].
+/// The members of a JSON object, each there once. Take the expected ones out, then call
+/// [`JsonObject::end`].
 #[derive(Default)]
 pub struct JsonObject(BTreeMap<String, JsonValue>);
 
@@ -39,7 +40,10 @@ impl JsonObject {
                 // Only our own sentences may leave: serde's quote the text.
                 let said = error.to_string();
                 Err(JsonFault::Text(
-                    [DUPLICATE, FOREIGN].into_iter().find(|s| said.starts_with(s)).unwrap_or("no JSON"),
+                    [DUPLICATE, FOREIGN]
+                        .into_iter()
+                        .find(|s| said.starts_with(s))
+                        .unwrap_or("no JSON"),
                 ))
             }
         }
@@ -50,7 +54,10 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault::Member`] when it is missing or something else.
     pub fn text(&mut self, name: &'static str) -> Result<String, JsonFault> {
-        self.maybe_text(name)?.ok_or(JsonFault::Member { name, fault: "is missing" })
+        self.maybe_text(name)?.ok_or(JsonFault::Member {
+            name,
+            fault: "is missing",
+        })
     }
 
     /// Takes member `name`, a string, if it is there.
@@ -60,7 +67,10 @@ impl JsonObject {
     pub fn maybe_text(&mut self, name: &'static str) -> Result<Option<String>, JsonFault> {
         match self.0.remove(name) {
             Some(JsonValue::Text(text)) => Ok(Some(text)),
-            Some(_) => Err(JsonFault::Member { name, fault: "must be a string" }),
+            Some(_) => Err(JsonFault::Member {
+                name,
+                fault: "must be a string",
+            }),
             None => Ok(None),
         }
     }
@@ -70,7 +80,10 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault::Member`] when it is missing or something else.
     pub fn number(&mut self, name: &'static str) -> Result<u64, JsonFault> {
-        self.maybe_number(name)?.ok_or(JsonFault::Member { name, fault: "is missing" })
+        self.maybe_number(name)?.ok_or(JsonFault::Member {
+            name,
+            fault: "is missing",
+        })
     }
 
     /// Takes member `name`, a whole number, if it is there.
@@ -80,7 +93,10 @@ impl JsonObject {
     pub fn maybe_number(&mut self, name: &'static str) -> Result<Option<u64>, JsonFault> {
         match self.0.remove(name) {
             Some(JsonValue::Number(number)) => Ok(Some(number)),
-            Some(_) => Err(JsonFault::Member { name, fault: "must be a whole number" }),
+            Some(_) => Err(JsonFault::Member {
+                name,
+                fault: "must be a whole number",
+            }),
             None => Ok(None),
         }
     }
@@ -90,7 +106,10 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault::Member`] when it is missing or something else.
     pub fn small(&mut self, name: &'static str) -> Result<u32, JsonFault> {
-        let fault = JsonFault::Member { name, fault: "must be a whole number below 2^32" };
+        let fault = JsonFault::Member {
+            name,
+            fault: "must be a whole number below 2^32",
+        };
         u32::try_from(self.number(name)?).map_err(|_| fault)
     }
 
@@ -99,7 +118,10 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault::Member`] when it is missing or something else.
     pub fn object(&mut self, name: &'static str) -> Result<JsonObject, JsonFault> {
-        self.maybe_object(name)?.ok_or(JsonFault::Member { name, fault: "is missing" })
+        self.maybe_object(name)?.ok_or(JsonFault::Member {
+            name,
+            fault: "is missing",
+        })
     }
 
     /// Takes member `name`, an object, if it is there.
@@ -109,7 +131,10 @@ impl JsonObject {
     pub fn maybe_object(&mut self, name: &'static str) -> Result<Option<JsonObject>, JsonFault> {
         match self.0.remove(name) {
             Some(JsonValue::Object(members)) => Ok(Some(members)),
-            Some(_) => Err(JsonFault::Member { name, fault: "must be an object" }),
+            Some(_) => Err(JsonFault::Member {
+                name,
+                fault: "must be an object",
+            }),
             None => Ok(None),
         }
     }
@@ -137,13 +162,23 @@ impl JsonObject {
     ///
     /// # Errors
     /// [`JsonFault::Member`] with `name`, that of this object, when one is something else.
-    pub fn into_texts_by_name(self, name: &'static str) -> Result<BTreeMap<String, Vec<String>>, JsonFault> {
-        let fault = JsonFault::Member { name, fault: "must be an object of arrays of strings" };
+    pub fn into_texts_by_name(
+        self,
+        name: &'static str,
+    ) -> Result<BTreeMap<String, Vec<String>>, JsonFault> {
+        let fault = JsonFault::Member {
+            name,
+            fault: "must be an object of arrays of strings",
+        };
         let texts = |value| match value {
             JsonValue::List(items) => items.into_iter().map(string).collect::<Option<Vec<_>>>(),
             _ => None,
         };
-        self.0.into_iter().map(|(key, value)| texts(value).map(|list| (key, list))).collect::<Option<_>>().ok_or(fault)
+        self.0
+            .into_iter()
+            .map(|(key, value)| texts(value).map(|list| (key, list)))
+            .collect::<Option<_>>()
+            .ok_or(fault)
     }
 
     /// Refuses what was not taken.
@@ -151,7 +186,11 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault::UnknownMember`]; the member is not named, for a name could say anything.
     pub fn end(self) -> Result<(), JsonFault> {
-        if self.0.is_empty() { Ok(()) } else { Err(JsonFault::UnknownMember) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(JsonFault::UnknownMember)
+        }
     }
 
     fn list<T>(
@@ -161,11 +200,16 @@ impl JsonObject {
         item: impl Fn(JsonValue) -> Option<T>,
     ) -> Result<Vec<T>, JsonFault> {
         match self.0.remove(name) {
-            Some(JsonValue::List(items)) => {
-                items.into_iter().map(item).collect::<Option<_>>().ok_or(JsonFault::Member { name, fault })
-            }
+            Some(JsonValue::List(items)) => items
+                .into_iter()
+                .map(item)
+                .collect::<Option<_>>()
+                .ok_or(JsonFault::Member { name, fault }),
             Some(_) => Err(JsonFault::Member { name, fault }),
-            None => Err(JsonFault::Member { name, fault: "is missing" }),
+            None => Err(JsonFault::Member {
+                name,
+                fault: "is missing",
+            }),
         }
     }
 }
@@ -245,7 +289,10 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> String {
-        JsonObject::parse(text.as_bytes()).err().expect("must be refused").to_string()
+        JsonObject::parse(text.as_bytes())
+            .err()
+            .expect("must be refused")
+            .to_string()
     }
 
     #[test]
@@ -263,28 +310,64 @@ mod tests {
 
     #[test]
     fn what_nothing_signed_needs_is_refused() {
-        for text in ["null", "true", "1.0", "1e3", "-1", "-0", "18446744073709551616"] {
-            assert!(refused(&format!(r#"{{"a":{text}}}"#)).contains(FOREIGN), "{text}");
+        for text in [
+            "null",
+            "true",
+            "1.0",
+            "1e3",
+            "-1",
+            "-0",
+            "18446744073709551616",
+        ] {
+            assert!(
+                refused(&format!(r#"{{"a":{text}}}"#)).contains(FOREIGN),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn messages_never_quote_the_text() {
-        for text in ["sante1qqq", r#"{"sante1qqq":1"#, r#"{"a":sante1qqq}"#, r#"["sante1qqq"]"#, r#""sante1qqq""#] {
+        for text in [
+            "sante1qqq",
+            r#"{"sante1qqq":1"#,
+            r#"{"a":sante1qqq}"#,
+            r#"["sante1qqq"]"#,
+            r#""sante1qqq""#,
+        ] {
             assert!(!refused(text).contains("sante1"), "{text}");
         }
         let mut members = JsonObject::parse(br#"{"sante1qqq":1,"a":2}"#).unwrap();
-        assert!(!members.text("a").unwrap_err().to_string().contains("sante1"));
+        assert!(
+            !members
+                .text("a")
+                .unwrap_err()
+                .to_string()
+                .contains("sante1")
+        );
         assert!(!members.end().unwrap_err().to_string().contains("sante1"));
     }
 
     #[test]
     fn one_object_and_nothing_else() {
-        for text in ["", " ", "{}{}", "{} x", "[]", "\u{feff}{}", "{\"a\":\"\u{0}\"}", r#"{"a":"\ud800"}"#, "{'a':1}"] {
+        for text in [
+            "",
+            " ",
+            "{}{}",
+            "{} x",
+            "[]",
+            "\u{feff}{}",
+            "{\"a\":\"\u{0}\"}",
+            r#"{"a":"\ud800"}"#,
+            "{'a':1}",
+        ] {
             refused(text);
         }
         assert!(JsonObject::parse(b"{\"a\":\"\xff\"}").is_err());
-        assert!(JsonObject::parse(format!("{}1{}", r#"{"a":"#.repeat(500), "}".repeat(500)).as_bytes()).is_err());
+        assert!(
+            JsonObject::parse(format!("{}1{}", r#"{"a":"#.repeat(500), "}".repeat(500)).as_bytes())
+                .is_err()
+        );
         assert!(JsonObject::parse(b" {} \n").unwrap().end().is_ok());
     }
 }

@@ -1,5 +1,5 @@
-//! Custody: where a secret lies and what it takes to read it. Four kinds, one interface, chosen in configuration for every root
-//! secret and for an authority's key:
+//! Custody: where a secret lies and what it takes to read it. Four kinds, one interface, chosen in
+//! configuration for every root secret and for an authority's key:
 //!
 //! | kind | what lies on the disk | what opens it |
 //! |---|---|---|
@@ -8,7 +8,8 @@
 //! | `credential` | nothing of ours: systemd keeps it, perhaps encrypted to the machine's TPM | systemd, for this service |
 //! | `token` | the secret wrapped by a key in a PKCS#11 token | the token and its PIN |
 //!
-//! A fifth, shares of an authority's key held by custodians, does not read a secret but is handed one: [`super::shares`].
+//! A fifth, shares of an authority's key held by custodians, does not read a secret but is handed
+//! one: [`super::shares`].
 
 mod credential;
 pub mod passphrase;
@@ -60,7 +61,9 @@ impl Custody {
 
     /// The one that is spelled so.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|custody| custody.as_str() == text)
+        Self::ALL
+            .into_iter()
+            .find(|custody| custody.as_str() == text)
     }
 }
 
@@ -76,24 +79,34 @@ pub struct Deposit {
 impl Deposit {
     /// A plain file, or a folder of them.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self { custody: Custody::File, at: path.into() }
+        Self {
+            custody: Custody::File,
+            at: path.into(),
+        }
     }
 
-    /// The deposit of one version, in the folder that this one is; of a credential, `<name>-<version>`.
+    /// The deposit of one version, in the folder that this one is; of a credential,
+    /// `<name>-<version>`.
     pub fn version(&self, version: u32) -> Self {
         let at = match self.custody {
             Custody::Credential => format!("{}-{version}", self.at.display()).into(),
             _ => self.at.join(format!("{version}.secret")),
         };
-        Self { custody: self.custody, at }
+        Self {
+            custody: self.custody,
+            at,
+        }
     }
 
     fn name(&self) -> Result<&str, FileError> {
-        self.at.to_str().ok_or_else(|| at(&self.at)(FileFault::Form("the name of a credential")))
+        self.at
+            .to_str()
+            .ok_or_else(|| at(&self.at)(FileFault::Form("the name of a credential")))
     }
 }
 
-/// What opens deposits that are more than a file. The passphrase is asked for and the token logged into at first need, once.
+/// What opens deposits that are more than a file. The passphrase is asked for and the token logged
+/// into at first need, once.
 #[derive(Default)]
 pub struct Keyring {
     passphrase: Option<PassphraseSource>,
@@ -106,7 +119,11 @@ pub struct Keyring {
 impl Keyring {
     /// A keyring that takes the passphrase from there and uses that token.
     pub fn new(passphrase: Option<PassphraseSource>, token: Option<TokenConfig>) -> Self {
-        Self { passphrase, token, ..Self::default() }
+        Self {
+            passphrase,
+            token,
+            ..Self::default()
+        }
     }
 
     /// The same, guarding passphrases with that much work (scrypt's N = 2^work) when it writes.
@@ -122,7 +139,9 @@ impl Keyring {
         match deposit.custody {
             Custody::Token => {
                 let line = file::read_private(&deposit.at)?;
-                self.token().and_then(|token| token.unwrap(&line, kind)).map_err(at(&deposit.at))
+                self.token()
+                    .and_then(|token| token.unwrap(&line, kind))
+                    .map_err(at(&deposit.at))
             }
             _ => parse_secret(&self.plain(deposit)?, kind).map_err(at(&deposit.at)),
         }
@@ -132,11 +151,17 @@ impl Keyring {
     ///
     /// # Errors
     /// As [`Keyring::read`].
-    pub fn read_signing_key(&self, deposit: &Deposit, kind: SecretKind) -> Result<SigningKey, FileError> {
+    pub fn read_signing_key(
+        &self,
+        deposit: &Deposit,
+        kind: SecretKind,
+    ) -> Result<SigningKey, FileError> {
         if deposit.custody != Custody::Token {
             let plain = self.plain(deposit)?;
             if !plain.starts_with(b"cloison-secret-1:") {
-                let key = str::from_utf8(&plain).ok().and_then(|pem| SigningKey::from_pkcs8_pem(pem).ok());
+                let key = str::from_utf8(&plain)
+                    .ok()
+                    .and_then(|pem| SigningKey::from_pkcs8_pem(pem).ok());
                 let form = FileFault::Form("an Ed25519 private key in PKCS#8 PEM");
                 return key.ok_or_else(|| at(&deposit.at)(form));
             }
@@ -148,11 +173,19 @@ impl Keyring {
     ///
     /// # Errors
     /// When something is there, or it cannot be written; a credential never can.
-    pub fn write(&self, deposit: &Deposit, kind: SecretKind, secret: &Key) -> Result<(), FileError> {
+    pub fn write(
+        &self,
+        deposit: &Deposit,
+        kind: SecretKind,
+        secret: &Key,
+    ) -> Result<(), FileError> {
         let bytes = match deposit.custody {
             Custody::File => secret_line(kind, secret),
             Custody::Passphrase => {
-                let lock = AgeLock::Passphrase { passphrase: self.passphrase(&deposit.at)?.clone(), work: self.work };
+                let lock = AgeLock::Passphrase {
+                    passphrase: self.passphrase(&deposit.at)?.clone(),
+                    work: self.work,
+                };
                 let file = passphrase::encrypt(&secret_line(kind, secret), lock);
                 Zeroizing::new(file.map_err(at(&deposit.at))?)
             }
@@ -165,7 +198,8 @@ impl Keyring {
         file::write_private(&deposit.at, &bytes)
     }
 
-    /// Destroys what a deposit holds. Of a secret that a token wrapped this is the wrapped form, which is all there was of it.
+    /// Destroys what a deposit holds. Of a secret that a token wrapped this is the wrapped form,
+    /// which is all there was of it.
     ///
     /// # Errors
     /// When there is nothing, or it cannot be destroyed; a credential never can from here.
@@ -193,12 +227,21 @@ impl Keyring {
     ///
     /// # Errors
     /// When one cannot be read, or there is none.
-    pub fn read_versions(&self, deposit: &Deposit, kind: SecretKind) -> Result<Vec<(u32, Key)>, FileError> {
+    pub fn read_versions(
+        &self,
+        deposit: &Deposit,
+        kind: SecretKind,
+    ) -> Result<Vec<(u32, Key)>, FileError> {
         let found = self.versions(deposit)?;
         if found.is_empty() {
-            return Err(at(&deposit.at)(FileFault::Form("a folder with at least one version, `1.secret`")));
+            return Err(at(&deposit.at)(FileFault::Form(
+                "a folder with at least one version, `1.secret`",
+            )));
         }
-        found.into_iter().map(|version| Ok((version, self.read(&deposit.version(version), kind)?))).collect()
+        found
+            .into_iter()
+            .map(|version| Ok((version, self.read(&deposit.version(version), kind)?)))
+            .collect()
     }
 
     /// Makes the token's wrapping key.
@@ -206,11 +249,16 @@ impl Keyring {
     /// # Errors
     /// When there is no token, it has such a key, or it makes none.
     pub fn make_token_key(&self) -> Result<(), FileError> {
-        let module = self.token.as_ref().map(|token| token.module.clone()).unwrap_or_default();
+        let module = self
+            .token
+            .as_ref()
+            .map(|token| token.module.clone())
+            .unwrap_or_default();
         self.token().and_then(Token::make_key).map_err(at(&module))
     }
 
-    /// What a deposit holds once it is open: a secret's line, or PEM. Of a token, nothing: it gives keys only.
+    /// What a deposit holds once it is open: a secret's line, or PEM. Of a token, nothing: it gives
+    /// keys only.
     fn plain(&self, deposit: &Deposit) -> Result<Zeroizing<Vec<u8>>, FileError> {
         match deposit.custody {
             Custody::File => file::read_private(&deposit.at),
@@ -220,7 +268,9 @@ impl Keyring {
                 let opener = AgeOpener::Passphrase(self.passphrase(&deposit.at)?.clone());
                 passphrase::decrypt(&file, &opener).map_err(at(&deposit.at))
             }
-            Custody::Token => Err(at(&deposit.at)(FileFault::Form("a secret that a token would show"))),
+            Custody::Token => Err(at(&deposit.at)(FileFault::Form(
+                "a secret that a token would show",
+            ))),
         }
     }
 
@@ -228,7 +278,10 @@ impl Keyring {
         if let Some(typed) = self.typed.get() {
             return Ok(typed);
         }
-        let source = self.passphrase.as_ref().ok_or_else(|| at(path)(FileFault::NoPassphrase))?;
+        let source = self
+            .passphrase
+            .as_ref()
+            .ok_or_else(|| at(path)(FileFault::NoPassphrase))?;
         let read = source.read("Passphrase of the secrets")?;
         Ok(self.typed.get_or_init(|| read))
     }
@@ -254,8 +307,13 @@ fn file_versions(folder: &Path) -> Result<Vec<u32>, FileError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let version = name.strip_suffix(".secret").and_then(|number| number.parse::<u32>().ok());
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let version = name
+            .strip_suffix(".secret")
+            .and_then(|number| number.parse::<u32>().ok());
         // `01.secret` would be a second spelling of version 1.
         found.extend(version.filter(|version| *version > 0 && name == format!("{version}.secret")));
     }

@@ -7,7 +7,9 @@ use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::mac::ShortMac;
-use super::{AuditSecret, AuthoritySecret, IdentitySecret, KEY_LEN, Key, SectorSecret, StoreSecret, lp};
+use super::{
+    AuditSecret, AuthoritySecret, IdentitySecret, KEY_LEN, Key, SectorSecret, StoreSecret, lp,
+};
 use crate::pseudonym::Pseudonym;
 use crate::register::Suite;
 
@@ -24,7 +26,10 @@ fn extract(label: &str, ikm: &Key) -> Key {
 /// HKDF-Expand (RFC 5869, section 2.3) to 32 bytes.
 fn expand(prk: &Key, info: &[u8]) -> Key {
     let hkdf = Hkdf::<Sha256>::from_prk(prk.expose()).expect("32 bytes are a PRK of SHA-256");
-    Key::init(|k| hkdf.expand(info, k).expect("32 bytes are within HKDF's limit"))
+    Key::init(|k| {
+        hkdf.expand(info, k)
+            .expect("32 bytes are within HKDF's limit")
+    })
 }
 
 /// `info` = label ‖ LP(field)…
@@ -40,7 +45,8 @@ fn keyed(key: &Key) -> HmacSha256 {
 
 // --- identity ---------------------------------------------------------------------------------------------------------
 
-/// The unique technical identifier of a person: 32 bytes that never leave the vault, are never logged and never stored.
+/// The unique technical identifier of a person: 32 bytes that never leave the vault, are never
+/// logged and never stored.
 ///
 /// ```compile_fail,E0277
 /// fn show(uti: &cloison::keys::Uti) -> String {
@@ -70,7 +76,8 @@ pub struct UtiBatch<'a> {
     pub ends: &'a [u32],
 }
 
-/// Where UTIs come from: the one seam at which the identity secret may move under a second administrator.
+/// Where UTIs come from: the one seam at which the identity secret may move under a second
+/// administrator.
 pub trait UtiSource: Send + Sync {
     /// Appends the UTI of each value of the batch to `utis`, in order.
     fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>);
@@ -106,7 +113,8 @@ impl IdentityKeys {
 
 impl UtiSource for IdentityKeys {
     fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>) {
-        // LP(scheme) is the same for the whole batch; behind it comes LP(value), whose length has two bytes.
+        // LP(scheme) is the same for the whole batch; behind it comes LP(value), whose length has
+        // two bytes.
         let mut scheme = Vec::with_capacity(2 + batch.scheme.len());
         lp(&mut scheme, batch.scheme.as_bytes());
         utis.reserve(batch.ends.len());
@@ -121,7 +129,10 @@ impl UtiSource for IdentityKeys {
     }
 
     fn person_key(&self, sector: Uuid) -> PersonKey {
-        PersonKey(keyed(&expand(&self.prk, &info("cloison/v1/person", &[sector.as_bytes()]))))
+        PersonKey(keyed(&expand(
+            &self.prk,
+            &info("cloison/v1/person", &[sector.as_bytes()]),
+        )))
     }
 }
 
@@ -131,7 +142,13 @@ pub struct PersonKey(HmacSha256);
 impl PersonKey {
     /// `H`: 16 bytes that stay inside; oppositions, freezes and tombstones are keyed by them.
     pub fn handle(&self, uti: &Uti) -> [u8; 16] {
-        let tag: [u8; 32] = self.0.clone().chain_update(uti.0).finalize().into_bytes().into();
+        let tag: [u8; 32] = self
+            .0
+            .clone()
+            .chain_update(uti.0)
+            .finalize()
+            .into_bytes()
+            .into();
         tag[..16].try_into().expect("half of 32")
     }
 }
@@ -169,7 +186,10 @@ pub struct SectorTreeKey(Key);
 impl SectorTreeKey {
     /// `K(p.c)`: the key of the child with that UUID.
     pub fn child(&self, uuid: Uuid) -> SectorTreeKey {
-        SectorTreeKey(expand(&self.0, &info("cloison/v1/sector-child", &[uuid.as_bytes()])))
+        SectorTreeKey(expand(
+            &self.0,
+            &info("cloison/v1/sector-child", &[uuid.as_bytes()]),
+        ))
     }
 
     /// `K_domain`.
@@ -180,7 +200,10 @@ impl SectorTreeKey {
         lp(&mut label, scope.purpose.as_bytes());
         lp(&mut label, scope.period.as_bytes());
         let key = expand(&self.0, &label);
-        DomainKey { mac: ShortMac::new(&key), key }
+        DomainKey {
+            mac: ShortMac::new(&key),
+            key,
+        }
     }
 
     /// `K(path)`, for the conformance kit.
@@ -217,7 +240,8 @@ impl DomainKey {
     /// The PRF of each UTI, appended in order.
     pub fn prfs(&self, utis: &[Uti], prfs: &mut Vec<Prf>) {
         let mut macs = self.mac.batch(Prf);
-        utis.iter().for_each(|uti| macs.push([&uti.0, &[], &[]], prfs));
+        utis.iter()
+            .for_each(|uti| macs.push([&uti.0, &[], &[]], prfs));
         macs.finish(prfs);
     }
 
@@ -234,8 +258,9 @@ pub struct Prf([u8; 32]);
 impl Prf {
     /// The public pseudonym: the first 16 bytes.
     ///
-    /// Safe to publish because HMAC-SHA256 under a secret key is a pseudo-random function: 16 of its bytes tell nothing of
-    /// the UTI, of the key, of the other 16 bytes, or of the pseudonym in any other domain.
+    /// Safe to publish because HMAC-SHA256 under a secret key is a pseudo-random function: 16 of
+    /// its bytes tell nothing of the UTI, of the key, of the other 16 bytes, or of the pseudonym in
+    /// any other domain.
     pub fn to_pseudonym(&self) -> Pseudonym {
         Pseudonym::from_bytes(self.0[..16].try_into().expect("half of 32"))
     }
@@ -246,7 +271,8 @@ impl Prf {
     }
 }
 
-/// Eight bytes of a PRF, for nothing but the nonce of a mapping, which is stored beside its ciphertext.
+/// Eight bytes of a PRF, for nothing but the nonce of a mapping, which is stored beside its
+/// ciphertext.
 #[derive(Clone, Copy)]
 pub struct NoncePart([u8; 8]);
 
@@ -263,9 +289,13 @@ impl NoncePart {
 pub struct StoreKey(Key);
 
 impl StoreKey {
-    /// `K_store = HKDF-Expand(HKDF-Extract("cloison/v1/extract/store", store_secret), "cloison/v1/store", 32)`.
+    /// `K_store = HKDF-Expand(HKDF-Extract("cloison/v1/extract/store", store_secret),
+    /// "cloison/v1/store", 32)`.
     pub fn new(secret: &StoreSecret) -> Self {
-        Self(expand(&extract("cloison/v1/extract/store", &secret.0), b"cloison/v1/store"))
+        Self(expand(
+            &extract("cloison/v1/extract/store", &secret.0),
+            b"cloison/v1/store",
+        ))
     }
 
     pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
@@ -273,22 +303,27 @@ impl StoreKey {
     }
 }
 
-/// `K_index` and `K_place`, of one version of the storage secret: they hide pseudonyms in the index that lies on the disk,
-/// of which a thief is to learn nothing.
+/// `K_index` and `K_place`, of one version of the storage secret: they hide pseudonyms in the index
+/// that lies on the disk, of which a thief is to learn nothing.
 pub struct IndexKey {
     tag: ShortMac,
     place: ShortMac,
 }
 
 impl IndexKey {
-    /// `K_index = HKDF-Expand(PRK_store, "cloison/v1/index", 32)`, `K_place = HKDF-Expand(PRK_store, "cloison/v1/index-place", 32)`.
+    /// `K_index = HKDF-Expand(PRK_store, "cloison/v1/index", 32)`, `K_place =
+    /// HKDF-Expand(PRK_store, "cloison/v1/index-place", 32)`.
     pub fn new(secret: &StoreSecret) -> Self {
         let prk = extract("cloison/v1/extract/store", &secret.0);
         let mac = |label: &[u8]| ShortMac::new(&expand(&prk, label));
-        Self { tag: mac(b"cloison/v1/index"), place: mac(b"cloison/v1/index-place") }
+        Self {
+            tag: mac(b"cloison/v1/index"),
+            place: mac(b"cloison/v1/index-place"),
+        }
     }
 
-    /// `HMAC-SHA256(K_index, u32be(sector number) ‖ u32be(epoch) ‖ P)[0..16]` of each pseudonym, in order.
+    /// `HMAC-SHA256(K_index, u32be(sector number) ‖ u32be(epoch) ‖ P)[0..16]` of each pseudonym, in
+    /// order.
     pub fn tags<'a>(
         &self,
         sector: u32,
@@ -298,38 +333,54 @@ impl IndexKey {
     ) {
         let (mut macs, mut tags) = (self.tag.batch(|tag| tag), Vec::<[u8; 32]>::new());
         let mut hand_out = |tags: &mut Vec<[u8; 32]>| {
-            tags.drain(..).for_each(|tag| each(tag[..16].try_into().expect("half of 32")));
+            tags.drain(..)
+                .for_each(|tag| each(tag[..16].try_into().expect("half of 32")));
         };
         for pseudonym in pseudonyms {
-            macs.push([&sector.to_be_bytes(), &epoch.to_be_bytes(), pseudonym], &mut tags);
+            macs.push(
+                [&sector.to_be_bytes(), &epoch.to_be_bytes(), pseudonym],
+                &mut tags,
+            );
             hand_out(&mut tags);
         }
         macs.finish(&mut tags);
         hand_out(&mut tags);
     }
 
-    /// A permutation of 0 to 255: the order of `HMAC-SHA256(K_place, u32be(sector number) ‖ u32be(epoch) ‖ u8(n))`.
+    /// A permutation of 0 to 255: the order of `HMAC-SHA256(K_place, u32be(sector number) ‖
+    /// u32be(epoch) ‖ u8(n))`.
     pub fn places(&self, sector: u32, epoch: u32) -> [u8; 256] {
-        let (mut macs, mut tags) = (self.place.batch(|tag| tag), Vec::<[u8; 32]>::with_capacity(256));
-        (0..=255u8).for_each(|n| macs.push([&sector.to_be_bytes(), &epoch.to_be_bytes(), &[n]], &mut tags));
+        let (mut macs, mut tags) = (
+            self.place.batch(|tag| tag),
+            Vec::<[u8; 32]>::with_capacity(256),
+        );
+        (0..=255u8).for_each(|n| {
+            macs.push(
+                [&sector.to_be_bytes(), &epoch.to_be_bytes(), &[n]],
+                &mut tags,
+            )
+        });
         macs.finish(&mut tags);
         let mut order: Vec<u8> = (0..=255).collect();
         order.sort_unstable_by_key(|n| tags[usize::from(*n)]);
         let mut places = [0; 256];
-        (0..=255u8).zip(order).for_each(|(place, n)| places[usize::from(n)] = place);
+        (0..=255u8)
+            .zip(order)
+            .for_each(|(place, n)| places[usize::from(n)] = place);
         places
     }
 }
 
-/// `K_audit`: tags pseudonyms so that "who resolved this person" has an answer; `K_tombstone`: marks those that were erased.
+/// `K_audit`: tags pseudonyms so that "who resolved this person" has an answer; `K_tombstone`:
+/// marks those that were erased.
 pub struct AuditKey {
     tag: HmacSha256,
     tombstone: HmacSha256,
 }
 
 impl AuditKey {
-    /// `K_audit = HKDF-Expand(HKDF-Extract("cloison/v1/extract/audit", audit_secret), "cloison/v1/audit-tag", 32)`, and
-    /// `K_tombstone` with `"cloison/v1/tombstone"`.
+    /// `K_audit = HKDF-Expand(HKDF-Extract("cloison/v1/extract/audit", audit_secret),
+    /// "cloison/v1/audit-tag", 32)`, and `K_tombstone` with `"cloison/v1/tombstone"`.
     pub fn new(secret: &AuditSecret) -> Self {
         let prk = extract("cloison/v1/extract/audit", &secret.0);
         Self {
@@ -353,28 +404,37 @@ fn located(key: &HmacSha256, sector: Uuid, pseudonym: &Pseudonym) -> [u8; 16] {
     let mut message = Vec::with_capacity(36);
     lp(&mut message, sector.as_bytes());
     lp(&mut message, pseudonym.as_bytes());
-    let tag: [u8; 32] = key.clone().chain_update(&message).finalize().into_bytes().into();
+    let tag: [u8; 32] = key
+        .clone()
+        .chain_update(&message)
+        .finalize()
+        .into_bytes()
+        .into();
     tag[..16].try_into().expect("half of 32")
 }
 
 /// The input keying material of an authority's HPKE key pair (RFC 9180, section 7.1.3):
-/// `HKDF-Expand(HKDF-Extract("cloison/v1/extract/authority", scalar), label ‖ LP(key id), 32)`. Each suite has its own label, so
-/// that no two share material.
+/// `HKDF-Expand(HKDF-Extract("cloison/v1/extract/authority", scalar), label ‖ LP(key id), 32)`.
+/// Each suite has its own label, so that no two share material.
 pub fn authority_key_material(secret: &AuthoritySecret, key_id: &str, suite: Suite) -> Key {
     let label = match suite {
         Suite::X25519 => "cloison/v1/authority-key",
         Suite::XWing => "cloison/v1/authority-key-x-wing",
     };
-    expand(&extract("cloison/v1/extract/authority", &secret.0), &info(label, &[key_id.as_bytes()]))
+    expand(
+        &extract("cloison/v1/extract/authority", &secret.0),
+        &info(label, &[key_id.as_bytes()]),
+    )
 }
 
-/// The commitment of a segment to its DEK: ChaCha20-Poly1305 alone would let one record open under two keys.
+/// The commitment of a segment to its DEK: ChaCha20-Poly1305 alone would let one record open under
+/// two keys.
 pub fn segment_commitment(dek: &Key) -> [u8; 32] {
     *expand(dek, b"cloison/v1/segment-commitment").expose()
 }
 
-/// What only somebody can show who opened a segment's DEK. The vault keeps its SHA-256 from when it made the segment, so that
-/// nobody without an authority's key passes for one who has it.
+/// What only somebody can show who opened a segment's DEK. The vault keeps its SHA-256 from when it
+/// made the segment, so that nobody without an authority's key passes for one who has it.
 pub fn segment_opening(dek: &Key) -> Key {
     expand(dek, b"cloison/v1/segment-opening")
 }
@@ -389,7 +449,9 @@ mod tests {
         let bytes = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
         let secret = bytes("d9d18135db7b409b39643741cf4dc1f9f745b88928abc2f46bd0789beaa182fe");
         let key = IndexKey::new(&StoreSecret(Key::init(|k| k.copy_from_slice(&secret))));
-        let pseudonym: [u8; 16] = bytes("806bdfc6a1fab8a2f5297cd8811c1027").try_into().unwrap();
+        let pseudonym: [u8; 16] = bytes("806bdfc6a1fab8a2f5297cd8811c1027")
+            .try_into()
+            .unwrap();
         let mut tags = vec![];
         key.tags(1, 3, [pseudonym, [0; 16]].iter(), |tag| tags.push(tag));
         assert_eq!(tags[0].to_vec(), bytes("2bdff1d62d6555d5784933d9ed5686f2"));
@@ -403,7 +465,8 @@ mod tests {
         let many: Vec<[u8; 16]> = (0..=255).map(|n| [n; 16]).collect();
         let (mut together, mut alone) = (vec![], vec![]);
         key.tags(7, 9, many.iter(), |tag| together.push(tag));
-        many.iter().for_each(|one| key.tags(7, 9, std::iter::once(one), |tag| alone.push(tag)));
+        many.iter()
+            .for_each(|one| key.tags(7, 9, std::iter::once(one), |tag| alone.push(tag)));
         assert_eq!(together, alone);
     }
 }

@@ -1,12 +1,14 @@
 //! Secret and key files.
 //!
-//! A private file is taken only if no other user could have read or written it: a plain file (no link, no
-//! device), owned by that user, without any permission for group or others. The check is made on the opened file, not on
-//! its name, so that what was checked is what is read. Writing never replaces anything: a new file, 0600, on disk (`fsync`
-//! of file and folder) before it counts.
+//! A private file is taken only if no other user could have read or written it: a plain file (no
+//! link, no device), owned by that user, without any permission for group or others. The check is
+//! made on the opened file, not on its name, so that what was checked is what is read. Writing
+//! never replaces anything: a new file, 0600, on disk (`fsync` of file and folder) before it
+//! counts.
 //!
-//! Three forms: a secret of 32 bytes in one line that says what it is for ([`read_secret`]), an Ed25519 private key as
-//! PKCS#8 PEM (RFC 8410, as OpenSSL writes it; [`read_signing_key`]), and whatever TLS needs ([`read_private`]).
+//! Three forms: a secret of 32 bytes in one line that says what it is for ([`read_secret`]), an
+//! Ed25519 private key as PKCS#8 PEM (RFC 8410, as OpenSSL writes it; [`read_signing_key`]), and
+//! whatever TLS needs ([`read_private`]).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -120,7 +122,8 @@ pub enum SecretKind {
     Segment,
     /// The seed of the Ed25519 key that signs the checkpoints of a log.
     Checkpoint,
-    /// From which a sector system's HPKE key pair derives, to which pairs of a migration are sealed.
+    /// From which a sector system's HPKE key pair derives, to which pairs of a migration are
+    /// sealed.
     Migration,
 }
 
@@ -163,15 +166,19 @@ impl std::fmt::Display for SecretKind {
     }
 }
 
-/// Reads a secret file: one line ([`lines::only`]), `cloison-secret-1:<kind>:<64 lower-case hexadecimal digits>`.
+/// Reads a secret file: one line ([`lines::only`]), `cloison-secret-1:<kind>:<64 lower-case
+/// hexadecimal digits>`.
 pub fn read_secret(path: &Path, kind: SecretKind) -> Result<Key, FileError> {
     let text = read_private(path)?;
     parse_secret(&text, kind).map_err(at(path))
 }
 
 pub(super) fn parse_secret(text: &[u8], wanted: SecretKind) -> Result<Key, FileFault> {
-    const FORM: FileFault = FileFault::Form("a line `cloison-secret-1:<kind>:<64 hexadecimal digits>`");
-    let line = lines::only(text).and_then(|line| line.strip_prefix("cloison-secret-1:")).ok_or(FORM)?;
+    const FORM: FileFault =
+        FileFault::Form("a line `cloison-secret-1:<kind>:<64 hexadecimal digits>`");
+    let line = lines::only(text)
+        .and_then(|line| line.strip_prefix("cloison-secret-1:"))
+        .ok_or(FORM)?;
     let (kind, digits) = line.split_once(':').ok_or(FORM)?;
     let found = SecretKind::parse(kind).ok_or(FORM)?;
     if found != wanted {
@@ -181,8 +188,13 @@ pub(super) fn parse_secret(text: &[u8], wanted: SecretKind) -> Result<Key, FileF
         return Err(FORM);
     }
     let mut readable = true;
-    let secret = Key::init(|bytes| readable = HEXLOWER.decode_mut(digits.as_bytes(), bytes).is_ok());
-    if readable && secret.expose() != &[0; KEY_LEN] { Ok(secret) } else { Err(FORM) }
+    let secret =
+        Key::init(|bytes| readable = HEXLOWER.decode_mut(digits.as_bytes(), bytes).is_ok());
+    if readable && secret.expose() != &[0; KEY_LEN] {
+        Ok(secret)
+    } else {
+        Err(FORM)
+    }
 }
 
 /// Writes a new secret file.
@@ -203,7 +215,8 @@ pub(super) fn secret_line(kind: SecretKind, secret: &Key) -> Zeroizing<Vec<u8>> 
     line
 }
 
-/// Reads an Ed25519 private key: PKCS#8 PEM (RFC 8410), as `openssl genpkey -algorithm ed25519` writes it.
+/// Reads an Ed25519 private key: PKCS#8 PEM (RFC 8410), as `openssl genpkey -algorithm ed25519`
+/// writes it.
 pub fn read_signing_key(path: &Path) -> Result<SigningKey, FileError> {
     const FORM: FileFault = FileFault::Form("an Ed25519 private key in PKCS#8 PEM");
     let pem = read_private(path)?;
@@ -211,26 +224,37 @@ pub fn read_signing_key(path: &Path) -> Result<SigningKey, FileError> {
     SigningKey::from_pkcs8_pem(text).map_err(|_| at(path)(FORM))
 }
 
-/// Writes a new Ed25519 private key file. The public key is left out (version 1 of PKCS#8): not every OpenSSL takes it.
+/// Writes a new Ed25519 private key file. The public key is left out (version 1 of PKCS#8): not
+/// every OpenSSL takes it.
 pub fn write_signing_key(path: &Path, key: &SigningKey) -> Result<(), FileError> {
-    let pair = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
-    let pem = pair.to_pkcs8_pem(LineEnding::LF).map_err(|_| at(path)(FileFault::Form("a key that can be encoded")))?;
+    let pair = KeypairBytes {
+        secret_key: key.to_bytes(),
+        public_key: None,
+    };
+    let pem = pair
+        .to_pkcs8_pem(LineEnding::LF)
+        .map_err(|_| at(path)(FileFault::Form("a key that can be encoded")))?;
     write_private(path, pem.as_bytes())
 }
 
-/// An Ed25519 public key as the register and configurations write it: 64 lower-case hexadecimal digits.
+/// An Ed25519 public key as the register and configurations write it: 64 lower-case hexadecimal
+/// digits.
 pub fn public_key_text(key: &VerifyingKey) -> String {
     HEXLOWER.encode(key.as_bytes())
 }
 
-/// Reads a private file whole (at most [`MAX_PRIVATE`] bytes), after the checks that this module describes.
+/// Reads a private file whole (at most [`MAX_PRIVATE`] bytes), after the checks that this module
+/// describes.
 pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let read = || {
         let mut file = open_plain(path)?;
         let facts = file.metadata()?;
         let user = system::user();
         if facts.uid() != user {
-            return Err(FileFault::Owner { owner: facts.uid(), user });
+            return Err(FileFault::Owner {
+                owner: facts.uid(),
+                user,
+            });
         }
         if facts.mode() & 0o077 != 0 {
             return Err(FileFault::Mode(facts.mode() & 0o7777));
@@ -240,7 +264,8 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read().map_err(at(path))
 }
 
-/// Looks at a private file as [`read_private`] would, without reading it. root may look at other users' files.
+/// Looks at a private file as [`read_private`] would, without reading it. root may look at other
+/// users' files.
 ///
 /// # Errors
 /// What [`read_private`] would refuse it for.
@@ -250,7 +275,10 @@ pub fn look_at_private(path: &Path) -> Result<(), FileError> {
         let user = system::user();
         match () {
             () if !facts.is_file() => Err(FileFault::NotPlain),
-            () if facts.uid() != user && user != 0 => Err(FileFault::Owner { owner: facts.uid(), user }),
+            () if facts.uid() != user && user != 0 => Err(FileFault::Owner {
+                owner: facts.uid(),
+                user,
+            }),
             () if facts.mode() & 0o077 != 0 => Err(FileFault::Mode(facts.mode() & 0o7777)),
             () => Ok(()),
         }
@@ -268,12 +296,15 @@ pub(super) fn read_whole(file: &mut File) -> Result<Zeroizing<Vec<u8>>, FileFaul
     Ok(bytes)
 }
 
-/// Reads a file that is not secret (certificates, a configuration, a share set) whole, at most `limit` bytes; without a byte
-/// order mark.
+/// Reads a file that is not secret (certificates, a configuration, a share set) whole, at most
+/// `limit` bytes; without a byte order mark.
 pub fn read_public(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let read = || {
         // A public file may well be a link (`current.pem`); it is the content that gets checked.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
         if !file.metadata()?.is_file() {
             return Err(FileFault::NotPlain);
         }
@@ -288,27 +319,40 @@ pub fn read_public(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     read().map_err(at(path))
 }
 
-/// Writes a new private file: mode 0600, never over an existing one, durable on return. Nothing is left after an error.
+/// Writes a new private file: mode 0600, never over an existing one, durable on return. Nothing is
+/// left after an error.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_new(path, bytes, 0o600).map_err(at(path))
 }
 
-/// Writes a new public file: mode 0644, never over an existing one, durable on return. Nothing is left after an error.
+/// Writes a new public file: mode 0644, never over an existing one, durable on return. Nothing is
+/// left after an error.
 pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_new(path, bytes, 0o644).map_err(at(path))
 }
 
 pub(super) fn at(path: &Path) -> impl FnOnce(FileFault) -> FileError {
-    move |fault| FileError { path: path.to_owned(), fault }
+    move |fault| FileError {
+        path: path.to_owned(),
+        fault,
+    }
 }
 
 /// Opens without following a link at the end and without waiting on a pipe.
 pub(super) fn open_plain(path: &Path) -> Result<File, FileFault> {
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
+    let file = match OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+    {
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(FileFault::NotPlain),
         opened => opened?,
     };
-    if file.metadata()?.is_file() { Ok(file) } else { Err(FileFault::NotPlain) }
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(FileFault::NotPlain)
+    }
 }
 
 /// Fills `buffer` from the file; it is one byte longer than what is allowed.
@@ -325,18 +369,26 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> Result<usize, FileFault> {
     Err(FileFault::TooLong(buffer.len() - 1))
 }
 
-/// Gives the file its name only when all of it is on disk: a kill half-way leaves a hidden file that is never read, and not
-/// half a key at which the next start fails.
+/// Gives the file its name only when all of it is on disk: a kill half-way leaves a hidden file
+/// that is never read, and not half a key at which the next start fails.
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
-    let name = path.file_name().ok_or(FileFault::NotPlain)?.to_string_lossy();
-    let hidden = path.with_file_name(format!(".{name}.{}", HEXLOWER.encode(&crate::clock::random::<8>())));
+    let name = path
+        .file_name()
+        .ok_or(FileFault::NotPlain)?
+        .to_string_lossy();
+    let hidden = path.with_file_name(format!(
+        ".{name}.{}",
+        HEXLOWER.encode(&crate::clock::random::<8>())
+    ));
     let mut file = create_new(&hidden, mode)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     // A link, unlike a new name, never replaces anything.
     let named = written.and_then(|()| std::fs::hard_link(&hidden, path));
     let _ = std::fs::remove_file(&hidden);
     match named {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(FileFault::Exists),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(FileFault::Exists);
+        }
         named => named?,
     }
     sync_folder(path).map_err(|error| {
@@ -346,11 +398,15 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
     })
 }
 
-/// Destroys a private file: overwrites it, takes it away, and returns when both are durable. A disk that keeps old blocks, and
-/// every copy, is beyond this.
+/// Destroys a private file: overwrites it, takes it away, and returns when both are durable. A disk
+/// that keeps old blocks, and every copy, is beyond this.
 pub(super) fn destroy_private(path: &Path) -> Result<(), FileFault> {
-    let length = usize::try_from(open_plain(path)?.metadata()?.len()).map_or(MAX_PRIVATE, |len| len.min(MAX_PRIVATE));
-    let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let length = usize::try_from(open_plain(path)?.metadata()?.len())
+        .map_or(MAX_PRIVATE, |len| len.min(MAX_PRIVATE));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
     file.write_all(&vec![0; length])?;
     file.sync_all()?;
     std::fs::remove_file(path)?;
@@ -373,11 +429,23 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("identity.secret");
         write_secret(&path, SecretKind::Identity, &Key::take(&mut [0xa7; 32])).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), format!("cloison-secret-1:identity:{}\n", "a7".repeat(32)));
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!("cloison-secret-1:identity:{}\n", "a7".repeat(32))
+        );
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        assert_eq!(read_secret(&path, SecretKind::Identity).unwrap().expose(), &[0xa7; 32]);
+        assert_eq!(
+            read_secret(&path, SecretKind::Identity).unwrap().expose(),
+            &[0xa7; 32]
+        );
         let other = read_secret(&path, SecretKind::Store).unwrap_err();
-        assert!(matches!(other.fault, FileFault::Kind { found: SecretKind::Identity, wanted: SecretKind::Store }));
+        assert!(matches!(
+            other.fault,
+            FileFault::Kind {
+                found: SecretKind::Identity,
+                wanted: SecretKind::Store
+            }
+        ));
         assert!(!other.to_string().contains("a7a7"));
     }
 
@@ -386,8 +454,14 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("x");
         write_private(&path, b"first").unwrap();
-        assert!(matches!(write_private(&path, b"second").unwrap_err().fault, FileFault::Exists));
-        assert!(matches!(write_public(&path, b"second").unwrap_err().fault, FileFault::Exists));
+        assert!(matches!(
+            write_private(&path, b"second").unwrap_err().fault,
+            FileFault::Exists
+        ));
+        assert!(matches!(
+            write_public(&path, b"second").unwrap_err().fault,
+            FileFault::Exists
+        ));
         assert_eq!(fs::read(&path).unwrap(), b"first");
         // Not even through a link that points nowhere yet.
         symlink(folder.path().join("elsewhere"), folder.path().join("link")).unwrap();
@@ -402,7 +476,9 @@ mod tests {
         write_secret(&path, SecretKind::Audit, &Key::take(&mut [1; 32])).unwrap();
         for mode in [0o640, 0o604, 0o610, 0o601, 0o620, 0o666] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            assert!(matches!(read_private(&path).unwrap_err().fault, FileFault::Mode(found) if found == mode));
+            assert!(
+                matches!(read_private(&path).unwrap_err().fault, FileFault::Mode(found) if found == mode)
+            );
         }
         fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
         read_private(&path).unwrap();
@@ -417,41 +493,76 @@ mod tests {
         let path = folder.path().join("s");
         write_private(&path, b"x").unwrap();
         std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
-        assert!(matches!(read_private(&path).unwrap_err().fault, FileFault::Owner { owner: 12345, .. }));
+        assert!(matches!(
+            read_private(&path).unwrap_err().fault,
+            FileFault::Owner { owner: 12345, .. }
+        ));
     }
 
     #[test]
-    #[expect(unsafe_code, reason = "the standard library makes no pipes with a name")]
+    #[expect(
+        unsafe_code,
+        reason = "the standard library makes no pipes with a name"
+    )]
     fn links_folders_pipes_and_giants_are_refused() {
         let folder = folder();
         let path = folder.path().join("s");
         write_private(&path, &[b'x'; MAX_PRIVATE]).unwrap();
         read_private(&path).unwrap();
         symlink(&path, folder.path().join("link")).unwrap();
-        assert!(matches!(read_private(&folder.path().join("link")).unwrap_err().fault, FileFault::NotPlain));
-        assert!(matches!(read_private(folder.path()).unwrap_err().fault, FileFault::NotPlain));
+        assert!(matches!(
+            read_private(&folder.path().join("link")).unwrap_err().fault,
+            FileFault::NotPlain
+        ));
+        assert!(matches!(
+            read_private(folder.path()).unwrap_err().fault,
+            FileFault::NotPlain
+        ));
         let pipe = folder.path().join("pipe");
         let name = std::ffi::CString::new(pipe.to_str().unwrap()).unwrap();
         // SAFETY: `name` is a valid C string that outlives the call.
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-        assert!(matches!(read_private(&pipe).unwrap_err().fault, FileFault::NotPlain));
-        assert!(matches!(read_public(&pipe, 10).unwrap_err().fault, FileFault::NotPlain));
+        assert!(matches!(
+            read_private(&pipe).unwrap_err().fault,
+            FileFault::NotPlain
+        ));
+        assert!(matches!(
+            read_public(&pipe, 10).unwrap_err().fault,
+            FileFault::NotPlain
+        ));
         let giant = folder.path().join("giant");
         write_private(&giant, &[b'x'; MAX_PRIVATE + 1]).unwrap();
-        assert!(matches!(read_private(&giant).unwrap_err().fault, FileFault::TooLong(MAX_PRIVATE)));
-        assert!(matches!(read_public(&giant, 9).unwrap_err().fault, FileFault::TooLong(9)));
+        assert!(matches!(
+            read_private(&giant).unwrap_err().fault,
+            FileFault::TooLong(MAX_PRIVATE)
+        ));
+        assert!(matches!(
+            read_public(&giant, 9).unwrap_err().fault,
+            FileFault::TooLong(9)
+        ));
     }
 
     #[test]
     fn a_secret_is_one_line_as_any_editor_leaves_it() {
         let folder = folder();
         let line = format!("cloison-secret-1:audit:{}", "0a".repeat(32));
-        let spellings =
-            ["{}\n", "{}", "{}\r\n", "\u{feff}{}\r\n", "\n{}\n\n", " {}\u{a0}\n"].map(|form| form.replace("{}", &line));
+        let spellings = [
+            "{}\n",
+            "{}",
+            "{}\r\n",
+            "\u{feff}{}\r\n",
+            "\n{}\n\n",
+            " {}\u{a0}\n",
+        ]
+        .map(|form| form.replace("{}", &line));
         for (number, text) in spellings.iter().enumerate() {
             let path = folder.path().join(number.to_string());
             write_private(&path, text.as_bytes()).unwrap();
-            assert_eq!(read_secret(&path, SecretKind::Audit).unwrap().expose(), &[0x0a; 32], "{text:?}");
+            assert_eq!(
+                read_secret(&path, SecretKind::Audit).unwrap().expose(),
+                &[0x0a; 32],
+                "{text:?}"
+            );
         }
     }
 
@@ -500,9 +611,19 @@ mod tests {
         let pem = fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = pem.lines().collect();
         assert_eq!(lines.len(), 3);
-        assert_eq!((lines[0], lines[1].len()), ("-----BEGIN PRIVATE KEY-----", 64));
+        assert_eq!(
+            (lines[0], lines[1].len()),
+            ("-----BEGIN PRIVATE KEY-----", 64)
+        );
         let wrong = folder.path().join("wrong.pem");
-        write_private(&wrong, b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
-        assert!(matches!(read_signing_key(&wrong).unwrap_err().fault, FileFault::Form(_)));
+        write_private(
+            &wrong,
+            b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        )
+        .unwrap();
+        assert!(matches!(
+            read_signing_key(&wrong).unwrap_err().fault,
+            FileFault::Form(_)
+        ));
     }
 }

@@ -1,13 +1,19 @@
-//! Memory for keys: pages that are never swapped, never in a core dump, and empty in a forked child.
+//! Memory for keys: pages that are never swapped, never in a core dump, and empty in a forked
+//! child.
 //!
-//! A small allocator of its own: anonymous pages between two guard pages, locked (`mlock`), left out of dumps
-//! (`MADV_DONTDUMP`) and zeroed in children (`MADV_WIPEONFORK`). What is in it is wiped when it is dropped; the pages are kept
-//! and used again. Where the system refuses one of these (`RLIMIT_MEMLOCK`, a filter of system calls), keys are kept all the
-//! same; [`all_locked`] and [`all_left_out`] say so, and `cloison doctor` and `/metrics` show it.
+//! A small allocator of its own: anonymous pages between two guard pages, locked (`mlock`), left
+//! out of dumps (`MADV_DONTDUMP`) and zeroed in children (`MADV_WIPEONFORK`). What is in it is
+//! wiped when it is dropped; the pages are kept and used again. Where the system refuses one of
+//! these (`RLIMIT_MEMLOCK`, a filter of system calls), keys are kept all the same; [`all_locked`]
+//! and [`all_left_out`] say so, and `cloison doctor` and `/metrics` show it.
 //!
-//! Every [`Key`](super::Key) lies here, and so do the states that are derived from one and kept. Copies that a computation
-//! makes on the stack do not, nor what libraries keep of their own (the TLS key, a segment's cipher).
-#![expect(unsafe_code, reason = "an allocator of locked pages: pointers into its own mapping")]
+//! Every [`Key`](super::Key) lies here, and so do the states that are derived from one and kept.
+//! Copies that a computation makes on the stack do not, nor what libraries keep of their own (the
+//! TLS key, a segment's cipher).
+#![expect(
+    unsafe_code,
+    reason = "an allocator of locked pages: pointers into its own mapping"
+)]
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -17,7 +23,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Bytes of a slot, and the strictest alignment of what may lie here.
 const SLOT: usize = 64;
-/// Bytes of usable memory in one region. Small, so that the first fits any usual limit on locked memory.
+/// Bytes of usable memory in one region. Small, so that the first fits any usual limit on locked
+/// memory.
 const REGION: usize = 32 * 1024;
 /// Slots of a region.
 const SLOTS: usize = REGION / SLOT;
@@ -40,12 +47,14 @@ pub fn all_locked() -> bool {
     !UNLOCKED.load(Ordering::Relaxed)
 }
 
-/// Whether every page with a key in it is left out of core dumps and empty in forked children, so far.
+/// Whether every page with a key in it is left out of core dumps and empty in forked children, so
+/// far.
 pub fn all_left_out() -> bool {
     !EXPOSED.load(Ordering::Relaxed)
 }
 
-/// Makes sure that there is a region, so that [`all_locked`] and [`all_left_out`] say what this process can have.
+/// Makes sure that there is a region, so that [`all_locked`] and [`all_left_out`] say what this
+/// process can have.
 pub fn probe() {
     drop(Locked::new([0_u8; 1]));
 }
@@ -68,7 +77,10 @@ impl<T> Locked<T> {
         let place = take(slots::<T>()).cast::<T>();
         // SAFETY: the place is ours alone, large enough and aligned to a slot.
         unsafe { place.write(value) };
-        Self { place, owns: PhantomData }
+        Self {
+            place,
+            owns: PhantomData,
+        }
     }
 }
 
@@ -105,7 +117,8 @@ impl<T> std::fmt::Debug for Locked<T> {
 
 impl<T> Drop for Locked<T> {
     fn drop(&mut self) {
-        // SAFETY: the value is ours and not used again; its slots are wiped before they are given out again.
+        // SAFETY: the value is ours and not used again; its slots are wiped before they are given
+        // out again.
         unsafe {
             self.place.drop_in_place();
             give_back(self.place.cast(), slots::<T>());
@@ -114,7 +127,11 @@ impl<T> Drop for Locked<T> {
 }
 
 const fn slots<T>() -> usize {
-    if size_of::<T>() == 0 { 1 } else { size_of::<T>().div_ceil(SLOT) }
+    if size_of::<T>() == 0 {
+        1
+    } else {
+        size_of::<T>().div_ceil(SLOT)
+    }
 }
 
 /// So many neighbouring slots.
@@ -124,7 +141,9 @@ fn take(count: usize) -> NonNull<u8> {
         return place;
     }
     let mut region = Region::map();
-    let place = region.take(count).expect("a fresh region has room for what fits in one");
+    let place = region
+        .take(count)
+        .expect("a fresh region has room for what fits in one");
     regions.push(region);
     place
 }
@@ -135,7 +154,8 @@ fn take(count: usize) -> NonNull<u8> {
 /// They came from [`take`] with the same count, and are not used any more.
 unsafe fn give_back(place: NonNull<u8>, count: usize) {
     for at in 0..count * SLOT {
-        // SAFETY: within the slots. Volatile, so that the compiler keeps the writes although the bytes are not read again.
+        // SAFETY: within the slots. Volatile, so that the compiler keeps the writes although the
+        // bytes are not read again.
         unsafe { place.add(at).write_volatile(0) };
     }
     std::sync::atomic::compiler_fence(Ordering::SeqCst);
@@ -152,7 +172,8 @@ unsafe fn give_back(place: NonNull<u8>, count: usize) {
 
 impl Region {
     fn take(&mut self, count: usize) -> Option<NonNull<u8>> {
-        let first = (0..=SLOTS - count).find(|first| !self.taken[*first..first + count].contains(&true))?;
+        let first =
+            (0..=SLOTS - count).find(|first| !self.taken[*first..first + count].contains(&true))?;
         self.taken[first..first + count].fill(true);
         // SAFETY: `first` is below SLOTS, so the place is inside the region.
         Some(unsafe { self.base.add(first * SLOT) })
@@ -162,21 +183,32 @@ impl Region {
     /// When the system has no memory to give.
     fn map() -> Self {
         // SAFETY: sysconf has no preconditions.
-        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("pages have a size");
+        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })
+            .expect("pages have a size");
         let length = REGION.next_multiple_of(page);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new mapping, over no other memory.
-        let all = unsafe { libc::mmap(std::ptr::null_mut(), length + 2 * page, libc::PROT_NONE, flags, -1, 0) };
+        let all = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length + 2 * page,
+                libc::PROT_NONE,
+                flags,
+                -1,
+                0,
+            )
+        };
         assert!(all != libc::MAP_FAILED, "the system has no memory for keys");
-        // SAFETY: inside the new mapping: what lies between its first page and its last one, which stay shut.
+        // SAFETY: inside the new mapping: what lies between its first page and its last one, which
+        // stay shut.
         let base = unsafe { all.byte_add(page) };
         // SAFETY: the range is ours, whole pages.
         let open = unsafe { libc::mprotect(base, length, libc::PROT_READ | libc::PROT_WRITE) };
         assert!(open == 0, "the system has no memory for keys");
         // SAFETY: as above.
         let (left_out, locked) = unsafe {
-            let advised =
-                [libc::MADV_DONTDUMP, libc::MADV_WIPEONFORK].map(|advice| libc::madvise(base, length, advice));
+            let advised = [libc::MADV_DONTDUMP, libc::MADV_WIPEONFORK]
+                .map(|advice| libc::madvise(base, length, advice));
             (advised == [0, 0], libc::mlock(base, length) == 0)
         };
         if !left_out {
@@ -185,7 +217,10 @@ impl Region {
         if !locked {
             UNLOCKED.store(true, Ordering::Relaxed);
         }
-        Self { base: NonNull::new(base.cast()).expect("a mapping is not at zero"), taken: [false; SLOTS] }
+        Self {
+            base: NonNull::new(base.cast()).expect("a mapping is not at zero"),
+            taken: [false; SLOTS],
+        }
     }
 }
 
@@ -215,7 +250,8 @@ mod tests {
         unsafe {
             place.write_bytes(0xa7, SLOT);
             give_back(place, 1);
-            // Still mapped, and read at once; another thread of this test may have taken it, and then wrote other bytes.
+            // Still mapped, and read at once; another thread of this test may have taken it, and
+            // then wrote other bytes.
             assert!((0..SLOT).all(|at| place.add(at).read_volatile() != 0xa7));
         }
     }
@@ -229,9 +265,15 @@ mod tests {
         let mut mine = false;
         let mut flags = None;
         for line in maps.lines() {
-            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let range = line
+                .split(' ')
+                .next()
+                .and_then(|range| range.split_once('-'));
             if let Some((from, to)) = range
-                && let (Ok(from), Ok(to)) = (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16))
+                && let (Ok(from), Ok(to)) = (
+                    usize::from_str_radix(from, 16),
+                    usize::from_str_radix(to, 16),
+                )
             {
                 mine = (from..to).contains(&at);
             } else if mine && let Some(found) = line.strip_prefix("VmFlags:") {
@@ -241,8 +283,15 @@ mod tests {
         let flags = flags.expect("the page is mapped");
         // dd: not in dumps; wf: wiped on fork; lo: locked.
         for flag in ["dd", "wf"] {
-            assert!(flags.split_whitespace().any(|f| f == flag), "{flag} is not in {flags}");
+            assert!(
+                flags.split_whitespace().any(|f| f == flag),
+                "{flag} is not in {flags}"
+            );
         }
-        assert_eq!(flags.split_whitespace().any(|f| f == "lo"), all_locked(), "{flags}");
+        assert_eq!(
+            flags.split_whitespace().any(|f| f == "lo"),
+            all_locked(),
+            "{flags}"
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! HMAC-SHA256 (RFC 2104) over short messages, from precomputed states.
 //!
-//! A key is hashed into its inner and outer state once; a message of at most [`SHORT`] bytes then costs exactly two calls of
-//! the compression function, which is `sha2`'s own, and nothing around them. Longer messages take the `hmac` crate's way.
-//! That crate is also what every result is tested against.
+//! A key is hashed into its inner and outer state once; a message of at most [`SHORT`] bytes then
+//! costs exactly two calls of the compression function, which is `sha2`'s own, and nothing around
+//! them. Longer messages take the `hmac` crate's way. That crate is also what every result is
+//! tested against.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -12,15 +13,24 @@ use zeroize::Zeroize;
 use super::Key;
 use super::locked::Locked;
 
-/// The longest message that fits one block beside the padding (FIPS 180-4, section 5.1.1), in bytes.
+/// The longest message that fits one block beside the padding (FIPS 180-4, section 5.1.1), in
+/// bytes.
 pub(super) const SHORT: usize = 64 - 1 - 8;
 
 /// Messages that are hashed together.
 const GROUP: usize = 8;
 
 /// FIPS 180-4, section 5.3.3.
-const INITIAL: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+const INITIAL: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
 
 /// A key, ready for many short messages; its states lie in locked memory, which wipes them.
 pub(super) struct ShortMac(Locked<States>);
@@ -35,24 +45,36 @@ impl ShortMac {
     pub(super) fn new(key: &Key) -> Self {
         let state = |pad: u8| {
             let mut block = [pad; 64];
-            block.iter_mut().zip(key.expose()).for_each(|(byte, key)| *byte ^= key);
+            block
+                .iter_mut()
+                .zip(key.expose())
+                .for_each(|(byte, key)| *byte ^= key);
             let mut state = INITIAL;
             compress256(&mut state, &[block]);
             block.zeroize();
             state
         };
         let long = Hmac::new_from_slice(key.expose()).expect("HMAC takes a key of any length");
-        Self(Locked::new(States { inner: state(0x36), outer: state(0x5c), long }))
+        Self(Locked::new(States {
+            inner: state(0x36),
+            outer: state(0x5c),
+            long,
+        }))
     }
 
     /// Many messages under this key; `wrap` makes the tag's own type.
     pub(super) fn batch<T, W: Fn([u8; 32]) -> T>(&self, wrap: W) -> MacBatch<'_, W> {
-        MacBatch { key: self, wrap, blocks: [[0; 64]; GROUP], filled: 0 }
+        MacBatch {
+            key: self,
+            wrap,
+            blocks: [[0; 64]; GROUP],
+            filled: 0,
+        }
     }
 }
 
-/// Messages that are hashed together: the inner hashes of a group first, then the outer ones. None of them waits for its
-/// neighbour, so that the processor works on several at a time.
+/// Messages that are hashed together: the inner hashes of a group first, then the outer ones. None
+/// of them waits for its neighbour, so that the processor works on several at a time.
 pub(super) struct MacBatch<'k, W> {
     key: &'k ShortMac,
     wrap: W,
@@ -67,8 +89,8 @@ impl<W> Drop for MacBatch<'_, W> {
 }
 
 impl<W> MacBatch<'_, W> {
-    /// Adds the message that `parts` make one after the other. Tags are appended in order, the last ones by
-    /// [`MacBatch::finish`].
+    /// Adds the message that `parts` make one after the other. Tags are appended in order, the last
+    /// ones by [`MacBatch::finish`].
     #[inline]
     pub(super) fn push<T>(&mut self, parts: [&[u8]; 3], tags: &mut Vec<T>)
     where
@@ -77,7 +99,9 @@ impl<W> MacBatch<'_, W> {
         let len = parts.iter().map(|part| part.len()).sum();
         if len > SHORT {
             self.finish(tags);
-            let mac = parts.iter().fold(self.key.0.long.clone(), |mac, part| mac.chain_update(part));
+            let mac = parts
+                .iter()
+                .fold(self.key.0.long.clone(), |mac, part| mac.chain_update(part));
             tags.push((self.wrap)(mac.finalize().into_bytes().into()));
             return;
         }
@@ -112,7 +136,11 @@ impl<W> MacBatch<'_, W> {
         for (block, state) in blocks.iter().zip(&mut states) {
             compress256(state, std::slice::from_ref(block));
         }
-        tags.extend(states[..self.filled].iter().map(|state| (self.wrap)(to_bytes(state))));
+        tags.extend(
+            states[..self.filled]
+                .iter()
+                .map(|state| (self.wrap)(to_bytes(state))),
+        );
         self.filled = 0;
     }
 }
@@ -128,7 +156,10 @@ fn pad(block: &mut [u8; 64], len: usize) {
 #[inline]
 fn to_bytes(state: &[u32; 8]) -> [u8; 32] {
     let mut bytes = [0; 32];
-    bytes.chunks_exact_mut(4).zip(state).for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_be_bytes()));
+    bytes
+        .chunks_exact_mut(4)
+        .zip(state)
+        .for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_be_bytes()));
     bytes
 }
 
@@ -140,13 +171,20 @@ mod tests {
     fn tags(key: &[u8; 32], messages: &[[&[u8]; 3]]) -> Vec<[u8; 32]> {
         let mac = ShortMac::new(&Key::take(&mut key.clone()));
         let (mut batch, mut tags) = (mac.batch(|tag| tag), vec![]);
-        messages.iter().for_each(|parts| batch.push(*parts, &mut tags));
+        messages
+            .iter()
+            .for_each(|parts| batch.push(*parts, &mut tags));
         batch.finish(&mut tags);
         tags
     }
 
     fn by_the_hmac_crate(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
-        Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes().into()
+        Hmac::<Sha256>::new_from_slice(key)
+            .unwrap()
+            .chain_update(message)
+            .finalize()
+            .into_bytes()
+            .into()
     }
 
     proptest! {
@@ -186,7 +224,11 @@ mod tests {
     fn the_border_is_where_the_padding_ends() {
         for len in SHORT - 1..=SHORT + 1 {
             let message = vec![5; len];
-            assert_eq!(tags(&[7; 32], &[[&message, b"", b""]]), [by_the_hmac_crate(&[7; 32], &message)], "{len}");
+            assert_eq!(
+                tags(&[7; 32], &[[&message, b"", b""]]),
+                [by_the_hmac_crate(&[7; 32], &message)],
+                "{len}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What a process does so that its keys stay in its memory: no swap, no core dump, no look from outside.
+//! What a process does so that its keys stay in its memory: no swap, no core dump, no look from
+//! outside.
 
 use super::locked;
 use crate::system::memory;
@@ -31,14 +32,18 @@ impl Protection {
     }
 }
 
-/// Protects this process as far as the system allows: files for the owner alone, no core dumps, no debugger, keys in locked
-/// pages; with `whole` all of its pages, where the limit on locked memory leaves room for any number of them. (A vault's index
-/// has gigabytes and holds no key; a node is small and holds what it opens.)
+/// Protects this process as far as the system allows: files for the owner alone, no core dumps, no
+/// debugger, keys in locked pages; with `whole` all of its pages, where the limit on locked memory
+/// leaves room for any number of them. (A vault's index has gigabytes and holds no key; a node is
+/// small and holds what it opens.)
 pub fn protect(whole: bool) -> Protection {
     memory::close_off();
     // With a limit, the first allocation beyond it would fail in the midst of work.
     let process_locked = whole && lock_limit().is_none() && lock_all();
-    Protection { process_locked, ..protection() }
+    Protection {
+        process_locked,
+        ..protection()
+    }
 }
 
 fn lock_all() -> bool {

@@ -1,4 +1,5 @@
-//! The versions of a root secret: a folder with one file for each, `1.secret`, `2.secret`, …, in any custody.
+//! The versions of a root secret: a folder with one file for each, `1.secret`, `2.secret`, …, in
+//! any custody.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +16,9 @@ pub trait SectorSecretStore: Send + Sync {
     /// When one cannot be read.
     fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError>;
 
-    /// Makes a new random version, durable before it is returned, with a number above all in the store and above `used`,
-    /// the highest that was ever used: the number of a destroyed version is never used again.
+    /// Makes a new random version, durable before it is returned, with a number above all in the
+    /// store and above `used`, the highest that was ever used: the number of a destroyed version is
+    /// never used again.
     ///
     /// # Errors
     /// When it cannot be stored.
@@ -49,14 +51,25 @@ impl SectorSecretDeposit {
 
 impl SectorSecretStore for SectorSecretDeposit {
     fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
-        let found = self.keyring.read_versions(&self.deposit, SecretKind::Sector)?;
-        Ok(found.into_iter().map(|(version, key)| (version, SectorSecret(key))).collect())
+        let found = self
+            .keyring
+            .read_versions(&self.deposit, SecretKind::Sector)?;
+        Ok(found
+            .into_iter()
+            .map(|(version, key)| (version, SectorSecret(key)))
+            .collect())
     }
 
     fn create(&self, used: u32) -> Result<(u32, SectorSecret), FileError> {
-        let next = self.keyring.versions(&self.deposit)?.into_iter().fold(used, u32::max) + 1;
+        let next = self
+            .keyring
+            .versions(&self.deposit)?
+            .into_iter()
+            .fold(used, u32::max)
+            + 1;
         let secret = Key::random();
-        self.keyring.write(&self.deposit.version(next), SecretKind::Sector, &secret)?;
+        self.keyring
+            .write(&self.deposit.version(next), SecretKind::Sector, &secret)?;
         Ok((next, SectorSecret(secret)))
     }
 

@@ -1,10 +1,13 @@
-//! Shares: secrets split between custodians. Any `threshold` of them recover the secrets; fewer learn nothing.
+//! Shares: secrets split between custodians. Any `threshold` of them recover the secrets; fewer
+//! learn nothing.
 //!
-//! Pedersen's verifiable secret sharing (CRYPTO '91) over secp256k1: a secret of 32 bytes is a scalar `s` (a random one is, but
-//! for one in 2¹²⁸), hidden in a random polynomial of degree `threshold - 1` and blinded by a second one. The commitments to the
-//! coefficients are public, and each share is checked against them by itself, so that a bad one is named and does no harm.
-//! Pedersen's commitments hide `s` perfectly: not even who breaks discrete logarithms learns anything from them or from
-//! `threshold - 1` shares. (Feldman's publish `s·G`: to a quantum computer, that is `s`.)
+//! Pedersen's verifiable secret sharing (CRYPTO '91) over secp256k1: a secret of 32 bytes is a
+//! scalar `s` (a random one is, but for one in 2¹²⁸), hidden in a random polynomial of degree
+//! `threshold - 1` and blinded by a second one. The commitments to the coefficients are public, and
+//! each share is checked against them by itself, so that a bad one is named and does no harm.
+//! Pedersen's commitments hide `s` perfectly: not even who breaks discrete logarithms learns
+//! anything from them or from `threshold - 1` shares. (Feldman's publish `s·G`: to a quantum
+//! computer, that is `s`.)
 //!
 //! ```text
 //! G, H     = secp256k1's generator; hash_to_curve (RFC 9380, secp256k1_XMD:SHA-256_SSWU_RO_) of "blinder" under the tag below
@@ -13,8 +16,9 @@
 //! digest   = SHA-256("cloison/v1/share-set" ‖ the set's canonical JSON)
 //! ```
 //!
-//! A *set* ([`ShareSet`]) is what is public of one splitting: who holds which share of what, and the commitments. It is pinned by
-//! whoever takes shares; each share names its digest, so that a share of another set is told from a bad one.
+//! A *set* ([`ShareSet`]) is what is public of one splitting: who holds which share of what, and
+//! the commitments. It is pinned by whoever takes shares; each share names its digest, so that a
+//! share of another set is told from a bad one.
 
 mod math;
 mod text;
@@ -67,7 +71,8 @@ pub enum ShareError {
     /// The secret is not a scalar: 0, or one of the 2⁻¹²⁸ beyond the field.
     #[error("the secret cannot be split")]
     Unsplittable,
-    /// The shares recover something that the commitments are not of: cannot be, once each was checked.
+    /// The shares recover something that the commitments are not of: cannot be, once each was
+    /// checked.
     #[error("the shares do not recover what was split")]
     Mismatch,
 }
@@ -81,7 +86,8 @@ pub struct SharedSecret {
     pub name: String,
     /// The HPKE public key that the secret makes, for an authority's key; empty otherwise.
     pub public: Vec<u8>,
-    /// Commitments to the polynomial's coefficients, as many as the threshold: SEC 1 compressed points.
+    /// Commitments to the polynomial's coefficients, as many as the threshold: SEC 1 compressed
+    /// points.
     commitments: Vec<[u8; 33]>,
 }
 
@@ -111,7 +117,11 @@ pub struct Share {
 impl ShareSet {
     /// What names the set: a digest over all that is public of it.
     pub fn digest(&self) -> [u8; 32] {
-        Sha256::new().chain_update("cloison/v1/share-set").chain_update(self.to_json()).finalize().into()
+        Sha256::new()
+            .chain_update("cloison/v1/share-set")
+            .chain_update(self.to_json())
+            .finalize()
+            .into()
     }
 
     /// Checks a share against the commitments, and that it is whose it says.
@@ -123,31 +133,48 @@ impl ShareSet {
             return Err(ShareError::Foreign);
         }
         let invalid = || ShareError::Invalid(share.custodian.clone());
-        let owner = share.index.checked_sub(1).and_then(|place| self.custodians.get(place));
+        let owner = share
+            .index
+            .checked_sub(1)
+            .and_then(|place| self.custodians.get(place));
         if owner != Some(&share.custodian) || share.values.len() != self.secrets.len() {
             return Err(invalid());
         }
         let mut pairs = self.secrets.iter().zip(&share.values);
-        if pairs.all(|(shared, value)| math::fits(shared, share.index, value)) { Ok(()) } else { Err(invalid()) }
+        if pairs.all(|(shared, value)| math::fits(shared, share.index, value)) {
+            Ok(())
+        } else {
+            Err(invalid())
+        }
     }
 
-    /// Recovers the secrets, in the set's order, from any `threshold` of its shares or more; each is checked first.
+    /// Recovers the secrets, in the set's order, from any `threshold` of its shares or more; each
+    /// is checked first.
     ///
     /// # Errors
     /// [`ShareError`]: the first share that is wrong, or too few.
     pub fn recover(&self, shares: &[&Share]) -> Result<Vec<Key>, ShareError> {
         for (place, share) in shares.iter().enumerate() {
             self.check(share)?;
-            if shares[..place].iter().any(|before| before.index == share.index) {
+            if shares[..place]
+                .iter()
+                .any(|before| before.index == share.index)
+            {
                 return Err(ShareError::Repeated(share.custodian.clone()));
             }
         }
         if shares.len() < self.threshold {
-            return Err(ShareError::TooFew { given: shares.len(), threshold: self.threshold });
+            return Err(ShareError::TooFew {
+                given: shares.len(),
+                threshold: self.threshold,
+            });
         }
         let shares = &shares[..self.threshold];
         let secret = |(place, shared): (usize, &SharedSecret)| {
-            let points: Vec<_> = shares.iter().map(|share| (share.index, &share.values[place])).collect();
+            let points: Vec<_> = shares
+                .iter()
+                .map(|share| (share.index, &share.values[place]))
+                .collect();
             math::recover(shared, &points)
         };
         self.secrets.iter().enumerate().map(secret).collect()

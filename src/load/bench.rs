@@ -1,4 +1,5 @@
-//! `cloison bench`: how fast this machine is, measured on a throw-away vault that runs as its own process.
+//! `cloison bench`: how fast this machine is, measured on a throw-away vault that runs as its own
+//! process.
 
 mod body;
 mod deployment;
@@ -24,7 +25,8 @@ use crate::terminal::{CommandError, print, print_json};
 /// Persons that are stored before anything is measured come in requests of so many.
 const PRELOAD_BATCH: u64 = 10_000;
 
-/// Measure this machine: throughput, latency, CPU time per identifier and memory of a throw-away vault
+/// Measure this machine: throughput, latency, CPU time per identifier and memory of a throw-away
+/// vault
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison bench\n  \
@@ -55,16 +57,19 @@ pub struct BenchArgs {
     /// Connections at once; without it 4, or 32 where each request has one identifier
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
     connections: Option<u16>,
-    /// Requests a second, sent when they are due; without it each connection sends as soon as it is answered
+    /// Requests a second, sent when they are due; without it each connection sends as soon as it is
+    /// answered
     #[arg(long, value_name = "PER SECOND")]
     rate: Option<f64>,
-    /// Meanwhile one more connection sends known persons in requests of so many, without pause, and is not counted
+    /// Meanwhile one more connection sends known persons in requests of so many, without pause, and
+    /// is not counted
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     beside: Option<u64>,
     /// Measure so many times; the figures are medians then
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
-    /// Measure re-identification instead: so many pseudonyms in one request, vault and node together
+    /// Measure re-identification instead: so many pseudonyms in one request, vault and node
+    /// together
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "10000", conflicts_with_all = ["known", "new", "irreversible", "rate", "beside"], value_parser = clap::value_parser!(u64).range(1..=10_000))]
     reidentify: Option<u64>,
     /// With --reidentify: in how many segments they lie
@@ -73,7 +78,8 @@ pub struct BenchArgs {
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
-    /// Write the deployment that would be measured to this folder, for another program to start and load, and stop
+    /// Write the deployment that would be measured to this folder, for another program to start and
+    /// load, and stop
     #[arg(long, value_name = "DIR", hide = true)]
     prepare: Option<PathBuf>,
 }
@@ -81,7 +87,8 @@ pub struct BenchArgs {
 #[derive(clap::Args)]
 #[group(multiple = false)]
 struct WorkloadChoice {
-    /// Persons that the vault has not seen: derived, sealed, stored (this is measured if nothing is chosen)
+    /// Persons that the vault has not seen: derived, sealed, stored (this is measured if nothing is
+    /// chosen)
     #[arg(long)]
     new: bool,
     /// Persons whose mappings are stored already: the everyday case
@@ -128,8 +135,14 @@ struct BenchOutcome {
 /// # Errors
 /// When the vault cannot be started or does not answer everything.
 pub fn run(args: BenchArgs) -> Result<(), CommandError> {
-    if args.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
-        return Err(CommandError::usage("--rate is a number above zero", "such as --rate 2000"));
+    if args
+        .rate
+        .is_some_and(|rate| !rate.is_finite() || rate <= 0.0)
+    {
+        return Err(CommandError::usage(
+            "--rate is a number above zero",
+            "such as --rate 2000",
+        ));
     }
     if let Some(folder) = &args.prepare {
         deployment::make(folder)?;
@@ -138,14 +151,26 @@ pub fn run(args: BenchArgs) -> Result<(), CommandError> {
     let local = LocalDeployment::new(None)?;
     let health = deployment::make(local.folder())?;
     if let Some(items) = args.reidentify {
-        // What the register allows an authority in an hour bounds the rounds, the first one that is not measured included.
+        // What the register allows an authority in an hour bounds the rounds, the first one that is
+        // not measured included.
         let rounds = args.rounds.min(9);
-        return reidentify::run(&local, health, items, args.segments.min(items), rounds, args.json);
+        return reidentify::run(
+            &local,
+            health,
+            items,
+            args.segments.min(items),
+            rounds,
+            args.json,
+        );
     }
     let vault = RunningVault::start(&local, health)?;
     let outcome = vault.measure(&args)?;
     drop(local);
-    if args.json { print_json(&outcome) } else { print(outcome.report(&args)) }
+    if args.json {
+        print_json(&outcome)
+    } else {
+        print(outcome.report(&args))
+    }
 }
 
 /// A vault under load.
@@ -159,22 +184,34 @@ struct RunningVault {
 impl RunningVault {
     fn start(local: &LocalDeployment, health: SocketAddr) -> Result<Self, CommandError> {
         let config = local.folder().join("vault.toml");
-        let config =
-            config.to_str().ok_or_else(|| CommandError::usage("TMPDIR is not UTF-8", "choose another folder"))?;
+        let config = config
+            .to_str()
+            .ok_or_else(|| CommandError::usage("TMPDIR is not UTF-8", "choose another folder"))?;
         let id = local.start("vault", &["serve", "--config", config], health)?;
-        let [reversible, irreversible] =
-            [deployment::REVERSIBLE, deployment::IRREVERSIBLE].map(|sector| target(local.folder(), sector));
-        Ok(Self { id, reversible: reversible?, irreversible: irreversible? })
+        let [reversible, irreversible] = [deployment::REVERSIBLE, deployment::IRREVERSIBLE]
+            .map(|sector| target(local.folder(), sector));
+        Ok(Self {
+            id,
+            reversible: reversible?,
+            irreversible: irreversible?,
+        })
     }
 
     fn measure(&self, args: &BenchArgs) -> Result<BenchOutcome, CommandError> {
         let workload = args.workload.chosen();
-        let known = if workload == Workload::Known || args.beside.is_some() { args.persons } else { 0 };
+        let known = if workload == Workload::Known || args.beside.is_some() {
+            args.persons
+        } else {
+            0
+        };
         self.preload(known + args.preload, args.json)?;
         usage::cpu_when_idle(self.id)?;
         let rounds = (0..args.rounds).map(|round| {
             let (first, cycle) = match workload {
-                Workload::New => (known + args.preload + u64::from(round) * args.persons, u64::MAX),
+                Workload::New => (
+                    known + args.preload + u64::from(round) * args.persons,
+                    u64::MAX,
+                ),
                 Workload::Known | Workload::Irreversible => (0, args.persons),
             };
             let load = LoadPlan {
@@ -183,24 +220,41 @@ impl RunningVault {
                 batch: args.batch,
                 items: args.items.unwrap_or(args.persons),
                 cycle,
-                connections: args.connections.map_or(if args.batch == 1 { 32 } else { 4 }, usize::from),
+                connections: args
+                    .connections
+                    .map_or(if args.batch == 1 { 32 } else { 4 }, usize::from),
                 rate: args.rate,
             };
             self.round(args, workload, &load)
         });
-        Ok(BenchOutcome::medians(rounds.collect::<Result<_, CommandError>>()?))
+        Ok(BenchOutcome::medians(
+            rounds.collect::<Result<_, CommandError>>()?,
+        ))
     }
 
     /// Stores persons before anything is measured.
     fn preload(&self, persons: u64, quiet: bool) -> Result<(), CommandError> {
-        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(persons) };
-        let style = ProgressStyle::with_template("storing {bar:40} {human_pos} of {human_len}, {eta} left");
+        let bar = if quiet {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(persons)
+        };
+        let style =
+            ProgressStyle::with_template("storing {bar:40} {human_pos} of {human_len}, {eta} left");
         bar.set_style(style.expect("the template is a constant"));
         let most = 50 * PRELOAD_BATCH;
         for first in (0..persons).step_by(most as usize) {
             let items = most.min(persons - first);
             let (dialect, batch) = (Dialect::Cloison, PRELOAD_BATCH);
-            let load = LoadPlan { dialect, first, batch, items, cycle: u64::MAX, connections: 4, rate: None };
+            let load = LoadPlan {
+                dialect,
+                first,
+                batch,
+                items,
+                cycle: u64::MAX,
+                connections: 4,
+                rate: None,
+            };
             load.run(&self.reversible, || Ok(()))?;
             bar.inc(items);
         }
@@ -208,8 +262,17 @@ impl RunningVault {
         Ok(())
     }
 
-    fn round(&self, args: &BenchArgs, workload: Workload, load: &LoadPlan) -> Result<BenchOutcome, CommandError> {
-        let target = if workload == Workload::Irreversible { &self.irreversible } else { &self.reversible };
+    fn round(
+        &self,
+        args: &BenchArgs,
+        workload: Workload,
+        load: &LoadPlan,
+    ) -> Result<BenchOutcome, CommandError> {
+        let target = if workload == Workload::Irreversible {
+            &self.irreversible
+        } else {
+            &self.reversible
+        };
         let mut before = Duration::ZERO;
         // Handshakes are over when the clock starts.
         let begin = || {
@@ -245,7 +308,8 @@ impl RunningVault {
         })
     }
 
-    /// The load, while another connection sends known persons without pause. (The CPU time is that of both.)
+    /// The load, while another connection sends known persons without pause. (The CPU time is that
+    /// of both.)
     fn run_beside(
         &self,
         load: &LoadPlan,
@@ -255,8 +319,15 @@ impl RunningVault {
         persons: u64,
     ) -> Result<LoadResult, CommandError> {
         let (dialect, stop) = (Dialect::Cloison, AtomicBool::new(false));
-        let other =
-            LoadPlan { dialect, first: 0, batch, items: u64::MAX / 2, cycle: persons, connections: 1, rate: None };
+        let other = LoadPlan {
+            dialect,
+            first: 0,
+            batch,
+            items: u64::MAX / 2,
+            cycle: persons,
+            connections: 1,
+            rate: None,
+        };
         std::thread::scope(|scope| {
             let beside = scope.spawn(|| other.run_until(&self.reversible, || Ok(()), &stop));
             let sent = load.run(target, begin);
@@ -269,9 +340,13 @@ impl RunningVault {
 
 fn target(folder: &Path, sector: &str) -> Result<LoadTarget, CommandError> {
     let file = folder.join(format!("clients/{}.toml", deployment::CLIENT));
-    let client =
-        ClientConfig::load(&file).map_err(|error| CommandError::new(error, "report this as a fault of cloison"))?;
-    LoadTarget::new(&client, &crate::client::path(&["v1", "sectors", sector, "pseudonyms"]), "")
+    let client = ClientConfig::load(&file)
+        .map_err(|error| CommandError::new(error, "report this as a fault of cloison"))?;
+    LoadTarget::new(
+        &client,
+        &crate::client::path(&["v1", "sectors", sector, "pseudonyms"]),
+        "",
+    )
 }
 
 impl WorkloadChoice {
@@ -314,7 +389,11 @@ impl BenchOutcome {
             HumanCount(self.batch)
         );
         let single = std::slice::from_ref(self);
-        let rounds = if self.rounds.is_empty() { single } else { &self.rounds };
+        let rounds = if self.rounds.is_empty() {
+            single
+        } else {
+            &self.rounds
+        };
         let mut line = |name: &str, unit: &str, places: usize, figure: fn(&Self) -> f64| {
             let [least, median, most] = spread(rounds, figure);
             let number = |value: f64| match places {
@@ -323,12 +402,24 @@ impl BenchOutcome {
             };
             text += &format!("  {name:<12} {:>14} {unit}", number(median));
             if rounds.len() > 1 {
-                text += &format!("   (median of {}; {} to {})", rounds.len(), number(least), number(most));
+                text += &format!(
+                    "   (median of {}; {} to {})",
+                    rounds.len(),
+                    number(least),
+                    number(most)
+                );
             }
             text.push('\n');
         };
-        line("throughput", "identifiers/s", 0, |round| round.items_per_second);
-        line("CPU", "µs/identifier, the vault's process alone", 3, |round| round.cpu_us_per_item);
+        line("throughput", "identifiers/s", 0, |round| {
+            round.items_per_second
+        });
+        line(
+            "CPU",
+            "µs/identifier, the vault's process alone",
+            3,
+            |round| round.cpu_us_per_item,
+        );
         line("latency p50", "ms a request", 2, |round| round.p50_ms);
         line("latency p99", "ms a request", 2, |round| round.p99_ms);
         line("memory", "MiB", 0, |round| round.rss_mib);
@@ -345,11 +436,16 @@ fn spread(rounds: &[BenchOutcome], figure: impl Fn(&BenchOutcome) -> f64) -> [f6
     let mut all: Vec<f64> = rounds.iter().map(figure).collect();
     all.sort_unstable_by(f64::total_cmp);
     let (half, odd) = (all.len() / 2, all.len() % 2 == 1);
-    let median = if odd { all[half] } else { (all[half - 1] + all[half]) / 2.0 };
+    let median = if odd {
+        all[half]
+    } else {
+        (all[half - 1] + all[half]) / 2.0
+    };
     [all[0], median, all[all.len() - 1]]
 }
 
-/// Load a server that already runs, and print what came of it as JSON: what benches/compare uses for both contenders
+/// Load a server that already runs, and print what came of it as JSON: what benches/compare uses
+/// for both contenders
 #[derive(clap::Args)]
 pub struct LoadArgs {
     /// The client file: certificates, key, and the server unless --url names another
@@ -386,10 +482,14 @@ pub struct LoadArgs {
 /// # Errors
 /// When not everything is answered.
 pub fn run_load(args: LoadArgs) -> Result<(), CommandError> {
-    let mut client =
-        ClientConfig::load(&args.client).map_err(|error| CommandError::new(error, "check the client file"))?;
+    let mut client = ClientConfig::load(&args.client)
+        .map_err(|error| CommandError::new(error, "check the client file"))?;
     client.url = args.url.unwrap_or(client.url);
-    let headers: String = args.header.iter().map(|header| format!("{header}\r\n")).collect();
+    let headers: String = args
+        .header
+        .iter()
+        .map(|header| format!("{header}\r\n"))
+        .collect();
     let target = LoadTarget::new(&client, &args.path, &headers)?;
     let load = LoadPlan {
         dialect: args.dialect,
@@ -433,7 +533,12 @@ mod tests {
     #[test]
     fn one_round_has_exactly_the_members_that_are_promised() {
         let value = serde_json::to_value(BenchOutcome::medians(vec![round(1.0)])).unwrap();
-        let mut names: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut names: Vec<_> = value
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         names.sort_unstable();
         let mut wanted = [
             "workload",
@@ -456,6 +561,9 @@ mod tests {
     fn medians_are_of_each_figure() {
         let all = BenchOutcome::medians([3.0, 1.0, 2.0, 10.0].map(round).to_vec());
         assert_eq!((all.seconds, all.rounds.len()), (2.5, 4));
-        assert_eq!(BenchOutcome::medians([3.0, 1.0, 2.0].map(round).to_vec()).seconds, 2.0);
+        assert_eq!(
+            BenchOutcome::medians([3.0, 1.0, 2.0].map(round).to_vec()).seconds,
+            2.0
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `cloison demo`: the main job on one command, with real processes, real TLS and real files, on loopback.
+//! `cloison demo`: the main job on one command, with real processes, real TLS and real files, on
+//! loopback.
 
 mod cards;
 mod steps;

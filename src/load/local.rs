@@ -1,4 +1,5 @@
-//! What the demo puts up and takes down again: a folder and two processes, whichever way the demo ends.
+//! What the demo puts up and takes down again: a folder and two processes, whichever way the demo
+//! ends.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process may take to end when it is asked to.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// A folder and the processes that run on it. Dropped, it ends the processes and removes the folder, unless it is kept.
+/// A folder and the processes that run on it. Dropped, it ends the processes and removes the
+/// folder, unless it is kept.
 pub struct LocalDeployment {
     folder: PathBuf,
     local: Arc<Mutex<LocalProcesses>>,
@@ -28,7 +30,8 @@ struct LocalProcesses {
 }
 
 impl LocalDeployment {
-    /// Takes `keep`, or a folder of its own that is removed at the end; also when the demo is interrupted.
+    /// Takes `keep`, or a folder of its own that is removed at the end; also when the demo is
+    /// interrupted.
     pub fn new(keep: Option<PathBuf>) -> Result<Self, CommandError> {
         let (folder, remove) = match keep {
             Some(folder) => (folder, None),
@@ -38,7 +41,10 @@ impl LocalDeployment {
                 (folder.clone(), Some(folder))
             }
         };
-        let local = Arc::new(Mutex::new(LocalProcesses { processes: Vec::new(), remove }));
+        let local = Arc::new(Mutex::new(LocalProcesses {
+            processes: Vec::new(),
+            remove,
+        }));
         on_interrupt(Arc::clone(&local))?;
         Ok(Self { folder, local })
     }
@@ -48,14 +54,24 @@ impl LocalDeployment {
         &self.folder
     }
 
-    /// Starts this very program with `arguments`, writing to `logs/<name>.log`, and waits until it says on its health
-    /// listener that it is ready. The process's id comes back.
-    pub fn start(&self, name: &'static str, arguments: &[&str], health: SocketAddr) -> Result<u32, CommandError> {
+    /// Starts this very program with `arguments`, writing to `logs/<name>.log`, and waits until it
+    /// says on its health listener that it is ready. The process's id comes back.
+    pub fn start(
+        &self,
+        name: &'static str,
+        arguments: &[&str],
+        health: SocketAddr,
+    ) -> Result<u32, CommandError> {
         let log = self.folder.join(format!("logs/{name}.log"));
         let output = File::create(&log).map_err(|error| CommandError::file(&log, &error))?;
-        let errors = output.try_clone().map_err(|error| CommandError::file(&log, &error))?;
+        let errors = output
+            .try_clone()
+            .map_err(|error| CommandError::file(&log, &error))?;
         let program = std::env::current_exe().map_err(|error| {
-            CommandError::new(format_args!("this program's own path: {error}"), "start it by its full path")
+            CommandError::new(
+                format_args!("this program's own path: {error}"),
+                "start it by its full path",
+            )
         })?;
         let child = Command::new(&program)
             .args(arguments)
@@ -88,13 +104,22 @@ impl LocalDeployment {
     /// Asks a process to end, and waits until it has.
     pub fn stop(&self, name: &str) {
         let mut local = lock(&self.local);
-        let (ending, others) = std::mem::take(&mut local.processes).into_iter().partition(|(n, _)| *n == name);
+        let (ending, others) = std::mem::take(&mut local.processes)
+            .into_iter()
+            .partition(|(n, _)| *n == name);
         local.processes = others;
-        LocalProcesses { processes: ending, remove: None }.clear();
+        LocalProcesses {
+            processes: ending,
+            remove: None,
+        }
+        .clear();
     }
 
     fn has_ended(&self, name: &str) -> bool {
-        lock(&self.local).processes.iter_mut().any(|(n, child)| *n == name && !matches!(child.try_wait(), Ok(None)))
+        lock(&self.local)
+            .processes
+            .iter_mut()
+            .any(|(n, child)| *n == name && !matches!(child.try_wait(), Ok(None)))
     }
 }
 
@@ -133,9 +158,17 @@ fn lock(local: &Mutex<LocalProcesses>) -> MutexGuard<'_, LocalProcesses> {
 /// Clears up on Ctrl-C, SIGTERM and when the terminal goes away, and ends the demo.
 fn on_interrupt(local: Arc<Mutex<LocalProcesses>>) -> Result<(), CommandError> {
     use tokio::signal::unix::{SignalKind, signal};
-    let fault = |error: std::io::Error| CommandError::new(format_args!("signals: {error}"), "try again");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(fault)?;
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let fault =
+        |error: std::io::Error| CommandError::new(format_args!("signals: {error}"), "try again");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(fault)?;
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
     let [mut interrupt, mut terminate, mut hangup] = {
         let _inside = runtime.enter();
         let [a, b, c] = kinds.map(signal);
@@ -160,13 +193,23 @@ fn on_interrupt(local: Arc<Mutex<LocalProcesses>>) -> Result<(), CommandError> {
 pub fn free_ports<const N: usize>() -> Result<[u16; N], CommandError> {
     // All at once, or the same port would come twice.
     let open = || -> std::io::Result<Vec<u16>> {
-        let listeners: Vec<_> =
-            (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-        listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+        let listeners: Vec<_> = (0..N)
+            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .collect::<Result<_, _>>()?;
+        listeners
+            .iter()
+            .map(|listener| Ok(listener.local_addr()?.port()))
+            .collect()
     };
-    let ports = open()
-        .map_err(|error| CommandError::new(format_args!("no port on loopback: {error}"), "close some programs"))?;
-    ports.try_into().map_err(|_| CommandError::new("no port on loopback", "close some programs"))
+    let ports = open().map_err(|error| {
+        CommandError::new(
+            format_args!("no port on loopback: {error}"),
+            "close some programs",
+        )
+    })?;
+    ports
+        .try_into()
+        .map_err(|_| CommandError::new("no port on loopback", "close some programs"))
 }
 
 /// Whether a health listener answers that its process is ready.
@@ -174,7 +217,10 @@ fn ready(health: SocketAddr) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect_timeout(&health, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(format!("GET /readyz HTTP/1.1\r\nhost: {health}\r\nconnection: close\r\n\r\n").as_bytes())?;
+        stream.write_all(
+            format!("GET /readyz HTTP/1.1\r\nhost: {health}\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
+        )?;
         let mut head = [0; 12];
         stream.read_exact(&mut head)?;
         Ok(head.ends_with(b" 200"))
@@ -187,5 +233,9 @@ fn tail(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text[text.len().saturating_sub(4_096)..]).into_owned();
     let lines: Vec<&str> = text.lines().rev().take(8).collect();
-    lines.iter().rev().map(|line| format!("\n    {line}")).collect()
+    lines
+        .iter()
+        .rev()
+        .map(|line| format!("\n    {line}"))
+        .collect()
 }

@@ -45,7 +45,10 @@ impl CaseOrder<'_> {
             case: self.case.to_owned(),
             purpose: made_up_id(self.purpose)?,
             sectors: vec![self.sector.to_owned()],
-            scope: PseudonymScope::Listed(BTreeMap::from([(self.sector.to_owned(), self.pseudonyms.to_vec())])),
+            scope: PseudonymScope::Listed(BTreeMap::from([(
+                self.sector.to_owned(),
+                self.pseudonyms.to_vec(),
+            )])),
             not_before: self.not_before,
             not_after: self.not_after,
             officers: vec![made_up_id(OFFICER)?],
@@ -53,7 +56,8 @@ impl CaseOrder<'_> {
         };
         let draft = payload.draft().map_err(CommandError::bug)?;
         approvers.iter().try_fold(draft, |text, kid| {
-            statement::sign::<OrderPayload>(&text, kid, &person_key(folder, kid)?).map_err(CommandError::bug)
+            statement::sign::<OrderPayload>(&text, kid, &person_key(folder, kid)?)
+                .map_err(CommandError::bug)
         })
     }
 }
@@ -63,8 +67,12 @@ impl CaseOrder<'_> {
 /// # Errors
 /// When it cannot be read.
 pub fn person_key(folder: &Path, id: &str) -> Result<SigningKey, CommandError> {
-    read_signing_key(&folder.join(format!("secrets/people/{id}.pem")))
-        .map_err(|error| CommandError::new(error, "leave the deployment's folder alone while the command runs"))
+    read_signing_key(&folder.join(format!("secrets/people/{id}.pem"))).map_err(|error| {
+        CommandError::new(
+            error,
+            "leave the deployment's folder alone while the command runs",
+        )
+    })
 }
 
 /// An id that this program made up itself.

@@ -1,8 +1,9 @@
-//! The authority node's step: check, ask the vault, log, open, hand back. What it opens goes to the vault and nowhere else.
+//! The authority node's step: check, ask the vault, log, open, hand back. What it opens goes to the
+//! vault and nowhere else.
 
 use super::{
-    EpochPage, EpochPageRequest, MigrateRequest, MigrateResponse, MigratedIdentifier, MigrationProgress, OpenedPage,
-    entry, epochs, verify,
+    EpochPage, EpochPageRequest, MigrateRequest, MigrateResponse, MigratedIdentifier,
+    MigrationProgress, OpenedPage, entry, epochs, verify,
 };
 use crate::access::OfficerPermit;
 use crate::audit::Event;
@@ -29,7 +30,11 @@ pub fn ask(
     let verified = request.verify(|book, mark| verify(asked, &node.authority().id, book, mark))?;
     let epochs = epochs(&verified.order)?;
     let _asking = request.ask_alone(&verified.order)?;
-    let page = request.ask(vault, |register, acts| EpochPageRequest { register, acts, asked: asked.clone() })?;
+    let page = request.ask(vault, |register, acts| EpochPageRequest {
+        register,
+        acts,
+        asked: asked.clone(),
+    })?;
     let items: u64 = page.runs.iter().map(|run| run.records.len() as u64).sum();
     let is_it = |entry: &serde_json::Value| entry["page"] == page.page && entry["items"] == items;
     let turn = request.turn(verified, &page.statement(), "migration-release", is_it)?;
@@ -40,17 +45,30 @@ pub fn ask(
         to: epochs.to,
         page: page.page,
         entry: None,
-        progress: MigrationProgress { migrated: 0, skipped: 0, seen: page.used, total: page.used, done: true },
+        progress: MigrationProgress {
+            migrated: 0,
+            skipped: 0,
+            seen: page.used,
+            total: page.used,
+            done: true,
+        },
     };
     if items == 0 {
         return Ok(migrated);
     }
     let mut entry = entry(&turn.verified, epochs, page.page, items);
     let (vault_entry, path, checkpoint) = turn.vault_entry();
-    (entry.vault_entry, entry.vault_path, entry.vault_checkpoint) = (Some(vault_entry), path, Some(checkpoint));
+    (entry.vault_entry, entry.vault_path, entry.vault_checkpoint) =
+        (Some(vault_entry), path, Some(checkpoint));
     let logged = turn.commit(Event::MigrationReveal(Box::new(entry)), vec![], vec![])?;
     let (order, request_id) = (logged.order.id(), logged.request.id());
-    let opener = MappingOpener::new(node, logged.order, logged.receipt, logged.sector, &page.segments)?;
+    let opener = MappingOpener::new(
+        node,
+        logged.order,
+        logged.receipt,
+        logged.sector,
+        &page.segments,
+    )?;
     migrated.entry = Some(opener.entry());
     let opened = OpenedPage {
         register: hex(&node.register().digest),
@@ -64,18 +82,31 @@ pub fn ask(
 }
 
 /// Opens a page, record by record.
-fn open(opener: &MappingOpener, epochs: Continuity, page: &EpochPage) -> Vec<Option<MigratedIdentifier>> {
+fn open(
+    opener: &MappingOpener,
+    epochs: Continuity,
+    page: &EpochPage,
+) -> Vec<Option<MigratedIdentifier>> {
     let mut identifiers = vec![];
     for run in &page.runs {
         let is_asked = run.domain.epoch == epochs.from;
         identifiers.extend(run.records.iter().map(|record| {
             let mapping = opener.mapping(run.segment, &run.domain, record, |_| is_asked)?;
-            Some(MigratedIdentifier { scheme: mapping.scheme, value: WipedText(mapping.value) })
+            Some(MigratedIdentifier {
+                scheme: mapping.scheme,
+                value: WipedText(mapping.value),
+            })
         }));
     }
-    let unopened = identifiers.iter().filter(|identifier| identifier.is_none()).count();
+    let unopened = identifiers
+        .iter()
+        .filter(|identifier| identifier.is_none())
+        .count();
     if unopened > 0 {
-        tracing::warn!(unopened, "mappings of an epoch that is migrated do not open");
+        tracing::warn!(
+            unopened,
+            "mappings of an epoch that is migrated do not open"
+        );
     }
     identifiers
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64URL_NOPAD;
 
 use super::{
-    EpochPage, EpochPageRequest, EpochPair, EpochSlice, PAGE, RecordRun, check_room, entry, epochs, pairs, verify,
+    EpochPage, EpochPageRequest, EpochPair, EpochSlice, PAGE, RecordRun, check_room, entry, epochs,
+    pairs, verify,
 };
 use crate::access::NodePermit;
 use crate::audit::{Domain, Event};
@@ -23,15 +24,24 @@ use crate::vault::Vault;
 ///
 /// # Errors
 /// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
-pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &EpochPageRequest) -> Result<EpochPage, Refusal> {
-    let EpochPageRequest { register, acts, asked } = asked;
+pub fn hand_out(
+    vault: &Vault,
+    permit: &NodePermit,
+    asked: &EpochPageRequest,
+) -> Result<EpochPage, Refusal> {
+    let EpochPageRequest {
+        register,
+        acts,
+        asked,
+    } = asked;
     let request = VaultRequest::admit(vault, permit, NodeState { register, acts }, check_room)?;
     let verified = request.verify(|book, mark| verify(asked, &permit.authority.id, book, mark))?;
     let epochs = epochs(&verified.order)?;
 
     let turn = request.turn(&verified)?;
     let pair = EpochPair::open(vault, &verified.sector.name, epochs)?;
-    // What the writer has begun is over before the first chunk is read; after that nothing is merged.
+    // What the writer has begun is over before the first chunk is read; after that nothing is
+    // merged.
     vault.index().partition(pair.id()).hold();
     vault.committer().settled();
     let (mut progress, slice) = next(vault, &pair, &verified)?;
@@ -44,13 +54,31 @@ pub fn hand_out(vault: &Vault, permit: &NodePermit, asked: &EpochPageRequest) ->
     let (page, used, order) = (progress.page, progress.handed_out, verified.order.key());
     let step: Change = Box::new(move |store, batch| store.put_migration(batch, &order, progress));
     let event = Event::MigrationRelease(Box::new(entry(&verified, epochs, page, items)));
-    let record = HandoutRecord { event, tags: vec![], changes: vec![step], used, rate };
+    let record = HandoutRecord {
+        event,
+        tags: vec![],
+        changes: vec![step],
+        used,
+        rate,
+    };
     let ProvenEntry { position, proof } = turn.commit(record, "nothing is handed out")?;
-    Ok(EpochPage { register: hex(&vault.register().digest), entry: position, proof, used, page, runs, segments })
+    Ok(EpochPage {
+        register: hex(&vault.register().digest),
+        entry: position,
+        proof,
+        used,
+        page,
+        runs,
+        segments,
+    })
 }
 
 /// The page that is next, and how far it has come with it.
-fn next(vault: &Vault, pair: &EpochPair, verified: &VerifiedRequest) -> Result<(MigrationRow, EpochSlice), Refusal> {
+fn next(
+    vault: &Vault,
+    pair: &EpochPair,
+    verified: &VerifiedRequest,
+) -> Result<(MigrationRow, EpochSlice), Refusal> {
     let (order, request) = (&verified.order, verified.request.id());
     let begin = || MigrationRow {
         sector: verified.sector.uuid,
@@ -63,12 +91,20 @@ fn next(vault: &Vault, pair: &EpochPair, verified: &VerifiedRequest) -> Result<(
         skipped: 0,
         open: None,
     };
-    let mut progress = vault.store().migration(&order.key()).map_err(fault(FAILED))?.unwrap_or_else(begin);
+    let mut progress = vault
+        .store()
+        .migration(&order.key())
+        .map_err(fault(FAILED))?
+        .unwrap_or_else(begin);
     if let Some(open) = progress.open {
         // Killed, or lost, in between: the same again, which was counted already.
         let slice = pair.read(vault, progress.next, Some(open.until), open.items as usize)?;
         if slice.items > 0 {
-            progress.open = Some(OpenPage { request, items: slice.items as u32, ..open });
+            progress.open = Some(OpenPage {
+                request,
+                items: slice.items as u32,
+                ..open
+            });
             return Ok((progress, slice));
         }
     }
@@ -76,12 +112,19 @@ fn next(vault: &Vault, pair: &EpochPair, verified: &VerifiedRequest) -> Result<(
     let most = usize::try_from(left).unwrap_or(PAGE).min(PAGE);
     let slice = pair.read(vault, progress.next, None, most.max(1))?;
     if left == 0 && slice.items > 0 {
-        return Err(Refusal::new(Code::LimitReached, "as many mappings as the order allows were handed out"));
+        return Err(Refusal::new(
+            Code::LimitReached,
+            "as many mappings as the order allows were handed out",
+        ));
     }
     if slice.items > 0 {
         progress.page += 1;
         progress.handed_out += slice.items as u64;
-        progress.open = Some(OpenPage { request, until: slice.until, items: slice.items as u32 });
+        progress.open = Some(OpenPage {
+            request,
+            until: slice.until,
+            items: slice.items as u32,
+        });
     }
     Ok((progress, slice))
 }
@@ -94,21 +137,38 @@ struct PageContent {
 
 impl PageContent {
     /// # Errors
-    /// [`Code::NoMigrationKey`] when the pairs could be sealed to no client: the page must not be counted then.
+    /// [`Code::NoMigrationKey`] when the pairs could be sealed to no client: the page must not be
+    /// counted then.
     fn of(vault: &Vault, pair: &EpochPair, slice: &EpochSlice) -> Result<Self, Refusal> {
-        let mut runs = Self { runs: vec![], segments: vec![] };
+        let mut runs = Self {
+            runs: vec![],
+            segments: vec![],
+        };
         let mut places = BTreeMap::new();
         for (chunk, count) in &slice.chunks {
             pairs::recipients(vault.register(), &pair.state.sector.name, chunk.scope())?;
             let next = places.len();
             let segment = *places.entry(*chunk.segment()).or_insert(next);
             if segment == runs.segments.len() {
-                let record = vault.store().segment(chunk.segment()).map_err(fault(FAILED))?.unwrap_or_default();
+                let record = vault
+                    .store()
+                    .segment(chunk.segment())
+                    .map_err(fault(FAILED))?
+                    .unwrap_or_default();
                 runs.segments.push(BASE64URL_NOPAD.encode(&record));
             }
-            let records = chunk.records().take(*count).map(|record| Ok(BASE64URL_NOPAD.encode(&record?.to_bytes())));
-            let records = records.collect::<Result<_, SealError>>().map_err(fault(FAILED))?;
-            runs.runs.push(RecordRun { domain: Domain::of(chunk.scope(), pair.from.row.epoch), segment, records });
+            let records = chunk
+                .records()
+                .take(*count)
+                .map(|record| Ok(BASE64URL_NOPAD.encode(&record?.to_bytes())));
+            let records = records
+                .collect::<Result<_, SealError>>()
+                .map_err(fault(FAILED))?;
+            runs.runs.push(RecordRun {
+                domain: Domain::of(chunk.scope(), pair.from.row.epoch),
+                segment,
+                records,
+            });
         }
         Ok(runs)
     }

@@ -1,9 +1,10 @@
-//! The sector's side of a migration: the pairs that wait for a sector system, fetched page by page and taken away when it says
-//! that it has them.
+//! The sector's side of a migration: the pairs that wait for a sector system, fetched page by page
+//! and taken away when it says that it has them.
 //!
-//! Pairs are sealed to every sector system that may fetch them: of the sector, allowed to `migrate`, and, where the sector
-//! separates them, of the controller and with the purpose. So nobody learns of another's pseudonyms. What lies in the store
-//! is sealed; the vault cannot read it again.
+//! Pairs are sealed to every sector system that may fetch them: of the sector, allowed to
+//! `migrate`, and, where the sector separates them, of the controller and with the purpose. So
+//! nobody learns of another's pseudonyms. What lies in the store is sealed; the vault cannot read
+//! it again.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
@@ -32,17 +33,29 @@ pub(super) fn recipients(
     sector: &str,
     scope: &DomainScope,
 ) -> Result<Vec<(Id, [u8; 32])>, Refusal> {
-    let may = |separated: &str, own: &[Id]| separated.is_empty() || own.iter().any(|own| own.as_str() == separated);
+    let may = |separated: &str, own: &[Id]| {
+        separated.is_empty() || own.iter().any(|own| own.as_str() == separated)
+    };
     let clients = register.clients.values().filter(|client| {
         client.operations.contains(&Operation::Migrate)
             && client.sectors.iter().any(|own| own == sector)
-            && may(&scope.controller, std::slice::from_ref(&client.organisation))
+            && may(
+                &scope.controller,
+                std::slice::from_ref(&client.organisation),
+            )
             && may(&scope.purpose, &client.purposes)
     });
-    let found: Vec<_> = clients.filter_map(|client| Some((client.id.clone(), client.migration_key?))).collect();
+    let found: Vec<_> = clients
+        .filter_map(|client| Some((client.id.clone(), client.migration_key?)))
+        .collect();
     if found.is_empty() {
-        let named =
-            |what: &str, value: &str| if value.is_empty() { String::new() } else { format!(", {what} {value}") };
+        let named = |what: &str, value: &str| {
+            if value.is_empty() {
+                String::new()
+            } else {
+                format!(", {what} {value}")
+            }
+        };
         let why = format!(
             "the register has no client with `migrate` and a `migration-key` for sector {sector}{}{}",
             named("controller", &scope.controller),
@@ -123,8 +136,8 @@ pub struct PairsRemoved {
     pub pairs: u64,
 }
 
-/// Goes through the pages of this client that are of the permit's sector: one order's from a page on, or all. Goes on as long as
-/// `each` says so.
+/// Goes through the pages of this client that are of the permit's sector: one order's from a page
+/// on, or all. Goes on as long as `each` says so.
 fn each(
     vault: &Vault,
     permit: &SectorPermit,
@@ -132,15 +145,20 @@ fn each(
     mut each: impl FnMut(PairsHead, OrderKey, &[u8]) -> bool,
 ) -> Result<(), Refusal> {
     let (sector, mut damaged) = (permit.sector.sector.uuid, None);
-    let gone =
-        vault.store().each_pairs(permit.client.id.as_str(), from, |order, _, sealed| match PairsHead::read(sealed) {
-            Ok(head) if head.sector == sector => each(head, order, sealed),
-            Ok(_) => true,
-            Err(error) => {
-                damaged = Some(error);
-                false
-            }
-        });
+    let gone = vault
+        .store()
+        .each_pairs(
+            permit.client.id.as_str(),
+            from,
+            |order, _, sealed| match PairsHead::read(sealed) {
+                Ok(head) if head.sector == sector => each(head, order, sealed),
+                Ok(_) => true,
+                Err(error) => {
+                    damaged = Some(error);
+                    false
+                }
+            },
+        );
     gone.map_err(fault(FAILED))?;
     damaged.map_or(Ok(()), |error| Err(fault(FAILED)(error)))
 }
@@ -154,8 +172,18 @@ pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<WaitingMigrations, R
     each(vault, permit, None, |head, key, _| {
         let OrderKey { authority, id } = key;
         let order = id.to_string();
-        if migrations.last().is_none_or(|last| (&last.authority, &last.order) != (&authority, &order)) {
-            migrations.push(WaitingMigration { authority, order, from: head.from, to: head.to, pages: 0, pairs: 0 });
+        if migrations
+            .last()
+            .is_none_or(|last| (&last.authority, &last.order) != (&authority, &order))
+        {
+            migrations.push(WaitingMigration {
+                authority,
+                order,
+                from: head.from,
+                to: head.to,
+                pages: 0,
+                pairs: 0,
+            });
         }
         if let Some(last) = migrations.last_mut() {
             last.pages += 1;
@@ -163,7 +191,10 @@ pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<WaitingMigrations, R
         }
         true
     })?;
-    Ok(WaitingMigrations { sector: permit.sector.sector.name.clone(), migrations })
+    Ok(WaitingMigrations {
+        sector: permit.sector.sector.name.clone(),
+        migrations,
+    })
 }
 
 /// An order as a sector system names it.
@@ -179,9 +210,21 @@ pub struct NamedOrder {
 ///
 /// # Errors
 /// [`Code::UnknownOrder`] where the id alone names orders of two authorities.
-fn find(vault: &Vault, permit: &SectorPermit, named: &NamedOrder) -> Result<Option<OrderKey>, Refusal> {
-    let mut orders = vault.store().pairs_orders(permit.client.id.as_str()).map_err(fault(FAILED))?;
-    let is_authority = |key: &OrderKey| named.authority.as_ref().is_none_or(|id| id.as_str() == key.authority);
+fn find(
+    vault: &Vault,
+    permit: &SectorPermit,
+    named: &NamedOrder,
+) -> Result<Option<OrderKey>, Refusal> {
+    let mut orders = vault
+        .store()
+        .pairs_orders(permit.client.id.as_str())
+        .map_err(fault(FAILED))?;
+    let is_authority = |key: &OrderKey| {
+        named
+            .authority
+            .as_ref()
+            .is_none_or(|id| id.as_str() == key.authority)
+    };
     orders.retain(|key| key.id == named.id && is_authority(key));
     let order = orders.pop();
     match orders.is_empty() {
@@ -197,18 +240,37 @@ fn find(vault: &Vault, permit: &SectorPermit, named: &NamedOrder) -> Result<Opti
 ///
 /// # Errors
 /// [`Code::UnknownOrder`] where nothing waits of that order; [`Code::AuditUnavailable`].
-pub fn fetch(vault: &Vault, permit: &SectorPermit, order: &NamedOrder, after: u32) -> Result<SealedPages, Refusal> {
-    let unknown = || Refusal::new(Code::UnknownOrder, "no pairs of such an order wait for this client");
+pub fn fetch(
+    vault: &Vault,
+    permit: &SectorPermit,
+    order: &NamedOrder,
+    after: u32,
+) -> Result<SealedPages, Refusal> {
+    let unknown = || {
+        Refusal::new(
+            Code::UnknownOrder,
+            "no pairs of such an order wait for this client",
+        )
+    };
     let order = find(vault, permit, order)?.ok_or_else(unknown)?;
     let (mut pages, mut heads, mut more, mut any) = (vec![], vec![], false, false);
-    each(vault, permit, Some((&order, after.saturating_add(1))), |head, _, sealed| {
-        more = pages.len() == MOST_PAGES;
-        if !more {
-            pages.push(SealedPage { page: head.page, pairs: head.pairs, sealed: BASE64URL_NOPAD.encode(sealed) });
-            heads.push(head);
-        }
-        !more
-    })?;
+    each(
+        vault,
+        permit,
+        Some((&order, after.saturating_add(1))),
+        |head, _, sealed| {
+            more = pages.len() == MOST_PAGES;
+            if !more {
+                pages.push(SealedPage {
+                    page: head.page,
+                    pairs: head.pairs,
+                    sealed: BASE64URL_NOPAD.encode(sealed),
+                });
+                heads.push(head);
+            }
+            !more
+        },
+    )?;
     if pages.is_empty() {
         each(vault, permit, Some((&order, 0)), |_, _, _| {
             any = true;
@@ -219,7 +281,11 @@ pub fn fetch(vault: &Vault, permit: &SectorPermit, order: &NamedOrder, after: u3
         }
     }
     note(vault, permit, &order, "fetch", &heads, vec![])?;
-    Ok(SealedPages { order: order.id.to_string(), pages, more })
+    Ok(SealedPages {
+        order: order.id.to_string(),
+        pages,
+        more,
+    })
 }
 
 /// Takes away the pages up to `last`, which the sector system has.
@@ -232,7 +298,9 @@ pub fn acknowledge(
     order: &NamedOrder,
     last: u32,
 ) -> Result<PairsRemoved, Refusal> {
-    let Some(order) = find(vault, permit, order)? else { return Ok(PairsRemoved { pages: 0, pairs: 0 }) };
+    let Some(order) = find(vault, permit, order)? else {
+        return Ok(PairsRemoved { pages: 0, pairs: 0 });
+    };
     let mut gone = vec![];
     each(vault, permit, Some((&order, 0)), |head, _, _| {
         let has = head.page <= last;
@@ -241,16 +309,27 @@ pub fn acknowledge(
         }
         has
     })?;
-    let (client, pages): (_, Vec<u32>) = (permit.client.id.clone(), gone.iter().map(|head| head.page).collect());
-    let count = (pages.len() as u64, gone.iter().map(|head| u64::from(head.pairs)).sum());
+    let (client, pages): (_, Vec<u32>) = (
+        permit.client.id.clone(),
+        gone.iter().map(|head| head.page).collect(),
+    );
+    let count = (
+        pages.len() as u64,
+        gone.iter().map(|head| u64::from(head.pairs)).sum(),
+    );
     if !pages.is_empty() {
         let key = order.clone();
         let change: crate::commit::Change = Box::new(move |store, batch| {
-            pages.iter().for_each(|page| store.delete_pairs(batch, client.as_str(), &key, *page));
+            pages
+                .iter()
+                .for_each(|page| store.delete_pairs(batch, client.as_str(), &key, *page));
         });
         note(vault, permit, &order, "acknowledge", &gone, vec![change])?;
     }
-    Ok(PairsRemoved { pages: count.0, pairs: count.1 })
+    Ok(PairsRemoved {
+        pages: count.0,
+        pairs: count.1,
+    })
 }
 
 fn note(
@@ -269,5 +348,9 @@ fn note(
         pages: pages.len() as u64,
         pairs: pages.iter().map(|head| u64::from(head.pairs)).sum(),
     };
-    vault.committer().record(vault.now(), event, vec![], changes).map(drop).map_err(not_logged("nothing is done"))
+    vault
+        .committer()
+        .record(vault.now(), event, vec![], changes)
+        .map(drop)
+        .map_err(not_logged("nothing is done"))
 }

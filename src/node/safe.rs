@@ -1,8 +1,9 @@
 //! The node's keys: sealed, being unsealed, open.
 //!
-//! A key in shares is not here until its custodians have brought enough of them; a key in another custody was here from the
-//! start. Sealing wipes both. A request that opens mappings holds the safe for as long as that takes, so that no key is left
-//! anywhere once sealing has returned. This module only keeps the keys; [`crate::unseal`] decides and logs.
+//! A key in shares is not here until its custodians have brought enough of them; a key in another
+//! custody was here from the start. Sealing wipes both. A request that opens mappings holds the
+//! safe for as long as that takes, so that no key is left anywhere once sealing has returned. This
+//! module only keeps the keys; [`crate::unseal`] decides and logs.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -26,7 +27,10 @@ pub struct SealTimes {
 impl Default for SealTimes {
     /// An hour; ten minutes.
     fn default() -> Self {
-        Self { idle: Duration::from_secs(3_600), forget: Duration::from_secs(600) }
+        Self {
+            idle: Duration::from_secs(3_600),
+            forget: Duration::from_secs(600),
+        }
     }
 }
 
@@ -75,7 +79,8 @@ pub(crate) struct GatheredShares {
     pub(crate) since: TwoClockMoment,
 }
 
-/// A moment, by two clocks: the one that stands still while the machine sleeps, and the one that can be set back.
+/// A moment, by two clocks: the one that stands still while the machine sleeps, and the one that
+/// can be set back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TwoClockMoment {
     steady: Instant,
@@ -84,7 +89,10 @@ pub(crate) struct TwoClockMoment {
 
 impl TwoClockMoment {
     pub(crate) fn at(now: Timestamp) -> Self {
-        Self { steady: Instant::now(), wall: now }
+        Self {
+            steady: Instant::now(),
+            wall: now,
+        }
     }
 
     /// How long ago, by whichever clock says more.
@@ -96,9 +104,21 @@ impl TwoClockMoment {
 
 impl KeySafe {
     /// A safe with keys in it, and with places for those in shares.
-    pub fn new(keys: Vec<AuthorityPrivateKey>, shared: Vec<(Id, ShareSet)>, times: SealTimes) -> Self {
-        let here = keys.into_iter().map(|key| KeySlot { id: key.id().to_owned(), key: Some(key), set: None });
-        let away = shared.into_iter().map(|(id, set)| KeySlot { id: id.to_string(), key: None, set: Some(set) });
+    pub fn new(
+        keys: Vec<AuthorityPrivateKey>,
+        shared: Vec<(Id, ShareSet)>,
+        times: SealTimes,
+    ) -> Self {
+        let here = keys.into_iter().map(|key| KeySlot {
+            id: key.id().to_owned(),
+            key: Some(key),
+            set: None,
+        });
+        let away = shared.into_iter().map(|(id, set)| KeySlot {
+            id: id.to_string(),
+            key: None,
+            set: Some(set),
+        });
         let keys = here.chain(away).collect();
         Self {
             times,
@@ -120,26 +140,45 @@ impl KeySafe {
 
     /// The ids of the keys that are sealed.
     pub fn sealed(&self) -> Vec<String> {
-        self.slots().keys.iter().filter(|slot| slot.key.is_none()).map(|slot| slot.id.clone()).collect()
+        self.slots()
+            .keys
+            .iter()
+            .filter(|slot| slot.key.is_none())
+            .map(|slot| slot.id.clone())
+            .collect()
     }
 
-    /// Lends the keys that are open. Sealing waits until they are back, so `work` must not wait for anything.
-    pub(crate) fn open<T>(&self, now: Timestamp, work: impl FnOnce(&[&AuthorityPrivateKey]) -> T) -> T {
+    /// Lends the keys that are open. Sealing waits until they are back, so `work` must not wait for
+    /// anything.
+    pub(crate) fn open<T>(
+        &self,
+        now: Timestamp,
+        work: impl FnOnce(&[&AuthorityPrivateKey]) -> T,
+    ) -> T {
         let slots = self.slots();
-        let keys: Vec<_> = slots.keys.iter().filter_map(|slot| slot.key.as_ref()).collect();
+        let keys: Vec<_> = slots
+            .keys
+            .iter()
+            .filter_map(|slot| slot.key.as_ref())
+            .collect();
         if !keys.is_empty() {
             self.touch(now);
         }
         work(&keys)
     }
 
-    /// Wipes every key, or only those in shares, and all shares brought so far; whether there was any key.
+    /// Wipes every key, or only those in shares, and all shares brought so far; whether there was
+    /// any key.
     pub(crate) fn seal(&self, only_shared: bool) -> bool {
         let had = {
             let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
             slots.sealings += 1;
             let mut wiped = false;
-            for slot in slots.keys.iter_mut().filter(|slot| !only_shared || slot.set.is_some()) {
+            for slot in slots
+                .keys
+                .iter_mut()
+                .filter(|slot| !only_shared || slot.set.is_some())
+            {
                 wiped |= slot.key.take().is_some();
             }
             wiped
@@ -149,8 +188,15 @@ impl KeySafe {
         had
     }
 
-    /// Puts a key in its slot, unless there was a sealing since `sealings` was read; whether it is in.
-    pub(crate) fn put(&self, place: usize, key: AuthorityPrivateKey, sealings: u64, now: Timestamp) -> bool {
+    /// Puts a key in its slot, unless there was a sealing since `sealings` was read; whether it is
+    /// in.
+    pub(crate) fn put(
+        &self,
+        place: usize,
+        key: AuthorityPrivateKey,
+        sealings: u64,
+        now: Timestamp,
+    ) -> bool {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         if slots.sealings != sealings {
             return false;
@@ -162,7 +208,10 @@ impl KeySafe {
 
     /// How long no key was used.
     pub(crate) fn idle(&self, now: Timestamp) -> Duration {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed(now)
+        self.used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed(now)
     }
 
     pub(crate) fn slots(&self) -> RwLockReadGuard<'_, KeySlots> {

@@ -1,8 +1,9 @@
-//! Acts upon orders: what the authority's approvers sign to stop an order, to let it go on, or to close its review.
+//! Acts upon orders: what the authority's approvers sign to stop an order, to let it go on, or to
+//! close its review.
 //!
-//! An act is JSON signed as JWS like an order. **It does not matter who brings it, and bringing it twice does nothing**: the
-//! acts upon an order are a set, and the order's state follows from that set, not from the sequence in which they came. So two
-//! sides that hold the same set agree.
+//! An act is JSON signed as JWS like an order. **It does not matter who brings it, and bringing it
+//! twice does nothing**: the acts upon an order are a set, and the order's state follows from that
+//! set, not from the sequence in which they came. So two sides that hold the same set agree.
 //!
 //! | act | who signs | what it does |
 //! |---|---|---|
@@ -11,8 +12,8 @@
 //! | `resume` | a quorum of the authority, as for an order that is not force majeure | lifts the suspensions that it names |
 //! | `close-review` | see [`may_close`] | closes the review that force majeure opened |
 //!
-//! One person may stop an order: a wrong stop costs time, a missing one costs a person's identity. Only a quorum may let it go
-//! on, because only a quorum may order.
+//! One person may stop an order: a wrong stop costs time, a missing one costs a person's identity.
+//! Only a quorum may let it go on, because only a quorum may order.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +45,12 @@ pub enum ActKind {
 }
 
 impl ActKind {
-    const ALL: [ActKind; 4] = [ActKind::Revoke, ActKind::Suspend, ActKind::Resume, ActKind::CloseReview];
+    const ALL: [ActKind; 4] = [
+        ActKind::Revoke,
+        ActKind::Suspend,
+        ActKind::Resume,
+        ActKind::CloseReview,
+    ];
 
     /// The spelling in the payload.
     pub const fn as_str(self) -> &'static str {
@@ -72,7 +78,8 @@ pub struct ActPayload {
     pub reason: Id,
     /// When it was written; whole seconds.
     pub time: Timestamp,
-    /// Of `resume`: SHA-256 of the payload of each suspension that it lifts; at least one. Of the others: empty.
+    /// Of `resume`: SHA-256 of the payload of each suspension that it lifts; at least one. Of the
+    /// others: empty.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_hex_list")]
     pub lifts: Vec<[u8; 32]>,
 }
@@ -81,15 +88,21 @@ impl Statement for ActPayload {
     const TYP: &'static str = "cloison-act+json";
     const NAME: &'static str = "the act";
     const CODE: Code = Code::ActInvalid;
-    /// Room for every signature there may be and many suspensions. Sides keep acts for good, also those that a stolen node
-    /// makes up.
+    /// Room for every signature there may be and many suspensions. Sides keep acts for good, also
+    /// those that a stolen node makes up.
     const MAX_TEXT: usize = 16 << 10;
 
     fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
         let kind = members.text("act")?;
-        let act = ActKind::ALL.into_iter().find(|known| known.as_str() == kind);
+        let act = ActKind::ALL
+            .into_iter()
+            .find(|known| known.as_str() == kind);
         let act = act.ok_or("`act` is none of revoke, suspend, resume, close-review")?;
-        let lifts = if act == ActKind::Resume { lifts(&members.texts("lifts")?)? } else { vec![] };
+        let lifts = if act == ActKind::Resume {
+            lifts(&members.texts("lifts")?)?
+        } else {
+            vec![]
+        };
         Ok(ActPayload {
             aud: members.id("aud")?,
             act,
@@ -121,26 +134,30 @@ pub type SignedAct = Signed<ActPayload, Signer>;
 pub enum ActVerdict {
     /// Those who signed may do it.
     Good(SignedAct),
-    /// The register cannot say so: it does not know a signer, or too few have signed for what is done. It may have been good
-    /// under an earlier register. Why comes with it: [`Code::ActInvalid`] or [`Code::OrderQuorum`].
+    /// The register cannot say so: it does not know a signer, or too few have signed for what is
+    /// done. It may have been good under an earlier register. Why comes with it:
+    /// [`Code::ActInvalid`] or [`Code::OrderQuorum`].
     Unproven(Refusal),
 }
 
-/// Judges an act by the register alone, so that two sides with one register judge it alike. A stop is never refused because of
-/// a time: neither its own nor ours.
+/// Judges an act by the register alone, so that two sides with one register judge it alike. A stop
+/// is never refused because of a time: neither its own nor ours.
 ///
 /// # Errors
-/// [`Code::ActInvalid`] for what nobody honest hands on: form, deployment, authority, a signature that does not verify under
-/// the key that the register has for its signer.
+/// [`Code::ActInvalid`] for what nobody honest hands on: form, deployment, authority, a signature
+/// that does not verify under the key that the register has for its signer.
 pub fn judge_act(text: &str, register: &Register) -> Result<ActVerdict, Refusal> {
     let act = UnverifiedStatement::<ActPayload>::read(text)?;
     act.is_for(&register.deployment)?;
     let authority = register.authorities.get(&act.says().authority);
-    let authority = authority.ok_or_else(|| ActPayload::refuse("the register knows no such authority"))?;
+    let authority =
+        authority.ok_or_else(|| ActPayload::refuse("the register knows no such authority"))?;
     let signatures = signers_of(&act, authority);
     let act = match act.signed(signatures) {
         Ok(act) => act,
-        Err(BadSignature::Forged(_)) => return Err(ActPayload::refuse("a signature does not verify")),
+        Err(BadSignature::Forged(_)) => {
+            return Err(ActPayload::refuse("a signature does not verify"));
+        }
         Err(BadSignature::Unknown(_)) => {
             let stranger = ActPayload::refuse("a signer is no approver of the authority");
             return Ok(ActVerdict::Unproven(stranger));
@@ -177,9 +194,10 @@ pub fn check_act(text: &str, register: &Register) -> Result<SignedAct, Refusal> 
     }
 }
 
-/// Whether these persons may close the review of an order that those signed: a second body must have looked, and a
-/// person who had no part in the order. That is so when one of them is of a body that did not sign the order at all; or, where
-/// the authority has no such body, when they are of two bodies and at least one of them did not sign it.
+/// Whether these persons may close the review of an order that those signed: a second body must
+/// have looked, and a person who had no part in the order. That is so when one of them is of a body
+/// that did not sign the order at all; or, where the authority has no such body, when they are of
+/// two bodies and at least one of them did not sign it.
 pub fn may_close(reviewers: &[Signer], ordered: &[Signer]) -> bool {
     let new_body = |signer: &Signer| ordered.iter().all(|other| other.body != signer.body);
     let new_person = |signer: &Signer| ordered.iter().all(|other| other.id != signer.id);
@@ -192,7 +210,11 @@ mod tests {
     use super::*;
 
     fn payload(act: ActKind) -> ActPayload {
-        let lifts = if act == ActKind::Resume { vec![[1; 32], [2; 32]] } else { vec![] };
+        let lifts = if act == ActKind::Resume {
+            vec![[1; 32], [2; 32]]
+        } else {
+            vec![]
+        };
         ActPayload {
             aud: Id::parse("demo").unwrap(),
             act,
@@ -230,24 +252,41 @@ mod tests {
         ] {
             assert!(good.contains(from), "{from}");
             let text = good.replacen(from, to, 1);
-            assert_eq!(ActPayload::read(text.as_bytes()).expect_err(&text).code(), Code::ActInvalid, "{text}");
+            assert_eq!(
+                ActPayload::read(text.as_bytes()).expect_err(&text).code(),
+                Code::ActInvalid,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_review_is_closed_by_a_second_body_and_never_by_those_who_ordered() {
-        let signer = |id: &str, body: &str| Signer { id: Id::parse(id).unwrap(), body: Id::parse(body).unwrap() };
+        let signer = |id: &str, body: &str| Signer {
+            id: Id::parse(id).unwrap(),
+            body: Id::parse(body).unwrap(),
+        };
         let (judge, other_judge) = (signer("judge-1", "court"), signer("judge-2", "court"));
-        let (prosecutor, inspector) = (signer("prosecutor", "prosecution"), signer("inspector", "inspection"));
+        let (prosecutor, inspector) = (
+            signer("prosecutor", "prosecution"),
+            signer("inspector", "inspection"),
+        );
         let ordered = [judge.clone(), prosecutor.clone()];
-        let closes =
-            |reviewers: &[&Signer]| may_close(&reviewers.iter().copied().cloned().collect::<Vec<_>>(), &ordered);
+        let closes = |reviewers: &[&Signer]| {
+            may_close(
+                &reviewers.iter().copied().cloned().collect::<Vec<_>>(),
+                &ordered,
+            )
+        };
         assert!(!closes(&[]));
         assert!(!closes(&[&judge]));
         assert!(!closes(&[&judge, &prosecutor]), "those who ordered");
         assert!(!closes(&[&other_judge]), "a body that ordered, alone");
         assert!(!closes(&[&other_judge, &judge]), "one body");
-        assert!(closes(&[&other_judge, &prosecutor]), "two bodies, one of them through a new person");
+        assert!(
+            closes(&[&other_judge, &prosecutor]),
+            "two bodies, one of them through a new person"
+        );
         assert!(closes(&[&inspector]), "a body that had no part in it");
     }
 }

@@ -1,10 +1,12 @@
-//! The book that each side keeps of orders: their lives, and the acts upon them. The same code for the vault and for the
-//! authority node, over each one's own register, store and clock.
+//! The book that each side keeps of orders: their lives, and the acts upon them. The same code for
+//! the vault and for the authority node, over each one's own register, store and clock.
 //!
-//! A row of an act is its text as it was signed, and what it did. What it did stays in force on the side that took it, whatever
-//! a later register says of its signers. Nothing is kept that the register does not bear out: neither what fails under a key
-//! that it has nor what an unknown signer has signed. (Earlier versions kept the latter, as rows that do nothing; such a row is
-//! replaced when a good text over the same payload comes, for an act is what was signed *and* by whom.)
+//! A row of an act is its text as it was signed, and what it did. What it did stays in force on the
+//! side that took it, whatever a later register says of its signers. Nothing is kept that the
+//! register does not bear out: neither what fails under a key that it has nor what an unknown
+//! signer has signed. (Earlier versions kept the latter, as rows that do nothing; such a row is
+//! replaced when a good text over the same payload comes, for an act is what was signed *and* by
+//! whom.)
 //!
 //! How two sides come to hold the same acts: [`step`].
 
@@ -34,8 +36,8 @@ use crate::store::{ActRow, OrderKey, Store};
 
 /// Acts upon one order that are taken at a door. A revocation is always taken.
 const MOST_ACTS: usize = 64;
-/// Acts of one signer upon orders that were never seen here that are taken at a door in a day. Anybody can make up an id, and
-/// what is taken is kept for good.
+/// Acts of one signer upon orders that were never seen here that are taken at a door in a day.
+/// Anybody can make up an id, and what is taken is kept for good.
 pub const MOST_UNKNOWN: usize = 100;
 
 /// One side's book, at one instant.
@@ -111,8 +113,13 @@ impl<'a> Book<'a> {
     /// # Errors
     /// [`Code::Internal`].
     pub fn acts(&self, authority: &Id, order: Uuid) -> Result<Vec<AppliedAct>, Refusal> {
-        let rows = self.store.order_acts(authority.as_str(), Some(order)).map_err(fault(FAILED))?;
-        rows.iter().filter_map(|row| stored(row).map(|stored| stored.done).transpose()).collect()
+        let rows = self
+            .store
+            .order_acts(authority.as_str(), Some(order))
+            .map_err(fault(FAILED))?;
+        rows.iter()
+            .filter_map(|row| stored(row).map(|stored| stored.done).transpose())
+            .collect()
     }
 
     /// Refuses an order that was revoked or is suspended.
@@ -121,7 +128,10 @@ impl<'a> Book<'a> {
     /// [`Code::OrderRevoked`], [`Code::OrderSuspended`].
     pub fn stands(&self, authority: &Id, order: Uuid) -> Result<(), Refusal> {
         match stopped(&self.acts(authority, order)?) {
-            Some(Code::OrderRevoked) => Err(Refusal::new(Code::OrderRevoked, "its authority has revoked the order")),
+            Some(Code::OrderRevoked) => Err(Refusal::new(
+                Code::OrderRevoked,
+                "its authority has revoked the order",
+            )),
             Some(code) => Err(Refusal::new(code, "its authority has suspended the order")),
             None => Ok(()),
         }
@@ -132,8 +142,13 @@ impl<'a> Book<'a> {
     /// # Errors
     /// [`Code::Internal`].
     pub fn life(&self, order: &OrderKey) -> Result<Option<OrderLife>, Refusal> {
-        let Some(bytes) = self.store.order_life(order).map_err(fault(FAILED))? else { return Ok(None) };
-        OrderLife::from_bytes(&bytes).map(Some).ok_or("an order's life does not read back").map_err(fault(FAILED))
+        let Some(bytes) = self.store.order_life(order).map_err(fault(FAILED))? else {
+            return Ok(None);
+        };
+        OrderLife::from_bytes(&bytes)
+            .map(Some)
+            .ok_or("an order's life does not read back")
+            .map_err(fault(FAILED))
     }
 
     /// The lives of all orders that were used here.
@@ -142,12 +157,23 @@ impl<'a> Book<'a> {
     /// [`Code::Internal`].
     pub fn lives(&self) -> Result<BTreeMap<OrderKey, OrderLife>, Refusal> {
         let read = |(key, bytes): (OrderKey, Vec<u8>)| {
-            Ok((key, OrderLife::from_bytes(&bytes).ok_or("an order's life does not read back").map_err(fault(FAILED))?))
+            Ok((
+                key,
+                OrderLife::from_bytes(&bytes)
+                    .ok_or("an order's life does not read back")
+                    .map_err(fault(FAILED))?,
+            ))
         };
-        self.store.order_lives().map_err(fault(FAILED))?.into_iter().map(read).collect()
+        self.store
+            .order_lives()
+            .map_err(fault(FAILED))?
+            .into_iter()
+            .map(read)
+            .collect()
     }
 
-    /// All orders of one authority, or of all; those with a review to close first, then the latest used.
+    /// All orders of one authority, or of all; those with a review to close first, then the latest
+    /// used.
     ///
     /// # Errors
     /// [`Code::Internal`].
@@ -158,13 +184,21 @@ impl<'a> Book<'a> {
             acts.entry((life.authority.clone(), key.id)).or_default();
         }
         for named in self.register.authorities.keys() {
-            for row in self.store.order_acts(named.as_str(), None).map_err(fault(FAILED))? {
+            for row in self
+                .store
+                .order_acts(named.as_str(), None)
+                .map_err(fault(FAILED))?
+            {
                 if let Some(done) = stored(&row)?.done {
-                    acts.entry((named.clone(), row.order)).or_default().push(done);
+                    acts.entry((named.clone(), row.order))
+                        .or_default()
+                        .push(done);
                 }
             }
         }
-        let wanted = acts.into_iter().filter(|((whose, _), _)| authority.is_none_or(|one| one == whose));
+        let wanted = acts
+            .into_iter()
+            .filter(|((whose, _), _)| authority.is_none_or(|one| one == whose));
         let mut views: Vec<_> = wanted
             .map(|((whose, id), acts)| {
                 let life = lives.remove(&OrderKey::new(whose.as_str(), id));
@@ -181,24 +215,43 @@ impl<'a> Book<'a> {
     /// # Errors
     /// [`Code::Internal`].
     pub fn reviews_due(&self) -> Result<usize, Refusal> {
-        Ok(self.list(None)?.iter().filter(|view| view.review_due).count())
+        Ok(self
+            .list(None)?
+            .iter()
+            .filter(|view| view.review_due)
+            .count())
     }
 
     fn view(&self, authority: &Id, order: Uuid) -> Result<OrderView, Refusal> {
         let life = self.life(&OrderKey::new(authority.as_str(), order))?;
-        Ok(OrderView::new(order, authority.clone(), life, self.acts(authority, order)?, self.now))
+        Ok(OrderView::new(
+            order,
+            authority.clone(),
+            life,
+            self.acts(authority, order)?,
+            self.now,
+        ))
     }
 
-    /// Takes an act that was brought to this side, durably and logged. Bringing it again does nothing.
+    /// Takes an act that was brought to this side, durably and logged. Bringing it again does
+    /// nothing.
     ///
     /// # Errors
-    /// Those of [`check_act`]; [`Code::OrderAuthority`] for an act of another authority; [`Code::OrderRevoked`] for a `resume`
-    /// of a revoked order; [`Code::UnknownOrder`] and [`Code::ActInvalid`] for a review that is not there, not yet over,
-    /// or not these signers' to close; [`Code::ActRate`]; [`Code::AuditUnavailable`].
+    /// Those of [`check_act`]; [`Code::OrderAuthority`] for an act of another authority;
+    /// [`Code::OrderRevoked`] for a `resume` of a revoked order; [`Code::UnknownOrder`] and
+    /// [`Code::ActInvalid`] for a review that is not there, not yet over, or not these signers' to
+    /// close; [`Code::ActRate`]; [`Code::AuditUnavailable`].
     pub fn lodge(&self, text: &str, permit: &BearerPermit) -> Result<OrderView, Refusal> {
         let act = check_act(text, self.register)?;
-        if permit.authority.as_ref().is_some_and(|own| *own != act.says.authority) {
-            return Err(Refusal::new(Code::OrderAuthority, "the act is another authority's"));
+        if permit
+            .authority
+            .as_ref()
+            .is_some_and(|own| *own != act.says.authority)
+        {
+            return Err(Refusal::new(
+                Code::OrderAuthority,
+                "the act is another authority's",
+            ));
         }
         self.committer.admit().map_err(Refusal::unavailable)?;
         let (authority, order) = (act.says.authority.clone(), act.says.order);
@@ -207,21 +260,30 @@ impl<'a> Book<'a> {
         let orders = self.lock_orders();
         let before = self.view(&authority, order)?;
         let acts = self.borne_out(&authority)?;
-        if acts.order(&act.digest).is_some() || act.says.act == ActKind::Revoke && is_revoked(&before.acts, &acts) {
+        if acts.order(&act.digest).is_some()
+            || act.says.act == ActKind::Revoke && is_revoked(&before.acts, &acts)
+        {
             return Ok(before);
         }
         self.allowed(&act, &before)?;
         if !self.was_seen(&OrderKey::new(authority.as_str(), order))? {
-            self.counted_today(&authority, |key| Ok(!self.was_seen(key)?))?.add(&act, MOST_UNKNOWN)?;
+            self.counted_today(&authority, |key| Ok(!self.was_seen(key)?))?
+                .add(&act, MOST_UNKNOWN)?;
         }
         self.keep(vec![act], &permit.bearer)?;
         drop(orders);
         self.view(&authority, order)
     }
 
-    /// Whether the order itself was seen here: used, or lodged, which pins its payload. Then nobody made up its id.
+    /// Whether the order itself was seen here: used, or lodged, which pins its payload. Then nobody
+    /// made up its id.
     pub(super) fn was_seen(&self, order: &OrderKey) -> Result<bool, Refusal> {
-        let is_pinned = || self.store.order_digest(order).map_err(fault(FAILED)).map(|digest| digest.is_some());
+        let is_pinned = || {
+            self.store
+                .order_digest(order)
+                .map_err(fault(FAILED))
+                .map(|digest| digest.is_some())
+        };
         Ok(self.life(order)?.is_some() || is_pinned()?)
     }
 
@@ -229,13 +291,19 @@ impl<'a> Book<'a> {
         match act.says.act {
             ActKind::Revoke => return Ok(()),
             ActKind::Resume if stopped(&before.acts) == Some(Code::OrderRevoked) => {
-                return Err(Refusal::new(Code::OrderRevoked, "a revoked order stays revoked"));
+                return Err(Refusal::new(
+                    Code::OrderRevoked,
+                    "a revoked order stays revoked",
+                ));
             }
             ActKind::CloseReview => self.closable(&act.persons, before)?,
             ActKind::Suspend | ActKind::Resume => {}
         }
         if before.acts.len() >= MOST_ACTS {
-            return Err(Refusal::new(Code::ActInvalid, "there are too many acts upon this order; it can be revoked"));
+            return Err(Refusal::new(
+                Code::ActInvalid,
+                "there are too many acts upon this order; it can be revoked",
+            ));
         }
         Ok(())
     }
@@ -243,7 +311,10 @@ impl<'a> Book<'a> {
     fn closable(&self, signers: &[Signer], before: &OrderView) -> Result<(), Refusal> {
         let invalid = |why| Err(Refusal::new(Code::ActInvalid, why));
         let Some(life) = &before.life else {
-            return Err(Refusal::new(Code::UnknownOrder, "no order of this id was used here, so there is no review"));
+            return Err(Refusal::new(
+                Code::UnknownOrder,
+                "no order of this id was used here, so there is no review",
+            ));
         };
         if life.review.is_none() {
             return invalid("the order opened no review: it is not of force majeure");
@@ -252,7 +323,9 @@ impl<'a> Book<'a> {
             return invalid("its review is closed already");
         }
         if self.now < life.not_after && stopped(&before.acts) != Some(Code::OrderRevoked) {
-            return invalid("the order may still be used: its review is closed when it is over or revoked");
+            return invalid(
+                "the order may still be used: its review is closed when it is over or revoked",
+            );
         }
         match may_close(signers, &life.signers) {
             true => Ok(()),
@@ -284,7 +357,13 @@ impl<'a> Book<'a> {
     }
 
     fn job(&self, act: SignedAct, bearer: &str) -> Result<Job, Refusal> {
-        let SignedAct { says: payload, digest, text, persons: signers, .. } = act;
+        let SignedAct {
+            says: payload,
+            digest,
+            text,
+            persons: signers,
+            ..
+        } = act;
         let entry = OrderActDetails {
             authority: payload.authority.clone(),
             order: payload.order.to_string(),
@@ -304,10 +383,27 @@ impl<'a> Book<'a> {
             digest: hex(&digest),
             lifts: payload.lifts.iter().map(|digest| hex(digest)).collect(),
         };
-        let value = serde_json::to_vec(&StoredAct { text, done: Some(done) }).map_err(fault(FAILED))?;
-        let (authority, row) = (payload.authority, ActRow { order: payload.order, digest, value });
-        let change: Change = Box::new(move |store, batch| store.put_order_act(batch, authority.as_str(), &row));
-        Ok(Job::entry(self.now, Event::OrderAct(Box::new(entry)), vec![], vec![change]))
+        let value = serde_json::to_vec(&StoredAct {
+            text,
+            done: Some(done),
+        })
+        .map_err(fault(FAILED))?;
+        let (authority, row) = (
+            payload.authority,
+            ActRow {
+                order: payload.order,
+                digest,
+                value,
+            },
+        );
+        let change: Change =
+            Box::new(move |store, batch| store.put_order_act(batch, authority.as_str(), &row));
+        Ok(Job::entry(
+            self.now,
+            Event::OrderAct(Box::new(entry)),
+            vec![],
+            vec![change],
+        ))
     }
 
     /// How many acts upon such orders each signer brought today.
@@ -318,11 +414,19 @@ impl<'a> Book<'a> {
     ) -> Result<ActsOfDay, Refusal> {
         let today = day_of(self.now);
         let mut of_day = ActsOfDay::default();
-        for row in self.store.order_acts(authority.as_str(), None).map_err(fault(FAILED))? {
-            let done = stored(&row)?.done.filter(|done| day_of(done.received) == today);
+        for row in self
+            .store
+            .order_acts(authority.as_str(), None)
+            .map_err(fault(FAILED))?
+        {
+            let done = stored(&row)?
+                .done
+                .filter(|done| day_of(done.received) == today);
             let Some(done) = done else { continue };
             if counts(&OrderKey::new(authority.as_str(), row.order))? {
-                done.by.iter().for_each(|signer| *of_day.0.entry(signer.id.clone()).or_default() += 1);
+                done.by
+                    .iter()
+                    .for_each(|signer| *of_day.0.entry(signer.id.clone()).or_default() += 1);
             }
         }
         Ok(of_day)
@@ -341,17 +445,29 @@ impl ActsOfDay {
     fn add(&mut self, act: &SignedAct, most: usize) -> Result<(), Refusal> {
         let has_most = |signer: &Signer| self.0.get(&signer.id).is_some_and(|count| *count >= most);
         if act.persons.iter().any(has_most) {
-            let why = format!("a signer has brought {most} such acts today: let another approver sign, or wait");
+            let why = format!(
+                "a signer has brought {most} such acts today: let another approver sign, or wait"
+            );
             return Err(Refusal::new(Code::ActRate, why).come_back_in(3_600));
         }
-        act.persons.iter().for_each(|signer| *self.0.entry(signer.id.clone()).or_default() += 1);
+        act.persons
+            .iter()
+            .for_each(|signer| *self.0.entry(signer.id.clone()).or_default() += 1);
         Ok(())
     }
 }
 
 /// Whether a revocation is among the acts that the register bears out.
 fn is_revoked(done: &[AppliedAct], acts: &ActSet) -> bool {
-    let digest = |done: &AppliedAct| data_encoding::HEXLOWER.decode(done.digest.as_bytes()).ok()?.try_into().ok();
+    let digest = |done: &AppliedAct| {
+        data_encoding::HEXLOWER
+            .decode(done.digest.as_bytes())
+            .ok()?
+            .try_into()
+            .ok()
+    };
     let revocations = done.iter().filter(|done| done.act == ActKind::Revoke);
-    revocations.filter_map(digest).any(|digest| acts.order(&digest).is_some())
+    revocations
+        .filter_map(digest)
+        .any(|digest| acts.order(&digest).is_some())
 }

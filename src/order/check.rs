@@ -1,4 +1,5 @@
-//! Checking an order: one step a rule, in a fixed order, so that a refused order always has the same code.
+//! Checking an order: one step a rule, in a fixed order, so that a refused order always has the
+//! same code.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -6,7 +7,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::payload::{LegalBasis, OrderPayload, PseudonymScope};
-use super::{ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, ListedPseudonyms, LodgeableOrder, Signer};
+use super::{
+    ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, ListedPseudonyms, LodgeableOrder, Signer,
+};
 use crate::code::Code;
 use crate::refusal::Refusal;
 use crate::register::{Authority, Id, Register, Sector};
@@ -24,8 +27,19 @@ struct OrderFacts<'a> {
 }
 
 impl<'a> OrderFacts<'a> {
-    fn new(order: UnverifiedOrder, register: &'a Register, authority: &'a Authority, now: Timestamp) -> Self {
-        Self { signatures: signers_of(&order, authority), order, register, authority, now }
+    fn new(
+        order: UnverifiedOrder,
+        register: &'a Register,
+        authority: &'a Authority,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            signatures: signers_of(&order, authority),
+            order,
+            register,
+            authority,
+            now,
+        }
     }
 
     fn payload(&self) -> &OrderPayload {
@@ -46,14 +60,15 @@ const STEPS: [(&str, OrderStep); 7] = [
     ("time", time),
 ];
 
-/// Checks everything about an order that needs no store: form, deployment, authority, signatures, quorum, the register's
-/// rules, the time and the pseudonyms listed.
+/// Checks everything about an order that needs no store: form, deployment, authority, signatures,
+/// quorum, the register's rules, the time and the pseudonyms listed.
 ///
 /// # Errors
 /// The first rule that it breaks, in this order: [`Code::OrderMalformed`], [`Code::OrderAudience`],
 /// [`Code::OrderAuthority`], [`Code::OrderSignature`], [`Code::OrderQuorum`], [`Code::OrderRule`],
 /// [`Code::UnknownSector`] or [`Code::Irreversible`] or [`Code::OrderAuthority`] (of a sector),
-/// [`Code::OrderNotYetValid`], [`Code::OrderExpired`], and the code of a listed pseudonym that is none.
+/// [`Code::OrderNotYetValid`], [`Code::OrderExpired`], and the code of a listed pseudonym that is
+/// none.
 pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<ActiveOrder, Refusal> {
     let order = UnverifiedOrder::read(text)?;
     deployment(order.says(), register)?;
@@ -68,12 +83,16 @@ pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<ActiveOr
 /// How long before it is valid an order may be lodged, in days.
 pub const LODGE_DAYS: i64 = 30;
 
-/// The same for an order that is shown before it is used: one that is not valid yet is judged as of the second from which it is,
-/// if that is at most [`LODGE_DAYS`] away.
+/// The same for an order that is shown before it is used: one that is not valid yet is judged as of
+/// the second from which it is, if that is at most [`LODGE_DAYS`] away.
 ///
 /// # Errors
 /// As [`check()`].
-pub fn check_ahead(text: &str, register: &Register, now: Timestamp) -> Result<LodgeableOrder, Refusal> {
+pub fn check_ahead(
+    text: &str,
+    register: &Register,
+    now: Timestamp,
+) -> Result<LodgeableOrder, Refusal> {
     let not_before = UnverifiedOrder::read(text)?.says().not_before;
     let is_near = not_before.duration_since(now) <= SignedDuration::from_hours(24 * LODGE_DAYS);
     let then = if is_near { now.max(not_before) } else { now };
@@ -89,7 +108,8 @@ pub struct OrderFinding {
     pub result: Option<Result<(), Refusal>>,
 }
 
-/// Makes every check of [`check`] and reports each, for people who want to know all that is wrong. Permits nothing.
+/// Makes every check of [`check`] and reports each, for people who want to know all that is wrong.
+/// Permits nothing.
 pub fn examine(text: &str, register: &Register, now: Timestamp) -> Vec<OrderFinding> {
     let mut findings: Vec<OrderFinding> = ["form", "deployment", "authority"]
         .into_iter()
@@ -113,10 +133,16 @@ pub fn examine(text: &str, register: &Register, now: Timestamp) -> Vec<OrderFind
     findings
 }
 
-/// What the register says of an order that is still to be written and signed: every rule that it breaks, whether it is well
-/// formed or not. Signatures are not asked for, nor the time.
-pub fn forbidden(payload: &OrderPayload, register: &Register, now: Timestamp) -> Vec<(&'static str, Refusal)> {
-    let Some(draft) = UnverifiedOrder::unsigned(payload.clone()) else { return vec![] };
+/// What the register says of an order that is still to be written and signed: every rule that it
+/// breaks, whether it is well formed or not. Signatures are not asked for, nor the time.
+pub fn forbidden(
+    payload: &OrderPayload,
+    register: &Register,
+    now: Timestamp,
+) -> Vec<(&'static str, Refusal)> {
+    let Some(draft) = UnverifiedOrder::unsigned(payload.clone()) else {
+        return vec![];
+    };
     let mut broken = vec![];
     judge(draft, register, now, |name, result| match result {
         Err(refusal) if !matches!(refusal.code(), Code::OrderQuorum | Code::OrderNotYetValid) => {
@@ -150,7 +176,9 @@ fn judge(
 
 /// Several faults of one kind in one refusal, which has the code of the first.
 fn all_of(faults: Vec<Refusal>) -> Result<(), Refusal> {
-    let Some(first) = faults.first().map(Refusal::code) else { return Ok(()) };
+    let Some(first) = faults.first().map(Refusal::code) else {
+        return Ok(());
+    };
     let whys: Vec<String> = faults.iter().map(Refusal::to_string).collect();
     Err(Refusal::new(first, whys.join("; ")))
 }
@@ -163,12 +191,17 @@ fn deployment(payload: &OrderPayload, register: &Register) -> Result<(), Refusal
     if payload.aud == register.deployment {
         return Ok(());
     }
-    Err(Refusal::new(Code::OrderAudience, "the order is for another deployment"))
+    Err(Refusal::new(
+        Code::OrderAudience,
+        "the order is for another deployment",
+    ))
 }
 
 fn authority<'a>(payload: &OrderPayload, register: &'a Register) -> Result<&'a Authority, Refusal> {
     let authority = register.authorities.get(&payload.authority);
-    authority.map(Arc::as_ref).ok_or_else(|| Refusal::new(Code::OrderAuthority, "the register knows no such authority"))
+    authority
+        .map(Arc::as_ref)
+        .ok_or_else(|| Refusal::new(Code::OrderAuthority, "the register knows no such authority"))
 }
 
 /// The approvers who signed an order, or an act upon one.
@@ -182,7 +215,8 @@ pub(super) fn signers_of<S: Statement>(
     })
 }
 
-/// One bad signature spoils the order, even where the others would do: the person who added it meant something by it.
+/// One bad signature spoils the order, even where the others would do: the person who added it
+/// meant something by it.
 fn signatures(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     if facts.signatures.bad.is_none() {
         return Ok(());
@@ -197,12 +231,16 @@ fn quorum(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     let persons = &facts.signatures.persons;
     let bodies: BTreeSet<_> = persons.iter().map(|signer| &signer.body).collect();
     let wanted = match facts.payload().basis {
-        LegalBasis::ForceMajeure { .. } => facts.authority.force_majeure_quorum.unwrap_or(facts.authority.quorum),
-        LegalBasis::Judicial | LegalBasis::Statutory { .. } => facts.authority.quorum,
-        LegalBasis::Continuity(_) => facts
+        LegalBasis::ForceMajeure { .. } => facts
             .authority
-            .continuity_quorum
-            .ok_or_else(|| rule("the register has no `continuity-quorum`: this authority may not order a migration"))?,
+            .force_majeure_quorum
+            .unwrap_or(facts.authority.quorum),
+        LegalBasis::Judicial | LegalBasis::Statutory { .. } => facts.authority.quorum,
+        LegalBasis::Continuity(_) => facts.authority.continuity_quorum.ok_or_else(|| {
+            rule(
+                "the register has no `continuity-quorum`: this authority may not order a migration",
+            )
+        })?,
     };
     enough(persons.len(), bodies.len(), wanted)
 }
@@ -211,10 +249,16 @@ fn quorum(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
 pub(super) fn enough(persons: usize, bodies: usize, wanted: usize) -> Result<(), Refusal> {
     let wanted = wanted.max(LEAST_SIGNATURES);
     if persons < wanted {
-        return Err(Refusal::new(Code::OrderQuorum, format!("{persons} of {wanted} signatures are there")));
+        return Err(Refusal::new(
+            Code::OrderQuorum,
+            format!("{persons} of {wanted} signatures are there"),
+        ));
     }
     if bodies < LEAST_SIGNATURES {
-        return Err(Refusal::new(Code::OrderQuorum, "all signers are of one body; there must be two"));
+        return Err(Refusal::new(
+            Code::OrderQuorum,
+            "all signers are of one body; there must be two",
+        ));
     }
     Ok(())
 }
@@ -222,29 +266,46 @@ pub(super) fn enough(persons: usize, bodies: usize, wanted: usize) -> Result<(),
 fn validity(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     let most = match facts.payload().basis {
         LegalBasis::ForceMajeure { .. } => facts.authority.max_hours.min(FORCE_MAJEURE_HOURS),
-        LegalBasis::Judicial | LegalBasis::Statutory { .. } | LegalBasis::Continuity(_) => facts.authority.max_hours,
+        LegalBasis::Judicial | LegalBasis::Statutory { .. } | LegalBasis::Continuity(_) => {
+            facts.authority.max_hours
+        }
     };
-    let length = facts.payload().not_after.duration_since(facts.payload().not_before);
+    let length = facts
+        .payload()
+        .not_after
+        .duration_since(facts.payload().not_before);
     if length > SignedDuration::from_hours(i64::from(most)) {
-        return Err(rule(format!("the order is valid for longer than {most} hours")));
+        return Err(rule(format!(
+            "the order is valid for longer than {most} hours"
+        )));
     }
     Ok(())
 }
 
 fn limit(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
-    match (&facts.payload().scope, &facts.payload().basis, facts.authority.statutory_limit) {
+    match (
+        &facts.payload().scope,
+        &facts.payload().basis,
+        facts.authority.statutory_limit,
+    ) {
         (PseudonymScope::Listed(_), _, _) => Ok(()),
         // The epoch is the list, and a limit must bound it: the form sees to both.
         (PseudonymScope::AtMost(_), LegalBasis::Continuity(_), _) => Ok(()),
-        (PseudonymScope::AtMost(_), LegalBasis::Statutory { .. }, None) => {
-            Err(rule("the register does not allow this authority an order that lists no pseudonyms"))
+        (PseudonymScope::AtMost(_), LegalBasis::Statutory { .. }, None) => Err(rule(
+            "the register does not allow this authority an order that lists no pseudonyms",
+        )),
+        (PseudonymScope::AtMost(limit), LegalBasis::Statutory { .. }, Some(most))
+            if *limit <= most =>
+        {
+            Ok(())
         }
-        (PseudonymScope::AtMost(limit), LegalBasis::Statutory { .. }, Some(most)) if *limit <= most => Ok(()),
-        (PseudonymScope::AtMost(_), LegalBasis::Statutory { .. }, Some(most)) => {
-            Err(rule(format!("the register allows this authority a limit of {most} at most")))
-        }
+        (PseudonymScope::AtMost(_), LegalBasis::Statutory { .. }, Some(most)) => Err(rule(
+            format!("the register allows this authority a limit of {most} at most"),
+        )),
         (PseudonymScope::AtMost(_), LegalBasis::Judicial | LegalBasis::ForceMajeure { .. }, _) => {
-            Err(rule("only a statutory order may have a limit in place of the list of pseudonyms"))
+            Err(rule(
+                "only a statutory order may have a limit in place of the list of pseudonyms",
+            ))
         }
     }
 }
@@ -273,7 +334,10 @@ fn open_to(facts: &OrderFacts<'_>, number: usize, name: &str) -> Result<Arc<Sect
         ));
     };
     if !sector.reversible {
-        return Err(Refusal::new(Code::Irreversible, format!("sector {name} stores no mapping")));
+        return Err(Refusal::new(
+            Code::Irreversible,
+            format!("sector {name} stores no mapping"),
+        ));
     }
     if !sector.authorities.contains(&facts.authority.id) {
         let why = format!("the authority is not competent for sector {name}");
@@ -284,10 +348,15 @@ fn open_to(facts: &OrderFacts<'_>, number: usize, name: &str) -> Result<Arc<Sect
 
 fn officers(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     let numbered = (1..).zip(&facts.payload().officers);
-    let strangers = numbered.filter(|(_, officer)| !facts.authority.officers.contains_key(*officer));
+    let strangers =
+        numbered.filter(|(_, officer)| !facts.authority.officers.contains_key(*officer));
     all_of(
         strangers
-            .map(|(number, _)| rule(format!("officer {number} of the order is none of the authority's")))
+            .map(|(number, _)| {
+                rule(format!(
+                    "officer {number} of the order is none of the authority's"
+                ))
+            })
             .collect(),
     )
 }
@@ -295,16 +364,24 @@ fn officers(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
 fn time(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     let (from, to) = (facts.payload().not_before, facts.payload().not_after);
     if facts.now < from {
-        return Err(Refusal::new(Code::OrderNotYetValid, format!("the order is valid from {from} on")));
+        return Err(Refusal::new(
+            Code::OrderNotYetValid,
+            format!("the order is valid from {from} on"),
+        ));
     }
     if facts.now >= to {
-        return Err(Refusal::new(Code::OrderExpired, format!("the order was valid until {to}")));
+        return Err(Refusal::new(
+            Code::OrderExpired,
+            format!("the order was valid until {to}"),
+        ));
     }
     Ok(())
 }
 
 /// The order's sectors and the pseudonyms that it lists, parsed.
-fn resolve(facts: &OrderFacts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, ListedPseudonyms), Refusal> {
+fn resolve(
+    facts: &OrderFacts<'_>,
+) -> Result<(BTreeMap<String, Arc<Sector>>, ListedPseudonyms), Refusal> {
     let sectors = named(facts)?;
     let mut listed = ListedPseudonyms::new();
     if let PseudonymScope::Listed(lists) = &facts.payload().scope {
@@ -315,7 +392,12 @@ fn resolve(facts: &OrderFacts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Lis
             for (index, text) in list.iter().enumerate() {
                 let fault = |code| {
                     let number = index + 1;
-                    Refusal::new(code, format!("pseudonym {number} of those listed for sector {name} is none of it"))
+                    Refusal::new(
+                        code,
+                        format!(
+                            "pseudonym {number} of those listed for sector {name} is none of it"
+                        ),
+                    )
                 };
                 parsed.insert(sector.parse_pseudonym(text).map_err(fault)?);
             }
@@ -328,5 +410,11 @@ fn resolve(facts: &OrderFacts<'_>) -> Result<(BTreeMap<String, Arc<Sector>>, Lis
 fn activate(facts: OrderFacts<'_>) -> Result<ActiveOrder, Refusal> {
     let (sectors, listed) = resolve(&facts)?;
     let digest = facts.order.digest();
-    Ok(ActiveOrder { digest, payload: facts.order.into_says(), signers: facts.signatures.persons, sectors, listed })
+    Ok(ActiveOrder {
+        digest,
+        payload: facts.order.into_says(),
+        signers: facts.signatures.persons,
+        sectors,
+        listed,
+    })
 }

@@ -1,5 +1,5 @@
-//! The life of an order, as vault and node each store it: what is known of it, and the state that follows from that, from the
-//! acts upon it and from the time.
+//! The life of an order, as vault and node each store it: what is known of it, and the state that
+//! follows from that, from the acts upon it and from the time.
 //!
 //! ```text
 //! drafted ──▶ active ──▶ exhausted ──▶ expired
@@ -8,8 +8,9 @@
 //!            suspended ──▶ revoked (from anywhere, for good)
 //! ```
 //!
-//! `drafted` is an order file that nobody has used yet: only the command line knows it. A side knows an order from the first
-//! request under it that it answered, or from the first act upon it. Nothing here holds a pseudonym.
+//! `drafted` is an order file that nobody has used yet: only the command line knows it. A side
+//! knows an order from the first request under it that it answered, or from the first act upon it.
+//! Nothing here holds a pseudonym.
 
 use std::collections::BTreeSet;
 
@@ -75,7 +76,8 @@ pub struct OrderLife {
     pub authority: Id,
     /// `judicial`, `statutory`, `force-majeure` or `continuity`.
     pub basis: String,
-    /// The article (statutory), the side of the State's security (force majeure), or the epochs (continuity).
+    /// The article (statutory), the side of the State's security (force majeure), or the epochs
+    /// (continuity).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub basis_detail: Option<String>,
     /// Case reference.
@@ -121,9 +123,19 @@ pub struct OrderLife {
 }
 
 impl OrderLife {
-    /// The life of an order after another use; `before` is what was stored, `used` how many pseudonyms were asked for by now.
-    pub fn after_use(before: Option<Self>, order: &ActiveOrder, officer: &Id, now: Timestamp, used: u64) -> Self {
-        let use_now = OrderUse { time: now, officer: officer.clone() };
+    /// The life of an order after another use; `before` is what was stored, `used` how many
+    /// pseudonyms were asked for by now.
+    pub fn after_use(
+        before: Option<Self>,
+        order: &ActiveOrder,
+        officer: &Id,
+        now: Timestamp,
+        used: u64,
+    ) -> Self {
+        let use_now = OrderUse {
+            time: now,
+            officer: officer.clone(),
+        };
         let mut life = before.unwrap_or_else(|| Self::new(order, use_now.clone()));
         life.last = use_now;
         life.used = used;
@@ -139,7 +151,9 @@ impl OrderLife {
             LegalBasis::Judicial => None,
             LegalBasis::Statutory { article } => Some(article.clone()),
             LegalBasis::ForceMajeure { security } => Some(security.as_str().to_owned()),
-            LegalBasis::Continuity(epochs) => Some(format!("epoch {} to {}", epochs.from, epochs.to)),
+            LegalBasis::Continuity(epochs) => {
+                Some(format!("epoch {} to {}", epochs.from, epochs.to))
+            }
         };
         OrderLife {
             authority: payload.authority.clone(),
@@ -223,11 +237,28 @@ pub struct OrderView {
 
 impl OrderView {
     /// Puts together what is known of an order.
-    pub fn new(id: Uuid, authority: Id, life: Option<OrderLife>, mut acts: Vec<AppliedAct>, now: Timestamp) -> Self {
-        acts.sort_by(|one, other| (one.received, &one.digest).cmp(&(other.received, &other.digest)));
+    pub fn new(
+        id: Uuid,
+        authority: Id,
+        life: Option<OrderLife>,
+        mut acts: Vec<AppliedAct>,
+        now: Timestamp,
+    ) -> Self {
+        acts.sort_by(|one, other| {
+            (one.received, &one.digest).cmp(&(other.received, &other.digest))
+        });
         let state = state(life.as_ref(), &acts, now);
-        let review_due = life.as_ref().is_some_and(|life| life.review.is_some() && !is_reviewed(life, &acts));
-        Self { id, authority, state, review_due, life, acts }
+        let review_due = life
+            .as_ref()
+            .is_some_and(|life| life.review.is_some() && !is_reviewed(life, &acts));
+        Self {
+            id,
+            authority,
+            state,
+            review_due,
+            life,
+            acts,
+        }
     }
 }
 
@@ -242,12 +273,15 @@ pub fn stopped(acts: &[AppliedAct]) -> Option<Code> {
 /// The suspensions that nothing has lifted.
 pub fn suspensions(acts: &[AppliedAct]) -> Vec<&AppliedAct> {
     let lifted: BTreeSet<&String> = acts.iter().flat_map(|done| &done.lifts).collect();
-    acts.iter().filter(|done| done.act == ActKind::Suspend && !lifted.contains(&done.digest)).collect()
+    acts.iter()
+        .filter(|done| done.act == ActKind::Suspend && !lifted.contains(&done.digest))
+        .collect()
 }
 
 /// Whether the review of an order was closed by those who may.
 pub fn is_reviewed(life: &OrderLife, acts: &[AppliedAct]) -> bool {
-    acts.iter().any(|done| done.act == ActKind::CloseReview && may_close(&done.by, &life.signers))
+    acts.iter()
+        .any(|done| done.act == ActKind::CloseReview && may_close(&done.by, &life.signers))
 }
 
 fn state(life: Option<&OrderLife>, acts: &[AppliedAct], now: Timestamp) -> OrderState {

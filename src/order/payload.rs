@@ -1,4 +1,5 @@
-//! What an order says: its payload, member by member. `docs/orders.md` states the same for other implementers.
+//! What an order says: its payload, member by member. `docs/orders.md` states the same for other
+//! implementers.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +15,8 @@ use crate::register::Id;
 use crate::statement::members::{is_reference, repeats};
 use crate::statement::{Statement, StatementFault};
 
-/// The payload of an order. Once read it is well formed; whether the register allows it is for [`super::check()`] to say.
+/// The payload of an order. Once read it is well formed; whether the register allows it is for
+/// [`super::check()`] to say.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct OrderPayload {
     /// The deployment's id.
@@ -29,7 +31,8 @@ pub struct OrderPayload {
     pub case: String,
     /// What for: a code, so that it can be logged without naming anybody.
     pub purpose: Id,
-    /// Names of the sectors, exactly as written and never their descendants; at least one, each once.
+    /// Names of the sectors, exactly as written and never their descendants; at least one, each
+    /// once.
     pub sectors: Vec<String>,
     /// Which pseudonyms.
     #[serde(flatten)]
@@ -113,7 +116,11 @@ impl fmt::Debug for PseudonymScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PseudonymScope::Listed(lists) => {
-                write!(f, "Listed({} in all)", lists.values().map(Vec::len).sum::<usize>())
+                write!(
+                    f,
+                    "Listed({} in all)",
+                    lists.values().map(Vec::len).sum::<usize>()
+                )
             }
             PseudonymScope::AtMost(limit) => write!(f, "AtMost({limit})"),
         }
@@ -122,7 +129,10 @@ impl fmt::Debug for PseudonymScope {
 
 impl fmt::Debug for OrderPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OrderPayload").field("id", &self.id).field("authority", &self.authority).finish_non_exhaustive()
+        f.debug_struct("OrderPayload")
+            .field("id", &self.id)
+            .field("authority", &self.authority)
+            .finish_non_exhaustive()
     }
 }
 
@@ -158,8 +168,8 @@ impl Statement for OrderPayload {
 }
 
 impl OrderPayload {
-    /// Every rule that it breaks, of those that need no register and no type expresses. Says which member is wrong, counted
-    /// from 1, and never what stands in it.
+    /// Every rule that it breaks, of those that need no register and no type expresses. Says which
+    /// member is wrong, counted from 1, and never what stands in it.
     pub fn faults(&self) -> Vec<Cow<'static, str>> {
         let mut faults: Vec<Cow<'static, str>> = vec![];
         if !is_reference(&self.case) {
@@ -167,9 +177,13 @@ impl OrderPayload {
         }
         if let LegalBasis::Statutory { article } = &self.basis {
             let plain = |c: char| c.is_alphanumeric() || " ,.;:()/'’°º-".contains(c);
-            if !(1..=120).contains(&article.chars().count()) || !article.chars().all(plain) || article.trim() != article
+            if !(1..=120).contains(&article.chars().count())
+                || !article.chars().all(plain)
+                || article.trim() != article
             {
-                faults.push("`article` is not 1 to 120 letters, digits, spaces and ,.;:()/'’°º-".into());
+                faults.push(
+                    "`article` is not 1 to 120 letters, digits, spaces and ,.;:()/'’°º-".into(),
+                );
             }
         }
         if let LegalBasis::Continuity(Continuity { from, to }) = self.basis {
@@ -196,9 +210,10 @@ impl OrderPayload {
 
     fn faults_of_times(&self, faults: &mut Vec<Cow<'static, str>>) {
         // Written as a whole second, or it would not read back.
-        for (time, fault) in
-            [(self.not_before, "`not_before` has a fraction"), (self.not_after, "`not_after` has a fraction")]
-        {
+        for (time, fault) in [
+            (self.not_before, "`not_before` has a fraction"),
+            (self.not_after, "`not_after` has a fraction"),
+        ] {
             if time.subsec_nanosecond() != 0 {
                 faults.push(fault.into());
             }
@@ -217,7 +232,8 @@ impl OrderPayload {
         }
     }
 
-    /// Every sector has its list and every list its sector: nobody signs for more or less than is written.
+    /// Every sector has its list and every list its sector: nobody signs for more or less than is
+    /// written.
     fn faults_of_scope(&self, faults: &mut Vec<Cow<'static, str>>) {
         let lists = match &self.scope {
             PseudonymScope::AtMost(0) => return faults.push("`limit` is 0".into()),
@@ -230,7 +246,10 @@ impl OrderPayload {
         for (number, sector) in (1..).zip(&self.sectors) {
             match lists.get(sector) {
                 Some(list) if repeats(list) => {
-                    faults.push(format!("the list in `pseudonyms` for sector {number} names one twice").into());
+                    faults.push(
+                        format!("the list in `pseudonyms` for sector {number} names one twice")
+                            .into(),
+                    );
                 }
                 Some(list) if !list.is_empty() => {}
                 _ => faults.push(format!("`pseudonyms` lists none for sector {number}").into()),
@@ -243,12 +262,21 @@ impl LegalBasis {
     fn take(mut members: JsonObject) -> Result<Self, StatementFault> {
         let basis = match members.text("kind")?.as_str() {
             "judicial" => LegalBasis::Judicial,
-            "statutory" => LegalBasis::Statutory { article: members.text("article")? },
-            "force-majeure" => LegalBasis::ForceMajeure { security: security(&members.text("security")?)? },
-            "continuity" => {
-                LegalBasis::Continuity(Continuity { from: members.small("from")?, to: members.small("to")? })
+            "statutory" => LegalBasis::Statutory {
+                article: members.text("article")?,
+            },
+            "force-majeure" => LegalBasis::ForceMajeure {
+                security: security(&members.text("security")?)?,
+            },
+            "continuity" => LegalBasis::Continuity(Continuity {
+                from: members.small("from")?,
+                to: members.small("to")?,
+            }),
+            _ => {
+                return Err(
+                    "`kind` is none of judicial, statutory, force-majeure, continuity".into(),
+                );
             }
-            _ => return Err("`kind` is none of judicial, statutory, force-majeure, continuity".into()),
         };
         members.end()?;
         Ok(basis)
@@ -275,8 +303,13 @@ fn security(text: &str) -> Result<SecuritySide, StatementFault> {
 
 impl PseudonymScope {
     fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
-        match (members.maybe_object("pseudonyms")?, members.maybe_number("limit")?) {
-            (Some(lists), None) => Ok(PseudonymScope::Listed(lists.into_texts_by_name("pseudonyms")?)),
+        match (
+            members.maybe_object("pseudonyms")?,
+            members.maybe_number("limit")?,
+        ) {
+            (Some(lists), None) => Ok(PseudonymScope::Listed(
+                lists.into_texts_by_name("pseudonyms")?,
+            )),
             (None, Some(limit)) => Ok(PseudonymScope::AtMost(limit)),
             _ => Err("there must be either `pseudonyms` or `limit`".into()),
         }
@@ -294,10 +327,22 @@ mod tests {
         for (from, to) in [
             ("", ""),
             (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":5"#),
-            (r#"{"kind":"judicial"}"#, r#"{"kind":"statutory","article":"Loi n° 43-05, art. 19"}"#),
-            (r#"{"kind":"judicial"}"#, r#"{"kind":"force-majeure","security":"external"}"#),
-            (r#"{"kind":"judicial"}"#, r#"{"kind":"continuity","from":1,"to":4294967295}"#),
-            (r#""officers":["karim"]"#, r#""officers":["karim"],"inform_after":"2027-11-22T09:00:00Z""#),
+            (
+                r#"{"kind":"judicial"}"#,
+                r#"{"kind":"statutory","article":"Loi n° 43-05, art. 19"}"#,
+            ),
+            (
+                r#"{"kind":"judicial"}"#,
+                r#"{"kind":"force-majeure","security":"external"}"#,
+            ),
+            (
+                r#"{"kind":"judicial"}"#,
+                r#"{"kind":"continuity","from":1,"to":4294967295}"#,
+            ),
+            (
+                r#""officers":["karim"]"#,
+                r#""officers":["karim"],"inform_after":"2027-11-22T09:00:00Z""#,
+            ),
         ] {
             let text = GOOD.replace(from, to);
             // Continuity goes with a limit.
@@ -305,8 +350,13 @@ mod tests {
                 true => text.replace(r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":5"#),
                 false => text,
             };
-            let text = if from.is_empty() { GOOD.to_owned() } else { text };
-            let payload = OrderPayload::read(text.as_bytes()).unwrap_or_else(|e| panic!("{e}: {text}"));
+            let text = if from.is_empty() {
+                GOOD.to_owned()
+            } else {
+                text
+            };
+            let payload =
+                OrderPayload::read(text.as_bytes()).unwrap_or_else(|e| panic!("{e}: {text}"));
             assert_eq!(String::from_utf8(payload.write().unwrap()).unwrap(), text);
         }
     }
@@ -322,23 +372,50 @@ mod tests {
             ("7f4df9b1", "7F4DF9B1"),
             ("-4fb6-", "-1fb6-"),
             ("-9a4e-", "-ca4e-"),
-            ("7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d", "7f4df9b177f54fb69a4e0f2a8a5b6c3d"),
-            ("7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d", "urn:uuid:7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d"),
-            (r#"{"kind":"judicial"}"#, r#"{"kind":"judicial","article":"1"}"#),
+            (
+                "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d",
+                "7f4df9b177f54fb69a4e0f2a8a5b6c3d",
+            ),
+            (
+                "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d",
+                "urn:uuid:7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d",
+            ),
+            (
+                r#"{"kind":"judicial"}"#,
+                r#"{"kind":"judicial","article":"1"}"#,
+            ),
             (r#"{"kind":"judicial"}"#, r#"{"kind":"continuity"}"#),
             (r#"{"kind":"judicial"}"#, r#"{"kind":"statutory"}"#),
-            (r#"{"kind":"judicial"}"#, r#"{"kind":"statutory","article":" 1"}"#),
-            (r#"{"kind":"judicial"}"#, "{\"kind\":\"statutory\",\"article\":\"a\u{202e}b\"}"),
+            (
+                r#"{"kind":"judicial"}"#,
+                r#"{"kind":"statutory","article":" 1"}"#,
+            ),
+            (
+                r#"{"kind":"judicial"}"#,
+                "{\"kind\":\"statutory\",\"article\":\"a\u{202e}b\"}",
+            ),
             (r#"{"kind":"judicial"}"#, r#"{"kind":"force-majeure"}"#),
-            (r#"{"kind":"judicial"}"#, r#"{"kind":"force-majeure","security":"both"}"#),
+            (
+                r#"{"kind":"judicial"}"#,
+                r#"{"kind":"force-majeure","security":"both"}"#,
+            ),
             (r#"{"kind":"judicial"}"#, r#"["judicial"]"#),
             // All of these also have a list of pseudonyms, which continuity has not.
-            (r#"{"kind":"judicial"}"#, r#"{"kind":"continuity","from":1,"to":2}"#),
-            (r#"{"kind":"judicial"}"#, r#"{"kind":"continuity","from":1}"#),
+            (
+                r#"{"kind":"judicial"}"#,
+                r#"{"kind":"continuity","from":1,"to":2}"#,
+            ),
+            (
+                r#"{"kind":"judicial"}"#,
+                r#"{"kind":"continuity","from":1}"#,
+            ),
             (r#"{"kind":"judicial"}"#, r#""judicial""#),
             ("RABAT/2026-17.A", "Rabat"),
             ("RABAT/2026-17.A", ""),
-            ("RABAT/2026-17.A", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+            (
+                "RABAT/2026-17.A",
+                "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            ),
             (r#"["health"]"#, r#"["health","health"]"#),
             (r#"["health"]"#, "[]"),
             (r#"["health"]"#, r#""health""#),
@@ -347,9 +424,15 @@ mod tests {
             (r#"["p1","p2"]"#, r#"["p1","p1"]"#),
             (r#"["p1","p2"]"#, "[]"),
             (r#"["p1","p2"]"#, "[1]"),
-            (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""pseudonyms":{"health":["p1","p2"]},"limit":3"#),
+            (
+                r#""pseudonyms":{"health":["p1","p2"]}"#,
+                r#""pseudonyms":{"health":["p1","p2"]},"limit":3"#,
+            ),
             (r#""pseudonyms":{"health":["p1","p2"]},"#, ""),
-            (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""pseudonyms":["p1"]"#),
+            (
+                r#""pseudonyms":{"health":["p1","p2"]}"#,
+                r#""pseudonyms":["p1"]"#,
+            ),
             (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":0"#),
             (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":"3""#),
             (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":1.5"#),
@@ -361,8 +444,14 @@ mod tests {
             ("2026-11-22T09:00:00Z", "2026-11-23T09:00:00Z"),
             ("2026-11-22T09:00:00Z", "2026-12-22T09:00:00Z"),
             (r#"["karim"]"#, r#"["karim"],"inform_after":"2027-11-22""#),
-            (r#"["karim"]"#, r#"["karim"],"inform_after":"2026-11-22T09:00:00Z""#),
-            (r#"["karim"]"#, r#"["karim"],"inform_after":"2032-11-22T09:00:00Z""#),
+            (
+                r#"["karim"]"#,
+                r#"["karim"],"inform_after":"2026-11-22T09:00:00Z""#,
+            ),
+            (
+                r#"["karim"]"#,
+                r#"["karim"],"inform_after":"2032-11-22T09:00:00Z""#,
+            ),
             (r#"["karim"]"#, "[]"),
             (r#"["karim"]"#, r#"["karim","karim"]"#),
             (r#"["karim"]"#, r#"["Karim"]"#),
@@ -378,7 +467,10 @@ mod tests {
     #[test]
     fn continuity_names_one_sector_two_epochs_and_a_limit() {
         let good = GOOD
-            .replace(r#"{"kind":"judicial"}"#, r#"{"kind":"continuity","from":1,"to":2}"#)
+            .replace(
+                r#"{"kind":"judicial"}"#,
+                r#"{"kind":"continuity","from":1,"to":2}"#,
+            )
             .replace(r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":5"#);
         assert!(OrderPayload::read(good.as_bytes()).is_ok());
         for (from, to) in [
@@ -391,7 +483,9 @@ mod tests {
         ] {
             assert!(good.contains(from), "{from}");
             assert_eq!(
-                OrderPayload::read(good.replace(from, to).as_bytes()).unwrap_err().code(),
+                OrderPayload::read(good.replace(from, to).as_bytes())
+                    .unwrap_err()
+                    .code(),
                 Code::OrderMalformed,
                 "{to}"
             );

@@ -1,7 +1,8 @@
 //! The officer's signed request: who asks for which pseudonyms under which order, and when.
 //!
-//! An order says what may be opened; the request says that a named officer wants it opened now. A node that is stolen or
-//! lies cannot ask in the officer's place: the vault checks the same signature.
+//! An order says what may be opened; the request says that a named officer wants it opened now. A
+//! node that is stolen or lies cannot ask in the officer's place: the vault checks the same
+//! signature.
 
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -60,7 +61,8 @@ impl Statement for RequestPayload {
     }
 }
 
-/// A request whose signature and contents were checked: a named officer asks, now, for exactly this.
+/// A request whose signature and contents were checked: a named officer asks, now, for exactly
+/// this.
 ///
 /// Neither `Clone` nor constructible outside this room.
 #[derive(Debug)]
@@ -102,7 +104,8 @@ impl OfficerRequest {
     }
 }
 
-/// SHA-256 over `LP(text)` of each pseudonym in turn, 32 bytes; `LP` is the two-byte big-endian length, then the bytes.
+/// SHA-256 over `LP(text)` of each pseudonym in turn, 32 bytes; `LP` is the two-byte big-endian
+/// length, then the bytes.
 ///
 /// # Errors
 /// [`Code::RequestInvalid`] when a text is longer than 65 535 bytes, which no pseudonym is.
@@ -110,8 +113,8 @@ pub fn list_digest<T: AsRef<str>>(pseudonyms: &[T]) -> Result<[u8; 32], Refusal>
     let mut hash = Sha256::new();
     for text in pseudonyms {
         let text = text.as_ref().as_bytes();
-        let length =
-            u16::try_from(text.len()).map_err(|_| RequestPayload::refuse("an entry is too long for a pseudonym"))?;
+        let length = u16::try_from(text.len())
+            .map_err(|_| RequestPayload::refuse("an entry is too long for a pseudonym"))?;
         hash.update(length.to_be_bytes());
         hash.update(text);
     }
@@ -122,17 +125,27 @@ pub fn list_digest<T: AsRef<str>>(pseudonyms: &[T]) -> Result<[u8; 32], Refusal>
 ///
 /// # Errors
 /// [`Code::RequestInvalid`] when it would be longer than [`crate::jws::MAX_TEXT`].
-pub fn sign_request(request: RequestPayload, officer: &Id, key: &SigningKey) -> Result<String, Refusal> {
+pub fn sign_request(
+    request: RequestPayload,
+    officer: &Id,
+    key: &SigningKey,
+) -> Result<String, Refusal> {
     let time = Timestamp::from_second(request.time.as_second());
     let time = time.map_err(|_| RequestPayload::refuse("the time is out of range"))?;
-    statement::sign::<RequestPayload>(&RequestPayload { time, ..request }.draft()?, officer.as_str(), key)
+    statement::sign::<RequestPayload>(
+        &RequestPayload { time, ..request }.draft()?,
+        officer.as_str(),
+        key,
+    )
 }
 
-/// Checks an officer's request against the order with which it was sent, the register, the list and the time.
+/// Checks an officer's request against the order with which it was sent, the register, the list and
+/// the time.
 ///
 /// # Errors
-/// [`Code::RequestInvalid`] when it is not of the strict form, not signed by exactly one of the order's officers, not
-/// fresh, or for another deployment, order, sector or list; [`Code::OutOfScope`] when the order does not name the sector.
+/// [`Code::RequestInvalid`] when it is not of the strict form, not signed by exactly one of the
+/// order's officers, not fresh, or for another deployment, order, sector or list;
+/// [`Code::OutOfScope`] when the order does not name the sector.
 pub fn check_request(
     text: &str,
     order: &ActiveOrder,
@@ -169,17 +182,29 @@ fn signer(
     register: &Register,
 ) -> Result<Id, Refusal> {
     if request.claimed_signers().count() != 1 {
-        return Err(RequestPayload::refuse("the officer's request has not exactly one signature"));
+        return Err(RequestPayload::refuse(
+            "the officer's request has not exactly one signature",
+        ));
     }
     let authority = register.authorities.get(order.authority());
     let signatures = request.signatures(|kid| {
-        let named = order.officers().iter().find(|officer| officer.as_str() == kid)?;
+        let named = order
+            .officers()
+            .iter()
+            .find(|officer| officer.as_str() == kid)?;
         let officer = authority?.officers.get(named)?;
         Some((officer.id.clone(), &officer.key))
     });
     match signatures.all_good() {
-        Ok(persons) => persons.into_iter().next().ok_or_else(|| RequestPayload::refuse("nobody has signed it")),
-        Err(BadSignature::Forged(_)) => Err(RequestPayload::refuse("the officer's signature does not verify")),
-        Err(BadSignature::Unknown(_)) => Err(RequestPayload::refuse("the order does not name the officer who signed")),
+        Ok(persons) => persons
+            .into_iter()
+            .next()
+            .ok_or_else(|| RequestPayload::refuse("nobody has signed it")),
+        Err(BadSignature::Forged(_)) => Err(RequestPayload::refuse(
+            "the officer's signature does not verify",
+        )),
+        Err(BadSignature::Unknown(_)) => Err(RequestPayload::refuse(
+            "the order does not name the officer who signed",
+        )),
     }
 }

@@ -4,10 +4,11 @@
 //! tag ‖ "1" ‖ epoch mod 32 (1 character) ‖ pseudonym (26 characters: 128 bits, two zero bits) ‖ checksum (6 characters)
 //! ```
 //!
-//! The checksum is the remainder of a division over GF(2)\[x\], so it is linear: the checksum of a text is that of the text
-//! with an all-zero pseudonym, xored with one constant for each bit that is set. Both the constants, one table per byte
-//! position, and the characters, one table for each ten bits, are computed at compile time; writing is 32 look-ups.
-//! Reading goes through the `bech32` crate instead, so that the two check each other.
+//! The checksum is the remainder of a division over GF(2)\[x\], so it is linear: the checksum of a
+//! text is that of the text with an all-zero pseudonym, xored with one constant for each bit that
+//! is set. Both the constants, one table per byte position, and the characters, one table for each
+//! ten bits, are computed at compile time; writing is 32 look-ups. Reading goes through the
+//! `bech32` crate instead, so that the two check each other.
 
 use bech32::Bech32m;
 use bech32::primitives::decode::CheckedHrpstring;
@@ -25,7 +26,13 @@ pub(super) const MAX_LEN: usize = MAX_TAG + 1 + DATA;
 /// The 32 characters (BIP 173): one for each five bits.
 const CHARSET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 /// The generator (BIP 173): what each of the five bits that leave the register does to it.
-const GENERATOR: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
+const GENERATOR: [u32; 5] = [
+    0x3b6a_57b2,
+    0x2650_8e6d,
+    0x1ea1_19fa,
+    0x3d42_33dd,
+    0x2a14_62b3,
+];
 /// What sets Bech32m apart from Bech32 (BIP 350).
 const BECH32M: u32 = 0x2bc8_30a3;
 
@@ -109,7 +116,11 @@ impl Bech32mWriter {
         let high = tag.iter().map(|b| u32::from(b >> 5));
         let low = tag.iter().map(|b| u32::from(b & 31));
         let register = high.chain([0]).chain(low).chain([epoch]).fold(1, step);
-        Self { head, head_len: tag.len() + 2, checksum: zeros(register, 26 + 6) ^ BECH32M }
+        Self {
+            head,
+            head_len: tag.len() + 2,
+            checksum: zeros(register, 26 + 6) ^ BECH32M,
+        }
     }
 
     pub(super) const fn text_len(&self) -> usize {
@@ -117,8 +128,12 @@ impl Bech32mWriter {
     }
 
     pub(super) fn write(&self, pseudonym: &[u8; 16], out: &mut Vec<u8>) {
-        let checksum =
-            pseudonym.iter().zip(&CHECKSUM).fold(self.checksum, |sum, (&byte, table)| sum ^ table[usize::from(byte)]);
+        let checksum = pseudonym
+            .iter()
+            .zip(&CHECKSUM)
+            .fold(self.checksum, |sum, (&byte, table)| {
+                sum ^ table[usize::from(byte)]
+            });
         let bits = u128::from_be_bytes(*pseudonym);
         let mut tail = [[0; 2]; 16];
         for (i, two) in tail[..12].iter_mut().enumerate() {
@@ -134,7 +149,8 @@ impl Bech32mWriter {
     }
 }
 
-/// Whether a byte is a data character: one look, where a search through the 32 was a sixth of a re-identification.
+/// Whether a byte is a data character: one look, where a search through the 32 was a sixth of a
+/// re-identification.
 static IN_CHARSET: [bool; 256] = {
     let (mut table, mut at) = ([false; 256], 0);
     while at < CHARSET.len() {
@@ -144,11 +160,15 @@ static IN_CHARSET: [bool; 256] = {
     table
 };
 
-/// Reads the canonical spelling. A text of another form is malformed before its checksum counts, a wrong checksum
-/// (which may sit in the tag) before the tag, and another sector's tag before anything that only this sector could know.
+/// Reads the canonical spelling. A text of another form is malformed before its checksum counts, a
+/// wrong checksum (which may sit in the tag) before the tag, and another sector's tag before
+/// anything that only this sector could know.
 pub(super) fn parse(tag: &str, text: &str) -> Result<ParsedPseudonym, Code> {
     let (own, data) = text.split_once('1').ok_or(Code::PseudonymMalformed)?;
-    if !super::is_tag(own) || data.len() != DATA || !data.bytes().all(|b| IN_CHARSET[usize::from(b)]) {
+    if !super::is_tag(own)
+        || data.len() != DATA
+        || !data.bytes().all(|b| IN_CHARSET[usize::from(b)])
+    {
         return Err(Code::PseudonymMalformed);
     }
     let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| Code::PseudonymChecksum)?;
@@ -156,14 +176,25 @@ pub(super) fn parse(tag: &str, text: &str) -> Result<ParsedPseudonym, Code> {
         return Err(Code::PseudonymOtherSector);
     }
     let mut values = [0; 27];
-    values.iter_mut().zip(checked.fe32_iter()).for_each(|(to, from)| *to = from.to_u8());
+    values
+        .iter_mut()
+        .zip(checked.fe32_iter())
+        .for_each(|(to, from)| *to = from.to_u8());
     let [epoch, upper @ .., last] = values;
     if last & 0b11 != 0 {
         return Err(Code::PseudonymMalformed);
     }
     // 25 characters hold 125 bits, the last one three more and the padding.
-    let bits = upper.iter().fold(0u128, |bits, &value| bits << 5 | u128::from(value)) << 3 | u128::from(last >> 2);
-    Ok(ParsedPseudonym { pseudonym: Pseudonym(bits.to_be_bytes()), form: TextForm::Bech32m, epoch_mod_32: Some(epoch) })
+    let bits = upper
+        .iter()
+        .fold(0u128, |bits, &value| bits << 5 | u128::from(value))
+        << 3
+        | u128::from(last >> 2);
+    Ok(ParsedPseudonym {
+        pseudonym: Pseudonym(bits.to_be_bytes()),
+        form: TextForm::Bech32m,
+        epoch_mod_32: Some(epoch),
+    })
 }
 
 #[cfg(test)]
@@ -178,7 +209,9 @@ mod tests {
     fn reference(tag: &str, epoch: u8, pseudonym: &[u8; 16]) -> String {
         let hrp = Hrp::parse(tag).unwrap();
         let epoch = Fe32::try_from(epoch % 32).unwrap();
-        let values = [epoch].into_iter().chain(pseudonym.iter().copied().bytes_to_fes());
+        let values = [epoch]
+            .into_iter()
+            .chain(pseudonym.iter().copied().bytes_to_fes());
         values.with_checksum::<Bech32m>(&hrp).chars().collect()
     }
 
@@ -204,7 +237,10 @@ mod tests {
             }
         }
         for epoch in 0..70 {
-            assert_eq!(text("sante", epoch, &[0; 16]), reference("sante", epoch as u8 % 32, &[0; 16]));
+            assert_eq!(
+                text("sante", epoch, &[0; 16]),
+                reference("sante", epoch as u8 % 32, &[0; 16])
+            );
         }
         assert!(text("sante", 3, &[0; 16]).starts_with("sante1r"));
     }
@@ -219,7 +255,8 @@ mod tests {
         fn any_single_change_is_refused(p: [u8; 16], tag in "[a-z]{2,12}", epoch: u32, other in any::<char>()) {
             let good = text(&tag, epoch, &p);
             for at in 0..good.len() {
-                // Each place gets all of the characters that texts are made of, and one from anywhere.
+                // Each place gets all of the characters that texts are made of, and one from
+                // anywhere.
                 for c in ('0'..='9').chain('a'..='z').chain('A'..='Z').chain(['-', ' ', other]) {
                     let changed = format!("{}{c}{}", &good[..at], &good[at + 1..]);
                     if changed != good {
@@ -280,7 +317,11 @@ mod tests {
     fn bech32_of_bip_173_is_another_checksum() {
         let hrp = Hrp::parse("sante").unwrap();
         let values = [4; 27].map(|v| Fe32::try_from(v).unwrap());
-        let text: String = values.into_iter().with_checksum::<bech32::Bech32>(&hrp).chars().collect();
+        let text: String = values
+            .into_iter()
+            .with_checksum::<bech32::Bech32>(&hrp)
+            .chars()
+            .collect();
         assert_eq!(parse("sante", &text), Err(Code::PseudonymChecksum));
     }
 
@@ -288,7 +329,11 @@ mod tests {
     fn upper_and_mixed_case_are_refused() {
         let good = text("sante", 3, &[0x5a; 16]);
         let mixed = good.replacen('r', "R", 1);
-        for bad in [good.to_uppercase(), mixed, good.replacen("sante", "Sante", 1)] {
+        for bad in [
+            good.to_uppercase(),
+            mixed,
+            good.replacen("sante", "Sante", 1),
+        ] {
             assert_eq!(parse("sante", &bad), Err(Code::PseudonymMalformed));
         }
     }

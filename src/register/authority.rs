@@ -1,4 +1,5 @@
-//! What an authority must have so that its orders mean something: enough approvers, of two bodies, and officers who act.
+//! What an authority must have so that its orders mean something: enough approvers, of two bodies,
+//! and officers who act.
 
 use std::collections::BTreeSet;
 
@@ -14,13 +15,17 @@ const LEAST_QUORUM: u64 = 2;
 /// The longest validity that an authority may be given: a leap year, in hours.
 const MOST_HOURS: u64 = 366 * 24;
 
-/// The most pseudonyms that an authority may be allowed to ask for in an hour: a larger limit would limit nothing.
+/// The most pseudonyms that an authority may be allowed to ask for in an hour: a larger limit would
+/// limit nothing.
 const MOST_RELEASES: u64 = 100_000_000;
 
 pub(super) fn check(file: &RegisterFile, faults: &mut Faults) {
     let mut ids = Unique::new("authority id");
     // A segment names the key and not the authority, so both must be one over all authorities.
-    let (mut key_ids, mut keys) = (Unique::new("authority key id"), Unique::new("authority key"));
+    let (mut key_ids, mut keys) = (
+        Unique::new("authority key id"),
+        Unique::new("authority key"),
+    );
     for authority in &file.authorities {
         ids.note(&authority.id, "an authority", faults);
         for key in &authority.keys {
@@ -46,36 +51,80 @@ fn suite(key: &KeyEntry, faults: &mut Faults) {
             "the `suite` of an authority's key is {} ({suite}), and its `public` is of the other",
             stated.value
         );
-        faults.push(stated.line, what, format!("suite = {}", public.suite.number()));
+        faults.push(
+            stated.line,
+            what,
+            format!("suite = {}", public.suite.number()),
+        );
     }
 }
 
 /// Checks one authority by itself.
 fn check_authority(authority: &AuthorityEntry, faults: &mut Faults) {
-    let called = authority.id.as_ref().map_or("an authority".into(), |id| format!("authority `{}`", id.value));
+    let called = authority.id.as_ref().map_or("an authority".into(), |id| {
+        format!("authority `{}`", id.value)
+    });
     people(authority, &called, faults);
     quorums(authority, &called, faults);
-    within(&authority.max_hours, 1, MOST_HOURS, &format!("{called}: `max-hours`"), faults);
-    within(&authority.releases_per_hour, 1, MOST_RELEASES, &format!("{called}: `releases-per-hour`"), faults);
-    within(&authority.migrations_per_hour, 1, MOST_RELEASES, &format!("{called}: `migrations-per-hour`"), faults);
-    within(&authority.statutory_limit, 1, u64::MAX, &format!("{called}: `statutory-limit`"), faults);
+    within(
+        &authority.max_hours,
+        1,
+        MOST_HOURS,
+        &format!("{called}: `max-hours`"),
+        faults,
+    );
+    within(
+        &authority.releases_per_hour,
+        1,
+        MOST_RELEASES,
+        &format!("{called}: `releases-per-hour`"),
+        faults,
+    );
+    within(
+        &authority.migrations_per_hour,
+        1,
+        MOST_RELEASES,
+        &format!("{called}: `migrations-per-hour`"),
+        faults,
+    );
+    within(
+        &authority.statutory_limit,
+        1,
+        u64::MAX,
+        &format!("{called}: `statutory-limit`"),
+        faults,
+    );
 }
 
 /// An authority has a key, officers, and approvers of two bodies.
 fn people(authority: &AuthorityEntry, called: &str, faults: &mut Faults) {
     for (missing, header, fields) in [
         (authority.keys.is_empty(), "key", "id, suite and public"),
-        (authority.approvers.is_empty(), "approver", "id, name, body and key"),
-        (authority.officers.is_empty(), "officer", "id, name, key and certificate"),
+        (
+            authority.approvers.is_empty(),
+            "approver",
+            "id, name, body and key",
+        ),
+        (
+            authority.officers.is_empty(),
+            "officer",
+            "id, name, key and certificate",
+        ),
     ] {
         if missing {
             let instead = format!("[[authority.{header}]] with {fields}");
             faults.push(authority.line, format!("{called} has no {header}"), instead);
         }
     }
-    let bodies: BTreeSet<_> =
-        authority.approvers.iter().filter_map(|approver| Some(&approver.body.as_ref()?.value)).collect();
-    let all_known = authority.approvers.iter().all(|approver| approver.body.is_some());
+    let bodies: BTreeSet<_> = authority
+        .approvers
+        .iter()
+        .filter_map(|approver| Some(&approver.body.as_ref()?.value))
+        .collect();
+    let all_known = authority
+        .approvers
+        .iter()
+        .all(|approver| approver.body.is_some());
     if !authority.approvers.is_empty() && all_known && bodies.len() < 2 {
         let what = format!("all approvers of {called} are of one body");
         faults.push(authority.line, what, "approvers of at least two bodies");
@@ -92,11 +141,25 @@ fn quorums(authority: &AuthorityEntry, called: &str, faults: &mut Faults) {
     ] {
         let Some(quorum) = quorum else { continue };
         if quorum.value < LEAST_QUORUM {
-            let what = format!("{called}: `{name}` is {}, and nobody may approve alone", quorum.value);
-            faults.push(quorum.line, what, format!("{name} = {LEAST_QUORUM}, or more"));
+            let what = format!(
+                "{called}: `{name}` is {}, and nobody may approve alone",
+                quorum.value
+            );
+            faults.push(
+                quorum.line,
+                what,
+                format!("{name} = {LEAST_QUORUM}, or more"),
+            );
         } else if approvers > 0 && quorum.value > approvers {
-            let what = format!("{called}: `{name}` is {}, and there are {approvers} approvers", quorum.value);
-            faults.push(quorum.line, what, format!("{name} = {approvers}, or fewer; or more approvers"));
+            let what = format!(
+                "{called}: `{name}` is {}, and there are {approvers} approvers",
+                quorum.value
+            );
+            faults.push(
+                quorum.line,
+                what,
+                format!("{name} = {approvers}, or fewer; or more approvers"),
+            );
         }
     }
 }

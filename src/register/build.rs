@@ -6,20 +6,24 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::file::{
-    ApproverEntry, AuthorityEntry, ClientEntry, CustodianEntry, DeclarationEntry, MaybeAt, OfficerEntry,
-    OrganisationEntry, RegisterFile, RightsOfficerEntry, SectorEntry,
+    ApproverEntry, AuthorityEntry, ClientEntry, CustodianEntry, DeclarationEntry, MaybeAt,
+    OfficerEntry, OrganisationEntry, RegisterFile, RightsOfficerEntry, SectorEntry,
 };
 use super::frozen;
 use super::read::At;
 use super::value::SealingKey;
 use super::{
-    Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer, Operator,
-    Organisation, Quota, Register, RightsOfficer, Sector, SpkiDigest,
+    Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer,
+    Operator, Organisation, Quota, Register, RightsOfficer, Sector, SpkiDigest,
 };
 use crate::identifier::Scheme;
 
 /// Builds the register. `None` only where a field is missing, which reading has already reported.
-pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, digest: [u8; 32]) -> Option<Register> {
+pub(super) fn build(
+    file: RegisterFile,
+    schemes: BTreeMap<Id, Arc<Scheme>>,
+    digest: [u8; 32],
+) -> Option<Register> {
     let frozen = frozen::facts(&file, &schemes)?;
     let paths = paths(&file)?;
     Some(Register {
@@ -27,7 +31,9 @@ pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, dige
         version: value_of(file.version)?,
         digest,
         organisations: all(file.organisations, organisation)?,
-        purposes: all(file.purposes, |entry| Some((value_of(entry.id)?, value_of(entry.title)?.0)))?,
+        purposes: all(file.purposes, |entry| {
+            Some((value_of(entry.id)?, value_of(entry.title)?.0))
+        })?,
         schemes,
         sectors: all(file.sectors, |entry| {
             let sector = sector(entry, &paths)?;
@@ -39,12 +45,19 @@ pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, dige
             Some((authority.id.clone(), Arc::new(authority)))
         })?,
         operators: all(file.operators, |entry| {
-            let operator = Operator { id: value_of(entry.id)?, key: value_of(entry.key) };
+            let operator = Operator {
+                id: value_of(entry.id)?,
+                key: value_of(entry.key),
+            };
             Some((value_of(entry.certificate)?, operator))
         })?,
-        auditors: all(file.auditors, |entry| Some((value_of(entry.certificate)?, value_of(entry.id)?)))?,
+        auditors: all(file.auditors, |entry| {
+            Some((value_of(entry.certificate)?, value_of(entry.id)?))
+        })?,
         rights_officers: all(file.rights_officers, rights_officer)?,
-        witnesses: all(file.witnesses, |entry| Some((value_of(entry.id)?, value_of(entry.key)?)))?,
+        witnesses: all(file.witnesses, |entry| {
+            Some((value_of(entry.id)?, value_of(entry.key)?))
+        })?,
         evidence_days: small(file.evidence_days)?,
         vault_checkpoint_key: file.vault.and_then(|vault| value_of(vault.checkpoint_key)),
         commission: vec![],
@@ -53,7 +66,10 @@ pub(super) fn build(file: RegisterFile, schemes: BTreeMap<Id, Arc<Scheme>>, dige
 }
 
 /// Builds what the entries state, by key.
-fn all<E, M: FromIterator<(K, V)>, K, V>(entries: Vec<E>, build: impl Fn(E) -> Option<(K, V)>) -> Option<M> {
+fn all<E, M: FromIterator<(K, V)>, K, V>(
+    entries: Vec<E>,
+    build: impl Fn(E) -> Option<(K, V)>,
+) -> Option<M> {
     entries.into_iter().map(build).collect()
 }
 
@@ -68,9 +84,18 @@ fn values<T>(list: Vec<At<T>>) -> impl Iterator<Item = T> {
 
 fn organisation(entry: OrganisationEntry) -> Option<(Id, Organisation)> {
     let id = value_of(entry.id)?;
-    let quota =
-        Quota { items_per_second: value_of(entry.items_per_second)?, items_per_day: value_of(entry.items_per_day)? };
-    Some((id.clone(), Organisation { id, name: value_of(entry.name)?.0, quota }))
+    let quota = Quota {
+        items_per_second: value_of(entry.items_per_second)?,
+        items_per_day: value_of(entry.items_per_day)?,
+    };
+    Some((
+        id.clone(),
+        Organisation {
+            id,
+            name: value_of(entry.name)?.0,
+            quota,
+        },
+    ))
 }
 
 fn client(entry: ClientEntry) -> Option<(SpkiDigest, Arc<Client>)> {
@@ -101,7 +126,10 @@ fn paths(file: &RegisterFile) -> Option<BTreeMap<String, Vec<Uuid>>> {
     let mut known: BTreeMap<&str, (Uuid, Option<&str>)> = BTreeMap::new();
     for sector in &file.sectors {
         let parent = sector.parent.as_ref().map(|parent| parent.0.as_str());
-        known.insert(&sector.name.as_ref()?.0, (sector.uuid.as_ref()?.value, parent));
+        known.insert(
+            &sector.name.as_ref()?.0,
+            (sector.uuid.as_ref()?.value, parent),
+        );
     }
     let mut paths = BTreeMap::new();
     for name in known.keys() {
@@ -153,7 +181,9 @@ fn declaration(entry: DeclarationEntry) -> Option<Declaration> {
         purpose: value_of(entry.purpose)?.0,
         persons: value_of(entry.persons)?.0,
         data: value_of(entry.data)?.0,
-        recipients: values(entry.recipients).map(|recipient| recipient.0).collect(),
+        recipients: values(entry.recipients)
+            .map(|recipient| recipient.0)
+            .collect(),
         transfers: values(entry.transfers).map(|state| state.0).collect(),
         received: value_of(entry.received)?,
         extended: value_of(entry.extended),
@@ -170,8 +200,10 @@ fn authority(entry: AuthorityEntry) -> Option<Authority> {
         node: value_of(entry.node)?,
         checkpoint_key: value_of(entry.checkpoint_key),
         quorum: usize::try_from(value_of(entry.quorum)?).ok()?,
-        force_majeure_quorum: value_of(entry.force_majeure_quorum).and_then(|quorum| usize::try_from(quorum).ok()),
-        continuity_quorum: value_of(entry.continuity_quorum).and_then(|quorum| usize::try_from(quorum).ok()),
+        force_majeure_quorum: value_of(entry.force_majeure_quorum)
+            .and_then(|quorum| usize::try_from(quorum).ok()),
+        continuity_quorum: value_of(entry.continuity_quorum)
+            .and_then(|quorum| usize::try_from(quorum).ok()),
         statutory_limit: value_of(entry.statutory_limit),
         max_hours: small(entry.max_hours)?,
         releases_per_hour: value_of(entry.releases_per_hour)?,
@@ -182,9 +214,18 @@ fn authority(entry: AuthorityEntry) -> Option<Authority> {
     };
     for key in entry.keys {
         let SealingKey { suite, public } = value_of(key.public)?;
-        authority.keys.push(AuthorityKey { id: value_of(key.id)?, suite, public });
+        authority.keys.push(AuthorityKey {
+            id: value_of(key.id)?,
+            suite,
+            public,
+        });
     }
-    people(&mut authority, entry.approvers, entry.officers, entry.custodians)?;
+    people(
+        &mut authority,
+        entry.approvers,
+        entry.officers,
+        entry.custodians,
+    )?;
     Some(authority)
 }
 
@@ -197,18 +238,43 @@ fn people(
 ) -> Option<()> {
     for person in approvers {
         let (id, name) = (value_of(person.id)?, value_of(person.name)?.0);
-        let approver = Approver { id: id.clone(), name, body: value_of(person.body)?, key: value_of(person.key)? };
+        let approver = Approver {
+            id: id.clone(),
+            name,
+            body: value_of(person.body)?,
+            key: value_of(person.key)?,
+        };
         authority.approvers.insert(id, approver);
     }
     for person in officers {
         let (id, name) = (value_of(person.id)?, value_of(person.name)?.0);
         let (key, certificate) = (value_of(person.key)?, value_of(person.certificate)?);
         let sealing_key = value_of(person.sealing_key).map(|key| key.0);
-        authority.officers.insert(id.clone(), Officer { id, name, key, certificate, sealing_key });
+        authority.officers.insert(
+            id.clone(),
+            Officer {
+                id,
+                name,
+                key,
+                certificate,
+                sealing_key,
+            },
+        );
     }
     for person in custodians {
-        let (id, name, certificate) = (value_of(person.id)?, value_of(person.name)?.0, value_of(person.certificate)?);
-        authority.custodians.insert(id.clone(), Custodian { id, name, certificate });
+        let (id, name, certificate) = (
+            value_of(person.id)?,
+            value_of(person.name)?.0,
+            value_of(person.certificate)?,
+        );
+        authority.custodians.insert(
+            id.clone(),
+            Custodian {
+                id,
+                name,
+                certificate,
+            },
+        );
     }
     Some(())
 }

@@ -1,5 +1,6 @@
-//! What a register file says, entry by entry: its fields, each with its line. Nothing here compares two entries; that is
-//! [`super::validate`]'s work. A field that could not be read is `None`, and its fault is already noted.
+//! What a register file says, entry by entry: its fields, each with its line. Nothing here compares
+//! two entries; that is [`super::validate`]'s work. A field that could not be read is `None`, and
+//! its fault is already noted.
 
 use ed25519_dalek::VerifyingKey;
 use jiff::civil::Date;
@@ -7,19 +8,23 @@ use toml::de::DeTable;
 use uuid::Uuid;
 
 use super::read::{At, Faults, Field, Table};
-use super::value::{AgeRecipient, CountryCode, DottedName, MigrationPublicKey, PlainText, Raw, SealingKey, Tag};
+use super::value::{
+    AgeRecipient, CountryCode, DottedName, MigrationPublicKey, PlainText, Raw, SealingKey, Tag,
+};
 use super::{DeclarationDecision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
 use crate::identifier::{CheckDigit, LetterCase};
 
 /// A field, where it could be read.
 pub(super) type MaybeAt<T> = Option<At<T>>;
 
-/// Pseudonyms that an authority may ask for in an hour, where the register does not say: more than a court needs, and weeks
-/// of asking away from a country.
+/// Pseudonyms that an authority may ask for in an hour, where the register does not say: more than
+/// a court needs, and weeks of asking away from a country.
 const RELEASES_PER_HOUR: u64 = 100_000;
-/// Mappings that an authority may migrate in an hour, where the register does not say. No person sees an identifier then.
+/// Mappings that an authority may migrate in an hour, where the register does not say. No person
+/// sees an identifier then.
 const MIGRATIONS_PER_HOUR: u64 = 10_000_000;
-/// Days for which tags are evidence, where the register does not say: a year's inspections find what the year before left.
+/// Days for which tags are evidence, where the register does not say: a year's inspections find
+/// what the year before left.
 const EVIDENCE_DAYS: u64 = 365;
 
 pub(super) struct RegisterFile {
@@ -180,13 +185,17 @@ pub(super) struct OfficerEntry {
     pub(super) sealing_key: MaybeAt<AgeRecipient>,
 }
 
-/// Reads the file; wrong values, missing and unknown fields go to `faults`, and so does every syntax error, with which the
-/// rest could only be guessed at (`None`).
+/// Reads the file; wrong values, missing and unknown fields go to `faults`, and so does every
+/// syntax error, with which the rest could only be guessed at (`None`).
 pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let line = error.span().map_or(1, |span| faults.line(&span));
-        faults.push(line, format!("not TOML: {}", error.message().replace('\n', " ")), "what TOML takes here");
+        faults.push(
+            line,
+            format!("not TOML: {}", error.message().replace('\n', " ")),
+            "what TOML takes here",
+        );
     }
     if faults.count() > 0 {
         return None;
@@ -206,7 +215,9 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
         rights_officers: each(&mut table, "rights-officer", "id", faults, rights_officer),
         witnesses: each(&mut table, "witness", "id", faults, witness),
         vault: table.table("vault", faults).map(|mut vault| {
-            let entry = VaultEntry { checkpoint_key: vault.required("checkpoint-key", faults) };
+            let entry = VaultEntry {
+                checkpoint_key: vault.required("checkpoint-key", faults),
+            };
             vault.finish(faults);
             entry
         }),
@@ -233,7 +244,11 @@ fn each<'t, 'i, E>(
 }
 
 /// A list that may not be absent or empty.
-fn needed_list<T: Field>(table: &mut Table<'_, '_>, name: &'static str, faults: &mut Faults) -> Vec<At<T>> {
+fn needed_list<T: Field>(
+    table: &mut Table<'_, '_>,
+    name: &'static str,
+    faults: &mut Faults,
+) -> Vec<At<T>> {
     let before = faults.count();
     let list = table.list(name, faults);
     if list.is_empty() && faults.count() == before {
@@ -248,18 +263,30 @@ fn organisation(table: &mut Table<'_, '_>, faults: &mut Faults) -> OrganisationE
     let (id, name) = (table.required("id", faults), table.required("name", faults));
     let (mut items_per_second, mut items_per_day) = (None, None);
     if !table.has("quota") {
-        table.missing("quota", "{ items-per-second = 1000, items-per-day = 1000000 }", faults);
+        table.missing(
+            "quota",
+            "{ items-per-second = 1000, items-per-day = 1000000 }",
+            faults,
+        );
     }
     if let Some(mut quota) = table.table("quota", faults) {
         items_per_second = quota.required("items-per-second", faults);
         items_per_day = quota.required("items-per-day", faults);
         quota.finish(faults);
     }
-    OrganisationEntry { id, name, items_per_second, items_per_day }
+    OrganisationEntry {
+        id,
+        name,
+        items_per_second,
+        items_per_day,
+    }
 }
 
 fn purpose(table: &mut Table<'_, '_>, faults: &mut Faults) -> PurposeEntry {
-    PurposeEntry { id: table.required("id", faults), title: table.required("title", faults) }
+    PurposeEntry {
+        id: table.required("id", faults),
+        title: table.required("title", faults),
+    }
 }
 
 fn scheme(table: &mut Table<'_, '_>, faults: &mut Faults) -> SchemeEntry {
@@ -295,7 +322,10 @@ fn operator(table: &mut Table<'_, '_>, faults: &mut Faults) -> OperatorEntry {
 }
 
 fn auditor(table: &mut Table<'_, '_>, faults: &mut Faults) -> AuditorEntry {
-    AuditorEntry { id: table.required("id", faults), certificate: table.required("certificate", faults) }
+    AuditorEntry {
+        id: table.required("id", faults),
+        certificate: table.required("certificate", faults),
+    }
 }
 
 fn rights_officer(table: &mut Table<'_, '_>, faults: &mut Faults) -> RightsOfficerEntry {
@@ -309,11 +339,17 @@ fn rights_officer(table: &mut Table<'_, '_>, faults: &mut Faults) -> RightsOffic
 }
 
 fn witness(table: &mut Table<'_, '_>, faults: &mut Faults) -> WitnessEntry {
-    WitnessEntry { id: table.required("id", faults), key: table.required("key", faults) }
+    WitnessEntry {
+        id: table.required("id", faults),
+        key: table.required("key", faults),
+    }
 }
 
 fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
-    let no = At { line: table.line, value: false };
+    let no = At {
+        line: table.line,
+        value: false,
+    };
     let (mut by_controller, mut by_purpose, mut period) = (Some(no.clone()), Some(no), None);
     let mut period_known = true;
     if let Some(mut granularity) = table.table("granularity", faults) {
@@ -325,7 +361,9 @@ fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
     }
     let reversible = table.required("reversible", faults);
     // Without mappings there is nothing to keep, and nothing to say about how long.
-    let kept = reversible.as_ref().is_none_or(|reversible: &At<bool>| reversible.value);
+    let kept = reversible
+        .as_ref()
+        .is_none_or(|reversible: &At<bool>| reversible.value);
     let entry = SectorEntry {
         line: table.line,
         uuid: table.required("uuid", faults),
@@ -343,7 +381,9 @@ fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
         authorities: table.list("authorities", faults),
         epoch_overlap_days: table.or("epoch-overlap-days", 0, faults),
         // Where the period is unknown, its grace cannot be judged.
-        period_grace_days: table.or("period-grace-days", 0, faults).filter(|_| period_known),
+        period_grace_days: table
+            .or("period-grace-days", 0, faults)
+            .filter(|_| period_known),
         retention_years: if kept {
             table.required("retention-years", faults)
         } else {
@@ -352,7 +392,10 @@ fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
         declaration: None,
     };
     if !table.has("declaration") {
-        let what = format!("{} has no declaration (decree 2-09-165, art. 27)", table.called());
+        let what = format!(
+            "{} has no declaration (decree 2-09-165, art. 27)",
+            table.called()
+        );
         faults.push(
             table.line,
             what,
@@ -364,7 +407,10 @@ fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
         inner.finish(faults);
         entry
     });
-    SectorEntry { declaration, ..entry }
+    SectorEntry {
+        declaration,
+        ..entry
+    }
 }
 
 fn declaration(table: &mut Table<'_, '_>, faults: &mut Faults) -> DeclarationEntry {
@@ -401,23 +447,29 @@ fn authority(table: &mut Table<'_, '_>, faults: &mut Faults) -> AuthorityEntry {
             suite: table.required("suite", faults),
             public: table.required("public", faults),
         }),
-        approvers: each(table, "approver", "id", faults, |table, faults| ApproverEntry {
-            id: table.required("id", faults),
-            name: table.required("name", faults),
-            body: table.required("body", faults),
-            key: table.required("key", faults),
+        approvers: each(table, "approver", "id", faults, |table, faults| {
+            ApproverEntry {
+                id: table.required("id", faults),
+                name: table.required("name", faults),
+                body: table.required("body", faults),
+                key: table.required("key", faults),
+            }
         }),
-        officers: each(table, "officer", "id", faults, |table, faults| OfficerEntry {
-            id: table.required("id", faults),
-            name: table.required("name", faults),
-            key: table.required("key", faults),
-            certificate: table.required("certificate", faults),
-            sealing_key: table.optional("sealing-key", faults),
+        officers: each(table, "officer", "id", faults, |table, faults| {
+            OfficerEntry {
+                id: table.required("id", faults),
+                name: table.required("name", faults),
+                key: table.required("key", faults),
+                certificate: table.required("certificate", faults),
+                sealing_key: table.optional("sealing-key", faults),
+            }
         }),
-        custodians: each(table, "custodian", "id", faults, |table, faults| CustodianEntry {
-            id: table.required("id", faults),
-            name: table.required("name", faults),
-            certificate: table.required("certificate", faults),
+        custodians: each(table, "custodian", "id", faults, |table, faults| {
+            CustodianEntry {
+                id: table.required("id", faults),
+                name: table.required("name", faults),
+                certificate: table.required("certificate", faults),
+            }
         }),
     }
 }

@@ -1,5 +1,5 @@
-//! Strict reading of TOML: every value keeps its line, a wrong value is a [`Fault`] and reading goes on, and an unknown field
-//! is a fault too.
+//! Strict reading of TOML: every value keeps its line, a wrong value is a [`Fault`] and reading
+//! goes on, and an unknown field is a fault too.
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, Range};
@@ -31,16 +31,34 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn new(text: &str) -> Self {
-        let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(place, _)| place + 1);
-        Faults { line_starts: std::iter::once(0).chain(after_breaks).collect(), found: Vec::new() }
+        let after_breaks = text
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| *byte == b'\n')
+            .map(|(place, _)| place + 1);
+        Faults {
+            line_starts: std::iter::once(0).chain(after_breaks).collect(),
+            found: Vec::new(),
+        }
     }
 
     pub(crate) fn line(&self, span: &Range<usize>) -> usize {
-        self.line_starts.partition_point(|start| *start <= span.start).max(1)
+        self.line_starts
+            .partition_point(|start| *start <= span.start)
+            .max(1)
     }
 
-    pub(crate) fn push(&mut self, line: usize, what: impl Into<String>, instead: impl Into<String>) {
-        self.found.push(Fault { line, what: what.into(), instead: instead.into() });
+    pub(crate) fn push(
+        &mut self,
+        line: usize,
+        what: impl Into<String>,
+        instead: impl Into<String>,
+    ) {
+        self.found.push(Fault {
+            line,
+            what: what.into(),
+            instead: instead.into(),
+        });
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -68,7 +86,9 @@ impl Field for bool {
     const EXAMPLE: &'static str = "true or false";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        value.as_bool().ok_or_else(|| wrong_type(value, "true or false"))
+        value
+            .as_bool()
+            .ok_or_else(|| wrong_type(value, "true or false"))
     }
 }
 
@@ -76,7 +96,9 @@ impl Field for u64 {
     const EXAMPLE: &'static str = "a whole number";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let integer = value.as_integer().ok_or_else(|| wrong_type(value, "a whole number"))?;
+        let integer = value
+            .as_integer()
+            .ok_or_else(|| wrong_type(value, "a whole number"))?;
         u64::from_str_radix(integer.as_str(), integer.radix())
             .ok()
             .filter(|number| i64::try_from(*number).is_ok())
@@ -110,7 +132,12 @@ pub(crate) struct Table<'t, 'i> {
 
 impl<'t, 'i> Table<'t, 'i> {
     pub(crate) fn new(called: impl Into<String>, line: usize, fields: &'t DeTable<'i>) -> Self {
-        Table { called: called.into(), line, fields, known: BTreeSet::new() }
+        Table {
+            called: called.into(),
+            line,
+            fields,
+            known: BTreeSet::new(),
+        }
     }
 
     /// How faults call this table.
@@ -125,16 +152,24 @@ impl<'t, 'i> Table<'t, 'i> {
 
     /// The line of the field, or of the table that lacks it.
     pub(super) fn line_of(&self, name: &str, faults: &Faults) -> usize {
-        self.fields.get(name).map_or(self.line, |value| faults.line(&value.span()))
+        self.fields
+            .get(name)
+            .map_or(self.line, |value| faults.line(&value.span()))
     }
 
     fn get(&mut self, name: &'static str, faults: &Faults) -> Option<(usize, &'t DeValue<'i>)> {
         self.known.insert(name);
-        self.fields.get(name).map(|value| (faults.line(&value.span()), value.get_ref()))
+        self.fields
+            .get(name)
+            .map(|value| (faults.line(&value.span()), value.get_ref()))
     }
 
     /// A field that must be there.
-    pub(crate) fn required<T: Field>(&mut self, name: &'static str, faults: &mut Faults) -> Option<At<T>> {
+    pub(crate) fn required<T: Field>(
+        &mut self,
+        name: &'static str,
+        faults: &mut Faults,
+    ) -> Option<At<T>> {
         if !self.fields.contains_key(name) {
             self.missing(name, T::EXAMPLE, faults);
         }
@@ -142,33 +177,55 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A field that may be there.
-    pub(crate) fn optional<T: Field>(&mut self, name: &'static str, faults: &mut Faults) -> Option<At<T>> {
+    pub(crate) fn optional<T: Field>(
+        &mut self,
+        name: &'static str,
+        faults: &mut Faults,
+    ) -> Option<At<T>> {
         let (line, value) = self.get(name, faults)?;
         match T::read(value) {
             Ok(value) => Some(At { line, value }),
             Err(what) => {
-                faults.push(line, format!("{}: `{name}` {what}", self.called), format!("{name} = {}", T::EXAMPLE));
+                faults.push(
+                    line,
+                    format!("{}: `{name}` {what}", self.called),
+                    format!("{name} = {}", T::EXAMPLE),
+                );
                 None
             }
         }
     }
 
     /// A field that may be there and stands for `default` when it is not.
-    pub(crate) fn or<T: Field>(&mut self, name: &'static str, default: T, faults: &mut Faults) -> Option<At<T>> {
+    pub(crate) fn or<T: Field>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        faults: &mut Faults,
+    ) -> Option<At<T>> {
         if self.fields.contains_key(name) {
             self.optional(name, faults)
         } else {
             self.known.insert(name);
-            Some(At { line: self.line, value: default })
+            Some(At {
+                line: self.line,
+                value: default,
+            })
         }
     }
 
     /// A list; absent is empty. Each wrong element is a fault of its own.
     pub(crate) fn list<T: Field>(&mut self, name: &'static str, faults: &mut Faults) -> Vec<At<T>> {
-        let Some((line, value)) = self.get(name, faults) else { return Vec::new() };
+        let Some((line, value)) = self.get(name, faults) else {
+            return Vec::new();
+        };
         let instead = || format!("{name} = [{}, …]", T::EXAMPLE);
         let Some(elements) = value.as_array() else {
-            faults.push(line, format!("{}: `{name}` {}", self.called, wrong_type(value, "a list")), instead());
+            faults.push(
+                line,
+                format!("{}: `{name}` {}", self.called, wrong_type(value, "a list")),
+                instead(),
+            );
             return Vec::new();
         };
         let mut list = Vec::new();
@@ -177,7 +234,11 @@ impl<'t, 'i> Table<'t, 'i> {
             match T::read(element.get_ref()) {
                 Ok(value) => list.push(At { line, value }),
                 Err(what) => {
-                    faults.push(line, format!("{}: an element of `{name}` {what}", self.called), instead());
+                    faults.push(
+                        line,
+                        format!("{}: an element of `{name}` {what}", self.called),
+                        instead(),
+                    );
                 }
             }
         }
@@ -185,22 +246,42 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A table inside this one.
-    pub(crate) fn table(&mut self, name: &'static str, faults: &mut Faults) -> Option<Table<'t, 'i>> {
+    pub(crate) fn table(
+        &mut self,
+        name: &'static str,
+        faults: &mut Faults,
+    ) -> Option<Table<'t, 'i>> {
         let (line, value) = self.get(name, faults)?;
         let called = format!("{}: `{name}`", self.called);
         match value.as_table() {
             Some(fields) => Some(Table::new(called, line, fields)),
             None => {
-                faults.push(line, format!("{called} {}", wrong_type(value, "a table")), format!("{name} = {{ … }}"));
+                faults.push(
+                    line,
+                    format!("{called} {}", wrong_type(value, "a table")),
+                    format!("{name} = {{ … }}"),
+                );
                 None
             }
         }
     }
 
-    /// The tables of `[[name]]`, each called by its `key` (its id or name) where it has one; without the field there are none.
-    pub(crate) fn tables(&mut self, name: &'static str, key: &str, faults: &mut Faults) -> Vec<Table<'t, 'i>> {
-        let Some((line, value)) = self.get(name, faults) else { return Vec::new() };
-        let within = if self.called.is_empty() { String::new() } else { format!("{}: ", self.called) };
+    /// The tables of `[[name]]`, each called by its `key` (its id or name) where it has one;
+    /// without the field there are none.
+    pub(crate) fn tables(
+        &mut self,
+        name: &'static str,
+        key: &str,
+        faults: &mut Faults,
+    ) -> Vec<Table<'t, 'i>> {
+        let Some((line, value)) = self.get(name, faults) else {
+            return Vec::new();
+        };
+        let within = if self.called.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", self.called)
+        };
         let mut wrong = |line, value: &DeValue<'_>| {
             let what = format!("{within}`{name}` {}", wrong_type(value, "a table"));
             faults.push(line, what, format!("[[{name}]] and its fields below"));
@@ -216,17 +297,29 @@ impl<'t, 'i> Table<'t, 'i> {
                 None => wrong(line, element.get_ref()),
             }
         }
-        let called = |fields: &DeTable<'_>| match fields.get(key).and_then(|id| id.get_ref().as_str()) {
-            Some(id) => format!("{within}{name} `{}`", shown(id)),
-            None => format!("{within}{name}"),
-        };
-        tables.into_iter().map(|(span, fields)| Table::new(called(fields), faults.line(&span), fields)).collect()
+        let called =
+            |fields: &DeTable<'_>| match fields.get(key).and_then(|id| id.get_ref().as_str()) {
+                Some(id) => format!("{within}{name} `{}`", shown(id)),
+                None => format!("{within}{name}"),
+            };
+        tables
+            .into_iter()
+            .map(|(span, fields)| Table::new(called(fields), faults.line(&span), fields))
+            .collect()
     }
 
     /// A fault: the field is not there.
     pub(crate) fn missing(&self, name: &str, example: &str, faults: &mut Faults) {
-        let called = if self.called.is_empty() { "the file" } else { &self.called };
-        faults.push(self.line, format!("{called} has no `{name}`"), format!("{name} = {example}"));
+        let called = if self.called.is_empty() {
+            "the file"
+        } else {
+            &self.called
+        };
+        faults.push(
+            self.line,
+            format!("{called} has no `{name}`"),
+            format!("{name} = {example}"),
+        );
     }
 
     /// Every field that was not asked for is a fault.
@@ -236,7 +329,11 @@ impl<'t, 'i> Table<'t, 'i> {
                 continue;
             }
             let name_shown = shown(name.get_ref());
-            let within = if self.called.is_empty() { String::new() } else { format!("{}: ", self.called) };
+            let within = if self.called.is_empty() {
+                String::new()
+            } else {
+                format!("{}: ", self.called)
+            };
             let instead = match nearest(name.get_ref(), &self.known) {
                 Some(meant) => format!("{meant} = …"),
                 None => {
@@ -245,7 +342,11 @@ impl<'t, 'i> Table<'t, 'i> {
                 }
             };
             let line = faults.line(&name.span());
-            faults.push(line, format!("{within}unknown field `{name_shown}`"), instead);
+            faults.push(
+                line,
+                format!("{within}unknown field `{name_shown}`"),
+                instead,
+            );
         }
     }
 }

@@ -1,8 +1,10 @@
-//! The register's signatures: k of n register keys from two bodies at least, one of them the commission (design §8).
+//! The register's signatures: k of n register keys from two bodies at least, one of them the
+//! commission (design §8).
 //!
-//! `register.jws` is a JWS of type `cloison-register+json` whose payload names deployment, version and SHA-256 of the
-//! register file's bytes. Who may sign is pinned in each side's own configuration, never in the register itself. Whether the
-//! version went back or a frozen fact changed, only a store can tell: see [`Register::changed_facts`].
+//! `register.jws` is a JWS of type `cloison-register+json` whose payload names deployment, version
+//! and SHA-256 of the register file's bytes. Who may sign is pinned in each side's own
+//! configuration, never in the register itself. Whether the version went back or a frozen fact
+//! changed, only a store can tell: see [`Register::changed_facts`].
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -72,7 +74,11 @@ impl RegisterStatement {
     /// The payload: `{"aud":deployment,"version":n,"sha256":hex}`, without white space.
     pub fn payload(&self) -> Vec<u8> {
         let (aud, sha256) = (&self.deployment, HEXLOWER.encode(&self.digest));
-        format!(r#"{{"aud":"{aud}","version":{},"sha256":"{sha256}"}}"#, self.version).into_bytes()
+        format!(
+            r#"{{"aud":"{aud}","version":{},"sha256":"{sha256}"}}"#,
+            self.version
+        )
+        .into_bytes()
     }
 
     fn read(payload: &[u8]) -> Result<Self, JsonFault> {
@@ -100,7 +106,9 @@ pub enum SignatureFault {
     #[error("the payload is not a register's: an id as `aud`, a version, a SHA-256")]
     Payload,
     /// Signed for another deployment.
-    #[error("the register is foreign: it was signed for the deployment `{signed_for}`, and this is `{here}`")]
+    #[error(
+        "the register is foreign: it was signed for the deployment `{signed_for}`, and this is `{here}`"
+    )]
     Foreign {
         /// What the payload says.
         signed_for: Id,
@@ -108,7 +116,9 @@ pub enum SignatureFault {
         here: Id,
     },
     /// The signatures are over another text.
-    #[error("the register file is not the one that was signed (version {signed_version}); was it changed afterwards?")]
+    #[error(
+        "the register file is not the one that was signed (version {signed_version}); was it changed afterwards?"
+    )]
     OtherText {
         /// The version of the text that was signed.
         signed_version: u64,
@@ -120,7 +130,9 @@ pub enum SignatureFault {
     #[error("the signature by `{0}` is forged or damaged")]
     Forged(Id),
     /// Not enough register keys signed.
-    #[error("signed by {have} register keys of the {need} that must sign; missing could be: {missing}")]
+    #[error(
+        "signed by {have} register keys of the {need} that must sign; missing could be: {missing}"
+    )]
     Quorum {
         /// How many signed.
         have: usize,
@@ -178,13 +190,17 @@ impl fmt::Display for FaultList<'_> {
     }
 }
 
-/// Reads a register and its signatures, verifies these against the pins and only then reads what the register says.
+/// Reads a register and its signatures, verifies these against the pins and only then reads what
+/// the register says.
 ///
 /// # Errors
 /// [`OpenError`]: unreadable, unsigned, foreign, changed after signing, below the quorum, without the commission, or faulty.
 pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, OpenError> {
     let text = read_text(file)?;
-    let of_signatures = |fault| OpenError::Signatures { path: signatures.into(), fault };
+    let of_signatures = |fault| OpenError::Signatures {
+        path: signatures.into(),
+        fault,
+    };
     let jws = match read_text(signatures) {
         Err(OpenError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Err(of_signatures(SignatureFault::Unsigned));
@@ -192,9 +208,18 @@ pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, Ope
         other => other?,
     };
     let statement = verify(text.as_bytes(), &jws, pins).map_err(of_signatures)?;
-    let faulty = |faults| OpenError::Faults { path: file.into(), faults };
-    let mut register = super::parse_beside(&text, pins.keys.iter().map(|pinned| pinned.key)).map_err(faulty)?;
-    register.commission = pins.keys.iter().filter(|pinned| pinned.body == pins.commission).cloned().collect();
+    let faulty = |faults| OpenError::Faults {
+        path: file.into(),
+        faults,
+    };
+    let mut register =
+        super::parse_beside(&text, pins.keys.iter().map(|pinned| pinned.key)).map_err(faulty)?;
+    register.commission = pins
+        .keys
+        .iter()
+        .filter(|pinned| pinned.body == pins.commission)
+        .cloned()
+        .collect();
     if RegisterStatement::of(&register) == statement {
         Ok(register)
     } else {
@@ -204,18 +229,24 @@ pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, Ope
 
 /// Verifies signatures over a register file's bytes and says what they state.
 ///
-/// Signatures by keys that are not pinned count for nothing and harm nothing, so that a new register key can sign before
-/// everybody has pinned it.
+/// Signatures by keys that are not pinned count for nothing and harm nothing, so that a new
+/// register key can sign before everybody has pinned it.
 ///
 /// # Errors
 /// [`SignatureFault`].
-pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<RegisterStatement, SignatureFault> {
+pub fn verify(
+    text: &[u8],
+    signatures: &str,
+    pins: &Pins,
+) -> Result<RegisterStatement, SignatureFault> {
     let signed = jws::parse(signatures, TYP)?;
     if signed.signers().next().is_none() {
         return Err(SignatureFault::Unsigned);
     }
     let pinned = |kid: &str| pins.keys.iter().find(|pinned| pinned.id.as_str() == kid);
-    let check = SignatureCheck::of(&signed, |kid| pinned(kid).map(|pinned| (pinned, &pinned.key)));
+    let check = SignatureCheck::of(&signed, |kid| {
+        pinned(kid).map(|pinned| (pinned, &pinned.key))
+    });
     if let Some(forged) = check.bad.as_ref().and_then(|bad| pinned(bad.kid())) {
         return Err(SignatureFault::Forged(forged.id.clone()));
     }
@@ -223,8 +254,17 @@ pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<RegisterStat
     let (have, need) = (check.persons.len(), pins.quorum.max(1));
     if have < need {
         let has = |pinned: &&PinnedKey| signed.signers().any(|kid| kid == pinned.id.as_str());
-        let missing: Vec<_> = pins.keys.iter().filter(|pinned| !has(pinned)).map(|pinned| pinned.id.as_str()).collect();
-        return Err(SignatureFault::Quorum { have, need, missing: missing.join(", ") });
+        let missing: Vec<_> = pins
+            .keys
+            .iter()
+            .filter(|pinned| !has(pinned))
+            .map(|pinned| pinned.id.as_str())
+            .collect();
+        return Err(SignatureFault::Quorum {
+            have,
+            need,
+            missing: missing.join(", "),
+        });
     }
     if !bodies.contains(&pins.commission) {
         return Err(SignatureFault::NoCommission(pins.commission.clone()));
@@ -237,24 +277,36 @@ pub fn verify(text: &[u8], signatures: &str, pins: &Pins) -> Result<RegisterStat
         form => SignatureFault::Malformed(form.into()),
     })?;
     if statement.deployment != pins.deployment {
-        return Err(SignatureFault::Foreign { signed_for: statement.deployment, here: pins.deployment.clone() });
+        return Err(SignatureFault::Foreign {
+            signed_for: statement.deployment,
+            here: pins.deployment.clone(),
+        });
     }
     if statement.digest != digest_of(text) {
-        return Err(SignatureFault::OtherText { signed_version: statement.version });
+        return Err(SignatureFault::OtherText {
+            signed_version: statement.version,
+        });
     }
     Ok(statement)
 }
 
-/// Signs a register that has no fault. Signatures over the same text are kept and the new one joins them; signatures over
-/// another text (an earlier version) are replaced.
+/// Signs a register that has no fault. Signatures over the same text are kept and the new one joins
+/// them; signatures over another text (an earlier version) are replaced.
 ///
 /// # Errors
 /// The faults of the register, or why the signatures at hand cannot be added to.
-pub fn sign(text: &str, signatures: Option<&str>, kid: &Id, key: &SigningKey) -> Result<String, SignError> {
+pub fn sign(
+    text: &str,
+    signatures: Option<&str>,
+    kid: &Id,
+    key: &SigningKey,
+) -> Result<String, SignError> {
     let register = super::parse(text).map_err(SignError::Faults)?;
     let payload = RegisterStatement::of(&register).payload();
     let draft = match signatures {
-        Some(signatures) if jws::parse(signatures, TYP)?.payload() == payload => signatures.to_owned(),
+        Some(signatures) if jws::parse(signatures, TYP)?.payload() == payload => {
+            signatures.to_owned()
+        }
         _ => jws::draft(&payload),
     };
     Ok(jws::add_signature(&draft, TYP, kid.as_str(), key)?)
@@ -281,14 +333,19 @@ pub fn digest_of(text: &[u8]) -> [u8; 32] {
 /// # Errors
 /// [`OpenError::Read`] when it cannot be read, is longer, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, OpenError> {
-    let fault = |source| OpenError::Read { path: path.into(), source };
+    let fault = |source| OpenError::Read {
+        path: path.into(),
+        source,
+    };
     let mut text = String::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
     match read {
         Err(source) => Err(fault(source)),
-        Ok(bytes) if bytes as u64 > MAX_FILE => {
-            Err(fault(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 4 MiB")))
-        }
+        Ok(bytes) if bytes as u64 > MAX_FILE => Err(fault(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "longer than 4 MiB",
+        ))),
         Ok(_) => Ok(text),
     }
 }

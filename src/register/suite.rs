@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-/// An HPKE suite (RFC 9180, mode base) by its KEM; KDF is HKDF-SHA256 and AEAD is ChaCha20-Poly1305 in each.
+/// An HPKE suite (RFC 9180, mode base) by its KEM; KDF is HKDF-SHA256 and AEAD is ChaCha20-Poly1305
+/// in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Suite {
     /// Suite 1: DHKEM(X25519, HKDF-SHA256).
     X25519,
-    /// Suite 2: X-Wing (draft-connolly-cfrg-xwing-kem), which is X25519 and ML-KEM-768 at once: who keeps segments today for
-    /// a quantum computer tomorrow has to break both.
+    /// Suite 2: X-Wing (draft-connolly-cfrg-xwing-kem), which is X25519 and ML-KEM-768 at once: who
+    /// keeps segments today for a quantum computer tomorrow has to break both.
     XWing,
 }
 
@@ -26,7 +27,9 @@ impl Suite {
 
     /// The suite of that number.
     pub fn from_number(number: u64) -> Option<Self> {
-        Self::ALL.into_iter().find(|suite| u64::from(suite.number()) == number)
+        Self::ALL
+            .into_iter()
+            .find(|suite| u64::from(suite.number()) == number)
     }
 
     /// Its name for people.
@@ -39,7 +42,9 @@ impl Suite {
 
     /// The suite of that name or number, as a command line gives it.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|suite| suite.as_str() == text || suite.number().to_string() == text)
+        Self::ALL
+            .into_iter()
+            .find(|suite| suite.as_str() == text || suite.number().to_string() == text)
     }
 
     /// Bytes of a public key.
@@ -60,7 +65,9 @@ impl Suite {
 
     /// The suite whose public keys are as long as this one.
     pub fn of_public(public: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|suite| suite.public_len() == public.len())
+        Self::ALL
+            .into_iter()
+            .find(|suite| suite.public_len() == public.len())
     }
 }
 

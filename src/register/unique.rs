@@ -15,7 +15,10 @@ pub(super) struct Unique<K> {
 impl<K: Ord + Clone> Unique<K> {
     /// `what` is how faults call the value: "sector uuid".
     pub(super) fn new(what: &'static str) -> Self {
-        Unique { what, first: BTreeMap::new() }
+        Unique {
+            what,
+            first: BTreeMap::new(),
+        }
     }
 
     /// A value that has an owner outside of the file.
@@ -23,20 +26,30 @@ impl<K: Ord + Clone> Unique<K> {
         self.first.insert(value, (None, owner.into()));
     }
 
-    /// Takes note of a value of `owner` ("an approver"); a fault if it has an owner already. The value itself is not
-    /// repeated: lines say enough, and for keys they say more.
+    /// Takes note of a value of `owner` ("an approver"); a fault if it has an owner already. The
+    /// value itself is not repeated: lines say enough, and for keys they say more.
     pub(super) fn note(&mut self, found: &MaybeAt<K>, owner: &str, faults: &mut Faults) {
         let Some(found) = found else { return };
         match self.first.get(&found.value) {
             None => {
-                self.first.insert(found.value.clone(), (Some(found.line), owner.into()));
+                self.first
+                    .insert(found.value.clone(), (Some(found.line), owner.into()));
             }
             Some((line, first)) => {
-                let whose =
-                    if first == owner { format!("twice for {owner}") } else { format!("for {owner} and for {first}") };
-                let place = line.map_or("in the configuration".into(), |line| format!("on line {line}"));
+                let whose = if first == owner {
+                    format!("twice for {owner}")
+                } else {
+                    format!("for {owner} and for {first}")
+                };
+                let place = line.map_or("in the configuration".into(), |line| {
+                    format!("on line {line}")
+                });
                 let what = format!("the same {} {whose} (first {place})", self.what);
-                faults.push(found.line, what, format!("another {}, or nothing", self.what));
+                faults.push(
+                    found.line,
+                    what,
+                    format!("another {}, or nothing", self.what),
+                );
             }
         }
     }
@@ -51,7 +64,10 @@ pub(super) struct References {
 impl References {
     /// The ids of all entries of a kind: "organisation".
     pub(super) fn to<'f>(what: &'static str, ids: impl Iterator<Item = &'f MaybeAt<Id>>) -> Self {
-        References { what, ids: ids.flatten().map(|id| id.value.clone()).collect() }
+        References {
+            what,
+            ids: ids.flatten().map(|id| id.value.clone()).collect(),
+        }
     }
 
     pub(super) fn has(&self, id: &Id) -> bool {
@@ -65,9 +81,17 @@ impl References {
             let instead = if known.is_empty() {
                 format!("a [[{}]] entry with that id", self.what)
             } else {
-                format!("one of: {}; or a [[{}]] entry with that id", known.join(", "), self.what)
+                format!(
+                    "one of: {}; or a [[{}]] entry with that id",
+                    known.join(", "),
+                    self.what
+                )
             };
-            faults.push(id.line, format!("{called} names the unknown {} `{}`", self.what, id.value), instead);
+            faults.push(
+                id.line,
+                format!("{called} names the unknown {} `{}`", self.what, id.value),
+                instead,
+            );
         }
     }
 

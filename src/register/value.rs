@@ -10,7 +10,9 @@ use super::{DeclarationDecision, Id, Operation, PeriodLength, SpkiDigest, Suite,
 use crate::identifier::{CheckDigit, LetterCase};
 
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
-    value.as_str().ok_or_else(|| wrong_type(value, "a text in quotes"))
+    value
+        .as_str()
+        .ok_or_else(|| wrong_type(value, "a text in quotes"))
 }
 
 /// A text for people: a title, a name, an address.
@@ -25,7 +27,9 @@ impl Field for PlainText {
             text if text.trim().is_empty() => Err("is empty".into()),
             text if text.trim() != text => Err("begins or ends with a space".into()),
             text if text.chars().count() > 500 => Err("is longer than 500 characters".into()),
-            text if text.chars().any(char::is_control) => Err("has a control character or a line break".into()),
+            text if text.chars().any(char::is_control) => {
+                Err("has a control character or a line break".into())
+            }
             text => Ok(PlainText(text.into())),
         }
     }
@@ -90,10 +94,14 @@ impl Field for Uuid {
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let text = text(value)?;
-        let uuid = Uuid::try_parse(text).ok().filter(|uuid| uuid.hyphenated().to_string() == text);
+        let uuid = Uuid::try_parse(text)
+            .ok()
+            .filter(|uuid| uuid.hyphenated().to_string() == text);
         match uuid {
             None => Err("is not a UUID in lower case with hyphens".into()),
-            Some(uuid) if uuid.is_nil() || uuid.is_max() => Err("is a reserved UUID that identifies nothing".into()),
+            Some(uuid) if uuid.is_nil() || uuid.is_max() => {
+                Err("is a reserved UUID that identifies nothing".into())
+            }
             Some(uuid) => Ok(uuid),
         }
     }
@@ -104,8 +112,12 @@ impl Field for Date {
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let written = match value {
-            DeValue::Datetime(date) if date.time.is_none() && date.offset.is_none() => date.to_string(),
-            other => text(other).map_err(|_| wrong_type(other, "a day without a time"))?.to_owned(),
+            DeValue::Datetime(date) if date.time.is_none() && date.offset.is_none() => {
+                date.to_string()
+            }
+            other => text(other)
+                .map_err(|_| wrong_type(other, "a day without a time"))?
+                .to_owned(),
         };
         match written.parse::<Date>() {
             Ok(date) if date.to_string() == written => Ok(date),
@@ -141,8 +153,7 @@ pub(super) fn hex(digits: &str) -> Result<[u8; 32], String> {
 }
 
 impl Field for SpkiDigest {
-    const EXAMPLE: &'static str =
-        "the SHA-256 of the certificate's public key (SPKI, DER) as 64 hexadecimal digits, in quotes";
+    const EXAMPLE: &'static str = "the SHA-256 of the certificate's public key (SPKI, DER) as 64 hexadecimal digits, in quotes";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         match hex(text(value)?)? {
@@ -160,8 +171,8 @@ impl Field for VerifyingKey {
     }
 }
 
-/// An Ed25519 public key (RFC 8032) that only its owner can sign for: on the curve, in its one encoding, not of small
-/// order (with such a key, signatures exist that fit many messages).
+/// An Ed25519 public key (RFC 8032) that only its owner can sign for: on the curve, in its one
+/// encoding, not of small order (with such a key, signatures exist that fit many messages).
 pub(super) fn read_ed25519(bytes: &[u8; 32]) -> Result<VerifyingKey, String> {
     match VerifyingKey::from_bytes(bytes) {
         Err(_) => Err("is not a point of Ed25519".into()),
@@ -200,11 +211,14 @@ impl Field for SealingKey {
     }
 }
 
-/// An X25519 public key (RFC 7748) that contributes something: not of small order, in its one encoding.
+/// An X25519 public key (RFC 7748) that contributes something: not of small order, in its one
+/// encoding.
 fn x25519_key(public: [u8; 32]) -> Result<(), String> {
-    // The prime is 2^255 - 19; in little-endian, what is not below it has 31 high bytes of 7fff…ff (or the top bit).
+    // The prime is 2^255 - 19; in little-endian, what is not below it has 31 high bytes of 7fff…ff
+    // (or the top bit).
     let top_bit = public[31] & 0x80 != 0;
-    let beyond_prime = public[31] == 0x7f && public[1..31].iter().all(|byte| *byte == 0xff) && public[0] >= 0xed;
+    let beyond_prime =
+        public[31] == 0x7f && public[1..31].iter().all(|byte| *byte == 0xff) && public[0] >= 0xed;
     // Any clamped scalar is a multiple of the cofactor and takes a point of small order to zero.
     if x25519_dalek::x25519([0x55; 32], public) == [0; 32] {
         return Err("is a weak X25519 key (of small order)".into());
@@ -215,7 +229,8 @@ fn x25519_key(public: [u8; 32]) -> Result<(), String> {
     Ok(())
 }
 
-/// The modulus check of FIPS 203, section 7.2: 768 coefficients of twelve bits, each below q = 3329, and 32 bytes of seed.
+/// The modulus check of FIPS 203, section 7.2: 768 coefficients of twelve bits, each below q =
+/// 3329, and 32 bytes of seed.
 fn mlkem_is_reduced(key: &[u8]) -> bool {
     let three = |bytes: &[u8]| {
         let [a, b, c] = [bytes[0], bytes[1], bytes[2]].map(u16::from);
@@ -224,7 +239,8 @@ fn mlkem_is_reduced(key: &[u8]) -> bool {
     key.len() == 1184 && key[..1152].chunks_exact(3).all(three)
 }
 
-/// An X25519 recipient of age (`age1…`, bech32, lower case): what answers to an officer are sealed to.
+/// An X25519 recipient of age (`age1…`, bech32, lower case): what answers to an officer are sealed
+/// to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AgeRecipient(pub(super) String);
 
@@ -245,7 +261,8 @@ impl Field for AgeRecipient {
 pub(super) struct MigrationPublicKey(pub(super) [u8; 32]);
 
 impl Field for MigrationPublicKey {
-    const EXAMPLE: &'static str = "an X25519 public key as 64 hexadecimal digits, as `cloison client keygen` prints";
+    const EXAMPLE: &'static str =
+        "an X25519 public key as 64 hexadecimal digits, as `cloison client keygen` prints";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let public = hex(text(value)?)?;

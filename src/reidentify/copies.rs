@@ -1,10 +1,12 @@
-//! An order's own copies. When the vault first sees a valid order that lists pseudonyms, the sealed mappings of all of them are
-//! copied into the order's rows, in that commit; one that has no mapping then is copied when it is asked for and has one. An order
-//! with a limit and no list keeps what was asked for. Releases are made from the copies.
+//! An order's own copies. When the vault first sees a valid order that lists pseudonyms, the sealed
+//! mappings of all of them are copied into the order's rows, in that commit; one that has no
+//! mapping then is copied when it is asked for and has one. An order with a limit and no list keeps
+//! what was asked for. Releases are made from the copies.
 //!
-//! So erasures, retired epochs and sweeps ask no order: the mapping goes, and the order goes on with its copy until it is over or
-//! revoked ([`end`]). A copy is the mapping as it was sealed, wrapped once more under the present storage key; it names its
-//! segment, which stays in the store, and so is renewed with all others ([`crate::renewal`]).
+//! So erasures, retired epochs and sweeps ask no order: the mapping goes, and the order goes on
+//! with its copy until it is over or revoked ([`end`]). A copy is the mapping as it was sealed,
+//! wrapped once more under the present storage key; it names its segment, which stays in the store,
+//! and so is renewed with all others ([`crate::renewal`]).
 
 pub mod end;
 pub mod start;
@@ -37,27 +39,49 @@ impl SealedMapping {
     /// The mapping of a pseudonym, if the chunk holds it.
     fn of(chunk: &Chunk, epoch: u32, pseudonym: &Pseudonym) -> Result<Option<Self>, SealError> {
         let record = chunk.find(pseudonym)?.map(|record| record.to_bytes());
-        Ok(record.map(|record| Self { epoch, segment: *chunk.segment(), scope: chunk.scope().clone(), record }))
+        Ok(record.map(|record| Self {
+            epoch,
+            segment: *chunk.segment(),
+            scope: chunk.scope().clone(),
+            record,
+        }))
     }
 
     /// The row of an order's copy: a chunk of this one record.
-    fn wrap(&self, cipher: &ChunkCipher, order: &OrderKey, tag: &[u8; 16], pseudonym: Pseudonym) -> CopyRow {
+    fn wrap(
+        &self,
+        cipher: &ChunkCipher,
+        order: &OrderKey,
+        tag: &[u8; 16],
+        pseudonym: Pseudonym,
+    ) -> CopyRow {
         let mut chunk = ChunkBuilder::new(&self.segment, &self.scope, 1, self.record.len());
         chunk.push(pseudonym, &self.record);
-        CopyRow { epoch: self.epoch, sealed: cipher.wrap(&copy_location(order, tag, self.epoch), chunk) }
+        CopyRow {
+            epoch: self.epoch,
+            sealed: cipher.wrap(&copy_location(order, tag, self.epoch), chunk),
+        }
     }
 }
 
 /// Opens the vault's envelope around a copy.
-fn unwrap(cipher: &ChunkCipher, order: &OrderKey, tag: &[u8; 16], copy: CopyRow) -> Result<Chunk, StartError> {
-    cipher.unwrap(&copy_location(order, tag, copy.epoch), copy.sealed).map_err(StartError::Copy)
+fn unwrap(
+    cipher: &ChunkCipher,
+    order: &OrderKey,
+    tag: &[u8; 16],
+    copy: CopyRow,
+) -> Result<Chunk, StartError> {
+    cipher
+        .unwrap(&copy_location(order, tag, copy.epoch), copy.sealed)
+        .map_err(StartError::Copy)
 }
 
 /// What was found for a pseudonym: its mapping, or why there is none.
 pub(super) type MappingsFound = HashMap<ParsedPseudonym, Result<SealedMapping, Code>>;
 
-/// The copies of an order: those that it has, and those that it gets now. To be made and committed while nobody else releases
-/// or erases ([`Book::lock_orders`](crate::order::book::Book::lock_orders)).
+/// The copies of an order: those that it has, and those that it gets now. To be made and committed
+/// while nobody else releases or erases
+/// ([`Book::lock_orders`](crate::order::book::Book::lock_orders)).
 pub(super) struct Copies<'v> {
     vault: &'v Vault,
     order: OrderScope<'v>,
@@ -67,9 +91,20 @@ pub(super) struct Copies<'v> {
 
 impl<'v> Copies<'v> {
     pub(super) fn of(vault: &'v Vault, order: OrderScope<'v>) -> Result<Self, Refusal> {
-        let known = vault.store().order_copies(&order.key).map_err(fault(FAILED))?;
-        let row = CopiesRow { until: order.until.as_second(), whole: known.is_some_and(|row| row.whole) };
-        Ok(Self { vault, order, row, new: HashMap::new() })
+        let known = vault
+            .store()
+            .order_copies(&order.key)
+            .map_err(fault(FAILED))?;
+        let row = CopiesRow {
+            until: order.until.as_second(),
+            whole: known.is_some_and(|row| row.whole),
+        };
+        Ok(Self {
+            vault,
+            order,
+            row,
+            new: HashMap::new(),
+        })
     }
 
     /// Whether all that the order lists was looked for before.
@@ -77,7 +112,8 @@ impl<'v> Copies<'v> {
         self.row.whole
     }
 
-    /// The mappings of pseudonyms of a sector: from the order's copies, and from the store where it has none. Those are copied.
+    /// The mappings of pseudonyms of a sector: from the order's copies, and from the store where it
+    /// has none. Those are copied.
     pub(super) fn look_up(
         &mut self,
         state: &SectorState,
@@ -102,39 +138,62 @@ impl<'v> Copies<'v> {
             return Ok(());
         }
         for (sector, listed) in self.order.listed {
-            let state =
-                self.vault.sector(sector).ok_or("a sector of the register has no state").map_err(fault(FAILED))?;
+            let state = self
+                .vault
+                .sector(sector)
+                .ok_or("a sector of the register has no state")
+                .map_err(fault(FAILED))?;
             let mut lacking = vec![];
             for parsed in listed {
                 let tag = self.tag(state, parsed);
                 let has = self.new.contains_key(&tag)
-                    || self.vault.store().order_copy(&self.order.key, &tag).map_err(fault(FAILED))?.is_some();
+                    || self
+                        .vault
+                        .store()
+                        .order_copy(&self.order.key, &tag)
+                        .map_err(fault(FAILED))?
+                        .is_some();
                 if !has {
                     lacking.push(*parsed);
                 }
             }
-            self.copy(state, lacking, |_, _| {}).map_err(fault(FAILED))?;
+            self.copy(state, lacking, |_, _| {})
+                .map_err(fault(FAILED))?;
         }
         Ok(())
     }
 
     /// What the commit writes.
     pub(super) fn change(self) -> Change {
-        let Self { order: OrderScope { key: order, .. }, row, new, .. } = self;
+        let Self {
+            order: OrderScope { key: order, .. },
+            row,
+            new,
+            ..
+        } = self;
         Box::new(move |store, batch| {
             store.put_order_copies(batch, &order, row);
-            new.iter().for_each(|(tag, copy)| store.put_order_copy(batch, &order, tag, copy));
+            new.iter()
+                .for_each(|(tag, copy)| store.put_order_copy(batch, &order, tag, copy));
         })
     }
 
     fn tag(&self, state: &SectorState, parsed: &ParsedPseudonym) -> [u8; 16] {
-        self.vault.audit_key().tag(state.sector.uuid, &parsed.pseudonym)
+        self.vault
+            .audit_key()
+            .tag(state.sector.uuid, &parsed.pseudonym)
     }
 
     /// The order's own copy, whatever became of the mapping and its epoch.
-    fn own(&self, state: &SectorState, parsed: &ParsedPseudonym) -> Result<Option<SealedMapping>, StartError> {
+    fn own(
+        &self,
+        state: &SectorState,
+        parsed: &ParsedPseudonym,
+    ) -> Result<Option<SealedMapping>, StartError> {
         let tag = self.tag(state, parsed);
-        let Some(copy) = self.vault.store().order_copy(&self.order.key, &tag)? else { return Ok(None) };
+        let Some(copy) = self.vault.store().order_copy(&self.order.key, &tag)? else {
+            return Ok(None);
+        };
         let epoch = copy.epoch;
         if !state.epoch(epoch).is_some_and(|epoch| epoch.writes(parsed)) {
             return Ok(None);
@@ -143,7 +202,8 @@ impl<'v> Copies<'v> {
         SealedMapping::of(&chunk, epoch, &parsed.pseudonym).map_err(StartError::Copy)
     }
 
-    /// Copies the mappings that are stored and hands them to `each`; why the others have none comes back.
+    /// Copies the mappings that are stored and hands them to `each`; why the others have none comes
+    /// back.
     fn copy(
         &mut self,
         state: &SectorState,
@@ -155,8 +215,16 @@ impl<'v> Copies<'v> {
             for parsed in held {
                 match SealedMapping::of(&chunk, key.epoch, &parsed.pseudonym) {
                     Ok(Some(mapping)) => {
-                        let tag = self.vault.audit_key().tag(state.sector.uuid, &parsed.pseudonym);
-                        let row = mapping.wrap(self.vault.cipher(), &self.order.key, &tag, parsed.pseudonym);
+                        let tag = self
+                            .vault
+                            .audit_key()
+                            .tag(state.sector.uuid, &parsed.pseudonym);
+                        let row = mapping.wrap(
+                            self.vault.cipher(),
+                            &self.order.key,
+                            &tag,
+                            parsed.pseudonym,
+                        );
                         self.new.insert(tag, row);
                         each(parsed, mapping);
                     }
@@ -166,7 +234,12 @@ impl<'v> Copies<'v> {
                 }
             }
         })?;
-        absent.codes.extend(absent.missing.into_iter().map(|parsed| (parsed, Code::NoMapping)));
+        absent.codes.extend(
+            absent
+                .missing
+                .into_iter()
+                .map(|parsed| (parsed, Code::NoMapping)),
+        );
         match damaged {
             Some(error) => Err(StartError::Copy(error)),
             None => Ok(absent.codes),

@@ -1,6 +1,7 @@
-//! Answers sealed to the officer's own key, so that identities lie in clear neither on the node's disk nor on the officer's
-//! way to it. The form is that of age (age-encryption.org/v1), so that any age tool opens it; the key is the one that the
-//! register has for the officer who signed the request, never one that the request names.
+//! Answers sealed to the officer's own key, so that identities lie in clear neither on the node's
+//! disk nor on the officer's way to it. The form is that of age (age-encryption.org/v1), so that
+//! any age tool opens it; the key is the one that the register has for the officer who signed the
+//! request, never one that the request names.
 
 use std::io::Write as _;
 
@@ -41,11 +42,19 @@ pub struct SealedResponse {
 /// [`Code::NoDeliveryKey`].
 fn key(node: &Node, officer: &Id) -> Result<age::x25519::Recipient, Refusal> {
     let officer = node.authority().officers.get(officer);
-    let key = officer.and_then(|officer| officer.sealing_key.as_ref()).and_then(|key| key.parse().ok());
-    key.ok_or_else(|| Refusal::new(Code::NoDeliveryKey, "the register has no `sealing-key` for this officer"))
+    let key = officer
+        .and_then(|officer| officer.sealing_key.as_ref())
+        .and_then(|key| key.parse().ok());
+    key.ok_or_else(|| {
+        Refusal::new(
+            Code::NoDeliveryKey,
+            "the register has no `sealing-key` for this officer",
+        )
+    })
 }
 
-/// Executes an officer's request and seals the answer. Nothing is asked of the vault when there is no key to seal to.
+/// Executes an officer's request and seals the answer. Nothing is asked of the vault when there is
+/// no key to seal to.
 ///
 /// # Errors
 /// [`Code::NoDeliveryKey`], and those of [`ask`].
@@ -57,7 +66,11 @@ pub fn ask_sealed(
 ) -> Result<SealedResponse, Refusal> {
     let key = key(node, &permit.officer)?;
     let revealed = ask(node, permit, asked, vault)?;
-    let found = revealed.items.iter().filter(|item| matches!(item, RevealedItem::Identifier { .. })).count() as u64;
+    let found = revealed
+        .items
+        .iter()
+        .filter(|item| matches!(item, RevealedItem::Identifier { .. }))
+        .count() as u64;
     Ok(SealedResponse {
         order: revealed.order.clone(),
         sector: revealed.sector.clone(),
@@ -72,7 +85,8 @@ pub fn ask_sealed(
 fn seal(revealed: &ReidentifyResponse, key: &age::x25519::Recipient) -> std::io::Result<String> {
     let recipients = std::iter::once(key as &dyn age::Recipient);
     let encryptor = age::Encryptor::with_recipients(recipients).map_err(std::io::Error::other)?;
-    let mut armor = encryptor.wrap_output(ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?)?;
+    let mut armor =
+        encryptor.wrap_output(ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?)?;
     serde_json::to_writer(&mut armor, revealed)?;
     armor.write_all(b"\n")?;
     let bytes = armor.finish()?.finish()?;
@@ -87,15 +101,31 @@ mod tests {
 
     #[test]
     fn only_the_officers_key_opens() {
-        let (officer, other) = (age::x25519::Identity::generate(), age::x25519::Identity::generate());
-        let item = RevealedItem::Refused { pseudonym: "p".into(), code: Code::NoMapping };
-        let revealed = ReidentifyResponse { order: "o".into(), sector: "health".into(), entry: 7, items: vec![item] };
+        let (officer, other) = (
+            age::x25519::Identity::generate(),
+            age::x25519::Identity::generate(),
+        );
+        let item = RevealedItem::Refused {
+            pseudonym: "p".into(),
+            code: Code::NoMapping,
+        };
+        let revealed = ReidentifyResponse {
+            order: "o".into(),
+            sector: "health".into(),
+            entry: 7,
+            items: vec![item],
+        };
         let sealed = seal(&revealed, &officer.to_public()).unwrap();
         assert!(sealed.starts_with("-----BEGIN AGE ENCRYPTED FILE-----"));
         let open = |key: &age::x25519::Identity| {
-            let decryptor = age::Decryptor::new(age::armor::ArmoredReader::new(sealed.as_bytes())).unwrap();
+            let decryptor =
+                age::Decryptor::new(age::armor::ArmoredReader::new(sealed.as_bytes())).unwrap();
             let mut text = String::new();
-            decryptor.decrypt(std::iter::once(key as &dyn age::Identity)).ok()?.read_to_string(&mut text).ok()?;
+            decryptor
+                .decrypt(std::iter::once(key as &dyn age::Identity))
+                .ok()?
+                .read_to_string(&mut text)
+                .ok()?;
             Some(text)
         };
         assert!(open(&other).is_none());

@@ -1,5 +1,6 @@
-//! Lodging an order: showing it to the vault before it is used, so that the vault copies what it lists ([`super::copies`]).
-//! The answer says that the order is valid, and nothing about what is stored.
+//! Lodging an order: showing it to the vault before it is used, so that the vault copies what it
+//! lists ([`super::copies`]). The answer says that the order is valid, and nothing about what is
+//! stored.
 
 use std::time::Duration;
 
@@ -42,16 +43,19 @@ pub struct LodgedOrder {
     pub order: Uuid,
 }
 
-/// Takes an order at the vault and copies what it lists, durably and logged. Bringing it again does nothing.
+/// Takes an order at the vault and copies what it lists, durably and logged. Bringing it again does
+/// nothing.
 ///
 /// # Errors
-/// Those of [`check_ahead`]; [`Code::OrderAuthority`], [`Code::OrderConflict`], [`Code::OrderRevoked`], [`Code::ClockBehind`];
-/// [`Code::Overloaded`], [`Code::AuditUnavailable`].
+/// Those of [`check_ahead`]; [`Code::OrderAuthority`], [`Code::OrderConflict`],
+/// [`Code::OrderRevoked`], [`Code::ClockBehind`]; [`Code::Overloaded`], [`Code::AuditUnavailable`].
 pub fn at_vault(vault: &Vault, permit: &BearerPermit, text: &str) -> Result<LodgedOrder, Refusal> {
     let committer = vault.committer();
     committer.admit().map_err(Refusal::unavailable)?;
     let own = permit.authority.as_ref();
-    let _place = own.map(|authority| enter(vault.orders(), authority, Duration::ZERO)).transpose()?;
+    let _place = own
+        .map(|authority| enter(vault.orders(), authority, Duration::ZERO))
+        .transpose()?;
     let book = Book::from(vault);
     let order = checked(&book, permit, text, committer.clock_mark())?;
     // From finding the mappings to the commit of their copies nobody erases them.
@@ -71,13 +75,20 @@ pub fn at_vault(vault: &Vault, permit: &BearerPermit, text: &str) -> Result<Lodg
 ///
 /// # Errors
 /// As [`at_vault`], and that the vault does not answer.
-pub fn at_node(node: &Node, permit: &BearerPermit, text: &str, vault: &dyn VaultLink) -> Result<LodgedOrder, Refusal> {
+pub fn at_node(
+    node: &Node,
+    permit: &BearerPermit,
+    text: &str,
+    vault: &dyn VaultLink,
+) -> Result<LodgedOrder, Refusal> {
     let committer = node.committer();
     committer.admit().map_err(Refusal::unavailable)?;
     let book = Book::from(node);
     let order = checked(&book, permit, text, committer.clock_mark())?;
     stands(&book, &order)?;
-    let lodged = vault.ask(&OrderText { order: text.to_owned() })?;
+    let lodged = vault.ask(&OrderText {
+        order: text.to_owned(),
+    })?;
     let _orders = book.lock_orders();
     stands(&book, &order)?;
     commit(committer, &book, permit, &order, vec![])?;
@@ -85,23 +96,45 @@ pub fn at_node(node: &Node, permit: &BearerPermit, text: &str, vault: &dyn Vault
 }
 
 /// What text, register and time tell.
-fn checked(book: &Book<'_>, permit: &BearerPermit, text: &str, clock_mark: i64) -> Result<LodgeableOrder, Refusal> {
+fn checked(
+    book: &Book<'_>,
+    permit: &BearerPermit,
+    text: &str,
+    clock_mark: i64,
+) -> Result<LodgeableOrder, Refusal> {
     check_clock(book, clock_mark)?;
     let order = check_ahead(text, book.register(), book.now())?;
-    match permit.authority.as_ref().is_some_and(|own| own != order.authority()) {
-        true => Err(Refusal::new(Code::OrderAuthority, "the order is another authority's")),
+    match permit
+        .authority
+        .as_ref()
+        .is_some_and(|own| own != order.authority())
+    {
+        true => Err(Refusal::new(
+            Code::OrderAuthority,
+            "the order is another authority's",
+        )),
         false => Ok(order),
     }
 }
 
-/// What was seen and done before. A suspended order keeps what it may open once the suspension is lifted.
+/// What was seen and done before. A suspended order keeps what it may open once the suspension is
+/// lifted.
 fn stands(book: &Book<'_>, order: &LodgeableOrder) -> Result<(), Refusal> {
-    let pinned = book.store().order_digest(&order.key()).map_err(fault(FAILED))?;
+    let pinned = book
+        .store()
+        .order_digest(&order.key())
+        .map_err(fault(FAILED))?;
     if pinned.is_some_and(|digest| digest != *order.digest()) {
-        return Err(Refusal::new(Code::OrderConflict, "another payload was seen under this id of the authority's"));
+        return Err(Refusal::new(
+            Code::OrderConflict,
+            "another payload was seen under this id of the authority's",
+        ));
     }
     match stopped(&book.acts(order.authority(), order.id())?) {
-        Some(Code::OrderRevoked) => Err(Refusal::new(Code::OrderRevoked, "its authority has revoked the order")),
+        Some(Code::OrderRevoked) => Err(Refusal::new(
+            Code::OrderRevoked,
+            "its authority has revoked the order",
+        )),
         _ => Ok(()),
     }
 }
@@ -120,7 +153,12 @@ fn commit(
         order_digest: hex(&digest),
         bearer: permit.bearer.clone(),
     };
-    changes.push(Box::new(move |store, batch| store.put_order_digest(batch, &key, &digest)));
+    changes.push(Box::new(move |store, batch| {
+        store.put_order_digest(batch, &key, &digest)
+    }));
     let event = Event::OrderLodge(Box::new(entry));
-    committer.record(book.now(), event, vec![], changes).map(drop).map_err(not_logged("the order is not taken"))
+    committer
+        .record(book.now(), event, vec![], changes)
+        .map(drop)
+        .map_err(not_logged("the order is not taken"))
 }

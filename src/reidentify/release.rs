@@ -23,8 +23,16 @@ use crate::vault::Vault;
 ///
 /// # Errors
 /// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
-pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Result<Release, Refusal> {
-    let ReleaseRequest { register, acts, asked } = asked;
+pub fn release(
+    vault: &Vault,
+    permit: &NodePermit,
+    asked: &ReleaseRequest,
+) -> Result<Release, Refusal> {
+    let ReleaseRequest {
+        register,
+        acts,
+        asked,
+    } = asked;
     let check_room = |vault: &Vault| vault.committer().admit().map_err(Refusal::unavailable);
     let request = VaultRequest::admit(vault, permit, NodeState { register, acts }, check_room)?;
     let verified = request.verify(|book, mark| verify(asked, &permit.authority.id, book, mark))?;
@@ -32,23 +40,54 @@ pub fn release(vault: &Vault, permit: &NodePermit, asked: &ReleaseRequest) -> Re
 
     let turn = request.turn(&verified)?;
     let rate = turn.take_rate(RateKind::Releases, items.len() as u64)?;
-    let state =
-        vault.sector(&verified.sector.name).ok_or_else(|| fault(FAILED)("a sector of the register has no state"))?;
-    let CountedItems { items, tags, new_pairs, used } = count(vault, &verified, items)?;
+    let state = vault
+        .sector(&verified.sector.name)
+        .ok_or_else(|| fault(FAILED)("a sector of the register has no state"))?;
+    let CountedItems {
+        items,
+        tags,
+        new_pairs,
+        used,
+    } = count(vault, &verified, items)?;
     let mut copies = Copies::of(vault, verified.order.scope())?;
-    let found = copies.look_up(state, items.iter().filter_map(|item| item.as_ref().ok().copied()).collect())?;
+    let found = copies.look_up(
+        state,
+        items
+            .iter()
+            .filter_map(|item| item.as_ref().ok().copied())
+            .collect(),
+    )?;
     copies.complete()?;
-    let ReleasedMappings { items, segments } = ReleasedMappings::of(vault, &found, &items).map_err(fault(FAILED))?;
+    let ReleasedMappings { items, segments } =
+        ReleasedMappings::of(vault, &found, &items).map_err(fault(FAILED))?;
     let tags = salted(tags);
     let event = Event::Release(Box::new(entry(&verified, asked, mappings(&items), &tags)));
     let order = verified.order.key();
     let pairs: Change = Box::new(move |store, batch| {
-        new_pairs.iter().for_each(|tag| store.put_order_pair(batch, &order, tag));
+        new_pairs
+            .iter()
+            .for_each(|tag| store.put_order_pair(batch, &order, tag));
     });
-    let record = HandoutRecord { event, tags, changes: vec![pairs, copies.change()], used, rate };
+    let record = HandoutRecord {
+        event,
+        tags,
+        changes: vec![pairs, copies.change()],
+        used,
+        rate,
+    };
     let ProvenEntry { position, proof } = turn.commit(record, "nothing is released")?;
-    vault.released.fetch_add(asked.pseudonyms.len() as u64, std::sync::atomic::Ordering::Relaxed);
-    Ok(Release { register: hex(&vault.register().digest), entry: position, proof, used, items, segments })
+    vault.released.fetch_add(
+        asked.pseudonyms.len() as u64,
+        std::sync::atomic::Ordering::Relaxed,
+    );
+    Ok(Release {
+        register: hex(&vault.register().digest),
+        entry: position,
+        proof,
+        used,
+        items,
+        segments,
+    })
 }
 
 /// An item that the order opens, with its tag; or why it does not.
@@ -56,8 +95,19 @@ type TaggedItem = Result<(ParsedPseudonym, [u8; 16]), Code>;
 
 /// Reads the pseudonyms that are asked for.
 fn read(vault: &Vault, verified: &VerifiedRequest, asked: &ReidentifyRequest) -> Vec<TaggedItem> {
-    let tagged = |parsed: ParsedPseudonym| (parsed, vault.audit_key().tag(verified.sector.uuid, &parsed.pseudonym));
-    asked.pseudonyms.iter().map(|text| verified.order.admit(&asked.sector, text).map(tagged)).collect()
+    let tagged = |parsed: ParsedPseudonym| {
+        (
+            parsed,
+            vault
+                .audit_key()
+                .tag(verified.sector.uuid, &parsed.pseudonym),
+        )
+    };
+    asked
+        .pseudonyms
+        .iter()
+        .map(|text| verified.order.admit(&asked.sector, text).map(tagged))
+        .collect()
 }
 
 /// The items after scope and limit, and what must be counted for them.
@@ -69,12 +119,26 @@ struct CountedItems {
     used: u64,
 }
 
-/// Counts distinct (order, pseudonym) pairs, whatever the answer will be; asking again is not counted again.
-fn count(vault: &Vault, verified: &VerifiedRequest, items: Vec<TaggedItem>) -> Result<CountedItems, Refusal> {
+/// Counts distinct (order, pseudonym) pairs, whatever the answer will be; asking again is not
+/// counted again.
+fn count(
+    vault: &Vault,
+    verified: &VerifiedRequest,
+    items: Vec<TaggedItem>,
+) -> Result<CountedItems, Refusal> {
     let order = &verified.order;
-    let mut seen: HashSet<[u8; 16]> =
-        vault.store().order_pairs(&order.key()).map_err(fault(FAILED))?.into_iter().collect();
-    let mut counted = CountedItems { items: vec![], tags: vec![], new_pairs: vec![], used: 0 };
+    let mut seen: HashSet<[u8; 16]> = vault
+        .store()
+        .order_pairs(&order.key())
+        .map_err(fault(FAILED))?
+        .into_iter()
+        .collect();
+    let mut counted = CountedItems {
+        items: vec![],
+        tags: vec![],
+        new_pairs: vec![],
+        used: 0,
+    };
     for item in items {
         let item = item.and_then(|(parsed, tag)| {
             counted.tags.push(tag);
@@ -100,14 +164,18 @@ struct ReleasedMappings {
 }
 
 impl ReleasedMappings {
-    fn of(vault: &Vault, found: &MappingsFound, asked: &[Result<ParsedPseudonym, Code>]) -> Result<Self, StoreError> {
+    fn of(
+        vault: &Vault,
+        found: &MappingsFound,
+        asked: &[Result<ParsedPseudonym, Code>],
+    ) -> Result<Self, StoreError> {
         let (mut items, mut segments) = (Vec::with_capacity(asked.len()), vec![]);
         let mut places: BTreeMap<SegmentId, usize> = BTreeMap::new();
         for item in asked {
             let found = match item {
-                Ok(parsed) => {
-                    found.get(parsed).map_or(Err(Code::NoMapping), |found| found.as_ref().map_err(|code| *code))
-                }
+                Ok(parsed) => found.get(parsed).map_or(Err(Code::NoMapping), |found| {
+                    found.as_ref().map_err(|code| *code)
+                }),
                 Err(code) => Err(*code),
             };
             let mapping = match found {
@@ -124,7 +192,11 @@ impl ReleasedMappings {
                 segments.push(BASE64URL_NOPAD.encode(&record));
             }
             let record = BASE64URL_NOPAD.encode(&mapping.record);
-            items.push(ReleasedItem::Mapping { record, domain: Domain::of(&mapping.scope, mapping.epoch), segment });
+            items.push(ReleasedItem::Mapping {
+                record,
+                domain: Domain::of(&mapping.scope, mapping.epoch),
+                segment,
+            });
         }
         Ok(Self { items, segments })
     }

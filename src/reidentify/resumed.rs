@@ -1,8 +1,10 @@
-//! A vault whose log lost entries at a restore, and what it takes at the node before anything is opened again.
+//! A vault whose log lost entries at a restore, and what it takes at the node before anything is
+//! opened again.
 //!
-//! The node remembers how far it has cosigned the vault's log, so it notices a restore, and refuses. The vault's log goes on with an
-//! entry that says what was lost; with the proof of that entry an officer or a custodian may acknowledge it here. Nobody has to
-//! delete what the node remembers: that is evidence.
+//! The node remembers how far it has cosigned the vault's log, so it notices a restore, and
+//! refuses. The vault's log goes on with an entry that says what was lost; with the proof of that
+//! entry an officer or a custodian may acknowledge it here. Nobody has to delete what the node
+//! remembers: that is evidence.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +32,9 @@ pub struct ResumeProofs {
 /// # Errors
 /// [`Code::Internal`].
 pub fn proofs(vault: &Vault, _permit: &NodePermit) -> Result<ResumeProofs, Refusal> {
-    Ok(ResumeProofs { proofs: resume::proofs(vault.log()).map_err(fault(FAILED))? })
+    Ok(ResumeProofs {
+        proofs: resume::proofs(vault.log()).map_err(fault(FAILED))?,
+    })
 }
 
 /// A log of the vault that lost entries, and goes on as another one.
@@ -82,33 +86,51 @@ pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
             lost_log: resumption.lost.origin.clone(),
             lost_entries: resumption.lost.size,
             kept_entries: resumption.kept_entries,
-            acknowledged: node.store().resume_acknowledged(&resumption.entry).map_err(fault(FAILED))?,
+            acknowledged: node
+                .store()
+                .resume_acknowledged(&resumption.entry)
+                .map_err(fault(FAILED))?,
         })
     };
-    Ok(ResumedLogs { resumed: link.resumptions()?.iter().map(shown).collect::<Result<_, Refusal>>()? })
+    Ok(ResumedLogs {
+        resumed: link
+            .resumptions()?
+            .iter()
+            .map(shown)
+            .collect::<Result<_, Refusal>>()?,
+    })
 }
 
 /// Acknowledges one, durably and logged. Doing it again does nothing.
 ///
 /// # Errors
-/// [`Code::ProofInvalid`] when the vault shows no such entry; those of [`list`]; [`Code::AuditUnavailable`].
+/// [`Code::ProofInvalid`] when the vault shows no such entry; those of [`list`];
+/// [`Code::AuditUnavailable`].
 pub fn acknowledge(
     node: &Node,
     permit: &ResumePermit,
     asked: &ResumeAcknowledgement,
     link: &dyn VaultLink,
 ) -> Result<ResumedLogs, Refusal> {
-    let found = link.resumptions()?.into_iter().find(|resumption| hex(&resumption.entry) == asked.entry);
+    let found = link
+        .resumptions()?
+        .into_iter()
+        .find(|resumption| hex(&resumption.entry) == asked.entry);
     let Some(found) = found else {
         return Err(Refusal::new(
             Code::ProofInvalid,
             "the vault's log shows no such entry, or not with a proof that fits",
         ));
     };
-    if !node.store().resume_acknowledged(&found.entry).map_err(fault(FAILED))? {
+    if !node
+        .store()
+        .resume_acknowledged(&found.entry)
+        .map_err(fault(FAILED))?
+    {
         let (entry, time) = (found.entry, node.now());
-        let change: Change =
-            Box::new(move |store, batch| store.put_resume_acknowledged(batch, &entry, time.as_second()));
+        let change: Change = Box::new(move |store, batch| {
+            store.put_resume_acknowledged(batch, &entry, time.as_second())
+        });
         let event = Event::AcknowledgeResume {
             actor: permit.actor.clone(),
             log: found.log.clone(),

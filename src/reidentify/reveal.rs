@@ -81,25 +81,43 @@ pub fn ask(
     let verified = request.verify(|book, mark| verify(asked, &node.authority().id, book, mark))?;
     let _asking = request.ask_alone(&verified.order)?;
     let release = request.ask(vault, |register, acts| {
-        let asked = ReidentifyRequest { to: None, ..asked.clone() };
-        ReleaseRequest { register, acts, asked }
+        let asked = ReidentifyRequest {
+            to: None,
+            ..asked.clone()
+        };
+        ReleaseRequest {
+            register,
+            acts,
+            asked,
+        }
     })?;
     if release.items.len() != asked.pseudonyms.len() {
-        return Err(Refusal::new(Code::PeerUnavailable, "the vault's answer does not fit the question"));
+        return Err(Refusal::new(
+            Code::PeerUnavailable,
+            "the vault's answer does not fit the question",
+        ));
     }
     let turn = request.turn(verified, &release.statement(), "release", |_| true)?;
     let (tags, pairs) = count(node, &turn.verified, asked, &release)?;
     let tags = salted(tags);
     let mut entry = entry(&turn.verified, asked, mappings(&release.items), &tags);
     let (vault_entry, path, checkpoint) = turn.vault_entry();
-    (entry.vault_entry, entry.vault_path, entry.vault_checkpoint) = (Some(vault_entry), path, Some(checkpoint));
+    (entry.vault_entry, entry.vault_path, entry.vault_checkpoint) =
+        (Some(vault_entry), path, Some(checkpoint));
     let logged = turn.commit(Event::Reveal(Box::new(entry)), tags, vec![pairs])?;
-    let opener = MappingOpener::new(node, logged.order, logged.receipt, logged.sector, &release.segments)?;
+    let opener = MappingOpener::new(
+        node,
+        logged.order,
+        logged.receipt,
+        logged.sector,
+        &release.segments,
+    )?;
     Ok(reveal(&opener, asked, &release))
 }
 
-/// The tags of what is asked for, and what this reveal adds to the node's own count under the order: so a vault that was rolled
-/// back does not have the node open beyond a limit that it knows is used up.
+/// The tags of what is asked for, and what this reveal adds to the node's own count under the
+/// order: so a vault that was rolled back does not have the node open beyond a limit that it knows
+/// is used up.
 ///
 /// # Errors
 /// [`Code::LimitReached`].
@@ -110,37 +128,68 @@ fn count(
     release: &Release,
 ) -> Result<(Vec<[u8; 16]>, Change), Refusal> {
     let key = verified.order.key();
-    let mut own: HashSet<[u8; 16]> = node.store().order_pairs(&key).map_err(fault(FAILED))?.into_iter().collect();
+    let mut own: HashSet<[u8; 16]> = node
+        .store()
+        .order_pairs(&key)
+        .map_err(fault(FAILED))?
+        .into_iter()
+        .collect();
     let (mut tags, mut new) = (vec![], vec![]);
     for (text, item) in asked.pseudonyms.iter().zip(&release.items) {
-        let Ok(parsed) = verified.order.admit(&asked.sector, text) else { continue };
-        let tag = node.audit_key().tag(verified.sector.uuid, &parsed.pseudonym);
+        let Ok(parsed) = verified.order.admit(&asked.sector, text) else {
+            continue;
+        };
+        let tag = node
+            .audit_key()
+            .tag(verified.sector.uuid, &parsed.pseudonym);
         tags.push(tag);
         // What the vault did not count is not counted here.
-        if !matches!(item, ReleasedItem::Refused { code: Code::LimitReached }) && own.insert(tag) {
+        if !matches!(
+            item,
+            ReleasedItem::Refused {
+                code: Code::LimitReached
+            }
+        ) && own.insert(tag)
+        {
             new.push(tag);
         }
     }
     if own.len() as u64 > verified.order.limit() {
         tracing::error!(order = %verified.order.id(), "the vault hands out more under an order than this node has seen used");
-        let why =
-            "this node has opened as many pseudonyms as the order allows, and the vault has forgotten some of them";
+        let why = "this node has opened as many pseudonyms as the order allows, and the vault has forgotten some of them";
         return Err(Refusal::new(Code::LimitReached, why));
     }
-    Ok((tags, Box::new(move |store, batch| new.iter().for_each(|tag| store.put_order_pair(batch, &key, tag)))))
+    Ok((
+        tags,
+        Box::new(move |store, batch| {
+            new.iter()
+                .for_each(|tag| store.put_order_pair(batch, &key, tag))
+        }),
+    ))
 }
 
 /// Opens what the vault released, item by item.
-fn reveal(opener: &MappingOpener, asked: &ReidentifyRequest, release: &Release) -> ReidentifyResponse {
-    let items = asked.pseudonyms.iter().zip(&release.items).map(|(text, item)| match open(opener, text, item) {
-        Ok(mapping) => RevealedItem::Identifier {
-            pseudonym: text.clone(),
-            scheme: mapping.scheme.clone(),
-            first_seen: day(mapping.first_seen),
-            value: WipedText(mapping.value),
-        },
-        Err(code) => RevealedItem::Refused { pseudonym: text.clone(), code },
-    });
+fn reveal(
+    opener: &MappingOpener,
+    asked: &ReidentifyRequest,
+    release: &Release,
+) -> ReidentifyResponse {
+    let items = asked
+        .pseudonyms
+        .iter()
+        .zip(&release.items)
+        .map(|(text, item)| match open(opener, text, item) {
+            Ok(mapping) => RevealedItem::Identifier {
+                pseudonym: text.clone(),
+                scheme: mapping.scheme.clone(),
+                first_seen: day(mapping.first_seen),
+                value: WipedText(mapping.value),
+            },
+            Err(code) => RevealedItem::Refused {
+                pseudonym: text.clone(),
+                code,
+            },
+        });
     ReidentifyResponse {
         order: opener.order().id().to_string(),
         sector: opener.sector().name.clone(),
@@ -152,12 +201,20 @@ fn reveal(opener: &MappingOpener, asked: &ReidentifyRequest, release: &Release) 
 fn open(opener: &MappingOpener, text: &str, item: &ReleasedItem) -> Result<Mapping, Code> {
     let parsed = opener.order().admit(&opener.sector().name, text)?;
     let (record, domain, segment) = match item {
-        ReleasedItem::Mapping { record, domain, segment } => (record, domain, *segment),
+        ReleasedItem::Mapping {
+            record,
+            domain,
+            segment,
+        } => (record, domain, *segment),
         ReleasedItem::Refused { code } => return Err(*code),
     };
-    let epoch_fits = parsed.epoch_mod_32.is_none_or(|named| u32::from(named) == domain.epoch % 32);
+    let epoch_fits = parsed
+        .epoch_mod_32
+        .is_none_or(|named| u32::from(named) == domain.epoch % 32);
     let is_asked = |record: &RecordView<'_>| record.pseudonym == parsed.pseudonym && epoch_fits;
-    opener.mapping(segment, domain, record, is_asked).ok_or(Code::MappingInvalid)
+    opener
+        .mapping(segment, domain, record, is_asked)
+        .ok_or(Code::MappingInvalid)
 }
 
 fn day(days: u32) -> String {

@@ -1,12 +1,13 @@
-//! The node's side: opens data keys with the keys that it holds, seals them to the keys that the register lists, proves its own.
+//! The node's side: opens data keys with the keys that it holds, seals them to the keys that the
+//! register lists, proves its own.
 
 use std::collections::BTreeSet;
 
 use data_encoding::BASE64URL_NOPAD;
 
 use super::{
-    DropReport, DropRequest, NewRecipient, RecipientProof, RenewalRequest, RenewalStep, RenewalTask, SegmentAnswer,
-    SegmentQuestion,
+    DropReport, DropRequest, NewRecipient, RecipientProof, RenewalRequest, RenewalStep,
+    RenewalTask, SegmentAnswer, SegmentQuestion,
 };
 use crate::access::RenewPermit;
 use crate::audit::{Event, SegmentAction, SegmentsDetails};
@@ -22,7 +23,8 @@ use crate::seal::segment::{AuthorityPrivateKey, prove, rewrap};
 /// Works on one page: asks the vault, logs, opens, brings back what was made.
 ///
 /// # Errors
-/// [`Code::Sealed`] when the node lacks a key that the task needs; the vault's refusals; [`Code::AuditUnavailable`].
+/// [`Code::Sealed`] when the node lacks a key that the task needs; the vault's refusals;
+/// [`Code::AuditUnavailable`].
 pub fn step(
     node: &Node,
     permit: &RenewPermit,
@@ -31,7 +33,11 @@ pub fn step(
 ) -> Result<RenewalStep, Refusal> {
     check_held(node, asked.task)?;
     let register = hex(&node.register().digest);
-    let question = SegmentQuestion { register: register.clone(), task: asked.task, after: asked.after.clone() };
+    let question = SegmentQuestion {
+        register: register.clone(),
+        task: asked.task,
+        after: asked.after.clone(),
+    };
     let page = vault.ask(&question)?;
     check_register(node.register(), &page.register)?;
     let mut step = RenewalStep {
@@ -51,7 +57,12 @@ pub fn step(
 
     // Before a single data key is opened.
     note_opening(node, permit, asked.task, page.segments.len())?;
-    let mut done = SegmentAnswer { register, added: vec![], proved: vec![], broken: vec![] };
+    let mut done = SegmentAnswer {
+        register,
+        added: vec![],
+        proved: vec![],
+        broken: vec![],
+    };
     work_on(node, asked.task, &page.segments, &mut step, &mut done)?;
     if done.added.is_empty() && done.proved.is_empty() && done.broken.is_empty() {
         return Ok(step);
@@ -63,14 +74,32 @@ pub fn step(
 }
 
 /// Writes down that segments are about to be opened.
-fn note_opening(node: &Node, permit: &RenewPermit, task: RenewalTask, segments: usize) -> Result<(), Refusal> {
+fn note_opening(
+    node: &Node,
+    permit: &RenewPermit,
+    task: RenewalTask,
+    segments: usize,
+) -> Result<(), Refusal> {
     let action = match task {
         RenewalTask::Rewrap => SegmentAction::OpenToRewrap,
         RenewalTask::Prove => SegmentAction::OpenToProve,
     };
-    let keys = node.authority().keys.iter().map(|key| key.id.to_string()).collect();
-    let entry = SegmentsDetails { actor: permit.actor.clone(), action, keys, segments: segments as u64, recipients: 0 };
-    let recorded = node.committer().record(node.now(), Event::Segments(Box::new(entry)), vec![], vec![]);
+    let keys = node
+        .authority()
+        .keys
+        .iter()
+        .map(|key| key.id.to_string())
+        .collect();
+    let entry = SegmentsDetails {
+        actor: permit.actor.clone(),
+        action,
+        keys,
+        segments: segments as u64,
+        recipients: 0,
+    };
+    let recorded =
+        node.committer()
+            .record(node.now(), Event::Segments(Box::new(entry)), vec![], vec![]);
     recorded.map(drop).map_err(not_logged("nothing is opened"))
 }
 
@@ -87,7 +116,9 @@ fn work_on(
             let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
             let record = record.and_then(|bytes| Record::read(&bytes, node.segment_keys()).ok());
             let Some((record, sector)) = record.and_then(|record| competent(node, record)) else {
-                tracing::warn!("a segment that the vault handed out is not signed by a pinned key, or not ours");
+                tracing::warn!(
+                    "a segment that the vault handed out is not signed by a pinned key, or not ours"
+                );
                 step.refused += 1;
                 continue;
             };
@@ -98,7 +129,11 @@ fn work_on(
         }
         !keys.is_empty()
     });
-    if held { Ok(()) } else { Err(sealed("somebody sealed the node in the meantime")) }
+    if held {
+        Ok(())
+    } else {
+        Err(sealed("somebody sealed the node in the meantime"))
+    }
 }
 
 /// Has the vault drop recipients that the register no longer lists; no key is needed for that.
@@ -112,26 +147,35 @@ pub fn drop_old(
     vault: &dyn VaultLink,
 ) -> Result<DropReport, Refusal> {
     let register = Some(hex(&node.register().digest));
-    vault.ask(&DropRequest { register, after: request.after.clone() })
+    vault.ask(&DropRequest {
+        register,
+        after: request.after.clone(),
+    })
 }
 
 fn sealed(why: &str) -> Refusal {
     Refusal::new(Code::Sealed, why.to_owned())
 }
 
-/// To seal anew takes one key at least; to prove, every key that the register lists for this authority.
+/// To seal anew takes one key at least; to prove, every key that the register lists for this
+/// authority.
 fn check_held(node: &Node, task: RenewalTask) -> Result<(), Refusal> {
-    let held: BTreeSet<String> =
-        node.safe().open(node.now(), |keys| keys.iter().map(|key| key.id().to_owned()).collect());
+    let held: BTreeSet<String> = node.safe().open(node.now(), |keys| {
+        keys.iter().map(|key| key.id().to_owned()).collect()
+    });
     if held.is_empty() {
-        return Err(sealed("the node is sealed: its custodians have to unseal it"));
+        return Err(sealed(
+            "the node is sealed: its custodians have to unseal it",
+        ));
     }
     let listed = node.authority().keys.iter().map(|key| key.id.as_str());
     let lacking: Vec<&str> = listed.filter(|id| !held.contains(*id)).collect();
     match task {
         RenewalTask::Prove if !lacking.is_empty() => {
             let lacking = lacking.join(", ");
-            let why = format!("to prove its keys the node has to hold {lacking}: unseal, or add [[key]] to node.toml");
+            let why = format!(
+                "to prove its keys the node has to hold {lacking}: unseal, or add [[key]] to node.toml"
+            );
             Err(sealed(&why))
         }
         _ => Ok(()),
@@ -140,8 +184,15 @@ fn check_held(node: &Node, task: RenewalTask) -> Result<(), Refusal> {
 
 /// The record with its sector, if this authority is competent there by the node's own register.
 fn competent(node: &Node, record: Record) -> Option<(Record, &Sector)> {
-    let sector = node.register().sectors.values().find(|sector| sector.uuid == record.sector)?;
-    sector.authorities.contains(&node.authority().id).then_some((record, &**sector))
+    let sector = node
+        .register()
+        .sectors
+        .values()
+        .find(|sector| sector.uuid == record.sector)?;
+    sector
+        .authorities
+        .contains(&node.authority().id)
+        .then_some((record, &**sector))
 }
 
 fn seal_anew(
@@ -156,19 +207,28 @@ fn seal_anew(
     let lacking: Vec<&AuthorityKey> = (node.register().recipients(sector).map(|(_, key)| key))
         .filter(|key| record.recipient(key.id.as_str()).is_none())
         .collect();
-    let able: Vec<_> = keys.iter().filter(|key| record.recipient(key.id()).is_some()).collect();
+    let able: Vec<_> = keys
+        .iter()
+        .filter(|key| record.recipient(key.id()).is_some())
+        .collect();
     if able.is_empty() {
         step.sealed += 1;
         return;
     }
-    match able.iter().find_map(|key| rewrap(record, key, &lacking).ok()) {
-        Some(recipients) => done.added.extend(recipients.into_iter().map(|recipient| NewRecipient {
-            segment: hex(&record.id),
-            suite: recipient.suite,
-            key: recipient.key,
-            enc: BASE64URL_NOPAD.encode(&recipient.enc),
-            ct: BASE64URL_NOPAD.encode(&recipient.ct),
-        })),
+    match able
+        .iter()
+        .find_map(|key| rewrap(record, key, &lacking).ok())
+    {
+        Some(recipients) => {
+            done.added
+                .extend(recipients.into_iter().map(|recipient| NewRecipient {
+                    segment: hex(&record.id),
+                    suite: recipient.suite,
+                    key: recipient.key,
+                    enc: BASE64URL_NOPAD.encode(&recipient.enc),
+                    ct: BASE64URL_NOPAD.encode(&recipient.ct),
+                }))
+        }
         None => {
             tracing::warn!("a segment does not open with a key that it is sealed to");
             step.refused += 1;
@@ -179,10 +239,14 @@ fn seal_anew(
 fn prove_own(keys: &[&AuthorityPrivateKey], record: &Record, done: &mut SegmentAnswer) {
     let tried: Vec<_> = keys.iter().map(|key| (key, prove(record, key))).collect();
     // Who cannot open it at all has nothing to say about it.
-    let Some(opening) = tried.iter().find_map(|(_, opened)| opened.as_ref().ok()) else { return };
+    let Some(opening) = tried.iter().find_map(|(_, opened)| opened.as_ref().ok()) else {
+        return;
+    };
     let opening = hex(opening.expose());
     for (key, opened) in &tried {
-        let Some(recipient) = record.recipient(key.id()) else { continue };
+        let Some(recipient) = record.recipient(key.id()) else {
+            continue;
+        };
         let proof = RecipientProof {
             segment: hex(&record.id),
             key: key.id().to_owned(),

@@ -1,6 +1,7 @@
-//! Erasure: of the pseudonyms that two rights officers name, the mappings, the salts and the tags that are old enough are
-//! destroyed, in one commit with the entry that says so. The log's tree stays as it is, and nothing in it can be held against a
-//! guess any more once the last tag is old enough.
+//! Erasure: of the pseudonyms that two rights officers name, the mappings, the salts and the tags
+//! that are old enough are destroyed, in one commit with the entry that says so. The log's tree
+//! stays as it is, and nothing in it can be held against a guess any more once the last tag is old
+//! enough.
 //!
 //! | what | how |
 //! |---|---|
@@ -9,12 +10,14 @@
 //! | the tags of `release`, `reveal` and `look-up` entries | deleted with their salts when they are `evidence-days` old ([`super::traces`]) |
 //! | the tag in an order's count | a random value takes its place when the order is over for so long: the count stays |
 //!
-//! An erasure asks no order: what a live order needs it has as a copy of its own. And it says nothing of what was there, neither
-//! in its answer nor in its entry: that would tell of orders that may not be told yet.
+//! An erasure asks no order: what a live order needs it has as a copy of its own. And it says
+//! nothing of what was there, neither in its answer nor in its entry: that would tell of orders
+//! that may not be told yet.
 //!
-//! What stays is a tombstone, under a key of its own: those who hold the audit secret *and* the pseudonym can tell by it that
-//! the pseudonym was erased, and nothing else. It keeps the mapping from being stored again. The request's id stays too, so that
-//! each side carries the request out once.
+//! What stays is a tombstone, under a key of its own: those who hold the audit secret *and* the
+//! pseudonym can tell by it that the pseudonym was erased, and nothing else. It keeps the mapping
+//! from being stored again. The request's id stays too, so that each side carries the request out
+//! once.
 
 mod chunks;
 
@@ -70,7 +73,12 @@ fn parse(
     key: &AuditKey,
 ) -> Result<Vec<(ParsedPseudonym, [u8; 16])>, Refusal> {
     let read = erasure.pseudonyms.iter().map(|text| {
-        let wrong = |code: Code| Refusal::new(Code::RightsInvalid, format!("a pseudonym of the request: {code}"));
+        let wrong = |code: Code| {
+            Refusal::new(
+                Code::RightsInvalid,
+                format!("a pseudonym of the request: {code}"),
+            )
+        };
         let parsed = sector.parse_pseudonym(text).map_err(wrong)?;
         Ok((parsed, key.tag(sector.uuid, &parsed.pseudonym)))
     });
@@ -83,19 +91,34 @@ fn checked(
     permit: &RightsPermit,
     now: Timestamp,
 ) -> Result<(ErasureRequest, Vec<Id>, Arc<Sector>), Refusal> {
-    let Signed { says: erasure, persons: officers, .. } = check(text, register, now)?;
+    let Signed {
+        says: erasure,
+        persons: officers,
+        ..
+    } = check(text, register, now)?;
     let own = permit.officer.sectors.contains(&erasure.sector);
     let sector = register.sector(&erasure.sector).filter(|_| own).cloned();
-    let sector = sector.ok_or_else(|| Refusal::new(Code::UnknownSector, "there is no such sector for this officer"))?;
+    let sector = sector.ok_or_else(|| {
+        Refusal::new(
+            Code::UnknownSector,
+            "there is no such sector for this officer",
+        )
+    })?;
     Ok((erasure, officers, sector))
 }
 
-/// Refuses a request that was carried out here already: one officer alone could otherwise bring it again and again, for as long
-/// as it is good, and have destroyed what came since. It holds only under
-/// [`Book::lock_orders`](crate::order::book::Book::lock_orders).
+/// Refuses a request that was carried out here already: one officer alone could otherwise bring it
+/// again and again, for as long as it is good, and have destroyed what came since. It holds only
+/// under [`Book::lock_orders`](crate::order::book::Book::lock_orders).
 fn seen(store: &Store, erasure: &ErasureRequest) -> Result<(), Refusal> {
-    match store.is_carried_out(erasure.until(), erasure.id).map_err(fault(FAILED))? {
-        true => Err(Refusal::new(Code::RequestReplayed, "the request was carried out here already; sign another one")),
+    match store
+        .is_carried_out(erasure.until(), erasure.id)
+        .map_err(fault(FAILED))?
+    {
+        true => Err(Refusal::new(
+            Code::RequestReplayed,
+            "the request was carried out here already; sign another one",
+        )),
         false => Ok(()),
     }
 }
@@ -123,25 +146,38 @@ fn commit(
     };
     let recorded = committer.record(now, Event::Erase(Box::new(erased)), vec![], vec![change]);
     let receipt = recorded.map_err(not_logged("nothing is erased"))?;
-    Ok(ErasureReceipt { request: erasure.id, entry: receipt.position() })
+    Ok(ErasureReceipt {
+        request: erasure.id,
+        entry: receipt.position(),
+    })
 }
 
 /// Erases at the vault.
 ///
 /// # Errors
-/// [`Code::RightsInvalid`], [`Code::UnknownSector`], [`Code::RequestReplayed`], [`Code::ClockBehind`]; [`Code::AuditUnavailable`],
-/// [`Code::Overloaded`], [`Code::Internal`]: nothing was erased then.
-pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<ErasureReceipt, Refusal> {
+/// [`Code::RightsInvalid`], [`Code::UnknownSector`], [`Code::RequestReplayed`],
+/// [`Code::ClockBehind`]; [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]:
+/// nothing was erased then.
+pub fn at_vault(
+    vault: &Vault,
+    permit: &RightsPermit,
+    text: &str,
+) -> Result<ErasureReceipt, Refusal> {
     let now = vault.steady_time()?;
     let (erasure, officers, sector) = checked(text, vault.register(), permit, now)?;
     vault.committer().admit().map_err(Refusal::unavailable)?;
     // Before the long way as well: a repeated request is to cost nothing.
     seen(vault.store(), &erasure)?;
-    let state =
-        vault.sector(&sector.name).ok_or("a sector of the register has no state").map_err(fault(FAILED))?.clone();
+    let state = vault
+        .sector(&sector.name)
+        .ok_or("a sector of the register has no state")
+        .map_err(fault(FAILED))?
+        .clone();
     let wanted = parse(&erasure, &sector, vault.audit_key())?;
     let tags: HashSet<[u8; 16]> = wanted.iter().map(|(_, tag)| *tag).collect();
-    let tombstone = |(parsed, _): &(ParsedPseudonym, _)| vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym);
+    let tombstone = |(parsed, _): &(ParsedPseudonym, _)| {
+        vault.audit_key().tombstone(sector.uuid, &parsed.pseudonym)
+    };
     let tombstones: HashSet<[u8; 16]> = wanted.iter().map(tombstone).collect();
     let named: Vec<ParsedPseudonym> = wanted.into_iter().map(|(parsed, _)| parsed).collect();
     // The long way through the log before anybody has to wait …
@@ -168,15 +204,21 @@ pub fn at_vault(vault: &Vault, permit: &RightsPermit, text: &str) -> Result<Eras
     let change: Change = Box::new(move |store, batch| {
         // First: a batch that is already prepared finds the pseudonyms in the index or among these.
         state.add_tombstones(&tombstones);
-        tombstones.iter().for_each(|tombstone| store.put_tombstone(batch, sector.uuid, tombstone, now.as_second()));
+        tombstones.iter().for_each(|tombstone| {
+            store.put_tombstone(batch, sector.uuid, tombstone, now.as_second())
+        });
         note(store, batch, &written);
-        salts.iter().for_each(|entry| store.delete_salt(batch, *entry));
+        salts
+            .iter()
+            .for_each(|entry| store.delete_salt(batch, *entry));
         traces.destroy(store, batch);
         // The request that waits for it may have ended.
         let _ = tell.send(chunks::rewrite(store, batch, &index, &cipher, found));
     });
     let receipt = commit(vault.committer(), change, &erasure, officers, permit, now)?;
-    told.try_iter().flatten().for_each(|(kind, small)| vault.committer().small().add(&kind, small));
+    told.try_iter()
+        .flatten()
+        .for_each(|(kind, small)| vault.committer().small().add(&kind, small));
     Ok(receipt)
 }
 
@@ -188,7 +230,10 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
     let now = node.steady_time()?;
     let (erasure, officers, sector) = checked(text, node.register(), permit, now)?;
     node.committer().admit().map_err(Refusal::unavailable)?;
-    let tags = parse(&erasure, &sector, node.audit_key())?.into_iter().map(|(_, tag)| tag).collect();
+    let tags = parse(&erasure, &sector, node.audit_key())?
+        .into_iter()
+        .map(|(_, tag)| tag)
+        .collect();
     // Before the long way through the pairs as well: a repeated request is to cost nothing.
     seen(node.store(), &erasure)?;
     let side = TraceSide::of(node);

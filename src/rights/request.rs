@@ -1,4 +1,5 @@
-//! The signed request to erase: two rights officers of the sector say, over their names, whose traces are to be destroyed.
+//! The signed request to erase: two rights officers of the sector say, over their names, whose
+//! traces are to be destroyed.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -71,31 +72,49 @@ impl Statement for ErasureRequest {
 }
 
 impl ErasureRequest {
-    /// From when on it is too old to be carried out (Unix seconds): until then it must be remembered that it was.
+    /// From when on it is too old to be carried out (Unix seconds): until then it must be
+    /// remembered that it was.
     pub(super) fn until(&self) -> i64 {
         self.time.as_second() + MOST_AGE_HOURS * 3_600
     }
 }
 
-/// Checks a request: two rights officers of its sector signed it, for this deployment, and not long ago. The persons are those
-/// who signed.
+/// Checks a request: two rights officers of its sector signed it, for this deployment, and not long
+/// ago. The persons are those who signed.
 ///
 /// # Errors
 /// [`Code::RightsInvalid`], saying what does not fit; [`Code::UnknownSector`].
-pub(super) fn check(text: &str, register: &Register, now: Timestamp) -> Result<Signed<ErasureRequest, Id>, Refusal> {
+pub(super) fn check(
+    text: &str,
+    register: &Register,
+    now: Timestamp,
+) -> Result<Signed<ErasureRequest, Id>, Refusal> {
     let request = UnverifiedStatement::<ErasureRequest>::read(text)?;
     let sector = request.says().sector.clone();
     let officer_of = |kid: &str| {
         let officer = register.rights_officers.get(&Id::parse(kid)?)?;
-        officer.sectors.contains(&sector).then_some((officer.id.clone(), &officer.key))
+        officer
+            .sectors
+            .contains(&sector)
+            .then_some((officer.id.clone(), &officer.key))
     };
-    let signed = request.verify(&register.deployment, SIGNERS, "a rights officer of the sector", officer_of)?;
+    let signed = request.verify(
+        &register.deployment,
+        SIGNERS,
+        "a rights officer of the sector",
+        officer_of,
+    )?;
     if register.sector(&sector).is_none() {
-        return Err(Refusal::new(Code::UnknownSector, "the register has no such sector"));
+        return Err(Refusal::new(
+            Code::UnknownSector,
+            "the register has no such sector",
+        ));
     }
     let age = now.duration_since(signed.says.time);
     if age > SignedDuration::from_hours(MOST_AGE_HOURS) || age < SignedDuration::from_secs(-120) {
-        return Err(ErasureRequest::refuse("the request is older than thirty days, or a clock is wrong"));
+        return Err(ErasureRequest::refuse(
+            "the request is older than thirty days, or a clock is wrong",
+        ));
     }
     Ok(signed)
 }

@@ -1,8 +1,9 @@
-//! A person's view: who resolved a pseudonym, when and on what ground. By the tags beside the vault's `release` entries, so that
-//! the log itself names nobody. What an order asks to be told later is left out until then, and nothing says that it is.
+//! A person's view: who resolved a pseudonym, when and on what ground. By the tags beside the
+//! vault's `release` entries, so that the log itself names nobody. What an order asks to be told
+//! later is left out until then, and nothing says that it is.
 //!
-//! An index leads from a tag, and from an order, to its entries: a look-up costs what it finds, whatever the log holds and
-//! however often was looked before.
+//! An index leads from a tag, and from an order, to its entries: a look-up costs what it finds,
+//! whatever the log holds and however often was looked before.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -25,7 +26,8 @@ use crate::vault::Vault;
 
 /// Pseudonyms in one look-up, at most.
 pub const MOST_ASKED: usize = 1_000;
-/// Look-ups of one officer on one day (UTC), at most: an officer looks for persons who ask, and browses nobody.
+/// Look-ups of one officer on one day (UTC), at most: an officer looks for persons who ask, and
+/// browses nobody.
 pub const MOST_LOOK_UPS: u64 = 50;
 
 /// What a rights officer asks: about pseudonyms, or about an order.
@@ -46,7 +48,9 @@ pub struct ResolutionQuestion {
 impl std::fmt::Debug for ResolutionQuestion {
     /// Counts only: a pseudonym has no place in a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ResolutionQuestion").field("items", &self.pseudonyms.len()).finish_non_exhaustive()
+        f.debug_struct("ResolutionQuestion")
+            .field("items", &self.pseudonyms.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,7 +66,8 @@ pub struct Resolution {
     pub officer: String,
     /// The order's id.
     pub order: String,
-    /// `judicial`, `statutory` or `force-majeure`; empty in entries of versions that did not log it.
+    /// `judicial`, `statutory` or `force-majeure`; empty in entries of versions that did not log
+    /// it.
     pub basis: String,
     /// Case reference.
     pub case: String,
@@ -90,8 +95,16 @@ pub struct ItemResolutions {
 impl ItemResolutions {
     fn new(pseudonym: Option<String>, found: Result<Vec<Resolution>, Code>) -> Self {
         match found {
-            Ok(resolutions) => Self { pseudonym, code: None, resolutions },
-            Err(code) => Self { pseudonym, code: Some(code), resolutions: vec![] },
+            Ok(resolutions) => Self {
+                pseudonym,
+                code: None,
+                resolutions,
+            },
+            Err(code) => Self {
+                pseudonym,
+                code: Some(code),
+                resolutions: vec![],
+            },
         }
     }
 }
@@ -106,22 +119,39 @@ pub struct PersonResolutions {
     pub items: Vec<ItemResolutions>,
 }
 
-/// Says who resolved the pseudonyms, or what was resolved under the order; the look-up is logged before it is answered.
+/// Says who resolved the pseudonyms, or what was resolved under the order; the look-up is logged
+/// before it is answered.
 ///
 /// # Errors
-/// [`Code::UnknownSector`] also for a sector that is not the officer's; [`Code::EmptyBatch`], [`Code::TooLarge`];
-/// [`Code::LookUpLimit`]; [`Code::ClockBehind`]; [`Code::AuditUnavailable`].
-pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &ResolutionQuestion) -> Result<PersonResolutions, Refusal> {
+/// [`Code::UnknownSector`] also for a sector that is not the officer's; [`Code::EmptyBatch`],
+/// [`Code::TooLarge`]; [`Code::LookUpLimit`]; [`Code::ClockBehind`]; [`Code::AuditUnavailable`].
+pub fn look_up(
+    vault: &Vault,
+    permit: &RightsPermit,
+    asked: &ResolutionQuestion,
+) -> Result<PersonResolutions, Refusal> {
     let sector = admitted(vault, permit, asked)?;
     // A day whose look-ups are used up does not come back with the clock.
     let (officer, now) = (&permit.officer.id, vault.steady_time()?);
     // From reading the count to the commit that counts on.
-    let _alone = vault.look_ups.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = vault
+        .look_ups
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let count = counted(vault, officer, now)?;
-    let reader =
-        ResolutionReader { vault, book: Book::from(vault), trees: vault.store().trees().map_err(fault(FAILED))? };
+    let reader = ResolutionReader {
+        vault,
+        book: Book::from(vault),
+        trees: vault.store().trees().map_err(fault(FAILED))?,
+    };
     let (items, tags) = match asked.order {
-        Some(order) => (vec![ItemResolutions::new(None, Ok(reader.under(order, &asked.sector)?))], vec![]),
+        Some(order) => (
+            vec![ItemResolutions::new(
+                None,
+                Ok(reader.under(order, &asked.sector)?),
+            )],
+            vec![],
+        ),
         None => reader.about(sector, &asked.pseudonyms)?,
     };
     let tags = salted(tags);
@@ -133,9 +163,14 @@ pub fn look_up(vault: &Vault, permit: &RightsPermit, asked: &ResolutionQuestion)
         found: items.iter().map(|item| item.resolutions.len() as u64).sum(),
         tags: tags_root(&tags),
     };
-    let recorded = vault.committer().record(now, Event::LookUp(Box::new(entry)), tags, vec![count]);
+    let recorded = vault
+        .committer()
+        .record(now, Event::LookUp(Box::new(entry)), tags, vec![count]);
     recorded.map_err(not_logged("nothing is shown"))?;
-    Ok(PersonResolutions { sector: asked.sector.clone(), items })
+    Ok(PersonResolutions {
+        sector: asked.sector.clone(),
+        items,
+    })
 }
 
 /// The sector that is asked about, where the question is one and the sector the officer's.
@@ -146,29 +181,58 @@ fn admitted<'v>(
 ) -> Result<&'v Arc<Sector>, Refusal> {
     let own = permit.officer.sectors.contains(&asked.sector);
     let sector = vault.register().sector(&asked.sector).filter(|_| own);
-    let sector = sector.ok_or_else(|| Refusal::new(Code::UnknownSector, "there is no such sector for this officer"))?;
+    let sector = sector.ok_or_else(|| {
+        Refusal::new(
+            Code::UnknownSector,
+            "there is no such sector for this officer",
+        )
+    })?;
     match (asked.pseudonyms.len(), asked.order) {
-        (0, None) => return Err(Refusal::new(Code::EmptyBatch, "name pseudonyms, or an order")),
-        (1.., Some(_)) => return Err(Refusal::new(Code::MalformedBody, "either pseudonyms or an order, not both")),
+        (0, None) => {
+            return Err(Refusal::new(
+                Code::EmptyBatch,
+                "name pseudonyms, or an order",
+            ));
+        }
+        (1.., Some(_)) => {
+            return Err(Refusal::new(
+                Code::MalformedBody,
+                "either pseudonyms or an order, not both",
+            ));
+        }
         (MOST_ASKED.., _) if asked.pseudonyms.len() > MOST_ASKED => {
-            return Err(Refusal::new(Code::TooLarge, "at most 1000 pseudonyms a request"));
+            return Err(Refusal::new(
+                Code::TooLarge,
+                "at most 1000 pseudonyms a request",
+            ));
         }
         _ => {}
     }
     Ok(sector)
 }
 
-/// What counts one more look-up of an officer on that day; just after midnight it stays the new day, whatever the clock does.
+/// What counts one more look-up of an officer on that day; just after midnight it stays the new
+/// day, whatever the clock does.
 fn counted(vault: &Vault, officer: &Id, now: Timestamp) -> Result<Change, Refusal> {
-    let (day, officer) = (day_of(now.max(vault.committer().mark().time())), officer.to_string());
-    let made = vault.store().look_ups(&officer, day).map_err(fault(FAILED))?;
+    let (day, officer) = (
+        day_of(now.max(vault.committer().mark().time())),
+        officer.to_string(),
+    );
+    let made = vault
+        .store()
+        .look_ups(&officer, day)
+        .map_err(fault(FAILED))?;
     if made >= MOST_LOOK_UPS {
         let tomorrow = (i64::from(day) + 1) * 86_400;
-        let wait = u32::try_from(tomorrow - now.as_second()).unwrap_or(1).max(1);
+        let wait = u32::try_from(tomorrow - now.as_second())
+            .unwrap_or(1)
+            .max(1);
         let why = format!("at most {MOST_LOOK_UPS} look-ups a day");
         return Err(Refusal::new(Code::LookUpLimit, why).come_back_in(wait));
     }
-    Ok(Box::new(move |store, batch| store.put_look_ups(batch, &officer, day, made + 1)))
+    Ok(Box::new(move |store, batch| {
+        store.put_look_ups(batch, &officer, day, made + 1)
+    }))
 }
 
 struct ResolutionReader<'a> {
@@ -194,14 +258,22 @@ struct ReleaseEntry {
 
 impl ResolutionReader<'_> {
     /// The resolutions of pseudonyms, in order, and the tags of those that are some.
-    fn about(&self, sector: &Sector, pseudonyms: &[String]) -> Result<(Vec<ItemResolutions>, Vec<[u8; 16]>), Refusal> {
+    fn about(
+        &self,
+        sector: &Sector,
+        pseudonyms: &[String],
+    ) -> Result<(Vec<ItemResolutions>, Vec<[u8; 16]>), Refusal> {
         let (mut items, mut tags) = (vec![], vec![]);
         for text in pseudonyms {
             let found = match sector.parse_pseudonym(text) {
                 Ok(parsed) => {
                     let tag = self.vault.audit_key().tag(sector.uuid, &parsed.pseudonym);
                     tags.push(tag);
-                    let places = self.vault.store().tag_places(TagKind::Resolution, &tag).map_err(fault(FAILED))?;
+                    let places = self
+                        .vault
+                        .store()
+                        .tag_places(TagKind::Resolution, &tag)
+                        .map_err(fault(FAILED))?;
                     // A person who is named twice in a request was resolved once.
                     let entries: BTreeSet<u64> = places.iter().map(|place| place.entry).collect();
                     Ok(self.resolutions(entries, &sector.name)?)
@@ -215,17 +287,34 @@ impl ResolutionReader<'_> {
 
     /// All resolutions in a sector under orders of that id.
     fn under(&self, order: Uuid, sector: &str) -> Result<Vec<Resolution>, Refusal> {
-        self.resolutions(self.vault.store().order_entries(order).map_err(fault(FAILED))?, sector)
+        self.resolutions(
+            self.vault
+                .store()
+                .order_entries(order)
+                .map_err(fault(FAILED))?,
+            sector,
+        )
     }
 
-    fn resolutions(&self, entries: impl IntoIterator<Item = u64>, sector: &str) -> Result<Vec<Resolution>, Refusal> {
-        let found = entries.into_iter().map(|number| self.resolution(number, sector));
+    fn resolutions(
+        &self,
+        entries: impl IntoIterator<Item = u64>,
+        sector: &str,
+    ) -> Result<Vec<Resolution>, Refusal> {
+        let found = entries
+            .into_iter()
+            .map(|number| self.resolution(number, sector));
         found.filter_map(Result::transpose).collect()
     }
 
     /// The resolution that an entry is about, if it is one of that sector and may be told.
     fn resolution(&self, number: u64, sector: &str) -> Result<Option<Resolution>, Refusal> {
-        let found = self.vault.store().audit_from(number, 1).map_err(fault(FAILED))?.pop();
+        let found = self
+            .vault
+            .store()
+            .audit_from(number, 1)
+            .map_err(fault(FAILED))?
+            .pop();
         match found.filter(|(found, _)| *found == number) {
             Some((_, entry)) => self.read(number, &entry, sector),
             None => Ok(None),
@@ -233,15 +322,23 @@ impl ResolutionReader<'_> {
     }
 
     fn read(&self, number: u64, entry: &[u8], sector: &str) -> Result<Option<Resolution>, Refusal> {
-        let Ok(found) = serde_json::from_slice::<ReleaseEntry>(entry) else { return Ok(None) };
-        if found.event != "release" || found.sector != sector || self.is_delayed(&found.authority, &found.order)? {
+        let Ok(found) = serde_json::from_slice::<ReleaseEntry>(entry) else {
+            return Ok(None);
+        };
+        if found.event != "release"
+            || found.sector != sector
+            || self.is_delayed(&found.authority, &found.order)?
+        {
             return Ok(None);
         }
-        // Trees of earlier shards come first; entries of the latest one may be newer than its row was when it was read.
+        // Trees of earlier shards come first; entries of the latest one may be newer than its row
+        // was when it was read.
         let tree = self.trees.iter().rev().find(|tree| tree.first <= number);
         let owner = self.vault.log().owner();
         Ok(Some(Resolution {
-            log: tree.map(|tree| origin::origin(owner, tree.shard)).unwrap_or_default(),
+            log: tree
+                .map(|tree| origin::origin(owner, tree.shard))
+                .unwrap_or_default(),
             index: number - tree.map_or(0, |tree| tree.first),
             time: found.time,
             authority: found.authority,
@@ -254,13 +351,19 @@ impl ResolutionReader<'_> {
 
     /// Whether an order asks that nobody be told yet.
     fn is_delayed(&self, authority: &str, order: &str) -> Result<bool, Refusal> {
-        let Ok(order) = Uuid::try_parse(order) else { return Ok(false) };
-        let inform_after = self.book.life(&OrderKey::new(authority, order))?.and_then(|life| life.inform_after);
+        let Ok(order) = Uuid::try_parse(order) else {
+            return Ok(false);
+        };
+        let inform_after = self
+            .book
+            .life(&OrderKey::new(authority, order))?
+            .and_then(|life| life.inform_after);
         Ok(inform_after.is_some_and(|time: Timestamp| self.book.now() < time))
     }
 }
 
-/// How far the times of neighbouring entries may be out of order, in minutes: an entry says when its request arrived.
+/// How far the times of neighbouring entries may be out of order, in minutes: an entry says when
+/// its request arrived.
 const SLACK_MINUTES: i64 = 60;
 
 /// The number of an entry before which none says a time from `since` on.
@@ -270,7 +373,13 @@ pub(super) fn first_since(store: &Store, since: Timestamp) -> Result<u64, Refusa
         time: Timestamp,
     }
     let since = since - jiff::SignedDuration::from_mins(SLACK_MINUTES);
-    let (mut low, mut high) = (0, store.last_audit().map_err(fault(FAILED))?.map_or(0, |(number, _)| number + 1));
+    let (mut low, mut high) = (
+        0,
+        store
+            .last_audit()
+            .map_err(fault(FAILED))?
+            .map_or(0, |(number, _)| number + 1),
+    );
     while low < high {
         let middle = low + (high - low) / 2;
         let entry = store.audit_from(middle, 1).map_err(fault(FAILED))?.pop();

@@ -25,8 +25,8 @@ const FORMAT: u8 = 1;
 const HEAD: usize = 1 + 4 + 24;
 const TAG: usize = 16;
 
-/// Most records in one chunk: small enough that finding one mapping costs microseconds, large enough that a row costs
-/// nothing per mapping.
+/// Most records in one chunk: small enough that finding one mapping costs microseconds, large
+/// enough that a row costs nothing per mapping.
 pub const MAX_RECORDS: usize = 256;
 
 /// Wraps and unwraps chunks under the versions of the storage key.
@@ -42,15 +42,19 @@ impl ChunkCipher {
     /// When there is no version; such a configuration is refused before.
     pub fn new(keys: impl IntoIterator<Item = (u32, StoreKey)>) -> Self {
         let keys: BTreeMap<_, _> = keys.into_iter().collect();
-        let current = *keys.last_key_value().expect("at least one store key version").0;
+        let current = *keys
+            .last_key_value()
+            .expect("at least one store key version")
+            .0;
         Self { current, keys }
     }
 
-    /// Wraps a chunk for the row `row_key`. `plain` is the chunk's plaintext behind `HEAD` bytes of room; the row is made
-    /// in place.
+    /// Wraps a chunk for the row `row_key`. `plain` is the chunk's plaintext behind `HEAD` bytes of
+    /// room; the row is made in place.
     pub fn wrap(&self, row_key: &[u8], plain: ChunkBuilder) -> Vec<u8> {
         let mut row = plain.bytes;
-        row[plain.records_at - 4..plain.records_at].copy_from_slice(&(plain.records.len() as u32).to_be_bytes());
+        row[plain.records_at - 4..plain.records_at]
+            .copy_from_slice(&(plain.records.len() as u32).to_be_bytes());
         let nonce: [u8; 24] = crate::clock::random();
         row[0] = FORMAT;
         row[1..5].copy_from_slice(&self.current.to_be_bytes());
@@ -77,8 +81,15 @@ impl ChunkCipher {
         }
         let version = r.u32()?;
         let nonce: [u8; 24] = r.array()?;
-        let key = self.keys.get(&version).ok_or(SealError::KeyVersion(version))?;
-        let end = plain.len().checked_sub(TAG).filter(|end| *end >= HEAD).ok_or(SealError::Format)?;
+        let key = self
+            .keys
+            .get(&version)
+            .ok_or(SealError::KeyVersion(version))?;
+        let end = plain
+            .len()
+            .checked_sub(TAG)
+            .filter(|end| *end >= HEAD)
+            .ok_or(SealError::Format)?;
         let tag = Tag::try_from(&plain[end..]).map_err(|_| SealError::Format)?;
         plain.truncate(end);
         XChaCha20Poly1305::new(key.expose().into())
@@ -88,16 +99,18 @@ impl ChunkCipher {
     }
 }
 
-/// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03, section 2.3) by the faster of our two libraries, which has no name for it:
-/// ChaCha20-Poly1305 under the key that HChaCha20 makes of the nonce's first 16 bytes. The other one unwraps.
+/// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03, section 2.3) by the faster of our two libraries,
+/// which has no name for it: ChaCha20-Poly1305 under the key that HChaCha20 makes of the nonce's
+/// first 16 bytes. The other one unwraps.
 fn x_seal(key: &StoreKey, nonce: &[u8; 24], aad: &[u8], message: &mut [u8]) -> [u8; TAG] {
     let (first, last) = nonce.split_first_chunk::<16>().expect("16 of 24");
     let subkey = Zeroizing::new(hchacha::<R20>(key.expose().into(), first.into()));
     let mut rest = [0; 12];
     rest[4..].copy_from_slice(last);
-    let tag = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &subkey).expect("32 bytes are a key"))
-        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(rest), Aad::from(aad), message)
-        .expect("a chunk is far below the cipher's limit");
+    let tag =
+        LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &subkey).expect("32 bytes are a key"))
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(rest), Aad::from(aad), message)
+            .expect("a chunk is far below the cipher's limit");
     tag.as_ref().try_into().expect("a tag has 16 bytes")
 }
 
@@ -118,9 +131,17 @@ pub struct RecordRef {
 }
 
 impl ChunkBuilder {
-    /// An empty chunk of one segment and domain, with room for `records` records of so many bytes in all.
+    /// An empty chunk of one segment and domain, with room for `records` records of so many bytes
+    /// in all.
     pub fn new(segment: &SegmentId, scope: &DomainScope, records: usize, bytes: usize) -> Self {
-        let head = HEAD + 1 + segment.len() + 6 + scope.controller.len() + scope.purpose.len() + scope.period.len() + 4;
+        let head = HEAD
+            + 1
+            + segment.len()
+            + 6
+            + scope.controller.len()
+            + scope.purpose.len()
+            + scope.period.len()
+            + 4;
         let mut plain = Vec::with_capacity(head + bytes + TAG);
         plain.resize(HEAD, 0);
         plain.push(FORMAT);
@@ -129,15 +150,24 @@ impl ChunkBuilder {
         lp(&mut plain, scope.purpose.as_bytes());
         lp(&mut plain, scope.period.as_bytes());
         plain.extend_from_slice(&[0; 4]);
-        Self { records_at: plain.len(), bytes: plain, records: Vec::with_capacity(records) }
+        Self {
+            records_at: plain.len(),
+            bytes: plain,
+            records: Vec::with_capacity(records),
+        }
     }
 
-    /// Appends the record that `write` appends to the bytes; the caller brings records sorted by pseudonym.
+    /// Appends the record that `write` appends to the bytes; the caller brings records sorted by
+    /// pseudonym.
     pub(super) fn append(&mut self, pseudonym: Pseudonym, write: impl FnOnce(&mut Vec<u8>)) {
         let offset = self.bytes.len();
         write(&mut self.bytes);
         let len = (self.bytes.len() - offset) as u16;
-        self.records.push(RecordRef { pseudonym, offset: offset as u32, len });
+        self.records.push(RecordRef {
+            pseudonym,
+            offset: offset as u32,
+            len,
+        });
     }
 
     /// Appends a record of another chunk.
@@ -198,7 +228,13 @@ impl Chunk {
         };
         let count = r.u32()?;
         let records_at = plain.len() - r.0.len();
-        Ok(Self { plain, segment, scope, records_at, count })
+        Ok(Self {
+            plain,
+            segment,
+            scope,
+            records_at,
+            count,
+        })
     }
 
     /// The segment under which its mappings are sealed.

@@ -1,4 +1,5 @@
-//! HPKE (RFC 9180, mode base) in both suites: a data key sealed to an authority's public key, and opened with the private one.
+//! HPKE (RFC 9180, mode base) in both suites: a data key sealed to an authority's public key, and
+//! opened with the private one.
 
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -26,21 +27,31 @@ pub struct AuthorityPrivateKey {
 }
 
 impl AuthorityPrivateKey {
-    /// Derives the key pair (RFC 9180, section 7.1.3) from the authority's scalar, the key's id and its suite. The same scalar
-    /// makes unrelated keys in the two suites.
+    /// Derives the key pair (RFC 9180, section 7.1.3) from the authority's scalar, the key's id and
+    /// its suite. The same scalar makes unrelated keys in the two suites.
     pub fn derive(secret: &AuthoritySecret, key_id: &str, suite: Suite) -> Self {
         let material = authority_key_material(secret, key_id, suite);
         let (private, public) = match suite {
             Suite::X25519 => {
                 let (private, public) = X25519HkdfSha256::derive_keypair(material.expose());
-                (HpkePrivateKey::X25519(Locked::new(private)), public.to_bytes().to_vec())
+                (
+                    HpkePrivateKey::X25519(Locked::new(private)),
+                    public.to_bytes().to_vec(),
+                )
             }
             Suite::XWing => {
                 let (private, public) = XWing::derive_keypair(material.expose());
-                (HpkePrivateKey::XWing(Locked::new(private)), public.to_bytes().to_vec())
+                (
+                    HpkePrivateKey::XWing(Locked::new(private)),
+                    public.to_bytes().to_vec(),
+                )
             }
         };
-        Self { id: key_id.to_owned(), private, public }
+        Self {
+            id: key_id.to_owned(),
+            private,
+            public,
+        }
     }
 
     /// The key's id, as the register has it.
@@ -62,7 +73,13 @@ impl AuthorityPrivateKey {
     }
 
     /// Opens a data key that was sealed to this key.
-    pub(super) fn open(&self, sector: Uuid, enc: &[u8], ct: &[u8], aad: &[u8]) -> Result<Key, SealError> {
+    pub(super) fn open(
+        &self,
+        sector: Uuid,
+        enc: &[u8],
+        ct: &[u8],
+        aad: &[u8],
+    ) -> Result<Key, SealError> {
         let info = info(sector, &self.id);
         let mut dek = match &self.private {
             HpkePrivateKey::X25519(key) => open_with::<X25519HkdfSha256>(key, enc, &info, ct, aad)?,
@@ -76,7 +93,11 @@ impl AuthorityPrivateKey {
         }
         dek.zeroize();
         let key = Key::take(&mut bytes);
-        if fits { Ok(key) } else { Err(SealError::Format) }
+        if fits {
+            Ok(key)
+        } else {
+            Err(SealError::Format)
+        }
     }
 }
 
@@ -88,12 +109,24 @@ fn open_with<K: Kem>(
     aad: &[u8],
 ) -> Result<Vec<u8>, SealError> {
     let enc = K::EncappedKey::from_bytes(enc).map_err(|_| SealError::Format)?;
-    hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, K>(&OpModeR::Base, key, &enc, info, ct, aad)
-        .map_err(|_| SealError::Open)
+    hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, K>(
+        &OpModeR::Base,
+        key,
+        &enc,
+        info,
+        ct,
+        aad,
+    )
+    .map_err(|_| SealError::Open)
 }
 
 /// Seals a data key to an authority's public key: `enc` and ciphertext.
-pub(super) fn seal(to: &AuthorityKey, sector: Uuid, dek: &Key, aad: &[u8]) -> Result<(Vec<u8>, Vec<u8>), SealError> {
+pub(super) fn seal(
+    to: &AuthorityKey,
+    sector: Uuid,
+    dek: &Key,
+    aad: &[u8],
+) -> Result<(Vec<u8>, Vec<u8>), SealError> {
     let info = info(sector, to.id.as_str());
     match to.suite {
         Suite::X25519 => seal_with::<X25519HkdfSha256>(&to.public, &info, dek, aad),
@@ -101,10 +134,20 @@ pub(super) fn seal(to: &AuthorityKey, sector: Uuid, dek: &Key, aad: &[u8]) -> Re
     }
 }
 
-fn seal_with<K: Kem>(public: &[u8], info: &[u8], dek: &Key, aad: &[u8]) -> Result<(Vec<u8>, Vec<u8>), SealError> {
+fn seal_with<K: Kem>(
+    public: &[u8],
+    info: &[u8],
+    dek: &Key,
+    aad: &[u8],
+) -> Result<(Vec<u8>, Vec<u8>), SealError> {
     let public = K::PublicKey::from_bytes(public).map_err(|_| SealError::PublicKey)?;
-    let sealed =
-        hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, K>(&OpModeS::Base, &public, info, dek.expose(), aad);
+    let sealed = hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, K>(
+        &OpModeS::Base,
+        &public,
+        info,
+        dek.expose(),
+        aad,
+    );
     let (enc, ct) = sealed.map_err(|_| SealError::PublicKey)?;
     Ok((enc.to_bytes().to_vec(), ct))
 }

@@ -7,9 +7,9 @@
 //! record    = P(16) ‖ nonce(12) ‖ LP(ChaCha20-Poly1305(DEK, nonce, plaintext, aad = location))
 //! ```
 //!
-//! The nonce never repeats under one DEK: the counter counts within the segment, and where a resumed machine image counts
-//! again, it does so for other persons, whose PRF differs, or for the same person on the same day (no segment outlives its
-//! day), whose plaintext is the same.
+//! The nonce never repeats under one DEK: the counter counts within the segment, and where a
+//! resumed machine image counts again, it does so for other persons, whose PRF differs, or for the
+//! same person on the same day (no segment outlives its day), whose plaintext is the same.
 
 use aws_lc_rs::aead::{Aad, Nonce};
 use uuid::Uuid;
@@ -62,12 +62,26 @@ pub struct Sealer<'a> {
 }
 
 impl<'a> Sealer<'a> {
-    /// A sealer for at most `count` mappings; `None` when the segment has not that many counters left.
-    pub fn new(segment: &'a OpenSegment, location: Location, scheme: &str, day: u32, count: usize) -> Option<Self> {
+    /// A sealer for at most `count` mappings; `None` when the segment has not that many counters
+    /// left.
+    pub fn new(
+        segment: &'a OpenSegment,
+        location: Location,
+        scheme: &str,
+        day: u32,
+        count: usize,
+    ) -> Option<Self> {
         let counter = segment.reserve(count)?;
         let mut prefix = Vec::with_capacity(2 + scheme.len());
         lp(&mut prefix, scheme.as_bytes());
-        Some(Self { segment, location, scheme: prefix, day: day.to_be_bytes(), counter, left: count })
+        Some(Self {
+            segment,
+            location,
+            scheme: prefix,
+            day: day.to_be_bytes(),
+            counter,
+            left: count,
+        })
     }
 
     /// Bytes of a record whose canonical value has `value` bytes.
@@ -79,8 +93,17 @@ impl<'a> Sealer<'a> {
     ///
     /// # Panics
     /// When more mappings are sealed than were reserved: the nonce would repeat.
-    pub fn seal(&mut self, pseudonym: Pseudonym, part: NoncePart, value: &[u8], chunk: &mut ChunkBuilder) {
-        self.left = self.left.checked_sub(1).expect("no more mappings than were reserved");
+    pub fn seal(
+        &mut self,
+        pseudonym: Pseudonym,
+        part: NoncePart,
+        value: &[u8],
+        chunk: &mut ChunkBuilder,
+    ) {
+        self.left = self
+            .left
+            .checked_sub(1)
+            .expect("no more mappings than were reserved");
         let mut nonce = [0; 12];
         nonce[..8].copy_from_slice(part.as_bytes());
         nonce[8..].copy_from_slice(&self.counter.to_be_bytes());
@@ -99,7 +122,11 @@ impl<'a> Sealer<'a> {
             out.extend_from_slice(day);
             let tag = segment
                 .dek()
-                .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(location), &mut out[plain..])
+                .seal_in_place_separate_tag(
+                    Nonce::assume_unique_for_key(nonce),
+                    Aad::from(location),
+                    &mut out[plain..],
+                )
                 .expect("a short message seals");
             out.extend_from_slice(tag.as_ref());
         });
@@ -118,7 +145,11 @@ pub struct RecordView<'a> {
 impl<'a> RecordView<'a> {
     /// Reads one record off the front.
     pub(super) fn read(r: &mut SealReader<'a>) -> Result<Self, SealError> {
-        Ok(Self { pseudonym: Pseudonym::from_bytes(r.array()?), nonce: r.array()?, ciphertext: r.lp()? })
+        Ok(Self {
+            pseudonym: Pseudonym::from_bytes(r.array()?),
+            nonce: r.array()?,
+            ciphertext: r.lp()?,
+        })
     }
 
     /// Reads a record that stands alone.
@@ -144,8 +175,13 @@ impl<'a> RecordView<'a> {
     /// Opens the mapping at the place where it is said to lie.
     ///
     /// # Errors
-    /// [`SealError::Open`] when it does not open there; [`SealError::Format`] when the plaintext is not a mapping.
-    pub fn open(&self, segment: &OpenedSegment, mut location: Location) -> Result<Mapping, SealError> {
+    /// [`SealError::Open`] when it does not open there; [`SealError::Format`] when the plaintext is
+    /// not a mapping.
+    pub fn open(
+        &self,
+        segment: &OpenedSegment,
+        mut location: Location,
+    ) -> Result<Mapping, SealError> {
         let mut buffer = Zeroizing::new(self.ciphertext.to_vec());
         let plain = segment
             .dek()
@@ -160,7 +196,11 @@ impl<'a> RecordView<'a> {
         let value = Zeroizing::new(r.text()?.to_owned());
         let first_seen = r.u32()?;
         r.end()?;
-        Ok(Mapping { scheme, value, first_seen })
+        Ok(Mapping {
+            scheme,
+            value,
+            first_seen,
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Pairs of a migration, sealed to the sector system that must follow: which old pseudonym became which new one.
+//! Pairs of a migration, sealed to the sector system that must follow: which old pseudonym became
+//! which new one.
 //!
 //! ```text
 //! sealed    = head ‖ enc(32) ‖ ct
@@ -46,7 +47,9 @@ impl PairsHead {
         let mut bytes = vec![FORMAT];
         bytes.extend_from_slice(self.sector.as_bytes());
         bytes.extend_from_slice(self.order.as_bytes());
-        [self.from, self.to, self.page, self.pairs].iter().for_each(|n| bytes.extend_from_slice(&n.to_be_bytes()));
+        [self.from, self.to, self.page, self.pairs]
+            .iter()
+            .for_each(|n| bytes.extend_from_slice(&n.to_be_bytes()));
         bytes
     }
 
@@ -81,7 +84,8 @@ fn info(sector: Uuid) -> Vec<u8> {
 /// # Errors
 /// [`SealError::PublicKey`] when it is not an X25519 key.
 pub fn seal(head: PairsHead, to: &[u8; 32], lines: &[u8]) -> Result<Vec<u8>, SealError> {
-    let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(to).map_err(|_| SealError::PublicKey)?;
+    let public =
+        <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(to).map_err(|_| SealError::PublicKey)?;
     let mut sealed = head.to_bytes();
     let (enc, ct) = hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeS::Base,
@@ -107,7 +111,10 @@ impl MigrationKey {
     /// Derives the key pair (RFC 9180, section 7.1.3) from 32 secret bytes.
     pub fn derive(secret: &Key) -> Self {
         let (secret, public) = X25519HkdfSha256::derive_keypair(secret.expose());
-        Self { secret: Locked::new(secret), public: public.to_bytes().into() }
+        Self {
+            secret: Locked::new(secret),
+            public: public.to_bytes().into(),
+        }
     }
 
     /// The public key, as the register has it.
@@ -118,12 +125,14 @@ impl MigrationKey {
     /// Opens sealed pairs: the head, and the lines.
     ///
     /// # Errors
-    /// [`SealError::Format`]; [`SealError::Open`] when they are sealed to another key, or were changed.
+    /// [`SealError::Format`]; [`SealError::Open`] when they are sealed to another key, or were
+    /// changed.
     pub fn open(&self, sealed: &[u8]) -> Result<(PairsHead, String), SealError> {
         let head = PairsHead::read(sealed)?;
         let (aad, rest) = sealed.split_at(HEAD);
         let (enc, ct) = rest.split_at_checked(ENC).ok_or(SealError::Format)?;
-        let enc = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(enc).map_err(|_| SealError::Format)?;
+        let enc = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(enc)
+            .map_err(|_| SealError::Format)?;
         let lines = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
             &OpModeR::Base,
             &self.secret,
@@ -133,7 +142,10 @@ impl MigrationKey {
             aad,
         )
         .map_err(|_| SealError::Open)?;
-        Ok((head, String::from_utf8(lines).map_err(|_| SealError::Format)?))
+        Ok((
+            head,
+            String::from_utf8(lines).map_err(|_| SealError::Format)?,
+        ))
     }
 }
 
@@ -142,12 +154,22 @@ mod tests {
     use super::*;
 
     fn head() -> PairsHead {
-        PairsHead { sector: Uuid::from_u128(1), order: Uuid::from_u128(2), from: 1, to: 2, page: 3, pairs: 1 }
+        PairsHead {
+            sector: Uuid::from_u128(1),
+            order: Uuid::from_u128(2),
+            from: 1,
+            to: 2,
+            page: 3,
+            pairs: 1,
+        }
     }
 
     #[test]
     fn only_the_key_opens_and_only_what_was_sealed() {
-        let (key, other) = (MigrationKey::derive(&Key::random()), MigrationKey::derive(&Key::random()));
+        let (key, other) = (
+            MigrationKey::derive(&Key::random()),
+            MigrationKey::derive(&Key::random()),
+        );
         let sealed = seal(head(), key.public(), b"old,new\n").unwrap();
         assert_eq!(key.open(&sealed).unwrap(), (head(), "old,new\n".to_owned()));
         assert_eq!(other.open(&sealed).unwrap_err(), SealError::Open);

@@ -7,8 +7,9 @@
 //! signature = Ed25519 over "cloison/v1/segment-signature" ‖ all that stands before it
 //! ```
 //!
-//! The suite stands beside each recipient, since each authority key chooses its own. Recipients come and go (an authority's
-//! key is renewed, an authority is added to a sector or leaves it); everything else in a record stays as it was made.
+//! The suite stands beside each recipient, since each authority key chooses its own. Recipients
+//! come and go (an authority's key is renewed, an authority is added to a sector or leaves it);
+//! everything else in a record stays as it was made.
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
@@ -39,9 +40,19 @@ pub struct Recipient {
 
 impl Recipient {
     /// Seals a data key.
-    pub(super) fn seal(to: &AuthorityKey, sector: Uuid, dek: &Key, aad: &[u8]) -> Result<Self, SealError> {
+    pub(super) fn seal(
+        to: &AuthorityKey,
+        sector: Uuid,
+        dek: &Key,
+        aad: &[u8],
+    ) -> Result<Self, SealError> {
         let (enc, ct) = hpke::seal(to, sector, dek, aad)?;
-        Ok(Self { suite: to.suite.number(), key: to.id.to_string(), enc, ct })
+        Ok(Self {
+            suite: to.suite.number(),
+            key: to.id.to_string(),
+            enc,
+            ct,
+        })
     }
 
     /// Whether it has the lengths that something sealed to that key has.
@@ -89,7 +100,10 @@ impl Record {
     pub fn read(bytes: &[u8], pinned: &[VerifyingKey]) -> Result<Self, SealError> {
         let (record, signature) = Self::parse(bytes)?;
         let signed = [SIGNATURE_LABEL, &bytes[..bytes.len() - 64]].concat();
-        if pinned.iter().any(|pin| pin.verify_strict(&signed, &signature).is_ok()) {
+        if pinned
+            .iter()
+            .any(|pin| pin.verify_strict(&signed, &signature).is_ok())
+        {
             Ok(record)
         } else {
             Err(SealError::Signature)
@@ -109,16 +123,37 @@ impl Record {
         if r.u8()? != FORMAT {
             return Err(SealError::Format);
         }
-        let (id, sector, opened_at, commitment) = (r.array()?, Uuid::from_bytes(r.array()?), r.array()?, r.array()?);
+        let (id, sector, opened_at, commitment) = (
+            r.array()?,
+            Uuid::from_bytes(r.array()?),
+            r.array()?,
+            r.array()?,
+        );
         let count = r.u8()?;
         let mut recipient = || {
             let (suite, key) = (r.u8()?, r.text()?.to_owned());
-            Ok(Recipient { suite, key, enc: r.lp()?.to_vec(), ct: r.lp()?.to_vec() })
+            Ok(Recipient {
+                suite,
+                key,
+                enc: r.lp()?.to_vec(),
+                ct: r.lp()?.to_vec(),
+            })
         };
-        let recipients = (0..count).map(|_| recipient()).collect::<Result<_, SealError>>()?;
+        let recipients = (0..count)
+            .map(|_| recipient())
+            .collect::<Result<_, SealError>>()?;
         let signature = Signature::from_bytes(&r.array()?);
         r.end()?;
-        Ok((Self { id, sector, opened_at, commitment, recipients }, signature))
+        Ok((
+            Self {
+                id,
+                sector,
+                opened_at,
+                commitment,
+                recipients,
+            },
+            signature,
+        ))
     }
 
     /// The record's bytes, signed.
@@ -132,7 +167,9 @@ impl Record {
         bytes.extend_from_slice(&self.opened_at);
         bytes.extend_from_slice(&self.commitment);
         bytes.push(u8::try_from(self.recipients.len()).map_err(|_| SealError::Format)?);
-        self.recipients.iter().for_each(|recipient| recipient.write(&mut bytes));
+        self.recipients
+            .iter()
+            .for_each(|recipient| recipient.write(&mut bytes));
         let signature = signer.sign(&[SIGNATURE_LABEL, &bytes].concat());
         bytes.extend_from_slice(&signature.to_bytes());
         Ok(bytes)
@@ -140,7 +177,9 @@ impl Record {
 
     /// The recipient under that key id.
     pub fn recipient(&self, key: &str) -> Option<&Recipient> {
-        self.recipients.iter().find(|recipient| recipient.key == key)
+        self.recipients
+            .iter()
+            .find(|recipient| recipient.key == key)
     }
 
     /// HPKE's associated data.

@@ -1,4 +1,5 @@
-//! Segments: short-lived data keys (DEK), sealed to a sector's competent authorities. How one is stored: [`super::record`].
+//! Segments: short-lived data keys (DEK), sealed to a sector's competent authorities. How one is
+//! stored: [`super::record`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -20,13 +21,15 @@ use crate::register::AuthorityKey;
 pub const MAX_MAPPINGS: u64 = 1 << 32;
 /// A segment with traffic lives this long, in seconds.
 const BUSY_LIFE: i64 = 3_600;
-/// Fewer mappings than this in the first hour make a sector quiet: its segment then lives until the day ends.
+/// Fewer mappings than this in the first hour make a sector quiet: its segment then lives until the
+/// day ends.
 const QUIET_MAPPINGS: u64 = 4_096;
 
 /// Identifies a segment.
 pub type SegmentId = [u8; 16];
 
-/// A segment that the vault is sealing under: its DEK lives here and nowhere else, and is wiped on drop.
+/// A segment that the vault is sealing under: its DEK lives here and nowhere else, and is wiped on
+/// drop.
 pub struct OpenSegment {
     id: SegmentId,
     opened_at: Timestamp,
@@ -38,7 +41,8 @@ pub struct OpenSegment {
 }
 
 impl OpenSegment {
-    /// Opens a segment for a sector, sealed to each of `authorities`, signed by the vault's segment key.
+    /// Opens a segment for a sector, sealed to each of `authorities`, signed by the vault's segment
+    /// key.
     ///
     /// # Errors
     /// [`SealError::PublicKey`] when an authority's key is not one of its suite.
@@ -58,7 +62,9 @@ impl OpenSegment {
         };
         let aad = record.aad();
         for authority in authorities {
-            record.recipients.push(Recipient::seal(authority, sector, &dek, &aad)?);
+            record
+                .recipients
+                .push(Recipient::seal(authority, sector, &dek, &aad)?);
         }
 
         Ok(Self {
@@ -101,7 +107,8 @@ impl OpenSegment {
     pub fn reserve(&self, count: usize) -> Option<u32> {
         let count = count as u64;
         let first = self.used.fetch_add(count, Ordering::Relaxed);
-        // A reservation that does not fit leaves `used` past the end for good: the segment is simply over.
+        // A reservation that does not fit leaves `used` past the end for good: the segment is
+        // simply over.
         (first + count <= MAX_MAPPINGS).then_some(first as u32)
     }
 
@@ -109,8 +116,8 @@ impl OpenSegment {
     pub fn is_over(&self, now: Timestamp) -> bool {
         let age = now.as_second() - self.opened_at.as_second();
         let used = self.used.load(Ordering::Relaxed);
-        // No segment outlives its day (UTC): the first-seen day is sealed with a mapping, and a resumed machine image that
-        // repeats a nonce must repeat the whole plaintext.
+        // No segment outlives its day (UTC): the first-seen day is sealed with a mapping, and a
+        // resumed machine image that repeats a nonce must repeat the whole plaintext.
         let same_day = day_of(now) == day_of(self.opened_at);
         used >= MAX_MAPPINGS || !same_day || age < 0 || (age >= BUSY_LIFE && used >= QUIET_MAPPINGS)
     }
@@ -132,7 +139,11 @@ impl OpenedSegment {
     ///
     /// # Errors
     /// [`SealError`]: format, a signature by none of `pinned`, not sealed to `key`, does not open, wrong commitment.
-    pub fn open(record: &[u8], key: &AuthorityPrivateKey, pinned: &[VerifyingKey]) -> Result<Self, SealError> {
+    pub fn open(
+        record: &[u8],
+        key: &AuthorityPrivateKey,
+        pinned: &[VerifyingKey],
+    ) -> Result<Self, SealError> {
         Self::of(&Record::read(record, pinned)?, key)
     }
 
@@ -142,7 +153,11 @@ impl OpenedSegment {
     /// [`SealError`]: not sealed to `key`, does not open, wrong commitment.
     pub fn of(record: &Record, key: &AuthorityPrivateKey) -> Result<Self, SealError> {
         let (dek, _) = open_dek(record, key)?;
-        Ok(Self { id: record.id, sector: record.sector, dek: cipher(&dek) })
+        Ok(Self {
+            id: record.id,
+            sector: record.sector,
+            dek: cipher(&dek),
+        })
     }
 
     /// The segment's id.
@@ -160,16 +175,24 @@ impl OpenedSegment {
     }
 }
 
-/// Seals a segment's data key to further keys: opens it with one that it is sealed to, after every check, and wipes it again.
+/// Seals a segment's data key to further keys: opens it with one that it is sealed to, after every
+/// check, and wipes it again.
 ///
 /// # Errors
 /// As [`OpenedSegment::open`], and [`SealError::PublicKey`] when one of `to` is not of its suite.
-pub fn rewrap(record: &Record, key: &AuthorityPrivateKey, to: &[&AuthorityKey]) -> Result<Vec<Recipient>, SealError> {
+pub fn rewrap(
+    record: &Record,
+    key: &AuthorityPrivateKey,
+    to: &[&AuthorityKey],
+) -> Result<Vec<Recipient>, SealError> {
     let ((dek, _), aad) = (open_dek(record, key)?, record.aad());
-    to.iter().map(|to| Recipient::seal(to, record.sector, &dek, &aad)).collect()
+    to.iter()
+        .map(|to| Recipient::seal(to, record.sector, &dek, &aad))
+        .collect()
 }
 
-/// Opens a segment with a key, and keeps nothing but what shows it: 32 bytes, of which the vault knows the SHA-256.
+/// Opens a segment with a key, and keeps nothing but what shows it: 32 bytes, of which the vault
+/// knows the SHA-256.
 ///
 /// # Errors
 /// As [`OpenedSegment::open`].
@@ -183,9 +206,15 @@ pub fn is_opening(shown: &[u8], digest: &[u8; 32]) -> bool {
 }
 
 /// The data key, and the recipient entry that it was sealed in.
-fn open_dek<'r>(record: &'r Record, key: &AuthorityPrivateKey) -> Result<(Key, &'r Recipient), SealError> {
+fn open_dek<'r>(
+    record: &'r Record,
+    key: &AuthorityPrivateKey,
+) -> Result<(Key, &'r Recipient), SealError> {
     let suite = key.suite().number();
-    let recipient = record.recipients.iter().find(|r| r.suite == suite && r.key == key.id());
+    let recipient = record
+        .recipients
+        .iter()
+        .find(|r| r.suite == suite && r.key == key.id());
     let recipient = recipient.ok_or(SealError::NotForThisKey)?;
     let dek = key.open(record.sector, &recipient.enc, &recipient.ct, &record.aad())?;
     if bool::from(segment_commitment(&dek).ct_eq(&record.commitment)) {
@@ -205,6 +234,7 @@ pub fn opened_at(record: &[u8]) -> Result<Timestamp, SealError> {
 }
 
 fn cipher(dek: &Key) -> aead::LessSafeKey {
-    let key = aead::UnboundKey::new(&aead::CHACHA20_POLY1305, dek.expose()).expect("32 bytes are a ChaCha20 key");
+    let key = aead::UnboundKey::new(&aead::CHACHA20_POLY1305, dek.expose())
+        .expect("32 bytes are a ChaCha20 key");
     aead::LessSafeKey::new(key)
 }

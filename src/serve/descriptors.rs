@@ -1,5 +1,5 @@
-//! Descriptors: every connection takes one, and so does every file of the store. A server that runs out of them can neither
-//! answer nor write, so it makes sure of them before it opens anything.
+//! Descriptors: every connection takes one, and so does every file of the store. A server that runs
+//! out of them can neither answer nor write, so it makes sure of them before it opens anything.
 
 use crate::config::LimitConfig;
 use crate::http::Limits;
@@ -7,20 +7,26 @@ use crate::store::descriptors::SHARE;
 use crate::system::process::raise_open_files;
 use crate::terminal::CommandError;
 
-/// Connections of the health listener at once: monitoring takes one or two, and the listener is open to every local user.
+/// Connections of the health listener at once: monitoring takes one or two, and the listener is
+/// open to every local user.
 pub(super) const HEALTH_CONNECTIONS: usize = 32;
 
-/// What else a process has open: its logs, its sockets, signals, connections to the other side and to witnesses.
+/// What else a process has open: its logs, its sockets, signals, connections to the other side and
+/// to witnesses.
 const OTHERS: usize = 64;
 
-/// Raises the limit on open files as far as this process may, and refuses where `listeners` listeners under these limits and
-/// a store could need more.
+/// Raises the limit on open files as far as this process may, and refuses where `listeners`
+/// listeners under these limits and a store could need more.
 ///
 /// # Errors
 /// When the limit is too low; the message says how many it takes.
 pub(super) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), CommandError> {
-    let unknown =
-        |error| CommandError::new(format_args!("the limit on open files: {error}"), "check the system's limits");
+    let unknown = |error| {
+        CommandError::new(
+            format_args!("the limit on open files: {error}"),
+            "check the system's limits",
+        )
+    };
     let files = raise_open_files().map_err(unknown)?;
     let needed = needed(listeners, limits.connections);
     if files < needed {
@@ -33,9 +39,11 @@ pub(super) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), Comma
     Ok(())
 }
 
-/// Open files that so many listeners with so many connections each could take, with the store's share on top.
+/// Open files that so many listeners with so many connections each could take, with the store's
+/// share on top.
 fn needed(listeners: usize, connections: usize) -> u64 {
-    let sockets = listeners * (connections + Limits::default().handshakes) + HEALTH_CONNECTIONS + OTHERS;
+    let sockets =
+        listeners * (connections + Limits::default().handshakes) + HEALTH_CONNECTIONS + OTHERS;
     (sockets as u64 * SHARE).div_ceil(SHARE - 1)
 }
 
@@ -48,8 +56,14 @@ mod tests {
         for (listeners, connections) in [(1, 10), (2, 1024), (2, 10_000)] {
             let needed = needed(listeners, connections);
             let left = needed - needed / SHARE;
-            assert!(left >= (listeners * connections + HEALTH_CONNECTIONS + OTHERS) as u64, "{needed}");
+            assert!(
+                left >= (listeners * connections + HEALTH_CONNECTIONS + OTHERS) as u64,
+                "{needed}"
+            );
         }
-        assert!(needed(2, 1024) < 4096, "what a system usually allows is enough");
+        assert!(
+            needed(2, 1024) < 4096,
+            "what a system usually allows is enough"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! What `/metrics` says of the vault's mappings.
 //!
-//! Everybody on the machine may read it, a client's accomplice too. A figure that one request moves would tell them what the
-//! request did: whether a person was known. So all of this is shown in whole steps and brought up to date once an hour, at once.
+//! Everybody on the machine may read it, a client's accomplice too. A figure that one request moves
+//! would tell them what the request did: whether a person was known. So all of this is shown in
+//! whole steps and brought up to date once an hour, at once.
 
 use std::sync::atomic::Ordering;
 
@@ -28,15 +29,36 @@ impl Figures {
         let bytes = |name, help| registry.coarse_gauge(name, help, MEBIBYTE);
         let counter = |name, help| registry.coarse_counter(name, help, PERSONS);
         Self {
-            mappings: persons("cloison_mappings", "Mappings that the index knows, in thousands, by the hour"),
-            moved: persons("cloison_mappings_moved", "Mappings whose index entry is on the disk, not in memory"),
-            small: persons("cloison_chunks_small", "Chunks that are to be merged with others"),
-            merged: persons("cloison_chunks_merged", "Chunks that were merged into others since the start"),
+            mappings: persons(
+                "cloison_mappings",
+                "Mappings that the index knows, in thousands, by the hour",
+            ),
+            moved: persons(
+                "cloison_mappings_moved",
+                "Mappings whose index entry is on the disk, not in memory",
+            ),
+            small: persons(
+                "cloison_chunks_small",
+                "Chunks that are to be merged with others",
+            ),
+            merged: persons(
+                "cloison_chunks_merged",
+                "Chunks that were merged into others since the start",
+            ),
             index: bytes("cloison_index_bytes", "Memory of the index"),
             disk: bytes("cloison_index_disk_bytes", "Index entries on the disk"),
-            cache: bytes("cloison_index_cache_bytes", "Memory of what was read of the index on the disk"),
-            released: counter("cloison_released_pseudonyms_total", "Pseudonyms asked for under orders"),
-            migrated: counter("cloison_migrated_mappings_total", "Mappings migrated to a later epoch"),
+            cache: bytes(
+                "cloison_index_cache_bytes",
+                "Memory of what was read of the index on the disk",
+            ),
+            released: counter(
+                "cloison_released_pseudonyms_total",
+                "Pseudonyms asked for under orders",
+            ),
+            migrated: counter(
+                "cloison_migrated_mappings_total",
+                "Mappings migrated to a later epoch",
+            ),
         }
     }
 

@@ -1,4 +1,5 @@
-//! What a server does about its first start: it makes a store only where that was prepared ([`FirstStart`]).
+//! What a server does about its first start: it makes a store only where that was prepared
+//! ([`FirstStart`]).
 
 use std::fmt::Display;
 use std::fs::DirBuilder;
@@ -17,12 +18,17 @@ const WITNESS_NOTE: (&str, &str) = (
     "A witness remembers here what it has cosigned: a file for each log. Without this folder it does not start.\n",
 );
 
-/// Permits the start to make a store where there is none, if that was prepared. It is not permitted where the second place holds
-/// a checkpoint: then there was a store.
+/// Permits the start to make a store where there is none, if that was prepared. It is not permitted
+/// where the second place holds a checkpoint: then there was a store.
 ///
 /// # Errors
-/// When there is no store and no first start was prepared, or a first start is asked for of a store that is there.
-pub(super) fn permit(store: &Path, log: &LogConfig, is_asked_for: bool) -> Result<FirstStart, CommandError> {
+/// When there is no store and no first start was prepared, or a first start is asked for of a store
+/// that is there.
+pub(super) fn permit(
+    store: &Path,
+    log: &LogConfig,
+    is_asked_for: bool,
+) -> Result<FirstStart, CommandError> {
     let is_there = Store::is_there(store);
     if is_asked_for && is_there {
         return Err(had_its_first("store", store));
@@ -38,34 +44,50 @@ pub(super) fn permit(store: &Path, log: &LogConfig, is_asked_for: bool) -> Resul
     }
 }
 
-/// Takes the permission back, because the store is there and durable: a later start that does not find it makes no other.
+/// Takes the permission back, because the store is there and durable: a later start that does not
+/// find it makes no other.
 ///
 /// # Errors
 /// When the note cannot be removed.
 pub(super) fn end(first: FirstStart) -> Result<(), CommandError> {
     first.end().map_err(|error| {
-        let message = format_args!("the note of a first start, beside the store, cannot be removed: {error}");
-        CommandError::new(message, "remove the file *.first-start by hand, and start again")
+        let message =
+            format_args!("the note of a first start, beside the store, cannot be removed: {error}");
+        CommandError::new(
+            message,
+            "remove the file *.first-start by hand, and start again",
+        )
     })
 }
 
 /// The folder in which a witness remembers; made at its first start only.
 ///
 /// # Errors
-/// When it is missing or empty and no first start is asked for, or is there and one is; when it cannot be made.
+/// When it is missing or empty and no first start is asked for, or is there and one is; when it
+/// cannot be made.
 pub(super) fn witness_folder(folder: &Path, is_asked_for: bool) -> Result<(), CommandError> {
-    let holds_something = folder.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    let holds_something = folder
+        .read_dir()
+        .is_ok_and(|mut entries| entries.next().is_some());
     if holds_something {
-        return if is_asked_for { Err(had_its_first("state", folder)) } else { Ok(()) };
+        return if is_asked_for {
+            Err(had_its_first("state", folder))
+        } else {
+            Ok(())
+        };
     }
     if !is_asked_for {
         let what = "this remembers what the witness has cosigned (`[state]`), and has nothing";
-        return Err(absent(format_args!("{}: {what}. A disk that is not mounted looks like this", folder.display())));
+        return Err(absent(format_args!(
+            "{}: {what}. A disk that is not mounted looks like this",
+            folder.display()
+        )));
     }
     let made = DirBuilder::new().mode(0o700).recursive(true).create(folder);
     made.map_err(|error: io::Error| CommandError::file(folder, &error))?;
     let (name, text) = WITNESS_NOTE;
-    write_public(&folder.join(name), text.as_bytes()).map_err(|error| CommandError::new(error, "check the disk"))
+    write_public(&folder.join(name), text.as_bytes())
+        .map_err(|error| CommandError::new(error, "check the disk"))
 }
 
 fn absent(what: impl Display) -> CommandError {
@@ -76,5 +98,8 @@ fn absent(what: impl Display) -> CommandError {
 
 fn had_its_first(what: &str, path: &Path) -> CommandError {
     let message = format_args!("there is a {what} at {} already", path.display());
-    CommandError::usage(message, "leave out --first-start: it is for one start, and not for a unit")
+    CommandError::usage(
+        message,
+        "leave out --first-start: it is for one start, and not for a unit",
+    )
 }

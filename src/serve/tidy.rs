@@ -1,5 +1,5 @@
-//! What is destroyed beside the requests: the copies of orders that are over or revoked, and the traces of erased persons once
-//! they are old enough.
+//! What is destroyed beside the requests: the copies of orders that are over or revoked, and the
+//! traces of erased persons once they are old enough.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ use crate::vault::Vault;
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// How often the bytes of destroyed copies are cleared out of the files: orders that end together cost one clearing.
+/// How often the bytes of destroyed copies are cleared out of the files: orders that end together
+/// cost one clearing.
 const CLEAR_EVERY: Duration = Duration::from_secs(60);
 /// Longest rest between two clearings.
 const LONGEST_REST: Duration = Duration::from_secs(3_600);
@@ -28,12 +29,15 @@ pub(super) async fn vault(vault: Arc<Vault>) {
     tokio::join!(clear_copies(store), destroy(vault));
 }
 
-/// From the start on: a process that ended between destroying copies and clearing the files left that to this one.
+/// From the start on: a process that ended between destroying copies and clearing the files left
+/// that to this one.
 async fn clear_copies(store: Arc<Store>) {
     loop {
         let (store, begun) = (store.clone(), Instant::now());
         match tokio::task::spawn_blocking(move || store.clear_copies()).await {
-            Ok(Ok(true)) => tracing::info!("destroyed copies of orders are gone from the store's files"),
+            Ok(Ok(true)) => {
+                tracing::info!("destroyed copies of orders are gone from the store's files")
+            }
             Ok(Err(error)) => {
                 tracing::error!(%error, "destroyed copies of orders may still stand in the store's files; it is tried again");
             }
@@ -48,7 +52,10 @@ async fn destroy(vault: Arc<Vault>) {
         tokio::time::sleep(EVERY).await;
         let vault = vault.clone();
         let work = move || {
-            said(end::destroy_over(&vault), "copies of orders that are over or revoked were destroyed");
+            said(
+                end::destroy_over(&vault),
+                "copies of orders that are over or revoked were destroyed",
+            );
             traced(traces::destroy_due(&vault), vault.store());
         };
         let _ = tokio::task::spawn_blocking(work).await;
@@ -66,7 +73,10 @@ pub(super) async fn node(node: Arc<Node>) {
 }
 
 fn traced(done: Result<usize, Refusal>, store: &Arc<Store>) {
-    if said(done, "tags of erased persons were old enough and were destroyed") {
+    if said(
+        done,
+        "tags of erased persons were old enough and were destroyed",
+    ) {
         scrub(store.clone());
     }
 }

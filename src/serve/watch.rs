@@ -31,7 +31,10 @@ use crate::tlog::witness::Witness;
 use crate::vault::Vault;
 
 /// How long who watches may let us wait.
-const PATIENCE: Timeouts = Timeouts { connect: Duration::from_secs(5), step: Duration::from_secs(10) };
+const PATIENCE: Timeouts = Timeouts {
+    connect: Duration::from_secs(5),
+    step: Duration::from_secs(10),
+};
 /// How often the node watches the vault's log without being asked for anything.
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -40,7 +43,10 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// What a log is opened with.
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
-    LogParts { second: config.second.clone().map(CheckpointFile::new), ..LogParts::new(key) }
+    LogParts {
+        second: config.second.clone().map(CheckpointFile::new),
+        ..LogParts::new(key)
+    }
 }
 
 /// Says on `/readyz` what keeps the log from being published or believed.
@@ -58,10 +64,19 @@ fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
 /// The witnesses that a configuration names.
 fn watchers(config: &LogConfig) -> Result<Vec<Cosigner>, CommandError> {
     let watcher = |witness: &WatcherConfig| {
-        let client = Client::with_timeouts(&witness.client, PATIENCE)
-            .map_err(|error| CommandError::new(error, "check [[audit.witness]] in the configuration"))?;
-        let verifier = Verifier::new(witness.name.as_str(), SignatureKind::Cosigner, witness.public);
-        Ok(Cosigner { verifier, ask: Some(Box::new(client)), counts: true })
+        let client = Client::with_timeouts(&witness.client, PATIENCE).map_err(|error| {
+            CommandError::new(error, "check [[audit.witness]] in the configuration")
+        })?;
+        let verifier = Verifier::new(
+            witness.name.as_str(),
+            SignatureKind::Cosigner,
+            witness.public,
+        );
+        Ok(Cosigner {
+            verifier,
+            ask: Some(Box::new(client)),
+            counts: true,
+        })
     };
     config.witnesses.iter().map(watcher).collect()
 }
@@ -71,18 +86,23 @@ fn cosigners(
     log: &Arc<Log>,
     config: &LogConfig,
 ) -> Result<(Arc<Cosigners>, WitnessThread), CommandError> {
-    let quorum = CosignatureQuorum { required: config.required, within: config.within };
+    let quorum = CosignatureQuorum {
+        required: config.required,
+        within: config.within,
+    };
     if quorum.required > 0 {
         log.prefer_cosigned();
     }
     let cosigners = Cosigners::new(watchers, quorum, Arc::new(SystemClock));
-    let asking =
-        cosigners.start(log.clone()).map_err(|error| CommandError::new(error, "check the limits on threads"))?;
+    let asking = cosigners
+        .start(log.clone())
+        .map_err(|error| CommandError::new(error, "check the limits on threads"))?;
     Ok((cosigners, asking))
 }
 
-/// The folder that remembers what was last cosigned of the other side's log. It is made with the store: a store that has none
-/// lost it, and by an empty one any history of the other side's would be the first that was ever seen.
+/// The folder that remembers what was last cosigned of the other side's log. It is made with the
+/// store: a store that has none lost it, and by an empty one any history of the other side's would
+/// be the first that was ever seen.
 ///
 /// # Errors
 /// When it is lost, or cannot be made.
@@ -95,14 +115,21 @@ pub(super) fn memory(config: &LogConfig, store: &Path) -> Result<PathBuf, Comman
             "bring it back; if it is lost, tell the commission, verify the other side's log, and make an empty folder there",
         ));
     }
-    let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder);
+    let made = std::fs::DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(&folder);
     made.map_err(|error| CommandError::file(&folder, &error))?;
     Ok(folder)
 }
 
 /// Says where the witnesses that are asked are not those that the register states.
 fn compare_witnesses(register: &Register, config: &LogConfig) {
-    for asked in config.witnesses.iter().filter(|asked| register.witnesses.values().all(|key| *key != asked.public)) {
+    for asked in config
+        .witnesses
+        .iter()
+        .filter(|asked| register.witnesses.values().all(|key| *key != asked.public))
+    {
         tracing::warn!(
             witness = asked.name,
             "this witness is asked to cosign, and the register does not state its key"
@@ -115,7 +142,8 @@ fn compare_witnesses(register: &Register, config: &LogConfig) {
     }
 }
 
-/// Who cosigns an entity's log, and what it cosigns itself: with witnesses, and with the other sides that the register states.
+/// Who cosigns an entity's log, and what it cosigns itself: with witnesses, and with the other
+/// sides that the register states.
 struct Cosigning {
     witness: Witness,
     cosigners: Arc<Cosigners>,
@@ -137,13 +165,21 @@ impl Cosigning {
         for (side, key) in entity.role().peers(register) {
             let owner = side.owner(&register.deployment);
             let verifier = Verifier::new(cosigner_name(&owner), SignatureKind::Cosigner, key);
-            all.push(Cosigner { verifier, ask: ask()?, counts: false });
+            all.push(Cosigner {
+                verifier,
+                ask: ask()?,
+                counts: false,
+            });
             logs.push(TrustedLogKey::Owner(owner, key));
         }
         let witness = entity.log().witness(logs, memory);
         let (cosigners, asking) = cosigners(all, entity.log(), config)?;
         entity.watch(cosigners.clone());
-        Ok(Self { witness, cosigners, asking })
+        Ok(Self {
+            witness,
+            cosigners,
+            asking,
+        })
     }
 }
 
@@ -153,9 +189,20 @@ pub(super) fn vault(
     config: &VaultConfig,
     memory: PathBuf,
 ) -> Result<(Arc<CosignDoor>, WitnessThread), CommandError> {
-    let Cosigning { witness, cosigners, asking } = Cosigning::start(vault, &config.log, memory, || Ok(None))?;
+    let Cosigning {
+        witness,
+        cosigners,
+        asking,
+    } = Cosigning::start(vault, &config.log, memory, || Ok(None))?;
     let witness = Arc::new(witness);
-    Ok((Arc::new(CosignDoor { entity: vault.entity().clone(), witness, cosigners }), asking))
+    Ok((
+        Arc::new(CosignDoor {
+            entity: vault.entity().clone(),
+            witness,
+            cosigners,
+        }),
+        asking,
+    ))
 }
 
 /// The node's side of the same: it dials, for both.
@@ -167,9 +214,19 @@ pub(super) fn node(
     let failed = |error| CommandError::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
     let ask = || Ok(Some(Box::new(watching()?) as Box<dyn WitnessLink>));
-    let Cosigning { witness, cosigners, asking } = Cosigning::start(node, &config.log, memory, ask)?;
+    let Cosigning {
+        witness,
+        cosigners,
+        asking,
+    } = Cosigning::start(node, &config.log, memory, ask)?;
     let releases = Client::new(&config.vault).map_err(failed)?;
-    let peer = Peer::new(releases, watching()?, witness, node.store().clone(), Arc::new(SystemClock));
+    let peer = Peer::new(
+        releases,
+        watching()?,
+        witness,
+        node.store().clone(),
+        Arc::new(SystemClock),
+    );
     Ok((Arc::new(peer), cosigners, asking))
 }
 
@@ -188,15 +245,18 @@ fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Readiness) {
     }
     match stalled {
         Some(since) => {
-            let words = format!("nothing was written for {} s: requests are refused", since.as_secs());
+            let words = format!(
+                "nothing was written for {} s: requests are refused",
+                since.as_secs()
+            );
             readiness.set("disk", words);
         }
         None => readiness.clear("disk"),
     }
 }
 
-/// Says on `/readyz`, in the log and on `/metrics` that the clock stands behind what was already seen, and until when that
-/// matters.
+/// Says on `/readyz`, in the log and on `/metrics` that the clock stands behind what was already
+/// seen, and until when that matters.
 fn say_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readiness, gauge: &Gauge) {
     let was_behind = readiness.has("clock");
     match steady {
@@ -217,14 +277,21 @@ fn say_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readiness
     }
 }
 
-/// Looks each second whether the paths of store and second place still lead to what this process has there. If not, what it
-/// acknowledges would be lost: it ends. Beside the task, because a disk that hangs would hold it up.
+/// Looks each second whether the paths of store and second place still lead to what this process
+/// has there. If not, what it acknowledges would be lost: it ends. Beside the task, because a disk
+/// that hangs would hold it up.
 pub(super) async fn keep_place(entity: Arc<Entity>, readiness: Arc<Readiness>) {
     loop {
         let (looking, readiness) = (entity.clone(), readiness.clone());
         let look = move || {
             let log = looking.log();
-            let Err(error) = log.store().look_at_place().and_then(|()| log.look_at_second()) else { return };
+            let Err(error) = log
+                .store()
+                .look_at_place()
+                .and_then(|()| log.look_at_second())
+            else {
+                return;
+            };
             readiness.set("store", error.to_string());
             looking.committer().poison(&error);
         };
@@ -233,12 +300,16 @@ pub(super) async fn keep_place(entity: Arc<Entity>, readiness: Arc<Readiness>) {
     }
 }
 
-/// Says on `/readyz` and in the log which authorities' vault and node do not hold the same acts upon orders. Where it is the only
-/// thing that a side is for, as at the node, it is not ready; the vault goes on tokenizing.
+/// Says on `/readyz` and in the log which authorities' vault and node do not hold the same acts
+/// upon orders. Where it is the only thing that a side is for, as at the node, it is not ready; the
+/// vault goes on tokenizing.
 fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness) {
     let named: Vec<_> = apart.iter().map(Id::as_str).collect();
     let what = (!apart.is_empty()).then(|| {
-        format!("vault and node do not hold the same acts upon orders of {}: nothing is released", named.join(", "))
+        format!(
+            "vault and node do not hold the same acts upon orders of {}: nothing is released",
+            named.join(", ")
+        )
     });
     if let (false, Some(what)) = (*said, &what) {
         tracing::warn!(what, "out of step");
@@ -270,21 +341,37 @@ impl EntityWatch {
         readiness: Arc<Readiness>,
         registry: &Registry,
     ) -> Self {
-        let help =
-            "Seconds by which the clock is behind the latest time that was ever acted on; 0: within what clocks do";
+        let help = "Seconds by which the clock is behind the latest time that was ever acted on; 0: within what clocks do";
         let clock = registry.gauge("cloison_clock_behind_seconds", help, None);
-        Self { entity, cosigners, reserve, readiness, clock, is_apart: false }
+        Self {
+            entity,
+            cosigners,
+            reserve,
+            readiness,
+            clock,
+            is_apart: false,
+        }
     }
 
-    /// Looks at disk, clock, log and the other sides; of how many authorities vault and node do not hold the same acts.
+    /// Looks at disk, clock, log and the other sides; of how many authorities vault and node do not
+    /// hold the same acts.
     pub(super) fn look(&mut self) -> usize {
         let (entity, readiness) = (&*self.entity, &*self.readiness);
         entity.watch_space(self.reserve);
-        say_disk(entity.is_short_of_space(), entity.committer().stalled(), readiness);
+        say_disk(
+            entity.is_short_of_space(),
+            entity.committer().stalled(),
+            readiness,
+        );
         say_clock(entity.steady_time(), readiness, &self.clock);
         say(entity.log(), &self.cosigners, readiness);
         let apart = entity.orders().out_of_step(entity.now());
-        say_step(&apart, *entity.role() != Role::Vault, &mut self.is_apart, readiness);
+        say_step(
+            &apart,
+            *entity.role() != Role::Vault,
+            &mut self.is_apart,
+            readiness,
+        );
         apart.len()
     }
 }
@@ -295,9 +382,14 @@ pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, mut watch: EntityWatc
         let mut was_unwatched = false;
         loop {
             let watcher = peer.clone();
-            let unwatched = tokio::task::spawn_blocking(move || watcher.watch()).await.ok().and_then(Result::err);
+            let unwatched = tokio::task::spawn_blocking(move || watcher.watch())
+                .await
+                .ok()
+                .and_then(Result::err);
             match &unwatched {
-                Some(why) if !was_unwatched => tracing::warn!(%why, "the vault's log is not watched"),
+                Some(why) if !was_unwatched => {
+                    tracing::warn!(%why, "the vault's log is not watched")
+                }
                 None if was_unwatched => tracing::info!("the vault's log is watched again"),
                 _ => {}
             }

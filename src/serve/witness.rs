@@ -21,14 +21,23 @@ use crate::tlog::witness::Witness;
 /// When configuration or key are not in order, or a port is taken.
 pub fn run_witness(config: &Path, is_first_start: bool) -> Result<(), CommandError> {
     prepare_process(true);
-    let config =
-        WitnessConfig::load(config).map_err(|error| CommandError::new(error, "correct the file and start again"))?;
+    let config = WitnessConfig::load(config)
+        .map_err(|error| CommandError::new(error, "correct the file and start again"))?;
     let key = read_signing_key(&config.key)
         .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
     descriptors::secure(1, &config.limits)?;
     first_start::witness_folder(&config.state, is_first_start)?;
-    let logs = config.logs.iter().map(|log| TrustedLogKey::Owner(log.owner.clone(), log.public)).collect::<Vec<_>>();
-    let witness = Arc::new(Witness::new(config.name.as_str(), key, logs, config.state.clone()));
+    let logs = config
+        .logs
+        .iter()
+        .map(|log| TrustedLogKey::Owner(log.owner.clone(), log.public))
+        .collect::<Vec<_>>();
+    let witness = Arc::new(Witness::new(
+        config.name.as_str(),
+        key,
+        logs,
+        config.state.clone(),
+    ));
     runtime()?.block_on(async move {
         let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
         let health = health_listener(config.health, &readiness, &registry)?;

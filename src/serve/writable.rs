@@ -1,5 +1,6 @@
-//! Looks at the folders that a server is going to write in, before it makes anything: on a read-only file system, or in a
-//! folder that is another user's, a start ends before there is half a store.
+//! Looks at the folders that a server is going to write in, before it makes anything: on a
+//! read-only file system, or in a folder that is another user's, a start ends before there is half
+//! a store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use crate::terminal::CommandError;
 const HINT: &str = "nothing was made. Name a folder that this user may write in: the units in ops/ write below /var/lib only \
                     (docs/operations.md, \"As a service\")";
 
-/// Checks the store's folder, the second place of the last checkpoint, and where the other side's checkpoints are kept.
+/// Checks the store's folder, the second place of the last checkpoint, and where the other side's
+/// checkpoints are kept.
 ///
 /// # Errors
 /// The first that cannot be written.
@@ -20,7 +22,8 @@ pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), CommandError> {
     may_fill("[store] path", store)?;
     may_fill("[audit] cosigned", &cosigned(log, store))?;
     match &log.second {
-        // Its folder has to be there: an empty one in place of another disk's would be taken for a first start.
+        // Its folder has to be there: an empty one in place of another disk's would be taken for a
+        // first start.
         Some(second) => may_write("[audit] second", folder_of(second)),
         None => Ok(()),
     }
@@ -28,11 +31,15 @@ pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), CommandError> {
 
 /// Where the other side's checkpoints are kept: beside the store, unless another place is named.
 pub(super) fn cosigned(log: &LogConfig, store: &Path) -> PathBuf {
-    log.cosigned.clone().unwrap_or_else(|| store.with_extension("cosigned"))
+    log.cosigned
+        .clone()
+        .unwrap_or_else(|| store.with_extension("cosigned"))
 }
 
 fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// A folder that is there, or that can be made with those above it.
@@ -46,11 +53,14 @@ fn may_fill(what: &str, folder: &Path) -> Result<(), CommandError> {
 
 fn may_write(what: &str, folder: &Path) -> Result<(), CommandError> {
     system::may_write_in(folder).map_err(|error| {
-        let message = format_args!("{what}: nothing can be written in {}: {error}", folder.display());
+        let message = format_args!(
+            "{what}: nothing can be written in {}: {error}",
+            folder.display()
+        );
         match error.kind() {
-            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
-                CommandError::new(message, HINT)
-            }
+            io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotADirectory => CommandError::new(message, HINT),
             // Another disk or machine may come.
             _ => CommandError::temporary(message, HINT),
         }
@@ -62,7 +72,10 @@ mod tests {
     use super::*;
 
     fn log(second: Option<PathBuf>) -> LogConfig {
-        LogConfig { second, ..LogConfig::default() }
+        LogConfig {
+            second,
+            ..LogConfig::default()
+        }
     }
 
     #[test]
@@ -72,10 +85,24 @@ mod tests {
         check(&store, &log(None)).unwrap();
         check(&store, &log(Some(place.path().join("checkpoint")))).unwrap();
         let refused = check(&store, &log(Some(place.path().join("other/checkpoint")))).unwrap_err();
-        assert!(refused.message().starts_with("[audit] second: nothing can be written in"), "{refused}");
+        assert!(
+            refused
+                .message()
+                .starts_with("[audit] second: nothing can be written in"),
+            "{refused}"
+        );
         std::fs::write(place.path().join("data"), "a file").unwrap();
-        assert!(check(&store, &log(None)).unwrap_err().message().starts_with("[store] path"));
+        assert!(
+            check(&store, &log(None))
+                .unwrap_err()
+                .message()
+                .starts_with("[store] path")
+        );
         std::fs::remove_file(place.path().join("data")).unwrap();
-        assert_eq!(place.path().read_dir().unwrap().count(), 0, "nothing was made");
+        assert_eq!(
+            place.path().read_dir().unwrap().count(),
+            0,
+            "nothing was made"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The members of statements by type: each value has one canonical spelling, and every other one is refused.
+//! The members of statements by type: each value has one canonical spelling, and every other one is
+//! refused.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +28,15 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault`] when it is missing or something else.
     pub fn ids(&mut self, name: &'static str) -> Result<Vec<Id>, JsonFault> {
-        let ids = self.texts(name)?.iter().map(|text| Id::parse(text)).collect::<Option<_>>();
-        ids.ok_or(JsonFault::Value { name, fault: "names one that is no id" })
+        let ids = self
+            .texts(name)?
+            .iter()
+            .map(|text| Id::parse(text))
+            .collect::<Option<_>>();
+        ids.ok_or(JsonFault::Value {
+            name,
+            fault: "names one that is no id",
+        })
     }
 
     /// Takes member `name`, a reason: an id that names nobody.
@@ -36,7 +44,10 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault`] when it is missing or something else.
     pub fn reason(&mut self, name: &'static str) -> Result<Id, JsonFault> {
-        let fault = JsonFault::Value { name, fault: "is not a code of a-z, 0-9 and '-'" };
+        let fault = JsonFault::Value {
+            name,
+            fault: "is not a code of a-z, 0-9 and '-'",
+        };
         Id::parse(&self.text(name)?).ok_or(fault)
     }
 
@@ -45,7 +56,10 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault`] when it is missing or something else.
     pub fn uuid(&mut self, name: &'static str) -> Result<Uuid, JsonFault> {
-        let fault = JsonFault::Value { name, fault: "is not a UUID in lower case with hyphens" };
+        let fault = JsonFault::Value {
+            name,
+            fault: "is not a UUID in lower case with hyphens",
+        };
         uuid(&self.text(name)?).ok_or(fault)
     }
 
@@ -54,8 +68,13 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault`] when it is missing or something else.
     pub fn random_uuid(&mut self, name: &'static str) -> Result<Uuid, JsonFault> {
-        let fault = JsonFault::Value { name, fault: "is not a random UUID in lower case with hyphens" };
-        uuid(&self.text(name)?).filter(|uuid| uuid.get_version_num() == 4).ok_or(fault)
+        let fault = JsonFault::Value {
+            name,
+            fault: "is not a random UUID in lower case with hyphens",
+        };
+        uuid(&self.text(name)?)
+            .filter(|uuid| uuid.get_version_num() == 4)
+            .ok_or(fault)
     }
 
     /// Takes member `name`, a whole second in UTC (RFC 3339, `Z`).
@@ -63,7 +82,10 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault`] when it is missing or something else.
     pub fn time(&mut self, name: &'static str) -> Result<Timestamp, JsonFault> {
-        self.maybe_time(name)?.ok_or(JsonFault::Member { name, fault: "is missing" })
+        self.maybe_time(name)?.ok_or(JsonFault::Member {
+            name,
+            fault: "is missing",
+        })
     }
 
     /// Takes member `name`, a whole second in UTC, if it is there.
@@ -71,9 +93,17 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault`] when it is something else.
     pub fn maybe_time(&mut self, name: &'static str) -> Result<Option<Timestamp>, JsonFault> {
-        let Some(text) = self.maybe_text(name)? else { return Ok(None) };
-        let time = text.parse::<Timestamp>().ok().filter(|t| t.subsec_nanosecond() == 0 && t.to_string() == text);
-        time.map(Some).ok_or(JsonFault::Value { name, fault: NO_TIME })
+        let Some(text) = self.maybe_text(name)? else {
+            return Ok(None);
+        };
+        let time = text
+            .parse::<Timestamp>()
+            .ok()
+            .filter(|t| t.subsec_nanosecond() == 0 && t.to_string() == text);
+        time.map(Some).ok_or(JsonFault::Value {
+            name,
+            fault: NO_TIME,
+        })
     }
 
     /// Takes member `name`, a SHA-256 in hex.
@@ -81,12 +111,17 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault`] when it is missing or something else.
     pub fn digest(&mut self, name: &'static str) -> Result<[u8; 32], JsonFault> {
-        digest(&self.text(name)?).ok_or(JsonFault::Value { name, fault: "is not a SHA-256 in lower-case hex" })
+        digest(&self.text(name)?).ok_or(JsonFault::Value {
+            name,
+            fault: "is not a SHA-256 in lower-case hex",
+        })
     }
 }
 
 fn uuid(text: &str) -> Option<Uuid> {
-    Uuid::try_parse(text).ok().filter(|uuid| uuid.hyphenated().to_string() == text)
+    Uuid::try_parse(text)
+        .ok()
+        .filter(|uuid| uuid.hyphenated().to_string() == text)
 }
 
 /// Reads a SHA-256 in lower-case hex.

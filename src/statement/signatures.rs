@@ -1,4 +1,5 @@
-//! Who signed: each person once. A person is a key: those who use one key under two `kid`s are one person.
+//! Who signed: each person once. A person is a key: those who use one key under two `kid`s are one
+//! person.
 
 use ed25519_dalek::VerifyingKey;
 
@@ -32,8 +33,12 @@ pub struct SignatureCheck<P> {
 }
 
 impl<P> SignatureCheck<P> {
-    /// Verifies every signature. `signer` says by a `kid` what is known of its signer, and the signer's key.
-    pub fn of<'k>(jws: &UnverifiedJws, signer: impl Fn(&str) -> Option<(P, &'k VerifyingKey)>) -> Self {
+    /// Verifies every signature. `signer` says by a `kid` what is known of its signer, and the
+    /// signer's key.
+    pub fn of<'k>(
+        jws: &UnverifiedJws,
+        signer: impl Fn(&str) -> Option<(P, &'k VerifyingKey)>,
+    ) -> Self {
         let (mut persons, mut keys, mut forged, mut unknown) = (vec![], vec![], None, None);
         for kid in jws.signers() {
             match signer(kid) {
@@ -50,7 +55,10 @@ impl<P> SignatureCheck<P> {
                 }
             }
         }
-        Self { persons, bad: forged.or(unknown) }
+        Self {
+            persons,
+            bad: forged.or(unknown),
+        }
     }
 
     /// The persons who signed, where every signature is good.
@@ -94,15 +102,27 @@ mod tests {
     #[test]
     fn a_person_is_counted_by_key_and_not_by_kid() {
         assert_eq!(signatures(&[("one", 1), ("one-again", 1)]).persons, ['1']);
-        assert_eq!(signatures(&[("two", 2), ("one", 1)]).all_good(), Ok(vec!['2', '1']));
+        assert_eq!(
+            signatures(&[("two", 2), ("one", 1)]).all_good(),
+            Ok(vec!['2', '1'])
+        );
         assert_eq!(signatures(&[]).all_good(), Ok(vec![]));
     }
 
     #[test]
     fn a_forged_signature_is_told_from_an_unknown_one_and_before_it() {
         let unknown = Some(BadSignature::Unknown("three".into()));
-        assert_eq!(signatures(&[("three", 3), ("one", 1)]), SignatureCheck { persons: vec!['1'], bad: unknown });
+        assert_eq!(
+            signatures(&[("three", 3), ("one", 1)]),
+            SignatureCheck {
+                persons: vec!['1'],
+                bad: unknown
+            }
+        );
         let forged = BadSignature::Forged("two".into());
-        assert_eq!(signatures(&[("three", 3), ("two", 1)]).all_good(), Err(forged));
+        assert_eq!(
+            signatures(&[("three", 3), ("two", 1)]).all_good(),
+            Err(forged)
+        );
     }
 }

@@ -1,15 +1,18 @@
-//! The rows of the log: entries with their prunable companions, and for each shard the tree over its entries, the tree's
-//! full tiles, and the last checkpoint.
+//! The rows of the log: entries with their prunable companions, and for each shard the tree over
+//! its entries, the tree's full tiles, and the last checkpoint.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use super::columns::{AUDIT, AUDIT_CHECKPOINT, AUDIT_SALT, AUDIT_TAG, AUDIT_TILE, AUDIT_TREE, META};
+use super::columns::{
+    AUDIT, AUDIT_CHECKPOINT, AUDIT_SALT, AUDIT_TAG, AUDIT_TILE, AUDIT_TREE, META,
+};
 use super::fields::RowField;
 use super::rows::{RowEngine as _, ScanRange, ScanStep};
 use super::{EntryKeys, RowBatch, Store, StoreError, TagPlace};
 
-/// A part of the log with a tree of its own: a year's, or what follows in that year after a restore.
+/// A part of the log with a tree of its own: a year's, or what follows in that year after a
+/// restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shard {
     /// The year (UTC).
@@ -27,7 +30,10 @@ impl Shard {
     /// Reads `2026` or `2026-1`, in its one spelling.
     pub fn parse(text: &str) -> Option<Self> {
         let (year, part) = text.split_once('-').unwrap_or((text, "0"));
-        let shard = Self { year: year.parse().ok()?, part: part.parse().ok()? };
+        let shard = Self {
+            year: year.parse().ok()?,
+            part: part.parse().ok()?,
+        };
         (shard.to_string() == text).then_some(shard)
     }
 }
@@ -39,14 +45,21 @@ impl RowField for Shard {
 
     fn read_front(bytes: &mut &[u8]) -> Option<Self> {
         let [a, b, c, d] = <[u8; 4]>::read_front(bytes)?;
-        Some(Self { year: u16::from_be_bytes([a, b]), part: u16::from_be_bytes([c, d]) })
+        Some(Self {
+            year: u16::from_be_bytes([a, b]),
+            part: u16::from_be_bytes([c, d]),
+        })
     }
 }
 
 impl fmt::Display for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04}", self.year)?;
-        if self.part == 0 { Ok(()) } else { write!(f, "-{}", self.part) }
+        if self.part == 0 {
+            Ok(())
+        } else {
+            write!(f, "-{}", self.part)
+        }
     }
 }
 
@@ -74,11 +87,17 @@ impl TreeRow {
     }
 
     fn from_bytes(shard: Shard, value: &[u8; 49]) -> Result<Self, StoreError> {
-        let (format, first, (size, root)) = <(u8, u64, (u64, [u8; 32]))>::read(value).ok_or(AUDIT_TREE.corrupt())?;
+        let (format, first, (size, root)) =
+            <(u8, u64, (u64, [u8; 32]))>::read(value).ok_or(AUDIT_TREE.corrupt())?;
         if format != 1 {
             return Err(AUDIT_TREE.corrupt());
         }
-        Ok(Self { shard, first, size, root })
+        Ok(Self {
+            shard,
+            first,
+            size,
+            root,
+        })
     }
 }
 
@@ -111,7 +130,10 @@ impl Store {
             self.put(batch, AUDIT_SALT, &index, salt);
         }
         for (place, item) in (0..).zip(tags) {
-            let place = TagPlace { entry: index, place };
+            let place = TagPlace {
+                entry: index,
+                place,
+            };
             self.put(batch, AUDIT_TAG, &place, &[item.tag, item.salt].concat());
             self.index_tag(batch, keys.tags, &item.tag, place);
         }
@@ -126,7 +148,8 @@ impl Store {
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn last_audit(&self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
         let row = self.engine.last(AUDIT.name)?;
-        row.map(|(key, entry)| Ok((u64::read(&key).ok_or(AUDIT.corrupt())?, entry))).transpose()
+        row.map(|(key, entry)| Ok((u64::read(&key).ok_or(AUDIT.corrupt())?, entry)))
+            .transpose()
     }
 
     /// Audit entries from `from` on, at most `count`.
@@ -153,13 +176,17 @@ impl Store {
         mut each: impl FnMut(u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut left = count;
-        self.each(AUDIT, ScanRange::from(&from.to_be_bytes()).once(), |index, entry| {
-            if left == 0 {
-                return Ok(ScanStep::Stop);
-            }
-            left -= 1;
-            each(index, entry).map(|()| ScanStep::Next)
-        })
+        self.each(
+            AUDIT,
+            ScanRange::from(&from.to_be_bytes()).once(),
+            |index, entry| {
+                if left == 0 {
+                    return Ok(ScanStep::Stop);
+                }
+                left -= 1;
+                each(index, entry).map(|()| ScanStep::Next)
+            },
+        )
     }
 
     /// Notes the tree of a shard.
@@ -173,7 +200,8 @@ impl Store {
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn trees(&self) -> Result<Vec<TreeRow>, StoreError> {
         let rows = self.rows(AUDIT_TREE, &[])?.into_iter();
-        rows.map(|(shard, value)| TreeRow::from_bytes(shard, &value)).collect()
+        rows.map(|(shard, value)| TreeRow::from_bytes(shard, &value))
+            .collect()
     }
 
     /// The tree of a shard.
@@ -181,11 +209,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn tree(&self, shard: Shard) -> Result<Option<TreeRow>, StoreError> {
-        self.get(AUDIT_TREE, &shard)?.map(|value| TreeRow::from_bytes(shard, &value)).transpose()
+        self.get(AUDIT_TREE, &shard)?
+            .map(|value| TreeRow::from_bytes(shard, &value))
+            .transpose()
     }
 
     /// Adds a full tile of a shard's tree (256 hashes).
-    pub fn put_tile(&self, batch: &mut RowBatch, shard: Shard, level: u8, index: u64, hashes: &[u8]) {
+    pub fn put_tile(
+        &self,
+        batch: &mut RowBatch,
+        shard: Shard,
+        level: u8,
+        index: u64,
+        hashes: &[u8],
+    ) {
         self.put(batch, AUDIT_TILE, &(shard, level, index), hashes);
     }
 
@@ -201,7 +238,8 @@ impl Store {
         Ok(tile)
     }
 
-    /// Whether it was acknowledged that the other side's log goes on with this entry (leaf hash) after a restore.
+    /// Whether it was acknowledged that the other side's log goes on with this entry (leaf hash)
+    /// after a restore.
     ///
     /// # Errors
     /// [`StoreError::Engine`].

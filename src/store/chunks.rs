@@ -34,7 +34,8 @@ impl Store {
         self.each_chunk_but(|_| None, each)
     }
 
-    /// The same without those that `skip` leads past: where it names a later key, the chunks before that are not read.
+    /// The same without those that `skip` leads past: where it names a later key, the chunks before
+    /// that are not read.
     ///
     /// # Errors
     /// The first error of the engine or of `each`.
@@ -51,7 +52,8 @@ impl Store {
         })
     }
 
-    /// Goes through the chunks of a partition from a sequence on, for as long as `each` wants another one.
+    /// Goes through the chunks of a partition from a sequence on, for as long as `each` wants
+    /// another one.
     ///
     /// # Errors
     /// The first error of the engine or of `each`.
@@ -61,8 +63,17 @@ impl Store {
         mut each: impl FnMut(ChunkKey, Vec<u8>) -> Result<bool, E>,
     ) -> Result<(), E> {
         let start = first.to_bytes();
-        let range = ScanRange { prefix: &start[..8], ..ScanRange::from(&start) };
-        self.each(CHUNK, range, |key, row| Ok(if each(key, row.to_vec())? { ScanStep::Next } else { ScanStep::Stop }))
+        let range = ScanRange {
+            prefix: &start[..8],
+            ..ScanRange::from(&start)
+        };
+        self.each(CHUNK, range, |key, row| {
+            Ok(if each(key, row.to_vec())? {
+                ScanStep::Next
+            } else {
+                ScanStep::Stop
+            })
+        })
     }
 
     /// Whether there is a chunk of that sector (its number) and epoch.
@@ -71,11 +82,17 @@ impl Store {
     /// [`StoreError::Engine`].
     pub fn has_chunks(&self, sector: u32, epoch: u32) -> Result<bool, StoreError> {
         let mut found = false;
-        let first = ChunkKey { sector, epoch, sequence: 0 }.to_bytes();
-        self.engine.scan(CHUNK.name, ScanRange::of(&first[..8]), |_, _| {
-            found = true;
-            Ok::<_, StoreError>(ScanStep::Stop)
-        })?;
+        let first = ChunkKey {
+            sector,
+            epoch,
+            sequence: 0,
+        }
+        .to_bytes();
+        self.engine
+            .scan(CHUNK.name, ScanRange::of(&first[..8]), |_, _| {
+                found = true;
+                Ok::<_, StoreError>(ScanStep::Stop)
+            })?;
         Ok(found)
     }
 

@@ -1,6 +1,8 @@
-//! The columns: for each its name, and the types of its rows' keys and values, which say what bytes stand in them.
+//! The columns: for each its name, and the types of its rows' keys and values, which say what bytes
+//! stand in them.
 //!
-//! Values that change their meaning change the store's format version and get a migration file of their own.
+//! Values that change their meaning change the store's format version and get a migration file of
+//! their own.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -35,7 +37,10 @@ pub(super) struct TypedColumn<K: ?Sized, V: ?Sized> {
 
 impl<K: ?Sized, V: ?Sized> TypedColumn<K, V> {
     const fn named(name: &'static str) -> Self {
-        Self { name: ColumnName(name), rows: PhantomData }
+        Self {
+            name: ColumnName(name),
+            rows: PhantomData,
+        }
     }
 
     /// The error of a row that is not what was written.
@@ -57,16 +62,16 @@ macro_rules! columns {
 columns! {
     /// Sealed chunks.
     CHUNK = "chunk": ChunkKey => [u8];
-    /// Sector number, epoch, place and tag → sequence of the chunk: index entries that the memory had no room for. They are made
-    /// anew from the chunks where they are lost.
+    /// Sector number, epoch, place and tag → sequence of the chunk: index entries that the memory
+    /// had no room for. They are made anew from the chunks where they are lost.
     INDEX = "index": MovedKey => u32;
-    /// Sector number, epoch and place → key that made place and tags, and how far: of the chunks below a sequence, all entries of
-    /// that place lie in `INDEX`.
+    /// Sector number, epoch and place → key that made place and tags, and how far: of the chunks
+    /// below a sequence, all entries of that place lie in `INDEX`.
     INDEX_MARK = "index-mark": (u32, u32, u8) => (BlindingKeyId, MovedMark);
     /// Segment id → segment record.
     SEGMENT = "segment": [u8; 16] => [u8];
-    /// Segment id and authority key id → SHA-256 of the recipient entry that this key was proved to open. Without a key id: the
-    /// SHA-256 of what shows that a key opened the segment.
+    /// Segment id and authority key id → SHA-256 of the recipient entry that this key was proved to
+    /// open. Without a key id: the SHA-256 of what shows that a key opened the segment.
     SEGMENT_PROOF = "segment-proof": ([u8; 16], String) => [u8; 32];
     /// Number of an audit entry → the entry (canonical JSON).
     AUDIT = "audit": u64 => [u8];
@@ -74,8 +79,8 @@ columns! {
     AUDIT_SALT = "audit-salt": u64 => [u8; 16];
     /// Entry and place → tag (16) ‖ salt (16; absent in rows of older versions); prunable.
     AUDIT_TAG = "audit-tag": TagPlace => [u8];
-    /// Kind (0 tags of releases and reveals, 1 tags of look-ups, 2 orders), tag or order id, entry and place: where a tag or an
-    /// order's release lies.
+    /// Kind (0 tags of releases and reveals, 1 tags of look-ups, 2 orders), tag or order id, entry
+    /// and place: where a tag or an order's release lies.
     ENTRY_INDEX = "entry-index": (u8, [u8; 16], TagPlace) => ();
     /// The tree over a shard's entries: [`super::TreeRow`].
     AUDIT_TREE = "audit-tree": Shard => [u8; 49];
@@ -101,7 +106,8 @@ columns! {
     ORDER_ACT = "state-order-act": (OrderKey, [u8; 32]) => [u8];
     /// Order that has copies → until when, and whether everything that it lists was looked for.
     ORDER_COPIES = "state-order-copies": OrderKey => CopiesRow;
-    /// Order and tag of a pseudonym → epoch, and chunk of that one mapping, wrapped for [`super::copy_location`].
+    /// Order and tag of a pseudonym → epoch, and chunk of that one mapping, wrapped for
+    /// [`super::copy_location`].
     ORDER_COPY = "state-order-copy": (OrderKey, [u8; 16]) => CopyRow;
     /// Inspection id → the inspection: the decision as it was signed, and its end (JSON).
     INSPECTION = "state-inspection": Uuid => [u8];
@@ -111,11 +117,12 @@ columns! {
     ERASURE_DUE = "state-erasure-due": (i64, [u8; 16]) => ();
     /// Rights officer and days since 1970 → look-ups made that day.
     LOOK_UPS = "state-look-up": (NameField, u32) => u64;
-    /// Time of an officer's request (Unix seconds) and its id; prunable when long over. Rows of older versions may be of what
-    /// `CARRIED_OUT` is for.
+    /// Time of an officer's request (Unix seconds) and its id; prunable when long over. Rows of
+    /// older versions may be of what `CARRIED_OUT` is for.
     REQUEST = "state-request": (i64, Uuid) => ();
-    /// Time when a request to erase, or a statement that allows a destruction, is too old (Unix seconds), and its id: it was
-    /// carried out here. Never pruned, so that a clock that ran ahead has none forgotten.
+    /// Time when a request to erase, or a statement that allows a destruction, is too old (Unix
+    /// seconds), and its id: it was carried out here. Never pruned, so that a clock that ran ahead
+    /// has none forgotten.
     CARRIED_OUT = "state-carried-out": (i64, Uuid) => ();
     /// Authority and hour since 1970 → pseudonyms asked for.
     RELEASE_RATE = "state-release-rate": (NameField, u32) => u64;
@@ -161,7 +168,11 @@ impl RowField for ChunkKey {
 
     fn read_front(bytes: &mut &[u8]) -> Option<Self> {
         let (sector, epoch, sequence) = <(u32, u32, u64)>::read_front(bytes)?;
-        Some(Self { sector, epoch, sequence: u32::try_from(sequence).ok()? })
+        Some(Self {
+            sector,
+            epoch,
+            sequence: u32::try_from(sequence).ok()?,
+        })
     }
 }
 
@@ -176,7 +187,8 @@ pub struct EpochRow {
     pub own_secret: bool,
     /// When it was opened (Unix seconds).
     pub opened_at: i64,
-    /// What only a new epoch may change (granularity, text form, reversible), as the vault encodes it.
+    /// What only a new epoch may change (granularity, text form, reversible), as the vault encodes
+    /// it.
     pub terms: [u8; 4],
 }
 

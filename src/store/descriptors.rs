@@ -1,17 +1,20 @@
-//! How many files RocksDB may keep open. Left to itself it keeps every file of the database open, and a file that it cannot
-//! open is to it a failed write, after which it takes no more.
+//! How many files RocksDB may keep open. Left to itself it keeps every file of the database open,
+//! and a file that it cannot open is to it a failed write, after which it takes no more.
 
 use crate::system::process::{LimitedResource, limit};
 
 /// What the store takes of the files that this process may have open: one in so many.
 pub const SHARE: u64 = 4;
 
-/// The least that RocksDB can work with: what flushes and compactions of a few columns hold at once.
+/// The least that RocksDB can work with: what flushes and compactions of a few columns hold at
+/// once.
 const LEAST: u64 = 64;
 
 /// The store's share of the files that this process may have open.
 pub(super) fn share() -> i32 {
-    let files = limit(LimitedResource::OpenFiles).map_or(LEAST, |limit| limit.present / SHARE).max(LEAST);
+    let files = limit(LimitedResource::OpenFiles)
+        .map_or(LEAST, |limit| limit.present / SHARE)
+        .max(LEAST);
     i32::try_from(files).unwrap_or(i32::MAX)
 }
 

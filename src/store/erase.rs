@@ -1,5 +1,5 @@
-//! What erasures do in the store: they destroy salts, add tombstones, note what is still to be destroyed, and clear the bytes of
-//! what was destroyed out of the files.
+//! What erasures do in the store: they destroy salts, add tombstones, note what is still to be
+//! destroyed, and clear the bytes of what was destroyed out of the files.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,19 +7,28 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::columns::{
-    AUDIT_SALT, AUDIT_TAG, CHUNK, ColumnName, ENTRY_INDEX, ERASURE_DUE, INDEX, LOOK_UPS, META, ORDER_PAIR, TOMBSTONE,
+    AUDIT_SALT, AUDIT_TAG, CHUNK, ColumnName, ENTRY_INDEX, ERASURE_DUE, INDEX, LOOK_UPS, META,
+    ORDER_PAIR, TOMBSTONE,
 };
 use super::fields::{NameField, RowField as _};
 use super::orders::OrderKey;
 use super::rows::{RowEngine as _, ScanRange, ScanStep};
 use super::{RowBatch, Store, StoreError};
 
-/// Single values that say which erasures no scrub has followed yet: the erasure's id comes behind. One for each, so that a scrub
-/// that ends strikes out those that it began after, and none that came meanwhile.
+/// Single values that say which erasures no scrub has followed yet: the erasure's id comes behind.
+/// One for each, so that a scrub that ends strikes out those that it began after, and none that
+/// came meanwhile.
 const SCRUB_DUE: &[u8] = b"scrub-due/";
 /// The columns that erasures destroy rows of.
-const SCRUBBED: [ColumnName; 7] =
-    [CHUNK.name, INDEX.name, AUDIT_SALT.name, AUDIT_TAG.name, ENTRY_INDEX.name, ERASURE_DUE.name, ORDER_PAIR.name];
+const SCRUBBED: [ColumnName; 7] = [
+    CHUNK.name,
+    INDEX.name,
+    AUDIT_SALT.name,
+    AUDIT_TAG.name,
+    ENTRY_INDEX.name,
+    ERASURE_DUE.name,
+    ORDER_PAIR.name,
+];
 /// How often a scrub looks whether another one has ended: they take seconds to hours.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -61,15 +70,25 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn each_order_pair(&self, mut each: impl FnMut(OrderKey, [u8; 16])) -> Result<(), StoreError> {
+    pub fn each_order_pair(
+        &self,
+        mut each: impl FnMut(OrderKey, [u8; 16]),
+    ) -> Result<(), StoreError> {
         self.each(ORDER_PAIR, ScanRange::ALL.once(), |(order, tag), _| {
             each(order, tag);
             Ok(ScanStep::Next)
         })
     }
 
-    /// Puts the tag of no pseudonym in the place of one that was counted: the count stays, because it limits the order.
-    pub fn replace_order_pair(&self, batch: &mut RowBatch, order: &OrderKey, tag: &[u8; 16], with: &[u8; 16]) {
+    /// Puts the tag of no pseudonym in the place of one that was counted: the count stays, because
+    /// it limits the order.
+    pub fn replace_order_pair(
+        &self,
+        batch: &mut RowBatch,
+        order: &OrderKey,
+        tag: &[u8; 16],
+        with: &[u8; 16],
+    ) {
         self.delete(batch, ORDER_PAIR, &(order.clone(), *tag));
         self.put_order_pair(batch, order, with);
     }
@@ -84,11 +103,18 @@ impl Store {
     }
 
     /// Notes that a pseudonym was erased, and when (Unix seconds).
-    pub fn put_tombstone(&self, batch: &mut RowBatch, sector: Uuid, tombstone: &[u8; 16], time: i64) {
+    pub fn put_tombstone(
+        &self,
+        batch: &mut RowBatch,
+        sector: Uuid,
+        tombstone: &[u8; 16],
+        time: i64,
+    ) {
         self.put(batch, TOMBSTONE, &(sector, *tombstone), &time);
     }
 
-    /// Tags whose erasure waits for their age until `now` (Unix seconds), with the keys to strike them out by.
+    /// Tags whose erasure waits for their age until `now` (Unix seconds), with the keys to strike
+    /// them out by.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
@@ -113,18 +139,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn look_ups(&self, officer: &str, day: u32) -> Result<u64, StoreError> {
-        Ok(self.get(LOOK_UPS, &(NameField::of(officer), day))?.unwrap_or(0))
+        Ok(self
+            .get(LOOK_UPS, &(NameField::of(officer), day))?
+            .unwrap_or(0))
     }
 
     /// Writes how many look-ups a rights officer made on a day, and forgets the days before.
     pub fn put_look_ups(&self, batch: &mut RowBatch, officer: &str, day: u32, count: u64) {
-        let (first, today) = ((NameField::of(officer), 0_u32), (NameField::of(officer), day));
-        self.engine.delete_range(batch, LOOK_UPS.name, &first.bytes(), &today.bytes());
+        let (first, today) = (
+            (NameField::of(officer), 0_u32),
+            (NameField::of(officer), day),
+        );
+        self.engine
+            .delete_range(batch, LOOK_UPS.name, &first.bytes(), &today.bytes());
         self.put(batch, LOOK_UPS, &today, &count);
     }
 
-    /// Notes that the bytes of what an erasure destroys are still to be cleared out of the files: so that a restart before
-    /// that does not have it forgotten.
+    /// Notes that the bytes of what an erasure destroys are still to be cleared out of the files:
+    /// so that a restart before that does not have it forgotten.
     pub fn put_scrub_due(&self, batch: &mut RowBatch, erasure: Uuid) {
         let key = [SCRUB_DUE, erasure.hyphenated().to_string().as_bytes()].concat();
         self.put(batch, META, &key[..], &[]);
@@ -138,20 +170,21 @@ impl Store {
         self.due(SCRUB_DUE).map(|due| !due.is_empty())
     }
 
-    /// Clears the bytes of what was destroyed out of the files: flushes, so that the write-ahead log goes, and compacts.
-    /// What of the chunks is alive is copied, and so it may take long in a large store. Keys at the edges of files may stay
-    /// in RocksDB's manifest until the next start. Waits while another one is under way.
+    /// Clears the bytes of what was destroyed out of the files: flushes, so that the write-ahead
+    /// log goes, and compacts. What of the chunks is alive is copied, and so it may take long in a
+    /// large store. Keys at the edges of files may stay in RocksDB's manifest until the next start.
+    /// Waits while another one is under way.
     ///
     /// # Errors
-    /// [`StoreError::Engine`], [`StoreError::Poisoned`], [`StoreError::Unscrubbed`]. Nothing is lost then, and what was destroyed
-    /// may still be there: the scrub stays due.
+    /// [`StoreError::Engine`], [`StoreError::Poisoned`], [`StoreError::Unscrubbed`]. Nothing is
+    /// lost then, and what was destroyed may still be there: the scrub stays due.
     pub fn scrub(&self) -> Result<(), StoreError> {
         let _guard = self.wait_for_compactions();
         self.clear_away(&self.due(SCRUB_DUE)?)
     }
 
-    /// The same where it is due, after an erasure or at a start; whether it was. Of several that wait for one another the
-    /// first sees to all.
+    /// The same where it is due, after an erasure or at a start; whether it was. Of several that
+    /// wait for one another the first sees to all.
     ///
     /// # Errors
     /// As [`Store::scrub`].
@@ -164,9 +197,12 @@ impl Store {
         self.clear_away(&due).map(|()| true)
     }
 
-    /// The right to say whether compactions move chunks, unless another has it: a scrub, or a look of the keeper's.
+    /// The right to say whether compactions move chunks, unless another has it: a scrub, or a look
+    /// of the keeper's.
     pub(super) fn guard_compactions(&self) -> Option<CompactionGuard<'_>> {
-        let taken = self.scrubbed.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);
+        let taken =
+            self.scrubbed
+                .compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);
         taken.ok().map(|_| CompactionGuard(&self.scrubbed))
     }
 
@@ -181,7 +217,11 @@ impl Store {
 
     /// The notes of what is still to be cleared out of the files, by what they begin with.
     pub(super) fn due(&self, begin: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
-        Ok(self.rows(META, begin)?.into_iter().map(|(key, _)| key).collect())
+        Ok(self
+            .rows(META, begin)?
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect())
     }
 
     /// Strikes out the notes of what was cleared out of the files.
@@ -190,14 +230,17 @@ impl Store {
             return Ok(());
         }
         let mut batch = RowBatch::default();
-        due.iter().for_each(|key| self.delete(&mut batch, META, &key[..]));
+        due.iter()
+            .for_each(|key| self.delete(&mut batch, META, &key[..]));
         self.commit(batch)
     }
 
     /// Scrubs, and strikes out what was due before.
     fn clear_away(&self, due: &[Vec<u8>]) -> Result<(), StoreError> {
         // Otherwise chunks stay in blob files until enough of them is gone.
-        let rewritten = self.move_chunks(true).and_then(|()| self.engine.rewrite(&SCRUBBED));
+        let rewritten = self
+            .move_chunks(true)
+            .and_then(|()| self.engine.rewrite(&SCRUBBED));
         rewritten.and(self.move_chunks(false))?;
         self.strike_out(due)
     }
@@ -213,7 +256,11 @@ mod tests {
     fn a_scrub_stays_due_until_the_old_files_are_gone() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), "test/vault").unwrap();
-        let key = ChunkKey { sector: 1, epoch: 1, sequence: 1 };
+        let key = ChunkKey {
+            sector: 1,
+            epoch: 1,
+            sequence: 1,
+        };
         let mut batch = RowBatch::default();
         store.put_chunk(&mut batch, key, &[7; 4_096]);
         store.commit(batch).unwrap();
@@ -229,7 +276,10 @@ mod tests {
         drop(reading);
         assert!(store.scrub_due().unwrap());
         assert!(!store.is_scrub_due().unwrap());
-        let blobs = store.engine.files(|name, _| name.ends_with(".blob")).unwrap();
+        let blobs = store
+            .engine
+            .files(|name, _| name.ends_with(".blob"))
+            .unwrap();
         assert!(blobs.is_empty(), "{blobs:?}");
     }
 }

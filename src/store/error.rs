@@ -55,13 +55,17 @@ pub enum StoreError {
     #[error("the store at {0} has data files but no CURRENT file; restore it from a backup")]
     Headless(PathBuf),
     /// A table of the present state is missing or has another length.
-    #[error("the file {0} of the store is gone, or is not what it was; restore the store from a backup")]
+    #[error(
+        "the file {0} of the store is gone, or is not what it was; restore the store from a backup"
+    )]
     Missing(PathBuf),
     /// A record of the write-ahead log is whole, and its header is damaged.
     #[error("the write-ahead log {0} is damaged; restore the store from a backup")]
     Log(PathBuf),
     /// Its log has no tree yet.
-    #[error("the store at {0} has no tree over its log: an earlier version wrote it, and the next start makes one")]
+    #[error(
+        "the store at {0} has no tree over its log: an earlier version wrote it, and the next start makes one"
+    )]
     Treeless(PathBuf),
     /// A row that is not what was written.
     #[error("a row of column {0} is not what cloison writes; restore the store from a backup")]
@@ -75,7 +79,9 @@ pub enum StoreError {
     #[error("an earlier write failed; the store takes no more until restart")]
     Poisoned,
     /// Another process extends the same log.
-    #[error("the second place of the last checkpoint was changed by another process: the log would fork")]
+    #[error(
+        "the second place of the last checkpoint was changed by another process: the log would fork"
+    )]
     Forked,
     /// The files of an open store cannot be looked at.
     #[error("the files of the store at {path} cannot be looked at: {source}")]
@@ -92,10 +98,14 @@ pub enum StoreError {
     )]
     Displaced(PathBuf),
     /// The second place of the last checkpoint is gone or holds something else.
-    #[error("the second place of the last checkpoint, {0}, no longer holds what this log last put there")]
+    #[error(
+        "the second place of the last checkpoint, {0}, no longer holds what this log last put there"
+    )]
     SecondDisplaced(PathBuf),
     /// The files still hold what was destroyed.
-    #[error("files from before what was destroyed are still in the store at {0}: the scrub stays due")]
+    #[error(
+        "files from before what was destroyed are still in the store at {0}: the scrub stays due"
+    )]
     Unscrubbed(PathBuf),
     /// The thread that writes met a fault of ours.
     #[error("the writer met a fault of ours and has ended; what it said stands above")]
@@ -108,6 +118,9 @@ pub enum StoreError {
 impl StoreError {
     /// Whether it may pass by itself: a process that ends, a disk that comes back or gets room.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::InUse(_) | Self::Absent(_) | Self::Engine { full: true, .. })
+        matches!(
+            self,
+            Self::InUse(_) | Self::Absent(_) | Self::Engine { full: true, .. }
+        )
     }
 }

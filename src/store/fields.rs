@@ -1,4 +1,5 @@
-//! The fields that keys and values are made of, and the bytes of each: numbers in network order, so that they sort as numbers.
+//! The fields that keys and values are made of, and the bytes of each: numbers in network order, so
+//! that they sort as numbers.
 
 use std::borrow::Cow;
 
@@ -67,7 +68,9 @@ impl RowField for str {
     }
 
     fn read_front(bytes: &mut &[u8]) -> Option<String> {
-        std::str::from_utf8(std::mem::take(bytes)).ok().map(str::to_owned)
+        std::str::from_utf8(std::mem::take(bytes))
+            .ok()
+            .map(str::to_owned)
     }
 }
 
@@ -155,7 +158,11 @@ where
     }
 
     fn read_front(bytes: &mut &[u8]) -> Option<Self> {
-        Some((A::read_front(bytes)?, B::read_front(bytes)?, C::read_front(bytes)?))
+        Some((
+            A::read_front(bytes)?,
+            B::read_front(bytes)?,
+            C::read_front(bytes)?,
+        ))
     }
 }
 
@@ -169,7 +176,12 @@ mod tests {
         let bytes = key.bytes().into_owned();
         assert_eq!(bytes, [&b"court\0"[..], &[7; 16], &[0, 0, 0, 3]].concat());
         assert_eq!(<(NameField, Uuid, u32)>::read(&bytes), Some(key));
-        for wrong in [&bytes[..bytes.len() - 1], &[&bytes[..], &[0]].concat(), &bytes[..3], &[]] {
+        for wrong in [
+            &bytes[..bytes.len() - 1],
+            &[&bytes[..], &[0]].concat(),
+            &bytes[..3],
+            &[],
+        ] {
             assert_eq!(<(NameField, Uuid, u32)>::read(wrong), None);
         }
     }

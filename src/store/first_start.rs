@@ -1,8 +1,9 @@
 //! A store is made only at a first start that was prepared.
 //!
-//! A disk that is not mounted leaves a path without a store, as before a first start. A vault that made a new store there would
-//! answer with pseudonyms that never were, and would know no erasure, no revocation and no retired epoch. So a first start is
-//! announced: by a note beside the store's path, which `cloison init` leaves there, or by an option on the command line.
+//! A disk that is not mounted leaves a path without a store, as before a first start. A vault that
+//! made a new store there would answer with pseudonyms that never were, and would know no erasure,
+//! no revocation and no retired epoch. So a first start is announced: by a note beside the store's
+//! path, which `cloison init` leaves there, or by an option on the command line.
 
 use std::fs::{self, File};
 use std::io;
@@ -25,14 +26,16 @@ no store refuses, because a disk that is not mounted looks the same. If the stor
 disk first and move this file onto it.
 ";
 
-    /// The note that announces the first start of the store at that path: `data/vault.first-start` for `data/vault`.
+    /// The note that announces the first start of the store at that path: `data/vault.first-start`
+    /// for `data/vault`.
     pub fn note(store: &Path) -> PathBuf {
         let mut name = store.file_name().unwrap_or_default().to_owned();
         name.push(".first-start");
         store.with_file_name(name)
     }
 
-    /// Permits a start where there is a store, or where a first one was announced by the note or is asked for. Makes nothing.
+    /// Permits a start where there is a store, or where a first one was announced by the note or is
+    /// asked for. Makes nothing.
     ///
     /// # Errors
     /// [`StoreError::Absent`]
@@ -44,7 +47,8 @@ disk first and move this file onto it.
         Ok(Self { note })
     }
 
-    /// Takes the permission back, once the store is there: makes the store's folder durable by name, then removes the note.
+    /// Takes the permission back, once the store is there: makes the store's folder durable by
+    /// name, then removes the note.
     ///
     /// # Errors
     /// What the operating system says; the note is still there then.
@@ -52,7 +56,11 @@ disk first and move this file onto it.
         if !self.note.exists() {
             return Ok(());
         }
-        let folder = self.note.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = self
+            .note
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let folder = File::open(folder)?;
         folder.sync_all()?;
         fs::remove_file(&self.note)?;
@@ -68,10 +76,17 @@ mod tests {
     fn a_store_is_made_only_at_a_first_start_that_was_prepared() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault");
-        assert!(matches!(FirstStart::permit(&path, false), Err(StoreError::Absent(_))));
-        // An empty folder, and the one that a new file system has: a mount point, or a disk that was made anew.
+        assert!(matches!(
+            FirstStart::permit(&path, false),
+            Err(StoreError::Absent(_))
+        ));
+        // An empty folder, and the one that a new file system has: a mount point, or a disk that
+        // was made anew.
         fs::create_dir_all(path.join("lost+found")).unwrap();
-        assert!(matches!(FirstStart::permit(&path, false), Err(StoreError::Absent(_))));
+        assert!(matches!(
+            FirstStart::permit(&path, false),
+            Err(StoreError::Absent(_))
+        ));
         FirstStart::permit(&path, true).unwrap().end().unwrap();
 
         let note = folder.path().join("vault.first-start");
@@ -82,9 +97,13 @@ mod tests {
         assert!(!note.exists());
         FirstStart::permit(&path, false).unwrap().end().unwrap();
 
-        // Files without the one that says which of them count are a damaged store, and opening it says so.
+        // Files without the one that says which of them count are a damaged store, and opening it
+        // says so.
         fs::remove_file(path.join("CURRENT")).unwrap();
         let _ = FirstStart::permit(&path, false).unwrap();
-        assert!(matches!(Store::open(&path, "test/vault"), Err(StoreError::Headless(_))));
+        assert!(matches!(
+            Store::open(&path, "test/vault"),
+            Err(StoreError::Headless(_))
+        ));
     }
 }

@@ -1,7 +1,8 @@
 //! The exact in-memory index: which chunk holds a pseudonym's mapping.
 //!
-//! Pseudonyms are PRF outputs, so their first bytes are the hash. One [`Partition`] per (sector number, epoch) is made of
-//! 256 tables, each of which grows by a quarter, at its own time, so that growth never doubles the whole.
+//! Pseudonyms are PRF outputs, so their first bytes are the hash. One [`Partition`] per (sector
+//! number, epoch) is made of 256 tables, each of which grows by a quarter, at its own time, so that
+//! growth never doubles the whole.
 
 mod below;
 mod bound;
@@ -19,8 +20,9 @@ use table::IndexTable;
 /// Which partition: sector number and epoch.
 pub type PartitionId = (u32, u32);
 
-/// How many look-ups or insertions fetch their memory together. A processor that has to look up where a page of memory lies waits
-/// there, but looks up several pages at a time: so the fetches of a block stand one behind the other.
+/// How many look-ups or insertions fetch their memory together. A processor that has to look up
+/// where a page of memory lies waits there, but looks up several pages at a time: so the fetches of
+/// a block stand one behind the other.
 pub const AHEAD: usize = 64;
 
 /// Which chunk holds each mapping, for every partition.
@@ -33,30 +35,47 @@ pub struct Index {
 /// Without a bound.
 impl Default for Index {
     fn default() -> Self {
-        Self { partitions: RwLock::default(), blinding: None, bound: MemoryBound::new(u64::MAX) }
+        Self {
+            partitions: RwLock::default(),
+            blinding: None,
+            bound: MemoryBound::new(u64::MAX),
+        }
     }
 }
 
 impl Index {
-    /// An index whose tables take `bytes`: what is more goes to the store, behind the `blinding`. It knows what lies there
-    /// already; what lies there under another key is forgotten.
+    /// An index whose tables take `bytes`: what is more goes to the store, behind the `blinding`.
+    /// It knows what lies there already; what lies there under another key is forgotten.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not say what lies there.
-    pub fn open(store: &Store, blinding: Arc<dyn IndexBlinding>, bytes: u64) -> Result<Self, StoreError> {
-        let index =
-            Self { partitions: RwLock::default(), blinding: Some(blinding.clone()), bound: MemoryBound::new(bytes) };
+    pub fn open(
+        store: &Store,
+        blinding: Arc<dyn IndexBlinding>,
+        bytes: u64,
+    ) -> Result<Self, StoreError> {
+        let index = Self {
+            partitions: RwLock::default(),
+            blinding: Some(blinding.clone()),
+            bound: MemoryBound::new(bytes),
+        };
         let mut partitions: BTreeMap<PartitionId, Vec<_>> = BTreeMap::new();
         for (id, place, under, mark) in store.marks()? {
             partitions.entry(id).or_default().push((under, place, mark));
         }
         for (id, marks) in partitions {
             let made = below::made(&*blinding, id);
-            if marks.iter().any(|(under, ..)| under.version == made.version && under.check != made.check) {
+            if marks
+                .iter()
+                .any(|(under, ..)| under.version == made.version && under.check != made.check)
+            {
                 return Err(StoreError::OtherIndexKey(made.version));
             }
             if marks.iter().all(|(under, ..)| *under == made) {
-                let marks: Vec<_> = marks.into_iter().map(|(_, place, mark)| (place, mark)).collect();
+                let marks: Vec<_> = marks
+                    .into_iter()
+                    .map(|(_, place, mark)| (place, mark))
+                    .collect();
                 index.partition(id).1.load(&marks);
             } else {
                 store.forget_moved(id)?;
@@ -67,7 +86,12 @@ impl Index {
 
     /// The partition of a sector's epoch; made when it is not there yet.
     pub fn partition(&self, id: PartitionId) -> Arc<Partition> {
-        if let Some(found) = self.partitions.read().expect("no panic under this lock").get(&id) {
+        if let Some(found) = self
+            .partitions
+            .read()
+            .expect("no panic under this lock")
+            .get(&id)
+        {
             return found.clone();
         }
         self.partitions
@@ -81,12 +105,20 @@ impl Index {
     /// All partitions there are.
     pub fn partitions(&self) -> Vec<(PartitionId, Arc<Partition>)> {
         let partitions = self.partitions.read().expect("no panic under this lock");
-        partitions.iter().map(|(id, partition)| (*id, partition.clone())).collect()
+        partitions
+            .iter()
+            .map(|(id, partition)| (*id, partition.clone()))
+            .collect()
     }
 
     /// Mappings that the index knows, over all partitions.
     pub fn len(&self) -> u64 {
-        self.partitions.read().expect("no panic under this lock").values().map(|p| p.entries()).sum()
+        self.partitions
+            .read()
+            .expect("no panic under this lock")
+            .values()
+            .map(|p| p.entries())
+            .sum()
     }
 
     /// Whether it knows none.
@@ -96,12 +128,22 @@ impl Index {
 
     /// How many of them lie in the store and not in memory.
     pub fn moved(&self) -> u64 {
-        self.partitions.read().expect("no panic under this lock").values().map(|p| p.1.moved()).sum()
+        self.partitions
+            .read()
+            .expect("no panic under this lock")
+            .values()
+            .map(|p| p.1.moved())
+            .sum()
     }
 
     /// Bytes that its tables take.
     pub fn bytes(&self) -> u64 {
-        self.partitions.read().expect("no panic under this lock").values().map(|p| p.bytes()).sum()
+        self.partitions
+            .read()
+            .expect("no panic under this lock")
+            .values()
+            .map(|p| p.bytes())
+            .sum()
     }
 }
 
@@ -111,13 +153,17 @@ pub struct Partition(RwLock<PartitionTables>, LowerLevel);
 /// One table for each first byte.
 struct PartitionTables {
     tables: Vec<IndexTable>,
-    /// Entries of each. Apart, because each insertion changes it: look-ups on other cores would wait for the cache line.
+    /// Entries of each. Apart, because each insertion changes it: look-ups on other cores would
+    /// wait for the cache line.
     used: Vec<usize>,
 }
 
 impl Default for PartitionTables {
     fn default() -> Self {
-        Self { tables: (0..256).map(|_| IndexTable::default()).collect(), used: vec![0; 256] }
+        Self {
+            tables: (0..256).map(|_| IndexTable::default()).collect(),
+            used: vec![0; 256],
+        }
     }
 }
 
@@ -128,7 +174,10 @@ impl PartitionTables {
     }
 
     fn insert(&mut self, pseudonym: &[u8; 16], chunk: u32) -> bool {
-        let (table, used) = (&mut self.tables[pseudonym[0] as usize], &mut self.used[pseudonym[0] as usize]);
+        let (table, used) = (
+            &mut self.tables[pseudonym[0] as usize],
+            &mut self.used[pseudonym[0] as usize],
+        );
         if table.is_full(*used) {
             table.grow(pseudonym[0]);
         }
@@ -176,7 +225,8 @@ impl Partition {
 pub struct PartitionView<'a>(RwLockReadGuard<'a, PartitionTables>);
 
 impl PartitionView<'_> {
-    /// The chunk that holds the pseudonym's mapping, where the tables have it; see [`Partition::locate`].
+    /// The chunk that holds the pseudonym's mapping, where the tables have it; see
+    /// [`Partition::locate`].
     pub fn get(&self, pseudonym: &[u8; 16]) -> Option<u32> {
         self.0.of(pseudonym).get(pseudonym)
     }
@@ -186,7 +236,8 @@ impl PartitionView<'_> {
         self.0.of(pseudonym).contains(pseudonym)
     }
 
-    /// Starts fetching what tells whether the pseudonym is there, so that a later look-up need not wait for memory.
+    /// Starts fetching what tells whether the pseudonym is there, so that a later look-up need not
+    /// wait for memory.
     #[inline]
     pub fn prefetch(&self, pseudonym: &[u8; 16]) {
         self.0.of(pseudonym).prefetch(pseudonym);
@@ -211,7 +262,9 @@ impl PartitionInsertions<'_> {
     /// Starts fetching what the insertions of a block will need; see [`AHEAD`].
     #[inline]
     pub fn prefetch<'p>(&self, block: impl Iterator<Item = &'p [u8; 16]> + Clone) {
-        block.clone().for_each(|pseudonym| self.0.of(pseudonym).prefetch(pseudonym));
+        block
+            .clone()
+            .for_each(|pseudonym| self.0.of(pseudonym).prefetch(pseudonym));
         block.for_each(|pseudonym| self.0.of(pseudonym).prefetch_slot(pseudonym));
     }
 }
@@ -274,6 +327,9 @@ mod tests {
             key[8..].copy_from_slice(&i.to_be_bytes());
             assert!(insert(&partition, key, i as u32));
         }
-        assert!(partition.bytes() < 100_000 * 36, "at most a quarter more than what the fill makes of 21 bytes");
+        assert!(
+            partition.bytes() < 100_000 * 36,
+            "at most a quarter more than what the fill makes of 21 bytes"
+        );
     }
 }

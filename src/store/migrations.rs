@@ -1,5 +1,5 @@
-//! Migrations and retired epochs in the store: how far an order for continuity has come, the pairs that wait for their sector,
-//! and which epochs are gone.
+//! Migrations and retired epochs in the store: how far an order for continuity has come, the pairs
+//! that wait for their sector, and which epochs are gone.
 
 use std::borrow::Cow;
 
@@ -61,9 +61,13 @@ impl RowField for MigrationRow {
     fn bytes(&self) -> Cow<'_, [u8]> {
         let mut value = vec![1];
         value.extend_from_slice(self.sector.as_bytes());
-        [self.from, self.to, self.next, self.page].iter().for_each(|n| value.extend_from_slice(&n.to_be_bytes()));
+        [self.from, self.to, self.next, self.page]
+            .iter()
+            .for_each(|n| value.extend_from_slice(&n.to_be_bytes()));
         let counts = [self.handed_out, self.migrated, self.skipped];
-        counts.iter().for_each(|n| value.extend_from_slice(&n.to_be_bytes()));
+        counts
+            .iter()
+            .for_each(|n| value.extend_from_slice(&n.to_be_bytes()));
         if let Some(open) = self.open {
             value.extend_from_slice(&(open.request, open.until, open.items).bytes());
         }
@@ -80,9 +84,23 @@ impl RowField for MigrationRow {
             None
         } else {
             let (request, until, items) = <(Uuid, u32, u32)>::read_front(bytes)?;
-            Some(OpenPage { request, until, items })
+            Some(OpenPage {
+                request,
+                until,
+                items,
+            })
         };
-        Some(Self { sector, from, to, next, page, handed_out, migrated, skipped, open })
+        Some(Self {
+            sector,
+            from,
+            to,
+            next,
+            page,
+            handed_out,
+            migrated,
+            skipped,
+            open,
+        })
     }
 }
 
@@ -100,7 +118,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn migrations(&self) -> Result<Vec<MigrationRow>, StoreError> {
-        Ok(self.rows(MIGRATION, &[])?.into_iter().map(|(_, row)| row).collect())
+        Ok(self
+            .rows(MIGRATION, &[])?
+            .into_iter()
+            .map(|(_, row)| row)
+            .collect())
     }
 
     /// Writes how far a migration has come.
@@ -110,11 +132,17 @@ impl Store {
 
     /// Adds pairs for a sector system.
     pub fn put_pairs(&self, batch: &mut RowBatch, client: &str, row: &PairsRow) {
-        self.put(batch, MIGRATION_PAIRS, &pairs_key(client, &row.order, row.page), &row.sealed[..]);
+        self.put(
+            batch,
+            MIGRATION_PAIRS,
+            &pairs_key(client, &row.order, row.page),
+            &row.sealed[..],
+        );
     }
 
-    /// Goes through the pairs that wait for a sector system, of one order and from a page on, or of all: order, page and what is
-    /// sealed, which may be a megabyte. Goes on as long as `each` says so.
+    /// Goes through the pairs that wait for a sector system, of one order and from a page on, or of
+    /// all: order, page and what is sealed, which may be a megabyte. Goes on as long as `each` says
+    /// so.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
@@ -129,9 +157,16 @@ impl Store {
             None => (NameField::of(client).bytes().into_owned(), 0),
         };
         // Of one order, or of all.
-        let range = ScanRange { prefix: &start[..start.len() - page], ..ScanRange::from(&start) };
+        let range = ScanRange {
+            prefix: &start[..start.len() - page],
+            ..ScanRange::from(&start)
+        };
         self.each(MIGRATION_PAIRS, range, |(_, order, page), sealed| {
-            Ok(if each(order, page, sealed) { ScanStep::Next } else { ScanStep::Stop })
+            Ok(if each(order, page, sealed) {
+                ScanStep::Next
+            } else {
+                ScanStep::Stop
+            })
         })
     }
 
@@ -141,11 +176,15 @@ impl Store {
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn pairs_orders(&self, client: &str) -> Result<Vec<OrderKey>, StoreError> {
         let mut orders = vec![];
-        self.each(MIGRATION_PAIRS, ScanRange::of(&NameField::of(client).bytes()), |(_, order, _), _| {
-            let behind = [&pairs_key(client, &order, u32::MAX).bytes()[..], &[0]].concat();
-            orders.push(order);
-            Ok::<_, StoreError>(ScanStep::SkipTo(behind))
-        })?;
+        self.each(
+            MIGRATION_PAIRS,
+            ScanRange::of(&NameField::of(client).bytes()),
+            |(_, order, _), _| {
+                let behind = [&pairs_key(client, &order, u32::MAX).bytes()[..], &[0]].concat();
+                orders.push(order);
+                Ok::<_, StoreError>(ScanStep::SkipTo(behind))
+            },
+        )?;
         Ok(orders)
     }
 
@@ -160,11 +199,20 @@ impl Store {
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn retired_epochs(&self) -> Result<Vec<(Uuid, u32, i64)>, StoreError> {
         let rows = self.rows(RETIRED, &[])?.into_iter();
-        Ok(rows.map(|((sector, epoch), time)| (sector, epoch, time)).collect())
+        Ok(rows
+            .map(|((sector, epoch), time)| (sector, epoch, time))
+            .collect())
     }
 
     /// Retires an epoch: notes when, and takes away every row that its mappings have.
-    pub fn retire_epoch(&self, batch: &mut RowBatch, sector: Uuid, epoch: u32, time: i64, partition: PartitionId) {
+    pub fn retire_epoch(
+        &self,
+        batch: &mut RowBatch,
+        sector: Uuid,
+        epoch: u32,
+        time: i64,
+        partition: PartitionId,
+    ) {
         self.put(batch, RETIRED, &(sector, epoch), &time);
         self.engine.delete_partition(batch, partition);
     }

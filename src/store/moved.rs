@@ -1,7 +1,7 @@
 //! Index entries that the memory had no room for, in a sorted column.
 //!
-//! The engine loads them sorted, many at once. A row says in which chunk a mapping lies, and not whose mapping it is: places and
-//! tags are made under a key that the store does not have.
+//! The engine loads them sorted, many at once. A row says in which chunk a mapping lies, and not
+//! whose mapping it is: places and tags are made under a key that the store does not have.
 
 use std::borrow::Cow;
 
@@ -68,7 +68,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Engine`] once, and [`StoreError::Poisoned`] ever after: as with any write.
-    pub(super) fn take_in(&self, rows: impl Iterator<Item = (MovedKey, u32)>) -> Result<(), StoreError> {
+    pub(super) fn take_in(
+        &self,
+        rows: impl Iterator<Item = (MovedKey, u32)>,
+    ) -> Result<(), StoreError> {
         let rows = rows.map(|(key, sequence)| (key, sequence.to_be_bytes()));
         self.write(|| self.engine.load(INDEX.name, rows))
     }
@@ -80,7 +83,11 @@ impl Store {
     pub(super) fn moved(&self, keys: &[MovedKey]) -> Result<Vec<Option<u32>>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         self.engine.read_sorted(INDEX.name, keys, |value| {
-            found.push(value.map(|value| u32::read(value).ok_or(INDEX.corrupt())).transpose()?);
+            found.push(
+                value
+                    .map(|value| u32::read(value).ok_or(INDEX.corrupt()))
+                    .transpose()?,
+            );
             Ok(())
         })?;
         Ok(found)
@@ -107,9 +114,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub(super) fn marks(&self) -> Result<Vec<(PartitionId, u8, BlindingKeyId, MovedMark)>, StoreError> {
+    pub(super) fn marks(
+        &self,
+    ) -> Result<Vec<(PartitionId, u8, BlindingKeyId, MovedMark)>, StoreError> {
         let rows = self.rows(INDEX_MARK, &[])?.into_iter();
-        Ok(rows.map(|((sector, epoch, place), (key, mark))| ((sector, epoch), place, key, mark)).collect())
+        Ok(rows
+            .map(|((sector, epoch, place), (key, mark))| ((sector, epoch), place, key, mark))
+            .collect())
     }
 
     /// Forgets what was moved of a partition: its entries are made anew from the chunks.
@@ -119,7 +130,8 @@ impl Store {
     pub(super) fn forget_moved(&self, partition: PartitionId) -> Result<(), StoreError> {
         let mut batch = RowBatch::default();
         for column in [INDEX.name, INDEX_MARK.name] {
-            self.engine.delete_partition_of(&mut batch, column, partition);
+            self.engine
+                .delete_partition_of(&mut batch, column, partition);
         }
         self.commit(batch)
     }

@@ -21,7 +21,8 @@ impl Store {
         RocksEngine::is_absent(path)
     }
 
-    /// Opens the store of `owner` (deployment and entity, such as `demo/vault`), or makes it where there is none.
+    /// Opens the store of `owner` (deployment and entity, such as `demo/vault`), or makes it where
+    /// there is none.
     ///
     /// # Errors
     /// [`StoreError`]: in use, of another format, another owner's, damaged, or the engine cannot open it.
@@ -29,19 +30,24 @@ impl Store {
         Self::open_with(path, owner, 1 << 20)
     }
 
-    /// The same, with so many bytes of memory for blocks and filters of the index that lies on the disk.
+    /// The same, with so many bytes of memory for blocks and filters of the index that lies on the
+    /// disk.
     ///
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(path: &Path, owner: &str, cache: usize) -> Result<Self, StoreError> {
         let engine = RocksEngine::open(path, owner, cache)?;
-        let place = StorePlace::of(path).map_err(|source| StoreError::Place { path: path.to_owned(), source })?;
+        let place = StorePlace::of(path).map_err(|source| StoreError::Place {
+            path: path.to_owned(),
+            source,
+        })?;
         let store = Self::over(engine, path, Some(place));
         store.claim(owner)?;
         Ok(store)
     }
 
-    /// Opens a store for reading its log and nothing else: a backup, or beside the process that writes it. Nothing is written.
+    /// Opens a store for reading its log and nothing else: a backup, or beside the process that
+    /// writes it. Nothing is written.
     ///
     /// # Errors
     /// [`StoreError`]: no store, one without a tree (an older version's), or the engine cannot read it.
@@ -61,10 +67,12 @@ impl Store {
         }
     }
 
-    /// Checks the owner and brings the store to the present format, or writes both into a new store.
+    /// Checks the owner and brings the store to the present format, or writes both into a new
+    /// store.
     fn claim(&self, owner: &str) -> Result<(), StoreError> {
         let Some(format) = self.meta::<u32>(b"format")? else {
-            // The first row after these two is a log entry: with one of those, this is no new store but a damaged one.
+            // The first row after these two is a log entry: with one of those, this is no new store
+            // but a damaged one.
             if self.last_audit()?.is_some() {
                 return Err(META.corrupt());
             }
@@ -76,7 +84,11 @@ impl Store {
         let found = self.get(META, b"owner")?.unwrap_or_default();
         if found != owner.as_bytes() {
             let found = String::from_utf8_lossy(&found).into_owned();
-            return Err(StoreError::Foreign { path: self.path.clone(), found, wanted: owner.to_owned() });
+            return Err(StoreError::Foreign {
+                path: self.path.clone(),
+                found,
+                wanted: owner.to_owned(),
+            });
         }
         upgrade::upgrade(self, format)
     }

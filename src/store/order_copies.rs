@@ -1,5 +1,6 @@
-//! The copies that orders have of mappings: sealed as they were stored, each under its order's key. What an order may open stays
-//! here until the order is over, whatever becomes of the mapping meanwhile.
+//! The copies that orders have of mappings: sealed as they were stored, each under its order's key.
+//! What an order may open stays here until the order is over, whatever becomes of the mapping
+//! meanwhile.
 
 use std::borrow::Cow;
 
@@ -35,8 +36,9 @@ pub fn copy_location(order: &OrderKey, tag: &[u8; 16], epoch: u32) -> Vec<u8> {
 
 /// Single value that says that the orders which were live under an older version have their copies.
 const BEGUN: &[u8] = b"order-copies";
-/// Single values that say that copies were destroyed whose bytes may still stand in the files: something random comes behind, so
-/// that a clearing that ends strikes out those that it began after, and none that came meanwhile.
+/// Single values that say that copies were destroyed whose bytes may still stand in the files:
+/// something random comes behind, so that a clearing that ends strikes out those that it began
+/// after, and none that came meanwhile.
 const CLEAR_DUE: &[u8] = b"copies-due/";
 
 impl Store {
@@ -65,12 +67,22 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn order_copy(&self, order: &OrderKey, tag: &[u8; 16]) -> Result<Option<CopyRow>, StoreError> {
+    pub fn order_copy(
+        &self,
+        order: &OrderKey,
+        tag: &[u8; 16],
+    ) -> Result<Option<CopyRow>, StoreError> {
         self.get(ORDER_COPY, &(order.clone(), *tag))
     }
 
     /// Adds an order's copy, or puts another in its place.
-    pub fn put_order_copy(&self, batch: &mut RowBatch, order: &OrderKey, tag: &[u8; 16], copy: &CopyRow) {
+    pub fn put_order_copy(
+        &self,
+        batch: &mut RowBatch,
+        order: &OrderKey,
+        tag: &[u8; 16],
+        copy: &CopyRow,
+    ) {
         self.put(batch, ORDER_COPY, &(order.clone(), *tag), copy);
     }
 
@@ -83,28 +95,35 @@ impl Store {
         mut each: impl FnMut(OrderKey, [u8; 16], CopyRow) -> Result<(), E>,
     ) -> Result<(), E> {
         self.each(ORDER_COPY, ScanRange::ALL, |(order, tag), value| {
-            each(order, tag, CopyRow::read(value).ok_or(ORDER_COPY.corrupt())?).map(|()| ScanStep::Next)
+            each(
+                order,
+                tag,
+                CopyRow::read(value).ok_or(ORDER_COPY.corrupt())?,
+            )
+            .map(|()| ScanStep::Next)
         })
     }
 
-    /// Destroys the copies of an order, and notes that their bytes are still to be cleared out of the files
-    /// ([`Store::clear_copies`]).
+    /// Destroys the copies of an order, and notes that their bytes are still to be cleared out of
+    /// the files ([`Store::clear_copies`]).
     pub fn delete_order_copies(&self, batch: &mut RowBatch, order: &OrderKey) {
         let from = order.bytes();
         // Behind the last tag there can be.
         let until = [&from[..], &[0xff; 17]].concat();
-        self.engine.delete_range(batch, ORDER_COPY.name, &from, &until);
+        self.engine
+            .delete_range(batch, ORDER_COPY.name, &from, &until);
         self.delete(batch, ORDER_COPIES, order);
         let due: [u8; 16] = random();
         self.put(batch, META, &[CLEAR_DUE, &due].concat()[..], &[]);
     }
 
-    /// Clears the bytes of copies that were destroyed out of the files where that is due; whether it was. One clearing sees to all
-    /// copies that were destroyed before it. It waits for the disk.
+    /// Clears the bytes of copies that were destroyed out of the files where that is due; whether
+    /// it was. One clearing sees to all copies that were destroyed before it. It waits for the
+    /// disk.
     ///
     /// # Errors
-    /// [`StoreError::Engine`], [`StoreError::Poisoned`], [`StoreError::Unscrubbed`]. What was destroyed may still be there then: it
-    /// stays due.
+    /// [`StoreError::Engine`], [`StoreError::Poisoned`], [`StoreError::Unscrubbed`]. What was
+    /// destroyed may still be there then: it stays due.
     pub fn clear_copies(&self) -> Result<bool, StoreError> {
         let due = self.due(CLEAR_DUE)?;
         if due.is_empty() {
@@ -135,7 +154,10 @@ impl RowField for CopiesRow {
 
     fn read_front(bytes: &mut &[u8]) -> Option<Self> {
         let (until, whole) = <(i64, u8)>::read_front(bytes)?;
-        Some(Self { until, whole: whole == 1 })
+        Some(Self {
+            until,
+            whole: whole == 1,
+        })
     }
 }
 
@@ -146,7 +168,10 @@ impl RowField for CopyRow {
 
     fn read_front(bytes: &mut &[u8]) -> Option<Self> {
         let epoch = u32::read_front(bytes)?;
-        Some(Self { epoch, sealed: std::mem::take(bytes).to_vec() })
+        Some(Self {
+            epoch,
+            sealed: std::mem::take(bytes).to_vec(),
+        })
     }
 }
 
@@ -162,18 +187,31 @@ mod tests {
         let store = Store::open(folder.path(), "test/vault").unwrap();
         assert!(!store.clear_copies().unwrap(), "nothing was destroyed");
         let orders = [1, 2].map(|n| OrderKey::new("court", Uuid::from_bytes([n; 16])));
-        let copy = CopyRow { epoch: 1, sealed: vec![7; 100] };
+        let copy = CopyRow {
+            epoch: 1,
+            sealed: vec![7; 100],
+        };
         let mut batch = RowBatch::default();
-        orders.iter().for_each(|order| store.put_order_copy(&mut batch, order, &[9; 16], &copy));
+        orders
+            .iter()
+            .for_each(|order| store.put_order_copy(&mut batch, order, &[9; 16], &copy));
         store.commit(batch).unwrap();
         store.engine.flush(ORDER_COPY.name).unwrap();
         // A reader keeps the files.
         let reading = store.engine.hold_files(ORDER_COPY.name);
         let mut batch = RowBatch::default();
-        orders.iter().for_each(|order| store.delete_order_copies(&mut batch, order));
+        orders
+            .iter()
+            .for_each(|order| store.delete_order_copies(&mut batch, order));
         store.commit(batch).unwrap();
-        assert!(matches!(store.clear_copies(), Err(StoreError::Unscrubbed(_))));
-        assert!(!store.is_scrub_due().unwrap(), "the chunks need no scrub for it");
+        assert!(matches!(
+            store.clear_copies(),
+            Err(StoreError::Unscrubbed(_))
+        ));
+        assert!(
+            !store.is_scrub_due().unwrap(),
+            "the chunks need no scrub for it"
+        );
         drop(reading);
         assert!(store.clear_copies().unwrap());
         assert!(!store.clear_copies().unwrap(), "once for both");

@@ -1,16 +1,18 @@
-//! Orders in the store: what was seen, counted, done upon them, and how much an authority asked for. All of it is state that
-//! must not roll back.
+//! Orders in the store: what was seen, counted, done upon them, and how much an authority asked
+//! for. All of it is state that must not roll back.
 
 use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::columns::{CARRIED_OUT, ORDER, ORDER_ACT, ORDER_LIFE, ORDER_PAIR, RELEASE_RATE, REQUEST};
+use super::columns::{
+    CARRIED_OUT, ORDER, ORDER_ACT, ORDER_LIFE, ORDER_PAIR, RELEASE_RATE, REQUEST,
+};
 use super::fields::{NameField, RowField};
 use super::{RowBatch, Store, StoreError};
 
-/// What an order is known by. The author of an order chooses its id, and another authority may read that id and use it too: so
-/// an id names an order only within its authority.
+/// What an order is known by. The author of an order chooses its id, and another authority may read
+/// that id and use it too: so an id names an order only within its authority.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderKey {
     /// The authority's id.
@@ -22,7 +24,10 @@ pub struct OrderKey {
 impl OrderKey {
     /// The order of that id of that authority.
     pub fn new(authority: &str, id: Uuid) -> Self {
-        Self { authority: authority.to_owned(), id }
+        Self {
+            authority: authority.to_owned(),
+            id,
+        }
     }
 }
 
@@ -110,25 +115,49 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn order_acts(&self, authority: &str, order: Option<Uuid>) -> Result<Vec<ActRow>, StoreError> {
+    pub fn order_acts(
+        &self,
+        authority: &str,
+        order: Option<Uuid>,
+    ) -> Result<Vec<ActRow>, StoreError> {
         let mut prefix = NameField::of(authority).bytes().into_owned();
         prefix.extend(order.iter().flat_map(|order| order.as_bytes()));
         let rows = self.rows(ORDER_ACT, &prefix)?.into_iter();
-        Ok(rows.map(|((order, digest), value)| ActRow { order: order.id, digest, value }).collect())
+        Ok(rows
+            .map(|((order, digest), value)| ActRow {
+                order: order.id,
+                digest,
+                value,
+            })
+            .collect())
     }
 
     /// One act of an authority.
     ///
     /// # Errors
     /// [`StoreError::Engine`].
-    pub fn order_act(&self, authority: &str, order: Uuid, digest: &[u8; 32]) -> Result<Option<ActRow>, StoreError> {
+    pub fn order_act(
+        &self,
+        authority: &str,
+        order: Uuid,
+        digest: &[u8; 32],
+    ) -> Result<Option<ActRow>, StoreError> {
         let value = self.get(ORDER_ACT, &(OrderKey::new(authority, order), *digest))?;
-        Ok(value.map(|value| ActRow { order, digest: *digest, value }))
+        Ok(value.map(|value| ActRow {
+            order,
+            digest: *digest,
+            value,
+        }))
     }
 
     /// Adds an act of an authority upon one of its orders.
     pub fn put_order_act(&self, batch: &mut RowBatch, authority: &str, act: &ActRow) {
-        self.put(batch, ORDER_ACT, &(OrderKey::new(authority, act.order), act.digest), &act.value[..]);
+        self.put(
+            batch,
+            ORDER_ACT,
+            &(OrderKey::new(authority, act.order), act.digest),
+            &act.value[..],
+        );
     }
 
     /// Whether an officer's request of that time and id was answered already.
@@ -139,19 +168,27 @@ impl Store {
         self.has(REQUEST, &(time, request))
     }
 
-    /// Notes that an officer's request was answered, and forgets those from before `forget` (Unix seconds).
+    /// Notes that an officer's request was answered, and forgets those from before `forget` (Unix
+    /// seconds).
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`]; nothing is in the batch then.
-    pub fn put_request(&self, batch: &mut RowBatch, time: i64, request: Uuid, forget: i64) -> Result<(), StoreError> {
+    pub fn put_request(
+        &self,
+        batch: &mut RowBatch,
+        time: i64,
+        request: Uuid,
+        forget: i64,
+    ) -> Result<(), StoreError> {
         let old = self.keys_before(REQUEST, &forget.to_be_bytes(), 1_000)?;
         old.iter().for_each(|key| self.delete(batch, REQUEST, key));
         self.put(batch, REQUEST, &(time, request), &());
         Ok(())
     }
 
-    /// Whether what several people signed to be done once (a request to erase, a statement that allows a destruction) was carried
-    /// out here already: by the time when it is too old, and its id.
+    /// Whether what several people signed to be done once (a request to erase, a statement that
+    /// allows a destruction) was carried out here already: by the time when it is too old, and its
+    /// id.
     ///
     /// # Errors
     /// [`StoreError::Engine`].
@@ -160,7 +197,8 @@ impl Store {
         Ok(self.has(CARRIED_OUT, &(until, id))? || self.request_seen(until, id)?)
     }
 
-    /// Notes that it was carried out. That is not forgotten: there are no more of these than of erasures and destructions.
+    /// Notes that it was carried out. That is not forgotten: there are no more of these than of
+    /// erasures and destructions.
     pub fn put_carried_out(&self, batch: &mut RowBatch, until: i64, id: Uuid) {
         self.put(batch, CARRIED_OUT, &(until, id), &());
     }
@@ -170,14 +208,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn released(&self, authority: &str) -> Result<Vec<(u32, u64)>, StoreError> {
-        let rows = self.rows(RELEASE_RATE, &NameField::of(authority).bytes())?.into_iter();
+        let rows = self
+            .rows(RELEASE_RATE, &NameField::of(authority).bytes())?
+            .into_iter();
         Ok(rows.map(|((_, hour), items)| (hour, items)).collect())
     }
 
     /// Writes how many pseudonyms an authority asked for in an hour, and forgets the hours `old`.
-    pub fn put_released(&self, batch: &mut RowBatch, authority: &str, hour: u32, items: u64, old: &[u32]) {
+    pub fn put_released(
+        &self,
+        batch: &mut RowBatch,
+        authority: &str,
+        hour: u32,
+        items: u64,
+        old: &[u32],
+    ) {
         let key = |hour: u32| (NameField::of(authority), hour);
-        old.iter().for_each(|old| self.delete(batch, RELEASE_RATE, &key(*old)));
+        old.iter()
+            .for_each(|old| self.delete(batch, RELEASE_RATE, &key(*old)));
         self.put(batch, RELEASE_RATE, &key(hour), &items);
     }
 }

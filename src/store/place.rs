@@ -1,7 +1,7 @@
 //! Whether the store's path still leads to the files that are open.
 //!
-//! A folder that is deleted, moved away or mounted over lives on for the process that has its files open: every write succeeds,
-//! and all of it is gone with the process.
+//! A folder that is deleted, moved away or mounted over lives on for the process that has its files
+//! open: every write succeeds, and all of it is gone with the process.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -19,7 +19,8 @@ pub(super) const LOCK: &str = "LOCK";
 /// The file that says which of the others count. It is replaced now and then.
 const CURRENT: &str = "CURRENT";
 
-/// The files that tell an open store from another at the same path. Both are held open, so that no other file gets their inodes.
+/// The files that tell an open store from another at the same path. Both are held open, so that no
+/// other file gets their inodes.
 pub(super) struct StorePlace {
     folder: File,
     identity: File,
@@ -42,18 +43,36 @@ fn inode(facts: &Metadata) -> Inode {
 impl StorePlace {
     /// Notes where an open store lies.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let open = |path: &Path| File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
+        let open = |path: &Path| {
+            File::options()
+                .read(true)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(path)
+        };
         // The store's own path may be a link.
         let (folder, identity) = (File::open(path)?, open(&path.join(IDENTITY))?);
         let lock = inode(&fs::symlink_metadata(path.join(LOCK))?);
-        Ok(Self { folder, identity, lock, last_log: AtomicU64::new(last_log(path)?) })
+        Ok(Self {
+            folder,
+            identity,
+            lock,
+            last_log: AtomicU64::new(last_log(path)?),
+        })
     }
 
-    /// Whether the path leads to what is open, at a look or, after `moment`, at a second one: a listing is no snapshot, and one
-    /// that is made while RocksDB changes its log may show neither the old one nor the new one.
+    /// Whether the path leads to what is open, at a look or, after `moment`, at a second one: a
+    /// listing is no snapshot, and one that is made while RocksDB changes its log may show neither
+    /// the old one nor the new one.
     fn is_here_at_second_look(&self, path: &Path, moment: impl FnOnce()) -> io::Result<bool> {
         let look = || match self.is_here(path) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(false)
+            }
             found => found,
         };
         if look()? {
@@ -82,7 +101,9 @@ fn last_log(path: &Path) -> io::Result<u64> {
     for entry in fs::read_dir(path)? {
         let name = PathBuf::from(entry?.file_name());
         if name.extension().is_some_and(|end| end == "log") {
-            let number = name.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            let number = name
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse().ok());
             last = last.max(number.unwrap_or(0));
         }
     }
@@ -90,14 +111,17 @@ fn last_log(path: &Path) -> io::Result<u64> {
 }
 
 impl Store {
-    /// Looks whether the store's path still leads to the files that are open; if not, nothing more is written. To be called
-    /// every second or so.
+    /// Looks whether the store's path still leads to the files that are open; if not, nothing more
+    /// is written. To be called every second or so.
     ///
     /// # Errors
     /// [`StoreError::Displaced`]
     pub fn look_at_place(&self) -> Result<(), StoreError> {
-        let Some(place) = &self.place else { return Ok(()) };
-        let is_here = match place.is_here_at_second_look(&self.path, || std::thread::sleep(MOMENT)) {
+        let Some(place) = &self.place else {
+            return Ok(());
+        };
+        let is_here = match place.is_here_at_second_look(&self.path, || std::thread::sleep(MOMENT))
+        {
             Ok(is_here) => is_here,
             // Out of descriptors, for example: that says nothing about the files.
             Err(error) => {
@@ -120,7 +144,15 @@ mod tests {
 
     fn write(store: &Store) -> Result<(), StoreError> {
         let mut batch = RowBatch::default();
-        store.put_chunk(&mut batch, ChunkKey { sector: 1, epoch: 1, sequence: 1 }, &[7; 600]);
+        store.put_chunk(
+            &mut batch,
+            ChunkKey {
+                sector: 1,
+                epoch: 1,
+                sequence: 1,
+            },
+            &[7; 600],
+        );
         store.commit(batch)
     }
 
@@ -128,8 +160,12 @@ mod tests {
     type Harm = fn(path: &Path, beside: &Path);
 
     fn remove(path: &Path, wanted: impl Fn(&str) -> bool) {
-        let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
-        let found: Vec<_> = names.filter(|path| wanted(path.file_name().unwrap().to_str().unwrap())).collect();
+        let names = fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let found: Vec<_> = names
+            .filter(|path| wanted(path.file_name().unwrap().to_str().unwrap()))
+            .collect();
         assert!(!found.is_empty());
         found.iter().for_each(|path| fs::remove_file(path).unwrap());
     }
@@ -138,7 +174,9 @@ mod tests {
     fn a_store_whose_files_are_gone_or_replaced_takes_no_more() {
         let harms: [(&str, Harm); 6] = [
             ("deleted", |path, _| fs::remove_dir_all(path).unwrap()),
-            ("moved away", |path, beside| fs::rename(path, beside).unwrap()),
+            ("moved away", |path, beside| {
+                fs::rename(path, beside).unwrap()
+            }),
             ("deleted and made again", |path, _| {
                 fs::remove_dir_all(path).unwrap();
                 fs::create_dir(path).unwrap();
@@ -149,7 +187,9 @@ mod tests {
                 fs::rename(beside, path).unwrap();
             }),
             ("emptied", |path, _| remove(path, |_| true)),
-            ("without its log", |path, _| remove(path, |name| name.ends_with(".log"))),
+            ("without its log", |path, _| {
+                remove(path, |name| name.ends_with(".log"))
+            }),
         ];
         for (name, harm) in harms {
             let folder = tempfile::tempdir().unwrap();
@@ -158,7 +198,10 @@ mod tests {
             write(&store).unwrap();
             store.look_at_place().unwrap();
             harm(&path, &beside);
-            assert!(matches!(store.look_at_place(), Err(StoreError::Displaced(_))), "{name}");
+            assert!(
+                matches!(store.look_at_place(), Err(StoreError::Displaced(_))),
+                "{name}"
+            );
             assert!(matches!(write(&store), Err(StoreError::Poisoned)), "{name}");
         }
     }
@@ -180,12 +223,28 @@ mod tests {
         let (path, beside) = (folder.path().join("store"), folder.path().join("beside"));
         let store = Store::open(&path, "test/vault").unwrap();
         let place = store.place.as_ref().unwrap();
-        let logs = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
-        let log = logs.filter(|path| path.extension().is_some_and(|end| end == "log")).max().unwrap();
+        let logs = fs::read_dir(&path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let log = logs
+            .filter(|path| path.extension().is_some_and(|end| end == "log"))
+            .max()
+            .unwrap();
         fs::rename(&log, &beside).unwrap();
-        assert!(place.is_here_at_second_look(&path, || fs::rename(&beside, &log).unwrap()).unwrap());
-        assert!(place.is_here_at_second_look(&path, || panic!("it was there at the first look")).unwrap());
+        assert!(
+            place
+                .is_here_at_second_look(&path, || fs::rename(&beside, &log).unwrap())
+                .unwrap()
+        );
+        assert!(
+            place
+                .is_here_at_second_look(&path, || panic!("it was there at the first look"))
+                .unwrap()
+        );
         fs::rename(&log, &beside).unwrap();
-        assert!(!place.is_here_at_second_look(&path, || ()).unwrap(), "what stays away is gone");
+        assert!(
+            !place.is_here_at_second_look(&path, || ()).unwrap(),
+            "what stays away is gone"
+        );
     }
 }

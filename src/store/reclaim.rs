@@ -1,8 +1,8 @@
 //! Takes back the disk space of deleted chunks: merged into others, erased, or of a retired epoch.
 //!
-//! RocksDB can do it in any compaction, by moving what is alive out of the oldest blob files, whether or not there is anything
-//! to take back. For rows that are written once and kept that is a quarter of the store, written again and again. So it is
-//! told to only while enough is gone.
+//! RocksDB can do it in any compaction, by moving what is alive out of the oldest blob files,
+//! whether or not there is anything to take back. For rows that are written once and kept that is a
+//! quarter of the store, written again and again. So it is told to only while enough is gone.
 
 use std::sync::atomic::Ordering;
 
@@ -16,8 +16,9 @@ const END: u64 = 10;
 const WORTH: u64 = 64 << 20;
 
 impl Store {
-    /// Lets compactions move chunks out of blob files while enough in them is gone; whether they do now. To be called now and then:
-    /// while a scrub is under way, which has them all moved, it does nothing.
+    /// Lets compactions move chunks out of blob files while enough in them is gone; whether they do
+    /// now. To be called now and then: while a scrub is under way, which has them all moved, it
+    /// does nothing.
     ///
     /// # Errors
     /// [`StoreError::Engine`]
@@ -26,7 +27,9 @@ impl Store {
     }
 
     fn reclaim_beyond(&self, worth: u64) -> Result<bool, StoreError> {
-        let Some(_guard) = self.guard_compactions() else { return Ok(self.moves_chunks.load(Ordering::Relaxed)) };
+        let Some(_guard) = self.guard_compactions() else {
+            return Ok(self.moves_chunks.load(Ordering::Relaxed));
+        };
         let (all, gone) = self.engine.blob_bytes()?;
         let moves = self.moves_chunks.load(Ordering::Relaxed);
         let enough = if moves { END } else { BEGIN };
@@ -43,7 +46,8 @@ impl Store {
         Ok(wanted)
     }
 
-    /// Whether compactions move all chunks that they meet, or none. The caller holds [`super::erase::CompactionGuard`].
+    /// Whether compactions move all chunks that they meet, or none. The caller holds
+    /// [`super::erase::CompactionGuard`].
     pub(super) fn move_chunks(&self, on: bool) -> Result<(), StoreError> {
         self.engine.move_blobs(on)?;
         self.moves_chunks.store(on, Ordering::Relaxed);
@@ -59,7 +63,11 @@ mod tests {
     use super::super::{ChunkKey, RowBatch, Store};
 
     fn chunk(sequence: u32) -> ChunkKey {
-        ChunkKey { sector: 1, epoch: 1, sequence }
+        ChunkKey {
+            sector: 1,
+            epoch: 1,
+            sequence,
+        }
     }
 
     #[test]
@@ -69,7 +77,10 @@ mod tests {
         let scrub = store.guard_compactions().unwrap();
         store.move_chunks(true).unwrap();
         assert!(store.guard_compactions().is_none(), "a second one waits");
-        assert!(store.reclaim_beyond(1).unwrap(), "there is nothing to take back, and they are moved all the same");
+        assert!(
+            store.reclaim_beyond(1).unwrap(),
+            "there is nothing to take back, and they are moved all the same"
+        );
         drop(scrub);
         assert!(!store.reclaim_beyond(1).unwrap());
         assert!(store.guard_compactions().is_some());
@@ -85,7 +96,9 @@ mod tests {
         let row = |sequence: u32| vec![sequence as u8; SIZE];
         for round in 0..8 {
             let mut batch = RowBatch::default();
-            (0..16).for_each(|n| store.put_chunk(&mut batch, chunk(round * 16 + n), &row(round * 16 + n)));
+            (0..16).for_each(|n| {
+                store.put_chunk(&mut batch, chunk(round * 16 + n), &row(round * 16 + n))
+            });
             store.commit(batch).unwrap();
             flush();
         }
@@ -95,7 +108,9 @@ mod tests {
         assert_eq!(on_disk(), full, "all is alive, and nothing was moved");
 
         let mut batch = RowBatch::default();
-        (0..128).filter(|n| n % 8 != 0).for_each(|n| store.delete_chunk(&mut batch, chunk(n)));
+        (0..128)
+            .filter(|n| n % 8 != 0)
+            .for_each(|n| store.delete_chunk(&mut batch, chunk(n)));
         store.commit(batch).unwrap();
         flush();
         store.engine.compact(CHUNK.name);
@@ -103,7 +118,11 @@ mod tests {
         // RocksDB's own threads do the rest.
         let begun = Instant::now();
         while store.reclaim_beyond(1).unwrap() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{} of {full} bytes", on_disk());
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "{} of {full} bytes",
+                on_disk()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         assert!(on_disk() < full / 4, "{} of {full}", on_disk());

@@ -1,5 +1,5 @@
-//! Rows in RocksDB, in this process: the one file that names its types for rows. What RocksDB needs besides is in the files
-//! below: opening, options, clearing files.
+//! Rows in RocksDB, in this process: the one file that names its types for rows. What RocksDB needs
+//! besides is in the files below: opening, options, clearing files.
 
 mod direct;
 mod files;
@@ -11,8 +11,8 @@ mod wal;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    Cache, ColumnFamily, DB, ErrorKind, IngestExternalFileOptions, IteratorMode, ReadOptions, SstFileWriter,
-    WriteBatch, WriteOptions,
+    Cache, ColumnFamily, DB, ErrorKind, IngestExternalFileOptions, IteratorMode, ReadOptions,
+    SstFileWriter, WriteBatch, WriteOptions,
 };
 
 use super::StoreError;
@@ -54,7 +54,9 @@ impl RowEngine for RocksEngine {
     type Batch = RowBatch;
 
     fn read(&self, column: ColumnName, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get_cf(self.column(column), key).map_err(|source| self.failed(source))
+        self.db
+            .get_cf(self.column(column), key)
+            .map_err(|source| self.failed(source))
     }
 
     fn read_sorted<K: AsRef<[u8]>>(
@@ -64,7 +66,10 @@ impl RowEngine for RocksEngine {
         mut each: impl FnMut(Option<&[u8]>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         for keys in keys.chunks(TOGETHER) {
-            for value in self.db.batched_multi_get_cf(self.column(column), keys, true) {
+            for value in self
+                .db
+                .batched_multi_get_cf(self.column(column), keys, true)
+            {
                 each(value.map_err(|source| self.failed(source))?.as_deref())?;
             }
         }
@@ -72,7 +77,10 @@ impl RowEngine for RocksEngine {
     }
 
     fn last(&self, column: ColumnName) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
-        let row = self.db.iterator_cf(self.column(column), IteratorMode::End).next();
+        let row = self
+            .db
+            .iterator_cf(self.column(column), IteratorMode::End)
+            .next();
         let row = row.transpose().map_err(|source| self.failed(source))?;
         Ok(row.map(|(key, value)| (key.into_vec(), value.into_vec())))
     }
@@ -90,7 +98,8 @@ impl RowEngine for RocksEngine {
         }
         let mut rows = self.db.raw_iterator_cf_opt(self.column(column), options);
         rows.seek(range.from);
-        while let Some((key, value)) = rows.item().filter(|(key, _)| key.starts_with(range.prefix)) {
+        while let Some((key, value)) = rows.item().filter(|(key, _)| key.starts_with(range.prefix))
+        {
             match each(key, value)? {
                 ScanStep::Next => rows.next(),
                 ScanStep::SkipTo(later) => rows.seek(later),
@@ -115,7 +124,9 @@ impl RowEngine for RocksEngine {
     fn commit(&self, batch: RowBatch) -> Result<(), StoreError> {
         let mut durable = WriteOptions::default();
         durable.set_sync(true);
-        self.db.write_opt(batch.0, &durable).map_err(|source| self.failed(source))
+        self.db
+            .write_opt(batch.0, &durable)
+            .map_err(|source| self.failed(source))
     }
 
     /// Writes a sorted file that RocksDB takes in whole: no write-ahead log, no sorting in memory.
@@ -138,7 +149,8 @@ impl RowEngine for RocksEngine {
             drop(writer);
             let mut how = IngestExternalFileOptions::default();
             how.set_move_files(true);
-            self.db.ingest_external_file_cf_opts(self.column(column), &how, vec![file])
+            self.db
+                .ingest_external_file_cf_opts(self.column(column), &how, vec![file])
         };
         written().map_err(|source| self.failed(source))
     }
@@ -146,7 +158,9 @@ impl RowEngine for RocksEngine {
 
 impl RocksEngine {
     fn column(&self, column: ColumnName) -> &ColumnFamily {
-        self.db.cf_handle(column.as_str()).expect("every column is opened with the store")
+        self.db
+            .cf_handle(column.as_str())
+            .expect("every column is opened with the store")
     }
 
     fn failed(&self, source: rocksdb::Error) -> StoreError {
@@ -155,12 +169,14 @@ impl RocksEngine {
 
     /// About how many rows a column has.
     pub(super) fn estimated_rows(&self, column: ColumnName) -> u64 {
-        self.property(column, "rocksdb.estimate-num-keys").unwrap_or(0)
+        self.property(column, "rocksdb.estimate-num-keys")
+            .unwrap_or(0)
     }
 
     /// About how many bytes a column's rows take on the disk, without blob files.
     pub(super) fn table_bytes(&self, column: ColumnName) -> u64 {
-        self.property(column, "rocksdb.live-sst-files-size").unwrap_or(0)
+        self.property(column, "rocksdb.live-sst-files-size")
+            .unwrap_or(0)
     }
 
     /// Bytes of memory that blocks and filters of the column `index` take at present.
@@ -173,15 +189,22 @@ impl RocksEngine {
         Ok(found.map_err(|source| self.failed(source))?.unwrap_or(0))
     }
 
-    /// Keeps the files that a column has at present for as long as the result lives, as a slow reader would.
+    /// Keeps the files that a column has at present for as long as the result lives, as a slow
+    /// reader would.
     #[cfg(test)]
     pub(super) fn hold_files(&self, column: ColumnName) -> impl Sized + '_ {
-        self.db.iterator_cf(self.column(column), IteratorMode::Start)
+        self.db
+            .iterator_cf(self.column(column), IteratorMode::Start)
     }
 }
 
 fn failed(path: &Path, source: rocksdb::Error) -> StoreError {
     // RocksDB has one kind for all errors of input and output: only its words tell.
-    let full = source.kind() == ErrorKind::IOError && source.to_string().contains("No space left on device");
-    StoreError::Engine { path: path.to_owned(), source: Box::new(source), full }
+    let full = source.kind() == ErrorKind::IOError
+        && source.to_string().contains("No space left on device");
+    StoreError::Engine {
+        path: path.to_owned(),
+        source: Box::new(source),
+        full,
+    }
 }

@@ -1,19 +1,22 @@
 //! The interface of rows: everything that the store asks of the engine that keeps them.
 //!
-//! An engine keeps rows of bytes in named columns and gives these guarantees, which [`contract`](super::contract) checks:
+//! An engine keeps rows of bytes in named columns and gives these guarantees, which
+//! [`contract`](super::contract) checks:
 //!
-//! * **Order.** Within a column, keys sort by their bytes, unsigned; a prefix sorts before what it begins.
-//! * **Batches.** A batch takes effect as a whole or not at all. Its entries apply in the order in which they were added, so a
-//!   row that is put after its range was deleted is there.
-//! * **Durability.** When [`RowEngine::commit`] or [`RowEngine::load`] returns without an error, the rows survive a kill of the
-//!   process and a loss of power.
-//! * **Visibility.** A read that begins after a commit returned sees it. One scan shows one state: whole batches, from its
-//!   first row to its last, whatever is committed meanwhile.
-//! * **One holder.** While an engine is open, every other attempt to open the same rows, in this process or another, fails
-//!   with [`StoreError::InUse`](super::StoreError::InUse).
+//! * **Order.** Within a column, keys sort by their bytes, unsigned; a prefix sorts before what it
+//!   begins.
+//! * **Batches.** A batch takes effect as a whole or not at all. Its entries apply in the order in
+//!   which they were added, so a row that is put after its range was deleted is there.
+//! * **Durability.** When [`RowEngine::commit`] or [`RowEngine::load`] returns without an error,
+//!   the rows survive a kill of the process and a loss of power.
+//! * **Visibility.** A read that begins after a commit returned sees it. One scan shows one state:
+//!   whole batches, from its first row to its last, whatever is committed meanwhile.
+//! * **One holder.** While an engine is open, every other attempt to open the same rows, in this
+//!   process or another, fails with [`StoreError::InUse`](super::StoreError::InUse).
 //!
-//! The interface has no snapshots, open iterators or options of columns: a scan is one call, and what an engine could do better
-//! if it knew more is a hint in [`ScanRange`]. The store calls engines by static dispatch.
+//! The interface has no snapshots, open iterators or options of columns: a scan is one call, and
+//! what an engine could do better if it knew more is a hint in [`ScanRange`]. The store calls
+//! engines by static dispatch.
 
 use super::StoreError;
 use super::columns::{ColumnName, PARTITIONED};
@@ -47,7 +50,8 @@ pub trait RowEngine: Send + Sync {
     /// What the engine says.
     fn last(&self, column: ColumnName) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError>;
 
-    /// Hands `each` the key and value of every row in the range, in the order of their keys, until it says [`ScanStep::Stop`].
+    /// Hands `each` the key and value of every row in the range, in the order of their keys, until
+    /// it says [`ScanStep::Stop`].
     ///
     /// # Errors
     /// What the engine says, or the first error of `each`.
@@ -67,14 +71,21 @@ pub trait RowEngine: Send + Sync {
     /// Deletes every row from key `from` on and before key `until`.
     fn delete_range(&self, batch: &mut Self::Batch, column: ColumnName, from: &[u8], until: &[u8]);
 
-    /// Deletes every row of a partition in the columns whose keys begin with sector number and epoch. An engine that keeps each
-    /// partition apart can drop it instead.
+    /// Deletes every row of a partition in the columns whose keys begin with sector number and
+    /// epoch. An engine that keeps each partition apart can drop it instead.
     fn delete_partition(&self, batch: &mut Self::Batch, partition: PartitionId) {
-        PARTITIONED.iter().for_each(|column| self.delete_partition_of(batch, *column, partition));
+        PARTITIONED
+            .iter()
+            .for_each(|column| self.delete_partition_of(batch, *column, partition));
     }
 
     /// The same in one of these columns.
-    fn delete_partition_of(&self, batch: &mut Self::Batch, column: ColumnName, (sector, epoch): PartitionId) {
+    fn delete_partition_of(
+        &self,
+        batch: &mut Self::Batch,
+        column: ColumnName,
+        (sector, epoch): PartitionId,
+    ) {
         let mut from = sector.to_be_bytes().to_vec();
         from.extend_from_slice(&epoch.to_be_bytes());
         // No key of the partition is longer than this.
@@ -82,13 +93,15 @@ pub trait RowEngine: Send + Sync {
         self.delete_range(batch, column, &from, &until);
     }
 
-    /// Makes the changes of a batch, durably. After an error the state of the rows is unknown until they are opened anew.
+    /// Makes the changes of a batch, durably. After an error the state of the rows is unknown until
+    /// they are opened anew.
     ///
     /// # Errors
     /// What the engine says.
     fn commit(&self, batch: Self::Batch) -> Result<(), StoreError>;
 
-    /// Writes many rows, sorted by key, durably. A kill may leave some of them written and others not.
+    /// Writes many rows, sorted by key, durably. A kill may leave some of them written and others
+    /// not.
     ///
     /// # Errors
     /// As [`RowEngine::commit`].
@@ -117,22 +130,34 @@ pub struct ScanRange<'a> {
     pub from: &'a [u8],
     /// What every key begins with.
     pub prefix: &'a [u8],
-    /// A hint: the rows are many and will not be read again soon, so the engine should not keep them in memory.
+    /// A hint: the rows are many and will not be read again soon, so the engine should not keep
+    /// them in memory.
     pub once: bool,
 }
 
 impl<'a> ScanRange<'a> {
     /// Every row.
-    pub const ALL: Self = Self { from: &[], prefix: &[], once: false };
+    pub const ALL: Self = Self {
+        from: &[],
+        prefix: &[],
+        once: false,
+    };
 
     /// Every row whose key begins with `prefix`.
     pub fn of(prefix: &'a [u8]) -> Self {
-        Self { from: prefix, prefix, once: false }
+        Self {
+            from: prefix,
+            prefix,
+            once: false,
+        }
     }
 
     /// Every row from a key on.
     pub fn from(key: &'a [u8]) -> Self {
-        Self { from: key, ..Self::ALL }
+        Self {
+            from: key,
+            ..Self::ALL
+        }
     }
 
     /// The same rows, with the hint `once`.

@@ -25,17 +25,25 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn segments_after(&self, after: Option<&[u8; 16]>, most: usize) -> Result<Vec<SegmentRow>, StoreError> {
+    pub fn segments_after(
+        &self,
+        after: Option<&[u8; 16]>,
+        most: usize,
+    ) -> Result<Vec<SegmentRow>, StoreError> {
         let mut rows = vec![];
-        self.each(SEGMENT, ScanRange::from(after.map_or(&[], |after| after)), |id, record| {
-            if rows.len() == most {
-                return Ok(ScanStep::Stop);
-            }
-            if Some(&id) != after {
-                rows.push((id, record.to_vec()));
-            }
-            Ok::<_, StoreError>(ScanStep::Next)
-        })?;
+        self.each(
+            SEGMENT,
+            ScanRange::from(after.map_or(&[], |after| after)),
+            |id, record| {
+                if rows.len() == most {
+                    return Ok(ScanStep::Stop);
+                }
+                if Some(&id) != after {
+                    rows.push((id, record.to_vec()));
+                }
+                Ok::<_, StoreError>(ScanStep::Next)
+            },
+        )?;
         Ok(rows)
     }
 
@@ -52,14 +60,17 @@ impl Store {
         Ok(count)
     }
 
-    /// The recipients of a segment that were proved to open it: the id of each one's key, and the digest of the entry that
-    /// was proved.
+    /// The recipients of a segment that were proved to open it: the id of each one's key, and the
+    /// digest of the entry that was proved.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn segment_proofs(&self, id: &[u8; 16]) -> Result<Vec<(String, [u8; 32])>, StoreError> {
         let rows = self.rows(SEGMENT_PROOF, id)?.into_iter();
-        Ok(rows.map(|((_, key), digest)| (key, digest)).filter(|(key, _)| !key.is_empty()).collect())
+        Ok(rows
+            .map(|((_, key), digest)| (key, digest))
+            .filter(|(key, _)| !key.is_empty())
+            .collect())
     }
 
     /// Notes the SHA-256 of what shows that a key opened a segment.
@@ -76,7 +87,13 @@ impl Store {
     }
 
     /// Notes that a recipient was proved.
-    pub fn put_segment_proof(&self, batch: &mut RowBatch, id: &[u8; 16], key: &str, entry: &[u8; 32]) {
+    pub fn put_segment_proof(
+        &self,
+        batch: &mut RowBatch,
+        id: &[u8; 16],
+        key: &str,
+        entry: &[u8; 32],
+    ) {
         self.put(batch, SEGMENT_PROOF, &(*id, key.to_owned()), entry);
     }
 

@@ -14,7 +14,8 @@ impl Space {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Looks at the free space of a store's disk: less than `reserve` bytes? To be called every second or so.
+    /// Looks at the free space of a store's disk: less than `reserve` bytes? To be called every
+    /// second or so.
     pub fn watch(&self, store: &Store, reserve: u64) {
         let short = store.free_bytes().is_ok_and(|free| free < reserve);
         if short != self.0.swap(short, Ordering::Relaxed) {

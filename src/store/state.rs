@@ -1,4 +1,5 @@
-//! Single facts that must not roll back: sectors, epochs, frozen facts, quotas, the register, the clock.
+//! Single facts that must not roll back: sectors, epochs, frozen facts, quotas, the register, the
+//! clock.
 
 use uuid::Uuid;
 
@@ -38,7 +39,8 @@ impl Store {
 
     fn epochs_under(&self, prefix: &[u8]) -> Result<Vec<EpochRow>, StoreError> {
         let rows = self.rows(EPOCH, prefix)?.into_iter();
-        rows.map(|((_, epoch), value)| EpochRow::from_bytes(epoch, &value).ok_or(EPOCH.corrupt())).collect()
+        rows.map(|((_, epoch), value)| EpochRow::from_bytes(epoch, &value).ok_or(EPOCH.corrupt()))
+            .collect()
     }
 
     /// Adds an epoch.
@@ -64,7 +66,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn quota_used(&self, organisation: &str, day: u32) -> Result<u64, StoreError> {
-        Ok(self.get(QUOTA, &(NameField::of(organisation), day))?.unwrap_or(0))
+        Ok(self
+            .get(QUOTA, &(NameField::of(organisation), day))?
+            .unwrap_or(0))
     }
 
     /// Notes the items that an organisation sent on a day.
@@ -91,12 +95,18 @@ impl Store {
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn retired_secrets(&self) -> Result<Vec<u32>, StoreError> {
         let value = self.get(META, b"retired-secrets")?.unwrap_or_default();
-        value.chunks(4).map(|version| u32::read(version).ok_or(META.corrupt())).collect()
+        value
+            .chunks(4)
+            .map(|version| u32::read(version).ok_or(META.corrupt()))
+            .collect()
     }
 
     /// Notes which versions of the sector secret were retired.
     pub fn put_retired_secrets(&self, batch: &mut RowBatch, versions: &[u32]) {
-        let value: Vec<u8> = versions.iter().flat_map(|version| version.to_be_bytes()).collect();
+        let value: Vec<u8> = versions
+            .iter()
+            .flat_map(|version| version.to_be_bytes())
+            .collect();
         self.put(batch, META, b"retired-secrets", &value);
     }
 

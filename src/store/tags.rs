@@ -29,8 +29,8 @@ impl RowField for TagPlace {
     }
 }
 
-/// What the tags of an entry stand for. Those of look-ups lie apart in the index: a look-up must not go through earlier look-ups of
-/// the same person.
+/// What the tags of an entry stand for. Those of look-ups lie apart in the index: a look-up must
+/// not go through earlier look-ups of the same person.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TagKind {
     /// A release's or a reveal's.
@@ -57,13 +57,24 @@ pub struct EntryKeys {
 }
 
 impl Store {
-    pub(super) fn index_tag(&self, batch: &mut RowBatch, kind: TagKind, tag: &[u8; 16], place: TagPlace) {
+    pub(super) fn index_tag(
+        &self,
+        batch: &mut RowBatch,
+        kind: TagKind,
+        tag: &[u8; 16],
+        place: TagPlace,
+    ) {
         self.put(batch, ENTRY_INDEX, &(kind as u8, *tag, place), &());
     }
 
     pub(super) fn index_order(&self, batch: &mut RowBatch, order: Uuid, entry: u64) {
         let place = TagPlace { entry, place: 0 };
-        self.put(batch, ENTRY_INDEX, &(ORDER_KIND, order.into_bytes(), place), &());
+        self.put(
+            batch,
+            ENTRY_INDEX,
+            &(ORDER_KIND, order.into_bytes(), place),
+            &(),
+        );
     }
 
     /// Where a tag lies, oldest first.
@@ -79,7 +90,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn order_entries(&self, order: Uuid) -> Result<Vec<u64>, StoreError> {
-        Ok(self.places(ORDER_KIND, order.as_bytes())?.into_iter().map(|place| place.entry).collect())
+        Ok(self
+            .places(ORDER_KIND, order.as_bytes())?
+            .into_iter()
+            .map(|place| place.entry)
+            .collect())
     }
 
     fn places(&self, kind: u8, key: &[u8; 16]) -> Result<Vec<TagPlace>, StoreError> {
@@ -93,8 +108,9 @@ impl Store {
         self.delete(batch, ENTRY_INDEX, &(kind as u8, *tag, place));
     }
 
-    /// Indexes the entries of a store that an older version wrote, once; `keys_of` reads what an entry is found by. If it is
-    /// broken off, the next start begins it again and writes the same rows.
+    /// Indexes the entries of a store that an older version wrote, once; `keys_of` reads what an
+    /// entry is found by. If it is broken off, the next start begins it again and writes the same
+    /// rows.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -105,7 +121,11 @@ impl Store {
         let (mut batch, mut rows) = (RowBatch::default(), 0);
         let mut write = |batch: &mut RowBatch| {
             rows += 1;
-            if rows % ROWS == 0 { self.commit(std::mem::take(batch)) } else { Ok(()) }
+            if rows % ROWS == 0 {
+                self.commit(std::mem::take(batch))
+            } else {
+                Ok(())
+            }
         };
         self.each_audit::<StoreError>(0, usize::MAX, |number, entry| {
             let keys = keys_of(entry);

@@ -1,9 +1,11 @@
-//! The history of the store's format: one file for each step from a format to the next, named after the one it starts from.
+//! The history of the store's format: one file for each step from a format to the next, named after
+//! the one it starts from.
 //!
-//! A step runs once, when a store of that format is opened, before anything else reads it. It may be killed anywhere: each of
-//! its batches leaves rows of which each is told by itself to be old or new, and the format's number is written last. So the
-//! next start goes on where it ended. There is no way back: an earlier version of cloison refuses the store, so take a backup
-//! before the first start of a version that says in its notes that it changes the format.
+//! A step runs once, when a store of that format is opened, before anything else reads it. It may
+//! be killed anywhere: each of its batches leaves rows of which each is told by itself to be old or
+//! new, and the format's number is written last. So the next start goes on where it ended. There is
+//! no way back: an earlier version of cloison refuses the store, so take a backup before the first
+//! start of a version that says in its notes that it changes the format.
 //!
 //! A new column needs no step: opening makes the columns that are missing.
 
@@ -25,7 +27,12 @@ pub(super) fn upgrade(store: &Store, found: u32) -> Result<(), StoreError> {
     while format != FORMAT {
         match format {
             1 => from_1::key_orders_by_authority(store)?,
-            _ => return Err(StoreError::Format { path: store.path.clone(), found }),
+            _ => {
+                return Err(StoreError::Format {
+                    path: store.path.clone(),
+                    found,
+                });
+            }
         }
         format += 1;
         let mut batch = RowBatch::default();

@@ -18,10 +18,13 @@ pub fn of_machine() -> Option<u64> {
     Some(facts.totalram.saturating_mul(u64::from(facts.mem_unit)))
 }
 
-/// Files for the owner alone, no core dumps, and no other process of the same user that reads the memory: as far as the system
-/// allows.
+/// Files for the owner alone, no core dumps, and no other process of the same user that reads the
+/// memory: as far as the system allows.
 pub fn close_off() {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the calls take plain values; `none` outlives its call.
     unsafe {
         libc::umask(0o077);
@@ -47,7 +50,9 @@ pub fn has_no_core() -> bool {
 /// What the operating system says.
 pub fn lock_all() -> io::Result<()> {
     // SAFETY: no preconditions.
-    succeeded(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) } == 0)
+    succeeded(
+        unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) } == 0,
+    )
 }
 
 /// How many bytes this process may lock; `None`: any number.

@@ -30,7 +30,10 @@ pub struct ResourceLimit {
 /// # Errors
 /// What the operating system says.
 pub fn limit(resource: LimitedResource) -> io::Result<ResourceLimit> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     let resource = match resource {
         LimitedResource::OpenFiles => libc::RLIMIT_NOFILE,
         LimitedResource::LockedMemory => libc::RLIMIT_MEMLOCK,
@@ -38,7 +41,10 @@ pub fn limit(resource: LimitedResource) -> io::Result<ResourceLimit> {
     };
     // SAFETY: `limit` outlives the call.
     succeeded(unsafe { libc::getrlimit(resource, &raw mut limit) } == 0)?;
-    Ok(ResourceLimit { present: limit.rlim_cur, most: limit.rlim_max })
+    Ok(ResourceLimit {
+        present: limit.rlim_cur,
+        most: limit.rlim_max,
+    })
 }
 
 /// Raises the limit on open files as far as this process may; what it is then.
@@ -47,14 +53,17 @@ pub fn limit(resource: LimitedResource) -> io::Result<ResourceLimit> {
 /// What the operating system says.
 pub fn raise_open_files() -> io::Result<u64> {
     let ResourceLimit { most, .. } = limit(LimitedResource::OpenFiles)?;
-    let raised = libc::rlimit { rlim_cur: most, rlim_max: most };
+    let raised = libc::rlimit {
+        rlim_cur: most,
+        rlim_max: most,
+    };
     // SAFETY: `raised` outlives the call.
     succeeded(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0)?;
     Ok(most)
 }
 
-/// From now on a write beyond the limit on file sizes fails, and SIGHUP does nothing, instead of either ending the process
-/// without a word.
+/// From now on a write beyond the limit on file sizes fails, and SIGHUP does nothing, instead of
+/// either ending the process without a word.
 pub fn ignore_file_size_and_hangup() {
     // SAFETY: takes plain values.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
@@ -76,16 +85,27 @@ pub fn terminate(child: &std::process::Child) {
     }
 }
 
-/// CPU time that a process took since it began: user and system, all its threads, also those that have ended. The same sum
-/// as in `/proc/PID/stat`, in nanoseconds instead of hundredths of a second. `None` when there is no such process.
+/// CPU time that a process took since it began: user and system, all its threads, also those that
+/// have ended. The same sum as in `/proc/PID/stat`, in nanoseconds instead of hundredths of a
+/// second. `None` when there is no such process.
 pub fn cpu_time(id: u32) -> Option<Duration> {
     let id = libc::pid_t::try_from(id).ok()?;
     let mut clock = 0;
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: both calls write plain values into variables that outlive them, and take any numbers.
-    let known =
-        unsafe { libc::clock_getcpuclockid(id, &raw mut clock) == 0 && libc::clock_gettime(clock, &raw mut time) == 0 };
-    known.then(|| Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0)))
+    let known = unsafe {
+        libc::clock_getcpuclockid(id, &raw mut clock) == 0
+            && libc::clock_gettime(clock, &raw mut time) == 0
+    };
+    known.then(|| {
+        Duration::new(
+            time.tv_sec.unsigned_abs(),
+            u32::try_from(time.tv_nsec).unwrap_or(0),
+        )
+    })
 }
 
 /// Sets niceness and time slice of this thread (Linux 6.12; older ones pass over the slice).
@@ -102,8 +122,8 @@ pub fn set_thread_slice(niceness: i32, slice: Duration) -> io::Result<()> {
     succeeded(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wanted, 0) } == 0)
 }
 
-/// Sets the niceness of this thread alone: on Linux a `who` of zero is the calling thread. Some filters take this call and not
-/// the other.
+/// Sets the niceness of this thread alone: on Linux a `who` of zero is the calling thread. Some
+/// filters take this call and not the other.
 ///
 /// # Errors
 /// What the operating system says.

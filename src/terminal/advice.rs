@@ -5,7 +5,9 @@ use crate::code::Code;
 /// What to do next about a refusal with this code.
 pub(super) fn advice(code: Code) -> &'static str {
     let known = ADVICE.iter().find(|(codes, _)| codes.contains(&code));
-    known.map_or("see `--help` for what the command takes", |(_, advice)| advice)
+    known.map_or("see `--help` for what the command takes", |(_, advice)| {
+        advice
+    })
 }
 
 /// Advice for each code that has any of its own.
@@ -30,19 +32,44 @@ const ADVICE: &[(&[Code], &str)] = &[
         "check `url` in the client file: this listener has no such operation, or none \
             for this certificate",
     ),
-    (&[Code::UnknownScheme], "use a scheme that the register lists for the sector; `cloison register show`"),
+    (
+        &[Code::UnknownScheme],
+        "use a scheme that the register lists for the sector; `cloison register show`",
+    ),
     (
         &[Code::UnknownPurpose],
         "name a purpose with --purpose that the register lists for the sector and this \
             client",
     ),
-    (&[Code::QuotaExceeded, Code::Overloaded, Code::AuditUnavailable], "try again a little later"),
+    (
+        &[
+            Code::QuotaExceeded,
+            Code::Overloaded,
+            Code::AuditUnavailable,
+        ],
+        "try again a little later",
+    ),
     (&[Code::TooLarge], "send less at once: a smaller --batch"),
-    (&[Code::DomainClosed], "the named epoch or period is over: leave it out to use the present one"),
-    (&[Code::Irreversible], "this sector keeps no mappings, so there is nothing to go back to"),
-    (&[Code::OrderQuorum], "have it signed by another approver, of another body: `cloison order sign`"),
-    (&[Code::OrderNotYetValid], "wait until the order is valid; `cloison order show` says when"),
-    (&[Code::OrderExpired], "ask for a new order: `cloison order new`"),
+    (
+        &[Code::DomainClosed],
+        "the named epoch or period is over: leave it out to use the present one",
+    ),
+    (
+        &[Code::Irreversible],
+        "this sector keeps no mappings, so there is nothing to go back to",
+    ),
+    (
+        &[Code::OrderQuorum],
+        "have it signed by another approver, of another body: `cloison order sign`",
+    ),
+    (
+        &[Code::OrderNotYetValid],
+        "wait until the order is valid; `cloison order show` says when",
+    ),
+    (
+        &[Code::OrderExpired],
+        "ask for a new order: `cloison order new`",
+    ),
     (
         &[
             Code::OrderMalformed,
@@ -54,11 +81,26 @@ const ADVICE: &[(&[Code], &str)] = &[
         ],
         "`cloison order check` names every rule that the order breaks",
     ),
-    (&[Code::RequestInvalid], "check the officer's key and this machine's clock"),
-    (&[Code::OutOfScope], "the order does not cover this: `cloison order show`"),
-    (&[Code::LimitReached], "the order allows no more pseudonyms: a new order is needed"),
-    (&[Code::RegisterMismatch], "vault and node hold different registers: give both the same signed one"),
-    (&[Code::Sealed], "the custodians unseal it: `cloison authority unseal`"),
+    (
+        &[Code::RequestInvalid],
+        "check the officer's key and this machine's clock",
+    ),
+    (
+        &[Code::OutOfScope],
+        "the order does not cover this: `cloison order show`",
+    ),
+    (
+        &[Code::LimitReached],
+        "the order allows no more pseudonyms: a new order is needed",
+    ),
+    (
+        &[Code::RegisterMismatch],
+        "vault and node hold different registers: give both the same signed one",
+    ),
+    (
+        &[Code::Sealed],
+        "the custodians unseal it: `cloison authority unseal`",
+    ),
     (
         &[Code::ShareInvalid],
         "bring the share file that was made for you, over your own client file; is it \
@@ -69,45 +111,102 @@ const ADVICE: &[(&[Code], &str)] = &[
         "bring the share of the key that the node waits for: `cloison authority status` \
             names it",
     ),
-    (&[Code::OrderRevoked], "its authority has revoked it, for good: `cloison order list` says who and when"),
-    (&[Code::OrderSuspended], "its authority has suspended it: `cloison order list` says who and when"),
-    (&[Code::UnknownOrder], "check the id: `cloison order list` has the orders that were seen there"),
-    (&[Code::ActInvalid], "`cloison order revoke --help` and its neighbours say who may sign what"),
-    (&[Code::RequestReplayed], "each request is answered once: run the command again, or have a new file signed"),
+    (
+        &[Code::OrderRevoked],
+        "its authority has revoked it, for good: `cloison order list` says who and when",
+    ),
+    (
+        &[Code::OrderSuspended],
+        "its authority has suspended it: `cloison order list` says who and when",
+    ),
+    (
+        &[Code::UnknownOrder],
+        "check the id: `cloison order list` has the orders that were seen there",
+    ),
+    (
+        &[Code::ActInvalid],
+        "`cloison order revoke --help` and its neighbours say who may sign what",
+    ),
+    (
+        &[Code::RequestReplayed],
+        "each request is answered once: run the command again, or have a new file signed",
+    ),
     (
         &[Code::ReleaseRate],
         "come back when the hour is over, or have the authority's rate in the register \
             raised",
     ),
-    (&[Code::ActRate], "another approver signs it, or bring it tomorrow"),
-    (&[Code::OutOfStep], "vault and node could not exchange their acts: see the log of both"),
+    (
+        &[Code::ActRate],
+        "another approver signs it, or bring it tomorrow",
+    ),
+    (
+        &[Code::OutOfStep],
+        "vault and node could not exchange their acts: see the log of both",
+    ),
     (
         &[Code::NoMigrationKey],
         "have `migrate` and a `migration-key` (`cloison client keygen`) entered for a \
             client of the sector",
     ),
-    (&[Code::EpochOpen], "advance the epoch first and wait until its overlap is over: `cloison epoch list`"),
-    (&[Code::EpochRetired], "its sector has retired it: there is nothing left to go back to"),
-    (&[Code::EpochNotCurrent], "`cloison epoch list` says where the sector stands: name that with --from"),
-    (&[Code::EpochOverlaps], "wait until its overlap is over, or end it for good with --end-overlap EPOCH"),
+    (
+        &[Code::EpochOpen],
+        "advance the epoch first and wait until its overlap is over: `cloison epoch list`",
+    ),
+    (
+        &[Code::EpochRetired],
+        "its sector has retired it: there is nothing left to go back to",
+    ),
+    (
+        &[Code::EpochNotCurrent],
+        "`cloison epoch list` says where the sector stands: name that with --from",
+    ),
+    (
+        &[Code::EpochOverlaps],
+        "wait until its overlap is over, or end it for good with --end-overlap EPOCH",
+    ),
     (
         &[Code::EpochUnmigrated],
         "have them migrated (an order for continuity), or give them up for good with \
             --unmigrated",
     ),
-    (&[Code::StatementRequired], "`cloison statement new` makes one; operators sign it, and --statement brings it"),
-    (&[Code::StatementInvalid], "`cloison statement check` says what is wrong; each allows one act, for seven days"),
-    (&[Code::NoDeliveryKey], "have a `sealing-key` (age1…) entered for the officer in the register"),
-    (&[Code::InspectionInvalid], "`cloison audit inspection new --help` says who signs what"),
+    (
+        &[Code::StatementRequired],
+        "`cloison statement new` makes one; operators sign it, and --statement brings it",
+    ),
+    (
+        &[Code::StatementInvalid],
+        "`cloison statement check` says what is wrong; each allows one act, for seven days",
+    ),
+    (
+        &[Code::NoDeliveryKey],
+        "have a `sealing-key` (age1…) entered for the officer in the register",
+    ),
+    (
+        &[Code::InspectionInvalid],
+        "`cloison audit inspection new --help` says who signs what",
+    ),
     (
         &[Code::InspectionRequired],
         "the commission decides on one (`cloison audit inspection new`); `cloison audit \
             verify` and `copy` need none",
     ),
-    (&[Code::UnknownInspection], "check the id: `cloison audit inspection list` has those that were entered there"),
-    (&[Code::LookUpLimit], "come back tomorrow (UTC), or have another rights officer look"),
-    (&[Code::RightsInvalid], "two rights officers of the sector sign it: `cloison rights erase --help`"),
-    (&[Code::UnknownSecret], "`cloison secrets versions` lists them"),
+    (
+        &[Code::UnknownInspection],
+        "check the id: `cloison audit inspection list` has those that were entered there",
+    ),
+    (
+        &[Code::LookUpLimit],
+        "come back tomorrow (UTC), or have another rights officer look",
+    ),
+    (
+        &[Code::RightsInvalid],
+        "two rights officers of the sector sign it: `cloison rights erase --help`",
+    ),
+    (
+        &[Code::UnknownSecret],
+        "`cloison secrets versions` lists them",
+    ),
     (
         &[Code::SecretNeeded],
         "`cloison secrets versions` says by which epochs; the newest is needed until \
@@ -118,8 +217,14 @@ const ADVICE: &[(&[Code], &str)] = &[
         "make the version by hand (`systemd-creds`, or let the vault's user write to \
             the folder) and restart the vault",
     ),
-    (&[Code::RecipientInvalid], "use the same version and the same register on both sides, and see the vault's log"),
-    (&[Code::PeerUnavailable], "the other side (vault or node) does not answer: see its log and /readyz"),
+    (
+        &[Code::RecipientInvalid],
+        "use the same version and the same register on both sides, and see the vault's log",
+    ),
+    (
+        &[Code::PeerUnavailable],
+        "the other side (vault or node) does not answer: see its log and /readyz",
+    ),
     (
         &[Code::ProofInvalid],
         "do not go on: verify the vault's log (`cloison audit verify`) and compare it \

@@ -14,9 +14,14 @@ pub struct CommandError {
 }
 
 impl CommandError {
-    /// A failure (exit code 1): what is wrong, without an identifier or a secret, and what to do next.
+    /// A failure (exit code 1): what is wrong, without an identifier or a secret, and what to do
+    /// next.
     pub fn new(message: impl Display, hint: impl Display) -> Self {
-        Self { message: message.to_string(), hint: hint.to_string(), exit: 1 }
+        Self {
+            message: message.to_string(),
+            hint: hint.to_string(),
+            exit: 1,
+        }
     }
 
     /// A failure that can only be a fault in cloison itself (exit code 1).
@@ -26,35 +31,57 @@ impl CommandError {
 
     /// A wrong command line (exit code 2).
     pub fn usage(message: impl Display, hint: impl Display) -> Self {
-        Self { exit: 2, ..Self::new(message, hint) }
+        Self {
+            exit: 2,
+            ..Self::new(message, hint)
+        }
     }
 
     /// The work is done, but some items were rejected (exit code 3).
     pub fn rejected(message: impl Display, hint: impl Display) -> Self {
-        Self { exit: 3, ..Self::new(message, hint) }
+        Self {
+            exit: 3,
+            ..Self::new(message, hint)
+        }
     }
 
-    /// Two copies of one log contradict each other (exit code 4): scripts must not take it for a failure like any other.
+    /// Two copies of one log contradict each other (exit code 4): scripts must not take it for a
+    /// failure like any other.
     pub fn contradiction(message: impl Display, hint: impl Display) -> Self {
-        Self { exit: 4, ..Self::new(message, hint) }
+        Self {
+            exit: 4,
+            ..Self::new(message, hint)
+        }
     }
 
-    /// A server could not start for a reason that may pass by itself (exit code 75, `EX_TEMPFAIL`): the units start it again.
+    /// A server could not start for a reason that may pass by itself (exit code 75, `EX_TEMPFAIL`):
+    /// the units start it again.
     pub fn temporary(message: impl Display, hint: impl Display) -> Self {
-        Self { exit: 75, ..Self::new(message, hint) }
+        Self {
+            exit: 75,
+            ..Self::new(message, hint)
+        }
     }
 
     /// The reader of our output has gone (`… | head`): there is nobody to tell.
     pub(super) fn unheard() -> Self {
-        Self { message: String::new(), hint: String::new(), exit: 1 }
+        Self {
+            message: String::new(),
+            hint: String::new(),
+            exit: 1,
+        }
     }
 
     /// A file that could not be read or written, named, with a hint that fits the reason.
     pub fn file(path: &Path, error: &io::Error) -> Self {
         let hint = match error.kind() {
             io::ErrorKind::NotFound => "check the path",
-            io::ErrorKind::PermissionDenied => "run the command as the user who owns it, or choose another path",
-            io::ErrorKind::AlreadyExists => "nothing is overwritten: choose another path, or move it away first",
+            io::ErrorKind::PermissionDenied => {
+                "run the command as the user who owns it, or choose another path"
+            }
+            io::ErrorKind::AlreadyExists => {
+                "nothing is overwritten: choose another path, or move it away first"
+            }
             io::ErrorKind::StorageFull => "make room on the disk and try again",
             _ => "check the path and the disk",
         };
@@ -75,7 +102,12 @@ impl CommandError {
     pub fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
             // Standard error may be closed, too; then the exit code has to do.
-            let _ = writeln!(io::stderr(), "error: {}\n hint: {}", self.message, self.hint);
+            let _ = writeln!(
+                io::stderr(),
+                "error: {}\n hint: {}",
+                self.message,
+                self.hint
+            );
         }
         ExitCode::from(self.exit)
     }

@@ -16,29 +16,47 @@ pub fn read_text(path: &Path) -> Result<String, CommandError> {
     const MOST: u64 = 2 << 20;
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| CommandError::file(path, &error))?;
-    file.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| CommandError::file(path, &error))?;
+    file.take(MOST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| CommandError::file(path, &error))?;
     if bytes.len() as u64 > MOST {
-        return Err(CommandError::new(format_args!("{}: is longer than 2 MiB", path.display()), "check the path"));
+        return Err(CommandError::new(
+            format_args!("{}: is longer than 2 MiB", path.display()),
+            "check the path",
+        ));
     }
     crate::lines::text(bytes).map_err(|fault| {
-        CommandError::new(format_args!("{}: {fault}", path.display()), "save it as UTF-8, or check the path")
+        CommandError::new(
+            format_args!("{}: {fault}", path.display()),
+            "save it as UTF-8, or check the path",
+        )
     })
 }
 
-/// Puts new bytes in the place of a file, which keeps its mode, or makes it (0644). Never follows a link beside it.
+/// Puts new bytes in the place of a file, which keeps its mode, or makes it (0644). Never follows a
+/// link beside it.
 ///
 /// # Errors
 /// When the folder cannot be written; the file is as it was then.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{:016x}.new", u64::from_be_bytes(crate::clock::random())));
+    name.push(format!(
+        ".{:016x}.new",
+        u64::from_be_bytes(crate::clock::random())
+    ));
     let beside = path.with_file_name(name);
-    write_private(&beside, bytes).map_err(|error| CommandError::new(error, "check the path and the disk"))?;
+    write_private(&beside, bytes)
+        .map_err(|error| CommandError::new(error, "check the path and the disk"))?;
     let put = || {
-        let mode = fs::metadata(path).map_or(fs::Permissions::from_mode(0o644), |before| before.permissions());
+        let mode = fs::metadata(path).map_or(fs::Permissions::from_mode(0o644), |before| {
+            before.permissions()
+        });
         fs::set_permissions(&beside, mode)?;
         fs::rename(&beside, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()
     };
     put().map_err(|error| {
@@ -62,6 +80,10 @@ mod tests {
         assert_eq!(fs::read(&file).unwrap(), b"two");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
         assert!(replace_file(&folder.path().join("no/such/folder"), b"x").is_err());
-        assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(
+            folder.path().read_dir().unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! A server's log: lines on standard error, as much as `CLOISON_LOG` asks for.
 //!
-//! `CLOISON_LOG` rules over our own lines and over nobody else's. At `trace` the HTTP client's library prints what goes over
-//! the wire, pseudonyms included, so of libraries only warnings and errors are let through, whatever is asked for.
+//! `CLOISON_LOG` rules over our own lines and over nobody else's. At `trace` the HTTP client's
+//! library prints what goes over the wire, pseudonyms included, so of libraries only warnings and
+//! errors are let through, whatever is asked for.
 
 use std::io::{self, IsTerminal as _};
 

@@ -11,7 +11,10 @@ use crate::client::lines::LineTotals;
 /// A bar over `length` bytes or rows, or a counter where the length is not known.
 pub fn progress(length: Option<u64>) -> ProgressBar {
     let (bar, template) = match length {
-        Some(length) => (ProgressBar::new(length), "{prefix}{bar:24} {percent:>3} %  {wide_msg}"),
+        Some(length) => (
+            ProgressBar::new(length),
+            "{prefix}{bar:24} {percent:>3} %  {wide_msg}",
+        ),
         None => (ProgressBar::new_spinner(), "{spinner} {wide_msg}"),
     };
     bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
@@ -30,7 +33,13 @@ pub fn line_progress(bar: &ProgressBar) -> impl FnMut(u64, &LineTotals) {
 pub fn say_wait(bar: &ProgressBar) -> impl Fn(&ClientError, Duration) {
     |error, pause| {
         // Standard error may be closed; then nobody waits for a word.
-        let say = || writeln!(io::stderr(), "waiting {} s, then trying again: {error}", pause.as_secs().max(1));
+        let say = || {
+            writeln!(
+                io::stderr(),
+                "waiting {} s, then trying again: {error}",
+                pause.as_secs().max(1)
+            )
+        };
         let _ = bar.suspend(say);
     }
 }
@@ -42,5 +51,9 @@ pub fn line_summary(totals: &LineTotals) -> String {
         rejected => format!(", {} rejected", HumanCount(rejected)),
     };
     let rate = totals.items as f64 / totals.elapsed.as_secs_f64().max(1e-9);
-    format!("{} identifiers{rejected}, {} a second", HumanCount(totals.items), HumanCount(rate as u64))
+    format!(
+        "{} identifiers{rejected}, {} a second",
+        HumanCount(totals.items),
+        HumanCount(rate as u64)
+    )
 }

@@ -1,4 +1,5 @@
-//! The way to a server from the command line, and what a failed request means to the person at the keyboard.
+//! The way to a server from the command line, and what a failed request means to the person at the
+//! keyboard.
 
 use std::path::Path;
 
@@ -12,16 +13,21 @@ use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::ClientConfig;
 
-/// Reads a client file and what it names: the server's address, and the certificate and key to go there with.
+/// Reads a client file and what it names: the server's address, and the certificate and key to go
+/// there with.
 ///
 /// # Errors
-/// When the file, or one that it names, cannot be read or is not what it should be, or the certificate has expired.
+/// When the file, or one that it names, cannot be read or is not what it should be, or the
+/// certificate has expired.
 pub fn open_client(file: &Path) -> Result<Client, CommandError> {
     const HINT: &str = "`cloison init` writes such files to clients/; private keys have mode 0600";
     let config = ClientConfig::load(file).map_err(|error| CommandError::new(error, HINT))?;
     let client = Client::new(&config).map_err(|error| CommandError::new(error, HINT))?;
     let own = client.own_certificate();
-    match own.validity.map(|validity| validity.check(SystemClock.now())) {
+    match own
+        .validity
+        .map(|validity| validity.check(SystemClock.now()))
+    {
         Some(Err(fault)) => Err(CommandError::new(
             format_args!("your certificate {own} {fault}"),
             "have a new one issued for the same key; or, if it is this machine's clock that is wrong, set that",
@@ -33,7 +39,9 @@ pub fn open_client(file: &Path) -> Result<Client, CommandError> {
 impl From<ClientError> for CommandError {
     fn from(error: ClientError) -> Self {
         let hint = match &error {
-            ClientError::Setup(_) => "check the certificates and the key that the client file names",
+            ClientError::Setup(_) => {
+                "check the certificates and the key that the client file names"
+            }
             ClientError::Handshake { fault, .. } => fault.remedy(),
             ClientError::Connection { .. } => {
                 "check `url` and `ca` in the client file, and that the server runs and is ready"
@@ -42,7 +50,9 @@ impl From<ClientError> for CommandError {
                 "check that `url` in the client file leads to a cloison listener of the right kind"
             }
             ClientError::Request => return Self::bug(error),
-            ClientError::Problem(problem) => problem.known().map_or("use the same version on both sides", advice),
+            ClientError::Problem(problem) => problem
+                .known()
+                .map_or("use the same version on both sides", advice),
         };
         Self::new(error, hint)
     }
@@ -51,9 +61,10 @@ impl From<ClientError> for CommandError {
 impl From<OfficerCallError> for CommandError {
     fn from(error: OfficerCallError) -> Self {
         match error {
-            OfficerCallError::Order(refusal) => {
-                Self::new(refusal, "`cloison order check` says what is wrong with an order")
-            }
+            OfficerCallError::Order(refusal) => Self::new(
+                refusal,
+                "`cloison order check` says what is wrong with an order",
+            ),
             OfficerCallError::Node(error) => error.into(),
         }
     }
@@ -71,7 +82,10 @@ impl From<LineError> for CommandError {
         };
         Self::new(
             format_args!("{why}; stopped after {} answered lines", HumanCount(done)),
-            format_args!("send the rest later and append: tail -n +{} input", done + 1),
+            format_args!(
+                "send the rest later and append: tail -n +{} input",
+                done + 1
+            ),
         )
     }
 }

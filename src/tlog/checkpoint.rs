@@ -1,4 +1,5 @@
-//! Checkpoints (C2SP `tlog-checkpoint`): origin, size and root of a log, as the text of a signed note.
+//! Checkpoints (C2SP `tlog-checkpoint`): origin, size and root of a log, as the text of a signed
+//! note.
 
 use std::fmt;
 
@@ -21,14 +22,25 @@ pub struct Checkpoint {
 
 impl fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Checkpoint({} {} {})", self.origin, self.size, BASE64.encode(&self.root))
+        write!(
+            f,
+            "Checkpoint({} {} {})",
+            self.origin,
+            self.size,
+            BASE64.encode(&self.root)
+        )
     }
 }
 
 impl Checkpoint {
     /// The text that is signed.
     pub fn text(&self) -> String {
-        format!("{}\n{}\n{}\n", self.origin, self.size, BASE64.encode(&self.root))
+        format!(
+            "{}\n{}\n{}\n",
+            self.origin,
+            self.size,
+            BASE64.encode(&self.root)
+        )
     }
 
     /// The signed note, without cosignatures.
@@ -48,21 +60,32 @@ impl Checkpoint {
         let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
         let number: u64 = size.parse().ok()?;
         let root = BASE64.decode(root.as_bytes()).ok()?.try_into().ok()?;
-        let plain = !origin.is_empty() && number.to_string() == size && lines.all(|line| !line.is_empty());
-        plain.then(|| Self { origin: origin.to_owned(), size: number, root })
+        let plain =
+            !origin.is_empty() && number.to_string() == size && lines.all(|line| !line.is_empty());
+        plain.then(|| Self {
+            origin: origin.to_owned(),
+            size: number,
+            root,
+        })
     }
 
     /// Reads a note and checks that the log's `key` signed it.
     ///
     /// # Errors
     /// [`CheckpointError`]
-    pub fn open<'a>(note: &'a [u8], key: &VerifyingKey) -> Result<(Self, SignedNote<'a>), CheckpointError> {
+    pub fn open<'a>(
+        note: &'a [u8],
+        key: &VerifyingKey,
+    ) -> Result<(Self, SignedNote<'a>), CheckpointError> {
         let (checkpoint, note) = Self::read(note)?;
         if note.is_signed_by(&checkpoint.verifier(*key))? {
             return Ok((checkpoint, note));
         }
         let claimed = note.claimed().map(str::to_owned).collect();
-        Err(CheckpointError::Unsigned { origin: checkpoint.origin, claimed })
+        Err(CheckpointError::Unsigned {
+            origin: checkpoint.origin,
+            claimed,
+        })
     }
 
     /// Reads a note without checking a signature.
@@ -102,15 +125,33 @@ mod tests {
     #[test]
     fn a_checkpoint_comes_back_and_only_under_its_own_key() {
         let key = SigningKey::from_bytes(&[3; 32]);
-        let checkpoint = Checkpoint { origin: "cloison/demo/vault/2026".into(), size: 7, root: [9; 32] };
+        let checkpoint = Checkpoint {
+            origin: "cloison/demo/vault/2026".into(),
+            size: 7,
+            root: [9; 32],
+        };
         let note = checkpoint.sign(&key);
-        assert!(note.starts_with("cloison/demo/vault/2026\n7\nCQkJCQkJ"), "{note}");
-        assert_eq!(Checkpoint::open(note.as_bytes(), &key.verifying_key()).unwrap().0, checkpoint);
+        assert!(
+            note.starts_with("cloison/demo/vault/2026\n7\nCQkJCQkJ"),
+            "{note}"
+        );
+        assert_eq!(
+            Checkpoint::open(note.as_bytes(), &key.verifying_key())
+                .unwrap()
+                .0,
+            checkpoint
+        );
         let other = SigningKey::from_bytes(&[4; 32]).verifying_key();
-        assert!(matches!(Checkpoint::open(note.as_bytes(), &other), Err(CheckpointError::Unsigned { .. })));
+        assert!(matches!(
+            Checkpoint::open(note.as_bytes(), &other),
+            Err(CheckpointError::Unsigned { .. })
+        ));
         let larger = note.replace("\n7\n", "\n8\n");
         let forged = Checkpoint::open(larger.as_bytes(), &key.verifying_key()).unwrap_err();
-        assert_eq!(forged, NoteError::Forged("cloison/demo/vault/2026".into()).into());
+        assert_eq!(
+            forged,
+            NoteError::Forged("cloison/demo/vault/2026".into()).into()
+        );
     }
 
     #[test]
@@ -118,8 +159,18 @@ mod tests {
         let good = "o\n1\nCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\n";
         assert!(Checkpoint::parse(good).is_some());
         assert!(Checkpoint::parse(&format!("{good}extension\n")).is_some());
-        for (from, to) in [("o\n", "\n"), ("1\n", "01\n"), ("1\n", "-1\n"), ("1\n", "\n"), ("k=", "k"), ("CQk", "cQ")] {
-            assert!(Checkpoint::parse(&good.replacen(from, to, 1)).is_none(), "{from:?} → {to:?}");
+        for (from, to) in [
+            ("o\n", "\n"),
+            ("1\n", "01\n"),
+            ("1\n", "-1\n"),
+            ("1\n", "\n"),
+            ("k=", "k"),
+            ("CQk", "cQ"),
+        ] {
+            assert!(
+                Checkpoint::parse(&good.replacen(from, to, 1)).is_none(),
+                "{from:?} → {to:?}"
+            );
         }
         assert!(Checkpoint::parse(&format!("{good}\n")).is_none());
     }

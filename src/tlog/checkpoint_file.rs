@@ -1,5 +1,6 @@
-//! A file that holds the last checkpoint of a log and is changed by compare-and-swap, so that two writers of one log, or a
-//! store from a backup, are noticed: a log's second place, on another disk than its store's, and a witness's memory.
+//! A file that holds the last checkpoint of a log and is changed by compare-and-swap, so that two
+//! writers of one log, or a store from a backup, are noticed: a log's second place, on another disk
+//! than its store's, and a witness's memory.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -27,7 +28,8 @@ pub enum CheckpointFileError {
 #[derive(Debug, Clone)]
 pub struct CheckpointFile {
     path: PathBuf,
-    /// The device that its folder lay on at first: where a disk is unmounted, an empty folder of another one is left.
+    /// The device that its folder lay on at first: where a disk is unmounted, an empty folder of
+    /// another one is left.
     device: Option<u64>,
 }
 
@@ -55,7 +57,8 @@ impl CheckpointFile {
         }
     }
 
-    /// What is there. An empty place is believed only while its folder is on the disk that it was on at first.
+    /// What is there. An empty place is believed only while its folder is on the disk that it was
+    /// on at first.
     fn held(&self) -> Result<Option<Vec<u8>>, CheckpointFileError> {
         let found = self.load()?;
         let now = device(&self.path);
@@ -69,7 +72,8 @@ impl CheckpointFile {
     /// Puts `new` there if `old` is what is there; durable on return.
     ///
     /// # Errors
-    /// [`CheckpointFileError::Changed`] where something else is there, [`CheckpointFileError::Io`], also where its disk is away.
+    /// [`CheckpointFileError::Changed`] where something else is there, [`CheckpointFileError::Io`],
+    /// also where its disk is away.
     pub fn swap(&self, old: Option<&[u8]>, new: &[u8]) -> Result<(), CheckpointFileError> {
         // Before anything is made in the folder of a disk that is away.
         self.held()?;
@@ -80,8 +84,15 @@ impl CheckpointFile {
         };
         // The lock is on a file of its own: the checkpoint's is replaced.
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        let lock = options.open(name(".lock")).map_err(|error| self.io(error))?;
+        options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW);
+        let lock = options
+            .open(name(".lock"))
+            .map_err(|error| self.io(error))?;
         system::wait_for_lock(&lock).map_err(|error| self.io(error))?;
         if self.held()?.as_deref() != old {
             return Err(CheckpointFileError::Changed(self.path.clone()));
@@ -104,7 +115,10 @@ impl CheckpointFile {
 
 /// The device of the folder that a file lies in.
 fn device(path: &Path) -> Option<u64> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::metadata(folder).ok().map(|facts| facts.dev())
 }
 
@@ -115,15 +129,24 @@ mod tests {
     #[test]
     fn a_planted_link_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, victim) = (folder.path().join("checkpoint"), folder.path().join("victim"));
+        let (path, victim) = (
+            folder.path().join("checkpoint"),
+            folder.path().join("victim"),
+        );
         fs::write(&victim, "theirs").unwrap();
         std::os::unix::fs::symlink(&victim, folder.path().join("checkpoint.new")).unwrap();
         let place = CheckpointFile::new(path);
         place.swap(None, b"one").unwrap();
-        assert_eq!((place.load().unwrap().unwrap(), fs::read(&victim).unwrap()), (b"one".to_vec(), b"theirs".to_vec()));
+        assert_eq!(
+            (place.load().unwrap().unwrap(), fs::read(&victim).unwrap()),
+            (b"one".to_vec(), b"theirs".to_vec())
+        );
         fs::remove_file(folder.path().join("checkpoint.lock")).unwrap();
         std::os::unix::fs::symlink(&victim, folder.path().join("checkpoint.lock")).unwrap();
-        assert!(matches!(place.swap(Some(b"one"), b"two"), Err(CheckpointFileError::Io(..))));
+        assert!(matches!(
+            place.swap(Some(b"one"), b"two"),
+            Err(CheckpointFileError::Io(..))
+        ));
     }
 
     #[test]
@@ -133,10 +156,19 @@ mod tests {
         assert_eq!(place.load().unwrap(), None);
         place.swap(None, b"one").unwrap();
         place.swap(Some(b"one"), b"two").unwrap();
-        assert!(matches!(place.swap(Some(b"one"), b"three"), Err(CheckpointFileError::Changed(_))));
-        assert!(matches!(place.swap(None, b"three"), Err(CheckpointFileError::Changed(_))));
+        assert!(matches!(
+            place.swap(Some(b"one"), b"three"),
+            Err(CheckpointFileError::Changed(_))
+        ));
+        assert!(matches!(
+            place.swap(None, b"three"),
+            Err(CheckpointFileError::Changed(_))
+        ));
         assert_eq!(place.load().unwrap().unwrap(), b"two");
         let nowhere = CheckpointFile::new(folder.path().join("no/such/folder"));
-        assert!(matches!(nowhere.swap(None, b"x"), Err(CheckpointFileError::Io(..))));
+        assert!(matches!(
+            nowhere.swap(None, b"x"),
+            Err(CheckpointFileError::Io(..))
+        ));
     }
 }

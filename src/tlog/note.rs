@@ -1,8 +1,9 @@
 //! Signed notes (C2SP `signed-note`): a text and, below it, lines that say who signed it.
 //!
-//! Two kinds of signature are known: a log's (0x01, Ed25519 over the text) and a cosigner's (0x04, `tlog-cosignature`: Ed25519
-//! over a header, a time and the text). As the specification says, signatures by
-//! unknown keys are ignored, and a signature by a known key that does not verify makes the note worthless.
+//! Two kinds of signature are known: a log's (0x01, Ed25519 over the text) and a cosigner's (0x04,
+//! `tlog-cosignature`: Ed25519 over a header, a time and the text). As the specification says,
+//! signatures by unknown keys are ignored, and a signature by a known key that does not verify
+//! makes the note worthless.
 
 use std::fmt;
 
@@ -50,7 +51,12 @@ impl Verifier {
     pub fn new(name: impl Into<String>, kind: SignatureKind, key: VerifyingKey) -> Self {
         let name = name.into();
         let id = key_id(&name, kind, &key);
-        Self { name, kind, key, id }
+        Self {
+            name,
+            kind,
+            key,
+            id,
+        }
     }
 
     /// Reads a verifier key: `<name>+<key id, hex>+<base64(kind ‖ public key)>`.
@@ -63,8 +69,12 @@ impl Verifier {
             let (id, key) = rest.split_once('+')?;
             let bytes = BASE64.decode(key.as_bytes()).ok()?;
             let (kind, key) = bytes.split_first()?;
-            let kind = [SignatureKind::Log, SignatureKind::Cosigner].into_iter().find(|known| *known as u8 == *kind)?;
-            let key = VerifyingKey::from_bytes(key.try_into().ok()?).ok().filter(|key| !key.is_weak())?;
+            let kind = [SignatureKind::Log, SignatureKind::Cosigner]
+                .into_iter()
+                .find(|known| *known as u8 == *kind)?;
+            let key = VerifyingKey::from_bytes(key.try_into().ok()?)
+                .ok()
+                .filter(|key| !key.is_weak())?;
             let verifier = Self::new(name, kind, key);
             (is_name(name) && HEXLOWER.encode(&verifier.id) == id).then_some(verifier)
         };
@@ -90,7 +100,13 @@ impl Verifier {
 impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = [&[self.kind as u8][..], self.key.as_bytes()].concat();
-        write!(f, "{}+{}+{}", self.name, HEXLOWER.encode(&self.id), BASE64.encode(&key))
+        write!(
+            f,
+            "{}+{}+{}",
+            self.name,
+            HEXLOWER.encode(&self.id),
+            BASE64.encode(&key)
+        )
     }
 }
 
@@ -107,18 +123,31 @@ fn key_id(name: &str, kind: SignatureKind, key: &VerifyingKey) -> [u8; 4] {
 }
 
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
+    !name.is_empty()
+        && !name
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || c == '+')
 }
 
 /// Signs a log's own text; the line below the note, with its line end.
 pub fn sign(name: &str, key: &SigningKey, text: &str) -> String {
-    line(name, SignatureKind::Log, key, &key.sign(text.as_bytes()).to_bytes())
+    line(
+        name,
+        SignatureKind::Log,
+        key,
+        &key.sign(text.as_bytes()).to_bytes(),
+    )
 }
 
 /// Cosigns another log's text at a time (Unix seconds); the line below the note, with its line end.
 pub fn cosign(name: &str, key: &SigningKey, text: &str, time: u64) -> String {
     let signature = key.sign(&cosigned(text, time)).to_bytes();
-    line(name, SignatureKind::Cosigner, key, &[&time.to_be_bytes()[..], &signature].concat())
+    line(
+        name,
+        SignatureKind::Cosigner,
+        key,
+        &[&time.to_be_bytes()[..], &signature].concat(),
+    )
 }
 
 /// What a cosignature is over (`tlog-cosignature`, Ed25519 signed message).
@@ -128,10 +157,14 @@ fn cosigned(text: &str, time: u64) -> Vec<u8> {
 
 fn line(name: &str, kind: SignatureKind, key: &SigningKey, signature: &[u8]) -> String {
     let id = key_id(name, kind, &key.verifying_key());
-    format!("— {name} {}\n", BASE64.encode(&[&id[..], signature].concat()))
+    format!(
+        "— {name} {}\n",
+        BASE64.encode(&[&id[..], signature].concat())
+    )
 }
 
-/// A note as it came. No signature is checked before [`SignedNote::time_of`] or [`SignedNote::is_signed_by`] is called.
+/// A note as it came. No signature is checked before [`SignedNote::time_of`] or
+/// [`SignedNote::is_signed_by`] is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedNote<'a> {
     text: &'a str,
@@ -154,13 +187,18 @@ impl<'a> SignedNote<'a> {
     /// [`NoteError::Malformed`]
     pub fn parse(note: &'a [u8]) -> Result<Self, NoteError> {
         let read = || {
-            let note = std::str::from_utf8(note).ok().filter(|note| note.len() <= MAX_NOTE)?;
+            let note = std::str::from_utf8(note)
+                .ok()
+                .filter(|note| note.len() <= MAX_NOTE)?;
             if note.chars().any(|c| c < ' ' && c != '\n') {
                 return None;
             }
             let end = note.rfind("\n\n")?;
             let signatures = Self::lines(&note[end + 2..])?;
-            (!signatures.is_empty()).then_some(Self { text: &note[..=end], signatures })
+            (!signatures.is_empty()).then_some(Self {
+                text: &note[..=end],
+                signatures,
+            })
         };
         read().ok_or(NoteError::Malformed)
     }
@@ -172,7 +210,12 @@ impl<'a> SignedNote<'a> {
                 let (name, signature) = line.strip_prefix("— ")?.split_once(' ')?;
                 let bytes = BASE64.decode(signature.as_bytes()).ok()?;
                 let (id, bytes) = bytes.split_first_chunk::<4>()?;
-                is_name(name).then(|| NoteSignature { name, id: *id, bytes: bytes.to_vec(), line })
+                is_name(name).then(|| NoteSignature {
+                    name,
+                    id: *id,
+                    bytes: bytes.to_vec(),
+                    line,
+                })
             })
             .collect()
     }
@@ -192,16 +235,21 @@ impl<'a> SignedNote<'a> {
     /// # Errors
     /// [`NoteError::Forged`] where a signature names this key and does not verify.
     pub fn is_signed_by(&self, verifier: &Verifier) -> Result<bool, NoteError> {
-        self.verified(verifier).map(|found| found.is_some() && verifier.kind == SignatureKind::Log)
+        self.verified(verifier)
+            .map(|found| found.is_some() && verifier.kind == SignatureKind::Log)
     }
 
-    /// When that key cosigned the text (Unix seconds; the latest time where it did so more than once).
+    /// When that key cosigned the text (Unix seconds; the latest time where it did so more than
+    /// once).
     ///
     /// # Errors
     /// [`NoteError::Forged`] where a signature names this key and does not verify.
     pub fn time_of(&self, verifier: &Verifier) -> Result<Option<u64>, NoteError> {
-        self.verified(verifier)
-            .map(|found| found.filter(|_| verifier.kind == SignatureKind::Cosigner).map(|(time, _)| time))
+        self.verified(verifier).map(|found| {
+            found
+                .filter(|_| verifier.kind == SignatureKind::Cosigner)
+                .map(|(time, _)| time)
+        })
     }
 
     /// The line of that key's (latest) signature, without its line end.
@@ -209,29 +257,49 @@ impl<'a> SignedNote<'a> {
     /// # Errors
     /// [`NoteError::Forged`] where a signature names this key and does not verify.
     pub fn line_of(&self, verifier: &Verifier) -> Result<Option<&'a str>, NoteError> {
-        self.verified(verifier).map(|found| found.map(|(_, line)| line))
+        self.verified(verifier)
+            .map(|found| found.map(|(_, line)| line))
     }
 
-    /// The verifier of that key under the name in its cosignature line: registers state keys, and notes state names.
+    /// The verifier of that key under the name in its cosignature line: registers state keys, and
+    /// notes state names.
     pub fn cosigner(&self, key: &VerifyingKey) -> Option<Verifier> {
-        let claims = self.signatures.iter().map(|line| (line, Verifier::new(line.name, SignatureKind::Cosigner, *key)));
-        claims.into_iter().find(|(line, verifier)| line.id == verifier.id).map(|(_, verifier)| verifier)
+        let claims = self.signatures.iter().map(|line| {
+            (
+                line,
+                Verifier::new(line.name, SignatureKind::Cosigner, *key),
+            )
+        });
+        claims
+            .into_iter()
+            .find(|(line, verifier)| line.id == verifier.id)
+            .map(|(_, verifier)| verifier)
     }
 
     fn verified(&self, verifier: &Verifier) -> Result<Option<(u64, &'a str)>, NoteError> {
         let mut latest = None;
-        for signature in self.signatures.iter().filter(|s| s.name == verifier.name && s.id == verifier.id) {
+        for signature in self
+            .signatures
+            .iter()
+            .filter(|s| s.name == verifier.name && s.id == verifier.id)
+        {
             let forged = || NoteError::Forged(verifier.name.clone());
             let (time, message, bytes) = match verifier.kind {
                 SignatureKind::Log => (0, self.text.as_bytes().to_vec(), &signature.bytes[..]),
                 SignatureKind::Cosigner => {
-                    let (time, bytes) = signature.bytes.split_first_chunk::<8>().ok_or_else(forged)?;
+                    let (time, bytes) = signature
+                        .bytes
+                        .split_first_chunk::<8>()
+                        .ok_or_else(forged)?;
                     let time = u64::from_be_bytes(*time);
                     (time, cosigned(self.text, time), bytes)
                 }
             };
             let bytes = Ed25519::from_slice(bytes).map_err(|_| forged())?;
-            verifier.key.verify_strict(&message, &bytes).map_err(|_| forged())?;
+            verifier
+                .key
+                .verify_strict(&message, &bytes)
+                .map_err(|_| forged())?;
             latest = latest.max(Some((time, signature.line)));
         }
         Ok(latest)
@@ -254,27 +322,49 @@ mod tests {
         assert_eq!(note.text(), "This is an example message.\n");
         assert_eq!(note.is_signed_by(&verifier), Ok(true));
         let changed = text.replace("example message", "exemplar message");
-        let changed = SignedNote::parse(changed.as_bytes()).unwrap().is_signed_by(&verifier);
+        let changed = SignedNote::parse(changed.as_bytes())
+            .unwrap()
+            .is_signed_by(&verifier);
         assert_eq!(changed, Err(NoteError::Forged("example.com/foo".into())));
-        for wrong in [key.replace("530d", "530e"), key.replace('+', "-"), key.replace("Aeky", "Aekz"), String::new()] {
+        for wrong in [
+            key.replace("530d", "530e"),
+            key.replace('+', "-"),
+            key.replace("Aeky", "Aekz"),
+            String::new(),
+        ] {
             assert_eq!(Verifier::parse(&wrong), Err(NoteError::Key), "{wrong}");
         }
     }
 
     #[test]
     fn signing_and_cosigning_come_back() {
-        let (log, witness) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let (log, witness) = (
+            SigningKey::from_bytes(&[1; 32]),
+            SigningKey::from_bytes(&[2; 32]),
+        );
         let text = "a/log\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n";
-        let note = format!("{text}\n{}{}", sign("a/log", &log, text), cosign("w", &witness, text, 1_700_000_000));
+        let note = format!(
+            "{text}\n{}{}",
+            sign("a/log", &log, text),
+            cosign("w", &witness, text, 1_700_000_000)
+        );
         let parsed = SignedNote::parse(note.as_bytes()).unwrap();
         let log = Verifier::new("a/log", SignatureKind::Log, log.verifying_key());
         let witness = Verifier::new("w", SignatureKind::Cosigner, witness.verifying_key());
         assert_eq!(parsed.is_signed_by(&log), Ok(true));
         assert_eq!(parsed.time_of(&witness), Ok(Some(1_700_000_000)));
-        assert_eq!(parsed.time_of(&log), Ok(None), "a log's own signature is no cosignature");
+        assert_eq!(
+            parsed.time_of(&log),
+            Ok(None),
+            "a log's own signature is no cosignature"
+        );
         assert_eq!(parsed.is_signed_by(&witness), Ok(false));
         let stranger = Verifier::new("w", SignatureKind::Cosigner, *log.key());
-        assert_eq!(parsed.time_of(&stranger), Ok(None), "the same name, another key");
+        assert_eq!(
+            parsed.time_of(&stranger),
+            Ok(None),
+            "the same name, another key"
+        );
         assert_eq!(parsed.claimed().collect::<Vec<_>>(), ["a/log", "w"]);
     }
 
@@ -297,8 +387,15 @@ mod tests {
             format!("{}\n\n{line}", "x".repeat(MAX_NOTE)),
         ];
         for note in bad {
-            assert_eq!(SignedNote::parse(note.as_bytes()), Err(NoteError::Malformed), "{note:?}");
+            assert_eq!(
+                SignedNote::parse(note.as_bytes()),
+                Err(NoteError::Malformed),
+                "{note:?}"
+            );
         }
-        assert_eq!(SignedNote::parse(b"\xff\n\n\xe2\x80\x94 n AAAAAAAA\n"), Err(NoteError::Malformed));
+        assert_eq!(
+            SignedNote::parse(b"\xff\n\n\xe2\x80\x94 n AAAAAAAA\n"),
+            Err(NoteError::Malformed)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The paths of C2SP `tlog-tiles`: `checkpoint`, `tile/<L>/<N>[.p/<W>]`, `tile/entries/<N>[.p/<W>]`.
+//! The paths of C2SP `tlog-tiles`: `checkpoint`, `tile/<L>/<N>[.p/<W>]`,
+//! `tile/entries/<N>[.p/<W>]`.
 
 use std::fmt;
 
@@ -11,7 +12,8 @@ pub enum LogResource {
     Checkpoint,
     /// `width` hashes, 1 to 256.
     Tile(TileId, u16),
-    /// `width` entries from number `256 · index` on, each with its length before it (u16, big-endian).
+    /// `width` entries from number `256 · index` on, each with its length before it (u16,
+    /// big-endian).
     Entries(u64, u16),
 }
 
@@ -24,7 +26,10 @@ impl LogResource {
         let (kind, rest) = path.strip_prefix("tile/")?.split_once('/')?;
         let (index, width) = match rest.split_once(".p/") {
             None => (number(rest)?, TILE_WIDTH as u16),
-            Some((index, width)) => (number(index)?, decimal(width).filter(|width| (1..256).contains(width))? as u16),
+            Some((index, width)) => (
+                number(index)?,
+                decimal(width).filter(|width| (1..256).contains(width))? as u16,
+            ),
         };
         match kind {
             "entries" => Some(Self::Entries(index, width)),
@@ -44,11 +49,16 @@ impl fmt::Display for LogResource {
             Self::Entries(index, width) => ("entries".to_owned(), *index, *width),
         };
         write!(f, "tile/{kind}/{}", TileNumber(index))?;
-        if usize::from(width) < TILE_WIDTH { write!(f, ".p/{width}") } else { Ok(()) }
+        if usize::from(width) < TILE_WIDTH {
+            write!(f, ".p/{width}")
+        } else {
+            Ok(())
+        }
     }
 }
 
-/// A number in groups of three digits, all but the last group with an `x` before it: `x001/x234/067`.
+/// A number in groups of three digits, all but the last group with an `x` before it:
+/// `x001/x234/067`.
 struct TileNumber(u64);
 
 impl fmt::Display for TileNumber {
@@ -59,7 +69,10 @@ impl fmt::Display for TileNumber {
             groups.push(rest % 1_000);
             rest /= 1_000;
         }
-        groups[1..].iter().rev().try_for_each(|group| write!(f, "x{group:03}/"))?;
+        groups[1..]
+            .iter()
+            .rev()
+            .try_for_each(|group| write!(f, "x{group:03}/"))?;
         write!(f, "{:03}", groups[0])
     }
 }
@@ -69,7 +82,9 @@ fn number(text: &str) -> Option<u64> {
     for group in text.split('/') {
         let digits = group.strip_prefix('x').unwrap_or(group);
         let plain = digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
-        number = number.checked_mul(1_000)?.checked_add(plain.then(|| digits.parse().ok())??)?;
+        number = number
+            .checked_mul(1_000)?
+            .checked_add(plain.then(|| digits.parse().ok())??)?;
     }
     // The one spelling: no group too many, and `x` where it belongs.
     (TileNumber(number).to_string() == text).then_some(number)
@@ -90,8 +105,14 @@ mod tests {
         for (path, resource) in [
             ("checkpoint", LogResource::Checkpoint),
             ("tile/0/000", LogResource::Tile(tile(0, 0), 256)),
-            ("tile/2/x001/x234/067", LogResource::Tile(tile(2, 1_234_067), 256)),
-            ("tile/0/x273/112.p/255", LogResource::Tile(tile(0, 273_112), 255)),
+            (
+                "tile/2/x001/x234/067",
+                LogResource::Tile(tile(2, 1_234_067), 256),
+            ),
+            (
+                "tile/0/x273/112.p/255",
+                LogResource::Tile(tile(0, 273_112), 255),
+            ),
             ("tile/entries/007.p/1", LogResource::Entries(7, 1)),
             ("tile/entries/x001/000", LogResource::Entries(1_000, 256)),
         ] {

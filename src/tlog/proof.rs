@@ -1,5 +1,5 @@
-//! Inclusion and consistency proofs (RFC 6962, sections 2.1.1 and 2.1.2; verified as RFC 9162, sections 2.1.3.2 and
-//! 2.1.4.2, spells it out).
+//! Inclusion and consistency proofs (RFC 6962, sections 2.1.1 and 2.1.2; verified as RFC 9162,
+//! sections 2.1.3.2 and 2.1.4.2, spells it out).
 
 use super::tree::{Hash, TILE_HEIGHT, TileId, node_hash, tree_hash};
 
@@ -22,7 +22,11 @@ pub trait TileReader {
 ///
 /// # Panics
 /// When the tree has no such leaf.
-pub fn inclusion<T: TileReader>(tiles: &mut T, index: u64, size: u64) -> Result<Vec<Hash>, T::Error> {
+pub fn inclusion<T: TileReader>(
+    tiles: &mut T,
+    index: u64,
+    size: u64,
+) -> Result<Vec<Hash>, T::Error> {
     assert!(index < size, "a leaf of the tree");
     let mut path = vec![];
     let (mut low, mut high) = (0, size);
@@ -40,21 +44,26 @@ pub fn inclusion<T: TileReader>(tiles: &mut T, index: u64, size: u64) -> Result<
     Ok(path)
 }
 
-/// The proof that the tree of `old` leaves is the beginning of that of `new` leaves. Empty where one is empty or both are
-/// the same.
+/// The proof that the tree of `old` leaves is the beginning of that of `new` leaves. Empty where
+/// one is empty or both are the same.
 ///
 /// # Errors
 /// What [`TileReader::tile`] says.
 ///
 /// # Panics
 /// When the old tree is the larger one.
-pub fn consistency<T: TileReader>(tiles: &mut T, old: u64, new: u64) -> Result<Vec<Hash>, T::Error> {
+pub fn consistency<T: TileReader>(
+    tiles: &mut T,
+    old: u64,
+    new: u64,
+) -> Result<Vec<Hash>, T::Error> {
     assert!(old <= new, "a tree only grows");
     let mut proof = vec![];
     if old == 0 || old == new {
         return Ok(proof);
     }
-    // Down to the subtree that ends where the old tree ends; `whole` while that is the old tree itself.
+    // Down to the subtree that ends where the old tree ends; `whole` while that is the old tree
+    // itself.
     let (mut low, mut high, mut whole) = (0, new, true);
     while old != high {
         let middle = low + split(high - low);
@@ -79,7 +88,8 @@ fn split(n: u64) -> u64 {
     n.next_power_of_two() / 2
 }
 
-/// The hash over the leaves from `low` to `high`; `low` is a multiple of a power of two that is at least their number.
+/// The hash over the leaves from `low` to `high`; `low` is a multiple of a power of two that is at
+/// least their number.
 fn range<T: TileReader>(tiles: &mut T, low: u64, high: u64) -> Result<Hash, T::Error> {
     let count = high - low;
     if count.is_power_of_two() {
@@ -94,14 +104,18 @@ fn range<T: TileReader>(tiles: &mut T, low: u64, high: u64) -> Result<Hash, T::E
 fn perfect<T: TileReader>(tiles: &mut T, level: u32, index: u64) -> Result<Hash, T::Error> {
     let within = level % TILE_HEIGHT;
     let first = index << within;
-    let id = TileId { level: (level / TILE_HEIGHT) as u8, index: first >> TILE_HEIGHT };
+    let id = TileId {
+        level: (level / TILE_HEIGHT) as u8,
+        index: first >> TILE_HEIGHT,
+    };
     let start = (first % (1 << TILE_HEIGHT)) as usize;
     let end = start + (1 << within);
     let tile = tiles.tile(id, end)?;
     Ok(tree_hash(&tile[start..end]))
 }
 
-/// Whether the proof shows that `leaf` is entry `index` of the tree of `size` leaves with that root.
+/// Whether the proof shows that `leaf` is entry `index` of the tree of `size` leaves with that
+/// root.
 pub fn is_included(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Hash) -> bool {
     if index >= size {
         return false;
@@ -133,7 +147,10 @@ pub type TreeHead = (u64, Hash);
 pub fn is_consistent((old, old_root): TreeHead, (new, new_root): TreeHead, proof: &[Hash]) -> bool {
     if old > new || old == 0 || old == new {
         let same = old == 0 || old_root == new_root;
-        return old <= new && proof.is_empty() && same && (old > 0 || old_root == super::tree::empty_root());
+        return old <= new
+            && proof.is_empty()
+            && same
+            && (old > 0 || old_root == super::tree::empty_root());
     }
     let (mut node, mut last) = (old - 1, new - 1);
     while node & 1 == 1 {

@@ -1,5 +1,5 @@
-//! Proof files (C2SP `tlog-proof`): one entry, its inclusion proof and the checkpoint, in one text. With the log's key anyone
-//! can check it. The entry stands in the `extra` line.
+//! Proof files (C2SP `tlog-proof`): one entry, its inclusion proof and the checkpoint, in one text.
+//! With the log's key anyone can check it. The entry stands in the `extra` line.
 
 use std::fmt::Write as _;
 
@@ -26,7 +26,9 @@ pub enum ProofError {
     #[error("its checkpoint: {0}")]
     Checkpoint(#[from] CheckpointError),
     /// Entry, path and checkpoint do not fit together.
-    #[error("entry {index} of {origin} is not the one in the file: the path does not lead to the checkpoint's root")]
+    #[error(
+        "entry {index} of {origin} is not the one in the file: the path does not lead to the checkpoint's root"
+    )]
     NotIncluded {
         /// The number that the file names.
         index: u64,
@@ -51,7 +53,11 @@ pub struct ProofFile {
 impl ProofFile {
     /// The file's text.
     pub fn text(&self) -> String {
-        let mut text = format!("{HEADER}\nextra {}\nindex {}\n", BASE64.encode(&self.entry), self.index);
+        let mut text = format!(
+            "{HEADER}\nextra {}\nindex {}\n",
+            BASE64.encode(&self.entry),
+            self.index
+        );
         // Writing to a String cannot fail.
         for hash in &self.path {
             let _ = writeln!(text, "{}", BASE64.encode(hash));
@@ -68,13 +74,20 @@ impl ProofFile {
             let (head, checkpoint) = text.split_once("\n\n")?;
             let mut lines = head.split('\n');
             (lines.next()? == HEADER).then_some(())?;
-            let entry = BASE64.decode(lines.next()?.strip_prefix("extra ")?.as_bytes()).ok()?;
+            let entry = BASE64
+                .decode(lines.next()?.strip_prefix("extra ")?.as_bytes())
+                .ok()?;
             let number = lines.next()?.strip_prefix("index ")?;
             let index: u64 = number.parse().ok()?;
             let path = lines.map(|line| BASE64.decode(line.as_bytes()).ok()?.try_into().ok());
             let path = path.collect::<Option<Vec<Hash>>>()?;
             let plain = index.to_string() == number && path.len() <= MAX_PATH;
-            plain.then(|| Self { entry, index, path, checkpoint: checkpoint.to_owned() })
+            plain.then(|| Self {
+                entry,
+                index,
+                path,
+                checkpoint: checkpoint.to_owned(),
+            })
         };
         read().ok_or(ProofError::Malformed)
     }
@@ -93,10 +106,19 @@ impl ProofFile {
     /// [`ProofError`]
     pub fn check(&self, key: &VerifyingKey) -> Result<(Checkpoint, SignedNote<'_>), ProofError> {
         let (checkpoint, note) = Checkpoint::open(self.checkpoint.as_bytes(), key)?;
-        if is_included(&leaf_hash(&self.entry), self.index, checkpoint.size, &self.path, &checkpoint.root) {
+        if is_included(
+            &leaf_hash(&self.entry),
+            self.index,
+            checkpoint.size,
+            &self.path,
+            &checkpoint.root,
+        ) {
             Ok((checkpoint, note))
         } else {
-            Err(ProofError::NotIncluded { index: self.index, origin: checkpoint.origin })
+            Err(ProofError::NotIncluded {
+                index: self.index,
+                origin: checkpoint.origin,
+            })
         }
     }
 }
@@ -113,20 +135,45 @@ mod tests {
         let key = SigningKey::from_bytes(&[5; 32]);
         let (one, two) = (leaf_hash(b"one"), leaf_hash(b"two"));
         let root = node_hash(&one, &two);
-        let checkpoint = Checkpoint { origin: "o".into(), size: 2, root }.sign(&key);
-        let file = ProofFile { entry: b"two".to_vec(), index: 1, path: vec![one], checkpoint };
+        let checkpoint = Checkpoint {
+            origin: "o".into(),
+            size: 2,
+            root,
+        }
+        .sign(&key);
+        let file = ProofFile {
+            entry: b"two".to_vec(),
+            index: 1,
+            path: vec![one],
+            checkpoint,
+        };
         let text = file.text();
-        assert!(text.starts_with("c2sp.org/tlog-proof@v1\nextra dHdv\nindex 1\n"), "{text}");
+        assert!(
+            text.starts_with("c2sp.org/tlog-proof@v1\nextra dHdv\nindex 1\n"),
+            "{text}"
+        );
         assert_eq!(ProofFile::parse(&text).unwrap(), file);
         assert_eq!(file.check(&key.verifying_key()).unwrap().0.size, 2);
         let other = SigningKey::from_bytes(&[6; 32]).verifying_key();
         assert!(matches!(file.check(&other), Err(ProofError::Checkpoint(_))));
         for (from, to) in [("extra dHdv", "extra b25l"), ("index 1", "index 0")] {
             let moved = ProofFile::parse(&text.replace(from, to)).unwrap();
-            assert!(matches!(moved.check(&key.verifying_key()), Err(ProofError::NotIncluded { .. })));
+            assert!(matches!(
+                moved.check(&key.verifying_key()),
+                Err(ProofError::NotIncluded { .. })
+            ));
         }
-        for (from, to) in [("@v1", "@v2"), ("extra ", "extra"), ("index 1", "index 01"), ("\n\n", "\n")] {
-            assert_eq!(ProofFile::parse(&text.replacen(from, to, 1)), Err(ProofError::Malformed), "{from:?}");
+        for (from, to) in [
+            ("@v1", "@v2"),
+            ("extra ", "extra"),
+            ("index 1", "index 01"),
+            ("\n\n", "\n"),
+        ] {
+            assert_eq!(
+                ProofFile::parse(&text.replacen(from, to, 1)),
+                Err(ProofError::Malformed),
+                "{from:?}"
+            );
         }
     }
 }

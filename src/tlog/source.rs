@@ -1,4 +1,5 @@
-//! Where a log is read from, to check or to copy it: one resource after the other, as C2SP `tlog-tiles` names them.
+//! Where a log is read from, to check or to copy it: one resource after the other, as C2SP
+//! `tlog-tiles` names them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,15 +23,17 @@ pub enum LogSourceError {
     #[error("{0}")]
     Server(String),
     /// A path without a log.
-    #[error("{0} holds no log: neither a file `checkpoint`, nor folders of years with one, nor a store")]
+    #[error(
+        "{0} holds no log: neither a file `checkpoint`, nor folders of years with one, nor a store"
+    )]
     NoLog(PathBuf),
     /// A tile is missing or damaged.
     #[error("{0} is missing or damaged")]
     Tile(String),
 }
 
-/// A log to be read, by shard and resource. A shard is named by the folder that it lies in: `2026`, or nothing where there
-/// is only one.
+/// A log to be read, by shard and resource. A shard is named by the folder that it lies in: `2026`,
+/// or nothing where there is only one.
 pub trait LogSource {
     /// The shards, oldest first.
     ///
@@ -44,15 +47,22 @@ pub trait LogSource {
     /// [`LogSourceError`]
     fn read(&self, shard: &str, resource: LogResource) -> Result<Option<Vec<u8>>, LogSourceError>;
 
-    /// A wider tile or bundle that begins with this one: once a full one exists, partial ones need not be kept.
+    /// A wider tile or bundle that begins with this one: once a full one exists, partial ones need
+    /// not be kept.
     ///
     /// # Errors
     /// [`LogSourceError`]
-    fn read_wider(&self, shard: &str, resource: LogResource) -> Result<Option<Vec<u8>>, LogSourceError> {
+    fn read_wider(
+        &self,
+        shard: &str,
+        resource: LogResource,
+    ) -> Result<Option<Vec<u8>>, LogSourceError> {
         match resource {
             LogResource::Checkpoint => Ok(None),
             LogResource::Tile(id, _) => self.read(shard, LogResource::Tile(id, TILE_WIDTH as u16)),
-            LogResource::Entries(index, _) => self.read(shard, LogResource::Entries(index, TILE_WIDTH as u16)),
+            LogResource::Entries(index, _) => {
+                self.read(shard, LogResource::Entries(index, TILE_WIDTH as u16))
+            }
         }
     }
 
@@ -78,11 +88,16 @@ pub fn read_or_wider(
     if let Some(found) = source.read(shard, resource)? {
         return Ok(Some(found));
     }
-    let Some(mut found) = source.read_wider(shard, resource)? else { return Ok(None) };
+    let Some(mut found) = source.read_wider(shard, resource)? else {
+        return Ok(None);
+    };
     let length = match resource {
         LogResource::Tile(_, width) => usize::from(width) * 32,
         LogResource::Entries(_, width) => {
-            let head = split_bundle(&found).unwrap_or_default().into_iter().take(width.into());
+            let head = split_bundle(&found)
+                .unwrap_or_default()
+                .into_iter()
+                .take(width.into());
             head.map(|entry| entry.len() + 2).sum()
         }
         LogResource::Checkpoint => found.len(),
@@ -114,7 +129,12 @@ pub struct SourceTiles<'s> {
 impl<'s> SourceTiles<'s> {
     /// Those of the tree of `size` entries.
     pub fn new(source: &'s dyn LogSource, shard: &'s str, size: u64) -> Self {
-        Self { source, shard, size, read: BTreeMap::new() }
+        Self {
+            source,
+            shard,
+            size,
+            read: BTreeMap::new(),
+        }
     }
 }
 
@@ -127,7 +147,9 @@ impl TileReader for SourceTiles<'_> {
         }
         let resource = LogResource::Tile(id, tree::width(id, self.size));
         let bytes = read_or_wider(self.source, self.shard, resource)?;
-        let hashes = bytes.and_then(|bytes| tree::tile_hashes(&bytes)).filter(|hashes| hashes.len() >= count);
+        let hashes = bytes
+            .and_then(|bytes| tree::tile_hashes(&bytes))
+            .filter(|hashes| hashes.len() >= count);
         let hashes = Rc::new(hashes.ok_or_else(|| LogSourceError::Tile(resource.to_string()))?);
         self.read.insert(id, hashes.clone());
         Ok(hashes)

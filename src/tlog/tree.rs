@@ -1,8 +1,10 @@
-//! The Merkle tree of RFC 6962, section 2, kept incrementally and cut into tiles (C2SP `tlog-tiles`, height 8).
+//! The Merkle tree of RFC 6962, section 2, kept incrementally and cut into tiles (C2SP
+//! `tlog-tiles`, height 8).
 //!
-//! A [`MerkleTree`] remembers only its right edge: for each tile level the hashes of the tile that is not full yet, and the roots
-//! of the perfect subtrees that the leaves fall into (one for each one bit of the size). To append a leaf costs one node
-//! hash on average, to tell the root one for each of those subtrees.
+//! A [`MerkleTree`] remembers only its right edge: for each tile level the hashes of the tile that
+//! is not full yet, and the roots of the perfect subtrees that the leaves fall into (one for each
+//! one bit of the size). To append a leaf costs one node hash on average, to tell the root one for
+//! each of those subtrees.
 
 use sha2::{Digest, Sha256};
 
@@ -16,12 +18,21 @@ pub const TILE_HEIGHT: u32 = 8;
 
 /// RFC 6962, section 2.1: `SHA-256(0x00 ‖ entry)`.
 pub fn leaf_hash(entry: &[u8]) -> Hash {
-    Sha256::new().chain_update([0]).chain_update(entry).finalize().into()
+    Sha256::new()
+        .chain_update([0])
+        .chain_update(entry)
+        .finalize()
+        .into()
 }
 
 /// RFC 6962, section 2.1: `SHA-256(0x01 ‖ left ‖ right)`.
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
+    Sha256::new()
+        .chain_update([1])
+        .chain_update(left)
+        .chain_update(right)
+        .finalize()
+        .into()
 }
 
 /// RFC 6962, section 2.1: the Merkle tree hash over leaves already hashed.
@@ -65,7 +76,13 @@ pub fn edge_tiles(size: u64) -> impl Iterator<Item = (TileId, u16)> {
     (0..LEVELS).filter_map(move |level| {
         let at_level = size >> (TILE_HEIGHT * u32::from(level));
         let width = (at_level % TILE_WIDTH as u64) as u16;
-        (width > 0).then_some((TileId { level, index: at_level / TILE_WIDTH as u64 }, width))
+        (width > 0).then_some((
+            TileId {
+                level,
+                index: at_level / TILE_WIDTH as u64,
+            },
+            width,
+        ))
     })
 }
 
@@ -91,7 +108,8 @@ pub struct MerkleTree {
 }
 
 impl MerkleTree {
-    /// The tree of `size` leaves whose tiles that are not full are these (by level). `None` where they do not fit the size.
+    /// The tree of `size` leaves whose tiles that are not full are these (by level). `None` where
+    /// they do not fit the size.
     pub fn from_edge(size: u64, mut edge: Vec<Vec<Hash>>) -> Option<Self> {
         edge.resize(edge.len().max(LEVELS.into()), vec![]);
         for (level, hashes) in edge.iter().enumerate() {
@@ -120,7 +138,10 @@ impl MerkleTree {
     pub fn root(&self) -> Hash {
         match self.peaks.split_last() {
             None => empty_root(),
-            Some((last, larger)) => larger.iter().rev().fold(*last, |right, left| node_hash(left, &right)),
+            Some((last, larger)) => larger
+                .iter()
+                .rev()
+                .fold(*last, |right, left| node_hash(left, &right)),
         }
     }
 
@@ -129,13 +150,22 @@ impl MerkleTree {
         self.enter(0, leaf);
         let (mut hash, mut ones, mut level) = (leaf, self.size, 0);
         while ones & 1 == 1 {
-            let left = self.peaks.pop().expect("a peak for each one bit of the size");
+            let left = self
+                .peaks
+                .pop()
+                .expect("a peak for each one bit of the size");
             hash = node_hash(&left, &hash);
             ones >>= 1;
             level += 1;
             if level % TILE_HEIGHT == 0 {
                 let tile = level / TILE_HEIGHT - 1;
-                full(TileId { level: tile as u8, index: self.size >> level }, &self.edge[tile as usize]);
+                full(
+                    TileId {
+                        level: tile as u8,
+                        index: self.size >> level,
+                    },
+                    &self.edge[tile as usize],
+                );
                 self.edge[tile as usize].clear();
                 self.enter(tile as usize + 1, hash);
             }
@@ -165,15 +195,25 @@ mod tests {
         leaf_hash(&n.to_be_bytes())
     }
 
-    /// Known answers of RFC 6962's reference implementation (the empty tree, one empty leaf, two leaves).
+    /// Known answers of RFC 6962's reference implementation (the empty tree, one empty leaf, two
+    /// leaves).
     #[test]
     fn tree_hashes() {
         let hex = |h: Hash| data_encoding::HEXLOWER.encode(&h);
-        assert_eq!(hex(tree_hash(&[])), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            hex(tree_hash(&[])),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
         let a = leaf_hash(b"");
-        assert_eq!(hex(tree_hash(&[a])), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
+        assert_eq!(
+            hex(tree_hash(&[a])),
+            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+        );
         let b = leaf_hash(&[0]);
-        assert_eq!(hex(tree_hash(&[a, b])), "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125");
+        assert_eq!(
+            hex(tree_hash(&[a, b])),
+            "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"
+        );
     }
 
     #[test]
@@ -198,12 +238,20 @@ mod tests {
             if [255, 256, 257, 65_535, 65_536, 65_537].contains(&tree.size()) {
                 let edge = (0..LEVELS).map(|level| tree.edge(level).to_vec()).collect();
                 let again = MerkleTree::from_edge(tree.size(), edge).unwrap();
-                assert_eq!((again.root(), again.peaks), (tree.root(), tree.peaks.clone()));
+                assert_eq!(
+                    (again.root(), again.peaks),
+                    (tree.root(), tree.peaks.clone())
+                );
             }
         }
-        assert_eq!(tiles.keys().filter(|id| id.level == 0).count(), 66_000 / 256);
+        assert_eq!(
+            tiles.keys().filter(|id| id.level == 0).count(),
+            66_000 / 256
+        );
         assert_eq!(tiles.keys().filter(|id| id.level == 1).count(), 1);
-        let under: Vec<Hash> = (0..256).map(|index| tiles[&TileId { level: 0, index }]).collect();
+        let under: Vec<Hash> = (0..256)
+            .map(|index| tiles[&TileId { level: 0, index }])
+            .collect();
         assert_eq!(tiles[&TileId { level: 1, index: 0 }], tree_hash(&under));
         assert!(MerkleTree::from_edge(3, vec![vec![leaf(0)]]).is_none());
     }
@@ -211,11 +259,42 @@ mod tests {
     /// The examples of `tlog-tiles`: 70 000 leaves and 256.
     #[test]
     fn widths() {
-        let edge = |size| edge_tiles(size).map(|(id, width)| (id.level, id.index, width)).collect::<Vec<_>>();
+        let edge = |size| {
+            edge_tiles(size)
+                .map(|(id, width)| (id.level, id.index, width))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(edge(70_000), [(0, 273, 112), (1, 1, 17), (2, 0, 1)]);
         assert_eq!(edge(256), [(1, 0, 1)]);
-        assert_eq!(width(TileId { level: 0, index: 272 }, 70_000), 256);
-        assert_eq!(width(TileId { level: 0, index: 273 }, 70_000), 112);
-        assert_eq!(width(TileId { level: 0, index: 274 }, 70_000), 0);
+        assert_eq!(
+            width(
+                TileId {
+                    level: 0,
+                    index: 272
+                },
+                70_000
+            ),
+            256
+        );
+        assert_eq!(
+            width(
+                TileId {
+                    level: 0,
+                    index: 273
+                },
+                70_000
+            ),
+            112
+        );
+        assert_eq!(
+            width(
+                TileId {
+                    level: 0,
+                    index: 274
+                },
+                70_000
+            ),
+            0
+        );
     }
 }

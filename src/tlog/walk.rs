@@ -1,6 +1,6 @@
-//! The check of one log, from the signed root down to each of its entries, so that what does not fit is found where it is:
-//! every tile is held against the hash that its parent has of it, every entry against its leaf. Memory stays flat: one tile
-//! for each level, one bundle.
+//! The check of one log, from the signed root down to each of its entries, so that what does not
+//! fit is found where it is: every tile is held against the hash that its parent has of it, every
+//! entry against its leaf. Memory stays flat: one tile for each level, one bundle.
 
 use std::fmt;
 
@@ -45,8 +45,8 @@ pub trait LogVisitor {
     fn progress(&mut self, walked: u64);
 }
 
-/// Walks through the log under `head`, a checkpoint that is believed, and holds it against checkpoints of it that were `seen`
-/// before.
+/// Walks through the log under `head`, a checkpoint that is believed, and holds it against
+/// checkpoints of it that were `seen` before.
 ///
 /// # Errors
 /// [`LogSourceError`] when the log cannot be read at all; everything else is a finding.
@@ -59,7 +59,15 @@ pub fn walk(
 ) -> Result<(), LogSourceError> {
     let mut seen = seen.to_vec();
     seen.sort_by_key(|checkpoint| checkpoint.size);
-    Walk { source, shard, head, seen, tree: MerkleTree::default(), visitor }.run()
+    Walk {
+        source,
+        shard,
+        head,
+        seen,
+        tree: MerkleTree::default(),
+        visitor,
+    }
+    .run()
 }
 
 struct Walk<'w> {
@@ -97,17 +105,30 @@ impl Walk<'_> {
         let is_rooted = top.is_some_and(|tree| tree.root() == self.head.root);
         self.compare_seen();
         // The highest level covers the first entries.
-        for (id, width) in tree::edge_tiles(self.head.size).collect::<Vec<_>>().into_iter().rev() {
+        for (id, width) in tree::edge_tiles(self.head.size)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
             let hashes = &edge[usize::from(id.level)];
             match id.level.checked_sub(1) {
                 None => {
                     let tile = Some(&hashes[..]).filter(|hashes| !hashes.is_empty());
-                    let bundle = Bundle { index: id.index, width, tile, is_believed: is_rooted, expected: None };
+                    let bundle = Bundle {
+                        index: id.index,
+                        width,
+                        tile,
+                        is_believed: is_rooted,
+                        expected: None,
+                    };
                     self.entries(&bundle)?;
                 }
                 Some(level) => {
                     for place in 0..u64::from(width) {
-                        let below = TileId { level, index: id.index * TILE_WIDTH as u64 + place };
+                        let below = TileId {
+                            level,
+                            index: id.index * TILE_WIDTH as u64 + place,
+                        };
                         self.below(below, hashes.get(place as usize).filter(|_| is_rooted))?;
                     }
                 }
@@ -118,7 +139,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A full tile and all that is below it; `expected` is what its parent has of it, where the parent is believed.
+    /// A full tile and all that is below it; `expected` is what its parent has of it, where the
+    /// parent is believed.
     fn below(&mut self, id: TileId, expected: Option<&Hash>) -> Result<(), LogSourceError> {
         let tile = self.tile(id, TILE_WIDTH as u16)?;
         let is_believed = match (&tile, expected) {
@@ -127,7 +149,13 @@ impl Walk<'_> {
         };
         let Some(level) = id.level.checked_sub(1) else {
             let tile = tile.as_deref();
-            return self.entries(&Bundle { index: id.index, width: TILE_WIDTH as u16, tile, is_believed, expected });
+            return self.entries(&Bundle {
+                index: id.index,
+                width: TILE_WIDTH as u16,
+                tile,
+                is_believed,
+                expected,
+            });
         };
         if expected.is_some() && tile.is_some() && !is_believed {
             self.find(
@@ -136,8 +164,16 @@ impl Walk<'_> {
             );
         }
         for place in 0..TILE_WIDTH {
-            let below = TileId { level, index: id.index * TILE_WIDTH as u64 + place as u64 };
-            self.below(below, tile.as_ref().filter(|_| is_believed).map(|tile| &tile[place]))?;
+            let below = TileId {
+                level,
+                index: id.index * TILE_WIDTH as u64 + place as u64,
+            };
+            self.below(
+                below,
+                tile.as_ref()
+                    .filter(|_| is_believed)
+                    .map(|tile| &tile[place]),
+            )?;
         }
         Ok(())
     }
@@ -149,28 +185,53 @@ impl Walk<'_> {
         let bytes = read_or_wider(self.source, self.shard, resource)?;
         let Some(entries) = bytes.as_deref().and_then(split_bundle) else {
             let last = first + u64::from(bundle.width) - 1;
-            let how = if bytes.is_none() { "is missing" } else { "is damaged: its lengths do not fit its bytes" };
-            self.find(resource.to_string(), format!("{how}; it holds entries {first} to {last}"));
-            bundle.tile.unwrap_or_default().iter().for_each(|leaf| self.push(*leaf));
+            let how = if bytes.is_none() {
+                "is missing"
+            } else {
+                "is damaged: its lengths do not fit its bytes"
+            };
+            self.find(
+                resource.to_string(),
+                format!("{how}; it holds entries {first} to {last}"),
+            );
+            bundle
+                .tile
+                .unwrap_or_default()
+                .iter()
+                .for_each(|leaf| self.push(*leaf));
             return Ok(());
         };
         let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
         self.compare_bundle(bundle, &leaves);
         let believed = bundle.tile.filter(|_| bundle.is_believed);
-        for (place, (entry, leaf)) in entries.iter().zip(&leaves).enumerate().take(bundle.width.into()) {
+        for (place, (entry, leaf)) in entries
+            .iter()
+            .zip(&leaves)
+            .enumerate()
+            .take(bundle.width.into())
+        {
             if believed.is_none_or(|tile| tile.get(place) == Some(leaf)) {
                 self.visitor.entry(first + place as u64, entry);
             }
         }
         // Checkpoints seen before are held against what is signed.
         let signed = believed.unwrap_or(&leaves);
-        signed.iter().take(bundle.width.into()).for_each(|leaf| self.push(*leaf));
+        signed
+            .iter()
+            .take(bundle.width.into())
+            .for_each(|leaf| self.push(*leaf));
         Ok(())
     }
 
     /// Says where the leaves of a bundle, its tile and the tree above do not fit together.
     fn compare_bundle(&mut self, bundle: &Bundle<'_>, leaves: &[Hash]) {
-        let &Bundle { index, width, tile, is_believed, expected } = bundle;
+        let &Bundle {
+            index,
+            width,
+            tile,
+            is_believed,
+            expected,
+        } = bundle;
         let resource = LogResource::Entries(index, width);
         let first = index * TILE_WIDTH as u64;
         match tile {
@@ -178,16 +239,25 @@ impl Walk<'_> {
             // Entries and tile against what is above both.
             Some(_) if expected.is_some_and(|expected| tree_hash(leaves) == *expected) => {
                 let id = TileId { level: 0, index };
-                self.find(tile_name(id), "is not the tile of this tree; the entries below it are the logged ones");
+                self.find(
+                    tile_name(id),
+                    "is not the tile of this tree; the entries below it are the logged ones",
+                );
             }
             _ if expected.is_some() => {
                 let last = first + u64::from(width) - 1;
                 let what = "neither the entries nor their tile are those of this tree";
-                self.find(resource.to_string(), format!("{what} (entries {first} to {last})"));
+                self.find(
+                    resource.to_string(),
+                    format!("{what} (entries {first} to {last})"),
+                );
             }
             _ if leaves.len() != usize::from(width) => {
                 let next = first + leaves.len() as u64;
-                let what = format!("has {} entries where {width} belong: entries from {next} on", leaves.len());
+                let what = format!(
+                    "has {} entries where {width} belong: entries from {next} on",
+                    leaves.len()
+                );
                 self.find(resource.to_string(), what);
             }
             _ => {}
@@ -195,12 +265,19 @@ impl Walk<'_> {
     }
 
     /// Says how leaves differ from the tile that they belong to.
-    fn compare_leaves(&mut self, resource: LogResource, first: u64, leaves: &[Hash], tile: &[Hash]) {
+    fn compare_leaves(
+        &mut self,
+        resource: LogResource,
+        first: u64,
+        leaves: &[Hash],
+        tile: &[Hash],
+    ) {
         if leaves == tile {
             return;
         }
         let shift = leaves.len() != tile.len();
-        let differing = (0..tile.len().max(leaves.len())).filter(|place| leaves.get(*place) != tile.get(*place));
+        let differing = (0..tile.len().max(leaves.len()))
+            .filter(|place| leaves.get(*place) != tile.get(*place));
         for place in differing.collect::<Vec<_>>() {
             let entry = first + place as u64;
             let (found, wanted) = (leaves.get(place), tile.get(place));
@@ -215,10 +292,17 @@ impl Walk<'_> {
                     "was put in: what stood here follows it".to_owned()
                 }
                 (Some(_), Some(_)) if logged_at.is_some() => {
-                    format!("is entry {} of the log: entries were reordered", first + logged_at.unwrap_or(0) as u64)
+                    format!(
+                        "is entry {} of the log: entries were reordered",
+                        first + logged_at.unwrap_or(0) as u64
+                    )
                 }
                 (Some(found), Some(wanted)) => {
-                    format!("was changed: it hashes to {}, and {} was logged", shown(found), shown(wanted))
+                    format!(
+                        "was changed: it hashes to {}, and {} was logged",
+                        shown(found),
+                        shown(wanted)
+                    )
                 }
             };
             self.find(format!("entry {entry} ({resource})"), what);
@@ -239,7 +323,12 @@ impl Walk<'_> {
 
     /// Where the walk has reached the size of a checkpoint seen before, the roots must be the same.
     fn compare_seen(&mut self) {
-        while let Some(seen) = self.seen.first().copied().filter(|seen| seen.size == self.tree.size()) {
+        while let Some(seen) = self
+            .seen
+            .first()
+            .copied()
+            .filter(|seen| seen.size == self.tree.size())
+        {
             let (size, root) = (seen.size, self.tree.root());
             if root == seen.root {
                 self.visitor.contains(size);
@@ -264,7 +353,9 @@ impl Walk<'_> {
         if missing > 0 {
             self.find(
                 format!("entry {}", self.tree.size()),
-                format!("the log ends here: {missing} entries that the checkpoint covers are missing"),
+                format!(
+                    "the log ends here: {missing} entries that the checkpoint covers are missing"
+                ),
             );
         }
         if is_rooted {
@@ -275,7 +366,10 @@ impl Walk<'_> {
                 let theirs = &edge[usize::from(id.level)];
                 if !theirs.is_empty() && self.tree.edge(id.level) != theirs {
                     let name = LogResource::Tile(id, width).to_string();
-                    self.find(name, "is not the tile of this tree; the entries below it are the logged ones");
+                    self.find(
+                        name,
+                        "is not the tile of this tree; the entries below it are the logged ones",
+                    );
                 }
             }
             return;
@@ -291,12 +385,17 @@ impl Walk<'_> {
         }
     }
 
-    /// Says where the edge tiles are not those of the tree over the entries; whether they differ anywhere.
+    /// Says where the edge tiles are not those of the tree over the entries; whether they differ
+    /// anywhere.
     fn compare_edge(&mut self, edge: &[Vec<Hash>]) -> bool {
         let mut tiles_differ = false;
         for (id, width) in tree::edge_tiles(self.head.size) {
-            let (ours, theirs) = (self.tree.edge(id.level).to_vec(), &edge[usize::from(id.level)]);
-            let Some(place) = (0..ours.len().max(theirs.len())).find(|place| ours.get(*place) != theirs.get(*place))
+            let (ours, theirs) = (
+                self.tree.edge(id.level).to_vec(),
+                &edge[usize::from(id.level)],
+            );
+            let Some(place) = (0..ours.len().max(theirs.len()))
+                .find(|place| ours.get(*place) != theirs.get(*place))
             else {
                 continue;
             };
@@ -304,9 +403,16 @@ impl Walk<'_> {
             let span = 1u64 << (tree::TILE_HEIGHT * u32::from(id.level));
             let first = (id.index * TILE_WIDTH as u64 + place as u64) * span;
             let last = (first + span - 1).min(self.head.size.saturating_sub(1));
-            let where_to = if first == last { format!("entry {first}") } else { format!("entries {first} to {last}") };
+            let where_to = if first == last {
+                format!("entry {first}")
+            } else {
+                format!("entries {first} to {last}")
+            };
             let name = LogResource::Tile(id, width);
-            self.find(where_to, format!("differs from {name}, and the tree gives not the root that was signed"));
+            self.find(
+                where_to,
+                format!("differs from {name}, and the tree gives not the root that was signed"),
+            );
         }
         tiles_differ
     }
@@ -320,14 +426,21 @@ impl Walk<'_> {
         };
         let hashes = tree::tile_hashes(&bytes).filter(|hashes| hashes.len() == usize::from(width));
         if hashes.is_none() {
-            let what = format!("has {} bytes; {width} hashes have {}", bytes.len(), usize::from(width) * 32);
+            let what = format!(
+                "has {} bytes; {width} hashes have {}",
+                bytes.len(),
+                usize::from(width) * 32
+            );
             self.find(resource.to_string(), what);
         }
         Ok(hashes)
     }
 
     fn find(&mut self, place: impl Into<String>, what: impl Into<String>) {
-        self.visitor.finding(LogFinding { place: place.into(), what: what.into() });
+        self.visitor.finding(LogFinding {
+            place: place.into(),
+            what: what.into(),
+        });
     }
 }
 

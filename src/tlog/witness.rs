@@ -1,5 +1,6 @@
-//! The witness (C2SP `tlog-witness`, `tlog-cosignature`): it cosigns a log's checkpoint after it has checked that the log only
-//! grew since the last one, and stores the checkpoint before it answers.
+//! The witness (C2SP `tlog-witness`, `tlog-cosignature`): it cosigns a log's checkpoint after it
+//! has checked that the log only grew since the last one, and stores the checkpoint before it
+//! answers.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -29,8 +30,9 @@ pub trait KnownLogs: Send + Sync {
     /// The key by which a log is believed; `None` where the witness does not watch it.
     fn key_of(&self, origin: &str) -> Option<VerifyingKey>;
 
-    /// Whether a log of this name may begin now. A witness that remembers many logs refuses others: a stolen key signs for any
-    /// name, so what is kept for one key is bounded. A true log can have such a name, after a clock that ran years ahead.
+    /// Whether a log of this name may begin now. A witness that remembers many logs refuses others:
+    /// a stolen key signs for any name, so what is kept for one key is bounded. A true log can have
+    /// such a name, after a clock that ran years ahead.
     fn may_begin(&self, origin: &str, now: Timestamp) -> bool;
 }
 
@@ -63,7 +65,11 @@ impl CheckpointSubmission {
         let old: u64 = number.parse().ok()?;
         let proof = lines.map(|line| BASE64.decode(line.as_bytes()).ok()?.try_into().ok());
         let proof = proof.collect::<Option<Vec<Hash>>>()?;
-        (old.to_string() == number && proof.len() <= MAX_PROOF).then(|| Self { old, proof, note: note.to_owned() })
+        (old.to_string() == number && proof.len() <= MAX_PROOF).then(|| Self {
+            old,
+            proof,
+            note: note.to_owned(),
+        })
     }
 }
 
@@ -77,7 +83,9 @@ pub enum WitnessRefusal {
     #[error("this witness does not watch the log {0}")]
     UnknownLog(String),
     /// A shard of another time, or one too many of its year, where many are remembered (404).
-    #[error("this witness remembers too many logs to begin {0}, which is of another time or has too many parts")]
+    #[error(
+        "this witness remembers too many logs to begin {0}, which is of another time or has too many parts"
+    )]
     Unlikely(String),
     /// Not signed by that log (403).
     #[error(transparent)]
@@ -86,7 +94,9 @@ pub enum WitnessRefusal {
     #[error("the last cosigned checkpoint of this log covers {0} entries")]
     Stale(u64),
     /// The log did not only grow (422).
-    #[error("the checkpoint over {new} entries does not continue the one over {old}: the log was rewritten or forked")]
+    #[error(
+        "the checkpoint over {new} entries does not continue the one over {old}: the log was rewritten or forked"
+    )]
     Inconsistent {
         /// Entries under the checkpoint that was cosigned before.
         old: u64,
@@ -105,30 +115,52 @@ pub struct Witness {
     logs: Box<dyn KnownLogs>,
     /// A file for each log, with its last cosigned checkpoint.
     folder: PathBuf,
-    /// What this process has put into each file, by origin, so that a folder that is emptied under it is noticed. Held for the
-    /// whole of a submission: comparing and storing are one step.
+    /// What this process has put into each file, by origin, so that a folder that is emptied under
+    /// it is noticed. Held for the whole of a submission: comparing and storing are one step.
     kept: Mutex<BTreeMap<String, String>>,
 }
 
 impl Witness {
     /// A witness that signs as `name`, watches `logs`, and remembers in `folder`, which exists.
-    pub fn new(name: impl Into<String>, key: SigningKey, logs: impl KnownLogs + 'static, folder: PathBuf) -> Self {
-        Self { name: name.into(), key, logs: Box::new(logs), folder, kept: Mutex::default() }
+    pub fn new(
+        name: impl Into<String>,
+        key: SigningKey,
+        logs: impl KnownLogs + 'static,
+        folder: PathBuf,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            key,
+            logs: Box::new(logs),
+            folder,
+            kept: Mutex::default(),
+        }
     }
 
     /// The key by which others know its cosignatures.
     pub fn verifier(&self) -> Verifier {
-        Verifier::new(self.name.as_str(), SignatureKind::Cosigner, self.key.verifying_key())
+        Verifier::new(
+            self.name.as_str(),
+            SignatureKind::Cosigner,
+            self.key.verifying_key(),
+        )
     }
 
     /// Checks a submission and cosigns it; the signature lines.
     ///
     /// # Errors
     /// [`WitnessRefusal`]; nothing was cosigned or remembered then.
-    pub fn add_checkpoint(&self, submission: &CheckpointSubmission, now: Timestamp) -> Result<String, WitnessRefusal> {
-        let (claimed, _) = Checkpoint::read(submission.note.as_bytes()).map_err(|_| WitnessRefusal::Malformed)?;
-        let key =
-            self.logs.key_of(&claimed.origin).ok_or_else(|| WitnessRefusal::UnknownLog(claimed.origin.clone()))?;
+    pub fn add_checkpoint(
+        &self,
+        submission: &CheckpointSubmission,
+        now: Timestamp,
+    ) -> Result<String, WitnessRefusal> {
+        let (claimed, _) =
+            Checkpoint::read(submission.note.as_bytes()).map_err(|_| WitnessRefusal::Malformed)?;
+        let key = self
+            .logs
+            .key_of(&claimed.origin)
+            .ok_or_else(|| WitnessRefusal::UnknownLog(claimed.origin.clone()))?;
         let opened = Checkpoint::open(submission.note.as_bytes(), &key);
         let (new, note) = opened.map_err(WitnessRefusal::Unsigned)?;
         if submission.old > new.size {
@@ -137,25 +169,37 @@ impl Witness {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.place(&new.origin);
         let remembered = place.load()?;
-        if kept.get(&new.origin).is_some_and(|kept| Some(kept.as_bytes()) != remembered.as_deref()) {
+        if kept
+            .get(&new.origin)
+            .is_some_and(|kept| Some(kept.as_bytes()) != remembered.as_deref())
+        {
             return Err(CheckpointFileError::Changed(place.path().to_owned()).into());
         }
         if remembered.is_none() && !self.logs.may_begin(&new.origin, now) && self.has_many()? {
             return Err(WitnessRefusal::Unlikely(new.origin));
         }
-        let before = remembered.as_deref().and_then(|note| Checkpoint::read(note).ok());
-        let before = before.map_or((0, empty_root()), |(checkpoint, _)| (checkpoint.size, checkpoint.root));
+        let before = remembered
+            .as_deref()
+            .and_then(|note| Checkpoint::read(note).ok());
+        let before = before.map_or((0, empty_root()), |(checkpoint, _)| {
+            (checkpoint.size, checkpoint.root)
+        });
         if before.0 != submission.old {
             return Err(WitnessRefusal::Stale(before.0));
         }
         let empty_is_empty = new.size > 0 || new.root == empty_root();
         if !empty_is_empty || !is_consistent(before, (new.size, new.root), &submission.proof) {
-            return Err(WitnessRefusal::Inconsistent { old: before.0, new: new.size });
+            return Err(WitnessRefusal::Inconsistent {
+                old: before.0,
+                new: new.size,
+            });
         }
         let time = u64::try_from(now.as_second()).unwrap_or(0);
         let line = cosign(&self.name, &self.key, note.text(), time);
         // Only what was verified is kept beside our own signature.
-        let log_line = note.line_of(&new.verifier(key)).map_err(|error| WitnessRefusal::Unsigned(error.into()))?;
+        let log_line = note
+            .line_of(&new.verifier(key))
+            .map_err(|error| WitnessRefusal::Unsigned(error.into()))?;
         let remember = format!("{}\n{}\n{line}", note.text(), log_line.unwrap_or_default());
         place.swap(remembered.as_deref(), remember.as_bytes())?;
         kept.insert(new.origin, remember);
@@ -173,7 +217,10 @@ impl Witness {
     /// [`CheckpointFileError`]
     pub fn remembered(&self, origin: &str) -> Result<Option<Checkpoint>, CheckpointFileError> {
         let note = self.place(origin).load()?;
-        Ok(note.as_deref().and_then(|note| Checkpoint::read(note).ok()).map(|(checkpoint, _)| checkpoint))
+        Ok(note
+            .as_deref()
+            .and_then(|note| Checkpoint::read(note).ok())
+            .map(|(checkpoint, _)| checkpoint))
     }
 
     /// The last cosigned checkpoint of every log that is still watched.
@@ -186,14 +233,26 @@ impl Witness {
         let mut all = BTreeMap::new();
         for file in self.folder.read_dir().map_err(unusable)? {
             let name = file.map_err(unusable)?.file_name();
-            let Some(note) = name.to_str().map(|name| self.last(name)).transpose()?.flatten() else { continue };
-            let (checkpoint, _) =
-                Checkpoint::read(&note).map_err(|error| unusable(io::Error::other(error.to_string())))?;
+            let Some(note) = name
+                .to_str()
+                .map(|name| self.last(name))
+                .transpose()?
+                .flatten()
+            else {
+                continue;
+            };
+            let (checkpoint, _) = Checkpoint::read(&note)
+                .map_err(|error| unusable(io::Error::other(error.to_string())))?;
             all.insert(checkpoint.origin.clone(), checkpoint);
         }
         match kept.keys().find(|origin| !all.contains_key(*origin)) {
-            Some(gone) => Err(CheckpointFileError::Changed(self.place(gone).path().to_owned())),
-            None => Ok(all.into_values().filter(|checkpoint| self.key_of(&checkpoint.origin).is_some()).collect()),
+            Some(gone) => Err(CheckpointFileError::Changed(
+                self.place(gone).path().to_owned(),
+            )),
+            None => Ok(all
+                .into_values()
+                .filter(|checkpoint| self.key_of(&checkpoint.origin).is_some())
+                .collect()),
         }
     }
 
@@ -202,7 +261,9 @@ impl Witness {
     /// # Errors
     /// [`CheckpointFileError`]
     pub fn size(&self, origin: &str) -> Result<u64, CheckpointFileError> {
-        Ok(self.remembered(origin)?.map_or(0, |checkpoint| checkpoint.size))
+        Ok(self
+            .remembered(origin)?
+            .map_or(0, |checkpoint| checkpoint.size))
     }
 
     /// The last cosigned checkpoint of the log whose origin has that SHA-256 (hex).
@@ -210,14 +271,20 @@ impl Witness {
     /// # Errors
     /// [`CheckpointFileError`]
     pub fn last(&self, origin_hash: &str) -> Result<Option<Vec<u8>>, CheckpointFileError> {
-        let is_hash =
-            origin_hash.len() == 64 && origin_hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if is_hash { CheckpointFile::new(self.folder.join(origin_hash)).load() } else { Ok(None) }
+        let is_hash = origin_hash.len() == 64
+            && origin_hash
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if is_hash {
+            CheckpointFile::new(self.folder.join(origin_hash)).load()
+        } else {
+            Ok(None)
+        }
     }
 
     fn has_many(&self) -> Result<bool, CheckpointFileError> {
-        let files =
-            std::fs::read_dir(&self.folder).map_err(|error| CheckpointFileError::Io(self.folder.clone(), error))?;
+        let files = std::fs::read_dir(&self.folder)
+            .map_err(|error| CheckpointFileError::Io(self.folder.clone(), error))?;
         Ok(files.take(MANY).count() == MANY)
     }
 

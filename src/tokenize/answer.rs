@@ -31,7 +31,8 @@ pub struct PreviousPseudonyms {
 }
 
 impl TokenizedBatch {
-    /// Goes through the items of the request in order: the place among the accepted ones, or why it was rejected.
+    /// Goes through the items of the request in order: the place among the accepted ones, or why it
+    /// was rejected.
     pub fn each(&self, mut item: impl FnMut(Result<usize, Code>)) {
         let mut errors = self.errors.iter().peekable();
         let mut place = 0;

@@ -18,16 +18,20 @@ pub(crate) struct CanonicalBatch {
     pub(super) errors: Vec<(u32, Code)>,
 }
 
-/// Identifiers, one behind the other; wiped on drop. Of what it might have held and did not, the memory is never touched.
+/// Identifiers, one behind the other; wiped on drop. Of what it might have held and did not, the
+/// memory is never touched.
 struct IdentifierArena(Vec<u8>);
 
 impl IdentifierArena {
     /// Bytes behind the last value that one which was rejected in the end may have left.
     const REJECTED: usize = 18 * crate::identifier::MAX_RAW;
 
-    /// Room for so many values. It never grows: a reallocation would leave identifiers behind in freed memory.
+    /// Room for so many values. It never grows: a reallocation would leave identifiers behind in
+    /// freed memory.
     fn for_values(count: usize) -> Self {
-        Self(Vec::with_capacity(count * crate::identifier::MAX_CANONICAL + Self::REJECTED))
+        Self(Vec::with_capacity(
+            count * crate::identifier::MAX_CANONICAL + Self::REJECTED,
+        ))
     }
 }
 
@@ -41,7 +45,11 @@ impl Drop for IdentifierArena {
 
 impl CanonicalBatch {
     fn with_room(count: usize) -> Self {
-        Self { values: IdentifierArena::for_values(count), ends: Vec::with_capacity(count), errors: vec![] }
+        Self {
+            values: IdentifierArena::for_values(count),
+            ends: Vec::with_capacity(count),
+            errors: vec![],
+        }
     }
 
     /// Brings each item to its canonical form; those that have none are rejected.
@@ -75,7 +83,15 @@ impl CanonicalBatch {
         let mut utis = Vec::with_capacity(self.ends.len());
         for ends in self.ends.chunks(STRIDE) {
             let start = self.start(utis.len());
-            vault.utis().derive(UtiBatch { scheme: scheme.as_str(), values: &self.values.0, start, ends }, &mut utis);
+            vault.utis().derive(
+                UtiBatch {
+                    scheme: scheme.as_str(),
+                    values: &self.values.0,
+                    start,
+                    ends,
+                },
+                &mut utis,
+            );
             yield_after(utis.len());
         }
         utis
@@ -92,6 +108,10 @@ impl CanonicalBatch {
     }
 
     fn start(&self, place: usize) -> usize {
-        if place == 0 { 0 } else { self.ends[place - 1] as usize }
+        if place == 0 {
+            0
+        } else {
+            self.ends[place - 1] as usize
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Pseudonyms of one batch in one domain: derived, looked up, and sealed where they are not stored yet.
+//! Pseudonyms of one batch in one domain: derived, looked up, and sealed where they are not stored
+//! yet.
 
 use std::sync::Arc;
 
@@ -38,7 +39,8 @@ struct UnstoredMapping {
 }
 
 impl BatchDerivation<'_> {
-    /// Derives the pseudonyms in one domain; mappings that are not stored yet are sealed and added to `mappings`.
+    /// Derives the pseudonyms in one domain; mappings that are not stored yet are sealed and added
+    /// to `mappings`.
     ///
     /// # Errors
     /// [`Code::DomainClosed`] where the epoch's secret was destroyed; [`Code::Internal`].
@@ -57,13 +59,20 @@ impl BatchDerivation<'_> {
         let index = self.vault.index().partition(partition);
         // Before the look-up: the writer looks again where entries have left the tables since.
         let generation = index.generation();
-        let (pseudonyms, mut unstored) = self.derive_and_look_up(&key, epoch.terms.text_form, &index);
+        let (pseudonyms, mut unstored) =
+            self.derive_and_look_up(&key, epoch.terms.text_form, &index);
         self.drop_stored_on_disk(&index, &mut unstored)?;
         self.drop_erased(&mut unstored);
         if !unstored.is_empty() {
             let (segment, chunks) = self.seal(domain, unstored)?;
             let scope = Arc::new(domain.scope.clone());
-            mappings.push(NewMappings { partition, scope, segment, chunks, generation });
+            mappings.push(NewMappings {
+                partition,
+                scope,
+                segment,
+                chunks,
+                generation,
+            });
         }
         Ok(pseudonyms)
     }
@@ -80,8 +89,8 @@ impl BatchDerivation<'_> {
         pseudonyms
     }
 
-    /// The pseudonyms, and the mappings that the index's tables do not have. Each block's slots are fetched while the next block
-    /// is hashed.
+    /// The pseudonyms, and the mappings that the index's tables do not have. Each block's slots are
+    /// fetched while the next block is hashed.
     fn derive_and_look_up(
         &self,
         key: &DomainKey,
@@ -97,7 +106,9 @@ impl BatchDerivation<'_> {
             key.prfs(utis, &mut hashed);
             pseudonyms.extend(hashed.iter().map(|prf| prf.to_pseudonym().fixed_for(form)));
             let view = index.read();
-            pseudonyms[first..].iter().for_each(|pseudonym| view.prefetch(pseudonym.as_bytes()));
+            pseudonyms[first..]
+                .iter()
+                .for_each(|pseudonym| view.prefetch(pseudonym.as_bytes()));
             keep_unstored(&view, &pseudonyms[..first], &mut fetched, &mut unstored);
             drop(view);
             std::mem::swap(&mut hashed, &mut fetched);
@@ -108,20 +119,32 @@ impl BatchDerivation<'_> {
     }
 
     /// Leaves out what the index on the disk has.
-    fn drop_stored_on_disk(&self, index: &Partition, unstored: &mut Vec<UnstoredMapping>) -> Result<(), Refusal> {
+    fn drop_stored_on_disk(
+        &self,
+        index: &Partition,
+        unstored: &mut Vec<UnstoredMapping>,
+    ) -> Result<(), Refusal> {
         if !index.has_below() || unstored.is_empty() {
             return Ok(());
         }
-        let misses: Vec<_> = unstored.iter().map(|mapping| *mapping.pseudonym.as_bytes()).collect();
+        let misses: Vec<_> = unstored
+            .iter()
+            .map(|mapping| *mapping.pseudonym.as_bytes())
+            .collect();
         let unreadable = |error| fault("the index on the disk could not be read")(error).code();
-        let mut below = index.below(self.vault.store(), &misses).map_err(unreadable)?.into_iter();
+        let mut below = index
+            .below(self.vault.store(), &misses)
+            .map_err(unreadable)?
+            .into_iter();
         unstored.retain(|_| below.next().flatten().is_none());
         Ok(())
     }
 
     /// Leaves out the mappings of persons that were erased: they are not stored again.
     fn drop_erased(&self, unstored: &mut Vec<UnstoredMapping>) {
-        let Some(tombstones) = self.state.tombstones() else { return };
+        let Some(tombstones) = self.state.tombstones() else {
+            return;
+        };
         let (key, sector) = (self.vault.audit_key(), self.state.sector.uuid);
         unstored.retain(|mapping| !tombstones.contains(&key.tombstone(sector, &mapping.pseudonym)));
     }
@@ -133,13 +156,22 @@ impl BatchDerivation<'_> {
         mut unstored: Vec<UnstoredMapping>,
     ) -> Result<(Arc<OpenSegment>, Vec<ChunkBuilder>), Refusal> {
         let (register, signer) = (self.vault.register(), self.vault.segment_signer());
-        let segment = self.state.segment(register, signer, self.now).map_err(|_| Code::Internal)?;
+        let segment = self
+            .state
+            .segment(register, signer, self.now)
+            .map_err(|_| Code::Internal)?;
         if let Some(chunks) = self.seal_under(&segment, domain, &mut unstored) {
             return Ok((segment, chunks));
         }
-        // The segment has no counters left for so many, or others took them a moment ago: one of our own has.
-        let segment = self.state.fresh_segment(register, signer, self.now).map_err(|_| Code::Internal)?;
-        let chunks = self.seal_under(&segment, domain, &mut unstored).ok_or(Code::Internal)?;
+        // The segment has no counters left for so many, or others took them a moment ago: one of
+        // our own has.
+        let segment = self
+            .state
+            .fresh_segment(register, signer, self.now)
+            .map_err(|_| Code::Internal)?;
+        let chunks = self
+            .seal_under(&segment, domain, &mut unstored)
+            .ok_or(Code::Internal)?;
         Ok((segment, chunks))
     }
 
@@ -150,14 +182,26 @@ impl BatchDerivation<'_> {
         domain: &OpenDomain,
         unstored: &mut [UnstoredMapping],
     ) -> Option<Vec<ChunkBuilder>> {
-        let location = Location::new(self.state.sector.uuid, domain.epoch.row.epoch, &domain.scope);
-        let mut sealer = Sealer::new(segment, location, self.scheme.as_str(), day_of(self.now), unstored.len())?;
+        let location = Location::new(
+            self.state.sector.uuid,
+            domain.epoch.row.epoch,
+            &domain.scope,
+        );
+        let mut sealer = Sealer::new(
+            segment,
+            location,
+            self.scheme.as_str(),
+            day_of(self.now),
+            unstored.len(),
+        )?;
         let size = sealer.record_size(self.batch.mean_length());
         let mut chunks = Vec::with_capacity(unstored.len().div_ceil(MAX_RECORDS));
         for run in unstored.chunks_mut(MAX_RECORDS) {
-            // Sorted before they are sealed: neither the row nor its nonces tell in which order a list was sent.
+            // Sorted before they are sealed: neither the row nor its nonces tell in which order a
+            // list was sent.
             run.sort_unstable_by_key(|mapping| u128::from_be_bytes(*mapping.pseudonym.as_bytes()));
-            let mut chunk = ChunkBuilder::new(segment.id(), &domain.scope, run.len(), run.len() * size);
+            let mut chunk =
+                ChunkBuilder::new(segment.id(), &domain.scope, run.len(), run.len() * size);
             for mapping in run {
                 let value = self.batch.value(mapping.place as usize);
                 sealer.seal(mapping.pseudonym, mapping.nonce, value, &mut chunk);
@@ -177,11 +221,17 @@ fn keep_unstored(
     unstored: &mut Vec<UnstoredMapping>,
 ) {
     let first = pseudonyms.len() - prfs.len();
-    pseudonyms[first..].iter().for_each(|pseudonym| view.prefetch_entry(pseudonym.as_bytes()));
+    pseudonyms[first..]
+        .iter()
+        .for_each(|pseudonym| view.prefetch_entry(pseudonym.as_bytes()));
     for (place, prf) in (first..).zip(prfs.drain(..)) {
         let pseudonym = pseudonyms[place];
         if !view.contains(pseudonym.as_bytes()) {
-            unstored.push(UnstoredMapping { pseudonym, nonce: prf.nonce_part(), place: place as u32 });
+            unstored.push(UnstoredMapping {
+                pseudonym,
+                nonce: prf.nonce_part(),
+                place: place as u32,
+            });
         }
     }
 }

@@ -32,7 +32,8 @@ pub(super) struct RequestTime<'m> {
 }
 
 impl RequestTime<'_> {
-    /// The time for a decision that a clock set back must not revive: which period it is, whether an overlap lasts.
+    /// The time for a decision that a clock set back must not revive: which period it is, whether
+    /// an overlap lasts.
     fn steady(self) -> Result<Timestamp, ClockBehind> {
         self.mark.steady(self.now)
     }
@@ -54,8 +55,9 @@ impl OpenDomain {
 /// The domain that the request is answered in.
 ///
 /// # Errors
-/// [`Code::DomainClosed`] for an epoch or period that is not open; [`Code::UnknownPurpose`] where the sector separates
-/// purposes and none was named; [`Code::ClockBehind`] where a period or an overlap would be told by a clock behind its mark.
+/// [`Code::DomainClosed`] for an epoch or period that is not open; [`Code::UnknownPurpose`] where
+/// the sector separates purposes and none was named; [`Code::ClockBehind`] where a period or an
+/// overlap would be told by a clock behind its mark.
 pub(super) fn open(
     state: &SectorState,
     permit: &TokenizePermit,
@@ -68,7 +70,10 @@ pub(super) fn open(
         Some(named) if named == current.row.epoch => current,
         Some(named) => {
             let open = |epoch: &Arc<Epoch>| epoch.row.epoch == named && epoch.key.is_some();
-            state.previous(time.steady()?).filter(open).ok_or(Code::DomainClosed)?
+            state
+                .previous(time.steady()?)
+                .filter(open)
+                .ok_or(Code::DomainClosed)?
         }
     };
     let scope = scope(state, permit, &epoch, asked.period.as_deref(), time)?;
@@ -87,10 +92,19 @@ pub(super) fn previous(
         return Ok(None);
     }
     // A destroyed epoch has no pseudonyms any more; that is no reason to refuse the present one's.
-    let wanted = |epoch: &Arc<Epoch>| epoch.row.epoch != current.epoch.row.epoch && epoch.key.is_some();
+    let wanted =
+        |epoch: &Arc<Epoch>| epoch.row.epoch != current.epoch.row.epoch && epoch.key.is_some();
     let now = time.steady()?;
-    let Some(epoch) = state.previous(now).filter(wanted) else { return Ok(None) };
-    let scope = scope(state, permit, &epoch, options.domain.period.as_deref(), time)?;
+    let Some(epoch) = state.previous(now).filter(wanted) else {
+        return Ok(None);
+    };
+    let scope = scope(
+        state,
+        permit,
+        &epoch,
+        options.domain.period.as_deref(),
+        time,
+    )?;
     Ok(Some(OpenDomain { epoch, scope }))
 }
 
@@ -109,11 +123,24 @@ fn scope(
         (None, None) => String::new(),
         (None, Some(_)) => return Err(Code::DomainClosed.into()),
         (Some(length), None) => period_of(length, time.steady()?),
-        (Some(length), Some(named)) => open_period(length, named, state.sector.period_grace_days, time.steady()?)?,
+        (Some(length), Some(named)) => open_period(
+            length,
+            named,
+            state.sector.period_grace_days,
+            time.steady()?,
+        )?,
     };
     Ok(DomainScope {
-        controller: if granularity.controller { permit.client.organisation.to_string() } else { String::new() },
-        purpose: if granularity.purpose { text(permit.purpose.as_ref()) } else { String::new() },
+        controller: if granularity.controller {
+            permit.client.organisation.to_string()
+        } else {
+            String::new()
+        },
+        purpose: if granularity.purpose {
+            text(permit.purpose.as_ref())
+        } else {
+            String::new()
+        },
         period,
     })
 }
@@ -128,7 +155,12 @@ fn period_of(length: PeriodLength, now: Timestamp) -> String {
 }
 
 /// A named period that is open: the present one, or the one before it while its grace lasts.
-fn open_period(length: PeriodLength, named: &str, grace_days: u32, now: Timestamp) -> Result<String, Code> {
+fn open_period(
+    length: PeriodLength,
+    named: &str,
+    grace_days: u32,
+    now: Timestamp,
+) -> Result<String, Code> {
     let present = period_of(length, now);
     if named == present {
         return Ok(present);
@@ -160,8 +192,14 @@ mod tests {
 
     #[test]
     fn periods() {
-        assert_eq!(period_of(PeriodLength::Year, at("2026-12-31T23:59:59Z")), "2026");
-        assert_eq!(period_of(PeriodLength::Month, at("2026-03-01T00:00:00Z")), "2026-03");
+        assert_eq!(
+            period_of(PeriodLength::Year, at("2026-12-31T23:59:59Z")),
+            "2026"
+        );
+        assert_eq!(
+            period_of(PeriodLength::Month, at("2026-03-01T00:00:00Z")),
+            "2026-03"
+        );
     }
 
     #[test]
@@ -169,12 +207,30 @@ mod tests {
         let open = |named, now| open_period(PeriodLength::Month, named, 5, at(now));
         assert_eq!(open("2026-11", "2026-11-22T00:00:00Z").unwrap(), "2026-11");
         assert_eq!(open("2026-10", "2026-11-05T23:59:59Z").unwrap(), "2026-10");
-        assert_eq!(open("2026-10", "2026-11-06T00:00:00Z"), Err(Code::DomainClosed));
-        assert_eq!(open("2026-09", "2026-11-01T00:00:00Z"), Err(Code::DomainClosed));
-        assert_eq!(open("2026-12", "2026-11-30T23:59:59Z"), Err(Code::DomainClosed));
+        assert_eq!(
+            open("2026-10", "2026-11-06T00:00:00Z"),
+            Err(Code::DomainClosed)
+        );
+        assert_eq!(
+            open("2026-09", "2026-11-01T00:00:00Z"),
+            Err(Code::DomainClosed)
+        );
+        assert_eq!(
+            open("2026-12", "2026-11-30T23:59:59Z"),
+            Err(Code::DomainClosed)
+        );
         assert_eq!(open("2025-12", "2026-01-01T00:00:00Z").unwrap(), "2025-12");
-        assert_eq!(open("2026-1", "2026-02-01T00:00:00Z"), Err(Code::DomainClosed));
-        assert_eq!(open_period(PeriodLength::Year, "2025", 31, at("2026-01-31T12:00:00Z")).unwrap(), "2025");
-        assert_eq!(open_period(PeriodLength::Year, "2025", 31, at("2026-02-01T00:00:00Z")), Err(Code::DomainClosed));
+        assert_eq!(
+            open("2026-1", "2026-02-01T00:00:00Z"),
+            Err(Code::DomainClosed)
+        );
+        assert_eq!(
+            open_period(PeriodLength::Year, "2025", 31, at("2026-01-31T12:00:00Z")).unwrap(),
+            "2025"
+        );
+        assert_eq!(
+            open_period(PeriodLength::Year, "2025", 31, at("2026-02-01T00:00:00Z")),
+            Err(Code::DomainClosed)
+        );
     }
 }

@@ -18,9 +18,14 @@ impl IndexBlinding for KeyedBlinding {
         self.key.places(sector, epoch)
     }
 
-    fn tags(&self, (sector, epoch): PartitionId, pseudonyms: &mut dyn Iterator<Item = &[u8; 16]>) -> Vec<[u8; 16]> {
+    fn tags(
+        &self,
+        (sector, epoch): PartitionId,
+        pseudonyms: &mut dyn Iterator<Item = &[u8; 16]>,
+    ) -> Vec<[u8; 16]> {
         let mut tags = Vec::with_capacity(pseudonyms.size_hint().0);
-        self.key.tags(sector, epoch, pseudonyms, |tag| tags.push(tag));
+        self.key
+            .tags(sector, epoch, pseudonyms, |tag| tags.push(tag));
         tags
     }
 }

@@ -15,8 +15,8 @@ pub(crate) struct FrozenFacts(Arc<RwLock<HashSet<FirstUse>>>);
 type FirstUse = (Uuid, Id, Id, Option<Id>);
 
 impl FrozenFacts {
-    /// What must be written when `sector` takes identifiers of `scheme` from `organisation` for `purpose`, where that is its
-    /// first time since the start. Writing a fact again is harmless.
+    /// What must be written when `sector` takes identifiers of `scheme` from `organisation` for
+    /// `purpose`, where that is its first time since the start. Writing a fact again is harmless.
     pub(crate) fn first_use(
         &self,
         register: &Register,
@@ -25,17 +25,36 @@ impl FrozenFacts {
         organisation: &Id,
         purpose: Option<&Id>,
     ) -> Vec<Change> {
-        let used = (sector.uuid, scheme.clone(), organisation.clone(), purpose.cloned());
-        if self.0.read().expect("no panic under this lock").contains(&used) {
+        let used = (
+            sector.uuid,
+            scheme.clone(),
+            organisation.clone(),
+            purpose.cloned(),
+        );
+        if self
+            .0
+            .read()
+            .expect("no panic under this lock")
+            .contains(&used)
+        {
             return vec![];
         }
         let keys = register.facts_used_by(sector, scheme, organisation, purpose);
-        let facts: Vec<_> = register.frozen_facts().into_iter().filter(|fact| keys.contains(&fact.key)).collect();
+        let facts: Vec<_> = register
+            .frozen_facts()
+            .into_iter()
+            .filter(|fact| keys.contains(&fact.key))
+            .collect();
         let known = self.0.clone();
         vec![Box::new(move |store, batch| {
-            facts.iter().for_each(|fact| store.put_frozen(batch, &fact.key, &fact.digest));
+            facts
+                .iter()
+                .for_each(|fact| store.put_frozen(batch, &fact.key, &fact.digest));
             // Only now: a job that was turned away wrote nothing.
-            known.write().expect("no panic under this lock").insert(used);
+            known
+                .write()
+                .expect("no panic under this lock")
+                .insert(used);
         })]
     }
 }

@@ -1,7 +1,8 @@
-//! The keeper: a thread that keeps the index within its bound and merges small chunks, beside the requests.
+//! The keeper: a thread that keeps the index within its bound and merges small chunks, beside the
+//! requests.
 //!
-//! It is the only one that freezes and moves tables, and while it merges it moves nothing: so a merge never meets an entry
-//! that is on its way.
+//! It is the only one that freezes and moves tables, and while it merges it moves nothing: so a
+//! merge never meets an entry that is on its way.
 
 mod merge;
 
@@ -16,7 +17,8 @@ use crate::store::index::Index;
 
 /// How often it looks whether there is something to do.
 const LOOK: Duration = Duration::from_millis(100);
-/// After a merge it rests so many times as long as that took: a merge takes a tenth of a processor at most.
+/// After a merge it rests so many times as long as that took: a merge takes a tenth of a processor
+/// at most.
 const REST: u32 = 9;
 /// Longest rest.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -51,23 +53,40 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn start(parts: KeeperParts) -> Self {
-        let (index, stop, counts) =
-            (parts.index.clone(), Arc::new(AtomicBool::new(false)), Arc::new(KeeperCounts::default()));
+        let (index, stop, counts) = (
+            parts.index.clone(),
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(KeeperCounts::default()),
+        );
         index.set_kept(true);
         let busy = Arc::new(Mutex::new(()));
-        let work = KeeperThread { parts, busy: busy.clone(), stop: stop.clone(), counts: counts.clone() };
+        let work = KeeperThread {
+            parts,
+            busy: busy.clone(),
+            stop: stop.clone(),
+            counts: counts.clone(),
+        };
         let thread = std::thread::Builder::new()
             .name("keeper".into())
             .spawn(move || work.run())
             .expect("the operating system starts a thread");
-        Self { index, busy, stop, counts, thread: Some(thread) }
+        Self {
+            index,
+            busy,
+            stop,
+            counts,
+            thread: Some(thread),
+        }
     }
 
     pub(super) fn pause(&self) -> PauseGuard<'_> {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         // The writer must not wait for room now: the holder of this guard waits for the writer.
         self.index.set_kept(false);
-        PauseGuard { index: &self.index, _busy: busy }
+        PauseGuard {
+            index: &self.index,
+            _busy: busy,
+        }
     }
 
     pub(super) fn counts(&self) -> &KeeperCounts {
@@ -109,7 +128,10 @@ impl Drop for KeeperThread {
     fn drop(&mut self) {
         self.parts.index.set_kept(false);
         if std::thread::panicking() {
-            self.parts.entity.committer().poison(&crate::store::StoreError::KeeperEnded);
+            self.parts
+                .entity
+                .committer()
+                .poison(&crate::store::StoreError::KeeperEnded);
         }
     }
 }
@@ -139,7 +161,9 @@ impl KeeperThread {
                     tracing::error!(%error, "the disk of chunks that are gone could not be taken back");
                 }
             }
-            let Some((kind, chunks)) = committer.small().take().filter(|_| !self.stops()) else { continue };
+            let Some((kind, chunks)) = committer.small().take().filter(|_| !self.stops()) else {
+                continue;
+            };
             let begun = Instant::now();
             // The writer must not wait for room now: the merge waits for the writer.
             index.set_kept(false);
@@ -147,7 +171,9 @@ impl KeeperThread {
             index.set_kept(true);
             match merged {
                 Ok(merged) => drop(self.counts.merged.fetch_add(merged, Ordering::Relaxed)),
-                Err(error) => tracing::error!(%error, "small chunks could not be merged; they stay as they are"),
+                Err(error) => {
+                    tracing::error!(%error, "small chunks could not be merged; they stay as they are")
+                }
             }
             rest = (begun.elapsed() * REST).min(LONGEST);
         }

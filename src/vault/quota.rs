@@ -1,5 +1,5 @@
-//! Quotas in items a second and a day, for an organisation over all its certificates. Identifier spaces are small: an
-//! unthrottled client could enumerate its sector.
+//! Quotas in items a second and a day, for an organisation over all its certificates. Identifier
+//! spaces are small: an unthrottled client could enumerate its sector.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,8 @@ pub struct Quotas {
 
 struct Bucket {
     quota: Quota,
-    /// Items that may be sent now, in thousandths; below zero after a request larger than the bucket.
+    /// Items that may be sent now, in thousandths; below zero after a request larger than the
+    /// bucket.
     level: i64,
     /// When `level` was brought up to date (Unix milliseconds).
     filled_at: i64,
@@ -57,35 +58,57 @@ impl Quotas {
             };
             Ok((organisation.id.clone(), Mutex::new(bucket)))
         });
-        Ok(Self { buckets: buckets.collect::<Result<_, StoreError>>()?, mark })
+        Ok(Self {
+            buckets: buckets.collect::<Result<_, StoreError>>()?,
+            mark,
+        })
     }
 
-    /// Takes `items` out of the organisation's quota; the day's count comes back, to be written with the request.
+    /// Takes `items` out of the organisation's quota; the day's count comes back, to be written
+    /// with the request.
     ///
     /// # Errors
     /// `Exceeded`, and nothing is taken then.
-    pub fn take(&self, organisation: &Id, items: u64, now: Timestamp) -> Result<Arc<DayCount>, Exceeded> {
-        let Some(bucket) = self.buckets.get(organisation) else { return Err(Exceeded { retry_after: 86_400 }) };
+    pub fn take(
+        &self,
+        organisation: &Id,
+        items: u64,
+        now: Timestamp,
+    ) -> Result<Arc<DayCount>, Exceeded> {
+        let Some(bucket) = self.buckets.get(organisation) else {
+            return Err(Exceeded {
+                retry_after: 86_400,
+            });
+        };
         let mut bucket = bucket.lock().expect("no panic under this lock");
         bucket.refill(now);
         let day = day_of(now.max(self.mark.time()));
         if day != bucket.today.day {
             // Back only where the mark was lowered: what was used stays used.
-            let used = if day > bucket.today.day { 0 } else { bucket.today.items.load(Ordering::Relaxed) };
+            let used = if day > bucket.today.day {
+                0
+            } else {
+                bucket.today.items.load(Ordering::Relaxed)
+            };
             bucket.today = day_count(organisation, day, used);
         }
         let used = bucket.today.items.load(Ordering::Relaxed);
         if used.saturating_add(items) > bucket.quota.items_per_day {
             let tomorrow = (i64::from(bucket.today.day) + 1) * 86_400;
-            return Err(Exceeded { retry_after: seconds(tomorrow - now.as_second()) });
+            return Err(Exceeded {
+                retry_after: seconds(tomorrow - now.as_second()),
+            });
         }
         let price = thousandths(items);
-        // A request larger than the whole bucket passes when the bucket is full, and leaves it in debt.
+        // A request larger than the whole bucket passes when the bucket is full, and leaves it in
+        // debt.
         let needed = price.min(capacity(bucket.quota));
         if bucket.level < needed {
             let missing = needed.saturating_sub(bucket.level);
             let a_second = thousandths(bucket.quota.items_per_second).max(1);
-            return Err(Exceeded { retry_after: seconds(missing / a_second + 1) });
+            return Err(Exceeded {
+                retry_after: seconds(missing / a_second + 1),
+            });
         }
         bucket.level = bucket.level.saturating_sub(price);
         bucket.today.items.fetch_add(items, Ordering::Relaxed);
@@ -119,7 +142,11 @@ fn thousandths(items: u64) -> i64 {
 }
 
 fn day_count(organisation: &Id, day: u32, items: u64) -> Arc<DayCount> {
-    Arc::new(DayCount { organisation: organisation.to_string(), day, items: AtomicU64::new(items) })
+    Arc::new(DayCount {
+        organisation: organisation.to_string(),
+        day,
+        items: AtomicU64::new(items),
+    })
 }
 
 #[cfg(test)]
@@ -128,9 +155,23 @@ mod tests {
 
     fn quotas(items_per_second: u64, items_per_day: u64) -> (Quotas, Id) {
         let id = Id::parse("cnss").unwrap();
-        let quota = Quota { items_per_second, items_per_day };
-        let bucket = Bucket { quota, level: capacity(quota), filled_at: 0, today: day_count(&id, 0, 0) };
-        (Quotas { buckets: [(id.clone(), Mutex::new(bucket))].into(), mark: Arc::default() }, id)
+        let quota = Quota {
+            items_per_second,
+            items_per_day,
+        };
+        let bucket = Bucket {
+            quota,
+            level: capacity(quota),
+            filled_at: 0,
+            today: day_count(&id, 0, 0),
+        };
+        (
+            Quotas {
+                buckets: [(id.clone(), Mutex::new(bucket))].into(),
+                mark: Arc::default(),
+            },
+            id,
+        )
     }
 
     fn at(second: i64) -> Timestamp {
@@ -141,7 +182,10 @@ mod tests {
     fn a_bucket_empties_and_fills() {
         let (quotas, id) = quotas(10, 1_000);
         assert!(quotas.take(&id, 100, at(0)).is_ok());
-        assert_eq!(quotas.take(&id, 20, at(0)).unwrap_err(), Exceeded { retry_after: 3 });
+        assert_eq!(
+            quotas.take(&id, 20, at(0)).unwrap_err(),
+            Exceeded { retry_after: 3 }
+        );
         assert!(quotas.take(&id, 20, at(2)).is_ok());
         assert!(quotas.take(&id, 1, at(2)).is_err());
     }
@@ -150,7 +194,10 @@ mod tests {
     fn a_request_larger_than_the_bucket_leaves_a_debt() {
         let (quotas, id) = quotas(10, 10_000);
         assert!(quotas.take(&id, 1_000, at(0)).is_ok());
-        assert!(quotas.take(&id, 1, at(89)).is_err(), "1 000 items are 100 seconds' worth");
+        assert!(
+            quotas.take(&id, 1, at(89)).is_err(),
+            "1 000 items are 100 seconds' worth"
+        );
         assert!(quotas.take(&id, 1, at(91)).is_ok());
     }
 
@@ -158,8 +205,18 @@ mod tests {
     fn a_day_has_an_end() {
         let (quotas, id) = quotas(1_000, 150);
         assert!(quotas.take(&id, 150, at(0)).is_ok());
-        assert_eq!(quotas.take(&id, 1, at(86_399)).unwrap_err(), Exceeded { retry_after: 1 });
-        assert_eq!(quotas.take(&id, 1, at(86_400)).unwrap().items.load(Ordering::Relaxed), 1);
+        assert_eq!(
+            quotas.take(&id, 1, at(86_399)).unwrap_err(),
+            Exceeded { retry_after: 1 }
+        );
+        assert_eq!(
+            quotas
+                .take(&id, 1, at(86_400))
+                .unwrap()
+                .items
+                .load(Ordering::Relaxed),
+            1
+        );
     }
 
     #[test]
@@ -168,7 +225,8 @@ mod tests {
         assert!(quotas.take(&id, 150, at(10 * 86_400)).is_ok());
         quotas.mark.raise(at(10 * 86_400).as_millisecond());
         assert!(quotas.take(&id, 1, at(9 * 86_400)).is_err());
-        // Two operators say that it is the ninth day: what was used today stays used, and tomorrow is another day.
+        // Two operators say that it is the ninth day: what was used today stays used, and tomorrow
+        // is another day.
         assert!(quotas.mark.lower(at(10 * 86_400), at(9 * 86_400)));
         assert!(quotas.take(&id, 1, at(9 * 86_400)).is_err());
         assert!(quotas.take(&id, 150, at(10 * 86_400)).is_ok());
@@ -178,6 +236,13 @@ mod tests {
     fn refused_items_are_not_counted() {
         let (quotas, id) = quotas(1, 100);
         assert!(quotas.take(&id, 101, at(0)).is_err());
-        assert_eq!(quotas.take(&id, 1, at(0)).unwrap().items.load(Ordering::Relaxed), 1);
+        assert_eq!(
+            quotas
+                .take(&id, 1, at(0))
+                .unwrap()
+                .items
+                .load(Ordering::Relaxed),
+            1
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! The index, made again from the chunks at every start.
 //!
-//! One thread reads, the others open chunks and enter their pseudonyms. Entries that were moved to the store are not entered
-//! again, and chunks all of whose entries were moved are not even read. Where there are more than the memory may take,
-//! tables are moved meanwhile.
+//! One thread reads, the others open chunks and enter their pseudonyms. Entries that were moved to
+//! the store are not entered again, and chunks all of whose entries were moved are not even read.
+//! Where there are more than the memory may take, tables are moved meanwhile.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,7 +41,8 @@ struct RebuildWork<'a> {
     has_failed: AtomicBool,
 }
 
-/// Fills the index and sets each partition's next sequence; the small chunks that were met come back.
+/// Fills the index and sets each partition's next sequence; the small chunks that were met come
+/// back.
 ///
 /// # Errors
 /// The first chunk that does not open; [`StoreError`].
@@ -61,7 +62,9 @@ pub(super) fn rebuild(
         failed: Mutex::new(None),
         has_failed: AtomicBool::new(false),
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MOST_THREADS);
     let (sender, receiver) = sync_channel(WAITING);
     let receiver = Mutex::new(receiver);
     let read = std::thread::scope(|scope| {
@@ -83,11 +86,22 @@ fn read(
     sender: SyncSender<Portion>,
     progress: StartProgress<'_>,
 ) -> Result<(), StartError> {
-    let first: HashMap<PartitionId, u32> =
-        work.index.partitions().into_iter().map(|(id, p)| (id, unread(&p))).collect();
+    let first: HashMap<PartitionId, u32> = work
+        .index
+        .partitions()
+        .into_iter()
+        .map(|(id, p)| (id, unread(&p)))
+        .collect();
     for (id, partition) in work.index.partitions() {
         // Also where the chunks below it are gone: a sequence is never given twice.
-        partition.set_sequence(partition.moved_below().into_iter().max().unwrap_or(0).max(1));
+        partition.set_sequence(
+            partition
+                .moved_below()
+                .into_iter()
+                .max()
+                .unwrap_or(0)
+                .max(1),
+        );
         tracing::debug!(
             sector = id.0,
             epoch = id.1,
@@ -96,13 +110,17 @@ fn read(
         );
     }
     let total = store.estimated_chunks();
-    let (mut portion, mut chunks, mut told) = (Portion::with_capacity(TOGETHER), 0u64, Instant::now());
+    let (mut portion, mut chunks, mut told) =
+        (Portion::with_capacity(TOGETHER), 0u64, Instant::now());
     let skip = |key: ChunkKey| {
         let sequence = *first.get(&(key.sector, key.epoch))?;
         (key.sequence < sequence).then_some(ChunkKey { sequence, ..key })
     };
     store.each_chunk_but::<StartError>(skip, |key, row| {
-        let after = key.sequence.checked_add(1).ok_or(StoreError::Corrupt("chunk"))?;
+        let after = key
+            .sequence
+            .checked_add(1)
+            .ok_or(StoreError::Corrupt("chunk"))?;
         let partition = work.index.partition((key.sector, key.epoch));
         partition.set_sequence(partition.sequence().max(after));
         portion.push((key, row));
@@ -119,7 +137,9 @@ fn read(
             told = Instant::now();
             // Every user of this machine may read it.
             let mappings = coarse(work.mappings.load(Ordering::Relaxed), PERSONS);
-            progress(format!("rebuilding the index: {mappings} mappings, {chunks} of about {total} chunks"));
+            progress(format!(
+                "rebuilding the index: {mappings} mappings, {chunks} of about {total} chunks"
+            ));
         }
         Ok(())
     })?;
@@ -137,13 +157,19 @@ fn unread(partition: &Partition) -> u32 {
 }
 
 impl RebuildWork<'_> {
-    fn hand_out(&self, sender: &SyncSender<Portion>, portion: &mut Portion) -> Result<(), StartError> {
+    fn hand_out(
+        &self,
+        sender: &SyncSender<Portion>,
+        portion: &mut Portion,
+    ) -> Result<(), StartError> {
         if self.has_failed.load(Ordering::Relaxed) {
             // Any error does: that of the thread is the one that is told.
             return Err(StoreError::Corrupt("chunk").into());
         }
         self.open.fetch_add(1, Ordering::AcqRel);
-        sender.send(std::mem::replace(portion, Portion::with_capacity(TOGETHER))).expect("a thread is there");
+        sender
+            .send(std::mem::replace(portion, Portion::with_capacity(TOGETHER)))
+            .expect("a thread is there");
         Ok(())
     }
 
@@ -173,7 +199,10 @@ impl RebuildWork<'_> {
                     }
                 };
                 if let Err(error) = self.enter(key, row, partition, moved) {
-                    self.failed.lock().expect("no panic under this lock").get_or_insert(error);
+                    self.failed
+                        .lock()
+                        .expect("no panic under this lock")
+                        .get_or_insert(error);
                     self.has_failed.store(true, Ordering::Release);
                 }
             }
@@ -181,7 +210,13 @@ impl RebuildWork<'_> {
         }
     }
 
-    fn enter(&self, key: ChunkKey, row: Vec<u8>, partition: &Partition, moved: &[u32; 256]) -> Result<(), StartError> {
+    fn enter(
+        &self,
+        key: ChunkKey,
+        row: Vec<u8>,
+        partition: &Partition,
+        moved: &[u32; 256],
+    ) -> Result<(), StartError> {
         let chunk = open_chunk(self.cipher, key, row)?;
         let mut pseudonyms = Vec::with_capacity(crate::seal::chunk::MAX_RECORDS);
         let mut records = 0;
@@ -201,13 +236,20 @@ impl RebuildWork<'_> {
             }
         }
         drop(entries);
-        self.mappings.fetch_add(pseudonyms.len() as u64, Ordering::Relaxed);
+        self.mappings
+            .fetch_add(pseudonyms.len() as u64, Ordering::Relaxed);
         let kind = SmallChunkKind {
             partition: (key.sector, key.epoch),
             segment: *chunk.segment(),
             scope: chunk.scope().clone(),
         };
-        self.small.add(&kind, SmallChunk { sequence: key.sequence, records });
+        self.small.add(
+            &kind,
+            SmallChunk {
+                sequence: key.sequence,
+                records,
+            },
+        );
         Ok(())
     }
 }

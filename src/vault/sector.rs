@@ -30,7 +30,11 @@ pub struct Terms {
 impl Terms {
     /// The terms that the register states.
     pub fn of(sector: &Sector) -> Self {
-        Self { granularity: sector.granularity, text_form: sector.text_form, reversible: sector.reversible }
+        Self {
+            granularity: sector.granularity,
+            text_form: sector.text_form,
+            reversible: sector.reversible,
+        }
     }
 
     fn to_bytes(self) -> [u8; 4] {
@@ -44,7 +48,8 @@ impl Terms {
             TextForm::Uuid => 1,
             TextForm::Hex => 2,
         };
-        let separate = u8::from(self.granularity.controller) | u8::from(self.granularity.purpose) << 1;
+        let separate =
+            u8::from(self.granularity.controller) | u8::from(self.granularity.purpose) << 1;
         [separate, period, form, u8::from(self.reversible)]
     }
 
@@ -61,8 +66,16 @@ impl Terms {
             2 => TextForm::Hex,
             _ => return None,
         };
-        let granularity = Granularity { controller: bytes[0] & 1 != 0, purpose: bytes[0] & 2 != 0, period };
-        Some(Self { granularity, text_form, reversible: bytes[3] == 1 })
+        let granularity = Granularity {
+            controller: bytes[0] & 1 != 0,
+            purpose: bytes[0] & 2 != 0,
+            period,
+        };
+        Some(Self {
+            granularity,
+            text_form,
+            reversible: bytes[3] == 1,
+        })
     }
 }
 
@@ -79,9 +92,12 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Whether a pseudonym written so can be of this epoch: a text form belongs to the epochs that had it.
+    /// Whether a pseudonym written so can be of this epoch: a text form belongs to the epochs that
+    /// had it.
     pub(crate) fn writes(&self, parsed: &ParsedPseudonym) -> bool {
-        let is_named = parsed.epoch_mod_32.is_none_or(|named| u32::from(named) == self.row.epoch % 32);
+        let is_named = parsed
+            .epoch_mod_32
+            .is_none_or(|named| u32::from(named) == self.row.epoch % 32);
         self.terms.text_form == parsed.form && is_named
     }
 
@@ -106,12 +122,18 @@ pub struct SectorState {
 impl SectorState {
     /// All epochs, oldest first; never empty.
     pub fn epochs(&self) -> Arc<Vec<Arc<Epoch>>> {
-        self.epochs.read().expect("no panic under this lock").clone()
+        self.epochs
+            .read()
+            .expect("no panic under this lock")
+            .clone()
     }
 
     /// The epoch of that number.
     pub fn epoch(&self, number: u32) -> Option<Arc<Epoch>> {
-        self.epochs().iter().find(|epoch| epoch.row.epoch == number).cloned()
+        self.epochs()
+            .iter()
+            .find(|epoch| epoch.row.epoch == number)
+            .cloned()
     }
 
     /// The epoch that new answers carry.
@@ -122,16 +144,25 @@ impl SectorState {
     /// The previous epoch, while its overlap lasts.
     pub fn previous(&self, now: Timestamp) -> Option<Arc<Epoch>> {
         let epochs = self.epochs();
-        let [.., previous, current] = epochs.as_slice() else { return None };
-        (!previous.is_retired() && overlaps(&self.sector, &current.row, now)).then(|| previous.clone())
+        let [.., previous, current] = epochs.as_slice() else {
+            return None;
+        };
+        (!previous.is_retired() && overlaps(&self.sector, &current.row, now))
+            .then(|| previous.clone())
     }
 
     /// When the overlap with the previous epoch ends.
     pub fn overlap_ends(&self) -> Option<Timestamp> {
         let epochs = self.epochs();
-        let [.., _, current] = epochs.as_slice() else { return None };
+        let [.., _, current] = epochs.as_slice() else {
+            return None;
+        };
         let opened = Timestamp::from_second(current.row.opened_at).ok()?;
-        opened.checked_add(SignedDuration::from_hours(i64::from(self.sector.epoch_overlap_days) * 24)).ok()
+        opened
+            .checked_add(SignedDuration::from_hours(
+                i64::from(self.sector.epoch_overlap_days) * 24,
+            ))
+            .ok()
     }
 
     /// Makes an epoch the current one; it is durable already.
@@ -149,7 +180,12 @@ impl SectorState {
             if epoch.row.secret_version != version {
                 return epoch.clone();
             }
-            Arc::new(Epoch { row: epoch.row, terms: epoch.terms, key: None, retired: epoch.retired.clone() })
+            Arc::new(Epoch {
+                row: epoch.row,
+                terms: epoch.terms,
+                key: None,
+                retired: epoch.retired.clone(),
+            })
         };
         *epochs = Arc::new(epochs.iter().map(without).collect());
     }
@@ -191,11 +227,20 @@ impl SectorState {
         signer: &SigningKey,
         now: Timestamp,
     ) -> Result<Arc<OpenSegment>, SealError> {
-        let keys: Vec<_> = register.recipients(&self.sector).map(|(_, key)| key).collect();
-        Ok(Arc::new(OpenSegment::create(self.sector.uuid, &keys, signer, now)?))
+        let keys: Vec<_> = register
+            .recipients(&self.sector)
+            .map(|(_, key)| key)
+            .collect();
+        Ok(Arc::new(OpenSegment::create(
+            self.sector.uuid,
+            &keys,
+            signer,
+            now,
+        )?))
     }
 
-    /// The tombstones of pseudonyms that were erased and are not to be stored again; nothing where there are none.
+    /// The tombstones of pseudonyms that were erased and are not to be stored again; nothing where
+    /// there are none.
     pub(crate) fn tombstones(&self) -> Option<Arc<HashSet<[u8; 16]>>> {
         let tombstones = self.tombstones.read().expect("no panic under this lock");
         (!tombstones.is_empty()).then(|| tombstones.clone())
@@ -227,8 +272,8 @@ pub struct SectorAdvance {
 /// Sectors at run time, by name.
 pub(super) type Sectors = HashMap<String, Arc<SectorState>>;
 
-/// The run-time state of every sector of the register, and the epochs that had to be opened. What the store needs for them
-/// goes into `batch`.
+/// The run-time state of every sector of the register, and the epochs that had to be opened. What
+/// the store needs for them goes into `batch`.
 pub(super) fn load_all(
     store: &Store,
     register: &Register,
@@ -239,7 +284,13 @@ pub(super) fn load_all(
 ) -> Result<(Sectors, Vec<OpenedEpoch>), StartError> {
     let numbers: HashMap<_, _> = store.sector_numbers()?.into_iter().collect();
     let (used, retired) = (store.all_epochs()?, store.retired_epochs()?);
-    let loader = EpochLoader { roots, advance, now, used, retired };
+    let loader = EpochLoader {
+        roots,
+        advance,
+        now,
+        used,
+        retired,
+    };
     let mut next_number = numbers.values().max().map_or(0, |n| n + 1);
     let mut sectors = HashMap::new();
     let mut opened = vec![];
@@ -250,11 +301,19 @@ pub(super) fn load_all(
             next_number - 1
         });
         let mut rows = store.epochs(sector.uuid)?;
-        if rows.last().is_none_or(|row| row.terms != Terms::of(sector).to_bytes()) {
+        if rows
+            .last()
+            .is_none_or(|row| row.terms != Terms::of(sector).to_bytes())
+        {
             let (row, ended_overlap) = loader.next(sector, &rows)?;
             store.put_epoch(batch, sector.uuid, row);
             let (epoch, secret_version) = (row.epoch, row.secret_version);
-            opened.push(OpenedEpoch { sector: sector.name.clone(), epoch, secret_version, ended_overlap });
+            opened.push(OpenedEpoch {
+                sector: sector.name.clone(),
+                epoch,
+                secret_version,
+                ended_overlap,
+            });
             rows.push(row);
         }
         let epochs = loader.load(sector, rows)?;
@@ -264,7 +323,9 @@ pub(super) fn load_all(
             number,
             epochs: RwLock::new(Arc::new(epochs)),
             segment: Mutex::default(),
-            tombstones: RwLock::new(Arc::new(store.tombstones(sector.uuid)?.into_iter().collect())),
+            tombstones: RwLock::new(Arc::new(
+                store.tombstones(sector.uuid)?.into_iter().collect(),
+            )),
         };
         sectors.insert(sector.name.clone(), Arc::new(state));
     }
@@ -283,11 +344,23 @@ struct EpochLoader<'a> {
 }
 
 impl EpochLoader<'_> {
-    /// The row of the epoch that has the register's terms, and the epoch whose overlap ends with it.
-    fn next(&self, sector: &Sector, rows: &[EpochRow]) -> Result<(EpochRow, Option<u32>), StartError> {
-        let ended_overlap = if rows.is_empty() { None } else { self.overlap_to_end(sector, rows)? };
+    /// The row of the epoch that has the register's terms, and the epoch whose overlap ends with
+    /// it.
+    fn next(
+        &self,
+        sector: &Sector,
+        rows: &[EpochRow],
+    ) -> Result<(EpochRow, Option<u32>), StartError> {
+        let ended_overlap = if rows.is_empty() {
+            None
+        } else {
+            self.overlap_to_end(sector, rows)?
+        };
         let version = shared_version(self.roots, &self.used);
-        Ok((next_row(rows.last(), version, false, Terms::of(sector), self.now), ended_overlap))
+        Ok((
+            next_row(rows.last(), version, false, Terms::of(sector), self.now),
+            ended_overlap,
+        ))
     }
 
     /// A sector's epochs, with their keys where these are here.
@@ -304,39 +377,69 @@ impl EpochLoader<'_> {
     }
 
     fn retired_at(&self, sector: &Sector, epoch: u32) -> Option<i64> {
-        let row = self.retired.iter().find(|(uuid, number, _)| (*uuid, *number) == (sector.uuid, epoch));
+        let row = self
+            .retired
+            .iter()
+            .find(|(uuid, number, _)| (*uuid, *number) == (sector.uuid, epoch));
         row.map(|(.., time)| *time)
     }
 
-    /// The epoch whose overlap ends as a start opens the next one: only where the start was told so.
-    fn overlap_to_end(&self, sector: &Sector, rows: &[EpochRow]) -> Result<Option<u32>, StartError> {
-        let asked = self.advance.iter().find(|asked| asked.sector == sector.name);
+    /// The epoch whose overlap ends as a start opens the next one: only where the start was told
+    /// so.
+    fn overlap_to_end(
+        &self,
+        sector: &Sector,
+        rows: &[EpochRow],
+    ) -> Result<Option<u32>, StartError> {
+        let asked = self
+            .advance
+            .iter()
+            .find(|asked| asked.sector == sector.name);
         let asked = asked.ok_or_else(|| StartError::TermsChanged(sector.name.clone()))?;
-        let [.., previous, current] = rows else { return Ok(None) };
-        if self.retired_at(sector, previous.epoch).is_some() || !overlaps(sector, current, self.now) {
+        let [.., previous, current] = rows else {
+            return Ok(None);
+        };
+        if self.retired_at(sector, previous.epoch).is_some() || !overlaps(sector, current, self.now)
+        {
             return Ok(None);
         }
         if asked.end_overlap == Some(previous.epoch) {
             Ok(asked.end_overlap)
         } else {
-            Err(StartError::EpochOverlaps { sector: sector.name.clone(), epoch: previous.epoch })
+            Err(StartError::EpochOverlaps {
+                sector: sector.name.clone(),
+                epoch: previous.epoch,
+            })
         }
     }
 }
 
-/// Refuses a sector with an epoch whose text form the register does not name, or without the key of its current epoch.
+/// Refuses a sector with an epoch whose text form the register does not name, or without the key of
+/// its current epoch.
 fn check_epochs(sector: &Sector, epochs: &[Arc<Epoch>]) -> Result<(), StartError> {
     // The node has only the register to know the forms by: what it cannot parse, no order can name.
-    let told = |form: TextForm| form == sector.text_form || sector.former_text_forms.contains(&form);
+    let told =
+        |form: TextForm| form == sector.text_form || sector.former_text_forms.contains(&form);
     let named = |epoch: &&Arc<Epoch>| epoch.terms.reversible && !epoch.is_retired();
-    if let Some(epoch) = epochs.iter().filter(named).find(|epoch| !told(epoch.terms.text_form)) {
+    if let Some(epoch) = epochs
+        .iter()
+        .filter(named)
+        .find(|epoch| !told(epoch.terms.text_form))
+    {
         let form = epoch.terms.text_form.as_str();
-        return Err(StartError::FormerTextForm { sector: sector.name.clone(), form });
+        return Err(StartError::FormerTextForm {
+            sector: sector.name.clone(),
+            form,
+        });
     }
     let current = epochs.last().expect("the first epoch was just made");
     if current.key.is_none() {
         let (epoch, version) = (current.row.epoch, current.row.secret_version);
-        return Err(StartError::SecretMissing { sector: sector.name.clone(), epoch, version });
+        return Err(StartError::SecretMissing {
+            sector: sector.name.clone(),
+            epoch,
+            version,
+        });
     }
     Ok(())
 }
@@ -363,16 +466,35 @@ pub(crate) fn next_row(
     }
 }
 
-/// The version that the next epochs without a secret of their own share: the newest here that is no epoch's own. `used` are
-/// the epochs of all sectors.
+/// The version that the next epochs without a secret of their own share: the newest here that is no
+/// epoch's own. `used` are the epochs of all sectors.
 pub(crate) fn shared_version(here: &HashMap<u32, SectorRootKey>, used: &[EpochRow]) -> u32 {
-    let own: HashSet<u32> = used.iter().filter(|row| row.own_secret).map(|row| row.secret_version).collect();
-    here.keys().copied().filter(|version| !own.contains(version)).max().unwrap_or(1)
+    let own: HashSet<u32> = used
+        .iter()
+        .filter(|row| row.own_secret)
+        .map(|row| row.secret_version)
+        .collect();
+    here.keys()
+        .copied()
+        .filter(|version| !own.contains(version))
+        .max()
+        .unwrap_or(1)
 }
 
 /// An epoch with its key.
-pub(crate) fn load(sector: &Sector, row: EpochRow, roots: &HashMap<u32, SectorRootKey>) -> Result<Epoch, StoreError> {
+pub(crate) fn load(
+    sector: &Sector,
+    row: EpochRow,
+    roots: &HashMap<u32, SectorRootKey>,
+) -> Result<Epoch, StoreError> {
     let terms = Terms::from_bytes(row.terms).ok_or(StoreError::Corrupt("state-epoch"))?;
-    let key = roots.get(&row.secret_version).map(|root| root.sector(&sector.path));
-    Ok(Epoch { row, terms, key, retired: OnceLock::new() })
+    let key = roots
+        .get(&row.secret_version)
+        .map(|root| root.sector(&sector.path));
+    Ok(Epoch {
+        row,
+        terms,
+        key,
+        retired: OnceLock::new(),
+    })
 }

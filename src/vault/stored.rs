@@ -1,5 +1,6 @@
-//! Looking stored mappings up: find the chunk, unwrap it, and look again until the commits under way have settled. Releases,
-//! orders' copies and erasures look here; merges, migrations and the start, which go through whole chunks, open them here.
+//! Looking stored mappings up: find the chunk, unwrap it, and look again until the commits under
+//! way have settled. Releases, orders' copies and erasures look here; merges, migrations and the
+//! start, which go through whole chunks, open them here.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,15 +16,28 @@ const MOST_LOOKS: usize = 16;
 
 /// For `map_err`: says which chunk does not open.
 pub(crate) fn bad_chunk(key: ChunkKey) -> impl Fn(SealError) -> StartError + Copy {
-    let ChunkKey { sector, epoch, sequence } = key;
-    move |source| StartError::Chunk { sector, epoch, sequence, source }
+    let ChunkKey {
+        sector,
+        epoch,
+        sequence,
+    } = key;
+    move |source| StartError::Chunk {
+        sector,
+        epoch,
+        sequence,
+        source,
+    }
 }
 
 /// Opens the vault's envelope around a chunk's row.
 ///
 /// # Errors
 /// [`StartError::Chunk`]
-pub(crate) fn open_chunk(cipher: &ChunkCipher, key: ChunkKey, row: Vec<u8>) -> Result<Chunk, StartError> {
+pub(crate) fn open_chunk(
+    cipher: &ChunkCipher,
+    key: ChunkKey,
+    row: Vec<u8>,
+) -> Result<Chunk, StartError> {
     cipher.unwrap(&key.to_bytes(), row).map_err(bad_chunk(key))
 }
 
@@ -31,8 +45,15 @@ pub(crate) fn open_chunk(cipher: &ChunkCipher, key: ChunkKey, row: Vec<u8>) -> R
 ///
 /// # Errors
 /// [`StartError::Store`], [`StartError::Chunk`]
-pub(crate) fn stored_chunk(store: &Store, cipher: &ChunkCipher, key: ChunkKey) -> Result<Option<Chunk>, StartError> {
-    store.chunk(key)?.map(|row| open_chunk(cipher, key, row)).transpose()
+pub(crate) fn stored_chunk(
+    store: &Store,
+    cipher: &ChunkCipher,
+    key: ChunkKey,
+) -> Result<Option<Chunk>, StartError> {
+    store
+        .chunk(key)?
+        .map(|row| open_chunk(cipher, key, row))
+        .transpose()
 }
 
 /// The pseudonyms for which no mapping was found.
@@ -40,13 +61,14 @@ pub(crate) fn stored_chunk(store: &Store, cipher: &ChunkCipher, key: ChunkKey) -
 pub(crate) struct AbsentMappings {
     /// Why there is none.
     pub(crate) codes: HashMap<ParsedPseudonym, Code>,
-    /// Those whose chunk the index names and the store did not have, however often it was looked for.
+    /// Those whose chunk the index names and the store did not have, however often it was looked
+    /// for.
     pub(crate) missing: Vec<ParsedPseudonym>,
 }
 
 impl Vault {
-    /// Looks up the mappings of pseudonyms of a sector. Each chunk that holds some of them is handed over with these; one that
-    /// was looked for again may come twice, with others.
+    /// Looks up the mappings of pseudonyms of a sector. Each chunk that holds some of them is
+    /// handed over with these; one that was looked for again may come twice, with others.
     ///
     /// # Errors
     /// [`StartError::Store`]; [`StartError::Chunk`] for a chunk that does not open.
@@ -58,9 +80,10 @@ impl Vault {
     ) -> Result<AbsentMappings, StartError> {
         let mut absent = AbsentMappings::default();
         let mut missing = self.look(state, wanted, &mut absent.codes, &mut each)?;
-        // The index names a chunk just before the commit that stores it, and a merge may have moved the records since: once the
-        // commits under way are over, another look settles it, unless the chunk was merged once more. A chunk that is still not
-        // there holds nothing that was answered.
+        // The index names a chunk just before the commit that stores it, and a merge may have moved
+        // the records since: once the commits under way are over, another look settles it, unless
+        // the chunk was merged once more. A chunk that is still not there holds nothing that was
+        // answered.
         for _ in 0..MOST_LOOKS {
             if missing.is_empty() || !self.committer().settled() {
                 break;
@@ -104,10 +127,17 @@ impl Vault {
     }
 
     /// The chunk that holds a pseudonym's mapping.
-    fn locate(&self, state: &SectorState, parsed: &ParsedPseudonym) -> Result<Result<ChunkKey, Code>, StoreError> {
+    fn locate(
+        &self,
+        state: &SectorState,
+        parsed: &ParsedPseudonym,
+    ) -> Result<Result<ChunkKey, Code>, StoreError> {
         let (mut known, mut retired) = (false, false);
         let epochs = state.epochs();
-        if epochs.iter().all(|epoch| epoch.terms.text_form != parsed.form) {
+        if epochs
+            .iter()
+            .all(|epoch| epoch.terms.text_form != parsed.form)
+        {
             return Ok(Err(Code::PseudonymMalformed));
         }
         // The newest epoch first: that is where most questions are about.
@@ -120,7 +150,11 @@ impl Vault {
             known = true;
             let partition = self.index.partition((state.number, epoch));
             if let Some(sequence) = partition.locate(self.store(), parsed.pseudonym.as_bytes())? {
-                return Ok(Ok(ChunkKey { sector: state.number, epoch, sequence }));
+                return Ok(Ok(ChunkKey {
+                    sector: state.number,
+                    epoch,
+                    sequence,
+                }));
             }
         }
         Ok(Err(match (known, retired) {

@@ -1,4 +1,5 @@
-//! A second opinion: roots, tiles, proofs, paths and notes as the crates `tlog_tiles` and `signed_note` have them.
+//! A second opinion: roots, tiles, proofs, paths and notes as the crates `tlog_tiles` and
+//! `signed_note` have them.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -29,7 +30,10 @@ struct Reader<'a>(&'a [tlog::Hash]);
 
 impl tlog::HashReader for Reader<'_> {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<tlog::Hash>, tlog::Error> {
-        Ok(indexes.iter().map(|index| self.0[*index as usize]).collect())
+        Ok(indexes
+            .iter()
+            .map(|index| self.0[*index as usize])
+            .collect())
     }
 }
 
@@ -41,7 +45,10 @@ fn both() -> &'static Both {
             let more = tlog::stored_hashes(n, &entry(n), &Reader(&theirs)).unwrap();
             theirs.extend(more);
         }
-        Both { theirs, ours: (0..MOST).map(|n| leaf_hash(&entry(n))).collect() }
+        Both {
+            theirs,
+            ours: (0..MOST).map(|n| leaf_hash(&entry(n))).collect(),
+        }
     })
 }
 
@@ -53,7 +60,10 @@ impl TileReader for Leaves {
 
     fn tile(&mut self, id: TileId, count: usize) -> Result<Rc<Vec<Hash>>, Infallible> {
         let width = usize::from(tree::width(id, self.0));
-        assert!(count <= width, "asks for no more of a tile than the tree has");
+        assert!(
+            count <= width,
+            "asks for no more of a tile than the tree has"
+        );
         let span = 256usize.pow(id.level.into());
         let first = id.index as usize * 256;
         let hash = |n: usize| tree_hash(&both().ours[n * span..(n + 1) * span]);
@@ -64,8 +74,15 @@ impl TileReader for Leaves {
 fn our_tree(size: u64) -> MerkleTree {
     let edge = (0..tree::LEVELS).map(|level| {
         let at_level = size >> (8 * u32::from(level));
-        let id = TileId { level, index: at_level / 256 };
-        if at_level.is_multiple_of(256) { vec![] } else { Leaves(size).tile(id, 0).unwrap().to_vec() }
+        let id = TileId {
+            level,
+            index: at_level / 256,
+        };
+        if at_level.is_multiple_of(256) {
+            vec![]
+        } else {
+            Leaves(size).tile(id, 0).unwrap().to_vec()
+        }
     });
     MerkleTree::from_edge(size, edge.collect()).unwrap()
 }
@@ -155,7 +172,8 @@ proptest! {
     }
 }
 
-/// Trees that have nothing in common but their size are not consistent, and the empty tree is the beginning of any.
+/// Trees that have nothing in common but their size are not consistent, and the empty tree is the
+/// beginning of any.
 #[test]
 fn ends_of_consistency() {
     let (one, empty) = (leaf_hash(b"1"), tree::empty_root());

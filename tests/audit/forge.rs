@@ -47,7 +47,10 @@ impl Log {
 
     /// A log of these entries, signed by its key.
     pub fn of(entries: &[Vec<u8>]) -> Self {
-        let log = Self { folder: tempfile::tempdir().unwrap(), size: entries.len() as u64 };
+        let log = Self {
+            folder: tempfile::tempdir().unwrap(),
+            size: entries.len() as u64,
+        };
         write(log.path(), ORIGIN, &key(), entries);
         log
     }
@@ -66,14 +69,19 @@ impl Log {
         fs::read(self.file("checkpoint")).unwrap()
     }
 
-    /// Replaces the entries of the bundle that holds entry `n` and leaves everything else as it was.
+    /// Replaces the entries of the bundle that holds entry `n` and leaves everything else as it
+    /// was.
     pub fn edit(&self, n: u64, change: impl FnOnce(&mut Vec<Vec<u8>>)) {
         let index = n / 256;
         let first = index * 256;
         let width = (self.size - first).min(256);
         let mut entries: Vec<_> = (first..first + width).map(entry).collect();
         change(&mut entries);
-        fs::write(self.file(&LogResource::Entries(index, width as u16).to_string()), bundle(&entries)).unwrap();
+        fs::write(
+            self.file(&LogResource::Entries(index, width as u16).to_string()),
+            bundle(&entries),
+        )
+        .unwrap();
     }
 
     /// Checks it with its key.
@@ -92,7 +100,10 @@ impl Log {
     }
 
     pub fn findings_with(&self, seen: &[u8]) -> Vec<String> {
-        findings(&self.verify_with(&LogExpectations { seen: vec![seen.to_vec()], ..LogExpectations::default() }))
+        findings(&self.verify_with(&LogExpectations {
+            seen: vec![seen.to_vec()],
+            ..LogExpectations::default()
+        }))
     }
 }
 
@@ -107,11 +118,17 @@ pub fn verify_folder(path: &Path, wanted: &LogExpectations) -> LogsReport {
 
 pub fn findings(report: &LogsReport) -> Vec<String> {
     assert_eq!(report.is_good(), report.all_findings().next().is_none());
-    report.all_findings().map(|(_, finding)| finding.to_string()).collect()
+    report
+        .all_findings()
+        .map(|(_, finding)| finding.to_string())
+        .collect()
 }
 
 pub fn bundle(entries: &[Vec<u8>]) -> Vec<u8> {
-    entries.iter().flat_map(|entry| [&(entry.len() as u16).to_be_bytes()[..], entry].concat()).collect()
+    entries
+        .iter()
+        .flat_map(|entry| [&(entry.len() as u16).to_be_bytes()[..], entry].concat())
+        .collect()
 }
 
 /// Writes a log as a server has it.
@@ -123,15 +140,27 @@ pub fn write(path: &Path, origin: &str, key: &SigningKey, entries: &[Vec<u8>]) -
     };
     let mut tree = MerkleTree::default();
     for entry in entries {
-        tree.push(leaf_hash(entry), |id, hashes| put(LogResource::Tile(id, 256), &tree::tile_bytes(hashes)));
+        tree.push(leaf_hash(entry), |id, hashes| {
+            put(LogResource::Tile(id, 256), &tree::tile_bytes(hashes))
+        });
     }
     for (id, width) in tree::edge_tiles(tree.size()) {
-        put(LogResource::Tile(id, width), &tree::tile_bytes(tree.edge(id.level)));
+        put(
+            LogResource::Tile(id, width),
+            &tree::tile_bytes(tree.edge(id.level)),
+        );
     }
     for (index, chunk) in entries.chunks(256).enumerate() {
-        put(LogResource::Entries(index as u64, chunk.len() as u16), &bundle(chunk));
+        put(
+            LogResource::Entries(index as u64, chunk.len() as u16),
+            &bundle(chunk),
+        );
     }
-    let checkpoint = Checkpoint { origin: origin.to_owned(), size: tree.size(), root: tree.root() };
+    let checkpoint = Checkpoint {
+        origin: origin.to_owned(),
+        size: tree.size(),
+        root: tree.root(),
+    };
     put(LogResource::Checkpoint, checkpoint.sign(key).as_bytes());
     checkpoint
 }

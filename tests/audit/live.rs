@@ -1,4 +1,5 @@
-//! The log of processes that run: served to auditors and to nobody else, verified, copied, searched, proven.
+//! The log of processes that run: served to auditors and to nobody else, verified, copied,
+//! searched, proven.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -30,10 +31,20 @@ fn fails(output: &Output, why: &str) {
     assert!(text(output).contains(why), "{}", text(output));
 }
 
-const LIVE: [&str; 4] = ["--client", "clients/auditor.toml", "--register", "register.toml"];
+const LIVE: [&str; 4] = [
+    "--client",
+    "clients/auditor.toml",
+    "--register",
+    "register.toml",
+];
 /// A key of nobody here.
 pub const OTHER_KEY: &str = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
-const NODE: [&str; 4] = ["--client", "clients/auditor-node.toml", "--register", "register.toml"];
+const NODE: [&str; 4] = [
+    "--client",
+    "clients/auditor-node.toml",
+    "--register",
+    "register.toml",
+];
 
 fn audit(world: &World, arguments: &[&str]) -> Output {
     world.cloison(&[&["audit"], arguments].concat())
@@ -45,91 +56,247 @@ fn a_log_from_the_first_entry_to_a_proof() {
     let cards: Vec<String> = (0..300).map(|n| format!("AB{n:06}")).collect();
     let mut pseudonyms = vec![];
     for card in &cards {
-        pseudonyms.extend(world.tokenize("cnss-health", "health", "cnie", Some("billing"), &[card]));
+        pseudonyms.extend(world.tokenize(
+            "cnss-health",
+            "health",
+            "cnie",
+            Some("billing"),
+            &[card],
+        ));
     }
     let order = world.sign(&world.order("health", &pseudonyms[..3]), QUORUM);
     world.reidentify(&order, "health", &pseudonyms[..3]).ok();
     // Whoever holds a release's entry also holds a checkpoint over it: no waiting here.
     let report = json(&audit(&world, &[&["verify", "--json"], &LIVE[..]].concat()));
-    assert_eq!((report["good"].as_bool(), report["logs"][0]["events"]["release"].as_u64()), (Some(true), Some(1)));
     assert_eq!(
-        report["logs"][0]["origin"].as_str().unwrap().split('/').take(3).collect::<Vec<_>>(),
+        (
+            report["good"].as_bool(),
+            report["logs"][0]["events"]["release"].as_u64()
+        ),
+        (Some(true), Some(1))
+    );
+    assert_eq!(
+        report["logs"][0]["origin"]
+            .as_str()
+            .unwrap()
+            .split('/')
+            .take(3)
+            .collect::<Vec<_>>(),
         ["cloison", "test", "vault"]
     );
     assert!(ok(&audit(&world, &[&["verify"], &NODE[..]].concat())).contains("\ngood: "));
 
     // What was seen is kept, and must still be there later, also after a kill.
-    ok(&audit(&world, &[&["verify", "--keep", "seen"], &LIVE[..]].concat()));
+    ok(&audit(
+        &world,
+        &[&["verify", "--keep", "seen"], &LIVE[..]].concat(),
+    ));
     world.kill(Side::Vault);
     world.start(Side::Vault, &[]);
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["ZZ1", "ZZ2"]);
-    let seen = json(&audit(&world, &[&["verify", "--seen", "seen", "--json"], &LIVE[..]].concat()));
+    world.tokenize(
+        "cnss-health",
+        "health",
+        "cnie",
+        Some("billing"),
+        &["ZZ1", "ZZ2"],
+    );
+    let seen = json(&audit(
+        &world,
+        &[&["verify", "--seen", "seen", "--json"], &LIVE[..]].concat(),
+    ));
     assert_eq!(seen["logs"][0]["contains"].as_array().unwrap().len(), 1);
 
     // A copy, verified by itself, brought up to date, and forged.
-    ok(&audit(&world, &["copy", "--client", "clients/auditor.toml", "--to", "copy"]));
-    ok(&audit(&world, &["verify", "copy", "--register", "register.toml", "--seen", "seen"]));
+    ok(&audit(
+        &world,
+        &["copy", "--client", "clients/auditor.toml", "--to", "copy"],
+    ));
+    ok(&audit(
+        &world,
+        &[
+            "verify",
+            "copy",
+            "--register",
+            "register.toml",
+            "--seen",
+            "seen",
+        ],
+    ));
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["ZZ3"]);
     std::thread::sleep(std::time::Duration::from_millis(1_100));
-    ok(&audit(&world, &["copy", "--client", "clients/auditor.toml", "--to", "copy"]));
-    ok(&audit(&world, &["verify", "copy", "--register", "register.toml"]));
+    ok(&audit(
+        &world,
+        &["copy", "--client", "clients/auditor.toml", "--to", "copy"],
+    ));
+    ok(&audit(
+        &world,
+        &["verify", "copy", "--register", "register.toml"],
+    ));
     fails(&audit(&world, &["verify", "copy", "--key", OTHER_KEY]), "");
-    let shard = fs::read_dir(world.path("copy")).unwrap().next().unwrap().unwrap().file_name().into_string().unwrap();
+    let shard = fs::read_dir(world.path("copy"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .file_name()
+        .into_string()
+        .unwrap();
     let bundle = world.path(&format!("copy/{shard}/tile/entries/000"));
     let mut bytes = fs::read(&bundle).unwrap();
-    let place = bytes.windows(6).position(|window| window == b"health").unwrap();
+    let place = bytes
+        .windows(6)
+        .position(|window| window == b"health")
+        .unwrap();
     bytes[place] = b'w';
     fs::write(&bundle, &bytes).unwrap();
-    fails(&audit(&world, &["verify", "copy", "--register", "register.toml"]), "was changed: it hashes to");
+    fails(
+        &audit(&world, &["verify", "copy", "--register", "register.toml"]),
+        "was changed: it hashes to",
+    );
     bytes[place] = b'h';
     fs::write(&bundle, &bytes).unwrap();
 
     // For people and programs.
     let shown = ok(&audit(&world, &["show", "copy", "--event", "release"]));
-    assert!(shown.lines().count() == 1 && shown.contains("officer=officer"), "{shown}");
-    let shown =
-        json(&audit(&world, &["show", "copy", "--actor", "cnss", "--sector", "health", "--last", "2", "--json"]));
-    assert_eq!((shown["matched"].as_u64(), shown["entries"].as_array().unwrap().len()), (Some(302), 2));
+    assert!(
+        shown.lines().count() == 1 && shown.contains("officer=officer"),
+        "{shown}"
+    );
+    let shown = json(&audit(
+        &world,
+        &[
+            "show", "copy", "--actor", "cnss", "--sector", "health", "--last", "2", "--json",
+        ],
+    ));
+    assert_eq!(
+        (
+            shown["matched"].as_u64(),
+            shown["entries"].as_array().unwrap().len()
+        ),
+        (Some(302), 2)
+    );
     let exported = ok(&audit(&world, &["export", "copy"]));
-    let log: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let log: Vec<Value> = exported
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert!(log.iter().enumerate().all(|(n, line)| line["index"] == n));
-    let csv = ok(&audit(&world, &["export", "copy", "--format", "csv", "--event", "release"]));
-    assert!(csv.starts_with("shard,index,time,event,") && csv.lines().count() == 2, "{csv}");
-    let release = log.iter().find(|line| line["entry"]["event"] == "release").unwrap();
+    let csv = ok(&audit(
+        &world,
+        &["export", "copy", "--format", "csv", "--event", "release"],
+    ));
+    assert!(
+        csv.starts_with("shard,index,time,event,") && csv.lines().count() == 2,
+        "{csv}"
+    );
+    let release = log
+        .iter()
+        .find(|line| line["entry"]["event"] == "release")
+        .unwrap();
 
     // One entry, for whoever has nothing but the register.
     let place = format!("{shard}#{}", release["index"]);
-    ok(&audit(&world, &["prove", &place, "copy", "--output", "release.tlog-proof"]));
-    let proven =
-        json(&audit(&world, &["prove", "--check", "release.tlog-proof", "--register", "register.toml", "--json"]));
-    assert_eq!((proven["proven"].as_bool(), &proven["entry"]), (Some(true), &release["entry"]));
-    let live = ok(&audit(&world, &["prove", "0", "--client", "clients/auditor.toml"]));
+    ok(&audit(
+        &world,
+        &["prove", &place, "copy", "--output", "release.tlog-proof"],
+    ));
+    let proven = json(&audit(
+        &world,
+        &[
+            "prove",
+            "--check",
+            "release.tlog-proof",
+            "--register",
+            "register.toml",
+            "--json",
+        ],
+    ));
+    assert_eq!(
+        (proven["proven"].as_bool(), &proven["entry"]),
+        (Some(true), &release["entry"])
+    );
+    let live = ok(&audit(
+        &world,
+        &["prove", "0", "--client", "clients/auditor.toml"],
+    ));
     assert!(live.starts_with("c2sp.org/tlog-proof@v1\nextra "));
-    world.replace("release.tlog-proof", &format!("index {}", release["index"]), "index 0");
-    let check = ["prove", "--check", "release.tlog-proof", "--register", "register.toml"];
-    fails(&audit(&world, &check), "the path does not lead to the checkpoint's root");
-    fails(&audit(&world, &["prove", "99999", "copy"]), "has no entry 99999 yet");
+    world.replace(
+        "release.tlog-proof",
+        &format!("index {}", release["index"]),
+        "index 0",
+    );
+    let check = [
+        "prove",
+        "--check",
+        "release.tlog-proof",
+        "--register",
+        "register.toml",
+    ];
+    fails(
+        &audit(&world, &check),
+        "the path does not lead to the checkpoint's root",
+    );
+    fails(
+        &audit(&world, &["prove", "99999", "copy"]),
+        "has no entry 99999 yet",
+    );
 
     // The store, beside the process and after it.
-    ok(&audit(&world, &["verify", "data/vault", "--register", "register.toml"]));
+    ok(&audit(
+        &world,
+        &["verify", "data/vault", "--register", "register.toml"],
+    ));
     world.stop();
-    let report =
-        json(&audit(&world, &["verify", "data/vault", "--register", "register.toml", "--json", "--seen", "seen"]));
-    assert!(report["logs"][0]["uncovered"].is_null(), "the last checkpoint covers everything: {report}");
-    ok(&audit(&world, &["verify", "data/node", "--register", "register.toml"]));
-    fails(&audit(&world, &["verify", "data/node", "--key", OTHER_KEY]), "");
-    fails(&audit(&world, &["verify", "orders", "--register", "register.toml"]), "holds no log");
-    fails(&audit(&world, &[&["verify"], &LIVE[..]].concat()), "cannot reach");
+    let report = json(&audit(
+        &world,
+        &[
+            "verify",
+            "data/vault",
+            "--register",
+            "register.toml",
+            "--json",
+            "--seen",
+            "seen",
+        ],
+    ));
+    assert!(
+        report["logs"][0]["uncovered"].is_null(),
+        "the last checkpoint covers everything: {report}"
+    );
+    ok(&audit(
+        &world,
+        &["verify", "data/node", "--register", "register.toml"],
+    ));
+    fails(
+        &audit(&world, &["verify", "data/node", "--key", OTHER_KEY]),
+        "",
+    );
+    fails(
+        &audit(&world, &["verify", "orders", "--register", "register.toml"]),
+        "holds no log",
+    );
+    fails(
+        &audit(&world, &[&["verify"], &LIVE[..]].concat()),
+        "cannot reach",
+    );
 }
 
-/// A clock of the vault's own, which the test sets: as far from this one's as a file says, by `ops/skew.c`.
+/// A clock of the vault's own, which the test sets: as far from this one's as a file says, by
+/// `ops/skew.c`.
 struct Skewed<'w>(&'w World);
 
 impl Skewed<'_> {
     /// Puts the vault, when it starts, under that clock.
     fn prepare(world: &mut World) {
-        let (source, shim) = (concat!(env!("CARGO_MANIFEST_DIR"), "/ops/skew.c"), world.path("skew.so"));
-        let made = Command::new("cc").args(["-shared", "-fPIC", "-O2", source, "-o"]).arg(&shim).status().unwrap();
+        let (source, shim) = (
+            concat!(env!("CARGO_MANIFEST_DIR"), "/ops/skew.c"),
+            world.path("skew.so"),
+        );
+        let made = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O2", source, "-o"])
+            .arg(&shim)
+            .status()
+            .unwrap();
         assert!(made.success());
         world.env = [("LD_PRELOAD", shim), ("SKEWFILE", world.path("skew"))]
             .map(|(name, path)| (name.to_owned(), path.to_str().unwrap().to_owned()))
@@ -150,24 +317,73 @@ impl Skewed<'_> {
 fn a_year_ends_under_a_running_vault() {
     let mut world = World::asleep();
     Skewed::prepare(&mut world);
-    let this_year = Timestamp::now().to_zoned(TimeZone::UTC).date().last_of_year();
-    let turn = this_year.tomorrow().unwrap().to_zoned(TimeZone::UTC).unwrap().timestamp();
+    let this_year = Timestamp::now()
+        .to_zoned(TimeZone::UTC)
+        .date()
+        .last_of_year();
+    let turn = this_year
+        .tomorrow()
+        .unwrap()
+        .to_zoned(TimeZone::UTC)
+        .unwrap()
+        .timestamp();
     Skewed(&world).set(turn - SignedDuration::from_mins(10));
     world.start(Side::Vault, &[]);
-    let before = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB123456"]);
+    let before = world.tokenize(
+        "cnss-health",
+        "health",
+        "cnie",
+        Some("billing"),
+        &["AB123456"],
+    );
     Skewed(&world).set(turn + SignedDuration::from_mins(10));
-    let after = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB123456"]);
+    let after = world.tokenize(
+        "cnss-health",
+        "health",
+        "cnie",
+        Some("billing"),
+        &["AB123456"],
+    );
     assert_eq!(before, after, "the same person, whatever the year");
     world.end(Side::Vault);
 
-    let report = json(&audit(&world, &["verify", "data/vault", "--register", "register.toml", "--json"]));
+    let report = json(&audit(
+        &world,
+        &[
+            "verify",
+            "data/vault",
+            "--register",
+            "register.toml",
+            "--json",
+        ],
+    ));
     assert_eq!(report["good"], true, "{report}");
     let logs = report["logs"].as_array().unwrap();
-    let years = [this_year.year(), this_year.year() + 1].map(|year| format!("cloison/test/vault/{year}"));
-    assert_eq!(logs.iter().map(|log| log["origin"].as_str().unwrap()).collect::<Vec<_>>(), years);
+    let years =
+        [this_year.year(), this_year.year() + 1].map(|year| format!("cloison/test/vault/{year}"));
+    assert_eq!(
+        logs.iter()
+            .map(|log| log["origin"].as_str().unwrap())
+            .collect::<Vec<_>>(),
+        years
+    );
     let count = |log: usize, event: &str| logs[log]["events"][event].as_u64().unwrap_or(0);
-    assert_eq!([count(0, "start"), count(0, "tokenize"), count(0, "continue")], [1, 1, 0]);
-    assert_eq!([count(1, "start"), count(1, "tokenize"), count(1, "continue")], [0, 1, 1]);
+    assert_eq!(
+        [
+            count(0, "start"),
+            count(0, "tokenize"),
+            count(0, "continue")
+        ],
+        [1, 1, 0]
+    );
+    assert_eq!(
+        [
+            count(1, "start"),
+            count(1, "tokenize"),
+            count(1, "continue")
+        ],
+        [0, 1, 1]
+    );
 }
 
 #[test]
@@ -177,14 +393,22 @@ fn only_auditors_read_the_log_and_only_what_a_checkpoint_covers() {
     let doors = [(Door::Control, "vault"), (Door::Officers, "node/court")];
     for (door, owner) in doors {
         let note = world.get("auditor", door, "/checkpoint");
-        assert_eq!((note.status, note.header("content-type").unwrap()), (200, "text/plain; charset=utf-8"));
+        assert_eq!(
+            (note.status, note.header("content-type").unwrap()),
+            (200, "text/plain; charset=utf-8")
+        );
         let note = String::from_utf8(note.body).unwrap();
         let lines: Vec<&str> = note.lines().collect();
-        let shard = lines[0].strip_prefix(&format!("cloison/test/{owner}/")).unwrap();
+        let shard = lines[0]
+            .strip_prefix(&format!("cloison/test/{owner}/"))
+            .unwrap();
         let size: u64 = lines[1].parse().unwrap();
         let tile = world.get("auditor", door, &format!("/tile/0/000.p/{size}"));
         assert_eq!((tile.status, tile.body.len() as u64), (200, size * 32));
-        assert_eq!(tile.header("content-type").unwrap(), "application/octet-stream");
+        assert_eq!(
+            tile.header("content-type").unwrap(),
+            "application/octet-stream"
+        );
         for (path, status) in [
             (format!("/tile/entries/000.p/{size}"), 200),
             (format!("/log/{shard}/checkpoint"), 200),
@@ -202,43 +426,100 @@ fn only_auditors_read_the_log_and_only_what_a_checkpoint_covers() {
             ("/v1/audit/entries".into(), 403),
             ("/v1/audit/entries?sektor=health".into(), 400),
         ] {
-            assert_eq!(world.get("auditor", door, &path).status, status, "{owner} {path}");
+            assert_eq!(
+                world.get("auditor", door, &path).status,
+                status,
+                "{owner} {path}"
+            );
         }
     }
-    super::inspection::enter(&world, &["--client", "clients/auditor.toml", "--sector", "health"]);
+    super::inspection::enter(
+        &world,
+        &["--client", "clients/auditor.toml", "--sector", "health"],
+    );
     // The last tokenization comes under a checkpoint within a second.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
-    for (query, status) in [("limit=0", 400), ("limit=1001", 400), ("from=yesterday", 400), ("shard=1999", 400)] {
+    for (query, status) in [
+        ("limit=0", 400),
+        ("limit=1001", 400),
+        ("from=yesterday", 400),
+        ("shard=1999", 400),
+    ] {
         assert_eq!(
-            world.get("auditor", Door::Control, &format!("/v1/audit/entries?{query}")).status,
+            world
+                .get(
+                    "auditor",
+                    Door::Control,
+                    &format!("/v1/audit/entries?{query}")
+                )
+                .status,
             status,
             "{query}"
         );
     }
-    let found = |query: &str| world.get("auditor", Door::Control, &format!("/v1/audit/entries?{query}")).ok();
+    let found = |query: &str| {
+        world
+            .get(
+                "auditor",
+                Door::Control,
+                &format!("/v1/audit/entries?{query}"),
+            )
+            .ok()
+    };
     let entries = |query: &str| found(query)["entries"].as_array().unwrap().len();
     assert_eq!(entries("sector=health&actor=cnss-health"), 1);
     assert_eq!(entries("sector=tax"), 0);
     assert_eq!(entries("from=2020-01-01&to=2021-01-01"), 0);
     assert_eq!(entries("event=start"), 0, "not of the object");
     let first = found("limit=1");
-    assert_eq!((first["entries"][0]["index"].as_u64(), first["next"].as_u64()), (Some(1), Some(2)));
+    assert_eq!(
+        (
+            first["entries"][0]["index"].as_u64(),
+            first["next"].as_u64()
+        ),
+        (Some(1), Some(2))
+    );
     assert_eq!(first["entries"][0]["entry"]["event"], "tokenize");
 
-    for path in ["/checkpoint", "/tile/0/000.p/1", "/v1/audit/log", "/v1/audit/entries"] {
-        for (name, door) in [("operator", Door::Control), ("cnss-health", Door::Control), ("officer", Door::Officers)] {
+    for path in [
+        "/checkpoint",
+        "/tile/0/000.p/1",
+        "/v1/audit/log",
+        "/v1/audit/entries",
+    ] {
+        for (name, door) in [
+            ("operator", Door::Control),
+            ("cnss-health", Door::Control),
+            ("officer", Door::Officers),
+        ] {
             assert_eq!(world.get(name, door, path).status, 403, "{name} {path}");
         }
     }
-    assert_eq!(world.get("auditor", Door::Control, "/v1/sectors/health/epochs").status, 403);
-    assert_eq!(world.batch("auditor", "health", "cnie", None, &["AB1"]).status, 403);
+    assert_eq!(
+        world
+            .get("auditor", Door::Control, "/v1/sectors/health/epochs")
+            .status,
+        403
+    );
+    assert_eq!(
+        world
+            .batch("auditor", "health", "cnie", None, &["AB1"])
+            .status,
+        403
+    );
     world.stop();
-    assert_eq!(world.refusals(Side::Vault, "operator", "audit", "forbidden"), 4);
-    assert_eq!(world.refusals(Side::Node, "officer", "audit", "forbidden"), 4);
+    assert_eq!(
+        world.refusals(Side::Vault, "operator", "audit", "forbidden"),
+        4
+    );
+    assert_eq!(
+        world.refusals(Side::Node, "officer", "audit", "forbidden"),
+        4
+    );
 }
 
-/// A node watches that the vault's log only grows, and for that it needs hashes. What other authorities and sector systems did
-/// is not its affair, and another node's log not at all.
+/// A node watches that the vault's log only grows, and for that it needs hashes. What other
+/// authorities and sector systems did is not its affair, and another node's log not at all.
 #[test]
 fn nodes_read_hashes_of_the_vaults_log_and_no_entries() {
     let mut world = World::new();
@@ -250,8 +531,16 @@ fn nodes_read_hashes_of_the_vaults_log_and_no_entries() {
     let note = String::from_utf8(note.body).unwrap();
     let (origin, size) = (note.lines().next().unwrap(), note.lines().nth(1).unwrap());
     let shard = origin.rsplit('/').next().unwrap();
-    for path in [format!("/tile/0/000.p/{size}"), format!("/log/{shard}/tile/0/000.p/1"), "/v1/audit/log".into()] {
-        assert_eq!(world.get("node", Door::Control, &path).status, 200, "{path}");
+    for path in [
+        format!("/tile/0/000.p/{size}"),
+        format!("/log/{shard}/tile/0/000.p/1"),
+        "/v1/audit/log".into(),
+    ] {
+        assert_eq!(
+            world.get("node", Door::Control, &path).status,
+            200,
+            "{path}"
+        );
     }
     let entries = [
         format!("/tile/entries/000.p/{size}"),
@@ -260,21 +549,45 @@ fn nodes_read_hashes_of_the_vaults_log_and_no_entries() {
     ];
     for path in &entries {
         let reply = world.get("node", Door::Control, path);
-        assert_eq!((reply.status, reply.code().as_str()), (403, "forbidden"), "{path}");
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (403, "forbidden"),
+            "{path}"
+        );
     }
-    let hashes = ["/checkpoint".to_owned(), "/tile/0/000.p/1".to_owned(), "/v1/audit/log".to_owned()];
+    let hashes = [
+        "/checkpoint".to_owned(),
+        "/tile/0/000.p/1".to_owned(),
+        "/v1/audit/log".to_owned(),
+    ];
     for path in entries.iter().chain(&hashes) {
-        assert_eq!(world.get("node", Door::Officers, path).status, 403, "{path} of a node");
+        assert_eq!(
+            world.get("node", Door::Officers, path).status,
+            403,
+            "{path} of a node"
+        );
     }
     world.stop();
-    assert_eq!(world.refusals(Side::Vault, "court", "audit", "forbidden"), 3);
+    assert_eq!(
+        world.refusals(Side::Vault, "court", "audit", "forbidden"),
+        3
+    );
     assert_eq!(world.refusals(Side::Node, "court", "audit", "forbidden"), 6);
 }
 
 #[test]
 fn a_start_with_another_key_than_the_register_states_is_refused() {
     let mut world = World::asleep();
-    fs::copy(world.path("secrets/authority/checkpoint.pem"), world.path("secrets/vault/checkpoint.pem")).unwrap();
+    fs::copy(
+        world.path("secrets/authority/checkpoint.pem"),
+        world.path("secrets/vault/checkpoint.pem"),
+    )
+    .unwrap();
     let failed = world.try_start(Side::Vault, &[]).unwrap_err();
-    assert!(failed.to_string().contains("is not the one that the register states"), "{failed}");
+    assert!(
+        failed
+            .to_string()
+            .contains("is not the one that the register states"),
+        "{failed}"
+    );
 }

@@ -1,5 +1,5 @@
-//! The audit log: a tree that others compute the same, checks that find every forgery and say where, and the doors that serve
-//! it.
+//! The audit log: a tree that others compute the same, checks that find every forgery and say
+//! where, and the doors that serve it.
 
 #[path = "../common/actors.rs"]
 mod actors;

@@ -1,5 +1,5 @@
-//! An auditor's copy, and the checkpoint that he keeps, are what proves that a log was rolled back: no command replaces either by
-//! what does not contain it.
+//! An auditor's copy, and the checkpoint that he keeps, are what proves that a log was rolled back:
+//! no command replaces either by what does not contain it.
 
 use std::cell::RefCell;
 use std::fs;
@@ -15,21 +15,37 @@ use cloison::tlog::source::{LogSource, LogSourceError};
 use super::forge::{Log, entries, entry, key};
 
 fn audit(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cloison")).arg("audit").args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_cloison"))
+        .arg("audit")
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 fn copy(log: &Log, to: &Path) -> Output {
-    audit(&["copy", log.path().to_str().unwrap(), "--to", to.to_str().unwrap()])
+    audit(&[
+        "copy",
+        log.path().to_str().unwrap(),
+        "--to",
+        to.to_str().unwrap(),
+    ])
 }
 
 #[track_caller]
 fn good(output: &Output) {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Everything below a folder.
 fn files(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-    super::common::files(folder).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    super::common::files(folder)
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -44,7 +60,10 @@ fn a_copy_is_never_replaced_by_what_does_not_contain_it() {
     let mut last = entries(600);
     last[599] = entry(9_999);
     for (log, why) in [
-        (Log::new(300), "and the log shows a checkpoint over 300 entries only"),
+        (
+            Log::new(300),
+            "and the log shows a checkpoint over 300 entries only",
+        ),
         (Log::of(&other), "and the log has other entries there"),
         (Log::of(&last), "and the log has other entries there"),
     ] {
@@ -52,7 +71,10 @@ fn a_copy_is_never_replaced_by_what_does_not_contain_it() {
             let refused = copy(&log, &to);
             let said = String::from_utf8_lossy(&refused.stderr).into_owned();
             assert_eq!(refused.status.code(), Some(4), "{said}");
-            assert!(said.contains("the copy has 600 entries of") && said.contains(why), "{said}");
+            assert!(
+                said.contains("the copy has 600 entries of") && said.contains(why),
+                "{said}"
+            );
         }
         // The copy is what it was, and what the log shows lies beside its checkpoint, once.
         let now = files(&to);
@@ -74,7 +96,12 @@ fn a_shard_that_is_gone_is_a_contradiction() {
     let place = tempfile::tempdir().unwrap();
     let (log, to) = (place.path().join("log"), place.path().join("copy"));
     for year in ["2025", "2026"] {
-        super::forge::write(&log.join(year), &format!("cloison/test/vault/{year}"), &key(), &entries(20));
+        super::forge::write(
+            &log.join(year),
+            &format!("cloison/test/vault/{year}"),
+            &key(),
+            &entries(20),
+        );
     }
     let copy = || audit(&["copy", log.to_str().unwrap(), "--to", to.to_str().unwrap()]);
     good(&copy());
@@ -91,14 +118,29 @@ fn a_kept_checkpoint_is_replaced_only_by_what_contains_it() {
     let place = tempfile::tempdir().unwrap();
     let keep = place.path().join("last.checkpoint");
     let key = data_encoding::HEXLOWER.encode(key().verifying_key().as_bytes());
-    let verify =
-        |log: &Log| audit(&["verify", log.path().to_str().unwrap(), "--key", &key, "--keep", keep.to_str().unwrap()]);
+    let verify = |log: &Log| {
+        audit(&[
+            "verify",
+            log.path().to_str().unwrap(),
+            "--key",
+            &key,
+            "--keep",
+            keep.to_str().unwrap(),
+        ])
+    };
     good(&verify(&Log::new(600)));
     let kept = fs::read(&keep).unwrap();
     let refused = verify(&Log::new(300));
     assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stdout).contains("a checkpoint kept from before covers 600"));
-    assert_eq!(fs::read(&keep).unwrap(), kept, "the proof of the rollback is still there");
+    assert!(
+        String::from_utf8_lossy(&refused.stdout)
+            .contains("a checkpoint kept from before covers 600")
+    );
+    assert_eq!(
+        fs::read(&keep).unwrap(),
+        kept,
+        "the proof of the rollback is still there"
+    );
     let longer = Log::new(700);
     good(&verify(&longer));
     assert_eq!(fs::read(&keep).unwrap(), longer.checkpoint());
@@ -126,34 +168,76 @@ impl LogSource for Turning {
 #[test]
 fn the_checkpoint_that_was_verified_is_the_one_that_is_kept() {
     let (log, shorter) = (Log::new(600), Log::new(300));
-    let notes = RefCell::new(vec![shorter.checkpoint(), shorter.checkpoint(), log.checkpoint()]);
-    let source = Turning { log: LogFolder(log.path().to_owned()), notes };
-    let wanted =
-        LogExpectations { keys: vec![TrustedLogKey::Any(key().verifying_key())], ..LogExpectations::default() };
+    let notes = RefCell::new(vec![
+        shorter.checkpoint(),
+        shorter.checkpoint(),
+        log.checkpoint(),
+    ]);
+    let source = Turning {
+        log: LogFolder(log.path().to_owned()),
+        notes,
+    };
+    let wanted = LogExpectations {
+        keys: vec![TrustedLogKey::Any(key().verifying_key())],
+        ..LogExpectations::default()
+    };
     let report = verify::all(&source, &wanted, &mut |_, _, _| {}).unwrap();
     assert!(report.is_good());
-    assert_eq!(report.logs[0].note, log.checkpoint(), "`--keep` writes these bytes and reads nothing again");
+    assert_eq!(
+        report.logs[0].note,
+        log.checkpoint(),
+        "`--keep` writes these bytes and reads nothing again"
+    );
 }
 
-/// At the turn of a year, and after a restore: another log's checkpoint comes into the place of one that it contains.
+/// At the turn of a year, and after a restore: another log's checkpoint comes into the place of one
+/// that it contains.
 #[test]
 fn a_kept_checkpoint_gives_way_to_one_of_another_year_that_contains_it() {
     let place = tempfile::tempdir().unwrap();
-    let (log, keep) = (place.path().join("log"), place.path().join("last.checkpoint"));
+    let (log, keep) = (
+        place.path().join("log"),
+        place.path().join("last.checkpoint"),
+    );
     let public = data_encoding::HEXLOWER.encode(key().verifying_key().as_bytes());
-    let verify = || audit(&["verify", log.to_str().unwrap(), "--key", &public, "--keep", keep.to_str().unwrap()]);
+    let verify = || {
+        audit(&[
+            "verify",
+            log.to_str().unwrap(),
+            "--key",
+            &public,
+            "--keep",
+            keep.to_str().unwrap(),
+        ])
+    };
     let year = |name: &str, entries: &[Vec<u8>]| {
         let _ = fs::remove_dir_all(log.join(name));
-        super::forge::write(&log.join(name), &format!("cloison/test/vault/{name}"), &key(), entries)
+        super::forge::write(
+            &log.join(name),
+            &format!("cloison/test/vault/{name}"),
+            &key(),
+            entries,
+        )
     };
     let last = year("2026", &entries(30));
     good(&verify());
     let kept = fs::read(&keep).unwrap();
     let begins = |field: &str, event: &str| {
         let note = serde_json::to_string(&last.sign(&key())).unwrap();
-        let (one, other) = (format!("\"event\":\"{event}\""), format!("\"{field}\":{note}"));
-        let (one, other) = if field < "event" { (other, one) } else { (one, other) };
-        [vec![format!("{{{one},{other},\"time\":\"2027-01-01T00:00:00.000Z\"}}").into_bytes()], entries(5)].concat()
+        let (one, other) = (
+            format!("\"event\":\"{event}\""),
+            format!("\"{field}\":{note}"),
+        );
+        let (one, other) = if field < "event" {
+            (other, one)
+        } else {
+            (one, other)
+        };
+        [
+            vec![format!("{{{one},{other},\"time\":\"2027-01-01T00:00:00.000Z\"}}").into_bytes()],
+            entries(5),
+        ]
+        .concat()
     };
 
     // A log that begins anew contains nothing of the one before.
@@ -161,7 +245,10 @@ fn a_kept_checkpoint_gives_way_to_one_of_another_year_that_contains_it() {
     let refused = verify();
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("cloison/test/vault/2027 does not begin with the last checkpoint"), "{said}");
+    assert!(
+        said.contains("cloison/test/vault/2027 does not begin with the last checkpoint"),
+        "{said}"
+    );
     assert_eq!(fs::read(&keep).unwrap(), kept);
 
     // The former year was cut, or is not shown at all.
@@ -175,6 +262,12 @@ fn a_kept_checkpoint_gives_way_to_one_of_another_year_that_contains_it() {
     year("2026", &entries(30));
     let replaced = verify();
     good(&replaced);
-    assert!(String::from_utf8_lossy(&replaced.stderr).contains("it contains that of cloison/test/vault/2026"));
-    assert_eq!(fs::read(&keep).unwrap(), fs::read(log.join("2027/checkpoint")).unwrap());
+    assert!(
+        String::from_utf8_lossy(&replaced.stderr)
+            .contains("it contains that of cloison/test/vault/2026")
+    );
+    assert_eq!(
+        fs::read(&keep).unwrap(),
+        fs::read(log.join("2027/checkpoint")).unwrap()
+    );
 }

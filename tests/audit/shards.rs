@@ -1,4 +1,5 @@
-//! The log as it is written: year after year, over restarts, from a store of an older version, and after a restore.
+//! The log as it is written: year after year, over restarts, from a store of an older version, and
+//! after a restore.
 
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
@@ -33,7 +34,12 @@ fn at(time: &str) -> Timestamp {
     time.parse().unwrap()
 }
 
-fn open(store: &Path, time: &str, second: Option<&Path>, resume: bool) -> Result<Writing, LogError> {
+fn open(
+    store: &Path,
+    time: &str,
+    second: Option<&Path>,
+    resume: bool,
+) -> Result<Writing, LogError> {
     open_with(store, time, second, resume, None)
 }
 
@@ -46,11 +52,23 @@ fn open_with(
 ) -> Result<Writing, LogError> {
     let second = second.map(|path| CheckpointFile::new(path.to_owned()));
     let resume = resume.then_some(KnownLoss::AfterRestore);
-    open_parts(store, time, LogParts { second, resume, ..LogParts::new(key()) }, poisoned)
+    open_parts(
+        store,
+        time,
+        LogParts {
+            second,
+            resume,
+            ..LogParts::new(key())
+        },
+        poisoned,
+    )
 }
 
 fn with_second(second: &Path) -> LogParts {
-    LogParts { second: Some(CheckpointFile::new(second.to_owned())), ..LogParts::new(key()) }
+    LogParts {
+        second: Some(CheckpointFile::new(second.to_owned())),
+        ..LogParts::new(key())
+    }
 }
 
 fn open_parts(
@@ -75,18 +93,33 @@ fn open_parts(
             None => panic!("{error}"),
         }),
     )?;
-    Ok(Writing { log, committer, clock })
+    Ok(Writing {
+        log,
+        committer,
+        clock,
+    })
 }
 
 impl Writing {
     fn write(&self, count: u64) -> Shard {
         let mut last = None;
         for n in 0..count {
-            let event =
-                Event::Refuse { actor: format!("client-{n}"), operation: "tokenize", code: Code::Forbidden, count: 1 };
-            last = Some(self.committer.record(self.clock.now(), event, vec![], vec![]).unwrap());
+            let event = Event::Refuse {
+                actor: format!("client-{n}"),
+                operation: "tokenize",
+                code: Code::Forbidden,
+                count: 1,
+            };
+            last = Some(
+                self.committer
+                    .record(self.clock.now(), event, vec![], vec![])
+                    .unwrap(),
+            );
         }
-        let published = self.log.covering(&last.unwrap(), PATIENCE).expect("a checkpoint");
+        let published = self
+            .log
+            .covering(&last.unwrap(), PATIENCE)
+            .expect("a checkpoint");
         published.tree.shard
     }
 }
@@ -94,7 +127,10 @@ impl Writing {
 fn check(store: &Path) -> LogsReport {
     let source = StoreSource::open(store).unwrap();
     let wanted = LogExpectations {
-        keys: vec![TrustedLogKey::Owner("test/vault".into(), key().verifying_key())],
+        keys: vec![TrustedLogKey::Owner(
+            "test/vault".into(),
+            key().verifying_key(),
+        )],
         ..LogExpectations::default()
     };
     verify::all(&source, &wanted, &mut |_, _, _| {}).unwrap()
@@ -116,11 +152,19 @@ fn a_log_goes_on_over_restarts_and_is_whole_at_every_end() {
         let writing = open(&store, "2026-11-22T12:00:00Z", None, false).unwrap();
         writing.write(count);
         size += count;
-        // The store that is being written can be checked beside its writer, up to the checkpoint that it holds.
+        // The store that is being written can be checked beside its writer, up to the checkpoint
+        // that it holds.
         assert!(check(&store).logs.len() == 1);
         drop(writing);
         let report = good(&store);
-        assert_eq!((report.logs[0].size, report.logs[0].checked, report.logs[0].uncovered), (size, size, 0));
+        assert_eq!(
+            (
+                report.logs[0].size,
+                report.logs[0].checked,
+                report.logs[0].uncovered
+            ),
+            (size, size, 0)
+        );
         assert_eq!(report.logs[0].origin, "cloison/test/vault/2026");
     }
 }
@@ -136,20 +180,40 @@ fn a_year_ends_and_the_next_one_begins_with_its_last_checkpoint() {
     // A clock that is set back does not bring a year back.
     writing.clock.set(at("2026-12-31T23:59:59Z"));
     assert_eq!(writing.write(1), Shard::of(2027));
-    assert_eq!(writing.log.published(Shard::of(2026)).unwrap().checkpoint.size, 300);
+    assert_eq!(
+        writing
+            .log
+            .published(Shard::of(2026))
+            .unwrap()
+            .checkpoint
+            .size,
+        300
+    );
     drop(writing);
     // Years without an entry have no shard; a year may end while nothing runs.
     let writing = open(&store, "2030-06-01T00:00:00Z", None, false).unwrap();
     assert_eq!(writing.write(5), Shard::of(2030));
     drop(writing);
     let report = good(&store);
-    let logs: Vec<_> = report.logs.iter().map(|log| (&*log.origin, log.size, log.continues.as_deref())).collect();
+    let logs: Vec<_> = report
+        .logs
+        .iter()
+        .map(|log| (&*log.origin, log.size, log.continues.as_deref()))
+        .collect();
     assert_eq!(
         logs,
         [
             ("cloison/test/vault/2026", 300, None),
-            ("cloison/test/vault/2027", 12, Some("cloison/test/vault/2026")),
-            ("cloison/test/vault/2030", 6, Some("cloison/test/vault/2027")),
+            (
+                "cloison/test/vault/2027",
+                12,
+                Some("cloison/test/vault/2026")
+            ),
+            (
+                "cloison/test/vault/2030",
+                6,
+                Some("cloison/test/vault/2027")
+            ),
         ]
     );
     assert_eq!(report.logs[1].events["continue"], 1);
@@ -180,17 +244,31 @@ fn a_store_without_a_tree_gets_one() {
 fn a_damaged_tree_is_refused_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    open(&path, "2026-11-22T12:00:00Z", None, false).unwrap().write(300);
+    open(&path, "2026-11-22T12:00:00Z", None, false)
+        .unwrap()
+        .write(300);
     let store = Store::open(&path, "test/vault").unwrap();
     let mut batch = RowBatch::default();
     store.put_audit(&mut batch, 290, b"{}", None, &[], EntryKeys::default());
     store.commit(batch).unwrap();
     drop(store);
-    let Err(refused) = open(&path, "2026-11-22T12:00:00Z", None, false) else { panic!("it opened") };
-    assert!(refused.to_string().contains("a row of column audit-tree is not what cloison writes"), "{refused}");
+    let Err(refused) = open(&path, "2026-11-22T12:00:00Z", None, false) else {
+        panic!("it opened")
+    };
+    assert!(
+        refused
+            .to_string()
+            .contains("a row of column audit-tree is not what cloison writes"),
+        "{refused}"
+    );
     // And a check says which entry it is about.
     let found = findings(&check(&path));
-    assert!(found.iter().any(|f| f.contains("checkpoint: was signed over other entries")), "{found:#?}");
+    assert!(
+        found
+            .iter()
+            .any(|f| f.contains("checkpoint: was signed over other entries")),
+        "{found:#?}"
+    );
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -204,40 +282,86 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn a_restored_store_notices_and_goes_on_only_when_told() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, second, backup) =
-        (folder.path().join("store"), folder.path().join("second"), folder.path().join("backup"));
+    let (store, second, backup) = (
+        folder.path().join("store"),
+        folder.path().join("second"),
+        folder.path().join("backup"),
+    );
     let time = "2026-11-22T12:00:00Z";
     open(&store, time, Some(&second), false).unwrap().write(300);
     copy(&store, &backup);
     open(&store, time, Some(&second), false).unwrap().write(50);
     let published = String::from_utf8(std::fs::read(&second).unwrap()).unwrap();
-    assert!(published.starts_with("cloison/test/vault/2026\n350\n"), "{published}");
+    assert!(
+        published.starts_with("cloison/test/vault/2026\n350\n"),
+        "{published}"
+    );
 
     // The newest store goes on; the backup does not.
     open(&store, time, Some(&second), false).unwrap();
-    let Err(refused) = open(&backup, time, Some(&second), false) else { panic!("it opened") };
+    let Err(refused) = open(&backup, time, Some(&second), false) else {
+        panic!("it opened")
+    };
     let why = refused.to_string();
-    assert!(why.contains("covers 350 entries of cloison/test/vault/2026, and this store has only 300"), "{why}");
+    assert!(
+        why.contains("covers 350 entries of cloison/test/vault/2026, and this store has only 300"),
+        "{why}"
+    );
     // It does not either with 350 other entries.
     let other = folder.path().join("other");
     copy(&backup, &other);
-    open(&other, "2026-11-22T13:00:00Z", None, false).unwrap().write(50);
-    let Err(refused) = open(&other, time, Some(&second), false) else { panic!("it opened") };
-    assert!(refused.to_string().contains("others in their place"), "{refused}");
+    open(&other, "2026-11-22T13:00:00Z", None, false)
+        .unwrap()
+        .write(50);
+    let Err(refused) = open(&other, time, Some(&second), false) else {
+        panic!("it opened")
+    };
+    assert!(
+        refused.to_string().contains("others in their place"),
+        "{refused}"
+    );
 
     let writing = open(&backup, time, Some(&second), true).unwrap();
-    assert_eq!(writing.write(5), Shard { year: 2026, part: 1 });
+    assert_eq!(
+        writing.write(5),
+        Shard {
+            year: 2026,
+            part: 1
+        }
+    );
     drop(writing);
     // Told once is enough.
     let writing = open(&backup, time, Some(&second), false).unwrap();
-    assert_eq!(writing.write(5), Shard { year: 2026, part: 1 });
+    assert_eq!(
+        writing.write(5),
+        Shard {
+            year: 2026,
+            part: 1
+        }
+    );
     drop(writing);
     let report = good(&backup);
-    assert_eq!((report.logs[0].size, report.logs[1].size, report.logs[1].resumed), (300, 11, true));
-    let rows = Store::open(&backup, "test/vault").unwrap().audit_from(300, 1).unwrap();
+    assert_eq!(
+        (
+            report.logs[0].size,
+            report.logs[1].size,
+            report.logs[1].resumed
+        ),
+        (300, 11, true)
+    );
+    let rows = Store::open(&backup, "test/vault")
+        .unwrap()
+        .audit_from(300, 1)
+        .unwrap();
     let entry: serde_json::Value = serde_json::from_slice(&rows[0].1).unwrap();
-    assert_eq!((entry["event"].as_str(), entry["kept"].as_str()), (Some("resume"), Some("2026")));
-    assert_eq!((entry["kept_entries"].as_u64(), entry["lost"].as_str()), (Some(300), Some(&*published)));
+    assert_eq!(
+        (entry["event"].as_str(), entry["kept"].as_str()),
+        (Some("resume"), Some("2026"))
+    );
+    assert_eq!(
+        (entry["kept_entries"].as_u64(), entry["lost"].as_str()),
+        (Some(300), Some(&*published))
+    );
 }
 
 #[test]
@@ -247,16 +371,26 @@ fn a_lost_second_place_is_not_taken_for_a_first_use() {
     let time = "2026-11-22T12:00:00Z";
     open(&store, time, Some(&second), false).unwrap().write(30);
     std::fs::remove_file(&second).unwrap();
-    let Err(refused) = open(&store, time, Some(&second), false) else { panic!("it opened") };
+    let Err(refused) = open(&store, time, Some(&second), false) else {
+        panic!("it opened")
+    };
     let why = refused.to_string();
     assert!(
-        why.contains("has nothing, and this log has published at least 30 entries of cloison/test/vault/2026"),
+        why.contains(
+            "has nothing, and this log has published at least 30 entries of cloison/test/vault/2026"
+        ),
         "{why}"
     );
-    assert!(open(&store, time, Some(&second), true).is_err(), "that a restore lost entries is another thing");
+    assert!(
+        open(&store, time, Some(&second), true).is_err(),
+        "that a restore lost entries is another thing"
+    );
     assert!(!second.exists(), "nothing was put there");
 
-    let known = LogParts { resume: Some(KnownLoss::SecondLost), ..with_second(&second) };
+    let known = LogParts {
+        resume: Some(KnownLoss::SecondLost),
+        ..with_second(&second)
+    };
     open_parts(&store, time, known, None).unwrap().write(1);
     // Told once is enough.
     open(&store, time, Some(&second), false).unwrap().write(1);
@@ -264,8 +398,18 @@ fn a_lost_second_place_is_not_taken_for_a_first_use() {
     // A store that never had one gets one in the same way, and a new store of itself.
     let other = folder.path().join("other");
     open(&other, time, None, false).unwrap().write(1);
-    assert!(matches!(open(&other, time, Some(&folder.path().join("new")), false), Err(LogError::SecondLost { .. })));
-    open(&folder.path().join("third"), time, Some(&folder.path().join("new")), false).unwrap().write(1);
+    assert!(matches!(
+        open(&other, time, Some(&folder.path().join("new")), false),
+        Err(LogError::SecondLost { .. })
+    ));
+    open(
+        &folder.path().join("third"),
+        time,
+        Some(&folder.path().join("new")),
+        false,
+    )
+    .unwrap()
+    .write(1);
 }
 
 #[test]
@@ -282,7 +426,14 @@ fn a_second_place_that_is_gone_or_holds_another_checkpoint_is_noticed_without_tr
     std::fs::write(&second, "another").unwrap();
     assert!(writing.log.look_at_second().is_err());
     std::fs::remove_file(&second).unwrap();
-    assert!(writing.log.look_at_second().unwrap_err().to_string().contains("no longer holds"));
+    assert!(
+        writing
+            .log
+            .look_at_second()
+            .unwrap_err()
+            .to_string()
+            .contains("no longer holds")
+    );
     // A disk that is away for a while is not one that forgot.
     std::fs::rename(&place, folder.path().join("away")).unwrap();
     writing.log.look_at_second().unwrap();
@@ -292,13 +443,16 @@ fn a_second_place_that_is_gone_or_holds_another_checkpoint_is_noticed_without_tr
     writing.write(1);
 }
 
-/// A disk is unmounted: what is left is an empty folder of the disk below. (A link that leads to another disk stands for the
-/// mount point here.)
+/// A disk is unmounted: what is left is an empty folder of the disk below. (A link that leads to
+/// another disk stands for the mount point here.)
 #[test]
 fn an_empty_mount_point_is_a_disk_that_is_away_and_not_one_that_forgot() {
     let folder = tempfile::tempdir().unwrap();
-    let Ok(disk) = tempfile::tempdir_in("/dev/shm") else { return };
-    let device = |path: &Path| std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path).unwrap());
+    let Ok(disk) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    let device =
+        |path: &Path| std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path).unwrap());
     if device(disk.path()) == device(folder.path()) {
         return;
     }
@@ -315,11 +469,30 @@ fn an_empty_mount_point_is_a_disk_that_is_away_and_not_one_that_forgot() {
     writing.write(2);
     lead_to(&empty);
     writing.log.look_at_second().unwrap();
-    assert!(writing.log.trouble().unwrap().contains("the disk that it was on is away"));
+    assert!(
+        writing
+            .log
+            .trouble()
+            .unwrap()
+            .contains("the disk that it was on is away")
+    );
     // Nothing is published, and nothing made in the empty folder; that is no fork.
-    let event = || Event::Refuse { actor: "x".into(), operation: "tokenize", code: Code::Forbidden, count: 1 };
-    let receipt = writing.committer.record(writing.clock.now(), event(), vec![], vec![]).unwrap();
-    assert!(writing.log.covering(&receipt, Duration::from_secs(1)).is_none());
+    let event = || Event::Refuse {
+        actor: "x".into(),
+        operation: "tokenize",
+        code: Code::Forbidden,
+        count: 1,
+    };
+    let receipt = writing
+        .committer
+        .record(writing.clock.now(), event(), vec![], vec![])
+        .unwrap();
+    assert!(
+        writing
+            .log
+            .covering(&receipt, Duration::from_secs(1))
+            .is_none()
+    );
     assert!(!writing.log.is_forked());
     assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
     lead_to(disk.path());
@@ -328,8 +501,15 @@ fn an_empty_mount_point_is_a_disk_that_is_away_and_not_one_that_forgot() {
     assert_eq!(writing.log.trouble(), None);
     drop(writing);
     lead_to(&empty);
-    let Err(refused) = open(&store, time, Some(&mounted.join("checkpoint")), false) else { panic!("it opened") };
-    assert!(refused.to_string().contains("A disk that is not mounted looks like this"), "{refused}");
+    let Err(refused) = open(&store, time, Some(&mounted.join("checkpoint")), false) else {
+        panic!("it opened")
+    };
+    assert!(
+        refused
+            .to_string()
+            .contains("A disk that is not mounted looks like this"),
+        "{refused}"
+    );
 }
 
 /// The clock is set back, and had run ahead: the log is whole, and a check says where.
@@ -338,31 +518,54 @@ fn times_that_run_backwards_are_a_warning_and_no_fault() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store");
     let writing = open(&store, "2026-12-31T12:00:00Z", None, false).unwrap();
-    for time in ["2026-12-31T12:00:00Z", "2026-12-31T11:58:00Z", "2026-12-31T12:00:01Z"] {
+    for time in [
+        "2026-12-31T12:00:00Z",
+        "2026-12-31T11:58:00Z",
+        "2026-12-31T12:00:01Z",
+    ] {
         writing.clock.set(at(time));
         writing.write(2);
     }
-    assert!(good(&store).all_warnings().next().is_none(), "two minutes are within what clocks do");
-    for time in ["2026-12-31T11:00:00Z", "2027-01-01T00:00:01Z", "2026-12-31T12:00:00Z"] {
+    assert!(
+        good(&store).all_warnings().next().is_none(),
+        "two minutes are within what clocks do"
+    );
+    for time in [
+        "2026-12-31T11:00:00Z",
+        "2027-01-01T00:00:01Z",
+        "2026-12-31T12:00:00Z",
+    ] {
         writing.clock.set(at(time));
         writing.write(2);
     }
     drop(writing);
     let report = good(&store);
-    let found: Vec<_> = report.all_warnings().map(|(log, place)| (log, place.entry, &*place.after)).collect();
+    let found: Vec<_> = report
+        .all_warnings()
+        .map(|(log, place)| (log, place.entry, &*place.after))
+        .collect();
     let year = "cloison/test/vault";
     let wanted = [
         (format!("{year}/2026"), 6, "2026-12-31T12:00:01.000Z"),
         // Also where the year has ended meanwhile: behind its first entry and two of its own.
         (format!("{year}/2027"), 3, "2027-01-01T00:00:01.000Z"),
     ];
-    assert_eq!(found, wanted.each_ref().map(|(log, entry, after)| (log.as_str(), *entry, *after)));
+    assert_eq!(
+        found,
+        wanted
+            .each_ref()
+            .map(|(log, entry, after)| (log.as_str(), *entry, *after))
+    );
 }
 
 #[test]
 fn two_writers_of_one_log_are_noticed() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, two, second) = (folder.path().join("one"), folder.path().join("two"), folder.path().join("second"));
+    let (one, two, second) = (
+        folder.path().join("one"),
+        folder.path().join("two"),
+        folder.path().join("second"),
+    );
     let time = "2026-11-22T12:00:00Z";
     open(&one, time, Some(&second), false).unwrap().write(10);
     copy(&one, &two);
@@ -370,14 +573,41 @@ fn two_writers_of_one_log_are_noticed() {
     let first = open_with(&one, time, Some(&second), false, Some(sender)).unwrap();
     first.write(1);
     let last = std::fs::read(&second).unwrap();
-    // A clone that is one entry behind is stopped at its start; one that began before runs into the other's checkpoint.
+    // A clone that is one entry behind is stopped at its start; one that began before runs into the
+    // other's checkpoint.
     assert!(open(&two, time, Some(&second), false).is_err());
-    CheckpointFile::new(second).swap(Some(&last), b"another writer's").unwrap();
-    let event = || Event::Refuse { actor: "x".into(), operation: "tokenize", code: Code::Forbidden, count: 1 };
-    let receipt = first.committer.record(first.clock.now(), event(), vec![], vec![]).unwrap();
-    assert!(first.log.covering(&receipt, Duration::from_secs(2)).is_none());
-    assert!(first.log.trouble().unwrap().contains("another process extends the same log"));
-    assert!(first.committer.record(first.clock.now(), event(), vec![], vec![]).is_err());
+    CheckpointFile::new(second)
+        .swap(Some(&last), b"another writer's")
+        .unwrap();
+    let event = || Event::Refuse {
+        actor: "x".into(),
+        operation: "tokenize",
+        code: Code::Forbidden,
+        count: 1,
+    };
+    let receipt = first
+        .committer
+        .record(first.clock.now(), event(), vec![], vec![])
+        .unwrap();
+    assert!(
+        first
+            .log
+            .covering(&receipt, Duration::from_secs(2))
+            .is_none()
+    );
+    assert!(
+        first
+            .log
+            .trouble()
+            .unwrap()
+            .contains("another process extends the same log")
+    );
+    assert!(
+        first
+            .committer
+            .record(first.clock.now(), event(), vec![], vec![])
+            .is_err()
+    );
     let why = receiver.recv_timeout(PATIENCE).unwrap();
     assert!(why.contains("the log would fork"), "{why}");
 }
@@ -391,12 +621,33 @@ fn an_unwritable_second_place_holds_checkpoints_back_and_nothing_else() {
     let writing = open(&store, "2026-11-22T12:00:00Z", Some(&second), false).unwrap();
     writing.write(2);
     std::fs::rename(&place, folder.path().join("gone")).unwrap();
-    let event = Event::Refuse { actor: "x".into(), operation: "tokenize", code: Code::Forbidden, count: 1 };
-    let receipt = writing.committer.record(writing.clock.now(), event, vec![], vec![]).unwrap();
-    assert!(writing.log.covering(&receipt, Duration::from_millis(1_500)).is_none());
+    let event = Event::Refuse {
+        actor: "x".into(),
+        operation: "tokenize",
+        code: Code::Forbidden,
+        count: 1,
+    };
+    let receipt = writing
+        .committer
+        .record(writing.clock.now(), event, vec![], vec![])
+        .unwrap();
+    assert!(
+        writing
+            .log
+            .covering(&receipt, Duration::from_millis(1_500))
+            .is_none()
+    );
     assert!(writing.log.trouble().is_some());
     std::fs::rename(folder.path().join("gone"), &place).unwrap();
-    assert_eq!(writing.log.covering(&receipt, PATIENCE).unwrap().checkpoint.size, 3);
+    assert_eq!(
+        writing
+            .log
+            .covering(&receipt, PATIENCE)
+            .unwrap()
+            .checkpoint
+            .size,
+        3
+    );
     assert_eq!(writing.log.trouble(), None);
     drop(writing);
     good(&store);

@@ -1,4 +1,5 @@
-//! Who watches whom: a witness that is shown growth, forks and old checkpoints; vault and node; cosignatures that are required.
+//! Who watches whom: a witness that is shown growth, forks and old checkpoints; vault and node;
+//! cosignatures that are required.
 #![expect(unsafe_code, reason = "a signal to a child")]
 
 use std::fs;
@@ -26,15 +27,27 @@ fn now() -> Timestamp {
 }
 
 fn witness(folder: &Path) -> Witness {
-    let logs = vec![TrustedLogKey::Owner("test/vault".into(), key().verifying_key())];
-    Witness::new("cndp", SigningKey::from_bytes(&[9; 32]), logs, folder.to_owned())
+    let logs = vec![TrustedLogKey::Owner(
+        "test/vault".into(),
+        key().verifying_key(),
+    )];
+    Witness::new(
+        "cndp",
+        SigningKey::from_bytes(&[9; 32]),
+        logs,
+        folder.to_owned(),
+    )
 }
 
 /// What a log submits that believes the witness to know `old` entries of it.
 fn submission(log: &Log, old: u64) -> CheckpointSubmission {
     let folder = LogFolder(log.path().to_owned());
     let proof = consistency(&mut SourceTiles::new(&folder, "", log.size), old, log.size).unwrap();
-    CheckpointSubmission { old, proof, note: String::from_utf8(log.checkpoint()).unwrap() }
+    CheckpointSubmission {
+        old,
+        proof,
+        note: String::from_utf8(log.checkpoint()).unwrap(),
+    }
 }
 
 #[test]
@@ -44,41 +57,81 @@ fn a_witness_cosigns_growth_and_nothing_else() {
     let small = Log::new(300);
     let lines = ours.add_checkpoint(&submission(&small, 0), now()).unwrap();
     let note = String::from_utf8(small.checkpoint()).unwrap() + &lines;
-    let time = SignedNote::parse(note.as_bytes()).unwrap().time_of(&ours.verifier()).unwrap();
+    let time = SignedNote::parse(note.as_bytes())
+        .unwrap()
+        .time_of(&ours.verifier())
+        .unwrap();
     assert_eq!(time, Some(now().as_second() as u64));
 
     // The same again, growth, and growth after a restart of the witness.
-    ours.add_checkpoint(&submission(&small, 300), now()).unwrap();
+    ours.add_checkpoint(&submission(&small, 300), now())
+        .unwrap();
     let large = Log::new(700);
-    assert!(matches!(ours.add_checkpoint(&submission(&large, 0), now()), Err(WitnessRefusal::Stale(300))));
-    ours.add_checkpoint(&submission(&large, 300), now()).unwrap();
+    assert!(matches!(
+        ours.add_checkpoint(&submission(&large, 0), now()),
+        Err(WitnessRefusal::Stale(300))
+    ));
+    ours.add_checkpoint(&submission(&large, 300), now())
+        .unwrap();
     let ours = witness(folder.path());
     assert_eq!(ours.size(ORIGIN).unwrap(), 700);
     let larger = Log::new(66_000);
-    ours.add_checkpoint(&submission(&larger, 700), now()).unwrap();
+    ours.add_checkpoint(&submission(&larger, 700), now())
+        .unwrap();
 
     // Old checkpoints, forks, forgeries.
-    assert!(matches!(ours.add_checkpoint(&submission(&large, 300), now()), Err(WitnessRefusal::Stale(66_000))));
+    assert!(matches!(
+        ours.add_checkpoint(&submission(&large, 300), now()),
+        Err(WitnessRefusal::Stale(66_000))
+    ));
     let mut other = entries(66_500);
     other[10] = entry(1_000_000);
     let fork = Log::of(&other);
     assert!(matches!(
         ours.add_checkpoint(&submission(&fork, 66_000), now()),
-        Err(WitnessRefusal::Inconsistent { old: 66_000, new: 66_500 })
+        Err(WitnessRefusal::Inconsistent {
+            old: 66_000,
+            new: 66_500
+        })
     ));
     let grown = Log::new(66_500);
     let mut spoilt = submission(&grown, 66_000);
     spoilt.proof[1][0] ^= 1;
-    assert!(matches!(ours.add_checkpoint(&spoilt, now()), Err(WitnessRefusal::Inconsistent { .. })));
+    assert!(matches!(
+        ours.add_checkpoint(&spoilt, now()),
+        Err(WitnessRefusal::Inconsistent { .. })
+    ));
     let mut forged = submission(&grown, 66_000);
     forged.note = forged.note.replace("\n66500\n", "\n66501\n");
-    assert!(matches!(ours.add_checkpoint(&forged, now()), Err(WitnessRefusal::Unsigned(_))));
-    write(small.path(), "cloison/other/vault/2026", &key(), &entries(300));
-    assert!(matches!(ours.add_checkpoint(&submission(&small, 0), now()), Err(WitnessRefusal::UnknownLog(_))));
-    let backwards = CheckpointSubmission { old: 66_501, ..submission(&grown, 66_000) };
-    assert!(matches!(ours.add_checkpoint(&backwards, now()), Err(WitnessRefusal::Malformed)));
-    assert_eq!(ours.size(ORIGIN).unwrap(), 66_000, "nothing of that was remembered");
-    ours.add_checkpoint(&submission(&grown, 66_000), now()).unwrap();
+    assert!(matches!(
+        ours.add_checkpoint(&forged, now()),
+        Err(WitnessRefusal::Unsigned(_))
+    ));
+    write(
+        small.path(),
+        "cloison/other/vault/2026",
+        &key(),
+        &entries(300),
+    );
+    assert!(matches!(
+        ours.add_checkpoint(&submission(&small, 0), now()),
+        Err(WitnessRefusal::UnknownLog(_))
+    ));
+    let backwards = CheckpointSubmission {
+        old: 66_501,
+        ..submission(&grown, 66_000)
+    };
+    assert!(matches!(
+        ours.add_checkpoint(&backwards, now()),
+        Err(WitnessRefusal::Malformed)
+    ));
+    assert_eq!(
+        ours.size(ORIGIN).unwrap(),
+        66_000,
+        "nothing of that was remembered"
+    );
+    ours.add_checkpoint(&submission(&grown, 66_000), now())
+        .unwrap();
 }
 
 /// Who has stolen a log's key can sign for any shard of it, without end.
@@ -88,7 +141,12 @@ fn a_witness_remembers_a_bounded_number_of_shards_of_one_owner() {
     let ours = witness(folder.path());
     let log = Log::new(3);
     let submit = |shard: &str, old: u64| {
-        write(log.path(), &format!("cloison/test/vault/{shard}"), &key(), &entries(3));
+        write(
+            log.path(),
+            &format!("cloison/test/vault/{shard}"),
+            &key(),
+            &entries(3),
+        );
         ours.add_checkpoint(&submission(&log, old), now())
     };
     // A clock that ran ten years ahead.
@@ -97,7 +155,10 @@ fn a_witness_remembers_a_bounded_number_of_shards_of_one_owner() {
     let files = || fs::read_dir(folder.path()).unwrap().count();
     let before = files();
     for shard in ["2019", "2028", "65535", "2026-64", "2027-65535"] {
-        assert!(matches!(submit(shard, 0), Err(WitnessRefusal::Unlikely(_))), "{shard}");
+        assert!(
+            matches!(submit(shard, 0), Err(WitnessRefusal::Unlikely(_))),
+            "{shard}"
+        );
     }
     assert_eq!(files(), before, "nothing is kept of them");
     // What is known goes on; a true log turns its year, and is restored now and then.
@@ -111,28 +172,42 @@ fn a_witness_remembers_a_bounded_number_of_shards_of_one_owner() {
 #[test]
 fn a_lost_memory_of_the_other_sides_log_is_not_taken_for_a_first_use() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || shown(&world, Door::Control).contains("— cloison/test/node/court "));
+    eventually("the node cosigns the vault", || {
+        shown(&world, Door::Control).contains("— cloison/test/node/court ")
+    });
     world.stop();
-    for (side, folder) in [(Side::Vault, "data/vault.cosigned"), (Side::Node, "data/node.cosigned")] {
+    for (side, folder) in [
+        (Side::Vault, "data/vault.cosigned"),
+        (Side::Node, "data/node.cosigned"),
+    ] {
         fs::rename(world.path(folder), world.path("away")).unwrap();
         let failed = world.try_start(side, &[]).unwrap_err();
-        assert!(failed.to_string().contains("what was last seen of the other side's log"), "{failed}");
+        assert!(
+            failed
+                .to_string()
+                .contains("what was last seen of the other side's log"),
+            "{failed}"
+        );
         fs::rename(world.path("away"), world.path(folder)).unwrap();
         world.start(side, &[]);
     }
 }
 
-/// What a witness remembers is deleted while it runs: it does not begin anew, with whatever history it is shown.
+/// What a witness remembers is deleted while it runs: it does not begin anew, with whatever history
+/// it is shown.
 #[test]
 fn a_witness_whose_folder_is_emptied_under_it_cosigns_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let ours = witness(folder.path());
-    ours.add_checkpoint(&submission(&Log::new(300), 0), now()).unwrap();
+    ours.add_checkpoint(&submission(&Log::new(300), 0), now())
+        .unwrap();
     for entry in fs::read_dir(folder.path()).unwrap() {
         fs::remove_file(entry.unwrap().path()).unwrap();
     }
     for old in [0, 300] {
-        let refused = ours.add_checkpoint(&submission(&Log::new(700), old), now()).unwrap_err();
+        let refused = ours
+            .add_checkpoint(&submission(&Log::new(700), old), now())
+            .unwrap_err();
         assert!(matches!(refused, WitnessRefusal::State(_)), "{refused}");
     }
 }
@@ -140,12 +215,22 @@ fn a_witness_whose_folder_is_emptied_under_it_cosigns_no_more() {
 #[test]
 fn a_submission_has_one_form() {
     let good = submission(&Log::new(300), 256);
-    assert_eq!(CheckpointSubmission::parse(good.text().as_bytes()), Some(good.clone()));
-    for (from, to) in [("old 256", "old 0256"), ("old ", "old"), ("\n\n", "\n"), ("old 256\n", "old 256\nnot base64\n")]
-    {
+    assert_eq!(
+        CheckpointSubmission::parse(good.text().as_bytes()),
+        Some(good.clone())
+    );
+    for (from, to) in [
+        ("old 256", "old 0256"),
+        ("old ", "old"),
+        ("\n\n", "\n"),
+        ("old 256\n", "old 256\nnot base64\n"),
+    ] {
         let text = good.text().replacen(from, to, 1);
         let parsed = CheckpointSubmission::parse(text.as_bytes());
-        assert!(parsed.is_none() || parsed.unwrap().note != good.note, "{from:?} → {to:?}");
+        assert!(
+            parsed.is_none() || parsed.unwrap().note != good.note,
+            "{from:?} → {to:?}"
+        );
     }
 }
 
@@ -166,8 +251,12 @@ fn eventually(what: &str, mut is: impl FnMut() -> bool) {
 #[test]
 fn vault_and_node_cosign_each_other_and_nothing_is_released_without() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || shown(&world, Door::Control).contains("— cloison/test/node/court "));
-    eventually("the vault cosigns the node", || shown(&world, Door::Officers).contains("— cloison/test/vault "));
+    eventually("the node cosigns the vault", || {
+        shown(&world, Door::Control).contains("— cloison/test/node/court ")
+    });
+    eventually("the vault cosigns the node", || {
+        shown(&world, Door::Officers).contains("— cloison/test/vault ")
+    });
     let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
     let order = world.sign(&world.order("health", &pseudonyms), QUORUM);
     world.reidentify(&order, "health", &pseudonyms).ok();
@@ -178,7 +267,10 @@ fn vault_and_node_cosign_each_other_and_nothing_is_released_without() {
     world.start(Side::Vault, &[]);
     let request = world.request(&order, "health", &pseudonyms);
     let refused = world.release_with(&order, &request, "health", &pseudonyms);
-    assert_eq!((refused.status, refused.code().as_str()), (503, "cosignature-missing"));
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (503, "cosignature-missing")
+    );
     world.start(Side::Node, &[]);
     world.end(Side::Vault);
     world.start(Side::Vault, &[]);
@@ -187,18 +279,26 @@ fn vault_and_node_cosign_each_other_and_nothing_is_released_without() {
     // The node's entry holds the proof.
     world.stop();
     let entries = world.entries(Side::Node);
-    let reveal = entries.iter().rfind(|entry| entry["event"] == "reveal").unwrap();
+    let reveal = entries
+        .iter()
+        .rfind(|entry| entry["event"] == "reveal")
+        .unwrap();
     let checkpoint = reveal["vault_checkpoint"].as_str().unwrap();
     let (head, _) = Checkpoint::read(checkpoint.as_bytes()).unwrap();
     assert!(head.origin.starts_with("cloison/test/vault/") && reveal["vault_path"].is_array());
     assert_eq!(reveal["vault_entry"]["log"], head.origin);
-    assert_eq!(world.refusals(Side::Vault, "court", "release", "cosignature-missing"), 2);
+    assert_eq!(
+        world.refusals(Side::Vault, "court", "release", "cosignature-missing"),
+        2
+    );
 }
 
 #[test]
 fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_was_acknowledged() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || shown(&world, Door::Control).contains("— cloison/test/node/court "));
+    eventually("the node cosigns the vault", || {
+        shown(&world, Door::Control).contains("— cloison/test/node/court ")
+    });
     world.stop();
     let (store, backup) = (world.path("data/vault"), world.path("backup"));
     copy(&store, &backup);
@@ -209,76 +309,172 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     world.reidentify(&order, "health", &pseudonyms).ok();
     world.end(Side::Vault);
 
-    // Restored, it refuses to start, also when its second place is taken away; told to go on without, it starts, and the node
-    // refuses.
+    // Restored, it refuses to start, also when its second place is taken away; told to go on
+    // without, it starts, and the node refuses.
     fs::remove_dir_all(&store).unwrap();
     copy(&backup, &store);
     let failed = world.try_start(Side::Vault, &[]).unwrap_err();
-    assert!(failed.to_string().contains("is not the one that was published"), "{failed}");
+    assert!(
+        failed
+            .to_string()
+            .contains("is not the one that was published"),
+        "{failed}"
+    );
     let second = world.path("data/vault.checkpoint");
     let remembered = fs::read(&second).unwrap();
     fs::remove_file(&second).unwrap();
     let failed = world.try_start(Side::Vault, &[]).unwrap_err();
-    assert!(failed.to_string().contains("has nothing, and this log has published"), "{failed}");
-    let told = world.cloison(&["audit", "resume", "--second-lost", "--yes", "--config", "vault.toml"]);
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    assert!(
+        failed
+            .to_string()
+            .contains("has nothing, and this log has published"),
+        "{failed}"
+    );
+    let told = world.cloison(&[
+        "audit",
+        "resume",
+        "--second-lost",
+        "--yes",
+        "--config",
+        "vault.toml",
+    ]);
+    assert!(
+        told.status.success(),
+        "{}",
+        String::from_utf8_lossy(&told.stderr)
+    );
     world.start(Side::Vault, &[]);
     let again = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
     assert_eq!(again, pseudonyms);
     let refused = world.reidentify(&order, "health", &pseudonyms);
-    assert_eq!((refused.status, refused.code().as_str()), (502, "proof-invalid"), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (502, "proof-invalid"),
+        "{}",
+        refused.text()
+    );
     world.end(Side::Vault);
 
     // Told so, it goes on in a shard of its own, and everybody knows.
     fs::remove_dir_all(&store).unwrap();
     copy(&backup, &store);
     fs::write(&second, remembered).unwrap();
-    let resumed = world.cloison(&["audit", "resume", "--after-restore", "--yes", "--config", "vault.toml"]);
-    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    let resumed = world.cloison(&[
+        "audit",
+        "resume",
+        "--after-restore",
+        "--yes",
+        "--config",
+        "vault.toml",
+    ]);
+    assert!(
+        resumed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&resumed.stderr)
+    );
     world.start(Side::Vault, &[]);
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
-    assert!(shown(&world, Door::Control).lines().next().unwrap().ends_with("-1"));
+    assert!(
+        shown(&world, Door::Control)
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with("-1")
+    );
 
-    // The node refuses until somebody there has acknowledged it; what it remembers stays where it is.
+    // The node refuses until somebody there has acknowledged it; what it remembers stays where it
+    // is.
     let refused = world.reidentify(&order, "health", &pseudonyms);
-    assert_eq!((refused.status, refused.code().as_str()), (502, "proof-invalid"));
-    assert!(refused.text().contains("acknowledge-resume"), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (502, "proof-invalid")
+    );
+    assert!(
+        refused.text().contains("acknowledge-resume"),
+        "{}",
+        refused.text()
+    );
     let ready = || plain_get(world.health(Side::Node), "/readyz").unwrap();
     eventually("the node says that it opens nothing", || {
-        ready().starts_with("HTTP/1.1 503") && ready().contains("vault-log") && ready().contains("acknowledge-resume")
+        ready().starts_with("HTTP/1.1 503")
+            && ready().contains("vault-log")
+            && ready().contains("acknowledge-resume")
     });
     let command = |more: &[&str]| {
-        let arguments = ["authority", "acknowledge-resume", "--json", "--client", "clients/officer.toml"];
+        let arguments = [
+            "authority",
+            "acknowledge-resume",
+            "--json",
+            "--client",
+            "clients/officer.toml",
+        ];
         let output = world.cloison(&[&arguments[..], more].concat());
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         serde_json::from_slice::<Value>(&output.stdout).unwrap()["resumed"][0].clone()
     };
     let found = command(&[]);
     assert_eq!(found["acknowledged"], false);
-    assert_eq!(found["log"], format!("{}-1", found["lost_log"].as_str().unwrap()));
-    let unknown = ["authority", "acknowledge-resume", "--client", "clients/officer.toml", "--entry", &"0".repeat(64)];
+    assert_eq!(
+        found["log"],
+        format!("{}-1", found["lost_log"].as_str().unwrap())
+    );
+    let unknown = [
+        "authority",
+        "acknowledge-resume",
+        "--client",
+        "clients/officer.toml",
+        "--entry",
+        &"0".repeat(64),
+    ];
     assert!(!world.cloison(&unknown).status.success());
-    assert_eq!(world.reidentify(&order, "health", &pseudonyms).code(), "proof-invalid");
-    assert_eq!(command(&["--entry", found["entry"].as_str().unwrap()])["acknowledged"], true);
+    assert_eq!(
+        world.reidentify(&order, "health", &pseudonyms).code(),
+        "proof-invalid"
+    );
+    assert_eq!(
+        command(&["--entry", found["entry"].as_str().unwrap()])["acknowledged"],
+        true
+    );
     world.reidentify(&order, "health", &pseudonyms).ok();
-    eventually("the node is ready again", || ready().starts_with("HTTP/1.1 200"));
+    eventually("the node is ready again", || {
+        ready().starts_with("HTTP/1.1 200")
+    });
     world.end(Side::Node);
     world.start(Side::Node, &[]);
     world.reidentify(&order, "health", &pseudonyms).ok();
     world.end(Side::Node);
     let entries = world.entries(Side::Node);
-    let entry = entries.iter().find(|entry| entry["event"] == "acknowledge-resume").expect("it is logged");
-    assert_eq!((&entry["actor"], &entry["entry"]), (&"officer".into(), &found["entry"]));
-    let again = world.cloison(&["audit", "resume", "--after-restore", "--yes", "--config", "vault.toml"]);
+    let entry = entries
+        .iter()
+        .find(|entry| entry["event"] == "acknowledge-resume")
+        .expect("it is logged");
+    assert_eq!(
+        (&entry["actor"], &entry["entry"]),
+        (&"officer".into(), &found["entry"])
+    );
+    let again = world.cloison(&[
+        "audit",
+        "resume",
+        "--after-restore",
+        "--yes",
+        "--config",
+        "vault.toml",
+    ]);
     assert!(!again.status.success());
 }
 
-/// A vault that lost entries goes on twice, so that the shard that is too short is none of the last two that it names: the node
-/// refuses all the same until somebody has acknowledged that.
+/// A vault that lost entries goes on twice, so that the shard that is too short is none of the last
+/// two that it names: the node refuses all the same until somebody has acknowledged that.
 #[test]
 fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || shown(&world, Door::Control).contains("— cloison/test/node/court "));
+    eventually("the node cosigns the vault", || {
+        shown(&world, Door::Control).contains("— cloison/test/node/court ")
+    });
     world.stop();
     let (store, backup) = (world.path("data/vault"), world.path("backup"));
     copy(&store, &backup);
@@ -297,21 +493,56 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     restore_and_resume(&world, &between);
     world.start(Side::Vault, &[]);
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
-    assert!(shown(&world, Door::Control).lines().next().unwrap().ends_with("-2"));
+    assert!(
+        shown(&world, Door::Control)
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with("-2")
+    );
 
     world.start(Side::Node, &[]);
     let refused = world.reidentify(&order, "health", &pseudonyms);
-    assert_eq!((refused.status, refused.code().as_str()), (502, "proof-invalid"), "{}", refused.text());
-    assert!(refused.text().contains("acknowledge-resume"), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (502, "proof-invalid"),
+        "{}",
+        refused.text()
+    );
+    assert!(
+        refused.text().contains("acknowledge-resume"),
+        "{}",
+        refused.text()
+    );
     let command = |more: &[&str]| {
-        let arguments = ["authority", "acknowledge-resume", "--json", "--client", "clients/officer.toml"];
+        let arguments = [
+            "authority",
+            "acknowledge-resume",
+            "--json",
+            "--client",
+            "clients/officer.toml",
+        ];
         let output = world.cloison(&[&arguments[..], more].concat());
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()["resumed"].as_array().unwrap().clone()
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["resumed"]
+            .as_array()
+            .unwrap()
+            .clone()
     };
     let found = command(&[]);
-    assert_eq!(found.len(), 1, "of the shard between them the node has seen nothing");
-    assert_eq!(command(&["--entry", found[0]["entry"].as_str().unwrap()])[0]["acknowledged"], true);
+    assert_eq!(
+        found.len(),
+        1,
+        "of the shard between them the node has seen nothing"
+    );
+    assert_eq!(
+        command(&["--entry", found[0]["entry"].as_str().unwrap()])[0]["acknowledged"],
+        true
+    );
     world.reidentify(&order, "health", &pseudonyms).ok();
 }
 
@@ -320,8 +551,19 @@ fn restore_and_resume(world: &World, backup: &Path) {
     let store = world.path("data/vault");
     fs::remove_dir_all(&store).unwrap();
     copy(backup, &store);
-    let resumed = world.cloison(&["audit", "resume", "--after-restore", "--yes", "--config", "vault.toml"]);
-    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    let resumed = world.cloison(&[
+        "audit",
+        "resume",
+        "--after-restore",
+        "--yes",
+        "--config",
+        "vault.toml",
+    ]);
+    assert!(
+        resumed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&resumed.stderr)
+    );
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -343,7 +585,11 @@ impl Drop for Running {
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 #[test]
@@ -381,7 +627,11 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     );
     let (log, config) = (world.path("logs/witness.log"), world.path("witness.toml"));
     let serve = |more: &[&str]| {
-        let log = fs::File::options().create(true).append(true).open(&log).unwrap();
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_cloison"))
             .args(["witness", "serve", "--config"])
             .arg(&config)
@@ -396,28 +646,61 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     let witness = serve(&["--first-start"]);
     world.start(Side::Vault, &[]);
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
-    eventually("the witness cosigns", || shown(&world, Door::Control).contains("— cndp "));
-    let verifier = String::from_utf8(world.cloison(&["witness", "key", "--config", "witness.toml"]).stdout).unwrap();
-    let verify = ["audit", "verify", "--client", "clients/auditor.toml", "--register", "register.toml", "--json"];
+    eventually("the witness cosigns", || {
+        shown(&world, Door::Control).contains("— cndp ")
+    });
+    let verifier = String::from_utf8(
+        world
+            .cloison(&["witness", "key", "--config", "witness.toml"])
+            .stdout,
+    )
+    .unwrap();
+    let verify = [
+        "audit",
+        "verify",
+        "--client",
+        "clients/auditor.toml",
+        "--register",
+        "register.toml",
+        "--json",
+    ];
     let with = ["--witness", verifier.trim(), "--require", "1"];
     let report = world.cloison(&[&verify[..], &with[..]].concat());
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
-    assert_eq!((&report["good"], &report["logs"][0]["cosigned"][0]["name"]), (&true.into(), &"cndp".into()));
+    assert_eq!(
+        (&report["good"], &report["logs"][0]["cosigned"][0]["name"]),
+        (&true.into(), &"cndp".into())
+    );
 
     // SAFETY: the child was not waited for yet, so the id is its own.
-    assert_eq!(unsafe { libc::kill(witness.0.id() as libc::pid_t, libc::SIGHUP) }, 0);
+    assert_eq!(
+        unsafe { libc::kill(witness.0.id() as libc::pid_t, libc::SIGHUP) },
+        0
+    );
     let said = || fs::read_to_string(world.path("logs/witness.log")).unwrap();
-    eventually("a hangup ends no witness", || said().contains("SIGHUP is ignored"));
+    eventually("a hangup ends no witness", || {
+        said().contains("SIGHUP is ignored")
+    });
 
     let ready = || plain_get(world.health(Side::Vault), "/readyz").unwrap_or_default();
     drop(witness);
-    eventually("the vault says what it lacks", || ready().contains("0 of 1 required cosignatures within 5 s"));
+    eventually("the vault says what it lacks", || {
+        ready().contains("0 of 1 required cosignatures within 5 s")
+    });
     let _witness = serve(&[]);
-    eventually("the vault is ready again", || ready().contains("\"ready\":true"));
-    assert!(world.log(Side::Vault).contains("the register does not state its key"), "asked, and not registered");
+    eventually("the vault is ready again", || {
+        ready().contains("\"ready\":true")
+    });
+    assert!(
+        world
+            .log(Side::Vault)
+            .contains("the register does not state its key"),
+        "asked, and not registered"
+    );
 }
 
-/// A register states a witness's key and no name: whoever cosigned with it is that witness, under whatever name.
+/// A register states a witness's key and no name: whoever cosigned with it is that witness, under
+/// whatever name.
 #[test]
 fn the_witnesses_of_a_register_count_without_being_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -425,21 +708,46 @@ fn the_witnesses_of_a_register_count_without_being_named() {
     let lines = ours.add_checkpoint(&submission(&log, 0), now()).unwrap();
     let path = log.path().join("checkpoint");
     let report = |witnesses: Vec<(&str, &SigningKey)>, required| {
-        let witnesses = witnesses.into_iter().map(|(id, key)| (id.to_owned(), key.verifying_key())).collect();
+        let witnesses = witnesses
+            .into_iter()
+            .map(|(id, key)| (id.to_owned(), key.verifying_key()))
+            .collect();
         let wanted = LogExpectations {
             keys: vec![TrustedLogKey::Any(key().verifying_key())],
             witnesses,
             required,
             ..LogExpectations::default()
         };
-        verify::all(&LogFolder(log.path().to_owned()), &wanted, &mut |_, _, _| {}).unwrap()
+        verify::all(
+            &LogFolder(log.path().to_owned()),
+            &wanted,
+            &mut |_, _, _| {},
+        )
+        .unwrap()
     };
-    let (known, other) = (SigningKey::from_bytes(&[9; 32]), SigningKey::from_bytes(&[10; 32]));
-    assert!(!report(vec![("commission", &known)], 1).is_good(), "not cosigned yet");
-    fs::write(&path, [log.checkpoint(), lines.clone().into_bytes()].concat()).unwrap();
+    let (known, other) = (
+        SigningKey::from_bytes(&[9; 32]),
+        SigningKey::from_bytes(&[10; 32]),
+    );
+    assert!(
+        !report(vec![("commission", &known)], 1).is_good(),
+        "not cosigned yet"
+    );
+    fs::write(
+        &path,
+        [log.checkpoint(), lines.clone().into_bytes()].concat(),
+    )
+    .unwrap();
     let good = report(vec![("commission", &known), ("other", &other)], 1);
     assert!(good.is_good());
-    assert_eq!(good.logs[0].cosigned.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["cndp"]);
+    assert_eq!(
+        good.logs[0]
+            .cosigned
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect::<Vec<_>>(),
+        ["cndp"]
+    );
     assert!(!report(vec![("other", &other)], 1).is_good());
     assert!(!report(vec![("commission", &known)], 2).is_good());
     // A cosignature by a witness of the register that is none.

@@ -1,4 +1,5 @@
-//! Web pages of other origins, in a browser that holds somebody's certificate and shows it to whatever asks.
+//! Web pages of other origins, in a browser that holds somebody's certificate and shows it to
+//! whatever asks.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -22,39 +23,80 @@ fn a_page_in_a_browser_does_nothing_and_is_in_the_log() {
     let mut world = World::new();
     let text = format!("{}?scheme=cnie&purpose=billing", batch_path("health"));
     let asked = [
-        ("cnss-health", Door::Data, text.as_str(), "text/plain", "AB123456\n"),
-        ("operator", Door::Control, "/v1/sectors/health/epochs", "text/plain", "{}"),
+        (
+            "cnss-health",
+            Door::Data,
+            text.as_str(),
+            "text/plain",
+            "AB123456\n",
+        ),
+        (
+            "operator",
+            Door::Control,
+            "/v1/sectors/health/epochs",
+            "text/plain",
+            "{}",
+        ),
         ("officer", Door::Officers, "/v1/seal", "text/plain", ""),
         ("officer", Door::Officers, "/nowhere", "text/plain", ""),
     ];
     for (who, door, path, content, body) in asked {
         for header in PAGES {
-            let bytes = request("POST", path, &[("content-type", content), header], body.as_bytes());
+            let bytes = request(
+                "POST",
+                path,
+                &[("content-type", content), header],
+                body.as_bytes(),
+            );
             let reply = world.send(who, door, &bytes);
-            assert_eq!((reply.status, reply.code().as_str()), (403, "browser-refused"), "{path} {header:?}");
+            assert_eq!(
+                (reply.status, reply.code().as_str()),
+                (403, "browser-refused"),
+                "{path} {header:?}"
+            );
         }
     }
     let status = world.get("officer", Door::Officers, "/v1/seal").ok();
     assert_eq!(status["sealed"], false, "{status}");
     // What somebody typed into the address bar is their own doing.
     let typed = request("GET", "/v1/seal", &[("sec-fetch-site", "none")], b"");
-    assert_eq!(world.send("officer", Door::Officers, &typed).ok()["sealed"], false);
+    assert_eq!(
+        world.send("officer", Door::Officers, &typed).ok()["sealed"],
+        false
+    );
     for side in [Side::Vault, Side::Node] {
         for (header, value) in PAGES {
             let mut socket = TcpStream::connect(world.health(side)).unwrap();
-            write!(socket, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}: {value}\r\n\r\n")
-                .unwrap();
+            write!(
+                socket,
+                "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}: {value}\r\n\r\n"
+            )
+            .unwrap();
             let mut answer = String::new();
             socket.read_to_string(&mut answer).unwrap();
-            assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("browser-refused"), "{answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 403") && answer.contains("browser-refused"),
+                "{answer}"
+            );
         }
     }
-    assert_eq!(world.post_json("officer", Door::Officers, "/v1/seal", &json!({})).ok()["sealed"], true);
+    assert_eq!(
+        world
+            .post_json("officer", Door::Officers, "/v1/seal", &json!({}))
+            .ok()["sealed"],
+        true
+    );
     world.stop();
     assert_eq!(world.mappings(), 0);
-    for (side, who, times) in
-        [(Side::Vault, "cnss-health", 6), (Side::Vault, "operator", 6), (Side::Node, "officer", 12)]
-    {
-        assert_eq!(world.refusals(side, who, "request", "browser-refused"), times, "{who}");
+    for (side, who, times) in [
+        (Side::Vault, "cnss-health", 6),
+        (Side::Vault, "operator", 6),
+        (Side::Node, "officer", 12),
+    ] {
+        assert_eq!(
+            world.refusals(side, who, "request", "browser-refused"),
+            times,
+            "{who}"
+        );
     }
 }

@@ -8,7 +8,8 @@ use cloison::keys::file::write_private;
 
 use crate::common::{Side, World, swap};
 
-/// The vault's and the node's configuration, a client's file, and a witness's configuration beside them.
+/// The vault's and the node's configuration, a client's file, and a witness's configuration beside
+/// them.
 fn world() -> World {
     let world = World::asleep();
     let key = world.read("secrets/vault/checkpoint.pem");
@@ -31,13 +32,23 @@ fn world() -> World {
 fn check(world: &World, files: &[&str]) -> (String, String, Option<i32>) {
     let output = world.cloison(&[&["check"], files].concat());
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (text(output.stdout), text(output.stderr), output.status.code())
+    (
+        text(output.stdout),
+        text(output.stderr),
+        output.status.code(),
+    )
 }
 
 #[test]
 fn check_knows_what_kind_of_file_it_got() {
     let world = world();
-    let files = ["register.toml", "vault.toml", "node.toml", "witness.toml", "clients/cnss-health.toml"];
+    let files = [
+        "register.toml",
+        "vault.toml",
+        "node.toml",
+        "witness.toml",
+        "clients/cnss-health.toml",
+    ];
     let (said, faults, exit) = check(&world, &files);
     assert_eq!((faults.as_str(), exit), ("", Some(0)));
     let lines: Vec<&str> = said.lines().collect();
@@ -53,7 +64,8 @@ fn check_knows_what_kind_of_file_it_got() {
     }
 }
 
-/// Files that are often given by mistake are called what they are, and one that nothing tells has ten faults at most.
+/// Files that are often given by mistake are called what they are, and one that nothing tells has
+/// ten faults at most.
 #[test]
 fn a_file_that_is_nothing_to_check_is_called_what_it_is() {
     let world = world();
@@ -66,23 +78,38 @@ fn a_file_that_is_nothing_to_check_is_called_what_it_is() {
         ("register.jws", "is JSON"),
     ] {
         let (_, faults, exit) = check(&world, &[file]);
-        assert!(faults.starts_with(file) && faults.contains(called) && faults.lines().count() < 5, "{faults}");
+        assert!(
+            faults.starts_with(file) && faults.contains(called) && faults.lines().count() < 5,
+            "{faults}"
+        );
         assert_eq!(exit, Some(1));
     }
     let (_, faults, _) = check(&world, &["strange.txt"]);
-    assert!(faults.lines().count() < 40 && faults.contains("more faults"), "{faults}");
+    assert!(
+        faults.lines().count() < 40 && faults.contains("more faults"),
+        "{faults}"
+    );
 }
 
 /// Every file that a configuration names, but for those that the process itself makes.
 fn named(text: &str) -> BTreeSet<&str> {
-    let values = text.lines().filter_map(|line| line.split_once(" = \"")?.1.split('"').next());
+    let values = text
+        .lines()
+        .filter_map(|line| line.split_once(" = \"")?.1.split('"').next());
     let paths = values.filter(|value| value.contains('/') || value.contains("register."));
-    paths.filter(|path| !path.starts_with("data/") && !path.contains("://") && *path != "test/vault").collect()
+    paths
+        .filter(|path| !path.starts_with("data/") && !path.contains("://") && *path != "test/vault")
+        .collect()
 }
 
 #[test]
 fn check_opens_every_file_that_a_configuration_names_and_tells_all_faults_at_once() {
-    for config in ["vault.toml", "node.toml", "witness.toml", "clients/cnss-health.toml"] {
+    for config in [
+        "vault.toml",
+        "node.toml",
+        "witness.toml",
+        "clients/cnss-health.toml",
+    ] {
         let world = world();
         let text = world.read(config);
         let folder = world.path(config).parent().unwrap().to_owned();
@@ -96,7 +123,11 @@ fn check_opens_every_file_that_a_configuration_names_and_tells_all_faults_at_onc
         assert_eq!(exit, Some(1));
         for path in &files {
             // Of a register that is not there the signatures are not asked for.
-            let name = path.rsplit('/').next().unwrap().replace("register.jws", "register.toml");
+            let name = path
+                .rsplit('/')
+                .next()
+                .unwrap()
+                .replace("register.jws", "register.toml");
             assert!(faults.contains(&name), "{path} is not in:\n{faults}");
         }
     }
@@ -106,16 +137,30 @@ fn check_opens_every_file_that_a_configuration_names_and_tells_all_faults_at_onc
 fn check_reads_what_it_opens() {
     let world = world();
     for (file, text) in [
-        ("secrets/vault/identity.secret", world.read("secrets/vault/audit.secret")),
+        (
+            "secrets/vault/identity.secret",
+            world.read("secrets/vault/audit.secret"),
+        ),
         ("secrets/vault/sector/1.secret", "nonsense\n".to_owned()),
-        ("secrets/vault/checkpoint.pem", "-----BEGIN PRIVATE KEY-----\n".to_owned()),
+        (
+            "secrets/vault/checkpoint.pem",
+            "-----BEGIN PRIVATE KEY-----\n".to_owned(),
+        ),
         ("secrets/tls/vault.key", world.read("secrets/tls/node.key")),
         ("tls/ca.pem", "no certificate\n".to_owned()),
     ] {
         world.write(file, &text);
     }
-    fs::set_permissions(world.path("secrets/vault/store/1.secret"), fs::Permissions::from_mode(0o644)).unwrap();
-    world.replace("vault.toml", "data/vault.checkpoint", "nowhere/vault.checkpoint");
+    fs::set_permissions(
+        world.path("secrets/vault/store/1.secret"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
+    world.replace(
+        "vault.toml",
+        "data/vault.checkpoint",
+        "nowhere/vault.checkpoint",
+    );
     let (_, faults, exit) = check(&world, &["vault.toml"]);
     assert_eq!(exit, Some(1));
     for fault in [
@@ -136,26 +181,60 @@ fn a_file_of_another_kind_is_called_by_its_name() {
     let mut world = world();
     let vault = world.read("vault.toml");
     for (file, called) in [
-        ("node.toml", "an authority node's configuration, which `cloison authority serve --config` takes"),
-        ("witness.toml", "a witness's configuration, which `cloison witness serve --config` takes"),
-        ("clients/cnss-health.toml", "a client's file, which `--client` takes"),
-        ("register.toml", "a register, which `[register] file` of a configuration takes"),
+        (
+            "node.toml",
+            "an authority node's configuration, which `cloison authority serve --config` takes",
+        ),
+        (
+            "witness.toml",
+            "a witness's configuration, which `cloison witness serve --config` takes",
+        ),
+        (
+            "clients/cnss-health.toml",
+            "a client's file, which `--client` takes",
+        ),
+        (
+            "register.toml",
+            "a register, which `[register] file` of a configuration takes",
+        ),
     ] {
         world.write("vault.toml", &world.read(file));
-        let failed = world.try_start(Side::Vault, &[]).expect_err("it must not start");
-        assert!(failed.said.contains(&format!("vault.toml: this is {called}, and not a vault's")), "{failed}");
+        let failed = world
+            .try_start(Side::Vault, &[])
+            .expect_err("it must not start");
+        assert!(
+            failed
+                .said
+                .contains(&format!("vault.toml: this is {called}, and not a vault's")),
+            "{failed}"
+        );
         assert!(!failed.said.contains("write instead"), "{failed}");
     }
     world.write("vault.toml", &vault);
-    let output =
-        world.cloison(&["client", "tokenize", "--client", "vault.toml", "--sector", "health", "--scheme", "cnie"]);
+    let output = world.cloison(&[
+        "client",
+        "tokenize",
+        "--client",
+        "vault.toml",
+        "--sector",
+        "health",
+        "--scheme",
+        "cnie",
+    ]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("vault.toml: this is a vault's configuration, which `cloison serve --config` takes"),
+        said.contains(
+            "vault.toml: this is a vault's configuration, which `cloison serve --config` takes"
+        ),
         "{said}"
     );
     // A fault in a file of the right kind is told as before.
-    world.write("vault.toml", &swap(&vault, "[store]\n", "[store]\nnonsense = 1\n"));
-    let failed = world.try_start(Side::Vault, &[]).expect_err("it must not start");
+    world.write(
+        "vault.toml",
+        &swap(&vault, "[store]\n", "[store]\nnonsense = 1\n"),
+    );
+    let failed = world
+        .try_start(Side::Vault, &[])
+        .expect_err("it must not start");
     assert!(failed.said.contains("unknown field `nonsense`"), "{failed}");
 }

@@ -1,5 +1,5 @@
-//! The same on the command line: one clear line about what is wrong, one about what to do, an exit code, and no word about
-//! a person.
+//! The same on the command line: one clear line about what is wrong, one about what to do, an exit
+//! code, and no word about a person.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
@@ -9,21 +9,30 @@ use cloison::order::OrderPayload;
 use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, PublicKeyData as _,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
+    PublicKeyData as _,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::common::{QUORUM, Side, World, id, now, swap};
 use crate::watch::{Left, Watch, mentions};
 
-/// What a command that failed said, if it failed as it should: exit code, an error, a hint, no result, no secret.
+/// What a command that failed said, if it failed as it should: exit code, an error, a hint, no
+/// result, no secret.
 #[track_caller]
 fn failed(output: &Output, exit: i32, why: &str, secrets: &[String]) {
     let said = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(exit), "{said}");
     assert!(said.contains(why), "{why:?} is not in: {said}");
-    assert!(said.lines().any(|line| line.starts_with("error: ")), "{said}");
-    assert!(said.lines().any(|line| line.trim_start().starts_with("hint: ")), "{said}");
+    assert!(
+        said.lines().any(|line| line.starts_with("error: ")),
+        "{said}"
+    );
+    assert!(
+        said.lines()
+            .any(|line| line.trim_start().starts_with("hint: ")),
+        "{said}"
+    );
     assert!(!said.contains("panicked"), "{said}");
     assert_eq!(String::from_utf8(output.stdout.clone()).unwrap(), "");
     for secret in secrets {
@@ -39,7 +48,9 @@ fn sector_systems_and_operators() {
     let input = b"QC770001\nQC770002\n";
     let tokenize = |watch: &Watch, client: &str, sector: &str, scheme: &str, more: &[&str]| {
         let client = format!("clients/{client}.toml");
-        let arguments = ["client", "tokenize", "--client", &client, "--sector", sector, "--scheme", scheme];
+        let arguments = [
+            "client", "tokenize", "--client", &client, "--sector", sector, "--scheme", scheme,
+        ];
         watch.cloison_with(&[&arguments[..], more].concat(), input)
     };
     let vault = |actor: &'static str| (Side::Vault, actor, "tokenize");
@@ -48,29 +59,63 @@ fn sector_systems_and_operators() {
         ("cnss-health", "tax", "cnie", &[], "unknown-sector"),
         ("cnss-health", "../../health", "cnie", &[], "unknown-sector"),
         ("cnss-health", "health", "nonsense", &[], "unknown-scheme"),
-        ("cnss-health", "health", "cnie&purpose=billing", &[], "unknown-scheme"),
-        ("cnss-health", "health", "cnie", &["--purpose", "nonsense"], "unknown-purpose"),
+        (
+            "cnss-health",
+            "health",
+            "cnie&purpose=billing",
+            &[],
+            "unknown-scheme",
+        ),
+        (
+            "cnss-health",
+            "health",
+            "cnie",
+            &["--purpose", "nonsense"],
+            "unknown-purpose",
+        ),
         ("rsu-social", "social", "cnie", &[], "unknown-purpose"),
     ] {
-        failed(&tokenize(&watch, client, sector, scheme, more), 1, code, &secrets);
+        failed(
+            &tokenize(&watch, client, sector, scheme, more),
+            1,
+            code,
+            &secrets,
+        );
         let (side, actor, operation) = vault(client);
         watch.entry(side, actor, operation, code);
     }
     let epoch = |watch: &Watch, sector: &str| {
-        let advance = ["epoch", "advance", "--sector", sector, "--from", "1", "--yes"];
+        let advance = [
+            "epoch", "advance", "--sector", sector, "--from", "1", "--yes",
+        ];
         watch.cloison(&[&advance[..], &["--client", "clients/operator.toml"]].concat())
     };
     failed(&epoch(&watch, "nowhere"), 1, "unknown-sector", &secrets);
     watch.entry(Side::Vault, "operator", "epoch-advance", "unknown-sector");
 
     // What fails before anything is sent.
-    failed(&tokenize(&watch, "nobody", "health", "cnie", &[]), 1, "clients/nobody.toml", &secrets);
+    failed(
+        &tokenize(&watch, "nobody", "health", "cnie", &[]),
+        1,
+        "clients/nobody.toml",
+        &secrets,
+    );
     let key = watch.path("secrets/tls/cnss-health.key");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
-    failed(&tokenize(&watch, "cnss-health", "health", "cnie", &[]), 1, "has mode 0640 and must have 0600", &secrets);
+    failed(
+        &tokenize(&watch, "cnss-health", "health", "cnie", &[]),
+        1,
+        "has mode 0640 and must have 0600",
+        &secrets,
+    );
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     watch.replace("clients/cnss-health.toml", "url = ", "nonsense = 1\nurl = ");
-    failed(&tokenize(&watch, "cnss-health", "health", "cnie", &[]), 1, "clients/cnss-health.toml:", &secrets);
+    failed(
+        &tokenize(&watch, "cnss-health", "health", "cnie", &[]),
+        1,
+        "clients/cnss-health.toml:",
+        &secrets,
+    );
     watch.finish(Left::default());
 }
 
@@ -81,18 +126,34 @@ fn officers() {
     let pseudonyms = watch.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards);
     watch.secrets(cards);
     watch.secrets(&pseudonyms);
-    let secrets: Vec<String> = cards.iter().map(|card| (*card).to_owned()).chain(pseudonyms.iter().cloned()).collect();
+    let secrets: Vec<String> = cards
+        .iter()
+        .map(|card| (*card).to_owned())
+        .chain(pseudonyms.iter().cloned())
+        .collect();
     let reidentify = |watch: &Watch, order: &str, more: &[&str]| {
         watch.write("orders/tried.jws", order);
-        let arguments = ["reidentify", "--order", "orders/tried.jws", "--client", "clients/officer.toml"];
+        let arguments = [
+            "reidentify",
+            "--order",
+            "orders/tried.jws",
+            "--client",
+            "clients/officer.toml",
+        ];
         watch.cloison(&[&arguments[..], more, &[&pseudonyms[0]]].concat())
     };
     let own = ["--key", "secrets/people/officer.pem"];
     let right = watch.order("health", &pseudonyms[..1]);
     let hour = SignedDuration::from_hours(1);
-    let expired =
-        OrderPayload { not_before: now() - hour * 2, not_after: now() - hour, ..watch.order("health", &pseudonyms) };
-    let elsewhere = OrderPayload { aud: id("elsewhere"), ..watch.order("health", &pseudonyms) };
+    let expired = OrderPayload {
+        not_before: now() - hour * 2,
+        not_after: now() - hour,
+        ..watch.order("health", &pseudonyms)
+    };
+    let elsewhere = OrderPayload {
+        aud: id("elsewhere"),
+        ..watch.order("health", &pseudonyms)
+    };
     for (payload, signers, code) in [
         (&right, &["judge-1"][..], "order-quorum"),
         (&right, &["judge-1", "judge-2"], "order-quorum"),
@@ -105,32 +166,66 @@ fn officers() {
     }
     // Another person's key in the officer's name.
     let order = watch.sign(&right, QUORUM);
-    failed(&reidentify(&watch, &order, &["--key", "secrets/people/judge-1.pem"]), 1, "request-invalid", &secrets);
+    failed(
+        &reidentify(&watch, &order, &["--key", "secrets/people/judge-1.pem"]),
+        1,
+        "request-invalid",
+        &secrets,
+    );
     watch.entry(Side::Node, "officer", "reidentify", "request-invalid");
-    failed(&reidentify(&watch, &order, &[&own[..], &["--sector", "tax"]].concat()), 1, "out-of-scope", &secrets);
+    failed(
+        &reidentify(&watch, &order, &[&own[..], &["--sector", "tax"]].concat()),
+        1,
+        "out-of-scope",
+        &secrets,
+    );
     watch.entry(Side::Node, "officer", "reidentify", "out-of-scope");
 
     // What fails before anything is sent.
-    failed(&reidentify(&watch, &order, &["--key", "secrets/people/nobody.pem"]), 1, "nobody.pem", &secrets);
+    failed(
+        &reidentify(&watch, &order, &["--key", "secrets/people/nobody.pem"]),
+        1,
+        "nobody.pem",
+        &secrets,
+    );
     for nonsense in ["", "nonsense", &pseudonyms[0], "{}"] {
-        failed(&reidentify(&watch, nonsense, &own), 1, "this is not an order", &secrets);
+        failed(
+            &reidentify(&watch, nonsense, &own),
+            1,
+            "this is not an order",
+            &secrets,
+        );
     }
     let mut two = watch.order("health", &pseudonyms);
     two.officers.push(id("other"));
-    failed(&reidentify(&watch, &watch.sign(&two, QUORUM), &own), 2, "several officers", &secrets);
+    failed(
+        &reidentify(&watch, &watch.sign(&two, QUORUM), &own),
+        2,
+        "several officers",
+        &secrets,
+    );
 
     // An item that is not in the order, beside one that is.
     watch.write("orders/tried.jws", &order);
     let output = watch.cloison(
         &[
-            &["reidentify", "--order", "orders/tried.jws", "--client", "clients/officer.toml"][..],
+            &[
+                "reidentify",
+                "--order",
+                "orders/tried.jws",
+                "--client",
+                "clients/officer.toml",
+            ][..],
             &own,
             &[&pseudonyms[0], &pseudonyms[1]],
         ]
         .concat(),
     );
     assert_eq!(output.status.code(), Some(3));
-    let wanted = format!("{}\tcnie\tQC660001\n{}\t!out-of-scope\n", pseudonyms[0], pseudonyms[1]);
+    let wanted = format!(
+        "{}\tcnie\tQC660001\n{}\t!out-of-scope\n",
+        pseudonyms[0], pseudonyms[1]
+    );
     assert_eq!(String::from_utf8(output.stdout).unwrap(), wanted);
     let orders = [(right.id, 1)];
     watch.finish(Left {
@@ -168,14 +263,29 @@ fn lists_and_secrets_are_read_as_any_editor_leaves_them() {
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     let cards = windows("QC550001\nQC550002");
-    let tokenize =
-        ["client", "tokenize", "--client", "clients/cnss-health.toml", "--sector", "health", "--scheme", "cnie"];
+    let tokenize = [
+        "client",
+        "tokenize",
+        "--client",
+        "clients/cnss-health.toml",
+        "--sector",
+        "health",
+        "--scheme",
+        "cnie",
+    ];
     let output = world.cloison_with(&tokenize, cards.as_bytes());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let pseudonyms = String::from_utf8(output.stdout).unwrap();
 
     // What came out goes through an editor, and into an order and a request.
-    let list = windows(&format!("\u{a0}{} ", pseudonyms.replace('\n', "\n\n").trim_end()));
+    let list = windows(&format!(
+        "\u{a0}{} ",
+        pseudonyms.replace('\n', "\n\n").trim_end()
+    ));
     world.write("list.txt", &list);
     let made = world.cloison(&[
         "order",
@@ -196,11 +306,27 @@ fn lists_and_secrets_are_read_as_any_editor_leaves_them() {
         "--out",
         "orders/list.jws",
     ]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     for person in QUORUM {
         let key = format!("secrets/people/{person}.pem");
-        let signed = world.cloison(&["order", "sign", "--key", &key, "--kid", person, "orders/list.jws"]);
-        assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
+        let signed = world.cloison(&[
+            "order",
+            "sign",
+            "--key",
+            &key,
+            "--kid",
+            person,
+            "orders/list.jws",
+        ]);
+        assert!(
+            signed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&signed.stderr)
+        );
     }
     world.write("orders/list.jws", &windows(&world.read("orders/list.jws")));
     let ask = [
@@ -213,9 +339,16 @@ fn lists_and_secrets_are_read_as_any_editor_leaves_them() {
         "clients/officer.toml",
     ];
     let output = world.cloison_with(&ask, list.as_bytes());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let opened = String::from_utf8(output.stdout).unwrap();
-    let identifiers: Vec<&str> = opened.lines().map(|line| line.rsplit('\t').next().unwrap()).collect();
+    let identifiers: Vec<&str> = opened
+        .lines()
+        .map(|line| line.rsplit('\t').next().unwrap())
+        .collect();
     assert_eq!(identifiers, ["QC550001", "QC550002"]);
 
     // A line that is no text is named, and nothing is sent.
@@ -229,7 +362,10 @@ fn lists_and_secrets_are_read_as_any_editor_leaves_them() {
 fn what_is_no_pseudonym_is_not_repeated() {
     let world = World::new();
     let known = world.tokenize("cnss-health", "health", "cnie", None, &["QC440001"]);
-    world.write("orders/o.jws", &world.sign(&world.order("health", &known), QUORUM));
+    world.write(
+        "orders/o.jws",
+        &world.sign(&world.order("health", &known), QUORUM),
+    );
     let ask = [
         "reidentify",
         "--order",
@@ -241,8 +377,16 @@ fn what_is_no_pseudonym_is_not_repeated() {
     ];
     let input = format!("QC440001\n{}\n", known[0]);
     for json in [false, true] {
-        let output = world.cloison_with(&[&ask[..], if json { &["--json"] } else { &[] }].concat(), input.as_bytes());
-        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = world.cloison_with(
+            &[&ask[..], if json { &["--json"] } else { &[] }].concat(),
+            input.as_bytes(),
+        );
+        assert_eq!(
+            output.status.code(),
+            Some(3),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let said = String::from_utf8(output.stdout).unwrap();
         // Once, as the identifier behind the pseudonym that was asked for.
         assert_eq!(said.matches("QC440001").count(), 1, "{said}");
@@ -258,7 +402,9 @@ fn what_is_no_pseudonym_is_not_repeated() {
 fn a_client_that_is_turned_away_learns_why() {
     let world = World::new();
     let tokenize = |client: &str| {
-        let fixed = ["client", "tokenize", "--sector", "health", "--scheme", "cnie", "--client"];
+        let fixed = [
+            "client", "tokenize", "--sector", "health", "--scheme", "cnie", "--client",
+        ];
         world.cloison_with(&[&fixed[..], &[client]].concat(), b"QC330001\n")
     };
     let made = world.read("clients/cnss-health.toml");
@@ -269,15 +415,28 @@ fn a_client_that_is_turned_away_learns_why() {
     };
     // The certificate of a role that may not do this.
     let output = tokenize(&client("role", "cnss-health", "operator"));
-    failed(&output, 1, "use the client file of a role that may do this", &[]);
+    failed(
+        &output,
+        1,
+        "use the client file of a role that may do this",
+        &[],
+    );
     // Nobody that the register knows: whoever enters it needs the digest.
     let digest = issue(&world, "stranger", 2000, 4000);
-    failed(&tokenize(&client("stranger", "cnss-health", "stranger")), 1, &digest, &[]);
+    failed(
+        &tokenize(&client("stranger", "cnss-health", "stranger")),
+        1,
+        &digest,
+        &[],
+    );
     // Nobody whom the register's people issued a certificate.
     let elsewhere = World::asleep();
     world.write("tls/foreign.pem", &elsewhere.read("tls/operator.pem"));
-    write_private(&world.path("secrets/tls/foreign.key"), elsewhere.read("secrets/tls/operator.key").as_bytes())
-        .unwrap();
+    write_private(
+        &world.path("secrets/tls/foreign.key"),
+        elsewhere.read("secrets/tls/operator.key").as_bytes(),
+    )
+    .unwrap();
     let output = tokenize(&client("foreign", "cnss-health", "foreign"));
     failed(&output, 1, "foreign.pem", &[]);
     // Judged before anybody is asked: a certificate that has ended, and a key of another one.
@@ -285,22 +444,38 @@ fn a_client_that_is_turned_away_learns_why() {
     let output = tokenize(&client("ended", "cnss-health", "ended"));
     failed(&output, 1, "ended.pem ended on 2020-01-01T00:00:00Z", &[]);
     let output = tokenize(&client("mixed", "cnss-health.key", "operator.key"));
-    failed(&output, 1, "operator.key: is not the key of the certificate", &[]);
+    failed(
+        &output,
+        1,
+        "operator.key: is not the key of the certificate",
+        &[],
+    );
 }
 
 /// Has the deployment's authority issue a client's certificate: the digest of its key.
 fn issue(world: &World, name: &str, from: i32, until: i32) -> String {
     let mut ca = CertificateParams::default();
     ca.distinguished_name = DistinguishedName::new();
-    ca.distinguished_name.push(DnType::CommonName, "cloison test CA");
-    let issuer = Issuer::new(ca, KeyPair::from_pem(&world.read("secrets/tls/ca.key")).unwrap());
+    ca.distinguished_name
+        .push(DnType::CommonName, "cloison test CA");
+    let issuer = Issuer::new(
+        ca,
+        KeyPair::from_pem(&world.read("secrets/tls/ca.key")).unwrap(),
+    );
     let mut params = CertificateParams::default();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params.not_before = rcgen::date_time_ymd(from, 1, 1);
     params.not_after = rcgen::date_time_ymd(until, 1, 1);
     let key = KeyPair::generate().unwrap();
-    world.write(&format!("tls/{name}.pem"), &params.signed_by(&key, &issuer).unwrap().pem());
-    write_private(&world.path(&format!("secrets/tls/{name}.key")), key.serialize_pem().as_bytes()).unwrap();
+    world.write(
+        &format!("tls/{name}.pem"),
+        &params.signed_by(&key, &issuer).unwrap().pem(),
+    );
+    write_private(
+        &world.path(&format!("secrets/tls/{name}.key")),
+        key.serialize_pem().as_bytes(),
+    )
+    .unwrap();
     HEXLOWER.encode(&Sha256::digest(key.subject_public_key_info()))
 }
 
@@ -311,15 +486,22 @@ fn servers() {
         let failed = world.try_start(side, &[]).expect_err("it must not start");
         assert_eq!(failed.code, Some(1), "{failed}");
         assert!(failed.said.contains(why), "{why:?} is not in: {failed}");
-        assert!(failed.said.contains("hint: ") && !failed.said.contains("panicked"), "{failed}");
+        assert!(
+            failed.said.contains("hint: ") && !failed.said.contains("panicked"),
+            "{failed}"
+        );
     };
-    // A configuration with a field that nobody knows, without one that is needed, of another deployment.
+    // A configuration with a field that nobody knows, without one that is needed, of another
+    // deployment.
     let configs = [("vault.toml", Side::Vault), ("node.toml", Side::Node)];
     for (config, side) in configs {
         let right = world.read(config);
         for (faulty, why) in [
             (right.clone() + "\n[nonsense]\n", "nonsense"),
-            (swap(&right, "[store]\n", "[store]\nnonsense = 1\n"), "nonsense"),
+            (
+                swap(&right, "[store]\n", "[store]\nnonsense = 1\n"),
+                "nonsense",
+            ),
             (swap(&right, "deployment = \"test\"", ""), "deployment"),
             (swap(&right, "quorum = 2", "quorum = 3"), "quorum"),
             (
@@ -327,8 +509,14 @@ fn servers() {
                 "no register key is of the body `nobody`",
             ),
             (swap(&right, "[health]", "[health"), config),
-            (swap(&right, "register.jws", "nothing.jws"), "the register is not signed"),
-            (swap(&right, "deployment = \"test\"", "deployment = \"prod\""), "the register is foreign"),
+            (
+                swap(&right, "register.jws", "nothing.jws"),
+                "the register is not signed",
+            ),
+            (
+                swap(&right, "deployment = \"test\"", "deployment = \"prod\""),
+                "the register is foreign",
+            ),
         ] {
             world.write(config, &faulty);
             refuse(&mut world, side, why);
@@ -353,20 +541,33 @@ fn servers() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         world.write(file, &right[..right.len() / 2]);
         let failed = world.try_start(side, &[]).expect_err("it must not start");
-        assert!(!failed.said.contains(&right[20..40]), "a secret is shown: {failed}");
+        assert!(
+            !failed.said.contains(&right[20..40]),
+            "a secret is shown: {failed}"
+        );
         std::fs::remove_file(&path).unwrap();
         refuse(&mut world, side, "");
         cloison::keys::file::write_private(&path, right.as_bytes()).unwrap();
     }
-    let (identity, audit) = (world.read("secrets/vault/identity.secret"), world.read("secrets/vault/audit.secret"));
+    let (identity, audit) = (
+        world.read("secrets/vault/identity.secret"),
+        world.read("secrets/vault/audit.secret"),
+    );
     world.write("secrets/vault/identity.secret", &audit);
     refuse(&mut world, Side::Vault, "holds a secret of kind `audit`");
     world.write("secrets/vault/identity.secret", &identity);
     // Another authority's key.
     let other = World::asleep();
     let key = world.read("secrets/authority/court-2026.secret");
-    world.write("secrets/authority/court-2026.secret", &other.read("secrets/authority/court-2026.secret"));
-    refuse(&mut world, Side::Node, "is not one that the register states");
+    world.write(
+        "secrets/authority/court-2026.secret",
+        &other.read("secrets/authority/court-2026.secret"),
+    );
+    refuse(
+        &mut world,
+        Side::Node,
+        "is not one that the register states",
+    );
     world.write("secrets/authority/court-2026.secret", &key);
 
     // All of it put right again, both serve; and a second process on the same store does not.
@@ -379,9 +580,15 @@ fn servers() {
 
     // The store of another deployment, or opened with another storage secret.
     let store = world.read("secrets/vault/store/1.secret");
-    world.write("secrets/vault/store/1.secret", &other.read("secrets/vault/store/1.secret"));
+    world.write(
+        "secrets/vault/store/1.secret",
+        &other.read("secrets/vault/store/1.secret"),
+    );
     refuse(&mut world, Side::Vault, "is this the right store secret?");
     world.write("secrets/vault/store/1.secret", &store);
     world.start(Side::Vault, &[]);
-    assert_eq!(world.tokenize("cnss-health", "health", "cnie", None, &["QC550001"]), pseudonyms);
+    assert_eq!(
+        world.tokenize("cnss-health", "health", "cnie", None, &["QC550001"]),
+        pseudonyms
+    );
 }

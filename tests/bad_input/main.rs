@@ -1,8 +1,10 @@
-//! Everything that somebody can send, and must not get anywhere with: each refusal has its status and its stable code
-//! (RFC 9457), tells nothing about a person, is in the audit log, and leaves nothing half done. And, beside it, the right
-//! form of the same, so that a refusal is known to be for its reason.
+//! Everything that somebody can send, and must not get anywhere with: each refusal has its status
+//! and its stable code (RFC 9457), tells nothing about a person, is in the audit log, and leaves
+//! nothing half done. And, beside it, the right form of the same, so that a refusal is known to be
+//! for its reason.
 //!
-//! Real processes, real TLS, the real store; what is left is read from the stores when the processes have ended.
+//! Real processes, real TLS, the real store; what is left is read from the stores when the
+//! processes have ended.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -15,7 +15,9 @@ const OFFICER: (Side, &str, &str) = (Side::Node, "officer", "reidentify");
 /// A statutory order for at most so many pseudonyms of these sectors.
 pub fn at_most(world: &World, limit: u64, sectors: &[&str]) -> OrderPayload {
     OrderPayload {
-        basis: LegalBasis::Statutory { article: "Law 09-08, article 4".to_owned() },
+        basis: LegalBasis::Statutory {
+            article: "Law 09-08, article 4".to_owned(),
+        },
         scope: PseudonymScope::AtMost(limit),
         sectors: sectors.iter().map(|sector| (*sector).to_owned()).collect(),
         ..world.order(sectors[0], &[])
@@ -34,14 +36,25 @@ fn mistyped(text: &str) -> String {
 }
 
 fn codes(answer: &Value) -> Vec<&str> {
-    answer["items"].as_array().unwrap().iter().map(|item| item["code"].as_str().unwrap_or("-")).collect()
+    answer["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["code"].as_str().unwrap_or("-"))
+        .collect()
 }
 
 #[test]
 fn each_item_has_its_code() {
     let mut watch = Watch::new(World::new());
     watch.secrets(["QP770001", "QP770002", "QP770003"]);
-    let health = watch.tokenize("cnss-health", "health", "cnie", Some("billing"), &["QP770001", "QP770002"]);
+    let health = watch.tokenize(
+        "cnss-health",
+        "health",
+        "cnie",
+        Some("billing"),
+        &["QP770001", "QP770002"],
+    );
     let tax = watch.tokenize("dgi-tax", "tax", "cnie", Some("assessment"), &["QP770001"]);
     let social = watch.tokenize("rsu-social", "social", "cnie", Some("aid"), &["QP770003"]);
     let unknown_epoch = TextWriter::new(TextForm::Bech32m, "sante", 7).text(&random());
@@ -67,24 +80,49 @@ fn each_item_has_its_code() {
         (nobody, "no-mapping"),
         (health[1].clone(), "-"),
     ];
-    watch.secrets(asked.iter().map(|(text, _)| text.trim()).filter(|text| text.len() > 6 && text.len() < 100));
+    watch.secrets(
+        asked
+            .iter()
+            .map(|(text, _)| text.trim())
+            .filter(|text| text.len() > 6 && text.len() < 100),
+    );
     let list: Vec<String> = asked.iter().map(|(text, _)| text.clone()).collect();
     let order = at_most(&watch, 50, &["health"]);
     let used = order.id;
     let order = watch.sign(&order, QUORUM);
     let answer = watch.reidentify(&order, "health", &list).ok();
-    assert_eq!(codes(&answer), asked.iter().map(|(_, code)| *code).collect::<Vec<_>>());
-    assert_eq!((&answer["items"][0]["value"], &answer["items"][13]["value"]), (&json!("QP770001"), &json!("QP770002")));
-    // Four are pseudonyms of the sector in form, found or not, and count (one comes in two dresses); what is none does not.
+    assert_eq!(
+        codes(&answer),
+        asked.iter().map(|(_, code)| *code).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        (&answer["items"][0]["value"], &answer["items"][13]["value"]),
+        (&json!("QP770001"), &json!("QP770002"))
+    );
+    // Four are pseudonyms of the sector in form, found or not, and count (one comes in two
+    // dresses); what is none does not.
     let counted = 4;
 
     // A sector of UUIDs, which cannot tell by itself whose they are.
-    let uuids = [social[0].clone(), social[0].to_ascii_uppercase(), social[0].replace('-', ""), uuid4().to_string()];
+    let uuids = [
+        social[0].clone(),
+        social[0].to_ascii_uppercase(),
+        social[0].replace('-', ""),
+        uuid4().to_string(),
+    ];
     let order = at_most(&watch, 50, &["social"]);
     let used_social = order.id;
     let order = watch.sign(&order, QUORUM);
     let answer = watch.reidentify(&order, "social", &uuids).ok();
-    assert_eq!(codes(&answer), ["-", "pseudonym-malformed", "pseudonym-malformed", "pseudonym-malformed"]);
+    assert_eq!(
+        codes(&answer),
+        [
+            "-",
+            "pseudonym-malformed",
+            "pseudonym-malformed",
+            "pseudonym-malformed"
+        ]
+    );
     watch.secrets(&uuids);
 
     // The command line tells the same.
@@ -102,10 +140,18 @@ fn each_item_has_its_code() {
     ]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(said, format!("{}\tcnie\tQP770003\n#2\t!pseudonym-malformed\n", uuids[0]));
+    assert_eq!(
+        said,
+        format!("{}\tcnie\tQP770003\n#2\t!pseudonym-malformed\n", uuids[0])
+    );
 
     let quota = [("cnss", 2), ("dgi", 1), ("rsu", 1)];
-    watch.finish(Left { mappings: 4, quota: &quota, orders: &[(used, counted), (used_social, 1)], unused: &[] });
+    watch.finish(Left {
+        mappings: 4,
+        quota: &quota,
+        orders: &[(used, counted), (used_social, 1)],
+        unused: &[],
+    });
 }
 
 #[test]
@@ -124,7 +170,11 @@ fn what_is_not_listed_is_out_of_scope() {
     assert_eq!(codes(&answer), ["-", "-", "out-of-scope"]);
     assert!(answer["items"][2].get("value").is_none());
     // A sector that the order does not name.
-    for (sector, list) in [("tax", &tax), ("health.chu-rabat", &health), ("nowhere", &health)] {
+    for (sector, list) in [
+        ("tax", &tax),
+        ("health.chu-rabat", &health),
+        ("nowhere", &health),
+    ] {
         let reply = watch.reidentify(&order, sector, list);
         watch.refused(OFFICER, &reply, 403, "out-of-scope");
     }
@@ -150,10 +200,19 @@ fn what_is_not_listed_is_out_of_scope() {
     watch.secret(&future);
     let epochs = watch.order("health", std::slice::from_ref(&future));
     let order = watch.sign(&epochs, QUORUM);
-    assert_eq!(codes(&watch.reidentify(&order, "health", &[future]).ok()), ["pseudonym-unknown-epoch"]);
+    assert_eq!(
+        codes(&watch.reidentify(&order, "health", &[future]).ok()),
+        ["pseudonym-unknown-epoch"]
+    );
 
     // A sector without mappings has no way back.
-    let study = watch.tokenize("chu-study", "health.chu-rabat.study-42", "cnie", Some("research"), &cards);
+    let study = watch.tokenize(
+        "chu-study",
+        "health.chu-rabat.study-42",
+        "cnie",
+        Some("research"),
+        &cards,
+    );
     watch.secrets(&study);
     let payload = watch.order("health.chu-rabat.study-42", &study);
     unused.push(payload.id);
@@ -163,7 +222,12 @@ fn what_is_not_listed_is_out_of_scope() {
 
     let orders = [(used.id, 2), (epochs.id, 1)];
     let quota = [("cnss", 3), ("dgi", 3), ("chu-rabat", 3)];
-    watch.finish(Left { mappings: 6, quota: &quota, orders: &orders, unused: &unused });
+    watch.finish(Left {
+        mappings: 6,
+        quota: &quota,
+        orders: &orders,
+        unused: &unused,
+    });
 }
 
 #[test]
@@ -183,7 +247,10 @@ fn a_limit_counts_what_was_asked_for() {
     let order = watch.sign(&payload, QUORUM);
     let ask = |watch: &Watch, sector: &str, list: &[String]| {
         let answer = watch.reidentify(&order, sector, list).ok();
-        codes(&answer).iter().map(|code| (*code).to_owned()).collect::<Vec<_>>()
+        codes(&answer)
+            .iter()
+            .map(|code| (*code).to_owned())
+            .collect::<Vec<_>>()
     };
     // Twice in one request counts once; a question without an answer counts as well.
     let twice = [health[0].clone(), health[0].clone(), nobody.clone()];
@@ -192,7 +259,10 @@ fn a_limit_counts_what_was_asked_for() {
     assert_eq!(ask(&watch, "health", &health[..1]), ["-"]);
     // All sectors of the order together.
     assert_eq!(ask(&watch, "tax", &tax[..2]), ["-", "-"]);
-    assert_eq!(ask(&watch, "health", &health[..4]), ["-", "-", "limit-reached", "limit-reached"]);
+    assert_eq!(
+        ask(&watch, "health", &health[..4]),
+        ["-", "-", "limit-reached", "limit-reached"]
+    );
     // What was counted before stays open when the limit is reached, also after a restart.
     watch.restart();
     assert_eq!(ask(&watch, "tax", &tax[..3]), ["-", "-", "limit-reached"]);
@@ -218,7 +288,12 @@ fn a_limit_counts_what_was_asked_for() {
     assert_eq!(opened, 7);
     let orders = [(payload.id, 5), (race.id, 7)];
     let quota = [("cnss", 20), ("dgi", 20)];
-    watch.finish(Left { mappings: 40, quota: &quota, orders: &orders, unused: &[] });
+    watch.finish(Left {
+        mappings: 40,
+        quota: &quota,
+        orders: &orders,
+        unused: &[],
+    });
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Registers on which nothing may start. A clear line on the command line, exit code 1, and the store as it was.
+//! Registers on which nothing may start. A clear line on the command line, exit code 1, and the
+//! store as it was.
 
 use cloison::jws;
 use cloison::register::sign::TYP;
@@ -18,7 +19,11 @@ struct State {
 fn state(world: &World) -> State {
     let register = world.register();
     let store = world.store(Side::Vault);
-    let epochs = register.sectors.values().map(|s| (s.name.clone(), store.epochs(s.uuid).unwrap().len())).collect();
+    let epochs = register
+        .sectors
+        .values()
+        .map(|s| (s.name.clone(), store.epochs(s.uuid).unwrap().len()))
+        .collect();
     State {
         register: store.register().unwrap(),
         epochs,
@@ -30,7 +35,13 @@ fn state(world: &World) -> State {
 /// A world that served once, so that there is something to go back behind.
 fn used() -> World {
     let mut world = World::new();
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["QG770001"]);
+    world.tokenize(
+        "cnss-health",
+        "health",
+        "cnie",
+        Some("billing"),
+        &["QG770001"],
+    );
     world.tokenize("dgi-tax", "tax", "cnie", Some("assessment"), &["QG770001"]);
     world.tokenize("rsu-social", "social", "cnie", Some("aid"), &["QG770001"]);
     world.stop();
@@ -45,7 +56,10 @@ fn refused(world: &mut World, sides: &[Side], why: &str) {
         assert_eq!(failed.code, Some(1), "{failed}");
         assert!(failed.said.contains(why), "{why:?} is not in: {failed}");
         assert!(failed.said.contains("hint: "), "{failed}");
-        assert!(!failed.said.contains("panicked") && !failed.said.contains("QG77"), "{failed}");
+        assert!(
+            !failed.said.contains("panicked") && !failed.said.contains("QG77"),
+            "{failed}"
+        );
     }
 }
 
@@ -62,21 +76,51 @@ fn unsigned_foreign_or_forged() {
     refused(&mut world, BOTH, "the register is not signed");
     let payload = jws::parse(&signatures, TYP).unwrap().payload().to_vec();
     let sign = |payload: &[u8], signers: &[(&str, &SigningKey)]| {
-        let add = |text: String, (kid, key): &(&str, &SigningKey)| jws::add_signature(&text, TYP, kid, key).unwrap();
+        let add = |text: String, (kid, key): &(&str, &SigningKey)| {
+            jws::add_signature(&text, TYP, kid, key).unwrap()
+        };
         signers.iter().fold(jws::draft(payload), add)
     };
     let good = [("operations", &operations), ("commission", &commission)];
     let stranger = SigningKey::from_bytes(&cloison::clock::random());
-    let bent = |from: &str, to: &str| swap(std::str::from_utf8(&payload).unwrap(), from, to).into_bytes();
+    let bent =
+        |from: &str, to: &str| swap(std::str::from_utf8(&payload).unwrap(), from, to).into_bytes();
     let attempts = [
         (jws::draft(&payload), "the register is not signed"),
-        (sign(&payload, &good[..1]), "1 register keys of the 2 that must sign"),
-        (sign(&payload, &good[1..]), "1 register keys of the 2 that must sign"),
-        (sign(&payload, &[("operations", &operations), ("commission", &operations)]), "forged or damaged"),
-        (sign(&payload, &[("operations", &stranger), ("commission", &commission)]), "forged or damaged"),
-        (sign(&payload, &[("stranger", &stranger), ("other", &operations)]), "0 register keys of the 2"),
-        (sign(&bent("\"test\"", "\"prod\""), &good), "the register is foreign"),
-        (sign(&bent("\"version\":1", "\"version\":2"), &good), "are not those in the register file"),
+        (
+            sign(&payload, &good[..1]),
+            "1 register keys of the 2 that must sign",
+        ),
+        (
+            sign(&payload, &good[1..]),
+            "1 register keys of the 2 that must sign",
+        ),
+        (
+            sign(
+                &payload,
+                &[("operations", &operations), ("commission", &operations)],
+            ),
+            "forged or damaged",
+        ),
+        (
+            sign(
+                &payload,
+                &[("operations", &stranger), ("commission", &commission)],
+            ),
+            "forged or damaged",
+        ),
+        (
+            sign(&payload, &[("stranger", &stranger), ("other", &operations)]),
+            "0 register keys of the 2",
+        ),
+        (
+            sign(&bent("\"test\"", "\"prod\""), &good),
+            "the register is foreign",
+        ),
+        (
+            sign(&bent("\"version\":1", "\"version\":2"), &good),
+            "are not those in the register file",
+        ),
         (sign(b"{}", &good), "not a register's"),
         (String::new(), "not a register's signatures"),
         ("QG770001".to_owned(), "not a register's signatures"),
@@ -91,7 +135,10 @@ fn unsigned_foreign_or_forged() {
     world.write("register.toml", &(text.clone() + "#"));
     refused(&mut world, BOTH, "is not the one that was signed");
     // Of another deployment as a whole, text and signatures, with our keys.
-    world.write_register(&swap(&text, "deployment = \"test\"", "deployment = \"prod\""), &["operations", "commission"]);
+    world.write_register(
+        &swap(&text, "deployment = \"test\"", "deployment = \"prod\""),
+        &["operations", "commission"],
+    );
     refused(&mut world, BOTH, "the register is foreign");
     // Of another deployment with the same name, and so with other keys.
     let twin = World::asleep();
@@ -109,8 +156,15 @@ fn unsigned_foreign_or_forged() {
         world.write(config, &(world.read(config) + &pin));
     }
     world.write("register.toml", &text);
-    world.write("register.jws", &sign(&payload, &[good[0], ("operations-2", &third)]));
-    refused(&mut world, BOTH, "without the commission no register is valid");
+    world.write(
+        "register.jws",
+        &sign(&payload, &[good[0], ("operations-2", &third)]),
+    );
+    refused(
+        &mut world,
+        BOTH,
+        "without the commission no register is valid",
+    );
 
     world.write("register.jws", &signatures);
     assert_eq!(state(&world), before, "a refused start leaves nothing");
@@ -122,9 +176,16 @@ fn unsigned_foreign_or_forged() {
 fn older_or_changed_under_the_same_version() {
     let mut world = used();
     let (text, signatures) = (world.read("register.toml"), world.read("register.jws"));
-    world.write_register(&(text.clone() + "\n# Another remark.\n"), &["operations", "commission"]);
+    world.write_register(
+        &(text.clone() + "\n# Another remark.\n"),
+        &["operations", "commission"],
+    );
     let before = state(&world);
-    refused(&mut world, BOTH, "another register of version 1 was in force");
+    refused(
+        &mut world,
+        BOTH,
+        "another register of version 1 was in force",
+    );
     world.write("register.toml", &text);
     assert_eq!(state(&world), before);
 
@@ -137,7 +198,11 @@ fn older_or_changed_under_the_same_version() {
     let before = state(&world);
     world.write("register.toml", &text);
     world.write("register.jws", &signatures);
-    refused(&mut world, BOTH, "register version 1 is older than version 2, which was in force");
+    refused(
+        &mut world,
+        BOTH,
+        "register version 1 is older than version 2, which was in force",
+    );
     for (file, text) in &newer {
         world.write(file, text);
     }
@@ -146,7 +211,8 @@ fn older_or_changed_under_the_same_version() {
     world.start(Side::Node, &[]);
 }
 
-/// `edit` done to a register of the same version and signed by hand, because `sign` refuses one with faults.
+/// `edit` done to a register of the same version and signed by hand, because `sign` refuses one
+/// with faults.
 fn force(world: &World, text: &str) {
     let register = world.register();
     let payload = format!(
@@ -154,9 +220,11 @@ fn force(world: &World, text: &str) {
         register.version,
         data_encoding::HEXLOWER.encode(&cloison::register::sign::digest_of(text.as_bytes()))
     );
-    let signed = ["operations", "commission"].iter().fold(jws::draft(payload.as_bytes()), |signed, kid| {
-        jws::add_signature(&signed, TYP, kid, &world.register_key(kid)).unwrap()
-    });
+    let signed = ["operations", "commission"]
+        .iter()
+        .fold(jws::draft(payload.as_bytes()), |signed, kid| {
+            jws::add_signature(&signed, TYP, kid, &world.register_key(kid)).unwrap()
+        });
     world.write("register.toml", text);
     world.write("register.jws", &signed);
 }
@@ -177,16 +245,48 @@ fn with_faults_within() {
     let uuid = |name: &str| register.sector(name).unwrap().uuid.to_string();
     for (faulty, why) in [
         // A cycle, by itself and by way of a child.
-        (in_sector(&text, "health", "tag = \"sante\"\n", "tag = \"sante\"\nparent = \"health\"\n"), "cycle"),
-        (in_sector(&text, "health", "tag = \"sante\"\n", "tag = \"sante\"\nparent = \"health.chu-rabat\"\n"), "cycle"),
         (
-            in_sector(&text, "health.chu-rabat", "parent = \"health\"", "parent = \"health.chu-rabat.study-42\""),
+            in_sector(
+                &text,
+                "health",
+                "tag = \"sante\"\n",
+                "tag = \"sante\"\nparent = \"health\"\n",
+            ),
             "cycle",
         ),
-        (in_sector(&text, "health.chu-rabat", "parent = \"health\"", "parent = \"nowhere\""), "parent"),
+        (
+            in_sector(
+                &text,
+                "health",
+                "tag = \"sante\"\n",
+                "tag = \"sante\"\nparent = \"health.chu-rabat\"\n",
+            ),
+            "cycle",
+        ),
+        (
+            in_sector(
+                &text,
+                "health.chu-rabat",
+                "parent = \"health\"",
+                "parent = \"health.chu-rabat.study-42\"",
+            ),
+            "cycle",
+        ),
+        (
+            in_sector(
+                &text,
+                "health.chu-rabat",
+                "parent = \"health\"",
+                "parent = \"nowhere\"",
+            ),
+            "parent",
+        ),
         (swap(&text, &uuid("tax"), &uuid("health")), "uuid"),
         (swap(&text, "tag = \"impot\"", "tag = \"sante\""), "tag"),
-        (in_sector(&text, "tax", "name = \"tax\"", "name = \"health\""), "name"),
+        (
+            in_sector(&text, "tax", "name = \"tax\"", "name = \"health\""),
+            "name",
+        ),
         (text.clone() + "\nnonsense = 1\n", "nonsense"),
         (text.clone() + "\n[[nonsense]]\nid = \"x\"\n", "nonsense"),
         (swap(&text, "version = 1", "version = -1"), "version"),
@@ -195,22 +295,53 @@ fn with_faults_within() {
         for side in BOTH {
             let failed = world.try_start(*side, &[]).expect_err("it must not start");
             assert_eq!(failed.code, Some(1), "{failed}");
-            let place = failed.said.lines().find(|line| line.contains("register.toml:") && line.contains(why));
+            let place = failed
+                .said
+                .lines()
+                .find(|line| line.contains("register.toml:") && line.contains(why));
             let line = place.unwrap_or_else(|| panic!("no line about {why}: {failed}"));
-            let number = line.split("register.toml:").nth(1).unwrap().split(':').next().unwrap();
+            let number = line
+                .split("register.toml:")
+                .nth(1)
+                .unwrap()
+                .split(':')
+                .next()
+                .unwrap();
             assert!(number.parse::<usize>().is_ok_and(|n| n > 0), "{line}");
             assert!(failed.said.contains("write instead: "), "{failed}");
         }
         world.write("register.toml", &text);
         // Nothing was even opened.
-        assert!(!world.path("data/vault/CURRENT").exists() && !world.path("data/node/CURRENT").exists());
+        assert!(
+            !world.path("data/vault/CURRENT").exists() && !world.path("data/node/CURRENT").exists()
+        );
     }
     // All faults at once, each with its line.
-    let faulty = swap(&swap(&text, &uuid("tax"), &uuid("health")), "tag = \"impot\"", "tag = \"sante\"");
-    force(&world, &in_sector(&faulty, "social", "text-form = \"uuid\"", "text-form = \"guid\""));
-    let failed = world.try_start(Side::Vault, &[]).expect_err("it must not start");
+    let faulty = swap(
+        &swap(&text, &uuid("tax"), &uuid("health")),
+        "tag = \"impot\"",
+        "tag = \"sante\"",
+    );
+    force(
+        &world,
+        &in_sector(
+            &faulty,
+            "social",
+            "text-form = \"uuid\"",
+            "text-form = \"guid\"",
+        ),
+    );
+    let failed = world
+        .try_start(Side::Vault, &[])
+        .expect_err("it must not start");
     for why in ["uuid", "tag", "text-form"] {
-        assert!(failed.said.lines().any(|line| line.contains("register.toml:") && line.contains(why)), "{failed}");
+        assert!(
+            failed
+                .said
+                .lines()
+                .any(|line| line.contains("register.toml:") && line.contains(why)),
+            "{failed}"
+        );
     }
 }
 
@@ -223,16 +354,30 @@ fn that_change_what_is_frozen() {
     let fresh = crate::common::uuid4().to_string();
     let uuid = |name: &str| register.sector(name).unwrap().uuid.to_string();
     let text = files[0].1.clone();
-    let health = &text[text.find(&format!("\n[[sector]]\nuuid = \"{}\"", uuid("health"))).unwrap()..];
+    let health = &text[text
+        .find(&format!("\n[[sector]]\nuuid = \"{}\"", uuid("health")))
+        .unwrap()..];
     let health = &health[..1 + health[1..].find("\n[[sector]]").unwrap()];
     type Edit<'a> = Box<dyn FnOnce(String) -> String + 'a>;
     let edits: Vec<(&str, Edit<'_>, bool)> = vec![
-        ("a sector's uuid", Box::new(|text| swap(&text, &uuid("health"), &fresh)), true),
-        ("a sector's tag", Box::new(|text| swap(&text, "tag = \"sante\"", "tag = \"soins\"")), true),
+        (
+            "a sector's uuid",
+            Box::new(|text| swap(&text, &uuid("health"), &fresh)),
+            true,
+        ),
+        (
+            "a sector's tag",
+            Box::new(|text| swap(&text, "tag = \"sante\"", "tag = \"soins\"")),
+            true,
+        ),
         (
             "a used tag for another sector",
             Box::new(|text| {
-                swap(&swap(&text, "tag = \"impot\"", "tag = \"taxe\""), "tag = \"sante\"", "tag = \"impot\"")
+                swap(
+                    &swap(&text, "tag = \"impot\"", "tag = \"taxe\""),
+                    "tag = \"sante\"",
+                    "tag = \"impot\"",
+                )
             }),
             true,
         ),
@@ -240,22 +385,40 @@ fn that_change_what_is_frozen() {
         (
             "a sector's parent",
             Box::new(|text| {
-                let text = in_sector(&text, "tax", "tag = \"impot\"\n", "tag = \"impot\"\nparent = \"health\"\n");
+                let text = in_sector(
+                    &text,
+                    "tax",
+                    "tag = \"impot\"\n",
+                    "tag = \"impot\"\nparent = \"health\"\n",
+                );
                 swap(&text, "\"tax\"", "\"health.tax\"")
             }),
             true,
         ),
-        ("a scheme's pattern", Box::new(|text| swap(&text, "\"[0-9]{10}\"", "\"[0-9]{11}\"")), false),
+        (
+            "a scheme's pattern",
+            Box::new(|text| swap(&text, "\"[0-9]{10}\"", "\"[0-9]{11}\"")),
+            false,
+        ),
         (
             "a used scheme's separators",
             Box::new(|text| {
                 let at = text.find("id = \"cnie\"").unwrap();
-                text[..at].to_owned() + &text[at..].replacen("separators = \" -\"", "separators = \" -.\"", 1)
+                text[..at].to_owned()
+                    + &text[at..].replacen("separators = \" -\"", "separators = \" -.\"", 1)
             }),
             true,
         ),
-        ("an organisation's id", Box::new(|text| swap(&text, "\"dgi\"", "\"impots\"")), true),
-        ("a purpose's code", Box::new(|text| swap(&text, "\"aid\"", "\"help\"")), true),
+        (
+            "an organisation's id",
+            Box::new(|text| swap(&text, "\"dgi\"", "\"impots\"")),
+            true,
+        ),
+        (
+            "a purpose's code",
+            Box::new(|text| swap(&text, "\"aid\"", "\"help\"")),
+            true,
+        ),
         // Without its children it could go, were it not in use.
         (
             "a sector that is in use",
@@ -264,7 +427,8 @@ fn that_change_what_is_frozen() {
                 let at = text.find("\n[[client]]\nid = \"cnss-health\"").unwrap();
                 let end = at + 1 + text[at + 1..].find("\n[[client]]").unwrap();
                 let text = text[..at].to_owned() + &text[end..];
-                text.replace("parent = \"health\"\n", "").replace("\"health.chu-rabat", "\"chu-rabat")
+                text.replace("parent = \"health\"\n", "")
+                    .replace("\"health.chu-rabat", "\"chu-rabat")
             }),
             true,
         ),
@@ -272,13 +436,18 @@ fn that_change_what_is_frozen() {
     for (what, edit, frozen) in edits {
         world.edit_register(edit);
         if frozen {
-            refused(&mut world, &[Side::Vault], "the register changes what is frozen since its first use");
+            refused(
+                &mut world,
+                &[Side::Vault],
+                "the register changes what is frozen since its first use",
+            );
             for (file, text) in &files {
                 world.write(file, text);
             }
             assert_eq!(state(&world), before, "{what}");
         } else {
-            // Nobody used it yet: that may still change. It is checked and not started, as there is no way back.
+            // Nobody used it yet: that may still change. It is checked and not started, as there is
+            // no way back.
             assert!(world.register().version == 2, "{what}");
             for (file, text) in &files {
                 world.write(file, text);
@@ -289,17 +458,43 @@ fn that_change_what_is_frozen() {
     world.start(Side::Vault, &[]);
     let old = world.tokenize("dgi-tax", "tax", "cnie", Some("assessment"), &["QG770001"]);
     world.end(Side::Vault);
-    world.edit_register(|text| swap(&swap(&text, "\"[0-9]{10}\"", "\"[0-9]{11}\""), "\"tax\"", "\"revenue\""));
+    world.edit_register(|text| {
+        swap(
+            &swap(&text, "\"[0-9]{10}\"", "\"[0-9]{11}\""),
+            "\"tax\"",
+            "\"revenue\"",
+        )
+    });
     world.start(Side::Vault, &[]);
-    assert_eq!(world.tokenize("dgi-tax", "revenue", "cnie", Some("assessment"), &["QG770001"]), old);
-    assert_eq!(world.batch("dgi-tax", "tax", "cnie", Some("assessment"), &["QG770001"]).code(), "unknown-sector");
+    assert_eq!(
+        world.tokenize(
+            "dgi-tax",
+            "revenue",
+            "cnie",
+            Some("assessment"),
+            &["QG770001"]
+        ),
+        old
+    );
+    assert_eq!(
+        world
+            .batch("dgi-tax", "tax", "cnie", Some("assessment"), &["QG770001"])
+            .code(),
+        "unknown-sector"
+    );
 }
 
 #[test]
 fn that_change_terms_need_a_new_epoch() {
     let mut world = used();
     world.start(Side::Vault, &[]);
-    let old = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["QG770001"]);
+    let old = world.tokenize(
+        "cnss-health",
+        "health",
+        "cnie",
+        Some("billing"),
+        &["QG770001"],
+    );
     world.end(Side::Vault);
     let files = ["register.toml", "register.jws"].map(|file| (file, world.read(file)));
     let before = state(&world);
@@ -309,9 +504,15 @@ fn that_change_terms_need_a_new_epoch() {
         ("text-form = \"bech32m\"", "text-form = \"hex\""),
     ] {
         world.edit_register(|text| in_sector(&text, "health", from, to));
-        refused(&mut world, &[Side::Vault], "start once with --advance health");
+        refused(
+            &mut world,
+            &[Side::Vault],
+            "start once with --advance health",
+        );
         // To advance another sector does not help.
-        let failed = world.try_start(Side::Vault, &["--advance", "tax"]).expect_err("it must not start");
+        let failed = world
+            .try_start(Side::Vault, &["--advance", "tax"])
+            .expect_err("it must not start");
         assert!(failed.said.contains("--advance health"), "{failed}");
         for (file, text) in &files {
             world.write(file, text);
@@ -321,48 +522,109 @@ fn that_change_terms_need_a_new_epoch() {
     // No mapping any more: also a new epoch.
     world.edit_register(|text| {
         let text = in_sector(&text, "health", "reversible = true", "reversible = false");
-        in_sector(&text, "health", "authorities = [\"court\"]", "authorities = []")
+        in_sector(
+            &text,
+            "health",
+            "authorities = [\"court\"]",
+            "authorities = []",
+        )
     });
-    refused(&mut world, &[Side::Vault], "start once with --advance health");
+    refused(
+        &mut world,
+        &[Side::Vault],
+        "start once with --advance health",
+    );
     for (file, text) in &files {
         world.write(file, text);
     }
 
     // With it, the sector has a second epoch on the new terms, and only that sector.
-    world.edit_register(|text| in_sector(&text, "health", "text-form = \"bech32m\"", "text-form = \"uuid\""));
-    // But not without a word about the form that the first epoch keeps: the node has only the register to know it by.
-    let failed = world.try_start(Side::Vault, &["--advance", "health"]).expect_err("it must not start");
-    assert!(failed.said.contains("add former-text-forms = [\"bech32m\"]"), "{failed}");
+    world.edit_register(|text| {
+        in_sector(
+            &text,
+            "health",
+            "text-form = \"bech32m\"",
+            "text-form = \"uuid\"",
+        )
+    });
+    // But not without a word about the form that the first epoch keeps: the node has only the
+    // register to know it by.
+    let failed = world
+        .try_start(Side::Vault, &["--advance", "health"])
+        .expect_err("it must not start");
+    assert!(
+        failed
+            .said
+            .contains("add former-text-forms = [\"bech32m\"]"),
+        "{failed}"
+    );
     assert_eq!(state(&world), before);
     world.edit_register(|text| {
-        in_sector(&text, "health", "text-form = \"uuid\"", "text-form = \"uuid\"\nformer-text-forms = [\"bech32m\"]")
+        in_sector(
+            &text,
+            "health",
+            "text-form = \"uuid\"",
+            "text-form = \"uuid\"\nformer-text-forms = [\"bech32m\"]",
+        )
     });
     world.start(Side::Vault, &["--advance", "health"]);
     world.start(Side::Node, &[]);
-    let new = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["QG770001"]);
-    assert_eq!(new[0].as_bytes()[14], b'8', "a UUID of version 8: {}", new[0]);
-    let answer = world.batch("cnss-health", "health", "cnie", Some("billing"), &["QG770001"]).ok();
+    let new = world.tokenize(
+        "cnss-health",
+        "health",
+        "cnie",
+        Some("billing"),
+        &["QG770001"],
+    );
+    assert_eq!(
+        new[0].as_bytes()[14],
+        b'8',
+        "a UUID of version 8: {}",
+        new[0]
+    );
+    let answer = world
+        .batch(
+            "cnss-health",
+            "health",
+            "cnie",
+            Some("billing"),
+            &["QG770001"],
+        )
+        .ok();
     assert_eq!(answer["domain"]["epoch"], 2);
-    let answer = world.batch("dgi-tax", "tax", "cnie", Some("assessment"), &["QG770001"]).ok();
+    let answer = world
+        .batch("dgi-tax", "tax", "cnie", Some("assessment"), &["QG770001"])
+        .ok();
     assert_eq!(answer["domain"]["epoch"], 1);
     // The old epoch keeps its own terms while it overlaps.
     let path = crate::common::batch_path("health") + "?previous=true";
-    let body = serde_json::json!({"scheme": "cnie", "identifiers": ["QG770001"], "purpose": "billing"});
-    let answer = world.post_json("cnss-health", crate::common::Door::Data, &path, &body).ok();
+    let body =
+        serde_json::json!({"scheme": "cnie", "identifiers": ["QG770001"], "purpose": "billing"});
+    let answer = world
+        .post_json("cnss-health", crate::common::Door::Data, &path, &body)
+        .ok();
     assert_eq!(answer["previous"]["pseudonyms"][0], old[0]);
     assert_eq!(answer["pseudonyms"][0], new[0]);
     // Under one order, pseudonyms of both epochs open, each in the form of its own.
     let both = [old[0].clone(), new[0].clone()];
     let order = world.sign(&world.order("health", &both), crate::common::QUORUM);
     let opened = world.reidentify(&order, "health", &both).ok();
-    assert_eq!((&opened["items"][0]["value"], &opened["items"][1]["value"]), (&"QG770001".into(), &"QG770001".into()));
-    // The new pseudonym in the old form is none: that epoch has no such pseudonym; and a third form is no form of the sector.
+    assert_eq!(
+        (&opened["items"][0]["value"], &opened["items"][1]["value"]),
+        (&"QG770001".into(), &"QG770001".into())
+    );
+    // The new pseudonym in the old form is none: that epoch has no such pseudonym; and a third form
+    // is no form of the sector.
     let hex = new[0].replace('-', "");
-    let lookalike = cloison::pseudonym::parse(cloison::register::TextForm::Uuid, "sante", &new[0]).unwrap();
-    let lookalike = cloison::pseudonym::TextWriter::new(cloison::register::TextForm::Bech32m, "sante", 1)
-        .text(&lookalike.pseudonym);
+    let lookalike =
+        cloison::pseudonym::parse(cloison::register::TextForm::Uuid, "sante", &new[0]).unwrap();
+    let lookalike =
+        cloison::pseudonym::TextWriter::new(cloison::register::TextForm::Bech32m, "sante", 1)
+            .text(&lookalike.pseudonym);
     let mut open = world.order("health", &[]);
-    open.basis = cloison::order::LegalBasis::Statutory { article: "Law 47-06, art. 214".to_owned() };
+    open.basis = cloison::order::LegalBasis::Statutory {
+        article: "Law 47-06, art. 214".to_owned(),
+    };
     open.scope = cloison::order::PseudonymScope::AtMost(9);
     let open = world.sign(&open, crate::common::QUORUM);
     let answer = world.reidentify(&open, "health", &[lookalike, hex]).ok();
@@ -373,14 +635,32 @@ fn that_change_terms_need_a_new_epoch() {
     world.start(Side::Vault, &["--advance", "health"]);
     world.stop();
     let store = world.store(Side::Vault);
-    assert_eq!(store.epochs(world.register().sector("health").unwrap().uuid).unwrap().len(), 2);
+    assert_eq!(
+        store
+            .epochs(world.register().sector("health").unwrap().uuid)
+            .unwrap()
+            .len(),
+        2
+    );
     drop(store);
     // A further one would end the overlap of the first: only where that is said.
     let files = ["register.toml", "register.jws"].map(|file| (file, world.read(file)));
-    world.edit_register(|text| in_sector(&text, "health", "granularity = {}", "granularity = { purpose = true }"));
+    world.edit_register(|text| {
+        in_sector(
+            &text,
+            "health",
+            "granularity = {}",
+            "granularity = { purpose = true }",
+        )
+    });
     for advance in ["health", "health:2"] {
-        let failed = world.try_start(Side::Vault, &["--advance", advance]).expect_err("it must not start");
-        assert!(failed.said.contains("start once with --advance health:1"), "{failed}");
+        let failed = world
+            .try_start(Side::Vault, &["--advance", advance])
+            .expect_err("it must not start");
+        assert!(
+            failed.said.contains("start once with --advance health:1"),
+            "{failed}"
+        );
     }
     let further = world.register().sector("health").unwrap().uuid;
     assert_eq!(world.store(Side::Vault).epochs(further).unwrap().len(), 2);
@@ -392,10 +672,20 @@ fn that_change_terms_need_a_new_epoch() {
     }
     // Opening an epoch is logged, whichever way it is opened: with the start that did it.
     let entries = world.entries(Side::Vault);
-    let opened: Vec<_> = entries.iter().filter_map(|entry| entry["opened"].as_array()).collect();
+    let opened: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| entry["opened"].as_array())
+        .collect();
     assert_eq!(opened.len(), 3, "{entries:#?}");
-    assert_eq!(opened[0].len(), world.register().sectors.len(), "the first epoch of each sector");
-    assert_eq!(*opened[1], [serde_json::json!({"sector": "health", "epoch": 2, "secret_version": 1})]);
+    assert_eq!(
+        opened[0].len(),
+        world.register().sectors.len(),
+        "the first epoch of each sector"
+    );
+    assert_eq!(
+        *opened[1],
+        [serde_json::json!({"sector": "health", "epoch": 2, "secret_version": 1})]
+    );
     let further = serde_json::json!({"sector": "health", "epoch": 3, "secret_version": 1, "ended_overlap": 1});
     assert_eq!(*opened[2], [further]);
 }
@@ -403,6 +693,8 @@ fn that_change_terms_need_a_new_epoch() {
 #[test]
 fn advance_names_a_sector() {
     let mut world = World::asleep();
-    let failed = world.try_start(Side::Vault, &["--advance", "nowhere"]).expect_err("it must not start");
+    let failed = world
+        .try_start(Side::Vault, &["--advance", "nowhere"])
+        .expect_err("it must not start");
     assert!(failed.said.contains("nowhere"), "{failed}");
 }

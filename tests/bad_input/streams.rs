@@ -1,4 +1,5 @@
-//! A hostile client over HTTP/2: many streams at once, each with a body that never ends or an answer that nobody reads.
+//! A hostile client over HTTP/2: many streams at once, each with a body that never ends or an
+//! answer that nobody reads.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,8 +21,16 @@ use crate::common::{Door, World};
 /// The resident memory of a process, in MiB.
 pub fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        / 1024
 }
 
 /// The most memory that a process has while something is done.
@@ -57,11 +66,19 @@ pub struct Drip {
 
 impl Drip {
     pub fn unending(bytes: usize) -> Self {
-        Self { piece: Bytes::from(vec![b' '; 64 << 10]), left: bytes, ends: false }
+        Self {
+            piece: Bytes::from(vec![b' '; 64 << 10]),
+            left: bytes,
+            ends: false,
+        }
     }
 
     pub fn whole(piece: Bytes) -> Self {
-        Self { left: piece.len(), piece, ends: true }
+        Self {
+            left: piece.len(),
+            piece,
+            ends: true,
+        }
     }
 }
 
@@ -69,9 +86,16 @@ impl Body for Drip {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
         if self.left == 0 {
-            return if self.ends { Poll::Ready(None) } else { Poll::Pending };
+            return if self.ends {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            };
         }
         let piece = self.piece.slice(..self.left.min(self.piece.len()));
         self.left -= piece.len();
@@ -92,12 +116,16 @@ impl Flood {
         runtime().block_on(async {
             let mut tasks = vec![];
             for _ in 0..self.connections {
-                let Ok(sender) = connect(world, who, door).await else { continue };
+                let Ok(sender) = connect(world, who, door).await else {
+                    continue;
+                };
                 for _ in 0..self.streams {
                     let (mut sender, path, bytes) = (sender.clone(), path.to_owned(), self.bytes);
                     tasks.push(tokio::spawn(async move {
                         loop {
-                            let asked = sender.send_request(post(&path, Drip::unending(bytes))).await;
+                            let asked = sender
+                                .send_request(post(&path, Drip::unending(bytes)))
+                                .await;
                             if asked.is_err() {
                                 break;
                             }
@@ -124,11 +152,16 @@ pub fn ask_and_never_read(
     runtime().block_on(async {
         let mut tasks = vec![];
         for _ in 0..connections {
-            let Ok(sender) = connect(world, who, door).await else { continue };
+            let Ok(sender) = connect(world, who, door).await else {
+                continue;
+            };
             for _ in 0..streams {
                 let (mut sender, path, body) = (sender.clone(), path.to_owned(), body.clone());
                 tasks.push(tokio::spawn(async move {
-                    while let Ok(answer) = sender.send_request(post(&path, Drip::whole(body.clone()))).await {
+                    while let Ok(answer) = sender
+                        .send_request(post(&path, Drip::whole(body.clone())))
+                        .await
+                    {
                         if answer.status() == 200 {
                             std::future::pending::<()>().await;
                         }
@@ -144,11 +177,17 @@ pub fn ask_and_never_read(
 
 pub fn post(path: &str, body: Drip) -> hyper::Request<Drip> {
     let request = hyper::Request::post(format!("https://127.0.0.1{path}"));
-    request.header("content-type", "application/json").body(body).unwrap()
+    request
+        .header("content-type", "application/json")
+        .body(body)
+        .unwrap()
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 async fn until(stop: &AtomicBool) {
@@ -165,17 +204,29 @@ pub async fn connect(world: &World, who: &str, door: Door) -> std::io::Result<Se
     }
     let key = world.path(&format!("secrets/tls/{who}.key"));
     let Identity { chain, key, .. } = Identity::read(&world.certificate(who), &key).unwrap();
-    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]).unwrap();
-    let mut config = builder.with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap();
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .unwrap();
+    let mut config = builder
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let address = world.address(door);
     let socket = tokio::net::TcpStream::connect(address).await?;
     let name = ServerName::IpAddress(address.ip().into());
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, socket)
+        .await?;
     // Little is taken off the server's hands.
     let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.initial_stream_window_size(16 << 10).initial_connection_window_size(64 << 10);
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+    builder
+        .initial_stream_window_size(16 << 10)
+        .initial_connection_window_size(64 << 10);
+    let (sender, connection) = builder
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(std::io::Error::other)?;
     tokio::spawn(connection);
     Ok(sender)
 }

@@ -1,6 +1,8 @@
-//! The pages do as they say: the shell blocks of README.md and docs/*.md are pasted, in their order, into one shell a page.
+//! The pages do as they say: the shell blocks of README.md and docs/*.md are pasted, in their
+//! order, into one shell a page.
 //!
-//! Comments, which a page's reader does not see, say what a block needs beyond what stands before it, on the line above it:
+//! Comments, which a page's reader does not see, say what a block needs beyond what stands before
+//! it, on the line above it:
 //!
 //! | comment | |
 //! |---|---|
@@ -21,7 +23,14 @@ use crate::common::{Door, Setup, Side, World};
 use page::Page;
 
 /// Pages of which blocks run, each by the test of its name below.
-const RUN: [&str; 6] = ["README", "audit", "keys", "operations", "orders", "register"];
+const RUN: [&str; 6] = [
+    "README",
+    "audit",
+    "keys",
+    "operations",
+    "orders",
+    "register",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -35,26 +44,49 @@ fn path_of(name: &str) -> PathBuf {
 }
 
 fn read(name: &str) -> Page {
-    Page::read(&format!("{name}.md"), &fs::read_to_string(path_of(name)).unwrap())
+    Page::read(
+        &format!("{name}.md"),
+        &fs::read_to_string(path_of(name)).unwrap(),
+    )
 }
 
 #[test]
 fn every_block_of_every_page_runs_or_says_why_not() {
-    let docs = root().join("docs").read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let docs = root()
+        .join("docs")
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let docs = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
-    let mut names: Vec<String> = docs.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    let mut names: Vec<String> = docs
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
     names.push("README".to_owned());
     names.sort();
     let mut run = 0;
     for name in names {
         let page = read(&name);
-        println!("{name}: {} blocks run, {} left out", page.run.len(), page.left.len());
-        page.left.iter().for_each(|(line, why)| println!("  line {line}: {why}"));
+        println!(
+            "{name}: {} blocks run, {} left out",
+            page.run.len(),
+            page.left.len()
+        );
+        page.left
+            .iter()
+            .for_each(|(line, why)| println!("  line {line}: {why}"));
         assert!(page.faults.is_empty(), "{}", page.faults.join("\n"));
         // A reason may say which test does the same with what the block lacks.
-        let named = page.left.iter().flat_map(|(_, why)| why.split([' ', ';'])).filter(|word| word.ends_with(".rs"));
+        let named = page
+            .left
+            .iter()
+            .flat_map(|(_, why)| why.split([' ', ';']))
+            .filter(|word| word.ends_with(".rs"));
         named.for_each(|test| assert!(root().join(test).exists(), "{name}: there is no {test}"));
-        assert_eq!(RUN.contains(&name.as_str()), !page.run.is_empty(), "{name}: has blocks to run, or is in RUN");
+        assert_eq!(
+            RUN.contains(&name.as_str()),
+            !page.run.is_empty(),
+            "{name}: has blocks to run, or is in RUN"
+        );
         run += page.run.len();
     }
     assert!(run >= 20, "only {run} blocks were found");
@@ -64,7 +96,11 @@ fn every_block_of_every_page_runs_or_says_why_not() {
 fn the_readme_runs_as_pasted() {
     let folder = tempfile::tempdir().unwrap();
     let said = paste("README", folder.path(), "");
-    assert_eq!(said.matches("\tcnie\tAB123456\n").count(), 1, "the pseudonym is re-identified: {said}");
+    assert_eq!(
+        said.matches("\tcnie\tAB123456\n").count(),
+        1,
+        "the pseudonym is re-identified: {said}"
+    );
 }
 
 #[test]
@@ -92,10 +128,18 @@ fn register_runs_as_pasted() {
     in_a_deployment("register", None);
 }
 
-/// Pastes a page in the folder of a deployment of its own, with two rights officers, whose vault and node its shell has started.
+/// Pastes a page in the folder of a deployment of its own, with two rights officers, whose vault
+/// and node its shell has started.
 fn in_a_deployment(name: &str, custodians: Option<(usize, usize)>) {
-    let world = World::with(Setup { start: false, custodians, ..Setup::default() });
-    crate::actors::rights_officers(&world, &[("rights-1", &["health"]), ("rights-2", &["health"])]);
+    let world = World::with(Setup {
+        start: false,
+        custodians,
+        ..Setup::default()
+    });
+    crate::actors::rights_officers(
+        &world,
+        &[("rights-1", &["health"]), ("rights-2", &["health"])],
+    );
     let doors = [Door::Data, Door::Control, Door::Officers].map(|door| world.address(door));
     let doors = doors.map(|address| address.port().to_string()).join(" ");
     paste(name, &world.path(""), &format!("doors='{doors}'\nstart\n"));
@@ -113,7 +157,14 @@ fn paste(name: &str, folder: &Path, before: &str) -> String {
     fs::write(script.path(), [&shell, before, &page.script()].concat()).unwrap();
     let status = shell_of_its_own(script.path())
         .current_dir(folder)
-        .env("PATH", format!("{}:{}", program_folder().display(), std::env::var("PATH").unwrap()))
+        .env(
+            "PATH",
+            format!(
+                "{}:{}",
+                program_folder().display(),
+                std::env::var("PATH").unwrap()
+            ),
+        )
         .env_remove("CLOISON_CLIENT")
         .stdin(Stdio::null())
         .stdout(File::create(output.path()).unwrap())
@@ -121,7 +172,10 @@ fn paste(name: &str, folder: &Path, before: &str) -> String {
         .status()
         .unwrap();
     let said = String::from_utf8_lossy(&fs::read(output.path()).unwrap()).into_owned();
-    assert!(status.success(), "{name} does not run as pasted; {status}:\n{said}");
+    assert!(
+        status.success(),
+        "{name} does not run as pasted; {status}:\n{said}"
+    );
     said
 }
 
@@ -129,16 +183,22 @@ fn program_folder() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_cloison")).parent().unwrap()
 }
 
-/// A shell with a loopback of its own, where that may be had (root may): the ports of the README's tour are fixed.
+/// A shell with a loopback of its own, where that may be had (root may): the ports of the README's
+/// tour are fixed.
 fn shell_of_its_own(script: &Path) -> Command {
     let up = "ip link set lo up";
-    let apart = Command::new("unshare").args(["--net", "sh", "-c", up]).stderr(Stdio::null()).status();
+    let apart = Command::new("unshare")
+        .args(["--net", "sh", "-c", up])
+        .stderr(Stdio::null())
+        .status();
     if !apart.is_ok_and(|status| status.success()) {
         let mut command = Command::new("bash");
         command.arg(script);
         return command;
     }
     let mut command = Command::new("unshare");
-    command.args(["--net", "sh", "-c", &format!("{up} && exec bash \"$0\"")]).arg(script);
+    command
+        .args(["--net", "sh", "-c", &format!("{up} && exec bash \"$0\"")])
+        .arg(script);
     command
 }

@@ -22,11 +22,20 @@ struct Copy {
 impl Copy {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("keys-example"), dir.path());
+        copy(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("keys-example"),
+            dir.path(),
+        );
         let listeners = PORTS.map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
         let mut files = vec![dir.path().join("vault.toml"), dir.path().join("node.toml")];
-        files.extend(dir.path().join("clients").read_dir().unwrap().map(|entry| entry.unwrap().path()));
+        files.extend(
+            dir.path()
+                .join("clients")
+                .read_dir()
+                .unwrap()
+                .map(|entry| entry.unwrap().path()),
+        );
         for file in files {
             let mut text = fs::read_to_string(&file).unwrap();
             for (from, to) in PORTS.iter().zip(ports) {
@@ -34,7 +43,11 @@ impl Copy {
             }
             fs::write(file, text).unwrap();
         }
-        Self { dir, ports, processes: Vec::new() }
+        Self {
+            dir,
+            ports,
+            processes: Vec::new(),
+        }
     }
 
     fn path(&self, path: &str) -> String {
@@ -46,7 +59,10 @@ impl Copy {
         let log = PathBuf::from(self.path(&format!("{health}.log")));
         let output = File::create(&log).unwrap();
         let mut command = program(arguments);
-        command.stdin(Stdio::null()).stderr(output.try_clone().unwrap()).stdout(output);
+        command
+            .stdin(Stdio::null())
+            .stderr(output.try_clone().unwrap())
+            .stdout(output);
         self.processes.push(command.spawn().unwrap());
         let started = Instant::now();
         while !ready(health) {
@@ -86,7 +102,8 @@ fn copy(from: &Path, to: &Path) {
 fn ready(health: u16) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, health))?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
         let mut head = [0; 12];
         stream.read_exact(&mut head)?;
         Ok(head.ends_with(b" 200"))
@@ -114,7 +131,11 @@ fn both_programs_refuse_the_published_keys() {
         let output = program(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
         assert!(said(&output).contains("example"), "{}", said(&output));
-        assert!(said(&output).contains("cloison init"), "the way out: {}", said(&output));
+        assert!(
+            said(&output).contains("cloison init"),
+            "the way out: {}",
+            said(&output)
+        );
     }
 }
 
@@ -133,19 +154,46 @@ fn one_published_key_among_fresh_ones_is_enough_to_be_refused() {
     .enumerate()
     {
         let dir = place.path().join(n.to_string());
-        assert!(program(&["init", dir.to_str().unwrap()]).output().unwrap().status.success());
+        assert!(
+            program(&["init", dir.to_str().unwrap()])
+                .output()
+                .unwrap()
+                .status
+                .success()
+        );
         fs::copy(example.path(file), dir.join(file)).unwrap();
-        let output = program(&["serve", "--config", dir.join("vault.toml").to_str().unwrap()]).output().unwrap();
+        let output = program(&[
+            "serve",
+            "--config",
+            dir.join("vault.toml").to_str().unwrap(),
+        ])
+        .output()
+        .unwrap();
         assert_eq!(output.status.code(), Some(1), "{file}: {}", said(&output));
-        assert!(said(&output).contains("example"), "{file}: {}", said(&output));
+        assert!(
+            said(&output).contains("example"),
+            "{file}: {}",
+            said(&output)
+        );
     }
 }
 
 #[test]
 fn secrets_as_git_checks_them_out_are_refused_by_their_mode() {
     let copy = Copy::new();
-    fs::set_permissions(copy.path("secrets/vault/identity.secret"), Permissions::from_mode(0o644)).unwrap();
-    let output = program(&["serve", "--config", &copy.path("vault.toml"), "--allow-example-keys"]).output().unwrap();
+    fs::set_permissions(
+        copy.path("secrets/vault/identity.secret"),
+        Permissions::from_mode(0o644),
+    )
+    .unwrap();
+    let output = program(&[
+        "serve",
+        "--config",
+        &copy.path("vault.toml"),
+        "--allow-example-keys",
+    ])
+    .output()
+    .unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("0600"), "{}", said(&output));
 }
@@ -155,47 +203,101 @@ fn who_insists_gets_a_working_deployment_and_the_order_names_the_right_person() 
     let mut copy = Copy::new();
     let (vault, node) = (copy.path("vault.toml"), copy.path("node.toml"));
     let [.., vault_health, _, node_health] = copy.ports;
-    copy.start(&["serve", "--config", &vault, "--allow-example-keys"], vault_health);
-    copy.start(&["authority", "serve", "--config", &node, "--allow-example-keys"], node_health);
+    copy.start(
+        &["serve", "--config", &vault, "--allow-example-keys"],
+        vault_health,
+    );
+    copy.start(
+        &[
+            "authority",
+            "serve",
+            "--config",
+            &node,
+            "--allow-example-keys",
+        ],
+        node_health,
+    );
     let pseudonym = pseudonym_of_the_card(&copy);
 
     // `init` derived it without a vault when it wrote the order; both must agree.
     let text = fs::read_to_string(copy.path("orders/example.jws")).unwrap();
-    let payload = cloison::jws::parse(&text, OrderPayload::TYP).unwrap().payload().to_vec();
+    let payload = cloison::jws::parse(&text, OrderPayload::TYP)
+        .unwrap()
+        .payload()
+        .to_vec();
     let payload = cloison::order::OrderPayload::read(&payload).unwrap();
-    assert_eq!(serde_json::to_value(&payload).unwrap()["pseudonyms"]["health"], serde_json::json!([pseudonym]));
+    assert_eq!(
+        serde_json::to_value(&payload).unwrap()["pseudonyms"]["health"],
+        serde_json::json!([pseudonym])
+    );
 
     // The published order opens while it lasts; once it has expired, it is refused as such.
     let opened = format!("{pseudonym}\tcnie\tAB123456\n");
     let published = reidentify(&copy, "orders/example.jws", &pseudonym);
     if jiff::Timestamp::now() < payload.not_after {
-        assert_eq!(String::from_utf8_lossy(&published.stdout), opened, "{}", said(&published));
+        assert_eq!(
+            String::from_utf8_lossy(&published.stdout),
+            opened,
+            "{}",
+            said(&published)
+        );
     } else {
-        assert!(said(&published).contains("order-expired"), "{}", said(&published));
+        assert!(
+            said(&published).contains("order-expired"),
+            "{}",
+            said(&published)
+        );
     }
 
     // One of today opens on any day.
     sign_an_order(&copy, "orders/today.jws", &pseudonym);
     let output = reidentify(&copy, "orders/today.jws", &pseudonym);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), opened, "{}", said(&output));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        opened,
+        "{}",
+        said(&output)
+    );
 }
 
 fn pseudonym_of_the_card(copy: &Copy) -> String {
     let client = copy.path("clients/cnss-health.toml");
-    let mut child = program(&["client", "tokenize", "--sector", "health", "--scheme", "cnie", "--purpose", "billing"])
-        .args(["--client", &client])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
+    let mut child = program(&[
+        "client",
+        "tokenize",
+        "--sector",
+        "health",
+        "--scheme",
+        "cnie",
+        "--purpose",
+        "billing",
+    ])
+    .args(["--client", &client])
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"AB123456\n")
         .unwrap();
-    child.stdin.take().unwrap().write_all(b"AB123456\n").unwrap();
     let output = child.wait_with_output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim_end()
+        .to_owned()
 }
 
 fn reidentify(copy: &Copy, order: &str, pseudonym: &str) -> Output {
     program(&["reidentify", "--order", &copy.path(order), pseudonym])
-        .args(["--key", &copy.path("secrets/people/officer.pem"), "--client", &copy.path("clients/officer.toml")])
+        .args([
+            "--key",
+            &copy.path("secrets/people/officer.pem"),
+            "--client",
+            &copy.path("clients/officer.toml"),
+        ])
         .output()
         .unwrap()
 }
@@ -207,13 +309,38 @@ fn sign_an_order(copy: &Copy, order: &str, pseudonym: &str) {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", said(&output));
     };
-    let mut new = program(&["order", "new", "--register", &register, "--judicial", "--case", "RABAT/2026/43"]);
-    new.args(["--purpose", "investigation", "--sector", "health", "--pseudonym", pseudonym]);
+    let mut new = program(&[
+        "order",
+        "new",
+        "--register",
+        &register,
+        "--judicial",
+        "--case",
+        "RABAT/2026/43",
+    ]);
+    new.args([
+        "--purpose",
+        "investigation",
+        "--sector",
+        "health",
+        "--pseudonym",
+        pseudonym,
+    ]);
     new.args(["--officer", "officer", "--out", &order]);
     done(new);
     for approver in ["judge-1", "prosecutor-1"] {
         let key = copy.path(&format!("secrets/people/{approver}.pem"));
-        done(program(&["order", "sign", "--register", &register, "--kid", approver, "--key", &key, &order]));
+        done(program(&[
+            "order",
+            "sign",
+            "--register",
+            &register,
+            "--kid",
+            approver,
+            "--key",
+            &key,
+            &order,
+        ]));
     }
 }
 
@@ -223,22 +350,46 @@ fn the_published_certificates_are_good_until_the_day_that_their_page_names() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("keys-example");
     let page = fs::read_to_string(dir.join("README.md")).unwrap();
     let (_, rest) = page.split_once("certificates are good until ").unwrap();
-    let end = format!("{}T00:00:00Z", &rest[..10]).parse::<jiff::Timestamp>().unwrap();
+    let end = format!("{}T00:00:00Z", &rest[..10])
+        .parse::<jiff::Timestamp>()
+        .unwrap();
     let day = jiff::SignedDuration::from_hours(24);
     // The order beside them begins on the day on which all of it was made.
     let order = fs::read_to_string(dir.join("orders/example.jws")).unwrap();
     let order = cloison::jws::parse(&order, OrderPayload::TYP).unwrap();
-    let made = cloison::order::OrderPayload::read(order.payload()).unwrap().not_before;
-    let days = ["2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z", "2028-02-29T12:00:00Z"];
-    let days = days.into_iter().map(|time| time.parse().unwrap()).filter(|time| *time >= made);
+    let made = cloison::order::OrderPayload::read(order.payload())
+        .unwrap()
+        .not_before;
+    let days = [
+        "2026-12-31T23:59:59Z",
+        "2027-01-01T00:00:00Z",
+        "2028-02-29T12:00:00Z",
+    ];
+    let days = days
+        .into_iter()
+        .map(|time| time.parse().unwrap())
+        .filter(|time| *time >= made);
     let within: Vec<jiff::Timestamp> = [made].into_iter().chain(days).collect();
     let hence = [30, 400, 600].map(|days| jiff::Timestamp::now() + day * days);
-    let files = dir.join("tls").read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let files = dir
+        .join("tls")
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     for certificate in files.filter(|path| !path.ends_with("ca.pem")) {
         for time in within.iter().chain(&hence).chain(&[end - day, end]) {
-            assert!(accepted(&dir, &certificate, *time), "{} at {time}", certificate.display());
+            assert!(
+                accepted(&dir, &certificate, *time),
+                "{} at {time}",
+                certificate.display()
+            );
         }
-        assert!(!accepted(&dir, &certificate, end + day), "{} at {}", certificate.display(), end + day);
+        assert!(
+            !accepted(&dir, &certificate, end + day),
+            "{} at {}",
+            certificate.display(),
+            end + day
+        );
     }
 }
 
@@ -248,13 +399,28 @@ fn accepted(dir: &Path, certificate: &Path, time: jiff::Timestamp) -> bool {
     use rustls::pki_types::UnixTime;
     let read = |path: &Path| cloison::http::tls::read_certificates(path).unwrap();
     let mut roots = rustls::RootCertStore::empty();
-    read(&dir.join("tls/ca.pem")).into_iter().for_each(|root| roots.add(root).unwrap());
-    let [leaf] = &read(certificate)[..] else { panic!("{}: not one certificate", certificate.display()) };
+    read(&dir.join("tls/ca.pem"))
+        .into_iter()
+        .for_each(|root| roots.add(root).unwrap());
+    let [leaf] = &read(certificate)[..] else {
+        panic!("{}: not one certificate", certificate.display())
+    };
     let (roots, provider) = (std::sync::Arc::new(roots), cloison::http::tls::provider());
     let time = UnixTime::since_unix_epoch(Duration::from_secs(time.as_second().unsigned_abs()));
-    let as_server = rustls::client::WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone());
+    let as_server = rustls::client::WebPkiServerVerifier::builder_with_provider(
+        roots.clone(),
+        provider.clone(),
+    );
     let as_client = rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider);
     let host = "127.0.0.1".try_into().unwrap();
-    as_server.build().unwrap().verify_server_cert(leaf, &[], &host, &[], time).is_ok()
-        || as_client.build().unwrap().verify_client_cert(leaf, &[], time).is_ok()
+    as_server
+        .build()
+        .unwrap()
+        .verify_server_cert(leaf, &[], &host, &[], time)
+        .is_ok()
+        || as_client
+            .build()
+            .unwrap()
+            .verify_client_cert(leaf, &[], time)
+            .is_ok()
 }

@@ -14,7 +14,10 @@ use cloison::register::{Id, PinnedKey, Pins, open};
 use cloison::statement::Statement as _;
 
 fn cloison(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cloison")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_cloison"))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -56,13 +59,24 @@ fn pins(config: &Path) -> Pins {
     let register = config["register"].as_table().unwrap();
     let id = |value: &toml::Value| Id::parse(value.as_str().unwrap()).unwrap();
     let key = |entry: &toml::Value| {
-        let public = data_encoding::HEXLOWER.decode(entry["public"].as_str().unwrap().as_bytes()).unwrap();
+        let public = data_encoding::HEXLOWER
+            .decode(entry["public"].as_str().unwrap().as_bytes())
+            .unwrap();
         let key = ed25519_dalek::VerifyingKey::from_bytes(&public.try_into().unwrap()).unwrap();
-        PinnedKey { id: id(&entry["id"]), body: id(&entry["body"]), key }
+        PinnedKey {
+            id: id(&entry["id"]),
+            body: id(&entry["body"]),
+            key,
+        }
     };
     Pins {
         deployment: id(&config["deployment"]),
-        keys: register["key"].as_array().unwrap().iter().map(key).collect(),
+        keys: register["key"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(key)
+            .collect(),
         quorum: register["quorum"].as_integer().unwrap() as usize,
         commission: id(&register["commission"]),
     }
@@ -77,8 +91,16 @@ fn secrets_are_for_their_owner_alone_and_nothing_else_is_secret() {
         let contents = fs::read_to_string(dir.join(&path)).unwrap();
         let secret = contents.contains("cloison-secret-1:") || contents.contains("PRIVATE KEY");
         assert_eq!(secret, path.starts_with("secrets/"), "{path}");
-        assert_eq!(mode(&dir.join(&path)), if secret { 0o600 } else { 0o644 }, "{path}");
-        for above in Path::new(&path).ancestors().skip(1).filter(|above| *above != Path::new("")) {
+        assert_eq!(
+            mode(&dir.join(&path)),
+            if secret { 0o600 } else { 0o644 },
+            "{path}"
+        );
+        for above in Path::new(&path)
+            .ancestors()
+            .skip(1)
+            .filter(|above| *above != Path::new(""))
+        {
             assert_eq!(mode(&dir.join(above)), 0o700, "{}", above.display());
         }
     }
@@ -88,12 +110,26 @@ fn secrets_are_for_their_owner_alone_and_nothing_else_is_secret() {
 fn a_second_time_is_refused_and_changes_nothing() {
     let place = tempfile::tempdir().unwrap();
     let dir = init(place.path(), &[]);
-    let before: Vec<_> = files(&dir).iter().map(|path| fs::read(dir.join(path)).unwrap()).collect();
+    let before: Vec<_> = files(&dir)
+        .iter()
+        .map(|path| fs::read(dir.join(path)).unwrap())
+        .collect();
     let output = cloison(&["init", dir.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("is not empty"), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains(" hint: "), "{}", text(&output.stderr));
-    let after: Vec<_> = files(&dir).iter().map(|path| fs::read(dir.join(path)).unwrap()).collect();
+    assert!(
+        text(&output.stderr).contains("is not empty"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(
+        text(&output.stderr).contains(" hint: "),
+        "{}",
+        text(&output.stderr)
+    );
+    let after: Vec<_> = files(&dir)
+        .iter()
+        .map(|path| fs::read(dir.join(path)).unwrap())
+        .collect();
     assert_eq!(before, after);
 }
 
@@ -101,7 +137,12 @@ fn a_second_time_is_refused_and_changes_nothing() {
 fn a_folder_that_cannot_be_filled_is_left_as_it_was() {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("deployment");
-    let output = cloison(&["init", dir.to_str().unwrap(), "--vault-host", "not a host\n"]);
+    let output = cloison(&[
+        "init",
+        dir.to_str().unwrap(),
+        "--vault-host",
+        "not a host\n",
+    ]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     assert!(!dir.exists());
     for wrong in [&["--deployment", "Not An Id"][..], &["--years", "0"]] {
@@ -121,10 +162,27 @@ fn the_register_is_signed_by_the_keys_that_both_sides_pin() {
         assert_eq!(register.deployment.as_str(), "pilot");
         assert_eq!(register.version, 1);
         // One signature less, or another deployment, and it is no register.
-        let other = Pins { deployment: Id::parse("other").unwrap(), ..pins.clone() };
-        assert!(open(&dir.join("register.toml"), &dir.join("register.jws"), &other).is_err());
+        let other = Pins {
+            deployment: Id::parse("other").unwrap(),
+            ..pins.clone()
+        };
+        assert!(
+            open(
+                &dir.join("register.toml"),
+                &dir.join("register.jws"),
+                &other
+            )
+            .is_err()
+        );
         let stricter = Pins { quorum: 3, ..pins };
-        assert!(open(&dir.join("register.toml"), &dir.join("register.jws"), &stricter).is_err());
+        assert!(
+            open(
+                &dir.join("register.toml"),
+                &dir.join("register.jws"),
+                &stricter
+            )
+            .is_err()
+        );
     }
 }
 
@@ -135,40 +193,92 @@ fn the_register_says_beside_cnie_that_padding_makes_another_number() {
     let register = fs::read_to_string(init(place.path(), &[]).join("register.toml")).unwrap();
     let (before, _) = register.split_once("id = \"cnie\"").unwrap();
     let (_, comment) = before.rsplit_once("\n\n").unwrap();
-    assert!(comment.lines().all(|line| line.starts_with('#') || line == "[[scheme]]"), "{comment}");
-    for word in ["padded with zeros", "is another number", "Before the first use, ask the issuer"] {
-        assert!(comment.replace("\n# ", " ").contains(word), "{word}: {comment}");
+    assert!(
+        comment
+            .lines()
+            .all(|line| line.starts_with('#') || line == "[[scheme]]"),
+        "{comment}"
+    );
+    for word in [
+        "padded with zeros",
+        "is another number",
+        "Before the first use, ask the issuer",
+    ] {
+        assert!(
+            comment.replace("\n# ", " ").contains(word),
+            "{word}: {comment}"
+        );
     }
 }
 
 #[test]
 fn keys_and_certificates_belong_together() {
     let place = tempfile::tempdir().unwrap();
-    let dir = init(place.path(), &["--vault-host", "vault.example.org", "--vault-host", "192.0.2.7"]);
-    let register = open(&dir.join("register.toml"), &dir.join("register.jws"), &pins(&dir.join("vault.toml"))).unwrap();
+    let dir = init(
+        place.path(),
+        &[
+            "--vault-host",
+            "vault.example.org",
+            "--vault-host",
+            "192.0.2.7",
+        ],
+    );
+    let register = open(
+        &dir.join("register.toml"),
+        &dir.join("register.jws"),
+        &pins(&dir.join("vault.toml")),
+    )
+    .unwrap();
     let court = &register.authorities[&Id::parse("court").unwrap()];
     for approver in court.approvers.values() {
-        let key = read_signing_key(&dir.join(format!("secrets/people/{}.pem", approver.id))).unwrap();
+        let key =
+            read_signing_key(&dir.join(format!("secrets/people/{}.pem", approver.id))).unwrap();
         assert_eq!(key.verifying_key(), approver.key);
     }
-    let node: toml::Table = fs::read_to_string(dir.join("node.toml")).unwrap().parse().unwrap();
-    let segment = read_signing_key(&dir.join("secrets/vault/segment.pem")).unwrap().verifying_key();
-    let pinned = node["segment-key"].as_array().unwrap()[0]["public"].as_str().unwrap().to_owned();
+    let node: toml::Table = fs::read_to_string(dir.join("node.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let segment = read_signing_key(&dir.join("secrets/vault/segment.pem"))
+        .unwrap()
+        .verifying_key();
+    let pinned = node["segment-key"].as_array().unwrap()[0]["public"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(pinned, data_encoding::HEXLOWER.encode(segment.as_bytes()));
-    assert_eq!(court.node.0, spki(&fs::read_to_string(dir.join("tls/node.pem")).unwrap()));
-    assert_eq!(court.officers.values().next().unwrap().certificate.0, spki_of(&dir, "officer"));
-    assert!(register.clients.keys().any(|key| key.0 == spki_of(&dir, "cnss-health")));
+    assert_eq!(
+        court.node.0,
+        spki(&fs::read_to_string(dir.join("tls/node.pem")).unwrap())
+    );
+    assert_eq!(
+        court.officers.values().next().unwrap().certificate.0,
+        spki_of(&dir, "officer")
+    );
+    assert!(
+        register
+            .clients
+            .keys()
+            .any(|key| key.0 == spki_of(&dir, "cnss-health"))
+    );
     // Two: what destroys takes the signatures of both.
     assert_eq!(register.operators.len(), 2);
     for (certificate, operator) in &register.operators {
         assert_eq!(certificate.0, spki_of(&dir, operator.id.as_str()));
-        let key = read_signing_key(&dir.join(format!("secrets/people/{}.pem", operator.id))).unwrap();
+        let key =
+            read_signing_key(&dir.join(format!("secrets/people/{}.pem", operator.id))).unwrap();
         assert_eq!(operator.key, Some(key.verifying_key()));
     }
     let client = fs::read_to_string(dir.join("clients/cnss-health.toml")).unwrap();
-    assert!(client.contains("https://vault.example.org:7443"), "{client}");
+    assert!(
+        client.contains("https://vault.example.org:7443"),
+        "{client}"
+    );
     let vault = fs::read_to_string(dir.join("vault.toml")).unwrap();
-    assert!(vault.contains("0.0.0.0:7443") && vault.contains("127.0.0.1:7445"), "{vault}");
+    assert!(
+        vault.contains("0.0.0.0:7443") && vault.contains("127.0.0.1:7445"),
+        "{vault}"
+    );
 }
 
 fn spki_of(dir: &Path, name: &str) -> [u8; 32] {
@@ -198,7 +308,13 @@ fn every_secret_in_keys_example_is_listed() {
         let contents = fs::read_to_string(example().join("secrets").join(&path)).unwrap();
         let fingerprint = if let Some(line) = contents.strip_prefix("cloison-secret-1:") {
             let digits = line.trim_end().rsplit(':').next().unwrap();
-            fingerprint(&data_encoding::HEXLOWER.decode(digits.as_bytes()).unwrap().try_into().unwrap())
+            fingerprint(
+                &data_encoding::HEXLOWER
+                    .decode(digits.as_bytes())
+                    .unwrap()
+                    .try_into()
+                    .unwrap(),
+            )
         } else if path.starts_with("tls/") {
             let key = rcgen::KeyPair::from_pem(&contents).unwrap();
             use rcgen::PublicKeyData as _;
@@ -206,15 +322,24 @@ fn every_secret_in_keys_example_is_listed() {
             fingerprint_of_spki(&sha2::Sha256::digest(key.subject_public_key_info()).into())
         } else {
             use ed25519_dalek::pkcs8::DecodePrivateKey as _;
-            fingerprint(ed25519_dalek::SigningKey::from_pkcs8_pem(&contents).unwrap().as_bytes())
+            fingerprint(
+                ed25519_dalek::SigningKey::from_pkcs8_pem(&contents)
+                    .unwrap()
+                    .as_bytes(),
+            )
         };
         assert!(is_example(&fingerprint), "{path} is not listed");
         expected.insert((fingerprint, format!("secrets/{path}")));
     }
     assert!(expected.len() > 15, "the example set is complete");
-    let listed: BTreeSet<_> = listed().map(|(fingerprint, path)| (fingerprint, path.to_owned())).collect();
+    let listed: BTreeSet<_> = listed()
+        .map(|(fingerprint, path)| (fingerprint, path.to_owned()))
+        .collect();
     assert_eq!(listed, expected, "and nothing else is listed");
-    let lines = fs::read_to_string(example().join("FINGERPRINTS")).unwrap().lines().count();
+    let lines = fs::read_to_string(example().join("FINGERPRINTS"))
+        .unwrap()
+        .lines()
+        .count();
     assert_eq!(lines, expected.len(), "every line is well formed");
 }
 
@@ -234,13 +359,31 @@ fn a_fresh_deployment_shares_nothing_with_the_example() {
 #[test]
 fn the_example_says_what_it_is_and_its_register_and_order_are_valid() {
     let dir = example();
-    assert!(fs::read_to_string(dir.join("README.md")).unwrap().starts_with("# EXAMPLE KEYS, NEVER USE"));
-    assert!(fs::read_to_string(dir.join("register.toml")).unwrap().contains("EXAMPLE KEYS"));
+    assert!(
+        fs::read_to_string(dir.join("README.md"))
+            .unwrap()
+            .starts_with("# EXAMPLE KEYS, NEVER USE")
+    );
+    assert!(
+        fs::read_to_string(dir.join("register.toml"))
+            .unwrap()
+            .contains("EXAMPLE KEYS")
+    );
     let pins = pins(&dir.join("vault.toml"));
     let register = open(&dir.join("register.toml"), &dir.join("register.jws"), &pins).unwrap();
-    assert_eq!(register.operators.values().filter(|operator| operator.key.is_some()).count(), 2);
+    assert_eq!(
+        register
+            .operators
+            .values()
+            .filter(|operator| operator.key.is_some())
+            .count(),
+        2
+    );
     let text = fs::read_to_string(dir.join("orders/example.jws")).unwrap();
-    let payload = cloison::jws::parse(&text, OrderPayload::TYP).unwrap().payload().to_vec();
+    let payload = cloison::jws::parse(&text, OrderPayload::TYP)
+        .unwrap()
+        .payload()
+        .to_vec();
     let payload = order::OrderPayload::read(&payload).unwrap();
     // It is valid from the day on which it was made; this test has to hold on any later day, too.
     let active = order::check(&text, &register, payload.not_before).unwrap();

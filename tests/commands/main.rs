@@ -1,4 +1,5 @@
-//! The command line as people and service managers use it: commands and their pages, examples, service units.
+//! The command line as people and service managers use it: commands and their pages, examples,
+//! service units.
 
 #[path = "../common/actors.rs"]
 mod actors;

@@ -47,7 +47,11 @@ impl Desk {
     #[track_caller]
     fn succeeds(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -55,25 +59,42 @@ impl Desk {
     #[track_caller]
     fn fails(&self, exit: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(exit),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("hint") || exit == 2, "{said}");
         said
     }
 
-    /// Runs a command at a terminal, with this answer to what it asks: its exit code, and all that the terminal showed.
+    /// Runs a command at a terminal, with this answer to what it asks: its exit code, and all that
+    /// the terminal showed.
     fn at_terminal(&self, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
         let (mut person, terminal) = terminal();
         let stdio = || Stdio::from(terminal.try_clone().unwrap());
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloison"));
-        command.current_dir(self.0.path()).arg("order").args(arguments);
-        let mut child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
+        command
+            .current_dir(self.0.path())
+            .arg("order")
+            .args(arguments);
+        let mut child = command
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .spawn()
+            .unwrap();
         // Only the child may hold the terminal now: it is read until nobody does.
         drop((command, terminal));
         writeln!(person, "{answer}").unwrap();
         let mut said = vec![];
         let _ = person.read_to_end(&mut said);
-        (child.wait().unwrap().code(), String::from_utf8_lossy(&said).into_owned())
+        (
+            child.wait().unwrap().code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
     }
 
     fn files(&self) -> Vec<String> {
@@ -87,7 +108,14 @@ impl Desk {
     }
 
     fn sign(&self, person: &str, order: &str) -> String {
-        self.succeeds(&["sign", "--key", &format!("{person}.pem"), "--kid", person, order])
+        self.succeeds(&[
+            "sign",
+            "--key",
+            &format!("{person}.pem"),
+            "--kid",
+            person,
+            order,
+        ])
     }
 }
 
@@ -96,7 +124,10 @@ fn terminal() -> (File, File) {
     let (mut person, mut program) = (0, 0);
     let (name, settings, size) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
     // SAFETY: both are places for a descriptor, and the other three may be null.
-    assert_eq!(unsafe { libc::openpty(&mut person, &mut program, name, settings, size) }, 0);
+    assert_eq!(
+        unsafe { libc::openpty(&mut person, &mut program, name, settings, size) },
+        0
+    );
     // SAFETY: both were just opened, and nobody else owns them.
     unsafe {
         libc::fcntl(person, libc::F_SETFD, libc::FD_CLOEXEC);
@@ -134,17 +165,43 @@ fn an_order_is_made_signed_by_two_and_found_valid() {
     let desk = Desk::new();
     let (register_file, p) = (vector("order-register.toml"), pseudonym(1));
     desk.succeeds(&judicial(&register_file, &p, "order.jws"));
-    assert_eq!(fs::metadata(desk.path("order.jws")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(desk.path("order.jws"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
 
     let said = desk.fails(1, &["check", "order.jws", "--register", &register_file]);
     assert!(said.contains("order sign"), "{said}");
 
     fs::set_permissions(desk.path("order.jws"), fs::Permissions::from_mode(0o640)).unwrap();
     let seen = desk.sign("amina", "order.jws");
-    assert!(seen.contains(&p) && seen.contains("RABAT/2026-17") && seen.contains("driss"), "not shown: {seen}");
+    assert!(
+        seen.contains(&p) && seen.contains("RABAT/2026-17") && seen.contains("driss"),
+        "not shown: {seen}"
+    );
     desk.fails(1, &["check", "order.jws", "--register", &register_file]);
-    desk.succeeds(&["sign", "--key", "chadia.pem", "--kid", "chadia", "--register", &register_file, "order.jws"]);
-    assert_eq!(fs::metadata(desk.path("order.jws")).unwrap().permissions().mode() & 0o777, 0o640);
+    desk.succeeds(&[
+        "sign",
+        "--key",
+        "chadia.pem",
+        "--kid",
+        "chadia",
+        "--register",
+        &register_file,
+        "order.jws",
+    ]);
+    assert_eq!(
+        fs::metadata(desk.path("order.jws"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o640
+    );
     assert_eq!(desk.files(), ["order.jws"], "signing left something behind");
 
     let said = desk.succeeds(&["check", "order.jws", "--register", &register_file]);
@@ -159,9 +216,20 @@ fn an_order_is_made_signed_by_two_and_found_valid() {
 fn check_reports_every_step_and_its_json_says_the_same() {
     let desk = Desk::new();
     let register_file = vector("order-register.toml");
-    let bad = cloison::order::OrderPayload { officers: vec![id("hind")], ..payload() };
+    let bad = cloison::order::OrderPayload {
+        officers: vec![id("hind")],
+        ..payload()
+    };
     fs::write(desk.path("order.jws"), signed(&bad, &["amina"])).unwrap();
-    let arguments = ["check", "order.jws", "--register", &register_file, "--at", "2026-11-30T00:00:00Z", "--json"];
+    let arguments = [
+        "check",
+        "order.jws",
+        "--register",
+        &register_file,
+        "--at",
+        "2026-11-30T00:00:00Z",
+        "--json",
+    ];
     let output = desk.run(&arguments);
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -169,7 +237,10 @@ fn check_reports_every_step_and_its_json_says_the_same() {
     let of = |name: &str| {
         let checks = report["checks"].as_array().unwrap();
         let line = checks.iter().find(|line| line["name"] == name).expect(name);
-        (line["result"].as_str().unwrap().to_owned(), line["code"].as_str().unwrap_or("").to_owned())
+        (
+            line["result"].as_str().unwrap().to_owned(),
+            line["code"].as_str().unwrap_or("").to_owned(),
+        )
     };
     let result = |result: &str, code: &str| (result.to_owned(), code.to_owned());
     assert_eq!(of("form"), result("passed", ""));
@@ -198,8 +269,14 @@ fn nothing_is_overwritten_and_nothing_forbidden_is_written() {
 
     let with = |from: &str, to: &[&'static str]| -> Vec<String> {
         let arguments = judicial(&register_file, &p, "bad.jws");
-        let at = arguments.iter().position(|argument| *argument == from).unwrap();
-        let mut arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string()).collect();
+        let at = arguments
+            .iter()
+            .position(|argument| *argument == from)
+            .unwrap();
+        let mut arguments: Vec<String> = arguments
+            .iter()
+            .map(|argument| argument.to_string())
+            .collect();
         arguments.splice(at..=at, to.iter().map(|argument| argument.to_string()));
         arguments
     };
@@ -209,15 +286,33 @@ fn nothing_is_overwritten_and_nothing_forbidden_is_written() {
         (1, with("driss", &["hind"])),
         (1, with("court", &["ministry"])),
         (1, with("--judicial", &["--judicial", "--hours", "241"])),
-        (1, with("--judicial", &["--force-majeure", "internal", "--hours", "73"])),
+        (
+            1,
+            with(
+                "--judicial",
+                &["--force-majeure", "internal", "--hours", "73"],
+            ),
+        ),
         (2, with("RABAT/2026-17", &["Rabat 17"])),
-        (2, with("--judicial", &["--judicial", "--statutory", "art. 1"])),
+        (
+            2,
+            with("--judicial", &["--judicial", "--statutory", "art. 1"]),
+        ),
         (2, with("--judicial", &[])),
         (2, with("--judicial", &["--judicial", "--limit", "3"])),
         (2, with("health", &["health", "--sector", "tax"])),
-        (2, with("--judicial", &["--judicial", "--not-after", "2020-01-01T00:00:00Z"])),
+        (
+            2,
+            with(
+                "--judicial",
+                &["--judicial", "--not-after", "2020-01-01T00:00:00Z"],
+            ),
+        ),
     ] {
-        desk.fails(exit, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        desk.fails(
+            exit,
+            &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+        );
     }
     let mut wrong = p.clone();
     wrong.pop();
@@ -232,7 +327,15 @@ fn order_new_tells_all_faults_at_once_counted_from_1() {
     let register_file = vector("order-register.toml");
     let mut wrong = pseudonym(2);
     wrong.pop();
-    fs::write(desk.path("list"), format!("\u{feff}{}\r\n\r\n{wrong}\r\n{}", pseudonym(3), pseudonym(1))).unwrap();
+    fs::write(
+        desk.path("list"),
+        format!(
+            "\u{feff}{}\r\n\r\n{wrong}\r\n{}",
+            pseudonym(3),
+            pseudonym(1)
+        ),
+    )
+    .unwrap();
     let first = format!("health:{}", pseudonym(1));
     let said = desk.fails(
         2,
@@ -267,7 +370,8 @@ fn order_new_tells_all_faults_at_once_counted_from_1() {
             "bad.jws",
         ],
     );
-    // With an id that is none there is no order to be judged by the register; all the same everything else is told.
+    // With an id that is none there is no order to be judged by the register; all the same
+    // everything else is told.
     for fault in [
         "--purpose is not an id",
         "--officer 2 is not an id",
@@ -331,7 +435,11 @@ fn order_new_tells_all_faults_at_once_counted_from_1() {
 #[test]
 fn orders_of_every_kind_can_be_made() {
     let desk = Desk::new();
-    fs::write(desk.path("list"), format!("{}\n\n{}\n", pseudonym(1), pseudonym(2))).unwrap();
+    fs::write(
+        desk.path("list"),
+        format!("{}\n\n{}\n", pseudonym(1), pseudonym(2)),
+    )
+    .unwrap();
     let register_file = vector("order-register.toml");
     let common = [
         "--register",
@@ -352,12 +460,26 @@ fn orders_of_every_kind_can_be_made() {
         desk.sign("brahim", out);
         serde_json::from_str(&desk.succeeds(&["show", "--json", out])).unwrap()
     };
-    let statutory =
-        make("a", &["--statutory", "Loi n° 43-05, art. 19", "--limit", "9", "--sector", "health", "--sector", "tax"]);
+    let statutory = make(
+        "a",
+        &[
+            "--statutory",
+            "Loi n° 43-05, art. 19",
+            "--limit",
+            "9",
+            "--sector",
+            "health",
+            "--sector",
+            "tax",
+        ],
+    );
     assert_eq!(statutory["verified"], false);
     assert_eq!(statutory["claimed_signers"], json!(["brahim"]));
     assert_eq!(statutory["payload"]["limit"], 9);
-    assert_eq!(statutory["payload"]["basis"]["article"], "Loi n° 43-05, art. 19");
+    assert_eq!(
+        statutory["payload"]["basis"]["article"],
+        "Loi n° 43-05, art. 19"
+    );
 
     let uuid = "0f9c2f5e-5d3a-8b21-9c4d-1f2e3d4c5b6a";
     let tax = format!("tax:{uuid}");
@@ -378,28 +500,58 @@ fn orders_of_every_kind_can_be_made() {
             "72",
         ],
     );
-    assert_eq!(two["payload"]["pseudonyms"], json!({"health": [pseudonym(1), pseudonym(2)], "tax": [uuid]}));
-    assert_eq!(two["payload"]["basis"], json!({"kind": "force-majeure", "security": "external"}));
+    assert_eq!(
+        two["payload"]["pseudonyms"],
+        json!({"health": [pseudonym(1), pseudonym(2)], "tax": [uuid]})
+    );
+    assert_eq!(
+        two["payload"]["basis"],
+        json!({"kind": "force-majeure", "security": "external"})
+    );
 
-    // An hour from now, as a watch in Rabat shows it, and a fraction of a second more, which orders do not have.
+    // An hour from now, as a watch in Rabat shows it, and a fraction of a second more, which orders
+    // do not have.
     let begins = Timestamp::from_second(Timestamp::now().as_second()).unwrap() + 1.hour();
-    let in_rabat = begins.to_zoned(TimeZone::fixed(offset(1))).strftime("%Y-%m-%dT%H:%M:%S.7%:z").to_string();
+    let in_rabat = begins
+        .to_zoned(TimeZone::fixed(offset(1)))
+        .strftime("%Y-%m-%dT%H:%M:%S.7%:z")
+        .to_string();
     let ends = (begins + 15.hours()).to_string();
     let times = ["--not-before", &in_rabat, "--not-after", &ends];
     let dated = make(
         "c",
         &[
-            &["--judicial", "--sector", "health", "--list", "list", "--id", "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d"],
+            &[
+                "--judicial",
+                "--sector",
+                "health",
+                "--list",
+                "list",
+                "--id",
+                "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d",
+            ],
             &times[..],
         ]
         .concat(),
     );
-    assert_eq!((&dated["payload"]["not_before"], &dated["payload"]["not_after"]), (&json!(begins), &json!(ends)));
-    assert_eq!(dated["payload"]["id"], "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d");
+    assert_eq!(
+        (
+            &dated["payload"]["not_before"],
+            &dated["payload"]["not_after"]
+        ),
+        (&json!(begins), &json!(ends))
+    );
+    assert_eq!(
+        dated["payload"]["id"],
+        "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d"
+    );
     assert_eq!(dated["payload"]["officers"], json!(["driss", "elham"]));
 
     let said = desk.succeeds(&["show", "c"]);
-    assert!(said.contains("Nothing of this is verified") && said.contains("15 hours"), "{said}");
+    assert!(
+        said.contains("Nothing of this is verified") && said.contains("15 hours"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -413,23 +565,61 @@ fn who_signs_must_be_who_he_says_and_signs_once() {
         ("amina.pem", "amina", &[][..], "two signatures by one"),
         ("amina.pem", "Amina", &[], "`kid` is not"),
         ("absent.pem", "brahim", &[], "absent.pem"),
-        ("amina.pem", "chadia", &["--register", &register_file], "not the approver's"),
-        ("amina.pem", "driss", &["--register", &register_file], "no such approver"),
-        ("amina.pem", "fatima", &["--register", &register_file], "no such approver"),
+        (
+            "amina.pem",
+            "chadia",
+            &["--register", &register_file],
+            "not the approver's",
+        ),
+        (
+            "amina.pem",
+            "driss",
+            &["--register", &register_file],
+            "no such approver",
+        ),
+        (
+            "amina.pem",
+            "fatima",
+            &["--register", &register_file],
+            "no such approver",
+        ),
     ] {
-        let said = desk.fails(1, &[&["sign", "order.jws", "--key", key, "--kid", kid], more].concat());
+        let said = desk.fails(
+            1,
+            &[&["sign", "order.jws", "--key", key, "--kid", kid], more].concat(),
+        );
         assert!(said.contains(reason), "{reason}: {said}");
     }
     // A key that others could have read is not used.
     fs::set_permissions(desk.path("brahim.pem"), fs::Permissions::from_mode(0o644)).unwrap();
-    let said = desk.fails(1, &["sign", "--key", "brahim.pem", "--kid", "brahim", "order.jws"]);
+    let said = desk.fails(
+        1,
+        &[
+            "sign",
+            "--key",
+            "brahim.pem",
+            "--kid",
+            "brahim",
+            "order.jws",
+        ],
+    );
     assert!(said.contains("0600"), "{said}");
     assert_eq!(fs::read_to_string(desk.path("order.jws")).unwrap(), text);
     assert_eq!(desk.files(), ["order.jws"]);
     // Nor is anything added to an order that somebody has forged a signature on.
-    let forged = cloison::jws::add_signature(&text, OrderPayload::TYP, "brahim", &key("chadia")).unwrap();
+    let forged =
+        cloison::jws::add_signature(&text, OrderPayload::TYP, "brahim", &key("chadia")).unwrap();
     fs::write(desk.path("order.jws"), &forged).unwrap();
-    let arguments = ["sign", "--key", "chadia.pem", "--kid", "chadia", "--register", &register_file, "order.jws"];
+    let arguments = [
+        "sign",
+        "--key",
+        "chadia.pem",
+        "--kid",
+        "chadia",
+        "--register",
+        &register_file,
+        "order.jws",
+    ];
     let said = desk.fails(1, &arguments);
     assert!(said.contains("order-signature"), "{said}");
     assert_eq!(fs::read_to_string(desk.path("order.jws")).unwrap(), forged);
@@ -447,7 +637,10 @@ fn what_is_no_order_is_said_in_a_line() {
         &["check", "order.jws", "--register", "order.jws"],
     ] {
         let said = desk.fails(1, arguments);
-        assert!(said.contains("order.jws") || said.contains("absent."), "{said}");
+        assert!(
+            said.contains("order.jws") || said.contains("absent."),
+            "{said}"
+        );
     }
 }
 
@@ -457,25 +650,62 @@ fn at_a_terminal_an_order_is_shown_before_it_is_signed_and_signed_on_yes_alone()
     let (register_file, p) = (vector("order-register.toml"), pseudonym(1));
     desk.succeeds(&judicial(&register_file, &p, "order.jws"));
     let before = fs::read_to_string(desk.path("order.jws")).unwrap();
-    let sign = ["sign", "--key", "amina.pem", "--kid", "amina", "--register", &register_file, "order.jws"];
+    let sign = [
+        "sign",
+        "--key",
+        "amina.pem",
+        "--kid",
+        "amina",
+        "--register",
+        &register_file,
+        "order.jws",
+    ];
     for answer in ["no", "", "y"] {
         let (code, said) = desk.at_terminal(&sign, answer);
-        assert!(code == Some(1) && said.contains("nothing was done"), "{code:?}: {said}");
-        assert_eq!(fs::read_to_string(desk.path("order.jws")).unwrap(), before, "{answer:?}");
+        assert!(
+            code == Some(1) && said.contains("nothing was done"),
+            "{code:?}: {said}"
+        );
+        assert_eq!(
+            fs::read_to_string(desk.path("order.jws")).unwrap(),
+            before,
+            "{answer:?}"
+        );
     }
     let (code, said) = desk.at_terminal(&sign, "yes");
     assert_eq!(code, Some(0), "{said}");
     // What, then the question, then what came of it.
-    let places: Vec<_> = ["RABAT/2026-17", p.as_str(), "driss", "Sign this?", "Signed by amina", "Still missing"]
-        .iter()
-        .map(|words| said.find(words).unwrap_or_else(|| panic!("{words:?} is not in: {said}")))
-        .collect();
+    let places: Vec<_> = [
+        "RABAT/2026-17",
+        p.as_str(),
+        "driss",
+        "Sign this?",
+        "Signed by amina",
+        "Still missing",
+    ]
+    .iter()
+    .map(|words| {
+        said.find(words)
+            .unwrap_or_else(|| panic!("{words:?} is not in: {said}"))
+    })
+    .collect();
     assert!(places.is_sorted(), "{places:?}: {said}");
     assert_ne!(fs::read_to_string(desk.path("order.jws")).unwrap(), before);
     // For scripts: no question with --yes, and none where there is no terminal.
-    let brahim = ["sign", "--yes", "--key", "brahim.pem", "--kid", "brahim", "order.jws"];
+    let brahim = [
+        "sign",
+        "--yes",
+        "--key",
+        "brahim.pem",
+        "--kid",
+        "brahim",
+        "order.jws",
+    ];
     let (code, said) = desk.at_terminal(&brahim, "no");
-    assert!(code == Some(0) && !said.contains("Sign this?"), "{code:?}: {said}");
+    assert!(
+        code == Some(0) && !said.contains("Sign this?"),
+        "{code:?}: {said}"
+    );
     desk.sign("chadia", "order.jws");
 }
 
@@ -486,11 +716,26 @@ fn after_signing_it_is_said_which_signatures_are_missing() {
     desk.succeeds(&judicial(&register_file, &pseudonym(1), "order.jws"));
     let sign = |person: &str| {
         let key = format!("{person}.pem");
-        desk.succeeds(&["sign", "--key", &key, "--kid", person, "--register", &register_file, "order.jws"])
+        desk.succeeds(&[
+            "sign",
+            "--key",
+            &key,
+            "--kid",
+            person,
+            "--register",
+            &register_file,
+            "order.jws",
+        ])
     };
     let said = sign("amina");
-    assert!(said.contains("Still missing: 1 of 2 signatures") && said.contains("chadia"), "{said}");
-    assert!(!said[said.find("Still missing").unwrap()..].contains("amina"), "{said}");
+    assert!(
+        said.contains("Still missing: 1 of 2 signatures") && said.contains("chadia"),
+        "{said}"
+    );
+    assert!(
+        !said[said.find("Still missing").unwrap()..].contains("amina"),
+        "{said}"
+    );
     let said = sign("chadia");
     assert!(said.contains("No signature is missing"), "{said}");
 }
@@ -503,11 +748,20 @@ fn a_long_list_is_shown_by_its_beginning_and_its_length() {
     let register_file = vector("order-register.toml");
     let mut new = judicial(&register_file, &list[0], "order.jws");
     new.extend(["--list", "long"]);
-    let new: Vec<_> = new.into_iter().filter(|word| *word != "--pseudonym" && *word != list[0]).collect();
+    let new: Vec<_> = new
+        .into_iter()
+        .filter(|word| *word != "--pseudonym" && *word != list[0])
+        .collect();
     desk.succeeds(&new);
     let said = desk.sign("amina", "order.jws");
-    assert!(said.contains("these 12 and no other") && said.contains("7 more"), "{said}");
-    assert!(list[..5].iter().all(|p| said.contains(p)) && list[5..].iter().all(|p| !said.contains(p)), "{said}");
+    assert!(
+        said.contains("these 12 and no other") && said.contains("7 more"),
+        "{said}"
+    );
+    assert!(
+        list[..5].iter().all(|p| said.contains(p)) && list[5..].iter().all(|p| !said.contains(p)),
+        "{said}"
+    );
     let shown = desk.succeeds(&["show", "order.jws"]);
     assert!(list.iter().all(|p| shown.contains(p)), "{shown}");
 }

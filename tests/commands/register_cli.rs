@@ -19,16 +19,36 @@ impl Deployment {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("deployment");
-        good(Command::new(env!("CARGO_BIN_EXE_cloison")).arg("init").arg(&dir).output().unwrap());
-        Self { _folder: folder, dir }
+        good(
+            Command::new(env!("CARGO_BIN_EXE_cloison"))
+                .arg("init")
+                .arg(&dir)
+                .output()
+                .unwrap(),
+        );
+        Self {
+            _folder: folder,
+            dir,
+        }
     }
 
     fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_cloison")).args(args).current_dir(&self.dir).output().unwrap()
+        Command::new(env!("CARGO_BIN_EXE_cloison"))
+            .args(args)
+            .current_dir(&self.dir)
+            .output()
+            .unwrap()
     }
 
     fn sign(&self, who: &str) -> Output {
-        self.run(&["register", "sign", "--as", who, "--key", &format!("secrets/register/{who}.pem")])
+        self.run(&[
+            "register",
+            "sign",
+            "--as",
+            who,
+            "--key",
+            &format!("secrets/register/{who}.pem"),
+        ])
     }
 
     fn verify(&self) -> Output {
@@ -46,34 +66,73 @@ impl Deployment {
 /// Standard output of a command that succeeded.
 #[track_caller]
 fn good(output: Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// Standard error of a command that was refused.
 #[track_caller]
 fn bad(output: Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     String::from_utf8(output.stderr).unwrap()
 }
 
 #[test]
 fn check_tells_good_from_bad_and_says_where() {
     let deployment = Deployment::new();
-    let files = ["check", "register.toml", "vault.toml", "node.toml", "clients/operator.toml"];
+    let files = [
+        "check",
+        "register.toml",
+        "vault.toml",
+        "node.toml",
+        "clients/operator.toml",
+    ];
     let said = good(deployment.run(&files));
-    assert_eq!(said.lines().filter(|line| line.contains("without a fault")).count(), 4, "{said}");
+    assert_eq!(
+        said.lines()
+            .filter(|line| line.contains("without a fault"))
+            .count(),
+        4,
+        "{said}"
+    );
 
     deployment.edit("quorum = 2", "quorum = 1\ncolour = \"red\"");
     let text = fs::read_to_string(deployment.dir.join("register.toml")).unwrap();
     let line = 1 + text.lines().position(|line| line == "quorum = 1").unwrap();
     let output = deployment.run(&files);
     let said = String::from_utf8(output.stdout.clone()).unwrap();
-    assert!(said.contains("clients/operator.toml: ") && !said.contains("register.toml: "), "{said}");
+    assert!(
+        said.contains("clients/operator.toml: ") && !said.contains("register.toml: "),
+        "{said}"
+    );
     let said = bad(output);
-    assert!(said.contains(&format!("register.toml:{line}: authority `court`: `quorum` is 1")), "{said}");
-    assert!(said.contains(&format!("register.toml:{}: authority `court`: unknown field `colour`", line + 1)), "{said}");
-    assert!(said.contains("write instead: quorum = 2") && said.contains("is not the one that was signed"), "{said}");
+    assert!(
+        said.contains(&format!(
+            "register.toml:{line}: authority `court`: `quorum` is 1"
+        )),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!(
+            "register.toml:{}: authority `court`: unknown field `colour`",
+            line + 1
+        )),
+        "{said}"
+    );
+    assert!(
+        said.contains("write instead: quorum = 2")
+            && said.contains("is not the one that was signed"),
+        "{said}"
+    );
     assert!(bad(deployment.run(&["check", "--config", "nowhere.toml"])).contains("nowhere.toml: "));
     assert_eq!(deployment.run(&["check"]).status.code(), Some(2));
 }
@@ -83,7 +142,8 @@ fn sign_and_verify_in_turn() {
     let deployment = Deployment::new();
     let said = good(deployment.verify());
     assert!(
-        said.contains("version 1") && said.contains("signed by operations (operations), commission (cndp)"),
+        said.contains("version 1")
+            && said.contains("signed by operations (operations), commission (cndp)"),
         "{said}"
     );
 
@@ -92,24 +152,46 @@ fn sign_and_verify_in_turn() {
     assert!(bad(deployment.verify()).contains("is not the one that was signed (version 1)"));
     let output = deployment.sign("operations");
     let aside = String::from_utf8(output.stderr.clone()).unwrap();
-    assert!(aside.contains("set aside: signatures over another text by operations, commission, in "), "{aside}");
+    assert!(
+        aside.contains("set aside: signatures over another text by operations, commission, in "),
+        "{aside}"
+    );
     let aside = aside.trim_end().rsplit(' ').next().unwrap();
-    assert_eq!(fs::read(deployment.dir.join(aside)).unwrap(), before, "they may be the only ones of what is in force");
+    assert_eq!(
+        fs::read(deployment.dir.join(aside)).unwrap(),
+        before,
+        "they may be the only ones of what is in force"
+    );
     good(output);
     assert!(bad(deployment.verify()).contains("signed by 1 register keys of the 2 that must sign"));
-    assert!(bad(deployment.sign("operations")).contains("`operations` has signed this register already"));
+    assert!(
+        bad(deployment.sign("operations"))
+            .contains("`operations` has signed this register already")
+    );
     let said = good(deployment.sign("commission"));
-    assert_eq!(said.trim(), "register.jws: signed by operations, commission");
+    assert_eq!(
+        said.trim(),
+        "register.jws: signed by operations, commission"
+    );
     assert!(good(deployment.verify()).contains("version 2"));
-    assert!(good(deployment.run(&["register", "verify", "--config", "node.toml"])).contains("version 2"));
+    assert!(
+        good(deployment.run(&["register", "verify", "--config", "node.toml"]))
+            .contains("version 2")
+    );
     assert!(!deployment.dir.join("register.jws.new").exists());
 
     // A register with a fault gets no signature, and the old ones stay what they were.
     let before = fs::read(deployment.dir.join("register.jws")).unwrap();
     deployment.edit("version = 2", "version = 0");
     let said = bad(deployment.sign("operations"));
-    assert!(said.contains("register.toml:") && said.contains("`version` is 0"), "{said}");
-    assert_eq!(fs::read(deployment.dir.join("register.jws")).unwrap(), before);
+    assert!(
+        said.contains("register.toml:") && said.contains("`version` is 0"),
+        "{said}"
+    );
+    assert_eq!(
+        fs::read(deployment.dir.join("register.jws")).unwrap(),
+        before
+    );
 }
 
 #[test]
@@ -128,13 +210,23 @@ fn a_private_key_that_others_can_read_signs_nothing() {
 fn verify_by_named_keys() {
     let deployment = Deployment::new();
     let pin = |who: &str, body: &str| {
-        let pem = fs::read_to_string(deployment.dir.join(format!("secrets/register/{who}.pem"))).unwrap();
+        let pem =
+            fs::read_to_string(deployment.dir.join(format!("secrets/register/{who}.pem"))).unwrap();
         let key = SigningKey::from_pkcs8_pem(&pem).unwrap().verifying_key();
         format!("{who}:{body}:{}", HEXLOWER.encode(key.as_bytes()))
     };
     let (operations, commission) = (pin("operations", "operations"), pin("commission", "cndp"));
     let verify = |deployment_id: &str, body: &str, more: &[&str]| {
-        let args = ["register", "verify", "--deployment", deployment_id, "--commission", body, "--pin", &operations];
+        let args = [
+            "register",
+            "verify",
+            "--deployment",
+            deployment_id,
+            "--commission",
+            body,
+            "--pin",
+            &operations,
+        ];
         deployment.run(&[&args[..], &["--pin", &commission], more].concat())
     };
     let said = good(verify("cloison", "cndp", &["--json"]));
@@ -142,11 +234,21 @@ fn verify_by_named_keys() {
     assert_eq!(said["version"], 1);
     assert_eq!(said["signed_by"].as_array().unwrap().len(), 2);
     assert!(bad(verify("elsewhere", "cndp", &[])).contains("the register is foreign"));
-    assert!(bad(verify("cloison", "parliament", &[])).contains("no register key of `parliament` signed"));
-    assert!(bad(verify("cloison", "cndp", &["--quorum", "3"])).contains("signed by 2 register keys of the 3"));
+    assert!(
+        bad(verify("cloison", "parliament", &[]))
+            .contains("no register key of `parliament` signed")
+    );
+    assert!(
+        bad(verify("cloison", "cndp", &["--quorum", "3"]))
+            .contains("signed by 2 register keys of the 3")
+    );
     let weak = format!("weak:cndp:{}", "0".repeat(64));
     let refused = verify("cloison", "cndp", &["--pin", &weak]);
-    assert_eq!(refused.status.code(), Some(2), "a key that anybody can sign for is no key");
+    assert_eq!(
+        refused.status.code(),
+        Some(2),
+        "a key that anybody can sign for is no key"
+    );
 }
 
 #[test]
@@ -184,11 +286,26 @@ fn with_a_configuration_nobody_signs_in_a_name_or_with_a_key_that_it_does_not_pi
     let before = fs::read(deployment.dir.join("register.jws")).unwrap();
     let sign = |name: &str, key: &str| {
         let key = format!("secrets/register/{key}.pem");
-        deployment.run(&["register", "sign", "--as", name, "--key", &key, "--config", "node.toml"])
+        deployment.run(&[
+            "register",
+            "sign",
+            "--as",
+            name,
+            "--key",
+            &key,
+            "--config",
+            "node.toml",
+        ])
     };
     assert!(bad(sign("minister", "operations")).contains("no key is pinned as `minister`"));
-    assert!(bad(sign("commission", "operations")).contains("the key is not the one that is pinned as `commission`"));
-    assert_eq!(fs::read(deployment.dir.join("register.jws")).unwrap(), before);
+    assert!(
+        bad(sign("commission", "operations"))
+            .contains("the key is not the one that is pinned as `commission`")
+    );
+    assert_eq!(
+        fs::read(deployment.dir.join("register.jws")).unwrap(),
+        before
+    );
     deployment.edit("version = 1", "version = 2");
     good(sign("operations", "operations"));
 }

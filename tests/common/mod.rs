@@ -1,5 +1,5 @@
-//! A world for a test: a fresh deployment in a temporary folder, a vault and an authority node as real processes, real TLS
-//! between everybody, and every key at hand to do right or wrong with.
+//! A world for a test: a fresh deployment in a temporary folder, a vault and an authority node as
+//! real processes, real TLS between everybody, and every key at hand to do right or wrong with.
 //!
 //! ```ignore
 //! mod common;
@@ -15,7 +15,8 @@
 //! assert_eq!(world.mappings(), 1);
 //! ```
 //!
-//! Processes log at the most verbose level there is. They are ended by their id when the world is dropped.
+//! Processes log at the most verbose level there is. They are ended by their id when the world is
+//! dropped.
 #![allow(dead_code, unreachable_pub)]
 
 mod people;
@@ -84,7 +85,12 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { register: Box::new(|text| text), log: "trace", start: true, custodians: None }
+        Self {
+            register: Box::new(|text| text),
+            log: "trace",
+            start: true,
+            custodians: None,
+        }
     }
 }
 
@@ -113,20 +119,36 @@ impl World {
 
     /// The same on another register.
     pub fn on(register: impl FnOnce(String) -> String + 'static) -> Self {
-        Self::with(Setup { register: Box::new(register), ..Setup::default() })
+        Self::with(Setup {
+            register: Box::new(register),
+            ..Setup::default()
+        })
     }
 
     /// Made, and nothing runs.
     pub fn asleep() -> Self {
-        Self::with(Setup { start: false, ..Setup::default() })
+        Self::with(Setup {
+            start: false,
+            ..Setup::default()
+        })
     }
 
     pub fn with(setup: Setup) -> Self {
         // A day's quota, a month's pseudonyms and a year's log do not end while this world lasts.
         not_in_the_last(180, DAY);
-        let folder = tempfile::Builder::new().prefix("cloison-test-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("cloison-test-")
+            .tempdir()
+            .unwrap();
         let dir = folder.path().join("deployment");
-        let [data, control, vault_health, node_data, officers, node_health] = process::free_ports();
+        let [
+            data,
+            control,
+            vault_health,
+            node_data,
+            officers,
+            node_health,
+        ] = process::free_ports();
         let plan = DeploymentPlan {
             deployment: DEPLOYMENT.to_owned(),
             facts: &DEMO,
@@ -200,10 +222,12 @@ impl World {
 
     /// The register as it lies there now.
     pub fn register(&self) -> Register {
-        cloison::register::parse(&self.read("register.toml")).unwrap_or_else(|faults| panic!("{faults:?}"))
+        cloison::register::parse(&self.read("register.toml"))
+            .unwrap_or_else(|faults| panic!("{faults:?}"))
     }
 
-    /// Edits the register, raises its version by one and has it signed by both keys. Takes force at the next start.
+    /// Edits the register, raises its version by one and has it signed by both keys. Takes force at
+    /// the next start.
     pub fn edit_register(&self, edit: impl FnOnce(String) -> String) {
         let version = self.register().version;
         let text = swap(
@@ -239,7 +263,8 @@ impl World {
 
     /// Starts one and waits until it is ready.
     pub fn start(&mut self, side: Side, more: &[&str]) {
-        self.try_start(side, more).unwrap_or_else(|failed| panic!("{side:?} does not start: {failed}"));
+        self.try_start(side, more)
+            .unwrap_or_else(|failed| panic!("{side:?} does not start: {failed}"));
     }
 
     /// The same, where it may refuse to start: what it said then, and its exit code.
@@ -254,16 +279,29 @@ impl World {
             Side::Vault => command.arg("serve"),
             Side::Node => command.args(["authority", "serve"]),
         };
-        command.arg("--config").arg(config).args(more).env("CLOISON_LOG", self.log).envs(self.env.iter().cloned());
-        let process = Process::start(command, &self.log_file(side), (Ipv4Addr::LOCALHOST, health).into())?;
+        command
+            .arg("--config")
+            .arg(config)
+            .args(more)
+            .env("CLOISON_LOG", self.log)
+            .envs(self.env.iter().cloned());
+        let process = Process::start(
+            command,
+            &self.log_file(side),
+            (Ipv4Addr::LOCALHOST, health).into(),
+        )?;
         *self.slot(side) = Some(process);
         Ok(())
     }
 
-    /// Starts a further authority's node on a configuration of its own, and waits until it is ready.
+    /// Starts a further authority's node on a configuration of its own, and waits until it is
+    /// ready.
     pub fn start_node(&self, config: &str, health: u16) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloison"));
-        command.args(["authority", "serve", "--config"]).arg(self.path(config)).env("CLOISON_LOG", self.log);
+        command
+            .args(["authority", "serve", "--config"])
+            .arg(self.path(config))
+            .env("CLOISON_LOG", self.log);
         let log = self.path(&format!("logs/{config}.log"));
         let started = Process::start(command, &log, (Ipv4Addr::LOCALHOST, health).into());
         started.unwrap_or_else(|failed| panic!("{config} does not start: {failed}"))
@@ -374,7 +412,12 @@ impl World {
 
     /// A TLS connection with the certificate of `name` (`tls/<name>.pem`), or with none.
     pub fn connect(&self, name: Option<&str>, door: Door) -> Stream {
-        let files = name.map(|name| (self.certificate(name), self.path(&format!("secrets/tls/{name}.key"))));
+        let files = name.map(|name| {
+            (
+                self.certificate(name),
+                self.path(&format!("secrets/tls/{name}.key")),
+            )
+        });
         Stream::connect(self.address(door), &self.path("tls/ca.pem"), files)
     }
 
@@ -388,12 +431,29 @@ impl World {
         sent.unwrap_or_else(|error| panic!("no answer: {error}"))
     }
 
-    pub fn post(&self, name: &str, door: Door, path: &str, content_type: &str, body: &[u8]) -> Reply {
-        self.send(name, door, &request("POST", path, &[("content-type", content_type)], body))
+    pub fn post(
+        &self,
+        name: &str,
+        door: Door,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> Reply {
+        self.send(
+            name,
+            door,
+            &request("POST", path, &[("content-type", content_type)], body),
+        )
     }
 
     pub fn post_json(&self, name: &str, door: Door, path: &str, body: &Value) -> Reply {
-        self.post(name, door, path, "application/json", body.to_string().as_bytes())
+        self.post(
+            name,
+            door,
+            path,
+            "application/json",
+            body.to_string().as_bytes(),
+        )
     }
 
     pub fn get(&self, name: &str, door: Door, path: &str) -> Reply {
@@ -427,7 +487,9 @@ impl World {
         purpose: Option<&str>,
         identifiers: &[&str],
     ) -> Vec<String> {
-        let answer = self.batch(client, sector, scheme, purpose, identifiers).ok();
+        let answer = self
+            .batch(client, sector, scheme, purpose, identifiers)
+            .ok();
         assert_eq!(answer["rejected"], 0, "{answer}");
         texts(&answer["pseudonyms"])
     }
@@ -438,14 +500,22 @@ impl World {
         let listed = self.get("operator", Door::Control, &path).ok();
         let epochs = listed["epochs"].as_array().unwrap();
         let from = epochs.last().unwrap()["epoch"].as_u64().unwrap() as u32;
-        let end_overlap = epochs.iter().find(|epoch| epoch["state"] == "overlap").map(|epoch| epoch["epoch"].clone());
+        let end_overlap = epochs
+            .iter()
+            .find(|epoch| epoch["state"] == "overlap")
+            .map(|epoch| epoch["epoch"].clone());
         let mut how = json!({"from": from, "end_overlap": end_overlap, "own_secret": own_secret});
         if own_secret && !self.register().sector(sector).unwrap().reversible {
-            let statement = self.statement(Destruction::OwnSecret { sector: sector.to_owned(), from });
+            let statement = self.statement(Destruction::OwnSecret {
+                sector: sector.to_owned(),
+                from,
+            });
             how["statement"] = self.sign_statement(&statement, &OPERATORS).into();
         }
         let answer = self.post_json("operator", Door::Control, &path, &how).ok();
-        answer["epochs"].as_array().unwrap().last().unwrap()["epoch"].as_u64().unwrap()
+        answer["epochs"].as_array().unwrap().last().unwrap()["epoch"]
+            .as_u64()
+            .unwrap()
     }
 }
 
@@ -456,7 +526,11 @@ pub fn batch_path(sector: &str) -> String {
 
 /// A list of texts.
 pub fn texts(list: &Value) -> Vec<String> {
-    list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|text| text.as_str().unwrap().to_owned())
+        .collect()
 }
 
 pub fn id(text: &str) -> Id {
@@ -476,7 +550,11 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() { folders.push(path) } else { found.push(path) }
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                found.push(path)
+            }
         }
     }
     found.sort();

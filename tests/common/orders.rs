@@ -62,7 +62,9 @@ pub fn payload() -> OrderPayload {
 
 /// An order, signed by each of `signers` with their own keys.
 pub fn signed(payload: &OrderPayload, signers: &[&str]) -> String {
-    signers.iter().fold(jws::draft(&payload.write().unwrap()), |text, signer| {
-        jws::add_signature(&text, OrderPayload::TYP, signer, &key(signer)).unwrap()
-    })
+    signers
+        .iter()
+        .fold(jws::draft(&payload.write().unwrap()), |text, signer| {
+            jws::add_signature(&text, OrderPayload::TYP, signer, &key(signer)).unwrap()
+        })
 }

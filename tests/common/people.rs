@@ -31,8 +31,8 @@ pub const HOUR: i64 = 3_600;
 /// Seconds of a day.
 pub const DAY: i64 = 24 * HOUR;
 
-/// Lets the present hour or day (UTC) end first where less than `last` seconds of it are left, so that it does not end under a
-/// test that counts by it.
+/// Lets the present hour or day (UTC) end first where less than `last` seconds of it are left, so
+/// that it does not end under a test that counts by it.
 pub fn not_in_the_last(last: i64, period: i64) {
     let left = period - now().as_second() % period;
     if left < last {
@@ -41,7 +41,8 @@ pub fn not_in_the_last(last: i64, period: i64) {
 }
 
 impl World {
-    /// A judicial order for just these pseudonyms of one sector, valid since a minute ago and for a day.
+    /// A judicial order for just these pseudonyms of one sector, valid since a minute ago and for a
+    /// day.
     pub fn order(&self, sector: &str, pseudonyms: &[String]) -> OrderPayload {
         OrderPayload {
             aud: id(DEPLOYMENT),
@@ -51,7 +52,10 @@ impl World {
             case: "RABAT/2026/1".to_owned(),
             purpose: id("investigation"),
             sectors: vec![sector.to_owned()],
-            scope: PseudonymScope::Listed(BTreeMap::from([(sector.to_owned(), pseudonyms.to_vec())])),
+            scope: PseudonymScope::Listed(BTreeMap::from([(
+                sector.to_owned(),
+                pseudonyms.to_vec(),
+            )])),
             not_before: now() - SignedDuration::from_mins(1),
             not_after: now() + SignedDuration::from_hours(24),
             officers: vec![id("officer")],
@@ -61,26 +65,41 @@ impl World {
 
     /// The order, signed by those approvers with their own keys.
     pub fn sign(&self, order: &OrderPayload, approvers: &[&str]) -> String {
-        let keys: Vec<_> = approvers.iter().map(|approver| (*approver, self.key(approver))).collect();
+        let keys: Vec<_> = approvers
+            .iter()
+            .map(|approver| (*approver, self.key(approver)))
+            .collect();
         sign_with(order, &keys)
     }
 
     /// A statement that allows just this, written now.
     pub fn statement(&self, destruction: Destruction) -> DestructionPayload {
-        DestructionPayload { aud: id(DEPLOYMENT), id: uuid4(), destruction, time: now() }
+        DestructionPayload {
+            aud: id(DEPLOYMENT),
+            id: uuid4(),
+            destruction,
+            time: now(),
+        }
     }
 
     /// The statement, signed by those operators with their own keys.
     pub fn sign_statement(&self, statement: &DestructionPayload, operators: &[&str]) -> String {
         let draft = statement.draft().unwrap();
-        operators
-            .iter()
-            .fold(draft, |text, id| statement::sign::<DestructionPayload>(&text, id, &self.key(id)).unwrap())
+        operators.iter().fold(draft, |text, id| {
+            statement::sign::<DestructionPayload>(&text, id, &self.key(id)).unwrap()
+        })
     }
 
     /// A request for these pseudonyms by the officer, now.
     pub fn request(&self, order: &str, sector: &str, pseudonyms: &[String]) -> String {
-        self.request_by("officer", &self.key("officer"), order, sector, pseudonyms, Timestamp::now())
+        self.request_by(
+            "officer",
+            &self.key("officer"),
+            order,
+            sector,
+            pseudonyms,
+            Timestamp::now(),
+        )
     }
 
     /// A request with everything chosen.
@@ -106,19 +125,38 @@ impl World {
 
     /// What the officer sends to the node, with a request of his own over it.
     pub fn reidentify(&self, order: &str, sector: &str, pseudonyms: &[String]) -> Reply {
-        self.reidentify_with(order, &self.request(order, sector, pseudonyms), sector, pseudonyms)
+        self.reidentify_with(
+            order,
+            &self.request(order, sector, pseudonyms),
+            sector,
+            pseudonyms,
+        )
     }
 
     /// The same with another request.
-    pub fn reidentify_with(&self, order: &str, request: &str, sector: &str, pseudonyms: &[String]) -> Reply {
-        let body = json!({"order": order, "request": request, "sector": sector, "pseudonyms": pseudonyms});
+    pub fn reidentify_with(
+        &self,
+        order: &str,
+        request: &str,
+        sector: &str,
+        pseudonyms: &[String],
+    ) -> Reply {
+        let body =
+            json!({"order": order, "request": request, "sector": sector, "pseudonyms": pseudonyms});
         self.post_json("officer", Door::Officers, "/v1/reidentifications", &body)
     }
 
     /// What a node (or whoever has its certificate) asks of the vault, past the node's own checks.
-    pub fn release_with(&self, order: &str, request: &str, sector: &str, pseudonyms: &[String]) -> Reply {
+    pub fn release_with(
+        &self,
+        order: &str,
+        request: &str,
+        sector: &str,
+        pseudonyms: &[String],
+    ) -> Reply {
         let digest = data_encoding::HEXLOWER.encode(&self.register().digest);
-        let asked = json!({"order": order, "request": request, "sector": sector, "pseudonyms": pseudonyms});
+        let asked =
+            json!({"order": order, "request": request, "sector": sector, "pseudonyms": pseudonyms});
         let asked = json!({"register": digest, "acts": NO_ACTS, "asked": asked});
         self.post_json("node", Door::Control, "/v1/releases", &asked)
     }
@@ -127,5 +165,7 @@ impl World {
 /// The order, signed by whoever, with whatever keys.
 pub fn sign_with(order: &OrderPayload, signers: &[(&str, SigningKey)]) -> String {
     let draft = order.draft().unwrap();
-    signers.iter().fold(draft, |text, (kid, key)| jws::add_signature(&text, OrderPayload::TYP, kid, key).unwrap())
+    signers.iter().fold(draft, |text, (kid, key)| {
+        jws::add_signature(&text, OrderPayload::TYP, kid, key).unwrap()
+    })
 }

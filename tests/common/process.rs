@@ -32,18 +32,33 @@ impl fmt::Display for Failed {
 pub struct Process(Option<Child>);
 
 impl Process {
-    /// Starts a program that writes to `log` and waits until its health listener says that it is ready.
+    /// Starts a program that writes to `log` and waits until its health listener says that it is
+    /// ready.
     pub fn start(mut command: Command, log: &Path, health: SocketAddr) -> Result<Self, Failed> {
-        let output = OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let output = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .unwrap();
         let before = output.metadata().unwrap().len();
-        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output);
         let mut process = Self(Some(command.spawn().unwrap()));
         let started = Instant::now();
         while !ready(health) {
             if let Some(status) = process.child().try_wait().unwrap() {
-                return Err(Failed { code: status.code(), said: said(log, before) });
+                return Err(Failed {
+                    code: status.code(),
+                    said: said(log, before),
+                });
             }
-            assert!(started.elapsed() < PATIENCE, "not ready after {PATIENCE:?}:\n{}", said(log, before));
+            assert!(
+                started.elapsed() < PATIENCE,
+                "not ready after {PATIENCE:?}:\n{}",
+                said(log, before)
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(process)
@@ -99,7 +114,8 @@ impl Drop for Process {
 }
 
 fn signal(id: u32, signal: libc::c_int) {
-    // SAFETY: `kill` takes any numbers; the child was not waited for yet, so the id is still its own.
+    // SAFETY: `kill` takes any numbers; the child was not waited for yet, so the id is still its
+    // own.
     unsafe { libc::kill(libc::pid_t::try_from(id).unwrap(), signal) };
 }
 
@@ -110,33 +126,44 @@ fn said(log: &Path, from: u64) -> String {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).unwrap();
     let text = String::from_utf8_lossy(&bytes);
-    text.lines().filter(|line| !line.contains("TRACE") && !line.contains("DEBUG")).map(|l| format!("{l}\n")).collect()
+    text.lines()
+        .filter(|line| !line.contains("TRACE") && !line.contains("DEBUG"))
+        .map(|l| format!("{l}\n"))
+        .collect()
 }
 
 fn ready(health: SocketAddr) -> bool {
-    // A node is up, and opens nothing: its custodians are to unseal it, or somebody to acknowledge what the vault lost.
+    // A node is up, and opens nothing: its custodians are to unseal it, or somebody to acknowledge
+    // what the vault lost.
     let is_up = |answer: &str| {
         let only = |reason: &str| answer.contains(&format!("\"reasons\":{{\"{reason}\":"));
         (only("sealed") || only("vault-log")) && !answer.contains("\",\"")
     };
-    get(health, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200") || is_up(&answer))
+    get(health, "/readyz")
+        .is_some_and(|answer| answer.starts_with("HTTP/1.1 200") || is_up(&answer))
 }
 
 /// What a health listener answers, head and body; nothing when it does not.
 pub fn get(health: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&health, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {health}\r\nconnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: {health}\r\nconnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
 }
 
-/// Ports on loopback that nobody uses. Below those that the system gives to outgoing connections, so that none of these
-/// takes one before its listener does.
+/// Ports on loopback that nobody uses. Below those that the system gives to outgoing connections,
+/// so that none of these takes one before its listener does.
 pub fn free_ports<const N: usize>() -> [u16; N] {
     static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut taken = TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut taken = TAKEN
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut next = || loop {
         let port = 10_000 + u16::from_be_bytes(cloison::clock::random()) % 22_000;
         if !taken.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

@@ -23,8 +23,14 @@ impl World {
     pub fn entries(&self, side: Side) -> Vec<Value> {
         let rows = self.store(side).audit_from(0, usize::MAX).unwrap();
         let numbers: Vec<u64> = rows.iter().map(|(number, _)| *number).collect();
-        assert_eq!(numbers, (0..rows.len() as u64).collect::<Vec<_>>(), "entries are numbered without gaps");
-        rows.iter().map(|(_, entry)| serde_json::from_slice(entry).unwrap()).collect()
+        assert_eq!(
+            numbers,
+            (0..rows.len() as u64).collect::<Vec<_>>(),
+            "entries are numbered without gaps"
+        );
+        rows.iter()
+            .map(|(_, entry)| serde_json::from_slice(entry).unwrap())
+            .collect()
     }
 
     /// How many refusals of `actor` with `code` a process that has ended wrote down.
@@ -39,16 +45,23 @@ impl World {
         matching.map(|entry| entry["count"].as_u64().unwrap()).sum()
     }
 
-    /// How many mappings the vault's store holds: every chunk is unwrapped and its records are counted.
+    /// How many mappings the vault's store holds: every chunk is unwrapped and its records are
+    /// counted.
     pub fn mappings(&self) -> usize {
         let store = self.store(Side::Vault);
         let secrets = read_versions(&self.path("secrets/vault/store"), SecretKind::Store).unwrap();
-        let keys = secrets.into_iter().map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));
+        let keys = secrets
+            .into_iter()
+            .map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));
         let cipher = ChunkCipher::new(keys);
         let mut records = 0;
         store
             .each_chunk::<StoreError>(|key, row| {
-                records += cipher.unwrap(&key.to_bytes(), row).unwrap().records().count();
+                records += cipher
+                    .unwrap(&key.to_bytes(), row)
+                    .unwrap()
+                    .records()
+                    .count();
                 Ok(())
             })
             .unwrap();

@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Stream(StreamOwned<ClientConnection, TcpStream>);
 
 impl Stream {
-    /// Connects, with a certificate and its key or with none. The handshake happens with the first write.
+    /// Connects, with a certificate and its key or with none. The handshake happens with the first
+    /// write.
     pub fn connect(address: SocketAddr, ca: &Path, identity: Option<(PathBuf, PathBuf)>) -> Self {
         let mut roots = RootCertStore::empty();
         for certificate in read_certificates(ca).unwrap() {
@@ -64,7 +65,9 @@ impl Stream {
         let written = self.write(bytes);
         match self.read_to_end() {
             Ok(answer) if !answer.is_empty() => Ok(Reply::parse(&answer)),
-            Ok(_) => Err(written.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => Err(written
+                .err()
+                .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
             Err(error) => Err(error),
         }
     }
@@ -77,7 +80,9 @@ impl Stream {
             self.0.read_exact(&mut byte)?;
             bytes.push(byte[0]);
         }
-        let length: usize = Reply::parse(&bytes).header("content-length").map_or(0, |text| text.parse().unwrap());
+        let length: usize = Reply::parse(&bytes)
+            .header("content-length")
+            .map_or(0, |text| text.parse().unwrap());
         let head = bytes.len();
         bytes.resize(head + length, 0);
         self.0.read_exact(&mut bytes[head..])?;
@@ -87,11 +92,16 @@ impl Stream {
 
 /// The bytes of a request that asks to close the connection after the answer.
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n").into_bytes();
+    let mut bytes = format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n")
+        .into_bytes();
     for (name, value) in headers {
         write!(bytes, "{name}: {value}\r\n").unwrap();
     }
-    if !headers.iter().any(|(name, _)| *name == "content-length" || *name == "transfer-encoding") && method != "GET" {
+    if !headers
+        .iter()
+        .any(|(name, _)| *name == "content-length" || *name == "transfer-encoding")
+        && method != "GET"
+    {
         write!(bytes, "content-length: {}\r\n", body.len()).unwrap();
     }
     bytes.extend_from_slice(b"\r\n");
@@ -112,20 +122,41 @@ pub struct Reply {
 
 impl Reply {
     fn parse(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
+        let end = bytes
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .expect("an answer has a head");
         let head = std::str::from_utf8(&bytes[..end]).unwrap();
         let mut lines = head.split("\r\n");
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let status = lines
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
         let headers: Vec<(String, String)> = lines
             .map(|line| line.split_once(':').unwrap())
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        assert!(!headers.iter().any(|(name, _)| name == "transfer-encoding"), "answers have a length");
-        Self { status, headers, body: bytes[end + 4..].to_vec(), raw: bytes.to_vec() }
+        assert!(
+            !headers.iter().any(|(name, _)| name == "transfer-encoding"),
+            "answers have a length"
+        );
+        Self {
+            status,
+            headers,
+            body: bytes[end + 4..].to_vec(),
+            raw: bytes.to_vec(),
+        }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> &str {
@@ -146,13 +177,25 @@ impl Reply {
     #[track_caller]
     pub fn code(&self) -> String {
         assert!(self.status >= 400, "not refused: {}", self.status);
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text());
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{}",
+            self.text()
+        );
         assert_eq!(self.header("cache-control"), Some("no-store"));
         let problem = self.json();
-        let code = problem["code"].as_str().expect("a problem has a code").to_owned();
+        let code = problem["code"]
+            .as_str()
+            .expect("a problem has a code")
+            .to_owned();
         assert_eq!(problem["status"], self.status);
         assert_eq!(problem["type"], format!("urn:cloison:problem:{code}"));
-        assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty()));
+        assert!(
+            problem["title"]
+                .as_str()
+                .is_some_and(|title| !title.is_empty())
+        );
         code
     }
 }

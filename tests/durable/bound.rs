@@ -1,4 +1,5 @@
-//! The index beyond its memory: what was moved to the disk is found, is not stored again, and says nothing to a thief.
+//! The index beyond its memory: what was moved to the disk is found, is not stored again, and says
+//! nothing to a thief.
 
 use std::fs;
 use std::path::Path;
@@ -23,20 +24,30 @@ fn cards(persons: std::ops::Range<u32>) -> Vec<String> {
 
 fn store(vault: &Vault, persons: std::ops::Range<u32>) -> Vec<Pseudonym> {
     let all = cards(persons);
-    all.chunks(5_000).flat_map(|items| tokenize(vault, CALLERS[0], items).unwrap().pseudonyms).collect()
+    all.chunks(5_000)
+        .flat_map(|items| tokenize(vault, CALLERS[0], items).unwrap().pseudonyms)
+        .collect()
 }
 
 fn texts(vault: &Vault, pseudonyms: &[Pseudonym], epoch: u32) -> Vec<String> {
     let tag = &vault.sector("health").unwrap().sector.tag;
-    let writer = cloison::pseudonym::TextWriter::new(cloison::register::TextForm::Bech32m, tag, epoch);
-    pseudonyms.iter().map(|pseudonym| writer.text(pseudonym)).collect()
+    let writer =
+        cloison::pseudonym::TextWriter::new(cloison::register::TextForm::Bech32m, tag, epoch);
+    pseudonyms
+        .iter()
+        .map(|pseudonym| writer.text(pseudonym))
+        .collect()
 }
 
 /// Until the tables are within the bound.
 fn wait_for_room(vault: &Vault) {
     let begun = Instant::now();
     while vault.index().is_over() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{} bytes", vault.index().bytes());
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{} bytes",
+            vault.index().bytes()
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -55,7 +66,9 @@ fn check_opens(world: &World, vault: &Vault, first: u32, texts: &[String]) {
     let node = world.node();
     for (n, items) in (0..).zip(texts.chunks(5_000)) {
         for (place, item) in (0..).zip(reveal(vault, &node, "health", items)) {
-            let RevealedItem::Identifier { value, .. } = item else { panic!("{item:?}") };
+            let RevealedItem::Identifier { value, .. } = item else {
+                panic!("{item:?}")
+            };
             assert_eq!(*value.0, card(first + n * 5_000 + place));
         }
     }
@@ -68,12 +81,20 @@ fn beyond_the_memory_nothing_is_forgotten_and_nothing_stored_twice() {
     let answered = store(&vault, 0..60_000);
     wait_for_room(&vault);
     assert!(vault.index().bytes() <= LITTLE);
-    assert!(vault.index().moved() > 40_000, "{} of 60 000", vault.index().moved());
+    assert!(
+        vault.index().moved() > 40_000,
+        "{} of 60 000",
+        vault.index().moved()
+    );
     assert_eq!(vault.index().len(), 60_000);
 
     let before = chunks(&vault);
     assert_eq!(store(&vault, 0..60_000), answered, "the same answers");
-    assert_eq!((vault.index().len(), chunks(&vault)), (60_000, before), "and nothing stored again");
+    assert_eq!(
+        (vault.index().len(), chunks(&vault)),
+        (60_000, before),
+        "and nothing stored again"
+    );
     // Known and new persons mixed, as often as not on the disk.
     let mixed = store(&vault, 30_000..90_000);
     assert_eq!(mixed[..30_000], answered[30_000..]);
@@ -84,7 +105,10 @@ fn beyond_the_memory_nothing_is_forgotten_and_nothing_stored_twice() {
 
     let vault = world.open();
     assert_eq!(vault.index().len(), 90_000, "the index comes back whole");
-    assert!(vault.index().moved() > 60_000, "without what lies on the disk");
+    assert!(
+        vault.index().moved() > 60_000,
+        "without what lies on the disk"
+    );
     wait_for_room(&vault);
     assert_eq!(store(&vault, 0..60_000), answered);
     assert_eq!(vault.index().len(), 90_000);
@@ -135,13 +159,26 @@ fn a_new_storage_secret() {
     let answered = store(&vault, 0..30_000);
     drop(vault);
     let open = |secrets| {
-        let home = cloison::vault::Home { store: world.store(), index_memory: world.memory };
-        Vault::open(&home, register(), secrets, &[], world.clock.clone(), &|_| {}, Box::new(|error| panic!("{error}")))
+        let home = cloison::vault::Home {
+            store: world.store(),
+            index_memory: world.memory,
+        };
+        Vault::open(
+            &home,
+            register(),
+            secrets,
+            &[],
+            world.clock.clone(),
+            &|_| {},
+            Box::new(|error| panic!("{error}")),
+        )
     };
     let with = |version, byte| {
         let mut secrets = world.secrets();
         secrets.store.retain(|(known, _)| *known != version);
-        secrets.store.push((version, StoreSecret(Key::take(&mut [byte; 32]))));
+        secrets
+            .store
+            .push((version, StoreSecret(Key::take(&mut [byte; 32]))));
         secrets
     };
     for _ in 0..2 {
@@ -177,18 +214,26 @@ fn the_disk_shows_no_pseudonym() {
     for pseudonym in &answered {
         // Six bytes meet by chance once in 10^8 here.
         let bytes = pseudonym.as_bytes();
-        assert!(!bytes.windows(6).any(|part| seen.contains(part)), "a part of a pseudonym lies on the disk");
+        assert!(
+            !bytes.windows(6).any(|part| seen.contains(part)),
+            "a part of a pseudonym lies on the disk"
+        );
     }
 }
 
 fn collect(folder: &Path, files: &mut Vec<Vec<u8>>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { collect(&path, files) } else { files.push(fs::read(path).unwrap()) }
+        if path.is_dir() {
+            collect(&path, files)
+        } else {
+            files.push(fs::read(path).unwrap())
+        }
     }
 }
 
-/// While tables move all the time, nobody who is known is taken for new, and nobody's mapping is missing.
+/// While tables move all the time, nobody who is known is taken for new, and nobody's mapping is
+/// missing.
 #[test]
 fn nobody_slips_through_while_tables_move() {
     let world = World::bounded(64 << 10);
@@ -205,7 +250,10 @@ fn nobody_slips_through_while_tables_move() {
                         return;
                     }
                     let first = (round * 613 + reader * 1_500) % 2_500;
-                    assert_eq!(store(vault, first..first + 500), answered[first as usize..][..500]);
+                    assert_eq!(
+                        store(vault, first..first + 500),
+                        answered[first as usize..][..500]
+                    );
                 }
             });
         }

@@ -1,4 +1,5 @@
-//! An order's own copies: what it may open stays with it, whatever becomes of the mapping, and goes with it.
+//! An order's own copies: what it may open stays with it, whatever becomes of the mapping, and goes
+//! with it.
 
 use std::sync::Arc;
 
@@ -30,25 +31,30 @@ use serde_json::{Value, json};
 
 use super::erase::{self, erase, texts};
 use super::world::{
-    CALLERS, Link, World, advance, asked, card, client_key, deployment, id, lodge_order, order_at_most, order_for,
-    release_of, statement, tokenize,
+    CALLERS, Link, World, advance, asked, card, client_key, deployment, id, lodge_order,
+    order_at_most, order_for, release_of, statement, tokenize,
 };
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// The register with rights officers and without keys of the other side's log: this side's clock alone says what is over.
+/// The register with rights officers and without keys of the other side's log: this side's clock
+/// alone says what is over.
 fn alone() -> Register {
     let mut register = erase::register();
     for authority in register.authorities.values_mut() {
         Arc::make_mut(authority).checkpoint_key = None;
     }
     let client = client_key(&register, "cnss-health");
-    Arc::make_mut(register.clients.get_mut(&client).unwrap()).operations.push(Operation::RetireEpoch);
+    Arc::make_mut(register.clients.get_mut(&client).unwrap())
+        .operations
+        .push(Operation::RetireEpoch);
     register
 }
 
 fn open(world: &World) -> Vault {
-    let vault = world.open_with(alone(), Box::new(|error| panic!("{error}"))).unwrap_or_else(|error| panic!("{error}"));
+    let vault = world
+        .open_with(alone(), Box::new(|error| panic!("{error}")))
+        .unwrap_or_else(|error| panic!("{error}"));
     start::begin(&vault).unwrap();
     vault
 }
@@ -57,12 +63,21 @@ fn open(world: &World) -> Vault {
 fn persons(vault: &Vault, range: std::ops::Range<u32>) -> Vec<String> {
     let cards: Vec<_> = range.map(card).collect();
     let answer = tokenize(vault, CALLERS[0], &cards).unwrap();
-    answer.pseudonyms.iter().map(|pseudonym| answer.writer.text(pseudonym)).collect()
+    answer
+        .pseudonyms
+        .iter()
+        .map(|pseudonym| answer.writer.text(pseudonym))
+        .collect()
 }
 
 /// The payload of an order, as anybody can read it.
 fn payload(order: &str) -> OrderPayload {
-    OrderPayload::read(cloison::jws::parse(order, OrderPayload::TYP).unwrap().payload()).unwrap()
+    OrderPayload::read(
+        cloison::jws::parse(order, OrderPayload::TYP)
+            .unwrap()
+            .payload(),
+    )
+    .unwrap()
 }
 
 fn key(order: &str) -> OrderKey {
@@ -71,7 +86,8 @@ fn key(order: &str) -> OrderKey {
 
 /// The codes under an order; nothing where a mapping is handed out.
 fn codes(vault: &Vault, order: &str, pseudonyms: &[String]) -> Vec<Option<Code>> {
-    let Release { items, .. } = release_of(vault, &asked(vault.now(), order, "health", pseudonyms)).unwrap();
+    let Release { items, .. } =
+        release_of(vault, &asked(vault.now(), order, "health", pseudonyms)).unwrap();
     let code = |item: &ReleasedItem| match item {
         ReleasedItem::Mapping { .. } => None,
         ReleasedItem::Refused { code } => Some(*code),
@@ -80,12 +96,19 @@ fn codes(vault: &Vault, order: &str, pseudonyms: &[String]) -> Vec<Option<Code>>
 }
 
 /// Whom a node finds under an order.
-fn found(vault: &Vault, world: &World, order: &str, pseudonyms: &[String]) -> Vec<Result<String, Code>> {
+fn found(
+    vault: &Vault,
+    world: &World,
+    order: &str,
+    pseudonyms: &[String],
+) -> Vec<Result<String, Code>> {
     let node = world.node();
     let officer = vault.register().authorities[&id(AUTHORITY)].officers[&id(OFFICER)].certificate;
     let permit = access::officer(node.register(), &id(AUTHORITY), officer).unwrap();
     let asked = asked(vault.now(), order, "health", pseudonyms);
-    let items = reveal::ask(&node, &permit, &asked, &Link(vault)).unwrap().items;
+    let items = reveal::ask(&node, &permit, &asked, &Link(vault))
+        .unwrap()
+        .items;
     let who = |item| match item {
         RevealedItem::Identifier { value, .. } => Ok(value.0.to_string()),
         RevealedItem::Refused { code, .. } => Err(code),
@@ -98,9 +121,14 @@ type Row = (Vec<u8>, Vec<u8>);
 /// All rows of a column, of a store that nobody has open.
 fn rows(world: &World, column: &str) -> Vec<Row> {
     let columns = DB::list_cf(&Options::default(), world.store()).unwrap();
-    let db = DB::open_cf_for_read_only(&Options::default(), world.store(), &columns, false).unwrap();
+    let db =
+        DB::open_cf_for_read_only(&Options::default(), world.store(), &columns, false).unwrap();
     let rows = db.iterator_cf(db.cf_handle(column).unwrap(), IteratorMode::Start);
-    rows.map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())).unwrap()).collect()
+    rows.map(|row| {
+        row.map(|(key, value)| (key.into_vec(), value.into_vec()))
+            .unwrap()
+    })
+    .collect()
 }
 
 /// How many copies orders have.
@@ -120,7 +148,10 @@ fn an_order_goes_on_with_its_copies_after_an_erasure() {
     let vault = open(&world);
     let people = persons(&vault, 0..4);
     // One was shown to the vault before, one was used for another person, one for nobody yet.
-    let (lodged, used) = (order_for(vault.now(), "health", &people), order_for(vault.now(), "health", &people));
+    let (lodged, used) = (
+        order_for(vault.now(), "health", &people),
+        order_for(vault.now(), "health", &people),
+    );
     lodge_order(&vault, &lodged).unwrap();
     assert_eq!(codes(&vault, &used, &people[3..]), [None]);
     assert_eq!(copies(&vault), 8, "each has all that it lists");
@@ -130,11 +161,18 @@ fn an_order_goes_on_with_its_copies_after_an_erasure() {
     for order in [&lodged, &used] {
         assert_eq!(codes(&vault, order, &people), [None; 4]);
     }
-    assert_eq!(codes(&vault, &late, &people), [Some(Code::NoMapping), Some(Code::NoMapping), None, None]);
+    assert_eq!(
+        codes(&vault, &late, &people),
+        [Some(Code::NoMapping), Some(Code::NoMapping), None, None]
+    );
     drop(vault);
     let vault = open(&world);
     let cards: Vec<_> = (0..4).map(|n| Ok(card(n))).collect();
-    assert_eq!(found(&vault, &world, &lodged, &people), cards, "after a restart the copies open, to the right persons");
+    assert_eq!(
+        found(&vault, &world, &lodged, &people),
+        cards,
+        "after a restart the copies open, to the right persons"
+    );
 }
 
 #[test]
@@ -145,14 +183,27 @@ fn an_erasure_says_the_same_whatever_was_there() {
     let order = order_for(vault.now(), "health", &people[..1]);
     lodge_order(&vault, &order).unwrap();
     assert_eq!(codes(&vault, &order, &people[..1]), [None]);
-    let unknown = texts(&vault, &[cloison::pseudonym::Pseudonym::from_bytes([7; 16])]);
+    let unknown = texts(
+        &vault,
+        &[cloison::pseudonym::Pseudonym::from_bytes([7; 16])],
+    );
     // Under an order, with a mapping only, with nothing at all.
-    let receipts: Vec<_> = [&people[0], &people[1], &unknown[0]].map(|one| erase(&vault, vec![one.clone()])).into();
-    let said: Vec<Value> = receipts.iter().map(|receipt| blank(serde_json::to_value(receipt).unwrap())).collect();
+    let receipts: Vec<_> = [&people[0], &people[1], &unknown[0]]
+        .map(|one| erase(&vault, vec![one.clone()]))
+        .into();
+    let said: Vec<Value> = receipts
+        .iter()
+        .map(|receipt| blank(serde_json::to_value(receipt).unwrap()))
+        .collect();
     assert_eq!((&said[0], &said[1]), (&said[1], &said[2]));
     let entries = vault.store().audit_from(0, usize::MAX).unwrap();
-    let entries = entries.iter().map(|(_, entry)| serde_json::from_slice::<Value>(entry).unwrap());
-    let entries: Vec<Value> = entries.filter(|entry| entry["event"] == "erase").map(blank).collect();
+    let entries = entries
+        .iter()
+        .map(|(_, entry)| serde_json::from_slice::<Value>(entry).unwrap());
+    let entries: Vec<Value> = entries
+        .filter(|entry| entry["event"] == "erase")
+        .map(blank)
+        .collect();
     let said = json!({"bearer": "rights-201", "event": "erase", "officers": ["rights-201", "rights-202"], "request": "",
         "sector": "health", "time": ""});
     assert_eq!(entries, [said.clone(), said.clone(), said]);
@@ -177,15 +228,27 @@ fn an_order_is_lodged_at_most_thirty_days_ahead_and_nothing_is_said_of_what_is_t
     let world = World::new();
     let vault = open(&world);
     let people = persons(&vault, 0..2);
-    let unknown = texts(&vault, &[cloison::pseudonym::Pseudonym::from_bytes([7; 16])]);
+    let unknown = texts(
+        &vault,
+        &[cloison::pseudonym::Pseudonym::from_bytes([7; 16])],
+    );
     let later = |days| vault.now() + DAY * days;
     let refused = |order: &str| lodge_order(&vault, order).unwrap_err().code();
-    assert_eq!(refused(&order_for(later(31), "health", &people)), Code::OrderNotYetValid);
+    assert_eq!(
+        refused(&order_for(later(31), "health", &people)),
+        Code::OrderNotYetValid
+    );
     let ahead = order_for(later(30), "health", &people);
     let answers = [&ahead, &order_for(later(30), "health", &unknown)].map(|order| {
         let lodged = lodge_order(&vault, order).unwrap();
         assert_eq!(lodged.order, payload(order).id);
-        serde_json::to_value(lodged).unwrap().as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        serde_json::to_value(lodged)
+            .unwrap()
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
     });
     assert_eq!(answers[0], answers[1]);
     assert_eq!(copies(&vault), 2);
@@ -224,7 +287,10 @@ fn an_order_without_a_list_keeps_what_was_asked_for() {
     assert_eq!(codes(&vault, &order, &people[..2]), [None; 2]);
     assert_eq!(copies(&vault), 2);
     erase(&vault, people.clone());
-    assert_eq!(codes(&vault, &order, &people), [None, None, Some(Code::NoMapping)]);
+    assert_eq!(
+        codes(&vault, &order, &people),
+        [None, None, Some(Code::NoMapping)]
+    );
 }
 
 #[test]
@@ -236,9 +302,15 @@ fn a_mapping_that_comes_later_is_copied_when_it_is_asked_for() {
     let known = persons(&open(&elsewhere), 0..1);
     let order = order_for(vault.now(), "health", &known);
     lodge_order(&vault, &order).unwrap();
-    assert_eq!((codes(&vault, &order, &known), copies(&vault)), (vec![Some(Code::NoMapping)], 0));
+    assert_eq!(
+        (codes(&vault, &order, &known), copies(&vault)),
+        (vec![Some(Code::NoMapping)], 0)
+    );
     assert_eq!(persons(&vault, 0..1), known);
-    assert_eq!((codes(&vault, &order, &known), copies(&vault)), (vec![None], 1));
+    assert_eq!(
+        (codes(&vault, &order, &known), copies(&vault)),
+        (vec![None], 1)
+    );
     erase(&vault, known.clone());
     assert_eq!(codes(&vault, &order, &known), [None]);
 }
@@ -255,12 +327,25 @@ fn an_order_goes_on_when_its_epoch_is_retired() {
     world.later(DAY * 30 + SignedDuration::from_hours(1));
     let peer = client_key(vault.register(), "cnss-health");
     let permit = access::in_sector(&vault, peer, "health", Operation::RetireEpoch).unwrap();
-    let statement = statement(&vault, Destruction::Epoch { sector: "health".into(), epoch: 1 });
-    let how = RetireEpochRequest { unmigrated: true, statement: Some(statement), ..RetireEpochRequest::default() };
+    let statement = statement(
+        &vault,
+        Destruction::Epoch {
+            sector: "health".into(),
+            epoch: 1,
+        },
+    );
+    let how = RetireEpochRequest {
+        unmigrated: true,
+        statement: Some(statement),
+        ..RetireEpochRequest::default()
+    };
     assert!(retire(&vault, &permit, 1, &how).unwrap().retired);
     assert_eq!(codes(&vault, &order, &people), [None; 3]);
     let other = order_for(vault.now(), "health", &people);
-    assert_eq!(codes(&vault, &other, &people), [Some(Code::EpochRetired); 3]);
+    assert_eq!(
+        codes(&vault, &other, &people),
+        [Some(Code::EpochRetired); 3]
+    );
 }
 
 #[test]
@@ -268,7 +353,10 @@ fn nothing_of_an_order_is_left_when_it_is_over() {
     let world = World::new();
     let vault = open(&world);
     let people = persons(&vault, 0..3);
-    let (order, other) = (order_for(vault.now(), "health", &people), order_for(vault.now() + DAY, "health", &people));
+    let (order, other) = (
+        order_for(vault.now(), "health", &people),
+        order_for(vault.now() + DAY, "health", &people),
+    );
     assert_eq!(codes(&vault, &order, &people), [None; 3]);
     lodge_order(&vault, &other).unwrap();
     erase(&vault, people.clone());
@@ -279,24 +367,44 @@ fn nothing_of_an_order_is_left_when_it_is_over() {
     world.later(SignedDuration::from_secs(1));
     assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (1, 3));
     assert_eq!(end::destroy_over(&vault).unwrap(), 0);
-    assert_eq!(codes(&vault, &other, &people), [None; 3], "the other order goes on");
+    assert_eq!(
+        codes(&vault, &other, &people),
+        [None; 3],
+        "the other order goes on"
+    );
     assert!(vault.store().clear_copies().unwrap());
     drop(vault);
     let id = payload(&order).id;
     for column in ["state-order-copy", "state-order-copies"] {
-        let of_it =
-            rows(&world, column).into_iter().filter(|(key, _)| key.windows(16).any(|part| part == id.as_bytes()));
+        let of_it = rows(&world, column)
+            .into_iter()
+            .filter(|(key, _)| key.windows(16).any(|part| part == id.as_bytes()));
         assert_eq!(of_it.count(), 0, "{column}");
     }
-    let files: Vec<_> = std::fs::read_dir(world.store()).unwrap().map(|file| file.unwrap().path()).collect();
-    for bytes in files.iter().filter(|file| file.is_file()).map(|file| std::fs::read(file).unwrap()) {
+    let files: Vec<_> = std::fs::read_dir(world.store())
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    for bytes in files
+        .iter()
+        .filter(|file| file.is_file())
+        .map(|file| std::fs::read(file).unwrap())
+    {
         assert!(
-            sealed.iter().all(|copy| !bytes.windows(copy.len()).any(|part| part == copy)),
+            sealed
+                .iter()
+                .all(|copy| !bytes.windows(copy.len()).any(|part| part == copy)),
             "the bytes are gone, too"
         );
     }
-    let ends: Vec<Value> = entries(&world).into_iter().filter(|entry| entry["event"] == "order-end").collect();
-    assert_eq!((ends.len(), &ends[0]["order"], &ends[0]["why"]), (1, &json!(id.to_string()), &json!("over")));
+    let ends: Vec<Value> = entries(&world)
+        .into_iter()
+        .filter(|entry| entry["event"] == "order-end")
+        .collect();
+    assert_eq!(
+        (ends.len(), &ends[0]["order"], &ends[0]["why"]),
+        (1, &json!(id.to_string()), &json!("over"))
+    );
 }
 
 /// Whoever waits for the lock of orders does not wait for the disk.
@@ -308,14 +416,23 @@ fn clearing_the_files_of_copies_is_left_for_later_and_done_once_also_after_a_res
     for _ in 0..2 {
         lodge_order(&vault, &order_for(vault.now(), "health", &people)).unwrap();
     }
-    assert!(!vault.store().clear_copies().unwrap(), "nothing was destroyed");
+    assert!(
+        !vault.store().clear_copies().unwrap(),
+        "nothing was destroyed"
+    );
     world.later(DAY);
     assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (2, 0));
     drop(vault);
     vault = open(&world);
     assert_eq!(end::destroy_over(&vault).unwrap(), 0);
-    assert!(vault.store().clear_copies().unwrap(), "destroying has not cleared, and a restart has not forgotten it");
-    assert!(!vault.store().clear_copies().unwrap(), "one clearing does for both orders");
+    assert!(
+        vault.store().clear_copies().unwrap(),
+        "destroying has not cleared, and a restart has not forgotten it"
+    );
+    assert!(
+        !vault.store().clear_copies().unwrap(),
+        "one clearing does for both orders"
+    );
 }
 
 fn raw_copies(vault: &Vault, order: &str) -> Vec<Vec<u8>> {
@@ -331,7 +448,10 @@ fn raw_copies(vault: &Vault, order: &str) -> Vec<Vec<u8>> {
 }
 
 fn entries(world: &World) -> Vec<Value> {
-    rows(world, "audit").into_iter().map(|(_, entry)| serde_json::from_slice(&entry).unwrap()).collect()
+    rows(world, "audit")
+        .into_iter()
+        .map(|(_, entry)| serde_json::from_slice(&entry).unwrap())
+        .collect()
 }
 
 #[test]
@@ -339,7 +459,10 @@ fn the_copies_of_a_revoked_order_are_destroyed() {
     let world = World::new();
     let vault = open(&world);
     let people = persons(&vault, 0..2);
-    let (order, other) = (order_for(vault.now(), "health", &people), order_for(vault.now(), "health", &people));
+    let (order, other) = (
+        order_for(vault.now(), "health", &people),
+        order_for(vault.now(), "health", &people),
+    );
     for order in [&order, &other] {
         lodge_order(&vault, order).unwrap();
     }
@@ -352,17 +475,30 @@ fn the_copies_of_a_revoked_order_are_destroyed() {
         time: vault.now(),
         lifts: vec![],
     };
-    let signer = read_signing_key(&deployment().join(format!("secrets/people/{}.pem", APPROVERS[0].id))).unwrap();
+    let signer =
+        read_signing_key(&deployment().join(format!("secrets/people/{}.pem", APPROVERS[0].id)))
+            .unwrap();
     let lodge_act = |kind| {
-        let signed = statement::sign::<ActPayload>(&act(kind).draft().unwrap(), APPROVERS[0].id, &signer).unwrap();
+        let signed =
+            statement::sign::<ActPayload>(&act(kind).draft().unwrap(), APPROVERS[0].id, &signer)
+                .unwrap();
         let node = vault.register().authorities[&id(AUTHORITY)].node;
-        Book::from(&vault).lodge(&signed, &access::bearer(vault.register(), node).unwrap()).unwrap()
+        Book::from(&vault)
+            .lodge(&signed, &access::bearer(vault.register(), node).unwrap())
+            .unwrap()
     };
     lodge_act(ActKind::Suspend);
-    assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (0, 4), "a suspended order keeps its copies");
+    assert_eq!(
+        (end::destroy_over(&vault).unwrap(), copies(&vault)),
+        (0, 4),
+        "a suspended order keeps its copies"
+    );
     lodge_act(ActKind::Revoke);
     assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (1, 2));
-    assert_eq!(lodge_order(&vault, &order).unwrap_err().code(), Code::OrderRevoked);
+    assert_eq!(
+        lodge_order(&vault, &order).unwrap_err().code(),
+        Code::OrderRevoked
+    );
     assert_eq!(codes(&vault, &other, &people), [None; 2]);
 }
 
@@ -382,18 +518,37 @@ fn a_clock_that_ran_ahead_destroys_no_copy() {
         ask: None,
         counts: false,
     };
-    let quorum = CosignatureQuorum { required: 0, within: std::time::Duration::from_secs(1) };
+    let quorum = CosignatureQuorum {
+        required: 0,
+        within: std::time::Duration::from_secs(1),
+    };
     let cosigners = Cosigners::new(vec![watcher], quorum, world.clock.clone());
     vault.watch(cosigners.clone());
     let cosign = |time: jiff::Timestamp| {
         let published = vault.log().latest().unwrap();
-        let line = note::cosign(&name, &key, &published.checkpoint.text(), time.as_second() as u64);
-        assert_eq!(cosigners.take(vault.log(), &published, &line, &name), Ok(true));
+        let line = note::cosign(
+            &name,
+            &key,
+            &published.checkpoint.text(),
+            time.as_second() as u64,
+        );
+        assert_eq!(
+            cosigners.take(vault.log(), &published, &line, &name),
+            Ok(true)
+        );
     };
     world.later(DAY * 40);
-    assert_eq!(end::destroy_over(&vault).unwrap(), 0, "nobody else has said that the day has come");
+    assert_eq!(
+        end::destroy_over(&vault).unwrap(),
+        0,
+        "nobody else has said that the day has come"
+    );
     cosign(dawn + SignedDuration::from_hours(1));
-    assert_eq!(end::destroy_over(&vault).unwrap(), 0, "the other side says that it has not");
+    assert_eq!(
+        end::destroy_over(&vault).unwrap(),
+        0,
+        "the other side says that it has not"
+    );
     cosign(dawn + DAY);
     assert_eq!((end::destroy_over(&vault).unwrap(), copies(&vault)), (1, 0));
 }
@@ -409,14 +564,31 @@ fn a_start_brings_copies_under_the_present_storage_key() {
     drop(vault);
     let two = |first: bool| {
         let mut secrets = world.secrets();
-        secrets.store.push((2, StoreSecret(Key::take(&mut [2; 32]))));
+        secrets
+            .store
+            .push((2, StoreSecret(Key::take(&mut [2; 32]))));
         secrets.store.retain(|(version, _)| first || *version == 2);
-        let home = Home { store: world.store(), index_memory: u64::MAX };
-        Vault::open(&home, alone(), secrets, &[], world.clock.clone(), &|_| {}, Box::new(|error| panic!("{error}")))
+        let home = Home {
+            store: world.store(),
+            index_memory: u64::MAX,
+        };
+        Vault::open(
+            &home,
+            alone(),
+            secrets,
+            &[],
+            world.clock.clone(),
+            &|_| {},
+            Box::new(|error| panic!("{error}")),
+        )
     };
-    // Nothing but the copies is under the first version: both mappings were erased. Without it they do not open …
+    // Nothing but the copies is under the first version: both mappings were erased. Without it they
+    // do not open …
     let vault = two(false).unwrap_or_else(|error| panic!("{error}"));
-    assert!(start::begin(&vault).is_err(), "a copy needs the version that it was made under");
+    assert!(
+        start::begin(&vault).is_err(),
+        "a copy needs the version that it was made under"
+    );
     drop(vault);
     // … and once they are under the second one the first is not needed.
     let vault = two(true).unwrap_or_else(|error| panic!("{error}"));
@@ -426,14 +598,22 @@ fn a_start_brings_copies_under_the_present_storage_key() {
     for (row_key, value) in rows(&world, "state-order-copy") {
         let tag: [u8; 16] = row_key[row_key.len() - 16..].try_into().unwrap();
         let epoch = u32::from_be_bytes(value[..4].try_into().unwrap());
-        assert!(second.unwrap(&copy_location(&key(&order), &tag, epoch), value[4..].to_vec()).is_ok());
+        assert!(
+            second
+                .unwrap(
+                    &copy_location(&key(&order), &tag, epoch),
+                    value[4..].to_vec()
+                )
+                .is_ok()
+        );
     }
     let vault = two(false).unwrap_or_else(|error| panic!("{error}"));
     start::begin(&vault).unwrap();
     assert_eq!(codes(&vault, &order, &people), [None; 2]);
 }
 
-/// A store of a version without copies: its orders that are live get them at the first start, of what was asked for.
+/// A store of a version without copies: its orders that are live get them at the first start, of
+/// what was asked for.
 #[test]
 fn orders_that_are_live_get_their_copies_at_the_first_start() {
     let world = World::new();
@@ -447,7 +627,11 @@ fn orders_that_are_live_get_their_copies_at_the_first_start() {
     assert_eq!(copies(&vault), 2, "what was asked for");
     erase(&vault, people[..1].to_vec());
     assert_eq!(codes(&vault, &live, &people), [None; 3]);
-    assert_eq!(copies(&vault), 3, "the list is known when the order is shown again");
+    assert_eq!(
+        copies(&vault),
+        3,
+        "the list is known when the order is shown again"
+    );
 }
 
 fn forget_copies(world: &World) {
@@ -455,10 +639,15 @@ fn forget_copies(world: &World) {
     let db = DB::open_cf(&Options::default(), world.store(), &columns).unwrap();
     for column in ["state-order-copy", "state-order-copies"] {
         let column = db.cf_handle(column).unwrap();
-        let keys: Vec<_> = db.iterator_cf(column, IteratorMode::Start).map(|row| row.unwrap().0).collect();
-        keys.iter().for_each(|key| db.delete_cf(column, key).unwrap());
+        let keys: Vec<_> = db
+            .iterator_cf(column, IteratorMode::Start)
+            .map(|row| row.unwrap().0)
+            .collect();
+        keys.iter()
+            .for_each(|key| db.delete_cf(column, key).unwrap());
     }
-    db.delete_cf(db.cf_handle("state-meta").unwrap(), b"order-copies").unwrap();
+    db.delete_cf(db.cf_handle("state-meta").unwrap(), b"order-copies")
+        .unwrap();
 }
 
 #[test]
@@ -472,7 +661,11 @@ fn no_pseudonym_stands_in_a_copy() {
     let found = rows(&world, "state-order-copy");
     assert_eq!(found.len(), 1);
     for bytes in [&found[0].0, &found[0].1] {
-        assert!(!bytes.windows(16).any(|part| part == answer.pseudonyms[0].as_bytes()));
+        assert!(
+            !bytes
+                .windows(16)
+                .any(|part| part == answer.pseudonyms[0].as_bytes())
+        );
     }
 }
 

@@ -1,5 +1,6 @@
-//! Damaged files: a torn tail of the write-ahead log is what a crash leaves and is tolerated; anything else is refused or
-//! answers with an error. What must never happen is that a store opens, reads, and lacks something.
+//! Damaged files: a torn tail of the write-ahead log is what a crash leaves and is tolerated;
+//! anything else is refused or answers with an error. What must never happen is that a store opens,
+//! reads, and lacks something.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,17 @@ fn lived_in() -> World {
             tokenize(&vault, CALLERS[caller], &items).unwrap();
         }
         let answer = tokenize(&vault, CALLERS[0], &[card(round), card(500 + round)]).unwrap();
-        let texts: Vec<_> = answer.pseudonyms.iter().map(|p| answer.writer.text(p)).collect();
+        let texts: Vec<_> = answer
+            .pseudonyms
+            .iter()
+            .map(|p| answer.writer.text(p))
+            .collect();
         let now = world.clock.now();
-        release_of(&vault, &asked(now, &order_for(now, "health", &texts), "health", &texts)).unwrap();
+        release_of(
+            &vault,
+            &asked(now, &order_for(now, "health", &texts), "health", &texts),
+        )
+        .unwrap();
         world.later(SignedDuration::from_mins(5));
     }
     world
@@ -46,8 +55,14 @@ fn read(world: &World, path: &Path) -> Result<Contents, StoreError> {
     let mut segments = vec![];
     store.each_chunk::<StoreError>(|key, row| {
         chunks.push((key.to_bytes(), row.clone()));
-        let chunk = cipher.unwrap(&key.to_bytes(), row).map_err(|_| StoreError::Corrupt("chunk"))?;
-        segments.push(store.segment(chunk.segment())?.expect("a chunk's segment is there"));
+        let chunk = cipher
+            .unwrap(&key.to_bytes(), row)
+            .map_err(|_| StoreError::Corrupt("chunk"))?;
+        segments.push(
+            store
+                .segment(chunk.segment())?
+                .expect("a chunk's segment is there"),
+        );
         Ok(())
     })?;
     let epochs = store.all_epochs()?;
@@ -56,7 +71,10 @@ fn read(world: &World, path: &Path) -> Result<Contents, StoreError> {
         .iter()
         .filter_map(|(_, entry)| {
             let entry: serde_json::Value = serde_json::from_slice(entry).unwrap();
-            Some(OrderKey::new(entry["authority"].as_str()?, entry["order"].as_str()?.parse().unwrap()))
+            Some(OrderKey::new(
+                entry["authority"].as_str()?,
+                entry["order"].as_str()?.parse().unwrap(),
+            ))
         })
         .map(|order| Ok((store.order_digest(&order)?, store.order_pairs(&order)?)))
         .collect::<Result<_, StoreError>>()?;
@@ -70,11 +88,19 @@ fn read(world: &World, path: &Path) -> Result<Contents, StoreError> {
         store.clock_mark()?,
         store.quota_used("cnss", day)?,
     );
-    Ok(Contents { chunks, segments, entries: store.audit_from(0, usize::MAX)?, rest: format!("{rest:?}") })
+    Ok(Contents {
+        chunks,
+        segments,
+        entries: store.audit_from(0, usize::MAX)?,
+        rest: format!("{rest:?}"),
+    })
 }
 
 fn files(path: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     files
 }
@@ -86,7 +112,10 @@ fn holds_nothing(file: &Path) -> bool {
 }
 
 fn newest_log(path: &Path) -> PathBuf {
-    files(path).into_iter().rfind(|file| file.extension().is_some_and(|end| end == "log")).unwrap()
+    files(path)
+        .into_iter()
+        .rfind(|file| file.extension().is_some_and(|end| end == "log"))
+        .unwrap()
 }
 
 /// One flipped byte anywhere: refused, an error when it is read, or it did not matter.
@@ -97,10 +126,17 @@ fn a_flipped_byte_is_never_silent() {
     let scratch = tempfile::tempdir().unwrap();
     let mut kinds = std::collections::BTreeSet::new();
     let mut seen = [0; 2];
-    for file in files(&world.store()).iter().filter(|file| !holds_nothing(file)) {
+    for file in files(&world.store())
+        .iter()
+        .filter(|file| !holds_nothing(file))
+    {
         let bytes = fs::read(file).unwrap();
         let name = file.file_name().unwrap().to_str().unwrap();
-        kinds.insert(file.extension().map_or(name, |end| end.to_str().unwrap()).to_owned());
+        kinds.insert(
+            file.extension()
+                .map_or(name, |end| end.to_str().unwrap())
+                .to_owned(),
+        );
         let tries = if long() { 200 } else { 6 };
         for n in 0..tries.min(bytes.len()) {
             let at = bytes.len() * n / tries + n % 7;
@@ -114,18 +150,28 @@ fn a_flipped_byte_is_never_silent() {
             fs::write(path.join(name), damaged).unwrap();
             match read(&world, &path) {
                 Err(error) => {
-                    assert!(!matches!(error, StoreError::InUse(_)), "{name} at {at}: called in use");
+                    assert!(
+                        !matches!(error, StoreError::InUse(_)),
+                        "{name} at {at}: called in use"
+                    );
                     seen[0] += 1;
                 }
                 Ok(found) => {
-                    assert!(found == original, "{name}, byte {at} of {}: something is missing", bytes.len());
+                    assert!(
+                        found == original,
+                        "{name}, byte {at} of {}: something is missing",
+                        bytes.len()
+                    );
                     seen[1] += 1;
                 }
             }
         }
     }
     for kind in ["sst", "blob", "log", "CURRENT"] {
-        assert!(kinds.contains(kind), "a store that was lived in has a {kind} file: {kinds:?}");
+        assert!(
+            kinds.contains(kind),
+            "a store that was lived in has a {kind} file: {kinds:?}"
+        );
     }
     assert!(seen[0] > seen[1], "most flips are found: {seen:?}");
 }
@@ -136,8 +182,8 @@ fn read_copy(world: &World) -> Contents {
     read(world, scratch.path()).unwrap()
 }
 
-/// Every header of the write-ahead log, each of its seven bytes, each bit: a length that grew must not pass for the torn end
-/// of the log.
+/// Every header of the write-ahead log, each of its seven bytes, each bit: a length that grew must
+/// not pass for the torn end of the log.
 #[test]
 fn a_flipped_length_does_not_pass_for_a_torn_tail() {
     let world = lived_in();
@@ -160,14 +206,19 @@ fn a_flipped_length_does_not_pass_for_a_torn_tail() {
                 damaged[header + byte] ^= 1 << bit;
                 fs::write(path.join(log.file_name().unwrap()), damaged).unwrap();
                 if let Ok(found) = read(&world, &path) {
-                    assert!(found == original, "record {n} of {}, byte {byte}, bit {bit}: lost", headers.len());
+                    assert!(
+                        found == original,
+                        "record {n} of {}, byte {byte}, bit {bit}: lost",
+                        headers.len()
+                    );
                 }
             }
         }
     }
 }
 
-/// Where the records of a write-ahead log begin: blocks of 32 KiB, records of crc(4) ‖ length(u16le) ‖ type(1) ‖ payload.
+/// Where the records of a write-ahead log begin: blocks of 32 KiB, records of crc(4) ‖
+/// length(u16le) ‖ type(1) ‖ payload.
 fn headers(bytes: &[u8]) -> Vec<usize> {
     let mut headers = vec![];
     let mut at = 0;
@@ -178,7 +229,11 @@ fn headers(bytes: &[u8]) -> Vec<usize> {
         }
         headers.push(at);
         // Types 5 to 8 have four bytes more.
-        let more = if (5..=8).contains(&bytes[at + 6]) { 4 } else { 0 };
+        let more = if (5..=8).contains(&bytes[at + 6]) {
+            4
+        } else {
+            0
+        };
         at += 7 + more + usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
     }
     headers
@@ -193,35 +248,54 @@ fn a_torn_tail_is_what_a_crash_leaves() {
     let log = newest_log(&world.store());
     let bytes = fs::read(&log).unwrap();
     let last = *headers(&bytes).last().unwrap();
-    let step = if long() { 1 } else { 1 + (bytes.len() - last) / 12 };
+    let step = if long() {
+        1
+    } else {
+        1 + (bytes.len() - last) / 12
+    };
     for cut in (last..bytes.len()).step_by(step) {
         let path = scratch.path().join("store");
         let _ = fs::remove_dir_all(&path);
         copy(&world.store(), &path);
         fs::write(path.join(log.file_name().unwrap()), &bytes[..cut]).unwrap();
-        let found = read(&world, &path).unwrap_or_else(|error| panic!("cut at {cut} of {}: {error}", bytes.len()));
-        // The last record holds one entry at most: the last release, or the log's checkpoint after it, which is none.
+        let found = read(&world, &path)
+            .unwrap_or_else(|error| panic!("cut at {cut} of {}: {error}", bytes.len()));
+        // The last record holds one entry at most: the last release, or the log's checkpoint after
+        // it, which is none.
         assert!(original.entries.starts_with(&found.entries), "cut at {cut}");
-        assert!(found.entries.len() + 1 >= original.entries.len(), "cut at {cut}: {}", found.entries.len());
+        assert!(
+            found.entries.len() + 1 >= original.entries.len(),
+            "cut at {cut}: {}",
+            found.entries.len()
+        );
         assert!(found.chunks == original.chunks && found.segments == original.segments);
     }
 }
 
-/// A data file that is gone is missed; all but the newest write-ahead log, of which only a witness outside knows.
+/// A data file that is gone is missed; all but the newest write-ahead log, of which only a witness
+/// outside knows.
 #[test]
 fn a_missing_file_is_missed() {
     let world = lived_in();
     let scratch = tempfile::tempdir().unwrap();
     let newest = newest_log(&world.store());
-    for file in files(&world.store()).iter().filter(|file| !holds_nothing(file) && **file != newest) {
+    for file in files(&world.store())
+        .iter()
+        .filter(|file| !holds_nothing(file) && **file != newest)
+    {
         let path = scratch.path().join("store");
         let _ = fs::remove_dir_all(&path);
         copy(&world.store(), &path);
         let name = file.file_name().unwrap();
         fs::remove_file(path.join(name)).unwrap();
-        assert!(read(&world, &path).is_err(), "{} is gone and nobody misses it", name.display());
+        assert!(
+            read(&world, &path).is_err(),
+            "{} is gone and nobody misses it",
+            name.display()
+        );
         // And the refusal must not have cleared away what was still there.
         fs::copy(file, path.join(name)).unwrap();
-        read(&world, &path).unwrap_or_else(|error| panic!("{} was put back: {error}", name.display()));
+        read(&world, &path)
+            .unwrap_or_else(|error| panic!("{} was put back: {error}", name.display()));
     }
 }

@@ -1,5 +1,5 @@
-//! Erasure in the store, wherever the index has its entries, while others write: who was erased is nowhere and does not come
-//! back, and everybody else is where they were.
+//! Erasure in the store, wherever the index has its entries, while others write: who was erased is
+//! nowhere and does not come back, and everybody else is where they were.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +21,9 @@ use cloison::store::{RowBatch, StoreError};
 use cloison::vault::Vault;
 use ed25519_dalek::SigningKey;
 
-use super::world::{self, CALLERS, World, asked, card, id, order_for, release_of, reveal, tokenize};
+use super::world::{
+    self, CALLERS, World, asked, card, id, order_for, release_of, reveal, tokenize,
+};
 
 fn key(number: u8) -> SigningKey {
     SigningKey::from_bytes(&[number; 32])
@@ -38,19 +40,26 @@ pub fn register() -> Register {
             certificate: SpkiDigest([number; 32]),
             sectors: vec!["health".into()],
         };
-        register.rights_officers.insert(officer.id.clone(), Arc::new(officer));
+        register
+            .rights_officers
+            .insert(officer.id.clone(), Arc::new(officer));
     }
     register
 }
 
 pub fn open(world: &World) -> Vault {
-    world.open_with(register(), Box::new(|error| panic!("{error}"))).unwrap_or_else(|error| panic!("{error}"))
+    world
+        .open_with(register(), Box::new(|error| panic!("{error}")))
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub fn texts(vault: &Vault, pseudonyms: &[Pseudonym]) -> Vec<String> {
     let tag = &vault.sector("health").unwrap().sector.tag;
     let writer = cloison::pseudonym::TextWriter::new(cloison::register::TextForm::Bech32m, tag, 1);
-    pseudonyms.iter().map(|pseudonym| writer.text(pseudonym)).collect()
+    pseudonyms
+        .iter()
+        .map(|pseudonym| writer.text(pseudonym))
+        .collect()
 }
 
 /// A request that both officers signed.
@@ -63,9 +72,12 @@ pub fn request(vault: &Vault, pseudonyms: Vec<String>) -> String {
         reason: id("request"),
         time: vault.now(),
     };
-    [201, 202].iter().fold(erasure.draft().unwrap(), |text, number| {
-        statement::sign::<ErasureRequest>(&text, &format!("rights-{number}"), &key(*number)).unwrap()
-    })
+    [201, 202]
+        .iter()
+        .fold(erasure.draft().unwrap(), |text, number| {
+            statement::sign::<ErasureRequest>(&text, &format!("rights-{number}"), &key(*number))
+                .unwrap()
+        })
 }
 
 pub fn lodge(vault: &Vault, signed: &str) -> Result<ErasureReceipt, Refusal> {
@@ -96,25 +108,46 @@ fn an_erasure_is_not_lodged_by_a_clock_behind_its_mark() {
 fn an_erasure_is_not_carried_out_again_after_a_clock_that_ran_ahead() {
     let world = World::new();
     let vault = open(&world);
-    let pseudonyms = tokenize(&vault, CALLERS[0], &[card(1), card(2)]).unwrap().pseudonyms;
+    let pseudonyms = tokenize(&vault, CALLERS[0], &[card(1), card(2)])
+        .unwrap()
+        .pseudonyms;
     let named = texts(&vault, &pseudonyms);
     let signed = request(&vault, named[..1].to_vec());
     lodge(&vault, &signed).unwrap();
     world.later(jiff::SignedDuration::from_hours(24 * 40));
     let order = order_for(vault.now(), "health", &named[1..]);
     release_of(&vault, &asked(vault.now(), &order, "health", &named[1..])).unwrap();
-    let statement = StatementNote { statement: "a".into(), signers: vec![id("one"), id("two")] };
-    let lower = LowerMark { mark: vault.now(), id: uuid::Uuid::from_u128(1), until: 0, statement, bearer: id("one") };
+    let statement = StatementNote {
+        statement: "a".into(),
+        signers: vec![id("one"), id("two")],
+    };
+    let lower = LowerMark {
+        mark: vault.now(),
+        id: uuid::Uuid::from_u128(1),
+        until: 0,
+        statement,
+        bearer: id("one"),
+    };
     world.clock.set(world::dawn());
-    vault.committer().lower_mark(vault.store(), &lower, vault.now()).unwrap();
-    assert_eq!(lodge(&vault, &signed).unwrap_err().code(), Code::RequestReplayed);
+    vault
+        .committer()
+        .lower_mark(vault.store(), &lower, vault.now())
+        .unwrap();
+    assert_eq!(
+        lodge(&vault, &signed).unwrap_err().code(),
+        Code::RequestReplayed
+    );
 }
 
 #[test]
 fn what_older_versions_noted_as_carried_out_is_still_found() {
     let world = World::new();
     let vault = open(&world);
-    let (store, id, until) = (vault.store(), uuid::Uuid::from_bytes([7; 16]), vault.now().as_second());
+    let (store, id, until) = (
+        vault.store(),
+        uuid::Uuid::from_bytes([7; 16]),
+        vault.now().as_second(),
+    );
     assert!(!store.is_carried_out(until, id).unwrap());
     let mut batch = RowBatch::default();
     store.put_request(&mut batch, until, id, 0).unwrap();
@@ -148,7 +181,11 @@ fn erased_for_good(memory: u64) {
         pseudonyms.extend(tokenize(&vault, CALLERS[0], items).unwrap().pseudonyms);
     }
     for n in 0..100 {
-        pseudonyms.extend(tokenize(&vault, CALLERS[0], &[card(PERSONS + n)]).unwrap().pseudonyms);
+        pseudonyms.extend(
+            tokenize(&vault, CALLERS[0], &[card(PERSONS + n)])
+                .unwrap()
+                .pseudonyms,
+        );
     }
     let all: Vec<String> = (0..PERSONS + 100).map(card).collect();
     let begun = Instant::now();
@@ -157,7 +194,10 @@ fn erased_for_good(memory: u64) {
     }
     let victims: Vec<usize> = vec![0, 5, 699, 1_500, 2_999, 3_000, 3_050];
     let erased: BTreeSet<[u8; 16]> = victims.iter().map(|n| *pseudonyms[*n].as_bytes()).collect();
-    let named = texts(&vault, &victims.iter().map(|n| pseudonyms[*n]).collect::<Vec<_>>());
+    let named = texts(
+        &vault,
+        &victims.iter().map(|n| pseudonyms[*n]).collect::<Vec<_>>(),
+    );
 
     // Batches with everybody in them are answered all the while.
     let stop = AtomicBool::new(false);
@@ -184,11 +224,19 @@ fn erased_for_good(memory: u64) {
         // It was asked for again, and comes back neither at once nor after a restart.
         assert!(tokenize(&vault, CALLERS[0], &all).unwrap().pseudonyms == pseudonyms);
         let found = stored(&world, &vault);
-        assert_eq!(found.len(), pseudonyms.len() - victims.len(), "round {round}");
+        assert_eq!(
+            found.len(),
+            pseudonyms.len() - victims.len(),
+            "round {round}"
+        );
         assert!(found.is_disjoint(&erased));
-        let partition = vault.index().partition((vault.sector("health").unwrap().number, 1));
+        let partition = vault
+            .index()
+            .partition((vault.sector("health").unwrap().number, 1));
         for pseudonym in &pseudonyms {
-            let place = partition.locate(vault.store(), pseudonym.as_bytes()).unwrap();
+            let place = partition
+                .locate(vault.store(), pseudonym.as_bytes())
+                .unwrap();
             assert_eq!(place.is_none(), erased.contains(pseudonym.as_bytes()));
         }
         vault.store().scrub().unwrap();
@@ -197,11 +245,17 @@ fn erased_for_good(memory: u64) {
     }
     // Everybody else opens, and to the right person.
     let node = world.node();
-    for (place, item) in reveal(&vault, &node, "health", &texts(&vault, &pseudonyms)).into_iter().enumerate() {
+    for (place, item) in reveal(&vault, &node, "health", &texts(&vault, &pseudonyms))
+        .into_iter()
+        .enumerate()
+    {
         match item {
             RevealedItem::Identifier { value, .. } => assert_eq!(*value.0, card(place as u32)),
             RevealedItem::Refused { code, .. } => {
-                assert!(code == Code::NoMapping && victims.contains(&place), "{place}: {code}")
+                assert!(
+                    code == Code::NoMapping && victims.contains(&place),
+                    "{place}: {code}"
+                )
             }
         }
     }
@@ -221,14 +275,19 @@ fn erased_from_the_disk() {
 fn a_request_is_carried_out_once_and_a_scrub_that_is_due_outlives_a_restart() {
     let world = World::bounded(u64::MAX);
     let mut vault = open(&world);
-    let pseudonyms = tokenize(&vault, CALLERS[0], &[card(1), card(2)]).unwrap().pseudonyms;
+    let pseudonyms = tokenize(&vault, CALLERS[0], &[card(1), card(2)])
+        .unwrap()
+        .pseudonyms;
     let named = texts(&vault, &pseudonyms);
     let signed = request(&vault, named[..1].to_vec());
     assert!(!vault.store().is_scrub_due().unwrap());
     lodge(&vault, &signed).unwrap();
     assert_eq!(stored(&world, &vault).len(), 1);
     for _ in 0..2 {
-        assert_eq!(lodge(&vault, &signed).unwrap_err().code(), Code::RequestReplayed);
+        assert_eq!(
+            lodge(&vault, &signed).unwrap_err().code(),
+            Code::RequestReplayed
+        );
         assert!(vault.store().is_scrub_due().unwrap());
         drop(vault);
         vault = open(&world);
@@ -241,5 +300,8 @@ fn a_request_is_carried_out_once_and_a_scrub_that_is_due_outlives_a_restart() {
     drop(vault);
     let vault = open(&world);
     assert!(!vault.store().is_scrub_due().unwrap());
-    assert_eq!(lodge(&vault, &signed).unwrap_err().code(), Code::RequestReplayed);
+    assert_eq!(
+        lodge(&vault, &signed).unwrap_err().code(),
+        Code::RequestReplayed
+    );
 }

@@ -1,6 +1,7 @@
-//! The raw bytes of every column, read with RocksDB itself and compared with `format.txt`: a change of any of them needs a
-//! new format version and a migration. Secrets and clock are fixed; what is random by nature is masked there, and taken
-//! apart here by nothing of the vault's own code but the primitives.
+//! The raw bytes of every column, read with RocksDB itself and compared with `format.txt`: a change
+//! of any of them needs a new format version and a migration. Secrets and clock are fixed; what is
+//! random by nature is masked there, and taken apart here by nothing of the vault's own code but
+//! the primitives.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -76,18 +77,27 @@ fn person(name: &str) -> SigningKey {
 
 fn fixed_register() -> Register {
     let public =
-        AuthorityPrivateKey::derive(&AuthoritySecret(secret(6)), "court-2026", Suite::X25519).public().to_vec();
+        AuthorityPrivateKey::derive(&AuthoritySecret(secret(6)), "court-2026", Suite::X25519)
+            .public()
+            .to_vec();
     let public_of = |name: &str| HEXLOWER.encode(person(name).verifying_key().as_bytes());
     let text = include_str!("register.toml").replace("@AUTHORITY@", &HEXLOWER.encode(&public));
-    let text = text.replace("@FATIMA@", &public_of("fatima")).replace("@GHITA@", &public_of("ghita"));
+    let text = text
+        .replace("@FATIMA@", &public_of("fatima"))
+        .replace("@GHITA@", &public_of("ghita"));
     let mut register = register::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"));
-    register.commission = vec![PinnedKey { id: id("cndp"), body: id("cndp"), key: person("cndp").verifying_key() }];
+    register.commission = vec![PinnedKey {
+        id: id("cndp"),
+        body: id("cndp"),
+        key: person("cndp").verifying_key(),
+    }];
     register
 }
 
 const ORDER: &str = "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d";
 
-/// A store with at least one row in every column: what the vault writes when it does each thing once.
+/// A store with at least one row in every column: what the vault writes when it does each thing
+/// once.
 fn write(path: &Path) -> Vec<u8> {
     let secrets = VaultSecrets {
         identity: IdentitySecret(secret(1)),
@@ -98,16 +108,39 @@ fn write(path: &Path) -> Vec<u8> {
         log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
     };
     // No memory for the index: what it has goes to the disk at once.
-    let home = Home { store: path.to_owned(), index_memory: 0 };
+    let home = Home {
+        store: path.to_owned(),
+        index_memory: 0,
+    };
     let clock = Arc::new(FixedClock::at(now()));
-    let open = Vault::open(&home, fixed_register(), secrets, &[], clock, &|_| {}, Box::new(|_| {}));
+    let open = Vault::open(
+        &home,
+        fixed_register(),
+        secrets,
+        &[],
+        clock,
+        &|_| {},
+        Box::new(|_| {}),
+    );
     let vault = open.unwrap();
 
-    let permit = access::tokenize(&vault, SpkiDigest([0x11; 32]), "health", "cnie", Some("billing")).unwrap();
+    let permit = access::tokenize(
+        &vault,
+        SpkiDigest([0x11; 32]),
+        "health",
+        "cnie",
+        Some("billing"),
+    )
+    .unwrap();
     let items = ["BE9876", "ab-123456", "?"].map(Ok);
-    let (answer, job) = tokenize::prepare(&vault, &permit, &Default::default(), items.into_iter()).unwrap();
+    let (answer, job) =
+        tokenize::prepare(&vault, &permit, &Default::default(), items.into_iter()).unwrap();
     vault.committer().submit(job).unwrap().wait().unwrap();
-    let texts: Vec<_> = answer.pseudonyms.iter().map(|pseudonym| answer.writer.text(pseudonym)).collect();
+    let texts: Vec<_> = answer
+        .pseudonyms
+        .iter()
+        .map(|pseudonym| answer.writer.text(pseudonym))
+        .collect();
 
     let payload = OrderPayload {
         aud: id("format"),
@@ -123,9 +156,11 @@ fn write(path: &Path) -> Vec<u8> {
         officers: vec![id("driss")],
         inform_after: None,
     };
-    let order = ["amina", "chadia"].iter().fold(payload.draft().unwrap(), |text, approver| {
-        jws::add_signature(&text, OrderPayload::TYP, approver, &person(approver)).unwrap()
-    });
+    let order = ["amina", "chadia"]
+        .iter()
+        .fold(payload.draft().unwrap(), |text, approver| {
+            jws::add_signature(&text, OrderPayload::TYP, approver, &person(approver)).unwrap()
+        });
     let request = RequestPayload {
         aud: id("format"),
         order: order::digest_of(&order).unwrap(),
@@ -135,18 +170,41 @@ fn write(path: &Path) -> Vec<u8> {
         time: now(),
     };
     let request = order::sign_request(request, &id("driss"), &person("driss")).unwrap();
-    let asked = ReidentifyRequest { order, request, sector: "health".into(), pseudonyms: texts, to: None };
-    let node = access::node(vault.register(), vault.register().authorities[&id("court")].node).unwrap();
+    let asked = ReidentifyRequest {
+        order,
+        request,
+        sector: "health".into(),
+        pseudonyms: texts,
+        to: None,
+    };
+    let node = access::node(
+        vault.register(),
+        vault.register().authorities[&id("court")].node,
+    )
+    .unwrap();
     let acts = Book::from(&vault).digest(&id("court")).unwrap();
-    let question = ReleaseRequest { register: HEXLOWER.encode(&vault.register().digest), acts, asked };
+    let question = ReleaseRequest {
+        register: HEXLOWER.encode(&vault.register().digest),
+        acts,
+        asked,
+    };
     release(&vault, &node, &question).unwrap();
 
     let (segment, record) = vault.store().segments_after(None, 1).unwrap().remove(0);
     let record = Record::unverified(&record).unwrap();
     let entry = HEXLOWER.encode(&record.recipients[0].digest());
     let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret(6)), "court-2026", Suite::X25519);
-    let opening = HEXLOWER.encode(cloison::seal::segment::prove(&record, &key).unwrap().expose());
-    let mut proof = RecipientProof { segment: HEXLOWER.encode(&segment), key: "court-2026".into(), entry, opening };
+    let opening = HEXLOWER.encode(
+        cloison::seal::segment::prove(&record, &key)
+            .unwrap()
+            .expose(),
+    );
+    let mut proof = RecipientProof {
+        segment: HEXLOWER.encode(&segment),
+        key: "court-2026".into(),
+        entry,
+        opening,
+    };
     // Whoever has the node's certificate and not the authority's key shows nothing.
     let opening = std::mem::replace(&mut proof.opening, HEXLOWER.encode(&[7; 32]));
     let unopened = SegmentAnswer {
@@ -157,11 +215,23 @@ fn write(path: &Path) -> Vec<u8> {
     };
     assert!(renewal::vault::take(&vault, &node, &unopened).is_err());
     proof.opening = opening;
-    let done = SegmentAnswer { register: question.register, added: vec![], proved: vec![proof], broken: vec![] };
-    assert_eq!(renewal::vault::take(&vault, &node, &done).unwrap().proved, 1);
+    let done = SegmentAnswer {
+        register: question.register,
+        added: vec![],
+        proved: vec![proof],
+        broken: vec![],
+    };
+    assert_eq!(
+        renewal::vault::take(&vault, &node, &done).unwrap().proved,
+        1
+    );
 
     let operator = access::operator(vault.register(), SpkiDigest([0x22; 32])).unwrap();
-    let how = cloison::epoch::AdvanceEpochRequest { from: 1, own_secret: true, ..Default::default() };
+    let how = cloison::epoch::AdvanceEpochRequest {
+        from: 1,
+        own_secret: true,
+        ..Default::default()
+    };
     cloison::epoch::advance(&vault, &operator, "health", &how).unwrap();
 
     let suspend = ActPayload {
@@ -173,16 +243,23 @@ fn write(path: &Path) -> Vec<u8> {
         time: now(),
         lifts: vec![],
     };
-    let suspend = statement::sign::<ActPayload>(&suspend.draft().unwrap(), "amina", &person("amina")).unwrap();
+    let suspend =
+        statement::sign::<ActPayload>(&suspend.draft().unwrap(), "amina", &person("amina"))
+            .unwrap();
     let bearer = access::bearer(vault.register(), SpkiDigest([0x22; 32])).unwrap();
     Book::from(&vault).lodge(&suspend, &bearer).unwrap();
 
-    // A migration would write a second chunk and a second segment, and retiring take the first away: so as plain rows.
+    // A migration would write a second chunk and a second segment, and retiring take the first
+    // away: so as plain rows.
     let store = vault.store();
     let mut batch = RowBatch::default();
     let order = OrderKey::new("court", ORDER.parse().unwrap());
     let sector = "62484e22-a6a5-4de1-ba25-cb1b7c55c4b8".parse().unwrap();
-    let open = OpenPage { request: "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11".parse().unwrap(), until: 90, items: 7 };
+    let open = OpenPage {
+        request: "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11".parse().unwrap(),
+        until: 90,
+        items: 7,
+    };
     let row = MigrationRow {
         sector,
         from: 1,
@@ -196,15 +273,27 @@ fn write(path: &Path) -> Vec<u8> {
     };
     store.put_migration(&mut batch, &order, row);
     assert_eq!(store.migration(&order).unwrap(), None);
-    store.put_pairs(&mut batch, "cnss-health", &PairsRow { order: order.clone(), page: 3, sealed: b"sealed".to_vec() });
-    // A look-up would write a tag of its own, and a young trace needs an erasure of somebody who was resolved.
+    store.put_pairs(
+        &mut batch,
+        "cnss-health",
+        &PairsRow {
+            order: order.clone(),
+            page: 3,
+            sealed: b"sealed".to_vec(),
+        },
+    );
+    // A look-up would write a tag of its own, and a young trace needs an erasure of somebody who
+    // was resolved.
     store.put_look_ups(&mut batch, "fatima", 20_779, 3);
     store.put_erasure_due(&mut batch, now().as_second(), &[9; 16]);
     store.retire_epoch(&mut batch, sector, 9, now().as_second(), (7, 9));
     store.commit(batch).unwrap();
     assert_eq!(store.migration(&order).unwrap(), Some(row));
     assert_eq!(store.migrations().unwrap(), [row]);
-    assert_eq!(store.retired_epochs().unwrap(), [(sector, 9, now().as_second())]);
+    assert_eq!(
+        store.retired_epochs().unwrap(),
+        [(sector, 9, now().as_second())]
+    );
     let decision = InspectionDecision {
         aud: id("format"),
         id: "0f3c2a6e-2b3d-4c5e-9f70-8192a3b4c5d6".parse().unwrap(),
@@ -221,9 +310,13 @@ fn write(path: &Path) -> Vec<u8> {
         not_before: now(),
         not_after: now() + jiff::SignedDuration::from_hours(1),
     };
-    let decision = statement::sign::<InspectionDecision>(&decision.draft().unwrap(), "cndp", &person("cndp")).unwrap();
+    let decision =
+        statement::sign::<InspectionDecision>(&decision.draft().unwrap(), "cndp", &person("cndp"))
+            .unwrap();
     let messenger = access::messenger(vault.register(), SpkiDigest([0x33; 32])).unwrap();
-    Inspections::of(&vault).enter(&decision, &messenger).unwrap();
+    Inspections::of(&vault)
+        .enter(&decision, &messenger)
+        .unwrap();
 
     // Of a pseudonym that has no mapping: what is stored above stays.
     let erasure = ErasureRequest {
@@ -234,12 +327,18 @@ fn write(path: &Path) -> Vec<u8> {
         reason: id("request"),
         time: now(),
     };
-    let erasure = ["fatima", "ghita"].iter().fold(erasure.draft().unwrap(), |text, officer| {
-        statement::sign::<ErasureRequest>(&text, officer, &person(officer)).unwrap()
-    });
+    let erasure = ["fatima", "ghita"]
+        .iter()
+        .fold(erasure.draft().unwrap(), |text, officer| {
+            statement::sign::<ErasureRequest>(&text, officer, &person(officer)).unwrap()
+        });
     let officer = access::rights_officer(vault.register(), SpkiDigest([0x44; 32])).unwrap();
     erase::at_vault(&vault, &officer, &erasure).unwrap();
-    answer.pseudonyms.iter().flat_map(|pseudonym| *pseudonym.as_bytes()).collect()
+    answer
+        .pseudonyms
+        .iter()
+        .flat_map(|pseudonym| *pseudonym.as_bytes())
+        .collect()
 }
 
 type Row = (String, Vec<u8>, Vec<u8>);
@@ -260,13 +359,18 @@ fn rows(path: &Path) -> Vec<Row> {
 /// Text as text, everything else in hex.
 fn shown(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() || c == ' ') => text.to_owned(),
+        Ok(text) if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() || c == ' ') => {
+            text.to_owned()
+        }
         _ => HEXLOWER.encode(bytes),
     }
 }
 
 fn mask(text: &str, random: &[u8]) -> String {
-    text.replace(&HEXLOWER.encode(random), &format!("<{} random>", random.len()))
+    text.replace(
+        &HEXLOWER.encode(random),
+        &format!("<{} random>", random.len()),
+    )
 }
 
 #[test]
@@ -286,17 +390,28 @@ fn every_column_byte_for_byte() {
     let segment = one("segment");
     check_segment(&segment.1, &segment.2);
     let proofs: Vec<_> = rows.iter().filter(|row| row.0 == "segment-proof").collect();
-    let [opening, proof] = proofs[..] else { panic!("{} rows in segment-proof", proofs.len()) };
+    let [opening, proof] = proofs[..] else {
+        panic!("{} rows in segment-proof", proofs.len())
+    };
     assert_eq!((&opening.1, opening.2.len()), (&segment.1, 32));
     assert_eq!(proof.1, [&segment.1[..], b"court-2026"].concat());
     let recipient = &segment.2[1 + 16 + 16 + 8 + 32 + 1..segment.2.len() - 64];
-    assert_eq!(proof.2, Sha256::digest(recipient).to_vec(), "of the recipient's bytes");
+    assert_eq!(
+        proof.2,
+        Sha256::digest(recipient).to_vec(),
+        "of the recipient's bytes"
+    );
     let chunk = one("chunk");
     let plain = open_chunk(&chunk.1, &chunk.2);
     check_chunk(&plain, &segment.1, &answered);
-    let copies: Vec<_> = rows.iter().filter(|row| row.0 == "state-order-copy").collect();
+    let copies: Vec<_> = rows
+        .iter()
+        .filter(|row| row.0 == "state-order-copy")
+        .collect();
     assert_eq!(copies.len(), 2);
-    copies.iter().for_each(|copy| check_copy(&copy.1, &copy.2, &segment.1, &answered));
+    copies
+        .iter()
+        .for_each(|copy| check_copy(&copy.1, &copy.2, &segment.1, &answered));
     let salt = one("audit-salt");
     assert_eq!(salt.2.len(), 16);
     let mut digest = Hmac::<Sha256>::new_from_slice(&salt.2).unwrap();
@@ -304,25 +419,40 @@ fn every_column_byte_for_byte() {
     let digest = digest.finalize().into_bytes();
 
     // tag ‖ salt; the entry's root is over both.
-    let tags: Vec<&[u8]> = rows.iter().filter(|row| row.0 == "audit-tag").map(|row| &row.2[..]).collect();
+    let tags: Vec<&[u8]> = rows
+        .iter()
+        .filter(|row| row.0 == "audit-tag")
+        .map(|row| &row.2[..])
+        .collect();
     assert!(tags.len() == 2 && tags.iter().all(|tag| tag.len() == 32));
     let salts: Vec<&[u8]> = tags.iter().map(|tag| &tag[16..]).collect();
-    let leaves = tags.iter().map(|tag| Sha256::new().chain_update([0]).chain_update(tag).finalize());
-    let root = leaves.fold(Sha256::new().chain_update([1]), |hash, leaf| hash.chain_update(leaf)).finalize();
+    let leaves = tags
+        .iter()
+        .map(|tag| Sha256::new().chain_update([0]).chain_update(tag).finalize());
+    let root = leaves
+        .fold(Sha256::new().chain_update([1]), |hash, leaf| {
+            hash.chain_update(leaf)
+        })
+        .finalize();
 
     check_tree(&one("audit-tree").2, &one("audit-checkpoint").2, &rows);
 
-    let mut text = String::from("# column key value; `tests/durable/format.rs` says what this is.\n");
+    let mut text =
+        String::from("# column key value; `tests/durable/format.rs` says what this is.\n");
     for (column, key, value) in &rows {
         let value = match column.as_str() {
             // The tree's root and the signature over it follow from what is random.
-            "segment" | "segment-proof" | "chunk" | "state-order-copy" | "audit-tree" | "audit-checkpoint" => {
+            "segment" | "segment-proof" | "chunk" | "state-order-copy" | "audit-tree"
+            | "audit-checkpoint" => {
                 format!("<{} bytes>", value.len())
             }
             _ => shown(value),
         };
         let line = format!("{column} {} {value}", shown(key));
-        let line = line.replace(concat!("\"program\":\"", env!("CARGO_PKG_VERSION")), "\"program\":\"<version>");
+        let line = line.replace(
+            concat!("\"program\":\"", env!("CARGO_PKG_VERSION")),
+            "\"program\":\"<version>",
+        );
         let line = [&segment.1[..], &salt.2, &digest, &root, salts[0], salts[1]]
             .iter()
             .fold(line, |line, random| mask(&line, random));
@@ -340,26 +470,49 @@ fn every_column_byte_for_byte() {
     // No column without a row: a new one has to be pinned too.
     let columns = DB::list_cf(&Options::default(), &path).unwrap();
     // Full tiles come with the 256th entry: `tiles_byte_for_byte`.
-    for column in columns.iter().filter(|column| !["default", "audit-tile"].contains(&column.as_str())) {
-        assert!(rows.iter().any(|row| row.0 == *column), "column {column} has no row here");
+    for column in columns
+        .iter()
+        .filter(|column| !["default", "audit-tile"].contains(&column.as_str()))
+    {
+        assert!(
+            rows.iter().any(|row| row.0 == *column),
+            "column {column} has no row here"
+        );
     }
 }
 
-/// Gives rows of orders the keys that they had in format 1: those of which `is_old` says so, as a kill halfway leaves them.
+/// Gives rows of orders the keys that they had in format 1: those of which `is_old` says so, as a
+/// kill halfway leaves them.
 fn back_to_format_1(path: &Path, is_old: impl Fn(usize) -> bool) {
     let columns = DB::list_cf(&Options::default(), path).unwrap();
-    let of_orders = ["state-order", "state-order-pair", "state-order-life", "state-migration", "migration-pairs"];
-    let rows = rows(path).into_iter().filter(|row| of_orders.contains(&row.0.as_str()));
+    let of_orders = [
+        "state-order",
+        "state-order-pair",
+        "state-order-life",
+        "state-migration",
+        "migration-pairs",
+    ];
+    let rows = rows(path)
+        .into_iter()
+        .filter(|row| of_orders.contains(&row.0.as_str()));
     let db = DB::open_cf(&Options::default(), path, &columns).unwrap();
     let whose = b"court\0";
     for (_, (column, key, value)) in rows.enumerate().filter(|(place, _)| is_old(*place)) {
-        let at = key.windows(whose.len()).position(|bytes| bytes == whose).expect("the authority");
+        let at = key
+            .windows(whose.len())
+            .position(|bytes| bytes == whose)
+            .expect("the authority");
         let old = [&key[..at], &key[at + whose.len()..]].concat();
         let column = db.cf_handle(&column).unwrap();
         db.delete_cf(column, key).unwrap();
         db.put_cf(column, old, value).unwrap();
     }
-    db.put_cf(db.cf_handle("state-meta").unwrap(), "format", 1u32.to_be_bytes()).unwrap();
+    db.put_cf(
+        db.cf_handle("state-meta").unwrap(),
+        "format",
+        1u32.to_be_bytes(),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -368,11 +521,19 @@ fn a_store_of_format_1_gets_its_orders_keyed_by_authority_also_after_a_kill_half
     let path = folder.path().join("store");
     write(&path);
     let expected = rows(&path);
-    for is_old in [|_| true, |place| place % 2 == 0, |place| place % 2 == 1, |_| false] {
+    for is_old in [
+        |_| true,
+        |place| place % 2 == 0,
+        |place| place % 2 == 1,
+        |_| false,
+    ] {
         back_to_format_1(&path, is_old);
         assert_ne!(rows(&path), expected);
         drop(Store::open(&path, "format/vault").unwrap());
-        assert!(rows(&path) == expected, "every row is where format 2 has it");
+        assert!(
+            rows(&path) == expected,
+            "every row is where format 2 has it"
+        );
     }
 }
 
@@ -385,7 +546,8 @@ fn the_log_says_whose_an_order_is_that_has_no_life() {
     let columns = DB::list_cf(&Options::default(), &path).unwrap();
     let db = DB::open_cf(&Options::default(), &path, &columns).unwrap();
     let order: uuid::Uuid = ORDER.parse().unwrap();
-    db.delete_cf(db.cf_handle("state-order-life").unwrap(), order.as_bytes()).unwrap();
+    db.delete_cf(db.cf_handle("state-order-life").unwrap(), order.as_bytes())
+        .unwrap();
     drop(db);
     let store = Store::open(&path, "format/vault").unwrap();
     let order = OrderKey::new("court", order);
@@ -398,7 +560,13 @@ fn check_tree(tree: &[u8], note: &[u8], rows: &[Row]) {
     let leaves: Vec<[u8; 32]> = rows
         .iter()
         .filter(|row| row.0 == "audit")
-        .map(|row| Sha256::new().chain_update([0]).chain_update(&row.2).finalize().into())
+        .map(|row| {
+            Sha256::new()
+                .chain_update([0])
+                .chain_update(&row.2)
+                .finalize()
+                .into()
+        })
         .collect();
     let mut r = tree;
     assert_eq!(take(&mut r, 1), [1]);
@@ -417,12 +585,26 @@ fn check_tree(tree: &[u8], note: &[u8], rows: &[Row]) {
         *leaf
     }
     assert_eq!(r, root(&leaves));
-    let text = format!("cloison/format/vault/2026\n{}\n{}\n", leaves.len(), data_encoding::BASE64.encode(r));
-    let note = std::str::from_utf8(note).unwrap().strip_prefix(&text).unwrap();
-    let line = note.strip_prefix("\n— cloison/format/vault/2026 ").unwrap().strip_suffix('\n').unwrap();
+    let text = format!(
+        "cloison/format/vault/2026\n{}\n{}\n",
+        leaves.len(),
+        data_encoding::BASE64.encode(r)
+    );
+    let note = std::str::from_utf8(note)
+        .unwrap()
+        .strip_prefix(&text)
+        .unwrap();
+    let line = note
+        .strip_prefix("\n— cloison/format/vault/2026 ")
+        .unwrap()
+        .strip_suffix('\n')
+        .unwrap();
     let signature = data_encoding::BASE64.decode(line.as_bytes()).unwrap();
     let signature = Signature::from_bytes(signature[4..].try_into().unwrap());
-    SigningKey::from_bytes(&[8; 32]).verifying_key().verify_strict(text.as_bytes(), &signature).unwrap();
+    SigningKey::from_bytes(&[8; 32])
+        .verifying_key()
+        .verify_strict(text.as_bytes(), &signature)
+        .unwrap();
 }
 
 /// shard(year, part) ‖ level ‖ number → 256 leaf hashes
@@ -442,20 +624,46 @@ fn tiles_byte_for_byte() {
         log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
     };
     let clock = Arc::new(FixedClock::at(now()));
-    let vault =
-        Vault::open(&Home::unbounded(&path), fixed_register(), secrets, &[], clock, &|_| {}, Box::new(|_| {})).unwrap();
+    let vault = Vault::open(
+        &Home::unbounded(&path),
+        fixed_register(),
+        secrets,
+        &[],
+        clock,
+        &|_| {},
+        Box::new(|_| {}),
+    )
+    .unwrap();
     for n in 0..256 {
-        let event = Event::Refuse { actor: n.to_string(), operation: "tokenize", code: Code::Forbidden, count: 1 };
-        vault.committer().record(now(), event, vec![], vec![]).unwrap();
+        let event = Event::Refuse {
+            actor: n.to_string(),
+            operation: "tokenize",
+            code: Code::Forbidden,
+            count: 1,
+        };
+        vault
+            .committer()
+            .record(now(), event, vec![], vec![])
+            .unwrap();
     }
     drop(vault);
     let rows = rows(&path);
     let tiles: Vec<_> = rows.iter().filter(|row| row.0 == "audit-tile").collect();
     assert_eq!(tiles.len(), 1);
-    assert_eq!(tiles[0].1, [&2026u16.to_be_bytes()[..], &[0, 0], &[0], &[0; 8]].concat());
+    assert_eq!(
+        tiles[0].1,
+        [&2026u16.to_be_bytes()[..], &[0, 0], &[0], &[0; 8]].concat()
+    );
     let leaves = rows.iter().filter(|row| row.0 == "audit").take(256);
     let leaves: Vec<u8> = leaves
-        .flat_map(|row| <[u8; 32]>::from(Sha256::new().chain_update([0]).chain_update(&row.2).finalize()))
+        .flat_map(|row| {
+            <[u8; 32]>::from(
+                Sha256::new()
+                    .chain_update([0])
+                    .chain_update(&row.2)
+                    .finalize(),
+            )
+        })
         .collect();
     assert_eq!(tiles[0].2, leaves);
 }
@@ -465,7 +673,10 @@ struct BothVersions;
 
 impl SectorSecretStore for BothVersions {
     fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
-        Ok(vec![(1, SectorSecret(secret(3))), (2, SectorSecret(secret(4)))])
+        Ok(vec![
+            (1, SectorSecret(secret(3))),
+            (2, SectorSecret(secret(4))),
+        ])
     }
 
     fn create(&self, _: u32) -> Result<(u32, SectorSecret), FileError> {
@@ -489,12 +700,18 @@ fn field<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
     take(bytes, len.into())
 }
 
-/// format ‖ id ‖ sector ‖ opened-at ‖ commitment ‖ 1 ‖ suite ‖ LP(key id) ‖ LP(enc) ‖ LP(ct) ‖ signature
+/// format ‖ id ‖ sector ‖ opened-at ‖ commitment ‖ 1 ‖ suite ‖ LP(key id) ‖ LP(enc) ‖ LP(ct) ‖
+/// signature
 fn check_segment(key: &[u8], record: &[u8]) {
     let mut r = record;
     assert_eq!(take(&mut r, 1), [1]);
     assert_eq!(take(&mut r, 16), key);
-    assert_eq!(take(&mut r, 16), HEXLOWER.decode(b"62484e22a6a54de1ba25cb1b7c55c4b8").unwrap());
+    assert_eq!(
+        take(&mut r, 16),
+        HEXLOWER
+            .decode(b"62484e22a6a54de1ba25cb1b7c55c4b8")
+            .unwrap()
+    );
     assert_eq!(take(&mut r, 8), now().as_second().to_be_bytes());
     take(&mut r, 32);
     assert_eq!(take(&mut r, 2), [1, 1], "one recipient, suite 1");
@@ -502,18 +719,32 @@ fn check_segment(key: &[u8], record: &[u8]) {
     assert_eq!(field(&mut r).len(), 32, "an X25519 point");
     assert_eq!(field(&mut r).len(), 48, "a data key and its tag");
     assert_eq!(r.len(), 64);
-    let signed = [b"cloison/v1/segment-signature", &record[..record.len() - 64]].concat();
+    let signed = [
+        b"cloison/v1/segment-signature",
+        &record[..record.len() - 64],
+    ]
+    .concat();
     let signature = Signature::from_bytes(r.try_into().unwrap());
-    SigningKey::from_bytes(&[7; 32]).verifying_key().verify_strict(&signed, &signature).unwrap();
+    SigningKey::from_bytes(&[7; 32])
+        .verifying_key()
+        .verify_strict(&signed, &signature)
+        .unwrap();
 }
 
 /// format ‖ version ‖ nonce(24) ‖ XChaCha20-Poly1305(K_store, nonce, plaintext, aad = row key)
 fn open_chunk(key: &[u8], row: &[u8]) -> Vec<u8> {
     let mut k_store = [0; 32];
     let (prk, _) = Hkdf::<Sha256>::extract(Some(b"cloison/v1/extract/store"), &[5; 32]);
-    Hkdf::<Sha256>::from_prk(&prk).unwrap().expand(b"cloison/v1/store", &mut k_store).unwrap();
+    Hkdf::<Sha256>::from_prk(&prk)
+        .unwrap()
+        .expand(b"cloison/v1/store", &mut k_store)
+        .unwrap();
     let mut r = row;
-    assert_eq!(take(&mut r, 5), [1, 0, 0, 0, 1], "format 1, store key version 1");
+    assert_eq!(
+        take(&mut r, 5),
+        [1, 0, 0, 0, 1],
+        "format 1, store key version 1"
+    );
     let nonce = XNonce::try_from(take(&mut r, 24)).unwrap();
     let cipher = XChaCha20Poly1305::new(&CipherKey::from(k_store));
     cipher.decrypt(&nonce, Sealed { msg: r, aad: key }).unwrap()
@@ -527,7 +758,10 @@ fn check_copy(key: &[u8], value: &[u8], segment: &[u8], answered: &[u8]) {
     let mut r = &plain[..];
     assert_eq!(take(&mut r, 1), [1]);
     assert_eq!(take(&mut r, 16), segment);
-    assert_eq!([field(&mut r), field(&mut r), field(&mut r)], [&b"cnss"[..], b"billing", b"2026-11"]);
+    assert_eq!(
+        [field(&mut r), field(&mut r), field(&mut r)],
+        [&b"cnss"[..], b"billing", b"2026-11"]
+    );
     assert_eq!(take(&mut r, 4), [0, 0, 0, 1]);
     let pseudonym = take(&mut r, 16);
     assert!(answered.chunks(16).any(|known| known == pseudonym));
@@ -536,22 +770,35 @@ fn check_copy(key: &[u8], value: &[u8], segment: &[u8], answered: &[u8]) {
     assert!(r.is_empty());
 }
 
-/// format ‖ segment id ‖ LP(controller) ‖ LP(purpose) ‖ LP(period) ‖ count ‖ [P ‖ nonce ‖ LP(ciphertext)]…
+/// format ‖ segment id ‖ LP(controller) ‖ LP(purpose) ‖ LP(period) ‖ count ‖ [P ‖ nonce ‖
+/// LP(ciphertext)]…
 fn check_chunk(plain: &[u8], segment: &[u8], answered: &[u8]) {
     let mut r = plain;
     assert_eq!(take(&mut r, 1), [1]);
     assert_eq!(take(&mut r, 16), segment);
-    assert_eq!([field(&mut r), field(&mut r), field(&mut r)], [&b"cnss"[..], b"billing", b"2026-11"]);
+    assert_eq!(
+        [field(&mut r), field(&mut r), field(&mut r)],
+        [&b"cnss"[..], b"billing", b"2026-11"]
+    );
     assert_eq!(take(&mut r, 4), [0, 0, 0, 2]);
     let mut wanted: Vec<&[u8]> = answered.chunks(16).collect();
-    // The length tells which of the two identifiers it is; counters go up in the order of the records, not of the request.
-    let lengths: Vec<_> = wanted.iter().zip([6, 8]).map(|(p, len)| (p.to_vec(), len)).collect();
+    // The length tells which of the two identifiers it is; counters go up in the order of the
+    // records, not of the request.
+    let lengths: Vec<_> = wanted
+        .iter()
+        .zip([6, 8])
+        .map(|(p, len)| (p.to_vec(), len))
+        .collect();
     wanted.sort_unstable();
     for (counter, pseudonym) in (0u32..).zip(wanted) {
         assert_eq!(take(&mut r, 16), pseudonym);
         let len = lengths.iter().find(|(p, _)| p == pseudonym).unwrap().1;
         assert_eq!(take(&mut r, 12)[8..], counter.to_be_bytes());
-        assert_eq!(field(&mut r).len(), 2 + 4 + 2 + len + 4 + 16, "LP(scheme), LP(value), day, tag");
+        assert_eq!(
+            field(&mut r).len(),
+            2 + 4 + 2 + len + 4 + 16,
+            "LP(scheme), LP(value), day, tag"
+        );
     }
     assert!(r.is_empty());
 }

@@ -12,8 +12,18 @@ use crate::common::{Door, QUORUM, Setup, Side, World, request, swap};
 
 fn quiet() -> World {
     // What these tests open by the tens of thousands, no court asks for in an hour.
-    let register = |text: String| swap(&text, "max-hours = 720", "max-hours = 720\nreleases-per-hour = 100000000");
-    World::with(Setup { register: Box::new(register), log: "info", ..Setup::default() })
+    let register = |text: String| {
+        swap(
+            &text,
+            "max-hours = 720",
+            "max-hours = 720\nreleases-per-hour = 100000000",
+        )
+    };
+    World::with(Setup {
+        register: Box::new(register),
+        log: "info",
+        ..Setup::default()
+    })
 }
 
 fn moment(most: u64) -> Duration {
@@ -28,8 +38,16 @@ fn killed_under_load() {
 /// The same with so little memory that the index moves to the disk all the time.
 #[test]
 fn killed_under_load_with_little_memory() {
-    let mut world = World::with(Setup { log: "info", start: false, ..Setup::default() });
-    world.replace("vault.toml", "\n[secrets]", "\n[index]\nmemory-mib = 1\n\n[secrets]");
+    let mut world = World::with(Setup {
+        log: "info",
+        start: false,
+        ..Setup::default()
+    });
+    world.replace(
+        "vault.toml",
+        "\n[secrets]",
+        "\n[index]\nmemory-mib = 1\n\n[secrets]",
+    );
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     killed_in(world);
@@ -39,7 +57,11 @@ fn killed_in(mut world: World) {
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
     let rounds = if long() { 60 } else { 4 };
     for round in 0..rounds {
-        let plan = Plan { threads: 6, batch: 1_500, first: 1_000 + round * 700 };
+        let plan = Plan {
+            threads: 6,
+            batch: 1_500,
+            first: 1_000 + round * 700,
+        };
         let load = Load::start(&world, plan, &acknowledged);
         std::thread::sleep(moment(500));
         // An epoch is advanced under the load, perhaps at the very moment of the kill.
@@ -59,17 +81,33 @@ fn killed_in(mut world: World) {
         check(&world, &acknowledged.lock().unwrap(), 200);
     }
     let acknowledged = acknowledged.lock().unwrap();
-    assert!(acknowledged.requests > 4 * u64::from(rounds), "the load was one: {}", acknowledged.requests);
+    assert!(
+        acknowledged.requests > 4 * u64::from(rounds),
+        "the load was one: {}",
+        acknowledged.requests
+    );
     check(&world, &acknowledged, usize::MAX);
     world.stop();
 
-    // What nobody was told about may be there too; nothing is there twice, and every request has its entry.
+    // What nobody was told about may be there too; nothing is there twice, and every request has
+    // its entry.
     assert!(world.mappings() >= acknowledged.mappings());
     let logged = world.entries(Side::Vault);
-    let sum = |member: &str| logged.iter().filter_map(|entry| entry[member].as_u64()).sum::<u64>();
+    let sum = |member: &str| {
+        logged
+            .iter()
+            .filter_map(|entry| entry[member].as_u64())
+            .sum::<u64>()
+    };
     assert!(sum("accepted") >= acknowledged.items);
     assert!(sum("requests") >= acknowledged.requests);
-    assert_eq!(logged.iter().filter(|entry| entry["event"] == "start").count() as u32, rounds + 1);
+    assert_eq!(
+        logged
+            .iter()
+            .filter(|entry| entry["event"] == "start")
+            .count() as u32,
+        rounds + 1
+    );
     let mut seen = std::collections::HashSet::new();
     each_record(&world, |place| assert!(seen.insert(place), "stored once"));
 }
@@ -80,14 +118,18 @@ fn each_record(world: &World, mut each: impl FnMut((u32, u32, [u8; 16]))) {
     use cloison::keys::sector_secrets::read_versions;
     use cloison::keys::{StoreKey, StoreSecret};
     let secrets = read_versions(&world.path("secrets/vault/store"), SecretKind::Store).unwrap();
-    let keys = secrets.into_iter().map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));
+    let keys = secrets
+        .into_iter()
+        .map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));
     let cipher = cloison::seal::chunk::ChunkCipher::new(keys);
-    let walked = world.store(Side::Vault).each_chunk::<cloison::store::StoreError>(|key, row| {
-        for record in cipher.unwrap(&key.to_bytes(), row).unwrap().records() {
-            each((key.sector, key.epoch, *record.unwrap().pseudonym.as_bytes()));
-        }
-        Ok(())
-    });
+    let walked = world
+        .store(Side::Vault)
+        .each_chunk::<cloison::store::StoreError>(|key, row| {
+            for record in cipher.unwrap(&key.to_bytes(), row).unwrap().records() {
+                each((key.sector, key.epoch, *record.unwrap().pseudonym.as_bytes()));
+            }
+            Ok(())
+        });
     walked.unwrap();
 }
 
@@ -97,12 +139,23 @@ fn killed_while_it_starts() {
     let mut world = quiet();
     let identifiers: Vec<_> = (0..3_000).map(card).collect();
     let identifiers: Vec<_> = identifiers.iter().map(String::as_str).collect();
-    let ask = |world: &World| world.tokenize("cnss-health", "health", "cnie", Some("billing"), &identifiers);
+    let ask = |world: &World| {
+        world.tokenize(
+            "cnss-health",
+            "health",
+            "cnie",
+            Some("billing"),
+            &identifiers,
+        )
+    };
     let before = ask(&world);
     world.kill(Side::Vault);
     for _ in 0..if long() { 60 } else { 6 } {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cloison"));
-        command.args(["serve", "--config"]).arg(world.path("vault.toml")).stderr(std::process::Stdio::null());
+        command
+            .args(["serve", "--config"])
+            .arg(world.path("vault.toml"))
+            .stderr(std::process::Stdio::null());
         let mut child = command.spawn().unwrap();
         std::thread::sleep(moment(150));
         child.kill().unwrap();
@@ -119,11 +172,20 @@ fn killed_while_it_starts() {
 #[test]
 fn killed_while_the_store_is_made() {
     for _ in 0..if long() { 40 } else { 5 } {
-        let mut world = World::with(Setup { log: "info", start: false, ..Setup::default() });
+        let mut world = World::with(Setup {
+            log: "info",
+            start: false,
+            ..Setup::default()
+        });
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cloison"));
-        command.args(["serve", "--config"]).arg(world.path("vault.toml")).stderr(std::process::Stdio::null());
+        command
+            .args(["serve", "--config"])
+            .arg(world.path("vault.toml"))
+            .stderr(std::process::Stdio::null());
         let mut child = command.spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(u64::from_be_bytes(cloison::clock::random()) % 80));
+        std::thread::sleep(Duration::from_millis(
+            u64::from_be_bytes(cloison::clock::random()) % 80,
+        ));
         child.kill().unwrap();
         child.wait().unwrap();
         world.start(Side::Vault, &[]);
@@ -132,15 +194,23 @@ fn killed_while_the_store_is_made() {
     }
 }
 
-/// The node is killed at some moment of a re-identification: the officer asks again and is answered; whatever was counted
-/// before is not counted again.
+/// The node is killed at some moment of a re-identification: the officer asks again and is
+/// answered; whatever was counted before is not counted again.
 #[test]
 fn the_node_is_killed_between_the_steps() {
     let mut world = quiet();
-    let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1", "AB2", "AB3"]);
+    let pseudonyms = world.tokenize(
+        "cnss-health",
+        "health",
+        "cnie",
+        Some("billing"),
+        &["AB1", "AB2", "AB3"],
+    );
     let mut order = world.order("health", &pseudonyms);
     order.scope = cloison::order::PseudonymScope::AtMost(2);
-    order.basis = cloison::order::LegalBasis::Statutory { article: "Loi 43-05, art. 19".to_owned() };
+    order.basis = cloison::order::LegalBasis::Statutory {
+        article: "Loi 43-05, art. 19".to_owned(),
+    };
     let order = world.sign(&order, QUORUM);
     for _ in 0..if long() { 40 } else { 6 } {
         let asked = &pseudonyms[..2];
@@ -158,22 +228,34 @@ fn the_node_is_killed_between_the_steps() {
             let mut stream = stream;
             stream.exchange(&bytes).is_ok()
         });
-        std::thread::sleep(Duration::from_micros(u64::from_be_bytes(cloison::clock::random()) % 12_000));
+        std::thread::sleep(Duration::from_micros(
+            u64::from_be_bytes(cloison::clock::random()) % 12_000,
+        ));
         world.kill(Side::Node);
         let _ = asking.join().unwrap();
         world.start(Side::Node, &[]);
     }
     let opened = world.reidentify(&order, "health", &pseudonyms[..2]).ok();
-    assert_eq!((&opened["items"][0]["value"], &opened["items"][1]["value"]), (&json!("AB1"), &json!("AB2")));
+    assert_eq!(
+        (&opened["items"][0]["value"], &opened["items"][1]["value"]),
+        (&json!("AB1"), &json!("AB2"))
+    );
     // The two are used up, however often the node died over them.
     let third = world.reidentify(&order, "health", &pseudonyms[2..]).ok();
     assert_eq!(third["items"][0]["code"], "limit-reached");
     world.stop();
-    // Nothing was opened that the vault's log does not know, and the node's entries name the vault's.
+    // Nothing was opened that the vault's log does not know, and the node's entries name the
+    // vault's.
     let vault = world.entries(Side::Vault);
     let node = world.entries(Side::Node);
-    let released = vault.iter().filter(|entry| entry["event"] == "release").count();
-    let revealed: Vec<_> = node.iter().filter(|entry| entry["event"] == "reveal").collect();
+    let released = vault
+        .iter()
+        .filter(|entry| entry["event"] == "release")
+        .count();
+    let revealed: Vec<_> = node
+        .iter()
+        .filter(|entry| entry["event"] == "reveal")
+        .collect();
     assert!(revealed.len() <= released);
     for entry in revealed {
         let named = entry["vault_entry"]["index"].as_u64().unwrap() as usize;
@@ -191,7 +273,9 @@ fn the_vault_is_killed_while_it_counts() {
     let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards);
     let mut order = world.order("health", &pseudonyms);
     order.scope = cloison::order::PseudonymScope::AtMost(12);
-    order.basis = cloison::order::LegalBasis::Statutory { article: "Loi 43-05, art. 19".to_owned() };
+    order.basis = cloison::order::LegalBasis::Statutory {
+        article: "Loi 43-05, art. 19".to_owned(),
+    };
     let order = world.sign(&order, QUORUM);
     let opened = Mutex::new(std::collections::BTreeSet::new());
     for round in 0..if long() { 30 } else { 3 } {
@@ -200,7 +284,8 @@ fn the_vault_is_killed_while_it_counts() {
             for thread in 0..4 {
                 scope.spawn(move || {
                     for n in 0..10 {
-                        let asked = vec![pseudonyms[(round * 7 + thread * 11 + n * 3) % 40].clone()];
+                        let asked =
+                            vec![pseudonyms[(round * 7 + thread * 11 + n * 3) % 40].clone()];
                         let body = json!({
                             "order": order,
                             "request": world.request(order, "health", &asked),
@@ -208,7 +293,8 @@ fn the_vault_is_killed_while_it_counts() {
                             "pseudonyms": asked,
                         });
                         let client = world.client("officer");
-                        let answer = client.post_json::<serde_json::Value>("/v1/reidentifications", &body);
+                        let answer =
+                            client.post_json::<serde_json::Value>("/v1/reidentifications", &body);
                         let Ok(answer) = answer else { return };
                         if answer["items"][0]["value"].is_string() {
                             opened.lock().unwrap().insert(asked[0].clone());
@@ -225,10 +311,20 @@ fn the_vault_is_killed_while_it_counts() {
     }
     let all = world.reidentify(&order, "health", &pseudonyms).ok();
     let items = all["items"].as_array().unwrap();
-    let open: Vec<_> = items.iter().filter(|item| item["value"].is_string()).collect();
+    let open: Vec<_> = items
+        .iter()
+        .filter(|item| item["value"].is_string())
+        .collect();
     assert_eq!(open.len(), 12, "the limit, exactly");
     for item in &open {
-        opened.lock().unwrap().insert(item["pseudonym"].as_str().unwrap().to_owned());
+        opened
+            .lock()
+            .unwrap()
+            .insert(item["pseudonym"].as_str().unwrap().to_owned());
     }
-    assert_eq!(opened.lock().unwrap().len(), 12, "over all lives of the vault");
+    assert_eq!(
+        opened.lock().unwrap().len(),
+        12,
+        "over all lives of the vault"
+    );
 }

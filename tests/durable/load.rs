@@ -1,4 +1,5 @@
-//! Sector systems under way: threads that send batches to a vault in another process and keep what was acknowledged.
+//! Sector systems under way: threads that send batches to a vault in another process and keep what
+//! was acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,8 +17,11 @@ use crate::common::{QUORUM, World, batch_path, texts};
 pub type Way = (&'static str, &'static str, &'static str);
 
 /// The ways that the demo's register allows into reversible sectors.
-pub const WAYS: [Way; 3] =
-    [("cnss-health", "health", "billing"), ("dgi-tax", "tax", "assessment"), ("rsu-social", "social", "aid")];
+pub const WAYS: [Way; 3] = [
+    ("cnss-health", "health", "billing"),
+    ("dgi-tax", "tax", "assessment"),
+    ("rsu-social", "social", "aid"),
+];
 
 /// What was acknowledged: sector and epoch → person → pseudonym.
 #[derive(Default)]
@@ -28,12 +32,20 @@ pub struct Acknowledged {
 }
 
 impl Acknowledged {
-    pub fn note(&mut self, sector: &'static str, persons: &[u32], (epoch, answered): (u64, Vec<String>)) {
+    pub fn note(
+        &mut self,
+        sector: &'static str,
+        persons: &[u32],
+        (epoch, answered): (u64, Vec<String>),
+    ) {
         assert_eq!(persons.len(), answered.len(), "one pseudonym an identifier");
         let known = self.pseudonyms.entry((sector, epoch)).or_default();
         for (person, pseudonym) in persons.iter().zip(answered) {
             let first = known.entry(*person).or_insert_with(|| pseudonym.clone());
-            assert_eq!(*first, pseudonym, "the same person has the same pseudonym, always");
+            assert_eq!(
+                *first, pseudonym,
+                "the same person has the same pseudonym, always"
+            );
         }
         self.requests += 1;
         self.items += persons.len() as u64;
@@ -71,19 +83,32 @@ impl Load {
             .map(|thread| {
                 let way = WAYS[thread as usize % WAYS.len()];
                 let client = world.client(way.0);
-                let (stop, acknowledged, overloaded) = (stop.clone(), acknowledged.clone(), overloaded.clone());
+                let (stop, acknowledged, overloaded) =
+                    (stop.clone(), acknowledged.clone(), overloaded.clone());
                 std::thread::spawn(move || {
                     for round in 0.. {
                         if stop.load(Ordering::Relaxed) {
                             return;
                         }
-                        // One by one, a few, many; half of them everybody's, half of them nobody else's.
-                        let size = [1, 7, plan.batch / 4, plan.batch][(round + thread) as usize % 4].max(1);
+                        // One by one, a few, many; half of them everybody's, half of them nobody
+                        // else's.
+                        let size = [1, 7, plan.batch / 4, plan.batch]
+                            [(round + thread) as usize % 4]
+                            .max(1);
                         let own = plan.first + 100_000 + thread * 50_000 + (round * 13) % 40_000;
-                        let persons: Vec<u32> =
-                            (0..size).map(|n| if n % 2 == 0 { own + n } else { plan.first + round * 5 + n }).collect();
+                        let persons: Vec<u32> = (0..size)
+                            .map(|n| {
+                                if n % 2 == 0 {
+                                    own + n
+                                } else {
+                                    plan.first + round * 5 + n
+                                }
+                            })
+                            .collect();
                         match send(&client, way, &persons) {
-                            Ok(answered) => acknowledged.lock().unwrap().note(way.1, &persons, answered),
+                            Ok(answered) => {
+                                acknowledged.lock().unwrap().note(way.1, &persons, answered)
+                            }
                             Err(ClientError::Connection { .. }) => return,
                             Err(error) if error.code() == Some(Code::Overloaded) => {
                                 assert!(error.retry_after().is_some());
@@ -99,34 +124,53 @@ impl Load {
                 })
             })
             .collect();
-        Self { stop, threads, overloaded }
+        Self {
+            stop,
+            threads,
+            overloaded,
+        }
     }
 
     /// Lets requests under way end; fails where one met something that it must not meet.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        self.threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
     }
 }
 
 /// One batch: the epoch and the pseudonyms.
-pub fn send(client: &Client, (_, sector, purpose): Way, persons: &[u32]) -> Result<(u64, Vec<String>), ClientError> {
+pub fn send(
+    client: &Client,
+    (_, sector, purpose): Way,
+    persons: &[u32],
+) -> Result<(u64, Vec<String>), ClientError> {
     let identifiers: Vec<_> = persons.iter().map(|person| card(*person)).collect();
     let body = json!({"scheme": "cnie", "purpose": purpose, "identifiers": identifiers});
     let mut reply = Vec::new();
-    client.post(&batch_path(sector), JSON, body.to_string().as_bytes(), &mut reply)?;
+    client.post(
+        &batch_path(sector),
+        JSON,
+        body.to_string().as_bytes(),
+        &mut reply,
+    )?;
     let answer: Value = client.parse(&reply)?;
     assert_eq!(answer["rejected"], 0);
-    Ok((answer["domain"]["epoch"].as_u64().unwrap(), texts(&answer["pseudonyms"])))
+    Ok((
+        answer["domain"]["epoch"].as_u64().unwrap(),
+        texts(&answer["pseudonyms"]),
+    ))
 }
 
-/// Everything acknowledged in the present epoch is repeated with the same pseudonym, and `sample` of each sector and epoch
-/// (evenly spread) open to the right person.
+/// Everything acknowledged in the present epoch is repeated with the same pseudonym, and `sample`
+/// of each sector and epoch (evenly spread) open to the right person.
 pub fn check(world: &World, acknowledged: &Acknowledged, sample: usize) {
     for ((sector, epoch), known) in &acknowledged.pseudonyms {
         let way = *WAYS.iter().find(|way| way.1 == *sector).unwrap();
         let client = world.client(way.0);
-        let (persons, pseudonyms): (Vec<u32>, Vec<&String>) = known.iter().map(|(p, t)| (*p, t)).unzip();
+        let (persons, pseudonyms): (Vec<u32>, Vec<&String>) =
+            known.iter().map(|(p, t)| (*p, t)).unzip();
         for (persons, pseudonyms) in persons.chunks(20_000).zip(pseudonyms.chunks(20_000)) {
             let (now, again) = send(&client, way, persons).unwrap();
             assert!(now >= *epoch, "an acknowledged epoch is not lost");
@@ -142,7 +186,11 @@ pub fn check(world: &World, acknowledged: &Acknowledged, sample: usize) {
             let order = world.sign(&world.order(way.1, &texts), QUORUM);
             let opened = world.reidentify(&order, way.1, &texts).ok();
             for (item, (person, _)) in opened["items"].as_array().unwrap().iter().zip(chosen) {
-                assert_eq!(item["value"], card(**person), "an acknowledged mapping opens to its person: {item}");
+                assert_eq!(
+                    item["value"],
+                    card(**person),
+                    "an acknowledged mapping opens to its person: {item}"
+                );
             }
         }
     }

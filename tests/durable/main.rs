@@ -1,7 +1,8 @@
-//! What was acknowledged stays: random histories, parallel callers, kills, failing disks, damaged files, overload.
+//! What was acknowledged stays: random histories, parallel callers, kills, failing disks, damaged
+//! files, overload.
 //!
-//! Everything here runs on the real store. The short form is part of the test command; `ops/test-long` runs more of the same
-//! (see docs/testing.md).
+//! Everything here runs on the real store. The short form is part of the test command;
+//! `ops/test-long` runs more of the same (see docs/testing.md).
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,5 @@
-//! Small chunks become few: nothing is lost, nothing is there twice, and nobody who looks meanwhile misses anything.
+//! Small chunks become few: nothing is lost, nothing is there twice, and nobody who looks meanwhile
+//! misses anything.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,8 +26,13 @@ fn one_by_one(vault: &Vault, persons: u32) -> Vec<String> {
                 .collect()
             }
         };
-        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(ask(thread))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| scope.spawn(ask(thread)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     let mut all: Vec<_> = parts.drain(..).flatten().collect();
     all.sort();
@@ -41,10 +47,17 @@ fn look(world: &World, vault: &Vault) -> (usize, usize) {
         .store()
         .each_chunk::<StoreError>(|key, row| {
             let chunk = cipher.unwrap(&key.to_bytes(), row).unwrap();
-            let of: Vec<_> = chunk.records().map(|record| *record.unwrap().pseudonym.as_bytes()).collect();
+            let of: Vec<_> = chunk
+                .records()
+                .map(|record| *record.unwrap().pseudonym.as_bytes())
+                .collect();
             assert!(of.is_sorted() && of.len() <= MAX_RECORDS);
-            of.into_iter()
-                .for_each(|pseudonym| assert!(seen.insert((key.sector, key.epoch, pseudonym)), "stored once"));
+            of.into_iter().for_each(|pseudonym| {
+                assert!(
+                    seen.insert((key.sector, key.epoch, pseudonym)),
+                    "stored once"
+                )
+            });
             chunks += 1;
             Ok(())
         })
@@ -56,7 +69,11 @@ fn look(world: &World, vault: &Vault) -> (usize, usize) {
 fn wait(vault: &Vault) {
     let begun = Instant::now();
     while vault.committer().small().len() >= 32 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{} small chunks", vault.committer().small().len());
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{} small chunks",
+            vault.committer().small().len()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     // The last ones may be on their way.
@@ -66,7 +83,9 @@ fn wait(vault: &Vault) {
 fn check_opens(world: &World, vault: &Vault, texts: &[String]) {
     let node = world.node();
     for (person, item) in (0..).zip(reveal(vault, &node, "health", texts)) {
-        let RevealedItem::Identifier { value, .. } = item else { panic!("{item:?}") };
+        let RevealedItem::Identifier { value, .. } = item else {
+            panic!("{item:?}")
+        };
         assert_eq!(*value.0, card(person));
     }
 }
@@ -77,10 +96,16 @@ fn become_few(memory: u64, persons: u32) {
     let texts = one_by_one(&vault, persons);
     wait(&vault);
     let (chunks, records) = look(&world, &vault);
-    assert_eq!((records, vault.index().len()), (persons as usize, u64::from(persons)));
+    assert_eq!(
+        (records, vault.index().len()),
+        (persons as usize, u64::from(persons))
+    );
     // Each full but for small ones that wait for more, and merged ones that do not fit together.
     let most = 2 * persons as usize / MAX_RECORDS + 32 + 2;
-    assert!(chunks <= most, "{chunks} chunks of {persons} records, {most} at most");
+    assert!(
+        chunks <= most,
+        "{chunks} chunks of {persons} records, {most} at most"
+    );
     check_opens(&world, &vault, &texts);
     drop(vault);
     let vault = world.open();
@@ -123,14 +148,21 @@ fn merged_after_a_restart() {
     let vault = world.open();
     wait_for_many(&vault, 40 + 32);
     let (chunks, records) = look(&world, &vault);
-    assert!(records == 600 && chunks < 40 + 32 + 8, "{chunks} chunks of {records} records");
+    assert!(
+        records == 600 && chunks < 40 + 32 + 8,
+        "{chunks} chunks of {records} records"
+    );
     check_opens(&world, &vault, &more);
 }
 
 fn wait_for_many(vault: &Vault, most: usize) {
     let begun = Instant::now();
     while vault.committer().small().len() > most {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{} small chunks", vault.committer().small().len());
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{} small chunks",
+            vault.committer().small().len()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     std::thread::sleep(Duration::from_millis(200));
@@ -156,7 +188,11 @@ fn a_release_meets_a_merge() {
                     asked.fetch_add(1, Ordering::Relaxed);
                 }
             });
-            let persons = if memory == u64::MAX { persons } else { persons / 5 };
+            let persons = if memory == u64::MAX {
+                persons
+            } else {
+                persons / 5
+            };
             one_by_one(vault, persons);
             wait(vault);
             stop.store(true, Ordering::Relaxed);
@@ -172,18 +208,31 @@ fn an_idle_vault_is_idle() {
     let vault = world.open();
     one_by_one(&vault, 40);
     wait(&vault);
-    // Hundredths of a second that the idlest keeper took: those of other tests may be at work beside it.
+    // Hundredths of a second that the idlest keeper took: those of other tests may be at work
+    // beside it.
     let cpu = || {
-        let keepers = std::fs::read_dir("/proc/self/task").unwrap().flatten().filter_map(|task| {
-            let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
-            let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
-            let times = stat.rsplit(')').next()?.split(' ').skip(12).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
-            (name.trim() == "keeper").then(|| times.sum::<u64>())
-        });
+        let keepers = std::fs::read_dir("/proc/self/task")
+            .unwrap()
+            .flatten()
+            .filter_map(|task| {
+                let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+                let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
+                let times = stat
+                    .rsplit(')')
+                    .next()?
+                    .split(' ')
+                    .skip(12)
+                    .take(2)
+                    .map(|ticks| ticks.parse::<u64>().unwrap());
+                (name.trim() == "keeper").then(|| times.sum::<u64>())
+            });
         keepers.min()
     };
     let before = cpu().expect("there is a keeper");
     std::thread::sleep(Duration::from_secs(1));
     let after = cpu().expect("there is a keeper");
-    assert!(after.saturating_sub(before) < 10, "{before} before, {after} after a second of rest");
+    assert!(
+        after.saturating_sub(before) < 10,
+        "{before} before, {after} after a second of rest"
+    );
 }

@@ -1,4 +1,5 @@
-//! Random histories against a simple model: batches that reach the writer together, epochs, restarts, time going by.
+//! Random histories against a simple model: batches that reach the writer together, epochs,
+//! restarts, time going by.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -50,7 +51,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => prop::collection::vec(request(), 1..5).prop_map(Step::Together),
         1 => (0..CALLERS.len(), any::<bool>()).prop_map(|(caller, own_secret)| Step::Advance { caller, own_secret }),
         2 => Just(Step::Restart),
-        // Within the hour, past a segment's hour, past its day, into another month, past an epoch's overlap.
+        // Within the hour, past a segment's hour, past its day, into another month, past an epoch's
+        // overlap.
         2 => prop::sample::select(vec![1, 61, 24 * 60 + 1, 9 * 24 * 60, 31 * 24 * 60]).prop_map(Step::Later),
         2 => any::<usize>().prop_map(Step::Reveal),
     ]
@@ -66,12 +68,14 @@ fn request() -> impl Strategy<Value = Request> {
         // More than one chunk, with a duplicate at the end.
         1 => (100u32..400).prop_map(|first| (first..first + 300).chain([first]).collect::<Vec<u32>>()),
     ];
-    (0..CALLERS.len(), persons, 0u8..3, any::<bool>()).prop_map(|(caller, persons, spelling, previous)| Request {
-        caller,
-        persons,
-        spelling,
-        previous,
-    })
+    (0..CALLERS.len(), persons, 0u8..3, any::<bool>()).prop_map(
+        |(caller, persons, spelling, previous)| Request {
+            caller,
+            persons,
+            spelling,
+            previous,
+        },
+    )
 }
 
 fn spelled(person: u32, spelling: u8) -> String {
@@ -107,9 +111,21 @@ struct Model {
 impl Model {
     fn note(&mut self, domain: Domain, person: u32, text: String, day: i64) {
         let owner = (domain, person);
-        assert_eq!(self.owners.entry(text.clone()).or_insert_with(|| owner.clone()), &owner, "one owner a pseudonym");
-        let known = self.known.entry(owner).or_insert_with(|| (text.clone(), day));
-        assert_eq!(known.0, text, "the same identifier in the same domain has the same pseudonym, always");
+        assert_eq!(
+            self.owners
+                .entry(text.clone())
+                .or_insert_with(|| owner.clone()),
+            &owner,
+            "one owner a pseudonym"
+        );
+        let known = self
+            .known
+            .entry(owner)
+            .or_insert_with(|| (text.clone(), day));
+        assert_eq!(
+            known.0, text,
+            "the same identifier in the same domain has the same pseudonym, always"
+        );
     }
 
     fn answered(&mut self, request: &Request, answer: &TokenizedBatch, day: i64) {
@@ -137,12 +153,20 @@ impl Model {
 
     /// Mappings that must be stored: those of the reversible sectors.
     fn mappings(&self) -> impl Iterator<Item = (&(Domain, u32), &(String, i64))> {
-        self.known.iter().filter(|((domain, _), _)| domain.0 != "study")
+        self.known
+            .iter()
+            .filter(|((domain, _), _)| domain.0 != "study")
     }
 }
 
 fn domain(sector: &str, domain: &cloison::audit::Domain) -> Domain {
-    (sector.to_owned(), domain.epoch, domain.controller.clone(), domain.purpose.clone(), domain.period.clone())
+    (
+        sector.to_owned(),
+        domain.epoch,
+        domain.controller.clone(),
+        domain.purpose.clone(),
+        domain.period.clone(),
+    )
 }
 
 /// Asks for all of them and compares; each sector under orders of its own.
@@ -150,7 +174,10 @@ fn check_opens(vault: &Vault, node: &Node, model: &mut Model, which: impl Fn(usi
     let mut asked: BTreeMap<&str, Vec<(&str, u32, i64)>> = BTreeMap::new();
     for (n, ((domain, person), (text, day))) in model.mappings().enumerate() {
         if which(n) {
-            asked.entry(&domain.0).or_default().push((text, *person, *day));
+            asked
+                .entry(&domain.0)
+                .or_default()
+                .push((text, *person, *day));
         }
     }
     let mut releases = 0;
@@ -161,8 +188,16 @@ fn check_opens(vault: &Vault, node: &Node, model: &mut Model, which: impl Fn(usi
             releases += 1;
             assert_eq!(opened.len(), items.len());
             for (item, (text, person, day)) in opened.iter().zip(items) {
-                let RevealedItem::Identifier { pseudonym, scheme, value, first_seen } = item else {
-                    panic!("an acknowledged pseudonym of person {person} in {sector} does not open: {item:?}")
+                let RevealedItem::Identifier {
+                    pseudonym,
+                    scheme,
+                    value,
+                    first_seen,
+                } = item
+                else {
+                    panic!(
+                        "an acknowledged pseudonym of person {person} in {sector} does not open: {item:?}"
+                    )
                 };
                 assert_eq!((pseudonym.as_str(), scheme.as_str()), (*text, "cnie"));
                 assert_eq!(*value.0, card(*person), "the right person");
@@ -183,19 +218,29 @@ fn check_store(world: &World, model: &Model) {
     store
         .each_chunk::<StoreError>(|key, row| {
             let chunk = cipher.unwrap(&key.to_bytes(), row).unwrap();
-            assert!(store.segment(chunk.segment())?.is_some(), "a chunk's segment is stored with it or before it");
+            assert!(
+                store.segment(chunk.segment())?.is_some(),
+                "a chunk's segment is stored with it or before it"
+            );
             let mut last = None;
             for record in chunk.records() {
                 let pseudonym = *record.unwrap().pseudonym.as_bytes();
                 assert!(last < Some(pseudonym), "records are sorted");
                 last = Some(pseudonym);
-                assert!(seen.insert((key.sector, key.epoch, pseudonym)), "stored once");
+                assert!(
+                    seen.insert((key.sector, key.epoch, pseudonym)),
+                    "stored once"
+                );
                 stored += 1;
             }
             Ok(())
         })
         .unwrap();
-    assert_eq!(stored, model.mappings().count(), "exactly what was acknowledged is stored");
+    assert_eq!(
+        stored,
+        model.mappings().count(),
+        "exactly what was acknowledged is stored"
+    );
 
     let entries = store.audit_from(0, usize::MAX).unwrap();
     let mut counted = BTreeMap::<String, u64>::new();
@@ -204,7 +249,9 @@ fn check_store(world: &World, model: &Model) {
         assert_eq!(*index, place as u64, "no gap in the log");
         let entry: Value = serde_json::from_slice(entry).unwrap();
         let requests = entry["requests"].as_u64().unwrap_or(1);
-        *counted.entry(entry["event"].as_str().unwrap().to_owned()).or_default() += requests;
+        *counted
+            .entry(entry["event"].as_str().unwrap().to_owned())
+            .or_default() += requests;
         accepted += entry["accepted"].as_u64().unwrap_or(0);
         rejected += entry["rejected"].as_u64().unwrap_or(0);
         if requests > 1 {
@@ -217,18 +264,28 @@ fn check_store(world: &World, model: &Model) {
     // So is the new log that a new year begins.
     counted.remove("continue");
     let mut expected = BTreeMap::from([("start".to_owned(), model.starts)]);
-    for (event, n) in [("tokenize", model.requests), ("epoch-advance", model.advances), ("release", model.releases)] {
+    for (event, n) in [
+        ("tokenize", model.requests),
+        ("epoch-advance", model.advances),
+        ("release", model.releases),
+    ] {
         if n > 0 {
             expected.insert(event.to_owned(), n);
         }
     }
-    assert_eq!(counted, expected, "every request has its entry, and nothing else has");
+    assert_eq!(
+        counted, expected,
+        "every request has its entry, and nothing else has"
+    );
     assert_eq!((accepted, rejected), (model.accepted, model.rejected));
 }
 
 fn history(steps: &[Step], memory: u64) {
     let world = World::bounded(memory);
-    let mut model = Model { starts: 1, ..Model::default() };
+    let mut model = Model {
+        starts: 1,
+        ..Model::default()
+    };
     let mut vault = world.open();
     let node = world.node();
     for step in steps {
@@ -238,9 +295,15 @@ fn history(steps: &[Step], memory: u64) {
                     .iter()
                     .map(|request| {
                         let permit = permit(&vault, CALLERS[request.caller], "cnie");
-                        let wish = TokenizeOptions { previous: request.previous, ..TokenizeOptions::default() };
-                        let items: Vec<_> =
-                            request.persons.iter().map(|person| spelled(*person, request.spelling)).collect();
+                        let wish = TokenizeOptions {
+                            previous: request.previous,
+                            ..TokenizeOptions::default()
+                        };
+                        let items: Vec<_> = request
+                            .persons
+                            .iter()
+                            .map(|person| spelled(*person, request.spelling))
+                            .collect();
                         let items: Vec<_> = items.iter().map(|item| Ok(item.as_str())).collect();
                         tokenize::prepare(&vault, &permit, &wish, items.into_iter()).unwrap()
                     })
@@ -268,44 +331,78 @@ fn history(steps: &[Step], memory: u64) {
                 model.starts += 1;
             }
             Step::Later(minutes) => world.later(SignedDuration::from_mins((*minutes).into())),
-            Step::Reveal(seed) => check_opens(&vault, &node, &mut model, |n| n.wrapping_add(*seed) % 5 == 0),
+            Step::Reveal(seed) => check_opens(&vault, &node, &mut model, |n| {
+                n.wrapping_add(*seed) % 5 == 0
+            }),
         }
         assert_eq!(vault.index().len(), model.mappings().count() as u64);
     }
     drop(vault);
     let vault = world.open();
     model.starts += 1;
-    assert_eq!(vault.index().len(), model.mappings().count() as u64, "the index comes back whole");
+    assert_eq!(
+        vault.index().len(),
+        model.mappings().count() as u64,
+        "the index comes back whole"
+    );
     check_opens(&vault, &node, &mut model, |_| true);
     drop(vault);
     check_store(&world, &model);
 }
 
-/// The same person at the same time in one batch, twice in one request and once a second request: stored once.
+/// The same person at the same time in one batch, twice in one request and once a second request:
+/// stored once.
 #[test]
 fn one_history_by_hand() {
-    let request = |caller, persons: &[u32]| Request { caller, persons: persons.to_vec(), spelling: 0, previous: true };
+    let request = |caller, persons: &[u32]| Request {
+        caller,
+        persons: persons.to_vec(),
+        spelling: 0,
+        previous: true,
+    };
     let steps = [
-        Step::Together(vec![request(0, &[1, 1, 2]), request(1, &[2, 1]), request(0, &[1]), request(0, &[1])]),
+        Step::Together(vec![
+            request(0, &[1, 1, 2]),
+            request(1, &[2, 1]),
+            request(0, &[1]),
+            request(0, &[1]),
+        ]),
         Step::Restart,
-        Step::Together(vec![request(0, &[1, 3]), request(2, &[1]), request(3, &[1])]),
-        Step::Advance { caller: 0, own_secret: true },
+        Step::Together(vec![
+            request(0, &[1, 3]),
+            request(2, &[1]),
+            request(3, &[1]),
+        ]),
+        Step::Advance {
+            caller: 0,
+            own_secret: true,
+        },
         Step::Together(vec![request(0, &[1, 4]), request(1, &[4])]),
         Step::Restart,
-        Step::Advance { caller: 0, own_secret: false },
+        Step::Advance {
+            caller: 0,
+            own_secret: false,
+        },
         Step::Together(vec![request(0, &[1, 4])]),
         Step::Later(61),
         Step::Together(vec![request(0, &[5]), request(6, &[5, NOBODY])]),
         Step::Later(31 * 24 * 60),
         Step::Together(vec![request(0, &[1, 4]), request(6, &[5])]),
     ];
-    MEMORY.into_iter().for_each(|memory| history(&steps, memory));
+    MEMORY
+        .into_iter()
+        .for_each(|memory| history(&steps, memory));
 }
 
 #[test]
 fn random_histories() {
     let cases = if long() { 400 } else { 24 };
-    let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases,
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let memory = prop::sample::select(MEMORY.to_vec());
     proptest!(config, |(steps in prop::collection::vec(step(), 1..24), memory in memory)| history(&steps, memory));
 }

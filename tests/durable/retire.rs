@@ -1,5 +1,5 @@
-//! A retired epoch leaves nothing behind: neither chunks nor index entries, wherever these lie, and a restart brings nothing
-//! back.
+//! A retired epoch leaves nothing behind: neither chunks nor index entries, wherever these lie, and
+//! a restart brings nothing back.
 
 use std::time::{Duration, Instant};
 
@@ -13,35 +13,71 @@ use jiff::SignedDuration;
 use rocksdb::{DB, IteratorMode, Options};
 
 use super::world::{
-    CALLERS, World, advance, asked, card, client_key, deployment, order_for, release_of, statement, tokenize,
+    CALLERS, World, advance, asked, card, client_key, deployment, order_for, release_of, statement,
+    tokenize,
 };
 
 /// The world's register, in which the health fund may retire epochs.
 fn register() -> Register {
     let text = std::fs::read_to_string(deployment().join("register.toml")).unwrap();
-    let text = text.replace("operations = [\"tokenize\"]", "operations = [\"tokenize\", \"retire-epoch\"]");
+    let text = text.replace(
+        "operations = [\"tokenize\"]",
+        "operations = [\"tokenize\", \"retire-epoch\"]",
+    );
     register::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}"))
 }
 
 fn open(world: &World) -> Vault {
-    world.open_with(register(), Box::new(|error| panic!("{error}"))).unwrap_or_else(|error| panic!("{error}"))
+    world
+        .open_with(register(), Box::new(|error| panic!("{error}")))
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn store(vault: &Vault, persons: std::ops::Range<u32>) -> Vec<String> {
     let cards: Vec<_> = persons.map(card).collect();
-    let answers = cards.chunks(5_000).map(|items| tokenize(vault, CALLERS[0], items).unwrap());
-    answers.flat_map(|a| a.pseudonyms.iter().map(|p| a.writer.text(p)).collect::<Vec<_>>()).collect()
+    let answers = cards
+        .chunks(5_000)
+        .map(|items| tokenize(vault, CALLERS[0], items).unwrap());
+    answers
+        .flat_map(|a| {
+            a.pseudonyms
+                .iter()
+                .map(|p| a.writer.text(p))
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 fn retire_first(vault: &Vault) -> u64 {
     let peer = client_key(vault.register(), "cnss-health");
     let permit = access::in_sector(vault, peer, "health", Operation::RetireEpoch).unwrap();
-    let dry =
-        retire(vault, &permit, 1, &RetireEpochRequest { dry_run: true, ..RetireEpochRequest::default() }).unwrap();
-    let statement = statement(vault, Destruction::Epoch { sector: "health".into(), epoch: 1 });
-    let how = RetireEpochRequest { unmigrated: true, statement: Some(statement), ..RetireEpochRequest::default() };
+    let dry = retire(
+        vault,
+        &permit,
+        1,
+        &RetireEpochRequest {
+            dry_run: true,
+            ..RetireEpochRequest::default()
+        },
+    )
+    .unwrap();
+    let statement = statement(
+        vault,
+        Destruction::Epoch {
+            sector: "health".into(),
+            epoch: 1,
+        },
+    );
+    let how = RetireEpochRequest {
+        unmigrated: true,
+        statement: Some(statement),
+        ..RetireEpochRequest::default()
+    };
     let retired = retire(vault, &permit, 1, &how).unwrap();
-    assert_eq!((dry.mappings, dry.retired, retired.retired), (retired.mappings, false, true));
+    assert_eq!(
+        (dry.mappings, dry.retired, retired.retired),
+        (retired.mappings, false, true)
+    );
     retired.mappings
 }
 
@@ -52,13 +88,18 @@ fn rows(world: &World, sector: u32, epoch: u32) -> [usize; 3] {
     let prefix = [sector.to_be_bytes(), epoch.to_be_bytes()].concat();
     ["chunk", "index", "index-mark"].map(|column| {
         let rows = db.iterator_cf(db.cf_handle(column).unwrap(), IteratorMode::Start);
-        rows.filter(|row| row.as_ref().unwrap().0.starts_with(&prefix)).count()
+        rows.filter(|row| row.as_ref().unwrap().0.starts_with(&prefix))
+            .count()
     })
 }
 
 fn codes(vault: &Vault, texts: &[String]) -> Vec<Option<&'static str>> {
     let now = vault.now();
-    let released = release_of(vault, &asked(now, &order_for(now, "health", texts), "health", texts)).unwrap();
+    let released = release_of(
+        vault,
+        &asked(now, &order_for(now, "health", texts), "health", texts),
+    )
+    .unwrap();
     let code = |item: &ReleasedItem| match item {
         ReleasedItem::Mapping { .. } => None,
         ReleasedItem::Refused { code } => Some(code.as_str()),

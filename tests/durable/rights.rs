@@ -1,5 +1,5 @@
-//! What rights officers leave behind and cannot wipe: tags are evidence for as long as the register says, look-ups are counted,
-//! and an index leads to what they find.
+//! What rights officers leave behind and cannot wipe: tags are evidence for as long as the register
+//! says, look-ups are counted, and an index leads to what they find.
 
 use std::time::Instant;
 
@@ -28,34 +28,56 @@ fn open(world: &World) -> Vault {
     for authority in register.authorities.values_mut() {
         std::sync::Arc::make_mut(authority).checkpoint_key = None;
     }
-    world.open_with(register, Box::new(|error| panic!("{error}"))).unwrap_or_else(|error| panic!("{error}"))
+    world
+        .open_with(register, Box::new(|error| panic!("{error}")))
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn persons(vault: &Vault, range: std::ops::Range<u32>) -> Vec<String> {
     let cards: Vec<_> = range.map(card).collect();
-    texts(vault, &tokenize(vault, CALLERS[0], &cards).unwrap().pseudonyms)
+    texts(
+        vault,
+        &tokenize(vault, CALLERS[0], &cards).unwrap().pseudonyms,
+    )
 }
 
-fn ask(vault: &Vault, officer: u8, question: &ResolutionQuestion) -> Result<PersonResolutions, Refusal> {
-    look_up(vault, &access::rights_officer(vault.register(), SpkiDigest([officer; 32])).unwrap(), question)
+fn ask(
+    vault: &Vault,
+    officer: u8,
+    question: &ResolutionQuestion,
+) -> Result<PersonResolutions, Refusal> {
+    look_up(
+        vault,
+        &access::rights_officer(vault.register(), SpkiDigest([officer; 32])).unwrap(),
+        question,
+    )
 }
 
 fn about(pseudonyms: &[String]) -> ResolutionQuestion {
-    ResolutionQuestion { sector: "health".into(), pseudonyms: pseudonyms.to_vec(), order: None }
+    ResolutionQuestion {
+        sector: "health".into(),
+        pseudonyms: pseudonyms.to_vec(),
+        order: None,
+    }
 }
 
 fn release(vault: &Vault, pseudonyms: &[String]) -> uuid::Uuid {
     let order = order_for(vault.now(), "health", pseudonyms);
     release_of(vault, &asked(vault.now(), &order, "health", pseudonyms)).unwrap();
     let payload = cloison::jws::parse(&order, OrderPayload::TYP).unwrap();
-    cloison::order::OrderPayload::read(payload.payload()).unwrap().id
+    cloison::order::OrderPayload::read(payload.payload())
+        .unwrap()
+        .id
 }
 
 /// How many tags of releases and of look-ups the store has, by rows and by index.
 fn tags(vault: &Vault, text: &str) -> (usize, usize) {
     let sector = &vault.sector("health").unwrap().sector;
     let secret = World::new().secrets().audit;
-    let tag = cloison::keys::AuditKey::new(&secret).tag(sector.uuid, &sector.parse_pseudonym(text).unwrap().pseudonym);
+    let tag = cloison::keys::AuditKey::new(&secret).tag(
+        sector.uuid,
+        &sector.parse_pseudonym(text).unwrap().pseudonym,
+    );
     let places = |kind| vault.store().tag_places(kind, &tag).unwrap().len();
     (places(TagKind::Resolution), places(TagKind::LookUp))
 }
@@ -66,25 +88,48 @@ fn tags_younger_than_the_evidence_days_are_destroyed_by_nobody() {
     let vault = open(&world);
     let people = persons(&vault, 0..2);
     release(&vault, &people);
-    assert_eq!(ask(&vault, 201, &about(&people[..1])).unwrap().items[0].resolutions.len(), 1);
+    assert_eq!(
+        ask(&vault, 201, &about(&people[..1])).unwrap().items[0]
+            .resolutions
+            .len(),
+        1
+    );
     erase(&vault, people[..1].to_vec());
-    // The officer who looked and erased is still found by the tag of the look-up, and the person still learns of the release.
+    // The officer who looked and erased is still found by the tag of the look-up, and the person
+    // still learns of the release.
     assert_eq!(tags(&vault, &people[0]), (1, 1));
-    assert_eq!(ask(&vault, 201, &about(&people[..1])).unwrap().items[0].resolutions.len(), 1);
+    assert_eq!(
+        ask(&vault, 201, &about(&people[..1])).unwrap().items[0]
+            .resolutions
+            .len(),
+        1
+    );
 
     world.later(DAY * 365 - SignedDuration::from_secs(1));
     assert_eq!(traces::destroy_due(&vault).unwrap(), 0);
     erase(&vault, people[..1].to_vec());
-    assert_eq!(tags(&vault, &people[0]), (1, 2), "a second erasure destroys no more than the first");
+    assert_eq!(
+        tags(&vault, &people[0]),
+        (1, 2),
+        "a second erasure destroys no more than the first"
+    );
     // The times of entries may be out of order: it waits a day longer.
     world.later(DAY);
     assert_eq!(traces::destroy_due(&vault).unwrap(), 0);
     world.later(SignedDuration::from_secs(1));
     while traces::destroy_due(&vault).unwrap() > 0 {}
-    assert_eq!(tags(&vault, &people[0]), (0, 0), "old enough, and nobody has to ask again");
+    assert_eq!(
+        tags(&vault, &people[0]),
+        (0, 0),
+        "old enough, and nobody has to ask again"
+    );
     assert_eq!(tags(&vault, &people[1]), (1, 0), "nobody else's");
     assert!(vault.store().is_scrub_due().unwrap());
-    assert!(ask(&vault, 201, &about(&people)).unwrap().items[0].resolutions.is_empty());
+    assert!(
+        ask(&vault, 201, &about(&people)).unwrap().items[0]
+            .resolutions
+            .is_empty()
+    );
 }
 
 #[test]
@@ -96,7 +141,11 @@ fn tags_that_are_old_enough_go_with_the_erasure() {
     world.later(DAY * 367);
     erase(&vault, people.clone());
     assert_eq!(tags(&vault, &people[0]), (0, 0));
-    assert_eq!(vault.store().erasures_due(i64::MAX - 1).unwrap().len(), 0, "there is nothing to come back for");
+    assert_eq!(
+        vault.store().erasures_due(i64::MAX - 1).unwrap().len(),
+        0,
+        "there is nothing to come back for"
+    );
 }
 
 /// Each looks for the pairs of orders before it has the others wait.
@@ -115,7 +164,11 @@ fn erasures_at_once_leave_an_orders_count_as_it_was() {
     });
     let after = vault.store().order_pairs(&order).unwrap();
     assert_eq!((before.len(), after.len()), (2, 2));
-    assert_eq!(after.iter().filter(|tag| before.contains(tag)).count(), 1, "the other person's");
+    assert_eq!(
+        after.iter().filter(|tag| before.contains(tag)).count(),
+        1,
+        "the other person's"
+    );
 }
 
 #[test]
@@ -127,7 +180,13 @@ fn a_clock_that_ran_ahead_destroys_no_tag() {
     release(&vault, &people);
     world.later(DAY * 4_000);
     erase(&vault, people.clone());
-    assert_eq!((traces::destroy_due(&vault).unwrap(), tags(&vault, &people[0])), (0, (1, 0)));
+    assert_eq!(
+        (
+            traces::destroy_due(&vault).unwrap(),
+            tags(&vault, &people[0])
+        ),
+        (0, (1, 0))
+    );
 }
 
 #[test]
@@ -144,15 +203,33 @@ fn an_officer_makes_fifty_look_ups_a_day() {
         ask(&vault, 201, &about(&people)).unwrap();
     }
     let refused = ask(&vault, 201, &about(&people)).err().unwrap();
-    assert_eq!((refused.code(), refused.retry_after()), (Code::LookUpLimit, Some(12 * 3_600)), "until midnight, UTC");
     assert_eq!(
-        ask(&vault, 201, &ResolutionQuestion { pseudonyms: vec![], ..about(&people) }).err().unwrap().code(),
+        (refused.code(), refused.retry_after()),
+        (Code::LookUpLimit, Some(12 * 3_600)),
+        "until midnight, UTC"
+    );
+    assert_eq!(
+        ask(
+            &vault,
+            201,
+            &ResolutionQuestion {
+                pseudonyms: vec![],
+                ..about(&people)
+            }
+        )
+        .err()
+        .unwrap()
+        .code(),
         Code::EmptyBatch
     );
     ask(&vault, 202, &about(&people)).unwrap();
     world.later(SignedDuration::from_hours(12));
     ask(&vault, 201, &about(&people)).unwrap();
-    assert_eq!(vault.store().look_ups("rights-201", 20_779).unwrap(), 0, "the day before is forgotten");
+    assert_eq!(
+        vault.store().look_ups("rights-201", 20_779).unwrap(),
+        0,
+        "the day before is forgotten"
+    );
 }
 
 /// Neither by days nor by the two minutes that are tolerated.
@@ -161,7 +238,11 @@ fn look_ups_of_a_day_are_not_given_twice_by_a_clock_set_back() {
     let world = World::new();
     let vault = open(&world);
     let people = persons(&vault, 0..1);
-    let code = || ask(&vault, 201, &about(&people)).err().map(|refused| refused.code());
+    let code = || {
+        ask(&vault, 201, &about(&people))
+            .err()
+            .map(|refused| refused.code())
+    };
     assert_eq!(code(), None);
     // At midnight.
     world.later(SignedDuration::from_hours(12));
@@ -177,7 +258,8 @@ fn look_ups_of_a_day_are_not_given_twice_by_a_clock_set_back() {
     assert_eq!(code(), Some(Code::LookUpLimit));
 }
 
-/// A store that an earlier version wrote has no index: the first start makes it, and finds what was found before.
+/// A store that an earlier version wrote has no index: the first start makes it, and finds what was
+/// found before.
 #[test]
 fn entries_of_earlier_versions_are_indexed_at_the_first_start() {
     let world = World::new();
@@ -186,29 +268,58 @@ fn entries_of_earlier_versions_are_indexed_at_the_first_start() {
     let order = release(&vault, &people[..2]);
     release(&vault, &people[1..]);
     ask(&vault, 201, &about(&people)).unwrap();
-    let by_order = ResolutionQuestion { pseudonyms: vec![], order: Some(order), ..about(&[]) };
+    let by_order = ResolutionQuestion {
+        pseudonyms: vec![],
+        order: Some(order),
+        ..about(&[])
+    };
     let found = |vault: &Vault| {
         let of = |question| serde_json::to_value(ask(vault, 201, question).unwrap()).unwrap();
-        (of(&about(&people)), of(&by_order), tags(vault, &people[1]).0)
+        (
+            of(&about(&people)),
+            of(&by_order),
+            tags(vault, &people[1]).0,
+        )
     };
     let before = found(&vault);
-    assert_eq!((before.0["items"][1]["resolutions"].as_array().unwrap().len(), before.2), (2, 2));
-    assert_eq!(before.1["items"][0]["resolutions"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (
+            before.0["items"][1]["resolutions"]
+                .as_array()
+                .unwrap()
+                .len(),
+            before.2
+        ),
+        (2, 2)
+    );
+    assert_eq!(
+        before.1["items"][0]["resolutions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     drop(vault);
     {
         let columns = DB::list_cf(&Options::default(), world.store()).unwrap();
         let db = DB::open_cf(&Options::default(), world.store(), &columns).unwrap();
         let index = db.cf_handle("entry-index").unwrap();
-        let keys: Vec<_> = db.iterator_cf(index, IteratorMode::Start).map(|row| row.unwrap().0).collect();
+        let keys: Vec<_> = db
+            .iterator_cf(index, IteratorMode::Start)
+            .map(|row| row.unwrap().0)
+            .collect();
         assert!(keys.len() > 6);
-        keys.iter().for_each(|key| db.delete_cf(index, key).unwrap());
-        db.delete_cf(db.cf_handle("state-meta").unwrap(), b"entry-index").unwrap();
+        keys.iter()
+            .for_each(|key| db.delete_cf(index, key).unwrap());
+        db.delete_cf(db.cf_handle("state-meta").unwrap(), b"entry-index")
+            .unwrap();
     }
     let vault = open(&world);
     assert_eq!(found(&vault), before);
 }
 
-/// What a look-up costs beside many tags; `CLOISON_TEST_LONG=1` measures it with as many as three hundred large look-ups leave.
+/// What a look-up costs beside many tags; `CLOISON_TEST_LONG=1` measures it with as many as three
+/// hundred large look-ups leave.
 #[test]
 fn a_look_up_finds_its_own_among_many() {
     let world = World::new();
@@ -217,7 +328,11 @@ fn a_look_up_finds_its_own_among_many() {
     release(&vault, &people);
     let rounds = if super::world::long() { 300 } else { 3 };
     for round in 0..rounds {
-        world.later(if round % 49 == 48 { DAY } else { SignedDuration::ZERO });
+        world.later(if round % 49 == 48 {
+            DAY
+        } else {
+            SignedDuration::ZERO
+        });
         ask(&vault, 201, &about(&people)).unwrap();
     }
     world.later(DAY);
@@ -230,5 +345,8 @@ fn a_look_up_finds_its_own_among_many() {
     }
     times.sort();
     let rows = rounds * 1_000 + 1_000;
-    eprintln!("a look-up beside {rows} tags: median {:?}, least {:?}, most {:?}", times[10], times[0], times[19]);
+    eprintln!(
+        "a look-up beside {rows} tags: median {:?}, least {:?}, most {:?}",
+        times[10], times[0], times[19]
+    );
 }

@@ -12,7 +12,9 @@ use cloison::vault::{Home, StartError, Vault};
 use rocksdb::{DB, Options};
 use std::sync::Arc;
 
-use super::world::{CALLERS, World, advance, card, copy, dawn, register, reveal, tokenize, tokenize_with};
+use super::world::{
+    CALLERS, World, advance, card, copy, dawn, register, reveal, tokenize, tokenize_with,
+};
 
 fn columns(path: &Path) -> Vec<String> {
     DB::list_cf(&Options::default(), path).unwrap()
@@ -27,7 +29,10 @@ fn a_store_has_one_owner_and_one_user() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let store = Store::open(&path, "durable/vault").unwrap();
-    assert!(matches!(Store::open(&path, "durable/vault"), Err(StoreError::InUse(_))));
+    assert!(matches!(
+        Store::open(&path, "durable/vault"),
+        Err(StoreError::InUse(_))
+    ));
     drop(store);
     for other in ["other/vault", "durable/node/court"] {
         match Store::open(&path, other) {
@@ -47,14 +52,22 @@ fn another_format_is_refused_and_left_alone() {
     drop(Store::open(&path, "durable/vault").unwrap());
     for format in [0u32, 3, u32::MAX] {
         let db = raw(&path);
-        db.put_cf(db.cf_handle("state-meta").unwrap(), b"format", format.to_be_bytes()).unwrap();
+        db.put_cf(
+            db.cf_handle("state-meta").unwrap(),
+            b"format",
+            format.to_be_bytes(),
+        )
+        .unwrap();
         drop(db);
         match Store::open(&path, "durable/vault") {
             Err(StoreError::Format { found, .. }) => assert_eq!(found, format),
             _ => panic!("another format was opened"),
         }
         let db = raw(&path);
-        let found = db.get_cf(db.cf_handle("state-meta").unwrap(), b"format").unwrap().unwrap();
+        let found = db
+            .get_cf(db.cf_handle("state-meta").unwrap(), b"format")
+            .unwrap()
+            .unwrap();
         assert_eq!(found, format.to_be_bytes());
     }
 }
@@ -85,11 +98,15 @@ fn a_database_of_another_program_is_refused() {
     let db = DB::open(&options, &path).unwrap();
     db.put(b"theirs", b"1").unwrap();
     drop(db);
-    assert!(matches!(Store::open(&path, "durable/vault"), Err(StoreError::Foreign { .. })));
+    assert!(matches!(
+        Store::open(&path, "durable/vault"),
+        Err(StoreError::Foreign { .. })
+    ));
     assert_eq!(columns(&path), ["default"], "and nothing was added to it");
 }
 
-/// A kill during the very first start leaves some of the columns: the next start goes on from there.
+/// A kill during the very first start leaves some of the columns: the next start goes on from
+/// there.
 #[test]
 fn a_half_made_store_is_completed() {
     let folder = tempfile::tempdir().unwrap();
@@ -109,10 +126,14 @@ fn a_store_without_its_owner_is_damaged() {
     drop(world.open());
     let db = raw(&world.store());
     for key in [&b"format"[..], b"owner"] {
-        db.delete_cf(db.cf_handle("state-meta").unwrap(), key).unwrap();
+        db.delete_cf(db.cf_handle("state-meta").unwrap(), key)
+            .unwrap();
     }
     drop(db);
-    assert!(matches!(Store::open(&world.store(), "durable/vault"), Err(StoreError::Corrupt("state-meta"))));
+    assert!(matches!(
+        Store::open(&world.store(), "durable/vault"),
+        Err(StoreError::Corrupt("state-meta"))
+    ));
 }
 
 /// "In use" is said of nothing but a store in use.
@@ -129,8 +150,8 @@ fn a_damaged_block_is_not_called_in_use() {
     }
 }
 
-/// A start that fails late (here: with another storage secret) has changed nothing: neither the register in force nor
-/// numbers nor epochs.
+/// A start that fails late (here: with another storage secret) has changed nothing: neither the
+/// register in force nor numbers nor epochs.
 #[test]
 fn a_failed_start_changes_nothing() {
     let world = World::new();
@@ -143,38 +164,82 @@ fn a_failed_start_changes_nothing() {
     let mut newer = register();
     newer.version += 1;
     let clock = Arc::new(FixedClock::at(dawn()));
-    let failed = Vault::open(&Home::unbounded(&world.store()), newer, secrets, &[], clock, &|_| {}, Box::new(|_| {}));
+    let failed = Vault::open(
+        &Home::unbounded(&world.store()),
+        newer,
+        secrets,
+        &[],
+        clock,
+        &|_| {},
+        Box::new(|_| {}),
+    );
     assert!(matches!(failed, Err(StartError::Chunk { .. })));
-    assert!(before == everything(&world.store()), "nothing was changed in the store");
+    assert!(
+        before == everything(&world.store()),
+        "nothing was changed in the store"
+    );
     // In particular the register that was in force may still be started with.
     world.open();
 }
 
-/// A second place that has nothing is first use only where nothing was published yet: a vault, or a node, whose second place is
-/// lost starts only when somebody has said that they know, and its log says so.
+/// A second place that has nothing is first use only where nothing was published yet: a vault, or a
+/// node, whose second place is lost starts only when somebody has said that they know, and its log
+/// says so.
 #[test]
 fn a_lost_second_place_is_gone_on_without_only_by_a_logged_command() {
     use crate::common::{Setup, Side, World};
-    let mut world = World::with(Setup { log: "info", ..Setup::default() });
+    let mut world = World::with(Setup {
+        log: "info",
+        ..Setup::default()
+    });
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
     world.stop();
     for (side, name) in [(Side::Vault, "vault"), (Side::Node, "node")] {
         let config = format!("{name}.toml");
-        let resume = ["audit", "resume", "--second-lost", "--yes", "--config", &config];
+        let resume = [
+            "audit",
+            "resume",
+            "--second-lost",
+            "--yes",
+            "--config",
+            &config,
+        ];
         let early = world.cloison(&resume);
-        assert!(String::from_utf8_lossy(&early.stderr).contains("has what it should have"), "{early:?}");
+        assert!(
+            String::from_utf8_lossy(&early.stderr).contains("has what it should have"),
+            "{early:?}"
+        );
         fs::remove_file(world.path(&format!("data/{name}.checkpoint"))).unwrap();
         let failed = world.try_start(side, &[]).unwrap_err();
         assert_eq!(failed.code, Some(1));
-        assert!(failed.said.contains("has nothing, and this log has published at least"), "{failed}");
+        assert!(
+            failed
+                .said
+                .contains("has nothing, and this log has published at least"),
+            "{failed}"
+        );
         let resumed = world.cloison(&resume);
-        assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+        assert!(
+            resumed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&resumed.stderr)
+        );
         world.start(side, &[]);
         world.end(side);
         let entries = world.entries(side);
-        let noted: Vec<_> = entries.iter().filter(|entry| entry["event"] == "second-lost").collect();
+        let noted: Vec<_> = entries
+            .iter()
+            .filter(|entry| entry["event"] == "second-lost")
+            .collect();
         assert_eq!(noted.len(), 1);
-        assert!(noted[0]["checkpoint"].as_str().unwrap().contains(&format!("/{name}")), "{}", noted[0]);
+        assert!(
+            noted[0]["checkpoint"]
+                .as_str()
+                .unwrap()
+                .contains(&format!("/{name}")),
+            "{}",
+            noted[0]
+        );
     }
 }
 
@@ -190,38 +255,63 @@ fn everything(path: &Path) -> Vec<(String, Vec<u8>, Vec<u8>)> {
     rows
 }
 
-/// Of an epoch with a secret of its own nothing is left once that secret is destroyed; and no later secret takes its number,
-/// or the old epoch would come back with another key, and two epochs would share what is destroyed together.
+/// Of an epoch with a secret of its own nothing is left once that secret is destroyed; and no later
+/// secret takes its number, or the old epoch would come back with another key, and two epochs would
+/// share what is destroyed together.
 #[test]
 fn the_number_of_a_destroyed_secret_is_never_used_again() {
     let world = World::new();
     let vault = world.open();
     tokenize(&vault, CALLERS[0], &[card(1)]).unwrap();
-    let own = advance(&vault, "health", true).last().unwrap().secret_version;
+    let own = advance(&vault, "health", true)
+        .last()
+        .unwrap()
+        .secret_version;
     tokenize(&vault, CALLERS[0], &[card(1)]).unwrap();
-    let shared = advance(&vault, "health", false).last().unwrap().secret_version;
+    let shared = advance(&vault, "health", false)
+        .last()
+        .unwrap()
+        .secret_version;
     assert_ne!(own, shared);
     drop(vault);
     fs::remove_file(world.home.path().join(format!("sector/{own}.secret"))).unwrap();
 
     let vault = world.open();
-    assert!(vault.sector("health").unwrap().epochs()[1].key.is_none(), "the epoch is gone");
+    assert!(
+        vault.sector("health").unwrap().epochs()[1].key.is_none(),
+        "the epoch is gone"
+    );
     let next = advance(&vault, "tax", true).last().unwrap().secret_version;
     assert_ne!(next, own);
     drop(vault);
     let vault = world.open();
-    assert!(vault.sector("health").unwrap().epochs()[1].key.is_none(), "and stays gone");
+    assert!(
+        vault.sector("health").unwrap().epochs()[1].key.is_none(),
+        "and stays gone"
+    );
 }
 
-/// Whose previous epoch was destroyed still gets the present one's pseudonyms, also where it asks for both.
+/// Whose previous epoch was destroyed still gets the present one's pseudonyms, also where it asks
+/// for both.
 #[test]
 fn a_destroyed_epoch_is_no_longer_answered_beside_the_next() {
     let world = World::new();
     let vault = world.open();
-    let own = advance(&vault, "health", true).last().unwrap().secret_version;
+    let own = advance(&vault, "health", true)
+        .last()
+        .unwrap()
+        .secret_version;
     advance(&vault, "health", false);
-    let both = TokenizeOptions { previous: true, ..TokenizeOptions::default() };
-    assert!(tokenize_with(&vault, CALLERS[0], &both, &[card(1)]).unwrap().previous.is_some());
+    let both = TokenizeOptions {
+        previous: true,
+        ..TokenizeOptions::default()
+    };
+    assert!(
+        tokenize_with(&vault, CALLERS[0], &both, &[card(1)])
+            .unwrap()
+            .previous
+            .is_some()
+    );
     drop(vault);
     fs::remove_file(world.home.path().join(format!("sector/{own}.secret"))).unwrap();
     let vault = world.open();
@@ -230,7 +320,8 @@ fn a_destroyed_epoch_is_no_longer_answered_beside_the_next() {
     assert_eq!(answer.domain.epoch, 3);
 }
 
-/// A segment has counters for 2³² mappings: a batch that finds too few left gets a segment that has enough, and both open.
+/// A segment has counters for 2³² mappings: a batch that finds too few left gets a segment that has
+/// enough, and both open.
 #[test]
 fn a_segment_without_counters_is_replaced() {
     let world = World::new();
@@ -238,16 +329,36 @@ fn a_segment_without_counters_is_replaced() {
     let node = world.node();
     let mut answer = tokenize(&vault, CALLERS[0], &[card(1)]).unwrap();
     let signer = world.secrets().segment;
-    let present = || vault.sector("health").unwrap().segment(vault.register(), &signer, dawn()).unwrap();
+    let present = || {
+        vault
+            .sector("health")
+            .unwrap()
+            .segment(vault.register(), &signer, dawn())
+            .unwrap()
+    };
     let first = present();
     first.reserve((1 << 32) - 5).unwrap();
-    answer.pseudonyms.extend(tokenize(&vault, CALLERS[0], &[card(2), card(3)]).unwrap().pseudonyms);
+    answer.pseudonyms.extend(
+        tokenize(&vault, CALLERS[0], &[card(2), card(3)])
+            .unwrap()
+            .pseudonyms,
+    );
     assert_eq!(present().id(), first.id(), "two fit");
-    answer.pseudonyms.extend(tokenize(&vault, CALLERS[0], &[card(4), card(5), card(6)]).unwrap().pseudonyms);
+    answer.pseudonyms.extend(
+        tokenize(&vault, CALLERS[0], &[card(4), card(5), card(6)])
+            .unwrap()
+            .pseudonyms,
+    );
     assert_ne!(present().id(), first.id(), "three more do not");
-    let texts: Vec<_> = answer.pseudonyms.iter().map(|pseudonym| answer.writer.text(pseudonym)).collect();
+    let texts: Vec<_> = answer
+        .pseudonyms
+        .iter()
+        .map(|pseudonym| answer.writer.text(pseudonym))
+        .collect();
     for (item, person) in reveal(&vault, &node, "health", &texts).iter().zip(1..) {
-        let RevealedItem::Identifier { value, .. } = item else { panic!("{item:?}") };
+        let RevealedItem::Identifier { value, .. } = item else {
+            panic!("{item:?}")
+        };
         assert_eq!(*value.0, card(person));
     }
 }
@@ -263,12 +374,24 @@ fn a_half_written_secret_is_not_in_the_way() {
     let vault = world.open();
     advance(&vault, "health", true);
     drop(vault);
-    let names: Vec<_> =
-        fs::read_dir(&shelf).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(names.len(), 2, "nothing but the two versions is left: {names:?}");
+    let names: Vec<_> = fs::read_dir(&shelf)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(
+        names.len(),
+        2,
+        "nothing but the two versions is left: {names:?}"
+    );
     fs::write(shelf.join(".3.secret.new"), &complete[..20]).unwrap();
     let vault = world.open();
-    assert_eq!(advance(&vault, "health", true).last().unwrap().secret_version, 3);
+    assert_eq!(
+        advance(&vault, "health", true)
+            .last()
+            .unwrap()
+            .secret_version,
+        3
+    );
     drop(vault);
     world.open();
 }
@@ -285,12 +408,15 @@ fn a_copy_answers_the_same() {
     copy(&world.store(), &twin.store());
     let vault = twin.open();
     assert_eq!(vault.index().len(), 600);
-    assert_eq!(tokenize(&vault, CALLERS[0], &items).unwrap().pseudonyms, before);
+    assert_eq!(
+        tokenize(&vault, CALLERS[0], &items).unwrap().pseudonyms,
+        before
+    );
     assert_eq!(vault.index().len(), 600);
 }
 
-/// A store whose write-ahead log was changed for a new one while the old one is still needed: what a vault of any size leaves
-/// behind. RocksDB once ended the process over it.
+/// A store whose write-ahead log was changed for a new one while the old one is still needed: what
+/// a vault of any size leaves behind. RocksDB once ended the process over it.
 #[test]
 fn after_the_log_has_turned_over() {
     let world = World::new();
@@ -302,7 +428,9 @@ fn after_the_log_has_turned_over() {
     }
     drop(vault);
     let logs = fs::read_dir(world.store()).unwrap().flatten();
-    let logs = logs.filter(|entry| entry.path().extension().is_some_and(|end| end == "log")).count();
+    let logs = logs
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "log"))
+        .count();
     assert!(logs > 1, "{logs} write-ahead logs");
     assert_eq!(world.open().index().len(), 1_200_000);
 }

@@ -1,4 +1,5 @@
-//! The contract of the store's engine (`src/store/contract.rs`): RocksDB keeps it, and an engine that forgets does not.
+//! The contract of the store's engine (`src/store/contract.rs`): RocksDB keeps it, and an engine
+//! that forgets does not.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,16 +20,25 @@ fn open(folder: &Path) -> Result<RocksEngine, StoreError> {
 /// This program again, running [`other_process`] alone.
 fn writer(folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["store_contract::other_process", "--exact", "--nocapture"]).env(FOLDER, folder);
+    command
+        .args(["store_contract::other_process", "--exact", "--nocapture"])
+        .env(FOLDER, folder);
     command
 }
 
 /// The checks that an engine fails, with the reason of each.
-fn broken<E: RowEngine>(open: &dyn Fn(&Path) -> Result<E, StoreError>) -> Vec<(&'static str, String)> {
-    let subject = ContractSubject { open, writer: &writer };
+fn broken<E: RowEngine>(
+    open: &dyn Fn(&Path) -> Result<E, StoreError>,
+) -> Vec<(&'static str, String)> {
+    let subject = ContractSubject {
+        open,
+        writer: &writer,
+    };
     let failed = |(name, check): (_, cloison::store::contract::ContractCheck<E>)| {
         let folder = tempfile::tempdir().unwrap();
-        check(&subject, &folder.path().join("rows")).err().map(|breach| (name, breach.to_string()))
+        check(&subject, &folder.path().join("rows"))
+            .err()
+            .map(|breach| (name, breach.to_string()))
     };
     checks::<E>().into_iter().filter_map(failed).collect()
 }
@@ -41,14 +51,20 @@ fn rocksdb_keeps_the_contract() {
 
 #[test]
 fn an_engine_that_forgets_is_found_out() {
-    let found: Vec<_> = broken(&|_| Ok(ForgetfulEngine::default())).into_iter().map(|(name, _)| name).collect();
+    let found: Vec<_> = broken(&|_| Ok(ForgetfulEngine::default()))
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     let expected = [
         "a batch takes effect at its commit, in the order of its entries",
         "rows are loaded and kept",
         "what was acknowledged survives a kill",
         "a second opener is refused",
     ];
-    assert_eq!(found, expected, "it keeps its rows in order, and for as long as it is open");
+    assert_eq!(
+        found, expected,
+        "it keeps its rows in order, and for as long as it is open"
+    );
 }
 
 /// Does nothing unless the contract starts it.
@@ -78,7 +94,8 @@ impl RowEngine for ForgetfulEngine {
         keys: &[K],
         mut each: impl FnMut(Option<&[u8]>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        keys.iter().try_for_each(|key| each(self.read(column, key.as_ref())?.as_deref()))
+        keys.iter()
+            .try_for_each(|key| each(self.read(column, key.as_ref())?.as_deref()))
     }
 
     fn last(&self, column: ColumnName) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
@@ -112,7 +129,9 @@ impl RowEngine for ForgetfulEngine {
 
     fn put(&self, batch: &mut Self::Batch, column: ColumnName, key: &[u8], value: &[u8]) {
         let (key, value) = (key.to_vec(), value.to_vec());
-        batch.push(Box::new(move |rows| drop(rows.insert((column, key), value))));
+        batch.push(Box::new(move |rows| {
+            drop(rows.insert((column, key), value))
+        }));
     }
 
     fn delete(&self, batch: &mut Self::Batch, column: ColumnName, key: &[u8]) {
@@ -122,7 +141,9 @@ impl RowEngine for ForgetfulEngine {
 
     fn delete_range(&self, batch: &mut Self::Batch, column: ColumnName, from: &[u8], until: &[u8]) {
         let range = (column, from.to_vec())..(column, until.to_vec());
-        batch.push(Box::new(move |rows| rows.retain(|key, _| !range.contains(key))));
+        batch.push(Box::new(move |rows| {
+            rows.retain(|key, _| !range.contains(key))
+        }));
     }
 
     fn commit(&self, batch: Self::Batch) -> Result<(), StoreError> {

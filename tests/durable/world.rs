@@ -12,8 +12,8 @@ use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
 use cloison::config::{NodeConfig, VaultConfig};
 use cloison::deployment::register_text::{
-    APPROVERS, AUTHORITY, AUTHORITY_KEY, DeclaredClient, DeclaredFacts, DeclaredOrganisation, DeclaredScheme,
-    DeclaredSector, OFFICER, OPERATOR, OPERATORS,
+    APPROVERS, AUTHORITY, AUTHORITY_KEY, DeclaredClient, DeclaredFacts, DeclaredOrganisation,
+    DeclaredScheme, DeclaredSector, OFFICER, OPERATOR, OPERATORS,
 };
 use cloison::deployment::{DeploymentPlan, ListenPlan, make};
 use cloison::epoch::statement::{Destruction, DestructionPayload};
@@ -47,7 +47,12 @@ use tempfile::TempDir;
 const AMPLE: (u64, u64) = (1_000_000_000, 1_000_000_000_000);
 
 const fn organisation(id: &'static str) -> DeclaredOrganisation {
-    DeclaredOrganisation { id, name: id, items_per_second: AMPLE.0, items_per_day: AMPLE.1 }
+    DeclaredOrganisation {
+        id,
+        name: id,
+        items_per_second: AMPLE.0,
+        items_per_day: AMPLE.1,
+    }
 }
 
 const fn sector(
@@ -84,29 +89,98 @@ pub static FACTS: DeclaredFacts = DeclaredFacts {
         organisation("school"),
         organisation("lab"),
     ],
-    purposes: &[("billing", "B"), ("assessment", "A"), ("aid", "D"), ("control", "C"), ("research", "R")],
+    purposes: &[
+        ("billing", "B"),
+        ("assessment", "A"),
+        ("aid", "D"),
+        ("control", "C"),
+        ("research", "R"),
+    ],
     schemes: &[
-        DeclaredScheme { id: "cnie", pattern: "[A-Z]{1,2}[0-9]{1,7}", separators: " -", comment: "Card" },
-        DeclaredScheme { id: "idcs", pattern: "[0-9]{10}", separators: " -", comment: "Number" },
+        DeclaredScheme {
+            id: "cnie",
+            pattern: "[A-Z]{1,2}[0-9]{1,7}",
+            separators: " -",
+            comment: "Card",
+        },
+        DeclaredScheme {
+            id: "idcs",
+            pattern: "[0-9]{10}",
+            separators: " -",
+            comment: "Number",
+        },
     ],
     sectors: &[
         sector("health", "sante", "{}", "bech32m", &["billing"]),
-        sector("tax", "impot", "{ controller = true }", "bech32m", &["assessment"]),
-        sector("social", "social", "{ purpose = true }", "uuid", &["aid", "control"]),
+        sector(
+            "tax",
+            "impot",
+            "{ controller = true }",
+            "bech32m",
+            &["assessment"],
+        ),
+        sector(
+            "social",
+            "social",
+            "{ purpose = true }",
+            "uuid",
+            &["aid", "control"],
+        ),
         sector("school", "ecole", "{ period = \"month\" }", "hex", &["aid"]),
         DeclaredSector {
             reversible: false,
-            ..sector("study", "etude", "{ controller = true, purpose = true, period = \"year\" }", "hex", &["research"])
+            ..sector(
+                "study",
+                "etude",
+                "{ controller = true, purpose = true, period = \"year\" }",
+                "hex",
+                &["research"],
+            )
         },
     ],
     clients: &[
-        DeclaredClient { id: "cnss-health", organisation: "cnss", sectors: &["health"], purposes: &["billing"] },
-        DeclaredClient { id: "clinic-health", organisation: "clinic", sectors: &["health"], purposes: &["billing"] },
-        DeclaredClient { id: "dgi-tax", organisation: "dgi", sectors: &["tax"], purposes: &["assessment"] },
-        DeclaredClient { id: "commune-tax", organisation: "commune", sectors: &["tax"], purposes: &["assessment"] },
-        DeclaredClient { id: "rsu-social", organisation: "rsu", sectors: &["social"], purposes: &["aid", "control"] },
-        DeclaredClient { id: "school", organisation: "school", sectors: &["school"], purposes: &["aid"] },
-        DeclaredClient { id: "lab-study", organisation: "lab", sectors: &["study"], purposes: &["research"] },
+        DeclaredClient {
+            id: "cnss-health",
+            organisation: "cnss",
+            sectors: &["health"],
+            purposes: &["billing"],
+        },
+        DeclaredClient {
+            id: "clinic-health",
+            organisation: "clinic",
+            sectors: &["health"],
+            purposes: &["billing"],
+        },
+        DeclaredClient {
+            id: "dgi-tax",
+            organisation: "dgi",
+            sectors: &["tax"],
+            purposes: &["assessment"],
+        },
+        DeclaredClient {
+            id: "commune-tax",
+            organisation: "commune",
+            sectors: &["tax"],
+            purposes: &["assessment"],
+        },
+        DeclaredClient {
+            id: "rsu-social",
+            organisation: "rsu",
+            sectors: &["social"],
+            purposes: &["aid", "control"],
+        },
+        DeclaredClient {
+            id: "school",
+            organisation: "school",
+            sectors: &["school"],
+            purposes: &["aid"],
+        },
+        DeclaredClient {
+            id: "lab-study",
+            organisation: "lab",
+            sectors: &["study"],
+            purposes: &["research"],
+        },
     ],
 };
 
@@ -120,14 +194,46 @@ pub struct Caller {
 
 /// Every way to ask that the register allows.
 pub const CALLERS: [Caller; 8] = [
-    Caller { client: "cnss-health", sector: "health", purpose: "billing" },
-    Caller { client: "clinic-health", sector: "health", purpose: "billing" },
-    Caller { client: "dgi-tax", sector: "tax", purpose: "assessment" },
-    Caller { client: "commune-tax", sector: "tax", purpose: "assessment" },
-    Caller { client: "rsu-social", sector: "social", purpose: "aid" },
-    Caller { client: "rsu-social", sector: "social", purpose: "control" },
-    Caller { client: "school", sector: "school", purpose: "aid" },
-    Caller { client: "lab-study", sector: "study", purpose: "research" },
+    Caller {
+        client: "cnss-health",
+        sector: "health",
+        purpose: "billing",
+    },
+    Caller {
+        client: "clinic-health",
+        sector: "health",
+        purpose: "billing",
+    },
+    Caller {
+        client: "dgi-tax",
+        sector: "tax",
+        purpose: "assessment",
+    },
+    Caller {
+        client: "commune-tax",
+        sector: "tax",
+        purpose: "assessment",
+    },
+    Caller {
+        client: "rsu-social",
+        sector: "social",
+        purpose: "aid",
+    },
+    Caller {
+        client: "rsu-social",
+        sector: "social",
+        purpose: "control",
+    },
+    Caller {
+        client: "school",
+        sector: "school",
+        purpose: "aid",
+    },
+    Caller {
+        client: "lab-study",
+        sector: "study",
+        purpose: "research",
+    },
 ];
 
 /// The instant at which every world begins.
@@ -181,8 +287,15 @@ impl World {
     /// With so much memory for the index.
     pub fn bounded(memory: u64) -> Self {
         let home = tempfile::tempdir().unwrap();
-        copy(&deployment().join("secrets/vault/sector"), &home.path().join("sector"));
-        Self { home, clock: Arc::new(FixedClock::at(dawn())), memory }
+        copy(
+            &deployment().join("secrets/vault/sector"),
+            &home.path().join("sector"),
+        );
+        Self {
+            home,
+            clock: Arc::new(FixedClock::at(dawn())),
+            memory,
+        }
     }
 
     /// The vault's store.
@@ -191,9 +304,13 @@ impl World {
     }
 
     pub fn secrets(&self) -> VaultSecrets {
-        let files = VaultConfig::load(&deployment().join("vault.toml")).unwrap().secrets;
+        let files = VaultConfig::load(&deployment().join("vault.toml"))
+            .unwrap()
+            .secrets;
         VaultSecrets {
-            identity: IdentitySecret(read_secret(&files.identity.at, SecretKind::Identity).unwrap()),
+            identity: IdentitySecret(
+                read_secret(&files.identity.at, SecretKind::Identity).unwrap(),
+            ),
             audit: AuditSecret(read_secret(&files.audit.at, SecretKind::Audit).unwrap()),
             store: read_versions(&files.store.at, SecretKind::Store)
                 .unwrap()
@@ -219,31 +336,58 @@ impl World {
         register: Register,
         poisoned: Box<dyn FnOnce(&StoreError) + Send>,
     ) -> Result<Vault, StartError> {
-        let home = Home { store: self.store(), index_memory: self.memory };
-        Vault::open(&home, register, self.secrets(), &[], self.clock.clone(), &|_| {}, poisoned)
+        let home = Home {
+            store: self.store(),
+            index_memory: self.memory,
+        };
+        Vault::open(
+            &home,
+            register,
+            self.secrets(),
+            &[],
+            self.clock.clone(),
+            &|_| {},
+            poisoned,
+        )
     }
 
     pub fn node(&self) -> Node {
         let config = NodeConfig::load(&deployment().join("node.toml")).unwrap();
-        let cloison::config::KeyPlace::Own(deposit) = &config.keys[0].place else { panic!("the key is a file") };
+        let cloison::config::KeyPlace::Own(deposit) = &config.keys[0].place else {
+            panic!("the key is a file")
+        };
         let scalar = read_secret(&deposit.at, SecretKind::Authority).unwrap();
         let parts = NodeParts {
             register: register(),
             authority: id(AUTHORITY),
-            keys: vec![AuthorityPrivateKey::derive(&AuthoritySecret(scalar), AUTHORITY_KEY, Suite::X25519)],
+            keys: vec![AuthorityPrivateKey::derive(
+                &AuthoritySecret(scalar),
+                AUTHORITY_KEY,
+                Suite::X25519,
+            )],
             shared: vec![],
             times: Default::default(),
             segment_keys: config.segment_keys,
             audit: AuditSecret(read_secret(&config.audit.at, SecretKind::Audit).unwrap()),
             log: LogParts::new(read_signing_key(&config.checkpoint.at).unwrap()),
         };
-        Node::open(&self.home.path().join("node"), parts, self.clock.clone(), Box::new(|error| panic!("{error}")))
-            .unwrap_or_else(|error| panic!("{error}"))
+        Node::open(
+            &self.home.path().join("node"),
+            parts,
+            self.clock.clone(),
+            Box::new(|error| panic!("{error}")),
+        )
+        .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The vault's outer cipher, to look into its chunks from outside.
     pub fn cipher(&self) -> ChunkCipher {
-        ChunkCipher::new(self.secrets().store.iter().map(|(version, secret)| (*version, StoreKey::new(secret))))
+        ChunkCipher::new(
+            self.secrets()
+                .store
+                .iter()
+                .map(|(version, secret)| (*version, StoreKey::new(secret))),
+        )
     }
 
     /// Moves the clock on.
@@ -258,12 +402,19 @@ pub fn id(text: &str) -> Id {
 
 /// The register, verified as at every start.
 pub fn register() -> Register {
-    let files = VaultConfig::load(&deployment().join("vault.toml")).unwrap().register;
+    let files = VaultConfig::load(&deployment().join("vault.toml"))
+        .unwrap()
+        .register;
     register::open(&files.file, &files.signatures, &files.pins).unwrap()
 }
 
 pub fn client_key(register: &Register, client: &str) -> SpkiDigest {
-    *register.clients.iter().find(|(_, known)| known.id.as_str() == client).unwrap().0
+    *register
+        .clients
+        .iter()
+        .find(|(_, known)| known.id.as_str() == client)
+        .unwrap()
+        .0
 }
 
 pub fn permit(vault: &Vault, caller: Caller, scheme: &str) -> TokenizePermit {
@@ -284,7 +435,8 @@ pub fn tokenize_with(
 ) -> Result<TokenizedBatch, Code> {
     let permit = permit(vault, caller, "cnie");
     let items: Vec<_> = items.iter().map(|item| Ok(item.as_str())).collect();
-    let (answer, job) = tokenize::prepare(vault, &permit, wish, items.into_iter()).map_err(|refusal| refusal.code())?;
+    let (answer, job) = tokenize::prepare(vault, &permit, wish, items.into_iter())
+        .map_err(|refusal| refusal.code())?;
     vault.committer().submit(job)?.wait()?;
     Ok(answer)
 }
@@ -292,13 +444,30 @@ pub fn tokenize_with(
 /// Advances a sector's epoch from where it stands.
 pub fn advance(vault: &Vault, sector: &str, own_secret: bool) -> Vec<EpochView> {
     let operators = &vault.register().operators;
-    let peer = *operators.iter().find(|(_, operator)| operator.id.as_str() == OPERATOR).unwrap().0;
+    let peer = *operators
+        .iter()
+        .find(|(_, operator)| operator.id.as_str() == OPERATOR)
+        .unwrap()
+        .0;
     let permit = access::operator(vault.register(), peer).unwrap();
     let state = vault.sector(sector).unwrap();
     let from = state.current().row.epoch;
-    let end_overlap = state.previous(vault.now()).map(|previous| previous.row.epoch);
-    let statement = statement(vault, Destruction::OwnSecret { sector: sector.into(), from });
-    let how = AdvanceEpochRequest { from, end_overlap, own_secret, statement: Some(statement) };
+    let end_overlap = state
+        .previous(vault.now())
+        .map(|previous| previous.row.epoch);
+    let statement = statement(
+        vault,
+        Destruction::OwnSecret {
+            sector: sector.into(),
+            from,
+        },
+    );
+    let how = AdvanceEpochRequest {
+        from,
+        end_overlap,
+        own_secret,
+        statement: Some(statement),
+    };
     epoch::advance(vault, &permit, sector, &how).unwrap()
 }
 
@@ -310,13 +479,18 @@ pub fn statement(vault: &Vault, destruction: Destruction) -> String {
         destruction,
         time: Timestamp::from_second(vault.now().as_second()).unwrap(),
     };
-    OPERATORS.iter().fold(payload.draft().unwrap(), |text, operator| {
-        let key = read_signing_key(&deployment().join(format!("secrets/people/{operator}.pem"))).unwrap();
-        statement::sign::<DestructionPayload>(&text, operator, &key).unwrap()
-    })
+    OPERATORS
+        .iter()
+        .fold(payload.draft().unwrap(), |text, operator| {
+            let key =
+                read_signing_key(&deployment().join(format!("secrets/people/{operator}.pem")))
+                    .unwrap();
+            statement::sign::<DestructionPayload>(&text, operator, &key).unwrap()
+        })
 }
 
-/// An order of the court over `scope`, signed by a judge and a prosecutor, valid for a day from now.
+/// An order of the court over `scope`, signed by a judge and a prosecutor, valid for a day from
+/// now.
 pub fn order(now: Timestamp, sector: &str, scope: PseudonymScope, basis: LegalBasis) -> String {
     let payload = OrderPayload {
         aud: id("durable"),
@@ -332,19 +506,33 @@ pub fn order(now: Timestamp, sector: &str, scope: PseudonymScope, basis: LegalBa
         officers: vec![id(OFFICER)],
         inform_after: None,
     };
-    [APPROVERS[0].id, APPROVERS[2].id].iter().fold(payload.draft().unwrap(), |text, approver| {
-        jws::add_signature(&text, OrderPayload::TYP, approver, &person(approver)).unwrap()
-    })
+    [APPROVERS[0].id, APPROVERS[2].id]
+        .iter()
+        .fold(payload.draft().unwrap(), |text, approver| {
+            jws::add_signature(&text, OrderPayload::TYP, approver, &person(approver)).unwrap()
+        })
 }
 
 /// An order that lists exactly these.
 pub fn order_for(now: Timestamp, sector: &str, pseudonyms: &[String]) -> String {
-    order(now, sector, PseudonymScope::Listed([(sector.to_owned(), pseudonyms.to_vec())].into()), LegalBasis::Judicial)
+    order(
+        now,
+        sector,
+        PseudonymScope::Listed([(sector.to_owned(), pseudonyms.to_vec())].into()),
+        LegalBasis::Judicial,
+    )
 }
 
 /// An order for any `limit` pseudonyms of the sector.
 pub fn order_at_most(now: Timestamp, sector: &str, limit: u64) -> String {
-    order(now, sector, PseudonymScope::AtMost(limit), LegalBasis::Statutory { article: "Loi 43-05, art. 19".into() })
+    order(
+        now,
+        sector,
+        PseudonymScope::AtMost(limit),
+        LegalBasis::Statutory {
+            article: "Loi 43-05, art. 19".into(),
+        },
+    )
 }
 
 fn person(id: &str) -> ed25519_dalek::SigningKey {
@@ -352,7 +540,12 @@ fn person(id: &str) -> ed25519_dalek::SigningKey {
 }
 
 /// What the officer sends: the order, and a fresh signed request for these pseudonyms.
-pub fn asked(now: Timestamp, order: &str, sector: &str, pseudonyms: &[String]) -> ReidentifyRequest {
+pub fn asked(
+    now: Timestamp,
+    order: &str,
+    sector: &str,
+    pseudonyms: &[String],
+) -> ReidentifyRequest {
     let request = RequestPayload {
         aud: id("durable"),
         order: order::digest_of(order).unwrap(),
@@ -376,13 +569,25 @@ pub fn release_of(vault: &Vault, asked: &ReidentifyRequest) -> Result<Release, R
     let permit = access::node(vault.register(), node).unwrap();
     let digest = data_encoding::HEXLOWER.encode(&vault.register().digest);
     let acts = Book::from(vault).digest(&id(AUTHORITY))?;
-    release(vault, &permit, &ReleaseRequest { register: digest, acts, asked: asked.clone() })
+    release(
+        vault,
+        &permit,
+        &ReleaseRequest {
+            register: digest,
+            acts,
+            asked: asked.clone(),
+        },
+    )
 }
 
 /// Shows the vault an order, as the authority's node does.
 pub fn lodge_order(vault: &Vault, order: &str) -> Result<LodgedOrder, Refusal> {
     let node = vault.register().authorities[&id(AUTHORITY)].node;
-    lodge::at_vault(vault, &access::bearer(vault.register(), node).unwrap(), order)
+    lodge::at_vault(
+        vault,
+        &access::bearer(vault.register(), node).unwrap(),
+        order,
+    )
 }
 
 /// The way from the node to the vault, without the wire.
@@ -393,9 +598,15 @@ impl VaultLink for Link<'_> {
         let node = self.0.register().authorities[&id(AUTHORITY)].node;
         let permit = access::node(self.0.register(), node).unwrap();
         match question.path {
-            ReleaseRequest::PATH => answer(question.body, |asked: ReleaseRequest| release_of(self.0, &asked.asked)),
-            ActExchange::PATH => answer(question.body, |acts| step::exchange(self.0, &permit, &acts)),
-            OrderText::PATH => answer(question.body, |order: OrderText| lodge_order(self.0, &order.order)),
+            ReleaseRequest::PATH => answer(question.body, |asked: ReleaseRequest| {
+                release_of(self.0, &asked.asked)
+            }),
+            ActExchange::PATH => {
+                answer(question.body, |acts| step::exchange(self.0, &permit, &acts))
+            }
+            OrderText::PATH => answer(question.body, |order: OrderText| {
+                lodge_order(self.0, &order.order)
+            }),
             other => panic!("nobody here answers {other}"),
         }
     }
@@ -414,12 +625,19 @@ fn answer<Q: DeserializeOwned, A: Serialize>(
 }
 
 /// Opens pseudonyms by the whole road: order, node, vault, node.
-pub fn reveal(vault: &Vault, node: &Node, sector: &str, pseudonyms: &[String]) -> Vec<RevealedItem> {
+pub fn reveal(
+    vault: &Vault,
+    node: &Node,
+    sector: &str,
+    pseudonyms: &[String],
+) -> Vec<RevealedItem> {
     let now = vault.now();
     let asked = asked(now, &order_for(now, sector, pseudonyms), sector, pseudonyms);
     let officer = vault.register().authorities[&id(AUTHORITY)].officers[&id(OFFICER)].certificate;
     let permit = access::officer(node.register(), &id(AUTHORITY), officer).unwrap();
-    reveal::ask(node, &permit, &asked, &Link(vault)).unwrap().items
+    reveal::ask(node, &permit, &asked, &Link(vault))
+        .unwrap()
+        .items
 }
 
 pub fn copy(from: &Path, to: &Path) {

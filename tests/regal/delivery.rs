@@ -40,18 +40,36 @@ fn a_sealed_answer_opens_with_the_officers_key_alone() {
 
     let output = world.cloison(&["delivery", "keygen", "--json", "officer.age"]);
     let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(std::fs::metadata(world.path("officer.age")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(world.path("officer.age"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
     let key = made["sealing-key"].as_str().unwrap().to_owned();
     world.stop();
     world.edit_register(|text| {
-        swap(&text, "id = \"officer\"\nname", &format!("id = \"officer\"\nsealing-key = \"{key}\"\nname"))
+        swap(
+            &text,
+            "id = \"officer\"\nname",
+            &format!("id = \"officer\"\nsealing-key = \"{key}\"\nname"),
+        )
     });
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-    assert!(super::people::at_vault_all(&world).is_empty(), "nothing was released yet");
+    assert!(
+        super::people::at_vault_all(&world).is_empty(),
+        "nothing was released yet"
+    );
 
     let output = ask(&world, "answers.age");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("20 of 20") && !said.contains("AB0"), "{said}");
     let sealed = world.read("answers.age");
@@ -79,9 +97,13 @@ fn a_sealed_answer_opens_with_the_officers_key_alone() {
     assert_eq!(reply.status, 200);
     assert!(!reply.text().contains("AB0000"));
     world.stop();
-    for file in files(&world.path("data/node")).into_iter().chain([world.path("logs/node.log")]) {
+    for file in files(&world.path("data/node"))
+        .into_iter()
+        .chain([world.path("logs/node.log")])
+    {
         let bytes = std::fs::read(&file).unwrap();
-        let found = bytes.windows(6).any(|window| window == b"AB0000") || bytes.windows(7).any(|w| w == b"sante1r");
+        let found = bytes.windows(6).any(|window| window == b"AB0000")
+            || bytes.windows(7).any(|w| w == b"sante1r");
         assert!(!found, "{}", file.display());
     }
 }

@@ -1,5 +1,5 @@
-//! `kill -9` of either process at every step of a re-identification: whoever asks again is answered rightly, nothing is counted
-//! twice, and nothing is opened that the vault's log does not know.
+//! `kill -9` of either process at every step of a re-identification: whoever asks again is answered
+//! rightly, nothing is counted twice, and nothing is opened that the vault's log does not know.
 
 use cloison::order::act::ActKind;
 use cloison::order::{LegalBasis, OrderPayload, PseudonymScope};
@@ -14,7 +14,9 @@ fn scene() -> (World, Wire, OrderPayload, String, Vec<String>) {
     let (world, wire) = Wire::world();
     let asked = persons(&world, 3);
     let mut payload = world.order("health", &asked);
-    payload.basis = LegalBasis::Statutory { article: "Law 47-06, art. 214".to_owned() };
+    payload.basis = LegalBasis::Statutory {
+        article: "Law 47-06, art. 214".to_owned(),
+    };
     payload.scope = PseudonymScope::AtMost(2);
     let order = world.sign(&payload, QUORUM);
     let warm = world.sign(&world.order("health", &asked), QUORUM);
@@ -31,7 +33,11 @@ fn killed(world: &mut World, order: &str, asked: &[String], at: impl FnOnce(&Wor
     let officer = world.client("officer");
     let request = world.request(order, "health", asked);
     let body = serde_json::json!({"order": order, "request": request, "sector": "health", "pseudonyms": asked});
-    let asking = std::thread::spawn(move || officer.post_json::<Value>("/v1/reidentifications", &body).is_ok());
+    let asking = std::thread::spawn(move || {
+        officer
+            .post_json::<Value>("/v1/reidentifications", &body)
+            .is_ok()
+    });
     at(world);
     world.kill(side);
     // The node's own death ends it at once; the vault's, when the wire is let go.
@@ -42,10 +48,14 @@ fn killed(world: &mut World, order: &str, asked: &[String], at: impl FnOnce(&Wor
     }
 }
 
-/// What is right afterwards, whatever happened before: the two open, the third is beyond the limit, and the logs agree.
+/// What is right afterwards, whatever happened before: the two open, the third is beyond the limit,
+/// and the logs agree.
 fn goes_on(mut world: World, payload: &OrderPayload, order: &str, asked: &[String]) {
     let answer = world.reidentify(order, "health", &asked[..2]).ok();
-    assert_eq!((&answer["items"][0]["value"], &answer["items"][1]["value"]), (&"AB000000".into(), &"AB000001".into()));
+    assert_eq!(
+        (&answer["items"][0]["value"], &answer["items"][1]["value"]),
+        (&"AB000000".into(), &"AB000001".into())
+    );
     let third = world.reidentify(order, "health", &asked[2..]).ok();
     assert_eq!(codes(&third), [Some("limit-reached".to_owned())]);
     assert_eq!(used(at_vault(&world, payload)), Some(2));
@@ -55,10 +65,20 @@ fn goes_on(mut world: World, payload: &OrderPayload, order: &str, asked: &[Strin
     let mut revealed = 0;
     for entry in node.iter().filter(|entry| entry["event"] == "reveal") {
         let named = &vault[entry["vault_entry"]["index"].as_u64().unwrap() as usize];
-        assert_eq!((&named["event"], &named["request"]), (&"release".into(), &entry["request"]));
+        assert_eq!(
+            (&named["event"], &named["request"]),
+            (&"release".into(), &entry["request"])
+        );
         revealed += 1;
     }
-    assert!(revealed >= 3 && vault.iter().filter(|entry| entry["event"] == "release").count() >= revealed);
+    assert!(
+        revealed >= 3
+            && vault
+                .iter()
+                .filter(|entry| entry["event"] == "release")
+                .count()
+                >= revealed
+    );
 }
 
 #[test]
@@ -66,11 +86,21 @@ fn the_node_before_its_question_reaches_the_vault() {
     let (mut world, wire, payload, order, asked) = scene();
     wire.waited();
     wire.hold_questions(true);
-    killed(&mut world, &order, &asked[..2], |_| soon("a question waits", || wire.waited() > 0), Side::Node);
+    killed(
+        &mut world,
+        &order,
+        &asked[..2],
+        |_| soon("a question waits", || wire.waited() > 0),
+        Side::Node,
+    );
     wire.cut(true);
     wire.hold_questions(false);
     wire.cut(false);
-    assert_eq!(used(at_vault(&world, &payload)), None, "the vault has counted nothing");
+    assert_eq!(
+        used(at_vault(&world, &payload)),
+        None,
+        "the vault has counted nothing"
+    );
     world.start(Side::Node, &[]);
     goes_on(world, &payload, &order, &asked);
 }
@@ -80,7 +110,13 @@ fn the_vault_before_the_question_reaches_it() {
     let (mut world, wire, payload, order, asked) = scene();
     wire.waited();
     wire.hold_questions(true);
-    killed(&mut world, &order, &asked[..2], |_| soon("a question waits", || wire.waited() > 0), Side::Vault);
+    killed(
+        &mut world,
+        &order,
+        &asked[..2],
+        |_| soon("a question waits", || wire.waited() > 0),
+        Side::Vault,
+    );
     wire.hold_questions(false);
     world.start(Side::Vault, &[]);
     assert_eq!(used(at_vault(&world, &payload)), None);
@@ -97,12 +133,17 @@ fn the_node_after_the_vault_has_released() {
     wire.hold_answers(false);
     wire.cut(false);
     world.start(Side::Node, &[]);
-    assert_eq!(used(at_node(&world, &payload)), None, "the node has opened nothing");
+    assert_eq!(
+        used(at_node(&world, &payload)),
+        None,
+        "the node has opened nothing"
+    );
     goes_on(world, &payload, &order, &asked);
 }
 
-/// The vault dies when it has counted and logged, and perhaps before its answer has left: it waits for the checkpoint over the
-/// entry in between, for the proof. What it released stays counted, whether or not there is an answer to open.
+/// The vault dies when it has counted and logged, and perhaps before its answer has left: it waits
+/// for the checkpoint over the entry in between, for the proof. What it released stays counted,
+/// whether or not there is an answer to open.
 #[test]
 fn the_vault_after_it_has_released() {
     let (mut world, wire, payload, order, asked) = scene();
@@ -111,12 +152,16 @@ fn the_vault_after_it_has_released() {
     killed(&mut world, &order, &asked[..2], released, Side::Vault);
     wire.hold_answers(false);
     world.start(Side::Vault, &[]);
-    assert_eq!(used(at_vault(&world, &payload)), Some(2), "counted before it was handed out");
+    assert_eq!(
+        used(at_vault(&world, &payload)),
+        Some(2),
+        "counted before it was handed out"
+    );
     goes_on(world, &payload, &order, &asked);
 }
 
-/// The vault dies when its whole answer is on its way: the node opens it. It has the proof that the vault's log names it, and
-/// that log was cosigned of late; that the vault is gone changes neither.
+/// The vault dies when its whole answer is on its way: the node opens it. It has the proof that the
+/// vault's log names it, and that log was cosigned of late; that the vault is gone changes neither.
 #[test]
 fn the_vault_after_its_answer_has_left() {
     let (mut world, wire, payload, order, asked) = scene();
@@ -126,9 +171,15 @@ fn the_vault_after_its_answer_has_left() {
     let left = |_: &World| soon("the answer waits", || wire.waited() > 1_500);
     killed(&mut world, &order, &asked[..2], left, Side::Vault);
     wire.hold_answers(false);
-    soon("the node has opened what came", || used(at_node(&world, &payload)) == Some(2));
+    soon("the node has opened what came", || {
+        used(at_node(&world, &payload)) == Some(2)
+    });
     world.start(Side::Vault, &[]);
-    assert_eq!(used(at_vault(&world, &payload)), Some(2), "counted before it was handed out");
+    assert_eq!(
+        used(at_vault(&world, &payload)),
+        Some(2),
+        "counted before it was handed out"
+    );
     goes_on(world, &payload, &order, &asked);
 }
 
@@ -148,9 +199,12 @@ fn either_after_the_answer() {
 /// A revocation that was acknowledged stands, whoever is killed right after it.
 #[test]
 fn either_after_a_revocation() {
-    for (taker, victim) in
-        [(Side::Node, Side::Node), (Side::Node, Side::Vault), (Side::Vault, Side::Node), (Side::Vault, Side::Vault)]
-    {
+    for (taker, victim) in [
+        (Side::Node, Side::Node),
+        (Side::Node, Side::Vault),
+        (Side::Vault, Side::Node),
+        (Side::Vault, Side::Vault),
+    ] {
         let (mut world, _wire, payload, order, asked) = scene();
         world.reidentify(&order, "health", &asked[..1]).ok();
         let revoke = act(&world, &payload, ActKind::Revoke, &["judge-1"]);
@@ -160,8 +214,14 @@ fn either_after_a_revocation() {
         };
         world.kill(victim);
         world.start(victim, &[]);
-        assert_eq!(world.reidentify(&order, "health", &asked[..1]).code(), "order-revoked", "{taker:?} {victim:?}");
+        assert_eq!(
+            world.reidentify(&order, "health", &asked[..1]).code(),
+            "order-revoked",
+            "{taker:?} {victim:?}"
+        );
         assert_eq!(at_vault(&world, &payload).unwrap()["state"], "revoked");
-        soon("the node, too", || at_node(&world, &payload).unwrap()["state"] == "revoked");
+        soon("the node, too", || {
+            at_node(&world, &payload).unwrap()["state"] == "revoked"
+        });
     }
 }

@@ -1,5 +1,5 @@
-//! The regal side with real processes: the life of an order, the attacks of docs/threat-model.md, kills at every step,
-//! delivery, rates, migrations.
+//! The regal side with real processes: the life of an order, the attacks of docs/threat-model.md,
+//! kills at every step, delivery, rates, migrations.
 
 #[path = "../common/mod.rs"]
 mod common;

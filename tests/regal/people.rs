@@ -9,7 +9,10 @@ use super::common::{DEPLOYMENT, Door, Reply, Setup, World, id, now};
 
 /// A world that does not write a trace.
 pub fn quiet() -> World {
-    World::with(Setup { log: "info", ..Setup::default() })
+    World::with(Setup {
+        log: "info",
+        ..Setup::default()
+    })
 }
 
 /// Persons' pseudonyms in the sector `health`.
@@ -35,7 +38,9 @@ pub fn act_upon(order: &OrderPayload, kind: ActKind, lifts: Vec<[u8; 32]>) -> Ac
 /// The same, signed.
 pub fn signed(world: &World, act: &ActPayload, signers: &[&str]) -> String {
     let draft = act.draft().unwrap();
-    signers.iter().fold(draft, |text, kid| statement::sign::<ActPayload>(&text, kid, &world.key(kid)).unwrap())
+    signers.iter().fold(draft, |text, kid| {
+        statement::sign::<ActPayload>(&text, kid, &world.key(kid)).unwrap()
+    })
 }
 
 /// A signed act upon an order.
@@ -55,28 +60,43 @@ pub fn to_vault(world: &World, act: &str) -> Reply {
 
 /// The order as the vault lists it for an operator.
 pub fn at_vault(world: &World, order: &OrderPayload) -> Option<Value> {
-    find(&world.get("operator", Door::Control, "/v1/orders").ok(), order)
+    find(
+        &world.get("operator", Door::Control, "/v1/orders").ok(),
+        order,
+    )
 }
 
 /// All orders that the vault knows.
 pub fn at_vault_all(world: &World) -> Vec<Value> {
-    world.get("operator", Door::Control, "/v1/orders").ok()["orders"].as_array().unwrap().clone()
+    world.get("operator", Door::Control, "/v1/orders").ok()["orders"]
+        .as_array()
+        .unwrap()
+        .clone()
 }
 
 /// The order as the node lists it for an officer.
 pub fn at_node(world: &World, order: &OrderPayload) -> Option<Value> {
-    find(&world.get("officer", Door::Officers, "/v1/orders").ok(), order)
+    find(
+        &world.get("officer", Door::Officers, "/v1/orders").ok(),
+        order,
+    )
 }
 
 fn find(list: &Value, order: &OrderPayload) -> Option<Value> {
     let orders = list["orders"].as_array().unwrap();
-    orders.iter().find(|view| view["id"] == order.id.to_string()).cloned()
+    orders
+        .iter()
+        .find(|view| view["id"] == order.id.to_string())
+        .cloned()
 }
 
 /// The codes of an answer's items; nothing where there is an identifier.
 pub fn codes(answer: &Value) -> Vec<Option<String>> {
     let items = answer["items"].as_array().unwrap();
-    items.iter().map(|item| item["code"].as_str().map(str::to_owned)).collect()
+    items
+        .iter()
+        .map(|item| item["code"].as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Waits until something is so, for a minute: machines are busy.

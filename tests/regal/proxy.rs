@@ -19,16 +19,26 @@ pub struct Wire {
 impl Wire {
     /// A world whose node reaches the vault through a wire; both run.
     pub fn world() -> (World, Wire) {
-        Self::world_with(Setup { log: "info", ..Setup::default() })
+        Self::world_with(Setup {
+            log: "info",
+            ..Setup::default()
+        })
     }
 
     /// The same, where the world begins otherwise.
     pub fn world_with(setup: Setup) -> (World, Wire) {
-        let mut world = World::with(Setup { start: false, ..setup });
+        let mut world = World::with(Setup {
+            start: false,
+            ..setup
+        });
         let vault = world.address(Door::Control);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        world.replace("node.toml", &format!(":{}", vault.port()), &format!(":{port}"));
+        world.replace(
+            "node.toml",
+            &format!(":{}", vault.port()),
+            &format!(":{port}"),
+        );
         let wire = Wire {
             hold_questions: Arc::default(),
             hold_answers: Arc::default(),
@@ -46,12 +56,15 @@ impl Wire {
         let (cut, waiting) = (self.cut.clone(), self.waiting.clone());
         std::thread::spawn(move || {
             for node in listener.incoming().flatten() {
-                let Ok(vault) = TcpStream::connect(vault) else { continue };
+                let Ok(vault) = TcpStream::connect(vault) else {
+                    continue;
+                };
                 if cut.load(Ordering::SeqCst) {
                     continue;
                 }
                 let pair = (node.try_clone().unwrap(), vault.try_clone().unwrap());
-                // The vault's part of the handshake passes: if it were held, no question would follow.
+                // The vault's part of the handshake passes: if it were held, no question would
+                // follow.
                 let greeted = Arc::new(AtomicBool::new(false));
                 let (hold, greeting) = (questions.clone(), greeted.clone());
                 let mut sent = Vec::new();
@@ -61,7 +74,14 @@ impl Wire {
                         greeting.store(exceeds_one_record(&sent), Ordering::SeqCst);
                     }
                 };
-                pump(node, vault, cut.clone(), waiting.clone(), move || hold.load(Ordering::SeqCst), hears);
+                pump(
+                    node,
+                    vault,
+                    cut.clone(),
+                    waiting.clone(),
+                    move || hold.load(Ordering::SeqCst),
+                    hears,
+                );
                 let hold = answers.clone();
                 let holds = move || hold.load(Ordering::SeqCst) && greeted.load(Ordering::SeqCst);
                 pump(pair.1, pair.0, cut.clone(), waiting.clone(), holds, |_| ());
@@ -92,7 +112,8 @@ impl Wire {
     }
 }
 
-/// Whether a client has sent more than its ClientHello (RFC 8446, section 5.1: five bytes, the last two a length).
+/// Whether a client has sent more than its ClientHello (RFC 8446, section 5.1: five bytes, the last
+/// two a length).
 fn exceeds_one_record(sent: &[u8]) -> bool {
     sent.len() > 5 && sent.len() > 5 + usize::from(u16::from_be_bytes([sent[3], sent[4]]))
 }
@@ -107,16 +128,21 @@ fn pump(
 ) {
     std::thread::spawn(move || {
         let mut piece = vec![0; 65_536];
-        // What waits is kept here and not in the socket: there it would be lost when its sender is killed.
+        // What waits is kept here and not in the socket: there it would be lost when its sender is
+        // killed.
         let (mut kept, mut ended) = (Vec::new(), false);
-        from.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        from.set_read_timeout(Some(Duration::from_millis(5)))
+            .unwrap();
         while !(cut.load(Ordering::SeqCst) || ended && kept.is_empty()) {
             match from.read(&mut piece) {
                 _ if ended => std::thread::sleep(Duration::from_millis(5)),
                 Ok(0) => ended = true,
                 Ok(n) => kept.extend_from_slice(&piece[..n]),
-                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
-                }
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) => {}
                 Err(_) => ended = true,
             }
             if holds() {

@@ -8,23 +8,45 @@ use super::people::{codes, quiet};
 /// Chunks, sealed, by their keys.
 type Rows = Vec<(ChunkKey, Vec<u8>)>;
 
-/// Two batches in two segments (a vault forgets its data keys at a restart), and their chunks and segments.
+/// Two batches in two segments (a vault forgets its data keys at a restart), and their chunks and
+/// segments.
 fn two_segments() -> (World, Vec<String>, Rows, Vec<[u8; 16]>) {
     let mut world = quiet();
-    let mut asked = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB000000"]);
+    let mut asked = world.tokenize(
+        "cnss-health",
+        "health",
+        "cnie",
+        Some("billing"),
+        &["AB000000"],
+    );
     world.end(Side::Vault);
     world.start(Side::Vault, &[]);
-    asked.extend(world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB000001"]));
+    asked.extend(world.tokenize(
+        "cnss-health",
+        "health",
+        "cnie",
+        Some("billing"),
+        &["AB000001"],
+    ));
     let order = world.sign(&world.order("health", &asked), QUORUM);
     // The node first: a vault that was started anew has to be watched again before it releases.
     world.reidentify(&order, "health", &asked).ok();
-    let release = world.release_with(&order, &world.request(&order, "health", &asked), "health", &asked).ok();
+    let release = world
+        .release_with(
+            &order,
+            &world.request(&order, "health", &asked),
+            "health",
+            &asked,
+        )
+        .ok();
     let segments: Vec<[u8; 16]> = release["segments"]
         .as_array()
         .unwrap()
         .iter()
         .map(|record| {
-            let record = data_encoding::BASE64URL_NOPAD.decode(record.as_str().unwrap().as_bytes()).unwrap();
+            let record = data_encoding::BASE64URL_NOPAD
+                .decode(record.as_str().unwrap().as_bytes())
+                .unwrap();
             record[1..17].try_into().unwrap()
         })
         .collect();
@@ -52,19 +74,28 @@ fn write(store: &Store, put: impl FnOnce(&mut RowBatch)) {
 fn a_mapping_row_over_another_row() {
     let (mut world, _, chunks, _) = two_segments();
     let store = world.store(Side::Vault);
-    write(&store, |batch| store.put_chunk(batch, chunks[0].0, &chunks[1].1));
+    write(&store, |batch| {
+        store.put_chunk(batch, chunks[0].0, &chunks[1].1)
+    });
     drop(store);
-    let failed = world.try_start(Side::Vault, &[]).expect_err("it must not start");
+    let failed = world
+        .try_start(Side::Vault, &[])
+        .expect_err("it must not start");
     assert!(failed.said.contains("does not open"), "{failed}");
     // A copy at a place of its own is none either.
     let store = world.store(Side::Vault);
-    let elsewhere = ChunkKey { sequence: 9, ..chunks[0].0 };
+    let elsewhere = ChunkKey {
+        sequence: 9,
+        ..chunks[0].0
+    };
     write(&store, |batch| {
         store.put_chunk(batch, chunks[0].0, &chunks[0].1);
         store.put_chunk(batch, elsewhere, &chunks[1].1);
     });
     drop(store);
-    let failed = world.try_start(Side::Vault, &[]).expect_err("it must not start");
+    let failed = world
+        .try_start(Side::Vault, &[])
+        .expect_err("it must not start");
     assert!(failed.said.contains("does not open"), "{failed}");
 }
 
@@ -72,7 +103,10 @@ fn a_mapping_row_over_another_row() {
 fn a_segment_row_for_another_one() {
     let (mut world, asked, _, segments) = two_segments();
     let store = world.store(Side::Vault);
-    let records = [store.segment(&segments[0]).unwrap().unwrap(), store.segment(&segments[1]).unwrap().unwrap()];
+    let records = [
+        store.segment(&segments[0]).unwrap().unwrap(),
+        store.segment(&segments[1]).unwrap().unwrap(),
+    ];
     write(&store, |batch| {
         store.put_segment(batch, &segments[0], &records[1]);
         store.put_segment(batch, &segments[1], &records[0]);
@@ -81,7 +115,13 @@ fn a_segment_row_for_another_one() {
     world.start(Side::Vault, &[]);
     let order = world.sign(&world.order("health", &asked), QUORUM);
     let ask = |world: &World| codes(&world.reidentify(&order, "health", &asked).ok());
-    assert_eq!(ask(&world), [Some("mapping-invalid".to_owned()), Some("mapping-invalid".to_owned())]);
+    assert_eq!(
+        ask(&world),
+        [
+            Some("mapping-invalid".to_owned()),
+            Some("mapping-invalid".to_owned())
+        ]
+    );
 
     // A segment that somebody made up: no signature of the vault's, no opening.
     world.end(Side::Vault);

@@ -1,7 +1,7 @@
 //! The house keeps its order: which room may know which, read from the source.
 //!
-//! The order of the rooms is the table in `src/lib.rs`, and it is total: a room knows only rooms that stand before it. There
-//! are no exceptions to that, tests within the rooms included.
+//! The order of the rooms is the table in `src/lib.rs`, and it is total: a room knows only rooms
+//! that stand before it. There are no exceptions to that, tests within the rooms included.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,14 +28,31 @@ fn sources() -> Vec<Source> {
                 folders.push(path);
                 continue;
             }
-            let below = path.strip_prefix(src()).unwrap().to_str().unwrap().to_owned();
-            let room = below.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
-            sources.push(Source { code: without_comments(&fs::read_to_string(&path).unwrap()), path: below, room });
+            let below = path
+                .strip_prefix(src())
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            let room = below
+                .split('/')
+                .next()
+                .unwrap()
+                .trim_end_matches(".rs")
+                .to_owned();
+            sources.push(Source {
+                code: without_comments(&fs::read_to_string(&path).unwrap()),
+                path: below,
+                room,
+            });
         }
     }
     // `main.rs` calls the command line and `lib.rs` is the house itself.
     sources.retain(|source| !matches!(source.path.as_str(), "lib.rs" | "main.rs"));
-    assert!(sources.len() > 50, "the source is not where this test looks for it");
+    assert!(
+        sources.len() > 50,
+        "the source is not where this test looks for it"
+    );
     sources
 }
 
@@ -52,17 +69,25 @@ fn without_comments(text: &str) -> String {
 /// The rooms in their order: the names in brackets in the table of `src/lib.rs`.
 fn rooms() -> Vec<String> {
     let text = fs::read_to_string(src().join("lib.rs")).unwrap();
-    let rows = text.lines().filter_map(|line| line.strip_prefix("//! | [`")).filter_map(|row| row.split(" |").next());
-    rows.flat_map(|row| row.split(['[', '`', ']', ',', ' ']).filter(|name| !name.is_empty()))
-        .map(str::to_owned)
-        .collect()
+    let rows = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | [`"))
+        .filter_map(|row| row.split(" |").next());
+    rows.flat_map(|row| {
+        row.split(['[', '`', ']', ',', ' '])
+            .filter(|name| !name.is_empty())
+    })
+    .map(str::to_owned)
+    .collect()
 }
 
 /// The rooms that a piece of code names: `crate::room…` and `crate::{room…, room…}`.
 fn named(code: &str) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
-        if code[..at].ends_with(|before: char| before == '$' || before == '_' || before.is_alphanumeric()) {
+        if code[..at]
+            .ends_with(|before: char| before == '$' || before == '_' || before.is_alphanumeric())
+        {
             continue;
         }
         let rest = &code[at + "crate::".len()..];
@@ -76,7 +101,9 @@ fn named(code: &str) -> BTreeSet<String> {
 
 /// The identifier at the beginning of a path.
 fn head(path: &str) -> String {
-    path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    path.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
 }
 
 /// The first identifiers of the paths in a list, up to the brace that closes it.
@@ -101,37 +128,63 @@ fn heads(list: &str) -> Vec<String> {
 #[test]
 fn the_table_names_every_room_and_nothing_else() {
     let text = fs::read_to_string(src().join("lib.rs")).unwrap();
-    let modules = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let modules = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     let (rooms, modules): (Vec<_>, BTreeSet<_>) = (rooms(), modules.map(str::to_owned).collect());
     assert_eq!(rooms.iter().cloned().collect::<BTreeSet<_>>(), modules);
-    assert_eq!(rooms.len(), modules.len(), "a room stands in the table twice");
+    assert_eq!(
+        rooms.len(),
+        modules.len(),
+        "a room stands in the table twice"
+    );
 }
 
 #[test]
 fn no_arrow_points_back() {
-    let order: BTreeMap<String, usize> = rooms().into_iter().enumerate().map(|(place, room)| (room, place)).collect();
+    let order: BTreeMap<String, usize> = rooms()
+        .into_iter()
+        .enumerate()
+        .map(|(place, room)| (room, place))
+        .collect();
     let mut wrong = vec![];
     for source in sources() {
         let own = order[&source.room];
         for room in named(&source.code) {
             match order.get(&room) {
-                Some(place) if *place > own => wrong.push(format!("src/{} knows `{room}`", source.path)),
+                Some(place) if *place > own => {
+                    wrong.push(format!("src/{} knows `{room}`", source.path))
+                }
                 Some(_) => {}
-                None => wrong.push(format!("src/{} names `crate::{room}`, which is no room", source.path)),
+                None => wrong.push(format!(
+                    "src/{} names `crate::{room}`, which is no room",
+                    source.path
+                )),
             }
         }
     }
-    assert!(wrong.is_empty(), "arrows that point back:\n  {}", wrong.join("\n  "));
+    assert!(
+        wrong.is_empty(),
+        "arrows that point back:\n  {}",
+        wrong.join("\n  ")
+    );
 }
 
-/// The modules of a room that a module of it names, by `super::module…`, `crate::room::module…` or, in the room's own file,
-/// `module::…`.
+/// The modules of a room that a module of it names, by `super::module…`, `crate::room::module…` or,
+/// in the room's own file, `module::…`.
 fn siblings(source: &Source, modules: &BTreeSet<String>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let crate_path = format!("crate::{}::", source.room);
     let heads_behind = |path: &str| -> Vec<String> {
-        let ends = source.code.match_indices(path).map(|(at, path)| &source.code[at + path.len()..]);
-        ends.flat_map(|rest| rest.strip_prefix('{').map_or_else(|| vec![head(rest)], heads)).collect()
+        let ends = source
+            .code
+            .match_indices(path)
+            .map(|(at, path)| &source.code[at + path.len()..]);
+        ends.flat_map(|rest| {
+            rest.strip_prefix('{')
+                .map_or_else(|| vec![head(rest)], heads)
+        })
+        .collect()
     };
     found.extend(heads_behind("super::"));
     found.extend(heads_behind(&crate_path));
@@ -145,24 +198,43 @@ fn siblings(source: &Source, modules: &BTreeSet<String>) -> BTreeSet<String> {
 
 /// The module directly below its room that a file is part of; empty for the room's own file.
 fn module_of(source: &Source) -> String {
-    source.path.split('/').nth(1).unwrap_or_default().trim_end_matches(".rs").to_owned()
+    source
+        .path
+        .split('/')
+        .nth(1)
+        .unwrap_or_default()
+        .trim_end_matches(".rs")
+        .to_owned()
 }
 
-/// Within these rooms, too, arrows point one way: no two modules know each other, however far around.
+/// Within these rooms, too, arrows point one way: no two modules know each other, however far
+/// around.
 #[test]
 fn modules_of_a_room_know_one_another_in_one_direction() {
     let sources = sources();
     for room in ["execution", "reidentify", "migrate", "renewal"] {
-        let own: Vec<&Source> = sources.iter().filter(|source| source.room == room).collect();
+        let own: Vec<&Source> = sources
+            .iter()
+            .filter(|source| source.room == room)
+            .collect();
         let modules: BTreeSet<String> = own.iter().map(|source| module_of(source)).collect();
         let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for source in own {
-            known.entry(module_of(source)).or_default().extend(siblings(source, &modules));
+            known
+                .entry(module_of(source))
+                .or_default()
+                .extend(siblings(source, &modules));
         }
         // Takes away, again and again, the modules that know none of those that are left.
-        while let Some(free) = known.iter().find(|(_, others)| others.is_empty()).map(|(module, _)| module.clone()) {
+        while let Some(free) = known
+            .iter()
+            .find(|(_, others)| others.is_empty())
+            .map(|(module, _)| module.clone())
+        {
             known.remove(&free);
-            known.values_mut().for_each(|others| others.retain(|other| *other != free));
+            known
+                .values_mut()
+                .for_each(|others| others.retain(|other| *other != free));
         }
         assert!(known.is_empty(), "a circle in `{room}`: {known:?}");
     }
@@ -179,9 +251,17 @@ fn nobody_leaves_a_room_by_the_back_door() {
             if before.ends_with("super::") {
                 continue;
             }
-            let steps = 1 + source.code[at + 7..].split("super::").take_while(|between| between.is_empty()).count();
+            let steps = 1 + source.code[at + 7..]
+                .split("super::")
+                .take_while(|between| between.is_empty())
+                .count();
             let inside = depth + usize::from(at > tests);
-            assert!(steps < inside, "src/{}: {}", source.path, source.code[at..].lines().next().unwrap());
+            assert!(
+                steps < inside,
+                "src/{}: {}",
+                source.path,
+                source.code[at..].lines().next().unwrap()
+            );
         }
     }
 }
@@ -191,16 +271,23 @@ fn nobody_leaves_a_room_by_the_back_door() {
 fn the_store_knows_no_key_and_only_its_engine_knows_rocksdb() {
     for source in sources() {
         if source.room == "store" {
-            let known: BTreeSet<_> = ["store", "code", "clock", "system"].map(str::to_owned).into();
+            let known: BTreeSet<_> = ["store", "code", "clock", "system"]
+                .map(str::to_owned)
+                .into();
             let other: Vec<_> = named(&source.code).difference(&known).cloned().collect();
             assert!(other.is_empty(), "src/{} knows {other:?}", source.path);
         }
         let behind_the_rows = source.path.starts_with("store/rocks");
-        assert!(behind_the_rows || !source.code.contains("rocksdb::"), "src/{} knows RocksDB", source.path);
+        assert!(
+            behind_the_rows || !source.code.contains("rocksdb::"),
+            "src/{} knows RocksDB",
+            source.path
+        );
     }
 }
 
-/// The transparency log is a library: it knows no entry, no store and no register, so that it can be read, and taken, alone.
+/// The transparency log is a library: it knows no entry, no store and no register, so that it can
+/// be read, and taken, alone.
 #[test]
 fn the_transparency_log_knows_nothing_of_cloison() {
     let known: BTreeSet<_> = ["tlog", "files", "system"].map(str::to_owned).into();
@@ -213,43 +300,65 @@ fn the_transparency_log_knows_nothing_of_cloison() {
 #[test]
 fn libraries_stay_in_their_rooms() {
     let libraries: [(&[&str], &[&str]); 11] = [
-        (&["hyper", "hyper_util", "tower", "tokio_rustls", "rustls"], &["http", "client", "load", "cli"]),
+        (
+            &["hyper", "hyper_util", "tower", "tokio_rustls", "rustls"],
+            &["http", "client", "load", "cli"],
+        ),
         // A configuration has URLs in it, which axum reads.
         (&["axum"], &["http", "serve", "config"]),
         (&["ureq"], &["client"]),
         (&["vsss_rs", "k256", "cryptoki", "rpassword"], &["keys"]),
-        // Secrets under a passphrase, and answers sealed to an officer, whose recipient stands in the register.
+        // Secrets under a passphrase, and answers sealed to an officer, whose recipient stands in
+        // the register.
         (&["age"], &["keys", "register", "reidentify", "cli"]),
         (&["clap"], &["load", "cli"]),
         (&["indicatif"], &["terminal", "load", "cli"]),
         (&["rcgen"], &["deployment"]),
         (&["tracing_subscriber"], &["terminal"]),
         (&["minijinja"], &["cli"]),
-        // Use cases are plain and synchronous; the writer hands its receipt to whoever waits, on a thread or in a task.
+        // Use cases are plain and synchronous; the writer hands its receipt to whoever waits, on a
+        // thread or in a task.
         (&["tokio"], &["http", "serve", "load", "commit"]),
     ];
     for source in sources() {
         for (names, rooms) in libraries {
             for name in names {
                 let path = format!("{name}::");
-                let known = source
-                    .code
-                    .match_indices(&path)
-                    .any(|(at, _)| !source.code[..at].ends_with(|c: char| c == '_' || c == ':' || c.is_alphanumeric()));
-                assert!(!known || rooms.contains(&source.room.as_str()), "src/{} knows {name}", source.path);
+                let known = source.code.match_indices(&path).any(|(at, _)| {
+                    !source.code[..at]
+                        .ends_with(|c: char| c == '_' || c == ':' || c.is_alphanumeric())
+                });
+                assert!(
+                    !known || rooms.contains(&source.room.as_str()),
+                    "src/{} knows {name}",
+                    source.path
+                );
             }
         }
     }
 }
 
-/// System calls are safe functions of one room. What else is unsafe says why with `#[expect(unsafe_code)]`, which the compiler
-/// demands.
+/// System calls are safe functions of one room. What else is unsafe says why with
+/// `#[expect(unsafe_code)]`, which the compiler demands.
 #[test]
 fn system_calls_are_in_one_room() {
-    for source in sources().iter().filter(|source| !["system", "keys"].contains(&source.room.as_str())) {
-        let calls = source.code.match_indices("libc::").map(|(at, _)| &source.code[at + "libc::".len()..]);
-        let functions: Vec<String> = calls.map(head).filter(|name| !name.starts_with("O_")).collect();
-        assert!(functions.is_empty(), "src/{} calls {functions:?}", source.path);
+    for source in sources()
+        .iter()
+        .filter(|source| !["system", "keys"].contains(&source.room.as_str()))
+    {
+        let calls = source
+            .code
+            .match_indices("libc::")
+            .map(|(at, _)| &source.code[at + "libc::".len()..]);
+        let functions: Vec<String> = calls
+            .map(head)
+            .filter(|name| !name.starts_with("O_"))
+            .collect();
+        assert!(
+            functions.is_empty(),
+            "src/{} calls {functions:?}",
+            source.path
+        );
     }
 }
 
@@ -257,16 +366,33 @@ fn system_calls_are_in_one_room() {
 #[test]
 fn the_real_clock_and_the_real_dice_are_in_one_room() {
     for source in sources().iter().filter(|source| source.room != "clock") {
-        for call in
-            ["Timestamp::now", "SystemTime::now", "Zoned::now", "getrandom::", "OsRng", "thread_rng", "Uuid::new_v4"]
-        {
-            assert!(!source.code.contains(call), "src/{} calls {call}", source.path);
+        for call in [
+            "Timestamp::now",
+            "SystemTime::now",
+            "Zoned::now",
+            "getrandom::",
+            "OsRng",
+            "thread_rng",
+            "Uuid::new_v4",
+        ] {
+            assert!(
+                !source.code.contains(call),
+                "src/{} calls {call}",
+                source.path
+            );
         }
     }
     // The rooms that run a process hand its clock in; every other room is given one.
     let running = ["clock", "terminal", "deployment", "serve", "load", "cli"];
-    for source in sources().iter().filter(|source| !running.contains(&source.room.as_str())) {
-        assert!(!source.code.contains("SystemClock"), "src/{} takes the time by itself", source.path);
+    for source in sources()
+        .iter()
+        .filter(|source| !running.contains(&source.room.as_str()))
+    {
+        assert!(
+            !source.code.contains("SystemClock"),
+            "src/{} takes the time by itself",
+            source.path
+        );
     }
 }
 
@@ -277,9 +403,14 @@ fn no_message_has_the_indentation_of_its_source_in_it() {
         for (at, _) in source.code.match_indices("#[error(") {
             let message = &source.code[at..];
             let message = &message[..message.find(")]").expect("an attribute ends")];
-            let Some((first, last)) = message.find('"').zip(message.rfind('"')) else { continue };
+            let Some((first, last)) = message.find('"').zip(message.rfind('"')) else {
+                continue;
+            };
             // A `\` at the end of a line swallows what the next one begins with.
-            let words: String = message[first..last].split("\\\n").map(str::trim_start).collect();
+            let words: String = message[first..last]
+                .split("\\\n")
+                .map(str::trim_start)
+                .collect();
             assert!(!words.contains("  "), "src/{}: {words}", source.path);
         }
     }
@@ -295,9 +426,17 @@ fn no_page_says_a_thing_twice() {
         }
         let text = fs::read_to_string(&page).unwrap();
         let mut seen = BTreeSet::new();
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         for block in lines.windows(6) {
-            assert!(seen.insert(block), "{} has these lines twice:\n{}", page.display(), block.join("\n"));
+            assert!(
+                seen.insert(block),
+                "{} has these lines twice:\n{}",
+                page.display(),
+                block.join("\n")
+            );
         }
     }
 }
@@ -308,6 +447,8 @@ fn this_test_can_fail() {
         "use crate::store::Store; // crate::cli\nlet x = crate::keys::lp(1);\nuse crate::{audit, seal::{chunk, mapping},\n    \
          http::Problem};\n/// [`crate::tokenize`]\nlet url = \"https://a\"; crate::vault::x();",
     );
-    let wanted: BTreeSet<_> = ["store", "keys", "audit", "seal", "http", "vault"].map(str::to_owned).into();
+    let wanted: BTreeSet<_> = ["store", "keys", "audit", "seal", "http", "vault"]
+        .map(str::to_owned)
+        .into();
     assert_eq!(named(&code), wanted);
 }

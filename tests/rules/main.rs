@@ -1,4 +1,5 @@
-//! Rules that hold without a process: the order of the house, the forms of orders, registers and signatures, the published vectors.
+//! Rules that hold without a process: the order of the house, the forms of orders, registers and
+//! signatures, the published vectors.
 
 #[path = "../common/orders.rs"]
 mod fixture;

@@ -5,7 +5,9 @@ mod request;
 use std::sync::Arc;
 
 use cloison::code::Code;
-use cloison::order::{ActiveOrder, LegalBasis, OrderPayload, PseudonymScope, SecuritySide, check, examine};
+use cloison::order::{
+    ActiveOrder, LegalBasis, OrderPayload, PseudonymScope, SecuritySide, check, examine,
+};
 use cloison::register::{Authority, Register};
 use cloison::statement::Statement as _;
 use proptest::prelude::*;
@@ -22,7 +24,12 @@ fn register_with(change: impl FnOnce(&mut Authority)) -> Register {
 }
 
 fn active(payload: &OrderPayload) -> ActiveOrder {
-    check(&signed(payload, &["amina", "brahim", "chadia"]), &register(), now()).unwrap()
+    check(
+        &signed(payload, &["amina", "brahim", "chadia"]),
+        &register(),
+        now(),
+    )
+    .unwrap()
 }
 
 #[derive(Deserialize)]
@@ -46,8 +53,15 @@ fn vectors(name: &str) -> Vectors {
 fn first_finding(text: &str, now: jiff::Timestamp) -> Option<Code> {
     let findings = examine(text, &register(), now);
     assert_eq!(findings.len(), 11);
-    let first = findings.iter().find_map(|finding| finding.result.as_ref()?.as_ref().err());
-    assert!(first.is_some() || findings.iter().all(|finding| finding.result == Some(Ok(()))));
+    let first = findings
+        .iter()
+        .find_map(|finding| finding.result.as_ref()?.as_ref().err());
+    assert!(
+        first.is_some()
+            || findings
+                .iter()
+                .all(|finding| finding.result == Some(Ok(())))
+    );
     first.map(|refusal| refusal.code())
 }
 
@@ -56,8 +70,8 @@ fn orders_that_must_pass() {
     let Vectors { now, orders } = vectors("order-must-pass.json");
     assert!(orders.len() >= 14);
     for Vector { name, jws, .. } in orders {
-        let order =
-            check(&jws, &register(), now).unwrap_or_else(|refusal| panic!("{name}: {}: {refusal}", refusal.code()));
+        let order = check(&jws, &register(), now)
+            .unwrap_or_else(|refusal| panic!("{name}: {}: {refusal}", refusal.code()));
         assert_eq!(order.case(), "RABAT/2026-17.A", "{name}");
         assert_eq!(first_finding(&jws, now), None, "{name}");
     }
@@ -73,11 +87,21 @@ fn orders_that_must_fail_each_with_its_code() {
         match check(&jws, &register(), now) {
             Ok(_) => wrong.push(format!("{name}: found valid")),
             Err(refusal) if refusal.code() != expected => {
-                wrong.push(format!("{name}: {} ({refusal}) and not {expected}", refusal.code()));
+                wrong.push(format!(
+                    "{name}: {} ({refusal}) and not {expected}",
+                    refusal.code()
+                ));
             }
             Err(refusal) => {
-                assert!(!format!("{refusal} {refusal:?}").contains("sante1"), "{name}: repeats a pseudonym");
-                assert_eq!(first_finding(&jws, now), Some(expected), "{name}: `order check` says otherwise");
+                assert!(
+                    !format!("{refusal} {refusal:?}").contains("sante1"),
+                    "{name}: repeats a pseudonym"
+                );
+                assert_eq!(
+                    first_finding(&jws, now),
+                    Some(expected),
+                    "{name}: `order check` says otherwise"
+                );
             }
         }
     }
@@ -88,15 +112,37 @@ fn orders_that_must_fail_each_with_its_code() {
 fn an_order_opens_what_it_lists_and_nothing_else() {
     let order = active(&payload());
     assert!(order.allows("health", &pseudonym(1)) && order.allows("health", &pseudonym(2)));
-    assert_eq!(order.admit("health", &pseudonym(3)).unwrap_err(), Code::OutOfScope);
-    assert_eq!(order.admit("health", &pseudonym(1).to_uppercase()).unwrap_err(), Code::PseudonymMalformed);
-    let other_epoch = cloison::pseudonym::TextWriter::new(cloison::register::TextForm::Bech32m, "sante", 4)
-        .text(&cloison::pseudonym::Pseudonym::from_bytes([1; 16]));
-    assert_eq!(order.admit("health", &other_epoch).unwrap_err(), Code::OutOfScope);
-    // Exactly as written: neither a descendant nor another sector, not even with bytes that are listed elsewhere.
-    assert_eq!(order.admit("health.chu", &"01".repeat(16)).unwrap_err(), Code::OutOfScope);
-    assert_eq!(order.admit("tax", &pseudonym(1)).unwrap_err(), Code::OutOfScope);
-    assert_eq!(order.sector("health.chu").unwrap_err().code(), Code::OutOfScope);
+    assert_eq!(
+        order.admit("health", &pseudonym(3)).unwrap_err(),
+        Code::OutOfScope
+    );
+    assert_eq!(
+        order
+            .admit("health", &pseudonym(1).to_uppercase())
+            .unwrap_err(),
+        Code::PseudonymMalformed
+    );
+    let other_epoch =
+        cloison::pseudonym::TextWriter::new(cloison::register::TextForm::Bech32m, "sante", 4)
+            .text(&cloison::pseudonym::Pseudonym::from_bytes([1; 16]));
+    assert_eq!(
+        order.admit("health", &other_epoch).unwrap_err(),
+        Code::OutOfScope
+    );
+    // Exactly as written: neither a descendant nor another sector, not even with bytes that are
+    // listed elsewhere.
+    assert_eq!(
+        order.admit("health.chu", &"01".repeat(16)).unwrap_err(),
+        Code::OutOfScope
+    );
+    assert_eq!(
+        order.admit("tax", &pseudonym(1)).unwrap_err(),
+        Code::OutOfScope
+    );
+    assert_eq!(
+        order.sector("health.chu").unwrap_err().code(),
+        Code::OutOfScope
+    );
     assert_eq!(order.limit(), 2);
     assert!(!order.opens_review());
     assert_eq!(order.signers(), [id("amina"), id("brahim"), id("chadia")]);
@@ -105,17 +151,30 @@ fn an_order_opens_what_it_lists_and_nothing_else() {
 
 #[test]
 fn a_statutory_order_with_a_limit_opens_any_pseudonym_of_its_sectors() {
-    let basis = LegalBasis::Statutory { article: "Loi n° 43-05, art. 19".into() };
-    let order = active(&OrderPayload { basis, scope: PseudonymScope::AtMost(7), ..payload() });
+    let basis = LegalBasis::Statutory {
+        article: "Loi n° 43-05, art. 19".into(),
+    };
+    let order = active(&OrderPayload {
+        basis,
+        scope: PseudonymScope::AtMost(7),
+        ..payload()
+    });
     assert!(order.allows("health", &pseudonym(200)));
-    assert_eq!(order.admit("tax", &pseudonym(1)).unwrap_err(), Code::OutOfScope);
+    assert_eq!(
+        order.admit("tax", &pseudonym(1)).unwrap_err(),
+        Code::OutOfScope
+    );
     assert_eq!(order.limit(), 7);
 }
 
 #[test]
 fn the_floor_is_two_persons_of_two_bodies_whatever_the_register_says() {
     let lax = register_with(|court| court.quorum = 1);
-    let code = |signers: &[&str]| check(&signed(&payload(), signers), &lax, now()).map(|_| ()).map_err(|e| e.code());
+    let code = |signers: &[&str]| {
+        check(&signed(&payload(), signers), &lax, now())
+            .map(|_| ())
+            .map_err(|e| e.code())
+    };
     assert_eq!(code(&[]), Err(Code::OrderQuorum));
     assert_eq!(code(&["chadia"]), Err(Code::OrderQuorum));
     assert_eq!(code(&["amina", "brahim"]), Err(Code::OrderQuorum));
@@ -127,25 +186,44 @@ fn the_floor_is_two_persons_of_two_bodies_whatever_the_register_says() {
         court.approvers.get_mut(&id("chadia")).unwrap().key = amina;
     });
     let text = signed(&payload(), &["amina"]);
-    let text = cloison::jws::add_signature(&text, OrderPayload::TYP, "chadia", &key("amina")).unwrap();
-    assert_eq!(check(&text, &doubled, now()).unwrap_err().code(), Code::OrderQuorum);
+    let text =
+        cloison::jws::add_signature(&text, OrderPayload::TYP, "chadia", &key("amina")).unwrap();
+    assert_eq!(
+        check(&text, &doubled, now()).unwrap_err().code(),
+        Code::OrderQuorum
+    );
 }
 
 #[test]
 fn force_majeure_has_its_own_quorum_and_72_hours_and_opens_a_review() {
-    let basis = LegalBasis::ForceMajeure { security: SecuritySide::External };
+    let basis = LegalBasis::ForceMajeure {
+        security: SecuritySide::External,
+    };
     let urgent = OrderPayload { basis, ..payload() };
     assert!(active(&urgent).opens_review());
     let two = signed(&urgent, &["amina", "chadia"]);
-    assert_eq!(check(&two, &register(), now()).unwrap_err().code(), Code::OrderQuorum);
+    assert_eq!(
+        check(&two, &register(), now()).unwrap_err().code(),
+        Code::OrderQuorum
+    );
     // Without one of its own the ordinary quorum holds; and a smaller one of its own is allowed.
-    assert!(check(&two, &register_with(|court| court.force_majeure_quorum = None), now()).is_ok());
+    assert!(
+        check(
+            &two,
+            &register_with(|court| court.force_majeure_quorum = None),
+            now()
+        )
+        .is_ok()
+    );
     let strict = register_with(|court| (court.quorum, court.force_majeure_quorum) = (3, Some(2)));
     assert!(check(&two, &strict, now()).is_ok());
     // Where the authority's orders are shorter anyway, so is this one.
     let short = register_with(|court| court.max_hours = 24);
     let text = signed(&urgent, &["amina", "brahim", "chadia"]);
-    assert_eq!(check(&text, &short, now()).unwrap_err().code(), Code::OrderRule);
+    assert_eq!(
+        check(&text, &short, now()).unwrap_err().code(),
+        Code::OrderRule
+    );
 }
 
 #[test]
@@ -157,7 +235,13 @@ fn an_order_begins_and_ends_on_the_second() {
         ("2026-11-25T08:59:59.999Z", Ok(())),
         ("2026-11-25T09:00:00Z", Err(Code::OrderExpired)),
     ] {
-        assert_eq!(check(&text, &register(), at(now)).map(|_| ()).map_err(|e| e.code()), expected, "{now}");
+        assert_eq!(
+            check(&text, &register(), at(now))
+                .map(|_| ())
+                .map_err(|e| e.code()),
+            expected,
+            "{now}"
+        );
     }
 }
 
@@ -167,7 +251,10 @@ fn the_digest_is_that_of_the_payload_whoever_signed() {
     let order = check(&two, &register(), now()).unwrap();
     assert_eq!(order.digest(), active(&payload()).digest());
     assert_eq!(*order.digest(), cloison::order::digest_of(&two).unwrap());
-    let other = OrderPayload { case: "B".into(), ..payload() };
+    let other = OrderPayload {
+        case: "B".into(),
+        ..payload()
+    };
     assert_ne!(order.digest(), active(&other).digest());
 }
 
@@ -182,7 +269,10 @@ fn no_change_of_one_byte_leaves_an_order_valid() {
         for changed in (0..=255).filter(|byte| *byte != good) {
             bytes[at] = changed;
             if let Ok(text) = std::str::from_utf8(&bytes) {
-                assert!(check(text, &register, now()).is_err(), "byte {at}: {good} → {changed}");
+                assert!(
+                    check(text, &register, now()).is_err(),
+                    "byte {at}: {good} → {changed}"
+                );
             }
         }
         bytes[at] = good;
@@ -197,8 +287,14 @@ fn no_piece_cut_out_or_said_twice_leaves_an_order_valid() {
         for to in (from + 1..=text.len()).filter(|to| to - from < 40 || (to - from) % 61 == 0) {
             let cut = [&text[..from], &text[to..]].concat();
             let twice = [&text[..to], &text[from..]].concat();
-            assert!(check(&cut, &register, now()).is_err(), "without {from}..{to}");
-            assert!(check(&twice, &register, now()).is_err(), "with {from}..{to} twice");
+            assert!(
+                check(&cut, &register, now()).is_err(),
+                "without {from}..{to}"
+            );
+            assert!(
+                check(&twice, &register, now()).is_err(),
+                "with {from}..{to} twice"
+            );
         }
     }
 }
@@ -218,7 +314,8 @@ proptest! {
         prop_assert!(check(&text, &register(), now()).is_err());
     }
 
-    /// Any change of a few bytes anywhere is refused, or says the same (white space between members).
+    /// Any change of a few bytes anywhere is refused, or says the same (white space between
+    /// members).
     #[test]
     fn a_damaged_order_is_refused_or_the_same(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 1..4)) {
         let good = signed(&payload(), &["amina", "chadia"]);
@@ -244,12 +341,36 @@ proptest! {
 /// The page for other implementers shows a real order, and its digest.
 #[test]
 fn the_example_in_the_documentation_is_valid() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/orders.md")).unwrap();
-    let text = page.lines().find(|line| line.starts_with(r#"{"payload":"ey"#)).expect("an example");
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/orders.md")).unwrap();
+    let text = page
+        .lines()
+        .find(|line| line.starts_with(r#"{"payload":"ey"#))
+        .expect("an example");
     let order = check(text, &register(), now()).unwrap();
     assert!(page.contains(&data_encoding::HEXLOWER.encode(order.digest())));
-    let payload = page.split("```json\n").find(|block| block.starts_with(r#"{"aud""#)).expect("its payload");
-    let payload: String = payload.split("```").next().unwrap().lines().map(str::trim).collect();
-    assert_eq!(cloison::order::OrderPayload::read(payload.as_bytes()).unwrap().write().unwrap(), payload.as_bytes());
-    assert_eq!(cloison::jws::parse(text, OrderPayload::TYP).unwrap().payload(), payload.as_bytes());
+    let payload = page
+        .split("```json\n")
+        .find(|block| block.starts_with(r#"{"aud""#))
+        .expect("its payload");
+    let payload: String = payload
+        .split("```")
+        .next()
+        .unwrap()
+        .lines()
+        .map(str::trim)
+        .collect();
+    assert_eq!(
+        cloison::order::OrderPayload::read(payload.as_bytes())
+            .unwrap()
+            .write()
+            .unwrap(),
+        payload.as_bytes()
+    );
+    assert_eq!(
+        cloison::jws::parse(text, OrderPayload::TYP)
+            .unwrap()
+            .payload(),
+        payload.as_bytes()
+    );
 }

@@ -19,14 +19,22 @@ fn key(name: &str) -> SigningKey {
 }
 
 fn pin(name: &str, body: &str) -> PinnedKey {
-    PinnedKey { id: id(name), body: id(body), key: key(name).verifying_key() }
+    PinnedKey {
+        id: id(name),
+        body: id(body),
+        key: key(name).verifying_key(),
+    }
 }
 
 /// Three keys of two bodies, of which two must sign.
 fn pins() -> Pins {
     Pins {
         deployment: id("demo"),
-        keys: vec![pin("operations", "vault-agency"), pin("standby", "vault-agency"), pin("commission", "cndp")],
+        keys: vec![
+            pin("operations", "vault-agency"),
+            pin("standby", "vault-agency"),
+            pin("commission", "cndp"),
+        ],
         quorum: 2,
         commission: id("cndp"),
     }
@@ -35,7 +43,9 @@ fn pins() -> Pins {
 fn signed(text: &str, signers: &[&str]) -> String {
     signers
         .iter()
-        .fold(None, |jws: Option<String>, name| Some(sign::sign(text, jws.as_deref(), &id(name), &key(name)).unwrap()))
+        .fold(None, |jws: Option<String>, name| {
+            Some(sign::sign(text, jws.as_deref(), &id(name), &key(name)).unwrap())
+        })
         .unwrap()
 }
 
@@ -45,9 +55,11 @@ fn fault(text: &str, jws: &str) -> SignatureFault {
 
 /// A signature over whatever payload is given.
 fn over(payload: &str, signers: &[&str]) -> String {
-    signers.iter().fold(jws::draft(payload.as_bytes()), |text, name| {
-        jws::add_signature(&text, sign::TYP, name, &key(name)).unwrap()
-    })
+    signers
+        .iter()
+        .fold(jws::draft(payload.as_bytes()), |text, name| {
+            jws::add_signature(&text, sign::TYP, name, &key(name)).unwrap()
+        })
 }
 
 struct Files {
@@ -58,12 +70,19 @@ struct Files {
 
 fn files(text: &str, jws: Option<&str>) -> Files {
     let folder = tempfile::tempdir().unwrap();
-    let (register, signatures) = (folder.path().join("register.toml"), folder.path().join("register.jws"));
+    let (register, signatures) = (
+        folder.path().join("register.toml"),
+        folder.path().join("register.jws"),
+    );
     std::fs::write(&register, text).unwrap();
     if let Some(jws) = jws {
         std::fs::write(&signatures, jws).unwrap();
     }
-    Files { folder, register, signatures }
+    Files {
+        folder,
+        register,
+        signatures,
+    }
 }
 
 fn open(files: &Files) -> Result<register::Register, OpenError> {
@@ -72,14 +91,23 @@ fn open(files: &Files) -> Result<register::Register, OpenError> {
 
 #[test]
 fn two_of_three_with_the_commission_open_it() {
-    for signers in
-        [&["operations", "commission"][..], &["commission", "standby"], &["standby", "commission", "operations"]]
-    {
+    for signers in [
+        &["operations", "commission"][..],
+        &["commission", "standby"],
+        &["standby", "commission", "operations"],
+    ] {
         let jws = signed(GOOD, signers);
         let register = open(&files(GOOD, Some(&format!("{jws}\n")))).unwrap();
         assert_eq!(register.version, 1);
         let stated = sign::verify(GOOD.as_bytes(), &jws, &pins()).unwrap();
-        assert_eq!(stated, RegisterStatement { deployment: id("demo"), version: 1, digest: register.digest });
+        assert_eq!(
+            stated,
+            RegisterStatement {
+                deployment: id("demo"),
+                version: 1,
+                digest: register.digest
+            }
+        );
     }
 }
 
@@ -88,12 +116,18 @@ fn unsigned() {
     for jws in [None, Some(jws::draft(br#"{"aud":"demo"}"#))] {
         let files = files(GOOD, jws.as_deref());
         match open(&files) {
-            Err(OpenError::Signatures { path, fault: SignatureFault::Unsigned }) => assert_eq!(path, files.signatures),
+            Err(OpenError::Signatures {
+                path,
+                fault: SignatureFault::Unsigned,
+            }) => assert_eq!(path, files.signatures),
             other => panic!("{other:?}"),
         }
     }
     // Not even looked at: it could say anything.
-    assert!(matches!(open(&files("not = [a register", None)), Err(OpenError::Signatures { .. })));
+    assert!(matches!(
+        open(&files("not = [a register", None)),
+        Err(OpenError::Signatures { .. })
+    ));
 }
 
 #[test]
@@ -101,17 +135,48 @@ fn too_few_or_not_the_commission() {
     let fault_of = |signers: &[&str]| fault(GOOD, &signed(GOOD, signers));
     for alone in ["operations", "standby", "commission"] {
         let fault = fault_of(&[alone]);
-        assert!(matches!(fault, SignatureFault::Quorum { have: 1, need: 2, .. }), "{alone}: {fault}");
+        assert!(
+            matches!(
+                fault,
+                SignatureFault::Quorum {
+                    have: 1,
+                    need: 2,
+                    ..
+                }
+            ),
+            "{alone}: {fault}"
+        );
     }
-    assert_eq!(fault_of(&["operations", "standby"]), SignatureFault::NoCommission(id("cndp")));
-    // A stranger's signature counts for nothing, and neither does one key that is pinned under two names.
-    assert!(matches!(fault_of(&["commission", "stranger"]), SignatureFault::Quorum { have: 1, need: 2, .. }));
+    assert_eq!(
+        fault_of(&["operations", "standby"]),
+        SignatureFault::NoCommission(id("cndp"))
+    );
+    // A stranger's signature counts for nothing, and neither does one key that is pinned under two
+    // names.
+    assert!(matches!(
+        fault_of(&["commission", "stranger"]),
+        SignatureFault::Quorum {
+            have: 1,
+            need: 2,
+            ..
+        }
+    ));
     let mut twice = pins();
     twice.keys[0].key = key("commission").verifying_key();
     let jws = signed(GOOD, &["commission"]);
     let jws = sign::sign(GOOD, Some(&jws), &id("operations"), &key("commission")).unwrap();
     let fault = sign::verify(GOOD.as_bytes(), &jws, &twice).unwrap_err();
-    assert!(matches!(fault, SignatureFault::Quorum { have: 1, need: 2, .. }), "{fault}");
+    assert!(
+        matches!(
+            fault,
+            SignatureFault::Quorum {
+                have: 1,
+                need: 2,
+                ..
+            }
+        ),
+        "{fault}"
+    );
     // Two of the commission's own do not make two bodies.
     let mut commission_only = pins();
     commission_only.keys[1].body = id("cndp");
@@ -119,7 +184,14 @@ fn too_few_or_not_the_commission() {
     let fault = sign::verify(GOOD.as_bytes(), &jws, &commission_only).unwrap_err();
     assert_eq!(fault, SignatureFault::OneBody(id("cndp")));
     // With a stranger beside them, two good ones are still two good ones.
-    assert!(sign::verify(GOOD.as_bytes(), &signed(GOOD, &["stranger", "commission", "operations"]), &pins()).is_ok());
+    assert!(
+        sign::verify(
+            GOOD.as_bytes(),
+            &signed(GOOD, &["stranger", "commission", "operations"]),
+            &pins()
+        )
+        .is_ok()
+    );
 }
 
 #[test]
@@ -132,73 +204,181 @@ fn forged() {
     assert_eq!(fault(GOOD, &jws), SignatureFault::Forged(id("operations")));
     // A good signature moved under another payload.
     let other = GOOD.replace("version = 1\n", "version = 2\n");
-    let (old, new) = (signed(GOOD, &["operations", "commission"]), signed(&other, &["operations", "commission"]));
-    let payload =
-        |jws: &str| serde_json::from_str::<serde_json::Value>(jws).unwrap()["payload"].as_str().unwrap().to_owned();
+    let (old, new) = (
+        signed(GOOD, &["operations", "commission"]),
+        signed(&other, &["operations", "commission"]),
+    );
+    let payload = |jws: &str| {
+        serde_json::from_str::<serde_json::Value>(jws).unwrap()["payload"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     let moved = old.replace(&payload(&old), &payload(&new));
-    assert_eq!(fault(&other, &moved), SignatureFault::Forged(id("operations")));
-    assert!(matches!(fault(GOOD, &old.replace("signatures", "signers")), SignatureFault::Malformed(_)));
+    assert_eq!(
+        fault(&other, &moved),
+        SignatureFault::Forged(id("operations"))
+    );
+    assert!(matches!(
+        fault(GOOD, &old.replace("signatures", "signers")),
+        SignatureFault::Malformed(_)
+    ));
     assert!(matches!(fault(GOOD, "{}"), SignatureFault::Malformed(_)));
     assert!(matches!(fault(GOOD, ""), SignatureFault::Malformed(_)));
-    let order = jws::add_signature(&jws::draft(b"{}"), "cloison-order+json", "commission", &key("commission")).unwrap();
-    assert!(matches!(fault(GOOD, &order), SignatureFault::Malformed(_)), "an order's signature is none of a register");
+    let order = jws::add_signature(
+        &jws::draft(b"{}"),
+        "cloison-order+json",
+        "commission",
+        &key("commission"),
+    )
+    .unwrap();
+    assert!(
+        matches!(fault(GOOD, &order), SignatureFault::Malformed(_)),
+        "an order's signature is none of a register"
+    );
 }
 
 #[test]
 fn changed_after_signing() {
     let jws = signed(GOOD, &["operations", "commission"]);
-    for text in
-        [GOOD.replace("quorum = 2", "quorum = 3"), format!("{GOOD}\n"), GOOD.replace('\n', "\r\n"), String::new()]
-    {
-        assert_eq!(fault(&text, &jws), SignatureFault::OtherText { signed_version: 1 });
+    for text in [
+        GOOD.replace("quorum = 2", "quorum = 3"),
+        format!("{GOOD}\n"),
+        GOOD.replace('\n', "\r\n"),
+        String::new(),
+    ] {
+        assert_eq!(
+            fault(&text, &jws),
+            SignatureFault::OtherText { signed_version: 1 }
+        );
     }
-    assert!(open(&files(&GOOD.replace("quorum = 2", "quorum = 3"), Some(&jws))).is_err());
+    assert!(
+        open(&files(
+            &GOOD.replace("quorum = 2", "quorum = 3"),
+            Some(&jws)
+        ))
+        .is_err()
+    );
 }
 
 #[test]
 fn foreign() {
     let text = GOOD.replace("deployment = \"demo\"", "deployment = \"elsewhere\"");
     let jws = signed(&text, &["operations", "commission"]);
-    assert_eq!(fault(&text, &jws), SignatureFault::Foreign { signed_for: id("elsewhere"), here: id("demo") });
+    assert_eq!(
+        fault(&text, &jws),
+        SignatureFault::Foreign {
+            signed_for: id("elsewhere"),
+            here: id("demo")
+        }
+    );
     // Signers who say "demo" of a text that says otherwise do not make it ours.
     let digest = data_encoding::HEXLOWER.encode(&sign::digest_of(text.as_bytes()));
-    let jws = over(&format!(r#"{{"aud":"demo","version":1,"sha256":"{digest}"}}"#), &["operations", "commission"]);
+    let jws = over(
+        &format!(r#"{{"aud":"demo","version":1,"sha256":"{digest}"}}"#),
+        &["operations", "commission"],
+    );
     let opened = open(&files(&text, Some(&jws)));
-    assert!(matches!(opened, Err(OpenError::Signatures { fault: SignatureFault::Contradiction, .. })), "{opened:?}");
+    assert!(
+        matches!(
+            opened,
+            Err(OpenError::Signatures {
+                fault: SignatureFault::Contradiction,
+                ..
+            })
+        ),
+        "{opened:?}"
+    );
     let digest = data_encoding::HEXLOWER.encode(&sign::digest_of(GOOD.as_bytes()));
-    let jws = over(&format!(r#"{{"aud":"demo","version":9,"sha256":"{digest}"}}"#), &["operations", "commission"]);
+    let jws = over(
+        &format!(r#"{{"aud":"demo","version":9,"sha256":"{digest}"}}"#),
+        &["operations", "commission"],
+    );
     let opened = open(&files(GOOD, Some(&jws)));
-    assert!(matches!(opened, Err(OpenError::Signatures { fault: SignatureFault::Contradiction, .. })), "{opened:?}");
+    assert!(
+        matches!(
+            opened,
+            Err(OpenError::Signatures {
+                fault: SignatureFault::Contradiction,
+                ..
+            })
+        ),
+        "{opened:?}"
+    );
 }
 
 #[test]
 fn a_payload_has_one_form() {
     let digest = "ab".repeat(32);
     for (payload, why) in [
-        (format!(r#"{{"aud":"demo","version":1,"sha256":"{digest}","note":""}}"#), "another member"),
-        (format!(r#"{{"aud":"demo","version":1,"sha256":"{}"}}"#, digest.to_uppercase()), "upper case"),
-        (format!(r#"{{"aud":"demo","version":1,"sha256":"{}"}}"#, &digest[2..]), "too short"),
-        (format!(r#"{{"aud":"De mo","version":1,"sha256":"{digest}"}}"#), "no id"),
-        (format!(r#"{{"aud":"demo","version":"1","sha256":"{digest}"}}"#), "a text for a number"),
-        (format!(r#"{{"aud":"demo","sha256":"{digest}"}}"#), "no version"),
+        (
+            format!(r#"{{"aud":"demo","version":1,"sha256":"{digest}","note":""}}"#),
+            "another member",
+        ),
+        (
+            format!(
+                r#"{{"aud":"demo","version":1,"sha256":"{}"}}"#,
+                digest.to_uppercase()
+            ),
+            "upper case",
+        ),
+        (
+            format!(
+                r#"{{"aud":"demo","version":1,"sha256":"{}"}}"#,
+                &digest[2..]
+            ),
+            "too short",
+        ),
+        (
+            format!(r#"{{"aud":"De mo","version":1,"sha256":"{digest}"}}"#),
+            "no id",
+        ),
+        (
+            format!(r#"{{"aud":"demo","version":"1","sha256":"{digest}"}}"#),
+            "a text for a number",
+        ),
+        (
+            format!(r#"{{"aud":"demo","sha256":"{digest}"}}"#),
+            "no version",
+        ),
     ] {
         let fault = fault(GOOD, &over(&payload, &["operations", "commission"]));
-        assert!(matches!(fault, SignatureFault::Payload | SignatureFault::Malformed(_)), "{why}: {fault}");
+        assert!(
+            matches!(
+                fault,
+                SignatureFault::Payload | SignatureFault::Malformed(_)
+            ),
+            "{why}: {fault}"
+        );
     }
     let text = sign::RegisterStatement::of(&register::parse(GOOD).unwrap()).payload();
     let digest = data_encoding::HEXLOWER.encode(&sign::digest_of(GOOD.as_bytes()));
-    assert_eq!(String::from_utf8(text).unwrap(), format!(r#"{{"aud":"demo","version":1,"sha256":"{digest}"}}"#));
+    assert_eq!(
+        String::from_utf8(text).unwrap(),
+        format!(r#"{{"aud":"demo","version":1,"sha256":"{digest}"}}"#)
+    );
 }
 
 #[test]
 fn signing_joins_what_is_there_or_begins_anew() {
     let first = signed(GOOD, &["operations"]);
     let again = sign::sign(GOOD, Some(&first), &id("operations"), &key("operations"));
-    assert!(matches!(again, Err(SignError::Jws(jws::JwsError::DuplicateSigner))));
+    assert!(matches!(
+        again,
+        Err(SignError::Jws(jws::JwsError::DuplicateSigner))
+    ));
     let other = GOOD.replace("version = 1\n", "version = 2\n");
     let anew = sign::sign(&other, Some(&first), &id("commission"), &key("commission")).unwrap();
-    let signers: Vec<String> = jws::parse(&anew, sign::TYP).unwrap().signers().map(str::to_owned).collect();
-    assert_eq!(signers, ["commission"], "signatures over another version are not carried along");
+    let signers: Vec<String> = jws::parse(&anew, sign::TYP)
+        .unwrap()
+        .signers()
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(
+        signers,
+        ["commission"],
+        "signatures over another version are not carried along"
+    );
     let faulty = GOOD.replace("tag = \"sante\"", "tag = \"impot\"");
     let faults = sign::sign(&faulty, None, &id("commission"), &key("commission"));
     assert!(matches!(faults, Err(SignError::Faults(faults)) if faults.len() == 1));
@@ -206,15 +386,25 @@ fn signing_joins_what_is_there_or_begins_anew() {
 
 #[test]
 fn signed_and_still_faulty() {
-    let text = GOOD.replace("tag = \"sante\"", "tag = \"impot\"").replace("max-hours = 720", "max-hours = 0");
+    let text = GOOD
+        .replace("tag = \"sante\"", "tag = \"impot\"")
+        .replace("max-hours = 720", "max-hours = 0");
     let digest = data_encoding::HEXLOWER.encode(&sign::digest_of(text.as_bytes()));
-    let jws = over(&format!(r#"{{"aud":"demo","version":1,"sha256":"{digest}"}}"#), &["operations", "commission"]);
+    let jws = over(
+        &format!(r#"{{"aud":"demo","version":1,"sha256":"{digest}"}}"#),
+        &["operations", "commission"],
+    );
     let files = files(&text, Some(&jws));
     let error = open(&files).unwrap_err();
-    assert!(matches!(&error, OpenError::Faults { faults, .. } if faults.len() == 2), "{error}");
+    assert!(
+        matches!(&error, OpenError::Faults { faults, .. } if faults.len() == 2),
+        "{error}"
+    );
     let shown = error.to_string();
     assert!(
-        shown.contains("register.toml:") && shown.contains("write instead") && shown.ends_with("2 faults"),
+        shown.contains("register.toml:")
+            && shown.contains("write instead")
+            && shown.ends_with("2 faults"),
         "{shown}"
     );
     drop(files.folder);
@@ -227,8 +417,13 @@ fn a_register_key_is_nobody_elses() {
     let judge = SigningKey::from_bytes(&Sha256::digest("cloison test person judge-amrani").into());
     pins.keys[1].key = judge.verifying_key();
     let files = files(GOOD, Some(&signed(GOOD, &["operations", "commission"])));
-    let error = register::open(&files.register, &files.signatures, &pins).unwrap_err().to_string();
-    assert!(error.contains("same key for an approver and for a holder of a register key"), "{error}");
+    let error = register::open(&files.register, &files.signatures, &pins)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("same key for an approver and for a holder of a register key"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -236,9 +431,18 @@ fn files_that_are_no_text() {
     let jws = signed(GOOD, &["operations", "commission"]);
     let good = files(GOOD, Some(&jws));
     std::fs::write(&good.register, [0xff, 0xfe, b'a']).unwrap();
-    assert!(matches!(open(&good), Err(OpenError::Read { .. })), "not UTF-8");
+    assert!(
+        matches!(open(&good), Err(OpenError::Read { .. })),
+        "not UTF-8"
+    );
     std::fs::write(&good.register, vec![b'#'; sign::MAX_FILE as usize + 1]).unwrap();
-    assert!(matches!(open(&good), Err(OpenError::Read { .. })), "too long");
+    assert!(
+        matches!(open(&good), Err(OpenError::Read { .. })),
+        "too long"
+    );
     std::fs::remove_file(&good.register).unwrap();
-    assert!(matches!(open(&good), Err(OpenError::Read { .. })), "not there");
+    assert!(
+        matches!(open(&good), Err(OpenError::Read { .. })),
+        "not there"
+    );
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use cloison::config::{ClientConfig, TlsFiles};
 use cloison::keys::file::{write_private, write_public};
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose as Use, IsCa, Issuer, KeyPair, PublicKeyData as _,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose as Use, IsCa, Issuer, KeyPair,
+    PublicKeyData as _,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -23,8 +24,17 @@ impl Pki {
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         write_public(&folder.path().join("ca.pem"), certificate.pem().as_bytes()).unwrap();
-        let pki = Self { folder, issuer: Issuer::new(params, key) };
-        pki.issue("server", Use::ServerAuth, &["localhost", "127.0.0.1"], 2000, 4000);
+        let pki = Self {
+            folder,
+            issuer: Issuer::new(params, key),
+        };
+        pki.issue(
+            "server",
+            Use::ServerAuth,
+            &["localhost", "127.0.0.1"],
+            2000,
+            4000,
+        );
         pki.client("client");
         pki
     }
@@ -42,8 +52,16 @@ impl Pki {
         params.not_after = rcgen::date_time_ymd(until, 1, 1);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        write_public(&self.path(&format!("{name}.pem")), certificate.pem().as_bytes()).unwrap();
-        write_private(&self.path(&format!("{name}.key")), key.serialize_pem().as_bytes()).unwrap();
+        write_public(
+            &self.path(&format!("{name}.pem")),
+            certificate.pem().as_bytes(),
+        )
+        .unwrap();
+        write_private(
+            &self.path(&format!("{name}.key")),
+            key.serialize_pem().as_bytes(),
+        )
+        .unwrap();
         Sha256::digest(key.subject_public_key_info()).into()
     }
 
@@ -53,12 +71,24 @@ impl Pki {
     }
 
     pub fn server_files(&self) -> TlsFiles {
-        TlsFiles { certificate: self.path("server.pem"), key: self.path("server.key"), client_ca: self.path("ca.pem") }
+        TlsFiles {
+            certificate: self.path("server.pem"),
+            key: self.path("server.key"),
+            client_ca: self.path("ca.pem"),
+        }
     }
 
     pub fn client_config(&self, name: &str, url: String) -> ClientConfig {
-        let (certificate, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
-        ClientConfig { url, ca: self.path("ca.pem"), certificate, key }
+        let (certificate, key) = (
+            self.path(&format!("{name}.pem")),
+            self.path(&format!("{name}.key")),
+        );
+        ClientConfig {
+            url,
+            ca: self.path("ca.pem"),
+            certificate,
+            key,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a client learns of a server that refuses it: by an alert in the handshake, which TLS 1.3 lets it meet only afterwards,
-//! or by an answer in the middle of a body.
+//! What a client learns of a server that refuses it: by an alert in the handshake, which TLS 1.3
+//! lets it meet only afterwards, or by an answer in the middle of a body.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,14 +20,15 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName,
-    RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
+    DistinguishedName, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
 };
 
 use crate::pki::{Pki, replace};
 use crate::serving::{Server, limits};
 
-/// A body that does not fit into the buffers of two sockets: the client is still writing when the server has closed.
+/// A body that does not fit into the buffers of two sockets: the client is still writing when the
+/// server has closed.
 const LARGE: usize = 16 << 20;
 
 /// Knows nobody, as a listener whose register has no entry with the client's key.
@@ -79,17 +80,33 @@ fn serve(
     each: impl Fn(ServerConnection, TcpStream) + Send + 'static,
 ) -> SocketAddr {
     let mut roots = RootCertStore::empty();
-    roots.add(read_certificates(&pki.path("ca.pem")).unwrap().remove(0)).unwrap();
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap();
-    let verifier = if knows { verifier } else { Arc::new(KnowsNobody(verifier)) };
+    roots
+        .add(read_certificates(&pki.path("ca.pem")).unwrap().remove(0))
+        .unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .unwrap();
+    let verifier = if knows {
+        verifier
+    } else {
+        Arc::new(KnowsNobody(verifier))
+    };
     let identity = Identity::read(&pki.path("server.pem"), &pki.path("server.key")).unwrap();
-    let config = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]).unwrap();
-    let config = config.with_client_cert_verifier(verifier).with_single_cert(identity.chain, identity.key).unwrap();
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .unwrap();
+    let config = config
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain, identity.key)
+        .unwrap();
     let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for socket in listener.incoming().take(connections) {
-            each(ServerConnection::new(config.clone()).unwrap(), socket.unwrap());
+            each(
+                ServerConnection::new(config.clone()).unwrap(),
+                socket.unwrap(),
+            );
         }
     });
     address
@@ -98,7 +115,12 @@ fn serve(
 /// Asks in a few bytes and in many: why there was no answer.
 fn refused(client: &Client) -> [ClientError; 2] {
     let small = client.get("/peer", &mut vec![]).unwrap_err();
-    [small, client.post("/echo", "text/plain", &vec![b'x'; LARGE], &mut vec![]).unwrap_err()]
+    [
+        small,
+        client
+            .post("/echo", "text/plain", &vec![b'x'; LARGE], &mut vec![])
+            .unwrap_err(),
+    ]
 }
 
 fn fault(error: &ClientError) -> &HandshakeFault {
@@ -122,9 +144,15 @@ fn a_key_that_the_register_does_not_know_is_told_with_its_digest() {
     });
     let client = Client::new(&pki.client_config("stranger", format!("https://{address}"))).unwrap();
     for error in (0..rounds).flat_map(|_| refused(&client)) {
-        assert!(matches!(fault(&error), HandshakeFault::UnknownKey(_)), "{error}");
+        assert!(
+            matches!(fault(&error), HandshakeFault::UnknownKey(_)),
+            "{error}"
+        );
         let said = error.to_string();
-        assert!(said.contains(&format!("stranger.pem is {digest}")), "{said}");
+        assert!(
+            said.contains(&format!("stranger.pem is {digest}")),
+            "{said}"
+        );
     }
 }
 
@@ -143,17 +171,32 @@ impl ResolvesClientCert for Presents {
 }
 
 /// The alert with which a server ends a handshake, if it does.
-fn alert(server: &Arc<ServerConfig>, pki: &Pki, certificate: &str, key: &str) -> Option<AlertDescription> {
+fn alert(
+    server: &Arc<ServerConfig>,
+    pki: &Pki,
+    certificate: &str,
+    key: &str,
+) -> Option<AlertDescription> {
     let chain = read_certificates(&pki.path(&format!("{certificate}.pem"))).unwrap();
-    let (owner, file) = (pki.path(&format!("{key}.pem")), pki.path(&format!("{key}.key")));
+    let (owner, file) = (
+        pki.path(&format!("{key}.pem")),
+        pki.path(&format!("{key}.key")),
+    );
     let key = Identity::read(&owner, &file).unwrap().key;
     let signs = provider().key_provider.load_private_key(key).unwrap();
     let mut roots = RootCertStore::empty();
-    roots.add(read_certificates(&pki.path("ca.pem")).unwrap().remove(0)).unwrap();
-    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]).unwrap();
+    roots
+        .add(read_certificates(&pki.path("ca.pem")).unwrap().remove(0))
+        .unwrap();
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .unwrap();
     let presents = Presents(Arc::new(CertifiedKey::new(chain, signs)));
-    let config = builder.with_root_certificates(roots).with_client_cert_resolver(Arc::new(presents));
-    let mut client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let config = builder
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(Arc::new(presents));
+    let mut client =
+        ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
     let mut server = ServerConnection::new(server.clone()).unwrap();
     loop {
         let mut sent = Vec::new();
@@ -183,12 +226,20 @@ fn a_certificate_without_its_key_learns_nothing_of_the_register() {
     let pki = Pki::new();
     let known = pki.client("known");
     pki.client("stranger");
-    let server = ServerTls::read(&pki.server_files()).unwrap().for_known(move |key| key.0 == known);
+    let server = ServerTls::read(&pki.server_files())
+        .unwrap()
+        .for_known(move |key| key.0 == known);
     let alert = |certificate, key| alert(&server, &pki, certificate, key);
     assert_eq!(alert("known", "known"), None);
-    assert_eq!(alert("stranger", "stranger"), Some(AlertDescription::AccessDenied));
+    assert_eq!(
+        alert("stranger", "stranger"),
+        Some(AlertDescription::AccessDenied)
+    );
     let thief = alert("known", "client");
-    assert!(thief.is_some() && thief != Some(AlertDescription::AccessDenied), "{thief:?}");
+    assert!(
+        thief.is_some() && thief != Some(AlertDescription::AccessDenied),
+        "{thief:?}"
+    );
     assert_eq!(alert("stranger", "client"), thief);
 }
 
@@ -198,48 +249,72 @@ fn a_certificate_that_has_ended_is_told_with_its_day() {
     server.pki.issue("ended", Use::ClientAuth, &[], 2000, 2020);
     server.pki.issue("early", Use::ClientAuth, &[], 3000, 3001);
     for (name, times) in [
-        ("ended", "ended on 2020-01-01T00:00:00Z (it counts from 2000-01-01T00:00:00Z)"),
-        ("early", "ended on 3001-01-01T00:00:00Z (it counts from 3000-01-01T00:00:00Z)"),
+        (
+            "ended",
+            "ended on 2020-01-01T00:00:00Z (it counts from 2000-01-01T00:00:00Z)",
+        ),
+        (
+            "early",
+            "ended on 3001-01-01T00:00:00Z (it counts from 3000-01-01T00:00:00Z)",
+        ),
     ] {
         for error in refused(&server.client(name)) {
-            assert!(matches!(fault(&error), HandshakeFault::OutOfDate(_)), "{error}");
+            assert!(
+                matches!(fault(&error), HandshakeFault::OutOfDate(_)),
+                "{error}"
+            );
             let said = error.to_string();
             assert!(said.contains(&format!("{name}.pem {times}")), "{said}");
         }
     }
-    server.pki.issue("serving", Use::ServerAuth, &[], 2000, 4000);
+    server
+        .pki
+        .issue("serving", Use::ServerAuth, &[], 2000, 4000);
     for error in refused(&server.client("serving")) {
         let unsupported = AlertDescription::UnsupportedCertificate;
-        assert!(matches!(fault(&error), HandshakeFault::Certificate(_, alert) if *alert == unsupported), "{error}");
+        assert!(
+            matches!(fault(&error), HandshakeFault::Certificate(_, alert) if *alert == unsupported),
+            "{error}"
+        );
     }
     let other = Pki::new();
     let mut foreign = server.pki.client_config("client", server.url());
     (foreign.certificate, foreign.key) = (other.path("client.pem"), other.path("client.key"));
     for error in refused(&Client::new(&foreign).unwrap()) {
-        assert!(matches!(fault(&error), HandshakeFault::UnknownIssuer(_)), "{error}");
+        assert!(
+            matches!(fault(&error), HandshakeFault::UnknownIssuer(_)),
+            "{error}"
+        );
     }
     server.assert_alive();
 }
 
 #[test]
 fn an_answer_in_the_middle_of_a_body_is_read() {
-    const PROBLEM: &str =
-        r#"{"type":"urn:cloison:problem:too-large","title":"Too large","status":413,"code":"too-large"}"#;
+    const PROBLEM: &str = r#"{"type":"urn:cloison:problem:too-large","title":"Too large","status":413,"code":"too-large"}"#;
     let pki = Pki::new();
     let rounds = 10;
     let address = serve(&pki, true, rounds, |tls, socket| {
-        // At once: what still waited to be sent would be lost when the socket closes on a body that nobody reads.
+        // At once: what still waited to be sent would be lost when the socket closes on a body that
+        // nobody reads.
         socket.set_nodelay(true).unwrap();
         let mut stream = rustls::StreamOwned::new(tls, socket);
         let _ = stream.read(&mut [0; 64]).unwrap();
-        let head = format!("content-type: application/problem+json\r\ncontent-length: {}", PROBLEM.len());
-        stream.write_all(format!("HTTP/1.1 413 x\r\n{head}\r\n\r\n{PROBLEM}").as_bytes()).unwrap();
+        let head = format!(
+            "content-type: application/problem+json\r\ncontent-length: {}",
+            PROBLEM.len()
+        );
+        stream
+            .write_all(format!("HTTP/1.1 413 x\r\n{head}\r\n\r\n{PROBLEM}").as_bytes())
+            .unwrap();
         stream.conn.send_close_notify();
         stream.flush().unwrap();
     });
     let client = Client::new(&pki.client_config("client", format!("https://{address}"))).unwrap();
     for _ in 0..rounds {
-        let refused = client.post("/echo", "text/plain", &vec![b'x'; LARGE], &mut vec![]).unwrap_err();
+        let refused = client
+            .post("/echo", "text/plain", &vec![b'x'; LARGE], &mut vec![])
+            .unwrap_err();
         assert_eq!(refused.code(), Some(Code::TooLarge), "{refused}");
     }
 }
@@ -252,18 +327,36 @@ fn a_server_that_is_not_believed_is_told_apart() {
     replace(&pki.path("server.key"), &pki.path("late.key"));
     let files = pki.server_files();
     let server = Server::start_with(pki, &files, limits());
-    let refused = server.client("client").get("/peer", &mut vec![]).unwrap_err();
-    assert!(refused.to_string().contains("the server's certificate has ended"), "{refused}");
+    let refused = server
+        .client("client")
+        .get("/peer", &mut vec![])
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("the server's certificate has ended"),
+        "{refused}"
+    );
 }
 
 #[test]
 fn the_times_of_a_certificate_are_read_before_and_after_2050() {
     let pki = Pki::new();
-    let day = |year: i32| format!("{year}-01-01T00:00:00Z").parse::<Timestamp>().unwrap();
+    let day = |year: i32| {
+        format!("{year}-01-01T00:00:00Z")
+            .parse::<Timestamp>()
+            .unwrap()
+    };
     for (from, until) in [(2000, 2020), (2026, 2049), (2049, 2050), (2050, 3001)] {
         pki.issue("dated", Use::ClientAuth, &[], from, until);
         let chain = read_certificates(&pki.path("dated.pem")).unwrap();
-        assert_eq!(Validity::of(&chain[0]), Some(Validity { from: day(from), until: day(until) }));
+        assert_eq!(
+            Validity::of(&chain[0]),
+            Some(Validity {
+                from: day(from),
+                until: day(until)
+            })
+        );
         std::fs::remove_file(pki.path("dated.pem")).unwrap();
         std::fs::remove_file(pki.path("dated.key")).unwrap();
     }

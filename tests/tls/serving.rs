@@ -13,7 +13,9 @@ use cloison::client::Client;
 use cloison::code::Code;
 use cloison::config::TlsFiles;
 use cloison::http::tls::{self, Identity, ServerTls};
-use cloison::http::{Callers, Lane, Limits, Listener, Peer, Problem, Readiness, body, health, serve};
+use cloison::http::{
+    Callers, Lane, Limits, Listener, Peer, Problem, Readiness, body, health, serve,
+};
 use cloison::metrics::Registry;
 use data_encoding::HEXLOWER;
 use rustls::pki_types::ServerName;
@@ -27,12 +29,22 @@ pub const LIMIT: usize = 1024 * 1024;
 
 fn router() -> Router {
     Router::new()
-        .route("/peer", get(async |peer: Peer| HEXLOWER.encode(&peer.spki.0)))
+        .route(
+            "/peer",
+            get(async |peer: Peer| HEXLOWER.encode(&peer.spki.0)),
+        )
         .route("/echo", post(echo))
         .route("/slow/{milliseconds}", get(slow))
         .route("/large", get(async || vec![b'x'; 64 * 1024 * 1024]))
         .route("/panic", get(panics))
-        .route("/refuse", post(async || Problem::new(Code::QuotaExceeded).detail("of today").retry_after(7)))
+        .route(
+            "/refuse",
+            post(async || {
+                Problem::new(Code::QuotaExceeded)
+                    .detail("of today")
+                    .retry_after(7)
+            }),
+        )
 }
 
 async fn echo(peer: Peer, request: Request) -> Result<axum::body::Bytes, Problem> {
@@ -50,7 +62,11 @@ async fn slow(axum::extract::Path(milliseconds): axum::extract::Path<u64>) -> &'
 
 /// Limits short enough for a test.
 pub fn limits() -> Limits {
-    Limits { idle: Duration::from_millis(1_500), handshake: Duration::from_millis(1_500), ..Limits::default() }
+    Limits {
+        idle: Duration::from_millis(1_500),
+        handshake: Duration::from_millis(1_500),
+        ..Limits::default()
+    }
 }
 
 pub struct Server {
@@ -78,14 +94,22 @@ impl Server {
         let thread = std::thread::spawn({
             let (registry, readiness) = (Arc::clone(&registry), Arc::clone(&readiness));
             move || {
-                let runtime =
-                    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+                let runtime = tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(2)
+                    .enable_all()
+                    .build()
+                    .unwrap();
                 runtime.block_on(async {
                     let any = "127.0.0.1:0".parse().unwrap();
-                    let data = Listener::bind("data", any, Callers::Certified(tls), router(), limits).unwrap();
+                    let data =
+                        Listener::bind("data", any, Callers::Certified(tls), router(), limits)
+                            .unwrap();
                     let pages = health::router(Arc::clone(&readiness), Arc::clone(&registry));
-                    let health = Listener::bind("health", any, Callers::Anybody, pages, Limits::default()).unwrap();
-                    tell.send((data.address().unwrap(), health.address().unwrap())).unwrap();
+                    let health =
+                        Listener::bind("health", any, Callers::Anybody, pages, Limits::default())
+                            .unwrap();
+                    tell.send((data.address().unwrap(), health.address().unwrap()))
+                        .unwrap();
                     let shutdown = async {
                         let _ = stopped.await;
                     };
@@ -94,7 +118,15 @@ impl Server {
             }
         });
         let (address, health) = told.recv().unwrap();
-        Self { pki, address, health, registry, readiness, stop: Some(stop), thread: Some(thread) }
+        Self {
+            pki,
+            address,
+            health,
+            registry,
+            readiness,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     pub fn url(&self) -> String {
@@ -122,13 +154,16 @@ impl Server {
         self.thread.take().unwrap().join().unwrap()
     }
 
-    /// The value of a metric, labels included in its name. It may have to be waited for: the listener makes its metrics in
-    /// the thread that serves.
+    /// The value of a metric, labels included in its name. It may have to be waited for: the
+    /// listener makes its metrics in the thread that serves.
     pub fn metric(&self, name: &str) -> u64 {
         let since = std::time::Instant::now();
         loop {
             let text = self.registry.render();
-            let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+            let line = text.lines().find(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(' '))
+            });
             match line {
                 Some(line) => return line.rsplit_once(' ').unwrap().1.parse().unwrap(),
                 None => assert!(since.elapsed().as_secs() < 10, "no {name} in\n{text}"),
@@ -143,30 +178,45 @@ impl Server {
         for root in tls::read_certificates(&self.pki.path("ca.pem")).unwrap() {
             roots.add(root).unwrap();
         }
-        let builder = ClientConfig::builder_with_provider(tls::provider()).with_protocol_versions(&[&TLS13]).unwrap();
+        let builder = ClientConfig::builder_with_provider(tls::provider())
+            .with_protocol_versions(&[&TLS13])
+            .unwrap();
         let builder = builder.with_root_certificates(roots);
         match name {
             None => builder.with_no_client_auth(),
             Some(name) => {
                 let config = self.pki.client_config(name, String::new());
                 let identity = Identity::read(&config.certificate, &config.key).unwrap();
-                builder.with_client_auth_cert(identity.chain, identity.key).unwrap()
+                builder
+                    .with_client_auth_cert(identity.chain, identity.key)
+                    .unwrap()
             }
         }
     }
 
-    /// A TLS connection by hand. With TLS 1.3, whether the server takes it shows only when one reads.
+    /// A TLS connection by hand. With TLS 1.3, whether the server takes it shows only when one
+    /// reads.
     pub fn connect(&self, config: ClientConfig) -> StreamOwned<ClientConnection, TcpStream> {
         let name = ServerName::try_from("localhost").unwrap();
         let socket = TcpStream::connect(self.address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket)
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        StreamOwned::new(
+            ClientConnection::new(Arc::new(config), name).unwrap(),
+            socket,
+        )
     }
 
     /// A connection on which a request was answered.
     pub fn settled(&self, name: &str) -> StreamOwned<ClientConnection, TcpStream> {
         let mut stream = self.connect(self.tls(Some(name)));
-        assert_eq!(exchange(&mut stream, "GET /peer HTTP/1.1\r\nhost: x\r\n\r\n").unwrap().0, 200);
+        assert_eq!(
+            exchange(&mut stream, "GET /peer HTTP/1.1\r\nhost: x\r\n\r\n")
+                .unwrap()
+                .0,
+            200
+        );
         stream
     }
 
@@ -203,8 +253,15 @@ pub fn read_answer(stream: &mut impl Read) -> std::io::Result<(u16, String)> {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap().to_lowercase();
-    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap_or("0");
-    std::io::copy(&mut stream.take(length.parse().unwrap()), &mut std::io::sink())?;
+    let length = head
+        .split("content-length: ")
+        .nth(1)
+        .and_then(|rest| rest.split("\r\n").next())
+        .unwrap_or("0");
+    std::io::copy(
+        &mut stream.take(length.parse().unwrap()),
+        &mut std::io::sink(),
+    )?;
     Ok((head[9..12].parse().unwrap(), head))
 }
 

@@ -42,7 +42,11 @@ pub struct Place<'a> {
 
 impl Canaries {
     pub fn none() -> Self {
-        Self { needles: vec![], by_head: HashMap::new(), begins: vec![false; 1 << 24] }
+        Self {
+            needles: vec![],
+            by_head: HashMap::new(),
+            begins: vec![false; 1 << 24],
+        }
     }
 
     /// Every secret file of a deployment, and what its form hides.
@@ -54,9 +58,14 @@ impl Canaries {
                 self.bytes(Kind::Secret, &HEXLOWER.decode(digits.as_bytes()).unwrap());
                 continue;
             }
-            let body: Vec<&str> = text.lines().filter(|line| !line.starts_with("-----")).collect();
+            let body: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.starts_with("-----"))
+                .collect();
             // The last line of a key for TLS may be its public half, which certificates show, too.
-            body.iter().take(2.min(body.len())).for_each(|line| self.add(Kind::Secret, line.as_bytes().to_vec()));
+            body.iter()
+                .take(2.min(body.len()))
+                .for_each(|line| self.add(Kind::Secret, line.as_bytes().to_vec()));
             let der = BASE64.decode(body.concat().as_bytes()).unwrap();
             // PKCS#8: the private key is an OCTET STRING of 32 bytes.
             let at = der.windows(2).position(|two| two == [0x04, 0x20]).unwrap() + 2;
@@ -66,7 +75,10 @@ impl Canaries {
 
     pub fn identifier(&mut self, text: &str) {
         self.add(Kind::Identifier, text.as_bytes().to_vec());
-        self.add(Kind::Identifier, HEXLOWER.encode(text.as_bytes()).into_bytes());
+        self.add(
+            Kind::Identifier,
+            HEXLOWER.encode(text.as_bytes()).into_bytes(),
+        );
     }
 
     pub fn pseudonym(&mut self, text: &str, bytes: &[u8]) {
@@ -74,8 +86,15 @@ impl Canaries {
         self.bytes(Kind::Pseudonym, bytes);
     }
 
-    /// A person in a domain, with every value on the way to the pseudonym; the pseudonym's text comes back.
-    pub fn person(&mut self, roots: &Roots, scheme: &str, value: &str, place: &Place<'_>) -> String {
+    /// A person in a domain, with every value on the way to the pseudonym; the pseudonym's text
+    /// comes back.
+    pub fn person(
+        &mut self,
+        roots: &Roots,
+        scheme: &str,
+        value: &str,
+        place: &Place<'_>,
+    ) -> String {
         let input = json!({"identity_secret": roots.identity, "sector_secret": roots.sector, "path": place.path,
             "epoch": place.epoch, "controller": place.controller, "purpose": place.purpose, "period": "",
             "scheme": scheme, "value": value, "tag": place.tag});
@@ -90,15 +109,27 @@ impl Canaries {
         self.identifier(value);
         self.pseudonym(&form, &HEXLOWER.decode(bytes.as_bytes()).unwrap());
         self.bytes(Kind::Uti, &HEXLOWER.decode(text("uti").as_bytes()).unwrap());
-        self.bytes(Kind::Handle, &HEXLOWER.decode(text("person_handle").as_bytes()).unwrap());
-        let path = output["k_path"].as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned());
-        for key in ["prk_id", "k_uti", "prk_sec", "k_domain"].map(text).into_iter().chain(path) {
+        self.bytes(
+            Kind::Handle,
+            &HEXLOWER.decode(text("person_handle").as_bytes()).unwrap(),
+        );
+        let path = output["k_path"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key.as_str().unwrap().to_owned());
+        for key in ["prk_id", "k_uti", "prk_sec", "k_domain"]
+            .map(text)
+            .into_iter()
+            .chain(path)
+        {
             self.bytes(Kind::Secret, &HEXLOWER.decode(key.as_bytes()).unwrap());
         }
         form
     }
 
-    /// Bytes as they are, in hexadecimal digits and in both alphabets of base64 (what does not depend on what follows).
+    /// Bytes as they are, in hexadecimal digits and in both alphabets of base64 (what does not
+    /// depend on what follows).
     fn bytes(&mut self, kind: Kind, bytes: &[u8]) {
         let thirds = &bytes[..bytes.len() / 3 * 3];
         self.add(kind, bytes.to_vec());
@@ -108,7 +139,9 @@ impl Canaries {
     }
 
     fn add(&mut self, kind: Kind, needle: Vec<u8>) {
-        let head: [u8; HEAD] = needle[..HEAD].try_into().expect("a needle is longer than this");
+        let head: [u8; HEAD] = needle[..HEAD]
+            .try_into()
+            .expect("a needle is longer than this");
         let same = self.by_head.entry(head).or_default();
         if same.iter().any(|at| self.needles[*at as usize].0 == needle) {
             return;
@@ -138,13 +171,25 @@ impl Canaries {
 
     /// Fails where one of these bytes' holders shows anything but what it may.
     pub fn assert_absent(&self, place: &str, bytes: &[u8], allowed: &[Kind]) {
-        let found: Vec<_> = self.find(bytes).into_iter().filter(|(_, kind)| !allowed.contains(kind)).collect();
-        assert!(found.is_empty(), "{place} shows (offset, what): {:?}", &found[..found.len().min(8)]);
+        let found: Vec<_> = self
+            .find(bytes)
+            .into_iter()
+            .filter(|(_, kind)| !allowed.contains(kind))
+            .collect();
+        assert!(
+            found.is_empty(),
+            "{place} shows (offset, what): {:?}",
+            &found[..found.len().min(8)]
+        );
     }
 
-    /// How many different needles of a kind stand in these bytes: proof that the search finds what is there.
+    /// How many different needles of a kind stand in these bytes: proof that the search finds what
+    /// is there.
     pub fn count(&self, bytes: &[u8], kind: Kind) -> usize {
-        self.find(bytes).iter().filter(|(_, found)| *found == kind).count()
+        self.find(bytes)
+            .iter()
+            .filter(|(_, found)| *found == kind)
+            .count()
     }
 }
 
@@ -165,6 +210,9 @@ impl Roots {
             let text = fs::read_to_string(deployment.join("secrets/vault").join(path)).unwrap();
             text.trim_end().rsplit(':').next().unwrap().to_owned()
         };
-        Self { identity: read("identity.secret"), sector: read("sector/1.secret") }
+        Self {
+            identity: read("identity.secret"),
+            sector: read("sector/1.secret"),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Custody, with real processes and a real token: shares and sealing, every kind of custody, the memory that keys lie in.
+//! Custody, with real processes and a real token: shares and sealing, every kind of custody, the
+//! memory that keys lie in.
 
 mod ceremony;
 mod commands;
@@ -15,13 +16,20 @@ use crate::common::{Setup, World};
 
 /// A deployment whose authority key is in five shares, three of which unseal it.
 fn split(start: bool) -> World {
-    World::with(Setup { custodians: Some((3, 5)), start, ..Setup::default() })
+    World::with(Setup {
+        custodians: Some((3, 5)),
+        start,
+        ..Setup::default()
+    })
 }
 
 /// What a command said that did its work.
 #[track_caller]
 fn done(output: &Output) -> String {
-    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, errors) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{errors}");
     assert!(!errors.contains("panicked"), "{errors}");
     said.into_owned()
@@ -31,9 +39,16 @@ fn done(output: &Output) -> String {
 #[track_caller]
 fn refused(output: &Output, why: &str) -> String {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(matches!(output.status.code(), Some(1 | 2)), "{:?}: {errors}", output.status.code());
+    assert!(
+        matches!(output.status.code(), Some(1 | 2)),
+        "{:?}: {errors}",
+        output.status.code()
+    );
     assert!(errors.contains(why), "{why:?} is not in: {errors}");
-    assert!(errors.contains("hint: ") && !errors.contains("panicked"), "{errors}");
+    assert!(
+        errors.contains("hint: ") && !errors.contains("panicked"),
+        "{errors}"
+    );
     assert!(output.stdout.is_empty());
     errors
 }

@@ -1,4 +1,5 @@
-//! Stolen: a copy of the store and the authority's key, with all else that the authority's node has.
+//! Stolen: a copy of the store and the authority's key, with all else that the authority's node
+//! has.
 
 use cloison::keys::DomainScope;
 use cloison::keys::file::{SecretKind, read_secret};
@@ -15,12 +16,26 @@ use super::story::{Loot, Story, rows, stopped};
 fn the_store_and_the_authoritys_key_open_nothing() {
     let mut story = Story::told();
     stopped(&mut story);
-    let loot =
-        Loot::take(&story.world, &["data/vault", "data/node", "secrets/authority", "node.toml", "register.toml"]);
+    let loot = Loot::take(
+        &story.world,
+        &[
+            "data/vault",
+            "data/node",
+            "secrets/authority",
+            "node.toml",
+            "register.toml",
+        ],
+    );
     let rows = rows(&loot.path("data/vault"));
 
     // The key is the right one: segments open, and the thief holds the data keys of all mappings.
-    let scalar = || read_secret(&loot.path("secrets/authority/court-2026.secret"), SecretKind::Authority).unwrap();
+    let scalar = || {
+        read_secret(
+            &loot.path("secrets/authority/court-2026.secret"),
+            SecretKind::Authority,
+        )
+        .unwrap()
+    };
     let key = AuthorityPrivateKey::derive(&AuthoritySecret(scalar()), "court-2026", Suite::X25519);
     let config = cloison::config::NodeConfig::load(&loot.path("node.toml")).unwrap();
     let segments: Vec<_> = rows
@@ -28,10 +43,19 @@ fn the_store_and_the_authoritys_key_open_nothing() {
         .filter(|row| row.0 == "segment")
         .map(|(_, _, record)| OpenedSegment::open(record, &key, &config.segment_keys).unwrap())
         .collect();
-    assert!(segments.len() >= 4, "at least one for each sector that keeps mappings");
+    assert!(
+        segments.len() >= 4,
+        "at least one for each sector that keeps mappings"
+    );
 
     // And yet: no secret that he holds opens a chunk, ...
-    let audit = || read_secret(&loot.path("secrets/authority/audit.secret"), SecretKind::Audit).unwrap();
+    let audit = || {
+        read_secret(
+            &loot.path("secrets/authority/audit.secret"),
+            SecretKind::Audit,
+        )
+        .unwrap()
+    };
     let chunks: Vec<_> = rows.iter().filter(|row| row.0 == "chunk").collect();
     assert!(chunks.len() >= 7, "{}", chunks.len());
     for secret in [scalar(), audit()] {
@@ -40,8 +64,11 @@ fn the_store_and_the_authoritys_key_open_nothing() {
             assert_eq!(cipher.unwrap(key, row.clone()).err(), Some(SealError::Open));
         }
     }
-    // ... and no stretch of a closed chunk is a record that opens under a data key at the place where it belongs.
-    let register = cloison::register::parse(&std::fs::read_to_string(loot.path("register.toml")).unwrap()).unwrap();
+    // ... and no stretch of a closed chunk is a record that opens under a data key at the place
+    // where it belongs.
+    let register =
+        cloison::register::parse(&std::fs::read_to_string(loot.path("register.toml")).unwrap())
+            .unwrap();
     let mut tried = 0;
     for (_, _, row) in &chunks {
         // P ‖ nonce ‖ LP(scheme ‖ value ‖ day, and a tag), as long as the first person's record is.
@@ -66,7 +93,15 @@ fn the_store_and_the_authoritys_key_open_nothing() {
 fn loot_shows_nothing_else(story: &Story, loot: &Loot) {
     for file in loot.files() {
         let own = file.starts_with(loot.path("secrets"));
-        let allowed: &[_] = if own { &[super::canaries::Kind::Secret] } else { &[] };
-        story.canaries.assert_absent(&file.display().to_string(), &std::fs::read(&file).unwrap(), allowed);
+        let allowed: &[_] = if own {
+            &[super::canaries::Kind::Secret]
+        } else {
+            &[]
+        };
+        story.canaries.assert_absent(
+            &file.display().to_string(),
+            &std::fs::read(&file).unwrap(),
+            allowed,
+        );
     }
 }

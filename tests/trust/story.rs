@@ -17,14 +17,61 @@ pub const PEOPLE: [(&str, &str, &str); 4] = [
 ];
 
 /// Sector, client, purpose, text form, controller and purpose of the domain, schemes.
-type Seat =
-    (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static [&'static str]);
+type Seat = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+);
 pub const SEATS: [Seat; 5] = [
-    ("health", "cnss-health", "billing", "bech32m", "", "", &["cnie", "passport", "idcs"]),
-    ("health.chu-rabat", "chu-study", "care", "bech32m", "", "", &["cnie", "passport"]),
-    ("health.chu-rabat.study-42", "chu-study", "research", "hex", "", "research", &["cnie"]),
-    ("tax", "dgi-tax", "assessment", "bech32m", "dgi", "", &["cnie", "idcs"]),
-    ("social", "rsu-social", "aid", "uuid", "", "aid", &["cnie", "idcs"]),
+    (
+        "health",
+        "cnss-health",
+        "billing",
+        "bech32m",
+        "",
+        "",
+        &["cnie", "passport", "idcs"],
+    ),
+    (
+        "health.chu-rabat",
+        "chu-study",
+        "care",
+        "bech32m",
+        "",
+        "",
+        &["cnie", "passport"],
+    ),
+    (
+        "health.chu-rabat.study-42",
+        "chu-study",
+        "research",
+        "hex",
+        "",
+        "research",
+        &["cnie"],
+    ),
+    (
+        "tax",
+        "dgi-tax",
+        "assessment",
+        "bech32m",
+        "dgi",
+        "",
+        &["cnie", "idcs"],
+    ),
+    (
+        "social",
+        "rsu-social",
+        "aid",
+        "uuid",
+        "",
+        "aid",
+        &["cnie", "idcs"],
+    ),
 ];
 
 /// A world with a past.
@@ -38,14 +85,16 @@ pub struct Story {
 }
 
 impl Story {
-    /// Everybody is tokenized everywhere, somebody is re-identified, an epoch is advanced, much is refused; both
-    /// processes were stopped and started in between, and run.
+    /// Everybody is tokenized everywhere, somebody is re-identified, an epoch is advanced, much is
+    /// refused; both processes were stopped and started in between, and run.
     pub fn told() -> Self {
         let mut world = World::new();
         let mut canaries = Canaries::none();
         canaries.secrets_below(&world.path("secrets"));
         let roots = Roots::of(&world.path("."));
-        let crowd: Vec<String> = (0..600).map(|n| format!("W{:07}", 1_000_003 + n * 7_919)).collect();
+        let crowd: Vec<String> = (0..600)
+            .map(|n| format!("W{:07}", 1_000_003 + n * 7_919))
+            .collect();
         let mut health = vec![];
         for seat in SEATS {
             let (sector, client, purpose, .., schemes) = seat;
@@ -77,21 +126,42 @@ impl Story {
         // What was only in the write-ahead log goes into sorted files and blobs at a start.
         world.restart();
         world.advance("health", false);
-        let renewed = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &[PEOPLE[0].1, PEOPLE[1].1]);
+        let renewed = world.tokenize(
+            "cnss-health",
+            "health",
+            "cnie",
+            Some("billing"),
+            &[PEOPLE[0].1, PEOPLE[1].1],
+        );
         for (person, renewed) in PEOPLE.iter().zip(&renewed) {
             let derived = canaries.person(&roots, "cnie", person.2, &place(&world, SEATS[0], 2));
             assert_eq!(&derived, renewed);
         }
         let answer = world.reidentify(&order, "health", &health[..1]).ok();
-        assert_eq!(answer["items"][0]["value"], PEOPLE[0].2, "the old epoch's mapping opens as well");
+        assert_eq!(
+            answer["items"][0]["value"], PEOPLE[0].2,
+            "the old epoch's mapping opens as well"
+        );
         let refused = world.sign(&world.order("health", &health[1..]), &["judge-1"]);
-        assert_eq!(world.reidentify(&refused, "health", &health[1..]).code(), "order-quorum");
-        Self { world, canaries, health, order }
+        assert_eq!(
+            world.reidentify(&refused, "health", &health[1..]).code(),
+            "order-quorum"
+        );
+        Self {
+            world,
+            canaries,
+            health,
+            order,
+        }
     }
 }
 
 /// A domain of the demo's register.
-pub fn place<'a>(world: &World, (sector, _, _, form, controller, purpose, _): Seat, epoch: u64) -> Place<'a> {
+pub fn place<'a>(
+    world: &World,
+    (sector, _, _, form, controller, purpose, _): Seat,
+    epoch: u64,
+) -> Place<'a> {
     let register = world.register();
     let facts = register.sector(sector).unwrap();
     let tag = match sector {
@@ -103,7 +173,14 @@ pub fn place<'a>(world: &World, (sector, _, _, form, controller, purpose, _): Se
     };
     assert_eq!(facts.tag, tag);
     let path = facts.path.iter().map(ToString::to_string).collect();
-    Place { path, tag, form, epoch, controller, purpose }
+    Place {
+        path,
+        tag,
+        form,
+        epoch,
+        controller,
+        purpose,
+    }
 }
 
 /// What a thief carries away: a copy of some files of a deployment, and nothing else.
@@ -114,12 +191,21 @@ pub struct Loot {
 impl Loot {
     /// Copies files and folders of a deployment.
     pub fn take(world: &World, paths: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("cloison-loot-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("cloison-loot-")
+            .tempdir()
+            .unwrap();
         for path in paths {
             let from = world.path(path);
-            let all = if from.is_dir() { files(&from) } else { vec![from] };
+            let all = if from.is_dir() {
+                files(&from)
+            } else {
+                vec![from]
+            };
             for file in all {
-                let to = folder.path().join(file.strip_prefix(world.path("")).unwrap());
+                let to = folder
+                    .path()
+                    .join(file.strip_prefix(world.path("")).unwrap());
                 fs::create_dir_all(to.parent().unwrap()).unwrap();
                 fs::copy(file, to).unwrap();
             }
@@ -144,7 +230,8 @@ impl Loot {
             canaries.assert_absent(&file.display().to_string(), &content, &[]);
         }
         assert!(bytes > 10_000, "there is something to look at");
-        // Files may hold a key in pieces (sorted keys share what they have in common); rows are whole.
+        // Files may hold a key in pieces (sorted keys share what they have in common); rows are
+        // whole.
         for (column, key, value) in rows(&self.path(store)) {
             canaries.assert_absent(&format!("a key of column {column}"), &key, &[]);
             canaries.assert_absent(&format!("a value of column {column}"), &value, &[]);

@@ -1,4 +1,5 @@
-//! The writer's side of a log: entries into the tree of their year, within the commits of the entries themselves.
+//! The writer's side of a log: entries into the tree of their year, within the commits of the
+//! entries themselves.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -25,7 +26,9 @@ pub(super) fn end_of(year: u16) -> Timestamp {
     if next > 9_999 {
         return Timestamp::MAX;
     }
-    date(next, 1, 1).to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+    date(next, 1, 1)
+        .to_zoned(TimeZone::UTC)
+        .map_or(Timestamp::MAX, |zoned| zoned.timestamp())
 }
 
 /// The writer's side of a log: it alone appends.
@@ -53,15 +56,24 @@ impl Appender {
     /// Ends the shard where its year is over; what the next one begins with, before anything else.
     pub fn turn(&mut self, now: Timestamp) -> Option<Event> {
         if now >= self.ends {
-            // A shard without an entry has no checkpoint to hand on, and cannot be told from one that never was.
+            // A shard without an entry has no checkpoint to hand on, and cannot be told from one
+            // that never was.
             let closed = (self.tree.size() > 0).then(|| {
                 // It may not be published yet; after a kill no other code would publish it.
                 self.durable();
                 let TreeRow { size, root, .. } = self.head;
-                Checkpoint { origin: self.origin.to_string(), size, root }.sign(&self.log.key)
+                Checkpoint {
+                    origin: self.origin.to_string(),
+                    size,
+                    root,
+                }
+                .sign(&self.log.key)
             });
             self.go_on(Shard::of(year_of(now)));
-            self.opening = self.opening.take().or(closed.map(|checkpoint| Event::Continue { checkpoint }));
+            self.opening = self
+                .opening
+                .take()
+                .or(closed.map(|checkpoint| Event::Continue { checkpoint }));
         }
         self.opening.take()
     }
@@ -75,8 +87,8 @@ impl Appender {
         self.head = self.row();
     }
 
-    /// Puts what entries do to the tree into their own batch, and checkpoints that the store lacks; where each entry
-    /// stands.
+    /// Puts what entries do to the tree into their own batch, and checkpoints that the store lacks;
+    /// where each entry stands.
     pub fn append(&mut self, entries: &[Vec<u8>], batch: &mut RowBatch) -> Vec<AuditReceipt> {
         let store = &self.log.store;
         for (shard, published) in std::mem::take(&mut self.log.state().unstored) {
@@ -86,7 +98,12 @@ impl Appender {
         for entry in entries {
             let leaf: Hash = leaf_hash(entry);
             let index = self.tree.size();
-            receipts.push(AuditReceipt { origin: self.origin.clone(), shard: self.shard, index, leaf });
+            receipts.push(AuditReceipt {
+                origin: self.origin.clone(),
+                shard: self.shard,
+                index,
+                leaf,
+            });
             self.tree.push(leaf, |id, hashes| {
                 store.put_tile(batch, self.shard, id.level, id.index, &tile_bytes(hashes));
             });
@@ -114,17 +131,24 @@ impl Appender {
         self.log.is_forked()
     }
 
-    /// Signs what is durable and ends the thread that signs. What is to be stored then, [`Appender::append`] puts into a
-    /// batch.
+    /// Signs what is durable and ends the thread that signs. What is to be stored then,
+    /// [`Appender::append`] puts into a batch.
     pub fn end(&mut self) {
-        let Some(publisher) = self.publisher.take() else { return };
+        let Some(publisher) = self.publisher.take() else {
+            return;
+        };
         self.log.state().ending = true;
         self.log.work.notify_one();
         let _ = publisher.join();
     }
 
     fn row(&self) -> TreeRow {
-        TreeRow { shard: self.shard, first: self.first, size: self.tree.size(), root: self.tree.root() }
+        TreeRow {
+            shard: self.shard,
+            first: self.first,
+            size: self.tree.size(),
+            root: self.tree.root(),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a start finds in the store: trees and checkpoints, or entries of an older version without a tree.
+//! What a start finds in the store: trees and checkpoints, or entries of an older version without a
+//! tree.
 
 use super::PublishedCheckpoint;
 use crate::store::{RowBatch, Shard, Store, StoreError, TreeRow};
@@ -9,15 +10,28 @@ use crate::tlog::tree::{MerkleTree, leaf_hash, tile_bytes};
 const REBUILD_TILES: usize = 512;
 
 /// A shard's checkpoint as the store has it.
-pub(super) fn stored(store: &Store, tree: TreeRow) -> Result<Option<PublishedCheckpoint>, StoreError> {
-    let Some(note) = store.checkpoint(tree.shard)? else { return Ok(None) };
+pub(super) fn stored(
+    store: &Store,
+    tree: TreeRow,
+) -> Result<Option<PublishedCheckpoint>, StoreError> {
+    let Some(note) = store.checkpoint(tree.shard)? else {
+        return Ok(None);
+    };
     let corrupt = || StoreError::Corrupt("audit-checkpoint");
     let checkpoint = Checkpoint::read(&note).map_err(|_| corrupt())?.0;
     if checkpoint.size > tree.size {
         return Err(corrupt());
     }
-    let tree = TreeRow { size: checkpoint.size, root: checkpoint.root, ..tree };
-    Ok(Some(PublishedCheckpoint { checkpoint, tree, note: String::from_utf8(note).map_err(|_| corrupt())? }))
+    let tree = TreeRow {
+        size: checkpoint.size,
+        root: checkpoint.root,
+        ..tree
+    };
+    Ok(Some(PublishedCheckpoint {
+        checkpoint,
+        tree,
+        note: String::from_utf8(note).map_err(|_| corrupt())?,
+    }))
 }
 
 /// Makes the tree of a log that was written without one.
@@ -39,7 +53,15 @@ pub(super) fn rebuild(store: &Store, shard: Shard) -> Result<MerkleTree, StoreEr
     })?;
     if tree.size() > 0 {
         // The row that says that there is a tree comes last.
-        store.put_tree(&mut batch, TreeRow { shard, first: 0, size: tree.size(), root: tree.root() });
+        store.put_tree(
+            &mut batch,
+            TreeRow {
+                shard,
+                first: 0,
+                size: tree.size(),
+                root: tree.root(),
+            },
+        );
         store.commit(batch)?;
         tracing::info!(entries = tree.size(), "made the tree over the audit log");
     }

@@ -1,4 +1,5 @@
-//! The thread that signs checkpoints over durable entries. Each is in the second place before it is published.
+//! The thread that signs checkpoints over durable entries. Each is in the second place before it is
+//! published.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,7 +25,11 @@ impl Log {
                     if due && !state.heads.is_empty() {
                         break;
                     }
-                    state = self.work.wait_timeout(state, EVERY).unwrap_or_else(PoisonError::into_inner).0;
+                    state = self
+                        .work
+                        .wait_timeout(state, EVERY)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
                 }
                 state.wanted = false;
                 (std::mem::take(&mut state.heads), state.ending)
@@ -44,18 +49,32 @@ impl Log {
 
     fn publish(&self, tree: TreeRow) -> Result<(), CheckpointFileError> {
         // The same head again would only lose its cosignatures.
-        if self.published(tree.shard).is_some_and(|published| published.checkpoint.size >= tree.size) {
+        if self
+            .published(tree.shard)
+            .is_some_and(|published| published.checkpoint.size >= tree.size)
+        {
             return Ok(());
         }
         let origin = origin::origin(&self.owner, tree.shard);
-        let checkpoint = Checkpoint { origin, size: tree.size, root: tree.root };
+        let checkpoint = Checkpoint {
+            origin,
+            size: tree.size,
+            root: tree.root,
+        };
         let note = checkpoint.sign(&self.key);
-        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _publishing = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(second) = &self.second {
             let old = self.state().second.clone();
             second.swap(old.as_deref(), note.as_bytes())?;
         }
-        let published = Arc::new(PublishedCheckpoint { checkpoint, tree, note });
+        let published = Arc::new(PublishedCheckpoint {
+            checkpoint,
+            tree,
+            note,
+        });
         let mut state = self.state();
         state.second = Some(published.note.clone().into_bytes());
         state.trouble = None;

@@ -1,7 +1,8 @@
 //! `cloison audit copy`: an auditor's own copy of a log.
 //!
-//! A copy only grows. Where the log does not contain what the copy has, the copy is what proves that the log was rolled back or
-//! forked: it stays as it is, and what the log shows now is kept beside it.
+//! A copy only grows. Where the log does not contain what the copy has, the copy is what proves
+//! that the log was rolled back or forked: it stays as it is, and what the log shows now is kept
+//! beside it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,10 +24,12 @@ use crate::tlog::tree::{LEVELS, TILE_WIDTH, TileId, leaf_hash, width};
 
 /// Copy a log into a folder, to be verified and kept there
 #[derive(clap::Args)]
-#[command(after_long_help = "Example:\n  cloison audit copy --client clients/auditor.toml --to ./copy\n\n\
+#[command(
+    after_long_help = "Example:\n  cloison audit copy --client clients/auditor.toml --to ./copy\n\n\
     Files are named as C2SP tlog-tiles names them, in a folder for each year; any static web server can serve them. What is \
     there already is not fetched again, so that the same command brings a copy up to date. Exit code 4: the log does not \
-    contain what the copy has; the copy is left as it is, and what the log shows is kept beside it.")]
+    contain what the copy has; the copy is left as it is, and what the log shows is kept beside it."
+)]
 pub struct AuditCopyArgs {
     #[command(flatten)]
     log: LogArgs,
@@ -41,19 +44,32 @@ pub struct AuditCopyArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// When the log cannot be read or the folder cannot be written, or the log does not contain what was copied before.
+/// When the log cannot be read or the folder cannot be written, or the log does not contain what
+/// was copied before.
 pub fn run(args: &AuditCopyArgs) -> Result<(), CommandError> {
     let source = args.log.open()?;
     let shown = copy(&*source, &args.to)?;
-    let copied: Vec<_> = shown.iter().map(|shard| (&shard.head.origin, shard.head.size)).collect();
+    let copied: Vec<_> = shown
+        .iter()
+        .map(|shard| (&shard.head.origin, shard.head.size))
+        .collect();
     match args.json {
         true => {
-            let logs: Vec<_> = copied.iter().map(|(origin, size)| json!({"origin": origin, "size": size})).collect();
+            let logs: Vec<_> = copied
+                .iter()
+                .map(|(origin, size)| json!({"origin": origin, "size": size}))
+                .collect();
             print_json(&json!({"folder": args.to, "logs": logs}))
         }
         false => {
-            let lines = copied.iter().map(|(origin, size)| format!("{} entries of {origin}\n", HumanCount(*size)));
-            print(format!("{}in {}", lines.collect::<String>(), args.to.display()))
+            let lines = copied
+                .iter()
+                .map(|(origin, size)| format!("{} entries of {origin}\n", HumanCount(*size)));
+            print(format!(
+                "{}in {}",
+                lines.collect::<String>(),
+                args.to.display()
+            ))
         }
     }
 }
@@ -61,7 +77,10 @@ pub fn run(args: &AuditCopyArgs) -> Result<(), CommandError> {
 /// Brings a copy up to date; what was copied.
 fn copy(source: &dyn LogSource, to: &Path) -> Result<Vec<ShownShard>, CommandError> {
     let names = source.shards().map_err(|error| unreadable(&error))?;
-    let shown = names.into_iter().map(|name| ShownShard::read(source, name)).collect::<Result<Vec<_>, _>>()?;
+    let shown = names
+        .into_iter()
+        .map(|name| ShownShard::read(source, name))
+        .collect::<Result<Vec<_>, _>>()?;
     // All of them before anything is written.
     contains_the_copy(source, &shown, to)?;
     for shard in &shown {
@@ -70,7 +89,8 @@ fn copy(source: &dyn LogSource, to: &Path) -> Result<Vec<ShownShard>, CommandErr
     Ok(shown)
 }
 
-/// A shard as the log shows it, read once: what is held against the copy is what is copied, whatever the log shows later.
+/// A shard as the log shows it, read once: what is held against the copy is what is copied,
+/// whatever the log shows later.
 struct ShownShard {
     name: String,
     head: Checkpoint,
@@ -85,7 +105,11 @@ impl ShownShard {
 }
 
 /// Holds every shard of the copy against the log.
-fn contains_the_copy(source: &dyn LogSource, shown: &[ShownShard], to: &Path) -> Result<(), CommandError> {
+fn contains_the_copy(
+    source: &dyn LogSource,
+    shown: &[ShownShard],
+    to: &Path,
+) -> Result<(), CommandError> {
     let copy = LogFolder(to.to_owned());
     if !to.exists() {
         return Ok(());
@@ -93,7 +117,11 @@ fn contains_the_copy(source: &dyn LogSource, shown: &[ShownShard], to: &Path) ->
     for shard in copy.shards().map_err(|error| unreadable(&error))? {
         let copied = head(&copy, &shard)?;
         let Some(shown) = shown.iter().find(|shown| shown.name == shard) else {
-            return Err(contradiction(&copied, "the log has no such shard any more", &to.join(&shard)));
+            return Err(contradiction(
+                &copied,
+                "the log has no such shard any more",
+                &to.join(&shard),
+            ));
         };
         if let Some(why) = contradicts(source, &shard, &copied, &shown.head)? {
             let aside = keep_beside(&to.join(&shard), &shown.note)?;
@@ -114,21 +142,29 @@ fn contradicts(
         return Ok(Some(format!("the log calls itself {}", shown.origin)));
     }
     if shown.size < copied.size {
-        return Ok(Some(format!("the log shows a checkpoint over {} entries only", shown.size)));
+        return Ok(Some(format!(
+            "the log shows a checkpoint over {} entries only",
+            shown.size
+        )));
     }
     let mut tiles = SourceTiles::new(source, shard, shown.size);
-    let proof = consistency(&mut tiles, copied.size, shown.size).map_err(|error| unreadable(&error))?;
+    let proof =
+        consistency(&mut tiles, copied.size, shown.size).map_err(|error| unreadable(&error))?;
     let contains = is_consistent((copied.size, copied.root), (shown.size, shown.root), &proof);
     Ok((!contains).then(|| "the log has other entries there".to_owned()))
 }
 
 /// Keeps what the log shows beside the copy's own checkpoint; where it is.
 fn keep_beside(shard: &Path, note: &[u8]) -> Result<PathBuf, CommandError> {
-    let path = shard.join(format!("checkpoint.{}", &HEXLOWER.encode(&leaf_hash(note))[..16]));
+    let path = shard.join(format!(
+        "checkpoint.{}",
+        &HEXLOWER.encode(&leaf_hash(note))[..16]
+    ));
     // There already: the very same one.
     if !path.exists() {
-        write_public(&path, note)
-            .map_err(|error| CommandError::new(error, "keep what the log shows now by other means"))?;
+        write_public(&path, note).map_err(|error| {
+            CommandError::new(error, "keep what the log shows now by other means")
+        })?;
     }
     Ok(path)
 }
@@ -148,17 +184,34 @@ fn contradiction(copied: &Checkpoint, why: &str, kept: &Path) -> CommandError {
 
 /// Copies what the checkpoint covers, however far the log goes on meanwhile.
 fn one(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(), CommandError> {
-    let ShownShard { name: shard, head, note } = shown;
+    let ShownShard {
+        name: shard,
+        head,
+        note,
+    } = shown;
     let bar = progress(Some(head.size));
     for index in 0..head.size.div_ceil(TILE_WIDTH as u64) {
-        resource(source, shard, to, LogResource::Entries(index, width(TileId { level: 0, index }, head.size)))?;
+        resource(
+            source,
+            shard,
+            to,
+            LogResource::Entries(index, width(TileId { level: 0, index }, head.size)),
+        )?;
         bar.set_position((index * TILE_WIDTH as u64).min(head.size));
-        bar.set_message(format!("{} entries of {}", HumanCount(bar.position()), head.origin));
+        bar.set_message(format!(
+            "{} entries of {}",
+            HumanCount(bar.position()),
+            head.origin
+        ));
         for level in 0..LEVELS {
             // A tile of a higher level comes with the last one below it.
-            let tile = TileId { level, index: index >> (8 * u32::from(level)) };
+            let tile = TileId {
+                level,
+                index: index >> (8 * u32::from(level)),
+            };
             let span = 1u64 << (8 * u32::from(level));
-            let is_last_below = (index + 1) % span == 0 || (index + 1) * TILE_WIDTH as u64 >= head.size;
+            let is_last_below =
+                (index + 1) % span == 0 || (index + 1) * TILE_WIDTH as u64 >= head.size;
             let width = width(tile, head.size);
             if is_last_below && width > 0 {
                 resource(source, shard, to, LogResource::Tile(tile, width))?;
@@ -172,7 +225,12 @@ fn one(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(), Comm
     replace_file(&path, note)
 }
 
-fn resource(source: &dyn LogSource, shard: &str, to: &Path, resource: LogResource) -> Result<(), CommandError> {
+fn resource(
+    source: &dyn LogSource,
+    shard: &str,
+    to: &Path,
+    resource: LogResource,
+) -> Result<(), CommandError> {
     let path = to.join(resource.to_string());
     if path.exists() {
         return Ok(());
@@ -181,8 +239,9 @@ fn resource(source: &dyn LogSource, shard: &str, to: &Path, resource: LogResourc
     let bytes = bytes.ok_or_else(|| unreadable(&LogSourceError::Tile(resource.to_string())))?;
     let folder = path.parent().unwrap_or(to);
     let half = path.with_extension("half");
-    let written =
-        fs::create_dir_all(folder).and_then(|()| fs::write(&half, bytes)).and_then(|()| fs::rename(&half, &path));
+    let written = fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&half, bytes))
+        .and_then(|()| fs::rename(&half, &path));
     written.map_err(|error| CommandError::file(&path, &error))
 }
 
@@ -211,8 +270,14 @@ mod tests {
 
         fn note(size: u64) -> Vec<u8> {
             let mut tree = MerkleTree::default();
-            Self::hashes(size).into_iter().for_each(|hash| tree.push(hash, |_, _| ()));
-            let head = Checkpoint { origin: "test/vault/2026".to_owned(), size, root: tree.root() };
+            Self::hashes(size)
+                .into_iter()
+                .for_each(|hash| tree.push(hash, |_, _| ()));
+            let head = Checkpoint {
+                origin: "test/vault/2026".to_owned(),
+                size,
+                root: tree.root(),
+            };
             head.sign(&SigningKey::from_bytes(&[7; 32])).into_bytes()
         }
     }
@@ -226,7 +291,9 @@ mod tests {
             Ok(Some(match resource {
                 LogResource::Checkpoint => Self::note(self.0.borrow_mut().pop_front().unwrap()),
                 LogResource::Tile(_, width) => tile_bytes(&Self::hashes(width.into())),
-                LogResource::Entries(_, width) => (0..width).flat_map(|n| [0, 1, n as u8]).collect(),
+                LogResource::Entries(_, width) => {
+                    (0..width).flat_map(|n| [0, 1, n as u8]).collect()
+                }
             }))
         }
     }

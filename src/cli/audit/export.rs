@@ -47,7 +47,12 @@ pub enum ExportFormat {
 pub fn run(args: &AuditExportArgs) -> Result<(), CommandError> {
     let source = args.log.open()?;
     match &args.output {
-        None => write(args, &*source, &mut BufWriter::new(io::stdout().lock()), output_error),
+        None => write(
+            args,
+            &*source,
+            &mut BufWriter::new(io::stdout().lock()),
+            output_error,
+        ),
         Some(path) => {
             let failed = |error: &io::Error| CommandError::file(path, error);
             let file = std::fs::File::create_new(path).map_err(|error| failed(&error))?;
@@ -76,7 +81,10 @@ fn write(
 }
 
 fn jsonl(found: &FoundEntry<'_>) -> Vec<u8> {
-    let head = format!("{{\"shard\":\"{}\",\"index\":{},\"entry\":", found.shard, found.index);
+    let head = format!(
+        "{{\"shard\":\"{}\",\"index\":{},\"entry\":",
+        found.shard, found.index
+    );
     [head.as_bytes(), found.entry, b"}\n"].concat()
 }
 
@@ -120,7 +128,8 @@ fn csv(found: &FoundEntry<'_>) -> Vec<u8> {
     format!("{}\r\n", line.join(",")).into_bytes()
 }
 
-/// A field of RFC 4180. What a spreadsheet would take for a formula gets a quotation mark that says it is text.
+/// A field of RFC 4180. What a spreadsheet would take for a formula gets a quotation mark that says
+/// it is text.
 fn field(text: &str) -> String {
     let text = match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         true => format!("'{text}"),
@@ -139,11 +148,21 @@ mod tests {
     #[test]
     fn lines_of_both_forms() {
         let entry = br#"{"case":"-1,2","client":"a","event":"tokenize","time":"t"}"#;
-        let found = FoundEntry { shard: "2026", index: 7, entry };
+        let found = FoundEntry {
+            shard: "2026",
+            index: 7,
+            entry,
+        };
         let line = String::from_utf8(jsonl(&found)).unwrap();
-        assert!(line.starts_with(r#"{"shard":"2026","index":7,"entry":{"case""#) && line.ends_with("}}\n"));
+        assert!(
+            line.starts_with(r#"{"shard":"2026","index":7,"entry":{"case""#)
+                && line.ends_with("}}\n")
+        );
         let line = String::from_utf8(csv(&found)).unwrap();
-        assert!(line.starts_with("2026,7,t,tokenize,a,,,,,,,,,,,\"'-1,2\","), "{line}");
+        assert!(
+            line.starts_with("2026,7,t,tokenize,a,,,,,,,,,,,\"'-1,2\","),
+            "{line}"
+        );
         assert!(line.ends_with("\"{\"\"case\"\":\"\"-1,2\"\",\"\"client\"\":\"\"a\"\",\"\"event\"\":\"\"tokenize\"\",\"\"time\"\":\"\"t\"\"}\"\r\n"));
     }
 }

@@ -25,7 +25,8 @@ use crate::terminal::{CommandError, open_client, print, print_json};
 pub enum InspectionCommand {
     /// Write and sign a decision to inspect, with a register key of the commission
     New(Box<InspectionNewArgs>),
-    /// Bring a signed decision, or the signed end of an inspection, to the vault or an authority's node
+    /// Bring a signed decision, or the signed end of an inspection, to the vault or an authority's
+    /// node
     Enter(InspectionEnterArgs),
     /// List the inspections that were entered there
     List(InspectionListArgs),
@@ -95,7 +96,8 @@ struct InspectionSealArgs {
     /// The key's id, as vault and node have it pinned
     #[arg(long, value_name = "ID")]
     kid: String,
-    /// Write what was signed to this file, to be brought by others; an existing file is never overwritten
+    /// Write what was signed to this file, to be brought by others; an existing file is never
+    /// overwritten
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Bring it at once, as the client of this file: an auditor or an operator
@@ -108,7 +110,9 @@ struct InspectionSealArgs {
 
 /// What `audit inspection enter` takes.
 #[derive(clap::Args)]
-#[command(after_long_help = "Example:\n  cloison audit inspection enter inspection.jws --client clients/auditor.toml")]
+#[command(
+    after_long_help = "Example:\n  cloison audit inspection enter inspection.jws --client clients/auditor.toml"
+)]
 pub struct InspectionEnterArgs {
     /// The decision, or the end of an inspection, signed
     #[arg(value_name = "FILE")]
@@ -124,7 +128,9 @@ pub struct InspectionEnterArgs {
 
 /// What `audit inspection list` takes.
 #[derive(clap::Args)]
-#[command(after_long_help = "Example:\n  cloison audit inspection list --client clients/auditor.toml")]
+#[command(
+    after_long_help = "Example:\n  cloison audit inspection list --client clients/auditor.toml"
+)]
 pub struct InspectionListArgs {
     /// Print JSON
     #[arg(long)]
@@ -164,7 +170,10 @@ pub fn run(command: InspectionCommand) -> Result<(), CommandError> {
         InspectionCommand::Enter(args) => {
             let text = read_text(&args.statement)?;
             if !is_decision(&text) {
-                obtain(args.assent, "An inspection ends before its time.".to_owned())?;
+                obtain(
+                    args.assent,
+                    "An inspection ends before its time.".to_owned(),
+                )?;
             }
             bring(&args.client.open()?, &text, args.json)
         }
@@ -178,9 +187,17 @@ fn new(args: InspectionNewArgs) -> Result<(), CommandError> {
     let not_before = whole(not_before)?;
     let not_after = not_before
         .checked_add(SignedDuration::from_hours(24 * i64::from(args.days)))
-        .map_err(|_| CommandError::usage("it ends after the end of time", "give an earlier --not-before"))?;
+        .map_err(|_| {
+            CommandError::usage(
+                "it ends after the end of time",
+                "give an earlier --not-before",
+            )
+        })?;
     let ids = |option: &str, texts: &[String]| {
-        texts.iter().map(|text| id_of_option(option, text)).collect::<Result<Vec<_>, _>>()
+        texts
+            .iter()
+            .map(|text| id_of_option(option, text))
+            .collect::<Result<Vec<_>, _>>()
     };
     let decision = InspectionDecision {
         aud: read_register(&args.register)?.deployment,
@@ -198,18 +215,27 @@ fn new(args: InspectionNewArgs) -> Result<(), CommandError> {
         not_before,
         not_after,
     };
-    args.seal.finish(&decision, &format!("inspection {} ({})", decision.id, decision.reference))
+    args.seal.finish(
+        &decision,
+        &format!("inspection {} ({})", decision.id, decision.reference),
+    )
 }
 
 fn close(args: InspectionCloseArgs) -> Result<(), CommandError> {
-    obtain(args.assent, format!("Inspection {} ends before its time.", args.inspection))?;
+    obtain(
+        args.assent,
+        format!("Inspection {} ends before its time.", args.inspection),
+    )?;
     let closing = InspectionClosing {
         aud: read_register(&args.register)?.deployment,
         inspection: args.inspection,
         reason: id_of_option("--reason", &args.reason)?,
         time: present_second()?,
     };
-    args.seal.finish(&closing, &format!("the end of inspection {}", args.inspection))
+    args.seal.finish(
+        &closing,
+        &format!("the end of inspection {}", args.inspection),
+    )
 }
 
 impl InspectionSealArgs {
@@ -222,7 +248,10 @@ impl InspectionSealArgs {
         }
         let hint = "a register key of the commission is needed: the one by which vault and node know its registers";
         let key = read_signing_key(&self.key).map_err(|error| CommandError::new(error, hint))?;
-        let signed = says.draft().and_then(|draft| statement::sign::<S>(&draft, &self.kid, &key)).map_err(unusable)?;
+        let signed = says
+            .draft()
+            .and_then(|draft| statement::sign::<S>(&draft, &self.kid, &key))
+            .map_err(unusable)?;
         if let Some(out) = &self.out {
             write_new(out, &signed)?;
         }
@@ -237,7 +266,10 @@ impl InspectionSealArgs {
 }
 
 fn obtain(assent: Assent, changes: String) -> Result<(), CommandError> {
-    assent.obtain(&Irreversible { changes, lost: "It does not open again: a new decision has to be signed." })
+    assent.obtain(&Irreversible {
+        changes,
+        lost: "It does not open again: a new decision has to be signed.",
+    })
 }
 
 /// Whether a text decides on an inspection, and does not end one.
@@ -246,8 +278,14 @@ fn is_decision(text: &str) -> bool {
 }
 
 fn bring(client: &Client, text: &str, json: bool) -> Result<(), CommandError> {
-    let path = if is_decision(text) { "/v1/inspections" } else { "/v1/inspections/closings" };
-    let statement = InspectionText { statement: text.trim_end().to_owned() };
+    let path = if is_decision(text) {
+        "/v1/inspections"
+    } else {
+        "/v1/inspections/closings"
+    };
+    let statement = InspectionText {
+        statement: text.trim_end().to_owned(),
+    };
     let view: InspectionView = client.post_json(path, &statement)?;
     match json {
         true => print_json(&view),
@@ -262,7 +300,15 @@ fn list(args: &InspectionListArgs) -> Result<(), CommandError> {
     }
     match listed.inspections.is_empty() {
         true => print("no inspection was entered there that names you"),
-        false => print(listed.inspections.iter().map(shown).collect::<Vec<_>>().join("\n").trim_end()),
+        false => print(
+            listed
+                .inspections
+                .iter()
+                .map(shown)
+                .collect::<Vec<_>>()
+                .join("\n")
+                .trim_end(),
+        ),
     }
 }
 
@@ -274,7 +320,13 @@ fn shown(view: &InspectionView) -> String {
         InspectionStage::Over => "over",
         InspectionStage::Closed => "closed",
     };
-    let all = |names: Vec<&str>| if names.is_empty() { "any".to_owned() } else { names.join(", ") };
+    let all = |names: Vec<&str>| {
+        if names.is_empty() {
+            "any".to_owned()
+        } else {
+            names.join(", ")
+        }
+    };
     let ids = |ids: &[Id]| all(ids.iter().map(Id::as_str).collect());
     let bound = |time: Option<Timestamp>| time.map_or("…".to_owned(), |time| time.to_string());
     format!(
@@ -303,5 +355,8 @@ fn whole(time: Timestamp) -> Result<Timestamp, CommandError> {
 }
 
 fn unusable(refusal: Refusal) -> CommandError {
-    CommandError::new(refusal, "`cloison audit inspection new --help` has an example")
+    CommandError::new(
+        refusal,
+        "`cloison audit inspection new --help` has an example",
+    )
 }

@@ -50,7 +50,10 @@ pub fn run(args: &AuditProveArgs) -> Result<(), CommandError> {
     match (&args.check, &args.entry) {
         (Some(file), _) => check(args, file),
         (None, Some(entry)) => prove(args, entry),
-        (None, None) => Err(CommandError::usage("no entry is named", "name an entry, or a file with --check")),
+        (None, None) => Err(CommandError::usage(
+            "no entry is named",
+            "name an entry, or a file with --check",
+        )),
     }
 }
 
@@ -61,24 +64,40 @@ fn prove(args: &AuditProveArgs, entry: &str) -> Result<(), CommandError> {
         None => (None, entry),
     };
     let index: u64 = number.parse().map_err(|_| {
-        CommandError::usage(format_args!("{entry} is no entry"), "a number, or shard and number: 2026#1842")
+        CommandError::usage(
+            format_args!("{entry} is no entry"),
+            "a number, or shard and number: 2026#1842",
+        )
     })?;
     let shard = match (shards(&*source, shard)?.as_slice(), shard) {
         ([one], _) => one.clone(),
         ([.., last], None) => last.clone(),
-        _ => return Err(CommandError::new("the log has no shard", "`cloison audit verify` says what it lacks")),
+        _ => {
+            return Err(CommandError::new(
+                "the log has no shard",
+                "`cloison audit verify` says what it lacks",
+            ));
+        }
     };
     let proof = make(&*source, &shard, index)?;
-    let origin = proof.claimed().map(|checkpoint| checkpoint.origin).unwrap_or_default();
+    let origin = proof
+        .claimed()
+        .map(|checkpoint| checkpoint.origin)
+        .unwrap_or_default();
     match &args.output {
-        None if args.json => print_json(&json!({"log": origin, "index": index, "proof": proof.text()})),
+        None if args.json => {
+            print_json(&json!({"log": origin, "index": index, "proof": proof.text()}))
+        }
         None => print(proof.text().trim_end_matches('\n')),
         Some(path) => {
             write_public(path, proof.text().as_bytes())
                 .map_err(|error| CommandError::new(error, "choose another path"))?;
             match args.json {
                 true => print_json(&json!({"log": origin, "index": index, "file": path})),
-                false => print(format_args!("entry {index} of {origin}: proof in {}", path.display())),
+                false => print(format_args!(
+                    "entry {index} of {origin}: proof in {}",
+                    path.display()
+                )),
             }
         }
     }
@@ -86,22 +105,42 @@ fn prove(args: &AuditProveArgs, entry: &str) -> Result<(), CommandError> {
 
 /// Makes the proof, and checks it before anybody gets it.
 fn make(source: &dyn LogSource, shard: &str, index: u64) -> Result<ProofFile, CommandError> {
-    let note = source.read(shard, LogResource::Checkpoint).map_err(|error| unreadable(&error))?.unwrap_or_default();
+    let note = source
+        .read(shard, LogResource::Checkpoint)
+        .map_err(|error| unreadable(&error))?
+        .unwrap_or_default();
     let (head, _) = Checkpoint::read(&note).map_err(|error| {
-        CommandError::new(format_args!("the checkpoint: {error}"), "`cloison audit verify` says more")
+        CommandError::new(
+            format_args!("the checkpoint: {error}"),
+            "`cloison audit verify` says more",
+        )
     })?;
     if index >= head.size {
         return Err(CommandError::new(
-            format_args!("the log has no entry {index} yet: its checkpoint covers {}", head.size),
+            format_args!(
+                "the log has no entry {index} yet: its checkpoint covers {}",
+                head.size
+            ),
             "the last entries come under a checkpoint within a second",
         ));
     }
     let bundle = index / TILE_WIDTH as u64;
-    let resource = LogResource::Entries(bundle, width(TileId { level: 0, index: bundle }, head.size));
+    let resource = LogResource::Entries(
+        bundle,
+        width(
+            TileId {
+                level: 0,
+                index: bundle,
+            },
+            head.size,
+        ),
+    );
     let bytes = read_or_wider(source, shard, resource).map_err(|error| unreadable(&error))?;
     let place = (index % TILE_WIDTH as u64) as usize;
-    let entry =
-        bytes.as_deref().and_then(split_bundle).and_then(|entries| entries.get(place).map(|entry| entry.to_vec()));
+    let entry = bytes
+        .as_deref()
+        .and_then(split_bundle)
+        .and_then(|entries| entries.get(place).map(|entry| entry.to_vec()));
     let entry = entry.ok_or_else(|| unreadable(&LogSourceError::Tile(resource.to_string())))?;
     let mut tiles = SourceTiles::new(source, shard, head.size);
     let path = inclusion(&mut tiles, index, head.size).map_err(|error| unreadable(&error))?;
@@ -112,18 +151,28 @@ fn make(source: &dyn LogSource, shard: &str, index: u64) -> Result<ProofFile, Co
         ));
     }
     let checkpoint = String::from_utf8(note).unwrap_or_default();
-    Ok(ProofFile { entry, index, path, checkpoint })
+    Ok(ProofFile {
+        entry,
+        index,
+        path,
+        checkpoint,
+    })
 }
 
 fn check(args: &AuditProveArgs, file: &Path) -> Result<(), CommandError> {
     let keys = args.keys.keys()?;
     let hint = "it proves nothing: ask for another one, from the log itself";
-    let failed = |error: &dyn std::fmt::Display| CommandError::new(format_args!("{}: {error}", file.display()), hint);
+    let failed = |error: &dyn std::fmt::Display| {
+        CommandError::new(format_args!("{}: {error}", file.display()), hint)
+    };
     let proof = ProofFile::parse(&read_text(file)?).map_err(|error| failed(&error))?;
     let claimed = proof.claimed().map_err(|error| failed(&error))?;
-    let key = keys
-        .key_of(&claimed.origin)
-        .ok_or_else(|| failed(&format_args!("it is of the log {}, for which no key is believed", claimed.origin)))?;
+    let key = keys.key_of(&claimed.origin).ok_or_else(|| {
+        failed(&format_args!(
+            "it is of the log {}, for which no key is believed",
+            claimed.origin
+        ))
+    })?;
     let (checkpoint, _) = proof.check(&key).map_err(|error| failed(&error))?;
     let entry: Value = serde_json::from_slice(&proof.entry).unwrap_or_default();
     match args.json {

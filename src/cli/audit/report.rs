@@ -37,7 +37,12 @@ const WORDS: &str = include_str!("report/words.json");
     verifies the signature and the checkpoint; with a copy of the log (or a store) it also counts the figures again.")]
 pub struct AuditReportArgs {
     /// The inspection's id
-    #[arg(long, value_name = "ID", required_unless_present = "check", conflicts_with = "check")]
+    #[arg(
+        long,
+        value_name = "ID",
+        required_unless_present = "check",
+        conflicts_with = "check"
+    )]
     inspection: Option<Uuid>,
     /// Write to this path, with .json and .html behind it; existing files are never overwritten
     #[arg(long, short, value_name = "PATH", requires = "inspection")]
@@ -65,9 +70,10 @@ pub fn run(args: &AuditReportArgs) -> Result<(), CommandError> {
     match (&args.check, args.inspection) {
         (Some(file), _) => verify(args, file),
         (None, Some(id)) => fetch(args, id),
-        (None, None) => {
-            Err(CommandError::usage("of which inspection?", "give --inspection ID; `cloison audit inspection list`"))
-        }
+        (None, None) => Err(CommandError::usage(
+            "of which inspection?",
+            "give --inspection ID; `cloison audit inspection list`",
+        )),
     }
 }
 
@@ -83,16 +89,29 @@ fn fetch(args: &AuditReportArgs, id: Uuid) -> Result<(), CommandError> {
         name.push(end);
         output.with_file_name(name)
     };
-    let places = args.output.as_deref().map(|output| (with(output, ".json"), with(output, ".html")));
+    let places = args
+        .output
+        .as_deref()
+        .map(|output| (with(output, ".json"), with(output, ".html")));
     // Before it is asked for: that is logged.
-    if let Some(there) = places.iter().flat_map(|(data, page)| [data, page]).find(|path| path.exists()) {
-        return Err(CommandError::file(there, &std::io::ErrorKind::AlreadyExists.into()));
+    if let Some(there) = places
+        .iter()
+        .flat_map(|(data, page)| [data, page])
+        .find(|path| path.exists())
+    {
+        return Err(CommandError::file(
+            there,
+            &std::io::ErrorKind::AlreadyExists.into(),
+        ));
     }
     let client = open_client(file)?;
-    let document: SignedReport = client.get_json(&path(&["v1", "inspections", &id.to_string(), "report"]))?;
-    let Some((data, page)) = places else { return print_json(&document) };
-    let text =
-        serde_json::to_string_pretty(&document).map_err(|error| CommandError::new(error, "report this as a fault"))?;
+    let document: SignedReport =
+        client.get_json(&path(&["v1", "inspections", &id.to_string(), "report"]))?;
+    let Some((data, page)) = places else {
+        return print_json(&document);
+    };
+    let text = serde_json::to_string_pretty(&document)
+        .map_err(|error| CommandError::new(error, "report this as a fault"))?;
     write_new(&data, &text)?;
     write_private(&page, printable(&document, &args.language)?.as_bytes()).map_err(not_written)?;
     match args.json {
@@ -108,14 +127,22 @@ fn fetch(args: &AuditReportArgs, id: Uuid) -> Result<(), CommandError> {
 
 /// The page; every text in it is escaped.
 fn printable(document: &SignedReport, language: &str) -> Result<String, CommandError> {
-    let fault = |error: &dyn std::fmt::Display| CommandError::new(error, "report this as a fault of cloison");
+    let fault = |error: &dyn std::fmt::Display| {
+        CommandError::new(error, "report this as a fault of cloison")
+    };
     let words: Value = serde_json::from_str(WORDS).map_err(|error| fault(&error))?;
     let mut pages = Environment::new();
     // The name's end is what switches escaping on.
-    pages.add_template("report.html", PAGE).map_err(|error| fault(&error))?;
-    let page = pages.get_template("report.html").map_err(|error| fault(&error))?;
+    pages
+        .add_template("report.html", PAGE)
+        .map_err(|error| fault(&error))?;
+    let page = pages
+        .get_template("report.html")
+        .map_err(|error| fault(&error))?;
     let digest = crate::statement::digest_of::<ReportStatement>(&document.signature);
-    let digest = digest.map(|digest| data_encoding::HEXLOWER.encode(&digest)).unwrap_or_default();
+    let digest = digest
+        .map(|digest| data_encoding::HEXLOWER.encode(&digest))
+        .unwrap_or_default();
     let context = context! { r => document.report, w => words[language], language, digest };
     page.render(context).map_err(|error| fault(&error))
 }
@@ -123,7 +150,10 @@ fn printable(document: &SignedReport, language: &str) -> Result<String, CommandE
 fn verify(args: &AuditReportArgs, file: &Path) -> Result<(), CommandError> {
     let text = read_text(file)?;
     let document: SignedReport = serde_json::from_str(&text).map_err(|error| {
-        CommandError::new(format_args!("{}: {error}", file.display()), "name the .json of a report")
+        CommandError::new(
+            format_args!("{}: {error}", file.display()),
+            "name the .json of a report",
+        )
     })?;
     let keys = args.keys.keys()?;
     let report = check(&document, |origin| keys.key_of(origin)).map_err(|refusal| {
@@ -144,18 +174,27 @@ fn verify(args: &AuditReportArgs, file: &Path) -> Result<(), CommandError> {
             let figures = count(&*args.log.open()?, &report, &read_register(register)?)?;
             if figures != report.figures {
                 let hint = "verify the copy, and that the register is the one of the report";
-                return Err(CommandError::new("the figures are not those that the log gives", hint));
+                return Err(CommandError::new(
+                    "the figures are not those that the log gives",
+                    hint,
+                ));
             }
             Some(figures.entries)
         }
     };
     match args.json {
-        true => print_json(&json!({"good": true, "inspection": report.inspection.decision.id, "counted": counted})),
+        true => print_json(
+            &json!({"good": true, "inspection": report.inspection.decision.id, "counted": counted}),
+        ),
         false => {
-            let again =
-                counted.map_or(String::new(), |n| format!("; its figures are those of {} entries", HumanCount(n)));
+            let again = counted.map_or(String::new(), |n| {
+                format!("; its figures are those of {} entries", HumanCount(n))
+            });
             let decision = &report.inspection.decision;
-            print(format_args!("good: signed for {}, inspection {}{again}", report.owner, decision.reference))
+            print(format_args!(
+                "good: signed for {}, inspection {}{again}",
+                report.owner, decision.reference
+            ))
         }
     }
 }
@@ -166,14 +205,18 @@ fn count(
     report: &InspectionReport,
     register: &Register,
 ) -> Result<InspectionFigures, CommandError> {
-    let (last, _) =
-        Checkpoint::read(report.checkpoint.as_bytes()).map_err(|error| CommandError::new(error, "see above"))?;
+    let (last, _) = Checkpoint::read(report.checkpoint.as_bytes())
+        .map_err(|error| CommandError::new(error, "see above"))?;
     let object = InspectionObject::of(&report.inspection, register);
     let mut count = FigureCounter::default();
     let bar = progress(None);
     for shard in source.shards().map_err(|error| unreadable(&error))? {
         let found = head(source, &shard)?;
-        let size = if found.origin == last.origin { last.size } else { found.size };
+        let size = if found.origin == last.origin {
+            last.size
+        } else {
+            found.size
+        };
         if size > found.size {
             return Err(CommandError::new(
                 "the copy ends before the report does",
@@ -182,7 +225,8 @@ fn count(
         }
         for index in 0..size.div_ceil(TILE_WIDTH as u64) {
             let resource = LogResource::Entries(index, width(TileId { level: 0, index }, size));
-            let bundle = read_or_wider(source, &shard, resource).map_err(|error| unreadable(&error))?;
+            let bundle =
+                read_or_wider(source, &shard, resource).map_err(|error| unreadable(&error))?;
             let entries = bundle.as_deref().and_then(split_bundle).ok_or_else(|| {
                 CommandError::new(
                     format_args!("{resource} cannot be read"),

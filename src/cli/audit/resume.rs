@@ -25,14 +25,17 @@ use crate::tlog::checkpoint_file::CheckpointFile;
 /// How long the entry may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Let a log go on after its store was restored from a backup, or without what its second place held
+/// Let a log go on after its store was restored from a backup, or without what its second place
+/// held
 #[derive(clap::Args)]
-#[command(after_long_help = "Examples:\n  cloison audit resume --after-restore --config vault.toml\n  \
+#[command(
+    after_long_help = "Examples:\n  cloison audit resume --after-restore --config vault.toml\n  \
     cloison audit resume --second-lost --config vault.toml\n\n\
     The process itself must not run. After a restore the shard that lost entries is never extended again; the log goes on in a \
     new one, whose first entry says what was lost. Before that, see docs/operations.md for what else an older store lacks, and \
     tell the commission. Where the second place is empty (lost, or new in the configuration) nobody can tell whether the store \
-    is the newest one: hold it against what a witness or the other side has cosigned. The log says that it went on.")]
+    is the newest one: hold it against what a witness or the other side has cosigned. The log says that it went on."
+)]
 pub struct AuditResumeArgs {
     /// The configuration of the vault or the node (`vault.toml`, `node.toml`)
     #[arg(long, value_name = "FILE")]
@@ -82,15 +85,34 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
     }
     let store = Arc::new(Store::open(&place.store, &place.owner).map_err(|error| failed(&error))?);
     let open = |resume| -> Result<_, CommandError> {
-        let key = place.keyring.read_signing_key(&place.key, SecretKind::Checkpoint).map_err(|error| failed(&error))?;
-        let parts = LogParts { second: Some(CheckpointFile::new(second.clone())), resume, ..LogParts::new(key) };
-        Ok(Log::open(store.clone(), &place.owner, parts, SystemClock.now()))
+        let key = place
+            .keyring
+            .read_signing_key(&place.key, SecretKind::Checkpoint)
+            .map_err(|error| failed(&error))?;
+        let parts = LogParts {
+            second: Some(CheckpointFile::new(second.clone())),
+            resume,
+            ..LogParts::new(key)
+        };
+        Ok(Log::open(
+            store.clone(),
+            &place.owner,
+            parts,
+            SystemClock.now(),
+        ))
     };
     if args.second_lost {
         let (origin, published) = match open(None)? {
-            Err(LogError::SecondLost { origin, published, .. }) => (origin, published),
+            Err(LogError::SecondLost {
+                origin, published, ..
+            }) => (origin, published),
             Err(error) => return Err(failed(&error)),
-            Ok(_) => return Err(CommandError::new("the second place has what it should have", "start the process")),
+            Ok(_) => {
+                return Err(CommandError::new(
+                    "the second place has what it should have",
+                    "start the process",
+                ));
+            }
         };
         args.assent.obtain(&Irreversible {
             changes: format!(
@@ -103,7 +125,12 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
         return go_on_without_second(args, &log, appender).map_err(|why| failed(&why));
     }
     let lost = match open(None)? {
-        Err(LogError::Behind { published, origin, found, .. }) => (origin, published, found),
+        Err(LogError::Behind {
+            published,
+            origin,
+            found,
+            ..
+        }) => (origin, published, found),
         Err(error) => return Err(failed(&error)),
         Ok(_) => {
             return Err(CommandError::new(
@@ -123,10 +150,15 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
     let writer = writer(&log, appender).map_err(|error| failed(&error))?;
     let started = Instant::now();
     let resumed = loop {
-        match log.latest().filter(|published| Some(published.tree.shard) != before) {
+        match log
+            .latest()
+            .filter(|published| Some(published.tree.shard) != before)
+        {
             Some(published) => break published,
             None if started.elapsed() > PATIENCE => {
-                let why = log.trouble().unwrap_or_else(|| "the entry was not written in time".to_owned());
+                let why = log
+                    .trouble()
+                    .unwrap_or_else(|| "the entry was not written in time".to_owned());
                 return Err(failed(&why));
             }
             None => std::thread::sleep(Duration::from_millis(20)),
@@ -135,7 +167,9 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
     drop(writer);
     let (origin, published, found) = lost;
     match args.json {
-        true => print_json(&json!({"lost": {"log": origin, "entries": published}, "log": resumed.checkpoint.origin})),
+        true => print_json(
+            &json!({"lost": {"log": origin, "entries": published}, "log": resumed.checkpoint.origin}),
+        ),
         false => print(format_args!(
             "{origin} had {published} published entries, and {found}.\n\
              The log goes on as {}; its first entry says so. Start the process now.",
@@ -146,19 +180,43 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
 
 /// The writer of a log, for the one entry that is to be written.
 fn writer(log: &Log, appender: Appender) -> Result<Committer, StoreError> {
-    let poisoned = Box::new(|error: &StoreError| tracing::error!(%error, "the entry cannot be written"));
-    let (index, small, clock) = (Arc::new(Index::default()), SmallChunks::default(), Arc::new(SystemClock));
-    Committer::start(log.store().clone(), appender, index, None, small, clock, poisoned)
+    let poisoned =
+        Box::new(|error: &StoreError| tracing::error!(%error, "the entry cannot be written"));
+    let (index, small, clock) = (
+        Arc::new(Index::default()),
+        SmallChunks::default(),
+        Arc::new(SystemClock),
+    );
+    Committer::start(
+        log.store().clone(),
+        appender,
+        index,
+        None,
+        small,
+        clock,
+        poisoned,
+    )
 }
 
 /// Writes down that the second place had nothing, and fills it with the checkpoint over that entry.
-fn go_on_without_second(args: &AuditResumeArgs, log: &Log, appender: Appender) -> Result<(), String> {
+fn go_on_without_second(
+    args: &AuditResumeArgs,
+    log: &Log,
+    appender: Appender,
+) -> Result<(), String> {
     let last = log.latest().ok_or("the store has no checkpoint")?;
     let writer = writer(log, appender).map_err(|error| error.to_string())?;
-    let event = Event::SecondLost { checkpoint: last.note.clone() };
-    let receipt = writer.record(SystemClock.now(), event, vec![], vec![]).map_err(|code| code.to_string())?;
+    let event = Event::SecondLost {
+        checkpoint: last.note.clone(),
+    };
+    let receipt = writer
+        .record(SystemClock.now(), event, vec![], vec![])
+        .map_err(|code| code.to_string())?;
     let published = log.covering(&receipt, PATIENCE);
-    let late = || log.trouble().unwrap_or_else(|| "the entry was not published in time".to_owned());
+    let late = || {
+        log.trouble()
+            .unwrap_or_else(|| "the entry was not published in time".to_owned())
+    };
     let checkpoint = published.ok_or_else(late)?.checkpoint.clone();
     drop(writer);
     let shown = match args.json {
@@ -176,13 +234,21 @@ fn place(args: &AuditResumeArgs) -> Result<ResumePlaces, CommandError> {
     let hint = "correct the file and try again";
     match check::is_node(&read_text(&args.config)?) {
         true => {
-            let config = NodeConfig::load(&args.config).map_err(|error| CommandError::new(error, hint))?;
+            let config =
+                NodeConfig::load(&args.config).map_err(|error| CommandError::new(error, hint))?;
             let owner = format!("{}/node/{}", config.deployment, config.authority);
             let keyring = config.openers.keyring();
-            Ok(ResumePlaces { store: config.store, owner, key: config.checkpoint, keyring, second: config.log.second })
+            Ok(ResumePlaces {
+                store: config.store,
+                owner,
+                key: config.checkpoint,
+                keyring,
+                second: config.log.second,
+            })
         }
         false => {
-            let config = VaultConfig::load(&args.config).map_err(|error| CommandError::new(error, hint))?;
+            let config =
+                VaultConfig::load(&args.config).map_err(|error| CommandError::new(error, hint))?;
             let owner = format!("{}/vault", config.deployment);
             let keyring = config.openers.keyring();
             Ok(ResumePlaces {

@@ -32,14 +32,21 @@ pub fn run(args: &AuditShowArgs) -> Result<(), CommandError> {
     let source = args.log.open()?;
     let mut found = std::collections::VecDeque::new();
     let mut matched = 0u64;
-    args.filter.each(&*source, |FoundEntry { shard, index, entry }| {
-        matched += 1;
-        found.push_back((shard.to_owned(), index, entry.to_vec()));
-        if found.len() > args.last {
-            found.pop_front();
-        }
-        Ok(())
-    })?;
+    args.filter.each(
+        &*source,
+        |FoundEntry {
+             shard,
+             index,
+             entry,
+         }| {
+            matched += 1;
+            found.push_back((shard.to_owned(), index, entry.to_vec()));
+            if found.len() > args.last {
+                found.pop_front();
+            }
+            Ok(())
+        },
+    )?;
     let parsed = |entry: &[u8]| serde_json::from_slice::<Value>(entry).unwrap_or_default();
     if args.json {
         let entries: Vec<_> = found
@@ -48,10 +55,15 @@ pub fn run(args: &AuditShowArgs) -> Result<(), CommandError> {
             .collect();
         return print_json(&json!({"matched": matched, "entries": entries}));
     }
-    let mut lines: Vec<String> =
-        found.iter().map(|(shard, index, entry)| line(shard, *index, &parsed(entry))).collect();
+    let mut lines: Vec<String> = found
+        .iter()
+        .map(|(shard, index, entry)| line(shard, *index, &parsed(entry)))
+        .collect();
     if matched > found.len() as u64 {
-        lines.push(format!("({} more before these: --last {matched})", matched - found.len() as u64));
+        lines.push(format!(
+            "({} more before these: --last {matched})",
+            matched - found.len() as u64
+        ));
     }
     if lines.is_empty() {
         lines.push("no entry matches".to_owned());
@@ -62,12 +74,30 @@ pub fn run(args: &AuditShowArgs) -> Result<(), CommandError> {
 /// Place, time, event, and what else the entry says.
 fn line(shard: &str, index: u64, entry: &Value) -> String {
     let text = |name: &str| entry[name].as_str().unwrap_or_default();
-    let place = if shard.is_empty() { format!("#{index}") } else { format!("{shard}#{index}") };
+    let place = if shard.is_empty() {
+        format!("#{index}")
+    } else {
+        format!("{shard}#{index}")
+    };
     let mut line = format!("{place:<12} {} {:<13}", text("time"), text("event"));
     // Long hexadecimal digests are for programs.
-    let hidden =
-        ["time", "event", "digest", "order_digest", "register_digest", "tags", "checkpoint", "lost", "kept_root"];
-    for (name, value) in entry.as_object().into_iter().flatten().filter(|(name, _)| !hidden.contains(&name.as_str())) {
+    let hidden = [
+        "time",
+        "event",
+        "digest",
+        "order_digest",
+        "register_digest",
+        "tags",
+        "checkpoint",
+        "lost",
+        "kept_root",
+    ];
+    for (name, value) in entry
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !hidden.contains(&name.as_str()))
+    {
         match value {
             Value::String(value) => line += &format!(" {name}={value}"),
             value => line += &format!(" {name}={value}"),

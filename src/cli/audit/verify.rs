@@ -31,11 +31,12 @@ pub struct AuditVerifyArgs {
     /// A checkpoint kept from before; the log must contain it (repeatable)
     #[arg(long, value_name = "FILE")]
     seen: Vec<PathBuf>,
-    /// Write the last checkpoint here when all is well, to be kept for the next time; the log must contain one that is there
+    /// Write the last checkpoint here when all is well, to be kept for the next time; the log must
+    /// contain one that is there
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
-    /// The verifier key of a witness or of the other side (`name+id+key`), whose cosignatures count beside those of the
-    /// register's witnesses; repeatable
+    /// The verifier key of a witness or of the other side (`name+id+key`), whose cosignatures count
+    /// beside those of the register's witnesses; repeatable
     #[arg(long, value_name = "KEY", value_parser = cosigner)]
     witness: Vec<Verifier>,
     /// How many of the witnesses must have cosigned the last checkpoint
@@ -59,9 +60,15 @@ fn cosigner(text: &str) -> Result<Verifier, String> {
 /// # Errors
 /// When the log cannot be read, or anything is wrong with it.
 pub fn run(args: &AuditVerifyArgs) -> Result<(), CommandError> {
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|error| CommandError::file(path, &error));
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|error| CommandError::file(path, &error));
     // What is there is replaced only by what contains it.
-    let kept = args.keep.as_ref().filter(|path| path.exists()).map(read).transpose()?;
+    let kept = args
+        .keep
+        .as_ref()
+        .filter(|path| path.exists())
+        .map(read)
+        .transpose()?;
     let seen: Vec<_> = args.seen.iter().map(read).collect::<Result<_, _>>()?;
     let wanted = LogExpectations {
         keys: args.keys.keys()?,
@@ -96,11 +103,17 @@ pub fn run(args: &AuditVerifyArgs) -> Result<(), CommandError> {
 
 /// Keeps the last checkpoint that was verified, in the place of one that it contains.
 fn keep(report: &LogsReport, kept: Option<&[u8]>, path: &Path) -> Result<(), CommandError> {
-    let Some(last) = report.logs.last() else { return Ok(()) };
+    let Some(last) = report.logs.last() else {
+        return Ok(());
+    };
     if let Some((before, _)) = kept.and_then(|note| Checkpoint::read(note).ok()) {
-        // The log of its name contains it, or the report would not be good. Each later one contains it, too, if it begins with
-        // the last checkpoint of the one before.
-        let mut later = report.logs.iter().skip_while(|log| log.origin != before.origin).skip(1);
+        // The log of its name contains it, or the report would not be good. Each later one contains
+        // it, too, if it begins with the last checkpoint of the one before.
+        let mut later = report
+            .logs
+            .iter()
+            .skip_while(|log| log.origin != before.origin)
+            .skip(1);
         if let Some(anew) = later.find(|log| log.continues.is_none()) {
             return Err(CommandError::new(
                 format_args!(
@@ -140,11 +153,17 @@ fn text(report: &LogsReport, took: Duration) -> String {
         lines.push(one(log));
     }
     for (origin, finding) in report.all_findings() {
-        let within = if origin.is_empty() { String::new() } else { format!("{origin}: ") };
+        let within = if origin.is_empty() {
+            String::new()
+        } else {
+            format!("{origin}: ")
+        };
         lines.push(format!("WRONG  {within}{finding}"));
     }
     for (origin, place) in report.all_warnings() {
-        lines.push(format!("WARNING  {origin}: {place}: the clock was set back, or had run ahead before"));
+        lines.push(format!(
+            "WARNING  {origin}: {place}: the clock was set back, or had run ahead before"
+        ));
     }
     if report.logs.iter().any(|log| log.more_findings) {
         lines.push("WRONG  and more of the kind".to_owned());
@@ -161,21 +180,33 @@ fn text(report: &LogsReport, took: Duration) -> String {
 }
 
 fn one(log: &LogReport) -> String {
-    let mut text = format!("{}\n  {} entries, root {}", log.origin, HumanCount(log.size), log.root);
+    let mut text = format!(
+        "{}\n  {} entries, root {}",
+        log.origin,
+        HumanCount(log.size),
+        log.root
+    );
     if let (Some(from), Some(to)) = (&log.earliest, &log.latest) {
         text += &format!("\n  from {from} to {to}");
     }
-    let events: Vec<String> =
-        log.events.iter().map(|(event, count)| format!("{event} {}", HumanCount(*count))).collect();
+    let events: Vec<String> = log
+        .events
+        .iter()
+        .map(|(event, count)| format!("{event} {}", HumanCount(*count)))
+        .collect();
     if !events.is_empty() {
         text += &format!("\n  {}", events.join(", "));
     }
     for cosigned in &log.cosigned {
-        let time = Timestamp::from_second(cosigned.time.try_into().unwrap_or(0)).unwrap_or(Timestamp::UNIX_EPOCH);
+        let time = Timestamp::from_second(cosigned.time.try_into().unwrap_or(0))
+            .unwrap_or(Timestamp::UNIX_EPOCH);
         text += &format!("\n  cosigned by {} at {time}", cosigned.name);
     }
     for size in &log.contains {
-        text += &format!("\n  contains the checkpoint over {} entries that was seen before", HumanCount(*size));
+        text += &format!(
+            "\n  contains the checkpoint over {} entries that was seen before",
+            HumanCount(*size)
+        );
     }
     if let Some(before) = &log.continues {
         text += &format!("\n  continues {before}");
@@ -184,7 +215,10 @@ fn one(log: &LogReport) -> String {
         text += "\n  begins after a restore that lost entries: see entry 0";
     }
     if log.uncovered > 0 {
-        text += &format!("\n  {} more entries at its end that no checkpoint covers yet", log.uncovered);
+        text += &format!(
+            "\n  {} more entries at its end that no checkpoint covers yet",
+            log.uncovered
+        );
     }
     text
 }

@@ -14,7 +14,8 @@ use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::terminal::{CommandError, print, print_json};
 
-/// Make a private key for the authority, split between custodians: it exists in their shares and nowhere else
+/// Make a private key for the authority, split between custodians: it exists in their shares and
+/// nowhere else
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison authority keygen --id court-2027 --threshold 3 --shares 5 --out court-2027\n  \
@@ -28,8 +29,8 @@ pub struct AuthorityKeygenArgs {
     /// The new key's id in the register
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     id: Id,
-    /// What segments are sealed with: x25519, or x-wing (X25519 and ML-KEM-768 at once, against a quantum computer to come);
-    /// as in the register also 1 or 2
+    /// What segments are sealed with: x25519, or x-wing (X25519 and ML-KEM-768 at once, against a
+    /// quantum computer to come); as in the register also 1 or 2
     #[arg(long, value_name = "SUITE", default_value = "x25519", value_parser = suite)]
     suite: Suite,
     #[command(flatten)]
@@ -66,7 +67,15 @@ pub fn run(args: &AuthorityKeygenArgs) -> Result<(), CommandError> {
     if args.json {
         return print_json(&made);
     }
-    let NewAuthorityKey { id, suite, public, set, digest, threshold, shares } = &made;
+    let NewAuthorityKey {
+        id,
+        suite,
+        public,
+        set,
+        digest,
+        threshold,
+        shares,
+    } = &made;
     print(format_args!(
         "The key {id} is split into {count} shares, {threshold} of which recover it; it exists nowhere else.\n\
          \n\
@@ -82,25 +91,46 @@ pub fn run(args: &AuthorityKeygenArgs) -> Result<(), CommandError> {
          Next: cloison authority drill, with {threshold} shares, before anything is sealed to this key.",
         count = shares.len(),
         set = set.display(),
-        files = shares.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join("\n  "),
+        files = shares
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect::<Vec<_>>()
+            .join("\n  "),
     ))
 }
 
 fn make(args: &AuthorityKeygenArgs) -> Result<NewAuthorityKey, CommandError> {
     let scalar = AuthoritySecret(Key::random());
-    let derive = |scalar: &AuthoritySecret| AuthorityPrivateKey::derive(scalar, args.id.as_str(), args.suite);
+    let derive = |scalar: &AuthoritySecret| {
+        AuthorityPrivateKey::derive(scalar, args.id.as_str(), args.suite)
+    };
     let public = derive(&scalar).public().to_vec();
-    let (set, mut files) = args.custodians.split(args.id.as_str(), |custodians, threshold| {
-        let secrets = [(SecretKind::Authority, args.id.to_string(), public.clone(), &scalar.0)];
-        let (set, shares) = split(&secrets, custodians, threshold).map_err(unsplit)?;
-        // Before anybody relies on them: any `threshold` of the shares make this key; the last ones are as good as others.
-        let last: Vec<_> = shares[shares.len() - threshold..].iter().collect();
-        let recovered = set.recover(&last).map_err(unsplit)?.pop().map(AuthoritySecret);
-        match recovered.as_ref().map(derive) {
-            Some(key) if key.public() == public => Ok((set, shares)),
-            _ => Err(CommandError::new("the new shares do not recover the key", "report this as a fault of cloison")),
-        }
-    })?;
+    let (set, mut files) = args
+        .custodians
+        .split(args.id.as_str(), |custodians, threshold| {
+            let secrets = [(
+                SecretKind::Authority,
+                args.id.to_string(),
+                public.clone(),
+                &scalar.0,
+            )];
+            let (set, shares) = split(&secrets, custodians, threshold).map_err(unsplit)?;
+            // Before anybody relies on them: any `threshold` of the shares make this key; the last
+            // ones are as good as others.
+            let last: Vec<_> = shares[shares.len() - threshold..].iter().collect();
+            let recovered = set
+                .recover(&last)
+                .map_err(unsplit)?
+                .pop()
+                .map(AuthoritySecret);
+            match recovered.as_ref().map(derive) {
+                Some(key) if key.public() == public => Ok((set, shares)),
+                _ => Err(CommandError::new(
+                    "the new shares do not recover the key",
+                    "report this as a fault of cloison",
+                )),
+            }
+        })?;
     let shares = files.split_off(1);
     Ok(NewAuthorityKey {
         id: args.id.clone(),

@@ -25,7 +25,8 @@ use crate::terminal::{CommandError, print, print_json, progress};
     are not touched and no pseudonym changes. It may be broken off and repeated at any time: what is done is done. \
     Any custodian or officer may run it; the signed register alone says to whom anything is sealed.")]
 pub struct RenewArgs {
-    /// Take keys out of stored segments that the register no longer lists, where one that it lists was proved
+    /// Take keys out of stored segments that the register no longer lists, where one that it lists
+    /// was proved
     #[arg(long)]
     drop_old: bool,
     #[command(flatten)]
@@ -65,16 +66,25 @@ struct DropTotals {
 /// When the other side refuses, or segments are left that somebody has to do something about.
 pub fn run(args: &RenewArgs) -> Result<(), CommandError> {
     let client = args.client.open()?;
-    if args.drop_old { drop_old(args, &client) } else { renew(args, &client) }
+    if args.drop_old {
+        drop_old(args, &client)
+    } else {
+        renew(args, &client)
+    }
 }
 
 fn renew(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
     let mut all = RenewalTotals::default();
-    for (task, verb) in [(RenewalTask::Rewrap, "sealed"), (RenewalTask::Prove, "proved")] {
+    for (task, verb) in [
+        (RenewalTask::Rewrap, "sealed"),
+        (RenewalTask::Prove, "proved"),
+    ] {
         let mut request = RenewalRequest { task, after: None };
         let mut examined = 0;
         pages(verb, |bar| {
-            let step: RenewalStep = client.post_json("/v1/renewal", &request).map_err(|error| stopped(error.into()))?;
+            let step: RenewalStep = client
+                .post_json("/v1/renewal", &request)
+                .map_err(|error| stopped(error.into()))?;
             examined += step.examined;
             match task {
                 RenewalTask::Rewrap => all.added += step.recipients,
@@ -85,7 +95,11 @@ fn renew(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
             all.discarded += step.discarded;
             all.unprovable += step.unprovable;
             // What is refused in one pass is refused in the other.
-            all.refused += if task == RenewalTask::Rewrap { step.refused } else { 0 };
+            all.refused += if task == RenewalTask::Rewrap {
+                step.refused
+            } else {
+                0
+            };
             bar(step.total, examined);
             request.after = step.next;
             Ok(request.after.is_some())
@@ -109,7 +123,10 @@ impl RenewalTotals {
     fn left(&self) -> Result<(), CommandError> {
         let left = |count: u64, what: &str, hint: &str| match count {
             0 => Ok(()),
-            _ => Err(CommandError::new(format_args!("{} {what}", HumanCount(count)), hint)),
+            _ => Err(CommandError::new(
+                format_args!("{} {what}", HumanCount(count)),
+                hint,
+            )),
         };
         left(
             self.refused,
@@ -148,8 +165,9 @@ fn drop_old(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
     let mut all = DropTotals::default();
     let mut request = DropRequest::default();
     pages("looked at", |bar| {
-        let page: DropReport =
-            client.post_json("/v1/segments/drop", &request).map_err(|error| stopped(error.into()))?;
+        let page: DropReport = client
+            .post_json("/v1/segments/drop", &request)
+            .map_err(|error| stopped(error.into()))?;
         all.segments += page.examined;
         all.dropped += page.recipients;
         all.unproved += page.unproved;
@@ -167,7 +185,10 @@ fn drop_old(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
         ))?,
     }
     if all.unproved > 0 {
-        let what = format!("{} segments keep an old key: no key that the register lists was proved", all.unproved);
+        let what = format!(
+            "{} segments keep an old key: no key that the register lists was proved",
+            all.unproved
+        );
         return Err(CommandError::new(
             what,
             "run `cloison authority renew` at the node of an authority that the register lists",
@@ -182,8 +203,9 @@ fn drop_old(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
     }
 }
 
-/// Goes through pages until there are no more, with a bar on standard error. `page` tells the bar of the total (when it is
-/// known) and of what was looked at, and says whether another page follows.
+/// Goes through pages until there are no more, with a bar on standard error. `page` tells the bar
+/// of the total (when it is known) and of what was looked at, and says whether another page
+/// follows.
 fn pages(
     verb: &str,
     mut page: impl FnMut(&dyn Fn(Option<u64>, u64)) -> Result<bool, CommandError>,
@@ -203,6 +225,9 @@ fn pages(
 
 /// What was done stays done.
 fn stopped(error: CommandError) -> CommandError {
-    let hint = format!("{}; then run this again: what was done stays done", error.hint());
+    let hint = format!(
+        "{}; then run this again: what was done stays done",
+        error.hint()
+    );
     CommandError::new(error.message(), hint)
 }

@@ -32,10 +32,19 @@ pub(super) fn run(args: &AcknowledgeResumeArgs) -> Result<(), CommandError> {
     let mut resumed: ResumedLogs = client.get_json("/v1/resumes")?;
     if let Some(entry) = &args.entry {
         if resumed.resumed.iter().all(|log| log.entry != *entry) {
-            let hint = "copy it from what `cloison authority acknowledge-resume` lists without --entry";
-            return Err(CommandError::new("no log of the vault goes on with that entry", hint));
+            let hint =
+                "copy it from what `cloison authority acknowledge-resume` lists without --entry";
+            return Err(CommandError::new(
+                "no log of the vault goes on with that entry",
+                hint,
+            ));
         }
-        resumed = client.post_json("/v1/resumes", &ResumeAcknowledgement { entry: entry.clone() })?;
+        resumed = client.post_json(
+            "/v1/resumes",
+            &ResumeAcknowledgement {
+                entry: entry.clone(),
+            },
+        )?;
     }
     if args.json {
         return print_json(&resumed);
@@ -45,7 +54,11 @@ pub(super) fn run(args: &AcknowledgeResumeArgs) -> Result<(), CommandError> {
     }
     let mut text = String::new();
     for log in &resumed.resumed {
-        let state = if log.acknowledged { "acknowledged" } else { "NOT ACKNOWLEDGED: nothing is opened" };
+        let state = if log.acknowledged {
+            "acknowledged"
+        } else {
+            "NOT ACKNOWLEDGED: nothing is opened"
+        };
         text += &format!(
             "{}: {} of {} entries are left; it goes on as {} since {}\n  entry  {}\n  {state}\n",
             log.lost_log, log.kept_entries, log.lost_entries, log.log, log.time, log.entry

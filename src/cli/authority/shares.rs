@@ -1,4 +1,5 @@
-//! `cloison authority unseal` and `drill`: a custodian brings his share to the node; or all of them try theirs by themselves.
+//! `cloison authority unseal` and `drill`: a custodian brings his share to the node; or all of them
+//! try theirs by themselves.
 
 use std::path::PathBuf;
 
@@ -51,7 +52,12 @@ pub struct AuthorityDrillArgs {
     #[command(flatten)]
     opening: ShareOpeningArgs,
     /// The client file of the custodian who brings his share to the node
-    #[arg(long, value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
     client: Option<PathBuf>,
     /// The node's configuration, to try shares against on this machine
     #[arg(long, value_name = "FILE")]
@@ -67,15 +73,28 @@ pub struct AuthorityDrillArgs {
 /// When the share does not open, or the node refuses it.
 pub fn unseal(args: &UnsealArgs) -> Result<(), CommandError> {
     memory::protect(true);
-    let file = args.opening.open(std::slice::from_ref(&args.share))?.remove(0);
-    let progress: UnsealProgress = args.client.open()?.post_json("/v1/shares", &ShareText::from(file.share))?;
+    let file = args
+        .opening
+        .open(std::slice::from_ref(&args.share))?
+        .remove(0);
+    let progress: UnsealProgress = args
+        .client
+        .open()?
+        .post_json("/v1/shares", &ShareText::from(file.share))?;
     if args.json {
         return print_json(&progress);
     }
-    let UnsealProgress { key, shares, threshold, done } = progress;
+    let UnsealProgress {
+        key,
+        shares,
+        threshold,
+        done,
+    } = progress;
     match done {
         true => print(format_args!("{key}: the node is unsealed")),
-        false => print(format_args!("{key}: the node has {shares} of {threshold} shares")),
+        false => print(format_args!(
+            "{key}: the node has {shares} of {threshold} shares"
+        )),
     }
 }
 
@@ -88,7 +107,10 @@ pub fn drill(args: &AuthorityDrillArgs) -> Result<(), CommandError> {
     match (&args.client, &args.config) {
         (Some(client), _) => at_node(args, client),
         (None, Some(config)) => here(args, config),
-        (None, None) => Err(CommandError::usage("nothing says where to try the shares", "add --client or --config")),
+        (None, None) => Err(CommandError::usage(
+            "nothing says where to try the shares",
+            "add --client or --config",
+        )),
     }
 }
 
@@ -105,10 +127,19 @@ fn at_node(args: &AuthorityDrillArgs, client: &std::path::Path) -> Result<(), Co
     if args.json {
         return print_json(&progress);
     }
-    let UnsealProgress { key, shares, threshold, done } = progress;
+    let UnsealProgress {
+        key,
+        shares,
+        threshold,
+        done,
+    } = progress;
     match done {
-        true => print(format_args!("{key}: proved; {threshold} shares make the key that the register states")),
-        false => print(format_args!("{key}: the drill has {shares} of {threshold} shares")),
+        true => print(format_args!(
+            "{key}: proved; {threshold} shares make the key that the register states"
+        )),
+        false => print(format_args!(
+            "{key}: the drill has {shares} of {threshold} shares"
+        )),
     }
 }
 
@@ -127,24 +158,47 @@ fn here(args: &AuthorityDrillArgs, config: &std::path::Path) -> Result<(), Comma
         }
     }
     let foreign = || {
-        CommandError::new(ShareError::Foreign, "bring the shares of a key that node.toml names, all of one splitting")
+        CommandError::new(
+            ShareError::Foreign,
+            "bring the shares of a key that node.toml names, all of one splitting",
+        )
     };
     let (id, set) = pinned.ok_or_else(foreign)?;
     let shares: Vec<_> = files.iter().map(|file| &file.share).collect();
-    let mut secrets = set
-        .recover(&shares)
-        .map_err(|error| CommandError::new(error, "bring a share for each of as many custodians"))?;
-    let made = secrets.pop().filter(|_| set.secrets[0].kind == SecretKind::Authority).map(AuthoritySecret);
+    let mut secrets = set.recover(&shares).map_err(|error| {
+        CommandError::new(error, "bring a share for each of as many custodians")
+    })?;
+    let made = secrets
+        .pop()
+        .filter(|_| set.secrets[0].kind == SecretKind::Authority)
+        .map(AuthoritySecret);
     let suite = Suite::of_public(&set.secrets[0].public).ok_or_else(foreign)?;
-    let made = made.map(|scalar| AuthorityPrivateKey::derive(&scalar, id.as_str(), suite)).ok_or_else(foreign)?;
-    let stated = register.authorities.get(&config.authority).into_iter().flat_map(|authority| &authority.keys);
-    if !stated.into_iter().any(|key| key.id == id && key.public == made.public()) {
+    let made = made
+        .map(|scalar| AuthorityPrivateKey::derive(&scalar, id.as_str(), suite))
+        .ok_or_else(foreign)?;
+    let stated = register
+        .authorities
+        .get(&config.authority)
+        .into_iter()
+        .flat_map(|authority| &authority.keys);
+    if !stated
+        .into_iter()
+        .any(|key| key.id == id && key.public == made.public())
+    {
         let what = format!("the shares make another key than the register states for {id}");
-        return Err(CommandError::new(what, "seal nothing to it: the register or the set is wrong"));
+        return Err(CommandError::new(
+            what,
+            "seal nothing to it: the register or the set is wrong",
+        ));
     }
-    let custodians: Vec<_> = shares.iter().map(|share| share.custodian().to_string()).collect();
+    let custodians: Vec<_> = shares
+        .iter()
+        .map(|share| share.custodian().to_string())
+        .collect();
     match args.json {
-        true => print_json(&json!({"key": id, "done": true, "threshold": set.threshold, "custodians": custodians})),
+        true => print_json(
+            &json!({"key": id, "done": true, "threshold": set.threshold, "custodians": custodians}),
+        ),
         false => print(format_args!(
             "{id}: proved; the shares of {} make the key that the register states",
             custodians.join(", ")

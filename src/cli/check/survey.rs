@@ -1,4 +1,5 @@
-//! Opens every file that a configuration names, as `serve` would, and says all that is wrong with them.
+//! Opens every file that a configuration names, as `serve` would, and says all that is wrong with
+//! them.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -22,8 +23,9 @@ pub(in crate::cli) struct Survey {
 }
 
 impl Survey {
-    /// Looks at all of them at the time `now`. What a passphrase or a token opens is not opened, what systemd keeps is not
-    /// even looked for, and of another user's secrets, which root may look at, only the modes count.
+    /// Looks at all of them at the time `now`. What a passphrase or a token opens is not opened,
+    /// what systemd keeps is not even looked for, and of another user's secrets, which root may
+    /// look at, only the modes count.
     pub(in crate::cli) fn of(files: &[NamedFile<'_>], now: Timestamp) -> Self {
         let mut survey = Self::default();
         files.iter().for_each(|file| survey.look(file, now));
@@ -35,15 +37,24 @@ impl Survey {
         match file {
             NamedFile::Issuers(path) => self.note(tls::read_certificates(path)),
             NamedFile::Identity { certificate, key } => self.identity(certificate, key, now),
-            NamedFile::Secret(deposit, kind) => self.secret(deposit, || keyring.read(deposit, *kind).map(drop)),
-            NamedFile::SigningKey(deposit, kind) => {
-                self.secret(deposit, || keyring.read_signing_key(deposit, *kind).map(drop));
+            NamedFile::Secret(deposit, kind) => {
+                self.secret(deposit, || keyring.read(deposit, *kind).map(drop))
             }
-            NamedFile::Versions(deposit, _) if deposit.custody == Custody::Credential => self.good(deposit),
+            NamedFile::SigningKey(deposit, kind) => {
+                self.secret(deposit, || {
+                    keyring.read_signing_key(deposit, *kind).map(drop)
+                });
+            }
+            NamedFile::Versions(deposit, _) if deposit.custody == Custody::Credential => {
+                self.good(deposit)
+            }
             NamedFile::Versions(deposit, kind) => match keyring.versions(deposit) {
                 Err(fault) => self.fault(fault),
                 Ok(versions) if versions.is_empty() => {
-                    self.fault(format_args!("{}: has no version of the secret, `1.secret`", deposit.at.display()));
+                    self.fault(format_args!(
+                        "{}: has no version of the secret, `1.secret`",
+                        deposit.at.display()
+                    ));
                 }
                 Ok(versions) => {
                     for deposit in versions.into_iter().map(|version| deposit.version(version)) {
@@ -64,9 +75,15 @@ impl Survey {
 
     fn identity(&mut self, certificate: &Path, key: &Path, now: Timestamp) {
         let chain = tls::read_certificates(certificate);
-        if let Some(Err(fault)) = chain.as_deref().ok().and_then(|chain| Some(Validity::of(chain.first()?)?.check(now)))
+        if let Some(Err(fault)) = chain
+            .as_deref()
+            .ok()
+            .and_then(|chain| Some(Validity::of(chain.first()?)?.check(now)))
         {
-            self.fault(format_args!("{}: the certificate {fault}", certificate.display()));
+            self.fault(format_args!(
+                "{}: the certificate {fault}",
+                certificate.display()
+            ));
         }
         let fits = chain.is_ok();
         self.note(chain);
@@ -83,7 +100,10 @@ impl Survey {
             Custody::Credential => Ok(()),
             Custody::Passphrase | Custody::Token => look_at_private(&deposit.at),
             Custody::File => look_at_private(&deposit.at).and_then(|()| match open() {
-                Err(FileError { fault: FileFault::Owner { .. }, .. }) => Ok(()),
+                Err(FileError {
+                    fault: FileFault::Owner { .. },
+                    ..
+                }) => Ok(()),
                 opened => opened,
             }),
         };
@@ -95,12 +115,20 @@ impl Survey {
 
     /// The process makes the store's parent folders by itself, and no other.
     fn written(&mut self, at: &Path, store: &Path) {
-        let folder = at.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = at
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         if !folder.is_dir() && !store.starts_with(folder) {
-            self.fault(format_args!("{}: there is no folder {}", at.display(), folder.display()));
+            self.fault(format_args!(
+                "{}: there is no folder {}",
+                at.display(),
+                folder.display()
+            ));
         }
         if at.is_file()
-            && std::fs::File::open(at).is_err_and(|error| error.kind() != std::io::ErrorKind::PermissionDenied)
+            && std::fs::File::open(at)
+                .is_err_and(|error| error.kind() != std::io::ErrorKind::PermissionDenied)
         {
             self.fault(format_args!("{}: cannot be read", at.display()));
         }

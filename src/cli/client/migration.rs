@@ -18,15 +18,19 @@ use crate::client::Client;
 use crate::epoch::retire::{RetireEpochRequest, RetiredEpoch};
 use crate::keys::Key;
 use crate::keys::file::{SecretKind, read_secret, write_secret};
-use crate::migrate::pairs::{PairsAcknowledgement, PairsRemoved, SealedPages, WaitingMigration, WaitingMigrations};
+use crate::migrate::pairs::{
+    PairsAcknowledgement, PairsRemoved, SealedPages, WaitingMigration, WaitingMigrations,
+};
 use crate::seal::pairs::MigrationKey;
 use crate::terminal::{CommandError, output_error, print, print_json};
 
 /// Make the key to which pairs of a migration are sealed
 #[derive(clap::Args)]
-#[command(after_long_help = "Example:\n  cloison client keygen secrets/health.migration\n\n\
+#[command(
+    after_long_help = "Example:\n  cloison client keygen secrets/health.migration\n\n\
     The file stays with the sector; what is printed goes into the register: `migration-key` of its client, which also needs \
-    the operation `migrate`.")]
+    the operation `migrate`."
+)]
 pub struct MigrationKeygenArgs {
     /// Print JSON
     #[arg(long)]
@@ -77,7 +81,8 @@ pub struct MigrationFetchArgs {
     /// Only this order's pairs [default: all that wait]
     #[arg(long, value_name = "UUID")]
     order: Option<String>,
-    /// Where the pairs go (mode 0600); an existing file is never overwritten [default: standard output]
+    /// Where the pairs go (mode 0600); an existing file is never overwritten [default: standard
+    /// output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Leave the pairs with the vault: they can be fetched again
@@ -148,25 +153,38 @@ pub fn run(command: &MigrationCommand) -> Result<(), CommandError> {
     match command {
         MigrationCommand::List(args) => {
             let listed = list(&args.client.open()?, &args.sector)?;
-            if args.json { print_json(&listed) } else { print(table(&listed)) }
+            if args.json {
+                print_json(&listed)
+            } else {
+                print(table(&listed))
+            }
         }
         MigrationCommand::Fetch(args) => fetch(args),
     }
 }
 
 fn list(client: &Client, sector: &str) -> Result<WaitingMigrations, CommandError> {
-    client.get_json(&client::path(&["v1", "sectors", sector, "migrations"])).map_err(CommandError::from)
+    client
+        .get_json(&client::path(&["v1", "sectors", sector, "migrations"]))
+        .map_err(CommandError::from)
 }
 
 fn table(listed: &WaitingMigrations) -> String {
     if listed.migrations.is_empty() {
         return format!("No pairs wait in sector {}.", listed.sector);
     }
-    let mut table = format!("{:<36} {:<12} {:>6} {:>12}", "ORDER", "EPOCHS", "PAGES", "PAIRS");
+    let mut table = format!(
+        "{:<36} {:<12} {:>6} {:>12}",
+        "ORDER", "EPOCHS", "PAGES", "PAIRS"
+    );
     for one in &listed.migrations {
         let epochs = format!("{} to {}", one.from, one.to);
-        table +=
-            &format!("\n{:<36} {epochs:<12} {:>6} {:>12}", one.order, one.pages, HumanCount(one.pairs).to_string());
+        table += &format!(
+            "\n{:<36} {epochs:<12} {:>6} {:>12}",
+            one.order,
+            one.pages,
+            HumanCount(one.pairs).to_string()
+        );
     }
     table
 }
@@ -181,15 +199,22 @@ struct FetchedPairs {
 
 fn fetch(args: &MigrationFetchArgs) -> Result<(), CommandError> {
     let key = read_secret(&args.key, SecretKind::Migration).map_err(|error| {
-        CommandError::new(error, "the key that `cloison client keygen` made is needed to open pairs")
+        CommandError::new(
+            error,
+            "the key that `cloison client keygen` made is needed to open pairs",
+        )
     })?;
     let key = MigrationKey::derive(&key);
     let client = args.client.open()?;
     let waiting = list(&client, &args.sector)?;
-    let wanted = |one: &&WaitingMigration| args.order.as_deref().is_none_or(|order| order == one.order);
+    let wanted =
+        |one: &&WaitingMigration| args.order.as_deref().is_none_or(|order| order == one.order);
     let orders: Vec<&WaitingMigration> = waiting.migrations.iter().filter(wanted).collect();
     if orders.is_empty() {
-        return Err(CommandError::new("no such pairs wait", "`cloison client migration list` shows those that do"));
+        return Err(CommandError::new(
+            "no such pairs wait",
+            "`cloison client migration list` shows those that do",
+        ));
     }
     let total = orders.iter().map(|one| one.pairs).sum();
     let mut output = PairsOutput::open(args.out.as_deref())?;
@@ -206,7 +231,11 @@ fn fetch(args: &MigrationFetchArgs) -> Result<(), CommandError> {
     match &args.out {
         None => Ok(()),
         Some(_) if args.json => print_json(&fetched),
-        Some(out) => print(format_args!("{} pairs in {}", HumanCount(fetched.pairs), out.display())),
+        Some(out) => print(format_args!(
+            "{} pairs in {}",
+            HumanCount(fetched.pairs),
+            out.display()
+        )),
     }
 }
 
@@ -220,16 +249,23 @@ fn one(
     fetched: &mut FetchedPairs,
     bar: &indicatif::ProgressBar,
 ) -> Result<(), CommandError> {
-    let WaitingMigration { authority, order, .. } = waiting;
+    let WaitingMigration {
+        authority, order, ..
+    } = waiting;
     let path = client::path(&["v1", "sectors", &args.sector, "migrations", order]);
     let mut last = 0;
     loop {
-        let got: SealedPages = client.get_json(&format!("{path}?authority={authority}&after={last}"))?;
+        let got: SealedPages =
+            client.get_json(&format!("{path}?authority={authority}&after={last}"))?;
         for page in &got.pages {
-            let sealed = BASE64URL_NOPAD.decode(page.sealed.as_bytes()).unwrap_or_default();
+            let sealed = BASE64URL_NOPAD
+                .decode(page.sealed.as_bytes())
+                .unwrap_or_default();
             let opened = key.open(&sealed).ok();
             let is_it = |(head, lines): &(crate::seal::pairs::PairsHead, String)| {
-                head.order.to_string() == *order && head.page == page.page && lines.lines().count() as u32 == head.pairs
+                head.order.to_string() == *order
+                    && head.page == page.page
+                    && lines.lines().count() as u32 == head.pairs
             };
             let (head, lines) = opened.filter(is_it).ok_or_else(|| {
                 let what = format!("page {} of order {order} does not open", page.page);
@@ -264,17 +300,26 @@ enum PairsOutput {
 
 impl PairsOutput {
     fn open(path: Option<&Path>) -> Result<Self, CommandError> {
-        let Some(path) = path else { return Ok(Self::Standard) };
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        file.map(|file| Self::File(file, path.to_owned())).map_err(|error| CommandError::file(path, &error))
+        let Some(path) = path else {
+            return Ok(Self::Standard);
+        };
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path);
+        file.map(|file| Self::File(file, path.to_owned()))
+            .map_err(|error| CommandError::file(path, &error))
     }
 
     fn write(&mut self, lines: &str) -> Result<(), CommandError> {
         match self {
-            Self::Standard => io::stdout().write_all(lines.as_bytes()).map_err(|error| output_error(&error)),
-            Self::File(file, path) => {
-                file.write_all(lines.as_bytes()).map_err(|error| CommandError::file(path, &error))
-            }
+            Self::Standard => io::stdout()
+                .write_all(lines.as_bytes())
+                .map_err(|error| output_error(&error)),
+            Self::File(file, path) => file
+                .write_all(lines.as_bytes())
+                .map_err(|error| CommandError::file(path, &error)),
         }
     }
 
@@ -282,7 +327,9 @@ impl PairsOutput {
     fn keep(&mut self) -> Result<(), CommandError> {
         match self {
             Self::Standard => io::stdout().flush().map_err(|error| output_error(&error)),
-            Self::File(file, path) => file.sync_all().map_err(|error| CommandError::file(path, &error)),
+            Self::File(file, path) => file
+                .sync_all()
+                .map_err(|error| CommandError::file(path, &error)),
         }
     }
 }
@@ -294,14 +341,32 @@ impl PairsOutput {
 pub fn retire_epoch(args: &RetireEpochArgs) -> Result<(), CommandError> {
     let statement = statement::bring(args.statement.as_deref())?;
     if !args.dry_run {
-        let unmigrated = if args.unmigrated { ", also those that were never migrated" } else { "" };
-        let changes = format!("The mappings of epoch {} of sector {} go{unmigrated}.", args.epoch, args.sector);
+        let unmigrated = if args.unmigrated {
+            ", also those that were never migrated"
+        } else {
+            ""
+        };
+        let changes = format!(
+            "The mappings of epoch {} of sector {} go{unmigrated}.",
+            args.epoch, args.sector
+        );
         let lost = "No pseudonym of the epoch can be re-identified or migrated afterwards.";
         args.assent.obtain(&Irreversible { changes, lost })?;
     }
     let client = args.client.open()?;
-    let path = client::path(&["v1", "sectors", &args.sector, "epochs", &args.epoch.to_string(), "retire"]);
-    let how = RetireEpochRequest { dry_run: args.dry_run, unmigrated: args.unmigrated, statement };
+    let path = client::path(&[
+        "v1",
+        "sectors",
+        &args.sector,
+        "epochs",
+        &args.epoch.to_string(),
+        "retire",
+    ]);
+    let how = RetireEpochRequest {
+        dry_run: args.dry_run,
+        unmigrated: args.unmigrated,
+        statement,
+    };
     let retired: RetiredEpoch = client.post_json(&path, &how)?;
     if args.json {
         return print_json(&retired);
@@ -309,8 +374,12 @@ pub fn retire_epoch(args: &RetireEpochArgs) -> Result<(), CommandError> {
     let RetiredEpoch { epoch, sector, .. } = &retired;
     let (mappings, unmigrated) = (HumanCount(retired.mappings), HumanCount(retired.unmigrated));
     match (retired.retired, retired.mappings) {
-        (true, 0) => print(format_args!("Epoch {epoch} of {sector} is retired: it has no mappings any more.")),
-        (true, _) => print(format_args!("Epoch {epoch} of {sector} is retired: {mappings} mappings are gone.")),
+        (true, 0) => print(format_args!(
+            "Epoch {epoch} of {sector} is retired: it has no mappings any more."
+        )),
+        (true, _) => print(format_args!(
+            "Epoch {epoch} of {sector} is retired: {mappings} mappings are gone."
+        )),
         (false, _) => print(format_args!(
             "Epoch {epoch} of {sector}: {mappings} mappings would go, for good; {unmigrated} of them were never migrated. \
              Nothing was done."

@@ -1,5 +1,5 @@
-//! `cloison order revoke`, `suspend`, `resume`, `review`, `lodge`: acts upon orders, signed by approvers and brought to the
-//! vault or the authority node.
+//! `cloison order revoke`, `suspend`, `resume`, `review`, `lodge`: acts upon orders, signed by
+//! approvers and brought to the vault or the authority node.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,8 @@ use super::{OrderSignArgs, list};
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::cli::inputs::{
-    id_of_option, order_payload, present_second, read_order_file, read_person_key, read_register, write_new,
+    id_of_option, order_payload, present_second, read_order_file, read_person_key, read_register,
+    write_new,
 };
 use crate::cli::signed_file;
 use crate::client::Client;
@@ -39,13 +40,16 @@ pub struct OrderActArgs {
     /// The register, where the order's file is not at hand: gives the deployment's id
     #[arg(long, value_name = "FILE")]
     register: Option<PathBuf>,
-    /// The order's authority, where its file is not at hand [default: the register's, where it has only one]
+    /// The order's authority, where its file is not at hand [default: the register's, where it has
+    /// only one]
     #[arg(long, value_name = "ID")]
     authority: Option<String>,
-    /// Write the signed act to this file, for others to sign or to bring; an existing file is never overwritten
+    /// Write the signed act to this file, for others to sign or to bring; an existing file is never
+    /// overwritten
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Bring it at once, as the client of this file: an officer's leads to the authority node, an operator's to the vault
+    /// Bring it at once, as the client of this file: an officer's leads to the authority node, an
+    /// operator's to the vault
     #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
     client: Option<PathBuf>,
     /// Print JSON
@@ -63,7 +67,8 @@ pub struct OrderActArgs {
 pub struct OrderResumeArgs {
     #[command(flatten)]
     act: OrderActArgs,
-    /// The digest of a suspension to lift; may be given several times [default: with --client, all that are in force there]
+    /// The digest of a suspension to lift; may be given several times [default: with --client, all
+    /// that are in force there]
     #[arg(long = "lift", value_name = "DIGEST")]
     lifts: Vec<String>,
 }
@@ -85,9 +90,14 @@ pub struct OrderReviewArgs {
     cloison order lodge revoke.jws --client clients/operator.toml    # at the vault")]
 pub struct OrderLodgeArgs {
     /// The act, signed
-    #[arg(value_name = "ACTFILE", required_unless_present = "order", conflicts_with = "order")]
+    #[arg(
+        value_name = "ACTFILE",
+        required_unless_present = "order",
+        conflicts_with = "order"
+    )]
     act: Option<PathBuf>,
-    /// An order, in place of an act: shown to the vault before it is used, which copies what it lists
+    /// An order, in place of an act: shown to the vault before it is used, which copies what it
+    /// lists
     #[arg(long, value_name = "ORDERFILE")]
     order: Option<PathBuf>,
     /// Print JSON
@@ -118,19 +128,37 @@ pub(super) fn review(args: &OrderReviewArgs) -> Result<(), CommandError> {
 /// `order resume`
 pub(super) fn resume(args: &OrderResumeArgs) -> Result<(), CommandError> {
     run(&args.act, ActKind::Resume, |authority, order, client| {
-        let digest = |text: &String| data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok();
-        let digests = |texts: &[String]| texts.iter().map(digest).collect::<Option<Vec<[u8; 32]>>>();
-        let wrong =
-            || CommandError::usage("--lift is no digest", "64 hexadecimal digits, as `cloison order list` shows them");
+        let digest = |text: &String| {
+            data_encoding::HEXLOWER
+                .decode(text.as_bytes())
+                .ok()?
+                .try_into()
+                .ok()
+        };
+        let digests =
+            |texts: &[String]| texts.iter().map(digest).collect::<Option<Vec<[u8; 32]>>>();
+        let wrong = || {
+            CommandError::usage(
+                "--lift is no digest",
+                "64 hexadecimal digits, as `cloison order list` shows them",
+            )
+        };
         match (args.lifts.as_slice(), client) {
-            ([], None) => {
-                Err(CommandError::usage("which suspension is lifted?", "name it with --lift, or give --client"))
-            }
+            ([], None) => Err(CommandError::usage(
+                "which suspension is lifted?",
+                "name it with --lift, or give --client",
+            )),
             ([], Some(client)) => {
                 let known: Orders = client.get_json("/v1/orders")?;
-                let view = known.orders.iter().find(|view| (&view.authority, view.id) == (authority, order));
-                let found: Vec<String> =
-                    view.iter().flat_map(|view| suspensions(&view.acts)).map(|done| done.digest.clone()).collect();
+                let view = known
+                    .orders
+                    .iter()
+                    .find(|view| (&view.authority, view.id) == (authority, order));
+                let found: Vec<String> = view
+                    .iter()
+                    .flat_map(|view| suspensions(&view.acts))
+                    .map(|done| done.digest.clone())
+                    .collect();
                 match found.as_slice() {
                     [] => Err(CommandError::new(
                         "no suspension of this order is in force there",
@@ -155,7 +183,10 @@ pub(super) fn lodge(args: &OrderLodgeArgs) -> Result<(), CommandError> {
     match statement::read_unverified::<ActPayload>(&act) {
         Ok(payload) => obtain(args.assent, payload.act, payload.order)?,
         Err(_) if order_payload(path, &act).is_ok() => {
-            return Err(CommandError::usage("this is an order, and no act upon one", "bring it with --order FILE"));
+            return Err(CommandError::usage(
+                "this is an order, and no act upon one",
+                "bring it with --order FILE",
+            ));
         }
         // The server refuses it, and says why.
         Err(_) => {}
@@ -165,7 +196,9 @@ pub(super) fn lodge(args: &OrderLodgeArgs) -> Result<(), CommandError> {
 
 /// Shows an order to where the client leads.
 fn bring_order(client: &Client, order: &Path, json: bool) -> Result<(), CommandError> {
-    let text = OrderText { order: read_text(order)?.trim_end().to_owned() };
+    let text = OrderText {
+        order: read_text(order)?.trim_end().to_owned(),
+    };
     let lodged: LodgedOrder = client.post_json("/v1/orders", &text)?;
     match json {
         true => print_json(&lodged),
@@ -182,7 +215,8 @@ fn obtain(assent: Assent, act: ActKind, order: Uuid) -> Result<(), CommandError>
         // Each undoes the other.
         ActKind::Suspend | ActKind::Resume => return Ok(()),
         ActKind::Revoke => {
-            let changes = format!("Order {order} ends: nothing is released or opened under it any more.");
+            let changes =
+                format!("Order {order} ends: nothing is released or opened under it any more.");
             (
                 changes,
                 "A revocation cannot be taken back: a new order has to be signed. The copies that were kept for this order are \
@@ -222,8 +256,10 @@ fn run(
         lifts,
     };
     let key = read_person_key(&args.key, "approver")?;
-    let signed =
-        payload.draft().and_then(|draft| statement::sign::<ActPayload>(&draft, &args.kid, &key)).map_err(unusable)?;
+    let signed = payload
+        .draft()
+        .and_then(|draft| statement::sign::<ActPayload>(&draft, &args.kid, &key))
+        .map_err(unusable)?;
     if let Some(out) = &args.out {
         write_new(out, &signed)?;
     }
@@ -241,13 +277,24 @@ fn run(
 fn whose(args: &OrderActArgs) -> Result<(Id, Id, Uuid), CommandError> {
     if let Ok(id) = Uuid::try_parse(&args.order) {
         let Some(file) = &args.register else {
-            return Err(CommandError::usage("of which deployment is the order?", "give its file, or --register"));
+            return Err(CommandError::usage(
+                "of which deployment is the order?",
+                "give its file, or --register",
+            ));
         };
         let register = read_register(file)?;
-        let authority = match (&args.authority, register.authorities.keys().collect::<Vec<_>>().as_slice()) {
+        let authority = match (
+            &args.authority,
+            register.authorities.keys().collect::<Vec<_>>().as_slice(),
+        ) {
             (Some(id), _) => id_of_option("--authority", id)?,
             (None, [only]) => (*only).clone(),
-            (None, _) => return Err(CommandError::usage("which authority's order is it?", "give --authority")),
+            (None, _) => {
+                return Err(CommandError::usage(
+                    "which authority's order is it?",
+                    "give --authority",
+                ));
+            }
         };
         return Ok((register.deployment, authority, id));
     }
@@ -257,12 +304,20 @@ fn whose(args: &OrderActArgs) -> Result<(Id, Id, Uuid), CommandError> {
 }
 
 fn unusable(refusal: Refusal) -> CommandError {
-    CommandError::new(refusal, "`cloison order revoke --help` and its neighbours have examples")
+    CommandError::new(
+        refusal,
+        "`cloison order revoke --help` and its neighbours have examples",
+    )
 }
 
 /// Brings an act to where the client leads, and says what came of it.
 fn bring(client: &Client, act: &str, json: bool) -> Result<(), CommandError> {
-    let lodged: ActResponse = client.post_json("/v1/acts", &ActText { act: act.to_owned() })?;
+    let lodged: ActResponse = client.post_json(
+        "/v1/acts",
+        &ActText {
+            act: act.to_owned(),
+        },
+    )?;
     if json {
         print_json(&lodged)?;
     } else {
@@ -292,16 +347,26 @@ pub(super) fn sign(
         super::is_key_of_approver(args, key, &payload.authority, register)?;
     }
     let summary = format!("This is what is signed:\n{}", text(&payload).trim_end());
-    let signed = signed_file::countersign::<ActPayload>(&args.order, shown, &summary, args.assent, |text| {
-        statement::sign::<ActPayload>(text, &args.kid, key).map_err(unusable)
-    })?;
-    print(format_args!("Signed by {}: {}", args.kid, args.order.display()))?;
+    let signed = signed_file::countersign::<ActPayload>(
+        &args.order,
+        shown,
+        &summary,
+        args.assent,
+        |text| statement::sign::<ActPayload>(text, &args.kid, key).map_err(unusable),
+    )?;
+    print(format_args!(
+        "Signed by {}: {}",
+        args.kid,
+        args.order.display()
+    ))?;
     match register.map(|register| check_act(&signed, register)) {
         Some(Err(refusal)) => print(format_args!("Still missing: {refusal}")),
-        Some(Ok(_)) => {
-            print("No signature is missing. It is in force when somebody has brought it: `cloison order lodge`")
-        }
-        None => print("With --register this says which signatures are missing. `cloison order lodge` brings it."),
+        Some(Ok(_)) => print(
+            "No signature is missing. It is in force when somebody has brought it: `cloison order lodge`",
+        ),
+        None => print(
+            "With --register this says which signatures are missing. `cloison order lodge` brings it.",
+        ),
     }
 }
 
@@ -310,7 +375,12 @@ fn text(payload: &ActPayload) -> String {
     let lifts: String = payload
         .lifts
         .iter()
-        .map(|digest| format!("  lifts        {}\n", data_encoding::HEXLOWER.encode(digest)))
+        .map(|digest| {
+            format!(
+                "  lifts        {}\n",
+                data_encoding::HEXLOWER.encode(digest)
+            )
+        })
         .collect();
     format!(
         "  act          {}\n  order        {}\n  authority    {}\n  reason       {}\n  time         {}\n{lifts}",

@@ -1,4 +1,5 @@
-//! `cloison order list`: the orders that a side knows, where they stand, and what was done upon them.
+//! `cloison order list`: the orders that a side knows, where they stand, and what was done upon
+//! them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -43,12 +44,22 @@ pub(super) fn run(args: &OrderListArgs) -> Result<(), CommandError> {
     let mut orders = known.orders;
     if let Some(folder) = &args.folder {
         let drafts = drafts(folder)?;
-        let seen: Vec<_> = orders.iter().map(|order| (order.authority.clone(), order.id)).collect();
-        orders.extend(drafts.into_iter().filter(|draft| !seen.contains(&(draft.authority.clone(), draft.id))));
+        let seen: Vec<_> = orders
+            .iter()
+            .map(|order| (order.authority.clone(), order.id))
+            .collect();
+        orders.extend(
+            drafts
+                .into_iter()
+                .filter(|draft| !seen.contains(&(draft.authority.clone(), draft.id))),
+        );
     }
     orders.retain(|order| !args.review_due || order.review_due);
     if args.json {
-        return print_json(&Orders { orders, more: known.more });
+        return print_json(&Orders {
+            orders,
+            more: known.more,
+        });
     }
     print(text(&orders).trim_end())?;
     match known.more {
@@ -66,14 +77,23 @@ fn drafts(folder: &Path) -> Result<Vec<OrderView>, CommandError> {
     }
     files.retain(|file| file.extension().is_some_and(|end| end == "jws"));
     files.sort();
-    let orders = files.iter().map(|file| order_payload(file, &read_text(file)?));
+    let orders = files
+        .iter()
+        .map(|file| order_payload(file, &read_text(file)?));
     // An act, say: not an order, and nothing to list.
     Ok(orders.filter_map(Result::ok).map(draft).collect())
 }
 
 fn draft(payload: OrderPayload) -> OrderView {
     let (id, authority) = (payload.id, payload.authority);
-    OrderView { id, authority, state: OrderState::Drafted, review_due: false, life: None, acts: vec![] }
+    OrderView {
+        id,
+        authority,
+        state: OrderState::Drafted,
+        review_due: false,
+        life: None,
+        acts: vec![],
+    }
 }
 
 /// Orders as people read them.
@@ -84,9 +104,19 @@ pub(super) fn text(orders: &[OrderView]) -> String {
     }
     for order in orders {
         // Writing to a String cannot fail.
-        let _ = write!(out, "{}  {:<9}  {}", order.id, order.state.as_str(), order.authority);
+        let _ = write!(
+            out,
+            "{}  {:<9}  {}",
+            order.id,
+            order.state.as_str(),
+            order.authority
+        );
         if let Some(life) = &order.life {
-            let detail = life.basis_detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            let detail = life
+                .basis_detail
+                .as_ref()
+                .map(|detail| format!(" ({detail})"))
+                .unwrap_or_default();
             let _ = writeln!(out, "  {}  {}{detail}", life.case, life.basis);
             let _ = writeln!(
                 out,
@@ -97,8 +127,11 @@ pub(super) fn text(orders: &[OrderView]) -> String {
                 life.not_before,
                 life.not_after
             );
-            let signers: Vec<_> =
-                life.signers.iter().map(|signer| format!("{} ({})", signer.id, signer.body)).collect();
+            let signers: Vec<_> = life
+                .signers
+                .iter()
+                .map(|signer| format!("{} ({})", signer.id, signer.body))
+                .collect();
             let _ = writeln!(out, "  signed by {}", signers.join(", "));
             let _ = writeln!(
                 out,
@@ -112,7 +145,11 @@ pub(super) fn text(orders: &[OrderView]) -> String {
             out.push('\n');
         }
         for done in &order.acts {
-            let by: Vec<_> = done.by.iter().map(|signer| format!("{} ({})", signer.id, signer.body)).collect();
+            let by: Vec<_> = done
+                .by
+                .iter()
+                .map(|signer| format!("{} ({})", signer.id, signer.body))
+                .collect();
             let _ = writeln!(
                 out,
                 "  {} {:.0} by {}: {}  {}",
@@ -125,8 +162,13 @@ pub(super) fn text(orders: &[OrderView]) -> String {
         }
         if order.review_due {
             let opened = order.life.as_ref().and_then(|life| life.review);
-            let opened = opened.map(|time| format!(", open since {time:.0}")).unwrap_or_default();
-            let _ = writeln!(out, "  REVIEW DUE{opened}: a second body closes it with `cloison order review --close`");
+            let opened = opened
+                .map(|time| format!(", open since {time:.0}"))
+                .unwrap_or_default();
+            let _ = writeln!(
+                out,
+                "  REVIEW DUE{opened}: a second body closes it with `cloison order review --close`"
+            );
         }
     }
     out

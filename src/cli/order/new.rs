@@ -69,7 +69,8 @@ pub struct OrderNewArgs {
     /// How many hours it is valid
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=9000))]
     hours: u32,
-    /// Delay the notice: before this time the persons concerned do not learn that they were resolved under this order
+    /// Delay the notice: before this time the persons concerned do not learn that they were
+    /// resolved under this order
     #[arg(long, value_name = "TIME")]
     inform_after: Option<Timestamp>,
     /// An officer who may execute it; may be given several times
@@ -92,7 +93,8 @@ struct BasisArgs {
     /// Legal basis: force majeure relating to security inside or outside the State
     #[arg(long, value_name = "SECURITY", value_parser = ["internal", "external"])]
     force_majeure: Option<String>,
-    /// Legal basis: continuity; the sector's pseudonyms are migrated from one epoch to a later one (`cloison migrate`)
+    /// Legal basis: continuity; the sector's pseudonyms are migrated from one epoch to a later one
+    /// (`cloison migrate`)
     #[arg(long, value_name = "FROM:TO", value_parser = epochs)]
     continuity: Option<Continuity>,
 }
@@ -101,7 +103,10 @@ struct BasisArgs {
 fn epochs(text: &str) -> Result<Continuity, String> {
     let read = || {
         let (from, to) = text.split_once(':')?;
-        Some(Continuity { from: from.parse().ok()?, to: to.parse().ok()? })
+        Some(Continuity {
+            from: from.parse().ok()?,
+            to: to.parse().ok()?,
+        })
     };
     read().ok_or_else(|| "two epochs are written 1:2".to_owned())
 }
@@ -109,22 +114,32 @@ fn epochs(text: &str) -> Result<Continuity, String> {
 /// Runs the command.
 ///
 /// # Errors
-/// Every value that is not what an order takes, and every rule of the register that the order breaks; or that the file exists.
+/// Every value that is not what an order takes, and every rule of the register that the order
+/// breaks; or that the file exists.
 pub fn run(args: &OrderNewArgs) -> Result<(), CommandError> {
     let register = args.register.as_deref().map(read_register).transpose()?;
     let payload = judged(args, register.as_ref())?;
-    let text = payload.draft().map_err(|refusal| CommandError::usage(refusal, HINT))?;
-    let Some(out) = &args.out else { return print(text) };
+    let text = payload
+        .draft()
+        .map_err(|refusal| CommandError::usage(refusal, HINT))?;
+    let Some(out) = &args.out else {
+        return print(text);
+    };
     // Private: it says about whom an authority asks.
     write_new(out, &text)?;
-    print(format_args!("Order {} written to {}; it needs signatures: `cloison order sign`", payload.id, out.display()))
+    print(format_args!(
+        "Order {} written to {}; it needs signatures: `cloison order sign`",
+        payload.id,
+        out.display()
+    ))
 }
 
 const HINT: &str = "`cloison order new --help` has examples";
 /// The most faults that are told.
 const MOST_TOLD: usize = 100;
 
-/// What is wrong with an order that is to be made: all of it, so that nobody corrects one thing to be told the next.
+/// What is wrong with an order that is to be made: all of it, so that nobody corrects one thing to
+/// be told the next.
 #[derive(Default)]
 struct NewOrderFaults {
     found: Vec<String>,
@@ -147,12 +162,14 @@ impl NewOrderFaults {
         // A list of something else altogether has a fault in every line.
         let more = self.found.len().saturating_sub(MOST_TOLD);
         self.found.truncate(MOST_TOLD);
-        self.found.extend((more > 0).then(|| format!("and {more} faults more")));
+        self.found
+            .extend((more > 0).then(|| format!("and {more} faults more")));
         match self.usage {
             true => CommandError::usage(self.found.join("\n"), HINT),
-            false => {
-                CommandError::new(self.found.join("\n"), "`cloison order check` lists every rule that an order breaks")
-            }
+            false => CommandError::new(
+                self.found.join("\n"),
+                "`cloison order check` lists every rule that an order breaks",
+            ),
         }
     }
 }
@@ -162,13 +179,21 @@ fn judged(args: &OrderNewArgs, register: Option<&Register>) -> Result<OrderPaylo
     let mut faults = NewOrderFaults::default();
     let payload = payload(args, register, &mut faults);
     if let Some(payload) = &payload {
-        payload.faults().into_iter().for_each(|fault| faults.push(fault.into_owned()));
-        let broken = register.map_or_else(Vec::new, |register| forbidden(payload, register, SystemClock.now()));
+        payload
+            .faults()
+            .into_iter()
+            .for_each(|fault| faults.push(fault.into_owned()));
+        let broken = register.map_or_else(Vec::new, |register| {
+            forbidden(payload, register, SystemClock.now())
+        });
         // The pseudonyms were looked at where it is known in which line of a list each stands.
         let broken = broken.iter().filter(|(name, _)| *name != "pseudonyms");
-        faults.found.extend(
-            broken.map(|(name, why)| format!("the register forbids this order: {name}: {}: {why}", why.code())),
-        );
+        faults.found.extend(broken.map(|(name, why)| {
+            format!(
+                "the register forbids this order: {name}: {}: {why}",
+                why.code()
+            )
+        }));
     }
     match payload {
         Some(payload) if faults.found.is_empty() => Ok(payload),
@@ -176,26 +201,37 @@ fn judged(args: &OrderNewArgs, register: Option<&Register>) -> Result<OrderPaylo
     }
 }
 
-fn payload(args: &OrderNewArgs, register: Option<&Register>, faults: &mut NewOrderFaults) -> Option<OrderPayload> {
+fn payload(
+    args: &OrderNewArgs,
+    register: Option<&Register>,
+    faults: &mut NewOrderFaults,
+) -> Option<OrderPayload> {
     let aud = faults.note(deployment(args, register));
     let authority = faults.note(authority(args, register));
     let purpose = faults.note(id("--purpose", &args.purpose));
-    let officers: Vec<Option<Id>> =
-        numbered("--officer", &args.officers).map(|(place, officer)| faults.note(id(&place, officer))).collect();
+    let officers: Vec<Option<Id>> = numbered("--officer", &args.officers)
+        .map(|(place, officer)| faults.note(id(&place, officer)))
+        .collect();
     let scope = scope(args, register, faults);
-    let not_before = faults.note(whole_second(args.not_before.unwrap_or_else(|| SystemClock.now())));
+    let not_before = faults.note(whole_second(
+        args.not_before.unwrap_or_else(|| SystemClock.now()),
+    ));
     let not_after = match (args.not_after, not_before) {
         (Some(time), _) => faults.note(whole_second(time)),
         (None, Some(start)) => {
             let end = start.checked_add(i64::from(args.hours).hours());
-            faults.note(end.map_err(|_| "the order ends after the end of time: give an earlier --not-before".into()))
+            faults.note(end.map_err(|_| {
+                "the order ends after the end of time: give an earlier --not-before".into()
+            }))
         }
         (None, None) => None,
     };
     let inform_after = faults.note(args.inform_after.map(whole_second).transpose());
     Some(OrderPayload {
         aud: aud?,
-        id: args.id.unwrap_or_else(|| uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid()),
+        id: args.id.unwrap_or_else(|| {
+            uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid()
+        }),
         authority: authority?,
         basis: args.basis.basis(),
         case: args.case.clone(),
@@ -213,12 +249,19 @@ fn deployment(args: &OrderNewArgs, register: Option<&Register>) -> Result<Id, St
     match (&args.deployment, register) {
         (Some(id), _) => self::id("--deployment", id),
         (None, Some(register)) => Ok(register.deployment.clone()),
-        (None, None) => Err("nothing says of which deployment the order is: give --register or --deployment".into()),
+        (None, None) => Err(
+            "nothing says of which deployment the order is: give --register or --deployment".into(),
+        ),
     }
 }
 
 fn authority(args: &OrderNewArgs, register: Option<&Register>) -> Result<Id, String> {
-    match (&args.authority, register.map(|r| r.authorities.keys().collect::<Vec<_>>()).as_deref()) {
+    match (
+        &args.authority,
+        register
+            .map(|r| r.authorities.keys().collect::<Vec<_>>())
+            .as_deref(),
+    ) {
         (Some(id), _) => self::id("--authority", id),
         (None, Some([only])) => Ok((*only).clone()),
         (None, _) => Err("nothing says of which authority the order is: give --authority".into()),
@@ -231,28 +274,47 @@ impl BasisArgs {
             return LegalBasis::Continuity(epochs);
         }
         match (&self.statutory, self.force_majeure.as_deref()) {
-            (Some(article), _) => LegalBasis::Statutory { article: article.clone() },
-            (None, Some("external")) => LegalBasis::ForceMajeure { security: SecuritySide::External },
-            (None, Some(_)) => LegalBasis::ForceMajeure { security: SecuritySide::Internal },
+            (Some(article), _) => LegalBasis::Statutory {
+                article: article.clone(),
+            },
+            (None, Some("external")) => LegalBasis::ForceMajeure {
+                security: SecuritySide::External,
+            },
+            (None, Some(_)) => LegalBasis::ForceMajeure {
+                security: SecuritySide::Internal,
+            },
             // clap sees to it that one of the four is given.
             (None, None) => LegalBasis::Judicial,
         }
     }
 }
 
-/// Which pseudonyms, each with its place in the command line or in a list where something is wrong with it.
-fn scope(args: &OrderNewArgs, register: Option<&Register>, faults: &mut NewOrderFaults) -> PseudonymScope {
+/// Which pseudonyms, each with its place in the command line or in a list where something is wrong
+/// with it.
+fn scope(
+    args: &OrderNewArgs,
+    register: Option<&Register>,
+    faults: &mut NewOrderFaults,
+) -> PseudonymScope {
     if let Some(limit) = args.limit {
         return PseudonymScope::AtMost(limit);
     }
     let mut entries: Vec<(&str, ListEntry)> = vec![];
     for (place, text) in numbered("--pseudonym", &args.pseudonyms) {
         if let Some((sector, text)) = faults.note(in_sector(&place, text, &args.sectors)) {
-            entries.push((sector, ListEntry { place, text: text.to_owned() }));
+            entries.push((
+                sector,
+                ListEntry {
+                    place,
+                    text: text.to_owned(),
+                },
+            ));
         }
     }
     for (place, file) in numbered("--list", &args.lists) {
-        let Some((sector, file)) = faults.note(in_sector(&place, file, &args.sectors)) else { continue };
+        let Some((sector, file)) = faults.note(in_sector(&place, file, &args.sectors)) else {
+            continue;
+        };
         match list::read(Path::new(file)) {
             Ok(list) => entries.extend(list.into_iter().map(|entry| (sector, entry))),
             Err(error) => faults.found.push(error.message().to_owned()),
@@ -262,12 +324,19 @@ fn scope(args: &OrderNewArgs, register: Option<&Register>, faults: &mut NewOrder
     for (name, ListEntry { place, text }) in entries {
         let sector = register.and_then(|register| register.sector(name));
         if let Some(Err(code)) = sector.map(|sector| sector.parse_pseudonym(&text)) {
-            faults.found.push(format!("{place}: is no pseudonym of sector {name}: {code}"));
+            faults
+                .found
+                .push(format!("{place}: is no pseudonym of sector {name}: {code}"));
         }
         match places.entry((name, text)) {
-            Entry::Occupied(earlier) => faults.push(format!("{place}: is the same as {}", earlier.get())),
+            Entry::Occupied(earlier) => {
+                faults.push(format!("{place}: is the same as {}", earlier.get()))
+            }
             Entry::Vacant(new) => {
-                lists.entry(name.to_owned()).or_default().push(new.key().1.clone());
+                lists
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(new.key().1.clone());
                 new.insert(place);
             }
         }
@@ -277,16 +346,32 @@ fn scope(args: &OrderNewArgs, register: Option<&Register>, faults: &mut NewOrder
 
 /// The values of an option with their places, counted from 1 where there are several.
 fn numbered<'a>(option: &'a str, values: &'a [String]) -> impl Iterator<Item = (String, &'a str)> {
-    let place = move |number| if values.len() == 1 { option.to_owned() } else { format!("{option} {number}") };
-    (1..).zip(values).map(move |(number, value)| (place(number), value.as_str()))
+    let place = move |number| {
+        if values.len() == 1 {
+            option.to_owned()
+        } else {
+            format!("{option} {number}")
+        }
+    };
+    (1..)
+        .zip(values)
+        .map(move |(number, value)| (place(number), value.as_str()))
 }
 
 /// The sector that `text` begins with, and the rest; or the only sector there is.
-fn in_sector<'a>(place: &str, text: &'a str, sectors: &'a [String]) -> Result<(&'a str, &'a str), String> {
+fn in_sector<'a>(
+    place: &str,
+    text: &'a str,
+    sectors: &'a [String],
+) -> Result<(&'a str, &'a str), String> {
     match (text.split_once(':'), sectors) {
-        (Some((sector, rest)), _) if sectors.iter().any(|named| named == sector) => Ok((sector, rest)),
+        (Some((sector, rest)), _) if sectors.iter().any(|named| named == sector) => {
+            Ok((sector, rest))
+        }
         (_, [only]) => Ok((only, text)),
-        _ => Err(format!("{place}: does not say of which of the order's sectors it is: write SECTOR: before it")),
+        _ => Err(format!(
+            "{place}: does not say of which of the order's sectors it is: write SECTOR: before it"
+        )),
     }
 }
 
@@ -295,5 +380,6 @@ fn id(place: &str, text: &str) -> Result<Id, String> {
 }
 
 fn whole_second(time: Timestamp) -> Result<Timestamp, String> {
-    Timestamp::from_second(time.as_second()).map_err(|_| "no such time: write it like 2026-11-22T09:00:00Z".into())
+    Timestamp::from_second(time.as_second())
+        .map_err(|_| "no such time: write it like 2026-11-22T09:00:00Z".into())
 }

@@ -41,7 +41,11 @@ struct ShownOrder<'a> {
 pub fn run(args: &OrderShowArgs) -> Result<(), CommandError> {
     let order = read_text(&args.order)?;
     let payload = order_payload(&args.order, &order)?;
-    if args.json { print_json(&shown(&order, &payload)?) } else { print(text(&order, &payload)?.trim_end()) }
+    if args.json {
+        print_json(&shown(&order, &payload)?)
+    } else {
+        print(text(&order, &payload)?.trim_end())
+    }
 }
 
 fn shown<'a>(order: &str, payload: &'a OrderPayload) -> Result<ShownOrder<'a>, CommandError> {
@@ -64,7 +68,10 @@ fn text(order: &str, payload: &OrderPayload) -> Result<String, CommandError> {
 /// The same on one screen, for those who are to sign it: of each sector the first pseudonyms.
 pub(super) fn summary(order: &str, payload: &OrderPayload) -> Result<String, CommandError> {
     const MOST_SHOWN: usize = 5;
-    Ok(format!("This is what is signed:\n{}", facts(order, payload, MOST_SHOWN)?.trim_end()))
+    Ok(format!(
+        "This is what is signed:\n{}",
+        facts(order, payload, MOST_SHOWN)?.trim_end()
+    ))
 }
 
 /// One fact a line; of each sector `most` pseudonyms at most.
@@ -73,20 +80,27 @@ fn facts(order: &str, payload: &OrderPayload, most: usize) -> Result<String, Com
     let length = payload.not_after.duration_since(payload.not_before);
     let basis = match &payload.basis {
         LegalBasis::Statutory { article } => format!("statutory: {article}"),
-        LegalBasis::ForceMajeure { security: SecuritySide::Internal } => {
-            "force majeure, security inside the State".into()
-        }
-        LegalBasis::ForceMajeure { security: SecuritySide::External } => {
-            "force majeure, security outside the State".into()
-        }
+        LegalBasis::ForceMajeure {
+            security: SecuritySide::Internal,
+        } => "force majeure, security inside the State".into(),
+        LegalBasis::ForceMajeure {
+            security: SecuritySide::External,
+        } => "force majeure, security outside the State".into(),
         LegalBasis::Judicial => "judicial".into(),
-        LegalBasis::Continuity(epochs) => format!("continuity: from epoch {} to epoch {}", epochs.from, epochs.to),
+        LegalBasis::Continuity(epochs) => format!(
+            "continuity: from epoch {} to epoch {}",
+            epochs.from, epochs.to
+        ),
     };
     let signers = match shown.claimed_signers.as_slice() {
         [] => "nobody yet".to_owned(),
         signers => format!("{}, as the file claims", signers.join(", ")),
     };
-    let officers: Vec<&str> = payload.officers.iter().map(|officer| officer.as_str()).collect();
+    let officers: Vec<&str> = payload
+        .officers
+        .iter()
+        .map(|officer| officer.as_str())
+        .collect();
     let sectors: Vec<String> = payload.sectors.iter().map(|sector| plain(sector)).collect();
     let mut out = String::new();
     let mut fact = |name: &str, value: &str| {
@@ -100,13 +114,18 @@ fn facts(order: &str, payload: &OrderPayload, most: usize) -> Result<String, Com
     fact("purpose", payload.purpose.as_str());
     fact("sectors", &sectors.join(", "));
     match &payload.scope {
-        PseudonymScope::AtMost(limit) => fact("pseudonyms", &format!("any of these sectors, {limit} at most")),
+        PseudonymScope::AtMost(limit) => fact(
+            "pseudonyms",
+            &format!("any of these sectors, {limit} at most"),
+        ),
         PseudonymScope::Listed(lists) => {
             let all: usize = lists.values().map(Vec::len).sum();
             fact("pseudonyms", &format!("these {all} and no other:"));
             for (sector, list) in lists {
                 let first = list.iter().take(most);
-                first.for_each(|pseudonym| fact("", &format!("{}: {}", plain(sector), plain(pseudonym))));
+                first.for_each(|pseudonym| {
+                    fact("", &format!("{}: {}", plain(sector), plain(pseudonym)))
+                });
                 if let more @ 1.. = list.len().saturating_sub(most) {
                     let all = "`cloison order show` lists them all";
                     fact("", &format!("{}: {more} more ({all})", plain(sector)));
@@ -116,11 +135,19 @@ fn facts(order: &str, payload: &OrderPayload, most: usize) -> Result<String, Com
     }
     fact(
         "valid",
-        &format!("from {} until before {}, {}", payload.not_before, payload.not_after, hours(length.as_secs())),
+        &format!(
+            "from {} until before {}, {}",
+            payload.not_before,
+            payload.not_after,
+            hours(length.as_secs())
+        ),
     );
     fact("officers", &officers.join(", "));
     if let Some(time) = payload.inform_after {
-        fact("notice", &format!("the persons concerned are not told before {time}"));
+        fact(
+            "notice",
+            &format!("the persons concerned are not told before {time}"),
+        );
     }
     fact("digest", &shown.digest);
     fact("signed by", &signers);
@@ -130,14 +157,27 @@ fn facts(order: &str, payload: &OrderPayload, most: usize) -> Result<String, Com
 fn hours(seconds: i64) -> String {
     match seconds % 3600 {
         0 => format!("{} hours", seconds / 3600),
-        _ => format!("{} hours {} minutes {} seconds", seconds / 3600, seconds / 60 % 60, seconds % 60),
+        _ => format!(
+            "{} hours {} minutes {} seconds",
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60
+        ),
     }
 }
 
-/// Sector names and pseudonyms were not checked and may be any text: nothing of it may move the reader's cursor or
-/// turn the line round.
+/// Sector names and pseudonyms were not checked and may be any text: nothing of it may move the
+/// reader's cursor or turn the line round.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '\u{fffd}' }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_ascii_graphic() || c == ' ' {
+                c
+            } else {
+                '\u{fffd}'
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -146,7 +186,10 @@ mod tests {
 
     #[test]
     fn a_hostile_name_cannot_paint_on_the_terminal() {
-        assert_eq!(plain("he\u{1b}[2Jalth\u{202e}\n"), "he\u{fffd}[2Jalth\u{fffd}\u{fffd}");
+        assert_eq!(
+            plain("he\u{1b}[2Jalth\u{202e}\n"),
+            "he\u{fffd}[2Jalth\u{fffd}\u{fffd}"
+        );
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
-use crate::register::{Authority, Client, Granularity, Id, PeriodLength, Register, Sector, SpkiDigest};
+use crate::register::{
+    Authority, Client, Granularity, Id, PeriodLength, Register, Sector, SpkiDigest,
+};
 
 /// One JSON object; members as the register's own fields are called.
 pub(super) fn json(register: &Register) -> Value {
@@ -150,12 +152,21 @@ pub(super) fn text(register: &Register) -> String {
         clients.retain(|client| client.organisation == organisation.id);
         clients.sort_by(|one, other| one.id.cmp(&other.id));
         for client in clients {
-            let operations: Vec<&str> = client.operations.iter().map(|operation| operation.as_str()).collect();
+            let operations: Vec<&str> = client
+                .operations
+                .iter()
+                .map(|operation| operation.as_str())
+                .collect();
             let purposes = list("; purposes ", &client.purposes);
             line(
                 &mut page,
                 4,
-                &format!("{}: {} in {}{purposes}", client.id, operations.join(", "), client.sectors.join(", ")),
+                &format!(
+                    "{}: {} in {}{purposes}",
+                    client.id,
+                    operations.join(", "),
+                    client.sectors.join(", ")
+                ),
             );
         }
     }
@@ -165,7 +176,11 @@ pub(super) fn text(register: &Register) -> String {
     }
     page.push_str("\nOperators\n");
     for operator in register.operators.values() {
-        let signs = if operator.key.is_some() { "" } else { " (no key: signs no statement)" };
+        let signs = if operator.key.is_some() {
+            ""
+        } else {
+            " (no key: signs no statement)"
+        };
         line(&mut page, 2, &format!("{}{signs}", operator.id));
     }
     for (title, ids) in [
@@ -188,7 +203,10 @@ fn line(page: &mut String, indent: usize, text: &str) {
 fn list(before: &str, ids: &[Id]) -> String {
     match ids {
         [] => String::new(),
-        ids => format!("{before}{}", ids.iter().map(Id::as_str).collect::<Vec<_>>().join(", ")),
+        ids => format!(
+            "{before}{}",
+            ids.iter().map(Id::as_str).collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 
@@ -207,16 +225,31 @@ fn one_sector(page: &mut String, sector: &Sector) {
         ),
     );
     let back = match sector.reversible {
-        true => format!("reversible by {}, kept {} years", list("", &sector.authorities), sector.retention_years),
+        true => format!(
+            "reversible by {}, kept {} years",
+            list("", &sector.authorities),
+            sector.retention_years
+        ),
         false => "irreversible: no mapping is stored".into(),
     };
     line(
         page,
         indent + 4,
-        &format!("{back}; schemes {}{}", list("", &sector.schemes), list("; purposes ", &sector.purposes)),
+        &format!(
+            "{back}; schemes {}{}",
+            list("", &sector.schemes),
+            list("; purposes ", &sector.purposes)
+        ),
     );
     let declaration = &sector.declaration;
-    line(page, indent + 4, &format!("declared by {}: {}", declaration.controller, declaration.purpose));
+    line(
+        page,
+        indent + 4,
+        &format!(
+            "declared by {}: {}",
+            declaration.controller, declaration.purpose
+        ),
+    );
 }
 
 fn granularity(granularity: Granularity) -> String {
@@ -232,7 +265,11 @@ fn granularity(granularity: Granularity) -> String {
         Some(PeriodLength::Month) => parts.push("month"),
         None => {}
     }
-    if parts.is_empty() { "one pseudonym a person".into() } else { format!("one a person and {}", parts.join(", ")) }
+    if parts.is_empty() {
+        "one pseudonym a person".into()
+    } else {
+        format!("one a person and {}", parts.join(", "))
+    }
 }
 
 fn one_authority(page: &mut String, authority: &Authority) {
@@ -254,20 +291,43 @@ fn one_authority(page: &mut String, authority: &Authority) {
     }
     if let Some(quorum) = authority.continuity_quorum {
         let most = authority.migrations_per_hour;
-        line(page, 6, &format!("continuity: {quorum} approvers, at most {most} mappings an hour"));
+        line(
+            page,
+            6,
+            &format!("continuity: {quorum} approvers, at most {most} mappings an hour"),
+        );
     }
     if let Some(limit) = authority.statutory_limit {
-        line(page, 6, &format!("statutory orders may leave open which pseudonyms: at most {limit}"));
+        line(
+            page,
+            6,
+            &format!("statutory orders may leave open which pseudonyms: at most {limit}"),
+        );
     }
     let keys: Vec<&str> = authority.keys.iter().map(|key| key.id.as_str()).collect();
     line(page, 6, &format!("keys: {}", keys.join(", ")));
     for approver in authority.approvers.values() {
-        line(page, 6, &format!("approver {}: {}, of {}", approver.id, approver.name, approver.body));
+        line(
+            page,
+            6,
+            &format!(
+                "approver {}: {}, of {}",
+                approver.id, approver.name, approver.body
+            ),
+        );
     }
     for officer in authority.officers.values() {
-        line(page, 6, &format!("officer {}: {}", officer.id, officer.name));
+        line(
+            page,
+            6,
+            &format!("officer {}: {}", officer.id, officer.name),
+        );
     }
     for custodian in authority.custodians.values() {
-        line(page, 6, &format!("custodian {}: {}", custodian.id, custodian.name));
+        line(
+            page,
+            6,
+            &format!("custodian {}: {}", custodian.id, custodian.name),
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! `cloison secrets versions`, `rotate` and `retire`: the versions of a running vault's sector secret. No secret is ever shown, and
-//! none passes through here.
+//! `cloison secrets versions`, `rotate` and `retire`: the versions of a running vault's sector
+//! secret. No secret is ever shown, and none passes through here.
 
 use std::path::PathBuf;
 
@@ -20,9 +20,11 @@ pub struct SecretsVersionsArgs {
 
 /// Make a new version of the sector secret, which the next epochs take
 #[derive(clap::Args)]
-#[command(after_long_help = "Example:\n  cloison secrets rotate --client clients/operator.toml\n\n\
+#[command(
+    after_long_help = "Example:\n  cloison secrets rotate --client clients/operator.toml\n\n\
     Nothing changes by it yet: an epoch keeps the version that it was opened with. Advance the sectors' epochs one by one \
-    (`cloison epoch advance`), and back the new version up before the first of them (`cloison secrets split`).")]
+    (`cloison epoch advance`), and back the new version up before the first of them (`cloison secrets split`)."
+)]
 pub struct SecretsRotateArgs {
     #[command(flatten)]
     at: SectorOfEpoch,
@@ -76,7 +78,11 @@ pub fn versions(args: &SecretsVersionsArgs) -> Result<(), CommandError> {
 /// # Errors
 /// When the vault cannot be reached or refuses.
 pub fn rotate(args: &SecretsRotateArgs) -> Result<(), CommandError> {
-    let secrets = args.at.client.open()?.post_json("/v1/secrets", &serde_json::json!({}));
+    let secrets = args
+        .at
+        .client
+        .open()?
+        .post_json("/v1/secrets", &serde_json::json!({}));
     show(&args.at, &secrets?)
 }
 
@@ -87,18 +93,38 @@ pub fn rotate(args: &SecretsRotateArgs) -> Result<(), CommandError> {
 pub fn retire(args: &SecretsRetireArgs) -> Result<(), CommandError> {
     let statement = statement::bring(args.statement.as_deref())?;
     if !args.dry_run {
-        let changes = format!("Version {} of the sector secret is destroyed.", args.version);
+        let changes = format!(
+            "Version {} of the sector secret is destroyed.",
+            args.version
+        );
         let lost = "The pseudonyms of its epochs can never be made again.";
         args.assent.obtain(&Irreversible { changes, lost })?;
     }
-    let request = RetireSecretRequest { version: args.version, dry_run: args.dry_run, statement };
-    let retired: RetiredSecret = args.at.client.open()?.post_json("/v1/secrets/retire", &request)?;
-    let RetiredSecret { version, destroyed, remains, .. } = &retired;
+    let request = RetireSecretRequest {
+        version: args.version,
+        dry_run: args.dry_run,
+        statement,
+    };
+    let retired: RetiredSecret = args
+        .at
+        .client
+        .open()?
+        .post_json("/v1/secrets/retire", &request)?;
+    let RetiredSecret {
+        version,
+        destroyed,
+        remains,
+        ..
+    } = &retired;
     match (args.at.json, args.dry_run, destroyed) {
         (true, ..) => print_json(&retired)?,
-        (false, true, _) => print(format_args!("Nothing needs version {version}: it may be retired."))?,
+        (false, true, _) => print(format_args!(
+            "Nothing needs version {version}: it may be retired."
+        ))?,
         (false, false, true) => print(format_args!("Version {version} is retired and destroyed."))?,
-        (false, false, false) => print(format_args!("Version {version} is retired: the vault has forgotten it."))?,
+        (false, false, false) => print(format_args!(
+            "Version {version} is retired: the vault has forgotten it."
+        ))?,
     }
     match remains {
         Some(place) => Err(CommandError::new(
@@ -114,9 +140,19 @@ fn show(at: &SectorOfEpoch, secrets: &SectorSecrets) -> Result<(), CommandError>
         return print_json(secrets);
     }
     let mut table = format!("{:<8} {:<9} NEEDED BY", "VERSION", "STATE");
-    for SecretView { version, state, own, needed_by } in &secrets.versions {
+    for SecretView {
+        version,
+        state,
+        own,
+        needed_by,
+    } in &secrets.versions
+    {
         let needs: Vec<String> = needed_by.iter().map(SecretNeed::to_string).collect();
-        let needs = if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") };
+        let needs = if needs.is_empty() {
+            "nothing".to_owned()
+        } else {
+            needs.join(", ")
+        };
         let own = if *own { " (one epoch's own)" } else { "" };
         table += &format!("\n{version:<8} {state:<9} {needs}{own}");
     }

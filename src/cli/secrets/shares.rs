@@ -76,29 +76,54 @@ type RootSecret = (SecretKind, String, Key);
 
 /// All root secrets of a vault, in a fixed order.
 fn roots(config: &Path) -> Result<Vec<RootSecret>, CommandError> {
-    let config = VaultConfig::load(config).map_err(|error| CommandError::new(error, "correct the file"))?;
+    let config =
+        VaultConfig::load(config).map_err(|error| CommandError::new(error, "correct the file"))?;
     let (places, keyring) = (&config.secrets, config.openers.keyring());
     let read = || {
         let mut roots = vec![
-            (SecretKind::Identity, String::new(), keyring.read(&places.identity, SecretKind::Identity)?),
-            (SecretKind::Audit, String::new(), keyring.read(&places.audit, SecretKind::Audit)?),
+            (
+                SecretKind::Identity,
+                String::new(),
+                keyring.read(&places.identity, SecretKind::Identity)?,
+            ),
+            (
+                SecretKind::Audit,
+                String::new(),
+                keyring.read(&places.audit, SecretKind::Audit)?,
+            ),
         ];
-        for (kind, place) in [(SecretKind::Segment, &places.segment), (SecretKind::Checkpoint, &places.checkpoint)] {
+        for (kind, place) in [
+            (SecretKind::Segment, &places.segment),
+            (SecretKind::Checkpoint, &places.checkpoint),
+        ] {
             let mut seed = keyring.read_signing_key(place, kind)?.to_bytes();
             roots.push((kind, String::new(), Key::take(&mut seed)));
         }
-        for (kind, place) in [(SecretKind::Sector, &places.sector), (SecretKind::Store, &places.store)] {
+        for (kind, place) in [
+            (SecretKind::Sector, &places.sector),
+            (SecretKind::Store, &places.store),
+        ] {
             let versions = keyring.read_versions(place, kind)?;
-            roots.extend(versions.into_iter().map(|(version, key)| (kind, version.to_string(), key)));
+            roots.extend(
+                versions
+                    .into_iter()
+                    .map(|(version, key)| (kind, version.to_string(), key)),
+            );
         }
         Ok(roots)
     };
-    read().map_err(|error: FileError| CommandError::new(error, "check [secrets] in the configuration"))
+    read().map_err(|error: FileError| {
+        CommandError::new(error, "check [secrets] in the configuration")
+    })
 }
 
 /// What a secret is called: `identity`, `sector 1`.
 fn called(kind: SecretKind, name: &str) -> String {
-    if name.is_empty() { kind.to_string() } else { format!("{kind} {name}") }
+    if name.is_empty() {
+        kind.to_string()
+    } else {
+        format!("{kind} {name}")
+    }
 }
 
 /// Splits the root secrets.
@@ -108,24 +133,39 @@ fn called(kind: SecretKind, name: &str) -> String {
 pub fn split_secrets(args: &SecretsSplitArgs) -> Result<(), CommandError> {
     let roots = roots(&args.config)?;
     let (set, mut files) = args.custodians.split("vault", |custodians, threshold| {
-        let secrets: Vec<_> = roots.iter().map(|(kind, name, key)| (*kind, name.clone(), Vec::new(), key)).collect();
+        let secrets: Vec<_> = roots
+            .iter()
+            .map(|(kind, name, key)| (*kind, name.clone(), Vec::new(), key))
+            .collect();
         let unsplit = |error| CommandError::usage(error, "choose --threshold and custodians anew");
-        let (set, shares) = crate::keys::shares::split(&secrets, custodians, threshold).map_err(unsplit)?;
+        let (set, shares) =
+            crate::keys::shares::split(&secrets, custodians, threshold).map_err(unsplit)?;
         let last: Vec<_> = shares[shares.len() - threshold..].iter().collect();
         let recovered = set.recover(&last).map_err(unsplit)?;
-        match recovered.iter().zip(&roots).all(|(found, (_, _, key))| same(found, key)) {
+        match recovered
+            .iter()
+            .zip(&roots)
+            .all(|(found, (_, _, key))| same(found, key))
+        {
             true => Ok((set, shares)),
-            false => {
-                Err(CommandError::new("the new shares do not recover the secrets", "report this as a fault of cloison"))
-            }
+            false => Err(CommandError::new(
+                "the new shares do not recover the secrets",
+                "report this as a fault of cloison",
+            )),
         }
     })?;
     let shares = files.split_off(1);
-    let names: Vec<_> = set.secrets.iter().map(|shared| called(shared.kind, &shared.name)).collect();
+    let names: Vec<_> = set
+        .secrets
+        .iter()
+        .map(|shared| called(shared.kind, &shared.name))
+        .collect();
     if args.json {
         let digest = data_encoding::HEXLOWER.encode(&set.digest());
         let (secrets, threshold) = (names, set.threshold);
-        return print_json(&json!({"secrets": secrets, "threshold": threshold, "digest": digest, "shares": shares}));
+        return print_json(
+            &json!({"secrets": secrets, "threshold": threshold, "digest": digest, "shares": shares}),
+        );
     }
     print(format_args!(
         "{} are split into {} shares, {} of which recover them all.\n\n\
@@ -134,7 +174,11 @@ pub fn split_secrets(args: &SecretsSplitArgs) -> Result<(), CommandError> {
         names.join(", "),
         shares.len(),
         set.threshold,
-        shares.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join("\n  "),
+        shares
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect::<Vec<_>>()
+            .join("\n  "),
         args.config.display(),
         set.threshold,
     ))
@@ -145,12 +189,18 @@ fn same(one: &Key, other: &Key) -> bool {
 }
 
 /// Opens shares and recovers what was split.
-fn recovered(opening: &ShareOpeningArgs, files: &[PathBuf]) -> Result<(ShareSet, Vec<Key>), CommandError> {
+fn recovered(
+    opening: &ShareOpeningArgs,
+    files: &[PathBuf],
+) -> Result<(ShareSet, Vec<Key>), CommandError> {
     let files: Vec<ShareFile> = opening.open(files)?;
     let set = files[0].set.clone();
     let shares: Vec<_> = files.iter().map(|file| &file.share).collect();
     let keys = set.recover(&shares).map_err(|error| {
-        CommandError::new(error, "bring shares of one splitting, one for each of as many custodians as it takes")
+        CommandError::new(
+            error,
+            "bring shares of one splitting, one for each of as many custodians as it takes",
+        )
     })?;
     Ok((set, keys))
 }
@@ -165,9 +215,12 @@ pub fn drill(args: &SecretsDrillArgs) -> Result<(), CommandError> {
     let mut rows = Vec::new();
     let mut differs = Vec::new();
     for (SharedSecret { kind, name, .. }, key) in set.secrets.iter().zip(&keys) {
-        let own = present
-            .as_ref()
-            .map(|roots| roots.iter().find(|root| root.0 == *kind && root.1 == *name).map(|root| same(&root.2, key)));
+        let own = present.as_ref().map(|roots| {
+            roots
+                .iter()
+                .find(|root| root.0 == *kind && root.1 == *name)
+                .map(|root| same(&root.2, key))
+        });
         let called = called(*kind, name);
         let state = match own {
             None => "recovered",
@@ -180,24 +233,44 @@ pub fn drill(args: &SecretsDrillArgs) -> Result<(), CommandError> {
         }
         rows.push((called, state));
     }
-    let held = |root: &&RootSecret| set.secrets.iter().any(|shared| shared.kind == root.0 && shared.name == root.1);
-    let missing: Vec<_> =
-        present.iter().flatten().filter(|root| !held(root)).map(|root| called(root.0, &root.1)).collect();
+    let held = |root: &&RootSecret| {
+        set.secrets
+            .iter()
+            .any(|shared| shared.kind == root.0 && shared.name == root.1)
+    };
+    let missing: Vec<_> = present
+        .iter()
+        .flatten()
+        .filter(|root| !held(root))
+        .map(|root| called(root.0, &root.1))
+        .collect();
     match args.json {
         true => {
-            let rows: Vec<_> = rows.iter().map(|(secret, state)| json!({"secret": secret, "state": state})).collect();
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|(secret, state)| json!({"secret": secret, "state": state}))
+                .collect();
             print_json(&json!({"secrets": rows, "missing": missing, "threshold": set.threshold}))?;
         }
-        false => {
-            print(rows.iter().map(|(secret, state)| format!("{secret:<12} {state}")).collect::<Vec<_>>().join("\n"))?
-        }
+        false => print(
+            rows.iter()
+                .map(|(secret, state)| format!("{secret:<12} {state}"))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )?,
     }
     let hint = "split the vault's secrets again: `cloison secrets split`";
     if !differs.is_empty() {
-        return Err(CommandError::new(format_args!("these shares are of other secrets: {}", differs.join(", ")), hint));
+        return Err(CommandError::new(
+            format_args!("these shares are of other secrets: {}", differs.join(", ")),
+            hint,
+        ));
     }
     if !missing.is_empty() {
-        return Err(CommandError::new(format_args!("no shares were made of {}", missing.join(", ")), hint));
+        return Err(CommandError::new(
+            format_args!("no shares were made of {}", missing.join(", ")),
+            hint,
+        ));
     }
     Ok(())
 }
@@ -223,5 +296,9 @@ pub fn recover(args: &SecretsRecoverArgs) -> Result<(), CommandError> {
         paths.push(path);
     }
     folder.finish()?;
-    print(format_args!("{}: recovered {}", args.out.display(), paths.join(", ")))
+    print(format_args!(
+        "{}: recovered {}",
+        args.out.display(),
+        paths.join(", ")
+    ))
 }

@@ -1,4 +1,5 @@
-//! Entries for people, by time, actor, sector, order and event: under an inspection, and about its object only.
+//! Entries for people, by time, actor, sector, order and event: under an inspection, and about its
+//! object only.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +38,10 @@ const MOST: u64 = 1_000;
 
 /// The route, at either side.
 pub(in crate::http) fn routes() -> OpenApiRouter<Arc<Entity>> {
-    tagged("audit::search", OpenApiRouter::default().routes(routes!(entries)))
+    tagged(
+        "audit::search",
+        OpenApiRouter::default().routes(routes!(entries)),
+    )
 }
 
 /// What to look for.
@@ -94,7 +98,8 @@ pub struct FoundEntries {
     pub next: Option<u64>,
 }
 
-/// Entries for people, by time, actor, sector, order and event: under an inspection, and about its object only.
+/// Entries for people, by time, actor, sector, order and event: under an inspection, and about its
+/// object only.
 #[utoipa::path(get, path = "/v1/audit/entries", params(Search), responses(
     (status = 200, description = "The entries that match", body = FoundEntries),
     (status = "4XX", description = "Refused; `code` says why",
@@ -113,12 +118,28 @@ pub(in crate::http) async fn entries(
         blocking(&peer, Lane::Work, move || {
             let view = Inspections::of(&entity).open(search.inspection, &permit)?;
             let (asked, id) = (search.asked(entity.register()), view.decision.id);
-            let found = find(entity.log(), search, id, &InspectionObject::of(&view, entity.register()))?;
+            let found = find(
+                entity.log(),
+                search,
+                id,
+                &InspectionObject::of(&view, entity.register()),
+            )?;
             let given = found.entries.len() as u64;
             let actor = permit.auditor().clone();
-            let access = AccessDetails { actor, inspection: id.to_string(), what: "entries", asked, given };
+            let access = AccessDetails {
+                actor,
+                inspection: id.to_string(),
+                what: "entries",
+                asked,
+                given,
+            };
             // Durable before anything is shown.
-            let recorded = entity.committer().record(entity.now(), Event::Access(Box::new(access)), vec![], vec![]);
+            let recorded = entity.committer().record(
+                entity.now(),
+                Event::Access(Box::new(access)),
+                vec![],
+                vec![],
+            );
             recorded.map_err(|code| Problem::new(code).retry_after(1))?;
             Ok(found)
         })
@@ -134,34 +155,56 @@ pub(in crate::http) async fn entries(
 type Form<'f> = &'f dyn Fn(&String) -> Option<String>;
 
 impl Search {
-    /// What was asked, for the entry about it. What an auditor writes is his, and what is logged stays: only names that the
-    /// register knows, and texts that cannot be anything else than what they should be.
+    /// What was asked, for the entry about it. What an auditor writes is his, and what is logged
+    /// stays: only names that the register knows, and texts that cannot be anything else than what
+    /// they should be.
     fn asked(&self, register: &Register) -> BTreeMap<&'static str, String> {
         let time = |text: &String| instant(text).map(|time| time.to_string());
         let event = |text: &String| {
-            let plain = text.len() <= 24 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+            let plain =
+                text.len() <= 24 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
             plain.then(|| text.clone())
         };
         let members: [(_, &Option<String>, Form<'_>); 7] = [
             ("from", &self.from, &time),
             ("to", &self.to, &time),
-            ("actor", &self.actor, &|text| access::names(register, text).then(|| text.clone())),
-            ("sector", &self.sector, &|text| register.sector(text).map(|sector| sector.name.clone())),
-            ("order", &self.order, &|text| Uuid::try_parse(text).ok().map(|id| id.to_string())),
+            ("actor", &self.actor, &|text| {
+                access::names(register, text).then(|| text.clone())
+            }),
+            ("sector", &self.sector, &|text| {
+                register.sector(text).map(|sector| sector.name.clone())
+            }),
+            ("order", &self.order, &|text| {
+                Uuid::try_parse(text).ok().map(|id| id.to_string())
+            }),
             ("event", &self.event, &event),
-            ("shard", &self.shard, &|text| Shard::parse(text).map(|shard| shard.to_string())),
+            ("shard", &self.shard, &|text| {
+                Shard::parse(text).map(|shard| shard.to_string())
+            }),
         ];
         let said = |(name, text, form): (_, &Option<String>, Form<'_>)| {
             Some((name, form(text.as_ref()?).unwrap_or_else(|| "…".to_owned())))
         };
         let numbers = [("start", self.start), ("limit", self.limit)];
-        let numbers = numbers.into_iter().filter_map(|(name, number)| Some((name, number?.to_string())));
-        members.into_iter().filter_map(said).chain(numbers).collect()
+        let numbers = numbers
+            .into_iter()
+            .filter_map(|(name, number)| Some((name, number?.to_string())));
+        members
+            .into_iter()
+            .filter_map(said)
+            .chain(numbers)
+            .collect()
     }
 }
 
-fn find(log: &Log, search: Search, inspection: Uuid, object: &InspectionObject) -> Result<FoundEntries, Problem> {
-    let wrong = |name: &str| Problem::new(Code::BadParameter).detail(format!("`{name}` has no such value"));
+fn find(
+    log: &Log,
+    search: Search,
+    inspection: Uuid,
+    object: &InspectionObject,
+) -> Result<FoundEntries, Problem> {
+    let wrong =
+        |name: &str| Problem::new(Code::BadParameter).detail(format!("`{name}` has no such value"));
     let time = |name: &str, text: Option<String>| match text {
         None => Ok(None),
         Some(text) => instant(&text).map(Some).ok_or_else(|| wrong(name)),
@@ -182,7 +225,13 @@ fn find(log: &Log, search: Search, inspection: Uuid, object: &InspectionObject) 
     let shelf = ShardReader::new(log.store(), &published.tree, published.checkpoint.size);
     let start = search.start.unwrap_or(0);
     let (log, size) = (published.checkpoint.origin.clone(), shelf.size());
-    let mut found = FoundEntries { inspection, log, size, entries: vec![], next: None };
+    let mut found = FoundEntries {
+        inspection,
+        log,
+        size,
+        entries: vec![],
+        next: None,
+    };
     let end = start.saturating_add(SCAN).min(shelf.size());
     let mut next = start;
     let scanned = shelf.each::<ScanEnd>(start, SCAN, |index, entry| {
@@ -192,7 +241,8 @@ fn find(log: &Log, search: Search, inspection: Uuid, object: &InspectionObject) 
         next = index + 1;
         if object.covers(entry) && filter.matches(entry) {
             let text = std::str::from_utf8(entry).map_err(|_| StoreError::Corrupt("audit"))?;
-            let entry = RawValue::from_string(text.to_owned()).map_err(|_| StoreError::Corrupt("audit"))?;
+            let entry =
+                RawValue::from_string(text.to_owned()).map_err(|_| StoreError::Corrupt("audit"))?;
             found.entries.push(FoundEntry { index, entry });
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! A batch as JSON. Strings are borrowed from the body; the answer is written straight into its buffer.
+//! A batch as JSON. Strings are borrowed from the body; the answer is written straight into its
+//! buffer.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -99,7 +100,8 @@ struct JsonQuery {
     previous: bool,
 }
 
-/// A string that lies in the body where it has no escapes. (`Cow` alone is always copied within a `Vec`.)
+/// A string that lies in the body where it has no escapes. (`Cow` alone is always copied within a
+/// `Vec`.)
 struct JsonText<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonText<'a> {
@@ -124,7 +126,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonText<'a> {
     }
 }
 
-/// An element of `identifiers`: its string, or nothing where it is anything else, which is that item's error and no other's.
+/// An element of `identifiers`: its string, or nothing where it is anything else, which is that
+/// item's error and no other's.
 struct JsonItem<'a>(Option<Cow<'a, str>>);
 
 impl JsonItem<'_> {
@@ -185,8 +188,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonItem<'a> {
     }
 }
 
-/// As many elements as a request may have, and one more: the rest is read over, so that memory does not follow whoever sends
-/// a body full of empty ones.
+/// As many elements as a request may have, and one more: the rest is read over, so that memory does
+/// not follow whoever sends a body full of empty ones.
 struct JsonItems<'a>(Vec<JsonItem<'a>>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonItems<'a> {
@@ -224,18 +227,40 @@ pub(super) fn prepare(
 ) -> Result<(TokenizedBatch, Job), Problem> {
     let query: JsonQuery = body::query(uri)?;
     let batch: JsonBatch<'_> = json::read_object(bytes).map_err(|error| malformed(&error))?;
-    let permit = super::permit(vault, peer, sector, &batch.scheme.0, batch.purpose.as_ref().map(|p| &*p.0))?;
+    let permit = super::permit(
+        vault,
+        peer,
+        sector,
+        &batch.scheme.0,
+        batch.purpose.as_ref().map(|p| &*p.0),
+    )?;
     let domain = batch
         .domain
-        .map_or_else(DomainRequest::default, |named| DomainRequest { epoch: named.epoch, period: named.period });
-    let options = TokenizeOptions { domain, previous: query.previous };
-    Ok(tokenize::prepare(vault, &permit, &options, batch.identifiers.0.iter().map(JsonItem::text))?)
+        .map_or_else(DomainRequest::default, |named| DomainRequest {
+            epoch: named.epoch,
+            period: named.period,
+        });
+    let options = TokenizeOptions {
+        domain,
+        previous: query.previous,
+    };
+    Ok(tokenize::prepare(
+        vault,
+        &permit,
+        &options,
+        batch.identifiers.0.iter().map(JsonItem::text),
+    )?)
 }
 
-/// Says where the body is malformed, not what stands there: serde_json's own words may quote an identifier.
+/// Says where the body is malformed, not what stands there: serde_json's own words may quote an
+/// identifier.
 fn malformed(error: &serde_json::Error) -> Problem {
     let wanted = r#"the body is {"scheme":…,"identifiers":[…],"purpose"?:…,"domain"?:{"epoch"?:…,"period"?:…}}"#;
-    let place = format!("{wanted}; see line {}, column {}", error.line(), error.column());
+    let place = format!(
+        "{wanted}; see line {}, column {}",
+        error.line(),
+        error.column()
+    );
     Problem::new(Code::MalformedBody).detail(place)
 }
 
@@ -243,14 +268,20 @@ fn malformed(error: &serde_json::Error) -> Problem {
 pub(super) fn write(answer: &TokenizedBatch) -> Vec<u8> {
     let items = answer.pseudonyms.len() + answer.errors.len();
     let lists = 1 + usize::from(answer.previous.is_some());
-    let mut out = Vec::with_capacity(256 + lists * items * (TextWriter::MAX_LEN + 3) + answer.errors.len() * 64);
+    let mut out = Vec::with_capacity(
+        256 + lists * items * (TextWriter::MAX_LEN + 3) + answer.errors.len() * 64,
+    );
     out.extend_from_slice(b"{\"sector\":");
     value(&mut out, &answer.sector);
     out.extend_from_slice(b",\"domain\":");
     value(&mut out, &answer.domain);
     out.extend_from_slice(
-        format!(",\"accepted\":{},\"rejected\":{},\"pseudonyms\":[", answer.pseudonyms.len(), answer.errors.len())
-            .as_bytes(),
+        format!(
+            ",\"accepted\":{},\"rejected\":{},\"pseudonyms\":[",
+            answer.pseudonyms.len(),
+            answer.errors.len()
+        )
+        .as_bytes(),
     );
     list(&mut out, answer, &answer.pseudonyms, &answer.writer);
     out.push(b']');
@@ -262,7 +293,14 @@ pub(super) fn write(answer: &TokenizedBatch) -> Vec<u8> {
         out.extend_from_slice(b"]}");
     }
     out.extend_from_slice(b",\"errors\":");
-    let errors: Vec<_> = answer.errors.iter().map(|(index, code)| ItemError { index: *index, code: *code }).collect();
+    let errors: Vec<_> = answer
+        .errors
+        .iter()
+        .map(|(index, code)| ItemError {
+            index: *index,
+            code: *code,
+        })
+        .collect();
     value(&mut out, &errors);
     out.push(b'}');
     out
@@ -279,7 +317,9 @@ fn list(out: &mut Vec<u8>, answer: &TokenizedBatch, pseudonyms: &[Pseudonym], wr
         out.extend_from_slice(b"\",");
     };
     if answer.errors.is_empty() {
-        pseudonyms.iter().for_each(|pseudonym| quoted(out, pseudonym));
+        pseudonyms
+            .iter()
+            .for_each(|pseudonym| quoted(out, pseudonym));
     } else {
         answer.each(|item| match item {
             Ok(place) => quoted(out, &pseudonyms[place]),

@@ -1,5 +1,5 @@
-//! Threads that work on batches step back: a request for one pseudonym, and the writer that all wait for, must not wait
-//! behind a batch that takes milliseconds.
+//! Threads that work on batches step back: a request for one pseudonym, and the writer that all
+//! wait for, must not wait behind a batch that takes milliseconds.
 
 use std::io;
 use std::sync::Once;
@@ -9,12 +9,12 @@ use crate::system::process::{set_thread_niceness, set_thread_slice};
 
 /// How far threads that work on batches step back (`nice`).
 const BATCH_NICENESS: i32 = 10;
-/// Their time slice: a thread with a shorter one, and every other thread has, interrupts them when it wakes
-/// (Linux 6.12; older ones pass over it).
+/// Their time slice: a thread with a shorter one, and every other thread has, interrupts them when
+/// it wakes (Linux 6.12; older ones pass over it).
 const BATCH_SLICE: Duration = Duration::from_millis(100);
 
-/// Lets other threads of the process go first for as long as this one lives. Where the system forbids it, the log says so
-/// once: single requests beside batches take longer then.
+/// Lets other threads of the process go first for as long as this one lives. Where the system
+/// forbids it, the log says so once: single requests beside batches take longer then.
 pub(super) fn step_back() {
     static SAID: Once = Once::new();
     thread_local! {

@@ -1,4 +1,5 @@
-//! A batch as text: one identifier a line in ([`crate::lines`]), one pseudonym a line out, `!code` for a bad one.
+//! A batch as text: one identifier a line in ([`crate::lines`]), one pseudonym a line out, `!code`
+//! for a bad one.
 
 use axum::http::Uri;
 use serde::Deserialize;
@@ -36,19 +37,29 @@ pub(super) fn prepare(
 ) -> Result<(TokenizedBatch, Job), Problem> {
     let query: TextQuery = body::query(uri)?;
     let permit = super::permit(vault, peer, sector, &query.scheme, query.purpose.as_deref())?;
-    let domain = DomainRequest { epoch: query.epoch, period: query.period };
-    let options = TokenizeOptions { domain, previous: query.previous };
+    let domain = DomainRequest {
+        epoch: query.epoch,
+        period: query.period,
+    };
+    let options = TokenizeOptions {
+        domain,
+        previous: query.previous,
+    };
     // One too many is refused as well as all of them, and takes a hundredth of the memory.
     let lines: Vec<&[u8]> = lines::of(bytes).take(tokenize::MAX_ITEMS + 1).collect();
-    let items = lines.iter().map(|line| std::str::from_utf8(line).map_err(|_| Code::IdentifierNotUtf8));
+    let items = lines
+        .iter()
+        .map(|line| std::str::from_utf8(line).map_err(|_| Code::IdentifierNotUtf8));
     Ok(tokenize::prepare(vault, &permit, &options, items)?)
 }
 
-/// Writes an answer. With previous pseudonyms a line has two columns, present and previous, with a tab between them.
+/// Writes an answer. With previous pseudonyms a line has two columns, present and previous, with a
+/// tab between them.
 pub(super) fn write(answer: &TokenizedBatch) -> Vec<u8> {
     let items = answer.pseudonyms.len() + answer.errors.len();
     let columns = 1 + usize::from(answer.previous.is_some());
-    let mut out = Vec::with_capacity(columns * items * (TextWriter::MAX_LEN + 1) + answer.errors.len() * 32);
+    let mut out =
+        Vec::with_capacity(columns * items * (TextWriter::MAX_LEN + 1) + answer.errors.len() * 32);
     answer.each(|item| {
         match item {
             Ok(place) => {

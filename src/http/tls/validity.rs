@@ -1,4 +1,5 @@
-//! From when until when a certificate counts, read from its DER: rustls judges that by itself and does not tell the times.
+//! From when until when a certificate counts, read from its DER: rustls judges that by itself and
+//! does not tell the times.
 
 use std::fmt;
 
@@ -56,8 +57,8 @@ impl Validity {
     }
 }
 
-/// `SEQUENCE { tbsCertificate SEQUENCE { [0] version, serialNumber, signature, issuer, validity, … }, … }`; the version is
-/// left out where it is 1.
+/// `SEQUENCE { tbsCertificate SEQUENCE { [0] version, serialNumber, signature, issuer, validity, …
+/// }, … }`; the version is left out where it is 1.
 fn read(certificate: &[u8]) -> der::Result<Validity> {
     let mut parts = SliceReader::new(AnyRef::from_der(certificate)?.value())?;
     let mut fields = SliceReader::new(AnyRef::decode(&mut parts)?.value())?;
@@ -66,7 +67,10 @@ fn read(certificate: &[u8]) -> der::Result<Validity> {
     }
     let (_signature, _issuer) = (AnyRef::decode(&mut fields)?, AnyRef::decode(&mut fields)?);
     let mut times = SliceReader::new(AnyRef::decode(&mut fields)?.value())?;
-    Ok(Validity { from: time(&mut times)?, until: time(&mut times)? })
+    Ok(Validity {
+        from: time(&mut times)?,
+        until: time(&mut times)?,
+    })
 }
 
 fn time(times: &mut SliceReader<'_>) -> der::Result<Timestamp> {
@@ -89,12 +93,18 @@ mod tests {
 
     #[test]
     fn a_certificate_counts_from_its_first_to_its_last_second() {
-        let validity = Validity { from: time("2026-01-01T00:00:00Z"), until: time("2027-01-01T00:00:00Z") };
+        let validity = Validity {
+            from: time("2026-01-01T00:00:00Z"),
+            until: time("2027-01-01T00:00:00Z"),
+        };
         assert_eq!(validity.check(validity.from), Ok(()));
         assert_eq!(validity.check(validity.until), Ok(()));
         let late = validity.check(time("2027-01-01T00:00:01Z")).unwrap_err();
         assert_eq!(late.to_string(), "ended on 2027-01-01T00:00:00Z");
         let early = validity.check(time("2025-12-31T23:59:59Z")).unwrap_err();
-        assert_eq!(early.to_string(), "does not count before 2026-01-01T00:00:00Z");
+        assert_eq!(
+            early.to_string(),
+            "does not count before 2026-01-01T00:00:00Z"
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! Credentials that systemd hands to a service (`LoadCredential=`, `LoadCredentialEncrypted=`): files in the folder that
-//! `$CREDENTIALS_DIRECTORY` names, in memory, for this service alone.
+//! Credentials that systemd hands to a service (`LoadCredential=`, `LoadCredentialEncrypted=`):
+//! files in the folder that `$CREDENTIALS_DIRECTORY` names, in memory, for this service alone.
 //!
-//! systemd may leave the file to root and let the service's user in by an access list, which shows as a permission of the
-//! group: so these files may belong to root and be readable by their group, but writable by nobody else and for others not at all.
+//! systemd may leave the file to root and let the service's user in by an access list, which shows
+//! as a permission of the group: so these files may belong to root and be readable by their group,
+//! but writable by nobody else and for others not at all.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -15,11 +16,14 @@ use crate::system;
 /// What systemd sets for a service with credentials.
 const FOLDER: &str = "CREDENTIALS_DIRECTORY";
 
-/// Whether a text is a credential's name: letters, digits, `-`, `_` and `.`, as in a file's name, and no hidden file.
+/// Whether a text is a credential's name: letters, digits, `-`, `_` and `.`, as in a file's name,
+/// and no hidden file.
 pub fn is_name(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && !text.starts_with('.')
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// Reads a credential whole.
@@ -30,7 +34,10 @@ pub(crate) fn read(name: &str) -> Result<Zeroizing<Vec<u8>>, FileError> {
         let facts = file.metadata()?;
         let user = system::user();
         if facts.uid() != user && facts.uid() != 0 {
-            return Err(FileFault::Owner { owner: facts.uid(), user });
+            return Err(FileFault::Owner {
+                owner: facts.uid(),
+                user,
+            });
         }
         if facts.mode() & 0o037 != 0 {
             return Err(FileFault::Mode(facts.mode() & 0o7777));
@@ -42,10 +49,14 @@ pub(crate) fn read(name: &str) -> Result<Zeroizing<Vec<u8>>, FileError> {
 
 /// Where a credential lies.
 pub(crate) fn path(name: &str) -> Result<PathBuf, FileError> {
-    let folder = std::env::var_os(FOLDER).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = std::env::var_os(FOLDER)
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_absolute());
     match folder {
         Some(folder) if is_name(name) => Ok(folder.join(name)),
-        Some(_) => Err(at(name.as_ref())(FileFault::Form("the name of a credential"))),
+        Some(_) => Err(at(name.as_ref())(FileFault::Form(
+            "the name of a credential",
+        ))),
         None => Err(at(name.as_ref())(FileFault::NoCredentials)),
     }
 }
@@ -57,7 +68,10 @@ pub(crate) fn versions(name: &str) -> Result<Vec<u32>, FileError> {
     let number = |entry: std::io::Result<std::fs::DirEntry>| {
         let file = entry.ok()?.file_name().into_string().ok()?;
         let digits = file.strip_prefix(name)?.strip_prefix('-')?;
-        digits.parse::<u32>().ok().filter(|number| *number > 0 && number.to_string() == digits)
+        digits
+            .parse::<u32>()
+            .ok()
+            .filter(|number| *number > 0 && number.to_string() == digits)
     };
     let mut found: Vec<u32> = entries.filter_map(number).collect();
     found.sort_unstable();

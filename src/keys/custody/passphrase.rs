@@ -1,5 +1,6 @@
-//! age files (age-encryption.org/v1): secrets encrypted to a passphrase (scrypt), custodians' shares encrypted to a passphrase or
-//! to an age recipient (X25519). ASCII armour, so that a file can be printed and typed.
+//! age files (age-encryption.org/v1): secrets encrypted to a passphrase (scrypt), custodians'
+//! shares encrypted to a passphrase or to an age recipient (X25519). ASCII armour, so that a file
+//! can be printed and typed.
 
 use std::io::{Read as _, Write as _};
 use std::iter;
@@ -49,8 +50,13 @@ impl AgeOpener {
     /// The identities in an identity file: one a line; empty lines and `#` comments do not count.
     pub fn identities(file: &[u8]) -> Option<Self> {
         let entries = lines::entries(file).ok()?;
-        let lines = entries.iter().map(|entry| entry.text).filter(|line| !line.starts_with('#'));
-        let identities = lines.map(|line| line.parse().ok()).collect::<Option<Vec<_>>>()?;
+        let lines = entries
+            .iter()
+            .map(|entry| entry.text)
+            .filter(|line| !line.starts_with('#'));
+        let identities = lines
+            .map(|line| line.parse().ok())
+            .collect::<Option<Vec<_>>>()?;
         (!identities.is_empty()).then_some(Self::Identities(identities))
     }
 }
@@ -75,7 +81,9 @@ pub fn encrypt(plain: &[u8], lock: AgeLock) -> Result<Vec<u8>, FileFault> {
             }
             Encryptor::with_recipients(iter::once(&recipient as &dyn age::Recipient))
         }
-        AgeLock::Recipient(recipient) => Encryptor::with_recipients(iter::once(&recipient as &dyn age::Recipient)),
+        AgeLock::Recipient(recipient) => {
+            Encryptor::with_recipients(iter::once(&recipient as &dyn age::Recipient))
+        }
     };
     let encryptor = encryptor.map_err(failed)?;
     let mut armoured = Vec::new();
@@ -91,7 +99,8 @@ pub fn encrypt(plain: &[u8], lock: AgeLock) -> Result<Vec<u8>, FileFault> {
 /// # Errors
 /// When it is not an age file.
 pub fn wants_passphrase(file: &[u8]) -> Result<bool, FileFault> {
-    let decryptor = Decryptor::new_buffered(ArmoredReader::new(file)).map_err(|_| FileFault::Form("an age file"))?;
+    let decryptor = Decryptor::new_buffered(ArmoredReader::new(file))
+        .map_err(|_| FileFault::Form("an age file"))?;
     Ok(decryptor.is_scrypt())
 }
 
@@ -100,19 +109,24 @@ pub fn wants_passphrase(file: &[u8]) -> Result<bool, FileFault> {
 /// # Errors
 /// When it is not an age file, was damaged, or does not open with this.
 pub fn decrypt(file: &[u8], opener: &AgeOpener) -> Result<Zeroizing<Vec<u8>>, FileFault> {
-    let decryptor = Decryptor::new_buffered(ArmoredReader::new(file)).map_err(|_| FileFault::Form("an age file"))?;
+    let decryptor = Decryptor::new_buffered(ArmoredReader::new(file))
+        .map_err(|_| FileFault::Form("an age file"))?;
     let opened = match opener {
         AgeOpener::Passphrase(passphrase) => {
             let mut identity = age::scrypt::Identity::new(passphrase.clone());
             identity.set_max_work_factor(MOST_WORK);
             decryptor.decrypt(iter::once(&identity as &dyn age::Identity))
         }
-        AgeOpener::Identities(identities) => {
-            decryptor.decrypt(identities.iter().map(|identity| identity as &dyn age::Identity))
-        }
+        AgeOpener::Identities(identities) => decryptor.decrypt(
+            identities
+                .iter()
+                .map(|identity| identity as &dyn age::Identity),
+        ),
     };
     let mut reader = opened.map_err(|error| match (error, opener) {
-        (DecryptError::ExcessiveWork { .. }, _) => FileFault::Form("an age file that this machine can open"),
+        (DecryptError::ExcessiveWork { .. }, _) => {
+            FileFault::Form("an age file that this machine can open")
+        }
         (_, AgeOpener::Passphrase(_)) => FileFault::Passphrase,
         (_, AgeOpener::Identities(_)) => FileFault::Identity,
     })?;
@@ -138,7 +152,10 @@ mod tests {
     use super::*;
 
     fn locked(text: &str) -> AgeLock {
-        AgeLock::Passphrase { passphrase: SecretString::from(text), work: Some(LEAST_WORK) }
+        AgeLock::Passphrase {
+            passphrase: SecretString::from(text),
+            work: Some(LEAST_WORK),
+        }
     }
 
     #[test]
@@ -147,11 +164,20 @@ mod tests {
         assert!(file.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----\n"));
         assert!(wants_passphrase(&file).unwrap());
         let opener = |text: &str| AgeOpener::Passphrase(SecretString::from(text));
-        assert_eq!(**decrypt(&file, &opener("correct horse")).unwrap(), *b"a secret");
-        assert!(matches!(decrypt(&file, &opener("wrong horse")), Err(FileFault::Passphrase)));
+        assert_eq!(
+            **decrypt(&file, &opener("correct horse")).unwrap(),
+            *b"a secret"
+        );
+        assert!(matches!(
+            decrypt(&file, &opener("wrong horse")),
+            Err(FileFault::Passphrase)
+        ));
         let cut = &file[..file.len() - 60];
         assert!(decrypt(cut, &opener("correct horse")).is_err());
-        assert!(matches!(decrypt(b"nonsense", &opener("x")), Err(FileFault::Form(_))));
+        assert!(matches!(
+            decrypt(b"nonsense", &opener("x")),
+            Err(FileFault::Form(_))
+        ));
     }
 
     #[test]
@@ -161,11 +187,17 @@ mod tests {
         let text = format!("# made today\n\n{}\n", secret.expose_secret());
         let file = encrypt(b"a share", AgeLock::recipient(&recipient).unwrap()).unwrap();
         assert!(!wants_passphrase(&file).unwrap());
-        assert_eq!(**decrypt(&file, &AgeOpener::identities(text.as_bytes()).unwrap()).unwrap(), *b"a share");
+        assert_eq!(
+            **decrypt(&file, &AgeOpener::identities(text.as_bytes()).unwrap()).unwrap(),
+            *b"a share"
+        );
         let (other, _) = new_identity();
         let other = AgeOpener::identities(other.expose_secret().as_bytes()).unwrap();
         assert!(matches!(decrypt(&file, &other), Err(FileFault::Identity)));
-        assert!(AgeOpener::identities(b"# nothing\n").is_none() && AgeOpener::identities(b"nonsense").is_none());
+        assert!(
+            AgeOpener::identities(b"# nothing\n").is_none()
+                && AgeOpener::identities(b"nonsense").is_none()
+        );
         assert!(AgeLock::recipient("age1nonsense").is_none());
     }
 }

@@ -1,5 +1,6 @@
-//! Where a passphrase or a PIN comes from: the terminal, an open file descriptor, a private file or a systemd credential.
-//! Never the command line and never the environment, which other processes can read and shells remember.
+//! Where a passphrase or a PIN comes from: the terminal, an open file descriptor, a private file or
+//! a systemd credential. Never the command line and never the environment, which other processes
+//! can read and shells remember.
 
 use std::fmt;
 use std::fs::File;
@@ -37,12 +38,18 @@ impl PassphraseSource {
         match text.split_once(':') {
             None => (text == "terminal").then_some(Self::Terminal),
             Some(("fd", number)) => {
-                // Standard input is 0 and may well be the one; a sign or a leading zero would be a second spelling.
-                let fd: u16 = number.parse().ok().filter(|fd: &u16| fd.to_string() == number)?;
+                // Standard input is 0 and may well be the one; a sign or a leading zero would be a
+                // second spelling.
+                let fd: u16 = number
+                    .parse()
+                    .ok()
+                    .filter(|fd: &u16| fd.to_string() == number)?;
                 Some(Self::Descriptor(fd.into()))
             }
             Some(("file", path)) => (!path.is_empty()).then(|| Self::File(path.into())),
-            Some(("credential", name)) => credential::is_name(name).then(|| Self::Credential(name.to_owned())),
+            Some(("credential", name)) => {
+                credential::is_name(name).then(|| Self::Credential(name.to_owned()))
+            }
             Some(_) => None,
         }
     }
@@ -55,17 +62,22 @@ impl PassphraseSource {
         }
     }
 
-    /// Reads the passphrase; `what` is asked for at a terminal ("Passphrase of …"). It is the first line ([`lines::of`]), whole:
-    /// a space at its end is part of it, a line end is not.
+    /// Reads the passphrase; `what` is asked for at a terminal ("Passphrase of …"). It is the first
+    /// line ([`lines::of`]), whole: a space at its end is part of it, a line end is not.
     ///
     /// # Errors
-    /// When it is missing, empty, too long or not UTF-8; the error names the source and never a byte of it.
+    /// When it is missing, empty, too long or not UTF-8; the error names the source and never a
+    /// byte of it.
     pub fn read(&self, what: &str) -> Result<SecretString, FileError> {
         let place = PathBuf::from(self.to_string());
         let text = match self {
             Self::Terminal => {
                 let typed = rpassword::prompt_password(format!("{what}: "));
-                Zeroizing::new(typed.map_err(|error| at(&place)(error.into()))?.into_bytes())
+                Zeroizing::new(
+                    typed
+                        .map_err(|error| at(&place)(error.into()))?
+                        .into_bytes(),
+                )
             }
             Self::Descriptor(fd) => read_line(*fd).map_err(|error| at(&place)(error.into()))?,
             Self::File(path) => read_private(path)?,
@@ -96,9 +108,13 @@ impl fmt::Display for PassphraseSource {
 const MOST: usize = MAX_PASSPHRASE + lines::BYTE_ORDER_MARK.len() + 1;
 
 /// One line, byte by byte: what follows may be the next passphrase, for the next question.
-#[expect(unsafe_code, reason = "a file over a descriptor that the caller names by number")]
+#[expect(
+    unsafe_code,
+    reason = "a file over a descriptor that the caller names by number"
+)]
 fn read_line(fd: RawFd) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    // SAFETY: the descriptor is the caller's, who named it; we neither keep nor close it. One that is not open fails.
+    // SAFETY: the descriptor is the caller's, who named it; we neither keep nor close it. One that
+    // is not open fails.
     let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
     let mut line = Zeroizing::new(Vec::with_capacity(MOST + 1));
     let mut byte = Zeroizing::new([0]);
@@ -119,15 +135,37 @@ mod tests {
 
     #[test]
     fn a_source_has_one_spelling() {
-        assert_eq!(PassphraseSource::parse("terminal"), Some(PassphraseSource::Terminal));
-        assert_eq!(PassphraseSource::parse("fd:3"), Some(PassphraseSource::Descriptor(3)));
         assert_eq!(
-            PassphraseSource::parse("file:a/b").unwrap().within(Path::new("/c")),
+            PassphraseSource::parse("terminal"),
+            Some(PassphraseSource::Terminal)
+        );
+        assert_eq!(
+            PassphraseSource::parse("fd:3"),
+            Some(PassphraseSource::Descriptor(3))
+        );
+        assert_eq!(
+            PassphraseSource::parse("file:a/b")
+                .unwrap()
+                .within(Path::new("/c")),
             PassphraseSource::File("/c/a/b".into())
         );
-        assert_eq!(PassphraseSource::parse("credential:pin"), Some(PassphraseSource::Credential("pin".into())));
-        let bad =
-            ["", "tty", "fd:", "fd:03", "fd:+3", "fd:-1", "fd:x", "file:", "credential:", "credential:../x", "env:X"];
+        assert_eq!(
+            PassphraseSource::parse("credential:pin"),
+            Some(PassphraseSource::Credential("pin".into()))
+        );
+        let bad = [
+            "",
+            "tty",
+            "fd:",
+            "fd:03",
+            "fd:+3",
+            "fd:-1",
+            "fd:x",
+            "file:",
+            "credential:",
+            "credential:../x",
+            "env:X",
+        ];
         for text in bad {
             assert_eq!(PassphraseSource::parse(text), None, "{text}");
         }
@@ -136,7 +174,8 @@ mod tests {
     #[test]
     fn passphrases_come_line_by_line_from_a_descriptor() {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all("first one\nsecond\n\nlast".as_bytes()).unwrap();
+        file.write_all("first one\nsecond\n\nlast".as_bytes())
+            .unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
         let source = PassphraseSource::Descriptor(file.as_raw_fd());
         assert_eq!(source.read("x").unwrap().expose_secret(), "first one");
@@ -144,7 +183,10 @@ mod tests {
         assert!(source.read("x").is_err(), "empty");
         assert_eq!(source.read("x").unwrap().expose_secret(), "last");
         assert!(source.read("x").is_err(), "at its end");
-        assert!(PassphraseSource::Descriptor(65_000).read("x").is_err(), "not open");
+        assert!(
+            PassphraseSource::Descriptor(65_000).read("x").is_err(),
+            "not open"
+        );
     }
 
     #[test]
@@ -163,10 +205,20 @@ mod tests {
             let path = folder.path().join("passphrase");
             let _ = std::fs::remove_file(&path);
             crate::keys::file::write_private(&path, text.as_bytes()).unwrap();
-            assert_eq!(PassphraseSource::File(path.clone()).read("x").unwrap().expose_secret(), wanted, "{text:?}");
+            assert_eq!(
+                PassphraseSource::File(path.clone())
+                    .read("x")
+                    .unwrap()
+                    .expose_secret(),
+                wanted,
+                "{text:?}"
+            );
             let file = std::fs::File::open(path).unwrap();
             assert_eq!(
-                PassphraseSource::Descriptor(file.as_raw_fd()).read("x").unwrap().expose_secret(),
+                PassphraseSource::Descriptor(file.as_raw_fd())
+                    .read("x")
+                    .unwrap()
+                    .expose_secret(),
                 wanted,
                 "{text:?}"
             );
@@ -182,7 +234,10 @@ mod tests {
         let source = PassphraseSource::File(path.clone());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let refused = source.read("x").unwrap_err();
-        assert!(refused.to_string().contains("must have 0600") && !refused.to_string().contains("horse"));
+        assert!(
+            refused.to_string().contains("must have 0600")
+                && !refused.to_string().contains("horse")
+        );
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(source.read("x").unwrap().expose_secret(), "correct horse");
     }

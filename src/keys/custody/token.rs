@@ -7,9 +7,10 @@
 //! cloison-wrapped-1:<kind>:aes-key-wrap:<40 bytes>                                                all in hexadecimal digits
 //! ```
 //!
-//! AES-GCM (NIST SP 800-38D) is the default: its associated data, `"cloison/v1/wrapped" ‖ LP(kind)`, binds what the secret is
-//! for, so that two files cannot be exchanged. AES-KEY-WRAP (RFC 3394) is for tokens that wrap keys but do not encrypt data; it
-//! binds nothing, so there only the first line says the kind.
+//! AES-GCM (NIST SP 800-38D) is the default: its associated data, `"cloison/v1/wrapped" ‖
+//! LP(kind)`, binds what the secret is for, so that two files cannot be exchanged. AES-KEY-WRAP
+//! (RFC 3394) is for tokens that wrap keys but do not encrypt data; it binds nothing, so there only
+//! the first line says the kind.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -64,7 +65,9 @@ impl WrapMechanism {
 
     /// The one that is spelled so.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::AesGcm, Self::AesKeyWrap].into_iter().find(|mechanism| mechanism.as_str() == text)
+        [Self::AesGcm, Self::AesKeyWrap]
+            .into_iter()
+            .find(|mechanism| mechanism.as_str() == text)
     }
 }
 
@@ -85,23 +88,40 @@ impl Token {
     /// # Errors
     /// [`FileFault::Token`], or what is wrong with the PIN's source.
     pub fn open(config: &TokenConfig) -> Result<Self, FileFault> {
-        let pkcs11 = Pkcs11::new(&config.module).map_err(|error| fault("the module does not load", error))?;
+        let pkcs11 = Pkcs11::new(&config.module)
+            .map_err(|error| fault("the module does not load", error))?;
         match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             // Another keyring of this process may have started it.
             Ok(()) | Err(Pkcs11Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(error) => return Err(fault("the module does not start", error)),
         }
-        let slots = pkcs11.get_slots_with_token().map_err(|error| fault("it has no slots", error))?;
+        let slots = pkcs11
+            .get_slots_with_token()
+            .map_err(|error| fault("it has no slots", error))?;
         let labelled = |slot: &cryptoki::slot::Slot| {
-            pkcs11.get_token_info(*slot).is_ok_and(|info| info.label().trim_end() == config.label)
+            pkcs11
+                .get_token_info(*slot)
+                .is_ok_and(|info| info.label().trim_end() == config.label)
         };
         let mut found = slots.into_iter().filter(labelled);
         let slot = match (found.next(), found.next()) {
             (Some(slot), None) => slot,
-            (None, _) => return Err(FileFault::Token(format!("there is no token with the label `{}`", config.label))),
-            _ => return Err(FileFault::Token(format!("two tokens have the label `{}`", config.label))),
+            (None, _) => {
+                return Err(FileFault::Token(format!(
+                    "there is no token with the label `{}`",
+                    config.label
+                )));
+            }
+            _ => {
+                return Err(FileFault::Token(format!(
+                    "two tokens have the label `{}`",
+                    config.label
+                )));
+            }
         };
-        let session = pkcs11.open_rw_session(slot).map_err(|error| fault("it opens no session", error))?;
+        let session = pkcs11
+            .open_rw_session(slot)
+            .map_err(|error| fault("it opens no session", error))?;
         let pin = match &config.pin {
             None => None,
             Some(source) => {
@@ -112,11 +132,17 @@ impl Token {
         match session.login(UserType::User, pin.as_ref()) {
             Ok(()) | Err(Pkcs11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
             Err(Pkcs11Error::Pkcs11(RvError::PinIncorrect, _)) => {
-                return Err(FileFault::Token("the PIN is wrong; a token locks itself after a few of those".into()));
+                return Err(FileFault::Token(
+                    "the PIN is wrong; a token locks itself after a few of those".into(),
+                ));
             }
             Err(error) => return Err(fault("it refuses the login", error)),
         }
-        Ok(Self { session: Mutex::new(session), key: config.key.clone(), mechanism: config.mechanism })
+        Ok(Self {
+            session: Mutex::new(session),
+            key: config.key.clone(),
+            mechanism: config.mechanism,
+        })
     }
 
     /// Makes the wrapping key in the token: AES-256, never to leave it.
@@ -143,7 +169,8 @@ impl Token {
             Attribute::Unwrap(true),
         ];
         let made = session.generate_key(&Pkcs11Mechanism::AesKeyGen, &template);
-        made.map(drop).map_err(|error| fault("it makes no AES key", error))
+        made.map(drop)
+            .map_err(|error| fault("it makes no AES key", error))
     }
 
     /// The line that keeps a secret.
@@ -157,10 +184,14 @@ impl Token {
         let body = match self.mechanism {
             WrapMechanism::AesGcm => {
                 let (mut iv, bound) = (crate::clock::random::<IV>(), bound(kind));
-                let params = GcmParams::new(&mut iv, &bound, 128.into()).map_err(|error| fault("AES-GCM", error))?;
-                let sealed = session.encrypt(&Pkcs11Mechanism::AesGcm(params), key, secret.expose());
-                let sealed = sealed.map_err(|error| fault("it does not encrypt with AES-GCM", error))?;
-                // Read after the call: some tokens insist on an IV of their own and write it over ours.
+                let params = GcmParams::new(&mut iv, &bound, 128.into())
+                    .map_err(|error| fault("AES-GCM", error))?;
+                let sealed =
+                    session.encrypt(&Pkcs11Mechanism::AesGcm(params), key, secret.expose());
+                let sealed =
+                    sealed.map_err(|error| fault("it does not encrypt with AES-GCM", error))?;
+                // Read after the call: some tokens insist on an IV of their own and write it over
+                // ours.
                 format!("{}:{}", HEXLOWER.encode(&iv), HEXLOWER.encode(&sealed))
             }
             WrapMechanism::AesKeyWrap => {
@@ -175,7 +206,8 @@ impl Token {
                 let object = object.map_err(|error| fault("it takes no key to wrap", error))?;
                 let wrapped = session.wrap_key(&Pkcs11Mechanism::AesKeyWrap, key, object);
                 let destroyed = session.destroy_object(object);
-                let wrapped = wrapped.map_err(|error| fault("it does not wrap with AES-KEY-WRAP", error))?;
+                let wrapped =
+                    wrapped.map_err(|error| fault("it does not wrap with AES-KEY-WRAP", error))?;
                 destroyed.map_err(|error| fault("it does not forget a key", error))?;
                 HEXLOWER.encode(&wrapped)
             }
@@ -194,15 +226,24 @@ impl Token {
         let mut bytes = match mechanism {
             WrapMechanism::AesGcm => {
                 let (mut iv, bound) = (iv, bound(wanted));
-                let params = GcmParams::new(&mut iv, &bound, 128.into()).map_err(|error| fault("AES-GCM", error))?;
-                session.decrypt(&Pkcs11Mechanism::AesGcm(params), key, &body).map_err(unopened)?
+                let params = GcmParams::new(&mut iv, &bound, 128.into())
+                    .map_err(|error| fault("AES-GCM", error))?;
+                session
+                    .decrypt(&Pkcs11Mechanism::AesGcm(params), key, &body)
+                    .map_err(unopened)?
             }
             WrapMechanism::AesKeyWrap => {
-                let object = session.unwrap_key(&Pkcs11Mechanism::AesKeyWrap, key, &body, &secret_object());
+                let object =
+                    session.unwrap_key(&Pkcs11Mechanism::AesKeyWrap, key, &body, &secret_object());
                 let object = object.map_err(unopened)?;
                 let value = session.get_attributes(object, &[AttributeType::Value]);
-                session.destroy_object(object).map_err(|error| fault("it does not forget a key", error))?;
-                match value.map_err(|error| fault("it keeps the key to itself", error))?.pop() {
+                session
+                    .destroy_object(object)
+                    .map_err(|error| fault("it does not forget a key", error))?;
+                match value
+                    .map_err(|error| fault("it keeps the key to itself", error))?
+                    .pop()
+                {
                     Some(Attribute::Value(bytes)) => bytes,
                     _ => return Err(FileFault::Unopened),
                 }
@@ -217,12 +258,16 @@ impl Token {
     }
 
     fn session(&self) -> std::sync::MutexGuard<'_, Session> {
-        self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.session
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 fn parse(line: &[u8], wanted: SecretKind) -> Result<(WrapMechanism, [u8; IV], Vec<u8>), FileFault> {
-    let rest = lines::only(line).and_then(|line| line.strip_prefix("cloison-wrapped-1:")).ok_or(FORM)?;
+    let rest = lines::only(line)
+        .and_then(|line| line.strip_prefix("cloison-wrapped-1:"))
+        .ok_or(FORM)?;
     let mut parts = rest.split(':');
     let mut next = || parts.next().ok_or(FORM);
     let found = SecretKind::parse(next()?).ok_or(FORM)?;
@@ -268,14 +313,20 @@ fn find(session: &Session, label: &str) -> Result<Vec<ObjectHandle>, FileFault> 
         Attribute::Token(true),
         Attribute::Label(label.as_bytes().to_vec()),
     ];
-    session.find_objects(&template).map_err(|error| fault("it shows no keys", error))
+    session
+        .find_objects(&template)
+        .map_err(|error| fault("it shows no keys", error))
 }
 
 fn wrapping_key(session: &Session, label: &str) -> Result<ObjectHandle, FileFault> {
     match find(session, label)?.as_slice() {
         [key] => Ok(*key),
-        [] => Err(FileFault::Token(format!("it has no AES key with the label `{label}`: `cloison secrets token-key`"))),
-        _ => Err(FileFault::Token(format!("two of its keys have the label `{label}`"))),
+        [] => Err(FileFault::Token(format!(
+            "it has no AES key with the label `{label}`: `cloison secrets token-key`"
+        ))),
+        _ => Err(FileFault::Token(format!(
+            "two of its keys have the label `{label}`"
+        ))),
     }
 }
 
@@ -289,9 +340,10 @@ fn fault(what: &str, error: Pkcs11Error) -> FileFault {
 /// What a failed decryption says: which code a token has for it differs.
 fn unopened(error: Pkcs11Error) -> FileFault {
     match error {
-        Pkcs11Error::Pkcs11(RvError::DeviceError | RvError::DeviceRemoved | RvError::SessionHandleInvalid, _) => {
-            fault("it does not work", error)
-        }
+        Pkcs11Error::Pkcs11(
+            RvError::DeviceError | RvError::DeviceRemoved | RvError::SessionHandleInvalid,
+            _,
+        ) => fault("it does not work", error),
         _ => FileFault::Unopened,
     }
 }

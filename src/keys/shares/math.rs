@@ -8,8 +8,8 @@ use k256::elliptic_curve::group::GroupEncoding as _;
 use k256::hash2curve::GroupDigest as _;
 use k256::{ProjectivePoint, Scalar, Secp256k1};
 use vsss_rs::{
-    IdentifierPrimeField, PedersenResult as _, PedersenVerifierSet as _, PrimeFieldShare, ReadableShareSet as _,
-    Share as _, ShareVerifierGroup, VecPedersenVerifierSet,
+    IdentifierPrimeField, PedersenResult as _, PedersenVerifierSet as _, PrimeFieldShare,
+    ReadableShareSet as _, Share as _, ShareVerifierGroup, VecPedersenVerifierSet,
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -38,13 +38,20 @@ pub fn split(
 ) -> Result<(ShareSet, Vec<Share>), ShareError> {
     let count = custodians.len();
     if threshold < 2 || threshold > count || count > MAX_SHARES {
-        return Err(ShareError::Threshold { threshold, shares: count });
+        return Err(ShareError::Threshold {
+            threshold,
+            shares: count,
+        });
     }
     let mut seen = BTreeSet::new();
     if let Some(twice) = custodians.iter().find(|id| !seen.insert(*id)) {
         return Err(ShareError::Twice(twice.clone()));
     }
-    let mut set = ShareSet { threshold, custodians: custodians.to_vec(), secrets: vec![] };
+    let mut set = ShareSet {
+        threshold,
+        custodians: custodians.to_vec(),
+        secrets: vec![],
+    };
     let mut values: Vec<Vec<(Key, Key)>> = custodians.iter().map(|_| vec![]).collect();
     for (kind, name, public, secret) in secrets {
         let scalar = IdentifierPrimeField(*scalar(secret).ok_or(ShareError::Unsplittable)?);
@@ -59,38 +66,75 @@ pub fn split(
         );
         let split = split.map_err(|_| ShareError::Unsplittable)?;
         // The generators stand before the commitments.
-        let commitments = split.pedersen_verifier_set()[2..].iter().map(|point| bytes_of(&point.0)).collect();
-        set.secrets.push(SharedSecret { kind: *kind, name: name.clone(), public: public.clone(), commitments });
-        for (own, (secret, blinder)) in values.iter_mut().zip(split.secret_shares().iter().zip(split.blinder_shares()))
+        let commitments = split.pedersen_verifier_set()[2..]
+            .iter()
+            .map(|point| bytes_of(&point.0))
+            .collect();
+        set.secrets.push(SharedSecret {
+            kind: *kind,
+            name: name.clone(),
+            public: public.clone(),
+            commitments,
+        });
+        for (own, (secret, blinder)) in values
+            .iter_mut()
+            .zip(split.secret_shares().iter().zip(split.blinder_shares()))
         {
             own.push((key(&secret.value().0), key(&blinder.value().0)));
         }
     }
     let digest = set.digest();
     let owners = custodians.iter().cloned().zip(1..);
-    let share = |((custodian, index), values)| Share { set: digest, custodian, index, values };
+    let share = |((custodian, index), values)| Share {
+        set: digest,
+        custodian,
+        index,
+        values,
+    };
     let shares = owners.zip(values).map(share).collect();
     Ok((set, shares))
 }
 
 /// Whether a share of one secret fits its commitments.
 pub(super) fn fits(shared: &SharedSecret, index: usize, (value, blinder): &(Key, Key)) -> bool {
-    let Some(commitments) = shared.commitments.iter().map(point_of).collect::<Option<Vec<_>>>() else { return false };
-    let (Some(value), Some(blinder)) = (scalar(value), scalar(blinder)) else { return false };
+    let Some(commitments) = shared
+        .commitments
+        .iter()
+        .map(point_of)
+        .collect::<Option<Vec<_>>>()
+    else {
+        return false;
+    };
+    let (Some(value), Some(blinder)) = (scalar(value), scalar(blinder)) else {
+        return false;
+    };
     let generators = [ProjectivePoint::GENERATOR, *BLINDER_GENERATOR];
-    let verifiers: Vec<Commitment> = generators.into_iter().chain(commitments).map(Into::into).collect();
+    let verifiers: Vec<Commitment> = generators
+        .into_iter()
+        .chain(commitments)
+        .map(Into::into)
+        .collect();
     let verifiers = VecPedersenVerifierSet::<Point, Commitment>::from(verifiers);
-    verifiers.verify_share_and_blinder(&point(index, &value), &point(index, &blinder)).is_ok()
+    verifiers
+        .verify_share_and_blinder(&point(index, &value), &point(index, &blinder))
+        .is_ok()
 }
 
 /// A secret from as many checked shares as it takes; and that it is what was committed to.
-pub(super) fn recover(shared: &SharedSecret, shares: &[(usize, &(Key, Key))]) -> Result<Key, ShareError> {
+pub(super) fn recover(
+    shared: &SharedSecret,
+    shares: &[(usize, &(Key, Key))],
+) -> Result<Key, ShareError> {
     let combine = |of: fn(&(Key, Key)) -> &Key| {
-        let points: Option<Vec<Point>> =
-            shares.iter().map(|(index, pair)| Some(point(*index, &*scalar(of(pair))?))).collect();
+        let points: Option<Vec<Point>> = shares
+            .iter()
+            .map(|(index, pair)| Some(point(*index, &*scalar(of(pair))?)))
+            .collect();
         let mut points = points.ok_or(ShareError::Mismatch)?;
         let combined = points.combine().map_err(|_| ShareError::Mismatch);
-        points.iter_mut().for_each(|point| point.value_mut().0.zeroize());
+        points
+            .iter_mut()
+            .for_each(|point| point.value_mut().0.zeroize());
         combined.map(|value| Zeroizing::new(value.0))
     };
     let (secret, blinder) = (combine(|pair| &pair.0)?, combine(|pair| &pair.1)?);
@@ -102,13 +146,17 @@ pub(super) fn recover(shared: &SharedSecret, shares: &[(usize, &(Key, Key))]) ->
 }
 
 fn point(index: usize, value: &Scalar) -> Point {
-    Point::with_identifier_and_value(IdentifierPrimeField(Scalar::from(index as u64)), IdentifierPrimeField(*value))
+    Point::with_identifier_and_value(
+        IdentifierPrimeField(Scalar::from(index as u64)),
+        IdentifierPrimeField(*value),
+    )
 }
 
 /// A key as a scalar, if it is one and not zero.
 fn scalar(key: &Key) -> Option<Zeroizing<Scalar>> {
     let mut bytes = (*key.expose()).into();
-    let scalar = Option::<Scalar>::from(Scalar::from_repr(bytes)).filter(|scalar| !bool::from(scalar.is_zero()));
+    let scalar = Option::<Scalar>::from(Scalar::from_repr(bytes))
+        .filter(|scalar| !bool::from(scalar.is_zero()));
     bytes.zeroize();
     scalar.map(Zeroizing::new)
 }

@@ -6,13 +6,20 @@ fn id(text: &str) -> Id {
 }
 
 fn five() -> Vec<Id> {
-    ["amina", "brahim", "chaimae", "driss", "esther"].map(id).to_vec()
+    ["amina", "brahim", "chaimae", "driss", "esther"]
+        .map(id)
+        .to_vec()
 }
 
 fn splitting(threshold: usize) -> (Key, Key, ShareSet, Vec<Share>) {
     let (one, other) = (Key::random(), Key::random());
     let secrets = [
-        (SecretKind::Authority, "court-2026".to_owned(), vec![7; 32], &one),
+        (
+            SecretKind::Authority,
+            "court-2026".to_owned(),
+            vec![7; 32],
+            &one,
+        ),
         (SecretKind::Sector, "1".to_owned(), vec![], &other),
     ];
     let (set, shares) = split(&secrets, &five(), threshold).unwrap();
@@ -25,7 +32,11 @@ fn copy(share: &Share) -> Share {
         set: share.set,
         custodian: share.custodian.clone(),
         index: share.index,
-        values: share.values.iter().map(|(value, blinder)| (key(value), key(blinder))).collect(),
+        values: share
+            .values
+            .iter()
+            .map(|(value, blinder)| (key(value), key(blinder)))
+            .collect(),
     }
 }
 
@@ -47,11 +58,21 @@ fn any_three_of_five_recover_and_two_do_not() {
         }
     }
     let two = set.recover(&[&shares[0], &shares[4]]).unwrap_err();
-    assert_eq!(two, ShareError::TooFew { given: 2, threshold: 3 });
-    assert_eq!(set.recover(&shares.iter().collect::<Vec<_>>()).unwrap()[0].expose(), one.expose());
+    assert_eq!(
+        two,
+        ShareError::TooFew {
+            given: 2,
+            threshold: 3
+        }
+    );
+    assert_eq!(
+        set.recover(&shares.iter().collect::<Vec<_>>()).unwrap()[0].expose(),
+        one.expose()
+    );
 }
 
-/// Another way to the same: Lagrange's formula in plain `k256`, from the values as they are written.
+/// Another way to the same: Lagrange's formula in plain `k256`, from the values as they are
+/// written.
 #[test]
 fn lagrange_agrees() {
     use k256::Scalar;
@@ -122,7 +143,12 @@ fn thresholds_and_custodians_that_cannot_be() {
     let twice = split(&secrets, &[id("a"), id("b"), id("a")], 2).unwrap_err();
     assert_eq!(twice, ShareError::Twice(id("a")));
     let zero = Key::take(&mut [0; 32]);
-    let none = split(&[(SecretKind::Audit, String::new(), vec![], &zero)], &five(), 2).unwrap_err();
+    let none = split(
+        &[(SecretKind::Audit, String::new(), vec![], &zero)],
+        &five(),
+        2,
+    )
+    .unwrap_err();
     assert_eq!(none, ShareError::Unsplittable);
     split(&secrets, &five(), 5).unwrap();
 }
@@ -132,8 +158,15 @@ fn texts_come_back_and_have_one_form() {
     let (one, _, set, mut shares) = splitting(2);
     let json = set.to_json();
     assert_eq!(ShareSet::from_json(json.as_bytes()).unwrap(), set);
-    assert!(json.starts_with(r#"{"custodians":["amina","brahim","#), "{json}");
-    let file = ShareFile { set: set.clone(), share: shares.remove(1) }.into_json();
+    assert!(
+        json.starts_with(r#"{"custodians":["amina","brahim","#),
+        "{json}"
+    );
+    let file = ShareFile {
+        set: set.clone(),
+        share: shares.remove(1),
+    }
+    .into_json();
     let back = ShareFile::from_json(&file).unwrap();
     assert_eq!((back.set.digest(), back.share.index()), (set.digest(), 2));
     let again = set.recover(&[&back.share, &shares[0]]).unwrap();
@@ -154,7 +187,9 @@ fn texts_come_back_and_have_one_form() {
     ] {
         let changed = text.replacen(from, to, 1);
         assert_ne!(changed, text, "{from}");
-        let refused = ShareFile::from_json(changed.as_bytes()).map(|_| ()).unwrap_err();
+        let refused = ShareFile::from_json(changed.as_bytes())
+            .map(|_| ())
+            .unwrap_err();
         assert!(!refused.to_string().contains("\"value"), "{refused}");
     }
     assert!(ShareFile::from_json(b"[]").is_err() && ShareFile::from_json(b"").is_err());

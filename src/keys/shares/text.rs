@@ -1,7 +1,8 @@
 //! Sets and shares as texts.
 //!
-//! A set is public and lies where shares are taken; a share is a secret and travels inside an age file or TLS, with its set
-//! beside it in a custodian's file, so that shares alone recover what was split:
+//! A set is public and lies where shares are taken; a share is a secret and travels inside an age
+//! file or TLS, with its set beside it in a custodian's file, so that shares alone recover what was
+//! split:
 //!
 //! ```text
 //! set    {"format":"cloison-share-set-1","custodians":[…],"secrets":[{"kind","name","public","commitments":[…]}],"threshold":3}
@@ -109,9 +110,15 @@ impl<'de> Deserialize<'de> for HexKey {
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<HexKey, E> {
                 let mut readable = text.len() == 64;
-                let key = Key::init(|key| readable = readable && HEXLOWER.decode_mut(text.as_bytes(), key).is_ok());
+                let key = Key::init(|key| {
+                    readable = readable && HEXLOWER.decode_mut(text.as_bytes(), key).is_ok()
+                });
                 // The library would quote the text.
-                if readable { Ok(HexKey(key)) } else { Err(E::custom("not 64 hexadecimal digits")) }
+                if readable {
+                    Ok(HexKey(key))
+                } else {
+                    Err(E::custom("not 64 hexadecimal digits"))
+                }
             }
         }
         deserializer.deserialize_str(Digits)
@@ -122,7 +129,9 @@ impl ShareSet {
     /// Canonical JSON (RFC 8785 for the strings and integers that it has).
     pub fn to_json(&self) -> String {
         // `Value` keeps its members sorted.
-        serde_json::to_value(self.text()).expect("a set is plain data").to_string()
+        serde_json::to_value(self.text())
+            .expect("a set is plain data")
+            .to_string()
     }
 
     /// Reads a set.
@@ -135,7 +144,11 @@ impl ShareSet {
 
     fn text(&self) -> SetText {
         let secret = |shared: &SharedSecret| SharedText {
-            commitments: shared.commitments.iter().map(|point| HEXLOWER.encode(point)).collect(),
+            commitments: shared
+                .commitments
+                .iter()
+                .map(|point| HEXLOWER.encode(point))
+                .collect(),
             kind: shared.kind.to_string(),
             name: shared.name.clone(),
             public: HEXLOWER.encode(&shared.public),
@@ -163,13 +176,31 @@ impl ShareSet {
         }
         let secret = |text: SharedText| {
             let point = |digits: String| HEXLOWER.decode(digits.as_bytes()).ok()?.try_into().ok();
-            let commitments: Vec<[u8; 33]> = text.commitments.into_iter().map(point).collect::<Option<_>>()?;
+            let commitments: Vec<[u8; 33]> = text
+                .commitments
+                .into_iter()
+                .map(point)
+                .collect::<Option<_>>()?;
             let kind = SecretKind::parse(&text.kind)?;
             let public = HEXLOWER.decode(text.public.as_bytes()).ok()?;
-            (commitments.len() == threshold).then_some(SharedSecret { kind, name: text.name, public, commitments })
+            (commitments.len() == threshold).then_some(SharedSecret {
+                kind,
+                name: text.name,
+                public,
+                commitments,
+            })
         };
-        let secrets = text.secrets.into_iter().map(secret).collect::<Option<Vec<_>>>().ok_or(FORM)?;
-        Ok(Self { threshold, custodians: text.custodians, secrets })
+        let secrets = text
+            .secrets
+            .into_iter()
+            .map(secret)
+            .collect::<Option<Vec<_>>>()
+            .ok_or(FORM)?;
+        Ok(Self {
+            threshold,
+            custodians: text.custodians,
+            secrets,
+        })
     }
 }
 
@@ -178,18 +209,34 @@ impl TryFrom<ShareText> for Share {
 
     fn try_from(text: ShareText) -> Result<Self, ShareError> {
         const FORM: ShareError = ShareError::Form("share");
-        let set = HEXLOWER.decode(text.set.as_bytes()).ok().and_then(|digest| digest.try_into().ok()).ok_or(FORM)?;
+        let set = HEXLOWER
+            .decode(text.set.as_bytes())
+            .ok()
+            .and_then(|digest| digest.try_into().ok())
+            .ok_or(FORM)?;
         if text.format != SHARE {
             return Err(FORM);
         }
-        let values = text.values.into_iter().map(|pair| (pair.value.0, pair.blinder.0)).collect();
-        Ok(Self { set, custodian: text.custodian, index: text.index, values })
+        let values = text
+            .values
+            .into_iter()
+            .map(|pair| (pair.value.0, pair.blinder.0))
+            .collect();
+        Ok(Self {
+            set,
+            custodian: text.custodian,
+            index: text.index,
+            values,
+        })
     }
 }
 
 impl From<Share> for ShareText {
     fn from(share: Share) -> Self {
-        let pair = |(value, blinder)| ValueText { blinder: HexKey(blinder), value: HexKey(value) };
+        let pair = |(value, blinder)| ValueText {
+            blinder: HexKey(blinder),
+            value: HexKey(value),
+        };
         Self {
             format: SHARE.to_owned(),
             custodian: share.custodian,
@@ -203,7 +250,10 @@ impl From<Share> for ShareText {
 impl ShareFile {
     /// The text that goes into a custodian's age file.
     pub fn into_json(self) -> Zeroizing<Vec<u8>> {
-        let text = FileText { set: self.set.text(), share: self.share.into() };
+        let text = FileText {
+            set: self.set.text(),
+            share: self.share.into(),
+        };
         // Large enough from the start: growing would leave unwiped copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
         serde_json::to_writer(&mut *bytes, &text).expect("a share is plain data");
@@ -215,8 +265,12 @@ impl ShareFile {
     /// # Errors
     /// [`ShareError`]
     pub fn from_json(text: &[u8]) -> Result<Self, ShareError> {
-        let FileText { set, share } = read_object(text).map_err(|_| ShareError::Form("share file"))?;
-        let file = Self { set: ShareSet::from_text(set)?, share: share.try_into()? };
+        let FileText { set, share } =
+            read_object(text).map_err(|_| ShareError::Form("share file"))?;
+        let file = Self {
+            set: ShareSet::from_text(set)?,
+            share: share.try_into()?,
+        };
         file.set.check(&file.share)?;
         Ok(file)
     }

@@ -7,7 +7,9 @@ pub const MOST: u64 = STATES.len() as u64 * NUMBERS;
 const NUMBERS: u64 = 100_000_000;
 /// Shares no factor with [`NUMBERS`], so that every number is visited once.
 const STEP: u64 = 38_201;
-const STATES: [&str; 10] = ["MAR", "DZA", "TUN", "MRT", "SEN", "MLI", "FRA", "ESP", "BEL", "ITA"];
+const STATES: [&str; 10] = [
+    "MAR", "DZA", "TUN", "MRT", "SEN", "MLI", "FRA", "ESP", "BEL", "ITA",
+];
 
 /// Length of an identifier in bytes.
 pub const LENGTH: usize = 11;
@@ -64,7 +66,8 @@ impl Dialect {
         body.extend_from_slice(b"]}");
     }
 
-    /// Whether `reply` answers all `items` of a batch. Looks only at its head and length, because it is the load that looks.
+    /// Whether `reply` answers all `items` of a batch. Looks only at its head and length, because
+    /// it is the load that looks.
     pub fn is_complete(self, reply: &[u8], items: usize) -> bool {
         match self {
             Self::Cloison => {
@@ -86,8 +89,14 @@ mod tests {
     #[test]
     fn persons_have_different_passports() {
         let ends = [0, NUMBERS - 1_000, NUMBERS, MOST - 1_000];
-        let mut all: Vec<_> = ends.iter().flat_map(|first| (*first..first + 1_000).map(identifier)).collect();
-        assert!(all.iter().all(|text| text[..3].is_ascii() && text[3..].iter().all(u8::is_ascii_digit)));
+        let mut all: Vec<_> = ends
+            .iter()
+            .flat_map(|first| (*first..first + 1_000).map(identifier))
+            .collect();
+        assert!(
+            all.iter()
+                .all(|text| text[..3].is_ascii() && text[3..].iter().all(u8::is_ascii_digit))
+        );
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 4_000);

@@ -1,4 +1,5 @@
-//! The deployment that is measured: one sector with mappings, one without, and a client whose quota never runs out.
+//! The deployment that is measured: one sector with mappings, one without, and a client whose quota
+//! never runs out.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -48,7 +49,15 @@ static FACTS: DeclaredFacts = DeclaredFacts {
         separators: " -",
         comment: "ISO 3166 alpha-3 code of the issuing State, then the number.",
     }],
-    sectors: &[HEALTH, DeclaredSector { name: IRREVERSIBLE, tag: "etude", reversible: false, ..HEALTH }],
+    sectors: &[
+        HEALTH,
+        DeclaredSector {
+            name: IRREVERSIBLE,
+            tag: "etude",
+            reversible: false,
+            ..HEALTH
+        },
+    ],
     clients: &[DeclaredClient {
         id: CLIENT,
         organisation: "bench",

@@ -1,5 +1,6 @@
-//! `cloison bench --reidentify`: what a re-identification costs, vault and node together, with its order, its request, its
-//! counts and its entries. Every round has an order of its own, so that every pseudonym is counted anew.
+//! `cloison bench --reidentify`: what a re-identification costs, vault and node together, with its
+//! order, its request, its counts and its entries. Every round has an order of its own, so that
+//! every pseudonym is counted anew.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -28,7 +29,8 @@ struct ReidentifyOutcome {
     /// Segments that they lie in.
     segments: u64,
     rounds: u16,
-    /// CPU time of vault and node together per pseudonym, user and system, until both were idle again.
+    /// CPU time of vault and node together per pseudonym, user and system, until both were idle
+    /// again.
     cpu_us_per_item: f64,
     /// The vault's part.
     vault_us_per_item: f64,
@@ -62,14 +64,19 @@ pub(super) fn run(
     let pseudonyms = store(local, health, items, segments)?;
     let vault = start_vault(local, health)?;
     let file = folder.join("node.toml");
-    let config =
-        NodeConfig::load(&file).map_err(|error| CommandError::new(error, "report this as a fault of cloison"))?;
+    let config = NodeConfig::load(&file)
+        .map_err(|error| CommandError::new(error, "report this as a fault of cloison"))?;
     let arguments = ["authority", "serve", "--config", text(&file)?];
-    let sides = BothProcesses { vault, node: local.start("node", &arguments, config.health)? };
+    let sides = BothProcesses {
+        vault,
+        node: local.start("node", &arguments, config.health)?,
+    };
     let officer = open_client(&folder.join("clients/officer.toml"))?;
     // Connections, caches: not what is measured.
     round(folder, &sides, &officer, &pseudonyms)?;
-    let measured = (0..rounds).map(|_| round(folder, &sides, &officer, &pseudonyms)).collect::<Result<Vec<_>, _>>()?;
+    let measured = (0..rounds)
+        .map(|_| round(folder, &sides, &officer, &pseudonyms))
+        .collect::<Result<Vec<_>, _>>()?;
     let median = |of: fn(&[f64; 3]) -> f64| {
         let mut all: Vec<f64> = measured.iter().map(of).collect();
         all.sort_unstable_by(f64::total_cmp);
@@ -84,7 +91,10 @@ pub(super) fn run(
         vault_us_per_item: median(|[vault, ..]| *vault),
         node_us_per_item: median(|[_, node, _]| *node),
         request_ms: median(|[.., ms]| *ms),
-        each: measured.iter().map(|[vault, node, _]| vault + node).collect(),
+        each: measured
+            .iter()
+            .map(|[vault, node, _]| vault + node)
+            .collect(),
     };
     if json {
         return print_json(&outcome);
@@ -93,20 +103,38 @@ pub(super) fn run(
         "re-identification: {items} pseudonyms of {segments} segments in one request, an order for each of {rounds} rounds\n  \
          CPU          {:>14.3} µs/pseudonym, vault and node together\n    vault      {:>14.3} µs/pseudonym\n    node       \
          {:>14.3} µs/pseudonym\n  latency      {:>14.2} ms a request",
-        outcome.cpu_us_per_item, outcome.vault_us_per_item, outcome.node_us_per_item, outcome.request_ms
+        outcome.cpu_us_per_item,
+        outcome.vault_us_per_item,
+        outcome.node_us_per_item,
+        outcome.request_ms
     ))
 }
 
 fn text(path: &Path) -> Result<&str, CommandError> {
-    path.to_str().ok_or_else(|| CommandError::usage("TMPDIR is not UTF-8", "choose another folder"))
+    path.to_str()
+        .ok_or_else(|| CommandError::usage("TMPDIR is not UTF-8", "choose another folder"))
 }
 
 fn start_vault(local: &LocalDeployment, health: SocketAddr) -> Result<u32, CommandError> {
-    local.start("vault", &["serve", "--config", text(&local.folder().join("vault.toml"))?], health)
+    local.start(
+        "vault",
+        &[
+            "serve",
+            "--config",
+            text(&local.folder().join("vault.toml"))?,
+        ],
+        health,
+    )
 }
 
-/// Stores the persons; a vault forgets its data keys when it stops, so each of its lives has a segment of its own.
-fn store(local: &LocalDeployment, health: SocketAddr, items: u64, segments: u64) -> Result<Vec<String>, CommandError> {
+/// Stores the persons; a vault forgets its data keys when it stops, so each of its lives has a
+/// segment of its own.
+fn store(
+    local: &LocalDeployment,
+    health: SocketAddr,
+    items: u64,
+    segments: u64,
+) -> Result<Vec<String>, CommandError> {
     let mut pseudonyms = vec![];
     for segment in 0..segments {
         let (first, last) = (items * segment / segments, items * (segment + 1) / segments);
@@ -132,28 +160,55 @@ fn tokenize(folder: &Path, persons: std::ops::Range<u64>) -> Result<Vec<String>,
     Ok(answer.pseudonyms)
 }
 
-/// One request under an order of its own: µs an item at the vault and at the node, and milliseconds in all.
+/// One request under an order of its own: µs an item at the vault and at the node, and milliseconds
+/// in all.
 fn round(
     folder: &Path,
     sides: &BothProcesses,
     officer: &Client,
     pseudonyms: &[String],
 ) -> Result<[f64; 3], CommandError> {
-    let (order, key, officer_id) = (order(folder, pseudonyms)?, person_key(folder, OFFICER)?, made_up_id(OFFICER)?);
+    let (order, key, officer_id) = (
+        order(folder, pseudonyms)?,
+        person_key(folder, OFFICER)?,
+        made_up_id(OFFICER)?,
+    );
     let sector = deployment::REVERSIBLE;
-    let call = OfficerCall { order: &order, officer: &officer_id, key: &key, sector, pseudonyms };
-    let before = [usage::cpu_when_idle(sides.vault)?, usage::cpu_when_idle(sides.node)?];
+    let call = OfficerCall {
+        order: &order,
+        officer: &officer_id,
+        key: &key,
+        sector,
+        pseudonyms,
+    };
+    let before = [
+        usage::cpu_when_idle(sides.vault)?,
+        usage::cpu_when_idle(sides.node)?,
+    ];
     let begun = Instant::now();
     let opened = call.reidentify(officer, SystemClock.now())?;
     let took = begun.elapsed();
-    let after = [usage::cpu_when_idle(sides.vault)?, usage::cpu_when_idle(sides.node)?];
+    let after = [
+        usage::cpu_when_idle(sides.vault)?,
+        usage::cpu_when_idle(sides.node)?,
+    ];
     if opened.items.len() != pseudonyms.len()
-        || opened.items.iter().any(|item| matches!(item, RevealedItem::Refused { .. }))
+        || opened
+            .items
+            .iter()
+            .any(|item| matches!(item, RevealedItem::Refused { .. }))
     {
-        return Err(CommandError::new("not every pseudonym was opened", "report this as a fault of cloison"));
+        return Err(CommandError::new(
+            "not every pseudonym was opened",
+            "report this as a fault of cloison",
+        ));
     }
     let per_item = |spent: Duration| spent.as_secs_f64() * 1e6 / pseudonyms.len() as f64;
-    Ok([per_item(after[0] - before[0]), per_item(after[1] - before[1]), took.as_secs_f64() * 1e3])
+    Ok([
+        per_item(after[0] - before[0]),
+        per_item(after[1] - before[1]),
+        took.as_secs_f64() * 1e3,
+    ])
 }
 
 /// An order that lists them all, signed by two approvers of two bodies.

@@ -1,5 +1,5 @@
-//! The load: threads with one connection each, closed loop (the next request after the last answer) or open loop (requests
-//! at a fixed rate, whoever is still waiting).
+//! The load: threads with one connection each, closed loop (the next request after the last answer)
+//! or open loop (requests at a fixed rate, whoever is still waiting).
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,8 +42,8 @@ pub struct LoadResult {
     pub items: u64,
     /// From the first request to the last answer.
     pub elapsed: Duration,
-    /// Of each request, sorted. In the open loop counted from the time at which it was due, so that a server that stalls
-    /// cannot hide the requests that nobody could send meanwhile.
+    /// Of each request, sorted. In the open loop counted from the time at which it was due, so that
+    /// a server that stalls cannot hide the requests that nobody could send meanwhile.
     pub latencies: Vec<Duration>,
     /// Answers "come back later".
     pub busy: u64,
@@ -53,13 +53,17 @@ impl LoadResult {
     /// The latency that `percent` of the requests did not exceed, in milliseconds.
     pub fn percentile_ms(&self, percent: f64) -> f64 {
         let rank = (self.latencies.len() as f64 * percent / 100.0).ceil() as usize;
-        let found = self.latencies.get(rank.max(1) - 1).or(self.latencies.last());
+        let found = self
+            .latencies
+            .get(rank.max(1) - 1)
+            .or(self.latencies.last());
         found.map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
     }
 }
 
 impl LoadPlan {
-    /// Connects, calls `begin` once everyone is connected, sends everything and waits for the answers.
+    /// Connects, calls `begin` once everyone is connected, sends everything and waits for the
+    /// answers.
     ///
     /// # Errors
     /// The first failure of any connection, or of `begin`.
@@ -81,7 +85,10 @@ impl LoadPlan {
         begin: impl FnOnce() -> Result<(), CommandError>,
         stop: &AtomicBool,
     ) -> Result<LoadResult, CommandError> {
-        let (ready, go) = (Barrier::new(self.connections + 1), Barrier::new(self.connections + 1));
+        let (ready, go) = (
+            Barrier::new(self.connections + 1),
+            Barrier::new(self.connections + 1),
+        );
         let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
         let started = Mutex::new(Instant::now());
         let worker = || {
@@ -91,7 +98,13 @@ impl LoadPlan {
             let started = *started.lock().unwrap_or_else(PoisonError::into_inner);
             let sent = connection.and_then(|connection| {
                 let stop = || stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
-                LoadWorker { load: self, connection, started, sent: LoadResult::default() }.work(&next, stop)
+                LoadWorker {
+                    load: self,
+                    connection,
+                    started,
+                    sent: LoadResult::default(),
+                }
+                .work(&next, stop)
             });
             sent.inspect_err(|_| failed.store(true, Ordering::Relaxed))
         };
@@ -102,7 +115,10 @@ impl LoadPlan {
             failed.store(begun.is_err(), Ordering::Relaxed);
             *started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             go.wait();
-            let results: Vec<_> = workers.into_iter().map(|worker| worker.join().expect("no worker panics")).collect();
+            let results: Vec<_> = workers
+                .into_iter()
+                .map(|worker| worker.join().expect("no worker panics"))
+                .collect();
             begun?;
             let mut all = LoadResult::default();
             for result in results {
@@ -143,7 +159,10 @@ impl LoadWorker<'_> {
             let to = (from + self.load.batch).min(self.load.items);
             let persons = (from..to).map(|n| self.load.first + n % self.load.cycle);
             self.load.dialect.write(persons, &mut body);
-            let due = self.load.rate.map(|rate| self.started + Duration::from_secs_f64(number as f64 / rate));
+            let due = self
+                .load
+                .rate
+                .map(|rate| self.started + Duration::from_secs_f64(number as f64 / rate));
             if let Some(pause) = due.and_then(|due| due.checked_duration_since(Instant::now())) {
                 thread::sleep(pause);
             }
@@ -165,9 +184,15 @@ impl LoadWorker<'_> {
             }
             if !BUSY.contains(&status) || Instant::now() > deadline {
                 // Refusals never repeat an identifier, so their text can be shown.
-                let text = if status == 200 { "".into() } else { String::from_utf8_lossy(reply) };
+                let text = if status == 200 {
+                    "".into()
+                } else {
+                    String::from_utf8_lossy(reply)
+                };
                 let text: String = text.chars().take(400).collect();
-                return Err(io::Error::other(format!("an answer that is not 200 and complete: {status} {text}")));
+                return Err(io::Error::other(format!(
+                    "an answer that is not 200 and complete: {status} {text}"
+                )));
             }
             self.sent.busy += 1;
             thread::sleep(Duration::from_millis(100));
@@ -181,7 +206,10 @@ mod tests {
 
     #[test]
     fn percentiles_are_nearest_ranks() {
-        let sent = LoadResult { latencies: (1..=200).map(Duration::from_millis).collect(), ..LoadResult::default() };
+        let sent = LoadResult {
+            latencies: (1..=200).map(Duration::from_millis).collect(),
+            ..LoadResult::default()
+        };
         assert_eq!(sent.percentile_ms(50.0), 100.0);
         assert_eq!(sent.percentile_ms(99.0), 198.0);
         assert_eq!(sent.percentile_ms(100.0), 200.0);

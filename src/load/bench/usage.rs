@@ -11,13 +11,19 @@ const LOOKS: u32 = 4;
 const LOOK: Duration = Duration::from_millis(150);
 const IDLE_CPU: Duration = Duration::from_millis(2);
 
-/// CPU time that a process took since it began: user and system, all its threads, also those that have ended. The same sum
-/// as in `/proc/PID/stat`, in nanoseconds instead of hundredths of a second.
+/// CPU time that a process took since it began: user and system, all its threads, also those that
+/// have ended. The same sum as in `/proc/PID/stat`, in nanoseconds instead of hundredths of a
+/// second.
 ///
 /// # Errors
 /// When there is no such process.
 pub fn cpu(id: u32) -> Result<Duration, CommandError> {
-    let gone = || CommandError::new("the vault has ended while it was measured", "run it by hand to see why");
+    let gone = || {
+        CommandError::new(
+            "the vault has ended while it was measured",
+            "run it by hand to see why",
+        )
+    };
     crate::system::process::cpu_time(id).ok_or_else(gone)
 }
 
@@ -31,7 +37,11 @@ pub fn cpu_when_idle(id: u32) -> Result<Duration, CommandError> {
     while quiet < LOOKS {
         std::thread::sleep(LOOK);
         let now = cpu(id)?;
-        quiet = if now - before < IDLE_CPU { quiet + 1 } else { 0 };
+        quiet = if now - before < IDLE_CPU {
+            quiet + 1
+        } else {
+            0
+        };
         before = now;
         if begun.elapsed() > PATIENCE {
             return Err(CommandError::new(
@@ -51,9 +61,14 @@ pub fn resident_mib(id: u32) -> Result<f64, CommandError> {
     let path = std::path::PathBuf::from(format!("/proc/{id}/status"));
     let text = std::fs::read_to_string(&path).map_err(|error| CommandError::file(&path, &error))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: Option<f64> = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
-    kib.map(|kib| kib / 1024.0)
-        .ok_or_else(|| CommandError::new("the system does not tell VmRSS", "bench needs Linux's /proc"))
+    let kib: Option<f64> =
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
+    kib.map(|kib| kib / 1024.0).ok_or_else(|| {
+        CommandError::new(
+            "the system does not tell VmRSS",
+            "bench needs Linux's /proc",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! One kept-alive connection, HTTP/1.1 over mutual TLS, as cheap as can be: the load shares the cores with what it loads.
+//! One kept-alive connection, HTTP/1.1 over mutual TLS, as cheap as can be: the load shares the
+//! cores with what it loads.
 //!
-//! Not a client for anybody's answers: it knows exactly what a server sends that was asked properly.
+//! Not a client for anybody's answers: it knows exactly what a server sends that was asked
+//! properly.
 
 use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -28,13 +30,21 @@ pub struct LoadTarget {
 }
 
 impl LoadTarget {
-    /// `POST path` at the server of a client file; `headers` are whole lines, each with its line end.
+    /// `POST path` at the server of a client file; `headers` are whole lines, each with its line
+    /// end.
     ///
     /// # Errors
     /// When the certificates or the key cannot be used, or the URL is none of `https://host:port`.
-    pub fn new(client: &config::ClientConfig, path: &str, headers: &str) -> Result<Self, CommandError> {
-        let fault = |error: &dyn std::fmt::Display| CommandError::new(error, "check the client file and what it names");
-        let identity = Identity::read(&client.certificate, &client.key).map_err(|error| fault(&error))?;
+    pub fn new(
+        client: &config::ClientConfig,
+        path: &str,
+        headers: &str,
+    ) -> Result<Self, CommandError> {
+        let fault = |error: &dyn std::fmt::Display| {
+            CommandError::new(error, "check the client file and what it names")
+        };
+        let identity =
+            Identity::read(&client.certificate, &client.key).map_err(|error| fault(&error))?;
         let mut roots = RootCertStore::empty();
         for certificate in tls::read_certificates(&client.ca).map_err(|error| fault(&error))? {
             roots.add(certificate).map_err(|error| fault(&error))?;
@@ -42,15 +52,28 @@ impl LoadTarget {
         let tls = ClientConfig::builder_with_provider(tls::provider())
             .with_protocol_versions(&[&TLS13])
             .and_then(|builder| {
-                builder.with_root_certificates(roots).with_client_auth_cert(identity.chain, identity.key)
+                builder
+                    .with_root_certificates(roots)
+                    .with_client_auth_cert(identity.chain, identity.key)
             })
             .map_err(|error| fault(&error))?;
         let authority = client.url.strip_prefix("https://").unwrap_or_default();
-        let (host, port) = authority.rsplit_once(':').ok_or_else(|| fault(&"the URL is not https://host:port"))?;
-        let port = port.parse().map_err(|_| fault(&"the URL is not https://host:port"))?;
+        let (host, port) = authority
+            .rsplit_once(':')
+            .ok_or_else(|| fault(&"the URL is not https://host:port"))?;
+        let port = port
+            .parse()
+            .map_err(|_| fault(&"the URL is not https://host:port"))?;
         let host = host.trim_matches(['[', ']']).to_owned();
-        let head = format!("POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n{headers}");
-        Ok(Self { tls: Arc::new(tls), host, port, head })
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n{headers}"
+        );
+        Ok(Self {
+            tls: Arc::new(tls),
+            host,
+            port,
+            head,
+        })
     }
 
     /// Connects, handshake included.
@@ -64,13 +87,19 @@ impl LoadTarget {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
-        let mut session = ClientConnection::new(self.tls.clone(), name).map_err(io::Error::other)?;
+        let mut session =
+            ClientConnection::new(self.tls.clone(), name).map_err(io::Error::other)?;
         session.set_buffer_limit(None);
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;
         }
         let stream = BufReader::with_capacity(64 << 10, StreamOwned::new(session, socket));
-        Ok(LoadConnection { target: self, stream, request: Vec::new(), line: Vec::new() })
+        Ok(LoadConnection {
+            target: self,
+            stream,
+            request: Vec::new(),
+            line: Vec::new(),
+        })
     }
 }
 
@@ -101,7 +130,9 @@ impl LoadConnection<'_> {
     fn receive(&mut self, reply: &mut Vec<u8>) -> io::Result<u16> {
         reply.clear();
         self.next_line()?;
-        let status = std::str::from_utf8(&self.line).ok().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        let status = std::str::from_utf8(&self.line)
+            .ok()
+            .and_then(|line| line.split(' ').nth(1)?.parse().ok());
         let status = status.ok_or(io::ErrorKind::InvalidData)?;
         let (mut length, mut chunked) = (0, false);
         loop {
@@ -110,7 +141,9 @@ impl LoadConnection<'_> {
                 break;
             }
             let line = std::str::from_utf8(&self.line).map_err(io::Error::other)?;
-            let Some((name, value)) = line.split_once(':') else { return Err(io::ErrorKind::InvalidData.into()) };
+            let Some((name, value)) = line.split_once(':') else {
+                return Err(io::ErrorKind::InvalidData.into());
+            };
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.trim().parse().map_err(io::Error::other)?;
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
@@ -123,7 +156,9 @@ impl LoadConnection<'_> {
         }
         loop {
             self.next_line()?;
-            let size = std::str::from_utf8(&self.line).ok().and_then(|line| u64::from_str_radix(line, 16).ok());
+            let size = std::str::from_utf8(&self.line)
+                .ok()
+                .and_then(|line| u64::from_str_radix(line, 16).ok());
             let size = size.ok_or(io::ErrorKind::InvalidData)?;
             self.take(size, reply)?;
             self.next_line()?;
@@ -135,7 +170,11 @@ impl LoadConnection<'_> {
 
     fn take(&mut self, length: u64, reply: &mut Vec<u8>) -> io::Result<()> {
         let taken = (&mut self.stream).take(length).read_to_end(reply)?;
-        if taken as u64 == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if taken as u64 == length {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
     }
 
     /// Reads a line, without its end.

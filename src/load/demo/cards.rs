@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 /// Letters that regions print before the number.
 const LETTERS: [&str; 40] = [
-    "A", "AA", "AB", "AD", "AE", "B", "BB", "BE", "BH", "BJ", "BK", "BL", "C", "CB", "CD", "D", "DA", "E", "EE", "F",
-    "G", "GA", "GM", "H", "HA", "I", "J", "JB", "JC", "K", "KB", "L", "LC", "M", "MA", "N", "P", "R", "S", "T",
+    "A", "AA", "AB", "AD", "AE", "B", "BB", "BE", "BH", "BJ", "BK", "BL", "C", "CB", "CD", "D",
+    "DA", "E", "EE", "F", "G", "GA", "GM", "H", "HA", "I", "J", "JB", "JC", "K", "KB", "L", "LC",
+    "M", "MA", "N", "P", "R", "S", "T",
 ];
 /// Six digits after the letters.
 const NUMBERS: u64 = 1_000_000;
@@ -35,7 +36,9 @@ mod tests {
         assert_eq!(cards.len(), 500_000);
         assert!(cards.iter().all(|card| {
             let digits = card.trim_start_matches(|c: char| c.is_ascii_uppercase());
-            (1..=2).contains(&(card.len() - digits.len())) && digits.len() == 6 && digits.parse::<u32>().is_ok()
+            (1..=2).contains(&(card.len() - digits.len()))
+                && digits.len() == 6
+                && digits.parse::<u32>().is_ok()
         }));
         cards.sort_unstable();
         cards.dedup();

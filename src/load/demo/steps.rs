@@ -33,9 +33,21 @@ struct ShownSector {
 }
 
 const SECTORS: [ShownSector; 3] = [
-    ShownSector { name: SHOWN, client: "cnss-health", purpose: "billing" },
-    ShownSector { name: "tax", client: "dgi-tax", purpose: "assessment" },
-    ShownSector { name: "social", client: "rsu-social", purpose: "aid" },
+    ShownSector {
+        name: SHOWN,
+        client: "cnss-health",
+        purpose: "billing",
+    },
+    ShownSector {
+        name: "tax",
+        client: "dgi-tax",
+        purpose: "assessment",
+    },
+    ShownSector {
+        name: "social",
+        client: "rsu-social",
+        purpose: "aid",
+    },
 ];
 /// The sector in which somebody is re-identified.
 const SHOWN: &str = "health";
@@ -71,18 +83,29 @@ impl Demo {
             fs::create_dir(&path).map_err(|error| CommandError::file(&path, &error))?;
         }
         let cards_path = folder.join("input/cards.txt");
-        fs::write(&cards_path, cards::lines(persons)).map_err(|error| CommandError::file(&cards_path, &error))?;
+        fs::write(&cards_path, cards::lines(persons))
+            .map_err(|error| CommandError::file(&cards_path, &error))?;
         let text = read_text(&folder.join("register.toml"))?;
-        let register =
-            crate::register::parse(&text).map_err(|_| wrong("the register that was just made has faults"))?;
-        let demo = Self { local, persons, quiet, register };
+        let register = crate::register::parse(&text)
+            .map_err(|_| wrong("the register that was just made has faults"))?;
+        let demo = Self {
+            local,
+            persons,
+            quiet,
+            register,
+        };
         demo.say(format_args!(
             "Keys      {} secrets, a register signed by two keys, certificates",
             made.secrets.len()
         ))?;
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         demo.start("vault", &["serve"], "vault.toml", at(health))?;
-        demo.start("authority", &["authority", "serve"], "node.toml", at(node_health))?;
+        demo.start(
+            "authority",
+            &["authority", "serve"],
+            "node.toml",
+            at(node_health),
+        )?;
         demo.say("Running   the vault and the authority node: two processes, mutual TLS, each with its own keys")?;
         Ok(demo)
     }
@@ -95,10 +118,12 @@ impl Demo {
         health: SocketAddr,
     ) -> Result<(), CommandError> {
         let config = self.path(config);
-        let config = config
-            .to_str()
-            .ok_or_else(|| CommandError::usage("the folder's name is not UTF-8", "choose another one"))?;
-        self.local.start(name, &[command, &["--config", config]].concat(), health).map(|_| ())
+        let config = config.to_str().ok_or_else(|| {
+            CommandError::usage("the folder's name is not UTF-8", "choose another one")
+        })?;
+        self.local
+            .start(name, &[command, &["--config", config]].concat(), health)
+            .map(|_| ())
     }
 
     /// Everything after the start.
@@ -108,15 +133,23 @@ impl Demo {
         let tokens_per_second = tokens as f64 / seconds;
         let made = HumanCount(tokens);
         let rate = HumanCount(tokens_per_second as u64);
-        self.say(format_args!("Tokenized {made} pseudonyms in {} sectors, {rate} a second", SECTORS.len()))?;
+        self.say(format_args!(
+            "Tokenized {made} pseudonyms in {} sectors, {rate} a second",
+            SECTORS.len()
+        ))?;
 
         let person = (self.persons / 2) as usize;
         let cross_sector_collisions = self.collisions()?;
         self.say("Separate  the same person has nothing in common in:")?;
         for ShownSector { name: sector, .. } in SECTORS {
-            self.say(format_args!("            {sector:<8} {}", self.line(&format!("output/{sector}.txt"), person)?))?;
+            self.say(format_args!(
+                "            {sector:<8} {}",
+                self.line(&format!("output/{sector}.txt"), person)?
+            ))?;
         }
-        self.say(format_args!("          {cross_sector_collisions} pseudonyms occur in two sectors"))?;
+        self.say(format_args!(
+            "          {cross_sector_collisions} pseudonyms occur in two sectors"
+        ))?;
 
         self.tokenize(".again")?;
         let repeat_identical = self.repeated()?;
@@ -125,16 +158,25 @@ impl Demo {
         let card = self.line("input/cards.txt", person)?;
         let pseudonym = self.line(&format!("output/{SHOWN}.txt"), person)?;
         let reidentified = self.resolves("order", std::slice::from_ref(&pseudonym), &card)?;
-        self.say(format_args!("Opened    under an order signed by a judge and a prosecutor, {pseudonym} is {card}"))?;
+        self.say(format_args!(
+            "Opened    under an order signed by a judge and a prosecutor, {pseudonym} is {card}"
+        ))?;
         let refused = self.refusals(&pseudonym)?;
-        self.say(format_args!("Refused   one signature missing: {}; expired: {}", refused[0], refused[1]))?;
+        self.say(format_args!(
+            "Refused   one signature missing: {}; expired: {}",
+            refused[0], refused[1]
+        ))?;
 
         let operator = self.client(OPERATOR)?;
         let epoch_before = operator.epochs(SHOWN)?.current();
-        let next = AdvanceEpochRequest { from: epoch_before, ..AdvanceEpochRequest::default() };
+        let next = AdvanceEpochRequest {
+            from: epoch_before,
+            ..AdvanceEpochRequest::default()
+        };
         let epoch_after = operator.advance_epoch(SHOWN, &next)?.current();
         let renewed = self.tokenize_one(person)?;
-        let old_epoch_resolved = renewed != pseudonym && self.resolves("order-epochs", &[pseudonym, renewed], &card)?;
+        let old_epoch_resolved =
+            renewed != pseudonym && self.resolves("order-epochs", &[pseudonym, renewed], &card)?;
         self.say(format_args!(
             "Advanced  {SHOWN} from epoch {epoch_before} to {epoch_after}: new pseudonyms, and the old ones still open"
         ))?;
@@ -160,7 +202,8 @@ impl Demo {
     /// Sends all cards to each sector; the seconds that it took.
     fn tokenize(&self, suffix: &str) -> Result<f64, CommandError> {
         let mut seconds = 0.0;
-        let length = fs::metadata(self.path("input/cards.txt")).map_or(0, |metadata| metadata.len());
+        let length =
+            fs::metadata(self.path("input/cards.txt")).map_or(0, |metadata| metadata.len());
         for sector in SECTORS {
             let again = if suffix.is_empty() { "" } else { "again" };
             let bar = progress(Some(length)).with_prefix(format!("{:<7}{again:<6}", sector.name));
@@ -194,10 +237,18 @@ impl Demo {
         let path = tokenize_path(sector.name, SCHEME, Some(sector.purpose), false);
         let client = &self.client(sector.client)?;
         let input = File::open(input).map_err(|error| CommandError::file(input, &error))?;
-        let mut file = BufWriter::new(File::create(output).map_err(|error| CommandError::file(output, &error))?);
-        let lines = LineTokenizer { client, path, batch: BATCH, on_wait: &say_wait(bar) };
+        let mut file = BufWriter::new(
+            File::create(output).map_err(|error| CommandError::file(output, &error))?,
+        );
+        let lines = LineTokenizer {
+            client,
+            path,
+            batch: BATCH,
+            on_wait: &say_wait(bar),
+        };
         let totals = lines.run(input, &mut file, line_progress(bar))?;
-        file.flush().map_err(|error| CommandError::file(output, &error))?;
+        file.flush()
+            .map_err(|error| CommandError::file(output, &error))?;
         Ok(totals)
     }
 
@@ -207,11 +258,17 @@ impl Demo {
         for ShownSector { name, .. } in SECTORS {
             let sector = self.sector(name)?;
             let path = self.path(&format!("output/{name}.txt"));
-            let text = fs::read_to_string(&path).map_err(|error| CommandError::file(&path, &error))?;
+            let text =
+                fs::read_to_string(&path).map_err(|error| CommandError::file(&path, &error))?;
             let mut own = Vec::with_capacity(self.persons as usize);
             for line in text.lines() {
                 let parsed = crate::pseudonym::parse(sector.text_form, &sector.tag, line);
-                own.push(*parsed.map_err(|_| wrong("a pseudonym does not read back"))?.pseudonym.as_bytes());
+                own.push(
+                    *parsed
+                        .map_err(|_| wrong("a pseudonym does not read back"))?
+                        .pseudonym
+                        .as_bytes(),
+                );
             }
             own.sort_unstable();
             own.dedup();
@@ -228,7 +285,8 @@ impl Demo {
 
     fn repeated(&self) -> Result<bool, CommandError> {
         for ShownSector { name: sector, .. } in SECTORS {
-            let read = |path: PathBuf| fs::read(&path).map_err(|error| CommandError::file(&path, &error));
+            let read =
+                |path: PathBuf| fs::read(&path).map_err(|error| CommandError::file(&path, &error));
             if read(self.path(&format!("output/{sector}.txt")))?
                 != read(self.path(&format!("output/{sector}.again.txt")))?
             {
@@ -239,7 +297,12 @@ impl Demo {
     }
 
     /// Whether all of `pseudonyms` lead to `card`, under a new order for just these.
-    fn resolves(&self, order: &str, pseudonyms: &[String], card: &str) -> Result<bool, CommandError> {
+    fn resolves(
+        &self,
+        order: &str,
+        pseudonyms: &[String],
+        card: &str,
+    ) -> Result<bool, CommandError> {
         let now = SystemClock.now();
         let order = self.order(order, pseudonyms, now, now + 24.hours(), &[0, 2])?;
         let answer = self.ask(&order, pseudonyms)??;
@@ -254,15 +317,22 @@ impl Demo {
         let asked = std::slice::from_ref(pseudonym);
         let attempts = [
             self.order("order-one-signature", asked, now, now + 24.hours(), &[0])?,
-            self.order("order-expired", asked, now - 48.hours(), now - 24.hours(), &[0, 2])?,
+            self.order(
+                "order-expired",
+                asked,
+                now - 48.hours(),
+                now - 24.hours(),
+                &[0, 2],
+            )?,
         ];
         attempts
             .iter()
             .map(|order| match self.ask(order, asked)? {
                 Ok(_) => Err(wrong("an order was executed that must be refused")),
-                Err(OfficerCallError::Node(error)) if error.code().is_some() => {
-                    Ok(error.code().map(|code| code.as_str().to_owned()).unwrap_or_default())
-                }
+                Err(OfficerCallError::Node(error)) if error.code().is_some() => Ok(error
+                    .code()
+                    .map(|code| code.as_str().to_owned())
+                    .unwrap_or_default()),
                 Err(error) => Err(error.into()),
             })
             .collect()
@@ -277,7 +347,10 @@ impl Demo {
         not_after: Timestamp,
         approvers: &[usize],
     ) -> Result<String, CommandError> {
-        let whole = |time: Timestamp| time.round(jiff::Unit::Second).map_err(|_| wrong("the time is out of range"));
+        let whole = |time: Timestamp| {
+            time.round(jiff::Unit::Second)
+                .map_err(|_| wrong("the time is out of range"))
+        };
         let order = CaseOrder {
             deployment: self.register.deployment.as_str(),
             case: "RABAT/2026/1",
@@ -288,7 +361,10 @@ impl Demo {
             not_before: whole(not_before)? - SignedDuration::from_secs(1),
             not_after: whole(not_after)?,
         };
-        let approvers: Vec<&str> = approvers.iter().map(|approver| APPROVERS[*approver].id).collect();
+        let approvers: Vec<&str> = approvers
+            .iter()
+            .map(|approver| APPROVERS[*approver].id)
+            .collect();
         let text = order.sign(self.local.folder(), &approvers)?;
         let path = self.path(&format!("orders/{name}.jws"));
         fs::write(&path, &text).map_err(|error| CommandError::file(&path, &error))?;
@@ -301,8 +377,17 @@ impl Demo {
         order: &str,
         pseudonyms: &[String],
     ) -> Result<Result<ReidentifyResponse, OfficerCallError>, CommandError> {
-        let (key, officer) = (person_key(self.local.folder(), OFFICER)?, made_up_id(OFFICER)?);
-        let call = OfficerCall { order, officer: &officer, key: &key, sector: SHOWN, pseudonyms };
+        let (key, officer) = (
+            person_key(self.local.folder(), OFFICER)?,
+            made_up_id(OFFICER)?,
+        );
+        let call = OfficerCall {
+            order,
+            officer: &officer,
+            key: &key,
+            sector: SHOWN,
+            pseudonyms,
+        };
         Ok(call.reidentify(&self.client(OFFICER)?, SystemClock.now()))
     }
 
@@ -311,7 +396,9 @@ impl Demo {
     }
 
     fn sector(&self, name: &str) -> Result<&Arc<Sector>, CommandError> {
-        self.register.sector(name).ok_or_else(|| wrong("the register lacks a sector"))
+        self.register
+            .sector(name)
+            .ok_or_else(|| wrong("the register lacks a sector"))
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -322,7 +409,10 @@ impl Demo {
         use std::io::BufRead as _;
         let path = self.path(path);
         let file = File::open(&path).map_err(|error| CommandError::file(&path, &error))?;
-        let line = std::io::BufReader::new(file).lines().nth(n).and_then(Result::ok);
+        let line = std::io::BufReader::new(file)
+            .lines()
+            .nth(n)
+            .and_then(Result::ok);
         line.ok_or_else(|| wrong("an answer is missing"))
     }
 
@@ -352,12 +442,27 @@ impl DemoOutcome {
     /// A demo that shows something else than it says is a failure.
     fn check(&self) -> Result<(), CommandError> {
         for (holds, what) in [
-            (self.repeat_identical, "the same batch gave other pseudonyms"),
-            (self.cross_sector_collisions == 0, "sectors share pseudonyms"),
+            (
+                self.repeat_identical,
+                "the same batch gave other pseudonyms",
+            ),
+            (
+                self.cross_sector_collisions == 0,
+                "sectors share pseudonyms",
+            ),
             (self.reidentified, "the order did not lead to the person"),
-            (self.refused == ["order-quorum", "order-expired"], "an attempt was refused for another reason"),
-            (self.epoch_after == self.epoch_before + 1, "the epoch did not advance"),
-            (self.old_epoch_resolved, "the old epoch's pseudonym did not lead to the person"),
+            (
+                self.refused == ["order-quorum", "order-expired"],
+                "an attempt was refused for another reason",
+            ),
+            (
+                self.epoch_after == self.epoch_before + 1,
+                "the epoch did not advance",
+            ),
+            (
+                self.old_epoch_resolved,
+                "the old epoch's pseudonym did not lead to the person",
+            ),
         ] {
             if !holds {
                 return Err(wrong(what));
@@ -368,5 +473,8 @@ impl DemoOutcome {
 }
 
 fn wrong(what: &str) -> CommandError {
-    CommandError::new(what, "report this as a fault of cloison, with the logs of `cloison demo --keep DIR`")
+    CommandError::new(
+        what,
+        "report this as a fault of cloison, with the logs of `cloison demo --keep DIR`",
+    )
 }

@@ -1,21 +1,25 @@
 //! In step: when two sides hold the same acts, and how they come to.
 //!
-//! **What is compared.** A side's [`Book::digest`] is over order and digest of every act of the authority that it holds *and that
-//! its present register bears out*. The node sends its digest with every request under an order, and the vault releases nothing
-//! under another than its own. So neither releases before it has the other's revocations, after a start, a lost link or anything
+//! **What is compared.** A side's [`Book::digest`] is over order and digest of every act of the
+//! authority that it holds *and that its present register bears out*. The node sends its digest
+//! with every request under an order, and the vault releases nothing under another than its own. So
+//! neither releases before it has the other's revocations, after a start, a lost link or anything
 //! else, and without a clock or a session that could be wrong.
 //!
-//! **Why the present register judges.** The same act may have been good where and when it was taken and say nothing to the other
-//! side, whose register no longer has its signer. It stays in force where it was taken, so that side refuses for both. But it
-//! can be proved to nobody any more, so it is neither compared nor sent; otherwise it would keep both out of step for good.
-//! Judging by the register alone is safe because a release needs equal registers on both sides anyway, and it makes the
-//! comparison one of (order, digest, effective): both sides judge one text alike, and a text that one side cannot take for
-//! effective is not in its digest, so that the true text is asked for when another was there first.
+//! **Why the present register judges.** The same act may have been good where and when it was taken
+//! and say nothing to the other side, whose register no longer has its signer. It stays in force
+//! where it was taken, so that side refuses for both. But it can be proved to nobody any more, so
+//! it is neither compared nor sent; otherwise it would keep both out of step for good. Judging by
+//! the register alone is safe because a release needs equal registers on both sides anyway, and it
+//! makes the comparison one of (order, digest, effective): both sides judge one text alike, and a
+//! text that one side cannot take for effective is not in its digest, so that the true text is
+//! asked for when another was there first.
 //!
-//! **How they exchange.** The node goes through the acts in the order of their digests, a window at a time: it names at most
-//! [`MOST_NAMED`] that it has, and the vault answers with texts that the node lacks, at most [`MOST_BYTES`] of them, and names
-//! those of the window that it lacks itself. A window is asked for again until neither lacks anything in it. So no set of acts
-//! is too large to be exchanged, and nobody can make one that is.
+//! **How they exchange.** The node goes through the acts in the order of their digests, a window at
+//! a time: it names at most [`MOST_NAMED`] that it has, and the vault answers with texts that the
+//! node lacks, at most [`MOST_BYTES`] of them, and names those of the window that it lacks itself.
+//! A window is asked for again until neither lacks anything in it. So no set of acts is too large
+//! to be exchanged, and nobody can make one that is.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,9 +36,10 @@ use crate::store::OrderKey;
 pub const MOST_NAMED: usize = 1_000;
 /// Most bytes of acts in one part of an exchange; one act is sent whatever it has.
 pub const MOST_BYTES: usize = 128 << 10;
-/// Acts of one signer that the other side may bring in a day: far more than its doors take in a day, so that what was taken
-/// there in a week without a link is exchanged; and a bound on what a stolen node with a stolen approver's key leaves here for
-/// good. What is above it is taken on another day.
+/// Acts of one signer that the other side may bring in a day: far more than its doors take in a
+/// day, so that what was taken there in a week without a link is exchanged; and a bound on what a
+/// stolen node with a stolen approver's key leaves here for good. What is above it is taken on
+/// another day.
 const MOST_BROUGHT: usize = 1_000;
 
 /// SHA-256 of an act's payload.
@@ -57,9 +62,18 @@ impl Book<'_> {
     pub fn borne_out(&self, authority: &Id) -> Result<Arc<ActSet>, Refusal> {
         self.gate.acts(authority, || {
             let mut acts = ActSet::default();
-            for row in self.store.order_acts(authority.as_str(), None).map_err(fault(FAILED))? {
+            for row in self
+                .store
+                .order_acts(authority.as_str(), None)
+                .map_err(fault(FAILED))?
+            {
                 let kept = stored(&row)?;
-                let is_good = || matches!(judge_act(&kept.text, self.register), Ok(ActVerdict::Good(_)));
+                let is_good = || {
+                    matches!(
+                        judge_act(&kept.text, self.register),
+                        Ok(ActVerdict::Good(_))
+                    )
+                };
                 // A row that does nothing is as good as none: its true text is still to come.
                 if kept.done.is_some() && is_good() {
                     acts.insert(row.digest, row.order);
@@ -69,7 +83,8 @@ impl Book<'_> {
         })
     }
 
-    /// What this side compares with the other: SHA-256 over order id and digest of each act that its register bears out, hex.
+    /// What this side compares with the other: SHA-256 over order id and digest of each act that
+    /// its register bears out, hex.
     ///
     /// # Errors
     /// [`Code::Internal`].
@@ -86,24 +101,46 @@ impl Book<'_> {
     ///
     /// # Errors
     /// [`Code::Internal`].
-    pub fn window(&self, authority: &Id, after: Option<ActDigest>) -> Result<(ActWindow, Vec<ActDigest>), Refusal> {
+    pub fn window(
+        &self,
+        authority: &Id,
+        after: Option<ActDigest>,
+    ) -> Result<(ActWindow, Vec<ActDigest>), Refusal> {
         let acts = self.borne_out(authority)?;
-        let mut known: Vec<_> = acts.behind(after).map(|(digest, _)| digest).take(MOST_NAMED + 1).collect();
+        let mut known: Vec<_> = acts
+            .behind(after)
+            .map(|(digest, _)| digest)
+            .take(MOST_NAMED + 1)
+            .collect();
         let is_last = known.len() <= MOST_NAMED;
         known.truncate(MOST_NAMED);
         let until = known.last().copied().filter(|_| !is_last);
         Ok((ActWindow { after, until }, known))
     }
 
-    /// The texts of the acts in a window that a side lacks that knows `known`, as many as [`MOST_BYTES`] hold.
+    /// The texts of the acts in a window that a side lacks that knows `known`, as many as
+    /// [`MOST_BYTES`] hold.
     ///
     /// # Errors
     /// [`Code::Internal`].
-    pub fn lacking(&self, authority: &Id, window: ActWindow, known: &[ActDigest]) -> Result<Vec<String>, Refusal> {
+    pub fn lacking(
+        &self,
+        authority: &Id,
+        window: ActWindow,
+        known: &[ActDigest],
+    ) -> Result<Vec<String>, Refusal> {
         let known: BTreeSet<_> = known.iter().collect();
         let acts = self.borne_out(authority)?;
-        let inside = acts.behind(window.after).take_while(|(digest, _)| window.until.is_none_or(|end| *digest <= end));
-        self.texts(authority, inside.map(|(digest, _)| digest).filter(|digest| !known.contains(digest)), &acts)
+        let inside = acts
+            .behind(window.after)
+            .take_while(|(digest, _)| window.until.is_none_or(|end| *digest <= end));
+        self.texts(
+            authority,
+            inside
+                .map(|(digest, _)| digest)
+                .filter(|digest| !known.contains(digest)),
+            &acts,
+        )
     }
 
     /// The texts of these acts, as many as [`MOST_BYTES`] hold.
@@ -123,11 +160,18 @@ impl Book<'_> {
     ) -> Result<Vec<String>, Refusal> {
         let (mut texts, mut bytes) = (vec![], 0);
         for digest in wanted {
-            let Some(order) = acts.order(&digest) else { continue };
-            let row = self.store.order_act(authority.as_str(), order, &digest).map_err(fault(FAILED))?;
+            let Some(order) = acts.order(&digest) else {
+                continue;
+            };
+            let row = self
+                .store
+                .order_act(authority.as_str(), order, &digest)
+                .map_err(fault(FAILED))?;
             let text = stored(&row.ok_or("an act is gone").map_err(fault(FAILED))?)?.text;
             // Rows of earlier versions may hold white space.
-            let ActVerdict::Good(SignedAct { text, .. }) = judge_act(&text, self.register)? else { continue };
+            let ActVerdict::Good(SignedAct { text, .. }) = judge_act(&text, self.register)? else {
+                continue;
+            };
             bytes += text.len();
             if bytes > MOST_BYTES && !texts.is_empty() {
                 break;
@@ -137,22 +181,28 @@ impl Book<'_> {
         Ok(texts)
     }
 
-    /// Takes acts from the other side, durably and logged: those that are good and not here yet, within the bounds of a day. How
-    /// many were new.
+    /// Takes acts from the other side, durably and logged: those that are good and not here yet,
+    /// within the bounds of a day. How many were new.
     ///
     /// # Errors
-    /// [`Code::ActInvalid`] for a text that fails under a key that the register has, is no act, or is another authority's: then
-    /// none of them is taken. [`Code::AuditUnavailable`].
+    /// [`Code::ActInvalid`] for a text that fails under a key that the register has, is no act, or
+    /// is another authority's: then none of them is taken. [`Code::AuditUnavailable`].
     pub fn take(&self, authority: &Id, texts: &[String], bearer: &str) -> Result<usize, Refusal> {
         let mut good = vec![];
         for text in texts {
             match judge_act(text, self.register)? {
                 ActVerdict::Good(act) if act.says.authority == *authority => good.push(act),
                 ActVerdict::Good(_) => {
-                    return Err(Refusal::new(Code::ActInvalid, "the act is upon an order of another authority"));
+                    return Err(Refusal::new(
+                        Code::ActInvalid,
+                        "the act is upon an order of another authority",
+                    ));
                 }
                 ActVerdict::Unproven(refusal) => {
-                    tracing::warn!(why = refusal.why(), "an act of the other side is not borne out by the register");
+                    tracing::warn!(
+                        why = refusal.why(),
+                        "an act of the other side is not borne out by the register"
+                    );
                 }
             }
         }
@@ -171,9 +221,14 @@ impl Book<'_> {
             match of_day.add(&act, MOST_BROUGHT) {
                 Ok(()) => taken.push(act),
                 // One is enough to end an order, however many come at once.
-                Err(_) if !ended.contains(&order) && self.ends_a_seen_order(&act, &acts)? => taken.push(act),
+                Err(_) if !ended.contains(&order) && self.ends_a_seen_order(&act, &acts)? => {
+                    taken.push(act)
+                }
                 Err(refusal) => {
-                    tracing::warn!(why = refusal.why(), "an act of the other side is left for another day");
+                    tracing::warn!(
+                        why = refusal.why(),
+                        "an act of the other side is left for another day"
+                    );
                     continue;
                 }
             }
@@ -186,7 +241,8 @@ impl Book<'_> {
         Ok(count)
     }
 
-    /// Whether an act revokes an order that was seen here and is not revoked yet: such a one is always taken, once.
+    /// Whether an act revokes an order that was seen here and is not revoked yet: such a one is
+    /// always taken, once.
     fn ends_a_seen_order(&self, act: &SignedAct, acts: &ActSet) -> Result<bool, Refusal> {
         if act.says.act != ActKind::Revoke {
             return Ok(false);

@@ -1,6 +1,7 @@
 //! The end of an order's copies: they are destroyed when the order is over or revoked.
 //!
-//! Over means that its time has passed by both sides' clocks ([`Vault::proven_time`]): a clock that ran ahead destroys nothing.
+//! Over means that its time has passed by both sides' clocks ([`Vault::proven_time`]): a clock that
+//! ran ahead destroys nothing.
 
 use uuid::Uuid;
 
@@ -15,12 +16,14 @@ use crate::register::Id;
 use crate::store::OrderKey;
 use crate::vault::Vault;
 
-/// Destroys the copies of all orders that are over or revoked, durable and logged; of how many orders. To be called every few
-/// seconds. Their bytes are cleared out of the files later ([`Store::clear_copies`](crate::store::Store::clear_copies)): that
-/// waits for the disk, and everybody who has to do with orders waits for this.
+/// Destroys the copies of all orders that are over or revoked, durable and logged; of how many
+/// orders. To be called every few seconds. Their bytes are cleared out of the files later
+/// ([`Store::clear_copies`](crate::store::Store::clear_copies)): that waits for the disk, and
+/// everybody who has to do with orders waits for this.
 ///
 /// # Errors
-/// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]. What was not destroyed then is at the next call.
+/// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]. What was not destroyed
+/// then is at the next call.
 pub fn destroy_over(vault: &Vault) -> Result<usize, Refusal> {
     if ended(vault)?.is_empty() {
         return Ok(0);
@@ -30,7 +33,10 @@ pub fn destroy_over(vault: &Vault) -> Result<usize, Refusal> {
     let ended = ended(vault)?;
     let jobs: Vec<Job> = ended.into_iter().map(|end| end.job(vault)).collect();
     let unavailable = not_logged("no copy is destroyed");
-    let submitted: Vec<_> = jobs.into_iter().map(|job| vault.committer().submit(job)).collect();
+    let submitted: Vec<_> = jobs
+        .into_iter()
+        .map(|job| vault.committer().submit(job))
+        .collect();
     let count = submitted.len();
     for pending in submitted {
         pending.and_then(Pending::wait).map_err(unavailable)?;
@@ -58,14 +64,20 @@ fn ended(vault: &Vault) -> Result<Vec<EndedOrder>, Refusal> {
 }
 
 fn is_revoked(book: &Book<'_>, authority: &str, order: Uuid) -> Result<bool, Refusal> {
-    let authority = Id::parse(authority).ok_or("a stored order's authority is no id").map_err(fault(FAILED))?;
+    let authority = Id::parse(authority)
+        .ok_or("a stored order's authority is no id")
+        .map_err(fault(FAILED))?;
     Ok(stopped(&book.acts(&authority, order)?) == Some(Code::OrderRevoked))
 }
 
 impl EndedOrder {
     fn job(self, vault: &Vault) -> Job {
         let Self { order, why } = self;
-        let event = Event::OrderEnd { authority: order.authority.clone(), order: order.id.to_string(), why };
+        let event = Event::OrderEnd {
+            authority: order.authority.clone(),
+            order: order.id.to_string(),
+            why,
+        };
         let change: Change = Box::new(move |store, batch| store.delete_order_copies(batch, &order));
         Job::entry(vault.now(), event, vec![], vec![change])
     }

@@ -1,5 +1,6 @@
-//! What a start sees to: orders that were live under a version without copies get theirs, and copies come under the present
-//! storage key, so that an earlier version of the storage secret is not needed for their sake.
+//! What a start sees to: orders that were live under a version without copies get theirs, and
+//! copies come under the present storage key, so that an earlier version of the storage secret is
+//! not needed for their sake.
 
 use std::collections::HashMap;
 
@@ -19,8 +20,9 @@ type NewCopy = (OrderKey, [u8; 16], CopyRow);
 /// Does both, durably. To be called at a start, before the vault serves.
 ///
 /// # Errors
-/// [`Code::Internal`](crate::code::Code::Internal) also where a copy does not open, as without a version of the storage secret
-/// that it needs; [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable).
+/// [`Code::Internal`](crate::code::Code::Internal) also where a copy does not open, as without a
+/// version of the storage secret that it needs;
+/// [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable).
 pub fn begin(vault: &Vault) -> Result<(), Refusal> {
     let mut copies = rewrapped(vault).map_err(fault(FAILED))?;
     let mut orders = vec![];
@@ -33,11 +35,18 @@ pub fn begin(vault: &Vault) -> Result<(), Refusal> {
         return Ok(());
     }
     let change: Change = Box::new(move |store, batch| {
-        orders.iter().for_each(|(order, row)| store.put_order_copies(batch, order, *row));
-        copies.iter().for_each(|(order, tag, copy)| store.put_order_copy(batch, order, tag, copy));
+        orders
+            .iter()
+            .for_each(|(order, row)| store.put_order_copies(batch, order, *row));
+        copies
+            .iter()
+            .for_each(|(order, tag, copy)| store.put_order_copy(batch, order, tag, copy));
         store.put_begun_copies(batch);
     });
-    vault.committer().change_unlogged(change).map_err(Refusal::unavailable)
+    vault
+        .committer()
+        .change_unlogged(change)
+        .map_err(Refusal::unavailable)
 }
 
 /// The copies that lie under an earlier version of the storage key, under the present one.
@@ -49,9 +58,14 @@ fn rewrapped(vault: &Vault) -> Result<Vec<NewCopy>, StartError> {
         }
         let epoch = copy.epoch;
         let chunk = unwrap(cipher, &order, &tag, copy)?;
-        let record = chunk.records().next().transpose().map_err(StartError::Copy)?;
+        let record = chunk
+            .records()
+            .next()
+            .transpose()
+            .map_err(StartError::Copy)?;
         if let Some(pseudonym) = record.map(|record| record.pseudonym)
-            && let Some(mapping) = SealedMapping::of(&chunk, epoch, &pseudonym).map_err(StartError::Copy)?
+            && let Some(mapping) =
+                SealedMapping::of(&chunk, epoch, &pseudonym).map_err(StartError::Copy)?
         {
             let row = mapping.wrap(cipher, &order, &tag, pseudonym);
             copies.push((order, tag, row));
@@ -61,21 +75,28 @@ fn rewrapped(vault: &Vault) -> Result<Vec<NewCopy>, StartError> {
     Ok(copies)
 }
 
-/// The orders that were used and are neither over nor revoked. What they list is not known here: they are completed when they are
-/// shown again.
+/// The orders that were used and are neither over nor revoked. What they list is not known here:
+/// they are completed when they are shown again.
 fn live(vault: &Vault) -> Result<Vec<(OrderKey, CopiesRow)>, Refusal> {
     let (book, mut live) = (Book::from(vault), vec![]);
     for (order, life) in book.lives()? {
-        let is_revoked = stopped(&book.acts(&life.authority, order.id)?) == Some(crate::code::Code::OrderRevoked);
+        let is_revoked = stopped(&book.acts(&life.authority, order.id)?)
+            == Some(crate::code::Code::OrderRevoked);
         if life.not_after > book.now() && !is_revoked {
-            live.push((order, CopiesRow { until: life.not_after.as_second(), whole: false }));
+            live.push((
+                order,
+                CopiesRow {
+                    until: life.not_after.as_second(),
+                    whole: false,
+                },
+            ));
         }
     }
     Ok(live)
 }
 
-/// Copies of the pseudonyms that were asked for under these orders. Only their tags are known, so that all mappings are gone
-/// through, once.
+/// Copies of the pseudonyms that were asked for under these orders. Only their tags are known, so
+/// that all mappings are gone through, once.
 fn of_counted(vault: &Vault, orders: &[(OrderKey, CopiesRow)]) -> Result<Vec<NewCopy>, Refusal> {
     let mut wanted: HashMap<[u8; 16], Vec<&OrderKey>> = HashMap::new();
     for (order, _) in orders {
@@ -87,16 +108,27 @@ fn of_counted(vault: &Vault, orders: &[(OrderKey, CopiesRow)]) -> Result<Vec<New
     if wanted.is_empty() {
         return Ok(copies);
     }
-    let uuids: HashMap<u32, _> = vault.sector_states().map(|state| (state.number, state.sector.uuid)).collect();
+    let uuids: HashMap<u32, _> = vault
+        .sector_states()
+        .map(|state| (state.number, state.sector.uuid))
+        .collect();
     let each = |key: ChunkKey, row| {
-        let Some(sector) = uuids.get(&key.sector) else { return Ok(()) };
+        let Some(sector) = uuids.get(&key.sector) else {
+            return Ok(());
+        };
         let (chunk, bad) = (open_chunk(vault.cipher(), key, row)?, bad_chunk(key));
         for record in chunk.records() {
             let pseudonym = record.map_err(bad)?.pseudonym;
             let tag = vault.audit_key().tag(*sector, &pseudonym);
             for order in wanted.get(&tag).into_iter().flatten() {
-                if let Some(mapping) = SealedMapping::of(&chunk, key.epoch, &pseudonym).map_err(bad)? {
-                    copies.push(((*order).clone(), tag, mapping.wrap(vault.cipher(), order, &tag, pseudonym)));
+                if let Some(mapping) =
+                    SealedMapping::of(&chunk, key.epoch, &pseudonym).map_err(bad)?
+                {
+                    copies.push((
+                        (*order).clone(),
+                        tag,
+                        mapping.wrap(vault.cipher(), order, &tag, pseudonym),
+                    ));
                 }
             }
         }

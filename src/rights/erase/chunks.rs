@@ -1,4 +1,5 @@
-//! The mappings of an erasure: finding their chunks, the salts that go with them, and writing the chunks anew without them.
+//! The mappings of an erasure: finding their chunks, the salts that go with them, and writing the
+//! chunks anew without them.
 
 use std::collections::BTreeMap;
 
@@ -27,8 +28,9 @@ pub(super) struct AffectedChunk {
 /// The chunks that hold mappings of those pseudonyms.
 ///
 /// # Errors
-/// [`Code::Internal`](crate::code::Code::Internal), also where a chunk that the index names does not turn up: whether a mapping
-/// lies in it is not known then, and the erasure must not say that it is gone.
+/// [`Code::Internal`](crate::code::Code::Internal), also where a chunk that the index names does
+/// not turn up: whether a mapping lies in it is not known then, and the erasure must not say that
+/// it is gone.
 pub(super) fn read(
     vault: &Vault,
     state: &SectorState,
@@ -36,14 +38,23 @@ pub(super) fn read(
 ) -> Result<BTreeMap<ChunkKey, AffectedChunk>, Refusal> {
     let mut found: BTreeMap<ChunkKey, AffectedChunk> = BTreeMap::new();
     let each = |key, chunk, held: Vec<ParsedPseudonym>| {
-        let found = found.entry(key).or_insert(AffectedChunk { chunk, erased: vec![] });
-        found.erased.extend(held.iter().map(|parsed| parsed.pseudonym));
+        let found = found.entry(key).or_insert(AffectedChunk {
+            chunk,
+            erased: vec![],
+        });
+        found
+            .erased
+            .extend(held.iter().map(|parsed| parsed.pseudonym));
     };
     // What the index does not know has no mapping.
-    let absent = vault.each_stored(state, wanted.to_vec(), each).map_err(fault(FAILED))?;
+    let absent = vault
+        .each_stored(state, wanted.to_vec(), each)
+        .map_err(fault(FAILED))?;
     match absent.missing.is_empty() {
         true => Ok(found),
-        false => Err(fault(FAILED)("the index names a chunk that the store does not have")),
+        false => Err(fault(FAILED)(
+            "the index names a chunk that the store does not have",
+        )),
     }
 }
 
@@ -55,17 +66,32 @@ pub(super) struct MappingDomain {
 }
 
 /// The domains of the chunks.
-pub(super) fn domains(vault: &Vault, found: &BTreeMap<ChunkKey, AffectedChunk>) -> Result<Vec<MappingDomain>, Refusal> {
+pub(super) fn domains(
+    vault: &Vault,
+    found: &BTreeMap<ChunkKey, AffectedChunk>,
+) -> Result<Vec<MappingDomain>, Refusal> {
     let of = |(key, found): (&ChunkKey, &AffectedChunk)| {
-        let record = vault.store().segment(found.chunk.segment()).map_err(fault(FAILED))?.unwrap_or_default();
+        let record = vault
+            .store()
+            .segment(found.chunk.segment())
+            .map_err(fault(FAILED))?
+            .unwrap_or_default();
         let opened = segment::opened_at(&record).map_err(fault(FAILED))?;
-        Ok(MappingDomain { epoch: key.epoch, scope: found.chunk.scope().clone(), opened })
+        Ok(MappingDomain {
+            epoch: key.epoch,
+            scope: found.chunk.scope().clone(),
+            opened,
+        })
     };
     found.iter().map(of).collect()
 }
 
-/// Those of the domains that a search for the salts of `searched` has not seen to, or not far enough back.
-pub(super) fn beyond(domains: Vec<MappingDomain>, searched: &[MappingDomain]) -> Vec<MappingDomain> {
+/// Those of the domains that a search for the salts of `searched` has not seen to, or not far
+/// enough back.
+pub(super) fn beyond(
+    domains: Vec<MappingDomain>,
+    searched: &[MappingDomain],
+) -> Vec<MappingDomain> {
     let is_in = |since: &MappingDomain| {
         let covers = |known: &MappingDomain| {
             known.epoch == since.epoch && known.scope == since.scope && known.opened <= since.opened
@@ -85,8 +111,9 @@ struct TokenizeEntry {
     previous: Option<u32>,
 }
 
-/// The entries whose salted digests may be over one of the mappings, of those that still have their salt; and where the log
-/// ended. From entry `from` on, or from when the first of the mappings' segments was opened.
+/// The entries whose salted digests may be over one of the mappings, of those that still have their
+/// salt; and where the log ended. From entry `from` on, or from when the first of the mappings'
+/// segments was opened.
 pub(super) fn salts(
     vault: &Vault,
     sector: &str,
@@ -94,14 +121,22 @@ pub(super) fn salts(
     from: Option<u64>,
 ) -> Result<(Vec<u64>, u64), Refusal> {
     let store = vault.store();
-    let end = store.last_audit().map_err(fault(FAILED))?.map_or(0, |(number, _)| number + 1);
-    let Some(oldest) = domains.iter().map(|domain| domain.opened).min() else { return Ok((vec![], end)) };
+    let end = store
+        .last_audit()
+        .map_err(fault(FAILED))?
+        .map_or(0, |(number, _)| number + 1);
+    let Some(oldest) = domains.iter().map(|domain| domain.opened).min() else {
+        return Ok((vec![], end));
+    };
     let from = from.map_or_else(|| first_since(store, oldest), Ok)?;
     let mut salts = vec![];
     let each = |number: u64, entry: &[u8]| -> Result<(), StoreError> {
-        let Ok(batch) = serde_json::from_slice::<TokenizeEntry>(entry) else { return Ok(()) };
+        let Ok(batch) = serde_json::from_slice::<TokenizeEntry>(entry) else {
+            return Ok(());
+        };
         let is_over = |since: &MappingDomain| {
-            let same = |domain: &Domain| domain.epoch == since.epoch && domain.scope() == since.scope;
+            let same =
+                |domain: &Domain| domain.epoch == since.epoch && domain.scope() == since.scope;
             batch.domain.as_ref().is_some_and(same) || batch.previous == Some(since.epoch)
         };
         if batch.event == "tokenize"
@@ -118,12 +153,12 @@ pub(super) fn salts(
     Ok((salts, end))
 }
 
-/// Writes the chunks anew, as part of the writer's commit and while the index stands still; the chunks that have room now come
-/// back.
+/// Writes the chunks anew, as part of the writer's commit and while the index stands still; the
+/// chunks that have room now come back.
 ///
 /// # Panics
-/// When the index cannot be read, or does not say what the chunks say. The writer then ends, as at a failed write, and nothing
-/// was changed.
+/// When the index cannot be read, or does not say what the chunks say. The writer then ends, as at
+/// a failed write, and nothing was changed.
 pub(super) fn rewrite(
     store: &Store,
     batch: &mut RowBatch,
@@ -132,27 +167,54 @@ pub(super) fn rewrite(
     found: BTreeMap<ChunkKey, AffectedChunk>,
 ) -> Vec<(SmallChunkKind, SmallChunk)> {
     let mut fresh = vec![];
-    for (old, AffectedChunk { chunk, erased }) in found.into_iter().filter(|(_, found)| !found.erased.is_empty()) {
+    for (old, AffectedChunk { chunk, erased }) in found
+        .into_iter()
+        .filter(|(_, found)| !found.erased.is_empty())
+    {
         let records: Vec<_> = chunk.records().filter_map(Result::ok).collect();
-        let all: Vec<[u8; 16]> = records.iter().map(|record| *record.pseudonym.as_bytes()).collect();
-        let kept: Vec<_> = records.iter().filter(|record| !erased.contains(&record.pseudonym)).collect();
+        let all: Vec<[u8; 16]> = records
+            .iter()
+            .map(|record| *record.pseudonym.as_bytes())
+            .collect();
+        let kept: Vec<_> = records
+            .iter()
+            .filter(|record| !erased.contains(&record.pseudonym))
+            .collect();
         let bytes: Vec<_> = kept.iter().map(|record| record.to_bytes()).collect();
         let size = bytes.iter().map(Vec::len).sum();
         let mut plain = ChunkBuilder::new(chunk.segment(), chunk.scope(), kept.len(), size);
-        kept.iter().zip(&bytes).for_each(|(record, bytes)| plain.push(record.pseudonym, bytes));
+        kept.iter()
+            .zip(&bytes)
+            .for_each(|(record, bytes)| plain.push(record.pseudonym, bytes));
 
         let partition = index.partition((old.sector, old.epoch));
         let given = partition.give_chunk(store, batch, &all, &[old.sequence]);
         let given = given.unwrap_or_else(|error| panic!("the index could not be read: {error}"));
-        let new = ChunkKey { sequence: given.expect("the index says what the chunk says"), ..old };
+        let new = ChunkKey {
+            sequence: given.expect("the index says what the chunk says"),
+            ..old
+        };
         store.delete_chunk(batch, old);
         if !kept.is_empty() {
             store.put_chunk(batch, new, &cipher.wrap(&new.to_bytes(), plain));
             let partition = (old.sector, old.epoch);
-            let kind = SmallChunkKind { partition, segment: *chunk.segment(), scope: chunk.scope().clone() };
-            fresh.push((kind, SmallChunk { sequence: new.sequence, records: kept.len() as u32 }));
+            let kind = SmallChunkKind {
+                partition,
+                segment: *chunk.segment(),
+                scope: chunk.scope().clone(),
+            };
+            fresh.push((
+                kind,
+                SmallChunk {
+                    sequence: new.sequence,
+                    records: kept.len() as u32,
+                },
+            ));
         }
-        let erased: Vec<[u8; 16]> = erased.iter().map(|pseudonym| *pseudonym.as_bytes()).collect();
+        let erased: Vec<[u8; 16]> = erased
+            .iter()
+            .map(|pseudonym| *pseudonym.as_bytes())
+            .collect();
         partition.forget(&erased);
     }
     fresh

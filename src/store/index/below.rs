@@ -1,12 +1,14 @@
 //! Below the tables: entries that the memory has no room for.
 //!
-//! A table that has to go is *frozen* first (an empty one takes its place, and it is still looked into), then written to
-//! the store's column `index`, then marked there, then dropped. An entry so moves from the tables to the frozen ones to the
-//! column, and is there before it leaves where it was: a look-up in that order finds it. A crash at any step leaves
-//! entries in the column that no mark counts; they are read from their chunks again, and what is in the tables rules.
+//! A table that has to go is *frozen* first (an empty one takes its place, and it is still looked
+//! into), then written to the store's column `index`, then marked there, then dropped. An entry so
+//! moves from the tables to the frozen ones to the column, and is there before it leaves where it
+//! was: a look-up in that order finds it. A crash at any step leaves entries in the column that no
+//! mark counts; they are read from their chunks again, and what is in the tables rules.
 //!
-//! Only a merge of chunks goes the other way: it gives entries a new chunk, and takes them out of the column and into the
-//! tables. A look-up that found nothing is made again when that happened meanwhile.
+//! Only a merge of chunks goes the other way: it gives entries a new chunk, and takes them out of
+//! the column and into the tables. A look-up that found nothing is made again when that happened
+//! meanwhile.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -26,7 +28,11 @@ pub trait IndexBlinding: Send + Sync {
     fn places(&self, partition: PartitionId) -> [u8; 256];
 
     /// What stands for each pseudonym, in order.
-    fn tags(&self, partition: PartitionId, pseudonyms: &mut dyn Iterator<Item = &[u8; 16]>) -> Vec<[u8; 16]>;
+    fn tags(
+        &self,
+        partition: PartitionId,
+        pseudonyms: &mut dyn Iterator<Item = &[u8; 16]>,
+    ) -> Vec<[u8; 16]>;
 }
 
 /// What a partition has beside its tables.
@@ -41,7 +47,8 @@ pub(super) struct LowerLevel {
     freezes: AtomicU64,
     /// How often entries went back into the tables.
     returns: AtomicU64,
-    /// Whether chunks of the partition may not be merged: a migration goes through them in their order.
+    /// Whether chunks of the partition may not be merged: a migration goes through them in their
+    /// order.
     held: AtomicBool,
     /// Whether the partition's epoch was retired: nothing comes here any more.
     retired: AtomicBool,
@@ -62,7 +69,8 @@ struct FrozenTable {
 
 #[derive(Default)]
 struct LowerState {
-    /// Pseudonyms that were taken out for good: what was prepared before that must not bring them back.
+    /// Pseudonyms that were taken out for good: what was prepared before that must not bring them
+    /// back.
     erased: HashSet<[u8; 16]>,
     frozen: Vec<FrozenTable>,
     /// By first byte; made when first needed.
@@ -102,7 +110,10 @@ impl LowerLevel {
     }
 
     fn blinding(&self) -> &dyn IndexBlinding {
-        &**self.blinding.as_ref().expect("nothing is moved without a blinding")
+        &**self
+            .blinding
+            .as_ref()
+            .expect("nothing is moved without a blinding")
     }
 
     /// The key that this partition's rows are made under.
@@ -113,7 +124,12 @@ impl LowerLevel {
     /// Entries in frozen tables and in the column.
     pub(super) fn len(&self) -> u64 {
         let state = self.state();
-        state.frozen.iter().map(|frozen| frozen.entries).sum::<u64>() + state.moved()
+        state
+            .frozen
+            .iter()
+            .map(|frozen| frozen.entries)
+            .sum::<u64>()
+            + state.moved()
     }
 
     /// Entries in the column.
@@ -122,7 +138,11 @@ impl LowerLevel {
     }
 
     pub(super) fn frozen_bytes(&self) -> u64 {
-        self.state().frozen.iter().map(|frozen| frozen.table.bytes()).sum()
+        self.state()
+            .frozen
+            .iter()
+            .map(|frozen| frozen.table.bytes())
+            .sum()
     }
 
     /// Takes over what the store says of the partition.
@@ -130,10 +150,17 @@ impl LowerLevel {
         let places = self.blinding().places(self.id);
         let mut state = self.state_mut();
         let mut by_place = [MovedMark::default(); 256];
-        marks.iter().for_each(|(place, mark)| by_place[usize::from(*place)] = *mark);
-        state.marks = places.iter().map(|place| by_place[usize::from(*place)]).collect();
+        marks
+            .iter()
+            .for_each(|(place, mark)| by_place[usize::from(*place)] = *mark);
+        state.marks = places
+            .iter()
+            .map(|place| by_place[usize::from(*place)])
+            .collect();
         // Where it went on before.
-        state.cursor = (0..=255u8).min_by_key(|place| by_place[usize::from(*place)].below).unwrap_or(0);
+        state.cursor = (0..=255u8)
+            .min_by_key(|place| by_place[usize::from(*place)].below)
+            .unwrap_or(0);
         state.places = Some(Box::new(places));
         self.used.store(true, Ordering::Release);
     }
@@ -142,7 +169,10 @@ impl LowerLevel {
 /// What a blinding makes of nothing tells it from every other.
 pub(super) fn made(blinding: &dyn IndexBlinding, id: PartitionId) -> BlindingKeyId {
     let tag = blinding.tags(id, &mut [[0; 16]].iter())[0];
-    BlindingKeyId { version: blinding.version(), check: tag[..8].try_into().expect("8 of 16") }
+    BlindingKeyId {
+        version: blinding.version(),
+        check: tag[..8].try_into().expect("8 of 16"),
+    }
 }
 
 impl LowerState {
@@ -151,19 +181,23 @@ impl LowerState {
     }
 
     fn mark(&self, first: u8) -> MovedMark {
-        self.marks.get(usize::from(first)).copied().unwrap_or_default()
+        self.marks
+            .get(usize::from(first))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
 impl Partition {
-    /// Whether entries may lie below the tables: then a pseudonym that these do not have has to be looked for there, too.
+    /// Whether entries may lie below the tables: then a pseudonym that these do not have has to be
+    /// looked for there, too.
     #[inline]
     pub fn has_below(&self) -> bool {
         self.1.used.load(Ordering::Acquire)
     }
 
-    /// Changes when entries leave the tables. A look-up that found nothing holds for what comes to the tables later only as
-    /// long as this is the same.
+    /// Changes when entries leave the tables. A look-up that found nothing holds for what comes to
+    /// the tables later only as long as this is the same.
     #[inline]
     pub fn generation(&self) -> u64 {
         self.1.freezes.load(Ordering::Acquire)
@@ -173,7 +207,11 @@ impl Partition {
     ///
     /// # Errors
     /// [`StoreError`] when the column does not read.
-    pub fn below(&self, store: &Store, pseudonyms: &[[u8; 16]]) -> Result<Vec<Option<u32>>, StoreError> {
+    pub fn below(
+        &self,
+        store: &Store,
+        pseudonyms: &[[u8; 16]],
+    ) -> Result<Vec<Option<u32>>, StoreError> {
         let mut found = vec![None; pseudonyms.len()];
         if !self.has_below() {
             return Ok(found);
@@ -182,9 +220,13 @@ impl Partition {
         {
             let state = self.1.state();
             let mut frozen = [None; 256];
-            state.frozen.iter().for_each(|one| frozen[usize::from(one.first)] = Some(&one.table));
+            state
+                .frozen
+                .iter()
+                .for_each(|one| frozen[usize::from(one.first)] = Some(&one.table));
             for (at, pseudonym) in pseudonyms.iter().enumerate() {
-                found[at] = frozen[usize::from(pseudonym[0])].and_then(|table| table.get(pseudonym));
+                found[at] =
+                    frozen[usize::from(pseudonym[0])].and_then(|table| table.get(pseudonym));
                 if found[at].is_none() && state.mark(pseudonym[0]).entries > 0 {
                     let places = state.places.as_ref().expect("there is a mark");
                     wanted.push((places[usize::from(pseudonym[0])], at));
@@ -194,8 +236,13 @@ impl Partition {
         if wanted.is_empty() {
             return Ok(found);
         }
-        let tags = self.1.blinding().tags(self.1.id, &mut wanted.iter().map(|(_, at)| &pseudonyms[*at]));
-        let key = |((place, at), tag): (&(u8, usize), &[u8; 16])| (moved::key(self.1.id, *place, tag), *at);
+        let tags = self.1.blinding().tags(
+            self.1.id,
+            &mut wanted.iter().map(|(_, at)| &pseudonyms[*at]),
+        );
+        let key = |((place, at), tag): (&(u8, usize), &[u8; 16])| {
+            (moved::key(self.1.id, *place, tag), *at)
+        };
         let mut keys: Vec<(MovedKey, usize)> = wanted.iter().zip(&tags).map(key).collect();
         keys.sort_unstable();
         let (keys, places): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
@@ -232,8 +279,8 @@ impl Partition {
         self.1.sequence.store(next, Ordering::Relaxed);
     }
 
-    /// Takes pseudonyms out of the tables, for good. For the writer, of pseudonyms that lie in no frozen table and not in the
-    /// column: as [`Partition::give_chunk`] leaves them.
+    /// Takes pseudonyms out of the tables, for good. For the writer, of pseudonyms that lie in no
+    /// frozen table and not in the column: as [`Partition::give_chunk`] leaves them.
     pub fn forget(&self, pseudonyms: &[[u8; 16]]) {
         let mut tables = self.0.write().expect("no panic under this lock");
         let mut state = self.1.state_mut();
@@ -254,7 +301,8 @@ impl Partition {
         std::array::from_fn(|first| state.mark(first as u8).below)
     }
 
-    /// From now on chunks of this partition are not merged. What the writer has begun before may still be.
+    /// From now on chunks of this partition are not merged. What the writer has begun before may
+    /// still be.
     pub fn hold(&self) {
         self.1.held.store(true, Ordering::Release);
     }
@@ -269,8 +317,8 @@ impl Partition {
         self.1.retired.load(Ordering::Acquire)
     }
 
-    /// Forgets every entry, for good. For the writer, as part of the commit that takes the rows away: after it nothing of
-    /// this partition is written to the store any more.
+    /// Forgets every entry, for good. For the writer, as part of the commit that takes the rows
+    /// away: after it nothing of this partition is written to the store any more.
     pub fn retire(&self) {
         {
             let _moving = self.1.moving();
@@ -289,9 +337,11 @@ impl Partition {
         let mut state = self.1.state_mut();
         let blinding = || Box::new(self.1.blinding().places(self.1.id));
         let mut at_place = [0; 256];
-        (0..=255u8).zip(state.places.get_or_insert_with(blinding).iter()).for_each(|(first, place)| {
-            at_place[usize::from(*place)] = first;
-        });
+        (0..=255u8)
+            .zip(state.places.get_or_insert_with(blinding).iter())
+            .for_each(|(first, place)| {
+                at_place[usize::from(*place)] = first;
+            });
         let mut frozen: u64 = state.frozen.iter().map(|frozen| frozen.table.bytes()).sum();
         for _ in 0..256 {
             if frozen >= bytes && !state.frozen.is_empty() {
@@ -303,7 +353,11 @@ impl Partition {
             if entries > 0 {
                 let table = std::mem::take(&mut tables.tables[usize::from(first)]);
                 frozen += table.bytes();
-                state.frozen.push(FrozenTable { first, table: Arc::new(table), entries });
+                state.frozen.push(FrozenTable {
+                    first,
+                    table: Arc::new(table),
+                    entries,
+                });
             }
         }
         self.1.used.store(true, Ordering::Release);
@@ -311,7 +365,8 @@ impl Partition {
         !state.frozen.is_empty()
     }
 
-    /// Writes frozen tables to the column and drops them; how many entries. All that is in them must be durable.
+    /// Writes frozen tables to the column and drops them; how many entries. All that is in them
+    /// must be durable.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -323,23 +378,40 @@ impl Partition {
         let (mut frozen, places, mut marks) = {
             let state = self.1.state();
             let marks: Vec<MovedMark> = (0..=255u8).map(|first| state.mark(first)).collect();
-            let Some(places) = state.places.clone() else { return Ok(0) };
+            let Some(places) = state.places.clone() else {
+                return Ok(0);
+            };
             (state.frozen.clone(), places, marks)
         };
         if frozen.is_empty() {
             return Ok(0);
         }
         frozen.sort_unstable_by_key(|frozen| places[usize::from(frozen.first)]);
-        store.take_in(frozen.iter().flat_map(|one| self.rows(places[usize::from(one.first)], &one.table)))?;
+        store.take_in(
+            frozen
+                .iter()
+                .flat_map(|one| self.rows(places[usize::from(one.first)], &one.table)),
+        )?;
         let mut batch = RowBatch::default();
         let (mut moved, made) = (0, self.1.made());
-        for FrozenTable { first, table, entries } in &frozen {
+        for FrozenTable {
+            first,
+            table,
+            entries,
+        } in &frozen
+        {
             let mark = &mut marks[usize::from(*first)];
             // Each sequence is taken within one write lock: whatever comes later has a later one.
             mark.below = mark.below.max(latest(table).saturating_add(1));
             mark.entries += entries;
             moved += entries;
-            store.put_mark(&mut batch, self.1.id, places[usize::from(*first)], made, *mark);
+            store.put_mark(
+                &mut batch,
+                self.1.id,
+                places[usize::from(*first)],
+                made,
+                *mark,
+            );
         }
         store.commit(batch)?;
         let mut state = self.1.state_mut();
@@ -350,15 +422,23 @@ impl Partition {
 
     /// A table's rows, sorted.
     fn rows(&self, place: u8, table: &IndexTable) -> Vec<(MovedKey, u32)> {
-        let tags = self.1.blinding().tags(self.1.id, &mut table.entries().map(|(pseudonym, _)| pseudonym));
+        let tags = self.1.blinding().tags(
+            self.1.id,
+            &mut table.entries().map(|(pseudonym, _)| pseudonym),
+        );
         let values = table.entries().map(|(_, chunk)| chunk);
-        let mut rows: Vec<_> = tags.iter().map(|tag| moved::key(self.1.id, place, tag)).zip(values).collect();
+        let mut rows: Vec<_> = tags
+            .iter()
+            .map(|tag| moved::key(self.1.id, place, tag))
+            .zip(values)
+            .collect();
         rows.sort_unstable();
         rows
     }
 
-    /// Gives pseudonyms that lie in chunks of `old` (sorted) a new chunk, whose sequence comes back; `None` when one of them
-    /// does not lie there any more, and nothing has changed then. For the writer, as part of its commit.
+    /// Gives pseudonyms that lie in chunks of `old` (sorted) a new chunk, whose sequence comes
+    /// back; `None` when one of them does not lie there any more, and nothing has changed then. For
+    /// the writer, as part of its commit.
     ///
     /// # Errors
     /// [`StoreError`] when the column does not read.
@@ -369,11 +449,16 @@ impl Partition {
         pseudonyms: &[[u8; 16]],
         old: &[u32],
     ) -> Result<Option<u32>, StoreError> {
-        let is_old = |chunk: &Option<u32>| chunk.is_some_and(|chunk| old.binary_search(&chunk).is_ok());
+        let is_old =
+            |chunk: &Option<u32>| chunk.is_some_and(|chunk| old.binary_search(&chunk).is_ok());
         let moved: Vec<[u8; 16]> = {
             let tables = self.read();
-            let (in_tables, moved): (Vec<_>, Vec<_>) = pseudonyms.iter().partition(|p| tables.contains(p));
-            if !in_tables.into_iter().all(|pseudonym| is_old(&tables.get(pseudonym))) {
+            let (in_tables, moved): (Vec<_>, Vec<_>) =
+                pseudonyms.iter().partition(|p| tables.contains(p));
+            if !in_tables
+                .into_iter()
+                .all(|pseudonym| is_old(&tables.get(pseudonym)))
+            {
                 return Ok(None);
             }
             moved.into_iter().copied().collect()
@@ -387,12 +472,22 @@ impl Partition {
             return Ok(None);
         }
         let sequence = self.sequence();
-        self.set_sequence(sequence.checked_add(1).expect("an epoch of a sector has fewer than 2^32 chunks"));
-        pseudonyms.iter().for_each(|pseudonym| tables.set(pseudonym, sequence));
+        self.set_sequence(
+            sequence
+                .checked_add(1)
+                .expect("an epoch of a sector has fewer than 2^32 chunks"),
+        );
+        pseudonyms
+            .iter()
+            .for_each(|pseudonym| tables.set(pseudonym, sequence));
         if !moved.is_empty() {
-            let (tags, made) = (self.1.blinding().tags(self.1.id, &mut moved.iter()), self.1.made());
+            let (tags, made) = (
+                self.1.blinding().tags(self.1.id, &mut moved.iter()),
+                self.1.made(),
+            );
             for (pseudonym, tag) in moved.iter().zip(tags) {
-                let place = state.places.as_ref().expect("something was moved")[usize::from(pseudonym[0])];
+                let place =
+                    state.places.as_ref().expect("something was moved")[usize::from(pseudonym[0])];
                 store.delete_moved(batch, &moved::key(self.1.id, place, &tag));
                 let mark = &mut state.marks[usize::from(pseudonym[0])];
                 mark.entries -= 1;

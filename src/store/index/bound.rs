@@ -1,7 +1,8 @@
 //! The bound on the memory of the tables, and the keeper of it.
 //!
-//! One thread, the keeper, moves tables to the store when they are over the bound. The writer hears of it: where entries come
-//! faster than they can be moved it waits, so that the memory stays bounded and what is too much is turned away at the door.
+//! One thread, the keeper, moves tables to the store when they are over the bound. The writer hears
+//! of it: where entries come faster than they can be moved it waits, so that the memory stays
+//! bounded and what is too much is turned away at the door.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,7 +11,8 @@ use std::time::Duration;
 use super::{Index, Partition, PartitionId};
 use crate::store::{Store, StoreError};
 
-/// Most bytes of tables that are moved at once: they are in memory a second time while they are sorted.
+/// Most bytes of tables that are moved at once: they are in memory a second time while they are
+/// sorted.
 const STEP: u64 = 32 << 20;
 /// Fewer are not worth a file.
 const LEAST: u64 = 64 << 10;
@@ -52,7 +54,8 @@ impl Index {
         self.bytes() > self.bound.bytes
     }
 
-    /// Says whether the keeper is there to move tables; without it, the writer does not wait for room.
+    /// Says whether the keeper is there to move tables; without it, the writer does not wait for
+    /// room.
     pub fn set_kept(&self, kept: bool) {
         self.bound.kept.store(kept, Ordering::Release);
         self.bound.under.notify_all();
@@ -61,7 +64,10 @@ impl Index {
     /// For the keeper: sleeps until it is woken or `longest` has passed.
     pub fn sleep_keeper(&self, longest: Duration) {
         let woken = self.bound.woken.lock().expect("no panic under this lock");
-        let slept = self.bound.over.wait_timeout_while(woken, longest, |woken| !*woken);
+        let slept = self
+            .bound
+            .over
+            .wait_timeout_while(woken, longest, |woken| !*woken);
         *slept.expect("no panic under this lock").0 = false;
     }
 
@@ -76,7 +82,8 @@ impl Index {
         self.bound.bytes / 64 / 32
     }
 
-    /// For the writer, between two commits: waits while the tables are far over the bound and are being moved.
+    /// For the writer, between two commits: waits while the tables are far over the bound and are
+    /// being moved.
     pub fn hold_back(&self) {
         let most = self.bound.bytes.saturating_add(self.bound.bytes / 16);
         if !self.is_over() {
@@ -85,13 +92,17 @@ impl Index {
         self.wake_keeper();
         while self.bytes() > most && self.bound.kept.load(Ordering::Acquire) {
             let lock = self.bound.woken.lock().expect("no panic under this lock");
-            drop(self.bound.under.wait_timeout(lock, Duration::from_millis(2)));
+            drop(
+                self.bound
+                    .under
+                    .wait_timeout(lock, Duration::from_millis(2)),
+            );
         }
     }
 
-    /// Moves tables to the store until they are a little under the bound: of older epochs first, then of the largest
-    /// partition. `settled` waits until what is in the tables is durable, and says whether it ever will be. How many
-    /// entries were moved.
+    /// Moves tables to the store until they are a little under the bound: of older epochs first,
+    /// then of the largest partition. `settled` waits until what is in the tables is durable, and
+    /// says whether it ever will be. How many entries were moved.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -100,7 +111,9 @@ impl Index {
         let step = (self.bound.bytes / 32).clamp(LEAST, STEP);
         let mut moved = 0;
         while self.bytes() > least {
-            let Some(partition) = self.next_to_move() else { break };
+            let Some(partition) = self.next_to_move() else {
+                break;
+            };
             if !partition.freeze(step) || !settled() {
                 break;
             }
@@ -112,8 +125,15 @@ impl Index {
 
     fn next_to_move(&self) -> Option<Arc<Partition>> {
         let partitions = self.partitions.read().expect("no panic under this lock");
-        let is_older = |id: &PartitionId| partitions.keys().any(|other| other.0 == id.0 && other.1 > id.1);
-        let all = partitions.iter().filter(|(_, partition)| partition.bytes() > 0);
-        all.max_by_key(|(id, partition)| (is_older(id), partition.bytes())).map(|(_, partition)| partition.clone())
+        let is_older = |id: &PartitionId| {
+            partitions
+                .keys()
+                .any(|other| other.0 == id.0 && other.1 > id.1)
+        };
+        let all = partitions
+            .iter()
+            .filter(|(_, partition)| partition.bytes() > 0);
+        all.max_by_key(|(id, partition)| (is_older(id), partition.bytes()))
+            .map(|(_, partition)| partition.clone())
     }
 }

@@ -1,9 +1,10 @@
 //! One table of the index: open addressing over groups of sixteen slots.
 //!
-//! Each slot has a one-byte tag beside the others of its group. That a pseudonym is not there is told by the tags alone but for
-//! one time in twenty, and the tags of ten million pseudonyms lie in the processor's cache, where entries do not. A group's
-//! number is monotone in the pseudonym, so that growing is one sequential sweep. Nothing wraps around: behind the last home
-//! there is room for what it pushes out.
+//! Each slot has a one-byte tag beside the others of its group. That a pseudonym is not there is
+//! told by the tags alone but for one time in twenty, and the tags of ten million pseudonyms lie in
+//! the processor's cache, where entries do not. A group's number is monotone in the pseudonym, so
+//! that growing is one sequential sweep. Nothing wraps around: behind the last home there is room
+//! for what it pushes out.
 
 /// Slots in a group.
 const GROUP: usize = 16;
@@ -59,7 +60,11 @@ impl IndexTable {
     /// A table with so many homes and nothing in it.
     fn with_homes(homes: usize) -> Self {
         let groups = homes + (homes / 4).min(MOST_ROOM);
-        Self { tags: vec![[FREE; GROUP]; groups], entries: vec![[0; 20]; groups * GROUP], homes }
+        Self {
+            tags: vec![[FREE; GROUP]; groups],
+            entries: vec![[0; 20]; groups * GROUP],
+            homes,
+        }
     }
 
     /// Whether one more entry beside `used` would be too many.
@@ -86,9 +91,16 @@ impl IndexTable {
     #[inline]
     pub(super) fn prefetch_entry(&self, pseudonym: &[u8; 16]) {
         let home = self.home(pseudonym);
-        let there = self.tags.get(home).map_or(0, |tags| slots(tags, tag(pseudonym)));
+        let there = self
+            .tags
+            .get(home)
+            .map_or(0, |tags| slots(tags, tag(pseudonym)));
         if there != 0 {
-            prefetch(self.entries.as_ptr().wrapping_add(home * GROUP + there.trailing_zeros() as usize));
+            prefetch(
+                self.entries
+                    .as_ptr()
+                    .wrapping_add(home * GROUP + there.trailing_zeros() as usize),
+            );
         }
     }
 
@@ -98,7 +110,11 @@ impl IndexTable {
         let home = self.home(pseudonym);
         let free = self.tags.get(home).map_or(0, |tags| slots(tags, FREE));
         if free != 0 {
-            prefetch(self.entries.as_ptr().wrapping_add(home * GROUP + free.trailing_zeros() as usize));
+            prefetch(
+                self.entries
+                    .as_ptr()
+                    .wrapping_add(home * GROUP + free.trailing_zeros() as usize),
+            );
         }
     }
 
@@ -187,7 +203,9 @@ impl IndexTable {
 
     /// Takes a pseudonym out; whether it was there.
     pub(super) fn remove(&mut self, pseudonym: &[u8; 16]) -> bool {
-        let Some(slot) = self.find(pseudonym) else { return false };
+        let Some(slot) = self.find(pseudonym) else {
+            return false;
+        };
         let tags = &mut self.tags[slot / GROUP];
         // Where the group is full, others may have gone past it.
         tags[slot % GROUP] = if slots(tags, FREE) != 0 { FREE } else { GONE };
@@ -195,9 +213,9 @@ impl IndexTable {
         true
     }
 
-    /// Makes room in the table of the pseudonyms with this first byte: a quarter more, or a little more or less. Pseudonyms are
-    /// spread evenly, so tables that grow alike would all be full at the same time, and one batch would pay for the growth of
-    /// the whole.
+    /// Makes room in the table of the pseudonyms with this first byte: a quarter more, or a little
+    /// more or less. Pseudonyms are spread evenly, so tables that grow alike would all be full at
+    /// the same time, and one batch would pay for the growth of the whole.
     pub(super) fn grow(&mut self, first: u8) {
         let mut homes = self.homes;
         loop {
@@ -209,7 +227,8 @@ impl IndexTable {
         }
     }
 
-    /// The same entries in a table with more homes; `None` when the room behind the last ones does not do.
+    /// The same entries in a table with more homes; `None` when the room behind the last ones does
+    /// not do.
     fn spread_over(&self, homes: usize) -> Option<Self> {
         let mut grown = Self::with_homes(homes);
         for entry in self.slots() {
@@ -227,7 +246,11 @@ impl IndexTable {
 
     fn slots(&self) -> impl Iterator<Item = &TableEntry> {
         let tags = self.tags.iter().flatten();
-        self.entries.iter().zip(tags).filter(|(_, tag)| **tag > GONE).map(|(entry, _)| entry)
+        self.entries
+            .iter()
+            .zip(tags)
+            .filter(|(_, tag)| **tag > GONE)
+            .map(|(entry, _)| entry)
     }
 
     /// What is in it.
@@ -237,7 +260,8 @@ impl IndexTable {
 
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> u64 {
-        (self.tags.capacity() * size_of::<GroupTags>() + self.entries.capacity() * size_of::<TableEntry>()) as u64
+        (self.tags.capacity() * size_of::<GroupTags>()
+            + self.entries.capacity() * size_of::<TableEntry>()) as u64
     }
 }
 
@@ -253,19 +277,30 @@ fn tag(pseudonym: &[u8; 16]) -> u8 {
 #[expect(unsafe_code, reason = "sixteen tags are compared by one instruction")]
 fn slots(tags: &GroupTags, tag: u8) -> u16 {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
-    // SAFETY: every x86-64 processor has SSE2, and an unaligned load reads the sixteen bytes that are there.
-    unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(tags.as_ptr().cast()), _mm_set1_epi8(tag as i8))) as u16 }
+    // SAFETY: every x86-64 processor has SSE2, and an unaligned load reads the sixteen bytes that
+    // are there.
+    unsafe {
+        _mm_movemask_epi8(_mm_cmpeq_epi8(
+            _mm_loadu_si128(tags.as_ptr().cast()),
+            _mm_set1_epi8(tag as i8),
+        )) as u16
+    }
 }
 
 #[inline]
 #[cfg(not(target_arch = "x86_64"))]
 fn slots(tags: &GroupTags, tag: u8) -> u16 {
-    tags.iter().rev().fold(0, |slots, found| slots << 1 | u16::from(*found == tag))
+    tags.iter()
+        .rev()
+        .fold(0, |slots, found| slots << 1 | u16::from(*found == tag))
 }
 
 /// Starts fetching the cache line of something.
 #[inline]
-#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "a prefetch is an instruction of its own"))]
+#[cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "a prefetch is an instruction of its own")
+)]
 fn prefetch<T>(there: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing architecturally, and faults on no address.
@@ -296,8 +331,14 @@ mod tests {
         assert!((0..GROUP as u8 + 1).all(|n| table.insert(&pseudonym(n), n.into())));
         assert!(table.remove(&pseudonym(3)));
         assert_eq!(table.get(&pseudonym(GROUP as u8)), Some(GROUP as u32));
-        assert!(!table.insert(&pseudonym(GROUP as u8), 99), "it is there, behind the gap");
+        assert!(
+            !table.insert(&pseudonym(GROUP as u8), 99),
+            "it is there, behind the gap"
+        );
         assert!(table.insert(&pseudonym(3), 77));
-        assert_eq!((table.get(&pseudonym(3)), table.entries().count()), (Some(77), GROUP + 1));
+        assert_eq!(
+            (table.get(&pseudonym(3)), table.entries().count()),
+            (Some(77), GROUP + 1)
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Writing past the system's page cache.
 //!
-//! What RocksDB flushes is read again rarely, and late. Through the page cache each byte of it would be copied once more, into
-//! pages that something else was cached in: that cost more than the write itself.
+//! What RocksDB flushes is read again rarely, and late. Through the page cache each byte of it
+//! would be copied once more, into pages that something else was cached in: that cost more than the
+//! write itself.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,8 +16,9 @@ const PROBE: &str = "direct.probe";
 #[repr(align(4096))]
 struct Block([u8; 4096]);
 
-/// Whether the file system of a store's folder, which is made where it is not there, takes files that are written directly.
-/// Some do not (tmpfs before Linux 6.6), and then RocksDB would not open.
+/// Whether the file system of a store's folder, which is made where it is not there, takes files
+/// that are written directly. Some do not (tmpfs before Linux 6.6), and then RocksDB would not
+/// open.
 pub(super) fn is_possible(folder: &Path) -> bool {
     // Where it cannot be made, RocksDB says why.
     let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -33,7 +35,10 @@ pub(super) fn is_possible(folder: &Path) -> bool {
 
 fn write(probe: &Path) -> io::Result<()> {
     let mut how = OpenOptions::new();
-    how.write(true).create_new(true).mode(0o600).custom_flags(libc::O_DIRECT | libc::O_NOFOLLOW);
+    how.write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_DIRECT | libc::O_NOFOLLOW);
     let mut file = how.open(probe)?;
     file.write_all(&Block([0; 4096]).0)?;
     file.sync_data()
@@ -50,6 +55,9 @@ mod tests {
         is_possible(&store);
         assert_eq!(fs::read_dir(store).unwrap().count(), 0);
         std::fs::write(folder.path().join("file"), "").unwrap();
-        assert!(!is_possible(&folder.path().join("file/store")), "no folder can be there");
+        assert!(
+            !is_possible(&folder.path().join("file/store")),
+            "no folder can be there"
+        );
     }
 }

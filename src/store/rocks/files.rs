@@ -25,13 +25,18 @@ impl RocksEngine {
             old.extend(self.files(|name, _| name.ends_with(".blob"))?);
         }
         old.extend(self.tables(columns)?);
-        // What came to an empty column during the first round holds the log of then, and a file of a flush under way counts
-        // only when that is over.
+        // What came to an empty column during the first round holds the log of then, and a file of
+        // a flush under way counts only when that is over.
         self.flush_all()?;
         let mut whole = CompactOptions::default();
         whole.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         for column in columns {
-            self.db.compact_range_cf_opt(self.column(*column), None::<&[u8]>, None::<&[u8]>, &whole);
+            self.db.compact_range_cf_opt(
+                self.column(*column),
+                None::<&[u8]>,
+                None::<&[u8]>,
+                &whole,
+            );
         }
         // The write-ahead log that the columns were flushed out of goes with the next one.
         self.flush(META.name)?;
@@ -40,7 +45,9 @@ impl RocksEngine {
 
     /// Writes what a column has in memory to its files.
     pub(in crate::store) fn flush(&self, column: ColumnName) -> Result<(), StoreError> {
-        self.db.flush_cf(self.column(column)).map_err(|source| self.failed(source))
+        self.db
+            .flush_cf(self.column(column))
+            .map_err(|source| self.failed(source))
     }
 
     /// The same of all columns.
@@ -51,11 +58,12 @@ impl RocksEngine {
     /// Compacts a column as RocksDB does by itself.
     #[cfg(test)]
     pub(in crate::store) fn compact(&self, column: ColumnName) {
-        self.db.compact_range_cf(self.column(column), None::<&[u8]>, None::<&[u8]>);
+        self.db
+            .compact_range_cf(self.column(column), None::<&[u8]>, None::<&[u8]>);
     }
 
-    /// Waits until none of these files is in the store's folder any more. A compaction does not say whether it came to its end;
-    /// one that did has replaced every file that was there before it.
+    /// Waits until none of these files is in the store's folder any more. A compaction does not say
+    /// whether it came to its end; one that did has replaced every file that was there before it.
     fn wait_until_gone(&self, old: &BTreeSet<String>) -> Result<(), StoreError> {
         let begun = Instant::now();
         loop {
@@ -64,7 +72,10 @@ impl RocksEngine {
                 return Ok(());
             }
             if begun.elapsed() > LINGER {
-                tracing::error!(files = left, "a compaction has not replaced all files: is the disk full?");
+                tracing::error!(
+                    files = left,
+                    "a compaction has not replaced all files: is the disk full?"
+                );
                 return Err(StoreError::Unscrubbed(self.path.clone()));
             }
             std::thread::sleep(LOOK);
@@ -72,43 +83,70 @@ impl RocksEngine {
     }
 
     /// The names of the files in the store's folder that are wanted, by name and length.
-    pub(in crate::store) fn files(&self, wanted: impl Fn(&str, u64) -> bool) -> Result<BTreeSet<String>, StoreError> {
+    pub(in crate::store) fn files(
+        &self,
+        wanted: impl Fn(&str, u64) -> bool,
+    ) -> Result<BTreeSet<String>, StoreError> {
         let list = || -> std::io::Result<BTreeSet<String>> {
             let mut names = BTreeSet::new();
             for entry in std::fs::read_dir(&self.path)? {
                 let entry = entry?;
                 // One that goes meanwhile is as good as gone.
                 let length = entry.metadata().map_or(0, |facts| facts.len());
-                names.extend(entry.file_name().into_string().ok().filter(|name| wanted(name, length)));
+                names.extend(
+                    entry
+                        .file_name()
+                        .into_string()
+                        .ok()
+                        .filter(|name| wanted(name, length)),
+                );
             }
             Ok(names)
         };
-        list().map_err(|source| StoreError::Place { path: self.path.clone(), source })
+        list().map_err(|source| StoreError::Place {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     /// The names of the files that hold rows of these columns.
     fn tables(&self, columns: &[ColumnName]) -> Result<BTreeSet<String>, StoreError> {
         let live = self.db.live_files().map_err(|source| self.failed(source))?;
-        let of_these = live.into_iter().filter(|file| columns.iter().any(|c| c.as_str() == file.column_family_name));
+        let of_these = live.into_iter().filter(|file| {
+            columns
+                .iter()
+                .any(|c| c.as_str() == file.column_family_name)
+        });
         // RocksDB names them from the store's folder on: `/000012.sst`.
-        Ok(of_these.map(|file| file.name.trim_start_matches('/').to_owned()).collect())
+        Ok(of_these
+            .map(|file| file.name.trim_start_matches('/').to_owned())
+            .collect())
     }
 
     /// Whether compactions move all chunks that they meet, or none.
     pub(in crate::store) fn move_blobs(&self, on: bool) -> Result<(), StoreError> {
-        let cutoff = [("blob_garbage_collection_age_cutoff", if on { "1.0" } else { "0.0" })];
-        self.db.set_options_cf(self.column(CHUNK.name), &cutoff).map_err(|source| self.failed(source))
+        let cutoff = [(
+            "blob_garbage_collection_age_cutoff",
+            if on { "1.0" } else { "0.0" },
+        )];
+        self.db
+            .set_options_cf(self.column(CHUNK.name), &cutoff)
+            .map_err(|source| self.failed(source))
     }
 
     /// Bytes of blob files that count, and bytes in them that are of deleted chunks.
     pub(in crate::store) fn blob_bytes(&self) -> Result<(u64, u64), StoreError> {
         let property = |name| self.property(CHUNK.name, name);
-        Ok((property("rocksdb.live-blob-file-size")?, property("rocksdb.live-blob-file-garbage-size")?))
+        Ok((
+            property("rocksdb.live-blob-file-size")?,
+            property("rocksdb.live-blob-file-garbage-size")?,
+        ))
     }
 
     /// Bytes of all blob files on the disk.
     #[cfg(test)]
     pub(in crate::store) fn all_blob_bytes(&self) -> u64 {
-        self.property(CHUNK.name, "rocksdb.total-blob-file-size").unwrap()
+        self.property(CHUNK.name, "rocksdb.total-blob-file-size")
+            .unwrap()
     }
 }

@@ -1,7 +1,8 @@
 //! Keeps other processes out while a store is looked at, before RocksDB does so itself.
 //!
-//! A process that has the store open makes, lists and removes files all the time: another process that looks at them meanwhile can find one
-//! that is listed and gone, and would call a whole store damaged.
+//! A process that has the store open makes, lists and removes files all the time: another process
+//! that looks at them meanwhile can find one that is listed and gone, and would call a whole store
+//! damaged.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -12,20 +13,29 @@ use crate::store::StoreError;
 use crate::store::place::LOCK;
 use crate::system;
 
-/// RocksDB's lock file, locked: no process, this one included, opens the store before this is dropped.
+/// RocksDB's lock file, locked: no process, this one included, opens the store before this is
+/// dropped.
 pub(super) struct StoreLock(Option<File>);
 
 impl StoreLock {
-    /// Locks a store. One that was never opened where it lies has no such file, and no process has it open.
+    /// Locks a store. One that was never opened where it lies has no such file, and no process has
+    /// it open.
     ///
     /// # Errors
     /// [`StoreError::InUse`]
     pub(super) fn take(store: &Path) -> Result<Self, StoreError> {
         // What cannot be opened here RocksDB cannot open either, and says why.
-        let Ok(file) = File::options().read(true).write(true).open(store.join(LOCK)) else { return Ok(Self(None)) };
+        let Ok(file) = File::options()
+            .read(true)
+            .write(true)
+            .open(store.join(LOCK))
+        else {
+            return Ok(Self(None));
+        };
         match system::lock_record(&file) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                // Stays open: if it is this process that has the store, closing the file would end RocksDB's own lock.
+                // Stays open: if it is this process that has the store, closing the file would end
+                // RocksDB's own lock.
                 let _open = ManuallyDrop::new(file);
                 Err(StoreError::InUse(store.to_owned()))
             }

@@ -23,8 +23,9 @@ impl RocksEngine {
         !Self::is_there(path) && !has_data_files(path)
     }
 
-    /// Opens the one in a folder, or makes it where there is none, with so many bytes of memory for blocks and filters of the
-    /// column `index`. The `owner` is who is told that a database belongs to another program.
+    /// Opens the one in a folder, or makes it where there is none, with so many bytes of memory for
+    /// blocks and filters of the column `index`. The `owner` is who is told that a database belongs
+    /// to another program.
     ///
     /// # Errors
     /// [`StoreError`]: in use, of another program, of a later version, damaged, or RocksDB cannot open it.
@@ -33,15 +34,26 @@ impl RocksEngine {
         let cache = Cache::new_lru_cache(cache);
         let mut options = options::of_database();
         options.set_use_direct_io_for_flush_and_compaction(direct::is_possible(path));
-        let db = DB::open_cf_descriptors(&options, path, options::of_columns(&cache)).map_err(|source| {
-            if is_locked(&source) { StoreError::InUse(path.to_owned()) } else { failed(path, source) }
-        })?;
-        let engine = Self { db, path: path.to_owned(), cache };
+        let db = DB::open_cf_descriptors(&options, path, options::of_columns(&cache)).map_err(
+            |source| {
+                if is_locked(&source) {
+                    StoreError::InUse(path.to_owned())
+                } else {
+                    failed(path, source)
+                }
+            },
+        )?;
+        let engine = Self {
+            db,
+            path: path.to_owned(),
+            cache,
+        };
         engine.check_tables()?;
         Ok(engine)
     }
 
-    /// Opens one for reading only: a backup's, or beside the process that writes it. Nothing is written.
+    /// Opens one for reading only: a backup's, or beside the process that writes it. Nothing is
+    /// written.
     ///
     /// # Errors
     /// [`StoreError`]: there is none, it has no tree over its log (an older version's), or RocksDB cannot read it.
@@ -54,13 +66,20 @@ impl RocksEngine {
         }
         let columns = COLUMNS.iter().filter(|column| is_found(column.as_str()));
         let cache = Cache::new_lru_cache(1 << 20);
-        let columns =
-            columns.map(|column| ColumnFamilyDescriptor::new(column.as_str(), options::of_column(*column, &cache)));
-        let db = DB::open_cf_descriptors_read_only(&Options::default(), path, columns, false).map_err(engine)?;
-        Ok(Self { db, path: path.to_owned(), cache })
+        let columns = columns.map(|column| {
+            ColumnFamilyDescriptor::new(column.as_str(), options::of_column(*column, &cache))
+        });
+        let db = DB::open_cf_descriptors_read_only(&Options::default(), path, columns, false)
+            .map_err(engine)?;
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+            cache,
+        })
     }
 
-    /// Finds a table that is gone or cut. With a bound on open files, RocksDB itself opens only the first few at its start.
+    /// Finds a table that is gone or cut. With a bound on open files, RocksDB itself opens only the
+    /// first few at its start.
     fn check_tables(&self) -> Result<(), StoreError> {
         for table in self.table_files()? {
             let (file, length) = &table;
@@ -77,15 +96,23 @@ impl RocksEngine {
     fn table_files(&self) -> Result<Vec<(PathBuf, u64)>, StoreError> {
         let tables = self.db.live_files().map_err(|source| self.failed(source))?;
         let place = |name: &str| self.path.join(name.trim_start_matches('/'));
-        Ok(tables.iter().map(|table| (place(&table.name), table.size as u64)).collect())
+        Ok(tables
+            .iter()
+            .map(|table| (place(&table.name), table.size as u64))
+            .collect())
     }
 }
 
-/// Looks at a folder before RocksDB may write in it: it would add our columns to any database, and where the file that
-/// names the present state is lost, begin a new database and clear the old one's files away.
+/// Looks at a folder before RocksDB may write in it: it would add our columns to any database, and
+/// where the file that names the present state is lost, begin a new database and clear the old
+/// one's files away.
 fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
     if !RocksEngine::is_there(path) {
-        return if has_data_files(path) { Err(StoreError::Headless(path.to_owned())) } else { Ok(()) };
+        return if has_data_files(path) {
+            Err(StoreError::Headless(path.to_owned()))
+        } else {
+            Ok(())
+        };
     }
     let _alone = StoreLock::take(path)?;
     for log in files_ending(path, &["log"]) {
@@ -94,44 +121,62 @@ fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
             return Err(StoreError::Log(log));
         }
     }
-    let mut found = DB::list_cf(&Options::default(), path).map_err(|source| failed(path, source))?;
+    let mut found =
+        DB::list_cf(&Options::default(), path).map_err(|source| failed(path, source))?;
     found.retain(|name| COLUMNS.iter().all(|column| column.as_str() != name) && name != DEFAULT);
     if !found.is_empty() {
-        return Err(StoreError::Columns { path: path.to_owned(), found });
+        return Err(StoreError::Columns {
+            path: path.to_owned(),
+            found,
+        });
     }
     if default_is_empty(path)? {
         return Ok(());
     }
-    Err(StoreError::Foreign { path: path.to_owned(), found: "another program".to_owned(), wanted: owner.to_owned() })
+    Err(StoreError::Foreign {
+        path: path.to_owned(),
+        found: "another program".to_owned(),
+        wanted: owner.to_owned(),
+    })
 }
 
-/// Whether the folder has files that only a store has: tables, or RocksDB's write-ahead logs (`.log`). What RocksDB makes before
-/// CURRENT has none of these endings.
+/// Whether the folder has files that only a store has: tables, or RocksDB's write-ahead logs
+/// (`.log`). What RocksDB makes before CURRENT has none of these endings.
 fn has_data_files(path: &Path) -> bool {
     files_ending(path, &["sst", "blob", "log"]).next().is_some()
 }
 
 fn files_ending(folder: &Path, ends: &[&str]) -> impl Iterator<Item = PathBuf> {
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    files.filter(move |file| file.extension().is_some_and(|end| ends.iter().any(|known| end == *known)))
+    let files = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    files.filter(move |file| {
+        file.extension()
+            .is_some_and(|end| ends.iter().any(|known| end == *known))
+    })
 }
 
 /// Whether RocksDB's own column is empty, as ours is: every row of ours lies in a column of ours.
 fn default_is_empty(path: &Path) -> Result<bool, StoreError> {
-    // With the options it is opened with for good: RocksDB 11 ends the process by a null pointer where it is to open a
-    // database read-only whose manifest tracks write-ahead logs, and is not told to track them.
+    // With the options it is opened with for good: RocksDB 11 ends the process by a null pointer
+    // where it is to open a database read-only whose manifest tracks write-ahead logs, and is not
+    // told to track them.
     let mut options = options::of_database();
     options.create_if_missing(false);
     options.create_missing_column_families(false);
-    let db = DB::open_cf_for_read_only(&options, path, [DEFAULT], false).map_err(|source| failed(path, source))?;
+    let db = DB::open_cf_for_read_only(&options, path, [DEFAULT], false)
+        .map_err(|source| failed(path, source))?;
     Ok(db.iterator(IteratorMode::Start).next().is_none())
 }
 
-/// Whether a database did not open because it is open. RocksDB has one kind for all errors of input and output, so that
-/// only its words tell.
+/// Whether a database did not open because it is open. RocksDB has one kind for all errors of input
+/// and output, so that only its words tell.
 fn is_locked(error: &rocksdb::Error) -> bool {
     let words = error.to_string();
     error.kind() == ErrorKind::IOError
-        && (words.contains("While lock file") && words.ends_with("Resource temporarily unavailable")
+        && (words.contains("While lock file")
+            && words.ends_with("Resource temporarily unavailable")
             || words.contains("lock hold by current process"))
 }

@@ -1,24 +1,34 @@
 //! The options that RocksDB is opened with.
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
-    DataBlockIndexType, Options,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
+    DBRecoveryMode, DataBlockIndexType, Options,
 };
 
-use crate::store::columns::{AUDIT, AUDIT_SALT, AUDIT_TAG, AUDIT_TILE, CHUNK, COLUMNS, ColumnName, ENTRY_INDEX, INDEX};
+use crate::store::columns::{
+    AUDIT, AUDIT_SALT, AUDIT_TAG, AUDIT_TILE, CHUNK, COLUMNS, ColumnName, ENTRY_INDEX, INDEX,
+};
 use crate::store::descriptors;
 
 /// Columns that most commits write to.
-const BUSY: [ColumnName; 5] = [AUDIT.name, AUDIT_SALT.name, AUDIT_TAG.name, ENTRY_INDEX.name, AUDIT_TILE.name];
+const BUSY: [ColumnName; 5] = [
+    AUDIT.name,
+    AUDIT_SALT.name,
+    AUDIT_TAG.name,
+    ENTRY_INDEX.name,
+    AUDIT_TILE.name,
+];
 
 pub(super) fn of_database() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_compression_type(DBCompressionType::None);
-    // A crash leaves a torn last record; anything else that does not read back is a loss, and the opening fails.
+    // A crash leaves a torn last record; anything else that does not read back is a loss, and the
+    // opening fails.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    // This tolerates the tail of the last write-ahead log alone: an older one that is shorter than it was, or gone, is a loss.
+    // This tolerates the tail of the last write-ahead log alone: an older one that is shorter than
+    // it was, or gone, is a loss.
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_max_total_wal_size(512 << 20);
     options.set_keep_log_file_num(4);
@@ -31,7 +41,9 @@ pub(super) fn of_database() -> Options {
 
 /// Every column with its options.
 pub(super) fn of_columns(cache: &Cache) -> impl Iterator<Item = ColumnFamilyDescriptor> {
-    COLUMNS.iter().map(|column| ColumnFamilyDescriptor::new(column.as_str(), of_column(*column, cache)))
+    COLUMNS
+        .iter()
+        .map(|column| ColumnFamilyDescriptor::new(column.as_str(), of_column(*column, cache)))
 }
 
 pub(super) fn of_column(column: ColumnName, cache: &Cache) -> Options {
@@ -49,7 +61,8 @@ pub(super) fn of_column(column: ColumnName, cache: &Cache) -> Options {
     options
 }
 
-/// Chunks are written once and read rarely: their bytes go to blob files at the first flush, and compaction moves only keys.
+/// Chunks are written once and read rarely: their bytes go to blob files at the first flush, and
+/// compaction moves only keys.
 fn set_chunk(options: &mut Options) {
     options.set_write_buffer_size(64 << 20);
     options.set_enable_blob_files(true);
@@ -68,7 +81,8 @@ fn set_index(options: &mut Options, cache: &Cache) {
     table.set_block_cache(cache);
     table.set_bloom_filter(10.0, false);
     table.set_whole_key_filtering(true);
-    // Index and filters in pieces within the bounded cache: what is larger than the cache gets slower and not larger.
+    // Index and filters in pieces within the bounded cache: what is larger than the cache gets
+    // slower and not larger.
     table.set_cache_index_and_filter_blocks(true);
     table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     table.set_partition_filters(true);

@@ -1,12 +1,13 @@
 //! A look at the end of RocksDB's write-ahead log, before RocksDB takes it.
 //!
-//! A crash leaves a last record that is shorter than its header says, and RocksDB rightly drops it. But a header whose
-//! length was damaged on the disk says the same of a record that is whole, and then RocksDB drops it, and all behind it,
-//! without a word: acknowledged mappings would be gone. The record's checksum tells the two apart. Everything else in the
-//! log is RocksDB's to check.
+//! A crash leaves a last record that is shorter than its header says, and RocksDB rightly drops it.
+//! But a header whose length was damaged on the disk says the same of a record that is whole, and
+//! then RocksDB drops it, and all behind it, without a word: acknowledged mappings would be gone.
+//! The record's checksum tells the two apart. Everything else in the log is RocksDB's to check.
 //!
-//! A log is blocks of 32 KiB; a block is records of checksum(u32le) ‖ length(u16le) ‖ type(1) ‖ payload, none of which goes
-//! past its block. The checksum is CRC-32C over type and payload, masked.
+//! A log is blocks of 32 KiB; a block is records of checksum(u32le) ‖ length(u16le) ‖ type(1) ‖
+//! payload, none of which goes past its block. The checksum is CRC-32C over type and payload,
+//! masked.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -38,7 +39,11 @@ fn is_damaged(mut block: &[u8]) -> bool {
         match rest.split_at_checked(length) {
             Some((payload, next)) if masked(checksum(header[6], payload)) == stored => block = next,
             // Torn, or not: with another length or type it would be whole.
-            _ => return TYPES.into_iter().any(|kind| is_checksum_of_a_prefix(stored, kind, rest)),
+            _ => {
+                return TYPES
+                    .into_iter()
+                    .any(|kind| is_checksum_of_a_prefix(stored, kind, rest));
+            }
         }
     }
     false
@@ -54,7 +59,9 @@ fn is_checksum_of_a_prefix(stored: u32, kind: u8, payload: &[u8]) -> bool {
 }
 
 fn checksum(kind: u8, payload: &[u8]) -> u32 {
-    !payload.iter().fold(step(!0, kind), |state, byte| step(state, *byte))
+    !payload
+        .iter()
+        .fold(step(!0, kind), |state, byte| step(state, *byte))
 }
 
 /// RocksDB's mask, so that a checksum of data that contains checksums stays a good one.
@@ -74,7 +81,11 @@ static TABLE: [u32; 256] = {
         let mut crc = n as u32;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                (crc >> 1) ^ 0x82f6_3b78
+            } else {
+                crc >> 1
+            };
             bit += 1;
         }
         table[n] = crc;
@@ -120,7 +131,10 @@ mod tests {
                 for bit in 0..8 {
                     let mut damaged = block.clone();
                     damaged[header + byte] ^= 1 << bit;
-                    assert!(is_damaged(&damaged), "header at {header}, byte {byte}, bit {bit}");
+                    assert!(
+                        is_damaged(&damaged),
+                        "header at {header}, byte {byte}, bit {bit}"
+                    );
                 }
             }
         }

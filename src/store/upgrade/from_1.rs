@@ -1,21 +1,29 @@
-//! Format 1 to 2: rows of orders are keyed by authority and id; in format 1 they were keyed by the id alone, so that another
-//! authority could pin an id that it had read.
+//! Format 1 to 2: rows of orders are keyed by authority and id; in format 1 they were keyed by the
+//! id alone, so that another authority could pin an id that it had read.
 //!
-//! A new key is the old one with `authority id ‖ 0` put in before the order's id, which an authority's id of at least one byte
-//! makes longer: so the length tells an old row from a new one.
+//! A new key is the old one with `authority id ‖ 0` put in before the order's id, which an
+//! authority's id of at least one byte makes longer: so the length tells an old row from a new one.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::super::columns::{ColumnName, MIGRATION, MIGRATION_PAIRS, ORDER, ORDER_LIFE, ORDER_PAIR};
+use super::super::columns::{
+    ColumnName, MIGRATION, MIGRATION_PAIRS, ORDER, ORDER_LIFE, ORDER_PAIR,
+};
 use super::super::fields::{NameField, RowField as _};
 use super::super::rows::{RowEngine as _, ScanRange, ScanStep};
 use super::super::{RowBatch, Store, StoreError};
 
 /// The columns whose keys change.
-const REKEYED: [ColumnName; 5] = [ORDER.name, ORDER_PAIR.name, ORDER_LIFE.name, MIGRATION.name, MIGRATION_PAIRS.name];
+const REKEYED: [ColumnName; 5] = [
+    ORDER.name,
+    ORDER_PAIR.name,
+    ORDER_LIFE.name,
+    MIGRATION.name,
+    MIGRATION_PAIRS.name,
+];
 
 /// Bytes of rows that are moved in one commit.
 const COMMIT: usize = 1 << 20;
@@ -28,17 +36,23 @@ pub(super) fn key_orders_by_authority(store: &Store) -> Result<(), StoreError> {
     let authorities = authorities(store)?;
     for column in REKEYED {
         let mut batch = RowBatch::default();
-        store.engine.scan(column, ScanRange::ALL.once(), |key, value| {
-            let Some(at) = old(column, key) else { return Ok(ScanStep::Next) };
-            let authority = authorities.get(&id(key, at)).ok_or(StoreError::Corrupt(column.as_str()))?;
-            let moved = [&key[..at], &NameField::of(authority).bytes(), &key[at..]].concat();
-            store.engine.delete(&mut batch, column, key);
-            store.engine.put(&mut batch, column, &moved, value);
-            if batch.size() >= COMMIT {
-                store.commit(std::mem::take(&mut batch))?;
-            }
-            Ok::<_, StoreError>(ScanStep::Next)
-        })?;
+        store
+            .engine
+            .scan(column, ScanRange::ALL.once(), |key, value| {
+                let Some(at) = old(column, key) else {
+                    return Ok(ScanStep::Next);
+                };
+                let authority = authorities
+                    .get(&id(key, at))
+                    .ok_or(StoreError::Corrupt(column.as_str()))?;
+                let moved = [&key[..at], &NameField::of(authority).bytes(), &key[at..]].concat();
+                store.engine.delete(&mut batch, column, key);
+                store.engine.put(&mut batch, column, &moved, value);
+                if batch.size() >= COMMIT {
+                    store.commit(std::mem::take(&mut batch))?;
+                }
+                Ok::<_, StoreError>(ScanStep::Next)
+            })?;
         store.commit(batch)?;
     }
     Ok(())
@@ -61,24 +75,30 @@ fn id(key: &[u8], at: usize) -> Uuid {
     Uuid::from_slice(&key[at..at + 16]).expect("sixteen bytes")
 }
 
-/// Whose each order of an old row is: its life says so, and where it has none (the first versions kept none), the log.
+/// Whose each order of an old row is: its life says so, and where it has none (the first versions
+/// kept none), the log.
 fn authorities(store: &Store) -> Result<Authorities, StoreError> {
     #[derive(Deserialize)]
     struct LifeAuthority {
         authority: String,
     }
     let mut known = Authorities::new();
-    store.engine.scan(ORDER_LIFE.name, ScanRange::ALL.once(), |key, value| {
-        let life: LifeAuthority = serde_json::from_slice(value).map_err(|_| ORDER_LIFE.corrupt())?;
-        // New keys end with the id too: the step may have been killed before.
-        known.insert(id(key, key.len().saturating_sub(16)), life.authority);
-        Ok::<_, StoreError>(ScanStep::Next)
-    })?;
+    store
+        .engine
+        .scan(ORDER_LIFE.name, ScanRange::ALL.once(), |key, value| {
+            let life: LifeAuthority =
+                serde_json::from_slice(value).map_err(|_| ORDER_LIFE.corrupt())?;
+            // New keys end with the id too: the step may have been killed before.
+            known.insert(id(key, key.len().saturating_sub(16)), life.authority);
+            Ok::<_, StoreError>(ScanStep::Next)
+        })?;
     let mut unknown = false;
-    store.engine.scan(ORDER.name, ScanRange::ALL.once(), |key, _| {
-        unknown |= old(ORDER.name, key).is_some_and(|at| !known.contains_key(&id(key, at)));
-        Ok::<_, StoreError>(ScanStep::Next)
-    })?;
+    store
+        .engine
+        .scan(ORDER.name, ScanRange::ALL.once(), |key, _| {
+            unknown |= old(ORDER.name, key).is_some_and(|at| !known.contains_key(&id(key, at)));
+            Ok::<_, StoreError>(ScanStep::Next)
+        })?;
     if unknown {
         add_logged(store, &mut known)?;
     }
@@ -95,7 +115,9 @@ fn add_logged(store: &Store, known: &mut Authorities) -> Result<(), StoreError> 
     }
     store.each_audit::<StoreError>(0, usize::MAX, |_, entry| {
         let named = serde_json::from_slice::<ReleaseEntry>(entry).ok();
-        if let Some(named) = named.filter(|named| matches!(named.event.as_str(), "release" | "reveal")) {
+        if let Some(named) =
+            named.filter(|named| matches!(named.event.as_str(), "release" | "reveal"))
+        {
             known.entry(named.order).or_insert(named.authority);
         }
         Ok(())

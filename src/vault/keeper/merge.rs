@@ -1,8 +1,8 @@
-//! Merging small chunks: their records, sorted, in one chunk under a new sequence, and the old rows gone, in one commit of
-//! the one writer.
+//! Merging small chunks: their records, sorted, in one chunk under a new sequence, and the old rows
+//! gone, in one commit of the one writer.
 //!
-//! Records stay sealed as they are; only the vault's own envelope is opened and closed. A look-up that found an old sequence
-//! just before meets no chunk there, and looks again (`vault::stored`).
+//! Records stay sealed as they are; only the vault's own envelope is opened and closed. A look-up
+//! that found an old sequence just before meets no chunk there, and looks again (`vault::stored`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,12 +20,22 @@ use crate::vault::stored::{bad_chunk, stored_chunk};
 ///
 /// # Errors
 /// When one of them does not open; nothing has changed then.
-pub(super) fn merge(parts: &KeeperParts, kind: &SmallChunkKind, small: &[SmallChunk]) -> Result<u64, StartError> {
+pub(super) fn merge(
+    parts: &KeeperParts,
+    kind: &SmallChunkKind,
+    small: &[SmallChunk],
+) -> Result<u64, StartError> {
     let (sector, epoch) = kind.partition;
     let mut chunks: Vec<(ChunkKey, Chunk)> = Vec::with_capacity(small.len());
     for SmallChunk { sequence, .. } in small {
-        let key = ChunkKey { sector, epoch, sequence: *sequence };
-        chunks.extend(stored_chunk(parts.entity.store(), &parts.cipher, key)?.map(|chunk| (key, chunk)));
+        let key = ChunkKey {
+            sector,
+            epoch,
+            sequence: *sequence,
+        };
+        chunks.extend(
+            stored_chunk(parts.entity.store(), &parts.cipher, key)?.map(|chunk| (key, chunk)),
+        );
     }
     if chunks.len() < 2 {
         return Ok(0);
@@ -38,7 +48,11 @@ pub(super) fn merge(parts: &KeeperParts, kind: &SmallChunkKind, small: &[SmallCh
 
     // The writer's: 0 stands for none.
     let given = Arc::new(AtomicU32::new(0));
-    let (cipher, partition, tell) = (parts.cipher.clone(), parts.index.partition(kind.partition), given.clone());
+    let (cipher, partition, tell) = (
+        parts.cipher.clone(),
+        parts.index.partition(kind.partition),
+        given.clone(),
+    );
     let change: Change = Box::new(move |store, batch| {
         if partition.is_held() {
             return;
@@ -46,11 +60,25 @@ pub(super) fn merge(parts: &KeeperParts, kind: &SmallChunkKind, small: &[SmallCh
         let sequence = match partition.give_chunk(store, batch, &pseudonyms, &old) {
             Ok(Some(sequence)) => sequence,
             Ok(None) => return,
-            Err(error) => return tracing::error!(%error, "the index could not be read; small chunks stay as they are"),
+            Err(error) => {
+                return tracing::error!(%error, "the index could not be read; small chunks stay as they are");
+            }
         };
-        let key = ChunkKey { sector, epoch, sequence };
+        let key = ChunkKey {
+            sector,
+            epoch,
+            sequence,
+        };
         store.put_chunk(batch, key, &cipher.wrap(&key.to_bytes(), plain));
-        old.iter().for_each(|sequence| store.delete_chunk(batch, ChunkKey { sequence: *sequence, ..key }));
+        old.iter().for_each(|sequence| {
+            store.delete_chunk(
+                batch,
+                ChunkKey {
+                    sequence: *sequence,
+                    ..key
+                },
+            )
+        });
         tell.store(sequence, Ordering::Release);
     });
     let done = match parts.entity.committer().change_unlogged(change) {
@@ -61,13 +89,21 @@ pub(super) fn merge(parts: &KeeperParts, kind: &SmallChunkKind, small: &[SmallCh
     match given.load(Ordering::Acquire) {
         0 if !done => {
             // It never reached the writer, who has better things to do just now.
-            small.iter().for_each(|small| parts.entity.committer().small().add(kind, *small));
+            small
+                .iter()
+                .for_each(|small| parts.entity.committer().small().add(kind, *small));
             Ok(0)
         }
         0 => Ok(0),
         _ if !done => Ok(0),
         sequence => {
-            parts.entity.committer().small().add(kind, SmallChunk { sequence, records: count });
+            parts.entity.committer().small().add(
+                kind,
+                SmallChunk {
+                    sequence,
+                    records: count,
+                },
+            );
             Ok(gone)
         }
     }
@@ -90,6 +126,14 @@ fn put_together(
     records.dedup_by(|a, b| a.0 == b.0);
     let bytes = records.iter().map(|(_, bytes)| bytes.len()).sum();
     let mut plain = ChunkBuilder::new(&kind.segment, &kind.scope, records.len(), bytes);
-    records.iter().for_each(|(pseudonym, bytes)| plain.push(*pseudonym, bytes));
-    Ok((plain, records.into_iter().map(|(pseudonym, _)| *pseudonym.as_bytes()).collect()))
+    records
+        .iter()
+        .for_each(|(pseudonym, bytes)| plain.push(*pseudonym, bytes));
+    Ok((
+        plain,
+        records
+            .into_iter()
+            .map(|(pseudonym, _)| *pseudonym.as_bytes())
+            .collect(),
+    ))
 }

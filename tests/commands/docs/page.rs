@@ -24,20 +24,36 @@ const COMMANDS: [&str; 6] = ["cloison ", "ops/", "benches/", "cargo ", "curl ", 
 
 impl Page {
     pub fn read(name: &str, text: &str) -> Self {
-        let all = text.lines().find_map(|line| comment(line, "no block of this page is run:"));
-        let mut page = Self { name: name.to_owned(), ..Self::default() };
+        let all = text
+            .lines()
+            .find_map(|line| comment(line, "no block of this page is run:"));
+        let mut page = Self {
+            name: name.to_owned(),
+            ..Self::default()
+        };
         let mut lines = (1..).zip(text.lines());
         let mut above = "";
         while let Some((number, line)) = lines.next() {
             match line.trim_start().strip_prefix("```") {
                 Some(language) => {
-                    let block: Vec<&str> =
-                        lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```").collect();
+                    let block: Vec<&str> = lines
+                        .by_ref()
+                        .map(|(_, line)| line)
+                        .take_while(|line| line.trim() != "```")
+                        .collect();
                     let left = comment(above, "not run:").or(all);
-                    page.add(number + 1, language, &block, left, comment(above, "before:"));
+                    page.add(
+                        number + 1,
+                        language,
+                        &block,
+                        left,
+                        comment(above, "before:"),
+                    );
                 }
                 None if line.starts_with("    ") && is_command(line) => {
-                    page.faults.push(format!("{name}:{number}: commands stand in a fenced block labelled sh"));
+                    page.faults.push(format!(
+                        "{name}:{number}: commands stand in a fenced block labelled sh"
+                    ));
                 }
                 None => {}
             }
@@ -46,15 +62,29 @@ impl Page {
         page
     }
 
-    fn add(&mut self, line: usize, language: &str, block: &[&str], left: Option<&str>, before: Option<&str>) {
+    fn add(
+        &mut self,
+        line: usize,
+        language: &str,
+        block: &[&str],
+        left: Option<&str>,
+        before: Option<&str>,
+    ) {
         match (language, left) {
             ("sh", Some(why)) => self.left.push((line, why.to_owned())),
             ("sh", None) => {
                 let before = before.unwrap_or("").to_owned();
-                self.run.push(Block { line, before, text: block.join("\n") });
+                self.run.push(Block {
+                    line,
+                    before,
+                    text: block.join("\n"),
+                });
             }
             _ if block.iter().any(|line| is_command(line)) => {
-                self.faults.push(format!("{}:{line}: a block of commands is labelled sh", self.name));
+                self.faults.push(format!(
+                    "{}:{line}: a block of commands is labelled sh",
+                    self.name
+                ));
             }
             _ => {}
         }
@@ -62,33 +92,58 @@ impl Page {
 
     /// Its blocks one after the other, each announced.
     pub fn script(&self) -> String {
-        let block = |Block { line, before, text }: &Block| format!("announce {}:{line}\n{before}\n{text}\n", self.name);
+        let block = |Block { line, before, text }: &Block| {
+            format!("announce {}:{line}\n{before}\n{text}\n", self.name)
+        };
         self.run.iter().map(block).collect()
     }
 }
 
 /// What a comment says behind its key.
 fn comment<'t>(line: &'t str, key: &str) -> Option<&'t str> {
-    let said = line.trim().strip_prefix("<!-- ")?.strip_suffix(" -->")?.strip_prefix(key)?.trim();
+    let said = line
+        .trim()
+        .strip_prefix("<!-- ")?
+        .strip_suffix(" -->")?
+        .strip_prefix(key)?
+        .trim();
     assert!(!said.is_empty(), "`{key}` says nothing");
     Some(said)
 }
 
 fn is_command(line: &str) -> bool {
-    COMMANDS.iter().any(|command| line.trim_start().starts_with(command))
+    COMMANDS
+        .iter()
+        .any(|command| line.trim_start().starts_with(command))
 }
 
 #[test]
 fn a_block_runs_unless_a_comment_says_why_not_and_no_command_hides() {
     let page = |text: &str| Page::read("p", text);
     let two = page("```sh\ncloison a\n```\n\n<!-- not run: slow -->\n```sh\nops/test\n```\n");
-    assert_eq!((two.run.len(), two.left.as_slice()), (1, &[(7, "slow".to_owned())][..]));
+    assert_eq!(
+        (two.run.len(), two.left.as_slice()),
+        (1, &[(7, "slow".to_owned())][..])
+    );
     let after = page("<!-- before: restart -->\n```sh\ncloison a \\\n  b\n```\n");
     assert_eq!(after.script(), "announce p:3\nrestart\ncloison a \\\n  b\n");
-    assert_eq!(page("<!-- no block of this page is run: why -->\n```sh\na\n```\n```sh\nb\n```\n").left.len(), 2);
-    for hidden in ["```\ncloison a\n```", "```text\n$ cloison\n```", "    ops/test", "```sh\nb\n```\n```\ncargo b\n```"]
-    {
+    assert_eq!(
+        page("<!-- no block of this page is run: why -->\n```sh\na\n```\n```sh\nb\n```\n")
+            .left
+            .len(),
+        2
+    );
+    for hidden in [
+        "```\ncloison a\n```",
+        "```text\n$ cloison\n```",
+        "    ops/test",
+        "```sh\nb\n```\n```\ncargo b\n```",
+    ] {
         assert_eq!(page(hidden).faults.len(), 1, "{hidden}");
     }
-    assert!(page("```json\n{}\n```\n```\nK = HKDF\n```\n").faults.is_empty());
+    assert!(
+        page("```json\n{}\n```\n```\nK = HKDF\n```\n")
+            .faults
+            .is_empty()
+    );
 }

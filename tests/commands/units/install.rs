@@ -23,8 +23,17 @@ fn unit(service: Service) -> String {
 /// Bytes of memory that the machine has.
 fn memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .unwrap();
+    line.trim()
+        .strip_suffix(" kB")
+        .unwrap()
+        .trim()
+        .parse::<u64>()
+        .unwrap()
+        << 10
 }
 
 const TOKENIZE: &str = "cloison client tokenize --client deployment/clients/cnss-health.toml --sector health --scheme cnie \
@@ -33,14 +42,18 @@ const TOKENIZE: &str = "cloison client tokenize --client deployment/clients/cnss
 /// From the start to the stop, each program under its own unit and its own user.
 #[test]
 fn what_init_made_does_all_its_work_under_the_units_as_shipped() {
-    let Some(mut machine) = installed() else { return };
+    let Some(mut machine) = installed() else {
+        return;
+    };
     for service in [VAULT, NODE] {
         machine.start(service, None);
         machine.ready(service);
     }
     // A batch, large enough for the threads that step back.
     machine.run("seq -f 'AB%06.0f' 20000 > cards.txt");
-    machine.run(&format!("{TOKENIZE} < cards.txt > first.txt; test $(grep -c -v '^!' first.txt) = 20000"));
+    machine.run(&format!(
+        "{TOKENIZE} < cards.txt > first.txt; test $(grep -c -v '^!' first.txt) = 20000"
+    ));
     stepped_back(&mut machine);
 
     // A re-identification.
@@ -62,8 +75,13 @@ fn what_init_made_does_all_its_work_under_the_units_as_shipped() {
         cloison secrets rotate --client clients/operator.toml
         cloison epoch advance --yes --sector health --from 1 --client clients/operator.toml",
     );
-    assert_eq!(machine.run("ls /etc/cloison-vault/secrets/vault/sector"), "1.secret\n2.secret\n");
-    machine.run(&format!("{TOKENIZE} < cards.txt > second.txt; ! cmp -s first.txt second.txt"));
+    assert_eq!(
+        machine.run("ls /etc/cloison-vault/secrets/vault/sector"),
+        "1.secret\n2.secret\n"
+    );
+    machine.run(&format!(
+        "{TOKENIZE} < cards.txt > second.txt; ! cmp -s first.txt second.txt"
+    ));
 
     // A stop and another start: everything is where it was.
     for service in [NODE, VAULT] {
@@ -79,43 +97,75 @@ fn what_init_made_does_all_its_work_under_the_units_as_shipped() {
     for service in [NODE, VAULT] {
         assert_eq!(machine.stop(service), 0);
         let state = machine.state(service);
-        assert_eq!((&state["running"], &state["starts"]), (&Value::Bool(false), &Value::from(1)));
+        assert_eq!(
+            (&state["running"], &state["starts"]),
+            (&Value::Bool(false), &Value::from(1))
+        );
     }
-    machine.run("cloison audit verify /var/lib/cloison-vault/vault --register deployment/register.toml");
+    machine.run(
+        "cloison audit verify /var/lib/cloison-vault/vault --register deployment/register.toml",
+    );
 }
 
 /// Threads of the vault have a niceness of their own.
 fn stepped_back(machine: &mut Machine) {
     let pid = &machine.state(VAULT)["pid"];
-    let nice = machine.run(&format!("cut -d')' -f2- /proc/{pid}/task/*/stat | cut -d' ' -f18 | sort -u"));
-    assert!(nice.lines().any(|nice| nice == "10") && nice.lines().any(|nice| nice == "0"), "{nice}");
+    let nice = machine.run(&format!(
+        "cut -d')' -f2- /proc/{pid}/task/*/stat | cut -d' ' -f18 | sort -u"
+    ));
+    assert!(
+        nice.lines().any(|nice| nice == "10") && nice.lines().any(|nice| nice == "0"),
+        "{nice}"
+    );
 }
 
 /// Nothing that the system refused, and the figures that it is not to hide.
 fn silent(machine: &mut Machine) {
     for service in [VAULT, NODE] {
         let log = machine.log(service);
-        let refused = ["cannot step back", "cannot be locked whole", "not permitted", "Permission denied"];
+        let refused = [
+            "cannot step back",
+            "cannot be locked whole",
+            "not permitted",
+            "Permission denied",
+        ];
         assert!(refused.iter().all(|words| !log.contains(words)), "{log}");
         // Where the host has less to give, the machine says so in the log.
         let all_locked = !log.contains("the sandbox: LimitMEMLOCK");
-        let wanted = if service.0 == NODE.0 && all_locked { 2 } else { 1 };
-        assert_eq!(machine.metric(service, "cloison_memory_protection"), wanted, "{log}");
+        let wanted = if service.0 == NODE.0 && all_locked {
+            2
+        } else {
+            1
+        };
+        assert_eq!(
+            machine.metric(service, "cloison_memory_protection"),
+            wanted,
+            "{log}"
+        );
     }
     let bound = machine.metric(VAULT, "cloison_index_bound_bytes");
     // Three quarters of a half; a control group of the host's may leave less.
     assert!(bound <= memory() / 8 * 3 && bound > 64 << 20, "{bound}");
     let log = machine.log(VAULT);
-    let told = log.split("memory that the index of mappings may take mib=").nth(1).unwrap_or_else(|| panic!("{log}"));
+    let told = log
+        .split("memory that the index of mappings may take mib=")
+        .nth(1)
+        .unwrap_or_else(|| panic!("{log}"));
     let told: u64 = told.split_whitespace().next().unwrap().parse().unwrap();
-    assert!((told * 3 / 4).abs_diff(bound >> 20) <= told / 100, "{told} MiB, and {bound} bytes for the tables");
+    assert!(
+        (told * 3 / 4).abs_diff(bound >> 20) <= told / 100,
+        "{told} MiB, and {bound} bytes for the tables"
+    );
 }
 
 /// The sandbox is one: what a unit forbids is refused.
 #[test]
 fn what_the_units_forbid_is_refused() {
-    let Some(mut machine) = installed() else { return };
-    let verify = "systemd-analyze --no-pager verify cloison-vault.service cloison-authority.service 2>&1";
+    let Some(mut machine) = installed() else {
+        return;
+    };
+    let verify =
+        "systemd-analyze --no-pager verify cloison-vault.service cloison-authority.service 2>&1";
     assert_eq!(machine.run(verify), "", "systemd itself knows every line");
     for service in [VAULT, NODE] {
         let name = service.0;
@@ -128,10 +178,19 @@ fn what_the_units_forbid_is_refused() {
             ("cat /proc/1/status".to_owned(), "No such file"),
             ("unshare --user true".to_owned(), "not permitted"),
             ("chrt --fifo 1 true".to_owned(), "not permitted"),
-            ("chmod u+s /tmp/x; touch /tmp/x; chmod u+s /tmp/x".to_owned(), "not permitted"),
-            ("setarch --addr-no-randomize true".to_owned(), "not permitted"),
+            (
+                "chmod u+s /tmp/x; touch /tmp/x; chmod u+s /tmp/x".to_owned(),
+                "not permitted",
+            ),
+            (
+                "setarch --addr-no-randomize true".to_owned(),
+                "not permitted",
+            ),
             ("ls /dev/kmsg".to_owned(), "No such file"),
-            ("perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die $!'".to_owned(), "Address family"),
+            (
+                "perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die $!'".to_owned(),
+                "Address family",
+            ),
             ("ulimit -c 1".to_owned(), "cannot modify limit"),
         ] {
             let said = machine.within(service, &script);
@@ -141,37 +200,59 @@ fn what_the_units_forbid_is_refused() {
             service,
             &format!("touch /var/lib/{name}/new && echo $? && grep -c ^Cap.*0000000000000000 /proc/self/status"),
         );
-        assert!(said.ends_with("0\n5\n"), "its own folder is writable, and it has no capability: {said}");
+        assert!(
+            said.ends_with("0\n5\n"),
+            "its own folder is writable, and it has no capability: {said}"
+        );
     }
-    let said =
-        machine.within(VAULT, "touch /etc/cloison-vault/secrets/vault/sector/new && nice -n 5 true && echo done");
+    let said = machine.within(
+        VAULT,
+        "touch /etc/cloison-vault/secrets/vault/sector/new && nice -n 5 true && echo done",
+    );
     assert!(said.ends_with("done\n"), "{said}");
 }
 
 /// A property that this test does not apply is an error, and not passed over.
 #[test]
 fn a_property_that_nobody_applies_fails() {
-    let Some(mut machine) = installed() else { return };
+    let Some(mut machine) = installed() else {
+        return;
+    };
     let odd = unit(VAULT).replace("[Service]\n", "[Service]\nProtectEverything=true\n");
-    let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| machine.start(VAULT, Some(&odd))));
+    let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        machine.start(VAULT, Some(&odd))
+    }));
     let said = *answer.unwrap_err().downcast::<String>().unwrap();
     assert!(said.contains("does not apply ProtectEverything"), "{said}");
 }
 
-/// A second place that the unit does not let it write: the start ends with a code that nobody tries again, says which folder it is,
-/// and has made nothing.
+/// A second place that the unit does not let it write: the start ends with a code that nobody tries
+/// again, says which folder it is, and has made nothing.
 #[test]
 fn a_folder_that_the_unit_keeps_shut_ends_the_start_before_a_store_is_made() {
-    let Some(mut machine) = installed() else { return };
+    let Some(mut machine) = installed() else {
+        return;
+    };
     for (service, file, store) in [(VAULT, "vault.toml", "vault"), (NODE, "node.toml", "node")] {
         let folder = format!("/etc/{}", service.0);
-        machine.run(&format!("sed -i 's:^second = .*:second = \"elsewhere/last.checkpoint\":' {folder}/{file}"));
-        machine.run(&format!("install -d -m 0700 -o {} {folder}/elsewhere", service.0));
+        machine.run(&format!(
+            "sed -i 's:^second = .*:second = \"elsewhere/last.checkpoint\":' {folder}/{file}"
+        ));
+        machine.run(&format!(
+            "install -d -m 0700 -o {} {folder}/elsewhere",
+            service.0
+        ));
         machine.start(service, None);
         let state = ended(&mut machine, service);
-        assert_eq!((&state["code"], &state["starts"]), (&Value::from(1), &Value::from(1)));
+        assert_eq!(
+            (&state["code"], &state["starts"]),
+            (&Value::from(1), &Value::from(1))
+        );
         let log = text(&state["log"]);
-        assert!(log.contains("[audit] second: nothing can be written in") && log.contains("Read-only"), "{log}");
+        assert!(
+            log.contains("[audit] second: nothing can be written in") && log.contains("Read-only"),
+            "{log}"
+        );
         assert!(log.contains("nothing was made"), "{log}");
         let note = format!("{store}.first-start\n");
         assert_eq!(machine.run(&format!("ls -A /var/lib/{}", service.0)), note);
@@ -191,19 +272,30 @@ fn ended(machine: &mut Machine, service: Service) -> Value {
     }
 }
 
-/// What may pass by itself is tried again: here another process has the ports, and then has them no more.
+/// What may pass by itself is tried again: here another process has the ports, and then has them no
+/// more.
 #[test]
 fn a_start_that_may_succeed_later_is_tried_again() {
-    let Some(mut machine) = installed() else { return };
+    let Some(mut machine) = installed() else {
+        return;
+    };
     machine.run("setsid cloison serve --config deployment/vault.toml > by-hand.log 2>&1 & echo $! > by-hand.pid");
-    machine.run("timeout 60 bash -c \"until grep -q 'the vault serves' by-hand.log; do sleep 0.1; done\"");
+    machine.run(
+        "timeout 60 bash -c \"until grep -q 'the vault serves' by-hand.log; do sleep 0.1; done\"",
+    );
     machine.start(VAULT, None);
     let began = std::time::Instant::now();
     while machine.state(VAULT)["starts"].as_u64().unwrap() < 2 {
         assert!(began.elapsed().as_secs() < 60, "{}", machine.log(VAULT));
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    assert!(machine.log(VAULT).contains("the health listener cannot have 127.0.0.1:7445"), "{}", machine.log(VAULT));
+    assert!(
+        machine
+            .log(VAULT)
+            .contains("the health listener cannot have 127.0.0.1:7445"),
+        "{}",
+        machine.log(VAULT)
+    );
     machine.run("kill $(cat by-hand.pid)");
     while !machine.log(VAULT).contains("the vault serves") {
         assert!(began.elapsed().as_secs() < 120, "{}", machine.log(VAULT));
@@ -212,15 +304,23 @@ fn a_start_that_may_succeed_later_is_tried_again() {
     assert_eq!(machine.stop(VAULT), 0);
 }
 
-/// Where a filter forbids what threads need to step back, the log says so, and batches are answered all the same.
+/// Where a filter forbids what threads need to step back, the log says so, and batches are answered
+/// all the same.
 #[test]
 fn a_filter_that_forbids_stepping_back_is_said() {
-    let Some(mut machine) = installed() else { return };
+    let Some(mut machine) = installed() else {
+        return;
+    };
     let strict = unit(VAULT).replace("SystemCallFilter=sched_setattr setpriority\n", "");
     machine.start(VAULT, Some(&strict));
     machine.ready(VAULT);
     machine.run(&format!("seq -f 'AB%06.0f' 20000 | {TOKENIZE} > first.txt"));
     let log = machine.log(VAULT);
-    assert_eq!(log.matches("threads that work on batches cannot step back").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("threads that work on batches cannot step back")
+            .count(),
+        1,
+        "{log}"
+    );
     assert_eq!(machine.stop(VAULT), 0);
 }

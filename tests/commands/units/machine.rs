@@ -25,7 +25,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine with nothing installed on it but the repository; none where this is left out on purpose.
+    /// A machine with nothing installed on it but the repository; none where this is left out on
+    /// purpose.
     pub fn new() -> Option<Self> {
         if std::env::var_os("CLOISON_TEST_NO_UNITS").is_some() {
             eprintln!("NOT RUN: the service units, because CLOISON_TEST_NO_UNITS is set");
@@ -34,7 +35,11 @@ impl Machine {
         let clone = env!("CARGO_MANIFEST_DIR");
         // One that is there on the machine, too, which has the host's /usr.
         let system = Path::new("/usr/bin/python3");
-        let python = if system.exists() { system } else { Path::new("python3") };
+        let python = if system.exists() {
+            system
+        } else {
+            Path::new("python3")
+        };
         let mut command = Command::new("unshare");
         command.args([
             "--mount",
@@ -47,12 +52,22 @@ impl Machine {
             "--propagation",
             "private",
         ]);
-        command.arg(python).arg("-B").arg(format!("{clone}/tests/units/machine.py"));
-        command.args([clone, env!("CARGO_BIN_EXE_cloison")]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg(python)
+            .arg("-B")
+            .arg(format!("{clone}/tests/units/machine.py"));
+        command
+            .args([clone, env!("CARGO_BIN_EXE_cloison")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("util-linux has unshare");
         let requests = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().unwrap());
-        let mut machine = Self { child, requests, answers };
+        let mut machine = Self {
+            child,
+            requests,
+            answers,
+        };
         machine.run("true");
         Some(machine)
     }
@@ -75,14 +90,26 @@ impl Machine {
     /// Runs a script as root in `/srv/cloison`; what it printed. It must succeed.
     #[track_caller]
     pub fn run(&mut self, script: &str) -> String {
-        let done = self.ask(&json!({"do": "run", "argv": ["bash", "-euo", "pipefail", "-c", script], "text": ""}));
-        assert_eq!(done["code"], 0, "{script}\n{}{}", text(&done["out"]), text(&done["err"]));
+        let done = self.ask(
+            &json!({"do": "run", "argv": ["bash", "-euo", "pipefail", "-c", script], "text": ""}),
+        );
+        assert_eq!(
+            done["code"],
+            0,
+            "{script}\n{}{}",
+            text(&done["out"]),
+            text(&done["err"])
+        );
         text(&done["out"])
     }
 
-    /// The same within the sandbox of an installed unit, whatever comes of it: what it printed, on both outputs.
+    /// The same within the sandbox of an installed unit, whatever comes of it: what it printed, on
+    /// both outputs.
     pub fn within(&mut self, service: Service, script: &str) -> String {
-        text(&self.ask(&json!({"do": "within", "name": service.0, "argv": ["bash", "-c", script]}))["out"])
+        text(
+            &self.ask(&json!({"do": "within", "name": service.0, "argv": ["bash", "-c", script]}))
+                ["out"],
+        )
     }
 
     /// Starts an installed unit, or another text in its place.
@@ -95,12 +122,18 @@ impl Machine {
     pub fn ready(&mut self, service: Service) {
         let began = Instant::now();
         loop {
-            let answer = self.ask(&json!({"do": "get", "url": format!("http://127.0.0.1:{}/readyz", service.1)}));
+            let answer = self.ask(
+                &json!({"do": "get", "url": format!("http://127.0.0.1:{}/readyz", service.1)}),
+            );
             if answer["status"] == 200 {
                 return;
             }
             let state = self.state(service);
-            assert!(state["running"] == true && began.elapsed() < PATIENCE, "{answer}\n{}", text(&state["log"]));
+            assert!(
+                state["running"] == true && began.elapsed() < PATIENCE,
+                "{answer}\n{}",
+                text(&state["log"])
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -117,10 +150,15 @@ impl Machine {
 
     /// What it says on `/metrics` about one figure.
     pub fn metric(&mut self, service: Service, name: &str) -> u64 {
-        let answer = self.ask(&json!({"do": "get", "url": format!("http://127.0.0.1:{}/metrics", service.1)}));
+        let answer = self
+            .ask(&json!({"do": "get", "url": format!("http://127.0.0.1:{}/metrics", service.1)}));
         let metrics = text(&answer["body"]);
-        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {metrics}"))
+            .parse()
+            .unwrap()
     }
 
     /// Stops it as systemd does; its exit code.
@@ -128,15 +166,27 @@ impl Machine {
         self.ask(&json!({"do": "stop", "name": service.0}))["code"].clone()
     }
 
-    /// Installs what the documentation says under "As a service" about one of the machines. What `systemctl` would start is
-    /// not started yet.
+    /// Installs what the documentation says under "As a service" about one of the machines. What
+    /// `systemctl` would start is not started yet.
     pub fn install(&mut self, service: Service) {
-        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
-        let section = page.split("\n### As a service\n").nth(1).expect("a section of that name");
+        let page =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md"))
+                .unwrap();
+        let section = page
+            .split("\n### As a service\n")
+            .nth(1)
+            .expect("a section of that name");
         let section = section.split("\n## ").next().unwrap();
-        let mut blocks = section.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-        let block = blocks.find(|block| block.contains(&format!("{}.service", service.0))).expect("a block for it");
-        let (starts, script): (Vec<_>, Vec<_>) = block.lines().partition(|line| line.starts_with("systemctl "));
+        let mut blocks = section
+            .split("```sh\n")
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap());
+        let block = blocks
+            .find(|block| block.contains(&format!("{}.service", service.0)))
+            .expect("a block for it");
+        let (starts, script): (Vec<_>, Vec<_>) = block
+            .lines()
+            .partition(|line| line.starts_with("systemctl "));
         assert_eq!(starts, [format!("systemctl enable --now {}", service.0)]);
         self.run(&script.join("\n"));
     }

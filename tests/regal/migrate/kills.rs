@@ -10,7 +10,12 @@ const FIRST: u64 = 39 * 256;
 fn scene() -> (World, Wire, OrderPayload, Vec<String>) {
     let (secret, public) = key();
     let (world, wire) = Wire::world_with(setup(|text| text, public));
-    write_secret(&world.path("health.migration"), SecretKind::Migration, &secret).unwrap();
+    write_secret(
+        &world.path("health.migration"),
+        SecretKind::Migration,
+        &secret,
+    )
+    .unwrap();
     let old = persons(&world, PERSONS);
     let judicial = world.sign(&world.order("health", &old[..1]), QUORUM);
     world.reidentify(&judicial, "health", &old[..1]).ok();
@@ -37,7 +42,13 @@ fn goes_on(mut world: World, payload: &OrderPayload, old: &[String], twice: bool
     assert_eq!(code, 0, "{said}");
     let summary: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(summary["seen"], PERSONS);
-    assert_eq!((used(at_vault(&world, payload)), used(at_node(&world, payload))), (Some(12_000), Some(12_000)));
+    assert_eq!(
+        (
+            used(at_vault(&world, payload)),
+            used(at_node(&world, payload))
+        ),
+        (Some(12_000), Some(12_000))
+    );
     assert_eq!(waiting(&world), PERSONS as u64);
     check_pairs(&world, old, &fetch(&world, "pairs.csv"));
     world.stop();
@@ -47,13 +58,19 @@ fn goes_on(mut world: World, payload: &OrderPayload, old: &[String], twice: bool
         let of = vault.iter().filter(|entry| entry["event"] == event);
         of.map(|entry| entry[what].as_u64().unwrap()).sum::<u64>()
     };
-    assert_eq!((sum("migrate", "migrated"), sum("migrate", "skipped")), (12_000, 0));
+    assert_eq!(
+        (sum("migrate", "migrated"), sum("migrate", "skipped")),
+        (12_000, 0)
+    );
     assert_eq!(
         sum("migration-release", "items"),
         if twice { 12_000 + FIRST } else { 12_000 },
         "handed out again, and logged"
     );
-    for entry in node.iter().filter(|entry| entry["event"] == "migration-reveal") {
+    for entry in node
+        .iter()
+        .filter(|entry| entry["event"] == "migration-reveal")
+    {
         let named = &vault[entry["vault_entry"]["index"].as_u64().unwrap() as usize];
         assert_eq!(named["request"], entry["request"]);
     }
@@ -73,7 +90,11 @@ fn killed_before_the_page_is_handed_out() {
         assert!(!officer.join().unwrap());
         wire.cut(false);
         world.start(side, &[]);
-        assert_eq!(used(at_vault(&world, &payload)), None, "nothing was counted");
+        assert_eq!(
+            used(at_vault(&world, &payload)),
+            None,
+            "nothing was counted"
+        );
         goes_on(world, &payload, &old, false);
     }
 }
@@ -84,19 +105,26 @@ fn killed_when_the_page_is_on_its_way() {
         let (mut world, wire, payload, old) = scene();
         wire.hold_answers(true);
         let officer = asking(&world);
-        soon("handed out", || used(at_vault(&world, &payload)) == Some(FIRST));
+        soon("handed out", || {
+            used(at_vault(&world, &payload)) == Some(FIRST)
+        });
         world.kill(side);
         wire.cut(true);
         wire.hold_answers(false);
         assert!(!officer.join().unwrap());
         wire.cut(false);
         world.start(side, &[]);
-        assert_eq!(used(at_node(&world, &payload)), None, "the node has opened nothing");
+        assert_eq!(
+            used(at_node(&world, &payload)),
+            None,
+            "the node has opened nothing"
+        );
         goes_on(world, &payload, &old, true);
     }
 }
 
-/// The identifiers are on their way back: whoever dies, they are not taken, and the page comes again.
+/// The identifiers are on their way back: whoever dies, they are not taken, and the page comes
+/// again.
 #[test]
 fn killed_when_the_identifiers_are_on_their_way() {
     for side in [Side::Node, Side::Vault] {
@@ -108,7 +136,13 @@ fn killed_when_the_identifiers_are_on_their_way() {
         assert!(!officer.join().unwrap());
         wire.cut(false);
         world.start(side, &[]);
-        assert_eq!((used(at_vault(&world, &payload)), used(at_node(&world, &payload))), (Some(FIRST), Some(FIRST)));
+        assert_eq!(
+            (
+                used(at_vault(&world, &payload)),
+                used(at_node(&world, &payload))
+            ),
+            (Some(FIRST), Some(FIRST))
+        );
         assert_eq!(waiting(&world), 0, "nothing was taken");
         goes_on(world, &payload, &old, true);
     }
@@ -134,10 +168,16 @@ fn killed_when_the_identifiers_were_taken() {
 }
 
 /// Holds the wire when the node has opened a page and hands it back.
-fn identifiers_wait(world: &World, wire: &Wire, payload: &OrderPayload) -> std::thread::JoinHandle<bool> {
+fn identifiers_wait(
+    world: &World,
+    wire: &Wire,
+    payload: &OrderPayload,
+) -> std::thread::JoinHandle<bool> {
     wire.hold_answers(true);
     let officer = asking(world);
-    soon("handed out", || used(at_vault(world, payload)) == Some(FIRST));
+    soon("handed out", || {
+        used(at_vault(world, payload)) == Some(FIRST)
+    });
     wire.hold_questions(true);
     wire.hold_answers(false);
     soon("opened", || used(at_node(world, payload)) == Some(FIRST));

@@ -14,8 +14,14 @@ fn list() -> Vec<String> {
     vec![pseudonym(2), pseudonym(1)]
 }
 
-/// A request for [`list`], changed by `change`, signed in the name of `officer` with the key of `signer`.
-fn request(order: &ActiveOrder, officer: &str, signer: &str, change: impl FnOnce(&mut RequestPayload)) -> String {
+/// A request for [`list`], changed by `change`, signed in the name of `officer` with the key of
+/// `signer`.
+fn request(
+    order: &ActiveOrder,
+    officer: &str,
+    signer: &str,
+    change: impl FnOnce(&mut RequestPayload),
+) -> String {
     let mut new = RequestPayload {
         aud: id("vectors"),
         order: *order.digest(),
@@ -30,7 +36,11 @@ fn request(order: &ActiveOrder, officer: &str, signer: &str, change: impl FnOnce
     jws::add_signature(&draft, RequestPayload::TYP, officer, &key(signer)).unwrap()
 }
 
-fn judge(text: &str, order: &ActiveOrder, pseudonyms: &[String]) -> Result<OfficerRequest, Refusal> {
+fn judge(
+    text: &str,
+    order: &ActiveOrder,
+    pseudonyms: &[String],
+) -> Result<OfficerRequest, Refusal> {
     check_request(text, order, &register(), "health", pseudonyms, now())
 }
 
@@ -45,8 +55,14 @@ fn a_request_says_who_asks_for_what_under_which_order() {
     let order = active(&payload());
     let request = judge(&request(&order, "driss", "driss", |_| ()), &order, &list()).unwrap();
     assert_eq!(request.officer(), &id("driss"));
-    assert_eq!(request.id().to_string(), "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11");
-    assert_eq!((request.sector(), request.order()), ("health", order.digest()));
+    assert_eq!(
+        request.id().to_string(),
+        "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11"
+    );
+    assert_eq!(
+        (request.sector(), request.order()),
+        ("health", order.digest())
+    );
     assert_eq!(request.list(), &list_digest(&list()).unwrap());
     assert_eq!(request.time(), now());
 }
@@ -59,37 +75,72 @@ fn only_an_officer_whom_the_order_names_may_ask() {
     refused(&request(&order, "amina", "amina", |_| ()), &order); // an approver
     refused(&request(&order, "mallory", "mallory", |_| ()), &order);
     let good = request(&order, "driss", "driss", |_| ());
-    refused(&jws::add_signature(&good, RequestPayload::TYP, "elham", &key("elham")).unwrap(), &order); // two at once
-    refused(&jws::draft(jws::parse(&good, RequestPayload::TYP).unwrap().payload()), &order); // nobody
+    refused(
+        &jws::add_signature(&good, RequestPayload::TYP, "elham", &key("elham")).unwrap(),
+        &order,
+    ); // two at once
+    refused(
+        &jws::draft(jws::parse(&good, RequestPayload::TYP).unwrap().payload()),
+        &order,
+    ); // nobody
 }
 
 #[test]
 fn a_request_is_for_one_order_sector_and_list() {
     let order = active(&payload());
-    let other = active(&cloison::order::OrderPayload { case: "B".into(), ..payload() });
+    let other = active(&cloison::order::OrderPayload {
+        case: "B".into(),
+        ..payload()
+    });
     refused(&request(&other, "driss", "driss", |_| ()), &order);
-    refused(&request(&order, "driss", "driss", |r| r.sector = "tax".to_owned()), &order);
-    refused(&request(&order, "driss", "driss", |r| r.request = uuid::Uuid::nil()), &order);
+    refused(
+        &request(&order, "driss", "driss", |r| r.sector = "tax".to_owned()),
+        &order,
+    );
+    refused(
+        &request(&order, "driss", "driss", |r| r.request = uuid::Uuid::nil()),
+        &order,
+    );
 
     let good = request(&order, "driss", "driss", |_| ());
-    for wrong in [vec![], vec![pseudonym(2)], vec![pseudonym(1), pseudonym(2)], [list(), list()].concat()] {
-        assert_eq!(judge(&good, &order, &wrong).unwrap_err().code(), Code::RequestInvalid);
+    for wrong in [
+        vec![],
+        vec![pseudonym(2)],
+        vec![pseudonym(1), pseudonym(2)],
+        [list(), list()].concat(),
+    ] {
+        assert_eq!(
+            judge(&good, &order, &wrong).unwrap_err().code(),
+            Code::RequestInvalid
+        );
     }
     let elsewhere = request(&order, "driss", "driss", |r| r.sector = "tax".to_owned());
-    let refusal = check_request(&elsewhere, &order, &register(), "tax", &list(), now()).unwrap_err();
+    let refusal =
+        check_request(&elsewhere, &order, &register(), "tax", &list(), now()).unwrap_err();
     assert_eq!(refusal.code(), Code::OutOfScope);
 }
 
 #[test]
 fn a_request_is_fresh_for_two_minutes_either_way() {
     let order = active(&payload());
-    for (seconds, fresh) in [(-121, false), (-120, true), (0, true), (120, true), (121, false)] {
-        let text = request(&order, "driss", "driss", |r| r.time = now() + seconds.seconds());
+    for (seconds, fresh) in [
+        (-121, false),
+        (-120, true),
+        (0, true),
+        (120, true),
+        (121, false),
+    ] {
+        let text = request(&order, "driss", "driss", |r| {
+            r.time = now() + seconds.seconds()
+        });
         assert_eq!(judge(&text, &order, &list()).is_ok(), fresh, "{seconds} s");
     }
     // The far ends of time are stale, and no overflow.
     for time in ["-009999-01-02T01:59:59Z", "9999-12-30T22:00:00Z"] {
-        refused(&request(&order, "driss", "driss", |r| r.time = at(time)), &order);
+        refused(
+            &request(&order, "driss", "driss", |r| r.time = at(time)),
+            &order,
+        );
     }
 }
 
@@ -97,17 +148,37 @@ fn a_request_is_fresh_for_two_minutes_either_way() {
 fn an_order_is_no_request_and_a_request_no_order() {
     let order = active(&payload());
     let good = request(&order, "driss", "driss", |_| ());
-    refused(&crate::fixture::signed(&payload(), &["amina", "chadia"]), &order);
-    assert_eq!(cloison::order::check(&good, &register(), now()).unwrap_err().code(), Code::OrderMalformed);
+    refused(
+        &crate::fixture::signed(&payload(), &["amina", "chadia"]),
+        &order,
+    );
+    assert_eq!(
+        cloison::order::check(&good, &register(), now())
+            .unwrap_err()
+            .code(),
+        Code::OrderMalformed
+    );
 }
 
 #[test]
 fn a_request_has_exactly_its_members() {
     let order = active(&payload());
     let good = request(&order, "driss", "driss", |_| ());
-    let text = String::from_utf8(jws::parse(&good, RequestPayload::TYP).unwrap().payload().to_vec()).unwrap();
+    let text = String::from_utf8(
+        jws::parse(&good, RequestPayload::TYP)
+            .unwrap()
+            .payload()
+            .to_vec(),
+    )
+    .unwrap();
     let resigned = |payload: String| {
-        jws::add_signature(&jws::draft(payload.as_bytes()), RequestPayload::TYP, "driss", &key("driss")).unwrap()
+        jws::add_signature(
+            &jws::draft(payload.as_bytes()),
+            RequestPayload::TYP,
+            "driss",
+            &key("driss"),
+        )
+        .unwrap()
     };
     assert!(judge(&resigned(text.clone()), &order, &list()).is_ok());
     for (from, to) in [
@@ -123,12 +194,18 @@ fn a_request_has_exactly_its_members() {
         refused(&resigned(text.replacen(from, to, 1)), &order);
     }
     let upper = data_encoding::HEXLOWER.encode(order.digest());
-    refused(&resigned(text.replace(&upper, &upper.to_uppercase())), &order);
+    refused(
+        &resigned(text.replace(&upper, &upper.to_uppercase())),
+        &order,
+    );
 }
 
 #[test]
 fn the_list_digest_is_length_prefixed() {
-    assert_ne!(list_digest(&["ab", "c"]).unwrap(), list_digest(&["a", "bc"]).unwrap());
+    assert_ne!(
+        list_digest(&["ab", "c"]).unwrap(),
+        list_digest(&["a", "bc"]).unwrap()
+    );
     // SHA-256 of 00 02 61 62.
     assert_eq!(
         data_encoding::HEXLOWER.encode(&list_digest(&["ab"]).unwrap()),

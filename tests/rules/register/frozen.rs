@@ -4,13 +4,22 @@ use super::*;
 
 #[test]
 fn frozen_facts() {
-    let facts = |text: &str| register::parse(text).unwrap_or_else(|faults| panic!("{faults:#?}")).frozen_facts();
+    let facts = |text: &str| {
+        register::parse(text)
+            .unwrap_or_else(|faults| panic!("{faults:#?}"))
+            .frozen_facts()
+    };
     let used = facts(GOOD);
     let against = |text: &str| {
         let used = used.iter().map(|fact| (fact.key.as_str(), &fact.digest));
-        register::parse(text).unwrap_or_else(|faults| panic!("{faults:#?}")).changed_facts(used)
+        register::parse(text)
+            .unwrap_or_else(|faults| panic!("{faults:#?}"))
+            .changed_facts(used)
     };
-    assert!(used.iter().all(|fact| (1..=GOOD.lines().count()).contains(&fact.line)));
+    assert!(
+        used.iter()
+            .all(|fact| (1..=GOOD.lines().count()).contains(&fact.line))
+    );
     assert_eq!(against(GOOD), []);
 
     // What may change: names, titles, quotas, what advances the epoch, and additions.
@@ -32,56 +41,118 @@ fn frozen_facts() {
             "6b1d1a3e-9f0a-4c7e-8f57-0a8a3b3f1c11",
             "the uuid of the sector with the tag `impot` is in use and was changed",
         ),
-        ("pattern = '[0-9]{10}'", "pattern = '[0-9]{10,11}'", "scheme `idcs` is in use and was changed"),
-        ("check = \"none\"", "check = \"luhn\"", "scheme `idcs` is in use and was changed"),
-        ("separators = \" -.\"", "separators = \" -\"", "scheme `cnie` is in use and was changed"),
-        ("separators = \" -.\"", "separators = \" -.\"\ncase = \"keep\"", "scheme `cnie` is in use and was changed"),
+        (
+            "pattern = '[0-9]{10}'",
+            "pattern = '[0-9]{10,11}'",
+            "scheme `idcs` is in use and was changed",
+        ),
+        (
+            "check = \"none\"",
+            "check = \"luhn\"",
+            "scheme `idcs` is in use and was changed",
+        ),
+        (
+            "separators = \" -.\"",
+            "separators = \" -\"",
+            "scheme `cnie` is in use and was changed",
+        ),
+        (
+            "separators = \" -.\"",
+            "separators = \" -.\"\ncase = \"keep\"",
+            "scheme `cnie` is in use and was changed",
+        ),
     ] {
         let text = with(from, to);
         let faults = against(&text);
-        let found =
-            faults.iter().find(|fault| fault.what.contains(what)).unwrap_or_else(|| panic!("{what}: {faults:#?}"));
-        let scheme = what.split('`').nth(1).map(|id| format!("id = \"{id}\"")).filter(|id| text.contains(id));
+        let found = faults
+            .iter()
+            .find(|fault| fault.what.contains(what))
+            .unwrap_or_else(|| panic!("{what}: {faults:#?}"));
+        let scheme = what
+            .split('`')
+            .nth(1)
+            .map(|id| format!("id = \"{id}\""))
+            .filter(|id| text.contains(id));
         let place = scheme.as_deref().unwrap_or(to);
         assert_eq!(found.line, line(&text, place, place), "{found}");
     }
-    let text = GOOD.replace("health.chu-rabat", "chu-rabat").replacen("parent = \"health\"\n", "", 1);
-    assert!(against(&text).iter().any(|fault| fault.what.contains("parent of sector")), "moved to the top");
-    let text = GOOD.replace("\"hcp\"", "\"hcp-2\"").replace("\"care\"", "\"cure\"");
+    let text =
+        GOOD.replace("health.chu-rabat", "chu-rabat")
+            .replacen("parent = \"health\"\n", "", 1);
+    assert!(
+        against(&text)
+            .iter()
+            .any(|fault| fault.what.contains("parent of sector")),
+        "moved to the top"
+    );
+    let text = GOOD
+        .replace("\"hcp\"", "\"hcp-2\"")
+        .replace("\"care\"", "\"cure\"");
     let gone: Vec<_> = against(&text).into_iter().map(|fault| fault.what).collect();
-    assert_eq!(gone, ["organisation `hcp` is in use and is gone", "purpose `care` is in use and is gone"]);
+    assert_eq!(
+        gone,
+        [
+            "organisation `hcp` is in use and is gone",
+            "purpose `care` is in use and is gone"
+        ]
+    );
 }
 
 /// Stores hold digests that were made before schemes said anything about case.
 #[test]
 fn a_scheme_that_folds_case_is_frozen_as_it_was_before_there_was_a_choice() {
     let digest = |case: &str| {
-        let register = register::parse(&with("separators = \" -.\"", &format!("separators = \" -.\"{case}"))).unwrap();
+        let register = register::parse(&with(
+            "separators = \" -.\"",
+            &format!("separators = \" -.\"{case}"),
+        ))
+        .unwrap();
         let facts = register.frozen_facts();
-        data_encoding::HEXLOWER.encode(&facts.iter().find(|fact| fact.key == "scheme/cnie").unwrap().digest)
+        data_encoding::HEXLOWER.encode(
+            &facts
+                .iter()
+                .find(|fact| fact.key == "scheme/cnie")
+                .unwrap()
+                .digest,
+        )
     };
     let before = "36da3b5b281b468332902108d9305b5a263a441c05ab6c57bdfa629f860aa8dc";
-    assert_eq!((digest(""), digest("\ncase = \"fold\"")), (before.to_owned(), before.to_owned()));
-    assert_eq!(digest("\ncase = \"keep\""), "09b242f2a95ac4ddbe5b2619ce0bab368bd62a669634a6d7670f35e0f1ec6414");
+    assert_eq!(
+        (digest(""), digest("\ncase = \"fold\"")),
+        (before.to_owned(), before.to_owned())
+    );
+    assert_eq!(
+        digest("\ncase = \"keep\""),
+        "09b242f2a95ac4ddbe5b2619ce0bab368bd62a669634a6d7670f35e0f1ec6414"
+    );
 }
 
 #[test]
 fn facts_are_used_where_keys_derive_from_them() {
     let register = register::parse(GOOD).unwrap();
-    let known: Vec<String> = register.frozen_facts().into_iter().map(|fact| fact.key).collect();
+    let known: Vec<String> = register
+        .frozen_facts()
+        .into_iter()
+        .map(|fact| fact.key)
+        .collect();
     let used = |sector: &str, purpose: &str| {
         let sector = register.sector(sector).unwrap();
         register.facts_used_by(sector, &id("cnie"), &id("cnss"), Some(&id(purpose)))
     };
     let study = used("health.chu-rabat.study-42", "diabetes-cohort");
-    assert_eq!(study.len(), 1 + 3 * 3 + 1, "scheme, three sectors, purpose: {study:?}");
+    assert_eq!(
+        study.len(),
+        1 + 3 * 3 + 1,
+        "scheme, three sectors, purpose: {study:?}"
+    );
     assert_eq!(used("health", "billing").len(), 1 + 3);
     assert!(used("finance", "know-your-customer").contains(&"organisation/cnss".to_owned()));
     assert!(study.iter().all(|key| known.contains(key)));
 }
 
 proptest! {
-    /// Whatever an editor's slip does to a register, there is an answer, and every fault has a place and a remedy.
+    /// Whatever an editor's slip does to a register, there is an answer, and every fault has a
+    /// place and a remedy.
     #[test]
     fn no_slip_is_without_an_answer(lines in prop::collection::vec((0usize..400, 0usize..400, 0u8..4), 1..6)) {
         let mut text: Vec<&str> = GOOD.lines().collect();

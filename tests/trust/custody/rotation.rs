@@ -16,10 +16,21 @@ fn ask(world: &World, words: &[&str]) -> Value {
 
 /// What the command says that retires a version, with a statement that both operators signed.
 fn retire(world: &World, version: u32) -> std::process::Output {
-    let statement = world.sign_statement(&world.statement(Destruction::Secret { version }), &OPERATORS);
+    let statement = world.sign_statement(
+        &world.statement(Destruction::Secret { version }),
+        &OPERATORS,
+    );
     world.write("statement.jws", &statement);
     let version = version.to_string();
-    let retire = ["secrets", "retire", &version, "--yes", "--statement", "statement.jws", "--json"];
+    let retire = [
+        "secrets",
+        "retire",
+        &version,
+        "--yes",
+        "--statement",
+        "statement.jws",
+        "--json",
+    ];
     world.cloison(&[&retire[..], &OPERATOR].concat())
 }
 
@@ -33,16 +44,28 @@ fn versions(answer: &Value) -> Vec<(u64, String, Vec<String>)> {
     list.map(|version| {
         let needs = version["needed_by"].as_array().unwrap().iter();
         let needs = needs.map(|need| match (&need["sector"], &need["epoch"]) {
-            (Value::String(sector), epoch) => format!("{sector} {epoch} {}", need["why"].as_str().unwrap()),
+            (Value::String(sector), epoch) => {
+                format!("{sector} {epoch} {}", need["why"].as_str().unwrap())
+            }
             _ => need["why"].as_str().unwrap().to_owned(),
         });
-        (version["version"].as_u64().unwrap(), version["state"].as_str().unwrap().to_owned(), needs.collect())
+        (
+            version["version"].as_u64().unwrap(),
+            version["state"].as_str().unwrap().to_owned(),
+            needs.collect(),
+        )
     })
     .collect()
 }
 
 fn persons(world: &World) -> Vec<String> {
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB123456"])
+    world.tokenize(
+        "cnss-health",
+        "health",
+        "cnie",
+        Some("billing"),
+        &["AB123456"],
+    )
 }
 
 #[test]
@@ -53,7 +76,10 @@ fn a_version_is_rotated_in_and_out() {
     let before = persons(&world);
     let rotated = versions(&ask(&world, &["rotate"]));
     assert_eq!(rotated[1], (2, "here".into(), vec!["next-epochs".into()]));
-    assert!(rotated[0].2.contains(&"health 1 current".to_owned()), "{rotated:?}");
+    assert!(
+        rotated[0].2.contains(&"health 1 current".to_owned()),
+        "{rotated:?}"
+    );
     assert_eq!(persons(&world), before, "nothing has changed");
 
     // Sectors that keep mappings, and one that does not.
@@ -63,37 +89,69 @@ fn a_version_is_rotated_in_and_out() {
     }
     assert_ne!(persons(&world), before, "a new epoch, on the new version");
     let listed = versions(&ask(&world, &["versions"]));
-    assert_eq!(listed[0], (1, "here".into(), vec!["health 1 mappings".into()]), "{listed:?}");
+    assert_eq!(
+        listed[0],
+        (1, "here".into(), vec!["health 1 mappings".into()]),
+        "{listed:?}"
+    );
     assert_eq!(listed[1].2.len(), sectors.len() + 1);
     let said = refused(&retire(&world, 1), "secret-needed");
     assert!(said.contains("epoch 1 of health (mappings)"), "{said}");
     refused(&retire(&world, 2), "the next epochs");
     refused(&retire(&world, 9), "unknown-secret");
-    let reply = world.post_json("cnss-health", Door::Control, "/v1/secrets/retire", &json!({"version": 1}));
+    let reply = world.post_json(
+        "cnss-health",
+        Door::Control,
+        "/v1/secrets/retire",
+        &json!({"version": 1}),
+    );
     assert_eq!(reply.code(), "forbidden");
 
     // A study's own version, and a rotated one that no epoch ever took.
-    let study = sectors.iter().find(|sector| sector.contains("study")).unwrap();
+    let study = sectors
+        .iter()
+        .find(|sector| sector.contains("study"))
+        .unwrap();
     world.advance(study, true);
     let listed = versions(&ask(&world, &["rotate"]));
     assert_eq!((listed[2].0, listed[3].0), (3, 4));
     world.advance(study, false);
-    assert_eq!(versions(&ask(&world, &["versions"]))[2], (3, "here".into(), vec![]), "closed, and keeps no mapping");
+    assert_eq!(
+        versions(&ask(&world, &["versions"]))[2],
+        (3, "here".into(), vec![]),
+        "closed, and keeps no mapping"
+    );
     let dry = ask(&world, &["retire", "3", "--dry-run"]);
-    assert_eq!((&dry["retired"], &dry["destroyed"]), (&json!(false), &json!(false)));
+    assert_eq!(
+        (&dry["retired"], &dry["destroyed"]),
+        (&json!(false), &json!(false))
+    );
     let file = world.path("secrets/vault/sector/3.secret");
     let copy = std::fs::read(&file).unwrap();
     let done = retired(&world, 3);
-    assert_eq!((&done["retired"], &done["destroyed"]), (&json!(true), &json!(true)), "{done}");
+    assert_eq!(
+        (&done["retired"], &done["destroyed"]),
+        (&json!(true), &json!(true)),
+        "{done}"
+    );
     assert!(!file.exists());
-    assert_eq!(ask(&world, &["retire", "3", "--yes"])["destroyed"], true, "again is as good, and takes no statement");
+    assert_eq!(
+        ask(&world, &["retire", "3", "--yes"])["destroyed"],
+        true,
+        "again is as good, and takes no statement"
+    );
     world.end(Side::Vault);
     let entries = world.entries(Side::Vault);
     let of = |event: &str| -> Vec<u64> {
         let entries = entries.iter().filter(|entry| entry["event"] == event);
-        entries.map(|entry| entry["version"].as_u64().unwrap()).collect()
+        entries
+            .map(|entry| entry["version"].as_u64().unwrap())
+            .collect()
     };
-    assert_eq!((of("secret-rotate"), of("secret-retire")), (vec![2, 4], vec![3]));
+    assert_eq!(
+        (of("secret-rotate"), of("secret-retire")),
+        (vec![2, 4], vec![3])
+    );
 
     // What somebody puts back is not taken up, but destroyed; and no number comes back.
     cloison::keys::file::write_private(&file, &copy).unwrap();
@@ -107,7 +165,8 @@ fn a_version_is_rotated_in_and_out() {
     assert_eq!(persons(&world), again);
 }
 
-/// The newest version may be retired in favour of none: never. A number that was rotated in and retired unused is not given again.
+/// The newest version may be retired in favour of none: never. A number that was rotated in and
+/// retired unused is not given again.
 #[test]
 fn the_last_one_stays_and_numbers_do_not_come_back() {
     let mut world = World::asleep();
@@ -117,7 +176,10 @@ fn the_last_one_stays_and_numbers_do_not_come_back() {
     assert_eq!(retired(&world, 2)["destroyed"], true);
     refused(&retire(&world, 3), "the next epochs");
     let said = done(&world.cloison(&[&["secrets", "versions"], &OPERATOR[..]].concat()));
-    assert!(said.contains("retired   nothing") && said.contains("the next epochs"), "{said}");
+    assert!(
+        said.contains("retired   nothing") && said.contains("the next epochs"),
+        "{said}"
+    );
     world.end(Side::Vault);
     world.start(Side::Vault, &[]);
     assert_eq!(versions(&ask(&world, &["rotate"])).last().unwrap().0, 4);
