@@ -42,21 +42,21 @@ pub mod source;
 pub mod verify;
 
 pub use details::*;
-pub use event::Event;
+pub use event::AuditEvent;
 
 /// One audit entry.
 #[derive(Debug, Clone, Serialize)]
-pub struct Entry {
+pub struct AuditEntry {
     /// When the request arrived, RFC 3339 with milliseconds, UTC.
     pub time: String,
     /// What happened.
     #[serde(flatten)]
-    pub event: Event,
+    pub event: AuditEvent,
 }
 
-impl Entry {
+impl AuditEntry {
     /// An entry of that moment.
-    pub fn new(now: Timestamp, event: Event) -> Self {
+    pub fn new(now: Timestamp, event: AuditEvent) -> Self {
         Self {
             time: format!("{now:.3}"),
             event,
@@ -191,13 +191,13 @@ mod tests {
 
     #[test]
     fn entries_are_canonical() {
-        let event = Event::Refuse {
+        let event = AuditEvent::Refuse {
             actor: "unknown".into(),
             operation: "tokenize",
             code: Code::UnknownClient,
             count: 2,
         };
-        let entry = Entry::new(Timestamp::from_second(1_800_000_000).unwrap(), event);
+        let entry = AuditEntry::new(Timestamp::from_second(1_800_000_000).unwrap(), event);
         assert_eq!(
             String::from_utf8(entry.to_bytes()).unwrap(),
             r#"{"actor":"unknown","code":"unknown-client","count":2,"event":"refuse","operation":"tokenize","time":"2027-01-15T08:00:00.000Z"}"#

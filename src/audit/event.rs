@@ -9,7 +9,7 @@ use crate::id::Id;
 /// What an entry says.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum Event {
+pub enum AuditEvent {
     /// The process began to serve.
     Start {
         /// `vault` or `node`.

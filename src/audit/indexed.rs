@@ -6,15 +6,15 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::Event;
+use super::AuditEvent;
 use crate::store::{EntryKeys, TagKind};
 
-impl Event {
+impl AuditEvent {
     /// What the store is to find an entry about this by.
     pub(crate) fn keys(&self) -> EntryKeys {
         match self {
-            Event::Release(release) => keys("release", Some(&release.order)),
-            Event::LookUp(_) => keys("look-up", None),
+            AuditEvent::Release(release) => keys("release", Some(&release.order)),
+            AuditEvent::LookUp(_) => keys("look-up", None),
             _ => EntryKeys::default(),
         }
     }

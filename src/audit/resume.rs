@@ -8,7 +8,7 @@
 use ed25519_dalek::VerifyingKey;
 use serde::Deserialize;
 
-use super::Event;
+use super::AuditEvent;
 use super::log::{Log, LogError};
 use super::shard_reader::ShardReader;
 use crate::audit::origin::owner_and_shard;
@@ -78,8 +78,8 @@ impl LostCheckpoint {
     }
 
     /// The first entry of the shard with which the log goes on.
-    pub(super) fn event(self, kept_shard: Shard, kept: u64, root: Hash) -> Event {
-        Event::Resume {
+    pub(super) fn event(self, kept_shard: Shard, kept: u64, root: Hash) -> AuditEvent {
+        AuditEvent::Resume {
             lost: self.note,
             kept: kept_shard.to_string(),
             kept_entries: kept,

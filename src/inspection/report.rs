@@ -19,7 +19,7 @@ use super::{FAILED, InspectionView, Inspections, hex};
 use crate::access::AuditorPermit;
 use crate::audit::log::PublishedCheckpoint;
 use crate::audit::shard_reader::ShardReader;
-use crate::audit::{AccessDetails, AuditReceipt, Event};
+use crate::audit::{AccessDetails, AuditEvent, AuditReceipt};
 use crate::code::Code;
 use crate::entity::Entity;
 use crate::json::JsonObject;
@@ -279,9 +279,12 @@ impl Inspections<'_> {
             asked: [].into(),
             given: 1,
         };
-        self.entity
-            .committer()
-            .record(self.now, Event::Access(Box::new(access)), vec![], vec![])
+        self.entity.committer().record(
+            self.now,
+            AuditEvent::Access(Box::new(access)),
+            vec![],
+            vec![],
+        )
     }
 
     fn compose(

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::Log;
 use crate::audit::origin;
-use crate::audit::{AuditReceipt, Event};
+use crate::audit::{AuditEvent, AuditReceipt};
 use crate::store::{RowBatch, Shard, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::tree::{Hash, MerkleTree, leaf_hash, tile_bytes};
@@ -43,7 +43,7 @@ pub struct Appender {
     /// The tree after the last commit.
     pub(super) head: TreeRow,
     /// What a shard has to begin with.
-    pub(super) opening: Option<Event>,
+    pub(super) opening: Option<AuditEvent>,
     pub(super) publisher: Option<JoinHandle<()>>,
 }
 
@@ -54,7 +54,7 @@ impl Appender {
     }
 
     /// Ends the shard where its year is over; what the next one begins with, before anything else.
-    pub fn turn(&mut self, now: Timestamp) -> Option<Event> {
+    pub fn turn(&mut self, now: Timestamp) -> Option<AuditEvent> {
         if now >= self.ends {
             // A shard without an entry has no checkpoint to hand on, and cannot be told from one
             // that never was.
@@ -73,7 +73,7 @@ impl Appender {
             self.opening = self
                 .opening
                 .take()
-                .or(closed.map(|checkpoint| Event::Continue { checkpoint }));
+                .or(closed.map(|checkpoint| AuditEvent::Continue { checkpoint }));
         }
         self.opening.take()
     }
