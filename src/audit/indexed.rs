@@ -1,5 +1,5 @@
-//! What an entry is found by, beside its number: the tags of its items, and the order under which
-//! it released something.
+//! The keys under which the store indexes an entry, beside its number: the kind of its items' tags,
+//! and the order under which it released something.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::AuditEvent;
 use crate::store::{EntryKeys, TagKind};
 
 impl AuditEvent {
-    /// What the store is to find an entry about this by.
+    /// The keys under which the store indexes an entry about this event.
     pub(crate) fn keys(&self) -> EntryKeys {
         match self {
             AuditEvent::Release(release) => keys("release", Some(&release.order)),
@@ -20,7 +20,7 @@ impl AuditEvent {
     }
 }
 
-/// The same of an entry as it is stored.
+/// The same keys, read from a stored entry.
 pub(super) fn keys_of(entry: &[u8]) -> EntryKeys {
     #[derive(Deserialize)]
     struct KeyMembers<'a> {

@@ -394,11 +394,11 @@ pub fn check(
         sha256,
     } = signature.says();
     let believed =
-        key(origin).ok_or_else(|| invalid(format!("no key is believed for the log {origin}")))?;
+        key(origin).ok_or_else(|| invalid(format!("no key is trusted for the log {origin}")))?;
     let signatures = signature.signatures(|_| Some(((), &believed)));
     if signature.claimed_signers().count() != 1 || signatures.all_good().is_err() {
         return Err(invalid(format!(
-            "the signature is not by the key that is believed for the log {origin}"
+            "the signature is not by the key that is trusted for the log {origin}"
         )));
     }
     if digest(&document.report) != *sha256 {

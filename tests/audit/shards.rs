@@ -377,7 +377,7 @@ fn a_lost_second_place_is_not_taken_for_a_first_use() {
     let why = refused.to_string();
     assert!(
         why.contains(
-            "has nothing, and this log has published at least 30 entries of cloison/test/vault/2026"
+            "is empty, but this log has published at least 30 entries of cloison/test/vault/2026"
         ),
         "{why}"
     );
@@ -474,7 +474,7 @@ fn an_empty_mount_point_is_a_disk_that_is_away_and_not_one_that_forgot() {
             .log
             .trouble()
             .unwrap()
-            .contains("the disk that it was on is away")
+            .contains("the disk that it was on is not mounted")
     );
     // Nothing is published, and nothing made in the empty folder; that is no fork.
     let event = || AuditEvent::Refuse {
@@ -600,7 +600,7 @@ fn two_writers_of_one_log_are_noticed() {
             .log
             .trouble()
             .unwrap()
-            .contains("another process extends the same log")
+            .contains("another process writes to it")
     );
     assert!(
         first
