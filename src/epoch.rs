@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::statement::{Destruction, Mandate};
 use crate::access::OperatorPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::SectorRootKey;
@@ -116,7 +116,7 @@ pub fn advance(
     };
     let epoch = next(vault, state, how.own_secret, now)?;
     let (uuid, row) = (state.sector.uuid, epoch.row);
-    let event = Event::EpochAdvance {
+    let event = AuditEvent::EpochAdvance {
         operator: permit.operator.clone(),
         sector: sector.to_owned(),
         epoch: row.epoch,
@@ -224,7 +224,7 @@ fn next(
 }
 
 /// An entry and what it describes, durable together.
-fn commit(vault: &Vault, event: Event, changes: Vec<Change>) -> Result<(), Refusal> {
+fn commit(vault: &Vault, event: AuditEvent, changes: Vec<Change>) -> Result<(), Refusal> {
     vault
         .committer()
         .record(vault.now(), event, vec![], changes)

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sha2::Sha256;
 
 use super::JobLog;
-use crate::audit::{Domain, Entry, Event, TokenizeDetails};
+use crate::audit::{AuditEntry, AuditEvent, Domain, TokenizeDetails};
 use crate::code::Code;
 use crate::pseudonym::Pseudonym;
 use crate::register::Id;
@@ -25,7 +25,7 @@ pub(super) struct GroupLog {
 type SharedEntryKey = (Id, String, Domain, Option<u32>, Id, Option<Id>);
 
 enum EntryDraft {
-    Entry(Entry, Vec<ItemTag>),
+    Entry(AuditEntry, Vec<ItemTag>),
     Tokenized {
         time: Timestamp,
         entry: Box<TokenizeDetails>,
@@ -101,8 +101,8 @@ impl GroupLog {
     }
 
     /// What a shard begins with, before anything else.
-    pub(super) fn begin(&mut self, time: Timestamp, event: Event) {
-        self.push(EntryDraft::Entry(Entry::new(time, event), vec![]));
+    pub(super) fn begin(&mut self, time: Timestamp, event: AuditEvent) {
+        self.push(EntryDraft::Entry(AuditEntry::new(time, event), vec![]));
     }
 
     /// Finds a place for what a job has to say; `None` where it was only counted.
@@ -185,7 +185,7 @@ impl GroupLog {
                     entry.digest =
                         data_encoding::HEXLOWER.encode(&digest.mac.finalize().into_bytes());
                     (
-                        Entry::new(time, Event::Tokenize(entry)),
+                        AuditEntry::new(time, AuditEvent::Tokenize(entry)),
                         Some(digest.salt),
                         vec![],
                     )
@@ -245,15 +245,15 @@ impl CountedEvent {
 
     fn draft(self, time: Timestamp, count: u64) -> EntryDraft {
         let event = match self {
-            CountedEvent::Refused(actor, operation, code) => Event::Refuse {
+            CountedEvent::Refused(actor, operation, code) => AuditEvent::Refuse {
                 actor,
                 operation,
                 code,
                 count,
             },
-            CountedEvent::Read(actor) => Event::Read { actor, count },
+            CountedEvent::Read(actor) => AuditEvent::Read { actor, count },
         };
-        EntryDraft::Entry(Entry::new(time, event), vec![])
+        EntryDraft::Entry(AuditEntry::new(time, event), vec![])
     }
 }
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::statement::{Destruction, Mandate};
 use super::{FAILED, commit};
 use crate::access::OperatorPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::SectorRootKey;
@@ -140,7 +140,7 @@ pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>,
         })?;
     commit(
         vault,
-        Event::SecretRotate {
+        AuditEvent::SecretRotate {
             operator: permit.operator.clone(),
             version,
         },
@@ -204,7 +204,7 @@ pub fn retire(
         all.sort_unstable();
         let note: Change = Box::new(move |store, batch| store.put_retired_secrets(batch, &all));
         let operator = permit.operator.clone();
-        let event = Event::SecretRetire {
+        let event = AuditEvent::SecretRetire {
             operator,
             version,
             statement: mandate.note(),
