@@ -10,3 +10,4 @@ mod register;
 mod register_signatures;
 mod trusted_core;
 mod vectors;
+mod walks;
