@@ -37,6 +37,7 @@ use crate::seal::chunk::{ChunkBuilder, ChunkCipher};
 use crate::seal::segment::OpenSegment;
 use crate::store::index::{Index, PartitionId};
 use crate::store::{ItemTag, RowBatch, Store, StoreError};
+use crate::system::lock::unpoisoned;
 pub use log::AnsweredPseudonyms;
 use log::{GroupLog, Tally};
 pub use mark::{LowerMark, LowerMarkError};
@@ -434,7 +435,7 @@ impl Drop for Committer {
 }
 
 fn report(poisoned: &Mutex<Option<PoisonHandler>>, error: &StoreError) {
-    let handler = poisoned.lock().ok().and_then(|mut handler| handler.take());
+    let handler = unpoisoned(poisoned.lock()).take();
     if let Some(handler) = handler {
         handler(error);
     }

@@ -8,8 +8,10 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use crate::system::lock::unpoisoned;
 
 /// A metric that only grows.
 #[derive(Debug, Default)]
@@ -236,7 +238,7 @@ impl Registry {
         let label = label
             .map(|(key, value)| format!("{key}=\"{value}\""))
             .unwrap_or_default();
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = unpoisoned(self.0.lock());
         // Metrics of one name stand together, as the format asks.
         let place = entries
             .iter()
@@ -255,7 +257,7 @@ impl Registry {
 
     /// The text that Prometheus reads.
     pub fn render(&self) -> String {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = unpoisoned(self.0.lock());
         let mut out = String::with_capacity(entries.len() * 96);
         let mut before = "";
         for entry in entries.iter() {

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use figures::Figures;
+use figures::PersonFigures;
+use tokio::task::AbortHandle;
 use watch::EntityWatch;
 pub use witness::run_witness;
 
@@ -23,6 +24,7 @@ use crate::config::{
 };
 use crate::execution::step;
 use crate::http::data::DataDoor;
+use crate::http::mount::VaultRouters;
 use crate::http::node_door::NodeDoor;
 use crate::http::tls::ServerTls;
 use crate::http::{self, Callers, Limits, Listener, Readiness, health, mount, tls};
@@ -40,7 +42,7 @@ use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::{FirstStart, StoreError};
 use crate::terminal::CommandError;
 use crate::tlog::checkpoint_file::CheckpointFileError;
-use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
+use crate::vault::{SectorAdvance, StartError, Vault, VaultHome, VaultSecrets};
 
 /// What a start of vault or node is allowed.
 #[derive(Debug, Clone, Copy)]
@@ -83,76 +85,35 @@ async fn serve_vault(
     protection: Protection,
 ) -> Result<(), CommandError> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
-    show(&protection, &registry);
+    show_protection(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = ServerTls::read(&config.tls)
-        .map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
-    let shutdown = http::terminated()
-        .map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
-
-    tracing::info!(
-        mib = config.index_memory >> 20,
-        "memory that the index of mappings may take"
-    );
-
-    // Health answers while the index is rebuilt; the doors open when it is complete.
+    let tls = read_tls(&config.tls)?;
+    let shutdown = shutdown_signal()?;
     let memory = watch::memory(&config.log, &config.store)?;
-    let home = Home {
-        store: config.store.clone(),
-        index_memory: config.index_memory,
-    };
-    let shown = readiness.clone();
-    let open = tokio::task::spawn_blocking(move || {
-        let progress = move |words: String| shown.set("starting", words);
-        Vault::open(
-            &home,
-            register,
-            secrets,
-            &advance,
-            Arc::new(SystemClock),
-            &progress,
-            Box::new(poisoned),
-        )
-    });
+    // The health listener answers while the index is rebuilt. The others are bound when it is
+    // complete.
     let serving_health = tokio::spawn({
         let (readiness, registry) = (readiness.clone(), registry.clone());
         async move {
-            http::serve(
-                vec![],
-                Some(health),
-                &readiness,
-                &registry,
-                std::future::pending(),
-            )
-            .await
+            let never = std::future::pending();
+            http::serve(vec![], Some(health), &readiness, &registry, never).await
         }
     });
-    let vault = open
-        .await
-        .map_err(|_| CommandError::new("the vault failed while it started", "see the log above"))?
-        .map_err(unstarted)?;
+    let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
     first_start::end(first)?;
-    let vault = Arc::new(vault);
-    begin_copies(vault.clone()).await?;
+    prepare_copies(vault.clone()).await?;
     vault.know_former_segment_keys(config.former_segment_keys.clone());
     let (cosigning, _asking) = watch::vault(&vault, &config, memory)?;
-    let cosigners = cosigning.cosigners.clone();
+    let watch = EntityWatch::new(
+        vault.entity().clone(),
+        cosigning.cosigners.clone(),
+        config.reserve,
+        readiness.clone(),
+        &registry,
+    );
     let routers = mount::vault(DataDoor::new(vault.clone(), &registry), cosigning);
     let callers = Callers::Registered(tls, vault.entity().clone());
-    let batches = Limits {
-        batches: config.bodies,
-        ..limits(&config.limits)
-    };
-    let listeners = vec![
-        bind("data", config.data, callers.clone(), routers.data, batches)?,
-        bind(
-            "control",
-            config.control,
-            callers,
-            routers.control,
-            limits(&config.limits),
-        )?,
-    ];
+    let listeners = vault_listeners(&config, routers, callers)?;
     tracing::info!(
         data = %config.data,
         control = %config.control,
@@ -161,38 +122,94 @@ async fn serve_vault(
         "the vault serves"
     );
     readiness.clear("starting");
-    let looked_at = vault.clone();
-    tokio::task::spawn_blocking(move || {
-        if let Ok(count @ 1..) = crate::renewal::vault::stranded(&looked_at) {
-            let hint = "list the key that they are sealed to again, and `cloison authority renew`";
-            tracing::warn!(
-                count,
-                hint,
-                "segments are sealed to no key that the register lists"
-            );
-        }
-    });
-    let tidying = tokio::spawn(tidy::vault(vault.clone()));
-    let placed = tokio::spawn(watch::keep_place(vault.entity().clone(), readiness.clone()));
-    let watch = EntityWatch::new(
-        vault.entity().clone(),
-        cosigners,
-        config.reserve,
-        readiness.clone(),
-        &registry,
-    );
-    let housekeeping = tokio::spawn(keep_house(vault.clone(), watch, registry.clone()));
+    let counted = vault.clone();
+    tokio::task::spawn_blocking(move || warn_of_stranded_segments(&counted));
+    let tasks = [
+        serving_health.abort_handle(),
+        tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
+        tokio::spawn(watch::keep_place(vault.entity().clone(), readiness.clone())).abort_handle(),
+        tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
+    ];
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
-    housekeeping.abort();
-    placed.abort();
-    tidying.abort();
-    serving_health.abort();
+    tasks.iter().for_each(AbortHandle::abort);
     tracing::info!("the vault has stopped");
     Ok(())
 }
 
-/// Sees to the copies of orders, before anybody is served.
-async fn begin_copies(vault: Arc<Vault>) -> Result<(), CommandError> {
+/// Opens the vault on a thread of its own. `/readyz` says how far it is.
+async fn open_vault(
+    config: &VaultConfig,
+    register: Register,
+    secrets: VaultSecrets,
+    advance: Vec<SectorAdvance>,
+    readiness: &Arc<Readiness>,
+) -> Result<Arc<Vault>, CommandError> {
+    tracing::info!(
+        mib = config.index_memory >> 20,
+        "memory that the index of mappings may take"
+    );
+    let home = VaultHome {
+        store: config.store.clone(),
+        index_memory: config.index_memory,
+    };
+    let readiness = readiness.clone();
+    let open = move || {
+        let progress = move |words: String| readiness.set("starting", words);
+        Vault::open(
+            &home,
+            register,
+            secrets,
+            &advance,
+            Arc::new(SystemClock),
+            &progress,
+            Box::new(end_process),
+        )
+    };
+    tokio::task::spawn_blocking(open)
+        .await
+        .map_err(|_| CommandError::new("the vault failed while it started", "see the log above"))?
+        .map(Arc::new)
+        .map_err(start_error)
+}
+
+fn vault_listeners(
+    config: &VaultConfig,
+    routers: VaultRouters,
+    callers: Callers,
+) -> Result<Vec<Listener>, CommandError> {
+    let control = limits(&config.limits);
+    let data = Limits {
+        batches: config.bodies,
+        ..limits(&config.limits)
+    };
+    Ok(vec![
+        bind("data", config.data, callers.clone(), routers.data, data)?,
+        bind("control", config.control, callers, routers.control, control)?,
+    ])
+}
+
+fn warn_of_stranded_segments(vault: &Vault) {
+    if let Ok(count @ 1..) = crate::renewal::vault::stranded(vault) {
+        let hint = "list the key that they are sealed to again, and `cloison authority renew`";
+        tracing::warn!(
+            count,
+            hint,
+            "segments are sealed to no key that the register lists"
+        );
+    }
+}
+
+fn read_tls(files: &TlsFiles) -> Result<ServerTls, CommandError> {
+    ServerTls::read(files).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))
+}
+
+/// Ends when the process is told to stop.
+fn shutdown_signal() -> Result<impl Future<Output = ()> + Send, CommandError> {
+    http::terminated().map_err(|e| CommandError::new(e, "check the system's signal settings"))
+}
+
+/// Makes the copies that live orders still lack. Must end before the first request.
+async fn prepare_copies(vault: Arc<Vault>) -> Result<(), CommandError> {
     let begun =
         tokio::task::spawn_blocking(move || crate::reidentify::copies::start::begin(&vault)).await;
     let begun = begun
@@ -205,9 +222,9 @@ async fn begin_copies(vault: Arc<Vault>) -> Result<(), CommandError> {
     })
 }
 
-/// Why a store could not be opened, and whether that may pass by itself: another process that is
-/// about to end, a disk that is full or away.
-fn unstarted(error: StartError) -> CommandError {
+/// Says why a vault or node did not start. The error is temporary where a later start may succeed
+/// without a change by people: another process still holds the store, the disk is full or absent.
+fn start_error(error: StartError) -> CommandError {
     let hint = "see docs/operations.md, \"What an error at start means\"";
     match &error {
         StartError::Store(store) if store.may_pass() => CommandError::temporary(error, hint),
@@ -222,7 +239,7 @@ fn unstarted(error: StartError) -> CommandError {
 
 /// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
 async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Registry>) {
-    let figures = Figures::new(&registry);
+    let figures = PersonFigures::new(&registry);
     let bound = registry.gauge(
         "cloison_index_bound_bytes",
         "Memory that the index may take before entries move",
@@ -357,19 +374,17 @@ async fn serve_node(
     protection: Protection,
 ) -> Result<(), CommandError> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
-    show(&protection, &registry);
+    show_protection(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = ServerTls::read(&config.tls)
-        .map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
-    let shutdown = http::terminated()
-        .map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
+    let tls = read_tls(&config.tls)?;
+    let shutdown = shutdown_signal()?;
     let memory = watch::memory(&config.log, &config.store)?;
     let store = config.store.clone();
-    let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(poisoned));
+    let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(end_process));
     let node = tokio::task::spawn_blocking(open)
         .await
         .map_err(|_| CommandError::new("the node failed while it started", "see the log above"))?
-        .map_err(unstarted)?;
+        .map_err(start_error)?;
     first_start::end(first)?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
@@ -377,7 +392,7 @@ async fn serve_node(
         node: node.clone(),
         vault: peer.clone(),
     });
-    let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
+    let keeping_in_step = tokio::spawn(keep_in_step(door.clone())).abort_handle();
     let callers = Callers::Registered(tls, node.entity().clone());
     let listeners = vec![bind(
         "control",
@@ -395,27 +410,23 @@ async fn serve_node(
     say_sealed(&node, &readiness);
     watch::first(peer.clone()).await;
     readiness.clear("starting");
-    let tidying = tokio::spawn(tidy::node(node.clone()));
-    let watch = tokio::spawn(watch_seal(
-        node.clone(),
-        readiness.clone(),
-        registry.clone(),
-    ));
-    let placed = tokio::spawn(watch::keep_place(node.entity().clone(), readiness.clone()));
-    let entity_watch = EntityWatch::new(
+    let watch = EntityWatch::new(
         node.entity().clone(),
         cosigners,
         config.reserve,
         readiness.clone(),
         &registry,
     );
-    let kept = tokio::spawn(watch::keep(node, peer, entity_watch));
+    let sealing = watch_seal(node.clone(), readiness.clone(), registry.clone());
+    let tasks = [
+        keeping_in_step,
+        tokio::spawn(tidy::node(node.clone())).abort_handle(),
+        tokio::spawn(sealing).abort_handle(),
+        tokio::spawn(watch::keep_place(node.entity().clone(), readiness.clone())).abort_handle(),
+        tokio::spawn(watch::keep(node, peer, watch)).abort_handle(),
+    ];
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
-    watch.abort();
-    tidying.abort();
-    kept.abort();
-    placed.abort();
-    keeping_in_step.abort();
+    tasks.iter().for_each(AbortHandle::abort);
     tracing::info!("the authority node has stopped");
     Ok(())
 }
@@ -439,15 +450,12 @@ async fn watch_seal(node: Arc<Node>, readiness: Arc<Readiness>, registry: Arc<Re
 /// `/readyz` names the keys that are sealed; how many they are.
 fn say_sealed(node: &Node, readiness: &Readiness) -> usize {
     let sealed = node.safe().sealed();
-    match sealed.is_empty() {
-        true => readiness.clear("sealed"),
-        false => readiness.set(
-            "sealed",
-            format!(
-                "keys that their custodians have to unseal: {}",
-                sealed.join(", ")
-            ),
-        ),
+    if sealed.is_empty() {
+        readiness.clear("sealed");
+    } else {
+        let sealed = sealed.join(", ");
+        let words = format!("keys that their custodians have to unseal: {sealed}");
+        readiness.set("sealed", words);
     }
     sealed.len()
 }
@@ -475,7 +483,7 @@ const IN_STEP_EVERY: Duration = Duration::from_secs(5);
 ///
 /// The process ends without its exit handlers: those of RocksDB destroy what its background threads
 /// still use, or wait for them while the disk hangs.
-fn poisoned(error: &StoreError) {
+fn end_process(error: &StoreError) {
     let what = match error {
         StoreError::Displaced(_) | StoreError::SecondDisplaced(_) => {
             "files were taken from under this process"
@@ -496,7 +504,7 @@ fn prepare_process(whole: bool) -> Protection {
 }
 
 /// Says in the log and on `/metrics` how well the process's memory is protected.
-fn show(protection: &Protection, registry: &Registry) {
+fn show_protection(protection: &Protection, registry: &Registry) {
     let help = "0: keys may be swapped or dumped; 1: keys may not; 2: nothing of the process may";
     registry
         .gauge("cloison_memory_protection", help, None)
@@ -534,7 +542,7 @@ fn bind(
     limits: Limits,
 ) -> Result<Listener, CommandError> {
     Listener::bind(name, address, callers, router, limits)
-        .map_err(|error| unbound(name, address, &error))
+        .map_err(|error| bind_error(name, address, &error))
 }
 
 fn health_listener(
@@ -549,13 +557,13 @@ fn health_listener(
         ..Limits::default()
     };
     Listener::bind("health", address, Callers::Anybody, router, limits)
-        .map_err(|error| unbound("health", address, &error))
+        .map_err(|error| bind_error("health", address, &error))
 }
 
 /// How long a connection of the health listener may have nothing to do.
 const HEALTH_IDLE: Duration = Duration::from_secs(5);
 
-fn unbound(name: &str, address: std::net::SocketAddr, error: &std::io::Error) -> CommandError {
+fn bind_error(name: &str, address: std::net::SocketAddr, error: &std::io::Error) -> CommandError {
     let message = format_args!("the {name} listener cannot have {address}: {error}");
     let hint = "stop what listens there, or choose another address in the configuration";
     match error.kind() {

@@ -1,9 +1,11 @@
-//! System calls that the standard library does not have, as safe functions with plain arguments.
+//! System calls that the standard library lacks, as safe functions with plain arguments; and how
+//! locks are taken.
 #![expect(
     unsafe_code,
     reason = "the one room for system calls: each is one call, and says why it is sound"
 )]
 
+pub mod lock;
 pub mod memory;
 pub mod process;
 

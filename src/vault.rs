@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
+use jiff::Timestamp;
 
 use crate::audit::log::LogParts;
 use crate::clock::{Clock, ClockMark};
@@ -63,7 +64,7 @@ pub type StartProgress<'a> = &'a dyn Fn(String);
 
 /// Where the vault's store lies, and what it may take of the machine.
 #[derive(Debug, Clone)]
-pub struct Home {
+pub struct VaultHome {
     /// The store's folder.
     pub store: PathBuf,
     /// Bytes of memory for the index: three quarters for the tables, one for what is read of the
@@ -71,7 +72,7 @@ pub struct Home {
     pub index_memory: u64,
 }
 
-impl Home {
+impl VaultHome {
     /// A store whose index takes what it needs.
     pub fn unbounded(store: &Path) -> Self {
         Self {
@@ -106,7 +107,7 @@ pub struct Vault {
     entity: Arc<Entity>,
     identity: Box<dyn UtiSource>,
     segment_signer: SigningKey,
-    shelf: Box<dyn SectorSecretStore>,
+    sector_secrets: Box<dyn SectorSecretStore>,
     roots: RwLock<HashMap<u32, SectorRootKey>>,
     sectors: HashMap<String, Arc<SectorState>>,
     frozen: FrozenFacts,
@@ -144,7 +145,7 @@ impl Vault {
     /// # Errors
     /// [`StartError`]; nothing was changed in the store then, but for a store made anew.
     pub fn open(
-        home: &Home,
+        home: &VaultHome,
         register: Register,
         secrets: VaultSecrets,
         advance: &[SectorAdvance],
@@ -156,51 +157,30 @@ impl Vault {
             identity,
             audit,
             store: storage,
-            sector: shelf,
+            sector: sector_secrets,
             segment,
             log,
         } = secrets;
         let open = |owner: &str| Store::open_with(&home.store, owner, home.cache());
         let mut opening = EntityOpening::of(Role::Vault, register, log, open)?;
         let (register, store) = (opening.register.clone(), opening.store.clone());
-        let (roots, retired) = load_roots(&*shelf, &store)?;
-        if let Some(unknown) = advance
+        let (roots, retired) = load_roots(&*sector_secrets, &store)?;
+        let now = clock.now();
+        check_advance(&register, &store, advance, now)?;
+        let (sectors, opened) =
+            sector::load_all(&store, &register, &roots, advance, now, &mut opening.batch)?;
+        let keys = storage
             .iter()
-            .find(|asked| register.sector(&asked.sector).is_none())
-        {
-            return Err(StartError::UnknownSector(unknown.sector.clone()));
-        }
-        if !advance.is_empty() {
-            // The overlap with the epoch before begins now.
-            ClockMark::at(store.clock_mark()?)
-                .steady(clock.now())
-                .map_err(StartError::Clock)?;
-        }
-        let (sectors, opened) = sector::load_all(
-            &store,
-            &register,
-            &roots,
-            advance,
-            clock.now(),
-            &mut opening.batch,
-        )?;
-
-        let cipher = Arc::new(ChunkCipher::new(
-            storage
-                .iter()
-                .map(|(version, key)| (*version, StoreKey::new(key))),
-        ));
-        let index = Arc::new(Index::open(
-            &store,
-            Arc::new(newest_blinding(&storage)),
-            home.tables(),
-        )?);
+            .map(|(version, key)| (*version, StoreKey::new(key)));
+        let cipher = Arc::new(ChunkCipher::new(keys));
+        let blinding = newest_blinding(&storage);
+        let index = Arc::new(Index::open(&store, Arc::new(blinding), home.tables())?);
         let small = rebuild::rebuild(&store, &cipher, &index, progress)?;
         hold_migrated(&store, &sectors, &index)?;
-        let wrap = Some(cipher.clone());
+
         let writer = WriterParts {
             index: index.clone(),
-            cipher: wrap,
+            cipher: Some(cipher.clone()),
             small,
             clock: clock.clone(),
             poisoned,
@@ -210,7 +190,7 @@ impl Vault {
         let quotas = Quotas::load(&register, &store, mark, clock.now())?;
         let entity = started.begin(opened)?;
 
-        destroy_retired(&*shelf, &retired);
+        destroy_retired(&*sector_secrets, &retired);
         let parts = KeeperParts {
             entity: entity.clone(),
             index: index.clone(),
@@ -223,7 +203,7 @@ impl Vault {
             entity,
             identity: Box::new(IdentityKeys::new(&identity)),
             segment_signer: segment,
-            shelf,
+            sector_secrets,
             roots: RwLock::new(roots),
             sectors,
             frozen: FrozenFacts::default(),
@@ -326,8 +306,8 @@ impl Vault {
             .collect()
     }
 
-    pub(crate) fn shelf(&self) -> &dyn SectorSecretStore {
-        &*self.shelf
+    pub(crate) fn sector_secrets(&self) -> &dyn SectorSecretStore {
+        &*self.sector_secrets
     }
 
     /// Sectors at run time.
@@ -347,17 +327,39 @@ impl Vault {
     }
 }
 
+/// Refuses to advance a sector that the register does not know. Refuses any advance while the clock
+/// is behind its mark, because an epoch's overlap with the one before begins at its opening.
+fn check_advance(
+    register: &Register,
+    store: &Store,
+    advance: &[SectorAdvance],
+    now: Timestamp,
+) -> Result<(), StartError> {
+    if let Some(unknown) = advance
+        .iter()
+        .find(|asked| register.sector(&asked.sector).is_none())
+    {
+        return Err(StartError::UnknownSector(unknown.sector.clone()));
+    }
+    if !advance.is_empty() {
+        ClockMark::at(store.clock_mark()?)
+            .steady(now)
+            .map_err(StartError::Clock)?;
+    }
+    Ok(())
+}
+
 /// The root keys of the sector secret's versions, and the versions that are here though they were
 /// retired: copies that were put back, or retirements that were broken off.
 fn load_roots(
-    shelf: &dyn SectorSecretStore,
+    secrets: &dyn SectorSecretStore,
     store: &Store,
 ) -> Result<(HashMap<u32, SectorRootKey>, Vec<u32>), StartError> {
     let retired = store.retired_secrets()?;
     let (mut roots, mut left) = (HashMap::new(), vec![]);
-    for (version, secret) in shelf
+    for (version, secret) in secrets
         .load()
-        .map_err(|error| StartError::Shelf(error.to_string()))?
+        .map_err(|error| StartError::SectorSecrets(error.to_string()))?
     {
         if retired.contains(&version) {
             left.push(version);
@@ -368,9 +370,9 @@ fn load_roots(
     Ok((roots, left))
 }
 
-fn destroy_retired(shelf: &dyn SectorSecretStore, versions: &[u32]) {
+fn destroy_retired(secrets: &dyn SectorSecretStore, versions: &[u32]) {
     for version in versions {
-        match shelf.destroy(*version) {
+        match secrets.destroy(*version) {
             Ok(()) => tracing::warn!(
                 version,
                 "a retired version of the sector secret was here, and was destroyed"

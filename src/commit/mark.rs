@@ -1,6 +1,6 @@
 //! Lowering the clock's high-water mark after a clock once ran ahead.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -10,6 +10,7 @@ use crate::audit::{AuditReceipt, ClockLowerDetails, Event, StatementNote};
 use crate::code::Code;
 use crate::register::Id;
 use crate::store::{Store, StoreError};
+use crate::system::lock::unpoisoned;
 
 /// A verified statement of two operators: the clock once ran ahead to `mark`.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ impl Committer {
         now: Timestamp,
     ) -> Result<AuditReceipt, LowerMarkError> {
         // Looking for the statement and noting it are one step.
-        let _one = self.lowering.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = unpoisoned(self.lowering.lock());
         if store.is_carried_out(said.until, said.id)? {
             return Err(LowerMarkError::Taken);
         }

@@ -6,7 +6,7 @@
 //! bytes keeps no revocation waiting.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::id::Id;
 use crate::store::OrderKey;
+use crate::system::lock::unpoisoned;
 
 /// Most releases, reveals and migration pages that are under way for one authority at a time.
 pub const MOST_UNDER_WAY: usize = 8;
@@ -44,7 +45,7 @@ pub struct OrderPlace<'a> {
 
 impl Drop for OrderPlace<'_> {
     fn drop(&mut self) {
-        if let Some(count) = held(&self.gate.under_way).get_mut(&self.authority) {
+        if let Some(count) = unpoisoned(self.gate.under_way.lock()).get_mut(&self.authority) {
             *count -= 1;
         }
         self.gate.place_left.notify_all();
@@ -60,7 +61,7 @@ pub struct OrderQuestion<'a> {
 
 impl Drop for OrderQuestion<'_> {
     fn drop(&mut self) {
-        held(&self.gate.asking).remove(&self.order);
+        unpoisoned(self.gate.asking.lock()).remove(&self.order);
         self.gate.answered.notify_all();
     }
 }
@@ -102,7 +103,7 @@ impl OrderGate {
     /// act.
     pub fn lock(&self) -> MutexGuard<'_, ()> {
         // What the lock guards lies in the store and is whole after any panic.
-        held(&self.turn)
+        unpoisoned(self.turn.lock())
     }
 
     /// Takes a place for a request of this authority; where all are taken, waits for one as long as
@@ -113,10 +114,12 @@ impl OrderGate {
                 .get(authority)
                 .is_some_and(|count| *count >= MOST_UNDER_WAY)
         };
-        let waited = self
-            .place_left
-            .wait_timeout_while(held(&self.under_way), patience, is_full);
-        let (mut under_way, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let waited = self.place_left.wait_timeout_while(
+            unpoisoned(self.under_way.lock()),
+            patience,
+            is_full,
+        );
+        let (mut under_way, waited) = unpoisoned(waited);
         if waited.timed_out() {
             return None;
         }
@@ -131,10 +134,10 @@ impl OrderGate {
     /// order in which it made them; waits as long as `patience`.
     pub fn ask(&self, order: OrderKey, patience: Duration) -> Option<OrderQuestion<'_>> {
         let is_asked = |asking: &mut HashSet<OrderKey>| asking.contains(&order);
-        let waited = self
-            .answered
-            .wait_timeout_while(held(&self.asking), patience, is_asked);
-        let (mut asking, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let waited =
+            self.answered
+                .wait_timeout_while(unpoisoned(self.asking.lock()), patience, is_asked);
+        let (mut asking, waited) = unpoisoned(waited);
         if waited.timed_out() {
             return None;
         }
@@ -153,7 +156,7 @@ impl OrderGate {
     ) -> Result<Arc<ActSet>, E> {
         // Held while they are loaded: an act that is committed meanwhile is added after, and not
         // forgotten.
-        let mut acts = held(&self.acts);
+        let mut acts = unpoisoned(self.acts.lock());
         if let Some(known) = acts.get(authority) {
             return Ok(known.clone());
         }
@@ -164,14 +167,14 @@ impl OrderGate {
 
     /// Adds an act that is durable now.
     pub fn add_act(&self, authority: &Id, digest: [u8; 32], order: Uuid) {
-        if let Some(acts) = held(&self.acts).get_mut(authority) {
+        if let Some(acts) = unpoisoned(self.acts.lock()).get_mut(authority) {
             Arc::make_mut(acts).insert(digest, order);
         }
     }
 
     /// Notes whether the other side of an authority holds the same acts.
     pub fn note_step(&self, authority: &Id, is_in_step: bool, now: Timestamp) {
-        let mut apart = held(&self.apart);
+        let mut apart = unpoisoned(self.apart.lock());
         if is_in_step {
             apart.remove(authority);
         } else {
@@ -181,16 +184,12 @@ impl OrderGate {
 
     /// The authorities whose other side has not held the same acts for [`OUT_OF_STEP`] or longer.
     pub fn out_of_step(&self, now: Timestamp) -> Vec<Id> {
-        let apart = held(&self.apart);
+        let apart = unpoisoned(self.apart.lock());
         let long = apart
             .iter()
             .filter(|(_, since)| now.duration_since(**since) >= OUT_OF_STEP);
         long.map(|(authority, _)| authority.clone()).collect()
     }
-}
-
-fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -21,28 +21,7 @@ impl CommitWriter {
         mappings: Vec<NewMappings>,
         segments: &mut Vec<Arc<OpenSegment>>,
     ) -> Result<(), StoreError> {
-        let mut groups: BTreeMap<(PartitionId, SegmentId, Arc<DomainScope>), PackGroup> =
-            BTreeMap::new();
-        for new in mappings {
-            let group = groups
-                .entry((new.partition, *new.segment.id(), new.scope))
-                .or_insert_with(|| PackGroup {
-                    segment: new.segment,
-                    full: vec![],
-                    small: vec![],
-                    generation: new.generation,
-                });
-            group.generation = group.generation.min(new.generation);
-            for chunk in new.chunks {
-                if chunk.records().len() == MAX_RECORDS {
-                    &mut group.full
-                } else {
-                    &mut group.small
-                }
-                .push(chunk);
-            }
-        }
-        for ((partition, id, scope), group) in groups {
+        for ((partition, id, scope), group) in grouped(mappings) {
             let segment = group.segment.clone();
             let chunks = claim(
                 &self.store,
@@ -89,6 +68,32 @@ impl CommitWriter {
         }
         Ok(())
     }
+}
+
+/// Sorts mappings by partition, segment and scope.
+fn grouped(
+    mappings: Vec<NewMappings>,
+) -> BTreeMap<(PartitionId, SegmentId, Arc<DomainScope>), PackGroup> {
+    let mut groups = BTreeMap::new();
+    for new in mappings {
+        let group = groups
+            .entry((new.partition, *new.segment.id(), new.scope))
+            .or_insert_with(|| PackGroup {
+                segment: new.segment,
+                full: vec![],
+                small: vec![],
+                generation: new.generation,
+            });
+        group.generation = group.generation.min(new.generation);
+        for chunk in new.chunks {
+            if chunk.records().len() == MAX_RECORDS {
+                group.full.push(chunk);
+            } else {
+                group.small.push(chunk);
+            }
+        }
+    }
+    groups
 }
 
 /// Pseudonyms of the group that are stored, and whose entries have left the index's tables.

@@ -11,6 +11,7 @@ use crate::keys::DomainScope;
 use crate::seal::chunk::MAX_RECORDS;
 use crate::seal::segment::SegmentId;
 use crate::store::index::PartitionId;
+use crate::system::lock::unpoisoned;
 
 /// Chunks with fewer records are small: any two of them fit one.
 pub const SMALL: usize = MAX_RECORDS / 2;
@@ -86,7 +87,7 @@ impl SmallChunks {
             return;
         }
         let now = Instant::now();
-        let mut all = self.0.lock().expect("no panic under this lock");
+        let mut all = unpoisoned(self.0.lock());
         let empty = || ChunksOfKind {
             chunks: vec![],
             records: 0,
@@ -104,16 +105,14 @@ impl SmallChunks {
 
     /// Forgets the chunks of a partition: they are gone.
     pub fn forget(&self, partition: PartitionId) {
-        let mut all = self.0.lock().expect("no panic under this lock");
+        let mut all = unpoisoned(self.0.lock());
         all.kinds.retain(|kind, _| kind.partition != partition);
         all.touched.retain(|kind| kind.partition != partition);
     }
 
     /// How many small chunks are known.
     pub fn len(&self) -> usize {
-        self.0
-            .lock()
-            .expect("no panic under this lock")
+        unpoisoned(self.0.lock())
             .kinds
             .values()
             .map(|chunks| chunks.chunks.len())
@@ -128,7 +127,7 @@ impl SmallChunks {
     /// Takes chunks that are to be merged into one: at least two.
     pub fn take(&self) -> Option<(SmallChunkKind, Vec<SmallChunk>)> {
         let now = Instant::now();
-        let mut all = self.0.lock().expect("no panic under this lock");
+        let mut all = unpoisoned(self.0.lock());
         if all.touched.is_empty()
             && all
                 .looked

@@ -75,7 +75,7 @@ pub enum StartError {
     },
     /// Secrets cannot be read or made.
     #[error("sector secrets: {0}")]
-    Shelf(String),
+    SectorSecrets(String),
     /// A chunk does not open: wrong storage secret, or a damaged store.
     #[error(
         "chunk {sequence} of sector number {sector}, epoch {epoch} does not open: {source}; is this the right store secret?"

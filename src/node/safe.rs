@@ -6,7 +6,7 @@
 //! module only keeps the keys; [`crate::unseal`] decides and logs.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use crate::keys::shares::{Share, ShareSet};
 use crate::register::Id;
 use crate::seal::segment::AuthorityPrivateKey;
+use crate::system::lock::unpoisoned;
 
 /// When shares are forgotten and keys in shares sealed again.
 #[derive(Debug, Clone, Copy)]
@@ -171,7 +172,7 @@ impl KeySafe {
     /// any key.
     pub(crate) fn seal(&self, only_shared: bool) -> bool {
         let had = {
-            let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = unpoisoned(self.slots.write());
             slots.sealings += 1;
             let mut wiped = false;
             for slot in slots
@@ -197,7 +198,7 @@ impl KeySafe {
         sealings: u64,
         now: Timestamp,
     ) -> bool {
-        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = unpoisoned(self.slots.write());
         if slots.sealings != sealings {
             return false;
         }
@@ -208,21 +209,18 @@ impl KeySafe {
 
     /// How long no key was used.
     pub(crate) fn idle(&self, now: Timestamp) -> Duration {
-        self.used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .elapsed(now)
+        unpoisoned(self.used.lock()).elapsed(now)
     }
 
     pub(crate) fn slots(&self) -> RwLockReadGuard<'_, KeySlots> {
-        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.slots.read())
     }
 
     pub(crate) fn ceremony(&self) -> MutexGuard<'_, Ceremony> {
-        self.ceremony.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.ceremony.lock())
     }
 
     fn touch(&self, now: Timestamp) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = TwoClockMoment::at(now);
+        *unpoisoned(self.used.lock()) = TwoClockMoment::at(now);
     }
 }

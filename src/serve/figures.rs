@@ -10,7 +10,7 @@ use crate::metrics::{CoarseCounter, CoarseGauge, MEBIBYTE, PERSONS, Registry};
 use crate::vault::Vault;
 
 /// The figures that move with persons.
-pub(super) struct Figures {
+pub(super) struct PersonFigures {
     mappings: CoarseGauge,
     moved: CoarseGauge,
     small: CoarseGauge,
@@ -22,7 +22,7 @@ pub(super) struct Figures {
     migrated: CoarseCounter,
 }
 
-impl Figures {
+impl PersonFigures {
     /// Nothing is shown yet.
     pub(super) fn new(registry: &Registry) -> Self {
         let persons = |name, help| registry.coarse_gauge(name, help, PERSONS);

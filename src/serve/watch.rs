@@ -239,9 +239,10 @@ pub(super) async fn first(peer: Arc<Peer>) {
 
 /// Says on `/readyz` what keeps the disk from taking what is to be logged.
 fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Readiness) {
-    match is_short {
-        true => readiness.set("space", "the disk is nearly full: requests are refused"),
-        false => readiness.clear("space"),
+    if is_short {
+        readiness.set("space", "the disk is nearly full: requests are refused");
+    } else {
+        readiness.clear("space");
     }
     match stalled {
         Some(since) => {

@@ -8,6 +8,7 @@ mod below;
 mod bound;
 mod table;
 
+use crate::system::lock::unpoisoned;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -86,17 +87,10 @@ impl Index {
 
     /// The partition of a sector's epoch; made when it is not there yet.
     pub fn partition(&self, id: PartitionId) -> Arc<Partition> {
-        if let Some(found) = self
-            .partitions
-            .read()
-            .expect("no panic under this lock")
-            .get(&id)
-        {
+        if let Some(found) = unpoisoned(self.partitions.read()).get(&id) {
             return found.clone();
         }
-        self.partitions
-            .write()
-            .expect("no panic under this lock")
+        unpoisoned(self.partitions.write())
             .entry(id)
             .or_insert_with(|| Arc::new(Partition::new(id, self.blinding.clone())))
             .clone()
@@ -104,7 +98,7 @@ impl Index {
 
     /// All partitions there are.
     pub fn partitions(&self) -> Vec<(PartitionId, Arc<Partition>)> {
-        let partitions = self.partitions.read().expect("no panic under this lock");
+        let partitions = unpoisoned(self.partitions.read());
         partitions
             .iter()
             .map(|(id, partition)| (*id, partition.clone()))
@@ -113,9 +107,7 @@ impl Index {
 
     /// Mappings that the index knows, over all partitions.
     pub fn len(&self) -> u64 {
-        self.partitions
-            .read()
-            .expect("no panic under this lock")
+        unpoisoned(self.partitions.read())
             .values()
             .map(|p| p.entries())
             .sum()
@@ -128,9 +120,7 @@ impl Index {
 
     /// How many of them lie in the store and not in memory.
     pub fn moved(&self) -> u64 {
-        self.partitions
-            .read()
-            .expect("no panic under this lock")
+        unpoisoned(self.partitions.read())
             .values()
             .map(|p| p.1.moved())
             .sum()
@@ -138,9 +128,7 @@ impl Index {
 
     /// Bytes that its tables take.
     pub fn bytes(&self) -> u64 {
-        self.partitions
-            .read()
-            .expect("no panic under this lock")
+        unpoisoned(self.partitions.read())
             .values()
             .map(|p| p.bytes())
             .sum()
@@ -200,23 +188,23 @@ impl Partition {
 
     /// A view for many look-ups under one lock.
     pub fn read(&self) -> PartitionView<'_> {
-        PartitionView(self.0.read().expect("no panic under this lock"))
+        PartitionView(unpoisoned(self.0.read()))
     }
 
     /// A view for many insertions under one lock.
     pub fn write(&self) -> PartitionInsertions<'_> {
-        PartitionInsertions(self.0.write().expect("no panic under this lock"))
+        PartitionInsertions(unpoisoned(self.0.write()))
     }
 
     /// How many mappings it knows.
     pub fn entries(&self) -> u64 {
         // Both at once: entries move between them.
-        let tables = self.0.read().expect("no panic under this lock");
+        let tables = unpoisoned(self.0.read());
         tables.used.iter().map(|used| *used as u64).sum::<u64>() + self.1.len()
     }
 
     fn bytes(&self) -> u64 {
-        let tables = self.0.read().expect("no panic under this lock");
+        let tables = unpoisoned(self.0.read());
         tables.tables.iter().map(IndexTable::bytes).sum::<u64>() + self.1.frozen_bytes()
     }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::commit::Change;
 use crate::register::{Id, Register, Sector};
+use crate::system::lock::unpoisoned;
 
 /// Combinations whose facts are frozen in the store.
 #[derive(Default)]
@@ -31,12 +32,7 @@ impl FrozenFacts {
             organisation.clone(),
             purpose.cloned(),
         );
-        if self
-            .0
-            .read()
-            .expect("no panic under this lock")
-            .contains(&used)
-        {
+        if unpoisoned(self.0.read()).contains(&used) {
             return vec![];
         }
         let keys = register.facts_used_by(sector, scheme, organisation, purpose);
@@ -51,10 +47,7 @@ impl FrozenFacts {
                 .iter()
                 .for_each(|fact| store.put_frozen(batch, &fact.key, &fact.digest));
             // Only now: a job that was turned away wrote nothing.
-            known
-                .write()
-                .expect("no panic under this lock")
-                .insert(used);
+            unpoisoned(known.write()).insert(used);
         })]
     }
 }

@@ -7,13 +7,14 @@
 mod merge;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::entity::Entity;
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::Index;
+use crate::system::lock::unpoisoned;
 
 /// How often it looks whether there is something to do.
 const LOOK: Duration = Duration::from_millis(100);
@@ -80,7 +81,7 @@ impl Keeper {
     }
 
     pub(super) fn pause(&self) -> PauseGuard<'_> {
-        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = unpoisoned(self.busy.lock());
         // The writer must not wait for room now: the holder of this guard waits for the writer.
         self.index.set_kept(false);
         PauseGuard {
@@ -148,7 +149,7 @@ impl KeeperThread {
         while !self.stops() {
             index.sleep_keeper(rest);
             rest = LOOK;
-            let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+            let _busy = unpoisoned(self.busy.lock());
             if index.is_over() {
                 match index.relieve(store, || !self.stops() && committer.settled()) {
                     Ok(moved) => drop(self.counts.moved.fetch_add(moved, Ordering::Relaxed)),

@@ -11,6 +11,7 @@ use crate::clock::{ClockMark, day_of};
 use crate::commit::DayCount;
 use crate::register::{Id, Quota, Register};
 use crate::store::{Store, StoreError};
+use crate::system::lock::unpoisoned;
 
 /// How many seconds' worth of items a bucket holds.
 const BURST_SECONDS: u64 = 10;
@@ -80,7 +81,7 @@ impl Quotas {
                 retry_after: 86_400,
             });
         };
-        let mut bucket = bucket.lock().expect("no panic under this lock");
+        let mut bucket = unpoisoned(bucket.lock());
         bucket.refill(now);
         let day = day_of(now.max(self.mark.time()));
         if day != bucket.today.day {

@@ -17,6 +17,7 @@ use crate::metrics::{PERSONS, coarse};
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::{AHEAD, Index, Partition, PartitionId};
 use crate::store::{ChunkKey, Store, StoreError};
+use crate::system::lock::unpoisoned;
 
 /// Chunks that a thread takes at once.
 const TOGETHER: usize = 16;
@@ -74,7 +75,7 @@ pub(super) fn rebuild(
         // Moved in, so that the threads end with it.
         read(store, &work, sender, progress)
     });
-    let failed = work.failed.into_inner().expect("no panic under this lock");
+    let failed = unpoisoned(work.failed.into_inner());
     failed.map_or(read, Err)?;
     Ok(small)
 }
@@ -183,7 +184,7 @@ impl RebuildWork<'_> {
     fn run(&self, receiver: &Mutex<Receiver<Portion>>) {
         let mut last: Option<(PartitionId, Arc<Partition>, [u32; 256])> = None;
         loop {
-            let next = receiver.lock().expect("no panic under this lock").recv();
+            let next = unpoisoned(receiver.lock()).recv();
             let Ok(portion) = next else { return };
             for (key, row) in portion {
                 if self.has_failed.load(Ordering::Relaxed) {
@@ -199,10 +200,7 @@ impl RebuildWork<'_> {
                     }
                 };
                 if let Err(error) = self.enter(key, row, partition, moved) {
-                    self.failed
-                        .lock()
-                        .expect("no panic under this lock")
-                        .get_or_insert(error);
+                    unpoisoned(self.failed.lock()).get_or_insert(error);
                     self.has_failed.store(true, Ordering::Release);
                 }
             }

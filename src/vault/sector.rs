@@ -15,6 +15,7 @@ use crate::register::{Granularity, PeriodLength, Register, Sector, TextForm};
 use crate::seal::SealError;
 use crate::seal::segment::OpenSegment;
 use crate::store::{EpochRow, RowBatch, Store, StoreError};
+use crate::system::lock::unpoisoned;
 
 /// What only a new epoch may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,10 +123,7 @@ pub struct SectorState {
 impl SectorState {
     /// All epochs, oldest first; never empty.
     pub fn epochs(&self) -> Arc<Vec<Arc<Epoch>>> {
-        self.epochs
-            .read()
-            .expect("no panic under this lock")
-            .clone()
+        unpoisoned(self.epochs.read()).clone()
     }
 
     /// The epoch of that number.
@@ -167,7 +165,7 @@ impl SectorState {
 
     /// Makes an epoch the current one; it is durable already.
     pub(crate) fn advance(&self, epoch: Epoch) {
-        let mut epochs = self.epochs.write().expect("no panic under this lock");
+        let mut epochs = unpoisoned(self.epochs.write());
         let mut next = epochs.as_ref().clone();
         next.push(Arc::new(epoch));
         *epochs = Arc::new(next);
@@ -175,7 +173,7 @@ impl SectorState {
 
     /// Forgets the keys of the epochs that derive from a version of the sector secret.
     pub(crate) fn forget(&self, version: u32) {
-        let mut epochs = self.epochs.write().expect("no panic under this lock");
+        let mut epochs = unpoisoned(self.epochs.write());
         let without = |epoch: &Arc<Epoch>| {
             if epoch.row.secret_version != version {
                 return epoch.clone();
@@ -200,7 +198,7 @@ impl SectorState {
         signer: &SigningKey,
         now: Timestamp,
     ) -> Result<Arc<OpenSegment>, SealError> {
-        let mut current = self.segment.lock().expect("no panic under this lock");
+        let mut current = unpoisoned(self.segment.lock());
         if let Some(segment) = current.as_ref().filter(|segment| !segment.is_over(now)) {
             return Ok(segment.clone());
         }
@@ -217,7 +215,7 @@ impl SectorState {
         now: Timestamp,
     ) -> Result<Arc<OpenSegment>, SealError> {
         let segment = self.open_segment(register, signer, now)?;
-        *self.segment.lock().expect("no panic under this lock") = Some(segment.clone());
+        *unpoisoned(self.segment.lock()) = Some(segment.clone());
         Ok(segment)
     }
 
@@ -242,18 +240,18 @@ impl SectorState {
     /// The tombstones of pseudonyms that were erased and are not to be stored again; nothing where
     /// there are none.
     pub(crate) fn tombstones(&self) -> Option<Arc<HashSet<[u8; 16]>>> {
-        let tombstones = self.tombstones.read().expect("no panic under this lock");
+        let tombstones = unpoisoned(self.tombstones.read());
         (!tombstones.is_empty()).then(|| tombstones.clone())
     }
 
     /// Adds the tombstones of pseudonyms that are being erased.
     pub(crate) fn add_tombstones(&self, erased: &HashSet<[u8; 16]>) {
-        let mut tombstones = self.tombstones.write().expect("no panic under this lock");
+        let mut tombstones = unpoisoned(self.tombstones.write());
         *tombstones = Arc::new(tombstones.union(erased).copied().collect());
     }
 
     pub(super) fn sweep(&self, now: Timestamp) {
-        let mut current = self.segment.lock().expect("no panic under this lock");
+        let mut current = unpoisoned(self.segment.lock());
         if current.as_ref().is_some_and(|segment| segment.is_over(now)) {
             *current = None;
         }

@@ -18,6 +18,7 @@ use super::table::IndexTable;
 use super::{Partition, PartitionId, PartitionTables};
 use crate::store::moved::{self, BlindingKeyId, MovedKey, MovedMark};
 use crate::store::{RowBatch, Store, StoreError};
+use crate::system::lock::unpoisoned;
 
 /// Hides pseudonyms before they go to the disk. The store has no key; this is lent to it.
 pub trait IndexBlinding: Send + Sync {
@@ -98,15 +99,15 @@ impl LowerLevel {
     }
 
     fn moving(&self) -> MutexGuard<'_, ()> {
-        self.moving.lock().expect("no panic under this lock")
+        unpoisoned(self.moving.lock())
     }
 
     fn state(&self) -> std::sync::RwLockReadGuard<'_, LowerState> {
-        self.state.read().expect("no panic under this lock")
+        unpoisoned(self.state.read())
     }
 
     fn state_mut(&self) -> std::sync::RwLockWriteGuard<'_, LowerState> {
-        self.state.write().expect("no panic under this lock")
+        unpoisoned(self.state.write())
     }
 
     fn blinding(&self) -> &dyn IndexBlinding {
@@ -282,7 +283,7 @@ impl Partition {
     /// Takes pseudonyms out of the tables, for good. For the writer, of pseudonyms that lie in no
     /// frozen table and not in the column: as [`Partition::give_chunk`] leaves them.
     pub fn forget(&self, pseudonyms: &[[u8; 16]]) {
-        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut tables = unpoisoned(self.0.write());
         let mut state = self.1.state_mut();
         for pseudonym in pseudonyms {
             tables.remove(pseudonym);
@@ -324,7 +325,7 @@ impl Partition {
             let _moving = self.1.moving();
             self.1.retired.store(true, Ordering::Release);
         }
-        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut tables = unpoisoned(self.0.write());
         let mut state = self.1.state_mut();
         *tables = PartitionTables::default();
         state.frozen.clear();
@@ -333,7 +334,7 @@ impl Partition {
 
     /// Freezes tables, in turn, until they make `bytes`; whether there are any.
     pub(super) fn freeze(&self, bytes: u64) -> bool {
-        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut tables = unpoisoned(self.0.write());
         let mut state = self.1.state_mut();
         let blinding = || Box::new(self.1.blinding().places(self.1.id));
         let mut at_place = [0; 256];
@@ -466,7 +467,7 @@ impl Partition {
         if !moved.is_empty() && !self.below(store, &moved)?.iter().all(is_old) {
             return Ok(None);
         }
-        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut tables = unpoisoned(self.0.write());
         let mut state = self.1.state_mut();
         if !moved.is_empty() && !state.frozen.is_empty() {
             return Ok(None);

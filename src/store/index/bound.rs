@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{Index, Partition, PartitionId};
 use crate::store::{Store, StoreError};
+use crate::system::lock::unpoisoned;
 
 /// Most bytes of tables that are moved at once: they are in memory a second time while they are
 /// sorted.
@@ -63,17 +64,17 @@ impl Index {
 
     /// For the keeper: sleeps until it is woken or `longest` has passed.
     pub fn sleep_keeper(&self, longest: Duration) {
-        let woken = self.bound.woken.lock().expect("no panic under this lock");
+        let woken = unpoisoned(self.bound.woken.lock());
         let slept = self
             .bound
             .over
             .wait_timeout_while(woken, longest, |woken| !*woken);
-        *slept.expect("no panic under this lock").0 = false;
+        *unpoisoned(slept).0 = false;
     }
 
     /// Wakes the keeper, also where it falls asleep only a moment later.
     pub fn wake_keeper(&self) {
-        *self.bound.woken.lock().expect("no panic under this lock") = true;
+        *unpoisoned(self.bound.woken.lock()) = true;
         self.bound.over.notify_all();
     }
 
@@ -91,7 +92,7 @@ impl Index {
         }
         self.wake_keeper();
         while self.bytes() > most && self.bound.kept.load(Ordering::Acquire) {
-            let lock = self.bound.woken.lock().expect("no panic under this lock");
+            let lock = unpoisoned(self.bound.woken.lock());
             drop(
                 self.bound
                     .under
@@ -124,7 +125,7 @@ impl Index {
     }
 
     fn next_to_move(&self) -> Option<Arc<Partition>> {
-        let partitions = self.partitions.read().expect("no panic under this lock");
+        let partitions = unpoisoned(self.partitions.read());
         let is_older = |id: &PartitionId| {
             partitions
                 .keys()
