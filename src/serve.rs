@@ -44,12 +44,12 @@ use crate::terminal::CommandError;
 use crate::tlog::checkpoint_file::CheckpointFileError;
 use crate::vault::{SectorAdvance, StartError, Vault, VaultHome, VaultSecrets};
 
-/// What a start of vault or node is allowed.
+/// What the command line allows a start of vault or node.
 #[derive(Debug, Clone, Copy)]
 pub struct StartOptions {
-    /// To run on the published keys of keys-example/.
+    /// Run on the published keys of keys-example/.
     pub allow_example_keys: bool,
-    /// To make the store though nothing was prepared for that.
+    /// Make the store although no first start was prepared.
     pub first_start: bool,
 }
 
@@ -237,7 +237,7 @@ fn start_error(error: StartError) -> CommandError {
     }
 }
 
-/// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
+/// Once a second: watches the disk, wipes data keys whose time is over, updates the gauges.
 async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Registry>) {
     let figures = PersonFigures::new(&registry);
     let bound = registry.gauge(
@@ -268,10 +268,10 @@ async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Reg
         alarms.add(vault.release_counts().1 - alarms.get());
         if beats.is_multiple_of(3_600) {
             figures.show(&vault);
-            // One that could not be finished is tried again.
+            // Repeats a scrub that did not finish.
             http::rights::scrub(vault.store().clone());
         }
-        // It goes through all orders there ever were.
+        // Once a minute, because it reads every order there ever was.
         if beats.is_multiple_of(60)
             && let Ok(due) = Book::of(&vault).reviews_due()
         {
@@ -299,7 +299,7 @@ pub fn run_node(config: &Path, options: StartOptions) -> Result<(), CommandError
     runtime()?.block_on(serve_node(config, parts, first, protection))
 }
 
-/// Reads what a node holds, and the fingerprints of its secrets.
+/// Reads a node's keys and secrets, and computes their fingerprints.
 fn node_parts(
     config: &NodeConfig,
     register: Register,
@@ -318,8 +318,8 @@ fn node_parts(
                         .map_err(unread)?,
                 );
                 fingerprints.push(fingerprint(secret.0.expose()));
-                // A key that the register does not state is refused by its id, whatever it is a key
-                // of.
+                // The suite does not matter for a key that the register does not state:
+                // `Node::open` refuses its id.
                 let stated = register
                     .authorities
                     .get(&config.authority)
@@ -358,8 +358,7 @@ fn node_parts(
 
 /// Reads a set of shares.
 ///
-/// # Errors
-/// When it cannot be read or is none.
+/// # Errors When the file cannot be read or is not a set of shares.
 pub fn read_set(file: &Path) -> Result<ShareSet, CommandError> {
     let hint = "`cloison authority keygen` and `cloison secrets split` write such files: *.set";
     let text = read_public(file, 1 << 20).map_err(|e| CommandError::new(e, hint))?;
@@ -431,7 +430,8 @@ async fn serve_node(
     Ok(())
 }
 
-/// Keeps the times of the node's keys, and says to the world whether it is sealed.
+/// Seals the node's keys when their time is over, and shows on `/readyz` and `/metrics` which are
+/// sealed.
 async fn watch_seal(node: Arc<Node>, readiness: Arc<Readiness>, registry: Arc<Registry>) {
     let sealed = registry.gauge(
         "cloison_sealed_keys",
@@ -440,14 +440,14 @@ async fn watch_seal(node: Arc<Node>, readiness: Arc<Readiness>, registry: Arc<Re
     );
     loop {
         let times = node.clone();
-        // It may wait for an entry to become durable.
+        // Sealing waits until its entry is durable.
         let _ = tokio::task::spawn_blocking(move || crate::unseal::keep_time(&times)).await;
         sealed.set(say_sealed(&node, &readiness) as i64);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// `/readyz` names the keys that are sealed; how many they are.
+/// Names the sealed keys on `/readyz`. Returns how many there are.
 fn say_sealed(node: &Node, readiness: &Readiness) -> usize {
     let sealed = node.safe().sealed();
     if sealed.is_empty() {
@@ -460,9 +460,9 @@ fn say_sealed(node: &Node, readiness: &Readiness) -> usize {
     sealed.len()
 }
 
-/// Brings vault and node in step at the start, and soon after a link that was lost is back. Nothing
-/// depends on it: a release checks for itself. But so a revocation that came to one side reaches
-/// the other also when nobody asks for anything.
+/// Exchanges acts upon orders with the vault, at the start and every [`IN_STEP_EVERY`], so that a
+/// revocation reaches both sides even when no request comes. No release depends on it: each release
+/// makes its own exchange.
 async fn keep_in_step(door: Arc<NodeDoor>) {
     loop {
         let door = door.clone();
@@ -475,14 +475,14 @@ async fn keep_in_step(door: Arc<NodeDoor>) {
     }
 }
 
-/// How often the node asks the vault for acts upon orders, and brings its own.
+/// How often node and vault exchange acts upon orders.
 const IN_STEP_EVERY: Duration = Duration::from_secs(5);
 
-/// A write failed, so that what the disk holds is unknown, or the files are not where they were:
-/// nothing more may be acknowledged by this process.
+/// Ends the process, because it may acknowledge nothing more: a write failed and the state of the
+/// disk is unknown, or the store's files were moved.
 ///
-/// The process ends without its exit handlers: those of RocksDB destroy what its background threads
-/// still use, or wait for them while the disk hangs.
+/// Skips the exit handlers: RocksDB's would destroy what its background threads still use, or wait
+/// for these threads while the disk hangs.
 fn end_process(error: &StoreError) {
     let what = match error {
         StoreError::Displaced(_) | StoreError::SecondDisplaced(_) => {
@@ -494,16 +494,16 @@ fn end_process(error: &StoreError) {
     crate::system::process::exit_at_once(70)
 }
 
-/// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size
-/// limit is to fail the write, which is then reported, and not to end the process without a word;
-/// nor is SIGHUP, which [`http::terminated`] hears later.
+/// Starts logging to standard error and protects the memory ([`memory::protect`]). Ignores SIGXFSZ,
+/// so that a write beyond the file-size limit fails and is reported, and SIGHUP, until
+/// [`http::terminated`] handles it: by default, both would end the process without a message.
 fn prepare_process(whole: bool) -> Protection {
     crate::terminal::log::start();
     crate::system::process::ignore_file_size_and_hangup();
     memory::protect(whole)
 }
 
-/// Says in the log and on `/metrics` how well the process's memory is protected.
+/// Shows in the log and on `/metrics` how well the process's memory is protected.
 fn show_protection(protection: &Protection, registry: &Registry) {
     let help = "0: keys may be swapped or dumped; 1: keys may not; 2: nothing of the process may";
     registry
@@ -525,7 +525,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
         .map_err(|error| CommandError::new(error, "check the limits on threads and memory"))
 }
 
-/// A listener's limits, as the configuration has them.
+/// A listener's limits, as configured.
 fn limits(config: &LimitConfig) -> Limits {
     Limits {
         connections: config.connections,
@@ -560,14 +560,14 @@ fn health_listener(
         .map_err(|error| bind_error("health", address, &error))
 }
 
-/// How long a connection of the health listener may have nothing to do.
+/// How long a connection of the health listener may be idle.
 const HEALTH_IDLE: Duration = Duration::from_secs(5);
 
 fn bind_error(name: &str, address: std::net::SocketAddr, error: &std::io::Error) -> CommandError {
     let message = format_args!("the {name} listener cannot have {address}: {error}");
     let hint = "stop what listens there, or choose another address in the configuration";
     match error.kind() {
-        // The process before this one may still be draining; an address may come with its network.
+        // The previous process may still be draining, and the address's network may come up later.
         std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable => {
             CommandError::temporary(message, hint)
         }
@@ -594,7 +594,7 @@ pub fn open_register(files: &RegisterFiles) -> Result<Register, CommandError> {
     })
 }
 
-/// Reads the vault's secrets, and the fingerprints of all of them.
+/// Reads the vault's secrets and computes their fingerprints.
 fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, Vec<[u8; 32]>), CommandError> {
     let read = || {
         let (places, keyring) = (&config.secrets, Arc::new(config.openers.keyring()));
@@ -642,7 +642,7 @@ fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError
     Ok(fingerprints)
 }
 
-/// Keys that everybody has protect nobody.
+/// Refuses the published example keys, unless the start allows them: everybody has them.
 fn refuse_example_keys(
     tls: &TlsFiles,
     fingerprints: &[[u8; 32]],

@@ -24,7 +24,7 @@ pub struct LowerMark {
     pub until: i64,
     /// The statement, and who signed it.
     pub statement: StatementNote,
-    /// Who brought it.
+    /// The officer who brought it.
     pub bearer: Id,
 }
 
@@ -60,7 +60,7 @@ impl Committer {
         said: &LowerMark,
         now: Timestamp,
     ) -> Result<AuditReceipt, LowerMarkError> {
-        // Looking for the statement and noting it are one step.
+        // Reading whether the statement was used and noting that it was are one step.
         let _one = unpoisoned(self.lowering.lock());
         if store.is_carried_out(said.until, said.id)? {
             return Err(LowerMarkError::Taken);
@@ -79,8 +79,8 @@ impl Committer {
             to: format!("{now:.3}"),
         }));
         let (mark, until, id) = (Arc::clone(&self.mark), said.until, said.id);
-        // The writer takes the mark for its row after this. A request that the lowered mark admits
-        // commits after this one.
+        // The writer reads the mark for its row after this change. A request that the lowered mark
+        // admits commits after this one.
         let lower: Change = Box::new(move |store, batch| {
             store.put_carried_out(batch, until, id);
             mark.lower(from, now);

@@ -1,5 +1,5 @@
-//! New mappings of one group of jobs on their way into chunks: what is stored already is left out,
-//! by the index, which they enter here.
+//! Packs the new mappings of one group of jobs into chunks. Enters them into the index, and leaves
+//! out those that it already knows.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::store::index::{AHEAD, Partition, PartitionId, PartitionInsertions};
 use crate::store::{ChunkKey, RowBatch, Store, StoreError};
 
 impl CommitWriter {
-    /// Stores what of the new mappings is not stored yet. Full chunks stay as they come; what came
-    /// in smaller ones is put together, by partition, segment and scope.
+    /// Stores those of the mappings that are not stored yet. Full chunks stay as they came. The
+    /// records of smaller ones are combined, by partition, segment and scope.
     pub(super) fn pack(
         &mut self,
         batch: &mut RowBatch,
@@ -96,7 +96,8 @@ fn grouped(
     groups
 }
 
-/// Pseudonyms of the group that are stored, and whose entries have left the index's tables.
+/// Pseudonyms of the group that are stored and whose entries have moved from the index's tables to
+/// the disk.
 fn moved_meanwhile(
     store: &Store,
     partition: &Partition,
@@ -115,7 +116,7 @@ fn moved_meanwhile(
         .collect())
 }
 
-/// Enters mappings into the index; those that were not there yet come back in chunks, each with its
+/// Enters mappings into the index. Returns those that were not there yet, in chunks, each with its
 /// sequence.
 fn claim(
     store: &Store,
@@ -137,8 +138,8 @@ fn claim(
         (moved, generation) = (moved_meanwhile(store, partition, &group)?, present);
     };
     if partition.is_retired() {
-        // A request from the last moment of an overlap: its epoch is gone, and nothing of it is
-        // stored any more.
+        // The request came in the last moment of an overlap. Its epoch is gone, so nothing of it is
+        // stored.
         return Ok(vec![]);
     }
     moved.extend(partition.erased());
@@ -185,11 +186,12 @@ struct PackGroup {
     segment: Arc<OpenSegment>,
     full: Vec<ChunkBuilder>,
     small: Vec<ChunkBuilder>,
-    /// The index's generation before the first of them was looked up in vain.
+    /// The index's generation before the first look-up that did not find them.
     generation: u64,
 }
 
-/// Enters records under a chunk's sequence, and says the places of those that were not there yet.
+/// Enters records under a chunk's sequence. Hands `new` the places of those that were not there
+/// yet.
 fn enter(
     index: &mut PartitionInsertions<'_>,
     records: &[RecordRef],
@@ -209,7 +211,7 @@ fn enter(
     }
 }
 
-/// One chunk of records that lie in several.
+/// Combines records of several chunks into one.
 fn put_together(
     id: &SegmentId,
     scope: &DomainScope,

@@ -1,9 +1,9 @@
 //! The node's keys: sealed, being unsealed, open.
 //!
-//! A key in shares is not here until its custodians have brought enough of them; a key in another
-//! custody was here from the start. Sealing wipes both. A request that opens mappings holds the
-//! safe for as long as that takes, so that no key is left anywhere once sealing has returned. This
-//! module only keeps the keys; [`crate::unseal`] decides and logs.
+//! A key in shares is missing until its custodians have brought enough of them. A key in another
+//! custody is here from the start. Sealing wipes both. A request that opens mappings holds the safe
+//! meanwhile, so no key is left anywhere once sealing has returned. This module only holds the
+//! keys; [`crate::unseal`] decides and logs.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
@@ -19,9 +19,9 @@ use crate::system::lock::unpoisoned;
 /// When shares are forgotten and keys in shares sealed again.
 #[derive(Debug, Clone, Copy)]
 pub struct SealTimes {
-    /// A key in shares that was not used for so long is sealed.
+    /// A key in shares is sealed after it was not used for so long.
     pub idle: Duration,
-    /// Shares are forgotten so long after the first, if not enough have come by then.
+    /// Shares are forgotten so long after the first, unless enough have come by then.
     pub forget: Duration,
 }
 
@@ -46,7 +46,8 @@ pub struct KeySafe {
 /// All keys, and how often they were sealed.
 pub(crate) struct KeySlots {
     pub(crate) keys: Vec<KeySlot>,
-    /// Goes up with each sealing: an unsealing that began before a sealing must not end after it.
+    /// Goes up with each sealing, so that an unsealing that began before a sealing cannot end after
+    /// it.
     pub(crate) sealings: u64,
 }
 
@@ -80,8 +81,7 @@ pub(crate) struct GatheredShares {
     pub(crate) since: TwoClockMoment,
 }
 
-/// A moment, by two clocks: the one that stands still while the machine sleeps, and the one that
-/// can be set back.
+/// A moment on two clocks: one stands still while the machine sleeps, the other can be set back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TwoClockMoment {
     steady: Instant,
@@ -96,7 +96,7 @@ impl TwoClockMoment {
         }
     }
 
-    /// How long ago, by whichever clock says more.
+    /// How long ago it was, by the clock that says more.
     pub(crate) fn elapsed(&self, now: Timestamp) -> Duration {
         let wall = Duration::try_from(now.duration_since(self.wall)).unwrap_or_default();
         self.steady.elapsed().max(wall)
@@ -168,8 +168,8 @@ impl KeySafe {
         work(&keys)
     }
 
-    /// Wipes every key, or only those in shares, and all shares brought so far; whether there was
-    /// any key.
+    /// Wipes every key, or only those in shares, and all shares brought so far. Returns whether
+    /// there was any key.
     pub(crate) fn seal(&self, only_shared: bool) -> bool {
         let had = {
             let mut slots = unpoisoned(self.slots.write());
@@ -189,8 +189,8 @@ impl KeySafe {
         had
     }
 
-    /// Puts a key in its slot, unless there was a sealing since `sealings` was read; whether it is
-    /// in.
+    /// Puts a key in its slot, unless there was a sealing since `sealings` was read. Returns
+    /// whether it did.
     pub(crate) fn put(
         &self,
         place: usize,

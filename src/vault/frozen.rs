@@ -1,4 +1,5 @@
-//! What a first use freezes: see [`crate::register::Register::facts_used_by`].
+//! Freezes the facts of the register that a first use depends on: see
+//! [`crate::register::Register::facts_used_by`].
 
 use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
@@ -16,8 +17,8 @@ pub(crate) struct FrozenFacts(Arc<RwLock<HashSet<FirstUse>>>);
 type FirstUse = (Uuid, Id, Id, Option<Id>);
 
 impl FrozenFacts {
-    /// What must be written when `sector` takes identifiers of `scheme` from `organisation` for
-    /// `purpose`, where that is its first time since the start. Writing a fact again is harmless.
+    /// The facts to write when `sector` takes identifiers of `scheme` from `organisation` for
+    /// `purpose`, if this is the first time since the start. Writing a fact again is harmless.
     pub(crate) fn first_use(
         &self,
         register: &Register,
@@ -46,7 +47,7 @@ impl FrozenFacts {
             facts
                 .iter()
                 .for_each(|fact| store.put_frozen(batch, &fact.key, &fact.digest));
-            // Only now: a job that was turned away wrote nothing.
+            // Only in the commit, because a job that was turned away writes nothing.
             unpoisoned(known.write()).insert(used);
         })]
     }
