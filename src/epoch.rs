@@ -195,7 +195,10 @@ fn next(
     let used = vault.store().all_epochs().map_err(fault(FAILED))?;
     let version = if own_secret {
         let highest = secrets::highest(vault, &used).map_err(fault(FAILED))?;
-        let (version, secret) = vault.shelf().create(highest).map_err(fault(FAILED))?;
+        let (version, secret) = vault
+            .sector_secrets()
+            .create(highest)
+            .map_err(fault(FAILED))?;
         vault
             .roots()
             .write()

@@ -131,7 +131,7 @@ pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>,
         )
     };
     let (version, secret) = vault
-        .shelf()
+        .sector_secrets()
         .create(highest)
         .map_err(|error| match &error.fault {
             FileFault::ReadOnly => read_only(),
@@ -224,7 +224,7 @@ fn destroy(vault: &Vault, version: u32) -> RetiredSecret {
     vault
         .sector_states()
         .for_each(|sector| sector.forget(version));
-    let remains = match vault.shelf().destroy(version) {
+    let remains = match vault.sector_secrets().destroy(version) {
         Ok(()) => None,
         // Retired before, and destroyed.
         Err(error) if is_absent(&error.fault) => None,
