@@ -1,7 +1,7 @@
 //! What vault and node each keep in memory about orders: whose turn it is to commit, how many
 //! releases are under way for each authority, and which acts the register bears out.
 //!
-//! Everything costly (reading a text, verifying its signatures) is done before [`OrderGate::lock`];
+//! Everything costly (reading a text, verifying its signatures) is done before [`OrderGate::lock_orders`];
 //! under it only what was seen is compared, counted and committed. So a caller who can only send
 //! bytes keeps no revocation waiting.
 
@@ -100,7 +100,7 @@ impl ActSet {
 impl OrderGate {
     /// While the guard lives, no other thread commits a release, a reveal, a migration's page or an
     /// act.
-    pub fn lock(&self) -> MutexGuard<'_, ()> {
+    pub fn lock_orders(&self) -> MutexGuard<'_, ()> {
         // What the lock guards lies in the store and is whole after any panic.
         held(&self.turn)
     }
