@@ -1,4 +1,4 @@
-//! A sector's epochs, as an operator sees and advances them.
+//! Lists and advances a sector's epochs.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,14 +7,15 @@ use crate::epoch::AdvanceEpochRequest;
 
 /// A sector's epochs, as the vault lists them.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct SectorEpochs {
+pub struct EpochList {
     /// The sector's name.
     pub sector: String,
     /// Oldest first.
     pub epochs: Vec<SectorEpoch>,
 }
 
-/// One epoch of a sector. (Unlike the vault's answer it says in JSON where there is no overlap.)
+/// One epoch of a sector. (Its JSON has `overlap_until` also where there is no overlap; the vault's
+/// answer leaves it out.)
 #[derive(Debug, Deserialize, Serialize)]
 pub struct SectorEpoch {
     /// Its number.
@@ -31,7 +32,7 @@ pub struct SectorEpoch {
     pub own_secret: bool,
 }
 
-impl SectorEpochs {
+impl EpochList {
     /// The epoch in which new answers are given.
     pub fn current(&self) -> u32 {
         self.epochs
@@ -47,7 +48,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]
-    pub fn epochs(&self, sector: &str) -> Result<SectorEpochs, ClientError> {
+    pub fn epochs(&self, sector: &str) -> Result<EpochList, ClientError> {
         self.get_json(&epochs_path(sector))
     }
 
@@ -59,7 +60,7 @@ impl Client {
         &self,
         sector: &str,
         how: &AdvanceEpochRequest,
-    ) -> Result<SectorEpochs, ClientError> {
+    ) -> Result<EpochList, ClientError> {
         self.post_json(&epochs_path(sector), how)
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct RegisterKey {
     pub(super) key: SigningKey,
 }
 
-/// What the rest of a deployment is made with.
+/// The keys and secrets from which the rest of a deployment is made.
 pub(super) struct Roots {
     pub(super) identity: IdentitySecret,
     pub(super) sector: SectorSecret,

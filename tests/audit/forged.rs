@@ -199,7 +199,7 @@ fn another_origin() {
     only(
         &findings(&log.verify_with(&wanted)),
         "checkpoint",
-        "of the log cloison/other/vault/2026, for which no key is believed",
+        "of the log cloison/other/vault/2026, whose key is not named",
     );
     // A year in another's place.
     let years = tempfile::tempdir().unwrap();

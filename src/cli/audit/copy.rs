@@ -89,7 +89,7 @@ fn copy(source: &dyn LogSource, to: &Path) -> Result<Vec<ShownShard>, CommandErr
     Ok(shown)
 }
 
-/// A shard as the log shows it, read once: what is held against the copy is what is copied,
+/// A shard's checkpoint, read once: the same checkpoint is compared with the copy and then copied,
 /// whatever the log shows later.
 struct ShownShard {
     name: String,
@@ -104,7 +104,7 @@ impl ShownShard {
     }
 }
 
-/// Holds every shard of the copy against the log.
+/// Compares every shard of the copy with the log.
 fn contains_the_copy(
     source: &dyn LogSource,
     shown: &[ShownShard],
@@ -131,7 +131,7 @@ fn contains_the_copy(
     Ok(())
 }
 
-/// Why a log that shows one checkpoint cannot be the one that a copy has another of.
+/// Why the log that shows `shown` does not contain the copy under `copied`.
 fn contradicts(
     source: &dyn LogSource,
     shard: &str,
@@ -154,16 +154,16 @@ fn contradicts(
     Ok((!contains).then(|| "the log has other entries there".to_owned()))
 }
 
-/// Keeps what the log shows beside the copy's own checkpoint; where it is.
+/// Keeps what the log shows beside the copy's own checkpoint, and returns the file's path.
 fn keep_beside(shard: &Path, note: &[u8]) -> Result<PathBuf, CommandError> {
     let path = shard.join(format!(
         "checkpoint.{}",
         &HEXLOWER.encode(&leaf_hash(note))[..16]
     ));
-    // There already: the very same one.
+    // A file of this name has the same content.
     if !path.exists() {
         write_public(&path, note).map_err(|error| {
-            CommandError::new(error, "keep what the log shows now by other means")
+            CommandError::new(error, "save the log's present checkpoint by other means")
         })?;
     }
     Ok(path)
@@ -172,17 +172,17 @@ fn keep_beside(shard: &Path, note: &[u8]) -> Result<PathBuf, CommandError> {
 fn contradiction(copied: &Checkpoint, why: &str, kept: &Path) -> CommandError {
     CommandError::contradiction(
         format_args!(
-            "the copy has {} entries of {}, and {why}: it was rolled back, shows an old checkpoint again, or there are \
-             two of it. The copy is as it was; what proves it is in {}",
+            "the copy has {} entries of {}, and {why}: the log was rolled back or forked, or shows an old checkpoint \
+             again. The copy is unchanged; the proof is in {}",
             copied.size,
             copied.origin,
             kept.display()
         ),
-        "keep this folder as it is, compare with the witnesses and the other side, and copy into another folder",
+        "keep this folder unchanged, compare it with the witnesses and the other side, and copy into another folder",
     )
 }
 
-/// Copies what the checkpoint covers, however far the log goes on meanwhile.
+/// Copies what the checkpoint covers, also while the log grows.
 fn one(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(), CommandError> {
     let ShownShard {
         name: shard,
