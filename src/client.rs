@@ -365,9 +365,10 @@ impl Client {
                 .and_then(|value| value.to_str().ok())
         };
         let body: ProblemBody<'_> =
-            match text("content-type")?.starts_with(crate::http::problem::CONTENT) {
-                true => serde_json::from_slice(reply).ok()?,
-                false => return None,
+            if text("content-type")?.starts_with(crate::http::problem::CONTENT) {
+                serde_json::from_slice(reply).ok()?
+            } else {
+                return None;
             };
         let code = body.code.into_owned();
         Some(ProblemReply {

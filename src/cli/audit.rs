@@ -122,12 +122,13 @@ impl LogKeyArgs {
             }
             keys.extend(of_register);
         }
-        match keys.is_empty() {
-            true => Err(CommandError::usage(
+        if keys.is_empty() {
+            Err(CommandError::usage(
                 "no key is named to verify the log with",
                 "name the register with --register FILE, or the log's public key with --key",
-            )),
-            false => Ok(keys),
+            ))
+        } else {
+            Ok(keys)
         }
     }
 }

@@ -51,11 +51,12 @@ pub fn run(command: ClockCommand) -> Result<(), CommandError> {
         .client
         .open()?
         .post_json("/v1/clock-mark", &LowerClock { statement })?;
-    match args.json {
-        true => print_json(&lowered),
-        false => print(format_args!(
+    if args.json {
+        print_json(&lowered)
+    } else {
+        print(format_args!(
             "The mark was at {} and is at {} now.",
             lowered.from, lowered.to
-        )),
+        ))
     }
 }

@@ -202,14 +202,13 @@ impl ShareOpeningArgs {
         // The file is encrypted and may come on a medium without modes, so its mode does not matter.
         let age = read_public(path, MAX_FILE)
             .map_err(|error| CommandError::new(error, "check the path"))?;
-        let opener = match passphrase::wants_passphrase(&age).map_err(at)? {
-            true => {
-                let asked = self
-                    .passphrase
-                    .read(&format!("Passphrase of {}", path.display()));
-                AgeOpener::Passphrase(asked.map_err(|error| CommandError::new(error, hint))?)
-            }
-            false => self.identities()?,
+        let opener = if passphrase::wants_passphrase(&age).map_err(at)? {
+            let asked = self
+                .passphrase
+                .read(&format!("Passphrase of {}", path.display()));
+            AgeOpener::Passphrase(asked.map_err(|error| CommandError::new(error, hint))?)
+        } else {
+            self.identities()?
         };
         let plain = passphrase::decrypt(&age, &opener).map_err(at)?;
         ShareFile::from_json(&plain).map_err(|error| {
@@ -234,12 +233,13 @@ impl ShareOpeningArgs {
             };
             all.extend(read);
         }
-        match all.is_empty() {
-            true => Err(CommandError::usage(
+        if all.is_empty() {
+            Err(CommandError::usage(
                 "the share is encrypted to an age recipient",
                 "name the identity with --identity FILE",
-            )),
-            false => Ok(AgeOpener::Identities(all)),
+            ))
+        } else {
+            Ok(AgeOpener::Identities(all))
         }
     }
 }

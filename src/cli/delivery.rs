@@ -72,12 +72,13 @@ fn keygen(args: &DeliveryKeygenArgs) -> Result<(), CommandError> {
         identity.to_string().expose_secret()
     ));
     write_private(&args.out, text.as_bytes()).map_err(not_written)?;
-    match args.json {
-        true => print_json(&serde_json::json!({"file": args.out, "sealing-key": public})),
-        false => print(format_args!(
+    if args.json {
+        print_json(&serde_json::json!({"file": args.out, "sealing-key": public}))
+    } else {
+        print(format_args!(
             "{public}\nPrivate key in {}; the line above is for the register.",
             args.out.display()
-        )),
+        ))
     }
 }
 

@@ -102,11 +102,12 @@ pub fn run(args: DoctorArgs) -> Result<(), CommandError> {
     for config in &args.config {
         of_config(config, &mut findings)?;
     }
-    match args.json {
-        true => print_json(&findings)?,
-        false => findings
+    if args.json {
+        print_json(&findings)?
+    } else {
+        findings
             .iter()
-            .try_for_each(|finding| print(finding.line()))?,
+            .try_for_each(|finding| print(finding.line()))?
     }
     match findings
         .iter()
@@ -154,24 +155,26 @@ fn machine() -> Vec<DoctorFinding> {
             KERNEL,
         ),
     });
-    findings.push(match reached.no_core {
-        true => DoctorFinding::good("core files", "RLIMIT_CORE is set to 0 at each start"),
-        false => DoctorFinding::bad(
+    findings.push(if reached.no_core {
+        DoctorFinding::good("core files", "RLIMIT_CORE is set to 0 at each start")
+    } else {
+        DoctorFinding::bad(
             "core files",
             "RLIMIT_CORE could not be set to 0: a crash may write keys",
             KERNEL,
-        ),
+        )
     });
-    findings.push(match reached.undumpable {
-        true => DoctorFinding::good(
+    findings.push(if reached.undumpable {
+        DoctorFinding::good(
             "other processes",
             "PR_SET_DUMPABLE is off: none of the same user may look in",
-        ),
-        false => DoctorFinding::bad(
+        )
+    } else {
+        DoctorFinding::bad(
             "other processes",
             "PR_SET_DUMPABLE is on: those of the same user may look in",
             KERNEL,
-        ),
+        )
     });
     findings.push(swap_finding(level));
     findings.extend(match number("/proc/sys/kernel/yama/ptrace_scope") {
@@ -243,15 +246,12 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
     let text = read_text(path)?;
     let load = |error| CommandError::new(error, "correct the file: `cloison check`");
     let now = SystemClock.now();
-    let (health, survey) = match is_node(&text) {
-        true => {
-            let config = NodeConfig::load(path).map_err(load)?;
-            (config.health, Survey::of(&config.named_files(), now))
-        }
-        false => {
-            let config = VaultConfig::load(path).map_err(load)?;
-            (config.health, Survey::of(&config.named_files(), now))
-        }
+    let (health, survey) = if is_node(&text) {
+        let config = NodeConfig::load(path).map_err(load)?;
+        (config.health, Survey::of(&config.named_files(), now))
+    } else {
+        let config = VaultConfig::load(path).map_err(load)?;
+        (config.health, Survey::of(&config.named_files(), now))
     };
     let called = path.display();
     let (files, secrets) = (

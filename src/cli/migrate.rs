@@ -89,9 +89,10 @@ pub fn run(args: MigrateArgs) -> Result<(), CommandError> {
     let outcome = all(&client, &call, &bar);
     bar.finish_and_clear();
     let summary = outcome?;
-    match args.json {
-        true => print_json(&summary)?,
-        false => print(summary.text())?,
+    if args.json {
+        print_json(&summary)?
+    } else {
+        print(summary.text())?
     }
     match summary.skipped {
         0 => Ok(()),

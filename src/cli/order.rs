@@ -355,11 +355,12 @@ impl OrderCheckReport {
                 _ => writeln!(out, "  -        {:<12} not reached", line.name),
             };
         }
-        match self.valid {
-            true => out.push_str(
+        if self.valid {
+            out.push_str(
                 "The order is valid under this register now. Vault and node also check what they have stored.",
-            ),
-            false => out.push_str("The order is NOT valid."),
+            )
+        } else {
+            out.push_str("The order is NOT valid.")
         }
         out
     }

@@ -343,13 +343,14 @@ fn pinned_by(config: &Path) -> Result<crate::config::RegisterFiles, CommandError
     let wrong = |error: ConfigError| {
         CommandError::new(error, "`cloison check` lists every fault of the file")
     };
-    match super::check::is_node(&read(config)?) {
-        true => NodeConfig::load(config)
+    if super::check::is_node(&read(config)?) {
+        NodeConfig::load(config)
             .map(|config| config.register)
-            .map_err(wrong),
-        false => VaultConfig::load(config)
+            .map_err(wrong)
+    } else {
+        VaultConfig::load(config)
             .map(|config| config.register)
-            .map_err(wrong),
+            .map_err(wrong)
     }
 }
 

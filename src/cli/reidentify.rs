@@ -129,15 +129,16 @@ fn sealed(
     let answer = call.reidentify_sealed(client, SystemClock.now())?;
     write_private(out, answer.sealed.as_bytes()).map_err(not_written)?;
     let (items, found) = (answer.items, answer.found);
-    match json {
-        true => print_json(&serde_json::json!({
+    if json {
+        print_json(&serde_json::json!({
             "order": answer.order, "sector": answer.sector, "entry": answer.entry, "items": items, "found": found,
             "file": out,
-        }))?,
-        false => print(format_args!(
+        }))?
+    } else {
+        print(format_args!(
             "{found} of {items} pseudonyms resolved; sealed to the officer's key in {}: `cloison delivery open`",
             out.display()
-        ))?,
+        ))?
     }
     match items - found.min(items) {
         0 => Ok(()),

@@ -128,12 +128,12 @@ fn openers(path: &std::path::Path) -> Result<Openers, CommandError> {
     let text = read_text(path)?;
     let hint = "correct the file: `cloison check`";
     let (table, _) = DeTable::parse_recoverable(&text);
-    let is_node = table.get_ref().contains_key("authority");
-    match is_node {
-        true => NodeConfig::load(path).map(|config| config.openers),
-        false => VaultConfig::load(path).map(|config| config.openers),
-    }
-    .map_err(|error| CommandError::new(error, hint))
+    let openers = if table.get_ref().contains_key("authority") {
+        NodeConfig::load(path).map(|config| config.openers)
+    } else {
+        VaultConfig::load(path).map(|config| config.openers)
+    };
+    openers.map_err(|error| CommandError::new(error, hint))
 }
 
 fn kind(text: &str) -> Result<SecretKind, String> {
@@ -147,12 +147,13 @@ fn deposit(text: &str) -> Result<Deposit, String> {
         .ok_or("write a custody, `:`, and a path")?;
     let custody =
         Custody::parse(custody).ok_or("the custody is file, passphrase, credential or token")?;
-    match custody == Custody::Credential && !is_credential_name(at) || at.is_empty() {
-        true => Err("write a path or a credential's name after the custody".into()),
-        false => Ok(Deposit {
+    if custody == Custody::Credential && !is_credential_name(at) || at.is_empty() {
+        Err("write a path or a credential's name after the custody".into())
+    } else {
+        Ok(Deposit {
             custody,
             at: at.into(),
-        }),
+        })
     }
 }
 

@@ -63,11 +63,12 @@ pub fn run(command: WitnessCommand) -> Result<(), CommandError> {
             let verifier =
                 Verifier::new(config.name.as_str(), SignatureKind::Cosigner, key).to_string();
             let public = crate::keys::file::public_key_text(&key);
-            match args.json {
-                true => print_json(
+            if args.json {
+                print_json(
                     &serde_json::json!({"name": config.name, "public": public, "verifier": verifier}),
-                ),
-                false => print(verifier),
+                )
+            } else {
+                print(verifier)
             }
         }
     }

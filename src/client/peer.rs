@@ -153,14 +153,14 @@ impl WatchedVault {
         };
         let note = String::from_utf8(note).map_err(away)?;
         let (checkpoint, _) = Checkpoint::read(note.as_bytes()).map_err(away)?;
-        match owner_and_shard(&checkpoint.origin)
-            .is_some_and(|(_, found)| found.to_string() == shard)
+        if owner_and_shard(&checkpoint.origin).is_some_and(|(_, found)| found.to_string() == shard)
         {
-            true => Ok(Some(Shown { checkpoint, note })),
-            false => Err(away(format_args!(
+            Ok(Some(Shown { checkpoint, note }))
+        } else {
+            Err(away(format_args!(
                 "asked for {shard}, it shows {}",
                 checkpoint.origin
-            ))),
+            )))
         }
     }
 

@@ -53,24 +53,21 @@ pub fn run(args: &AuditCopyArgs) -> Result<(), CommandError> {
         .iter()
         .map(|shard| (&shard.head.origin, shard.head.size))
         .collect();
-    match args.json {
-        true => {
-            let logs: Vec<_> = copied
-                .iter()
-                .map(|(origin, size)| json!({"origin": origin, "size": size}))
-                .collect();
-            print_json(&json!({"folder": args.to, "logs": logs}))
-        }
-        false => {
-            let lines = copied
-                .iter()
-                .map(|(origin, size)| format!("{} entries of {origin}\n", HumanCount(*size)));
-            print(format!(
-                "{}in {}",
-                lines.collect::<String>(),
-                args.to.display()
-            ))
-        }
+    if args.json {
+        let logs: Vec<_> = copied
+            .iter()
+            .map(|(origin, size)| json!({"origin": origin, "size": size}))
+            .collect();
+        print_json(&json!({"folder": args.to, "logs": logs}))
+    } else {
+        let lines = copied
+            .iter()
+            .map(|(origin, size)| format!("{} entries of {origin}\n", HumanCount(*size)));
+        print(format!(
+            "{}in {}",
+            lines.collect::<String>(),
+            args.to.display()
+        ))
     }
 }
 

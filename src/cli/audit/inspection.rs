@@ -287,9 +287,10 @@ fn bring(client: &Client, text: &str, json: bool) -> Result<(), CommandError> {
         statement: text.trim_end().to_owned(),
     };
     let view: InspectionView = client.post_json(path, &statement)?;
-    match json {
-        true => print_json(&view),
-        false => print(shown(&view).trim_end()),
+    if json {
+        print_json(&view)
+    } else {
+        print(shown(&view).trim_end())
     }
 }
 
@@ -298,9 +299,10 @@ fn list(args: &InspectionListArgs) -> Result<(), CommandError> {
     if args.json {
         return print_json(&listed);
     }
-    match listed.inspections.is_empty() {
-        true => print("no inspection there names you"),
-        false => print(
+    if listed.inspections.is_empty() {
+        print("no inspection there names you")
+    } else {
+        print(
             listed
                 .inspections
                 .iter()
@@ -308,7 +310,7 @@ fn list(args: &InspectionListArgs) -> Result<(), CommandError> {
                 .collect::<Vec<_>>()
                 .join("\n")
                 .trim_end(),
-        ),
+        )
     }
 }
 

@@ -92,12 +92,13 @@ fn prove(args: &AuditProveArgs, entry: &str) -> Result<(), CommandError> {
         Some(path) => {
             write_public(path, proof.text().as_bytes())
                 .map_err(|error| CommandError::new(error, "choose another path"))?;
-            match args.json {
-                true => print_json(&json!({"log": origin, "index": index, "file": path})),
-                false => print(format_args!(
+            if args.json {
+                print_json(&json!({"log": origin, "index": index, "file": path}))
+            } else {
+                print(format_args!(
                     "entry {index} of {origin}: proof in {}",
                     path.display()
-                )),
+                ))
             }
         }
     }
@@ -175,16 +176,17 @@ fn check(args: &AuditProveArgs, file: &Path) -> Result<(), CommandError> {
     })?;
     let (checkpoint, _) = proof.check(&key).map_err(|error| failed(&error))?;
     let entry: Value = serde_json::from_slice(&proof.entry).unwrap_or_default();
-    match args.json {
-        true => print_json(&json!({
+    if args.json {
+        print_json(&json!({
             "proven": true, "log": checkpoint.origin, "index": proof.index, "size": checkpoint.size, "entry": entry,
-        })),
-        false => print(format_args!(
+        }))
+    } else {
+        print(format_args!(
             "proven: entry {} of {} (a checkpoint over {} entries covers it)\n{}",
             proof.index,
             checkpoint.origin,
             checkpoint.size,
             String::from_utf8_lossy(&proof.entry)
-        )),
+        ))
     }
 }

@@ -113,14 +113,15 @@ fn fetch(args: &AuditReportArgs, id: Uuid) -> Result<(), CommandError> {
     let text = serde_json::to_string_pretty(&document).map_err(CommandError::bug)?;
     write_new(&data, &text)?;
     write_private(&page, printable(&document, &args.language)?.as_bytes()).map_err(not_written)?;
-    match args.json {
-        true => print_json(&json!({"inspection": id, "report": data, "page": page})),
-        false => print(format_args!(
+    if args.json {
+        print_json(&json!({"inspection": id, "report": data, "page": page}))
+    } else {
+        print(format_args!(
             "{} and {}; check it with `cloison audit report --check {} --register register.toml`",
             data.display(),
             page.display(),
             data.display()
-        )),
+        ))
     }
 }
 
@@ -178,20 +179,19 @@ fn verify(args: &AuditReportArgs, file: &Path) -> Result<(), CommandError> {
             Some(figures.entries)
         }
     };
-    match args.json {
-        true => print_json(
+    if args.json {
+        print_json(
             &json!({"good": true, "inspection": report.inspection.decision.id, "counted": counted}),
-        ),
-        false => {
-            let again = counted.map_or(String::new(), |n| {
-                format!("; its figures are those of {} entries", HumanCount(n))
-            });
-            let decision = &report.inspection.decision;
-            print(format_args!(
-                "good: signed for {}, inspection {}{again}",
-                report.owner, decision.reference
-            ))
-        }
+        )
+    } else {
+        let again = counted.map_or(String::new(), |n| {
+            format!("; its figures are those of {} entries", HumanCount(n))
+        });
+        let decision = &report.inspection.decision;
+        print(format_args!(
+            "good: signed for {}, inspection {}{again}",
+            report.owner, decision.reference
+        ))
     }
 }
 

@@ -90,11 +90,12 @@ pub fn run(args: &AuditVerifyArgs) -> Result<(), CommandError> {
     let report = verify::all(&*source, &wanted, &mut shown);
     bar.finish_and_clear();
     let report = report.map_err(|error| unreadable(&error))?;
-    match args.json {
-        true => print_json(
+    if args.json {
+        print_json(
             &serde_json::json!({"good": report.is_good(), "logs": report.logs, "findings": report.findings}),
-        )?,
-        false => print(text(&report, started.elapsed()))?,
+        )?
+    } else {
+        print(text(&report, started.elapsed()))?
     }
     match (report.is_good(), &args.keep) {
         (true, None) => Ok(()),
@@ -137,11 +138,10 @@ fn keep(report: &LogsReport, kept: Option<&[u8]>, path: &Path) -> Result<(), Com
 }
 
 fn fault(report: &LogsReport) -> CommandError {
-    let count = report.all_findings().count();
-    let what = match report.logs.is_empty() {
-        true => "there is no log here".to_owned(),
-        false if count == 1 => "the log is not good: one finding".to_owned(),
-        false => format!("the log is not good: {count} findings"),
+    let what = match report.all_findings().count() {
+        _ if report.logs.is_empty() => "there is no log here".to_owned(),
+        1 => "the log is not good: one finding".to_owned(),
+        count => format!("the log is not good: {count} findings"),
     };
     CommandError::new(
         what,

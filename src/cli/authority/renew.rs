@@ -106,14 +106,15 @@ fn renew(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
         })?;
         all.segments = examined;
     }
-    match args.json {
-        true => print_json(&all)?,
-        false => print(format_args!(
+    if args.json {
+        print_json(&all)?
+    } else {
+        print(format_args!(
             "{} segments: {} recipients added, {} proved to open.",
             HumanCount(all.segments),
             HumanCount(all.added),
             HumanCount(all.proved)
-        ))?,
+        ))?
     }
     all.left()
 }
@@ -176,13 +177,14 @@ fn drop_old(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
         request.after = page.next;
         Ok(request.after.is_some())
     })?;
-    match args.json {
-        true => print_json(&all)?,
-        false => print(format_args!(
+    if args.json {
+        print_json(&all)?
+    } else {
+        print(format_args!(
             "{} segments: {} recipients dropped that the register no longer lists.",
             HumanCount(all.segments),
             HumanCount(all.dropped)
-        ))?,
+        ))?
     }
     if all.unproved > 0 {
         let what = format!(

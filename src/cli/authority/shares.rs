@@ -90,11 +90,12 @@ pub fn unseal(args: &UnsealArgs) -> Result<(), CommandError> {
         threshold,
         done,
     } = progress;
-    match done {
-        true => print(format_args!("{key}: the node is unsealed")),
-        false => print(format_args!(
+    if done {
+        print(format_args!("{key}: the node is unsealed"))
+    } else {
+        print(format_args!(
             "{key}: the node has {shares} of {threshold} shares"
-        )),
+        ))
     }
 }
 
@@ -133,13 +134,14 @@ fn at_node(args: &AuthorityDrillArgs, client: &std::path::Path) -> Result<(), Co
         threshold,
         done,
     } = progress;
-    match done {
-        true => print(format_args!(
+    if done {
+        print(format_args!(
             "{key}: proved; {threshold} shares make the key that the register states"
-        )),
-        false => print(format_args!(
+        ))
+    } else {
+        print(format_args!(
             "{key}: the drill has {shares} of {threshold} shares"
-        )),
+        ))
     }
 }
 
@@ -198,13 +200,14 @@ fn here(args: &AuthorityDrillArgs, config: &std::path::Path) -> Result<(), Comma
         .iter()
         .map(|share| share.custodian().to_string())
         .collect();
-    match args.json {
-        true => print_json(
+    if args.json {
+        print_json(
             &json!({"key": id, "done": true, "threshold": set.threshold, "custodians": custodians}),
-        ),
-        false => print(format_args!(
+        )
+    } else {
+        print(format_args!(
             "{id}: proved; the shares of {} make the key that the register states",
             custodians.join(", ")
-        )),
+        ))
     }
 }

@@ -136,12 +136,13 @@ pub fn keygen(args: &MigrationKeygenArgs) -> Result<(), CommandError> {
     let secret = Key::random();
     write_secret(&args.out, SecretKind::Migration, &secret).map_err(not_written)?;
     let public = HEXLOWER.encode(MigrationKey::derive(&secret).public());
-    match args.json {
-        true => print_json(&serde_json::json!({"file": args.out, "migration-key": public})),
-        false => print(format_args!(
+    if args.json {
+        print_json(&serde_json::json!({"file": args.out, "migration-key": public}))
+    } else {
+        print(format_args!(
             "migration-key = \"{public}\"\nPrivate key in {}; the line above is for the register.",
             args.out.display()
-        )),
+        ))
     }
 }
 

@@ -205,12 +205,13 @@ fn bring_order(client: &Client, order: &Path, json: bool) -> Result<(), CommandE
         order: read_text(order)?.trim_end().to_owned(),
     };
     let lodged: LodgedOrder = client.post_json("/v1/orders", &text)?;
-    match json {
-        true => print_json(&lodged),
-        false => print(format_args!(
+    if json {
+        print_json(&lodged)
+    } else {
+        print(format_args!(
             "Order {} is lodged: it keeps its own copies of the mappings until it is over.",
             lodged.order
-        )),
+        ))
     }
 }
 
@@ -327,9 +328,10 @@ fn bring(client: &Client, act: &str, json: bool) -> Result<(), CommandError> {
         print_json(&lodged)?;
     } else {
         print(list::text(std::slice::from_ref(&lodged.order)).trim_end())?;
-        print(match lodged.both {
-            true => "Vault and node both have it.",
-            false => "This side has it; the other side gets it before anything more is released.",
+        print(if lodged.both {
+            "Vault and node both have it."
+        } else {
+            "This side has it; the other side gets it before anything more is released."
         })?;
     }
     Ok(())

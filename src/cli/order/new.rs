@@ -164,12 +164,13 @@ impl NewOrderFaults {
         self.found.truncate(MOST_TOLD);
         self.found
             .extend((more > 0).then(|| format!("and {more} more faults")));
-        match self.usage {
-            true => CommandError::usage(self.found.join("\n"), HINT),
-            false => CommandError::new(
+        if self.usage {
+            CommandError::usage(self.found.join("\n"), HINT)
+        } else {
+            CommandError::new(
                 self.found.join("\n"),
                 "`cloison order check` lists every rule that an order breaks",
-            ),
+            )
         }
     }
 }

@@ -241,20 +241,19 @@ pub fn drill(args: &SecretsDrillArgs) -> Result<(), CommandError> {
         .filter(|root| !held(root))
         .map(|root| called(root.0, &root.1))
         .collect();
-    match args.json {
-        true => {
-            let rows: Vec<_> = rows
-                .iter()
-                .map(|(secret, state)| json!({"secret": secret, "state": state}))
-                .collect();
-            print_json(&json!({"secrets": rows, "missing": missing, "threshold": set.threshold}))?;
-        }
-        false => print(
+    if args.json {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(secret, state)| json!({"secret": secret, "state": state}))
+            .collect();
+        print_json(&json!({"secrets": rows, "missing": missing, "threshold": set.threshold}))?;
+    } else {
+        print(
             rows.iter()
                 .map(|(secret, state)| format!("{secret:<12} {state}"))
                 .collect::<Vec<_>>()
                 .join("\n"),
-        )?,
+        )?
     }
     let hint = "split the vault's secrets again: `cloison secrets split`";
     if !differs.is_empty() {
