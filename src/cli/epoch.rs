@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::assent::{Assent, Irreversible};
 use super::statement;
 use crate::cli::client_file::ClientFile;
-use crate::client::epochs::EpochList;
+use crate::client::epochs::SectorEpochs;
 use crate::terminal::{CommandError, print, print_json};
 
 /// See or advance the epochs of a sector
@@ -89,7 +89,7 @@ pub fn run(command: EpochCommand) -> Result<(), CommandError> {
 }
 
 impl EpochAdvanceArgs {
-    fn run(&self) -> Result<EpochList, CommandError> {
+    fn run(&self) -> Result<SectorEpochs, CommandError> {
         let statement = statement::bring(self.statement.as_deref())?;
         let (from, end_overlap) = (self.from, self.end_overlap);
         let overlap = end_overlap
@@ -115,7 +115,7 @@ impl EpochAdvanceArgs {
     }
 }
 
-fn table(epochs: &EpochList) -> String {
+fn table(epochs: &SectorEpochs) -> String {
     let mut table = format!(
         "{:<6} {:<10} {:<21} {:<21} SECRET",
         "EPOCH", "STATE", "OPENED", "OVERLAP UNTIL"

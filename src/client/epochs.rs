@@ -7,7 +7,7 @@ use crate::epoch::AdvanceEpochRequest;
 
 /// A sector's epochs, as the vault lists them.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct EpochList {
+pub struct SectorEpochs {
     /// The sector's name.
     pub sector: String,
     /// Oldest first.
@@ -32,7 +32,7 @@ pub struct SectorEpoch {
     pub own_secret: bool,
 }
 
-impl EpochList {
+impl SectorEpochs {
     /// The epoch in which new answers are given.
     pub fn current(&self) -> u32 {
         self.epochs
@@ -48,7 +48,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]
-    pub fn epochs(&self, sector: &str) -> Result<EpochList, ClientError> {
+    pub fn epochs(&self, sector: &str) -> Result<SectorEpochs, ClientError> {
         self.get_json(&epochs_path(sector))
     }
 
@@ -60,7 +60,7 @@ impl Client {
         &self,
         sector: &str,
         how: &AdvanceEpochRequest,
-    ) -> Result<EpochList, ClientError> {
+    ) -> Result<SectorEpochs, ClientError> {
         self.post_json(&epochs_path(sector), how)
     }
 }

@@ -147,7 +147,7 @@ fn store(
 /// The persons' pseudonyms; their mappings are stored then.
 fn tokenize(folder: &Path, persons: std::ops::Range<u64>) -> Result<Vec<String>, CommandError> {
     #[derive(serde::Deserialize)]
-    struct PseudonymList {
+    struct BenchPseudonyms {
         pseudonyms: Vec<String>,
     }
     let client = open_client(&folder.join(format!("clients/{}.toml", deployment::CLIENT)))?;
@@ -155,7 +155,7 @@ fn tokenize(folder: &Path, persons: std::ops::Range<u64>) -> Result<Vec<String>,
     Dialect::Cloison.write(persons, &mut body);
     let path = crate::client::path(&["v1", "sectors", deployment::REVERSIBLE, "pseudonyms"]);
     client.post(&path, crate::client::JSON, &body, &mut reply)?;
-    let answer: PseudonymList = client.parse(&reply)?;
+    let answer: BenchPseudonyms = client.parse(&reply)?;
     Ok(answer.pseudonyms)
 }
 
