@@ -23,7 +23,7 @@ const FAILED: &str = "epochs and their secrets";
 /// The epochs of a sector.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Epochs)]
-pub struct SectorEpochs {
+pub struct EpochList {
     /// Sector name.
     pub sector: String,
     /// Oldest first.

@@ -217,7 +217,7 @@ impl RebuildWork<'_> {
         partition: &Partition,
         moved: &[u32; 256],
     ) -> Result<(), StartError> {
-        let chunk = open_chunk(&self.cipher, key, row)?;
+        let chunk = open_chunk(self.cipher, key, row)?;
         let mut pseudonyms = Vec::with_capacity(crate::seal::chunk::MAX_RECORDS);
         let mut records = 0;
         for record in chunk.records() {
