@@ -24,7 +24,7 @@ use self::example::ExampleRoots;
 use self::keys::DeploymentKeys;
 use self::layout::NewFolder;
 use self::register_text::{AUDITOR, DeclaredFacts, OFFICER, OPERATORS};
-use self::roots::{Certificates, RegisterKey, Roots};
+use self::roots::{CertificateDigests, RegisterKey, Roots};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::public_key_text;
 use crate::register::Id;
@@ -141,7 +141,7 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
     let mut keys = DeploymentKeys::new(&folder);
     let roots = Roots::make(&mut keys, &folder, plan)?;
     let ca = CertificateAuthority::new(&plan.deployment, today, plan.years)?;
-    let certificates = Certificates::issue(&mut keys, &folder, &ca, plan, &roots)?;
+    let certificates = CertificateDigests::issue(&mut keys, &folder, &ca, plan, &roots)?;
     let text = register_text::write(plan.facts, &roots.publics(plan, today, certificates));
     folder.public("register.toml", &text)?;
     folder.public("register.jws", &sign_register(&text, &roots)?)?;

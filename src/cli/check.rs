@@ -42,7 +42,7 @@ pub struct CheckArgs {
 pub fn run(args: CheckArgs) -> Result<(), CommandError> {
     let mut bad = 0;
     for file in args.files.iter().chain(&args.config) {
-        match one(file) {
+        match check_file(file) {
             Ok(good) => print(format_args!("{}: {good}", file.display()))?,
             Err(text) => {
                 bad += 1;
@@ -74,7 +74,7 @@ pub(super) fn is_node(text: &str) -> bool {
 }
 
 /// Describes a good file in one line, or lists all its faults.
-fn one(file: &Path) -> Result<String, String> {
+fn check_file(file: &Path) -> Result<String, String> {
     let text = register::sign::read_text(file).map_err(|error| error.to_string())?;
     let of_config = |error: ConfigError| error.to_string();
     let kind = FileKind::of(&text);

@@ -85,7 +85,7 @@ pub fn derive(input: &[u8]) -> Result<String, String> {
     for (index, object) in objects.enumerate() {
         let output = object
             .map_err(|error| safe_words(&error))
-            .and_then(|object| one(object.get()));
+            .and_then(|object| derive_object(object.get()));
         let output = output.map_err(|fault| format!("input {}: {fault}", index + 1))?;
         lines.push_str(&serde_json::to_string(&output).map_err(|error| error.to_string())?);
         lines.push('\n');
@@ -97,7 +97,7 @@ pub fn derive(input: &[u8]) -> Result<String, String> {
     }
 }
 
-fn one(object: &str) -> Result<DerivationTrace, String> {
+fn derive_object(object: &str) -> Result<DerivationTrace, String> {
     if !object.starts_with('{') {
         return Err("not a JSON object".into()); // an array of the right values in the right order would pass, too
     }

@@ -43,7 +43,7 @@ pub struct WatchedVault {
 }
 
 /// A checkpoint as the vault shows it.
-struct Shown {
+struct ShownCheckpoint {
     checkpoint: Checkpoint,
     note: String,
 }
@@ -143,7 +143,7 @@ impl WatchedVault {
     }
 
     /// The checkpoint that the vault shows for a shard, unverified; only its origin is checked.
-    fn shown(&self, shard: &str) -> Result<Option<Shown>, Refusal> {
+    fn shown(&self, shard: &str) -> Result<Option<ShownCheckpoint>, Refusal> {
         let Some(note) = self
             .watching
             .read(shard, LogResource::Checkpoint)
@@ -155,7 +155,7 @@ impl WatchedVault {
         let (checkpoint, _) = Checkpoint::read(note.as_bytes()).map_err(away)?;
         if owner_and_shard(&checkpoint.origin).is_some_and(|(_, found)| found.to_string() == shard)
         {
-            Ok(Some(Shown { checkpoint, note }))
+            Ok(Some(ShownCheckpoint { checkpoint, note }))
         } else {
             Err(away(format_args!(
                 "asked for {shard}, it shows {}",
@@ -164,8 +164,8 @@ impl WatchedVault {
         }
     }
 
-    fn cosign(&self, shard: &str, shown: Shown) -> Result<(), Refusal> {
-        let Shown {
+    fn cosign(&self, shard: &str, shown: ShownCheckpoint) -> Result<(), Refusal> {
+        let ShownCheckpoint {
             checkpoint: claimed,
             note,
         } = shown;
@@ -196,7 +196,7 @@ impl WatchedVault {
 
     /// Accepts a log that is shorter than it was, or gone, only if the vault proves an entry that says
     /// so and an officer or custodian has acknowledged that entry at this node.
-    fn shortened(&self, seen: &Checkpoint, shown: Option<&Shown>) -> Result<(), Refusal> {
+    fn shortened(&self, seen: &Checkpoint, shown: Option<&ShownCheckpoint>) -> Result<(), Refusal> {
         let Some(resumption) = self.resumption(seen, shown)? else {
             let now = shown.map_or(0, |shown| shown.checkpoint.size);
             let why = format!(
@@ -240,7 +240,7 @@ impl WatchedVault {
     fn resumption(
         &self,
         seen: &Checkpoint,
-        shown: Option<&Shown>,
+        shown: Option<&ShownCheckpoint>,
     ) -> Result<Option<Resumption>, Refusal> {
         let Some(key) = self.witness.key_of(&seen.origin) else {
             return Ok(None);

@@ -81,7 +81,7 @@ fn copy(source: &dyn LogSource, to: &Path) -> Result<Vec<ShownShard>, CommandErr
     // All of them before anything is written.
     contains_the_copy(source, &shown, to)?;
     for shard in &shown {
-        one(source, shard, &to.join(&shard.name))?;
+        copy_shard(source, shard, &to.join(&shard.name))?;
     }
     Ok(shown)
 }
@@ -180,7 +180,7 @@ fn contradiction(copied: &Checkpoint, why: &str, kept: &Path) -> CommandError {
 }
 
 /// Copies what the checkpoint covers, also while the log grows.
-fn one(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(), CommandError> {
+fn copy_shard(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(), CommandError> {
     let ShownShard {
         name: shard,
         head,
@@ -254,9 +254,9 @@ mod tests {
 
     /// A log of few entries that shows a checkpoint of its own choice each time.
     #[derive(Default)]
-    struct Turning(RefCell<VecDeque<u64>>);
+    struct ChangingLog(RefCell<VecDeque<u64>>);
 
-    impl Turning {
+    impl ChangingLog {
         fn show(&self, sizes: &[u64]) {
             *self.0.borrow_mut() = sizes.iter().copied().collect();
         }
@@ -279,7 +279,7 @@ mod tests {
         }
     }
 
-    impl LogSource for Turning {
+    impl LogSource for ChangingLog {
         fn shards(&self) -> Result<Vec<String>, LogSourceError> {
             Ok(vec!["2026".to_owned()])
         }
@@ -299,18 +299,18 @@ mod tests {
     fn the_checkpoint_that_was_held_against_the_copy_is_the_one_that_is_copied() {
         let place = tempfile::tempdir().unwrap();
         let kept = || fs::read(place.path().join("2026/checkpoint")).unwrap();
-        let log = Turning::default();
+        let log = ChangingLog::default();
         log.show(&[6, 2, 2, 2]);
         copy(&log, place.path()).unwrap();
-        assert_eq!(kept(), Turning::note(6));
+        assert_eq!(kept(), ChangingLog::note(6));
         // The first that it shows contains the copy, whatever it shows from then on.
         for first in [6, 9] {
             log.show(&[first, first, 2, 2, 2]);
             copy(&log, place.path()).unwrap();
-            assert_eq!(kept(), Turning::note(first));
+            assert_eq!(kept(), ChangingLog::note(first));
         }
         log.show(&[2, 9, 9, 9]);
         assert!(copy(&log, place.path()).is_err());
-        assert_eq!(kept(), Turning::note(9));
+        assert_eq!(kept(), ChangingLog::note(9));
     }
 }

@@ -152,7 +152,7 @@ fn fault(report: &LogsReport) -> CommandError {
 fn text(report: &LogsReport, took: Duration) -> String {
     let mut lines: Vec<String> = vec![];
     for log in &report.logs {
-        lines.push(one(log));
+        lines.push(log_text(log));
     }
     for (origin, finding) in report.all_findings() {
         let within = if origin.is_empty() {
@@ -181,7 +181,7 @@ fn text(report: &LogsReport, took: Duration) -> String {
     lines.join("\n")
 }
 
-fn one(log: &LogReport) -> String {
+fn log_text(log: &LogReport) -> String {
     let mut text = format!(
         "{}\n  {} entries, root {}",
         log.origin,

@@ -225,7 +225,7 @@ fn fetch(args: &MigrationFetchArgs) -> Result<(), CommandError> {
     };
     let mut fetched = FetchedPairs::default();
     for order in orders {
-        one(&client, args, &key, order, &mut output, &mut fetched, &bar)?;
+        fetch_order(&client, args, &key, order, &mut output, &mut fetched, &bar)?;
         fetched.orders.push(order.order.clone());
     }
     bar.finish_and_clear();
@@ -241,7 +241,7 @@ fn fetch(args: &MigrationFetchArgs) -> Result<(), CommandError> {
 }
 
 /// Fetches the pages of one order, each kept before it is acknowledged.
-fn one(
+fn fetch_order(
     client: &Client,
     args: &MigrationFetchArgs,
     key: &MigrationKey,
