@@ -15,7 +15,7 @@ use crate::code::Code;
 use crate::entity::{Entity, Role};
 use crate::identifier::Scheme;
 use crate::register::{
-    Authority, Client, Id, Officer, Operation, Register, RightsOfficer, SpkiDigest,
+    Authority, Id, Officer, Operation, Register, RegisteredClient, RightsOfficer, SpkiDigest,
 };
 use crate::vault::{SectorState, Vault};
 
@@ -152,7 +152,7 @@ pub fn names(register: &Register, id: &str) -> bool {
 /// # Errors
 /// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for any
 /// other caller.
-pub fn client(register: &Register, peer: SpkiDigest) -> Result<&Arc<Client>, Code> {
+pub fn client(register: &Register, peer: SpkiDigest) -> Result<&Arc<RegisteredClient>, Code> {
     register
         .clients
         .get(&peer)
@@ -161,7 +161,7 @@ pub fn client(register: &Register, peer: SpkiDigest) -> Result<&Arc<Client>, Cod
 
 /// Permission to ask for pseudonyms in one sector, with one scheme, for one purpose.
 pub struct TokenizePermit {
-    pub(crate) client: Arc<Client>,
+    pub(crate) client: Arc<RegisteredClient>,
     pub(crate) sector: Arc<SectorState>,
     pub(crate) scheme: Arc<Scheme>,
     pub(crate) purpose: Option<Id>,
@@ -219,7 +219,7 @@ pub fn tokenize(
 
 /// Permission for a sector system to do an operation other than tokenization in one of its sectors.
 pub struct SectorPermit {
-    pub(crate) client: Arc<Client>,
+    pub(crate) client: Arc<RegisteredClient>,
     pub(crate) sector: Arc<SectorState>,
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 pub use mark::{CLOCK_TOLERANCE, ClockBehind, ClockMark};
+use uuid::Uuid;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -43,6 +44,14 @@ pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system's random generator failed");
     bytes
+}
+
+/// A random UUID: version 4 (RFC 9562, section 5.4).
+///
+/// # Panics
+/// As [`random`].
+pub fn random_uuid() -> Uuid {
+    uuid::Builder::from_random_bytes(random()).into_uuid()
 }
 
 /// The operating system's generator, for libraries that draw for themselves.

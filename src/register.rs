@@ -143,7 +143,7 @@ pub struct Register {
     /// Sectors by name.
     pub sectors: BTreeMap<String, Arc<Sector>>,
     /// Sector systems by certificate key.
-    pub clients: BTreeMap<SpkiDigest, Arc<Client>>,
+    pub clients: BTreeMap<SpkiDigest, Arc<RegisteredClient>>,
     /// Bodies that may re-identify.
     pub authorities: BTreeMap<Id, Arc<Authority>>,
     /// Those who run the vault: certificate key → operator.
@@ -331,7 +331,7 @@ pub enum DeclarationDecision {
 
 /// A sector system.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub struct RegisteredClient {
     /// Stable id, for the audit log.
     pub id: Id,
     /// Its controller.

@@ -163,10 +163,7 @@ pub fn destroy_due(entity: &Entity) -> Result<usize, Refusal> {
     let pairs = side.pairs(&tags)?;
     let _orders = side.book.lock_orders();
     let traces = side.traces(&tags, pairs)?;
-    let (count, id) = (
-        due.len(),
-        uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
-    );
+    let (count, id) = (due.len(), crate::clock::random_uuid());
     let change: Change = Box::new(move |store, batch| {
         due.iter()
             .for_each(|due| store.delete_erasure_due(batch, due));

@@ -12,7 +12,7 @@ use crate::audit::cosign::{CosignatureQuorum, Cosigner, Cosigners, WitnessLink, 
 use crate::audit::log::{Log, LogParts};
 use crate::audit::origin::TrustedLogKey;
 use crate::audit::origin::cosigner_name;
-use crate::client::peer::Peer;
+use crate::client::peer::WatchedVault;
 use crate::client::{Client, Timeouts};
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
@@ -210,7 +210,7 @@ pub(super) fn node(
     node: &Node,
     config: &NodeConfig,
     memory: PathBuf,
-) -> Result<(Arc<Peer>, Arc<Cosigners>, WitnessThread), CommandError> {
+) -> Result<(Arc<WatchedVault>, Arc<Cosigners>, WitnessThread), CommandError> {
     let failed = |error| CommandError::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
     let ask = || Ok(Some(Box::new(watching()?) as Box<dyn WitnessLink>));
@@ -220,7 +220,7 @@ pub(super) fn node(
         asking,
     } = Cosigning::start(node, &config.log, memory, ask)?;
     let releases = Client::new(&config.vault).map_err(failed)?;
-    let peer = Peer::new(
+    let peer = WatchedVault::new(
         releases,
         watching()?,
         witness,
@@ -232,7 +232,7 @@ pub(super) fn node(
 
 /// Watches the vault's log once before the node is ready, so that a ready node has checked the log
 /// of a vault that answers.
-pub(super) async fn first(peer: Arc<Peer>) {
+pub(super) async fn first(peer: Arc<WatchedVault>) {
     if let Ok(Err(why)) = tokio::task::spawn_blocking(move || peer.watch()).await {
         tracing::info!(%why, "the vault's log is not watched yet");
     }
@@ -379,7 +379,7 @@ impl EntityWatch {
 }
 
 /// The node's watch over the vault's log and over itself, until the task is aborted.
-pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, mut watch: EntityWatch) {
+pub(super) async fn keep(node: Arc<Node>, peer: Arc<WatchedVault>, mut watch: EntityWatch) {
     let watching = async {
         let mut was_unwatched = false;
         loop {

@@ -475,7 +475,7 @@ pub fn advance(vault: &Vault, sector: &str, own_secret: bool) -> Vec<EpochView> 
 pub fn statement(vault: &Vault, destruction: Destruction) -> String {
     let payload = DestructionPayload {
         aud: id("durable"),
-        id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        id: cloison::clock::random_uuid(),
         destruction,
         time: Timestamp::from_second(vault.now().as_second()).unwrap(),
     };
@@ -494,7 +494,7 @@ pub fn statement(vault: &Vault, destruction: Destruction) -> String {
 pub fn order(now: Timestamp, sector: &str, scope: PseudonymScope, basis: LegalBasis) -> String {
     let payload = OrderPayload {
         aud: id("durable"),
-        id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        id: cloison::clock::random_uuid(),
         authority: id(AUTHORITY),
         basis,
         case: "RABAT/2026/1".into(),
@@ -549,7 +549,7 @@ pub fn asked(
     let request = RequestPayload {
         aud: id("durable"),
         order: order::digest_of(order).unwrap(),
-        request: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        request: cloison::clock::random_uuid(),
         sector: sector.to_owned(),
         list: order::list_digest(pseudonyms).unwrap(),
         time: now,

@@ -20,7 +20,7 @@ use crate::load::orders::{CaseOrder, made_up_id, person_key};
 use crate::reidentify::reveal::RevealedItem;
 use crate::terminal::{CommandError, open_client, print, print_json};
 
-/// What came of it: the medians of all rounds.
+/// The results: the medians of all rounds.
 #[derive(Debug, serde::Serialize)]
 struct ReidentifyOutcome {
     workload: &'static str,
@@ -36,7 +36,7 @@ struct ReidentifyOutcome {
     vault_us_per_item: f64,
     /// The node's part.
     node_us_per_item: f64,
-    /// From the officer's request to his answer.
+    /// From the officer's request to the answer.
     request_ms: f64,
     /// Each round's `cpu_us_per_item`.
     each: Vec<f64>,
@@ -64,8 +64,7 @@ pub(super) fn run(
     let pseudonyms = store(local, health, items, segments)?;
     let vault = start_vault(local, health)?;
     let file = folder.join("node.toml");
-    let config = NodeConfig::load(&file)
-        .map_err(|error| CommandError::new(error, "report this as a fault of cloison"))?;
+    let config = NodeConfig::load(&file).map_err(CommandError::bug)?;
     let arguments = ["authority", "serve", "--config", text(&file)?];
     let sides = BothProcesses {
         vault,
@@ -198,10 +197,7 @@ fn round(
             .iter()
             .any(|item| matches!(item, RevealedItem::Refused { .. }))
     {
-        return Err(CommandError::new(
-            "not every pseudonym was opened",
-            "report this as a fault of cloison",
-        ));
+        return Err(CommandError::bug("not every pseudonym was opened"));
     }
     let per_item = |spent: Duration| spent.as_secs_f64() * 1e6 / pseudonyms.len() as f64;
     Ok([
