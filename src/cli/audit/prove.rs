@@ -170,7 +170,7 @@ fn check(args: &AuditProveArgs, file: &Path) -> Result<(), CommandError> {
     let claimed = proof.claimed().map_err(|error| failed(&error))?;
     let key = keys.key_of(&claimed.origin).ok_or_else(|| {
         failed(&format_args!(
-            "it is of the log {}, whose key is not named",
+            "it is of the log {}, for which no key is trusted",
             claimed.origin
         ))
     })?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::check;
@@ -209,7 +209,7 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(
     let last = log.latest();
     let last = last.ok_or_else(|| failed("the store has no checkpoint"))?;
     let writer = writer(&log, appender).map_err(failed)?;
-    let event = Event::SecondLost {
+    let event = AuditEvent::SecondLost {
         checkpoint: last.note.clone(),
     };
     let receipt = writer
